@@ -1,0 +1,1 @@
+//! What happens to the sockets that a program opens by itself.

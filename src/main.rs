@@ -1,0 +1,3 @@
+//! The `hotrun` command.
+
+fn main() {}

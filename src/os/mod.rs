@@ -1,0 +1,11 @@
+//! What the kernel gives: small safe wrappers, the one place that differs between systems.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub use linux::*;
+
+#[cfg(not(target_os = "linux"))]
+mod portable;
+#[cfg(not(target_os = "linux"))]
+pub use portable::*;

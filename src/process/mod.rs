@@ -1,0 +1,1 @@
+//! Process trees: spawn, signal, reap, account.

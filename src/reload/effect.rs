@@ -1,0 +1,65 @@
+use super::GenId;
+
+/// Something that the driver must do. Long work answers with an [`Event`](super::Event).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Begin the build; answers with `BuildEnded`.
+    Build {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Make a running build end; it still answers with `BuildEnded`.
+    CancelBuild {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Start the program of this generation from the newest good build and wait for its readiness;
+    /// answers with `StartFailed`, or with `Ready`, `Exited`, `Gone`.
+    Start {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Send new connections to this generation; answers with `Switched` or `SwitchFailed`.
+    Switch {
+        /// Which generation.
+        id: GenId,
+    },
+    /// No generation serves: new connections wait for the one that is starting or starts next.
+    Hold,
+    /// Watch for the old generation to have taken what is its own; answers with `Settled`.
+    Settle {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Watch for the generation's connections to end or fall idle; answers with `Idle`.
+    AwaitIdle {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Carry what still arrives at this generation's sockets to the live one; while none is live, keep it
+    /// waiting.
+    Relay {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Send the stop signal. At most once for each generation.
+    Stop {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Kill the whole process tree.
+    Kill {
+        /// Which generation.
+        id: GenId,
+    },
+    /// The generation is gone: close what was kept for it as soon as that is safe.
+    Release {
+        /// Which generation.
+        id: GenId,
+    },
+    /// End hotrun. The last effect, given once.
+    Finish {
+        /// Whether every program ended as it was asked to.
+        clean: bool,
+    },
+}

@@ -1,0 +1,98 @@
+use super::{Ended, GenId};
+
+/// What a change asks for, the more thorough the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Start the program anew from the last good build.
+    Restart,
+    /// Build, then start.
+    Build,
+}
+
+/// What the user asked for, by a key or a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// Build and start now, whether something changed or not.
+    Reload,
+    /// Stop everything in order, then end.
+    Quit,
+    /// Kill everything, then end.
+    QuitNow,
+}
+
+/// How a build ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BuildOutcome {
+    /// There is something to start.
+    Built,
+    /// The build failed, or could not be run. The driver has shown why.
+    Failed,
+    /// It ended because [`Effect::CancelBuild`](super::Effect::CancelBuild) asked for it.
+    Cancelled,
+}
+
+/// Something that happened. Events about a generation that is already gone are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// hotrun is set up; the first generation may be made.
+    Begin,
+    /// Watched files changed.
+    Changed(Action),
+    /// The user asked for something.
+    Requested(Request),
+    /// The build of this generation ended. Exactly one for each [`Effect::Build`](super::Effect::Build).
+    BuildEnded {
+        /// Which build.
+        id: GenId,
+        /// How it ended.
+        outcome: BuildOutcome,
+    },
+    /// The program could not be started at all. [`Event::Gone`] does not follow.
+    StartFailed {
+        /// Which generation.
+        id: GenId,
+    },
+    /// The program reported readiness, or its probe succeeded.
+    Ready {
+        /// Which generation.
+        id: GenId,
+    },
+    /// New connections go to this generation from now on.
+    Switched {
+        /// Which generation.
+        id: GenId,
+    },
+    /// The switch was refused; the driver has shown why.
+    SwitchFailed {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Nothing is left in the generation's accept queues, no connection of it waits for its first byte.
+    Settled {
+        /// Which generation.
+        id: GenId,
+        /// Whether its program handles the stop signal, or would die of it.
+        handles_stop: bool,
+    },
+    /// The generation's connections are closed or idle.
+    Idle {
+        /// Which generation.
+        id: GenId,
+    },
+    /// The program's first process ended.
+    Exited {
+        /// Which generation.
+        id: GenId,
+        /// How.
+        ended: Ended,
+        /// Whether other processes of its tree still run.
+        survivors: bool,
+    },
+    /// No process of the generation's tree is left. The last event of a started generation.
+    Gone {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Time passed: [`Machine::deadline`](super::Machine::deadline) was reached.
+    Tick,
+}

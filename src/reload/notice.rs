@@ -1,0 +1,145 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::{Ended, GenId};
+
+/// Why a generation is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// hotrun was started.
+    Begin,
+    /// Watched files changed.
+    Change,
+    /// The user asked for it.
+    Request,
+}
+
+/// Why a generation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The build did not succeed.
+    Build,
+    /// The program could not be started.
+    Start,
+    /// It ended before it was ready.
+    EndedEarly(Ended),
+    /// It was not ready in time.
+    ReadyTimeout,
+    /// The switch was refused.
+    Switch,
+    /// It ended while it was live.
+    Crashed(Ended),
+}
+
+/// How a draining generation came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stopped {
+    /// By itself, in time.
+    Drained,
+    /// It was killed at the drain timeout.
+    TimedOut,
+    /// It was killed because newer sources made it pointless, or because the user quit at once.
+    Killed,
+}
+
+/// Something that a person may want to know. The only thing that the user interface learns of the core.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Notice {
+    /// A build began.
+    Building {
+        /// Which generation.
+        id: GenId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A build was given up for newer sources, or because of quit.
+    BuildCancelled {
+        /// Which generation.
+        id: GenId,
+    },
+    /// A build succeeded.
+    Built {
+        /// Which generation.
+        id: GenId,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A build succeeded, and is not started because something changed meanwhile.
+    Outdated {
+        /// Which generation.
+        id: GenId,
+    },
+    /// The program is being started.
+    Starting {
+        /// Which generation.
+        id: GenId,
+        /// Why.
+        cause: Cause,
+    },
+    /// It reported readiness.
+    Ready {
+        /// Which generation.
+        id: GenId,
+        /// How long after its start.
+        took: Duration,
+    },
+    /// New connections go to it.
+    Live {
+        /// Which generation.
+        id: GenId,
+        /// How long the switch took, from readiness.
+        took: Duration,
+    },
+    /// It finishes what it has.
+    Draining {
+        /// Which generation.
+        id: GenId,
+        /// How long it may.
+        timeout: Duration,
+    },
+    /// The drain timeout has passed (or the user insists): it is being killed.
+    Killing {
+        /// Which generation.
+        id: GenId,
+        /// Why.
+        why: Stopped,
+    },
+    /// It ended as it should.
+    Gone {
+        /// Which generation.
+        id: GenId,
+        /// How.
+        how: Stopped,
+        /// How long it drained.
+        took: Duration,
+    },
+    /// It failed.
+    Failed {
+        /// Which generation.
+        id: GenId,
+        /// Why.
+        failure: Failure,
+        /// The generation that serves on, if there is one.
+        live: Option<GenId>,
+    },
+    /// Nothing is left to do until something changes, and nothing is live.
+    Waiting,
+    /// The user quits; what runs is being stopped.
+    Quitting {
+        /// How long that may take.
+        timeout: Duration,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Build => f.write_str("the build failed"),
+            Self::Start => f.write_str("the program could not be started"),
+            Self::EndedEarly(ended) => write!(f, "ended before it was ready: {ended}"),
+            Self::ReadyTimeout => f.write_str("not ready in time"),
+            Self::Switch => f.write_str("the switch was refused"),
+            Self::Crashed(ended) => write!(f, "ended while live: {ended}"),
+        }
+    }
+}

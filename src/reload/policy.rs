@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+/// A moment, as the time that has passed since hotrun started.
+///
+/// The core has no clock: whoever hands it an event says when it happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(Duration);
+
+impl Time {
+    /// The moment at which hotrun started.
+    pub const START: Self = Self(Duration::ZERO);
+
+    /// The moment this long after the start.
+    pub const fn after_start(passed: Duration) -> Self {
+        Self(passed)
+    }
+
+    /// How long after the start this is.
+    pub const fn since_start(self) -> Duration {
+        self.0
+    }
+
+    /// The time from `earlier` to this moment, zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// This moment and `duration` more. Saturates, so "for ever" can be written as `Duration::MAX`.
+    #[must_use]
+    pub const fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+/// In which order the old generation leaves and the new one comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// The new generation starts beside the old one, which is asked to drain after the switch.
+    Overlap,
+    /// The old generation ends before the new one starts; connections wait in between.
+    StopFirst,
+}
+
+/// What a change does that arrives while a build runs or a generation starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WhenBusy {
+    /// What runs is given up at once for the newer sources.
+    Cancel,
+    /// What runs comes to its end first.
+    Queue,
+}
+
+/// All that the user can choose of the core's behaviour. Times are wall-clock durations.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// Whether a change needs a build before the start (cargo mode, `--build`), or just a start.
+    pub builds: bool,
+    /// Overlap or stop first.
+    pub mode: Mode,
+    /// What a change does to work under way.
+    pub when_busy: WhenBusy,
+    /// How long a generation may take from its start to its readiness.
+    pub ready_timeout: Duration,
+    /// How long a draining generation may take before it is killed.
+    pub stop_timeout: Duration,
+    /// The least time between the switch and the stop signal.
+    pub settle_min: Duration,
+    /// The most time between the switch and the stop signal (for a program that handles it).
+    pub settle_max: Duration,
+    /// How long a killed process tree may take to vanish before hotrun ends without it.
+    pub kill_timeout: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            builds: true,
+            mode: Mode::Overlap,
+            when_busy: WhenBusy::Cancel,
+            ready_timeout: Duration::from_secs(60),
+            stop_timeout: Duration::from_secs(10),
+            settle_min: Duration::from_millis(20),
+            settle_max: Duration::from_millis(250),
+            kill_timeout: Duration::from_secs(5),
+        }
+    }
+}

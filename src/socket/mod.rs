@@ -1,0 +1,1 @@
+//! Listening sockets: groups, slots, steering, relay.
