@@ -1,1 +1,4 @@
 //! Everything else.
+
+/// Whether sockets of one address can be steered between: no call for it is known here.
+pub const STEERING: bool = false;
