@@ -24,10 +24,16 @@ pub enum Effect {
         /// Which generation.
         id: GenId,
     },
-    /// No generation serves: new connections wait for the one that is starting or starts next.
+    /// No generation serves: new connections wait for the one that is starting, or else for the one that
+    /// starts next. A generation that is being relayed is neither.
     Hold,
     /// Watch for the old generation to have taken what is its own; answers with `Settled`.
     Settle {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Find out whether the program handles the stop signal; answers with `Inspected`.
+    Inspect {
         /// Which generation.
         id: GenId,
     },

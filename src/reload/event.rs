@@ -32,7 +32,7 @@ pub enum BuildOutcome {
 }
 
 /// Something that happened. Events about a generation that is already gone are ignored.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// hotrun is set up; the first generation may be made.
     Begin,
@@ -69,6 +69,11 @@ pub enum Event {
     },
     /// Nothing is left in the generation's accept queues, no connection of it waits for its first byte.
     Settled {
+        /// Which generation.
+        id: GenId,
+    },
+    /// The driver has looked at the processes of the generation.
+    Inspected {
         /// Which generation.
         id: GenId,
         /// Whether its program handles the stop signal, or would die of it.

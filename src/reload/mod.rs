@@ -11,6 +11,7 @@
 mod effect;
 mod event;
 mod generation;
+mod leaving;
 mod machine;
 mod notice;
 mod phase;

@@ -29,6 +29,8 @@ pub enum Failure {
     Switch,
     /// It ended while it was live.
     Crashed(Ended),
+    /// Its processes vanished, and nobody saw how.
+    Lost,
 }
 
 /// How a draining generation came to its end.
@@ -38,7 +40,7 @@ pub enum Stopped {
     Drained,
     /// It was killed at the drain timeout.
     TimedOut,
-    /// It was killed because newer sources made it pointless, or because the user quit at once.
+    /// It was killed because the user quit at once.
     Killed,
 }
 
@@ -104,13 +106,18 @@ pub enum Notice {
         /// Why.
         why: Stopped,
     },
-    /// It ended as it should.
+    /// Newer sources made a generation pointless before it was ready; it is being stopped.
+    Superseded {
+        /// Which generation.
+        id: GenId,
+    },
+    /// No process of it is left.
     Gone {
         /// Which generation.
         id: GenId,
         /// How.
         how: Stopped,
-        /// How long it drained.
+        /// How long after it was asked to leave, or failed.
         took: Duration,
     },
     /// It failed.
@@ -140,6 +147,7 @@ impl fmt::Display for Failure {
             Self::ReadyTimeout => f.write_str("not ready in time"),
             Self::Switch => f.write_str("the switch was refused"),
             Self::Crashed(ended) => write!(f, "ended while live: {ended}"),
+            Self::Lost => f.write_str("its processes vanished"),
         }
     }
 }

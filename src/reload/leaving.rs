@@ -1,0 +1,179 @@
+use super::{Effect, GenId, Policy, Stopped, Time};
+
+/// How far a generation that must go has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    /// It has just lost the traffic and still takes what is its own.
+    Settling,
+    /// It has taken what is its own, sooner than the least time.
+    Settled,
+    /// The driver finds out whether it handles the stop signal.
+    Inspecting,
+    /// It would die of the stop signal, so its connections come first.
+    AwaitingIdle,
+    /// The stop signal was sent.
+    Asked,
+    /// It was killed.
+    Killed,
+    /// It ended by itself; the rest of its tree is expected to be gone at any moment.
+    Ended,
+}
+
+/// A generation on its way out: it gets no new connections, and its end is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Leaving {
+    pub(super) id: GenId,
+    pub(super) since: Time,
+    pub(super) how: Stopped,
+    stage: Stage,
+    /// When it is killed, whatever it does.
+    until: Time,
+}
+
+/// What a leaving generation wants to be done, in order.
+type Step = Vec<Effect>;
+
+impl Leaving {
+    /// It was live until now.
+    pub(super) fn settling(id: GenId, now: Time, policy: &Policy) -> Self {
+        Self::new(id, now, policy, Stage::Settling)
+    }
+
+    /// It has to go and has nothing to finish.
+    pub(super) fn asked(id: GenId, now: Time, policy: &Policy) -> Self {
+        Self::new(id, now, policy, Stage::Asked)
+    }
+
+    /// Its first process has ended.
+    pub(super) fn ended(id: GenId, now: Time, policy: &Policy) -> Self {
+        Self::new(id, now, policy, Stage::Ended)
+    }
+
+    fn new(id: GenId, now: Time, policy: &Policy, stage: Stage) -> Self {
+        let settle = match stage {
+            Stage::Settling => policy.settle_max,
+            Stage::Settled
+            | Stage::Inspecting
+            | Stage::AwaitingIdle
+            | Stage::Asked
+            | Stage::Killed
+            | Stage::Ended => std::time::Duration::ZERO,
+        };
+        let until = now.plus(settle).plus(policy.stop_timeout);
+        Self {
+            id,
+            since: now,
+            how: Stopped::Drained,
+            stage,
+            until,
+        }
+    }
+
+    /// When time alone moves it on.
+    pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
+        match self.stage {
+            Stage::Settling => Some(self.since.plus(policy.settle_max).min(self.until)),
+            Stage::Settled => Some(self.since.plus(policy.settle_min).min(self.until)),
+            Stage::Inspecting | Stage::AwaitingIdle | Stage::Asked | Stage::Ended => {
+                Some(self.until)
+            }
+            Stage::Killed => None,
+        }
+    }
+
+    /// Time passed.
+    pub(super) fn tick(&mut self, now: Time, policy: &Policy) -> Step {
+        if self.deadline(policy).is_none_or(|deadline| now < deadline) {
+            return Step::new();
+        }
+        match self.stage {
+            Stage::Settling | Stage::Settled if now < self.until => self.inspect(),
+            Stage::Settling
+            | Stage::Settled
+            | Stage::Inspecting
+            | Stage::AwaitingIdle
+            | Stage::Asked
+            | Stage::Ended => self.kill(Stopped::TimedOut),
+            Stage::Killed => Step::new(),
+        }
+    }
+
+    /// It has taken what is its own.
+    pub(super) fn settled(&mut self, now: Time, policy: &Policy) -> Step {
+        if self.stage != Stage::Settling {
+            return Step::new();
+        }
+        if now.since(self.since) >= policy.settle_min {
+            return self.inspect();
+        }
+        self.stage = Stage::Settled;
+        Step::new()
+    }
+
+    /// It is known whether the program handles the stop signal.
+    pub(super) fn inspected(&mut self, handles_stop: bool) -> Step {
+        if self.stage != Stage::Inspecting {
+            return Step::new();
+        }
+        if handles_stop {
+            return self.ask();
+        }
+        self.stage = Stage::AwaitingIdle;
+        vec![Effect::AwaitIdle { id: self.id }]
+    }
+
+    /// Its connections are closed or idle.
+    pub(super) fn idle(&mut self) -> Step {
+        if self.stage == Stage::AwaitingIdle {
+            self.ask()
+        } else {
+            Step::new()
+        }
+    }
+
+    /// The user quits: nothing is gained by waiting for a good moment.
+    pub(super) fn hurry(&mut self) -> Step {
+        match self.stage {
+            Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => {
+                self.ask()
+            }
+            Stage::Asked | Stage::Killed | Stage::Ended => Step::new(),
+        }
+    }
+
+    /// Kill it, unless that was done.
+    pub(super) fn kill(&mut self, how: Stopped) -> Step {
+        let kill = Effect::Kill { id: self.id };
+        let step = match self.stage {
+            Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => {
+                vec![Effect::Relay { id: self.id }, kill]
+            }
+            Stage::Asked | Stage::Ended => vec![kill],
+            Stage::Killed => return Step::new(),
+        };
+        self.stage = Stage::Killed;
+        self.how = how;
+        step
+    }
+
+    /// Its first process has ended without being asked to: nobody is left to ask.
+    pub(super) fn exited(&mut self) -> Step {
+        match self.stage {
+            Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => {
+                self.ask()
+            }
+            Stage::Asked | Stage::Killed | Stage::Ended => Step::new(),
+        }
+    }
+
+    fn inspect(&mut self) -> Step {
+        self.stage = Stage::Inspecting;
+        vec![Effect::Inspect { id: self.id }]
+    }
+
+    /// The relay comes first: from the signal on, the program may close or ignore its sockets.
+    fn ask(&mut self) -> Step {
+        self.stage = Stage::Asked;
+        vec![Effect::Relay { id: self.id }, Effect::Stop { id: self.id }]
+    }
+}

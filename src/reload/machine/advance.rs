@@ -1,0 +1,103 @@
+//! What follows from the state alone: the one place that starts things.
+
+use super::{Building, Candidate, Machine, Next, Response};
+use crate::reload::{Action, Effect, Mode, Notice, Time, WhenBusy};
+
+impl Machine {
+    pub(super) fn advance(&mut self, now: Time, out: &mut Response) {
+        if self.quit.is_some() {
+            return self.finish(out);
+        }
+        self.act_on_wanted(now, out);
+        self.make_room(now, out);
+        self.start_next(now, out);
+        let failed = out
+            .notices
+            .iter()
+            .any(|notice| matches!(notice, Notice::Failed { .. }));
+        let busy = self.building.is_some() || self.next.is_some() || self.candidate.is_some();
+        if failed && !busy && self.live.is_none() {
+            out.notices.push(Notice::Waiting);
+        }
+    }
+
+    fn act_on_wanted(&mut self, now: Time, out: &mut Response) {
+        let Some(wanted) = self.wanted else {
+            return;
+        };
+        let build = self.policy.builds && (wanted.action == Action::Build || !self.built_once);
+        if let Some(building) = &mut self.building {
+            if build && self.policy.when_busy == WhenBusy::Cancel && !building.cancelled {
+                building.cancelled = true;
+                out.effects.push(Effect::CancelBuild { id: building.id });
+            }
+            return;
+        }
+        self.wanted = None;
+        let id = self.upcoming;
+        self.upcoming = id.next();
+        if build {
+            if let Some(next) = self.next.take() {
+                out.notices.push(Notice::Outdated { id: next.id });
+            }
+            self.building = Some(Building {
+                id,
+                since: now,
+                cause: wanted.cause,
+                cancelled: false,
+            });
+            out.notices.push(Notice::Building {
+                id,
+                cause: wanted.cause,
+            });
+            out.effects.push(Effect::Build { id });
+        } else {
+            self.next = Some(Next {
+                id,
+                cause: wanted.cause,
+            });
+        }
+    }
+
+    /// Something newer waits to be started: what stands in its way goes.
+    fn make_room(&mut self, now: Time, out: &mut Response) {
+        if self.next.is_none() {
+            return;
+        }
+        let starting = |candidate: &mut Candidate| candidate.ready.is_none();
+        if self.policy.when_busy == WhenBusy::Cancel
+            && let Some(candidate) = self.candidate.take_if(starting)
+        {
+            out.notices.push(Notice::Superseded { id: candidate.id });
+            self.dismiss(now, candidate.id, out);
+        }
+        if self.policy.mode == Mode::StopFirst
+            && self.candidate.is_none()
+            && let Some(old) = self.live.take()
+        {
+            out.effects.push(Effect::Hold);
+            self.retire(now, old, out);
+        }
+    }
+
+    fn start_next(&mut self, now: Time, out: &mut Response) {
+        let room = match self.policy.mode {
+            Mode::Overlap => self.candidate.is_none(),
+            Mode::StopFirst => {
+                self.candidate.is_none() && self.live.is_none() && self.leaving.is_empty()
+            }
+        };
+        if !room {
+            return;
+        }
+        if let Some(Next { id, cause }) = self.next.take() {
+            self.candidate = Some(Candidate {
+                id,
+                since: now,
+                ready: None,
+            });
+            out.notices.push(Notice::Starting { id, cause });
+            out.effects.push(Effect::Start { id });
+        }
+    }
+}

@@ -1,0 +1,401 @@
+mod advance;
+mod quit;
+
+use super::leaving::Leaving;
+use super::{
+    Action, BuildOutcome, Cause, Effect, Ended, Event, Failure, GenId, Notice, Phase, Policy,
+    Request, Stopped, Time,
+};
+
+/// What the machine answers to an event: what to do, in this order, and what to tell.
+#[must_use]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Response {
+    /// To be performed in order.
+    pub effects: Vec<Effect>,
+    /// To be shown in order.
+    pub notices: Vec<Notice>,
+}
+
+/// A reason to make a generation that nothing was done about yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Wanted {
+    action: Action,
+    cause: Cause,
+}
+
+/// The generation whose build runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Building {
+    id: GenId,
+    since: Time,
+    cause: Cause,
+    cancelled: bool,
+}
+
+/// The generation that is to be started as soon as there is room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Next {
+    id: GenId,
+    cause: Cause,
+}
+
+/// The generation that was started and is not live yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Candidate {
+    id: GenId,
+    since: Time,
+    /// When it became ready; the switch is under way since then.
+    ready: Option<Time>,
+}
+
+/// The end that the user asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Quit {
+    /// When hotrun ends even if something is left.
+    until: Time,
+    clean: bool,
+    finished: bool,
+}
+
+/// The state machine of a reload: which generation is in which phase, and what follows.
+///
+/// ```
+/// use hotrun::reload::{BuildOutcome, Effect, Event, GenId, Machine, Policy, Time};
+///
+/// let mut machine = Machine::new(Policy::default());
+/// let now = Time::START;
+/// let id = GenId::FIRST;
+/// assert_eq!(machine.handle(now, Event::Begin).effects, [Effect::Build { id }]);
+/// let built = Event::BuildEnded { id, outcome: BuildOutcome::Built };
+/// assert_eq!(machine.handle(now, built).effects, [Effect::Start { id }]);
+/// assert_eq!(machine.handle(now, Event::Ready { id }).effects, [Effect::Switch { id }]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Machine {
+    policy: Policy,
+    upcoming: GenId,
+    wanted: Option<Wanted>,
+    building: Option<Building>,
+    next: Option<Next>,
+    candidate: Option<Candidate>,
+    live: Option<GenId>,
+    leaving: Vec<Leaving>,
+    /// Whether there is a good build to start from.
+    built_once: bool,
+    quit: Option<Quit>,
+}
+
+impl Machine {
+    /// A machine that has done nothing yet; [`Event::Begin`] sets it going.
+    pub const fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            upcoming: GenId::FIRST,
+            wanted: None,
+            building: None,
+            next: None,
+            candidate: None,
+            live: None,
+            leaving: Vec::new(),
+            built_once: false,
+            quit: None,
+        }
+    }
+
+    /// What follows from `event`, which happened at `now`. `now` never goes back.
+    pub fn handle(&mut self, now: Time, event: Event) -> Response {
+        let mut out = Response::default();
+        if self.quit.is_some_and(|quit| quit.finished) {
+            return out;
+        }
+        match event {
+            Event::Begin => self.want(Action::Build, Cause::Begin),
+            Event::Changed(action) => self.want(action, Cause::Change),
+            Event::Requested(request) => self.requested(now, request, &mut out),
+            Event::BuildEnded { id, outcome } => self.build_ended(now, id, outcome, &mut out),
+            Event::StartFailed { id } => self.start_failed(id, &mut out),
+            Event::Ready { id } => self.ready(now, id, &mut out),
+            Event::Switched { id } => self.switched(now, id, &mut out),
+            Event::SwitchFailed { id } => self.switch_failed(now, id, &mut out),
+            Event::Settled { id } => {
+                self.leave(id, &mut out, |leaving, policy| leaving.settled(now, policy));
+            }
+            Event::Inspected { id, handles_stop } => {
+                self.leave(id, &mut out, |leaving, _| leaving.inspected(handles_stop));
+            }
+            Event::Idle { id } => self.leave(id, &mut out, |leaving, _| leaving.idle()),
+            Event::Exited {
+                id,
+                ended,
+                survivors,
+            } => self.exited(now, id, ended, survivors, &mut out),
+            Event::Gone { id } => self.gone(now, id, &mut out),
+            Event::Tick => self.tick(now, &mut out),
+        }
+        self.advance(now, &mut out);
+        out
+    }
+
+    /// The next moment at which the machine wants [`Event::Tick`], if there is one.
+    pub fn deadline(&self) -> Option<Time> {
+        let starting = self.candidate.filter(|candidate| candidate.ready.is_none());
+        let starting = starting.map(|candidate| candidate.since.plus(self.policy.ready_timeout));
+        let leaving = self
+            .leaving
+            .iter()
+            .filter_map(|leaving| leaving.deadline(&self.policy));
+        let quit = self
+            .quit
+            .filter(|quit| !quit.finished)
+            .map(|quit| quit.until);
+        leaving.chain(starting).chain(quit).min()
+    }
+
+    /// The generation to which new connections go.
+    pub const fn live(&self) -> Option<GenId> {
+        self.live
+    }
+
+    /// The phase of a generation. One that is built and waits for room to start counts as building; one that
+    /// was never heard of counts as gone.
+    pub fn phase(&self, id: GenId) -> Phase {
+        let building = self.building.map(|building| building.id);
+        let next = self.next.map(|next| next.id);
+        match self.candidate {
+            Some(candidate) if candidate.id == id && candidate.ready.is_some() => Phase::Ready,
+            Some(candidate) if candidate.id == id => Phase::Starting,
+            Some(_) | None if self.live == Some(id) => Phase::Live,
+            Some(_) | None if building == Some(id) || next == Some(id) => Phase::Building,
+            Some(_) | None if self.leaving.iter().any(|leaving| leaving.id == id) => {
+                Phase::Draining
+            }
+            Some(_) | None => Phase::Gone,
+        }
+    }
+
+    fn want(&mut self, action: Action, cause: Cause) {
+        if self.quit.is_some() {
+            return;
+        }
+        let action = self
+            .wanted
+            .map_or(action, |wanted| wanted.action.max(action));
+        self.wanted = Some(Wanted { action, cause });
+    }
+
+    fn requested(&mut self, now: Time, request: Request, out: &mut Response) {
+        match request {
+            Request::Reload => self.want(Action::Build, Cause::Request),
+            Request::Quit if self.quit.is_none() => self.begin_quit(now, out),
+            Request::Quit | Request::QuitNow => self.quit_now(now, out),
+        }
+    }
+
+    fn build_ended(&mut self, now: Time, id: GenId, outcome: BuildOutcome, out: &mut Response) {
+        let Some(building) = self.building.take_if(|building| building.id == id) else {
+            return;
+        };
+        let took = now.since(building.since);
+        let outdated = self
+            .wanted
+            .is_some_and(|wanted| wanted.action == Action::Build);
+        match outcome {
+            BuildOutcome::Cancelled => out.notices.push(Notice::BuildCancelled { id }),
+            BuildOutcome::Failed if building.cancelled => {
+                out.notices.push(Notice::BuildCancelled { id });
+            }
+            BuildOutcome::Failed => self.failed(id, Failure::Build, out),
+            BuildOutcome::Built if outdated || self.quit.is_some() => {
+                out.notices.push(Notice::Outdated { id });
+            }
+            BuildOutcome::Built => {
+                // A restart that was asked for meanwhile is this start.
+                self.wanted = None;
+                self.built_once = true;
+                out.notices.push(Notice::Built { id, took });
+                self.next = Some(Next {
+                    id,
+                    cause: building.cause,
+                });
+            }
+        }
+    }
+
+    fn ready(&mut self, now: Time, id: GenId, out: &mut Response) {
+        let Some(candidate) = self
+            .candidate
+            .as_mut()
+            .filter(|candidate| candidate.id == id && candidate.ready.is_none())
+        else {
+            return;
+        };
+        candidate.ready = Some(now);
+        out.notices.push(Notice::Ready {
+            id,
+            took: now.since(candidate.since),
+        });
+        out.effects.push(Effect::Switch { id });
+    }
+
+    fn switched(&mut self, now: Time, id: GenId, out: &mut Response) {
+        let Some(candidate) = self
+            .candidate
+            .take_if(|candidate| candidate.id == id && candidate.ready.is_some())
+        else {
+            return;
+        };
+        let took = candidate
+            .ready
+            .map_or_else(Default::default, |ready| now.since(ready));
+        out.notices.push(Notice::Live { id, took });
+        if let Some(old) = self.live.replace(id) {
+            self.retire(now, old, out);
+        }
+    }
+
+    fn switch_failed(&mut self, now: Time, id: GenId, out: &mut Response) {
+        if let Some(candidate) = self
+            .candidate
+            .take_if(|candidate| candidate.id == id && candidate.ready.is_some())
+        {
+            self.dismiss(now, candidate.id, out);
+            self.failed(id, Failure::Switch, out);
+        }
+    }
+
+    fn start_failed(&mut self, id: GenId, out: &mut Response) {
+        if self
+            .candidate
+            .take_if(|candidate| candidate.id == id)
+            .is_some()
+        {
+            out.effects.push(Effect::Release { id });
+            self.failed(id, Failure::Start, out);
+        }
+    }
+
+    /// The first process ended. One that leaves the rest of its tree behind on purpose (it ended well) goes on
+    /// in them, as a daemon does.
+    fn exited(&mut self, now: Time, id: GenId, ended: Ended, survivors: bool, out: &mut Response) {
+        if survivors && ended.success() {
+            return self.leave(id, out, |leaving, _| leaving.exited());
+        }
+        if self
+            .candidate
+            .take_if(|candidate| candidate.id == id)
+            .is_some()
+        {
+            self.abandon(now, id, survivors, out);
+            self.failed(id, Failure::EndedEarly(ended), out);
+        } else if self.live.take_if(|live| *live == id).is_some() {
+            self.abandon(now, id, survivors, out);
+            self.failed(id, Failure::Crashed(ended), out);
+        } else {
+            self.leave(id, out, |leaving, _| leaving.exited());
+        }
+    }
+
+    fn gone(&mut self, now: Time, id: GenId, out: &mut Response) {
+        let lost = self
+            .candidate
+            .take_if(|candidate| candidate.id == id)
+            .is_some()
+            || self.live.take_if(|live| *live == id).is_some();
+        if lost {
+            self.abandon(now, id, false, out);
+            self.failed(id, Failure::Lost, out);
+        }
+        let Some(index) = self.leaving.iter().position(|leaving| leaving.id == id) else {
+            return;
+        };
+        let leaving = self.leaving.remove(index);
+        out.effects.push(Effect::Release { id });
+        out.notices.push(Notice::Gone {
+            id,
+            how: leaving.how,
+            took: now.since(leaving.since),
+        });
+    }
+
+    fn tick(&mut self, now: Time, out: &mut Response) {
+        let timeout = self.policy.ready_timeout;
+        let late = |candidate: &mut Candidate| {
+            candidate.ready.is_none() && now >= candidate.since.plus(timeout)
+        };
+        if let Some(candidate) = self.candidate.take_if(late) {
+            self.dismiss(now, candidate.id, out);
+            self.failed(candidate.id, Failure::ReadyTimeout, out);
+        }
+        for leaving in &mut self.leaving {
+            let before = leaving.how;
+            out.effects.extend(leaving.tick(now, &self.policy));
+            if leaving.how != before {
+                out.notices.push(Notice::Killing {
+                    id: leaving.id,
+                    why: leaving.how,
+                });
+            }
+        }
+        if let Some(quit) = self.quit.as_mut().filter(|quit| now >= quit.until) {
+            quit.clean = false;
+            quit.finished = true;
+            out.effects.push(Effect::Finish { clean: false });
+        }
+    }
+
+    /// The generation has lost the traffic: let it finish.
+    fn retire(&mut self, now: Time, id: GenId, out: &mut Response) {
+        self.leaving.push(Leaving::settling(id, now, &self.policy));
+        out.notices.push(Notice::Draining {
+            id,
+            timeout: self.policy.stop_timeout,
+        });
+        out.effects.push(Effect::Settle { id });
+    }
+
+    /// The generation was never live and shall go. What waits at its sockets, if it was the first, is kept.
+    fn dismiss(&mut self, now: Time, id: GenId, out: &mut Response) {
+        self.leaving.push(Leaving::asked(id, now, &self.policy));
+        self.keep_waiting(id, out);
+        out.effects.push(Effect::Stop { id });
+    }
+
+    /// The generation has ended by itself; kill what it left behind.
+    fn abandon(&mut self, now: Time, id: GenId, survivors: bool, out: &mut Response) {
+        let mut leaving = Leaving::ended(id, now, &self.policy);
+        self.keep_waiting(id, out);
+        if survivors {
+            out.effects.extend(leaving.kill(Stopped::Killed));
+        }
+        self.leaving.push(leaving);
+    }
+
+    fn keep_waiting(&self, id: GenId, out: &mut Response) {
+        out.effects.push(Effect::Relay { id });
+        if self.live.is_none() {
+            out.effects.push(Effect::Hold);
+        }
+    }
+
+    fn failed(&self, id: GenId, failure: Failure, out: &mut Response) {
+        if self.quit.is_none() {
+            out.notices.push(Notice::Failed {
+                id,
+                failure,
+                live: self.live,
+            });
+        }
+    }
+
+    fn leave(
+        &mut self,
+        id: GenId,
+        out: &mut Response,
+        step: impl FnOnce(&mut Leaving, &Policy) -> Vec<Effect>,
+    ) {
+        if let Some(leaving) = self.leaving.iter_mut().find(|leaving| leaving.id == id) {
+            out.effects.extend(step(leaving, &self.policy));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The end: what the user asked for, and what hotrun makes of it.
+
+use super::{Machine, Quit, Response};
+use crate::reload::leaving::Leaving;
+use crate::reload::{Effect, Notice, Stopped, Time};
+
+impl Machine {
+    pub(super) fn begin_quit(&mut self, now: Time, out: &mut Response) {
+        let timeout = self.policy.stop_timeout;
+        let until = now.plus(timeout).plus(self.policy.kill_timeout);
+        self.quit = Some(Quit {
+            until,
+            clean: true,
+            finished: false,
+        });
+        self.wanted = None;
+        self.next = None;
+        out.notices.push(Notice::Quitting { timeout });
+        if let Some(building) = self
+            .building
+            .as_mut()
+            .filter(|building| !building.cancelled)
+        {
+            building.cancelled = true;
+            out.effects.push(Effect::CancelBuild { id: building.id });
+        }
+        let running = self
+            .candidate
+            .take()
+            .map(|candidate| candidate.id)
+            .into_iter()
+            .chain(self.live.take());
+        for id in running {
+            self.leaving.push(Leaving::asked(id, now, &self.policy));
+            out.effects.push(Effect::Stop { id });
+        }
+        for leaving in &mut self.leaving {
+            out.effects.extend(leaving.hurry());
+        }
+    }
+
+    pub(super) fn quit_now(&mut self, now: Time, out: &mut Response) {
+        if self.quit.is_none() {
+            self.begin_quit(now, out);
+        }
+        for leaving in &mut self.leaving {
+            let kill = leaving.kill(Stopped::Killed);
+            if !kill.is_empty() {
+                out.notices.push(Notice::Killing {
+                    id: leaving.id,
+                    why: leaving.how,
+                });
+            }
+            out.effects.extend(kill);
+        }
+        let until = now.plus(self.policy.kill_timeout);
+        if let Some(quit) = &mut self.quit {
+            quit.until = quit.until.min(until);
+        }
+    }
+
+    pub(super) fn finish(&mut self, out: &mut Response) {
+        let timed_out = |notice: &Notice| {
+            matches!(
+                notice,
+                Notice::Gone {
+                    how: Stopped::TimedOut,
+                    ..
+                }
+            )
+        };
+        let clean = !out.notices.iter().any(timed_out);
+        let left = self.building.is_some() || !self.leaving.is_empty();
+        let Some(quit) = self.quit.as_mut().filter(|quit| !quit.finished) else {
+            return;
+        };
+        quit.clean &= clean;
+        if !left {
+            quit.finished = true;
+            out.effects.push(Effect::Finish { clean: quit.clean });
+        }
+    }
+}
