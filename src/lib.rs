@@ -1,6 +1,99 @@
-//! hotrun: a hot-reload runner for servers.
+//! hotrun rebuilds a server when its sources change, starts the new one beside the old one, waits until it is
+//! ready, switches new connections to it in one step, and lets the old one drain.
+//!
+//! This page is for people who read or change the code. It tells the design in ten minutes; the README tells
+//! what hotrun does for its users.
+//!
+//! # One page
+//!
+//! ```text
+//! files ──> watch ──┐                                 ┌──> build   (cargo)
+//! signals ──────────┤                                 ├──> process (spawn, signal, reap)
+//! processes ────────┼──> driver ──Event──> reload ────┤
+//! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold, relay)
+//! timers ───────────┘         <──Effect──             └──> ui      (Report stream)
+//! ```
+//!
+//! - [`reload`] is a pure state machine: [`Event`](reload::Event)s in, [`Effect`](reload::Effect)s and
+//!   [`Notice`](reload::Notice)s out. It does no I/O and has no clock: time comes in as an argument, and the
+//!   next deadline is asked for. **Every decision about generations is there.** To change a policy, change it
+//!   there, and its tests tell within seconds which promise that breaks.
+//! - [`driver`] owns the only `select!`. It turns every source into an event, hands it to the machine, and
+//!   performs the effects. Long work runs in tasks that answer with an event.
+//! - [`ui`] gets [`Report`](ui::Report)s, which carry the machine's notices, facts about them, and output. It
+//!   holds no handle to anything.
+//! - [`os`] wraps what the kernel gives, and is the one place with `unsafe` and with differences between systems.
+//!
+//! # The words
+//!
+//! - **generation**: one build result and the process tree started from it, numbered from 1.
+//! - **phases**: *building, starting, ready, live, draining, gone*. *Failed* is a way to be gone.
+//! - **live**: the one generation to which new connections go. **switch**: the instant at which another one
+//!   becomes live.
+//! - **drain**: the old generation finishes what it has, and ends. **drain timeout**: then it is killed.
+//! - **slot**: one listening socket of one generation for one address. **group**: all slots of an address.
+//! - **steer**: choose the slot that gets new connections. **hold**: nobody serves, connections wait in a slot
+//!   that the next generation takes. **relay**: carry a connection that landed in an old slot to the live
+//!   generation.
+//!
+//! # A reload, step by step
+//!
+//! 1. [`watch`] reports that files changed; the machine asks for a build. In cargo mode [`build`] lets
+//!    `cargo run` itself build, with hotrun as the `runner`: cargo then tells what it would have started, with
+//!    which arguments, environment and folder.
+//! 2. [`process`] starts it under a *guardian*: a small hotrun process that is the parent of the generation,
+//!    adopts whatever is orphaned in it, reports how it ends, and kills all of it when hotrun is gone, however
+//!    that came about. The program gets its own listening sockets ([`socket`]) and `NOTIFY_SOCKET`.
+//! 3. [`ready`] finds out when it serves, without a connection ever reaching it by accident.
+//! 4. The switch: every address is a group of sockets bound with `SO_REUSEPORT`, and a small filter program in
+//!    the kernel says which of them gets new connections. Replacing it is one system call.
+//! 5. The old generation settles (takes what is already in its queue), then gets the stop signal. If it does
+//!    not handle that signal, its connections come first: it gets the signal when they are closed or idle.
+//! 6. What still lands in its sockets is relayed. After the drain timeout the tree is killed. Its sockets are
+//!    closed at a moment when the kernel's renumbering of the group can't send anybody astray.
+//!
+//! # Invariants
+//!
+//! Each is checked by name: 1 to 8 on every edge of the explored state space (`reload/tests`), 9 in
+//! `tests/process.rs`, 10 under load in `tests/e2e`.
+//!
+//! 1. At most one generation is building, one starting, one live.
+//! 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode.
+//! 3. No generation is started from sources older than the last change seen.
+//! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
+//! 5. A stale event (of a generation already gone) changes nothing.
+//! 6. Draining is bounded: it ends by itself, by its connections going idle, or by the timeout.
+//! 7. No change is forgotten: whatever arrives while busy is acted on afterwards.
+//! 8. Quit ends in exactly one finish, with no process left and the terminal as it was.
+//! 9. No file descriptor of ours other than those named reaches a child.
+//! 10. From the first listen to quit, no connection to a watched address is refused or reset by us.
+//!
+//! # Who may import whom
+//!
+//! ```text
+//! main -> lib -> driver, config, error, ui
+//! driver -> everything below
+//! ui, watch, build, socket, process, ready -> reload (its vocabulary), os
+//! config -> cli, and the types in which the modules above take their settings
+//! reload -> std only          os -> nothing of the crate
+//! ```
+//!
+//! `tests/tidy.rs` holds the code against this table.
+//!
+//! # Where to find things
+//!
+//! | to change | look at |
+//! | --- | --- |
+//! | when something is built, started, stopped or killed | [`reload::Machine`] |
+//! | a flag, its help, its default | [`cli`], then [`config`] |
+//! | what is printed, the JSON fields | [`ui`] |
+//! | what counts as a change | [`watch`] |
+//! | how cargo is called and read | [`build`] |
+//! | the sockets of an address, steering, relay | [`socket`] |
+//! | what counts as ready | [`ready`] |
+//! | how processes are started, signalled, accounted for | [`process`] |
+//! | how an effect is performed | [`driver`] |
 
-pub mod adopt;
 pub mod build;
 pub mod os;
 pub mod process;

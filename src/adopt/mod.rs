@@ -1,1 +1,0 @@
-//! What happens to the sockets that a program opens by itself.
