@@ -2,6 +2,9 @@
 
 pub mod adopt;
 pub mod build;
+pub mod cli;
+pub mod config;
+pub mod error;
 pub mod os;
 pub mod process;
 pub mod ready;
