@@ -34,7 +34,13 @@ pub use values::Wrong;
 /// COMMAND is what to run. With `cargo run …` the build is cargo's, and the program is started directly.
 /// Without COMMAND, in a cargo package, it is `cargo run`. Any other COMMAND is started anew on a change.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "hotrun", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = EXAMPLES_AND_NOTES)]
+#[command(
+    name = "hotrun",
+    version,
+    override_usage = "hotrun [OPTIONS] [-- COMMAND...]"
+)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
+#[command(max_term_width = 100, after_help = EXAMPLES, after_long_help = EXAMPLES_AND_NOTES)]
 pub struct Cli {
     /// Watch this file or directory (repeatable)
     ///
@@ -108,15 +114,19 @@ pub struct Cli {
 
     /// How to know that a new generation is ready
     ///
-    /// `auto`: it says so, or it waits for connections, or it has lived for a moment.
-    /// `listen`: it waits for connections on a socket. `notify`: it sends `READY=1` to `NOTIFY_SOCKET`.
-    /// `http:/path`: that path answers with 2xx or 3xx. `tcp`: it accepts a connection.
-    /// `log:REGEX`: it prints a line that matches. `exec:COMMAND`: that shell line succeeds.
-    /// `delay:DURATION`: it has lived that long.
+    ///   auto            it says so, or it waits for connections, or it has lived for a moment
+    ///   listen          it waits for connections on a socket
+    ///   notify          it sends READY=1 to NOTIFY_SOCKET
+    ///   http:/path      that path answers with 2xx or 3xx
+    ///   tcp             it accepts a connection
+    ///   log:REGEX       it prints a line that matches
+    ///   exec:COMMAND    that shell line succeeds
+    ///   delay:DURATION  it has lived that long
     #[arg(
         long,
         value_name = "HOW",
         default_value = "auto",
+        verbatim_doc_comment,
         help_heading = "Readiness"
     )]
     pub ready: String,
@@ -196,8 +206,16 @@ pub struct Cli {
     pub verbose: u8,
 
     /// Print shell completions or the man page
-    #[arg(long, value_name = "WHAT")]
+    #[arg(long, value_name = "WHAT", help_heading = "Other")]
     pub generate: Option<Generate>,
+
+    /// Print help: `-h` in short, `--help` in full
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Other")]
+    help: Option<bool>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Other")]
+    version: Option<bool>,
 
     /// What to run; `--` before it keeps its options apart
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
@@ -248,19 +266,22 @@ pub enum ColorWhen {
     Never,
 }
 
-const EXAMPLES: &str = "\
+macro_rules! examples {
+    () => {
+        "\
 Examples:
   hotrun                                       `cargo run` in this package
   hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program
   hotrun -b 'go build -o app .' -l 3000 -- ./app
-  hotrun -e py -l 8000 -- uvicorn app:app --fd 3";
+  hotrun -e py -l 8000 -- uvicorn app:app --fd 3"
+    };
+}
 
-const EXAMPLES_AND_NOTES: &str = "\
-Examples:
-  hotrun                                       `cargo run` in this package
-  hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program
-  hotrun -b 'go build -o app .' -l 3000 -- ./app
-  hotrun -e py -l 8000 -- uvicorn app:app --fd 3
+const EXAMPLES: &str = examples!();
+
+const EXAMPLES_AND_NOTES: &str = concat!(
+    examples!(),
+    "
   hotrun -l 3000 --ready http:/health -- cargo run
   hotrun --generate bash > ~/.local/share/bash-completion/completions/hotrun
 
@@ -278,7 +299,8 @@ Signals to hotrun:
 
 Exit codes:
   0 the user quit; 1 the program could not be stopped cleanly, or hotrun failed; 2 wrong usage;
-  128+N ended by signal N.";
+  128+N ended by signal N."
+);
 
 /// The options as clap knows them, each with its environment variable.
 pub fn command() -> Command {
@@ -317,6 +339,9 @@ pub fn variable(long: &str) -> String {
 
 /// An empty variable counts as none: that is how people switch one off for one command.
 fn with_variable(arg: Arg) -> Arg {
+    if asks_for_text(&arg) {
+        return arg;
+    }
     let Some(name) = arg.get_long().map(variable) else {
         return arg;
     };
@@ -329,6 +354,11 @@ fn with_variable(arg: Arg) -> Arg {
         return arg;
     }
     arg.env(name).hide_env(true)
+}
+
+/// Help and version are questions, not settings.
+fn asks_for_text(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Help | ArgAction::Version)
 }
 
 fn from_variable(matches: &ArgMatches, id: &str) -> bool {

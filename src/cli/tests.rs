@@ -28,13 +28,13 @@ fn the_defaults_are_those_of_the_help() {
 
 #[test]
 fn every_option_has_its_variable() {
+    assert_eq!(variable("stop-timeout"), "HOTRUN_STOP_TIMEOUT");
     for arg in command().get_arguments().filter(|arg| !arg.is_positional()) {
         let long = arg.get_long().expect("every option has a long name");
         let name = arg
             .get_env()
             .map(|name| name.to_string_lossy().into_owned());
-        assert_eq!(name, Some(variable(long)));
-        assert_eq!(variable("stop-timeout"), "HOTRUN_STOP_TIMEOUT");
+        assert_eq!(name, (!asks_for_text(arg)).then(|| variable(long)));
     }
 }
 
@@ -42,9 +42,8 @@ fn every_option_has_its_variable() {
 fn every_option_has_help_under_a_heading() {
     for arg in command().get_arguments().filter(|arg| !arg.is_positional()) {
         assert!(arg.get_help().is_some(), "{} has no help", arg.get_id());
-        let heading = arg.get_help_heading();
         assert!(
-            heading.is_some() || arg.get_id() == "generate",
+            arg.get_help_heading().is_some(),
             "{} has no heading",
             arg.get_id()
         );

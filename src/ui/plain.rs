@@ -41,7 +41,7 @@ impl Plain {
                 self.say(Weight::Fact, &format!("watching {directories} directories"))
             }
             Report::Listening { name, address } => {
-                self.say(Weight::Fact, &format!("listening on {address} ({name})"))
+                self.say(Weight::Fact, &listening(name, address))
             }
             Report::Changed { paths } => self.changed(paths),
             Report::Diagnostic { rendered, .. } => self.build_text(rendered),
@@ -211,5 +211,13 @@ fn begins_anew(notice: &Notice, model: &Model) -> bool {
         | Notice::Failed { .. }
         | Notice::Waiting
         | Notice::Quitting { .. } => false,
+    }
+}
+
+fn listening(name: &str, address: &str) -> String {
+    if name.is_empty() {
+        format!("listening on {address}")
+    } else {
+        format!("listening on {address} ({name})")
     }
 }

@@ -36,7 +36,7 @@ pub enum Report {
     },
     /// A socket is open.
     Listening {
-        /// Its name, as in `LISTEN_FDNAMES`.
+        /// Its name, as in `LISTEN_FDNAMES`; empty if it has none worth showing.
         name: String,
         /// Its actual address, as a person would type it.
         address: String,
