@@ -95,6 +95,9 @@
 //! | how an effect is performed | [`driver`] |
 
 pub mod build;
+pub mod cli;
+pub mod config;
+pub mod error;
 pub mod os;
 pub mod process;
 pub mod ready;
