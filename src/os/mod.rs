@@ -1,5 +1,9 @@
 //! What the kernel gives: small safe wrappers, the one place that differs between systems.
 
+pub mod handoff;
+pub mod reap;
+pub mod start;
+
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]

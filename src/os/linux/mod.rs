@@ -1,4 +1,14 @@
 //! Linux.
 
+mod descriptors;
+mod lineage;
+pub mod process_tree;
+
+pub use descriptors::{RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, widen_pipe};
+pub use lineage::{
+    SUBREAPER, become_subreaper, highest_signal, name_process, signal_at_parents_end,
+    single_threaded,
+};
+
 /// Whether sockets of one address can be steered between (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).
 pub const STEERING: bool = true;
