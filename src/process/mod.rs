@@ -1,1 +1,3 @@
 //! Process trees: spawn, signal, reap, account.
+
+pub mod notify;

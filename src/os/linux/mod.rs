@@ -1,6 +1,6 @@
 //! Linux.
 
-// pub mod credentials;
+pub mod credentials;
 pub mod waiting;
 
 /// Whether sockets of one address can be steered between (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).

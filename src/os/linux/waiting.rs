@@ -116,12 +116,21 @@ struct Process {
 
 impl Process {
     fn open(pid: i32, sockets: &[u64]) -> io::Result<Self> {
-        let mut process = Self { pid, held: Vec::new(), epolls: Vec::new(), rings: Vec::new() };
+        let mut process = Self {
+            pid,
+            held: Vec::new(),
+            epolls: Vec::new(),
+            rings: Vec::new(),
+        };
         for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
             let path = entry?.path();
             // A descriptor that was closed since it was listed.
-            let Ok(link) = fs::read_link(&path) else { continue };
-            let (Some(fd), Some(link)) = (number(&path), link.to_str()) else { continue };
+            let Ok(link) = fs::read_link(&path) else {
+                continue;
+            };
+            let (Some(fd), Some(link)) = (number(&path), link.to_str()) else {
+                continue;
+            };
             process.sort(fd, link, sockets);
         }
         Ok(process)
@@ -142,11 +151,16 @@ impl Process {
 
     /// The socket that this descriptor is, if it is one of those that are asked for.
     fn socket(&self, fd: i32) -> Option<usize> {
-        self.held.iter().find(|&&(held, _)| held == fd).map(|&(_, index)| index)
+        self.held
+            .iter()
+            .find(|&&(held, _)| held == fd)
+            .map(|&(_, index)| index)
     }
 
     fn settled(&self, seen: &Seen) -> bool {
-        self.held.iter().all(|&(_, index)| seen.0[index] == Waiting::Somebody)
+        self.held
+            .iter()
+            .all(|&(_, index)| seen.0[index] == Waiting::Somebody)
     }
 
     fn hide(&self, seen: &mut Seen) {
@@ -159,7 +173,9 @@ impl Process {
 
     fn epolls(&self, sockets: &[u64], seen: &mut Seen) {
         for &epoll in &self.epolls {
-            let Ok(text) = self.fdinfo(epoll) else { continue };
+            let Ok(text) = self.fdinfo(epoll) else {
+                continue;
+            };
             for target in fdinfo::targets(&text).filter(|target| target.readable) {
                 if let Some(index) = self.registered(&target, sockets) {
                     seen.somebody(index);
@@ -197,7 +213,9 @@ impl Process {
             }
         }
         if accepts >= self.held.len() {
-            self.held.iter().for_each(|&(_, index)| seen.somebody(index));
+            self.held
+                .iter()
+                .for_each(|&(_, index)| seen.somebody(index));
         }
     }
 
@@ -242,7 +260,9 @@ impl Process {
     }
 
     fn mark(&self, fds: impl IntoIterator<Item = i32>, seen: &mut Seen) {
-        fds.into_iter().filter_map(|fd| self.socket(fd)).for_each(|index| seen.somebody(index));
+        fds.into_iter()
+            .filter_map(|fd| self.socket(fd))
+            .for_each(|index| seen.somebody(index));
     }
 
     fn memory(&self, address: u64, size: usize) -> io::Result<Vec<u8>> {

@@ -29,7 +29,10 @@ const OP_ACCEPT: u32 = 13;
 
 /// The inode in a link such as `socket:[16935]`.
 pub(super) fn socket_inode(link: &str) -> Option<u64> {
-    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    link.strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
 }
 
 /// The entries of an epoll set (`ep_show_fdinfo` in `fs/eventpoll.c`).
@@ -61,14 +64,25 @@ fn hexadecimal(text: &str, key: &str) -> Option<u64> {
 pub(super) fn pending(text: &str) -> Option<Pending> {
     let (_, list) = text.split_once("PollList:\n")?;
     let operations = list.lines().map_while(operation);
-    Some(operations.fold(Pending { accepts: 0, polls: 0 }, |sum, operation| Pending {
-        accepts: sum.accepts + usize::from(operation == OP_ACCEPT),
-        polls: sum.polls + usize::from(operation == OP_POLL_ADD),
-    }))
+    Some(operations.fold(
+        Pending {
+            accepts: 0,
+            polls: 0,
+        },
+        |sum, operation| Pending {
+            accepts: sum.accepts + usize::from(operation == OP_ACCEPT),
+            polls: sum.polls + usize::from(operation == OP_POLL_ADD),
+        },
+    ))
 }
 
 fn operation(line: &str) -> Option<u32> {
-    line.trim_start().strip_prefix("op=")?.split(',').next()?.parse().ok()
+    line.trim_start()
+        .strip_prefix("op=")?
+        .split(',')
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// The device number of the socket file system, as the kernel prints it (`MAJOR << 20 | MINOR`).
@@ -97,9 +111,21 @@ mod tests {
     #[test]
     fn an_epoll_set_is_read_line_by_line() {
         let expected = [
-            Target { fd: 3, readable: true, file: Some((0x4227, 9)) },
-            Target { fd: 11, readable: false, file: Some((0x40f, 0x10)) },
-            Target { fd: 4, readable: true, file: None },
+            Target {
+                fd: 3,
+                readable: true,
+                file: Some((0x4227, 9)),
+            },
+            Target {
+                fd: 11,
+                readable: false,
+                file: Some((0x40f, 0x10)),
+            },
+            Target {
+                fd: 4,
+                readable: true,
+                file: None,
+            },
         ];
         assert_eq!(targets(EPOLL).collect::<Vec<_>>(), expected);
     }
@@ -107,7 +133,13 @@ mod tests {
     #[test]
     fn only_a_socket_has_a_socket_inode() {
         assert_eq!(socket_inode("socket:[16935]"), Some(16935));
-        for other in ["pipe:[16935]", "socket:[]", "socket:[1", "anon_inode:[eventpoll]", "/socket:[1]x"] {
+        for other in [
+            "pipe:[16935]",
+            "socket:[]",
+            "socket:[1",
+            "anon_inode:[eventpoll]",
+            "/socket:[1]x",
+        ] {
             assert_eq!(socket_inode(other), None, "{other}");
         }
     }
@@ -116,8 +148,20 @@ mod tests {
     fn pending_operations_are_counted_up_to_the_end_of_their_list() {
         let text = "UserBufs:\t0\nPollList:\n  op=13, task_works=0\n  op=6, task_works=0\n  op=13, task_works=1\n\
             CqOverflowList:\n  op=13, task_works=0\n";
-        assert_eq!(pending(text), Some(Pending { accepts: 2, polls: 1 }));
-        assert_eq!(pending("PollList:\nCqOverflowList:\n"), Some(Pending { accepts: 0, polls: 0 }));
+        assert_eq!(
+            pending(text),
+            Some(Pending {
+                accepts: 2,
+                polls: 1
+            })
+        );
+        assert_eq!(
+            pending("PollList:\nCqOverflowList:\n"),
+            Some(Pending {
+                accepts: 0,
+                polls: 0
+            })
+        );
         assert_eq!(pending("SqMask:\t0x3\n"), None);
     }
 

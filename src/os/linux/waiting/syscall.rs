@@ -51,7 +51,9 @@ const POLLFD: usize = 8;
 /// `-1` and the two pointers for one that is blocked outside any call.
 pub(super) fn parse(text: &str) -> Sleep {
     let mut words = text.split_whitespace();
-    let number = words.next().and_then(|word| word.parse::<libc::c_long>().ok());
+    let number = words
+        .next()
+        .and_then(|word| word.parse::<libc::c_long>().ok());
     let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
     let (Some(number), Some(first), Some(second)) = (number, argument(), argument()) else {
         return Sleep::Elsewhere;
@@ -60,9 +62,15 @@ pub(super) fn parse(text: &str) -> Sleep {
         // The register is 64 bits wide, the descriptor is its lower half.
         Sleep::On(first as i32)
     } else if POLL.contains(&number) {
-        Sleep::Poll { address: first, count: second & u64::from(u32::MAX) }
+        Sleep::Poll {
+            address: first,
+            count: second & u64::from(u32::MAX),
+        }
     } else if SELECT.contains(&number) {
-        Sleep::Select { address: second, limit: first & u64::from(u32::MAX) }
+        Sleep::Select {
+            address: second,
+            limit: first & u64::from(u32::MAX),
+        }
     } else if number == libc::SYS_restart_syscall {
         Sleep::Resumed
     } else {
@@ -118,31 +126,62 @@ mod tests {
 
     #[test]
     fn a_thread_in_accept_waits_on_its_first_argument() {
-        assert_eq!(parse(&line(libc::SYS_accept4, "0x3 0x7f94ba5a2980")), Sleep::On(3));
-        assert_eq!(parse(&line(libc::SYS_accept, "0xffffffff00000007 0x0")), Sleep::On(7));
+        assert_eq!(
+            parse(&line(libc::SYS_accept4, "0x3 0x7f94ba5a2980")),
+            Sleep::On(3)
+        );
+        assert_eq!(
+            parse(&line(libc::SYS_accept, "0xffffffff00000007 0x0")),
+            Sleep::On(7)
+        );
     }
 
     #[test]
     fn sets_are_found_by_address_and_size() {
-        let poll = Sleep::Poll { address: 0x7f94_baac_4770, count: 2 };
+        let poll = Sleep::Poll {
+            address: 0x7f94_baac_4770,
+            count: 2,
+        };
         assert_eq!(parse(&line(libc::SYS_ppoll, "0x7f94baac4770 0x2")), poll);
-        let select = Sleep::Select { address: 0x7f94_b9d9_58f0, limit: 7 };
-        assert_eq!(parse(&line(libc::SYS_pselect6, "0x7 0x7f94b9d958f0")), select);
+        let select = Sleep::Select {
+            address: 0x7f94_b9d9_58f0,
+            limit: 7,
+        };
+        assert_eq!(
+            parse(&line(libc::SYS_pselect6, "0x7 0x7f94b9d958f0")),
+            select
+        );
     }
 
     #[test]
     fn whatever_else_a_thread_does_is_elsewhere() {
         let futex = line(libc::SYS_futex, "0x3 0x0");
-        for text in ["running\n", "-1 0x7ffe 0x7f94\n", "", "288\n", "288 3 4\n", &futex] {
+        for text in [
+            "running\n",
+            "-1 0x7ffe 0x7f94\n",
+            "",
+            "288\n",
+            "288 3 4\n",
+            &futex,
+        ] {
             assert_eq!(parse(text), Sleep::Elsewhere, "{text}");
         }
-        assert_eq!(parse(&line(libc::SYS_restart_syscall, "0x3 0x1")), Sleep::Resumed);
+        assert_eq!(
+            parse(&line(libc::SYS_restart_syscall, "0x3 0x1")),
+            Sleep::Resumed
+        );
     }
 
     #[test]
     fn a_poll_set_counts_only_for_reading() {
-        let entry = |fd: i32, events: i16| [&fd.to_ne_bytes()[..], &events.to_ne_bytes(), &[0, 0]].concat();
-        let bytes = [entry(5, libc::POLLIN), entry(6, libc::POLLOUT), entry(-1, libc::POLLIN)].concat();
+        let entry =
+            |fd: i32, events: i16| [&fd.to_ne_bytes()[..], &events.to_ne_bytes(), &[0, 0]].concat();
+        let bytes = [
+            entry(5, libc::POLLIN),
+            entry(6, libc::POLLOUT),
+            entry(-1, libc::POLLIN),
+        ]
+        .concat();
         assert_eq!(polled(&bytes), [5, -1]);
     }
 

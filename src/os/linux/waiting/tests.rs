@@ -21,7 +21,9 @@ fn listener() -> TcpListener {
 }
 
 fn inode(socket: &impl AsFd) -> u64 {
-    nix::sys::stat::fstat(socket.as_fd()).expect("a descriptor of ours").st_ino
+    nix::sys::stat::fstat(socket.as_fd())
+        .expect("a descriptor of ours")
+        .st_ino
 }
 
 fn own() -> i32 {
@@ -122,9 +124,13 @@ fn a_thread_in_select_waits_on_what_is_in_its_set() {
 fn an_epoll_set_waits_on_what_is_registered_for_reading() {
     let socket = listener();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("an epoll set");
-    epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLOUT, 0)).expect("added");
+    epoll
+        .add(&socket, EpollEvent::new(EpollFlags::EPOLLOUT, 0))
+        .expect("added");
     assert_eq!(look(own(), &socket), Waiting::Nobody);
-    epoll.modify(&socket, &mut EpollEvent::new(EpollFlags::EPOLLIN, 0)).expect("modified");
+    epoll
+        .modify(&socket, &mut EpollEvent::new(EpollFlags::EPOLLIN, 0))
+        .expect("modified");
     assert_eq!(look(own(), &socket), Waiting::Somebody);
     epoll.delete(&socket).expect("deleted");
     assert_eq!(look(own(), &socket), Waiting::Nobody);
@@ -136,7 +142,9 @@ fn an_epoll_entry_is_known_by_its_file_and_not_by_its_number() {
     let socket = listener();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("an epoll set");
     let registered = socket.try_clone().expect("a duplicate");
-    epoll.add(&registered, EpollEvent::new(EpollFlags::EPOLLIN, 0)).expect("added");
+    epoll
+        .add(&registered, EpollEvent::new(EpollFlags::EPOLLIN, 0))
+        .expect("added");
     drop(registered);
     assert_eq!(look(own(), &socket), Waiting::Somebody);
 }
@@ -145,7 +153,9 @@ fn an_epoll_entry_is_known_by_its_file_and_not_by_its_number() {
 fn each_socket_has_its_own_answer() {
     let (first, second) = (listener(), listener());
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("an epoll set");
-    epoll.add(&second, EpollEvent::new(EpollFlags::EPOLLIN, 0)).expect("added");
+    epoll
+        .add(&second, EpollEvent::new(EpollFlags::EPOLLIN, 0))
+        .expect("added");
     let seen = waiting(&[own()], &[inode(&first), inode(&second)]).expect("an answer");
     assert_eq!(seen, [Waiting::Nobody, Waiting::Somebody]);
 }
@@ -171,9 +181,15 @@ impl Server {
         let stdin = socket.try_clone().expect("a duplicate");
         let mut command = Command::new(program);
         command.args(arguments).stdin(stdin).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start `{program}`: {error}"));
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start `{program}`: {error}"));
         let output = BufReader::new(child.stdout.take().expect("its output"));
-        Self { child, socket, output }
+        Self {
+            child,
+            socket,
+            output,
+        }
     }
 
     fn pid(&self) -> i32 {
@@ -193,7 +209,9 @@ impl Server {
     /// Nobody waits, however often one looks, once the process sleeps in the call with this number.
     fn never_waits(&self, call: libc::c_long) {
         let path = format!("/proc/{}/syscall", self.child.id());
-        let sleeps = || std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(&format!("{call} ")));
+        let sleeps = || {
+            std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(&format!("{call} ")))
+        };
         comes("it sleeps where it should", sleeps);
         for _ in 0..50 {
             assert_eq!(look(self.pid(), &self.socket), Waiting::Nobody);
@@ -211,12 +229,18 @@ impl Drop for Server {
 /// Python is a fixture that a machine may lack: loudly skipped there, and an error in CI.
 fn python(script: &str) -> Option<Server> {
     if Command::new("python3").arg("--version").output().is_err() {
-        assert!(std::env::var("CI").is_err(), "`python3` is missing, and CI must have it");
+        assert!(
+            std::env::var("CI").is_err(),
+            "`python3` is missing, and CI must have it"
+        );
         let _ = writeln!(std::io::stderr(), "SKIPPED: `python3` is missing");
         return None;
     }
     let prologue = "import socket, sys, time, select\ns = socket.socket(fileno=0)\ns.listen()\n";
-    Some(Server::start("python3", &["-c", &format!("{prologue}{script}")]))
+    Some(Server::start(
+        "python3",
+        &["-c", &format!("{prologue}{script}")],
+    ))
 }
 
 #[test]
@@ -237,13 +261,17 @@ fn python_asyncio_waits() {
 
 #[test]
 fn python_blocking_accept_waits() {
-    let Some(server) = python("while True: s.accept()") else { return };
+    let Some(server) = python("while True: s.accept()") else {
+        return;
+    };
     server.waits();
 }
 
 #[test]
 fn python_select_waits() {
-    let Some(server) = python("select.select([s], [], [])") else { return };
+    let Some(server) = python("select.select([s], [], [])") else {
+        return;
+    };
     server.waits();
 }
 
@@ -252,19 +280,27 @@ fn python_select_waits() {
 fn python_fork_server_waits_in_its_worker() {
     let script = "import os\npid = os.fork()\nif pid == 0:\n  while True: s.accept()\nprint(pid, flush=True)\n\
         os.waitpid(pid, 0)";
-    let Some(mut server) = python(script) else { return };
+    let Some(mut server) = python(script) else {
+        return;
+    };
     let worker: i32 = server.line().parse().expect("the worker's pid");
     somebody_comes(worker, &server.socket);
     let both = waiting(&[server.pid(), worker], &[inode(&server.socket)]);
     assert_eq!(both, Some(vec![Waiting::Somebody]));
     server.never_waits(libc::SYS_wait4);
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), nix::sys::signal::Signal::SIGKILL).expect("a kill");
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(worker),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .expect("a kill");
 }
 
 /// An accept that is pending in an io_uring sleeps in no call and is in no epoll set.
 #[test]
 fn python_io_uring_waits() {
-    let Some(mut server) = python(include_str!("uring.py")) else { return };
+    let Some(mut server) = python(include_str!("uring.py")) else {
+        return;
+    };
     if server.line() != "pending" {
         let _ = writeln!(std::io::stderr(), "SKIPPED: this system refuses io_uring");
         return;
@@ -274,13 +310,17 @@ fn python_io_uring_waits() {
 
 #[test]
 fn python_that_sleeps_beside_its_socket_does_not_wait() {
-    let Some(server) = python("time.sleep(60)") else { return };
+    let Some(server) = python("time.sleep(60)") else {
+        return;
+    };
     server.never_waits(libc::SYS_clock_nanosleep);
 }
 
 #[test]
 fn python_that_selects_on_something_else_does_not_wait() {
-    let Some(server) = python("a, b = socket.socketpair()\nselect.select([a], [s], [], 60)") else { return };
+    let Some(server) = python("a, b = socket.socketpair()\nselect.select([a], [s], [], 60)") else {
+        return;
+    };
     server.never_waits(libc::SYS_pselect6);
 }
 
@@ -295,13 +335,18 @@ fn a_shell_that_holds_the_socket_for_its_child_does_not_wait() {
 fn cost() {
     let script = "import threading\nkeep = [open('/dev/null') for _ in range(200)]\nstop = threading.Event()\n\
         [threading.Thread(target=stop.wait, daemon=True).start() for _ in range(20)]\nprint('up', flush=True)\nstop.wait()";
-    let Some(mut server) = python(script) else { return };
+    let Some(mut server) = python(script) else {
+        return;
+    };
     assert_eq!(server.line(), "up");
     let (rounds, began) = (200, Instant::now());
     for _ in 0..rounds {
         assert_eq!(look(server.pid(), &server.socket), Waiting::Nobody);
     }
     let each = began.elapsed() / rounds;
-    let _ = writeln!(std::io::stderr(), "one look at 200 descriptors and 20 threads: {each:?}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "one look at 200 descriptors and 20 threads: {each:?}"
+    );
     assert!(each < Duration::from_millis(20), "{each:?}");
 }
