@@ -32,6 +32,7 @@ pub mod guardian;
 mod handling;
 mod launch;
 mod launcher;
+pub mod notify;
 pub mod output;
 mod report;
 mod reports;

@@ -21,11 +21,12 @@
 //! | `spawned` | `generation`, `pid` | its process runs |
 //! | `ready` | `generation`, `took_ms` | it is ready, so long after its start |
 //! | `live` | `generation`, `took_ms` | new connections go to it, so long after it was ready |
+//! | `superseded` | `generation` | newer sources came before it was ready; it is being stopped |
 //! | `draining` | `generation`, `timeout_ms` | it finishes what it has, for at most so long |
 //! | `relayed` | `generation`, `connections` | so many connections that arrived at it late were carried to the live one |
 //! | `killing` | `generation`, `why` | it is being killed; `why` is `timed_out` or `killed` |
 //! | `gone` | `generation`, `how`, `took_ms` | it ended: `how` is `drained`, `timed_out` or `killed`, after so long |
-//! | `failed` | `generation`, `reason`, `text`, `live`, and `exit_code` or `signal` | it failed: `reason` is `build`, `start`, `ended_early`, `ready_timeout`, `switch` or `crashed`; `live` is the generation that stays live, or `null` |
+//! | `failed` | `generation`, `reason`, `text`, `live`, and `exit_code` or `signal` | it failed: `reason` is `build`, `start`, `ended_early`, `ready_timeout`, `switch`, `crashed` or `lost`; `live` is the generation that stays live, or `null` |
 //! | `waiting` | | nothing is live, and only a change or a request can help |
 //! | `quitting` | `timeout_ms` | what runs is being stopped |
 //! | `output` | `generation`, `stream`, `text`, and `lossy`, `partial` if true | the program printed a line to `stdout` or `stderr`; `lossy`: it was not UTF-8, and U+FFFD stands for what was not; `partial`: no line end follows (the stream ended, or the line is longer than 64 KiB and goes on) |
@@ -111,6 +112,9 @@ enum Event<'a> {
     Live {
         generation: u32,
         took_ms: f64,
+    },
+    Superseded {
+        generation: u32,
     },
     Draining {
         generation: u32,
@@ -306,6 +310,9 @@ fn notice_event(notice: &Notice) -> Event<'static> {
             generation: id.get(),
             took_ms: ms(*took),
         },
+        Notice::Superseded { id } => Event::Superseded {
+            generation: id.get(),
+        },
         Notice::Draining { id, timeout } => Event::Draining {
             generation: id.get(),
             timeout_ms: ms(*timeout),
@@ -335,6 +342,7 @@ fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Failed {
         Failure::ReadyTimeout => ("ready_timeout", None),
         Failure::Switch => ("switch", None),
         Failure::Crashed(ended) => ("crashed", Some(ended)),
+        Failure::Lost => ("lost", None),
     };
     let (exit_code, signal) = match ended {
         Some(Ended::Code(code)) => (Some(code), None),

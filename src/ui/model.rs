@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Report;
-use crate::reload::{GenId, Notice, Phase};
+use crate::reload::{Failure, GenId, Notice, Phase};
 
 /// What is known of a generation that is not gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Generation {
     pub ready: Option<Duration>,
     /// How long it may drain.
     pub drain: Option<Duration>,
+    /// Whether it failed or was given up, and only its processes are left.
+    pub failed: bool,
 }
 
 /// What is known of everything: a pure fold of the reports.
@@ -65,15 +67,27 @@ impl Model {
                 self.enter(*id, Phase::Draining);
                 self.generation(*id).drain = Some(*timeout);
             }
-            Notice::BuildCancelled { id }
-            | Notice::Outdated { id }
-            | Notice::Gone { id, .. }
-            | Notice::Failed { id, .. } => {
+            Notice::Superseded { id } => self.fail(*id),
+            Notice::Failed { id, failure, .. } => match failure {
+                Failure::Build | Failure::Start => drop(self.generations.remove(id)),
+                Failure::EndedEarly(_)
+                | Failure::ReadyTimeout
+                | Failure::Switch
+                | Failure::Crashed(_)
+                | Failure::Lost => self.fail(*id),
+            },
+            Notice::BuildCancelled { id } | Notice::Outdated { id } | Notice::Gone { id, .. } => {
                 self.generations.remove(id);
             }
             Notice::Quitting { .. } => self.quitting = true,
             Notice::Built { .. } | Notice::Killing { .. } | Notice::Waiting => {}
         }
+    }
+
+    /// Nothing good comes of it any more; its processes are not gone yet.
+    fn fail(&mut self, id: GenId) {
+        self.enter(id, Phase::Draining);
+        self.generation(id).failed = true;
     }
 
     fn generation(&mut self, id: GenId) -> &mut Generation {
@@ -82,6 +96,7 @@ impl Model {
             pid: None,
             ready: None,
             drain: None,
+            failed: false,
         };
         self.generations.entry(id).or_insert(new)
     }
@@ -180,6 +195,12 @@ mod tests {
             id: TWO,
             failure: Failure::ReadyTimeout,
             live: Some(ONE),
+        });
+        assert!(model(&failed).overlaps(ONE), "its last words may come");
+        failed.push(Notice::Gone {
+            id: TWO,
+            how: Stopped::Drained,
+            took: MOMENT,
         });
         assert!(!model(&failed).overlaps(ONE));
         notices.push(Notice::Draining {

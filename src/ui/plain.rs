@@ -205,6 +205,7 @@ fn begins_anew(notice: &Notice, model: &Model) -> bool {
         | Notice::Outdated { .. }
         | Notice::Ready { .. }
         | Notice::Live { .. }
+        | Notice::Superseded { .. }
         | Notice::Draining { .. }
         | Notice::Killing { .. }
         | Notice::Gone { .. }

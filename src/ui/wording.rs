@@ -33,13 +33,17 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
             format!("gen {id} ready in {}", Human(*took)),
         ),
         Notice::Live { id, took } => (Weight::Success, live(*id, Human(*took), model)),
+        Notice::Superseded { id } => (
+            Weight::Fact,
+            format!("gen {id} superseded by newer sources"),
+        ),
         Notice::Draining { id, timeout } => (
             Weight::Fact,
             format!("gen {id} draining, for at most {}", Human(*timeout)),
         ),
         Notice::Killing { id, why } => killing(*id, *why, model),
         Notice::Gone { id, how, took } => (
-            Weight::Fact,
+            gone(*id, model),
             format!("gen {id} gone, {} {}", ended(*how), Human(*took)),
         ),
         Notice::Failed { id, failure, live } => (Weight::Failure, failed(*id, *failure, *live)),
@@ -48,6 +52,14 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
             Weight::Fact,
             format!("stopping, for at most {}", Human(*timeout)),
         ),
+    }
+}
+
+/// Of a failure it was told already.
+fn gone(id: GenId, model: &Model) -> Weight {
+    match model.generations.get(&id) {
+        Some(generation) if generation.failed => Weight::Detail,
+        Some(_) | None => Weight::Fact,
     }
 }
 

@@ -1,8 +1,10 @@
 //! Linux.
 
+pub mod credentials;
 mod descriptors;
 mod lineage;
 pub mod process_tree;
+pub mod waiting;
 
 pub use descriptors::{RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, widen_pipe};
 pub use lineage::{
