@@ -105,3 +105,15 @@ pub mod reload;
 pub mod socket;
 pub mod ui;
 pub mod watch;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::build::{Asked, Plan, runner};
+use crate::config::{Config, Request};
+use crate::driver::{Outcome, Setup};
+use crate::error::Failure;
+use crate::process::guardian;
+use crate::socket::{Sharing, Sockets};
+use crate::ui::Ui;
+use crate::watch::WatchSpec;
