@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -52,6 +51,20 @@ impl Package {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a file")).expect("a directory");
         fs::write(path, text).expect("a written file");
+    }
+
+    /// Written by a shell, so that no descriptor for it is open for writing here: another test's thread that
+    /// forks at that moment would have it too, and the kernel refuses to run such a file (`ETXTBSY`).
+    fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a file")).expect("a directory");
+        let write = "printf '%s' \"$1\" > \"$2\" && chmod 755 \"$2\"";
+        let status = Command::new("sh")
+            .args(["-c", write, "sh", text])
+            .arg(&path)
+            .status();
+        assert!(status.expect("sh runs").success());
+        path
     }
 
     fn plan(&self, line: &str) -> Result<Plan, BuildError> {
@@ -270,12 +283,7 @@ fn a_runner_of_the_users_is_kept_wherever_it_is_configured() {
 #[test]
 fn a_runner_with_a_relative_path_is_found_from_its_configuration() {
     let package = Package::new();
-    package.write("tools/run.sh", "#!/bin/sh\nexec \"$@\"\n");
-    fs::set_permissions(
-        package.path("tools/run.sh"),
-        fs::Permissions::from_mode(0o755),
-    )
-    .expect("a mode");
+    package.script("tools/run.sh", "#!/bin/sh\nexec \"$@\"\n");
     package.write(
         ".cargo/config.toml",
         "[target.'cfg(all())']\nrunner = \"tools/run.sh\"\n",
@@ -361,10 +369,14 @@ fn colours_are_asked_of_cargo() {
             color,
         };
         let ran = build(&mut recognise(&asked).expect("a plan"));
-        let rendered = ran.lines.iter().find_map(|line| match line {
-            Line::Diagnostic(diagnostic) => Some(diagnostic.rendered.clone()),
-            _ => None,
-        });
+        let diagnostic = |line: &Line| {
+            if let Line::Diagnostic(diagnostic) = line {
+                Some(diagnostic.rendered.clone())
+            } else {
+                None
+            }
+        };
+        let rendered = ran.lines.iter().find_map(diagnostic);
         assert_eq!(rendered.expect("a warning").contains('\u{1b}'), escapes);
         assert_eq!(ran.stderr.contains('\u{1b}'), escapes, "{}", ran.stderr);
     }
@@ -400,12 +412,10 @@ fn a_cargo_that_does_not_answer_is_asked_in_another_way() {
         "cargo build --message-format=json; exit 101",
     ] {
         let package = Package::new();
-        package.write(
+        let cargo = package.script(
             "bin/cargo",
             &format!("#!/bin/sh\nif [ \"$1\" = run ]; then {on_run}; fi\nexec cargo \"$@\"\n"),
         );
-        let cargo = package.path("bin/cargo");
-        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("a mode");
         let mut plan = package
             .plan(&format!("{} run a", cargo.display()))
             .expect("a plan");

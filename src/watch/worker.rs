@@ -1,0 +1,271 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
+use std::time::Instant;
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{Event, Watcher};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::contents::Contents;
+use super::settle::Settle;
+use super::tree::Tree;
+use super::{Filter, Message, Trouble, WatchSpec};
+
+/// What the thread waits for.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// The system's.
+    Event(notify::Result<Event>),
+    /// The watch was dropped.
+    Stop,
+}
+
+/// What there is to do next.
+enum Next {
+    Event(Event),
+    Error(notify::Error),
+    Nothing,
+    Stop,
+}
+
+/// The thread that watches.
+pub(super) struct Worker {
+    spec: WatchSpec,
+    filter: Filter,
+    tree: Tree,
+    contents: Contents,
+    settle: Settle,
+    /// What is still to be read ahead, in reverse order.
+    unread: Vec<PathBuf>,
+    messages: UnboundedSender<Message>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        spec: WatchSpec,
+        filter: Filter,
+        watcher: Box<dyn Watcher + Send>,
+        messages: UnboundedSender<Message>,
+    ) -> Self {
+        Self {
+            filter,
+            tree: Tree::new(watcher),
+            contents: Contents::new(),
+            settle: Settle::new(spec.debounce),
+            unread: Vec::new(),
+            messages,
+            spec,
+        }
+    }
+
+    pub(super) fn run(mut self, inputs: &Receiver<Input>) {
+        for file in self.tree.cover(&mut self.filter) {
+            if self.contents.note(&file) {
+                self.settle.touch(file, Instant::now());
+            }
+        }
+        self.unread = self.contents.unread();
+        self.unread.reverse();
+        self.tell_troubles();
+        self.tell(Message::Watching {
+            dirs: self.tree.len(),
+            files: self.contents.len(),
+        });
+        loop {
+            match self.next(inputs) {
+                Next::Event(event) => self.event(&event),
+                Next::Error(error) => self.tell(Message::Trouble(trouble(&error))),
+                Next::Nothing => {}
+                Next::Stop => return,
+            }
+            if self.messages.is_closed() {
+                return;
+            }
+            self.flush();
+        }
+    }
+
+    /// Waits for an event, or for the time at which something has settled. As long as there are files to read
+    /// ahead, one is read and nothing is waited for.
+    fn next(&mut self, inputs: &Receiver<Input>) -> Next {
+        let received = if let Some(file) = self.unread.pop() {
+            self.contents.read_ahead(&file);
+            inputs
+                .try_recv()
+                .map_err(|error| error == TryRecvError::Disconnected)
+        } else if let Some(deadline) = self.settle.deadline() {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            inputs
+                .recv_timeout(wait)
+                .map_err(|error| error == RecvTimeoutError::Disconnected)
+        } else {
+            inputs.recv().map_err(|RecvError| true)
+        };
+        match received {
+            Ok(Input::Event(Ok(event))) => Next::Event(event),
+            Ok(Input::Event(Err(error))) => Next::Error(error),
+            Ok(Input::Stop) | Err(true) => Next::Stop,
+            Err(false) => Next::Nothing,
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        if event.need_rescan() {
+            return self.rescan();
+        }
+        if !may_change_content(event.kind) {
+            return;
+        }
+        for path in &event.paths {
+            self.heard_of(path);
+        }
+    }
+
+    /// Something happened at `path`. What, is looked at now only as far as directories are concerned: they
+    /// have to be watched before more happens in them.
+    fn heard_of(&mut self, path: &Path) {
+        match path.symlink_metadata() {
+            // A symbolic link is not followed: what it leads to is watched where it is, or not at all.
+            Ok(metadata) if metadata.is_dir() => self.dir_appeared(path),
+            Ok(_) if self.counts(path) => self.settle.touch(path.to_owned(), Instant::now()),
+            Ok(_) => {}
+            Err(_) => self.gone(path),
+        }
+    }
+
+    fn counts(&mut self, path: &Path) -> bool {
+        self.filter.file(path) || self.filter.is_outdated_by(path)
+    }
+
+    fn dir_appeared(&mut self, path: &Path) {
+        let mut files = Vec::new();
+        if self.is_at_root(path) {
+            self.renew_filter();
+            files = self.tree.cover(&mut self.filter);
+        } else {
+            self.tree.grow(path, &mut self.filter, &mut files);
+        }
+        self.tell_troubles();
+        let now = Instant::now();
+        for file in files {
+            self.settle.touch(file, now);
+        }
+    }
+
+    /// A file or a directory is gone; which of the two, nobody can say any more.
+    fn gone(&mut self, path: &Path) {
+        if self.counts(path) || self.filter.dir(path) {
+            self.settle.touch(path.to_owned(), Instant::now());
+        }
+        self.tree.lost(path);
+        if !self.is_at_root(path) {
+            return;
+        }
+        for root in self.spec.roots.clone() {
+            self.tree.anchor(&root);
+        }
+        // It may have come back before it was waited for.
+        if path.is_dir() {
+            self.dir_appeared(path);
+        }
+    }
+
+    /// Whether `path` is a root, or a root is below it.
+    fn is_at_root(&self, path: &Path) -> bool {
+        self.spec.roots.iter().any(|root| root.starts_with(path))
+    }
+
+    fn renew_filter(&mut self) {
+        // The patterns are those that were accepted at the start.
+        if let Ok(filter) = Filter::new(&self.spec) {
+            self.filter = filter;
+        }
+    }
+
+    /// Watches anew by the ignore files as they are now. What is found and was not known is a change only if
+    /// it is younger than the watch: the rest was there, and ignored.
+    fn ignore_files_changed(&mut self) {
+        self.renew_filter();
+        let found = self.tree.cover(&mut self.filter);
+        self.tell_troubles();
+        let now = Instant::now();
+        for file in found {
+            if self.contents.note(&file) {
+                self.settle.touch(file, now);
+            }
+        }
+        self.unread = self.contents.unread();
+    }
+
+    /// The system has dropped events: compare everything with what is known.
+    fn rescan(&mut self) {
+        let mut paths: BTreeSet<PathBuf> = self.tree.cover(&mut self.filter).into_iter().collect();
+        paths.extend(self.contents.paths().cloned());
+        let mut changed = BTreeSet::new();
+        for path in paths {
+            changed.extend(self.contents.rescan(&path));
+        }
+        self.tell_troubles();
+        self.tell(Message::Trouble(Trouble::Overflow));
+        self.tell_changed(changed);
+    }
+
+    /// Tells what has settled, if its content is another.
+    fn flush(&mut self) {
+        let Some(paths) = self.settle.take(Instant::now()) else {
+            return;
+        };
+        if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
+            self.ignore_files_changed();
+        }
+        let mut changed = BTreeSet::new();
+        for path in paths {
+            // What does not count by itself is here because it was a directory, perhaps.
+            let counts = self.filter.file(&path);
+            changed.extend(if counts {
+                self.contents.update(&path)
+            } else {
+                self.contents.forget_gone(&path)
+            });
+        }
+        self.tell_changed(changed);
+    }
+
+    fn tell_changed(&self, changed: BTreeSet<PathBuf>) {
+        if !changed.is_empty() {
+            self.tell(Message::Changed(changed.into_iter().collect()));
+        }
+    }
+
+    fn tell_troubles(&mut self) {
+        for trouble in self.tree.troubles() {
+            self.tell(Message::Trouble(trouble));
+        }
+    }
+
+    fn tell(&self, message: Message) {
+        // Nobody listens any more: the next turn of the loop ends it.
+        let _ = self.messages.send(message);
+    }
+}
+
+/// Reading, and a change of mode or time, leave the content as it is. The end of writing counts: a file that
+/// is written through a memory map gives no other event.
+fn may_change_content(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
+    }
+}
+
+fn trouble(error: &notify::Error) -> Trouble {
+    Trouble::Backend {
+        reason: error.to_string(),
+    }
+}
