@@ -54,15 +54,16 @@ impl Lines {
             if self.ended {
                 return self.cutter.rest();
             }
-            if self.show_at.is_some_and(|at| at <= Instant::now()) {
+            if self.wait().await {
                 self.show_at = None;
                 return self.cutter.rest();
             }
-            self.wait().await;
         }
     }
 
-    async fn wait(&mut self) {
+    /// Takes in more; `true` when there was none for long enough. What can be read comes first: the
+    /// reader may have been away for longer than that.
+    async fn wait(&mut self) -> bool {
         let quiet = async {
             match self.show_at {
                 Some(at) => sleep_until(at).await,
@@ -75,8 +76,9 @@ impl Lines {
                 Ok(()) => self.read(),
                 Err(_) => self.ended = true,
             },
-            () = quiet => {}
+            () = quiet => return true,
         }
+        false
     }
 
     fn read(&mut self) {
@@ -234,6 +236,17 @@ mod tests {
         assert!(before.elapsed() >= QUIET - Duration::from_millis(5));
         sender.write_all(b"\n").await.unwrap();
         assert_eq!(lines.next().await, piece("", true));
+    }
+
+    #[tokio::test]
+    async fn a_line_is_not_cut_because_its_reader_was_slow() {
+        let (mut sender, mut lines) = lines();
+        sender.write_all(b"one\ntw").await.unwrap();
+        assert_eq!(lines.next().await, piece("one", true));
+        sender.write_all(b"o\n").await.unwrap();
+        // Longer than the quiet that shows an unfinished line.
+        std::thread::sleep(2 * QUIET);
+        assert_eq!(lines.next().await, piece("two", true));
     }
 
     #[tokio::test]

@@ -29,6 +29,7 @@ pub struct Status {
     pub parent: i32,
     /// Whether it is stopped, by `STOP` or by reading from the terminal in the background.
     pub stopped: bool,
+    threads: u32,
     blocked: u64,
     ignored: u64,
     caught: u64,
@@ -44,13 +45,19 @@ impl Status {
             Reaction::Caught
         } else if has(self.ignored) {
             Reaction::Ignored
-        } else if has(self.blocked) && !matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
-            // Blocked and not caught: it stays pending until somebody takes it by `sigwait` or from a
-            // signalfd, which is how event loops in C handle their stop signal.
+        } else if has(self.blocked) && self.waits_for_signals() {
             Reaction::Caught
         } else {
             Reaction::Default
         }
+    }
+
+    /// Blocked and not caught, a signal stays pending until somebody takes it by `sigwait` or from a
+    /// signalfd, which is how event loops in C handle their stop signal. But whoever calls `vfork` or
+    /// `posix_spawn` blocks everything until the exec: with one thread, that is what it looks like.
+    fn waits_for_signals(&self) -> bool {
+        let everything = self.blocked >> (libc::SIGSEGV - 1) & 1 == 1;
+        !everything || self.threads > 1
     }
 }
 
@@ -79,6 +86,7 @@ fn parse_status(text: &str) -> Option<Status> {
     Some(Status {
         parent: field("PPid:")?.parse().ok()?,
         stopped: field("State:")? == "T",
+        threads: field("Threads:")?.parse().ok()?,
         blocked: mask("SigBlk:")?,
         ignored: mask("SigIgn:")?,
         caught: mask("SigCgt:")?,
@@ -204,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    const PYTHON: &str = "Name:\tpy) x\nState:\tS (sleeping)\nPPid:\t17\nSigBlk:\t0000000000000000\n\
+    const PYTHON: &str = "Name:\tpy) x\nState:\tS (sleeping)\nPPid:\t17\nThreads:\t1\nSigBlk:\t0000000000000000\n\
                           SigIgn:\t0000000001001000\nSigCgt:\t0000000000004002\n";
 
     #[test]
@@ -223,6 +231,17 @@ mod tests {
     fn a_blocked_signal_is_one_that_somebody_waits_for() {
         let text = PYTHON.replace("SigBlk:\t0000000000000000", "SigBlk:\t0000000000000101");
         let status = parse_status(&text).unwrap();
+        assert_eq!(status.reaction(libc::SIGHUP), Reaction::Caught);
+        assert_eq!(status.reaction(libc::SIGINT), Reaction::Caught);
+        assert_eq!(status.reaction(libc::SIGUSR1), Reaction::Default);
+    }
+
+    #[test]
+    fn who_is_just_starting_another_waits_for_nothing() {
+        let text = PYTHON.replace("SigBlk:\t0000000000000000", "SigBlk:\tfffffffe7ffbfeff");
+        let status = parse_status(&text).unwrap();
+        assert_eq!(status.reaction(libc::SIGHUP), Reaction::Default);
+        let status = parse_status(&text.replace("Threads:\t1", "Threads:\t2")).unwrap();
         assert_eq!(status.reaction(libc::SIGHUP), Reaction::Caught);
         assert_eq!(status.reaction(libc::SIGKILL), Reaction::Default);
     }
