@@ -99,7 +99,8 @@ impl NotifySocket {
 
     /// The next datagram. May be dropped and called again, nothing is lost by that.
     ///
-    /// `tree` gives the pids of the generation at the moment of the call; [`admits`] says who is heard.
+    /// `tree` gives the pids of the generation at the moment of the call. Heard is who is in it, and a process of our own
+    /// user that has ended meanwhile (a script's `systemd-notify` may be gone before we can look).
     /// Descriptors are closed here unless they are to be stored, that of a barrier too: its sender goes on.
     ///
     /// # Errors

@@ -5,10 +5,12 @@
 //! There is no time-out here: the core has it, and the driver drops the future.
 
 mod duration;
+mod http;
 mod inputs;
 mod listening;
 mod outcome;
 mod pace;
+mod pattern;
 mod probe;
 mod spec;
 mod status;
@@ -17,7 +19,9 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
+pub use http::HttpProbe;
 pub use inputs::{Dial, Dialed, Exec, Heard, Inputs, Stream};
 pub use outcome::{How, Trouble, Why};
-pub use spec::{HttpProbe, Pattern, ReadySpec, SpecError};
+pub use pattern::Pattern;
+pub use spec::{ReadySpec, SpecError};
 pub use wait::wait;
