@@ -132,7 +132,8 @@ impl Leaving {
     }
 
     /// The user quits: nothing is gained by waiting for a good moment.
-    pub(super) fn hurry(&mut self) -> Step {
+    pub(super) fn hurry(&mut self, now: Time, policy: &Policy) -> Step {
+        self.until = self.until.min(now.plus(policy.stop_timeout));
         match self.stage {
             Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => {
                 self.ask()
@@ -161,6 +162,16 @@ impl Leaving {
         match self.stage {
             Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => {
                 self.ask()
+            }
+            Stage::Asked | Stage::Killed | Stage::Ended => Step::new(),
+        }
+    }
+
+    /// Nothing of it is left, and it may be that nobody saw it end.
+    pub(super) fn vanished(&self) -> Step {
+        match self.stage {
+            Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => {
+                vec![Effect::Relay { id: self.id }]
             }
             Stage::Asked | Stage::Killed | Stage::Ended => Step::new(),
         }
