@@ -187,4 +187,18 @@ impl Leaving {
         self.stage = Stage::Asked;
         vec![Effect::Relay { id: self.id }, Effect::Stop { id: self.id }]
     }
+
+    /// For the tests alone: the same for all that it will do.
+    #[cfg(test)]
+    pub(super) fn canonical(&self, rename: &super::machine::canonical::Rename) -> Self {
+        let settling = matches!(self.stage, Stage::Settling | Stage::Settled);
+        let killed = self.stage == Stage::Killed;
+        let keep = |kept: bool, time| if kept { rename.time(time) } else { Time::START };
+        Self {
+            id: rename.id(self.id),
+            since: keep(settling, self.since),
+            until: keep(!killed, self.until),
+            ..*self
+        }
+    }
 }

@@ -1,4 +1,6 @@
 mod advance;
+#[cfg(test)]
+pub(super) mod canonical;
 mod part;
 mod quit;
 
