@@ -16,7 +16,7 @@ pub enum Reaction {
     Default,
     /// Nothing.
     Ignored,
-    /// A handler runs, or the process waits for the signal with `sigwait` or a signalfd.
+    /// A handler runs, or the process takes the signal from where it is pending.
     Caught,
     /// The runtime of its language catches everything, so nothing can be said of the program.
     Blanket,
@@ -52,9 +52,11 @@ impl Status {
         }
     }
 
-    /// Blocked and not caught, a signal stays pending until somebody takes it by `sigwait` or from a
-    /// signalfd, which is how event loops in C handle their stop signal. But whoever calls `vfork` or
-    /// `posix_spawn` blocks everything until the exec: with one thread, that is what it looks like.
+    /// Blocked and not caught, a signal stays pending until somebody takes it from a signalfd, or
+    /// another thread by `sigwait`: that is how event loops in C handle their stop signal. (A main
+    /// thread that itself sleeps in `sigwait` is not seen: while it does, the kernel takes the signal out
+    /// of the mask; `do_sigtimedwait`, `kernel/signal.c`.) But whoever calls `vfork` or `posix_spawn`
+    /// blocks everything until the exec: with one thread, that is what it looks like.
     fn waits_for_signals(&self) -> bool {
         let everything = self.blocked >> (libc::SIGSEGV - 1) & 1 == 1;
         !everything || self.threads > 1
