@@ -1,9 +1,10 @@
 //! An HTTP server with nothing but the standard library: a thread for each connection, blocking
 //! calls, no signal handling at all. `SIGTERM` simply kills it.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 use std::{env, process, thread};
 
@@ -16,19 +17,33 @@ const FIRST_PASSED: i32 = 3;
 ///
 /// When a socket was passed to another process than this one, or none can be opened.
 pub fn listener() -> io::Result<TcpListener> {
+    match passed()? {
+        Some(socket) => {
+            let listener = TcpListener::from(socket);
+            listener.set_nonblocking(false)?;
+            Ok(listener)
+        }
+        None => TcpListener::bind("127.0.0.1:3000"),
+    }
+}
+
+/// The socket that was passed to us, if one was.
+///
+/// # Errors
+///
+/// When it was passed to another process than this one.
+pub fn passed() -> io::Result<Option<OwnedFd>> {
     if env::var_os("LISTEN_FDS").is_none() {
-        return TcpListener::bind("127.0.0.1:3000");
+        return Ok(None);
     }
     if env::var("LISTEN_PID").is_ok_and(|pid| pid != process::id().to_string()) {
         return Err(io::Error::other("`LISTEN_PID` names another process"));
     }
     // SAFETY: `LISTEN_FDS` says that descriptor 3 was passed to us, and nobody else here takes it.
-    let listener = TcpListener::from(unsafe { OwnedFd::from_raw_fd(FIRST_PASSED) });
-    listener.set_nonblocking(false)?;
-    Ok(listener)
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(FIRST_PASSED) }))
 }
 
-/// Answers whoever connects, for ever. `extra` answers the paths that this server does not know.
+/// Answers whoever connects, for ever. `extra` is told of every path that this server does not know.
 ///
 /// # Errors
 ///
@@ -37,16 +52,29 @@ pub fn serve(listener: &TcpListener, version: &str, extra: fn(&str)) -> io::Resu
     loop {
         let (stream, _) = listener.accept()?;
         let version = version.to_owned();
-        thread::spawn(move || converse(stream, &version, extra));
+        thread::spawn(move || converse(&stream, &stream, &version, extra));
+    }
+}
+
+/// The same for a unix socket.
+///
+/// # Errors
+///
+/// When no connection can be accepted any more.
+pub fn serve_unix(listener: &UnixListener, version: &str) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept()?;
+        let version = version.to_owned();
+        thread::spawn(move || converse(&stream, &stream, &version, |_| {}));
     }
 }
 
 /// One connection: request after request, until the client has enough.
-fn converse(stream: TcpStream, version: &str, extra: fn(&str)) -> io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    while let Some(request) = Request::read(&mut reader)? {
+fn converse(from: impl Read, mut to: impl Write, version: &str, extra: fn(&str)) -> io::Result<()> {
+    let mut from = BufReader::new(from);
+    while let Some(request) = Request::read(&mut from)? {
         let body = answer(&request.target, version, extra);
-        respond(&stream, &body, request.close)?;
+        respond(&mut to, &body, request.close)?;
         if request.close {
             break;
         }
@@ -69,13 +97,13 @@ fn answer(target: &str, version: &str, extra: fn(&str)) -> String {
     }
 }
 
-fn respond(mut stream: &TcpStream, body: &str, close: bool) -> io::Result<()> {
+fn respond(to: &mut impl Write, body: &str, close: bool) -> io::Result<()> {
     let connection = if close { "close" } else { "keep-alive" };
     let length = body.len();
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: {connection}\r\n\r\n{body}"
     );
-    stream.write_all(answer.as_bytes())
+    to.write_all(answer.as_bytes())
 }
 
 /// What a request without a body says.

@@ -6,14 +6,17 @@
 //! - `late=MS`: takes its socket only after a while
 //! - `flood=LINES`: prints that many lines first
 //! - `ignore`: ignores every signal that can be ignored
-//! - `cleanup=MS`: says `stop signal` for each `SIGTERM`, and ends so long after the first
+//! - `cleanup=MS`: says `stop signal` for each `SIGTERM`, and ends so long after the first; then it
+//!   removes the file that `UNLINK` names
+//! - `unix`: takes a unix socket
 //!
 //! `GET /crash` ends it as a crash would.
 
 use std::io::{self, Write};
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, process, thread};
+use std::{env, fs, process, thread};
 
 const SIGTERM: i32 = 15;
 const SIG_IGN: usize = 1;
@@ -24,6 +27,7 @@ unsafe extern "C" {
 
 fn main() -> io::Result<()> {
     let mut version = "1".to_owned();
+    let mut unix = false;
     for argument in env::args().skip(1) {
         let (name, number) = argument.split_once('=').unwrap_or((&argument, "0"));
         let number = number.parse().unwrap_or(0);
@@ -35,8 +39,13 @@ fn main() -> io::Result<()> {
             "flood" => flood(number)?,
             "ignore" => ignore_signals(),
             "cleanup" => clean_up_on_stop(Duration::from_millis(number)),
+            "unix" => unix = true,
             _ => argument.clone_into(&mut version),
         }
+    }
+    if unix {
+        let socket = server_std::passed()?.expect("a unix socket is passed");
+        return server_std::serve_unix(&UnixListener::from(socket), &version);
     }
     let listener = server_std::listener()?;
     println!("serving {version}");
@@ -82,11 +91,15 @@ fn clean_up_on_stop(takes: Duration) {
         let mut first = None;
         while first.is_none_or(|at: Instant| at.elapsed() < takes) {
             thread::sleep(Duration::from_millis(5));
-            for n in told..STOPS.load(Ordering::Relaxed) {
+            let arrived = STOPS.load(Ordering::Relaxed);
+            for n in told..arrived {
                 println!("stop signal {}", n + 1);
                 first.get_or_insert_with(Instant::now);
-                told = n + 1;
             }
+            told = arrived;
+        }
+        if let Some(path) = env::var_os("UNLINK") {
+            let _ = fs::remove_file(path);
         }
         println!("cleaned up");
         process::exit(0);
