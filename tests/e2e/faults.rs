@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{PATIENCE, Project, Run, Running};
+use crate::harness::{Event, PATIENCE, Project, Run, Running};
 
 fn serving(project: &Project, options: &[&str]) -> Running {
     project.server("good");
@@ -12,21 +12,27 @@ fn serving(project: &Project, options: &[&str]) -> Running {
 }
 
 /// Saves a bad one: it fails for this reason, the old one serves; a good one goes live.
-fn fails_with(run: &mut Running, project: &Project, faults: &str, reason: &str) {
+fn fails_with(run: &mut Running, project: &Project, faults: &str, reason: &str) -> Event {
     project.faulty(faults);
     let failed = run.expect("failed");
-    assert!(failed.mentions(reason), "{failed}");
+    assert_eq!(
+        (failed.text("reason"), failed.number("live")),
+        (reason, 1),
+        "{failed}"
+    );
     assert_eq!(run.get("/"), "generation 1 version good\n");
     project.server("better");
     run.live();
     assert!(run.get("/").ends_with("version better\n"));
+    failed
 }
 
 #[test]
 fn hc14_a_panic_before_ready_changes_nothing() {
     let project = Project::new();
     let mut run = serving(&project, &[]);
-    fails_with(&mut run, &project, "panic", "101");
+    let failed = fails_with(&mut run, &project, "panic", "ended_early");
+    assert_eq!(failed.number("exit_code"), 101, "{failed}");
     let told = run
         .so_far()
         .iter()
@@ -39,7 +45,8 @@ fn hc14_a_panic_before_ready_changes_nothing() {
 fn hc14_an_exit_before_ready_changes_nothing() {
     let project = Project::new();
     let mut run = serving(&project, &[]);
-    fails_with(&mut run, &project, "exit=3", "3");
+    let failed = fails_with(&mut run, &project, "exit=3", "ended_early");
+    assert_eq!(failed.number("exit_code"), 3, "{failed}");
     run.quit();
 }
 
@@ -47,7 +54,7 @@ fn hc14_an_exit_before_ready_changes_nothing() {
 fn hc14_a_program_that_hangs_is_killed_at_the_timeout() {
     let project = Project::new();
     let mut run = serving(&project, &["--ready-timeout", "1s"]);
-    fails_with(&mut run, &project, "hang", "ready");
+    fails_with(&mut run, &project, "hang", "ready_timeout");
     run.quit();
 }
 
@@ -57,10 +64,8 @@ fn hc14_a_program_killed_before_it_is_ready_changes_nothing() {
     let mut run = serving(&project, &[]);
     project.script("kill -9 $$");
     let failed = run.expect("failed");
-    assert!(
-        failed.mentions("KILL") || failed.mentions('9'.to_string().as_str()),
-        "{failed}"
-    );
+    let (reason, signal) = (failed.text("reason"), failed.number("signal"));
+    assert_eq!((reason, signal), ("ended_early", 9), "{failed}");
     assert_eq!(run.get("/"), "generation 1 version good\n");
     run.quit();
 }
@@ -89,8 +94,9 @@ fn a_command_that_cannot_be_started_is_a_failure_with_its_reason() {
     project.save("file", "x");
     let mut run = Run::new(&project).listen().program(["./missing"]).spawn();
     let failed = run.expect("failed");
-    let told = run.so_far().iter().any(|event| event.mentions("missing"));
-    assert!(told, "{failed}");
+    assert_eq!(failed.text("reason"), "start", "{failed}");
+    let told = run.so_far().iter().any(|event| event.mentions("./missing"));
+    assert!(told, "it is named");
     run.quit();
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, apps, until};
+use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, apps};
 
 /// A copy of the axum example in the watched folder, and the way to edit it.
 struct Example {
@@ -72,10 +72,11 @@ fn hc13_a_broken_cargo_build_leaves_the_old_one_and_shows_the_error() {
 
     example.break_it();
     run.expect_that("cargo's error", BUILD_PATIENCE, |event| {
-        event.mentions("error")
+        event.is("diagnostic") && event.text("rendered").contains("error")
     });
     let failed = run.expect("failed");
-    assert!(failed.mentions("build"), "{failed}");
+    let (reason, live) = (failed.text("reason"), failed.number("live"));
+    assert_eq!((reason, live), ("build", 1), "{failed}");
     assert!(run.get("/").contains("version 1."));
 
     example.mend_it();
@@ -212,8 +213,8 @@ fn what_a_program_gets_and_nothing_else() {
     let project = Project::new();
     project.swap(&apps::std().server);
     let mut run = Run::new(&project).listen().program(["./server"]).spawn();
+    let pid = run.expect("spawned").number("pid");
     run.live();
-    let pid = only_server(&run);
     let environ = fs::read(format!("/proc/{pid}/environ")).expect("it is ours");
     let environ = String::from_utf8_lossy(&environ).into_owned();
     let variables: Vec<_> = environ.split('\0').collect();
@@ -226,16 +227,4 @@ fn what_a_program_gets_and_nothing_else() {
         "{variables:?}"
     );
     run.quit();
-}
-
-/// The pid of the one `./server` of this run.
-fn only_server(run: &Running) -> i32 {
-    until("one server runs", PATIENCE, || {
-        let marked = crate::harness::leftovers::marked(&run.mark);
-        let servers: Vec<_> = marked
-            .iter()
-            .filter(|(_, line)| line.starts_with("./server"))
-            .collect();
-        (servers.len() == 1).then(|| servers[0].0)
-    })
 }

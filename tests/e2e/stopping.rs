@@ -87,9 +87,8 @@ fn hc19_an_open_stream_bounds_nothing_but_its_own_generation() {
     assert_eq!(run.live(), 2);
     project.server("v3");
     assert_eq!(run.live(), 3);
-    run.expect_that("it is killed at the timeout", PATIENCE, |event| {
-        event.is("gone") && event.generation() == 1
-    });
+    let gone = run.gone_is(1);
+    assert_eq!(gone.text("how"), "timed_out", "{gone}");
     endless
         .join()
         .expect("no panic")
@@ -113,7 +112,7 @@ fn hc19_a_server_that_ends_its_streams_drains_at_once() {
     let last = stream.map(|line| line.expect("it is not reset")).last();
     assert_eq!(last.as_deref(), Some(""), "the stream was ended in order");
     let gone = run.expect("gone");
-    assert!(!gone.mentions("timed"), "{gone}");
+    assert_eq!(gone.text("how"), "drained", "{gone}");
     run.quit();
 }
 
@@ -131,9 +130,7 @@ fn hc20_a_clean_up_is_not_cut_and_gets_the_signal_once() {
     run.expect_that("the end of it", PATIENCE, |event| {
         event.mentions("cleaned up")
     });
-    run.expect_that("gone", PATIENCE, |event| {
-        event.is("gone") && event.generation() == 1
-    });
+    run.gone_is(1);
     let again = run
         .so_far()
         .iter()
@@ -173,9 +170,7 @@ fn hc21_nothing_of_a_tree_survives() {
     );
     project.server("v2");
     run.live();
-    run.expect_that("gone", PATIENCE, |event| {
-        event.is("gone") && event.generation() == 1
-    });
+    run.gone_is(1);
     let left = leftovers::marked(&run.mark);
     let old = |line: &str| line.contains("sleep 100") || line.contains("hang");
     assert!(!left.iter().any(|(_, line)| old(line)), "{left:?}");
@@ -196,9 +191,7 @@ fn hc23_a_program_that_ignores_the_stop_signal_is_killed_and_it_is_said() {
     run.live();
     let killing = run.expect("killing");
     assert_eq!(killing.generation(), 1);
-    run.expect_that("gone", PATIENCE, |event| {
-        event.is("gone") && event.generation() == 1
-    });
+    run.gone_is(1);
     run.quit();
 }
 
@@ -209,9 +202,7 @@ fn stop_first_never_has_two_at_once_and_connections_wait() {
     let mut run = project.run().listen().arg("--stop-first").spawn();
     run.live();
     project.faulty("late=300 two");
-    run.expect_that("the old one is gone", PATIENCE, |event| {
-        event.is("gone") && event.generation() == 1
-    });
+    run.gone_is(1);
     assert_eq!(run.get("/"), "generation 2 version two\n");
     run.quit();
 }

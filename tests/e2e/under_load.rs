@@ -84,9 +84,7 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
         switches.push(live.took());
         // Two drain at once, never more: a reload about each second.
         if live.generation() > 2 {
-            run.expect_that("the one before the last is gone", PATIENCE, |event| {
-                event.is("gone") && event.generation() == live.generation() - 2
-            });
+            run.gone_is(live.generation() - 2);
         }
     }
     traffic.stop(what);
@@ -191,14 +189,18 @@ fn a_fault_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOn
     let traffic = Traffic::start(run.address(), LIGHT, 2_000);
     bad(&project);
     let failed = run.expect("failed");
-    assert!(failed.mentions(reason), "{failed}");
+    assert_eq!(
+        (failed.text("reason"), failed.number("live")),
+        (reason, 1),
+        "{failed}"
+    );
     assert_eq!(
         run.get("/"),
         "generation 1 version good\n",
         "the old one is live"
     );
-    project.save("build", "exit 0 # mended");
     project.server("better");
+    project.save("build", "exit 0 # mended");
     run.live();
     assert!(run.get("/").ends_with("version better\n"));
     traffic.stop(what);
@@ -214,7 +216,7 @@ fn hc13_a_broken_build_under_load_loses_nothing() {
 
 #[test]
 fn hc14_a_panic_before_ready_under_load_loses_nothing() {
-    a_fault_under_load("panic before ready", &[], "101", |project| {
+    a_fault_under_load("panic before ready", &[], "ended_early", |project| {
         project.faulty("panic");
     });
 }
@@ -222,7 +224,7 @@ fn hc14_a_panic_before_ready_under_load_loses_nothing() {
 #[test]
 fn hc14_a_readiness_timeout_under_load_loses_nothing() {
     let options = ["--ready-timeout", "2s"];
-    a_fault_under_load("readiness timeout", &options, "ready", |project| {
+    a_fault_under_load("readiness timeout", &options, "ready_timeout", |project| {
         project.faulty("hang");
     });
 }

@@ -100,6 +100,14 @@ impl Running {
         self.expect("live").generation()
     }
 
+    /// Waits for this generation to be gone, and tells how.
+    #[track_caller]
+    pub(crate) fn gone_is(&mut self, generation: u64) -> Event {
+        self.expect_that("gone", PATIENCE, |event| {
+            event.is("gone") && event.generation() == generation
+        })
+    }
+
     /// All that has been told until now.
     pub(crate) fn so_far(&mut self) -> &[Event] {
         self.seen.extend(self.events.try_iter());
