@@ -99,7 +99,7 @@ fn hc30_leaked_descriptors_reach_nobody() {
     run.live();
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("it is ours");
     let names = entries.map(|entry| entry.expect("it is ours").file_name());
-    let mut open: Vec<_> = names.map(|name| name.into_string()).collect();
+    let mut open: Vec<_> = names.map(std::ffi::OsString::into_string).collect();
     open.sort();
     assert_eq!(open, ["0", "1", "2", "3"].map(|fd| Ok(fd.to_owned())));
     assert!(
