@@ -41,16 +41,19 @@ pub(crate) struct Figures {
 }
 
 impl Load {
-    /// `batch` requests at a time, on new connections.
+    /// `batch` requests at a time, on new connections; at least one batch.
     pub(crate) fn start(to: SocketAddr, pressure: Pressure, batch: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::new(AtomicUsize::new(0));
         let (until, count) = (Arc::clone(&stop), Arc::clone(&asked));
         let thread = thread::spawn(move || {
             let mut figures = Figures::default();
-            while !until.load(Ordering::Relaxed) {
+            loop {
                 figures.add(batch, &run(to, pressure, batch));
                 count.store(figures.asked, Ordering::Relaxed);
+                if until.load(Ordering::Relaxed) {
+                    break;
+                }
             }
             figures.latencies.sort_unstable();
             figures

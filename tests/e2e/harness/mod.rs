@@ -18,7 +18,8 @@ pub(crate) use project::Project;
 pub(crate) use run::Run;
 pub(crate) use running::Running;
 
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,9 +31,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a build of one of the apps may take on a cold, busy machine.
 pub(crate) const BUILD_PATIENCE: Duration = Duration::from_secs(300);
 
-/// Shows a line even when the test is green: libtest captures `println!` alone.
+/// Shows a line even when the test is green: libtest captures `println!` alone. The file that
+/// `E2E_FIGURES` names gets it, too, where CI gathers the figures of all tests.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "      {line}");
+    let _ = writeln!(io::stderr(), "      {line}");
+    if let Some(path) = std::env::var_os("E2E_FIGURES") {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let _ = file.and_then(|mut file| writeln!(file, "{line}"));
+    }
 }
 
 /// Says that a test can't be made here. In CI that is a failure, not an excuse.
