@@ -2,7 +2,7 @@
 //! bare `cargo build` after the same kind of edit, and the program's own start.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::figures::Figures;
@@ -15,21 +15,22 @@ const AT_MOST: f64 = 1.10;
 /// A copy of the example that `cargo build` builds, and that is started when it is built.
 struct ByHand {
     dir: PathBuf,
+    executable: PathBuf,
 }
 
 impl ByHand {
     fn new() -> Self {
         let dir = kept().join("by-hand");
-        apps::copy_sources("axum", &dir);
-        Self { dir }
+        let executable = apps::copy_of_axum(&dir, "by-hand");
+        Self { dir, executable }
     }
 
     /// One edit: until the new program answers.
     fn edit(&self, version: u32) -> Duration {
-        apps::set_version(&self.dir.join("src/main.rs"), version);
+        apps::set_version(&self.dir, version);
         let began = Instant::now();
         apps::cargo_build(&self.dir);
-        let server = Bare::start(&apps::target_dir().join("debug/hotrun-example-axum"));
+        let server = Bare::start(&self.executable);
         answered(server.address(), version);
         began.elapsed()
     }
@@ -44,7 +45,7 @@ struct ByHotrun {
 impl ByHotrun {
     fn new() -> Self {
         let project = Project::new();
-        apps::copy_sources("axum", &project.work());
+        apps::copy_of_axum(&project.work(), "by-hotrun");
         let run = Run::new(&project).env("CARGO_TARGET_DIR", apps::target_dir());
         let mut run = run.listen().program(["cargo", "run"]).spawn();
         run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"));
@@ -53,7 +54,7 @@ impl ByHotrun {
 
     /// One edit: until the new program answers.
     fn edit(&mut self, version: u32) -> Duration {
-        apps::set_version(&main_of(&self.project.work()), version);
+        apps::set_version(&self.project.work(), version);
         let began = Instant::now();
         answered(self.run.address(), version);
         let took = began.elapsed();
@@ -62,10 +63,6 @@ impl ByHotrun {
         self.run.expect("gone");
         took
     }
-}
-
-fn main_of(dir: &Path) -> PathBuf {
-    dir.join("src/main.rs")
 }
 
 /// Asks until this version answers. A pause of 2 ms between, for each of the two in the same way.
@@ -80,7 +77,6 @@ fn answered(address: SocketAddr, version: u32) {
 
 #[test]
 fn save_to_first_new_answer() {
-    let _lock = apps::lock();
     let by_hand = ByHand::new();
     let mut by_hotrun = ByHotrun::new();
     by_hand.edit(99);

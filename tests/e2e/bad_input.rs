@@ -6,10 +6,9 @@ use crate::harness::{Project, Run};
 
 /// It ends with this code, says all these words, and leaves nothing.
 #[track_caller]
-fn refuses(run: Run, code: i32, words: &[&str]) {
-    let ended = run.output();
-    let told = format!("{}{}", ended.stdout, ended.stderr);
-    assert_eq!(ended.code, Some(code), "{told}");
+fn refuses(run: Run, wanted: i32, words: &[&str]) {
+    let (code, told) = run.output();
+    assert_eq!(code, Some(wanted), "{told}");
     for word in words {
         assert!(told.contains(word), "`{word}` is missing in: {told}");
     }

@@ -11,17 +11,17 @@ use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, app
 /// A copy of the axum example in the watched folder, and the way to edit it.
 struct Example {
     project: Project,
-    _lock: apps::Lock,
 }
 
 impl Example {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let project = Project::new();
-        apps::copy_sources("axum", &project.work());
-        Self {
-            project,
-            _lock: apps::lock(),
-        }
+        apps::copy_of_axum(&project.work(), name);
+        Self { project }
+    }
+
+    fn set_version(&self, version: u32) {
+        apps::set_version(&self.project.work(), version);
     }
 
     fn main(&self) -> PathBuf {
@@ -50,12 +50,12 @@ fn live_after_a_build(run: &mut Running) -> Event {
 
 #[test]
 fn cargo_run_is_rebuilt_and_switched_without_a_gap() {
-    let example = Example::new();
+    let example = Example::new("cargo-run");
     let mut run = example.run(&["cargo", "run"]);
     live_after_a_build(&mut run);
     assert!(run.get("/").contains("version 1."));
 
-    apps::set_version(&example.main(), 2);
+    example.set_version(2);
     live_after_a_build(&mut run);
     assert!(run.get("/").contains("version 2."));
     run.quit();
@@ -66,7 +66,7 @@ fn cargo_run_is_rebuilt_and_switched_without_a_gap() {
 
 #[test]
 fn hc13_a_broken_cargo_build_leaves_the_old_one_and_shows_the_error() {
-    let example = Example::new();
+    let example = Example::new("hc13");
     let mut run = example.run(&["cargo", "run"]);
     live_after_a_build(&mut run);
 
@@ -80,7 +80,7 @@ fn hc13_a_broken_cargo_build_leaves_the_old_one_and_shows_the_error() {
     assert!(run.get("/").contains("version 1."));
 
     example.mend_it();
-    apps::set_version(&example.main(), 3);
+    example.set_version(3);
     live_after_a_build(&mut run);
     assert!(run.get("/").contains("version 3."));
     run.quit();

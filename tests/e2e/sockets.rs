@@ -57,9 +57,8 @@ fn hc29_a_taken_port_is_said_with_who_has_it() {
     project.server("one");
     let ours = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = ours.local_addr().expect("it is bound").to_string();
-    let ended = project.run().listen_on(&address).output();
-    let told = format!("{}{}", ended.stdout, ended.stderr);
-    assert_eq!(ended.code, Some(1), "{told}");
+    let (code, told) = project.run().listen_on(&address).output();
+    assert_eq!(code, Some(1), "{told}");
     assert!(told.contains(&address), "{told}");
     assert!(
         told.contains(&std::process::id().to_string()),
@@ -75,9 +74,8 @@ fn hc29_another_hotrun_is_no_exception() {
     other.server("other");
     let mut run = one.run().listen().spawn();
     run.live();
-    let ended = other.run().listen_on(&run.address().to_string()).output();
-    let told = format!("{}{}", ended.stdout, ended.stderr);
-    assert_eq!(ended.code, Some(1), "{told}");
+    let (code, told) = other.run().listen_on(&run.address().to_string()).output();
+    assert_eq!(code, Some(1), "{told}");
     assert!(
         told.contains(&run.pid().to_string()),
         "the pid of the other hotrun in: {told}"

@@ -1,11 +1,15 @@
 //! The programs in `tests/apps`, built once and kept in `target/apps`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use super::kept;
+use super::run::without_cargo;
+
+/// The example's name as a package.
+const AXUM: &str = "hotrun-example-axum";
 
 /// Two builds of the axum example that differ in their version.
 pub(crate) struct Pair {
@@ -17,17 +21,6 @@ pub(crate) struct Pair {
 pub(crate) struct Std {
     pub(crate) server: PathBuf,
     pub(crate) faulty: PathBuf,
-}
-
-/// Nobody else builds apps while this lives, in this process or another. Two copies of one package
-/// in one target directory share their dependencies, and the name of the executable.
-pub(crate) struct Lock(#[expect(dead_code, reason = "closing it unlocks")] File);
-
-pub(crate) fn lock() -> Lock {
-    fs::create_dir_all(kept()).expect("target can be written");
-    let file = File::create(kept().join("lock")).expect("target can be written");
-    file.lock().expect("a file can be locked");
-    Lock(file)
 }
 
 /// Where an app's own sources are.
@@ -44,7 +37,8 @@ pub(crate) fn target_dir() -> PathBuf {
 
 /// `cargo build` in this folder.
 pub(crate) fn cargo_build(dir: &Path) {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = Command::new("cargo");
+    without_cargo(&mut cargo);
     cargo
         .args(["build", "--quiet", "--locked"])
         .current_dir(dir);
@@ -61,31 +55,24 @@ pub(crate) fn cargo_build(dir: &Path) {
 /// The axum example in two versions.
 pub(crate) fn axum() -> &'static Pair {
     static PAIR: OnceLock<Pair> = OnceLock::new();
-    PAIR.get_or_init(|| {
-        let _lock = lock();
-        Pair {
-            v1: axum_version(1),
-            v2: axum_version(2),
-        }
+    PAIR.get_or_init(|| Pair {
+        v1: axum_version(1),
+        v2: axum_version(2),
     })
 }
 
 fn axum_version(version: u32) -> PathBuf {
     let dir = kept().join(format!("axum-v{version}"));
-    copy_sources("axum", &dir);
-    set_version(&dir.join("src/main.rs"), version);
+    let executable = copy_of_axum(&dir, &format!("v{version}"));
+    set_version(&dir, version);
     cargo_build(&dir);
-    keep(
-        &target_dir().join("debug/hotrun-example-axum"),
-        &dir.join("server"),
-    )
+    executable
 }
 
 /// The server with nothing but the standard library.
 pub(crate) fn std() -> &'static Std {
     static STD: OnceLock<Std> = OnceLock::new();
     STD.get_or_init(|| {
-        let _lock = lock();
         cargo_build(&sources("std"));
         let built = target_dir().join("debug");
         Std {
@@ -95,31 +82,28 @@ pub(crate) fn std() -> &'static Std {
     })
 }
 
-/// Gives the built executable a name of its own, by which the next build's does not replace it. A
-/// link, not a copy: an executable that was ever open for writing may be busy for a moment, when
-/// another thread has forked meanwhile.
-fn keep(built: &Path, name: &Path) -> PathBuf {
-    let _ = fs::remove_file(name);
-    fs::hard_link(built, name).expect("both lie in the target directory");
-    name.to_owned()
-}
-
-/// Copies the sources of an app; files that are the same already keep their time, so that cargo
-/// finds nothing to do.
-pub(crate) fn copy_sources(app: &str, to: &Path) {
+/// Copies the axum example into a folder, and gives the path at which its executable will be.
+///
+/// The copies share one target directory, and so the builds of their dependencies. Each gets a name
+/// of its own: cargo hashes a package's path relative to its workspace, so that two copies with one
+/// name would be the same package to it, and the one whose sources are older would never be built.
+pub(crate) fn copy_of_axum(to: &Path, name: &str) -> PathBuf {
+    let name = format!("{AXUM}-{name}");
     for entry in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
-        let text = fs::read(sources(app).join(entry)).expect("the apps have these files");
+        let path = sources("axum").join(entry);
+        let text = fs::read_to_string(path).expect("the example has these files");
+        let mut text = text.replace(AXUM, &name);
+        if entry == "Cargo.toml" {
+            text.push_str("\n[workspace]\n");
+        }
         write_if_other(&to.join(entry), &text);
     }
-    let manifest = to.join("Cargo.toml");
-    let text = fs::read_to_string(&manifest).expect("was just written");
-    if !text.contains("[workspace]") {
-        write_if_other(&manifest, format!("{text}\n[workspace]\n").as_bytes());
-    }
+    target_dir().join("debug").join(name)
 }
 
-fn write_if_other(path: &Path, text: &[u8]) {
-    if fs::read(path).is_ok_and(|there| there == text) {
+/// Files that are the same already keep their time, so that cargo finds nothing to do.
+fn write_if_other(path: &Path, text: &str) {
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
         return;
     }
     fs::create_dir_all(path.parent().expect("a file has a folder")).expect("can be created");
@@ -127,12 +111,13 @@ fn write_if_other(path: &Path, text: &[u8]) {
 }
 
 /// Sets the `VERSION` that the example's greeting shows, as a user would edit it.
-pub(crate) fn set_version(main: &Path, version: u32) {
-    let text = fs::read_to_string(main).expect("the source can be read");
+pub(crate) fn set_version(dir: &Path, version: u32) {
+    let main = dir.join("src/main.rs");
+    let text = fs::read_to_string(&main).expect("the source can be read");
     let line = text
         .lines()
         .find(|line| line.starts_with("const VERSION: u32 ="))
         .expect("the example has a VERSION");
     let edited = text.replace(line, &format!("const VERSION: u32 = {version};"));
-    write_if_other(main, edited.as_bytes());
+    write_if_other(&main, &edited);
 }

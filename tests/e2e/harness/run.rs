@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::process::{Command, Stdio};
 
-use super::leftovers::{MARK, new_mark};
+use super::leftovers::{self, MARK, new_mark};
 use super::{Project, Running};
 
 /// hotrun's command line, a word after the other.
@@ -12,13 +12,6 @@ pub(crate) struct Run {
     pub(super) mark: String,
     pub(super) listens: bool,
     program: Vec<OsString>,
-}
-
-/// How hotrun ended that was not expected to run for long.
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
 }
 
 impl Run {
@@ -89,16 +82,14 @@ impl Run {
         Running::start(self)
     }
 
-    /// Starts it, and waits for its end.
-    pub(crate) fn output(mut self) -> Ended {
-        self.finish_line();
-        let output = self.command.output().expect("hotrun can be started");
-        super::leftovers::no_process(&self.mark);
-        Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+    /// Starts it, and waits for its end: its exit code, and all that it told.
+    #[track_caller]
+    pub(crate) fn output(mut self) -> (Option<i32>, String) {
+        self.listens = false;
+        let mut running = self.spawn();
+        let code = running.ended().code();
+        leftovers::no_process(&running.mark);
+        (code, running.told_in_full())
     }
 
     fn finish_line(&mut self) {

@@ -114,6 +114,15 @@ impl Running {
         &self.seen
     }
 
+    /// All that it told until both of its streams were closed, a line each.
+    pub(crate) fn told_in_full(&mut self) -> String {
+        while let Ok(event) = self.events.recv_timeout(PATIENCE) {
+            self.seen.push(event);
+        }
+        let lines: Vec<_> = self.seen.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    }
+
     /// How many events of this name there have been until now.
     pub(crate) fn count(&mut self, name: &str) -> usize {
         self.so_far().iter().filter(|event| event.is(name)).count()
