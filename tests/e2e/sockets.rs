@@ -1,6 +1,6 @@
 //! What the program gets, and what its clients see.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
@@ -8,7 +8,7 @@ use std::{fs, io, thread};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
-use crate::harness::{Project, Run, apps, http};
+use crate::harness::{Project, Run, apps, http, say};
 
 /// Lets this process, and so those that it starts, open as many files as it may.
 fn raise_file_limit() {
@@ -28,13 +28,7 @@ fn hc28_a_thousand_in_flight_and_new_ones_all_the_time() {
     let in_flight: Vec<TcpStream> = (0..1000)
         .map(|_| http::open(address, "/slow?ms=1500"))
         .collect();
-    let fresh = thread::spawn(move || {
-        let answers = (0..1000).map(|_| {
-            let began = Instant::now();
-            http::get(address, "/").map(|_| began.elapsed())
-        });
-        answers.collect::<Result<Vec<_>, _>>()
-    });
+    let fresh = thread::spawn(move || (0..1000).map(|_| dial_and_ask(address)).collect());
     project.swap(&pair.v2);
     run.live();
     let cut = in_flight
@@ -42,13 +36,23 @@ fn hc28_a_thousand_in_flight_and_new_ones_all_the_time() {
         .filter_map(|stream| http::finish(stream).err());
     let cut: Vec<_> = cut.map(|failure| failure.to_string()).collect();
     assert!(cut.is_empty(), "{} of 1000: {:?}", cut.len(), cut.first());
-    let fresh = fresh
-        .join()
-        .expect("no panic")
-        .expect("every new connection is answered");
-    let worst = fresh.iter().max().expect("there are some");
+    let fresh: Result<Vec<_>, _> = fresh.join().expect("no panic");
+    let dials = fresh.unwrap_or_else(|failure| panic!("a new connection: {failure}"));
+    let worst = dials.iter().max().expect("there are some");
+    say(&format!(
+        "1,000 in flight, 1,000 new, one reload: worst connect {worst:.1?}"
+    ));
     assert!(*worst < Duration::from_secs(1), "a stall of {worst:?}");
     run.quit();
+}
+
+/// How long the connection took to be made, a matter of the kernel and of the length of its queue
+/// alone: a queue that is full drops the first packet, and the client tries again after one second.
+fn dial_and_ask(to: SocketAddr) -> Result<Duration, http::Failure> {
+    let began = Instant::now();
+    let stream = TcpStream::connect(to).map_err(http::Failure::Connect)?;
+    let dialled = began.elapsed();
+    http::ask(stream, "/").map(|_| dialled)
 }
 
 #[test]

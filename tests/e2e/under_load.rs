@@ -76,7 +76,7 @@ impl Traffic {
 fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) {
     run.live();
     let began = Instant::now();
-    let traffic = Traffic::start(run.address(), HEAVY, REQUESTS / 5);
+    let traffic = Traffic::start(run.address(), HEAVY, REQUESTS / 15);
     let mut switches = Vec::new();
     while switches.len() < RELOADS || traffic.load.asked() < REQUESTS {
         save(switches.len() + 2);

@@ -100,11 +100,17 @@ impl Running {
         self.expect("live").generation()
     }
 
-    /// Waits for this generation to be gone, and tells how.
+    /// Waits for this generation to be gone, and tells how. It may have been told before what the
+    /// test waited for last; there is one such event for each generation.
     #[track_caller]
     pub(crate) fn gone_is(&mut self, generation: u64) -> Event {
-        self.expect_that("gone", PATIENCE, |event| {
-            event.is("gone") && event.generation() == generation
+        let wanted = |event: &Event| event.is("gone") && event.generation() == generation;
+        let told = self.so_far().iter().find(|event| wanted(event)).cloned();
+        told.unwrap_or_else(|| {
+            let at = self.cursor;
+            let event = self.expect_that("gone", PATIENCE, wanted);
+            self.cursor = at;
+            event
         })
     }
 
