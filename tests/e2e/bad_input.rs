@@ -89,3 +89,31 @@ fn a_wrong_address() {
         .program(["true"]);
     refuses(run, 2, &["--listen", "127.0.0.1:port"]);
 }
+
+#[test]
+fn a_command_that_does_not_exist() {
+    let project = Project::new();
+    let run = Run::new(&project).program(["no-such-command-anywhere"]);
+    refuses(run, 2, &["no-such-command-anywhere"]);
+}
+
+#[test]
+fn a_command_that_is_not_executable() {
+    let project = Project::new();
+    project.save("script", "true");
+    let run = Run::new(&project).program(["./script"]);
+    refuses(run, 2, &["./script", "executable"]);
+    project.untouched(&["script"]);
+}
+
+#[test]
+fn a_port_that_needs_privileges() {
+    // Who may bind port 1 can't test that: root, and everybody where the system says so.
+    if std::net::TcpListener::bind("127.0.0.1:1").is_ok() {
+        crate::harness::say("not tested: whoever runs this may bind port 1");
+        return;
+    }
+    let project = Project::new();
+    let run = Run::new(&project).listen_on("127.0.0.1:1");
+    refuses(run.program(["true"]), 1, &["127.0.0.1:1", "1024"]);
+}

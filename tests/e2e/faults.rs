@@ -1,8 +1,9 @@
 //! What goes wrong with a new generation must not touch the one that serves.
 
+use std::fs;
 use std::time::Duration;
 
-use crate::harness::{Event, PATIENCE, Project, Run, Running};
+use crate::harness::{Event, PATIENCE, Project, Run, Running, apps};
 
 fn serving(project: &Project, options: &[&str]) -> Running {
     project.server("good");
@@ -89,14 +90,20 @@ fn a_newer_save_does_not_wait_for_one_that_hangs() {
 }
 
 #[test]
-fn a_command_that_cannot_be_started_is_a_failure_with_its_reason() {
+fn a_program_that_is_removed_cannot_be_started_and_the_old_one_serves() {
     let project = Project::new();
-    project.save("file", "x");
-    let mut run = Run::new(&project).listen().program(["./missing"]).spawn();
+    project.swap(&apps::std().server);
+    let mut run = Run::new(&project).listen().program(["./server"]).spawn();
+    run.live();
+    fs::remove_file(project.work().join("server")).expect("it is ours");
     let failed = run.expect("failed");
-    assert_eq!(failed.text("reason"), "start", "{failed}");
-    let told = run.so_far().iter().any(|event| event.mentions("./missing"));
+    let (reason, live) = (failed.text("reason"), failed.number("live"));
+    assert_eq!((reason, live), ("start", 1), "{failed}");
+    let told = run.so_far().iter().any(|event| event.mentions("./server"));
     assert!(told, "it is named");
+    assert_eq!(run.get("/"), "generation 1 version 1\n");
+    project.swap(&apps::std().server);
+    run.live();
     run.quit();
 }
 

@@ -228,3 +228,38 @@ fn what_a_program_gets_and_nothing_else() {
     );
     run.quit();
 }
+
+#[test]
+fn the_portable_path_reloads_with_one_shared_socket() {
+    let project = Project::new();
+    let pair = apps::axum();
+    project.swap(&pair.v1);
+    let run = Run::new(&project).env("HOTRUN_TEST_PORTABLE", "1");
+    let mut run = run.listen().program(["./server"]).spawn();
+    run.live();
+    assert!(run.get("/").contains("version 1."));
+    for n in 2..=5 {
+        let next = if n % 2 == 0 { &pair.v2 } else { &pair.v1 };
+        project.swap(next);
+        assert_eq!(run.live(), n);
+        // Until the old one is gone both take connections: that is what the other path is for.
+        run.gone_is(n - 1);
+        let version = 2 - n % 2;
+        assert!(run.get("/").contains(&format!("version {version}.")));
+    }
+    run.quit();
+}
+
+#[test]
+fn the_portable_path_keeps_connections_waiting_while_nobody_serves() {
+    let project = Project::new();
+    project.faulty("late=300 one");
+    let mut run = project
+        .run()
+        .env("HOTRUN_TEST_PORTABLE", "1")
+        .listen()
+        .spawn();
+    assert_eq!(run.get("/"), "generation 1 version one\n");
+    run.live();
+    run.quit();
+}

@@ -164,11 +164,17 @@ impl Running {
 
     /// Quits as a user does, and checks that nothing is left: no process, and the port is free.
     #[track_caller]
-    pub(crate) fn quit(mut self) {
+    pub(crate) fn quit(self) {
+        self.quit_with(0);
+    }
+
+    /// The same; 1 is for a program that has to be killed.
+    #[track_caller]
+    pub(crate) fn quit_with(mut self, code: i32) {
         self.signal(Signal::SIGINT);
         let status = self.ended();
         self.gone();
-        assert_eq!(status.code(), Some(0), "a quit is a success");
+        assert_eq!(status.code(), Some(code), "{:?}", self.so_far().last());
     }
 
     /// Kills hotrun itself, as nothing can prepare for, and checks that nothing is left.
