@@ -6,15 +6,20 @@ mod environment;
 mod listen_pid;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use nix::sys::signal::Signal;
 
 use crate::cli::{self, Cli, ColorWhen, UiKind};
 use crate::error::Failure;
+use crate::process::Signal;
+use crate::ready::ReadySpec;
 use crate::reload::{Mode, Policy, WhenBusy};
+use crate::socket::{Address, ListenSpec};
 use crate::ui;
 
 pub use environment::EnvFileError;
@@ -50,12 +55,12 @@ pub struct Config {
     pub build: Option<String>,
     /// What a change does to work under way.
     pub when_busy: WhenBusy,
-    /// The sockets to hold, as typed; no two of them alike.
-    pub listen: Vec<String>,
+    /// The sockets to hold; no two of them alike.
+    pub listen: Vec<ListenSpec>,
     /// Whether the program gets `LISTEN_PID`.
     pub listen_pid: ListenPid,
-    /// How to know that a generation is ready, as typed.
-    pub ready: String,
+    /// How to know that a generation is ready.
+    pub ready: Arc<ReadySpec>,
     /// How long that may take.
     pub ready_timeout: Duration,
     /// What asks a generation to drain.
@@ -119,7 +124,6 @@ impl Config {
     /// A [`Failure`] of kind usage for a directory, file or value that cannot be used.
     pub fn resolve(cli: Cli) -> Result<Self, Failure> {
         let workdir = workdir(cli.workdir.as_deref())?;
-        check_unique(&cli.listen)?;
         let ui = ui_options(&cli, &workdir);
         let config = Self {
             argv: command(cli.command, cli.build.is_some(), &workdir)?,
@@ -134,11 +138,15 @@ impl Config {
             debounce: cli.debounce,
             build: cli.build,
             when_busy: when_busy(cli.when_busy),
-            listen: cli.listen,
+            listen: cli
+                .listen
+                .iter()
+                .map(|typed| listen(typed, &workdir))
+                .collect::<Result<_, _>>()?,
             listen_pid: cli.listen_pid.into(),
-            ready: cli.ready,
+            ready: Arc::new(parse("ready", &cli.ready)?),
             ready_timeout: cli.ready_timeout,
-            stop_signal: cli.stop_signal,
+            stop_signal: cli.stop_signal.into(),
             stop_timeout: cli.stop_timeout,
             mode: if cli.stop_first {
                 Mode::StopFirst
@@ -273,41 +281,20 @@ fn ui_options(cli: &Cli, workdir: &Path) -> ui::Options {
     }
 }
 
-/// Two sockets with one name could not be told apart by the program, two on one address not by the kernel.
-fn check_unique(listen: &[String]) -> Result<(), Failure> {
-    for (index, later) in listen.iter().enumerate() {
-        for earlier in &listen[..index] {
-            if let Some(what) = likeness(earlier, later) {
-                return Err(Failure::usage(format!(
-                    "`--listen {earlier}` and `--listen {later}` have the same {what}"
-                ))
-                .hint("give each socket its own name and address, or leave one out"));
-            }
-        }
+/// A path of a unix socket is relative to the working directory, like every other.
+fn listen(typed: &str, workdir: &Path) -> Result<ListenSpec, Failure> {
+    let mut spec: ListenSpec = parse("listen", typed)?;
+    if let Address::Unix(path) = &mut spec.address {
+        *path = workdir.join(&*path);
     }
-    Ok(())
+    Ok(spec)
 }
 
-fn likeness(one: &str, other: &str) -> Option<&'static str> {
-    let ((name, address), (other_name, other_address)) = (split_listen(one), split_listen(other));
-    if name.is_some() && name == other_name {
-        return Some("name");
-    }
-    let any_port = address.ends_with(":0");
-    (address == other_address && !any_port).then_some("address")
-}
-
-/// The name and the address, with the short forms of an address written out.
-fn split_listen(typed: &str) -> (Option<&str>, String) {
-    let (name, address) = match typed.split_once('=') {
-        Some((name, address)) if !name.starts_with("unix:") => (Some(name), address),
-        Some(_) | None => (None, typed),
-    };
-    let port = address.strip_prefix(':').unwrap_or(address);
-    match port.parse::<u16>() {
-        Ok(port) => (name, format!("127.0.0.1:{port}")),
-        Err(_) => (name, address.to_owned()),
-    }
+/// The value of an option whose words belong to another module.
+fn parse<T: FromStr<Err: Display>>(option: &str, typed: &str) -> Result<T, Failure> {
+    typed
+        .parse()
+        .map_err(|error| Failure::usage(format!("`--{option}`: {error}")))
 }
 
 #[cfg(test)]

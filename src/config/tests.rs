@@ -104,22 +104,6 @@ fn what_does_not_exist_is_named() {
 }
 
 #[test]
-fn two_sockets_alike_are_refused() {
-    let alike = |one: &str, other: &str| likeness(one, other);
-    assert_eq!(alike("3000", "127.0.0.1:3000"), Some("address"));
-    assert_eq!(alike(":3000", "api=3000"), Some("address"));
-    assert_eq!(alike("api=3000", "api=3001"), Some("name"));
-    assert_eq!(alike("unix:/a", "web=unix:/a"), Some("address"));
-    assert_eq!(alike("3000", "3001"), None);
-    assert_eq!(alike("a=0", "b=0"), None);
-    assert_eq!(alike("127.0.0.1:3000", "[::1]:3000"), None);
-    assert_eq!(
-        message(&["-l", "3000", "-l", ":3000", "--", "x"]),
-        "`--listen 3000` and `--listen :3000` have the same address"
-    );
-}
-
-#[test]
 fn the_environment_keeps_what_is_set_and_env_wins() {
     let directory = empty();
     fs::write(

@@ -26,20 +26,44 @@ pub(super) fn start(id: GenId, plan: &Plan, inbox: &Inbox, feed: &Feed) -> Resul
     let invocation = plan.invocation()?.context("there is nothing to build")?;
     let process = process::spawn(spec(invocation))?;
     let control = process.control.clone();
-    let reader = Reader { id, messages: plan.messages(), plan: plan.clone(), inbox: inbox.clone(), feed: feed.clone() };
+    let reader = Reader {
+        id,
+        messages: plan.messages(),
+        plan: plan.clone(),
+        inbox: inbox.clone(),
+        feed: feed.clone(),
+    };
     tokio::spawn(reader.run(process));
-    Ok(ActiveBuild { control, cancelled: false })
+    Ok(ActiveBuild {
+        control,
+        cancelled: false,
+    })
 }
 
 fn spec(invocation: Invocation) -> Spec {
-    let Invocation { argv, env_set, env_remove, workdir } = invocation;
+    let Invocation {
+        argv,
+        env_set,
+        env_remove,
+        workdir,
+    } = invocation;
     let mut env: Vec<_> = std::env::vars_os().collect();
-    env.retain(|(name, _)| !env_remove.contains(name) && !env_set.iter().any(|(set, _)| set == name));
+    env.retain(|(name, _)| {
+        !env_remove.contains(name) && !env_set.iter().any(|(set, _)| set == name)
+    });
     env.extend(env_set);
-    Spec { argv, env, workdir, sockets: Vec::new(), listen_pid: false, notify: None }
+    Spec {
+        argv,
+        env,
+        workdir,
+        sockets: Vec::new(),
+        listen_pid: false,
+        notify: None,
+    }
 }
 
 /// How the build's process ended.
+#[derive(Clone, Copy, Debug)]
 enum End {
     Exited(Ended),
     Refused(Refusal),
@@ -82,7 +106,11 @@ struct Stream {
 
 impl Stream {
     fn new(pipe: tokio::net::unix::pipe::Receiver) -> Self {
-        Self { lines: Lines::new(pipe), line: Vec::new(), open: true }
+        Self {
+            lines: Lines::new(pipe),
+            line: Vec::new(),
+            open: true,
+        }
     }
 
     /// A whole line, or `None` if this piece did not complete one.
@@ -99,7 +127,12 @@ impl Stream {
 impl Reader {
     async fn run(mut self, process: Process) {
         // The tree lives as long as this does: what the build left running is killed when hotrun ends.
-        let Process { control: _control, mut reports, stdout, stderr } = process;
+        let Process {
+            control: _control,
+            mut reports,
+            stdout,
+            stderr,
+        } = process;
         let (mut out, mut err) = (Stream::new(stdout), Stream::new(stderr));
         let mut end = None;
         while end.is_none() || out.open || err.open {
@@ -132,7 +165,10 @@ impl Reader {
             text: String::from_utf8_lossy(&bytes).into_owned(),
         };
         let report = match line {
-            Line::Diagnostic(diagnostic) => Report::Diagnostic { id, rendered: diagnostic.rendered },
+            Line::Diagnostic(diagnostic) => Report::Diagnostic {
+                id,
+                rendered: diagnostic.rendered,
+            },
             Line::Blocked(bytes) | Line::Text(bytes) => text(bytes),
             Line::Artifact(_) | Line::Finished { .. } | Line::Nothing => return,
         };
@@ -144,7 +180,11 @@ impl Reader {
         match end {
             End::Exited(ended) if ended.success() => {
                 let built = self.plan.finish(&mut self.messages);
-                self.inbox.input(Input::Built { id, plan: self.plan, built });
+                self.inbox.input(Input::Built {
+                    id,
+                    plan: self.plan,
+                    built,
+                });
             }
             End::Exited(_) | End::Vanished => self.inbox.build_ended(id, BuildOutcome::Failed),
             End::Refused(refusal) => {

@@ -26,7 +26,12 @@ pub(super) fn runner(env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Exec {
 
 async fn run(spec: Spec) -> io::Result<bool> {
     let process = process::spawn(spec).map_err(io::Error::other)?;
-    let Process { control: _control, mut reports, stdout, stderr } = process;
+    let Process {
+        control: _control,
+        mut reports,
+        stdout,
+        stderr,
+    } = process;
     // What it prints is of no interest, but it must not wait for a reader.
     let output = async { tokio::join!(drain(stdout), drain(stderr)) };
     let ended = async {

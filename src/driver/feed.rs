@@ -67,18 +67,28 @@ impl Feed {
     /// Shows a fact. Never waits.
     pub(super) fn tell(&self, report: Report) {
         // The thread ends only when nobody has anything to tell.
-        let _ = self.items.send(Item { report, _room: None });
+        let _ = self.items.send(Item {
+            report,
+            _room: None,
+        });
     }
 
     /// Shows output, once there is room for it.
     pub(super) async fn pass(&self, report: Report) {
         let room = self.room.clone().acquire_owned().await.ok();
-        let _ = self.items.send(Item { report, _room: room });
+        let _ = self.items.send(Item {
+            report,
+            _room: room,
+        });
     }
 
     /// Shows a message.
     pub(super) fn message(&self, level: Level, text: impl Into<String>, hint: Option<String>) {
-        self.tell(Report::Message { level, text: text.into(), hint });
+        self.tell(Report::Message {
+            level,
+            text: text.into(),
+            hint,
+        });
     }
 
     /// Shows that something failed.

@@ -52,7 +52,15 @@ pub(super) struct Running {
 /// Starts the program of a generation and the tasks that watch it. They answer with `StartFailed`, or with
 /// `Ready`, `Exited` and `Gone`.
 pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running> {
-    let Start { id, launch, mut env, passed, listen_pid, ready, dial } = start;
+    let Start {
+        id,
+        launch,
+        mut env,
+        passed,
+        listen_pid,
+        ready,
+        dial,
+    } = start;
     let notify = NotifySocket::open().context("opening the notify socket")?;
     env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
     env.push(("HOTRUN".into(), "1".into()));
@@ -62,14 +70,30 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         argv: launch.argv.clone(),
         env: env.clone(),
         workdir: launch.workdir.clone(),
-        sockets: passed.into_iter().map(|passed| (passed.name, passed.fd)).collect(),
+        sockets: passed
+            .into_iter()
+            .map(|passed| (passed.name, passed.fd))
+            .collect(),
         listen_pid,
         notify: Some(notify.env_value().to_owned()),
     })?;
     let program = launch.argv.into_iter().next().unwrap_or_default();
     let control = process.control.clone();
-    let lines = attend(Attendant { id, program, inbox: inbox.clone(), feed: feed.clone() }, process, &ready);
-    let mut running = Running { control: control.clone(), patience: Patience::default(), tasks: Vec::new() };
+    let lines = attend(
+        Attendant {
+            id,
+            program,
+            inbox: inbox.clone(),
+            feed: feed.clone(),
+        },
+        process,
+        &ready,
+    );
+    let mut running = Running {
+        control: control.clone(),
+        patience: Patience::default(),
+        tasks: Vec::new(),
+    };
     let heard = running.listen(id, notify, feed.clone());
     let inputs = Inputs {
         pids: Box::new(move || control.pids()),
@@ -105,10 +129,17 @@ impl Running {
                         }
                     }
                     Ok(Err(refused)) => {
-                        feed.message(Level::Warning, format!("gen {id}: {refused} was ignored"), None);
+                        feed.message(
+                            Level::Warning,
+                            format!("gen {id}: {refused} was ignored"),
+                            None,
+                        );
                     }
                     Err(error) => {
-                        feed.error(format!("gen {id}: reading its notify socket: {error}"), None);
+                        feed.error(
+                            format!("gen {id}: reading its notify socket: {error}"),
+                            None,
+                        );
                         return;
                     }
                 }
@@ -117,15 +148,30 @@ impl Running {
         receiver
     }
 
-    fn await_readiness(&mut self, id: GenId, spec: Arc<ReadySpec>, inputs: Inputs, inbox: Inbox, feed: Feed) {
+    fn await_readiness(
+        &mut self,
+        id: GenId,
+        spec: Arc<ReadySpec>,
+        inputs: Inputs,
+        inbox: Inbox,
+        feed: Feed,
+    ) {
         self.spawn(async move {
             match ready::wait(&spec, inputs).await {
                 Ok(how) => {
-                    feed.message(Level::Detail, format!("gen {id} counts as ready: {how}"), None);
+                    feed.message(
+                        Level::Detail,
+                        format!("gen {id} counts as ready: {how}"),
+                        None,
+                    );
                     inbox.event(Event::Ready { id });
                 }
                 // It will be stopped by the timeout; until then it may still end by itself and say why.
-                Err(why) => feed.message(Level::Warning, format!("gen {id}: {why}"), Some(why.hint().into())),
+                Err(why) => feed.message(
+                    Level::Warning,
+                    format!("gen {id}: {why}"),
+                    Some(why.hint().into()),
+                ),
             }
         });
     }
@@ -149,12 +195,27 @@ struct Attendant {
 
 /// Starts to pass on what the tree prints and what becomes of it, until both have ended. The lines that
 /// readiness wants to see come out here.
-fn attend(attendant: Attendant, process: Process, ready: &ReadySpec) -> mpsc::UnboundedReceiver<Vec<u8>> {
-    let Process { control: _, reports, stdout, stderr } = process;
+fn attend(
+    attendant: Attendant,
+    process: Process,
+    ready: &ReadySpec,
+) -> mpsc::UnboundedReceiver<Vec<u8>> {
+    let Process {
+        control: _,
+        reports,
+        stdout,
+        stderr,
+    } = process;
     let (sender, lines) = mpsc::unbounded_channel();
     let sender = ready.reads_output().then_some(sender);
     let pass = |stream, pipe| {
-        tokio::spawn(pass_on(attendant.id, stream, pipe, attendant.feed.clone(), sender.clone()))
+        tokio::spawn(pass_on(
+            attendant.id,
+            stream,
+            pipe,
+            attendant.feed.clone(),
+            sender.clone(),
+        ))
     };
     let output = [pass(Stream::Stdout, stdout), pass(Stream::Stderr, stderr)];
     tokio::spawn(attendant.attend(reports, output));
@@ -196,7 +257,11 @@ impl Attendant {
                     if let Some(output) = output.take() {
                         await_last_words(output).await;
                     }
-                    self.inbox.event(Event::Exited { id, ended, survivors });
+                    self.inbox.event(Event::Exited {
+                        id,
+                        ended,
+                        survivors,
+                    });
                 }
                 process::Report::Gone => self.inbox.event(Event::Gone { id }),
             }
@@ -211,7 +276,8 @@ impl Attendant {
             process::Step::Workdir => Some("check `--workdir`".into()),
             process::Step::Guardian | process::Step::Fork | process::Step::Descriptors => None,
         };
-        self.feed.error(format!("cannot start `{program}`: {error}"), hint);
+        self.feed
+            .error(format!("cannot start `{program}`: {error}"), hint);
         self.inbox.event(Event::StartFailed { id: self.id });
     }
 }

@@ -13,22 +13,25 @@ mod generation;
 mod inbox;
 mod patience;
 mod perform;
+mod setup;
 mod sources;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use crate::build::{Launch, Plan};
+use crate::build::{Launch, Plan, runner};
 use crate::config::Config;
-use crate::process;
 use crate::process::signals::Signals;
+use crate::process::{self, guardian};
 use crate::reload::{BuildOutcome, Event, Failure, GenId, Machine, Notice, Time};
 use crate::socket::Sockets;
 use crate::ui::{Report, Ui};
-use crate::watch::{self, Watch, WatchSpec};
+use crate::watch::{self, Watch};
 
 use build::ActiveBuild;
 use feed::Feed;
@@ -42,21 +45,6 @@ pub struct Outcome {
     pub clean: bool,
     /// The number of the signal that made hotrun end, if one did.
     pub signal: Option<i32>,
-}
-
-/// What is ready before the first generation is made.
-#[derive(Debug)]
-pub struct Setup {
-    /// What the user decided.
-    pub config: Config,
-    /// How to build.
-    pub plan: Plan,
-    /// What to watch.
-    pub watch: WatchSpec,
-    /// The open sockets.
-    pub sockets: Sockets,
-    /// What the user sees.
-    pub ui: Ui,
 }
 
 /// Everything that lives as long as hotrun does.
@@ -88,27 +76,58 @@ struct Sources {
     _watch: Watch,
 }
 
+/// Does what the process is for if hotrun started itself in one of its hidden modes: guardian of a process tree,
+/// or runner of cargo.
+pub fn hidden_mode(args: &[OsString]) -> Option<ExitCode> {
+    match args.get(1) {
+        Some(mode) if mode == guardian::MODE => Some(guardian::main()),
+        Some(mode) if mode == runner::FLAG => Some(runner::main(args.iter().skip(2).cloned())),
+        Some(_) | None => None,
+    }
+}
+
 /// Runs until the user quits. Must be called in a current-thread runtime, from the main thread: the guardians'
 /// parent is the thread that starts them.
 ///
 /// # Errors
-/// What hotrun can't begin without failed: signals, the watch, a thread.
-pub async fn run(setup: Setup) -> Result<Outcome> {
-    let (inbox, inputs) = inbox::channel();
-    let (changes, watch) = mpsc::unbounded_channel();
+/// What hotrun can't begin without: the sockets, something to build or to start, the signals, the watch.
+pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
+    // The sockets first: from here on connections wait. The signals next: from here on all is put away.
+    let sockets = setup::sockets(&config)?;
     let signals = Signals::new().context("taking over the signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
-    let sources = Sources { inputs, watch, signals, _watch: sources::watch(&setup.watch, changes)? };
-    let (feed, screen) = feed::start(setup.ui, inbox.clone()).context("starting a thread")?;
-    let outcome = Driver::new(setup.config, setup.plan, setup.sockets, inbox, feed)?.drive(sources).await;
+    let mut plan = setup::plan(&config)?;
+    let spec = setup::watch_spec(&config, &mut plan)?;
+    let (inbox, inputs) = inbox::channel();
+    let (changes, watch) = mpsc::unbounded_channel();
+    let sources = Sources {
+        inputs,
+        watch,
+        signals,
+        _watch: setup::watch(&spec, changes)?,
+    };
+    let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
+    let outcome = Driver::new(config, plan, sockets, inbox, feed)?
+        .drive(sources)
+        .await;
     screen.finish();
     Ok(outcome)
 }
 
 impl Driver {
-    fn new(config: Config, mut plan: Plan, sockets: Sockets, inbox: Inbox, feed: Feed) -> Result<Self> {
+    fn new(
+        config: Config,
+        mut plan: Plan,
+        sockets: Sockets,
+        inbox: Inbox,
+        feed: Feed,
+    ) -> Result<Self> {
         let builds = plan.invocation()?.is_some();
-        let launch = if builds { None } else { plan.launch() };
+        let launch = if builds {
+            None
+        } else {
+            setup::unbuilt(&mut plan)?
+        };
         Ok(Self {
             machine: Machine::new(config.policy(builds)),
             started: Instant::now(),
@@ -129,7 +148,10 @@ impl Driver {
     async fn drive(mut self, mut sources: Sources) -> Outcome {
         for listening in self.sockets.listening() {
             let address = listening.address.to_string();
-            self.feed.tell(Report::Listening { name: listening.name, address });
+            self.feed.tell(Report::Listening {
+                name: listening.name,
+                address,
+            });
         }
         loop {
             if let Some(outcome) = self.outcome {
@@ -151,7 +173,11 @@ impl Driver {
             Input::Event(Event::BuildEnded { id, outcome }) => {
                 // A build that was made to end did not fail.
                 let cancelled = self.build.as_ref().is_some_and(|build| build.cancelled);
-                let outcome = if cancelled { BuildOutcome::Cancelled } else { outcome };
+                let outcome = if cancelled {
+                    BuildOutcome::Cancelled
+                } else {
+                    outcome
+                };
                 self.build = None;
                 self.handle(Event::BuildEnded { id, outcome });
             }
@@ -180,7 +206,11 @@ impl Driver {
 
     fn tell(&self, notice: Notice) {
         let late = match &notice {
-            Notice::Failed { id, failure: Failure::ReadyTimeout, .. } => self.generations.get(id),
+            Notice::Failed {
+                id,
+                failure: Failure::ReadyTimeout,
+                ..
+            } => self.generations.get(id),
             Notice::Failed { .. }
             | Notice::Building { .. }
             | Notice::BuildCancelled { .. }
@@ -199,7 +229,8 @@ impl Driver {
         let missing = late.and_then(|running| running.patience.last());
         self.feed.tell(Report::Notice(notice));
         if let Some(missing) = missing {
-            let hint = "`--ready` chooses another sign of readiness, `--ready-timeout` gives it more time";
+            let hint =
+                "`--ready` chooses another sign of readiness, `--ready-timeout` gives it more time";
             self.feed.error(missing, Some(hint.into()));
         }
     }

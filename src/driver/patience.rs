@@ -11,7 +11,9 @@ impl Patience {
     /// Where the last reason is put.
     pub(super) fn recorder(&self) -> Box<dyn FnMut(Trouble) + Send> {
         let last = self.0.clone();
-        Box::new(move |trouble| *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble))
+        Box::new(move |trouble| {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        })
     }
 
     /// What was missing when it was last looked at.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::build::{BuildError, Built, Plan};
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
-use crate::socket::Route;
+use crate::socket::{Address, Route};
 use crate::ui::Level;
 
 use super::generation::{self, Start};
@@ -48,7 +48,12 @@ impl Driver {
                 let released = self.sockets.release(id);
                 self.told("closing its sockets", released);
             }
-            Effect::Finish { clean } => self.outcome = Some(Outcome { clean, signal: self.signal }),
+            Effect::Finish { clean } => {
+                self.outcome = Some(Outcome {
+                    clean,
+                    signal: self.signal,
+                });
+            }
         }
         None
     }
@@ -60,8 +65,12 @@ impl Driver {
                 None
             }
             Err(error) => {
-                self.feed.error(format!("cannot start the build: {error:#}"), None);
-                Some(Event::BuildEnded { id, outcome: BuildOutcome::Failed })
+                self.feed
+                    .error(format!("cannot start the build: {error:#}"), None);
+                Some(Event::BuildEnded {
+                    id,
+                    outcome: BuildOutcome::Failed,
+                })
             }
         }
     }
@@ -82,7 +91,11 @@ impl Driver {
                 BuildOutcome::Built
             }
             Ok(Built::Again(why)) => {
-                self.feed.message(Level::Warning, format!("{why}; building without asking"), None);
+                self.feed.message(
+                    Level::Warning,
+                    format!("{why}; building without asking"),
+                    None,
+                );
                 if let Some(event) = self.build(id) {
                     self.handle(event);
                 }
@@ -100,7 +113,8 @@ impl Driver {
         match self.try_start(id) {
             Ok(()) => None,
             Err(error) => {
-                self.feed.error(format!("cannot start gen {id}: {error:#}"), None);
+                self.feed
+                    .error(format!("cannot start gen {id}: {error:#}"), None);
                 Some(Event::StartFailed { id })
             }
         }
@@ -129,14 +143,16 @@ impl Driver {
         match self.sockets.switch(id) {
             Ok(()) => Event::Switched { id },
             Err(error) => {
-                self.feed.error(format!("cannot switch to gen {id}: {error}"), None);
+                self.feed
+                    .error(format!("cannot switch to gen {id}: {error}"), None);
                 Event::SwitchFailed { id }
             }
         }
     }
 
     fn inspect(&mut self, id: GenId) -> Event {
-        let handles = |running: &generation::Running| running.control.handles(self.config.stop_signal);
+        let handles =
+            |running: &generation::Running| running.control.handles(self.config.stop_signal);
         // A generation that is gone has nothing to wait for.
         let handles_stop = self.generations.get(&id).is_none_or(handles);
         Event::Inspected { id, handles_stop }
@@ -166,7 +182,8 @@ impl Driver {
 
     fn told(&self, doing: &str, result: io::Result<()>) {
         if let Err(error) = result {
-            self.feed.message(Level::Warning, format!("{doing}: {error}"), None);
+            self.feed
+                .message(Level::Warning, format!("{doing}: {error}"), None);
         }
     }
 }
@@ -174,7 +191,7 @@ impl Driver {
 /// Connects to one generation alone: to its socket with this port, or without one to its first socket.
 fn dial(routes: Vec<Route>) -> Dial {
     Box::new(move |port| {
-        let fits = |route: &&Route| port.is_none() || route.listening().address.port() == port;
+        let fits = |route: &&Route| port.is_none() || address_port(route) == port;
         let route = routes.iter().find(fits).cloned();
         Box::pin(async move {
             let route = route.ok_or_else(|| io::Error::other("no `--listen` has this port"))?;
@@ -182,4 +199,11 @@ fn dial(routes: Vec<Route>) -> Dial {
             Ok(Box::new(stream) as Box<dyn ready::Stream>)
         })
     })
+}
+
+fn address_port(route: &Route) -> Option<u16> {
+    match &route.listening().address {
+        Address::Tcp(address) => Some(address.port()),
+        Address::Unix(_) => None,
+    }
 }

@@ -3,40 +3,30 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use anyhow::Result;
-use tokio::sync::mpsc::UnboundedSender;
-
-use crate::build::{self, Asked, Plan};
-use crate::error::Failure;
+use crate::build::{self, Plan};
 use crate::process::Signal;
 use crate::process::signals::Asked as Signalled;
 use crate::reload::{Action, Event, Request};
 use crate::ui::{Level, Report};
-use crate::watch::{Message, Watch, WatchSpec};
+use crate::watch::Message;
 
-use super::Driver;
-
-/// Starts to watch.
-pub(super) fn watch(spec: &WatchSpec, messages: UnboundedSender<Message>) -> Result<Watch> {
-    Watch::start(spec, messages).map_err(|error| {
-        let hint = error.hint().map(str::to_owned);
-        Failure::environment(error.to_string()).hints(hint).into()
-    })
-}
+use super::{Driver, setup};
 
 impl Driver {
     pub(super) fn signalled(&mut self, signal: Signalled) {
-        let (signal, request) = match signal {
-            Signalled::Interrupt => (Signal::INT, Request::Quit),
-            Signalled::Terminate => (Signal::TERM, Request::Quit),
-            Signalled::Hangup if has_terminal() => (Signal::HUP, Request::Reload),
-            Signalled::Hangup => (Signal::HUP, Request::Quit),
-            Signalled::User => return self.handle(Event::Requested(Request::Reload)),
-        };
-        if request != Request::Reload {
-            self.signal = Some(signal.number());
+        match signal {
+            // Ctrl-C is the user's own way to quit, not something that befell hotrun.
+            Signalled::Interrupt => self.signal = None,
+            Signalled::Terminate => self.signal = Some(Signal::TERM.number()),
+            Signalled::Hangup if has_terminal() => return self.reload(),
+            Signalled::Hangup => self.signal = Some(Signal::HUP.number()),
+            Signalled::User => return self.reload(),
         }
-        self.handle(Event::Requested(request));
+        self.handle(Event::Requested(Request::Quit));
+    }
+
+    fn reload(&mut self) {
+        self.handle(Event::Requested(Request::Reload));
     }
 
     pub(super) fn watched(&mut self, message: Message) {
@@ -68,16 +58,12 @@ impl Driver {
 
     /// Cargo's configuration or the toolchain changed: what is known of them is asked again.
     fn plan_anew(&mut self) {
-        let asked = Asked {
-            command: &self.config.argv,
-            build: self.config.build.as_deref(),
-            workdir: &self.config.workdir,
-            color: self.config.ui.colour,
-        };
-        match build::recognise(&asked) {
+        match build::recognise(&setup::asked(&self.config)) {
             Ok(plan) => self.plan = plan,
             // The build that follows says it better, in cargo's own words.
-            Err(error) => self.feed.message(Level::Warning, error.to_string(), error.hint()),
+            Err(error) => self
+                .feed
+                .message(Level::Warning, error.to_string(), error.hint()),
         }
     }
 }

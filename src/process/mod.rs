@@ -46,6 +46,6 @@ pub use control::Control;
 pub use launcher::{Launcher, Process, spawn};
 pub use report::{Refusal, Report, Step};
 pub use reports::Reports;
-pub use signal::{ParseSignalError, Signal};
+pub use signal::Signal;
 pub use spec::{SpawnError, Spec};
 pub use strays::{become_subreaper, reap_strays};
