@@ -1,5 +1,9 @@
 //! What the kernel gives: small safe wrappers, the one place that differs between systems.
 
+mod sockets;
+
+pub use sockets::*;
+
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
