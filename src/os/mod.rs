@@ -2,7 +2,10 @@
 
 pub mod handoff;
 pub mod reap;
+mod sockets;
 pub mod start;
+
+pub use sockets::*;
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -1,1 +1,49 @@
 //! Listening sockets: groups, slots, steering, relay.
+//!
+//! For every address there is a *group*: one listening socket (*slot*) for each generation, all kept open by a
+//! duplicate of ours. The group is *steered*: one slot gets the new connections. [`Sockets::switch`] steers every
+//! group to another generation, at once for each; from its return on every new connection is that
+//! generation's.
+//!
+//! - TCP: the slots are one `SO_REUSEPORT` group, and a small program in the kernel chooses by index (`steer.rs` writes
+//!   it, `roster.rs` knows the indices, `steered.rs` performs it).
+//! - Unix: every slot has a name of its own beside the path, and the path is a hard link to one of them (`renamed.rs`).
+//! - [`Sharing::Shared`]: one socket for all generations, for systems without such calls (`shared.rs`).
+//!
+//! What holds, whatever the program does with its socket:
+//!
+//! - From [`Sockets::open`] to the drop of [`Sockets`] somebody listens on every address.
+//! - A slot is closed only when no connection can land in it or because of it in another one that does not
+//!   serve, and when nothing waits in it any more (`Roster::may_leave`, `Group::sweep`).
+//! - The flags of a socket that a program holds are never touched: they are the program's too.
+
+mod activity;
+mod address;
+mod carry;
+mod claim;
+mod connection;
+mod face;
+mod group;
+mod observer;
+mod open_error;
+mod relay;
+mod renamed;
+mod roster;
+mod route;
+mod shared;
+mod slot;
+mod sockets;
+mod spec;
+mod steer;
+mod steered;
+
+pub use address::Address;
+pub use connection::Connection;
+pub use observer::Observer;
+pub use open_error::OpenError;
+pub use route::{Route, Stream};
+pub use sockets::{Listening, Passed, Sharing, Sockets};
+pub use spec::{ListenSpec, ParseListenError};
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,12 @@ pub use lineage::{
     SUBREAPER, become_subreaper, highest_signal, name_process, signal_at_parents_end,
     single_threaded,
 };
+mod netlink;
+pub mod reuseport;
+pub mod sock_diag;
+pub mod socket_holders;
+pub mod tcp_info;
+pub mod unix_diag;
 
 /// Whether sockets of one address can be steered between (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).
 pub const STEERING: bool = true;

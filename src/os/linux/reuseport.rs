@@ -1,0 +1,38 @@
+//! Choosing between the sockets that listen on one address.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::os::Instruction;
+
+/// Makes `program` choose which socket of the group of `member` gets a new connection: the index that it
+/// returns, in the order in which the sockets joined by `listen`. It replaces the one before at once, for
+/// the whole group (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`; `reuseport_attach_prog` in
+/// `net/core/sock_reuseport.c`).
+///
+/// # Errors
+/// `EINVAL` where the program is not a valid one or the socket is in no group, `ENOMEM` where it is longer than
+/// `net.core.optmem_max` allows.
+pub fn steer(member: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
+    let mut filter: Vec<libc::sock_filter> = program.iter().map(native).collect();
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        filter: filter.as_mut_ptr(),
+    };
+    // The kernel copies the program during the call: `filter` need not live longer.
+    Ok(setsockopt(member, sockopt::AttachReusePortCbpf, &program)?)
+}
+
+fn native(instruction: &Instruction) -> libc::sock_filter {
+    let Instruction { code, jt, jf, k } = *instruction;
+    libc::sock_filter { code, jt, jf, k }
+}
+
+/// The longest accept queue that the kernel grants (`net.core.somaxconn`, `listen(2)`), if it says so.
+pub fn longest_queue() -> Option<i32> {
+    let text = fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?;
+    text.trim().parse().ok()
+}

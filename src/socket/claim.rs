@@ -1,0 +1,173 @@
+//! The first listening socket of an address: only if nobody else has it.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::open_error::{Occupant, OpenError};
+use super::renamed::reachable;
+use super::slot::inode;
+use super::steered::{listen, stream};
+use super::{Address, Sharing};
+use crate::os::sock_diag::tcp_listening;
+use crate::os::socket_holders::socket_holder;
+use crate::os::unix_diag::unix_listening;
+
+/// A socket that listens on `address`, alone.
+///
+/// It is bound without `SO_REUSEPORT`, which fails if anybody listens there, also another hotrun. It gets the
+/// option only then, so that the slots which follow may join it. Two that do so at the same moment would still end
+/// up in one group: therefore the last look at who listens.
+pub(super) fn tcp(address: SocketAddr, sharing: Sharing) -> Result<Socket, OpenError> {
+    let socket = stream(address).map_err(|error| open_error(address, error))?;
+    bind(&socket, address, sharing).map_err(|error| open_error(address, error))?;
+    let others = occupant(address, |found| same(found, address), inode(&socket).ok());
+    match others {
+        Some(occupant) => Err(OpenError::InUse {
+            address: Address::Tcp(address),
+            occupant: Some(occupant),
+        }),
+        None => Ok(socket),
+    }
+}
+
+fn bind(socket: &Socket, address: SocketAddr, sharing: Sharing) -> io::Result<()> {
+    socket.bind(&address.into())?;
+    match sharing {
+        Sharing::Steered => socket.set_reuse_port(true)?,
+        Sharing::Shared => {}
+    }
+    listen(socket)
+}
+
+fn open_error(address: SocketAddr, error: io::Error) -> OpenError {
+    let errno = error
+        .raw_os_error()
+        .map_or(Errno::UnknownErrno, Errno::from_raw);
+    if errno == Errno::EADDRINUSE {
+        let occupant = occupant(address, |found| overlaps(found, address), None);
+        return OpenError::InUse {
+            address: Address::Tcp(address),
+            occupant,
+        };
+    }
+    if errno == Errno::EACCES {
+        return OpenError::Privileged { address };
+    }
+    if errno == Errno::EADDRNOTAVAIL {
+        return OpenError::NotLocal { address };
+    }
+    OpenError::Io {
+        doing: format!("listening on `{address}`"),
+        error,
+    }
+}
+
+/// Who listens on the port of `address`, other than `ours`.
+fn occupant(
+    address: SocketAddr,
+    wanted: impl Fn(SocketAddr) -> bool,
+    ours: Option<u64>,
+) -> Option<Occupant> {
+    // Port 0 is any free port: nobody else can have it.
+    if address.port() == 0 {
+        return None;
+    }
+    let found = tcp_listening(address.port()).ok()?;
+    let found = found
+        .into_iter()
+        .find(|found| wanted(found.address) && Some(found.inode) != ours)?;
+    Some(Occupant {
+        holder: socket_holder(found.inode),
+        uid: Some(found.uid),
+    })
+}
+
+fn same(found: SocketAddr, address: SocketAddr) -> bool {
+    found.ip() == address.ip() && found.port() == address.port()
+}
+
+/// Whether a socket on one address keeps the other from being bound. `::` stands for IPv4 as well.
+fn overlaps(found: SocketAddr, address: SocketAddr) -> bool {
+    let (a, b) = (found.ip().to_canonical(), address.ip().to_canonical());
+    let any = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
+    a == b || any(a, b) || any(b, a)
+}
+
+/// Makes sure that what is at `path`, if anything, is a socket on which nobody listens.
+pub(super) fn unix(path: &Path) -> Result<(), OpenError> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unix_error(path, "looking at", error)),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(OpenError::NotASocket {
+            path: path.to_owned(),
+        });
+    }
+    match answers(path) {
+        Ok(false) => Ok(()),
+        Ok(true) => {
+            let inode = unix_listening(&metadata).ok().flatten();
+            let occupant = inode.map(|inode| Occupant {
+                holder: socket_holder(inode),
+                uid: None,
+            });
+            Err(OpenError::InUse {
+                address: Address::Unix(path.to_owned()),
+                occupant,
+            })
+        }
+        Err(error) => Err(unix_error(path, "connecting to", error)),
+    }
+}
+
+/// Whether somebody listens at this socket file: a full queue (`EAGAIN`) and a socket of another kind (`EPROTOTYPE`) are
+/// answers too.
+fn answers(path: &Path) -> io::Result<bool> {
+    let (path, _directory) = reachable(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let Err(error) = socket.connect(&SockAddr::unix(path)?) else {
+        return Ok(true);
+    };
+    let errno = error
+        .raw_os_error()
+        .map_or(Errno::UnknownErrno, Errno::from_raw);
+    if [Errno::ECONNREFUSED, Errno::ENOENT].contains(&errno) {
+        return Ok(false);
+    }
+    let busy = [Errno::EAGAIN, Errno::EINPROGRESS, Errno::EPROTOTYPE].contains(&errno);
+    if busy { Ok(true) } else { Err(error) }
+}
+
+pub(super) fn unix_error(path: &Path, doing: &str, error: io::Error) -> OpenError {
+    OpenError::Io {
+        doing: format!("{doing} `{}`", path.display()),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_kept_from_being_bound_by_what_covers_it() {
+        let check =
+            |found: &str, address: &str| overlaps(found.parse().unwrap(), address.parse().unwrap());
+        assert!(check("127.0.0.1:1", "127.0.0.1:1"));
+        assert!(check("0.0.0.0:1", "127.0.0.1:1"));
+        assert!(check("127.0.0.1:1", "0.0.0.0:1"));
+        assert!(check("[::]:1", "127.0.0.1:1"));
+        assert!(check("[::ffff:127.0.0.1]:1", "127.0.0.1:1"));
+        assert!(!check("127.0.0.2:1", "127.0.0.1:1"));
+        assert!(!check("0.0.0.0:1", "[::1]:1"));
+    }
+}

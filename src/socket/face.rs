@@ -1,0 +1,57 @@
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use socket2::Socket;
+
+use super::address::Address;
+use super::observer::Watched;
+use super::roster::{Key, Owner};
+use super::slot::Slot;
+use crate::os::Queue;
+use crate::reload::GenId;
+
+/// What differs between the groups of TCP and of unix sockets. Nothing of it decides which slot is meant.
+pub(super) trait Face: Send {
+    /// Where the group listens.
+    fn address(&self) -> Address;
+
+    /// One more listening socket. It gets no connection before [`Self::aim`] (or is the only one).
+    fn open(&mut self, key: Key, owner: Owner) -> io::Result<Socket>;
+
+    /// The slot belongs to another one now.
+    fn give(&mut self, key: Key, owner: Owner);
+
+    /// New connections go to the slots of `owner` from now on.
+    fn aim(&mut self, slots: &[Slot], owner: Owner) -> io::Result<()>;
+
+    /// Puts right what others may have changed.
+    fn tend(&mut self, slots: &[Slot]) -> io::Result<()>;
+
+    /// Whether closing the slot now lets no connection go astray.
+    fn may_close(&self, slot: &Slot) -> bool;
+
+    /// The slot's socket was closed, or listens no more.
+    fn closed(&mut self, slots: &[Slot], key: Key) -> io::Result<()>;
+
+    /// What waits in the slot.
+    fn queue(&self, slot: &Slot) -> io::Result<Queue>;
+
+    /// Whether a connection may still be on its way into a slot that was aimed at until this long ago.
+    fn may_arrive(&self, passed: Duration) -> bool;
+
+    /// How long a relay may sleep before it looks after the group, while the program behind the slot still runs.
+    fn tend_every(&self) -> Option<Duration>;
+
+    /// What an observer of the slot looks at.
+    fn watched(&self, slot: &Slot) -> Watched;
+
+    /// The path that leads to this slot whoever is live, if there is one.
+    fn own_path(&self, slot: &Slot) -> Option<PathBuf>;
+
+    /// Connections from this source port go to the slots of `id` until [`Self::restore`].
+    fn divert(&mut self, slots: &[Slot], port: u16, id: GenId) -> io::Result<()>;
+
+    /// Ends [`Self::divert`].
+    fn restore(&mut self, slots: &[Slot], port: u16) -> io::Result<()>;
+}

@@ -1,0 +1,351 @@
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+use tokio::time::sleep;
+
+use super::face::Face;
+use super::observer::Watched;
+use super::relay::{Helper, Relay};
+use super::roster::{Key, Owner};
+use super::slot::{Slot, Stage};
+use crate::reload::GenId;
+
+/// For how long a slot is kept at least after connections went elsewhere: another processor may be between the
+/// old program's choice and the queue.
+const REST: Duration = Duration::from_millis(50);
+
+/// The generation has no slot here: it was not prepared, or its program shut the socket down.
+pub(super) fn none_of(id: GenId) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("generation {id} does not listen"),
+    )
+}
+
+/// All slots of one address. Relays and routes reach it from other threads.
+pub(super) struct Group {
+    face: Box<dyn Face>,
+    slots: Vec<Slot>,
+    target: Owner,
+    keys: u64,
+    /// Whether a task closes what can be closed in time.
+    sweeper: bool,
+}
+
+/// The longest pause of a sweeper, for slots of which the queue waits for a live generation.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A group that several hold.
+pub(super) type SharedGroup = Arc<Mutex<Group>>;
+
+/// Locks it, also after a panic elsewhere: every step leaves the group whole.
+pub(super) fn lock(group: &Mutex<Group>) -> MutexGuard<'_, Group> {
+    group.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Closes what is released, as it becomes safe by the passing of time, until nothing of that kind is left.
+pub(super) async fn sweep(group: Weak<Mutex<Group>>) {
+    let mut pause = REST;
+    loop {
+        sleep(pause).await;
+        let Some(group) = group.upgrade() else { return };
+        if !lock(&group).sweep_again() {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+impl Group {
+    /// The key of the slot that a group begins with.
+    pub(super) const FIRST: Key = Key(0);
+
+    /// A group of one slot, which waits for the first generation.
+    pub(super) fn new(face: Box<dyn Face>, first: Socket) -> io::Result<Self> {
+        let slots = vec![Slot::new(Self::FIRST, None, first)?];
+        let mut group = Self {
+            face,
+            slots,
+            target: None,
+            keys: 1,
+            sweeper: false,
+        };
+        group.face.aim(&group.slots, None)?;
+        Ok(group)
+    }
+
+    pub(super) fn face(&self) -> &dyn Face {
+        &*self.face
+    }
+
+    /// The slot of this generation: the waiting one if there is one, else a new one.
+    pub(super) fn prepare(&mut self, id: GenId) -> io::Result<&Slot> {
+        self.tend()?;
+        match self.slots.iter().position(|slot| slot.owner.is_none()) {
+            Some(index) => self.give(index, Some(id))?,
+            None => self.open(Some(id))?,
+        }
+        // A new member may be what a deferred closing waited for.
+        self.sweep();
+        self.slots_of(id).next().ok_or_else(|| none_of(id))
+    }
+
+    /// Everything new goes to this generation.
+    pub(super) fn switch(&mut self, id: GenId) -> io::Result<()> {
+        // The check for slots that left comes first: it may change what the kernel's indices mean.
+        self.tend()?;
+        if !self.slots.iter().any(|slot| slot.owner == Some(id)) {
+            return Err(none_of(id));
+        }
+        self.aim(Some(id))?;
+        for slot in self.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
+            slot.stage = Stage::Served;
+        }
+        self.sweep();
+        Ok(())
+    }
+
+    /// Nobody serves: connections wait in the slot of the newest generation that may yet be live, or of the next.
+    pub(super) fn hold(&mut self) -> io::Result<()> {
+        self.tend()?;
+        let prepared = self
+            .slots
+            .iter()
+            .filter(|slot| slot.stage == Stage::Prepared);
+        let Some(newest) = prepared.map(|slot| slot.owner).max() else {
+            return self.wait();
+        };
+        self.aim(newest)?;
+        self.sweep();
+        Ok(())
+    }
+
+    /// Opens a slot that waits for the next generation, and lets connections wait in it.
+    fn wait(&mut self) -> io::Result<()> {
+        self.open(None)?;
+        self.aim(None)?;
+        self.sweep();
+        Ok(())
+    }
+
+    /// The tree of this generation is gone. `held` tells that no generation is live.
+    pub(super) fn release(&mut self, id: GenId, held: bool) -> io::Result<()> {
+        self.tend()?;
+        if self.target == Some(id) {
+            if held && let Some(index) = self.never_served(id) {
+                return self.waits_again(index);
+            }
+            self.hold_without(id)?;
+        }
+        for slot in self.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
+            slot.stage = Stage::Released;
+            // Only we hold it now, so its flags are nobody else's: the relay need not sleep in `accept` any more.
+            let _ = slot.socket.set_nonblocking(true);
+        }
+        self.sweep();
+        Ok(())
+    }
+
+    fn never_served(&self, id: GenId) -> Option<usize> {
+        self.slots
+            .iter()
+            .position(|slot| slot.owner == Some(id) && slot.stage == Stage::Prepared)
+    }
+
+    /// The slot of a generation that is gone without having served goes to the next one, with what waits in it. The
+    /// dead program may have made it non-blocking, which the next must not find.
+    fn waits_again(&mut self, index: usize) -> io::Result<()> {
+        let _ = self.slots[index].socket.set_nonblocking(false);
+        self.give(index, None)?;
+        self.sweep();
+        Ok(())
+    }
+
+    fn hold_without(&mut self, id: GenId) -> io::Result<()> {
+        for slot in self.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
+            slot.stage = Stage::Released;
+        }
+        self.hold()
+    }
+
+    /// Drops what listens no more, re-steers, puts back what was removed.
+    pub(super) fn tend(&mut self) -> io::Result<()> {
+        let left = |slot: &Slot| matches!(self.face.queue(slot), Ok(queue) if !queue.listening);
+        let left: Vec<Key> = self
+            .slots
+            .iter()
+            .filter(|slot| left(slot))
+            .map(|slot| slot.key)
+            .collect();
+        for key in left {
+            self.left(key)?;
+        }
+        self.face.tend(&self.slots)
+    }
+
+    /// A slot listens no more because its program shut it down.
+    pub(super) fn left(&mut self, key: Key) -> io::Result<()> {
+        self.remove(key)?;
+        if self.slots.iter().any(|slot| slot.owner == self.target) {
+            return Ok(());
+        }
+        self.hold()
+    }
+
+    /// Whether a [`sweep`] is to be started: there is what can be closed in time, and nobody who will.
+    pub(super) fn wants_sweeper(&mut self) -> bool {
+        self.waits_for_time() && !std::mem::replace(&mut self.sweeper, true)
+    }
+
+    fn sweep_again(&mut self) -> bool {
+        self.sweep();
+        self.sweeper = self.waits_for_time();
+        self.sweeper
+    }
+
+    /// What the order of the group forbids to close stays until the next operation; all else is a matter of time.
+    fn waits_for_time(&self) -> bool {
+        let mut released = self
+            .slots
+            .iter()
+            .filter(|slot| slot.stage == Stage::Released);
+        released.any(|slot| self.face.may_close(slot))
+    }
+
+    /// Closes what is released and safe to close.
+    pub(super) fn sweep(&mut self) {
+        while let Some(key) = self
+            .slots
+            .iter()
+            .find(|slot| self.closable(slot))
+            .map(|slot| slot.key)
+        {
+            if self.remove(key).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn closable(&self, slot: &Slot) -> bool {
+        slot.stage == Stage::Released && self.face.may_close(slot) && self.is_done(slot)
+    }
+
+    /// Whether nothing waits in the slot and nothing can be on its way into it.
+    fn is_done(&self, slot: &Slot) -> bool {
+        let empty = self
+            .face
+            .queue(slot)
+            .map_or(true, |queue| queue.waiting == 0);
+        let arrives = slot.aimed_at.map(|until| until.elapsed());
+        empty && arrives.is_none_or(|passed| passed >= REST && !self.face.may_arrive(passed))
+    }
+
+    /// Closes the slot (see its drop), then tells the kernel what the indices mean now.
+    fn remove(&mut self, key: Key) -> io::Result<()> {
+        self.slots.retain(|slot| slot.key != key);
+        self.face.closed(&self.slots, key)
+    }
+
+    fn open(&mut self, owner: Owner) -> io::Result<()> {
+        let key = Key(self.keys);
+        self.keys += 1;
+        let socket = self.face.open(key, owner)?;
+        match Slot::new(key, owner, socket) {
+            Ok(slot) => self.slots.push(slot),
+            Err(error) => return self.face.closed(&self.slots, key).and(Err(error)),
+        }
+        // While nobody serves, the newest generation is the one that connections wait for.
+        if self.never_aimed_at_live() && owner > self.target {
+            self.aim(owner)?;
+        }
+        Ok(())
+    }
+
+    /// Whether connections go to a generation that has not been live: then none is.
+    fn never_aimed_at_live(&self) -> bool {
+        let mut targets = self.slots.iter().filter(|slot| slot.owner == self.target);
+        targets.all(|slot| slot.stage == Stage::Prepared)
+    }
+
+    fn give(&mut self, index: usize, owner: Owner) -> io::Result<()> {
+        let slot = &mut self.slots[index];
+        let before = std::mem::replace(&mut slot.owner, owner);
+        self.face.give(slot.key, owner);
+        if before == self.target {
+            self.target = owner;
+            self.face.aim(&self.slots, owner)?;
+        }
+        Ok(())
+    }
+
+    fn aim(&mut self, owner: Owner) -> io::Result<()> {
+        self.face.aim(&self.slots, owner)?;
+        let before = std::mem::replace(&mut self.target, owner);
+        let now = Instant::now();
+        for slot in self
+            .slots
+            .iter_mut()
+            .filter(|slot| slot.owner == before && before != owner)
+        {
+            slot.aimed_at = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Starts to relay what lands in the slots of `id`, as far as that has not begun.
+    pub(super) fn relay(group: &SharedGroup, id: GenId, helper: &Helper) -> io::Result<()> {
+        let mut this = lock(group);
+        let address = this.face.address();
+        let tend_every = this.face.tend_every();
+        for slot in this
+            .slots
+            .iter_mut()
+            .filter(|slot| slot.owner == Some(id) && slot.relay.is_none())
+        {
+            slot.relay = Some(Relay::start(slot, &address, tend_every, group, helper)?);
+        }
+        Ok(())
+    }
+
+    /// Wakes all relays: whether one is live has changed.
+    pub(super) fn wake_relays(&self) {
+        for relay in self.slots.iter().filter_map(|slot| slot.relay.as_ref()) {
+            relay.wake();
+        }
+    }
+
+    pub(super) fn slots_of(&self, id: GenId) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(move |slot| slot.owner == Some(id))
+    }
+
+    /// The path by which this generation's slot alone is reached, for unix sockets.
+    pub(super) fn own_path(&self, id: GenId) -> Option<PathBuf> {
+        self.slots_of(id).find_map(|slot| self.face.own_path(slot))
+    }
+
+    pub(super) fn divert(&mut self, port: u16, id: GenId) -> io::Result<()> {
+        if self.slots_of(id).next().is_none() {
+            return Err(none_of(id));
+        }
+        self.face.divert(&self.slots, port, id)
+    }
+
+    pub(super) fn restore(&mut self, port: u16) -> io::Result<()> {
+        self.face.restore(&self.slots, port)
+    }
+
+    /// What an observer of this generation looks at.
+    pub(super) fn watched(&self, id: GenId) -> Vec<Watched> {
+        self.slots_of(id)
+            .map(|slot| self.face.watched(slot))
+            .collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+}

@@ -1,0 +1,231 @@
+use std::collections::{HashMap, HashSet};
+use std::future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+use tokio::time::{sleep, timeout};
+
+use super::Connection;
+use super::activity::History;
+use crate::os::sock_diag::tcp_connections;
+use crate::os::socket_holders::sockets_of;
+use crate::os::unix_diag::{unix_connections, unix_queue};
+use crate::os::{TcpConnection, TcpState, UnixConnection, tcp_info};
+
+/// The least and the most time between two looks. Within these a look takes at most a tenth of the time.
+const LEAST: Duration = Duration::from_millis(10);
+const MOST: Duration = Duration::from_millis(25);
+/// How many looks in a row must find nothing: between `accept` and the moment at which the new descriptor can be seen
+/// a connection is neither in the queue nor with the process.
+const AGREEING: u32 = 2;
+/// How long an old generation on a shared socket may go on. It still takes new connections meanwhile.
+const SHARED_IDLE: Duration = Duration::from_secs(1);
+
+/// One address, as an observer sees it. Without a queue the socket is every generation's.
+pub(super) enum Watched {
+    Tcp {
+        socket: Option<Arc<Socket>>,
+        address: SocketAddr,
+    },
+    Unix {
+        queue: Option<u64>,
+        name: PathBuf,
+    },
+}
+
+/// Looks at the accept queues and at the connections of one generation, from outside.
+///
+/// A connection is the generation's if one of its processes holds it; so every method is told their pids.
+pub struct Observer {
+    watched: Vec<Watched>,
+    shared: bool,
+}
+
+impl Observer {
+    pub(super) fn new(watched: Vec<Watched>, shared: bool) -> Self {
+        Self { watched, shared }
+    }
+
+    /// Waits until nothing is in the generation's accept queues and no connection of it is without its first byte.
+    ///
+    /// Where the system does not tell, this ends at once. Dropping the future ends the waiting.
+    pub async fn settled(&self, pids: impl Fn() -> Vec<i32>) {
+        let mut census = Census::default();
+        agree(|| self.is_settled(&mut census, &pids())).await;
+    }
+
+    /// Waits until the generation's connections are gone or idle: everything answered, nothing queued either way, and
+    /// quiet for 100 ms (2.5 s where the order of the last request and the last answer cannot be told). Of a
+    /// unix socket's connections the kernel tells too little: they must be gone.
+    ///
+    /// Where the system does not tell, this never ends: the drain timeout decides. On a shared socket it ends
+    /// after 1 s at the latest, because the generation goes on taking new connections.
+    pub async fn idle(&self, pids: impl Fn() -> Vec<i32>) {
+        let mut census = Census::default();
+        let mut history = History::default();
+        let idle = agree(|| self.is_idle(&mut census, &mut history, &pids()));
+        if self.shared {
+            let _ = timeout(SHARED_IDLE, idle).await;
+        } else if !idle.await {
+            future::pending::<()>().await;
+        }
+    }
+
+    /// The connections that these processes have on the observed addresses.
+    ///
+    /// # Errors
+    /// Where the system does not tell.
+    pub fn connections(&self, pids: &[i32]) -> io::Result<Vec<Connection>> {
+        let mut census = Census::default();
+        let mut found = Vec::new();
+        for watched in &self.watched {
+            match watched.connections(&mut census, pids)? {
+                Connections::Tcp(all) => found.extend(all.iter().map(Connection::from)),
+                Connections::Unix(all) => found.extend(all.iter().map(Connection::from)),
+            }
+        }
+        let mut inodes = HashSet::new();
+        found.retain(|connection| inodes.insert(connection.inode));
+        Ok(found)
+    }
+
+    fn is_settled(&self, census: &mut Census, pids: &[i32]) -> io::Result<bool> {
+        for watched in &self.watched {
+            if watched.waiting() > 0 || !watched.connections(census, pids)?.are_settled() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_idle(
+        &self,
+        census: &mut Census,
+        history: &mut History,
+        pids: &[i32],
+    ) -> io::Result<bool> {
+        let mut idle = true;
+        for watched in &self.watched {
+            // All of them at every look: the history lives on it.
+            idle &= watched.connections(census, pids)?.are_idle(history);
+            idle &= watched.waiting() == 0;
+        }
+        Ok(idle)
+    }
+}
+
+/// Asks again and again until the answer is yes often enough; whether it was, or could not be told.
+async fn agree(mut ask: impl FnMut() -> io::Result<bool>) -> bool {
+    let mut agreed = 0;
+    loop {
+        let begun = Instant::now();
+        let Ok(answer) = ask() else { return false };
+        agreed = if answer { agreed + 1 } else { 0 };
+        if agreed >= AGREEING {
+            return true;
+        }
+        sleep((begun.elapsed() * 9).clamp(LEAST, MOST)).await;
+    }
+}
+
+/// The connections of one address that are the generation's.
+enum Connections {
+    Tcp(Vec<TcpConnection>),
+    Unix(Vec<UnixConnection>),
+}
+
+impl Connections {
+    fn are_settled(&self) -> bool {
+        match self {
+            Self::Tcp(all) => !all
+                .iter()
+                .any(|one| one.received == 0 && one.state == TcpState::Open),
+            Self::Unix(all) => all.iter().all(|one| one.unread == 0),
+        }
+    }
+
+    fn are_idle(&self, history: &mut History) -> bool {
+        match self {
+            // Not `all`, which would stop at the first that is not.
+            Self::Tcp(all) => all.iter().filter(|one| !history.is_idle(one)).count() == 0,
+            Self::Unix(all) => all.iter().all(|one| one.peer_gone),
+        }
+    }
+}
+
+impl Watched {
+    fn waiting(&self) -> u32 {
+        let queue = match self {
+            Self::Tcp { socket, .. } => socket.as_ref().map(|socket| tcp_info::queue(&**socket)),
+            Self::Unix { queue, .. } => queue.map(unix_queue),
+        };
+        queue
+            .and_then(Result::ok)
+            .filter(|queue| queue.listening)
+            .map_or(0, |queue| queue.waiting)
+    }
+
+    fn connections(&self, census: &mut Census, pids: &[i32]) -> io::Result<Connections> {
+        Ok(match self {
+            Self::Tcp { address, .. } => {
+                let all = tcp_connections(*address)?;
+                Connections::Tcp(census.of(all, pids, |connection| connection.inode))
+            }
+            Self::Unix { name, .. } => {
+                let all = unix_connections(name)?;
+                Connections::Unix(census.of(all, pids, |connection| connection.inode))
+            }
+        })
+    }
+}
+
+/// Which sockets the generation holds. Reading that from `/proc` is the dearest part of a look, so it is done only
+/// when there is a connection of which it is not known.
+#[derive(Default)]
+struct Census {
+    ours: HashSet<u64>,
+    /// How often a socket was looked for and not found. Once is not enough (see [`AGREEING`]).
+    others: HashMap<u64, u32>,
+}
+
+impl Census {
+    /// Those of `all` that one of `pids` holds.
+    fn of<T>(&mut self, all: Vec<T>, pids: &[i32], inode: impl Fn(&T) -> u64) -> Vec<T> {
+        let unknown: Vec<u64> = all
+            .iter()
+            .map(&inode)
+            .filter(|inode| self.is_unknown(*inode))
+            .collect();
+        if !unknown.is_empty() {
+            let held: HashSet<u64> = pids.iter().flat_map(|pid| sockets_of(*pid)).collect();
+            for inode in unknown {
+                self.note(inode, held.contains(&inode));
+            }
+        }
+        all.into_iter()
+            .filter(|one| self.ours.contains(&inode(one)))
+            .collect()
+    }
+
+    /// Inode 0 is a connection that nobody has accepted, or that nobody has any more.
+    fn is_unknown(&self, inode: u64) -> bool {
+        inode != 0
+            && !self.ours.contains(&inode)
+            && self
+                .others
+                .get(&inode)
+                .is_none_or(|looks| *looks < AGREEING)
+    }
+
+    fn note(&mut self, inode: u64, held: bool) {
+        if held {
+            self.ours.insert(inode);
+        } else {
+            *self.others.entry(inode).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,260 @@
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::Socket;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+
+use super::Address;
+use super::carry::carry;
+use super::group::{Group, SharedGroup, lock};
+use super::roster::Key;
+use super::slot::Slot;
+
+/// How many connections are carried at the same time. The others wait in the queue.
+const CARRIED: usize = 256;
+/// After which time a relay looks again when too much is under way, or no descriptor is left.
+const CROWDED: Duration = Duration::from_millis(50);
+
+/// What relays of all groups have in common.
+#[derive(Clone)]
+pub(super) struct Helper {
+    pub(super) runtime: Handle,
+    live: Arc<watch::Sender<bool>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Helper {
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn new() -> Self {
+        Self {
+            runtime: Handle::current(),
+            live: Arc::new(watch::Sender::new(false)),
+            permits: Arc::new(Semaphore::new(CARRIED)),
+        }
+    }
+
+    /// Whether there is a live generation to carry connections to.
+    pub(super) fn set_live(&self, live: bool) {
+        self.live.send_replace(live);
+    }
+}
+
+/// Takes the connections that land in one slot and carries them to the live generation.
+///
+/// The slot's socket is shared with the program: `O_NONBLOCK` and `SO_RCVTIMEO` on it would be the program's as well
+/// (`open(2)`, "open file description"), the latter even its connections'. And `accept4` has no flag for one call.
+/// So the old program may take a connection between our `poll` and our `accept`, and the `accept` blocks. It must
+/// therefore be a thread's, and that does no harm: what such a thread waits for is the very next connection, which
+/// is what it would wait for anyway. It is ended by shutting the listener down when the slot is closed (see the drop
+/// of [`Slot`]). Once the tree is gone the socket is ours alone and made non-blocking.
+pub(super) struct Relay {
+    leash: Arc<Leash>,
+}
+
+/// What a relay is held by.
+struct Leash {
+    ended: AtomicBool,
+    rung: AtomicBool,
+    bell: PipeWriter,
+}
+
+impl Leash {
+    /// Makes the thread look again. At most one byte is in the pipe, so this never blocks.
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            let _ = (&self.bell).write(&[0]);
+        }
+    }
+
+    fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}
+
+impl Relay {
+    /// Begins, in a thread of its own.
+    pub(super) fn start(
+        slot: &Slot,
+        address: &Address,
+        tend_every: Option<Duration>,
+        group: &SharedGroup,
+        helper: &Helper,
+    ) -> io::Result<Self> {
+        let (bell, ringer) = io::pipe()?;
+        let (ended, rung) = (AtomicBool::new(false), AtomicBool::new(false));
+        let leash = Arc::new(Leash {
+            ended,
+            rung,
+            bell: ringer,
+        });
+        let worker = Worker {
+            key: slot.key,
+            socket: slot.socket.clone(),
+            address: address.clone(),
+            tend_every,
+            group: Arc::downgrade(group),
+            helper: helper.clone(),
+            leash: leash.clone(),
+            bell,
+        };
+        thread::Builder::new()
+            .name(thread_name(address))
+            .spawn(move || worker.run())?;
+        Ok(Self { leash })
+    }
+
+    pub(super) fn wake(&self) {
+        self.leash.ring();
+    }
+
+    /// Ends it, unless it sleeps in `accept`: the shutdown of the socket has to follow.
+    pub(super) fn end(self) {
+        self.leash.ended.store(true, Ordering::Release);
+        self.leash.ring();
+    }
+}
+
+struct Worker {
+    key: Key,
+    socket: Arc<Socket>,
+    address: Address,
+    tend_every: Option<Duration>,
+    group: Weak<Mutex<Group>>,
+    helper: Helper,
+    leash: Arc<Leash>,
+    bell: PipeReader,
+}
+
+/// Why a relay woke.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    /// Something waits in the slot.
+    Connection,
+    /// Somebody shut the listener down.
+    Left,
+    /// The bell, or the time.
+    Otherwise,
+}
+
+impl Worker {
+    fn run(self) {
+        while !self.leash.ended() {
+            match self.wait() {
+                Ok(Woken::Connection) => self.take(),
+                Ok(Woken::Left) => return self.left(),
+                Ok(Woken::Otherwise) => {}
+                Err(_) => return,
+            }
+            self.tend();
+        }
+    }
+
+    fn wait(&self) -> io::Result<Woken> {
+        let wanted = if self.may_take() {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::empty()
+        };
+        let timeout = self.timeout();
+        let timeout = timeout.map_or(PollTimeout::NONE, |time| {
+            PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
+        });
+        let mut fds = [
+            PollFd::new(self.socket.as_fd(), wanted),
+            PollFd::new(self.bell.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, timeout) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(Woken::Otherwise),
+            Err(error) => return Err(error.into()),
+        }
+        let [slot, bell] = fds.map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        if bell.contains(PollFlags::POLLIN) {
+            self.answer_bell();
+            return Ok(Woken::Otherwise);
+        }
+        Ok(match slot {
+            flags if flags.contains(PollFlags::POLLHUP) => Woken::Left,
+            flags if flags.contains(PollFlags::POLLIN) => Woken::Connection,
+            _ => Woken::Otherwise,
+        })
+    }
+
+    /// While none is live, and while too many are being carried, connections wait best where they are.
+    fn may_take(&self) -> bool {
+        *self.helper.live.borrow() && self.helper.permits.available_permits() > 0
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let crowded = self.helper.permits.available_permits() == 0;
+        [crowded.then_some(CROWDED), self.tend_every]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn answer_bell(&self) {
+        let _ = (&self.bell).read(&mut [0]);
+        self.leash.rung.store(false, Ordering::Release);
+    }
+
+    fn take(&self) {
+        match self.socket.accept() {
+            Ok((client, _)) => self.hand_over(client),
+            // Shut down while we slept: if not by us, then by its program.
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => self.left(),
+            Err(error) if is_passing(&error) => {}
+            // No descriptor or no memory is left: that may pass, and the connection waits.
+            Err(_) => thread::sleep(CROWDED),
+        }
+    }
+
+    fn hand_over(&self, client: Socket) {
+        let live = self.helper.live.subscribe();
+        let permits = self.helper.permits.clone();
+        self.helper
+            .runtime
+            .spawn(carry(client, self.address.clone(), live, permits));
+    }
+
+    fn left(&self) {
+        if self.leash.ended() {
+            return;
+        }
+        if let Some(group) = self.group.upgrade() {
+            let _ = lock(&group).left(self.key);
+        }
+    }
+
+    /// Puts a path back that the program removed.
+    fn tend(&self) {
+        if self.tend_every.is_some()
+            && let Some(group) = self.group.upgrade()
+        {
+            let _ = lock(&group).tend();
+        }
+    }
+}
+
+/// The kernel keeps 15 bytes of it.
+fn thread_name(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => format!("relay {}", address.port()),
+        Address::Unix(_) => "relay unix".to_owned(),
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,194 @@
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+
+use super::Listening;
+use super::group::{SharedGroup, lock};
+use super::renamed::reachable;
+use crate::reload::GenId;
+
+/// A way to one generation's slot of one address, whoever is live.
+#[derive(Clone)]
+pub struct Route {
+    pub(super) listening: Listening,
+    pub(super) way: Way,
+}
+
+#[derive(Clone)]
+pub(super) enum Way {
+    /// By a source port that the group's program sends there.
+    Steered {
+        group: SharedGroup,
+        id: GenId,
+        address: SocketAddr,
+    },
+    /// By the slot's own name, of which a new one stands for each generation.
+    Path(PathBuf),
+    /// By the address itself: there is one socket for all generations.
+    Plain(SocketAddr),
+}
+
+impl Route {
+    /// The address to which it leads, as everybody else reaches it: what a probe writes into its `Host`.
+    pub fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// A new connection to that slot. It may be called any number of times, also at once; dropping the future gives
+    /// the attempt up. There is no timeout.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if the generation listens there no more, and what connecting gives.
+    pub async fn dial(&self) -> io::Result<Stream> {
+        match &self.way {
+            Way::Steered { group, id, address } => {
+                dial_steered(group, *id, *address).await.map(Stream::Tcp)
+            }
+            Way::Path(path) => dial_path(path).await.map(Stream::Unix),
+            Way::Plain(address) => dial_plain(*address).await.map(Stream::Tcp),
+        }
+    }
+}
+
+async fn dial_path(path: &Path) -> io::Result<UnixStream> {
+    let (path, _directory) = reachable(path)?;
+    UnixStream::connect(path).await
+}
+
+async fn dial_plain(address: SocketAddr) -> io::Result<TcpStream> {
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for to in within_reach(address) {
+        result = TcpStream::connect(to).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// The port is reserved first and sent to the slot then, so that nobody else's connection comes from it; once the
+/// handshake is done the program has chosen, and the port is like any other again.
+async fn dial_steered(
+    group: &SharedGroup,
+    id: GenId,
+    address: SocketAddr,
+) -> io::Result<TcpStream> {
+    let (socket, to) = reserve(address)?;
+    let port = socket.local_addr()?.port();
+    let _diversion = Diversion::new(group, port, id)?;
+    socket.connect(to).await
+}
+
+/// A socket bound to a free port of the address that it shall connect to.
+fn reserve(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for to in within_reach(address) {
+        result = reserve_for(to).map(|socket| (socket, to));
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn reserve_for(to: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    let mut from = to;
+    from.set_port(0);
+    socket.bind(from)?;
+    Ok(socket)
+}
+
+/// Where to connect for somebody who listens on `address`: all addresses are reached by loopback, IPv4's if there is no
+/// other.
+fn within_reach(address: SocketAddr) -> Vec<SocketAddr> {
+    let ips: Vec<IpAddr> = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into()],
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => return vec![address],
+    };
+    ips.into_iter()
+        .map(|ip| SocketAddr::new(ip, address.port()))
+        .collect()
+}
+
+/// A source port that leads to one generation as long as this lives.
+struct Diversion<'a> {
+    group: &'a SharedGroup,
+    port: u16,
+}
+
+impl<'a> Diversion<'a> {
+    fn new(group: &'a SharedGroup, port: u16, id: GenId) -> io::Result<Self> {
+        let diversion = Self { group, port };
+        lock(group).divert(port, id)?;
+        Ok(diversion)
+    }
+}
+
+impl Drop for Diversion<'_> {
+    fn drop(&mut self) {
+        // If the kernel refuses, the next operation on the group tries again.
+        let _ = lock(self.group).restore(self.port);
+    }
+}
+
+/// A connection made by a [`Route`].
+#[derive(Debug)]
+pub enum Stream {
+    /// Of a TCP address.
+    Tcp(TcpStream),
+    /// Of a unix socket.
+    Unix(UnixStream),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

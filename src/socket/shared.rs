@@ -1,0 +1,117 @@
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::observer::Watched;
+use super::renamed::{file_id, reachable};
+use super::route::Way;
+use super::slot::inode;
+use super::steered::listen;
+use super::{Address, OpenError, Sharing, claim};
+
+/// One listening socket for all generations: what systems can do that cannot steer. It never refuses a connection, and
+/// may lose one that the old generation takes just before it ends.
+pub(super) struct Listener {
+    socket: Socket,
+    pub(super) address: Address,
+    pub(super) inode: u64,
+    /// Kept for its drop.
+    _file: Option<OwnFile>,
+}
+
+/// The file of a unix socket, removed with its listener as long as it is that one.
+struct OwnFile {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl Listener {
+    pub(super) fn open(address: &Address) -> Result<Self, OpenError> {
+        match address {
+            Address::Tcp(address) => {
+                let socket = claim::tcp(*address, Sharing::Shared)?;
+                let doing = || format!("looking at the socket of `{address}`");
+                Self::tcp(socket).map_err(|error| OpenError::Io {
+                    doing: doing(),
+                    error,
+                })
+            }
+            Address::Unix(path) => {
+                claim::unix(path)?;
+                Self::unix(path).map_err(|error| claim::unix_error(path, "listening on", error))
+            }
+        }
+    }
+
+    fn tcp(socket: Socket) -> io::Result<Self> {
+        let actual = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self {
+            inode: inode(&socket)?,
+            address: Address::Tcp(actual),
+            socket,
+            _file: None,
+        })
+    }
+
+    /// What is at the path is a socket on which nobody listens: it was looked at before.
+    fn unix(path: &Path) -> io::Result<Self> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let (short, _directory) = reachable(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(short)?)?;
+        let id = file_id(&fs::symlink_metadata(path)?);
+        let file = Some(OwnFile {
+            path: path.to_owned(),
+            id,
+        });
+        let listener = Self {
+            inode: inode(&socket)?,
+            address: Address::Unix(path.to_owned()),
+            socket,
+            _file: file,
+        };
+        listen(&listener.socket)?;
+        Ok(listener)
+    }
+
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        Ok(self.socket.try_clone()?.into())
+    }
+
+    pub(super) fn watched(&self) -> Watched {
+        match &self.address {
+            Address::Tcp(address) => Watched::Tcp {
+                socket: None,
+                address: *address,
+            },
+            Address::Unix(path) => Watched::Unix {
+                queue: None,
+                name: path.clone(),
+            },
+        }
+    }
+
+    pub(super) fn way(&self) -> Way {
+        match &self.address {
+            Address::Tcp(address) => Way::Plain(*address),
+            Address::Unix(path) => Way::Path(path.clone()),
+        }
+    }
+}
+
+impl Drop for OwnFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| file_id(&metadata) == self.id) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

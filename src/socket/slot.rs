@@ -1,0 +1,76 @@
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use socket2::Socket;
+
+use super::relay::Relay;
+use super::roster::{Key, Owner};
+
+/// How far a slot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its generation has not been live yet.
+    Prepared,
+    /// Its generation is or was live.
+    Served,
+    /// Its generation's tree is gone: to be closed as soon as that is safe.
+    Released,
+}
+
+/// One listening socket of a group.
+pub(super) struct Slot {
+    pub(super) key: Key,
+    pub(super) owner: Owner,
+    pub(super) stage: Stage,
+    /// Ours and, by duplicates, the program's: the flags of the description are shared with it.
+    pub(super) socket: Arc<Socket>,
+    /// The inode of the socket itself, not of a file by which it is reached.
+    pub(super) inode: u64,
+    /// Until when it got new connections, unless it never did.
+    pub(super) aimed_at: Option<Instant>,
+    pub(super) relay: Option<Relay>,
+}
+
+impl Slot {
+    pub(super) fn new(key: Key, owner: Owner, socket: Socket) -> io::Result<Self> {
+        let inode = inode(&socket)?;
+        let socket = Arc::new(socket);
+        Ok(Self {
+            key,
+            owner,
+            stage: Stage::Prepared,
+            socket,
+            inode,
+            aimed_at: None,
+            relay: None,
+        })
+    }
+
+    /// A duplicate for the program, closed on exec until the one who starts it says otherwise.
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        Ok(self.socket.try_clone()?.into())
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(relay) = self.relay.take() {
+            relay.end();
+        }
+        // Closing our descriptor would not do: an observer has a duplicate, a process that escaped may have one,
+        // and a relay that sleeps in `accept` keeps the socket open by that alone. Shut down, it leaves the group
+        // now, and that sleeper wakes with EINVAL (`inet_csk_wait_for_connect` in
+        // `net/ipv4/inet_connection_sock.c`, `unix_accept`).
+        let _ = self.socket.shutdown(std::net::Shutdown::Read);
+    }
+}
+
+/// The inode of an open descriptor.
+pub(super) fn inode(socket: &Socket) -> io::Result<u64> {
+    let file = File::from(OwnedFd::from(socket.try_clone()?));
+    Ok(file.metadata()?.ino())
+}

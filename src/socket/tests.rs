@@ -1,0 +1,284 @@
+//! Groups against the real kernel, with threads for programs and clients.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::reload::GenId;
+
+mod opening;
+mod probing;
+mod steering;
+mod unix;
+mod watching;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn id(number: u32) -> GenId {
+    GenId::new(number)
+}
+
+fn open(values: &[&str]) -> Sockets {
+    try_open(values, Sharing::Steered).unwrap()
+}
+
+fn try_open(values: &[&str], sharing: Sharing) -> Result<Sockets, OpenError> {
+    let specs: Vec<ListenSpec> = values.iter().map(|value| value.parse().unwrap()).collect();
+    Sockets::open(&specs, sharing)
+}
+
+fn tcp(sockets: &Sockets, index: usize) -> SocketAddr {
+    match sockets.listening()[index].address {
+        Address::Tcp(address) => address,
+        Address::Unix(_) => panic!("not TCP"),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what was measured")]
+fn report(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Waits, without blocking the runtime, for something that can be seen.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < DEADLINE, "{what} does not come true");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// What a client may connect to.
+#[derive(Clone)]
+enum To {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+trait Duplex: Read + Write + Send {}
+impl<T: Read + Write + Send> Duplex for T {}
+
+impl To {
+    fn connect(&self) -> io::Result<Box<dyn Duplex>> {
+        Ok(match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address)?;
+                stream.set_read_timeout(Some(DEADLINE))?;
+                Box::new(stream)
+            }
+            Self::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(DEADLINE))?;
+                Box::new(stream)
+            }
+        })
+    }
+
+    /// One exchange on a connection of its own: the number of the generation that answered.
+    fn ask(&self) -> io::Result<u32> {
+        answer(&mut *self.connect()?)
+    }
+}
+
+fn answer(stream: &mut dyn Duplex) -> io::Result<u32> {
+    stream.write_all(b"?")?;
+    read_answer(stream)
+}
+
+/// What each of many connections is answered, in whatever order they are taken.
+fn answers(mut all: Vec<Box<dyn Duplex>>) -> JoinHandle<Vec<u32>> {
+    thread::spawn(move || {
+        for stream in &mut all {
+            stream.write_all(b"?").unwrap();
+        }
+        all.iter_mut()
+            .map(|stream| read_answer(&mut **stream).unwrap())
+            .collect()
+    })
+}
+
+fn read_answer(stream: &mut dyn Duplex) -> io::Result<u32> {
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer)?;
+    assert_eq!(stream.read(&mut [0])?, 0, "more than an answer");
+    Ok(u32::from_le_bytes(answer))
+}
+
+/// How a program treats its listening socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// As asynchronous runtimes do.
+    NonBlocking,
+    /// As simple programs do: it may sleep in `accept` when it is asked to stop.
+    Blocking,
+}
+
+enum Accept {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Accept {
+    fn accept(&self) -> io::Result<Box<dyn Duplex>> {
+        Ok(match self {
+            Self::Tcp(listener) => Box::new(listener.accept().and_then(|(stream, _)| {
+                stream.set_nonblocking(false)?;
+                Ok(stream)
+            })?),
+            Self::Unix(listener) => Box::new(listener.accept().and_then(|(stream, _)| {
+                stream.set_nonblocking(false)?;
+                Ok(stream)
+            })?),
+        })
+    }
+}
+
+/// A program in a thread: answers each byte with its generation's number, one connection after the other. When it is
+/// asked to stop it closes its socket, whatever waits there.
+struct Program {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Program {
+    fn start(number: u32, passed: Passed, address: &Address, style: Style) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let listener = match address {
+            Address::Tcp(_) => Accept::Tcp(passed.fd.into()),
+            Address::Unix(_) => Accept::Unix(passed.fd.into()),
+        };
+        let stopped = stop.clone();
+        let thread = thread::spawn(move || serve(number, &listener, style, &stopped));
+        Self { stop, thread }
+    }
+
+    fn ask_to_stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+fn serve(number: u32, listener: &Accept, style: Style, stop: &AtomicBool) {
+    match (listener, style) {
+        (_, Style::Blocking) => {}
+        (Accept::Tcp(listener), Style::NonBlocking) => listener.set_nonblocking(true).unwrap(),
+        (Accept::Unix(listener), Style::NonBlocking) => listener.set_nonblocking(true).unwrap(),
+    }
+    while !stop.load(Ordering::SeqCst) {
+        match listener.accept() {
+            Ok(mut stream) => {
+                let _ = serve_one(number, &mut *stream);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_micros(200));
+            }
+            // Shut down under our hands: it was released while we slept.
+            Err(_) => return,
+        }
+    }
+}
+
+fn serve_one(number: u32, stream: &mut dyn Duplex) -> io::Result<()> {
+    stream.read_exact(&mut [0])?;
+    stream.write_all(&number.to_le_bytes())
+}
+
+/// Starts the programs of a generation, one for each address.
+fn start(sockets: &mut Sockets, number: u32, style: Style) -> Vec<Program> {
+    let listening = sockets.listening();
+    let passed = sockets.prepare(id(number)).unwrap();
+    let each = passed.into_iter().zip(&listening);
+    each.map(|(passed, listening)| Program::start(number, passed, &listening.address, style))
+        .collect()
+}
+
+/// Clients that connect, ask once and connect again until they are dropped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn start(to: &To, clients: u32) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicU64::new(0));
+        let threads = (0..clients).map(|_| {
+            let (to, stop, answered) = (to.clone(), stop.clone(), answered.clone());
+            thread::spawn(move || hammer(&to, &stop, &answered))
+        });
+        Self {
+            threads: threads.collect(),
+            stop,
+            answered,
+        }
+    }
+
+    fn answered(&self) -> u64 {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    async fn more(&self, count: u64) {
+        let goal = self.answered() + count;
+        until("more answers", || self.answered() >= goal).await;
+    }
+
+    /// Ends it; how many were answered. None may have failed.
+    async fn finish(self) -> u64 {
+        self.stop.store(true, Ordering::SeqCst);
+        until("the end of the clients", || {
+            self.threads.iter().all(JoinHandle::is_finished)
+        })
+        .await;
+        let failures: Vec<String> = self
+            .threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect();
+        assert!(
+            failures.is_empty(),
+            "{} lost, the first: {:?}",
+            failures.len(),
+            failures.first()
+        );
+        self.answered.load(Ordering::SeqCst)
+    }
+}
+
+fn hammer(to: &To, stop: &AtomicBool, answered: &AtomicU64) -> Vec<String> {
+    let mut failures = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        match to.ask() {
+            Ok(_) => drop(answered.fetch_add(1, Ordering::SeqCst)),
+            Err(error) => failures.push(error.to_string()),
+        }
+    }
+    failures
+}
+
+/// The threads of this process with this name.
+fn threads_named(name: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(Result::ok);
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|this| this.trim_end() == name).count()
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,186 @@
+use std::net::TcpListener;
+
+use super::*;
+
+fn comm() -> String {
+    std::fs::read_to_string("/proc/self/comm")
+        .unwrap()
+        .trim_end()
+        .to_owned()
+}
+
+fn refused(value: &str, sharing: Sharing) -> (String, String) {
+    let error = try_open(&[value], sharing).err().expect("it is taken");
+    (error.to_string(), error.hint().unwrap())
+}
+
+#[tokio::test]
+async fn hc29_a_port_in_use_is_refused_and_its_owner_named() {
+    let pid = std::process::id();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for sharing in [Sharing::Steered, Sharing::Shared] {
+        for value in [address.to_string(), format!("0.0.0.0:{}", address.port())] {
+            let (error, hint) = refused(&value, sharing);
+            assert_eq!(
+                error,
+                format!("`{value}` is in use by `{}` (pid {pid})", comm())
+            );
+            assert_eq!(
+                hint,
+                format!("stop it (`kill {pid}`), or listen on another port")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn hc29_another_hotrun_is_never_shared_with() {
+    let first = open(&["127.0.0.1:0"]);
+    let address = tcp(&first, 0).to_string();
+    let (error, _) = refused(&address, Sharing::Steered);
+    assert!(
+        error.contains(&format!("(pid {})", std::process::id())),
+        "{error}"
+    );
+    drop(first);
+    open(&[&address]);
+}
+
+#[tokio::test]
+async fn hc29_a_socket_with_reuse_port_is_not_joined() {
+    let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    taken.set_reuse_address(true).unwrap();
+    taken.set_reuse_port(true).unwrap();
+    taken
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    taken.listen(1).unwrap();
+    let address = taken.local_addr().unwrap().as_socket().unwrap();
+    let (error, _) = refused(&address.to_string(), Sharing::Steered);
+    assert!(error.contains("is in use by"), "{error}");
+}
+
+#[tokio::test]
+async fn if_one_address_fails_none_is_kept() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let values = [free.to_string(), taken.local_addr().unwrap().to_string()];
+    assert!(try_open(&[&values[0], &values[1]], Sharing::Steered).is_err());
+    open(&[&values[0]]);
+}
+
+#[tokio::test]
+async fn an_address_of_another_machine_is_refused() {
+    let error = try_open(&["192.0.2.1:0"], Sharing::Steered).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "`192.0.2.1` is not an address of this machine"
+    );
+}
+
+/// Root may bind any port, so the kernel's refusal cannot be had in every test run.
+#[test]
+fn a_privileged_port_names_what_would_help() {
+    let error = OpenError::Privileged {
+        address: ([127, 0, 0, 1], 80).into(),
+    };
+    assert_eq!(error.to_string(), "no permission to listen on port `80`");
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.contains("net.ipv4.ip_unprivileged_port_start=80")
+            && hint.contains("CAP_NET_BIND_SERVICE"),
+        "{hint}"
+    );
+}
+
+#[tokio::test]
+async fn hc28_the_queue_is_as_long_as_the_system_allows() {
+    let sockets = open(&["127.0.0.1:0"]);
+    let to = tcp(&sockets, 0);
+    let clients: Vec<TcpStream> = (0..500).map(|_| TcpStream::connect(to).unwrap()).collect();
+    assert_eq!(clients.len(), 500);
+}
+
+#[tokio::test]
+async fn a_unix_path_that_is_a_file_is_refused_and_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    std::fs::write(&path, "precious").unwrap();
+    for sharing in [Sharing::Steered, Sharing::Shared] {
+        let error = try_open(&[&format!("unix:{}", path.display())], sharing)
+            .err()
+            .unwrap();
+        assert_eq!(
+            error.to_string(),
+            format!("`{}` exists and is not a socket", path.display())
+        );
+        assert!(error.hint().is_some());
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    assert_eq!(names_in(directory.path()), ["app.sock"]);
+}
+
+#[tokio::test]
+async fn a_stale_unix_socket_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    for sharing in [Sharing::Steered, Sharing::Shared] {
+        drop(UnixListener::bind(&path).unwrap());
+        let sockets = try_open(&[&format!("unix:{}", path.display())], sharing).unwrap();
+        UnixStream::connect(&path).unwrap();
+        drop(sockets);
+        assert_eq!(names_in(directory.path()), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_live_unix_socket_is_refused_and_its_owner_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let _taken = UnixListener::bind(&path).unwrap();
+    for sharing in [Sharing::Steered, Sharing::Shared] {
+        let (error, hint) = refused(&format!("unix:{}", path.display()), sharing);
+        let pid = std::process::id();
+        assert_eq!(
+            error,
+            format!(
+                "`unix:{}` is in use by `{}` (pid {pid})",
+                path.display(),
+                comm()
+            )
+        );
+        assert!(hint.contains("another path"), "{hint}");
+    }
+    UnixStream::connect(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_named() {
+    let error = try_open(&["unix:/nowhere/at/all/app.sock"], Sharing::Steered)
+        .err()
+        .unwrap();
+    assert!(
+        error
+            .to_string()
+            .starts_with("listening on `/nowhere/at/all/app.sock`: No such file"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn hc22_what_a_killed_hotrun_left_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    // No pid is as large (`kernel.pid_max` is at most 2^22).
+    drop(UnixListener::bind(directory.path().join(".hotrun-99999999-1")).unwrap());
+    std::fs::write(directory.path().join(".hotrun-99999999-2"), "not a socket").unwrap();
+    let sockets = open(&[&format!(
+        "unix:{}",
+        directory.path().join("app.sock").display()
+    )]);
+    drop(sockets);
+    assert_eq!(names_in(directory.path()), [".hotrun-99999999-2"]);
+}

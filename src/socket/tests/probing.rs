@@ -1,0 +1,89 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+async fn dial(route: &Route) -> u32 {
+    let mut stream = route.dial().await.unwrap();
+    stream.write_all(b"?").await.unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).await.unwrap();
+    u32::from_le_bytes(answer)
+}
+
+async fn probes_reach_the_new_one_alone(value: &str, ordinary: impl Fn(SocketAddr) -> SocketAddr) {
+    let mut sockets = open(&[value]);
+    let to = To::Tcp(ordinary(tcp(&sockets, 0)));
+    let mut programs = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    programs.extend(start(&mut sockets, 2, Style::NonBlocking));
+    let route = sockets.probe(id(2)).unwrap().remove(0);
+    let load = Load::start(&to, 1);
+    for _ in 0..50 {
+        assert_eq!(dial(&route).await, 2);
+        assert_eq!(to.ask().unwrap(), 1);
+    }
+    load.finish().await;
+    sockets.switch(id(2)).unwrap();
+    assert_eq!((to.ask().unwrap(), dial(&route).await), (2, 2));
+    let old = sockets.probe(id(1)).unwrap().remove(0);
+    assert_eq!(dial(&old).await, 1);
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn a_probe_reaches_the_new_generation_and_nobody_else_does() {
+    probes_reach_the_new_one_alone("127.0.0.1:0", |address| address).await;
+}
+
+#[tokio::test]
+async fn the_same_holds_where_one_socket_takes_both_families() {
+    let v6 = |address: SocketAddr| SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
+    probes_reach_the_new_one_alone("[::]:0", v6).await;
+    let v4 = |address: SocketAddr| SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+    probes_reach_the_new_one_alone("[::]:0", v4).await;
+}
+
+#[tokio::test]
+async fn a_probe_before_anything_is_live_reaches_its_generation() {
+    let mut sockets = open(&["0.0.0.0:0"]);
+    let programs = start(&mut sockets, 1, Style::NonBlocking);
+    let route = sockets.probe(id(1)).unwrap().remove(0);
+    assert_eq!(dial(&route).await, 1);
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn several_probes_at_once_do_not_mix() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let programs: Vec<_> = (1..=3)
+        .flat_map(|number| start(&mut sockets, number, Style::NonBlocking))
+        .collect();
+    sockets.switch(id(1)).unwrap();
+    let routes = [2, 3].map(|number| sockets.probe(id(number)).unwrap().remove(0));
+    for _ in 0..20 {
+        let answers = tokio::join!(dial(&routes[0]), dial(&routes[1]), dial(&routes[0]));
+        assert_eq!(answers, (2, 3, 2));
+    }
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn a_probe_of_a_generation_that_is_gone_reaches_nobody() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let programs = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    drop(sockets.prepare(id(2)).unwrap());
+    let route = sockets.probe(id(2)).unwrap().remove(0);
+    sockets.release(id(2)).unwrap();
+    assert_eq!(
+        route.dial().await.unwrap_err().kind(),
+        io::ErrorKind::NotFound
+    );
+    assert_eq!(
+        sockets.probe(id(2)).err().map(|error| error.kind()),
+        Some(io::ErrorKind::NotFound)
+    );
+    programs.iter().for_each(Program::ask_to_stop);
+}

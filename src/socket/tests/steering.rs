@@ -1,0 +1,418 @@
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::AsFd;
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+
+use super::*;
+
+/// Ends a generation as the driver does: it is asked to stop, its slots are relayed, and released when it is gone.
+async fn retire(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
+    sockets.relay(id(number)).unwrap();
+    for program in &programs {
+        program.ask_to_stop();
+    }
+    until("the end of the program", || {
+        programs.iter().all(Program::is_gone)
+    })
+    .await;
+    sockets.release(id(number)).unwrap();
+}
+
+async fn flips(value: &str, style: Style) {
+    let mut sockets = open(&[value]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    let programs: Vec<_> = (1..=3)
+        .flat_map(|number| start(&mut sockets, number, style))
+        .collect();
+    sockets.switch(id(1)).unwrap();
+    let load = Load::start(&to, 2);
+    let mut took = Vec::new();
+    for flip in 0..150 {
+        let live = 1 + flip % 3;
+        let begun = Instant::now();
+        sockets.switch(id(live)).unwrap();
+        took.push(begun.elapsed());
+        for _ in 0..20 {
+            assert_eq!(to.ask().unwrap(), live, "flip {flip}");
+        }
+    }
+    let answered = load.finish().await;
+    took.sort();
+    report(&format!(
+        "{value}: 150 switches, 3000 + {answered} connections; a switch took {:?}, at most {:?}",
+        took[75], took[149]
+    ));
+    for program in &programs {
+        program.ask_to_stop();
+    }
+}
+
+#[tokio::test]
+async fn after_a_switch_every_new_connection_is_the_new_ones() {
+    flips("127.0.0.1:0", Style::NonBlocking).await;
+}
+
+#[tokio::test]
+async fn the_same_holds_for_ipv6() {
+    flips("[::1]:0", Style::Blocking).await;
+}
+
+async fn a_hundred_generations(style: Style) {
+    let mut sockets = open(&["127.0.0.1:0", "127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    let load = Load::start(&to, 3);
+    let mut programs = start(&mut sockets, 1, style);
+    sockets.switch(id(1)).unwrap();
+    for number in 2..=101 {
+        load.more(10).await;
+        let next = start(&mut sockets, number, style);
+        sockets.switch(id(number)).unwrap();
+        let old = std::mem::replace(&mut programs, next);
+        retire_somehow(&mut sockets, number - 1, old).await;
+    }
+    load.more(50).await;
+    let answered = load.finish().await;
+    report(&format!("100 generations, {answered} connections"));
+    // A slot that may not be closed now is closed in the course of the next reload.
+    for number in 102..=104 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let next = start(&mut sockets, number, style);
+        sockets.switch(id(number)).unwrap();
+        let old = std::mem::replace(&mut programs, next);
+        retire_somehow(&mut sockets, number - 1, old).await;
+    }
+    until("the others closed", || sockets.slot_count() == 2).await;
+    let name = format!("relay {}", tcp(&sockets, 0).port());
+    until("all relays ended", || threads_named(&name) == 0).await;
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+/// A program that sleeps in `accept` is not asked in vain: it is released as if it had been killed.
+async fn retire_somehow(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
+    sockets.relay(id(number)).unwrap();
+    programs.iter().for_each(Program::ask_to_stop);
+    let begun = Instant::now();
+    while !programs.iter().all(Program::is_gone) && begun.elapsed() < Duration::from_millis(20) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    sockets.release(id(number)).unwrap();
+}
+
+#[tokio::test]
+async fn hc28_a_hundred_generations_lose_nothing() {
+    a_hundred_generations(Style::NonBlocking).await;
+}
+
+#[tokio::test]
+async fn hc28_a_hundred_generations_that_block_in_accept_lose_nothing() {
+    a_hundred_generations(Style::Blocking).await;
+}
+
+#[tokio::test]
+async fn slots_that_drain_long_do_not_disturb_later_switches() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    let load = Load::start(&to, 2);
+    let mut draining = vec![start(&mut sockets, 1, Style::NonBlocking)];
+    sockets.switch(id(1)).unwrap();
+    for number in 2..=8 {
+        draining.push(start(&mut sockets, number, Style::NonBlocking));
+        sockets.switch(id(number)).unwrap();
+        load.more(20).await;
+    }
+    let last = draining.pop().unwrap();
+    for (number, programs) in [(3, 2), (1, 0), (6, 3), (2, 0), (7, 2), (5, 1), (4, 0)]
+        .map(|(n, at)| (n, draining.remove(at)))
+    {
+        retire(&mut sockets, number, programs).await;
+        assert_eq!(to.ask().unwrap(), 8);
+        load.more(20).await;
+    }
+    load.finish().await;
+    last.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn connections_wait_for_the_first_generation() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    let mut early: Vec<_> = (0..10).map(|_| to.connect().unwrap()).collect();
+    let programs = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    for stream in &mut early {
+        assert_eq!(answer(&mut **stream).unwrap(), 1);
+    }
+    assert_eq!(sockets.slot_count(), 1);
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn a_generation_that_died_before_it_was_live_leaves_its_queue_to_the_next() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    let mut early: Vec<_> = (0..10).map(|_| to.connect().unwrap()).collect();
+    let first = sockets.prepare(id(1)).unwrap();
+    let listener = TcpListener::from(first.into_iter().next().unwrap().fd);
+    listener.set_nonblocking(true).unwrap();
+    drop(listener);
+    sockets.release(id(1)).unwrap();
+    let second = sockets.prepare(id(2)).unwrap().remove(0);
+    let flags = OFlag::from_bits_truncate(fcntl(second.fd.as_fd(), FcntlArg::F_GETFL).unwrap());
+    assert!(
+        !flags.contains(OFlag::O_NONBLOCK),
+        "the dead program's flag"
+    );
+    assert_eq!(sockets.slot_count(), 1);
+    let program = Program::start(2, second, &sockets.listening()[0].address, Style::Blocking);
+    sockets.switch(id(2)).unwrap();
+    for stream in &mut early {
+        assert_eq!(answer(&mut **stream).unwrap(), 2);
+    }
+    program.ask_to_stop();
+}
+
+#[tokio::test]
+async fn a_generation_that_died_before_it_was_live_is_never_noticed() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    let programs = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    for number in 2..20 {
+        drop(sockets.prepare(id(number)).unwrap());
+        assert_eq!(to.ask().unwrap(), 1);
+        sockets.release(id(number)).unwrap();
+        assert_eq!((to.ask().unwrap(), sockets.slot_count()), (1, 1));
+    }
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn what_waits_in_a_dead_slot_is_relayed_to_the_next_generation() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    drop(sockets.prepare(id(1)).unwrap());
+    sockets.switch(id(1)).unwrap();
+    let mut waiting: Vec<_> = (0..20).map(|_| to.connect().unwrap()).collect();
+    sockets.hold().unwrap();
+    sockets.relay(id(1)).unwrap();
+    sockets.release(id(1)).unwrap();
+    waiting.extend((0..5).map(|_| to.connect().unwrap()));
+    let programs = start(&mut sockets, 2, Style::NonBlocking);
+    sockets.switch(id(2)).unwrap();
+    let asking = answers(waiting);
+    until("an answer on each", || asking.is_finished()).await;
+    assert_eq!(asking.join().unwrap(), [2; 25]);
+    until("the dead slot closed", || sockets.slot_count() == 1).await;
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn a_relayed_connection_carries_every_byte_and_each_half_s_end() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = tcp(&sockets, 0);
+    drop(sockets.prepare(id(1)).unwrap());
+    sockets.switch(id(1)).unwrap();
+    let mut client = TcpStream::connect(to).unwrap();
+    let passed = sockets.prepare(id(2)).unwrap().remove(0);
+    let server = thread::spawn(move || {
+        let (mut stream, _) = TcpListener::from(passed.fd).accept().unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        stream.write_all(&all).unwrap();
+    });
+    sockets.switch(id(2)).unwrap();
+    sockets.relay(id(1)).unwrap();
+    sockets.release(id(1)).unwrap();
+    let exchange = thread::spawn(move || {
+        let sent: Vec<u8> = (0..5_000_000_u32)
+            .map(|at| ((at * 31) >> 3) as u8)
+            .collect();
+        client.write_all(&sent).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).unwrap();
+        assert!(
+            sent == received,
+            "{} of {} bytes",
+            received.len(),
+            sent.len()
+        );
+    });
+    until("the exchange", || {
+        exchange.is_finished() && server.is_finished()
+    })
+    .await;
+    exchange.join().unwrap();
+    server.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_program_that_shuts_its_listener_down_leaves_without_harm() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    let load = Load::start(&to, 2);
+    let first = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    let second = sockets.prepare(id(2)).unwrap().remove(0);
+    let listener = socket2::Socket::from(second.fd.try_clone().unwrap());
+    let address = sockets.listening()[0].address.clone();
+    let second = [Program::start(2, second, &address, Style::NonBlocking)];
+    sockets.switch(id(2)).unwrap();
+    let third = start(&mut sockets, 3, Style::NonBlocking);
+    sockets.switch(id(3)).unwrap();
+    load.more(20).await;
+    // The order is 1, 2, 3, and 3 is live: when 2 leaves, 3 takes its index, and what the kernel does until we notice
+    // is a hash over 1 and 3. Both answer.
+    sockets.relay(id(2)).unwrap();
+    listener.shutdown(Shutdown::Both).unwrap();
+    until("the slot dropped", || sockets.slot_count() == 2).await;
+    load.more(20).await;
+    for _ in 0..200 {
+        assert_eq!(to.ask().unwrap(), 3);
+    }
+    retire(&mut sockets, 1, first).await;
+    load.finish().await;
+    for program in second.iter().chain(&third) {
+        program.ask_to_stop();
+    }
+}
+
+#[tokio::test]
+async fn when_the_only_slot_is_shut_down_connections_wait_again() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    let passed = sockets.prepare(id(1)).unwrap().remove(0);
+    sockets.switch(id(1)).unwrap();
+    socket2::Socket::from(passed.fd)
+        .shutdown(Shutdown::Both)
+        .unwrap();
+    sockets.hold().unwrap();
+    let mut waiting = to.connect().unwrap();
+    sockets.release(id(1)).unwrap();
+    let programs = start(&mut sockets, 2, Style::NonBlocking);
+    sockets.switch(id(2)).unwrap();
+    assert_eq!(answer(&mut *waiting).unwrap(), 2);
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn a_switch_to_what_was_not_prepared_changes_nothing() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    let programs = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    let error = sockets.switch(id(9)).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (
+            io::ErrorKind::NotFound,
+            "generation 9 does not listen".to_owned()
+        )
+    );
+    assert_eq!(to.ask().unwrap(), 1);
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn hc32_several_addresses_are_switched_together() {
+    let mut sockets = open(&["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"]);
+    let all: Vec<To> = (0..3)
+        .map(|index| {
+            let mut address = tcp(&sockets, index);
+            if index == 2 {
+                address.set_ip([127, 0, 0, 1].into());
+            }
+            To::Tcp(address)
+        })
+        .collect();
+    let mut programs = Vec::new();
+    for number in 1..=5 {
+        programs.extend(start(&mut sockets, number, Style::NonBlocking));
+        sockets.switch(id(number)).unwrap();
+        for to in &all {
+            assert_eq!(to.ask().unwrap(), number);
+        }
+    }
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn what_is_passed_is_named_listening_and_closed_on_exec() {
+    let mut sockets = open(&["web=127.0.0.1:0", "127.0.0.1:0"]);
+    let passed = sockets.prepare(id(1)).unwrap();
+    let listening = sockets.listening();
+    for (passed, listening) in passed.iter().zip(&listening) {
+        assert_eq!(passed.name, listening.name);
+        let flags =
+            FdFlag::from_bits_truncate(fcntl(passed.fd.as_fd(), FcntlArg::F_GETFD).unwrap());
+        assert!(flags.contains(FdFlag::FD_CLOEXEC));
+        let listener = TcpListener::from(passed.fd.try_clone().unwrap());
+        assert_eq!(
+            Address::Tcp(listener.local_addr().unwrap()),
+            listening.address
+        );
+        assert!(
+            crate::os::socket_holders::sockets_of(std::process::id() as i32)
+                .contains(&passed.inode)
+        );
+    }
+    assert_eq!(listening[0].name, "web");
+}
+
+#[tokio::test]
+async fn one_shared_socket_is_passed_to_every_generation() {
+    let mut sockets = try_open(&["127.0.0.1:0"], Sharing::Shared).unwrap();
+    let to = To::Tcp(tcp(&sockets, 0));
+    let first = sockets.prepare(id(1)).unwrap().remove(0);
+    let second = sockets.prepare(id(2)).unwrap().remove(0);
+    assert_eq!(first.inode, second.inode);
+    drop(first);
+    sockets.switch(id(2)).unwrap();
+    sockets.hold().unwrap();
+    sockets.relay(id(1)).unwrap();
+    sockets.release(id(1)).unwrap();
+    let program = Program::start(
+        2,
+        second,
+        &sockets.listening()[0].address,
+        Style::NonBlocking,
+    );
+    assert_eq!(to.ask().unwrap(), 2);
+    let route = sockets.probe(id(2)).unwrap().remove(0);
+    assert!(matches!(route.dial().await.unwrap(), Stream::Tcp(_)));
+    program.ask_to_stop();
+}
+
+/// What the interpreter of the unit tests believes of the kernel, asked of the kernel.
+#[test]
+fn the_kernel_runs_the_program_as_the_tests_do() {
+    let member = |address: SocketAddr| {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(128).unwrap();
+        TcpListener::from(socket)
+    };
+    let first = member(([127, 0, 0, 1], 0).into());
+    let address = first.local_addr().unwrap();
+    let members = [first, member(address), member(address), member(address)];
+    let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    client
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    let port = client.local_addr().unwrap().as_socket().unwrap().port();
+    let steering = steer::Steering {
+        targets: vec![0, 2],
+        diverted: vec![(port, vec![3])],
+    };
+    crate::os::reuseport::steer(&members[1], &steering.program()).unwrap();
+    client.connect(&address.into()).unwrap();
+    let clients: Vec<TcpStream> = (0..100)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let queues = members.map(|member| crate::os::tcp_info::queue(&member).unwrap().waiting);
+    assert_eq!(queues[0] + queues[2], clients.len() as u32, "{queues:?}");
+    assert!(queues[0] > 10 && queues[2] > 10, "{queues:?}");
+    assert_eq!((queues[1], queues[3]), (0, 1));
+}

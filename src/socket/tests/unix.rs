@@ -1,0 +1,190 @@
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use super::*;
+
+fn open_at(path: &Path) -> Sockets {
+    open(&[&format!("unix:{}", path.display())])
+}
+
+#[tokio::test]
+async fn flips_of_a_path_refuse_nobody_and_are_exact() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let mut sockets = open_at(&path);
+    let to = To::Unix(path);
+    let programs: Vec<_> = (1..=3)
+        .flat_map(|number| start(&mut sockets, number, Style::NonBlocking))
+        .collect();
+    sockets.switch(id(1)).unwrap();
+    let load = Load::start(&to, 2);
+    let mut took = Vec::new();
+    for flip in 0..150 {
+        let live = 1 + flip % 3;
+        let begun = Instant::now();
+        sockets.switch(id(live)).unwrap();
+        took.push(begun.elapsed());
+        for _ in 0..20 {
+            assert_eq!(to.ask().unwrap(), live, "flip {flip}");
+        }
+    }
+    took.sort();
+    let answered = load.finish().await;
+    report(&format!(
+        "unix: 150 flips, 3000 + {answered} connections; one took {:?}, at most {:?}",
+        took[75], took[149]
+    ));
+    programs.iter().for_each(Program::ask_to_stop);
+    drop(sockets);
+    assert_eq!(names_in(directory.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn generations_of_a_unix_socket_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let mut sockets = open_at(&path);
+    let to = To::Unix(path);
+    let load = Load::start(&to, 2);
+    let mut programs = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    for number in 2..=50 {
+        load.more(10).await;
+        let next = start(&mut sockets, number, Style::NonBlocking);
+        sockets.switch(id(number)).unwrap();
+        sockets.relay(id(number - 1)).unwrap();
+        let old = std::mem::replace(&mut programs, next);
+        old.iter().for_each(Program::ask_to_stop);
+        until("the end of the program", || {
+            old.iter().all(Program::is_gone)
+        })
+        .await;
+        sockets.release(id(number - 1)).unwrap();
+    }
+    load.finish().await;
+    until("the old slots closed", || sockets.slot_count() == 1).await;
+    assert_eq!(
+        names_in(directory.path()).len(),
+        2,
+        "the path and the live slot's name"
+    );
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn hc33_a_path_that_the_old_program_removes_is_put_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let mut sockets = open_at(&path);
+    let to = To::Unix(path.clone());
+    let old = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    let new = start(&mut sockets, 2, Style::NonBlocking);
+    sockets.switch(id(2)).unwrap();
+    let inode = fs::metadata(&path).unwrap().ino();
+    sockets.relay(id(1)).unwrap();
+    fs::remove_file(&path).unwrap();
+    until("the path is back", || path.exists()).await;
+    assert_eq!(
+        (fs::metadata(&path).unwrap().ino(), to.ask().unwrap()),
+        (inode, 2)
+    );
+    old.iter().for_each(Program::ask_to_stop);
+    until("the end of the program", || {
+        old.iter().all(Program::is_gone)
+    })
+    .await;
+    fs::remove_file(&path).unwrap();
+    sockets.release(id(1)).unwrap();
+    assert_eq!(to.ask().unwrap(), 2, "at once, by the release");
+    new.iter().for_each(Program::ask_to_stop);
+    until("the old slot closed", || sockets.slot_count() == 1).await;
+    drop(sockets);
+    assert_eq!(names_in(directory.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_waits_in_a_dead_unix_slot_is_relayed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let mut sockets = open_at(&path);
+    let to = To::Unix(path);
+    drop(sockets.prepare(id(1)).unwrap());
+    sockets.switch(id(1)).unwrap();
+    let mut waiting: Vec<_> = (0..5).map(|_| to.connect().unwrap()).collect();
+    sockets.hold().unwrap();
+    sockets.release(id(1)).unwrap();
+    waiting.push(to.connect().unwrap());
+    let programs = start(&mut sockets, 2, Style::NonBlocking);
+    sockets.switch(id(2)).unwrap();
+    let asking = answers(waiting);
+    until("an answer on each", || asking.is_finished()).await;
+    assert_eq!(asking.join().unwrap(), [2; 6]);
+    until("the dead slot closed", || sockets.slot_count() == 1).await;
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn a_probe_reaches_a_unix_slot_that_is_not_live() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let mut sockets = open_at(&path);
+    let mut programs = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    programs.extend(start(&mut sockets, 2, Style::NonBlocking));
+    let route = sockets.probe(id(2)).unwrap().remove(0);
+    let Stream::Unix(stream) = route.dial().await.unwrap() else {
+        panic!("not a unix socket")
+    };
+    let mut stream = stream.into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    assert_eq!(answer(&mut stream).unwrap(), 2);
+    assert_eq!(To::Unix(path).ask().unwrap(), 1);
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn a_path_of_somebody_else_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let mut sockets = open_at(&path);
+    drop(sockets.prepare(id(1)).unwrap());
+    sockets.switch(id(1)).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "precious").unwrap();
+    drop(sockets.prepare(id(2)).unwrap());
+    let error = sockets.switch(id(2)).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("was replaced by something that is not a socket"),
+        "{error}"
+    );
+    drop(sockets);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    assert_eq!(names_in(directory.path()), ["app.sock"]);
+}
+
+/// The path itself has to fit, or no client could connect; the names beside it may be longer than fits.
+#[tokio::test]
+async fn a_directory_with_a_long_name_is_no_obstacle() {
+    let directory = tempfile::tempdir().unwrap();
+    let long = directory
+        .path()
+        .join("d".repeat(97 - directory.path().as_os_str().len()));
+    fs::create_dir(&long).unwrap();
+    let path = long.join("app.sock");
+    assert_eq!(path.as_os_str().len(), 107);
+    let mut sockets = open_at(&path);
+    let mut programs = Vec::new();
+    for number in 1..=3 {
+        programs.extend(start(&mut sockets, number, Style::NonBlocking));
+        sockets.switch(id(number)).unwrap();
+        assert_eq!(To::Unix(path.clone()).ask().unwrap(), number);
+        let route = sockets.probe(id(number)).unwrap().remove(0);
+        assert!(route.dial().await.is_ok());
+    }
+    programs.iter().for_each(Program::ask_to_stop);
+    drop(sockets);
+    assert_eq!(names_in(&long), [""; 0]);
+}

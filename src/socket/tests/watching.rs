@@ -1,0 +1,296 @@
+use std::sync::mpsc;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::os::sock_diag::tcp_connections;
+
+fn ours() -> Vec<i32> {
+    vec![std::process::id() as i32]
+}
+
+/// Long enough for several looks, and for the quiet that an idle connection needs.
+const SEVERAL_LOOKS: Duration = Duration::from_millis(300);
+
+async fn is_settled(observer: &Observer) -> bool {
+    timeout(SEVERAL_LOOKS, observer.settled(ours)).await.is_ok()
+}
+
+async fn is_idle(observer: &Observer) -> bool {
+    timeout(SEVERAL_LOOKS, observer.idle(ours)).await.is_ok()
+}
+
+struct Served {
+    sockets: Sockets,
+    listener: TcpListener,
+    to: SocketAddr,
+}
+
+fn served() -> Served {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = tcp(&sockets, 0);
+    let listener = TcpListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
+    sockets.switch(id(1)).unwrap();
+    drop(sockets.prepare(id(2)).unwrap());
+    sockets.switch(id(2)).unwrap();
+    Served {
+        sockets,
+        listener,
+        to,
+    }
+}
+
+/// A connection to generation 1, made before generation 2 became live.
+fn connect_to_first(served: &mut Served) -> TcpStream {
+    served.sockets.switch(id(1)).unwrap();
+    let client = TcpStream::connect(served.to).unwrap();
+    client.set_nodelay(true).unwrap();
+    served.sockets.switch(id(2)).unwrap();
+    client
+}
+
+#[tokio::test]
+async fn settled_waits_for_the_queue_and_for_the_first_byte() {
+    let mut served = served();
+    let observer = served.sockets.observer(id(1));
+    assert!(is_settled(&observer).await, "nothing there");
+    let mut client = connect_to_first(&mut served);
+    assert!(!is_settled(&observer).await, "in the queue");
+    let (server, _) = served.listener.accept().unwrap();
+    assert!(!is_settled(&observer).await, "accepted, without a byte");
+    client.write_all(b"?").unwrap();
+    assert!(is_settled(&observer).await, "a byte has come");
+    drop(server);
+    let client = connect_to_first(&mut served);
+    let (_server, _) = served.listener.accept().unwrap();
+    drop(client);
+    assert!(is_settled(&observer).await, "closed without a byte");
+}
+
+#[tokio::test]
+async fn connections_of_others_do_not_count() {
+    let mut served = served();
+    let observer = served.sockets.observer(id(1));
+    let _client = connect_to_first(&mut served);
+    let (_server, _) = served.listener.accept().unwrap();
+    assert_eq!(observer.connections(&ours()).unwrap().len(), 1);
+    assert_eq!(observer.connections(&[]).unwrap(), []);
+    assert!(
+        timeout(SEVERAL_LOOKS, observer.settled(Vec::new))
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn connections_tell_what_was_exchanged() {
+    let mut served = served();
+    let observer = served.sockets.observer(id(1));
+    let mut client = connect_to_first(&mut served);
+    let (mut server, peer) = served.listener.accept().unwrap();
+    client.write_all(b"hello").unwrap();
+    server.read_exact(&mut [0; 5]).unwrap();
+    server.write_all(b"hi").unwrap();
+    client.read_exact(&mut [0; 2]).unwrap();
+    let found = observer.connections(&ours()).unwrap();
+    let expected = Connection {
+        inode: found[0].inode,
+        peer: Some(peer),
+        received: Some(5),
+        sent: Some(2),
+    };
+    assert_eq!(found, [expected]);
+}
+
+#[tokio::test]
+async fn idle_when_there_is_nothing_or_all_is_closed() {
+    let mut served = served();
+    let observer = served.sockets.observer(id(1));
+    assert!(is_idle(&observer).await);
+    let client = connect_to_first(&mut served);
+    assert!(!is_idle(&observer).await, "in the queue");
+    let (_server, _) = served.listener.accept().unwrap();
+    assert!(!is_idle(&observer).await, "about to ask");
+    drop(client);
+    assert!(is_idle(&observer).await, "the client is gone");
+}
+
+/// How a client asks something that takes long.
+#[derive(Clone, Copy, Debug)]
+enum Exchange {
+    /// On a new connection.
+    Fresh,
+    /// On one that was used before, in the very tick in which the answer before came.
+    KeptAlive,
+    /// On one that was used before, later.
+    KeptAliveLater,
+    /// Closing its half after the request, as `nc -N` does.
+    HalfClosed,
+}
+
+const WORK: Duration = Duration::from_secs(2);
+
+/// The client's and the server's side of it; the moment of the answer is sent when it was given.
+fn run(
+    exchange: Exchange,
+    mut client: TcpStream,
+    mut server: TcpStream,
+) -> mpsc::Receiver<Instant> {
+    let (answered, when) = mpsc::channel();
+    let quick = matches!(exchange, Exchange::KeptAlive | Exchange::KeptAliveLater);
+    thread::spawn(move || {
+        let mut buffer = [0; 64];
+        if quick {
+            server.read_exact(&mut buffer[..1]).unwrap();
+            server.write_all(b"quick").unwrap();
+        }
+        server.read_exact(&mut buffer[..1]).unwrap();
+        thread::sleep(WORK);
+        server.write_all(b"slow").unwrap();
+        answered.send(Instant::now()).unwrap();
+        // Until the client closes.
+        let _ = server.read(&mut buffer);
+    });
+    thread::spawn(move || {
+        if quick {
+            client.write_all(b"1").unwrap();
+            client.read_exact(&mut [0; 5]).unwrap();
+        }
+        if matches!(exchange, Exchange::KeptAliveLater) {
+            thread::sleep(Duration::from_millis(150));
+        }
+        client.write_all(b"2").unwrap();
+        if matches!(exchange, Exchange::HalfClosed) {
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        client.read_exact(&mut [0; 4]).unwrap();
+        // Kept open: an idle connection of a client that may ask again.
+        thread::sleep(WORK * 3);
+    });
+    when
+}
+
+/// The request is under way before anybody looks, then after, for looks of both kinds.
+async fn never_idle_during(exchange: Exchange, head_start: Duration) {
+    let mut served = served();
+    let client = connect_to_first(&mut served);
+    let (server, _) = served.listener.accept().unwrap();
+    server.set_nodelay(true).unwrap();
+    let observer = served.sockets.observer(id(1));
+    let when = run(exchange, client, server);
+    tokio::time::sleep(head_start).await;
+    timeout(DEADLINE, observer.idle(ours))
+        .await
+        .expect("idle in the end");
+    let idle = Instant::now();
+    let answered = when.try_recv();
+    let Ok(answered) = answered else {
+        panic!("{exchange:?}, looked at after {head_start:?}: idle before the answer")
+    };
+    let after = idle - answered;
+    assert!(
+        after < Duration::from_secs(3),
+        "{exchange:?}: noticed only {after:?} after the answer"
+    );
+}
+
+#[tokio::test]
+async fn a_request_of_two_seconds_is_never_called_idle() {
+    let early = Duration::from_millis(1);
+    let late = Duration::from_millis(700);
+    tokio::join!(
+        never_idle_during(Exchange::Fresh, early),
+        never_idle_during(Exchange::Fresh, late),
+        never_idle_during(Exchange::KeptAlive, early),
+        never_idle_during(Exchange::KeptAlive, late),
+        never_idle_during(Exchange::KeptAlive, Duration::from_millis(1800)),
+        never_idle_during(Exchange::KeptAliveLater, early),
+        never_idle_during(Exchange::KeptAliveLater, late),
+        never_idle_during(Exchange::HalfClosed, early),
+        never_idle_during(Exchange::HalfClosed, late),
+    );
+}
+
+#[tokio::test]
+async fn an_answered_connection_that_was_watched_is_idle_soon() {
+    let mut served = served();
+    let mut client = connect_to_first(&mut served);
+    let (mut server, _) = served.listener.accept().unwrap();
+    client.write_all(b"?").unwrap();
+    server.read_exact(&mut [0]).unwrap();
+    let observer = served.sockets.observer(id(1));
+    assert!(!is_idle(&observer).await, "unanswered");
+    let idle = async {
+        timeout(DEADLINE, observer.idle(ours)).await.unwrap();
+        Instant::now()
+    };
+    let exchange = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.write_all(b"!").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        Instant::now()
+    };
+    let (idle, answered) = tokio::join!(idle, exchange);
+    let after = idle - answered;
+    assert!(
+        after > Duration::from_millis(80) && after < Duration::from_millis(1000),
+        "{after:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_thousand_connections_are_cheap_to_look_at() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(soft.max(8192)), hard).unwrap();
+    let mut served = served();
+    let mut pairs = Vec::new();
+    for _ in 0..1000 {
+        let client = connect_to_first(&mut served);
+        pairs.push((client, served.listener.accept().unwrap().0));
+    }
+    let observer = served.sockets.observer(id(1));
+    // The first look of a wait reads all of `/proc/PID/fd` (here of 2000 sockets), the others only if there is
+    // something new.
+    let look = cpu_time(|| assert_eq!(observer.connections(&ours()).unwrap().len(), 1000));
+    let list = cpu_time(|| assert_eq!(tcp_connections(served.to).unwrap().len(), 1000));
+    report(&format!(
+        "1000 connections: a look takes {look:?} of a processor, of which the kernel's list {list:?}"
+    ));
+    assert!(look < Duration::from_millis(50), "{look:?}");
+}
+
+/// The time that this thread spent on a processor with it, however busy the machine is (`/proc/PID/schedstat`).
+fn cpu_time(act: impl Fn()) -> Duration {
+    let spent = || {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    };
+    let before = spent();
+    for _ in 0..50 {
+        act();
+    }
+    (spent() - before) / 50
+}
+
+#[tokio::test]
+async fn a_unix_generation_is_settled_and_idle_when_its_connections_are_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.sock");
+    let mut sockets = open(&[&format!("unix:{}", path.display())]);
+    let listener = UnixListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
+    sockets.switch(id(1)).unwrap();
+    let observer = sockets.observer(id(1));
+    assert!(is_settled(&observer).await && is_idle(&observer).await);
+    let mut client = UnixStream::connect(&path).unwrap();
+    assert!(!is_settled(&observer).await, "in the queue");
+    let (mut server, _) = listener.accept().unwrap();
+    assert!(is_settled(&observer).await);
+    client.write_all(b"?").unwrap();
+    assert!(!is_settled(&observer).await, "unread");
+    server.read_exact(&mut [0]).unwrap();
+    assert_eq!(observer.connections(&ours()).unwrap().len(), 1);
+    assert!(!is_idle(&observer).await, "open");
+    drop(client);
+    assert!(is_idle(&observer).await);
+}
