@@ -446,7 +446,8 @@ fn hc12_a_directory_that_cannot_be_read_is_named_and_the_rest_is_watched() {
 
 #[test]
 fn hc01_many_saves_end_in_the_newest() {
-    let mut watched = watch(&[("main.rs", "one")]);
+    let root = tree(&[("main.rs", "one")]);
+    let mut watched = watch_as(root, |spec| spec.debounce = Duration::from_secs(1));
     for turn in 0..50 {
         watched.write("main.rs", &format!("text {turn}"));
     }

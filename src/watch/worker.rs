@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Event, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::contents::Contents;
+use super::contents::{Contents, now};
 use super::settle::Settle;
 use super::tree::Tree;
 use super::{Filter, Message, Trouble, WatchSpec};
@@ -60,14 +60,7 @@ impl Worker {
     }
 
     pub(super) fn run(mut self, inputs: &Receiver<Input>) {
-        for file in self.tree.cover(&mut self.filter) {
-            if self.contents.note(&file) {
-                self.settle.touch(file, Instant::now());
-            }
-        }
-        self.unread = self.contents.unread();
-        self.unread.reverse();
-        self.tell_troubles();
+        self.cover(self.contents.started());
         self.tell(Message::Watching {
             dirs: self.tree.len(),
             files: self.contents.len(),
@@ -147,9 +140,8 @@ impl Worker {
             self.tree.grow(path, &mut self.filter, &mut files);
         }
         self.tell_troubles();
-        let now = Instant::now();
         for file in files {
-            self.settle.touch(file, now);
+            self.settle.touch(file, Instant::now());
         }
     }
 
@@ -183,19 +175,23 @@ impl Worker {
         }
     }
 
-    /// Watches anew by the ignore files as they are now. What is found and was not known is a change only if
-    /// it is younger than the watch: the rest was there, and ignored.
+    /// Watches anew by the ignore files as they are now. What is found was there, and ignored.
     fn ignore_files_changed(&mut self) {
         self.renew_filter();
-        let found = self.tree.cover(&mut self.filter);
-        self.tell_troubles();
-        let now = Instant::now();
-        for file in found {
-            if self.contents.note(&file) {
-                self.settle.touch(file, now);
+        self.cover(now());
+    }
+
+    /// Watches all that passes the filter. A file that is not known yet is a change only if it has changed
+    /// since `since`.
+    fn cover(&mut self, since: Duration) {
+        for file in self.tree.cover(&mut self.filter) {
+            if self.contents.note(&file, since) {
+                self.settle.touch(file, Instant::now());
             }
         }
         self.unread = self.contents.unread();
+        self.unread.reverse();
+        self.tell_troubles();
     }
 
     /// The system has dropped events: compare everything with what is known.
