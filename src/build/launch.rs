@@ -40,6 +40,22 @@ pub enum Built {
     Again(WhyFallback),
 }
 
+impl Invocation {
+    /// The complete environment for it, made from an inherited one.
+    pub fn environment(
+        &self,
+        inherited: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Vec<(OsString, OsString)> {
+        let replaced = |name: &OsString| {
+            self.env_remove.contains(name) || self.env_set.iter().any(|(set, _)| set == name)
+        };
+        inherited
+            .filter(|(name, _)| !replaced(name))
+            .chain(self.env_set.iter().cloned())
+            .collect()
+    }
+}
+
 impl Launch {
     /// A command of the user's, in hotrun's own environment.
     pub(super) fn of_command(command: &[OsString], workdir: &Path) -> Self {
@@ -49,5 +65,24 @@ impl Launch {
             workdir: workdir.to_owned(),
             executable: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_replaces_what_is_inherited() {
+        let pair = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+        let invocation = Invocation {
+            argv: Vec::new(),
+            env_set: vec![pair("A", "new"), pair("B", "b")],
+            env_remove: vec!["C".into()],
+            workdir: PathBuf::new(),
+        };
+        let inherited = [pair("A", "old"), pair("C", "c"), pair("D", "d")];
+        let expected = [pair("D", "d"), pair("A", "new"), pair("B", "b")];
+        assert_eq!(invocation.environment(inherited.into_iter()), expected);
     }
 }

@@ -59,14 +59,19 @@ impl Contents {
         }
     }
 
+    /// When the watch began.
+    pub(super) const fn started(&self) -> Duration {
+        self.started
+    }
+
     /// How many files are known.
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Notes a file that is there, without reading it. Says whether it has changed since the watch began,
-    /// which events may not tell: they come only once its directory is watched.
-    pub(super) fn note(&mut self, path: &Path) -> bool {
+    /// Notes a file that is there, without reading it. Says whether it has changed since `since`, which
+    /// events may not tell: they come only once its directory is watched.
+    pub(super) fn note(&mut self, path: &Path, since: Duration) -> bool {
         if self.known.contains_key(path) {
             return false;
         }
@@ -84,7 +89,7 @@ impl Contents {
             Known::Unseen
         };
         self.known.insert(path.to_owned(), known);
-        changed >= self.started
+        changed >= since
     }
 
     /// Files that were noted and not read, as far as they are worth reading ahead.
@@ -224,6 +229,13 @@ impl Stamp {
     }
 }
 
+/// The time of day, as the time since 1970: files are stamped with it.
+pub(super) fn now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
 /// When the inode changed: unlike the time of modification nobody can set it, and a rename renews it.
 fn changed_at(metadata: &Metadata) -> Duration {
     let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
@@ -294,7 +306,7 @@ mod tests {
         let path = dir.path().join("a");
         fs::write(&path, "one").unwrap();
         let mut contents = much_later();
-        assert!(!contents.note(&path));
+        assert!(!contents.note(&path, contents.started));
         assert_eq!(contents.unread(), from_ref(&path));
         contents.read_ahead(&path);
         assert!(contents.unread().is_empty());
@@ -316,7 +328,7 @@ mod tests {
         let path = dir.path().join("a");
         fs::write(&path, "one").unwrap();
         let mut contents = much_later();
-        contents.note(&path);
+        contents.note(&path, contents.started);
         let stamp = fs::metadata(&path).unwrap().modified().unwrap();
         File::options()
             .append(true)
@@ -334,7 +346,7 @@ mod tests {
         let mut contents = Contents::new();
         contents.started = Duration::ZERO;
         fs::write(&path, "one").unwrap();
-        assert!(contents.note(&path), "it changed since");
+        assert!(contents.note(&path, contents.started), "it changed since");
         contents.read_ahead(&path);
         assert_eq!(contents.update(&path), from_ref(&path));
     }
@@ -347,7 +359,7 @@ mod tests {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, "").unwrap();
-            contents.note(&path);
+            contents.note(&path, contents.started);
         }
         fs::rename(dir.path().join("a"), dir.path().join("b")).unwrap();
         let gone = contents.update(&dir.path().join("a"));
@@ -375,7 +387,7 @@ mod tests {
         let path = dir.path().join("a");
         fs::write(&path, "one").unwrap();
         let mut contents = much_later();
-        contents.note(&path);
+        contents.note(&path, contents.started);
         contents.read_ahead(&path);
         assert!(contents.rescan(&path).is_empty());
         fs::write(&path, "three").unwrap();

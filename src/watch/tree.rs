@@ -147,3 +147,83 @@ impl Tree {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::{Config, EventHandler, WatcherKind};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::watch::WatchSpec;
+
+    /// A system that allows two watches.
+    struct Two(usize);
+
+    impl Watcher for Two {
+        fn new<F: EventHandler>(_: F, _: Config) -> notify::Result<Self> {
+            Ok(Self(2))
+        }
+
+        fn watch(&mut self, _: &Path, _: RecursiveMode) -> notify::Result<()> {
+            self.0 = self
+                .0
+                .checked_sub(1)
+                .ok_or_else(|| notify::Error::new(ErrorKind::MaxFilesWatch))?;
+            Ok(())
+        }
+
+        fn unwatch(&mut self, _: &Path) -> notify::Result<()> {
+            Ok(())
+        }
+
+        fn kind() -> WatcherKind {
+            WatcherKind::NullWatcher
+        }
+    }
+
+    #[test]
+    fn hc06_at_the_limit_what_can_be_watched_is_and_the_limit_is_named_once() {
+        let dir = TempDir::new().unwrap();
+        for name in ["a", "b", "c", "d"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("x"), "").unwrap();
+        }
+        let spec = WatchSpec {
+            roots: vec![dir.path().to_owned()],
+            ..WatchSpec::default()
+        };
+        let mut tree = Tree::new(Box::new(Two(2)));
+        let files = tree.cover(&mut Filter::new(&spec).unwrap());
+        assert_eq!(
+            (files.len(), tree.len()),
+            (4, 2),
+            "every file is found all the same"
+        );
+        let troubles = tree.troubles();
+        let [trouble @ Trouble::WatchLimit { watched: 2, .. }] = &troubles[..] else {
+            panic!("{troubles:?}")
+        };
+        assert!(
+            trouble
+                .hint()
+                .unwrap()
+                .contains("fs.inotify.max_user_watches")
+        );
+    }
+
+    #[test]
+    fn what_is_lost_is_lost_with_all_below_it() {
+        let dir = TempDir::new().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::create_dir_all(dir.path().join("ab")).unwrap();
+        let spec = WatchSpec {
+            roots: vec![dir.path().to_owned()],
+            ..WatchSpec::default()
+        };
+        let mut tree = Tree::new(Box::new(Two(9)));
+        tree.cover(&mut Filter::new(&spec).unwrap());
+        assert_eq!(tree.len(), 4);
+        tree.lost(&dir.path().join("a"));
+        assert_eq!(tree.len(), 2);
+    }
+}
