@@ -56,6 +56,8 @@ pub(super) async fn somebody_waits(
     trouble: &mut (dyn FnMut(Trouble) + Send),
 ) -> How {
     let start = Instant::now();
+    // One look that was interrupted by other work of a busy machine says nothing about its cost.
+    let mut cost_before = Duration::MAX;
     let mut sights = vec![
         Sight {
             waits: false,
@@ -79,7 +81,9 @@ pub(super) async fn somebody_waits(
             None if sights.iter().all(|sight| sight.waits) => return How::Waits,
             None => return How::Holds,
         }
-        sleep(pace::pause(now - start, now - began)).await;
+        let cost = now - began;
+        sleep(pace::pause(now - start, cost.min(cost_before))).await;
+        cost_before = cost;
     }
 }
 

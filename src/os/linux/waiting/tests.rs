@@ -330,7 +330,8 @@ fn a_shell_that_holds_the_socket_for_its_child_does_not_wait() {
     server.never_waits(libc::SYS_wait4);
 }
 
-/// What one look costs for a server with 200 descriptors and 20 threads: no epoll set, so all are read.
+/// What one look costs for a server with 200 descriptors and 20 threads: no epoll set, so all are read. The
+/// least of many, since other work on the machine only adds to it.
 #[test]
 fn cost() {
     let script = "import threading\nkeep = [open('/dev/null') for _ in range(200)]\nstop = threading.Event()\n\
@@ -339,14 +340,15 @@ fn cost() {
         return;
     };
     assert_eq!(server.line(), "up");
-    let (rounds, began) = (200, Instant::now());
-    for _ in 0..rounds {
+    let mut least = Duration::MAX;
+    for _ in 0..200 {
+        let began = Instant::now();
         assert_eq!(look(server.pid(), &server.socket), Waiting::Nobody);
+        least = least.min(began.elapsed());
     }
-    let each = began.elapsed() / rounds;
     let _ = writeln!(
         std::io::stderr(),
-        "one look at 200 descriptors and 20 threads: {each:?}"
+        "one look at 200 descriptors and 20 threads: {least:?}"
     );
-    assert!(each < Duration::from_millis(20), "{each:?}");
+    assert!(least < Duration::from_millis(20), "{least:?}");
 }
