@@ -219,7 +219,7 @@ fn the_core_touches_no_clock_runtime_or_system() {
         .iter()
         .filter(|path| !path.starts_with(&tests))
     {
-        let code = code(&fs::read_to_string(&path).unwrap());
+        let code = code(&fs::read_to_string(path).unwrap());
         for word in NOT_IN_RELOAD {
             let used = Regex::new(&format!(r"\b{}\b", regex::escape(word))).unwrap();
             assert!(!used.is_match(&code), "{} uses `{word}`", short(path));

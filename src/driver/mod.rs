@@ -1,7 +1,7 @@
 //! Turns every source into an [`Event`], hands it to the machine, and performs the [`Effect`]s.
 //!
 //! There is one `select!`, here, and one thread that decides. What takes time runs in a task that answers
-//! through the [`Inbox`]; no task touches the machine, the sockets or the build plan. The user interface and
+//! through the inbox; no task touches the machine, the sockets or the build plan. The user interface and
 //! the watch have threads of their own.
 //!
 //! [`Effect`]: crate::reload::Effect

@@ -21,7 +21,9 @@ async fn hc20_the_stop_signal_comes_once() {
     }
     assert_eq!(running.line().await, "stop");
     running.control.stop(Signal::TERM);
-    running.control.signal("USR2".parse().unwrap());
+    running
+        .control
+        .signal(nix::sys::signal::Signal::SIGUSR2.into());
     assert_eq!(running.rest().await, ["end"]);
     assert_eq!(running.end().await.0, Ended::Code(5));
 }
@@ -63,7 +65,9 @@ async fn who_catches_it_tells_its_own_and_orphans_are_told_later() {
     assert_eq!(running.line().await, "up");
     running.control.stop(Signal::TERM);
     assert_eq!(running.line().await, "parent");
-    running.control.signal("USR2".parse().unwrap());
+    running
+        .control
+        .signal(nix::sys::signal::Signal::SIGUSR2.into());
     // Only now, when nobody is left to tell it, does the child hear of it.
     assert_eq!(running.rest().await, ["bye", "child"]);
     assert_eq!(running.end().await, (Ended::Code(0), true));

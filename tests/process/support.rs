@@ -195,7 +195,7 @@ impl Running {
         };
         assert_eq!(self.report().await, Some(Report::Gone));
         assert_eq!(self.report().await, None);
-        assert_eq!(self.control.pids(), []);
+        assert_eq!(self.control.pids(), Vec::<i32>::new());
         (ended, survivors)
     }
 }
