@@ -1,7 +1,6 @@
 //! Directories that come and go, and what is ignored.
 
 use std::fs::{self};
-use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::slice::from_ref;
 use std::time::Duration;
