@@ -14,6 +14,7 @@ impl World {
         }
         self.compare(machine, ledger);
         self.steered(ledger);
+        self.wakes(machine, ledger);
         for known in &self.gens {
             self.answered(known, ledger);
         }
@@ -23,6 +24,24 @@ impl World {
         if self.quitting.is_some() {
             self.quits(ledger);
         }
+    }
+
+    /// The machine wants to be woken no later than something is due.
+    fn wakes(&self, machine: &Machine, ledger: &mut Ledger) {
+        let ready = self.policy.ready_timeout;
+        let dues = self.gens.iter().filter_map(|known| match known.role {
+            Role::Candidate => (!known.ready).then(|| known.since.plus(ready)),
+            Role::Leaving => (!known.killed).then_some(known.until),
+            Role::Live => None,
+        });
+        let due = dues
+            .chain(self.quitting.map(|quitting| quitting.until))
+            .min();
+        let deadline = machine.deadline();
+        let wakes = due.is_none_or(|due| deadline.is_some_and(|deadline| deadline <= due));
+        ledger.check(Rule::DrainIsBounded, wakes, || {
+            format!("due {due:?}, but woken {deadline:?}")
+        });
     }
 
     /// New connections go to the live one, or wait for one that comes.

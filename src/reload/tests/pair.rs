@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ledger::{Ledger, Rule};
 use super::world::World;
-use crate::reload::{Effect, Event, Machine, Policy, Response};
+use crate::reload::{Action, Effect, Event, Machine, Policy, Request, Response};
 
 /// One thing that may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +95,9 @@ impl Pair {
     /// Tells what is late, repeated, or about generations that are gone: nothing may come of it.
     pub(super) fn shrugs_off_stale(&self, ledger: &mut Ledger) {
         let mut events = self.world.stale();
-        if self.world.finished {
-            events.extend([Event::Begin, Event::Tick]);
+        if self.world.quitting.is_some() {
+            let changed = Event::Changed(Action::Build);
+            events.extend([Event::Begin, changed, Event::Requested(Request::Reload)]);
         }
         if !self.is_due() {
             events.push(Event::Tick);

@@ -208,10 +208,10 @@ impl World {
     fn stop(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
         self.leave_live_alone(known, ledger);
         let willing = matches!(known.drain, Drain::No | Drain::MayStop);
-        let fine = !known.stopped && !known.killed && (known.relayed && willing);
+        let first = !known.stopped && !known.killed;
         known.stopped = true;
         known.role = Role::Leaving;
-        fine || self.quitting.is_some() && !known.killed
+        first && (known.relayed && willing || self.quitting.is_some())
     }
 
     fn kill(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
