@@ -18,7 +18,8 @@ impl Driver {
             // Ctrl-C is the user's own way to quit, not something that befell hotrun.
             Signalled::Interrupt => self.signal = None,
             Signalled::Terminate => self.signal = Some(Signal::TERM.number()),
-            Signalled::Hangup if has_terminal() => return self.reload(),
+            // Only the end of the terminal that hotrun was started from is meant as an end.
+            Signalled::Hangup if !self.had_terminal || has_terminal() => return self.reload(),
             Signalled::Hangup => self.signal = Some(Signal::HUP.number()),
             Signalled::User => return self.reload(),
         }
@@ -68,7 +69,7 @@ impl Driver {
     }
 }
 
-/// Whether the terminal that hotrun was started from is still there (`tty(4)`: opening it fails without one).
-fn has_terminal() -> bool {
+/// Whether there is a terminal that controls hotrun (`tty(4)`: opening it fails without one, and once it is closed).
+pub(super) fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }

@@ -34,7 +34,10 @@ fn main() -> io::Result<()> {
         match name {
             "panic" => panic!("a fault that was asked for"),
             "exit" => process::exit(i32::try_from(number).unwrap_or(1)),
-            "hang" => sleep_for_ever(),
+            "hang" => {
+                println!("hanging");
+                sleep_for_ever();
+            }
             "late" => thread::sleep(Duration::from_millis(number)),
             "flood" => flood(number)?,
             "ignore" => ignore_signals(),
