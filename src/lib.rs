@@ -95,6 +95,10 @@
 //! | how an effect is performed | [`driver`] |
 
 pub mod build;
+pub mod cli;
+pub mod config;
+pub mod driver;
+pub mod error;
 pub mod os;
 pub mod process;
 pub mod ready;
@@ -102,3 +106,62 @@ pub mod reload;
 pub mod socket;
 pub mod ui;
 pub mod watch;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::config::{Config, Request};
+use crate::driver::Outcome;
+use crate::error::Failure;
+use crate::ui::Ui;
+
+/// The whole program: from the command line, whose first item is hotrun's own name, to the exit code.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    if let Some(code) = driver::hidden_mode(&args) {
+        return code;
+    }
+    match request(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let colour = console::colors_enabled_stderr();
+            ui::print_error(&failure.render(colour));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn request(args: Vec<OsString>) -> Result<(), Failure> {
+    match config::read(args)? {
+        Request::Print(text) => {
+            ui::print(&text);
+            Ok(())
+        }
+        Request::Run(config) => outcome(drive(*config)?),
+    }
+}
+
+/// One thread: it is the parent of the guardians, and has to live as long as hotrun does (see
+/// [`process::guardian`]).
+fn drive(config: Config) -> Result<Outcome, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime =
+        runtime.map_err(|error| Failure::environment(format!("starting the runtime: {error}")))?;
+    let ui = Ui::standard(config.ui.clone());
+    Ok(runtime.block_on(driver::run(config, ui))?)
+}
+
+fn outcome(outcome: Outcome) -> Result<(), Failure> {
+    match outcome {
+        Outcome { clean: false, .. } => Err(Failure::environment("a program had to be killed")),
+        Outcome {
+            signal: Some(number),
+            ..
+        } => Err(Failure::signal(number)),
+        Outcome {
+            clean: true,
+            signal: None,
+        } => Ok(()),
+    }
+}

@@ -1,3 +1,7 @@
 //! The `hotrun` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hotrun::run(std::env::args_os().collect())
+}

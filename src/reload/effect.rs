@@ -19,7 +19,8 @@ pub enum Effect {
         /// Which generation.
         id: GenId,
     },
-    /// Send new connections to this generation; answers with `Switched` or `SwitchFailed`.
+    /// Send new connections to this generation; answers with `Switched` or `SwitchFailed`. Given for the live
+    /// generation too, when the one that was to follow it has ended in the middle of its switch.
     Switch {
         /// Which generation.
         id: GenId,
@@ -43,7 +44,8 @@ pub enum Effect {
         id: GenId,
     },
     /// Carry what still arrives at this generation's sockets to the live one; while none is live, keep it
-    /// waiting.
+    /// waiting. Given once for each started generation, before it is stopped, killed or released; on quit only
+    /// for those that were leaving already.
     Relay {
         /// Which generation.
         id: GenId,

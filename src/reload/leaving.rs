@@ -132,7 +132,8 @@ impl Leaving {
     }
 
     /// The user quits: nothing is gained by waiting for a good moment.
-    pub(super) fn hurry(&mut self) -> Step {
+    pub(super) fn hurry(&mut self, now: Time, policy: &Policy) -> Step {
+        self.until = self.until.min(now.plus(policy.stop_timeout));
         match self.stage {
             Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => {
                 self.ask()
@@ -166,6 +167,16 @@ impl Leaving {
         }
     }
 
+    /// Nothing of it is left, and it may be that nobody saw it end.
+    pub(super) fn vanished(&self) -> Step {
+        match self.stage {
+            Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => {
+                vec![Effect::Relay { id: self.id }]
+            }
+            Stage::Asked | Stage::Killed | Stage::Ended => Step::new(),
+        }
+    }
+
     fn inspect(&mut self) -> Step {
         self.stage = Stage::Inspecting;
         vec![Effect::Inspect { id: self.id }]
@@ -175,5 +186,19 @@ impl Leaving {
     fn ask(&mut self) -> Step {
         self.stage = Stage::Asked;
         vec![Effect::Relay { id: self.id }, Effect::Stop { id: self.id }]
+    }
+
+    /// For the tests alone: the same for all that it will do.
+    #[cfg(test)]
+    pub(super) fn canonical(&self, rename: &super::machine::canonical::Rename) -> Self {
+        let settling = matches!(self.stage, Stage::Settling | Stage::Settled);
+        let killed = self.stage == Stage::Killed;
+        let keep = |kept: bool, time| if kept { rename.time(time) } else { Time::START };
+        Self {
+            id: rename.id(self.id),
+            since: keep(settling, self.since),
+            until: keep(!killed, self.until),
+            ..*self
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! machine wants to be woken with [`Event::Tick`].
 //!
 //! Nothing here knows of files, processes, sockets or terminals: a generation is a number, a failure
-//! is a value. That is why the whole of it can be explored exhaustively (see `tests.rs`).
+//! is a value. That is why the whole of it can be explored exhaustively (see `tests/`).
 
 mod effect;
 mod event;

@@ -1,1 +1,29 @@
 //! Which changes matter.
+//!
+//! ```text
+//! the system's events ──> Filter ──> Settle ──> Contents ──> Message::Changed
+//!   (notify)              ignored?   quiet for   another        (to the driver)
+//!                                    a moment?   content?
+//! ```
+//!
+//! Events say only *where* something may have happened. What did happen is read from the file system once it
+//! is quiet there: so it does not matter by which steps an editor saves, and a file that is gone again
+//! by then was never there.
+//!
+//! Directories are watched one by one and never inside an ignored one: a watch costs memory in the
+//! kernel, their number is limited, and a build writes thousands of files.
+
+mod contents;
+mod filter;
+mod message;
+mod settle;
+mod spec;
+mod temporary;
+mod tree;
+mod watcher;
+mod worker;
+
+pub use filter::Filter;
+pub use message::{Message, StartError, Trouble};
+pub use spec::WatchSpec;
+pub use watcher::Watch;

@@ -27,13 +27,19 @@ impl Machine {
         };
         let build = self.policy.builds && (wanted.action == Action::Build || !self.built_once);
         if let Some(building) = &mut self.building {
-            if build && self.policy.when_busy == WhenBusy::Cancel && !building.cancelled {
+            // A restart is content with what is being built, also if there is nothing else yet.
+            let newer = wanted.action == Action::Build;
+            if newer && self.policy.when_busy == WhenBusy::Cancel && !building.cancelled {
                 building.cancelled = true;
                 out.effects.push(Effect::CancelBuild { id: building.id });
             }
             return;
         }
         self.wanted = None;
+        if !build && self.next.is_some() {
+            // What waits to be started is the restart.
+            return;
+        }
         let id = self.upcoming;
         self.upcoming = id.next();
         if build {

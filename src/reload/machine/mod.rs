@@ -1,10 +1,13 @@
 mod advance;
+#[cfg(test)]
+pub(super) mod canonical;
+mod part;
 mod quit;
 
 use super::leaving::Leaving;
 use super::{
     Action, BuildOutcome, Cause, Effect, Ended, Event, Failure, GenId, Notice, Phase, Policy,
-    Request, Stopped, Time,
+    Request, Time,
 };
 
 /// What the machine answers to an event: what to do, in this order, and what to tell.
@@ -114,7 +117,7 @@ impl Machine {
             Event::Changed(action) => self.want(action, Cause::Change),
             Event::Requested(request) => self.requested(now, request, &mut out),
             Event::BuildEnded { id, outcome } => self.build_ended(now, id, outcome, &mut out),
-            Event::StartFailed { id } => self.start_failed(id, &mut out),
+            Event::StartFailed { id } => self.start_failed(now, id, &mut out),
             Event::Ready { id } => self.ready(now, id, &mut out),
             Event::Switched { id } => self.switched(now, id, &mut out),
             Event::SwitchFailed { id } => self.switch_failed(now, id, &mut out),
@@ -264,14 +267,18 @@ impl Machine {
         }
     }
 
-    fn start_failed(&mut self, id: GenId, out: &mut Response) {
+    fn start_failed(&mut self, now: Time, id: GenId, out: &mut Response) {
         if self
             .candidate
             .take_if(|candidate| candidate.id == id)
             .is_some()
         {
+            self.keep_waiting(id, out);
             out.effects.push(Effect::Release { id });
             self.failed(id, Failure::Start, out);
+        } else {
+            // It was given up before it was known that it can't be started.
+            self.release(now, id, out);
         }
     }
 
@@ -281,11 +288,7 @@ impl Machine {
         if survivors && ended.success() {
             return self.leave(id, out, |leaving, _| leaving.exited());
         }
-        if self
-            .candidate
-            .take_if(|candidate| candidate.id == id)
-            .is_some()
-        {
+        if self.lose_candidate(id, out) {
             self.abandon(now, id, survivors, out);
             self.failed(id, Failure::EndedEarly(ended), out);
         } else if self.live.take_if(|live| *live == id).is_some() {
@@ -297,25 +300,11 @@ impl Machine {
     }
 
     fn gone(&mut self, now: Time, id: GenId, out: &mut Response) {
-        let lost = self
-            .candidate
-            .take_if(|candidate| candidate.id == id)
-            .is_some()
-            || self.live.take_if(|live| *live == id).is_some();
-        if lost {
+        if self.lose_candidate(id, out) || self.live.take_if(|live| *live == id).is_some() {
             self.abandon(now, id, false, out);
             self.failed(id, Failure::Lost, out);
         }
-        let Some(index) = self.leaving.iter().position(|leaving| leaving.id == id) else {
-            return;
-        };
-        let leaving = self.leaving.remove(index);
-        out.effects.push(Effect::Release { id });
-        out.notices.push(Notice::Gone {
-            id,
-            how: leaving.how,
-            took: now.since(leaving.since),
-        });
+        self.release(now, id, out);
     }
 
     fn tick(&mut self, now: Time, out: &mut Response) {
@@ -341,61 +330,6 @@ impl Machine {
             quit.clean = false;
             quit.finished = true;
             out.effects.push(Effect::Finish { clean: false });
-        }
-    }
-
-    /// The generation has lost the traffic: let it finish.
-    fn retire(&mut self, now: Time, id: GenId, out: &mut Response) {
-        self.leaving.push(Leaving::settling(id, now, &self.policy));
-        out.notices.push(Notice::Draining {
-            id,
-            timeout: self.policy.stop_timeout,
-        });
-        out.effects.push(Effect::Settle { id });
-    }
-
-    /// The generation was never live and shall go. What waits at its sockets, if it was the first, is kept.
-    fn dismiss(&mut self, now: Time, id: GenId, out: &mut Response) {
-        self.leaving.push(Leaving::asked(id, now, &self.policy));
-        self.keep_waiting(id, out);
-        out.effects.push(Effect::Stop { id });
-    }
-
-    /// The generation has ended by itself; kill what it left behind.
-    fn abandon(&mut self, now: Time, id: GenId, survivors: bool, out: &mut Response) {
-        let mut leaving = Leaving::ended(id, now, &self.policy);
-        self.keep_waiting(id, out);
-        if survivors {
-            out.effects.extend(leaving.kill(Stopped::Killed));
-        }
-        self.leaving.push(leaving);
-    }
-
-    fn keep_waiting(&self, id: GenId, out: &mut Response) {
-        out.effects.push(Effect::Relay { id });
-        if self.live.is_none() {
-            out.effects.push(Effect::Hold);
-        }
-    }
-
-    fn failed(&self, id: GenId, failure: Failure, out: &mut Response) {
-        if self.quit.is_none() {
-            out.notices.push(Notice::Failed {
-                id,
-                failure,
-                live: self.live,
-            });
-        }
-    }
-
-    fn leave(
-        &mut self,
-        id: GenId,
-        out: &mut Response,
-        step: impl FnOnce(&mut Leaving, &Policy) -> Vec<Effect>,
-    ) {
-        if let Some(leaving) = self.leaving.iter_mut().find(|leaving| leaving.id == id) {
-            out.effects.extend(step(leaving, &self.policy));
         }
     }
 }

@@ -24,6 +24,7 @@ impl Machine {
             building.cancelled = true;
             out.effects.push(Effect::CancelBuild { id: building.id });
         }
+        // No relay for these: there is nobody to carry to, and what still accepts may still answer.
         let running = self
             .candidate
             .take()
@@ -35,7 +36,7 @@ impl Machine {
             out.effects.push(Effect::Stop { id });
         }
         for leaving in &mut self.leaving {
-            out.effects.extend(leaving.hurry());
+            out.effects.extend(leaving.hurry(now, &self.policy));
         }
     }
 

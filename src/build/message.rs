@@ -1,0 +1,49 @@
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// What of cargo's messages is of use here. Every field that can be missing may be: what cargo promises
+/// is in "External tools" of the Cargo book.
+#[derive(Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub(super) enum Message {
+    #[serde(rename = "compiler-message")]
+    Diagnostic {
+        message: MessageDiagnostic,
+    },
+    #[serde(rename = "compiler-artifact")]
+    Artifact(MessageArtifact),
+    BuildScriptExecuted {
+        #[serde(default)]
+        linked_paths: Vec<PathBuf>,
+    },
+    BuildFinished {
+        success: bool,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+pub(super) struct MessageDiagnostic {
+    #[serde(default)]
+    pub(super) message: String,
+    #[serde(default)]
+    pub(super) level: String,
+    pub(super) rendered: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct MessageArtifact {
+    pub(super) target: MessageTarget,
+    #[serde(default)]
+    pub(super) fresh: bool,
+    pub(super) executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct MessageTarget {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) kind: Vec<String>,
+}

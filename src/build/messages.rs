@@ -1,0 +1,396 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::Launch;
+use super::message::{Message, MessageArtifact, MessageDiagnostic};
+use super::runner;
+use super::wire::{LaunchLine, REASON};
+
+/// How grave a diagnostic is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// The build fails because of it.
+    Error,
+    /// It does not.
+    Warning,
+    /// Notes and help.
+    Note,
+}
+
+/// What the compiler has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How grave it is.
+    pub level: Level,
+    /// As cargo would show it, with its line ends.
+    pub rendered: String,
+}
+
+/// A compiled target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// The target's name.
+    pub name: String,
+    /// Whether nothing had to be done.
+    pub fresh: bool,
+    /// Its executable, for a binary or an example.
+    pub executable: Option<PathBuf>,
+    /// Whether it is an example.
+    pub example: bool,
+}
+
+/// What a line of a build's output means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A diagnostic, to be shown as it is rendered.
+    Diagnostic(Diagnostic),
+    /// Something was compiled.
+    Artifact(Artifact),
+    /// Everything was compiled, or something failed.
+    Finished {
+        /// Which of the two.
+        success: bool,
+    },
+    /// Another cargo works in the same place, and this one waits for it. To be shown.
+    Blocked(Vec<u8>),
+    /// To be shown as it is: cargo's own progress, or what a build script's tools printed.
+    Text(Vec<u8>),
+    /// Nothing for a person.
+    Nothing,
+}
+
+/// Reads the output of one build, line by line.
+///
+/// Whatever is in the lines, reading them does not fail: what can't be understood is text.
+#[derive(Clone, Debug, Default)]
+pub struct Messages {
+    cargo: bool,
+    /// What the user has configured to run programs with.
+    prefix: Vec<OsString>,
+    launch: Option<Launch>,
+    compiled: Option<bool>,
+    errors: usize,
+    warnings: usize,
+    executables: Vec<Artifact>,
+    library_paths: Vec<PathBuf>,
+}
+
+impl Messages {
+    pub(super) fn new(prefix: Vec<OsString>) -> Self {
+        Self {
+            cargo: true,
+            prefix,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn of_any_program() -> Self {
+        Self::default()
+    }
+
+    /// Whether everything was compiled; `None` as long as that is not known.
+    pub const fn compiled(&self) -> Option<bool> {
+        self.compiled
+    }
+
+    /// How many errors there were.
+    pub const fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// How many warnings there were.
+    pub const fn warnings(&self) -> usize {
+        self.warnings
+    }
+
+    /// The binaries and examples that were built, in the order in which cargo named them.
+    pub fn executables(&self) -> &[Artifact] {
+        &self.executables
+    }
+
+    pub(super) fn library_paths(&self) -> &[PathBuf] {
+        &self.library_paths
+    }
+
+    pub(super) fn take_launch(&mut self) -> Option<Launch> {
+        self.launch.take()
+    }
+
+    /// Reads a line of the standard output, given without its line end.
+    pub fn stdout(&mut self, line: &[u8]) -> Line {
+        if !self.cargo || !line.starts_with(b"{") {
+            return Line::Text(line.to_vec());
+        }
+        match serde_json::from_slice::<Message>(line) {
+            Ok(Message::Other) => self.launch_line(line),
+            Ok(message) => self.message(message),
+            Err(_) => Line::Text(line.to_vec()),
+        }
+    }
+
+    /// Reads a line of the standard error, given without its line end.
+    pub fn stderr(&mut self, line: &[u8]) -> Line {
+        let text = String::from_utf8_lossy(line);
+        let plain = console::strip_ansi_codes(&text);
+        let plain = plain.trim();
+        if self.cargo
+            && plain.starts_with("Running `")
+            && plain.contains(&format!(" {} -- ", runner::FLAG))
+        {
+            return Line::Nothing;
+        }
+        if self.cargo && plain.starts_with("Blocking waiting for file lock on ") {
+            return Line::Blocked(line.to_vec());
+        }
+        Line::Text(line.to_vec())
+    }
+
+    fn message(&mut self, message: Message) -> Line {
+        match message {
+            Message::Diagnostic { message } => self.diagnostic(message),
+            Message::Artifact(artifact) => self.artifact(artifact),
+            Message::BuildScriptExecuted { linked_paths } => {
+                self.library_paths.extend(linked_paths);
+                Line::Nothing
+            }
+            Message::BuildFinished { success } => {
+                self.compiled = Some(success);
+                Line::Finished { success }
+            }
+            Message::Other => Line::Nothing,
+        }
+    }
+
+    fn diagnostic(&mut self, message: MessageDiagnostic) -> Line {
+        let Some(rendered) = message.rendered.filter(|_| !is_summary(&message.message)) else {
+            return Line::Nothing;
+        };
+        let level = level(&message.level);
+        match level {
+            Level::Error => self.errors += 1,
+            Level::Warning => self.warnings += 1,
+            Level::Note => {}
+        }
+        Line::Diagnostic(Diagnostic { level, rendered })
+    }
+
+    fn artifact(&mut self, artifact: MessageArtifact) -> Line {
+        let artifact = Artifact {
+            name: artifact.target.name,
+            fresh: artifact.fresh,
+            executable: artifact.executable,
+            example: artifact.target.kind.iter().any(|kind| kind == "example"),
+        };
+        if artifact.executable.is_some() {
+            self.executables.push(artifact.clone());
+        }
+        Line::Artifact(artifact)
+    }
+
+    /// The last one counts: a build script that itself runs cargo could at most come before.
+    fn launch_line(&mut self, line: &[u8]) -> Line {
+        if let Ok(said) = serde_json::from_slice::<LaunchLine>(line)
+            && said.reason == REASON
+        {
+            self.launch = launch(self.prefix.clone(), said);
+        }
+        Line::Nothing
+    }
+}
+
+fn launch(prefix: Vec<OsString>, said: LaunchLine) -> Option<Launch> {
+    let workdir = PathBuf::from(OsString::from(said.workdir));
+    let program: Vec<OsString> = said.argv.into_iter().map(OsString::from).collect();
+    let executable = workdir.join(program.first()?);
+    Some(Launch {
+        argv: prefix.into_iter().chain(program).collect(),
+        env: said
+            .env
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        workdir,
+        executable: Some(executable),
+    })
+}
+
+/// rustc's closing lines. Cargo leaves them out and has its own on the standard error.
+fn is_summary(message: &str) -> bool {
+    message.starts_with("aborting due to ")
+        || message.ends_with(" warning emitted")
+        || message.ends_with(" warnings emitted")
+}
+
+fn level(name: &str) -> Level {
+    match name {
+        "warning" => Level::Warning,
+        "note" | "help" | "failure-note" => Level::Note,
+        // `error`, `error: internal compiler error`, and whatever else there may be one day.
+        _ => Level::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages() -> Messages {
+        Messages::new(vec!["qemu".into(), "-L".into()])
+    }
+
+    const ARTIFACT: &str = r#"{"reason":"compiler-artifact","package_id":"p","target":{"kind":["bin"],"name":"small"},"executable":"/t/small","fresh":true}"#;
+    const WARNING: &str = r#"{"reason":"compiler-message","message":{"message":"unused","level":"warning","rendered":"warning: unused\n","spans":[]}}"#;
+    const ERROR: &str = r#"{"reason":"compiler-message","message":{"message":"no","level":"error","rendered":"error: no\n"}}"#;
+    const SUMMARY: &str = r#"{"reason":"compiler-message","message":{"message":"aborting due to 1 previous error","level":"error","rendered":"error: aborting\n"}}"#;
+    const SCRIPT: &str = r#"{"reason":"build-script-executed","linked_paths":["native=/x"]}"#;
+    const LAUNCH: &str = r#"{"reason":"hotrun-launch","argv":["target/debug/small",[255,47]],"env":[["A","b"]],"workdir":"/w"}"#;
+
+    #[test]
+    fn cargos_messages_are_read() {
+        let mut messages = messages();
+        let Line::Artifact(artifact) = messages.stdout(ARTIFACT.as_bytes()) else {
+            panic!("an artifact")
+        };
+        assert_eq!(
+            (artifact.name.as_str(), artifact.fresh, artifact.example),
+            ("small", true, false)
+        );
+        assert_eq!(
+            messages.executables()[0].executable,
+            Some("/t/small".into())
+        );
+        let warning = Diagnostic {
+            level: Level::Warning,
+            rendered: "warning: unused\n".to_owned(),
+        };
+        assert_eq!(
+            messages.stdout(WARNING.as_bytes()),
+            Line::Diagnostic(warning)
+        );
+        assert!(matches!(
+            messages.stdout(ERROR.as_bytes()),
+            Line::Diagnostic(_)
+        ));
+        assert_eq!(messages.stdout(SUMMARY.as_bytes()), Line::Nothing);
+        assert_eq!((messages.errors(), messages.warnings()), (1, 1));
+        assert_eq!(messages.stdout(SCRIPT.as_bytes()), Line::Nothing);
+        let finished = br#"{"reason":"build-finished","success":false}"#;
+        assert_eq!(messages.stdout(finished), Line::Finished { success: false });
+    }
+
+    #[test]
+    fn the_launch_line_gives_what_to_start_behind_the_users_runner() {
+        use std::os::unix::ffi::OsStringExt;
+        let mut messages = messages();
+        assert_eq!(messages.stdout(LAUNCH.as_bytes()), Line::Nothing);
+        let launch = messages.take_launch().unwrap();
+        let odd = OsString::from_vec(vec![255, 47]);
+        assert_eq!(
+            launch.argv,
+            [
+                OsString::from("qemu"),
+                "-L".into(),
+                "target/debug/small".into(),
+                odd
+            ]
+        );
+        assert_eq!(launch.env, [(OsString::from("A"), OsString::from("b"))]);
+        assert_eq!(launch.executable, Some("/w/target/debug/small".into()));
+    }
+
+    #[test]
+    fn what_is_no_message_is_text() {
+        let mut messages = messages();
+        for line in [
+            "",
+            "hello",
+            "{",
+            "{}",
+            "[1]",
+            r#"{"reason":1}"#,
+            r#"{"reason":"compiler-artifact"}"#,
+            "\u{1b}[1m{",
+        ] {
+            assert_eq!(
+                messages.stdout(line.as_bytes()),
+                Line::Text(line.into()),
+                "{line}"
+            );
+        }
+        assert_eq!(
+            messages.stdout(b"\xff\xfe"),
+            Line::Text(b"\xff\xfe".to_vec())
+        );
+        assert_eq!(
+            messages.stdout(br#"{"reason":"something-new","x":1}"#),
+            Line::Nothing
+        );
+    }
+
+    #[test]
+    fn cut_or_spoilt_messages_neither_panic_nor_launch() {
+        for whole in [ARTIFACT, WARNING, ERROR, SCRIPT, LAUNCH] {
+            let mut messages = messages();
+            for end in 0..whole.len() {
+                messages.stdout(&whole.as_bytes()[..end]);
+                let mut spoilt = whole.as_bytes().to_vec();
+                spoilt[end] = 0xc3;
+                messages.stdout(&spoilt);
+                messages.stderr(&spoilt);
+            }
+            messages.stdout("[".repeat(100_000).as_bytes());
+            messages.stdout(format!("{{\"reason\":{}", "[".repeat(100_000)).as_bytes());
+        }
+        let mut messages = messages();
+        for end in 0..LAUNCH.len() {
+            messages.stdout(&LAUNCH.as_bytes()[..end]);
+        }
+        messages.stdout(br#"{"reason":"hotrun-launch","argv":[],"env":[],"workdir":"/"}"#);
+        assert_eq!(messages.take_launch(), None);
+    }
+
+    #[test]
+    fn lines_of_the_standard_error() {
+        let mut messages = messages();
+        for (line, expected) in [
+            (
+                "     Running `/x/hotrun --runner -- target/debug/small`",
+                Line::Nothing,
+            ),
+            (
+                "\u{1b}[1m\u{1b}[92m     Running\u{1b}[0m `/x/hotrun --runner -- a`",
+                Line::Nothing,
+            ),
+        ] {
+            assert_eq!(messages.stderr(line.as_bytes()), expected, "{line}");
+        }
+        for line in [
+            "     Running `rustc --crate-name x`",
+            "   Compiling x",
+            "error: could not compile",
+            "",
+        ] {
+            assert_eq!(
+                messages.stderr(line.as_bytes()),
+                Line::Text(line.into()),
+                "{line}"
+            );
+        }
+        let blocked =
+            "\u{1b}[1m\u{1b}[96m    Blocking\u{1b}[0m waiting for file lock on build directory";
+        assert_eq!(
+            messages.stderr(blocked.as_bytes()),
+            Line::Blocked(blocked.into())
+        );
+    }
+
+    #[test]
+    fn another_programs_output_is_never_a_message() {
+        let mut messages = Messages::of_any_program();
+        assert_eq!(
+            messages.stdout(LAUNCH.as_bytes()),
+            Line::Text(LAUNCH.into())
+        );
+        assert_eq!(messages.take_launch(), None);
+    }
+}

@@ -1,0 +1,388 @@
+//! The command line: options as typed, and the one source of the help, completions and man page.
+//!
+//! The doc comments of [`Cli`] are the help text. Every option also has an environment variable, named by one
+//! rule in [`command`], so that none can be forgotten. What the options mean together is decided in
+//! [`config`](crate::config).
+
+mod generate;
+mod mistake;
+mod values;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum,
+    ValueHint,
+};
+use nix::sys::signal::Signal;
+
+pub use generate::{Generate, generate};
+pub use mistake::{Mistake, explain};
+pub use values::Wrong;
+
+/// Rebuild a server when its files change, start it beside the old one, and switch without losing a connection
+///
+/// hotrun builds and starts the program, watches its files, and on a change builds again, starts the new
+/// generation beside the old one, waits until it is ready, sends every new connection to it, and lets the old
+/// one finish what it has. A broken build or a program that fails to start changes nothing for its clients.
+///
+/// COMMAND is what to run. With `cargo run …` the build is cargo's, and the program is started directly.
+/// Without COMMAND, in a cargo package, it is `cargo run`. Any other COMMAND is started anew on a change.
+#[derive(Parser, Clone, Debug)]
+#[command(
+    name = "hotrun",
+    version,
+    override_usage = "hotrun [OPTIONS] [-- COMMAND...]"
+)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
+#[command(max_term_width = 100, after_help = EXAMPLES, after_long_help = EXAMPLES_AND_NOTES)]
+pub struct Cli {
+    /// Watch this file or directory (repeatable)
+    ///
+    /// Without this option: in cargo mode the package and its local path dependencies, else the working
+    /// directory. Directories are watched with all that is in them, except what is ignored.
+    #[arg(short, long, value_name = "PATH", value_delimiter = '\n', help_heading = "Watching", value_hint = ValueHint::AnyPath)]
+    pub watch: Vec<PathBuf>,
+
+    /// Ignore files that match this glob (repeatable)
+    ///
+    /// The glob is written as in a `.gitignore` file.
+    #[arg(short, long, value_name = "GLOB", value_delimiter = '\n', help_heading = "Watching", value_parser = values::glob)]
+    pub ignore: Vec<String>,
+
+    /// Watch only files with these extensions, separated by commas
+    #[arg(short, long, value_name = "EXT,…", value_delimiter = ',', help_heading = "Watching", value_parser = values::extension)]
+    pub exts: Vec<String>,
+
+    /// Watch files that version control ignores, too
+    ///
+    /// Without this option `.gitignore`, `.ignore` and git's global excludes are respected.
+    #[arg(long, help_heading = "Watching")]
+    pub no_vcs_ignore: bool,
+
+    /// How long to let changes settle before a build
+    #[arg(long, value_name = "DURATION", default_value = "20ms", help_heading = "Watching", value_parser = values::duration)]
+    pub debounce: Duration,
+
+    /// Build with this shell line before COMMAND is started
+    ///
+    /// COMMAND is started only when it succeeds.
+    #[arg(short, long, value_name = "LINE", help_heading = "Building", value_hint = ValueHint::CommandString)]
+    pub build: Option<String>,
+
+    /// What a change does to a build that runs
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "cancel",
+        help_heading = "Building"
+    )]
+    pub when_busy: WhenBusy,
+
+    /// Hold this socket open and pass it to the program (repeatable)
+    ///
+    /// ADDRESS is `3000`, `:3000`, `127.0.0.1:3000`, `[::]:3000` or `unix:PATH`; a port alone is on
+    /// 127.0.0.1. The socket is open before the first build and stays open until hotrun ends. The program
+    /// takes it from descriptor 3 (the second from 4, and so on), as with systemd's socket activation:
+    /// `LISTEN_FDS`, `LISTEN_FDNAMES` and, where it can be right, `LISTEN_PID` are set.
+    #[arg(
+        short,
+        long,
+        value_name = "[NAME=]ADDRESS",
+        value_delimiter = '\n',
+        help_heading = "Sockets"
+    )]
+    pub listen: Vec<String>,
+
+    /// Whether to set `LISTEN_PID` for the program
+    ///
+    /// Libraries that check it want the pid of the process that takes the sockets. A wrapper that starts
+    /// the program as its child (`npm`, `sh -c`) makes it wrong, so `auto` leaves it out behind those that
+    /// are known.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Sockets"
+    )]
+    pub listen_pid: ListenPid,
+
+    /// How to know that a new generation is ready
+    ///
+    ///   auto            it says so, or it waits for connections, or it has lived for a moment
+    ///   listen          it waits for connections on a socket
+    ///   notify          it sends READY=1 to NOTIFY_SOCKET
+    ///   http:/path      that path answers with 2xx or 3xx
+    ///   tcp             it accepts a connection
+    ///   log:REGEX       it prints a line that matches
+    ///   exec:COMMAND    that shell line succeeds
+    ///   delay:DURATION  it has lived that long
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "auto",
+        verbatim_doc_comment,
+        help_heading = "Readiness"
+    )]
+    pub ready: String,
+
+    /// How long a new generation may take to be ready
+    #[arg(long, value_name = "DURATION", default_value = "60s", help_heading = "Readiness", value_parser = values::duration)]
+    pub ready_timeout: Duration,
+
+    /// The signal that asks the old generation to finish
+    ///
+    /// A name or a number: `TERM`, `SIGTERM`, `15`.
+    #[arg(long, value_name = "SIGNAL", default_value = "TERM", help_heading = "Stopping", value_parser = values::signal)]
+    pub stop_signal: Signal,
+
+    /// How long the old generation may take to finish before it is killed
+    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = values::duration)]
+    pub stop_timeout: Duration,
+
+    /// Stop the old generation before the new one starts
+    ///
+    /// For a program that cannot run twice at once. Sockets of `--listen` stay open, connections wait.
+    #[arg(long, help_heading = "Stopping")]
+    pub stop_first: bool,
+
+    /// Set a variable in the program's environment (repeatable)
+    #[arg(short = 'E', long, value_name = "NAME=VALUE", help_heading = "Program")]
+    pub env: Vec<OsString>,
+
+    /// Read variables for the program from this file
+    ///
+    /// Lines of `NAME=VALUE`. The file is read again at every start. A variable that is already in the
+    /// environment keeps its value; `--env` wins over both.
+    #[arg(long, value_name = "PATH", help_heading = "Program", value_hint = ValueHint::FilePath)]
+    pub env_file: Option<PathBuf>,
+
+    /// Work in this directory
+    ///
+    /// The build and the program run there, and the paths of other options are relative to it.
+    #[arg(short = 'C', long, value_name = "DIR", help_heading = "Program", value_hint = ValueHint::DirPath)]
+    pub workdir: Option<PathBuf>,
+
+    /// How to show what happens
+    #[arg(
+        long,
+        value_name = "UI",
+        default_value = "auto",
+        help_heading = "Output"
+    )]
+    pub ui: UiKind,
+
+    /// When to use colours in hotrun's own lines
+    ///
+    /// `auto`: on a terminal, unless `NO_COLOR` is set; `CLICOLOR_FORCE` forces them. The program's output
+    /// is never changed.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Output"
+    )]
+    pub color: ColorWhen,
+
+    /// Clear the terminal before a build
+    #[arg(short, long, help_heading = "Output")]
+    pub clear: bool,
+
+    /// Name the files that caused a build
+    #[arg(long, help_heading = "Output")]
+    pub why: bool,
+
+    /// Show failures only
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+
+    /// Show more detail
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+
+    /// Print shell completions or the man page
+    #[arg(long, value_name = "WHAT", help_heading = "Other")]
+    pub generate: Option<Generate>,
+
+    /// Print help: `-h` in short, `--help` in full
+    #[arg(short, long, action = ArgAction::Help, help_heading = "Other")]
+    help: Option<bool>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Other")]
+    version: Option<bool>,
+
+    /// What to run; `--` before it keeps its options apart
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+/// What a change does that arrives while a build runs, as typed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBusy {
+    /// Give it up and build the newer sources at once
+    Cancel,
+    /// Let it end first
+    Queue,
+}
+
+/// Whether the program gets `LISTEN_PID`, as typed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenPid {
+    /// Unless COMMAND is a wrapper that is known to start the program as its child
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// How to show what happens, as typed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UiKind {
+    /// What suits where hotrun runs: plain
+    Auto,
+    /// One line for each fact
+    Plain,
+    /// One JSON object a line
+    Json,
+    /// Nothing but the program's output
+    Off,
+}
+
+/// When to use colours, as typed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColorWhen {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+macro_rules! examples {
+    () => {
+        "\
+Examples:
+  hotrun                                       `cargo run` in this package
+  hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program
+  hotrun -b 'go build -o app .' -l 3000 -- ./app
+  hotrun -e py -l 8000 -- uvicorn app:app --fd 3"
+    };
+}
+
+const EXAMPLES: &str = examples!();
+
+const EXAMPLES_AND_NOTES: &str = concat!(
+    examples!(),
+    "
+  hotrun -l 3000 --ready http:/health -- cargo run
+  hotrun --generate bash > ~/.local/share/bash-completion/completions/hotrun
+
+Values:
+  A duration is a number and a unit: 250ms, 10s, 1m30s.
+  A signal is a name or a number: TERM, SIGTERM, 15.
+
+Environment:
+  Every option can be set by a variable: --stop-timeout by HOTRUN_STOP_TIMEOUT, and so on. An option
+  on the command line wins. Where an option is repeatable, the variable holds one value a line.
+  NO_COLOR, CLICOLOR_FORCE, CI and TERM=dumb are respected.
+
+Signals to hotrun:
+  INT and TERM stop the program in order, a second one at once. HUP and USR1 reload.
+
+Exit codes:
+  0 the user quit; 1 the program could not be stopped cleanly, or hotrun failed; 2 wrong usage;
+  128+N ended by signal N."
+);
+
+/// The options as clap knows them, each with its environment variable.
+pub fn command() -> Command {
+    Cli::command().mut_args(|arg| {
+        if arg.is_positional() {
+            arg
+        } else {
+            with_variable(arg)
+        }
+    })
+}
+
+/// Reads the command line (the first item is hotrun's own name) and the `HOTRUN_…` variables.
+///
+/// # Errors
+///
+/// A wrong option or value. Requests for help and for the version are errors too, as clap has it.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(args)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if from_variable(&matches, "env") {
+        cli.env = cli
+            .env
+            .iter()
+            .flat_map(|lines| values::lines(lines))
+            .collect();
+    }
+    settle_verbosity(&mut cli, &matches)?;
+    Ok(cli)
+}
+
+/// The variable that sets the option with this long name.
+pub fn variable(long: &str) -> String {
+    format!("HOTRUN_{}", long.replace('-', "_").to_uppercase())
+}
+
+/// An empty variable counts as none: that is how people switch one off for one command.
+fn with_variable(arg: Arg) -> Arg {
+    if asks_for_text(&arg) {
+        return arg;
+    }
+    let Some(name) = arg.get_long().map(variable) else {
+        return arg;
+    };
+    let arg = if matches!(arg.get_action(), ArgAction::SetTrue) {
+        arg.value_parser(FalseyValueParser::new())
+    } else {
+        arg
+    };
+    if std::env::var_os(&name).is_some_and(|value| value.is_empty()) {
+        return arg;
+    }
+    arg.env(name).hide_env(true)
+}
+
+/// Help and version are questions, not settings.
+fn asks_for_text(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Help | ArgAction::Version)
+}
+
+fn from_variable(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::EnvVariable)
+}
+
+/// `-q` and `-v` exclude each other; on the command line either wins over the other's variable.
+fn settle_verbosity(cli: &mut Cli, matches: &ArgMatches) -> Result<(), clap::Error> {
+    if !cli.quiet || cli.verbose == 0 {
+        return Ok(());
+    }
+    match (
+        from_variable(matches, "quiet"),
+        from_variable(matches, "verbose"),
+    ) {
+        (true, false) => cli.quiet = false,
+        (false, true) => cli.verbose = 0,
+        (false, false) | (true, true) => {
+            let text = "`--quiet` and `--verbose` exclude each other";
+            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

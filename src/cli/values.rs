@@ -1,0 +1,187 @@
+//! Values as people write them.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+/// A day: longer is a slip (`1M` is a month), and keeps every deadline far from overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A value that an option does not allow: what it allows, and what was probably meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What is allowed, as the rest of a sentence after the value.
+    pub allowed: String,
+    /// The nearest right spelling.
+    pub nearest: Option<String>,
+}
+
+impl Wrong {
+    fn new(allowed: impl Into<String>, nearest: Option<String>) -> Self {
+        Self {
+            allowed: allowed.into(),
+            nearest,
+        }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.allowed)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// `250ms`, `10s`, `1m30s`, `1.5s`. A bare number is refused, since other tools disagree on its unit.
+pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > LONGEST => Err(Wrong::new("a duration is at most `24h`", None)),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err(Wrong::new(
+            "a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`",
+            nearest_duration(text),
+        )),
+    }
+}
+
+fn nearest_duration(text: &str) -> Option<String> {
+    let text = text.trim().to_lowercase().replace(',', ".");
+    let spellings = [
+        text.clone(),
+        format!("{text}s"),
+        text.replace(['_', '-'], ""),
+    ];
+    spellings.into_iter().find(|spelling| {
+        humantime::parse_duration(spelling).is_ok_and(|duration| duration <= LONGEST)
+    })
+}
+
+/// `TERM`, `SIGTERM`, `15`, in any case.
+pub(super) fn signal(text: &str) -> Result<Signal, Wrong> {
+    let wrong = |nearest| {
+        Wrong::new(
+            "a signal is a name or a number, as in `TERM`, `SIGTERM` or `15`",
+            nearest,
+        )
+    };
+    if let Ok(number) = text.parse::<i32>() {
+        return Signal::try_from(number).map_err(|_| wrong(None));
+    }
+    let upper = text.to_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    format!("SIG{name}")
+        .parse()
+        .map_err(|_| wrong(nearest_signal(name)))
+}
+
+fn nearest_signal(name: &str) -> Option<String> {
+    Signal::iterator()
+        .map(|signal| signal.as_str().trim_start_matches("SIG").to_owned())
+        .map(|known| (strsim::osa_distance(name, &known), known))
+        .filter(|(distance, _)| *distance <= 2)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// A glob as in a `.gitignore` file; only its syntax is checked here.
+pub(super) fn glob(text: &str) -> Result<String, Wrong> {
+    match globset::Glob::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(Wrong::new(format!("not a glob: {}", error.kind()), None)),
+    }
+}
+
+/// `rs`; a leading dot is accepted.
+pub(super) fn extension(text: &str) -> Result<String, Wrong> {
+    let bare = text.trim().trim_start_matches("*.").trim_start_matches('.');
+    let clean = !bare.is_empty() && !bare.contains(['/', '*', '?', ' ']);
+    if clean && !text.contains('*') {
+        return Ok(bare.to_owned());
+    }
+    let nearest = clean.then(|| bare.to_owned());
+    Err(Wrong::new(
+        "extensions are written as in `rs,toml`",
+        nearest,
+    ))
+}
+
+/// The lines of a variable that holds several values; empty ones are none.
+pub(super) fn lines(text: &OsStr) -> Vec<OsString> {
+    text.as_bytes()
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| OsString::from_vec(line.to_vec()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_people_write_them() {
+        let ms = |text| duration(text).map(|duration| duration.as_millis());
+        assert_eq!(ms("250ms"), Ok(250));
+        assert_eq!(ms("10s"), Ok(10_000));
+        assert_eq!(ms("1m30s"), Ok(90_000));
+        assert_eq!(ms("1.5s"), Ok(1_500));
+        assert_eq!(ms("0s"), Ok(0));
+        assert_eq!(ms("24h"), Ok(86_400_000));
+    }
+
+    #[test]
+    fn a_wrong_duration_gets_the_nearest_right_one() {
+        let nearest = |text| duration(text).unwrap_err().nearest;
+        assert_eq!(nearest("10"), Some("10s".into()));
+        assert_eq!(nearest("10MS"), Some("10ms".into()));
+        assert_eq!(nearest("1,5s"), Some("1.5s".into()));
+        assert_eq!(nearest("soon"), None);
+        assert_eq!(nearest(""), None);
+        assert_eq!(nearest("-3s"), Some("3s".into()));
+        assert_eq!(
+            duration("1M").unwrap_err().allowed,
+            "a duration is at most `24h`"
+        );
+    }
+
+    #[test]
+    fn signals_by_name_and_number_in_any_case() {
+        for text in ["TERM", "SIGTERM", "15", "term", "SigTerm"] {
+            assert_eq!(signal(text), Ok(Signal::SIGTERM), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_signal_gets_the_nearest_right_one() {
+        let nearest = |text| signal(text).unwrap_err().nearest;
+        assert_eq!(nearest("TREM"), Some("TERM".into()));
+        assert_eq!(nearest("SIGTRM"), Some("TERM".into()));
+        assert_eq!(nearest("banana"), None);
+        assert_eq!(nearest("99"), None);
+        assert_eq!(nearest("0"), None);
+    }
+
+    #[test]
+    fn extensions_with_or_without_a_dot() {
+        assert_eq!(extension("rs"), Ok("rs".into()));
+        assert_eq!(extension(".rs"), Ok("rs".into()));
+        assert_eq!(extension("*.rs").unwrap_err().nearest, Some("rs".into()));
+        assert_eq!(extension("a/b").unwrap_err().nearest, None);
+        assert!(extension("").is_err());
+    }
+
+    #[test]
+    fn globs_are_checked_for_their_syntax() {
+        assert!(glob("**/*.{log,tmp}").is_ok());
+        assert!(glob("a[").unwrap_err().allowed.starts_with("not a glob: "));
+    }
+
+    #[test]
+    fn a_variable_holds_one_value_a_line() {
+        assert_eq!(lines(OsStr::new("A=1\n\nB=2\n")), ["A=1", "B=2"]);
+    }
+}

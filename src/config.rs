@@ -1,0 +1,301 @@
+//! What hotrun does, resolved from the command line, the environment and the working directory.
+//!
+//! Everything that can be wrong about what the user wrote is found here, before anything is started.
+
+mod environment;
+mod listen_pid;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+
+use crate::cli::{self, Cli, ColorWhen, UiKind};
+use crate::error::Failure;
+use crate::process::Signal;
+use crate::ready::ReadySpec;
+use crate::reload::{Mode, Policy, WhenBusy};
+use crate::socket::{Address, ListenSpec};
+use crate::ui;
+
+pub use environment::EnvFileError;
+pub use listen_pid::ListenPid;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// To run.
+    Run(Box<Config>),
+    /// To print this on stdout (help, version, completions, man page) and end with success.
+    Print(Vec<u8>),
+}
+
+/// Everything that the user decided, with defaults filled in and paths made absolute.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The command and its arguments; `cargo run` where none was given. Never empty.
+    pub argv: Vec<OsString>,
+    /// The directory of the build and the program; exists.
+    pub workdir: PathBuf,
+    /// What to watch; all exist. Empty: the default of the mode.
+    pub watch: Vec<PathBuf>,
+    /// Globs of what not to watch.
+    pub ignore: Vec<String>,
+    /// Extensions without a dot; empty: all.
+    pub exts: Vec<String>,
+    /// Whether ignore files of version control are respected.
+    pub vcs_ignore: bool,
+    /// How long changes settle.
+    pub debounce: Duration,
+    /// The shell line of `--build`.
+    pub build: Option<String>,
+    /// What a change does to work under way.
+    pub when_busy: WhenBusy,
+    /// The sockets to hold; no two of them alike.
+    pub listen: Vec<ListenSpec>,
+    /// Whether the program gets `LISTEN_PID`.
+    pub listen_pid: ListenPid,
+    /// How to know that a generation is ready.
+    pub ready: Arc<ReadySpec>,
+    /// How long that may take.
+    pub ready_timeout: Duration,
+    /// What asks a generation to drain.
+    pub stop_signal: Signal,
+    /// How long it may drain.
+    pub stop_timeout: Duration,
+    /// Overlap or stop first.
+    pub mode: Mode,
+    /// The variables of `--env`, in order.
+    pub env: Vec<(OsString, OsString)>,
+    /// The file of `--env-file`.
+    pub env_file: Option<PathBuf>,
+    /// How to show what happens.
+    pub ui: ui::Options,
+}
+
+/// Reads the command line (its first item is hotrun's own name).
+///
+/// # Errors
+///
+/// A [`Failure`] of kind usage that says what is wrong and what to do about it.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, Failure> {
+    let cli = match cli::parse(args) {
+        Ok(cli) => cli,
+        Err(error) if prints(error.kind()) => return Ok(Request::Print(styled(&error))),
+        Err(error) => {
+            let mistake = cli::explain(&error);
+            return Err(Failure::usage(mistake.message).hints(mistake.hints));
+        }
+    };
+    if let Some(what) = cli.generate {
+        return match cli::generate(what) {
+            Ok(text) => Ok(Request::Print(text)),
+            Err(error) => Err(Failure::environment(format!(
+                "rendering the man page: {error}"
+            ))),
+        };
+    }
+    Config::resolve(cli).map(Box::new).map(Request::Run)
+}
+
+fn prints(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+}
+
+/// Help with colours where stdout shows them; clap itself leaves that to its own printing.
+fn styled(error: &clap::Error) -> Vec<u8> {
+    let text = error.render();
+    if console::colors_enabled() {
+        text.ansi().to_string().into_bytes()
+    } else {
+        text.to_string().into_bytes()
+    }
+}
+
+impl Config {
+    /// Fills in defaults and checks everything that can be checked without starting anything.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of kind usage for a directory, file or value that cannot be used.
+    pub fn resolve(cli: Cli) -> Result<Self, Failure> {
+        let workdir = workdir(cli.workdir.as_deref())?;
+        let ui = ui_options(&cli, &workdir);
+        let config = Self {
+            argv: command(cli.command, cli.build.is_some(), &workdir)?,
+            watch: cli
+                .watch
+                .iter()
+                .map(|path| watched(&workdir, path))
+                .collect::<Result<_, _>>()?,
+            ignore: cli.ignore,
+            exts: cli.exts,
+            vcs_ignore: !cli.no_vcs_ignore,
+            debounce: cli.debounce,
+            build: cli.build,
+            when_busy: when_busy(cli.when_busy),
+            listen: cli
+                .listen
+                .iter()
+                .map(|typed| listen(typed, &workdir))
+                .collect::<Result<_, _>>()?,
+            listen_pid: cli.listen_pid.into(),
+            ready: Arc::new(parse("ready", &cli.ready)?),
+            ready_timeout: cli.ready_timeout,
+            stop_signal: cli.stop_signal.into(),
+            stop_timeout: cli.stop_timeout,
+            mode: if cli.stop_first {
+                Mode::StopFirst
+            } else {
+                Mode::Overlap
+            },
+            env: cli
+                .env
+                .iter()
+                .map(|pair| environment::pair(pair))
+                .collect::<Result<_, _>>()?,
+            env_file: cli.env_file.map(|path| workdir.join(path)),
+            ui,
+            workdir,
+        };
+        config.check_env_file()?;
+        Ok(config)
+    }
+
+    /// What the core must know. `builds`: whether a change needs a build before the start, which the
+    /// recognised command decides.
+    pub fn policy(&self, builds: bool) -> Policy {
+        Policy {
+            builds,
+            mode: self.mode,
+            when_busy: self.when_busy,
+            ready_timeout: self.ready_timeout,
+            stop_timeout: self.stop_timeout,
+            ..Policy::default()
+        }
+    }
+}
+
+fn workdir(given: Option<&Path>) -> Result<PathBuf, Failure> {
+    let current = std::env::current_dir().map_err(|error| {
+        Failure::environment(format!("reading the working directory: {error}"))
+            .hint("change to a directory that exists")
+    })?;
+    let Some(given) = given else {
+        return Ok(current);
+    };
+    // Resolved, so that the folders above it are those that `..` and links lead to.
+    match current.join(given).canonicalize() {
+        Ok(path) if path.is_dir() => Ok(path),
+        Ok(_) => Err(Failure::usage(format!(
+            "`{}` of `--workdir` is not a directory",
+            given.display()
+        ))),
+        Err(error) => Err(Failure::usage(format!(
+            "`{}` of `--workdir`: {}",
+            given.display(),
+            reason(&error)
+        ))),
+    }
+}
+
+fn watched(workdir: &Path, path: &Path) -> Result<PathBuf, Failure> {
+    let full = workdir.join(path);
+    match std::fs::symlink_metadata(&full) {
+        Ok(_) => Ok(full),
+        Err(error) => Err(Failure::usage(format!(
+            "`{}` of `--watch`: {}",
+            path.display(),
+            reason(&error)
+        ))
+        .hint(format!("paths are relative to `{}`", workdir.display()))),
+    }
+}
+
+/// The system's text carries a code that helps nobody: `(os error 2)`.
+fn reason(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return "no such file or directory".to_owned();
+    }
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or(&text);
+    text.to_lowercase()
+}
+
+/// Without a COMMAND it is `cargo run`, provided that there is a package to run.
+fn command(given: Vec<OsString>, builds: bool, workdir: &Path) -> Result<Vec<OsString>, Failure> {
+    match given.first() {
+        Some(program) if program.is_empty() => Err(Failure::usage("COMMAND is empty")),
+        Some(_) => Ok(given),
+        None if builds => Err(
+            Failure::usage("`--build` needs a COMMAND to start afterwards")
+                .hint("give it after `--`, as in `hotrun -b 'make' -- ./server`"),
+        ),
+        None if in_package(workdir) => Ok(vec!["cargo".into(), "run".into()]),
+        None => Err(Failure::usage(format!(
+            "no COMMAND, and no `Cargo.toml` in `{}` or above it",
+            workdir.display()
+        ))
+        .hint("say what to run, as in `hotrun -- python app.py`, or where, with `-C DIR`")),
+    }
+}
+
+fn in_package(workdir: &Path) -> bool {
+    workdir
+        .ancestors()
+        .any(|directory| directory.join("Cargo.toml").is_file())
+}
+
+fn when_busy(typed: cli::WhenBusy) -> WhenBusy {
+    match typed {
+        cli::WhenBusy::Cancel => WhenBusy::Cancel,
+        cli::WhenBusy::Queue => WhenBusy::Queue,
+    }
+}
+
+fn ui_options(cli: &Cli, workdir: &Path) -> ui::Options {
+    ui::Options {
+        kind: match cli.ui {
+            UiKind::Auto | UiKind::Plain => ui::Kind::Plain,
+            UiKind::Json => ui::Kind::Json,
+            UiKind::Off => ui::Kind::Off,
+        },
+        colour: match cli.color {
+            // JSON is for programs, whatever terminal is near.
+            ColorWhen::Auto => cli.ui != UiKind::Json && console::colors_enabled_stderr(),
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+        },
+        clear: cli.clear,
+        why: cli.why,
+        verbosity: match (cli.quiet, cli.verbose) {
+            (true, _) => ui::Verbosity::Quiet,
+            (false, 0) => ui::Verbosity::Normal,
+            (false, _) => ui::Verbosity::Verbose,
+        },
+        workdir: workdir.to_owned(),
+    }
+}
+
+/// A path of a unix socket is relative to the working directory, like every other.
+fn listen(typed: &str, workdir: &Path) -> Result<ListenSpec, Failure> {
+    let mut spec: ListenSpec = parse("listen", typed)?;
+    if let Address::Unix(path) = &mut spec.address {
+        *path = workdir.join(&*path);
+    }
+    Ok(spec)
+}
+
+/// The value of an option whose words belong to another module.
+fn parse<T: FromStr<Err: Display>>(option: &str, typed: &str) -> Result<T, Failure> {
+    typed
+        .parse()
+        .map_err(|error| Failure::usage(format!("`--{option}`: {error}")))
+}
+
+#[cfg(test)]
+mod tests;

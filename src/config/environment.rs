@@ -1,0 +1,223 @@
+//! The environment of the program.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::{Config, reason};
+use crate::error::Failure;
+
+/// Why the file of `--env-file` could not be used. Shows no value: they are often secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvFileError {
+    path: PathBuf,
+    what: String,
+}
+
+impl fmt::Display for EnvFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "reading `{}` of `--env-file`: {}",
+            self.path.display(),
+            self.what
+        )
+    }
+}
+
+impl std::error::Error for EnvFileError {}
+
+type Pair = (OsString, OsString);
+
+/// What another supervisor said to hotrun is not for the program: `sd_listen_fds(3)`, `sd_notify(3)`,
+/// `sd_watchdog_enabled(3)`. Names in full, since `LISTEN_PORT` and its like are people's own.
+const OF_OTHERS: &[&str] = &[
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
+impl Config {
+    /// The program's environment: the inherited one without what a supervisor of hotrun set for it, then what only the file of `--env-file` has, then the
+    /// pairs of `--env`, which win. The file is read at each call.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or a line of it cannot be understood.
+    pub fn environment(
+        &self,
+        inherited: impl IntoIterator<Item = Pair>,
+    ) -> Result<Vec<Pair>, EnvFileError> {
+        let mut environment: Vec<Pair> = inherited
+            .into_iter()
+            .filter(|(name, _)| !of_others(name))
+            .collect();
+        for (name, value) in self.read_env_file()? {
+            if !environment.iter().any(|(known, _)| *known == name) {
+                environment.push((name, value));
+            }
+        }
+        for (name, value) in &self.env {
+            environment.retain(|(known, _)| known != name);
+            environment.push((name.clone(), value.clone()));
+        }
+        Ok(environment)
+    }
+
+    /// A file that is wrong from the start is a mistake on the command line.
+    pub(super) fn check_env_file(&self) -> Result<(), Failure> {
+        match self.read_env_file() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::usage(error.to_string())
+                .hint("a line is `NAME=VALUE`, quoted if it has spaces")),
+        }
+    }
+
+    fn read_env_file(&self) -> Result<Vec<Pair>, EnvFileError> {
+        let Some(path) = &self.env_file else {
+            return Ok(Vec::new());
+        };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => return Err(wrong(path, reason(&error))),
+        };
+        parse(&text).map_err(|what| wrong(path, what))
+    }
+}
+
+fn of_others(name: &OsStr) -> bool {
+    OF_OTHERS.iter().any(|other| name == *other)
+}
+
+fn wrong(path: &Path, what: String) -> EnvFileError {
+    EnvFileError {
+        path: path.to_owned(),
+        what,
+    }
+}
+
+/// The pairs of a dotenv file; of two with one name the later counts.
+fn parse(text: &str) -> Result<Vec<Pair>, String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut pairs: Vec<Pair> = Vec::new();
+    for item in dotenvy::from_read_iter(text.as_bytes()) {
+        let (name, value) = item.map_err(|error| explain(text, &error))?;
+        pairs.retain(|(known, _)| *known.as_os_str() != *name);
+        pairs.push((name.into(), value.into()));
+    }
+    Ok(pairs)
+}
+
+fn explain(text: &str, error: &dotenvy::Error) -> String {
+    let dotenvy::Error::LineParse(bad, _) = error else {
+        return error.to_string();
+    };
+    let first = bad.lines().next().unwrap_or_default();
+    match text.lines().position(|line| line.starts_with(first)) {
+        Some(index) => format!("line {} cannot be understood", index + 1),
+        None => "a line cannot be understood".to_owned(),
+    }
+}
+
+/// `NAME=VALUE` of `--env`.
+pub(super) fn pair(typed: &OsStr) -> Result<Pair, Failure> {
+    let bytes = typed.as_bytes();
+    let Some(equals) = bytes.iter().position(|byte| *byte == b'=') else {
+        let name = typed.display();
+        return Err(Failure::usage(format!(
+            "invalid value `{name}` for `--env <NAME=VALUE>`: there is no `=`"
+        ))
+        .hint(format!("write `{name}=` to set it to nothing")));
+    };
+    let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
+    if name.is_empty() {
+        return Err(Failure::usage(format!(
+            "invalid value `{}` for `--env <NAME=VALUE>`: the name is empty",
+            typed.display()
+        )));
+    }
+    Ok((
+        OsString::from_vec(name.to_vec()),
+        OsString::from_vec(value.to_vec()),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let text_of = |part: OsString| part.into_string().unwrap();
+        parse(text)
+            .unwrap()
+            .into_iter()
+            .map(|(name, value)| (text_of(name), text_of(value)))
+            .collect()
+    }
+
+    fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_file_as_people_write_it() {
+        let text = "# comment\n\nexport A=1\nB=\"two words\"\r\nC='$A'\nD=${A}x # more\nE=\nF=a=b";
+        let expected = [
+            ("A", "1"),
+            ("B", "two words"),
+            ("C", "$A"),
+            ("D", "1x"),
+            ("E", ""),
+            ("F", "a=b"),
+        ];
+        assert_eq!(pairs(text), owned(&expected));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_name() {
+        assert_eq!(pairs("\u{feff}A=1\n"), owned(&[("A", "1")]));
+    }
+
+    #[test]
+    fn the_later_of_two_counts() {
+        assert_eq!(pairs("A=1\nA=2\n"), owned(&[("A", "2")]));
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_without_its_value() {
+        let error = parse("A=1\nPASSWORD=hunter 2 'x\n").unwrap_err();
+        assert_eq!(error, "line 2 cannot be understood");
+    }
+
+    #[test]
+    fn a_value_may_hold_an_equals_sign_and_any_bytes() {
+        let typed = OsString::from_vec(b"A=b=\xff".to_vec());
+        assert_eq!(
+            pair(&typed).unwrap(),
+            ("A".into(), OsString::from_vec(b"b=\xff".to_vec()))
+        );
+    }
+
+    #[test]
+    fn a_pair_needs_a_name_and_an_equals_sign() {
+        let failure = pair(OsStr::new("A")).unwrap_err();
+        assert_eq!(
+            failure.message(),
+            "invalid value `A` for `--env <NAME=VALUE>`: there is no `=`"
+        );
+        assert!(
+            pair(OsStr::new("=1"))
+                .unwrap_err()
+                .message()
+                .ends_with("the name is empty")
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! Runs a build and reads what it prints.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::build::{Invocation, Line, Messages, Plan};
+use crate::process::output::{Lines, Piece};
+use crate::process::{self, Control, Process, Refusal, Reports, Spec};
+use crate::reload::{BuildOutcome, Ended, GenId};
+use crate::ui::Report;
+
+use super::feed::Feed;
+use super::inbox::{Inbox, Input};
+
+/// The build that runs.
+#[derive(Debug)]
+pub(super) struct ActiveBuild {
+    pub(super) control: Control,
+    /// Whether its end was asked for.
+    pub(super) cancelled: bool,
+}
+
+/// Starts the build of a generation. It answers with `BuildEnded`, or with [`Input::Built`], through the inbox.
+pub(super) fn start(id: GenId, plan: &Plan, inbox: &Inbox, feed: &Feed) -> Result<ActiveBuild> {
+    let invocation = plan.invocation()?.context("there is nothing to build")?;
+    let process = process::spawn(spec(invocation))?;
+    let control = process.control.clone();
+    let reader = Reader {
+        id,
+        messages: plan.messages(),
+        plan: plan.clone(),
+        inbox: inbox.clone(),
+        feed: feed.clone(),
+    };
+    tokio::spawn(reader.run(process));
+    Ok(ActiveBuild {
+        control,
+        cancelled: false,
+    })
+}
+
+fn spec(invocation: Invocation) -> Spec {
+    let Invocation {
+        argv,
+        env_set,
+        env_remove,
+        workdir,
+    } = invocation;
+    let mut env: Vec<_> = std::env::vars_os().collect();
+    env.retain(|(name, _)| {
+        !env_remove.contains(name) && !env_set.iter().any(|(set, _)| set == name)
+    });
+    env.extend(env_set);
+    Spec {
+        argv,
+        env,
+        workdir,
+        sockets: Vec::new(),
+        listen_pid: false,
+        notify: None,
+    }
+}
+
+/// How the build's process ended.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Exited(Ended),
+    Refused(Refusal),
+    /// Nobody saw how.
+    Vanished,
+}
+
+/// Up to the end of the first process. What it leaves running is not part of the build.
+async fn wait(reports: &mut Reports) -> End {
+    loop {
+        match reports.next().await {
+            Some(process::Report::Started { .. }) => {}
+            Some(process::Report::Exited { ended, .. }) => return End::Exited(ended),
+            Some(process::Report::Refused { error }) => return End::Refused(error),
+            Some(process::Report::Gone) | None => return End::Vanished,
+        }
+    }
+}
+
+struct Reader {
+    id: GenId,
+    plan: Plan,
+    messages: Messages,
+    inbox: Inbox,
+    feed: Feed,
+}
+
+/// How long the output of a build that has ended may be quiet before no more of it is expected. Only what it
+/// left running (a compiler cache's daemon) can make us wait so long: else the pipes end.
+const REST: Duration = Duration::from_millis(100);
+/// The longest line that is read whole. Cargo's messages are a few kilobytes, a launch some tens of them.
+const LONGEST: usize = 16 << 20;
+
+/// A stream of the build, its lines put together again.
+struct Stream {
+    lines: Lines,
+    line: Vec<u8>,
+    open: bool,
+}
+
+impl Stream {
+    fn new(pipe: tokio::net::unix::pipe::Receiver) -> Self {
+        Self {
+            lines: Lines::new(pipe),
+            line: Vec::new(),
+            open: true,
+        }
+    }
+
+    /// A whole line, or `None` if this piece did not complete one.
+    fn take(&mut self, piece: Option<Piece>) -> Option<Vec<u8>> {
+        let Some(Piece { bytes, ends_line }) = piece else {
+            self.open = false;
+            return Some(std::mem::take(&mut self.line)).filter(|line| !line.is_empty());
+        };
+        self.line.extend(bytes);
+        (ends_line || self.line.len() > LONGEST).then(|| std::mem::take(&mut self.line))
+    }
+}
+
+impl Reader {
+    async fn run(mut self, process: Process) {
+        // The tree lives as long as this does: what the build left running is killed when hotrun ends.
+        let Process {
+            control: _control,
+            mut reports,
+            stdout,
+            stderr,
+        } = process;
+        let (mut out, mut err) = (Stream::new(stdout), Stream::new(stderr));
+        let mut end = None;
+        while end.is_none() || out.open || err.open {
+            tokio::select! {
+                biased;
+                piece = out.lines.next(), if out.open => {
+                    if let Some(line) = out.take(piece) {
+                        let line = self.messages.stdout(&line);
+                        self.show(line).await;
+                    }
+                }
+                piece = err.lines.next(), if err.open => {
+                    if let Some(line) = err.take(piece) {
+                        let line = self.messages.stderr(&line);
+                        self.show(line).await;
+                    }
+                }
+                found = wait(&mut reports), if end.is_none() => end = Some(found),
+                () = tokio::time::sleep(REST), if end.is_some() => break,
+            }
+        }
+        self.answer(end.unwrap_or(End::Vanished));
+        while reports.next().await.is_some() {}
+    }
+
+    async fn show(&self, line: Line) {
+        let id = self.id;
+        let text = |bytes: Vec<u8>| Report::BuildLine {
+            id,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        };
+        let report = match line {
+            Line::Diagnostic(diagnostic) => Report::Diagnostic {
+                id,
+                rendered: diagnostic.rendered,
+            },
+            Line::Blocked(bytes) | Line::Text(bytes) => text(bytes),
+            Line::Artifact(_) | Line::Finished { .. } | Line::Nothing => return,
+        };
+        self.feed.pass(report).await;
+    }
+
+    fn answer(mut self, end: End) {
+        let id = self.id;
+        match end {
+            End::Exited(ended) if ended.success() => {
+                let built = self.plan.finish(&mut self.messages);
+                self.inbox.input(Input::Built {
+                    id,
+                    plan: self.plan,
+                    built,
+                });
+            }
+            End::Exited(_) | End::Vanished => self.inbox.build_ended(id, BuildOutcome::Failed),
+            End::Refused(refusal) => {
+                let text = format!("the build could not be started: {refusal}");
+                self.feed.error(text, None);
+                self.inbox.build_ended(id, BuildOutcome::Failed);
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use crate::build::{BuildError, Built, Plan};
+use crate::reload::{BuildOutcome, Event, GenId};
+
+/// What a task tells the driver.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Something happened.
+    Event(Event),
+    /// A build's process ended with success, and this came of it.
+    Built {
+        /// Which build.
+        id: GenId,
+        /// How to build next time: this build may have taught something.
+        plan: Plan,
+        /// What is to be started.
+        built: Result<Built, BuildError>,
+    },
+}
+
+/// Where tasks put what happened.
+#[derive(Clone, Debug)]
+pub(super) struct Inbox(UnboundedSender<Input>);
+
+pub(super) fn channel() -> (Inbox, UnboundedReceiver<Input>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Inbox(sender), receiver)
+}
+
+impl Inbox {
+    pub(super) fn event(&self, event: Event) {
+        self.input(Input::Event(event));
+    }
+
+    pub(super) fn build_ended(&self, id: GenId, outcome: BuildOutcome) {
+        self.event(Event::BuildEnded { id, outcome });
+    }
+
+    pub(super) fn input(&self, input: Input) {
+        // Nobody listens any more when hotrun ends; then nothing matters any more.
+        let _ = self.0.send(input);
+    }
+}

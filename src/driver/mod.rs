@@ -1,0 +1,250 @@
+//! Turns every source into an [`Event`], hands it to the machine, and performs the [`Effect`]s.
+//!
+//! There is one `select!`, here, and one thread that decides. What takes time runs in a task that answers
+//! through the inbox; no task touches the machine, the sockets or the build plan. The user interface and
+//! the watch have threads of their own.
+//!
+//! [`Effect`]: crate::reload::Effect
+
+mod build;
+mod exec;
+mod feed;
+mod generation;
+mod inbox;
+mod patience;
+mod perform;
+mod setup;
+mod sources;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+use crate::build::{Launch, Plan, runner};
+use crate::config::Config;
+use crate::process::signals::Signals;
+use crate::process::{self, guardian};
+use crate::reload::{BuildOutcome, Event, Failure, GenId, Machine, Notice, Time};
+use crate::socket::Sockets;
+use crate::ui::{Report, Ui};
+use crate::watch::{self, Watch};
+
+use build::ActiveBuild;
+use feed::Feed;
+use generation::Running;
+use inbox::{Inbox, Input};
+
+/// How hotrun came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether every program ended as it was asked to.
+    pub clean: bool,
+    /// The number of the signal that made hotrun end, if one did.
+    pub signal: Option<i32>,
+}
+
+/// Everything that lives as long as hotrun does.
+struct Driver {
+    config: Config,
+    machine: Machine,
+    started: Instant,
+    inbox: Inbox,
+    feed: Feed,
+    sockets: Sockets,
+    plan: Plan,
+    /// What the newest good build says is to be started.
+    launch: Option<Launch>,
+    build: Option<ActiveBuild>,
+    generations: BTreeMap<GenId, Running>,
+    /// Whether the watch has begun, and with it everything.
+    begun: bool,
+    outcome: Option<Outcome>,
+    /// The number of the last signal that asked hotrun to end.
+    signal: Option<i32>,
+}
+
+/// Where events come from.
+struct Sources {
+    inputs: UnboundedReceiver<Input>,
+    watch: UnboundedReceiver<watch::Message>,
+    signals: Signals,
+    /// Watches as long as it is kept.
+    _watch: Watch,
+}
+
+/// Does what the process is for if hotrun started itself in one of its hidden modes: guardian of a process tree,
+/// or runner of cargo.
+pub fn hidden_mode(args: &[OsString]) -> Option<ExitCode> {
+    match args.get(1) {
+        Some(mode) if mode == guardian::MODE => Some(guardian::main()),
+        Some(mode) if mode == runner::FLAG => Some(runner::main(args.iter().skip(2).cloned())),
+        Some(_) | None => None,
+    }
+}
+
+/// Runs until the user quits. Must be called in a current-thread runtime, from the main thread: the guardians'
+/// parent is the thread that starts them.
+///
+/// # Errors
+/// What hotrun can't begin without: the sockets, something to build or to start, the signals, the watch.
+pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
+    // The sockets first: from here on connections wait. The signals next: from here on all is put away.
+    let sockets = setup::sockets(&config)?;
+    let signals = Signals::new().context("taking over the signals")?;
+    process::become_subreaper().context("becoming a subreaper")?;
+    let mut plan = setup::plan(&config)?;
+    let spec = setup::watch_spec(&config, &mut plan)?;
+    let (inbox, inputs) = inbox::channel();
+    let (changes, watch) = mpsc::unbounded_channel();
+    let sources = Sources {
+        inputs,
+        watch,
+        signals,
+        _watch: setup::watch(&spec, changes)?,
+    };
+    let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
+    let outcome = Driver::new(config, plan, sockets, inbox, feed)?
+        .drive(sources)
+        .await;
+    screen.finish();
+    Ok(outcome)
+}
+
+impl Driver {
+    fn new(
+        config: Config,
+        mut plan: Plan,
+        sockets: Sockets,
+        inbox: Inbox,
+        feed: Feed,
+    ) -> Result<Self> {
+        let builds = plan.invocation()?.is_some();
+        let launch = if builds {
+            None
+        } else {
+            setup::unbuilt(&mut plan)?
+        };
+        Ok(Self {
+            machine: Machine::new(config.policy(builds)),
+            started: Instant::now(),
+            inbox,
+            feed,
+            sockets,
+            launch,
+            plan,
+            build: None,
+            generations: BTreeMap::new(),
+            begun: false,
+            outcome: None,
+            signal: None,
+            config,
+        })
+    }
+
+    async fn drive(mut self, mut sources: Sources) -> Outcome {
+        for listening in self.sockets.listening() {
+            let address = listening.address.to_string();
+            self.feed.tell(Report::Listening {
+                name: listening.name,
+                address,
+            });
+        }
+        loop {
+            if let Some(outcome) = self.outcome {
+                return outcome;
+            }
+            let deadline = self.machine.deadline();
+            tokio::select! {
+                biased;
+                signal = sources.signals.next() => self.signalled(signal),
+                Some(input) = sources.inputs.recv() => self.take(input),
+                Some(message) = sources.watch.recv() => self.watched(message),
+                () = sleep_until(self.started, deadline) => self.handle(Event::Tick),
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Event(Event::BuildEnded { id, outcome }) => {
+                // A build that was made to end did not fail.
+                let cancelled = self.build.as_ref().is_some_and(|build| build.cancelled);
+                let outcome = if cancelled {
+                    BuildOutcome::Cancelled
+                } else {
+                    outcome
+                };
+                self.build = None;
+                self.handle(Event::BuildEnded { id, outcome });
+            }
+            Input::Event(event) => self.handle(event),
+            Input::Built { id, plan, built } => {
+                self.build = None;
+                self.built(id, plan, built);
+            }
+        }
+    }
+
+    /// Hands an event to the machine, and to it again whatever its effects answer at once.
+    fn handle(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = Time::after_start(self.started.elapsed());
+            let response = self.machine.handle(now, event);
+            for notice in response.notices {
+                self.tell(notice);
+            }
+            for effect in response.effects {
+                events.extend(self.perform(effect));
+            }
+        }
+    }
+
+    fn tell(&self, notice: Notice) {
+        let late = match &notice {
+            Notice::Failed {
+                id,
+                failure: Failure::ReadyTimeout,
+                ..
+            } => self.generations.get(id),
+            Notice::Failed { .. }
+            | Notice::Building { .. }
+            | Notice::BuildCancelled { .. }
+            | Notice::Built { .. }
+            | Notice::Outdated { .. }
+            | Notice::Starting { .. }
+            | Notice::Ready { .. }
+            | Notice::Live { .. }
+            | Notice::Superseded { .. }
+            | Notice::Draining { .. }
+            | Notice::Killing { .. }
+            | Notice::Gone { .. }
+            | Notice::Waiting
+            | Notice::Quitting { .. } => None,
+        };
+        let missing = late.and_then(|running| running.patience.last());
+        self.feed.tell(Report::Notice(notice));
+        if let Some(missing) = missing {
+            let hint =
+                "`--ready` chooses another sign of readiness, `--ready-timeout` gives it more time";
+            self.feed.error(missing, Some(hint.into()));
+        }
+    }
+}
+
+/// Sleeps until the machine wants to be woken, for ever if it does not.
+async fn sleep_until(started: Instant, deadline: Option<Time>) {
+    /// The farthest that is slept in one go; the machine, asked again, then says the same.
+    const FAR: Duration = Duration::from_secs(3600);
+    match deadline {
+        Some(deadline) => {
+            let left = deadline.since_start().saturating_sub(started.elapsed());
+            tokio::time::sleep(left.min(FAR)).await;
+        }
+        None => std::future::pending().await,
+    }
+}

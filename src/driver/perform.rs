@@ -1,0 +1,209 @@
+//! Effects, performed.
+
+use std::io;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use crate::build::{BuildError, Built, Plan};
+use crate::ready::{self, Dial};
+use crate::reload::{BuildOutcome, Effect, Event, GenId};
+use crate::socket::{Address, Route};
+use crate::ui::Level;
+
+use super::generation::{self, Start};
+use super::{Driver, Outcome, build};
+
+impl Driver {
+    /// Does what the machine wants, and returns what is known at once of how it went.
+    pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Build { id } => return self.build(id),
+            Effect::CancelBuild { .. } => self.cancel_build(),
+            Effect::Start { id } => return self.start(id),
+            Effect::Switch { id } => return Some(self.switch(id)),
+            Effect::Hold => {
+                let held = self.sockets.hold();
+                self.told("letting connections wait", held);
+            }
+            Effect::Settle { id } => self.settle(id),
+            Effect::Inspect { id } => return Some(self.inspect(id)),
+            Effect::AwaitIdle { id } => self.await_idle(id),
+            Effect::Relay { id } => {
+                let relayed = self.sockets.relay(id);
+                self.told("relaying connections", relayed);
+            }
+            Effect::Stop { id } => {
+                if let Some(running) = self.generations.get(&id) {
+                    running.control.stop(self.config.stop_signal);
+                }
+            }
+            Effect::Kill { id } => {
+                if let Some(running) = self.generations.get(&id) {
+                    running.control.kill();
+                }
+            }
+            Effect::Release { id } => {
+                self.generations.remove(&id);
+                let released = self.sockets.release(id);
+                self.told("closing its sockets", released);
+            }
+            Effect::Finish { clean } => {
+                self.outcome = Some(Outcome {
+                    clean,
+                    signal: self.signal,
+                });
+            }
+        }
+        None
+    }
+
+    fn build(&mut self, id: GenId) -> Option<Event> {
+        match build::start(id, &self.plan, &self.inbox, &self.feed) {
+            Ok(active) => {
+                self.build = Some(active);
+                None
+            }
+            Err(error) => {
+                self.feed
+                    .error(format!("cannot start the build: {error:#}"), None);
+                Some(Event::BuildEnded {
+                    id,
+                    outcome: BuildOutcome::Failed,
+                })
+            }
+        }
+    }
+
+    fn cancel_build(&mut self) {
+        if let Some(build) = &mut self.build {
+            build.cancelled = true;
+            build.control.kill();
+        }
+    }
+
+    /// A build's process ended with success: keeps what it says is to be started.
+    pub(super) fn built(&mut self, id: GenId, plan: Plan, built: Result<Built, BuildError>) {
+        self.plan = plan;
+        let outcome = match built {
+            Ok(Built::Launch(launch)) => {
+                self.launch = Some(launch);
+                BuildOutcome::Built
+            }
+            Ok(Built::Again(why)) => {
+                self.feed.message(
+                    Level::Warning,
+                    format!("{why}; building without asking"),
+                    None,
+                );
+                if let Some(event) = self.build(id) {
+                    self.handle(event);
+                }
+                return;
+            }
+            Err(error) => {
+                self.feed.error(error.to_string(), error.hint());
+                BuildOutcome::Failed
+            }
+        };
+        self.handle(Event::BuildEnded { id, outcome });
+    }
+
+    fn start(&mut self, id: GenId) -> Option<Event> {
+        match self.try_start(id) {
+            Ok(()) => None,
+            Err(error) => {
+                self.feed
+                    .error(format!("cannot start gen {id}: {error:#}"), None);
+                Some(Event::StartFailed { id })
+            }
+        }
+    }
+
+    fn try_start(&mut self, id: GenId) -> Result<()> {
+        let launch = self.launch.clone().context("nothing was built yet")?;
+        let env = self.config.environment(launch.env.iter().cloned())?;
+        let passed = self.sockets.prepare(id).context("preparing its sockets")?;
+        let routes = self.sockets.probe(id).context("preparing the probes")?;
+        let start = Start {
+            id,
+            listen_pid: self.config.listen_pid.applies_to(&launch.argv),
+            launch,
+            env,
+            passed,
+            ready: Arc::clone(&self.config.ready),
+            dial: dial(routes),
+        };
+        let running = generation::start(start, &self.inbox, &self.feed)?;
+        self.generations.insert(id, running);
+        Ok(())
+    }
+
+    fn switch(&mut self, id: GenId) -> Event {
+        match self.sockets.switch(id) {
+            Ok(()) => Event::Switched { id },
+            Err(error) => {
+                self.feed
+                    .error(format!("cannot switch to gen {id}: {error}"), None);
+                Event::SwitchFailed { id }
+            }
+        }
+    }
+
+    fn inspect(&mut self, id: GenId) -> Event {
+        let handles =
+            |running: &generation::Running| running.control.handles(self.config.stop_signal);
+        // A generation that is gone has nothing to wait for.
+        let handles_stop = self.generations.get(&id).is_none_or(handles);
+        Event::Inspected { id, handles_stop }
+    }
+
+    fn settle(&mut self, id: GenId) {
+        let (observer, inbox) = (self.sockets.observer(id), self.inbox.clone());
+        if let Some(running) = self.generations.get_mut(&id) {
+            let control = running.control.clone();
+            running.spawn(async move {
+                observer.settled(|| control.pids()).await;
+                inbox.event(Event::Settled { id });
+            });
+        }
+    }
+
+    fn await_idle(&mut self, id: GenId) {
+        let (observer, inbox) = (self.sockets.observer(id), self.inbox.clone());
+        if let Some(running) = self.generations.get_mut(&id) {
+            let control = running.control.clone();
+            running.spawn(async move {
+                observer.idle(|| control.pids()).await;
+                inbox.event(Event::Idle { id });
+            });
+        }
+    }
+
+    fn told(&self, doing: &str, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.feed
+                .message(Level::Warning, format!("{doing}: {error}"), None);
+        }
+    }
+}
+
+/// Connects to one generation alone: to its socket with this port, or without one to its first socket.
+fn dial(routes: Vec<Route>) -> Dial {
+    Box::new(move |port| {
+        let fits = |route: &&Route| port.is_none() || address_port(route) == port;
+        let route = routes.iter().find(fits).cloned();
+        Box::pin(async move {
+            let route = route.ok_or_else(|| io::Error::other("no `--listen` has this port"))?;
+            let stream = route.dial().await?;
+            Ok(Box::new(stream) as Box<dyn ready::Stream>)
+        })
+    })
+}
+
+fn address_port(route: &Route) -> Option<u16> {
+    match &route.listening().address {
+        Address::Tcp(address) => Some(address.port()),
+        Address::Unix(_) => None,
+    }
+}

@@ -1,0 +1,131 @@
+//! What has to be right before the first generation is made. Whatever is not ends hotrun with a message that says
+//! what to do.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::build::{self, Asked, BuildError, Built, Launch, Plan, WatchRoots};
+use crate::config::Config;
+use crate::error::Failure;
+use crate::os;
+use crate::socket::{Sharing, Sockets};
+use crate::watch::{Message, Watch, WatchSpec};
+
+/// Set (to anything) it makes hotrun do without what only some systems have. For tests.
+const PORTABLE: &str = "HOTRUN_TEST_PORTABLE";
+
+/// Opens what `--listen` names.
+pub(super) fn sockets(config: &Config) -> Result<Sockets, Failure> {
+    let sharing = match os::STEERING && env::var_os(PORTABLE).is_none() {
+        true => Sharing::Steered,
+        false => Sharing::Shared,
+    };
+    Sockets::open(&config.listen, sharing)
+        .map_err(|error| Failure::environment(error.to_string()).hints(error.hint()))
+}
+
+pub(super) fn asked(config: &Config) -> Asked<'_> {
+    Asked {
+        command: &config.argv,
+        build: config.build.as_deref(),
+        workdir: &config.workdir,
+        color: config.ui.colour,
+    }
+}
+
+/// How to build, and that there is something to build or to start.
+pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
+    let mut plan = build::recognise(&asked(config)).map_err(|error| failure(&error))?;
+    plan.check().map_err(|error| failure(&error))?;
+    if let Plan::Command { command, .. } = &plan {
+        check_command(command, &config.workdir)?;
+    }
+    Ok(plan)
+}
+
+fn failure(error: &BuildError) -> Failure {
+    let message = error.to_string();
+    let failure = match error {
+        BuildError::NothingToRun { .. }
+        | BuildError::NoCommandAfterBuild
+        | BuildError::NoManifest { .. }
+        | BuildError::UnknownPackage { .. }
+        | BuildError::UnknownTarget { .. }
+        | BuildError::SeveralBinaries { .. }
+        | BuildError::NoBinary { .. } => Failure::usage(message),
+        BuildError::CargoMissing { .. }
+        | BuildError::CargoUnusable { .. }
+        | BuildError::BrokenManifest { .. }
+        | BuildError::Configuration { .. }
+        | BuildError::NoExecutable
+        | BuildError::Ourselves(_) => Failure::environment(message),
+    };
+    failure.hints(error.hint())
+}
+
+/// A command that is not there is a slip of the pen. (Behind `--build` it may still have to be built.)
+fn check_command(command: &[OsString], workdir: &Path) -> Result<(), Failure> {
+    let Some(program) = command.first() else {
+        return Ok(());
+    };
+    let name = program.display();
+    match which::which_in(program, env::var_os("PATH"), workdir) {
+        Ok(_) => Ok(()),
+        Err(_) if workdir.join(program).is_file() && program.as_encoded_bytes().contains(&b'/') => {
+            Err(Failure::usage(format!("`{name}` is not executable"))
+                .hint(format!("`chmod +x {name}` makes it so")))
+        }
+        Err(_) => Err(Failure::usage(format!("no such command: `{name}`"))
+            .hint("check its spelling and `PATH`; a shell line needs `sh -c '...'`")),
+    }
+}
+
+/// What to start where there is no build.
+pub(super) fn unbuilt(plan: &mut Plan) -> Result<Option<Launch>, Failure> {
+    let mut nothing = plan.messages();
+    match plan.finish(&mut nothing).map_err(|error| failure(&error))? {
+        Built::Launch(launch) => Ok(Some(launch)),
+        Built::Again(_) => Ok(None),
+    }
+}
+
+/// What to watch.
+pub(super) fn watch_spec(config: &Config, plan: &mut Plan) -> Result<WatchSpec, Failure> {
+    let found = plan.watch_roots().map_err(|error| failure(&error))?;
+    let WatchRoots {
+        dirs,
+        files,
+        ignored,
+    } = found;
+    let roots = match config.watch.is_empty() {
+        true => dirs
+            .into_iter()
+            .chain(files)
+            .chain(config.env_file.clone())
+            .collect(),
+        false => config.watch.clone(),
+    };
+    Ok(WatchSpec {
+        roots,
+        base: config.workdir.clone(),
+        ignores: config.ignore.clone(),
+        exts: config.exts.clone(),
+        vcs_ignore: config.vcs_ignore,
+        ignored_dirs: ignored,
+        debounce: config.debounce,
+    })
+}
+
+/// Starts to watch.
+pub(super) fn watch(
+    spec: &WatchSpec,
+    messages: UnboundedSender<Message>,
+) -> Result<Watch, Failure> {
+    Watch::start(spec, messages).map_err(|error| {
+        let hint = error.hint().map(str::to_owned);
+        Failure::environment(error.to_string()).hints(hint)
+    })
+}

@@ -1,0 +1,94 @@
+//! Descriptors that travel over a stream socket (`SCM_RIGHTS`, `unix(7)`), on every Unix.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+
+/// The most descriptors that one message carries (`SCM_MAX_FD`, `include/net/scm.h`).
+pub const MOST: usize = 253;
+
+/// Sends `bytes` with the descriptors attached to the first of them; gives the number of bytes sent.
+///
+/// # Errors
+/// What `sendmsg(2)` reports; `EINVAL` for more than [`MOST`] descriptors.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let attached = if raw.is_empty() { &[] } else { &rights[..] };
+    let parts = [IoSlice::new(bytes)];
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &parts,
+        attached,
+        MsgFlags::empty(),
+        None,
+    )
+    .map_err(io::Error::from)
+}
+
+/// Receives into `bytes` together with the descriptors attached to them, each with `CLOEXEC`.
+///
+/// # Errors
+/// What `recvmsg(2)` reports; `EMSGSIZE` when descriptors did not fit (those that did are closed).
+pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; MOST]);
+    let mut parts = [IoSliceMut::new(bytes)];
+    let message = recvmsg::<()>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut space),
+        super::RECEIVE_CLOSED_ON_EXEC,
+    )?;
+    let mut fds = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = control {
+            fds.extend(raw.into_iter().map(own));
+        }
+    }
+    if message.flags.contains(MsgFlags::MSG_CTRUNC) {
+        return Err(Errno::EMSGSIZE.into());
+    }
+    for fd in &fds {
+        // Where the flag of `recvmsg` exists this changes nothing; elsewhere it is what closes them.
+        nix::fcntl::fcntl(
+            fd,
+            nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
+        )?;
+    }
+    Ok((message.bytes, fds))
+}
+
+fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just installed this descriptor for us and nothing else knows of it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_arrives_and_closes_on_exec() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        assert_eq!(send(here.as_fd(), b"x", &[writer.as_fd()]).unwrap(), 1);
+        drop(writer);
+        let mut byte = [0];
+        let (count, mut fds) = receive(there.as_fd(), &mut byte).unwrap();
+        assert_eq!((count, byte, fds.len()), (1, *b"x", 1));
+        let flags = nix::fcntl::fcntl(&fds[0], nix::fcntl::FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags, nix::libc::FD_CLOEXEC);
+        std::io::PipeWriter::from(fds.remove(0))
+            .write_all(b"through")
+            .unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through");
+    }
+}

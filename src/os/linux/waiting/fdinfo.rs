@@ -1,0 +1,174 @@
+//! The texts of `/proc/PID/fd` and `/proc/PID/fdinfo`. Pure, but for the number of the socket file system.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::sync::OnceLock;
+
+/// One descriptor in an epoll set.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Its number when it was added.
+    pub(super) fd: i32,
+    /// Whether it is waited on for reading, which is what a connection to accept looks like. `EPOLLONESHOT`
+    /// leaves an entry without it until it is armed again.
+    pub(super) readable: bool,
+    /// Inode and device of the open file, on kernels that print them.
+    pub(super) file: Option<(u64, u32)>,
+}
+
+/// What is pending in an io_uring.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) accepts: usize,
+    pub(super) polls: usize,
+}
+
+/// `IORING_OP_POLL_ADD` and `IORING_OP_ACCEPT` of `linux/io_uring.h`, which `libc` does not have.
+const OP_POLL_ADD: u32 = 6;
+const OP_ACCEPT: u32 = 13;
+
+/// The inode in a link such as `socket:[16935]`.
+pub(super) fn socket_inode(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
+}
+
+/// The entries of an epoll set (`ep_show_fdinfo` in `fs/eventpoll.c`).
+pub(super) fn targets(text: &str) -> impl Iterator<Item = Target> {
+    text.lines().filter_map(target)
+}
+
+/// `tfd:        3 events:       19 data:                3  pos:0 ino:4227 sdev:9`, where all but `tfd` and
+/// `pos` is hexadecimal.
+fn target(line: &str) -> Option<Target> {
+    let rest = line.strip_prefix("tfd:")?;
+    let fd = rest.split_whitespace().next()?.parse().ok()?;
+    let events = hexadecimal(rest, "events:")?;
+    let file = hexadecimal(rest, "ino:").zip(hexadecimal(rest, "sdev:"));
+    Some(Target {
+        fd,
+        readable: events & (libc::EPOLLIN | libc::EPOLLRDNORM) as u64 != 0,
+        file: file.and_then(|(inode, device)| Some((inode, u32::try_from(device).ok()?))),
+    })
+}
+
+fn hexadecimal(text: &str, key: &str) -> Option<u64> {
+    let (_, value) = text.split_once(key)?;
+    u64::from_str_radix(value.split_whitespace().next()?, 16).ok()
+}
+
+/// What waits in an io_uring: the `op=` lines under `PollList:` (`io_uring/fdinfo.c`, since 5.10). `None`
+/// where the list is left out, by an older kernel or because the ring was busy at that moment.
+pub(super) fn pending(text: &str) -> Option<Pending> {
+    let (_, list) = text.split_once("PollList:\n")?;
+    let operations = list.lines().map_while(operation);
+    Some(operations.fold(
+        Pending {
+            accepts: 0,
+            polls: 0,
+        },
+        |sum, operation| Pending {
+            accepts: sum.accepts + usize::from(operation == OP_ACCEPT),
+            polls: sum.polls + usize::from(operation == OP_POLL_ADD),
+        },
+    ))
+}
+
+fn operation(line: &str) -> Option<u32> {
+    line.trim_start()
+        .strip_prefix("op=")?
+        .split(',')
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// The device number of the socket file system, as the kernel prints it (`MAJOR << 20 | MINOR`).
+///
+/// Inode numbers are unique only within a file system: a pipe or a timer in the same epoll set may have
+/// the one that is looked for. The file system has no name to ask for, so a socket is made and asked.
+pub(super) fn socket_device() -> Option<u32> {
+    static DEVICE: OnceLock<Option<u32>> = OnceLock::new();
+    *DEVICE.get_or_init(|| {
+        let socket = UnixDatagram::unbound().ok()?;
+        let device = nix::sys::stat::fstat(socket.as_fd()).ok()?.st_dev;
+        Some(libc::major(device) << 20 | libc::minor(device))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EPOLL: &str = "pos:\t0\nflags:\t02000002\nmnt_id:\t17\nino:\t1039\n\
+        tfd:        3 events:       19 data:                3  pos:0 ino:4227 sdev:9\n\
+        tfd:       11 events: 40000000 data: 7ffe2cb924b8  pos:-1 ino:40f sdev:10\n\
+        tfd:        4 events:       1d data:                4\n";
+
+    #[test]
+    fn an_epoll_set_is_read_line_by_line() {
+        let expected = [
+            Target {
+                fd: 3,
+                readable: true,
+                file: Some((0x4227, 9)),
+            },
+            Target {
+                fd: 11,
+                readable: false,
+                file: Some((0x40f, 0x10)),
+            },
+            Target {
+                fd: 4,
+                readable: true,
+                file: None,
+            },
+        ];
+        assert_eq!(targets(EPOLL).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn only_a_socket_has_a_socket_inode() {
+        assert_eq!(socket_inode("socket:[16935]"), Some(16935));
+        for other in [
+            "pipe:[16935]",
+            "socket:[]",
+            "socket:[1",
+            "anon_inode:[eventpoll]",
+            "/socket:[1]x",
+        ] {
+            assert_eq!(socket_inode(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn pending_operations_are_counted_up_to_the_end_of_their_list() {
+        let text = "UserBufs:\t0\nPollList:\n  op=13, task_works=0\n  op=6, task_works=0\n  op=13, task_works=1\n\
+            CqOverflowList:\n  op=13, task_works=0\n";
+        assert_eq!(
+            pending(text),
+            Some(Pending {
+                accepts: 2,
+                polls: 1
+            })
+        );
+        assert_eq!(
+            pending("PollList:\nCqOverflowList:\n"),
+            Some(Pending {
+                accepts: 0,
+                polls: 0
+            })
+        );
+        assert_eq!(pending("SqMask:\t0x3\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in "(tfd:|ino:|PollList:\n|op=|[ -~\n\u{e9}]){0,40}") {
+            let _ = (targets(&text).count(), pending(&text), socket_inode(&text));
+        }
+    }
+}

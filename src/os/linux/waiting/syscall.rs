@@ -1,0 +1,208 @@
+//! The text of `/proc/PID/task/TID/syscall`, and the sets that `poll` and `select` take. Pure.
+
+/// Where a thread sleeps, as far as it matters here.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sleep {
+    /// In a call that waits on this one descriptor.
+    On(i32),
+    /// In `poll`, on `count` entries at `address`.
+    Poll { address: u64, count: u64 },
+    /// In `select`, on the descriptors below `limit` whose bits at `address` are set.
+    Select { address: u64, limit: u64 },
+    /// In a call that a stop (`SIGSTOP`, a debugger) broke and the kernel took up again: which one it was
+    /// cannot be told (`restart_syscall(2)`).
+    Resumed,
+    /// It runs, or sleeps in a call that no connection would end.
+    Elsewhere,
+}
+
+/// Calls whose first argument is the descriptor that they wait on. Besides `accept` there is what takes from
+/// a datagram socket, since such a one may be passed too.
+const ON_ONE: &[libc::c_long] = &[
+    #[cfg(not(target_arch = "x86"))]
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_read,
+];
+
+/// `poll` and `select` themselves exist only on architectures older than their `p` forms; the first two (for
+/// `select` three) arguments are the same in both.
+const POLL: &[libc::c_long] = &[
+    #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm"))]
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+];
+const SELECT: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_select,
+    libc::SYS_pselect6,
+];
+
+/// More than any server's set; a bound on what is read of another's memory.
+const MOST_DESCRIPTORS: u64 = 65_536;
+
+/// The size of `struct pollfd`: `int fd; short events; short revents`.
+const POLLFD: usize = 8;
+
+/// `288 0x3 0x7ba5 …`: number, six arguments, stack pointer, program counter. `running` for a thread that runs,
+/// `-1` and the two pointers for one that is blocked outside any call.
+pub(super) fn parse(text: &str) -> Sleep {
+    let mut words = text.split_whitespace();
+    let number = words
+        .next()
+        .and_then(|word| word.parse::<libc::c_long>().ok());
+    let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+    let (Some(number), Some(first), Some(second)) = (number, argument(), argument()) else {
+        return Sleep::Elsewhere;
+    };
+    if ON_ONE.contains(&number) {
+        // The register is 64 bits wide, the descriptor is its lower half.
+        Sleep::On(first as i32)
+    } else if POLL.contains(&number) {
+        Sleep::Poll {
+            address: first,
+            count: second & u64::from(u32::MAX),
+        }
+    } else if SELECT.contains(&number) {
+        Sleep::Select {
+            address: second,
+            limit: first & u64::from(u32::MAX),
+        }
+    } else if number == libc::SYS_restart_syscall {
+        Sleep::Resumed
+    } else {
+        Sleep::Elsewhere
+    }
+}
+
+/// How many bytes a `poll` set of `count` entries has.
+pub(super) fn poll_size(count: u64) -> usize {
+    count.min(MOST_DESCRIPTORS) as usize * POLLFD
+}
+
+/// The descriptors of a `poll` set that are waited on for reading.
+pub(super) fn polled(bytes: &[u8]) -> Vec<i32> {
+    bytes.chunks_exact(POLLFD).filter_map(entry).collect()
+}
+
+fn entry(bytes: &[u8]) -> Option<i32> {
+    let fd = i32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
+    let events = i16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
+    (events & (libc::POLLIN | libc::POLLRDNORM) != 0).then_some(fd)
+}
+
+/// How many bytes a `select` set of the descriptors below `limit` has: it is an array of `unsigned long`.
+pub(super) fn select_size(limit: u64) -> usize {
+    limit.min(MOST_DESCRIPTORS).div_ceil(WORD as u64 * 8) as usize * WORD
+}
+
+const WORD: usize = size_of::<libc::c_ulong>();
+
+/// The descriptors of a `select` set.
+pub(super) fn selected(bytes: &[u8]) -> Vec<i32> {
+    let words = bytes.chunks_exact(WORD).map(word).enumerate();
+    let bits = words.flat_map(|(at, word)| {
+        let set = (0..WORD * 8).filter(move |bit| word >> bit & 1 == 1);
+        set.map(move |bit| (at * WORD * 8 + bit) as i32)
+    });
+    bits.collect()
+}
+
+fn word(bytes: &[u8]) -> libc::c_ulong {
+    bytes.try_into().map_or(0, libc::c_ulong::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn line(number: libc::c_long, arguments: &str) -> String {
+        format!("{number} {arguments} 0x0 0x0 0x0 0x0 0x7ffe15188690 0x7f94bad162ec\n")
+    }
+
+    #[test]
+    fn a_thread_in_accept_waits_on_its_first_argument() {
+        assert_eq!(
+            parse(&line(libc::SYS_accept4, "0x3 0x7f94ba5a2980")),
+            Sleep::On(3)
+        );
+        assert_eq!(
+            parse(&line(libc::SYS_accept, "0xffffffff00000007 0x0")),
+            Sleep::On(7)
+        );
+    }
+
+    #[test]
+    fn sets_are_found_by_address_and_size() {
+        let poll = Sleep::Poll {
+            address: 0x7f94_baac_4770,
+            count: 2,
+        };
+        assert_eq!(parse(&line(libc::SYS_ppoll, "0x7f94baac4770 0x2")), poll);
+        let select = Sleep::Select {
+            address: 0x7f94_b9d9_58f0,
+            limit: 7,
+        };
+        assert_eq!(
+            parse(&line(libc::SYS_pselect6, "0x7 0x7f94b9d958f0")),
+            select
+        );
+    }
+
+    #[test]
+    fn whatever_else_a_thread_does_is_elsewhere() {
+        let futex = line(libc::SYS_futex, "0x3 0x0");
+        for text in [
+            "running\n",
+            "-1 0x7ffe 0x7f94\n",
+            "",
+            "288\n",
+            "288 3 4\n",
+            &futex,
+        ] {
+            assert_eq!(parse(text), Sleep::Elsewhere, "{text}");
+        }
+        assert_eq!(
+            parse(&line(libc::SYS_restart_syscall, "0x3 0x1")),
+            Sleep::Resumed
+        );
+    }
+
+    #[test]
+    fn a_poll_set_counts_only_for_reading() {
+        let entry =
+            |fd: i32, events: i16| [&fd.to_ne_bytes()[..], &events.to_ne_bytes(), &[0, 0]].concat();
+        let bytes = [
+            entry(5, libc::POLLIN),
+            entry(6, libc::POLLOUT),
+            entry(-1, libc::POLLIN),
+        ]
+        .concat();
+        assert_eq!(polled(&bytes), [5, -1]);
+    }
+
+    #[test]
+    fn a_select_set_is_bits() {
+        let words: [libc::c_ulong; 2] = [0b1001, 0b10];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        assert_eq!(selected(&bytes), [0, 3, WORD as i32 * 8 + 1]);
+        assert_eq!(select_size(WORD as u64 * 8 + 1), bytes.len());
+    }
+
+    #[test]
+    fn a_claimed_size_is_bounded() {
+        assert_eq!(poll_size(u64::MAX), 524_288);
+        assert_eq!(select_size(u64::MAX), 8_192);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_and_any_set_is_survived(text in "[0-9a-fx \n-]{0,60}", bytes: Vec<u8>) {
+            let _ = (parse(&text), polled(&bytes), selected(&bytes));
+        }
+    }
+}

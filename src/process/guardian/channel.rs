@@ -1,0 +1,83 @@
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use crate::process::Report;
+use crate::process::wire::{Order, report_line};
+
+/// The control socket, as the guardian has it.
+pub(super) struct Channel {
+    socket: UnixStream,
+    unread: Vec<u8>,
+    closed: bool,
+}
+
+impl Channel {
+    /// Takes the socket from the standard input, and leaves the null device there: the program is to
+    /// inherit that.
+    pub(super) fn take() -> io::Result<Self> {
+        let fd = io::stdin().as_fd().try_clone_to_owned()?;
+        let null = OpenOptions::new().read(true).open("/dev/null")?;
+        nix::unistd::dup2_stdin(&null)?;
+        Ok(Self {
+            socket: UnixStream::from(fd),
+            unread: Vec::new(),
+            closed: false,
+        })
+    }
+
+    pub(super) fn socket(&self) -> &UnixStream {
+        &self.socket
+    }
+
+    /// The descriptor to wait on. None once it has ended, when it would be readable for ever.
+    pub(super) fn pollable(&self) -> Option<BorrowedFd<'_>> {
+        (!self.closed).then(|| self.socket.as_fd())
+    }
+
+    pub(super) fn closed(&self) -> bool {
+        self.closed
+    }
+
+    /// A report that cannot be written has no reader any more, which the next read shows.
+    pub(super) fn report(&mut self, report: Report) {
+        let _ = self.socket.write_all(report_line(report).as_bytes());
+    }
+
+    /// What has arrived since the last time; waits for nothing.
+    pub(super) fn orders(&mut self) -> Vec<Order> {
+        self.read();
+        let Some(end) = self.unread.iter().rposition(|byte| *byte == b'\n') else {
+            return Vec::new();
+        };
+        let lines: Vec<u8> = self.unread.drain(..=end).collect();
+        let text = String::from_utf8_lossy(&lines);
+        text.lines().filter_map(Order::parse).collect()
+    }
+
+    fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        while !self.closed && self.readable() {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => self.closed = true,
+                Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // `ECONNRESET`: hotrun ended with something of ours unread.
+                Err(_) => self.closed = true,
+            }
+        }
+    }
+
+    fn readable(&self) -> bool {
+        super::wake::ready(self.socket.as_fd())
+    }
+}
+
+/// Closes the guardian's copies of the program's output.
+pub(super) fn let_go_of_output() -> io::Result<()> {
+    let null = OpenOptions::new().write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    Ok(())
+}

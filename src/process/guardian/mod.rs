@@ -1,0 +1,142 @@
+//! The hidden mode in which hotrun watches over one tree.
+//!
+//! One thread, no lock, no state on disk. Every signal is blocked but the two that wake it; its
+//! output goes nowhere once the program runs, so that the ends of the pipes mean that the tree has
+//! closed them.
+
+mod channel;
+mod program;
+mod tree;
+mod wake;
+
+use std::io;
+use std::process::ExitCode;
+
+use nix::unistd::{Pid, getppid};
+
+use self::channel::Channel;
+use self::tree::Tree;
+use self::wake::Wake;
+use super::wire::{self, Order};
+use super::{Refusal, Report, Step, launch};
+use crate::os;
+use crate::os::reap::{Reaped, reap};
+use crate::reload::Ended;
+
+/// The first argument that asks for this mode.
+pub const MODE: &str = "--guardian";
+
+/// The whole life of a guardian. Its standard input is the control socket.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(2),
+    }
+}
+
+fn run() -> io::Result<()> {
+    let parent = getppid();
+    os::close_from(3)?;
+    os::name_process(c"hotrun-guardian");
+    let mut channel = Channel::take()?;
+    match begin(&channel) {
+        Ok((wake, program)) => {
+            channel.report(Report::Started {
+                pid: program.as_raw(),
+            });
+            Guardian::new(parent, channel, wake, program).watch();
+        }
+        Err(error) => channel.report(Report::Refused { error }),
+    }
+    Ok(())
+}
+
+fn begin(channel: &Channel) -> Result<(Wake, Pid), Refusal> {
+    let own = |error: io::Error| Refusal {
+        step: Step::Guardian,
+        errno: error.raw_os_error().unwrap_or(0),
+    };
+    let launch = launch::receive(channel.socket()).map_err(own)?;
+    // Before the program runs: the first orphan may come at once.
+    os::become_subreaper().map_err(own)?;
+    let wake = Wake::new().map_err(own)?;
+    let program = program::start(launch)?;
+    channel::let_go_of_output().map_err(own)?;
+    Ok((wake, program))
+}
+
+struct Guardian {
+    parent: Pid,
+    channel: Channel,
+    wake: Wake,
+    program: Pid,
+    tree: Tree,
+}
+
+impl Guardian {
+    fn new(parent: Pid, channel: Channel, wake: Wake, program: Pid) -> Self {
+        Self {
+            parent,
+            channel,
+            wake,
+            program,
+            tree: Tree::new(program),
+        }
+    }
+
+    /// Nothing in here may end the guardian before its tree is gone: whatever fails is tried again.
+    fn watch(mut self) {
+        while !self.reap() {
+            self.tree.press();
+            self.wake
+                .wait(self.channel.pollable(), self.tree.patience());
+            self.obey();
+        }
+        self.channel.report(Report::Gone);
+    }
+
+    fn obey(&mut self) {
+        for order in self.channel.orders() {
+            match order {
+                Order::Signal(signal) => self.tree.signal(signal),
+                Order::Stop(signal) => self.tree.stop(signal),
+                Order::Kill => self.tree.kill(),
+            }
+        }
+        // hotrun's end shows in both ways. The signal that comes with it also comes when merely the
+        // thread that started us has ended, so it is the parent that decides.
+        if self.channel.closed() || getppid() != self.parent {
+            self.tree.kill();
+        }
+    }
+
+    /// Takes in what has ended; `true` when nothing of the tree is left.
+    fn reap(&mut self) -> bool {
+        let mut program = None;
+        let mut any = false;
+        let alone = loop {
+            match reap(None) {
+                Reaped::Ended(pid, status) => {
+                    any = true;
+                    if pid == self.program.as_raw() {
+                        program = Some(wire::ended(status));
+                    }
+                }
+                Reaped::Running => break false,
+                Reaped::NoChild => break !self.tree.has_stragglers(),
+            }
+        };
+        if let Some(ended) = program {
+            self.report_end(ended, !alone);
+        }
+        if any {
+            self.tree.bereave();
+        }
+        alone
+    }
+
+    fn report_end(&mut self, ended: Ended, survivors: bool) {
+        self.tree.program_ended();
+        self.channel.report(Report::Exited { ended, survivors });
+    }
+}

@@ -1,0 +1,115 @@
+//! Who in a tree would handle a signal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::os::process_tree::{self, Reaction};
+
+struct Member {
+    pid: i32,
+    parent: i32,
+    holds_socket: bool,
+    reaction: Reaction,
+}
+
+/// See [`Control::handles`](super::Control::handles).
+pub(super) fn handles(pids: &[i32], signal: i32) -> bool {
+    let member = |pid: &i32| {
+        let status = process_tree::status(*pid)?;
+        Some(Member {
+            pid: *pid,
+            parent: status.parent,
+            holds_socket: process_tree::holds_socket(*pid),
+            reaction: status.reaction(signal),
+        })
+    };
+    decide(&pids.iter().filter_map(member).collect::<Vec<_>>())
+}
+
+fn decide(members: &[Member]) -> bool {
+    let parents: BTreeMap<i32, i32> = members.iter().map(|m| (m.pid, m.parent)).collect();
+    let mut above_others = BTreeSet::new();
+    for owner in members.iter().filter(|member| member.holds_socket) {
+        let mut pid = owner.parent;
+        // Stops at the root, and where somebody has already been on the way up.
+        while let Some(parent) = parents.get(&pid).filter(|_| above_others.insert(pid)) {
+            pid = *parent;
+        }
+    }
+    let mut workers = members
+        .iter()
+        .filter(|member| member.holds_socket && !above_others.contains(&member.pid))
+        .peekable();
+    let caught = |member: &Member| member.reaction == Reaction::Caught;
+    if workers.peek().is_none() {
+        return members.iter().any(caught);
+    }
+    workers.all(caught)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAUGHT: Reaction = Reaction::Caught;
+    const DEFAULT: Reaction = Reaction::Default;
+
+    /// Each line: pid, parent, whether it holds a socket, what it does.
+    fn check(members: &[(i32, i32, bool, Reaction)], expected: bool) {
+        let member = |&(pid, parent, holds_socket, reaction): &_| Member {
+            pid,
+            parent,
+            holds_socket,
+            reaction,
+        };
+        let members: Vec<Member> = members.iter().map(member).collect();
+        assert_eq!(decide(&members), expected);
+    }
+
+    #[test]
+    fn a_server_decides_for_itself() {
+        check(&[(2, 1, true, CAUGHT)], true);
+        check(&[(2, 1, true, DEFAULT)], false);
+        check(&[(2, 1, true, Reaction::Ignored)], false);
+        check(&[(2, 1, true, Reaction::Blanket)], false);
+    }
+
+    #[test]
+    fn a_shell_around_it_does_not_matter() {
+        check(&[(2, 1, false, DEFAULT), (3, 2, true, CAUGHT)], true);
+        check(&[(2, 1, true, DEFAULT), (3, 2, true, CAUGHT)], true);
+    }
+
+    #[test]
+    fn a_wrapper_that_passes_it_on_does_not_handle_it() {
+        let npm = (2, 1, true, CAUGHT);
+        check(&[npm, (3, 2, false, DEFAULT), (4, 3, true, DEFAULT)], false);
+        check(&[npm, (3, 2, false, DEFAULT), (4, 3, true, CAUGHT)], true);
+    }
+
+    #[test]
+    fn a_helper_without_sockets_does_not_matter() {
+        check(&[(2, 1, true, CAUGHT), (3, 2, false, DEFAULT)], true);
+    }
+
+    #[test]
+    fn every_worker_has_to_handle_it() {
+        let master = (2, 1, true, CAUGHT);
+        check(&[master, (3, 2, true, CAUGHT), (4, 2, true, CAUGHT)], true);
+        check(
+            &[master, (3, 2, true, CAUGHT), (4, 2, true, DEFAULT)],
+            false,
+        );
+    }
+
+    #[test]
+    fn without_sockets_one_is_enough() {
+        check(&[(2, 1, false, DEFAULT), (3, 2, false, CAUGHT)], true);
+        check(&[(2, 1, false, DEFAULT), (3, 2, false, DEFAULT)], false);
+        check(&[], false);
+    }
+
+    #[test]
+    fn a_circle_seen_in_a_snapshot_ends() {
+        check(&[(2, 3, true, CAUGHT), (3, 2, true, CAUGHT)], true);
+    }
+}

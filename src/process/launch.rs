@@ -1,0 +1,190 @@
+//! What a guardian is told before anything else: the program, and the sockets that go with it.
+//!
+//! ```text
+//! length of the body: u32 LE, then the body: words that each end with a zero byte
+//!   1 or 0 (set LISTEN_PID), number of arguments, working directory, arguments..., environment...
+//! ```
+//!
+//! The sockets are attached to the length. The program and its environment travel here rather than
+//! as the guardian's own: a variable such as `LD_PRELOAD` or a library path is the program's affair,
+//! and must not keep the guardian from working.
+
+use std::ffi::{CString, OsString};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
+
+use super::{SpawnError, Spec, environment};
+use crate::os::handoff;
+
+/// A program to start, as the guardian has it.
+pub(super) struct Launch {
+    pub(super) workdir: CString,
+    pub(super) argv: Vec<CString>,
+    /// `KEY=VALUE`
+    pub(super) env: Vec<CString>,
+    pub(super) sockets: Vec<OwnedFd>,
+    pub(super) listen_pid: bool,
+}
+
+/// Says what is wrong with it before anything is started for it.
+pub(super) fn check(spec: &Spec) -> Result<(), SpawnError> {
+    if spec.argv.is_empty() {
+        return Err(SpawnError::Empty);
+    }
+    let unfit = |name: &str| name.contains(|c: char| c == ':' || c.is_control());
+    if let Some((name, _)) = spec.sockets.iter().find(|(name, _)| unfit(name)) {
+        return Err(SpawnError::SocketName(name.clone()));
+    }
+    match spec.sockets.len() {
+        count if count > handoff::MOST => Err(SpawnError::TooManySockets(count)),
+        _ => Ok(()),
+    }
+}
+
+/// The body of the message.
+pub(super) fn encode(spec: &Spec) -> Result<Vec<u8>, SpawnError> {
+    let mut body = Vec::new();
+    let mut word = |word: OsString| {
+        if word.as_bytes().contains(&0) {
+            return Err(SpawnError::ZeroByte(word));
+        }
+        body.extend_from_slice(word.as_bytes());
+        body.push(0);
+        Ok(())
+    };
+    word(u8::from(spec.listen_pid).to_string().into())?;
+    word(spec.argv.len().to_string().into())?;
+    word(spec.workdir.clone().into())?;
+    for argument in &spec.argv {
+        word(argument.clone())?;
+    }
+    for (mut pair, value) in environment::of(spec) {
+        pair.push("=");
+        pair.push(value);
+        word(pair)?;
+    }
+    Ok(body)
+}
+
+/// Hands body and sockets over. Blocks only when the body is greater than a socket's buffer, and
+/// then until the guardian has started to read.
+pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Result<()> {
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let fds: Vec<BorrowedFd<'_>> = spec.sockets.iter().map(|(_, fd)| fd.as_fd()).collect();
+    let sent = handoff::send(socket.as_fd(), &length.to_le_bytes(), &fds)?;
+    // The buffer is empty: four bytes go whole or not at all.
+    debug_assert_eq!(sent, 4);
+    socket.write_all(body)
+}
+
+/// What [`send`] sent.
+pub(super) fn receive(mut socket: &UnixStream) -> io::Result<Launch> {
+    let mut length = [0; 4];
+    let (count, sockets) = handoff::receive(socket.as_fd(), &mut length)?;
+    if count != length.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut body = vec![0; u32::from_le_bytes(length) as usize];
+    socket.read_exact(&mut body)?;
+    decode(body, sockets).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn decode(mut body: Vec<u8>, sockets: Vec<OwnedFd>) -> Option<Launch> {
+    // Each word ends with a zero byte, so there is an empty piece behind the last one.
+    (body.pop()? == 0).then_some(())?;
+    let mut words = body.split(|byte| *byte == 0);
+    let mut word = || CString::new(words.next()?).ok();
+    let listen_pid = word()?.as_bytes() == b"1";
+    let count: usize = word()?.to_str().ok()?.parse().ok()?;
+    let workdir = word()?;
+    let argv = (0..count).map(|_| word()).collect::<Option<Vec<_>>>()?;
+    let env = std::iter::from_fn(word).collect();
+    (!argv.is_empty()).then_some(Launch {
+        workdir,
+        argv,
+        env,
+        sockets,
+        listen_pid,
+    })
+}
+
+impl Launch {
+    /// The program's `PATH`.
+    pub(super) fn path(&self) -> OsString {
+        let value = self
+            .env
+            .iter()
+            .find_map(|pair| pair.as_bytes().strip_prefix(b"PATH="));
+        // Without one, what `execvp(3)` takes.
+        OsString::from_vec(value.unwrap_or(b"/bin:/usr/bin").to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        Spec {
+            argv: vec![
+                "prog".into(),
+                "".into(),
+                OsString::from_vec(vec![b'a', 0xff]),
+            ],
+            env: vec![("A".into(), "b=c".into()), ("PATH".into(), "/x".into())],
+            workdir: "/tmp".into(),
+            sockets: Vec::new(),
+            listen_pid: true,
+            notify: None,
+        }
+    }
+
+    #[test]
+    fn every_byte_arrives() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut spec = spec();
+        spec.sockets
+            .push(("s".into(), std::io::pipe().unwrap().0.into()));
+        send(&here, &encode(&spec).unwrap(), &spec).unwrap();
+        let launch = receive(&there).unwrap();
+        assert_eq!(launch.argv, [c"prog", c"", c"a\xff"]);
+        assert_eq!(
+            launch.env,
+            [c"A=b=c", c"PATH=/x", c"LISTEN_FDS=1", c"LISTEN_FDNAMES=s"]
+        );
+        assert_eq!(launch.workdir, *c"/tmp");
+        assert_eq!((launch.sockets.len(), launch.listen_pid), (1, true));
+        assert_eq!(launch.path(), "/x");
+    }
+
+    #[test]
+    fn a_body_that_is_cut_before_its_last_argument_starts_nothing() {
+        let body = encode(&spec()).unwrap();
+        // `1`, `3`, `/tmp`, `prog`, ``, `a\xff`, each with its zero byte.
+        let arguments = 2 + 2 + 5 + 5 + 1 + 3;
+        for cut in 0..arguments {
+            assert!(
+                decode(body[..cut].to_vec(), Vec::new()).is_none(),
+                "cut at {cut}"
+            );
+        }
+        assert!(decode(body[..arguments].to_vec(), Vec::new()).is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_passed_is_refused() {
+        let mut bad = spec();
+        bad.argv.clear();
+        assert!(matches!(check(&bad), Err(SpawnError::Empty)));
+        let mut bad = spec();
+        bad.argv.push("a\0b".into());
+        assert!(matches!(encode(&bad), Err(SpawnError::ZeroByte(_))));
+        let mut bad = spec();
+        bad.sockets
+            .push(("a:b".into(), std::io::pipe().unwrap().0.into()));
+        assert!(matches!(check(&bad), Err(SpawnError::SocketName(_))));
+        assert!(check(&spec()).is_ok());
+    }
+}

@@ -1,0 +1,147 @@
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::net::unix::pipe;
+use tokio::process::Child;
+
+use super::{Control, Reports, SpawnError, Spec, guardian, launch, reports, strays};
+use crate::os;
+
+/// What a program may print before it has to wait for us, where the system lets us choose.
+const PIPE_BYTES: i32 = 256 * 1024;
+
+/// A guardian that does not read for so long will never do so.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A program that was started, or is about to be refused.
+#[derive(Debug)]
+pub struct Process {
+    /// What can be done to it.
+    pub control: Control,
+    /// What becomes of it.
+    pub reports: Reports,
+    /// What its tree prints; ends when the tree has closed it. Somebody has to read it.
+    pub stdout: pipe::Receiver,
+    /// The same for errors.
+    pub stderr: pipe::Receiver,
+}
+
+/// Starts programs, each under a guardian. To be used inside of a tokio runtime with I/O and time.
+///
+/// # Errors
+/// [`SpawnError`]. A program that cannot be executed is not one of them: its guardian says so in a
+/// [`Report::Refused`](super::Report::Refused).
+pub fn spawn(spec: Spec) -> Result<Process, SpawnError> {
+    Launcher::default().spawn(spec)
+}
+
+/// Which executable to take for guardians.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    exe: PathBuf,
+}
+
+impl Default for Launcher {
+    /// This very executable. On Linux by `/proc`, where it stays the same file when a newer one is
+    /// installed over it.
+    fn default() -> Self {
+        let itself = Path::new("/proc/self/exe");
+        let named = || std::env::current_exe().unwrap_or_else(|_| "hotrun".into());
+        let exe = if itself.exists() {
+            itself.into()
+        } else {
+            named()
+        };
+        Self { exe }
+    }
+}
+
+impl Launcher {
+    /// The `hotrun` at this path.
+    pub fn at(exe: impl Into<PathBuf>) -> Self {
+        Self { exe: exe.into() }
+    }
+
+    /// See [`spawn`].
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    // By value: the descriptors in it are closed once they are the program's.
+    #[expect(clippy::needless_pass_by_value)]
+    pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
+        launch::check(&spec)?;
+        let body = launch::encode(&spec)?;
+        let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
+        let (stdout, stdout_writer) = output().map_err(SpawnError::Channel)?;
+        let (stderr, stderr_writer) = output().map_err(SpawnError::Channel)?;
+        let child = self
+            .start(guardians, stdout_writer, stderr_writer)
+            .map_err(|error| SpawnError::Guardian(self.exe.clone(), error))?;
+        // Whatever goes wrong from here on, the guardian sees the end of its socket.
+        connect(child, socket, &body, &spec, stdout, stderr).map_err(SpawnError::Channel)
+    }
+
+    /// Starts a guardian. In std's own way, without code of ours between fork and exec, so it may be
+    /// `posix_spawn`, which does not copy our page tables.
+    fn start(
+        &self,
+        socket: UnixStream,
+        stdout: PipeWriter,
+        stderr: PipeWriter,
+    ) -> io::Result<Child> {
+        let mut command = Command::new(&self.exe);
+        command
+            .arg0("hotrun")
+            .arg(guardian::MODE)
+            // No folder of anybody's is kept from being unmounted or removed.
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(socket)))
+            .stdout(stdout)
+            .stderr(stderr)
+            // Not in the terminal's foreground group: Ctrl-C is for hotrun alone.
+            .process_group(0);
+        // The writers' last copies here go with the command, at the end of this function.
+        let mut command = tokio::process::Command::from(command);
+        strays::start_guardian(|| command.spawn(), Child::id)
+    }
+}
+
+/// A pipe for output.
+fn output() -> io::Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    os::widen_pipe(&writer, PIPE_BYTES);
+    Ok((reader, writer))
+}
+
+fn connect(
+    child: Child,
+    socket: UnixStream,
+    body: &[u8],
+    spec: &Spec,
+    stdout: PipeReader,
+    stderr: PipeReader,
+) -> io::Result<Process> {
+    socket.set_write_timeout(Some(PATIENCE))?;
+    // That the guardian is already gone shows in the reports.
+    match launch::send(&socket, body, spec) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    socket.set_nonblocking(true)?;
+    let gone = Arc::new(AtomicBool::new(false));
+    let pid = child.id().map_or(0, u32::cast_signed);
+    let reading = tokio::net::UnixStream::from_std(socket.try_clone()?)?;
+    Ok(Process {
+        control: Control::new(socket, pid, gone.clone()),
+        reports: reports::attend(reading, child, gone),
+        stdout: pipe::Receiver::from_owned_fd(stdout.into())?,
+        stderr: pipe::Receiver::from_owned_fd(stderr.into())?,
+    })
+}

@@ -1,0 +1,294 @@
+//! The text of a notification. Pure; what it cannot read it passes over, as `sd_notify(3)` asks.
+
+use std::time::Duration;
+
+/// More than fits into a line of the footer; a program may send 4096 bytes.
+const MOST_STATUS: usize = 512;
+
+/// As `sd_pid_notify_with_fds(3)` limits the names of stored descriptors.
+const MOST_NAME: usize = 255;
+
+/// The assignments of one message, unknown ones left out. Where a name comes twice the last one counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignments {
+    /// `READY=1`: start-up or reload is finished.
+    pub ready: bool,
+    /// `RELOADING=1`: it reloads its configuration; `READY=1` follows.
+    pub reloading: bool,
+    /// `STOPPING=1`: it is about to end.
+    pub stopping: bool,
+    /// `STATUS=`: what it does, in its own words. Without control characters, at most 512 characters; empty
+    /// takes back what was said before.
+    pub status: Option<String>,
+    /// `ERRNO=`: why it failed.
+    pub errno: Option<i32>,
+    /// `MAINPID=`: the process to be looked at as the program itself. Not checked.
+    pub main_pid: Option<i32>,
+    /// `WATCHDOG=`.
+    pub watchdog: Option<Watchdog>,
+    /// `WATCHDOG_USEC=`: how often it will give a sign of life from now on.
+    pub watchdog_period: Option<Duration>,
+    /// `EXTEND_TIMEOUT_USEC=`: how long, from now, what is under way may still take.
+    pub extend_timeout: Option<Duration>,
+    /// `MONOTONIC_USEC=`: when the reload began, by `CLOCK_MONOTONIC`.
+    pub monotonic: Option<Duration>,
+    /// `FDSTORE=1` or `FDSTOREREMOVE=1`.
+    pub store: Option<Store>,
+    /// `BARRIER=1`: the sender waits until its descriptor is closed.
+    pub barrier: bool,
+}
+
+/// What a program says of its watchdog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watchdog {
+    /// `1`: it lives.
+    Alive,
+    /// `trigger`: it asks to be treated as if it had given no sign of life.
+    Trigger,
+}
+
+/// What is asked of the descriptor store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// Keep the descriptors that came with the message.
+    Keep {
+        /// `FDNAME=`, else `stored`.
+        name: String,
+        /// Whether to drop one that reports `EPOLLHUP` or `EPOLLERR`; `FDPOLL=0` says no.
+        poll: bool,
+    },
+    /// Close those of this name.
+    Remove {
+        /// `FDNAME=`, else `stored`.
+        name: String,
+    },
+}
+
+impl Assignments {
+    /// Reads `NAME=value` lines.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Self {
+        let mut said = Self::default();
+        let mut store = StoreWords::default();
+        let lines = text.split(|&byte| byte == b'\n');
+        for (name, value) in lines.filter_map(assignment) {
+            said.assign(name, value);
+            store.assign(name, value);
+        }
+        said.store = store.resolve();
+        said
+    }
+
+    fn assign(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"READY" => self.ready = value == b"1",
+            b"RELOADING" => self.reloading = value == b"1",
+            b"STOPPING" => self.stopping = value == b"1",
+            b"BARRIER" => self.barrier = value == b"1",
+            b"STATUS" => self.status = Some(shown(value)),
+            b"ERRNO" => self.errno = positive(value),
+            b"MAINPID" => self.main_pid = positive(value),
+            b"WATCHDOG" => self.watchdog = watchdog(value),
+            b"WATCHDOG_USEC" => self.watchdog_period = microseconds(value),
+            b"EXTEND_TIMEOUT_USEC" => self.extend_timeout = microseconds(value),
+            b"MONOTONIC_USEC" => self.monotonic = microseconds(value),
+            _ => {}
+        }
+    }
+}
+
+/// The four assignments that make up one [`Store`].
+#[derive(Default)]
+struct StoreWords {
+    keep: bool,
+    remove: bool,
+    name: Option<String>,
+    unwatched: bool,
+}
+
+impl StoreWords {
+    fn assign(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"FDSTORE" => self.keep = value == b"1",
+            b"FDSTOREREMOVE" => self.remove = value == b"1",
+            b"FDNAME" => self.name = descriptor_name(value),
+            b"FDPOLL" => self.unwatched = value == b"0",
+            _ => {}
+        }
+    }
+
+    /// Removing goes first where both are asked for, as with systemd. It needs a name that was said.
+    fn resolve(self) -> Option<Store> {
+        if self.remove {
+            return self.name.map(|name| Store::Remove { name });
+        }
+        let name = self.name.unwrap_or_else(|| "stored".to_owned());
+        self.keep.then_some(Store::Keep {
+            name,
+            poll: !self.unwatched,
+        })
+    }
+}
+
+fn assignment(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = line.iter().position(|&byte| byte == b'=')?;
+    Some((&line[..at], &line[at + 1..]))
+}
+
+/// It is printed on a terminal, so nothing may be left in it that a terminal acts on.
+fn shown(value: &[u8]) -> String {
+    String::from_utf8_lossy(value)
+        .chars()
+        .filter(|one| !one.is_control())
+        .take(MOST_STATUS)
+        .collect()
+}
+
+fn positive(value: &[u8]) -> Option<i32> {
+    std::str::from_utf8(value)
+        .ok()?
+        .parse()
+        .ok()
+        .filter(|&number| number > 0)
+}
+
+fn microseconds(value: &[u8]) -> Option<Duration> {
+    std::str::from_utf8(value)
+        .ok()?
+        .parse()
+        .ok()
+        .map(Duration::from_micros)
+}
+
+fn watchdog(value: &[u8]) -> Option<Watchdog> {
+    match value {
+        b"1" => Some(Watchdog::Alive),
+        b"trigger" => Some(Watchdog::Trigger),
+        _ => None,
+    }
+}
+
+/// The names go into `LISTEN_FDNAMES`, where `:` is between them.
+fn descriptor_name(value: &[u8]) -> Option<String> {
+    let fine = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b':';
+    let valid = !value.is_empty() && value.len() <= MOST_NAME && value.iter().all(fine);
+    valid.then(|| String::from_utf8_lossy(value).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Assignments {
+        Assignments::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn several_assignments_in_one_message() {
+        let text = "READY=1\nSTATUS=listening on 3000\nMAINPID=4711\nEXTEND_TIMEOUT_USEC=1500000\nX_MINE=1\nERRNO=2\n";
+        let expected = Assignments {
+            ready: true,
+            status: Some("listening on 3000".into()),
+            main_pid: Some(4711),
+            extend_timeout: Some(Duration::from_millis(1500)),
+            errno: Some(2),
+            ..Assignments::default()
+        };
+        assert_eq!(parse(text), expected);
+    }
+
+    #[test]
+    fn a_reload_and_a_watchdog() {
+        let said = parse("RELOADING=1\nMONOTONIC_USEC=7\nWATCHDOG=trigger\nWATCHDOG_USEC=20");
+        assert!(said.reloading && !said.ready && !said.stopping);
+        assert_eq!(
+            (said.monotonic, said.watchdog_period),
+            (
+                Some(Duration::from_micros(7)),
+                Some(Duration::from_micros(20))
+            )
+        );
+        assert_eq!(
+            (said.watchdog, parse("WATCHDOG=1").watchdog),
+            (Some(Watchdog::Trigger), Some(Watchdog::Alive))
+        );
+    }
+
+    #[test]
+    fn what_means_nothing_is_passed_over() {
+        for text in [
+            "",
+            "\n\n",
+            "READY",
+            "READY=0",
+            "READY=11",
+            " READY=1",
+            "ready=1",
+            "=1",
+            "ERRNO=x",
+            "MAINPID=-4",
+            "MAINPID=0",
+            "WATCHDOG=2",
+            "EXTEND_TIMEOUT_USEC=-1",
+            "BARRIER=",
+            "FDNAME=a",
+            "FDSTOREREMOVE=1",
+        ] {
+            assert_eq!(parse(text), Assignments::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_a_name_counts() {
+        assert_eq!(parse("STATUS=a\nSTATUS=b").status.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_status_cannot_reach_the_terminal() {
+        let said = Assignments::parse(b"STATUS=\x1b[31mred\x07\x9b \r\xc2\x9bx\xff\x7f");
+        assert_eq!(said.status.as_deref(), Some("[31mred\u{fffd} x\u{fffd}"));
+        let long = parse(&format!("STATUS={}", "é".repeat(2000)))
+            .status
+            .expect("a status");
+        assert_eq!(long.chars().count(), 512);
+        assert_eq!(parse("STATUS=").status.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn the_descriptor_store() {
+        let keep = |name: &str, poll| {
+            Some(Store::Keep {
+                name: name.into(),
+                poll,
+            })
+        };
+        assert_eq!(parse("FDSTORE=1").store, keep("stored", true));
+        assert_eq!(
+            parse("FDSTORE=1\nFDNAME=ws\nFDPOLL=0").store,
+            keep("ws", false)
+        );
+        assert_eq!(parse("FDSTORE=1\nFDNAME=a:b").store, keep("stored", true));
+        assert_eq!(
+            parse("FDSTOREREMOVE=1\nFDNAME=ws").store,
+            Some(Store::Remove { name: "ws".into() })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived_in_bounded_memory(bytes in prop::collection::vec(any::<u8>(), 0..4097)) {
+            let said = Assignments::parse(&bytes);
+            prop_assert!(said.status.is_none_or(|status| status.len() <= MOST_STATUS * 4));
+        }
+
+        #[test]
+        fn any_value_of_a_known_name_is_survived(
+            name in "READY|STATUS|ERRNO|MAINPID|WATCHDOG|WATCHDOG_USEC|EXTEND_TIMEOUT_USEC|FDNAME|FDSTORE|BARRIER",
+            value in "\\PC{0,40}|-?[0-9]{0,25}",
+        ) {
+            let said = parse(&format!("{name}={value}\nFDSTORE=1"));
+            prop_assert!(said.status.is_none_or(|status| !status.chars().any(char::is_control)));
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Real datagrams, from this process and from others.
+
+use std::io::{IoSlice, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+use tokio::time::timeout;
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn own() -> Vec<i32> {
+    vec![std::process::id().cast_signed()]
+}
+
+/// Sends from this process, on whatever the system binds.
+fn send(to: &NotifySocket, text: &[u8], descriptors: &[RawFd]) {
+    let value = to.env_value().to_str().expect("an address in UTF-8");
+    let address = match value.strip_prefix('@') {
+        Some(name) => UnixAddr::new_abstract(name.as_bytes()),
+        None => UnixAddr::new(value),
+    };
+    let socket = UnixDatagram::unbound().expect("a socket");
+    let rights = [ControlMessage::ScmRights(descriptors)];
+    let control = if descriptors.is_empty() {
+        &[][..]
+    } else {
+        &rights
+    };
+    let address = address.expect("an address");
+    sendmsg(
+        socket.as_raw_fd(),
+        &[IoSlice::new(text)],
+        control,
+        MsgFlags::empty(),
+        Some(&address),
+    )
+    .expect("sent");
+}
+
+async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Message, Refused> {
+    let heard = timeout(DEADLINE, socket.recv(|| tree))
+        .await
+        .expect("a datagram in time");
+    heard.expect("a socket that works")
+}
+
+fn open() -> NotifySocket {
+    NotifySocket::open().expect("a socket")
+}
+
+#[tokio::test]
+async fn a_message_of_the_tree_is_heard() {
+    let socket = open();
+    send(&socket, b"READY=1\nSTATUS=up", &[]);
+    let message = next(&socket, own()).await.expect("heard");
+    assert_eq!((message.sender, message.said.ready), (Some(own()[0]), true));
+    assert_eq!(message.said.status.as_deref(), Some("up"));
+}
+
+/// This process lives and is not in the tree that is claimed.
+#[tokio::test]
+async fn a_living_stranger_is_refused_and_what_follows_is_heard() {
+    let socket = open();
+    send(&socket, b"READY=1", &[]);
+    send(&socket, b"STOPPING=1", &[]);
+    let refused = next(&socket, vec![1]).await.expect_err("a stranger");
+    assert_eq!(
+        refused,
+        Refused::Stranger {
+            pid: own()[0],
+            uid: nix::unistd::getuid().as_raw()
+        }
+    );
+    assert!(next(&socket, own()).await.expect("heard").said.stopping);
+}
+
+#[test]
+fn who_is_heard() {
+    let sender = |pid, uid| Sender { pid, uid };
+    let gone = |_| true;
+    let lives = |_| false;
+    assert!(
+        admits(sender(5, 99), &[4, 5], 0, lives),
+        "in the tree, another user"
+    );
+    assert!(admits(sender(6, 0), &[4, 5], 0, gone), "ended, our user");
+    assert!(!admits(sender(6, 0), &[4, 5], 0, lives), "lives elsewhere");
+    assert!(
+        !admits(sender(6, 99), &[4, 5], 0, gone),
+        "ended, another user"
+    );
+    assert!(
+        !admits(sender(0, 0), &[0], 0, gone),
+        "another pid namespace"
+    );
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_is_refused() {
+    let socket = open();
+    send(
+        &socket,
+        &[b"READY=1\n".as_slice(), &[b'x'; 4100]].concat(),
+        &[],
+    );
+    assert_eq!(
+        next(&socket, own()).await.expect_err("too long"),
+        Refused::Cut
+    );
+    send(
+        &socket,
+        &[b"READY=1\nX=".as_slice(), &[b'x'; 4086]].concat(),
+        &[],
+    );
+    assert!(
+        next(&socket, own())
+            .await
+            .expect("exactly as long as allowed")
+            .said
+            .ready
+    );
+}
+
+/// The read ends when no writer is left, ours included.
+async fn closes(mut reader: std::io::PipeReader) {
+    let read = tokio::task::spawn_blocking(move || reader.read(&mut [0; 1]));
+    let read = timeout(DEADLINE, read)
+        .await
+        .expect("closed in time")
+        .expect("no panic");
+    assert_eq!(read.expect("a read"), 0);
+}
+
+async fn closed_after(text: &[u8]) -> Result<Message, Refused> {
+    let socket = open();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    send(&socket, text, &[writer.as_raw_fd(), writer.as_raw_fd()]);
+    drop(writer);
+    let heard = next(&socket, own()).await;
+    closes(reader).await;
+    heard
+}
+
+#[tokio::test]
+async fn the_descriptor_of_a_barrier_is_closed_at_once() {
+    let message = closed_after(b"BARRIER=1").await.expect("heard");
+    assert_eq!((message.said.barrier, message.surplus), (true, 0));
+}
+
+#[tokio::test]
+async fn surplus_descriptors_are_closed_and_the_message_is_heard() {
+    let message = closed_after(b"READY=1").await.expect("heard");
+    assert_eq!(
+        (
+            message.said.ready,
+            message.surplus,
+            message.descriptors.len()
+        ),
+        (true, 2, 0)
+    );
+}
+
+#[tokio::test]
+async fn descriptors_of_a_refused_message_are_closed() {
+    let long = [b'x'; 5000];
+    assert_eq!(
+        closed_after(&long).await.expect_err("too long"),
+        Refused::Cut
+    );
+}
+
+#[tokio::test]
+async fn stored_descriptors_are_handed_on() {
+    let socket = open();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    send(&socket, b"FDSTORE=1\nFDNAME=pipe", &[writer.as_raw_fd()]);
+    drop(writer);
+    let message = next(&socket, own()).await.expect("heard");
+    let stored = message
+        .descriptors
+        .into_iter()
+        .next()
+        .expect("a descriptor");
+    std::fs::File::from(stored)
+        .write_all(b"x")
+        .expect("a write to what was stored");
+    closes_after_one_byte(reader).await;
+}
+
+async fn closes_after_one_byte(mut reader: std::io::PipeReader) {
+    let mut all = Vec::new();
+    let read = tokio::task::spawn_blocking(move || reader.read_to_end(&mut all).map(|_| all));
+    let all = timeout(DEADLINE, read)
+        .await
+        .expect("closed in time")
+        .expect("no panic")
+        .expect("a read");
+    assert_eq!(all, b"x");
+}
+
+/// Runs another program with the socket in its environment; it ends and is reaped before we look.
+fn run(socket: &NotifySocket, program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    let ended = match command
+        .args(arguments)
+        .env("NOTIFY_SOCKET", socket.env_value())
+        .output()
+    {
+        Ok(output) => output,
+        Err(error) => {
+            assert!(
+                std::env::var("CI").is_err() || program != "python3",
+                "`{program}`: {error}"
+            );
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: `{program}` cannot be run: {error}"
+            );
+            return false;
+        }
+    };
+    assert!(
+        ended.status.success(),
+        "`{program}`: {}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+    true
+}
+
+#[tokio::test]
+async fn a_sender_that_has_ended_is_heard() {
+    let socket = open();
+    let script = "import os, socket\na = os.environ['NOTIFY_SOCKET']\n\
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', a.replace('@', chr(0), 1))";
+    if run(&socket, "python3", &["-c", script]) {
+        let message = next(&socket, Vec::new()).await.expect("heard");
+        assert!(message.said.ready && message.sender != Some(own()[0]));
+    }
+}
+
+/// It waits for its barrier, so it must be served while it runs.
+#[tokio::test]
+async fn systemd_notify_gets_through_its_barrier() {
+    let socket = std::sync::Arc::new(open());
+    let sender = std::sync::Arc::clone(&socket);
+    let sending = tokio::task::spawn_blocking(move || {
+        run(&sender, "systemd-notify", &["--ready", "--status=up"])
+    });
+    let mut said = Vec::new();
+    let serving = async {
+        loop {
+            // As root it sends under the pid of its parent, which is this process; else under its own.
+            let tree = || own().into_iter().chain(children()).collect();
+            said.push(
+                socket
+                    .recv(tree)
+                    .await
+                    .expect("a socket that works")
+                    .expect("heard")
+                    .said,
+            );
+        }
+    };
+    let sent = tokio::select! {
+        sent = sending => sent.expect("no panic"),
+        () = serving => unreachable!("it never ends"),
+        () = tokio::time::sleep(DEADLINE) => panic!("`systemd-notify` still waits for its barrier"),
+    };
+    if sent {
+        assert!(
+            said[0].ready && said[0].status.as_deref() == Some("up"),
+            "{said:?}"
+        );
+        assert!(said.iter().any(|one| one.barrier), "{said:?}");
+    }
+}
+
+fn children() -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}

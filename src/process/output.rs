@@ -1,0 +1,263 @@
+//! What programs print, cut into lines without losing a byte.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::{Instant, sleep_until};
+
+/// How long a line may stay unfinished before what there is of it is shown.
+const QUIET: Duration = Duration::from_millis(50);
+/// How much is read at a time.
+const CHUNK: usize = 64 * 1024;
+/// The longest piece. A greater line comes in several.
+const LONGEST: usize = 16 * 1024;
+
+/// A line, or a part of one. Escape codes and invalid UTF-8 are left as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// What was printed, without the newline.
+    pub bytes: Vec<u8>,
+    /// Whether a newline followed. If not, the next piece goes on in the same line: a prompt, a line
+    /// that is too long, or the last one of all. It may be cut inside of a character or an escape code.
+    pub ends_line: bool,
+}
+
+/// The output of one pipe. All pieces one after the other, each that ends a line with `\n` behind it, are exactly
+/// what was printed.
+#[derive(Debug)]
+pub struct Lines {
+    pipe: Receiver,
+    cutter: Cutter,
+    /// When to show what there is of an unfinished line.
+    show_at: Option<Instant>,
+    ended: bool,
+}
+
+impl Lines {
+    /// The lines of this pipe.
+    pub fn new(pipe: Receiver) -> Self {
+        Self {
+            pipe,
+            cutter: Cutter::default(),
+            show_at: None,
+            ended: false,
+        }
+    }
+
+    /// The next piece; `None` when the tree has closed the pipe and everything was given. Cancel safe.
+    pub async fn next(&mut self) -> Option<Piece> {
+        loop {
+            if let Some(piece) = self.cutter.line() {
+                return Some(piece);
+            }
+            if self.ended {
+                return self.cutter.rest();
+            }
+            if self.wait().await {
+                self.show_at = None;
+                return self.cutter.rest();
+            }
+        }
+    }
+
+    /// Takes in more; `true` when there was none for long enough. What can be read comes first: the
+    /// reader may have been away for longer than that.
+    async fn wait(&mut self) -> bool {
+        let quiet = async {
+            match self.show_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            readable = self.pipe.readable() => match readable {
+                Ok(()) => self.read(),
+                Err(_) => self.ended = true,
+            },
+            () = quiet => return true,
+        }
+        false
+    }
+
+    fn read(&mut self) {
+        match self.pipe.try_read(self.cutter.room()) {
+            Ok(0) => self.ended = true,
+            Ok(count) => {
+                self.cutter.filled(count);
+                self.show_at = self.cutter.unfinished().then(|| Instant::now() + QUIET);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.ended = true,
+        }
+    }
+}
+
+/// Bytes in, pieces out. Holds at most one chunk and one piece.
+#[derive(Debug, Default)]
+struct Cutter {
+    held: Vec<u8>,
+    /// What was given out already.
+    start: usize,
+    /// Up to where there is no newline.
+    searched: usize,
+    /// Where what was read ends; behind it is room.
+    end: usize,
+}
+
+impl Cutter {
+    /// Where to read into.
+    fn room(&mut self) -> &mut [u8] {
+        self.held.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.searched -= self.start;
+        self.start = 0;
+        self.held.resize(self.end + CHUNK, 0);
+        &mut self.held[self.end..]
+    }
+
+    fn filled(&mut self, count: usize) {
+        self.end += count;
+    }
+
+    /// Whether the last line is without its newline.
+    fn unfinished(&self) -> bool {
+        self.end > self.start && self.held[self.end - 1] != b'\n'
+    }
+
+    /// A whole line, or a full piece of a long one.
+    fn line(&mut self) -> Option<Piece> {
+        let fresh = &self.held[self.searched..self.end];
+        let newline = fresh.iter().position(|byte| *byte == b'\n');
+        let end = newline.map_or(self.end, |at| self.searched + at);
+        self.searched = end;
+        if end - self.start > LONGEST {
+            return Some(self.take(self.start + LONGEST, false));
+        }
+        newline.is_some().then(|| self.take(end, true))
+    }
+
+    /// What there is of an unfinished line.
+    fn rest(&mut self) -> Option<Piece> {
+        (self.end > self.start).then(|| self.take(self.end, false))
+    }
+
+    fn take(&mut self, end: usize, ends_line: bool) -> Piece {
+        let bytes = self.held[self.start..end].to_vec();
+        self.start = end + usize::from(ends_line);
+        self.searched = self.searched.max(self.start);
+        Piece { bytes, ends_line }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::unix::pipe;
+
+    use super::*;
+
+    fn pieces(cutter: &mut Cutter, chunk: &[u8]) -> Vec<Piece> {
+        cutter.room()[..chunk.len()].copy_from_slice(chunk);
+        cutter.filled(chunk.len());
+        std::iter::from_fn(|| cutter.line()).collect()
+    }
+
+    fn whole(pieces: &[Piece]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for piece in pieces {
+            bytes.extend_from_slice(&piece.bytes);
+            bytes.extend(piece.ends_line.then_some(b'\n'));
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_is_lost_or_moved(
+            chunks in prop::collection::vec(
+                prop_oneof![
+                    "[a\n]{0,9}".prop_map(String::into_bytes),
+                    (0usize..40_000).prop_map(|count| vec![b'x'; count]),
+                    prop::collection::vec(any::<u8>(), 0..50),
+                ],
+                0..12,
+            ),
+            partial in any::<bool>(),
+        ) {
+            let mut cutter = Cutter::default();
+            let mut out = Vec::new();
+            for chunk in &chunks {
+                out.extend(pieces(&mut cutter, chunk));
+                if partial {
+                    out.extend(cutter.rest());
+                }
+            }
+            out.extend(cutter.rest());
+            prop_assert_eq!(whole(&out), chunks.concat());
+            prop_assert!(out.iter().all(|piece| piece.bytes.len() <= LONGEST));
+            prop_assert!(out.iter().all(|piece| !piece.bytes.contains(&b'\n')));
+            prop_assert!(cutter.held.capacity() <= 2 * (CHUNK + LONGEST + 40_000));
+        }
+    }
+
+    fn lines() -> (pipe::Sender, Lines) {
+        let (sender, receiver) = pipe::pipe().unwrap();
+        (sender, Lines::new(receiver))
+    }
+
+    fn piece(text: &str, ends_line: bool) -> Option<Piece> {
+        let bytes = text.as_bytes().to_vec();
+        Some(Piece { bytes, ends_line })
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_and_the_last_one_too() {
+        let (mut sender, mut lines) = lines();
+        sender.write_all(b"one\ntw").await.unwrap();
+        assert_eq!(lines.next().await, piece("one", true));
+        sender.write_all(b"o\r\n\n\x1b[31mlast").await.unwrap();
+        assert_eq!(lines.next().await, piece("two\r", true));
+        assert_eq!(lines.next().await, piece("", true));
+        drop(sender);
+        assert_eq!(lines.next().await, piece("\x1b[31mlast", false));
+        assert_eq!(lines.next().await, None);
+        assert_eq!(lines.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_prompt_is_shown_after_a_short_quiet() {
+        let (mut sender, mut lines) = lines();
+        sender.write_all(b"name? ").await.unwrap();
+        let before = Instant::now();
+        assert_eq!(lines.next().await, piece("name? ", false));
+        assert!(before.elapsed() >= QUIET - Duration::from_millis(5));
+        sender.write_all(b"\n").await.unwrap();
+        assert_eq!(lines.next().await, piece("", true));
+    }
+
+    #[tokio::test]
+    async fn a_line_is_not_cut_because_its_reader_was_slow() {
+        let (mut sender, mut lines) = lines();
+        sender.write_all(b"one\ntw").await.unwrap();
+        assert_eq!(lines.next().await, piece("one", true));
+        sender.write_all(b"o\n").await.unwrap();
+        // Longer than the quiet that shows an unfinished line.
+        std::thread::sleep(2 * QUIET);
+        assert_eq!(lines.next().await, piece("two", true));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_given_up_loses_nothing() {
+        let (mut sender, mut lines) = lines();
+        sender.write_all(b"half").await.unwrap();
+        for _ in 0..5 {
+            let wait = Duration::from_millis(2);
+            assert!(tokio::time::timeout(wait, lines.next()).await.is_err());
+        }
+        sender.write_all(b" done\n").await.unwrap();
+        assert_eq!(lines.next().await, piece("half done", true));
+    }
+}

@@ -1,0 +1,80 @@
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use crate::os::handoff;
+
+/// What to start.
+#[derive(Debug)]
+pub struct Spec {
+    /// The program, looked up in `PATH` of `env` when it has no `/`, and its arguments.
+    pub argv: Vec<OsString>,
+    /// Its whole environment. Of the variables by which sockets and notifications are handed over
+    /// (`LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_*`) none is taken from here, for they were meant for
+    /// hotrun: they come from the fields below.
+    pub env: Vec<(OsString, OsString)>,
+    /// Its working directory.
+    pub workdir: PathBuf,
+    /// Named sockets: its descriptors from 3 up, described by `LISTEN_FDS` and `LISTEN_FDNAMES`.
+    pub sockets: Vec<(String, OwnedFd)>,
+    /// Whether to name its own pid in `LISTEN_PID` too. Not for wrappers that fork: their program
+    /// would find a pid that is not its own, and take nothing.
+    pub listen_pid: bool,
+    /// `NOTIFY_SOCKET`, if there is one.
+    pub notify: Option<OsString>,
+}
+
+/// Why nothing was started.
+#[derive(Debug)]
+pub enum SpawnError {
+    /// There is no program in `argv`.
+    Empty,
+    /// A word has a zero byte in it, which no program can be given.
+    ZeroByte(OsString),
+    /// The name of a socket has a `:` or a control character in it (`sd_listen_fds(3)`).
+    SocketName(String),
+    /// More sockets than can be handed over at once.
+    TooManySockets(usize),
+    /// The guardian could not be started from this executable.
+    Guardian(PathBuf, io::Error),
+    /// What it needs could not be made or handed over.
+    Channel(io::Error),
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("there is no program to start"),
+            Self::ZeroByte(word) => write!(f, "`{}` contains a zero byte", word.display()),
+            Self::SocketName(name) => {
+                write!(
+                    f,
+                    "the socket name `{name}` contains a `:` or a control character"
+                )
+            }
+            Self::TooManySockets(count) => {
+                let most = handoff::MOST;
+                write!(
+                    f,
+                    "{count} sockets are more than the {most} that can be handed over"
+                )
+            }
+            Self::Guardian(path, error) => {
+                let path = path.display();
+                write!(f, "cannot start the guardian from `{path}`: {error}")
+            }
+            Self::Channel(error) => write!(f, "cannot reach the guardian: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Guardian(_, error) | Self::Channel(error) => Some(error),
+            Self::Empty | Self::ZeroByte(_) | Self::SocketName(_) | Self::TooManySockets(_) => None,
+        }
+    }
+}

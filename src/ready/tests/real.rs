@@ -1,0 +1,64 @@
+//! A server in Python, on a socket that it was passed.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use super::{How, ends, inputs, listener, start};
+
+/// Killed and reaped with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Python is a fixture that a machine may lack: loudly skipped there, and an error in CI.
+fn python(socket: &TcpListener) -> Option<Server> {
+    let script = "import http.server as h, socket, time\nserver = h.ThreadingHTTPServer(('127.0.0.1', 0), \
+        h.SimpleHTTPRequestHandler, False)\nserver.socket = socket.socket(fileno=0)\nserver.server_name = ''\n\
+        server.server_port = 0\nserver.serve_forever()";
+    let stdin = OwnedFd::from(socket.try_clone().expect("a duplicate"));
+    let mut command = Command::new("python3");
+    command
+        .args(["-c", script])
+        .current_dir("/")
+        .stdin(stdin)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    match command.spawn() {
+        Ok(child) => Some(Server(child)),
+        Err(error) => {
+            assert!(
+                std::env::var("CI").is_err(),
+                "`python3` is missing, and CI must have it"
+            );
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: `python3` cannot be run: {error}"
+            );
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_real_server_is_seen_in_each_way() {
+    for (text, how) in [
+        ("auto", How::Waits),
+        ("listen", How::Waits),
+        ("http:/", How::Answered(200)),
+        ("tcp", How::Connected),
+    ] {
+        let socket = listener();
+        let Some(server) = python(&socket) else {
+            return;
+        };
+        let (inputs, _world) = inputs(server.0.id(), Some(&socket));
+        assert_eq!(ends(start(text, inputs)).await, Ok(how), "{text}");
+    }
+}

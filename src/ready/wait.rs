@@ -1,0 +1,116 @@
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use super::listening::somebody_waits;
+use super::{Heard, How, Inputs, Pattern, ReadySpec, Trouble, Why, probe};
+
+/// How long a program that opens no socket has to live.
+const LIFE: Duration = Duration::from_millis(500);
+
+/// Waits until the generation is ready, from its start on. For ever if it never is: the time-out is the
+/// core's. Dropping the future ends all that it began. Runs within a tokio runtime with time and I/O.
+///
+/// # Errors
+///
+/// [`Why`]: it can never be told, however long one waits.
+pub async fn wait(spec: &ReadySpec, inputs: Inputs) -> Result<How, Why> {
+    if spec.needs_sockets() && inputs.sockets.is_empty() {
+        return Err(Why::NoSockets);
+    }
+    let Inputs {
+        mut pids,
+        sockets,
+        heard,
+        lines,
+        mut dial,
+        mut exec,
+        mut trouble,
+    } = inputs;
+    match spec {
+        ReadySpec::Auto => Ok(auto(&mut *pids, &sockets, heard, &mut *trouble).await),
+        ReadySpec::Listen => Ok(somebody_waits(&mut *pids, &sockets, &mut *trouble).await),
+        ReadySpec::Notify => notified(heard, &mut *trouble).await,
+        ReadySpec::Http(probe) => Ok(probe::http(probe, &mut dial, &mut *trouble).await),
+        ReadySpec::Tcp => {
+            let mut unsaid = |_| {};
+            let waits = somebody_waits(&mut *pids, &sockets, &mut unsaid);
+            Ok(probe::tcp(&mut dial, waits, &mut *trouble).await)
+        }
+        ReadySpec::Log(pattern) => printed(pattern, lines).await,
+        ReadySpec::Exec(command) => Ok(probe::exec(command, &mut exec, &mut *trouble).await),
+        ReadySpec::Delay(delay) => {
+            sleep(*delay).await;
+            Ok(How::Delayed)
+        }
+    }
+}
+
+/// What the program says of itself goes before what is seen of it, also where both come at once.
+async fn auto(
+    pids: &mut (dyn FnMut() -> Vec<i32> + Send),
+    sockets: &[u64],
+    mut heard: watch::Receiver<Heard>,
+    trouble: &mut (dyn FnMut(Trouble) + Send),
+) -> How {
+    tokio::select! {
+        biased;
+        () = speaks(&mut heard) => {}
+        how = seen(pids, sockets, trouble) => return how,
+    }
+    match notified(heard, trouble).await {
+        Ok(how) => how,
+        // It spoke, and nobody listens any more: that happens only while all of it is being ended.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn seen(
+    pids: &mut (dyn FnMut() -> Vec<i32> + Send),
+    sockets: &[u64],
+    trouble: &mut (dyn FnMut(Trouble) + Send),
+) -> How {
+    if sockets.is_empty() {
+        sleep(LIFE).await;
+        return How::Lives;
+    }
+    somebody_waits(pids, sockets, trouble).await
+}
+
+/// Waits for the first word of the program, for ever if it is none that speaks.
+async fn speaks(heard: &mut watch::Receiver<Heard>) {
+    if heard
+        .wait_for(|&heard| heard != Heard::Nothing)
+        .await
+        .is_err()
+    {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn notified(
+    mut heard: watch::Receiver<Heard>,
+    trouble: &mut (dyn FnMut(Trouble) + Send),
+) -> Result<How, Why> {
+    loop {
+        match *heard.borrow_and_update() {
+            Heard::Nothing => {}
+            Heard::Something => trouble(Trouble::NotYetReady),
+            Heard::Ready => return Ok(How::Notified),
+        }
+        heard.changed().await.map_err(|_| Why::NoNotifySocket)?;
+    }
+}
+
+async fn printed(
+    pattern: &Pattern,
+    mut lines: mpsc::UnboundedReceiver<Vec<u8>>,
+) -> Result<How, Why> {
+    while let Some(line) = lines.recv().await {
+        if pattern.matches(&line) {
+            return Ok(How::Printed);
+        }
+    }
+    Err(Why::OutputEnded)
+}

@@ -1,0 +1,91 @@
+//! For the tests alone: a machine without what does not matter for its future.
+
+use super::{Building, Candidate, Machine, Next, Quit};
+use crate::reload::{Cause, GenId, Time};
+use std::time::Duration;
+
+/// Moves times so that now is always the same moment, and numbers generations from 1 without gaps.
+pub(in crate::reload) struct Rename {
+    now: Time,
+    ids: Vec<GenId>,
+}
+
+impl Rename {
+    /// The moment that stands for now.
+    const NOW: Duration = Duration::from_secs(3600);
+
+    pub(in crate::reload) fn time(&self, time: Time) -> Time {
+        let moved = Self::NOW.saturating_add(time.since_start());
+        Time::after_start(moved.saturating_sub(self.now.since_start()))
+    }
+
+    pub(in crate::reload) fn id(&self, id: GenId) -> GenId {
+        let rank = self.ids.iter().filter(|known| **known < id).count();
+        GenId::new(u32::try_from(rank + 1).expect("few generations"))
+    }
+}
+
+impl Machine {
+    /// All generations that the machine knows of.
+    pub(in crate::reload) fn known(&self) -> Vec<GenId> {
+        let building = self.building.map(|building| building.id);
+        let next = self.next.map(|next| next.id);
+        let candidate = self.candidate.map(|candidate| candidate.id);
+        let single = [building, next, candidate, self.live];
+        let leaving = self.leaving.iter().map(|leaving| leaving.id);
+        let mut ids: Vec<GenId> = single.into_iter().flatten().chain(leaving).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(in crate::reload) fn rename(&self, now: Time) -> Rename {
+        let ids = self.known();
+        Rename { now, ids }
+    }
+
+    /// Whether a generation that is built waits for room.
+    pub(in crate::reload) fn something_waits(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// The same machine for all that it will do: causes and past moments change only what is told.
+    pub(in crate::reload) fn canonical(&self, rename: &Rename) -> Self {
+        let cause = Cause::Begin;
+        let mut leaving: Vec<_> = self
+            .leaving
+            .iter()
+            .map(|leaving| leaving.canonical(rename))
+            .collect();
+        leaving.sort_unstable_by_key(|leaving| leaving.id);
+        Self {
+            policy: self.policy.clone(),
+            upcoming: rename.id(self.upcoming),
+            wanted: self.wanted.map(|wanted| super::Wanted { cause, ..wanted }),
+            building: self.building.map(|building| Building {
+                id: rename.id(building.id),
+                since: Time::START,
+                cause,
+                ..building
+            }),
+            next: self.next.map(|next| Next {
+                id: rename.id(next.id),
+                cause,
+            }),
+            candidate: self.candidate.map(|candidate| Candidate {
+                id: rename.id(candidate.id),
+                since: match candidate.ready {
+                    Some(_) => Time::START,
+                    None => rename.time(candidate.since),
+                },
+                ready: candidate.ready.map(|_| Time::START),
+            }),
+            live: self.live.map(|live| rename.id(live)),
+            leaving,
+            built_once: self.built_once,
+            quit: self.quit.map(|quit| Quit {
+                until: rename.time(quit.until),
+                ..quit
+            }),
+        }
+    }
+}

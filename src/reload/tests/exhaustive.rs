@@ -1,0 +1,275 @@
+//! Breadth-first through every state that a small world can reach; and from each of them a cooperative world comes
+//! to rest.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::fmt::{self, Write as _};
+use std::time::{Duration, Instant};
+
+use super::ledger::{Ledger, Rule};
+use super::pair::{Move, Pair};
+use crate::reload::{Action, BuildOutcome, Event, Policy, Request};
+
+/// The step of time. All durations of the policies explored are small multiples of it.
+pub(super) const UNIT: Duration = Duration::from_secs(1);
+
+/// How much may happen on one path. Without a bound, changes alone would lead on for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Budget {
+    pub(super) changes: u8,
+    pub(super) quits: u8,
+    pub(super) faults: u8,
+}
+
+/// A state that was reached and not left yet.
+struct Node {
+    pair: Pair,
+    budget: Budget,
+    index: u32,
+}
+
+/// What an exploration found.
+pub(super) struct Report {
+    pub(super) name: String,
+    pub(super) budget: Budget,
+    pub(super) states: usize,
+    pub(super) edges: u64,
+    pub(super) deepest: usize,
+    pub(super) took: Duration,
+    pub(super) ledger: Ledger,
+    pub(super) broken: Vec<(Rule, String)>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Budget {
+            changes,
+            quits,
+            faults,
+        } = self.budget;
+        write!(
+            f,
+            "{}, {changes} changes, {quits} quits, {faults} faults: {} states, {} edges, {} deep, {:.1?}",
+            self.name, self.states, self.edges, self.deepest, self.took
+        )
+    }
+}
+
+pub(super) struct Exploration {
+    seen: HashMap<u128, u32>,
+    /// The machines that were told what is stale.
+    teased: HashSet<u64>,
+    /// For each state, how it was first reached.
+    origins: Vec<(u32, Option<Move>)>,
+    /// For each state, where cooperation leads; itself if it is at rest.
+    cooperations: Vec<u32>,
+    edges: u64,
+    ledger: Ledger,
+    broken: Vec<(Rule, String)>,
+}
+
+impl Exploration {
+    const ENOUGH: usize = 5;
+
+    pub(super) fn run(policy: &Policy, budget: Budget) -> Report {
+        let started = Instant::now();
+        let mut this = Self {
+            seen: HashMap::new(),
+            teased: HashSet::new(),
+            origins: Vec::new(),
+            cooperations: Vec::new(),
+            edges: 0,
+            ledger: Ledger::default(),
+            broken: Vec::new(),
+        };
+        let mut layer = Vec::new();
+        this.visit(Pair::new(policy), budget, (0, None), &mut layer);
+        let mut deepest = 0;
+        while !layer.is_empty() && this.broken.len() < Self::ENOUGH {
+            deepest += 1;
+            let mut next = Vec::new();
+            for node in layer {
+                this.expand(&node, &mut next);
+            }
+            layer = next;
+        }
+        this.comes_to_rest();
+        Report {
+            name: name(policy),
+            budget,
+            states: this.origins.len(),
+            edges: this.edges,
+            deepest,
+            took: started.elapsed(),
+            ledger: this.ledger,
+            broken: this.broken,
+        }
+    }
+
+    /// The number of this state; if it is new it is added to the next layer.
+    fn visit(
+        &mut self,
+        pair: Pair,
+        budget: Budget,
+        origin: (u32, Option<Move>),
+        next: &mut Vec<Node>,
+    ) -> u32 {
+        let index = u32::try_from(self.origins.len()).expect("fewer states");
+        let (key, machine) = pair.fingerprint(budget);
+        match self.seen.entry(key) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(vacant) => {
+                vacant.insert(index);
+                self.origins.push(origin);
+                if self.teased.insert(machine) {
+                    pair.shrugs_off_stale(&mut self.ledger);
+                    self.note_broken(index, None);
+                }
+                self.cooperations.push(index);
+                next.push(Node {
+                    pair,
+                    budget,
+                    index,
+                });
+                index
+            }
+        }
+    }
+
+    fn expand(&mut self, node: &Node, next: &mut Vec<Node>) {
+        let cooperation = node.pair.cooperate(UNIT);
+        if cooperation.is_none() {
+            node.pair
+                .world
+                .at_rest(&node.pair.machine, &mut self.ledger);
+        }
+        self.note_broken(node.index, None);
+        for (action, budget) in moves(node) {
+            let mut pair = node.pair.clone();
+            pair.step(action, &mut self.ledger);
+            self.edges += 1;
+            if !self.ledger.is_clean() {
+                self.note_broken(node.index, Some(action));
+                continue;
+            }
+            let index = self.visit(pair, budget, (node.index, Some(action)), next);
+            if cooperation == Some(action) {
+                self.cooperations[node.index as usize] = index;
+            }
+        }
+    }
+
+    fn note_broken(&mut self, index: u32, action: Option<Move>) {
+        for (rule, what) in self.ledger.take_broken() {
+            let path = self.path(index, action);
+            self.broken.push((rule, format!("{what}\n{path}")));
+        }
+    }
+
+    fn path(&self, mut index: u32, last: Option<Move>) -> String {
+        let mut moves: Vec<Move> = last.into_iter().collect();
+        while let (before, Some(action)) = self.origins[index as usize] {
+            moves.push(action);
+            index = before;
+        }
+        moves.iter().rev().fold(String::new(), |mut text, action| {
+            let _ = writeln!(text, "    {action:?}");
+            text
+        })
+    }
+
+    /// Cooperation leads on from every state, and never in a circle.
+    fn comes_to_rest(&mut self) {
+        if !self.broken.is_empty() {
+            return;
+        }
+        let mut rests = vec![false; self.origins.len()];
+        for start in 0..self.origins.len() {
+            let mut way = Vec::new();
+            let mut at = start;
+            while !rests[at] && self.cooperations[at] as usize != at && way.len() < 500 {
+                way.push(at);
+                at = self.cooperations[at] as usize;
+            }
+            let ends = way.len() < 500;
+            self.ledger.check(Rule::NothingForgotten, ends, || {
+                "never comes to rest".into()
+            });
+            rests[at] = ends;
+            way.into_iter().for_each(|state| rests[state] = ends);
+            if !ends {
+                let index = u32::try_from(start).expect("fewer states");
+                return self.note_broken(index, None);
+            }
+        }
+    }
+}
+
+impl Budget {
+    fn after(self, action: Move) -> Option<Self> {
+        let (Move::Tell(event) | Move::TellAndRefuse(event)) = action else {
+            return Some(self);
+        };
+        let mut left = self;
+        let spent = match event {
+            Event::Changed(_) | Event::Requested(Request::Reload) => &mut left.changes,
+            Event::Requested(Request::Quit | Request::QuitNow) => &mut left.quits,
+            Event::StartFailed { .. }
+            | Event::BuildEnded {
+                outcome: BuildOutcome::Failed,
+                ..
+            } => &mut left.faults,
+            Event::Ready { .. } if matches!(action, Move::TellAndRefuse(_)) => &mut left.faults,
+            Event::Begin
+            | Event::BuildEnded { .. }
+            | Event::Ready { .. }
+            | Event::Switched { .. }
+            | Event::SwitchFailed { .. }
+            | Event::Settled { .. }
+            | Event::Inspected { .. }
+            | Event::Idle { .. }
+            | Event::Exited { .. }
+            | Event::Gone { .. }
+            | Event::Tick => return Some(left),
+        };
+        *spent = spent.checked_sub(1)?;
+        Some(left)
+    }
+}
+
+/// All that may happen, with what remains of the budget.
+fn moves(node: &Node) -> Vec<(Move, Budget)> {
+    let world = &node.pair.world;
+    if world.finished {
+        return Vec::new();
+    }
+    let mut moves = vec![
+        Move::Tell(Event::Requested(Request::Quit)),
+        Move::Tell(Event::Requested(Request::QuitNow)),
+    ];
+    if world.begun {
+        moves.push(Move::Tell(Event::Changed(Action::Build)));
+        if world.policy.builds {
+            moves.push(Move::Tell(Event::Changed(Action::Restart)));
+        }
+        moves.extend(node.pair.reports());
+        if node.pair.machine.deadline().is_some() {
+            moves.push(Move::Pass(UNIT));
+        }
+    } else {
+        moves.push(Move::Tell(Event::Begin));
+    }
+    let affordable = |action: Move| Some((action, node.budget.after(action)?));
+    moves.into_iter().filter_map(affordable).collect()
+}
+
+fn name(policy: &Policy) -> String {
+    let Policy {
+        builds,
+        mode,
+        when_busy,
+        ..
+    } = policy;
+    let builds = if *builds { "builds" } else { "no builds" };
+    format!("{mode:?} {when_busy:?} {builds}")
+}

@@ -1,0 +1,59 @@
+//! The rules that are checked on every step, and the account of it.
+
+/// What is promised. The first eight are the invariants of the crate's documentation, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// 1. At most one generation is building, one starting, one live.
+    OneOfEach,
+    /// 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode.
+    LiveIsLeftAlone,
+    /// 3. No generation is started from sources older than the last change seen.
+    NewestSources,
+    /// 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
+    FailureSparesLive,
+    /// 5. A stale event changes nothing.
+    StaleChangesNothing,
+    /// 6. Draining is bounded.
+    DrainIsBounded,
+    /// 7. No change is forgotten.
+    NothingForgotten,
+    /// 8. Quit ends in exactly one finish.
+    OneFinish,
+    /// The order of effects that the driver relies on.
+    Protocol,
+    /// New connections always have somebody who takes them, or who will.
+    Steering,
+}
+
+impl Rule {
+    const COUNT: usize = Self::Steering as usize + 1;
+}
+
+/// How often each rule was put to the test, and where it was broken.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    checked: [u64; Rule::COUNT],
+    broken: Vec<(Rule, String)>,
+}
+
+impl Ledger {
+    pub(super) fn check(&mut self, rule: Rule, holds: bool, what: impl FnOnce() -> String) {
+        self.checked[rule as usize] += 1;
+        if !holds {
+            self.broken.push((rule, what()));
+        }
+    }
+
+    pub(super) const fn checked(&self, rule: Rule) -> u64 {
+        self.checked[rule as usize]
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// What was broken since the last call.
+    pub(super) fn take_broken(&mut self) -> Vec<(Rule, String)> {
+        std::mem::take(&mut self.broken)
+    }
+}

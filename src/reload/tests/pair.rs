@@ -1,0 +1,138 @@
+//! The machine and the world, side by side.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use super::ledger::{Ledger, Rule};
+use super::world::World;
+use crate::reload::{Action, Effect, Event, Machine, Policy, Request, Response};
+
+/// One thing that may happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// This is told to the machine.
+    Tell(Event),
+    /// The same, and should the machine want to switch, that is refused.
+    TellAndRefuse(Event),
+    /// Time passes; the machine is woken if it wants to be.
+    Pass(Duration),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Pair {
+    pub(super) machine: Machine,
+    pub(super) world: World,
+}
+
+impl Pair {
+    pub(super) fn new(policy: &Policy) -> Self {
+        Self {
+            machine: Machine::new(policy.clone()),
+            world: World::new(policy.clone()),
+        }
+    }
+
+    /// What the driver may report next.
+    pub(super) fn reports(&self) -> Vec<Move> {
+        let mut moves = Vec::new();
+        for event in self.world.reports() {
+            moves.push(Move::Tell(event));
+            if matches!(event, Event::Ready { .. }) {
+                moves.push(Move::TellAndRefuse(event));
+            }
+        }
+        moves
+    }
+
+    pub(super) fn step(&mut self, action: Move, ledger: &mut Ledger) {
+        match action {
+            Move::Tell(event) => self.tell(event, ledger),
+            Move::TellAndRefuse(event) => {
+                self.world.refuse = true;
+                self.tell(event, ledger);
+                self.world.refuse = false;
+            }
+            Move::Pass(time) => {
+                self.world.now = self.world.now.plus(time);
+                if self.is_due() {
+                    self.tell(Event::Tick, ledger);
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        let deadline = self.machine.deadline();
+        deadline.is_some_and(|deadline| deadline <= self.world.now)
+    }
+
+    fn tell(&mut self, event: Event, ledger: &mut Ledger) {
+        let live = self.machine.live();
+        self.world.happen(event);
+        let response = self.machine.handle(self.world.now, event);
+        self.world.spared(live, event, &response, ledger);
+        self.one_finish(&response, ledger);
+        for notice in &response.notices {
+            self.world.told(notice, ledger);
+        }
+        for effect in response.effects {
+            self.world.perform(effect, ledger);
+        }
+        self.world.after(event, &self.machine, ledger);
+        let overdue = event == Event::Tick && self.world.overdue();
+        ledger.check(Rule::OneFinish, !overdue, || "the finish is overdue".into());
+    }
+
+    fn one_finish(&self, response: &Response, ledger: &mut Ledger) {
+        let is_finish = |effect: &&Effect| matches!(effect, Effect::Finish { .. });
+        let finishes = response.effects.iter().filter(is_finish).count();
+        let most = usize::from(!self.world.finished);
+        ledger.check(Rule::OneFinish, finishes <= most, || {
+            format!("{finishes} finishes")
+        });
+    }
+
+    /// Tells what is late, repeated, or about generations that are gone: nothing may come of it.
+    pub(super) fn shrugs_off_stale(&self, ledger: &mut Ledger) {
+        let mut events = self.world.stale();
+        if self.world.quitting.is_some() {
+            let changed = Event::Changed(Action::Build);
+            events.extend([Event::Begin, changed, Event::Requested(Request::Reload)]);
+        }
+        if !self.is_due() {
+            events.push(Event::Tick);
+        }
+        let mut machine = self.machine.clone();
+        for event in events {
+            let response = machine.handle(self.world.now, event);
+            let nothing = response == Response::default() && machine == self.machine;
+            ledger.check(Rule::StaleChangesNothing, nothing, || {
+                format!("{event:?} leads to {response:?}")
+            });
+            if !nothing {
+                machine = self.machine.clone();
+            }
+        }
+    }
+
+    /// What happens next if all do what is expected of them; nothing when all is at rest.
+    pub(super) fn cooperate(&self, unit: Duration) -> Option<Move> {
+        if self.world.finished {
+            return None;
+        }
+        let event = self.world.cooperate().map(Move::Tell);
+        let waits = self.machine.deadline().is_some();
+        event.or(waits.then_some(Move::Pass(unit)))
+    }
+
+    /// The same for two pairs that have the same future; and the same for two machines of which that is true.
+    pub(super) fn fingerprint(&self, rest: impl Hash) -> (u128, u64) {
+        let rename = self.machine.rename(self.world.now);
+        let mut hasher = DefaultHasher::new();
+        self.machine.canonical(&rename).hash(&mut hasher);
+        let machine = hasher.finish();
+        (self.world.canonical(&rename), rest).hash(&mut hasher);
+        let whole = u128::from(hasher.finish()) << 64;
+        (whole | u128::from(machine), machine)
+    }
+}

@@ -1,0 +1,218 @@
+//! A started generation as a driver sees it, from its start until it is released.
+
+use super::world::exited;
+use crate::reload::machine::canonical::Rename;
+use crate::reload::{Ended, Event, GenId, Policy, Time};
+
+/// What a started generation is to the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Role {
+    Candidate,
+    Live,
+    Leaving,
+}
+
+/// What is left of a generation's processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Tree {
+    /// Being spawned: it may still turn out that it can't be started.
+    Unknown,
+    Running,
+    /// The first process has ended, others run.
+    Orphans,
+    /// All have ended; that is about to be reported.
+    Ended,
+    /// It was reported that all have ended.
+    Gone,
+}
+
+/// How far the leave-taking of a generation that was live has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Drain {
+    /// It was never live, is live, or is past all this.
+    No,
+    OwesSettle,
+    Settling,
+    Settled,
+    Inspecting,
+    Unwilling,
+    AwaitingIdle,
+    MayStop,
+}
+
+/// A started generation until it is released.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Gen {
+    pub(super) id: GenId,
+    pub(super) role: Role,
+    pub(super) tree: Tree,
+    pub(super) drain: Drain,
+    /// When it was started; once it leaves, when that began.
+    pub(super) since: Time,
+    /// When it must be killed at the latest.
+    pub(super) until: Time,
+    pub(super) ready: bool,
+    /// It ended by itself, and some of it is left.
+    pub(super) to_be_killed: bool,
+    pub(super) relayed: bool,
+    pub(super) stopped: bool,
+    pub(super) killed: bool,
+    /// No change that asks for a build came after its build began.
+    pub(super) newest: bool,
+    /// No change at all came after its start.
+    pub(super) answers_all: bool,
+}
+
+impl Gen {
+    pub(super) const fn starting(id: GenId, now: Time, newest: bool) -> Self {
+        Self {
+            id,
+            role: Role::Candidate,
+            tree: Tree::Unknown,
+            drain: Drain::No,
+            since: now,
+            until: now,
+            ready: false,
+            to_be_killed: false,
+            relayed: false,
+            stopped: false,
+            killed: false,
+            newest,
+            answers_all: true,
+        }
+    }
+
+    /// It loses the traffic, and leaves.
+    pub(super) fn retire(&mut self, now: Time, policy: &Policy, drain: Drain) {
+        let until = now.plus(policy.settle_max).plus(policy.stop_timeout);
+        self.leave(now, until);
+        self.drain = drain;
+    }
+
+    pub(super) const fn leave(&mut self, now: Time, until: Time) {
+        self.role = Role::Leaving;
+        self.since = now;
+        self.until = until;
+    }
+
+    /// Whether it leaves and nobody has asked it to end yet.
+    pub(super) fn still_serves_its_own(&self) -> bool {
+        self.role == Role::Leaving && !self.relayed
+    }
+
+    /// What may be reported of it next.
+    pub(super) fn reports(&self, events: &mut Vec<Event>) {
+        let id = self.id;
+        let runs = matches!(self.tree, Tree::Unknown | Tree::Running);
+        if self.tree == Tree::Unknown {
+            events.push(Event::StartFailed { id });
+        }
+        if runs {
+            let ends = [(0, true), (1, true), (1, false)];
+            events.extend(ends.map(|(code, survivors)| exited(id, code, survivors)));
+        }
+        events.push(Event::Gone { id });
+        if self.role == Role::Candidate && !self.ready {
+            events.push(Event::Ready { id });
+        }
+        if self.still_serves_its_own() {
+            self.answers(events);
+        }
+    }
+
+    fn answers(&self, events: &mut Vec<Event>) {
+        let id = self.id;
+        match self.drain {
+            Drain::Settling => events.push(Event::Settled { id }),
+            Drain::Inspecting => events
+                .extend([true, false].map(|handles_stop| Event::Inspected { id, handles_stop })),
+            Drain::AwaitingIdle => events.push(Event::Idle { id }),
+            Drain::No | Drain::OwesSettle | Drain::Settled | Drain::Unwilling | Drain::MayStop => {}
+        }
+    }
+
+    /// Something is reported of it; if it ends by itself, it must be killed at `until`.
+    pub(super) fn happen(&mut self, event: Event, now: Time, until: Time) {
+        match event {
+            Event::Ready { .. } => self.ready = true,
+            Event::Settled { .. } => self.drain = Drain::Settled,
+            Event::Inspected { handles_stop, .. } => {
+                self.drain = match handles_stop {
+                    true => Drain::MayStop,
+                    false => Drain::Unwilling,
+                };
+            }
+            Event::Idle { .. } => self.drain = Drain::MayStop,
+            Event::Exited {
+                ended, survivors, ..
+            } => return self.exited(ended, survivors, now, until),
+            Event::StartFailed { .. } | Event::Gone { .. } => {
+                self.tree = Tree::Gone;
+                self.role = Role::Leaving;
+                return;
+            }
+            Event::Begin
+            | Event::Changed(_)
+            | Event::Requested(_)
+            | Event::BuildEnded { .. }
+            | Event::Switched { .. }
+            | Event::SwitchFailed { .. }
+            | Event::Tick => {}
+        }
+        if self.tree == Tree::Unknown {
+            self.tree = Tree::Running;
+        }
+    }
+
+    fn exited(&mut self, ended: Ended, survivors: bool, now: Time, until: Time) {
+        self.tree = match survivors {
+            true => Tree::Orphans,
+            false => Tree::Ended,
+        };
+        let goes_on = survivors && ended.success();
+        if self.role == Role::Leaving {
+            self.drain = Drain::MayStop;
+        } else if !goes_on {
+            self.leave(now, until);
+            self.to_be_killed = survivors;
+        }
+    }
+
+    /// What it does if it does what is expected of it.
+    pub(super) fn cooperate(&self) -> Option<Event> {
+        let id = self.id;
+        if self.role == Role::Candidate {
+            return (!self.ready).then_some(Event::Ready { id });
+        }
+        if self.stopped || self.killed || self.tree == Tree::Ended {
+            return Some(match self.tree {
+                Tree::Unknown | Tree::Running => exited(id, 1, false),
+                Tree::Orphans | Tree::Ended | Tree::Gone => Event::Gone { id },
+            });
+        }
+        let mut events = Vec::new();
+        if self.still_serves_its_own() {
+            self.answers(&mut events);
+        }
+        events.first().copied()
+    }
+
+    /// The same for all that may happen to it.
+    pub(super) fn canonical(&mut self, rename: &Rename) {
+        self.id = rename.id(self.id);
+        let leaving = self.role == Role::Leaving;
+        let waits = matches!(self.drain, Drain::Settling | Drain::Settled);
+        let keep = |kept: bool, time| if kept { rename.time(time) } else { Time::START };
+        if self.relayed {
+            self.drain = Drain::No;
+        }
+        self.since = keep(
+            waits && !self.relayed || !leaving && !self.ready,
+            self.since,
+        );
+        self.until = keep(leaving && !self.killed, self.until);
+        if leaving {
+            self.ready = false;
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Long random walks of machine and world, in virtual time, with worlds of bad character.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::ledger::Ledger;
+use super::pair::{Move, Pair};
+use super::process::{Gen, Role};
+use crate::reload::{
+    Action, BuildOutcome, Effect, Event, Machine, Mode, Policy, Request, Time, WhenBusy,
+};
+
+/// What is wrong with the world.
+#[derive(Clone, Copy, Debug)]
+struct Temper {
+    /// Builds take this long at least.
+    slow_builds: u64,
+    never_ready: bool,
+    ignores_stop: bool,
+    crashes_while_draining: bool,
+    /// A killed tree stays for this long.
+    kills_refused: u64,
+    breaks_builds: bool,
+}
+
+/// One step of a walk.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// One of the things that the driver may report, and whether a switch is refused.
+    Report(prop::sample::Index, bool),
+    Pass(u64),
+    /// To the machine's own deadline, and this much later.
+    Wake(u64),
+    Change(Action),
+    Request(Request),
+}
+
+const STEP: Duration = Duration::from_millis(1);
+
+fn tempers() -> impl Strategy<Value = Temper> {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let slow = prop_oneof![Just(0), 1..5_000_u64];
+    let refused = prop_oneof![Just(0), 1..8_000_u64];
+    (flags, slow, refused).prop_map(|(flags, slow_builds, kills_refused)| Temper {
+        slow_builds,
+        never_ready: flags.0 && flags.1,
+        ignores_stop: flags.1,
+        crashes_while_draining: flags.2,
+        kills_refused,
+        breaks_builds: flags.3 && flags.2,
+    })
+}
+
+prop_compose! {
+    fn policies()(
+        builds in any::<bool>(),
+        stop_first in any::<bool>(),
+        queue in any::<bool>(),
+        ready in 0..3_000_u64,
+        stop in 0..3_000_u64,
+        settle in 0..300_u64,
+        more in 0..300_u64,
+        kill in 0..3_000_u64,
+    ) -> Policy {
+        Policy {
+            builds,
+            mode: if stop_first { Mode::StopFirst } else { Mode::Overlap },
+            when_busy: if queue { WhenBusy::Queue } else { WhenBusy::Cancel },
+            ready_timeout: Duration::from_millis(ready),
+            stop_timeout: Duration::from_millis(stop),
+            settle_min: Duration::from_millis(settle),
+            settle_max: Duration::from_millis(settle + more),
+            kill_timeout: Duration::from_millis(kill),
+        }
+    }
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let reports = (any::<prop::sample::Index>(), prop::bool::weighted(0.1));
+    let actions = prop_oneof![Just(Action::Build), Just(Action::Restart)];
+    let requests = prop_oneof![
+        10 => Just(Request::Reload),
+        2 => Just(Request::Quit),
+        1 => Just(Request::QuitNow),
+    ];
+    prop_oneof![
+        50 => reports.prop_map(|(index, refuse)| Step::Report(index, refuse)),
+        20 => (0..300_u64).prop_map(Step::Pass),
+        15 => (0..20_u64).prop_map(Step::Wake),
+        2 => (0..20_000_u64).prop_map(Step::Wake),
+        10 => actions.prop_map(Step::Change),
+        3 => requests.prop_map(Step::Request),
+    ]
+}
+
+/// A pair that walks, and all that is known of the way.
+struct Walk {
+    pair: Pair,
+    temper: Temper,
+    ledger: Ledger,
+}
+
+impl Walk {
+    fn new(policy: &Policy, temper: Temper) -> Self {
+        let mut walk = Self {
+            pair: Pair::new(policy),
+            temper,
+            ledger: Ledger::default(),
+        };
+        walk.go(Move::Tell(Event::Begin));
+        walk
+    }
+
+    fn go(&mut self, action: Move) {
+        self.pair.step(action, &mut self.ledger);
+        self.pair.shrugs_off_stale(&mut self.ledger);
+        let broken = self.ledger.take_broken();
+        assert!(broken.is_empty(), "{action:?}: {broken:?}");
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Report(index, refuse) => {
+                let events = self.reports();
+                if !events.is_empty() {
+                    let event = *index.get(&events);
+                    self.go(match refuse {
+                        true => Move::TellAndRefuse(event),
+                        false => Move::Tell(event),
+                    });
+                }
+            }
+            Step::Pass(time) => self.go(Move::Pass(STEP * u32::try_from(time).expect("short"))),
+            Step::Wake(late) => self.wake(Duration::from_millis(late)),
+            Step::Change(action) => self.go(Move::Tell(Event::Changed(action))),
+            Step::Request(request) => self.go(Move::Tell(Event::Requested(request))),
+        }
+    }
+
+    fn wake(&mut self, late: Duration) {
+        if let Some(deadline) = self.pair.machine.deadline() {
+            self.go(Move::Pass(deadline.since(self.pair.world.now) + late));
+        }
+    }
+
+    /// What a world of this temper reports.
+    fn reports(&self) -> Vec<Event> {
+        let events = self.pair.world.reports();
+        events
+            .into_iter()
+            .filter(|event| self.may(*event))
+            .collect()
+    }
+
+    fn may(&self, event: Event) -> bool {
+        let world = &self.pair.world;
+        match event {
+            Event::BuildEnded { id, outcome } => {
+                let since = world.builds.iter().find(|build| build.id == id);
+                let slow = Duration::from_millis(self.temper.slow_builds);
+                let took = since
+                    .is_some_and(|build| build.cancelled || world.now >= build.since.plus(slow));
+                took && !(self.temper.breaks_builds && outcome == BuildOutcome::Built)
+            }
+            Event::Ready { .. } => !self.temper.never_ready,
+            Event::Exited { id, .. } | Event::Gone { id } => {
+                world.find(id).is_some_and(|known| self.may_end(known))
+            }
+            Event::Begin
+            | Event::Changed(_)
+            | Event::Requested(_)
+            | Event::StartFailed { .. }
+            | Event::Switched { .. }
+            | Event::SwitchFailed { .. }
+            | Event::Settled { .. }
+            | Event::Inspected { .. }
+            | Event::Idle { .. }
+            | Event::Tick => true,
+        }
+    }
+
+    fn may_end(&self, known: &Gen) -> bool {
+        let refused = Duration::from_millis(self.temper.kills_refused);
+        if known.killed {
+            return self.pair.world.now >= known.until.plus(refused);
+        }
+        match known.role {
+            Role::Leaving if known.stopped => !self.temper.ignores_stop,
+            Role::Leaving => self.temper.crashes_while_draining || known.relayed,
+            Role::Candidate | Role::Live => true,
+        }
+    }
+
+    /// Nothing new is asked for; what the world does, it does as its temper is, and in the end all is at rest.
+    fn rest(&mut self) {
+        for _ in 0..2_000 {
+            let Some(action) = self.pair.cooperate(Duration::from_millis(500)) else {
+                return self.at_rest();
+            };
+            let allowed = match action {
+                Move::Tell(event) => self.may(event),
+                Move::TellAndRefuse(_) | Move::Pass(_) => true,
+            };
+            if allowed {
+                self.go(action);
+            } else {
+                self.grumble();
+            }
+        }
+        panic!("never comes to rest: {:?}", self.pair);
+    }
+
+    /// What is expected is not what this world does.
+    fn grumble(&mut self) {
+        let reports = self.reports();
+        let failed =
+            |event: &&Event| matches!(event, Event::BuildEnded { .. } | Event::Switched { .. });
+        match reports.iter().find(failed) {
+            Some(event) => self.go(Move::Tell(*event)),
+            None => self.go(Move::Pass(Duration::from_millis(500))),
+        }
+    }
+
+    fn at_rest(&mut self) {
+        let Pair { machine, world } = &self.pair;
+        world.at_rest(machine, &mut self.ledger);
+        let broken = self.ledger.take_broken();
+        assert!(broken.is_empty(), "at rest: {broken:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_walk_keeps_the_rules_and_comes_to_rest(
+        policy in policies(),
+        temper in tempers(),
+        steps in prop::collection::vec(steps(), 50..150),
+    ) {
+        let mut walk = Walk::new(&policy, temper);
+        steps.into_iter().for_each(|step| walk.step(step));
+        walk.rest();
+    }
+
+    #[test]
+    fn quit_ends_in_one_finish_though_nobody_answers(
+        policy in policies(),
+        temper in tempers(),
+        steps in prop::collection::vec(steps(), 0..60),
+        at_once in any::<bool>(),
+    ) {
+        let mut walk = Walk::new(&policy, temper);
+        steps.into_iter().for_each(|step| walk.step(step));
+        let request = if at_once { Request::QuitNow } else { Request::Quit };
+        walk.step(Step::Request(request));
+        for _ in 0..100 {
+            walk.wake(Duration::ZERO);
+        }
+        prop_assert!(walk.pair.world.finished);
+    }
+
+    /// What has to do with nothing honest: the machine survives it, and does not act on it for ever.
+    #[test]
+    fn any_events_in_any_order_are_survived(
+        policy in policies(),
+        events in prop::collection::vec((any_event(), 0..400_u64), 0..200),
+    ) {
+        let mut machine = Machine::new(policy);
+        let mut now = Time::START;
+        let mut finishes = 0;
+        for (event, passed) in events {
+            now = now.plus(Duration::from_millis(passed));
+            let effects = machine.handle(now, event).effects;
+            prop_assert!(finishes == 0 || effects.is_empty());
+            prop_assert!(effects.len() < 100);
+            let is_finish = |effect: &&Effect| matches!(effect, Effect::Finish { .. });
+            finishes += effects.iter().filter(is_finish).count();
+        }
+        prop_assert!(finishes <= 1);
+    }
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let texts = prop::sample::select(vec![
+        "begin",
+        "changed",
+        "changed-restart",
+        "reload",
+        "quit",
+        "quit-now",
+        "tick",
+    ]);
+    let numbered = prop::sample::select(vec![
+        "built",
+        "build-failed",
+        "build-cancelled",
+        "start-failed",
+        "ready",
+        "switched",
+        "switch-failed",
+        "settled",
+        "handles-stop",
+        "dies-of-stop",
+        "idle",
+        "exited",
+        "gone",
+    ]);
+    prop_oneof![
+        1 => texts.prop_map(super::text::event),
+        4 => (numbered, 1..8_u32, 0..2_i32, any::<bool>()).prop_map(|(what, id, code, survivors)| {
+            let more = match (what, survivors) {
+                ("exited", true) => format!("{code} survivors"),
+                ("exited", false) => code.to_string(),
+                _ => String::new(),
+            };
+            super::text::event(&format!("{what} {id} {more}"))
+        }),
+    ]
+}

@@ -1,0 +1,358 @@
+//! What the world demands of every effect, and of every answer as a whole.
+
+use super::ledger::{Ledger, Rule};
+use super::process::{Drain, Gen, Role, Tree};
+use super::world::{Build, Steering, World};
+use crate::reload::{Effect, Event, Failure, GenId, Machine, Mode, Notice, Phase, Response};
+
+impl World {
+    /// Does what the machine asked for.
+    pub(super) fn perform(&mut self, effect: Effect, ledger: &mut Ledger) {
+        ledger.check(Rule::OneFinish, !self.finished, || {
+            format!("{effect:?} after the finish")
+        });
+        match effect {
+            Effect::Build { id } => self.build(id, ledger),
+            Effect::CancelBuild { id } => self.cancel_build(id, ledger),
+            Effect::Start { id } => self.start(id, ledger),
+            Effect::Hold => self.hold(ledger),
+            Effect::Finish { clean } => self.finish(clean, ledger),
+            Effect::Switch { id }
+            | Effect::Settle { id }
+            | Effect::Inspect { id }
+            | Effect::AwaitIdle { id }
+            | Effect::Relay { id }
+            | Effect::Stop { id }
+            | Effect::Kill { id }
+            | Effect::Release { id } => self.perform_on(id, effect, ledger),
+        }
+    }
+
+    fn build(&mut self, id: GenId, ledger: &mut Ledger) {
+        let now = self.now;
+        ledger.check(Rule::OneOfEach, self.builds.is_empty(), || {
+            format!("a second build, {id}")
+        });
+        let fine = self.policy.builds && self.quitting.is_none() && id > self.last_build;
+        ledger.check(Rule::Protocol, fine, || format!("build {id}"));
+        self.last_build = id;
+        self.told_waiting = false;
+        self.builds.push(Build {
+            id,
+            since: now,
+            cancelled: false,
+            newest: true,
+            answers_all: true,
+        });
+    }
+
+    fn cancel_build(&mut self, id: GenId, ledger: &mut Ledger) {
+        let may = self.quitting.is_some();
+        let cancels = self.cancels();
+        let build = self.builds.iter_mut().find(|build| build.id == id);
+        let fine = build.is_some_and(|build| {
+            let fine = !build.cancelled && (may || cancels && !build.newest);
+            build.cancelled = true;
+            fine
+        });
+        ledger.check(Rule::Protocol, fine, || format!("cancel build {id}"));
+    }
+
+    fn start(&mut self, id: GenId, ledger: &mut Ledger) {
+        let candidates = self
+            .gens
+            .iter()
+            .filter(|known| known.role == Role::Candidate);
+        ledger.check(Rule::OneOfEach, candidates.count() == 0, || {
+            format!("start {id} beside another")
+        });
+        let newest = !self.policy.builds || self.good == Some(true);
+        let best = newest || self.broken && self.good.is_some();
+        let best = best && self.builds.iter().all(|build| !build.newest);
+        ledger.check(Rule::NewestSources, best, || {
+            format!("start {id} from old sources")
+        });
+        let room = self.policy.mode == Mode::Overlap || self.gens.is_empty();
+        let fine = room && self.quitting.is_none() && id > self.last_start;
+        ledger.check(Rule::Protocol, fine, || format!("start {id}"));
+        self.last_start = id;
+        self.told_waiting = false;
+        if self.steering == Steering::Hold(None) {
+            self.steering = Steering::Hold(Some(id));
+        }
+        self.gens.push(Gen::starting(id, self.now, newest));
+    }
+
+    fn hold(&mut self, ledger: &mut Ledger) {
+        let unserved = self.live().is_none() || self.policy.mode == Mode::StopFirst;
+        ledger.check(Rule::Steering, unserved, || "hold beside a live one".into());
+        let switched = self.switching.filter(|(_, done)| *done).map(|(id, _)| id);
+        let starting = self.gens.iter().find(|known| {
+            known.role == Role::Candidate && !known.relayed && Some(known.id) != switched
+        });
+        self.steering = Steering::Hold(starting.map(|known| known.id));
+    }
+
+    fn finish(&mut self, clean: bool, ledger: &mut Ledger) {
+        let left = !self.gens.is_empty() || !self.builds.is_empty();
+        let due = self.quitting.is_some_and(|quit| self.now >= quit.until);
+        let fine = self.quitting.is_some() && (!left || due && !clean);
+        ledger.check(Rule::OneFinish, fine, || {
+            format!("finish, clean: {clean}, left: {left}")
+        });
+        self.finished = true;
+    }
+
+    fn perform_on(&mut self, id: GenId, effect: Effect, ledger: &mut Ledger) {
+        let Some(index) = self.gens.iter().position(|known| known.id == id) else {
+            return ledger.check(Rule::Protocol, false, || {
+                format!("{effect:?} of one that is not there")
+            });
+        };
+        let mut known = self.gens[index].clone();
+        let gone = known.tree == Tree::Gone;
+        let late = matches!(effect, Effect::Relay { .. } | Effect::Release { .. });
+        ledger.check(Rule::Protocol, !gone || late, || {
+            format!("{effect:?} of one that is gone")
+        });
+        let fine = match effect {
+            Effect::Switch { .. } => self.switch(&known),
+            Effect::Settle { .. } => self.settle(&mut known),
+            Effect::Inspect { .. } => self.inspect(&mut known),
+            Effect::AwaitIdle { .. } => {
+                let asked = known.drain == Drain::Unwilling;
+                known.drain = Drain::AwaitingIdle;
+                asked
+            }
+            Effect::Relay { .. } => self.relay(&mut known, ledger),
+            Effect::Stop { .. } => self.stop(&mut known, ledger),
+            Effect::Kill { .. } => self.kill(&mut known, ledger),
+            Effect::Release { .. } => return self.release(index, ledger),
+            Effect::Build { .. }
+            | Effect::CancelBuild { .. }
+            | Effect::Start { .. }
+            | Effect::Hold
+            | Effect::Finish { .. } => true,
+        };
+        ledger.check(Rule::Protocol, fine, || format!("{effect:?} of {known:?}"));
+        self.gens[index] = known;
+    }
+
+    /// To the one that is ready; or back, when that one was lost on the way.
+    fn switch(&mut self, known: &Gen) -> bool {
+        let id = known.id;
+        match known.role {
+            Role::Candidate => {
+                let done = !std::mem::take(&mut self.refuse);
+                let first = self.switching.replace((id, done)).is_none();
+                if done {
+                    self.steering = Steering::To(id);
+                }
+                known.ready && first
+            }
+            Role::Live => {
+                self.steering = Steering::To(id);
+                self.gens.iter().all(|other| other.role != Role::Candidate)
+            }
+            Role::Leaving => false,
+        }
+    }
+
+    fn settle(&self, known: &mut Gen) -> bool {
+        let fine = match known.role {
+            Role::Leaving => known.drain == Drain::OwesSettle,
+            Role::Candidate => false,
+            Role::Live => {
+                let built = !self.policy.builds || self.good == Some(true) || self.broken;
+                let room =
+                    self.policy.mode == Mode::StopFirst && self.steering != Steering::To(known.id);
+                known.retire(self.now, &self.policy, Drain::OwesSettle);
+                built && room && self.quitting.is_none()
+            }
+        };
+        known.drain = Drain::Settling;
+        fine
+    }
+
+    fn inspect(&self, known: &mut Gen) -> bool {
+        let least = self.now >= known.since.plus(self.policy.settle_min);
+        let most = self.now >= known.since.plus(self.policy.settle_max);
+        let fine = match known.drain {
+            Drain::Settled => least,
+            Drain::Settling => most,
+            Drain::No
+            | Drain::OwesSettle
+            | Drain::Inspecting
+            | Drain::Unwilling
+            | Drain::AwaitingIdle
+            | Drain::MayStop => false,
+        };
+        known.drain = Drain::Inspecting;
+        fine && known.still_serves_its_own()
+    }
+
+    fn relay(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
+        self.leave_live_alone(known, ledger);
+        let fine = !known.relayed;
+        known.relayed = true;
+        if known.role != Role::Candidate {
+            return fine;
+        }
+        let late = self.now >= known.since.plus(self.policy.ready_timeout);
+        let newer = self.cancels() && !known.answers_all;
+        let refused = known.ready && self.switching.is_none();
+        known.leave(self.now, self.now.plus(self.policy.stop_timeout));
+        fine && (refused || !known.ready && (late || newer))
+    }
+
+    fn stop(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
+        self.leave_live_alone(known, ledger);
+        let willing = matches!(known.drain, Drain::No | Drain::MayStop);
+        let first = !known.stopped && !known.killed;
+        known.stopped = true;
+        known.role = Role::Leaving;
+        first && (known.relayed && willing || self.quitting.is_some())
+    }
+
+    fn kill(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
+        self.leave_live_alone(known, ledger);
+        let late = known.role == Role::Leaving && self.now >= known.until;
+        let insists = self.quitting.is_some_and(|quitting| quitting.at_once);
+        let why = late || insists || known.to_be_killed;
+        let fine = !known.killed && why && (known.relayed || self.quitting.is_some());
+        known.killed = true;
+        fine
+    }
+
+    fn leave_live_alone(&self, known: &Gen, ledger: &mut Ledger) {
+        let alone = known.role == Role::Live && self.quitting.is_none();
+        ledger.check(Rule::LiveIsLeftAlone, !alone, || {
+            format!("the live one, {}, has to go", known.id)
+        });
+    }
+
+    fn release(&mut self, index: usize, ledger: &mut Ledger) {
+        let known = self.gens.remove(index);
+        let served = self.quitting.is_some() || known.relayed;
+        let fine = served && known.tree == Tree::Gone;
+        ledger.check(Rule::Protocol, fine, || format!("release of {known:?}"));
+    }
+
+    /// Takes note of what the user is told.
+    pub(super) fn told(&mut self, notice: &Notice, ledger: &mut Ledger) {
+        match notice {
+            Notice::Failed { id, failure, live } => {
+                let known = self.find(*id);
+                let answers = known.is_some_and(|known| known.answers_all);
+                self.told_failure |= answers && *failure != Failure::Build;
+                ledger.check(Rule::FailureSparesLive, *live == self.live(), || {
+                    format!("{notice:?} beside {:?}", self.live())
+                });
+            }
+            Notice::Waiting => {
+                self.told_waiting = true;
+                let idle = self.builds.is_empty() && self.live().is_none();
+                ledger.check(Rule::Protocol, idle, || "waiting while busy".into());
+            }
+            Notice::Superseded { id } => {
+                let early = self.find(*id).is_some_and(|known| !known.ready);
+                ledger.check(Rule::Protocol, early && self.cancels(), || {
+                    format!("{id} superseded")
+                });
+            }
+            Notice::Building { .. }
+            | Notice::BuildCancelled { .. }
+            | Notice::Built { .. }
+            | Notice::Outdated { .. }
+            | Notice::Starting { .. }
+            | Notice::Ready { .. }
+            | Notice::Live { .. }
+            | Notice::Draining { .. }
+            | Notice::Killing { .. }
+            | Notice::Gone { .. }
+            | Notice::Quitting { .. } => {}
+        }
+    }
+
+    /// A failure that is not the live generation's own leaves it as it is.
+    pub(super) fn spared(
+        &self,
+        live: Option<GenId>,
+        event: Event,
+        response: &Response,
+        ledger: &mut Ledger,
+    ) {
+        let Some(live) = live.filter(|_| self.quitting.is_none()) else {
+            return;
+        };
+        let own = match event {
+            Event::Exited { id, .. } | Event::Gone { id } => id == live,
+            Event::Switched { .. } => true,
+            Event::Begin
+            | Event::Changed(_)
+            | Event::Requested(_)
+            | Event::BuildEnded { .. }
+            | Event::StartFailed { .. }
+            | Event::Ready { .. }
+            | Event::SwitchFailed { .. }
+            | Event::Settled { .. }
+            | Event::Inspected { .. }
+            | Event::Idle { .. }
+            | Event::Tick => false,
+        };
+        if own {
+            return;
+        }
+        let touches = |effect: &&Effect| touches(effect, live, self.policy.mode);
+        let touched = response.effects.iter().find(touches);
+        ledger.check(Rule::FailureSparesLive, touched.is_none(), || {
+            format!("{event:?} leads to {touched:?}")
+        });
+    }
+
+    /// The phases that the machine tells are those that the world sees.
+    pub(super) fn compare(&self, machine: &Machine, ledger: &mut Ledger) {
+        let count = |role| self.gens.iter().filter(|known| known.role == role).count();
+        let one = self.builds.len() <= 1 && count(Role::Candidate) <= 1 && count(Role::Live) <= 1;
+        ledger.check(
+            Rule::OneOfEach,
+            one && machine.live() == self.live(),
+            || format!("live {:?}, not {:?}", machine.live(), self.live()),
+        );
+        for known in &self.gens {
+            let phase = match known.role {
+                Role::Candidate if known.ready => Phase::Ready,
+                Role::Candidate => Phase::Starting,
+                Role::Live => Phase::Live,
+                Role::Leaving => Phase::Draining,
+            };
+            ledger.check(Rule::Protocol, machine.phase(known.id) == phase, || {
+                format!("{:?} is not {phase:?}", machine.phase(known.id))
+            });
+        }
+        for build in &self.builds {
+            let phase = machine.phase(build.id);
+            ledger.check(Rule::Protocol, phase == Phase::Building, || {
+                format!("a build runs for one that is {phase:?}")
+            });
+        }
+    }
+}
+
+fn touches(effect: &Effect, live: GenId, mode: Mode) -> bool {
+    match effect {
+        Effect::Settle { id } => *id == live && mode == Mode::Overlap,
+        Effect::Inspect { id }
+        | Effect::AwaitIdle { id }
+        | Effect::Relay { id }
+        | Effect::Stop { id }
+        | Effect::Kill { id }
+        | Effect::Release { id } => *id == live,
+        Effect::Hold => mode == Mode::Overlap,
+        Effect::Build { .. }
+        | Effect::CancelBuild { .. }
+        | Effect::Start { .. }
+        | Effect::Switch { .. }
+        | Effect::Finish { .. } => false,
+    }
+}

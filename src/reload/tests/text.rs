@@ -1,0 +1,140 @@
+//! Events, effects and notices as the traces write them.
+
+use std::str::SplitWhitespace;
+use std::time::Duration;
+
+use crate::reload::{
+    Action, BuildOutcome, Cause, Effect, Ended, Event, GenId, Notice, Request, Response, Stopped,
+};
+
+/// Reads an event as in `exited 3 1 survivors`.
+pub(super) fn event(text: &str) -> Event {
+    let mut words = text.split_whitespace();
+    let word = words.next().expect("an event");
+    let parsed = plain(word).unwrap_or_else(|| numbered(word, &mut words));
+    assert_eq!(words.next(), None, "too many words in `{text}`");
+    parsed
+}
+
+fn plain(word: &str) -> Option<Event> {
+    Some(match word {
+        "begin" => Event::Begin,
+        "changed" => Event::Changed(Action::Build),
+        "changed-restart" => Event::Changed(Action::Restart),
+        "reload" => Event::Requested(Request::Reload),
+        "quit" => Event::Requested(Request::Quit),
+        "quit-now" => Event::Requested(Request::QuitNow),
+        "tick" => Event::Tick,
+        _ => return None,
+    })
+}
+
+fn numbered(word: &str, words: &mut SplitWhitespace<'_>) -> Event {
+    let number = words.next().expect("a number");
+    let id = GenId::new(number.parse().expect("a number"));
+    let built = |outcome| Event::BuildEnded { id, outcome };
+    match word {
+        "built" => built(BuildOutcome::Built),
+        "build-failed" => built(BuildOutcome::Failed),
+        "build-cancelled" => built(BuildOutcome::Cancelled),
+        "start-failed" => Event::StartFailed { id },
+        "ready" => Event::Ready { id },
+        "switched" => Event::Switched { id },
+        "switch-failed" => Event::SwitchFailed { id },
+        "settled" => Event::Settled { id },
+        "handles-stop" => inspected(id, true),
+        "dies-of-stop" => inspected(id, false),
+        "idle" => Event::Idle { id },
+        "exited" => exited(id, words),
+        "gone" => Event::Gone { id },
+        other => panic!("no such event: `{other}`"),
+    }
+}
+
+const fn inspected(id: GenId, handles_stop: bool) -> Event {
+    Event::Inspected { id, handles_stop }
+}
+
+fn exited(id: GenId, words: &mut SplitWhitespace<'_>) -> Event {
+    let code = words.next().expect("an exit status");
+    let ended = Ended::Code(code.parse().expect("an exit status"));
+    let survivors = words.next() == Some("survivors");
+    Event::Exited {
+        id,
+        ended,
+        survivors,
+    }
+}
+
+/// `effect, effect | notice, notice`, or `nothing`.
+pub(super) fn response(response: &Response) -> String {
+    let effects: Vec<String> = response.effects.iter().map(effect).collect();
+    let notices: Vec<String> = response.notices.iter().map(notice).collect();
+    match (effects.is_empty(), notices.is_empty()) {
+        (true, true) => "nothing".into(),
+        (false, true) => effects.join(", "),
+        (true, false) => format!("| {}", notices.join(", ")),
+        (false, false) => format!("{} | {}", effects.join(", "), notices.join(", ")),
+    }
+}
+
+fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Build { id } => format!("build {id}"),
+        Effect::CancelBuild { id } => format!("cancel {id}"),
+        Effect::Start { id } => format!("start {id}"),
+        Effect::Switch { id } => format!("switch {id}"),
+        Effect::Hold => "hold".into(),
+        Effect::Settle { id } => format!("settle {id}"),
+        Effect::Inspect { id } => format!("inspect {id}"),
+        Effect::AwaitIdle { id } => format!("await-idle {id}"),
+        Effect::Relay { id } => format!("relay {id}"),
+        Effect::Stop { id } => format!("stop {id}"),
+        Effect::Kill { id } => format!("kill {id}"),
+        Effect::Release { id } => format!("release {id}"),
+        Effect::Finish { clean: true } => "finish clean".into(),
+        Effect::Finish { clean: false } => "finish unclean".into(),
+    }
+}
+
+fn notice(notice: &Notice) -> String {
+    match notice {
+        Notice::Building { id, cause } => format!("building {id} {}", cause_of(*cause)),
+        Notice::BuildCancelled { id } => format!("cancelled {id}"),
+        Notice::Built { id, took } => format!("built {id} {}", ms(*took)),
+        Notice::Outdated { id } => format!("outdated {id}"),
+        Notice::Starting { id, cause } => format!("starting {id} {}", cause_of(*cause)),
+        Notice::Ready { id, took } => format!("ready {id} {}", ms(*took)),
+        Notice::Live { id, took } => format!("live {id} {}", ms(*took)),
+        Notice::Draining { id, timeout } => format!("draining {id} {}", ms(*timeout)),
+        Notice::Killing { id, why } => format!("killing {id} {}", stopped(*why)),
+        Notice::Superseded { id } => format!("superseded {id}"),
+        Notice::Gone { id, how, took } => format!("gone {id} {} {}", stopped(*how), ms(*took)),
+        Notice::Failed { id, failure, live } => match live {
+            Some(live) => format!("failed {id} ({failure}; {live} serves)"),
+            None => format!("failed {id} ({failure})"),
+        },
+        Notice::Waiting => "waiting".into(),
+        Notice::Quitting { timeout } => format!("quitting {}", ms(*timeout)),
+    }
+}
+
+const fn cause_of(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Begin => "begin",
+        Cause::Change => "change",
+        Cause::Request => "request",
+    }
+}
+
+const fn stopped(how: Stopped) -> &'static str {
+    match how {
+        Stopped::Drained => "drained",
+        Stopped::TimedOut => "timed-out",
+        Stopped::Killed => "killed",
+    }
+}
+
+fn ms(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
+}

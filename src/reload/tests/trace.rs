@@ -1,0 +1,95 @@
+//! One test for each path that a person would name, as a transcript: when, what happened, what came of it.
+//!
+//! ```text
+//! milliseconds  event  ->  effects | notices
+//! ```
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::text;
+use crate::reload::{Machine, Mode, Policy, Time, WhenBusy};
+
+mod failures;
+mod leaving;
+mod quit;
+mod reloads;
+
+/// Plays the events of a transcript, and compares what comes of them.
+#[track_caller]
+fn check(policy: &Policy, transcript: &str) {
+    compare(Machine::new(policy.clone()), transcript);
+}
+
+/// The same with generation 1 live; [`reloads::a_first_start`] shows how it came to that.
+#[track_caller]
+fn check_serving(policy: &Policy, transcript: &str) {
+    let told = [
+        (0, "begin"),
+        (10, "built 1"),
+        (30, "ready 1"),
+        (31, "switched 1"),
+    ];
+    compare(after(policy, &told), transcript);
+}
+
+/// The same without builds and with generation 2 live since 1000, where generation 1 takes its leave.
+#[track_caller]
+fn check_draining(policy: &Policy, transcript: &str) {
+    let first = [(0, "begin"), (30, "ready 1"), (31, "switched 1")];
+    let second = [(100, "changed"), (130, "ready 2"), (1000, "switched 2")];
+    compare(after(policy, &[first, second].concat()), transcript);
+}
+
+fn after(policy: &Policy, told: &[(u64, &str)]) -> Machine {
+    let mut machine = Machine::new(policy.clone());
+    for (millis, event) in told {
+        let now = Time::after_start(Duration::from_millis(*millis));
+        let _ = machine.handle(now, text::event(event));
+    }
+    machine
+}
+
+#[track_caller]
+fn compare(mut machine: Machine, transcript: &str) {
+    let (mut expected, mut found) = (String::new(), String::new());
+    let lines = transcript.lines().map(str::trim);
+    for line in lines.filter(|line| !line.is_empty()) {
+        let (told, answer) = line.split_once("->").expect("an arrow");
+        let (time, event) = told.trim().split_once(' ').expect("a time and an event");
+        let millis = Duration::from_millis(time.parse().expect("a time"));
+        let (now, event) = (Time::after_start(millis), event.trim());
+        let response = machine.handle(now, text::event(event));
+        let _ = writeln!(expected, "{time} {event} -> {}", answer.trim());
+        let _ = writeln!(found, "{time} {event} -> {}", text::response(&response));
+    }
+    assert_eq!(expected, found, "expected:\n{expected}\nfound:\n{found}");
+}
+
+/// The policy that a user of cargo gets who says nothing: ready in 60 s, stopped in 10 s, settled in 20 to
+/// 250 ms, killed in 5 s.
+fn cargo() -> Policy {
+    Policy::default()
+}
+
+/// The same without builds.
+fn command() -> Policy {
+    let builds = false;
+    Policy { builds, ..cargo() }
+}
+
+fn queue(policy: &Policy) -> Policy {
+    let when_busy = WhenBusy::Queue;
+    Policy {
+        when_busy,
+        ..policy.clone()
+    }
+}
+
+fn stop_first(policy: &Policy) -> Policy {
+    let mode = Mode::StopFirst;
+    Policy {
+        mode,
+        ..policy.clone()
+    }
+}

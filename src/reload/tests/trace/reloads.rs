@@ -1,0 +1,382 @@
+//! Builds, starts and switches, when nothing goes wrong.
+
+use super::{cargo, check, check_serving, command, queue, stop_first};
+
+#[test]
+fn a_first_start() {
+    check(
+        &cargo(),
+        "
+           0 begin      -> build 1 | building 1 begin
+        1000 built 1    -> start 1 | built 1 1000ms, starting 1 begin
+        1030 ready 1    -> switch 1 | ready 1 30ms
+        1032 switched 1 -> | live 1 2ms
+        ",
+    );
+}
+
+#[test]
+fn a_command_needs_no_build() {
+    check(
+        &command(),
+        "
+         0 begin      -> start 1 | starting 1 begin
+        30 ready 1    -> switch 1 | ready 1 30ms
+        32 switched 1 -> | live 1 2ms
+        ",
+    );
+}
+
+#[test]
+fn a_reload() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed        -> build 2 | building 2 change
+        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
+        6040 ready 2        -> switch 2 | ready 2 40ms
+        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
+        6080 settled 1      -> inspect 1
+        6081 handles-stop 1 -> relay 1, stop 1
+        6500 exited 1 0     -> nothing
+        6501 gone 1         -> release 1 | gone 1 drained 460ms
+        ",
+    );
+}
+
+#[test]
+fn a_reload_that_was_asked_for() {
+    check(
+        &command(),
+        "
+          0 begin      -> start 1 | starting 1 begin
+         30 ready 1    -> switch 1 | ready 1 30ms
+         32 switched 1 -> | live 1 2ms
+        100 reload     -> start 2 | starting 2 request
+        130 ready 2    -> switch 2 | ready 2 30ms
+        131 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
+        ",
+    );
+}
+
+#[test]
+fn a_build_that_is_cancelled_for_newer_sources() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed           -> build 2 | building 2 change
+        5100 changed           -> cancel 2
+        5150 changed           -> nothing
+        5200 build-cancelled 2 -> build 3 | cancelled 2, building 3 change
+        6000 built 3           -> start 3 | built 3 800ms, starting 3 change
+        ",
+    );
+}
+
+#[test]
+fn a_build_that_was_cancelled_too_late() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed -> build 2 | building 2 change
+        5100 changed -> cancel 2
+        5101 built 2 -> build 3 | outdated 2, building 3 change
+        6000 built 3 -> start 3 | built 3 899ms, starting 3 change
+        ",
+    );
+}
+
+/// The failure is no news: the sources are old.
+#[test]
+fn a_build_that_was_cancelled_and_failed() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed        -> build 2 | building 2 change
+        5100 changed        -> cancel 2
+        5101 build-failed 2 -> build 3 | cancelled 2, building 3 change
+        6000 built 3        -> start 3 | built 3 899ms, starting 3 change
+        ",
+    );
+}
+
+#[test]
+fn a_change_during_a_build_waits_its_turn() {
+    check_serving(
+        &queue(&cargo()),
+        "
+        5000 changed -> build 2 | building 2 change
+        5100 changed -> nothing
+        5500 built 2 -> build 3 | outdated 2, building 3 change
+        6000 built 3 -> start 3 | built 3 500ms, starting 3 change
+        ",
+    );
+}
+
+#[test]
+fn a_broken_build_in_a_queue() {
+    check_serving(
+        &queue(&cargo()),
+        "
+        5000 changed        -> build 2 | building 2 change
+        5100 changed        -> nothing
+        5500 build-failed 2 -> build 3 | failed 2 (the build failed; 1 serves), building 3 change
+        6000 built 3        -> start 3 | built 3 500ms, starting 3 change
+        ",
+    );
+}
+
+/// The build is worth it only when it succeeds: until then the start goes on.
+#[test]
+fn a_new_build_supersedes_what_starts() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed    -> build 2 | building 2 change
+        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6010 changed    -> build 3 | building 3 change
+        7000 built 3    -> relay 2, stop 2, start 3 | built 3 990ms, superseded 2, starting 3 change
+        7001 ready 2    -> nothing
+        7010 exited 2 0 -> nothing
+        7011 gone 2     -> release 2 | gone 2 drained 11ms
+        7030 ready 3    -> switch 3 | ready 3 30ms
+        7031 switched 3 -> settle 1 | live 3 1ms, draining 1 10000ms
+        ",
+    );
+}
+
+#[test]
+fn a_start_overtakes_the_next_build() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed    -> build 2 | building 2 change
+        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6010 changed    -> build 3 | building 3 change
+        6020 ready 2    -> switch 2 | ready 2 20ms
+        6021 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
+        7000 built 3    -> start 3 | built 3 990ms, starting 3 change
+        7030 ready 3    -> switch 3 | ready 3 30ms
+        7031 switched 3 -> settle 2 | live 3 1ms, draining 2 10000ms
+        ",
+    );
+}
+
+#[test]
+fn a_switch_under_way_is_not_superseded() {
+    check(
+        &command(),
+        "
+         0 begin      -> start 1 | starting 1 begin
+        30 ready 1    -> switch 1 | ready 1 30ms
+        31 changed    -> nothing
+        32 switched 1 -> start 2 | live 1 2ms, starting 2 change
+        ",
+    );
+}
+
+#[test]
+fn a_start_comes_to_its_end_before_the_next() {
+    check_serving(
+        &queue(&cargo()),
+        "
+        5000 changed    -> build 2 | building 2 change
+        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6010 changed    -> build 3 | building 3 change
+        7000 built 3    -> | built 3 990ms
+        7030 ready 2    -> switch 2 | ready 2 1030ms
+        7031 switched 2 -> settle 1, start 3 | live 2 1ms, draining 1 10000ms, starting 3 change
+        ",
+    );
+}
+
+#[test]
+fn what_waits_to_start_is_outdated_by_a_change() {
+    check_serving(
+        &queue(&cargo()),
+        "
+        5000 changed    -> build 2 | building 2 change
+        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6010 changed    -> build 3 | building 3 change
+        7000 built 3    -> | built 3 990ms
+        7010 changed    -> build 4 | outdated 3, building 4 change
+        7030 ready 2    -> switch 2 | ready 2 1030ms
+        7031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
+        8000 built 4    -> start 4 | built 4 990ms, starting 4 change
+        ",
+    );
+}
+
+#[test]
+fn a_restart_starts_the_last_good_build() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed-restart -> start 2 | starting 2 change
+        5030 ready 2         -> switch 2 | ready 2 30ms
+        5031 switched 2      -> settle 1 | live 2 1ms, draining 1 10000ms
+        ",
+    );
+}
+
+#[test]
+fn a_restart_during_a_build_is_its_start() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed         -> build 2 | building 2 change
+        5100 changed-restart -> nothing
+        6000 built 2         -> start 2 | built 2 1000ms, starting 2 change
+        ",
+    );
+}
+
+#[test]
+fn a_restart_during_a_broken_build_is_not_forgotten() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed         -> build 2 | building 2 change
+        5100 changed-restart -> nothing
+        6000 build-failed 2  -> start 3 | failed 2 (the build failed; 1 serves), starting 3 change
+        ",
+    );
+}
+
+#[test]
+fn a_restart_during_the_first_build_lets_it_be() {
+    check(
+        &cargo(),
+        "
+           0 begin           -> build 1 | building 1 begin
+         100 changed-restart -> nothing
+        1000 built 1         -> start 1 | built 1 1000ms, starting 1 begin
+        ",
+    );
+}
+
+#[test]
+fn a_restart_needs_a_build_if_there_is_none() {
+    check(
+        &cargo(),
+        "
+           0 begin           -> build 1 | building 1 begin
+        1000 build-failed 1  -> | failed 1 (the build failed), waiting
+        2000 changed-restart -> build 2 | building 2 change
+        ",
+    );
+}
+
+#[test]
+fn a_restart_while_one_waits_to_start_is_that_start() {
+    check_serving(
+        &queue(&cargo()),
+        "
+        5000 changed-restart -> start 2 | starting 2 change
+        5010 changed-restart -> nothing
+        5020 changed-restart -> nothing
+        5030 ready 2         -> switch 2 | ready 2 30ms
+        5031 switched 2      -> settle 1, start 3 | live 2 1ms, draining 1 10000ms, starting 3 change
+        ",
+    );
+}
+
+#[test]
+fn a_build_during_a_restart_wins() {
+    check_serving(
+        &cargo(),
+        "
+        5000 changed-restart -> start 2 | starting 2 change
+        5010 changed         -> build 3 | building 3 change
+        5030 ready 2         -> switch 2 | ready 2 30ms
+        5031 switched 2      -> settle 1 | live 2 1ms, draining 1 10000ms
+        6000 built 3         -> start 3 | built 3 990ms, starting 3 change
+        ",
+    );
+}
+
+#[test]
+fn the_more_thorough_change_wins() {
+    check(
+        &cargo(),
+        "
+          0 begin             -> build 1 | building 1 begin
+        100 changed           -> cancel 1
+        110 changed-restart   -> nothing
+        120 build-cancelled 1 -> build 2 | cancelled 1, building 2 change
+        ",
+    );
+}
+
+/// Connections wait from the end of the old one until the new one is ready.
+#[test]
+fn stop_first_reloads_one_after_the_other() {
+    check_serving(
+        &stop_first(&cargo()),
+        "
+        5000 changed        -> build 2 | building 2 change
+        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6020 settled 1      -> inspect 1
+        6021 handles-stop 1 -> relay 1, stop 1
+        6100 exited 1 0     -> nothing
+        6101 gone 1         -> release 1, start 2 | gone 1 drained 101ms, starting 2 change
+        6130 ready 2        -> switch 2 | ready 2 29ms
+        6131 switched 2     -> | live 2 1ms
+        ",
+    );
+}
+
+#[test]
+fn stop_first_leaves_the_old_one_until_there_is_a_build() {
+    check_serving(
+        &stop_first(&cargo()),
+        "
+        5000 changed         -> build 2 | building 2 change
+        6000 build-failed 2  -> | failed 2 (the build failed; 1 serves)
+        7000 changed-restart -> hold, settle 1 | draining 1 10000ms
+        ",
+    );
+}
+
+#[test]
+fn stop_first_supersedes() {
+    check(
+        &stop_first(&command()),
+        "
+         0 begin      -> start 1 | starting 1 begin
+        10 changed    -> relay 1, hold, stop 1 | superseded 1
+        20 exited 1 0 -> nothing
+        21 gone 1     -> release 1, start 2 | gone 1 drained 11ms, starting 2 change
+        30 ready 2    -> switch 2 | ready 2 9ms
+        ",
+    );
+}
+
+#[test]
+fn stop_first_with_a_change_meanwhile() {
+    check_serving(
+        &stop_first(&cargo()),
+        "
+        5000 changed        -> build 2 | building 2 change
+        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6010 changed        -> build 3 | outdated 2, building 3 change
+        6020 settled 1      -> inspect 1
+        6021 handles-stop 1 -> relay 1, stop 1
+        6100 gone 1         -> release 1 | gone 1 drained 100ms
+        7000 built 3        -> start 3 | built 3 990ms, starting 3 change
+        ",
+    );
+}
+
+#[test]
+fn stop_first_waits_for_a_killed_tree() {
+    check_serving(
+        &stop_first(&command()),
+        "
+          100 changed -> hold, settle 1 | draining 1 10000ms
+        10350 tick    -> relay 1, kill 1 | killing 1 timed-out
+        10351 tick    -> nothing
+        20000 gone 1  -> release 1, start 2 | gone 1 timed-out 19900ms, starting 2 change
+        ",
+    );
+}

@@ -1,0 +1,340 @@
+//! A world that plays the driver honestly: what runs, what was asked for and not answered, and therefore what may
+//! happen next. It judges the machine by what a driver can see, and shares no code with it.
+
+use super::process::{Drain, Gen, Role};
+use crate::reload::machine::canonical::Rename;
+use crate::reload::{Action, BuildOutcome, Ended, Event, GenId, Policy, Request, Time, WhenBusy};
+
+/// A build that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Build {
+    pub(super) id: GenId,
+    pub(super) since: Time,
+    pub(super) cancelled: bool,
+    /// No change that asks for a build came after it began.
+    pub(super) newest: bool,
+    /// No change at all came after it began.
+    pub(super) answers_all: bool,
+}
+
+/// Where the kernel sends new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Steering {
+    /// To a live generation.
+    To(GenId),
+    /// To sockets that nobody serves: those of this starting generation, or of the next to be started.
+    Hold(Option<GenId>),
+}
+
+/// The user's wish to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Quitting {
+    pub(super) until: Time,
+    pub(super) at_once: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    pub(super) policy: Policy,
+    pub(super) now: Time,
+    pub(super) begun: bool,
+    pub(super) builds: Vec<Build>,
+    pub(super) gens: Vec<Gen>,
+    pub(super) last_build: GenId,
+    pub(super) last_start: GenId,
+    /// The switch that was performed or refused, and not reported yet.
+    pub(super) switching: Option<(GenId, bool)>,
+    /// The next switch will be refused.
+    pub(super) refuse: bool,
+    pub(super) steering: Steering,
+    /// The newest good build, and whether no change came after it began.
+    pub(super) good: Option<bool>,
+    /// The newest sources do not build.
+    pub(super) broken: bool,
+    /// Something failed since the last change, and the user knows.
+    pub(super) told_failure: bool,
+    /// The user was told that nothing happens until there is a change.
+    pub(super) told_waiting: bool,
+    pub(super) quitting: Option<Quitting>,
+    pub(super) finished: bool,
+}
+
+impl World {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            now: Time::START,
+            begun: false,
+            builds: Vec::new(),
+            gens: Vec::new(),
+            last_build: GenId::new(0),
+            last_start: GenId::new(0),
+            switching: None,
+            refuse: false,
+            steering: Steering::Hold(None),
+            good: None,
+            broken: false,
+            told_failure: false,
+            told_waiting: false,
+            quitting: None,
+            finished: false,
+        }
+    }
+
+    pub(super) fn find(&self, id: GenId) -> Option<&Gen> {
+        self.gens.iter().find(|known| known.id == id)
+    }
+
+    pub(super) fn find_mut(&mut self, id: GenId) -> Option<&mut Gen> {
+        self.gens.iter_mut().find(|known| known.id == id)
+    }
+
+    pub(super) fn live(&self) -> Option<GenId> {
+        let live = self.gens.iter().find(|known| known.role == Role::Live);
+        live.map(|known| known.id)
+    }
+
+    /// All that may be reported next of what the driver does and watches.
+    pub(super) fn reports(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for &Build { id, cancelled, .. } in &self.builds {
+            let ended = |outcome| Event::BuildEnded { id, outcome };
+            events.extend([BuildOutcome::Built, BuildOutcome::Failed].map(ended));
+            if cancelled {
+                events.push(ended(BuildOutcome::Cancelled));
+            }
+        }
+        if let Some((id, done)) = self.switching {
+            events.push(match done {
+                true => Event::Switched { id },
+                false => Event::SwitchFailed { id },
+            });
+        }
+        for known in &self.gens {
+            known.reports(&mut events);
+        }
+        events
+    }
+
+    /// Takes note of what is about to be told to the machine.
+    pub(super) fn happen(&mut self, event: Event) {
+        match event {
+            Event::Begin => {
+                self.begun = true;
+                self.change(Action::Build);
+            }
+            Event::Changed(action) => self.change(action),
+            Event::Requested(Request::Reload) => self.change(Action::Build),
+            Event::Requested(Request::Quit) => self.quit(self.quitting.is_some()),
+            Event::Requested(Request::QuitNow) => self.quit(true),
+            Event::BuildEnded { id, outcome } => self.build_ended(id, outcome),
+            Event::Switched { id } => self.switched(id),
+            Event::SwitchFailed { .. } => self.switching = None,
+            Event::StartFailed { id }
+            | Event::Ready { id }
+            | Event::Settled { id }
+            | Event::Inspected { id, .. }
+            | Event::Idle { id }
+            | Event::Exited { id, .. }
+            | Event::Gone { id } => {
+                let now = self.now;
+                let stop_timeout = self.policy.stop_timeout;
+                if let Some(known) = self.find_mut(id) {
+                    known.happen(event, now, now.plus(stop_timeout));
+                }
+                let lost = |(id, _): &(GenId, bool)| {
+                    self.find(*id)
+                        .is_none_or(|known| known.role == Role::Leaving)
+                };
+                if self.switching.as_ref().is_some_and(lost) {
+                    self.switching = None;
+                }
+            }
+            Event::Tick => {}
+        }
+    }
+
+    fn change(&mut self, action: Action) {
+        if self.quitting.is_some() {
+            return;
+        }
+        self.told_failure = false;
+        let build = self.policy.builds && action == Action::Build;
+        if build {
+            self.good = self.good.map(|_| false);
+            self.broken = false;
+        }
+        for running in &mut self.builds {
+            running.answers_all = false;
+            running.newest &= !build;
+        }
+        for known in &mut self.gens {
+            known.answers_all = false;
+            known.newest &= !build;
+        }
+    }
+
+    fn quit(&mut self, at_once: bool) {
+        let killed = self.now.plus(self.policy.kill_timeout);
+        let stopped = killed.plus(self.policy.stop_timeout);
+        let before = self.quitting.map_or(stopped, |quitting| quitting.until);
+        let until = if at_once { before.min(killed) } else { before };
+        let kill = self.now.plus(self.policy.stop_timeout);
+        for known in &mut self.gens {
+            known.until = match known.role {
+                Role::Candidate | Role::Live => kill,
+                Role::Leaving => known.until.min(kill),
+            };
+        }
+        self.quitting = Some(Quitting { until, at_once });
+    }
+
+    fn build_ended(&mut self, id: GenId, outcome: BuildOutcome) {
+        let Some(index) = self.builds.iter().position(|build| build.id == id) else {
+            return;
+        };
+        let build = self.builds.remove(index);
+        match outcome {
+            BuildOutcome::Built => self.good = Some(build.newest),
+            BuildOutcome::Failed if build.newest => {
+                self.broken = true;
+                self.told_failure |= build.answers_all;
+            }
+            BuildOutcome::Failed | BuildOutcome::Cancelled => {}
+        }
+    }
+
+    fn switched(&mut self, id: GenId) {
+        let (now, policy) = (self.now, self.policy.clone());
+        self.switching = None;
+        for known in &mut self.gens {
+            if known.id == id && known.role == Role::Candidate {
+                known.role = Role::Live;
+            } else if known.role == Role::Live {
+                known.retire(now, &policy, Drain::OwesSettle);
+            }
+        }
+    }
+
+    /// What a world does in which everybody does what is expected, or nothing if all is at rest.
+    pub(super) fn cooperate(&self) -> Option<Event> {
+        if !self.begun {
+            return Some(Event::Begin);
+        }
+        if let Some(&Build { id, cancelled, .. }) = self.builds.first() {
+            let outcome = match cancelled {
+                true => BuildOutcome::Cancelled,
+                false => BuildOutcome::Built,
+            };
+            return Some(Event::BuildEnded { id, outcome });
+        }
+        if let Some((id, done)) = self.switching {
+            return Some(match done {
+                true => Event::Switched { id },
+                false => Event::SwitchFailed { id },
+            });
+        }
+        self.gens.iter().find_map(Gen::cooperate)
+    }
+
+    /// Events that nobody would expect now: late, repeated, or of a generation that is gone.
+    pub(super) fn stale(&self) -> Vec<Event> {
+        let expected = self.reports();
+        let mut ids: Vec<GenId> = self.gens.iter().map(|known| known.id).collect();
+        ids.extend(self.builds.iter().map(|build| build.id));
+        // One that was never heard of stands for all that are gone.
+        ids.push(GenId::new(0));
+        let all = ids.iter().flat_map(|id| all_about(*id));
+        all.filter(|event| !expected.contains(event) && !self.would_be_a_lie(*event))
+            .collect()
+    }
+
+    /// Whether the driver would have to be wrong to report this, not just late.
+    fn would_be_a_lie(&self, event: Event) -> bool {
+        match event {
+            Event::StartFailed { id } | Event::Exited { id, .. } | Event::Gone { id } => {
+                self.find(id).is_some()
+            }
+            Event::BuildEnded { id, .. } => self.builds.iter().any(|build| build.id == id),
+            Event::Switched { id } | Event::SwitchFailed { id } => {
+                self.switching.is_some_and(|(switching, _)| switching == id)
+            }
+            Event::Begin
+            | Event::Changed(_)
+            | Event::Requested(_)
+            | Event::Ready { .. }
+            | Event::Settled { .. }
+            | Event::Inspected { .. }
+            | Event::Idle { .. }
+            | Event::Tick => false,
+        }
+    }
+
+    /// Whether what runs is given up for newer sources.
+    pub(super) fn cancels(&self) -> bool {
+        self.policy.when_busy == WhenBusy::Cancel
+    }
+
+    pub(super) fn canonical(&self, rename: &Rename) -> Self {
+        let mut gens = self.gens.clone();
+        for known in &mut gens {
+            known.canonical(rename);
+        }
+        gens.sort_unstable_by_key(|known| known.id);
+        let builds = self.builds.iter().map(|build| Build {
+            id: rename.id(build.id),
+            since: Time::START,
+            ..build.clone()
+        });
+        Self {
+            policy: self.policy.clone(),
+            now: Time::START,
+            builds: builds.collect(),
+            gens,
+            last_build: GenId::new(0),
+            last_start: GenId::new(0),
+            switching: self.switching.map(|(id, done)| (rename.id(id), done)),
+            steering: match self.steering {
+                Steering::To(id) => Steering::To(rename.id(id)),
+                Steering::Hold(id) => Steering::Hold(id.map(|id| rename.id(id))),
+            },
+            quitting: self.quitting.map(|quitting| Quitting {
+                until: rename.time(quitting.until),
+                ..quitting
+            }),
+            ..*self
+        }
+    }
+}
+
+/// How a first process may end.
+pub(super) const fn exited(id: GenId, code: i32, survivors: bool) -> Event {
+    let ended = Ended::Code(code);
+    Event::Exited {
+        id,
+        ended,
+        survivors,
+    }
+}
+
+fn all_about(id: GenId) -> Vec<Event> {
+    let handles_stop = true;
+    let mut events = vec![
+        Event::StartFailed { id },
+        Event::Ready { id },
+        Event::Switched { id },
+        Event::SwitchFailed { id },
+        Event::Settled { id },
+        Event::Inspected { id, handles_stop },
+        Event::Idle { id },
+        exited(id, 1, false),
+        Event::Gone { id },
+    ];
+    let outcomes = [
+        BuildOutcome::Built,
+        BuildOutcome::Failed,
+        BuildOutcome::Cancelled,
+    ];
+    events.extend(outcomes.map(|outcome| Event::BuildEnded { id, outcome }));
+    events
+}

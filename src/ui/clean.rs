@@ -1,0 +1,53 @@
+use std::borrow::Cow;
+use std::path::Path;
+
+/// Text from elsewhere for a line of hotrun's own: no control character may act on the terminal. Line ends
+/// stay.
+pub(super) fn text(text: &str) -> String {
+    text.chars()
+        .filter(|character| !character.is_control() || matches!(character, '\n' | '\t'))
+        .collect()
+}
+
+/// A path as shown: relative to the working directory if it is in it, and harmless.
+pub(super) fn path(path: &Path, workdir: &Path) -> String {
+    let short = path.strip_prefix(workdir).unwrap_or(path);
+    let shown = short.to_string_lossy();
+    if shown.chars().any(char::is_control) {
+        shown.escape_debug().to_string()
+    } else {
+        shown.into_owned()
+    }
+}
+
+/// What a build printed, with or without its colours.
+pub(super) fn colours(text: &str, keep: bool) -> Cow<'_, str> {
+    if keep {
+        Cow::Borrowed(text)
+    } else {
+        console::strip_ansi_codes(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_acts_on_the_terminal() {
+        assert_eq!(text("a\u{1b}[2Jb\r\nc"), "a[2Jb\nc");
+        assert_eq!(path(Path::new("/w/a\nb"), Path::new("/w")), "a\\nb");
+    }
+
+    #[test]
+    fn a_path_is_relative_to_the_working_directory() {
+        assert_eq!(path(Path::new("/w/src/a.rs"), Path::new("/w")), "src/a.rs");
+        assert_eq!(path(Path::new("/v/a.rs"), Path::new("/w")), "/v/a.rs");
+    }
+
+    #[test]
+    fn colours_are_kept_or_removed() {
+        assert_eq!(colours("\u{1b}[31mred\u{1b}[0m", false), "red");
+        assert_eq!(colours("\u{1b}[31mred", true), "\u{1b}[31mred");
+    }
+}

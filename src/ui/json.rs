@@ -1,0 +1,406 @@
+//! `--ui json`: one JSON object a line on stdout.
+//!
+//! Fields are only ever added; none is renamed, removed or given another meaning. A reader ignores events and
+//! fields that it does not know. `--quiet`, `--verbose` and `--why` change nothing here.
+//!
+//! Every object has `time`, when it was written (RFC 3339, UTC, milliseconds), and `event`. `generation` is the
+//! number of the generation in question. Durations end in `_ms` and are milliseconds, with fractions.
+//!
+//! | `event` | other fields | meaning |
+//! | --- | --- | --- |
+//! | `watching` | `directories` | files in so many directories are watched |
+//! | `listening` | `name`, `address` | a socket is open |
+//! | `changed` | `paths` | these files changed, something is done about it |
+//! | `building` | `generation`, `cause` | a build began; `cause` is `begin`, `change` or `request` |
+//! | `build_output` | `generation`, `text` | the build printed a line |
+//! | `diagnostic` | `generation`, `rendered` | the compiler has something to say; escape codes only with `--color always` |
+//! | `build_cancelled` | `generation` | the build was given up |
+//! | `built` | `generation`, `took_ms` | the build succeeded |
+//! | `outdated` | `generation` | built, and not started because something changed meanwhile |
+//! | `starting` | `generation`, `cause` | the program is being started |
+//! | `spawned` | `generation`, `pid` | its process runs |
+//! | `ready` | `generation`, `took_ms` | it is ready, so long after its start |
+//! | `live` | `generation`, `took_ms` | new connections go to it, so long after it was ready |
+//! | `superseded` | `generation` | newer sources came before it was ready; it is being stopped |
+//! | `draining` | `generation`, `timeout_ms` | it finishes what it has, for at most so long |
+//! | `relayed` | `generation`, `connections` | so many connections that arrived at it late were carried to the live one |
+//! | `killing` | `generation`, `why` | it is being killed; `why` is `timed_out` or `killed` |
+//! | `gone` | `generation`, `how`, `took_ms` | it ended: `how` is `drained`, `timed_out` or `killed`, after so long |
+//! | `failed` | `generation`, `reason`, `text`, `live`, and `exit_code` or `signal` | it failed: `reason` is `build`, `start`, `ended_early`, `ready_timeout`, `switch`, `crashed` or `lost`; `live` is the generation that stays live, or `null` |
+//! | `waiting` | | nothing is live, and only a change or a request can help |
+//! | `quitting` | `timeout_ms` | what runs is being stopped |
+//! | `output` | `generation`, `stream`, `text`, and `lossy`, `partial` if true | the program printed a line to `stdout` or `stderr`; `lossy`: it was not UTF-8, and U+FFFD stands for what was not; `partial`: no line end follows (the stream ended, or the line is longer than 64 KiB and goes on) |
+//! | `message` | `level`, `text`, and `hint` if there is one | anything else, in words; `level` is `detail`, `info`, `warning` or `error` |
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::sink::Sink;
+use super::{Level, Options, Report, Stream, clean};
+use crate::reload::{Cause, Ended, Failure, GenId, Notice, Stopped};
+
+/// A line without an end is held back no longer than this.
+const LONGEST_HELD: usize = 64 * 1024;
+
+/// The renderer.
+#[derive(Debug)]
+pub(super) struct Json {
+    out: Sink,
+    colour: bool,
+    now: fn() -> SystemTime,
+    held: BTreeMap<(GenId, Stream), Vec<u8>>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: Event<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event<'a> {
+    Watching {
+        directories: usize,
+    },
+    Listening {
+        name: &'a str,
+        address: &'a str,
+    },
+    Changed {
+        paths: Vec<Cow<'a, str>>,
+    },
+    Building {
+        generation: u32,
+        cause: &'static str,
+    },
+    BuildOutput {
+        generation: u32,
+        text: Cow<'a, str>,
+    },
+    Diagnostic {
+        generation: u32,
+        rendered: Cow<'a, str>,
+    },
+    BuildCancelled {
+        generation: u32,
+    },
+    Built {
+        generation: u32,
+        took_ms: f64,
+    },
+    Outdated {
+        generation: u32,
+    },
+    Starting {
+        generation: u32,
+        cause: &'static str,
+    },
+    Spawned {
+        generation: u32,
+        pid: i32,
+    },
+    Ready {
+        generation: u32,
+        took_ms: f64,
+    },
+    Live {
+        generation: u32,
+        took_ms: f64,
+    },
+    Superseded {
+        generation: u32,
+    },
+    Draining {
+        generation: u32,
+        timeout_ms: f64,
+    },
+    Relayed {
+        generation: u32,
+        connections: u64,
+    },
+    Killing {
+        generation: u32,
+        why: &'static str,
+    },
+    Gone {
+        generation: u32,
+        how: &'static str,
+        took_ms: f64,
+    },
+    Failed(Failed),
+    Waiting,
+    Quitting {
+        timeout_ms: f64,
+    },
+    Output(Output<'a>),
+    Message(Message<'a>),
+}
+
+#[derive(Serialize)]
+struct Failed {
+    generation: u32,
+    reason: &'static str,
+    text: String,
+    live: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<i32>,
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    generation: u32,
+    stream: &'static str,
+    text: Cow<'a, str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    lossy: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    level: &'static str,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+}
+
+impl Json {
+    pub(super) fn new(options: &Options, out: Box<dyn Write + Send>) -> Self {
+        Self {
+            out: Sink::new(out),
+            colour: options.colour,
+            now: SystemTime::now,
+            held: BTreeMap::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_clock(mut self, now: fn() -> SystemTime) -> Self {
+        self.now = now;
+        self
+    }
+
+    pub(super) fn show(&mut self, report: &Report) -> io::Result<()> {
+        match report {
+            Report::Output { id, stream, bytes } => self.output(*id, *stream, bytes),
+            Report::OutputEnded { id, stream } => self.ended(*id, *stream),
+            Report::Notice(notice) => self.write(notice_event(notice)),
+            Report::Watching { directories } => self.write(Event::Watching {
+                directories: *directories,
+            }),
+            Report::Listening { name, address } => self.write(Event::Listening { name, address }),
+            Report::Changed { paths } => self.write(Event::Changed {
+                paths: paths.iter().map(|path| path.to_string_lossy()).collect(),
+            }),
+            Report::Diagnostic { id, rendered } => {
+                let rendered = clean::colours(rendered, self.colour);
+                self.write(Event::Diagnostic {
+                    generation: id.get(),
+                    rendered,
+                })
+            }
+            Report::BuildLine { id, text } => {
+                let text = clean::colours(text, self.colour);
+                self.write(Event::BuildOutput {
+                    generation: id.get(),
+                    text,
+                })
+            }
+            Report::Spawned { id, pid } => self.write(Event::Spawned {
+                generation: id.get(),
+                pid: *pid,
+            }),
+            Report::Relayed { id, connections } => self.write(Event::Relayed {
+                generation: id.get(),
+                connections: *connections,
+            }),
+            Report::Message { level, text, hint } => self.write(Event::Message(Message {
+                level: level_name(*level),
+                text,
+                hint: hint.as_deref(),
+            })),
+        }
+    }
+
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let held: Vec<_> = self.held.keys().copied().collect();
+        held.into_iter()
+            .map(|(id, stream)| self.ended(id, stream))
+            .fold(Ok(()), Result::and)
+    }
+
+    fn output(&mut self, id: GenId, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        let mut all = self.held.remove(&(id, stream)).unwrap_or_default();
+        all.extend_from_slice(bytes);
+        let mut lines = Vec::new();
+        let mut rest = all.as_slice();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            self.render(
+                &mut lines,
+                Event::Output(output_event(id, stream, &rest[..end], false)),
+            );
+            rest = &rest[end + 1..];
+        }
+        if rest.len() > LONGEST_HELD {
+            self.render(
+                &mut lines,
+                Event::Output(output_event(id, stream, rest, true)),
+            );
+        } else if !rest.is_empty() {
+            self.held.insert((id, stream), rest.to_vec());
+        }
+        self.out.write(&lines)
+    }
+
+    fn ended(&mut self, id: GenId, stream: Stream) -> io::Result<()> {
+        match self.held.remove(&(id, stream)) {
+            Some(bytes) => self.write(Event::Output(output_event(id, stream, &bytes, true))),
+            None => Ok(()),
+        }
+    }
+
+    fn write(&mut self, event: Event<'_>) -> io::Result<()> {
+        let mut line = Vec::new();
+        self.render(&mut line, event);
+        self.out.write(&line)
+    }
+
+    fn render(&self, lines: &mut Vec<u8>, event: Event<'_>) {
+        let time = humantime::format_rfc3339_millis((self.now)()).to_string();
+        // Strings and numbers into memory: serde_json has nothing to refuse.
+        let _ = serde_json::to_writer(&mut *lines, &Line { time, event });
+        lines.push(b'\n');
+    }
+}
+
+fn notice_event(notice: &Notice) -> Event<'static> {
+    match notice {
+        Notice::Building { id, cause } => Event::Building {
+            generation: id.get(),
+            cause: cause_name(*cause),
+        },
+        Notice::BuildCancelled { id } => Event::BuildCancelled {
+            generation: id.get(),
+        },
+        Notice::Built { id, took } => Event::Built {
+            generation: id.get(),
+            took_ms: ms(*took),
+        },
+        Notice::Outdated { id } => Event::Outdated {
+            generation: id.get(),
+        },
+        Notice::Starting { id, cause } => Event::Starting {
+            generation: id.get(),
+            cause: cause_name(*cause),
+        },
+        Notice::Ready { id, took } => Event::Ready {
+            generation: id.get(),
+            took_ms: ms(*took),
+        },
+        Notice::Live { id, took } => Event::Live {
+            generation: id.get(),
+            took_ms: ms(*took),
+        },
+        Notice::Superseded { id } => Event::Superseded {
+            generation: id.get(),
+        },
+        Notice::Draining { id, timeout } => Event::Draining {
+            generation: id.get(),
+            timeout_ms: ms(*timeout),
+        },
+        Notice::Killing { id, why } => Event::Killing {
+            generation: id.get(),
+            why: stopped_name(*why),
+        },
+        Notice::Gone { id, how, took } => Event::Gone {
+            generation: id.get(),
+            how: stopped_name(*how),
+            took_ms: ms(*took),
+        },
+        Notice::Failed { id, failure, live } => Event::Failed(failed(*id, *failure, *live)),
+        Notice::Waiting => Event::Waiting,
+        Notice::Quitting { timeout } => Event::Quitting {
+            timeout_ms: ms(*timeout),
+        },
+    }
+}
+
+fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Failed {
+    let (reason, ended) = match failure {
+        Failure::Build => ("build", None),
+        Failure::Start => ("start", None),
+        Failure::EndedEarly(ended) => ("ended_early", Some(ended)),
+        Failure::ReadyTimeout => ("ready_timeout", None),
+        Failure::Switch => ("switch", None),
+        Failure::Crashed(ended) => ("crashed", Some(ended)),
+        Failure::Lost => ("lost", None),
+    };
+    let (exit_code, signal) = match ended {
+        Some(Ended::Code(code)) => (Some(code), None),
+        Some(Ended::Signal(number)) => (None, Some(number)),
+        None => (None, None),
+    };
+    Failed {
+        generation: id.get(),
+        reason,
+        text: failure.to_string(),
+        live: live.map(GenId::get),
+        exit_code,
+        signal,
+    }
+}
+
+fn output_event(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> Output<'_> {
+    let stream = match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    let text = String::from_utf8_lossy(bytes);
+    let lossy = matches!(text, Cow::Owned(_));
+    Output {
+        generation: id.get(),
+        stream,
+        text,
+        lossy,
+        partial,
+    }
+}
+
+/// Milliseconds to the microsecond.
+fn ms(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Begin => "begin",
+        Cause::Change => "change",
+        Cause::Request => "request",
+    }
+}
+
+fn stopped_name(stopped: Stopped) -> &'static str {
+    match stopped {
+        Stopped::Drained => "drained",
+        Stopped::TimedOut => "timed_out",
+        Stopped::Killed => "killed",
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Detail => "detail",
+        Level::Info => "info",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    }
+}

@@ -1,0 +1,224 @@
+use std::io;
+use std::path::PathBuf;
+
+use console::Style;
+
+use super::screen::Screen;
+use super::wording::{Weight, sentence};
+use super::{Level, Model, Options, Report, Verbosity, clean};
+use crate::reload::{Failure, Notice};
+
+/// So many changed files are named by `--why`; a branch switch has thousands.
+const MOST_NAMED: usize = 20;
+
+/// So much of a quiet build's output is kept in case that it fails.
+const MOST_KEPT: usize = 1024 * 1024;
+
+/// One line for each fact, on stderr; the program's output as it came.
+#[derive(Debug)]
+pub(super) struct Plain {
+    options: Options,
+    screen: Screen,
+    /// What a quiet build printed: shown only if it fails.
+    kept: String,
+}
+
+impl Plain {
+    pub(super) fn new(options: Options, screen: Screen) -> Self {
+        Self {
+            options,
+            screen,
+            kept: String::new(),
+        }
+    }
+
+    /// Shows a report. `model` is what was known before it.
+    pub(super) fn show(&mut self, report: &Report, model: &Model) -> io::Result<()> {
+        match report {
+            Report::Notice(notice) => self.notice(notice, model),
+            Report::Watching { directories: 1 } => self.say(Weight::Fact, "watching 1 directory"),
+            Report::Watching { directories } => {
+                self.say(Weight::Fact, &format!("watching {directories} directories"))
+            }
+            Report::Listening { name, address } => {
+                self.say(Weight::Fact, &listening(name, address))
+            }
+            Report::Changed { paths } => self.changed(paths),
+            Report::Diagnostic { rendered, .. } => self.build_text(rendered),
+            Report::BuildLine { text, .. } => self.build_text(text),
+            Report::Spawned { id, pid } => {
+                self.say(Weight::Detail, &format!("gen {id} has pid {pid}"))
+            }
+            Report::Output { id, stream, bytes } => {
+                self.screen.output(*id, *stream, bytes, model.overlaps(*id))
+            }
+            Report::OutputEnded { id, stream } => {
+                self.screen.ended(*id, *stream, model.overlaps(*id))
+            }
+            Report::Relayed { id, connections } => self.say(
+                Weight::Detail,
+                &format!("gen {id}: {connections} connections carried to the live one"),
+            ),
+            Report::Message { level, text, hint } => self.message(*level, text, hint.as_deref()),
+        }
+    }
+
+    pub(super) fn settle(&mut self, model: &Model) -> io::Result<()> {
+        self.screen.settle(model)
+    }
+
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.screen.finish()
+    }
+
+    fn notice(&mut self, notice: &Notice, model: &Model) -> io::Result<()> {
+        let cleared = if self.options.clear && begins_anew(notice, model) {
+            self.screen.clear()
+        } else {
+            Ok(())
+        };
+        let kept = if let Notice::Failed {
+            failure: Failure::Build,
+            ..
+        } = notice
+        {
+            let kept = std::mem::take(&mut self.kept);
+            self.write_build_text(&kept)
+        } else {
+            Ok(())
+        };
+        if let Notice::Building { .. } | Notice::Built { .. } = notice {
+            self.kept.clear();
+        }
+        let (weight, text) = sentence(notice, model);
+        cleared.and(kept).and(self.say(weight, &text))
+    }
+
+    fn changed(&mut self, paths: &[PathBuf]) -> io::Result<()> {
+        let weight = if self.options.why {
+            Weight::Fact
+        } else {
+            Weight::Detail
+        };
+        let mut lines: Vec<_> = paths
+            .iter()
+            .take(MOST_NAMED)
+            .map(|path| clean::path(path, &self.options.workdir))
+            .collect();
+        if paths.len() > MOST_NAMED {
+            lines.push(format!("and {} more", paths.len() - MOST_NAMED));
+        }
+        lines
+            .iter()
+            .map(|line| self.say(weight, &format!("changed: {line}")))
+            .fold(Ok(()), Result::and)
+    }
+
+    fn message(&mut self, level: Level, text: &str, hint: Option<&str>) -> io::Result<()> {
+        let (weight, label) = match level {
+            Level::Detail => (Weight::Detail, ""),
+            Level::Info => (Weight::Fact, ""),
+            Level::Warning => (Weight::Failure, "warning: "),
+            Level::Error => (Weight::Failure, "error: "),
+        };
+        let said = self.say(weight, &format!("{label}{}", clean::text(text)));
+        let Some(hint) = hint else { return said };
+        let weight = if weight == Weight::Failure {
+            Weight::Fact
+        } else {
+            weight
+        };
+        said.and(self.say_always_with(weight, level, &format!("hint: {}", clean::text(hint))))
+    }
+
+    /// A hint is shown whenever its message is, and is not red.
+    fn say_always_with(&mut self, weight: Weight, level: Level, text: &str) -> io::Result<()> {
+        match level {
+            Level::Warning | Level::Error => self.write_line(weight, text),
+            Level::Detail | Level::Info => self.say(weight, text),
+        }
+    }
+
+    fn build_text(&mut self, text: &str) -> io::Result<()> {
+        match self.options.verbosity {
+            Verbosity::Normal | Verbosity::Verbose => self.write_build_text(text),
+            Verbosity::Quiet => {
+                if self.kept.len() < MOST_KEPT {
+                    self.kept.push_str(text);
+                    self.kept.push('\n');
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn write_build_text(&mut self, text: &str) -> io::Result<()> {
+        let text = clean::colours(text, self.options.colour);
+        let text = text.trim_end_matches('\n');
+        if text.is_empty() {
+            Ok(())
+        } else {
+            self.screen.own(&format!("{text}\n"))
+        }
+    }
+
+    fn say(&mut self, weight: Weight, text: &str) -> io::Result<()> {
+        let shown = match self.options.verbosity {
+            Verbosity::Quiet => weight == Weight::Failure,
+            Verbosity::Normal => weight != Weight::Detail,
+            Verbosity::Verbose => true,
+        };
+        if shown {
+            self.write_line(weight, text)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn write_line(&mut self, weight: Weight, text: &str) -> io::Result<()> {
+        let style = match weight {
+            Weight::Detail => Style::new().dim(),
+            Weight::Fact => Style::new(),
+            Weight::Success => Style::new().green(),
+            Weight::Failure => Style::new().red(),
+        };
+        let (label, style) = (Style::new().dim(), style.force_styling(self.options.colour));
+        let label = label
+            .force_styling(self.options.colour)
+            .apply_to("hotrun:")
+            .to_string();
+        let lines: Vec<_> = text
+            .lines()
+            .map(|line| format!("{label} {}\n", style.apply_to(line)))
+            .collect();
+        self.screen.own(&lines.concat())
+    }
+}
+
+/// A build, or a start without one.
+fn begins_anew(notice: &Notice, model: &Model) -> bool {
+    match notice {
+        Notice::Building { .. } => true,
+        Notice::Starting { id, .. } => !model.generations.contains_key(id),
+        Notice::BuildCancelled { .. }
+        | Notice::Built { .. }
+        | Notice::Outdated { .. }
+        | Notice::Ready { .. }
+        | Notice::Live { .. }
+        | Notice::Superseded { .. }
+        | Notice::Draining { .. }
+        | Notice::Killing { .. }
+        | Notice::Gone { .. }
+        | Notice::Failed { .. }
+        | Notice::Waiting
+        | Notice::Quitting { .. } => false,
+    }
+}
+
+fn listening(name: &str, address: &str) -> String {
+    if name.is_empty() {
+        format!("listening on {address}")
+    } else {
+        format!("listening on {address} ({name})")
+    }
+}

@@ -1,0 +1,102 @@
+use std::path::PathBuf;
+
+use crate::reload::{GenId, Notice};
+
+/// One of the two output streams of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// Descriptor 1.
+    Stdout,
+    /// Descriptor 2.
+    Stderr,
+}
+
+/// How much a message matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Shown with `-v`.
+    Detail,
+    /// Good to know.
+    Info,
+    /// Something is not as the user wants it, hotrun goes on.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// Something to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// What the core tells.
+    Notice(Notice),
+    /// Files are watched from now on.
+    Watching {
+        /// In so many directories.
+        directories: usize,
+    },
+    /// A socket is open.
+    Listening {
+        /// Its name, as in `LISTEN_FDNAMES`; empty if it has none worth showing.
+        name: String,
+        /// Its actual address, as a person would type it.
+        address: String,
+    },
+    /// These files changed, and something is done about it. Comes before the notice of what is done.
+    Changed {
+        /// Absolute paths.
+        paths: Vec<PathBuf>,
+    },
+    /// The compiler has something to say.
+    Diagnostic {
+        /// The generation that is being built.
+        id: GenId,
+        /// As the compiler renders it, with escape codes for colours.
+        rendered: String,
+    },
+    /// The build printed a line.
+    BuildLine {
+        /// The generation that is being built.
+        id: GenId,
+        /// Without the line's end.
+        text: String,
+    },
+    /// A process was started.
+    Spawned {
+        /// For this generation.
+        id: GenId,
+        /// The program's own pid.
+        pid: i32,
+    },
+    /// A program printed something. The pieces are as they were read; lines need not be whole.
+    Output {
+        /// Which generation.
+        id: GenId,
+        /// Where.
+        stream: Stream,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// A stream of a program has ended: what it printed without a line's end is complete.
+    OutputEnded {
+        /// Which generation.
+        id: GenId,
+        /// Which stream.
+        stream: Stream,
+    },
+    /// Connections that arrived at a generation that no longer takes any were carried to the live one.
+    Relayed {
+        /// The generation at which they arrived.
+        id: GenId,
+        /// How many, since the last such report.
+        connections: u64,
+    },
+    /// Anything else, in words.
+    Message {
+        /// How much it matters.
+        level: Level,
+        /// A sentence, lower case, without a final period. May have several lines.
+        text: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}

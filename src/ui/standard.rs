@@ -1,0 +1,56 @@
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+
+use super::Handles;
+
+impl Handles {
+    /// hotrun's own stdout and stderr.
+    pub fn standard() -> Self {
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+        Self {
+            same: same(stdout.as_fd(), stderr.as_fd()).unwrap_or(true),
+            clearable: stdout.is_terminal() && !dumb && !in_ci,
+            stdout: Box::new(stdout),
+            stderr: Box::new(stderr),
+        }
+    }
+}
+
+/// Whether both descriptors are of the same terminal, file or pipe: same device and inode, as `fstat(2)` has
+/// it. `/dev/null` twice is the same, too, which does no harm.
+fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let identity = |fd: BorrowedFd<'_>| {
+        let file = File::from(fd.try_clone_to_owned()?);
+        file.metadata()
+            .map(|metadata| (metadata.dev(), metadata.ino()))
+    };
+    Ok(identity(one)? == identity(other)?)
+}
+
+/// Prints text that was asked for (help, version, completions) on stdout. A reader that goes away is no fault.
+pub fn print(text: &[u8]) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text).and_then(|()| stdout.flush());
+}
+
+/// Prints why hotrun ends on stderr. If that fails there is nobody left to tell.
+pub fn print_error(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duplicate_is_the_same_and_another_file_is_not() {
+        let (one, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let duplicate = one.try_clone().unwrap();
+        assert!(same(one.as_fd(), duplicate.as_fd()).unwrap());
+        assert!(!same(one.as_fd(), other.as_fd()).unwrap());
+    }
+}

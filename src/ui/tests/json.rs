@@ -1,0 +1,152 @@
+use super::*;
+
+fn json(reports: &[Report]) -> String {
+    let paper = Paper::default();
+    let epoch = || SystemTime::UNIX_EPOCH + ms(1_767_323_045_678);
+    let mut json = Json::new(&options(Kind::Json), handles(&paper, true).stdout).with_clock(epoch);
+    for report in reports {
+        json.show(report).unwrap();
+    }
+    json.finish().unwrap();
+    paper
+        .all()
+        .replace("\"time\":\"2026-01-02T03:04:05.678Z\",", "")
+}
+
+#[test]
+fn every_json_line_has_the_time_and_the_event() {
+    let paper = render(options(Kind::Json), true, &[notice(Notice::Waiting)]);
+    let value: serde_json::Value = serde_json::from_str(&paper.all()).unwrap();
+    assert_eq!(value["event"], "waiting");
+    let time = value["time"].as_str().unwrap();
+    assert!(time.ends_with('Z') && time.len() == 24, "{time}");
+}
+
+/// One of each event at least.
+fn everything() -> Vec<Report> {
+    let reports = [
+        vec![
+            Report::Listening {
+                name: "http".into(),
+                address: "127.0.0.1:3000".into(),
+            },
+            Report::Watching { directories: 3 },
+            Report::Changed {
+                paths: vec!["/work/src/a.rs".into()],
+            },
+        ],
+        begin(TWO, Cause::Change),
+        go_live(TWO),
+        leave(ONE),
+        vec![
+            Report::Diagnostic {
+                id: TWO,
+                rendered: "\u{1b}[31merror\u{1b}[0m".into(),
+            },
+            Report::Relayed {
+                id: ONE,
+                connections: 2,
+            },
+            notice(Notice::Killing {
+                id: ONE,
+                why: Stopped::TimedOut,
+            }),
+            notice(Notice::BuildCancelled { id: ONE }),
+            notice(Notice::Outdated { id: ONE }),
+            notice(Notice::Failed {
+                id: TWO,
+                failure: Failure::Crashed(Ended::Signal(9)),
+                live: None,
+            }),
+            notice(Notice::Failed {
+                id: TWO,
+                failure: Failure::EndedEarly(Ended::Code(1)),
+                live: Some(ONE),
+            }),
+            notice(Notice::Waiting),
+            notice(Notice::Quitting {
+                timeout: Duration::from_micros(1_500),
+            }),
+            Report::Message {
+                level: Level::Error,
+                text: "no".into(),
+                hint: Some("do".into()),
+            },
+        ],
+    ];
+    reports.concat()
+}
+
+#[test]
+fn a_reload_in_json() {
+    assert_eq!(
+        json(&everything()),
+        r#"{"event":"listening","name":"http","address":"127.0.0.1:3000"}
+{"event":"watching","directories":3}
+{"event":"changed","paths":["/work/src/a.rs"]}
+{"event":"building","generation":2,"cause":"change"}
+{"event":"build_output","generation":2,"text":"   Compiling app v0.1.0"}
+{"event":"built","generation":2,"took_ms":1040.0}
+{"event":"starting","generation":2,"cause":"change"}
+{"event":"spawned","generation":2,"pid":4242}
+{"event":"ready","generation":2,"took_ms":31.0}
+{"event":"live","generation":2,"took_ms":1.0}
+{"event":"draining","generation":1,"timeout_ms":10000.0}
+{"event":"gone","generation":1,"how":"drained","took_ms":120.0}
+{"event":"diagnostic","generation":2,"rendered":"error"}
+{"event":"relayed","generation":1,"connections":2}
+{"event":"killing","generation":1,"why":"timed_out"}
+{"event":"build_cancelled","generation":1}
+{"event":"outdated","generation":1}
+{"event":"failed","generation":2,"reason":"crashed","text":"ended while live: signal 9","live":null,"signal":9}
+{"event":"failed","generation":2,"reason":"ended_early","text":"ended before it was ready: exit status 1","live":1,"exit_code":1}
+{"event":"waiting"}
+{"event":"quitting","timeout_ms":1.5}
+{"event":"message","level":"error","text":"no","hint":"do"}
+"#
+    );
+}
+
+#[test]
+fn output_in_json_is_whole_lines() {
+    let bytes = |bytes: &[u8]| Report::Output {
+        id: ONE,
+        stream: Stream::Stderr,
+        bytes: bytes.to_vec(),
+    };
+    assert_eq!(
+        json(&[out(ONE, "one\ntw"), bytes(b"caf\xff\n"), out(ONE, "o\nend")]),
+        r#"{"event":"output","generation":1,"stream":"stdout","text":"one"}
+{"event":"output","generation":1,"stream":"stderr","text":"caf�","lossy":true}
+{"event":"output","generation":1,"stream":"stdout","text":"two"}
+{"event":"output","generation":1,"stream":"stdout","text":"end","partial":true}
+"#
+    );
+}
+
+#[test]
+fn every_json_event_and_field_is_documented() {
+    let docs: Vec<_> = include_str!("../json.rs")
+        .lines()
+        .filter(|line| line.starts_with("//! |"))
+        .collect();
+    let bytes = Report::Output {
+        id: ONE,
+        stream: Stream::Stdout,
+        bytes: vec![255],
+    };
+    for line in json(&[everything(), vec![bytes]].concat()).lines() {
+        let event: serde_json::Map<_, _> = serde_json::from_str(line).unwrap();
+        let name = event["event"].as_str().unwrap();
+        let row = docs
+            .iter()
+            .find(|row| row.starts_with(&format!("//! | `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("`{name}` is not documented"));
+        for field in event.keys().filter(|field| *field != "event") {
+            assert!(
+                row.contains(&format!("`{field}`")),
+                "`{field}` of `{name}` is not documented"
+            );
+        }
+    }
+}

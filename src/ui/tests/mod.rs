@@ -1,0 +1,161 @@
+//! Sequences of reports, and the text that comes of them.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::reload::{Cause, Ended, Failure, GenId, Notice, Stopped};
+
+mod json;
+mod output;
+mod plain;
+
+const ONE: GenId = GenId::new(1);
+const TWO: GenId = GenId::new(2);
+
+/// What was written, in order; each piece knows its stream.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<Piece>>>);
+
+type Piece = (Stream, Vec<u8>);
+
+struct Pen(Paper, Stream);
+
+impl Write for Pen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.0.lock().unwrap().push((self.1, bytes.to_vec()));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Paper {
+    fn text(&self, wanted: &[Stream]) -> String {
+        let pieces = self.0.lock().unwrap();
+        let bytes: Vec<u8> = pieces
+            .iter()
+            .filter(|(stream, _)| wanted.contains(stream))
+            .flat_map(|(_, bytes)| bytes.clone())
+            .collect();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn all(&self) -> String {
+        self.text(&[Stream::Stdout, Stream::Stderr])
+    }
+}
+
+fn options(kind: Kind) -> Options {
+    let workdir = PathBuf::from("/work");
+    Options {
+        kind,
+        colour: false,
+        clear: false,
+        why: false,
+        verbosity: Verbosity::Normal,
+        workdir,
+    }
+}
+
+fn handles(paper: &Paper, same: bool) -> Handles {
+    let pen = |stream| Box::new(Pen(paper.clone(), stream));
+    Handles {
+        stdout: pen(Stream::Stdout),
+        stderr: pen(Stream::Stderr),
+        same,
+        clearable: true,
+    }
+}
+
+fn render(options: Options, same: bool, reports: &[Report]) -> Paper {
+    let paper = Paper::default();
+    let mut ui = Ui::new(options, handles(&paper, same));
+    for report in reports {
+        ui.report(report).unwrap();
+    }
+    ui.finish().unwrap();
+    paper
+}
+
+fn plain(reports: &[Report]) -> String {
+    render(options(Kind::Plain), true, reports).all()
+}
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn notice(notice: Notice) -> Report {
+    Report::Notice(notice)
+}
+
+fn begin(id: GenId, cause: Cause) -> Vec<Report> {
+    vec![
+        notice(Notice::Building { id, cause }),
+        Report::BuildLine {
+            id,
+            text: "   Compiling app v0.1.0".into(),
+        },
+        notice(Notice::Built { id, took: ms(1040) }),
+        notice(Notice::Starting { id, cause }),
+        Report::Spawned { id, pid: 4242 },
+    ]
+}
+
+fn go_live(id: GenId) -> Vec<Report> {
+    vec![
+        notice(Notice::Ready { id, took: ms(31) }),
+        notice(Notice::Live { id, took: ms(1) }),
+    ]
+}
+
+fn leave(id: GenId) -> Vec<Report> {
+    vec![
+        notice(Notice::Draining {
+            id,
+            timeout: ms(10_000),
+        }),
+        notice(Notice::Gone {
+            id,
+            how: Stopped::Drained,
+            took: ms(120),
+        }),
+    ]
+}
+
+fn out(id: GenId, text: &str) -> Report {
+    Report::Output {
+        id,
+        stream: Stream::Stdout,
+        bytes: text.into(),
+    }
+}
+
+fn err(id: GenId, text: &str) -> Report {
+    Report::Output {
+        id,
+        stream: Stream::Stderr,
+        bytes: text.into(),
+    }
+}
+
+/// Generation 1 is live, 2 has started.
+fn two_run() -> Vec<Report> {
+    [
+        vec![notice(Notice::Starting {
+            id: ONE,
+            cause: Cause::Begin,
+        })],
+        go_live(ONE),
+        vec![notice(Notice::Starting {
+            id: TWO,
+            cause: Cause::Change,
+        })],
+    ]
+    .concat()
+}

@@ -1,0 +1,173 @@
+use super::*;
+
+#[test]
+fn one_program_alone_is_passed_on_byte_for_byte() {
+    let reports = [begin(ONE, Cause::Begin), go_live(ONE)].concat();
+    let before = plain(&reports);
+    let text = "\u{1b}[32mgreen\u{1b}[0m\r\n\n  prompt> ";
+    let with_output = [reports, vec![out(ONE, text)]].concat();
+    assert_eq!(plain(&with_output), before + text);
+}
+
+#[test]
+fn output_keeps_its_stream() {
+    let paper = render(
+        options(Kind::Plain),
+        false,
+        &[out(ONE, "a\n"), err(ONE, "b\n"), out(ONE, "c")],
+    );
+    assert_eq!(paper.text(&[Stream::Stdout]), "a\nc");
+    assert_eq!(paper.text(&[Stream::Stderr]), "b\n");
+}
+
+#[test]
+fn two_programs_are_told_apart_and_share_no_line() {
+    let before = plain(&two_run());
+    let output = [
+        out(ONE, "old "),
+        out(TWO, "new\nhalf"),
+        out(ONE, "line\n"),
+        err(TWO, "trouble\n"),
+        out(TWO, " done\n"),
+    ];
+    let text = plain(&[two_run(), output.to_vec()].concat());
+    assert_eq!(
+        text.strip_prefix(&before).unwrap(),
+        "[2] new\n[1] old line\n[2] trouble\n[2] half done\n"
+    );
+}
+
+#[test]
+fn a_line_begun_alone_is_finished_or_left_when_the_other_comes() {
+    let start = notice(Notice::Starting {
+        id: ONE,
+        cause: Cause::Begin,
+    });
+    let second = notice(Notice::Starting {
+        id: TWO,
+        cause: Cause::Begin,
+    });
+    let text = plain(&[
+        start,
+        out(ONE, "working"),
+        second,
+        out(ONE, ".."),
+        out(TWO, "new\n"),
+        out(ONE, ".\n"),
+    ]);
+    assert_eq!(
+        text,
+        "hotrun: gen 1 starting\nworking\nhotrun: gen 2 starting\n[2] new\n[1] ...\n"
+    );
+}
+
+#[test]
+fn an_open_line_is_continued_without_a_mark() {
+    let separate =
+        |reports: &[Report]| render(options(Kind::Plain), false, reports).text(&[Stream::Stdout]);
+    let start = |id| {
+        notice(Notice::Starting {
+            id,
+            cause: Cause::Begin,
+        })
+    };
+    let reports = [
+        start(ONE),
+        out(ONE, "one "),
+        start(TWO),
+        out(ONE, "line\nand"),
+        out(TWO, "x\n"),
+    ];
+    assert_eq!(separate(&reports), "one line\n[2] x\n[1] and");
+}
+
+#[test]
+fn what_was_held_back_is_shown_when_the_other_is_gone() {
+    let paper = Paper::default();
+    let mut ui = Ui::new(options(Kind::Plain), handles(&paper, false));
+    for report in [two_run(), go_live(TWO), vec![out(TWO, "prompt> ")]].concat() {
+        ui.report(&report).unwrap();
+    }
+    assert_eq!(paper.text(&[Stream::Stdout]), "");
+    for report in leave(ONE) {
+        ui.report(&report).unwrap();
+    }
+    assert_eq!(paper.text(&[Stream::Stdout]), "prompt> ");
+}
+
+#[test]
+fn what_was_held_back_is_shown_when_its_stream_ends() {
+    let ended = Report::OutputEnded {
+        id: ONE,
+        stream: Stream::Stdout,
+    };
+    let reports = [two_run(), vec![out(ONE, "bye"), ended, out(TWO, "hello\n")]].concat();
+    let paper = render(options(Kind::Plain), false, &reports);
+    assert_eq!(paper.text(&[Stream::Stdout]), "[1] bye\n[2] hello\n");
+}
+
+#[test]
+fn a_line_without_an_end_is_not_kept_for_ever() {
+    let long = "x".repeat(65 * 1024);
+    let reports = [
+        two_run(),
+        vec![out(ONE, &long), out(TWO, "y\n"), out(ONE, "z\n")],
+    ]
+    .concat();
+    let paper = render(options(Kind::Plain), false, &reports);
+    assert_eq!(
+        paper.text(&[Stream::Stdout]),
+        format!("[1] {long}\n[2] y\n[1] z\n")
+    );
+}
+
+#[test]
+fn no_byte_is_lost_however_it_is_cut() {
+    let text: String = (0..500).map(|number| format!("line {number}\n")).collect();
+    for size in [1, 2, 7, 64, 1000] {
+        let pieces = text
+            .as_bytes()
+            .chunks(size)
+            .map(|piece| out(ONE, std::str::from_utf8(piece).unwrap()));
+        let reports = two_run().into_iter().chain(pieces).collect::<Vec<_>>();
+        let shown = render(options(Kind::Plain), false, &reports).text(&[Stream::Stdout]);
+        assert_eq!(shown.replace("[1] ", ""), text);
+        assert_eq!(shown.matches("[1] ").count(), 500);
+    }
+}
+
+#[test]
+fn off_shows_the_program_alone() {
+    let reports = [
+        two_run(),
+        vec![out(ONE, "a"), out(TWO, "b\n"), err(ONE, "c")],
+    ]
+    .concat();
+    assert_eq!(render(options(Kind::Off), true, &reports).all(), "ab\nc");
+}
+
+#[test]
+fn a_reader_that_went_away_is_told_once_and_the_other_stream_goes_on() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let paper = Paper::default();
+    let broken = Handles {
+        stdout: Box::new(Closed),
+        ..handles(&paper, false)
+    };
+    let mut ui = Ui::new(options(Kind::Plain), broken);
+    assert_eq!(
+        ui.report(&out(ONE, "a\n")).unwrap_err().kind(),
+        io::ErrorKind::BrokenPipe
+    );
+    assert!(ui.report(&out(ONE, "b\n")).is_ok());
+    ui.report(&err(ONE, "c\n")).unwrap();
+    assert_eq!(paper.all(), "c\n");
+}

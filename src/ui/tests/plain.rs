@@ -1,0 +1,225 @@
+use super::*;
+
+#[test]
+fn a_reload_in_plain_lines() {
+    let reports = [
+        vec![Report::Listening {
+            name: "http".into(),
+            address: "127.0.0.1:3000".into(),
+        }],
+        vec![Report::Watching { directories: 3 }],
+        begin(ONE, Cause::Begin),
+        go_live(ONE),
+        vec![Report::Changed {
+            paths: vec!["/work/src/routes.rs".into()],
+        }],
+        begin(TWO, Cause::Change),
+        go_live(TWO),
+        leave(ONE),
+        vec![notice(Notice::Quitting {
+            timeout: ms(10_000),
+        })],
+    ];
+    assert_eq!(
+        plain(&reports.concat()),
+        "\
+hotrun: listening on 127.0.0.1:3000 (http)
+hotrun: watching 3 directories
+hotrun: gen 1 building
+   Compiling app v0.1.0
+hotrun: gen 1 built in 1.04s
+hotrun: gen 1 live (ready in 31ms, switched in 1ms)
+hotrun: gen 2 building (files changed)
+   Compiling app v0.1.0
+hotrun: gen 2 built in 1.04s
+hotrun: gen 2 live (ready in 31ms, switched in 1ms)
+hotrun: gen 1 draining, for at most 10s
+hotrun: gen 1 gone, drained in 120ms
+hotrun: stopping, for at most 10s
+"
+    );
+}
+
+#[test]
+fn failures_say_what_stays_live() {
+    let failed = |failure, live| {
+        notice(Notice::Failed {
+            id: TWO,
+            failure,
+            live,
+        })
+    };
+    let reports = [
+        Report::Diagnostic {
+            id: TWO,
+            rendered: "\u{1b}[31merror\u{1b}[0m: no\n".into(),
+        },
+        failed(Failure::Build, Some(ONE)),
+        failed(Failure::EndedEarly(Ended::Code(101)), Some(ONE)),
+        failed(Failure::Crashed(Ended::Signal(11)), None),
+        notice(Notice::Waiting),
+        Report::Message {
+            level: Level::Error,
+            text: "cannot start `app`: not found".into(),
+            hint: Some("check PATH".into()),
+        },
+        Report::Message {
+            level: Level::Warning,
+            text: "two\nlines\u{1b}[2J".into(),
+            hint: None,
+        },
+    ];
+    assert_eq!(
+        plain(&reports),
+        "\
+error: no
+hotrun: gen 2 failed: the build failed; gen 1 stays live
+hotrun: gen 2 failed: ended before it was ready: exit status 101; gen 1 stays live
+hotrun: gen 2 failed: ended while live: signal 11
+hotrun: waiting for a change
+hotrun: error: cannot start `app`: not found
+hotrun: hint: check PATH
+hotrun: warning: two
+hotrun: lines[2J
+"
+    );
+}
+
+#[test]
+fn a_program_that_does_not_stop_is_named_with_the_timeout() {
+    let reports = [
+        notice(Notice::Draining {
+            id: ONE,
+            timeout: ms(10_000),
+        }),
+        notice(Notice::Killing {
+            id: ONE,
+            why: Stopped::TimedOut,
+        }),
+        notice(Notice::Gone {
+            id: ONE,
+            how: Stopped::TimedOut,
+            took: ms(10_020),
+        }),
+    ];
+    assert_eq!(
+        plain(&reports),
+        "\
+hotrun: gen 1 draining, for at most 10s
+hotrun: gen 1 still runs after 10s and is killed
+hotrun: gen 1 gone, killed at the timeout after 10.02s
+"
+    );
+}
+
+#[test]
+fn quiet_shows_failures_and_what_the_failed_build_printed() {
+    let mut quiet = options(Kind::Plain);
+    quiet.verbosity = Verbosity::Quiet;
+    let reports = [
+        begin(ONE, Cause::Begin),
+        go_live(ONE),
+        vec![
+            out(ONE, "hello\n"),
+            notice(Notice::Building {
+                id: TWO,
+                cause: Cause::Change,
+            }),
+            Report::Diagnostic {
+                id: TWO,
+                rendered: "error: no\n".into(),
+            },
+            notice(Notice::Failed {
+                id: TWO,
+                failure: Failure::Build,
+                live: Some(ONE),
+            }),
+        ],
+    ];
+    assert_eq!(
+        render(quiet, true, &reports.concat()).all(),
+        "hello\nerror: no\nhotrun: gen 2 failed: the build failed; gen 1 stays live\n"
+    );
+}
+
+#[test]
+fn a_quiet_hint_comes_with_its_message() {
+    let mut quiet = options(Kind::Plain);
+    quiet.verbosity = Verbosity::Quiet;
+    let message = |level| Report::Message {
+        level,
+        text: "a".into(),
+        hint: Some("b".into()),
+    };
+    let paper = render(quiet, true, &[message(Level::Info), message(Level::Error)]);
+    assert_eq!(paper.all(), "hotrun: error: a\nhotrun: hint: b\n");
+}
+
+#[test]
+fn verbose_adds_details() {
+    let mut verbose = options(Kind::Plain);
+    verbose.verbosity = Verbosity::Verbose;
+    let reports = [
+        begin(ONE, Cause::Request),
+        go_live(ONE),
+        vec![Report::Relayed {
+            id: ONE,
+            connections: 2,
+        }],
+    ];
+    assert_eq!(
+        render(verbose, true, &reports.concat()).all(),
+        "\
+hotrun: gen 1 building (as asked)
+   Compiling app v0.1.0
+hotrun: gen 1 built in 1.04s
+hotrun: gen 1 starting (as asked)
+hotrun: gen 1 has pid 4242
+hotrun: gen 1 ready in 31ms
+hotrun: gen 1 live (ready in 31ms, switched in 1ms)
+hotrun: gen 1: 2 connections carried to the live one
+"
+    );
+}
+
+#[test]
+fn why_names_the_files_and_no_more_than_anyone_reads() {
+    let mut why = options(Kind::Plain);
+    why.why = true;
+    let paths = (0..22)
+        .map(|number| PathBuf::from(format!("/work/{number}.rs")))
+        .collect();
+    let text = render(why, true, &[Report::Changed { paths }]).all();
+    assert!(
+        text.starts_with("hotrun: changed: 0.rs\nhotrun: changed: 1.rs\n"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("hotrun: changed: 19.rs\nhotrun: changed: and 2 more\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_terminal_is_cleared_before_a_build_and_not_before_its_start() {
+    let mut clear = options(Kind::Plain);
+    clear.clear = true;
+    let text = render(clear, true, &begin(ONE, Cause::Begin)).all();
+    assert!(
+        text.starts_with("\u{1b}[2J\u{1b}[Hhotrun: gen 1 building"),
+        "{text:?}"
+    );
+    assert_eq!(text.matches("\u{1b}[2J").count(), 1);
+}
+
+#[test]
+fn colours_are_only_in_our_own_lines_and_only_when_chosen() {
+    let mut colour = options(Kind::Plain);
+    colour.colour = true;
+    let reports = [notice(Notice::Waiting), out(ONE, "plain\n")];
+    let text = render(colour, true, &reports).all();
+    assert_eq!(
+        text,
+        "\u{1b}[2mhotrun:\u{1b}[0m waiting for a change\nplain\n"
+    );
+}

@@ -1,0 +1,127 @@
+use super::{Human, Model};
+use crate::reload::{Cause, Failure, GenId, Notice, Stopped};
+
+/// How much a sentence matters, and so at which verbosity and in which colour it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// With `-v` only.
+    Detail,
+    /// Normally.
+    Fact,
+    /// Normally, as what one waits for.
+    Success,
+    /// Always.
+    Failure,
+}
+
+/// A notice in words. `model` is what was known before it.
+pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
+    match notice {
+        Notice::Building { id, cause } => (
+            Weight::Fact,
+            format!("gen {id} building{}", because(*cause)),
+        ),
+        Notice::BuildCancelled { id } => (Weight::Fact, format!("gen {id} build cancelled")),
+        Notice::Built { id, took } => (Weight::Fact, format!("gen {id} built in {}", Human(*took))),
+        Notice::Outdated { id } => (
+            Weight::Fact,
+            format!("gen {id} outdated: something changed meanwhile"),
+        ),
+        Notice::Starting { id, cause } => starting(*id, *cause, model),
+        Notice::Ready { id, took } => (
+            Weight::Detail,
+            format!("gen {id} ready in {}", Human(*took)),
+        ),
+        Notice::Live { id, took } => (Weight::Success, live(*id, Human(*took), model)),
+        Notice::Superseded { id } => (
+            Weight::Fact,
+            format!("gen {id} superseded by newer sources"),
+        ),
+        Notice::Draining { id, timeout } => (
+            Weight::Fact,
+            format!("gen {id} draining, for at most {}", Human(*timeout)),
+        ),
+        Notice::Killing { id, why } => killing(*id, *why, model),
+        Notice::Gone { id, how, took } => (
+            gone(*id, model),
+            format!("gen {id} gone, {} {}", ended(*how), Human(*took)),
+        ),
+        Notice::Failed { id, failure, live } => (Weight::Failure, failed(*id, *failure, *live)),
+        Notice::Waiting => (Weight::Fact, "waiting for a change".to_owned()),
+        Notice::Quitting { timeout } => (
+            Weight::Fact,
+            format!("stopping, for at most {}", Human(*timeout)),
+        ),
+    }
+}
+
+/// Of a failure it was told already.
+fn gone(id: GenId, model: &Model) -> Weight {
+    match model.generations.get(&id) {
+        Some(generation) if generation.failed => Weight::Detail,
+        Some(_) | None => Weight::Fact,
+    }
+}
+
+fn because(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Begin => "",
+        Cause::Change => " (files changed)",
+        Cause::Request => " (as asked)",
+    }
+}
+
+/// After a build the start goes without saying.
+fn starting(id: GenId, cause: Cause, model: &Model) -> (Weight, String) {
+    let built = model.generations.contains_key(&id);
+    let weight = if built { Weight::Detail } else { Weight::Fact };
+    (weight, format!("gen {id} starting{}", because(cause)))
+}
+
+fn live(id: GenId, took: Human, model: &Model) -> String {
+    let ready = model
+        .generations
+        .get(&id)
+        .and_then(|generation| generation.ready);
+    match ready {
+        Some(ready) => format!(
+            "gen {id} live (ready in {}, switched in {took})",
+            Human(ready)
+        ),
+        None => format!("gen {id} live (switched in {took})"),
+    }
+}
+
+fn killing(id: GenId, why: Stopped, model: &Model) -> (Weight, String) {
+    match why {
+        Stopped::TimedOut => {
+            let timeout = model
+                .generations
+                .get(&id)
+                .and_then(|generation| generation.drain);
+            let after = timeout
+                .map(|timeout| format!(" after {}", Human(timeout)))
+                .unwrap_or_default();
+            (
+                Weight::Failure,
+                format!("gen {id} still runs{after} and is killed"),
+            )
+        }
+        Stopped::Killed | Stopped::Drained => (Weight::Fact, format!("gen {id} is killed")),
+    }
+}
+
+fn ended(how: Stopped) -> &'static str {
+    match how {
+        Stopped::Drained => "drained in",
+        Stopped::TimedOut => "killed at the timeout after",
+        Stopped::Killed => "killed after",
+    }
+}
+
+fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> String {
+    match live {
+        Some(live) => format!("gen {id} failed: {failure}; gen {live} stays live"),
+        None => format!("gen {id} failed: {failure}"),
+    }
+}

@@ -1,0 +1,398 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, Read};
+use std::ops::Bound;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Files up to this size are read before they change, so that a mere `touch` can be told from a change.
+const READ_AHEAD_FILE: u64 = 1 << 20;
+
+/// All that is read before it changes: some 50 ms of work where the files are cached.
+const READ_AHEAD_TOTAL: u64 = 64 << 20;
+
+/// Larger files are known by their size and time only.
+const READ_MOST: u64 = 64 << 20;
+
+/// The kernel stamps files with a clock that lags behind by up to one tick (`ktime_get_coarse_real_ts64`),
+/// 10 ms at the slowest setting.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What the files were when they were last looked at.
+#[derive(Debug)]
+pub(super) struct Contents {
+    known: BTreeMap<PathBuf, Known>,
+    started: Duration,
+    read_ahead: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// It is there; whatever is heard of it is a change.
+    Unseen,
+    /// It had this size and time.
+    Stamp(Stamp),
+    /// It had this content.
+    Hash(Stamp, u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    len: u64,
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl Contents {
+    /// For a watch that starts now.
+    pub(super) fn new() -> Self {
+        let started = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            known: BTreeMap::new(),
+            started,
+            read_ahead: READ_AHEAD_TOTAL,
+        }
+    }
+
+    /// When the watch began.
+    pub(super) const fn started(&self) -> Duration {
+        self.started
+    }
+
+    /// How many files are known.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Notes a file that is there, without reading it. Says whether it has changed since `since`, which
+    /// events may not tell: they come only once its directory is watched.
+    pub(super) fn note(&mut self, path: &Path, since: Duration) -> bool {
+        if self.known.contains_key(path) {
+            return false;
+        }
+        let Ok(metadata) = fs::metadata(path) else {
+            return false;
+        };
+        if !metadata.is_file() {
+            return false;
+        }
+        let changed = changed_at(&metadata);
+        let sure = changed + TICK < self.started;
+        let known = if sure {
+            Known::Stamp(Stamp::of(&metadata))
+        } else {
+            Known::Unseen
+        };
+        self.known.insert(path.to_owned(), known);
+        changed >= since
+    }
+
+    /// Files that were noted and not read, as far as they are worth reading ahead.
+    pub(super) fn unread(&self) -> Vec<PathBuf> {
+        let small =
+            |known: &Known| matches!(known, Known::Stamp(stamp) if stamp.len <= READ_AHEAD_FILE);
+        self.known
+            .iter()
+            .filter(|(_, known)| small(known))
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+
+    /// Reads a file that was noted.
+    ///
+    /// Its content becomes the known one only if it was not changed since the watch began: an event about
+    /// such a change may be on its way, and would be taken for one about nothing.
+    pub(super) fn read_ahead(&mut self, path: &Path) {
+        let Some(Known::Stamp(before)) = self.known.get(path).copied() else {
+            return;
+        };
+        if before.len > self.read_ahead {
+            return;
+        }
+        self.read_ahead -= before.len;
+        let Ok((metadata, Some(hash))) = look(path) else {
+            return;
+        };
+        // Asked after the reading: a change during it would otherwise be read and not be seen.
+        let changed = fs::metadata(path).map(|after| changed_at(&after));
+        let old = changed.is_ok_and(|changed| changed + TICK < self.started);
+        // And it must be the file that was noted, not another that was moved there.
+        let known = if old && Stamp::of(&metadata) == before {
+            Known::Hash(Stamp::of(&metadata), hash)
+        } else {
+            Known::Unseen
+        };
+        self.known.insert(path.to_owned(), known);
+    }
+
+    /// Looks at `path`, of which something was heard. Returns what changed: the path itself, or what was
+    /// known below it if it is gone or no file any more.
+    pub(super) fn update(&mut self, path: &Path) -> Vec<PathBuf> {
+        match look(path) {
+            Ok((metadata, hash)) => self.replace(path, Stamp::of(&metadata), hash),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.unreadable(path),
+            Err(_) => self.forget(path),
+        }
+    }
+
+    /// As [`Contents::update`], for a file of which nothing was heard: it is read only if its size or time
+    /// is another.
+    pub(super) fn rescan(&mut self, path: &Path) -> Vec<PathBuf> {
+        let now = fs::metadata(path)
+            .ok()
+            .filter(Metadata::is_file)
+            .map(|metadata| Stamp::of(&metadata));
+        let before = self.known.get(path).and_then(Known::stamp);
+        if now.is_some() && now == before {
+            Vec::new()
+        } else {
+            self.update(path)
+        }
+    }
+
+    /// All that is known.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.known.keys()
+    }
+
+    fn replace(&mut self, path: &Path, stamp: Stamp, hash: Option<u64>) -> Vec<PathBuf> {
+        let now = hash.map_or(Known::Stamp(stamp), |hash| Known::Hash(stamp, hash));
+        let before = self.known.insert(path.to_owned(), now);
+        if before.is_some_and(|before| before.same_content(now)) {
+            Vec::new()
+        } else {
+            vec![path.to_owned()]
+        }
+    }
+
+    fn unreadable(&mut self, path: &Path) -> Vec<PathBuf> {
+        match fs::metadata(path).map(|metadata| Stamp::of(&metadata)) {
+            Ok(stamp) => self.replace(path, stamp, None),
+            Err(_) => self.forget(path),
+        }
+    }
+
+    /// Looks whether `path` is gone; what was known there and below it is what changed.
+    pub(super) fn forget_gone(&mut self, path: &Path) -> Vec<PathBuf> {
+        if path.symlink_metadata().is_ok() {
+            Vec::new()
+        } else {
+            self.forget(path)
+        }
+    }
+
+    /// Paths are ordered component by component, so what is below `path` follows it directly.
+    fn forget(&mut self, path: &Path) -> Vec<PathBuf> {
+        let from = (Bound::Included(path), Bound::Unbounded);
+        let below = self
+            .known
+            .range::<Path, _>(from)
+            .take_while(|(known, _)| known.starts_with(path));
+        let gone: Vec<PathBuf> = below.map(|(known, _)| known.clone()).collect();
+        for path in &gone {
+            self.known.remove(path);
+        }
+        gone
+    }
+}
+
+impl Known {
+    fn stamp(&self) -> Option<Stamp> {
+        match self {
+            Self::Unseen => None,
+            Self::Stamp(stamp) | Self::Hash(stamp, _) => Some(*stamp),
+        }
+    }
+
+    /// Where a content is not known the size and the time decide.
+    fn same_content(self, now: Self) -> bool {
+        match (self, now) {
+            (Self::Hash(_, before), Self::Hash(_, now)) => before == now,
+            (Self::Unseen, _) | (_, Self::Unseen) => false,
+            (before, now) => before.stamp() == now.stamp(),
+        }
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// The time of day, as the time since 1970: files are stamped with it.
+pub(super) fn now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// When the inode changed: unlike the time of modification nobody can set it, and a rename renews it.
+fn changed_at(metadata: &Metadata) -> Duration {
+    let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(metadata.ctime_nsec()).unwrap_or(0))
+}
+
+/// The metadata, and after that the content, of a file, or of a symbolic link to a directory or to nothing. An error for anything else:
+/// to open a pipe or a device could block, or do something.
+fn look(path: &Path) -> io::Result<(Metadata, Option<u64>)> {
+    let link = fs::symlink_metadata(path)?;
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {
+            let hash = if metadata.len() > READ_MOST {
+                None
+            } else {
+                Some(hash(path)?)
+            };
+            Ok((metadata, hash))
+        }
+        Ok(metadata) if link.is_symlink() && metadata.is_dir() => {
+            Ok((link, Some(hash_link(path)?)))
+        }
+        Ok(_) => Err(io::ErrorKind::Unsupported.into()),
+        Err(_) if link.is_symlink() => Ok((link, Some(hash_link(path)?))),
+        Err(error) => Err(error),
+    }
+}
+
+fn hash(path: &Path) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let mut hasher = DefaultHasher::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(count) => hasher.write(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn hash_link(path: &Path) -> io::Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(fs::read_link(path)?.as_os_str().as_bytes());
+    Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::slice::from_ref;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// As if the watch had begun long after whatever is on the disk.
+    fn much_later() -> Contents {
+        let mut contents = Contents::new();
+        contents.started += Duration::from_secs(3600);
+        contents
+    }
+
+    #[test]
+    fn only_another_content_is_a_change() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "one").unwrap();
+        let mut contents = much_later();
+        assert!(!contents.note(&path, contents.started));
+        assert_eq!(contents.unread(), from_ref(&path));
+        contents.read_ahead(&path);
+        assert!(contents.unread().is_empty());
+        fs::write(&path, "one").unwrap();
+        assert!(contents.update(&path).is_empty(), "the same again");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(contents.update(&path).is_empty(), "another mode");
+        fs::write(&path, "two").unwrap();
+        assert_eq!(contents.update(&path), from_ref(&path));
+        assert!(contents.update(&path).is_empty());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(contents.update(&path), from_ref(&path));
+        assert!(contents.update(&path).is_empty(), "gone already");
+    }
+
+    #[test]
+    fn what_was_never_read_counts_as_changed_if_its_time_is_another() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "one").unwrap();
+        let mut contents = much_later();
+        contents.note(&path, contents.started);
+        let stamp = fs::metadata(&path).unwrap().modified().unwrap();
+        File::options()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(stamp + TICK)
+            .unwrap();
+        assert_eq!(contents.update(&path), from_ref(&path));
+    }
+
+    #[test]
+    fn a_file_that_changed_after_the_start_is_not_read_ahead() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("a");
+        let mut contents = Contents::new();
+        contents.started = Duration::ZERO;
+        fs::write(&path, "one").unwrap();
+        assert!(contents.note(&path, contents.started), "it changed since");
+        contents.read_ahead(&path);
+        assert_eq!(contents.update(&path), from_ref(&path));
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_takes_its_files_along() {
+        let dir = TempDir::new().unwrap();
+        let mut contents = much_later();
+        for name in ["a/x", "a/y/z", "a.rs", "ab"] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            contents.note(&path, contents.started);
+        }
+        fs::rename(dir.path().join("a"), dir.path().join("b")).unwrap();
+        let gone = contents.update(&dir.path().join("a"));
+        assert_eq!(gone, [dir.path().join("a/x"), dir.path().join("a/y/z")]);
+        assert_eq!(contents.len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_opened() {
+        let dir = TempDir::new().unwrap();
+        let mut contents = much_later();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(contents.update(&pipe).is_empty());
+        assert!(contents.update(dir.path()).is_empty());
+        let circle = dir.path().join("circle");
+        symlink("circle", &circle).unwrap();
+        assert_eq!(contents.update(&circle), from_ref(&circle), "a new link");
+        assert!(contents.update(&circle).is_empty());
+    }
+
+    #[test]
+    fn a_rescan_finds_what_no_event_told() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "one").unwrap();
+        let mut contents = much_later();
+        contents.note(&path, contents.started);
+        contents.read_ahead(&path);
+        assert!(contents.rescan(&path).is_empty());
+        fs::write(&path, "three").unwrap();
+        assert_eq!(contents.rescan(&path), from_ref(&path));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(contents.rescan(&path), from_ref(&path));
+    }
+}

@@ -1,0 +1,130 @@
+use std::path::PathBuf;
+use std::{error, fmt, io};
+
+/// What the watch has to tell.
+#[derive(Debug)]
+pub enum Message {
+    /// From now on no change is missed.
+    Watching {
+        /// How many directories are watched.
+        dirs: usize,
+        /// How many files in them count.
+        files: usize,
+    },
+    /// These files were created, removed, or have another content. Sorted, never empty.
+    Changed(Vec<PathBuf>),
+    /// Something can't be watched as it should.
+    Trouble(Trouble),
+}
+
+/// What is wrong with the watch. It goes on with what can be watched.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The system allows no more watches.
+    WatchLimit {
+        /// How many directories are watched.
+        watched: usize,
+        /// The first that is not.
+        dir: PathBuf,
+    },
+    /// A directory can't be watched or read.
+    Unwatchable {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The system has dropped events. Everything was looked at again, nothing is missed.
+    Overflow,
+    /// The system's watch reported an error.
+    Backend {
+        /// In its words.
+        reason: String,
+    },
+}
+
+impl Trouble {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::WatchLimit { .. } => Some(
+                "raise it with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",
+            ),
+            Self::Unwatchable { .. } => Some("leave it out with `--ignore`"),
+            Self::Overflow => {
+                Some("`sudo sysctl fs.inotify.max_queued_events=65536` makes room for more")
+            }
+            Self::Backend { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WatchLimit { watched, dir } => write!(
+                f,
+                "the system's limit is reached with {watched} directories watched; `{}` and what follows is not",
+                dir.display()
+            ),
+            Self::Unwatchable { dir, reason } => {
+                write!(f, "cannot watch `{}`: {reason}", dir.display())
+            }
+            Self::Overflow => {
+                f.write_str("the system dropped events; every file was looked at again")
+            }
+            Self::Backend { reason } => write!(f, "the watch reported an error: {reason}"),
+        }
+    }
+}
+
+/// Why nothing can be watched at all.
+#[derive(Debug)]
+pub enum StartError {
+    /// A pattern to ignore is no pattern.
+    Pattern {
+        /// As it was typed.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system gives no watch.
+    Backend {
+        /// In its words.
+        reason: String,
+    },
+    /// No thread could be started.
+    Thread(io::Error),
+}
+
+impl StartError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Backend { .. } => {
+                Some("`sudo sysctl fs.inotify.max_user_instances=1024` allows more watchers")
+            }
+            Self::Pattern { .. } => Some("patterns are written as in a `.gitignore`"),
+            Self::Thread(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pattern { pattern, reason } => write!(f, "cannot ignore `{pattern}`: {reason}"),
+            Self::Backend { reason } => write!(f, "cannot watch files: {reason}"),
+            Self::Thread(error) => write!(f, "cannot start a thread to watch files: {error}"),
+        }
+    }
+}
+
+impl error::Error for StartError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Thread(error) => Some(error),
+            Self::Pattern { .. } | Self::Backend { .. } => None,
+        }
+    }
+}

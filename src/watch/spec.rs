@@ -1,0 +1,96 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What to watch, and what of it counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchSpec {
+    /// Directories, with all that is in them, or single files. Absolute. What does not exist is waited for.
+    /// What is named here counts even where it is ignored by what is around it.
+    pub roots: Vec<PathBuf>,
+    /// What `ignores` with a `/` in them are relative to. Absolute.
+    pub base: PathBuf,
+    /// Patterns as in a `.gitignore`. Empty: none.
+    pub ignores: Vec<String>,
+    /// Only files with one of these extensions count (without the dot). Empty: all. Files among `roots`
+    /// count whatever they are called.
+    pub exts: Vec<String>,
+    /// Whether `.gitignore`, `.ignore`, `.git/info/exclude` and git's global excludes are respected.
+    pub vcs_ignore: bool,
+    /// Directories in which nothing counts, cargo's target directory first of all. Absolute.
+    pub ignored_dirs: Vec<PathBuf>,
+    /// How long it has to be quiet before a change is told.
+    pub debounce: Duration,
+}
+
+impl Default for WatchSpec {
+    fn default() -> Self {
+        Self {
+            roots: Vec::new(),
+            base: PathBuf::from("/"),
+            ignores: Vec::new(),
+            exts: Vec::new(),
+            vcs_ignore: true,
+            ignored_dirs: Vec::new(),
+            debounce: Duration::from_millis(20),
+        }
+    }
+}
+
+impl WatchSpec {
+    /// With paths that can be compared with each other and with what events tell: the directory in which a
+    /// root is may be named through `..` or a symbolic link. The root's own name stays, so that it is seen
+    /// when another file takes its place.
+    pub(super) fn normalised(&self) -> Self {
+        Self {
+            roots: self.roots.iter().map(|root| normalised(root)).collect(),
+            base: normalised(&self.base),
+            ignored_dirs: self
+                .ignored_dirs
+                .iter()
+                .map(|dir| normalised(dir))
+                .collect(),
+            ..self.clone()
+        }
+    }
+}
+
+fn normalised(path: &Path) -> PathBuf {
+    let within = path.file_name().zip(path.parent());
+    let found = match within {
+        Some((name, parent)) => parent.canonicalize().map(|parent| parent.join(name)),
+        None => path.canonicalize(),
+    };
+    found.unwrap_or_else(|_| path.components().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn detours_are_taken_out_and_names_stay() {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        symlink("a", root.join("link")).unwrap();
+        for (given, expected) in [
+            ("a/../a/b", "a/b"),
+            ("link/b", "a/b"),
+            ("link", "link"),
+            ("a/b/", "a/b"),
+            ("a/b/..", "a"),
+            ("missing/x", "missing/x"),
+        ] {
+            assert_eq!(
+                normalised(&root.join(given)),
+                root.join(expected),
+                "{given}"
+            );
+        }
+    }
+}

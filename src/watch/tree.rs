@@ -1,0 +1,229 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+
+use notify::{ErrorKind, RecursiveMode, Watcher};
+
+use super::{Filter, Trouble};
+
+/// The directories that are watched.
+pub(super) struct Tree {
+    watcher: Box<dyn Watcher + Send>,
+    watched: BTreeSet<PathBuf>,
+    limited: bool,
+    troubles: Vec<Trouble>,
+}
+
+impl Tree {
+    pub(super) fn new(watcher: Box<dyn Watcher + Send>) -> Self {
+        Self {
+            watcher,
+            watched: BTreeSet::new(),
+            limited: false,
+            troubles: Vec::new(),
+        }
+    }
+
+    /// How many directories are watched.
+    pub(super) fn len(&self) -> usize {
+        self.watched.len()
+    }
+
+    /// What went wrong since this was last asked.
+    pub(super) fn troubles(&mut self) -> Vec<Trouble> {
+        std::mem::take(&mut self.troubles)
+    }
+
+    /// Watches all that `filter` lets pass. Returns the files that were found.
+    pub(super) fn cover(&mut self, filter: &mut Filter) -> Vec<PathBuf> {
+        self.limited = false;
+        let roots: Vec<PathBuf> = filter.dirs().map(Path::to_owned).collect();
+        let named: Vec<PathBuf> = filter.files().map(Path::to_owned).collect();
+        let mut files = Vec::new();
+        for root in roots {
+            self.grow(&root, filter, &mut files);
+        }
+        for file in named {
+            self.anchor(&file);
+            files.extend(file.is_file().then_some(file));
+        }
+        files
+    }
+
+    /// Watches `dir` and what is below it; adds the files there to `files`.
+    ///
+    /// Each directory is watched before it is read: what is created in between is found twice, what is
+    /// created after is told by an event, and nothing is lost (`inotify(7)`, "Limitations and caveats").
+    pub(super) fn grow(&mut self, dir: &Path, filter: &mut Filter, files: &mut Vec<PathBuf>) {
+        let mut waiting = vec![dir.to_owned()];
+        while let Some(dir) = waiting.pop() {
+            if !filter.dir(&dir) {
+                continue;
+            }
+            self.watch(&dir);
+            for (path, is_dir) in self.read(&dir) {
+                if is_dir {
+                    waiting.push(path);
+                } else if filter.file(&path) {
+                    files.push(path);
+                }
+            }
+        }
+    }
+
+    /// Watches the directory in which `path` is, so that it is seen when another file takes its place; if
+    /// that directory does not exist, the nearest above it that does, until it does.
+    pub(super) fn anchor(&mut self, path: &Path) {
+        if let Some(dir) = path.ancestors().skip(1).find(|dir| dir.is_dir()) {
+            self.watch(dir);
+        }
+    }
+
+    /// What happened at `path` has ended the system's watch on it.
+    pub(super) fn lost(&mut self, path: &Path) {
+        while let Some(dir) = self.first_below(path) {
+            self.watched.remove(&dir);
+        }
+    }
+
+    /// Paths are ordered component by component: what is below `path` begins where `path` would be.
+    fn first_below(&self, path: &Path) -> Option<PathBuf> {
+        let from = (Bound::Included(path), Bound::Unbounded);
+        let first = self.watched.range::<Path, _>(from).next()?;
+        first.starts_with(path).then(|| first.clone())
+    }
+
+    /// Always asks the system, also if it was asked before: the directory may be another one by now.
+    fn watch(&mut self, dir: &Path) {
+        if self.limited {
+            return;
+        }
+        match self.watcher.watch(dir, RecursiveMode::NonRecursive) {
+            Ok(()) => {
+                self.watched.insert(dir.to_owned());
+            }
+            Err(error) => self.refused(dir, &error),
+        }
+    }
+
+    fn refused(&mut self, dir: &Path, error: &notify::Error) {
+        if matches!(error.kind, ErrorKind::MaxFilesWatch) {
+            self.limited = true;
+            self.troubles.push(Trouble::WatchLimit {
+                watched: self.watched.len(),
+                dir: dir.to_owned(),
+            });
+        } else if dir.exists() {
+            self.unwatchable(dir, &error.to_string());
+        }
+    }
+
+    fn unwatchable(&mut self, dir: &Path, reason: &str) {
+        self.troubles.push(Trouble::Unwatchable {
+            dir: dir.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// The entries, and whether each is a directory. Symbolic links are not followed: they may lead in a circle.
+    fn read(&mut self, dir: &Path) -> Vec<(PathBuf, bool)> {
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(_) if !dir.exists() => return Vec::new(),
+            Err(error) => {
+                self.unwatchable(dir, &error.to_string());
+                return Vec::new();
+            }
+        };
+        entries
+            .flatten()
+            .map(|entry| {
+                (
+                    entry.path(),
+                    entry.file_type().is_ok_and(|kind| kind.is_dir()),
+                )
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::{Config, EventHandler, WatcherKind};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::watch::WatchSpec;
+
+    /// A system that allows two watches.
+    struct Two(usize);
+
+    impl Watcher for Two {
+        fn new<F: EventHandler>(_: F, _: Config) -> notify::Result<Self> {
+            Ok(Self(2))
+        }
+
+        fn watch(&mut self, _: &Path, _: RecursiveMode) -> notify::Result<()> {
+            self.0 = self
+                .0
+                .checked_sub(1)
+                .ok_or_else(|| notify::Error::new(ErrorKind::MaxFilesWatch))?;
+            Ok(())
+        }
+
+        fn unwatch(&mut self, _: &Path) -> notify::Result<()> {
+            Ok(())
+        }
+
+        fn kind() -> WatcherKind {
+            WatcherKind::NullWatcher
+        }
+    }
+
+    #[test]
+    fn hc06_at_the_limit_what_can_be_watched_is_and_the_limit_is_named_once() {
+        let dir = TempDir::new().unwrap();
+        for name in ["a", "b", "c", "d"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("x"), "").unwrap();
+        }
+        let spec = WatchSpec {
+            roots: vec![dir.path().to_owned()],
+            ..WatchSpec::default()
+        };
+        let mut tree = Tree::new(Box::new(Two(2)));
+        let files = tree.cover(&mut Filter::new(&spec).unwrap());
+        assert_eq!(
+            (files.len(), tree.len()),
+            (4, 2),
+            "every file is found all the same"
+        );
+        let troubles = tree.troubles();
+        let [trouble @ Trouble::WatchLimit { watched: 2, .. }] = &troubles[..] else {
+            panic!("{troubles:?}")
+        };
+        assert!(
+            trouble
+                .hint()
+                .unwrap()
+                .contains("fs.inotify.max_user_watches")
+        );
+    }
+
+    #[test]
+    fn what_is_lost_is_lost_with_all_below_it() {
+        let dir = TempDir::new().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::create_dir_all(dir.path().join("ab")).unwrap();
+        let spec = WatchSpec {
+            roots: vec![dir.path().to_owned()],
+            ..WatchSpec::default()
+        };
+        let mut tree = Tree::new(Box::new(Two(9)));
+        tree.cover(&mut Filter::new(&spec).unwrap());
+        assert_eq!(tree.len(), 4);
+        tree.lost(&dir.path().join("a"));
+        assert_eq!(tree.len(), 2);
+    }
+}

@@ -1,0 +1,287 @@
+//! What is started.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use hotrun::build::{Asked, Built, Line, recognise, runner};
+
+use super::package::{HOTRUN, Package, Ran, build, command, host, variable, words};
+
+#[test]
+fn cargo_says_what_it_would_run() {
+    let package = Package::new();
+    let launch = package.launch("cargo run -- --port 1");
+    assert_eq!(words(&launch), ["target/debug/small", "--port", "1"]);
+    assert_eq!(launch.executable, Some(package.path("target/debug/small")));
+    assert_eq!(
+        launch.workdir,
+        package.path("").as_path().components().as_path()
+    );
+    assert_eq!(variable(&launch, "CARGO_PKG_VERSION"), Some("1.2.3"));
+    assert_eq!(
+        variable(&launch, "CARGO_MANIFEST_DIR").map(Path::new),
+        Some(&*launch.workdir)
+    );
+    assert!(
+        variable(&launch, "LD_LIBRARY_PATH").is_some_and(|paths| paths.contains("target/debug"))
+    );
+}
+
+#[test]
+fn the_environment_is_that_of_cargo_run_and_nothing_else() {
+    let package = Package::new();
+    package.write(".cargo/config.toml", "[env]\nFROM_CONFIG = \"yes\"\n");
+    package.write(
+        "build.rs",
+        "fn main() { println!(\"cargo::rustc-env=BAKED=1\"); }\n",
+    );
+    package.write("src/main.rs", "fn main() { for (k, v) in std::env::vars_os() { println!(\"{}={}\", k.display(), v.display()); } }\n");
+    let output = Command::new("cargo")
+        .args(["run", "-q"])
+        .current_dir(package.path(""))
+        .output()
+        .expect("cargo runs");
+    let mut expected: Vec<String> = String::from_utf8(output.stdout)
+        .expect("UTF-8")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let launch = package.launch("cargo run");
+    let mut found: Vec<String> = launch
+        .env
+        .iter()
+        .map(|(name, value)| format!("{}={}", name.display(), value.display()))
+        .collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+    assert!(found.contains(&"FROM_CONFIG=yes".to_owned()));
+}
+
+#[test]
+fn nothing_is_built_anew_between_the_users_cargo_and_ours() {
+    let package = Package::new();
+    package.cargo("cargo build");
+    let fresh = |ran: &Ran| {
+        ran.lines
+            .iter()
+            .all(|line| !matches!(line, Line::Artifact(artifact) if !artifact.fresh))
+            && ran
+                .lines
+                .iter()
+                .any(|line| matches!(line, Line::Artifact(_)))
+    };
+    let ran = package.build("cargo run");
+    assert!(fresh(&ran), "ours after `cargo build`: {}", ran.stderr);
+    package.write("src/main.rs", "fn main() { println!(\"changed\"); }\n");
+    let ran = package.build("cargo run");
+    assert!(!fresh(&ran), "a change is built: {}", ran.stderr);
+    for line in ["cargo build", "cargo run"] {
+        let said = package.cargo(line);
+        assert!(!said.contains("Compiling"), "{line} after ours: {said}");
+    }
+}
+
+#[test]
+fn a_runner_of_the_users_is_kept_wherever_it_is_configured() {
+    let triple = host();
+    for config in [
+        format!("[target.{triple}]\nrunner = \"env RUN=1\"\n"),
+        format!("[target.{triple}]\nrunner = [\"env\", \"RUN=1\"]\n"),
+        "[target.'cfg(unix)']\nrunner = \"env RUN=1\"\n".to_owned(),
+        "[target.'cfg(all())']\nrunner = [\"env\", \"RUN=1\"]\n".to_owned(),
+        format!(
+            "[target.{triple}]\nrunner = \"env RUN=1\"\n[target.'cfg(unix)']\nrunner = \"env OTHER=1\"\n"
+        ),
+    ] {
+        let package = Package::new();
+        package.write(".cargo/config.toml", &config);
+        let launch = package.launch("cargo run x");
+        assert_eq!(
+            words(&launch),
+            ["env", "RUN=1", "target/debug/small", "x"],
+            "{config}"
+        );
+    }
+}
+
+#[test]
+fn a_runner_with_a_relative_path_is_found_from_its_configuration() {
+    let package = Package::new();
+    package.script("tools/run.sh", "#!/bin/sh\nexec \"$@\"\n");
+    package.write(
+        ".cargo/config.toml",
+        "[target.'cfg(all())']\nrunner = \"tools/run.sh\"\n",
+    );
+    let launch = package.launch("cargo run");
+    assert_eq!(Path::new(&launch.argv[0]), package.path("tools/run.sh"));
+}
+
+#[test]
+fn aliases_and_choices_are_cargos_own() {
+    let package = Package::new();
+    package.write("src/bin/other.rs", "fn main() {}\n");
+    package.write("examples/shown.rs", "fn main() {}\n");
+    package.write(
+        ".cargo/config.toml",
+        "[alias]\nserve = \"run --bin other --\"\nrel = [\"run\", \"--release\"]\n",
+    );
+    for (line, expected) in [
+        (
+            "cargo serve --release",
+            vec!["target/debug/other", "--release"],
+        ),
+        ("cargo rel --bin small", vec!["target/release/small"]),
+        (
+            "cargo r --example shown a",
+            vec!["target/debug/examples/shown", "a"],
+        ),
+        (
+            "cargo run -q --bin small --message-format short",
+            vec!["target/debug/small"],
+        ),
+    ] {
+        assert_eq!(words(&package.launch(line)), expected, "{line}");
+    }
+    let triple = host();
+    let launch = package.launch(&format!("cargo run --bin small --target {triple}"));
+    assert_eq!(words(&launch), [format!("target/{triple}/debug/small")]);
+}
+
+#[test]
+fn the_runners_own_line_of_cargo_is_not_shown() {
+    let package = Package::new();
+    let ran = package.build("cargo run");
+    assert!(
+        ran.stderr.contains("Running `"),
+        "cargo still prints it: {}",
+        ran.stderr
+    );
+    let shown = |line: &Line| matches!(line, Line::Text(text) if String::from_utf8_lossy(text).contains("--runner"));
+    assert!(!ran.lines.iter().any(shown));
+}
+
+#[test]
+fn a_broken_build_gives_diagnostics_and_no_launch() {
+    let package = Package::new();
+    package.write("src/main.rs", "fn main() { let x: u8 = \"a\"; }\n");
+    let plan = package.plan("cargo run").expect("a plan");
+    let invocation = plan.invocation().expect("an invocation").expect("a build");
+    let output = command(&invocation).output().expect("cargo runs");
+    assert!(!output.status.success());
+    let mut messages = plan.messages();
+    let lines: Vec<Line> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .map(|line| messages.stdout(line))
+        .collect();
+    assert_eq!(messages.errors(), 1);
+    assert!(lines.contains(&Line::Finished { success: false }));
+    let shown = |line: &Line| matches!(line, Line::Diagnostic(diagnostic) if diagnostic.rendered.contains("mismatched types"));
+    assert!(lines.iter().any(shown));
+}
+
+#[test]
+fn colours_are_asked_of_cargo() {
+    let package = Package::new();
+    package.write("src/main.rs", "fn unused() {}\nfn main() {}\n");
+    for (color, escapes) in [(true, true), (false, false)] {
+        let command = [OsString::from("cargo"), "run".into()];
+        let asked = Asked {
+            command: &command,
+            build: None,
+            workdir: &package.path(""),
+            color,
+        };
+        let ran = build(&mut recognise(&asked).expect("a plan"));
+        let diagnostic = |line: &Line| {
+            if let Line::Diagnostic(diagnostic) = line {
+                Some(diagnostic.rendered.clone())
+            } else {
+                None
+            }
+        };
+        let rendered = ran.lines.iter().find_map(diagnostic);
+        assert_eq!(rendered.expect("a warning").contains('\u{1b}'), escapes);
+        assert_eq!(ran.stderr.contains('\u{1b}'), escapes, "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_runner_on_the_command_line_leads_to_what_the_messages_name() {
+    let package = Package::new();
+    let mut plan = package
+        .plan("cargo run --config target.'cfg(unix)'.runner='env' -- --port 1")
+        .expect("a plan");
+    plan.check().expect("a package");
+    let ran = build(&mut plan);
+    let Ok(Built::Launch(launch)) = ran.built else {
+        panic!("{}", ran.stderr)
+    };
+    assert_eq!(
+        words(&launch),
+        [
+            package.path("target/debug/small").to_str().expect("UTF-8"),
+            "--port",
+            "1"
+        ]
+    );
+    assert_eq!(variable(&launch, "CARGO_PKG_NAME"), Some("small"));
+}
+
+#[test]
+fn a_cargo_that_does_not_answer_is_asked_in_another_way() {
+    // What the runner says is lost, as by a wrapper that redirects; the runner can't be started.
+    for on_run in [
+        "exec cargo \"$@\" >/dev/null",
+        "cargo build --message-format=json; exit 101",
+    ] {
+        let package = Package::new();
+        let cargo = package.script(
+            "bin/cargo",
+            &format!("#!/bin/sh\nif [ \"$1\" = run ]; then {on_run}; fi\nexec cargo \"$@\"\n"),
+        );
+        let mut plan = package
+            .plan(&format!("{} run a", cargo.display()))
+            .expect("a plan");
+        plan.check().expect("a package");
+        assert!(
+            matches!(build(&mut plan).built, Ok(Built::Again(_))),
+            "{on_run}"
+        );
+        let ran = build(&mut plan);
+        let Ok(Built::Launch(launch)) = ran.built else {
+            panic!("{}", ran.stderr)
+        };
+        let executable = package.path("target/debug/small");
+        assert_eq!(
+            words(&launch),
+            [executable.to_str().expect("UTF-8"), "a"],
+            "{on_run}"
+        );
+    }
+}
+
+#[test]
+fn an_environment_that_is_not_text_survives() {
+    use std::os::unix::ffi::OsStringExt;
+    let odd = OsString::from_vec(b"\xff\x01=x".to_vec());
+    let output = Command::new(HOTRUN)
+        .args([runner::FLAG, "--", "prog"])
+        .arg(&odd)
+        .env_clear()
+        .env("ODD", &odd)
+        .output()
+        .expect("hotrun runs");
+    assert!(output.status.success());
+    let package = Package::new();
+    let mut plan = package.plan("cargo run").expect("a plan");
+    let mut messages = plan.messages();
+    messages.stdout(output.stdout.strip_suffix(b"\n").expect("a line"));
+    let Ok(Built::Launch(launch)) = plan.finish(&mut messages) else {
+        panic!("a launch")
+    };
+    assert_eq!(launch.argv, [OsString::from("prog"), odd.clone()]);
+    assert_eq!(launch.env, [(OsString::from("ODD"), odd)]);
+}

@@ -1,0 +1,183 @@
+//! A cargo package, and what a build of it says.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use hotrun::build::{Asked, BuildError, Built, Invocation, Launch, Line, Plan, recognise};
+use tempfile::TempDir;
+
+pub(crate) const HOTRUN: &str = env!("CARGO_BIN_EXE_hotrun");
+
+/// A cargo package in a directory of its own, without dependencies.
+pub(crate) struct Package {
+    pub(crate) root: TempDir,
+}
+
+/// A build that ended, and what its lines were.
+pub(crate) struct Ran {
+    pub(crate) success: bool,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) stderr: String,
+    pub(crate) built: Result<Built, BuildError>,
+}
+
+impl Package {
+    pub(crate) fn new() -> Self {
+        let package = Self {
+            root: TempDir::new().expect("a temporary directory"),
+        };
+        package.write(
+            "Cargo.toml",
+            "[package]\nname = \"small\"\nversion = \"1.2.3\"\nedition = \"2021\"\n[workspace]\n",
+        );
+        package.write(
+            "src/main.rs",
+            "fn main() { println!(\"{:?}\", std::env::args().collect::<Vec<_>>()); }\n",
+        );
+        package
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root
+            .path()
+            .canonicalize()
+            .expect("it exists")
+            .join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a file")).expect("a directory");
+        fs::write(path, text).expect("a written file");
+    }
+
+    /// Written by a shell, so that no descriptor for it is open for writing here: another test's thread that
+    /// forks at that moment would have it too, and the kernel refuses to run such a file (`ETXTBSY`).
+    pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a file")).expect("a directory");
+        let write = "printf '%s' \"$1\" > \"$2\" && chmod 755 \"$2\"";
+        let status = Command::new("sh")
+            .args(["-c", write, "sh", text])
+            .arg(&path)
+            .status();
+        assert!(status.expect("sh runs").success());
+        path
+    }
+
+    pub(crate) fn plan(&self, line: &str) -> Result<Plan, BuildError> {
+        let command: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        recognise(&Asked {
+            command: &command,
+            build: None,
+            workdir: &self.path(""),
+            color: false,
+        })
+    }
+
+    pub(crate) fn cargo(&self, line: &str) -> String {
+        let mut words = line.split_whitespace();
+        let mut command = Command::new(words.next().expect("a program"));
+        let output = command
+            .args(words)
+            .current_dir(self.path(""))
+            .output()
+            .expect("cargo runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    pub(crate) fn build(&self, line: &str) -> Ran {
+        build(&mut self.plan(line).expect("a plan"))
+    }
+
+    /// What is to be started after a build that went well.
+    pub(crate) fn launch(&self, line: &str) -> Launch {
+        let ran = self.build(line);
+        assert!(ran.success, "{line}: {}", ran.stderr);
+        match ran.built {
+            Ok(Built::Launch(launch)) => launch,
+            Ok(Built::Again(why)) => panic!("{line}: no launch: {why}\n{}", ran.stderr),
+            Err(error) => panic!("{line}: {error}\n{}", ran.stderr),
+        }
+    }
+}
+
+/// hotrun is what the test's own process is not: so the path of the runner is put right here.
+pub(crate) fn command(invocation: &Invocation) -> Command {
+    let ours = std::env::current_exe().expect("a path");
+    let ours = ours.to_str().expect("UTF-8");
+    let argv: Vec<OsString> = invocation
+        .argv
+        .iter()
+        .map(|word| {
+            word.to_str()
+                .map_or_else(|| word.clone(), |word| word.replace(ours, HOTRUN).into())
+        })
+        .collect();
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).current_dir(&invocation.workdir);
+    command.envs(invocation.env_set.iter().map(|(name, value)| (name, value)));
+    for name in &invocation.env_remove {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn build(plan: &mut Plan) -> Ran {
+    let invocation = plan.invocation().expect("an invocation").expect("a build");
+    let output = command(&invocation).output().expect("cargo runs");
+    let mut messages = plan.messages();
+    let mut lines: Vec<Line> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .map(|line| messages.stdout(line))
+        .collect();
+    lines.extend(
+        output
+            .stderr
+            .split(|byte| *byte == b'\n')
+            .map(|line| messages.stderr(line)),
+    );
+    let success = plan.succeeded(&messages, output.status.success());
+    Ran {
+        success,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        built: if success {
+            plan.finish(&mut messages)
+        } else {
+            Err(BuildError::NoExecutable)
+        },
+        lines,
+    }
+}
+
+pub(crate) fn variable<'a>(launch: &'a Launch, name: &str) -> Option<&'a str> {
+    launch
+        .env
+        .iter()
+        .find(|(other, _)| *other == *name)
+        .and_then(|(_, value)| value.to_str())
+}
+
+pub(crate) fn words(launch: &Launch) -> Vec<&str> {
+    launch
+        .argv
+        .iter()
+        .map(|word| word.to_str().expect("UTF-8"))
+        .collect()
+}
+
+pub(crate) fn host() -> String {
+    let output = Command::new("cargo")
+        .arg("-vV")
+        .output()
+        .expect("cargo runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .expect("a host")
+        .to_owned()
+}

@@ -1,0 +1,119 @@
+//! One clear message with what to do next, the right exit code, nothing left behind.
+
+use std::fs;
+
+use crate::harness::{Project, Run};
+
+/// It ends with this code, says all these words, and leaves nothing.
+#[track_caller]
+fn refuses(run: Run, wanted: i32, words: &[&str]) {
+    let (code, told) = run.output();
+    assert_eq!(code, Some(wanted), "{told}");
+    for word in words {
+        assert!(told.contains(word), "`{word}` is missing in: {told}");
+    }
+    assert!(!told.contains("panicked"), "{told}");
+}
+
+#[test]
+fn an_unknown_flag() {
+    let project = Project::new();
+    refuses(
+        Run::new(&project).arg("--lisen").program(["true"]),
+        2,
+        &["--lisen", "--listen"],
+    );
+    project.untouched(&[]);
+}
+
+#[test]
+fn an_unknown_value() {
+    let project = Project::new();
+    let run = Run::new(&project)
+        .args(["--ready", "htp:/"])
+        .program(["true"]);
+    refuses(run, 2, &["--ready", "htp:/"]);
+}
+
+#[test]
+fn no_package_and_no_command() {
+    let project = Project::new();
+    refuses(Run::new(&project), 2, &["Cargo.toml"]);
+    project.untouched(&[]);
+}
+
+#[test]
+fn several_binaries_and_no_default() {
+    let project = Project::new();
+    fs::create_dir_all(project.work().join("src/bin")).expect("it is ours");
+    project.save(
+        "Cargo.toml",
+        "[package]\nname = \"two\"\nversion = \"0.0.0\"\nedition = \"2024\"\n",
+    );
+    project.save("src/bin/first.rs", "fn main() {}\n");
+    project.save("src/bin/second.rs", "fn main() {}\n");
+    refuses(Run::new(&project), 2, &["first", "second", "--bin"]);
+}
+
+#[test]
+fn no_cargo() {
+    let project = Project::new();
+    project.save(
+        "Cargo.toml",
+        "[package]\nname = \"one\"\nversion = \"0.0.0\"\nedition = \"2024\"\n",
+    );
+    let run = Run::new(&project)
+        .env("PATH", project.tmp())
+        .program(["cargo", "run"]);
+    refuses(run, 1, &["cargo"]);
+}
+
+#[test]
+fn a_unix_path_that_is_a_file() {
+    let project = Project::new();
+    project.save("file", "precious");
+    let path = project.work().join("file");
+    let run = Run::new(&project).args(["--listen", &format!("unix:{}", path.display())]);
+    refuses(run.program(["true"]), 1, &["file"]);
+    assert_eq!(
+        fs::read_to_string(path).expect("it is still there"),
+        "precious"
+    );
+}
+
+#[test]
+fn a_wrong_address() {
+    let project = Project::new();
+    let run = Run::new(&project)
+        .args(["--listen", "127.0.0.1:port"])
+        .program(["true"]);
+    refuses(run, 2, &["--listen", "127.0.0.1:port"]);
+}
+
+#[test]
+fn a_command_that_does_not_exist() {
+    let project = Project::new();
+    let run = Run::new(&project).program(["no-such-command-anywhere"]);
+    refuses(run, 2, &["no-such-command-anywhere"]);
+}
+
+#[test]
+fn a_command_that_is_not_executable() {
+    let project = Project::new();
+    project.save("script", "true");
+    let run = Run::new(&project).program(["./script"]);
+    refuses(run, 2, &["./script", "executable"]);
+    project.untouched(&["script"]);
+}
+
+#[test]
+fn a_port_that_needs_privileges() {
+    // Who may bind port 1 can't test that: root, and everybody where the system says so.
+    if std::net::TcpListener::bind("127.0.0.1:1").is_ok() {
+        crate::harness::say("not tested: whoever runs this may bind port 1");
+        return;
+    }
+    let project = Project::new();
+    let run = Run::new(&project).listen_on("127.0.0.1:1");
+    refuses(run.program(["true"]), 1, &["127.0.0.1:1", "1024"]);
+}

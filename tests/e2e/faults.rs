@@ -1,0 +1,126 @@
+//! What goes wrong with a new generation must not touch the one that serves.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::harness::{Event, PATIENCE, Project, Run, Running, apps};
+
+fn serving(project: &Project, options: &[&str]) -> Running {
+    project.server("good");
+    let mut run = project.run().listen().args(options).spawn();
+    assert_eq!(run.live(), 1);
+    run
+}
+
+/// Saves a bad one: it fails for this reason, the old one serves; a good one goes live.
+fn fails_with(run: &mut Running, project: &Project, faults: &str, reason: &str) -> Event {
+    project.faulty(faults);
+    let failed = run.expect("failed");
+    assert_eq!(
+        (failed.text("reason"), failed.number("live")),
+        (reason, 1),
+        "{failed}"
+    );
+    assert_eq!(run.get("/"), "generation 1 version good\n");
+    project.server("better");
+    run.live();
+    assert!(run.get("/").ends_with("version better\n"));
+    failed
+}
+
+#[test]
+fn hc14_a_panic_before_ready_changes_nothing() {
+    let project = Project::new();
+    let mut run = serving(&project, &[]);
+    let failed = fails_with(&mut run, &project, "panic", "ended_early");
+    assert_eq!(failed.number("exit_code"), 101, "{failed}");
+    let told = run
+        .so_far()
+        .iter()
+        .any(|event| event.mentions("a fault that was asked for"));
+    assert!(told, "the panic's message is shown");
+    run.quit();
+}
+
+#[test]
+fn hc14_an_exit_before_ready_changes_nothing() {
+    let project = Project::new();
+    let mut run = serving(&project, &[]);
+    let failed = fails_with(&mut run, &project, "exit=3", "ended_early");
+    assert_eq!(failed.number("exit_code"), 3, "{failed}");
+    run.quit();
+}
+
+#[test]
+fn hc14_a_program_that_hangs_is_killed_at_the_timeout() {
+    let project = Project::new();
+    let mut run = serving(&project, &["--ready-timeout", "1s"]);
+    fails_with(&mut run, &project, "hang", "ready_timeout");
+    run.quit();
+}
+
+#[test]
+fn hc14_a_program_killed_before_it_is_ready_changes_nothing() {
+    let project = Project::new();
+    let mut run = serving(&project, &[]);
+    project.script("kill -9 $$");
+    let failed = run.expect("failed");
+    let (reason, signal) = (failed.text("reason"), failed.number("signal"));
+    assert_eq!((reason, signal), ("ended_early", 9), "{failed}");
+    assert_eq!(run.get("/"), "generation 1 version good\n");
+    run.quit();
+}
+
+#[test]
+fn a_newer_save_does_not_wait_for_one_that_hangs() {
+    let project = Project::new();
+    let mut run = serving(&project, &["--ready-timeout", "60s"]);
+    project.faulty("hang");
+    run.expect_that("the second start", PATIENCE, |event| {
+        event.is("starting") && event.generation() == 2
+    });
+    project.server("better");
+    let live = run.expect_that(
+        "live, long before the timeout",
+        Duration::from_secs(15),
+        |event| event.is("live"),
+    );
+    assert!(live.generation() > 2);
+    run.quit();
+}
+
+#[test]
+fn a_program_that_is_removed_cannot_be_started_and_the_old_one_serves() {
+    let project = Project::new();
+    project.swap(&apps::std().server);
+    let mut run = Run::new(&project).listen().program(["./server"]).spawn();
+    run.live();
+    fs::remove_file(project.work().join("server")).expect("it is ours");
+    let failed = run.expect("failed");
+    let (reason, live) = (failed.text("reason"), failed.number("live"));
+    assert_eq!((reason, live), ("start", 1), "{failed}");
+    let told = run.so_far().iter().any(|event| event.mentions("./server"));
+    assert!(told, "it is named");
+    assert_eq!(run.get("/"), "generation 1 version 1\n");
+    project.swap(&apps::std().server);
+    run.live();
+    run.quit();
+}
+
+#[test]
+fn hc26_a_flood_of_lines_is_told_in_full() {
+    let project = Project::new();
+    project.faulty("flood=100000 one");
+    let mut run = project.run().listen().spawn();
+    run.live();
+    run.expect_that("the last line", PATIENCE, |event| {
+        event.mentions("line 100000 of 100000")
+    });
+    let lines = run
+        .so_far()
+        .iter()
+        .filter(|event| event.mentions(" of 100000"))
+        .count();
+    assert_eq!(lines, 100_000);
+    run.quit();
+}

@@ -1,0 +1,123 @@
+//! The programs in `tests/apps`, built once and kept in `target/apps`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::kept;
+use super::run::without_cargo;
+
+/// The example's name as a package.
+const AXUM: &str = "hotrun-example-axum";
+
+/// Two builds of the axum example that differ in their version.
+pub(crate) struct Pair {
+    pub(crate) v1: PathBuf,
+    pub(crate) v2: PathBuf,
+}
+
+/// The programs of the std app.
+pub(crate) struct Std {
+    pub(crate) server: PathBuf,
+    pub(crate) faulty: PathBuf,
+}
+
+/// Where an app's own sources are.
+pub(crate) fn sources(app: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/apps")
+        .join(app)
+}
+
+/// Where cargo puts what it builds of the apps.
+pub(crate) fn target_dir() -> PathBuf {
+    kept().join("target")
+}
+
+/// `cargo build` in this folder.
+pub(crate) fn cargo_build(dir: &Path) {
+    let mut cargo = Command::new("cargo");
+    without_cargo(&mut cargo);
+    cargo
+        .args(["build", "--quiet", "--locked"])
+        .current_dir(dir);
+    cargo.env("CARGO_TARGET_DIR", target_dir());
+    let output = cargo.output().expect("cargo can be started");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "building {}:\n{printed}",
+        dir.display()
+    );
+}
+
+/// The axum example in two versions.
+pub(crate) fn axum() -> &'static Pair {
+    static PAIR: OnceLock<Pair> = OnceLock::new();
+    PAIR.get_or_init(|| Pair {
+        v1: axum_version(1),
+        v2: axum_version(2),
+    })
+}
+
+fn axum_version(version: u32) -> PathBuf {
+    let dir = kept().join(format!("axum-v{version}"));
+    let executable = copy_of_axum(&dir, &format!("v{version}"));
+    set_version(&dir, version);
+    cargo_build(&dir);
+    executable
+}
+
+/// The server with nothing but the standard library.
+pub(crate) fn std() -> &'static Std {
+    static STD: OnceLock<Std> = OnceLock::new();
+    STD.get_or_init(|| {
+        cargo_build(&sources("std"));
+        let built = target_dir().join("debug");
+        Std {
+            server: built.join("server"),
+            faulty: built.join("faulty"),
+        }
+    })
+}
+
+/// Copies the axum example into a folder, and gives the path at which its executable will be.
+///
+/// The copies share one target directory, and so the builds of their dependencies. Each gets a name
+/// of its own: cargo hashes a package's path relative to its workspace, so that two copies with one
+/// name would be the same package to it, and the one whose sources are older would never be built.
+pub(crate) fn copy_of_axum(to: &Path, name: &str) -> PathBuf {
+    let name = format!("{AXUM}-{name}");
+    for entry in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
+        let path = sources("axum").join(entry);
+        let text = fs::read_to_string(path).expect("the example has these files");
+        let mut text = text.replace(AXUM, &name);
+        if entry == "Cargo.toml" {
+            text.push_str("\n[workspace]\n");
+        }
+        write_if_other(&to.join(entry), &text);
+    }
+    target_dir().join("debug").join(name)
+}
+
+/// Files that are the same already keep their time, so that cargo finds nothing to do.
+fn write_if_other(path: &Path, text: &str) {
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return;
+    }
+    fs::create_dir_all(path.parent().expect("a file has a folder")).expect("can be created");
+    fs::write(path, text).expect("can be written");
+}
+
+/// Sets the `VERSION` that the example's greeting shows, as a user would edit it.
+pub(crate) fn set_version(dir: &Path, version: u32) {
+    let main = dir.join("src/main.rs");
+    let text = fs::read_to_string(&main).expect("the source can be read");
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("const VERSION: u32 ="))
+        .expect("the example has a VERSION");
+    let edited = text.replace(line, &format!("const VERSION: u32 = {version};"));
+    write_if_other(&main, &edited);
+}

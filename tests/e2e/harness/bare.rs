@@ -1,0 +1,57 @@
+//! A program without hotrun, on a socket that it takes from descriptor 3.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::{PATIENCE, until};
+
+/// It runs until this is dropped.
+pub(crate) struct Bare {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Bare {
+    pub(crate) fn start(program: &Path) -> Self {
+        Self::with(
+            program,
+            TcpListener::bind("127.0.0.1:0").expect("there is a free port"),
+        )
+    }
+
+    pub(crate) fn start_on(program: &Path, address: SocketAddr) -> Self {
+        let bind = || TcpListener::bind(address).ok();
+        Self::with(program, until("the port is free", PATIENCE, bind))
+    }
+
+    /// The socket comes in as descriptor 0, because that is what `Command` can pass; the shell
+    /// moves it, and becomes the program.
+    fn with(program: &Path, listener: TcpListener) -> Self {
+        let address = listener.local_addr().expect("it is bound");
+        let child = Command::new("sh")
+            .args(["-c", "exec \"$0\" 3<&0 </dev/null"])
+            .arg(program)
+            .env("LISTEN_FDS", "1")
+            .env_remove("LISTEN_PID")
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .stdout(Stdio::null())
+            .spawn();
+        Self {
+            child: child.expect("a shell can be started"),
+            address,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

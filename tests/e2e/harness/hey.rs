@@ -1,0 +1,133 @@
+//! Load from a client that is not ours: `hey`, a new connection for each request.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Whether `hey` is installed.
+pub(crate) fn installed() -> bool {
+    let run = Command::new("hey")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    run.is_ok()
+}
+
+/// How hard to ask: connections at once, and requests a second on each.
+#[derive(Clone, Copy)]
+pub(crate) struct Pressure {
+    pub(crate) clients: usize,
+    pub(crate) rate: usize,
+}
+
+/// Load that goes on, batch after batch, until it is told to stop.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    thread: JoinHandle<Figures>,
+}
+
+/// What came back.
+#[derive(Default)]
+pub(crate) struct Figures {
+    pub(crate) asked: usize,
+    pub(crate) answered: usize,
+    /// Sorted once it is complete.
+    latencies: Vec<Duration>,
+}
+
+impl Load {
+    /// `batch` requests at a time, on new connections; at least one batch.
+    pub(crate) fn start(to: SocketAddr, pressure: Pressure, batch: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (until, count) = (Arc::clone(&stop), Arc::clone(&asked));
+        let thread = thread::spawn(move || {
+            let mut figures = Figures::default();
+            loop {
+                figures.add(batch, &run(to, pressure, batch));
+                count.store(figures.asked, Ordering::Relaxed);
+                if until.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            figures.latencies.sort_unstable();
+            figures
+        });
+        Self {
+            stop,
+            asked,
+            thread,
+        }
+    }
+
+    /// How many requests the finished batches were.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Lets the last batch end, and gives the figures.
+    pub(crate) fn stop(self) -> Figures {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the load does not panic")
+    }
+}
+
+/// One run of `hey`. Its `csv` has a line for each answer and none for an error, so an error shows
+/// as a line that is missing.
+fn run(to: SocketAddr, pressure: Pressure, count: usize) -> String {
+    let output = Command::new("hey")
+        .args(["-disable-keepalive", "-o", "csv", "-t", "20"])
+        .args([
+            "-n",
+            &count.to_string(),
+            "-c",
+            &pressure.clients.to_string(),
+        ])
+        .args(["-q", &pressure.rate.to_string()])
+        .arg(format!("http://{to}/"))
+        .output()
+        .expect("hey can be started");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+impl Figures {
+    /// The first column is the time from dialling to the end of the answer in seconds, the seventh
+    /// the status.
+    fn add(&mut self, asked: usize, csv: &str) {
+        self.asked += asked;
+        for line in csv.lines().skip(1) {
+            let fields: Vec<_> = line.split(',').collect();
+            if fields.get(6) == Some(&"200") {
+                self.answered += 1;
+                let seconds = fields[0].parse().expect("hey prints seconds");
+                self.latencies.push(Duration::from_secs_f64(seconds));
+            }
+        }
+    }
+
+    /// The latency that this share of the answers did not exceed.
+    fn quantile(&self, share: f64) -> Duration {
+        let last = self.latencies.len().saturating_sub(1);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss
+        )]
+        let index = (share * last as f64).round() as usize;
+        self.latencies.get(index).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (p50, p999, worst) = (self.quantile(0.5), self.quantile(0.999), self.quantile(1.0));
+        let (asked, failed) = (self.asked, self.asked - self.answered);
+        write!(f, "{asked} requests on new connections, {failed} failed; ")?;
+        write!(f, "p50 {p50:.1?}, p99.9 {p999:.1?}, worst {worst:.1?}")
+    }
+}

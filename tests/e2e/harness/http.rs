@@ -1,0 +1,95 @@
+//! A client that forgives nothing.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::PATIENCE;
+
+/// What went wrong with a request.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Connect(io::Error),
+    Broken(io::Error),
+    Empty,
+    Cut { got: usize, of: usize },
+    Status(String),
+}
+
+/// Asks on a new connection, and gives back the whole body.
+pub(crate) fn get(to: SocketAddr, path: &str) -> Result<String, Failure> {
+    let stream = TcpStream::connect_timeout(&to, PATIENCE).map_err(Failure::Connect)?;
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .map_err(Failure::Broken)?;
+    ask(stream, path)
+}
+
+/// Asks on this connection, and gives back the whole body.
+pub(crate) fn ask(mut stream: impl Read + Write, path: &str) -> Result<String, Failure> {
+    stream
+        .write_all(request(path).as_bytes())
+        .map_err(Failure::Broken)?;
+    finish(stream)
+}
+
+fn body(answer: &str) -> Result<String, Failure> {
+    if answer.is_empty() {
+        return Err(Failure::Empty);
+    }
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .ok_or(Failure::Cut { got: 0, of: 1 })?;
+    let status = head.lines().next().unwrap_or_default();
+    if !status.contains(" 200 ") {
+        return Err(Failure::Status(status.to_owned()));
+    }
+    let of = content_length(head).unwrap_or(body.len());
+    if body.len() != of {
+        return Err(Failure::Cut {
+            got: body.len(),
+            of,
+        });
+    }
+    Ok(body.to_owned())
+}
+
+fn content_length(head: &str) -> Option<usize> {
+    let mut lines = head.lines();
+    lines.find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok())
+}
+
+/// A connection on which a request was sent; [`finish`] reads the answer.
+pub(crate) fn open(to: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).expect("the address is open");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a timeout can be set");
+    stream
+        .write_all(request(path).as_bytes())
+        .expect("the request can be sent");
+    stream
+}
+
+/// The whole body of the answer that is still to come.
+pub(crate) fn finish(mut stream: impl Read) -> Result<String, Failure> {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(Failure::Broken)?;
+    body(&String::from_utf8_lossy(&answer))
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "connect: {error}"),
+            Self::Broken(error) => write!(f, "broken: {error}"),
+            Self::Empty => f.write_str("closed without an answer"),
+            Self::Cut { got, of } => write!(f, "cut: {got} of {of} bytes"),
+            Self::Status(line) => write!(f, "status: {line}"),
+        }
+    }
+}

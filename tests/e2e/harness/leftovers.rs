@@ -1,0 +1,79 @@
+//! What a run must not leave behind.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::until;
+
+/// The variable whose value marks every process that descends from a run.
+pub(crate) const MARK: &str = "E2E_MARK";
+
+/// How long a killed process may take to be gone; the kernel does that in its own time.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A value that no other run has, in this process or another.
+pub(crate) fn new_mark() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("it is later than 1970");
+    format!("{}-{count}-{}", std::process::id(), now.as_nanos())
+}
+
+/// The processes that carry this mark, as `pid (command line)`. A zombie has no environment any
+/// more and is not among them.
+pub(crate) fn marked(mark: &str) -> Vec<(i32, String)> {
+    let wanted = format!("{MARK}={mark}");
+    let entries = fs::read_dir("/proc").expect("Linux has /proc");
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| carries(*pid, wanted.as_bytes()))
+        .map(|pid| (pid, command_line(pid)))
+        .collect()
+}
+
+fn carries(pid: i32, wanted: &[u8]) -> bool {
+    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environ
+        .split(|byte| *byte == 0)
+        .any(|variable| variable == wanted)
+}
+
+fn command_line(pid: i32) -> String {
+    let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&text).replace('\0', " ")
+}
+
+/// Waits until no process of this run is left.
+#[track_caller]
+pub(crate) fn no_process(mark: &str) {
+    let began = Instant::now();
+    let mut left = marked(mark);
+    while !left.is_empty() && began.elapsed() < SOON {
+        thread::sleep(Duration::from_millis(5));
+        left = marked(mark);
+    }
+    assert!(left.is_empty(), "processes are left: {left:?}");
+}
+
+/// Waits until the address is free to be bound again.
+#[track_caller]
+pub(crate) fn port_free(address: SocketAddr) {
+    until(&format!("{address} is free"), SOON, || {
+        TcpListener::bind(address).ok()
+    });
+}
+
+/// The folder has nothing in it.
+#[track_caller]
+pub(crate) fn empty(dir: &Path) {
+    let entries = fs::read_dir(dir).expect("the folder is ours");
+    let names: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .collect();
+    assert!(names.is_empty(), "left in {}: {names:?}", dir.display());
+}

@@ -1,0 +1,72 @@
+//! What the tests stand on. Nothing here waits without a deadline, and nothing here sleeps to let
+//! something happen: it waits for an event of `--ui json`, for an answer, or for a process to be gone.
+
+pub(crate) mod apps;
+pub(crate) mod bare;
+pub(crate) mod event;
+pub(crate) mod hey;
+pub(crate) mod http;
+pub(crate) mod leftovers;
+pub(crate) mod project;
+pub(crate) mod run;
+pub(crate) mod running;
+pub(crate) mod slow;
+pub(crate) mod sockets;
+
+pub(crate) use event::Event;
+pub(crate) use project::Project;
+pub(crate) use run::Run;
+pub(crate) use running::Running;
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything but a build may take before a test gives up. Long, because it is only ever spent
+/// in full by a test that fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a build of one of the apps may take on a cold, busy machine.
+pub(crate) const BUILD_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Shows a line even when the test is green: libtest captures `println!` alone. The file that
+/// `E2E_FIGURES` names gets it, too, where CI gathers the figures of all tests.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "      {line}");
+    if let Some(path) = std::env::var_os("E2E_FIGURES") {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let _ = file.and_then(|mut file| writeln!(file, "{line}"));
+    }
+}
+
+/// Says that a test can't be made here. In CI that is a failure, not an excuse.
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "skipped in CI: {why}");
+    say(&format!("SKIPPED: {why}"));
+}
+
+/// Asks again and again until the answer is there.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(
+            began.elapsed() < patience,
+            "waited {patience:?} in vain: {what}"
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The folder for what is built and kept between test runs: `target/apps`.
+pub(crate) fn kept() -> PathBuf {
+    let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    tmp.parent()
+        .expect("it lies in the target directory")
+        .join("apps")
+}

@@ -1,0 +1,92 @@
+//! A folder with something that hotrun runs, and ways to edit it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{Run, apps};
+
+/// A temporary folder: `work/` is what is watched, `tmp/` is hotrun's `TMPDIR`.
+pub(crate) struct Project {
+    root: TempDir,
+}
+
+impl Project {
+    pub(crate) fn new() -> Self {
+        let root = tempfile::Builder::new().prefix("hotrun-e2e-").tempdir();
+        let project = Self {
+            root: root.expect("a temporary folder can be made"),
+        };
+        fs::create_dir(project.work()).expect("the folder is ours");
+        fs::create_dir(project.tmp()).expect("the folder is ours");
+        project
+    }
+
+    pub(crate) fn work(&self) -> PathBuf {
+        self.root.path().join("work")
+    }
+
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.root.path().join("tmp")
+    }
+
+    /// A path beside the watched folder.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Writes a file in the watched folder as an editor does that is careful: beside, then renamed.
+    pub(crate) fn save(&self, name: &str, text: &str) {
+        let new = self.beside("new");
+        fs::write(&new, text).expect("the folder is ours");
+        fs::rename(new, self.work().join(name)).expect("the folder is ours");
+    }
+
+    /// Lets `start`, the script that [`Project::run`] runs, be this.
+    pub(crate) fn script(&self, text: &str) {
+        self.save("start", &format!("{text}\n"));
+    }
+
+    /// Lets `start` be the std server with this version.
+    pub(crate) fn server(&self, version: &str) {
+        let server = apps::std().server.display();
+        self.script(&format!("exec '{server}' {version}"));
+    }
+
+    /// Lets `start` be the std server with these faults, and perhaps a version.
+    pub(crate) fn faulty(&self, arguments: &str) {
+        let faulty = apps::std().faulty.display();
+        self.script(&format!("exec '{faulty}' {arguments}"));
+    }
+
+    /// Puts another executable in the place of `work/server`, as a linker does that is careful. By
+    /// a hard link: nothing here ever has an executable open for writing, which would make `exec`
+    /// fail with `ETXTBSY` whenever another thread of this test forks at that moment.
+    pub(crate) fn swap(&self, executable: &Path) {
+        let new = self.beside("new");
+        fs::hard_link(executable, &new)
+            .or_else(|_| symlink(executable, &new))
+            .expect("the folder is ours");
+        fs::rename(new, self.work().join("server")).expect("the folder is ours");
+    }
+
+    /// hotrun on `sh start`, in the watched folder.
+    pub(crate) fn run(&self) -> Run {
+        Run::new(self).program(["sh", "start"])
+    }
+
+    /// Nothing is left of a run: no file in `TMPDIR`, nothing new in the folder.
+    #[track_caller]
+    pub(crate) fn untouched(&self, files: &[&str]) {
+        super::leftovers::empty(&self.tmp());
+        let entries = fs::read_dir(self.work()).expect("the folder is ours");
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.expect("it can be read").file_name().into_string())
+            .map(|name| name.expect("the names are ours"))
+            .collect();
+        names.sort();
+        assert_eq!(names, files, "what is in the watched folder");
+    }
+}

@@ -1,0 +1,111 @@
+//! How a test starts hotrun.
+
+use std::ffi::{OsStr, OsString};
+use std::process::{Command, Stdio};
+
+use super::leftovers::{self, MARK, new_mark};
+use super::{Project, Running};
+
+/// hotrun's command line, a word after the other.
+pub(crate) struct Run {
+    pub(super) command: Command,
+    pub(super) mark: String,
+    pub(super) listens: bool,
+    program: Vec<OsString>,
+}
+
+impl Run {
+    /// hotrun without any option but `--ui json`, and without a command.
+    pub(crate) fn new(project: &Project) -> Self {
+        Self::from(Command::new(env!("CARGO_BIN_EXE_hotrun")), project)
+    }
+
+    /// The same, started by this shell line, which ends in `exec "$0" "$@"`.
+    pub(crate) fn through(project: &Project, line: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line, env!("CARGO_BIN_EXE_hotrun")]);
+        Self::from(shell, project)
+    }
+
+    fn from(mut command: Command, project: &Project) -> Self {
+        let mark = new_mark();
+        without_cargo(&mut command);
+        command
+            .current_dir(project.work())
+            .env(MARK, &mark)
+            .env("TMPDIR", project.tmp())
+            .env("XDG_RUNTIME_DIR", project.tmp())
+            .args(["--ui", "json"])
+            .stdin(Stdio::null());
+        Self {
+            command,
+            mark,
+            listens: false,
+            program: Vec::new(),
+        }
+    }
+
+    /// Listens on a port that the kernel chooses; see [`Running::address`].
+    pub(crate) fn listen(self) -> Self {
+        self.listen_on("127.0.0.1:0")
+    }
+
+    pub(crate) fn listen_on(mut self, address: &str) -> Self {
+        self.listens = true;
+        self.args(["--listen", address])
+    }
+
+    pub(crate) fn arg(mut self, word: impl AsRef<OsStr>) -> Self {
+        self.command.arg(word);
+        self
+    }
+
+    pub(crate) fn args<W: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.command.args(words);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// What stands behind `--`.
+    pub(crate) fn program<W: Into<OsString>>(mut self, argv: impl IntoIterator<Item = W>) -> Self {
+        self.program = argv.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Starts it, and reads what it prints.
+    pub(crate) fn spawn(mut self) -> Running {
+        self.finish_line();
+        Running::start(self)
+    }
+
+    /// Starts it, and waits for its end: its exit code, and all that it told.
+    #[track_caller]
+    pub(crate) fn output(mut self) -> (Option<i32>, String) {
+        self.listens = false;
+        let mut running = self.spawn();
+        let code = running.ended().code();
+        leftovers::no_process(&running.mark);
+        (code, running.told_in_full())
+    }
+
+    fn finish_line(&mut self) {
+        if !self.program.is_empty() {
+            self.command.arg("--").args(&self.program);
+        }
+    }
+}
+
+/// Takes away what the cargo that runs these tests has set, and no terminal of a user would have.
+pub(crate) fn without_cargo(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let set_by_cargo = text == "CARGO" || text.starts_with("CARGO_") && text != "CARGO_HOME";
+        if set_by_cargo || text == "LD_LIBRARY_PATH" || text.starts_with("HOTRUN") {
+            command.env_remove(&name);
+        }
+    }
+}

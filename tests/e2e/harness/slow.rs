@@ -1,0 +1,62 @@
+//! Requests that take long, always some in flight, each checked for its whole body.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::http;
+
+/// Clients that ask for `/slow`, again and again.
+pub(crate) struct Slow {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Vec<Result<(), String>>>>,
+}
+
+impl Slow {
+    /// So many clients at once. Their first requests take different times, so that from then on, at
+    /// every moment, some request is at each stage.
+    pub(crate) fn start(to: SocketAddr, clients: u32, takes: Duration) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let client = |n: u32| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                let mut outcomes = vec![ask(to, takes * n / clients)];
+                while !stop.load(Ordering::Relaxed) {
+                    outcomes.push(ask(to, takes));
+                }
+                outcomes
+            })
+        };
+        Self {
+            threads: (1..=clients).map(client).collect(),
+            stop,
+        }
+    }
+
+    /// Lets what is in flight end; gives how many were answered in full, and what went wrong.
+    pub(crate) fn stop(self) -> (usize, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        let joined = self
+            .threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"));
+        let outcomes: Vec<_> = joined.flatten().collect();
+        let answered = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        (
+            answered,
+            outcomes.into_iter().filter_map(Result::err).collect(),
+        )
+    }
+}
+
+fn ask(to: SocketAddr, takes: Duration) -> Result<(), String> {
+    let (began, ms) = (Instant::now(), takes.as_millis());
+    let body = http::get(to, &format!("/slow?ms={ms}"))
+        .map_err(|failure| format!("{failure}, {:.3?} after it began", began.elapsed()))?;
+    if body.starts_with(&format!("{ms} ms later: ")) && body.ends_with('\n') {
+        return Ok(());
+    }
+    Err(format!("a wrong body: {body:?}"))
+}

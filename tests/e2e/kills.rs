@@ -1,0 +1,58 @@
+//! `kill -9` of hotrun itself, at random moments of a reload.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{Project, Running, say};
+use crate::stopping::tree;
+
+const TIMES: u64 = 20;
+
+/// A small generator (xorshift), so that a failure can be repeated: the seed is in the name.
+fn random(seed: u64) -> u64 {
+    let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^ (x << 17)
+}
+
+/// Kills hotrun so long after a save. The wait is the point here, not a substitute for one: reloads
+/// take some 100 to 300 ms, and this hits every stage of them.
+fn killed_during_a_reload(mut run: Running, save: impl FnOnce(), seed: u64) {
+    run.live();
+    save();
+    thread::sleep(Duration::from_micros(random(seed) % 350_000));
+    run.killed();
+}
+
+#[test]
+fn hc22_twenty_kills_at_random_moments_leave_nothing() {
+    for seed in 1..=TIMES {
+        let project = Project::new();
+        project.server("one");
+        let run = project.run().listen().spawn();
+        killed_during_a_reload(run, || project.server("two"), seed);
+        crate::harness::leftovers::empty(&project.tmp());
+    }
+    say(&format!(
+        "{TIMES} × kill -9 during a reload: no process left, port free, each time"
+    ));
+}
+
+#[test]
+fn hc22_twenty_kills_with_a_tree_leave_nothing() {
+    for seed in 1..=TIMES {
+        let project = Project::new();
+        tree(&project, "one");
+        let run = project
+            .run()
+            .listen()
+            .args(["--stop-timeout", "300ms"])
+            .spawn();
+        killed_during_a_reload(run, || tree(&project, "two"), 100 + seed);
+        crate::harness::leftovers::empty(&project.tmp());
+    }
+    say(&format!(
+        "{TIMES} × kill -9 over a tree with a daemon and a child that ignores signals: nothing left"
+    ));
+}

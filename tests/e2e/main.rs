@@ -1,0 +1,12 @@
+//! hotrun as a user meets it: real programs, real sockets, real edits, checked from outside.
+
+mod bad_input;
+mod changes;
+mod faults;
+mod harness;
+mod kills;
+
+mod reload;
+mod sockets;
+mod stopping;
+mod under_load;

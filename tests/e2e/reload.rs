@@ -1,0 +1,265 @@
+//! The main chain, in each of the modes.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, apps};
+
+/// A copy of the axum example in the watched folder, and the way to edit it.
+struct Example {
+    project: Project,
+}
+
+impl Example {
+    fn new(name: &str) -> Self {
+        let project = Project::new();
+        apps::copy_of_axum(&project.work(), name);
+        Self { project }
+    }
+
+    fn set_version(&self, version: u32) {
+        apps::set_version(&self.project.work(), version);
+    }
+
+    fn main(&self) -> PathBuf {
+        self.project.work().join("src/main.rs")
+    }
+
+    fn run(&self, argv: &[&str]) -> Running {
+        let run = Run::new(&self.project).env("CARGO_TARGET_DIR", apps::target_dir());
+        run.listen().program(argv.iter().copied()).spawn()
+    }
+
+    fn break_it(&self) {
+        let text = fs::read_to_string(self.main()).expect("it is there");
+        fs::write(self.main(), text.replace("fn router(", "fn router((")).expect("it is ours");
+    }
+
+    fn mend_it(&self) {
+        let text = fs::read_to_string(self.main()).expect("it is there");
+        fs::write(self.main(), text.replace("fn router((", "fn router(")).expect("it is ours");
+    }
+}
+
+fn live_after_a_build(run: &mut Running) -> Event {
+    run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"))
+}
+
+#[test]
+fn cargo_run_is_rebuilt_and_switched_without_a_gap() {
+    let example = Example::new("cargo-run");
+    let mut run = example.run(&["cargo", "run"]);
+    live_after_a_build(&mut run);
+    assert!(run.get("/").contains("version 1."));
+
+    example.set_version(2);
+    live_after_a_build(&mut run);
+    assert!(run.get("/").contains("version 2."));
+    run.quit();
+    example
+        .project
+        .untouched(&["Cargo.lock", "Cargo.toml", "src"]);
+}
+
+#[test]
+fn hc13_a_broken_cargo_build_leaves_the_old_one_and_shows_the_error() {
+    let example = Example::new("hc13");
+    let mut run = example.run(&["cargo", "run"]);
+    live_after_a_build(&mut run);
+
+    example.break_it();
+    run.expect_that("cargo's error", BUILD_PATIENCE, |event| {
+        event.is("diagnostic") && event.text("rendered").contains("error")
+    });
+    let failed = run.expect("failed");
+    let (reason, live) = (failed.text("reason"), failed.number("live"));
+    assert_eq!((reason, live), ("build", 1), "{failed}");
+    assert!(run.get("/").contains("version 1."));
+
+    example.mend_it();
+    example.set_version(3);
+    live_after_a_build(&mut run);
+    assert!(run.get("/").contains("version 3."));
+    run.quit();
+}
+
+#[test]
+fn hotrun_alone_in_a_package_is_cargo_run() {
+    let project = Project::new();
+    let work = project.work();
+    fs::create_dir(work.join("src")).expect("it is ours");
+    let manifest = "[package]\nname = \"alone\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
+    project.save("Cargo.toml", manifest);
+    project.save(
+        "src/main.rs",
+        "fn main() { println!(\"it was cargo\"); loop { std::thread::park() } }",
+    );
+    let target = project.beside("target");
+    let mut run = Run::new(&project).env("CARGO_TARGET_DIR", target).spawn();
+    run.expect_that("its output", BUILD_PATIENCE, |event| {
+        event.mentions("it was cargo")
+    });
+    run.expect("live");
+    run.quit();
+}
+
+#[test]
+fn a_command_is_started_anew_and_the_old_one_serves_until_then() {
+    let project = Project::new();
+    project.server("one");
+    let mut run = project.run().listen().spawn();
+    run.live();
+    assert_eq!(run.get("/"), "generation 1 version one\n");
+    project.server("two");
+    run.live();
+    assert_eq!(run.get("/"), "generation 2 version two\n");
+    run.quit();
+    project.untouched(&["start"]);
+}
+
+#[test]
+fn a_build_command_comes_first() {
+    let project = Project::new();
+    let built = project.beside("built");
+    let server = apps::std().server.display().to_string();
+    project.save("source", "one");
+    let line = format!("echo the build was run; cp source '{}'", built.display());
+    let start = format!("exec '{server}' \"$(cat '{}')\"", built.display());
+    let run = Run::new(&project).listen().args(["--build", &line]);
+    let mut run = run.program(["sh", "-c", &start]).spawn();
+    run.expect_that("the build's output", PATIENCE, |event| {
+        event.mentions("the build was run")
+    });
+    run.live();
+    assert_eq!(run.get("/"), "generation 1 version one\n");
+    project.save("source", "two");
+    run.live();
+    assert_eq!(run.get("/"), "generation 2 version two\n");
+    run.quit();
+}
+
+#[test]
+fn connections_wait_while_the_first_generation_starts() {
+    let project = Project::new();
+    project.faulty("late=500 one");
+    let mut run = project.run().listen().spawn();
+    assert_eq!(
+        run.count("live"),
+        0,
+        "the port is open before anything is live"
+    );
+    assert_eq!(run.get("/"), "generation 1 version one\n");
+    run.live();
+    run.quit();
+}
+
+#[test]
+fn a_crash_of_the_live_one_makes_connections_wait_for_the_next() {
+    let project = Project::new();
+    project.faulty("one");
+    let mut run = project.run().listen().spawn();
+    run.live();
+    let _ = crate::harness::http::get(run.address(), "/crash");
+    run.expect("failed");
+    let address = run.address();
+    let waiting = std::thread::spawn(move || crate::harness::http::get(address, "/"));
+    project.server("two");
+    run.live();
+    let answer = waiting
+        .join()
+        .expect("no panic")
+        .expect("it waited and was answered");
+    assert!(answer.ends_with("version two\n"), "{answer}");
+    run.quit();
+}
+
+#[test]
+fn hup_and_usr1_reload_without_a_change() {
+    let project = Project::new();
+    project.server("one");
+    let mut run = project.run().listen().spawn();
+    assert_eq!(run.live(), 1);
+    run.signal(Signal::SIGUSR1);
+    assert_eq!(run.live(), 2);
+    run.signal(Signal::SIGHUP);
+    assert_eq!(run.live(), 3);
+    run.quit();
+}
+
+#[test]
+fn a_probe_reaches_the_new_generation_alone() {
+    let project = Project::new();
+    project.server("one");
+    let mut run = project.run().listen().args(["--ready", "http:/"]).spawn();
+    run.live();
+    // It can't answer for half a second; a probe that the old one answered would not notice.
+    project.faulty("late=500 two");
+    let live = run.expect("live");
+    let starting = run
+        .so_far()
+        .iter()
+        .rfind(|event| event.is("starting"))
+        .cloned();
+    let took = live.at - starting.expect("it was started").at;
+    assert!(took >= Duration::from_millis(450), "ready after {took:?}");
+    run.quit();
+}
+
+#[test]
+fn what_a_program_gets_and_nothing_else() {
+    let project = Project::new();
+    project.swap(&apps::std().server);
+    let mut run = Run::new(&project).listen().program(["./server"]).spawn();
+    let pid = run.expect("spawned").number("pid");
+    run.live();
+    let environ = fs::read(format!("/proc/{pid}/environ")).expect("it is ours");
+    let environ = String::from_utf8_lossy(&environ).into_owned();
+    let variables: Vec<_> = environ.split('\0').collect();
+    assert!(variables.contains(&"HOTRUN=1"), "{variables:?}");
+    assert!(variables.contains(&"HOTRUN_GENERATION=1"), "{variables:?}");
+    assert!(variables.contains(&"LISTEN_FDS=1"), "{variables:?}");
+    // hc31: its own pid.
+    assert!(
+        variables.contains(&format!("LISTEN_PID={pid}").as_str()),
+        "{variables:?}"
+    );
+    run.quit();
+}
+
+#[test]
+fn the_portable_path_reloads_with_one_shared_socket() {
+    let project = Project::new();
+    let pair = apps::axum();
+    project.swap(&pair.v1);
+    let run = Run::new(&project).env("HOTRUN_TEST_PORTABLE", "1");
+    let mut run = run.listen().program(["./server"]).spawn();
+    run.live();
+    assert!(run.get("/").contains("version 1."));
+    for n in 2..=5 {
+        let next = if n % 2 == 0 { &pair.v2 } else { &pair.v1 };
+        project.swap(next);
+        assert_eq!(run.live(), n);
+        // Until the old one is gone both take connections: that is what the other path is for.
+        run.gone_is(n - 1);
+        let version = 2 - n % 2;
+        assert!(run.get("/").contains(&format!("version {version}.")));
+    }
+    run.quit();
+}
+
+#[test]
+fn the_portable_path_keeps_connections_waiting_while_nobody_serves() {
+    let project = Project::new();
+    project.faulty("late=300 one");
+    let mut run = project
+        .run()
+        .env("HOTRUN_TEST_PORTABLE", "1")
+        .listen()
+        .spawn();
+    assert_eq!(run.get("/"), "generation 1 version one\n");
+    run.live();
+    run.quit();
+}

@@ -1,0 +1,208 @@
+//! Drains, quits, and what must be gone after them.
+
+use std::io::{BufRead, BufReader};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{PATIENCE, Project, Run, apps, http, leftovers, until};
+
+#[test]
+fn a_quit_leaves_nothing() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let project = Project::new();
+        project.server("one");
+        let socket = project.beside("socket");
+        let unix = format!("unix:{}", socket.display());
+        let mut run = project.run().listen().args(["--listen", &unix]).spawn();
+        run.live();
+        project.server("two");
+        run.live();
+        run.signal(signal);
+        assert_eq!(run.ended().code(), Some(0), "{signal}");
+        run.gone();
+        assert!(!socket.exists(), "the socket file is gone");
+        project.untouched(&["start"]);
+    }
+}
+
+#[test]
+fn a_quit_finishes_what_is_in_flight() {
+    let project = Project::new();
+    project.swap(&apps::axum().v1);
+    let mut run = Run::new(&project).listen().program(["./server"]).spawn();
+    run.live();
+    let address = run.address();
+    let long = std::thread::spawn(move || http::get(address, "/slow?ms=1000"));
+    until("the request is in flight", PATIENCE, || {
+        (crate::harness::sockets::established(address) > 0).then_some(())
+    });
+    run.quit();
+    let answer = long
+        .join()
+        .expect("no panic")
+        .expect("it is answered in full");
+    assert!(answer.starts_with("1000 ms later"), "{answer}");
+}
+
+#[test]
+fn a_second_interrupt_ends_it_at_once() {
+    let project = Project::new();
+    project.faulty("ignore");
+    let mut run = project
+        .run()
+        .listen()
+        .args(["--stop-timeout", "60s"])
+        .spawn();
+    run.live();
+    run.signal(Signal::SIGINT);
+    run.expect("quitting");
+    let began = Instant::now();
+    run.signal(Signal::SIGINT);
+    run.ended();
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "at once, not after {:?}",
+        began.elapsed()
+    );
+    run.gone();
+}
+
+#[test]
+fn hc19_an_open_stream_bounds_nothing_but_its_own_generation() {
+    let project = Project::new();
+    project.server("v1");
+    let mut run = project
+        .run()
+        .listen()
+        .args(["--stop-timeout", "1s"])
+        .spawn();
+    run.live();
+    let address = run.address();
+    let endless = std::thread::spawn(move || http::get(address, "/slow?ms=60000"));
+    until("it is in flight", PATIENCE, || {
+        (crate::harness::sockets::established(address) > 0).then_some(())
+    });
+    project.server("v2");
+    assert_eq!(run.live(), 2);
+    project.server("v3");
+    assert_eq!(run.live(), 3);
+    let gone = run.gone_is(1);
+    assert_eq!(gone.text("how"), "timed_out", "{gone}");
+    endless
+        .join()
+        .expect("no panic")
+        .expect_err("nobody answers that any more");
+    assert!(run.get("/").ends_with("version v3\n"));
+    run.quit();
+}
+
+#[test]
+fn hc19_a_server_that_ends_its_streams_drains_at_once() {
+    let project = Project::new();
+    let pair = apps::axum();
+    project.swap(&pair.v1);
+    let mut run = Run::new(&project).listen().program(["./server"]).spawn();
+    run.live();
+    let mut stream = BufReader::new(http::open(run.address(), "/events")).lines();
+    let first = stream.find_map(|line| line.ok()?.strip_prefix("data: ").map(str::to_owned));
+    assert_eq!(first.as_deref(), Some("tick 0 of version 1"));
+    project.swap(&pair.v2);
+    run.live();
+    let last = stream.map(|line| line.expect("it is not reset")).last();
+    assert_eq!(last.as_deref(), Some(""), "the stream was ended in order");
+    let gone = run.expect("gone");
+    assert_eq!(gone.text("how"), "drained", "{gone}");
+    run.quit();
+}
+
+#[test]
+fn hc20_a_clean_up_is_not_cut_and_gets_the_signal_once() {
+    let project = Project::new();
+    project.faulty("cleanup=3000 one");
+    let mut run = project.run().listen().spawn();
+    run.live();
+    project.server("two");
+    run.live();
+    run.expect_that("the signal", PATIENCE, |event| {
+        event.mentions("stop signal 1")
+    });
+    run.expect_that("the end of it", PATIENCE, |event| {
+        event.mentions("cleaned up")
+    });
+    run.gone_is(1);
+    let again = run
+        .so_far()
+        .iter()
+        .any(|event| event.mentions("stop signal 2"));
+    assert!(!again, "the signal came twice");
+    run.quit();
+}
+
+/// A shell with a server as its child, a daemon that left its session by two forks, and a child
+/// that ignores whatever can be ignored.
+pub(crate) fn tree(project: &Project, version: &str) {
+    let std = apps::std();
+    let (server, faulty) = (std.server.display(), std.faulty.display());
+    project.script(&format!(
+        "unset LISTEN_PID\n\
+         (setsid sh -c 'sleep 1001 & exec sleep 1002' 3>&- &)\n\
+         '{faulty}' ignore hang 3>&- &\n\
+         '{server}' {version}\n\
+         exit 1"
+    ));
+}
+
+#[test]
+fn hc21_nothing_of_a_tree_survives() {
+    let project = Project::new();
+    tree(&project, "v1");
+    let mut run = project
+        .run()
+        .listen()
+        .args(["--stop-timeout", "500ms"])
+        .spawn();
+    run.live();
+    let first = leftovers::marked(&run.mark);
+    assert!(
+        first.iter().any(|(_, line)| line.contains("sleep 1001")),
+        "{first:?}"
+    );
+    project.server("v2");
+    run.live();
+    run.gone_is(1);
+    let left = leftovers::marked(&run.mark);
+    let old = |line: &str| line.contains("sleep 100") || line.contains("hang");
+    assert!(!left.iter().any(|(_, line)| old(line)), "{left:?}");
+    run.quit();
+}
+
+#[test]
+fn hc23_a_program_that_ignores_the_stop_signal_is_killed_and_it_is_said() {
+    let project = Project::new();
+    project.faulty("ignore one");
+    let mut run = project
+        .run()
+        .listen()
+        .args(["--stop-timeout", "500ms"])
+        .spawn();
+    run.live();
+    project.server("two");
+    run.live();
+    let killing = run.expect("killing");
+    assert_eq!(killing.generation(), 1);
+    run.gone_is(1);
+    run.quit();
+}
+
+#[test]
+fn stop_first_never_has_two_at_once_and_connections_wait() {
+    let project = Project::new();
+    project.server("one");
+    let mut run = project.run().listen().arg("--stop-first").spawn();
+    run.live();
+    project.faulty("late=300 two");
+    run.gone_is(1);
+    assert_eq!(run.get("/"), "generation 2 version two\n");
+    run.quit();
+}

@@ -1,0 +1,230 @@
+//! Reloads under load from `hey`, a client that is not ours to tune: no request may fail.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::harness::bare::Bare;
+use crate::harness::hey::{self, Load, Pressure};
+use crate::harness::slow::Slow;
+use crate::harness::sockets::established;
+use crate::harness::{PATIENCE, Project, Run, Running, apps, say, skip, until};
+
+const RELOADS: usize = 30;
+const REQUESTS: usize = 150_000;
+const HEAVY: Pressure = Pressure {
+    clients: 50,
+    rate: 80,
+};
+const LIGHT: Pressure = Pressure {
+    clients: 25,
+    rate: 40,
+};
+
+/// One load at a time: two would measure each other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn can_load() -> bool {
+    if !hey::installed() {
+        skip("`hey` is not installed (`apt install hey`)");
+        return false;
+    }
+    true
+}
+
+/// What is asked while something happens.
+struct Traffic {
+    load: Load,
+    slow: Slow,
+}
+
+impl Traffic {
+    fn start(to: SocketAddr, pressure: Pressure, batch: usize) -> Self {
+        let slow = Slow::start(to, 10, Duration::from_secs(2));
+        Self {
+            load: Load::start(to, pressure, batch),
+            slow,
+        }
+    }
+
+    /// Every request was answered in full.
+    #[track_caller]
+    fn stop(self, what: &str) {
+        let figures = self.load.stop();
+        let (answered, failures) = self.slow.stop();
+        say(&format!("{what}: {figures}"));
+        say(&format!(
+            "{what}: {answered} requests of 2 s in full, {} failed",
+            failures.len()
+        ));
+        assert_eq!(
+            figures.answered, figures.asked,
+            "{what}: hey was not answered"
+        );
+        assert!(failures.is_empty(), "{what}: {failures:?}");
+        assert!(
+            figures.asked > 0 && answered > 0,
+            "{what}: nothing was asked"
+        );
+    }
+}
+
+/// Reloads until there were enough of both, and says how long the switches took.
+fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) {
+    run.live();
+    let began = Instant::now();
+    let traffic = Traffic::start(run.address(), HEAVY, REQUESTS / 15);
+    let mut switches = Vec::new();
+    while switches.len() < RELOADS || traffic.load.asked() < REQUESTS {
+        save(switches.len() + 2);
+        let live = run.expect("live");
+        switches.push(live.took());
+        // Two drain at once, never more: a reload about each second.
+        if live.generation() > 2 {
+            run.gone_is(live.generation() - 2);
+        }
+    }
+    traffic.stop(what);
+    let took: Vec<_> = switches
+        .iter()
+        .map(|took| format!("{:.2}", took.as_secs_f64() * 1e3))
+        .collect();
+    say(&format!(
+        "{what}: {} reloads in {:.0?}",
+        switches.len(),
+        began.elapsed()
+    ));
+    say(&format!(
+        "{what}: ready to live, each switch, in ms: {}",
+        took.join(" ")
+    ));
+    assert_eq!(run.count("failed"), 0);
+    run.quit();
+}
+
+/// The control: the same load on a server that nobody reloads. What fails here is no fault of hotrun.
+#[test]
+fn control_without_hotrun_nothing_fails() {
+    let _alone = alone();
+    if !can_load() {
+        return;
+    }
+    let server = Bare::start(&apps::axum().v1);
+    let traffic = Traffic::start(server.address(), HEAVY, 10_000);
+    traffic.stop("control, no hotrun, no reload");
+}
+
+/// The other control: a plain restart is noticed, by both clients.
+#[test]
+fn control_a_plain_restart_is_noticed() {
+    let _alone = alone();
+    if !can_load() {
+        return;
+    }
+    let server = Bare::start(&apps::std().server);
+    let address = server.address();
+    let traffic = Traffic::start(address, HEAVY, 10_000);
+    until("some requests are in flight", PATIENCE, || {
+        (established(address) > 10).then_some(())
+    });
+    drop(server);
+    let _next = Bare::start_on(&apps::std().server, address);
+    let figures = traffic.load.stop();
+    let (_, failures) = traffic.slow.stop();
+    say(&format!(
+        "control, a plain restart: {figures}; {} slow ones failed",
+        failures.len()
+    ));
+    assert!(figures.answered < figures.asked, "hey notices");
+    assert!(!failures.is_empty(), "the slow clients notice");
+}
+
+#[test]
+fn thirty_reloads_of_the_axum_example_lose_nothing() {
+    let _alone = alone();
+    if !can_load() {
+        return;
+    }
+    let project = Project::new();
+    let pair = apps::axum();
+    project.swap(&pair.v1);
+    let run = Run::new(&project).listen().program(["./server"]).spawn();
+    reload_under_load(run, "axum", |n| {
+        project.swap(if n % 2 == 0 { &pair.v2 } else { &pair.v1 });
+    });
+}
+
+#[test]
+fn thirty_reloads_of_a_server_without_runtime_or_signals_lose_nothing() {
+    let _alone = alone();
+    if !can_load() {
+        return;
+    }
+    let project = Project::new();
+    project.server("v1");
+    let run = project.run().listen().spawn();
+    reload_under_load(run, "std", |n| project.server(&format!("v{n}")));
+}
+
+/// Under load: something bad is saved and fails for this reason, the old one stays live, and the
+/// next good save goes live.
+fn a_fault_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOnce(&Project)) {
+    let _alone = alone();
+    if !can_load() {
+        return;
+    }
+    let project = Project::new();
+    project.server("good");
+    project.save("build", "exit 0");
+    let run = project
+        .run()
+        .listen()
+        .args(["--build", "sh build"])
+        .args(options);
+    let mut run = run.spawn();
+    run.live();
+    let traffic = Traffic::start(run.address(), LIGHT, 2_000);
+    bad(&project);
+    let failed = run.expect("failed");
+    assert_eq!(
+        (failed.text("reason"), failed.number("live")),
+        (reason, 1),
+        "{failed}"
+    );
+    assert_eq!(
+        run.get("/"),
+        "generation 1 version good\n",
+        "the old one is live"
+    );
+    project.server("better");
+    project.save("build", "exit 0 # mended");
+    run.live();
+    assert!(run.get("/").ends_with("version better\n"));
+    traffic.stop(what);
+    run.quit();
+}
+
+#[test]
+fn hc13_a_broken_build_under_load_loses_nothing() {
+    a_fault_under_load("broken build", &[], "build", |project| {
+        project.save("build", "echo 'error: it is broken' >&2; exit 1");
+    });
+}
+
+#[test]
+fn hc14_a_panic_before_ready_under_load_loses_nothing() {
+    a_fault_under_load("panic before ready", &[], "ended_early", |project| {
+        project.faulty("panic");
+    });
+}
+
+#[test]
+fn hc14_a_readiness_timeout_under_load_loses_nothing() {
+    let options = ["--ready-timeout", "2s"];
+    a_fault_under_load("readiness timeout", &options, "ready_timeout", |project| {
+        project.faulty("hang");
+    });
+}

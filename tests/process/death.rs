@@ -1,0 +1,245 @@
+//! What is left when hotrun, or a guardian, is gone: nothing.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use hotrun::process::{Process, Report, Signal, become_subreaper};
+use hotrun::reload::Ended;
+use nix::sys::signal::{SIGKILL, kill};
+use nix::unistd::Pid;
+
+use crate::support::*;
+
+/// Trees of every kind that is hard to get rid of.
+const TREE: &str = "trap '' HUP INT QUIT TERM USR1 USR2 PIPE
+sleep 1000 &
+setsid sh -c 'sh -c \"sleep 1000 & sleep 1000 &\"; sleep 1000' &
+(while :; do sleep 0.01; done) &
+echo up
+sleep 1000; sleep 1000";
+
+/// This very file again, as a hotrun of its own that does what this test says.
+fn helper(name: &str, mark: &Mark) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            name,
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env(MARK, mark.value())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn helpers_mark() -> String {
+    std::env::var(MARK).expect("started by another test")
+}
+
+fn tree() -> hotrun::process::Spec {
+    let mut spec = spec(&Mark::new(), &["sh", "-c", TREE]);
+    spec.env[1].1 = helpers_mark().into();
+    spec
+}
+
+#[tokio::test]
+#[ignore = "helper: starts trees until it is killed"]
+async fn helper_starts_trees() {
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        let mut tree = Running::start(tree());
+        tree.started().await;
+        running.push(tree);
+    }
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn hc22_kill_9_of_hotrun_at_any_moment_leaves_no_process() {
+    let mark = Mark::new();
+    for round in 0..20 {
+        let mut helper = helper("death::helper_starts_trees", &mark);
+        // From before its first guardian to after its last tree, at odd moments.
+        std::thread::sleep(Duration::from_micros(round * 4_700 + round * round * 113));
+        helper.kill().unwrap();
+        helper.wait().unwrap();
+        mark.assert_none_left();
+    }
+}
+
+#[test]
+fn hc22_kill_9_of_hotrun_with_all_trees_up_leaves_no_process() {
+    let mark = Mark::new();
+    let mut helper = helper("death::helper_starts_trees", &mark);
+    // Three trees of at least nine each, three guardians, and the helper.
+    wait_until("all trees stand", || mark.bearers().len() > 3 * 9 + 3);
+    helper.kill().unwrap();
+    helper.wait().unwrap();
+    mark.assert_none_left();
+}
+
+#[tokio::test]
+#[ignore = "helper: loses a guardian"]
+async fn helper_loses_a_guardian() {
+    become_subreaper().unwrap();
+    let mut other = Running::start(tree());
+    let other_pid = other.started().await;
+    let mut running = Running::start(tree());
+    let pid = running.started().await;
+    assert_eq!(running.line().await, "up");
+    kill(Pid::from_raw(guardian_of(pid)), SIGKILL).unwrap();
+    let (ended, survivors) = (Ended::Signal(9), false);
+    assert_eq!(
+        running.report().await,
+        Some(Report::Exited { ended, survivors })
+    );
+    assert_eq!(running.report().await, Some(Report::Gone));
+    assert_eq!(running.report().await, None);
+    // The other tree has not noticed.
+    kill(Pid::from_raw(other_pid), None).unwrap();
+    other.control.kill();
+    assert_eq!(other.end().await.0, Ended::Signal(9));
+    println!("helper: all is well");
+}
+
+#[test]
+fn a_killed_guardians_tree_falls_to_hotrun_and_is_killed() {
+    let mark = Mark::new();
+    let mut helper = helper("death::helper_loses_a_guardian", &mark);
+    let mut text = String::new();
+    helper
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    assert!(helper.wait().unwrap().success(), "{text}");
+    assert!(text.contains("helper: all is well"), "{text}");
+    mark.assert_none_left();
+}
+
+#[tokio::test]
+async fn a_tree_ends_with_its_last_control() {
+    let mark = Mark::new();
+    let Process {
+        control,
+        mut reports,
+        stdout,
+        stderr,
+    } = launcher().spawn(spec(&mark, &["sleep", "1000"])).unwrap();
+    let second = control.clone();
+    assert!(matches!(
+        soon("the start", reports.next()).await,
+        Some(Report::Started { .. })
+    ));
+    drop(control);
+    second.signal(Signal::HUP);
+    let (ended, survivors) = (Ended::Signal(1), false);
+    let exited = soon("the end", reports.next()).await;
+    assert_eq!(exited, Some(Report::Exited { ended, survivors }));
+    drop((second, stdout, stderr));
+
+    let mut running = Running::start(spec(&mark, &["sleep", "1000"]));
+    running.started().await;
+    drop(running.control);
+    let (ended, survivors) = (Ended::Signal(9), false);
+    let exited = soon("the end", running.reports.next()).await;
+    assert_eq!(exited, Some(Report::Exited { ended, survivors }));
+    assert_eq!(
+        soon("the last report", running.reports.next()).await,
+        Some(Report::Gone)
+    );
+    mark.assert_none_left();
+}
+
+#[test]
+fn the_end_of_a_runtime_is_the_end_of_its_trees() {
+    let mark = Mark::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let running = runtime.block_on(async {
+        let mut running = Running::start(spec(&mark, &["sleep", "1000"]));
+        running.started().await;
+        running
+    });
+    assert_eq!(mark.bearers().len(), 1);
+    drop(running);
+    drop(runtime);
+    mark.assert_none_left();
+}
+
+#[test]
+fn the_end_of_the_thread_that_started_it_is_not_hotruns_end() {
+    let mark = Mark::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut running = runtime.block_on(async { Running::start(spec(&mark, &["sleep", "1000"])) });
+    let pid = runtime.block_on(running.started());
+    // `PDEATHSIG` comes when a *thread* ends: start one more tree from a thread that ends.
+    let handle = runtime.handle().clone();
+    let sent = mark.value().to_owned();
+    let mut other = std::thread::spawn(move || {
+        let _inside = handle.enter();
+        let mut spec = spec(
+            &Mark::new(),
+            &[
+                "sh",
+                "-c",
+                "trap 'echo alive' HUP; echo up; while :; do sleep 0.02; done",
+            ],
+        );
+        spec.env[1].1 = sent.into();
+        Running::start(spec)
+    })
+    .join()
+    .unwrap();
+    runtime.block_on(async {
+        other.started().await;
+        assert_eq!(other.line().await, "up");
+        other.control.signal(Signal::HUP);
+        assert_eq!(other.line().await, "alive");
+        other.control.kill();
+        other.end().await;
+        kill(Pid::from_raw(pid), None).unwrap();
+    });
+}
+
+#[tokio::test]
+async fn a_guardian_survives_every_signal_but_kill() {
+    let mark = Mark::new();
+    let mut running = shell(
+        &mark,
+        "trap 'echo alive' HUP; echo up; while :; do sleep 0.02; done",
+    );
+    let pid = running.started().await;
+    assert_eq!(running.line().await, "up");
+    let guardian = Pid::from_raw(guardian_of(pid));
+    let spared = [SIGKILL, nix::sys::signal::SIGSTOP];
+    for signal in nix::sys::signal::Signal::iterator().filter(|signal| !spared.contains(signal)) {
+        kill(guardian, signal).unwrap();
+    }
+    running.control.signal(Signal::HUP);
+    assert_eq!(running.line().await, "alive");
+    running.control.kill();
+    assert_eq!(running.end().await.0, Ended::Signal(9));
+}
+
+#[test]
+fn a_guardian_without_a_hotrun_does_nothing() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hotrun"));
+    let output = command
+        .arg("--guardian")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.stdout.is_empty());
+    let mut lines = BufReader::new(&output.stderr[..]).lines();
+    assert!(lines.next().is_none());
+}

@@ -1,0 +1,185 @@
+//! How programs end, and how they cannot begin.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use hotrun::process::{Report, SpawnError, Step};
+use hotrun::reload::Ended;
+
+use crate::support::*;
+
+async fn end_of(script: &str) -> (Ended, bool) {
+    let mark = Mark::new();
+    let mut running = shell(&mark, script);
+    running.started().await;
+    let end = running.end().await;
+    mark.assert_none_left();
+    end
+}
+
+#[tokio::test]
+async fn ends_are_exact() {
+    assert_eq!(end_of("exit 0").await, (Ended::Code(0), false));
+    assert_eq!(end_of("exit 7").await, (Ended::Code(7), false));
+    assert_eq!(end_of("exit 255").await, (Ended::Code(255), false));
+    assert_eq!(end_of("kill -TERM $$").await, (Ended::Signal(15), false));
+    assert_eq!(end_of("kill -KILL $$").await, (Ended::Signal(9), false));
+    // A real-time signal, which has no name.
+    assert_eq!(end_of("kill -40 $$").await, (Ended::Signal(40), false));
+}
+
+#[tokio::test]
+async fn what_outlives_the_program_is_reported_and_counted() {
+    let mark = Mark::new();
+    let mut running = shell(&mark, "sleep 1000 & exit 3");
+    running.started().await;
+    let (ended, survivors) = (Ended::Code(3), true);
+    assert_eq!(
+        running.report().await,
+        Some(Report::Exited { ended, survivors })
+    );
+    assert_eq!(running.control.pids().len(), 1);
+    running.control.kill();
+    assert_eq!(running.report().await, Some(Report::Gone));
+    mark.assert_none_left();
+}
+
+async fn refusal(argv: &[&str], workdir: &Path) -> (Step, String) {
+    let mark = Mark::new();
+    let mut spec = spec(&mark, argv);
+    spec.workdir = workdir.to_owned();
+    let mut running = Running::start(spec);
+    let report = running.report().await;
+    let Some(Report::Refused { error }) = report else {
+        panic!("{argv:?} was not refused: {report:?}");
+    };
+    assert_eq!(running.report().await, None);
+    assert_eq!(running.rest().await, [""; 0]);
+    mark.assert_none_left();
+    (error.step, error.to_string())
+}
+
+fn file(folder: &Path, name: &str, text: &str, mode: u32) -> String {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn refusals_are_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let missing = "no such file or directory".to_owned();
+    let denied = "permission denied".to_owned();
+    for name in [
+        "hotrun-no-such-program",
+        "./nothing",
+        "/no/such/program",
+        "",
+    ] {
+        assert_eq!(
+            refusal(&[name], folder).await,
+            (Step::Exec, missing.clone()),
+            "{name}"
+        );
+    }
+    let plain = file(folder, "plain", "text", 0o644);
+    for name in [plain.as_str(), "./plain", "/tmp"] {
+        assert_eq!(
+            refusal(&[name], folder).await,
+            (Step::Exec, denied.clone()),
+            "{name}"
+        );
+    }
+    assert_eq!(refusal(&["/bin/sh/x"], folder).await.1, "not a directory");
+    let (step, text) = refusal(&[&file(folder, "script", "#!/no/such/sh\n", 0o755)], folder).await;
+    assert_eq!(
+        (step, text.contains(&missing)),
+        (Step::Interpreter, true),
+        "{text}"
+    );
+    let (step, text) = refusal(&["true"], &folder.join("nowhere")).await;
+    assert_eq!(
+        (step, text.contains(&missing)),
+        (Step::Workdir, true),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_script_without_a_first_line_is_the_shells() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = file(folder.path(), "script", "echo $0 $1; exit 4", 0o755);
+    let mark = Mark::new();
+    let mut running = Running::start(spec(&mark, &[&script, "word"]));
+    running.started().await;
+    assert_eq!(running.line().await, format!("{script} word"));
+    assert_eq!(running.end().await, (Ended::Code(4), false));
+}
+
+#[tokio::test]
+async fn the_programs_own_path_is_searched_past_what_may_not_be_executed() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    file(folders[0].path(), "prog", "", 0o644);
+    file(folders[1].path(), "prog", "#!/bin/sh\necho found", 0o755);
+    let mark = Mark::new();
+    let mut spec = spec(&mark, &["prog"]);
+    let path = format!(
+        "/no/such:{}:{}",
+        folders[0].path().display(),
+        folders[1].path().display()
+    );
+    spec.env[0].1 = path.into();
+    let mut running = Running::start(spec);
+    running.started().await;
+    assert_eq!(running.line().await, "found");
+}
+
+#[tokio::test]
+async fn a_missing_hotrun_is_said_at_once() {
+    let mark = Mark::new();
+    let launcher = hotrun::process::Launcher::at("/no/such/hotrun");
+    let error = launcher.spawn(spec(&mark, &["true"])).unwrap_err();
+    assert!(matches!(&error, SpawnError::Guardian(..)), "{error}");
+}
+
+#[tokio::test]
+async fn more_than_a_sockets_buffer_is_handed_over_too() {
+    let mark = Mark::new();
+    let mut spec = spec(&mark, &["sh", "-c", "echo ${#V0} ${#V19} $#"]);
+    spec.env
+        .extend((0..20).map(|n| (format!("V{n}").into(), "x".repeat(50_000).into())));
+    let mut running = Running::start(spec);
+    running.started().await;
+    assert_eq!(running.line().await, "50000 50000 0");
+}
+
+#[tokio::test]
+async fn the_end_of_the_output_is_the_programs_and_not_its_guardians() {
+    let mark = Mark::new();
+    let mut running = shell(&mark, "echo out; echo err >&2; exec >&- 2>&-; sleep 1000");
+    running.started().await;
+    assert_eq!(running.rest().await, ["out"]);
+    assert_eq!(running.errors().await, ["err"]);
+    assert!(!running.control.pids().is_empty());
+    running.control.kill();
+    assert_eq!(running.end().await.0, Ended::Signal(9));
+}
+
+#[tokio::test]
+async fn a_million_lines_arrive() {
+    let mark = Mark::new();
+    let mut running = shell(&mark, "seq 1000000");
+    // A line may come in two pieces: on a busy machine `seq` rests in the middle of one.
+    let (mut line, mut count) = (Vec::new(), 0);
+    while let Some(piece) = soon("a line", running.stdout.next()).await {
+        line.extend(piece.bytes);
+        if piece.ends_line {
+            count += 1;
+            assert_eq!(std::mem::take(&mut line), count.to_string().into_bytes());
+        }
+    }
+    assert_eq!((line.len(), count), (0, 1_000_000));
+}

@@ -1,0 +1,34 @@
+//! How long a start takes. Run with `--ignored --nocapture`, in release.
+
+use std::time::{Duration, Instant};
+
+use hotrun::process::Report;
+
+use crate::support::*;
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn from_spawn_to_exec() {
+    let mark = Mark::new();
+    let mut blocked = Vec::new();
+    let mut started = Vec::new();
+    for _ in 0..200 {
+        let before = Instant::now();
+        let mut running = Running::start(spec(&mark, &["/bin/true"]));
+        blocked.push(before.elapsed());
+        assert!(matches!(
+            running.report().await,
+            Some(Report::Started { .. })
+        ));
+        started.push(before.elapsed());
+        running.end().await;
+    }
+    show("spawn() itself", blocked);
+    show("spawn to exec reported", started);
+}
+
+fn show(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+    eprintln!("{what}: median {median:?}, worst {worst:?}");
+}

@@ -1,0 +1,220 @@
+//! Who gets a signal, how often, and what is left after a kill.
+
+use std::time::Duration;
+
+use hotrun::process::Signal;
+use hotrun::reload::Ended;
+
+use crate::support::*;
+
+const LOOP: &str = "while :; do sleep 0.02; done";
+
+#[tokio::test]
+async fn hc20_the_stop_signal_comes_once() {
+    let mark = Mark::new();
+    let traps = "trap 'echo stop' TERM; trap 'echo end; exit 5' USR2";
+    let mut running = shell(&mark, &format!("{traps}; echo up; {LOOP}"));
+    running.started().await;
+    assert_eq!(running.line().await, "up");
+    for _ in 0..3 {
+        running.control.stop(Signal::TERM);
+    }
+    assert_eq!(running.line().await, "stop");
+    running.control.stop(Signal::TERM);
+    running
+        .control
+        .signal(nix::sys::signal::Signal::SIGUSR2.into());
+    assert_eq!(running.rest().await, ["end"]);
+    assert_eq!(running.end().await.0, Ended::Code(5));
+}
+
+#[tokio::test]
+async fn another_signal_comes_as_often_as_it_is_sent() {
+    let mark = Mark::new();
+    let mut running = shell(&mark, &format!("trap 'echo hup' HUP; echo up; {LOOP}"));
+    running.started().await;
+    assert_eq!(running.line().await, "up");
+    for _ in 0..3 {
+        running.control.signal(Signal::HUP);
+        assert_eq!(running.line().await, "hup");
+    }
+    running.control.kill();
+    running.end().await;
+}
+
+#[tokio::test]
+async fn hc21_the_server_inside_of_a_shell_hears_of_it_and_the_shell_goes_no_further() {
+    let mark = Mark::new();
+    let server = format!("trap \"echo served; exit 0\" TERM; echo up; {LOOP}");
+    let mut running = shell(&mark, &format!("sh -c '{server}'; echo further"));
+    running.started().await;
+    assert_eq!(running.line().await, "up");
+    running.control.stop(Signal::TERM);
+    assert_eq!(running.rest().await, ["served"]);
+    assert_eq!(running.end().await.0, Ended::Signal(15));
+    mark.assert_none_left();
+}
+
+#[tokio::test]
+async fn who_catches_it_tells_its_own_and_orphans_are_told_later() {
+    let mark = Mark::new();
+    let child = format!("trap \"echo child; exit 0\" TERM; echo up; {LOOP}");
+    let parent = "trap 'echo parent' TERM; trap 'echo bye; exit 0' USR2";
+    let mut running = shell(&mark, &format!("{parent}; sh -c '{child}' & {LOOP}"));
+    running.started().await;
+    assert_eq!(running.line().await, "up");
+    running.control.stop(Signal::TERM);
+    assert_eq!(running.line().await, "parent");
+    running
+        .control
+        .signal(nix::sys::signal::Signal::SIGUSR2.into());
+    // Only now, when nobody is left to tell it, does the child hear of it.
+    assert_eq!(running.rest().await, ["bye", "child"]);
+    assert_eq!(running.end().await, (Ended::Code(0), true));
+    mark.assert_none_left();
+}
+
+/// Prints `up` once its daemon, which left its session and lost its parent, runs.
+const DAEMON: &str = "setsid sh -c 'sleep 1000 & echo up' & wait; exec sleep 1000";
+
+#[tokio::test]
+async fn a_daemon_that_left_session_and_parent_is_of_the_tree() {
+    let mark = Mark::new();
+    let mut running = shell(&mark, DAEMON);
+    running.started().await;
+    assert_eq!(running.line().await, "up");
+    until("the daemon is alone", || running.control.pids().len() == 2).await;
+    running.control.stop(Signal::TERM);
+    assert_eq!(running.end().await.0, Ended::Signal(15));
+    mark.assert_none_left();
+}
+
+#[tokio::test]
+async fn hc23_who_ignores_everything_is_killed_with_all_that_descends_from_it() {
+    let mark = Mark::new();
+    let deaf = "trap '' HUP INT QUIT TERM USR1 USR2 ALRM PIPE CHLD TSTP TTIN TTOU";
+    let script = format!("{deaf}; ({LOOP}) & setsid sh -c '{LOOP}' & echo up; {LOOP}");
+    let mut running = shell(&mark, &script);
+    running.started().await;
+    assert_eq!(running.line().await, "up");
+    running.control.stop(Signal::TERM);
+    assert!(!running.control.handles(Signal::TERM));
+    // That it did not end: a later command is answered while it still runs.
+    running.control.signal(Signal::HUP);
+    let patience = Duration::from_millis(100);
+    assert!(
+        tokio::time::timeout(patience, running.reports.next())
+            .await
+            .is_err()
+    );
+    running.control.kill();
+    assert_eq!(running.end().await.0, Ended::Signal(9));
+    mark.assert_none_left();
+}
+
+#[tokio::test]
+async fn a_process_that_is_stopped_ends_too() {
+    let mark = Mark::new();
+    let mut running = shell(
+        &mark,
+        "trap 'echo told; exit 6' TERM; echo up; kill -STOP $$; exit 1",
+    );
+    let pid = running.started().await;
+    assert_eq!(running.line().await, "up");
+    let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    until("it has stopped", || state().contains(") T ")).await;
+    running.control.stop(Signal::TERM);
+    assert_eq!(running.rest().await, ["told"]);
+    assert_eq!(running.end().await.0, Ended::Code(6));
+}
+
+/// Every process of it forks and ends at once, so that none is there for long.
+const COMET: &str = "import os
+os.setsid()
+print('up', flush=True)
+while True:
+    if os.fork():
+        os._exit(0)";
+
+#[tokio::test]
+async fn what_forks_faster_than_one_can_look_is_caught() {
+    if !python() {
+        return;
+    }
+    let mark = Mark::new();
+    let mut running = Running::start(spec(
+        &mark,
+        &["sh", "-c", "python3 -c \"$0\"; sleep 1000", COMET],
+    ));
+    running.started().await;
+    assert_eq!(running.line().await, "up");
+    running.control.kill();
+    running.end().await;
+    mark.assert_none_left();
+}
+
+#[tokio::test]
+async fn a_wide_and_deep_tree_is_killed() {
+    let mark = Mark::new();
+    let deep =
+        "d=$((${d:-0} + 1)); export d; [ $d -lt 8 ] && sh -c \"$0\" \"$0\" & sleep 1000 & wait";
+    let wide = "for i in 1 2 3 4 5; do sh -c \"$0\" \"$0\" & done; wait";
+    let mut running = Running::start(spec(&mark, &["sh", "-c", wide, deep]));
+    running.started().await;
+    until("all of it runs", || {
+        running.control.pids().len() >= 5 * 8 * 2
+    })
+    .await;
+    running.control.kill();
+    assert_eq!(running.end().await.0, Ended::Signal(9));
+    mark.assert_none_left();
+}
+
+#[tokio::test]
+async fn whether_a_signal_is_handled_shows() {
+    let mark = Mark::new();
+    for (script, handled) in [
+        ("trap 'exit 0' TERM; echo up; sleep 1000".to_owned(), true),
+        ("echo up; sleep 1000".to_owned(), false),
+        ("trap '' TERM; echo up; sleep 1000".to_owned(), false),
+        (
+            format!("sh -c 'trap \"exit 0\" TERM; echo up; {LOOP}'; true"),
+            true,
+        ),
+    ] {
+        let mut running = shell(&mark, &script);
+        running.started().await;
+        assert_eq!(running.line().await, "up");
+        assert_eq!(running.control.handles(Signal::TERM), handled, "{script}");
+        // Not `INT`: every dash catches that.
+        assert!(!running.control.handles(Signal::HUP), "{script}");
+        running.control.kill();
+        running.end().await;
+        assert!(!running.control.handles(Signal::TERM));
+    }
+}
+
+/// Holds a socket, and waits there.
+const SERVER: &str = "import signal, socket, sys
+if sys.argv[1] == 'blocks':
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+if sys.argv[1] == 'catches':
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+s = socket.create_server(('127.0.0.1', 0))
+print('up', flush=True)
+s.accept()";
+
+#[tokio::test]
+async fn a_wrapper_that_passes_the_signal_on_does_not_count_as_handling_it() {
+    if !python() {
+        return;
+    }
+    for (how, handled) in [("plain", false), ("blocks", true), ("catches", true)] {
+        let mark = Mark::new();
+        let wrapper = "trap 'kill $!' TERM; python3 -c \"$0\" $1 & wait";
+        let mut running = Running::start(spec(&mark, &["sh", "-c", wrapper, SERVER, how]));
+        running.started().await;
+        assert_eq!(running.line().await, "up");
+        assert_eq!(running.control.handles(Signal::TERM), handled, "{how}");
+    }
+}

@@ -1,0 +1,232 @@
+//! Programs to start, and the means to see what became of them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use hotrun::process::output::Lines;
+use hotrun::process::{Control, Launcher, Process, Report, Reports, Spec};
+use hotrun::reload::Ended;
+
+/// Nothing here takes nearly as long, on however busy a machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A variable whose value only the processes of one test have.
+pub(crate) const MARK: &str = "HOTRUN_TEST_MARK";
+
+/// Tells the processes of one test from all others, and kills what a failed test leaves.
+pub(crate) struct Mark(String);
+
+impl Mark {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self(format!(
+            "{}-{count}-{:?}",
+            std::process::id(),
+            Instant::now()
+        ))
+    }
+
+    pub(crate) fn value(&self) -> &str {
+        &self.0
+    }
+
+    /// Every process that has it in its environment, guardians of helpers included.
+    pub(crate) fn bearers(&self) -> Vec<i32> {
+        let wanted = format!("{MARK}={}", self.0).into_bytes();
+        let own = std::process::id().cast_signed();
+        let bears = |pid: &i32| {
+            let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            *pid != own && environ.split(|byte| *byte == 0).any(|pair| pair == wanted)
+        };
+        numbers("/proc").into_iter().filter(bears).collect()
+    }
+
+    pub(crate) fn assert_none_left(&self) {
+        // A process that was killed vanishes in its own time; only one that stays is left.
+        wait_until("no process is left", || self.bearers().is_empty());
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        for pid in self.bearers() {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL);
+        }
+    }
+}
+
+/// The names in a folder that are numbers: processes, descriptors.
+pub(crate) fn numbers(folder: &str) -> Vec<i32> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Looks until it is so, or fails.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The same without keeping the runtime from its work.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Fails instead of hanging.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain: {what}"),
+    }
+}
+
+/// The `hotrun` under test.
+pub(crate) fn launcher() -> Launcher {
+    Launcher::at(env!("CARGO_BIN_EXE_hotrun"))
+}
+
+pub(crate) fn spec(mark: &Mark, argv: &[&str]) -> Spec {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    Spec {
+        argv: argv.iter().map(OsString::from).collect(),
+        env: vec![("PATH".into(), path), (MARK.into(), mark.value().into())],
+        workdir: PathBuf::from("/"),
+        sockets: Vec::new(),
+        listen_pid: true,
+        notify: None,
+    }
+}
+
+pub(crate) fn shell(mark: &Mark, script: &str) -> Running {
+    Running::start(spec(mark, &["sh", "-c", script]))
+}
+
+/// Whether python is here. Without it a test says so loudly, and in CI it fails.
+pub(crate) fn python() -> bool {
+    let found = std::process::Command::new("python3")
+        .arg("-V")
+        .output()
+        .is_ok();
+    assert!(
+        found || std::env::var_os("CI").is_none(),
+        "python3 is missing"
+    );
+    if !found {
+        eprintln!("SKIPPED: python3 is missing");
+    }
+    found
+}
+
+/// A readable descriptor with this text in it, to be passed on like a socket.
+pub(crate) fn holding(text: &str) -> OwnedFd {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+    reader.into()
+}
+
+/// A program under way, with its output at hand.
+pub(crate) struct Running {
+    pub(crate) control: Control,
+    pub(crate) reports: Reports,
+    pub(crate) stdout: Lines,
+    pub(crate) stderr: Lines,
+}
+
+impl Running {
+    pub(crate) fn start(spec: Spec) -> Self {
+        Self::from(launcher().spawn(spec).unwrap())
+    }
+
+    pub(crate) async fn report(&mut self) -> Option<Report> {
+        soon("a report", self.reports.next()).await
+    }
+
+    /// The program's pid.
+    pub(crate) async fn started(&mut self) -> i32 {
+        match self.report().await {
+            Some(Report::Started { pid }) => pid,
+            other => panic!("not started: {other:?}"),
+        }
+    }
+
+    /// The program's next line.
+    pub(crate) async fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while let Some(piece) = soon("a line", self.stdout.next()).await {
+            line.extend(piece.bytes);
+            if piece.ends_line {
+                break;
+            }
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    /// What else it prints until its tree has closed its output.
+    pub(crate) async fn rest(&mut self) -> Vec<String> {
+        collect(&mut self.stdout).await
+    }
+
+    pub(crate) async fn errors(&mut self) -> Vec<String> {
+        collect(&mut self.stderr).await
+    }
+
+    /// The end of the first process and of the tree.
+    pub(crate) async fn end(&mut self) -> (Ended, bool) {
+        let exited = self.report().await;
+        let Some(Report::Exited { ended, survivors }) = exited else {
+            panic!("not ended: {exited:?}");
+        };
+        assert_eq!(self.report().await, Some(Report::Gone));
+        assert_eq!(self.report().await, None);
+        assert_eq!(self.control.pids(), Vec::<i32>::new());
+        (ended, survivors)
+    }
+}
+
+impl From<Process> for Running {
+    fn from(process: Process) -> Self {
+        Self {
+            control: process.control,
+            reports: process.reports,
+            stdout: Lines::new(process.stdout),
+            stderr: Lines::new(process.stderr),
+        }
+    }
+}
+
+async fn collect(lines: &mut Lines) -> Vec<String> {
+    let mut all = Vec::new();
+    while let Some(piece) = soon("the end of the output", lines.next()).await {
+        all.extend(piece.bytes);
+        all.extend(piece.ends_line.then_some(b'\n'));
+    }
+    let text = String::from_utf8(all).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The guardian of a program.
+pub(crate) fn guardian_of(program: i32) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{program}/status")).unwrap();
+    let parent = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))
+        .unwrap();
+    parent.trim().parse().unwrap()
+}

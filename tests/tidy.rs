@@ -1,0 +1,264 @@
+//! The rules of the house that no compiler knows: who may import whom, what the core may not touch, how long a
+//! file may be, what may lie in the top directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// Who may import whom; nothing else. `error` may be used by `lib`, `config` and `driver`.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("lib", &["driver", "config", "error", "ui"]),
+    (
+        "driver",
+        &[
+            "adopt", "build", "config", "error", "os", "process", "ready", "reload", "socket",
+            "ui", "watch",
+        ],
+    ),
+    ("ui", &["reload", "os"]),
+    ("watch", &["reload", "os"]),
+    ("build", &["reload", "os"]),
+    ("socket", &["reload", "os"]),
+    ("process", &["reload", "os"]),
+    ("ready", &["reload", "os"]),
+    ("adopt", &["socket", "reload", "os"]),
+    (
+        "config",
+        &[
+            "cli", "error", "build", "socket", "ready", "watch", "process", "reload", "ui",
+        ],
+    ),
+    ("cli", &[]),
+    ("error", &[]),
+    ("reload", &[]),
+    ("os", &[]),
+];
+
+/// What the core may not touch: clock, runtime, system.
+const NOT_IN_RELOAD: &[&str] = &[
+    "Instant::now",
+    "SystemTime",
+    "tokio",
+    "nix",
+    "libc",
+    "std::fs",
+    "std::net",
+    "std::os",
+    "std::process",
+    "std::thread",
+    "std::path",
+];
+
+const TOP: &[&str] = &[
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "completions",
+    "src",
+    "target",
+    "tests",
+];
+
+const MOST_LINES: usize = 400;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All Rust files below a directory of ours; the programs in `tests/apps` keep their own house.
+fn rust_files(directory: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(directory)];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("tests/apps") {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty());
+    found
+}
+
+fn short(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().display().to_string()
+}
+
+/// The module of the crate's root to which a file of `src` belongs.
+fn module(path: &Path) -> String {
+    let inner = path.strip_prefix(root().join("src")).unwrap();
+    let first = inner
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_str()
+        .unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The source without comments: documentation may link wherever it wants.
+fn code(source: &str) -> String {
+    let lines = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The modules that a source names by `crate::…`, also in a group.
+fn imports(source: &str) -> Vec<String> {
+    let code = code(source);
+    let single = Regex::new(r"\bcrate::([a-z_]+)").unwrap();
+    let group = Regex::new(r"\bcrate::\{([^;]*)\};").unwrap();
+    let nested = Regex::new(r"\{[^{}]*\}").unwrap();
+    let first = Regex::new(r"^[a-z_]+").unwrap();
+    let mut found: Vec<_> = single
+        .captures_iter(&code)
+        .map(|name| name[1].to_owned())
+        .collect();
+    for names in group.captures_iter(&code) {
+        let flat = nested.replace_all(&names[1], "");
+        let items = flat.split(',').filter_map(|item| first.find(item.trim()));
+        found.extend(items.map(|name| name.as_str().to_owned()));
+    }
+    found
+}
+
+fn forbidden(from: &str, source: &str) -> Vec<String> {
+    let known = |name: &str| ARROWS.iter().any(|(module, _)| *module == name);
+    let (_, allowed) = ARROWS
+        .iter()
+        .find(|(module, _)| *module == from)
+        .unwrap_or_else(|| panic!("`{from}` is not in the table of arrows"));
+    let mut names = imports(source);
+    names.retain(|name| known(name) && name != from && !allowed.contains(&name.as_str()));
+    names
+}
+
+#[test]
+fn imports_follow_the_arrows() {
+    let mut wrong = Vec::new();
+    for path in rust_files("src")
+        .iter()
+        .filter(|path| !path.ends_with("src/main.rs"))
+    {
+        let source = fs::read_to_string(path).unwrap();
+        let names = forbidden(&module(path), &source);
+        wrong.extend(
+            names
+                .iter()
+                .map(|name| format!("{} imports `{name}`", short(path))),
+        );
+    }
+    assert!(
+        wrong.is_empty(),
+        "forbidden by the arrows:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn a_forbidden_arrow_is_seen_in_every_form() {
+    assert_eq!(forbidden("reload", "use crate::os::x;"), ["os"]);
+    assert_eq!(
+        forbidden(
+            "build",
+            "use crate::{\n  reload::{A, B},\n  process::Spec,\n};"
+        ),
+        ["process"]
+    );
+    assert_eq!(forbidden("ui", "    crate::driver::run();"), ["driver"]);
+    assert_eq!(
+        forbidden("ui", "pub(crate) use crate::reload::Notice; // crate::os"),
+        [""; 0]
+    );
+    assert_eq!(
+        forbidden("ui", "/// See [`crate::driver`].\nuse crate::ui::Model;"),
+        [""; 0]
+    );
+}
+
+#[test]
+fn main_uses_the_library_and_none_of_its_modules() {
+    let main = code(&fs::read_to_string(root().join("src/main.rs")).unwrap());
+    for (module, _) in ARROWS {
+        assert!(
+            !main.contains(&format!("hotrun::{module}::")),
+            "main.rs uses `{module}`"
+        );
+    }
+}
+
+#[test]
+fn every_module_has_its_place_among_the_arrows() {
+    let library = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let declared = Regex::new(r"(?m)^(?:pub(?:\(crate\))? )?mod ([a-z_]+);").unwrap();
+    for name in declared
+        .captures_iter(&library)
+        .map(|found| found[1].to_owned())
+    {
+        assert!(
+            ARROWS.iter().any(|(module, _)| *module == name),
+            "`{name}` has no arrows"
+        );
+    }
+}
+
+#[test]
+fn the_core_touches_no_clock_runtime_or_system() {
+    let tests = root().join("src/reload/tests");
+    for path in rust_files("src/reload")
+        .iter()
+        .filter(|path| !path.starts_with(&tests))
+    {
+        let code = code(&fs::read_to_string(path).unwrap());
+        for word in NOT_IN_RELOAD {
+            let used = Regex::new(&format!(r"\b{}\b", regex::escape(word))).unwrap();
+            assert!(!used.is_match(&code), "{} uses `{word}`", short(path));
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_os_alone() {
+    let used = Regex::new(r"\bunsafe\b *(\{|fn|impl|extern)").unwrap();
+    for path in rust_files("src").iter().filter(|path| module(path) != "os") {
+        let code = code(&fs::read_to_string(path).unwrap());
+        assert!(!used.is_match(&code), "{} has unsafe code", short(path));
+    }
+}
+
+#[test]
+fn no_file_is_long_without_a_reason() {
+    for path in rust_files("src").into_iter().chain(rust_files("tests")) {
+        let source = fs::read_to_string(&path).unwrap();
+        let lines = source.lines().count();
+        let reason = source
+            .lines()
+            .any(|line| line.starts_with("//! Long because"));
+        assert!(
+            lines <= MOST_LINES || reason,
+            "{} has {lines} lines and no `//! Long because` line",
+            short(&path)
+        );
+    }
+}
+
+#[test]
+fn the_top_directory_holds_what_was_agreed() {
+    for entry in fs::read_dir(root()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            name.starts_with('.') || TOP.contains(&name.as_str()),
+            "`{name}` in the top directory"
+        );
+    }
+}

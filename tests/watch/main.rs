@@ -1,0 +1,5 @@
+//! The watch on real files: each editor's way to save, and what must not count.
+
+mod editors;
+mod trees;
+mod watched;

@@ -1,0 +1,200 @@
+//! Directories that come and go, and what is ignored.
+
+use std::fs::{self};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::slice::from_ref;
+use std::time::Duration;
+
+use hotrun::watch::{Message, Trouble, Watch, WatchSpec};
+use tokio::sync::mpsc;
+
+use super::watched::{tree, watch, watch_as, write};
+
+#[test]
+fn hc04_a_new_directory_and_what_is_in_it() {
+    let mut watched = watch(&[("src/main.rs", "one")]);
+    watched.write("a/b/c/new.rs", "in one go");
+    watched.one(&["a/b/c/new.rs"]);
+    watched.write("a/b/c/new.rs", "later");
+    watched.one(&["a/b/c/new.rs"]);
+    fs::create_dir(watched.path("empty")).expect("a directory");
+    watched.none();
+    watched.write("empty/x", "");
+    watched.one(&["empty/x"]);
+}
+
+#[test]
+fn hc04_a_directory_that_is_moved_or_removed_and_made_again() {
+    let mut watched = watch(&[("a/x.rs", "x"), ("a/b/y.rs", "y")]);
+    watched.rename("a", "z");
+    watched.one(&["a/b/y.rs", "a/x.rs", "z/b/y.rs", "z/x.rs"]);
+    watched.write("z/b/y.rs", "changed");
+    watched.one(&["z/b/y.rs"]);
+    fs::remove_dir_all(watched.path("z")).expect("removed");
+    watched.one(&["z/b/y.rs", "z/x.rs"]);
+    watched.write("z/b/y.rs", "again");
+    watched.one(&["z/b/y.rs"]);
+    watched.write("z/b/y.rs", "and again");
+    watched.one(&["z/b/y.rs"]);
+}
+
+#[test]
+fn hc04_the_root_itself_is_removed_and_made_again() {
+    let root = tree(&[("project/main.rs", "one"), ("other", "")]);
+    let path = root.path().canonicalize().expect("it exists");
+    let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("project")]);
+    fs::remove_dir_all(watched.path("project")).expect("removed");
+    assert_eq!(watched.changed(), [path.join("project/main.rs")]);
+    watched.write("other", "does not count");
+    watched.write("project/main.rs", "two");
+    assert_eq!(watched.changed(), [path.join("project/main.rs")]);
+    watched.write("project/main.rs", "three");
+    assert_eq!(watched.changed(), [path.join("project/main.rs")]);
+}
+
+#[test]
+fn hc10_ignored_directories_cost_no_watch_and_no_build() {
+    let ignored = [
+        "node_modules/a/b/c.js",
+        ".git/objects/x",
+        "target/debug/deps/x.rs",
+        "logs/today",
+    ];
+    let mut files = vec![
+        (".gitignore", "node_modules/\nlogs/\n"),
+        ("Cargo.toml", ""),
+        ("src/main.rs", "one"),
+    ];
+    files.extend(ignored.map(|name| (name, "")));
+    let mut watched = watch(&files);
+    assert_eq!(watched.dirs, 2, "the root and `src`");
+    assert_eq!(watched.files, 3);
+    for name in ignored {
+        watched.write(name, "changed");
+    }
+    watched.write("target/release/new/x.rs", "");
+    watched.write("node_modules/new/x.js", "");
+    watched.none();
+}
+
+#[test]
+fn ignore_files_count_from_the_moment_they_change() {
+    let mut watched = watch(&[
+        (".gitignore", "out/\n"),
+        ("out/x", "old"),
+        ("src/main.rs", "one"),
+    ]);
+    watched.write("out/x", "ignored");
+    watched.none();
+    watched.write(".gitignore", "src/\n");
+    watched.one(&[".gitignore"]);
+    watched.write("src/main.rs", "now ignored");
+    watched.none();
+    watched.write("out/x", "now it counts");
+    watched.one(&["out/x"]);
+}
+
+#[test]
+fn extensions_and_patterns_narrow_it() {
+    let mut watched = watch_as(tree(&[("main.rs", "one"), ("gen/a.rs", "")]), |spec| {
+        spec.exts = vec!["rs".to_owned()];
+        spec.ignores = vec!["gen/".to_owned()];
+    });
+    watched.write("page.html", "does not count");
+    watched.write("gen/a.rs", "neither");
+    watched.none();
+    watched.write("main.rs", "two");
+    watched.one(&["main.rs"]);
+}
+
+#[test]
+fn a_single_file_is_seen_however_it_is_replaced() {
+    let root = tree(&[(".env", "A=1"), (".gitignore", ".env\n"), ("other", "")]);
+    let path = root.path().canonicalize().expect("it exists");
+    let mut watched = watch_as(root, |spec| {
+        spec.roots = vec![path.join(".env"), path.join("later/.env")];
+    });
+    assert_eq!((watched.dirs, watched.files), (1, 1));
+    let file = path.join(".env");
+    watched.write("other", "does not count");
+    watched.write(".env", "A=2");
+    assert_eq!(watched.changed(), from_ref(&file));
+    watched.write(".env.new", "A=3");
+    watched.rename(".env.new", ".env");
+    assert_eq!(watched.changed(), from_ref(&file));
+    watched.remove(".env");
+    assert_eq!(watched.changed(), from_ref(&file));
+    watched.write(".env", "A=4");
+    assert_eq!(watched.changed(), [file]);
+    watched.write("later/.env", "B=1");
+    assert_eq!(watched.changed(), [path.join("later/.env")]);
+}
+
+#[test]
+fn hc12_odd_names_circles_and_directories_that_cannot_be_read() {
+    use std::os::unix::ffi::OsStringExt;
+    let root = tree(&[("a/x", "one"), ("closed/x", "")]);
+    symlink("..", root.path().join("a/circle")).expect("a link");
+    symlink("nowhere", root.path().join("dangling")).expect("a link");
+    nix::unistd::mkfifo(&root.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let mut watched = watch_as(root, |_| {});
+    let odd = std::ffi::OsString::from_vec(b"odd-\xff\xfe".to_vec());
+    let odd = watched.path("a").join(odd);
+    write(&odd, "two");
+    assert_eq!(watched.changed(), [odd]);
+    let socket =
+        std::os::unix::net::UnixListener::bind(watched.path("app.sock")).expect("a socket");
+    watched.none();
+    drop(socket);
+}
+
+#[test]
+fn hc12_a_directory_that_cannot_be_read_is_named_and_the_rest_is_watched() {
+    if nix::unistd::geteuid().is_root() {
+        // Nothing is closed to root; the other cases above still run.
+        return;
+    }
+    let root = tree(&[("closed/x", ""), ("open/x", "one")]);
+    let closed = root.path().join("closed");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("a mode");
+    let path = root.path().canonicalize().expect("it exists");
+    let (sender, mut messages) = mpsc::unbounded_channel();
+    let spec = WatchSpec {
+        roots: vec![path],
+        ..WatchSpec::default()
+    };
+    let _watch = Watch::start(&spec, sender).expect("a watch");
+    let first = messages.blocking_recv();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("a mode");
+    assert!(
+        matches!(first, Some(Message::Trouble(Trouble::Unwatchable { .. }))),
+        "{first:?}"
+    );
+}
+
+#[test]
+fn hc01_many_saves_end_in_the_newest() {
+    let root = tree(&[("main.rs", "one")]);
+    let mut watched = watch_as(root, |spec| spec.debounce = Duration::from_secs(1));
+    for turn in 0..50 {
+        watched.write("main.rs", &format!("text {turn}"));
+    }
+    watched.one(&["main.rs"]);
+}
+
+#[test]
+fn hc03_thousands_of_files_are_one_batch() {
+    let mut watched = watch(&[("src/main.rs", "one")]);
+    for turn in 0..1_000 {
+        watched.write(&format!("src/m{}/f{turn}.rs", turn % 50), "x");
+    }
+    let mut seen = watched.changed();
+    // On a machine that stops for longer than the debounce there may be more than one; none is missed.
+    while seen.len() < 1_000 {
+        seen.extend(watched.changed());
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 1_000);
+    watched.none();
+}
