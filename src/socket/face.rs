@@ -52,6 +52,9 @@ pub(super) trait Face: Send {
     /// Connections from this source port go to the slots of `id` until [`Self::restore`].
     fn divert(&mut self, slots: &[Slot], port: u16, id: GenId) -> io::Result<()>;
 
+    /// Nobody shall find the group any more.
+    fn close(&mut self);
+
     /// Ends [`Self::divert`].
     fn restore(&mut self, slots: &[Slot], port: u16) -> io::Result<()>;
 }

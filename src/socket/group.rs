@@ -31,6 +31,8 @@ pub(super) struct Group {
     slots: Vec<Slot>,
     target: Owner,
     keys: u64,
+    /// Whether it was closed for good: a relay or a sweeper may still hold it for a moment.
+    closed: bool,
     /// Whether a task closes what can be closed in time.
     sweeper: bool,
 }
@@ -71,6 +73,7 @@ impl Group {
             slots,
             target: None,
             keys: 1,
+            closed: false,
             sweeper: false,
         };
         group.face.aim(&group.slots, None)?;
@@ -173,6 +176,9 @@ impl Group {
 
     /// Drops what listens no more, re-steers, puts back what was removed.
     pub(super) fn tend(&mut self) -> io::Result<()> {
+        if self.closed {
+            return Ok(());
+        }
         let left = |slot: &Slot| matches!(self.face.queue(slot), Ok(queue) if !queue.listening);
         let left: Vec<Key> = self
             .slots
@@ -188,6 +194,9 @@ impl Group {
 
     /// A slot listens no more because its program shut it down.
     pub(super) fn left(&mut self, key: Key) -> io::Result<()> {
+        if self.closed {
+            return Ok(());
+        }
         self.remove(key)?;
         if self.slots.iter().any(|slot| slot.owner == self.target) {
             return Ok(());
@@ -335,6 +344,13 @@ impl Group {
 
     pub(super) fn restore(&mut self, port: u16) -> io::Result<()> {
         self.face.restore(&self.slots, port)
+    }
+
+    /// Closes everything, and removes what is ours.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.face.close();
+        self.slots.clear();
     }
 
     /// What an observer of this generation looks at.

@@ -20,6 +20,7 @@
 mod activity;
 mod address;
 mod carry;
+mod census;
 mod claim;
 mod connection;
 mod face;

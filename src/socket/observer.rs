@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future;
 use std::io;
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use super::Connection;
 use super::activity::History;
+use super::census::Census;
 use crate::os::sock_diag::tcp_connections;
-use crate::os::socket_holders::sockets_of;
 use crate::os::unix_diag::{unix_connections, unix_queue};
 use crate::os::{TcpConnection, TcpState, UnixConnection, tcp_info};
 
@@ -21,7 +21,7 @@ const LEAST: Duration = Duration::from_millis(10);
 const MOST: Duration = Duration::from_millis(25);
 /// How many looks in a row must find nothing: between `accept` and the moment at which the new descriptor can be seen
 /// a connection is neither in the queue nor with the process.
-const AGREEING: u32 = 2;
+pub(super) const AGREEING: u32 = 2;
 /// How long an old generation on a shared socket may go on. It still takes new connections meanwhile.
 const SHARED_IDLE: Duration = Duration::from_secs(1);
 
@@ -93,7 +93,7 @@ impl Observer {
         Ok(found)
     }
 
-    fn is_settled(&self, census: &mut Census, pids: &[i32]) -> io::Result<bool> {
+    pub(super) fn is_settled(&self, census: &mut Census, pids: &[i32]) -> io::Result<bool> {
         for watched in &self.watched {
             if watched.waiting() > 0 || !watched.connections(census, pids)?.are_settled() {
                 return Ok(false);
@@ -180,52 +180,5 @@ impl Watched {
                 Connections::Unix(census.of(all, pids, |connection| connection.inode))
             }
         })
-    }
-}
-
-/// Which sockets the generation holds. Reading that from `/proc` is the dearest part of a look, so it is done only
-/// when there is a connection of which it is not known.
-#[derive(Default)]
-struct Census {
-    ours: HashSet<u64>,
-    /// How often a socket was looked for and not found. Once is not enough (see [`AGREEING`]).
-    others: HashMap<u64, u32>,
-}
-
-impl Census {
-    /// Those of `all` that one of `pids` holds.
-    fn of<T>(&mut self, all: Vec<T>, pids: &[i32], inode: impl Fn(&T) -> u64) -> Vec<T> {
-        let unknown: Vec<u64> = all
-            .iter()
-            .map(&inode)
-            .filter(|inode| self.is_unknown(*inode))
-            .collect();
-        if !unknown.is_empty() {
-            let held: HashSet<u64> = pids.iter().flat_map(|pid| sockets_of(*pid)).collect();
-            for inode in unknown {
-                self.note(inode, held.contains(&inode));
-            }
-        }
-        all.into_iter()
-            .filter(|one| self.ours.contains(&inode(one)))
-            .collect()
-    }
-
-    /// Inode 0 is a connection that nobody has accepted, or that nobody has any more.
-    fn is_unknown(&self, inode: u64) -> bool {
-        inode != 0
-            && !self.ours.contains(&inode)
-            && self
-                .others
-                .get(&inode)
-                .is_none_or(|looks| *looks < AGREEING)
-    }
-
-    fn note(&mut self, inode: u64, held: bool) {
-        if held {
-            self.ours.insert(inode);
-        } else {
-            *self.others.entry(inode).or_default() += 1;
-        }
     }
 }

@@ -151,6 +151,20 @@ impl Face for Renamed {
         Ok(())
     }
 
+    /// Removes what is ours, and nothing else.
+    fn close(&mut self) {
+        if let Ok(metadata) = fs::symlink_metadata(&self.path) {
+            let id = file_id(&metadata);
+            if self.names.iter().any(|name| name.id == id) {
+                let _ = fs::remove_file(&self.path);
+            }
+        }
+        for name in self.names.drain(..) {
+            let _ = fs::remove_file(&name.file);
+        }
+        self.aimed = None;
+    }
+
     fn queue(&self, slot: &Slot) -> io::Result<Queue> {
         os::unix_diag::unix_queue(slot.inode)
     }
@@ -188,17 +202,8 @@ impl Face for Renamed {
 }
 
 impl Drop for Renamed {
-    /// Removes what is ours, and nothing else.
     fn drop(&mut self) {
-        if let Ok(metadata) = fs::symlink_metadata(&self.path) {
-            let id = file_id(&metadata);
-            if self.names.iter().any(|name| name.id == id) {
-                let _ = fs::remove_file(&self.path);
-            }
-        }
-        for name in &self.names {
-            let _ = fs::remove_file(&name.file);
-        }
+        self.close();
     }
 }
 

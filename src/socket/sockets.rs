@@ -265,6 +265,15 @@ impl Sockets {
     }
 }
 
+impl Drop for Sockets {
+    /// Now, and not when the last relay or sweeper that looks after a group lets go of it: hotrun may end before.
+    fn drop(&mut self) {
+        if let Kind::Steered(groups) = &self.kind {
+            groups.iter().for_each(|group| lock(group).close());
+        }
+    }
+}
+
 fn prepare(group: &SharedGroup, id: GenId) -> io::Result<(OwnedFd, u64)> {
     let mut group = lock(group);
     let slot = group.prepare(id)?;

@@ -92,6 +92,8 @@ impl Face for Steered {
         self.steer(slots)
     }
 
+    fn close(&mut self) {}
+
     fn queue(&self, slot: &Slot) -> io::Result<Queue> {
         os::tcp_info::queue(&*slot.socket)
     }

@@ -1,6 +1,6 @@
 //! Which process holds a socket (`proc_pid_fd(5)`).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +16,7 @@ use crate::os::Holder;
 pub fn socket_holder(inode: u64) -> Option<Holder> {
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let pid = pids.find(|pid| sockets_of(*pid).contains(&inode))?;
+    let pid = pids.find(|pid| holds(*pid, inode))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(Holder {
         pid,
@@ -24,20 +24,31 @@ pub fn socket_holder(inode: u64) -> Option<Holder> {
     })
 }
 
-/// The inodes of the sockets that a process holds; none if it is gone or another user's.
+fn holds(pid: i32, inode: u64) -> bool {
+    sockets_of(pid, |_| None)
+        .values()
+        .any(|this| *this == inode)
+}
+
+/// The sockets that a process holds, by descriptor; none if it is gone or another user's.
 ///
-/// Reading each link by its name in the open directory costs about 1 us, half of what it costs by its whole path.
-pub fn sockets_of(pid: i32) -> HashSet<u64> {
+/// Reading a link takes 1 to 4 us, so those of which the caller `knows` the socket are not read again.
+/// By its name in the open directory it takes half of what it does by its whole path.
+pub fn sockets_of(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> HashMap<u32, u64> {
     let path = format!("/proc/{pid}/fd");
     let (Ok(directory), Ok(entries)) = (File::open(&path), fs::read_dir(&path)) else {
-        return HashSet::new();
+        return HashMap::new();
     };
     let names = entries
         .filter_map(Result::ok)
         .map(|entry| entry.file_name());
-    names
-        .filter_map(|name| socket_inode(&readlinkat(&directory, &*name).ok()?))
-        .collect()
+    let sockets = names.filter_map(|name| {
+        let descriptor = name.to_str()?.parse().ok()?;
+        let inode =
+            knows(descriptor).or_else(|| socket_inode(&readlinkat(&directory, &*name).ok()?));
+        Some((descriptor, inode?))
+    });
+    sockets.collect()
 }
 
 fn socket_inode(target: &OsStr) -> Option<u64> {

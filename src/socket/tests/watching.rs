@@ -4,6 +4,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::os::sock_diag::tcp_connections;
+use crate::socket::census::Census;
 
 fn ours() -> Vec<i32> {
     vec![std::process::id() as i32]
@@ -12,12 +13,23 @@ fn ours() -> Vec<i32> {
 /// Long enough for several looks, and for the quiet that an idle connection needs.
 const SEVERAL_LOOKS: Duration = Duration::from_millis(300);
 
-async fn is_settled(observer: &Observer) -> bool {
-    timeout(SEVERAL_LOOKS, observer.settled(ours)).await.is_ok()
+async fn settles(observer: &Observer) {
+    let settled = timeout(DEADLINE, observer.settled(ours));
+    settled.await.expect("settled");
 }
 
-async fn is_idle(observer: &Observer) -> bool {
-    timeout(SEVERAL_LOOKS, observer.idle(ours)).await.is_ok()
+async fn falls_idle(observer: &Observer) {
+    timeout(DEADLINE, observer.idle(ours)).await.expect("idle");
+}
+
+async fn does_not_settle(observer: &Observer, why: &str) {
+    let settled = timeout(SEVERAL_LOOKS, observer.settled(ours));
+    assert!(settled.await.is_err(), "{why}");
+}
+
+async fn does_not_fall_idle(observer: &Observer, why: &str) {
+    let idle = timeout(SEVERAL_LOOKS, observer.idle(ours));
+    assert!(idle.await.is_err(), "{why}");
 }
 
 struct Served {
@@ -53,18 +65,18 @@ fn connect_to_first(served: &mut Served) -> TcpStream {
 async fn settled_waits_for_the_queue_and_for_the_first_byte() {
     let mut served = served();
     let observer = served.sockets.observer(id(1));
-    assert!(is_settled(&observer).await, "nothing there");
+    settles(&observer).await;
     let mut client = connect_to_first(&mut served);
-    assert!(!is_settled(&observer).await, "in the queue");
+    does_not_settle(&observer, "in the queue").await;
     let (server, _) = served.listener.accept().unwrap();
-    assert!(!is_settled(&observer).await, "accepted, without a byte");
+    does_not_settle(&observer, "accepted, without a byte").await;
     client.write_all(b"?").unwrap();
-    assert!(is_settled(&observer).await, "a byte has come");
+    settles(&observer).await;
     drop(server);
     let client = connect_to_first(&mut served);
     let (_server, _) = served.listener.accept().unwrap();
     drop(client);
-    assert!(is_settled(&observer).await, "closed without a byte");
+    settles(&observer).await;
 }
 
 #[tokio::test]
@@ -75,11 +87,7 @@ async fn connections_of_others_do_not_count() {
     let (_server, _) = served.listener.accept().unwrap();
     assert_eq!(observer.connections(&ours()).unwrap().len(), 1);
     assert_eq!(observer.connections(&[]).unwrap(), []);
-    assert!(
-        timeout(SEVERAL_LOOKS, observer.settled(Vec::new))
-            .await
-            .is_ok()
-    );
+    timeout(DEADLINE, observer.settled(Vec::new)).await.unwrap();
 }
 
 #[tokio::test]
@@ -106,13 +114,13 @@ async fn connections_tell_what_was_exchanged() {
 async fn idle_when_there_is_nothing_or_all_is_closed() {
     let mut served = served();
     let observer = served.sockets.observer(id(1));
-    assert!(is_idle(&observer).await);
+    falls_idle(&observer).await;
     let client = connect_to_first(&mut served);
-    assert!(!is_idle(&observer).await, "in the queue");
+    does_not_fall_idle(&observer, "in the queue").await;
     let (_server, _) = served.listener.accept().unwrap();
-    assert!(!is_idle(&observer).await, "about to ask");
+    does_not_fall_idle(&observer, "about to ask").await;
     drop(client);
-    assert!(is_idle(&observer).await, "the client is gone");
+    falls_idle(&observer).await;
 }
 
 /// How a client asks something that takes long.
@@ -219,7 +227,7 @@ async fn an_answered_connection_that_was_watched_is_idle_soon() {
     client.write_all(b"?").unwrap();
     server.read_exact(&mut [0]).unwrap();
     let observer = served.sockets.observer(id(1));
-    assert!(!is_idle(&observer).await, "unanswered");
+    does_not_fall_idle(&observer, "unanswered").await;
     let idle = async {
         timeout(DEADLINE, observer.idle(ours)).await.unwrap();
         Instant::now()
@@ -250,18 +258,29 @@ async fn a_thousand_connections_are_cheap_to_look_at() {
         pairs.push((client, served.listener.accept().unwrap().0));
     }
     let observer = served.sockets.observer(id(1));
-    // The first look of a wait reads all of `/proc/PID/fd` (here of 2000 sockets), the others only if there is
-    // something new.
-    let look = cpu_time(|| assert_eq!(observer.connections(&ours()).unwrap().len(), 1000));
-    let list = cpu_time(|| assert_eq!(tcp_connections(served.to).unwrap().len(), 1000));
+    // The first look of a wait reads all of `/proc/PID/fd`, here of 2000 sockets; a later one what is new.
+    let first = cpu_time(|| assert_eq!(observer.connections(&ours()).unwrap().len(), 1000));
+    let mut census = Census::default();
+    let newer = TcpListener::from(served.sockets.prepare(id(3)).unwrap().remove(0).fd);
+    served.sockets.switch(id(3)).unwrap();
+    let mut newcomers = Vec::new();
+    let later = cpu_time(|| {
+        newcomers.push((
+            TcpStream::connect(served.to).unwrap(),
+            newer.accept().unwrap(),
+        ));
+        assert!(!observer.is_settled(&mut census, &ours()).unwrap());
+    });
+    let list = cpu_time(|| assert!(tcp_connections(served.to).unwrap().len() > 1000));
     report(&format!(
-        "1000 connections: a look takes {look:?} of a processor, of which the kernel's list {list:?}"
+        "1000 connections: the first look takes {first:?} of a processor, a later one {later:?}, \
+         of which the kernel's list {list:?}"
     ));
-    assert!(look < Duration::from_millis(50), "{look:?}");
+    assert!(later < Duration::from_millis(50), "{later:?}");
 }
 
 /// The time that this thread spent on a processor with it, however busy the machine is (`/proc/PID/schedstat`).
-fn cpu_time(act: impl Fn()) -> Duration {
+fn cpu_time(mut act: impl FnMut()) -> Duration {
     let spent = || {
         let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
@@ -281,16 +300,17 @@ async fn a_unix_generation_is_settled_and_idle_when_its_connections_are_done() {
     let listener = UnixListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
     sockets.switch(id(1)).unwrap();
     let observer = sockets.observer(id(1));
-    assert!(is_settled(&observer).await && is_idle(&observer).await);
+    settles(&observer).await;
+    falls_idle(&observer).await;
     let mut client = UnixStream::connect(&path).unwrap();
-    assert!(!is_settled(&observer).await, "in the queue");
+    does_not_settle(&observer, "in the queue").await;
     let (mut server, _) = listener.accept().unwrap();
-    assert!(is_settled(&observer).await);
+    settles(&observer).await;
     client.write_all(b"?").unwrap();
-    assert!(!is_settled(&observer).await, "unread");
+    does_not_settle(&observer, "unread").await;
     server.read_exact(&mut [0]).unwrap();
     assert_eq!(observer.connections(&ours()).unwrap().len(), 1);
-    assert!(!is_idle(&observer).await, "open");
+    does_not_fall_idle(&observer, "open").await;
     drop(client);
-    assert!(is_idle(&observer).await);
+    falls_idle(&observer).await;
 }
