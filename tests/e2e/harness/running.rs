@@ -178,7 +178,7 @@ impl Running {
     /// free.
     #[track_caller]
     pub(crate) fn quit(self) {
-        self.quit_with(128 + Signal::SIGINT as i32);
+        self.quit_with(0);
     }
 
     /// The same with another exit code; 1 is for a program that has to be killed.
