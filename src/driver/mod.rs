@@ -63,8 +63,6 @@ struct Driver {
     /// Whether the watch has begun, and with it everything.
     begun: bool,
     outcome: Option<Outcome>,
-    /// Whether hotrun was started from a terminal.
-    had_terminal: bool,
     /// The number of the last signal that asked hotrun to end.
     signal: Option<i32>,
 }
@@ -142,7 +140,6 @@ impl Driver {
             generations: BTreeMap::new(),
             begun: false,
             outcome: None,
-            had_terminal: sources::has_terminal(),
             signal: None,
             config,
         })

@@ -18,8 +18,7 @@ impl Driver {
             // Ctrl-C is the user's own way to quit, not something that befell hotrun.
             Signalled::Interrupt => self.signal = None,
             Signalled::Terminate => self.signal = Some(Signal::TERM.number()),
-            // Only the end of the terminal that hotrun was started from is meant as an end.
-            Signalled::Hangup if !self.had_terminal || has_terminal() => return self.reload(),
+            Signalled::Hangup if has_terminal() => return self.reload(),
             Signalled::Hangup => self.signal = Some(Signal::HUP.number()),
             Signalled::User => return self.reload(),
         }
@@ -70,6 +69,6 @@ impl Driver {
 }
 
 /// Whether there is a terminal that controls hotrun (`tty(4)`: opening it fails without one, and once it is closed).
-pub(super) fn has_terminal() -> bool {
+fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
