@@ -80,7 +80,7 @@ impl Default for Policy {
             ready_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(10),
             settle_min: Duration::from_millis(20),
-            settle_max: Duration::from_millis(250),
+            settle_max: Duration::from_millis(2500),
             kill_timeout: Duration::from_secs(5),
         }
     }

@@ -25,6 +25,10 @@ pub(super) const AGREEING: u32 = 2;
 /// How long an old generation on a shared socket may go on. It still takes new connections meanwhile.
 const SHARED_IDLE: Duration = Duration::from_secs(1);
 
+/// A connection that nothing came on for so long was opened in advance, as browsers do: who opened it knows that
+/// it may be closed. On a machine that is out of breath a client needs long for its first byte.
+const UNUSED: Duration = Duration::from_secs(2);
+
 /// One address, as an observer sees it. Without a queue the socket is every generation's.
 pub(super) enum Watched {
     Tcp {
@@ -50,7 +54,8 @@ impl Observer {
         Self { watched, shared }
     }
 
-    /// Waits until nothing is in the generation's accept queues and no connection of it is without its first byte.
+    /// Waits until nothing is in the generation's accept queues and no connection of it is new, which is
+    /// without a first byte (for 2 s at most), or with one that the program has not read.
     ///
     /// Where the system does not tell, this ends at once. Dropping the future ends the waiting.
     pub async fn settled(&self, pids: impl Fn() -> Vec<i32>) {
@@ -132,6 +137,15 @@ async fn agree(mut ask: impl FnMut() -> io::Result<bool>) -> bool {
     }
 }
 
+/// Whether the program may not have seen the first byte yet. Many servers drop such a connection when they are
+/// told to stop: Go's (golang/go#75591), and hyper's until it knows which version of HTTP is spoken.
+fn is_fresh(one: &TcpConnection) -> bool {
+    match one.received {
+        0 => one.state == TcpState::Open && one.since_received < UNUSED,
+        1.. => one.sent == 0 && one.unread > 0,
+    }
+}
+
 /// The connections of one address that are the generation's.
 enum Connections {
     Tcp(Vec<TcpConnection>),
@@ -141,9 +155,7 @@ enum Connections {
 impl Connections {
     fn are_settled(&self) -> bool {
         match self {
-            Self::Tcp(all) => !all
-                .iter()
-                .any(|one| one.received == 0 && one.state == TcpState::Open),
+            Self::Tcp(all) => !all.iter().any(is_fresh),
             Self::Unix(all) => all.iter().all(|one| one.unread == 0),
         }
     }

@@ -66,10 +66,13 @@ fn compare(mut machine: Machine, transcript: &str) {
     assert_eq!(expected, found, "expected:\n{expected}\nfound:\n{found}");
 }
 
-/// The policy that a user of cargo gets who says nothing: ready in 60 s, stopped in 10 s, settled in 20 to
-/// 250 ms, killed in 5 s.
+/// As a user of cargo gets it who says nothing (ready in 60 s, stopped in 10 s, killed in 5 s), but for the time
+/// to settle: 20 to 250 ms.
 fn cargo() -> Policy {
-    Policy::default()
+    Policy {
+        settle_max: Duration::from_millis(250),
+        ..Policy::default()
+    }
 }
 
 /// The same without builds.
