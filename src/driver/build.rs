@@ -41,17 +41,8 @@ pub(super) fn start(id: GenId, plan: &Plan, inbox: &Inbox, feed: &Feed) -> Resul
 }
 
 fn spec(invocation: Invocation) -> Spec {
-    let Invocation {
-        argv,
-        env_set,
-        env_remove,
-        workdir,
-    } = invocation;
-    let mut env: Vec<_> = std::env::vars_os().collect();
-    env.retain(|(name, _)| {
-        !env_remove.contains(name) && !env_set.iter().any(|(set, _)| set == name)
-    });
-    env.extend(env_set);
+    let env = invocation.environment(std::env::vars_os());
+    let Invocation { argv, workdir, .. } = invocation;
     Spec {
         argv,
         env,
@@ -177,21 +168,23 @@ impl Reader {
 
     fn answer(mut self, end: End) {
         let id = self.id;
-        match end {
-            End::Exited(ended) if ended.success() => {
-                let built = self.plan.finish(&mut self.messages);
-                self.inbox.input(Input::Built {
-                    id,
-                    plan: self.plan,
-                    built,
-                });
-            }
-            End::Exited(_) | End::Vanished => self.inbox.build_ended(id, BuildOutcome::Failed),
+        let status = match end {
+            End::Exited(ended) => ended.success(),
+            End::Vanished => false,
             End::Refused(refusal) => {
                 let text = format!("the build could not be started: {refusal}");
                 self.feed.error(text, None);
-                self.inbox.build_ended(id, BuildOutcome::Failed);
+                return self.inbox.build_ended(id, BuildOutcome::Failed);
             }
+        };
+        if !self.plan.succeeded(&self.messages, status) {
+            return self.inbox.build_ended(id, BuildOutcome::Failed);
         }
+        let built = self.plan.finish(&mut self.messages);
+        self.inbox.input(Input::Built {
+            id,
+            plan: self.plan,
+            built,
+        });
     }
 }

@@ -68,7 +68,7 @@ impl Driver {
     }
 }
 
-/// Whether the terminal that hotrun was started from is still there (`tty(4)`: opening it fails without one).
+/// Whether there is a terminal that controls hotrun (`tty(4)`: opening it fails without one, and once it is closed).
 fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }

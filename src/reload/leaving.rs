@@ -88,12 +88,16 @@ impl Leaving {
         }
         match self.stage {
             Stage::Settling | Stage::Settled if now < self.until => self.inspect(),
-            Stage::Settling
-            | Stage::Settled
-            | Stage::Inspecting
-            | Stage::AwaitingIdle
-            | Stage::Asked
-            | Stage::Ended => self.kill(Stopped::TimedOut),
+            // It was never asked. What looks as if it would die of the signal may still clean up (a Go program
+            // can't be told from outside), so it gets the signal first, and the same time again.
+            Stage::AwaitingIdle => {
+                self.until = now.plus(policy.stop_timeout);
+                self.how = Stopped::TimedOut;
+                self.ask()
+            }
+            Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::Asked | Stage::Ended => {
+                self.kill(Stopped::TimedOut)
+            }
             Stage::Killed => Step::new(),
         }
     }

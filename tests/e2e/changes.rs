@@ -1,12 +1,15 @@
 //! Which changes cause a reload, and how many.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{PATIENCE, Project, Run, Running, apps, until};
+use crate::harness::sockets::established;
+use crate::harness::{PATIENCE, Project, Run, Running, apps, http, until};
 
 /// How long nothing must happen before we believe that nothing will. Many times the debounce.
 const QUIET: Duration = Duration::from_millis(700);
@@ -61,21 +64,21 @@ fn hc01_a_save_during_a_drain_is_not_held_up() {
     project.server("v1");
     let mut run = project.run().listen().spawn();
     run.live();
-    let address = run.address();
-    let long = std::thread::spawn(move || crate::harness::http::get(address, "/slow?ms=3000"));
-    until("the long request is in flight", PATIENCE, || {
-        (crate::harness::sockets::established(address) > 0).then_some(())
+    // A request that lasts until we send the rest of it.
+    let mut long = TcpStream::connect(run.address()).expect("it is open");
+    long.write_all(b"GET / HTTP/1.1\r\n").expect("it is open");
+    until("generation 1 has the request", PATIENCE, || {
+        (established(run.address()) > 0).then_some(())
     });
     project.server("v2");
     assert_eq!(run.live(), 2);
     project.server("v3");
     assert_eq!(run.live(), 3);
-    assert!(!long.is_finished(), "generation 1 still drains");
-    let answer = long
-        .join()
-        .expect("no panic")
-        .expect("it is answered in full");
-    assert_eq!(answer, "3000 ms later: generation 1 version v1\n");
+    long.write_all(b"connection: close\r\n\r\n")
+        .expect("it is open");
+    let answer = http::finish(long).expect("it is answered in full");
+    assert_eq!(answer, "generation 1 version v1\n");
+    run.gone_is(1);
     run.quit();
 }
 

@@ -76,9 +76,7 @@ fn a_newer_save_does_not_wait_for_one_that_hangs() {
     let project = Project::new();
     let mut run = serving(&project, &["--ready-timeout", "60s"]);
     project.faulty("hang");
-    run.expect_that("the second start", PATIENCE, |event| {
-        event.is("starting") && event.generation() == 2
-    });
+    run.expect_that("it hangs", PATIENCE, |event| event.mentions("hanging"));
     project.server("better");
     let live = run.expect_that(
         "live, long before the timeout",

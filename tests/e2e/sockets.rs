@@ -2,13 +2,16 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
-use crate::harness::{Project, Run, apps, http, say};
+use crate::harness::{Project, Run, apps, http, say, until};
 
 /// Lets this process, and so those that it starts, open as many files as it may.
 fn raise_file_limit() {
@@ -97,8 +100,8 @@ fn hc30_leaked_descriptors_reach_nobody() {
         .listen()
         .program(["./server"]);
     let mut run = run.spawn();
-    let pid = run.expect("spawned").number("pid");
     run.live();
+    let pid = run.pid_of(1);
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("it is ours");
     let names = entries.map(|entry| entry.expect("it is ours").file_name());
     let mut open: Vec<_> = names.map(std::ffi::OsString::into_string).collect();
@@ -131,36 +134,59 @@ fn hc33_a_unix_socket_is_there_all_the_time_and_gone_at_the_end() {
     let project = Project::new();
     let path = project.beside("socket");
     let unix = format!("unix:{}", path.display());
+    project.faulty("unix v1");
+    let mut run = project.run().args(["--listen", &unix]).spawn();
+    run.live();
+    let stop = Arc::new(AtomicBool::new(false));
+    let client = {
+        let (path, stop) = (path.clone(), Arc::clone(&stop));
+        thread::spawn(move || ask_on_and_on(&path, &stop))
+    };
+    for n in 2..=6 {
+        project.faulty(&format!("unix v{n}"));
+        assert_eq!(run.live(), n);
+        run.gone_is(n - 1);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let asked = client.join().expect("no panic");
+    assert!(asked.as_ref().is_ok_and(|asked| *asked > 0), "{asked:?}");
+    run.quit();
+    assert!(!path.exists(), "the socket file is gone");
+}
+
+#[test]
+fn hc33_a_unix_socket_that_the_old_one_removes_is_put_back() {
+    let project = Project::new();
+    let path = project.beside("socket");
+    let unix = format!("unix:{}", path.display());
     project.faulty("unix cleanup=0 v1");
     // Each old generation removes the file on its way out, as many servers do.
     let run = project.run().args(["--listen", &unix]).env("UNLINK", &path);
     let mut run = run.spawn();
     run.live();
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let client = {
-        let path = path.clone();
-        thread::spawn(move || {
-            let mut asked = 0;
-            while stopped.try_recv().is_err() {
-                let stream = UnixStream::connect(&path).map_err(http::Failure::Connect);
-                if let Err(failure) = stream.and_then(|stream| http::ask(stream, "/")) {
-                    return Err(format!("request {asked}: {failure}"));
-                }
-                asked += 1;
-            }
-            Ok(asked)
-        })
-    };
-    for n in 2..=6 {
+    for n in 2..=4 {
         project.faulty(&format!("unix cleanup=0 v{n}"));
         assert_eq!(run.live(), n);
         run.gone_is(n - 1);
+        let connect = || UnixStream::connect(&path).ok();
+        let stream = until("it is back", Duration::from_secs(2), connect);
+        let answer = http::ask(stream, "/").expect("it answers");
+        assert_eq!(answer, format!("generation {n} version v{n}\n"));
     }
-    stop.send(()).expect("the client still asks");
-    let asked = client.join().expect("no panic").expect("no request failed");
-    assert!(asked > 0);
     run.quit();
     assert!(!path.exists(), "the socket file is gone");
+}
+
+/// Asks on new connections until it is told to stop; how often, or what went wrong.
+fn ask_on_and_on(path: &Path, stop: &AtomicBool) -> Result<usize, String> {
+    let mut asked = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let stream = UnixStream::connect(path).map_err(http::Failure::Connect);
+        let answer = stream.and_then(|stream| http::ask(stream, "/"));
+        answer.map_err(|failure| format!("request {asked}: {failure}"))?;
+        asked += 1;
+    }
+    Ok(asked)
 }
 
 #[test]

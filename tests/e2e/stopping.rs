@@ -7,23 +7,35 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{PATIENCE, Project, Run, apps, http, leftovers, until};
 
+/// Quits by this signal, during a drain, and looks for anything that is left.
+fn quit_by(signal: Signal, code: i32) {
+    let project = Project::new();
+    let socket = project.beside("socket");
+    let unix = format!("unix:{}", socket.display());
+    project.faulty("unix one");
+    // In a session of its own: so `SIGHUP` finds it without a terminal, as when one was closed.
+    let run = Run::through(&project, "exec setsid \"$0\" \"$@\"");
+    let run = run.args(["--listen", &unix]).program(["sh", "start"]);
+    let mut run = run.spawn();
+    run.live();
+    project.faulty("unix two");
+    run.live();
+    run.signal(signal);
+    assert_eq!(run.ended().code(), Some(code), "{signal}");
+    run.gone();
+    assert!(!socket.exists(), "the socket file is gone");
+    project.untouched(&["start"]);
+}
+
 #[test]
 fn a_quit_leaves_nothing() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let project = Project::new();
-        project.server("one");
-        let socket = project.beside("socket");
-        let unix = format!("unix:{}", socket.display());
-        let mut run = project.run().listen().args(["--listen", &unix]).spawn();
-        run.live();
-        project.server("two");
-        run.live();
-        run.signal(signal);
-        assert_eq!(run.ended().code(), Some(0), "{signal}");
-        run.gone();
-        assert!(!socket.exists(), "the socket file is gone");
-        project.untouched(&["start"]);
-    }
+    quit_by(Signal::SIGINT, 0);
+    quit_by(Signal::SIGTERM, 128 + 15);
+}
+
+#[test]
+fn hc22_a_closed_terminal_leaves_nothing() {
+    quit_by(Signal::SIGHUP, 128 + 1);
 }
 
 #[test]

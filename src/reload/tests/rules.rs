@@ -207,7 +207,12 @@ impl World {
 
     fn stop(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
         self.leave_live_alone(known, ledger);
-        let willing = matches!(known.drain, Drain::No | Drain::MayStop);
+        let mut willing = matches!(known.drain, Drain::No | Drain::MayStop);
+        if known.drain == Drain::AwaitingIdle && self.now >= known.until {
+            // It has had its time, and gets the same again to clean up.
+            willing = true;
+            known.until = self.now.plus(self.policy.stop_timeout);
+        }
         let first = !known.stopped && !known.killed;
         known.stopped = true;
         known.role = Role::Leaving;
@@ -216,7 +221,8 @@ impl World {
 
     fn kill(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
         self.leave_live_alone(known, ledger);
-        let late = known.role == Role::Leaving && self.now >= known.until;
+        let unasked = known.drain == Drain::AwaitingIdle && !known.stopped;
+        let late = known.role == Role::Leaving && self.now >= known.until && !unasked;
         let insists = self.quitting.is_some_and(|quitting| quitting.at_once);
         let why = late || insists || known.to_be_killed;
         let fine = !known.killed && why && (known.relayed || self.quitting.is_some());

@@ -100,15 +100,27 @@ impl Running {
         self.expect("live").generation()
     }
 
-    /// Waits for this generation to be gone, and tells how. It may have been told before what the
-    /// test waited for last; there is one such event for each generation.
+    /// The pid of the program of this generation.
+    #[track_caller]
+    pub(crate) fn pid_of(&mut self, generation: u64) -> u64 {
+        self.told_once("spawned", generation).number("pid")
+    }
+
+    /// Waits for this generation to be gone, and tells how.
     #[track_caller]
     pub(crate) fn gone_is(&mut self, generation: u64) -> Event {
-        let wanted = |event: &Event| event.is("gone") && event.generation() == generation;
+        self.told_once("gone", generation)
+    }
+
+    /// The event that is told once for each generation. It may have been told before what the test
+    /// waited for last.
+    #[track_caller]
+    fn told_once(&mut self, name: &str, generation: u64) -> Event {
+        let wanted = |event: &Event| event.is(name) && event.generation() == generation;
         let told = self.so_far().iter().find(|event| wanted(event)).cloned();
         told.unwrap_or_else(|| {
             let at = self.cursor;
-            let event = self.expect_that("gone", PATIENCE, wanted);
+            let event = self.expect_that(name, PATIENCE, wanted);
             self.cursor = at;
             event
         })
@@ -162,13 +174,14 @@ impl Running {
         }
     }
 
-    /// Quits as a user does, and checks that nothing is left: no process, and the port is free.
+    /// Quits as a user does by Ctrl-C, and checks that nothing is left: no process, and the port is
+    /// free.
     #[track_caller]
     pub(crate) fn quit(self) {
         self.quit_with(0);
     }
 
-    /// The same; 1 is for a program that has to be killed.
+    /// The same with another exit code; 1 is for a program that has to be killed.
     #[track_caller]
     pub(crate) fn quit_with(mut self, code: i32) {
         self.signal(Signal::SIGINT);

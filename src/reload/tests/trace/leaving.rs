@@ -62,9 +62,11 @@ fn an_unwilling_program_that_is_never_idle() {
          1100 settled 1      -> inspect 1
          1101 dies-of-stop 1 -> await-idle 1
         11249 tick           -> nothing
-        11250 tick           -> relay 1, kill 1 | killing 1 timed-out
-        11251 exited 1 137   -> nothing
-        11252 gone 1         -> release 1 | gone 1 timed-out 10252ms
+        11250 tick           -> relay 1, stop 1 | killing 1 timed-out
+        21249 tick           -> nothing
+        21250 tick           -> kill 1
+        21251 exited 1 137   -> nothing
+        21252 gone 1         -> release 1 | gone 1 timed-out 20252ms
         ",
     );
 }

@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
         match name {
             "panic" => panic!("a fault that was asked for"),
             "exit" => process::exit(i32::try_from(number).unwrap_or(1)),
-            "hang" => sleep_for_ever(),
+            "hang" => hang(),
             "late" => thread::sleep(Duration::from_millis(number)),
             "flood" => flood(number)?,
             "ignore" => ignore_signals(),
@@ -58,7 +58,8 @@ fn crash_if_asked(target: &str) {
     }
 }
 
-fn sleep_for_ever() {
+fn hang() {
+    println!("hanging");
     loop {
         thread::sleep(Duration::from_secs(3600));
     }
