@@ -26,8 +26,10 @@ use crate::os::unix_diag::unix_listening;
 pub(super) fn tcp(address: SocketAddr, sharing: Sharing) -> Result<Socket, OpenError> {
     let socket = stream(address).map_err(|error| open_error(address, error))?;
     bind(&socket, address, sharing).map_err(|error| open_error(address, error))?;
-    let others = occupant(address, |found| same(found, address), inode(&socket).ok());
-    match others {
+    match inode(&socket)
+        .ok()
+        .and_then(|inode| stranger(address, &[inode]))
+    {
         Some(occupant) => Err(OpenError::InUse {
             address: Address::Tcp(address),
             occupant: Some(occupant),
@@ -50,7 +52,7 @@ fn open_error(address: SocketAddr, error: io::Error) -> OpenError {
         .raw_os_error()
         .map_or(Errno::UnknownErrno, Errno::from_raw);
     if errno == Errno::EADDRINUSE {
-        let occupant = occupant(address, |found| overlaps(found, address), None);
+        let occupant = occupant(address, |found| overlaps(found, address), &[]);
         return OpenError::InUse {
             address: Address::Tcp(address),
             occupant,
@@ -68,11 +70,17 @@ fn open_error(address: SocketAddr, error: io::Error) -> OpenError {
     }
 }
 
+/// Who listens on the very same address beside `ours`, by `SO_REUSEPORT`: a program of the same user may.
+pub(super) fn stranger(address: SocketAddr, ours: &[u64]) -> Option<Occupant> {
+    let same = |found: SocketAddr| found.ip() == address.ip() && found.port() == address.port();
+    occupant(address, same, ours)
+}
+
 /// Who listens on the port of `address`, other than `ours`.
 fn occupant(
     address: SocketAddr,
     wanted: impl Fn(SocketAddr) -> bool,
-    ours: Option<u64>,
+    ours: &[u64],
 ) -> Option<Occupant> {
     // Port 0 is any free port: nobody else can have it.
     if address.port() == 0 {
@@ -81,15 +89,11 @@ fn occupant(
     let found = tcp_listening(address.port()).ok()?;
     let found = found
         .into_iter()
-        .find(|found| wanted(found.address) && Some(found.inode) != ours)?;
+        .find(|found| wanted(found.address) && !ours.contains(&found.inode))?;
     Some(Occupant {
         holder: socket_holder(found.inode),
         uid: Some(found.uid),
     })
-}
-
-fn same(found: SocketAddr, address: SocketAddr) -> bool {
-    found.ip() == address.ip() && found.port() == address.port()
 }
 
 /// Whether a socket on one address keeps the other from being bound. `::` stands for IPv4 as well.

@@ -19,7 +19,11 @@ impl From<&TcpConnection> for Connection {
     fn from(connection: &TcpConnection) -> Self {
         Self {
             inode: connection.inode,
-            peer: Some(connection.peer),
+            // A socket for both families sees IPv4 as part of IPv6.
+            peer: Some(SocketAddr::new(
+                connection.peer.ip().to_canonical(),
+                connection.peer.port(),
+            )),
             received: Some(connection.received),
             sent: Some(connection.sent),
         }

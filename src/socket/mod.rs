@@ -25,6 +25,7 @@ mod claim;
 mod connection;
 mod face;
 mod group;
+mod listening;
 mod observer;
 mod open_error;
 mod relay;
@@ -40,10 +41,11 @@ mod steered;
 
 pub use address::Address;
 pub use connection::Connection;
+pub use listening::{Listening, Passed};
 pub use observer::Observer;
-pub use open_error::OpenError;
+pub use open_error::{Occupant, OpenError};
 pub use route::{Route, Stream};
-pub use sockets::{Listening, Passed, Sharing, Sockets};
+pub use sockets::{Sharing, Sockets};
 pub use spec::{ListenSpec, ParseListenError};
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Address;
+use super::claim::stranger;
 use super::face::Face;
 use super::observer::Watched;
 use super::roster::{Key, Owner, Roster};
-use super::slot::Slot;
+use super::slot::{Slot, inode};
+use super::{Address, Occupant};
 use crate::os::{self, Queue};
 use crate::reload::GenId;
 
@@ -24,6 +25,8 @@ const QUEUE: i32 = 4096;
 pub(super) struct Steered {
     address: SocketAddr,
     roster: Roster,
+    /// The inodes of the members.
+    inodes: Vec<(Key, u64)>,
 }
 
 impl Steered {
@@ -35,7 +38,19 @@ impl Steered {
             .ok_or(io::ErrorKind::InvalidInput)?;
         let mut roster = Roster::default();
         roster.join(key, None);
-        Ok(Self { address, roster })
+        let inodes = vec![(key, inode(first)?)];
+        Ok(Self {
+            address,
+            roster,
+            inodes,
+        })
+    }
+
+    /// One who joined the group by itself: a process of the same user may. It gets no connection, but it has an index,
+    /// and takes another's when that one leaves; so as long as it is there none of ours may join or leave.
+    fn stranger(&self) -> Option<Occupant> {
+        let ours: Vec<u64> = self.inodes.iter().map(|(_, inode)| *inode).collect();
+        stranger(self.address, &ours)
     }
 
     /// Gives the kernel the program that it lacks, if it lacks one.
@@ -58,10 +73,16 @@ impl Face for Steered {
     }
 
     fn open(&mut self, key: Key, owner: Owner) -> io::Result<Socket> {
+        if let Some(stranger) = self.stranger() {
+            let message = format!("`{}` is also listened on by {stranger}", self.address);
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
+        }
         let socket = stream(self.address)?;
         socket.set_reuse_port(true)?;
         socket.bind(&self.address.into())?;
+        let inode = inode(&socket)?;
         listen(&socket)?;
+        self.inodes.push((key, inode));
         self.roster.join(key, owner);
         Ok(socket)
     }
@@ -84,11 +105,12 @@ impl Face for Steered {
     }
 
     fn may_close(&self, slot: &Slot) -> bool {
-        self.roster.may_leave(slot.key)
+        self.roster.may_leave(slot.key) && self.stranger().is_none()
     }
 
     fn closed(&mut self, slots: &[Slot], key: Key) -> io::Result<()> {
         self.roster.leave(key);
+        self.inodes.retain(|(this, _)| *this != key);
         self.steer(slots)
     }
 

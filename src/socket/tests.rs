@@ -16,6 +16,7 @@ mod opening;
 mod probing;
 mod steering;
 mod unix;
+mod waiting;
 mod watching;
 
 const DEADLINE: Duration = Duration::from_secs(30);

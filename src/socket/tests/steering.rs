@@ -1,7 +1,7 @@
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::AsFd;
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::*;
 
@@ -133,45 +133,6 @@ async fn slots_that_drain_long_do_not_disturb_later_switches() {
 }
 
 #[tokio::test]
-async fn connections_wait_for_the_first_generation() {
-    let mut sockets = open(&["127.0.0.1:0"]);
-    let to = To::Tcp(tcp(&sockets, 0));
-    let mut early: Vec<_> = (0..10).map(|_| to.connect().unwrap()).collect();
-    let programs = start(&mut sockets, 1, Style::NonBlocking);
-    sockets.switch(id(1)).unwrap();
-    for stream in &mut early {
-        assert_eq!(answer(&mut **stream).unwrap(), 1);
-    }
-    assert_eq!(sockets.slot_count(), 1);
-    programs.iter().for_each(Program::ask_to_stop);
-}
-
-#[tokio::test]
-async fn a_generation_that_died_before_it_was_live_leaves_its_queue_to_the_next() {
-    let mut sockets = open(&["127.0.0.1:0"]);
-    let to = To::Tcp(tcp(&sockets, 0));
-    let mut early: Vec<_> = (0..10).map(|_| to.connect().unwrap()).collect();
-    let first = sockets.prepare(id(1)).unwrap();
-    let listener = TcpListener::from(first.into_iter().next().unwrap().fd);
-    listener.set_nonblocking(true).unwrap();
-    drop(listener);
-    sockets.release(id(1)).unwrap();
-    let second = sockets.prepare(id(2)).unwrap().remove(0);
-    let flags = OFlag::from_bits_truncate(fcntl(second.fd.as_fd(), FcntlArg::F_GETFL).unwrap());
-    assert!(
-        !flags.contains(OFlag::O_NONBLOCK),
-        "the dead program's flag"
-    );
-    assert_eq!(sockets.slot_count(), 1);
-    let program = Program::start(2, second, &sockets.listening()[0].address, Style::Blocking);
-    sockets.switch(id(2)).unwrap();
-    for stream in &mut early {
-        assert_eq!(answer(&mut **stream).unwrap(), 2);
-    }
-    program.ask_to_stop();
-}
-
-#[tokio::test]
 async fn a_generation_that_died_before_it_was_live_is_never_noticed() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
@@ -184,66 +145,6 @@ async fn a_generation_that_died_before_it_was_live_is_never_noticed() {
         assert_eq!((to.ask().unwrap(), sockets.slot_count()), (1, 1));
     }
     programs.iter().for_each(Program::ask_to_stop);
-}
-
-#[tokio::test]
-async fn what_waits_in_a_dead_slot_is_relayed_to_the_next_generation() {
-    let mut sockets = open(&["127.0.0.1:0"]);
-    let to = To::Tcp(tcp(&sockets, 0));
-    drop(sockets.prepare(id(1)).unwrap());
-    sockets.switch(id(1)).unwrap();
-    let mut waiting: Vec<_> = (0..20).map(|_| to.connect().unwrap()).collect();
-    sockets.hold().unwrap();
-    sockets.relay(id(1)).unwrap();
-    sockets.release(id(1)).unwrap();
-    waiting.extend((0..5).map(|_| to.connect().unwrap()));
-    let programs = start(&mut sockets, 2, Style::NonBlocking);
-    sockets.switch(id(2)).unwrap();
-    let asking = answers(waiting);
-    until("an answer on each", || asking.is_finished()).await;
-    assert_eq!(asking.join().unwrap(), [2; 25]);
-    until("the dead slot closed", || sockets.slot_count() == 1).await;
-    programs.iter().for_each(Program::ask_to_stop);
-}
-
-#[tokio::test]
-async fn a_relayed_connection_carries_every_byte_and_each_half_s_end() {
-    let mut sockets = open(&["127.0.0.1:0"]);
-    let to = tcp(&sockets, 0);
-    drop(sockets.prepare(id(1)).unwrap());
-    sockets.switch(id(1)).unwrap();
-    let mut client = TcpStream::connect(to).unwrap();
-    let passed = sockets.prepare(id(2)).unwrap().remove(0);
-    let server = thread::spawn(move || {
-        let (mut stream, _) = TcpListener::from(passed.fd).accept().unwrap();
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all).unwrap();
-        stream.write_all(&all).unwrap();
-    });
-    sockets.switch(id(2)).unwrap();
-    sockets.relay(id(1)).unwrap();
-    sockets.release(id(1)).unwrap();
-    let exchange = thread::spawn(move || {
-        let sent: Vec<u8> = (0..5_000_000_u32)
-            .map(|at| ((at * 31) >> 3) as u8)
-            .collect();
-        client.write_all(&sent).unwrap();
-        client.shutdown(Shutdown::Write).unwrap();
-        let mut received = Vec::new();
-        client.read_to_end(&mut received).unwrap();
-        assert!(
-            sent == received,
-            "{} of {} bytes",
-            received.len(),
-            sent.len()
-        );
-    });
-    until("the exchange", || {
-        exchange.is_finished() && server.is_finished()
-    })
-    .await;
-    exchange.join().unwrap();
-    server.join().unwrap();
 }
 
 #[tokio::test]
@@ -414,4 +315,43 @@ fn the_kernel_runs_the_program_as_the_tests_do() {
     assert_eq!(queues[0] + queues[2], clients.len() as u32, "{queues:?}");
     assert!(queues[0] > 10 && queues[2] > 10, "{queues:?}");
     assert_eq!((queues[1], queues[3]), (0, 1));
+}
+
+/// A program of ours may bind the address itself with `SO_REUSEPORT`, and the kernel lets it join the group.
+#[tokio::test]
+async fn hc29_one_who_joins_the_group_by_itself_changes_nothing() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    let mut programs: Vec<_> = (1..=2)
+        .flat_map(|number| start(&mut sockets, number, Style::NonBlocking))
+        .collect();
+    sockets.switch(id(1)).unwrap();
+    let stranger =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    stranger.set_reuse_port(true).unwrap();
+    stranger.bind(&tcp(&sockets, 0).into()).unwrap();
+    stranger.listen(128).unwrap();
+    sockets.switch(id(2)).unwrap();
+    sockets.release(id(1)).unwrap();
+    let error = sockets.prepare(id(3)).unwrap_err().to_string();
+    assert!(
+        error.contains("is also listened on by") && error.contains("pid"),
+        "{error}"
+    );
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    sockets.switch(id(2)).unwrap();
+    assert_eq!(
+        sockets.slot_count(),
+        2,
+        "closing the first would give its index to the stranger"
+    );
+    for _ in 0..100 {
+        assert_eq!(to.ask().unwrap(), 2);
+    }
+    drop(stranger);
+    programs.extend(start(&mut sockets, 3, Style::NonBlocking));
+    sockets.switch(id(3)).unwrap();
+    until("the first slot closed", || sockets.slot_count() == 2).await;
+    assert_eq!(to.ask().unwrap(), 3);
+    programs.iter().for_each(Program::ask_to_stop);
 }

@@ -138,12 +138,8 @@ enum Exchange {
 
 const WORK: Duration = Duration::from_secs(2);
 
-/// The client's and the server's side of it; the moment of the answer is sent when it was given.
-fn run(
-    exchange: Exchange,
-    mut client: TcpStream,
-    mut server: TcpStream,
-) -> mpsc::Receiver<Instant> {
+/// The client's and the server's side of it; what is returned receives when it is answered.
+fn run(exchange: Exchange, mut client: TcpStream, mut server: TcpStream) -> mpsc::Receiver<()> {
     let (answered, when) = mpsc::channel();
     let quick = matches!(exchange, Exchange::KeptAlive | Exchange::KeptAliveLater);
     thread::spawn(move || {
@@ -155,7 +151,7 @@ fn run(
         server.read_exact(&mut buffer[..1]).unwrap();
         thread::sleep(WORK);
         server.write_all(b"slow").unwrap();
-        answered.send(Instant::now()).unwrap();
+        answered.send(()).unwrap();
         // Until the client closes.
         let _ = server.read(&mut buffer);
     });
@@ -190,15 +186,9 @@ async fn never_idle_during(exchange: Exchange, head_start: Duration) {
     timeout(DEADLINE, observer.idle(ours))
         .await
         .expect("idle in the end");
-    let idle = Instant::now();
-    let answered = when.try_recv();
-    let Ok(answered) = answered else {
-        panic!("{exchange:?}, looked at after {head_start:?}: idle before the answer")
-    };
-    let after = idle - answered;
     assert!(
-        after < Duration::from_secs(3),
-        "{exchange:?}: noticed only {after:?} after the answer"
+        when.try_recv().is_ok(),
+        "{exchange:?}, looked at after {head_start:?}: idle before the answer"
     );
 }
 
@@ -240,8 +230,9 @@ async fn an_answered_connection_that_was_watched_is_idle_soon() {
     };
     let (idle, answered) = tokio::join!(idle, exchange);
     let after = idle - answered;
+    // Not the 2.5 s of one that nobody watched.
     assert!(
-        after > Duration::from_millis(80) && after < Duration::from_millis(1000),
+        after > Duration::from_millis(80) && after < Duration::from_millis(2400),
         "{after:?}"
     );
 }
