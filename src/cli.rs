@@ -142,12 +142,16 @@ pub struct Cli {
     pub stop_signal: Signal,
 
     /// How long the old generation may take to finish before it is killed
+    ///
+    /// One that does not handle the signal may take so long to finish its connections, then gets the signal, and is
+    /// killed after the same time again.
     #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = values::duration)]
     pub stop_timeout: Duration,
 
     /// Stop the old generation before the new one starts
     ///
     /// For a program that cannot run twice at once. Sockets of `--listen` stay open, connections wait.
+    /// Without `--listen` it is always so.
     #[arg(long, help_heading = "Stopping")]
     pub stop_first: bool,
 

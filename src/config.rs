@@ -128,6 +128,7 @@ impl Config {
     pub fn resolve(cli: Cli) -> Result<Self, Failure> {
         let workdir = workdir(cli.workdir.as_deref())?;
         let ui = ui_options(&cli, &workdir);
+        let mode = mode(&cli);
         let config = Self {
             argv: command(cli.command, cli.build.is_some(), &workdir)?,
             watch: cli
@@ -151,11 +152,7 @@ impl Config {
             ready_timeout: cli.ready_timeout,
             stop_signal: cli.stop_signal.into(),
             stop_timeout: cli.stop_timeout,
-            mode: if cli.stop_first {
-                Mode::StopFirst
-            } else {
-                Mode::Overlap
-            },
+            mode,
             env: cli
                 .env
                 .iter()
@@ -257,6 +254,14 @@ fn in_package(workdir: &Path) -> bool {
     workdir
         .ancestors()
         .any(|directory| directory.join("Cargo.toml").is_file())
+}
+
+/// Without sockets of ours two generations would want the same port, or nobody asks anything of them at all.
+fn mode(cli: &Cli) -> Mode {
+    match cli.stop_first || cli.listen.is_empty() {
+        true => Mode::StopFirst,
+        false => Mode::Overlap,
+    }
 }
 
 fn when_busy(typed: cli::WhenBusy) -> WhenBusy {

@@ -164,12 +164,24 @@ fn the_policy_is_what_was_typed() {
     let expected = Policy {
         builds: false,
         mode: Mode::StopFirst,
+        settle_max: Duration::from_millis(250),
         when_busy: WhenBusy::Queue,
         ready_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(3),
         ..Policy::default()
     };
     assert_eq!(policy, expected);
+}
+
+#[test]
+fn two_run_at_once_only_with_sockets_that_both_can_have() {
+    let mode = |words: &[&str]| read_in(empty().path(), words).unwrap().mode;
+    assert_eq!(mode(&["--", "x"]), Mode::StopFirst);
+    assert_eq!(mode(&["-l", "3000", "--", "x"]), Mode::Overlap);
+    assert_eq!(
+        mode(&["-l", "3000", "--stop-first", "--", "x"]),
+        Mode::StopFirst
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! hotrun as a user meets it: real programs, real sockets, real edits, checked from outside.
 
+mod activation;
 mod bad_input;
 mod changes;
 mod faults;

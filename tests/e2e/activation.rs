@@ -1,0 +1,143 @@
+//! What `--listen` passes is what those expect who take sockets from systemd: each with its own library.
+//! (`listenfd` is what the axum example takes its socket with.)
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{BUILD_PATIENCE, Project, Run, kept, skip, until};
+
+/// Debian's, which has Debian's packages.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// Whether this can be run here; says so if not.
+fn there_is(program: &str, arguments: &[&str], packages: &str) -> bool {
+    let output = Command::new(program).args(arguments).output();
+    let found = output.is_ok_and(|output| output.status.success());
+    if !found {
+        skip(&format!(
+            "`{program} {}` fails (`apt install {packages}`)",
+            arguments.join(" ")
+        ));
+    }
+    found
+}
+
+/// Serves, is changed, and serves again: by the socket that was passed, for nobody else knows the port.
+fn reloads(run: Run, project: &Project, edit: &str) {
+    let mut run = run.spawn();
+    assert_eq!(run.live(), 1);
+    assert!(run.get("/").starts_with("one"), "{}", run.get("/"));
+    project.save(edit, &source(edit, "two"));
+    assert_eq!(run.live(), 2);
+    assert!(run.get("/").starts_with("two"), "{}", run.get("/"));
+    run.quit();
+}
+
+/// A program in the language of the file, which answers with this word.
+fn source(file: &str, word: &str) -> String {
+    let source = match file {
+        "asgi.py" => include_str!("activation/asgi.py"),
+        "wsgi.py" => include_str!("activation/wsgi.py"),
+        "libsystemd.py" => include_str!("activation/libsystemd.py"),
+        "main.go" => include_str!("activation/main.go"),
+        other => panic!("no such program: {other}"),
+    };
+    source.replace("WORD", word)
+}
+
+#[test]
+fn libsystemd_finds_the_socket_its_name_and_readiness() {
+    let load = "import ctypes; ctypes.CDLL('libsystemd.so.0')";
+    if !there_is(PYTHON, &["-c", load], "python3 libsystemd0") {
+        return;
+    }
+    let project = Project::new();
+    project.save("libsystemd.py", &source("libsystemd.py", "one"));
+    let run = Run::new(&project).listen_on("api=127.0.0.1:0");
+    reloads(
+        run.args(["--ready", "notify"])
+            .program([PYTHON, "libsystemd.py"]),
+        &project,
+        "libsystemd.py",
+    );
+}
+
+#[test]
+fn uvicorn_takes_the_descriptor_that_it_is_told() {
+    if !there_is(PYTHON, &["-m", "uvicorn", "--version"], "python3-uvicorn") {
+        return;
+    }
+    let project = Project::new();
+    project.save("asgi.py", &source("asgi.py", "one"));
+    let run = Run::new(&project).listen();
+    reloads(
+        run.program([PYTHON, "-B", "-m", "uvicorn", "asgi:app", "--fd", "3"]),
+        &project,
+        "asgi.py",
+    );
+}
+
+#[test]
+fn gunicorn_takes_the_socket_by_itself() {
+    if !there_is("/usr/bin/gunicorn", &["--version"], "gunicorn") {
+        return;
+    }
+    let project = Project::new();
+    project.save("wsgi.py", &source("wsgi.py", "one"));
+    let run = Run::new(&project)
+        .listen()
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let gunicorn = [
+        "/usr/bin/gunicorn",
+        "--workers",
+        "2",
+        "--worker-tmp-dir",
+        "/dev/shm",
+        "wsgi:app",
+    ];
+    reloads(run.program(gunicorn), &project, "wsgi.py");
+}
+
+#[test]
+fn go_systemd_takes_the_socket_by_itself() {
+    let packages = "/usr/share/gocode/src/github.com/coreos/go-systemd/activation";
+    if !there_is("go", &["version"], "golang-go") {
+        return;
+    }
+    if !Path::new(packages).is_dir() {
+        return skip(
+            "go-systemd is not installed (`apt install golang-github-coreos-go-systemd-dev`)",
+        );
+    }
+    let project = Project::new();
+    project.save("main.go", &source("main.go", "one"));
+    let cache = kept().join("go");
+    let run = Run::new(&project).listen().env("GOCACHE", &cache);
+    let run = run
+        .env("GO111MODULE", "off")
+        .env("GOPATH", "/usr/share/gocode");
+    warm(&project.work(), &cache);
+    reloads(
+        run.args(["--build", "go build -o ../app main.go"])
+            .program(["../app"]),
+        &project,
+        "main.go",
+    );
+}
+
+/// The first build compiles the standard library; that may take longer than anything else here.
+fn warm(work: &Path, cache: &PathBuf) {
+    let mut build = Command::new("go");
+    build
+        .args(["build", "-o", "../app", "main.go"])
+        .current_dir(work);
+    build
+        .env("GOCACHE", cache)
+        .env("GO111MODULE", "off")
+        .env("GOPATH", "/usr/share/gocode");
+    let mut child = build.spawn().expect("go is there");
+    let status = until("the first build", BUILD_PATIENCE, || {
+        child.try_wait().expect("it is ours")
+    });
+    assert!(status.success());
+}
