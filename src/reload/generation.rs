@@ -33,3 +33,15 @@ impl fmt::Display for GenId {
         write!(f, "{}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::GenId;
+
+    #[test]
+    fn numbers_are_shown_as_they_are_counted() {
+        let second = GenId::FIRST.next();
+        assert_eq!((second.get(), second.to_string()), (2, "2".into()));
+        assert_eq!(second, GenId::new(2));
+    }
+}

@@ -336,6 +336,9 @@ impl World {
                 format!("{:?} is not {phase:?}", machine.phase(known.id))
             });
         }
+        // One that was never heard of stands for all that are gone.
+        let gone = machine.phase(GenId::new(0)) == Phase::Gone;
+        ledger.check(Rule::Protocol, gone, || "the unknown is not gone".into());
         for build in &self.builds {
             let phase = machine.phase(build.id);
             ledger.check(Rule::Protocol, phase == Phase::Building, || {
