@@ -25,9 +25,6 @@ use crate::ui;
 pub use environment::EnvFileError;
 pub use listen_pid::ListenPid;
 
-/// The most time between the last new connection and the stop signal where the new generation waits for it.
-const STOP_FIRST_SETTLE: Duration = Duration::from_millis(250);
-
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Request {
@@ -175,12 +172,7 @@ impl Config {
             when_busy: self.when_busy,
             ready_timeout: self.ready_timeout,
             stop_timeout: self.stop_timeout,
-            settle_max: match self.mode {
-                // It costs nothing but that the old one stays a little longer.
-                Mode::Overlap => Policy::default().settle_max,
-                // Nobody serves meanwhile.
-                Mode::StopFirst => STOP_FIRST_SETTLE,
-            },
+            settle_max: Policy::settle_max(self.mode),
             ..Policy::default()
         }
     }

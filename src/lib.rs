@@ -18,7 +18,7 @@
 //!   [`Notice`](reload::Notice)s out. It does no I/O and has no clock: time comes in as an argument, and the
 //!   next deadline is asked for. **Every decision about generations is there.** To change a policy, change it
 //!   there, and its tests tell within seconds which promise that breaks.
-//! - [`driver`] owns the only `select!`. It turns every source into an event, hands it to the machine, and
+//! - [`driver`] owns the one `select!` over all sources. It turns every source into an event, hands it to the machine, and
 //!   performs the effects. Long work runs in tasks that answer with an event.
 //! - [`ui`] gets [`Report`](ui::Report)s, which carry the machine's notices, facts about them, and output. It
 //!   holds no handle to anything.
@@ -55,7 +55,7 @@
 //! # Invariants
 //!
 //! Each is checked by name: 1 to 8 on every edge of the explored state space (`reload/tests`), 9 in
-//! `tests/process.rs`, 10 under load in `tests/e2e`.
+//! `tests/process`, 10 under load in `tests/e2e`.
 //!
 //! 1. At most one generation is building, one starting, one live.
 //! 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode.
@@ -154,7 +154,8 @@ fn drive(config: Config) -> Result<Outcome, Failure> {
 
 fn outcome(outcome: Outcome) -> Result<(), Failure> {
     match outcome {
-        Outcome { clean: false, .. } => Err(Failure::environment("a program had to be killed")),
+        Outcome { clean: false, .. } => Err(Failure::environment("a program had to be killed")
+            .hint("`--stop-timeout` gives it more time")),
         Outcome {
             signal: Some(number),
             ..

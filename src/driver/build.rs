@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::time::{Instant, sleep_until};
 
 use crate::build::{Invocation, Line, Messages, Plan};
 use crate::process::output::{Lines, Piece};
-use crate::process::{self, Control, Process, Refusal, Reports, Spec};
+use crate::process::{self, Control, Process, Refusal, Reports, Signal, Spec};
 use crate::reload::{BuildOutcome, Ended, GenId};
 use crate::ui::Report;
 
 use super::feed::Feed;
-use super::inbox::{Inbox, Input};
+use super::inbox::{Inbox, Input, Learnt};
 
 /// The build that runs.
 #[derive(Debug)]
@@ -22,7 +23,13 @@ pub(super) struct ActiveBuild {
 }
 
 /// Starts the build of a generation. It answers with `BuildEnded`, or with [`Input::Built`], through the inbox.
-pub(super) fn start(id: GenId, plan: &Plan, inbox: &Inbox, feed: &Feed) -> Result<ActiveBuild> {
+pub(super) fn start(
+    id: GenId,
+    plan: &Plan,
+    number: u32,
+    inbox: &Inbox,
+    feed: &Feed,
+) -> Result<ActiveBuild> {
     let invocation = plan.invocation()?.context("there is nothing to build")?;
     let process = process::spawn(spec(invocation))?;
     let control = process.control.clone();
@@ -30,6 +37,7 @@ pub(super) fn start(id: GenId, plan: &Plan, inbox: &Inbox, feed: &Feed) -> Resul
         id,
         messages: plan.messages(),
         plan: plan.clone(),
+        number,
         inbox: inbox.clone(),
         feed: feed.clone(),
     };
@@ -50,6 +58,22 @@ fn spec(invocation: Invocation) -> Spec {
         sockets: Vec::new(),
         listen_pid: false,
         notify: None,
+    }
+}
+
+/// How long a build that is given up may put away what is half done: `make` removes its targets on `TERM`, and leaves
+/// them behind on `KILL`, where the next build takes them for whole.
+const GIVE_UP: Duration = Duration::from_secs(1);
+
+impl ActiveBuild {
+    /// Makes it end. Does not wait for that.
+    pub(super) fn give_up(&self) {
+        self.control.stop(Signal::TERM);
+        let control = self.control.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(GIVE_UP).await;
+            control.kill();
+        });
     }
 }
 
@@ -77,6 +101,8 @@ async fn wait(reports: &mut Reports) -> End {
 struct Reader {
     id: GenId,
     plan: Plan,
+    /// The plan's number.
+    number: u32,
     messages: Messages,
     inbox: Inbox,
     feed: Feed,
@@ -85,6 +111,8 @@ struct Reader {
 /// How long the output of a build that has ended may be quiet before no more of it is expected. Only what it
 /// left running (a compiler cache's daemon) can make us wait so long: else the pipes end.
 const REST: Duration = Duration::from_millis(100);
+/// How long something that goes on printing may hold up the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The longest line that is read whole. Cargo's messages are a few kilobytes, a launch some tens of them.
 const LONGEST: usize = 16 << 20;
 
@@ -119,16 +147,18 @@ impl Reader {
     async fn run(mut self, process: Process) {
         // The tree lives as long as this does: what the build left running is killed when hotrun ends.
         let Process {
-            control: _control,
+            control,
             mut reports,
             stdout,
             stderr,
         } = process;
         let (mut out, mut err) = (Stream::new(stdout), Stream::new(stderr));
         let mut end = None;
+        let mut ended_at = Instant::now();
         while end.is_none() || out.open || err.open {
             tokio::select! {
                 biased;
+                () = sleep_until(ended_at + LAST_WORDS), if end.is_some() => break,
                 piece = out.lines.next(), if out.open => {
                     if let Some(line) = out.take(piece) {
                         let line = self.messages.stdout(&line);
@@ -141,11 +171,20 @@ impl Reader {
                         self.show(line).await;
                     }
                 }
-                found = wait(&mut reports), if end.is_none() => end = Some(found),
+                found = wait(&mut reports), if end.is_none() => {
+                    end = Some(found);
+                    ended_at = Instant::now();
+                }
                 () = tokio::time::sleep(REST), if end.is_some() => break,
             }
         }
-        self.answer(end.unwrap_or(End::Vanished));
+        let end = end.unwrap_or(End::Vanished);
+        if let End::Exited(Ended::Signal(_)) = end {
+            // It was made to end; what it had started is of no more use, and must not get in the next one's way.
+            control.kill();
+            while reports.next().await.is_some() {}
+        }
+        self.answer(end);
         while reports.next().await.is_some() {}
     }
 
@@ -169,8 +208,11 @@ impl Reader {
     fn answer(mut self, end: End) {
         let id = self.id;
         let status = match end {
-            End::Exited(ended) => ended.success(),
-            End::Vanished => false,
+            End::Exited(Ended::Code(code)) => code == 0,
+            // Whatever it had printed: it was not done.
+            End::Exited(Ended::Signal(_)) | End::Vanished => {
+                return self.inbox.build_ended(id, BuildOutcome::Failed);
+            }
             End::Refused(refusal) => {
                 let text = format!("the build could not be started: {refusal}");
                 self.feed.error(text, None);
@@ -183,7 +225,10 @@ impl Reader {
         let built = self.plan.finish(&mut self.messages);
         self.inbox.input(Input::Built {
             id,
-            plan: self.plan,
+            learnt: Learnt {
+                plan: self.plan,
+                number: self.number,
+            },
             built,
         });
     }

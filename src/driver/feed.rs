@@ -1,9 +1,9 @@
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::reload::{Event, Request};
 use crate::ui::{Level, Report, Ui};
@@ -35,13 +35,13 @@ struct Item {
 /// The user interface's thread.
 #[derive(Debug)]
 pub(super) struct Screen {
-    finished: Receiver<()>,
+    finished: oneshot::Receiver<()>,
 }
 
 /// Gives the user interface a thread of its own.
 pub(super) fn start(ui: Ui, inbox: Inbox) -> std::io::Result<(Feed, Screen)> {
     let (items, incoming) = mpsc::channel();
-    let (finish, finished) = mpsc::channel();
+    let (finish, finished) = oneshot::channel();
     let room = Arc::new(Semaphore::new(WAITING_OUTPUT));
     thread::Builder::new().name("ui".into()).spawn(move || {
         show(ui, &incoming, &inbox);
@@ -91,6 +91,15 @@ impl Feed {
         });
     }
 
+    /// A message without a hint, for [`Feed::pass`].
+    pub(super) fn text(level: Level, text: String) -> Report {
+        Report::Message {
+            level,
+            text,
+            hint: None,
+        }
+    }
+
     /// Shows that something failed.
     pub(super) fn error(&self, text: impl Into<String>, hint: Option<String>) {
         self.message(Level::Error, text, hint);
@@ -98,10 +107,9 @@ impl Feed {
 }
 
 impl Screen {
-    /// Waits until everything was shown. To be called when the last [`Feed`] is dropped.
-    pub(super) fn finish(self) {
-        match self.finished.recv_timeout(LAST_WORDS) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
-        }
+    /// Waits until everything was shown, for a while. To be called when the driver is dropped; what still holds
+    /// a [`Feed`] are tasks that are about to end.
+    pub(super) async fn finish(self) {
+        let _ = tokio::time::timeout(LAST_WORDS, self.finished).await;
     }
 }

@@ -125,7 +125,8 @@ impl Running {
                     Ok(Ok(message)) => {
                         sender.send_modify(|heard| *heard = heard.after(message.said.ready));
                         if let Some(status) = message.said.status {
-                            feed.message(Level::Info, format!("gen {id} says: {status}"), None);
+                            let text = format!("gen {id} says: {status}");
+                            feed.pass(Feed::text(Level::Info, text)).await;
                         }
                     }
                     Ok(Err(refused)) => {

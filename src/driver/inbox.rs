@@ -13,10 +13,20 @@ pub(super) enum Input {
         /// Which build.
         id: GenId,
         /// How to build next time: this build may have taught something.
-        plan: Plan,
+        learnt: Learnt,
         /// What is to be started.
         built: Result<Built, BuildError>,
     },
+    /// What decides how to build was read again.
+    Planned(Result<Plan, BuildError>),
+}
+
+/// A plan as it is after a build.
+#[derive(Debug)]
+pub(super) struct Learnt {
+    pub(super) plan: Plan,
+    /// The number of the plan with which the build began.
+    pub(super) number: u32,
 }
 
 /// Where tasks put what happened.

@@ -27,7 +27,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use crate::build::{Launch, Plan, runner};
 use crate::config::Config;
 use crate::process::signals::Signals;
-use crate::process::{self, guardian};
+use crate::process::{self, Control, guardian};
 use crate::reload::{BuildOutcome, Event, Failure, GenId, Machine, Notice, Time};
 use crate::socket::Sockets;
 use crate::ui::{Report, Ui};
@@ -59,10 +59,18 @@ struct Driver {
     /// What the newest good build says is to be started.
     launch: Option<Launch>,
     build: Option<ActiveBuild>,
+    /// Builds that have ended and left something running, which is killed in the end.
+    past_builds: Vec<Control>,
     generations: BTreeMap<GenId, Running>,
+    /// How many plans there were. A build that began with an older one has nothing to teach about this one.
+    plans: u32,
     /// Whether the watch has begun, and with it everything.
     begun: bool,
     outcome: Option<Outcome>,
+    /// Whether the watch has ended, which it never should.
+    deaf: bool,
+    /// Whether a signal asked hotrun to end.
+    told_to_end: bool,
     /// The number of the last signal that asked hotrun to end.
     signal: Option<i32>,
 }
@@ -110,7 +118,7 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     let outcome = Driver::new(config, plan, sockets, inbox, feed)?
         .drive(sources)
         .await;
-    screen.finish();
+    screen.finish().await;
     Ok(outcome)
 }
 
@@ -137,8 +145,12 @@ impl Driver {
             launch,
             plan,
             build: None,
+            past_builds: Vec::new(),
             generations: BTreeMap::new(),
+            plans: 0,
             begun: false,
+            told_to_end: false,
+            deaf: false,
             outcome: None,
             signal: None,
             config,
@@ -153,8 +165,12 @@ impl Driver {
                 address,
             });
         }
+        self.tell_of_fallback();
         loop {
             if let Some(outcome) = self.outcome {
+                for control in &self.past_builds {
+                    control.kill();
+                }
                 return outcome;
             }
             let deadline = self.machine.deadline();
@@ -162,7 +178,7 @@ impl Driver {
                 biased;
                 signal = sources.signals.next() => self.signalled(signal),
                 Some(input) = sources.inputs.recv() => self.take(input),
-                Some(message) = sources.watch.recv() => self.watched(message),
+                message = sources.watch.recv(), if !self.deaf => self.hear(message),
                 () = sleep_until(self.started, deadline) => self.handle(Event::Tick),
             }
         }
@@ -172,21 +188,33 @@ impl Driver {
         match input {
             Input::Event(Event::BuildEnded { id, outcome }) => {
                 // A build that was made to end did not fail.
-                let cancelled = self.build.as_ref().is_some_and(|build| build.cancelled);
-                let outcome = if cancelled {
-                    BuildOutcome::Cancelled
-                } else {
-                    outcome
+                let outcome = match self.build_is_over() {
+                    true => BuildOutcome::Cancelled,
+                    false => outcome,
                 };
-                self.build = None;
                 self.handle(Event::BuildEnded { id, outcome });
             }
             Input::Event(event) => self.handle(event),
-            Input::Built { id, plan, built } => {
-                self.build = None;
-                self.built(id, plan, built);
+            Input::Built { id, learnt, built } => {
+                // It came too late to be made to end. The machine does not want it any more.
+                if self.build_is_over() {
+                    let outcome = BuildOutcome::Cancelled;
+                    return self.handle(Event::BuildEnded { id, outcome });
+                }
+                self.built(id, learnt, built);
             }
+            Input::Planned(planned) => self.planned(planned),
         }
+    }
+
+    /// Whether the build that was running had been given up.
+    fn build_is_over(&mut self) -> bool {
+        self.past_builds
+            .retain(|control| !control.pids().is_empty());
+        self.build.take().is_some_and(|build| {
+            self.past_builds.push(build.control);
+            build.cancelled
+        })
     }
 
     /// Hands an event to the machine, and to it again whatever its effects answer at once.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use crate::build::{BuildError, Built, Plan};
+use crate::build::{BuildError, Built};
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
 use crate::socket::{Address, Route};
 use crate::ui::Level;
 
 use super::generation::{self, Start};
+use super::inbox::Learnt;
 use super::{Driver, Outcome, build};
 
 impl Driver {
@@ -59,7 +60,7 @@ impl Driver {
     }
 
     fn build(&mut self, id: GenId) -> Option<Event> {
-        match build::start(id, &self.plan, &self.inbox, &self.feed) {
+        match build::start(id, &self.plan, self.plans, &self.inbox, &self.feed) {
             Ok(active) => {
                 self.build = Some(active);
                 None
@@ -78,13 +79,15 @@ impl Driver {
     fn cancel_build(&mut self) {
         if let Some(build) = &mut self.build {
             build.cancelled = true;
-            build.control.kill();
+            build.give_up();
         }
     }
 
     /// A build's process ended with success: keeps what it says is to be started.
-    pub(super) fn built(&mut self, id: GenId, plan: Plan, built: Result<Built, BuildError>) {
-        self.plan = plan;
+    pub(super) fn built(&mut self, id: GenId, learnt: Learnt, built: Result<Built, BuildError>) {
+        if learnt.number == self.plans {
+            self.plan = learnt.plan;
+        }
         let outcome = match built {
             Ok(Built::Launch(launch)) => {
                 self.launch = Some(launch);

@@ -3,7 +3,6 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::Path;
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -41,7 +40,7 @@ pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
     let mut plan = build::recognise(&asked(config)).map_err(|error| failure(&error))?;
     plan.check().map_err(|error| failure(&error))?;
     if let Plan::Command { command, .. } = &plan {
-        check_command(command, &config.workdir)?;
+        check_command(command, config)?;
     }
     Ok(plan)
 }
@@ -67,12 +66,20 @@ fn failure(error: &BuildError) -> Failure {
 }
 
 /// A command that is not there is a slip of the pen. (Behind `--build` it may still have to be built.)
-fn check_command(command: &[OsString], workdir: &Path) -> Result<(), Failure> {
+fn check_command(command: &[OsString], config: &Config) -> Result<(), Failure> {
+    let workdir = &config.workdir;
     let Some(program) = command.first() else {
         return Ok(());
     };
     let name = program.display();
-    match which::which_in(program, env::var_os("PATH"), workdir) {
+    let env = config
+        .environment(env::vars_os())
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let path = env
+        .into_iter()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value);
+    match which::which_in(program, path, workdir) {
         Ok(_) => Ok(()),
         Err(_) if workdir.join(program).is_file() && program.as_encoded_bytes().contains(&b'/') => {
             Err(Failure::usage(format!("`{name}` is not executable"))

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use crate::build::{self, Plan};
+use crate::build::{self, BuildError, Plan};
 use crate::process::Signal;
 use crate::process::signals::Asked as Signalled;
 use crate::reload::{Action, Event, Request};
 use crate::ui::{Level, Report};
 use crate::watch::Message;
 
+use super::inbox::Input;
 use super::{Driver, setup};
 
 impl Driver {
@@ -22,7 +23,13 @@ impl Driver {
             Signalled::Hangup => self.signal = Some(Signal::HUP.number()),
             Signalled::User => return self.reload(),
         }
-        self.handle(Event::Requested(Request::Quit));
+        // A closed terminal is told more than once; only a second Ctrl-C or `TERM` means "at once".
+        let insists = signal != Signalled::Hangup && std::mem::replace(&mut self.told_to_end, true);
+        self.handle(Event::Requested(if insists {
+            Request::QuitNow
+        } else {
+            Request::Quit
+        }));
     }
 
     fn reload(&mut self) {
@@ -56,14 +63,52 @@ impl Driver {
         self.handle(Event::Changed(Action::Build));
     }
 
-    /// Cargo's configuration or the toolchain changed: what is known of them is asked again.
-    fn plan_anew(&mut self) {
-        match build::recognise(&setup::asked(&self.config)) {
-            Ok(plan) => self.plan = plan,
-            // The build that follows says it better, in cargo's own words.
+    /// Cargo's configuration or the toolchain changed: what is known of them is asked again. In a thread: it
+    /// runs cargo, and rustup may take minutes to bring another toolchain.
+    fn plan_anew(&self) {
+        let (config, inbox) = (self.config.clone(), self.inbox.clone());
+        tokio::task::spawn_blocking(move || {
+            let planned = build::recognise(&setup::asked(&config))
+                .and_then(|mut plan| plan.check().map(|()| plan));
+            inbox.input(Input::Planned(planned));
+        });
+    }
+
+    pub(super) fn planned(&mut self, planned: Result<Plan, BuildError>) {
+        match planned {
+            Ok(plan) => {
+                self.plan = plan;
+                self.plans += 1;
+                self.tell_of_fallback();
+            }
+            // The build says it too, in cargo's own words.
             Err(error) => self
                 .feed
                 .message(Level::Warning, error.to_string(), error.hint()),
+        }
+    }
+
+    /// Says why cargo can't be asked what it would run, if that is so.
+    pub(super) fn tell_of_fallback(&self) {
+        if let Plan::Cargo(plan) = &self.plan
+            && let Some(why) = plan.without_runner()
+        {
+            let text = format!("{why}; the executable that the build names is started");
+            self.feed.message(Level::Warning, text, None);
+        }
+    }
+
+    pub(super) fn hear(&mut self, message: Option<Message>) {
+        match message {
+            Some(message) => self.watched(message),
+            None => {
+                self.deaf = true;
+                let hint = "`kill -USR1` reloads; restart hotrun to have changes seen";
+                self.feed.error(
+                    "the watch has ended, changes are not seen any more",
+                    Some(hint.into()),
+                );
+            }
         }
     }
 }

@@ -89,9 +89,9 @@ impl Leaving {
         match self.stage {
             Stage::Settling | Stage::Settled if now < self.until => self.inspect(),
             // It was never asked. What looks as if it would die of the signal may still clean up (a Go program
-            // can't be told from outside), so it gets the signal first, and the same time again.
+            // can't be told from outside), so it gets the signal first, and a moment.
             Stage::AwaitingIdle => {
-                self.until = now.plus(policy.stop_timeout);
+                self.until = now.plus(policy.late_grace());
                 self.how = Stopped::TimedOut;
                 self.ask()
             }

@@ -38,7 +38,7 @@ pub enum Failure {
 pub enum Stopped {
     /// By itself, in time.
     Drained,
-    /// It was killed at the drain timeout.
+    /// The drain timeout put an end to it.
     TimedOut,
     /// It was killed because the user quit at once.
     Killed,

@@ -71,6 +71,24 @@ pub struct Policy {
     pub kill_timeout: Duration,
 }
 
+impl Policy {
+    /// The most time to settle in this mode.
+    pub const fn settle_max(mode: Mode) -> Duration {
+        match mode {
+            // It costs nothing but that the old one stays a little longer.
+            Mode::Overlap => Duration::from_millis(2500),
+            // Nobody serves meanwhile.
+            Mode::StopFirst => Duration::from_millis(250),
+        }
+    }
+
+    /// How long a program may clean up that gets the stop signal only at the drain timeout, because it did not
+    /// seem to handle it.
+    pub(super) fn late_grace(&self) -> Duration {
+        self.stop_timeout.min(Duration::from_secs(2))
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -80,7 +98,7 @@ impl Default for Policy {
             ready_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(10),
             settle_min: Duration::from_millis(20),
-            settle_max: Duration::from_millis(2500),
+            settle_max: Self::settle_max(Mode::Overlap),
             kill_timeout: Duration::from_secs(5),
         }
     }

@@ -23,7 +23,6 @@
 //! | `live` | `generation`, `took_ms` | new connections go to it, so long after it was ready |
 //! | `superseded` | `generation` | newer sources came before it was ready; it is being stopped |
 //! | `draining` | `generation`, `timeout_ms` | it finishes what it has, for at most so long |
-//! | `relayed` | `generation`, `connections` | so many connections that arrived at it late were carried to the live one |
 //! | `killing` | `generation`, `why` | it is being killed; `why` is `timed_out` or `killed` |
 //! | `gone` | `generation`, `how`, `took_ms` | it ended: `how` is `drained`, `timed_out` or `killed`, after so long |
 //! | `failed` | `generation`, `reason`, `text`, `live`, and `exit_code` or `signal` | it failed: `reason` is `build`, `start`, `ended_early`, `ready_timeout`, `switch`, `crashed` or `lost`; `live` is the generation that stays live, or `null` |
@@ -120,10 +119,6 @@ enum Event<'a> {
         generation: u32,
         timeout_ms: f64,
     },
-    Relayed {
-        generation: u32,
-        connections: u64,
-    },
     Killing {
         generation: u32,
         why: &'static str,
@@ -218,10 +213,6 @@ impl Json {
             Report::Spawned { id, pid } => self.write(Event::Spawned {
                 generation: id.get(),
                 pid: *pid,
-            }),
-            Report::Relayed { id, connections } => self.write(Event::Relayed {
-                generation: id.get(),
-                connections: *connections,
             }),
             Report::Message { level, text, hint } => self.write(Event::Message(Message {
                 level: level_name(*level),

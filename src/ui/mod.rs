@@ -116,7 +116,6 @@ fn pass(screen: &mut Screen, report: &Report) -> io::Result<()> {
         | Report::BuildLine { .. }
         | Report::Spawned { .. }
         | Report::OutputEnded { .. }
-        | Report::Relayed { .. }
         | Report::Message { .. } => Ok(()),
     }
 }

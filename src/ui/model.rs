@@ -49,7 +49,6 @@ impl Model {
             | Report::BuildLine { .. }
             | Report::Output { .. }
             | Report::OutputEnded { .. }
-            | Report::Relayed { .. }
             | Report::Message { .. } => {}
         }
     }

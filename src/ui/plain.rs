@@ -55,10 +55,6 @@ impl Plain {
             Report::OutputEnded { id, stream } => {
                 self.screen.ended(*id, *stream, model.overlaps(*id))
             }
-            Report::Relayed { id, connections } => self.say(
-                Weight::Detail,
-                &format!("gen {id}: {connections} connections carried to the live one"),
-            ),
             Report::Message { level, text, hint } => self.message(*level, text, hint.as_deref()),
         }
     }

@@ -83,13 +83,6 @@ pub enum Report {
         /// Which stream.
         stream: Stream,
     },
-    /// Connections that arrived at a generation that no longer takes any were carried to the live one.
-    Relayed {
-        /// The generation at which they arrived.
-        id: GenId,
-        /// How many, since the last such report.
-        connections: u64,
-    },
     /// Anything else, in words.
     Message {
         /// How much it matters.

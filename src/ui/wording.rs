@@ -114,7 +114,7 @@ fn killing(id: GenId, why: Stopped, model: &Model) -> (Weight, String) {
 fn ended(how: Stopped) -> &'static str {
     match how {
         Stopped::Drained => "drained in",
-        Stopped::TimedOut => "killed at the timeout after",
+        Stopped::TimedOut => "ended at the timeout, after",
         Stopped::Killed => "killed after",
     }
 }

@@ -191,7 +191,9 @@ impl Machine {
         match request {
             Request::Reload => self.want(Action::Build, Cause::Request),
             Request::Quit if self.quit.is_none() => self.begin_quit(now, out),
-            Request::Quit | Request::QuitNow => self.quit_now(now, out),
+            // Whoever asks again only insists if he says so: a closed terminal asks more than once.
+            Request::Quit => {}
+            Request::QuitNow => self.quit_now(now, out),
         }
     }
 
@@ -317,9 +319,10 @@ impl Machine {
             self.failed(candidate.id, Failure::ReadyTimeout, out);
         }
         for leaving in &mut self.leaving {
-            let before = leaving.how;
-            out.effects.extend(leaving.tick(now, &self.policy));
-            if leaving.how != before {
+            let step = leaving.tick(now, &self.policy);
+            let killed = step.contains(&Effect::Kill { id: leaving.id });
+            out.effects.extend(step);
+            if killed {
                 out.notices.push(Notice::Killing {
                     id: leaving.id,
                     why: leaving.how,

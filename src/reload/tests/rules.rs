@@ -209,9 +209,9 @@ impl World {
         self.leave_live_alone(known, ledger);
         let mut willing = matches!(known.drain, Drain::No | Drain::MayStop);
         if known.drain == Drain::AwaitingIdle && self.now >= known.until {
-            // It has had its time, and gets the same again to clean up.
+            // It has had its time, and gets a moment to clean up.
             willing = true;
-            known.until = self.now.plus(self.policy.stop_timeout);
+            known.until = self.now.plus(self.policy.late_grace());
         }
         let first = !known.stopped && !known.killed;
         known.stopped = true;

@@ -125,7 +125,8 @@ impl World {
             }
             Event::Changed(action) => self.change(action),
             Event::Requested(Request::Reload) => self.change(Action::Build),
-            Event::Requested(Request::Quit) => self.quit(self.quitting.is_some()),
+            Event::Requested(Request::Quit) if self.quitting.is_some() => {}
+            Event::Requested(Request::Quit) => self.quit(false),
             Event::Requested(Request::QuitNow) => self.quit(true),
             Event::BuildEnded { id, outcome } => self.build_ended(id, outcome),
             Event::Switched { id } => self.switched(id),

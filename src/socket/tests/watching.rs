@@ -68,9 +68,11 @@ async fn settled_waits_for_the_queue_and_for_the_first_byte() {
     settles(&observer).await;
     let mut client = connect_to_first(&mut served);
     does_not_settle(&observer, "in the queue").await;
-    let (server, _) = served.listener.accept().unwrap();
+    let (mut server, _) = served.listener.accept().unwrap();
     does_not_settle(&observer, "accepted, without a byte").await;
     client.write_all(b"?").unwrap();
+    does_not_settle(&observer, "with a byte that was not read").await;
+    server.read_exact(&mut [0]).unwrap();
     settles(&observer).await;
     drop(server);
     let client = connect_to_first(&mut served);

@@ -43,10 +43,6 @@ fn everything() -> Vec<Report> {
                 id: TWO,
                 rendered: "\u{1b}[31merror\u{1b}[0m".into(),
             },
-            Report::Relayed {
-                id: ONE,
-                connections: 2,
-            },
             notice(Notice::Killing {
                 id: ONE,
                 why: Stopped::TimedOut,
@@ -94,7 +90,6 @@ fn a_reload_in_json() {
 {"event":"draining","generation":1,"timeout_ms":10000.0}
 {"event":"gone","generation":1,"how":"drained","took_ms":120.0}
 {"event":"diagnostic","generation":2,"rendered":"error"}
-{"event":"relayed","generation":1,"connections":2}
 {"event":"killing","generation":1,"why":"timed_out"}
 {"event":"build_cancelled","generation":1}
 {"event":"outdated","generation":1}

@@ -62,11 +62,11 @@ fn an_unwilling_program_that_is_never_idle() {
          1100 settled 1      -> inspect 1
          1101 dies-of-stop 1 -> await-idle 1
         11249 tick           -> nothing
-        11250 tick           -> relay 1, stop 1 | killing 1 timed-out
-        21249 tick           -> nothing
-        21250 tick           -> kill 1
-        21251 exited 1 137   -> nothing
-        21252 gone 1         -> release 1 | gone 1 timed-out 20252ms
+        11250 tick           -> relay 1, stop 1
+        13249 tick           -> nothing
+        13250 tick           -> kill 1 | killing 1 timed-out
+        13251 exited 1 137   -> nothing
+        13252 gone 1         -> release 1 | gone 1 timed-out 12252ms
         ",
     );
 }

@@ -218,7 +218,8 @@ fn quit_twice() {
         &command(),
         "
         1100 quit         -> stop 2, relay 1, stop 1 | quitting 10000ms
-        1200 quit         -> kill 1, kill 2 | killing 1 killed, killing 2 killed
+        1150 quit         -> nothing
+        1200 quit-now     -> kill 1, kill 2 | killing 1 killed, killing 2 killed
         1201 exited 1 137 -> nothing
         1202 gone 1       -> release 1 | gone 1 killed 202ms
         1203 gone 2       -> release 2, finish clean | gone 2 killed 103ms
@@ -232,8 +233,8 @@ fn quit_twice_and_the_kill_does_not_help() {
         &command(),
         "
          100 quit -> stop 1 | quitting 10000ms
-         200 quit -> kill 1 | killing 1 killed
-         300 quit -> nothing
+         200 quit-now -> kill 1 | killing 1 killed
+         300 quit-now -> nothing
         5199 tick -> nothing
         5200 tick -> finish unclean
         ",
