@@ -32,7 +32,7 @@ fn everything() -> Vec<Report> {
             },
             Report::Watching { directories: 3 },
             Report::Changed {
-                paths: vec!["/work/src/a.rs".into()],
+                paths: vec!["/app/src/a.rs".into()],
             },
         ],
         begin(TWO, Cause::Change),
@@ -79,7 +79,7 @@ fn a_reload_in_json() {
         json(&everything()),
         r#"{"event":"listening","name":"http","address":"127.0.0.1:3000"}
 {"event":"watching","directories":3}
-{"event":"changed","paths":["/work/src/a.rs"]}
+{"event":"changed","paths":["/app/src/a.rs"]}
 {"event":"building","generation":2,"cause":"change"}
 {"event":"build_output","generation":2,"text":"   Compiling app v0.1.0"}
 {"event":"built","generation":2,"took_ms":1040.0}

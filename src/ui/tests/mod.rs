@@ -51,7 +51,7 @@ impl Paper {
 }
 
 fn options(kind: Kind) -> Options {
-    let workdir = PathBuf::from("/work");
+    let workdir = PathBuf::from("/app");
     Options {
         kind,
         colour: false,

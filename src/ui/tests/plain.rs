@@ -11,7 +11,7 @@ fn a_reload_in_plain_lines() {
         begin(ONE, Cause::Begin),
         go_live(ONE),
         vec![Report::Changed {
-            paths: vec!["/work/src/routes.rs".into()],
+            paths: vec!["/app/src/routes.rs".into()],
         }],
         begin(TWO, Cause::Change),
         go_live(TWO),
@@ -179,7 +179,7 @@ fn why_names_the_files_and_no_more_than_anyone_reads() {
     let mut why = options(Kind::Plain);
     why.why = true;
     let paths = (0..22)
-        .map(|number| PathBuf::from(format!("/work/{number}.rs")))
+        .map(|number| PathBuf::from(format!("/app/{number}.rs")))
         .collect();
     let text = render(why, true, &[Report::Changed { paths }]).all();
     assert!(
