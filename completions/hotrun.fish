@@ -4,7 +4,7 @@ complete -c hotrun -s e -l exts -d 'Watch only files with these extensions, sepa
 complete -c hotrun -l debounce -d 'How long to let changes settle before a build' -r
 complete -c hotrun -s b -l build -d 'Build with this shell line before COMMAND is started' -r -f -a "(__fish_complete_command)"
 complete -c hotrun -l when-busy -d 'What a change does to a build that runs' -r -f -a "cancel\t'Give it up and build the newer sources at once'
-queue\t'Let it end first'"
+queue\t'Let it run to its end, and build again after it'"
 complete -c hotrun -s l -l listen -d 'Hold this socket open and pass it to the program (repeatable)' -r
 complete -c hotrun -l listen-pid -d 'Whether to set `LISTEN_PID` for the program' -r -f -a "auto\t'Unless COMMAND is a wrapper that is known to start the program as its child'
 always\t'Always'

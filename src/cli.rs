@@ -71,7 +71,8 @@ pub struct Cli {
 
     /// Build with this shell line before COMMAND is started
     ///
-    /// COMMAND is started only when it succeeds.
+    /// COMMAND is started only when it succeeds. What it writes into a watched directory counts as a change
+    /// unless it is ignored: see `--exts` and `--ignore`.
     #[arg(short, long, value_name = "LINE", help_heading = "Building", value_hint = ValueHint::CommandString)]
     pub build: Option<String>,
 
@@ -143,8 +144,8 @@ pub struct Cli {
 
     /// How long the old generation may take to finish before it is killed
     ///
-    /// One that does not handle the signal may take so long to finish its connections, then gets the signal, and is
-    /// killed after the same time again.
+    /// One that does not handle the signal may take so long to finish its connections, then gets the signal, and
+    /// is killed two seconds later, or after this time again if that is shorter.
     #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = values::duration)]
     pub stop_timeout: Duration,
 
@@ -231,7 +232,7 @@ pub struct Cli {
 pub enum WhenBusy {
     /// Give it up and build the newer sources at once
     Cancel,
-    /// Let it end first
+    /// Let it run to its end, and build again after it
     Queue,
 }
 
@@ -276,7 +277,7 @@ macro_rules! examples {
 Examples:
   hotrun                                       `cargo run` in this package
   hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program
-  hotrun -b 'go build -o app .' -l 3000 -- ./app
+  hotrun -e go -b 'go build -o app .' -l 3000 -- ./app
   hotrun -e py -l 8000 -- uvicorn app:app --fd 3"
     };
 }
@@ -299,7 +300,8 @@ Environment:
   NO_COLOR, CLICOLOR_FORCE, CI and TERM=dumb are respected.
 
 Signals to hotrun:
-  INT and TERM stop the program in order, a second one at once. HUP and USR1 reload.
+  INT and TERM stop the program in order, a second one at once. USR1 reloads. HUP reloads
+  while there is a terminal, and otherwise ends hotrun as TERM does.
 
 Exit codes:
   0 the user quit; 1 the program could not be stopped cleanly, or hotrun failed; 2 wrong usage;

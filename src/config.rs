@@ -4,6 +4,7 @@
 
 mod environment;
 mod listen_pid;
+mod readiness;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -159,6 +160,7 @@ impl Config {
             ui,
             workdir,
         };
+        readiness::check(&config.ready, &config.listen)?;
         config.check_env_file()?;
         Ok(config)
     }
@@ -192,12 +194,14 @@ fn workdir(given: Option<&Path>) -> Result<PathBuf, Failure> {
         Ok(_) => Err(Failure::usage(format!(
             "`{}` of `--workdir` is not a directory",
             given.display()
-        ))),
+        ))
+        .hint("name the directory that it is in")),
         Err(error) => Err(Failure::usage(format!(
             "`{}` of `--workdir`: {}",
             given.display(),
             reason(&error)
-        ))),
+        ))
+        .hint(format!("paths are relative to `{}`", current.display()))),
     }
 }
 
@@ -231,7 +235,7 @@ fn command(given: Vec<OsString>, builds: bool, workdir: &Path) -> Result<Vec<OsS
         Some(_) => Ok(given),
         None if builds => Err(
             Failure::usage("`--build` needs a COMMAND to start afterwards")
-                .hint("give it after `--`, as in `hotrun -b 'make' -- ./server`"),
+                .hint("give it after `--`, as in `hotrun -e go -b 'go build -o app .' -- ./app`"),
         ),
         None if in_package(workdir) => Ok(vec!["cargo".into(), "run".into()]),
         None => Err(Failure::usage(format!(

@@ -81,7 +81,7 @@ impl BuildError {
                 "name a command, as in `hotrun -- npm start`, or go to a cargo package".to_owned()
             }
             Self::NoCommandAfterBuild => {
-                "add it after `--`, as in `hotrun -b 'make' -- ./server`".to_owned()
+                "add it after `--`, as in `hotrun -e go -b 'go build -o app .' -- ./app`".to_owned()
             }
             Self::CargoMissing { .. } => {
                 "install Rust from https://rustup.rs, or name the path of cargo".to_owned()
@@ -100,10 +100,19 @@ impl BuildError {
                 "add a `src/main.rs`, or choose another package with `-p`".to_owned()
             }),
             Self::NoExecutable => "name one with `cargo run --bin NAME`".to_owned(),
-            Self::CargoUnusable { .. }
-            | Self::BrokenManifest { .. }
-            | Self::Configuration { .. }
-            | Self::Ourselves(_) => return None,
+            Self::CargoUnusable { cargo, .. } => {
+                format!("`{} --version` has to work there first", cargo.display())
+            }
+            Self::BrokenManifest { .. } => {
+                "mend what cargo names; `cargo metadata` shows whether it is right".to_owned()
+            }
+            Self::Configuration { .. } => {
+                "it is in `.cargo/config.toml`, there or in a directory above, and in `CARGO_HOME`"
+                    .to_owned()
+            }
+            Self::Ourselves(_) => {
+                "start hotrun again if its executable was moved or replaced".to_owned()
+            }
         })
     }
 }
@@ -181,6 +190,42 @@ impl error::Error for BuildError {
             | Self::SeveralBinaries { .. }
             | Self::NoBinary { .. }
             | Self::NoExecutable => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_cargo_comes_with_what_to_do() {
+        let reason = || "x".to_owned();
+        let (cargo, message) = ("/opt/cargo".into(), reason());
+        let errors = [
+            (
+                BuildError::CargoUnusable {
+                    cargo,
+                    reason: reason(),
+                },
+                "`/opt/cargo --version`",
+            ),
+            (
+                BuildError::BrokenManifest { message: reason() },
+                "`cargo metadata`",
+            ),
+            (
+                BuildError::Configuration { message },
+                "`.cargo/config.toml`",
+            ),
+            (
+                BuildError::Ourselves(io::Error::other("x")),
+                "start hotrun again",
+            ),
+        ];
+        for (error, expected) in errors {
+            let hint = error.hint().unwrap_or_default();
+            assert!(hint.contains(expected), "{error}: {hint}");
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -12,17 +14,39 @@ use crate::error::Failure;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvFileError {
     path: PathBuf,
-    what: String,
+    problem: Problem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Problem {
+    /// What the system said.
+    Unreadable(String),
+    NotRegular,
+    /// Which line is wrong.
+    Line(String),
+}
+
+impl EnvFileError {
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self.problem {
+            Problem::Unreadable(_) => "a relative path starts from the directory of `--workdir`",
+            Problem::NotRegular => {
+                "write it to a file: it is read again at every start, which a pipe cannot be"
+            }
+            Problem::Line(_) => "a line is `NAME=VALUE`, quoted if it has spaces",
+        }
+    }
 }
 
 impl fmt::Display for EnvFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "reading `{}` of `--env-file`: {}",
-            self.path.display(),
-            self.what
-        )
+        let path = self.path.display();
+        write!(f, "reading `{path}` of `--env-file`: ")?;
+        match &self.problem {
+            Problem::Unreadable(what) | Problem::Line(what) => f.write_str(what),
+            Problem::NotRegular => f.write_str("not a regular file"),
+        }
     }
 }
 
@@ -30,21 +54,10 @@ impl std::error::Error for EnvFileError {}
 
 type Pair = (OsString, OsString);
 
-/// What another supervisor said to hotrun is not for the program: `sd_listen_fds(3)`, `sd_notify(3)`,
-/// `sd_watchdog_enabled(3)`. Names in full, since `LISTEN_PORT` and its like are people's own.
-const OF_OTHERS: &[&str] = &[
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "LISTEN_PID",
-    "LISTEN_PIDFDID",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-];
-
 impl Config {
-    /// The program's environment: the inherited one without what a supervisor of hotrun set for it, then what only the file of `--env-file` has, then the
-    /// pairs of `--env`, which win. The file is read at each call.
+    /// The program's environment: the inherited one, then what only the file of `--env-file` has, then the
+    /// pairs of `--env`, which win. The file is read at each call. What a supervisor of hotrun set for
+    /// hotrun alone is still in it: [`process`](crate::process) leaves that out of whatever it starts.
     ///
     /// # Errors
     ///
@@ -53,10 +66,7 @@ impl Config {
         &self,
         inherited: impl IntoIterator<Item = Pair>,
     ) -> Result<Vec<Pair>, EnvFileError> {
-        let mut environment: Vec<Pair> = inherited
-            .into_iter()
-            .filter(|(name, _)| !of_others(name))
-            .collect();
+        let mut environment: Vec<Pair> = inherited.into_iter().collect();
         for (name, value) in self.read_env_file()? {
             if !environment.iter().any(|(known, _)| *known == name) {
                 environment.push((name, value));
@@ -73,8 +83,7 @@ impl Config {
     pub(super) fn check_env_file(&self) -> Result<(), Failure> {
         match self.read_env_file() {
             Ok(_) => Ok(()),
-            Err(error) => Err(Failure::usage(error.to_string())
-                .hint("a line is `NAME=VALUE`, quoted if it has spaces")),
+            Err(error) => Err(Failure::usage(error.to_string()).hint(error.hint())),
         }
     }
 
@@ -82,23 +91,23 @@ impl Config {
         let Some(path) = &self.env_file else {
             return Ok(Vec::new());
         };
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => return Err(wrong(path, reason(&error))),
-        };
-        parse(&text).map_err(|what| wrong(path, what))
+        read_regular(path)
+            .and_then(|text| parse(&text).map_err(Problem::Line))
+            .map_err(|problem| EnvFileError {
+                path: path.clone(),
+                problem,
+            })
     }
 }
 
-fn of_others(name: &OsStr) -> bool {
-    OF_OTHERS.iter().any(|other| name == *other)
-}
-
-fn wrong(path: &Path, what: String) -> EnvFileError {
-    EnvFileError {
-        path: path.to_owned(),
-        what,
+/// Only what can be read as often as one likes: a pipe (`<(…)` of a shell) would be empty at the second
+/// reading, and a named one would keep hotrun waiting for its writer.
+fn read_regular(path: &Path) -> Result<String, Problem> {
+    let unreadable = |error: io::Error| Problem::Unreadable(reason(&error));
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Problem::NotRegular);
     }
+    fs::read_to_string(path).map_err(unreadable)
 }
 
 /// The pairs of a dotenv file; of two with one name the later counts.

@@ -7,11 +7,13 @@ use crate::cli;
 
 /// Commands that start the program as their child, which then has another pid than the one that we know.
 /// `sh -c` and its kind may replace themselves or not, so they count. `env`, `exec`, `nice` and the like
-/// replace themselves and do not.
+/// replace themselves and do not. `setsid` forks where it leads its process group, as what we start does;
+/// `sudo` and `doas` where they have a session to close; `strace` and its kind trace their child.
 const WRAPPERS: &[&str] = &[
-    "ash", "bash", "bun", "bunx", "bundle", "cargo", "dash", "deno", "fish", "go", "gradle",
-    "just", "ksh", "make", "mvn", "npm", "npx", "pdm", "pipenv", "pnpm", "poetry", "rake", "sh",
-    "task", "uv", "watch", "yarn", "zsh",
+    "ash", "bash", "bun", "bunx", "bundle", "cargo", "dash", "deno", "doas", "fish", "flock", "go",
+    "gradle", "just", "ksh", "ltrace", "make", "mvn", "nodemon", "npm", "npx", "pdm", "perf",
+    "pipenv", "pnpm", "poetry", "rake", "runuser", "script", "setsid", "sh", "strace", "su",
+    "sudo", "task", "time", "timeout", "tsx", "uv", "watch", "yarn", "zsh",
 ];
 
 /// Whether the program gets `LISTEN_PID`.
@@ -65,6 +67,20 @@ mod tests {
     fn left_out_behind_a_wrapper_that_forks() {
         assert!(!applies(ListenPid::Auto, "npm start"));
         assert!(!applies(ListenPid::Auto, "/bin/sh -c a"));
+        for wrapper in [
+            "sudo", "doas", "nodemon", "setsid", "time", "timeout", "strace",
+        ] {
+            assert!(
+                !applies(ListenPid::Auto, &format!("{wrapper} ./app")),
+                "{wrapper}"
+            );
+        }
+        for replaced in ["env A=1", "nice", "nohup", "stdbuf -oL", "taskset 1"] {
+            assert!(
+                applies(ListenPid::Auto, &format!("{replaced} ./app")),
+                "{replaced}"
+            );
+        }
         assert!(applies(ListenPid::Auto, "/srv/target/debug/app"));
         assert!(applies(ListenPid::Auto, "python app.py"));
     }

@@ -76,10 +76,9 @@ fn paths_are_relative_to_the_working_directory() {
 }
 
 fn in_no_directory(path: &str) -> String {
-    read_in(Path::new(path), &["--", "x"])
-        .unwrap_err()
-        .message()
-        .to_owned()
+    let failure = read_in(Path::new(path), &["--", "x"]).unwrap_err();
+    assert!(failure.to_string().contains("hint: "), "{failure}");
+    failure.message().to_owned()
 }
 
 #[test]
@@ -118,18 +117,12 @@ fn the_environment_keeps_what_is_set_and_env_wins() {
     .unwrap();
     let pair = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
     let environment = config
-        .environment([
-            pair("KEPT", "shell"),
-            pair("LISTEN_FDS", "1"),
-            pair("LISTEN_PORT", "80"),
-            pair("WON", "shell"),
-        ])
+        .environment([pair("KEPT", "shell"), pair("WON", "shell")])
         .unwrap();
     assert_eq!(
         environment,
         [
             pair("KEPT", "shell"),
-            pair("LISTEN_PORT", "80"),
             pair("NEW", "file"),
             pair("WON", "flag")
         ]
@@ -145,6 +138,24 @@ fn the_environment_keeps_what_is_set_and_env_wins() {
     );
     fs::remove_file(directory.path().join(".env")).unwrap();
     assert!(config.environment([]).is_err());
+}
+
+#[test]
+fn an_env_file_that_could_be_read_only_once_is_refused() {
+    let directory = empty();
+    let fifo = directory.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let pipe = std::io::pipe().unwrap().0;
+    let descriptor = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&pipe));
+    for path in [fifo.to_str().unwrap(), &descriptor, "/dev/null", "/"] {
+        let failure = read_in(directory.path(), &["--env-file", path, "--", "x"]).unwrap_err();
+        let expected = format!("reading `{path}` of `--env-file`: not a regular file");
+        assert_eq!(failure.message(), expected);
+        assert!(
+            failure.to_string().contains("hint: write it to a file"),
+            "{failure}"
+        );
+    }
 }
 
 #[test]
@@ -171,6 +182,41 @@ fn the_policy_is_what_was_typed() {
         ..Policy::default()
     };
     assert_eq!(policy, expected);
+}
+
+#[test]
+fn readiness_by_a_socket_needs_one() {
+    let text = message(&["--ready", "tcp", "--", "x"]);
+    assert!(text.starts_with("`--ready tcp` needs a socket"), "{text}");
+    assert!(read_in(empty().path(), &["-l", "0", "--ready", "tcp", "--", "x"]).is_ok());
+}
+
+#[test]
+fn every_duration_is_read_alike() {
+    let of_ready = |typed: &str| format!("--ready=delay:{typed}");
+    let of_another = |typed: &str| format!("--debounce={typed}");
+    for right in ["250ms", "1m30s", "1.5s", "0s", "24h", "1m 30s"] {
+        let words = [of_ready(right), of_another(right)];
+        let config = read_in(empty().path(), &[&words[0], &words[1], "--", "x"]).unwrap();
+        assert_eq!(*config.ready, ReadySpec::Delay(config.debounce), "{right}");
+    }
+    let reason = |option: String| {
+        let failure = read_in(empty().path(), &[&option, "--", "x"]).unwrap_err();
+        let (_, after) = failure.message().split_once(": a duration is").unwrap();
+        let reason = after.split(';').next().unwrap().to_owned();
+        let near = failure.to_string();
+        let near = near.split("did you mean `").nth(1);
+        (
+            reason,
+            near.map(|near| near.trim_start_matches("delay:").to_owned()),
+        )
+    };
+    for wrong in ["10", "1,5s", "soon", "25h", "1M", "-3s"] {
+        let (of_ready, ready_near) = reason(of_ready(wrong));
+        let (of_another, another_near) = reason(of_another(wrong));
+        assert_eq!(of_ready, of_another, "{wrong}");
+        assert_eq!(ready_near, another_near, "{wrong}");
+    }
 }
 
 #[test]

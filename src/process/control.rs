@@ -63,6 +63,7 @@ impl Control {
     /// The processes that do the work decide: those that hold a socket, and of these the ones
     /// furthest from the root. `npm` catches `TERM` only to pass it on to a server that may not. All
     /// of them must catch it; where none holds a socket, it is enough that one process of the tree does.
+    /// One that may not be looked into counts as one that holds a socket and does not catch it.
     /// Go's runtime catches every signal for programs that handle none, so it counts as `false`: then
     /// the caller waits until nothing is in hand, which is right for either kind.
     ///

@@ -23,11 +23,21 @@ pub(super) fn of(spec: &Spec) -> Vec<(OsString, OsString)> {
     env
 }
 
-/// Whether the variable was meant for hotrun alone: `sd_listen_fds(3)`, `sd_notify(3)`,
-/// `sd_watchdog_enabled(3)`. `LISTEN_PIDFDID` is the younger companion of `LISTEN_PID`.
+/// What a supervisor of hotrun said to hotrun alone: `sd_listen_fds(3)`, `sd_notify(3)`,
+/// `sd_watchdog_enabled(3)`. `LISTEN_PIDFDID` is the younger companion of `LISTEN_PID`. Names in full, since
+/// `LISTEN_PORT`, `WATCHDOG_NAME` and their like are people's own.
+const HANDOVER: &[&str] = &[
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
 fn is_handover(key: &OsStr) -> bool {
-    let key = key.as_encoded_bytes();
-    key == b"NOTIFY_SOCKET" || key.starts_with(b"LISTEN_") || key.starts_with(b"WATCHDOG_")
+    HANDOVER.iter().any(|name| key == *name)
 }
 
 #[cfg(test)]
@@ -62,9 +72,19 @@ mod tests {
             ("WATCHDOG_USEC", "1"),
             ("WATCHDOG_PID", "1"),
             ("PATH", "/bin"),
-            ("LISTENER", "kept"),
         ]);
-        assert_eq!(pairs(&spec), ["PATH=/bin", "LISTENER=kept"]);
+        assert_eq!(pairs(&spec), ["PATH=/bin"]);
+    }
+
+    #[test]
+    fn what_only_begins_like_it_is_the_users_own() {
+        let own = [
+            ("LISTEN_ADDR", "a"),
+            ("LISTEN_PORT", "80"),
+            ("WATCHDOG_NAME", "rex"),
+        ];
+        let kept = ["LISTEN_ADDR=a", "LISTEN_PORT=80", "WATCHDOG_NAME=rex"];
+        assert_eq!(pairs(&spec(&own)), kept);
     }
 
     #[test]

@@ -14,15 +14,27 @@ struct Member {
 /// See [`Control::handles`](super::Control::handles).
 pub(super) fn handles(pids: &[i32], signal: i32) -> bool {
     let member = |pid: &i32| {
-        let status = process_tree::status(*pid)?;
+        // What waits to be taken in has nothing in hand, and may not be looked into.
+        let status = process_tree::status(*pid).filter(|status| !status.ended)?;
+        let (holds_socket, reaction) =
+            weigh(process_tree::holds_socket(*pid), status.reaction(signal));
         Some(Member {
             pid: *pid,
             parent: status.parent,
-            holds_socket: process_tree::holds_socket(*pid),
-            reaction: status.reaction(signal),
+            holds_socket,
+            reaction,
         })
     };
     decide(&pids.iter().filter_map(member).collect::<Vec<_>>())
+}
+
+/// Who may not be looked into (what `sudo` started) could be the server, and one of whose handler nothing
+/// is known: the caller then waits until nothing is in hand, which is right for either kind.
+fn weigh(holds_socket: Option<bool>, reaction: Reaction) -> (bool, Reaction) {
+    match holds_socket {
+        Some(holds) => (holds, reaction),
+        None => (true, Reaction::Default),
+    }
 }
 
 fn decide(members: &[Member]) -> bool {
@@ -84,6 +96,15 @@ mod tests {
         let npm = (2, 1, true, CAUGHT);
         check(&[npm, (3, 2, false, DEFAULT), (4, 3, true, DEFAULT)], false);
         check(&[npm, (3, 2, false, DEFAULT), (4, 3, true, CAUGHT)], true);
+    }
+
+    #[test]
+    fn who_may_not_be_looked_into_does_not_handle_it() {
+        let (holds, reaction) = weigh(None, CAUGHT);
+        check(&[(2, 1, false, CAUGHT), (3, 2, holds, reaction)], false);
+        check(&[(2, 1, true, CAUGHT), (3, 1, holds, reaction)], false);
+        // Nor does it matter above a server that can be seen.
+        check(&[(2, 1, holds, reaction), (3, 2, true, CAUGHT)], true);
     }
 
     #[test]

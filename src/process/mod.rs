@@ -48,4 +48,4 @@ pub use report::{Refusal, Report, Step};
 pub use reports::Reports;
 pub use signal::Signal;
 pub use spec::{SpawnError, Spec};
-pub use strays::{become_subreaper, reap_strays};
+pub use strays::become_subreaper;

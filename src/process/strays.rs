@@ -58,7 +58,7 @@ pub(super) fn forget_guardian(pid: Option<u32>) {
 }
 
 /// Kills whatever has fallen to hotrun from guardians that were killed, and waits until it is gone.
-pub async fn reap_strays() {
+async fn reap_strays() {
     let mut pause = Duration::from_millis(1);
     while strike() {
         tokio::time::sleep(pause).await;

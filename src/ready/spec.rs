@@ -140,7 +140,7 @@ fn unknown(name: &str, rest: Option<&str>) -> Wrong {
             Some(nearest),
         );
     }
-    let near = |known: &str| strsim::damerau_levenshtein(&name.to_lowercase(), known);
+    let near = |known: &str| strsim::osa_distance(&name.to_lowercase(), known);
     let nearest = NAMES
         .into_iter()
         .min_by_key(|known| near(known))
@@ -163,14 +163,8 @@ fn exec(rest: &str) -> Result<ReadySpec, Wrong> {
 }
 
 fn delay(rest: &str) -> Result<Duration, Wrong> {
-    let with_unit = || format!("{rest}s");
-    let nearest = || duration::parse(&with_unit()).map(|_| format!("delay:{}", with_unit()));
-    duration::parse(rest).ok_or_else(|| {
-        (
-            "not a duration such as `500ms`, `2s` or `1m`".to_owned(),
-            nearest(),
-        )
-    })
+    duration::parse(rest)
+        .map_err(|(problem, nearest)| (problem, nearest.map(|nearest| format!("delay:{nearest}"))))
 }
 
 #[cfg(test)]
@@ -197,6 +191,7 @@ mod tests {
             "log:listening on .*:\\d+",
             "exec:curl -f http://localhost",
             "delay:500ms",
+            "delay:1m30s",
         ] {
             assert_eq!(text.parse::<ReadySpec>().expect(text).to_string(), text);
         }

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// Whether this system lets us see a process tree.
@@ -29,6 +31,8 @@ pub struct Status {
     pub parent: i32,
     /// Whether it is stopped, by `STOP` or by reading from the terminal in the background.
     pub stopped: bool,
+    /// Whether it has ended, and waits to be taken in by its parent.
+    pub ended: bool,
     threads: u32,
     blocked: u64,
     ignored: u64,
@@ -88,6 +92,7 @@ fn parse_status(text: &str) -> Option<Status> {
     Some(Status {
         parent: field("PPid:")?.parse().ok()?,
         stopped: field("State:")? == "T",
+        ended: matches!(field("State:")?, "Z" | "X"),
         threads: field("Threads:")?.parse().ok()?,
         blocked: mask("SigBlk:")?,
         ignored: mask("SigIgn:")?,
@@ -187,25 +192,38 @@ fn by_parent() -> BTreeMap<i32, Vec<i32>> {
     all
 }
 
-/// Whether the process holds a socket other than as its standard input, output and error. `false`
-/// when we may not look (`ptrace(2)`, "Ptrace access mode checking").
-pub fn holds_socket(pid: i32) -> bool {
-    let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return false;
+/// Whether the process holds a socket other than as its standard input, output and error. `None`
+/// when we may not look, as into what `sudo` started (`ptrace(2)`, "Ptrace access mode checking").
+pub fn holds_socket(pid: i32) -> Option<bool> {
+    let fds = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(fds) => fds,
+        Err(error) => return unless_denied(&error),
     };
-    fds.flatten().any(|fd| {
-        let number = fd
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok());
-        number.is_some_and(|number| number > 2)
-            && fs::read_link(fd.path()).is_ok_and(|target| {
-                target
-                    .as_os_str()
-                    .as_encoded_bytes()
-                    .starts_with(b"socket:")
-            })
-    })
+    let mut holds = Some(false);
+    for fd in fds.flatten().filter(is_beyond_standard) {
+        match fs::read_link(fd.path()) {
+            Ok(target) if names_socket(&target) => return Some(true),
+            Ok(_) => {}
+            Err(error) => holds = holds.and(unless_denied(&error)),
+        }
+    }
+    holds
+}
+
+/// What has been closed or has ended since we looked holds nothing.
+fn unless_denied(error: &io::Error) -> Option<bool> {
+    (error.kind() != io::ErrorKind::PermissionDenied).then_some(false)
+}
+
+fn is_beyond_standard(fd: &fs::DirEntry) -> bool {
+    let name = fd.file_name();
+    let number = name.to_str().and_then(|name| name.parse::<i32>().ok());
+    number.is_some_and(|number| number > 2)
+}
+
+fn names_socket(target: &Path) -> bool {
+    let target = target.as_os_str().as_encoded_bytes();
+    target.starts_with(b"socket:")
 }
 
 #[cfg(test)]
@@ -221,6 +239,7 @@ mod tests {
     fn reactions_are_read_from_the_masks() {
         let status = parse_status(PYTHON).unwrap();
         assert_eq!((status.parent, status.stopped), (17, false));
+        assert!(!status.ended);
         assert_eq!(status.reaction(libc::SIGTERM), Reaction::Caught);
         assert_eq!(status.reaction(libc::SIGINT), Reaction::Caught);
         assert_eq!(status.reaction(libc::SIGPIPE), Reaction::Ignored);
@@ -278,6 +297,35 @@ mod tests {
         assert_eq!(listed.len(), 1);
         assert_eq!(listed, scanned);
         assert!(deep.contains(&pid) && deep.contains(&listed[0]), "{deep:?}");
+    }
+
+    #[test]
+    fn who_has_ended_shows_until_it_is_taken_in() {
+        let text = PYTHON.replace("S (sleeping)", "Z (zombie)");
+        assert!(parse_status(&text).unwrap().ended);
+    }
+
+    #[test]
+    fn what_we_may_not_look_into_is_unknown() {
+        use nix::unistd::{Uid, geteuid, setfsuid};
+        let stranger = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/1").unwrap());
+        if !geteuid().is_root() && geteuid().as_raw() == stranger {
+            return;
+        }
+        // For this thread alone; whoever is not root is a stranger to the first process anyway.
+        let looked = std::thread::spawn(|| {
+            setfsuid(Uid::from_raw(65534));
+            holds_socket(1)
+        });
+        assert_eq!(looked.join().unwrap(), None);
+    }
+
+    #[test]
+    fn a_socket_that_is_held_is_seen() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let _held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(holds_socket(pid), Some(true));
+        assert_eq!(holds_socket(i32::MAX), Some(false));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Status {
     pub parent: i32,
     /// Whether it is stopped.
     pub stopped: bool,
+    /// Whether it has ended, and waits to be taken in by its parent.
+    pub ended: bool,
 }
 
 impl Status {
@@ -53,6 +55,6 @@ pub fn descendants(_root: i32) -> Vec<i32> {
 }
 
 /// Whether the process holds a socket: unknown.
-pub fn holds_socket(_pid: i32) -> bool {
-    false
+pub fn holds_socket(_pid: i32) -> Option<bool> {
+    None
 }
