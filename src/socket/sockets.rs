@@ -11,6 +11,7 @@ use super::shared::Listener;
 use super::steered::Steered;
 use super::{Address, ListenSpec, Listening, Observer, OpenError, Passed, Route, claim};
 use crate::os;
+use crate::os::leftovers::Kept;
 use crate::reload::GenId;
 
 /// How generations share an address.
@@ -68,6 +69,23 @@ impl Sockets {
     /// What is listened on.
     pub fn listening(&self) -> Vec<Listening> {
         self.addresses.clone()
+    }
+
+    /// The paths of unix sockets, for [`os::leftovers::remove_leftovers`] when hotrun was killed. They are the same as
+    /// long as this lives.
+    pub fn paths(&self) -> Vec<Kept> {
+        let path = |address: &Address| match address {
+            Address::Tcp(_) => None,
+            Address::Unix(path) => Some(path.clone()),
+        };
+        match &self.kind {
+            Kind::Steered(_) => {
+                let all = self.addresses.iter().map(|one| &one.address);
+                let paths = all.filter_map(path);
+                paths.map(|path| Kept { path, file: None }).collect()
+            }
+            Kind::Shared(listeners) => listeners.iter().filter_map(Listener::kept).collect(),
+        }
     }
 
     /// The sockets for a generation that is about to start, in order. If nobody is live these are the ones in which
