@@ -172,11 +172,15 @@ impl Sockets {
     }
 
     /// Carries to the live generation what lands in this one's slots from now on, and what its program does not take;
-    /// while none is live it stays where it is. To be called once the stop signal is sent.
+    /// while none is live it stays where it is. To be called before the stop signal is sent. From then on the
+    /// generation is neither live nor one to wait for.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn relay(&mut self, id: GenId) -> io::Result<()> {
+        if self.live == Some(id) {
+            self.set_live(None);
+        }
         let Kind::Steered(groups) = &self.kind else {
             return Ok(());
         };
@@ -201,11 +205,14 @@ impl Sockets {
         released.and(self.relay(id))
     }
 
-    /// Closes in the background what cannot be closed yet.
+    /// Closes in the background what cannot be closed yet, and watches what is new.
     fn tidy(&self) {
         let Kind::Steered(groups) = &self.kind else {
             return;
         };
+        for group in groups {
+            Group::watch(group, &self.helper.runtime);
+        }
         for group in groups.iter().filter(|group| lock(group).wants_sweeper()) {
             self.helper.runtime.spawn(sweep(Arc::downgrade(group)));
         }
