@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use crate::build::{BuildError, Built};
+use crate::config::EnvFileError;
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
 use crate::socket::{Address, Route};
@@ -113,14 +114,11 @@ impl Driver {
     }
 
     fn start(&mut self, id: GenId) -> Option<Event> {
-        match self.try_start(id) {
-            Ok(()) => None,
-            Err(error) => {
-                self.feed
-                    .error(format!("cannot start gen {id}: {error:#}"), None);
-                Some(Event::StartFailed { id })
-            }
-        }
+        let error = self.try_start(id).err()?;
+        let hint = error.downcast_ref().map(EnvFileError::hint);
+        let text = format!("cannot start gen {id}: {error:#}");
+        self.feed.error(text, hint.map(Into::into));
+        Some(Event::StartFailed { id })
     }
 
     fn try_start(&mut self, id: GenId) -> Result<()> {

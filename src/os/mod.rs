@@ -1,6 +1,7 @@
 //! What the kernel gives: small safe wrappers, the one place that differs between systems.
 
 pub mod handoff;
+pub mod leftovers;
 pub mod reap;
 mod sockets;
 pub mod start;

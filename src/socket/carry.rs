@@ -1,13 +1,12 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Address;
@@ -20,15 +19,7 @@ const BETWEEN: Duration = Duration::from_millis(50);
 
 /// Carries one accepted connection to the generation that is live, byte for byte and with each half's end, until both
 /// are closed.
-pub(super) async fn carry(
-    client: Socket,
-    address: Address,
-    mut live: watch::Receiver<bool>,
-    permits: Arc<Semaphore>,
-) {
-    let Ok(_permit) = permits.acquire_owned().await else {
-        return;
-    };
+pub(super) async fn carry(client: Socket, address: Address, mut live: watch::Receiver<bool>) {
     if live.wait_for(|live| *live).await.is_err() {
         return;
     }

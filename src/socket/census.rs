@@ -1,4 +1,5 @@
 use std::collections::{HashMap, HashSet};
+use std::io;
 
 use super::observer::AGREEING;
 use crate::os::socket_holders::sockets_of;
@@ -18,7 +19,15 @@ pub(super) struct Census {
 
 impl Census {
     /// Those of `all` that one of `pids` holds.
-    pub(super) fn of<T>(&mut self, all: Vec<T>, pids: &[i32], inode: impl Fn(&T) -> u64) -> Vec<T> {
+    ///
+    /// # Errors
+    /// If one of the processes may not be looked into: whatever is not known to be another's may be its.
+    pub(super) fn of<T>(
+        &mut self,
+        all: Vec<T>,
+        pids: &[i32],
+        inode: impl Fn(&T) -> u64,
+    ) -> io::Result<Vec<T>> {
         let present: HashSet<u64> = all.iter().map(&inode).collect();
         let unknown: Vec<u64> = present
             .iter()
@@ -26,14 +35,15 @@ impl Census {
             .filter(|inode| self.is_unknown(*inode))
             .collect();
         if !unknown.is_empty() {
-            let held = self.read(pids, &present);
+            let held = self.read(pids, &present)?;
             for inode in unknown {
                 self.note(inode, held.contains(&inode));
             }
         }
-        all.into_iter()
-            .filter(|one| self.ours.contains(&inode(one)))
-            .collect()
+        let ours = all
+            .into_iter()
+            .filter(|one| self.ours.contains(&inode(one)));
+        Ok(ours.collect())
     }
 
     /// Inode 0 is a connection that nobody has accepted, or that nobody has any more.
@@ -43,18 +53,16 @@ impl Census {
     }
 
     /// A connection of ours that is still present has kept its descriptor: that one need not be read again.
-    fn read(&mut self, pids: &[i32], present: &HashSet<u64>) -> HashSet<u64> {
+    fn read(&mut self, pids: &[i32], present: &HashSet<u64>) -> io::Result<HashSet<u64>> {
         let before = std::mem::take(&mut self.held);
         for pid in pids {
             let known = before.get(pid);
             let stays = |inode: &u64| self.ours.contains(inode) && present.contains(inode);
             let knows = |descriptor| known?.get(&descriptor).copied().filter(stays);
-            self.held.insert(*pid, sockets_of(*pid, knows));
+            self.held.insert(*pid, sockets_of(*pid, knows)?);
         }
-        self.held
-            .values()
-            .flat_map(|sockets| sockets.values().copied())
-            .collect()
+        let held = self.held.values();
+        Ok(held.flat_map(|sockets| sockets.values().copied()).collect())
     }
 
     fn note(&mut self, inode: u64, held: bool) {

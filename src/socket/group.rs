@@ -1,9 +1,13 @@
+mod waiting;
+
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::face::Face;
@@ -11,13 +15,14 @@ use super::observer::Watched;
 use super::relay::{Helper, Relay};
 use super::roster::{Key, Owner};
 use super::slot::{Slot, Stage};
+use crate::os;
 use crate::reload::GenId;
 
 /// For how long a slot is kept at least after connections went elsewhere: another processor may be between the
 /// old program's choice and the queue.
 const REST: Duration = Duration::from_millis(50);
 
-/// The generation has no slot here: it was not prepared, or its program shut the socket down.
+/// The generation has no slot here: it was not prepared, or is being dismissed, or its program shut the socket down.
 pub(super) fn none_of(id: GenId) -> io::Error {
     io::Error::new(
         io::ErrorKind::NotFound,
@@ -61,6 +66,17 @@ pub(super) async fn sweep(group: Weak<Mutex<Group>>) {
     }
 }
 
+/// Drops a slot as soon as its program shuts it down: while that is the only one, or the kernel's program names its
+/// index, connections are refused.
+async fn notice(socket: OwnedFd, group: Weak<Mutex<Group>>) {
+    if os::hang_up::hung_up(socket).await.is_ok()
+        && let Some(group) = group.upgrade()
+    {
+        // What fails is tried again with the next operation.
+        let _ = lock(&group).tend();
+    }
+}
+
 impl Group {
     /// The key of the slot that a group begins with.
     pub(super) const FIRST: Key = Key(0);
@@ -100,7 +116,8 @@ impl Group {
     pub(super) fn switch(&mut self, id: GenId) -> io::Result<()> {
         // The check for slots that left comes first: it may change what the kernel's indices mean.
         self.tend()?;
-        if !self.slots.iter().any(|slot| slot.owner == Some(id)) {
+        // A relay on the live slot would carry to itself.
+        if !self.slots_of(id).any(|slot| !slot.leaving) {
             return Err(none_of(id));
         }
         self.aim(Some(id))?;
@@ -109,69 +126,6 @@ impl Group {
         }
         self.sweep();
         Ok(())
-    }
-
-    /// Nobody serves: connections wait in the slot of the newest generation that may yet be live, or of the next.
-    pub(super) fn hold(&mut self) -> io::Result<()> {
-        self.tend()?;
-        let prepared = self
-            .slots
-            .iter()
-            .filter(|slot| slot.stage == Stage::Prepared);
-        let Some(newest) = prepared.map(|slot| slot.owner).max() else {
-            return self.wait();
-        };
-        self.aim(newest)?;
-        self.sweep();
-        Ok(())
-    }
-
-    /// Opens a slot that waits for the next generation, and lets connections wait in it.
-    fn wait(&mut self) -> io::Result<()> {
-        self.open(None)?;
-        self.aim(None)?;
-        self.sweep();
-        Ok(())
-    }
-
-    /// The tree of this generation is gone. `held` tells that no generation is live.
-    pub(super) fn release(&mut self, id: GenId, held: bool) -> io::Result<()> {
-        self.tend()?;
-        if self.target == Some(id) {
-            if held && let Some(index) = self.never_served(id) {
-                return self.waits_again(index);
-            }
-            self.hold_without(id)?;
-        }
-        for slot in self.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
-            slot.stage = Stage::Released;
-            // Only we hold it now, so its flags are nobody else's: the relay need not sleep in `accept` any more.
-            let _ = slot.socket.set_nonblocking(true);
-        }
-        self.sweep();
-        Ok(())
-    }
-
-    fn never_served(&self, id: GenId) -> Option<usize> {
-        self.slots
-            .iter()
-            .position(|slot| slot.owner == Some(id) && slot.stage == Stage::Prepared)
-    }
-
-    /// The slot of a generation that is gone without having served goes to the next one, with what waits in it. The
-    /// dead program may have made it non-blocking, which the next must not find.
-    fn waits_again(&mut self, index: usize) -> io::Result<()> {
-        let _ = self.slots[index].socket.set_nonblocking(false);
-        self.give(index, None)?;
-        self.sweep();
-        Ok(())
-    }
-
-    fn hold_without(&mut self, id: GenId) -> io::Result<()> {
-        for slot in self.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
-            slot.stage = Stage::Released;
-        }
-        self.hold()
     }
 
     /// Drops what listens no more, re-steers, puts back what was removed.
@@ -194,7 +148,8 @@ impl Group {
 
     /// A slot listens no more because its program shut it down.
     pub(super) fn left(&mut self, key: Key) -> io::Result<()> {
-        if self.closed {
+        // Several may notice it.
+        if self.closed || !self.slots.iter().any(|slot| slot.key == key) {
             return Ok(());
         }
         self.remove(key)?;
@@ -202,6 +157,18 @@ impl Group {
             return Ok(());
         }
         self.hold()
+    }
+
+    /// Starts to look after the slots of which a program may have a duplicate, as far as that has not begun.
+    pub(super) fn watch(group: &SharedGroup, runtime: &Handle) {
+        let mut this = lock(group);
+        for slot in this.slots.iter_mut().filter(|slot| slot.watch.is_none()) {
+            // Without a descriptor to spare it is noticed by the next operation.
+            if let Ok(socket) = slot.duplicate() {
+                let watch = notice(socket, Arc::downgrade(group));
+                slot.watch = Some(runtime.spawn(watch).abort_handle());
+            }
+        }
     }
 
     /// Whether a [`sweep`] is to be started: there is what can be closed in time, and nobody who will.
@@ -304,11 +271,15 @@ impl Group {
         Ok(())
     }
 
-    /// Starts to relay what lands in the slots of `id`, as far as that has not begun.
+    /// Starts to relay what lands in the slots of `id`, as far as that has not begun. From now on nothing is steered
+    /// to them.
     pub(super) fn relay(group: &SharedGroup, id: GenId, helper: &Helper) -> io::Result<()> {
         let mut this = lock(group);
         let address = this.face.address();
         let tend_every = this.face.tend_every();
+        for slot in this.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
+            slot.leaving = true;
+        }
         for slot in this
             .slots
             .iter_mut()

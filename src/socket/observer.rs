@@ -185,11 +185,11 @@ impl Watched {
         Ok(match self {
             Self::Tcp { address, .. } => {
                 let all = tcp_connections(*address)?;
-                Connections::Tcp(census.of(all, pids, |connection| connection.inode))
+                Connections::Tcp(census.of(all, pids, |connection| connection.inode)?)
             }
             Self::Unix { name, .. } => {
                 let all = unix_connections(name)?;
-                Connections::Unix(census.of(all, pids, |connection| connection.inode))
+                Connections::Unix(census.of(all, pids, |connection| connection.inode)?)
             }
         })
     }

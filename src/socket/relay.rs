@@ -1,7 +1,7 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Address;
 use super::carry::carry;
@@ -62,6 +62,8 @@ pub(super) struct Relay {
 /// What a relay is held by.
 struct Leash {
     ended: AtomicBool,
+    /// Held while a connection is taken, which may be long.
+    turn: Mutex<()>,
     rung: AtomicBool,
     bell: PipeWriter,
 }
@@ -92,6 +94,7 @@ impl Relay {
         let (ended, rung) = (AtomicBool::new(false), AtomicBool::new(false));
         let leash = Arc::new(Leash {
             ended,
+            turn: Mutex::new(()),
             rung,
             bell: ringer,
         });
@@ -116,9 +119,22 @@ impl Relay {
     }
 
     /// Ends it, unless it sleeps in `accept`: the shutdown of the socket has to follow.
-    pub(super) fn end(self) {
+    pub(super) fn end(&self) {
         self.leash.ended.store(true, Ordering::Release);
         self.leash.ring();
+    }
+
+    /// Ends it if it is not taking a connection; then it takes none any more, though the thread may live on for a
+    /// moment. It is not waited for: it may be waiting for the group, which the caller has locked.
+    pub(super) fn end_idle(&self) -> bool {
+        let turn = match self.leash.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        self.end();
+        drop(turn);
+        true
     }
 }
 
@@ -206,9 +222,18 @@ impl Worker {
         self.leash.rung.store(false, Ordering::Release);
     }
 
+    /// The permit comes before the connection: the runtime may be busy, and a connection that cannot be carried yet
+    /// is better off in the queue.
     fn take(&self) {
+        let Ok(permit) = self.helper.permits.clone().try_acquire_owned() else {
+            return;
+        };
+        let _turn = self.turn();
+        if self.leash.ended() {
+            return;
+        }
         match self.socket.accept() {
-            Ok((client, _)) => self.hand_over(client),
+            Ok((client, _)) => self.hand_over(client, permit),
             // Shut down while we slept: if not by us, then by its program.
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => self.left(),
             Err(error) if is_passing(&error) => {}
@@ -217,12 +242,17 @@ impl Worker {
         }
     }
 
-    fn hand_over(&self, client: Socket) {
-        let live = self.helper.live.subscribe();
-        let permits = self.helper.permits.clone();
-        self.helper
-            .runtime
-            .spawn(carry(client, self.address.clone(), live, permits));
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        let turn = self.leash.turn.lock();
+        turn.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hand_over(&self, client: Socket, permit: OwnedSemaphorePermit) {
+        let carried = carry(client, self.address.clone(), self.helper.live.subscribe());
+        self.helper.runtime.spawn(async move {
+            carried.await;
+            drop(permit);
+        });
     }
 
     fn left(&self) {

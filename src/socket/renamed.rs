@@ -1,6 +1,6 @@
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +14,10 @@ use super::observer::Watched;
 use super::roster::{Key, Owner};
 use super::slot::Slot;
 use super::steered::listen;
+use crate::os::leftovers::{FileId, PREFIX, file_id};
 use crate::os::{self, Queue};
 use crate::reload::GenId;
 
-/// What the names beside the path begin with.
-const PREFIX: &str = ".hotrun-";
 /// `sizeof(sun_path)`, less the end mark (`unix(7)`).
 const LONGEST: usize = 107;
 /// A program that removes its path does so at some moment of its exit; this is how long the path may be gone.
@@ -45,9 +44,6 @@ struct Name {
     bound: PathBuf,
     id: FileId,
 }
-
-/// What tells one file from another: device and inode.
-type FileId = (u64, u64);
 
 impl Renamed {
     /// The face of a path at which nothing is that may not be replaced; and its first slot.
@@ -205,10 +201,6 @@ impl Drop for Renamed {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-pub(super) fn file_id(metadata: &Metadata) -> FileId {
-    (metadata.dev(), metadata.ino())
 }
 
 /// Where the path is.

@@ -43,6 +43,10 @@ impl Roster {
         if let Some(index) = self.members.iter().position(|member| member.key == key) {
             self.members.swap_remove(index);
         }
+        if self.members.is_empty() {
+            // The kernel's group ends with its last member, and its program with it (`reuseport_detach_sock`).
+            self.attached = None;
+        }
     }
 
     /// A slot is another one's now.

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::observer::Watched;
-use super::renamed::{file_id, reachable};
+use super::renamed::reachable;
 use super::route::Way;
 use super::slot::inode;
 use super::steered::listen;
 use super::{Address, OpenError, Sharing, claim};
+use crate::os::leftovers::{FileId, Kept, file_id};
 
 /// One listening socket for all generations: what systems can do that cannot steer. It never refuses a connection, and
 /// may lose one that the old generation takes just before it ends.
@@ -18,14 +19,13 @@ pub(super) struct Listener {
     socket: Socket,
     pub(super) address: Address,
     pub(super) inode: u64,
-    /// Kept for its drop.
-    _file: Option<OwnFile>,
+    file: Option<OwnFile>,
 }
 
 /// The file of a unix socket, removed with its listener as long as it is that one.
 struct OwnFile {
     path: PathBuf,
-    id: (u64, u64),
+    id: FileId,
 }
 
 impl Listener {
@@ -55,7 +55,7 @@ impl Listener {
             inode: inode(&socket)?,
             address: Address::Tcp(actual),
             socket,
-            _file: None,
+            file: None,
         })
     }
 
@@ -77,7 +77,7 @@ impl Listener {
             inode: inode(&socket)?,
             address: Address::Unix(path.to_owned()),
             socket,
-            _file: file,
+            file,
         };
         listen(&listener.socket)?;
         Ok(listener)
@@ -85,6 +85,14 @@ impl Listener {
 
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
         Ok(self.socket.try_clone()?.into())
+    }
+
+    pub(super) fn kept(&self) -> Option<Kept> {
+        let file = self.file.as_ref()?;
+        Some(Kept {
+            path: file.path.clone(),
+            file: Some(file.id),
+        })
     }
 
     pub(super) fn watched(&self) -> Watched {

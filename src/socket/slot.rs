@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use socket2::Socket;
+use tokio::task::AbortHandle;
 
 use super::relay::Relay;
 use super::roster::{Key, Owner};
@@ -32,7 +33,11 @@ pub(super) struct Slot {
     pub(super) inode: u64,
     /// Until when it got new connections, unless it never did.
     pub(super) aimed_at: Option<Instant>,
+    /// Whether its generation is being dismissed: nothing new is for it, live or not.
+    pub(super) leaving: bool,
     pub(super) relay: Option<Relay>,
+    /// The task that looks whether its program shuts it down. It has a duplicate.
+    pub(super) watch: Option<AbortHandle>,
 }
 
 impl Slot {
@@ -46,8 +51,18 @@ impl Slot {
             socket,
             inode,
             aimed_at: None,
+            leaving: false,
             relay: None,
+            watch: None,
         })
+    }
+
+    /// Ends its relay, if it has one, unless that may be taking a connection at this moment; whether it has none now.
+    pub(super) fn end_relay(&mut self) -> bool {
+        if self.relay.as_ref().is_none_or(Relay::end_idle) {
+            self.relay = None;
+        }
+        self.relay.is_none()
     }
 
     /// A duplicate for the program, closed on exec until the one who starts it says otherwise.
@@ -60,6 +75,9 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(relay) = self.relay.take() {
             relay.end();
+        }
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
         }
         // Closing our descriptor would not do: an observer has a duplicate, a process that escaped may have one,
         // and a relay that sleeps in `accept` keeps the socket open by that alone. Shut down, it leaves the group

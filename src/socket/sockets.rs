@@ -11,6 +11,7 @@ use super::shared::Listener;
 use super::steered::Steered;
 use super::{Address, ListenSpec, Listening, Observer, OpenError, Passed, Route, claim};
 use crate::os;
+use crate::os::leftovers::Kept;
 use crate::reload::GenId;
 
 /// How generations share an address.
@@ -68,6 +69,23 @@ impl Sockets {
     /// What is listened on.
     pub fn listening(&self) -> Vec<Listening> {
         self.addresses.clone()
+    }
+
+    /// The paths of unix sockets, for [`os::leftovers::remove_leftovers`] when hotrun was killed. They are the same as
+    /// long as this lives.
+    pub fn paths(&self) -> Vec<Kept> {
+        let path = |address: &Address| match address {
+            Address::Tcp(_) => None,
+            Address::Unix(path) => Some(path.clone()),
+        };
+        match &self.kind {
+            Kind::Steered(_) => {
+                let all = self.addresses.iter().map(|one| &one.address);
+                let paths = all.filter_map(path);
+                paths.map(|path| Kept { path, file: None }).collect()
+            }
+            Kind::Shared(listeners) => listeners.iter().filter_map(Listener::kept).collect(),
+        }
     }
 
     /// The sockets for a generation that is about to start, in order. If nobody is live these are the ones in which
@@ -154,11 +172,15 @@ impl Sockets {
     }
 
     /// Carries to the live generation what lands in this one's slots from now on, and what its program does not take;
-    /// while none is live it stays where it is. To be called once the stop signal is sent.
+    /// while none is live it stays where it is. To be called before the stop signal is sent. From then on the
+    /// generation is neither live nor one to wait for.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn relay(&mut self, id: GenId) -> io::Result<()> {
+        if self.live == Some(id) {
+            self.set_live(None);
+        }
         let Kind::Steered(groups) = &self.kind else {
             return Ok(());
         };
@@ -183,11 +205,14 @@ impl Sockets {
         released.and(self.relay(id))
     }
 
-    /// Closes in the background what cannot be closed yet.
+    /// Closes in the background what cannot be closed yet, and watches what is new.
     fn tidy(&self) {
         let Kind::Steered(groups) = &self.kind else {
             return;
         };
+        for group in groups {
+            Group::watch(group, &self.helper.runtime);
+        }
         for group in groups.iter().filter(|group| lock(group).wants_sweeper()) {
             self.helper.runtime.spawn(sweep(Arc::downgrade(group)));
         }

@@ -25,30 +25,62 @@ pub fn socket_holder(inode: u64) -> Option<Holder> {
 }
 
 fn holds(pid: i32, inode: u64) -> bool {
-    sockets_of(pid, |_| None)
-        .values()
-        .any(|this| *this == inode)
+    sockets_of(pid, |_| None).is_ok_and(|sockets| sockets.values().any(|this| *this == inode))
 }
 
-/// The sockets that a process holds, by descriptor; none if it is gone or another user's.
+/// The sockets that a process holds, by descriptor; none if it has ended.
 ///
 /// Reading a link takes 1 to 4 us, so those of which the caller `knows` the socket are not read again.
 /// By its name in the open directory it takes half of what it does by its whole path.
-pub fn sockets_of(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> HashMap<u32, u64> {
+///
+/// # Errors
+/// [`io::ErrorKind::PermissionDenied`] if it is another user's, or not dumpable (`proc_pid_fd(5)`): it may hold any.
+pub fn sockets_of(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> io::Result<HashMap<u32, u64>> {
+    match read_sockets(pid, knows) {
+        // What has ended and was not waited for belongs to root (`task_dump_owner` in `fs/proc/base.c`).
+        Err(error) if is_gone(&error) || has_ended(pid) => Ok(HashMap::new()),
+        read => read,
+    }
+}
+
+fn read_sockets(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> io::Result<HashMap<u32, u64>> {
     let path = format!("/proc/{pid}/fd");
-    let (Ok(directory), Ok(entries)) = (File::open(&path), fs::read_dir(&path)) else {
-        return HashMap::new();
-    };
-    let names = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.file_name());
-    let sockets = names.filter_map(|name| {
-        let descriptor = name.to_str()?.parse().ok()?;
-        let inode =
-            knows(descriptor).or_else(|| socket_inode(&readlinkat(&directory, &*name).ok()?));
-        Some((descriptor, inode?))
-    });
-    sockets.collect()
+    let directory = File::open(&path)?;
+    let mut sockets = HashMap::new();
+    for entry in fs::read_dir(&path)? {
+        let name = entry?.file_name();
+        let Some(descriptor) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let inode = match knows(descriptor) {
+            Some(inode) => Some(inode),
+            None => read_socket(&directory, &name)?,
+        };
+        sockets.extend(inode.map(|inode| (descriptor, inode)));
+    }
+    Ok(sockets)
+}
+
+/// The socket behind a descriptor, unless that is something else, or closed meanwhile.
+fn read_socket(directory: &File, name: &OsStr) -> io::Result<Option<u64>> {
+    match readlinkat(directory, name).map_err(io::Error::from) {
+        Ok(target) => Ok(socket_inode(&target)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The process or its descriptor has ended: before the file was opened, or after.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// Whether it has ended; also if nobody has waited for it.
+fn has_ended(pid: i32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/status")) {
+        Ok(status) => status.contains("\nState:\tZ") || status.contains("\nState:\tX"),
+        Err(error) => is_gone(&error),
+    }
 }
 
 fn socket_inode(target: &OsStr) -> Option<u64> {
@@ -75,4 +107,58 @@ pub fn short_path(directory: &impl AsRawFd, name: &str) -> io::Result<PathBuf> {
 /// Whether a process with this pid exists.
 pub fn process_exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::{Child, Command};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use nix::unistd::{Uid, setfsuid};
+
+    use super::*;
+
+    /// As a user who may not: root may look everywhere. `setfsuid` is for one thread (`setfsuid(2)`), and for others
+    /// than root it does nothing.
+    fn as_another(pid: i32) -> io::Result<HashMap<u32, u64>> {
+        let look = move || {
+            setfsuid(Uid::from_raw(65534));
+            sockets_of(pid, |_| None)
+        };
+        thread::spawn(look).join().unwrap()
+    }
+
+    /// A process that sleeps, and that its own user may not look into: its file may be run and not be read, so it is
+    /// not dumpable (`would_dump` in `fs/exec.c`).
+    pub(crate) fn hidden(directory: &Path) -> Child {
+        let program = directory.join("sleep");
+        // By another process: a descriptor of ours that is open for writing could be inherited by a child of
+        // another test, and the start would fail with ETXTBSY.
+        let sleep = ["/bin/sleep", "/usr/bin/sleep"].map(Path::new);
+        let sleep = sleep.iter().find(|path| path.exists()).unwrap();
+        let copied = Command::new("cp").arg(sleep).arg(&program).status();
+        assert!(copied.unwrap().success());
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o111)).unwrap();
+        Command::new(&program).arg("60").spawn().unwrap()
+    }
+
+    #[test]
+    fn what_may_not_be_seen_is_not_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = hidden(directory.path());
+        let pid = i32::try_from(child.id()).unwrap();
+        let error = as_another(pid).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        child.kill().unwrap();
+        let begun = Instant::now();
+        while !has_ended(pid) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it does not end");
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "not waited for");
+        child.wait().unwrap();
+        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "gone");
+    }
 }

@@ -11,6 +11,7 @@ pub use lineage::{
     SUBREAPER, become_subreaper, highest_signal, name_process, signal_at_parents_end,
     single_threaded,
 };
+pub mod hang_up;
 pub mod reuseport;
 pub mod sock_diag;
 pub mod socket_holders;

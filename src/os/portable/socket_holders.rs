@@ -13,8 +13,11 @@ pub fn socket_holder(_inode: u64) -> Option<Holder> {
 }
 
 /// Not told here.
-pub fn sockets_of(_pid: i32, _knows: impl Fn(u32) -> Option<u64>) -> HashMap<u32, u64> {
-    HashMap::new()
+///
+/// # Errors
+/// Always [`io::ErrorKind::Unsupported`].
+pub fn sockets_of(_pid: i32, _knows: impl Fn(u32) -> Option<u64>) -> io::Result<HashMap<u32, u64>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// There is no such path here.

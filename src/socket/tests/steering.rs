@@ -243,7 +243,7 @@ async fn what_is_passed_is_named_listening_and_closed_on_exec() {
     let passed = sockets.prepare(id(1)).unwrap();
     let listening = sockets.listening();
     let held = crate::os::socket_holders::sockets_of(std::process::id() as i32, |_| None);
-    let inodes: Vec<u64> = held.into_values().collect();
+    let inodes: Vec<u64> = held.unwrap().into_values().collect();
     for (passed, listening) in passed.iter().zip(&listening) {
         assert_eq!(passed.name, listening.name);
         let flags =

@@ -124,6 +124,26 @@ async fn what_waits_in_a_dead_unix_slot_is_relayed() {
     programs.iter().for_each(Program::ask_to_stop);
 }
 
+/// As if killed: nothing of it is dropped.
+#[tokio::test]
+async fn hc22_of_a_killed_hotrun_no_socket_file_stays() {
+    for sharing in [Sharing::Steered, Sharing::Shared] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.sock");
+        let value = format!("unix:{}", path.display());
+        let mut sockets = try_open(&["127.0.0.1:0", &value], sharing).unwrap();
+        let kept = sockets.paths();
+        for number in 1..=3 {
+            drop(sockets.prepare(id(number)).unwrap());
+            sockets.switch(id(number)).unwrap();
+        }
+        assert!(path.exists());
+        assert_eq!(sockets.paths(), kept, "told once to whoever cleans up");
+        crate::os::leftovers::remove_leftovers(&kept, std::process::id());
+        assert_eq!(names_in(directory.path()), [""; 0], "{sharing:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_probe_reaches_a_unix_slot_that_is_not_live() {
     let directory = tempfile::tempdir().unwrap();

@@ -27,6 +27,13 @@ async fn a_generation_that_died_before_it_was_live_leaves_its_queue_to_the_next(
     let first = sockets.prepare(id(1)).unwrap();
     let listener = TcpListener::from(first.into_iter().next().unwrap().fd);
     listener.set_nonblocking(true).unwrap();
+    sockets.relay(id(1)).unwrap();
+    sockets.hold().unwrap();
+    assert_eq!(
+        sockets.slot_count(),
+        2,
+        "what comes now is not for the first"
+    );
     drop(listener);
     sockets.release(id(1)).unwrap();
     let second = sockets.prepare(id(2)).unwrap().remove(0);
@@ -35,13 +42,154 @@ async fn a_generation_that_died_before_it_was_live_leaves_its_queue_to_the_next(
         !flags.contains(OFlag::O_NONBLOCK),
         "the dead program's flag"
     );
-    assert_eq!(sockets.slot_count(), 1);
+    let relay = format!("relay {}", tcp(&sockets, 0).port());
+    until("the other slot closed", || sockets.slot_count() == 1).await;
+    until("the relay ended", || threads_named(&relay) == 0).await;
     let program = Program::start(2, second, &sockets.listening()[0].address, Style::Blocking);
     sockets.switch(id(2)).unwrap();
     for stream in &mut early {
         assert_eq!(answer(&mut **stream).unwrap(), 2);
     }
     program.ask_to_stop();
+}
+
+/// Each client's own port, and which of them the server sees of as many connections: through a relay they differ.
+fn ports_seen(clients: &[TcpStream], server: &TcpListener) -> (Vec<u16>, Vec<u16>) {
+    let mut own: Vec<u16> = clients
+        .iter()
+        .map(|one| one.local_addr().unwrap().port())
+        .collect();
+    let accepted = clients.iter().map(|_| server.accept().unwrap().1.port());
+    let mut seen: Vec<u16> = accepted.collect();
+    own.sort_unstable();
+    seen.sort_unstable();
+    (own, seen)
+}
+
+/// One after the other dies before it is live, and while none is, as when a change is broken and mended.
+fn dies_before_it_is_live(sockets: &mut Sockets, number: u32) {
+    drop(sockets.prepare(id(number)).unwrap());
+    sockets.relay(id(number)).unwrap();
+    sockets.hold().unwrap();
+    sockets.release(id(number)).unwrap();
+}
+
+#[tokio::test]
+async fn no_connection_to_a_live_generation_goes_through_a_relay() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = tcp(&sockets, 0);
+    let mut clients: Vec<_> = (0..10).map(|_| TcpStream::connect(to).unwrap()).collect();
+    for number in 1..=3 {
+        dies_before_it_is_live(&mut sockets, number);
+        clients.push(TcpStream::connect(to).unwrap());
+    }
+    let server = TcpListener::from(sockets.prepare(id(4)).unwrap().remove(0).fd);
+    sockets.switch(id(4)).unwrap();
+    let accepting = thread::spawn(move || {
+        clients.extend((0..300).map(|_| TcpStream::connect(to).unwrap()));
+        ports_seen(&clients, &server)
+    });
+    until("all accepted", || accepting.is_finished()).await;
+    let (own, seen) = accepting.join().unwrap();
+    assert_eq!(own, seen);
+    let relay = format!("relay {}", to.port());
+    until("the relays ended", || threads_named(&relay) == 0).await;
+}
+
+#[tokio::test]
+async fn connections_never_wait_for_a_generation_that_is_dismissed() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = tcp(&sockets, 0);
+    let dismissed = TcpListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
+    dismissed.set_nonblocking(true).unwrap();
+    sockets.relay(id(1)).unwrap();
+    sockets.hold().unwrap();
+    let second = TcpListener::from(sockets.prepare(id(2)).unwrap().remove(0).fd);
+    let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(to).unwrap()).collect();
+    sockets.hold().unwrap();
+    assert!(
+        sockets.switch(id(1)).is_err(),
+        "it would be relayed to itself"
+    );
+    assert_eq!(
+        dismissed.accept().unwrap_err().kind(),
+        io::ErrorKind::WouldBlock
+    );
+    sockets.release(id(1)).unwrap();
+    sockets.switch(id(2)).unwrap();
+    let (own, seen) = ports_seen(&clients, &second);
+    assert_eq!(own, seen);
+}
+
+/// As long as the runtime is busy nothing is carried, and nothing is taken that cannot be.
+#[tokio::test]
+async fn a_relay_takes_no_more_than_it_can_carry() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let to = tcp(&sockets, 0);
+    let old = sockets.prepare(id(1)).unwrap().remove(0);
+    sockets.switch(id(1)).unwrap();
+    let clients: Vec<_> = (0..300).map(|_| TcpStream::connect(to).unwrap()).collect();
+    let new = TcpListener::from(sockets.prepare(id(2)).unwrap().remove(0).fd);
+    sockets.switch(id(2)).unwrap();
+    sockets.relay(id(1)).unwrap();
+    let old = TcpListener::from(old.fd);
+    let waiting = || crate::os::tcp_info::queue(&old).unwrap().waiting;
+    let begun = Instant::now();
+    // This thread is the runtime's, and it does not let go.
+    while waiting() > 300 - 256 {
+        assert!(begun.elapsed() < DEADLINE, "{} wait", waiting());
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(waiting(), 300 - 256);
+    drop(clients);
+    let accepting = thread::spawn(move || (0..300).for_each(|_| drop(new.accept().unwrap())));
+    until("all carried", || accepting.is_finished()).await;
+}
+
+/// Nobody does anything: the group itself notices.
+async fn shut_down_while_live(value: &str) {
+    let mut sockets = open(&[value]);
+    let to = match sockets.listening()[0].address.clone() {
+        Address::Tcp(address) => To::Tcp(address),
+        Address::Unix(path) => To::Unix(path),
+    };
+    let live = sockets.prepare(id(1)).unwrap().remove(0);
+    sockets.switch(id(1)).unwrap();
+    socket2::Socket::from(live.fd)
+        .shutdown(Shutdown::Both)
+        .unwrap();
+    let mut waiting = None;
+    until("connections wait", || {
+        waiting = to.connect().ok();
+        waiting.is_some()
+    })
+    .await;
+    assert_eq!(sockets.slot_count(), 1);
+    let mut programs = start(&mut sockets, 2, Style::NonBlocking);
+    sockets.switch(id(2)).unwrap();
+    assert_eq!(answer(&mut *waiting.unwrap()).unwrap(), 2);
+    // The kernel's program ended with the last member: without one, half of these would be the third's.
+    programs.extend(start(&mut sockets, 3, Style::NonBlocking));
+    for _ in 0..50 {
+        assert_eq!(to.ask().unwrap(), 2);
+    }
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
+#[tokio::test]
+async fn when_a_live_program_shuts_its_listener_down_connections_wait_at_once() {
+    shut_down_while_live("127.0.0.1:0").await;
+}
+
+#[tokio::test]
+async fn when_a_live_program_shuts_its_unix_listener_down_connections_wait_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    shut_down_while_live(&format!(
+        "unix:{}",
+        directory.path().join("app.sock").display()
+    ))
+    .await;
 }
 
 #[tokio::test]
@@ -51,8 +199,8 @@ async fn what_waits_in_a_dead_slot_is_relayed_to_the_next_generation() {
     drop(sockets.prepare(id(1)).unwrap());
     sockets.switch(id(1)).unwrap();
     let mut waiting: Vec<_> = (0..20).map(|_| to.connect().unwrap()).collect();
-    sockets.hold().unwrap();
     sockets.relay(id(1)).unwrap();
+    sockets.hold().unwrap();
     sockets.release(id(1)).unwrap();
     waiting.extend((0..5).map(|_| to.connect().unwrap()));
     let programs = start(&mut sockets, 2, Style::NonBlocking);

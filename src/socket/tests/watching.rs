@@ -71,7 +71,7 @@ async fn settled_waits_for_the_queue_and_for_the_first_byte() {
     let (mut server, _) = served.listener.accept().unwrap();
     does_not_settle(&observer, "accepted, without a byte").await;
     client.write_all(b"?").unwrap();
-    does_not_settle(&observer, "with a byte that was not read").await;
+    does_not_settle(&observer, "not read").await;
     server.read_exact(&mut [0]).unwrap();
     settles(&observer).await;
     drop(server);
@@ -90,6 +90,35 @@ async fn connections_of_others_do_not_count() {
     assert_eq!(observer.connections(&ours()).unwrap().len(), 1);
     assert_eq!(observer.connections(&[]).unwrap(), []);
     timeout(DEADLINE, observer.settled(Vec::new)).await.unwrap();
+}
+
+#[test]
+fn where_a_process_may_not_be_looked_into_it_is_never_idle() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = crate::os::socket_holders::tests::hidden(directory.path());
+    let pid = i32::try_from(child.id()).unwrap();
+    // In a thread that is another user's, because root may look everywhere (`setfsuid(2)`).
+    let watching = thread::spawn(move || {
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let mut served = served();
+            let observer = served.sockets.observer(id(1));
+            let client = connect_to_first(&mut served);
+            let (_server, _) = served.listener.accept().unwrap();
+            drop(client);
+            let error = observer.connections(&[pid]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            let idle = timeout(SEVERAL_LOOKS, observer.idle(|| vec![pid]));
+            assert!(idle.await.is_err(), "idle, though nobody knows");
+        });
+    });
+    let watched = watching.join();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    watched.unwrap();
 }
 
 #[tokio::test]
