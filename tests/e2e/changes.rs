@@ -103,6 +103,10 @@ fn hc07_a_touch_causes_nothing_and_a_signal_forces_a_reload() {
     project.server("v1");
     let mut run = project.run().listen().spawn();
     run.live();
+    // Of a file that was written in the very moment of the start nobody can say whether it changed since. Of
+    // this one it is known what is in it.
+    project.server("v2");
+    assert_eq!(run.live(), 2);
     let start = project.work().join("start");
     let text = fs::read(&start).expect("it is ours");
     fs::write(&start, &text).expect("it is ours");
@@ -112,11 +116,11 @@ fn hc07_a_touch_causes_nothing_and_a_signal_forces_a_reload() {
     run.settled(QUIET);
     assert_eq!(
         run.count("starting"),
-        1,
+        2,
         "nothing changed but times and modes"
     );
     run.signal(Signal::SIGUSR1);
-    assert_eq!(run.live(), 2);
+    assert_eq!(run.live(), 3);
     run.quit();
 }
 
