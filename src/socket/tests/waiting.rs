@@ -104,9 +104,10 @@ async fn connections_never_wait_for_a_generation_that_is_dismissed() {
     dismissed.set_nonblocking(true).unwrap();
     sockets.relay(id(1)).unwrap();
     sockets.hold().unwrap();
+    let mut clients: Vec<_> = (0..10).map(|_| TcpStream::connect(to).unwrap()).collect();
     let second = TcpListener::from(sockets.prepare(id(2)).unwrap().remove(0).fd);
-    let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(to).unwrap()).collect();
     sockets.hold().unwrap();
+    clients.extend((0..10).map(|_| TcpStream::connect(to).unwrap()));
     assert!(
         sockets.switch(id(1)).is_err(),
         "it would be relayed to itself"
