@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep_until};
 
-use crate::build::{Invocation, Line, Messages, Plan};
+use crate::build::{Invocation, Line, Messages};
+use crate::os::leftovers::Kept;
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Refusal, Reports, Signal, Spec};
 use crate::reload::{BuildOutcome, Ended, GenId};
@@ -25,19 +26,21 @@ pub(super) struct ActiveBuild {
 /// Starts the build of a generation. It answers with `BuildEnded`, or with [`Input::Built`], through the inbox.
 pub(super) fn start(
     id: GenId,
-    plan: &Plan,
-    number: u32,
+    with: Learnt,
+    kept: Vec<Kept>,
     inbox: &Inbox,
     feed: &Feed,
 ) -> Result<ActiveBuild> {
-    let invocation = plan.invocation()?.context("there is nothing to build")?;
-    let process = process::spawn(spec(invocation))?;
+    let invocation = with
+        .plan
+        .invocation()?
+        .context("there is nothing to build")?;
+    let process = process::spawn(spec(invocation, kept))?;
     let control = process.control.clone();
     let reader = Reader {
         id,
-        messages: plan.messages(),
-        plan: plan.clone(),
-        number,
+        messages: with.plan.messages(),
+        with,
         inbox: inbox.clone(),
         feed: feed.clone(),
     };
@@ -48,7 +51,7 @@ pub(super) fn start(
     })
 }
 
-fn spec(invocation: Invocation) -> Spec {
+fn spec(invocation: Invocation, kept: Vec<Kept>) -> Spec {
     let env = invocation.environment(std::env::vars_os());
     let Invocation { argv, workdir, .. } = invocation;
     Spec {
@@ -58,6 +61,7 @@ fn spec(invocation: Invocation) -> Spec {
         sockets: Vec::new(),
         listen_pid: false,
         notify: None,
+        kept,
     }
 }
 
@@ -100,9 +104,7 @@ async fn wait(reports: &mut Reports) -> End {
 
 struct Reader {
     id: GenId,
-    plan: Plan,
-    /// The plan's number.
-    number: u32,
+    with: Learnt,
     messages: Messages,
     inbox: Inbox,
     feed: Feed,
@@ -219,16 +221,13 @@ impl Reader {
                 return self.inbox.build_ended(id, BuildOutcome::Failed);
             }
         };
-        if !self.plan.succeeded(&self.messages, status) {
+        if !self.with.plan.succeeded(&self.messages, status) {
             return self.inbox.build_ended(id, BuildOutcome::Failed);
         }
-        let built = self.plan.finish(&mut self.messages);
+        let built = self.with.plan.finish(&mut self.messages);
         self.inbox.input(Input::Built {
             id,
-            learnt: Learnt {
-                plan: self.plan,
-                number: self.number,
-            },
+            learnt: self.with,
             built,
         });
     }

@@ -19,6 +19,7 @@ pub(super) fn runner(env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Exec {
             sockets: Vec::new(),
             listen_pid: false,
             notify: None,
+            kept: Vec::new(),
         };
         Box::pin(run(spec))
     })

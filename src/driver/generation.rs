@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::build::Launch;
+use crate::os::leftovers::Kept;
 use crate::process::notify::NotifySocket;
 use crate::process::output::Lines;
 use crate::process::{self, Control, Process, Reports, Spec};
@@ -37,6 +38,8 @@ pub(super) struct Start {
     pub(super) listen_pid: bool,
     pub(super) ready: Arc<ReadySpec>,
     pub(super) dial: Dial,
+    /// What its guardian puts away if hotrun is killed.
+    pub(super) kept: Vec<Kept>,
 }
 
 /// A generation that was started and is not gone.
@@ -60,6 +63,7 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         listen_pid,
         ready,
         dial,
+        kept,
     } = start;
     let notify = NotifySocket::open().context("opening the notify socket")?;
     env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
@@ -76,6 +80,7 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
             .collect(),
         listen_pid,
         notify: Some(notify.env_value().to_owned()),
+        kept,
     })?;
     let program = launch.argv.into_iter().next().unwrap_or_default();
     let control = process.control.clone();

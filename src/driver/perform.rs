@@ -61,7 +61,11 @@ impl Driver {
     }
 
     fn build(&mut self, id: GenId) -> Option<Event> {
-        match build::start(id, &self.plan, self.plans, &self.inbox, &self.feed) {
+        let numbered = Learnt {
+            plan: self.plan.clone(),
+            number: self.plans,
+        };
+        match build::start(id, numbered, self.sockets.paths(), &self.inbox, &self.feed) {
             Ok(active) => {
                 self.build = Some(active);
                 None
@@ -134,6 +138,7 @@ impl Driver {
             passed,
             ready: Arc::clone(&self.config.ready),
             dial: dial(routes),
+            kept: self.sockets.paths(),
         };
         let running = generation::start(start, &self.inbox, &self.feed)?;
         self.generations.insert(id, running);

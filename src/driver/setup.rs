@@ -105,8 +105,10 @@ pub(super) fn watch_spec(config: &Config, plan: &mut Plan) -> Result<WatchSpec, 
     let WatchRoots {
         dirs,
         files,
-        ignored,
+        mut ignored,
     } = found;
+    // What is printed into the watched folder (`hotrun … > log`) would cause what prints more.
+    ignored.extend(os::output_files());
     let roots = match config.watch.is_empty() {
         true => dirs
             .into_iter()

@@ -52,6 +52,7 @@ mod tests {
             sockets: Vec::new(),
             listen_pid: true,
             notify: None,
+            kept: Vec::new(),
         }
     }
 

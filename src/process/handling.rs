@@ -1,6 +1,8 @@
 //! Who in a tree would handle a signal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::Path;
 
 use crate::os::process_tree::{self, Reaction};
 
@@ -16,8 +18,11 @@ pub(super) fn handles(pids: &[i32], signal: i32) -> bool {
     let member = |pid: &i32| {
         // What waits to be taken in has nothing in hand, and may not be looked into.
         let status = process_tree::status(*pid).filter(|status| !status.ended)?;
-        let (holds_socket, reaction) =
-            weigh(process_tree::holds_socket(*pid), status.reaction(signal));
+        let reaction = match process_tree::executable(*pid).is_some_and(|file| is_runtime(&file)) {
+            true => Reaction::Default,
+            false => status.reaction(signal),
+        };
+        let (holds_socket, reaction) = weigh(process_tree::holds_socket(*pid), reaction);
         Some(Member {
             pid: *pid,
             parent: status.parent,
@@ -26,6 +31,25 @@ pub(super) fn handles(pids: &[i32], signal: i32) -> bool {
         })
     };
     decide(&pids.iter().filter_map(member).collect::<Vec<_>>())
+}
+
+/// Runtimes that catch `TERM` themselves, whether the program has a handler or not: to put the terminal in order (node)
+/// or to run what is to be run at exit (java), and then end with all that is in hand. From outside nobody can tell,
+/// so the caller waits until nothing is in hand, which is right for either kind.
+const RUNTIMES: &[&str] = &[
+    "beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "ruby",
+];
+
+/// Also with a version behind the name, as in `ruby3.1`.
+fn is_runtime(executable: &Path) -> bool {
+    let name = executable
+        .file_name()
+        .and_then(OsStr::to_str)
+        .unwrap_or_default();
+    // A newer one was installed over it.
+    let name = name.trim_end_matches(" (deleted)");
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    RUNTIMES.contains(&name)
 }
 
 /// Who may not be looked into (what `sudo` started) could be the server, and one of whose handler nothing
@@ -75,6 +99,23 @@ mod tests {
         };
         let members: Vec<Member> = members.iter().map(member).collect();
         assert_eq!(decide(&members), expected);
+    }
+
+    #[test]
+    fn runtimes_are_known_by_their_names() {
+        for name in [
+            "node",
+            "/usr/bin/node",
+            "nodejs",
+            "ruby3.1",
+            "/opt/jdk-17/bin/java",
+            "node (deleted)",
+        ] {
+            assert!(is_runtime(Path::new(name)), "{name}");
+        }
+        for name in ["", "/", "python3.11", "nodemon", "server", "javac"] {
+            assert!(!is_runtime(Path::new(name)), "{name}");
+        }
     }
 
     #[test]

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! length of the body: u32 LE, then the body: words that each end with a zero byte
-//!   1 or 0 (set LISTEN_PID), number of arguments, working directory, arguments..., environment...
+//!   1 or 0 (set LISTEN_PID), number of arguments, number of kept files, working directory,
+//!   arguments..., kept files..., environment...
 //! ```
 //!
 //! The sockets are attached to the length. The program and its environment travel here rather than
 //! as the guardian's own: a variable such as `LD_PRELOAD` or a library path is the program's affair,
 //! and must not keep the guardian from working.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -17,6 +18,7 @@ use std::os::unix::net::UnixStream;
 
 use super::{SpawnError, Spec, environment};
 use crate::os::handoff;
+use crate::os::leftovers::Kept;
 
 /// A program to start, as the guardian has it.
 pub(super) struct Launch {
@@ -26,6 +28,7 @@ pub(super) struct Launch {
     pub(super) env: Vec<CString>,
     pub(super) sockets: Vec<OwnedFd>,
     pub(super) listen_pid: bool,
+    pub(super) kept: Vec<Kept>,
 }
 
 /// Says what is wrong with it before anything is started for it.
@@ -56,9 +59,13 @@ pub(super) fn encode(spec: &Spec) -> Result<Vec<u8>, SpawnError> {
     };
     word(u8::from(spec.listen_pid).to_string().into())?;
     word(spec.argv.len().to_string().into())?;
+    word(spec.kept.len().to_string().into())?;
     word(spec.workdir.clone().into())?;
     for argument in &spec.argv {
         word(argument.clone())?;
+    }
+    for kept in &spec.kept {
+        word(kept.to_argument())?;
     }
     for (mut pair, value) in environment::of(spec) {
         pair.push("=");
@@ -98,8 +105,11 @@ fn decode(mut body: Vec<u8>, sockets: Vec<OwnedFd>) -> Option<Launch> {
     let mut word = || CString::new(words.next()?).ok();
     let listen_pid = word()?.as_bytes() == b"1";
     let count: usize = word()?.to_str().ok()?.parse().ok()?;
+    let kept: usize = word()?.to_str().ok()?.parse().ok()?;
     let workdir = word()?;
     let argv = (0..count).map(|_| word()).collect::<Option<Vec<_>>>()?;
+    let kept = (0..kept).map(|_| Kept::from_argument(OsStr::from_bytes(word()?.as_bytes())));
+    let kept = kept.collect::<Option<Vec<_>>>()?;
     let env = std::iter::from_fn(word).collect();
     (!argv.is_empty()).then_some(Launch {
         workdir,
@@ -107,6 +117,7 @@ fn decode(mut body: Vec<u8>, sockets: Vec<OwnedFd>) -> Option<Launch> {
         env,
         sockets,
         listen_pid,
+        kept,
     })
 }
 
@@ -138,6 +149,10 @@ mod tests {
             sockets: Vec::new(),
             listen_pid: true,
             notify: None,
+            kept: vec![Kept {
+                path: "/run/a.sock".into(),
+                file: Some((1, 2)),
+            }],
         }
     }
 
@@ -156,14 +171,16 @@ mod tests {
         );
         assert_eq!(launch.workdir, *c"/tmp");
         assert_eq!((launch.sockets.len(), launch.listen_pid), (1, true));
+        assert_eq!(launch.kept, spec.kept);
         assert_eq!(launch.path(), "/x");
     }
 
     #[test]
     fn a_body_that_is_cut_before_its_last_argument_starts_nothing() {
         let body = encode(&spec()).unwrap();
-        // `1`, `3`, `/tmp`, `prog`, ``, `a\xff`, each with its zero byte.
-        let arguments = 2 + 2 + 5 + 5 + 1 + 3;
+        // `1`, `3`, `1`, `/tmp`, `prog`, ``, `a\xff`, the socket's file, each with its zero byte.
+        let kept = spec().kept[0].to_argument().len() + 1;
+        let arguments = 2 + 2 + 2 + 5 + 5 + 1 + 3 + kept;
         for cut in 0..arguments {
             assert!(
                 decode(body[..cut].to_vec(), Vec::new()).is_none(),

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::os::handoff;
+use crate::os::leftovers::Kept;
 
 /// What to start.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Spec {
     pub listen_pid: bool,
     /// `NOTIFY_SOCKET`, if there is one.
     pub notify: Option<OsString>,
+    /// The files of unix sockets that its guardian removes if hotrun cannot do so any more.
+    pub kept: Vec<Kept>,
 }
 
 /// Why nothing was started.

@@ -9,7 +9,7 @@ use super::{HttpProbe, Pattern, duration};
 /// By what it is told that a new generation is ready.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum ReadySpec {
-    /// `auto`: `READY=1` if the program sends it; else somebody waits on every passed socket; without
+    /// `auto`: `READY=1` if the program sends it, and somebody waits on its sockets; else somebody waits on every passed socket; without
     /// sockets, it has lived for 500 ms.
     #[default]
     Auto,

@@ -1,10 +1,13 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::listening::somebody_waits;
 use super::{Heard, How, Inputs, Pattern, ReadySpec, Trouble, Why, probe};
+
+/// How long a program that says that it is ready may take to wait on its sockets. Then it is believed.
+const HONESTY: Duration = Duration::from_secs(5);
 
 /// How long a program that opens no socket has to live.
 const LIFE: Duration = Duration::from_millis(500);
@@ -60,7 +63,13 @@ async fn auto(
         how = seen(pids, sockets, trouble) => return how,
     }
     match notified(heard, trouble).await {
-        Ok(how) => how,
+        Ok(how) => {
+            // gunicorn's master says `READY=1` before a worker has so much as read the program.
+            if !sockets.is_empty() {
+                let _ = timeout(HONESTY, somebody_waits(pids, sockets, trouble)).await;
+            }
+            how
+        }
         // It spoke, and nobody listens any more: that happens only while all of it is being ended.
         Err(_) => std::future::pending().await,
     }

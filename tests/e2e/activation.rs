@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{BUILD_PATIENCE, Project, Run, kept, skip, until};
+use crate::harness::{BUILD_PATIENCE, PATIENCE, Project, Run, http, kept, skip, until};
 
 /// Debian's, which has Debian's packages.
 const PYTHON: &str = "/usr/bin/python3";
@@ -40,6 +40,7 @@ fn source(file: &str, word: &str) -> String {
         "wsgi.py" => include_str!("activation/wsgi.py"),
         "libsystemd.py" => include_str!("activation/libsystemd.py"),
         "main.go" => include_str!("activation/main.go"),
+        "server.js" => include_str!("activation/server.js"),
         other => panic!("no such program: {other}"),
     };
     source.replace("WORD", word)
@@ -140,4 +141,55 @@ fn warm(work: &Path, cache: &PathBuf) {
         child.try_wait().expect("it is ours")
     });
     assert!(status.success());
+}
+
+/// Its master says `READY=1` before a worker has read the program.
+#[test]
+fn a_program_that_gunicorn_cannot_read_changes_nothing() {
+    if !there_is("/usr/bin/gunicorn", &["--version"], "gunicorn") {
+        return;
+    }
+    let project = Project::new();
+    project.save("wsgi.py", &source("wsgi.py", "one"));
+    let run = Run::new(&project)
+        .listen()
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let gunicorn = [
+        "/usr/bin/gunicorn",
+        "--worker-tmp-dir",
+        "/dev/shm",
+        "wsgi:app",
+    ];
+    let mut run = run.program(gunicorn).spawn();
+    assert_eq!(run.live(), 1);
+    project.save("wsgi.py", "def app(:\n");
+    let failed = run.expect("failed");
+    assert_eq!(failed.number("live"), 1, "{failed}");
+    assert!(run.get("/").starts_with("one"));
+    run.quit();
+}
+
+/// node catches the stop signal itself, to put the terminal in order, and ends with all that is in hand.
+#[test]
+fn a_request_that_node_has_begun_is_answered_though_node_has_no_handler() {
+    if !there_is("node", &["--version"], "nodejs") {
+        return;
+    }
+    let project = Project::new();
+    project.save("server.js", &source("server.js", "one"));
+    let mut run = Run::new(&project)
+        .listen()
+        .program(["node", "server.js"])
+        .spawn();
+    assert_eq!(run.live(), 1);
+    let address = run.address();
+    let long = std::thread::spawn(move || http::get(address, "/slow"));
+    until("the request is in flight", PATIENCE, || {
+        (crate::harness::sockets::established(address) > 0).then_some(())
+    });
+    project.save("server.js", &source("server.js", "two"));
+    assert_eq!(run.live(), 2);
+    run.gone_is(1);
+    assert_eq!(long.join().expect("no panic").expect("an answer"), "one\n");
+    run.quit();
 }

@@ -1,7 +1,7 @@
 //! What the program gets, and what its clients see.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use std::{fs, io, thread};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
-use crate::harness::{Project, Run, apps, http, say, until};
+use crate::harness::{PATIENCE, Project, Run, apps, http, say, until};
 
 /// Lets this process, and so those that it starts, open as many files as it may.
 fn raise_file_limit() {
@@ -190,7 +190,7 @@ fn ask_on_and_on(path: &Path, stop: &AtomicBool) -> Result<usize, String> {
 }
 
 #[test]
-fn hc22_a_stale_unix_socket_does_not_stop_the_next_run() {
+fn hc22_a_kill_leaves_no_socket_file_and_a_stale_one_does_not_stop_the_next_run() {
     let project = Project::new();
     let path = project.beside("socket");
     let unix = format!("unix:{}", path.display());
@@ -198,6 +198,19 @@ fn hc22_a_stale_unix_socket_does_not_stop_the_next_run() {
     let mut run = project.run().args(["--listen", &unix]).spawn();
     run.live();
     run.killed();
+    until(
+        "the guardian has put the socket's files away",
+        PATIENCE,
+        || {
+            let beside = fs::read_dir(path.parent()?).ok()?.flatten();
+            let names: Vec<_> = beside.map(|entry| entry.file_name()).collect();
+            let left = |name: &std::ffi::OsString| {
+                name == "socket" || name.to_string_lossy().starts_with(".hotrun-")
+            };
+            (!names.iter().any(left)).then_some(())
+        },
+    );
+    drop(UnixListener::bind(&path).expect("the folder is ours"));
     let mut run = project.run().args(["--listen", &unix]).spawn();
     run.live();
     let stream = UnixStream::connect(&path).expect("somebody listens");

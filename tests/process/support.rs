@@ -111,6 +111,7 @@ pub(crate) fn spec(mark: &Mark, argv: &[&str]) -> Spec {
         sockets: Vec::new(),
         listen_pid: true,
         notify: None,
+        kept: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, RawFd};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -83,4 +84,11 @@ fn mark_each(first: RawFd) -> io::Result<()> {
 /// (`/proc/sys/fs/pipe-max-size`) is not worth an error.
 pub fn widen_pipe(pipe: impl AsFd, bytes: i32) {
     let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes));
+}
+
+/// The regular files to which our own output goes, by the names that they have now (`proc_pid_fd(5)`).
+pub fn output_files() -> Vec<PathBuf> {
+    let output = ["/proc/self/fd/1", "/proc/self/fd/2"].map(Path::new);
+    let files = output.into_iter().filter(|fd| fd.is_file());
+    files.filter_map(|fd| fd.read_link().ok()).collect()
 }

@@ -6,7 +6,9 @@ mod lineage;
 pub mod process_tree;
 pub mod waiting;
 
-pub use descriptors::{RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, widen_pipe};
+pub use descriptors::{
+    RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, output_files, widen_pipe,
+};
 pub use lineage::{
     SUBREAPER, become_subreaper, highest_signal, name_process, signal_at_parents_end,
     single_threaded,

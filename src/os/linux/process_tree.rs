@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Whether this system lets us see a process tree.
@@ -224,6 +224,11 @@ fn is_beyond_standard(fd: &fs::DirEntry) -> bool {
 fn names_socket(target: &Path) -> bool {
     let target = target.as_os_str().as_encoded_bytes();
     target.starts_with(b"socket:")
+}
+
+/// The file that the process executes (`proc_pid_exe(5)`), if we may know it.
+pub fn executable(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
 #[cfg(test)]

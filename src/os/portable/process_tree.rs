@@ -1,5 +1,7 @@
 //! No tree to see: a program is known by its first process and that one's group.
 
+use std::path::PathBuf;
+
 /// Whether this system lets us see a process tree.
 pub const KNOWN: bool = false;
 
@@ -56,5 +58,10 @@ pub fn descendants(_root: i32) -> Vec<i32> {
 
 /// Whether the process holds a socket: unknown.
 pub fn holds_socket(_pid: i32) -> Option<bool> {
+    None
+}
+
+/// The file that the process executes: not to be had.
+pub fn executable(_pid: i32) -> Option<PathBuf> {
     None
 }

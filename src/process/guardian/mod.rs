@@ -20,6 +20,7 @@ use self::wake::Wake;
 use super::wire::{self, Order};
 use super::{Refusal, Report, Step, launch};
 use crate::os;
+use crate::os::leftovers::{Kept, remove_leftovers};
 use crate::os::reap::{Reaped, reap};
 use crate::reload::Ended;
 
@@ -40,29 +41,41 @@ fn run() -> io::Result<()> {
     os::name_process(c"hotrun-guardian");
     let mut channel = Channel::take()?;
     match begin(&channel) {
-        Ok((wake, program)) => {
+        Ok(begun) => {
             channel.report(Report::Started {
-                pid: program.as_raw(),
+                pid: begun.program.as_raw(),
             });
-            Guardian::new(parent, channel, wake, program).watch();
+            Guardian::new(parent, channel, begun).watch();
         }
         Err(error) => channel.report(Report::Refused { error }),
     }
     Ok(())
 }
 
-fn begin(channel: &Channel) -> Result<(Wake, Pid), Refusal> {
+fn begin(channel: &Channel) -> Result<Begun, Refusal> {
     let own = |error: io::Error| Refusal {
         step: Step::Guardian,
         errno: error.raw_os_error().unwrap_or(0),
     };
-    let launch = launch::receive(channel.socket()).map_err(own)?;
+    let mut launch = launch::receive(channel.socket()).map_err(own)?;
     // Before the program runs: the first orphan may come at once.
     os::become_subreaper().map_err(own)?;
     let wake = Wake::new().map_err(own)?;
+    let kept = std::mem::take(&mut launch.kept);
     let program = program::start(launch)?;
     channel::let_go_of_output().map_err(own)?;
-    Ok((wake, program))
+    Ok(Begun {
+        wake,
+        program,
+        kept,
+    })
+}
+
+/// A program that runs.
+struct Begun {
+    wake: Wake,
+    program: Pid,
+    kept: Vec<Kept>,
 }
 
 struct Guardian {
@@ -71,12 +84,20 @@ struct Guardian {
     wake: Wake,
     program: Pid,
     tree: Tree,
+    /// What is put away if hotrun is gone.
+    kept: Vec<Kept>,
 }
 
 impl Guardian {
-    fn new(parent: Pid, channel: Channel, wake: Wake, program: Pid) -> Self {
+    fn new(parent: Pid, channel: Channel, begun: Begun) -> Self {
+        let Begun {
+            wake,
+            program,
+            kept,
+        } = begun;
         Self {
             parent,
+            kept,
             channel,
             wake,
             program,
@@ -91,6 +112,10 @@ impl Guardian {
             self.wake
                 .wait(self.channel.pollable(), self.tree.patience());
             self.obey();
+        }
+        // Nobody listens on the sockets of a hotrun that is gone, and so is what it had passed on.
+        if getppid() != self.parent {
+            remove_leftovers(&self.kept, self.parent.as_raw().cast_unsigned());
         }
         self.channel.report(Report::Gone);
     }
