@@ -11,6 +11,8 @@ mod wake;
 
 use std::io;
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Pid, getppid};
 
@@ -23,6 +25,9 @@ use crate::os;
 use crate::os::leftovers::{Kept, remove_leftovers};
 use crate::os::reap::{Reaped, reap};
 use crate::reload::Ended;
+
+/// How long after its descriptors are closed a process may still be there. A great one takes long to be taken apart.
+const REPARENTED: Duration = Duration::from_secs(1);
 
 /// The first argument that asks for this mode.
 pub const MODE: &str = "--guardian";
@@ -114,10 +119,24 @@ impl Guardian {
             self.obey();
         }
         // Nobody listens on the sockets of a hotrun that is gone, and so is what it had passed on.
-        if getppid() != self.parent {
+        if self.is_orphan() {
             remove_leftovers(&self.kept, self.parent.as_raw().cast_unsigned());
         }
         self.channel.report(Report::Gone);
+    }
+
+    /// Whether hotrun is gone. The kernel closes the descriptors of a process that ends some time before it gives
+    /// its children to another (`do_exit` in `kernel/exit.c`), so the end of the socket is a hint, and what
+    /// follows is waited for. It does not follow if hotrun has merely let go of this tree.
+    fn is_orphan(&self) -> bool {
+        let began = Instant::now();
+        while getppid() == self.parent {
+            if !self.channel.closed() || began.elapsed() > REPARENTED {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        true
     }
 
     fn obey(&mut self) {
