@@ -5,6 +5,7 @@ pub mod leftovers;
 pub mod reap;
 mod sockets;
 pub mod start;
+pub mod terminal;
 
 pub use sockets::*;
 
