@@ -6,6 +6,7 @@
 
 mod generate;
 mod mistake;
+mod notes;
 mod values;
 
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use nix::sys::signal::Signal;
 
 pub use generate::{Generate, generate};
 pub use mistake::{Mistake, explain};
+use notes::{EXAMPLES, EXAMPLES_AND_NOTES};
 pub use values::Wrong;
 
 /// Rebuild a server when its files change, start it beside the old one, and switch without losing a connection
@@ -173,6 +175,15 @@ pub struct Cli {
     #[arg(short = 'C', long, value_name = "DIR", help_heading = "Program", value_hint = ValueHint::DirPath)]
     pub workdir: Option<PathBuf>,
 
+    /// Who gets what is typed, on a live terminal
+    #[arg(
+        long,
+        value_name = "WHO",
+        default_value = "hotrun",
+        help_heading = "Program"
+    )]
+    pub stdin: Stdin,
+
     /// How to show what happens
     #[arg(
         long,
@@ -247,11 +258,22 @@ pub enum ListenPid {
     Never,
 }
 
+/// Who gets what is typed, as typed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// hotrun, as keys; the program has nothing to read
+    Hotrun,
+    /// The newest generation; Ctrl-C and Ctrl-Z stay hotrun's
+    Program,
+}
+
 /// How to show what happens, as typed.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UiKind {
-    /// What suits where hotrun runs: plain
+    /// Live on a terminal, else plain
     Auto,
+    /// A footer that is kept up to date, the output above it, and keys
+    Live,
     /// One line for each fact
     Plain,
     /// One JSON object a line
@@ -270,43 +292,6 @@ pub enum ColorWhen {
     /// Never
     Never,
 }
-
-macro_rules! examples {
-    () => {
-        "\
-Examples:
-  hotrun                                       `cargo run` in this package
-  hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program
-  hotrun -e go -b 'go build -o app .' -l 3000 -- ./app
-  hotrun -e py -l 8000 -- uvicorn app:app --fd 3"
-    };
-}
-
-const EXAMPLES: &str = examples!();
-
-const EXAMPLES_AND_NOTES: &str = concat!(
-    examples!(),
-    "
-  hotrun -l 3000 --ready http:/health -- cargo run
-  hotrun --generate bash > ~/.local/share/bash-completion/completions/hotrun
-
-Values:
-  A duration is a number and a unit: 250ms, 10s, 1m30s.
-  A signal is a name or a number: TERM, SIGTERM, 15.
-
-Environment:
-  Every option can be set by a variable: --stop-timeout by HOTRUN_STOP_TIMEOUT, and so on. An option
-  on the command line wins. Where an option is repeatable, the variable holds one value a line.
-  NO_COLOR, CLICOLOR_FORCE, CI and TERM=dumb are respected.
-
-Signals to hotrun:
-  INT and TERM stop the program in order, a second one at once. USR1 reloads. HUP reloads
-  while there is a terminal, and otherwise ends hotrun as TERM does.
-
-Exit codes:
-  0 the user quit; 1 the program could not be stopped cleanly, or hotrun failed; 2 wrong usage;
-  128+N ended by signal N."
-);
 
 /// The options as clap knows them, each with its environment variable.
 pub fn command() -> Command {

@@ -149,7 +149,10 @@ fn drive(config: Config) -> Result<Outcome, Failure> {
     let runtime =
         runtime.map_err(|error| Failure::environment(format!("starting the runtime: {error}")))?;
     let ui = Ui::standard(config.ui.clone());
-    Ok(runtime.block_on(driver::run(config, ui))?)
+    let outcome = runtime.block_on(driver::run(config, ui));
+    // Even if the thread that draws is stuck in a terminal that takes nothing.
+    ui::restore();
+    Ok(outcome?)
 }
 
 fn outcome(outcome: Outcome) -> Result<(), Failure> {

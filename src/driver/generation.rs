@@ -1,6 +1,7 @@
 //! A generation's processes: how they are started, and the tasks that watch them.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +12,20 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::build::Launch;
 use crate::os::leftovers::Kept;
+use crate::os::terminal::Size;
 use crate::process::notify::NotifySocket;
 use crate::process::output::Lines;
-use crate::process::{self, Control, Process, Reports, Spec};
+use crate::process::{self, Control, OnTerminal, Process, Reports, Spec, Terminal};
 use crate::ready::{self, Dial, Heard, Inputs, ReadySpec};
 use crate::reload::{Event, GenId};
-use crate::socket::Passed;
+use crate::socket::{Observer, Passed};
 use crate::ui::{Level, Report, Stream};
 
 use super::exec;
 use super::feed::Feed;
 use super::inbox::Inbox;
 use super::patience::Patience;
+use super::shown::show;
 
 /// The last words of a program are shown before its end is told, if they come within this time. Only what it
 /// left running can keep them from ending at once.
@@ -40,14 +43,35 @@ pub(super) struct Start {
     pub(super) dial: Dial,
     /// What its guardian puts away if hotrun is killed.
     pub(super) kept: Vec<Kept>,
+    pub(super) stage: Stage,
+}
+
+/// On what a program runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stage {
+    /// Two pipes, and nothing to read.
+    Pipes,
+    /// A terminal of its own.
+    Terminal {
+        size: Size,
+        /// Whether it reads what is typed.
+        reads: bool,
+    },
 }
 
 /// A generation that was started and is not gone.
-#[derive(Debug)]
 pub(super) struct Running {
     pub(super) control: Control,
     /// What its readiness waits for.
     pub(super) patience: Patience,
+    /// The terminal that it runs on, if it has one.
+    pub(super) terminal: Option<Arc<Terminal>>,
+    /// Takes what is typed for it, if it reads that.
+    pub(super) typing: Option<mpsc::UnboundedSender<Vec<u8>>>,
+    /// Sees its connections, once somebody wants to know.
+    pub(super) observer: Option<Observer>,
+    /// How many connections it had when they were counted last.
+    pub(super) connections: Option<usize>,
     /// What waits for something of this generation: its words, its readiness, its settling, its idleness.
     tasks: Vec<AbortHandle>,
 }
@@ -64,13 +88,14 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         ready,
         dial,
         kept,
+        stage,
     } = start;
     let notify = NotifySocket::open().context("opening the notify socket")?;
     env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
     env.push(("HOTRUN".into(), "1".into()));
     env.push(("HOTRUN_GENERATION".into(), id.to_string().into()));
     let sockets = passed.iter().map(|passed| passed.inode).collect();
-    let process = process::spawn(Spec {
+    let spec = Spec {
         argv: launch.argv.clone(),
         env: env.clone(),
         workdir: launch.workdir.clone(),
@@ -81,24 +106,15 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         listen_pid,
         notify: Some(notify.env_value().to_owned()),
         kept,
-    })?;
-    let program = launch.argv.into_iter().next().unwrap_or_default();
-    let control = process.control.clone();
-    let lines = attend(
-        Attendant {
-            id,
-            program,
-            inbox: inbox.clone(),
-            feed: feed.clone(),
-        },
-        process,
-        &ready,
-    );
-    let mut running = Running {
-        control: control.clone(),
-        patience: Patience::default(),
-        tasks: Vec::new(),
     };
+    let attendant = Attendant {
+        id,
+        program: launch.argv.into_iter().next().unwrap_or_default(),
+        inbox: inbox.clone(),
+        feed: feed.clone(),
+    };
+    let (mut running, lines) = attendant.begin(spec, stage, &ready)?;
+    let control = running.control.clone();
     let heard = running.listen(id, notify, feed.clone());
     let inputs = Inputs {
         pids: Box::new(move || control.pids()),
@@ -114,6 +130,31 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
 }
 
 impl Running {
+    fn new(control: Control) -> Self {
+        Self {
+            control,
+            patience: Patience::default(),
+            terminal: None,
+            typing: None,
+            observer: None,
+            connections: None,
+            tasks: Vec::new(),
+        }
+    }
+
+    /// Passes on what is typed. What the program does not read waits here.
+    fn type_into(&mut self, terminal: Arc<Terminal>) -> mpsc::UnboundedSender<Vec<u8>> {
+        let (sender, mut typed) = mpsc::unbounded_channel::<Vec<u8>>();
+        self.spawn(async move {
+            while let Some(bytes) = typed.recv().await {
+                if terminal.write(&bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+        sender
+    }
+
     /// A task that ends with the generation at the latest.
     pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.retain(|task| !task.is_finished());
@@ -199,35 +240,6 @@ struct Attendant {
     feed: Feed,
 }
 
-/// Starts to pass on what the tree prints and what becomes of it, until both have ended. The lines that
-/// readiness wants to see come out here.
-fn attend(
-    attendant: Attendant,
-    process: Process,
-    ready: &ReadySpec,
-) -> mpsc::UnboundedReceiver<Vec<u8>> {
-    let Process {
-        control: _,
-        reports,
-        stdout,
-        stderr,
-    } = process;
-    let (sender, lines) = mpsc::unbounded_channel();
-    let sender = ready.reads_output().then_some(sender);
-    let pass = |stream, pipe| {
-        tokio::spawn(pass_on(
-            attendant.id,
-            stream,
-            pipe,
-            attendant.feed.clone(),
-            sender.clone(),
-        ))
-    };
-    let output = [pass(Stream::Stdout, stdout), pass(Stream::Stderr, stderr)];
-    tokio::spawn(attendant.attend(reports, output));
-    lines
-}
-
 async fn pass_on(
     id: GenId,
     stream: Stream,
@@ -252,12 +264,73 @@ async fn pass_on(
 }
 
 impl Attendant {
-    async fn attend(self, mut reports: Reports, output: [JoinHandle<()>; 2]) {
+    /// Starts the program, and to pass on what its tree prints and what becomes of it, until both have ended. The lines
+    /// that readiness wants to see come out here.
+    fn begin(
+        self,
+        spec: Spec,
+        stage: Stage,
+        ready: &ReadySpec,
+    ) -> Result<(Running, mpsc::UnboundedReceiver<Vec<u8>>)> {
+        let (sender, lines) = mpsc::unbounded_channel();
+        let sender = ready.reads_output().then_some(sender);
+        let running = match stage {
+            Stage::Pipes => self.on_pipes(process::spawn(spec)?, &sender),
+            Stage::Terminal { size, reads } => {
+                let on = process::spawn_on_terminal(spec, size, reads)?;
+                self.on_terminal(on, reads, sender)
+            }
+        };
+        Ok((running, lines))
+    }
+
+    fn on_pipes(self, process: Process, lines: &Option<mpsc::UnboundedSender<Vec<u8>>>) -> Running {
+        let Process {
+            control,
+            reports,
+            stdout,
+            stderr,
+        } = process;
+        let pass = |stream, pipe| {
+            let (feed, lines) = (self.feed.clone(), lines.clone());
+            tokio::spawn(pass_on(self.id, stream, pipe, feed, lines))
+        };
+        let output = vec![pass(Stream::Stdout, stdout), pass(Stream::Stderr, stderr)];
+        tokio::spawn(self.attend(reports, output));
+        Running::new(control)
+    }
+
+    fn on_terminal(
+        self,
+        on: OnTerminal,
+        reads: bool,
+        lines: Option<mpsc::UnboundedSender<Vec<u8>>>,
+    ) -> Running {
+        let OnTerminal {
+            control,
+            reports,
+            terminal,
+        } = on;
+        let terminal = Arc::new(terminal);
+        let mut running = Running::new(control);
+        running.terminal = Some(terminal.clone());
+        if reads {
+            running.typing = Some(running.type_into(terminal.clone()));
+        }
+        let shown = tokio::spawn(show(self.id, terminal, self.feed.clone(), lines));
+        tokio::spawn(self.attend(reports, vec![shown]));
+        running
+    }
+
+    async fn attend(self, mut reports: Reports, output: Vec<JoinHandle<()>>) {
         let id = self.id;
         let mut output = Some(output);
         while let Some(report) = reports.next().await {
             match report {
-                process::Report::Started { pid } => self.feed.tell(Report::Spawned { id, pid }),
+                process::Report::Started { pid } => {
+                    let program = self.name();
+                    self.feed.tell(Report::Spawned { id, pid, program });
+                }
                 process::Report::Refused { error } => self.refused(error),
                 process::Report::Exited { ended, survivors } => {
                     if let Some(output) = output.take() {
@@ -274,6 +347,13 @@ impl Attendant {
         }
     }
 
+    /// What people call the program.
+    fn name(&self) -> String {
+        let path = Path::new(&self.program);
+        let name = path.file_name().unwrap_or(&self.program);
+        name.to_string_lossy().into_owned()
+    }
+
     fn refused(&self, error: process::Refusal) {
         let program = self.program.display();
         let hint = match error.step {
@@ -288,8 +368,12 @@ impl Attendant {
     }
 }
 
-async fn await_last_words(output: [JoinHandle<()>; 2]) {
-    let [stdout, stderr] = output;
+async fn await_last_words(output: Vec<JoinHandle<()>>) {
+    let ends = async {
+        for end in output {
+            let _ = end.await;
+        }
+    };
     // A timeout drops the handles; the tasks go on.
-    let _ = tokio::time::timeout(LAST_WORDS, async { (stdout.await, stderr.await) }).await;
+    let _ = tokio::time::timeout(LAST_WORDS, ends).await;
 }

@@ -7,13 +7,16 @@
 //! [`Effect`]: crate::reload::Effect
 
 mod build;
+mod console;
 mod exec;
 mod feed;
 mod generation;
 mod inbox;
 mod patience;
 mod perform;
+mod screen;
 mod setup;
+mod shown;
 mod sources;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,18 +28,21 @@ use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::build::{Launch, Plan, runner};
-use crate::config::Config;
+use crate::config::{Config, Stdin};
+use crate::os::terminal::{self, Size};
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
 use crate::reload::{BuildOutcome, Event, Failure, GenId, Machine, Notice, Time};
 use crate::socket::Sockets;
-use crate::ui::{Report, Ui};
+use crate::ui::{Kind, Report, Ui};
 use crate::watch::{self, Watch};
 
 use build::ActiveBuild;
+use console::{Came, Console};
 use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
+use screen::Suspend;
 
 /// How hotrun came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +79,10 @@ struct Driver {
     told_to_end: bool,
     /// The number of the last signal that asked hotrun to end.
     signal: Option<i32>,
+    /// How large the terminal is.
+    size: Size,
+    /// When connections were counted last.
+    looked: Instant,
 }
 
 /// Where events come from.
@@ -80,6 +90,8 @@ struct Sources {
     inputs: UnboundedReceiver<Input>,
     watch: UnboundedReceiver<watch::Message>,
     signals: Signals,
+    /// The terminal, if the user interface is live.
+    console: Option<Console>,
     /// Watches as long as it is kept.
     _watch: Watch,
 }
@@ -108,10 +120,15 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     let spec = setup::watch_spec(&config, &mut plan)?;
     let (inbox, inputs) = inbox::channel();
     let (changes, watch) = mpsc::unbounded_channel();
+    let console = match config.ui.kind {
+        Kind::Live => Some(Console::new(config.stdin == Stdin::Program)),
+        Kind::Plain | Kind::Json | Kind::Off => None,
+    };
     let sources = Sources {
         inputs,
         watch,
         signals,
+        console: console.transpose().context("taking over the terminal")?,
         _watch: setup::watch(&spec, changes)?,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
@@ -153,6 +170,8 @@ impl Driver {
             deaf: false,
             outcome: None,
             signal: None,
+            size: terminal::size(std::io::stdout()),
+            looked: Instant::now(),
             config,
         })
     }
@@ -179,6 +198,10 @@ impl Driver {
                 signal = sources.signals.next() => self.signalled(signal),
                 Some(input) = sources.inputs.recv() => self.take(input),
                 message = sources.watch.recv(), if !self.deaf => self.hear(message),
+                came = came(&mut sources.console) => if let Some(Suspend) = self.came(came) {
+                    self.suspend().await;
+                },
+                () = sleep_to(self.next_look()) => self.look(),
                 () = sleep_until(self.started, deadline) => self.handle(Event::Tick),
             }
         }
@@ -261,6 +284,21 @@ impl Driver {
                 "`--ready` chooses another sign of readiness, `--ready-timeout` gives it more time";
             self.feed.error(missing, Some(hint.into()));
         }
+    }
+}
+
+async fn came(console: &mut Option<Console>) -> Came {
+    match console {
+        Some(console) => console.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sleeps until this moment, for ever without one.
+async fn sleep_to(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

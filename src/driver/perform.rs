@@ -6,13 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use crate::build::{BuildError, Built};
-use crate::config::EnvFileError;
+use crate::config::{EnvFileError, Stdin};
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
 use crate::socket::{Address, Route};
-use crate::ui::Level;
+use crate::ui::{Kind, Level};
 
-use super::generation::{self, Start};
+use super::generation::{self, Stage, Start};
 use super::inbox::Learnt;
 use super::{Driver, Outcome, build};
 
@@ -65,7 +65,12 @@ impl Driver {
             plan: self.plan.clone(),
             number: self.plans,
         };
-        match build::start(id, numbered, self.sockets.paths(), &self.inbox, &self.feed) {
+        let bars = match self.config.ui.kind {
+            Kind::Live | Kind::Json => true,
+            Kind::Plain | Kind::Off => false,
+        };
+        let kept = self.sockets.paths();
+        match build::start(id, numbered, kept, bars, &self.inbox, &self.feed) {
             Ok(active) => {
                 self.build = Some(active);
                 None
@@ -139,10 +144,20 @@ impl Driver {
             ready: Arc::clone(&self.config.ready),
             dial: dial(routes),
             kept: self.sockets.paths(),
+            stage: self.stage(),
         };
         let running = generation::start(start, &self.inbox, &self.feed)?;
         self.generations.insert(id, running);
         Ok(())
+    }
+
+    /// On what a program runs: on a terminal of its own where its output ends up on ours.
+    fn stage(&self) -> Stage {
+        let (size, reads) = (self.size, self.config.stdin == Stdin::Program);
+        match self.config.ui.kind {
+            Kind::Live => Stage::Terminal { size, reads },
+            Kind::Plain | Kind::Json | Kind::Off => Stage::Pipes,
+        }
     }
 
     fn switch(&mut self, id: GenId) -> Event {

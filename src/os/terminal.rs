@@ -155,6 +155,7 @@ pub fn reopen(terminal: impl AsFd) -> io::Result<File> {
     let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     OpenOptions::new()
         .read(true)
+        .write(true)
         .custom_flags(flags.bits())
         .open(ttyname(terminal)?)
 }
