@@ -16,6 +16,7 @@ pub use lineage::{
 pub mod hang_up;
 mod netlink;
 pub mod reuseport;
+pub mod seccomp;
 pub mod sock_diag;
 pub mod socket_holders;
 pub mod tcp_info;

@@ -15,6 +15,7 @@ pub use lineage::{
 };
 pub mod hang_up;
 pub mod reuseport;
+pub mod seccomp;
 pub mod sock_diag;
 pub mod socket_holders;
 pub mod tcp_info;
