@@ -16,7 +16,7 @@
 //!   the same moment, is left with that.
 //! - Without `CAP_SYS_ADMIN` the kernel wants `no_new_privs` first (`prctl(2)`): setuid programs then run without
 //!   the privileges of their file.
-//! - 32-bit and x32 programs are not seen (see [`filter`]), nor is what goes through an `io_uring`.
+//! - 32-bit and x32 programs are not seen (see `filter.rs`), nor is what goes through an `io_uring`.
 //! - It is no security boundary: what is answered with [`Answer::Continue`] is read by the kernel a second time,
 //!   and another thread may have changed it meanwhile.
 
