@@ -185,22 +185,12 @@ impl Worker {
         if address.port() == 0 {
             return Answer::Continue.into();
         }
-        match self.take(calls, call, fd) {
+        match take(calls, call, fd) {
             Ok(socket) => match claim::claim(&socket, address) {
                 Ok(Some(claim)) => self.decide_bind(call, &socket, claim),
                 Ok(None) | Err(_) => Answer::Continue.into(),
             },
             Err(error) => missed(Some(address), error),
-        }
-    }
-
-    /// A duplicate of the caller's descriptor, if that is a socket.
-    fn take(&self, calls: &Calls, call: &Call, fd: i32) -> io::Result<Socket> {
-        let socket = Socket::from(descriptor_of(call.thread, fd)?);
-        // Whatever was found out is of this caller only if it still waits.
-        match calls.still_waits(call) {
-            true => Ok(socket),
-            false => Err(Errno::ESRCH.into()),
         }
     }
 
@@ -297,7 +287,7 @@ impl Worker {
         if self.bound.is_empty() {
             return Answer::Continue.into();
         }
-        let socket = match self.take(calls, call, fd) {
+        let socket = match take(calls, call, fd) {
             Ok(socket) => socket,
             Err(error) => return missed(None, error),
         };
@@ -383,6 +373,16 @@ impl Worker {
             held.extend(sockets_of(pid, |_| None).ok()?.into_values());
         }
         Some(held)
+    }
+}
+
+/// A duplicate of the caller's descriptor, if that is a socket.
+fn take(calls: &Calls, call: &Call, fd: i32) -> io::Result<Socket> {
+    let socket = Socket::from(descriptor_of(call.thread, fd)?);
+    // Whatever was found out is of this caller only if it still waits.
+    match calls.still_waits(call) {
+        true => Ok(socket),
+        false => Err(Errno::ESRCH.into()),
     }
 }
 

@@ -62,6 +62,15 @@ fn loses_answers(release: &str) -> bool {
     }
 }
 
+/// The way that the listener takes: one end for [`Calls::accept`], the other for [`Trap::install`].
+///
+/// # Errors
+/// What `socketpair(2)` reports.
+pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (here, there) = UnixStream::pair()?;
+    Ok((here.into(), there.into()))
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -72,13 +81,4 @@ mod tests {
             !loses("6.18.44-fc") && !loses("6.12.53-rt") && !loses("6.6.112") && !loses("7.0.0")
         );
     }
-}
-
-/// The way that the listener takes: one end for [`Calls::accept`], the other for [`Trap::install`].
-///
-/// # Errors
-/// What `socketpair(2)` reports.
-pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (here, there) = UnixStream::pair()?;
-    Ok((here.into(), there.into()))
 }
