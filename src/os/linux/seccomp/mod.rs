@@ -33,7 +33,7 @@ use std::os::unix::net::UnixStream;
 pub use crate::os::trapped::{Answer, Call, Next, Refuse, Unavailable, What};
 pub use calls::Calls;
 pub use install::Trap;
-pub use probe::probe;
+pub use probe::{probe, why};
 pub use reach::{descriptor_of, read_memory};
 
 /// The way that the listener takes: one end for [`Calls::accept`], the other for [`Trap::install`].
