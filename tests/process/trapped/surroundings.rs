@@ -65,7 +65,7 @@ async fn a_program_that_never_starts_leaves_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn nobody_who_reads_the_channel_is_no_reason_not_to_start() {
+async fn a_listener_that_nobody_takes_is_a_reason_not_to_start() {
     let mark = Mark::new();
     let (here, there) = seccomp::channel().unwrap();
     let mut spec = spec(&mark, &["echo", "hello"]);

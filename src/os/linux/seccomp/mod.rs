@@ -16,6 +16,10 @@
 //!   the same moment, is left with that.
 //! - Without `CAP_SYS_ADMIN` the kernel wants `no_new_privs` first (`prctl(2)`): setuid programs then run without
 //!   the privileges of their file.
+//! - A signal that comes before the call was taken out interrupts it: the call comes again if the handler has
+//!   `SA_RESTART`, else the program gets an `EINTR` that `bind(2)` knows nothing of. That window is some microseconds long.
+//! - There is one listener for a process and its ancestors: a program that wants one itself (a container runtime)
+//!   gets `EBUSY`, as we do inside of one.
 //! - 32-bit and x32 programs are not seen (see `filter.rs`), nor is what goes through an `io_uring`.
 //! - It is no security boundary: what is answered with [`Answer::Continue`] is read by the kernel a second time,
 //!   and another thread may have changed it meanwhile.
