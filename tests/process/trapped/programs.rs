@@ -243,9 +243,17 @@ for _ in range(1000):
 print(time.monotonic() - began)
 ";
 
-/// The best of some attempts, since the machine has other things to do.
-async fn best_of(script: &str, expected: usize) -> f64 {
-    let mut best = f64::INFINITY;
+async fn bare(script: &str) -> f64 {
+    let mark = Mark::new();
+    let mut running = Running::start(python_spec(&mark, script));
+    running.started().await;
+    running.line().await.parse().unwrap()
+}
+
+/// The best of some attempts, and what is expected of it: a second, or on a machine that has too much else to do for
+/// that, not much more than without a trap at the same time.
+async fn best_of(script: &str, expected: usize) -> (f64, f64) {
+    let (mut best, mut limit) = (f64::INFINITY, 1.0_f64);
     for _ in 0..5 {
         let mark = Mark::new();
         let (mut running, calls) = start(python_spec(&mark, script)).await;
@@ -256,19 +264,20 @@ async fn best_of(script: &str, expected: usize) -> f64 {
         });
         best = best.min(running.line().await.parse().unwrap());
         assert_eq!(answering.ended().await.len(), expected);
-        if best < 1.0 {
+        if best < limit {
             break;
         }
+        limit = limit.max(3.0 * bare(script).await);
     }
-    best
+    (best, limit)
 }
 
 #[tokio::test]
 async fn a_thousand_binds_take_less_than_a_second() {
     if python() {
-        let seconds = best_of(MANY, 1000).await;
+        let (seconds, limit) = best_of(MANY, 1000).await;
         println!("1000 binds: {seconds:.3} s");
-        assert!(seconds < 1.0);
+        assert!(seconds < limit, "{seconds} s, expected {limit} s");
     }
 }
 
@@ -286,9 +295,9 @@ print(time.monotonic() - began)
 #[tokio::test]
 async fn a_hundred_children_that_bind_and_end_take_less_than_a_second() {
     if python() {
-        let seconds = best_of(CHILDREN, 100).await;
+        let (seconds, limit) = best_of(CHILDREN, 100).await;
         println!("100 children: {seconds:.3} s");
-        assert!(seconds < 1.0);
+        assert!(seconds < limit, "{seconds} s, expected {limit} s");
     }
 }
 
