@@ -17,6 +17,7 @@ pub use lineage::{
 };
 pub mod hang_up;
 mod netlink;
+pub mod privilege;
 pub mod reuseport;
 pub mod seccomp;
 pub mod sock_diag;

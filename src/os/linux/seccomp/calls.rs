@@ -1,5 +1,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -53,6 +54,17 @@ impl Calls {
     }
 
     /// [`Next::Stopped`] also when the time is over.
+    /// The same, with [`Next::Stopped`] when this time is over.
+    ///
+    /// # Errors
+    /// As for [`Calls::next`].
+    pub fn next_before(&self, timeout: Option<Duration>) -> io::Result<Next> {
+        let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
+            PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)
+        });
+        self.next_within(None, timeout)
+    }
+
     pub(super) fn next_within(
         &self,
         stop: Option<BorrowedFd<'_>>,

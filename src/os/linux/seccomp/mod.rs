@@ -40,6 +40,44 @@ pub use install::Trap;
 pub use probe::{probe, why};
 pub use reach::{descriptor_of, read_memory};
 
+/// Whether this kernel loses an answer that comes while a signal wakes the caller, who then makes the same call once
+/// more: mended in 6.18, 6.12.53 and 6.6.112 ("seccomp: Fix a race with `WAIT_KILLABLE_RECV` if the tracer replies too
+/// fast").
+pub fn answers_may_be_lost() -> bool {
+    static LOST: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
+        let name = nix::sys::utsname::uname();
+        let release = name.map(|name| name.release().to_string_lossy().into_owned());
+        release.is_ok_and(|release| loses_answers(&release))
+    });
+    *LOST
+}
+
+fn loses_answers(release: &str) -> bool {
+    let numbers: Vec<u32> = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|number| number.parse().ok())
+        .take(3)
+        .collect();
+    match numbers[..] {
+        [6, 12, patch] => patch < 53,
+        [6, 6, patch] => patch < 112,
+        [major, minor, ..] => (major, minor) < (6, 18),
+        [] | [_] => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_kernels_that_lose_answers_are_known() {
+        let loses = super::loses_answers;
+        assert!(loses("5.19.0-generic") && loses("6.6.111") && loses("6.12.52") && loses("6.17.9"));
+        assert!(
+            !loses("6.18.44-fc") && !loses("6.12.53-rt") && !loses("6.6.112") && !loses("7.0.0")
+        );
+    }
+}
+
 /// The way that the listener takes: one end for [`Calls::accept`], the other for [`Trap::install`].
 ///
 /// # Errors
