@@ -10,7 +10,7 @@ pub mod waiting;
 pub use descriptors::{
     RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, output_files, widen_pipe,
 };
-pub use identity::{cookie, family, is_listening, protocol};
+pub use identity::{cookie, family, is_listening, is_multipath, protocol};
 pub use lineage::{
     SUBREAPER, become_subreaper, highest_signal, name_process, signal_at_parents_end,
     single_threaded,

@@ -25,6 +25,11 @@ pub fn probe(_refuse: Option<Refuse>) -> Result<(), Unavailable> {
     Err(Unavailable::Unsupported)
 }
 
+/// It does not work here.
+pub fn why(_errno: Errno) -> Unavailable {
+    Unavailable::Unsupported
+}
+
 /// No use for it here.
 ///
 /// # Errors

@@ -78,8 +78,12 @@ impl Calls {
                 Ok(Some(calls)) => calls,
             };
             if !calls.contains(PollFlags::POLLIN) {
-                // `HUP`: nobody has the filter any more (`seccomp_notify_poll` in `kernel/seccomp.c`).
-                return Ok(Next::Ended);
+                // `HUP`: nobody has the filter any more. `ERR`: only that a signal kept the kernel from looking
+                // (`seccomp_notify_poll` in `kernel/seccomp.c`).
+                match calls.contains(PollFlags::POLLHUP) {
+                    true => return Ok(Next::Ended),
+                    false => continue,
+                }
             }
             match self.receive_call() {
                 // The caller was interrupted before we took the call out. It comes again, or is dead.

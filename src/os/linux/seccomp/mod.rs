@@ -16,6 +16,10 @@
 //!   the same moment, is left with that.
 //! - Without `CAP_SYS_ADMIN` the kernel wants `no_new_privs` first (`prctl(2)`): setuid programs then run without
 //!   the privileges of their file.
+//! - A signal that comes before the call was taken out interrupts it: the call comes again if the handler has
+//!   `SA_RESTART`, else the program gets an `EINTR` that `bind(2)` knows nothing of. That window is some microseconds long.
+//! - There is one listener for a process and its ancestors: a program that wants one itself (a container runtime)
+//!   gets `EBUSY`, as we do inside of one.
 //! - 32-bit and x32 programs are not seen (see `filter.rs`), nor is what goes through an `io_uring`.
 //! - It is no security boundary: what is answered with [`Answer::Continue`] is read by the kernel a second time,
 //!   and another thread may have changed it meanwhile.
@@ -33,7 +37,7 @@ use std::os::unix::net::UnixStream;
 pub use crate::os::trapped::{Answer, Call, Next, Refuse, Unavailable, What};
 pub use calls::Calls;
 pub use install::Trap;
-pub use probe::probe;
+pub use probe::{probe, why};
 pub use reach::{descriptor_of, read_memory};
 
 /// Whether this kernel loses an answer that comes while a signal wakes the caller, who then makes the same call once
