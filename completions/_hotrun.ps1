@@ -38,6 +38,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--ready-timeout', '--ready-timeout', [CompletionResultType]::ParameterName, 'How long a new generation may take to be ready')
             [CompletionResult]::new('--stop-signal', '--stop-signal', [CompletionResultType]::ParameterName, 'The signal that asks the old generation to finish')
             [CompletionResult]::new('--stop-timeout', '--stop-timeout', [CompletionResultType]::ParameterName, 'How long the old generation may take to finish before it is killed')
+            [CompletionResult]::new('--adopt', '--adopt', [CompletionResultType]::ParameterName, 'Take over the sockets that the program opens by itself')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Set a variable in the program''s environment (repeatable)')
             [CompletionResult]::new('--env', '--env', [CompletionResultType]::ParameterName, 'Set a variable in the program''s environment (repeatable)')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables for the program from this file')

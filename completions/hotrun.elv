@@ -35,6 +35,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --ready-timeout 'How long a new generation may take to be ready'
             cand --stop-signal 'The signal that asks the old generation to finish'
             cand --stop-timeout 'How long the old generation may take to finish before it is killed'
+            cand --adopt 'Take over the sockets that the program opens by itself'
             cand -E 'Set a variable in the program''s environment (repeatable)'
             cand --env 'Set a variable in the program''s environment (repeatable)'
             cand --env-file 'Read variables for the program from this file'

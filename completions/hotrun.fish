@@ -13,6 +13,8 @@ complete -c hotrun -l ready -d 'How to know that a new generation is ready' -r
 complete -c hotrun -l ready-timeout -d 'How long a new generation may take to be ready' -r
 complete -c hotrun -l stop-signal -d 'The signal that asks the old generation to finish' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to finish before it is killed' -r
+complete -c hotrun -l adopt -d 'Take over the sockets that the program opens by itself' -r -f -a "auto\t'Where the system allows it'
+never\t'Not at all'"
 complete -c hotrun -s E -l env -d 'Set a variable in the program\'s environment (repeatable)' -r
 complete -c hotrun -l env-file -d 'Read variables for the program from this file' -r -F
 complete -c hotrun -s C -l workdir -d 'Work in this directory' -r -f -a "(__fish_complete_directories)"

@@ -72,6 +72,7 @@ fn spec(invocation: Invocation, kept: Vec<Kept>, bars: bool) -> Spec {
         listen_pid: false,
         notify: None,
         kept,
+        trap: None,
     }
 }
 

@@ -1,35 +1,28 @@
 //! A generation's processes: how they are started, and the tasks that watch them.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 
 use crate::build::Launch;
 use crate::os::leftovers::Kept;
 use crate::os::terminal::Size;
 use crate::process::notify::NotifySocket;
-use crate::process::output::Lines;
-use crate::process::{self, Control, OnTerminal, Process, Reports, Spec, Terminal};
-use crate::ready::{self, Dial, Heard, Inputs, ReadySpec};
+use crate::process::{Control, Spec, Terminal};
+use crate::ready::{self, Dial, Heard, Inputs, Listens, ReadySpec};
 use crate::reload::{Event, GenId};
-use crate::socket::{Observer, Passed};
-use crate::ui::{Level, Report, Stream};
+use crate::socket::{Adopter, Passed};
+use crate::ui::Level;
 
+use super::adopting;
+use super::attendant::Attendant;
 use super::exec;
 use super::feed::Feed;
 use super::inbox::Inbox;
 use super::patience::Patience;
-use super::shown::show;
-
-/// The last words of a program are shown before its end is told, if they come within this time. Only what it
-/// left running can keep them from ending at once.
-const LAST_WORDS: Duration = Duration::from_millis(20);
 
 /// What is to be started, and how.
 pub(super) struct Start {
@@ -41,6 +34,10 @@ pub(super) struct Start {
     pub(super) listen_pid: bool,
     pub(super) ready: Arc<ReadySpec>,
     pub(super) dial: Dial,
+    /// Where sockets are told of that the program opens by itself, where they may be.
+    pub(super) adopter: Option<Adopter>,
+    /// Whether they are taken over.
+    pub(super) traps: bool,
     /// What its guardian puts away if hotrun is killed.
     pub(super) kept: Vec<Kept>,
     pub(super) stage: Stage,
@@ -68,8 +65,6 @@ pub(super) struct Running {
     pub(super) terminal: Option<Arc<Terminal>>,
     /// Takes what is typed for it, if it reads that.
     pub(super) typing: Option<mpsc::UnboundedSender<Vec<u8>>>,
-    /// Sees its connections, once somebody wants to know.
-    pub(super) observer: Option<Observer>,
     /// How many connections it had when they were counted last.
     pub(super) connections: Option<usize>,
     /// What waits for something of this generation: its words, its readiness, its settling, its idleness.
@@ -87,14 +82,19 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         listen_pid,
         ready,
         dial,
+        adopter,
+        traps,
         kept,
         stage,
     } = start;
+    let traps = adopter.clone().filter(|_| traps);
+    let adopts = traps.is_some();
+    let (trapped, trap) = traps.map(adopting::trap).transpose()?.unzip();
     let notify = NotifySocket::open().context("opening the notify socket")?;
     env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
     env.push(("HOTRUN".into(), "1".into()));
     env.push(("HOTRUN_GENERATION".into(), id.to_string().into()));
-    let sockets = passed.iter().map(|passed| passed.inode).collect();
+    let listens = listens(id, adopter, &passed);
     let spec = Spec {
         argv: launch.argv.clone(),
         env: env.clone(),
@@ -106,6 +106,7 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         listen_pid,
         notify: Some(notify.env_value().to_owned()),
         kept,
+        trap,
     };
     let attendant = Attendant {
         id,
@@ -115,10 +116,14 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
     };
     let (mut running, lines) = attendant.begin(spec, stage, &ready)?;
     let control = running.control.clone();
+    if let Some(trapped) = trapped {
+        trapped.begin(id, control.clone(), inbox)?;
+    }
     let heard = running.listen(id, notify, feed.clone());
     let inputs = Inputs {
         pids: Box::new(move || control.pids()),
-        sockets,
+        listens,
+        adopts,
         heard,
         lines,
         dial,
@@ -129,21 +134,43 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
     Ok(running)
 }
 
+/// What the generation listens on, at the moment of the call.
+fn listens(
+    id: GenId,
+    adopter: Option<Adopter>,
+    passed: &[Passed],
+) -> Box<dyn FnMut() -> Listens + Send> {
+    let sockets: Vec<u64> = passed.iter().map(|passed| passed.inode).collect();
+    match adopter {
+        Some(adopter) => Box::new(move || {
+            let opened = adopter.opened(id);
+            Listens {
+                sockets: opened.inodes,
+                datagrams: opened.datagrams,
+                missing: opened.missing,
+            }
+        }),
+        None => Box::new(move || Listens {
+            sockets: sockets.clone(),
+            ..Listens::default()
+        }),
+    }
+}
+
 impl Running {
-    fn new(control: Control) -> Self {
+    pub(super) fn new(control: Control) -> Self {
         Self {
             control,
             patience: Patience::default(),
             terminal: None,
             typing: None,
-            observer: None,
             connections: None,
             tasks: Vec::new(),
         }
     }
 
     /// Passes on what is typed. What the program does not read waits here.
-    fn type_into(&mut self, terminal: Arc<Terminal>) -> mpsc::UnboundedSender<Vec<u8>> {
+    pub(super) fn type_into(&mut self, terminal: Arc<Terminal>) -> mpsc::UnboundedSender<Vec<u8>> {
         let (sender, mut typed) = mpsc::unbounded_channel::<Vec<u8>>();
         self.spawn(async move {
             while let Some(bytes) = typed.recv().await {
@@ -230,150 +257,4 @@ impl Drop for Running {
             task.abort();
         }
     }
-}
-
-/// Tells what becomes of a program.
-struct Attendant {
-    id: GenId,
-    program: OsString,
-    inbox: Inbox,
-    feed: Feed,
-}
-
-async fn pass_on(
-    id: GenId,
-    stream: Stream,
-    pipe: Receiver,
-    feed: Feed,
-    mut ready: Option<mpsc::UnboundedSender<Vec<u8>>>,
-) {
-    let mut lines = Lines::new(pipe);
-    while let Some(piece) = lines.next().await {
-        let mut bytes = piece.bytes;
-        if let Some(lines) = &ready
-            && lines.send(bytes.clone()).is_err()
-        {
-            ready = None;
-        }
-        if piece.ends_line {
-            bytes.push(b'\n');
-        }
-        feed.pass(Report::Output { id, stream, bytes }).await;
-    }
-    feed.tell(Report::OutputEnded { id, stream });
-}
-
-impl Attendant {
-    /// Starts the program, and to pass on what its tree prints and what becomes of it, until both have ended. The lines
-    /// that readiness wants to see come out here.
-    fn begin(
-        self,
-        spec: Spec,
-        stage: Stage,
-        ready: &ReadySpec,
-    ) -> Result<(Running, mpsc::UnboundedReceiver<Vec<u8>>)> {
-        let (sender, lines) = mpsc::unbounded_channel();
-        let sender = ready.reads_output().then_some(sender);
-        let running = match stage {
-            Stage::Pipes => self.on_pipes(process::spawn(spec)?, &sender),
-            Stage::Terminal { size, reads } => {
-                let on = process::spawn_on_terminal(spec, size, reads)?;
-                self.on_terminal(on, reads, sender)
-            }
-        };
-        Ok((running, lines))
-    }
-
-    fn on_pipes(self, process: Process, lines: &Option<mpsc::UnboundedSender<Vec<u8>>>) -> Running {
-        let Process {
-            control,
-            reports,
-            stdout,
-            stderr,
-        } = process;
-        let pass = |stream, pipe| {
-            let (feed, lines) = (self.feed.clone(), lines.clone());
-            tokio::spawn(pass_on(self.id, stream, pipe, feed, lines))
-        };
-        let output = vec![pass(Stream::Stdout, stdout), pass(Stream::Stderr, stderr)];
-        tokio::spawn(self.attend(reports, output));
-        Running::new(control)
-    }
-
-    fn on_terminal(
-        self,
-        on: OnTerminal,
-        reads: bool,
-        lines: Option<mpsc::UnboundedSender<Vec<u8>>>,
-    ) -> Running {
-        let OnTerminal {
-            control,
-            reports,
-            terminal,
-        } = on;
-        let terminal = Arc::new(terminal);
-        let mut running = Running::new(control);
-        running.terminal = Some(terminal.clone());
-        if reads {
-            running.typing = Some(running.type_into(terminal.clone()));
-        }
-        let shown = tokio::spawn(show(self.id, terminal, self.feed.clone(), lines));
-        tokio::spawn(self.attend(reports, vec![shown]));
-        running
-    }
-
-    async fn attend(self, mut reports: Reports, output: Vec<JoinHandle<()>>) {
-        let id = self.id;
-        let mut output = Some(output);
-        while let Some(report) = reports.next().await {
-            match report {
-                process::Report::Started { pid } => {
-                    let program = self.name();
-                    self.feed.tell(Report::Spawned { id, pid, program });
-                }
-                process::Report::Refused { error } => self.refused(error),
-                process::Report::Exited { ended, survivors } => {
-                    if let Some(output) = output.take() {
-                        await_last_words(output).await;
-                    }
-                    self.inbox.event(Event::Exited {
-                        id,
-                        ended,
-                        survivors,
-                    });
-                }
-                process::Report::Gone => self.inbox.event(Event::Gone { id }),
-            }
-        }
-    }
-
-    /// What people call the program.
-    fn name(&self) -> String {
-        let path = Path::new(&self.program);
-        let name = path.file_name().unwrap_or(&self.program);
-        name.to_string_lossy().into_owned()
-    }
-
-    fn refused(&self, error: process::Refusal) {
-        let program = self.program.display();
-        let hint = match error.step {
-            process::Step::Exec => Some("check the path, and that the file is executable".into()),
-            process::Step::Interpreter => Some("check the first line of the script".into()),
-            process::Step::Workdir => Some("check `--workdir`".into()),
-            process::Step::Guardian | process::Step::Fork | process::Step::Descriptors => None,
-        };
-        self.feed
-            .error(format!("cannot start `{program}`: {error}"), hint);
-        self.inbox.event(Event::StartFailed { id: self.id });
-    }
-}
-
-async fn await_last_words(output: Vec<JoinHandle<()>>) {
-    let ends = async {
-        for end in output {
-            let _ = end.await;
-        }
-    };
-    // A timeout drops the handles; the tasks go on.
-    let _ = tokio::time::timeout(LAST_WORDS, ends).await;
 }

@@ -6,6 +6,8 @@
 //!
 //! [`Effect`]: crate::reload::Effect
 
+mod adopting;
+mod attendant;
 mod build;
 mod console;
 mod exec;
@@ -37,6 +39,7 @@ use crate::socket::Sockets;
 use crate::ui::{Kind, Report, Ui};
 use crate::watch::{self, Watch};
 
+use adopting::Adopting;
 use build::ActiveBuild;
 use console::{Came, Console};
 use feed::Feed;
@@ -61,6 +64,7 @@ struct Driver {
     inbox: Inbox,
     feed: Feed,
     sockets: Sockets,
+    adopting: Adopting,
     plan: Plan,
     /// What the newest good build says is to be started.
     launch: Option<Launch>,
@@ -114,6 +118,7 @@ pub fn hidden_mode(args: &[OsString]) -> Option<ExitCode> {
 pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     // The sockets first: from here on connections wait. The signals next: from here on all is put away.
     let sockets = setup::sockets(&config)?;
+    let adopting = Adopting::probe(&config, sockets.adopter().as_ref());
     let signals = Signals::new().context("taking over the signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
     let mut plan = setup::plan(&config)?;
@@ -132,7 +137,8 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
         _watch: setup::watch(&spec, changes)?,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
-    let outcome = Driver::new(config, plan, sockets, inbox, feed)?
+    adopting.tell(&config, &feed);
+    let outcome = Driver::new(config, plan, (sockets, adopting), inbox, feed)?
         .drive(sources)
         .await;
     screen.finish().await;
@@ -143,7 +149,7 @@ impl Driver {
     fn new(
         config: Config,
         mut plan: Plan,
-        sockets: Sockets,
+        (sockets, adopting): (Sockets, Adopting),
         inbox: Inbox,
         feed: Feed,
     ) -> Result<Self> {
@@ -154,11 +160,12 @@ impl Driver {
             setup::unbuilt(&mut plan)?
         };
         Ok(Self {
-            machine: Machine::new(config.policy(builds)),
+            machine: Machine::new(config.policy(builds, adopting.works())),
             started: Instant::now(),
             inbox,
             feed,
             sockets,
+            adopting,
             launch,
             plan,
             build: None,
@@ -226,6 +233,7 @@ impl Driver {
                 }
                 self.built(id, learnt, built);
             }
+            Input::News { id, news } => self.news(id, news),
             Input::Planned(planned) => self.planned(planned),
         }
     }

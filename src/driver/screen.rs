@@ -93,7 +93,7 @@ impl Driver {
 
     /// When connections are to be counted next: while somebody may look at it, and there is something to count.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        let shown = self.config.ui.kind == Kind::Live && !self.config.listen.is_empty();
+        let shown = self.config.ui.kind == Kind::Live;
         (shown && !self.generations.is_empty()).then_some(self.looked + LOOK)
     }
 
@@ -104,9 +104,8 @@ impl Driver {
             return;
         }
         for (id, running) in &mut self.generations {
-            let observer = running
-                .observer
-                .get_or_insert_with(|| self.sockets.observer(*id));
+            // Anew each time: a program may open sockets whenever it likes.
+            let observer = self.sockets.observer(*id);
             let Ok(connections) = observer.connections(&running.control.pids()) else {
                 continue;
             };

@@ -6,6 +6,7 @@ pub mod reap;
 mod sockets;
 pub mod start;
 pub mod terminal;
+mod trapped;
 
 pub use sockets::*;
 

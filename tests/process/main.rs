@@ -11,3 +11,4 @@ mod measure;
 mod stopping;
 mod support;
 mod terminal;
+mod trapped;

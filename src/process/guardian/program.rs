@@ -2,12 +2,13 @@
 
 use std::ffi::{CString, OsStr};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, dup2_stdin, execve, getpid, setpgid, tcsetpgrp};
 
+use crate::os::seccomp::Trap;
 use crate::os::start::{fork, place, raise, reset_signals};
 use crate::process::launch::{Launch, Stage};
 use crate::process::{Refusal, Step};
@@ -26,13 +27,15 @@ pub(super) fn start(launch: Launch) -> Result<Pid, Refusal> {
     // The program's process says through this pipe why it could not become the program. Exec closes
     // it, so that its end without a word means success.
     let (mut said, why) = io::pipe().map_err(refused(Step::Fork))?;
+    let trap = Trap::new();
     let mut parts = Some((launch, why));
     let pid = fork(|| match parts.take() {
-        Some((launch, why)) => child(launch, &why.into()),
+        Some((launch, why)) => child(launch, &why.into(), &trap),
         None => 1,
     })
     .map_err(refused(Step::Fork))?;
-    // Our copies: of the pipe, or its end would never come; of the sockets, or they would stay open.
+    // Our copies: of the pipe and of the trap's channel, or their end would never come; of the sockets, or they
+    // would stay open.
     drop(parts);
     let mut bytes = Vec::new();
     let _ = said.read_to_end(&mut bytes);
@@ -47,7 +50,7 @@ pub(super) fn start(launch: Launch) -> Result<Pid, Refusal> {
 }
 
 /// The program's process, up to its exec. Returns only if that fails, with its exit status.
-fn child(launch: Launch, why: &OwnedFd) -> i32 {
+fn child(launch: Launch, why: &OwnedFd, trap: &Trap) -> i32 {
     // A group of its own, apart from the guardian's: what the program does to its group does not hit
     // its guardian, and a kill of the group is one step that no fork slips through.
     let grouped =
@@ -59,7 +62,7 @@ fn child(launch: Launch, why: &OwnedFd) -> i32 {
         return 127;
     };
     let refusal = match grouped {
-        Ok(()) => become_program(launch),
+        Ok(()) => become_program(launch, trap, top),
         Err(errno) => Refusal {
             step: Step::Descriptors,
             errno: errno as i32,
@@ -82,7 +85,7 @@ fn take_stage(stage: Stage) -> nix::Result<()> {
     }
 }
 
-fn become_program(mut launch: Launch) -> Refusal {
+fn become_program(mut launch: Launch, trap: &Trap, top: i32) -> Refusal {
     let refusal = |step, errno: Errno| Refusal {
         step,
         errno: errno as i32,
@@ -95,13 +98,28 @@ fn become_program(mut launch: Launch) -> Refusal {
         let pid = CString::new(format!("LISTEN_PID={}", getpid()));
         launch.env.extend(pid.ok());
     }
-    if let Err(error) = place(std::mem::take(&mut launch.sockets), FIRST) {
-        return refusal(
-            Step::Descriptors,
-            Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-        );
+    let channel = match descriptors(&mut launch, top) {
+        Ok(channel) => channel,
+        Err(error) => {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            return refusal(Step::Descriptors, errno);
+        }
+    };
+    // The last thing before exec: what comes earlier is ours, and is not to be asked about.
+    if let Some(channel) = channel
+        && let Err(errno) = trap.install(channel.as_fd())
+    {
+        return refusal(Step::Descriptors, errno);
     }
     exec(&launch)
+}
+
+/// Puts the sockets where the program looks for them, and gives the channel of its trap, above them and closed on exec.
+fn descriptors(launch: &mut Launch, top: i32) -> io::Result<Option<OwnedFd>> {
+    let channel = launch.trap.take().map(|channel| raise(&channel, top));
+    let channel = channel.transpose()?;
+    place(std::mem::take(&mut launch.sockets), FIRST)?;
+    Ok(channel)
 }
 
 /// As `execvp(3)`, but with the program's own `PATH` and the same on every C library.
