@@ -14,6 +14,7 @@ mod exec;
 mod feed;
 mod generation;
 mod inbox;
+mod keep;
 mod patience;
 mod perform;
 mod screen;
@@ -45,6 +46,7 @@ use console::{Came, Console};
 use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
+use keep::Keep;
 use screen::Suspend;
 
 /// How hotrun came to its end.
@@ -68,6 +70,8 @@ struct Driver {
     plan: Plan,
     /// What the newest good build says is to be started.
     launch: Option<Launch>,
+    /// What earlier builds made.
+    keep: Keep,
     build: Option<ActiveBuild>,
     /// Builds that have ended and left something running, which is killed in the end.
     past_builds: Vec<Control>,
@@ -168,6 +172,7 @@ impl Driver {
             adopting,
             launch,
             plan,
+            keep: Keep::default(),
             build: None,
             past_builds: Vec::new(),
             generations: BTreeMap::new(),
@@ -282,6 +287,9 @@ impl Driver {
             | Notice::Draining { .. }
             | Notice::Killing { .. }
             | Notice::Gone { .. }
+            | Notice::Paused
+            | Notice::Resumed
+            | Notice::NothingToUndo
             | Notice::Waiting
             | Notice::Quitting { .. } => None,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use crate::build::{BuildError, Built};
+use crate::build::{BuildError, Built, Launch};
 use crate::config::{EnvFileError, Stdin};
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
@@ -22,7 +22,8 @@ impl Driver {
         match effect {
             Effect::Build { id } => return self.build(id),
             Effect::CancelBuild { .. } => self.cancel_build(),
-            Effect::Start { id } => return self.start(id),
+            Effect::Start { id } => return self.start(id, None),
+            Effect::StartAgain { id, build } => return self.start(id, Some(build)),
             Effect::Switch { id } => return Some(self.switch(id)),
             Effect::Hold => {
                 let held = self.sockets.hold();
@@ -100,6 +101,7 @@ impl Driver {
         }
         let outcome = match built {
             Ok(Built::Launch(launch)) => {
+                self.keep(id, &launch);
                 self.launch = Some(launch);
                 BuildOutcome::Built
             }
@@ -122,16 +124,28 @@ impl Driver {
         self.handle(Event::BuildEnded { id, outcome });
     }
 
-    fn start(&mut self, id: GenId) -> Option<Event> {
-        let error = self.try_start(id).err()?;
+    /// To go back to it. Without that all else works.
+    fn keep(&mut self, id: GenId, launch: &Launch) {
+        if let Err(error) = self.keep.add(id, launch) {
+            let text = format!("the executable of gen {id} can't be kept: {error}");
+            self.feed.message(Level::Detail, text, None);
+        }
+    }
+
+    /// Starts it from this build, or from the newest.
+    fn start(&mut self, id: GenId, build: Option<GenId>) -> Option<Event> {
+        let error = self.try_start(id, build).err()?;
         let hint = error.downcast_ref().map(EnvFileError::hint);
         let text = format!("cannot start gen {id}: {error:#}");
         self.feed.error(text, hint.map(Into::into));
         Some(Event::StartFailed { id })
     }
 
-    fn try_start(&mut self, id: GenId) -> Result<()> {
-        let launch = self.launch.clone().context("nothing was built yet")?;
+    fn try_start(&mut self, id: GenId, build: Option<GenId>) -> Result<()> {
+        let launch = match build {
+            Some(build) => self.keep.launch(build)?,
+            None => self.launch.clone().context("nothing was built yet")?,
+        };
         let env = self.config.environment(launch.env.iter().cloned())?;
         let passed = self.sockets.prepare(id).context("preparing its sockets")?;
         let dial = self.dial(id).context("preparing the probes")?;

@@ -38,7 +38,10 @@ impl Driver {
             Key::Clear => self.feed.order(Order::Clear),
             Key::Help => self.feed.order(Order::Help),
             Key::Mark => self.feed.order(Order::Mark),
-            Key::Pause | Key::Undo | Key::KillDraining => {}
+            Key::Pause if self.machine.is_paused() => self.request(Request::Resume),
+            Key::Pause => self.request(Request::Pause),
+            Key::Undo => self.request(Request::Undo),
+            Key::KillDraining => self.request(Request::KillDraining),
         }
     }
 

@@ -13,6 +13,8 @@ use crate::os;
 use crate::socket::{Sharing, Sockets};
 use crate::watch::{Message, Watch, WatchSpec};
 
+use super::keep;
+
 /// Set (to anything) it makes hotrun do without what only some systems have. For tests.
 const PORTABLE: &str = "HOTRUN_TEST_PORTABLE";
 
@@ -120,7 +122,12 @@ pub(super) fn watch_spec(config: &Config, plan: &mut Plan) -> Result<WatchSpec, 
     Ok(WatchSpec {
         roots,
         base: config.workdir.clone(),
-        ignores: config.ignore.clone(),
+        ignores: config
+            .ignore
+            .iter()
+            .cloned()
+            .chain([keep::GLOB.into()])
+            .collect(),
         exts: config.exts.clone(),
         vcs_ignore: config.vcs_ignore,
         ignored_dirs: ignored,

@@ -11,7 +11,7 @@
 //! | `watching` | `directories` | files in so many directories are watched |
 //! | `listening` | `name`, `address` | a socket is open |
 //! | `changed` | `paths` | these files changed, something is done about it |
-//! | `building` | `generation`, `cause` | a build began; `cause` is `begin`, `change` or `request` |
+//! | `building` | `generation`, `cause` | a build began; `cause` is `begin`, `change`, `request` or `undo` |
 //! | `build_output` | `generation`, `text` | the build printed a line |
 //! | `diagnostic` | `generation`, `level`, `rendered` | the compiler has something to say; `level` is `error`, `warning` or `info`; escape codes only with `--color always` |
 //! | `progress` | `generation`, `done`, `all` | cargo has compiled so many crates of so many |
@@ -27,6 +27,9 @@
 //! | `killing` | `generation`, `why` | it is being killed; `why` is `timed_out` or `killed` |
 //! | `gone` | `generation`, `how`, `took_ms` | it ended: `how` is `drained`, `timed_out` or `killed`, after so long |
 //! | `failed` | `generation`, `reason`, `text`, `live`, and `exit_code` or `signal` | it failed: `reason` is `build`, `start`, `ended_early`, `ready_timeout`, `switch`, `crashed` or `lost`; `live` is the generation that stays live, or `null` |
+//! | `paused` | | changes wait |
+//! | `resumed` | | changes are acted on again |
+//! | `nothing_to_undo` | | there is no earlier build to go back to, or something else is about to be started |
 //! | `waiting` | | nothing is live, and only a change or a request can help |
 //! | `quitting` | `timeout_ms` | what runs is being stopped |
 //! | `output` | `generation`, `stream`, `text`, and `lossy`, `partial` if true | the program printed a line to `stdout` or `stderr`; `lossy`: it was not UTF-8, and U+FFFD stands for what was not; `partial`: no line end follows (the stream ended, or the line is longer than 64 KiB and goes on) |

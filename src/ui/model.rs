@@ -95,8 +95,14 @@ pub struct Model {
     pub waiting: bool,
     /// Whether changes wait until the user says otherwise.
     pub paused: bool,
-    /// Whether the previous generation is kept to go back to.
-    pub previous: Option<GenId>,
+    /// Whether some do.
+    pub held: bool,
+    /// Whether there may be an earlier build to go back to.
+    pub undoable: bool,
+    /// The newest generation that was built, not started from another's build.
+    built: Option<GenId>,
+    /// Whether one that was built has been live.
+    served: bool,
     /// When hotrun began to end, and how long that may take.
     pub quitting: Option<(Duration, Duration)>,
 }
@@ -116,6 +122,7 @@ impl Model {
                 }
             }
             Report::Changed { paths } => {
+                self.held |= self.paused;
                 self.changed = paths.iter().take(MOST_FILES).cloned().collect();
                 self.changes = paths.len();
             }
@@ -162,8 +169,9 @@ impl Model {
     fn fold_notice(&mut self, notice: &Notice, now: Duration) {
         match notice {
             Notice::Building { id, cause } => self.building(*id, *cause, now),
-            Notice::Built { took, .. } => {
+            Notice::Built { id, took } => {
                 self.building = None;
+                self.built = Some(*id);
                 self.last.built = Some(*took);
                 self.mended(|failure| failure == Failure::Build);
             }
@@ -173,6 +181,8 @@ impl Model {
             }
             Notice::Live { id, .. } => {
                 self.enter(*id, Phase::Live, now);
+                self.undoable |=
+                    self.built == Some(*id) && std::mem::replace(&mut self.served, true);
                 self.mended(|failure| failure != Failure::Build);
             }
             Notice::Ready { id, took } => {
@@ -194,6 +204,9 @@ impl Model {
             Notice::Killing { id, why } => self.killing(*id, *why, now),
             Notice::Quitting { timeout } => self.quitting = Some((now, *timeout)),
             Notice::Waiting => self.waiting = true,
+            Notice::Paused => self.paused = true,
+            Notice::Resumed => (self.paused, self.held) = (false, false),
+            Notice::NothingToUndo => {}
         }
     }
 
@@ -213,6 +226,9 @@ impl Model {
     /// Something is under way again.
     fn because(&mut self, cause: Cause) {
         self.waiting = false;
+        if cause == Cause::Request {
+            self.held = false;
+        }
         self.cause = Some(cause);
         if cause != Cause::Change {
             self.changed.clear();

@@ -173,6 +173,9 @@ pub(super) fn begins_anew(notice: &Notice, model: &Model) -> bool {
         | Notice::Killing { .. }
         | Notice::Gone { .. }
         | Notice::Failed { .. }
+        | Notice::Paused
+        | Notice::Resumed
+        | Notice::NothingToUndo
         | Notice::Waiting
         | Notice::Quitting { .. } => false,
     }

@@ -213,6 +213,10 @@ impl Budget {
         let mut left = self;
         let spent = match event {
             Event::Changed(_) | Event::Requested(Request::Reload) => &mut left.changes,
+            // By random walks and traces: the states would be too many.
+            Event::Requested(
+                Request::Pause | Request::Resume | Request::Undo | Request::KillDraining,
+            ) => return None,
             Event::Requested(Request::Quit | Request::QuitNow) => &mut left.quits,
             Event::StartFailed { .. }
             | Event::BuildEnded {

@@ -63,6 +63,8 @@ pub(super) struct Gen {
     pub(super) newest: bool,
     /// No change at all came after its start.
     pub(super) answers_all: bool,
+    /// The user wanted it though there are newer sources.
+    pub(super) again: bool,
 }
 
 impl Gen {
@@ -82,6 +84,7 @@ impl Gen {
             killed: false,
             newest,
             answers_all: true,
+            again: false,
         }
     }
 

@@ -14,6 +14,7 @@ mod failures;
 mod leaving;
 mod quit;
 mod reloads;
+mod wishes;
 
 /// Plays the events of a transcript, and compares what comes of them.
 #[track_caller]

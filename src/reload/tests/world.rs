@@ -59,6 +59,11 @@ pub(super) struct World {
     pub(super) told_waiting: bool,
     pub(super) quitting: Option<Quitting>,
     pub(super) finished: bool,
+    /// Changes wait, and what of them is the most thorough.
+    pub(super) paused: bool,
+    pub(super) held: Option<Action>,
+    /// The user wants an earlier build.
+    pub(super) undo: bool,
 }
 
 impl World {
@@ -80,6 +85,9 @@ impl World {
             told_waiting: false,
             quitting: None,
             finished: false,
+            paused: false,
+            held: None,
+            undo: false,
         }
     }
 
@@ -134,8 +142,29 @@ impl World {
                 self.begun = true;
                 self.change(Action::Build);
             }
+            Event::Changed(action) if self.paused => {
+                self.held = Some(self.held.map_or(action, |held| held.max(action)));
+            }
             Event::Changed(action) => self.change(action),
-            Event::Requested(Request::Reload) => self.change(Action::Build),
+            Event::Requested(Request::Reload) => {
+                self.held = None;
+                self.change(Action::Build);
+            }
+            Event::Requested(Request::Pause) => self.paused = true,
+            Event::Requested(Request::Resume) => {
+                self.paused = false;
+                if let Some(action) = self.held.take() {
+                    self.change(action);
+                }
+            }
+            Event::Requested(Request::Undo) => self.undo = true,
+            Event::Requested(Request::KillDraining) => {
+                let leaving = self
+                    .gens
+                    .iter_mut()
+                    .filter(|known| known.role == Role::Leaving);
+                leaving.for_each(|known| known.to_be_killed = true);
+            }
             Event::Requested(Request::Quit) if self.quitting.is_some() => {}
             Event::Requested(Request::Quit) => self.quit(false),
             Event::Requested(Request::QuitNow) => self.quit(true),

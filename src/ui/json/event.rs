@@ -81,6 +81,9 @@ pub(super) enum Event<'a> {
         took_ms: f64,
     },
     Failed(Failed),
+    Paused,
+    Resumed,
+    NothingToUndo,
     Waiting,
     Quitting {
         timeout_ms: f64,
@@ -165,6 +168,9 @@ pub(super) fn notice_event(notice: &Notice) -> Event<'static> {
             took_ms: ms(*took),
         },
         Notice::Failed { id, failure, live } => Event::Failed(failed(*id, *failure, *live)),
+        Notice::Paused => Event::Paused,
+        Notice::Resumed => Event::Resumed,
+        Notice::NothingToUndo => Event::NothingToUndo,
         Notice::Waiting => Event::Waiting,
         Notice::Quitting { timeout } => Event::Quitting {
             timeout_ms: ms(*timeout),
@@ -207,6 +213,7 @@ fn cause_name(cause: Cause) -> &'static str {
         Cause::Begin => "begin",
         Cause::Change => "change",
         Cause::Request => "request",
+        Cause::Undo => "undo",
     }
 }
 

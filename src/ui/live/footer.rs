@@ -40,11 +40,10 @@ impl Frame<'_> {
         rows.extend(state);
         // What is said last matters most.
         rows.drain(..rows.len().saturating_sub(most));
+        // Apart from the output, where there is room. Empty, for a terminal that gets narrower breaks the rows that
+        // are there: with a short one on top what is ours stays in reach.
         if rows.len() < most && most > 8 {
-            rows.insert(
-                0,
-                Row::default().with(Tint::Dim, "─".repeat(self.columns())),
-            );
+            rows.insert(0, Row::default());
         }
         rows
     }
@@ -208,6 +207,9 @@ impl Frame<'_> {
             let more = count - errors.len();
             parts.add(4, Tint::Plain, format!("{more} not shown"));
         }
+        if self.model.paused {
+            parts.add(1, Tint::Bold, self.paused());
+        }
         match self.model.live() {
             Some(live) => parts.add(1, Tint::Plain, format!("gen {live} serves on")),
             None if self.model.waiting => parts.add(1, Tint::Plain, "waiting for a change"),
@@ -216,8 +218,18 @@ impl Frame<'_> {
         parts.fit(self.columns())
     }
 
+    fn paused(&self) -> &'static str {
+        match self.model.held {
+            true => "paused, changes wait",
+            false => "paused",
+        }
+    }
+
     /// What came of the last change.
     fn result(&self) -> Row {
+        if self.model.paused {
+            return sign(Tint::Busy, "‖").with(Tint::Bold, self.paused());
+        }
         let last = &self.model.last;
         if self.model.live().is_none() {
             return Row::default();
@@ -246,6 +258,7 @@ impl Frame<'_> {
         let Some(first) = self.model.changed.first() else {
             return match self.model.cause {
                 Some(Cause::Request) => "as asked".into(),
+                Some(Cause::Undo) => "an earlier build".into(),
                 Some(Cause::Begin | Cause::Change) | None => String::new(),
             };
         };
@@ -289,7 +302,7 @@ impl Frame<'_> {
         let Model {
             problem,
             generations,
-            previous,
+            undoable,
             last,
             ..
         } = self.model;
@@ -304,7 +317,7 @@ impl Frame<'_> {
                 if self.model.paused { "go on" } else { "pause" },
                 true,
             ),
-            (4, "u", "undo", previous.is_some()),
+            (4, "u", "undo", *undoable),
             (1, "e", "errors", problem.is_some()),
             (1, "e", "warnings", problem.is_none() && last.warnings > 0),
             (1, "k", "kill", draining),

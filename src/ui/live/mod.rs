@@ -85,7 +85,8 @@ impl Live {
                 let lines = plain::named(paths, &self.options);
                 lines.iter().for_each(|line| self.say(Weight::Fact, line));
             }
-            Report::Diagnostic { rendered, .. } => self.build_text(rendered),
+            // With the empty line that cargo puts behind it.
+            Report::Diagnostic { rendered, .. } => self.build_text(&format!("{rendered}\n")),
             Report::BuildLine { text, .. } => self.build_text(text),
             Report::Output { id, bytes, .. } => {
                 self.printed
@@ -121,7 +122,7 @@ impl Live {
         // What the footer shows need not be said, unless it is gone at a glance and explains what was printed.
         let on_screen = match notice {
             Notice::Failed { failure, .. } => *failure == Failure::Build,
-            Notice::Killing { .. } => false,
+            Notice::Killing { .. } | Notice::NothingToUndo => false,
             Notice::Building { .. }
             | Notice::BuildCancelled { .. }
             | Notice::Built { .. }
@@ -132,6 +133,8 @@ impl Live {
             | Notice::Draining { .. }
             | Notice::Superseded { .. }
             | Notice::Gone { .. }
+            | Notice::Paused
+            | Notice::Resumed
             | Notice::Waiting
             | Notice::Quitting { .. } => true,
         };
@@ -149,7 +152,7 @@ impl Live {
 
     fn build_text(&mut self, text: &str) {
         let text = clean::colours(text, self.options.colour);
-        let text = text.trim_end_matches('\n');
+        let text = text.strip_suffix('\n').unwrap_or(&text);
         if self.options.verbosity == Verbosity::Verbose {
             text.lines().for_each(|line| self.printed.foreign(line));
         }
