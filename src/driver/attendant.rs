@@ -1,7 +1,6 @@
 //! Passes on what a program prints, and what becomes of it.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::ui::{Report, Stream};
 use super::feed::Feed;
 use super::generation::{Running, Stage};
 use super::inbox::Inbox;
+use super::keep;
 use super::shown::show;
 
 /// The last words of a program are shown before its end is told, if they come within this time. Only what it
@@ -121,7 +121,7 @@ impl Attendant {
         while let Some(report) = reports.next().await {
             match report {
                 process::Report::Started { pid } => {
-                    let program = self.name();
+                    let program = keep::name(&self.program);
                     self.feed.tell(Report::Spawned { id, pid, program });
                 }
                 process::Report::Refused { error } => self.refused(error),
@@ -138,13 +138,6 @@ impl Attendant {
                 process::Report::Gone => self.inbox.event(Event::Gone { id }),
             }
         }
-    }
-
-    /// What people call the program.
-    fn name(&self) -> String {
-        let path = Path::new(&self.program);
-        let name = path.file_name().unwrap_or(&self.program);
-        name.to_string_lossy().into_owned()
     }
 
     fn refused(&self, error: process::Refusal) {

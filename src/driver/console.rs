@@ -79,9 +79,13 @@ async fn typed(input: &mut Option<AsyncFd<File>>) -> Vec<u8> {
             break;
         };
         // Who reads in the background is stopped (`SIGTTIN`); what is typed there is for somebody else.
-        if !terminal::in_foreground(ready.get_inner()) {
-            ready.clear_ready();
-            continue;
+        match terminal::in_foreground(ready.get_inner()) {
+            Ok(true) => {}
+            Ok(false) => {
+                ready.clear_ready();
+                continue;
+            }
+            Err(_) => break,
         }
         match ready.try_io(|terminal| terminal.get_ref().read(&mut buffer)) {
             Ok(Ok(0) | Err(_)) => break,

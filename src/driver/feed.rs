@@ -3,6 +3,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::reload::{Event, Request};
@@ -98,7 +99,10 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, inbox: &Inbox) {
     let _ = ui.finish();
 }
 
-fn wait(incoming: &Receiver<Item>, patience: Option<Duration>) -> Result<Item, RecvTimeoutError> {
+fn wait(
+    incoming: &Receiver<Item>,
+    patience: Option<Duration>,
+) -> std::result::Result<Item, RecvTimeoutError> {
     match patience {
         Some(patience) => incoming.recv_timeout(patience),
         None => incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -170,7 +174,13 @@ impl Feed {
 impl Screen {
     /// Waits until everything was shown, for a while. To be called when the driver is dropped; what still holds
     /// a [`Feed`] are tasks that are about to end.
-    pub(super) async fn finish(self) {
-        let _ = tokio::time::timeout(LAST_WORDS, self.finished).await;
+    ///
+    /// # Errors
+    /// It has panicked, and said so.
+    pub(super) async fn finish(self) -> Result<()> {
+        match tokio::time::timeout(LAST_WORDS, self.finished).await {
+            Ok(Err(_)) => bail!("what shows all this has failed"),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
     }
 }

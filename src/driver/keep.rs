@@ -40,29 +40,27 @@ fn identity(metadata: &Metadata) -> Identity {
 }
 
 impl Keep {
-    /// Keeps what this build made, and lets go of the oldest. A build that does not say what it made can't be kept.
+    /// Keeps what this build made, and lets go of the oldest; whether there was something to keep.
     ///
     /// # Errors
     /// Where the file system has no hard links.
-    pub(super) fn add(&mut self, id: GenId, launch: &Launch) -> io::Result<()> {
-        let Some(executable) = &launch.executable else {
-            return Ok(());
+    pub(super) fn add(&mut self, id: GenId, launch: &Launch) -> io::Result<bool> {
+        let Some(executable) = executable(launch) else {
+            return Ok(false);
         };
-        let Some(name) = executable.file_name() else {
-            return Ok(());
-        };
+        let name = executable.file_name().unwrap_or_default();
         if self.0.is_empty() {
-            remove_stale(executable);
+            remove_stale(&executable);
         }
         let mut beside = OsString::from(".");
         beside.push(name);
         beside.push(format!("{MARK}{}-{id}", std::process::id()));
         let path = executable.with_file_name(beside);
-        fs::hard_link(executable, &path)?;
+        fs::hard_link(&executable, &path)?;
         let was = identity(&fs::metadata(&path)?);
         let mut launch = launch.clone();
         // Behind a runner of the user's the program is not the first word.
-        let is_program = |word: &&mut OsString| launch.workdir.join(&**word) == *executable;
+        let is_program = |word: &&mut OsString| launch.workdir.join(&**word) == executable;
         if let Some(word) = launch.argv.iter_mut().find(is_program) {
             *word = path.clone().into();
         }
@@ -71,7 +69,11 @@ impl Keep {
             let oldest = self.0.pop_first();
             oldest.into_iter().for_each(|(_, kept)| kept.remove());
         }
-        Ok(())
+        Ok(true)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// What is to be started to go back to this build.
@@ -88,6 +90,15 @@ impl Keep {
         }
         Ok(kept.launch.clone())
     }
+}
+
+/// What was built. Behind `--build` nobody says, but a command that is a path is most likely it.
+fn executable(launch: &Launch) -> Option<PathBuf> {
+    let command = launch.argv.first().map(Path::new);
+    let command = command.filter(|command| command.components().count() > 1);
+    let path = launch.executable.clone();
+    let path = path.or_else(|| Some(launch.workdir.join(command?)))?;
+    path.is_file().then_some(path)
 }
 
 impl Kept {
@@ -112,6 +123,17 @@ fn remove_stale(executable: &Path) {
         if owner(&entry.file_name()).is_some_and(|pid| !is_running(pid)) {
             let _ = fs::remove_file(entry.path());
         }
+    }
+}
+
+/// What people call a program that may have been kept.
+pub(super) fn name(executable: &OsStr) -> String {
+    let path = Path::new(executable);
+    let name = path.file_name().unwrap_or(executable).to_string_lossy();
+    let kept = owner(name.as_ref().as_ref()).and(name.rsplit_once(MARK));
+    match kept.and_then(|(name, _)| name.strip_prefix('.')) {
+        Some(name) => name.to_owned(),
+        None => name.into_owned(),
     }
 }
 

@@ -145,7 +145,7 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     let outcome = Driver::new(config, plan, (sockets, adopting), inbox, feed)?
         .drive(sources)
         .await;
-    screen.finish().await;
+    screen.finish().await?;
     Ok(outcome)
 }
 

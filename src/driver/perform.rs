@@ -10,7 +10,7 @@ use crate::config::{EnvFileError, Stdin};
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
 use crate::socket::{Address, Route};
-use crate::ui::{Kind, Level};
+use crate::ui::{Kind, Level, Report};
 
 use super::generation::{self, Stage, Start};
 use super::inbox::Learnt;
@@ -126,9 +126,13 @@ impl Driver {
 
     /// To go back to it. Without that all else works.
     fn keep(&mut self, id: GenId, launch: &Launch) {
-        if let Err(error) = self.keep.add(id, launch) {
-            let text = format!("the executable of gen {id} can't be kept: {error}");
-            self.feed.message(Level::Detail, text, None);
+        match self.keep.add(id, launch) {
+            Ok(true) => self.feed.tell(Report::Kept { id }),
+            Ok(false) => {}
+            Err(error) => {
+                let text = format!("the executable of gen {id} can't be kept: {error}");
+                self.feed.message(Level::Detail, text, None);
+            }
         }
     }
 

@@ -9,8 +9,9 @@ use nix::unistd::Pid;
 use crate::os::terminal::{self, Size};
 use crate::process::signals::Asked as Signalled;
 use crate::reload::{Event, Request};
+use crate::ui;
 use crate::ui::keys::Key;
-use crate::ui::{Kind, Order, Report};
+use crate::ui::{Kind, Level, Order, Report};
 
 use super::Driver;
 use super::console::Came;
@@ -31,7 +32,10 @@ impl Driver {
 
     fn pressed(&mut self, key: Key) {
         match key {
-            Key::Reload => self.request(Request::Reload),
+            Key::Reload => {
+                panic_if_asked();
+                self.request(Request::Reload);
+            }
             // As Ctrl-C: the second time it is at once.
             Key::Quit => self.signalled(Signalled::Interrupt),
             Key::Errors => self.feed.order(Order::Errors),
@@ -40,6 +44,10 @@ impl Driver {
             Key::Mark => self.feed.order(Order::Mark),
             Key::Pause if self.machine.is_paused() => self.request(Request::Resume),
             Key::Pause => self.request(Request::Pause),
+            Key::Undo if self.keep.is_empty() => {
+                let text = "there is no earlier executable to go back to";
+                self.feed.message(Level::Info, text, None);
+            }
             Key::Undo => self.request(Request::Undo),
             Key::KillDraining => self.request(Request::KillDraining),
         }
@@ -103,7 +111,7 @@ impl Driver {
     /// Counts the connections of each generation, and tells what has changed.
     pub(super) fn look(&mut self) {
         self.looked = Instant::now();
-        if !terminal::in_foreground(io::stdout()) {
+        if !terminal::in_foreground(io::stdout()).unwrap_or(false) {
             return;
         }
         for (id, running) in &mut self.generations {
@@ -118,6 +126,15 @@ impl Driver {
             }
         }
     }
+}
+
+/// For tests: with this variable set, hotrun panics where a key asks for something.
+fn panic_if_asked() {
+    assert!(
+        std::env::var_os(ui::PANIC).is_none(),
+        "as asked by `{}`",
+        ui::PANIC
+    );
 }
 
 /// hotrun is to be suspended.

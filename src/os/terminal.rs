@@ -139,10 +139,14 @@ pub fn set_modes(terminal: impl AsFd, modes: &Termios) -> io::Result<()> {
 
 /// Whether the terminal is ours to read and to set: our process group is in its foreground (`termios(3)`, "Job
 /// control"). One that does not control us has no such thing, and is ours.
-pub fn in_foreground(terminal: impl AsFd) -> bool {
+///
+/// # Errors
+/// What `tcgetpgrp(3)` reports: the terminal is gone.
+pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
     match tcgetpgrp(terminal) {
-        Ok(group) => group == getpgrp(),
-        Err(errno) => errno == Errno::ENOTTY,
+        Ok(group) => Ok(group == getpgrp()),
+        Err(Errno::ENOTTY) => Ok(true),
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -126,7 +126,7 @@ impl Json {
                 all: *all,
             }),
             // For a screen that is looked at. That a build is blocked the build itself says, in a line.
-            Report::Connections { .. } | Report::Blocked { .. } => Ok(()),
+            Report::Connections { .. } | Report::Blocked { .. } | Report::Kept { .. } => Ok(()),
             Report::Message { level, text, hint } => self.write(Event::Message(Message {
                 level: level_name(*level),
                 text,

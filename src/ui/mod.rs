@@ -32,6 +32,9 @@ pub use screen::Handles;
 pub use seat::{Seat, restore};
 pub use standard::{print, print_error, suits_live};
 
+/// Set (to anything) it makes hotrun panic where a key asks for something. For tests.
+pub const PANIC: &str = "HOTRUN_TEST_PANIC";
+
 use json::Json;
 use live::Live;
 use plain::Plain;
@@ -175,6 +178,7 @@ fn pass(screen: &mut Screen, report: &Report) -> io::Result<()> {
         | Report::Progress { .. }
         | Report::Blocked { .. }
         | Report::Connections { .. }
+        | Report::Kept { .. }
         | Report::OutputEnded { .. }
         | Report::Message { .. } => Ok(()),
     }

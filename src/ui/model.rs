@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +7,8 @@ use crate::reload::{Cause, Failure, GenId, Notice, Phase, Stopped};
 
 /// So many errors of a build are kept to be shown; the rest is counted.
 const MOST_ERRORS: usize = 4;
+/// So many lines of a build that says nothing else are shown.
+const LAST_LINES: usize = 12;
 /// So many files that changed are remembered.
 const MOST_FILES: usize = 4;
 
@@ -91,6 +93,8 @@ pub struct Model {
     pub problem: Option<Problem>,
     /// The errors of the newest build, and how many.
     errors: (Vec<String>, usize),
+    /// The last lines that it printed.
+    tail: VecDeque<String>,
     /// Whether nothing is left to do until something changes, and nothing is live.
     pub waiting: bool,
     /// Whether changes wait until the user says otherwise.
@@ -99,9 +103,9 @@ pub struct Model {
     pub held: bool,
     /// Whether there may be an earlier build to go back to.
     pub undoable: bool,
-    /// The newest generation that was built, not started from another's build.
-    built: Option<GenId>,
-    /// Whether one that was built has been live.
+    /// The newest generation whose build is kept.
+    kept: Option<GenId>,
+    /// Whether one of those has been live.
     served: bool,
     /// When hotrun began to end, and how long that may take.
     pub quitting: Option<(Duration, Duration)>,
@@ -145,8 +149,14 @@ impl Model {
                     generation.connections = Some(*count);
                 }
             }
+            Report::Kept { id } => self.kept = Some(*id),
+            Report::BuildLine { text, .. } => {
+                if self.tail.len() == LAST_LINES {
+                    self.tail.pop_front();
+                }
+                self.tail.push_back(text.clone());
+            }
             Report::Watching { .. }
-            | Report::BuildLine { .. }
             | Report::Output { .. }
             | Report::OutputEnded { .. }
             | Report::Message { .. } => {}
@@ -169,9 +179,8 @@ impl Model {
     fn fold_notice(&mut self, notice: &Notice, now: Duration) {
         match notice {
             Notice::Building { id, cause } => self.building(*id, *cause, now),
-            Notice::Built { id, took } => {
+            Notice::Built { took, .. } => {
                 self.building = None;
-                self.built = Some(*id);
                 self.last.built = Some(*took);
                 self.mended(|failure| failure == Failure::Build);
             }
@@ -182,7 +191,7 @@ impl Model {
             Notice::Live { id, .. } => {
                 self.enter(*id, Phase::Live, now);
                 self.undoable |=
-                    self.built == Some(*id) && std::mem::replace(&mut self.served, true);
+                    self.kept == Some(*id) && std::mem::replace(&mut self.served, true);
                 self.mended(|failure| failure != Failure::Build);
             }
             Notice::Ready { id, took } => {
@@ -214,6 +223,7 @@ impl Model {
         self.because(cause);
         self.enter(id, Phase::Building, now);
         self.errors = Default::default();
+        self.tail.clear();
         self.last = Last::default();
         self.building = Some(Building {
             id,
@@ -253,7 +263,7 @@ impl Model {
         let (errors, count) = match failure {
             Failure::Build => {
                 self.building = None;
-                std::mem::take(&mut self.errors)
+                self.take_errors()
             }
             Failure::Start
             | Failure::EndedEarly(_)
@@ -268,6 +278,16 @@ impl Model {
             errors,
             count,
         });
+    }
+
+    /// Without an error in the compiler's own words, what was said last.
+    fn take_errors(&mut self) -> (Vec<String>, usize) {
+        let (mut errors, count) = std::mem::take(&mut self.errors);
+        let tail: Vec<String> = self.tail.drain(..).collect();
+        if errors.is_empty() {
+            errors.push(tail.join("\n"));
+        }
+        (errors, count)
     }
 
     fn killing(&mut self, id: GenId, why: Stopped, now: Duration) {

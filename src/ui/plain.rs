@@ -47,7 +47,10 @@ impl Plain {
             Report::Spawned { id, pid, .. } => {
                 self.say(Weight::Detail, &format!("gen {id} has pid {pid}"))
             }
-            Report::Progress { .. } | Report::Blocked { .. } | Report::Connections { .. } => Ok(()),
+            Report::Progress { .. }
+            | Report::Blocked { .. }
+            | Report::Kept { .. }
+            | Report::Connections { .. } => Ok(()),
             Report::Output { id, stream, bytes } => {
                 self.screen.output(*id, *stream, bytes, model.overlaps(*id))
             }

@@ -85,6 +85,11 @@ pub enum Report {
         /// The generation that is being built.
         id: GenId,
     },
+    /// What a build made is kept, to go back to it.
+    Kept {
+        /// The generation that was built.
+        id: GenId,
+    },
     /// So many connections are open.
     Connections {
         /// To this generation.

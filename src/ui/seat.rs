@@ -74,7 +74,7 @@ impl Seat {
             self.taken = true;
             return true;
         };
-        if OVER.load(Ordering::Acquire) || !terminal::in_foreground(terminal) {
+        if OVER.load(Ordering::Acquire) || !terminal::in_foreground(terminal).unwrap_or(false) {
             // It is not ours to put back either: whoever has it now has set it as he likes.
             if std::mem::take(&mut self.taken) {
                 *found() = None;
@@ -108,8 +108,7 @@ fn found() -> MutexGuard<'static, Option<Found>> {
 fn enter(terminal: &OwnedFd) -> io::Result<()> {
     let modes = terminal::modes(terminal)?;
     let mut ours = modes.clone();
-    // Keys come one by one and are not shown. Signals stay: Ctrl-C and Ctrl-Z work as everywhere, and still do if hotrun
-    // hangs. But Ctrl-\ would end hotrun without a chance to put anything back.
+    // Keys come one by one and are not shown. Signals stay: Ctrl-C, Ctrl-\ and Ctrl-Z are told as everywhere.
     ours.local_flags
         .remove(LocalFlags::ICANON | LocalFlags::ECHO);
     ours.local_flags.insert(LocalFlags::ISIG);
@@ -136,7 +135,7 @@ pub fn restore() {
     let Some(mut found) = found().take() else {
         return;
     };
-    if !terminal::in_foreground(&found.terminal) {
+    if !terminal::in_foreground(&found.terminal).unwrap_or(false) {
         return;
     }
     // What can't be put back any more is gone: a terminal that was closed.

@@ -107,6 +107,7 @@ impl Live {
             | Report::Spawned { .. }
             | Report::Progress { .. }
             | Report::Blocked { .. }
+            | Report::Kept { .. }
             | Report::Connections { .. } => {}
         }
     }
@@ -204,6 +205,11 @@ impl Live {
     }
 
     fn mark(&mut self) {
+        assert!(
+            std::env::var_os(super::PANIC).is_none(),
+            "as asked by `{}`",
+            super::PANIC
+        );
         self.marks += 1;
         let text = format!("── mark {} ", self.marks);
         let columns = usize::from(self.size.columns);

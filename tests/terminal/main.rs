@@ -1,0 +1,7 @@
+//! hotrun on a terminal: the real program in a pseudo-terminal, and its screen through an emulator.
+
+mod ends;
+mod flood;
+mod picture;
+mod screen;
+mod screens;
