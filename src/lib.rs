@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! files ──> watch ──┐                                 ┌──> build   (cargo)
-//! signals ──────────┤                                 ├──> process (spawn, signal, reap)
+//! keys, signals ────┤                                 ├──> process (spawn, signal, reap)
 //! processes ────────┼──> driver ──Event──> reload ────┤
 //! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold, relay)
 //! timers ───────────┘         <──Effect──             └──> ui      (Report stream)
@@ -21,7 +21,7 @@
 //! - [`driver`] owns the one `select!` over all sources. It turns every source into an event, hands it to the machine, and
 //!   performs the effects. Long work runs in tasks that answer with an event.
 //! - [`ui`] gets [`Report`](ui::Report)s, which carry the machine's notices, facts about them, and output. It
-//!   holds no handle to anything.
+//!   holds no handle to anything but the terminal. Keys come back as [`Request`](reload::Request)s.
 //! - [`os`] wraps what the kernel gives, and is the one place with `unsafe` and with differences between systems.
 //!
 //! # The words
@@ -86,7 +86,7 @@
 //! | --- | --- |
 //! | when something is built, started, stopped or killed | [`reload::Machine`] |
 //! | a flag, its help, its default | [`cli`], then [`config`] |
-//! | what is printed, the JSON fields | [`ui`] |
+//! | what is printed, the JSON fields, the live terminal, what keys mean | [`ui`] |
 //! | what counts as a change | [`watch`] |
 //! | how cargo is called and read | [`build`] |
 //! | the sockets of an address, steering, relay | [`socket`] |

@@ -3,5 +3,6 @@
 mod ends;
 mod flood;
 mod picture;
+mod plain;
 mod screen;
 mod screens;
