@@ -3,7 +3,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use socket2::{Protocol, Socket};
+use socket2::Socket;
 use tokio::task::AbortHandle;
 
 use super::relay::Relay;
@@ -80,7 +80,7 @@ impl Slot {
     /// Whether the kernel takes a steering program by this socket: not by one of multipath TCP
     /// (`mptcp_setsockopt_sol_socket` in `net/mptcp/sockopt.c`).
     pub(super) fn takes_program(&self) -> bool {
-        !matches!(self.socket.protocol(), Ok(Some(protocol)) if protocol == Protocol::MPTCP)
+        !os::is_multipath(&*self.socket)
     }
 
     /// A duplicate for the program, closed on exec until the one who starts it says otherwise.
