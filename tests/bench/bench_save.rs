@@ -62,7 +62,8 @@ impl ByHotrun {
         let began = Instant::now();
         // By hand nobody asks while it is built. To do so here would make the build slower: 500 requests a second
         // take a good part of a processor. The program can't answer before it is started.
-        self.run.expect_that("starting", BUILD_PATIENCE, |event| event.is("starting"));
+        self.run
+            .expect_that("starting", BUILD_PATIENCE, |event| event.is("starting"));
         answered(self.run.address(), version);
         let took = began.elapsed();
         // The next measurement begins when all is at rest again.

@@ -20,7 +20,6 @@ impl Group {
             return self.wait();
         };
         self.aim(newest)?;
-        self.sweep();
         Ok(())
     }
 
@@ -28,7 +27,6 @@ impl Group {
     fn wait(&mut self) -> io::Result<()> {
         self.open(None)?;
         self.aim(None)?;
-        self.sweep();
         Ok(())
     }
 
@@ -46,7 +44,6 @@ impl Group {
             // Only we hold it now, so its flags are nobody else's: the relay need not sleep in `accept` any more.
             let _ = slot.socket.set_nonblocking(true);
         }
-        self.sweep();
         Ok(())
     }
 
@@ -83,7 +80,6 @@ impl Group {
         }
         self.give(index, None)?;
         self.face.aim(&self.slots, self.target)?;
-        self.sweep();
         Ok(())
     }
 
