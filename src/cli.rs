@@ -149,10 +149,19 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = values::duration)]
     pub stop_timeout: Duration,
 
+    /// Take over the sockets that the program opens by itself
+    ///
+    /// `auto`: where the system allows it, which hotrun finds out at the start (Linux 5.19, seccomp). The program
+    /// keeps its own sockets and needs no change; hotrun makes each of them one of several that share the address,
+    /// so that the next generation can be started beside it. Without CAP_SYS_ADMIN this needs no_new_privs:
+    /// `sudo` and other setuid programs do not work inside the program then. `never`: only `--listen`.
+    #[arg(long, value_enum, default_value_t = Adopt::Auto, hide_possible_values = true, value_name = "WHEN", help_heading = "Sockets")]
+    pub adopt: Adopt,
+
     /// Stop the old generation before the new one starts
     ///
-    /// For a program that cannot run twice at once. Sockets of `--listen` stay open, connections wait.
-    /// Without `--listen` it is always so.
+    /// For a program that cannot run twice at once. Its sockets stay open, connections wait. Without `--adopt`
+    /// and `--listen`, and for a program that listens on nothing, it is always so.
     #[arg(long, help_heading = "Stopping")]
     pub stop_first: bool,
 
@@ -225,6 +234,15 @@ pub struct Cli {
     /// What to run; `--` before it keeps its options apart
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+/// Whether to take over what the program opens by itself, as typed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopt {
+    /// Where the system allows it
+    Auto,
+    /// Not at all
+    Never,
 }
 
 /// What a change does that arrives while a build runs, as typed.

@@ -94,6 +94,7 @@
 //! | how processes are started, signalled, accounted for | [`process`] |
 //! | how an effect is performed | [`driver`] |
 
+pub mod adopt;
 pub mod build;
 pub mod cli;
 pub mod config;

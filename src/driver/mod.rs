@@ -6,6 +6,7 @@
 //!
 //! [`Effect`]: crate::reload::Effect
 
+mod adopting;
 mod build;
 mod exec;
 mod feed;
@@ -33,6 +34,7 @@ use crate::socket::Sockets;
 use crate::ui::{Report, Ui};
 use crate::watch::{self, Watch};
 
+use adopting::Adopting;
 use build::ActiveBuild;
 use feed::Feed;
 use generation::Running;
@@ -55,6 +57,7 @@ struct Driver {
     inbox: Inbox,
     feed: Feed,
     sockets: Sockets,
+    adopting: Adopting,
     plan: Plan,
     /// What the newest good build says is to be started.
     launch: Option<Launch>,
@@ -102,6 +105,7 @@ pub fn hidden_mode(args: &[OsString]) -> Option<ExitCode> {
 pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     // The sockets first: from here on connections wait. The signals next: from here on all is put away.
     let sockets = setup::sockets(&config)?;
+    let adopting = Adopting::probe(&config, sockets.adopter().as_ref());
     let signals = Signals::new().context("taking over the signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
     let mut plan = setup::plan(&config)?;
@@ -115,7 +119,8 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
         _watch: setup::watch(&spec, changes)?,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
-    let outcome = Driver::new(config, plan, sockets, inbox, feed)?
+    adopting.tell(&config, &feed);
+    let outcome = Driver::new(config, plan, (sockets, adopting), inbox, feed)?
         .drive(sources)
         .await;
     screen.finish().await;
@@ -126,7 +131,7 @@ impl Driver {
     fn new(
         config: Config,
         mut plan: Plan,
-        sockets: Sockets,
+        (sockets, adopting): (Sockets, Adopting),
         inbox: Inbox,
         feed: Feed,
     ) -> Result<Self> {
@@ -137,11 +142,12 @@ impl Driver {
             setup::unbuilt(&mut plan)?
         };
         Ok(Self {
-            machine: Machine::new(config.policy(builds)),
+            machine: Machine::new(config.policy(builds, adopting.works())),
             started: Instant::now(),
             inbox,
             feed,
             sockets,
+            adopting,
             launch,
             plan,
             build: None,
@@ -203,6 +209,7 @@ impl Driver {
                 }
                 self.built(id, learnt, built);
             }
+            Input::News { id, news } => self.news(id, news),
             Input::Planned(planned) => self.planned(planned),
         }
     }

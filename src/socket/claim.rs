@@ -54,11 +54,7 @@ fn open_error(address: SocketAddr, error: io::Error) -> OpenError {
         .raw_os_error()
         .map_or(Errno::UnknownErrno, Errno::from_raw);
     if errno == Errno::EADDRINUSE {
-        let occupant = occupant(
-            address,
-            |found| Endpoint::from(found).overlaps(&address.into()),
-            &[],
-        );
+        let occupant = occupant_of(address.into());
         return OpenError::InUse {
             address: Address::Tcp(address),
             occupant,
@@ -99,6 +95,12 @@ fn all_listening(address: SocketAddr) -> Vec<TcpListening> {
         return Vec::new();
     }
     tcp_listening(address.port()).unwrap_or_default()
+}
+
+/// Who keeps a socket from being bound there by listening.
+pub(super) fn occupant_of(endpoint: Endpoint) -> Option<Occupant> {
+    let overlaps = |found: SocketAddr| Endpoint::from(found).overlaps(&endpoint);
+    occupant(endpoint.address, overlaps, &[])
 }
 
 /// Who listens on the port of `address`, other than `ours`.

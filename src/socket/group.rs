@@ -249,6 +249,9 @@ impl Group {
         wanted: impl Fn(&Slot) -> bool,
     ) -> io::Result<()> {
         let mut this = lock(group);
+        if this.carries_datagrams() {
+            return Ok(());
+        }
         let place = Place {
             address: this.face.address(),
             tend_every: this.face.tend_every(),
@@ -304,6 +307,9 @@ impl Group {
 
     /// What an observer of this generation looks at.
     pub(super) fn watched(&self, id: GenId) -> Vec<Watched> {
+        if self.carries_datagrams() {
+            return Vec::new();
+        }
         self.slots_of(id)
             .map(|slot| self.face.watched(slot))
             .collect()

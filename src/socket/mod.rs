@@ -46,7 +46,7 @@ mod steered;
 pub use address::Address;
 pub use adopter::{Adopter, Around, Joined, Opened};
 pub use connection::Connection;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Transport};
 pub use listening::{Listening, Passed};
 pub use observer::Observer;
 pub use open_error::{Occupant, OpenError};

@@ -1,7 +1,5 @@
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::relay::Relay;
 use super::roster::{Key, Owner};
+use crate::os;
 
 /// How far a slot has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +110,5 @@ impl Drop for Slot {
 
 /// The inode of an open descriptor.
 pub(super) fn inode(socket: &Socket) -> io::Result<u64> {
-    let file = File::from(OwnedFd::from(socket.try_clone()?));
-    Ok(file.metadata()?.ino())
+    os::inode(socket)
 }

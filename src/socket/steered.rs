@@ -6,7 +6,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::claim::stranger;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Transport};
 use super::face::Face;
 use super::observer::Watched;
 use super::roster::{Key, Owner, Roster};
@@ -57,6 +57,9 @@ impl Steered {
     /// One who joined the group by itself: a process of the same user may. It gets no connection, but it has an index,
     /// and takes another's when that one leaves; so as long as it is there none of ours may join or leave.
     fn stranger(&self) -> Option<Occupant> {
+        if self.endpoint.transport == Transport::Udp {
+            return None;
+        }
         let ours: Vec<u64> = self.inodes.iter().map(|(_, inode)| *inode).collect();
         stranger(self.address, &ours)
     }
@@ -97,7 +100,11 @@ impl Face for Steered {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
         }
         let inode = inode(socket)?;
-        listen(socket, backlog)?;
+        match self.endpoint.transport {
+            Transport::Tcp => listen(socket, backlog)?,
+            // It has joined by being bound.
+            Transport::Udp => {}
+        }
         self.inodes.push((key, inode));
         self.roster.join(key, owner);
         Ok(())
@@ -125,6 +132,10 @@ impl Face for Steered {
     }
 
     fn look(&self) -> Look {
+        // Datagrams have no handshake, and who shares the address is not told apart there.
+        if self.endpoint.transport == Transport::Udp {
+            return Look::default();
+        }
         Look {
             address: Some(self.address),
             ours: self.inodes.iter().map(|(_, inode)| *inode).collect(),

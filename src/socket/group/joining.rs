@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::{Group, SharedGroup, Sweeper, lock};
 use crate::reload::GenId;
+use crate::socket::endpoint::Transport;
 use crate::socket::face::Face;
 use crate::socket::relay::Helper;
 use crate::socket::roster::{Key, NOBODY};
@@ -109,6 +110,12 @@ impl Group {
         slot.leaving = true;
         self.face.give(key, NOBODY);
         self.face.aim(&self.slots, self.target)
+    }
+
+    /// Whether it is for datagrams: there is no queue of connections, and nothing to relay.
+    pub(in crate::socket) fn carries_datagrams(&self) -> bool {
+        let endpoint = self.face.endpoint();
+        endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Udp)
     }
 
     /// The slots of one generation, by inode.

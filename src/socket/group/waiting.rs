@@ -25,7 +25,14 @@ impl Group {
 
     /// Opens a slot that waits for the next generation, and lets connections wait in it.
     fn wait(&mut self) -> io::Result<()> {
-        self.open(None)?;
+        if self.carries_datagrams() {
+            return Ok(());
+        }
+        match self.open(None) {
+            // A program that has another user's sockets: ours can't be beside them, and connections wait where they are.
+            Err(_) if self.adopted && !self.slots.is_empty() => return Ok(()),
+            opened => opened?,
+        }
         self.aim(None)?;
         Ok(())
     }
