@@ -44,6 +44,8 @@ pub(super) struct Slot {
     pub(super) inode: u64,
     /// Until when it got new connections, unless it never did.
     pub(super) aimed_at: Option<Instant>,
+    /// Whether it is certain that no connection is on its way into it.
+    pub(super) cold: bool,
     /// Whether its generation is being dismissed: nothing new is for it, live or not.
     pub(super) leaving: bool,
     pub(super) relay: Option<Relay>,
@@ -63,6 +65,7 @@ impl Slot {
             socket,
             inode,
             aimed_at: None,
+            cold: false,
             leaving: false,
             relay: None,
             watch: None,
