@@ -22,6 +22,7 @@ use crate::ready::ReadySpec;
 use crate::reload::{Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};
 use crate::ui;
+use crate::watch::{Rule, RuleAction};
 
 pub use environment::EnvFileError;
 pub use listen_pid::ListenPid;
@@ -50,6 +51,8 @@ pub struct Config {
     pub exts: Vec<String>,
     /// Whether ignore files of version control are respected.
     pub vcs_ignore: bool,
+    /// What changes of some files do; the last rule that applies wins.
+    pub rules: Vec<Rule>,
     /// How long changes settle.
     pub debounce: Duration,
     /// The shell line of `--build`.
@@ -137,6 +140,7 @@ impl Config {
             ignore: cli.ignore,
             exts: cli.exts,
             vcs_ignore: !cli.no_vcs_ignore,
+            rules: env_file_rule(cli.env_file.as_deref(), &workdir),
             debounce: cli.debounce,
             build: cli.build,
             when_busy: when_busy(cli.when_busy),
@@ -250,6 +254,13 @@ fn in_package(workdir: &Path) -> bool {
     workdir
         .ancestors()
         .any(|directory| directory.join("Cargo.toml").is_file())
+}
+
+/// The file is read at every start, so a start is what its changes need.
+fn env_file_rule(file: Option<&Path>, workdir: &Path) -> Vec<Rule> {
+    file.map(|file| Rule::file(workdir.join(file), RuleAction::Restart))
+        .into_iter()
+        .collect()
 }
 
 /// Without sockets of ours two generations would want the same port, or nobody asks anything of them at all.

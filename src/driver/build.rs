@@ -1,11 +1,11 @@
 //! Runs a build and reads what it prints.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep_until};
 
-use crate::build::{Invocation, Line, Messages};
+use crate::build::{Built, Invocation, Launch, Line, Messages};
 use crate::os::leftovers::Kept;
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Refusal, Reports, Signal, Spec};
@@ -14,6 +14,8 @@ use crate::ui::Report;
 
 use super::feed::Feed;
 use super::inbox::{Inbox, Input, Learnt};
+use super::own::Times;
+use super::scope::{self, Lesson, Taught};
 
 /// The build that runs.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(super) struct ActiveBuild {
     pub(super) control: Control,
     /// Whether its end was asked for.
     pub(super) cancelled: bool,
+    pub(super) times: Times,
 }
 
 /// Starts the build of a generation. It answers with `BuildEnded`, or with [`Input::Built`], through the inbox.
@@ -35,10 +38,12 @@ pub(super) fn start(
         .plan
         .invocation()?
         .context("there is nothing to build")?;
+    let times = Times::from_now();
     let process = process::spawn(spec(invocation, kept))?;
     let control = process.control.clone();
     let reader = Reader {
         id,
+        times: times.clone(),
         messages: with.plan.messages(),
         with,
         inbox: inbox.clone(),
@@ -48,6 +53,7 @@ pub(super) fn start(
     Ok(ActiveBuild {
         control,
         cancelled: false,
+        times,
     })
 }
 
@@ -104,6 +110,7 @@ async fn wait(reports: &mut Reports) -> End {
 
 struct Reader {
     id: GenId,
+    times: Times,
     with: Learnt,
     messages: Messages,
     inbox: Inbox,
@@ -163,6 +170,7 @@ impl Reader {
                 () = sleep_until(ended_at + LAST_WORDS), if end.is_some() => break,
                 piece = out.lines.next(), if out.open => {
                     if let Some(line) = out.take(piece) {
+                        self.times.spoke.get_or_init(SystemTime::now);
                         let line = self.messages.stdout(&line);
                         self.show(line).await;
                     }
@@ -207,6 +215,19 @@ impl Reader {
         self.feed.pass(report).await;
     }
 
+    /// What it was made from is what counts from now on.
+    fn teach(&self, launch: &Launch) {
+        let (id, began) = (self.id, self.times.began);
+        match self.with.plan.inputs(&self.messages, launch) {
+            Some(inputs) => {
+                let taught = Taught::Exact(inputs);
+                self.inbox
+                    .input(Input::Learnt(Lesson { id, began, taught }));
+            }
+            None => scope::ask_anew(id, began, self.with.plan.clone(), &self.inbox),
+        }
+    }
+
     fn answer(mut self, end: End) {
         let id = self.id;
         let status = match end {
@@ -222,9 +243,13 @@ impl Reader {
             }
         };
         if !self.with.plan.succeeded(&self.messages, status) {
-            return self.inbox.build_ended(id, BuildOutcome::Failed);
+            self.inbox.build_ended(id, BuildOutcome::Failed);
+            return scope::ask_anew(id, self.times.began, self.with.plan, &self.inbox);
         }
         let built = self.with.plan.finish(&mut self.messages);
+        if let Ok(Built::Launch(launch)) = &built {
+            self.teach(launch);
+        }
         self.inbox.input(Input::Built {
             id,
             learnt: self.with,

@@ -3,6 +3,8 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use crate::build::{BuildError, Built, Plan};
 use crate::reload::{BuildOutcome, Event, GenId};
 
+use super::scope::Lesson;
+
 /// What a task tells the driver.
 #[derive(Debug)]
 pub(super) enum Input {
@@ -17,6 +19,8 @@ pub(super) enum Input {
         /// What is to be started.
         built: Result<Built, BuildError>,
     },
+    /// A build has taught what counts.
+    Learnt(Lesson),
     /// What decides how to build was read again.
     Planned(Result<Plan, BuildError>),
 }

@@ -11,8 +11,10 @@ mod exec;
 mod feed;
 mod generation;
 mod inbox;
+mod own;
 mod patience;
 mod perform;
+mod scope;
 mod setup;
 mod sources;
 
@@ -24,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use crate::build::{Launch, Plan, runner};
+use crate::build::{Launch, Plan, WatchRoots, runner};
 use crate::config::Config;
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
@@ -37,6 +39,7 @@ use build::ActiveBuild;
 use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
+use own::Times;
 
 /// How hotrun came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +62,18 @@ struct Driver {
     /// What the newest good build says is to be started.
     launch: Option<Launch>,
     build: Option<ActiveBuild>,
+    /// Of the newest build, also when it is over.
+    times: Option<Times>,
     /// Builds that have ended and left something running, which is killed in the end.
     past_builds: Vec<Control>,
     generations: BTreeMap<GenId, Running>,
     /// How many plans there were. A build that began with an older one has nothing to teach about this one.
     plans: u32,
+    watch: Watch,
+    /// What may be watched where the user does not say.
+    roots: WatchRoots,
+    /// The newest build that has taught the watch.
+    lessons: Option<GenId>,
     /// Whether the watch has begun, and with it everything.
     begun: bool,
     outcome: Option<Outcome>,
@@ -80,8 +90,12 @@ struct Sources {
     inputs: UnboundedReceiver<Input>,
     watch: UnboundedReceiver<watch::Message>,
     signals: Signals,
-    /// Watches as long as it is kept.
-    _watch: Watch,
+}
+
+/// The watch, which ends when it is dropped, and what may be watched where the user does not say.
+struct Watching {
+    watch: Watch,
+    roots: WatchRoots,
 }
 
 /// Does what the process is for if hotrun started itself in one of its hidden modes: guardian of a process tree,
@@ -105,17 +119,21 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     let signals = Signals::new().context("taking over the signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
     let mut plan = setup::plan(&config)?;
-    let spec = setup::watch_spec(&config, &mut plan)?;
+    let roots = setup::watch_roots(&mut plan)?;
+    let spec = setup::watch_spec(&config, &roots);
     let (inbox, inputs) = inbox::channel();
     let (changes, watch) = mpsc::unbounded_channel();
+    let watching = Watching {
+        watch: setup::watch(&spec, changes)?,
+        roots,
+    };
     let sources = Sources {
         inputs,
         watch,
         signals,
-        _watch: setup::watch(&spec, changes)?,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
-    let outcome = Driver::new(config, plan, sockets, inbox, feed)?
+    let outcome = Driver::new(config, plan, watching, sockets, inbox, feed)?
         .drive(sources)
         .await;
     screen.finish().await;
@@ -126,6 +144,7 @@ impl Driver {
     fn new(
         config: Config,
         mut plan: Plan,
+        watching: Watching,
         sockets: Sockets,
         inbox: Inbox,
         feed: Feed,
@@ -145,9 +164,13 @@ impl Driver {
             launch,
             plan,
             build: None,
+            times: None,
             past_builds: Vec::new(),
             generations: BTreeMap::new(),
             plans: 0,
+            watch: watching.watch,
+            roots: watching.roots,
+            lessons: None,
             begun: false,
             told_to_end: false,
             deaf: false,
@@ -203,6 +226,7 @@ impl Driver {
                 }
                 self.built(id, learnt, built);
             }
+            Input::Learnt(lesson) => self.learn(lesson),
             Input::Planned(planned) => self.planned(planned),
         }
     }

@@ -67,6 +67,7 @@ impl Driver {
         };
         match build::start(id, numbered, self.sockets.paths(), &self.inbox, &self.feed) {
             Ok(active) => {
+                self.times = Some(active.times.clone());
                 self.build = Some(active);
                 None
             }

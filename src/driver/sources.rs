@@ -54,6 +54,13 @@ impl Driver {
     }
 
     fn changed(&mut self, paths: Vec<PathBuf>) {
+        let paths = match &self.times {
+            Some(times) => times.without_own_lock(paths),
+            None => paths,
+        };
+        if paths.is_empty() {
+            return;
+        }
         if let Plan::Cargo(plan) = &self.plan
             && plan.is_outdated_by(&paths)
         {

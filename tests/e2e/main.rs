@@ -5,6 +5,7 @@ mod bad_input;
 mod changes;
 mod faults;
 mod harness;
+mod inputs;
 mod kills;
 
 mod reload;
