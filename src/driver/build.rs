@@ -68,6 +68,7 @@ fn spec(invocation: Invocation, kept: Vec<Kept>) -> Spec {
         listen_pid: false,
         notify: None,
         kept,
+        trap: None,
     }
 }
 

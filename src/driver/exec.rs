@@ -20,6 +20,7 @@ pub(super) fn runner(env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Exec {
             listen_pid: false,
             notify: None,
             kept: Vec::new(),
+            trap: None,
         };
         Box::pin(run(spec))
     })

@@ -81,6 +81,7 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         listen_pid,
         notify: Some(notify.env_value().to_owned()),
         kept,
+        trap: None,
     })?;
     let program = launch.argv.into_iter().next().unwrap_or_default();
     let control = process.control.clone();

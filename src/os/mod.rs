@@ -5,6 +5,7 @@ pub mod leftovers;
 pub mod reap;
 mod sockets;
 pub mod start;
+mod trapped;
 
 pub use sockets::*;
 

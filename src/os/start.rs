@@ -20,6 +20,16 @@ pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
     }
     // SAFETY: there is no other thread, so the child's memory is whole: no lock is held by anybody
     // who is not there any more, and it may allocate and call what it likes (`signal-safety(7)`).
+    unsafe { fork_beside_threads(child) }
+}
+
+/// The same in a process that may have other threads.
+///
+/// # Safety
+/// The child must neither allocate nor lock, nor do anything else that `signal-safety(7)` does not allow: it has no
+/// thread but its own, and for ever whatever the others had locked.
+pub(super) unsafe fn fork_beside_threads(child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    // SAFETY: the caller sees to what the child does.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => exit_now(child()),

@@ -53,6 +53,7 @@ mod tests {
             listen_pid: true,
             notify: None,
             kept: Vec::new(),
+            trap: None,
         }
     }
 

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! length of the body: u32 LE, then the body: words that each end with a zero byte
-//!   1 or 0 (set LISTEN_PID), number of arguments, number of kept files, working directory,
+//!   1 or 0 (set LISTEN_PID), 1 or 0 (trap), number of arguments, number of kept files, working directory,
 //!   arguments..., kept files..., environment...
 //! ```
 //!
-//! The sockets are attached to the length. The program and its environment travel here rather than
+//! The sockets are attached to the length, and behind them the channel of the trap. The program and its environment travel here rather than
 //! as the guardian's own: a variable such as `LD_PRELOAD` or a library path is the program's affair,
 //! and must not keep the guardian from working.
 
@@ -29,6 +29,8 @@ pub(super) struct Launch {
     pub(super) sockets: Vec<OwnedFd>,
     pub(super) listen_pid: bool,
     pub(super) kept: Vec<Kept>,
+    /// Where the listener goes.
+    pub(super) trap: Option<OwnedFd>,
 }
 
 /// Says what is wrong with it before anything is started for it.
@@ -40,8 +42,9 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpawnError> {
     if let Some((name, _)) = spec.sockets.iter().find(|(name, _)| unfit(name)) {
         return Err(SpawnError::SocketName(name.clone()));
     }
+    let most = handoff::MOST - usize::from(spec.trap.is_some());
     match spec.sockets.len() {
-        count if count > handoff::MOST => Err(SpawnError::TooManySockets(count)),
+        count if count > most => Err(SpawnError::TooManySockets(count)),
         _ => Ok(()),
     }
 }
@@ -58,6 +61,7 @@ pub(super) fn encode(spec: &Spec) -> Result<Vec<u8>, SpawnError> {
         Ok(())
     };
     word(u8::from(spec.listen_pid).to_string().into())?;
+    word(u8::from(spec.trap.is_some()).to_string().into())?;
     word(spec.argv.len().to_string().into())?;
     word(spec.kept.len().to_string().into())?;
     word(spec.workdir.clone().into())?;
@@ -79,7 +83,8 @@ pub(super) fn encode(spec: &Spec) -> Result<Vec<u8>, SpawnError> {
 /// then until the guardian has started to read.
 pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    let fds: Vec<BorrowedFd<'_>> = spec.sockets.iter().map(|(_, fd)| fd.as_fd()).collect();
+    let sockets = spec.sockets.iter().map(|(_, fd)| fd.as_fd());
+    let fds: Vec<BorrowedFd<'_>> = sockets.chain(spec.trap.as_ref().map(AsFd::as_fd)).collect();
     let sent = handoff::send(socket.as_fd(), &length.to_le_bytes(), &fds)?;
     // The buffer is empty: four bytes go whole or not at all.
     debug_assert_eq!(sent, 4);
@@ -98,12 +103,14 @@ pub(super) fn receive(mut socket: &UnixStream) -> io::Result<Launch> {
     decode(body, sockets).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn decode(mut body: Vec<u8>, sockets: Vec<OwnedFd>) -> Option<Launch> {
+fn decode(mut body: Vec<u8>, mut sockets: Vec<OwnedFd>) -> Option<Launch> {
     // Each word ends with a zero byte, so there is an empty piece behind the last one.
     (body.pop()? == 0).then_some(())?;
     let mut words = body.split(|byte| *byte == 0);
     let mut word = || CString::new(words.next()?).ok();
     let listen_pid = word()?.as_bytes() == b"1";
+    let trapped = word()?.as_bytes() == b"1";
+    let trap = if trapped { Some(sockets.pop()?) } else { None };
     let count: usize = word()?.to_str().ok()?.parse().ok()?;
     let kept: usize = word()?.to_str().ok()?.parse().ok()?;
     let workdir = word()?;
@@ -118,6 +125,7 @@ fn decode(mut body: Vec<u8>, sockets: Vec<OwnedFd>) -> Option<Launch> {
         sockets,
         listen_pid,
         kept,
+        trap,
     })
 }
 
@@ -153,6 +161,7 @@ mod tests {
                 path: "/run/a.sock".into(),
                 file: Some((1, 2)),
             }],
+            trap: None,
         }
     }
 
@@ -178,9 +187,9 @@ mod tests {
     #[test]
     fn a_body_that_is_cut_before_its_last_argument_starts_nothing() {
         let body = encode(&spec()).unwrap();
-        // `1`, `3`, `1`, `/tmp`, `prog`, ``, `a\xff`, the socket's file, each with its zero byte.
+        // `1`, `0`, `3`, `1`, `/tmp`, `prog`, ``, `a\xff`, the socket's file, each with its zero byte.
         let kept = spec().kept[0].to_argument().len() + 1;
-        let arguments = 2 + 2 + 2 + 5 + 5 + 1 + 3 + kept;
+        let arguments = 2 + 2 + 2 + 2 + 5 + 5 + 1 + 3 + kept;
         for cut in 0..arguments {
             assert!(
                 decode(body[..cut].to_vec(), Vec::new()).is_none(),

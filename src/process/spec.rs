@@ -27,6 +27,9 @@ pub struct Spec {
     pub notify: Option<OsString>,
     /// The files of unix sockets that its guardian removes if hotrun cannot do so any more.
     pub kept: Vec<Kept>,
+    /// The end of a [`channel`](crate::os::seccomp::channel) through which the listener comes that answers the program's
+    /// `bind` and `listen`, if it is to be trapped.
+    pub trap: Option<OwnedFd>,
 }
 
 /// Why nothing was started.

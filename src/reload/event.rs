@@ -52,6 +52,11 @@ pub enum Event {
         /// Which generation.
         id: GenId,
     },
+    /// The generation listens on an address that the next one can share. May be told more than once.
+    Listens {
+        /// Which generation.
+        id: GenId,
+    },
     /// The program reported readiness, or its probe succeeded.
     Ready {
         /// Which generation.

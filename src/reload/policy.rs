@@ -39,6 +39,9 @@ pub enum Mode {
     Overlap,
     /// The old generation ends before the new one starts; connections wait in between.
     StopFirst,
+    /// Beside an old one that listens, after one that does not: a program without a socket of its own may not bear
+    /// company, and nobody waits for it.
+    Auto,
 }
 
 /// What a change does that arrives while a build runs or a generation starts.
@@ -76,9 +79,18 @@ impl Policy {
     pub const fn settle_max(mode: Mode) -> Duration {
         match mode {
             // It costs nothing but that the old one stays a little longer.
-            Mode::Overlap => Duration::from_millis(2500),
+            Mode::Overlap | Mode::Auto => Duration::from_millis(2500),
             // Nobody serves meanwhile.
             Mode::StopFirst => Duration::from_millis(250),
+        }
+    }
+
+    /// Whether another generation may be started beside one that listens, or does not.
+    pub(super) fn beside(&self, listens: bool) -> bool {
+        match self.mode {
+            Mode::Overlap => true,
+            Mode::StopFirst => false,
+            Mode::Auto => listens,
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use socket2::Socket;
 
 use super::address::Address;
+use super::endpoint::Endpoint;
 use super::observer::Watched;
 use super::roster::{Key, Owner};
 use super::slot::Slot;
@@ -18,6 +19,13 @@ pub(super) trait Face: Send {
 
     /// One more listening socket. It gets no connection before [`Self::aim`] (or is the only one).
     fn open(&mut self, key: Key, owner: Owner) -> io::Result<Socket>;
+
+    /// Where the group listens, for a TCP address.
+    fn endpoint(&self) -> Option<Endpoint>;
+
+    /// A socket that a program has bound to the address listens from now on, with this backlog at least. As for
+    /// [`Self::open`].
+    fn join(&mut self, key: Key, owner: Owner, socket: &Socket, backlog: i32) -> io::Result<()>;
 
     /// The slot belongs to another one now.
     fn give(&mut self, key: Key, owner: Owner);

@@ -1,3 +1,4 @@
+mod joining;
 mod waiting;
 
 use std::io;
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::face::Face;
 use super::observer::Watched;
-use super::relay::{Helper, Relay};
+use super::relay::{Helper, Place, Relay};
 use super::roster::{Key, Owner};
 use super::slot::{Slot, Stage};
 use crate::os;
@@ -40,7 +42,14 @@ pub(super) struct Group {
     closed: bool,
     /// Whether a task closes what can be closed in time.
     sweeper: bool,
+    /// Whether a program opened the address by itself, and nobody asked for it before.
+    adopted: bool,
+    live: Option<GenId>,
+    /// Whether the live generation listens here, so that there is somebody to carry connections to.
+    pub(super) serves: watch::Sender<bool>,
 }
+
+pub(super) use joining::disown_unheld;
 
 /// The longest pause of a sweeper, for slots of which the queue waits for a live generation.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -91,9 +100,16 @@ impl Group {
             keys: 1,
             closed: false,
             sweeper: false,
+            adopted: false,
+            live: None,
+            serves: watch::Sender::new(false),
         };
         group.face.aim(&group.slots, None)?;
         Ok(group)
+    }
+
+    pub(super) fn is_adopted(&self) -> bool {
+        self.adopted
     }
 
     pub(super) fn face(&self) -> &dyn Face {
@@ -118,7 +134,12 @@ impl Group {
         self.tend()?;
         // A relay on the live slot would carry to itself.
         if !self.slots_of(id).any(|slot| !slot.leaving) {
-            return Err(none_of(id));
+            // An address that a program opened by itself may be one that the next does not open any more.
+            return if self.adopted {
+                Ok(())
+            } else {
+                Err(none_of(id))
+            };
         }
         self.aim(Some(id))?;
         for slot in self.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
@@ -226,24 +247,28 @@ impl Group {
     }
 
     fn open(&mut self, owner: Owner) -> io::Result<()> {
-        let key = Key(self.keys);
-        self.keys += 1;
+        let key = self.next_key();
         let socket = self.face.open(key, owner)?;
         match Slot::new(key, owner, socket) {
             Ok(slot) => self.slots.push(slot),
             Err(error) => return self.face.closed(&self.slots, key).and(Err(error)),
         }
         // While nobody serves, the newest generation is the one that connections wait for.
-        if self.never_aimed_at_live() && owner > self.target {
+        if self.nobody_serves() && owner > self.target {
             self.aim(owner)?;
         }
         Ok(())
     }
 
-    /// Whether connections go to a generation that has not been live: then none is.
-    fn never_aimed_at_live(&self) -> bool {
+    fn next_key(&mut self) -> Key {
+        self.keys += 1;
+        Key(self.keys - 1)
+    }
+
+    /// Whether connections go to a generation that is not live.
+    fn nobody_serves(&self) -> bool {
         let mut targets = self.slots.iter().filter(|slot| slot.owner == self.target);
-        targets.all(|slot| slot.stage == Stage::Prepared)
+        targets.all(|slot| slot.stage != Stage::Served || slot.leaving)
     }
 
     fn give(&mut self, index: usize, owner: Owner) -> io::Result<()> {
@@ -275,17 +300,30 @@ impl Group {
     /// to them.
     pub(super) fn relay(group: &SharedGroup, id: GenId, helper: &Helper) -> io::Result<()> {
         let mut this = lock(group);
-        let address = this.face.address();
-        let tend_every = this.face.tend_every();
         for slot in this.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
             slot.leaving = true;
         }
-        for slot in this
-            .slots
-            .iter_mut()
-            .filter(|slot| slot.owner == Some(id) && slot.relay.is_none())
-        {
-            slot.relay = Some(Relay::start(slot, &address, tend_every, group, helper)?);
+        this.set_serves();
+        drop(this);
+        Self::start_relays(group, helper, |slot| slot.owner == Some(id))
+    }
+
+    fn start_relays(
+        group: &SharedGroup,
+        helper: &Helper,
+        wanted: impl Fn(&Slot) -> bool,
+    ) -> io::Result<()> {
+        let mut this = lock(group);
+        let place = Place {
+            address: this.face.address(),
+            tend_every: this.face.tend_every(),
+            serves: this.serves.subscribe(),
+            group: Arc::downgrade(group),
+        };
+        for slot in &mut this.slots {
+            if wanted(slot) && slot.relay.is_none() {
+                slot.relay = Some(Relay::start(slot, place.clone(), helper)?);
+            }
         }
         Ok(())
     }

@@ -19,15 +19,18 @@
 
 mod activity;
 mod address;
+mod adopter;
 mod carry;
 mod census;
 mod claim;
 mod connection;
+mod endpoint;
 mod face;
 mod group;
 mod listening;
 mod observer;
 mod open_error;
+mod registry;
 mod relay;
 mod renamed;
 mod roster;
@@ -40,7 +43,9 @@ mod steer;
 mod steered;
 
 pub use address::Address;
+pub use adopter::{Adopter, Around, Joined, Opened};
 pub use connection::Connection;
+pub use endpoint::Endpoint;
 pub use listening::{Listening, Passed};
 pub use observer::Observer;
 pub use open_error::{Occupant, OpenError};

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Address;
 use super::carry::carry;
-use super::group::{Group, SharedGroup, lock};
+use super::group::{Group, lock};
 use super::roster::Key;
 use super::slot::Slot;
 
@@ -26,8 +26,17 @@ const CROWDED: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(super) struct Helper {
     pub(super) runtime: Handle,
-    live: Arc<watch::Sender<bool>>,
     permits: Arc<Semaphore>,
+}
+
+/// Where a relay works.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) address: Address,
+    pub(super) tend_every: Option<Duration>,
+    /// Whether the live generation listens there.
+    pub(super) serves: watch::Receiver<bool>,
+    pub(super) group: Weak<Mutex<Group>>,
 }
 
 impl Helper {
@@ -36,14 +45,8 @@ impl Helper {
     pub(super) fn new() -> Self {
         Self {
             runtime: Handle::current(),
-            live: Arc::new(watch::Sender::new(false)),
             permits: Arc::new(Semaphore::new(CARRIED)),
         }
-    }
-
-    /// Whether there is a live generation to carry connections to.
-    pub(super) fn set_live(&self, live: bool) {
-        self.live.send_replace(live);
     }
 }
 
@@ -83,13 +86,7 @@ impl Leash {
 
 impl Relay {
     /// Begins, in a thread of its own.
-    pub(super) fn start(
-        slot: &Slot,
-        address: &Address,
-        tend_every: Option<Duration>,
-        group: &SharedGroup,
-        helper: &Helper,
-    ) -> io::Result<Self> {
+    pub(super) fn start(slot: &Slot, place: Place, helper: &Helper) -> io::Result<Self> {
         let (bell, ringer) = io::pipe()?;
         let (ended, rung) = (AtomicBool::new(false), AtomicBool::new(false));
         let leash = Arc::new(Leash {
@@ -98,18 +95,17 @@ impl Relay {
             rung,
             bell: ringer,
         });
+        let name = thread_name(&place.address);
         let worker = Worker {
             key: slot.key,
             socket: slot.socket.clone(),
-            address: address.clone(),
-            tend_every,
-            group: Arc::downgrade(group),
+            place,
             helper: helper.clone(),
             leash: leash.clone(),
             bell,
         };
         thread::Builder::new()
-            .name(thread_name(address))
+            .name(name)
             .spawn(move || worker.run())?;
         Ok(Self { leash })
     }
@@ -141,9 +137,7 @@ impl Relay {
 struct Worker {
     key: Key,
     socket: Arc<Socket>,
-    address: Address,
-    tend_every: Option<Duration>,
-    group: Weak<Mutex<Group>>,
+    place: Place,
     helper: Helper,
     leash: Arc<Leash>,
     bell: PipeReader,
@@ -206,12 +200,12 @@ impl Worker {
 
     /// While none is live, and while too many are being carried, connections wait best where they are.
     fn may_take(&self) -> bool {
-        *self.helper.live.borrow() && self.helper.permits.available_permits() > 0
+        *self.place.serves.borrow() && self.helper.permits.available_permits() > 0
     }
 
     fn timeout(&self) -> Option<Duration> {
         let crowded = self.helper.permits.available_permits() == 0;
-        [crowded.then_some(CROWDED), self.tend_every]
+        [crowded.then_some(CROWDED), self.place.tend_every]
             .into_iter()
             .flatten()
             .min()
@@ -248,7 +242,11 @@ impl Worker {
     }
 
     fn hand_over(&self, client: Socket, permit: OwnedSemaphorePermit) {
-        let carried = carry(client, self.address.clone(), self.helper.live.subscribe());
+        let carried = carry(
+            client,
+            self.place.address.clone(),
+            self.place.serves.clone(),
+        );
         self.helper.runtime.spawn(async move {
             carried.await;
             drop(permit);
@@ -259,15 +257,15 @@ impl Worker {
         if self.leash.ended() {
             return;
         }
-        if let Some(group) = self.group.upgrade() {
+        if let Some(group) = self.place.group.upgrade() {
             let _ = lock(&group).left(self.key);
         }
     }
 
     /// Puts a path back that the program removed.
     fn tend(&self) {
-        if self.tend_every.is_some()
-            && let Some(group) = self.group.upgrade()
+        if self.place.tend_every.is_some()
+            && let Some(group) = self.place.group.upgrade()
         {
             let _ = lock(&group).tend();
         }

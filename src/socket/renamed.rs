@@ -9,6 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Address;
+use super::endpoint::Endpoint;
 use super::face::Face;
 use super::observer::Watched;
 use super::roster::{Key, Owner};
@@ -94,7 +95,7 @@ impl Face for Renamed {
     fn open(&mut self, key: Key, owner: Owner) -> io::Result<Socket> {
         let (socket, file, bound) = self.directory.bind()?;
         let id = fs::symlink_metadata(&file).map(|metadata| file_id(&metadata));
-        let opened = id.and_then(|id| listen(&socket).map(|()| id));
+        let opened = id.and_then(|id| listen(&socket, 0).map(|()| id));
         let id = opened.inspect_err(|_| drop(fs::remove_file(&file)))?;
         self.names.push(Name {
             key,
@@ -104,6 +105,14 @@ impl Face for Renamed {
             id,
         });
         Ok(socket)
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        None
+    }
+
+    fn join(&mut self, _: Key, _: Owner, _: &Socket, _: i32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn give(&mut self, key: Key, owner: Owner) {

@@ -10,6 +10,9 @@ pub(super) struct Key(pub(super) u64);
 /// Whose a slot is: a generation's, or the next one's that will be prepared.
 pub(super) type Owner = Option<GenId>;
 
+/// Whose a slot is that nobody takes connections from any more: no generation has this number.
+pub(super) const NOBODY: Owner = Some(GenId::new(0));
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Member {
     key: Key,

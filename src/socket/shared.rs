@@ -79,7 +79,7 @@ impl Listener {
             socket,
             file,
         };
-        listen(&listener.socket)?;
+        listen(&listener.socket, 0)?;
         Ok(listener)
     }
 

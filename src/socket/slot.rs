@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use socket2::Socket;
+use socket2::{Protocol, Socket};
 use tokio::task::AbortHandle;
 
 use super::relay::Relay;
@@ -22,11 +22,23 @@ pub(super) enum Stage {
     Released,
 }
 
+/// Who opened a slot's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// hotrun, before the program was started.
+    Hotrun,
+    /// The program itself.
+    Program,
+    /// hotrun, to steer those that the program opens. It stays as long as the group.
+    Anchor,
+}
+
 /// One listening socket of a group.
 pub(super) struct Slot {
     pub(super) key: Key,
     pub(super) owner: Owner,
     pub(super) stage: Stage,
+    pub(super) origin: Origin,
     /// Ours and, by duplicates, the program's: the flags of the description are shared with it.
     pub(super) socket: Arc<Socket>,
     /// The inode of the socket itself, not of a file by which it is reached.
@@ -48,6 +60,7 @@ impl Slot {
             key,
             owner,
             stage: Stage::Prepared,
+            origin: Origin::Hotrun,
             socket,
             inode,
             aimed_at: None,
@@ -63,6 +76,12 @@ impl Slot {
             self.relay = None;
         }
         self.relay.is_none()
+    }
+
+    /// Whether the kernel takes a steering program by this socket: not by one of multipath TCP
+    /// (`mptcp_setsockopt_sol_socket` in `net/mptcp/sockopt.c`).
+    pub(super) fn takes_program(&self) -> bool {
+        !matches!(self.socket.protocol(), Ok(Some(protocol)) if protocol == Protocol::MPTCP)
     }
 
     /// A duplicate for the program, closed on exec until the one who starts it says otherwise.

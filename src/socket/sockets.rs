@@ -2,9 +2,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
-use super::group::{Group, SharedGroup, lock, none_of, sweep};
+use super::adopter::Adopter;
+use super::group::{Group, SharedGroup, lock, none_of};
 use super::listening::{absolute, check_addresses, check_names, name_all};
-use super::relay::Helper;
+use super::registry::{Registry, SharedRegistry, lock_all};
 use super::renamed::Renamed;
 use super::route::Way;
 use super::shared::Listener;
@@ -27,14 +28,13 @@ pub enum Sharing {
 ///
 /// Dropping it closes everything and removes the paths of unix sockets that are still ours.
 pub struct Sockets {
+    /// What `--listen` asked for. Their groups are the first.
     addresses: Vec<Listening>,
     kind: Kind,
-    live: Option<GenId>,
-    helper: Helper,
 }
 
 enum Kind {
-    Steered(Vec<SharedGroup>),
+    Steered(SharedRegistry),
     Shared(Vec<Listener>),
 }
 
@@ -58,17 +58,20 @@ impl Sockets {
             Sharing::Shared => open_shared(&addresses)?,
         };
         let addresses = name_all(specs, actual);
-        Ok(Self {
-            addresses,
-            kind,
-            live: None,
-            helper: Helper::new(),
-        })
+        Ok(Self { addresses, kind })
     }
 
-    /// What is listened on.
+    /// What `--listen` named.
     pub fn listening(&self) -> Vec<Listening> {
         self.addresses.clone()
+    }
+
+    /// The way for sockets that programs open by themselves; none where generations share their sockets.
+    pub fn adopter(&self) -> Option<Adopter> {
+        match &self.kind {
+            Kind::Steered(registry) => Some(Adopter::new(registry.clone())),
+            Kind::Shared(_) => None,
+        }
     }
 
     /// The paths of unix sockets, for [`os::leftovers::remove_leftovers`] when hotrun was killed. They are the same as
@@ -95,8 +98,10 @@ impl Sockets {
     /// What the system says; then the generation has no slot anywhere.
     pub fn prepare(&mut self, id: GenId) -> io::Result<Vec<Passed>> {
         let passed = match &self.kind {
-            Kind::Steered(groups) => groups
+            Kind::Steered(registry) => lock_all(registry)
+                .groups()
                 .iter()
+                .take(self.addresses.len())
                 .map(|group| prepare(group, id))
                 .collect::<io::Result<Vec<_>>>(),
             Kind::Shared(listeners) => listeners
@@ -125,29 +130,7 @@ impl Sockets {
     /// [`io::ErrorKind::NotFound`] if it was not prepared or has shut a slot down, and what the system says; then
     /// everything is as before.
     pub fn switch(&mut self, id: GenId) -> io::Result<()> {
-        if let Kind::Steered(groups) = &self.kind {
-            for (index, group) in groups.iter().enumerate() {
-                let switched = lock(group).switch(id);
-                if let Err(error) = switched {
-                    self.switch_back(&groups[..index]);
-                    return Err(error);
-                }
-            }
-        }
-        self.set_live(Some(id));
-        self.tidy();
-        Ok(())
-    }
-
-    /// As far as it can be undone: the error that caused it is the one to tell.
-    fn switch_back(&self, groups: &[SharedGroup]) {
-        for group in groups {
-            let mut group = lock(group);
-            let _ = match self.live {
-                Some(live) => group.switch(live),
-                None => group.hold(),
-            };
-        }
+        self.on_all(|registry| registry.switch(id))
     }
 
     /// Nobody serves any more: new connections wait for the newest generation that was prepared and was not live
@@ -156,19 +139,7 @@ impl Sockets {
     /// # Errors
     /// What the system says. As many groups as possible hold.
     pub fn hold(&mut self) -> io::Result<()> {
-        self.set_live(None);
-        let held = self.on_each(Group::hold);
-        self.tidy();
-        held
-    }
-
-    fn set_live(&mut self, live: Option<GenId>) {
-        self.live = live;
-        self.helper.set_live(live.is_some());
-        let _ = self.on_each(|group| {
-            group.wake_relays();
-            Ok(())
-        });
+        self.on_all(Registry::hold)
     }
 
     /// Carries to the live generation what lands in this one's slots from now on, and what its program does not take;
@@ -178,15 +149,7 @@ impl Sockets {
     /// # Errors
     /// If a thread cannot be started.
     pub fn relay(&mut self, id: GenId) -> io::Result<()> {
-        if self.live == Some(id) {
-            self.set_live(None);
-        }
-        let Kind::Steered(groups) = &self.kind else {
-            return Ok(());
-        };
-        groups
-            .iter()
-            .try_for_each(|group| Group::relay(group, id, &self.helper))
+        self.on_all(|registry| registry.relay(id))
     }
 
     /// The generation's process tree is gone. What still waits in its slots is relayed, and they are closed as soon as
@@ -196,32 +159,28 @@ impl Sockets {
     /// What the system says. The generation is released all the same, and what failed is tried again with the next
     /// operation.
     pub fn release(&mut self, id: GenId) -> io::Result<()> {
-        if self.live == Some(id) {
-            self.set_live(None);
-        }
-        let held = self.live.is_none();
-        let released = self.on_each(|group| group.release(id, held));
-        self.tidy();
-        released.and(self.relay(id))
+        self.on_all(|registry| registry.release(id))
     }
 
-    /// Closes in the background what cannot be closed yet, and watches what is new.
     fn tidy(&self) {
-        let Kind::Steered(groups) = &self.kind else {
-            return;
-        };
-        for group in groups {
-            Group::watch(group, &self.helper.runtime);
-        }
-        for group in groups.iter().filter(|group| lock(group).wants_sweeper()) {
-            self.helper.runtime.spawn(sweep(Arc::downgrade(group)));
+        let _ = self.on_all(|registry| {
+            registry.tidy();
+            Ok(())
+        });
+    }
+
+    fn on_all(&self, act: impl FnOnce(&mut Registry) -> io::Result<()>) -> io::Result<()> {
+        match &self.kind {
+            Kind::Steered(registry) => act(&mut lock_all(registry)),
+            Kind::Shared(_) => Ok(()),
         }
     }
 
     /// One that looks at this generation's queues and connections.
     pub fn observer(&self, id: GenId) -> Observer {
         let watched = match &self.kind {
-            Kind::Steered(groups) => groups
+            Kind::Steered(registry) => lock_all(registry)
+                .groups()
                 .iter()
                 .flat_map(|group| lock(group).watched(id))
                 .collect(),
@@ -236,8 +195,10 @@ impl Sockets {
     /// [`io::ErrorKind::NotFound`] if it was not prepared, or has shut a slot down.
     pub fn probe(&self, id: GenId) -> io::Result<Vec<Route>> {
         let ways = match &self.kind {
-            Kind::Steered(groups) => groups
+            Kind::Steered(registry) => lock_all(registry)
+                .groups()
                 .iter()
+                .take(self.addresses.len())
                 .map(|group| way(group, id))
                 .collect::<io::Result<Vec<_>>>()?,
             Kind::Shared(listeners) => listeners.iter().map(Listener::way).collect(),
@@ -248,32 +209,24 @@ impl Sockets {
             .collect())
     }
 
-    /// Does it with every group, and returns the last error.
-    fn on_each(&self, mut act: impl FnMut(&mut Group) -> io::Result<()>) -> io::Result<()> {
-        let Kind::Steered(groups) = &self.kind else {
-            return Ok(());
-        };
-        let mut result = Ok(());
-        for group in groups {
-            result = act(&mut lock(group)).and(result);
-        }
-        result
-    }
-
     #[cfg(test)]
     pub(super) fn slot_count(&self) -> usize {
-        let Kind::Steered(groups) = &self.kind else {
+        let Kind::Steered(registry) = &self.kind else {
             return 0;
         };
-        groups.iter().map(|group| lock(group).slot_count()).sum()
+        let registry = lock_all(registry);
+        let counts = registry
+            .groups()
+            .iter()
+            .map(|group| lock(group).slot_count());
+        counts.sum()
     }
 }
 
 impl Drop for Sockets {
-    /// Now, and not when the last relay or sweeper that looks after a group lets go of it: hotrun may end before.
     fn drop(&mut self) {
-        if let Kind::Steered(groups) = &self.kind {
-            groups.iter().for_each(|group| lock(group).close());
+        if let Kind::Steered(registry) = &self.kind {
+            lock_all(registry).close();
         }
     }
 }
@@ -284,7 +237,7 @@ fn prepare(group: &SharedGroup, id: GenId) -> io::Result<(OwnedFd, u64)> {
     Ok((slot.duplicate()?, slot.inode))
 }
 
-fn way(group: &SharedGroup, id: GenId) -> io::Result<Way> {
+pub(super) fn way(group: &SharedGroup, id: GenId) -> io::Result<Way> {
     let this = lock(group);
     if this.slots_of(id).next().is_none() {
         return Err(none_of(id));
@@ -308,18 +261,15 @@ fn open_steered(addresses: &[Address]) -> Result<(Kind, Vec<Address>), OpenError
         .map(open_group)
         .collect::<Result<Vec<_>, _>>()?;
     let actual = groups.iter().map(|group| group.face().address()).collect();
-    let groups = groups
-        .into_iter()
-        .map(|group| Arc::new(Mutex::new(group)))
-        .collect();
-    Ok((Kind::Steered(groups), actual))
+    let registry = Arc::new(Mutex::new(Registry::new(groups)));
+    Ok((Kind::Steered(registry), actual))
 }
 
 fn open_group(address: &Address) -> Result<Group, OpenError> {
     match address {
         Address::Tcp(tcp) => {
             let first = claim::tcp(*tcp, Sharing::Steered)?;
-            let group = Steered::new(&first, Group::FIRST)
+            let group = Steered::new(&first, Group::FIRST, None)
                 .and_then(|face| Group::new(Box::new(face), first));
             group.map_err(|error| OpenError::Io {
                 doing: format!("steering `{address}`"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::claim::stranger;
+use super::endpoint::Endpoint;
 use super::face::Face;
 use super::observer::Watched;
 use super::roster::{Key, Owner, Roster};
@@ -23,6 +24,7 @@ const QUEUE: i32 = 4096;
 
 /// The face of a TCP address: one reuse-port group.
 pub(super) struct Steered {
+    endpoint: Endpoint,
     address: SocketAddr,
     roster: Roster,
     /// The inodes of the members.
@@ -31,19 +33,28 @@ pub(super) struct Steered {
 
 impl Steered {
     /// The group of which `first`, that listens already, is the first member.
-    pub(super) fn new(first: &Socket, key: Key) -> io::Result<Self> {
-        let address = first
-            .local_addr()?
-            .as_socket()
-            .ok_or(io::ErrorKind::InvalidInput)?;
+    pub(super) fn new(first: &Socket, key: Key, owner: Owner) -> io::Result<Self> {
+        let endpoint = Endpoint::of(first)?;
         let mut roster = Roster::default();
-        roster.join(key, None);
+        roster.join(key, owner);
         let inodes = vec![(key, inode(first)?)];
         Ok(Self {
-            address,
+            endpoint,
+            address: endpoint.address,
             roster,
             inodes,
         })
+    }
+
+    /// A socket that shares the address and does not listen yet.
+    pub(super) fn bound(endpoint: Endpoint) -> io::Result<Socket> {
+        let socket = stream(endpoint.address)?;
+        if endpoint.address.is_ipv6() {
+            socket.set_only_v6(endpoint.only_v6)?;
+        }
+        socket.set_reuse_port(true)?;
+        socket.bind(&endpoint.address.into())?;
+        Ok(socket)
     }
 
     /// One who joined the group by itself: a process of the same user may. It gets no connection, but it has an index,
@@ -59,7 +70,8 @@ impl Steered {
             return Ok(());
         };
         let members = self.roster.keys();
-        let member = slots.iter().find(|slot| members.contains(&slot.key));
+        let mut able = slots.iter().filter(|slot| members.contains(&slot.key));
+        let member = able.find(|slot| slot.takes_program());
         let member = member.ok_or(io::ErrorKind::NotConnected)?;
         os::reuseport::steer(&*member.socket, &steering.program())?;
         self.roster.attached(steering);
@@ -72,19 +84,26 @@ impl Face for Steered {
         Address::Tcp(self.address)
     }
 
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(self.endpoint)
+    }
+
     fn open(&mut self, key: Key, owner: Owner) -> io::Result<Socket> {
+        let socket = Self::bound(self.endpoint)?;
+        self.join(key, owner, &socket, 0)?;
+        Ok(socket)
+    }
+
+    fn join(&mut self, key: Key, owner: Owner, socket: &Socket, backlog: i32) -> io::Result<()> {
         if let Some(stranger) = self.stranger() {
             let message = format!("`{}` is also listened on by {stranger}", self.address);
             return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
         }
-        let socket = stream(self.address)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&self.address.into())?;
-        let inode = inode(&socket)?;
-        listen(&socket)?;
+        let inode = inode(socket)?;
+        listen(socket, backlog)?;
         self.inodes.push((key, inode));
         self.roster.join(key, owner);
-        Ok(socket)
+        Ok(())
     }
 
     fn give(&mut self, key: Key, owner: Owner) {
@@ -162,7 +181,9 @@ pub(super) fn stream(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Makes it listen with the longest queue that there is: a queue that is full costs a client a second.
-pub(super) fn listen(socket: &Socket) -> io::Result<()> {
-    socket.listen(os::reuseport::longest_queue().unwrap_or(QUEUE).max(QUEUE))
+/// Makes it listen with a queue of this length, or with the longest that there is: a queue that is full costs a client
+/// a second.
+pub(super) fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {
+    let longest = os::reuseport::longest_queue().unwrap_or(QUEUE);
+    socket.listen(longest.max(QUEUE).max(backlog))
 }

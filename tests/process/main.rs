@@ -10,3 +10,4 @@ mod given;
 mod measure;
 mod stopping;
 mod support;
+mod trapped;

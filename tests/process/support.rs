@@ -112,6 +112,7 @@ pub(crate) fn spec(mark: &Mark, argv: &[&str]) -> Spec {
         listen_pid: true,
         notify: None,
         kept: Vec::new(),
+        trap: None,
     }
 }
 

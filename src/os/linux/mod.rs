@@ -2,6 +2,7 @@
 
 pub mod credentials;
 mod descriptors;
+mod identity;
 mod lineage;
 pub mod process_tree;
 pub mod waiting;
@@ -9,6 +10,7 @@ pub mod waiting;
 pub use descriptors::{
     RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, output_files, widen_pipe,
 };
+pub use identity::{cookie, family, is_listening, protocol};
 pub use lineage::{
     SUBREAPER, become_subreaper, highest_signal, name_process, signal_at_parents_end,
     single_threaded,
@@ -16,6 +18,7 @@ pub use lineage::{
 pub mod hang_up;
 mod netlink;
 pub mod reuseport;
+pub mod seccomp;
 pub mod sock_diag;
 pub mod socket_holders;
 pub mod tcp_info;

@@ -26,7 +26,7 @@ pub fn steer(member: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
     Ok(setsockopt(member, sockopt::AttachReusePortCbpf, &program)?)
 }
 
-fn native(instruction: &Instruction) -> libc::sock_filter {
+pub(super) fn native(instruction: &Instruction) -> libc::sock_filter {
     let Instruction { code, jt, jf, k } = *instruction;
     libc::sock_filter { code, jt, jf, k }
 }

@@ -2,12 +2,13 @@
 
 use std::ffi::{CString, OsStr};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, execve, getpid, setpgid};
 
+use crate::os::seccomp::Trap;
 use crate::os::start::{fork, place, raise, reset_signals};
 use crate::process::launch::Launch;
 use crate::process::{Refusal, Step};
@@ -26,13 +27,15 @@ pub(super) fn start(launch: Launch) -> Result<Pid, Refusal> {
     // The program's process says through this pipe why it could not become the program. Exec closes
     // it, so that its end without a word means success.
     let (mut said, why) = io::pipe().map_err(refused(Step::Fork))?;
+    let trap = Trap::new();
     let mut parts = Some((launch, why));
     let pid = fork(|| match parts.take() {
-        Some((launch, why)) => child(launch, &why.into()),
+        Some((launch, why)) => child(launch, &why.into(), &trap),
         None => 1,
     })
     .map_err(refused(Step::Fork))?;
-    // Our copies: of the pipe, or its end would never come; of the sockets, or they would stay open.
+    // Our copies: of the pipe and of the trap's channel, or their end would never come; of the sockets, or they
+    // would stay open.
     drop(parts);
     let mut bytes = Vec::new();
     let _ = said.read_to_end(&mut bytes);
@@ -47,19 +50,19 @@ pub(super) fn start(launch: Launch) -> Result<Pid, Refusal> {
 }
 
 /// The program's process, up to its exec. Returns only if that fails, with its exit status.
-fn child(launch: Launch, why: &OwnedFd) -> i32 {
+fn child(launch: Launch, why: &OwnedFd, trap: &Trap) -> i32 {
     reset_signals();
     // Above everything that `place` fills.
     let top = FIRST + i32::try_from(launch.sockets.len()).unwrap_or(0);
     let Ok(why) = raise(why, top) else {
         return 127;
     };
-    let refusal = become_program(launch);
+    let refusal = become_program(launch, trap, top);
     let _ = io::PipeWriter::from(why).write_all(&refusal.bytes());
     127
 }
 
-fn become_program(mut launch: Launch) -> Refusal {
+fn become_program(mut launch: Launch, trap: &Trap, top: i32) -> Refusal {
     let refusal = |step, errno: Errno| Refusal {
         step,
         errno: errno as i32,
@@ -77,13 +80,28 @@ fn become_program(mut launch: Launch) -> Refusal {
         let pid = CString::new(format!("LISTEN_PID={}", getpid()));
         launch.env.extend(pid.ok());
     }
-    if let Err(error) = place(std::mem::take(&mut launch.sockets), FIRST) {
-        return refusal(
-            Step::Descriptors,
-            Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-        );
+    let channel = match descriptors(&mut launch, top) {
+        Ok(channel) => channel,
+        Err(error) => {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            return refusal(Step::Descriptors, errno);
+        }
+    };
+    // The last thing before exec: what comes earlier is ours, and is not to be asked about.
+    if let Some(channel) = channel
+        && let Err(errno) = trap.install(channel.as_fd())
+    {
+        return refusal(Step::Descriptors, errno);
     }
     exec(&launch)
+}
+
+/// Puts the sockets where the program looks for them, and gives the channel of its trap, above them and closed on exec.
+fn descriptors(launch: &mut Launch, top: i32) -> io::Result<Option<OwnedFd>> {
+    let channel = launch.trap.take().map(|channel| raise(&channel, top));
+    let channel = channel.transpose()?;
+    place(std::mem::take(&mut launch.sockets), FIRST)?;
+    Ok(channel)
 }
 
 /// As `execvp(3)`, but with the program's own `PATH` and the same on every C library.

@@ -1,7 +1,7 @@
 //! What follows from the state alone: the one place that starts things.
 
 use super::{Building, Candidate, Machine, Next, Response};
-use crate::reload::{Action, Effect, Mode, Notice, Time, WhenBusy};
+use crate::reload::{Action, Effect, GenId, Notice, Time, WhenBusy};
 
 impl Machine {
     pub(super) fn advance(&mut self, now: Time, out: &mut Response) {
@@ -77,23 +77,22 @@ impl Machine {
             out.notices.push(Notice::Superseded { id: candidate.id });
             self.dismiss(now, candidate.id, out);
         }
-        if self.policy.mode == Mode::StopFirst
-            && self.candidate.is_none()
-            && let Some(old) = self.live.take()
+        if self.candidate.is_none()
+            && let Some(old) = self.live.filter(|live| !self.bears_company(*live))
         {
+            self.live = None;
             out.effects.push(Effect::Hold);
             self.retire(now, old, out);
         }
     }
 
     fn start_next(&mut self, now: Time, out: &mut Response) {
-        let room = match self.policy.mode {
-            Mode::Overlap => self.candidate.is_none(),
-            Mode::StopFirst => {
-                self.candidate.is_none() && self.live.is_none() && self.leaving.is_empty()
-            }
-        };
-        if !room {
+        let mut others = self
+            .leaving
+            .iter()
+            .map(|leaving| leaving.id)
+            .chain(self.live);
+        if self.candidate.is_some() || !others.all(|id| self.bears_company(id)) {
             return;
         }
         if let Some(Next { id, cause }) = self.next.take() {
@@ -105,5 +104,10 @@ impl Machine {
             out.notices.push(Notice::Starting { id, cause });
             out.effects.push(Effect::Start { id });
         }
+    }
+
+    /// Whether another generation may be started beside this one.
+    fn bears_company(&self, id: GenId) -> bool {
+        self.policy.beside(self.listening.contains(&id))
     }
 }

@@ -57,6 +57,8 @@ impl Machine {
             .map(|leaving| leaving.canonical(rename))
             .collect();
         leaving.sort_unstable_by_key(|leaving| leaving.id);
+        let mut listening: Vec<_> = self.listening.iter().map(|id| rename.id(*id)).collect();
+        listening.sort_unstable();
         Self {
             policy: self.policy.clone(),
             upcoming: rename.id(self.upcoming),
@@ -81,6 +83,7 @@ impl Machine {
             }),
             live: self.live.map(|live| rename.id(live)),
             leaving,
+            listening,
             built_once: self.built_once,
             quit: self.quit.map(|quit| Quit {
                 until: rename.time(quit.until),

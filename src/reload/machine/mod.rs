@@ -84,6 +84,8 @@ pub struct Machine {
     candidate: Option<Candidate>,
     live: Option<GenId>,
     leaving: Vec<Leaving>,
+    /// Which of the started generations are known to listen.
+    listening: Vec<GenId>,
     /// Whether there is a good build to start from.
     built_once: bool,
     quit: Option<Quit>,
@@ -101,6 +103,7 @@ impl Machine {
             candidate: None,
             live: None,
             leaving: Vec::new(),
+            listening: Vec::new(),
             built_once: false,
             quit: None,
         }
@@ -118,6 +121,7 @@ impl Machine {
             Event::Requested(request) => self.requested(now, request, &mut out),
             Event::BuildEnded { id, outcome } => self.build_ended(now, id, outcome, &mut out),
             Event::StartFailed { id } => self.start_failed(now, id, &mut out),
+            Event::Listens { id } => self.listens(id),
             Event::Ready { id } => self.ready(now, id, &mut out),
             Event::Switched { id } => self.switched(now, id, &mut out),
             Event::SwitchFailed { id } => self.switch_failed(now, id, &mut out),
@@ -227,6 +231,15 @@ impl Machine {
         }
     }
 
+    fn listens(&mut self, id: GenId) {
+        let leaving = self.leaving.iter().map(|leaving| leaving.id);
+        let candidate = self.candidate.map(|candidate| candidate.id);
+        let mut started = leaving.chain(candidate).chain(self.live);
+        if started.any(|started| started == id) && !self.listening.contains(&id) {
+            self.listening.push(id);
+        }
+    }
+
     fn ready(&mut self, now: Time, id: GenId, out: &mut Response) {
         let Some(candidate) = self
             .candidate
@@ -276,7 +289,7 @@ impl Machine {
             .is_some()
         {
             self.keep_waiting(id, out);
-            out.effects.push(Effect::Release { id });
+            self.forget(id, out);
             self.failed(id, Failure::Start, out);
         } else {
             // It was given up before it was known that it can't be started.

@@ -61,12 +61,18 @@ impl Machine {
         };
         let leaving = self.leaving.remove(index);
         out.effects.extend(leaving.vanished());
-        out.effects.push(Effect::Release { id });
+        self.forget(id, out);
         out.notices.push(Notice::Gone {
             id,
             how: leaving.how,
             took: now.since(leaving.since),
         });
+    }
+
+    /// Nothing is left of a generation.
+    pub(super) fn forget(&mut self, id: GenId, out: &mut Response) {
+        self.listening.retain(|listening| *listening != id);
+        out.effects.push(Effect::Release { id });
     }
 
     pub(super) fn failed(&self, id: GenId, failure: Failure, out: &mut Response) {

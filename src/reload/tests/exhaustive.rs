@@ -222,6 +222,7 @@ impl Budget {
             Event::Ready { .. } if matches!(action, Move::TellAndRefuse(_)) => &mut left.faults,
             Event::Begin
             | Event::BuildEnded { .. }
+            | Event::Listens { .. }
             | Event::Ready { .. }
             | Event::Switched { .. }
             | Event::SwitchFailed { .. }

@@ -10,7 +10,7 @@ use crate::reload::{Mode, Policy, WhenBusy};
 
 fn policies() -> Vec<(Policy, Budget)> {
     let mut all = Vec::new();
-    for mode in [Mode::Overlap, Mode::StopFirst] {
+    for mode in [Mode::Overlap, Mode::StopFirst, Mode::Auto] {
         for when_busy in [WhenBusy::Cancel, WhenBusy::Queue] {
             for builds in [true, false] {
                 let policy = Policy {
@@ -42,6 +42,7 @@ fn budgets(policy: &Policy) -> [Budget; 2] {
     match policy.mode {
         Mode::Overlap => [budget(2, 0, 1), budget(1, 2, 1)],
         Mode::StopFirst => [budget(4, 0, 2), budget(3, 2, 1)],
+        Mode::Auto => [budget(2, 0, 1), budget(1, 1, 1)],
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) struct Gen {
     /// When it must be killed at the latest.
     pub(super) until: Time,
     pub(super) ready: bool,
+    /// It is known to listen on what another can share.
+    pub(super) listens: bool,
     /// It ended by itself, and some of it is left.
     pub(super) to_be_killed: bool,
     pub(super) relayed: bool,
@@ -73,6 +75,7 @@ impl Gen {
             since: now,
             until: now,
             ready: false,
+            listens: false,
             to_be_killed: false,
             relayed: false,
             stopped: false,
@@ -101,7 +104,7 @@ impl Gen {
     }
 
     /// What may be reported of it next.
-    pub(super) fn reports(&self, events: &mut Vec<Event>) {
+    pub(super) fn reports(&self, may_listen: bool, events: &mut Vec<Event>) {
         let id = self.id;
         let runs = matches!(self.tree, Tree::Unknown | Tree::Running);
         if self.tree == Tree::Unknown {
@@ -114,6 +117,9 @@ impl Gen {
         events.push(Event::Gone { id });
         if self.role == Role::Candidate && !self.ready {
             events.push(Event::Ready { id });
+        }
+        if may_listen && runs && !self.listens && self.role != Role::Leaving {
+            events.push(Event::Listens { id });
         }
         if self.still_serves_its_own() {
             self.answers(events);
@@ -135,6 +141,7 @@ impl Gen {
     pub(super) fn happen(&mut self, event: Event, now: Time, until: Time) {
         match event {
             Event::Ready { .. } => self.ready = true,
+            Event::Listens { .. } => self.listens = true,
             Event::Settled { .. } => self.drain = Drain::Settled,
             Event::Inspected { handles_stop, .. } => {
                 self.drain = match handles_stop {

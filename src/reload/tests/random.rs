@@ -55,7 +55,7 @@ fn tempers() -> impl Strategy<Value = Temper> {
 prop_compose! {
     fn policies()(
         builds in any::<bool>(),
-        stop_first in any::<bool>(),
+        mode in prop::sample::select(vec![Mode::Overlap, Mode::StopFirst, Mode::Auto]),
         queue in any::<bool>(),
         ready in 0..3_000_u64,
         stop in 0..3_000_u64,
@@ -65,7 +65,7 @@ prop_compose! {
     ) -> Policy {
         Policy {
             builds,
-            mode: if stop_first { Mode::StopFirst } else { Mode::Overlap },
+            mode,
             when_busy: if queue { WhenBusy::Queue } else { WhenBusy::Cancel },
             ready_timeout: Duration::from_millis(ready),
             stop_timeout: Duration::from_millis(stop),
@@ -171,6 +171,7 @@ impl Walk {
             | Event::Changed(_)
             | Event::Requested(_)
             | Event::StartFailed { .. }
+            | Event::Listens { .. }
             | Event::Switched { .. }
             | Event::SwitchFailed { .. }
             | Event::Settled { .. }

@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree};
 use super::world::{Build, Steering, World};
-use crate::reload::{Effect, Event, Failure, GenId, Machine, Mode, Notice, Phase, Response};
+use crate::reload::{Effect, Event, Failure, GenId, Machine, Notice, Phase, Response};
 
 impl World {
     /// Does what the machine asked for.
@@ -72,7 +72,7 @@ impl World {
         ledger.check(Rule::NewestSources, best, || {
             format!("start {id} from old sources")
         });
-        let room = self.policy.mode == Mode::Overlap || self.gens.is_empty();
+        let room = self.gens.iter().all(|known| self.bears_company(known));
         let fine = room && self.quitting.is_none() && id > self.last_start;
         ledger.check(Rule::Protocol, fine, || format!("start {id}"));
         self.last_start = id;
@@ -84,7 +84,8 @@ impl World {
     }
 
     fn hold(&mut self, ledger: &mut Ledger) {
-        let unserved = self.live().is_none() || self.policy.mode == Mode::StopFirst;
+        let lonely = |known: &Gen| known.role == Role::Live && !self.bears_company(known);
+        let unserved = self.live().is_none() || self.gens.iter().any(lonely);
         ledger.check(Rule::Steering, unserved, || "hold beside a live one".into());
         let switched = self.switching.filter(|(_, done)| *done).map(|(id, _)| id);
         let starting = self.gens.iter().find(|known| {
@@ -164,8 +165,7 @@ impl World {
             Role::Candidate => false,
             Role::Live => {
                 let built = !self.policy.builds || self.good == Some(true) || self.broken;
-                let room =
-                    self.policy.mode == Mode::StopFirst && self.steering != Steering::To(known.id);
+                let room = !self.bears_company(known) && self.steering != Steering::To(known.id);
                 known.retire(self.now, &self.policy, Drain::OwesSettle);
                 built && room && self.quitting.is_none()
             }
@@ -299,6 +299,7 @@ impl World {
             | Event::Requested(_)
             | Event::BuildEnded { .. }
             | Event::StartFailed { .. }
+            | Event::Listens { .. }
             | Event::Ready { .. }
             | Event::SwitchFailed { .. }
             | Event::Settled { .. }
@@ -309,7 +310,10 @@ impl World {
         if own {
             return;
         }
-        let touches = |effect: &&Effect| touches(effect, live, self.policy.mode);
+        let beside = self
+            .find(live)
+            .is_some_and(|known| self.bears_company(known));
+        let touches = |effect: &&Effect| touches(effect, live, beside);
         let touched = response.effects.iter().find(touches);
         ledger.check(Rule::FailureSparesLive, touched.is_none(), || {
             format!("{event:?} leads to {touched:?}")
@@ -348,16 +352,16 @@ impl World {
     }
 }
 
-fn touches(effect: &Effect, live: GenId, mode: Mode) -> bool {
+fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
     match effect {
-        Effect::Settle { id } => *id == live && mode == Mode::Overlap,
+        Effect::Settle { id } => *id == live && beside,
         Effect::Inspect { id }
         | Effect::AwaitIdle { id }
         | Effect::Relay { id }
         | Effect::Stop { id }
         | Effect::Kill { id }
         | Effect::Release { id } => *id == live,
-        Effect::Hold => mode == Mode::Overlap,
+        Effect::Hold => beside,
         Effect::Build { .. }
         | Effect::CancelBuild { .. }
         | Effect::Start { .. }

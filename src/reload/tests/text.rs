@@ -38,6 +38,7 @@ fn numbered(word: &str, words: &mut SplitWhitespace<'_>) -> Event {
         "build-failed" => built(BuildOutcome::Failed),
         "build-cancelled" => built(BuildOutcome::Cancelled),
         "start-failed" => Event::StartFailed { id },
+        "listens" => Event::Listens { id },
         "ready" => Event::Ready { id },
         "switched" => Event::Switched { id },
         "switch-failed" => Event::SwitchFailed { id },

@@ -89,6 +89,14 @@ fn queue(policy: &Policy) -> Policy {
     }
 }
 
+fn auto(policy: &Policy) -> Policy {
+    let mode = Mode::Auto;
+    Policy {
+        mode,
+        ..policy.clone()
+    }
+}
+
 fn stop_first(policy: &Policy) -> Policy {
     let mode = Mode::StopFirst;
     Policy {

@@ -3,7 +3,9 @@
 
 use super::process::{Drain, Gen, Role};
 use crate::reload::machine::canonical::Rename;
-use crate::reload::{Action, BuildOutcome, Ended, Event, GenId, Policy, Request, Time, WhenBusy};
+use crate::reload::{
+    Action, BuildOutcome, Ended, Event, GenId, Mode, Policy, Request, Time, WhenBusy,
+};
 
 /// A build that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +91,15 @@ impl World {
         self.gens.iter_mut().find(|known| known.id == id)
     }
 
+    /// Whether another generation may be started beside this one.
+    pub(super) fn bears_company(&self, known: &Gen) -> bool {
+        match self.policy.mode {
+            Mode::Overlap => true,
+            Mode::StopFirst => false,
+            Mode::Auto => known.listens,
+        }
+    }
+
     pub(super) fn live(&self) -> Option<GenId> {
         let live = self.gens.iter().find(|known| known.role == Role::Live);
         live.map(|known| known.id)
@@ -111,7 +122,7 @@ impl World {
             });
         }
         for known in &self.gens {
-            known.reports(&mut events);
+            known.reports(self.policy.mode == Mode::Auto, &mut events);
         }
         events
     }
@@ -133,6 +144,7 @@ impl World {
             Event::SwitchFailed { .. } => self.switching = None,
             Event::StartFailed { id }
             | Event::Ready { id }
+            | Event::Listens { id }
             | Event::Settled { id }
             | Event::Inspected { id, .. }
             | Event::Idle { id }
@@ -257,6 +269,8 @@ impl World {
                 self.find(id).is_some()
             }
             Event::BuildEnded { id, .. } => self.builds.iter().any(|build| build.id == id),
+            // It does not come late: what was started may listen at any time.
+            Event::Listens { id } => self.find(id).is_some(),
             Event::Switched { id } | Event::SwitchFailed { id } => {
                 self.switching.is_some_and(|(switching, _)| switching == id)
             }
@@ -322,6 +336,7 @@ fn all_about(id: GenId) -> Vec<Event> {
     let handles_stop = true;
     let mut events = vec![
         Event::StartFailed { id },
+        Event::Listens { id },
         Event::Ready { id },
         Event::Switched { id },
         Event::SwitchFailed { id },

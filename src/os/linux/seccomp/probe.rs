@@ -1,0 +1,233 @@
+//! Whether it works here, found out by doing it once.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::PollTimeout;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+use nix::sys::utsname::uname;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use super::{
+    Answer, Call, Calls, Next, Refuse, Trap, Unavailable, What, channel, descriptor_of, read_memory,
+};
+use crate::os::start::fork_beside_threads;
+use crate::os::trapped::OLDEST;
+
+/// No machine takes that long for one system call.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Lets a process of our own be trapped in a `bind`, reaches into it, and answers. Takes about half a millisecond, and
+/// two seconds at the most. `refuse` makes it fail as if the system had refused, for tests.
+///
+/// # Errors
+/// [`Unavailable`]: why programs cannot be trapped here.
+pub fn probe(refuse: Option<Refuse>) -> Result<(), Unavailable> {
+    if let Some(refuse) = refuse {
+        return Err(refused(refuse));
+    }
+    let trap = Trap::new();
+    if !trap.fits() {
+        return Err(Unavailable::Unsupported);
+    }
+    let (here, there) = channel().map_err(Unavailable::Process)?;
+    // SAFETY: `child` makes a handful of system calls, and neither allocates nor locks.
+    let pid = unsafe { fork_beside_threads(|| child(&trap, there.as_fd())) };
+    let pid = pid.map_err(Unavailable::Process)?;
+    drop(there);
+    let result = Round::new(pid, here).and_then(|round| round.go());
+    // Mostly it has ended by now.
+    let _ = kill(pid, Signal::SIGKILL);
+    let _ = waitpid(pid, None);
+    result
+}
+
+fn refused(refuse: Refuse) -> Unavailable {
+    let forbidden = || Errno::EPERM.into();
+    match refuse {
+        Refuse::Kernel => Unavailable::OldKernel(release()),
+        Refuse::Seccomp => Unavailable::Seccomp(forbidden()),
+        Refuse::Busy => Unavailable::Busy,
+        Refuse::Pidfd => Unavailable::Pidfd(forbidden()),
+    }
+}
+
+fn release() -> String {
+    let name = uname();
+    name.map_or_else(
+        |_| "unknown".into(),
+        |name| name.release().display().to_string(),
+    )
+}
+
+/// Without a name, which lets the kernel choose one (`unix(7)`, "Autobind feature"): that works on a system without any
+/// network too. Gives 0 if the answer came through.
+fn child(trap: &Trap, channel: BorrowedFd<'_>) -> i32 {
+    if trap.install(channel).is_err() {
+        return 1;
+    }
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let Ok(socket) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else {
+        return 1;
+    };
+    i32::from(
+        bind(
+            std::os::fd::AsRawFd::as_raw_fd(&socket),
+            &UnixAddr::new_unnamed(),
+        )
+        .is_err(),
+    )
+}
+
+/// The side of the one who answers.
+struct Round {
+    pid: Pid,
+    channel: UnixStream,
+    until: Instant,
+}
+
+impl Round {
+    fn new(pid: Pid, channel: OwnedFd) -> Result<Self, Unavailable> {
+        Ok(Self {
+            pid,
+            channel: channel.into(),
+            until: Instant::now() + PATIENCE,
+        })
+    }
+
+    fn go(&self) -> Result<(), Unavailable> {
+        let calls = self.listener()?;
+        let call = self.call(&calls)?;
+        let What::Bind {
+            fd,
+            address,
+            length,
+        } = call.what
+        else {
+            return Err(Unavailable::Silent);
+        };
+        descriptor_of(call.thread, fd).map_err(Unavailable::Pidfd)?;
+        read_memory(call.thread, address, length.min(2) as usize).map_err(Unavailable::Memory)?;
+        if !calls.still_waits(&call) {
+            return Err(Unavailable::Silent);
+        }
+        calls
+            .answer(&call, Answer::Done)
+            .map_err(Unavailable::Seccomp)?;
+        self.end()
+    }
+
+    fn left(&self) -> Duration {
+        let left = self.until.saturating_duration_since(Instant::now());
+        left.max(Duration::from_millis(1))
+    }
+
+    fn listener(&self) -> Result<Calls, Unavailable> {
+        let timeout = self.channel.set_read_timeout(Some(self.left()));
+        timeout.map_err(Unavailable::Process)?;
+        match Calls::receive(self.channel.as_fd()) {
+            Ok(Ok(calls)) => Ok(calls),
+            Ok(Err(errno)) => Err(reason(errno, &release())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Unavailable::Silent),
+            // A sandbox may kill for the attempt.
+            Err(error) => Err(Unavailable::Seccomp(error)),
+        }
+    }
+
+    fn call(&self, calls: &Calls) -> Result<Call, Unavailable> {
+        let timeout = PollTimeout::try_from(self.left()).unwrap_or(PollTimeout::MAX);
+        match calls.next_within(None, timeout) {
+            Ok(Next::Call(call)) => Ok(call),
+            Ok(Next::Ended | Next::Stopped) => Err(Unavailable::Silent),
+            Err(error) => Err(Unavailable::Seccomp(error)),
+        }
+    }
+
+    /// Its copy of the channel is closed when it ends.
+    fn end(&self) -> Result<(), Unavailable> {
+        let timeout = self.channel.set_read_timeout(Some(self.left()));
+        timeout.map_err(Unavailable::Process)?;
+        match io::Read::read(&mut &self.channel, &mut [0]) {
+            Ok(0) => {}
+            Ok(_) | Err(_) => return Err(Unavailable::Silent),
+        }
+        match waitpid(self.pid, None) {
+            Ok(nix::sys::wait::WaitStatus::Exited(_, 0)) => Ok(()),
+            Ok(_) | Err(_) => Err(Unavailable::Silent),
+        }
+    }
+}
+
+/// What an `errno` of the installation means.
+fn reason(errno: Errno, release: &str) -> Unavailable {
+    let busy = errno == Errno::EBUSY;
+    let old = errno == Errno::EINVAL && older(release);
+    match (busy, old) {
+        (true, _) => Unavailable::Busy,
+        (_, true) => Unavailable::OldKernel(release.to_owned()),
+        (false, false) => Unavailable::Seccomp(errno.into()),
+    }
+}
+
+/// A kernel that does not know a flag says `EINVAL`; newer ones may have other reasons for it.
+fn older(release: &str) -> bool {
+    let numbers = |text: &str| {
+        let mut parts = text.split(|c: char| !c.is_ascii_digit());
+        let mut number = || parts.next()?.parse::<u32>().ok();
+        Some((number()?, number()?))
+    };
+    numbers(release).is_some_and(|release| Some(release) < numbers(OLDEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_works_here_and_is_quick() {
+        let began = Instant::now();
+        probe(None).unwrap();
+        assert!(began.elapsed() < PATIENCE);
+    }
+
+    #[test]
+    fn each_refusal_can_be_had() {
+        let refused = |refuse| probe(Some(refuse)).unwrap_err();
+        assert!(matches!(
+            refused(Refuse::Kernel),
+            Unavailable::OldKernel(release) if release == super::release()
+        ));
+        assert!(matches!(refused(Refuse::Seccomp), Unavailable::Seccomp(_)));
+        assert!(matches!(refused(Refuse::Busy), Unavailable::Busy));
+        assert!(matches!(refused(Refuse::Pidfd), Unavailable::Pidfd(_)));
+    }
+
+    #[test]
+    fn an_errno_means_what_the_kernel_means_by_it() {
+        let new = "6.18.44-fc";
+        assert!(matches!(reason(Errno::EBUSY, new), Unavailable::Busy));
+        assert!(matches!(
+            reason(Errno::EINVAL, "5.15.0-130-generic"),
+            Unavailable::OldKernel(_)
+        ));
+        assert!(matches!(
+            reason(Errno::EINVAL, "4.4.0"),
+            Unavailable::OldKernel(_)
+        ));
+        for (errno, release) in [
+            (Errno::EINVAL, new),
+            (Errno::EINVAL, "5.19"),
+            (Errno::EINVAL, "what"),
+            (Errno::EPERM, "4.4.0"),
+            (Errno::ENOSYS, new),
+        ] {
+            let reason = reason(errno, release);
+            assert!(matches!(reason, Unavailable::Seccomp(_)), "{reason:?}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+use std::io;
+use std::os::fd::AsFd;
+
+fn unsupported<T>() -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Not told here.
+///
+/// # Errors
+/// Always [`io::ErrorKind::Unsupported`].
+pub fn cookie(_socket: &impl AsFd) -> io::Result<u64> {
+    unsupported()
+}
+
+/// Not told here.
+///
+/// # Errors
+/// Always [`io::ErrorKind::Unsupported`].
+pub fn family(_socket: &impl AsFd) -> io::Result<i32> {
+    unsupported()
+}
+
+/// Not told here.
+///
+/// # Errors
+/// Always [`io::ErrorKind::Unsupported`].
+pub fn protocol(_socket: &impl AsFd) -> io::Result<i32> {
+    unsupported()
+}
+
+/// Not told here.
+///
+/// # Errors
+/// Always [`io::ErrorKind::Unsupported`].
+pub fn is_listening(_socket: &impl AsFd) -> io::Result<bool> {
+    unsupported()
+}

@@ -1,0 +1,190 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Protocol, Socket};
+
+use super::claim::stranger;
+use super::endpoint::Endpoint;
+use super::group::{Group, SharedGroup, disown_unheld, lock};
+use super::registry::{Registry, SharedRegistry, lock_all};
+use super::route::Route;
+use super::sockets::way;
+use super::steered::{Steered, listen};
+use super::{Listening, Occupant};
+use crate::reload::GenId;
+
+/// Where sockets go that a program opens by itself. For the thread that answers its calls, and for whoever wants to
+/// know what came of it.
+#[derive(Clone)]
+pub struct Adopter(SharedRegistry);
+
+/// A socket that was adopted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether nobody listened there before.
+    pub first: bool,
+}
+
+/// What stands where a program wants to listen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Whether there is a group of ours that keeps others from being bound there, unless they share.
+    pub group: bool,
+    /// An address of `--listen` that is another and overlaps.
+    pub listed: Option<Endpoint>,
+}
+
+/// The sockets of a generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// The inodes of those that it listens on.
+    pub inodes: Vec<u64>,
+    /// Where others listened before it, and it does not.
+    pub missing: Vec<SocketAddr>,
+}
+
+impl Adopter {
+    pub(super) fn new(registry: SharedRegistry) -> Self {
+        Self(registry)
+    }
+
+    /// What of ours is in the way of a socket that is to be bound there.
+    #[must_use]
+    pub fn around(&self, endpoint: Endpoint) -> Around {
+        let registry = lock_all(&self.0);
+        let mut around = Around::default();
+        for group in registry.groups() {
+            let group = lock(group);
+            let Some(found) = group.face().endpoint() else {
+                continue;
+            };
+            if !found.overlaps(&endpoint) {
+                continue;
+            }
+            around.group = true;
+            if !group.is_adopted() && found != endpoint {
+                around.listed = Some(found);
+            }
+        }
+        around
+    }
+
+    /// Who listens there that is none of ours. It shares its address (`SO_REUSEPORT`), or nobody could.
+    #[must_use]
+    pub fn stranger(&self, endpoint: Endpoint) -> Option<Occupant> {
+        stranger(endpoint.address, &[])
+    }
+
+    /// Makes a socket of this generation's program listen, which is bound and has `SO_REUSEPORT`. From its return on
+    /// the socket is one of the group of its address.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::AddrInUse`] also if somebody else shares the address.
+    pub fn listen(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
+        let endpoint = Endpoint::of(&socket)?;
+        let mut registry = lock_all(&self.0);
+        if registry.is_closed() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let known = registry.find(endpoint).cloned();
+        let first = known.is_none();
+        match known {
+            Some(group) => join(&registry, &group, id, socket, backlog)?,
+            None => begin(&mut registry, endpoint, id, socket, backlog)?,
+        }
+        registry.tidy();
+        Ok(Joined {
+            address: endpoint.address,
+            first,
+        })
+    }
+
+    /// Of the sockets of this generation, those that no process of it holds, as `held` tells by inode, get nothing any
+    /// more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn disown_unheld(&self, id: GenId, held: impl Fn(u64) -> bool) -> io::Result<()> {
+        let registry = lock_all(&self.0);
+        for group in registry.groups() {
+            disown_unheld(group, id, &held)?;
+            registry.relay_disowned(group)?;
+        }
+        Ok(())
+    }
+
+    /// What this generation listens on, those of `--listen` included.
+    #[must_use]
+    pub fn opened(&self, id: GenId) -> Opened {
+        let registry = lock_all(&self.0);
+        let mut opened = Opened::default();
+        for group in registry.groups() {
+            let group = lock(group);
+            let inodes = group.inodes_of(id);
+            if let (true, Some(endpoint)) = (inodes.is_empty(), group.face().endpoint()) {
+                opened.missing.push(endpoint.address);
+            }
+            opened
+                .inodes
+                .extend(inodes.into_iter().map(|(_, inode)| inode));
+        }
+        opened
+    }
+
+    /// Ways to what this generation listens on.
+    #[must_use]
+    pub fn routes(&self, id: GenId) -> Vec<Route> {
+        let registry = lock_all(&self.0);
+        let route = |group: &SharedGroup| {
+            let way = way(group, id).ok()?;
+            let address = lock(group).face().address();
+            let name = String::new();
+            let listening = Listening { name, address };
+            Some(Route { listening, way })
+        };
+        registry.groups().iter().filter_map(route).collect()
+    }
+}
+
+fn join(
+    registry: &Registry,
+    group: &SharedGroup,
+    id: GenId,
+    socket: Socket,
+    backlog: i32,
+) -> io::Result<()> {
+    lock(group).join(id, socket, backlog)?;
+    registry.relay_disowned(group)
+}
+
+/// The first socket of an address. Multipath TCP's do not take the program that steers (`mptcp_setsockopt_sol_socket` in
+/// `net/mptcp/sockopt.c`); a plain one of the same group does it for them, so there is one of ours.
+fn begin(
+    registry: &mut Registry,
+    endpoint: Endpoint,
+    id: GenId,
+    socket: Socket,
+    backlog: i32,
+) -> io::Result<()> {
+    let live = registry.live();
+    if socket.protocol()? == Some(Protocol::MPTCP) {
+        let anchor = Steered::bound(endpoint)?;
+        listen(&anchor, 0)?;
+        let face = Steered::new(&anchor, Group::FIRST, None)?;
+        let group = registry.add(Group::anchored(Box::new(face), anchor, live)?);
+        return join(registry, &group, id, socket, backlog);
+    }
+    listen(&socket, backlog)?;
+    let face = Steered::new(&socket, Group::FIRST, Some(id))?;
+    registry.add(Group::adopted(Box::new(face), socket, id, live)?);
+    Ok(())
+}
+
+impl fmt::Debug for Adopter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adopter").finish_non_exhaustive()
+    }
+}

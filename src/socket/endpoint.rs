@@ -1,0 +1,100 @@
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use socket2::Socket;
+
+/// A TCP address as the kernel tells groups apart by it (`inet_reuseport_add_sock` in `net/ipv4/inet_hashtables.c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The address; its family is the socket's.
+    pub address: SocketAddr,
+    /// Whether an IPv6 socket leaves IPv4 alone (`IPV6_V6ONLY`, `ipv6(7)`).
+    pub only_v6: bool,
+}
+
+impl Endpoint {
+    /// Where a socket is bound.
+    ///
+    /// # Errors
+    /// What the system says, and [`io::ErrorKind::InvalidInput`] if it is not an IP socket.
+    pub fn of(socket: &Socket) -> io::Result<Self> {
+        let address = socket.local_addr()?.as_socket();
+        let address = address.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self {
+            address,
+            only_v6: address.is_ipv6() && socket.only_v6()?,
+        })
+    }
+
+    /// Whether a socket on one keeps the other from being bound: the same port, and an address that one has and the
+    /// other covers. `::` stands for IPv4 as well, unless it is for IPv6 only.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (a, b) = (self.canonical(), other.canonical());
+        self.address.port() == other.address.port() && (a == b || self.covers(b) || other.covers(a))
+    }
+
+    fn canonical(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
+
+    fn covers(&self, ip: IpAddr) -> bool {
+        match self.canonical() {
+            IpAddr::V4(own) => own.is_unspecified() && ip.is_ipv4(),
+            IpAddr::V6(own) => own.is_unspecified() && (ip.is_ipv6() || !self.only_v6),
+        }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            address,
+            only_v6: false,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(text: &str) -> Endpoint {
+        let (text, only_v6) = match text.strip_prefix("only ") {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        Endpoint {
+            address: text.parse().unwrap(),
+            only_v6,
+        }
+    }
+
+    #[test]
+    fn an_address_is_kept_from_being_bound_by_what_covers_it() {
+        let check = |a: &str, b: &str| {
+            let (a, b) = (endpoint(a), endpoint(b));
+            assert_eq!(a.overlaps(&b), b.overlaps(&a), "{a} {b}");
+            a.overlaps(&b)
+        };
+        assert!(check("127.0.0.1:1", "127.0.0.1:1"));
+        assert!(check("0.0.0.0:1", "127.0.0.1:1"));
+        assert!(check("[::]:1", "127.0.0.1:1"));
+        assert!(check("[::]:1", "0.0.0.0:1"));
+        assert!(check("[::]:1", "[::1]:1"));
+        assert!(check("[::ffff:127.0.0.1]:1", "127.0.0.1:1"));
+        assert!(check("only [::]:1", "[::1]:1"));
+        assert!(!check("only [::]:1", "127.0.0.1:1"));
+        assert!(!check("only [::]:1", "0.0.0.0:1"));
+        assert!(!check("127.0.0.2:1", "127.0.0.1:1"));
+        assert!(!check("0.0.0.0:1", "[::1]:1"));
+        assert!(!check("0.0.0.0:1", "0.0.0.0:2"));
+    }
+}

@@ -1,0 +1,170 @@
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::endpoint::Endpoint;
+use super::group::{Group, SharedGroup, lock, sweep};
+use super::relay::Helper;
+use crate::reload::GenId;
+
+/// All groups, and who is live in them. The thread that answers a program's calls adds groups and slots while
+/// the driver switches: so each operation on more than one group holds the lock from its begin to its end.
+pub(super) struct Registry {
+    groups: Vec<SharedGroup>,
+    live: Option<GenId>,
+    helper: Helper,
+    closed: bool,
+}
+
+/// A registry that several hold.
+pub(super) type SharedRegistry = Arc<Mutex<Registry>>;
+
+/// Locks it, also after a panic elsewhere: every step leaves it whole.
+pub(super) fn lock_all(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
+    registry.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Registry {
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn new(groups: Vec<Group>) -> Self {
+        Self {
+            groups: groups.into_iter().map(shared).collect(),
+            live: None,
+            helper: Helper::new(),
+            closed: false,
+        }
+    }
+
+    pub(super) fn groups(&self) -> &[SharedGroup] {
+        &self.groups
+    }
+
+    pub(super) fn live(&self) -> Option<GenId> {
+        self.live
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The group of an address that a program asked for.
+    pub(super) fn find(&self, endpoint: Endpoint) -> Option<&SharedGroup> {
+        let is = |group: &&SharedGroup| lock(group).face().endpoint() == Some(endpoint);
+        self.groups.iter().find(is)
+    }
+
+    pub(super) fn add(&mut self, group: Group) -> SharedGroup {
+        let group = shared(group);
+        self.groups.push(group.clone());
+        group
+    }
+
+    /// Every group is steered, or none is.
+    pub(super) fn switch(&mut self, id: GenId) -> io::Result<()> {
+        for (index, group) in self.groups.iter().enumerate() {
+            let switched = lock(group).switch(id);
+            if let Err(error) = switched {
+                self.switch_back(&self.groups[..index]);
+                return Err(error);
+            }
+        }
+        self.set_live(Some(id));
+        self.tidy();
+        Ok(())
+    }
+
+    /// As far as it can be undone: the error that caused it is the one to tell.
+    fn switch_back(&self, groups: &[SharedGroup]) {
+        for group in groups {
+            let mut group = lock(group);
+            let _ = match self.live {
+                Some(live) => group.switch(live),
+                None => group.hold(),
+            };
+        }
+    }
+
+    pub(super) fn hold(&mut self) -> io::Result<()> {
+        self.set_live(None);
+        let held = self.on_each(Group::hold);
+        self.tidy();
+        held
+    }
+
+    fn set_live(&mut self, live: Option<GenId>) {
+        self.live = live;
+        for group in &self.groups {
+            lock(group).set_live(live);
+        }
+    }
+
+    pub(super) fn relay(&mut self, id: GenId) -> io::Result<()> {
+        if self.live == Some(id) {
+            self.set_live(None);
+        }
+        self.groups
+            .iter()
+            .try_for_each(|group| Group::relay(group, id, &self.helper))
+    }
+
+    /// Relays of this group what is to be relayed from now on.
+    pub(super) fn relay_disowned(&self, group: &SharedGroup) -> io::Result<()> {
+        Group::relay_disowned(group, &self.helper)
+    }
+
+    pub(super) fn release(&mut self, id: GenId) -> io::Result<()> {
+        if self.live == Some(id) {
+            self.set_live(None);
+        }
+        let held = self.live.is_none();
+        let released = self.on_each(|group| group.release(id, held));
+        self.tidy();
+        released.and(self.relay(id))
+    }
+
+    /// Closes what nobody listens on any more, or in the background what cannot be closed yet, and watches what is new.
+    pub(super) fn tidy(&mut self) {
+        let live = self.live;
+        self.groups.retain(|group| {
+            let mut group = lock(group);
+            let abandoned = group.is_abandoned(live);
+            if abandoned {
+                group.close();
+            }
+            !abandoned
+        });
+        for group in &self.groups {
+            Group::watch(group, &self.helper.runtime);
+        }
+        for group in self
+            .groups
+            .iter()
+            .filter(|group| lock(group).wants_sweeper())
+        {
+            self.helper.runtime.spawn(sweep(Arc::downgrade(group)));
+        }
+    }
+
+    /// Does it with every group, and returns the last error.
+    pub(super) fn on_each(
+        &self,
+        mut act: impl FnMut(&mut Group) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut result = Ok(());
+        for group in &self.groups {
+            result = act(&mut lock(group)).and(result);
+        }
+        result
+    }
+
+    /// Now, and not when the last relay or sweeper that looks after a group lets go of it: hotrun may end before.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.groups.iter().for_each(|group| lock(group).close());
+        self.groups.clear();
+    }
+}
+
+fn shared(group: Group) -> SharedGroup {
+    Arc::new(Mutex::new(group))
+}

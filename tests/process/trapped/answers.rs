@@ -1,0 +1,168 @@
+//! What is asked, and what comes of each answer.
+
+use std::net::TcpStream;
+
+use hotrun::os::seccomp::{self, Answer, Next, What};
+use socket2::SockRef;
+
+use super::*;
+use crate::support::*;
+
+const LISTENS: &str = "import socket, sys
+s = socket.socket()
+try:
+    s.bind(('127.0.0.1', PORT))
+    s.listen(7)
+except OSError as e:
+    print('errno', e.errno)
+    sys.exit()
+print(s.fileno(), s.getsockname()[1])
+c, _ = s.accept()
+print('accepted')
+";
+
+fn listens(mark: &Mark, port: u16) -> Spec {
+    python_spec(mark, &LISTENS.replace("PORT", &port.to_string()))
+}
+
+#[tokio::test]
+async fn what_is_asked_is_what_was_called_and_the_kernel_can_do_the_rest() {
+    if !python() {
+        return;
+    }
+    let mark = Mark::new();
+    let (mut running, calls) = start(listens(&mark, 0)).await;
+    let (calls, call) = next_call(calls).await;
+    assert_eq!(address_of(&call), bytes_of(loopback(0)));
+    let What::Bind { fd, .. } = call.what else {
+        panic!("{call:?}");
+    };
+    assert!(calls.still_waits(&call));
+    calls.answer(&call, Answer::Continue).unwrap();
+    assert!(!calls.still_waits(&call));
+    let (calls, call) = next_call(calls).await;
+    assert_eq!(call.what, What::Listen { fd, backlog: 7 });
+    calls.answer(&call, Answer::Continue).unwrap();
+    let line = running.line().await;
+    let (number, port) = line.split_once(' ').unwrap();
+    assert_eq!(number, fd.to_string());
+    TcpStream::connect(loopback(port.parse().unwrap())).unwrap();
+    assert_eq!(running.line().await, "accepted");
+    assert_eq!(next(calls).await.1, Next::Ended);
+}
+
+#[tokio::test]
+async fn what_we_did_for_it_is_as_if_it_had_done_it() {
+    if !python() {
+        return;
+    }
+    let mark = Mark::new();
+    let (mut running, calls) = start(listens(&mark, 1)).await;
+    let bind_elsewhere = |calls: &Calls, call: &Call| {
+        match call.what {
+            What::Bind { fd, .. } => {
+                let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
+                assert!(calls.still_waits(call));
+                SockRef::from(&ours).bind(&loopback(0).into()).unwrap();
+            }
+            What::Listen { fd, .. } => {
+                let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
+                SockRef::from(&ours).listen(1024).unwrap();
+            }
+        }
+        Answer::Done
+    };
+    let answering = Answering::start(calls, bind_elsewhere);
+    let line = running.line().await;
+    let port: u16 = line.split_once(' ').unwrap().1.parse().unwrap();
+    assert_ne!(port, 1, "ours is the one that counts");
+    TcpStream::connect(loopback(port)).unwrap();
+    assert_eq!(running.line().await, "accepted");
+    assert_eq!(answering.ended().await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_error_arrives_as_it_was_given() {
+    if !python() {
+        return;
+    }
+    for errno in [libc::EADDRINUSE, libc::EACCES] {
+        let mark = Mark::new();
+        let (mut running, calls) = start(listens(&mark, 0)).await;
+        let answering = Answering::start(calls, move |_, _| Answer::Errno(errno));
+        assert_eq!(running.line().await, format!("errno {errno}"));
+        assert_eq!(answering.ended().await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn who_is_killed_while_he_waits_needs_no_answer() {
+    if !python() {
+        return;
+    }
+    let mark = Mark::new();
+    let (mut running, calls) = start(listens(&mark, 0)).await;
+    let (calls, call) = next_call(calls).await;
+    running.control.kill();
+    running.end().await;
+    assert!(!calls.still_waits(&call));
+    for answer in [Answer::Continue, Answer::Done, Answer::Errno(1)] {
+        calls.answer(&call, answer).unwrap();
+    }
+    assert_eq!(next(calls).await.1, Next::Ended);
+}
+
+#[tokio::test]
+async fn who_is_told_to_stop_stops_although_nobody_calls() {
+    let mark = Mark::new();
+    let (_running, calls) = start(spec(&mark, &["sleep", "1000"])).await;
+    let (stopped, stop) = std::io::pipe().unwrap();
+    let waiting = tokio::task::spawn_blocking(move || calls.next(stopped.as_fd()).unwrap());
+    drop(stop);
+    let next = soon("the end of waiting", waiting).await.unwrap();
+    assert_eq!(next, Next::Stopped);
+}
+
+const BAD: &str = "import ctypes, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+s = socket.socket()
+good = ctypes.create_string_buffer(128)
+for address, length in [(1, 16), (-1, 16), (0, 0), (good, 0x7fffffff), (good, -1), (good, 3)]:
+    if isinstance(address, int):
+        address = ctypes.c_void_p(address)
+    libc.bind(s.fileno(), address, ctypes.c_uint(length & 0xffffffff))
+    print(ctypes.get_errno())
+libc.bind(77, good, 16)
+print(ctypes.get_errno())
+libc.listen(-1, -1)
+print(ctypes.get_errno())
+";
+
+#[tokio::test]
+async fn what_makes_no_sense_is_answered_by_the_kernel_as_ever() {
+    if !python() {
+        return;
+    }
+    let mark = Mark::new();
+    let bare = {
+        let mut running = Running::start(python_spec(&mark, BAD));
+        running.started().await;
+        running.rest().await
+    };
+    let (mut running, calls) = start(python_spec(&mark, BAD)).await;
+    let answering = Answering::start(calls, |_, call| {
+        if let What::Bind {
+            address, length, ..
+        } = call.what
+        {
+            let read = seccomp::read_memory(call.thread, address, length.min(128) as usize);
+            let fault = address <= 1 && length > 0 || address == u64::MAX;
+            let errno = read.err().and_then(|error| error.raw_os_error());
+            assert_eq!(errno, fault.then_some(libc::EFAULT), "{call:?}");
+        }
+        Answer::Continue
+    });
+    assert_eq!(running.rest().await, bare);
+    assert_eq!(bare.len(), 8, "{bare:?}");
+    assert_eq!(answering.ended().await.len(), 8);
+}

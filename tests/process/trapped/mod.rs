@@ -1,0 +1,114 @@
+//! Programs whose `bind` and `listen` we are asked about.
+
+mod answers;
+
+use std::io::PipeWriter;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsFd;
+use std::thread::JoinHandle;
+
+use hotrun::os::seccomp::{self, Answer, Call, Calls, Next, What};
+use hotrun::process::Spec;
+
+use crate::support::*;
+
+/// Starts a program with its trap.
+async fn start(mut spec: Spec) -> (Running, Calls) {
+    let (here, there) = seccomp::channel().unwrap();
+    spec.trap = Some(there);
+    let mut running = Running::start(spec);
+    let calls = tokio::task::spawn_blocking(|| Calls::accept(here));
+    let calls = soon("the listener", calls).await.unwrap().unwrap().unwrap();
+    running.started().await;
+    (running, calls)
+}
+
+fn python_spec(mark: &Mark, script: &str) -> Spec {
+    spec(mark, &["python3", "-uc", script])
+}
+
+/// Answers calls until all is over or it is dropped.
+struct Answering {
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<Vec<Call>>>,
+}
+
+impl Answering {
+    fn start(
+        calls: Calls,
+        mut answer: impl FnMut(&Calls, &Call) -> Answer + Send + 'static,
+    ) -> Self {
+        let (stopped, stop) = std::io::pipe().unwrap();
+        let thread = std::thread::spawn(move || {
+            let mut seen = Vec::new();
+            while let Next::Call(call) = calls.next(stopped.as_fd()).unwrap() {
+                let answer = answer(&calls, &call);
+                calls.answer(&call, answer).unwrap();
+                seen.push(call);
+            }
+            seen
+        });
+        Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// What it saw, once nobody is left to call.
+    async fn ended(mut self) -> Vec<Call> {
+        let thread = self.thread.take().unwrap();
+        let seen = tokio::task::spawn_blocking(|| thread.join().unwrap());
+        soon("the end of the calls", seen).await.unwrap()
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The next call, without anything to answer it.
+async fn next(calls: Calls) -> (Calls, Next) {
+    let next = tokio::task::spawn_blocking(move || {
+        let (stopped, stop) = std::io::pipe().unwrap();
+        let next = calls.next(stopped.as_fd()).unwrap();
+        drop(stop);
+        (calls, next)
+    });
+    soon("a call", next).await.unwrap()
+}
+
+async fn next_call(calls: Calls) -> (Calls, Call) {
+    match next(calls).await {
+        (calls, Next::Call(call)) => (calls, call),
+        (_, other) => panic!("no call: {other:?}"),
+    }
+}
+
+/// The bytes of the address that a call asks for.
+fn address_of(call: &Call) -> Vec<u8> {
+    let What::Bind {
+        address, length, ..
+    } = call.what
+    else {
+        panic!("not a bind: {call:?}");
+    };
+    seccomp::read_memory(call.thread, address, length as usize).unwrap()
+}
+
+/// `struct sockaddr_in`.
+fn bytes_of(address: SocketAddrV4) -> Vec<u8> {
+    let mut bytes = Vec::from((libc::AF_INET as u16).to_ne_bytes());
+    bytes.extend(address.port().to_be_bytes());
+    bytes.extend(address.ip().octets());
+    bytes.extend([0; 8]);
+    bytes
+}
+
+fn loopback(port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+}
