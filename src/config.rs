@@ -5,6 +5,7 @@
 mod environment;
 mod listen_pid;
 mod readiness;
+mod rules;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -22,7 +23,7 @@ use crate::ready::ReadySpec;
 use crate::reload::{Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};
 use crate::ui;
-use crate::watch::{Rule, RuleAction};
+use crate::watch::Rule;
 
 pub use environment::EnvFileError;
 pub use listen_pid::ListenPid;
@@ -130,6 +131,7 @@ impl Config {
         let workdir = workdir(cli.workdir.as_deref())?;
         let ui = ui_options(&cli, &workdir);
         let mode = mode(&cli);
+        let rules = rules::all(&cli, &workdir)?;
         let config = Self {
             argv: command(cli.command, cli.build.is_some(), &workdir)?,
             watch: cli
@@ -140,7 +142,7 @@ impl Config {
             ignore: cli.ignore,
             exts: cli.exts,
             vcs_ignore: !cli.no_vcs_ignore,
-            rules: env_file_rule(cli.env_file.as_deref(), &workdir),
+            rules,
             debounce: cli.debounce,
             build: cli.build,
             when_busy: when_busy(cli.when_busy),
@@ -254,13 +256,6 @@ fn in_package(workdir: &Path) -> bool {
     workdir
         .ancestors()
         .any(|directory| directory.join("Cargo.toml").is_file())
-}
-
-/// The file is read at every start, so a start is what its changes need.
-fn env_file_rule(file: Option<&Path>, workdir: &Path) -> Vec<Rule> {
-    file.map(|file| Rule::file(workdir.join(file), RuleAction::Restart))
-        .into_iter()
-        .collect()
 }
 
 /// Without sockets of ours two generations would want the same port, or nobody asks anything of them at all.

@@ -54,6 +54,8 @@ pub(super) struct MessageArtifact {
     #[serde(default)]
     pub(super) fresh: bool,
     pub(super) executable: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) filenames: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]

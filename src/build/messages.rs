@@ -1,5 +1,5 @@
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use super::message::{Message, MessageArtifact, MessageDiagnostic};
 use super::runner;
@@ -113,6 +113,18 @@ impl Messages {
         &self.library_paths
     }
 
+    /// What was built of local packages beside the executable, and may matter to it when it runs: shared libraries,
+    /// and the directories that build scripts write to.
+    pub fn made(&self) -> Vec<PathBuf> {
+        let generated = self.sources.generated();
+        self.sources
+            .libraries
+            .iter()
+            .chain(generated)
+            .cloned()
+            .collect()
+    }
+
     pub(super) const fn sources(&self) -> &Sources {
         &self.sources
     }
@@ -188,7 +200,15 @@ impl Messages {
     }
 
     fn artifact(&mut self, artifact: MessageArtifact) -> Line {
-        self.sources.mention(artifact.of);
+        let is_local = self.sources.mention(artifact.of);
+        let in_compiler = artifact.target.kind.iter().any(|kind| kind == "proc-macro");
+        if is_local && !in_compiler {
+            let libraries = artifact
+                .filenames
+                .into_iter()
+                .filter(|path| is_shared(path));
+            self.sources.libraries.extend(libraries);
+        }
         let artifact = Artifact {
             name: artifact.target.name,
             fresh: artifact.fresh,
@@ -226,6 +246,11 @@ fn launch(prefix: Vec<OsString>, said: LaunchLine) -> Option<Launch> {
         workdir,
         executable: Some(executable),
     })
+}
+
+fn is_shared(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    matches!(extension, Some("so" | "dylib"))
 }
 
 /// rustc's closing lines. Cargo leaves them out and has its own on the standard error.

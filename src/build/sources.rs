@@ -11,19 +11,23 @@ pub(super) struct Sources {
     packages: BTreeMap<String, PathBuf>,
     /// By the same name, where the build script had to write.
     scripts: BTreeMap<String, PathBuf>,
+    /// Shared libraries of theirs.
+    pub(super) libraries: Vec<PathBuf>,
 }
 
 impl Sources {
-    /// Cargo said something of a package, fresh or not.
-    pub(super) fn mention(&mut self, of: MessagePackage) {
+    /// Cargo said something of a package, fresh or not. Whether it is a local one.
+    pub(super) fn mention(&mut self, of: MessagePackage) -> bool {
         let directory = of
             .manifest_path
             .as_deref()
             .and_then(Path::parent)
             .map(Path::to_owned);
-        if let Some(directory) = directory.filter(|_| is_local(&of.package_id)) {
+        let is_local = is_local(&of.package_id);
+        if let Some(directory) = directory.filter(|_| is_local) {
             self.packages.insert(of.package_id, directory);
         }
+        is_local
     }
 
     /// A build script ran, now or in an earlier build.
@@ -36,6 +40,11 @@ impl Sources {
     /// The directories of the local packages.
     pub(super) fn packages(&self) -> impl Iterator<Item = &PathBuf> {
         self.packages.values()
+    }
+
+    /// Where their build scripts had to write.
+    pub(super) fn generated(&self) -> impl Iterator<Item = &PathBuf> {
+        self.scripts.values()
     }
 
     /// Those of them whose build script did not say on what it depends: cargo then runs it again after any

@@ -15,6 +15,7 @@ use crate::ui::Report;
 use super::feed::Feed;
 use super::inbox::{Inbox, Input, Learnt};
 use super::own::Times;
+use super::print::{self, Known, Print};
 use super::scope::{self, Lesson, Taught};
 
 /// The build that runs.
@@ -26,15 +27,23 @@ pub(super) struct ActiveBuild {
     pub(super) times: Times,
 }
 
+/// What a build is made with.
+pub(super) struct With {
+    pub(super) learnt: Learnt,
+    /// What its guardian puts away if hotrun is killed.
+    pub(super) kept: Vec<Kept>,
+    /// What runs.
+    pub(super) known: Known,
+}
+
 /// Starts the build of a generation. It answers with `BuildEnded`, or with [`Input::Built`], through the inbox.
-pub(super) fn start(
-    id: GenId,
-    with: Learnt,
-    kept: Vec<Kept>,
-    inbox: &Inbox,
-    feed: &Feed,
-) -> Result<ActiveBuild> {
-    let invocation = with
+pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result<ActiveBuild> {
+    let With {
+        learnt,
+        kept,
+        known,
+    } = with;
+    let invocation = learnt
         .plan
         .invocation()?
         .context("there is nothing to build")?;
@@ -44,8 +53,9 @@ pub(super) fn start(
     let reader = Reader {
         id,
         times: times.clone(),
-        messages: with.plan.messages(),
-        with,
+        known,
+        messages: learnt.plan.messages(),
+        with: learnt,
         inbox: inbox.clone(),
         feed: feed.clone(),
     };
@@ -112,6 +122,7 @@ async fn wait(reports: &mut Reports) -> End {
 struct Reader {
     id: GenId,
     times: Times,
+    known: Known,
     with: Learnt,
     messages: Messages,
     inbox: Inbox,
@@ -195,7 +206,7 @@ impl Reader {
             control.kill();
             while reports.next().await.is_some() {}
         }
-        self.answer(end);
+        self.answer(end).await;
         while reports.next().await.is_some() {}
     }
 
@@ -216,6 +227,18 @@ impl Reader {
         self.feed.pass(report).await;
     }
 
+    /// Which generation runs what was built. In a thread: an executable may be large.
+    async fn find_like(&mut self, print: Option<Print>) -> Option<GenId> {
+        let print = print?;
+        let known = std::mem::take(&mut self.known);
+        let mine = print.clone();
+        let search = tokio::task::spawn_blocking(move || print::find(&known, &mine));
+        let like = search.await.ok().flatten();
+        // Not waited for: it is of use for the next build.
+        tokio::task::spawn_blocking(move || print.remember());
+        like
+    }
+
     /// What it was made from is what counts from now on.
     fn teach(&self, launch: &Launch) {
         let (id, began) = (self.id, self.times.began);
@@ -229,7 +252,7 @@ impl Reader {
         }
     }
 
-    fn answer(mut self, end: End) {
+    async fn answer(mut self, end: End) {
         let id = self.id;
         let status = match end {
             End::Exited(Ended::Code(code)) => code == 0,
@@ -248,13 +271,18 @@ impl Reader {
             return scope::ask_anew(id, self.times.began, self.with.plan, &self.inbox);
         }
         let built = self.with.plan.finish(&mut self.messages);
+        let mut print = None;
         if let Ok(Built::Launch(launch)) = &built {
             self.teach(launch);
+            print = Print::new(launch, &self.messages.made());
         }
+        let like = self.find_like(print.clone()).await;
         self.inbox.input(Input::Built {
             id,
             learnt: self.with,
             built,
+            print: print.map(Box::new),
+            like,
         });
     }
 }

@@ -3,6 +3,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use crate::build::{BuildError, Built, Plan};
 use crate::reload::{BuildOutcome, Event, GenId};
 
+use super::print::Print;
 use super::scope::Lesson;
 
 /// What a task tells the driver.
@@ -18,6 +19,15 @@ pub(super) enum Input {
         learnt: Learnt,
         /// What is to be started.
         built: Result<Built, BuildError>,
+        /// What was made.
+        print: Option<Box<Print>>,
+        /// The generation that runs it already.
+        like: Option<GenId>,
+    },
+    /// The shell line of a rule has come to its end.
+    CommandEnded {
+        /// Which.
+        line: String,
     },
     /// A build has taught what counts.
     Learnt(Lesson),

@@ -7,6 +7,7 @@
 //! [`Effect`]: crate::reload::Effect
 
 mod build;
+mod command;
 mod exec;
 mod feed;
 mod generation;
@@ -14,6 +15,8 @@ mod inbox;
 mod own;
 mod patience;
 mod perform;
+mod print;
+mod reloading;
 mod scope;
 mod setup;
 mod sources;
@@ -36,10 +39,12 @@ use crate::ui::{Report, Ui};
 use crate::watch::{self, Watch};
 
 use build::ActiveBuild;
+use command::Commands;
 use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
 use own::Times;
+use print::Print;
 
 /// How hotrun came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +72,12 @@ struct Driver {
     /// Builds that have ended and left something running, which is killed in the end.
     past_builds: Vec<Control>,
     generations: BTreeMap<GenId, Running>,
+    /// What the newest good build made.
+    print: Option<Print>,
+    /// What the generations that run were started from.
+    prints: BTreeMap<GenId, Print>,
+    /// Shell lines of rules that run.
+    commands: Commands,
     /// How many plans there were. A build that began with an older one has nothing to teach about this one.
     plans: u32,
     watch: Watch,
@@ -167,6 +178,9 @@ impl Driver {
             times: None,
             past_builds: Vec::new(),
             generations: BTreeMap::new(),
+            print: None,
+            prints: BTreeMap::new(),
+            commands: Commands::default(),
             plans: 0,
             watch: watching.watch,
             roots: watching.roots,
@@ -218,14 +232,22 @@ impl Driver {
                 self.handle(Event::BuildEnded { id, outcome });
             }
             Input::Event(event) => self.handle(event),
-            Input::Built { id, learnt, built } => {
+            Input::Built {
+                id,
+                learnt,
+                built,
+                print,
+                like,
+            } => {
                 // It came too late to be made to end. The machine does not want it any more.
                 if self.build_is_over() {
                     let outcome = BuildOutcome::Cancelled;
                     return self.handle(Event::BuildEnded { id, outcome });
                 }
-                self.built(id, learnt, built);
+                self.print = print.map(|print| *print);
+                self.built(id, learnt, built, like);
             }
+            Input::CommandEnded { line } => self.command_ended(&line),
             Input::Learnt(lesson) => self.learn(lesson),
             Input::Planned(planned) => self.planned(planned),
         }
@@ -268,6 +290,9 @@ impl Driver {
             | Notice::BuildCancelled { .. }
             | Notice::Built { .. }
             | Notice::Outdated { .. }
+            | Notice::Unchanged { .. }
+            | Notice::Signalled { .. }
+            | Notice::Unhandled { .. }
             | Notice::Starting { .. }
             | Notice::Ready { .. }
             | Notice::Live { .. }

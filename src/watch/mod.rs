@@ -30,6 +30,6 @@ pub use exact::Exact;
 pub use filter::Filter;
 pub use message::{Message, StartError, Trouble};
 pub use revision::Revision;
-pub use rule::{Rule, RuleAction, WrongGlob};
+pub use rule::{Rule, RuleAction, WrongGlob, last};
 pub use spec::WatchSpec;
 pub use watcher::Watch;

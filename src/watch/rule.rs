@@ -3,6 +3,8 @@ use std::{error, fmt};
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use super::spec;
+
 /// What a rule does when a file changes that it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleAction {
@@ -76,6 +78,12 @@ impl Rule {
         Self { subject, action }
     }
 
+    /// The same under the paths that the watch tells: a directory may be named through a symbolic link.
+    #[must_use]
+    pub fn resolved(&self) -> Self {
+        self.normalised(spec::normalised)
+    }
+
     /// What it does.
     pub const fn action(&self) -> &RuleAction {
         &self.action
@@ -141,7 +149,7 @@ impl PartialEq for Subject {
 impl Eq for Subject {}
 
 /// What the rules say of a path: the last that applies wins.
-pub(super) fn last<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a RuleAction> {
+pub fn last<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a RuleAction> {
     let applies = |rule: &&Rule| rule.applies_to(path);
     rules.iter().rev().find(applies).map(Rule::action)
 }

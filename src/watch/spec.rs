@@ -97,7 +97,7 @@ impl WatchSpec {
     }
 }
 
-fn normalised(path: &Path) -> PathBuf {
+pub(super) fn normalised(path: &Path) -> PathBuf {
     let within = path.file_name().zip(path.parent());
     let found = match within {
         Some((name, parent)) => parent.canonicalize().map(|parent| parent.join(name)),

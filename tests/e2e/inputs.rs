@@ -162,3 +162,19 @@ fn hc13_after_a_broken_build_new_files_count() {
     workspace.builds_not();
     workspace.run.quit();
 }
+
+#[test]
+fn hc07_an_executable_that_is_unchanged_is_not_started_again() {
+    let mut workspace = Workspace::start();
+    // A comment behind everything moves no line, and so no debug information.
+    workspace.append(&["app/src/main.rs"]);
+    workspace.builds_for("app/src/main.rs");
+    assert_eq!(workspace.run.count("unchanged"), 1);
+    assert_eq!(workspace.run.count("starting"), 1);
+    workspace.run.signal(nix::sys::signal::Signal::SIGUSR1);
+    assert_eq!(workspace.run.live(), 3, "what is asked for is done");
+    let other = MAIN.replace("used::word()", "\"other\"");
+    fs::write(workspace.path("app/src/main.rs"), other).expect("it is ours");
+    assert_eq!(workspace.run.live(), 4);
+    workspace.run.quit();
+}

@@ -9,6 +9,7 @@ mod inputs;
 mod kills;
 
 mod reload;
+mod rules;
 mod sockets;
 mod stopping;
 mod under_load;

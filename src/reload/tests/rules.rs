@@ -18,6 +18,7 @@ impl World {
             Effect::Hold => self.hold(ledger),
             Effect::Finish { clean } => self.finish(clean, ledger),
             Effect::Switch { id }
+            | Effect::Signal { id, .. }
             | Effect::Settle { id }
             | Effect::Inspect { id }
             | Effect::AwaitIdle { id }
@@ -43,6 +44,7 @@ impl World {
             cancelled: false,
             newest: true,
             answers_all: true,
+            forced: std::mem::take(&mut self.forced),
         });
     }
 
@@ -118,6 +120,12 @@ impl World {
         });
         let fine = match effect {
             Effect::Switch { .. } => self.switch(&known),
+            Effect::Signal { .. } => {
+                let asked = known.role == Role::Live && known.owed;
+                known.owed = false;
+                known.signalling = true;
+                asked
+            }
             Effect::Settle { .. } => self.settle(&mut known),
             Effect::Inspect { .. } => self.inspect(&mut known),
             Effect::AwaitIdle { .. } => {
@@ -266,7 +274,10 @@ impl World {
                     format!("{id} superseded")
                 });
             }
+            Notice::Unchanged { id, like } => self.unchanged(*id, *like, ledger),
             Notice::Building { .. }
+            | Notice::Signalled { .. }
+            | Notice::Unhandled { .. }
             | Notice::BuildCancelled { .. }
             | Notice::Built { .. }
             | Notice::Outdated { .. }
@@ -278,6 +289,39 @@ impl World {
             | Notice::Gone { .. }
             | Notice::Quitting { .. } => {}
         }
+    }
+
+    /// The one that stays is what the build made, and nothing more was asked for.
+    fn unchanged(&mut self, id: GenId, like: GenId, ledger: &mut Ledger) {
+        let newest = self.newest_started();
+        let (build, same) = match self.same.take() {
+            Some((build, same)) => (Some(build), Some(same)),
+            None => (None, None),
+        };
+        let fits = build.as_ref().is_some_and(|build| {
+            build.id == id && build.newest && build.answers_all && !build.forced
+        });
+        let fine = fits && same == Some(like) && newest == same && self.quitting.is_none();
+        ledger.check(Rule::NothingForgotten, fine, || {
+            format!("{id} unchanged from {like}, but {build:?} was like {same:?}")
+        });
+        if let Some(known) = self.find_mut(like) {
+            known.newest = true;
+            known.answers_all = true;
+        }
+    }
+
+    /// What is there already is not started once more.
+    pub(super) fn same_is_kept(&mut self, ledger: &mut Ledger) {
+        let Some((build, like)) = self.same.take() else {
+            return;
+        };
+        let asked = build.forced || !build.newest || !build.answers_all;
+        let older = self.newest_started() != Some(like);
+        let due = asked || older || self.quitting.is_some();
+        ledger.check(Rule::Protocol, due, || {
+            format!("{build:?} made what {like} runs, and it is started")
+        });
     }
 
     /// A failure that is not the live generation's own leaves it as it is.
@@ -296,6 +340,8 @@ impl World {
             Event::Switched { .. } => true,
             Event::Begin
             | Event::Changed(_)
+            | Event::Configured { .. }
+            | Event::Signalled { .. }
             | Event::Requested(_)
             | Event::BuildEnded { .. }
             | Event::StartFailed { .. }
@@ -366,6 +412,7 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         | Effect::CancelBuild { .. }
         | Effect::Start { .. }
         | Effect::Switch { .. }
+        | Effect::Signal { .. }
         | Effect::Finish { .. } => false,
     }
 }
