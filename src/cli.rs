@@ -4,6 +4,7 @@
 //! rule in [`command`], so that none can be forgotten. What the options mean together is decided in
 //! [`config`](crate::config).
 
+mod choices;
 mod generate;
 mod mistake;
 mod notes;
@@ -18,11 +19,11 @@ use clap::builder::FalseyValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum,
-    ValueHint,
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueHint,
 };
 use nix::sys::signal::Signal;
 
+pub use choices::{Adopt, ColorWhen, ListenPid, UiKind, WhenBusy};
 pub use generate::{Generate, generate};
 pub use mistake::{Mistake, explain};
 pub use on::{On, OnAction};
@@ -105,6 +106,20 @@ pub struct Cli {
     )]
     pub when_busy: WhenBusy,
 
+    /// Take over the sockets that the program opens by itself
+    ///
+    /// `auto`: where the system allows it, which hotrun finds out at the start (Linux 5.19 or newer, seccomp). The
+    /// program needs no change and keeps its own sockets; hotrun lets the next generation have the same addresses
+    /// beside it. Without the right to install a seccomp filter (CAP_SYS_ADMIN) this takes no_new_privs: `sudo` and
+    /// other setuid programs do not work inside the program then. `never`: only what `--listen` names is held.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Sockets"
+    )]
+    pub adopt: Adopt,
+
     /// Hold this socket open and pass it to the program (repeatable)
     ///
     /// ADDRESS is `3000`, `:3000`, `127.0.0.1:3000`, `[::]:3000` or `unix:PATH`; a port alone is on
@@ -171,8 +186,8 @@ pub struct Cli {
 
     /// Stop the old generation before the new one starts
     ///
-    /// For a program that cannot run twice at once. Sockets of `--listen` stay open, connections wait.
-    /// Without `--listen` it is always so.
+    /// For a program that cannot run twice at once. Its sockets stay open, connections wait. Without `--adopt`
+    /// and `--listen`, and for a program that listens on nothing, it is always so.
     #[arg(long, help_heading = "Stopping")]
     pub stop_first: bool,
 
@@ -245,50 +260,6 @@ pub struct Cli {
     /// What to run; `--` before it keeps its options apart
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
-}
-
-/// What a change does that arrives while a build runs, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenBusy {
-    /// Give it up and build the newer sources at once
-    Cancel,
-    /// Let it run to its end, and build again after it
-    Queue,
-}
-
-/// Whether the program gets `LISTEN_PID`, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenPid {
-    /// Unless COMMAND is a wrapper that is known to start the program as its child
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-/// How to show what happens, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UiKind {
-    /// What suits where hotrun runs: plain
-    Auto,
-    /// One line for each fact
-    Plain,
-    /// One JSON object a line
-    Json,
-    /// Nothing but the program's output
-    Off,
-}
-
-/// When to use colours, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ColorWhen {
-    /// On a terminal
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
 
 /// The options as clap knows them, each with its environment variable.

@@ -72,8 +72,10 @@ pub struct Config {
     pub stop_signal: Signal,
     /// How long it may drain.
     pub stop_timeout: Duration,
-    /// Overlap or stop first.
-    pub mode: Mode,
+    /// Whether the old generation ends before the new one starts in each case.
+    pub stop_first: bool,
+    /// Whether to take over the sockets that the program opens by itself.
+    pub adopt: bool,
     /// The variables of `--env`, in order.
     pub env: Vec<(OsString, OsString)>,
     /// The file of `--env-file`.
@@ -130,7 +132,6 @@ impl Config {
     pub fn resolve(cli: Cli) -> Result<Self, Failure> {
         let workdir = workdir(cli.workdir.as_deref())?;
         let ui = ui_options(&cli, &workdir);
-        let mode = mode(&cli);
         let rules = rules::all(&cli, &workdir)?;
         let config = Self {
             argv: command(cli.command, cli.build.is_some(), &workdir)?,
@@ -156,7 +157,11 @@ impl Config {
             ready_timeout: cli.ready_timeout,
             stop_signal: cli.stop_signal.into(),
             stop_timeout: cli.stop_timeout,
-            mode,
+            stop_first: cli.stop_first,
+            adopt: match cli.adopt {
+                cli::Adopt::Auto => true,
+                cli::Adopt::Never => false,
+            },
             env: cli
                 .env
                 .iter()
@@ -166,22 +171,32 @@ impl Config {
             ui,
             workdir,
         };
-        readiness::check(&config.ready, &config.listen)?;
+        readiness::check(&config.ready, &config.listen, config.adopt)?;
         config.check_env_file()?;
         Ok(config)
     }
 
     /// What the core must know. `builds`: whether a change needs a build before the start, which the
-    /// recognised command decides.
-    pub fn policy(&self, builds: bool) -> Policy {
+    /// recognised command decides; `adopts`: whether the program's own sockets can be taken over here.
+    pub fn policy(&self, builds: bool, adopts: bool) -> Policy {
+        let mode = self.mode(adopts);
         Policy {
             builds,
-            mode: self.mode,
+            mode,
             when_busy: self.when_busy,
             ready_timeout: self.ready_timeout,
             stop_timeout: self.stop_timeout,
-            settle_max: Policy::settle_max(self.mode),
+            settle_max: Policy::settle_max(mode),
             ..Policy::default()
+        }
+    }
+
+    /// Without sockets of ours two generations would want the same port, or nobody asks anything of them at all.
+    fn mode(&self, adopts: bool) -> Mode {
+        match (self.stop_first, self.listen.is_empty(), adopts) {
+            (true, _, _) | (false, true, false) => Mode::StopFirst,
+            (false, false, _) => Mode::Overlap,
+            (false, true, true) => Mode::Auto,
         }
     }
 }
@@ -256,14 +271,6 @@ fn in_package(workdir: &Path) -> bool {
     workdir
         .ancestors()
         .any(|directory| directory.join("Cargo.toml").is_file())
-}
-
-/// Without sockets of ours two generations would want the same port, or nobody asks anything of them at all.
-fn mode(cli: &Cli) -> Mode {
-    match cli.stop_first || cli.listen.is_empty() {
-        true => Mode::StopFirst,
-        false => Mode::Overlap,
-    }
 }
 
 fn when_busy(typed: cli::WhenBusy) -> WhenBusy {

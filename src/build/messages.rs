@@ -129,6 +129,11 @@ impl Messages {
         &self.sources
     }
 
+    /// Whether the runner was called, after everything was compiled.
+    pub(super) fn has_launch(&self) -> bool {
+        self.compiled == Some(true) && self.launch.is_some()
+    }
+
     pub(super) fn take_launch(&mut self) -> Option<Launch> {
         self.launch.take()
     }

@@ -5,9 +5,10 @@ macro_rules! examples {
         "\
 Examples:
   hotrun                                       `cargo run` in this package
-  hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program
-  hotrun -e go -b 'go build -o app .' -l 3000 -- ./app
-  hotrun -e py -l 8000 -- uvicorn app:app --fd 3"
+  hotrun -e go -- go run .                     the program opens its port by itself
+  hotrun -e go -b 'go build -o app .' -- ./app
+  hotrun -e js,html -- node server.js
+  hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program"
     };
 }
 
@@ -17,7 +18,7 @@ pub(super) const EXAMPLES_AND_NOTES: &str = concat!(
     examples!(),
     "
   hotrun -l 3000 --ready http:/health -- cargo run
-  hotrun -l 3000 --on 'config/*.toml=signal:HUP' --on 'data/**=restart' -- cargo run
+  hotrun --on 'config/*.toml=signal:HUP' --on 'data/**=restart' -- cargo run
   hotrun --generate bash > ~/.local/share/bash-completion/completions/hotrun
 
 Values:

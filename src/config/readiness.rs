@@ -5,7 +5,11 @@ use crate::ready::ReadySpec;
 use crate::socket::{Address, ListenSpec};
 
 /// What could never be told is a mistake on the command line: without this it would show only after the first build.
-pub(super) fn check(ready: &ReadySpec, listen: &[ListenSpec]) -> Result<(), Failure> {
+/// What the program will open by itself, with `adopt`, is not known yet.
+pub(super) fn check(ready: &ReadySpec, listen: &[ListenSpec], adopt: bool) -> Result<(), Failure> {
+    if adopt {
+        return Ok(());
+    }
     if ready.needs_sockets() && listen.is_empty() {
         return Err(Failure::usage(format!(
             "`--ready {ready}` needs a socket that hotrun passes to the program"
@@ -59,7 +63,7 @@ mod tests {
 
     fn checked(ready: &str, listen: &[&str]) -> Result<(), Failure> {
         let listen: Vec<_> = listen.iter().map(|spec| spec.parse().unwrap()).collect();
-        check(&ready.parse().unwrap(), &listen)
+        check(&ready.parse().unwrap(), &listen, false)
     }
 
     #[test]

@@ -171,7 +171,9 @@ fn the_policy_is_what_was_typed() {
         "--",
         "x",
     ];
-    let policy = read_in(empty().path(), &words).unwrap().policy(false);
+    let policy = read_in(empty().path(), &words)
+        .unwrap()
+        .policy(false, false);
     let expected = Policy {
         builds: false,
         mode: Mode::StopFirst,
@@ -186,8 +188,10 @@ fn the_policy_is_what_was_typed() {
 
 #[test]
 fn readiness_by_a_socket_needs_one() {
-    let text = message(&["--ready", "tcp", "--", "x"]);
+    let text = message(&["--adopt", "never", "--ready", "tcp", "--", "x"]);
     assert!(text.starts_with("`--ready tcp` needs a socket"), "{text}");
+    // It may open one by itself.
+    assert!(read_in(empty().path(), &["--ready", "tcp", "--", "x"]).is_ok());
     assert!(read_in(empty().path(), &["-l", "0", "--ready", "tcp", "--", "x"]).is_ok());
 }
 
@@ -221,13 +225,20 @@ fn every_duration_is_read_alike() {
 
 #[test]
 fn two_run_at_once_only_with_sockets_that_both_can_have() {
-    let mode = |words: &[&str]| read_in(empty().path(), words).unwrap().mode;
-    assert_eq!(mode(&["--", "x"]), Mode::StopFirst);
-    assert_eq!(mode(&["-l", "3000", "--", "x"]), Mode::Overlap);
-    assert_eq!(
-        mode(&["-l", "3000", "--stop-first", "--", "x"]),
-        Mode::StopFirst
-    );
+    let mode = |words: &[&str], adopts| {
+        let config = read_in(empty().path(), words).unwrap();
+        config.policy(false, adopts).mode
+    };
+    assert_eq!(mode(&["--", "x"], false), Mode::StopFirst);
+    assert_eq!(mode(&["--", "x"], true), Mode::Auto);
+    assert_eq!(mode(&["--stop-first", "--", "x"], true), Mode::StopFirst);
+    for adopts in [false, true] {
+        assert_eq!(mode(&["-l", "3000", "--", "x"], adopts), Mode::Overlap);
+        assert_eq!(
+            mode(&["-l", "3000", "--stop-first", "--", "x"], adopts),
+            Mode::StopFirst
+        );
+    }
 }
 
 #[test]

@@ -14,11 +14,12 @@ use crate::os::leftovers::Kept;
 use crate::process::notify::NotifySocket;
 use crate::process::output::Lines;
 use crate::process::{self, Control, Process, Reports, Spec};
-use crate::ready::{self, Dial, Heard, Inputs, ReadySpec};
+use crate::ready::{self, Dial, Heard, Inputs, Listens, ReadySpec};
 use crate::reload::{Event, GenId};
-use crate::socket::Passed;
+use crate::socket::{Adopter, Passed};
 use crate::ui::{Level, Report, Stream};
 
+use super::adopting;
 use super::exec;
 use super::feed::Feed;
 use super::inbox::Inbox;
@@ -39,6 +40,10 @@ pub(super) struct Start {
     pub(super) listen_pid: bool,
     pub(super) ready: Arc<ReadySpec>,
     pub(super) dial: Dial,
+    /// Where sockets are told of that the program opens by itself, where they may be.
+    pub(super) adopter: Option<Adopter>,
+    /// Whether they are taken over.
+    pub(super) traps: bool,
     /// What its guardian puts away if hotrun is killed.
     pub(super) kept: Vec<Kept>,
 }
@@ -64,13 +69,18 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         listen_pid,
         ready,
         dial,
+        adopter,
+        traps,
         kept,
     } = start;
+    let traps = adopter.clone().filter(|_| traps);
+    let adopts = traps.is_some();
+    let (trapped, trap) = traps.map(adopting::trap).transpose()?.unzip();
     let notify = NotifySocket::open().context("opening the notify socket")?;
     env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
     env.push(("HOTRUN".into(), "1".into()));
     env.push(("HOTRUN_GENERATION".into(), id.to_string().into()));
-    let sockets = passed.iter().map(|passed| passed.inode).collect();
+    let listens = listens(id, adopter, &passed);
     let process = process::spawn(Spec {
         argv: launch.argv.clone(),
         env: env.clone(),
@@ -82,8 +92,11 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         listen_pid,
         notify: Some(notify.env_value().to_owned()),
         kept,
-        trap: None,
+        trap,
     })?;
+    if let Some(trapped) = trapped {
+        trapped.begin(id, process.control.clone(), inbox)?;
+    }
     let program = launch.argv.into_iter().next().unwrap_or_default();
     let control = process.control.clone();
     let lines = attend(
@@ -104,7 +117,8 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
     let heard = running.listen(id, notify, feed.clone());
     let inputs = Inputs {
         pids: Box::new(move || control.pids()),
-        sockets,
+        listens,
+        adopts,
         heard,
         lines,
         dial,
@@ -113,6 +127,29 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
     };
     running.await_readiness(id, ready, inputs, inbox.clone(), feed.clone());
     Ok(running)
+}
+
+/// What the generation listens on, at the moment of the call.
+fn listens(
+    id: GenId,
+    adopter: Option<Adopter>,
+    passed: &[Passed],
+) -> Box<dyn FnMut() -> Listens + Send> {
+    let sockets: Vec<u64> = passed.iter().map(|passed| passed.inode).collect();
+    match adopter {
+        Some(adopter) => Box::new(move || {
+            let opened = adopter.opened(id);
+            Listens {
+                sockets: opened.inodes,
+                datagrams: opened.datagrams,
+                missing: opened.missing,
+            }
+        }),
+        None => Box::new(move || Listens {
+            sockets: sockets.clone(),
+            ..Listens::default()
+        }),
+    }
 }
 
 impl Running {

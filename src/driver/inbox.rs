@@ -1,5 +1,6 @@
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
+use crate::adopt::News;
 use crate::build::{BuildError, Built, Plan};
 use crate::reload::{BuildOutcome, Event, GenId};
 
@@ -31,6 +32,13 @@ pub(super) enum Input {
     },
     /// A build has taught what counts.
     Learnt(Lesson),
+    /// A program has opened a socket, or could not.
+    News {
+        /// Which generation.
+        id: GenId,
+        /// What.
+        news: News,
+    },
     /// What decides how to build was read again.
     Planned(Result<Plan, BuildError>),
 }

@@ -6,6 +6,7 @@
 //!
 //! [`Effect`]: crate::reload::Effect
 
+mod adopting;
 mod build;
 mod command;
 mod exec;
@@ -38,6 +39,7 @@ use crate::socket::Sockets;
 use crate::ui::{Report, Ui};
 use crate::watch::{self, Watch};
 
+use adopting::Adopting;
 use build::ActiveBuild;
 use command::Commands;
 use feed::Feed;
@@ -63,6 +65,7 @@ struct Driver {
     inbox: Inbox,
     feed: Feed,
     sockets: Sockets,
+    adopting: Adopting,
     plan: Plan,
     /// What the newest good build says is to be started.
     launch: Option<Launch>,
@@ -127,6 +130,7 @@ pub fn hidden_mode(args: &[OsString]) -> Option<ExitCode> {
 pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     // The sockets first: from here on connections wait. The signals next: from here on all is put away.
     let sockets = setup::sockets(&config)?;
+    let adopting = Adopting::probe(&config, sockets.adopter().as_ref());
     let signals = Signals::new().context("taking over the signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
     let mut plan = setup::plan(&config)?;
@@ -144,7 +148,8 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
         signals,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
-    let outcome = Driver::new(config, plan, watching, sockets, inbox, feed)?
+    adopting.tell(&config, &feed);
+    let outcome = Driver::new(config, plan, watching, (sockets, adopting), inbox, feed)?
         .drive(sources)
         .await;
     screen.finish().await;
@@ -156,7 +161,7 @@ impl Driver {
         config: Config,
         mut plan: Plan,
         watching: Watching,
-        sockets: Sockets,
+        (sockets, adopting): (Sockets, Adopting),
         inbox: Inbox,
         feed: Feed,
     ) -> Result<Self> {
@@ -167,11 +172,12 @@ impl Driver {
             setup::unbuilt(&mut plan)?
         };
         Ok(Self {
-            machine: Machine::new(config.policy(builds)),
+            machine: Machine::new(config.policy(builds, adopting.works())),
             started: Instant::now(),
             inbox,
             feed,
             sockets,
+            adopting,
             launch,
             plan,
             build: None,
@@ -249,6 +255,7 @@ impl Driver {
             }
             Input::CommandEnded { line } => self.command_ended(&line),
             Input::Learnt(lesson) => self.learn(lesson),
+            Input::News { id, news } => self.news(id, news),
             Input::Planned(planned) => self.planned(planned),
         }
     }

@@ -164,7 +164,7 @@ impl Driver {
         let launch = self.launch.clone().context("nothing was built yet")?;
         let env = self.config.environment(launch.env.iter().cloned())?;
         let passed = self.sockets.prepare(id).context("preparing its sockets")?;
-        let routes = self.sockets.probe(id).context("preparing the probes")?;
+        let dial = self.dial(id).context("preparing the probes")?;
         let start = Start {
             id,
             listen_pid: self.config.listen_pid.applies_to(&launch.argv),
@@ -172,7 +172,9 @@ impl Driver {
             env,
             passed,
             ready: Arc::clone(&self.config.ready),
-            dial: dial(routes),
+            dial,
+            adopter: self.sockets.adopter(),
+            traps: self.adopting.works(),
             kept: self.sockets.paths(),
         };
         let running = generation::start(start, &self.inbox, &self.feed)?;
@@ -180,6 +182,17 @@ impl Driver {
         self.prints
             .extend(self.print.clone().map(|print| (id, print)));
         Ok(())
+    }
+
+    /// What the program opens by itself comes to light later.
+    fn dial(&self, id: GenId) -> io::Result<Dial> {
+        Ok(match self.sockets.adopter() {
+            Some(adopter) => dial(move || adopter.routes(id)),
+            None => {
+                let routes = self.sockets.probe(id)?;
+                dial(move || routes.clone())
+            }
+        })
     }
 
     fn switch(&mut self, id: GenId) -> Event {
@@ -232,12 +245,15 @@ impl Driver {
 }
 
 /// Connects to one generation alone: to its socket with this port, or without one to its first socket.
-fn dial(routes: Vec<Route>) -> Dial {
+fn dial(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Dial {
     Box::new(move |port| {
-        let fits = |route: &&Route| port.is_none() || address_port(route) == port;
-        let route = routes.iter().find(fits).cloned();
+        let fits = |route: &Route| port.is_none() || address_port(route) == port;
+        let route = routes().into_iter().find(fits);
         Box::pin(async move {
-            let route = route.ok_or_else(|| io::Error::other("no `--listen` has this port"))?;
+            let route = route.ok_or_else(|| match port {
+                Some(port) => io::Error::other(format!("it does not listen on port {port}")),
+                None => io::Error::other("it does not listen"),
+            })?;
             let stream = route.dial().await?;
             Ok(Box::new(stream) as Box<dyn ready::Stream>)
         })

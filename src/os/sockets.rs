@@ -1,4 +1,6 @@
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// One instruction of a classic BPF program (`struct sock_filter`, Linux `Documentation/networking/filter.rst`).
@@ -90,4 +92,14 @@ pub struct Holder {
     pub pid: i32,
     /// The name of its executable, cut to 15 bytes by the kernel.
     pub name: String,
+}
+
+/// The inode of an open descriptor: for a socket, what `/proc/PID/fd` shows.
+///
+/// # Errors
+/// What `fstat(2)` reports.
+pub fn inode(fd: &impl AsFd) -> io::Result<u64> {
+    // Its width differs between systems.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    Ok(nix::sys::stat::fstat(fd)?.st_ino as u64)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -50,12 +51,32 @@ impl Heard {
     }
 }
 
+/// The sockets of a generation, by inode.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listens {
+    /// Those that listen, passed to it or opened by it.
+    pub sockets: Vec<u64>,
+    /// Those for datagrams on an address of their own.
+    pub datagrams: Vec<u64>,
+    /// Where the one before it listens, and it does not.
+    pub missing: Vec<SocketAddr>,
+}
+
+impl Listens {
+    /// Whether it has no socket at all.
+    pub(super) fn nothing(&self) -> bool {
+        self.sockets.is_empty() && self.datagrams.is_empty()
+    }
+}
+
 /// All that waiting for one generation may need.
 pub struct Inputs {
     /// The processes of the generation at the moment of the call.
     pub pids: Box<dyn FnMut() -> Vec<i32> + Send>,
-    /// The inodes of the listening sockets that were passed to it.
-    pub sockets: Vec<u64>,
+    /// Its sockets at the moment of the call.
+    pub listens: Box<dyn FnMut() -> Listens + Send>,
+    /// Whether it may open sockets by itself that are seen.
+    pub adopts: bool,
     /// What it has told.
     pub heard: watch::Receiver<Heard>,
     /// Lines of its output, standard output and error alike. Read only if [`ReadySpec::reads_output`] says so.
@@ -73,7 +94,7 @@ pub struct Inputs {
 impl fmt::Debug for Inputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inputs")
-            .field("sockets", &self.sockets)
+            .field("adopts", &self.adopts)
             .finish_non_exhaustive()
     }
 }

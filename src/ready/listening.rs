@@ -1,10 +1,11 @@
-//! Somebody waits on every passed socket.
+//! The generation listens, and somebody waits on every socket of it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{How, Trouble, pace};
+use super::{How, Listens, Trouble, pace};
 use crate::os::waiting::{Waiting, waiting};
 
 /// How long a socket may be held out of sight until that counts as waiting.
@@ -16,6 +17,12 @@ struct Sight {
     waits: bool,
     hidden_since: Option<Instant>,
 }
+
+/// Nothing is known of it.
+const UNSEEN: Sight = Sight {
+    waits: false,
+    hidden_since: None,
+};
 
 impl Sight {
     fn next(self, seen: Waiting, now: Instant) -> Self {
@@ -43,47 +50,101 @@ impl Sight {
     }
 }
 
-/// Waits until each of `sockets` is waited on by one of `pids`.
-///
-/// All have to be at the same look: a worker that serves one and dies before the next opens leaves nothing. A
-/// process that holds a socket, where everything can be seen and nobody waits, counts for nothing, however
-/// long: it is a wrapper, or a program that is still loading. Only what is out of sight (an io_uring on a
-/// kernel that does not list what is pending, a process of another user) counts after a second, and
-/// without any sight at all (other systems) a second alone does.
-pub(super) async fn somebody_waits(
-    pids: &mut (dyn FnMut() -> Vec<i32> + Send),
-    sockets: &[u64],
-    trouble: &mut (dyn FnMut(Trouble) + Send),
-) -> How {
-    let start = Instant::now();
-    // One look that was interrupted by other work of a busy machine says nothing about its cost.
-    let mut cost_before = Duration::MAX;
-    let mut sights = vec![
-        Sight {
-            waits: false,
-            hidden_since: None
-        };
-        sockets.len()
-    ];
-    loop {
-        let began = Instant::now();
-        let Some(seen) = waiting(&pids(), sockets) else {
-            sleep(PATIENCE).await;
-            return How::Holds;
-        };
-        let now = Instant::now();
-        sights
-            .iter_mut()
-            .zip(seen)
-            .for_each(|(sight, seen)| *sight = sight.next(seen, now));
-        match sights.iter().position(|sight| !sight.counts(now)) {
-            Some(index) => trouble(Trouble::NobodyWaits(index)),
-            None if sights.iter().all(|sight| sight.waits) => return How::Waits,
-            None => return How::Holds,
+/// What is looked at, and who is told what is missing.
+pub(super) struct Look<'a> {
+    pub(super) pids: &'a mut (dyn FnMut() -> Vec<i32> + Send),
+    pub(super) listens: &'a mut (dyn FnMut() -> Listens + Send),
+    pub(super) trouble: &'a mut (dyn FnMut(Trouble) + Send),
+}
+
+/// What one look at all sockets tells.
+enum Seen {
+    /// This is missing.
+    Not(Trouble),
+    /// Somebody waits on each.
+    Waits,
+    /// Of some that cannot be seen.
+    Holds,
+}
+
+impl Look<'_> {
+    pub(super) fn reborrow(&mut self) -> Look<'_> {
+        Look {
+            pids: &mut *self.pids,
+            listens: &mut *self.listens,
+            trouble: &mut *self.trouble,
         }
-        let cost = now - began;
-        sleep(pace::pause(now - start, cost.min(cost_before))).await;
-        cost_before = cost;
+    }
+
+    /// Waits until the generation listens wherever the one before it does, and each of its sockets is waited on by one
+    /// of its processes. Where it has not listened for a second since its first socket it is taken to have given the
+    /// address up. `alone` is how long it has to live if it opens no socket, and none is missed.
+    ///
+    /// All have to be at the same look: a worker that serves one and dies before the next opens leaves nothing. A
+    /// process that holds a socket, where everything can be seen and nobody waits, counts for nothing, however
+    /// long: it is a wrapper, or a program that is still loading. Only what is out of sight (an io_uring on a
+    /// kernel that does not list what is pending, a process of another user) counts after a second, and
+    /// without any sight at all (other systems) a second alone does.
+    pub(super) async fn somebody_waits(self, alone: Option<Duration>) -> How {
+        let start = Instant::now();
+        // One look that was interrupted by other work of a busy machine says nothing about its cost.
+        let mut cost_before = Duration::MAX;
+        let mut first = None;
+        let mut sights = HashMap::new();
+        loop {
+            let began = Instant::now();
+            let listens = (self.listens)();
+            if listens.nothing() && listens.missing.is_empty() {
+                if alone.is_some_and(|alone| began - start >= alone) {
+                    return How::Lives;
+                }
+                (self.trouble)(Trouble::NothingOpened);
+            } else if listens.nothing() {
+                (self.trouble)(Trouble::Missing(listens.missing[0]));
+            } else {
+                let since = *first.get_or_insert(began);
+                let all: Vec<u64> = [&listens.sockets[..], &listens.datagrams].concat();
+                let Some(seen) = waiting(&(self.pids)(), &all) else {
+                    sleep(PATIENCE).await;
+                    return How::Holds;
+                };
+                sights = all
+                    .iter()
+                    .zip(seen)
+                    .map(|(inode, seen)| {
+                        let sight = sights.get(inode).copied().unwrap_or(UNSEEN);
+                        (*inode, sight.next(seen, began))
+                    })
+                    .collect();
+                match judge(&listens, &sights, began, since) {
+                    Seen::Not(trouble) => (self.trouble)(trouble),
+                    Seen::Waits => return How::Waits,
+                    Seen::Holds => return How::Holds,
+                }
+            }
+            let cost = Instant::now() - began;
+            sleep(pace::pause(began - start, cost.min(cost_before))).await;
+            cost_before = cost;
+        }
+    }
+}
+
+fn judge(listens: &Listens, sights: &HashMap<u64, Sight>, now: Instant, since: Instant) -> Seen {
+    let settled = now - since >= PATIENCE;
+    if let Some(missing) = listens.missing.first().filter(|_| !settled) {
+        return Seen::Not(Trouble::Missing(*missing));
+    }
+    let sight = |inode: &u64| sights.get(inode).copied().unwrap_or(UNSEEN);
+    let counts = |inode: &u64| sight(inode).counts(now);
+    if let Some(index) = listens.sockets.iter().position(|inode| !counts(inode)) {
+        return Seen::Not(Trouble::NobodyWaits(index));
+    }
+    if !settled && !listens.datagrams.iter().all(counts) {
+        return Seen::Not(Trouble::NobodyWaits(listens.sockets.len()));
+    }
+    match listens.sockets.iter().all(|inode| sight(inode).waits) {
+        true => Seen::Waits,
+        false => Seen::Holds,
     }
 }
 
@@ -95,11 +156,7 @@ mod tests {
     fn only_what_stays_out_of_sight_for_a_second_counts() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let unseen = Sight {
-            waits: false,
-            hidden_since: None,
-        };
-        let hidden = unseen
+        let hidden = UNSEEN
             .next(Waiting::Hidden, at(0))
             .next(Waiting::Hidden, at(900));
         assert!(!hidden.counts(at(999)) && hidden.counts(at(1000)));

@@ -20,7 +20,7 @@ mod wait;
 mod tests;
 
 pub use http::HttpProbe;
-pub use inputs::{Dial, Dialed, Exec, Heard, Inputs, Stream};
+pub use inputs::{Dial, Dialed, Exec, Heard, Inputs, Listens, Stream};
 pub use outcome::{How, Trouble, Why};
 pub use pattern::Pattern;
 pub use spec::{ReadySpec, SpecError};

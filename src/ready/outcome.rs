@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 /// By what it was told that the generation is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +85,12 @@ impl std::error::Error for Why {}
 /// What is missing so far: after a readiness time-out it says what was waited for.
 #[derive(Debug)]
 pub enum Trouble {
-    /// Nobody waits on the passed socket with this index.
+    /// Nobody waits on the socket with this index.
     NobodyWaits(usize),
+    /// It listens on nothing.
+    NothingOpened,
+    /// It does not listen where the one before it does.
+    Missing(SocketAddr),
     /// It has told something, and not `READY=1`.
     NotYetReady,
     /// No connection could be made.
@@ -110,6 +115,8 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NobodyWaits(index) => write!(f, "nobody waits on socket {}", index + 1),
+            Self::NothingOpened => f.write_str("it has not listened on anything"),
+            Self::Missing(address) => write!(f, "it does not listen on `{address}`"),
             Self::NotYetReady => f.write_str("it reports, but has not sent `READY=1`"),
             Self::Unreachable(error) => write!(f, "no connection: {error}"),
             Self::Status(status) => write!(f, "the probe was answered with status {status}"),

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::{Dial, Heard, How, Inputs, ReadySpec, Stream, Why, wait};
+use super::{Dial, Heard, How, Inputs, Listens, ReadySpec, Stream, Why, wait};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -28,6 +28,14 @@ fn inode(socket: &impl AsFd) -> u64 {
     nix::sys::stat::fstat(socket.as_fd())
         .expect("a descriptor of ours")
         .st_ino
+}
+
+fn listening(sockets: Vec<u64>) -> Box<dyn FnMut() -> Listens + Send> {
+    let listens = Listens {
+        sockets,
+        ..Listens::default()
+    };
+    Box::new(move || listens.clone())
 }
 
 fn dial(address: SocketAddr) -> Dial {
@@ -47,7 +55,8 @@ fn inputs(pid: u32, socket: Option<&TcpListener>) -> (Inputs, World) {
     });
     let inputs = Inputs {
         pids: Box::new(move || vec![pid.cast_signed()]),
-        sockets: socket.iter().map(|socket| inode(*socket)).collect(),
+        listens: listening(socket.iter().map(|socket| inode(*socket)).collect()),
+        adopts: false,
         heard: hears,
         lines: reads,
         dial: dial(address),
@@ -167,7 +176,7 @@ async fn auto_without_sockets_is_to_have_lived() {
 async fn every_socket_has_to_be_waited_on() {
     let (first, second) = (listener(), listener());
     let (mut inputs, world) = mine(Some(&first));
-    inputs.sockets.push(inode(&second));
+    inputs.listens = listening(vec![inode(&first), inode(&second)]);
     let waiting = start("listen", inputs);
     let _first = register(&first);
     world.told("nobody waits on socket 2").await;

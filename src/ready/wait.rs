@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::listening::somebody_waits;
+use super::listening::Look;
 use super::{Heard, How, Inputs, Pattern, ReadySpec, Trouble, Why, probe};
 
 /// How long a program that says that it is ready may take to wait on its sockets. Then it is believed.
@@ -19,12 +19,14 @@ const LIFE: Duration = Duration::from_millis(500);
 ///
 /// [`Why`]: it can never be told, however long one waits.
 pub async fn wait(spec: &ReadySpec, inputs: Inputs) -> Result<How, Why> {
-    if spec.needs_sockets() && inputs.sockets.is_empty() {
+    let mut inputs = inputs;
+    if spec.needs_sockets() && !inputs.adopts && (inputs.listens)().nothing() {
         return Err(Why::NoSockets);
     }
     let Inputs {
         mut pids,
-        sockets,
+        mut listens,
+        adopts,
         heard,
         lines,
         mut dial,
@@ -32,14 +34,32 @@ pub async fn wait(spec: &ReadySpec, inputs: Inputs) -> Result<How, Why> {
         mut trouble,
     } = inputs;
     match spec {
-        ReadySpec::Auto => Ok(auto(&mut *pids, &sockets, heard, &mut *trouble).await),
-        ReadySpec::Listen => Ok(somebody_waits(&mut *pids, &sockets, &mut *trouble).await),
+        ReadySpec::Auto => {
+            let look = Look {
+                pids: &mut *pids,
+                listens: &mut *listens,
+                trouble: &mut *trouble,
+            };
+            Ok(auto(look, adopts, heard).await)
+        }
+        ReadySpec::Listen => {
+            let look = Look {
+                pids: &mut *pids,
+                listens: &mut *listens,
+                trouble: &mut *trouble,
+            };
+            Ok(look.somebody_waits(None).await)
+        }
         ReadySpec::Notify => notified(heard, &mut *trouble).await,
         ReadySpec::Http(probe) => Ok(probe::http(probe, &mut dial, &mut *trouble).await),
         ReadySpec::Tcp => {
             let mut unsaid = |_| {};
-            let waits = somebody_waits(&mut *pids, &sockets, &mut unsaid);
-            Ok(probe::tcp(&mut dial, waits, &mut *trouble).await)
+            let look = Look {
+                pids: &mut *pids,
+                listens: &mut *listens,
+                trouble: &mut unsaid,
+            };
+            Ok(probe::tcp(&mut dial, look.somebody_waits(None), &mut *trouble).await)
         }
         ReadySpec::Log(pattern) => printed(pattern, lines).await,
         ReadySpec::Exec(command) => Ok(probe::exec(command, &mut exec, &mut *trouble).await),
@@ -51,40 +71,26 @@ pub async fn wait(spec: &ReadySpec, inputs: Inputs) -> Result<How, Why> {
 }
 
 /// What the program says of itself goes before what is seen of it, also where both come at once.
-async fn auto(
-    pids: &mut (dyn FnMut() -> Vec<i32> + Send),
-    sockets: &[u64],
-    mut heard: watch::Receiver<Heard>,
-    trouble: &mut (dyn FnMut(Trouble) + Send),
-) -> How {
+async fn auto(mut look: Look<'_>, adopts: bool, mut heard: watch::Receiver<Heard>) -> How {
+    // Without a socket it has to live for a while. What opens none, and never could, has none to wait for.
+    let passed = !(look.listens)().nothing();
+    let alone = (adopts || !passed).then_some(LIFE);
     tokio::select! {
         biased;
         () = speaks(&mut heard) => {}
-        how = seen(pids, sockets, trouble) => return how,
+        how = look.reborrow().somebody_waits(alone) => return how,
     }
-    match notified(heard, trouble).await {
+    match notified(heard, look.trouble).await {
         Ok(how) => {
             // gunicorn's master says `READY=1` before a worker has so much as read the program.
-            if !sockets.is_empty() {
-                let _ = timeout(HONESTY, somebody_waits(pids, sockets, trouble)).await;
+            if !(look.listens)().nothing() {
+                let _ = timeout(HONESTY, look.somebody_waits(None)).await;
             }
             how
         }
         // It spoke, and nobody listens any more: that happens only while all of it is being ended.
         Err(_) => std::future::pending().await,
     }
-}
-
-async fn seen(
-    pids: &mut (dyn FnMut() -> Vec<i32> + Send),
-    sockets: &[u64],
-    trouble: &mut (dyn FnMut(Trouble) + Send),
-) -> How {
-    if sockets.is_empty() {
-        sleep(LIFE).await;
-        return How::Lives;
-    }
-    somebody_waits(pids, sockets, trouble).await
 }
 
 /// Waits for the first word of the program, for ever if it is none that speaks.

@@ -2,16 +2,17 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::{Protocol, Socket};
+use socket2::Socket;
 
-use super::claim::stranger;
-use super::endpoint::Endpoint;
+use super::claim::{occupant_of, stranger};
+use super::endpoint::{Endpoint, Transport};
 use super::group::{Group, SharedGroup, disown_unheld, lock};
 use super::registry::{Registry, SharedRegistry, lock_all};
 use super::route::Route;
 use super::sockets::way;
 use super::steered::{Steered, listen};
-use super::{Listening, Occupant};
+use super::{Address, Listening, Occupant, OpenError};
+use crate::os;
 use crate::reload::GenId;
 
 /// Where sockets go that a program opens by itself. For the thread that answers its calls, and for whoever wants to
@@ -37,11 +38,13 @@ pub struct Around {
     pub listed: Option<Endpoint>,
 }
 
-/// The sockets of a generation.
+/// The sockets of a generation, by inode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// The inodes of those that it listens on.
+    /// Those that it listens on.
     pub inodes: Vec<u64>,
+    /// Those for datagrams.
+    pub datagrams: Vec<u64>,
     /// Where others listened before it, and it does not.
     pub missing: Vec<SocketAddr>,
 }
@@ -75,7 +78,22 @@ impl Adopter {
     /// Who listens there that is none of ours. It shares its address (`SO_REUSEPORT`), or nobody could.
     #[must_use]
     pub fn stranger(&self, endpoint: Endpoint) -> Option<Occupant> {
-        stranger(endpoint.address, &[])
+        match endpoint.transport {
+            Transport::Tcp => stranger(endpoint.address, &[]),
+            Transport::Udp => None,
+        }
+    }
+
+    /// That somebody has the address, and who, as far as that can be told.
+    #[must_use]
+    pub fn in_use(&self, endpoint: Endpoint) -> OpenError {
+        OpenError::InUse {
+            address: Address::Tcp(endpoint.address),
+            occupant: match endpoint.transport {
+                Transport::Tcp => occupant_of(endpoint),
+                Transport::Udp => None,
+            },
+        }
     }
 
     /// Makes a socket of this generation's program listen, which is bound and has `SO_REUSEPORT`. From its return on
@@ -100,6 +118,14 @@ impl Adopter {
             address: endpoint.address,
             first,
         })
+    }
+
+    /// A socket that listens already gets another backlog, or a longer one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn listen_again(&self, socket: &Socket, backlog: i32) -> io::Result<()> {
+        listen(socket, backlog)
     }
 
     /// Of the sockets of this generation, those that no process of it holds, as `held` tells by inode, get nothing any
@@ -127,9 +153,11 @@ impl Adopter {
             if let (true, Some(endpoint)) = (inodes.is_empty(), group.face().endpoint()) {
                 opened.missing.push(endpoint.address);
             }
-            opened
-                .inodes
-                .extend(inodes.into_iter().map(|(_, inode)| inode));
+            let inodes = inodes.into_iter().map(|(_, inode)| inode);
+            match group.carries_datagrams() {
+                true => opened.datagrams.extend(inodes),
+                false => opened.inodes.extend(inodes),
+            }
         }
         opened
     }
@@ -139,6 +167,9 @@ impl Adopter {
     pub fn routes(&self, id: GenId) -> Vec<Route> {
         let registry = lock_all(&self.0);
         let route = |group: &SharedGroup| {
+            if lock(group).carries_datagrams() {
+                return None;
+            }
             let way = way(group, id).ok()?;
             let address = lock(group).face().address();
             let name = String::new();
@@ -170,14 +201,16 @@ fn begin(
     backlog: i32,
 ) -> io::Result<()> {
     let live = registry.live();
-    if socket.protocol()? == Some(Protocol::MPTCP) {
+    if os::is_multipath(&socket) {
         let anchor = Steered::bound(endpoint)?;
         listen(&anchor, 0)?;
         let face = Steered::new(&anchor, Group::FIRST, None)?;
         let group = registry.add(Group::anchored(Box::new(face), anchor, live)?);
         return join(registry, &group, id, socket, backlog);
     }
-    listen(&socket, backlog)?;
+    if endpoint.transport == Transport::Tcp {
+        listen(&socket, backlog)?;
+    }
     let face = Steered::new(&socket, Group::FIRST, Some(id))?;
     registry.add(Group::adopted(Box::new(face), socket, id, live)?);
     Ok(())

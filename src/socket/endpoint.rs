@@ -2,15 +2,26 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use socket2::Socket;
+use socket2::{Socket, Type};
 
-/// A TCP address as the kernel tells groups apart by it (`inet_reuseport_add_sock` in `net/ipv4/inet_hashtables.c`).
+/// What a socket carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Streams: it listens.
+    Tcp,
+    /// Datagrams: it is bound, and that is all.
+    Udp,
+}
+
+/// An address as the kernel tells groups apart by it (`inet_reuseport_add_sock` in `net/ipv4/inet_hashtables.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The address; its family is the socket's.
     pub address: SocketAddr,
     /// Whether an IPv6 socket leaves IPv4 alone (`IPV6_V6ONLY`, `ipv6(7)`).
     pub only_v6: bool,
+    /// Streams and datagrams do not get into each other's way.
+    pub transport: Transport,
 }
 
 impl Endpoint {
@@ -24,6 +35,10 @@ impl Endpoint {
         Ok(Self {
             address,
             only_v6: address.is_ipv6() && socket.only_v6()?,
+            transport: match socket.r#type()? {
+                Type::DGRAM => Transport::Udp,
+                _ => Transport::Tcp,
+            },
         })
     }
 
@@ -32,7 +47,9 @@ impl Endpoint {
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         let (a, b) = (self.canonical(), other.canonical());
-        self.address.port() == other.address.port() && (a == b || self.covers(b) || other.covers(a))
+        self.transport == other.transport
+            && self.address.port() == other.address.port()
+            && (a == b || self.covers(b) || other.covers(a))
     }
 
     fn canonical(&self) -> IpAddr {
@@ -52,6 +69,7 @@ impl From<SocketAddr> for Endpoint {
         Self {
             address,
             only_v6: false,
+            transport: Transport::Tcp,
         }
     }
 }
@@ -72,8 +90,8 @@ mod tests {
             None => (text, false),
         };
         Endpoint {
-            address: text.parse().unwrap(),
             only_v6,
+            ..Endpoint::from(text.parse::<SocketAddr>().unwrap())
         }
     }
 

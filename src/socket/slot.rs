@@ -1,15 +1,14 @@
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use socket2::{Protocol, Socket};
+use socket2::Socket;
 use tokio::task::AbortHandle;
 
 use super::relay::Relay;
 use super::roster::{Key, Owner};
+use crate::os;
 
 /// How far a slot has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +44,8 @@ pub(super) struct Slot {
     pub(super) inode: u64,
     /// Until when it got new connections, unless it never did.
     pub(super) aimed_at: Option<Instant>,
+    /// Whether it is certain that no connection is on its way into it.
+    pub(super) cold: bool,
     /// Whether its generation is being dismissed: nothing new is for it, live or not.
     pub(super) leaving: bool,
     pub(super) relay: Option<Relay>,
@@ -64,6 +65,7 @@ impl Slot {
             socket,
             inode,
             aimed_at: None,
+            cold: false,
             leaving: false,
             relay: None,
             watch: None,
@@ -81,7 +83,7 @@ impl Slot {
     /// Whether the kernel takes a steering program by this socket: not by one of multipath TCP
     /// (`mptcp_setsockopt_sol_socket` in `net/mptcp/sockopt.c`).
     pub(super) fn takes_program(&self) -> bool {
-        !matches!(self.socket.protocol(), Ok(Some(protocol)) if protocol == Protocol::MPTCP)
+        !os::is_multipath(&*self.socket)
     }
 
     /// A duplicate for the program, closed on exec until the one who starts it says otherwise.
@@ -108,6 +110,5 @@ impl Drop for Slot {
 
 /// The inode of an open descriptor.
 pub(super) fn inode(socket: &Socket) -> io::Result<u64> {
-    let file = File::from(OwnedFd::from(socket.try_clone()?));
-    Ok(file.metadata()?.ino())
+    os::inode(socket)
 }

@@ -6,18 +6,15 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::claim::stranger;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Transport};
 use super::face::Face;
 use super::observer::Watched;
 use super::roster::{Key, Owner, Roster};
+use super::sight::{Look, Sight};
 use super::slot::{Slot, inode};
 use super::{Address, Occupant};
 use crate::os::{self, Queue};
 use crate::reload::GenId;
-
-/// How long a handshake may have begun before a switch and end after it, in another slot than the live one: a
-/// client that lost our answer sends again after one second, then two (RFC 6298).
-const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 
 /// The length of the accept queue that is asked for; the kernel cuts it to `net.core.somaxconn`.
 const QUEUE: i32 = 4096;
@@ -60,6 +57,9 @@ impl Steered {
     /// One who joined the group by itself: a process of the same user may. It gets no connection, but it has an index,
     /// and takes another's when that one leaves; so as long as it is there none of ours may join or leave.
     fn stranger(&self) -> Option<Occupant> {
+        if self.endpoint.transport == Transport::Udp {
+            return None;
+        }
         let ours: Vec<u64> = self.inodes.iter().map(|(_, inode)| *inode).collect();
         stranger(self.address, &ours)
     }
@@ -100,7 +100,11 @@ impl Face for Steered {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
         }
         let inode = inode(socket)?;
-        listen(socket, backlog)?;
+        match self.endpoint.transport {
+            Transport::Tcp => listen(socket, backlog)?,
+            // It has joined by being bound.
+            Transport::Udp => {}
+        }
         self.inodes.push((key, inode));
         self.roster.join(key, owner);
         Ok(())
@@ -123,8 +127,25 @@ impl Face for Steered {
         self.steer(slots)
     }
 
-    fn may_close(&self, slot: &Slot) -> bool {
-        self.roster.may_leave(slot.key) && self.stranger().is_none()
+    fn may_leave(&self, slot: &Slot) -> bool {
+        self.roster.may_leave(slot.key)
+    }
+
+    fn look(&self) -> Look {
+        // Datagrams have no handshake, and who shares the address is not told apart there.
+        if self.endpoint.transport == Transport::Udp {
+            return Look::default();
+        }
+        Look {
+            address: Some(self.address),
+            ours: self.inodes.iter().map(|(_, inode)| *inode).collect(),
+            handshakes: false,
+        }
+    }
+
+    fn may_close(&self, slot: &Slot, sight: &Sight) -> bool {
+        let ours = |inode| self.inodes.iter().any(|(_, this)| *this == inode);
+        self.may_leave(slot) && !sight.has_stranger(ours)
     }
 
     fn closed(&mut self, slots: &[Slot], key: Key) -> io::Result<()> {
@@ -137,10 +158,6 @@ impl Face for Steered {
 
     fn queue(&self, slot: &Slot) -> io::Result<Queue> {
         os::tcp_info::queue(&*slot.socket)
-    }
-
-    fn may_arrive(&self, passed: Duration) -> bool {
-        passed < LONGEST_HANDSHAKE && os::sock_diag::tcp_half_open(self.address).unwrap_or(true)
     }
 
     fn tend_every(&self) -> Option<Duration> {

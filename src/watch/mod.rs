@@ -16,6 +16,7 @@
 mod contents;
 mod exact;
 mod filter;
+mod git;
 mod message;
 mod revision;
 mod rule;

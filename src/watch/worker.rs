@@ -3,14 +3,16 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::contents::{Contents, now, since_1970};
-use super::settle::Settle;
+use super::git::Git;
+use super::settle::{Settle, State};
 use super::tree::Tree;
 use super::{Filter, Message, Revision, Trouble, WatchSpec};
+use crate::os;
 
 /// What the thread waits for.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub(super) struct Worker {
     tree: Tree,
     contents: Contents,
     settle: Settle,
+    git: Git,
     /// What is still to be read ahead, in reverse order.
     unread: Vec<PathBuf>,
     /// Of which something was heard that did not count, and when: the build that runs may have read it.
@@ -58,6 +61,7 @@ impl Worker {
             tree: Tree::new(watcher),
             contents: Contents::new(),
             settle: Settle::new(spec.debounce),
+            git: Git::around(spec.places()),
             unread: Vec::new(),
             passed_over: BTreeMap::new(),
             messages,
@@ -118,18 +122,19 @@ impl Worker {
         if !may_change_content(event.kind) {
             return;
         }
+        let state = state_after(event.kind);
         for path in &event.paths {
-            self.heard_of(path);
+            self.heard_of(path, state);
         }
     }
 
     /// Something happened at `path`. What, is looked at now only as far as directories are concerned: they
     /// have to be watched before more happens in them.
-    fn heard_of(&mut self, path: &Path) {
+    fn heard_of(&mut self, path: &Path, state: State) {
         match path.symlink_metadata() {
             // A symbolic link is not followed: what it leads to is watched where it is, or not at all.
             Ok(metadata) if metadata.is_dir() => self.dir_appeared(path),
-            Ok(_) if self.counts(path) => self.settle.touch(path.to_owned(), Instant::now()),
+            Ok(_) if self.counts(path) => self.settle.touch(path.to_owned(), state, Instant::now()),
             Ok(_) => self.pass_over(path),
             Err(_) => self.gone(path),
         }
@@ -156,14 +161,15 @@ impl Worker {
         }
         self.tell_troubles();
         for file in files {
-            self.settle.touch(file, Instant::now());
+            self.settle.touch(file, State::Unsure, Instant::now());
         }
     }
 
     /// A file or a directory is gone; which of the two, nobody can say any more.
     fn gone(&mut self, path: &Path) {
         if self.counts(path) || self.filter.dir(path) {
-            self.settle.touch(path.to_owned(), Instant::now());
+            self.settle
+                .touch(path.to_owned(), State::Unsure, Instant::now());
         } else {
             self.pass_over(path);
         }
@@ -205,7 +211,7 @@ impl Worker {
     fn cover(&mut self, since: Duration) {
         for file in self.tree.cover(&mut self.filter) {
             if self.contents.note(&file, since) && self.filter.file(&file) {
-                self.settle.touch(file, Instant::now());
+                self.settle.touch(file, State::Unsure, Instant::now());
             }
         }
         self.unread = self.contents.unread();
@@ -229,7 +235,7 @@ impl Worker {
                 continue;
             }
             if self.filter.file(&path) {
-                self.settle.touch(path, Instant::now());
+                self.settle.touch(path, State::Unsure, Instant::now());
             } else {
                 // The next build may have begun already.
                 self.passed_over.insert(path, heard);
@@ -239,6 +245,7 @@ impl Worker {
 
     /// The system has dropped events: compare everything with what is known.
     fn rescan(&mut self) {
+        self.settle.close_all(Instant::now());
         let mut paths: BTreeSet<PathBuf> = self.tree.cover(&mut self.filter).into_iter().collect();
         paths.extend(self.contents.paths().cloned());
         let mut changed = BTreeSet::new();
@@ -253,7 +260,11 @@ impl Worker {
 
     /// Tells what has settled, if its content is another.
     fn flush(&mut self) {
-        let Some(paths) = self.settle.take(Instant::now()) else {
+        let now = Instant::now();
+        if self.settle.is_due(now) && self.git.is_busy() && self.settle.postpone(now) {
+            return;
+        }
+        let Some(paths) = self.settle.take(now) else {
             return;
         };
         if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
@@ -301,6 +312,19 @@ fn may_change_content(kind: EventKind) -> bool {
         | EventKind::Modify(_)
         | EventKind::Remove(_)
         | EventKind::Other => true,
+    }
+}
+
+/// Where the end of writing is not told, a file that is written counts as one that is made.
+fn state_after(kind: EventKind) -> State {
+    match kind {
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => State::Done,
+        EventKind::Modify(ModifyKind::Data(_)) if os::TELLS_CLOSE => State::Written,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => State::Unsure,
     }
 }
 

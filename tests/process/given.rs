@@ -1,6 +1,5 @@
 //! What a program is given: variables, descriptors, signals, and nothing else.
 
-use std::fs;
 use std::net::{TcpListener, TcpStream};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -77,20 +76,6 @@ async fn a_listening_socket_is_accepted_from() {
     running.started().await;
     let read = tokio::task::spawn_blocking(move || std::io::read_to_string(client).unwrap());
     assert_eq!(soon("an answer", read).await.unwrap(), "hello");
-}
-
-/// The files that a process has open.
-fn open_files(pid: i32) -> Vec<(i32, String)> {
-    let folder = format!("/proc/{pid}/fd");
-    let mut all: Vec<_> = numbers(&folder)
-        .into_iter()
-        .filter_map(|fd| {
-            let target = fs::read_link(format!("{folder}/{fd}")).ok()?;
-            Some((fd, target.to_str()?.to_owned()))
-        })
-        .collect();
-    all.sort();
-    all
 }
 
 #[tokio::test]

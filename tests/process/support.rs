@@ -97,9 +97,13 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// The variable that names another `hotrun` to test, for one who may not read ours.
+pub(crate) const HOTRUN: &str = "HOTRUN_TEST_PROGRAM";
+
 /// The `hotrun` under test.
 pub(crate) fn launcher() -> Launcher {
-    Launcher::at(env!("CARGO_BIN_EXE_hotrun"))
+    let ours = || env!("CARGO_BIN_EXE_hotrun").into();
+    Launcher::at(std::env::var_os(HOTRUN).unwrap_or_else(ours))
 }
 
 pub(crate) fn spec(mark: &Mark, argv: &[&str]) -> Spec {
@@ -231,4 +235,18 @@ pub(crate) fn guardian_of(program: i32) -> i32 {
         .find_map(|line| line.strip_prefix("PPid:"))
         .unwrap();
     parent.trim().parse().unwrap()
+}
+
+/// The files that a process has open.
+pub(crate) fn open_files(pid: i32) -> Vec<(i32, String)> {
+    let folder = format!("/proc/{pid}/fd");
+    let mut all: Vec<_> = numbers(&folder)
+        .into_iter()
+        .filter_map(|fd| {
+            let target = fs::read_link(format!("{folder}/{fd}")).ok()?;
+            Some((fd, target.to_str()?.to_owned()))
+        })
+        .collect();
+    all.sort();
+    all
 }

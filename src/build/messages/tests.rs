@@ -161,3 +161,21 @@ fn another_programs_output_is_never_a_message() {
     );
     assert_eq!(messages.take_launch(), None);
 }
+
+/// A runner's answer is the end of the build only if everything was compiled before it.
+#[test]
+fn the_launch_is_told_once_everything_was_compiled() {
+    let finished = |success: bool| format!(r#"{{"reason":"build-finished","success":{success}}}"#);
+    for (lines, told) in [
+        (vec![LAUNCH.to_owned()], false),
+        (vec![finished(true)], false),
+        (vec![finished(false), LAUNCH.to_owned()], false),
+        (vec![finished(true), LAUNCH.to_owned()], true),
+    ] {
+        let mut messages = messages();
+        for line in &lines {
+            messages.stdout(line.as_bytes());
+        }
+        assert_eq!(messages.has_launch(), told, "{lines:?}");
+    }
+}

@@ -29,6 +29,11 @@ pub fn protocol(socket: &impl AsFd) -> io::Result<i32> {
     Ok(protocol.map_or(0, i32::from))
 }
 
+/// Whether it is multipath TCP, which newer Go programs listen with by themselves. Such a socket takes no program that steers.
+pub fn is_multipath(socket: &impl AsFd) -> bool {
+    protocol(socket).is_ok_and(|protocol| protocol == libc::IPPROTO_MPTCP)
+}
+
 /// Whether it listens (`SO_ACCEPTCONN`).
 ///
 /// # Errors
@@ -56,6 +61,7 @@ mod tests {
         assert_eq!(family(&another).unwrap(), libc::AF_INET6);
         assert_eq!(protocol(&listener).unwrap(), libc::IPPROTO_TCP);
         assert!(is_listening(&listener).unwrap());
+        assert!(!is_multipath(&listener));
         let unix = UnixDatagram::unbound().unwrap();
         assert_eq!(protocol(&unix).unwrap(), 0);
         assert!(!is_listening(&unix).unwrap());

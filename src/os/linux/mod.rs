@@ -10,13 +10,14 @@ pub mod waiting;
 pub use descriptors::{
     RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, output_files, widen_pipe,
 };
-pub use identity::{cookie, family, is_listening, protocol};
+pub use identity::{cookie, family, is_listening, is_multipath, protocol};
 pub use lineage::{
     SUBREAPER, become_subreaper, highest_signal, name_process, signal_at_parents_end,
     single_threaded,
 };
 pub mod hang_up;
 mod netlink;
+pub mod privilege;
 pub mod reuseport;
 pub mod seccomp;
 pub mod sock_diag;
@@ -26,3 +27,6 @@ pub mod unix_diag;
 
 /// Whether sockets of one address can be steered between (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).
 pub const STEERING: bool = true;
+
+/// Whether the system tells when a file that was written is closed (`IN_CLOSE_WRITE`, see `inotify(7)`).
+pub const TELLS_CLOSE: bool = true;

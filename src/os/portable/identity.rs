@@ -29,6 +29,11 @@ pub fn protocol(_socket: &impl AsFd) -> io::Result<i32> {
     unsupported()
 }
 
+/// There is no such thing here that would be in the way.
+pub fn is_multipath(_socket: &impl AsFd) -> bool {
+    false
+}
+
 /// Not told here.
 ///
 /// # Errors

@@ -12,12 +12,22 @@ fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// No answers are given.
+pub fn answers_may_be_lost() -> bool {
+    false
+}
+
 /// It does not work here.
 ///
 /// # Errors
 /// Always [`Unavailable::Unsupported`].
 pub fn probe(_refuse: Option<Refuse>) -> Result<(), Unavailable> {
     Err(Unavailable::Unsupported)
+}
+
+/// It does not work here.
+pub fn why(_errno: Errno) -> Unavailable {
+    Unavailable::Unsupported
 }
 
 /// No use for it here.
@@ -66,6 +76,14 @@ impl Calls {
     /// # Errors
     /// None.
     pub fn next(&self, _stop: BorrowedFd<'_>) -> io::Result<Next> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    ///
+    /// # Errors
+    /// None.
+    pub fn next_before(&self, _timeout: Option<std::time::Duration>) -> io::Result<Next> {
         match self.0 {}
     }
 

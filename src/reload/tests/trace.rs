@@ -13,6 +13,7 @@ use crate::reload::{Machine, Mode, Policy, Time, WhenBusy};
 mod failures;
 mod kept;
 mod leaving;
+mod modes;
 mod quit;
 mod reloads;
 

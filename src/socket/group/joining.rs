@@ -6,8 +6,9 @@ use std::time::Instant;
 use socket2::Socket;
 use tokio::sync::watch;
 
-use super::{Group, SharedGroup, lock};
+use super::{Group, SharedGroup, Sweeper, lock};
 use crate::reload::GenId;
+use crate::socket::endpoint::Transport;
 use crate::socket::face::Face;
 use crate::socket::relay::Helper;
 use crate::socket::roster::{Key, NOBODY};
@@ -31,7 +32,7 @@ impl Group {
             target: Some(id),
             keys: 1,
             closed: false,
-            sweeper: false,
+            sweeper: Sweeper::default(),
             adopted: true,
             live,
             serves: watch::Sender::new(live == Some(id)),
@@ -87,6 +88,7 @@ impl Group {
             self.disown(key)?;
         }
         self.set_serves();
+        self.close_deferred();
         Ok(())
     }
 
@@ -99,6 +101,7 @@ impl Group {
         let before = std::mem::replace(&mut slot.owner, NOBODY);
         if before == self.target {
             slot.aimed_at = Some(Instant::now());
+            slot.cold = false;
         }
         slot.stage = match slot.origin {
             Origin::Hotrun | Origin::Program => Stage::Released,
@@ -107,6 +110,12 @@ impl Group {
         slot.leaving = true;
         self.face.give(key, NOBODY);
         self.face.aim(&self.slots, self.target)
+    }
+
+    /// Whether it is for datagrams: there is no queue of connections, and nothing to relay.
+    pub(in crate::socket) fn carries_datagrams(&self) -> bool {
+        let endpoint = self.face.endpoint();
+        endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Udp)
     }
 
     /// The slots of one generation, by inode.

@@ -20,15 +20,20 @@ impl Group {
             return self.wait();
         };
         self.aim(newest)?;
-        self.sweep();
         Ok(())
     }
 
     /// Opens a slot that waits for the next generation, and lets connections wait in it.
     fn wait(&mut self) -> io::Result<()> {
-        self.open(None)?;
+        if self.carries_datagrams() {
+            return Ok(());
+        }
+        match self.open(None) {
+            // A program that has another user's sockets: ours can't be beside them, and connections wait where they are.
+            Err(_) if self.adopted && !self.slots.is_empty() => return Ok(()),
+            opened => opened?,
+        }
         self.aim(None)?;
-        self.sweep();
         Ok(())
     }
 
@@ -46,7 +51,6 @@ impl Group {
             // Only we hold it now, so its flags are nobody else's: the relay need not sleep in `accept` any more.
             let _ = slot.socket.set_nonblocking(true);
         }
-        self.sweep();
         Ok(())
     }
 
@@ -83,7 +87,6 @@ impl Group {
         }
         self.give(index, None)?;
         self.face.aim(&self.slots, self.target)?;
-        self.sweep();
         Ok(())
     }
 

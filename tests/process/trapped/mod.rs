@@ -1,6 +1,9 @@
 //! Programs whose `bind` and `listen` we are asked about.
 
 mod answers;
+mod measure;
+mod programs;
+mod surroundings;
 
 use std::io::PipeWriter;
 use std::net::{Ipv4Addr, SocketAddrV4};

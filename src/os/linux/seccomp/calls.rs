@@ -1,5 +1,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -53,6 +54,17 @@ impl Calls {
     }
 
     /// [`Next::Stopped`] also when the time is over.
+    /// The same, with [`Next::Stopped`] when this time is over.
+    ///
+    /// # Errors
+    /// As for [`Calls::next`].
+    pub fn next_before(&self, timeout: Option<Duration>) -> io::Result<Next> {
+        let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
+            PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)
+        });
+        self.next_within(None, timeout)
+    }
+
     pub(super) fn next_within(
         &self,
         stop: Option<BorrowedFd<'_>>,
@@ -66,8 +78,12 @@ impl Calls {
                 Ok(Some(calls)) => calls,
             };
             if !calls.contains(PollFlags::POLLIN) {
-                // `HUP`: nobody has the filter any more (`seccomp_notify_poll` in `kernel/seccomp.c`).
-                return Ok(Next::Ended);
+                // `HUP`: nobody has the filter any more. `ERR`: only that a signal kept the kernel from looking
+                // (`seccomp_notify_poll` in `kernel/seccomp.c`).
+                match calls.contains(PollFlags::POLLHUP) {
+                    true => return Ok(Next::Ended),
+                    false => continue,
+                }
             }
             match self.receive_call() {
                 // The caller was interrupted before we took the call out. It comes again, or is dead.

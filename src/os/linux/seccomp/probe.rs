@@ -1,7 +1,7 @@
 //! Whether it works here, found out by doing it once.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
 use nix::sys::utsname::uname;
 use nix::sys::wait::waitpid;
-use nix::unistd::Pid;
+use nix::unistd::write;
 
 use super::{
     Answer, Call, Calls, Next, Refuse, Trap, Unavailable, What, channel, descriptor_of, read_memory,
@@ -21,6 +21,9 @@ use crate::os::trapped::OLDEST;
 
 /// No machine takes that long for one system call.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the process says when its call has returned what we answered.
+const CAME_THROUGH: [u8; 1] = [b'+'];
 
 /// Lets a process of our own be trapped in a `bind`, reaches into it, and answers. Takes about half a millisecond, and
 /// two seconds at the most. `refuse` makes it fail as if the system had refused, for tests.
@@ -40,11 +43,20 @@ pub fn probe(refuse: Option<Refuse>) -> Result<(), Unavailable> {
     let pid = unsafe { fork_beside_threads(|| child(&trap, there.as_fd())) };
     let pid = pid.map_err(Unavailable::Process)?;
     drop(there);
-    let result = Round::new(pid, here).and_then(|round| round.go());
-    // Mostly it has ended by now.
+    let result = Round::new(here).go();
+    // Mostly it has ended by now. Its status is not always to be had: who started us may have let `CHLD` be ignored.
     let _ = kill(pid, Signal::SIGKILL);
-    let _ = waitpid(pid, None);
+    let _ = retry(|| Ok(waitpid(pid, None)?));
     result
+}
+
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
 }
 
 fn refused(refuse: Refuse) -> Unavailable {
@@ -66,7 +78,7 @@ fn release() -> String {
 }
 
 /// Without a name, which lets the kernel choose one (`unix(7)`, "Autobind feature"): that works on a system without any
-/// network too. Gives 0 if the answer came through.
+/// network too.
 fn child(trap: &Trap, channel: BorrowedFd<'_>) -> i32 {
     if trap.install(channel).is_err() {
         return 1;
@@ -75,29 +87,24 @@ fn child(trap: &Trap, channel: BorrowedFd<'_>) -> i32 {
     let Ok(socket) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else {
         return 1;
     };
-    i32::from(
-        bind(
-            std::os::fd::AsRawFd::as_raw_fd(&socket),
-            &UnixAddr::new_unnamed(),
-        )
-        .is_err(),
-    )
+    if bind(socket.as_raw_fd(), &UnixAddr::new_unnamed()).is_ok() {
+        let _ = write(channel, &CAME_THROUGH);
+    }
+    0
 }
 
 /// The side of the one who answers.
 struct Round {
-    pid: Pid,
     channel: UnixStream,
     until: Instant,
 }
 
 impl Round {
-    fn new(pid: Pid, channel: OwnedFd) -> Result<Self, Unavailable> {
-        Ok(Self {
-            pid,
+    fn new(channel: OwnedFd) -> Self {
+        Self {
             channel: channel.into(),
             until: Instant::now() + PATIENCE,
-        })
+        }
     }
 
     fn go(&self) -> Result<(), Unavailable> {
@@ -132,7 +139,7 @@ impl Round {
         timeout.map_err(Unavailable::Process)?;
         match Calls::receive(self.channel.as_fd()) {
             Ok(Ok(calls)) => Ok(calls),
-            Ok(Err(errno)) => Err(reason(errno, &release())),
+            Ok(Err(errno)) => Err(why(errno)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Unavailable::Silent),
             // A sandbox may kill for the attempt.
             Err(error) => Err(Unavailable::Seccomp(error)),
@@ -148,22 +155,23 @@ impl Round {
         }
     }
 
-    /// Its copy of the channel is closed when it ends.
     fn end(&self) -> Result<(), Unavailable> {
         let timeout = self.channel.set_read_timeout(Some(self.left()));
         timeout.map_err(Unavailable::Process)?;
-        match io::Read::read(&mut &self.channel, &mut [0]) {
-            Ok(0) => {}
-            Ok(_) | Err(_) => return Err(Unavailable::Silent),
-        }
-        match waitpid(self.pid, None) {
-            Ok(nix::sys::wait::WaitStatus::Exited(_, 0)) => Ok(()),
+        let mut word = [0];
+        // With a timeout no signal handler lets it go on by itself (`signal(7)`).
+        match retry(|| (&self.channel).read(&mut word)) {
+            Ok(1) if word == CAME_THROUGH => Ok(()),
             Ok(_) | Err(_) => Err(Unavailable::Silent),
         }
     }
 }
 
-/// What an `errno` of the installation means.
+/// What it means that [`Calls::accept`] gives this instead of a listener.
+pub fn why(errno: Errno) -> Unavailable {
+    reason(errno, &release())
+}
+
 fn reason(errno: Errno, release: &str) -> Unavailable {
     let busy = errno == Errno::EBUSY;
     let old = errno == Errno::EINVAL && older(release);

@@ -1,0 +1,369 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socket2::Socket;
+
+use super::bind::bind;
+use super::bound::{Bound, Known};
+use super::claim::{self, LONGEST, parse};
+use super::decision::{Claim, OnBind, OnListen, Other, on_bind, on_listen};
+use crate::os;
+use crate::os::seccomp::{
+    Answer, Call, Calls, Next, Unavailable, What, descriptor_of, read_memory,
+};
+use crate::os::socket_holders::sockets_of;
+use crate::reload::GenId;
+use crate::socket::{Adopter, Endpoint, OpenError, Transport};
+
+/// A program that shares an address among sockets of its own may lose one of them with the process that has it, and
+/// nobody tells: how often that is looked for.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What there is to tell of a program's sockets.
+#[derive(Debug)]
+pub enum News {
+    /// It listens there now, by a socket that the next generation can share the address with.
+    Listens {
+        /// Where.
+        address: SocketAddr,
+        /// Whether nobody listened there before.
+        first: bool,
+    },
+    /// Somebody else has the address.
+    InUse(OpenError),
+    /// An address of `--listen` is in the way of another one that it wants.
+    Listed {
+        /// Where it wanted to listen.
+        address: SocketAddr,
+        /// The address of `--listen`.
+        listed: SocketAddr,
+    },
+    /// The program was started without being trapped.
+    Untrapped(Unavailable),
+    /// A socket could not be adopted, and the kernel did what was asked for.
+    Missed {
+        /// Where it wanted to listen.
+        address: Option<SocketAddr>,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// Answers the calls of one generation's program.
+pub struct Adoption {
+    /// Which generation.
+    pub id: GenId,
+    /// Where its sockets go.
+    pub adopter: Adopter,
+    /// Its processes at the moment of the call.
+    pub pids: Box<dyn Fn() -> Vec<i32> + Send>,
+    /// Told what comes of it.
+    pub tell: Box<dyn FnMut(News) + Send>,
+}
+
+impl Adoption {
+    /// Begins, in a thread of its own, which ends when no process is left that could call. `channel` is hotrun's end of
+    /// the way on which the listener comes ([`os::seccomp::channel`]).
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn begin(self, channel: OwnedFd) -> io::Result<()> {
+        let name = format!("adopt {}", self.id);
+        let thread = thread::Builder::new().name(name);
+        thread.spawn(move || Worker::new(self).run(channel))?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Adoption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adoption")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Worker {
+    adoption: Adoption,
+    known: Known,
+    /// What could not be done is told once.
+    missed: bool,
+}
+
+/// How a call is answered, and what is to be told of it once it is.
+struct Verdict {
+    answer: Answer,
+    news: Option<News>,
+}
+
+impl From<Answer> for Verdict {
+    fn from(answer: Answer) -> Self {
+        Self { answer, news: None }
+    }
+}
+
+impl Worker {
+    fn new(adoption: Adoption) -> Self {
+        Self {
+            adoption,
+            known: Known::default(),
+            missed: false,
+        }
+    }
+
+    fn run(mut self, channel: OwnedFd) {
+        let calls = match Calls::accept(channel) {
+            Ok(Ok(calls)) => calls,
+            Ok(Err(errno)) => return self.tell(News::Untrapped(os::seccomp::why(errno))),
+            // It was never started, which is told elsewhere.
+            Err(_) => return,
+        };
+        loop {
+            match calls.next_before(self.pause()) {
+                Ok(Next::Call(call)) => self.answer(&calls, &call),
+                Ok(Next::Stopped) => self.look(),
+                Ok(Next::Ended) => return,
+                // Out of memory: the caller waits, and it may pass.
+                Err(_) => thread::sleep(LOOK),
+            }
+        }
+    }
+
+    /// For how long nothing has to be looked after.
+    fn pause(&self) -> Option<Duration> {
+        self.known.several_share().then_some(LOOK)
+    }
+
+    fn answer(&mut self, calls: &Calls, call: &Call) {
+        let verdict = match call.what {
+            What::Bind {
+                fd,
+                address,
+                length,
+            } => self.bind(calls, call, fd, (address, length)),
+            What::Listen { fd, backlog } => self.listen(calls, call, fd, backlog),
+        };
+        // If the answer can't be given the caller is gone, or hotrun's end of it is: both end the waiting.
+        let _ = calls.answer(call, verdict.answer);
+        if let Some(news) = verdict.news {
+            self.tell(news);
+        }
+    }
+
+    fn tell(&mut self, news: News) {
+        if matches!(news, News::Missed { .. }) && std::mem::replace(&mut self.missed, true) {
+            return;
+        }
+        (self.adoption.tell)(news);
+    }
+
+    fn bind(&mut self, calls: &Calls, call: &Call, fd: i32, (at, length): (u64, u32)) -> Verdict {
+        if length > LONGEST {
+            return Answer::Continue.into();
+        }
+        let bytes = read_memory(call.thread, at, length as usize);
+        let Some(address) = bytes.ok().and_then(|bytes| parse(&bytes)) else {
+            return Answer::Continue.into();
+        };
+        if address.port() == 0 {
+            return Answer::Continue.into();
+        }
+        match take(calls, call, fd) {
+            Ok(socket) => match claim::claim(&socket, address) {
+                Ok(Some(claim)) => self.decide_bind(call, &socket, claim),
+                Ok(None) | Err(_) => Answer::Continue.into(),
+            },
+            Err(error) => missed(Some(address), error),
+        }
+    }
+
+    fn decide_bind(&mut self, call: &Call, socket: &Socket, claim: Claim) -> Verdict {
+        let Ok(cookie) = os::cookie(socket) else {
+            return Answer::Continue.into();
+        };
+        if self.lost_answer(cookie, call.thread, claim.endpoint) {
+            return Answer::Done.into();
+        }
+        let around = self.adoption.adopter.around(claim.endpoint);
+        let others = self.others(cookie, claim.endpoint);
+        let foreign = || self.adoption.adopter.stranger(claim.endpoint);
+        let stranger = !around.group && claim.reuse_port && foreign().is_some();
+        let address = claim.endpoint.address;
+        match on_bind(&claim, &others, around, stranger) {
+            OnBind::Leave => Answer::Continue.into(),
+            OnBind::InUse => Answer::Errno(libc::EADDRINUSE).into(),
+            OnBind::Listed(listed) => Verdict {
+                answer: Answer::Errno(libc::EADDRINUSE),
+                news: Some(News::Listed {
+                    address,
+                    listed: listed.address,
+                }),
+            },
+            OnBind::Bind { shared } => self.perform_bind(call, socket, cookie, claim, shared),
+        }
+    }
+
+    /// Some kernels lose an answer, and the caller comes again (see [`Calls::answer`]). It is told the same then. Who
+    /// really binds a socket twice gets the kernel's answer on the others.
+    fn lost_answer(&self, cookie: u64, thread: i32, endpoint: Endpoint) -> bool {
+        os::seccomp::answers_may_be_lost() && self.known.was_told(cookie, thread, endpoint)
+    }
+
+    fn perform_bind(
+        &mut self,
+        call: &Call,
+        socket: &Socket,
+        cookie: u64,
+        claim: Claim,
+        shared: bool,
+    ) -> Verdict {
+        let address = claim.endpoint.address;
+        if address.port() < os::privilege::first_unprivileged_port()
+            && os::privilege::may_bind(call.thread) == Some(false)
+        {
+            return Answer::Errno(libc::EACCES).into();
+        }
+        match bind(socket, address, claim.endpoint.transport, shared) {
+            Ok(()) => self.note_bound(call, socket, cookie, claim),
+            // The program may be allowed what hotrun is not.
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+                missed(Some(address), error)
+            }
+            Err(error) => self.refuse(claim.endpoint, &error),
+        }
+    }
+
+    fn note_bound(&mut self, call: &Call, socket: &Socket, cookie: u64, claim: Claim) -> Verdict {
+        let Ok(inode) = os::inode(socket) else {
+            return Answer::Done.into();
+        };
+        if self.known.is_large() {
+            self.look();
+        }
+        let datagrams = claim.endpoint.transport == Transport::Udp;
+        self.known.add(Bound {
+            cookie,
+            inode,
+            claim,
+            listens: false,
+            thread: call.thread,
+        });
+        match datagrams {
+            true => self.join(socket, 0, claim),
+            false => Answer::Done.into(),
+        }
+    }
+
+    fn refuse(&self, endpoint: Endpoint, error: &io::Error) -> Verdict {
+        let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
+        let in_use = errno == libc::EADDRINUSE;
+        Verdict {
+            answer: Answer::Errno(errno),
+            news: in_use.then(|| News::InUse(self.adoption.adopter.in_use(endpoint))),
+        }
+    }
+
+    fn listen(&mut self, calls: &Calls, call: &Call, fd: i32, backlog: i32) -> Verdict {
+        if self.known.is_empty() {
+            return Answer::Continue.into();
+        }
+        let socket = match take(calls, call, fd) {
+            Ok(socket) => socket,
+            Err(error) => return missed(None, error),
+        };
+        let Ok(cookie) = os::cookie(&socket) else {
+            return Answer::Continue.into();
+        };
+        let claim = self.known.claim(cookie);
+        let others = claim.map_or_else(Vec::new, |claim| self.others(cookie, claim.endpoint));
+        let listens = socket.is_listener().unwrap_or(false);
+        match (on_listen(claim.as_ref(), listens, &others), claim) {
+            (OnListen::Leave, _) | (_, None) => Answer::Continue.into(),
+            (OnListen::InUse, _) => Answer::Errno(libc::EADDRINUSE).into(),
+            (OnListen::Again, _) => match self.adoption.adopter.listen_again(&socket, backlog) {
+                Ok(()) => Answer::Done.into(),
+                Err(_) => Answer::Continue.into(),
+            },
+            (OnListen::Join, Some(claim)) => self.join(&socket, backlog, claim),
+        }
+    }
+
+    fn join(&mut self, socket: &Socket, backlog: i32, claim: Claim) -> Verdict {
+        let joined = os::cookie(socket).and_then(|cookie| {
+            let socket = socket.try_clone()?;
+            let adopter = &self.adoption.adopter;
+            let joined = adopter.listen(self.adoption.id, socket, backlog)?;
+            Ok((cookie, joined))
+        });
+        match joined {
+            Ok((cookie, joined)) => {
+                self.known.listens(cookie);
+                Verdict {
+                    answer: Answer::Done,
+                    news: Some(News::Listens {
+                        address: joined.address,
+                        first: joined.first,
+                    }),
+                }
+            }
+            Err(error) => self.refuse(claim.endpoint, &error),
+        }
+    }
+
+    /// The other sockets of the generation that are in the way, of which some process still has a descriptor.
+    fn others(&mut self, cookie: u64, endpoint: Endpoint) -> Vec<Other> {
+        if self.known.any_meets(cookie, endpoint) {
+            self.look();
+        }
+        self.known.others(cookie, endpoint)
+    }
+
+    /// Forgets what no process holds any more: it is nobody's, and gets nothing.
+    fn look(&mut self) {
+        let Some(held) = self.held() else { return };
+        if self.known.keep(|inode| held.contains(&inode)) {
+            let is_held = |inode: u64| held.contains(&inode);
+            // What fails is tried again with the next operation on the group.
+            let _ = self
+                .adoption
+                .adopter
+                .disown_unheld(self.adoption.id, is_held);
+        }
+    }
+
+    /// The sockets that the processes of the generation have; nothing if one of them may not be looked into.
+    fn held(&self) -> Option<Vec<u64>> {
+        let mut held = Vec::new();
+        for pid in (self.adoption.pids)() {
+            held.extend(sockets_of(pid, |_| None).ok()?.into_values());
+        }
+        Some(held)
+    }
+}
+
+/// A duplicate of the caller's descriptor, if that is a socket.
+fn take(calls: &Calls, call: &Call, fd: i32) -> io::Result<Socket> {
+    let socket = Socket::from(descriptor_of(call.thread, fd)?);
+    // Whatever was found out is of this caller only if it still waits.
+    match calls.still_waits(call) {
+        true => Ok(socket),
+        false => Err(Errno::ESRCH.into()),
+    }
+}
+
+/// The kernel does it, and it can't be steered.
+fn missed(address: Option<SocketAddr>, error: io::Error) -> Verdict {
+    let expected = [libc::EBADF, libc::ESRCH, libc::ENOTSOCK];
+    let strange = !error
+        .raw_os_error()
+        .is_some_and(|errno| expected.contains(&errno));
+    Verdict {
+        answer: Answer::Continue,
+        news: strange.then_some(News::Missed { address, error }),
+    }
+}

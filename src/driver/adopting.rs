@@ -1,0 +1,126 @@
+//! What comes of the sockets that programs open by themselves.
+
+use std::env;
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result};
+
+use crate::adopt::{Adoption, News};
+use crate::config::Config;
+use crate::os::seccomp::{self, Unavailable};
+use crate::process::Control;
+use crate::reload::{Event, GenId};
+use crate::socket::Adopter;
+use crate::ui::{Level, Report};
+
+use super::Driver;
+use super::feed::Feed;
+use super::inbox::{Inbox, Input};
+
+/// Set to the name of a refusal it makes hotrun meet that refusal. For tests.
+const REFUSE: &str = "HOTRUN_TEST_REFUSE";
+
+/// Whether sockets that a program opens by itself are taken over.
+pub(super) enum Adopting {
+    /// They are.
+    Yes,
+    /// The user does not want it, or could not have it on this system.
+    No,
+    /// They cannot be.
+    Refused(Unavailable),
+}
+
+impl Adopting {
+    /// Finds it out by doing it once.
+    pub(super) fn probe(config: &Config, adopter: Option<&Adopter>) -> Self {
+        let refuse = env::var(REFUSE).ok().and_then(|name| name.parse().ok());
+        match (config.adopt, adopter) {
+            (false, _) | (true, None) => Self::No,
+            (true, Some(_)) => match seccomp::probe(refuse) {
+                Ok(()) => Self::Yes,
+                Err(why) => Self::Refused(why),
+            },
+        }
+    }
+
+    pub(super) fn works(&self) -> bool {
+        match self {
+            Self::Yes => true,
+            Self::No | Self::Refused(_) => false,
+        }
+    }
+
+    /// Says why not, once. With `--listen` there is another way, and it matters less.
+    pub(super) fn tell(&self, config: &Config, feed: &Feed) {
+        let Self::Refused(why) = self else { return };
+        let level = match config.listen.is_empty() {
+            true => Level::Warning,
+            false => Level::Detail,
+        };
+        let text = format!("the program is stopped before the next one starts: {why}");
+        feed.message(level, text, Some(why.hint().into()));
+    }
+}
+
+/// hotrun's end of what a generation's trap sends, until its program is there.
+pub(super) struct Trapped {
+    channel: OwnedFd,
+    adopter: Adopter,
+}
+
+/// Both ends of the way for a generation that is about to start.
+pub(super) fn trap(adopter: Adopter) -> Result<(Trapped, OwnedFd)> {
+    let (channel, there) = seccomp::channel().context("opening a channel to the program")?;
+    Ok((Trapped { channel, adopter }, there))
+}
+
+impl Trapped {
+    /// Answers the calls of the program that was started.
+    pub(super) fn begin(self, id: GenId, control: Control, inbox: &Inbox) -> Result<()> {
+        let inbox = inbox.clone();
+        let adoption = Adoption {
+            id,
+            adopter: self.adopter,
+            pids: Box::new(move || control.pids()),
+            tell: Box::new(move |news| inbox.input(Input::News { id, news })),
+        };
+        adoption
+            .begin(self.channel)
+            .context("starting a thread that answers it")
+    }
+}
+
+impl Driver {
+    /// A program has opened a socket, or could not.
+    pub(super) fn news(&mut self, id: GenId, news: News) {
+        match news {
+            News::Listens { address, first } => {
+                if first {
+                    self.feed.tell(Report::Listening {
+                        name: String::new(),
+                        address: address.to_string(),
+                    });
+                }
+                self.handle(Event::Listens { id });
+            }
+            News::InUse(error) => self.feed.error(format!("gen {id}: {error}"), error.hint()),
+            News::Listed { address, listed } => self.feed.error(
+                format!("gen {id} opens `{address}`, where `--listen {listed}` is in the way"),
+                Some(format!("leave `--listen` out, or use `--listen {address}`")),
+            ),
+            News::Untrapped(why) => self.feed.message(
+                Level::Warning,
+                format!("gen {id} opens its sockets unseen: {why}"),
+                Some(why.hint().into()),
+            ),
+            News::Missed { address, error } => {
+                let at = address.map_or_else(String::new, |address| format!(" on `{address}`"));
+                self.feed.message(
+                    Level::Warning,
+                    format!("gen {id}: its socket{at} can't be taken over: {error}"),
+                    Some("`--listen` gives it one that hotrun holds".into()),
+                );
+            }
+        }
+    }
+}

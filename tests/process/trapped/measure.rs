@@ -1,0 +1,100 @@
+//! What being trapped costs. Run with `--ignored --nocapture`, in release.
+
+use std::time::{Duration, Instant};
+
+use hotrun::os::seccomp::{self, Answer, What};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::*;
+use crate::support::*;
+
+const ROUNDS: usize = 2000;
+const SYSTEM_CALLS: u32 = 5_000_000;
+
+/// To this address the program binds; ours is another.
+const THEIRS: u16 = 0;
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn sockets() -> Vec<Socket> {
+    let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    std::iter::repeat_with(socket).take(ROUNDS / 10).collect()
+}
+
+fn time<T>(call: impl FnOnce() -> std::io::Result<T>) -> Duration {
+    let began = Instant::now();
+    call().unwrap();
+    began.elapsed()
+}
+
+#[test]
+#[ignore = "helper: binds, listens and calls"]
+fn helper_calls() {
+    let (mut binds, mut listens) = (Vec::new(), Vec::new());
+    for _ in 0..10 {
+        for socket in sockets() {
+            binds.push(time(|| socket.bind(&loopback(THEIRS).into())));
+            listens.push(time(|| socket.listen(16)));
+        }
+    }
+    println!("bind {:?}, listen {:?}", median(binds), median(listens));
+    let began = Instant::now();
+    for _ in 0..SYSTEM_CALLS {
+        std::hint::black_box(nix::unistd::getppid());
+    }
+    println!("getppid {:?}", began.elapsed() / SYSTEM_CALLS);
+}
+
+fn helper_spec(mark: &Mark) -> Spec {
+    let tests = std::env::current_exe().unwrap();
+    let name = "trapped::measure::helper_calls";
+    let tests = tests.to_str().unwrap();
+    spec(mark, &[tests, "--exact", name, "--ignored", "--nocapture"])
+}
+
+fn show(what: &str, lines: &[String]) {
+    for line in lines {
+        if line.starts_with("bind ") || line.starts_with("getppid ") {
+            println!("{what}: {line}");
+        }
+    }
+}
+
+async fn trapped(what: &str, answer: impl FnMut(&Calls, &Call) -> Answer + Send + 'static) {
+    let mark = Mark::new();
+    let (mut running, calls) = start(helper_spec(&mark)).await;
+    let answering = Answering::start(calls, answer);
+    show(what, &running.rest().await);
+    assert_eq!(answering.ended().await.len(), 2 * ROUNDS);
+}
+
+fn in_its_place(calls: &Calls, call: &Call) -> Answer {
+    let (What::Bind { fd, .. } | What::Listen { fd, .. }) = call.what;
+    let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
+    if let What::Bind { .. } = call.what {
+        assert_eq!(address_of(call), bytes_of(loopback(THEIRS)));
+    }
+    assert!(calls.still_waits(call));
+    let ours = SockRef::from(&ours);
+    match call.what {
+        What::Bind { .. } => ours.bind(&loopback(0).into()).unwrap(),
+        What::Listen { .. } => ours.listen(1024).unwrap(),
+    }
+    Answer::Done
+}
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn what_a_call_costs() {
+    let mark = Mark::new();
+    let mut bare = Running::start(helper_spec(&mark));
+    bare.started().await;
+    show("bare", &bare.rest().await);
+    trapped("answered with `Continue`", |_, _| Answer::Continue).await;
+    trapped("done in its place", in_its_place).await;
+    let times = (0..50).map(|_| time(|| seccomp::probe(None).map_err(std::io::Error::other)));
+    println!("probe {:?}", median(times.collect()));
+}

@@ -1,0 +1,220 @@
+//! What the program and its guardian are besides being trapped, and where that is not possible.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use hotrun::os::seccomp::{self, Answer, Unavailable};
+use hotrun::process::Report;
+use nix::errno::Errno;
+
+use super::*;
+use crate::support::*;
+
+#[tokio::test]
+async fn neither_the_channel_nor_the_listener_stays_with_anybody() {
+    let mark = Mark::new();
+    let mut spec = spec(&mark, &["sleep", "1000"]);
+    spec.sockets = ["a", "b"].map(|n| (n.to_owned(), holding(n))).into();
+    let (here, there) = seccomp::channel().unwrap();
+    spec.trap = Some(there);
+    let mut running = Running::start(spec);
+    let pid = running.started().await;
+    let (here, calls) = (here.try_clone().unwrap(), Calls::accept(here));
+    let calls = calls.unwrap().unwrap();
+    let program = open_files(pid);
+    let numbers: Vec<i32> = program.iter().map(|(fd, _)| *fd).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4], "{program:?}");
+    let guardian = open_files(guardian_of(pid));
+    let listener = |(_, target): &&(i32, String)| target.contains("seccomp");
+    assert_eq!(guardian.iter().find(listener), None);
+    // The other end of the channel is closed everywhere.
+    let again = Calls::accept(here).unwrap_err();
+    assert_eq!(again.kind(), std::io::ErrorKind::UnexpectedEof);
+    running.control.kill();
+    running.end().await;
+    assert_eq!(next(calls).await.1, Next::Ended);
+}
+
+#[tokio::test]
+async fn a_program_that_never_starts_leaves_nobody_waiting() {
+    let mark = Mark::new();
+    let (here, there) = seccomp::channel().unwrap();
+    let mut nowhere = spec(&mark, &["sleep", "1000"]);
+    nowhere.workdir = "/nowhere".into();
+    nowhere.trap = Some(there);
+    let mut running = Running::start(nowhere);
+    assert!(matches!(
+        running.report().await,
+        Some(Report::Refused { .. })
+    ));
+    let error = Calls::accept(here).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+
+    let (here, there) = seccomp::channel().unwrap();
+    let mut nothing = spec(&mark, &["/nowhere/to/be/found"]);
+    nothing.trap = Some(there);
+    let mut running = Running::start(nothing);
+    assert!(matches!(
+        running.report().await,
+        Some(Report::Refused { .. })
+    ));
+    let calls = Calls::accept(here).unwrap().unwrap();
+    assert_eq!(next(calls).await.1, Next::Ended);
+}
+
+#[tokio::test]
+async fn a_listener_that_nobody_takes_is_a_reason_not_to_start() {
+    let mark = Mark::new();
+    let (here, there) = seccomp::channel().unwrap();
+    let mut spec = spec(&mark, &["echo", "hello"]);
+    spec.trap = Some(there);
+    drop(here);
+    // The filter is in force by then, and its listener lost: better not at all than without a `bind`.
+    let mut running = Running::start(spec);
+    let Some(Report::Refused { error }) = running.report().await else {
+        panic!("started without a listener");
+    };
+    assert_eq!(error.errno, libc::EPIPE);
+}
+
+fn status(field: &str) -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(field));
+    value.unwrap().trim().to_owned()
+}
+
+fn may_administrate() -> bool {
+    const SYS_ADMIN: u32 = 21;
+    u64::from_str_radix(&status("CapEff:"), 16).unwrap() >> SYS_ADMIN & 1 == 1
+}
+
+const PRIVILEGES: &str = "import socket
+for line in open('/proc/self/status'):
+    if line.startswith(('NoNewPrivs', 'Seccomp:')):
+        print(line.split()[1])
+s = socket.socket()
+s.bind(('127.0.0.1', 0))
+print(s.fileno())
+";
+
+/// Whoever we are. Privileges are given up only where it does not work otherwise.
+async fn trapped_as_we_are() {
+    seccomp::probe(None).unwrap();
+    let mark = Mark::new();
+    let (mut running, calls) = start(python_spec(&mark, PRIVILEGES)).await;
+    let (calls, call) = next_call(calls).await;
+    assert_eq!(address_of(&call), bytes_of(loopback(0)));
+    let What::Bind { fd, .. } = call.what else {
+        panic!("{call:?}");
+    };
+    let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
+    assert!(hotrun::os::cookie(&ours).is_ok());
+    calls.answer(&call, Answer::Done).unwrap();
+    let no_new = if may_administrate() { "0" } else { "1" };
+    let wanted = [no_new, "2", &fd.to_string()].map(str::to_owned);
+    assert_eq!(running.rest().await, wanted);
+}
+
+#[tokio::test]
+async fn privileges_are_kept_where_that_is_possible() {
+    if python() {
+        trapped_as_we_are().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "helper: runs as an ordinary user"]
+async fn helper_is_trapped() {
+    assert_ne!(nix::unistd::geteuid().as_raw(), 0);
+    trapped_as_we_are().await;
+}
+
+const NOBODY: [&str; 5] = [
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--inh-caps=-all",
+    "--bounding-set=-all",
+];
+
+/// Where anybody may read it, unlike the folder that we are built in.
+fn lay_open(file: impl AsRef<Path>, directory: &Path, name: &str) -> std::path::PathBuf {
+    let copy = directory.join(name);
+    fs::copy(file, &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    copy
+}
+
+fn passed(output: &Output) -> bool {
+    output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed")
+}
+
+#[test]
+fn an_ordinary_user_can_do_it_too() {
+    if !python() || !nix::unistd::geteuid().is_root() {
+        // Then the test above has done it.
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path();
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let tests = lay_open(std::env::current_exe().unwrap(), folder, "tests");
+    let hotrun = lay_open(env!("CARGO_BIN_EXE_hotrun"), folder, "hotrun");
+    let output = Command::new("setpriv")
+        .args(NOBODY)
+        .arg(tests)
+        .args(["--exact", "trapped::surroundings::helper_is_trapped"])
+        .args(["--ignored", "--nocapture"])
+        .env(HOTRUN, hotrun)
+        // Not one that is installed in somebody's home.
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(passed(&output), "{output:?}");
+}
+
+const BINDS: &str = "import socket; socket.socket().bind(('127.0.0.1', 0)); print('bound')";
+
+#[tokio::test]
+#[ignore = "helper: runs in a trap"]
+async fn helper_is_busy() {
+    assert!(matches!(seccomp::probe(None), Err(Unavailable::Busy)));
+    let mark = Mark::new();
+    let mut spec = python_spec(&mark, BINDS);
+    let (here, there) = seccomp::channel().unwrap();
+    spec.trap = Some(there);
+    let mut running = Running::start(spec);
+    assert_eq!(Calls::accept(here).unwrap().unwrap_err(), Errno::EBUSY);
+    running.started().await;
+    assert_eq!(running.line().await, "bound");
+}
+
+#[tokio::test]
+async fn a_trap_within_a_trap_is_refused_and_the_program_runs() {
+    if !python() {
+        return;
+    }
+    let tests = std::env::current_exe().unwrap();
+    let name = "trapped::surroundings::helper_is_busy";
+    let mark = Mark::new();
+    let arguments = [
+        tests.to_str().unwrap(),
+        "--exact",
+        name,
+        "--ignored",
+        "--nocapture",
+    ];
+    let (mut running, calls) = start(spec(&mark, &arguments)).await;
+    let answering = Answering::start(calls, |_, _| Answer::Continue);
+    let lines = running.rest().await;
+    assert!(
+        lines.iter().any(|line| line.contains("1 passed")),
+        "{lines:?} {:?}",
+        running.errors().await
+    );
+    // Those of the inner program, and none of the inner hotrun.
+    assert!(!answering.ended().await.is_empty());
+}
