@@ -6,7 +6,7 @@ mod changes;
 mod faults;
 mod harness;
 mod kills;
-
+mod matrix;
 mod reload;
 mod sockets;
 mod stopping;
