@@ -94,14 +94,25 @@ fn fetched(
 
 /// What a Rust app is built to, under another name and after these changes to its source. See
 /// [`copy_of_axum`](crate::harness::apps::copy_of_axum) for the name.
-pub(super) fn cargo(app: &str, name: &str, change: impl Fn(&str) -> String) -> PathBuf {
+pub(super) fn cargo(
+    app: &str,
+    package: &str,
+    name: &str,
+    change: impl Fn(&str) -> String,
+) -> PathBuf {
     let folder = kept().join(name);
     for entry in ["Cargo.toml", "Cargo.lock"] {
-        let mut text = read(&sources(app).join(entry)).replace(app, name);
+        let text = read(&sources(app).join(entry));
+        let named = format!("name = \"{package}\"");
+        let mut text = text.replace(&named, &format!("name = \"{name}\""));
         if entry == "Cargo.toml" {
             text.push_str("\n[workspace]\n");
         }
         write_if_other(&folder.join(entry), &text);
+    }
+    let script = sources(app).join("build.rs");
+    if script.exists() {
+        write_if_other(&folder.join("build.rs"), &read(&script));
     }
     let main = read(&sources(app).join("src/main.rs"));
     write_if_other(&folder.join("src/main.rs"), &change(&main));

@@ -4,19 +4,21 @@
 //! In CI, or with `MATRIX=full`, that is 30 reloads and 20,000 requests each; else a taste of it.
 
 mod clients;
+mod grpc;
+mod keep_alive;
 mod kitchen;
 mod program;
+mod slow;
 
 use std::env;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use clients::Strict;
 use program::Program;
 
 use crate::harness::hey::{self, Load, Pressure};
-use crate::harness::{
-    BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, http, say, skip, until,
-};
+use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, say, skip, until};
 
 /// How many connections a second, about: half a core is left to the servers, whatever they are written in.
 const STEADY: Pressure = Pressure {
@@ -71,64 +73,90 @@ fn can_load() -> bool {
     true
 }
 
+/// A program that runs under hotrun, and what it is saved to.
+struct Served {
+    program: Program,
+    project: Project,
+    run: Running,
+    live: u64,
+    reloads: usize,
+}
+
+impl Served {
+    fn start(mut program: Program, who: Who) -> Self {
+        let project = Project::new();
+        program.set_up(&project);
+        let run = match who {
+            Who::Us => Run::new(&project),
+            Who::Nobody => Run::as_nobody(&project),
+        };
+        let run = run.opens(program.address());
+        let run = match program.extension() {
+            Some(extension) => run.args(["--exts", extension]),
+            None => run,
+        };
+        let mut run = program.environment(run, &project).spawn();
+        let first = run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"));
+        // It counts as live when it has lived for a moment, though it may open its socket later.
+        until("it listens", PATIENCE, || {
+            TcpStream::connect(program.address()).ok()
+        });
+        Self {
+            live: first.generation(),
+            program,
+            project,
+            run,
+            reloads: 0,
+        }
+    }
+
+    /// Saves, waits until that is live, and gives what it answers with. Two drain at once, never more.
+    fn reload(&mut self) -> String {
+        let word = self.program.save(&self.project);
+        self.live = self.run.live();
+        self.reloads += 1;
+        if self.live > 2 {
+            self.run.gone_is(self.live - 2);
+        }
+        word
+    }
+
+    /// Ends it. All went as it should.
+    fn quit(mut self) {
+        let told = self.run.so_far().iter();
+        let complaints: Vec<_> = told
+            .filter(|event| is_complaint(event))
+            .map(ToString::to_string)
+            .collect();
+        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+        self.run.quit();
+    }
+}
+
 /// Reloads until there were enough of both.
-fn reloads(mut program: Program, who: Who, requests: usize) {
+fn reloads(program: Program, who: Who, requests: usize) {
     if !can_load() || !program.can_run() {
         return;
     }
+    let what = program.what();
     if who == Who::Nobody && !nix::unistd::geteuid().is_root() {
-        return say(&format!("{}: we are no root anyway", program.what()));
+        return say(&format!("{what}: we are no root anyway"));
     }
-    let project = Project::new();
-    program.set_up(&project);
-    let run = match who {
-        Who::Us => Run::new(&project),
-        Who::Nobody => Run::as_nobody(&project),
-    };
-    let run = run.opens(program.address());
-    let run = match program.extension() {
-        Some(extension) => run.args(["--exts", extension]),
-        None => run,
-    };
-    let mut run = program.environment(run, &project).spawn();
-    let first = run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"));
-    assert_eq!(first.generation(), 1);
-    // The first one counts as live when it has lived for a moment, though it may open its socket later.
-    until("the first answer", PATIENCE, || {
-        http::get(program.address(), "/").ok()
-    });
-    under_load(&mut run, &mut program, &project, Size::of(requests));
-    run.quit();
-}
-
-fn under_load(run: &mut Running, program: &mut Program, project: &Project, size: Size) {
-    let (what, began) = (program.what(), Instant::now());
-    let load = Load::start(run.address(), STEADY, size.batch());
-    let strict = Strict::start(run.address());
-    let mut count = 0;
-    while count < size.reloads || load.asked() < size.requests {
-        let word = program.save(project);
-        let live = run.expect("live").generation();
-        count += 1;
-        assert!(run.get("/").contains(&word), "{what}: an old answer");
-        // Two drain at once, never more.
-        if live > 2 {
-            run.gone_is(live - 2);
-        }
+    let (mut served, size) = (Served::start(program, who), Size::of(requests));
+    let began = Instant::now();
+    let load = Load::start(served.run.address(), STEADY, size.batch());
+    let strict = Strict::start(served.run.address());
+    while served.reloads < size.reloads || load.asked() < size.requests {
+        let word = served.reload();
+        assert!(served.run.get("/").contains(&word), "{what}: an old answer");
     }
+    let (count, took) = (served.reloads, began.elapsed());
     let figures = load.stop();
     let (answered, failures) = strict.stop();
     say(&format!(
-        "{what}: {count} reloads in {:.0?}; {figures}; read in full {answered}, {} failed",
-        began.elapsed(),
+        "{what}: {count} reloads in {took:.0?}; {figures}; {answered} more read in full, {} failed",
         failures.len()
     ));
-    let complaints: Vec<_> = run
-        .so_far()
-        .iter()
-        .filter(|event| is_complaint(event))
-        .collect();
-    assert!(complaints.is_empty(), "{what}: {}", join(&complaints));
     assert_eq!(
         figures.answered, figures.asked,
         "{what}: hey was not answered"
@@ -138,6 +166,7 @@ fn under_load(run: &mut Running, program: &mut Program, project: &Project, size:
         figures.asked >= size.requests && answered > 0,
         "{what}: too few"
     );
+    served.quit();
 }
 
 /// Whether hotrun tells of something that did not go as it should.
@@ -145,11 +174,6 @@ fn is_complaint(event: &Event) -> bool {
     let badly = event.is("gone") && event.text("how") != "drained";
     let level = event.text("level");
     badly || event.is("failed") || level == "warning" || level == "error"
-}
-
-fn join(events: &[&Event]) -> String {
-    let lines: Vec<_> = events.iter().map(ToString::to_string).collect();
-    lines.join("\n")
 }
 
 const MANY: usize = 20_000;

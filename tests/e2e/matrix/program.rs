@@ -33,8 +33,11 @@ pub(super) struct Program {
 /// How it is made and started.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Built by cargo.
-    Cargo,
+    /// Built by cargo, and started with these arguments.
+    Cargo {
+        package: &'static str,
+        arguments: &'static [&'static str],
+    },
     /// Built by `go`.
     Go,
     /// Run from this file of its source by this runtime.
@@ -65,6 +68,10 @@ macro_rules! programs {
     };
 }
 
+const fn cargo(package: &'static str, arguments: &'static [&'static str]) -> Kind {
+    Kind::Cargo { package, arguments }
+}
+
 const fn run(file: &'static str, runtime: Runtime, line: &'static [&'static str]) -> Kind {
     Kind::Run {
         file,
@@ -74,8 +81,13 @@ const fn run(file: &'static str, runtime: Runtime, line: &'static [&'static str]
 }
 
 programs! {
-    axum: "hello-axum", 3000, Kind::Cargo;
-    actix: "hello-actix", 8080, Kind::Cargo;
+    axum: "hello-axum", 3000, cargo("hello-axum", &[]);
+    actix: "hello-actix", 8080, cargo("hello-actix", &[]);
+    slow_axum: "axum", 3000, cargo("hotrun-example-axum", &[]);
+    slow_go: "slow", 8080, Kind::Go;
+    slow_node: "slow", 3000, run("server.js", Runtime::Node, &["node", "server.js"]);
+    slow_python: "slow", 8000, run("server.py", Runtime::Python, &[PYTHON, "server.py"]);
+    grpc: "grpc", 50051, cargo("grpc", &["serve", "127.0.0.1:50051"]);
     go_static: "hello-go", 8080, Kind::Go;
     go_run: "hello-go", 8080, run("main.go", Runtime::Go, &["go", "run", "."]);
     node: "hello-node", 3000, run("server.js", Runtime::Node, &["node", "server.js"]);
@@ -117,7 +129,7 @@ impl Program {
     /// Whether it can be run here; says so if not.
     pub(super) fn can_run(&self) -> bool {
         match self.kind {
-            Kind::Cargo => true,
+            Kind::Cargo { .. } => true,
             Kind::Go => there_is("go", "version", "golang-go"),
             Kind::Run { runtime, .. } => match runtime {
                 Runtime::Go => there_is("go", "version", "golang-go"),
@@ -137,7 +149,7 @@ impl Program {
     /// The files whose change is a reload; executables are known by no extension.
     pub(super) fn extension(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Cargo | Kind::Go => None,
+            Kind::Cargo { .. } | Kind::Go => None,
             Kind::Run { file, .. } => file.rsplit('.').next(),
         }
     }
@@ -146,7 +158,9 @@ impl Program {
     pub(super) fn set_up(&mut self, project: &Project) {
         let source = |file| fs::read_to_string(sources(self.app).join(file)).expect("it is there");
         match self.kind {
-            Kind::Cargo | Kind::Go => self.built = [1, 2].map(|version| self.build(version)).into(),
+            Kind::Cargo { .. } | Kind::Go => {
+                self.built = [1, 2].map(|version| self.build(version)).into();
+            }
             Kind::Run { runtime, .. } => match runtime {
                 Runtime::Express => {
                     let packages = kitchen::npm().expect("it was there just now");
@@ -174,7 +188,7 @@ impl Program {
         let name = format!("{}-{}-v{version}", self.app, self.name);
         let change = |source: &str| self.change(source, &word(version));
         match self.kind {
-            Kind::Cargo => kitchen::cargo(self.app, &name, change),
+            Kind::Cargo { package, .. } => kitchen::cargo(self.app, package, &name, change),
             Kind::Go | Kind::Run { .. } => kitchen::go(self.app, &name, change),
         }
     }
@@ -183,7 +197,7 @@ impl Program {
     pub(super) fn save(&mut self, project: &Project) -> String {
         self.saved += 1;
         match self.kind {
-            Kind::Cargo | Kind::Go => {
+            Kind::Cargo { .. } | Kind::Go => {
                 let version = self.saved % 2;
                 project.exchange(&self.built[version]);
                 word(version + 1)
@@ -214,20 +228,24 @@ impl Program {
                 Runtime::PythonPackages => run.env("PYTHONPATH", packages),
                 Runtime::Node | Runtime::Express | Runtime::Python | Runtime::Java => run,
             },
-            Kind::Cargo | Kind::Go => run,
+            Kind::Cargo { .. } | Kind::Go => run,
         }
     }
 
     fn line(&self, project: &Project) -> Vec<String> {
+        let executable = project.work().join("server").display().to_string();
         match self.kind {
-            Kind::Cargo | Kind::Go => vec![project.work().join("server").display().to_string()],
-            Kind::Run { line, .. } => {
-                let (documented, port) = (self.documented.to_string(), self.port.to_string());
-                line.iter()
-                    .map(|word| word.replace(&documented, &port))
-                    .collect()
-            }
+            Kind::Cargo { arguments, .. } => [vec![executable], self.told(arguments)].concat(),
+            Kind::Go => vec![executable],
+            Kind::Run { line, .. } => self.told(line),
         }
+    }
+
+    /// The words with its own port.
+    fn told(&self, words: &[&str]) -> Vec<String> {
+        let (documented, port) = (self.documented.to_string(), self.port.to_string());
+        let own = |word: &&str| word.replace(&documented, &port);
+        words.iter().map(own).collect()
     }
 }
 
