@@ -6,8 +6,8 @@ fn main() {
     let say_hello = Method::builder()
         .name("say_hello")
         .route_name("SayHello")
-        .input_type("crate::HelloRequest")
-        .output_type("crate::HelloReply")
+        .input_type("crate::GreetingRequest")
+        .output_type("crate::GreetingReply")
         .codec_path("tonic_prost::ProstCodec")
         .build();
     let greeter = Service::builder()

@@ -83,14 +83,18 @@ struct Served {
 }
 
 impl Served {
-    fn start(mut program: Program, who: Who) -> Self {
+    fn start(program: Program, who: Who) -> Self {
+        Self::start_with(program, who, &[])
+    }
+
+    fn start_with(mut program: Program, who: Who, options: &[&str]) -> Self {
         let project = Project::new();
         program.set_up(&project);
         let run = match who {
             Who::Us => Run::new(&project),
             Who::Nobody => Run::as_nobody(&project),
         };
-        let run = run.opens(program.address());
+        let run = run.args(options).opens(program.address());
         let run = match program.extension() {
             Some(extension) => run.args(["--exts", extension]),
             None => run,

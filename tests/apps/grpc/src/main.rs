@@ -1,5 +1,6 @@
 //! `grpc serve ADDRESS` is tonic's greeter with a graceful shutdown; `grpc call ADDRESS` calls it, over one channel,
-//! until its standard input ends.
+//! until its standard input ends. `grpc recycle ADDRESS` is a greeter that lives on and lets go of a connection, as
+//! gracefully, after half a second.
 
 use std::env;
 use std::error::Error;
@@ -23,14 +24,17 @@ mod greeter {
 const CALLERS: usize = 10;
 const TAKES: Duration = Duration::from_millis(5);
 
+/// How old a connection becomes that is recycled.
+const AGE: Duration = Duration::from_millis(500);
+
 #[derive(Clone, PartialEq, prost::Message)]
-struct HelloRequest {
+struct GreetingRequest {
     #[prost(string, tag = "1")]
     name: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct HelloReply {
+struct GreetingReply {
     #[prost(string, tag = "1")]
     message: String,
 }
@@ -41,10 +45,10 @@ struct MyGreeter;
 impl Greeter for MyGreeter {
     async fn say_hello(
         &self,
-        request: Request<HelloRequest>,
-    ) -> Result<Response<HelloReply>, Status> {
+        request: Request<GreetingRequest>,
+    ) -> Result<Response<GreetingReply>, Status> {
         tokio::time::sleep(TAKES).await;
-        Ok(Response::new(HelloReply {
+        Ok(Response::new(GreetingReply {
             message: format!("Hello {}!", request.into_inner().name),
         }))
     }
@@ -54,15 +58,18 @@ impl Greeter for MyGreeter {
 async fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = env::args().skip(1).collect();
     match &words[..] {
-        [what, address] if what == "serve" => serve(address).await,
+        [what, address] if what == "serve" => serve(Server::builder(), address).await,
+        [what, address] if what == "recycle" => {
+            serve(Server::builder().max_connection_age(AGE), address).await
+        }
         [what, address] if what == "call" => call(address).await,
-        _ => Err("grpc serve|call ADDRESS".into()),
+        _ => Err("grpc serve|recycle|call ADDRESS".into()),
     }
 }
 
-async fn serve(address: &str) -> Result<(), Box<dyn Error>> {
+async fn serve(mut server: Server, address: &str) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
-    Server::builder()
+    server
         .add_service(GreeterServer::new(MyGreeter))
         .serve_with_shutdown(address.parse()?, async move {
             terminate.recv().await;
@@ -118,7 +125,7 @@ async fn call_on(channel: Channel, n: usize, stop: Arc<AtomicBool>) -> Count {
     let name = format!("caller {n}");
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
-        let request = Request::new(HelloRequest { name: name.clone() });
+        let request = Request::new(GreetingRequest { name: name.clone() });
         match client.say_hello(request).await {
             // The greeting is what one version has and the other has not.
             Ok(reply) if reply.get_ref().message.ends_with(&format!(" {name}!")) => {
