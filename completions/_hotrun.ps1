@@ -31,6 +31,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('-b', '-b', [CompletionResultType]::ParameterName, 'Build with this shell line before COMMAND is started')
             [CompletionResult]::new('--build', '--build', [CompletionResultType]::ParameterName, 'Build with this shell line before COMMAND is started')
             [CompletionResult]::new('--when-busy', '--when-busy', [CompletionResultType]::ParameterName, 'What a change does to a build that runs')
+            [CompletionResult]::new('--adopt', '--adopt', [CompletionResultType]::ParameterName, 'Take over the sockets that the program opens by itself')
             [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Hold this socket open and pass it to the program (repeatable)')
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Hold this socket open and pass it to the program (repeatable)')
             [CompletionResult]::new('--listen-pid', '--listen-pid', [CompletionResultType]::ParameterName, 'Whether to set `LISTEN_PID` for the program')

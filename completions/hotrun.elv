@@ -28,6 +28,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand -b 'Build with this shell line before COMMAND is started'
             cand --build 'Build with this shell line before COMMAND is started'
             cand --when-busy 'What a change does to a build that runs'
+            cand --adopt 'Take over the sockets that the program opens by itself'
             cand -l 'Hold this socket open and pass it to the program (repeatable)'
             cand --listen 'Hold this socket open and pass it to the program (repeatable)'
             cand --listen-pid 'Whether to set `LISTEN_PID` for the program'

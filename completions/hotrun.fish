@@ -5,6 +5,8 @@ complete -c hotrun -l debounce -d 'How long to let changes settle before a build
 complete -c hotrun -s b -l build -d 'Build with this shell line before COMMAND is started' -r -f -a "(__fish_complete_command)"
 complete -c hotrun -l when-busy -d 'What a change does to a build that runs' -r -f -a "cancel\t'Give it up and build the newer sources at once'
 queue\t'Let it run to its end, and build again after it'"
+complete -c hotrun -l adopt -d 'Take over the sockets that the program opens by itself' -r -f -a "auto\t'Where the system allows it'
+never\t'Not at all'"
 complete -c hotrun -s l -l listen -d 'Hold this socket open and pass it to the program (repeatable)' -r
 complete -c hotrun -l listen-pid -d 'Whether to set `LISTEN_PID` for the program' -r -f -a "auto\t'Unless COMMAND is a wrapper that is known to start the program as its child'
 always\t'Always'

@@ -4,6 +4,7 @@
 //! rule in [`command`], so that none can be forgotten. What the options mean together is decided in
 //! [`config`](crate::config).
 
+mod choices;
 mod generate;
 mod mistake;
 mod values;
@@ -16,11 +17,11 @@ use clap::builder::FalseyValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum,
-    ValueHint,
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueHint,
 };
 use nix::sys::signal::Signal;
 
+pub use choices::{Adopt, ColorWhen, ListenPid, UiKind, WhenBusy};
 pub use generate::{Generate, generate};
 pub use mistake::{Mistake, explain};
 pub use values::Wrong;
@@ -85,6 +86,20 @@ pub struct Cli {
     )]
     pub when_busy: WhenBusy,
 
+    /// Take over the sockets that the program opens by itself
+    ///
+    /// `auto`: where the system allows it, which hotrun finds out at the start (Linux 5.19 or newer, seccomp). The
+    /// program needs no change and keeps its own sockets; hotrun lets the next generation have the same addresses
+    /// beside it. Without the right to install a seccomp filter (CAP_SYS_ADMIN) this takes no_new_privs: `sudo` and
+    /// other setuid programs do not work inside the program then. `never`: only what `--listen` names is held.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Sockets"
+    )]
+    pub adopt: Adopt,
+
     /// Hold this socket open and pass it to the program (repeatable)
     ///
     /// ADDRESS is `3000`, `:3000`, `127.0.0.1:3000`, `[::]:3000` or `unix:PATH`; a port alone is on
@@ -148,15 +163,6 @@ pub struct Cli {
     /// is killed two seconds later, or after this time again if that is shorter.
     #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = values::duration)]
     pub stop_timeout: Duration,
-
-    /// Take over the sockets that the program opens by itself
-    ///
-    /// `auto`: where the system allows it, which hotrun finds out at the start (Linux 5.19, seccomp). The program
-    /// keeps its own sockets and needs no change; hotrun makes each of them one of several that share the address,
-    /// so that the next generation can be started beside it. Without CAP_SYS_ADMIN this needs no_new_privs:
-    /// `sudo` and other setuid programs do not work inside the program then. `never`: only `--listen`.
-    #[arg(long, value_enum, default_value_t = Adopt::Auto, hide_possible_values = true, value_name = "WHEN", help_heading = "Sockets")]
-    pub adopt: Adopt,
 
     /// Stop the old generation before the new one starts
     ///
@@ -236,67 +242,15 @@ pub struct Cli {
     pub command: Vec<OsString>,
 }
 
-/// Whether to take over what the program opens by itself, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Adopt {
-    /// Where the system allows it
-    Auto,
-    /// Not at all
-    Never,
-}
-
-/// What a change does that arrives while a build runs, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenBusy {
-    /// Give it up and build the newer sources at once
-    Cancel,
-    /// Let it run to its end, and build again after it
-    Queue,
-}
-
-/// Whether the program gets `LISTEN_PID`, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenPid {
-    /// Unless COMMAND is a wrapper that is known to start the program as its child
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-/// How to show what happens, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UiKind {
-    /// What suits where hotrun runs: plain
-    Auto,
-    /// One line for each fact
-    Plain,
-    /// One JSON object a line
-    Json,
-    /// Nothing but the program's output
-    Off,
-}
-
-/// When to use colours, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ColorWhen {
-    /// On a terminal
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
 macro_rules! examples {
     () => {
         "\
 Examples:
   hotrun                                       `cargo run` in this package
-  hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program
-  hotrun -e go -b 'go build -o app .' -l 3000 -- ./app
-  hotrun -e py -l 8000 -- uvicorn app:app --fd 3"
+  hotrun -e go -- go run .                     the program opens its port by itself
+  hotrun -e go -b 'go build -o app .' -- ./app
+  hotrun -e js,html -- node server.js
+  hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program"
     };
 }
 

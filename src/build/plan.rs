@@ -121,6 +121,15 @@ impl Plan {
         }
     }
 
+    /// Whether everything was compiled and what to start is known. Then the build has succeeded, and that its
+    /// process still has to end need not be waited for.
+    pub fn is_told(&self, messages: &Messages) -> bool {
+        match self {
+            Self::Cargo(_) => messages.has_launch(),
+            Self::Shell { .. } | Self::Command { .. } => false,
+        }
+    }
+
     /// What to start, after a build that [`succeeded`](Plan::succeeded) (in command mode: at once).
     ///
     /// # Errors

@@ -178,6 +178,12 @@ impl Reader {
                     end = Some(found);
                     ended_at = Instant::now();
                 }
+                // What cargo printed came before, and is read first: this branch is the last one, and after a
+                // yield the runtime has looked at the pipes again.
+                () = tokio::task::yield_now(), if self.with.plan.is_told(&self.messages) => {
+                    end = Some(End::Exited(Ended::Code(0)));
+                    break;
+                }
                 () = tokio::time::sleep(REST), if end.is_some() => break,
             }
         }

@@ -12,6 +12,7 @@ use crate::reload::{Machine, Mode, Policy, Time, WhenBusy};
 
 mod failures;
 mod leaving;
+mod modes;
 mod quit;
 mod reloads;
 
