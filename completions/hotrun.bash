@@ -23,7 +23,7 @@ _hotrun() {
 
     case "${cmd}" in
         hotrun)
-            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --debounce --build --when-busy --listen --listen-pid --ready --ready-timeout --stop-signal --stop-timeout --adopt --stop-first --env --env-file --workdir --stdin --ui --color --clear --why --quiet --verbose --generate --help --version"
+            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --debounce --build --when-busy --adopt --listen --listen-pid --ready --ready-timeout --stop-signal --stop-timeout --stop-first --env --env-file --workdir --stdin --ui --color --clear --why --quiet --verbose --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -53,6 +53,10 @@ _hotrun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --debounce)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -67,6 +71,10 @@ _hotrun() {
                     ;;
                 --when-busy)
                     COMPREPLY=($(compgen -W "cancel queue" -- "${cur}"))
+                    return 0
+                    ;;
+                --adopt)
+                    COMPREPLY=($(compgen -W "auto never" -- "${cur}"))
                     return 0
                     ;;
                 --listen)
@@ -95,10 +103,6 @@ _hotrun() {
                     ;;
                 --stop-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --adopt)
-                    COMPREPLY=($(compgen -W "auto never" -- "${cur}"))
                     return 0
                     ;;
                 --env)

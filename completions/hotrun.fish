@@ -1,10 +1,13 @@
 complete -c hotrun -s w -l watch -d 'Watch this file or directory (repeatable)' -r -F
 complete -c hotrun -s i -l ignore -d 'Ignore files that match this glob (repeatable)' -r
 complete -c hotrun -s e -l exts -d 'Watch only files with these extensions, separated by commas' -r
+complete -c hotrun -l on -d 'Let changes of some files do something else (repeatable)' -r
 complete -c hotrun -l debounce -d 'How long to let changes settle before a build' -r
 complete -c hotrun -s b -l build -d 'Build with this shell line before COMMAND is started' -r -f -a "(__fish_complete_command)"
 complete -c hotrun -l when-busy -d 'What a change does to a build that runs' -r -f -a "cancel\t'Give it up and build the newer sources at once'
 queue\t'Let it run to its end, and build again after it'"
+complete -c hotrun -l adopt -d 'Take over the sockets that the program opens by itself' -r -f -a "auto\t'Where the system allows it'
+never\t'Not at all'"
 complete -c hotrun -s l -l listen -d 'Hold this socket open and pass it to the program (repeatable)' -r
 complete -c hotrun -l listen-pid -d 'Whether to set `LISTEN_PID` for the program' -r -f -a "auto\t'Unless COMMAND is a wrapper that is known to start the program as its child'
 always\t'Always'
@@ -13,8 +16,6 @@ complete -c hotrun -l ready -d 'How to know that a new generation is ready' -r
 complete -c hotrun -l ready-timeout -d 'How long a new generation may take to be ready' -r
 complete -c hotrun -l stop-signal -d 'The signal that asks the old generation to finish' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to finish before it is killed' -r
-complete -c hotrun -l adopt -d 'Take over the sockets that the program opens by itself' -r -f -a "auto\t'Where the system allows it'
-never\t'Not at all'"
 complete -c hotrun -s E -l env -d 'Set a variable in the program\'s environment (repeatable)' -r
 complete -c hotrun -l env-file -d 'Read variables for the program from this file' -r -F
 complete -c hotrun -s C -l workdir -d 'Work in this directory' -r -f -a "(__fish_complete_directories)"

@@ -4,9 +4,11 @@
 //! rule in [`command`], so that none can be forgotten. What the options mean together is decided in
 //! [`config`](crate::config).
 
+mod choices;
 mod generate;
 mod mistake;
 mod notes;
+mod on;
 mod values;
 
 use std::ffi::OsString;
@@ -17,15 +19,17 @@ use clap::builder::FalseyValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum,
-    ValueHint,
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueHint,
 };
 use nix::sys::signal::Signal;
 
+pub use choices::{Adopt, ColorWhen, ListenPid, Stdin, UiKind, WhenBusy};
 pub use generate::{Generate, generate};
 pub use mistake::{Mistake, explain};
-use notes::{EXAMPLES, EXAMPLES_AND_NOTES};
+pub use on::{On, OnAction};
 pub use values::Wrong;
+
+use notes::{EXAMPLES, EXAMPLES_AND_NOTES};
 
 /// Rebuild a server when its files change, start it beside the old one, and switch without losing a connection
 ///
@@ -67,6 +71,21 @@ pub struct Cli {
     #[arg(long, help_heading = "Watching")]
     pub no_vcs_ignore: bool,
 
+    /// Let changes of some files do something else (repeatable)
+    ///
+    ///   build         build and start anew, as changes of other files do
+    ///   restart       start anew from the last build, as soon as it is ready in place of the old one
+    ///   signal:HUP    send that signal to the program, which reads its configuration again by itself;
+    ///                 a program that does not handle it is restarted
+    ///   run:COMMAND   run that shell line and nothing else
+    ///   ignore        nothing
+    ///
+    /// A GLOB with a `/` is about paths (`config/*.toml`, `data/**`), one without about names (`*.sql`). The
+    /// last that matches wins. Such files are watched even where they are ignored or outside of what is
+    /// watched. Without this option `.env` and the file of `--env-file` mean `restart`.
+    #[arg(long, value_name = "GLOB=ACTION", value_delimiter = '\n', verbatim_doc_comment, help_heading = "Watching", value_parser = on::rule)]
+    pub on: Vec<On>,
+
     /// How long to let changes settle before a build
     #[arg(long, value_name = "DURATION", default_value = "20ms", help_heading = "Watching", value_parser = values::duration)]
     pub debounce: Duration,
@@ -86,6 +105,20 @@ pub struct Cli {
         help_heading = "Building"
     )]
     pub when_busy: WhenBusy,
+
+    /// Take over the sockets that the program opens by itself
+    ///
+    /// `auto`: where the system allows it, which hotrun finds out at the start (Linux 5.19 or newer, seccomp). The
+    /// program needs no change and keeps its own sockets; hotrun lets the next generation have the same addresses
+    /// beside it. Without the right to install a seccomp filter (CAP_SYS_ADMIN) this takes no_new_privs: `sudo` and
+    /// other setuid programs do not work inside the program then. `never`: only what `--listen` names is held.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Sockets"
+    )]
+    pub adopt: Adopt,
 
     /// Hold this socket open and pass it to the program (repeatable)
     ///
@@ -150,15 +183,6 @@ pub struct Cli {
     /// is killed two seconds later, or after this time again if that is shorter.
     #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = values::duration)]
     pub stop_timeout: Duration,
-
-    /// Take over the sockets that the program opens by itself
-    ///
-    /// `auto`: where the system allows it, which hotrun finds out at the start (Linux 5.19, seccomp). The program
-    /// keeps its own sockets and needs no change; hotrun makes each of them one of several that share the address,
-    /// so that the next generation can be started beside it. Without CAP_SYS_ADMIN this needs no_new_privs:
-    /// `sudo` and other setuid programs do not work inside the program then. `never`: only `--listen`.
-    #[arg(long, value_enum, default_value_t = Adopt::Auto, hide_possible_values = true, value_name = "WHEN", help_heading = "Sockets")]
-    pub adopt: Adopt,
 
     /// Stop the old generation before the new one starts
     ///
@@ -245,70 +269,6 @@ pub struct Cli {
     /// What to run; `--` before it keeps its options apart
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
-}
-
-/// Whether to take over what the program opens by itself, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Adopt {
-    /// Where the system allows it
-    Auto,
-    /// Not at all
-    Never,
-}
-
-/// What a change does that arrives while a build runs, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenBusy {
-    /// Give it up and build the newer sources at once
-    Cancel,
-    /// Let it run to its end, and build again after it
-    Queue,
-}
-
-/// Whether the program gets `LISTEN_PID`, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenPid {
-    /// Unless COMMAND is a wrapper that is known to start the program as its child
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-/// Who gets what is typed, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stdin {
-    /// hotrun, as keys; the program has nothing to read
-    Hotrun,
-    /// The newest generation; Ctrl-C and Ctrl-Z stay hotrun's
-    Program,
-}
-
-/// How to show what happens, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UiKind {
-    /// Live on a terminal, else plain
-    Auto,
-    /// A footer that is kept up to date, the output above it, and keys
-    Live,
-    /// One line for each fact
-    Plain,
-    /// One JSON object a line
-    Json,
-    /// Nothing but the program's output
-    Off,
-}
-
-/// When to use colours, as typed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ColorWhen {
-    /// On a terminal
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
 
 /// The options as clap knows them, each with its environment variable.

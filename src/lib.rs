@@ -11,7 +11,8 @@
 //! keys, signals ────┤                                 ├──> process (spawn, signal, reap)
 //! processes ────────┼──> driver ──Event──> reload ────┤
 //! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold, relay)
-//! timers ───────────┘         <──Effect──             └──> ui      (Report stream)
+//! timers ───────────┤         <──Effect──             └──> ui      (Report stream)
+//! bind, listen ─────┴──> adopt ──> socket
 //! ```
 //!
 //! - [`reload`] is a pure state machine: [`Event`](reload::Event)s in, [`Effect`](reload::Effect)s and
@@ -20,6 +21,8 @@
 //!   there, and its tests tell within seconds which promise that breaks.
 //! - [`driver`] owns the one `select!` over all sources. It turns every source into an event, hands it to the machine, and
 //!   performs the effects. Long work runs in tasks that answer with an event.
+//! - [`adopt`] answers `bind` and `listen` of the programs, in a thread for each generation, and makes their sockets
+//!   slots. That is the one thing which does not go through the driver: a program waits for the answer.
 //! - [`ui`] gets [`Report`](ui::Report)s, which carry the machine's notices, facts about them, and output. It
 //!   holds no handle to anything but the terminal. Keys come back as [`Request`](reload::Request)s.
 //! - [`os`] wraps what the kernel gives, and is the one place with `unsafe` and with differences between systems.
@@ -33,7 +36,8 @@
 //! - **drain**: the old generation finishes what it has, and ends. **drain timeout**: then it is killed.
 //! - **slot**: one listening socket of one generation for one address. **group**: all slots of an address.
 //! - **steer**: choose the slot that gets new connections. **hold**: nobody serves, connections wait in a slot
-//!   that the next generation takes. **relay**: carry a connection that landed in an old slot to the live
+//!   that the next generation takes. **adopt**: make a slot of the listening socket that an unmodified program opens
+//!   by itself. **relay**: carry a connection that landed in an old slot to the live
 //!   generation.
 //!
 //! # A reload, step by step
@@ -43,7 +47,8 @@
 //!    which arguments, environment and folder.
 //! 2. [`process`] starts it under a *guardian*: a small hotrun process that is the parent of the generation,
 //!    adopts whatever is orphaned in it, reports how it ends, and kills all of it when hotrun is gone, however
-//!    that came about. The program gets its own listening sockets ([`socket`]) and `NOTIFY_SOCKET`.
+//!    that came about. The program is passed its own listening sockets ([`socket`]), or opens them by itself
+//!    and they are adopted ([`adopt`]); it gets `NOTIFY_SOCKET`.
 //! 3. [`ready`] finds out when it serves, without a connection ever reaching it by accident.
 //! 4. The switch: every address is a group of sockets bound with `SO_REUSEPORT`, and a small filter program in
 //!    the kernel says which of them gets new connections. Replacing it is one system call.
@@ -73,7 +78,8 @@
 //! ```text
 //! main -> lib -> driver, config, error, ui
 //! driver -> everything below
-//! ui, watch, build, socket, process, ready -> reload (its vocabulary), os
+//! ui, watch, build, socket, adopt, process, ready -> reload (its vocabulary), os
+//! adopt -> socket
 //! config -> cli, and the types in which the modules above take their settings
 //! reload -> std only          os -> nothing of the crate
 //! ```
@@ -90,6 +96,7 @@
 //! | what counts as a change | [`watch`] |
 //! | how cargo is called and read | [`build`] |
 //! | the sockets of an address, steering, relay | [`socket`] |
+//! | what a program's bind and listen are answered | [`adopt`] |
 //! | what counts as ready | [`ready`] |
 //! | how processes are started, signalled, accounted for | [`process`] |
 //! | how an effect is performed | [`driver`] |

@@ -3,9 +3,10 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use socket2::{Protocol, Socket, Type};
+use socket2::{Socket, Type};
 
 use super::decision::Claim;
+use crate::os;
 use crate::socket::{Endpoint, Transport};
 
 /// The longest address that there is (`struct sockaddr_storage`, `socket.h(0p)`).
@@ -51,14 +52,13 @@ pub(super) fn claim(socket: &Socket, address: SocketAddr) -> io::Result<Option<C
 }
 
 fn transport(socket: &Socket) -> io::Result<Option<Transport>> {
-    let (kind, protocol) = (socket.r#type()?, socket.protocol()?);
-    let streams = [Protocol::TCP, Protocol::MPTCP];
-    Ok(match protocol {
-        Some(protocol) if kind == Type::STREAM && streams.contains(&protocol) => {
+    let protocol = os::protocol(socket)?;
+    Ok(match socket.r#type()? {
+        Type::STREAM if protocol == libc::IPPROTO_TCP || os::is_multipath(socket) => {
             Some(Transport::Tcp)
         }
-        Some(Protocol::UDP) if kind == Type::DGRAM => Some(Transport::Udp),
-        Some(_) | None => None,
+        Type::DGRAM if protocol == libc::IPPROTO_UDP => Some(Transport::Udp),
+        _ => None,
     })
 }
 

@@ -6,12 +6,16 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use socket2::{SockRef, Socket};
+use socket2::Socket;
 
+use super::bind::bind;
+use super::bound::{Bound, Known};
 use super::claim::{self, LONGEST, parse};
 use super::decision::{Claim, OnBind, OnListen, Other, on_bind, on_listen};
 use crate::os;
-use crate::os::seccomp::{Answer, Call, Calls, Next, What, descriptor_of, read_memory};
+use crate::os::seccomp::{
+    Answer, Call, Calls, Next, Unavailable, What, descriptor_of, read_memory,
+};
 use crate::os::socket_holders::sockets_of;
 use crate::reload::GenId;
 use crate::socket::{Adopter, Endpoint, OpenError, Transport};
@@ -19,9 +23,6 @@ use crate::socket::{Adopter, Endpoint, OpenError, Transport};
 /// A program that shares an address among sockets of its own may lose one of them with the process that has it, and
 /// nobody tells: how often that is looked for.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// How many sockets are known at the most that are bound and do not listen.
-const MOST_BOUND: usize = 1024;
 
 /// What there is to tell of a program's sockets.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub enum News {
         listed: SocketAddr,
     },
     /// The program was started without being trapped.
-    Untrapped(io::Error),
+    Untrapped(Unavailable),
     /// A socket could not be adopted, and the kernel did what was asked for.
     Missed {
         /// Where it wanted to listen.
@@ -51,17 +52,6 @@ pub enum News {
         /// Why.
         error: io::Error,
     },
-}
-
-/// A socket of the program that was bound by us.
-#[derive(Debug)]
-struct Bound {
-    cookie: u64,
-    inode: u64,
-    claim: Claim,
-    listens: bool,
-    /// The thread that bound it. See [`Calls::answer`]: it may have to be told twice.
-    thread: i32,
 }
 
 /// Answers the calls of one generation's program.
@@ -100,7 +90,7 @@ impl fmt::Debug for Adoption {
 
 struct Worker {
     adoption: Adoption,
-    bound: Vec<Bound>,
+    known: Known,
     /// What could not be done is told once.
     missed: bool,
 }
@@ -121,7 +111,7 @@ impl Worker {
     fn new(adoption: Adoption) -> Self {
         Self {
             adoption,
-            bound: Vec::new(),
+            known: Known::default(),
             missed: false,
         }
     }
@@ -129,7 +119,7 @@ impl Worker {
     fn run(mut self, channel: OwnedFd) {
         let calls = match Calls::accept(channel) {
             Ok(Ok(calls)) => calls,
-            Ok(Err(errno)) => return self.tell(News::Untrapped(errno.into())),
+            Ok(Err(errno)) => return self.tell(News::Untrapped(os::seccomp::why(errno))),
             // It was never started, which is told elsewhere.
             Err(_) => return,
         };
@@ -146,9 +136,7 @@ impl Worker {
 
     /// For how long nothing has to be looked after.
     fn pause(&self) -> Option<Duration> {
-        let shares = |one: &Bound| one.listens && one.claim.reuse_port;
-        let several = self.bound.iter().filter(|one| shares(one)).count() > 1;
-        several.then_some(LOOK)
+        self.known.several_share().then_some(LOOK)
     }
 
     fn answer(&mut self, calls: &Calls, call: &Call) {
@@ -223,10 +211,7 @@ impl Worker {
     /// Some kernels lose an answer, and the caller comes again (see [`Calls::answer`]). It is told the same then. Who
     /// really binds a socket twice gets the kernel's answer on the others.
     fn lost_answer(&self, cookie: u64, thread: i32, endpoint: Endpoint) -> bool {
-        let same = |one: &Bound| {
-            one.cookie == cookie && one.thread == thread && one.claim.endpoint == endpoint
-        };
-        os::seccomp::answers_may_be_lost() && self.bound.iter().any(same)
+        os::seccomp::answers_may_be_lost() && self.known.was_told(cookie, thread, endpoint)
     }
 
     fn perform_bind(
@@ -243,7 +228,7 @@ impl Worker {
         {
             return Answer::Errno(libc::EACCES).into();
         }
-        match bind_sharing(socket, address, shared) {
+        match bind(socket, address, claim.endpoint.transport, shared) {
             Ok(()) => self.note_bound(call, socket, cookie, claim),
             // The program may be allowed what hotrun is not.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
@@ -257,11 +242,11 @@ impl Worker {
         let Ok(inode) = os::inode(socket) else {
             return Answer::Done.into();
         };
-        if self.bound.len() >= MOST_BOUND {
-            self.forget_unheld(|_| true);
+        if self.known.is_large() {
+            self.look();
         }
         let datagrams = claim.endpoint.transport == Transport::Udp;
-        self.bound.push(Bound {
+        self.known.add(Bound {
             cookie,
             inode,
             claim,
@@ -284,7 +269,7 @@ impl Worker {
     }
 
     fn listen(&mut self, calls: &Calls, call: &Call, fd: i32, backlog: i32) -> Verdict {
-        if self.bound.is_empty() {
+        if self.known.is_empty() {
             return Answer::Continue.into();
         }
         let socket = match take(calls, call, fd) {
@@ -294,8 +279,7 @@ impl Worker {
         let Ok(cookie) = os::cookie(&socket) else {
             return Answer::Continue.into();
         };
-        let claim = self.bound.iter().find(|one| one.cookie == cookie);
-        let claim = claim.map(|one| one.claim);
+        let claim = self.known.claim(cookie);
         let others = claim.map_or_else(Vec::new, |claim| self.others(cookie, claim.endpoint));
         let listens = socket.is_listener().unwrap_or(false);
         match (on_listen(claim.as_ref(), listens, &others), claim) {
@@ -318,9 +302,7 @@ impl Worker {
         });
         match joined {
             Ok((cookie, joined)) => {
-                for one in self.bound.iter_mut().filter(|one| one.cookie == cookie) {
-                    one.listens = true;
-                }
+                self.known.listens(cookie);
                 Verdict {
                     answer: Answer::Done,
                     news: Some(News::Listens {
@@ -335,35 +317,23 @@ impl Worker {
 
     /// The other sockets of the generation that are in the way, of which some process still has a descriptor.
     fn others(&mut self, cookie: u64, endpoint: Endpoint) -> Vec<Other> {
-        let meets = |one: &Bound| one.cookie != cookie && one.claim.endpoint.overlaps(&endpoint);
-        if !self.bound.iter().any(meets) {
-            return Vec::new();
+        if self.known.any_meets(cookie, endpoint) {
+            self.look();
         }
-        self.forget_unheld(meets);
-        let others = self.bound.iter().filter(|one| meets(one));
-        let other = |one: &Bound| Other {
-            claim: one.claim,
-            listens: one.listens,
-        };
-        others.map(other).collect()
+        self.known.others(cookie, endpoint)
     }
 
-    /// Looks after sockets that went with their process.
+    /// Forgets what no process holds any more: it is nobody's, and gets nothing.
     fn look(&mut self) {
-        self.forget_unheld(|one| one.listens);
-    }
-
-    /// Of those that are meant, what no process holds any more is nobody's.
-    fn forget_unheld(&mut self, meant: impl Fn(&Bound) -> bool) {
         let Some(held) = self.held() else { return };
-        let gone = |one: &Bound| meant(one) && !held.contains(&one.inode);
-        if !self.bound.iter().any(gone) {
-            return;
+        if self.known.keep(|inode| held.contains(&inode)) {
+            let is_held = |inode: u64| held.contains(&inode);
+            // What fails is tried again with the next operation on the group.
+            let _ = self
+                .adoption
+                .adopter
+                .disown_unheld(self.adoption.id, is_held);
         }
-        self.bound.retain(|one| !gone(one));
-        // What fails is tried again with the next look.
-        let known = |inode: u64| held.contains(&inode);
-        let _ = self.adoption.adopter.disown_unheld(self.adoption.id, known);
     }
 
     /// The sockets that the processes of the generation have; nothing if one of them may not be looked into.
@@ -383,24 +353,6 @@ fn take(calls: &Calls, call: &Call, fd: i32) -> io::Result<Socket> {
     match calls.still_waits(call) {
         true => Ok(socket),
         false => Err(Errno::ESRCH.into()),
-    }
-}
-
-/// Binds it as the kernel would for a program that is alone; from then on others of ours may have the address too. Where
-/// one has it already, it has to be shared from the beginning.
-fn bind_sharing(socket: &Socket, address: SocketAddr, shared: bool) -> io::Result<()> {
-    let before = socket.reuse_port()?;
-    if shared {
-        socket.set_reuse_port(true)?;
-    }
-    let bound = SockRef::from(socket).bind(&address.into());
-    match bound {
-        Ok(()) => socket.set_reuse_port(true),
-        Err(error) => {
-            // As if nothing had happened.
-            let _ = socket.set_reuse_port(before);
-            Err(error)
-        }
     }
 }
 

@@ -1,10 +1,10 @@
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
-use super::Launch;
 use super::message::{Message, MessageArtifact, MessageDiagnostic};
 use super::runner;
 use super::wire::{LaunchLine, REASON};
+use super::{Launch, Sources};
 
 /// How grave a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +73,7 @@ pub struct Messages {
     warnings: usize,
     executables: Vec<Artifact>,
     library_paths: Vec<PathBuf>,
+    sources: Sources,
 }
 
 impl Messages {
@@ -112,6 +113,27 @@ impl Messages {
         &self.library_paths
     }
 
+    /// What was built of local packages beside the executable, and may matter to it when it runs: shared libraries,
+    /// and the directories that build scripts write to.
+    pub fn made(&self) -> Vec<PathBuf> {
+        let generated = self.sources.generated();
+        self.sources
+            .libraries
+            .iter()
+            .chain(generated)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) const fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Whether the runner was called, after everything was compiled.
+    pub(super) fn has_launch(&self) -> bool {
+        self.compiled == Some(true) && self.launch.is_some()
+    }
+
     pub(super) fn take_launch(&mut self) -> Option<Launch> {
         self.launch.take()
     }
@@ -147,10 +169,18 @@ impl Messages {
 
     fn message(&mut self, message: Message) -> Line {
         match message {
-            Message::Diagnostic { message } => self.diagnostic(message),
+            Message::Diagnostic { of, message } => {
+                self.sources.mention(of);
+                self.diagnostic(message)
+            }
             Message::Artifact(artifact) => self.artifact(artifact),
-            Message::BuildScriptExecuted { linked_paths } => {
+            Message::BuildScriptExecuted {
+                of,
+                linked_paths,
+                out_dir,
+            } => {
                 self.library_paths.extend(linked_paths);
+                self.sources.script(of, out_dir);
                 Line::Nothing
             }
             Message::BuildFinished { success } => {
@@ -175,6 +205,15 @@ impl Messages {
     }
 
     fn artifact(&mut self, artifact: MessageArtifact) -> Line {
+        let is_local = self.sources.mention(artifact.of);
+        let in_compiler = artifact.target.kind.iter().any(|kind| kind == "proc-macro");
+        if is_local && !in_compiler {
+            let libraries = artifact
+                .filenames
+                .into_iter()
+                .filter(|path| is_shared(path));
+            self.sources.libraries.extend(libraries);
+        }
         let artifact = Artifact {
             name: artifact.target.name,
             fresh: artifact.fresh,
@@ -214,6 +253,11 @@ fn launch(prefix: Vec<OsString>, said: LaunchLine) -> Option<Launch> {
     })
 }
 
+fn is_shared(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    matches!(extension, Some("so" | "dylib"))
+}
+
 /// rustc's closing lines. Cargo leaves them out and has its own on the standard error.
 fn is_summary(message: &str) -> bool {
     message.starts_with("aborting due to ")
@@ -231,166 +275,4 @@ fn level(name: &str) -> Level {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn messages() -> Messages {
-        Messages::new(vec!["qemu".into(), "-L".into()])
-    }
-
-    const ARTIFACT: &str = r#"{"reason":"compiler-artifact","package_id":"p","target":{"kind":["bin"],"name":"small"},"executable":"/t/small","fresh":true}"#;
-    const WARNING: &str = r#"{"reason":"compiler-message","message":{"message":"unused","level":"warning","rendered":"warning: unused\n","spans":[]}}"#;
-    const ERROR: &str = r#"{"reason":"compiler-message","message":{"message":"no","level":"error","rendered":"error: no\n"}}"#;
-    const SUMMARY: &str = r#"{"reason":"compiler-message","message":{"message":"aborting due to 1 previous error","level":"error","rendered":"error: aborting\n"}}"#;
-    const SCRIPT: &str = r#"{"reason":"build-script-executed","linked_paths":["native=/x"]}"#;
-    const LAUNCH: &str = r#"{"reason":"hotrun-launch","argv":["target/debug/small",[255,47]],"env":[["A","b"]],"workdir":"/w"}"#;
-
-    #[test]
-    fn cargos_messages_are_read() {
-        let mut messages = messages();
-        let Line::Artifact(artifact) = messages.stdout(ARTIFACT.as_bytes()) else {
-            panic!("an artifact")
-        };
-        assert_eq!(
-            (artifact.name.as_str(), artifact.fresh, artifact.example),
-            ("small", true, false)
-        );
-        assert_eq!(
-            messages.executables()[0].executable,
-            Some("/t/small".into())
-        );
-        let warning = Diagnostic {
-            level: Level::Warning,
-            rendered: "warning: unused\n".to_owned(),
-        };
-        assert_eq!(
-            messages.stdout(WARNING.as_bytes()),
-            Line::Diagnostic(warning)
-        );
-        assert!(matches!(
-            messages.stdout(ERROR.as_bytes()),
-            Line::Diagnostic(_)
-        ));
-        assert_eq!(messages.stdout(SUMMARY.as_bytes()), Line::Nothing);
-        assert_eq!((messages.errors(), messages.warnings()), (1, 1));
-        assert_eq!(messages.stdout(SCRIPT.as_bytes()), Line::Nothing);
-        let finished = br#"{"reason":"build-finished","success":false}"#;
-        assert_eq!(messages.stdout(finished), Line::Finished { success: false });
-    }
-
-    #[test]
-    fn the_launch_line_gives_what_to_start_behind_the_users_runner() {
-        use std::os::unix::ffi::OsStringExt;
-        let mut messages = messages();
-        assert_eq!(messages.stdout(LAUNCH.as_bytes()), Line::Nothing);
-        let launch = messages.take_launch().unwrap();
-        let odd = OsString::from_vec(vec![255, 47]);
-        assert_eq!(
-            launch.argv,
-            [
-                OsString::from("qemu"),
-                "-L".into(),
-                "target/debug/small".into(),
-                odd
-            ]
-        );
-        assert_eq!(launch.env, [(OsString::from("A"), OsString::from("b"))]);
-        assert_eq!(launch.executable, Some("/w/target/debug/small".into()));
-    }
-
-    #[test]
-    fn what_is_no_message_is_text() {
-        let mut messages = messages();
-        for line in [
-            "",
-            "hello",
-            "{",
-            "{}",
-            "[1]",
-            r#"{"reason":1}"#,
-            r#"{"reason":"compiler-artifact"}"#,
-            "\u{1b}[1m{",
-        ] {
-            assert_eq!(
-                messages.stdout(line.as_bytes()),
-                Line::Text(line.into()),
-                "{line}"
-            );
-        }
-        assert_eq!(
-            messages.stdout(b"\xff\xfe"),
-            Line::Text(b"\xff\xfe".to_vec())
-        );
-        assert_eq!(
-            messages.stdout(br#"{"reason":"something-new","x":1}"#),
-            Line::Nothing
-        );
-    }
-
-    #[test]
-    fn cut_or_spoilt_messages_neither_panic_nor_launch() {
-        for whole in [ARTIFACT, WARNING, ERROR, SCRIPT, LAUNCH] {
-            let mut messages = messages();
-            for end in 0..whole.len() {
-                messages.stdout(&whole.as_bytes()[..end]);
-                let mut spoilt = whole.as_bytes().to_vec();
-                spoilt[end] = 0xc3;
-                messages.stdout(&spoilt);
-                messages.stderr(&spoilt);
-            }
-            messages.stdout("[".repeat(100_000).as_bytes());
-            messages.stdout(format!("{{\"reason\":{}", "[".repeat(100_000)).as_bytes());
-        }
-        let mut messages = messages();
-        for end in 0..LAUNCH.len() {
-            messages.stdout(&LAUNCH.as_bytes()[..end]);
-        }
-        messages.stdout(br#"{"reason":"hotrun-launch","argv":[],"env":[],"workdir":"/"}"#);
-        assert_eq!(messages.take_launch(), None);
-    }
-
-    #[test]
-    fn lines_of_the_standard_error() {
-        let mut messages = messages();
-        for (line, expected) in [
-            (
-                "     Running `/x/hotrun --runner -- target/debug/small`",
-                Line::Nothing,
-            ),
-            (
-                "\u{1b}[1m\u{1b}[92m     Running\u{1b}[0m `/x/hotrun --runner -- a`",
-                Line::Nothing,
-            ),
-        ] {
-            assert_eq!(messages.stderr(line.as_bytes()), expected, "{line}");
-        }
-        for line in [
-            "     Running `rustc --crate-name x`",
-            "   Compiling x",
-            "error: could not compile",
-            "",
-        ] {
-            assert_eq!(
-                messages.stderr(line.as_bytes()),
-                Line::Text(line.into()),
-                "{line}"
-            );
-        }
-        let blocked =
-            "\u{1b}[1m\u{1b}[96m    Blocking\u{1b}[0m waiting for file lock on build directory";
-        assert_eq!(
-            messages.stderr(blocked.as_bytes()),
-            Line::Blocked(blocked.into())
-        );
-    }
-
-    #[test]
-    fn another_programs_output_is_never_a_message() {
-        let mut messages = Messages::of_any_program();
-        assert_eq!(
-            messages.stdout(LAUNCH.as_bytes()),
-            Line::Text(LAUNCH.into())
-        );
-        assert_eq!(messages.take_launch(), None);
-    }
-}
+mod tests;

@@ -1,13 +1,14 @@
-//! What follows the options in the help.
+//! What stands below the options in the help.
 
 macro_rules! examples {
     () => {
         "\
 Examples:
   hotrun                                       `cargo run` in this package
-  hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program
-  hotrun -e go -b 'go build -o app .' -l 3000 -- ./app
-  hotrun -e py -l 8000 -- uvicorn app:app --fd 3"
+  hotrun -e go -- go run .                     the program opens its port by itself
+  hotrun -e go -b 'go build -o app .' -- ./app
+  hotrun -e js,html -- node server.js
+  hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program"
     };
 }
 
@@ -17,6 +18,7 @@ pub(super) const EXAMPLES_AND_NOTES: &str = concat!(
     examples!(),
     "
   hotrun -l 3000 --ready http:/health -- cargo run
+  hotrun --on 'config/*.toml=signal:HUP' --on 'data/**=restart' -- cargo run
   hotrun --generate bash > ~/.local/share/bash-completion/completions/hotrun
 
 Values:

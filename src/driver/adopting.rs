@@ -108,10 +108,10 @@ impl Driver {
                 format!("gen {id} opens `{address}`, where `--listen {listed}` is in the way"),
                 Some(format!("leave `--listen` out, or use `--listen {address}`")),
             ),
-            News::Untrapped(error) => self.feed.message(
+            News::Untrapped(why) => self.feed.message(
                 Level::Warning,
-                format!("gen {id} opens its sockets unseen: {error}"),
-                Some("`--listen` gives it sockets that hotrun holds".into()),
+                format!("gen {id} opens its sockets unseen: {why}"),
+                Some(why.hint().into()),
             ),
             News::Missed { address, error } => {
                 let at = address.map_or_else(String::new, |address| format!(" on `{address}`"));

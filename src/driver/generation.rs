@@ -23,6 +23,7 @@ use super::exec;
 use super::feed::Feed;
 use super::inbox::Inbox;
 use super::patience::Patience;
+use super::reloading::Reloading;
 
 /// What is to be started, and how.
 pub(super) struct Start {
@@ -192,10 +193,12 @@ impl Running {
     fn listen(&mut self, id: GenId, notify: NotifySocket, feed: Feed) -> watch::Receiver<Heard> {
         let (sender, receiver) = watch::channel(Heard::Nothing);
         let control = self.control.clone();
+        let mut reloading = Reloading::default();
         self.spawn(async move {
             loop {
                 match notify.recv(|| control.pids()).await {
                     Ok(Ok(message)) => {
+                        reloading.follow(id, &message.said, &feed);
                         sender.send_modify(|heard| *heard = heard.after(message.said.ready));
                         if let Some(status) = message.said.status {
                             let text = format!("gen {id} says: {status}");

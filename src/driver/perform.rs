@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::build::{BuildError, Built, Launch};
 use crate::config::{EnvFileError, Stdin};
+use crate::process::Signal;
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
 use crate::socket::{Address, Route};
@@ -25,6 +26,14 @@ impl Driver {
             Effect::Start { id } => return self.start(id, None),
             Effect::StartAgain { id, build } => return self.start(id, Some(build)),
             Effect::Switch { id } => return Some(self.switch(id)),
+            Effect::Signal { id, signal } => {
+                let handled = self.configure(id, signal);
+                return Some(Event::Signalled {
+                    id,
+                    signal,
+                    handled,
+                });
+            }
             Effect::Hold => {
                 let held = self.sockets.hold();
                 self.told("letting connections wait", held);
@@ -48,6 +57,7 @@ impl Driver {
             }
             Effect::Release { id } => {
                 self.generations.remove(&id);
+                self.prints.remove(&id);
                 let released = self.sockets.release(id);
                 self.told("closing its sockets", released);
             }
@@ -61,6 +71,14 @@ impl Driver {
         None
     }
 
+    fn configure(&self, id: GenId, signal: i32) -> bool {
+        let control = self.generations.get(&id).map(|running| &running.control);
+        let signal = Signal::from_number(signal);
+        control
+            .zip(signal)
+            .is_some_and(|(control, signal)| control.configure(signal))
+    }
+
     fn build(&mut self, id: GenId) -> Option<Event> {
         let numbered = Learnt {
             plan: self.plan.clone(),
@@ -70,9 +88,16 @@ impl Driver {
             Kind::Live | Kind::Json => true,
             Kind::Plain | Kind::Off => false,
         };
-        let kept = self.sockets.paths();
-        match build::start(id, numbered, kept, bars, &self.inbox, &self.feed) {
+        let known = self.prints.iter().map(|(id, print)| (*id, print.clone()));
+        let with = build::With {
+            learnt: numbered,
+            kept: self.sockets.paths(),
+            known: known.collect(),
+            bars,
+        };
+        match build::start(id, with, &self.inbox, &self.feed) {
             Ok(active) => {
+                self.times = Some(active.times.clone());
                 self.build = Some(active);
                 None
             }
@@ -95,15 +120,29 @@ impl Driver {
     }
 
     /// A build's process ended with success: keeps what it says is to be started.
-    pub(super) fn built(&mut self, id: GenId, learnt: Learnt, built: Result<Built, BuildError>) {
+    pub(super) fn built(
+        &mut self,
+        id: GenId,
+        learnt: Learnt,
+        built: Result<Built, BuildError>,
+        like: Option<GenId>,
+    ) {
         if learnt.number == self.plans {
             self.plan = learnt.plan;
         }
         let outcome = match built {
             Ok(Built::Launch(launch)) => {
-                self.keep(id, &launch);
+                // It may have ended meanwhile.
+                let like = like.filter(|like| self.generations.contains_key(like));
+                let outcome = match like {
+                    Some(like) => BuildOutcome::Same { like },
+                    None => {
+                        self.keep(id, &launch);
+                        BuildOutcome::Built
+                    }
+                };
                 self.launch = Some(launch);
-                BuildOutcome::Built
+                outcome
             }
             Ok(Built::Again(why)) => {
                 self.feed.message(
@@ -168,6 +207,9 @@ impl Driver {
         };
         let running = generation::start(start, &self.inbox, &self.feed)?;
         self.generations.insert(id, running);
+        // What is started again is not what the newest build made.
+        let print = self.print.clone().filter(|_| build.is_none());
+        self.prints.extend(print.map(|print| (id, print)));
         Ok(())
     }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::{Protocol, Socket};
+use socket2::Socket;
 
 use super::claim::{occupant_of, stranger};
 use super::endpoint::{Endpoint, Transport};
@@ -12,6 +12,7 @@ use super::route::Route;
 use super::sockets::way;
 use super::steered::{Steered, listen};
 use super::{Address, Listening, Occupant, OpenError};
+use crate::os;
 use crate::reload::GenId;
 
 /// Where sockets go that a program opens by itself. For the thread that answers its calls, and for whoever wants to
@@ -200,7 +201,7 @@ fn begin(
     backlog: i32,
 ) -> io::Result<()> {
     let live = registry.live();
-    if socket.protocol()? == Some(Protocol::MPTCP) {
+    if os::is_multipath(&socket) {
         let anchor = Steered::bound(endpoint)?;
         listen(&anchor, 0)?;
         let face = Steered::new(&anchor, Group::FIRST, None)?;

@@ -15,6 +15,7 @@ use super::renamed::reachable;
 use super::slot::inode;
 use super::steered::{listen, stream};
 use super::{Address, Sharing};
+use crate::os::TcpListening;
 use crate::os::sock_diag::tcp_listening;
 use crate::os::socket_holders::socket_holder;
 use crate::os::unix_diag::unix_listening;
@@ -73,8 +74,27 @@ fn open_error(address: SocketAddr, error: io::Error) -> OpenError {
 
 /// Who listens on the very same address beside `ours`, by `SO_REUSEPORT`: a program of the same user may.
 pub(super) fn stranger(address: SocketAddr, ours: &[u64]) -> Option<Occupant> {
-    let same = |found: SocketAddr| found.ip() == address.ip() && found.port() == address.port();
-    occupant(address, same, ours)
+    occupant(address, |found| is_same(found, address), ours)
+}
+
+/// The inodes of all that listen on the very same address.
+pub(super) fn listeners(address: SocketAddr) -> Vec<u64> {
+    let found = all_listening(address).into_iter();
+    let same = found.filter(|found| is_same(found.address, address));
+    same.map(|found| found.inode).collect()
+}
+
+fn is_same(found: SocketAddr, address: SocketAddr) -> bool {
+    found.ip() == address.ip() && found.port() == address.port()
+}
+
+/// All that listen on the port of `address`; none where the system does not tell.
+fn all_listening(address: SocketAddr) -> Vec<TcpListening> {
+    // Port 0 is any free port: nobody else can have it.
+    if address.port() == 0 {
+        return Vec::new();
+    }
+    tcp_listening(address.port()).unwrap_or_default()
 }
 
 /// Who keeps a socket from being bound there by listening.
@@ -89,12 +109,7 @@ fn occupant(
     wanted: impl Fn(SocketAddr) -> bool,
     ours: &[u64],
 ) -> Option<Occupant> {
-    // Port 0 is any free port: nobody else can have it.
-    if address.port() == 0 {
-        return None;
-    }
-    let found = tcp_listening(address.port()).ok()?;
-    let found = found
+    let found = all_listening(address)
         .into_iter()
         .find(|found| wanted(found.address) && !ours.contains(&found.inode))?;
     Some(Occupant {

@@ -8,6 +8,7 @@ use super::address::Address;
 use super::endpoint::Endpoint;
 use super::observer::Watched;
 use super::roster::{Key, Owner};
+use super::sight::{Look, Sight};
 use super::slot::Slot;
 use crate::os::Queue;
 use crate::reload::GenId;
@@ -36,17 +37,20 @@ pub(super) trait Face: Send {
     /// Puts right what others may have changed.
     fn tend(&mut self, slots: &[Slot]) -> io::Result<()>;
 
+    /// Whether closing the slot now lets no connection go astray, as far as our own slots are concerned.
+    fn may_leave(&self, slot: &Slot) -> bool;
+
+    /// What is to be looked at before a slot is closed.
+    fn look(&self) -> Look;
+
     /// Whether closing the slot now lets no connection go astray.
-    fn may_close(&self, slot: &Slot) -> bool;
+    fn may_close(&self, slot: &Slot, sight: &Sight) -> bool;
 
     /// The slot's socket was closed, or listens no more.
     fn closed(&mut self, slots: &[Slot], key: Key) -> io::Result<()>;
 
     /// What waits in the slot.
     fn queue(&self, slot: &Slot) -> io::Result<Queue>;
-
-    /// Whether a connection may still be on its way into a slot that was aimed at until this long ago.
-    fn may_arrive(&self, passed: Duration) -> bool;
 
     /// How long a relay may sleep before it looks after the group, while the program behind the slot still runs.
     fn tend_every(&self) -> Option<Duration>;

@@ -1,16 +1,16 @@
 mod joining;
+mod sweeping;
 mod waiting;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::Socket;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::sleep;
 
 use super::face::Face;
 use super::observer::Watched;
@@ -19,10 +19,6 @@ use super::roster::{Key, Owner};
 use super::slot::{Slot, Stage};
 use crate::os;
 use crate::reload::GenId;
-
-/// For how long a slot is kept at least after connections went elsewhere: another processor may be between the
-/// old program's choice and the queue.
-const REST: Duration = Duration::from_millis(50);
 
 /// The generation has no slot here: it was not prepared, or is being dismissed, or its program shut the socket down.
 pub(super) fn none_of(id: GenId) -> io::Error {
@@ -40,8 +36,8 @@ pub(super) struct Group {
     keys: u64,
     /// Whether it was closed for good: a relay or a sweeper may still hold it for a moment.
     closed: bool,
-    /// Whether a task closes what can be closed in time.
-    sweeper: bool,
+    /// What closes what can be closed in time.
+    sweeper: Sweeper,
     /// Whether a program opened the address by itself, and nobody asked for it before.
     adopted: bool,
     live: Option<GenId>,
@@ -50,9 +46,8 @@ pub(super) struct Group {
 }
 
 pub(super) use joining::disown_unheld;
-
-/// The longest pause of a sweeper, for slots of which the queue waits for a live generation.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+use sweeping::Sweeper;
+pub(super) use sweeping::sweep;
 
 /// A group that several hold.
 pub(super) type SharedGroup = Arc<Mutex<Group>>;
@@ -60,19 +55,6 @@ pub(super) type SharedGroup = Arc<Mutex<Group>>;
 /// Locks it, also after a panic elsewhere: every step leaves the group whole.
 pub(super) fn lock(group: &Mutex<Group>) -> MutexGuard<'_, Group> {
     group.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Closes what is released, as it becomes safe by the passing of time, until nothing of that kind is left.
-pub(super) async fn sweep(group: Weak<Mutex<Group>>) {
-    let mut pause = REST;
-    loop {
-        sleep(pause).await;
-        let Some(group) = group.upgrade() else { return };
-        if !lock(&group).sweep_again() {
-            return;
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
 }
 
 /// Drops a slot as soon as its program shuts it down: while that is the only one, or the kernel's program names its
@@ -99,7 +81,7 @@ impl Group {
             target: None,
             keys: 1,
             closed: false,
-            sweeper: false,
+            sweeper: Sweeper::default(),
             adopted: false,
             live: None,
             serves: watch::Sender::new(false),
@@ -121,10 +103,11 @@ impl Group {
         self.tend()?;
         match self.slots.iter().position(|slot| slot.owner.is_none()) {
             Some(index) => self.give(index, Some(id))?,
-            None => self.open(Some(id))?,
+            None => {
+                self.open(Some(id))?;
+                self.close_deferred();
+            }
         }
-        // A new member may be what a deferred closing waited for.
-        self.sweep();
         self.slots_of(id).next().ok_or_else(|| none_of(id))
     }
 
@@ -145,7 +128,6 @@ impl Group {
         for slot in self.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
             slot.stage = Stage::Served;
         }
-        self.sweep();
         Ok(())
     }
 
@@ -190,54 +172,6 @@ impl Group {
                 slot.watch = Some(runtime.spawn(watch).abort_handle());
             }
         }
-    }
-
-    /// Whether a [`sweep`] is to be started: there is what can be closed in time, and nobody who will.
-    pub(super) fn wants_sweeper(&mut self) -> bool {
-        self.waits_for_time() && !std::mem::replace(&mut self.sweeper, true)
-    }
-
-    fn sweep_again(&mut self) -> bool {
-        self.sweep();
-        self.sweeper = self.waits_for_time();
-        self.sweeper
-    }
-
-    /// What the order of the group forbids to close stays until the next operation; all else is a matter of time.
-    fn waits_for_time(&self) -> bool {
-        let mut released = self
-            .slots
-            .iter()
-            .filter(|slot| slot.stage == Stage::Released);
-        released.any(|slot| self.face.may_close(slot))
-    }
-
-    /// Closes what is released and safe to close.
-    pub(super) fn sweep(&mut self) {
-        while let Some(key) = self
-            .slots
-            .iter()
-            .find(|slot| self.closable(slot))
-            .map(|slot| slot.key)
-        {
-            if self.remove(key).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn closable(&self, slot: &Slot) -> bool {
-        slot.stage == Stage::Released && self.face.may_close(slot) && self.is_done(slot)
-    }
-
-    /// Whether nothing waits in the slot and nothing can be on its way into it.
-    fn is_done(&self, slot: &Slot) -> bool {
-        let empty = self
-            .face
-            .queue(slot)
-            .map_or(true, |queue| queue.waiting == 0);
-        let arrives = slot.aimed_at.map(|until| until.elapsed());
-        empty && arrives.is_none_or(|passed| passed >= REST && !self.face.may_arrive(passed))
     }
 
     /// Closes the slot (see its drop), then tells the kernel what the indices mean now.
@@ -292,6 +226,7 @@ impl Group {
             .filter(|slot| slot.owner == before && before != owner)
         {
             slot.aimed_at = Some(now);
+            slot.cold = false;
         }
         Ok(())
     }
@@ -338,6 +273,11 @@ impl Group {
         }
     }
 
+    /// Whether it may still be connected to.
+    pub(super) fn listens(&self, id: GenId) -> bool {
+        self.slots_of(id).any(|slot| slot.stage != Stage::Released)
+    }
+
     pub(super) fn slots_of(&self, id: GenId) -> impl Iterator<Item = &Slot> {
         self.slots.iter().filter(move |slot| slot.owner == Some(id))
     }
@@ -348,7 +288,7 @@ impl Group {
     }
 
     pub(super) fn divert(&mut self, port: u16, id: GenId) -> io::Result<()> {
-        if self.slots_of(id).next().is_none() {
+        if !self.listens(id) {
             return Err(none_of(id));
         }
         self.face.divert(&self.slots, port, id)

@@ -14,7 +14,7 @@
 //!
 //! - From [`Sockets::open`] to the drop of [`Sockets`] somebody listens on every address.
 //! - A slot is closed only when no connection can land in it or because of it in another one that does not
-//!   serve, and when nothing waits in it any more (`Roster::may_leave`, `Group::sweep`).
+//!   serve, and when nothing waits in it any more (`Roster::may_leave`, `Group::close_what_may`).
 //! - The flags of a socket that a program holds are never touched: they are the program's too.
 
 mod activity;
@@ -36,6 +36,7 @@ mod renamed;
 mod roster;
 mod route;
 mod shared;
+mod sight;
 mod slot;
 mod sockets;
 mod spec;

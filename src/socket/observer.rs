@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::Connection;
@@ -45,13 +46,23 @@ pub(super) enum Watched {
 ///
 /// A connection is the generation's if one of its processes holds it; so every method is told their pids.
 pub struct Observer {
-    watched: Vec<Watched>,
+    watched: Arc<Vec<Watched>>,
     shared: bool,
+}
+
+/// What one wait looks at, and what it has seen so far.
+struct Looks {
+    watched: Arc<Vec<Watched>>,
+    census: Census,
+    history: History,
 }
 
 impl Observer {
     pub(super) fn new(watched: Vec<Watched>, shared: bool) -> Self {
-        Self { watched, shared }
+        Self {
+            watched: Arc::new(watched),
+            shared,
+        }
     }
 
     /// Waits until nothing is in the generation's accept queues and no connection of it is new, which is
@@ -59,8 +70,7 @@ impl Observer {
     ///
     /// Where the system does not tell, this ends at once. Dropping the future ends the waiting.
     pub async fn settled(&self, pids: impl Fn() -> Vec<i32>) {
-        let mut census = Census::default();
-        agree(|| self.is_settled(&mut census, &pids())).await;
+        agree(self.looks(), pids, Looks::is_settled).await;
     }
 
     /// Waits until the generation's connections are gone or idle: everything answered, nothing queued either way, and
@@ -70,9 +80,7 @@ impl Observer {
     /// Where the system does not tell, this never ends: the drain timeout decides. On a shared socket it ends
     /// after 1 s at the latest, because the generation goes on taking new connections.
     pub async fn idle(&self, pids: impl Fn() -> Vec<i32>) {
-        let mut census = Census::default();
-        let mut history = History::default();
-        let idle = agree(|| self.is_idle(&mut census, &mut history, &pids()));
+        let idle = agree(self.looks(), pids, Looks::is_idle);
         if self.shared {
             let _ = timeout(SHARED_IDLE, idle).await;
         } else if !idle.await {
@@ -87,7 +95,7 @@ impl Observer {
     pub fn connections(&self, pids: &[i32]) -> io::Result<Vec<Connection>> {
         let mut census = Census::default();
         let mut found = Vec::new();
-        for watched in &self.watched {
+        for watched in &*self.watched {
             match watched.connections(&mut census, pids)? {
                 Connections::Tcp(all) => found.extend(all.iter().map(Connection::from)),
                 Connections::Unix(all) => found.extend(all.iter().map(Connection::from)),
@@ -98,37 +106,64 @@ impl Observer {
         Ok(found)
     }
 
-    pub(super) fn is_settled(&self, census: &mut Census, pids: &[i32]) -> io::Result<bool> {
-        for watched in &self.watched {
-            if watched.waiting() > 0 || !watched.connections(census, pids)?.are_settled() {
-                return Ok(false);
-            }
+    fn looks(&self) -> Looks {
+        Looks {
+            watched: self.watched.clone(),
+            census: Census::default(),
+            history: History::default(),
         }
-        Ok(true)
     }
 
-    fn is_idle(
-        &self,
-        census: &mut Census,
-        history: &mut History,
-        pids: &[i32],
-    ) -> io::Result<bool> {
+    #[cfg(test)]
+    pub(super) fn is_settled(&self, census: &mut Census, pids: &[i32]) -> io::Result<bool> {
+        are_settled(&self.watched, census, pids)
+    }
+}
+
+impl Looks {
+    fn is_settled(&mut self, pids: &[i32]) -> io::Result<bool> {
+        are_settled(&self.watched, &mut self.census, pids)
+    }
+
+    fn is_idle(&mut self, pids: &[i32]) -> io::Result<bool> {
         let mut idle = true;
-        for watched in &self.watched {
+        for watched in &*self.watched {
             // All of them at every look: the history lives on it.
-            idle &= watched.connections(census, pids)?.are_idle(history);
+            let connections = watched.connections(&mut self.census, pids)?;
+            idle &= connections.are_idle(&mut self.history);
             idle &= watched.waiting() == 0;
         }
         Ok(idle)
     }
 }
 
+fn are_settled(watched: &[Watched], census: &mut Census, pids: &[i32]) -> io::Result<bool> {
+    for watched in watched {
+        if watched.waiting() > 0 || !watched.connections(census, pids)?.are_settled() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Asks again and again until the answer is yes often enough; whether it was, or could not be told.
-async fn agree(mut ask: impl FnMut() -> io::Result<bool>) -> bool {
+///
+/// In a thread: the kernel walks over all sockets of the machine for an answer, which may take milliseconds, and a
+/// switch must not wait for that.
+async fn agree(
+    mut looks: Looks,
+    pids: impl Fn() -> Vec<i32>,
+    ask: fn(&mut Looks, &[i32]) -> io::Result<bool>,
+) -> bool {
     let mut agreed = 0;
     loop {
         let begun = Instant::now();
-        let Ok(answer) = ask() else { return false };
+        let pids = pids();
+        let asked = spawn_blocking(move || (ask(&mut looks, &pids), looks)).await;
+        let Ok((Ok(answer), back)) = asked else {
+            return false;
+        };
+        looks = back;
         agreed = if answer { agreed + 1 } else { 0 };
         if agreed >= AGREEING {
             return true;

@@ -13,6 +13,7 @@ use super::endpoint::Endpoint;
 use super::face::Face;
 use super::observer::Watched;
 use super::roster::{Key, Owner};
+use super::sight::{Look, Sight};
 use super::slot::Slot;
 use super::steered::listen;
 use crate::os::leftovers::{FileId, PREFIX, file_id};
@@ -145,8 +146,17 @@ impl Face for Renamed {
         Ok(())
     }
 
-    fn may_close(&self, slot: &Slot) -> bool {
+    fn may_leave(&self, slot: &Slot) -> bool {
         self.aimed != Some(slot.key)
+    }
+
+    /// No socket of another's can be in the way: whoever connects has found the slot by its file, at once.
+    fn look(&self) -> Look {
+        Look::default()
+    }
+
+    fn may_close(&self, slot: &Slot, _sight: &Sight) -> bool {
+        self.may_leave(slot)
     }
 
     fn closed(&mut self, _slots: &[Slot], key: Key) -> io::Result<()> {
@@ -172,10 +182,6 @@ impl Face for Renamed {
 
     fn queue(&self, slot: &Slot) -> io::Result<Queue> {
         os::unix_diag::unix_queue(slot.inode)
-    }
-
-    fn may_arrive(&self, _passed: Duration) -> bool {
-        false
     }
 
     fn tend_every(&self) -> Option<Duration> {

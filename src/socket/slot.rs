@@ -3,7 +3,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use socket2::{Protocol, Socket};
+use socket2::Socket;
 use tokio::task::AbortHandle;
 
 use super::relay::Relay;
@@ -44,6 +44,8 @@ pub(super) struct Slot {
     pub(super) inode: u64,
     /// Until when it got new connections, unless it never did.
     pub(super) aimed_at: Option<Instant>,
+    /// Whether it is certain that no connection is on its way into it.
+    pub(super) cold: bool,
     /// Whether its generation is being dismissed: nothing new is for it, live or not.
     pub(super) leaving: bool,
     pub(super) relay: Option<Relay>,
@@ -63,6 +65,7 @@ impl Slot {
             socket,
             inode,
             aimed_at: None,
+            cold: false,
             leaving: false,
             relay: None,
             watch: None,
@@ -80,7 +83,7 @@ impl Slot {
     /// Whether the kernel takes a steering program by this socket: not by one of multipath TCP
     /// (`mptcp_setsockopt_sol_socket` in `net/mptcp/sockopt.c`).
     pub(super) fn takes_program(&self) -> bool {
-        !matches!(self.socket.protocol(), Ok(Some(protocol)) if protocol == Protocol::MPTCP)
+        !os::is_multipath(&*self.socket)
     }
 
     /// A duplicate for the program, closed on exec until the one who starts it says otherwise.

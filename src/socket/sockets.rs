@@ -239,7 +239,7 @@ fn prepare(group: &SharedGroup, id: GenId) -> io::Result<(OwnedFd, u64)> {
 
 pub(super) fn way(group: &SharedGroup, id: GenId) -> io::Result<Way> {
     let this = lock(group);
-    if this.slots_of(id).next().is_none() {
+    if !this.listens(id) {
         return Err(none_of(id));
     }
     Ok(match (this.face().address(), this.own_path(id)) {

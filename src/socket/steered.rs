@@ -10,14 +10,11 @@ use super::endpoint::{Endpoint, Transport};
 use super::face::Face;
 use super::observer::Watched;
 use super::roster::{Key, Owner, Roster};
+use super::sight::{Look, Sight};
 use super::slot::{Slot, inode};
 use super::{Address, Occupant};
 use crate::os::{self, Queue};
 use crate::reload::GenId;
-
-/// How long a handshake may have begun before a switch and end after it, in another slot than the live one: a
-/// client that lost our answer sends again after one second, then two (RFC 6298).
-const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 
 /// The length of the accept queue that is asked for; the kernel cuts it to `net.core.somaxconn`.
 const QUEUE: i32 = 4096;
@@ -130,8 +127,25 @@ impl Face for Steered {
         self.steer(slots)
     }
 
-    fn may_close(&self, slot: &Slot) -> bool {
-        self.roster.may_leave(slot.key) && self.stranger().is_none()
+    fn may_leave(&self, slot: &Slot) -> bool {
+        self.roster.may_leave(slot.key)
+    }
+
+    fn look(&self) -> Look {
+        // Datagrams have no handshake, and who shares the address is not told apart there.
+        if self.endpoint.transport == Transport::Udp {
+            return Look::default();
+        }
+        Look {
+            address: Some(self.address),
+            ours: self.inodes.iter().map(|(_, inode)| *inode).collect(),
+            handshakes: false,
+        }
+    }
+
+    fn may_close(&self, slot: &Slot, sight: &Sight) -> bool {
+        let ours = |inode| self.inodes.iter().any(|(_, this)| *this == inode);
+        self.may_leave(slot) && !sight.has_stranger(ours)
     }
 
     fn closed(&mut self, slots: &[Slot], key: Key) -> io::Result<()> {
@@ -144,12 +158,6 @@ impl Face for Steered {
 
     fn queue(&self, slot: &Slot) -> io::Result<Queue> {
         os::tcp_info::queue(&*slot.socket)
-    }
-
-    fn may_arrive(&self, passed: Duration) -> bool {
-        self.endpoint.transport == Transport::Tcp
-            && passed < LONGEST_HANDSHAKE
-            && os::sock_diag::tcp_half_open(self.address).unwrap_or(true)
     }
 
     fn tend_every(&self) -> Option<Duration> {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::reload::GenId;
 
+mod adopting;
 mod opening;
 mod probing;
 mod steering;

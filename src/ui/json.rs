@@ -18,6 +18,9 @@
 //! | `build_cancelled` | `generation` | the build was given up |
 //! | `built` | `generation`, `took_ms` | the build succeeded |
 //! | `outdated` | `generation` | built, and not started because something changed meanwhile |
+//! | `unchanged` | `generation`, `like` | the executable is the one that generation `like` runs already; nothing is started |
+//! | `signalled` | `generation`, `signal` | it was told by this signal to read its configuration again |
+//! | `unhandled` | `generation`, `signal` | it does not handle that signal; it is restarted |
 //! | `starting` | `generation`, `cause` | the program is being started |
 //! | `spawned` | `generation`, `pid`, `program` | its process runs; `program` is its name |
 //! | `ready` | `generation`, `took_ms` | it is ready, so long after its start |
@@ -36,6 +39,7 @@
 //! | `message` | `level`, `text`, and `hint` if there is one | anything else, in words; `level` is `detail`, `info`, `warning` or `error` |
 
 mod event;
+mod names;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -44,10 +48,11 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use self::event::{Event, Message, Output, level_name, notice_event};
+use self::event::{Event, Message, Output, notice_event};
 use super::sink::Sink;
 use super::{Options, Report, Stream, clean};
 use crate::reload::GenId;
+use names::level_name;
 
 /// A line without an end is held back no longer than this.
 const LONGEST_HELD: usize = 64 * 1024;

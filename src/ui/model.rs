@@ -70,6 +70,8 @@ pub struct Last {
     pub ready: Option<Duration>,
     /// How many warnings the build had.
     pub warnings: usize,
+    /// Whether it made what runs already.
+    pub unchanged: bool,
 }
 
 /// What is known of everything: a pure fold of the reports.
@@ -215,7 +217,13 @@ impl Model {
             Notice::Waiting => self.waiting = true,
             Notice::Paused => self.paused = true,
             Notice::Resumed => (self.paused, self.held) = (false, false),
-            Notice::NothingToUndo => {}
+            Notice::NothingToUndo | Notice::Signalled { .. } | Notice::Unhandled { .. } => {}
+            Notice::Unchanged { id, .. } => {
+                self.building = None;
+                self.generations.remove(id);
+                self.last.unchanged = true;
+                self.mended(|failure| failure == Failure::Build);
+            }
         }
     }
 

@@ -9,12 +9,14 @@ use crate::figures::Figures;
 use crate::harness::bare::Bare;
 use crate::harness::{BUILD_PATIENCE, Project, Run, Running, apps, http, kept, say, until};
 
+/// How many edits of each there are in a round.
 const EDITS: u32 = 20;
 const AT_MOST: f64 = 1.10;
 
-/// What fails the test. On shared cores the ratio of one and the same program was seen from 1.04 to 1.14, so what
-/// is over the aim by less than this is printed and looked at, and only what is over by more is a fault for certain.
-const FAULT: f64 = 1.25;
+/// With other work on the machine one and the same build takes from 0.5 to 2 s. What that does to the ratio goes away
+/// with more edits, and what hotrun costs does not: so where a round ends above the aim there is another, and the
+/// medians are those of all edits.
+const ROUNDS: u32 = 3;
 
 /// A copy of the example that `cargo build` builds, and that is started when it is built.
 struct ByHand {
@@ -60,6 +62,10 @@ impl ByHotrun {
     fn edit(&mut self, version: u32) -> Duration {
         apps::set_version(&self.project.work(), version);
         let began = Instant::now();
+        // By hand nobody asks while it is built. To do so here would make the build slower: 500 requests a second
+        // take a good part of a processor. The program can't answer before it is started.
+        self.run
+            .expect_that("starting", BUILD_PATIENCE, |event| event.is("starting"));
         answered(self.run.address(), version);
         let took = began.elapsed();
         // The next measurement begins when all is at rest again.
@@ -86,18 +92,26 @@ fn save_to_first_new_answer() {
     by_hand.edit(99);
     by_hotrun.edit(99);
     let (mut hand, mut hotrun) = (Vec::new(), Vec::new());
-    // In turn, and each of them first as often as the other: what a machine does beside hits both.
-    for version in (100..100 + EDITS).step_by(2) {
-        hand.push(by_hand.edit(version));
-        hotrun.push(by_hotrun.edit(version));
-        hotrun.push(by_hotrun.edit(version + 1));
-        hand.push(by_hand.edit(version + 1));
+    let mut ratio = f64::INFINITY;
+    for round in 0..ROUNDS {
+        let first = 100 + round * EDITS;
+        // In turn, and each of them first as often as the other: what a machine does beside hits both.
+        for version in (first..first + EDITS).step_by(2) {
+            hand.push(by_hand.edit(version));
+            hotrun.push(by_hotrun.edit(version));
+            hotrun.push(by_hotrun.edit(version + 1));
+            hand.push(by_hand.edit(version + 1));
+        }
+        ratio = report(&Figures::new(hand.clone()), &Figures::new(hotrun.clone()));
+        if ratio <= AT_MOST {
+            break;
+        }
     }
     by_hotrun.run.quit();
-    report(&Figures::new(hand), &Figures::new(hotrun));
+    assert!(ratio <= AT_MOST, "{ratio:.3}");
 }
 
-fn report(hand: &Figures, hotrun: &Figures) {
+fn report(hand: &Figures, hotrun: &Figures) -> f64 {
     let ratio = hotrun.median().as_secs_f64() / hand.median().as_secs_f64();
     say(&format!(
         "save to first new answer, cargo build and start by hand: {hand}"
@@ -108,5 +122,5 @@ fn report(hand: &Figures, hotrun: &Figures) {
     say(&format!(
         "save to first new answer, ratio: {ratio:.3} (the aim: at most {AT_MOST:.2})"
     ));
-    assert!(ratio <= FAULT, "{ratio:.3}");
+    ratio
 }

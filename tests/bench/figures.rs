@@ -21,12 +21,7 @@ impl Figures {
         (self.0[middle - 1] + self.0[middle]) / 2
     }
 
-    /// What nine of ten did not exceed.
-    pub(crate) fn ninth_decile(&self) -> Duration {
-        self.0[(self.0.len() * 9).div_ceil(10) - 1]
-    }
-
-    fn worst(&self) -> Duration {
+    pub(crate) fn worst(&self) -> Duration {
         self.0[self.0.len() - 1]
     }
 }

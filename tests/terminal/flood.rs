@@ -1,6 +1,7 @@
 //! Much output, and none.
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -85,6 +86,11 @@ fn every_line_of_a_flood_is_there_once_and_in_order() {
     screen.ended();
 }
 
+/// libtest captures `println!` alone.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "      {line}");
+}
+
 /// Reads everything as fast as it comes, as a terminal does that draws nothing; how long it took.
 fn measure(command: &Command, last: &str) -> Duration {
     let began = Instant::now();
@@ -108,7 +114,7 @@ fn a_flood_takes_little_longer_than_under_script() {
         let bare = measure(&script, &last);
         let ours = measure(&project.hotrun(&[]), &last);
         let ratio = ours.as_secs_f64() / bare.as_secs_f64();
-        println!("script {bare:?}, hotrun {ours:?}, {ratio:.2}");
+        say(&format!("script {bare:?}, hotrun {ours:?}, {ratio:.2}"));
         ratios.push(ratio);
     }
     ratios.sort_by(f64::total_cmp);
@@ -137,7 +143,7 @@ fn what_does_not_change_is_not_written_and_costs_nothing() {
     thread::sleep(time);
     assert_eq!(screen.written(), written, "nothing has changed");
     let share = (spent(screen.child.id()) - before).as_secs_f64() / time.as_secs_f64();
-    println!("idle: {:.2} % of a core", share * 100.0);
+    say(&format!("idle: {:.2} % of a core", share * 100.0));
     // In a debug build, where everything takes several times as long.
     assert!(share <= 0.02, "{share}");
     screen.press("q");

@@ -82,6 +82,7 @@ impl Machine {
                     None => rename.time(candidate.since),
                 },
                 ready: candidate.ready.map(|_| Time::START),
+                owed: candidate.owed,
             }),
             live: self.live.map(|live| rename.id(live)),
             leaving,
@@ -89,6 +90,7 @@ impl Machine {
             builds: self.builds.canonical(),
             paused: self.paused,
             held: self.held,
+            held_signals: self.held_signals,
             quit: self.quit.map(|quit| Quit {
                 until: rename.time(quit.until),
                 ..quit

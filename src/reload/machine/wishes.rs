@@ -30,6 +30,11 @@ impl Builds {
         }
     }
 
+    /// The one that is live.
+    pub(super) const fn served(&self) -> Option<GenId> {
+        self.served
+    }
+
     /// This one is live now.
     pub(super) fn serves(&mut self, build: GenId) {
         let before = self.served.replace(build);
@@ -75,6 +80,9 @@ impl Machine {
         }
         self.paused = false;
         out.notices.push(Notice::Resumed);
+        for signal in std::mem::take(&mut self.held_signals).numbers() {
+            self.configured(signal, out);
+        }
         if let Some(action) = self.held.take() {
             self.want(action, Cause::Change);
         }

@@ -33,6 +33,7 @@ enum Step {
     /// To the machine's own deadline, and this much later.
     Wake(u64),
     Change(Action),
+    Configure,
     Request(Request),
 }
 
@@ -94,6 +95,7 @@ fn steps() -> impl Strategy<Value = Step> {
         15 => (0..20_u64).prop_map(Step::Wake),
         2 => (0..20_000_u64).prop_map(Step::Wake),
         10 => actions.prop_map(Step::Change),
+        5 => Just(Step::Configure),
         3 => requests.prop_map(Step::Request),
     ]
 }
@@ -138,6 +140,7 @@ impl Walk {
             Step::Pass(time) => self.go(Move::Pass(STEP * u32::try_from(time).expect("short"))),
             Step::Wake(late) => self.wake(Duration::from_millis(late)),
             Step::Change(action) => self.go(Move::Tell(Event::Changed(action))),
+            Step::Configure => self.go(Move::Tell(Event::Configured { signal: 1 })),
             Step::Request(request) => self.go(Move::Tell(Event::Requested(request))),
         }
     }
@@ -172,6 +175,8 @@ impl Walk {
                 world.find(id).is_some_and(|known| self.may_end(known))
             }
             Event::Begin
+            | Event::Configured { .. }
+            | Event::Signalled { .. }
             | Event::Changed(_)
             | Event::Requested(_)
             | Event::StartFailed { .. }
@@ -292,6 +297,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         "begin",
         "changed",
         "changed-restart",
+        "configured",
+        "configured-otherwise",
         "reload",
         "quit",
         "quit-now",
@@ -299,6 +306,9 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]);
     let numbered = prop::sample::select(vec![
         "built",
+        "built-same",
+        "signalled",
+        "unhandled",
         "build-failed",
         "build-cancelled",
         "start-failed",
@@ -318,6 +328,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             let more = match (what, survivors) {
                 ("exited", true) => format!("{code} survivors"),
                 ("exited", false) => code.to_string(),
+                ("built-same", _) => (code + 1).to_string(),
                 _ => String::new(),
             };
             super::text::event(&format!("{what} {id} {more}"))

@@ -1,4 +1,6 @@
 //! What the world demands of every effect, and of every answer as a whole.
+//!
+//! Long because every event and every effect has its place in it.
 
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree};
@@ -19,6 +21,7 @@ impl World {
             Effect::Hold => self.hold(ledger),
             Effect::Finish { clean } => self.finish(clean, ledger),
             Effect::Switch { id }
+            | Effect::Signal { id, .. }
             | Effect::Settle { id }
             | Effect::Inspect { id }
             | Effect::AwaitIdle { id }
@@ -44,6 +47,7 @@ impl World {
             cancelled: false,
             newest: true,
             answers_all: true,
+            forced: std::mem::take(&mut self.forced),
         });
     }
 
@@ -136,6 +140,12 @@ impl World {
         });
         let fine = match effect {
             Effect::Switch { .. } => self.switch(&known),
+            Effect::Signal { .. } => {
+                let asked = known.role == Role::Live && known.owed;
+                known.owed = false;
+                known.signalling = true;
+                asked
+            }
             Effect::Settle { .. } => self.settle(&mut known),
             Effect::Inspect { .. } => self.inspect(&mut known),
             Effect::AwaitIdle { .. } => {
@@ -290,7 +300,10 @@ impl World {
                     format!("{id} superseded")
                 });
             }
+            Notice::Unchanged { id, like } => self.unchanged(*id, *like, ledger),
             Notice::Building { .. }
+            | Notice::Signalled { .. }
+            | Notice::Unhandled { .. }
             | Notice::BuildCancelled { .. }
             | Notice::Built { .. }
             | Notice::Outdated { .. }
@@ -323,6 +336,8 @@ impl World {
             Event::Switched { .. } => true,
             Event::Begin
             | Event::Changed(_)
+            | Event::Configured { .. }
+            | Event::Signalled { .. }
             | Event::Requested(_)
             | Event::BuildEnded { .. }
             | Event::StartFailed { .. }
@@ -394,6 +409,7 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         | Effect::Start { .. }
         | Effect::StartAgain { .. }
         | Effect::Switch { .. }
+        | Effect::Signal { .. }
         | Effect::Finish { .. } => false,
     }
 }

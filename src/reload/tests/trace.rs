@@ -11,7 +11,9 @@ use super::text;
 use crate::reload::{Machine, Mode, Policy, Time, WhenBusy};
 
 mod failures;
+mod kept;
 mod leaving;
+mod modes;
 mod quit;
 mod reloads;
 mod wishes;

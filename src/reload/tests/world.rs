@@ -1,5 +1,7 @@
 //! A world that plays the driver honestly: what runs, what was asked for and not answered, and therefore what may
 //! happen next. It judges the machine by what a driver can see, and shares no code with it.
+//!
+//! Long because every event and every effect has its place in it.
 
 use super::process::{Drain, Gen, Role};
 use crate::reload::machine::canonical::Rename;
@@ -17,6 +19,8 @@ pub(super) struct Build {
     pub(super) newest: bool,
     /// No change at all came after it began.
     pub(super) answers_all: bool,
+    /// The user asked for it, or for one that it took the place of.
+    pub(super) forced: bool,
 }
 
 /// Where the kernel sends new connections.
@@ -53,6 +57,10 @@ pub(super) struct World {
     pub(super) good: Option<bool>,
     /// The newest sources do not build.
     pub(super) broken: bool,
+    /// The user asked for a reload that no build has begun for.
+    pub(super) forced: bool,
+    /// A good build made what this generation runs: the build, and that.
+    pub(super) same: Option<(Build, GenId)>,
     /// Something failed since the last change, and the user knows.
     pub(super) told_failure: bool,
     /// The user was told that nothing happens until there is a change.
@@ -62,6 +70,7 @@ pub(super) struct World {
     /// Changes wait, and what of them is the most thorough.
     pub(super) paused: bool,
     pub(super) held: Option<Action>,
+    pub(super) held_config: bool,
     /// The user wants an earlier build.
     pub(super) undo: bool,
 }
@@ -81,12 +90,15 @@ impl World {
             steering: Steering::Hold(None),
             good: None,
             broken: false,
+            forced: false,
+            same: None,
             told_failure: false,
             told_waiting: false,
             quitting: None,
             finished: false,
             paused: false,
             held: None,
+            held_config: false,
             undo: false,
         }
     }
@@ -113,6 +125,12 @@ impl World {
         live.map(|known| known.id)
     }
 
+    /// The newest that was started and does not leave.
+    pub(super) fn newest_started(&self) -> Option<GenId> {
+        let staying = self.gens.iter().filter(|known| known.role != Role::Leaving);
+        staying.map(|known| known.id).max()
+    }
+
     /// All that may be reported next of what the driver does and watches.
     pub(super) fn reports(&self) -> Vec<Event> {
         let mut events = Vec::new();
@@ -122,6 +140,8 @@ impl World {
             if cancelled {
                 events.push(ended(BuildOutcome::Cancelled));
             }
+            let newest = self.newest_started();
+            events.extend(newest.map(|like| ended(BuildOutcome::Same { like })));
         }
         if let Some((id, done)) = self.switching {
             events.push(match done {
@@ -148,11 +168,15 @@ impl World {
             Event::Changed(action) => self.change(action),
             Event::Requested(Request::Reload) => {
                 self.held = None;
+                self.forced = self.quitting.is_none();
                 self.change(Action::Build);
             }
             Event::Requested(Request::Pause) => self.paused = true,
             Event::Requested(Request::Resume) => {
                 self.paused = false;
+                if std::mem::take(&mut self.held_config) {
+                    self.configured();
+                }
                 if let Some(action) = self.held.take() {
                     self.change(action);
                 }
@@ -165,6 +189,9 @@ impl World {
                     .filter(|known| known.role == Role::Leaving);
                 leaving.for_each(|known| known.to_be_killed = true);
             }
+            Event::Configured { .. } if self.paused => self.held_config = true,
+            Event::Configured { .. } => self.configured(),
+            Event::Signalled { id, handled, .. } => self.signalled(id, handled),
             Event::Requested(Request::Quit) if self.quitting.is_some() => {}
             Event::Requested(Request::Quit) => self.quit(false),
             Event::Requested(Request::QuitNow) => self.quit(true),
@@ -196,7 +223,7 @@ impl World {
         }
     }
 
-    fn change(&mut self, action: Action) {
+    pub(super) fn change(&mut self, action: Action) {
         if self.quitting.is_some() {
             return;
         }
@@ -236,8 +263,19 @@ impl World {
             return;
         };
         let build = self.builds.remove(index);
+        let given_up = match outcome {
+            BuildOutcome::Cancelled => true,
+            BuildOutcome::Failed => build.cancelled,
+            BuildOutcome::Built | BuildOutcome::Same { .. } => !build.newest,
+        };
+        // What the user asked for is asked of the next.
+        self.forced |= given_up && build.forced;
         match outcome {
             BuildOutcome::Built => self.good = Some(build.newest),
+            BuildOutcome::Same { like } => {
+                self.good = Some(build.newest);
+                self.same = Some((build, like));
+            }
             BuildOutcome::Failed if build.newest => {
                 self.broken = true;
                 self.told_failure |= build.answers_all;
@@ -298,6 +336,9 @@ impl World {
                 self.find(id).is_some()
             }
             Event::BuildEnded { id, .. } => self.builds.iter().any(|build| build.id == id),
+            Event::Signalled { id, .. } => {
+                self.find(id).is_some_and(|known| known.role == Role::Live)
+            }
             // It does not come late: what was started may listen at any time.
             Event::Listens { id } => self.find(id).is_some(),
             Event::Switched { id } | Event::SwitchFailed { id } => {
@@ -305,6 +346,7 @@ impl World {
             }
             Event::Begin
             | Event::Changed(_)
+            | Event::Configured { .. }
             | Event::Requested(_)
             | Event::Ready { .. }
             | Event::Settled { .. }
@@ -330,11 +372,13 @@ impl World {
             since: Time::START,
             ..build.clone()
         });
+        let same = None;
         Self {
             policy: self.policy.clone(),
             now: Time::START,
             builds: builds.collect(),
             gens,
+            same,
             last_build: GenId::new(0),
             last_start: GenId::new(0),
             switching: self.switching.map(|(id, done)| (rename.id(id), done)),
@@ -375,8 +419,14 @@ fn all_about(id: GenId) -> Vec<Event> {
         exited(id, 1, false),
         Event::Gone { id },
     ];
+    events.push(Event::Signalled {
+        id,
+        signal: 1,
+        handled: false,
+    });
     let outcomes = [
         BuildOutcome::Built,
+        BuildOutcome::Same { like: id },
         BuildOutcome::Failed,
         BuildOutcome::Cancelled,
     ];

@@ -6,7 +6,7 @@ use std::time::Instant;
 use socket2::Socket;
 use tokio::sync::watch;
 
-use super::{Group, SharedGroup, lock};
+use super::{Group, SharedGroup, Sweeper, lock};
 use crate::reload::GenId;
 use crate::socket::endpoint::Transport;
 use crate::socket::face::Face;
@@ -32,7 +32,7 @@ impl Group {
             target: Some(id),
             keys: 1,
             closed: false,
-            sweeper: false,
+            sweeper: Sweeper::default(),
             adopted: true,
             live,
             serves: watch::Sender::new(live == Some(id)),
@@ -88,6 +88,7 @@ impl Group {
             self.disown(key)?;
         }
         self.set_serves();
+        self.close_deferred();
         Ok(())
     }
 
@@ -100,6 +101,7 @@ impl Group {
         let before = std::mem::replace(&mut slot.owner, NOBODY);
         if before == self.target {
             slot.aimed_at = Some(Instant::now());
+            slot.cold = false;
         }
         slot.stage = match slot.origin {
             Origin::Hotrun | Origin::Program => Stage::Released,

@@ -20,7 +20,6 @@ impl Group {
             return self.wait();
         };
         self.aim(newest)?;
-        self.sweep();
         Ok(())
     }
 
@@ -35,7 +34,6 @@ impl Group {
             opened => opened?,
         }
         self.aim(None)?;
-        self.sweep();
         Ok(())
     }
 
@@ -53,7 +51,6 @@ impl Group {
             // Only we hold it now, so its flags are nobody else's: the relay need not sleep in `accept` any more.
             let _ = slot.socket.set_nonblocking(true);
         }
-        self.sweep();
         Ok(())
     }
 
@@ -90,7 +87,6 @@ impl Group {
         }
         self.give(index, None)?;
         self.face.aim(&self.slots, self.target)?;
-        self.sweep();
         Ok(())
     }
 

@@ -73,10 +73,15 @@ async fn a_hundred_generations(style: Style) {
     load.more(50).await;
     let answered = load.finish().await;
     report(&format!("100 generations, {answered} connections"));
-    // A slot that may not be closed now is closed in the course of the next reload.
-    for number in 102..=104 {
+    // A slot that may not be closed now is closed in the course of a next reload, while its program starts: each closes
+    // the one that has waited longest at least.
+    for number in 102..=120 {
         tokio::time::sleep(Duration::from_millis(100)).await;
+        if sockets.slot_count() == 2 {
+            break;
+        }
         let next = start(&mut sockets, number, style);
+        tokio::time::sleep(Duration::from_millis(100)).await;
         sockets.switch(id(number)).unwrap();
         let old = std::mem::replace(&mut programs, next);
         retire_somehow(&mut sockets, number - 1, old).await;
@@ -142,7 +147,8 @@ async fn a_generation_that_died_before_it_was_live_is_never_noticed() {
         drop(sockets.prepare(id(number)).unwrap());
         assert_eq!(to.ask().unwrap(), 1);
         sockets.release(id(number)).unwrap();
-        assert_eq!((to.ask().unwrap(), sockets.slot_count()), (1, 1));
+        assert_eq!(to.ask().unwrap(), 1);
+        until("its slot closed", || sockets.slot_count() == 1).await;
     }
     programs.iter().for_each(Program::ask_to_stop);
 }

@@ -1,10 +1,9 @@
 use std::borrow::Cow;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::reload::{Cause, Ended, Failure, GenId, Notice, Stopped};
-use crate::ui::Level;
+use super::names::{cause_name, ms, stopped_name};
+use crate::reload::{Ended, Failure, GenId, Notice};
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -46,6 +45,18 @@ pub(super) enum Event<'a> {
     },
     Outdated {
         generation: u32,
+    },
+    Unchanged {
+        generation: u32,
+        like: u32,
+    },
+    Signalled {
+        generation: u32,
+        signal: i32,
+    },
+    Unhandled {
+        generation: u32,
+        signal: i32,
     },
     Starting {
         generation: u32,
@@ -139,6 +150,18 @@ pub(super) fn notice_event(notice: &Notice) -> Event<'static> {
         Notice::Outdated { id } => Event::Outdated {
             generation: id.get(),
         },
+        Notice::Unchanged { id, like } => Event::Unchanged {
+            generation: id.get(),
+            like: like.get(),
+        },
+        Notice::Signalled { id, signal } => Event::Signalled {
+            generation: id.get(),
+            signal: *signal,
+        },
+        Notice::Unhandled { id, signal } => Event::Unhandled {
+            generation: id.get(),
+            signal: *signal,
+        },
         Notice::Starting { id, cause } => Event::Starting {
             generation: id.get(),
             cause: cause_name(*cause),
@@ -200,36 +223,5 @@ fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Failed {
         live: live.map(GenId::get),
         exit_code,
         signal,
-    }
-}
-
-/// Milliseconds to the microsecond.
-fn ms(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
-}
-
-fn cause_name(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Begin => "begin",
-        Cause::Change => "change",
-        Cause::Request => "request",
-        Cause::Undo => "undo",
-    }
-}
-
-fn stopped_name(stopped: Stopped) -> &'static str {
-    match stopped {
-        Stopped::Drained => "drained",
-        Stopped::TimedOut => "timed_out",
-        Stopped::Killed => "killed",
-    }
-}
-
-pub(super) fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Detail => "detail",
-        Level::Info => "info",
-        Level::Warning => "warning",
-        Level::Error => "error",
     }
 }

@@ -235,6 +235,9 @@ impl Frame<'_> {
             return Row::default();
         }
         let mut parts = match (last.built, last.ready) {
+            _ if last.unchanged => {
+                Parts::going_on(sign(Tint::Good, "✔").with(Tint::Plain, "the same as what runs"))
+            }
             (Some(built), _) => {
                 let text = format!("built in {}", Human(built));
                 Parts::going_on(sign(Tint::Good, "✔").with(Tint::Plain, text))

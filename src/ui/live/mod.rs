@@ -123,11 +123,15 @@ impl Live {
         // What the footer shows need not be said, unless it is gone at a glance and explains what was printed.
         let on_screen = match notice {
             Notice::Failed { failure, .. } => *failure == Failure::Build,
-            Notice::Killing { .. } | Notice::NothingToUndo => false,
+            Notice::Killing { .. }
+            | Notice::NothingToUndo
+            | Notice::Signalled { .. }
+            | Notice::Unhandled { .. } => false,
             Notice::Building { .. }
             | Notice::BuildCancelled { .. }
             | Notice::Built { .. }
             | Notice::Outdated { .. }
+            | Notice::Unchanged { .. }
             | Notice::Starting { .. }
             | Notice::Ready { .. }
             | Notice::Live { .. }

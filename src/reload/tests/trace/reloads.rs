@@ -1,6 +1,6 @@
 //! Builds, starts and switches, when nothing goes wrong.
 
-use super::{auto, cargo, check, check_serving, command, queue, stop_first};
+use super::{cargo, check, check_serving, command, queue};
 
 #[test]
 fn a_first_start() {
@@ -304,128 +304,6 @@ fn the_more_thorough_change_wins() {
         100 changed           -> cancel 1
         110 changed-restart   -> nothing
         120 build-cancelled 1 -> build 2 | cancelled 1, building 2 change
-        ",
-    );
-}
-
-/// Connections wait from the end of the old one until the new one is ready.
-#[test]
-fn stop_first_reloads_one_after_the_other() {
-    check_serving(
-        &stop_first(&cargo()),
-        "
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6020 settled 1      -> inspect 1
-        6021 handles-stop 1 -> relay 1, stop 1
-        6100 exited 1 0     -> nothing
-        6101 gone 1         -> release 1, start 2 | gone 1 drained 101ms, starting 2 change
-        6130 ready 2        -> switch 2 | ready 2 29ms
-        6131 switched 2     -> | live 2 1ms
-        ",
-    );
-}
-
-/// It may listen late, and while the next one is being built.
-#[test]
-fn auto_starts_beside_one_that_listens() {
-    check_serving(
-        &auto(&cargo()),
-        "
-        5000 changed    -> build 2 | building 2 change
-        5500 listens 1  -> nothing
-        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
-        6020 listens 2  -> nothing
-        6030 ready 2    -> switch 2 | ready 2 30ms
-        6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
-        7000 changed    -> build 3 | building 3 change
-        8000 built 3    -> start 3 | built 3 1000ms, starting 3 change
-        ",
-    );
-}
-
-#[test]
-fn auto_stops_one_that_listens_on_nothing_first() {
-    check_serving(
-        &auto(&cargo()),
-        "
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6020 settled 1      -> inspect 1
-        6021 handles-stop 1 -> relay 1, stop 1
-        6100 exited 1 0     -> nothing
-        6101 gone 1         -> release 1, start 2 | gone 1 drained 101ms, starting 2 change
-        ",
-    );
-}
-
-/// The first was live and listened, the second does not any more.
-#[test]
-fn auto_looks_at_the_one_that_is_live() {
-    check_serving(
-        &auto(&command()),
-        "
-        5000 listens 1      -> nothing
-        5001 changed        -> start 2 | starting 2 change
-        6030 ready 2        -> switch 2 | ready 2 1029ms
-        6031 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
-        6101 gone 1         -> relay 1, release 1 | gone 1 drained 70ms
-        7000 changed        -> hold, settle 2 | draining 2 10000ms
-        ",
-    );
-}
-
-#[test]
-fn stop_first_leaves_the_old_one_until_there_is_a_build() {
-    check_serving(
-        &stop_first(&cargo()),
-        "
-        5000 changed         -> build 2 | building 2 change
-        6000 build-failed 2  -> | failed 2 (the build failed; 1 serves)
-        7000 changed-restart -> hold, settle 1 | draining 1 10000ms
-        ",
-    );
-}
-
-#[test]
-fn stop_first_supersedes() {
-    check(
-        &stop_first(&command()),
-        "
-         0 begin      -> start 1 | starting 1 begin
-        10 changed    -> relay 1, hold, stop 1 | superseded 1
-        20 exited 1 0 -> nothing
-        21 gone 1     -> release 1, start 2 | gone 1 drained 11ms, starting 2 change
-        30 ready 2    -> switch 2 | ready 2 9ms
-        ",
-    );
-}
-
-#[test]
-fn stop_first_with_a_change_meanwhile() {
-    check_serving(
-        &stop_first(&cargo()),
-        "
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6010 changed        -> build 3 | outdated 2, building 3 change
-        6020 settled 1      -> inspect 1
-        6021 handles-stop 1 -> relay 1, stop 1
-        6100 gone 1         -> release 1 | gone 1 drained 100ms
-        7000 built 3        -> start 3 | built 3 990ms, starting 3 change
-        ",
-    );
-}
-
-#[test]
-fn stop_first_waits_for_a_killed_tree() {
-    check_serving(
-        &stop_first(&command()),
-        "
-          100 changed -> hold, settle 1 | draining 1 10000ms
-        10350 tick    -> relay 1, kill 1 | killing 1 timed-out
-        10351 tick    -> nothing
-        20000 gone 1  -> release 1, start 2 | gone 1 timed-out 19900ms, starting 2 change
         ",
     );
 }

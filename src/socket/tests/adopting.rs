@@ -1,0 +1,319 @@
+//! Sockets that a program opened by itself: it binds its own, as `adopt` would do it for it, and keeps it.
+
+use std::net::UdpSocket;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::*;
+use crate::os;
+
+/// A program's own socket on this address, bound as the first or as a later one of its group.
+fn bound(address: SocketAddr, protocol: Protocol) -> Socket {
+    let kind = match protocol {
+        Protocol::UDP => Type::DGRAM,
+        _ => Type::STREAM,
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol)).unwrap();
+    // The kernel has no group for datagrams unless the first shares from the beginning.
+    let shared = address.port() != 0 || protocol == Protocol::UDP;
+    socket.set_reuse_port(shared).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket
+}
+
+fn address(socket: &Socket) -> SocketAddr {
+    socket.local_addr().unwrap().as_socket().unwrap()
+}
+
+const ANY: &str = "127.0.0.1:0";
+
+/// A generation whose program opens its own socket.
+struct Opened {
+    program: Program,
+    address: SocketAddr,
+    inode: u64,
+    first: bool,
+}
+
+fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened {
+    open_with(adopter, number, bound(at, Protocol::TCP))
+}
+
+fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> Opened {
+    let address = address(&socket);
+    let duplicate = socket.try_clone().unwrap();
+    let joined = adopter.listen(id(number), duplicate, 5).unwrap();
+    assert_eq!(joined.address, address);
+    let inode = os::inode(&socket).unwrap();
+    let passed = Passed {
+        name: String::new(),
+        fd: socket.into(),
+        inode,
+    };
+    Opened {
+        program: Program::start(number, passed, &Address::Tcp(address), Style::NonBlocking),
+        address,
+        inode,
+        first: joined.first,
+    }
+}
+
+fn none() -> (Sockets, Adopter) {
+    let sockets = open(&[]);
+    let adopter = sockets.adopter().unwrap();
+    (sockets, adopter)
+}
+
+/// What the driver does when a generation is asked to end, and has ended.
+async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
+    sockets.relay(id(number)).unwrap();
+    opened.program.ask_to_stop();
+    until("the end of the program", || opened.program.is_gone()).await;
+    sockets.release(id(number)).unwrap();
+}
+
+/// Generations that follow each other under load, each on a socket of its own.
+async fn follow(protocol: Protocol, generations: u32) {
+    let (mut sockets, adopter) = none();
+    let mut old = open_with(&adopter, 1, bound(ANY.parse().unwrap(), protocol));
+    assert!(old.first);
+    let to = To::Tcp(old.address);
+    assert_eq!(to.ask().unwrap(), 1, "before it is live");
+    sockets.switch(id(1)).unwrap();
+    let load = Load::start(&to, 4);
+    for number in 2..=generations {
+        let new = open_with(&adopter, number, bound(old.address, protocol));
+        assert!(!new.first);
+        load.more(20).await;
+        assert_eq!(to.ask().unwrap(), number - 1, "before the switch");
+        sockets.switch(id(number)).unwrap();
+        assert_eq!(to.ask().unwrap(), number, "after the switch");
+        let observer = sockets.observer(id(number - 1));
+        let own = i32::try_from(std::process::id()).unwrap();
+        observer.settled(move || vec![own]).await;
+        leave(&mut sockets, number - 1, &old).await;
+        old = new;
+    }
+    assert!(load.finish().await > 20 * u64::from(generations - 1));
+    old.program.ask_to_stop();
+}
+
+#[tokio::test]
+async fn generations_follow_each_other_on_their_own_sockets() {
+    follow(Protocol::TCP, 12).await;
+}
+
+#[tokio::test]
+async fn connections_wait_from_a_crash_to_the_next_generation() {
+    let (mut sockets, adopter) = none();
+    let first = open_own(&adopter, 1, ANY.parse().unwrap());
+    let to = To::Tcp(first.address);
+    sockets.switch(id(1)).unwrap();
+    first.program.ask_to_stop();
+    until("the crash", || first.program.is_gone()).await;
+    let mut waiting: Vec<_> = (0..5).map(|_| to.connect().unwrap()).collect();
+    sockets.relay(id(1)).unwrap();
+    sockets.hold().unwrap();
+    sockets.release(id(1)).unwrap();
+    waiting.extend((0..5).map(|_| to.connect().unwrap()));
+    let second = open_own(&adopter, 2, first.address);
+    waiting.extend((0..5).map(|_| to.connect().unwrap()));
+    sockets.switch(id(2)).unwrap();
+    let answered = answers(waiting);
+    until("the answers", || answered.is_finished()).await;
+    assert_eq!(answered.join().unwrap(), [2; 15]);
+    second.program.ask_to_stop();
+}
+
+#[tokio::test]
+async fn a_generation_that_was_never_live_leaves_its_queue_to_the_next() {
+    let (mut sockets, adopter) = none();
+    let first = open_own(&adopter, 1, ANY.parse().unwrap());
+    let to = To::Tcp(first.address);
+    first.program.ask_to_stop();
+    until("its end", || first.program.is_gone()).await;
+    let mut waiting: Vec<_> = (0..5).map(|_| to.connect().unwrap()).collect();
+    sockets.relay(id(1)).unwrap();
+    sockets.hold().unwrap();
+    sockets.release(id(1)).unwrap();
+    waiting.extend((0..5).map(|_| to.connect().unwrap()));
+    let second = open_own(&adopter, 2, first.address);
+    sockets.switch(id(2)).unwrap();
+    let answered = answers(waiting);
+    until("the answers", || answered.is_finished()).await;
+    assert_eq!(answered.join().unwrap(), [2; 10]);
+    second.program.ask_to_stop();
+}
+
+#[tokio::test]
+async fn an_address_that_the_next_does_not_open_is_closed_with_the_old_one() {
+    let (mut sockets, adopter) = none();
+    let kept = open_own(&adopter, 1, ANY.parse().unwrap());
+    let dropped = open_own(&adopter, 1, ANY.parse().unwrap());
+    sockets.switch(id(1)).unwrap();
+    assert_eq!(
+        adopter.opened(id(2)).missing,
+        [kept.address, dropped.address]
+    );
+    let second = open_own(&adopter, 2, kept.address);
+    assert_eq!(adopter.opened(id(2)).missing, [dropped.address]);
+    assert_eq!(adopter.opened(id(2)).inodes, [second.inode]);
+    sockets.switch(id(2)).unwrap();
+    assert_eq!(To::Tcp(kept.address).ask().unwrap(), 2);
+    let old = To::Tcp(dropped.address);
+    assert_eq!(old.ask().unwrap(), 1, "the old one still answers there");
+    dropped.program.ask_to_stop();
+    leave(&mut sockets, 1, &kept).await;
+    until("its program's end", || dropped.program.is_gone()).await;
+    let refused = TcpStream::connect(dropped.address).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    assert!(adopter.opened(id(2)).missing.is_empty());
+    second.program.ask_to_stop();
+}
+
+#[tokio::test]
+async fn an_address_that_is_opened_late_is_served_at_once() {
+    let (mut sockets, adopter) = none();
+    let first = open_own(&adopter, 1, ANY.parse().unwrap());
+    sockets.switch(id(1)).unwrap();
+    sockets.switch(id(2)).unwrap();
+    let to = To::Tcp(first.address);
+    assert_eq!(to.ask().unwrap(), 1, "as long as 2 does not listen");
+    let second = open_own(&adopter, 2, first.address);
+    assert_eq!(to.ask().unwrap(), 2);
+    leave(&mut sockets, 1, &first).await;
+    assert_eq!(to.ask().unwrap(), 2);
+    second.program.ask_to_stop();
+}
+
+/// As programs do that look first whether a port is free, or start a worker for each core.
+#[tokio::test]
+async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
+    let (mut sockets, adopter) = none();
+    let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
+    let at = address(&socket);
+    adopter
+        .listen(id(1), socket.try_clone().unwrap(), 5)
+        .unwrap();
+    let lost = os::inode(&socket).unwrap();
+    drop(socket);
+    let early = TcpStream::connect(at).unwrap();
+    early.set_read_timeout(Some(DEADLINE)).unwrap();
+    let second = open_own(&adopter, 1, at);
+    adopter.disown_unheld(id(1), |inode| inode != lost).unwrap();
+    assert_eq!(adopter.opened(id(1)).inodes, [second.inode]);
+    sockets.switch(id(1)).unwrap();
+    let mut early: Box<dyn Duplex> = Box::new(early);
+    let waited = thread::spawn(move || answer(&mut *early).unwrap());
+    for _ in 0..50 {
+        assert_eq!(To::Tcp(at).ask().unwrap(), 1);
+    }
+    until("the relayed answer", || waited.is_finished()).await;
+    assert_eq!(waited.join().unwrap(), 1);
+    until("one slot", || sockets.slot_count() == 1).await;
+    second.program.ask_to_stop();
+}
+
+#[tokio::test]
+async fn several_sockets_of_one_generation_share_its_connections() {
+    let (mut sockets, adopter) = none();
+    let first = open_own(&adopter, 1, ANY.parse().unwrap());
+    sockets.switch(id(1)).unwrap();
+    // The number that it answers with tells them apart.
+    let socket = bound(first.address, Protocol::TCP);
+    adopter
+        .listen(id(1), socket.try_clone().unwrap(), 5)
+        .unwrap();
+    let passed = Passed {
+        name: String::new(),
+        inode: os::inode(&socket).unwrap(),
+        fd: socket.into(),
+    };
+    let at = Address::Tcp(first.address);
+    let second = Program::start(100, passed, &at, Style::NonBlocking);
+    let mut counts = [0, 0];
+    for _ in 0..200 {
+        let who = To::Tcp(first.address).ask().unwrap();
+        counts[usize::from(who == 100)] += 1;
+    }
+    assert!(counts.iter().all(|count| *count > 40), "{counts:?}");
+    first.program.ask_to_stop();
+    second.ask_to_stop();
+}
+
+/// `--listen` for a program that does not know what to do with it, and opens the same address.
+#[tokio::test]
+async fn what_a_program_opens_itself_takes_the_place_of_what_it_was_passed() {
+    let mut sockets = open(&[ANY]);
+    let at = tcp(&sockets, 0);
+    let adopter = sockets.adopter().unwrap();
+    let early: Vec<_> = (0..5).map(|_| To::Tcp(at).connect().unwrap()).collect();
+    let passed = sockets.prepare(id(1)).unwrap();
+    let around = adopter.around(at.into());
+    assert!(around.group && around.listed.is_none());
+    let elsewhere = SocketAddr::new([0, 0, 0, 0].into(), at.port());
+    assert_eq!(adopter.around(elsewhere.into()).listed, Some(at.into()));
+    let first = open_own(&adopter, 1, at);
+    assert_eq!(adopter.opened(id(1)).inodes, [first.inode]);
+    sockets.switch(id(1)).unwrap();
+    let answered = answers(early);
+    until("the answers", || answered.is_finished()).await;
+    assert_eq!(answered.join().unwrap(), [1; 5]);
+    for _ in 0..20 {
+        assert_eq!(To::Tcp(at).ask().unwrap(), 1);
+    }
+    drop(passed);
+    first.program.ask_to_stop();
+}
+
+/// Go's servers from 1.24 on.
+#[tokio::test]
+async fn multipath_sockets_are_steered_too() {
+    if Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).is_err() {
+        report("SKIPPED: this kernel has no multipath TCP");
+        return;
+    }
+    follow(Protocol::MPTCP, 6).await;
+}
+
+#[tokio::test]
+async fn datagrams_go_to_the_live_generation() {
+    let (mut sockets, adopter) = none();
+    let first = bound(ANY.parse().unwrap(), Protocol::UDP);
+    let at = address(&first);
+    adopter
+        .listen(id(1), first.try_clone().unwrap(), 0)
+        .unwrap();
+    sockets.switch(id(1)).unwrap();
+    let second = bound(at, Protocol::UDP);
+    adopter
+        .listen(id(2), second.try_clone().unwrap(), 0)
+        .unwrap();
+    let opened = adopter.opened(id(2));
+    assert!(opened.inodes.is_empty() && opened.missing.is_empty());
+    assert_eq!(opened.datagrams.len(), 1);
+    let (first, second) = (UdpSocket::from(first), UdpSocket::from(second));
+    let get = |socket: &UdpSocket| {
+        socket.set_nonblocking(true).unwrap();
+        std::iter::from_fn(|| socket.recv(&mut [0; 8]).ok()).count()
+    };
+    // Each from a port of its own: without steering the kernel chooses by a hash of it.
+    let send = || {
+        for _ in 0..20 {
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.send_to(b"?", at).unwrap();
+        }
+    };
+    send();
+    assert_eq!((get(&first), get(&second)), (20, 0));
+    sockets.switch(id(2)).unwrap();
+    send();
+    assert_eq!((get(&first), get(&second)), (0, 20));
+    sockets.relay(id(1)).unwrap();
+    drop(first);
+    sockets.release(id(1)).unwrap();
+    until("one slot", || sockets.slot_count() == 1).await;
+    send();
+    assert_eq!(get(&second), 20);
+}
