@@ -71,6 +71,14 @@ impl Console {
     }
 }
 
+/// The next that comes from it; for ever nothing where there is none.
+pub(super) async fn came(console: &mut Option<Console>) -> Came {
+    match console {
+        Some(console) => console.next().await,
+        None => pending().await,
+    }
+}
+
 /// What is typed next. For ever nothing once the terminal is gone, which is told elsewhere.
 async fn typed(input: &mut Option<AsyncFd<File>>) -> Vec<u8> {
     let mut buffer = [0; 4096];

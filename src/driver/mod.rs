@@ -27,7 +27,7 @@ mod setup;
 mod shown;
 mod sources;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -40,22 +40,22 @@ use crate::config::{Config, Stdin};
 use crate::os::terminal::{self, Size};
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
-use crate::reload::{BuildOutcome, Event, Failure, GenId, Machine, Notice, Time};
+use crate::reload::{BuildOutcome, Ended, Event, Failure, GenId, Machine, Notice, Time};
 use crate::socket::Sockets;
-use crate::ui::{Kind, Report, Ui};
+use crate::ui::{Kind, Level, Report, Ui};
 use crate::watch::{self, Watch};
 
 use adopting::Adopting;
 use build::ActiveBuild;
 use command::Commands;
-use console::{Came, Console};
+use console::{Console, came};
 use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
 use keep::Keep;
 use own::Times;
 use print::Print;
-use screen::Suspend;
+use screen::{Suspend, sleep_to};
 
 /// How hotrun came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,10 @@ struct Driver {
     roots: WatchRoots,
     /// The newest build that has taught the watch.
     lessons: Option<GenId>,
+    /// Generations of which it was told why they can't run.
+    explained: BTreeSet<GenId>,
+    /// Whether it was told what helps a program that can't run beside another of its kind.
+    told_of_company: bool,
     /// Whether the watch has begun, and with it everything.
     begun: bool,
     outcome: Option<Outcome>,
@@ -214,6 +218,8 @@ impl Driver {
             watch: watching.watch,
             roots: watching.roots,
             lessons: None,
+            explained: BTreeSet::new(),
+            told_of_company: false,
             begun: false,
             told_to_end: false,
             deaf: false,
@@ -314,7 +320,8 @@ impl Driver {
         }
     }
 
-    fn tell(&self, notice: Notice) {
+    fn tell(&mut self, notice: Notice) {
+        let company = self.minds_company(&notice);
         let late = match &notice {
             Notice::Failed {
                 id,
@@ -349,21 +356,30 @@ impl Driver {
                 "`--ready` chooses another sign of readiness, `--ready-timeout` gives it more time";
             self.feed.error(missing, Some(hint.into()));
         }
+        if let Some((id, live)) = company {
+            let text = format!(
+                "gen {id} may be unable to run beside gen {live}: a lock, a database for one alone"
+            );
+            let hint =
+                "if so, `--stop-first` ends the old one first, and connections wait meanwhile";
+            self.feed.message(Level::Info, text, Some(hint.into()));
+        }
     }
-}
 
-async fn came(console: &mut Option<Console>) -> Came {
-    match console {
-        Some(console) => console.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Sleeps until this moment, for ever without one.
-async fn sleep_to(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
-        None => std::future::pending().await,
+    /// Whether a generation has ended beside another as one does that can't run twice. It is told once: whoever
+    /// has read it knows.
+    fn minds_company(&mut self, notice: &Notice) -> Option<(GenId, GenId)> {
+        let Notice::Failed {
+            id,
+            failure: Failure::EndedEarly(Ended::Code(_)),
+            live: Some(live),
+        } = notice
+        else {
+            return None;
+        };
+        let told =
+            self.explained.contains(id) || std::mem::replace(&mut self.told_of_company, true);
+        (!told).then_some((*id, *live))
     }
 }
 

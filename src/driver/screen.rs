@@ -141,3 +141,11 @@ fn panic_if_asked() {
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Suspend;
+
+/// Sleeps until this moment, for ever without one.
+pub(super) async fn sleep_to(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
