@@ -114,8 +114,8 @@ struct Driver {
     signal: Option<i32>,
     /// How large the terminal is.
     size: Size,
-    /// When connections were counted last.
-    looked: Instant,
+    /// When connections are counted next.
+    look_at: Instant,
 }
 
 /// Where events come from.
@@ -226,7 +226,7 @@ impl Driver {
             outcome: None,
             signal: None,
             size: terminal::size(std::io::stdout()),
-            looked: Instant::now(),
+            look_at: Instant::now(),
             config,
         })
     }

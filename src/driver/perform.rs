@@ -207,6 +207,7 @@ impl Driver {
         };
         let running = generation::start(start, &self.inbox, &self.feed)?;
         self.generations.insert(id, running);
+        self.look_soon();
         // What is started again is not what the newest build made.
         let print = self.print.clone().filter(|_| build.is_none());
         self.prints.extend(print.map(|print| (id, print)));

@@ -16,8 +16,10 @@ use crate::ui::{Kind, Level, Order, Report};
 use super::Driver;
 use super::console::Came;
 
-/// How often connections are counted: that is as soon as a person sees it, and costs little.
+/// How often connections are counted while their number changes: that is as soon as a person sees it.
 const LOOK: Duration = Duration::from_secs(1);
+/// And while it does not. Each time costs some milliseconds, for the processes of a program have to be looked into.
+const LOOK_AT_REST: Duration = Duration::from_secs(3);
 
 impl Driver {
     pub(super) fn came(&mut self, came: Came) -> Option<Suspend> {
@@ -105,12 +107,17 @@ impl Driver {
     /// When connections are to be counted next: while somebody may look at it, and there is something to count.
     pub(super) fn next_look(&self) -> Option<Instant> {
         let shown = self.config.ui.kind == Kind::Live;
-        (shown && !self.generations.is_empty()).then_some(self.looked + LOOK)
+        (shown && !self.generations.is_empty()).then_some(self.look_at)
+    }
+
+    /// Somebody new may have connections.
+    pub(super) fn look_soon(&mut self) {
+        self.look_at = Instant::now() + LOOK / 2;
     }
 
     /// Counts the connections of each generation, and tells what has changed.
     pub(super) fn look(&mut self) {
-        self.looked = Instant::now();
+        self.look_at = Instant::now() + LOOK_AT_REST;
         if !terminal::in_foreground(io::stdout()).unwrap_or(false) {
             return;
         }
@@ -122,6 +129,7 @@ impl Driver {
             };
             let count = connections.len();
             if running.connections.replace(count) != Some(count) {
+                self.look_at = Instant::now() + LOOK;
                 self.feed.tell(Report::Connections { id: *id, count });
             }
         }
