@@ -59,6 +59,10 @@ impl Known {
         }
     }
 
+    pub(super) fn has(&self, inode: u64) -> bool {
+        self.0.iter().any(|one| one.inode == inode)
+    }
+
     /// Whether several share their address by the program's own wish.
     pub(super) fn several_share(&self) -> bool {
         let shares = |one: &&Bound| one.listens && one.claim.reuse_port;

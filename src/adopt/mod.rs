@@ -12,6 +12,7 @@ mod bind;
 mod bound;
 mod claim;
 mod decision;
+mod holders;
 mod worker;
 
 pub use worker::{Adoption, News};

@@ -12,16 +12,16 @@ use super::bind::bind;
 use super::bound::{Bound, Known};
 use super::claim::{self, LONGEST, parse};
 use super::decision::{Claim, OnBind, OnListen, Other, on_bind, on_listen};
+use super::holders::Holders;
 use crate::os;
 use crate::os::seccomp::{
     Answer, Call, Calls, Next, Unavailable, What, descriptor_of, read_memory,
 };
-use crate::os::socket_holders::sockets_of;
 use crate::reload::GenId;
 use crate::socket::{Adopter, Endpoint, OpenError, Transport};
 
-/// A program that shares an address among sockets of its own may lose one of them with the process that has it, and
-/// nobody tells: how often that is looked for.
+/// A program that shares an address among sockets of its own may close one of them, and nobody tells: how often that is
+/// looked for.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// What there is to tell of a program's sockets.
@@ -89,8 +89,11 @@ impl fmt::Debug for Adoption {
 }
 
 struct Worker {
-    adoption: Adoption,
+    id: GenId,
+    adopter: Adopter,
+    tell: Box<dyn FnMut(News) + Send>,
     known: Known,
+    holders: Holders,
     /// What could not be done is told once.
     missed: bool,
 }
@@ -109,8 +112,17 @@ impl From<Answer> for Verdict {
 
 impl Worker {
     fn new(adoption: Adoption) -> Self {
+        let Adoption {
+            id,
+            adopter,
+            pids,
+            tell,
+        } = adoption;
         Self {
-            adoption,
+            id,
+            adopter,
+            holders: Holders::new(pids),
+            tell,
             known: Known::default(),
             missed: false,
         }
@@ -124,7 +136,7 @@ impl Worker {
             Err(_) => return,
         };
         loop {
-            match calls.next_before(self.pause()) {
+            match self.next(&calls) {
                 Ok(Next::Call(call)) => self.answer(&calls, &call),
                 Ok(Next::Stopped) => self.look(),
                 Ok(Next::Ended) => return,
@@ -134,9 +146,12 @@ impl Worker {
         }
     }
 
-    /// For how long nothing has to be looked after.
-    fn pause(&self) -> Option<Duration> {
-        self.known.several_share().then_some(LOOK)
+    /// The next call, or that it is time to look which sockets are held.
+    fn next(&self, calls: &Calls) -> io::Result<Next> {
+        match self.known.several_share() {
+            true => calls.next_within(self.holders.deaths(), Some(LOOK)),
+            false => calls.next_within(None, None),
+        }
     }
 
     fn answer(&mut self, calls: &Calls, call: &Call) {
@@ -159,7 +174,7 @@ impl Worker {
         if matches!(news, News::Missed { .. }) && std::mem::replace(&mut self.missed, true) {
             return;
         }
-        (self.adoption.tell)(news);
+        (self.tell)(news);
     }
 
     fn bind(&mut self, calls: &Calls, call: &Call, fd: i32, (at, length): (u64, u32)) -> Verdict {
@@ -189,12 +204,10 @@ impl Worker {
         if self.lost_answer(cookie, call.thread, claim.endpoint) {
             return Answer::Done.into();
         }
-        let around = self.adoption.adopter.around(claim.endpoint);
+        let around = self.adopter.around(claim.endpoint);
         let others = self.others(cookie, claim.endpoint);
-        let foreign = || self.adoption.adopter.stranger(claim.endpoint);
-        let stranger = !around.group && claim.reuse_port && foreign().is_some();
         let address = claim.endpoint.address;
-        match on_bind(&claim, &others, around, stranger) {
+        match on_bind(&claim, &others, around) {
             OnBind::Leave => Answer::Continue.into(),
             OnBind::InUse => Answer::Errno(libc::EADDRINUSE).into(),
             OnBind::Listed(listed) => Verdict {
@@ -228,13 +241,28 @@ impl Worker {
         {
             return Answer::Errno(libc::EACCES).into();
         }
-        match bind(socket, address, claim.endpoint.transport, shared) {
+        match self.try_bind(socket, claim.endpoint, shared) {
             Ok(()) => self.note_bound(call, socket, cookie, claim),
             // The program may be allowed what hotrun is not.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
                 missed(Some(address), error)
             }
             Err(error) => self.refuse(claim.endpoint, &error),
+        }
+    }
+
+    /// What is in the way and does not listen is mostly ours: bound by another generation that never listened, or about
+    /// to be closed. Those share, and so does it then.
+    fn try_bind(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
+        let Endpoint {
+            address, transport, ..
+        } = endpoint;
+        let bound = bind(socket, address, transport, shared);
+        let in_use = |error: &io::Error| error.raw_os_error() == Some(libc::EADDRINUSE);
+        let again = !shared && transport == Transport::Tcp && bound.as_ref().is_err_and(in_use);
+        match again && self.adopter.stranger(endpoint).is_none() {
+            true => bind(socket, address, transport, true),
+            false => bound,
         }
     }
 
@@ -264,7 +292,7 @@ impl Worker {
         let in_use = errno == libc::EADDRINUSE;
         Verdict {
             answer: Answer::Errno(errno),
-            news: in_use.then(|| News::InUse(self.adoption.adopter.in_use(endpoint))),
+            news: in_use.then(|| News::InUse(self.adopter.in_use(endpoint))),
         }
     }
 
@@ -285,7 +313,7 @@ impl Worker {
         match (on_listen(claim.as_ref(), listens, &others), claim) {
             (OnListen::Leave, _) | (_, None) => Answer::Continue.into(),
             (OnListen::InUse, _) => Answer::Errno(libc::EADDRINUSE).into(),
-            (OnListen::Again, _) => match self.adoption.adopter.listen_again(&socket, backlog) {
+            (OnListen::Again, _) => match self.adopter.listen_again(&socket, backlog) {
                 Ok(()) => Answer::Done.into(),
                 Err(_) => Answer::Continue.into(),
             },
@@ -296,13 +324,16 @@ impl Worker {
     fn join(&mut self, socket: &Socket, backlog: i32, claim: Claim) -> Verdict {
         let joined = os::cookie(socket).and_then(|cookie| {
             let socket = socket.try_clone()?;
-            let adopter = &self.adoption.adopter;
-            let joined = adopter.listen(self.adoption.id, socket, backlog)?;
+            let adopter = &self.adopter;
+            let joined = adopter.listen(self.id, socket, backlog)?;
             Ok((cookie, joined))
         });
         match joined {
             Ok((cookie, joined)) => {
                 self.known.listens(cookie);
+                if self.known.several_share() {
+                    self.look();
+                }
                 Verdict {
                     answer: Answer::Done,
                     news: Some(News::Listens {
@@ -325,24 +356,15 @@ impl Worker {
 
     /// Forgets what no process holds any more: it is nobody's, and gets nothing.
     fn look(&mut self) {
-        let Some(held) = self.held() else { return };
+        let known = &self.known;
+        let Some(held) = self.holders.look(|inode| known.has(inode)) else {
+            return;
+        };
         if self.known.keep(|inode| held.contains(&inode)) {
             let is_held = |inode: u64| held.contains(&inode);
             // What fails is tried again with the next operation on the group.
-            let _ = self
-                .adoption
-                .adopter
-                .disown_unheld(self.adoption.id, is_held);
+            let _ = self.adopter.disown_unheld(self.id, is_held);
         }
-    }
-
-    /// The sockets that the processes of the generation have; nothing if one of them may not be looked into.
-    fn held(&self) -> Option<Vec<u64>> {
-        let mut held = Vec::new();
-        for pid in (self.adoption.pids)() {
-            held.extend(sockets_of(pid, |_| None).ok()?.into_values());
-        }
-        Some(held)
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use socket2::Socket;
 
-use super::claim::{occupant_of, stranger};
+use super::claim::occupant_of;
 use super::endpoint::{Endpoint, Transport};
 use super::group::{Group, SharedGroup, disown_unheld, lock};
 use super::registry::{Registry, SharedRegistry, lock_all};
@@ -75,13 +75,19 @@ impl Adopter {
         around
     }
 
-    /// Who listens there that is none of ours. It shares its address (`SO_REUSEPORT`), or nobody could.
+    /// Who keeps others from being bound there by listening, and is none of ours.
     #[must_use]
     pub fn stranger(&self, endpoint: Endpoint) -> Option<Occupant> {
         match endpoint.transport {
-            Transport::Tcp => stranger(endpoint.address, &[]),
+            Transport::Tcp => occupant_of(endpoint, &self.inodes()),
             Transport::Udp => None,
         }
+    }
+
+    fn inodes(&self) -> Vec<u64> {
+        let registry = lock_all(&self.0);
+        let groups = registry.groups().iter();
+        groups.flat_map(|group| lock(group).inodes()).collect()
     }
 
     /// That somebody has the address, and who, as far as that can be told.
@@ -89,10 +95,7 @@ impl Adopter {
     pub fn in_use(&self, endpoint: Endpoint) -> OpenError {
         OpenError::InUse {
             address: Address::Tcp(endpoint.address),
-            occupant: match endpoint.transport {
-                Transport::Tcp => occupant_of(endpoint),
-                Transport::Udp => None,
-            },
+            occupant: self.stranger(endpoint),
         }
     }
 

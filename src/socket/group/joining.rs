@@ -95,6 +95,10 @@ impl Group {
     /// Nobody takes what is in the slot: it gets nothing new, what is in it is relayed, and then it is closed. The
     /// last of its generation stays: connections are not refused.
     pub(in crate::socket) fn disown(&mut self, key: Key) -> io::Result<()> {
+        // Nobody waits for an answer, and whoever has the address by its own sharing is not to meet ours.
+        if self.carries_datagrams() {
+            return self.remove(key);
+        }
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.key == key) else {
             return Ok(());
         };
@@ -116,6 +120,11 @@ impl Group {
     pub(in crate::socket) fn carries_datagrams(&self) -> bool {
         let endpoint = self.face.endpoint();
         endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Udp)
+    }
+
+    /// The sockets of all slots.
+    pub(in crate::socket) fn inodes(&self) -> Vec<u64> {
+        self.slots.iter().map(|slot| slot.inode).collect()
     }
 
     /// The slots of one generation, by inode.
