@@ -143,6 +143,7 @@ fn listens(
                 sockets: opened.inodes,
                 datagrams: opened.datagrams,
                 missing: opened.missing,
+                beside: opened.beside,
             }
         }),
         None => Box::new(move || Listens {
