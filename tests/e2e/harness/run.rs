@@ -1,6 +1,7 @@
 //! How a test starts hotrun.
 
 use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use super::leftovers::{self, MARK, new_mark};
@@ -11,6 +12,7 @@ pub(crate) struct Run {
     pub(super) command: Command,
     pub(super) mark: String,
     pub(super) listens: bool,
+    pub(super) address: Option<SocketAddr>,
     program: Vec<OsString>,
 }
 
@@ -41,6 +43,7 @@ impl Run {
             command,
             mark,
             listens: false,
+            address: None,
             program: Vec::new(),
         }
     }
@@ -53,6 +56,12 @@ impl Run {
     pub(crate) fn listen_on(mut self, address: &str) -> Self {
         self.listens = true;
         self.args(["--listen", address])
+    }
+
+    /// The program opens this address by itself; see [`Running::address`].
+    pub(crate) fn opens(mut self, address: SocketAddr) -> Self {
+        self.address = Some(address);
+        self
     }
 
     pub(crate) fn arg(mut self, word: impl AsRef<OsStr>) -> Self {
