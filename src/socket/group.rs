@@ -165,6 +165,10 @@ impl Group {
     /// Starts to look after the slots of which a program may have a duplicate, as far as that has not begun.
     pub(super) fn watch(group: &SharedGroup, runtime: &Handle) {
         let mut this = lock(group);
+        // They do not listen. And without another duplicate they are closed as soon as they are let go of.
+        if this.carries_datagrams() {
+            return;
+        }
         for slot in this.slots.iter_mut().filter(|slot| slot.watch.is_none()) {
             // Without a descriptor to spare it is noticed by the next operation.
             if let Ok(socket) = slot.duplicate() {

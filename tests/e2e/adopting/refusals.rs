@@ -3,7 +3,7 @@
 use super::{App, has};
 use crate::harness::PATIENCE;
 
-const SERVER: &str = "print('bound', flush=True)\nserve(open_socket())";
+const SERVER: &str = "s = open_socket()\nprint('bound', flush=True)\nserve(s)";
 const REASON: &str = "the program is stopped before the next one starts";
 
 fn refused(refusal: &str, words: &str) {
