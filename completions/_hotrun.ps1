@@ -27,6 +27,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--ignore', '--ignore', [CompletionResultType]::ParameterName, 'Ignore files that match this glob (repeatable)')
             [CompletionResult]::new('-e', '-e', [CompletionResultType]::ParameterName, 'Watch only files with these extensions, separated by commas')
             [CompletionResult]::new('--exts', '--exts', [CompletionResultType]::ParameterName, 'Watch only files with these extensions, separated by commas')
+            [CompletionResult]::new('--on', '--on', [CompletionResultType]::ParameterName, 'Let changes of some files do something else (repeatable)')
             [CompletionResult]::new('--debounce', '--debounce', [CompletionResultType]::ParameterName, 'How long to let changes settle before a build')
             [CompletionResult]::new('-b', '-b', [CompletionResultType]::ParameterName, 'Build with this shell line before COMMAND is started')
             [CompletionResult]::new('--build', '--build', [CompletionResultType]::ParameterName, 'Build with this shell line before COMMAND is started')

@@ -24,6 +24,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --ignore 'Ignore files that match this glob (repeatable)'
             cand -e 'Watch only files with these extensions, separated by commas'
             cand --exts 'Watch only files with these extensions, separated by commas'
+            cand --on 'Let changes of some files do something else (repeatable)'
             cand --debounce 'How long to let changes settle before a build'
             cand -b 'Build with this shell line before COMMAND is started'
             cand --build 'Build with this shell line before COMMAND is started'

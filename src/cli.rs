@@ -7,6 +7,8 @@
 mod choices;
 mod generate;
 mod mistake;
+mod notes;
+mod on;
 mod values;
 
 use std::ffi::OsString;
@@ -24,7 +26,10 @@ use nix::sys::signal::Signal;
 pub use choices::{Adopt, ColorWhen, ListenPid, UiKind, WhenBusy};
 pub use generate::{Generate, generate};
 pub use mistake::{Mistake, explain};
+pub use on::{On, OnAction};
 pub use values::Wrong;
+
+use notes::{EXAMPLES, EXAMPLES_AND_NOTES};
 
 /// Rebuild a server when its files change, start it beside the old one, and switch without losing a connection
 ///
@@ -65,6 +70,21 @@ pub struct Cli {
     /// Without this option `.gitignore`, `.ignore` and git's global excludes are respected.
     #[arg(long, help_heading = "Watching")]
     pub no_vcs_ignore: bool,
+
+    /// Let changes of some files do something else (repeatable)
+    ///
+    ///   build         build and start anew, as changes of other files do
+    ///   restart       start anew from the last build, as soon as it is ready in place of the old one
+    ///   signal:HUP    send that signal to the program, which reads its configuration again by itself;
+    ///                 a program that does not handle it is restarted
+    ///   run:COMMAND   run that shell line and nothing else
+    ///   ignore        nothing
+    ///
+    /// A GLOB with a `/` is about paths (`config/*.toml`, `data/**`), one without about names (`*.sql`). The
+    /// last that matches wins. Such files are watched even where they are ignored or outside of what is
+    /// watched. Without this option `.env` and the file of `--env-file` mean `restart`.
+    #[arg(long, value_name = "GLOB=ACTION", value_delimiter = '\n', verbatim_doc_comment, help_heading = "Watching", value_parser = on::rule)]
+    pub on: Vec<On>,
 
     /// How long to let changes settle before a build
     #[arg(long, value_name = "DURATION", default_value = "20ms", help_heading = "Watching", value_parser = values::duration)]
@@ -241,44 +261,6 @@ pub struct Cli {
     #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
-
-macro_rules! examples {
-    () => {
-        "\
-Examples:
-  hotrun                                       `cargo run` in this package
-  hotrun -e go -- go run .                     the program opens its port by itself
-  hotrun -e go -b 'go build -o app .' -- ./app
-  hotrun -e js,html -- node server.js
-  hotrun -l 3000 -- cargo run --release        hold port 3000 and pass it to the program"
-    };
-}
-
-const EXAMPLES: &str = examples!();
-
-const EXAMPLES_AND_NOTES: &str = concat!(
-    examples!(),
-    "
-  hotrun -l 3000 --ready http:/health -- cargo run
-  hotrun --generate bash > ~/.local/share/bash-completion/completions/hotrun
-
-Values:
-  A duration is a number and a unit: 250ms, 10s, 1m30s.
-  A signal is a name or a number: TERM, SIGTERM, 15.
-
-Environment:
-  Every option can be set by a variable: --stop-timeout by HOTRUN_STOP_TIMEOUT, and so on. An option
-  on the command line wins. Where an option is repeatable, the variable holds one value a line.
-  NO_COLOR, CLICOLOR_FORCE, CI and TERM=dumb are respected.
-
-Signals to hotrun:
-  INT and TERM stop the program in order, a second one at once. USR1 reloads. HUP reloads
-  while there is a terminal, and otherwise ends hotrun as TERM does.
-
-Exit codes:
-  0 the user quit; 1 the program could not be stopped cleanly, or hotrun failed; 2 wrong usage;
-  128+N ended by signal N."
-);
 
 /// The options as clap knows them, each with its environment variable.
 pub fn command() -> Command {

@@ -5,6 +5,7 @@
 mod environment;
 mod listen_pid;
 mod readiness;
+mod rules;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -22,6 +23,7 @@ use crate::ready::ReadySpec;
 use crate::reload::{Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};
 use crate::ui;
+use crate::watch::Rule;
 
 pub use environment::EnvFileError;
 pub use listen_pid::ListenPid;
@@ -50,6 +52,8 @@ pub struct Config {
     pub exts: Vec<String>,
     /// Whether ignore files of version control are respected.
     pub vcs_ignore: bool,
+    /// What changes of some files do; the last rule that applies wins.
+    pub rules: Vec<Rule>,
     /// How long changes settle.
     pub debounce: Duration,
     /// The shell line of `--build`.
@@ -128,6 +132,7 @@ impl Config {
     pub fn resolve(cli: Cli) -> Result<Self, Failure> {
         let workdir = workdir(cli.workdir.as_deref())?;
         let ui = ui_options(&cli, &workdir);
+        let rules = rules::all(&cli, &workdir)?;
         let config = Self {
             argv: command(cli.command, cli.build.is_some(), &workdir)?,
             watch: cli
@@ -138,6 +143,7 @@ impl Config {
             ignore: cli.ignore,
             exts: cli.exts,
             vcs_ignore: !cli.no_vcs_ignore,
+            rules,
             debounce: cli.debounce,
             build: cli.build,
             when_busy: when_busy(cli.when_busy),

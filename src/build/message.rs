@@ -9,19 +9,32 @@ use serde::Deserialize;
 pub(super) enum Message {
     #[serde(rename = "compiler-message")]
     Diagnostic {
+        #[serde(flatten)]
+        of: MessagePackage,
         message: MessageDiagnostic,
     },
     #[serde(rename = "compiler-artifact")]
     Artifact(MessageArtifact),
     BuildScriptExecuted {
+        #[serde(flatten)]
+        of: MessagePackage,
         #[serde(default)]
         linked_paths: Vec<PathBuf>,
+        out_dir: Option<PathBuf>,
     },
     BuildFinished {
         success: bool,
     },
     #[serde(other)]
     Other,
+}
+
+/// Which package a message is about.
+#[derive(Deserialize)]
+pub(super) struct MessagePackage {
+    #[serde(default)]
+    pub(super) package_id: String,
+    pub(super) manifest_path: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -35,10 +48,14 @@ pub(super) struct MessageDiagnostic {
 
 #[derive(Deserialize)]
 pub(super) struct MessageArtifact {
+    #[serde(flatten)]
+    pub(super) of: MessagePackage,
     pub(super) target: MessageTarget,
     #[serde(default)]
     pub(super) fresh: bool,
     pub(super) executable: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) filenames: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]

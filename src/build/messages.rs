@@ -1,10 +1,10 @@
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
-use super::Launch;
 use super::message::{Message, MessageArtifact, MessageDiagnostic};
 use super::runner;
 use super::wire::{LaunchLine, REASON};
+use super::{Launch, Sources};
 
 /// How grave a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +73,7 @@ pub struct Messages {
     warnings: usize,
     executables: Vec<Artifact>,
     library_paths: Vec<PathBuf>,
+    sources: Sources,
 }
 
 impl Messages {
@@ -110,6 +111,22 @@ impl Messages {
 
     pub(super) fn library_paths(&self) -> &[PathBuf] {
         &self.library_paths
+    }
+
+    /// What was built of local packages beside the executable, and may matter to it when it runs: shared libraries,
+    /// and the directories that build scripts write to.
+    pub fn made(&self) -> Vec<PathBuf> {
+        let generated = self.sources.generated();
+        self.sources
+            .libraries
+            .iter()
+            .chain(generated)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) const fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// Whether the runner was called, after everything was compiled.
@@ -152,10 +169,18 @@ impl Messages {
 
     fn message(&mut self, message: Message) -> Line {
         match message {
-            Message::Diagnostic { message } => self.diagnostic(message),
+            Message::Diagnostic { of, message } => {
+                self.sources.mention(of);
+                self.diagnostic(message)
+            }
             Message::Artifact(artifact) => self.artifact(artifact),
-            Message::BuildScriptExecuted { linked_paths } => {
+            Message::BuildScriptExecuted {
+                of,
+                linked_paths,
+                out_dir,
+            } => {
                 self.library_paths.extend(linked_paths);
+                self.sources.script(of, out_dir);
                 Line::Nothing
             }
             Message::BuildFinished { success } => {
@@ -180,6 +205,15 @@ impl Messages {
     }
 
     fn artifact(&mut self, artifact: MessageArtifact) -> Line {
+        let is_local = self.sources.mention(artifact.of);
+        let in_compiler = artifact.target.kind.iter().any(|kind| kind == "proc-macro");
+        if is_local && !in_compiler {
+            let libraries = artifact
+                .filenames
+                .into_iter()
+                .filter(|path| is_shared(path));
+            self.sources.libraries.extend(libraries);
+        }
         let artifact = Artifact {
             name: artifact.target.name,
             fresh: artifact.fresh,
@@ -217,6 +251,11 @@ fn launch(prefix: Vec<OsString>, said: LaunchLine) -> Option<Launch> {
         workdir,
         executable: Some(executable),
     })
+}
+
+fn is_shared(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    matches!(extension, Some("so" | "dylib"))
 }
 
 /// rustc's closing lines. Cargo leaves them out and has its own on the standard error.

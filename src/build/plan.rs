@@ -2,7 +2,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{
-    BuildError, Built, CargoPlan, CargoRun, Invocation, Launch, Messages, WatchRoots, configuration,
+    BuildError, Built, CargoPlan, CargoRun, Inputs, Invocation, Launch, Messages, WatchRoots,
+    configuration, inputs,
 };
 
 /// What the user asked for.
@@ -144,6 +145,14 @@ impl Plan {
             | Self::Command { command, workdir } => {
                 Ok(Built::Launch(Launch::of_command(command, workdir)))
             }
+        }
+    }
+
+    /// What a good build was made from, exactly; `None` where nobody can say. Reads a file or two.
+    pub fn inputs(&self, messages: &Messages, launch: &Launch) -> Option<Inputs> {
+        match self {
+            Self::Cargo(plan) => inputs::of(plan, messages, launch.executable.as_deref()?),
+            Self::Shell { .. } | Self::Command { .. } => None,
         }
     }
 

@@ -158,7 +158,7 @@ fn ignored(target: &Target, dirs: &[PathBuf], members: Vec<PathBuf>) -> Vec<Path
 
 /// Cargo's files that lie outside of the packages. Those of the working directory and of the workspace are
 /// named whether they exist or not, those further up only if they do.
-fn files(plan: &CargoPlan, target: &Target) -> Vec<PathBuf> {
+pub(super) fn files(plan: &CargoPlan, target: &Target) -> Vec<PathBuf> {
     const EVERYWHERE: [&str; 4] = [
         ".cargo/config.toml",
         ".cargo/config",

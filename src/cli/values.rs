@@ -20,7 +20,7 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    fn new(allowed: impl Into<String>, nearest: Option<String>) -> Self {
+    pub(super) fn new(allowed: impl Into<String>, nearest: Option<String>) -> Self {
         Self {
             allowed: allowed.into(),
             nearest,

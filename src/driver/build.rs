@@ -1,11 +1,11 @@
 //! Runs a build and reads what it prints.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep_until};
 
-use crate::build::{Invocation, Line, Messages};
+use crate::build::{Built, Invocation, Launch, Line, Messages};
 use crate::os::leftovers::Kept;
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Refusal, Reports, Signal, Spec};
@@ -14,6 +14,9 @@ use crate::ui::Report;
 
 use super::feed::Feed;
 use super::inbox::{Inbox, Input, Learnt};
+use super::own::Times;
+use super::print::{self, Known, Print};
+use super::scope::{self, Lesson, Taught};
 
 /// The build that runs.
 #[derive(Debug)]
@@ -21,26 +24,38 @@ pub(super) struct ActiveBuild {
     pub(super) control: Control,
     /// Whether its end was asked for.
     pub(super) cancelled: bool,
+    pub(super) times: Times,
+}
+
+/// What a build is made with.
+pub(super) struct With {
+    pub(super) learnt: Learnt,
+    /// What its guardian puts away if hotrun is killed.
+    pub(super) kept: Vec<Kept>,
+    /// What runs.
+    pub(super) known: Known,
 }
 
 /// Starts the build of a generation. It answers with `BuildEnded`, or with [`Input::Built`], through the inbox.
-pub(super) fn start(
-    id: GenId,
-    with: Learnt,
-    kept: Vec<Kept>,
-    inbox: &Inbox,
-    feed: &Feed,
-) -> Result<ActiveBuild> {
-    let invocation = with
+pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result<ActiveBuild> {
+    let With {
+        learnt,
+        kept,
+        known,
+    } = with;
+    let invocation = learnt
         .plan
         .invocation()?
         .context("there is nothing to build")?;
+    let times = Times::from_now();
     let process = process::spawn(spec(invocation, kept))?;
     let control = process.control.clone();
     let reader = Reader {
         id,
-        messages: with.plan.messages(),
-        with,
+        times: times.clone(),
+        known,
+        messages: learnt.plan.messages(),
+        with: learnt,
         inbox: inbox.clone(),
         feed: feed.clone(),
     };
@@ -48,6 +63,7 @@ pub(super) fn start(
     Ok(ActiveBuild {
         control,
         cancelled: false,
+        times,
     })
 }
 
@@ -105,6 +121,8 @@ async fn wait(reports: &mut Reports) -> End {
 
 struct Reader {
     id: GenId,
+    times: Times,
+    known: Known,
     with: Learnt,
     messages: Messages,
     inbox: Inbox,
@@ -164,6 +182,7 @@ impl Reader {
                 () = sleep_until(ended_at + LAST_WORDS), if end.is_some() => break,
                 piece = out.lines.next(), if out.open => {
                     if let Some(line) = out.take(piece) {
+                        self.times.spoke.get_or_init(SystemTime::now);
                         let line = self.messages.stdout(&line);
                         self.show(line).await;
                     }
@@ -193,7 +212,7 @@ impl Reader {
             control.kill();
             while reports.next().await.is_some() {}
         }
-        self.answer(end);
+        self.answer(end).await;
         while reports.next().await.is_some() {}
     }
 
@@ -214,7 +233,32 @@ impl Reader {
         self.feed.pass(report).await;
     }
 
-    fn answer(mut self, end: End) {
+    /// Which generation runs what was built. In a thread: an executable may be large.
+    async fn find_like(&mut self, print: Option<Print>) -> Option<GenId> {
+        let print = print?;
+        let known = std::mem::take(&mut self.known);
+        let mine = print.clone();
+        let search = tokio::task::spawn_blocking(move || print::find(&known, &mine));
+        let like = search.await.ok().flatten();
+        // Not waited for: it is of use for the next build.
+        tokio::task::spawn_blocking(move || print.remember());
+        like
+    }
+
+    /// What it was made from is what counts from now on.
+    fn teach(&self, launch: &Launch) {
+        let (id, began) = (self.id, self.times.began);
+        match self.with.plan.inputs(&self.messages, launch) {
+            Some(inputs) => {
+                let taught = Taught::Exact(inputs);
+                self.inbox
+                    .input(Input::Learnt(Lesson { id, began, taught }));
+            }
+            None => scope::ask_anew(id, began, self.with.plan.clone(), &self.inbox),
+        }
+    }
+
+    async fn answer(mut self, end: End) {
         let id = self.id;
         let status = match end {
             End::Exited(Ended::Code(code)) => code == 0,
@@ -229,13 +273,22 @@ impl Reader {
             }
         };
         if !self.with.plan.succeeded(&self.messages, status) {
-            return self.inbox.build_ended(id, BuildOutcome::Failed);
+            self.inbox.build_ended(id, BuildOutcome::Failed);
+            return scope::ask_anew(id, self.times.began, self.with.plan, &self.inbox);
         }
         let built = self.with.plan.finish(&mut self.messages);
+        let mut print = None;
+        if let Ok(Built::Launch(launch)) = &built {
+            self.teach(launch);
+            print = Print::new(launch, &self.messages.made());
+        }
+        let like = self.find_like(print.clone()).await;
         self.inbox.input(Input::Built {
             id,
             learnt: self.with,
             built,
+            print: print.map(Box::new),
+            like,
         });
     }
 }

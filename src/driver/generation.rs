@@ -24,6 +24,7 @@ use super::exec;
 use super::feed::Feed;
 use super::inbox::Inbox;
 use super::patience::Patience;
+use super::reloading::Reloading;
 
 /// The last words of a program are shown before its end is told, if they come within this time. Only what it
 /// left running can keep them from ending at once.
@@ -162,10 +163,12 @@ impl Running {
     fn listen(&mut self, id: GenId, notify: NotifySocket, feed: Feed) -> watch::Receiver<Heard> {
         let (sender, receiver) = watch::channel(Heard::Nothing);
         let control = self.control.clone();
+        let mut reloading = Reloading::default();
         self.spawn(async move {
             loop {
                 match notify.recv(|| control.pids()).await {
                     Ok(Ok(message)) => {
+                        reloading.follow(id, &message.said, &feed);
                         sender.send_modify(|heard| *heard = heard.after(message.said.ready));
                         if let Some(status) = message.said.status {
                             let text = format!("gen {id} says: {status}");

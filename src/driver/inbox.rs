@@ -4,6 +4,9 @@ use crate::adopt::News;
 use crate::build::{BuildError, Built, Plan};
 use crate::reload::{BuildOutcome, Event, GenId};
 
+use super::print::Print;
+use super::scope::Lesson;
+
 /// What a task tells the driver.
 #[derive(Debug)]
 pub(super) enum Input {
@@ -17,7 +20,18 @@ pub(super) enum Input {
         learnt: Learnt,
         /// What is to be started.
         built: Result<Built, BuildError>,
+        /// What was made.
+        print: Option<Box<Print>>,
+        /// The generation that runs it already.
+        like: Option<GenId>,
     },
+    /// The shell line of a rule has come to its end.
+    CommandEnded {
+        /// Which.
+        line: String,
+    },
+    /// A build has taught what counts.
+    Learnt(Lesson),
     /// A program has opened a socket, or could not.
     News {
         /// Which generation.

@@ -8,12 +8,17 @@
 
 mod adopting;
 mod build;
+mod command;
 mod exec;
 mod feed;
 mod generation;
 mod inbox;
+mod own;
 mod patience;
 mod perform;
+mod print;
+mod reloading;
+mod scope;
 mod setup;
 mod sources;
 
@@ -25,7 +30,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use crate::build::{Launch, Plan, runner};
+use crate::build::{Launch, Plan, WatchRoots, runner};
 use crate::config::Config;
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
@@ -36,9 +41,12 @@ use crate::watch::{self, Watch};
 
 use adopting::Adopting;
 use build::ActiveBuild;
+use command::Commands;
 use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
+use own::Times;
+use print::Print;
 
 /// How hotrun came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +70,24 @@ struct Driver {
     /// What the newest good build says is to be started.
     launch: Option<Launch>,
     build: Option<ActiveBuild>,
+    /// Of the newest build, also when it is over.
+    times: Option<Times>,
     /// Builds that have ended and left something running, which is killed in the end.
     past_builds: Vec<Control>,
     generations: BTreeMap<GenId, Running>,
+    /// What the newest good build made.
+    print: Option<Print>,
+    /// What the generations that run were started from.
+    prints: BTreeMap<GenId, Print>,
+    /// Shell lines of rules that run.
+    commands: Commands,
     /// How many plans there were. A build that began with an older one has nothing to teach about this one.
     plans: u32,
+    watch: Watch,
+    /// What may be watched where the user does not say.
+    roots: WatchRoots,
+    /// The newest build that has taught the watch.
+    lessons: Option<GenId>,
     /// Generations of which it was told why they can't run.
     explained: BTreeSet<GenId>,
     /// Whether it was told what helps a program that can't run beside another of its kind.
@@ -87,8 +108,12 @@ struct Sources {
     inputs: UnboundedReceiver<Input>,
     watch: UnboundedReceiver<watch::Message>,
     signals: Signals,
-    /// Watches as long as it is kept.
-    _watch: Watch,
+}
+
+/// The watch, which ends when it is dropped, and what may be watched where the user does not say.
+struct Watching {
+    watch: Watch,
+    roots: WatchRoots,
 }
 
 /// Does what the process is for if hotrun started itself in one of its hidden modes: guardian of a process tree,
@@ -113,18 +138,22 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     let signals = Signals::new().context("taking over the signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
     let mut plan = setup::plan(&config)?;
-    let spec = setup::watch_spec(&config, &mut plan)?;
+    let roots = setup::watch_roots(&mut plan)?;
+    let spec = setup::watch_spec(&config, &roots);
     let (inbox, inputs) = inbox::channel();
     let (changes, watch) = mpsc::unbounded_channel();
+    let watching = Watching {
+        watch: setup::watch(&spec, changes)?,
+        roots,
+    };
     let sources = Sources {
         inputs,
         watch,
         signals,
-        _watch: setup::watch(&spec, changes)?,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
     adopting.tell(&config, &feed);
-    let outcome = Driver::new(config, plan, (sockets, adopting), inbox, feed)?
+    let outcome = Driver::new(config, plan, watching, (sockets, adopting), inbox, feed)?
         .drive(sources)
         .await;
     screen.finish().await;
@@ -135,6 +164,7 @@ impl Driver {
     fn new(
         config: Config,
         mut plan: Plan,
+        watching: Watching,
         (sockets, adopting): (Sockets, Adopting),
         inbox: Inbox,
         feed: Feed,
@@ -155,9 +185,16 @@ impl Driver {
             launch,
             plan,
             build: None,
+            times: None,
             past_builds: Vec::new(),
             generations: BTreeMap::new(),
+            print: None,
+            prints: BTreeMap::new(),
+            commands: Commands::default(),
             plans: 0,
+            watch: watching.watch,
+            roots: watching.roots,
+            lessons: None,
             explained: BTreeSet::new(),
             told_of_company: false,
             begun: false,
@@ -207,14 +244,23 @@ impl Driver {
                 self.handle(Event::BuildEnded { id, outcome });
             }
             Input::Event(event) => self.handle(event),
-            Input::Built { id, learnt, built } => {
+            Input::Built {
+                id,
+                learnt,
+                built,
+                print,
+                like,
+            } => {
                 // It came too late to be made to end. The machine does not want it any more.
                 if self.build_is_over() {
                     let outcome = BuildOutcome::Cancelled;
                     return self.handle(Event::BuildEnded { id, outcome });
                 }
-                self.built(id, learnt, built);
+                self.print = print.map(|print| *print);
+                self.built(id, learnt, built, like);
             }
+            Input::CommandEnded { line } => self.command_ended(&line),
+            Input::Learnt(lesson) => self.learn(lesson),
             Input::News { id, news } => self.news(id, news),
             Input::Planned(planned) => self.planned(planned),
         }
@@ -258,6 +304,9 @@ impl Driver {
             | Notice::BuildCancelled { .. }
             | Notice::Built { .. }
             | Notice::Outdated { .. }
+            | Notice::Unchanged { .. }
+            | Notice::Signalled { .. }
+            | Notice::Unhandled { .. }
             | Notice::Starting { .. }
             | Notice::Ready { .. }
             | Notice::Live { .. }

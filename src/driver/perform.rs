@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::build::{BuildError, Built};
 use crate::config::EnvFileError;
+use crate::process::Signal;
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
 use crate::socket::{Address, Route};
@@ -24,6 +25,14 @@ impl Driver {
             Effect::CancelBuild { .. } => self.cancel_build(),
             Effect::Start { id } => return self.start(id),
             Effect::Switch { id } => return Some(self.switch(id)),
+            Effect::Signal { id, signal } => {
+                let handled = self.configure(id, signal);
+                return Some(Event::Signalled {
+                    id,
+                    signal,
+                    handled,
+                });
+            }
             Effect::Hold => {
                 let held = self.sockets.hold();
                 self.told("letting connections wait", held);
@@ -47,6 +56,7 @@ impl Driver {
             }
             Effect::Release { id } => {
                 self.generations.remove(&id);
+                self.prints.remove(&id);
                 let released = self.sockets.release(id);
                 self.told("closing its sockets", released);
             }
@@ -60,13 +70,28 @@ impl Driver {
         None
     }
 
+    fn configure(&self, id: GenId, signal: i32) -> bool {
+        let control = self.generations.get(&id).map(|running| &running.control);
+        let signal = Signal::from_number(signal);
+        control
+            .zip(signal)
+            .is_some_and(|(control, signal)| control.configure(signal))
+    }
+
     fn build(&mut self, id: GenId) -> Option<Event> {
         let numbered = Learnt {
             plan: self.plan.clone(),
             number: self.plans,
         };
-        match build::start(id, numbered, self.sockets.paths(), &self.inbox, &self.feed) {
+        let known = self.prints.iter().map(|(id, print)| (*id, print.clone()));
+        let with = build::With {
+            learnt: numbered,
+            kept: self.sockets.paths(),
+            known: known.collect(),
+        };
+        match build::start(id, with, &self.inbox, &self.feed) {
             Ok(active) => {
+                self.times = Some(active.times.clone());
                 self.build = Some(active);
                 None
             }
@@ -89,14 +114,24 @@ impl Driver {
     }
 
     /// A build's process ended with success: keeps what it says is to be started.
-    pub(super) fn built(&mut self, id: GenId, learnt: Learnt, built: Result<Built, BuildError>) {
+    pub(super) fn built(
+        &mut self,
+        id: GenId,
+        learnt: Learnt,
+        built: Result<Built, BuildError>,
+        like: Option<GenId>,
+    ) {
         if learnt.number == self.plans {
             self.plan = learnt.plan;
         }
         let outcome = match built {
             Ok(Built::Launch(launch)) => {
                 self.launch = Some(launch);
-                BuildOutcome::Built
+                // It may have ended meanwhile.
+                match like.filter(|like| self.generations.contains_key(like)) {
+                    Some(like) => BuildOutcome::Same { like },
+                    None => BuildOutcome::Built,
+                }
             }
             Ok(Built::Again(why)) => {
                 self.feed.message(
@@ -144,6 +179,8 @@ impl Driver {
         };
         let running = generation::start(start, &self.inbox, &self.feed)?;
         self.generations.insert(id, running);
+        self.prints
+            .extend(self.print.clone().map(|print| (id, print)));
         Ok(())
     }
 

@@ -13,6 +13,8 @@ use crate::os;
 use crate::socket::{Sharing, Sockets};
 use crate::watch::{Message, Watch, WatchSpec};
 
+use super::scope;
+
 /// Set (to anything) it makes hotrun do without what only some systems have. For tests.
 const PORTABLE: &str = "HOTRUN_TEST_PORTABLE";
 
@@ -99,33 +101,27 @@ pub(super) fn unbuilt(plan: &mut Plan) -> Result<Option<Launch>, Failure> {
     }
 }
 
+/// What may be watched where the user does not say.
+pub(super) fn watch_roots(plan: &mut Plan) -> Result<WatchRoots, Failure> {
+    plan.watch_roots().map_err(|error| failure(&error))
+}
+
 /// What to watch.
-pub(super) fn watch_spec(config: &Config, plan: &mut Plan) -> Result<WatchSpec, Failure> {
-    let found = plan.watch_roots().map_err(|error| failure(&error))?;
-    let WatchRoots {
-        dirs,
-        files,
-        mut ignored,
-    } = found;
-    // What is printed into the watched folder (`hotrun … > log`) would cause what prints more.
-    ignored.extend(os::output_files());
-    let roots = match config.watch.is_empty() {
-        true => dirs
-            .into_iter()
-            .chain(files)
-            .chain(config.env_file.clone())
-            .collect(),
-        false => config.watch.clone(),
-    };
-    Ok(WatchSpec {
-        roots,
+pub(super) fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
+    WatchSpec {
+        roots: match config.watch.is_empty() {
+            true => scope::places(found),
+            false => config.watch.clone(),
+        },
         base: config.workdir.clone(),
         ignores: config.ignore.clone(),
         exts: config.exts.clone(),
         vcs_ignore: config.vcs_ignore,
-        ignored_dirs: ignored,
+        ignored_dirs: scope::ignored(found),
+        rules: config.rules.clone(),
+        exact: None,
         debounce: config.debounce,
-    })
+    }
 }
 
 /// Starts to watch.

@@ -1,17 +1,26 @@
 //! Signals and changed files, as events.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::build::{self, BuildError, Plan};
 use crate::process::Signal;
 use crate::process::signals::Asked as Signalled;
 use crate::reload::{Action, Event, Request};
 use crate::ui::{Level, Report};
-use crate::watch::Message;
+use crate::watch::{self, Message, RuleAction};
 
 use super::inbox::Input;
 use super::{Driver, setup};
+
+/// What a change asks for.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Answer {
+    Run(String),
+    Signal(i32),
+    Make(Action),
+}
 
 impl Driver {
     pub(super) fn signalled(&mut self, signal: Signalled) {
@@ -54,13 +63,38 @@ impl Driver {
     }
 
     fn changed(&mut self, paths: Vec<PathBuf>) {
+        let paths = match &self.times {
+            Some(times) => times.without_own_lock(paths),
+            None => paths,
+        };
+        if paths.is_empty() {
+            return;
+        }
         if let Plan::Cargo(plan) = &self.plan
             && plan.is_outdated_by(&paths)
         {
             self.plan_anew();
         }
+        let answers: BTreeSet<Answer> = paths.iter().filter_map(|path| self.answer(path)).collect();
         self.feed.tell(Report::Changed { paths });
-        self.handle(Event::Changed(Action::Build));
+        for answer in answers {
+            match answer {
+                Answer::Signal(signal) => self.handle(Event::Configured { signal }),
+                Answer::Run(line) => self.run_command(&line),
+                // The more thorough one comes last, and is enough.
+                Answer::Make(action) => self.handle(Event::Changed(action)),
+            }
+        }
+    }
+
+    fn answer(&self, path: &Path) -> Option<Answer> {
+        match watch::last(&self.config.rules, path) {
+            None | Some(RuleAction::Build) => Some(Answer::Make(Action::Build)),
+            Some(RuleAction::Restart) => Some(Answer::Make(Action::Restart)),
+            Some(RuleAction::Signal(signal)) => Some(Answer::Signal(*signal)),
+            Some(RuleAction::Run(line)) => Some(Answer::Run(line.clone())),
+            Some(RuleAction::Ignore) => None,
+        }
     }
 
     /// Cargo's configuration or the toolchain changed: what is known of them is asked again. In a thread: it

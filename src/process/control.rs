@@ -37,7 +37,21 @@ impl Control {
         self.order(Order::Signal(signal.known()));
     }
 
-    /// Sends the stop signal, in the same way. No process gets it twice, however often this is called; and
+    /// Sends a signal on which programs read their configuration again, to each process of the tree that
+    /// catches it and has no ancestor in the tree that does. Says whether there is one; nobody else gets it.
+    ///
+    /// A Go program counts as one that handles every signal: its runtime catches them all, and whoever names one for
+    /// it knows better. Beyond Linux nobody can tell, and the whole tree gets it.
+    pub fn configure(&self, signal: Signal) -> bool {
+        let signal = signal.known();
+        let handled = !process_tree::KNOWN || handling::catches(&self.pids(), signal as i32);
+        if handled {
+            self.order(Order::Configure(signal));
+        }
+        handled
+    }
+
+    /// Sends the stop signal, as [`Control::signal`] does. No process gets it twice, however often this is called; and
     /// what is left when the program's first process ends gets it then, if it has not had it.
     pub fn stop(&self, signal: Signal) {
         self.order(Order::Stop(signal.known()));

@@ -33,6 +33,15 @@ pub(super) fn handles(pids: &[i32], signal: i32) -> bool {
     decide(&pids.iter().filter_map(member).collect::<Vec<_>>())
 }
 
+/// See [`Control::configure`](super::Control::configure).
+pub(super) fn catches(pids: &[i32], signal: i32) -> bool {
+    let status = |pid: &i32| process_tree::status(*pid).filter(|status| !status.ended);
+    let reactions = pids.iter().filter_map(status);
+    reactions
+        .map(|status| status.reaction(signal))
+        .any(|reaction| matches!(reaction, Reaction::Caught | Reaction::Blanket))
+}
+
 /// Runtimes that catch `TERM` themselves, whether the program has a handler or not: to put the terminal in order (node)
 /// or to run what is to be run at exit (java), and then end with all that is in hand. From outside nobody can tell,
 /// so the caller waits until nothing is in hand, which is right for either kind.

@@ -16,6 +16,11 @@ impl Signal {
     /// What nothing can resist.
     pub const KILL: Self = Self(Known::SIGKILL);
 
+    /// The one with this number, if it has a name.
+    pub fn from_number(number: i32) -> Option<Self> {
+        Known::try_from(number).ok().map(Self)
+    }
+
     /// Its number on this system.
     pub const fn number(self) -> i32 {
         self.0 as i32

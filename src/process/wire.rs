@@ -13,7 +13,9 @@ use crate::reload::Ended;
 pub(super) enum Order {
     /// Send this signal to the tree.
     Signal(Signal),
-    /// The same, and to what of the tree comes to light after its first process has ended.
+    /// Send it to those of the tree that catch it, and to nobody who would die of it.
+    Configure(Signal),
+    /// As `Signal`, and to what of the tree comes to light after its first process has ended.
     Stop(Signal),
     /// Leave nothing.
     Kill,
@@ -23,6 +25,7 @@ impl Order {
     pub(super) fn line(self) -> String {
         match self {
             Self::Signal(signal) => format!("signal {}\n", signal as i32),
+            Self::Configure(signal) => format!("configure {}\n", signal as i32),
             Self::Stop(signal) => format!("stop {}\n", signal as i32),
             Self::Kill => "kill\n".to_owned(),
         }
@@ -33,6 +36,7 @@ impl Order {
         let signal = || Signal::try_from(rest.parse::<i32>().ok()?).ok();
         match word {
             "signal" => signal().map(Self::Signal),
+            "configure" => signal().map(Self::Configure),
             "stop" => signal().map(Self::Stop),
             "kill" if rest.is_empty() => Some(Self::Kill),
             _ => None,
@@ -141,6 +145,7 @@ mod tests {
     fn every_line_is_read_as_it_was_written() {
         for order in [
             Order::Signal(Signal::SIGHUP),
+            Order::Configure(Signal::SIGUSR1),
             Order::Stop(Signal::SIGTERM),
             Order::Kill,
         ] {

@@ -28,6 +28,14 @@ pub enum Effect {
     /// No generation serves: new connections wait for the one that is starting, or else for the one that
     /// starts next. A generation that is being relayed is neither.
     Hold,
+    /// Send the live generation this signal, on which it reads its configuration again, if it handles it; answers
+    /// with `Signalled`.
+    Signal {
+        /// Which generation.
+        id: GenId,
+        /// The signal's number.
+        signal: i32,
+    },
     /// Watch for the old generation to have taken what is its own; answers with `Settled`.
     Settle {
         /// Which generation.

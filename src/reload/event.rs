@@ -25,6 +25,11 @@ pub enum Request {
 pub enum BuildOutcome {
     /// There is something to start.
     Built,
+    /// The same as [`BuildOutcome::Built`], and it is what this generation, which still runs, was started from.
+    Same {
+        /// The newest of which that is true.
+        like: GenId,
+    },
     /// The build failed, or could not be run. The driver has shown why.
     Failed,
     /// It ended because [`Effect::CancelBuild`](super::Effect::CancelBuild) asked for it.
@@ -38,6 +43,20 @@ pub enum Event {
     Begin,
     /// Watched files changed.
     Changed(Action),
+    /// Files changed that the program reads again by itself, on a signal with this number.
+    Configured {
+        /// From 1 to 64.
+        signal: i32,
+    },
+    /// What came of [`Effect::Signal`](super::Effect::Signal). Exactly one for each.
+    Signalled {
+        /// Which generation.
+        id: GenId,
+        /// The signal's number.
+        signal: i32,
+        /// Whether it was sent: a program that does not handle it would have died of it.
+        handled: bool,
+    },
     /// The user asked for something.
     Requested(Request),
     /// The build of this generation ended. Exactly one for each [`Effect::Build`](super::Effect::Build).

@@ -66,6 +66,27 @@ pub enum Notice {
         /// How long it took.
         took: Duration,
     },
+    /// A build succeeded and made what runs already; nothing is started.
+    Unchanged {
+        /// Which generation was to be.
+        id: GenId,
+        /// The one that stays.
+        like: GenId,
+    },
+    /// The live generation was told by a signal to read its configuration again.
+    Signalled {
+        /// Which generation.
+        id: GenId,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// It does not handle that signal, and is restarted instead.
+    Unhandled {
+        /// Which generation.
+        id: GenId,
+        /// The signal's number.
+        signal: i32,
+    },
     /// A build succeeded, and is not started because something changed meanwhile.
     Outdated {
         /// Which generation.

@@ -17,6 +17,9 @@
 //! | `build_cancelled` | `generation` | the build was given up |
 //! | `built` | `generation`, `took_ms` | the build succeeded |
 //! | `outdated` | `generation` | built, and not started because something changed meanwhile |
+//! | `unchanged` | `generation`, `like` | the executable is the one that generation `like` runs already; nothing is started |
+//! | `signalled` | `generation`, `signal` | it was told by this signal to read its configuration again |
+//! | `unhandled` | `generation`, `signal` | it does not handle that signal; it is restarted |
 //! | `starting` | `generation`, `cause` | the program is being started |
 //! | `spawned` | `generation`, `pid` | its process runs |
 //! | `ready` | `generation`, `took_ms` | it is ready, so long after its start |
@@ -31,16 +34,19 @@
 //! | `output` | `generation`, `stream`, `text`, and `lossy`, `partial` if true | the program printed a line to `stdout` or `stderr`; `lossy`: it was not UTF-8, and U+FFFD stands for what was not; `partial`: no line end follows (the stream ended, or the line is longer than 64 KiB and goes on) |
 //! | `message` | `level`, `text`, and `hint` if there is one | anything else, in words; `level` is `detail`, `info`, `warning` or `error` |
 
+mod names;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::sink::Sink;
-use super::{Level, Options, Report, Stream, clean};
-use crate::reload::{Cause, Ended, Failure, GenId, Notice, Stopped};
+use super::{Options, Report, Stream, clean};
+use crate::reload::{Ended, Failure, GenId, Notice};
+use names::{cause_name, level_name, ms, stopped_name};
 
 /// A line without an end is held back no longer than this.
 const LONGEST_HELD: usize = 64 * 1024;
@@ -95,6 +101,18 @@ enum Event<'a> {
     },
     Outdated {
         generation: u32,
+    },
+    Unchanged {
+        generation: u32,
+        like: u32,
+    },
+    Signalled {
+        generation: u32,
+        signal: i32,
+    },
+    Unhandled {
+        generation: u32,
+        signal: i32,
     },
     Starting {
         generation: u32,
@@ -289,6 +307,18 @@ fn notice_event(notice: &Notice) -> Event<'static> {
         Notice::Outdated { id } => Event::Outdated {
             generation: id.get(),
         },
+        Notice::Unchanged { id, like } => Event::Unchanged {
+            generation: id.get(),
+            like: like.get(),
+        },
+        Notice::Signalled { id, signal } => Event::Signalled {
+            generation: id.get(),
+            signal: *signal,
+        },
+        Notice::Unhandled { id, signal } => Event::Unhandled {
+            generation: id.get(),
+            signal: *signal,
+        },
         Notice::Starting { id, cause } => Event::Starting {
             generation: id.get(),
             cause: cause_name(*cause),
@@ -363,35 +393,5 @@ fn output_event(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> Outpu
         text,
         lossy,
         partial,
-    }
-}
-
-/// Milliseconds to the microsecond.
-fn ms(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
-}
-
-fn cause_name(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Begin => "begin",
-        Cause::Change => "change",
-        Cause::Request => "request",
-    }
-}
-
-fn stopped_name(stopped: Stopped) -> &'static str {
-    match stopped {
-        Stopped::Drained => "drained",
-        Stopped::TimedOut => "timed_out",
-        Stopped::Killed => "killed",
-    }
-}
-
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Detail => "detail",
-        Level::Info => "info",
-        Level::Warning => "warning",
-        Level::Error => "error",
     }
 }

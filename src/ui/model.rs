@@ -75,11 +75,18 @@ impl Model {
                 | Failure::Crashed(_)
                 | Failure::Lost => self.fail(*id),
             },
-            Notice::BuildCancelled { id } | Notice::Outdated { id } | Notice::Gone { id, .. } => {
+            Notice::BuildCancelled { id }
+            | Notice::Outdated { id }
+            | Notice::Unchanged { id, .. }
+            | Notice::Gone { id, .. } => {
                 self.generations.remove(id);
             }
             Notice::Quitting { .. } => self.quitting = true,
-            Notice::Built { .. } | Notice::Killing { .. } | Notice::Waiting => {}
+            Notice::Built { .. }
+            | Notice::Signalled { .. }
+            | Notice::Unhandled { .. }
+            | Notice::Killing { .. }
+            | Notice::Waiting => {}
         }
     }
 

@@ -83,7 +83,7 @@ impl Plain {
         } else {
             Ok(())
         };
-        if let Notice::Building { .. } | Notice::Built { .. } = notice {
+        if let Notice::Building { .. } | Notice::Built { .. } | Notice::Unchanged { .. } = notice {
             self.kept.clear();
         }
         let (weight, text) = sentence(notice, model);
@@ -198,6 +198,9 @@ fn begins_anew(notice: &Notice, model: &Model) -> bool {
         Notice::Starting { id, .. } => !model.generations.contains_key(id),
         Notice::BuildCancelled { .. }
         | Notice::Built { .. }
+        | Notice::Unchanged { .. }
+        | Notice::Signalled { .. }
+        | Notice::Unhandled { .. }
         | Notice::Outdated { .. }
         | Notice::Ready { .. }
         | Notice::Live { .. }

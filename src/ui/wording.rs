@@ -1,3 +1,5 @@
+use nix::sys::signal::Signal;
+
 use super::{Human, Model};
 use crate::reload::{Cause, Failure, GenId, Notice, Stopped};
 
@@ -23,6 +25,21 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
         ),
         Notice::BuildCancelled { id } => (Weight::Fact, format!("gen {id} build cancelled")),
         Notice::Built { id, took } => (Weight::Fact, format!("gen {id} built in {}", Human(*took))),
+        Notice::Unchanged { id, like } => (
+            Weight::Success,
+            format!("gen {id} not needed: executable unchanged, gen {like} stays"),
+        ),
+        Notice::Signalled { id, signal } => (
+            Weight::Success,
+            format!("gen {id} reads its configuration again ({})", name(*signal)),
+        ),
+        Notice::Unhandled { id, signal } => (
+            Weight::Fact,
+            format!(
+                "gen {id} does not handle {} and is restarted",
+                name(*signal)
+            ),
+        ),
         Notice::Outdated { id } => (
             Weight::Fact,
             format!("gen {id} outdated: something changed meanwhile"),
@@ -53,6 +70,11 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
             format!("stopping, for at most {}", Human(*timeout)),
         ),
     }
+}
+
+/// As people write it: `SIGHUP`.
+fn name(signal: i32) -> String {
+    Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |known| known.to_string())
 }
 
 /// Of a failure it was told already.

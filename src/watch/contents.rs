@@ -49,9 +49,7 @@ struct Stamp {
 impl Contents {
     /// For a watch that starts now.
     pub(super) fn new() -> Self {
-        let started = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let started = now();
         Self {
             known: BTreeMap::new(),
             started,
@@ -231,9 +229,11 @@ impl Stamp {
 
 /// The time of day, as the time since 1970: files are stamped with it.
 pub(super) fn now() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    since_1970(SystemTime::now())
+}
+
+pub(super) fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// When the inode changed: unlike the time of modification nobody can set it, and a rename renews it.
@@ -285,114 +285,4 @@ fn hash_link(path: &Path) -> io::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::slice::from_ref;
-
-    use tempfile::TempDir;
-
-    use super::*;
-
-    /// As if the watch had begun long after whatever is on the disk.
-    fn much_later() -> Contents {
-        let mut contents = Contents::new();
-        contents.started += Duration::from_secs(3600);
-        contents
-    }
-
-    #[test]
-    fn only_another_content_is_a_change() {
-        let dir = TempDir::new().unwrap();
-        let path = dir.path().join("a");
-        fs::write(&path, "one").unwrap();
-        let mut contents = much_later();
-        assert!(!contents.note(&path, contents.started));
-        assert_eq!(contents.unread(), from_ref(&path));
-        contents.read_ahead(&path);
-        assert!(contents.unread().is_empty());
-        fs::write(&path, "one").unwrap();
-        assert!(contents.update(&path).is_empty(), "the same again");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(contents.update(&path).is_empty(), "another mode");
-        fs::write(&path, "two").unwrap();
-        assert_eq!(contents.update(&path), from_ref(&path));
-        assert!(contents.update(&path).is_empty());
-        fs::remove_file(&path).unwrap();
-        assert_eq!(contents.update(&path), from_ref(&path));
-        assert!(contents.update(&path).is_empty(), "gone already");
-    }
-
-    #[test]
-    fn what_was_never_read_counts_as_changed_if_its_time_is_another() {
-        let dir = TempDir::new().unwrap();
-        let path = dir.path().join("a");
-        fs::write(&path, "one").unwrap();
-        let mut contents = much_later();
-        contents.note(&path, contents.started);
-        let stamp = fs::metadata(&path).unwrap().modified().unwrap();
-        File::options()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .set_modified(stamp + TICK)
-            .unwrap();
-        assert_eq!(contents.update(&path), from_ref(&path));
-    }
-
-    #[test]
-    fn a_file_that_changed_after_the_start_is_not_read_ahead() {
-        let dir = TempDir::new().unwrap();
-        let path = dir.path().join("a");
-        let mut contents = Contents::new();
-        contents.started = Duration::ZERO;
-        fs::write(&path, "one").unwrap();
-        assert!(contents.note(&path, contents.started), "it changed since");
-        contents.read_ahead(&path);
-        assert_eq!(contents.update(&path), from_ref(&path));
-    }
-
-    #[test]
-    fn a_directory_that_is_gone_takes_its_files_along() {
-        let dir = TempDir::new().unwrap();
-        let mut contents = much_later();
-        for name in ["a/x", "a/y/z", "a.rs", "ab"] {
-            let path = dir.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, "").unwrap();
-            contents.note(&path, contents.started);
-        }
-        fs::rename(dir.path().join("a"), dir.path().join("b")).unwrap();
-        let gone = contents.update(&dir.path().join("a"));
-        assert_eq!(gone, [dir.path().join("a/x"), dir.path().join("a/y/z")]);
-        assert_eq!(contents.len(), 2);
-    }
-
-    #[test]
-    fn what_is_no_file_is_not_opened() {
-        let dir = TempDir::new().unwrap();
-        let mut contents = much_later();
-        let pipe = dir.path().join("pipe");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(contents.update(&pipe).is_empty());
-        assert!(contents.update(dir.path()).is_empty());
-        let circle = dir.path().join("circle");
-        symlink("circle", &circle).unwrap();
-        assert_eq!(contents.update(&circle), from_ref(&circle), "a new link");
-        assert!(contents.update(&circle).is_empty());
-    }
-
-    #[test]
-    fn a_rescan_finds_what_no_event_told() {
-        let dir = TempDir::new().unwrap();
-        let path = dir.path().join("a");
-        fs::write(&path, "one").unwrap();
-        let mut contents = much_later();
-        contents.note(&path, contents.started);
-        contents.read_ahead(&path);
-        assert!(contents.rescan(&path).is_empty());
-        fs::write(&path, "three").unwrap();
-        assert_eq!(contents.rescan(&path), from_ref(&path));
-        fs::remove_file(&path).unwrap();
-        assert_eq!(contents.rescan(&path), from_ref(&path));
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use ignore::overrides::{Override, OverrideBuilder};
 use ignore::{IncrementalIgnore, WalkBuilder};
 
 use super::temporary::is_temporary;
-use super::{StartError, WatchSpec};
+use super::{RuleAction, StartError, WatchSpec, rule};
 
 /// Directories of version control: what changes in them is not what is worked on.
 const VERSION_CONTROL: &[&str] = &[
@@ -20,8 +20,11 @@ const VERSION_CONTROL: &[&str] = &[
 #[derive(Debug)]
 pub struct Filter {
     spec: WatchSpec,
+    overrides: Override,
     files: BTreeSet<PathBuf>,
     dirs: Vec<Matcher>,
+    /// Directories of which only the files count that rules are about, and whether those further below do.
+    ruled: Vec<(PathBuf, bool)>,
 }
 
 #[derive(Debug)]
@@ -39,20 +42,56 @@ impl Filter {
     /// A pattern to ignore is not one.
     pub fn new(spec: &WatchSpec) -> Result<Self, StartError> {
         let overrides = overrides(spec)?;
-        let (dirs, files): (Vec<PathBuf>, Vec<PathBuf>) =
-            spec.roots.iter().cloned().partition(|root| root.is_dir());
+        let exact = spec.exact.iter().flat_map(|exact| &exact.dirs);
+        let roots: BTreeSet<PathBuf> = spec.roots.iter().chain(exact).cloned().collect();
+        let (dirs, mut files): (BTreeSet<PathBuf>, BTreeSet<PathBuf>) =
+            roots.into_iter().partition(|root| root.is_dir());
+        let mut ruled = Vec::new();
+        for rule in &spec.rules {
+            match rule.root() {
+                Some(root) if root.is_dir() => ruled.push((root.to_owned(), rule.is_deep())),
+                Some(root) => drop(files.insert(root.to_owned())),
+                None => {}
+            }
+        }
         Ok(Self {
             dirs: dirs
                 .into_iter()
                 .map(|root| Matcher::new(root, spec, &overrides))
                 .collect(),
-            files: files.into_iter().collect(),
+            files,
+            ruled,
+            overrides,
             spec: spec.clone(),
         })
     }
 
     /// Whether a file at `path` counts, be it there or not.
     pub fn file(&mut self, path: &Path) -> bool {
+        match rule::last(&self.spec.rules, path) {
+            Some(RuleAction::Ignore) => return false,
+            Some(
+                RuleAction::Build
+                | RuleAction::Restart
+                | RuleAction::Signal(_)
+                | RuleAction::Run(_),
+            ) => {
+                return !path.file_name().is_some_and(is_temporary);
+            }
+            None => {}
+        }
+        match &self.spec.exact {
+            None => self.passes(path),
+            Some(_) if self.files.contains(path) => true,
+            Some(exact) if exact.files.contains(path) => {
+                has_extension(path, &self.spec.exts) && !self.is_ignored_by_user(path)
+            }
+            Some(exact) => exact.covers(path) && self.passes(path),
+        }
+    }
+
+    /// Whether a file at `path` could count, if a build used it.
+    pub fn passes(&mut self, path: &Path) -> bool {
         if self.files.contains(path) {
             return true;
         }
@@ -69,19 +108,34 @@ impl Filter {
 
     /// Whether a directory is to be watched with what is in it.
     pub fn dir(&mut self, path: &Path) -> bool {
-        self.dirs
-            .iter_mut()
-            .any(|matcher| matcher.accepts(path, true))
+        self.is_ruled(path)
+            || self
+                .dirs
+                .iter_mut()
+                .any(|matcher| matcher.accepts(path, true))
     }
 
-    /// The roots that are single files, or are not there.
+    fn is_ruled(&self, path: &Path) -> bool {
+        self.ruled.iter().any(|(root, deep)| {
+            path == root
+                || *deep
+                    && path
+                        .strip_prefix(root)
+                        .is_ok_and(|relative| !is_set_apart(root, relative))
+        })
+    }
+
+    /// Files that count though nothing else in their directory may: it has to be watched for them.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.files.iter().map(PathBuf::as_path)
+        let exact = self.spec.exact.iter().flat_map(|exact| &exact.files);
+        self.files.iter().chain(exact).map(PathBuf::as_path)
     }
 
-    /// The roots that are directories.
+    /// Directories that are watched with what is in them, as far as it is not ignored.
     pub fn dirs(&self) -> impl Iterator<Item = &Path> {
-        self.dirs.iter().map(|matcher| matcher.root.as_path())
+        let ruled = self.ruled.iter().map(|(root, _)| root.as_path());
+        let dirs = self.dirs.iter().map(|matcher| matcher.root.as_path());
+        dirs.chain(ruled)
     }
 
     /// Whether a change of this file makes the filter outdated.
@@ -90,6 +144,15 @@ impl Filter {
             .file_name()
             .is_some_and(|name| name == ".gitignore" || name == ".ignore");
         self.spec.vcs_ignore && ignore_file
+    }
+
+    /// By `--ignore`, the file itself or a directory in which it is.
+    fn is_ignored_by_user(&self, path: &Path) -> bool {
+        let places = path
+            .ancestors()
+            .take_while(|place| *place != self.spec.base);
+        let mut places = places.enumerate();
+        places.any(|(up, place)| self.overrides.matched(place, up > 0).is_ignore())
     }
 }
 
@@ -178,173 +241,4 @@ fn has_extension(path: &Path, extensions: &[String]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use tempfile::TempDir;
-
-    use super::*;
-
-    fn tree(files: &[(&str, &str)]) -> TempDir {
-        let root = TempDir::new().unwrap();
-        for (name, text) in files {
-            let path = root.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        root
-    }
-
-    fn spec(root: &TempDir) -> WatchSpec {
-        WatchSpec {
-            roots: vec![root.path().to_owned()],
-            base: root.path().to_owned(),
-            ..WatchSpec::default()
-        }
-    }
-
-    #[track_caller]
-    fn check(root: &TempDir, spec: &WatchSpec, counts: &[&str], ignored: &[&str]) {
-        let mut filter = Filter::new(spec).unwrap();
-        for name in counts {
-            assert!(filter.file(&root.path().join(name)), "{name} counts");
-        }
-        for name in ignored {
-            assert!(!filter.file(&root.path().join(name)), "{name} is ignored");
-        }
-    }
-
-    #[test]
-    fn ignore_files_are_respected_where_they_are() {
-        let root = tree(&[
-            (".gitignore", "*.log\n/out/\n"),
-            ("a/.gitignore", "!keep.log\nlocal\n"),
-            (".ignore", "secret\n"),
-            ("a/b/x", ""),
-        ]);
-        let counts = [
-            "src/main.rs",
-            "a/keep.log",
-            "b/local",
-            ".env",
-            "a/b/new/deep",
-            "b/out/x",
-        ];
-        let ignored = [
-            "x.log",
-            "a/x.log",
-            "out/x",
-            "out/a/b",
-            "a/local",
-            "a/b/local",
-            "secret",
-            "a/secret",
-        ];
-        check(&root, &spec(&root), &counts, &ignored);
-        let all = WatchSpec {
-            vcs_ignore: false,
-            ..spec(&root)
-        };
-        check(&root, &all, &ignored, &[]);
-    }
-
-    #[test]
-    fn the_repositorys_ignore_files_count_below_it() {
-        let root = tree(&[
-            (".git/info/exclude", "mine\n"),
-            (".gitignore", "*.log\n"),
-            ("sub/x", ""),
-        ]);
-        let sub = WatchSpec {
-            roots: vec![root.path().join("sub")],
-            ..spec(&root)
-        };
-        check(&root, &sub, &["sub/a"], &["sub/x.log", "other"]);
-        check(&root, &spec(&root), &["sub/a"], &["mine"]);
-    }
-
-    #[test]
-    fn an_ignore_file_above_that_is_in_no_repository_is_not_read() {
-        let root = tree(&[(".gitignore", "*\n"), ("project/x", "")]);
-        let sub = WatchSpec {
-            roots: vec![root.path().join("project")],
-            ..spec(&root)
-        };
-        check(&root, &sub, &["project/x"], &[]);
-    }
-
-    #[test]
-    fn version_control_and_targets_never_count() {
-        let root = tree(&[("Cargo.toml", ""), ("plain/target/x", "")]);
-        let none = WatchSpec {
-            vcs_ignore: false,
-            ..spec(&root)
-        };
-        check(
-            &root,
-            &none,
-            &["plain/target/x", ".github/x", "src/target"],
-            &["target/x", "target", ".git/x", "a/.git", ".jj/a/b"],
-        );
-        let mut filter = Filter::new(&none).unwrap();
-        assert!(!filter.dir(&root.path().join("target")));
-        assert!(!filter.dir(&root.path().join(".git")));
-        assert!(filter.dir(&root.path().join("plain/target")));
-    }
-
-    #[test]
-    fn patterns_and_extensions_narrow_it() {
-        let root = tree(&[(".gitignore", "!a.gen.rs\n")]);
-        let narrow = WatchSpec {
-            ignores: vec!["*.gen.rs".to_owned(), "/docs/".to_owned()],
-            exts: vec!["rs".to_owned(), ".toml".to_owned()],
-            ..spec(&root)
-        };
-        check(
-            &root,
-            &narrow,
-            &["a.rs", "Cargo.toml", "sub/docs/x.rs"],
-            &["a.gen.rs", "docs/x.rs", "x.html", "rs"],
-        );
-        let bad = WatchSpec {
-            ignores: vec!["a{".to_owned()],
-            ..spec(&root)
-        };
-        assert!(matches!(Filter::new(&bad), Err(StartError::Pattern { .. })));
-    }
-
-    #[test]
-    fn what_is_named_counts_even_where_it_is_ignored() {
-        let root = tree(&[
-            (".gitignore", "build\n.env\n"),
-            ("build/x", ""),
-            (".env", ""),
-        ]);
-        let named = WatchSpec {
-            roots: vec![root.path().join("build"), root.path().join(".env")],
-            exts: vec!["rs".to_owned()],
-            ..spec(&root)
-        };
-        check(
-            &root,
-            &named,
-            &["build/x.rs", ".env"],
-            &["main.rs", "build/x"],
-        );
-        let inside = WatchSpec {
-            ignored_dirs: vec![root.path().join("build")],
-            ..named
-        };
-        check(&root, &inside, &["build/x.rs"], &[]);
-    }
-
-    #[test]
-    fn ignored_directories_are_ignored_whole() {
-        let root = tree(&[]);
-        let narrow = WatchSpec {
-            ignored_dirs: vec![root.path().join("out")],
-            ..spec(&root)
-        };
-        check(&root, &narrow, &["outer/x"], &["out", "out/x", "out/a/b"]);
-    }
-}
+mod tests;

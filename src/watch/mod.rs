@@ -14,8 +14,12 @@
 //! kernel, their number is limited, and a build writes thousands of files.
 
 mod contents;
+mod exact;
 mod filter;
+mod git;
 mod message;
+mod revision;
+mod rule;
 mod settle;
 mod spec;
 mod temporary;
@@ -23,7 +27,10 @@ mod tree;
 mod watcher;
 mod worker;
 
+pub use exact::Exact;
 pub use filter::Filter;
 pub use message::{Message, StartError, Trouble};
+pub use revision::Revision;
+pub use rule::{Rule, RuleAction, WrongGlob, last};
 pub use spec::WatchSpec;
 pub use watcher::Watch;

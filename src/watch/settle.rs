@@ -1,18 +1,40 @@
-use std::collections::BTreeSet;
-use std::mem;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The longest that a change is kept back because of others that go on arriving: a program that writes
-/// to a watched file all the time must not hold up everything else.
+/// The longest that a change is kept back because of others to the same files: a program that writes to a
+/// watched file all the time must not hold up everything else.
 const LONGEST: Duration = Duration::from_secs(2);
 
+/// The longest that a burst may take in which one file follows the other, a branch switch say.
+const LONGEST_BURST: Duration = Duration::from_secs(30);
+
+/// What is known of a file at which something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Whoever wrote it has closed it, or it was put in its place as a whole.
+    Done,
+    /// Whoever writes it has not closed it yet.
+    Written,
+    /// It was made or removed; more may follow.
+    Unsure,
+}
+
 /// Collects paths until nothing has happened for a while. Has no clock: it is told the time.
+///
+/// How long that while is depends on what happens. A lone file that is whole is kept back for a quarter of it: one
+/// that is the first of many is followed by the second sooner than that. The more there were, the longer it takes to be
+/// sure that there are no more. A file that somebody is still writing is kept back until it is whole, and holds up
+/// nothing else.
 #[derive(Debug)]
 pub(super) struct Settle {
     quiet: Duration,
-    paths: BTreeSet<PathBuf>,
+    paths: BTreeMap<PathBuf, State>,
+    /// How many of them are still being written.
+    written: usize,
     first: Option<Instant>,
+    /// When a path came that was not there before.
+    newest: Option<Instant>,
     last: Option<Instant>,
 }
 
@@ -20,32 +42,91 @@ impl Settle {
     pub(super) const fn new(quiet: Duration) -> Self {
         Self {
             quiet,
-            paths: BTreeSet::new(),
+            paths: BTreeMap::new(),
+            written: 0,
             first: None,
+            newest: None,
             last: None,
         }
     }
 
     /// Something may have happened at `path`.
-    pub(super) fn touch(&mut self, path: PathBuf, now: Instant) {
-        self.paths.insert(path);
+    pub(super) fn touch(&mut self, path: PathBuf, state: State, now: Instant) {
+        let before = self.paths.insert(path, state);
+        let is_written = |state: State| usize::from(state == State::Written);
+        self.written += is_written(state);
+        self.written -= before.map_or(0, is_written);
+        if state == State::Written {
+            return;
+        }
+        if before.is_none_or(|before| before == State::Written) {
+            self.newest = Some(now);
+        }
         self.first.get_or_insert(now);
         self.last = Some(now);
     }
 
-    /// When to ask for what has settled; `None` while there is nothing.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let quiet = self.last? + self.quiet;
-        Some(quiet.min(self.first? + self.quiet.max(LONGEST)))
+    /// Nobody tells any more when files are closed: those that were being written count as they are.
+    pub(super) fn close_all(&mut self, now: Instant) {
+        let written = self
+            .paths
+            .iter()
+            .filter(|(_, state)| **state == State::Written);
+        let paths: Vec<PathBuf> = written.map(|(path, _)| path.clone()).collect();
+        for path in paths {
+            self.touch(path, State::Unsure, now);
+        }
     }
 
-    /// What has settled, if it has.
-    pub(super) fn take(&mut self, now: Instant) -> Option<BTreeSet<PathBuf>> {
-        let settled = self.deadline().is_some_and(|deadline| deadline <= now);
-        settled.then(|| {
+    /// When to ask for what has settled; `None` while there is nothing.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let quiet = self.last? + self.patience();
+        let longest = self.newest? + LONGEST.max(self.quiet);
+        let burst = self.first? + LONGEST_BURST.max(self.quiet);
+        Some(quiet.min(longest).min(burst))
+    }
+
+    fn patience(&self) -> Duration {
+        let count = self.paths.len() - self.written;
+        let lone = || self.paths.values().all(|state| *state != State::Unsure);
+        match count {
+            0 | 1 if lone() => self.quiet / 4,
+            0..=16 => self.quiet,
+            17..=128 => self.quiet * 2,
+            _ => self.quiet * 5,
+        }
+    }
+
+    /// More is to come, as somebody else knows: waits once more, but not for ever.
+    pub(super) fn postpone(&mut self, now: Instant) -> bool {
+        let late = self.first.is_some_and(|first| first + LONGEST_BURST <= now);
+        if !late {
+            self.last = Some(now);
+            self.newest = Some(now);
+        }
+        !late
+    }
+
+    /// Whether something has settled.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// What has settled, if something has.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Vec<PathBuf>> {
+        self.is_due(now).then(|| {
             self.first = None;
+            self.newest = None;
             self.last = None;
-            mem::take(&mut self.paths)
+            let mut settled = Vec::new();
+            self.paths.retain(|path, state| {
+                let keep = *state == State::Written;
+                if !keep {
+                    settled.push(path.clone());
+                }
+                keep
+            });
+            settled
         })
     }
 }
@@ -53,25 +134,52 @@ impl Settle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use State::{Done, Unsure, Written};
 
     const QUIET: Duration = Duration::from_millis(20);
 
-    fn paths(names: &[&str]) -> BTreeSet<PathBuf> {
-        names.iter().map(PathBuf::from).collect()
+    fn paths(names: &[&str]) -> Option<Vec<PathBuf>> {
+        Some(names.iter().map(PathBuf::from).collect())
+    }
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
     }
 
     #[test]
     fn it_settles_after_the_last_touch() {
         let start = Instant::now();
-        let after = |millis| start + Duration::from_millis(millis);
         let mut settle = Settle::new(QUIET);
         assert_eq!((settle.deadline(), settle.take(start)), (None, None));
-        settle.touch("b".into(), start);
-        settle.touch("a".into(), after(15));
-        assert_eq!(settle.deadline(), Some(after(35)));
-        assert_eq!(settle.take(after(34)), None);
-        assert_eq!(settle.take(after(35)), Some(paths(&["a", "b"])));
-        assert_eq!((settle.deadline(), settle.take(after(99))), (None, None));
+        settle.touch("b".into(), Done, start);
+        settle.touch("a".into(), Done, start + millis(15));
+        assert_eq!(settle.deadline(), Some(start + millis(35)));
+        assert_eq!(settle.take(start + millis(34)), None);
+        assert_eq!(settle.take(start + millis(35)), paths(&["a", "b"]));
+        assert_eq!(
+            (settle.deadline(), settle.take(start + millis(99))),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn a_lone_file_that_is_whole_is_told_soon() {
+        let start = Instant::now();
+        let mut settle = Settle::new(QUIET);
+        settle.touch("a".into(), Unsure, start);
+        assert_eq!(settle.deadline(), Some(start + QUIET));
+        settle.touch("a".into(), Done, start);
+        assert_eq!(settle.deadline(), Some(start + QUIET / 4));
+    }
+
+    #[test]
+    fn many_files_take_longer() {
+        let start = Instant::now();
+        let mut settle = Settle::new(QUIET);
+        for number in 0..500 {
+            settle.touch(number.to_string().into(), Done, start);
+        }
+        assert_eq!(settle.deadline(), Some(start + QUIET * 5));
     }
 
     #[test]
@@ -81,17 +189,63 @@ mod tests {
         let mut now = start;
         while now < start + LONGEST {
             assert_eq!(settle.take(now), None, "{:?}", now - start);
-            settle.touch("log".into(), now);
-            now += Duration::from_millis(10);
+            settle.touch("log".into(), Done, now);
+            now += millis(4);
         }
-        assert_eq!(settle.take(now), Some(paths(&["log"])));
+        assert_eq!(settle.take(now), paths(&["log"]));
+    }
+
+    #[test]
+    fn hc03_a_burst_of_new_files_may_take_seconds() {
+        let start = Instant::now();
+        let mut settle = Settle::new(QUIET);
+        let mut now = start;
+        for number in 0..1000 {
+            assert_eq!(settle.take(now), None, "{:?}", now - start);
+            settle.touch(number.to_string().into(), Done, now);
+            now += millis(4);
+        }
+        assert_eq!(
+            settle.take(now + QUIET * 5).map(|paths| paths.len()),
+            Some(1000)
+        );
+    }
+
+    #[test]
+    fn what_is_being_written_waits_for_its_writer_and_holds_up_nothing() {
+        let start = Instant::now();
+        let mut settle = Settle::new(QUIET);
+        settle.touch("data".into(), Written, start);
+        assert_eq!(settle.deadline(), None);
+        settle.touch("a".into(), Done, start + millis(5));
+        settle.touch("data".into(), Written, start + millis(6));
+        assert_eq!(settle.take(start + millis(10)), paths(&["a"]));
+        assert_eq!(settle.deadline(), None);
+        settle.touch("data".into(), Done, start + millis(60_000));
+        assert_eq!(settle.take(start + millis(60_005)), paths(&["data"]));
+        settle.touch("data".into(), Written, start + millis(70_000));
+        settle.close_all(start + millis(70_000));
+        assert_eq!(settle.take(start + millis(70_020)), paths(&["data"]));
+    }
+
+    #[test]
+    fn what_is_known_to_go_on_is_waited_for() {
+        let start = Instant::now();
+        let mut settle = Settle::new(QUIET);
+        settle.touch("a".into(), Done, start);
+        let mut now = start + millis(5);
+        while settle.postpone(now) {
+            assert!(settle.take(now).is_none() && now < start + LONGEST_BURST);
+            now += millis(5);
+        }
+        assert_eq!(settle.take(now), paths(&["a"]));
     }
 
     #[test]
     fn a_long_debounce_is_respected() {
         let start = Instant::now();
         let mut settle = Settle::new(LONGEST * 2);
-        settle.touch("a".into(), start);
+        settle.touch("a".into(), Unsure, start);
         assert_eq!(settle.deadline(), Some(start + LONGEST * 2));
     }
 }

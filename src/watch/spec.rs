@@ -1,6 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::{Exact, Revision, Rule};
+
 /// What to watch, and what of it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchSpec {
@@ -18,6 +20,11 @@ pub struct WatchSpec {
     pub vcs_ignore: bool,
     /// Directories in which nothing counts, cargo's target directory first of all. Absolute.
     pub ignored_dirs: Vec<PathBuf>,
+    /// What the user says of some files; the last rule that applies wins. What rules are about counts even where
+    /// it is ignored, unless a rule says so.
+    pub rules: Vec<Rule>,
+    /// Only this counts, and what rules are about; `None`: all that is not ignored.
+    pub exact: Option<Exact>,
     /// How long it has to be quiet before a change is told.
     pub debounce: Duration,
 }
@@ -31,6 +38,8 @@ impl Default for WatchSpec {
             exts: Vec::new(),
             vcs_ignore: true,
             ignored_dirs: Vec::new(),
+            rules: Vec::new(),
+            exact: None,
             debounce: Duration::from_millis(20),
         }
     }
@@ -49,12 +58,46 @@ impl WatchSpec {
                 .iter()
                 .map(|dir| normalised(dir))
                 .collect(),
+            rules: self
+                .rules
+                .iter()
+                .map(|rule| rule.normalised(normalised))
+                .collect(),
+            exact: self
+                .exact
+                .as_ref()
+                .map(|exact| exact.normalised(normalised)),
             ..self.clone()
         }
     }
 }
 
-fn normalised(path: &Path) -> PathBuf {
+impl WatchSpec {
+    /// What it is after a build.
+    pub(super) fn revised(&self, revision: Revision) -> Self {
+        let revised = Self {
+            roots: revision.roots,
+            ignored_dirs: revision.ignored_dirs,
+            exact: revision.exact,
+            ..self.clone()
+        };
+        revised.normalised()
+    }
+
+    /// All that is watched for itself: directories, and files whose directory may be of no other interest.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Path> {
+        let exact = self.exact.iter();
+        let exact = exact.flat_map(|exact| exact.dirs.iter().chain(&exact.files));
+        let rules = self.rules.iter().filter_map(Rule::root);
+        self.roots
+            .iter()
+            .chain(exact)
+            .map(PathBuf::as_path)
+            .chain(rules)
+    }
+}
+
+pub(super) fn normalised(path: &Path) -> PathBuf {
     let within = path.file_name().zip(path.parent());
     let found = match within {
         Some((name, parent)) => parent.canonicalize().map(|parent| parent.join(name)),

@@ -39,43 +39,74 @@ impl Tree {
     pub(super) fn cover(&mut self, filter: &mut Filter) -> Vec<PathBuf> {
         self.limited = false;
         let roots: Vec<PathBuf> = filter.dirs().map(Path::to_owned).collect();
-        let named: Vec<PathBuf> = filter.files().map(Path::to_owned).collect();
         let mut files = Vec::new();
+        let mut seen = BTreeSet::new();
         for root in roots {
-            self.grow(&root, filter, &mut files);
+            self.grow_unseen(&root, filter, &mut files, &mut seen);
         }
+        let named: Vec<PathBuf> = filter.files().map(Path::to_owned).collect();
         for file in named {
-            self.anchor(&file);
+            if file.parent().is_none_or(|dir| !seen.contains(dir)) {
+                self.anchor(&file);
+            }
             files.extend(file.is_file().then_some(file));
         }
         files
     }
 
     /// Watches `dir` and what is below it; adds the files there to `files`.
-    ///
+    pub(super) fn grow(&mut self, dir: &Path, filter: &mut Filter, files: &mut Vec<PathBuf>) {
+        self.grow_unseen(dir, filter, files, &mut BTreeSet::new());
+    }
+
     /// Each directory is watched before it is read: what is created in between is found twice, what is
     /// created after is told by an event, and nothing is lost (`inotify(7)`, "Limitations and caveats").
-    pub(super) fn grow(&mut self, dir: &Path, filter: &mut Filter, files: &mut Vec<PathBuf>) {
+    fn grow_unseen(
+        &mut self,
+        dir: &Path,
+        filter: &mut Filter,
+        files: &mut Vec<PathBuf>,
+        seen: &mut BTreeSet<PathBuf>,
+    ) {
         let mut waiting = vec![dir.to_owned()];
         while let Some(dir) = waiting.pop() {
-            if !filter.dir(&dir) {
+            // Roots may lie in each other.
+            if seen.contains(&dir) || !filter.dir(&dir) {
                 continue;
             }
             self.watch(&dir);
             for (path, is_dir) in self.read(&dir) {
                 if is_dir {
                     waiting.push(path);
-                } else if filter.file(&path) {
+                } else if filter.passes(&path) || filter.file(&path) {
                     files.push(path);
                 }
             }
+            seen.insert(dir);
         }
+    }
+
+    /// Ends the watch on every directory that `filter` does not let pass any more.
+    pub(super) fn prune(&mut self, filter: &mut Filter) {
+        let anchors: BTreeSet<PathBuf> = filter
+            .files()
+            .filter_map(|file| anchor_of(file).map(Path::to_owned))
+            .collect();
+        let watcher = &mut self.watcher;
+        self.watched.retain(|dir| {
+            let keep = anchors.contains(dir) || filter.dir(dir);
+            if !keep {
+                // It may be gone already.
+                let _ = watcher.unwatch(dir);
+            }
+            keep
+        });
     }
 
     /// Watches the directory in which `path` is, so that it is seen when another file takes its place; if
     /// that directory does not exist, the nearest above it that does, until it does.
     pub(super) fn anchor(&mut self, path: &Path) {
-        if let Some(dir) = path.ancestors().skip(1).find(|dir| dir.is_dir()) {
+        if let Some(dir) = anchor_of(path) {
             self.watch(dir);
         }
     }
@@ -146,6 +177,10 @@ impl Tree {
             })
             .collect()
     }
+}
+
+fn anchor_of(path: &Path) -> Option<&Path> {
+    path.ancestors().skip(1).find(|dir| dir.is_dir())
 }
 
 #[cfg(test)]

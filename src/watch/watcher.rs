@@ -5,7 +5,7 @@ use notify::{Config, RecommendedWatcher, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::worker::{Input, Worker};
-use super::{Filter, Message, StartError, WatchSpec};
+use super::{Filter, Message, Revision, StartError, WatchSpec};
 
 /// A watch. It ends when this is dropped.
 #[derive(Debug)]
@@ -40,6 +40,13 @@ impl Watch {
             .spawn(move || worker.run(&received))
             .map_err(StartError::Thread)?;
         Ok(Self { inputs })
+    }
+
+    /// Takes over what a build has taught. What changed since that build began, and did not count until now, is
+    /// told as a change.
+    pub fn revise(&self, revision: Revision) {
+        // An error means that the thread has ended already.
+        let _ = self.inputs.send(Input::Revise(revision));
     }
 }
 

@@ -1,22 +1,26 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::contents::{Contents, now};
-use super::settle::Settle;
+use super::contents::{Contents, now, since_1970};
+use super::git::Git;
+use super::settle::{Settle, State};
 use super::tree::Tree;
-use super::{Filter, Message, Trouble, WatchSpec};
+use super::{Filter, Message, Revision, Trouble, WatchSpec};
+use crate::os;
 
 /// What the thread waits for.
 #[derive(Debug)]
 pub(super) enum Input {
     /// The system's.
     Event(notify::Result<Event>),
+    /// A build has taught something.
+    Revise(Revision),
     /// The watch was dropped.
     Stop,
 }
@@ -25,6 +29,7 @@ pub(super) enum Input {
 enum Next {
     Event(Event),
     Error(notify::Error),
+    Revise(Revision),
     Nothing,
     Stop,
 }
@@ -36,8 +41,11 @@ pub(super) struct Worker {
     tree: Tree,
     contents: Contents,
     settle: Settle,
+    git: Git,
     /// What is still to be read ahead, in reverse order.
     unread: Vec<PathBuf>,
+    /// Of which something was heard that did not count, and when: the build that runs may have read it.
+    passed_over: BTreeMap<PathBuf, Duration>,
     messages: UnboundedSender<Message>,
 }
 
@@ -53,7 +61,9 @@ impl Worker {
             tree: Tree::new(watcher),
             contents: Contents::new(),
             settle: Settle::new(spec.debounce),
+            git: Git::around(spec.places()),
             unread: Vec::new(),
+            passed_over: BTreeMap::new(),
             messages,
             spec,
         }
@@ -69,6 +79,7 @@ impl Worker {
             match self.next(inputs) {
                 Next::Event(event) => self.event(&event),
                 Next::Error(error) => self.tell(Message::Trouble(trouble(&error))),
+                Next::Revise(revision) => self.revise(revision),
                 Next::Nothing => {}
                 Next::Stop => return,
             }
@@ -98,6 +109,7 @@ impl Worker {
         match received {
             Ok(Input::Event(Ok(event))) => Next::Event(event),
             Ok(Input::Event(Err(error))) => Next::Error(error),
+            Ok(Input::Revise(revision)) => Next::Revise(revision),
             Ok(Input::Stop) | Err(true) => Next::Stop,
             Err(false) => Next::Nothing,
         }
@@ -110,20 +122,28 @@ impl Worker {
         if !may_change_content(event.kind) {
             return;
         }
+        let state = state_after(event.kind);
         for path in &event.paths {
-            self.heard_of(path);
+            self.heard_of(path, state);
         }
     }
 
     /// Something happened at `path`. What, is looked at now only as far as directories are concerned: they
     /// have to be watched before more happens in them.
-    fn heard_of(&mut self, path: &Path) {
+    fn heard_of(&mut self, path: &Path, state: State) {
         match path.symlink_metadata() {
             // A symbolic link is not followed: what it leads to is watched where it is, or not at all.
             Ok(metadata) if metadata.is_dir() => self.dir_appeared(path),
-            Ok(_) if self.counts(path) => self.settle.touch(path.to_owned(), Instant::now()),
-            Ok(_) => {}
+            Ok(_) if self.counts(path) => self.settle.touch(path.to_owned(), state, Instant::now()),
+            Ok(_) => self.pass_over(path),
             Err(_) => self.gone(path),
+        }
+    }
+
+    fn pass_over(&mut self, path: &Path) {
+        // Where everything counts that can, a build has nothing to teach.
+        if self.spec.exact.is_some() {
+            self.passed_over.insert(path.to_owned(), now());
         }
     }
 
@@ -141,21 +161,26 @@ impl Worker {
         }
         self.tell_troubles();
         for file in files {
-            self.settle.touch(file, Instant::now());
+            self.settle.touch(file, State::Unsure, Instant::now());
         }
     }
 
     /// A file or a directory is gone; which of the two, nobody can say any more.
     fn gone(&mut self, path: &Path) {
         if self.counts(path) || self.filter.dir(path) {
-            self.settle.touch(path.to_owned(), Instant::now());
+            self.settle
+                .touch(path.to_owned(), State::Unsure, Instant::now());
+        } else {
+            self.pass_over(path);
         }
         self.tree.lost(path);
         if !self.is_at_root(path) {
             return;
         }
-        for root in self.spec.roots.clone() {
-            self.tree.anchor(&root);
+        for root in self.spec.places().map(Path::to_owned).collect::<Vec<_>>() {
+            if root.starts_with(path) {
+                self.tree.anchor(&root);
+            }
         }
         // It may have come back before it was waited for.
         if path.is_dir() {
@@ -165,7 +190,7 @@ impl Worker {
 
     /// Whether `path` is a root, or a root is below it.
     fn is_at_root(&self, path: &Path) -> bool {
-        self.spec.roots.iter().any(|root| root.starts_with(path))
+        self.spec.places().any(|root| root.starts_with(path))
     }
 
     fn renew_filter(&mut self) {
@@ -185,8 +210,8 @@ impl Worker {
     /// since `since`.
     fn cover(&mut self, since: Duration) {
         for file in self.tree.cover(&mut self.filter) {
-            if self.contents.note(&file, since) {
-                self.settle.touch(file, Instant::now());
+            if self.contents.note(&file, since) && self.filter.file(&file) {
+                self.settle.touch(file, State::Unsure, Instant::now());
             }
         }
         self.unread = self.contents.unread();
@@ -194,13 +219,39 @@ impl Worker {
         self.tell_troubles();
     }
 
+    /// What counts is another set of files. Those of which something was heard while they did not, and since the
+    /// build began that read them, are changes now.
+    fn revise(&mut self, revision: Revision) {
+        let since = since_1970(revision.since);
+        let spec = self.spec.revised(revision);
+        if spec != self.spec {
+            self.spec = spec;
+            self.renew_filter();
+            self.cover(since);
+            self.tree.prune(&mut self.filter);
+        }
+        for (path, heard) in std::mem::take(&mut self.passed_over) {
+            if heard < since {
+                continue;
+            }
+            if self.filter.file(&path) {
+                self.settle.touch(path, State::Unsure, Instant::now());
+            } else {
+                // The next build may have begun already.
+                self.passed_over.insert(path, heard);
+            }
+        }
+    }
+
     /// The system has dropped events: compare everything with what is known.
     fn rescan(&mut self) {
+        self.settle.close_all(Instant::now());
         let mut paths: BTreeSet<PathBuf> = self.tree.cover(&mut self.filter).into_iter().collect();
         paths.extend(self.contents.paths().cloned());
         let mut changed = BTreeSet::new();
         for path in paths {
-            changed.extend(self.contents.rescan(&path));
+            let counts = self.filter.file(&path);
+            changed.extend(self.contents.rescan(&path).into_iter().filter(|_| counts));
         }
         self.tell_troubles();
         self.tell(Message::Trouble(Trouble::Overflow));
@@ -209,7 +260,11 @@ impl Worker {
 
     /// Tells what has settled, if its content is another.
     fn flush(&mut self) {
-        let Some(paths) = self.settle.take(Instant::now()) else {
+        let now = Instant::now();
+        if self.settle.is_due(now) && self.git.is_busy() && self.settle.postpone(now) {
+            return;
+        }
+        let Some(paths) = self.settle.take(now) else {
             return;
         };
         if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
@@ -260,6 +315,19 @@ fn may_change_content(kind: EventKind) -> bool {
     }
 }
 
+/// Where the end of writing is not told, a file that is written counts as one that is made.
+fn state_after(kind: EventKind) -> State {
+    match kind {
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => State::Done,
+        EventKind::Modify(ModifyKind::Data(_)) if os::TELLS_CLOSE => State::Written,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => State::Unsure,
+    }
+}
+
 fn trouble(error: &notify::Error) -> Trouble {
     Trouble::Backend {
         reason: error.to_string(),
@@ -267,113 +335,4 @@ fn trouble(error: &notify::Error) -> Trouble {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::sync::mpsc as std_mpsc;
-
-    use notify::event::Flag;
-    use notify::{Config, NullWatcher};
-    use tempfile::TempDir;
-    use tokio::sync::mpsc::{self, UnboundedReceiver};
-
-    use super::*;
-
-    /// A worker whose system never tells anything by itself.
-    fn deaf(root: &Path) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
-        let spec = WatchSpec {
-            roots: vec![root.to_owned()],
-            ..WatchSpec::default()
-        };
-        let watcher = NullWatcher::new(|_| {}, Config::default()).unwrap();
-        let (messages, told) = mpsc::unbounded_channel();
-        let (inputs, received) = std_mpsc::channel();
-        let filter = Filter::new(&spec).unwrap();
-        let worker = Worker::new(spec, filter, Box::new(watcher), messages);
-        std::thread::spawn(move || worker.run(&received));
-        (inputs, told)
-    }
-
-    #[test]
-    fn hc05_after_an_overflow_everything_is_compared() {
-        let dir = TempDir::new().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        fs::create_dir(path("sub")).unwrap();
-        fs::write(path("sub/changed"), "one").unwrap();
-        fs::write(path("gone"), "").unwrap();
-        let (inputs, mut told) = deaf(dir.path());
-        assert!(matches!(
-            told.blocking_recv(),
-            Some(Message::Watching { dirs: 2, files: 2 })
-        ));
-        fs::write(path("sub/changed"), "two").unwrap();
-        fs::create_dir(path("new")).unwrap();
-        fs::write(path("new/file"), "").unwrap();
-        fs::remove_file(path("gone")).unwrap();
-        let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
-        inputs.send(Input::Event(Ok(overflow))).unwrap();
-        assert!(matches!(
-            told.blocking_recv(),
-            Some(Message::Trouble(Trouble::Overflow))
-        ));
-        let Some(Message::Changed(changed)) = told.blocking_recv() else {
-            panic!("no change")
-        };
-        assert_eq!(
-            changed,
-            [path("gone"), path("new/file"), path("sub/changed")]
-        );
-    }
-
-    #[test]
-    fn an_error_of_the_system_is_told_and_the_watch_goes_on() {
-        let dir = TempDir::new().unwrap();
-        let (inputs, mut told) = deaf(dir.path());
-        assert!(matches!(
-            told.blocking_recv(),
-            Some(Message::Watching { .. })
-        ));
-        inputs
-            .send(Input::Event(Err(notify::Error::generic("odd"))))
-            .unwrap();
-        assert!(matches!(
-            told.blocking_recv(),
-            Some(Message::Trouble(Trouble::Backend { .. }))
-        ));
-        let path = dir.path().join("new");
-        fs::write(&path, "").unwrap();
-        let created = Event::new(EventKind::Any).add_path(path.clone());
-        inputs.send(Input::Event(Ok(created))).unwrap();
-        assert!(matches!(told.blocking_recv(), Some(Message::Changed(paths)) if paths == [path]));
-        drop(inputs);
-        assert!(
-            told.blocking_recv().is_none(),
-            "the thread ends with the watch"
-        );
-    }
-
-    #[test]
-    fn reading_and_modes_are_no_changes() {
-        use notify::event::{CreateKind, DataChange, MetadataKind, RemoveKind};
-        for (kind, expected) in [
-            (EventKind::Access(AccessKind::Read), false),
-            (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
-            (
-                EventKind::Access(AccessKind::Close(AccessMode::Read)),
-                false,
-            ),
-            (
-                EventKind::Access(AccessKind::Close(AccessMode::Write)),
-                true,
-            ),
-            (
-                EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)),
-                false,
-            ),
-            (EventKind::Modify(ModifyKind::Data(DataChange::Any)), true),
-            (EventKind::Create(CreateKind::File), true),
-            (EventKind::Remove(RemoveKind::Any), true),
-        ] {
-            assert_eq!(may_change_content(kind), expected, "{kind:?}");
-        }
-    }
-}
+mod tests;

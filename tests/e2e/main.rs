@@ -6,9 +6,11 @@ mod bad_input;
 mod changes;
 mod faults;
 mod harness;
+mod inputs;
 mod kills;
-
+mod matrix;
 mod reload;
+mod rules;
 mod sockets;
 mod stopping;
 mod under_load;

@@ -1,3 +1,5 @@
+//! Lines of cargo, as they come.
+
 use super::*;
 
 fn messages() -> Messages {

@@ -143,6 +143,7 @@ impl Guardian {
         for order in self.channel.orders() {
             match order {
                 Order::Signal(signal) => self.tree.signal(signal),
+                Order::Configure(signal) => self.tree.configure(signal),
                 Order::Stop(signal) => self.tree.stop(signal),
                 Order::Kill => self.tree.kill(),
             }

@@ -48,7 +48,23 @@ impl Tree {
         self.tell(signal, &mut told);
     }
 
-    /// The same, remembered: who has had it does not get it again, and who is orphaned gets it later.
+    /// Sends the signal to those that catch it alone: a shell around the program would die of it.
+    pub(super) fn configure(&self, signal: Signal) {
+        if !process_tree::KNOWN {
+            let _ = killpg(self.program, signal);
+            return;
+        }
+        let catches = |pid: i32| {
+            let reaction = process_tree::status(pid).map(|status| status.reaction(signal as i32));
+            matches!(reaction, Some(Reaction::Caught | Reaction::Blanket))
+        };
+        let concerned = self.concerned(signal, &HashSet::new()).into_iter();
+        for (identity, _) in concerned.filter(|(identity, _)| catches(identity.0)) {
+            let _ = kill(Pid::from_raw(identity.0), signal);
+        }
+    }
+
+    /// As [`Tree::signal`], remembered: who has had it does not get it again, and who is orphaned gets it later.
     pub(super) fn stop(&mut self, signal: Signal) {
         self.stop = Some(signal);
         self.tell_stop();

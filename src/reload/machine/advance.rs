@@ -1,5 +1,6 @@
 //! What follows from the state alone: the one place that starts things.
 
+use super::configured::Signals;
 use super::{Building, Candidate, Machine, Next, Response};
 use crate::reload::{Action, Effect, GenId, Notice, Time, WhenBusy};
 
@@ -51,6 +52,7 @@ impl Machine {
                 since: now,
                 cause: wanted.cause,
                 cancelled: false,
+                forced: wanted.forced,
             });
             out.notices.push(Notice::Building {
                 id,
@@ -100,6 +102,7 @@ impl Machine {
                 id,
                 since: now,
                 ready: None,
+                owed: Signals::default(),
             });
             out.notices.push(Notice::Starting { id, cause });
             out.effects.push(Effect::Start { id });

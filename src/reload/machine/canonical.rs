@@ -80,6 +80,7 @@ impl Machine {
                     None => rename.time(candidate.since),
                 },
                 ready: candidate.ready.map(|_| Time::START),
+                owed: candidate.owed,
             }),
             live: self.live.map(|live| rename.id(live)),
             leaving,

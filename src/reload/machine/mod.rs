@@ -1,14 +1,16 @@
 mod advance;
+mod built;
 #[cfg(test)]
 pub(super) mod canonical;
+mod configured;
 mod part;
 mod quit;
 
 use super::leaving::Leaving;
 use super::{
-    Action, BuildOutcome, Cause, Effect, Ended, Event, Failure, GenId, Notice, Phase, Policy,
-    Request, Time,
+    Action, Cause, Effect, Ended, Event, Failure, GenId, Notice, Phase, Policy, Request, Time,
 };
+use configured::Signals;
 
 /// What the machine answers to an event: what to do, in this order, and what to tell.
 #[must_use]
@@ -25,6 +27,8 @@ pub struct Response {
 struct Wanted {
     action: Action,
     cause: Cause,
+    /// The user asked for it, and since then nothing was started: what is built is started, whatever it is.
+    forced: bool,
 }
 
 /// The generation whose build runs.
@@ -34,6 +38,7 @@ struct Building {
     since: Time,
     cause: Cause,
     cancelled: bool,
+    forced: bool,
 }
 
 /// The generation that is to be started as soon as there is room for it.
@@ -50,6 +55,8 @@ struct Candidate {
     since: Time,
     /// When it became ready; the switch is under way since then.
     ready: Option<Time>,
+    /// Which signals it is to get once it is live: what it has read when it started may be outdated.
+    owed: Signals,
 }
 
 /// The end that the user asked for.
@@ -119,6 +126,12 @@ impl Machine {
             Event::Begin => self.want(Action::Build, Cause::Begin),
             Event::Changed(action) => self.want(action, Cause::Change),
             Event::Requested(request) => self.requested(now, request, &mut out),
+            Event::Configured { signal } => self.configured(signal, &mut out),
+            Event::Signalled {
+                id,
+                signal,
+                handled,
+            } => self.signalled(id, signal, handled, &mut out),
             Event::BuildEnded { id, outcome } => self.build_ended(now, id, outcome, &mut out),
             Event::StartFailed { id } => self.start_failed(now, id, &mut out),
             Event::Listens { id } => self.listens(id),
@@ -185,10 +198,12 @@ impl Machine {
         if self.quit.is_some() {
             return;
         }
-        let action = self
-            .wanted
-            .map_or(action, |wanted| wanted.action.max(action));
-        self.wanted = Some(Wanted { action, cause });
+        let before = self.wanted;
+        self.wanted = Some(Wanted {
+            action: before.map_or(action, |wanted| wanted.action.max(action)),
+            cause,
+            forced: cause == Cause::Request || before.is_some_and(|wanted| wanted.forced),
+        });
     }
 
     fn requested(&mut self, now: Time, request: Request, out: &mut Response) {
@@ -198,36 +213,6 @@ impl Machine {
             // Whoever asks again only insists if he says so: a closed terminal asks more than once.
             Request::Quit => {}
             Request::QuitNow => self.quit_now(now, out),
-        }
-    }
-
-    fn build_ended(&mut self, now: Time, id: GenId, outcome: BuildOutcome, out: &mut Response) {
-        let Some(building) = self.building.take_if(|building| building.id == id) else {
-            return;
-        };
-        let took = now.since(building.since);
-        let outdated = self
-            .wanted
-            .is_some_and(|wanted| wanted.action == Action::Build);
-        match outcome {
-            BuildOutcome::Cancelled => out.notices.push(Notice::BuildCancelled { id }),
-            BuildOutcome::Failed if building.cancelled => {
-                out.notices.push(Notice::BuildCancelled { id });
-            }
-            BuildOutcome::Failed => self.failed(id, Failure::Build, out),
-            BuildOutcome::Built if outdated || self.quit.is_some() => {
-                out.notices.push(Notice::Outdated { id });
-            }
-            BuildOutcome::Built => {
-                // A restart that was asked for meanwhile is this start.
-                self.wanted = None;
-                self.built_once = true;
-                out.notices.push(Notice::Built { id, took });
-                self.next = Some(Next {
-                    id,
-                    cause: building.cause,
-                });
-            }
         }
     }
 
@@ -270,6 +255,7 @@ impl Machine {
         if let Some(old) = self.live.replace(id) {
             self.retire(now, old, out);
         }
+        out.effects.extend(candidate.owed.effects(id));
     }
 
     fn switch_failed(&mut self, now: Time, id: GenId, out: &mut Response) {

@@ -17,6 +17,10 @@ impl World {
         self.wakes(machine, ledger);
         for known in &self.gens {
             self.answered(known, ledger);
+            let told = known.role != Role::Live || !known.owed || self.quitting.is_some();
+            ledger.check(Rule::NothingForgotten, told, || {
+                format!("{known:?} is not told of its configuration")
+            });
         }
         if event == Event::Tick {
             self.in_time(machine, ledger);

@@ -19,6 +19,8 @@ pub(super) struct Budget {
     pub(super) changes: u8,
     pub(super) quits: u8,
     pub(super) faults: u8,
+    /// Changes of configuration.
+    pub(super) configs: u8,
 }
 
 /// A state that was reached and not left yet.
@@ -46,10 +48,11 @@ impl fmt::Display for Report {
             changes,
             quits,
             faults,
+            configs,
         } = self.budget;
         write!(
             f,
-            "{}, {changes} changes, {quits} quits, {faults} faults: {} states, {} edges, {} deep, {:.1?}",
+            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs: {} states, {} edges, {} deep, {:.1?}",
             self.name, self.states, self.edges, self.deepest, self.took
         )
     }
@@ -212,7 +215,11 @@ impl Budget {
         };
         let mut left = self;
         let spent = match event {
-            Event::Changed(_) | Event::Requested(Request::Reload) => &mut left.changes,
+            // A restart comes of each.
+            Event::Changed(_)
+            | Event::Requested(Request::Reload)
+            | Event::Signalled { handled: false, .. } => &mut left.changes,
+            Event::Configured { .. } => &mut left.configs,
             Event::Requested(Request::Quit | Request::QuitNow) => &mut left.quits,
             Event::StartFailed { .. }
             | Event::BuildEnded {
@@ -222,6 +229,7 @@ impl Budget {
             Event::Ready { .. } if matches!(action, Move::TellAndRefuse(_)) => &mut left.faults,
             Event::Begin
             | Event::BuildEnded { .. }
+            | Event::Signalled { .. }
             | Event::Listens { .. }
             | Event::Ready { .. }
             | Event::Switched { .. }
@@ -250,6 +258,7 @@ fn moves(node: &Node) -> Vec<(Move, Budget)> {
     ];
     if world.begun {
         moves.push(Move::Tell(Event::Changed(Action::Build)));
+        moves.push(Move::Tell(Event::Configured { signal: 1 }));
         if world.policy.builds {
             moves.push(Move::Tell(Event::Changed(Action::Restart)));
         }

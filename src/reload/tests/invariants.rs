@@ -32,17 +32,19 @@ fn policies() -> Vec<(Policy, Budget)> {
     all
 }
 
-/// Two ways to spend what can be afforded: many changes, or an early end of everything.
-fn budgets(policy: &Policy) -> [Budget; 2] {
-    let budget = |changes, quits, faults| Budget {
+/// Ways to spend what can be afforded: many changes, an early end of everything, or a configuration that changes
+/// beside them.
+fn budgets(policy: &Policy) -> [Budget; 3] {
+    let budget = |changes, quits, faults, configs| Budget {
         changes,
         quits,
         faults,
+        configs,
     };
     match policy.mode {
-        Mode::Overlap => [budget(2, 0, 1), budget(1, 2, 1)],
-        Mode::StopFirst => [budget(4, 0, 2), budget(3, 2, 1)],
-        Mode::Auto => [budget(2, 0, 1), budget(1, 1, 1)],
+        Mode::Overlap => [budget(2, 0, 1, 0), budget(1, 2, 1, 0), budget(1, 0, 0, 1)],
+        Mode::StopFirst => [budget(4, 0, 2, 0), budget(3, 2, 1, 0), budget(2, 1, 1, 2)],
+        Mode::Auto => [budget(2, 0, 1, 0), budget(1, 1, 1, 0), budget(0, 0, 1, 1)],
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the machine: traces that a person can read, every state that a small world can reach, and long
 //! random walks. All three keep the same rules; see `ledger.rs` for their list.
 
+mod configured;
 mod dues;
 mod exhaustive;
 mod invariants;
@@ -9,6 +10,7 @@ mod pair;
 mod process;
 mod random;
 mod rules;
+mod same;
 mod text;
 mod trace;
 mod world;

@@ -75,6 +75,7 @@ impl Pair {
         for notice in &response.notices {
             self.world.told(notice, ledger);
         }
+        self.world.same_is_kept(ledger);
         for effect in response.effects {
             self.world.perform(effect, ledger);
         }

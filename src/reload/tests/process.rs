@@ -59,6 +59,10 @@ pub(super) struct Gen {
     pub(super) relayed: bool,
     pub(super) stopped: bool,
     pub(super) killed: bool,
+    /// It is to be told by a signal that its configuration changed.
+    pub(super) owed: bool,
+    /// It was, and what came of that is not known.
+    pub(super) signalling: bool,
     /// No change that asks for a build came after its build began.
     pub(super) newest: bool,
     /// No change at all came after its start.
@@ -80,6 +84,8 @@ impl Gen {
             relayed: false,
             stopped: false,
             killed: false,
+            owed: false,
+            signalling: false,
             newest,
             answers_all: true,
         }
@@ -121,6 +127,14 @@ impl Gen {
         if may_listen && runs && !self.listens && self.role != Role::Leaving {
             events.push(Event::Listens { id });
         }
+        if self.signalling {
+            let signal = 1;
+            events.extend([true, false].map(|handled| Event::Signalled {
+                id,
+                signal,
+                handled,
+            }));
+        }
         if self.still_serves_its_own() {
             self.answers(events);
         }
@@ -159,6 +173,8 @@ impl Gen {
                 return;
             }
             Event::Begin
+            | Event::Configured { .. }
+            | Event::Signalled { .. }
             | Event::Changed(_)
             | Event::Requested(_)
             | Event::BuildEnded { .. }
@@ -188,6 +204,13 @@ impl Gen {
     /// What it does if it does what is expected of it.
     pub(super) fn cooperate(&self) -> Option<Event> {
         let id = self.id;
+        if self.signalling {
+            return Some(Event::Signalled {
+                id,
+                signal: 1,
+                handled: true,
+            });
+        }
         if self.role == Role::Candidate {
             return (!self.ready).then_some(Event::Ready { id });
         }
@@ -219,6 +242,7 @@ impl Gen {
         );
         self.until = keep(leaving && !self.killed, self.until);
         if leaving {
+            self.owed = false;
             self.ready = false;
         }
     }

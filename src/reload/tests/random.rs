@@ -33,6 +33,7 @@ enum Step {
     /// To the machine's own deadline, and this much later.
     Wake(u64),
     Change(Action),
+    Configure,
     Request(Request),
 }
 
@@ -90,6 +91,7 @@ fn steps() -> impl Strategy<Value = Step> {
         15 => (0..20_u64).prop_map(Step::Wake),
         2 => (0..20_000_u64).prop_map(Step::Wake),
         10 => actions.prop_map(Step::Change),
+        5 => Just(Step::Configure),
         3 => requests.prop_map(Step::Request),
     ]
 }
@@ -134,6 +136,7 @@ impl Walk {
             Step::Pass(time) => self.go(Move::Pass(STEP * u32::try_from(time).expect("short"))),
             Step::Wake(late) => self.wake(Duration::from_millis(late)),
             Step::Change(action) => self.go(Move::Tell(Event::Changed(action))),
+            Step::Configure => self.go(Move::Tell(Event::Configured { signal: 1 })),
             Step::Request(request) => self.go(Move::Tell(Event::Requested(request))),
         }
     }
@@ -168,6 +171,8 @@ impl Walk {
                 world.find(id).is_some_and(|known| self.may_end(known))
             }
             Event::Begin
+            | Event::Configured { .. }
+            | Event::Signalled { .. }
             | Event::Changed(_)
             | Event::Requested(_)
             | Event::StartFailed { .. }
@@ -288,6 +293,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         "begin",
         "changed",
         "changed-restart",
+        "configured",
+        "configured-otherwise",
         "reload",
         "quit",
         "quit-now",
@@ -295,6 +302,9 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]);
     let numbered = prop::sample::select(vec![
         "built",
+        "built-same",
+        "signalled",
+        "unhandled",
         "build-failed",
         "build-cancelled",
         "start-failed",
@@ -314,6 +324,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             let more = match (what, survivors) {
                 ("exited", true) => format!("{code} survivors"),
                 ("exited", false) => code.to_string(),
+                ("built-same", _) => (code + 1).to_string(),
                 _ => String::new(),
             };
             super::text::event(&format!("{what} {id} {more}"))

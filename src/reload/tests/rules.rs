@@ -18,6 +18,7 @@ impl World {
             Effect::Hold => self.hold(ledger),
             Effect::Finish { clean } => self.finish(clean, ledger),
             Effect::Switch { id }
+            | Effect::Signal { id, .. }
             | Effect::Settle { id }
             | Effect::Inspect { id }
             | Effect::AwaitIdle { id }
@@ -43,6 +44,7 @@ impl World {
             cancelled: false,
             newest: true,
             answers_all: true,
+            forced: std::mem::take(&mut self.forced),
         });
     }
 
@@ -118,6 +120,12 @@ impl World {
         });
         let fine = match effect {
             Effect::Switch { .. } => self.switch(&known),
+            Effect::Signal { .. } => {
+                let asked = known.role == Role::Live && known.owed;
+                known.owed = false;
+                known.signalling = true;
+                asked
+            }
             Effect::Settle { .. } => self.settle(&mut known),
             Effect::Inspect { .. } => self.inspect(&mut known),
             Effect::AwaitIdle { .. } => {
@@ -266,7 +274,10 @@ impl World {
                     format!("{id} superseded")
                 });
             }
+            Notice::Unchanged { id, like } => self.unchanged(*id, *like, ledger),
             Notice::Building { .. }
+            | Notice::Signalled { .. }
+            | Notice::Unhandled { .. }
             | Notice::BuildCancelled { .. }
             | Notice::Built { .. }
             | Notice::Outdated { .. }
@@ -296,6 +307,8 @@ impl World {
             Event::Switched { .. } => true,
             Event::Begin
             | Event::Changed(_)
+            | Event::Configured { .. }
+            | Event::Signalled { .. }
             | Event::Requested(_)
             | Event::BuildEnded { .. }
             | Event::StartFailed { .. }
@@ -366,6 +379,7 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         | Effect::CancelBuild { .. }
         | Effect::Start { .. }
         | Effect::Switch { .. }
+        | Effect::Signal { .. }
         | Effect::Finish { .. } => false,
     }
 }

@@ -21,6 +21,8 @@ fn plain(word: &str) -> Option<Event> {
         "begin" => Event::Begin,
         "changed" => Event::Changed(Action::Build),
         "changed-restart" => Event::Changed(Action::Restart),
+        "configured" => Event::Configured { signal: 1 },
+        "configured-otherwise" => Event::Configured { signal: 64 },
         "reload" => Event::Requested(Request::Reload),
         "quit" => Event::Requested(Request::Quit),
         "quit-now" => Event::Requested(Request::QuitNow),
@@ -37,6 +39,11 @@ fn numbered(word: &str, words: &mut SplitWhitespace<'_>) -> Event {
         "built" => built(BuildOutcome::Built),
         "build-failed" => built(BuildOutcome::Failed),
         "build-cancelled" => built(BuildOutcome::Cancelled),
+        "built-same" => built(BuildOutcome::Same {
+            like: GenId::new(like(words)),
+        }),
+        "signalled" => signalled(id, true),
+        "unhandled" => signalled(id, false),
         "start-failed" => Event::StartFailed { id },
         "listens" => Event::Listens { id },
         "ready" => Event::Ready { id },
@@ -54,6 +61,22 @@ fn numbered(word: &str, words: &mut SplitWhitespace<'_>) -> Event {
 
 const fn inspected(id: GenId, handles_stop: bool) -> Event {
     Event::Inspected { id, handles_stop }
+}
+
+const fn signalled(id: GenId, handled: bool) -> Event {
+    let signal = 1;
+    Event::Signalled {
+        id,
+        signal,
+        handled,
+    }
+}
+
+fn like(words: &mut SplitWhitespace<'_>) -> u32 {
+    words
+        .next()
+        .and_then(|word| word.parse().ok())
+        .expect("a number")
 }
 
 fn exited(id: GenId, words: &mut SplitWhitespace<'_>) -> Event {
@@ -86,6 +109,7 @@ fn effect(effect: &Effect) -> String {
         Effect::Start { id } => format!("start {id}"),
         Effect::Switch { id } => format!("switch {id}"),
         Effect::Hold => "hold".into(),
+        Effect::Signal { id, signal } => format!("signal {id} {signal}"),
         Effect::Settle { id } => format!("settle {id}"),
         Effect::Inspect { id } => format!("inspect {id}"),
         Effect::AwaitIdle { id } => format!("await-idle {id}"),
@@ -103,6 +127,9 @@ fn notice(notice: &Notice) -> String {
         Notice::Building { id, cause } => format!("building {id} {}", cause_of(*cause)),
         Notice::BuildCancelled { id } => format!("cancelled {id}"),
         Notice::Built { id, took } => format!("built {id} {}", ms(*took)),
+        Notice::Unchanged { id, like } => format!("unchanged {id} {like}"),
+        Notice::Signalled { id, signal } => format!("signalled {id} {signal}"),
+        Notice::Unhandled { id, signal } => format!("unhandled {id} {signal}"),
         Notice::Outdated { id } => format!("outdated {id}"),
         Notice::Starting { id, cause } => format!("starting {id} {}", cause_of(*cause)),
         Notice::Ready { id, took } => format!("ready {id} {}", ms(*took)),

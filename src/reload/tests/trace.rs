@@ -11,6 +11,7 @@ use super::text;
 use crate::reload::{Machine, Mode, Policy, Time, WhenBusy};
 
 mod failures;
+mod kept;
 mod leaving;
 mod modes;
 mod quit;

@@ -17,6 +17,8 @@ pub(super) struct Build {
     pub(super) newest: bool,
     /// No change at all came after it began.
     pub(super) answers_all: bool,
+    /// The user asked for it, or for one that it took the place of.
+    pub(super) forced: bool,
 }
 
 /// Where the kernel sends new connections.
@@ -53,6 +55,10 @@ pub(super) struct World {
     pub(super) good: Option<bool>,
     /// The newest sources do not build.
     pub(super) broken: bool,
+    /// The user asked for a reload that no build has begun for.
+    pub(super) forced: bool,
+    /// A good build made what this generation runs: the build, and that.
+    pub(super) same: Option<(Build, GenId)>,
     /// Something failed since the last change, and the user knows.
     pub(super) told_failure: bool,
     /// The user was told that nothing happens until there is a change.
@@ -76,6 +82,8 @@ impl World {
             steering: Steering::Hold(None),
             good: None,
             broken: false,
+            forced: false,
+            same: None,
             told_failure: false,
             told_waiting: false,
             quitting: None,
@@ -105,6 +113,12 @@ impl World {
         live.map(|known| known.id)
     }
 
+    /// The newest that was started and does not leave.
+    pub(super) fn newest_started(&self) -> Option<GenId> {
+        let staying = self.gens.iter().filter(|known| known.role != Role::Leaving);
+        staying.map(|known| known.id).max()
+    }
+
     /// All that may be reported next of what the driver does and watches.
     pub(super) fn reports(&self) -> Vec<Event> {
         let mut events = Vec::new();
@@ -114,6 +128,8 @@ impl World {
             if cancelled {
                 events.push(ended(BuildOutcome::Cancelled));
             }
+            let newest = self.newest_started();
+            events.extend(newest.map(|like| ended(BuildOutcome::Same { like })));
         }
         if let Some((id, done)) = self.switching {
             events.push(match done {
@@ -135,7 +151,12 @@ impl World {
                 self.change(Action::Build);
             }
             Event::Changed(action) => self.change(action),
-            Event::Requested(Request::Reload) => self.change(Action::Build),
+            Event::Requested(Request::Reload) => {
+                self.forced = self.quitting.is_none();
+                self.change(Action::Build);
+            }
+            Event::Configured { .. } => self.configured(),
+            Event::Signalled { id, handled, .. } => self.signalled(id, handled),
             Event::Requested(Request::Quit) if self.quitting.is_some() => {}
             Event::Requested(Request::Quit) => self.quit(false),
             Event::Requested(Request::QuitNow) => self.quit(true),
@@ -167,7 +188,7 @@ impl World {
         }
     }
 
-    fn change(&mut self, action: Action) {
+    pub(super) fn change(&mut self, action: Action) {
         if self.quitting.is_some() {
             return;
         }
@@ -207,8 +228,19 @@ impl World {
             return;
         };
         let build = self.builds.remove(index);
+        let given_up = match outcome {
+            BuildOutcome::Cancelled => true,
+            BuildOutcome::Failed => build.cancelled,
+            BuildOutcome::Built | BuildOutcome::Same { .. } => !build.newest,
+        };
+        // What the user asked for is asked of the next.
+        self.forced |= given_up && build.forced;
         match outcome {
             BuildOutcome::Built => self.good = Some(build.newest),
+            BuildOutcome::Same { like } => {
+                self.good = Some(build.newest);
+                self.same = Some((build, like));
+            }
             BuildOutcome::Failed if build.newest => {
                 self.broken = true;
                 self.told_failure |= build.answers_all;
@@ -269,6 +301,9 @@ impl World {
                 self.find(id).is_some()
             }
             Event::BuildEnded { id, .. } => self.builds.iter().any(|build| build.id == id),
+            Event::Signalled { id, .. } => {
+                self.find(id).is_some_and(|known| known.role == Role::Live)
+            }
             // It does not come late: what was started may listen at any time.
             Event::Listens { id } => self.find(id).is_some(),
             Event::Switched { id } | Event::SwitchFailed { id } => {
@@ -276,6 +311,7 @@ impl World {
             }
             Event::Begin
             | Event::Changed(_)
+            | Event::Configured { .. }
             | Event::Requested(_)
             | Event::Ready { .. }
             | Event::Settled { .. }
@@ -301,11 +337,13 @@ impl World {
             since: Time::START,
             ..build.clone()
         });
+        let same = None;
         Self {
             policy: self.policy.clone(),
             now: Time::START,
             builds: builds.collect(),
             gens,
+            same,
             last_build: GenId::new(0),
             last_start: GenId::new(0),
             switching: self.switching.map(|(id, done)| (rename.id(id), done)),
@@ -346,8 +384,14 @@ fn all_about(id: GenId) -> Vec<Event> {
         exited(id, 1, false),
         Event::Gone { id },
     ];
+    events.push(Event::Signalled {
+        id,
+        signal: 1,
+        handled: false,
+    });
     let outcomes = [
         BuildOutcome::Built,
+        BuildOutcome::Same { like: id },
         BuildOutcome::Failed,
         BuildOutcome::Cancelled,
     ];

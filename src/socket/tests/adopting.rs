@@ -73,17 +73,17 @@ async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
     sockets.release(id(number)).unwrap();
 }
 
-#[tokio::test]
-async fn generations_follow_each_other_on_their_own_sockets() {
+/// Generations that follow each other under load, each on a socket of its own.
+async fn follow(protocol: Protocol, generations: u32) {
     let (mut sockets, adopter) = none();
-    let mut old = open_own(&adopter, 1, ANY.parse().unwrap());
+    let mut old = open_with(&adopter, 1, bound(ANY.parse().unwrap(), protocol));
     assert!(old.first);
     let to = To::Tcp(old.address);
     assert_eq!(to.ask().unwrap(), 1, "before it is live");
     sockets.switch(id(1)).unwrap();
     let load = Load::start(&to, 4);
-    for number in 2..12 {
-        let new = open_own(&adopter, number, old.address);
+    for number in 2..=generations {
+        let new = open_with(&adopter, number, bound(old.address, protocol));
         assert!(!new.first);
         load.more(20).await;
         assert_eq!(to.ask().unwrap(), number - 1, "before the switch");
@@ -91,12 +91,17 @@ async fn generations_follow_each_other_on_their_own_sockets() {
         assert_eq!(to.ask().unwrap(), number, "after the switch");
         let observer = sockets.observer(id(number - 1));
         let own = i32::try_from(std::process::id()).unwrap();
-        observer.settled(|| vec![own]).await;
+        observer.settled(move || vec![own]).await;
         leave(&mut sockets, number - 1, &old).await;
         old = new;
     }
-    assert!(load.finish().await > 200);
+    assert!(load.finish().await > 20 * u64::from(generations - 1));
     old.program.ask_to_stop();
+}
+
+#[tokio::test]
+async fn generations_follow_each_other_on_their_own_sockets() {
+    follow(Protocol::TCP, 12).await;
 }
 
 #[tokio::test]
@@ -269,27 +274,7 @@ async fn multipath_sockets_are_steered_too() {
         report("SKIPPED: this kernel has no multipath TCP");
         return;
     }
-    let (mut sockets, adopter) = none();
-    let socket = || bound(ANY.parse().unwrap(), Protocol::MPTCP);
-    let mut old = open_with(&adopter, 1, socket());
-    let to = To::Tcp(old.address);
-    sockets.switch(id(1)).unwrap();
-    let load = Load::start(&to, 2);
-    for number in 2..6 {
-        let socket = bound(old.address, Protocol::MPTCP);
-        let new = open_with(&adopter, number, socket);
-        load.more(20).await;
-        assert_eq!(to.ask().unwrap(), number - 1, "before the switch");
-        sockets.switch(id(number)).unwrap();
-        assert_eq!(to.ask().unwrap(), number, "after the switch");
-        let observer = sockets.observer(id(number - 1));
-        let own = i32::try_from(std::process::id()).unwrap();
-        observer.settled(|| vec![own]).await;
-        leave(&mut sockets, number - 1, &old).await;
-        old = new;
-    }
-    load.finish().await;
-    old.program.ask_to_stop();
+    follow(Protocol::MPTCP, 6).await;
 }
 
 #[tokio::test]

@@ -59,6 +59,9 @@ fn everything() -> Vec<Report> {
                 failure: Failure::EndedEarly(Ended::Code(1)),
                 live: Some(ONE),
             }),
+            notice(Notice::Unchanged { id: TWO, like: ONE }),
+            notice(Notice::Signalled { id: ONE, signal: 1 }),
+            notice(Notice::Unhandled { id: ONE, signal: 1 }),
             notice(Notice::Waiting),
             notice(Notice::Quitting {
                 timeout: Duration::from_micros(1_500),
@@ -95,6 +98,9 @@ fn a_reload_in_json() {
 {"event":"outdated","generation":1}
 {"event":"failed","generation":2,"reason":"crashed","text":"ended while live: signal 9","live":null,"signal":9}
 {"event":"failed","generation":2,"reason":"ended_early","text":"ended before it was ready: exit status 1","live":1,"exit_code":1}
+{"event":"unchanged","generation":2,"like":1}
+{"event":"signalled","generation":1,"signal":1}
+{"event":"unhandled","generation":1,"signal":1}
 {"event":"waiting"}
 {"event":"quitting","timeout_ms":1.5}
 {"event":"message","level":"error","text":"no","hint":"do"}

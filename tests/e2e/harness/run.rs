@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 use super::leftovers::{self, MARK, new_mark};
 use super::{Project, Running};
 
+/// The user and the group that own nothing.
+pub(super) const NOBODY: &str = "65534";
+
 /// hotrun's command line, a word after the other.
 pub(crate) struct Run {
     pub(super) command: Command,
@@ -27,6 +30,16 @@ impl Run {
         let mut shell = Command::new("sh");
         shell.args(["-c", line, env!("CARGO_BIN_EXE_hotrun")]);
         Self::from(shell, project)
+    }
+
+    /// The same by another user than root, which may read and write the project's folder and may do nothing else.
+    pub(crate) fn as_nobody(project: &Project) -> Self {
+        let hotrun = project.hand_to_nobody(env!("CARGO_BIN_EXE_hotrun"));
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+        command.arg(hotrun);
+        let run = Self::from(command, project);
+        run.env("HOME", project.tmp())
     }
 
     fn from(mut command: Command, project: &Project) -> Self {
@@ -58,7 +71,7 @@ impl Run {
         self.args(["--listen", address])
     }
 
-    /// The program opens this address by itself; see [`Running::address`].
+    /// The program will open this address by itself; see [`Running::address`].
     pub(crate) fn opens(mut self, address: SocketAddr) -> Self {
         self.address = Some(address);
         self

@@ -1,0 +1,127 @@
+//! The shell lines of rules.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::process::output::{Lines, Piece};
+use crate::process::{self, Control, Process, Report, Spec};
+use crate::ui::Level;
+
+use super::Driver;
+use super::feed::Feed;
+use super::inbox::{Inbox, Input};
+
+/// Those that run, and whether something changed since they began.
+#[derive(Debug, Default)]
+pub(super) struct Commands(BTreeMap<String, Running>);
+
+#[derive(Debug)]
+struct Running {
+    /// What it has started is killed when this is dropped.
+    _control: Control,
+    again: bool,
+}
+
+impl Driver {
+    /// Runs a shell line, after its end once more if it runs already.
+    pub(super) fn run_command(&mut self, line: &str) {
+        if let Some(running) = self.commands.0.get_mut(line) {
+            running.again = true;
+            return;
+        }
+        match self.start_command(line) {
+            Ok(control) => {
+                let running = Running {
+                    _control: control,
+                    again: false,
+                };
+                self.commands.0.insert(line.to_owned(), running);
+            }
+            Err(error) => self
+                .feed
+                .error(format!("cannot run `{line}`: {error:#}"), None),
+        }
+    }
+
+    /// It has come to its end.
+    pub(super) fn command_ended(&mut self, line: &str) {
+        if self
+            .commands
+            .0
+            .remove(line)
+            .is_some_and(|running| running.again)
+        {
+            self.run_command(line);
+        }
+    }
+
+    fn start_command(&self, line: &str) -> Result<Control> {
+        let env: Vec<(OsString, OsString)> = self.config.environment(std::env::vars_os())?;
+        let process = process::spawn(Spec {
+            argv: vec!["sh".into(), "-c".into(), line.into()],
+            env,
+            workdir: self.config.workdir.clone(),
+            sockets: Vec::new(),
+            listen_pid: false,
+            notify: None,
+            trap: None,
+            kept: self.sockets.paths(),
+        })?;
+        let control = process.control.clone();
+        let (line, feed, inbox) = (line.to_owned(), self.feed.clone(), self.inbox.clone());
+        self.feed
+            .message(Level::Info, format!("running `{line}`"), None);
+        tokio::spawn(attend(line, process, feed, inbox));
+        Ok(control)
+    }
+}
+
+/// Shows what it prints, and tells its end.
+async fn attend(line: String, process: Process, feed: Feed, inbox: Inbox) {
+    let Process {
+        control,
+        mut reports,
+        stdout,
+        stderr,
+    } = process;
+    let ended = async {
+        while let Some(report) = reports.next().await {
+            match report {
+                Report::Started { .. } => {}
+                Report::Refused { error } => return Some(error.to_string()),
+                Report::Exited { ended, .. } if ended.success() => return None,
+                Report::Exited { ended, .. } => return Some(ended.to_string()),
+                Report::Gone => break,
+            }
+        }
+        Some("its processes vanished".to_owned())
+    };
+    let (failure, (), ()) = tokio::join!(
+        async {
+            let failure = ended.await;
+            // What it leaves running keeps its output open, and is no part of it.
+            control.kill();
+            failure
+        },
+        show(stdout, &feed),
+        show(stderr, &feed)
+    );
+    if let Some(failure) = failure {
+        feed.message(Level::Warning, format!("`{line}` failed: {failure}"), None);
+    }
+    inbox.input(Input::CommandEnded { line });
+}
+
+async fn show(pipe: tokio::net::unix::pipe::Receiver, feed: &Feed) {
+    let mut lines = Lines::new(pipe);
+    let mut whole = Vec::new();
+    while let Some(Piece { bytes, ends_line }) = lines.next().await {
+        whole.extend(bytes);
+        if ends_line {
+            let text = String::from_utf8_lossy(&std::mem::take(&mut whole)).into_owned();
+            feed.pass(Feed::text(Level::Info, text)).await;
+        }
+    }
+}

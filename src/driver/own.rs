@@ -1,0 +1,45 @@
+//! What a build itself writes among its inputs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+/// When a build did what.
+#[derive(Clone, Debug)]
+pub(super) struct Times {
+    pub(super) began: SystemTime,
+    /// When it had printed its first message: cargo begins to compile only once it has written `Cargo.lock`.
+    pub(super) spoke: Arc<OnceLock<SystemTime>>,
+}
+
+impl Times {
+    pub(super) fn from_now() -> Self {
+        Self {
+            began: SystemTime::now(),
+            spoke: Arc::default(),
+        }
+    }
+
+    /// Leaves out the `Cargo.lock` that cargo itself wrote in this build, for a manifest that asked for it.
+    pub(super) fn without_own_lock(&self, mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+        paths.retain(|path| !self.is_own_lock(path));
+        paths
+    }
+
+    fn is_own_lock(&self, path: &Path) -> bool {
+        if !path.ends_with("Cargo.lock") {
+            return false;
+        }
+        let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+        let spoke = self.spoke.get();
+        written.is_ok_and(|written| {
+            // The kernel's clock for files lags behind by a tick.
+            let written = written + TICK;
+            self.began <= written && spoke.is_none_or(|spoke| written <= *spoke + TICK)
+        })
+    }
+}
+
+/// See `ktime_get_coarse_real_ts64`: 10 ms at the slowest setting.
+const TICK: std::time::Duration = std::time::Duration::from_millis(10);

@@ -1,0 +1,69 @@
+//! A build has come to its end.
+
+use super::{Building, Machine, Next, Response};
+use crate::reload::{Action, BuildOutcome, Failure, GenId, Notice, Time};
+
+impl Machine {
+    pub(super) fn build_ended(
+        &mut self,
+        now: Time,
+        id: GenId,
+        outcome: BuildOutcome,
+        out: &mut Response,
+    ) {
+        let Some(building) = self.building.take_if(|building| building.id == id) else {
+            return;
+        };
+        match outcome {
+            BuildOutcome::Cancelled => self.given_up(&building, out),
+            BuildOutcome::Failed if building.cancelled => self.given_up(&building, out),
+            BuildOutcome::Failed => self.failed(id, Failure::Build, out),
+            BuildOutcome::Built | BuildOutcome::Same { .. } if self.is_outdated() => {
+                self.pass_on_force(&building);
+                out.notices.push(Notice::Outdated { id });
+            }
+            BuildOutcome::Same { like } if self.is_enough(like, &building) => {
+                self.built_once = true;
+                out.notices.push(Notice::Unchanged { id, like });
+            }
+            BuildOutcome::Built | BuildOutcome::Same { .. } => self.built(now, &building, out),
+        }
+    }
+
+    fn built(&mut self, now: Time, building: &Building, out: &mut Response) {
+        let &Building {
+            id, since, cause, ..
+        } = building;
+        // A restart that was asked for meanwhile is this start.
+        self.wanted = None;
+        self.built_once = true;
+        let took = now.since(since);
+        out.notices.push(Notice::Built { id, took });
+        self.next = Some(Next { id, cause });
+    }
+
+    fn given_up(&mut self, building: &Building, out: &mut Response) {
+        self.pass_on_force(building);
+        out.notices.push(Notice::BuildCancelled { id: building.id });
+    }
+
+    /// What the user asked for is asked of the build that follows.
+    fn pass_on_force(&mut self, building: &Building) {
+        if let Some(wanted) = &mut self.wanted {
+            wanted.forced |= building.forced;
+        }
+    }
+
+    fn is_outdated(&self) -> bool {
+        let newer = self
+            .wanted
+            .is_some_and(|wanted| wanted.action == Action::Build);
+        newer || self.quit.is_some()
+    }
+
+    /// Nothing is gained by starting what is there: it is the newest that was started, and nobody asked for more.
+    fn is_enough(&self, like: GenId, building: &Building) -> bool {
+        let newest = self.candidate.map(|candidate| candidate.id).or(self.live);
+        newest == Some(like) && !building.forced && self.wanted.is_none()
+    }
+}

@@ -1,0 +1,170 @@
+//! Which paths count.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn tree(files: &[(&str, &str)]) -> TempDir {
+    let root = TempDir::new().unwrap();
+    for (name, text) in files {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    root
+}
+
+fn spec(root: &TempDir) -> WatchSpec {
+    WatchSpec {
+        roots: vec![root.path().to_owned()],
+        base: root.path().to_owned(),
+        ..WatchSpec::default()
+    }
+}
+
+#[track_caller]
+fn check(root: &TempDir, spec: &WatchSpec, counts: &[&str], ignored: &[&str]) {
+    let mut filter = Filter::new(spec).unwrap();
+    for name in counts {
+        assert!(filter.file(&root.path().join(name)), "{name} counts");
+    }
+    for name in ignored {
+        assert!(!filter.file(&root.path().join(name)), "{name} is ignored");
+    }
+}
+
+#[test]
+fn ignore_files_are_respected_where_they_are() {
+    let root = tree(&[
+        (".gitignore", "*.log\n/out/\n"),
+        ("a/.gitignore", "!keep.log\nlocal\n"),
+        (".ignore", "secret\n"),
+        ("a/b/x", ""),
+    ]);
+    let counts = [
+        "src/main.rs",
+        "a/keep.log",
+        "b/local",
+        ".env",
+        "a/b/new/deep",
+        "b/out/x",
+    ];
+    let ignored = [
+        "x.log",
+        "a/x.log",
+        "out/x",
+        "out/a/b",
+        "a/local",
+        "a/b/local",
+        "secret",
+        "a/secret",
+    ];
+    check(&root, &spec(&root), &counts, &ignored);
+    let all = WatchSpec {
+        vcs_ignore: false,
+        ..spec(&root)
+    };
+    check(&root, &all, &ignored, &[]);
+}
+
+#[test]
+fn the_repositorys_ignore_files_count_below_it() {
+    let root = tree(&[
+        (".git/info/exclude", "mine\n"),
+        (".gitignore", "*.log\n"),
+        ("sub/x", ""),
+    ]);
+    let sub = WatchSpec {
+        roots: vec![root.path().join("sub")],
+        ..spec(&root)
+    };
+    check(&root, &sub, &["sub/a"], &["sub/x.log", "other"]);
+    check(&root, &spec(&root), &["sub/a"], &["mine"]);
+}
+
+#[test]
+fn an_ignore_file_above_that_is_in_no_repository_is_not_read() {
+    let root = tree(&[(".gitignore", "*\n"), ("project/x", "")]);
+    let sub = WatchSpec {
+        roots: vec![root.path().join("project")],
+        ..spec(&root)
+    };
+    check(&root, &sub, &["project/x"], &[]);
+}
+
+#[test]
+fn version_control_and_targets_never_count() {
+    let root = tree(&[("Cargo.toml", ""), ("plain/target/x", "")]);
+    let none = WatchSpec {
+        vcs_ignore: false,
+        ..spec(&root)
+    };
+    check(
+        &root,
+        &none,
+        &["plain/target/x", ".github/x", "src/target"],
+        &["target/x", "target", ".git/x", "a/.git", ".jj/a/b"],
+    );
+    let mut filter = Filter::new(&none).unwrap();
+    assert!(!filter.dir(&root.path().join("target")));
+    assert!(!filter.dir(&root.path().join(".git")));
+    assert!(filter.dir(&root.path().join("plain/target")));
+}
+
+#[test]
+fn patterns_and_extensions_narrow_it() {
+    let root = tree(&[(".gitignore", "!a.gen.rs\n")]);
+    let narrow = WatchSpec {
+        ignores: vec!["*.gen.rs".to_owned(), "/docs/".to_owned()],
+        exts: vec!["rs".to_owned(), ".toml".to_owned()],
+        ..spec(&root)
+    };
+    check(
+        &root,
+        &narrow,
+        &["a.rs", "Cargo.toml", "sub/docs/x.rs"],
+        &["a.gen.rs", "docs/x.rs", "x.html", "rs"],
+    );
+    let bad = WatchSpec {
+        ignores: vec!["a{".to_owned()],
+        ..spec(&root)
+    };
+    assert!(matches!(Filter::new(&bad), Err(StartError::Pattern { .. })));
+}
+
+#[test]
+fn what_is_named_counts_even_where_it_is_ignored() {
+    let root = tree(&[
+        (".gitignore", "build\n.env\n"),
+        ("build/x", ""),
+        (".env", ""),
+    ]);
+    let named = WatchSpec {
+        roots: vec![root.path().join("build"), root.path().join(".env")],
+        exts: vec!["rs".to_owned()],
+        ..spec(&root)
+    };
+    check(
+        &root,
+        &named,
+        &["build/x.rs", ".env"],
+        &["main.rs", "build/x"],
+    );
+    let inside = WatchSpec {
+        ignored_dirs: vec![root.path().join("build")],
+        ..named
+    };
+    check(&root, &inside, &["build/x.rs"], &[]);
+}
+
+#[test]
+fn ignored_directories_are_ignored_whole() {
+    let root = tree(&[]);
+    let narrow = WatchSpec {
+        ignored_dirs: vec![root.path().join("out")],
+        ..spec(&root)
+    };
+    check(&root, &narrow, &["outer/x"], &["out", "out/x", "out/a/b"]);
+}

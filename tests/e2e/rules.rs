@@ -1,0 +1,128 @@
+//! `--on`: what changes of some files do.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::harness::{PATIENCE, Project, Running, apps, until};
+
+/// A server that reads `config/app.conf` when it starts and on `HUP`, in a language that has both a signal handler
+/// and an HTTP server at hand.
+const SERVER: &str = "
+import os, signal, socket, sys, threading
+value = None
+def read(*_):
+    global value
+    value = open('config/app.conf').read().strip()
+def notify(text):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.sendto(text.encode(), os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1))
+def hup(*_):
+    notify('RELOADING=1')
+    read()
+    notify('READY=1')
+read()
+if 'HUP' in sys.argv:
+    signal.signal(signal.SIGHUP, hup)
+done = threading.Event()
+def answer(c):
+    with c:
+        c.recv(4096)
+        body = value.encode() + b'\\n'
+        c.sendall(b'HTTP/1.1 200 OK\\r\\ncontent-length: %d\\r\\nconnection: close\\r\\n\\r\\n%s' % (len(body), body))
+def serve(s):
+    while True:
+        c, _ = s.accept()
+        threading.Thread(target=answer, args=(c,), daemon=True).start()
+s = socket.socket(fileno=3)
+s.setblocking(True)
+threading.Thread(target=serve, args=(s,), daemon=True).start()
+notify('READY=1')
+signal.signal(signal.SIGTERM, lambda *_: done.set())
+while not done.wait(0.05):
+    pass
+";
+
+fn configured(project: &Project, handles: &str, rules: &[&str]) -> Running {
+    fs::write(project.beside("server.py"), SERVER).expect("it is ours");
+    fs::create_dir(project.work().join("config")).expect("it is ours");
+    project.save("config/app.conf", "one\n");
+    let server = project.beside("server.py").display().to_string();
+    let mut run = project.run().listen();
+    for rule in rules {
+        run = run.args(["--on", rule]);
+    }
+    run.program(["python3", &server, handles]).spawn()
+}
+
+#[track_caller]
+fn answers(run: &Running, value: &str) {
+    until(value, PATIENCE, || {
+        (run.get("/") == format!("{value}\n")).then_some(())
+    });
+}
+
+#[test]
+fn a_signal_makes_the_program_read_its_configuration() {
+    let project = Project::new();
+    let mut run = configured(
+        &project,
+        "HUP",
+        &["config/*.conf=signal:HUP", "*.md=ignore"],
+    );
+    run.live();
+    answers(&run, "one");
+    project.save("config/app.conf", "two\n");
+    run.expect("signalled");
+    answers(&run, "two");
+    project.save("notes.md", "ignored\n");
+    run.settled(Duration::from_millis(300));
+    assert_eq!(run.count("starting"), 1);
+    for word in ["reloads its configuration", "has reloaded"] {
+        let told = run.so_far().iter().any(|event| event.mentions(word));
+        assert!(told, "{word}");
+    }
+    run.quit();
+}
+
+#[test]
+fn a_program_that_does_not_handle_the_signal_is_restarted() {
+    let project = Project::new();
+    let mut run = configured(&project, "no", &["config/*.conf=signal:HUP"]);
+    run.live();
+    project.save("config/app.conf", "two\n");
+    run.expect("unhandled");
+    assert_eq!(run.live(), 2);
+    answers(&run, "two");
+    run.quit();
+}
+
+#[test]
+fn a_restart_needs_no_build_and_a_command_is_all_that_is_run() {
+    let project = Project::new();
+    project.save(".gitignore", ".env\nmade\n");
+    project.save("source", "v1\n");
+    let server = apps::std().server.display().to_string();
+    let start = format!("exec '{server}' \"$(cat source)\"");
+    let rules = [
+        "*.css=run:cat style.css >> made; echo styled",
+        "data/**=restart",
+    ];
+    let mut run = project.run().listen().args(["--build", "true"]);
+    for rule in rules {
+        run = run.args(["--on", rule]);
+    }
+    let mut run = run.program(["sh", "-c", &start]).spawn();
+    run.live();
+    project.save("style.css", "a\n");
+    run.expect_that("its output", PATIENCE, |event| event.mentions("styled"));
+    project.save(".env", "A=1\n");
+    assert_eq!(run.live(), 2);
+    fs::create_dir_all(project.work().join("data/deep")).expect("it is ours");
+    project.save("data/deep/table", "1\n");
+    assert_eq!(run.live(), 3);
+    assert_eq!(run.count("building"), 1);
+    project.save("source", "v2\n");
+    assert_eq!(run.live(), 4);
+    assert_eq!(run.count("building"), 2);
+    run.quit();
+}
