@@ -45,6 +45,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables for the program from this file')
             [CompletionResult]::new('-C', '-C ', [CompletionResultType]::ParameterName, 'Work in this directory')
             [CompletionResult]::new('--workdir', '--workdir', [CompletionResultType]::ParameterName, 'Work in this directory')
+            [CompletionResult]::new('--stdin', '--stdin', [CompletionResultType]::ParameterName, 'Who gets what is typed, on a live terminal')
             [CompletionResult]::new('--ui', '--ui', [CompletionResultType]::ParameterName, 'How to show what happens')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours in hotrun''s own lines')
             [CompletionResult]::new('--generate', '--generate', [CompletionResultType]::ParameterName, 'Print shell completions or the man page')

@@ -42,6 +42,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --env-file 'Read variables for the program from this file'
             cand -C 'Work in this directory'
             cand --workdir 'Work in this directory'
+            cand --stdin 'Who gets what is typed, on a live terminal'
             cand --ui 'How to show what happens'
             cand --color 'When to use colours in hotrun''s own lines'
             cand --generate 'Print shell completions or the man page'

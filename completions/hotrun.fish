@@ -19,7 +19,10 @@ complete -c hotrun -l stop-timeout -d 'How long the old generation may take to f
 complete -c hotrun -s E -l env -d 'Set a variable in the program\'s environment (repeatable)' -r
 complete -c hotrun -l env-file -d 'Read variables for the program from this file' -r -F
 complete -c hotrun -s C -l workdir -d 'Work in this directory' -r -f -a "(__fish_complete_directories)"
-complete -c hotrun -l ui -d 'How to show what happens' -r -f -a "auto\t'What suits where hotrun runs: plain'
+complete -c hotrun -l stdin -d 'Who gets what is typed, on a live terminal' -r -f -a "hotrun\t'hotrun, as keys; the program has nothing to read'
+program\t'The newest generation; Ctrl-C and Ctrl-Z stay hotrun\'s'"
+complete -c hotrun -l ui -d 'How to show what happens' -r -f -a "auto\t'Live on a terminal, else plain'
+live\t'A footer that is kept up to date, the output above it, and keys'
 plain\t'One line for each fact'
 json\t'One JSON object a line'
 off\t'Nothing but the program\'s output'"

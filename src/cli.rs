@@ -23,7 +23,7 @@ use clap::{
 };
 use nix::sys::signal::Signal;
 
-pub use choices::{Adopt, ColorWhen, ListenPid, UiKind, WhenBusy};
+pub use choices::{Adopt, ColorWhen, ListenPid, Stdin, UiKind, WhenBusy};
 pub use generate::{Generate, generate};
 pub use mistake::{Mistake, explain};
 pub use on::{On, OnAction};
@@ -207,6 +207,15 @@ pub struct Cli {
     /// The build and the program run there, and the paths of other options are relative to it.
     #[arg(short = 'C', long, value_name = "DIR", help_heading = "Program", value_hint = ValueHint::DirPath)]
     pub workdir: Option<PathBuf>,
+
+    /// Who gets what is typed, on a live terminal
+    #[arg(
+        long,
+        value_name = "WHO",
+        default_value = "hotrun",
+        help_heading = "Program"
+    )]
+    pub stdin: Stdin,
 
     /// How to show what happens
     #[arg(

@@ -9,6 +9,7 @@ mod rules;
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 
+pub use crate::cli::Stdin;
 use crate::cli::{self, Cli, ColorWhen, UiKind};
 use crate::error::Failure;
 use crate::process::Signal;
@@ -80,6 +82,8 @@ pub struct Config {
     pub env: Vec<(OsString, OsString)>,
     /// The file of `--env-file`.
     pub env_file: Option<PathBuf>,
+    /// Who gets what is typed.
+    pub stdin: Stdin,
     /// How to show what happens.
     pub ui: ui::Options,
 }
@@ -131,7 +135,7 @@ impl Config {
     /// A [`Failure`] of kind usage for a directory, file or value that cannot be used.
     pub fn resolve(cli: Cli) -> Result<Self, Failure> {
         let workdir = workdir(cli.workdir.as_deref())?;
-        let ui = ui_options(&cli, &workdir);
+        let ui = ui_options(&cli, &workdir)?;
         let rules = rules::all(&cli, &workdir)?;
         let config = Self {
             argv: command(cli.command, cli.build.is_some(), &workdir)?,
@@ -168,6 +172,7 @@ impl Config {
                 .map(|pair| environment::pair(pair))
                 .collect::<Result<_, _>>()?,
             env_file: cli.env_file.map(|path| workdir.join(path)),
+            stdin: cli.stdin,
             ui,
             workdir,
         };
@@ -280,13 +285,23 @@ fn when_busy(typed: cli::WhenBusy) -> WhenBusy {
     }
 }
 
-fn ui_options(cli: &Cli, workdir: &Path) -> ui::Options {
-    ui::Options {
-        kind: match cli.ui {
-            UiKind::Auto | UiKind::Plain => ui::Kind::Plain,
-            UiKind::Json => ui::Kind::Json,
-            UiKind::Off => ui::Kind::Off,
-        },
+fn ui_kind(typed: UiKind) -> Result<ui::Kind, Failure> {
+    Ok(match typed {
+        UiKind::Auto if ui::suits_live() => ui::Kind::Live,
+        UiKind::Auto | UiKind::Plain => ui::Kind::Plain,
+        UiKind::Live if std::io::stdout().is_terminal() => ui::Kind::Live,
+        UiKind::Live => {
+            let message = "`--ui live` needs a terminal as its output";
+            return Err(Failure::usage(message).hint("`--ui plain` prints anywhere"));
+        }
+        UiKind::Json => ui::Kind::Json,
+        UiKind::Off => ui::Kind::Off,
+    })
+}
+
+fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
+    Ok(ui::Options {
+        kind: ui_kind(cli.ui)?,
         colour: match cli.color {
             // JSON is for programs, whatever terminal is near.
             ColorWhen::Auto => cli.ui != UiKind::Json && console::colors_enabled_stderr(),
@@ -301,7 +316,7 @@ fn ui_options(cli: &Cli, workdir: &Path) -> ui::Options {
             (false, _) => ui::Verbosity::Verbose,
         },
         workdir: workdir.to_owned(),
-    }
+    })
 }
 
 /// A path of a unix socket is relative to the working directory, like every other.

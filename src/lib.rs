@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! files ──> watch ──┐                                 ┌──> build   (cargo)
-//! signals ──────────┤                                 ├──> process (spawn, signal, reap)
+//! keys, signals ────┤                                 ├──> process (spawn, signal, reap)
 //! processes ────────┼──> driver ──Event──> reload ────┤
 //! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold, relay)
 //! timers ───────────┤         <──Effect──             └──> ui      (Report stream)
@@ -24,7 +24,7 @@
 //! - [`adopt`] answers `bind` and `listen` of the programs, in a thread for each generation, and makes their sockets
 //!   slots. That is the one thing which does not go through the driver: a program waits for the answer.
 //! - [`ui`] gets [`Report`](ui::Report)s, which carry the machine's notices, facts about them, and output. It
-//!   holds no handle to anything.
+//!   holds no handle to anything but the terminal. Keys come back as [`Request`](reload::Request)s.
 //! - [`os`] wraps what the kernel gives, and is the one place with `unsafe` and with differences between systems.
 //!
 //! # The words
@@ -92,7 +92,7 @@
 //! | --- | --- |
 //! | when something is built, started, stopped or killed | [`reload::Machine`] |
 //! | a flag, its help, its default | [`cli`], then [`config`] |
-//! | what is printed, the JSON fields | [`ui`] |
+//! | what is printed, the JSON fields, the live terminal, what keys mean | [`ui`] |
 //! | what counts as a change | [`watch`] |
 //! | how cargo is called and read | [`build`] |
 //! | the sockets of an address, steering, relay | [`socket`] |
@@ -157,7 +157,10 @@ fn drive(config: Config) -> Result<Outcome, Failure> {
     let runtime =
         runtime.map_err(|error| Failure::environment(format!("starting the runtime: {error}")))?;
     let ui = Ui::standard(config.ui.clone());
-    Ok(runtime.block_on(driver::run(config, ui))?)
+    let outcome = runtime.block_on(driver::run(config, ui));
+    // Even if the thread that draws is stuck in a terminal that takes nothing.
+    ui::restore();
+    Ok(outcome?)
 }
 
 fn outcome(outcome: Outcome) -> Result<(), Failure> {

@@ -29,11 +29,22 @@ pub enum ListenPid {
     Never,
 }
 
+/// Who gets what is typed, as typed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// hotrun, as keys; the program has nothing to read
+    Hotrun,
+    /// The newest generation; Ctrl-C and Ctrl-Z stay hotrun's
+    Program,
+}
+
 /// How to show what happens, as typed.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UiKind {
-    /// What suits where hotrun runs: plain
+    /// Live on a terminal, else plain
     Auto,
+    /// A footer that is kept up to date, the output above it, and keys
+    Live,
     /// One line for each fact
     Plain,
     /// One JSON object a line

@@ -30,8 +30,11 @@ Environment:
   on the command line wins. Where an option is repeatable, the variable holds one value a line.
   NO_COLOR, CLICOLOR_FORCE, CI and TERM=dumb are respected.
 
+Keys, on a live terminal:
+  r reload, p pause, u undo, e errors, k kill what drains, c clear, Enter mark, ? help, q quit.
+
 Signals to hotrun:
-  INT and TERM stop the program in order, a second one at once. USR1 reloads. HUP reloads
+  INT and TERM stop the program in order, a second one or QUIT at once. USR1 reloads. HUP reloads
   while there is a terminal, and otherwise ends hotrun as TERM does.
 
 Exit codes:

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep_until};
 
-use crate::build::{Built, Invocation, Launch, Line, Messages};
+use crate::build::{self, Built, Invocation, Launch, Line, Messages, take_progress};
 use crate::os::leftovers::Kept;
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Refusal, Reports, Signal, Spec};
 use crate::reload::{BuildOutcome, Ended, GenId};
-use crate::ui::Report;
+use crate::ui::{Level, Report};
 
 use super::feed::Feed;
 use super::inbox::{Inbox, Input, Learnt};
@@ -34,6 +34,8 @@ pub(super) struct With {
     pub(super) kept: Vec<Kept>,
     /// What runs.
     pub(super) known: Known,
+    /// Whether to ask for its progress.
+    pub(super) bars: bool,
 }
 
 /// Starts the build of a generation. It answers with `BuildEnded`, or with [`Input::Built`], through the inbox.
@@ -42,13 +44,14 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
         learnt,
         kept,
         known,
+        bars,
     } = with;
     let invocation = learnt
         .plan
         .invocation()?
         .context("there is nothing to build")?;
     let times = Times::from_now();
-    let process = process::spawn(spec(invocation, kept))?;
+    let process = process::spawn(spec(invocation, kept, bars))?;
     let control = process.control.clone();
     let reader = Reader {
         id,
@@ -67,8 +70,17 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
     })
 }
 
-fn spec(invocation: Invocation, kept: Vec<Kept>) -> Spec {
-    let env = invocation.environment(std::env::vars_os());
+/// `bars`: whether to ask cargo for its progress, which it shows by itself only on a terminal.
+fn spec(invocation: Invocation, kept: Vec<Kept>, bars: bool) -> Spec {
+    let mut env = invocation.environment(std::env::vars_os());
+    if bars {
+        let asked = [
+            ("CARGO_TERM_PROGRESS_WHEN", "always"),
+            ("CARGO_TERM_PROGRESS_WIDTH", "60"),
+        ];
+        env.retain(|(name, _)| asked.iter().all(|(ours, _)| name != ours));
+        env.extend(asked.map(|(name, value)| (name.into(), value.into())));
+    }
     let Invocation { argv, workdir, .. } = invocation;
     Spec {
         argv,
@@ -188,7 +200,12 @@ impl Reader {
                     }
                 }
                 piece = err.lines.next(), if err.open => {
-                    if let Some(line) = err.take(piece) {
+                    let mut line = err.take(piece);
+                    if let Some((done, all)) = take_progress(line.as_mut().unwrap_or(&mut err.line)) {
+                        let id = self.id;
+                        self.feed.pass(Report::Progress { id, done, all }).await;
+                    }
+                    if let Some(line) = line {
                         let line = self.messages.stderr(&line);
                         self.show(line).await;
                     }
@@ -225,9 +242,18 @@ impl Reader {
         let report = match line {
             Line::Diagnostic(diagnostic) => Report::Diagnostic {
                 id,
+                level: match diagnostic.level {
+                    build::Level::Error => Level::Error,
+                    build::Level::Warning => Level::Warning,
+                    build::Level::Note => Level::Info,
+                },
                 rendered: diagnostic.rendered,
             },
-            Line::Blocked(bytes) | Line::Text(bytes) => text(bytes),
+            Line::Blocked(bytes) => {
+                self.feed.tell(Report::Blocked { id });
+                text(bytes)
+            }
+            Line::Text(bytes) => text(bytes),
             Line::Artifact(_) | Line::Finished { .. } | Line::Nothing => return,
         };
         self.feed.pass(report).await;

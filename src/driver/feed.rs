@@ -1,12 +1,13 @@
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::reload::{Event, Request};
-use crate::ui::{Level, Report, Ui};
+use crate::ui::{Level, Order, Report, Ui};
 
 use super::inbox::Inbox;
 
@@ -27,9 +28,17 @@ pub(super) struct Feed {
 
 #[derive(Debug)]
 struct Item {
-    report: Report,
+    what: What,
     /// Given back once the report has been shown.
     _room: Option<OwnedSemaphorePermit>,
+    /// Told once it is done.
+    done: Option<oneshot::Sender<()>>,
+}
+
+#[derive(Debug)]
+enum What {
+    Report(Report),
+    Order(Order),
 }
 
 /// The user interface's thread.
@@ -44,6 +53,7 @@ pub(super) fn start(ui: Ui, inbox: Inbox) -> std::io::Result<(Feed, Screen)> {
     let (finish, finished) = oneshot::channel();
     let room = Arc::new(Semaphore::new(WAITING_OUTPUT));
     thread::Builder::new().name("ui".into()).spawn(move || {
+        let _alarm = Alarm(inbox.clone());
         show(ui, &incoming, &inbox);
         // Nobody waits any more if the end took too long.
         let _ = finish.send(());
@@ -51,9 +61,35 @@ pub(super) fn start(ui: Ui, inbox: Inbox) -> std::io::Result<(Feed, Screen)> {
     Ok((Feed { items, room }, Screen { finished }))
 }
 
+/// Nobody would see anything any more.
+struct Alarm(Inbox);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.event(Event::Requested(Request::Quit));
+        }
+    }
+}
+
 fn show(mut ui: Ui, incoming: &Receiver<Item>, inbox: &Inbox) {
-    while let Ok(item) = incoming.recv() {
-        if ui.report(&item.report).is_err() {
+    loop {
+        let mut item = match wait(incoming, ui.patience()) {
+            Ok(item) => Some(item),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        // All that is there is shown at once.
+        let mut shown = Ok(());
+        while let Some(Item { what, done, _room }) = item {
+            shown = shown.and(match what {
+                What::Report(report) => ui.report(&report),
+                What::Order(order) => ui.obey(order),
+            });
+            let _ = done.map(|done| done.send(()));
+            item = incoming.try_recv().ok();
+        }
+        if shown.and(ui.draw()).is_err() {
             // Whoever read this is gone (`| head -1`, a closed terminal) or the disk is full: nobody will ever
             // see more of it, and so it goes with a program that hotrun runs: it ends. The user interface
             // reports each such failure once.
@@ -63,23 +99,52 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, inbox: &Inbox) {
     let _ = ui.finish();
 }
 
+fn wait(
+    incoming: &Receiver<Item>,
+    patience: Option<Duration>,
+) -> std::result::Result<Item, RecvTimeoutError> {
+    match patience {
+        Some(patience) => incoming.recv_timeout(patience),
+        None => incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
+    }
+}
+
 impl Feed {
     /// Shows a fact. Never waits.
     pub(super) fn tell(&self, report: Report) {
+        self.send(What::Report(report), None, None);
+    }
+
+    fn send(
+        &self,
+        what: What,
+        room: Option<OwnedSemaphorePermit>,
+        done: Option<oneshot::Sender<()>>,
+    ) {
         // The thread ends only when nobody has anything to tell.
         let _ = self.items.send(Item {
-            report,
-            _room: None,
+            what,
+            _room: room,
+            done,
         });
+    }
+
+    /// Has something done to the screen. Never waits.
+    pub(super) fn order(&self, order: Order) {
+        self.send(What::Order(order), None, None);
+    }
+
+    /// Has something done to the screen, and waits until it is, for a while.
+    pub(super) async fn order_done(&self, order: Order) {
+        let (done, is_done) = oneshot::channel();
+        self.send(What::Order(order), None, Some(done));
+        let _ = tokio::time::timeout(LAST_WORDS, is_done).await;
     }
 
     /// Shows output, once there is room for it.
     pub(super) async fn pass(&self, report: Report) {
         let room = self.room.clone().acquire_owned().await.ok();
-        let _ = self.items.send(Item {
-            report,
-            _room: room,
-        });
+        self.send(What::Report(report), room, None);
     }
 
     /// Shows a message.
@@ -109,7 +174,13 @@ impl Feed {
 impl Screen {
     /// Waits until everything was shown, for a while. To be called when the driver is dropped; what still holds
     /// a [`Feed`] are tasks that are about to end.
-    pub(super) async fn finish(self) {
-        let _ = tokio::time::timeout(LAST_WORDS, self.finished).await;
+    ///
+    /// # Errors
+    /// It has panicked, and said so.
+    pub(super) async fn finish(self) -> Result<()> {
+        match tokio::time::timeout(LAST_WORDS, self.finished).await {
+            Ok(Err(_)) => bail!("what shows all this has failed"),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
     }
 }

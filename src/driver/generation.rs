@@ -2,33 +2,28 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 
 use crate::build::Launch;
 use crate::os::leftovers::Kept;
+use crate::os::terminal::Size;
 use crate::process::notify::NotifySocket;
-use crate::process::output::Lines;
-use crate::process::{self, Control, Process, Reports, Spec};
+use crate::process::{Control, Spec, Terminal};
 use crate::ready::{self, Dial, Heard, Inputs, Listens, ReadySpec};
 use crate::reload::{Event, GenId};
 use crate::socket::{Adopter, Passed};
-use crate::ui::{Level, Report, Stream};
+use crate::ui::Level;
 
 use super::adopting;
+use super::attendant::Attendant;
 use super::exec;
 use super::feed::Feed;
 use super::inbox::Inbox;
 use super::patience::Patience;
 use super::reloading::Reloading;
-
-/// The last words of a program are shown before its end is told, if they come within this time. Only what it
-/// left running can keep them from ending at once.
-const LAST_WORDS: Duration = Duration::from_millis(20);
 
 /// What is to be started, and how.
 pub(super) struct Start {
@@ -46,14 +41,33 @@ pub(super) struct Start {
     pub(super) traps: bool,
     /// What its guardian puts away if hotrun is killed.
     pub(super) kept: Vec<Kept>,
+    pub(super) stage: Stage,
+}
+
+/// On what a program runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stage {
+    /// Two pipes, and nothing to read.
+    Pipes,
+    /// A terminal of its own.
+    Terminal {
+        size: Size,
+        /// Whether it reads what is typed.
+        reads: bool,
+    },
 }
 
 /// A generation that was started and is not gone.
-#[derive(Debug)]
 pub(super) struct Running {
     pub(super) control: Control,
     /// What its readiness waits for.
     pub(super) patience: Patience,
+    /// The terminal that it runs on, if it has one.
+    pub(super) terminal: Option<Arc<Terminal>>,
+    /// Takes what is typed for it, if it reads that.
+    pub(super) typing: Option<mpsc::UnboundedSender<Vec<u8>>>,
+    /// How many connections it had when they were counted last.
+    pub(super) connections: Option<usize>,
     /// What waits for something of this generation: its words, its readiness, its settling, its idleness.
     tasks: Vec<AbortHandle>,
     /// What waits for its readiness.
@@ -74,6 +88,7 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         adopter,
         traps,
         kept,
+        stage,
     } = start;
     let traps = adopter.clone().filter(|_| traps);
     let adopts = traps.is_some();
@@ -83,7 +98,7 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
     env.push(("HOTRUN".into(), "1".into()));
     env.push(("HOTRUN_GENERATION".into(), id.to_string().into()));
     let listens = listens(id, adopter, &passed);
-    let process = process::spawn(Spec {
+    let spec = Spec {
         argv: launch.argv.clone(),
         env: env.clone(),
         workdir: launch.workdir.clone(),
@@ -95,28 +110,18 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         notify: Some(notify.env_value().to_owned()),
         kept,
         trap,
-    })?;
-    if let Some(trapped) = trapped {
-        trapped.begin(id, process.control.clone(), inbox)?;
-    }
-    let program = launch.argv.into_iter().next().unwrap_or_default();
-    let control = process.control.clone();
-    let lines = attend(
-        Attendant {
-            id,
-            program,
-            inbox: inbox.clone(),
-            feed: feed.clone(),
-        },
-        process,
-        &ready,
-    );
-    let mut running = Running {
-        control: control.clone(),
-        patience: Patience::default(),
-        tasks: Vec::new(),
-        readiness: None,
     };
+    let attendant = Attendant {
+        id,
+        program: launch.argv.into_iter().next().unwrap_or_default(),
+        inbox: inbox.clone(),
+        feed: feed.clone(),
+    };
+    let (mut running, lines) = attendant.begin(spec, stage, &ready)?;
+    let control = running.control.clone();
+    if let Some(trapped) = trapped {
+        trapped.begin(id, control.clone(), inbox)?;
+    }
     let heard = running.listen(id, notify, feed.clone());
     let inputs = Inputs {
         pids: Box::new(move || control.pids()),
@@ -157,6 +162,31 @@ fn listens(
 }
 
 impl Running {
+    pub(super) fn new(control: Control) -> Self {
+        Self {
+            control,
+            patience: Patience::default(),
+            terminal: None,
+            typing: None,
+            connections: None,
+            tasks: Vec::new(),
+            readiness: None,
+        }
+    }
+
+    /// Passes on what is typed. What the program does not read waits here.
+    pub(super) fn type_into(&mut self, terminal: Arc<Terminal>) -> mpsc::UnboundedSender<Vec<u8>> {
+        let (sender, mut typed) = mpsc::unbounded_channel::<Vec<u8>>();
+        self.spawn(async move {
+            while let Some(bytes) = typed.recv().await {
+                if terminal.write(&bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+        sender
+    }
+
     /// A task that ends with the generation at the latest.
     pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.retain(|task| !task.is_finished());
@@ -243,107 +273,4 @@ impl Drop for Running {
             task.abort();
         }
     }
-}
-
-/// Tells what becomes of a program.
-struct Attendant {
-    id: GenId,
-    program: OsString,
-    inbox: Inbox,
-    feed: Feed,
-}
-
-/// Starts to pass on what the tree prints and what becomes of it, until both have ended. The lines that
-/// readiness wants to see come out here.
-fn attend(
-    attendant: Attendant,
-    process: Process,
-    ready: &ReadySpec,
-) -> mpsc::UnboundedReceiver<Vec<u8>> {
-    let Process {
-        control: _,
-        reports,
-        stdout,
-        stderr,
-    } = process;
-    let (sender, lines) = mpsc::unbounded_channel();
-    let sender = ready.reads_output().then_some(sender);
-    let pass = |stream, pipe| {
-        tokio::spawn(pass_on(
-            attendant.id,
-            stream,
-            pipe,
-            attendant.feed.clone(),
-            sender.clone(),
-        ))
-    };
-    let output = [pass(Stream::Stdout, stdout), pass(Stream::Stderr, stderr)];
-    tokio::spawn(attendant.attend(reports, output));
-    lines
-}
-
-async fn pass_on(
-    id: GenId,
-    stream: Stream,
-    pipe: Receiver,
-    feed: Feed,
-    mut ready: Option<mpsc::UnboundedSender<Vec<u8>>>,
-) {
-    let mut lines = Lines::new(pipe);
-    while let Some(piece) = lines.next().await {
-        let mut bytes = piece.bytes;
-        if let Some(lines) = &ready
-            && lines.send(bytes.clone()).is_err()
-        {
-            ready = None;
-        }
-        if piece.ends_line {
-            bytes.push(b'\n');
-        }
-        feed.pass(Report::Output { id, stream, bytes }).await;
-    }
-    feed.tell(Report::OutputEnded { id, stream });
-}
-
-impl Attendant {
-    async fn attend(self, mut reports: Reports, output: [JoinHandle<()>; 2]) {
-        let id = self.id;
-        let mut output = Some(output);
-        while let Some(report) = reports.next().await {
-            match report {
-                process::Report::Started { pid } => self.feed.tell(Report::Spawned { id, pid }),
-                process::Report::Refused { error } => self.refused(error),
-                process::Report::Exited { ended, survivors } => {
-                    if let Some(output) = output.take() {
-                        await_last_words(output).await;
-                    }
-                    self.inbox.event(Event::Exited {
-                        id,
-                        ended,
-                        survivors,
-                    });
-                }
-                process::Report::Gone => self.inbox.event(Event::Gone { id }),
-            }
-        }
-    }
-
-    fn refused(&self, error: process::Refusal) {
-        let program = self.program.display();
-        let hint = match error.step {
-            process::Step::Exec => Some("check the path, and that the file is executable".into()),
-            process::Step::Interpreter => Some("check the first line of the script".into()),
-            process::Step::Workdir => Some("check `--workdir`".into()),
-            process::Step::Guardian | process::Step::Fork | process::Step::Descriptors => None,
-        };
-        self.feed
-            .error(format!("cannot start `{program}`: {error}"), hint);
-        self.inbox.event(Event::StartFailed { id: self.id });
-    }
-}
-
-async fn await_last_words(output: [JoinHandle<()>; 2]) {
-    let [stdout, stderr] = output;
-    // A timeout drops the handles; the tasks go on.
-    let _ = tokio::time::timeout(LAST_WORDS, async { (stdout.await, stderr.await) }).await;
 }

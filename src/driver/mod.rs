@@ -7,19 +7,24 @@
 //! [`Effect`]: crate::reload::Effect
 
 mod adopting;
+mod attendant;
 mod build;
 mod command;
+mod console;
 mod exec;
 mod feed;
 mod generation;
 mod inbox;
+mod keep;
 mod own;
 mod patience;
 mod perform;
 mod print;
 mod reloading;
 mod scope;
+mod screen;
 mod setup;
+mod shown;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,22 +36,26 @@ use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::build::{Launch, Plan, WatchRoots, runner};
-use crate::config::Config;
+use crate::config::{Config, Stdin};
+use crate::os::terminal::{self, Size};
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
 use crate::reload::{BuildOutcome, Ended, Event, Failure, GenId, Machine, Notice, Time};
 use crate::socket::Sockets;
-use crate::ui::{Level, Report, Ui};
+use crate::ui::{Kind, Level, Report, Ui};
 use crate::watch::{self, Watch};
 
 use adopting::Adopting;
 use build::ActiveBuild;
 use command::Commands;
+use console::{Console, came};
 use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
+use keep::Keep;
 use own::Times;
 use print::Print;
+use screen::{Suspend, sleep_to};
 
 /// How hotrun came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +78,8 @@ struct Driver {
     plan: Plan,
     /// What the newest good build says is to be started.
     launch: Option<Launch>,
+    /// What earlier builds made.
+    keep: Keep,
     build: Option<ActiveBuild>,
     /// Of the newest build, also when it is over.
     times: Option<Times>,
@@ -101,6 +112,10 @@ struct Driver {
     told_to_end: Option<Instant>,
     /// The number of the last signal that asked hotrun to end.
     signal: Option<i32>,
+    /// How large the terminal is.
+    size: Size,
+    /// When connections were counted last.
+    looked: Instant,
 }
 
 /// Where events come from.
@@ -108,6 +123,8 @@ struct Sources {
     inputs: UnboundedReceiver<Input>,
     watch: UnboundedReceiver<watch::Message>,
     signals: Signals,
+    /// The terminal, if the user interface is live.
+    console: Option<Console>,
 }
 
 /// The watch, which ends when it is dropped, and what may be watched where the user does not say.
@@ -142,6 +159,10 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     let spec = setup::watch_spec(&config, &roots);
     let (inbox, inputs) = inbox::channel();
     let (changes, watch) = mpsc::unbounded_channel();
+    let console = match config.ui.kind {
+        Kind::Live => Some(Console::new(config.stdin == Stdin::Program)),
+        Kind::Plain | Kind::Json | Kind::Off => None,
+    };
     let watching = Watching {
         watch: setup::watch(&spec, changes)?,
         roots,
@@ -150,13 +171,14 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
         inputs,
         watch,
         signals,
+        console: console.transpose().context("taking over the terminal")?,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
     adopting.tell(&config, &feed);
     let outcome = Driver::new(config, plan, watching, (sockets, adopting), inbox, feed)?
         .drive(sources)
         .await;
-    screen.finish().await;
+    screen.finish().await?;
     Ok(outcome)
 }
 
@@ -184,6 +206,7 @@ impl Driver {
             adopting,
             launch,
             plan,
+            keep: Keep::default(),
             build: None,
             times: None,
             past_builds: Vec::new(),
@@ -202,6 +225,8 @@ impl Driver {
             deaf: false,
             outcome: None,
             signal: None,
+            size: terminal::size(std::io::stdout()),
+            looked: Instant::now(),
             config,
         })
     }
@@ -228,6 +253,10 @@ impl Driver {
                 signal = sources.signals.next() => self.signalled(signal),
                 Some(input) = sources.inputs.recv() => self.take(input),
                 message = sources.watch.recv(), if !self.deaf => self.hear(message),
+                came = came(&mut sources.console) => if let Some(Suspend) = self.came(came) {
+                    self.suspend().await;
+                },
+                () = sleep_to(self.next_look()) => self.look(),
                 () = sleep_until(self.started, deadline) => self.handle(Event::Tick),
             }
         }
@@ -314,6 +343,9 @@ impl Driver {
             | Notice::Draining { .. }
             | Notice::Killing { .. }
             | Notice::Gone { .. }
+            | Notice::Paused
+            | Notice::Resumed
+            | Notice::NothingToUndo
             | Notice::Waiting
             | Notice::Quitting { .. } => None,
         };

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::build::{BuildError, Built};
-use crate::config::EnvFileError;
+use crate::build::{BuildError, Built, Launch};
+use crate::config::{EnvFileError, Stdin};
 use crate::process::Signal;
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
 use crate::socket::{Address, Route};
-use crate::ui::Level;
+use crate::ui::{Kind, Level, Report};
 
-use super::generation::{self, Start};
+use super::generation::{self, Stage, Start};
 use super::inbox::Learnt;
 use super::{Driver, Outcome, build};
 
@@ -27,7 +27,8 @@ impl Driver {
         match effect {
             Effect::Build { id } => return self.build(id),
             Effect::CancelBuild { .. } => self.cancel_build(),
-            Effect::Start { id } => return self.start(id),
+            Effect::Start { id } => return self.start(id, None),
+            Effect::StartAgain { id, build } => return self.start(id, Some(build)),
             Effect::Switch { id } => return Some(self.switch(id)),
             Effect::Signal { id, signal } => {
                 let handled = self.configure(id, signal);
@@ -88,11 +89,16 @@ impl Driver {
             plan: self.plan.clone(),
             number: self.plans,
         };
+        let bars = match self.config.ui.kind {
+            Kind::Live | Kind::Json => true,
+            Kind::Plain | Kind::Off => false,
+        };
         let known = self.prints.iter().map(|(id, print)| (*id, print.clone()));
         let with = build::With {
             learnt: numbered,
             kept: self.sockets.paths(),
             known: known.collect(),
+            bars,
         };
         match build::start(id, with, &self.inbox, &self.feed) {
             Ok(active) => {
@@ -131,12 +137,17 @@ impl Driver {
         }
         let outcome = match built {
             Ok(Built::Launch(launch)) => {
-                self.launch = Some(launch);
                 // It may have ended meanwhile.
-                match like.filter(|like| self.generations.contains_key(like)) {
+                let like = like.filter(|like| self.generations.contains_key(like));
+                let outcome = match like {
                     Some(like) => BuildOutcome::Same { like },
-                    None => BuildOutcome::Built,
-                }
+                    None => {
+                        self.keep(id, &launch);
+                        BuildOutcome::Built
+                    }
+                };
+                self.launch = Some(launch);
+                outcome
             }
             Ok(Built::Again(why)) => {
                 self.feed.message(
@@ -157,16 +168,32 @@ impl Driver {
         self.handle(Event::BuildEnded { id, outcome });
     }
 
-    fn start(&mut self, id: GenId) -> Option<Event> {
-        let error = self.try_start(id).err()?;
+    /// To go back to it. Without that all else works.
+    fn keep(&mut self, id: GenId, launch: &Launch) {
+        match self.keep.add(id, launch) {
+            Ok(true) => self.feed.tell(Report::Kept { id }),
+            Ok(false) => {}
+            Err(error) => {
+                let text = format!("the executable of gen {id} can't be kept: {error}");
+                self.feed.message(Level::Detail, text, None);
+            }
+        }
+    }
+
+    /// Starts it from this build, or from the newest.
+    fn start(&mut self, id: GenId, build: Option<GenId>) -> Option<Event> {
+        let error = self.try_start(id, build).err()?;
         let hint = error.downcast_ref().map(EnvFileError::hint);
         let text = format!("cannot start gen {id}: {error:#}");
         self.feed.error(text, hint.map(Into::into));
         Some(Event::StartFailed { id })
     }
 
-    fn try_start(&mut self, id: GenId) -> Result<()> {
-        let launch = self.launch.clone().context("nothing was built yet")?;
+    fn try_start(&mut self, id: GenId, build: Option<GenId>) -> Result<()> {
+        let launch = match build {
+            Some(build) => self.keep.launch(build)?,
+            None => self.launch.clone().context("nothing was built yet")?,
+        };
         let env = self.config.environment(launch.env.iter().cloned())?;
         let passed = self.sockets.prepare(id).context("preparing its sockets")?;
         let dial = self.dial(id).context("preparing the probes")?;
@@ -181,12 +208,23 @@ impl Driver {
             adopter: self.sockets.adopter(),
             traps: self.adopting.works(),
             kept: self.sockets.paths(),
+            stage: self.stage(),
         };
         let running = generation::start(start, &self.inbox, &self.feed)?;
         self.generations.insert(id, running);
-        self.prints
-            .extend(self.print.clone().map(|print| (id, print)));
+        // What is started again is not what the newest build made.
+        let print = self.print.clone().filter(|_| build.is_none());
+        self.prints.extend(print.map(|print| (id, print)));
         Ok(())
+    }
+
+    /// On what a program runs: on a terminal of its own where its output ends up on ours.
+    fn stage(&self) -> Stage {
+        let (size, reads) = (self.size, self.config.stdin == Stdin::Program);
+        match self.config.ui.kind {
+            Kind::Live => Stage::Terminal { size, reads },
+            Kind::Plain | Kind::Json | Kind::Off => Stage::Pipes,
+        }
     }
 
     /// What the program opens by itself comes to light later.

@@ -13,6 +13,7 @@ use crate::os;
 use crate::socket::{OpenError, Sharing, Sockets};
 use crate::watch::{Message, Watch, WatchSpec};
 
+use super::keep;
 use super::scope;
 
 /// Set (to anything) it makes hotrun do without what only some systems have. For tests.
@@ -123,7 +124,12 @@ pub(super) fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
             false => config.watch.clone(),
         },
         base: config.workdir.clone(),
-        ignores: config.ignore.clone(),
+        ignores: config
+            .ignore
+            .iter()
+            .cloned()
+            .chain([keep::GLOB.into()])
+            .collect(),
         exts: config.exts.clone(),
         vcs_ignore: config.vcs_ignore,
         ignored_dirs: scope::ignored(found),

@@ -31,6 +31,11 @@ impl Driver {
             Signalled::Terminate => self.signal = Some(Signal::TERM.number()),
             Signalled::Hangup if has_terminal() => return self.reload(),
             Signalled::Hangup => self.signal = Some(Signal::HUP.number()),
+            Signalled::Quit => {
+                // Whoever wants a core dump of it does not want to wait.
+                self.signal = Some(nix::sys::signal::Signal::SIGQUIT as i32);
+                return self.handle(Event::Requested(Request::QuitNow));
+            }
             Signalled::User => return self.reload(),
         }
         // A closed terminal is told more than once; only a second Ctrl-C or `TERM` means "at once".

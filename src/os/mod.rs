@@ -5,6 +5,7 @@ pub mod leftovers;
 pub mod reap;
 mod sockets;
 pub mod start;
+pub mod terminal;
 mod trapped;
 
 pub use sockets::*;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! length of the body: u32 LE, then the body: words that each end with a zero byte
-//!   1 or 0 (set LISTEN_PID), 1 or 0 (trap), number of arguments, number of kept files, working directory,
-//!   arguments..., kept files..., environment...
+//!   1 or 0 (set LISTEN_PID), where it prints, 1 or 0 (trap), number of arguments, number of kept files,
+//!   working directory, arguments..., kept files..., environment...
 //! ```
 //!
 //! The sockets are attached to the length, and behind them the channel of the trap. The program and its environment travel here rather than
@@ -28,9 +28,33 @@ pub(super) struct Launch {
     pub(super) env: Vec<CString>,
     pub(super) sockets: Vec<OwnedFd>,
     pub(super) listen_pid: bool,
+    pub(super) stage: Stage,
     pub(super) kept: Vec<Kept>,
     /// Where the listener goes.
     pub(super) trap: Option<OwnedFd>,
+}
+
+/// What a program has for its input and output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing to read, and two pipes.
+    Pipes,
+    /// Nothing to read, and a terminal.
+    Screen,
+    /// A terminal, to read too.
+    Terminal,
+}
+
+impl Stage {
+    const ALL: [Self; 3] = [Self::Pipes, Self::Screen, Self::Terminal];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Pipes => "pipes",
+            Self::Screen => "screen",
+            Self::Terminal => "terminal",
+        }
+    }
 }
 
 /// Says what is wrong with it before anything is started for it.
@@ -50,7 +74,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpawnError> {
 }
 
 /// The body of the message.
-pub(super) fn encode(spec: &Spec) -> Result<Vec<u8>, SpawnError> {
+pub(super) fn encode(spec: &Spec, stage: Stage) -> Result<Vec<u8>, SpawnError> {
     let mut body = Vec::new();
     let mut word = |word: OsString| {
         if word.as_bytes().contains(&0) {
@@ -61,6 +85,7 @@ pub(super) fn encode(spec: &Spec) -> Result<Vec<u8>, SpawnError> {
         Ok(())
     };
     word(u8::from(spec.listen_pid).to_string().into())?;
+    word(stage.word().into())?;
     word(u8::from(spec.trap.is_some()).to_string().into())?;
     word(spec.argv.len().to_string().into())?;
     word(spec.kept.len().to_string().into())?;
@@ -109,6 +134,9 @@ fn decode(mut body: Vec<u8>, mut sockets: Vec<OwnedFd>) -> Option<Launch> {
     let mut words = body.split(|byte| *byte == 0);
     let mut word = || CString::new(words.next()?).ok();
     let listen_pid = word()?.as_bytes() == b"1";
+    let stage = word()?;
+    let stage = |known: &Stage| known.word().as_bytes() == stage.as_bytes();
+    let stage = Stage::ALL.into_iter().find(stage)?;
     let trapped = word()?.as_bytes() == b"1";
     let trap = if trapped { Some(sockets.pop()?) } else { None };
     let count: usize = word()?.to_str().ok()?.parse().ok()?;
@@ -124,6 +152,7 @@ fn decode(mut body: Vec<u8>, mut sockets: Vec<OwnedFd>) -> Option<Launch> {
         env,
         sockets,
         listen_pid,
+        stage,
         kept,
         trap,
     })
@@ -171,7 +200,7 @@ mod tests {
         let mut spec = spec();
         spec.sockets
             .push(("s".into(), std::io::pipe().unwrap().0.into()));
-        send(&here, &encode(&spec).unwrap(), &spec).unwrap();
+        send(&here, &encode(&spec, Stage::Terminal).unwrap(), &spec).unwrap();
         let launch = receive(&there).unwrap();
         assert_eq!(launch.argv, [c"prog", c"", c"a\xff"]);
         assert_eq!(
@@ -180,16 +209,17 @@ mod tests {
         );
         assert_eq!(launch.workdir, *c"/tmp");
         assert_eq!((launch.sockets.len(), launch.listen_pid), (1, true));
+        assert_eq!(launch.stage, Stage::Terminal);
         assert_eq!(launch.kept, spec.kept);
         assert_eq!(launch.path(), "/x");
     }
 
     #[test]
     fn a_body_that_is_cut_before_its_last_argument_starts_nothing() {
-        let body = encode(&spec()).unwrap();
-        // `1`, `0`, `3`, `1`, `/tmp`, `prog`, ``, `a\xff`, the socket's file, each with its zero byte.
+        let body = encode(&spec(), Stage::Pipes).unwrap();
+        // `1`, `pipes`, `0`, `3`, `1`, `/tmp`, `prog`, ``, `a\xff`, the socket's file, each with its zero byte.
         let kept = spec().kept[0].to_argument().len() + 1;
-        let arguments = 2 + 2 + 2 + 2 + 5 + 5 + 1 + 3 + kept;
+        let arguments = 2 + 6 + 2 + 2 + 2 + 5 + 5 + 1 + 3 + kept;
         for cut in 0..arguments {
             assert!(
                 decode(body[..cut].to_vec(), Vec::new()).is_none(),
@@ -206,7 +236,10 @@ mod tests {
         assert!(matches!(check(&bad), Err(SpawnError::Empty)));
         let mut bad = spec();
         bad.argv.push("a\0b".into());
-        assert!(matches!(encode(&bad), Err(SpawnError::ZeroByte(_))));
+        assert!(matches!(
+            encode(&bad, Stage::Pipes),
+            Err(SpawnError::ZeroByte(_))
+        ));
         let mut bad = spec();
         bad.sockets
             .push(("a:b".into(), std::io::pipe().unwrap().0.into()));

@@ -11,8 +11,10 @@ use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 
-use super::{Control, Reports, SpawnError, Spec, guardian, launch, reports, strays};
+use super::launch::Stage;
+use super::{Control, Reports, SpawnError, Spec, Terminal, guardian, launch, reports, strays};
 use crate::os;
+use crate::os::terminal::Size;
 
 /// What a program may print before it has to wait for us, where the system lets us choose.
 const PIPE_BYTES: i32 = 256 * 1024;
@@ -33,6 +35,17 @@ pub struct Process {
     pub stderr: pipe::Receiver,
 }
 
+/// A program that was started on a terminal of its own, or is about to be refused.
+#[derive(Debug)]
+pub struct OnTerminal {
+    /// What can be done to it.
+    pub control: Control,
+    /// What becomes of it.
+    pub reports: Reports,
+    /// What its tree prints, on either of its outputs, and where it reads. Somebody has to read it.
+    pub terminal: Terminal,
+}
+
 /// Starts programs, each under a guardian. To be used inside of a tokio runtime with I/O and time.
 ///
 /// # Errors
@@ -40,6 +53,16 @@ pub struct Process {
 /// [`Report::Refused`](super::Report::Refused).
 pub fn spawn(spec: Spec) -> Result<Process, SpawnError> {
     Launcher::default().spawn(spec)
+}
+
+/// The same on a new terminal of this size, which controls the program's session: Ctrl-C at hotrun's terminal does
+/// not reach it, and what it does with `/dev/tty` does not reach hotrun's. `reads`: whether its standard input is
+/// that terminal, and not empty.
+///
+/// # Errors
+/// [`SpawnError`], as for [`spawn`].
+pub fn spawn_on_terminal(spec: Spec, size: Size, reads: bool) -> Result<OnTerminal, SpawnError> {
+    Launcher::default().spawn_on_terminal(spec, size, reads)
 }
 
 /// Which executable to take for guardians.
@@ -76,26 +99,64 @@ impl Launcher {
     // By value: the descriptors in it are closed once they are the program's.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
-        launch::check(&spec)?;
-        let body = launch::encode(&spec)?;
-        let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
         let (stdout, stdout_writer) = output().map_err(SpawnError::Channel)?;
         let (stderr, stderr_writer) = output().map_err(SpawnError::Channel)?;
+        let output = [stdout_writer, stderr_writer].map(Stdio::from);
+        let (control, reports) = self.begin(&spec, Stage::Pipes, output)?;
+        let receiver = |pipe: PipeReader| pipe::Receiver::from_owned_fd(pipe.into());
+        Ok(Process {
+            control,
+            reports,
+            stdout: receiver(stdout).map_err(SpawnError::Channel)?,
+            stderr: receiver(stderr).map_err(SpawnError::Channel)?,
+        })
+    }
+
+    /// See [`spawn_on_terminal`].
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    #[expect(clippy::needless_pass_by_value)]
+    pub fn spawn_on_terminal(
+        &self,
+        spec: Spec,
+        size: Size,
+        reads: bool,
+    ) -> Result<OnTerminal, SpawnError> {
+        let (ours, programs) = os::terminal::open(size).map_err(SpawnError::Terminal)?;
+        let stage = match reads {
+            true => Stage::Terminal,
+            false => Stage::Screen,
+        };
+        let second = programs.try_clone().map_err(SpawnError::Terminal)?;
+        let (control, reports) = self.begin(&spec, stage, [programs, second].map(Stdio::from))?;
+        Ok(OnTerminal {
+            control,
+            reports,
+            terminal: Terminal::new(ours).map_err(SpawnError::Terminal)?,
+        })
+    }
+
+    /// Starts the guardian and tells it what to start.
+    fn begin(
+        &self,
+        spec: &Spec,
+        stage: Stage,
+        output: [Stdio; 2],
+    ) -> Result<(Control, Reports), SpawnError> {
+        launch::check(spec)?;
+        let body = launch::encode(spec, stage)?;
+        let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
         let child = self
-            .start(guardians, stdout_writer, stderr_writer)
+            .start(guardians, output)
             .map_err(|error| SpawnError::Guardian(self.exe.clone(), error))?;
         // Whatever goes wrong from here on, the guardian sees the end of its socket.
-        connect(child, socket, &body, &spec, stdout, stderr).map_err(SpawnError::Channel)
+        connect(child, socket, &body, spec).map_err(SpawnError::Channel)
     }
 
     /// Starts a guardian. In std's own way, without code of ours between fork and exec, so it may be
     /// `posix_spawn`, which does not copy our page tables.
-    fn start(
-        &self,
-        socket: UnixStream,
-        stdout: PipeWriter,
-        stderr: PipeWriter,
-    ) -> io::Result<Child> {
+    fn start(&self, socket: UnixStream, [stdout, stderr]: [Stdio; 2]) -> io::Result<Child> {
         let mut command = Command::new(&self.exe);
         command
             .arg0("hotrun")
@@ -125,9 +186,7 @@ fn connect(
     socket: UnixStream,
     body: &[u8],
     spec: &Spec,
-    stdout: PipeReader,
-    stderr: PipeReader,
-) -> io::Result<Process> {
+) -> io::Result<(Control, Reports)> {
     socket.set_write_timeout(Some(PATIENCE))?;
     // That the guardian is already gone shows in the reports.
     match launch::send(&socket, body, spec) {
@@ -138,10 +197,6 @@ fn connect(
     let gone = Arc::new(AtomicBool::new(false));
     let pid = child.id().map_or(0, u32::cast_signed);
     let reading = tokio::net::UnixStream::from_std(socket.try_clone()?)?;
-    Ok(Process {
-        control: Control::new(socket, pid, gone.clone()),
-        reports: reports::attend(reading, child, gone),
-        stdout: pipe::Receiver::from_owned_fd(stdout.into())?,
-        stderr: pipe::Receiver::from_owned_fd(stderr.into())?,
-    })
+    let control = Control::new(socket, pid, gone.clone());
+    Ok((control, reports::attend(reading, child, gone)))
 }

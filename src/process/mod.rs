@@ -40,12 +40,14 @@ mod signal;
 pub mod signals;
 mod spec;
 mod strays;
+mod terminal;
 mod wire;
 
 pub use control::Control;
-pub use launcher::{Launcher, Process, spawn};
+pub use launcher::{Launcher, OnTerminal, Process, spawn, spawn_on_terminal};
 pub use report::{Refusal, Report, Step};
 pub use reports::Reports;
 pub use signal::Signal;
 pub use spec::{SpawnError, Spec};
 pub use strays::become_subreaper;
+pub use terminal::Terminal;

@@ -16,6 +16,8 @@ pub enum Asked {
     Terminate,
     /// `HUP`: the terminal was closed, or somebody sent it.
     Hangup,
+    /// `QUIT`: Ctrl-\.
+    Quit,
     /// `USR1`.
     User,
 }
@@ -27,6 +29,7 @@ pub struct Signals {
     terminate: Signal,
     /// `None` where whoever started us had it ignored: `nohup`, whose whole point that is.
     hangup: Option<Signal>,
+    quit: Signal,
     user: Signal,
 }
 
@@ -41,6 +44,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: hangup.transpose()?,
+            quit: signal(SignalKind::quit())?,
             user: signal(SignalKind::user_defined1())?,
         })
     }
@@ -57,6 +61,7 @@ impl Signals {
             _ = self.interrupt.recv() => Asked::Interrupt,
             _ = self.terminate.recv() => Asked::Terminate,
             _ = hangup => Asked::Hangup,
+            _ = self.quit.recv() => Asked::Quit,
             _ = self.user.recv() => Asked::User,
         }
     }

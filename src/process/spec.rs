@@ -47,6 +47,8 @@ pub enum SpawnError {
     Guardian(PathBuf, io::Error),
     /// What it needs could not be made or handed over.
     Channel(io::Error),
+    /// There is no terminal for it.
+    Terminal(io::Error),
 }
 
 impl fmt::Display for SpawnError {
@@ -72,6 +74,7 @@ impl fmt::Display for SpawnError {
                 write!(f, "cannot start the guardian from `{path}`: {error}")
             }
             Self::Channel(error) => write!(f, "cannot reach the guardian: {error}"),
+            Self::Terminal(error) => write!(f, "cannot make a terminal: {error}"),
         }
     }
 }
@@ -79,7 +82,7 @@ impl fmt::Display for SpawnError {
 impl std::error::Error for SpawnError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Guardian(_, error) | Self::Channel(error) => Some(error),
+            Self::Guardian(_, error) | Self::Channel(error) | Self::Terminal(error) => Some(error),
             Self::Empty | Self::ZeroByte(_) | Self::SocketName(_) | Self::TooManySockets(_) => None,
         }
     }

@@ -19,6 +19,13 @@ pub enum Effect {
         /// Which generation.
         id: GenId,
     },
+    /// The same from the build of an earlier generation, which was live.
+    StartAgain {
+        /// Which generation.
+        id: GenId,
+        /// The generation whose build it is.
+        build: GenId,
+    },
     /// Send new connections to this generation; answers with `Switched` or `SwitchFailed`. Given for the live
     /// generation too, when the one that was to follow it has ended in the middle of its switch.
     Switch {

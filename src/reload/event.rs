@@ -14,6 +14,14 @@ pub enum Action {
 pub enum Request {
     /// Build and start now, whether something changed or not.
     Reload,
+    /// Let changes wait from now on.
+    Pause,
+    /// Act on the changes that wait, and on those to come.
+    Resume,
+    /// Go back to the build that was live before.
+    Undo,
+    /// Kill what drains.
+    KillDraining,
     /// Stop everything in order, then end.
     Quit,
     /// Kill everything, then end.

@@ -12,6 +12,8 @@ pub enum Cause {
     Change,
     /// The user asked for it.
     Request,
+    /// The user goes back to an earlier build.
+    Undo,
 }
 
 /// Why a generation failed.
@@ -150,6 +152,12 @@ pub enum Notice {
         /// The generation that serves on, if there is one.
         live: Option<GenId>,
     },
+    /// Changes wait from now on.
+    Paused,
+    /// Changes are acted on again, those that wait first.
+    Resumed,
+    /// There is no earlier build to go back to, or something else is about to be started.
+    NothingToUndo,
     /// Nothing is left to do until something changes, and nothing is live.
     Waiting,
     /// The user quits; what runs is being stopped.

@@ -11,9 +11,10 @@
 //! | `watching` | `directories` | files in so many directories are watched |
 //! | `listening` | `name`, `address` | a socket is open |
 //! | `changed` | `paths` | these files changed, something is done about it |
-//! | `building` | `generation`, `cause` | a build began; `cause` is `begin`, `change` or `request` |
+//! | `building` | `generation`, `cause` | a build began; `cause` is `begin`, `change`, `request` or `undo` |
 //! | `build_output` | `generation`, `text` | the build printed a line |
-//! | `diagnostic` | `generation`, `rendered` | the compiler has something to say; escape codes only with `--color always` |
+//! | `diagnostic` | `generation`, `level`, `rendered` | the compiler has something to say; `level` is `error`, `warning` or `info`; escape codes only with `--color always` |
+//! | `progress` | `generation`, `done`, `all` | cargo has compiled so many crates of so many |
 //! | `build_cancelled` | `generation` | the build was given up |
 //! | `built` | `generation`, `took_ms` | the build succeeded |
 //! | `outdated` | `generation` | built, and not started because something changed meanwhile |
@@ -21,7 +22,7 @@
 //! | `signalled` | `generation`, `signal` | it was told by this signal to read its configuration again |
 //! | `unhandled` | `generation`, `signal` | it does not handle that signal; it is restarted |
 //! | `starting` | `generation`, `cause` | the program is being started |
-//! | `spawned` | `generation`, `pid` | its process runs |
+//! | `spawned` | `generation`, `pid`, `program` | its process runs; `program` is its name |
 //! | `ready` | `generation`, `took_ms` | it is ready, so long after its start |
 //! | `live` | `generation`, `took_ms` | new connections go to it, so long after it was ready |
 //! | `superseded` | `generation` | newer sources came before it was ready; it is being stopped |
@@ -29,11 +30,15 @@
 //! | `killing` | `generation`, `why` | it is being killed; `why` is `timed_out` or `killed` |
 //! | `gone` | `generation`, `how`, `took_ms` | it ended: `how` is `drained`, `timed_out` or `killed`, after so long |
 //! | `failed` | `generation`, `reason`, `text`, `live`, and `exit_code` or `signal` | it failed: `reason` is `build`, `start`, `ended_early`, `ready_timeout`, `switch`, `crashed` or `lost`; `live` is the generation that stays live, or `null` |
+//! | `paused` | | changes wait |
+//! | `resumed` | | changes are acted on again |
+//! | `nothing_to_undo` | | there is no earlier build to go back to, or something else is about to be started |
 //! | `waiting` | | nothing is live, and only a change or a request can help |
 //! | `quitting` | `timeout_ms` | what runs is being stopped |
 //! | `output` | `generation`, `stream`, `text`, and `lossy`, `partial` if true | the program printed a line to `stdout` or `stderr`; `lossy`: it was not UTF-8, and U+FFFD stands for what was not; `partial`: no line end follows (the stream ended, or the line is longer than 64 KiB and goes on) |
 //! | `message` | `level`, `text`, and `hint` if there is one | anything else, in words; `level` is `detail`, `info`, `warning` or `error` |
 
+mod event;
 mod names;
 
 use std::borrow::Cow;
@@ -43,10 +48,11 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use self::event::{Event, Message, Output, notice_event};
 use super::sink::Sink;
 use super::{Options, Report, Stream, clean};
-use crate::reload::{Ended, Failure, GenId, Notice};
-use names::{cause_name, level_name, ms, stopped_name};
+use crate::reload::GenId;
+use names::level_name;
 
 /// A line without an end is held back no longer than this.
 const LONGEST_HELD: usize = 64 * 1024;
@@ -65,125 +71,6 @@ struct Line<'a> {
     time: String,
     #[serde(flatten)]
     event: Event<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Event<'a> {
-    Watching {
-        directories: usize,
-    },
-    Listening {
-        name: &'a str,
-        address: &'a str,
-    },
-    Changed {
-        paths: Vec<Cow<'a, str>>,
-    },
-    Building {
-        generation: u32,
-        cause: &'static str,
-    },
-    BuildOutput {
-        generation: u32,
-        text: Cow<'a, str>,
-    },
-    Diagnostic {
-        generation: u32,
-        rendered: Cow<'a, str>,
-    },
-    BuildCancelled {
-        generation: u32,
-    },
-    Built {
-        generation: u32,
-        took_ms: f64,
-    },
-    Outdated {
-        generation: u32,
-    },
-    Unchanged {
-        generation: u32,
-        like: u32,
-    },
-    Signalled {
-        generation: u32,
-        signal: i32,
-    },
-    Unhandled {
-        generation: u32,
-        signal: i32,
-    },
-    Starting {
-        generation: u32,
-        cause: &'static str,
-    },
-    Spawned {
-        generation: u32,
-        pid: i32,
-    },
-    Ready {
-        generation: u32,
-        took_ms: f64,
-    },
-    Live {
-        generation: u32,
-        took_ms: f64,
-    },
-    Superseded {
-        generation: u32,
-    },
-    Draining {
-        generation: u32,
-        timeout_ms: f64,
-    },
-    Killing {
-        generation: u32,
-        why: &'static str,
-    },
-    Gone {
-        generation: u32,
-        how: &'static str,
-        took_ms: f64,
-    },
-    Failed(Failed),
-    Waiting,
-    Quitting {
-        timeout_ms: f64,
-    },
-    Output(Output<'a>),
-    Message(Message<'a>),
-}
-
-#[derive(Serialize)]
-struct Failed {
-    generation: u32,
-    reason: &'static str,
-    text: String,
-    live: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal: Option<i32>,
-}
-
-#[derive(Serialize)]
-struct Output<'a> {
-    generation: u32,
-    stream: &'static str,
-    text: Cow<'a, str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    lossy: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    partial: bool,
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    level: &'static str,
-    text: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'a str>,
 }
 
 impl Json {
@@ -214,10 +101,15 @@ impl Json {
             Report::Changed { paths } => self.write(Event::Changed {
                 paths: paths.iter().map(|path| path.to_string_lossy()).collect(),
             }),
-            Report::Diagnostic { id, rendered } => {
+            Report::Diagnostic {
+                id,
+                level,
+                rendered,
+            } => {
                 let rendered = clean::colours(rendered, self.colour);
                 self.write(Event::Diagnostic {
                     generation: id.get(),
+                    level: level_name(*level),
                     rendered,
                 })
             }
@@ -228,10 +120,18 @@ impl Json {
                     text,
                 })
             }
-            Report::Spawned { id, pid } => self.write(Event::Spawned {
+            Report::Spawned { id, pid, program } => self.write(Event::Spawned {
                 generation: id.get(),
                 pid: *pid,
+                program,
             }),
+            Report::Progress { id, done, all } => self.write(Event::Progress {
+                generation: id.get(),
+                done: *done,
+                all: *all,
+            }),
+            // For a screen that is looked at. That a build is blocked the build itself says, in a line.
+            Report::Connections { .. } | Report::Blocked { .. } | Report::Kept { .. } => Ok(()),
             Report::Message { level, text, hint } => self.write(Event::Message(Message {
                 level: level_name(*level),
                 text,
@@ -288,95 +188,6 @@ impl Json {
         // Strings and numbers into memory: serde_json has nothing to refuse.
         let _ = serde_json::to_writer(&mut *lines, &Line { time, event });
         lines.push(b'\n');
-    }
-}
-
-fn notice_event(notice: &Notice) -> Event<'static> {
-    match notice {
-        Notice::Building { id, cause } => Event::Building {
-            generation: id.get(),
-            cause: cause_name(*cause),
-        },
-        Notice::BuildCancelled { id } => Event::BuildCancelled {
-            generation: id.get(),
-        },
-        Notice::Built { id, took } => Event::Built {
-            generation: id.get(),
-            took_ms: ms(*took),
-        },
-        Notice::Outdated { id } => Event::Outdated {
-            generation: id.get(),
-        },
-        Notice::Unchanged { id, like } => Event::Unchanged {
-            generation: id.get(),
-            like: like.get(),
-        },
-        Notice::Signalled { id, signal } => Event::Signalled {
-            generation: id.get(),
-            signal: *signal,
-        },
-        Notice::Unhandled { id, signal } => Event::Unhandled {
-            generation: id.get(),
-            signal: *signal,
-        },
-        Notice::Starting { id, cause } => Event::Starting {
-            generation: id.get(),
-            cause: cause_name(*cause),
-        },
-        Notice::Ready { id, took } => Event::Ready {
-            generation: id.get(),
-            took_ms: ms(*took),
-        },
-        Notice::Live { id, took } => Event::Live {
-            generation: id.get(),
-            took_ms: ms(*took),
-        },
-        Notice::Superseded { id } => Event::Superseded {
-            generation: id.get(),
-        },
-        Notice::Draining { id, timeout } => Event::Draining {
-            generation: id.get(),
-            timeout_ms: ms(*timeout),
-        },
-        Notice::Killing { id, why } => Event::Killing {
-            generation: id.get(),
-            why: stopped_name(*why),
-        },
-        Notice::Gone { id, how, took } => Event::Gone {
-            generation: id.get(),
-            how: stopped_name(*how),
-            took_ms: ms(*took),
-        },
-        Notice::Failed { id, failure, live } => Event::Failed(failed(*id, *failure, *live)),
-        Notice::Waiting => Event::Waiting,
-        Notice::Quitting { timeout } => Event::Quitting {
-            timeout_ms: ms(*timeout),
-        },
-    }
-}
-
-fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Failed {
-    let (reason, ended) = match failure {
-        Failure::Build => ("build", None),
-        Failure::Start => ("start", None),
-        Failure::EndedEarly(ended) => ("ended_early", Some(ended)),
-        Failure::ReadyTimeout => ("ready_timeout", None),
-        Failure::Switch => ("switch", None),
-        Failure::Crashed(ended) => ("crashed", Some(ended)),
-        Failure::Lost => ("lost", None),
-    };
-    let (exit_code, signal) = match ended {
-        Some(Ended::Code(code)) => (Some(code), None),
-        Some(Ended::Signal(number)) => (None, Some(number)),
-        None => (None, None),
-    };
-    Failed {
-        generation: id.get(),
-        reason,
-        text: failure.to_string(),
-        live: live.map(GenId::get),
-        exit_code,
-        signal,
     }
 }
 

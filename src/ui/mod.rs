@@ -1,33 +1,45 @@
 //! What a person or a program sees of hotrun.
 //!
-//! The driver hands over [`Report`]s; a [`Ui`] folds them into a [`Model`] and shows them: as plain lines,
-//! as JSON (the fields are documented in [`json`]), or not at all. Nothing here holds a handle to a process,
+//! The driver hands over [`Report`]s; a [`Ui`] folds them into a [`Model`] and shows them: as plain lines, as JSON (the fields are documented in [`json`]), on a live terminal, or not at all. Nothing here holds a handle to a process,
 //! a socket or the machine. This is the one place that writes to stdout and stderr.
 
 mod clean;
 mod duration;
 pub mod json;
+pub mod keys;
+mod live;
 mod model;
 mod options;
+mod order;
 mod plain;
 mod report;
 mod screen;
+mod seat;
 mod sink;
 mod standard;
+mod voice;
 mod wording;
 
 use std::io;
+use std::time::{Duration, Instant};
 
 pub use duration::Human;
-pub use model::{Generation, Model};
+pub use model::{Building, Generation, Last, Model, Problem};
 pub use options::{Kind, Options, Verbosity};
+pub use order::Order;
 pub use report::{Level, Report, Stream};
 pub use screen::Handles;
-pub use standard::{print, print_error};
+pub use seat::{Seat, restore};
+pub use standard::{print, print_error, suits_live};
+
+/// Set (to anything) it makes hotrun panic where a key asks for something. For tests.
+pub const PANIC: &str = "HOTRUN_TEST_PANIC";
 
 use json::Json;
+use live::Live;
 use plain::Plain;
 use screen::Screen;
+use sink::Sink;
 
 /// Shows what happens.
 ///
@@ -37,10 +49,12 @@ use screen::Screen;
 pub struct Ui {
     model: Model,
     face: Face,
+    started: Instant,
 }
 
 #[derive(Debug)]
 enum Face {
+    Live(Box<Live>),
     Plain(Plain),
     Json(Json),
     Off(Screen),
@@ -49,12 +63,18 @@ enum Face {
 impl Ui {
     /// A user interface that writes to hotrun's own stdout and stderr.
     pub fn standard(options: Options) -> Self {
-        Self::new(options, Handles::standard())
+        let handles = Handles::standard(options.kind);
+        Self::new(options, handles)
     }
 
     /// A user interface that writes to these handles.
     pub fn new(options: Options, handles: Handles) -> Self {
         let face = match options.kind {
+            Kind::Live => Face::Live(Box::new(Live::new(
+                options,
+                Sink::new(handles.stdout),
+                handles.seat,
+            ))),
             Kind::Plain => Face::Plain(Plain::new(options, Screen::new(handles))),
             Kind::Json => Face::Json(Json::new(&options, handles.stdout)),
             Kind::Off => Face::Off(Screen::new(handles)),
@@ -62,6 +82,7 @@ impl Ui {
         Self {
             model: Model::default(),
             face,
+            started: Instant::now(),
         }
     }
 
@@ -74,16 +95,54 @@ impl Ui {
     /// is no fault and not worth a message.
     pub fn report(&mut self, report: &Report) -> io::Result<()> {
         let shown = match &mut self.face {
+            Face::Live(live) => {
+                live.show(report, &self.model);
+                Ok(())
+            }
             Face::Plain(plain) => plain.show(report, &self.model),
             Face::Json(json) => json.show(report),
             Face::Off(screen) => pass(screen, report),
         };
-        self.model.fold(report);
+        self.model.fold(report, self.started.elapsed());
         let settled = match &mut self.face {
             Face::Plain(plain) => plain.settle(&self.model),
-            Face::Json(_) | Face::Off(_) => Ok(()),
+            Face::Live(live) if live.is_full() => live.draw(&self.model, self.started.elapsed()),
+            Face::Live(_) | Face::Json(_) | Face::Off(_) => Ok(()),
         };
         shown.and(settled)
+    }
+
+    /// Does what the user wants of the screen.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Ui::report`].
+    pub fn obey(&mut self, order: Order) -> io::Result<()> {
+        match &mut self.face {
+            Face::Live(live) => live.obey(order),
+            Face::Plain(_) | Face::Json(_) | Face::Off(_) => Ok(()),
+        }
+    }
+
+    /// Brings the screen up to date, if it is time for it. To be called when nothing more is there to be told, and when
+    /// [`Ui::patience`] is over.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Ui::report`].
+    pub fn draw(&mut self) -> io::Result<()> {
+        match &mut self.face {
+            Face::Live(live) => live.draw(&self.model, self.started.elapsed()),
+            Face::Plain(_) | Face::Json(_) | Face::Off(_) => Ok(()),
+        }
+    }
+
+    /// How long until the screen changes by time alone; `None`: it does not.
+    pub fn patience(&self) -> Option<Duration> {
+        match &self.face {
+            Face::Live(live) => live.patience(&self.model, self.started.elapsed()),
+            Face::Plain(_) | Face::Json(_) | Face::Off(_) => None,
+        }
     }
 
     /// Shows what was held back (lines without an end). The last call.
@@ -93,6 +152,7 @@ impl Ui {
     /// As for [`Ui::report`].
     pub fn finish(&mut self) -> io::Result<()> {
         match &mut self.face {
+            Face::Live(live) => live.finish(),
             Face::Plain(plain) => plain.finish(),
             Face::Json(json) => json.finish(),
             Face::Off(_) => Ok(()),
@@ -115,6 +175,10 @@ fn pass(screen: &mut Screen, report: &Report) -> io::Result<()> {
         | Report::Diagnostic { .. }
         | Report::BuildLine { .. }
         | Report::Spawned { .. }
+        | Report::Progress { .. }
+        | Report::Blocked { .. }
+        | Report::Connections { .. }
+        | Report::Kept { .. }
         | Report::OutputEnded { .. }
         | Report::Message { .. } => Ok(()),
     }

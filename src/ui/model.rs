@@ -1,22 +1,77 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Report;
-use crate::reload::{Failure, GenId, Notice, Phase};
+use super::{Level, Report};
+use crate::reload::{Cause, Failure, GenId, Notice, Phase, Stopped};
+
+/// So many errors of a build are kept to be shown; the rest is counted.
+const MOST_ERRORS: usize = 4;
+/// So many lines of a build that says nothing else are shown.
+const LAST_LINES: usize = 12;
+/// So many files that changed are remembered.
+const MOST_FILES: usize = 4;
 
 /// What is known of a generation that is not gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
     /// Where it is in its life.
     pub phase: Phase,
+    /// When it came there, on the clock of the user interface.
+    pub since: Duration,
+    /// The name of the program, once it is started.
+    pub program: String,
     /// The program's pid, once it is started.
     pub pid: Option<i32>,
     /// How long after its start it was ready.
     pub ready: Option<Duration>,
     /// How long it may drain.
     pub drain: Option<Duration>,
+    /// How many connections it has, as far as that is known.
+    pub connections: Option<usize>,
     /// Whether it failed or was given up, and only its processes are left.
     pub failed: bool,
+    /// Whether it is being killed.
+    pub killed: bool,
+}
+
+/// A build that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Building {
+    /// Of this generation.
+    pub id: GenId,
+    /// When it began, on the clock of the user interface.
+    pub since: Duration,
+    /// How many crates are done, and of how many.
+    pub progress: Option<(usize, usize)>,
+    /// Whether another cargo has to end first.
+    pub blocked: bool,
+}
+
+/// What is wrong, until something is right again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The generation that failed.
+    pub id: GenId,
+    /// How.
+    pub failure: Failure,
+    /// The first errors of its build, as the compiler renders them.
+    pub errors: Vec<String>,
+    /// How many errors there were.
+    pub count: usize,
+}
+
+/// What became of the last change that came to something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Last {
+    /// How long the build took, if there was one.
+    pub built: Option<Duration>,
+    /// How long the program took to be ready.
+    pub ready: Option<Duration>,
+    /// How many warnings the build had.
+    pub warnings: usize,
+    /// Whether it made what runs already.
+    pub unchanged: bool,
 }
 
 /// What is known of everything: a pure fold of the reports.
@@ -26,89 +81,256 @@ pub struct Model {
     pub generations: BTreeMap<GenId, Generation>,
     /// The open sockets: name and address.
     pub listening: Vec<(String, String)>,
-    /// Whether hotrun is ending.
-    pub quitting: bool,
+    /// The build that runs.
+    pub building: Option<Building>,
+    /// Why the newest generation was made.
+    pub cause: Option<Cause>,
+    /// The first files whose change led to the newest generation.
+    pub changed: Vec<PathBuf>,
+    /// How many files that were.
+    pub changes: usize,
+    /// What became of the last generation that was built.
+    pub last: Last,
+    /// What is wrong.
+    pub problem: Option<Problem>,
+    /// The errors of the newest build, and how many.
+    errors: (Vec<String>, usize),
+    /// The last lines that it printed.
+    tail: VecDeque<String>,
+    /// Whether nothing is left to do until something changes, and nothing is live.
+    pub waiting: bool,
+    /// Whether changes wait until the user says otherwise.
+    pub paused: bool,
+    /// Whether some do.
+    pub held: bool,
+    /// Whether there may be an earlier build to go back to.
+    pub undoable: bool,
+    /// The newest generation whose build is kept.
+    kept: Option<GenId>,
+    /// Whether one of those has been live.
+    served: bool,
+    /// When hotrun began to end, and how long that may take.
+    pub quitting: Option<(Duration, Duration)>,
 }
 
 impl Model {
-    /// Takes in one more report.
-    pub fn fold(&mut self, report: &Report) {
+    /// Takes in one more report, which came at this moment of the user interface's own clock.
+    pub fn fold(&mut self, report: &Report, now: Duration) {
         match report {
-            Report::Notice(notice) => self.fold_notice(notice),
+            Report::Notice(notice) => self.fold_notice(notice, now),
             Report::Listening { name, address } => {
                 self.listening.push((name.clone(), address.clone()));
             }
-            Report::Spawned { id, pid } => {
+            Report::Spawned { id, pid, program } => {
                 if let Some(generation) = self.generations.get_mut(id) {
                     generation.pid = Some(*pid);
+                    generation.program.clone_from(program);
                 }
             }
+            Report::Changed { paths } => {
+                self.held |= self.paused;
+                self.changed = paths.iter().take(MOST_FILES).cloned().collect();
+                self.changes = paths.len();
+            }
+            Report::Diagnostic {
+                level, rendered, ..
+            } => self.diagnostic(*level, rendered),
+            Report::Progress { done, all, .. } => {
+                if let Some(building) = &mut self.building {
+                    building.progress = Some((*done, *all));
+                    building.blocked = false;
+                }
+            }
+            Report::Blocked { .. } => {
+                if let Some(building) = &mut self.building {
+                    building.blocked = true;
+                }
+            }
+            Report::Connections { id, count } => {
+                if let Some(generation) = self.generations.get_mut(id) {
+                    generation.connections = Some(*count);
+                }
+            }
+            Report::Kept { id } => self.kept = Some(*id),
+            Report::BuildLine { text, .. } => {
+                if self.tail.len() == LAST_LINES {
+                    self.tail.pop_front();
+                }
+                self.tail.push_back(text.clone());
+            }
             Report::Watching { .. }
-            | Report::Changed { .. }
-            | Report::Diagnostic { .. }
-            | Report::BuildLine { .. }
             | Report::Output { .. }
             | Report::OutputEnded { .. }
             | Report::Message { .. } => {}
         }
     }
 
-    fn fold_notice(&mut self, notice: &Notice) {
-        match notice {
-            Notice::Building { id, .. } => self.enter(*id, Phase::Building),
-            Notice::Starting { id, .. } => self.enter(*id, Phase::Starting),
-            Notice::Live { id, .. } => self.enter(*id, Phase::Live),
-            Notice::Ready { id, took } => {
-                self.enter(*id, Phase::Ready);
-                self.generation(*id).ready = Some(*took);
+    fn diagnostic(&mut self, level: Level, rendered: &str) {
+        match level {
+            Level::Error => {
+                self.errors.1 += 1;
+                if self.errors.0.len() < MOST_ERRORS {
+                    self.errors.0.push(rendered.to_owned());
+                }
             }
-            Notice::Draining { id, timeout } => {
-                self.enter(*id, Phase::Draining);
-                self.generation(*id).drain = Some(*timeout);
-            }
-            Notice::Superseded { id } => self.fail(*id),
-            Notice::Failed { id, failure, .. } => match failure {
-                Failure::Build | Failure::Start => drop(self.generations.remove(id)),
-                Failure::EndedEarly(_)
-                | Failure::ReadyTimeout
-                | Failure::Switch
-                | Failure::Crashed(_)
-                | Failure::Lost => self.fail(*id),
-            },
-            Notice::BuildCancelled { id }
-            | Notice::Outdated { id }
-            | Notice::Unchanged { id, .. }
-            | Notice::Gone { id, .. } => {
-                self.generations.remove(id);
-            }
-            Notice::Quitting { .. } => self.quitting = true,
-            Notice::Built { .. }
-            | Notice::Signalled { .. }
-            | Notice::Unhandled { .. }
-            | Notice::Killing { .. }
-            | Notice::Waiting => {}
+            Level::Warning => self.last.warnings += 1,
+            Level::Detail | Level::Info => {}
         }
     }
 
-    /// Nothing good comes of it any more; its processes are not gone yet.
-    fn fail(&mut self, id: GenId) {
-        self.enter(id, Phase::Draining);
-        self.generation(id).failed = true;
+    fn fold_notice(&mut self, notice: &Notice, now: Duration) {
+        match notice {
+            Notice::Building { id, cause } => self.building(*id, *cause, now),
+            Notice::Built { took, .. } => {
+                self.building = None;
+                self.last.built = Some(*took);
+                self.mended(|failure| failure == Failure::Build);
+            }
+            Notice::Starting { id, cause } => {
+                self.because(*cause);
+                self.enter(*id, Phase::Starting, now);
+            }
+            Notice::Live { id, .. } => {
+                self.enter(*id, Phase::Live, now);
+                self.undoable |=
+                    self.kept == Some(*id) && std::mem::replace(&mut self.served, true);
+                self.mended(|failure| failure != Failure::Build);
+            }
+            Notice::Ready { id, took } => {
+                self.enter(*id, Phase::Ready, now);
+                self.generation(*id, now).ready = Some(*took);
+                self.last.ready = Some(*took);
+            }
+            Notice::Draining { id, timeout } => {
+                self.enter(*id, Phase::Draining, now);
+                self.generation(*id, now).drain = Some(*timeout);
+            }
+            Notice::Superseded { id } => self.fail(*id, now),
+            Notice::Failed { id, failure, .. } => self.failed(*id, *failure, now),
+            Notice::BuildCancelled { id } | Notice::Outdated { id } => {
+                self.building = None;
+                self.generations.remove(id);
+            }
+            Notice::Gone { id, .. } => drop(self.generations.remove(id)),
+            Notice::Killing { id, why } => self.killing(*id, *why, now),
+            Notice::Quitting { timeout } => self.quitting = Some((now, *timeout)),
+            Notice::Waiting => self.waiting = true,
+            Notice::Paused => self.paused = true,
+            Notice::Resumed => (self.paused, self.held) = (false, false),
+            Notice::NothingToUndo | Notice::Signalled { .. } | Notice::Unhandled { .. } => {}
+            Notice::Unchanged { id, .. } => {
+                self.building = None;
+                self.generations.remove(id);
+                self.last.unchanged = true;
+                self.mended(|failure| failure == Failure::Build);
+            }
+        }
     }
 
-    fn generation(&mut self, id: GenId) -> &mut Generation {
+    fn building(&mut self, id: GenId, cause: Cause, now: Duration) {
+        self.because(cause);
+        self.enter(id, Phase::Building, now);
+        self.errors = Default::default();
+        self.tail.clear();
+        self.last = Last::default();
+        self.building = Some(Building {
+            id,
+            since: now,
+            progress: None,
+            blocked: false,
+        });
+    }
+
+    /// Something is under way again.
+    fn because(&mut self, cause: Cause) {
+        self.waiting = false;
+        if cause == Cause::Request {
+            self.held = false;
+        }
+        self.cause = Some(cause);
+        if cause != Cause::Change {
+            self.changed.clear();
+            self.changes = 0;
+        }
+    }
+
+    /// What was wrong is not any more, if it was of this kind.
+    fn mended(&mut self, kind: impl Fn(Failure) -> bool) {
+        self.problem.take_if(|problem| kind(problem.failure));
+    }
+
+    fn failed(&mut self, id: GenId, failure: Failure, now: Duration) {
+        match failure {
+            Failure::Build | Failure::Start => drop(self.generations.remove(&id)),
+            Failure::EndedEarly(_)
+            | Failure::ReadyTimeout
+            | Failure::Switch
+            | Failure::Crashed(_)
+            | Failure::Lost => self.fail(id, now),
+        }
+        let (errors, count) = match failure {
+            Failure::Build => {
+                self.building = None;
+                self.take_errors()
+            }
+            Failure::Start
+            | Failure::EndedEarly(_)
+            | Failure::ReadyTimeout
+            | Failure::Switch
+            | Failure::Crashed(_)
+            | Failure::Lost => Default::default(),
+        };
+        self.problem = Some(Problem {
+            id,
+            failure,
+            errors,
+            count,
+        });
+    }
+
+    /// Without an error in the compiler's own words, what was said last.
+    fn take_errors(&mut self) -> (Vec<String>, usize) {
+        let (mut errors, count) = std::mem::take(&mut self.errors);
+        let tail: Vec<String> = self.tail.drain(..).collect();
+        if errors.is_empty() {
+            errors.push(tail.join("\n"));
+        }
+        (errors, count)
+    }
+
+    fn killing(&mut self, id: GenId, why: Stopped, now: Duration) {
+        let generation = self.generation(id, now);
+        generation.killed = match why {
+            Stopped::Killed | Stopped::TimedOut => true,
+            Stopped::Drained => false,
+        };
+    }
+
+    /// Nothing good comes of it any more; its processes are not gone yet.
+    fn fail(&mut self, id: GenId, now: Duration) {
+        self.enter(id, Phase::Draining, now);
+        self.generation(id, now).failed = true;
+    }
+
+    fn generation(&mut self, id: GenId, now: Duration) -> &mut Generation {
         let new = Generation {
             phase: Phase::Building,
+            since: now,
+            program: String::new(),
             pid: None,
             ready: None,
             drain: None,
+            connections: None,
             failed: false,
+            killed: false,
         };
         self.generations.entry(id).or_insert(new)
     }
 
-    fn enter(&mut self, id: GenId, phase: Phase) {
-        self.generation(id).phase = phase;
+    fn enter(&mut self, id: GenId, phase: Phase, now: Duration) {
+        let generation = self.generation(id, now);
+        generation.phase = phase;
+        generation.since = now;
     }
 
     /// The generation to which new connections go.
@@ -135,103 +357,4 @@ fn runs(phase: Phase) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reload::{Cause, Failure, Stopped};
-
-    const ONE: GenId = GenId::new(1);
-    const TWO: GenId = GenId::new(2);
-    const MOMENT: Duration = Duration::from_millis(5);
-
-    fn model(notices: &[Notice]) -> Model {
-        let mut model = Model::default();
-        for notice in notices {
-            model.fold(&Report::Notice(notice.clone()));
-        }
-        model
-    }
-
-    fn beside() -> Vec<Notice> {
-        vec![
-            Notice::Building {
-                id: ONE,
-                cause: Cause::Begin,
-            },
-            Notice::Starting {
-                id: ONE,
-                cause: Cause::Begin,
-            },
-            Notice::Ready {
-                id: ONE,
-                took: MOMENT,
-            },
-            Notice::Live {
-                id: ONE,
-                took: MOMENT,
-            },
-            Notice::Building {
-                id: TWO,
-                cause: Cause::Change,
-            },
-        ]
-    }
-
-    #[test]
-    fn a_build_is_no_overlap_and_a_start_is() {
-        let mut notices = beside();
-        assert!(!model(&notices).overlaps(ONE));
-        notices.push(Notice::Starting {
-            id: TWO,
-            cause: Cause::Change,
-        });
-        let model = model(&notices);
-        assert!(model.overlaps(ONE) && model.overlaps(TWO));
-        assert_eq!(model.live(), Some(ONE));
-    }
-
-    #[test]
-    fn the_overlap_ends_with_the_old_one_or_with_a_failure_of_the_new_one() {
-        let mut notices = beside();
-        notices.push(Notice::Starting {
-            id: TWO,
-            cause: Cause::Change,
-        });
-        let mut failed = notices.clone();
-        failed.push(Notice::Failed {
-            id: TWO,
-            failure: Failure::ReadyTimeout,
-            live: Some(ONE),
-        });
-        assert!(model(&failed).overlaps(ONE), "its last words may come");
-        failed.push(Notice::Gone {
-            id: TWO,
-            how: Stopped::Drained,
-            took: MOMENT,
-        });
-        assert!(!model(&failed).overlaps(ONE));
-        notices.push(Notice::Draining {
-            id: ONE,
-            timeout: MOMENT,
-        });
-        notices.push(Notice::Live {
-            id: TWO,
-            took: MOMENT,
-        });
-        assert!(model(&notices).overlaps(TWO));
-        notices.push(Notice::Gone {
-            id: ONE,
-            how: Stopped::Drained,
-            took: MOMENT,
-        });
-        assert!(!model(&notices).overlaps(TWO));
-        assert_eq!(model(&notices).live(), Some(TWO));
-    }
-
-    #[test]
-    fn the_pid_and_the_times_are_kept() {
-        let mut model = model(&beside());
-        model.fold(&Report::Spawned { id: ONE, pid: 42 });
-        let generation = &model.generations[&ONE];
-        assert_eq!((generation.pid, generation.ready), (Some(42), Some(MOMENT)));
-    }
-}
+mod tests;

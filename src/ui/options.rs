@@ -3,6 +3,8 @@ use std::path::PathBuf;
 /// How to show what happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// A footer that is kept up to date, the output above it.
+    Live,
     /// One line for each fact, on stderr; the program's output as it came.
     Plain,
     /// One JSON object a line, on stdout.

@@ -1,8 +1,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use console::Style;
-
 use super::screen::Screen;
 use super::wording::{Weight, sentence};
 use super::{Level, Model, Options, Report, Verbosity, clean};
@@ -46,9 +44,13 @@ impl Plain {
             Report::Changed { paths } => self.changed(paths),
             Report::Diagnostic { rendered, .. } => self.build_text(rendered),
             Report::BuildLine { text, .. } => self.build_text(text),
-            Report::Spawned { id, pid } => {
+            Report::Spawned { id, pid, .. } => {
                 self.say(Weight::Detail, &format!("gen {id} has pid {pid}"))
             }
+            Report::Progress { .. }
+            | Report::Blocked { .. }
+            | Report::Kept { .. }
+            | Report::Connections { .. } => Ok(()),
             Report::Output { id, stream, bytes } => {
                 self.screen.output(*id, *stream, bytes, model.overlaps(*id))
             }
@@ -96,43 +98,15 @@ impl Plain {
         } else {
             Weight::Detail
         };
-        let mut lines: Vec<_> = paths
+        named(paths, &self.options)
             .iter()
-            .take(MOST_NAMED)
-            .map(|path| clean::path(path, &self.options.workdir))
-            .collect();
-        if paths.len() > MOST_NAMED {
-            lines.push(format!("and {} more", paths.len() - MOST_NAMED));
-        }
-        lines
-            .iter()
-            .map(|line| self.say(weight, &format!("changed: {line}")))
+            .map(|line| self.say(weight, line))
             .fold(Ok(()), Result::and)
     }
 
     fn message(&mut self, level: Level, text: &str, hint: Option<&str>) -> io::Result<()> {
-        let (weight, label) = match level {
-            Level::Detail => (Weight::Detail, ""),
-            Level::Info => (Weight::Fact, ""),
-            Level::Warning => (Weight::Failure, "warning: "),
-            Level::Error => (Weight::Failure, "error: "),
-        };
-        let said = self.say(weight, &format!("{label}{}", clean::text(text)));
-        let Some(hint) = hint else { return said };
-        let weight = if weight == Weight::Failure {
-            Weight::Fact
-        } else {
-            weight
-        };
-        said.and(self.say_always_with(weight, level, &format!("hint: {}", clean::text(hint))))
-    }
-
-    /// A hint is shown whenever its message is, and is not red.
-    fn say_always_with(&mut self, weight: Weight, level: Level, text: &str) -> io::Result<()> {
-        match level {
-            Level::Warning | Level::Error => self.write_line(weight, text),
-            Level::Detail | Level::Info => self.say(weight, text),
-        }
+        let lines = self.options.message(level, text, hint);
+        self.write_lines(&lines)
     }
 
     fn build_text(&mut self, text: &str) -> io::Result<()> {
@@ -159,40 +133,36 @@ impl Plain {
     }
 
     fn say(&mut self, weight: Weight, text: &str) -> io::Result<()> {
-        let shown = match self.options.verbosity {
-            Verbosity::Quiet => weight == Weight::Failure,
-            Verbosity::Normal => weight != Weight::Detail,
-            Verbosity::Verbose => true,
-        };
-        if shown {
-            self.write_line(weight, text)
-        } else {
-            Ok(())
+        if !self.options.says(weight) {
+            return Ok(());
         }
+        let lines = self.options.lines(weight, text);
+        self.write_lines(&lines)
     }
 
-    fn write_line(&mut self, weight: Weight, text: &str) -> io::Result<()> {
-        let style = match weight {
-            Weight::Detail => Style::new().dim(),
-            Weight::Fact => Style::new(),
-            Weight::Success => Style::new().green(),
-            Weight::Failure => Style::new().red(),
-        };
-        let (label, style) = (Style::new().dim(), style.force_styling(self.options.colour));
-        let label = label
-            .force_styling(self.options.colour)
-            .apply_to("hotrun:")
-            .to_string();
-        let lines: Vec<_> = text
-            .lines()
-            .map(|line| format!("{label} {}\n", style.apply_to(line)))
-            .collect();
-        self.screen.own(&lines.concat())
+    fn write_lines(&mut self, lines: &[String]) -> io::Result<()> {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.screen.own(&text)
     }
 }
 
+/// The lines that name what changed.
+pub(super) fn named(paths: &[PathBuf], options: &Options) -> Vec<String> {
+    let first = paths.iter().take(MOST_NAMED);
+    let mut lines: Vec<_> = first
+        .map(|path| clean::path(path, &options.workdir))
+        .collect();
+    if paths.len() > MOST_NAMED {
+        lines.push(format!("and {} more", paths.len() - MOST_NAMED));
+    }
+    lines
+        .iter()
+        .map(|line| format!("changed: {line}"))
+        .collect()
+}
+
 /// A build, or a start without one.
-fn begins_anew(notice: &Notice, model: &Model) -> bool {
+pub(super) fn begins_anew(notice: &Notice, model: &Model) -> bool {
     match notice {
         Notice::Building { .. } => true,
         Notice::Starting { id, .. } => !model.generations.contains_key(id),
@@ -209,6 +179,9 @@ fn begins_anew(notice: &Notice, model: &Model) -> bool {
         | Notice::Killing { .. }
         | Notice::Gone { .. }
         | Notice::Failed { .. }
+        | Notice::Paused
+        | Notice::Resumed
+        | Notice::NothingToUndo
         | Notice::Waiting
         | Notice::Quitting { .. } => false,
     }

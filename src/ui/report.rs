@@ -50,6 +50,8 @@ pub enum Report {
     Diagnostic {
         /// The generation that is being built.
         id: GenId,
+        /// How much it matters.
+        level: Level,
         /// As the compiler renders it, with escape codes for colours.
         rendered: String,
     },
@@ -66,6 +68,34 @@ pub enum Report {
         id: GenId,
         /// The program's own pid.
         pid: i32,
+        /// The program's name.
+        program: String,
+    },
+    /// So many crates are compiled.
+    Progress {
+        /// The generation that is being built.
+        id: GenId,
+        /// Of these.
+        done: usize,
+        /// Of so many.
+        all: usize,
+    },
+    /// The build waits for another one that works in the same place. The build's own line about it comes besides.
+    Blocked {
+        /// The generation that is being built.
+        id: GenId,
+    },
+    /// What a build made is kept, to go back to it.
+    Kept {
+        /// The generation that was built.
+        id: GenId,
+    },
+    /// So many connections are open.
+    Connections {
+        /// To this generation.
+        id: GenId,
+        /// How many.
+        count: usize,
     },
     /// A program printed something. The pieces are as they were read; lines need not be whole.
     Output {

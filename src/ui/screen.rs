@@ -3,7 +3,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use super::sink::Sink;
-use super::{Model, Stream};
+use super::{Model, Seat, Stream};
 use crate::reload::GenId;
 
 /// A line without an end is held back no longer than this, so that memory stays bounded.
@@ -19,6 +19,8 @@ pub struct Handles {
     pub same: bool,
     /// Whether stdout may be cleared: a terminal that can, and nobody asked for less.
     pub clearable: bool,
+    /// The terminal that the live user interface draws on.
+    pub seat: Seat,
 }
 
 impl fmt::Debug for Handles {

@@ -3,21 +3,40 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
-use super::Handles;
+use super::{Handles, Kind, Seat};
+use crate::os::terminal;
 
 impl Handles {
     /// hotrun's own stdout and stderr.
-    pub fn standard() -> Self {
+    pub fn standard(kind: Kind) -> Self {
         let (stdout, stderr) = (io::stdout(), io::stderr());
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+        let terminal = stdout.as_fd().try_clone_to_owned();
+        let seat = match (kind, terminal) {
+            (Kind::Live, Ok(terminal)) => Seat::at(terminal),
+            (Kind::Live | Kind::Plain | Kind::Json | Kind::Off, _) => {
+                Seat::without_terminal(terminal::size(&stdout))
+            }
+        };
         Self {
+            seat,
             same: same(stdout.as_fd(), stderr.as_fd()).unwrap_or(true),
-            clearable: stdout.is_terminal() && !dumb && !in_ci,
+            clearable: stdout.is_terminal() && !is_humble(),
             stdout: Box::new(stdout),
             stderr: Box::new(stderr),
         }
     }
+}
+
+/// Whether nobody expects a screen that is drawn on: a terminal that can't, or a machine that builds and tests.
+fn is_humble() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    dumb || std::env::var_os("CI").is_some_and(|value| !value.is_empty())
+}
+
+/// Whether a person sits in front of hotrun's own streams, at a terminal that can be drawn on.
+pub fn suits_live() -> bool {
+    let all = io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal();
+    all && !is_humble()
 }
 
 /// Whether both descriptors are of the same terminal, file or pipe: same device and inode, as `fstat(2)` has

@@ -64,6 +64,12 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
             format!("gen {id} gone, {} {}", ended(*how), Human(*took)),
         ),
         Notice::Failed { id, failure, live } => (Weight::Failure, failed(*id, *failure, *live)),
+        Notice::Paused => (Weight::Fact, "paused: changes wait".to_owned()),
+        Notice::Resumed => (Weight::Fact, "changes are acted on again".to_owned()),
+        Notice::NothingToUndo => (
+            Weight::Fact,
+            "there is nothing to go back to now".to_owned(),
+        ),
         Notice::Waiting => (Weight::Fact, "waiting for a change".to_owned()),
         Notice::Quitting { timeout } => (
             Weight::Fact,
@@ -90,6 +96,7 @@ fn because(cause: Cause) -> &'static str {
         Cause::Begin => "",
         Cause::Change => " (files changed)",
         Cause::Request => " (as asked)",
+        Cause::Undo => " (back to an earlier build)",
     }
 }
 

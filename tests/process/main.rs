@@ -10,4 +10,5 @@ mod given;
 mod measure;
 mod stopping;
 mod support;
+mod terminal;
 mod trapped;

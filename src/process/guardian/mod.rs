@@ -14,11 +14,12 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Pid, getppid};
+use nix::unistd::{Pid, getpgid, getppid, setpgid, setsid};
 
 use self::channel::Channel;
 use self::tree::Tree;
 use self::wake::Wake;
+use super::launch::Stage;
 use super::wire::{self, Order};
 use super::{Refusal, Report, Step, launch};
 use crate::os;
@@ -66,6 +67,10 @@ fn begin(channel: &Channel) -> Result<Begun, Refusal> {
     // Before the program runs: the first orphan may come at once.
     os::become_subreaper().map_err(own)?;
     let wake = Wake::new().map_err(own)?;
+    match launch.stage {
+        Stage::Pipes => {}
+        Stage::Screen | Stage::Terminal => lead_session().map_err(own)?,
+    }
     let kept = std::mem::take(&mut launch.kept);
     let program = program::start(launch)?;
     channel::let_go_of_output().map_err(own)?;
@@ -74,6 +79,19 @@ fn begin(channel: &Channel) -> Result<Begun, Refusal> {
         program,
         kept,
     })
+}
+
+/// Gives the program's terminal, which is our output, a session of its own.
+///
+/// It is the guardian that leads it and not the program: when the leader of a session ends, the kernel hangs up its
+/// terminal (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), and a program that goes on in what it has started
+/// would not go on. The guardian has every signal blocked that a terminal sends.
+fn lead_session() -> io::Result<()> {
+    // Who leads a process group, as we do since our start, can't lead a session (`setsid(2)`), so it goes back into
+    // the group that it came from. For the moment between, Ctrl-C would reach it: it is blocked.
+    setpgid(Pid::from_raw(0), getpgid(Some(getppid()))?)?;
+    setsid()?;
+    os::terminal::control_session(io::stdout())
 }
 
 /// A program that runs.

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, chdir, execve, getpid, setpgid};
+use nix::unistd::{Pid, chdir, dup2_stdin, execve, getpid, setpgid, tcsetpgrp};
 
 use crate::os::seccomp::Trap;
 use crate::os::start::{fork, place, raise, reset_signals};
-use crate::process::launch::Launch;
+use crate::process::launch::{Launch, Stage};
 use crate::process::{Refusal, Step};
 
 /// The first descriptor that a program is handed (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
@@ -51,15 +51,38 @@ pub(super) fn start(launch: Launch) -> Result<Pid, Refusal> {
 
 /// The program's process, up to its exec. Returns only if that fails, with its exit status.
 fn child(launch: Launch, why: &OwnedFd, trap: &Trap) -> i32 {
+    // A group of its own, apart from the guardian's: what the program does to its group does not hit
+    // its guardian, and a kill of the group is one step that no fork slips through.
+    let grouped =
+        setpgid(Pid::from_raw(0), Pid::from_raw(0)).and_then(|()| take_stage(launch.stage));
     reset_signals();
     // Above everything that `place` fills.
     let top = FIRST + i32::try_from(launch.sockets.len()).unwrap_or(0);
     let Ok(why) = raise(why, top) else {
         return 127;
     };
-    let refusal = become_program(launch, trap, top);
+    let refusal = match grouped {
+        Ok(()) => become_program(launch, trap, top),
+        Err(errno) => Refusal {
+            step: Step::Descriptors,
+            errno: errno as i32,
+        },
+    };
     let _ = io::PipeWriter::from(why).write_all(&refusal.bytes());
     127
+}
+
+/// In the foreground of its terminal, if it has one. That is done while `SIGTTOU` is still blocked, which stops whoever
+/// does this in the background otherwise (`tcsetpgrp(3)`).
+fn take_stage(stage: Stage) -> nix::Result<()> {
+    match stage {
+        Stage::Pipes => Ok(()),
+        Stage::Screen => tcsetpgrp(io::stdout(), getpid()),
+        Stage::Terminal => {
+            tcsetpgrp(io::stdout(), getpid())?;
+            dup2_stdin(io::stdout())
+        }
+    }
 }
 
 fn become_program(mut launch: Launch, trap: &Trap, top: i32) -> Refusal {
@@ -67,11 +90,6 @@ fn become_program(mut launch: Launch, trap: &Trap, top: i32) -> Refusal {
         step,
         errno: errno as i32,
     };
-    // A group of its own, apart from the guardian's: what the program does to its group does not hit
-    // its guardian, and a kill of the group is one step that no fork slips through.
-    if let Err(errno) = setpgid(Pid::from_raw(0), Pid::from_raw(0)) {
-        return refusal(Step::Descriptors, errno);
-    }
     if let Err(errno) = chdir(launch.workdir.as_c_str()) {
         return refusal(Step::Workdir, errno);
     }

@@ -2,7 +2,7 @@
 
 use super::configured::Signals;
 use super::{Building, Candidate, Machine, Next, Response};
-use crate::reload::{Action, Effect, GenId, Notice, Time, WhenBusy};
+use crate::reload::{Action, Cause, Effect, GenId, Notice, Time, WhenBusy};
 
 impl Machine {
     pub(super) fn advance(&mut self, now: Time, out: &mut Response) {
@@ -26,7 +26,8 @@ impl Machine {
         let Some(wanted) = self.wanted else {
             return;
         };
-        let build = self.policy.builds && (wanted.action == Action::Build || !self.built_once);
+        let build =
+            self.policy.builds && (wanted.action == Action::Build || self.builds.newest.is_none());
         if let Some(building) = &mut self.building {
             // A restart is content with what is being built, also if there is nothing else yet.
             let newer = wanted.action == Action::Build;
@@ -63,6 +64,7 @@ impl Machine {
             self.next = Some(Next {
                 id,
                 cause: wanted.cause,
+                build: self.builds.newest.unwrap_or(id),
             });
         }
     }
@@ -97,15 +99,19 @@ impl Machine {
         if self.candidate.is_some() || !others.all(|id| self.bears_company(id)) {
             return;
         }
-        if let Some(Next { id, cause }) = self.next.take() {
+        if let Some(Next { id, cause, build }) = self.next.take() {
             self.candidate = Some(Candidate {
                 id,
+                build,
                 since: now,
                 ready: None,
                 owed: Signals::default(),
             });
             out.notices.push(Notice::Starting { id, cause });
-            out.effects.push(Effect::Start { id });
+            out.effects.push(match cause {
+                Cause::Undo => Effect::StartAgain { id, build },
+                Cause::Begin | Cause::Change | Cause::Request => Effect::Start { id },
+            });
         }
     }
 

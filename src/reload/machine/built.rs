@@ -23,23 +23,39 @@ impl Machine {
                 out.notices.push(Notice::Outdated { id });
             }
             BuildOutcome::Same { like } if self.is_enough(like, &building) => {
-                self.built_once = true;
+                self.builds.newest = self.build_of(like).or(Some(id));
                 out.notices.push(Notice::Unchanged { id, like });
             }
-            BuildOutcome::Built | BuildOutcome::Same { .. } => self.built(now, &building, out),
+            // What is the same is nothing else to go back to.
+            BuildOutcome::Same { like } => {
+                let build = self.build_of(like).unwrap_or(id);
+                self.built(now, &building, build, out);
+            }
+            BuildOutcome::Built => self.built(now, &building, id, out),
         }
     }
 
-    fn built(&mut self, now: Time, building: &Building, out: &mut Response) {
+    fn built(&mut self, now: Time, building: &Building, build: GenId, out: &mut Response) {
         let &Building {
             id, since, cause, ..
         } = building;
         // A restart that was asked for meanwhile is this start.
         self.wanted = None;
-        self.built_once = true;
+        self.builds.newest = Some(build);
         let took = now.since(since);
         out.notices.push(Notice::Built { id, took });
-        self.next = Some(Next { id, cause });
+        let older = self.next.replace(Next { id, cause, build });
+        out.notices
+            .extend(older.map(|older| Notice::Outdated { id: older.id }));
+    }
+
+    /// The build from which this generation was started, as long as it is known.
+    fn build_of(&self, id: GenId) -> Option<GenId> {
+        match self.candidate {
+            Some(candidate) if candidate.id == id => Some(candidate.build),
+            Some(_) | None if self.live == Some(id) => self.builds.served(),
+            Some(_) | None => None,
+        }
     }
 
     fn given_up(&mut self, building: &Building, out: &mut Response) {

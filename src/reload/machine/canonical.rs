@@ -72,9 +72,11 @@ impl Machine {
             next: self.next.map(|next| Next {
                 id: rename.id(next.id),
                 cause,
+                build: GenId::FIRST,
             }),
             candidate: self.candidate.map(|candidate| Candidate {
                 id: rename.id(candidate.id),
+                build: GenId::FIRST,
                 since: match candidate.ready {
                     Some(_) => Time::START,
                     None => rename.time(candidate.since),
@@ -85,7 +87,10 @@ impl Machine {
             live: self.live.map(|live| rename.id(live)),
             leaving,
             listening,
-            built_once: self.built_once,
+            builds: self.builds.canonical(),
+            paused: self.paused,
+            held: self.held,
+            held_signals: self.held_signals,
             quit: self.quit.map(|quit| Quit {
                 until: rename.time(quit.until),
                 ..quit

@@ -8,13 +8,19 @@ use crate::reload::{Action, Cause, Effect, GenId, Notice};
 pub(super) struct Signals(u64);
 
 impl Signals {
+    pub(super) const NONE: Self = Self(0);
+
     fn add(&mut self, signal: i32) {
         self.0 |= bit(signal);
     }
 
     pub(super) fn effects(self, id: GenId) -> impl Iterator<Item = Effect> {
-        let owed = (1..=64).filter(move |signal| self.0 & bit(*signal) != 0);
-        owed.map(move |signal| Effect::Signal { id, signal })
+        self.numbers()
+            .map(move |signal| Effect::Signal { id, signal })
+    }
+
+    pub(super) fn numbers(self) -> impl Iterator<Item = i32> {
+        (1..=64).filter(move |signal| self.0 & bit(*signal) != 0)
     }
 }
 
@@ -32,6 +38,9 @@ impl Machine {
     pub(super) fn configured(&mut self, signal: i32, out: &mut Response) {
         if self.quit.is_some() {
             return;
+        }
+        if self.paused {
+            return self.held_signals.add(signal);
         }
         if let Some(id) = self.live {
             out.effects.push(Effect::Signal { id, signal });

@@ -5,7 +5,9 @@ pub(super) mod canonical;
 mod configured;
 mod part;
 mod quit;
+mod wishes;
 
+use self::wishes::Builds;
 use super::leaving::Leaving;
 use super::{
     Action, Cause, Effect, Ended, Event, Failure, GenId, Notice, Phase, Policy, Request, Time,
@@ -46,12 +48,15 @@ struct Building {
 struct Next {
     id: GenId,
     cause: Cause,
+    /// The generation from whose build it is started.
+    build: GenId,
 }
 
 /// The generation that was started and is not live yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Candidate {
     id: GenId,
+    build: GenId,
     since: Time,
     /// When it became ready; the switch is under way since then.
     ready: Option<Time>,
@@ -93,8 +98,12 @@ pub struct Machine {
     leaving: Vec<Leaving>,
     /// Which of the started generations are known to listen.
     listening: Vec<GenId>,
-    /// Whether there is a good build to start from.
-    built_once: bool,
+    /// What there is to start from.
+    builds: Builds,
+    /// Whether changes wait, and the most thorough of those that do.
+    paused: bool,
+    held: Option<Action>,
+    held_signals: Signals,
     quit: Option<Quit>,
 }
 
@@ -111,7 +120,10 @@ impl Machine {
             live: None,
             leaving: Vec::new(),
             listening: Vec::new(),
-            built_once: false,
+            builds: Builds::NONE,
+            paused: false,
+            held: None,
+            held_signals: Signals::NONE,
             quit: None,
         }
     }
@@ -124,7 +136,7 @@ impl Machine {
         }
         match event {
             Event::Begin => self.want(Action::Build, Cause::Begin),
-            Event::Changed(action) => self.want(action, Cause::Change),
+            Event::Changed(action) => self.changed(action),
             Event::Requested(request) => self.requested(now, request, &mut out),
             Event::Configured { signal } => self.configured(signal, &mut out),
             Event::Signalled {
@@ -177,6 +189,11 @@ impl Machine {
         self.live
     }
 
+    /// Whether changes wait.
+    pub const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// The phase of a generation. One that is built and waits for room to start counts as building; one that
     /// was never heard of counts as gone.
     pub fn phase(&self, id: GenId) -> Phase {
@@ -208,7 +225,11 @@ impl Machine {
 
     fn requested(&mut self, now: Time, request: Request, out: &mut Response) {
         match request {
-            Request::Reload => self.want(Action::Build, Cause::Request),
+            Request::Reload => self.reload(),
+            Request::Pause => self.pause(out),
+            Request::Resume => self.resume(out),
+            Request::Undo => self.undo(out),
+            Request::KillDraining => self.kill_draining(out),
             Request::Quit if self.quit.is_none() => self.begin_quit(now, out),
             // Whoever asks again only insists if he says so: a closed terminal asks more than once.
             Request::Quit => {}
@@ -252,6 +273,7 @@ impl Machine {
             .ready
             .map_or_else(Default::default, |ready| now.since(ready));
         out.notices.push(Notice::Live { id, took });
+        self.builds.serves(candidate.build);
         if let Some(old) = self.live.replace(id) {
             self.retire(now, old, out);
         }
@@ -293,6 +315,7 @@ impl Machine {
             self.abandon(now, id, survivors, out);
             self.failed(id, Failure::EndedEarly(ended), out);
         } else if self.live.take_if(|live| *live == id).is_some() {
+            self.builds.failed();
             self.abandon(now, id, survivors, out);
             self.failed(id, Failure::Crashed(ended), out);
         } else {

@@ -14,6 +14,7 @@ impl Machine {
             finished: false,
         });
         self.wanted = None;
+        self.held = None;
         self.next = None;
         out.notices.push(Notice::Quitting { timeout });
         if let Some(building) = self
@@ -44,16 +45,7 @@ impl Machine {
         if self.quit.is_none() {
             self.begin_quit(now, out);
         }
-        for leaving in &mut self.leaving {
-            let kill = leaving.kill(Stopped::Killed);
-            if !kill.is_empty() {
-                out.notices.push(Notice::Killing {
-                    id: leaving.id,
-                    why: leaving.how,
-                });
-            }
-            out.effects.extend(kill);
-        }
+        self.kill_draining(out);
         let until = now.plus(self.policy.kill_timeout);
         if let Some(quit) = &mut self.quit {
             quit.until = quit.until.min(until);

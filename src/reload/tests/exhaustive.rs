@@ -220,6 +220,10 @@ impl Budget {
             | Event::Requested(Request::Reload)
             | Event::Signalled { handled: false, .. } => &mut left.changes,
             Event::Configured { .. } => &mut left.configs,
+            // By random walks and traces: the states would be too many.
+            Event::Requested(
+                Request::Pause | Request::Resume | Request::Undo | Request::KillDraining,
+            ) => return None,
             Event::Requested(Request::Quit | Request::QuitNow) => &mut left.quits,
             Event::StartFailed { .. }
             | Event::BuildEnded {

@@ -67,6 +67,8 @@ pub(super) struct Gen {
     pub(super) newest: bool,
     /// No change at all came after its start.
     pub(super) answers_all: bool,
+    /// The user wanted it though there are newer sources.
+    pub(super) again: bool,
 }
 
 impl Gen {
@@ -88,6 +90,7 @@ impl Gen {
             signalling: false,
             newest,
             answers_all: true,
+            again: false,
         }
     }
 

@@ -82,6 +82,10 @@ fn steps() -> impl Strategy<Value = Step> {
     let actions = prop_oneof![Just(Action::Build), Just(Action::Restart)];
     let requests = prop_oneof![
         10 => Just(Request::Reload),
+        4 => Just(Request::Pause),
+        6 => Just(Request::Resume),
+        10 => Just(Request::Undo),
+        3 => Just(Request::KillDraining),
         2 => Just(Request::Quit),
         1 => Just(Request::QuitNow),
     ];

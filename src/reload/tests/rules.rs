@@ -1,4 +1,6 @@
 //! What the world demands of every effect, and of every answer as a whole.
+//!
+//! Long because every event and every effect has its place in it.
 
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree};
@@ -15,6 +17,7 @@ impl World {
             Effect::Build { id } => self.build(id, ledger),
             Effect::CancelBuild { id } => self.cancel_build(id, ledger),
             Effect::Start { id } => self.start(id, ledger),
+            Effect::StartAgain { id, build } => self.start_again(id, build, ledger),
             Effect::Hold => self.hold(ledger),
             Effect::Finish { clean } => self.finish(clean, ledger),
             Effect::Switch { id }
@@ -74,6 +77,23 @@ impl World {
         ledger.check(Rule::NewestSources, best, || {
             format!("start {id} from old sources")
         });
+        self.begin(Gen::starting(id, self.now, newest), ledger);
+    }
+
+    /// From older sources, because the user wants that. What is being built replaces it.
+    fn start_again(&mut self, id: GenId, build: GenId, ledger: &mut Ledger) {
+        let wanted = std::mem::take(&mut self.undo) && self.policy.builds && build < id;
+        ledger.check(Rule::NewestSources, wanted, || {
+            format!("start {id} again from {build}")
+        });
+        let mut known = Gen::starting(id, self.now, true);
+        known.again = true;
+        known.answers_all = self.builds.is_empty();
+        self.begin(known, ledger);
+    }
+
+    fn begin(&mut self, known: Gen, ledger: &mut Ledger) {
+        let id = known.id;
         let room = self.gens.iter().all(|known| self.bears_company(known));
         let fine = room && self.quitting.is_none() && id > self.last_start;
         ledger.check(Rule::Protocol, fine, || format!("start {id}"));
@@ -82,7 +102,7 @@ impl World {
         if self.steering == Steering::Hold(None) {
             self.steering = Steering::Hold(Some(id));
         }
-        self.gens.push(Gen::starting(id, self.now, newest));
+        self.gens.push(known);
     }
 
     fn hold(&mut self, ledger: &mut Ledger) {
@@ -140,6 +160,7 @@ impl World {
             Effect::Build { .. }
             | Effect::CancelBuild { .. }
             | Effect::Start { .. }
+            | Effect::StartAgain { .. }
             | Effect::Hold
             | Effect::Finish { .. } => true,
         };
@@ -172,7 +193,12 @@ impl World {
             Role::Leaving => known.drain == Drain::OwesSettle,
             Role::Candidate => false,
             Role::Live => {
-                let built = !self.policy.builds || self.good == Some(true) || self.broken;
+                let again = self
+                    .gens
+                    .iter()
+                    .any(|live| live.role == Role::Live && live.again);
+                let good = self.good == Some(true) || self.broken || again;
+                let built = !self.policy.builds || good;
                 let room = !self.bears_company(known) && self.steering != Steering::To(known.id);
                 known.retire(self.now, &self.policy, Drain::OwesSettle);
                 built && room && self.quitting.is_none()
@@ -287,6 +313,9 @@ impl World {
             | Notice::Draining { .. }
             | Notice::Killing { .. }
             | Notice::Gone { .. }
+            | Notice::Paused
+            | Notice::Resumed
+            | Notice::NothingToUndo
             | Notice::Quitting { .. } => {}
         }
     }
@@ -378,6 +407,7 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         Effect::Build { .. }
         | Effect::CancelBuild { .. }
         | Effect::Start { .. }
+        | Effect::StartAgain { .. }
         | Effect::Switch { .. }
         | Effect::Signal { .. }
         | Effect::Finish { .. } => false,

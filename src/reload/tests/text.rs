@@ -24,6 +24,10 @@ fn plain(word: &str) -> Option<Event> {
         "configured" => Event::Configured { signal: 1 },
         "configured-otherwise" => Event::Configured { signal: 64 },
         "reload" => Event::Requested(Request::Reload),
+        "pause" => Event::Requested(Request::Pause),
+        "resume" => Event::Requested(Request::Resume),
+        "undo" => Event::Requested(Request::Undo),
+        "kill-draining" => Event::Requested(Request::KillDraining),
         "quit" => Event::Requested(Request::Quit),
         "quit-now" => Event::Requested(Request::QuitNow),
         "tick" => Event::Tick,
@@ -107,6 +111,7 @@ fn effect(effect: &Effect) -> String {
         Effect::Build { id } => format!("build {id}"),
         Effect::CancelBuild { id } => format!("cancel {id}"),
         Effect::Start { id } => format!("start {id}"),
+        Effect::StartAgain { id, build } => format!("start {id} again-from {build}"),
         Effect::Switch { id } => format!("switch {id}"),
         Effect::Hold => "hold".into(),
         Effect::Signal { id, signal } => format!("signal {id} {signal}"),
@@ -142,6 +147,9 @@ fn notice(notice: &Notice) -> String {
             Some(live) => format!("failed {id} ({failure}; {live} serves)"),
             None => format!("failed {id} ({failure})"),
         },
+        Notice::Paused => "paused".into(),
+        Notice::Resumed => "resumed".into(),
+        Notice::NothingToUndo => "nothing-to-undo".into(),
         Notice::Waiting => "waiting".into(),
         Notice::Quitting { timeout } => format!("quitting {}", ms(*timeout)),
     }
@@ -152,6 +160,7 @@ const fn cause_of(cause: Cause) -> &'static str {
         Cause::Begin => "begin",
         Cause::Change => "change",
         Cause::Request => "request",
+        Cause::Undo => "undo",
     }
 }
 

@@ -16,6 +16,7 @@ mod leaving;
 mod modes;
 mod quit;
 mod reloads;
+mod wishes;
 
 /// Plays the events of a transcript, and compares what comes of them.
 #[track_caller]

@@ -1,5 +1,7 @@
 //! A world that plays the driver honestly: what runs, what was asked for and not answered, and therefore what may
 //! happen next. It judges the machine by what a driver can see, and shares no code with it.
+//!
+//! Long because every event and every effect has its place in it.
 
 use super::process::{Drain, Gen, Role};
 use crate::reload::machine::canonical::Rename;
@@ -65,6 +67,12 @@ pub(super) struct World {
     pub(super) told_waiting: bool,
     pub(super) quitting: Option<Quitting>,
     pub(super) finished: bool,
+    /// Changes wait, and what of them is the most thorough.
+    pub(super) paused: bool,
+    pub(super) held: Option<Action>,
+    pub(super) held_config: bool,
+    /// The user wants an earlier build.
+    pub(super) undo: bool,
 }
 
 impl World {
@@ -88,6 +96,10 @@ impl World {
             told_waiting: false,
             quitting: None,
             finished: false,
+            paused: false,
+            held: None,
+            held_config: false,
+            undo: false,
         }
     }
 
@@ -150,11 +162,34 @@ impl World {
                 self.begun = true;
                 self.change(Action::Build);
             }
+            Event::Changed(action) if self.paused => {
+                self.held = Some(self.held.map_or(action, |held| held.max(action)));
+            }
             Event::Changed(action) => self.change(action),
             Event::Requested(Request::Reload) => {
+                self.held = None;
                 self.forced = self.quitting.is_none();
                 self.change(Action::Build);
             }
+            Event::Requested(Request::Pause) => self.paused = true,
+            Event::Requested(Request::Resume) => {
+                self.paused = false;
+                if std::mem::take(&mut self.held_config) {
+                    self.configured();
+                }
+                if let Some(action) = self.held.take() {
+                    self.change(action);
+                }
+            }
+            Event::Requested(Request::Undo) => self.undo = true,
+            Event::Requested(Request::KillDraining) => {
+                let leaving = self
+                    .gens
+                    .iter_mut()
+                    .filter(|known| known.role == Role::Leaving);
+                leaving.for_each(|known| known.to_be_killed = true);
+            }
+            Event::Configured { .. } if self.paused => self.held_config = true,
             Event::Configured { .. } => self.configured(),
             Event::Signalled { id, handled, .. } => self.signalled(id, handled),
             Event::Requested(Request::Quit) if self.quitting.is_some() => {}

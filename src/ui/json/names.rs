@@ -15,6 +15,7 @@ pub(super) fn cause_name(cause: Cause) -> &'static str {
         Cause::Begin => "begin",
         Cause::Change => "change",
         Cause::Request => "request",
+        Cause::Undo => "undo",
     }
 }
 

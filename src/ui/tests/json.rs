@@ -40,6 +40,7 @@ fn everything() -> Vec<Report> {
         leave(ONE),
         vec![
             Report::Diagnostic {
+                level: Level::Warning,
                 id: TWO,
                 rendered: "\u{1b}[31merror\u{1b}[0m".into(),
             },
@@ -87,12 +88,12 @@ fn a_reload_in_json() {
 {"event":"build_output","generation":2,"text":"   Compiling app v0.1.0"}
 {"event":"built","generation":2,"took_ms":1040.0}
 {"event":"starting","generation":2,"cause":"change"}
-{"event":"spawned","generation":2,"pid":4242}
+{"event":"spawned","generation":2,"pid":4242,"program":"api"}
 {"event":"ready","generation":2,"took_ms":31.0}
 {"event":"live","generation":2,"took_ms":1.0}
 {"event":"draining","generation":1,"timeout_ms":10000.0}
 {"event":"gone","generation":1,"how":"drained","took_ms":120.0}
-{"event":"diagnostic","generation":2,"rendered":"error"}
+{"event":"diagnostic","generation":2,"level":"warning","rendered":"error"}
 {"event":"killing","generation":1,"why":"timed_out"}
 {"event":"build_cancelled","generation":1}
 {"event":"outdated","generation":1}

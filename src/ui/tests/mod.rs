@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::os::terminal::Size;
 use crate::reload::{Cause, Ended, Failure, GenId, Notice, Stopped};
 
 mod json;
@@ -69,6 +70,10 @@ fn handles(paper: &Paper, same: bool) -> Handles {
         stderr: pen(Stream::Stderr),
         same,
         clearable: true,
+        seat: Seat::without_terminal(Size {
+            columns: 80,
+            rows: 24,
+        }),
     }
 }
 
@@ -103,7 +108,11 @@ fn begin(id: GenId, cause: Cause) -> Vec<Report> {
         },
         notice(Notice::Built { id, took: ms(1040) }),
         notice(Notice::Starting { id, cause }),
-        Report::Spawned { id, pid: 4242 },
+        Report::Spawned {
+            id,
+            pid: 4242,
+            program: "api".into(),
+        },
     ]
 }
 

@@ -51,6 +51,7 @@ fn failures_say_what_stays_live() {
     };
     let reports = [
         Report::Diagnostic {
+            level: Level::Warning,
             id: TWO,
             rendered: "\u{1b}[31merror\u{1b}[0m: no\n".into(),
         },
@@ -126,6 +127,7 @@ fn quiet_shows_failures_and_what_the_failed_build_printed() {
                 cause: Cause::Change,
             }),
             Report::Diagnostic {
+                level: Level::Warning,
                 id: TWO,
                 rendered: "error: no\n".into(),
             },

@@ -1,0 +1,62 @@
+use console::strip_ansi_codes;
+
+/// Takes cargo's progress bars off the front of a line of its standard error, and tells what the last one said: how
+/// many crates are done, and of how many.
+///
+/// Where cargo is asked for a bar (`term.progress.when` in "Configuration" of the Cargo book) it writes it
+/// in front of whatever is the next line, each with a carriage return behind it:
+/// `    Building [=====>     ] 12/57: syn, serde`.
+pub fn take_progress(line: &mut Vec<u8>) -> Option<(usize, usize)> {
+    let mut found = None;
+    while let Some(end) = line.iter().position(|byte| *byte == b'\r') {
+        let text = String::from_utf8_lossy(&line[..end]);
+        let Some(counts) = counts(&strip_ansi_codes(&text)) else {
+            break;
+        };
+        found = Some(counts);
+        line.drain(..=end);
+    }
+    found
+}
+
+fn counts(text: &str) -> Option<(usize, usize)> {
+    let (_, rest) = text
+        .trim_start()
+        .strip_prefix("Building [")?
+        .split_once("] ")?;
+    let (done, rest) = rest.split_once('/')?;
+    let all: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((done.trim().parse().ok()?, all.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(line: &[u8]) -> (Option<(usize, usize)>, String) {
+        let mut line = line.to_vec();
+        let found = take_progress(&mut line);
+        (found, String::from_utf8(line).unwrap())
+    }
+
+    #[test]
+    fn bars_are_taken_off_and_the_line_stays() {
+        let two =
+            b"    Building [    ] 0/2: itoa    \r    Building [=> ] 1/12: p(bin)  \r   Compiling p";
+        assert_eq!(taken(two), (Some((1, 12)), "   Compiling p".into()));
+        let coloured = b"\x1b[1m\x1b[96m    Building\x1b[0m [=> ] 3/9\r";
+        assert_eq!(taken(coloured), (Some((3, 9)), String::new()));
+    }
+
+    #[test]
+    fn nothing_else_is_taken() {
+        for line in [
+            "   Compiling p",
+            "abc\rdef",
+            "Building [x] 1/2: half a bar",
+            "Building [x] a/b\r",
+        ] {
+            assert_eq!(taken(line.as_bytes()), (None, line.into()));
+        }
+    }
+}

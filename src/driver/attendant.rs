@@ -1,0 +1,165 @@
+//! Passes on what a program prints, and what becomes of it.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::process::output::Lines;
+use crate::process::{self, OnTerminal, Process, Reports, Spec};
+use crate::ready::ReadySpec;
+use crate::reload::{Event, GenId};
+use crate::ui::{Report, Stream};
+
+use super::feed::Feed;
+use super::generation::{Running, Stage};
+use super::inbox::Inbox;
+use super::keep;
+use super::shown::show;
+
+/// The last words of a program are shown before its end is told, if they come within this time. Only what it
+/// left running can keep them from ending at once.
+const LAST_WORDS: Duration = Duration::from_millis(20);
+
+/// Tells what becomes of a program.
+pub(super) struct Attendant {
+    pub(super) id: GenId,
+    pub(super) program: OsString,
+    pub(super) inbox: Inbox,
+    pub(super) feed: Feed,
+}
+
+async fn pass_on(
+    id: GenId,
+    stream: Stream,
+    pipe: Receiver,
+    feed: Feed,
+    mut ready: Option<mpsc::UnboundedSender<Vec<u8>>>,
+) {
+    let mut lines = Lines::new(pipe);
+    while let Some(piece) = lines.next().await {
+        let mut bytes = piece.bytes;
+        if let Some(lines) = &ready
+            && lines.send(bytes.clone()).is_err()
+        {
+            ready = None;
+        }
+        if piece.ends_line {
+            bytes.push(b'\n');
+        }
+        feed.pass(Report::Output { id, stream, bytes }).await;
+    }
+    feed.tell(Report::OutputEnded { id, stream });
+}
+
+impl Attendant {
+    /// Starts the program, and to pass on what its tree prints and what becomes of it, until both have ended. The lines
+    /// that readiness wants to see come out here.
+    pub(super) fn begin(
+        self,
+        spec: Spec,
+        stage: Stage,
+        ready: &ReadySpec,
+    ) -> Result<(Running, mpsc::UnboundedReceiver<Vec<u8>>)> {
+        let (sender, lines) = mpsc::unbounded_channel();
+        let sender = ready.reads_output().then_some(sender);
+        let running = match stage {
+            Stage::Pipes => self.on_pipes(process::spawn(spec)?, &sender),
+            Stage::Terminal { size, reads } => {
+                let on = process::spawn_on_terminal(spec, size, reads)?;
+                self.on_terminal(on, reads, sender)
+            }
+        };
+        Ok((running, lines))
+    }
+
+    fn on_pipes(self, process: Process, lines: &Option<mpsc::UnboundedSender<Vec<u8>>>) -> Running {
+        let Process {
+            control,
+            reports,
+            stdout,
+            stderr,
+        } = process;
+        let pass = |stream, pipe| {
+            let (feed, lines) = (self.feed.clone(), lines.clone());
+            tokio::spawn(pass_on(self.id, stream, pipe, feed, lines))
+        };
+        let output = vec![pass(Stream::Stdout, stdout), pass(Stream::Stderr, stderr)];
+        tokio::spawn(self.attend(reports, output));
+        Running::new(control)
+    }
+
+    fn on_terminal(
+        self,
+        on: OnTerminal,
+        reads: bool,
+        lines: Option<mpsc::UnboundedSender<Vec<u8>>>,
+    ) -> Running {
+        let OnTerminal {
+            control,
+            reports,
+            terminal,
+        } = on;
+        let terminal = Arc::new(terminal);
+        let mut running = Running::new(control);
+        running.terminal = Some(terminal.clone());
+        if reads {
+            running.typing = Some(running.type_into(terminal.clone()));
+        }
+        let shown = tokio::spawn(show(self.id, terminal, self.feed.clone(), lines));
+        tokio::spawn(self.attend(reports, vec![shown]));
+        running
+    }
+
+    async fn attend(self, mut reports: Reports, output: Vec<JoinHandle<()>>) {
+        let id = self.id;
+        let mut output = Some(output);
+        while let Some(report) = reports.next().await {
+            match report {
+                process::Report::Started { pid } => {
+                    let program = keep::name(&self.program);
+                    self.feed.tell(Report::Spawned { id, pid, program });
+                }
+                process::Report::Refused { error } => self.refused(error),
+                process::Report::Exited { ended, survivors } => {
+                    if let Some(output) = output.take() {
+                        await_last_words(output).await;
+                    }
+                    self.inbox.event(Event::Exited {
+                        id,
+                        ended,
+                        survivors,
+                    });
+                }
+                process::Report::Gone => self.inbox.event(Event::Gone { id }),
+            }
+        }
+    }
+
+    fn refused(&self, error: process::Refusal) {
+        let program = self.program.display();
+        let hint = match error.step {
+            process::Step::Exec => Some("check the path, and that the file is executable".into()),
+            process::Step::Interpreter => Some("check the first line of the script".into()),
+            process::Step::Workdir => Some("check `--workdir`".into()),
+            process::Step::Guardian | process::Step::Fork | process::Step::Descriptors => None,
+        };
+        self.feed
+            .error(format!("cannot start `{program}`: {error}"), hint);
+        self.inbox.event(Event::StartFailed { id: self.id });
+    }
+}
+
+async fn await_last_words(output: Vec<JoinHandle<()>>) {
+    let ends = async {
+        for end in output {
+            let _ = end.await;
+        }
+    };
+    // A timeout drops the handles; the tasks go on.
+    let _ = tokio::time::timeout(LAST_WORDS, ends).await;
+}

@@ -1,0 +1,106 @@
+//! The terminal that hotrun itself runs on, as a source: keys, another size, Ctrl-Z.
+
+use std::fs::File;
+use std::future::pending;
+use std::io::{self, Read};
+
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::os::terminal::{self, Size};
+use crate::ui::keys::{Key, Keys};
+
+/// What came from the terminal.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// Keys for hotrun.
+    Keys(Vec<Key>),
+    /// What was typed for the program.
+    Typed(Vec<u8>),
+    /// The terminal has another size.
+    Resized(Size),
+    /// Ctrl-Z.
+    Suspend,
+}
+
+/// Hears what comes from the terminal.
+#[derive(Debug)]
+pub(super) struct Console {
+    /// What is typed, unless there is nobody who could type.
+    input: Option<AsyncFd<File>>,
+    /// Whether it is for the program.
+    passes: bool,
+    keys: Keys,
+    resized: Signal,
+    suspended: Signal,
+}
+
+impl Console {
+    /// Takes over what the terminal sends. To be used inside of a tokio runtime with I/O.
+    pub(super) fn new(passes: bool) -> io::Result<Self> {
+        // Without a terminal as the input there are no keys.
+        let input = terminal::reopen(io::stdin()).and_then(terminal::watch);
+        Ok(Self {
+            input: input.ok(),
+            passes,
+            keys: Keys::default(),
+            resized: signal(SignalKind::window_change())?,
+            suspended: signal(SignalKind::from_raw(
+                nix::sys::signal::Signal::SIGTSTP as i32,
+            ))?,
+        })
+    }
+
+    /// The next that comes. Cancel safe.
+    pub(super) async fn next(&mut self) -> Came {
+        loop {
+            tokio::select! {
+                _ = self.resized.recv() => return Came::Resized(terminal::size(io::stdout())),
+                _ = self.suspended.recv() => return Came::Suspend,
+                bytes = typed(&mut self.input) => match self.passes {
+                    true => return Came::Typed(bytes),
+                    false => {
+                        let keys = self.keys.read(&bytes);
+                        if !keys.is_empty() {
+                            return Came::Keys(keys);
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// The next that comes from it; for ever nothing where there is none.
+pub(super) async fn came(console: &mut Option<Console>) -> Came {
+    match console {
+        Some(console) => console.next().await,
+        None => pending().await,
+    }
+}
+
+/// What is typed next. For ever nothing once the terminal is gone, which is told elsewhere.
+async fn typed(input: &mut Option<AsyncFd<File>>) -> Vec<u8> {
+    let mut buffer = [0; 4096];
+    while let Some(terminal) = input {
+        let Ok(mut ready) = terminal.readable().await else {
+            break;
+        };
+        // Who reads in the background is stopped (`SIGTTIN`); what is typed there is for somebody else.
+        match terminal::in_foreground(ready.get_inner()) {
+            Ok(true) => {}
+            Ok(false) => {
+                ready.clear_ready();
+                continue;
+            }
+            Err(_) => break,
+        }
+        match ready.try_io(|terminal| terminal.get_ref().read(&mut buffer)) {
+            Ok(Ok(0) | Err(_)) => break,
+            Ok(Ok(count)) => return buffer[..count].to_vec(),
+            Err(_would_block) => {}
+        }
+    }
+    *input = None;
+    pending().await
+}

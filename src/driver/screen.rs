@@ -1,0 +1,151 @@
+//! What keys and the terminal ask for.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::os::terminal::{self, Size};
+use crate::process::signals::Asked as Signalled;
+use crate::reload::{Event, Request};
+use crate::ui;
+use crate::ui::keys::Key;
+use crate::ui::{Kind, Level, Order, Report};
+
+use super::Driver;
+use super::console::Came;
+
+/// How often connections are counted: that is as soon as a person sees it, and costs little.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Driver {
+    pub(super) fn came(&mut self, came: Came) -> Option<Suspend> {
+        match came {
+            Came::Keys(keys) => keys.into_iter().for_each(|key| self.pressed(key)),
+            Came::Typed(bytes) => self.typed(&bytes),
+            Came::Resized(size) => self.resized(size),
+            Came::Suspend => return Some(Suspend),
+        }
+        None
+    }
+
+    fn pressed(&mut self, key: Key) {
+        match key {
+            Key::Reload => {
+                panic_if_asked();
+                self.request(Request::Reload);
+            }
+            // As Ctrl-C: the second time it is at once.
+            Key::Quit => self.signalled(Signalled::Interrupt),
+            Key::Errors => self.feed.order(Order::Errors),
+            Key::Clear => self.feed.order(Order::Clear),
+            Key::Help => self.feed.order(Order::Help),
+            Key::Mark => self.feed.order(Order::Mark),
+            Key::Pause if self.machine.is_paused() => self.request(Request::Resume),
+            Key::Pause => self.request(Request::Pause),
+            Key::Undo if self.keep.is_empty() => {
+                let text = "there is no earlier executable to go back to";
+                self.feed.message(Level::Info, text, None);
+            }
+            Key::Undo => self.request(Request::Undo),
+            Key::KillDraining => self.request(Request::KillDraining),
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        self.handle(Event::Requested(request));
+    }
+
+    /// For the newest program: the one that the user has just started, or waits for.
+    fn typed(&mut self, bytes: &[u8]) {
+        let newest = self.generations.values().next_back();
+        if let Some(typing) = newest.and_then(|running| running.typing.as_ref()) {
+            // It ends with the program, and then nobody wants it.
+            let _ = typing.send(bytes.to_vec());
+        }
+    }
+
+    fn resized(&mut self, size: Size) {
+        self.size = size;
+        for running in self.generations.values() {
+            if let Some(terminal) = &running.terminal {
+                terminal.resize(size);
+            }
+        }
+        self.feed.order(Order::Resized(size));
+    }
+
+    /// Ctrl-Z: as with `cargo run`, everything stops until the shell lets it go on.
+    pub(super) async fn suspend(&mut self) {
+        self.feed.order_done(Order::Leave).await;
+        self.signal_all(Signal::SIGSTOP);
+        let began = Instant::now();
+        // Where it can't be stopped there is nobody who could let it go on.
+        let _ = terminal::suspend();
+        self.signal_all(Signal::SIGCONT);
+        // Nothing was late because of it.
+        self.started += began.elapsed();
+        self.feed.order(Order::Return);
+        self.resized(terminal::size(io::stdout()));
+    }
+
+    /// To each process of every tree. Not by their guardians: those would spare whoever handles it.
+    fn signal_all(&self, signal: Signal) {
+        let build = self.build.iter().map(|build| &build.control);
+        let running = self.generations.values().map(|running| &running.control);
+        for control in running.chain(build) {
+            for pid in control.pids() {
+                // One that has ended meanwhile needs nothing.
+                let _ = kill(Pid::from_raw(pid), signal);
+            }
+        }
+    }
+
+    /// When connections are to be counted next: while somebody may look at it, and there is something to count.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let shown = self.config.ui.kind == Kind::Live;
+        (shown && !self.generations.is_empty()).then_some(self.looked + LOOK)
+    }
+
+    /// Counts the connections of each generation, and tells what has changed.
+    pub(super) fn look(&mut self) {
+        self.looked = Instant::now();
+        if !terminal::in_foreground(io::stdout()).unwrap_or(false) {
+            return;
+        }
+        for (id, running) in &mut self.generations {
+            // Anew each time: a program may open sockets whenever it likes.
+            let observer = self.sockets.observer(*id);
+            let Ok(connections) = observer.connections(&running.control.pids()) else {
+                continue;
+            };
+            let count = connections.len();
+            if running.connections.replace(count) != Some(count) {
+                self.feed.tell(Report::Connections { id: *id, count });
+            }
+        }
+    }
+}
+
+/// For tests: with this variable set, hotrun panics where a key asks for something.
+fn panic_if_asked() {
+    assert!(
+        std::env::var_os(ui::PANIC).is_none(),
+        "as asked by `{}`",
+        ui::PANIC
+    );
+}
+
+/// hotrun is to be suspended.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Suspend;
+
+/// Sleeps until this moment, for ever without one.
+pub(super) async fn sleep_to(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,129 @@
+//! What the user may ask for besides a reload and the end.
+
+use super::{Cause, Machine, Next, Response, Wanted};
+use crate::reload::{Action, GenId, Notice, Stopped};
+
+/// Which builds there are to start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Builds {
+    /// The newest good one.
+    pub(super) newest: Option<GenId>,
+    /// The one that was live last, and did not fail.
+    served: Option<GenId>,
+    /// Another one that was live before it.
+    previous: Option<GenId>,
+}
+
+impl Builds {
+    pub(super) const NONE: Self = Self {
+        newest: None,
+        served: None,
+        previous: None,
+    };
+
+    /// For the tests alone: which build it was matters for what is undone, and whether there is one for everything.
+    #[cfg(test)]
+    pub(super) fn canonical(self) -> Self {
+        Self {
+            newest: self.newest.map(|_| GenId::FIRST),
+            ..Self::NONE
+        }
+    }
+
+    /// The one that is live.
+    pub(super) const fn served(&self) -> Option<GenId> {
+        self.served
+    }
+
+    /// This one is live now.
+    pub(super) fn serves(&mut self, build: GenId) {
+        let before = self.served.replace(build);
+        if let Some(before) = before.filter(|before| *before != build) {
+            self.previous = Some(before);
+        }
+    }
+
+    /// The one that was live has failed: nobody wants it back.
+    pub(super) fn failed(&mut self) {
+        self.served = None;
+    }
+}
+
+impl Machine {
+    /// A change. While hotrun is paused it counts as seen once that ends.
+    pub(super) fn changed(&mut self, action: Action) {
+        if !self.paused {
+            return self.want(action, Cause::Change);
+        }
+        if self.quit.is_none() {
+            let held = self.held.unwrap_or(action);
+            self.held = Some(held.max(action));
+        }
+    }
+
+    /// A reload is of all that there is, so nothing is left to wait.
+    pub(super) fn reload(&mut self) {
+        self.held = None;
+        self.want(Action::Build, Cause::Request);
+    }
+
+    pub(super) fn pause(&mut self, out: &mut Response) {
+        if self.quit.is_none() && !self.paused {
+            self.paused = true;
+            out.notices.push(Notice::Paused);
+        }
+    }
+
+    pub(super) fn resume(&mut self, out: &mut Response) {
+        if self.quit.is_some() || !self.paused {
+            return;
+        }
+        self.paused = false;
+        out.notices.push(Notice::Resumed);
+        for signal in std::mem::take(&mut self.held_signals).numbers() {
+            self.configured(signal, out);
+        }
+        if let Some(action) = self.held.take() {
+            self.want(action, Cause::Change);
+        }
+    }
+
+    /// Back to the build that was live before. Not while another one is about to be started: whatever was last
+    /// asked for comes first. One that is still being built will replace it in its turn.
+    pub(super) fn undo(&mut self, out: &mut Response) {
+        if self.quit.is_some() {
+            return;
+        }
+        let idle = self.next.is_none() && self.candidate.is_none();
+        let previous = self.builds.previous.filter(|_| idle && self.policy.builds);
+        // It may have come back already, after what followed it has crashed.
+        let previous = previous.filter(|previous| self.builds.served != Some(*previous));
+        let Some(build) = previous else {
+            return out.notices.push(Notice::NothingToUndo);
+        };
+        let id = self.upcoming;
+        self.upcoming = id.next();
+        // A restart that was asked for meanwhile is this start.
+        self.wanted
+            .take_if(|wanted: &mut Wanted| wanted.action == Action::Restart);
+        self.next = Some(Next {
+            id,
+            cause: Cause::Undo,
+            build,
+        });
+    }
+
+    /// What drains has had its time.
+    pub(super) fn kill_draining(&mut self, out: &mut Response) {
+        for leaving in &mut self.leaving {
+            let kill = leaving.kill(Stopped::Killed);
+            if !kill.is_empty() {
+                out.notices.push(Notice::Killing {
+                    id: leaving.id,
+                    why: leaving.how,
+                });
+            }
+            out.effects.extend(kill);
+        }
+    }
+}

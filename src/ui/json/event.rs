@@ -1,0 +1,227 @@
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::names::{cause_name, ms, stopped_name};
+use crate::reload::{Ended, Failure, GenId, Notice};
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Event<'a> {
+    Watching {
+        directories: usize,
+    },
+    Listening {
+        name: &'a str,
+        address: &'a str,
+    },
+    Changed {
+        paths: Vec<Cow<'a, str>>,
+    },
+    Building {
+        generation: u32,
+        cause: &'static str,
+    },
+    BuildOutput {
+        generation: u32,
+        text: Cow<'a, str>,
+    },
+    Diagnostic {
+        generation: u32,
+        level: &'static str,
+        rendered: Cow<'a, str>,
+    },
+    Progress {
+        generation: u32,
+        done: usize,
+        all: usize,
+    },
+    BuildCancelled {
+        generation: u32,
+    },
+    Built {
+        generation: u32,
+        took_ms: f64,
+    },
+    Outdated {
+        generation: u32,
+    },
+    Unchanged {
+        generation: u32,
+        like: u32,
+    },
+    Signalled {
+        generation: u32,
+        signal: i32,
+    },
+    Unhandled {
+        generation: u32,
+        signal: i32,
+    },
+    Starting {
+        generation: u32,
+        cause: &'static str,
+    },
+    Spawned {
+        generation: u32,
+        pid: i32,
+        program: &'a str,
+    },
+    Ready {
+        generation: u32,
+        took_ms: f64,
+    },
+    Live {
+        generation: u32,
+        took_ms: f64,
+    },
+    Superseded {
+        generation: u32,
+    },
+    Draining {
+        generation: u32,
+        timeout_ms: f64,
+    },
+    Killing {
+        generation: u32,
+        why: &'static str,
+    },
+    Gone {
+        generation: u32,
+        how: &'static str,
+        took_ms: f64,
+    },
+    Failed(Failed),
+    Paused,
+    Resumed,
+    NothingToUndo,
+    Waiting,
+    Quitting {
+        timeout_ms: f64,
+    },
+    Output(Output<'a>),
+    Message(Message<'a>),
+}
+
+#[derive(Serialize)]
+pub(super) struct Failed {
+    generation: u32,
+    reason: &'static str,
+    text: String,
+    live: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<i32>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Output<'a> {
+    pub(super) generation: u32,
+    pub(super) stream: &'static str,
+    pub(super) text: Cow<'a, str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) lossy: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) partial: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Message<'a> {
+    pub(super) level: &'static str,
+    pub(super) text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hint: Option<&'a str>,
+}
+
+pub(super) fn notice_event(notice: &Notice) -> Event<'static> {
+    match notice {
+        Notice::Building { id, cause } => Event::Building {
+            generation: id.get(),
+            cause: cause_name(*cause),
+        },
+        Notice::BuildCancelled { id } => Event::BuildCancelled {
+            generation: id.get(),
+        },
+        Notice::Built { id, took } => Event::Built {
+            generation: id.get(),
+            took_ms: ms(*took),
+        },
+        Notice::Outdated { id } => Event::Outdated {
+            generation: id.get(),
+        },
+        Notice::Unchanged { id, like } => Event::Unchanged {
+            generation: id.get(),
+            like: like.get(),
+        },
+        Notice::Signalled { id, signal } => Event::Signalled {
+            generation: id.get(),
+            signal: *signal,
+        },
+        Notice::Unhandled { id, signal } => Event::Unhandled {
+            generation: id.get(),
+            signal: *signal,
+        },
+        Notice::Starting { id, cause } => Event::Starting {
+            generation: id.get(),
+            cause: cause_name(*cause),
+        },
+        Notice::Ready { id, took } => Event::Ready {
+            generation: id.get(),
+            took_ms: ms(*took),
+        },
+        Notice::Live { id, took } => Event::Live {
+            generation: id.get(),
+            took_ms: ms(*took),
+        },
+        Notice::Superseded { id } => Event::Superseded {
+            generation: id.get(),
+        },
+        Notice::Draining { id, timeout } => Event::Draining {
+            generation: id.get(),
+            timeout_ms: ms(*timeout),
+        },
+        Notice::Killing { id, why } => Event::Killing {
+            generation: id.get(),
+            why: stopped_name(*why),
+        },
+        Notice::Gone { id, how, took } => Event::Gone {
+            generation: id.get(),
+            how: stopped_name(*how),
+            took_ms: ms(*took),
+        },
+        Notice::Failed { id, failure, live } => Event::Failed(failed(*id, *failure, *live)),
+        Notice::Paused => Event::Paused,
+        Notice::Resumed => Event::Resumed,
+        Notice::NothingToUndo => Event::NothingToUndo,
+        Notice::Waiting => Event::Waiting,
+        Notice::Quitting { timeout } => Event::Quitting {
+            timeout_ms: ms(*timeout),
+        },
+    }
+}
+
+fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Failed {
+    let (reason, ended) = match failure {
+        Failure::Build => ("build", None),
+        Failure::Start => ("start", None),
+        Failure::EndedEarly(ended) => ("ended_early", Some(ended)),
+        Failure::ReadyTimeout => ("ready_timeout", None),
+        Failure::Switch => ("switch", None),
+        Failure::Crashed(ended) => ("crashed", Some(ended)),
+        Failure::Lost => ("lost", None),
+    };
+    let (exit_code, signal) = match ended {
+        Some(Ended::Code(code)) => (Some(code), None),
+        Some(Ended::Signal(number)) => (None, Some(number)),
+        None => (None, None),
+    };
+    Failed {
+        generation: id.get(),
+        reason,
+        text: failure.to_string(),
+        live: live.map(GenId::get),
+        exit_code,
+        signal,
+    }
+}

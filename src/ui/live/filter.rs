@@ -1,0 +1,253 @@
+use std::fmt::Write as _;
+
+use vte::{Params, Parser, Perform};
+
+use super::style::Style;
+
+/// The longest link that is passed on. The parser keeps no more than 1024 bytes, and half a link is none.
+const LONGEST_LINK: usize = 900;
+/// The longest gap that moving the cursor to the right leaves.
+const WIDEST_GAP: u16 = 200;
+
+/// What a program prints, as lines that can be put on a screen that is not the program's alone.
+///
+/// Colours, attributes and links stay. Each line carries those that it begins with, and ends with none, so that
+/// whatever else is on the screen keeps its own. All that would move the cursor, clear or change modes is left out; what
+/// a program does within its last line to write it anew (`\r`, backspace, erase in line) is done here.
+pub(super) struct Filter {
+    parser: Parser,
+    hand: Hand,
+}
+
+impl Filter {
+    pub(super) fn new() -> Self {
+        Self {
+            parser: Parser::new(),
+            hand: Hand::default(),
+        }
+    }
+
+    /// Takes in more, and gives out each line that is complete, without its end.
+    pub(super) fn feed(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(&str)) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
+            match self.untouched(line) {
+                Some(text) => each(text),
+                None => {
+                    self.parser.advance(&mut self.hand, &bytes[..=end]);
+                    self.hand.settle(line);
+                    for line in self.hand.lines.drain(..) {
+                        each(&line);
+                    }
+                }
+            }
+            bytes = rest;
+        }
+        self.parser.advance(&mut self.hand, bytes);
+        self.hand.settle(bytes);
+    }
+
+    /// The line, if there is nothing in it but text. That is most of what is ever printed, and a flood of it must not
+    /// be read character by character.
+    fn untouched<'a>(&self, line: &'a [u8]) -> Option<&'a str> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
+        if !self.hand.is_at_rest() || !line.iter().all(plain) {
+            return None;
+        }
+        str::from_utf8(line).ok()
+    }
+
+    /// What there is of the last line. Empty if there is none.
+    pub(super) fn rest(&self) -> String {
+        self.hand.finished()
+    }
+
+    /// The last line, which nothing will complete any more.
+    pub(super) fn take_rest(&mut self) -> Option<String> {
+        let rest = self.rest();
+        self.parser = Parser::new();
+        self.hand = Hand::default();
+        (!rest.is_empty()).then_some(rest)
+    }
+
+    /// How long what there is of the last line is, in bytes.
+    pub(super) fn rest_len(&self) -> usize {
+        self.hand.line.len()
+    }
+
+    /// Whether the bell was rung since this was last asked.
+    pub(super) fn take_bell(&mut self) -> bool {
+        std::mem::take(&mut self.hand.bell)
+    }
+
+    /// What there is of the last line, which goes on as another one.
+    pub(super) fn cut(&mut self) -> String {
+        let text = self.hand.finished();
+        self.hand.begin();
+        text
+    }
+}
+
+/// Where the parser puts things down.
+#[derive(Default)]
+struct Hand {
+    /// What there is of the last line.
+    line: String,
+    /// Up to where the line is no text that a backspace could take back.
+    firm: usize,
+    /// Whether anything of the line is to be seen.
+    text: bool,
+    style: Style,
+    /// The open link, as the sequence that opened it.
+    link: Option<String>,
+    /// The cursor is at the line's start, and what comes is written over it.
+    back: bool,
+    /// In the middle of a sequence.
+    inside: bool,
+    bell: bool,
+    lines: Vec<String>,
+}
+
+impl Hand {
+    fn is_at_rest(&self) -> bool {
+        self.line.is_empty() && !self.inside && self.style.is_plain() && self.link.is_none()
+    }
+
+    /// The parser does not tell that a sequence has begun, but what it begins with is known. Too often is no harm: the
+    /// next line is read with care, and at its first character it is known to be whole.
+    fn settle(&mut self, fed: &[u8]) {
+        // `ESC`, and the bytes of a character that is not whole yet.
+        self.inside |= fed.iter().any(|byte| *byte == 0x1b || *byte >= 0x80);
+    }
+
+    /// Begins a line: with the style that is on.
+    fn begin(&mut self) {
+        self.line.clear();
+        self.style.write(&mut self.line);
+        self.line.extend(self.link.as_deref());
+        self.firm = self.line.len();
+        self.text = false;
+        self.back = false;
+    }
+
+    /// The line as it stands, with everything switched off again.
+    fn finished(&self) -> String {
+        if !self.text {
+            return String::new();
+        }
+        let mut line = self.line.clone();
+        if self.link.is_some() {
+            line.push_str("\x1b]8;;\x1b\\");
+        }
+        if !self.style.is_plain() {
+            line.push_str("\x1b[0m");
+        }
+        line
+    }
+
+    fn end_line(&mut self) {
+        let line = self.finished();
+        self.lines.push(line);
+        self.begin();
+    }
+
+    fn code(&mut self, code: &str) {
+        self.line.push_str(code);
+        self.firm = self.line.len();
+    }
+
+    fn gap(&mut self, width: u16) {
+        for _ in 0..width.clamp(1, WIDEST_GAP) {
+            self.print(' ');
+        }
+    }
+}
+
+impl Perform for Hand {
+    fn print(&mut self, character: char) {
+        self.inside = false;
+        if self.back {
+            self.begin();
+        }
+        self.line.push(character);
+        self.text = true;
+    }
+
+    fn execute(&mut self, byte: u8) {
+        match byte {
+            b'\n' => self.end_line(),
+            b'\r' => self.back = true,
+            b'\t' => self.print('\t'),
+            8 if self.line.len() > self.firm => drop(self.line.pop()),
+            7 => self.bell = true,
+            _ => {}
+        }
+    }
+
+    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], ignore: bool, action: char) {
+        self.inside = false;
+        if ignore || !intermediates.is_empty() {
+            return;
+        }
+        let first = params
+            .iter()
+            .next()
+            .and_then(|param| param.first().copied());
+        match action {
+            'm' => {
+                if self.back {
+                    self.begin();
+                }
+                self.style.apply(params.iter());
+                let mut code = String::from("\x1b[");
+                for (index, param) in params.iter().enumerate() {
+                    let parts: Vec<String> = param.iter().map(u16::to_string).collect();
+                    let _ = write!(
+                        code,
+                        "{}{}",
+                        if index > 0 { ";" } else { "" },
+                        parts.join(":")
+                    );
+                }
+                code.push('m');
+                self.code(&code);
+            }
+            // Erase in line: from a cursor at its start on, or all of it.
+            'K' if self.back || first == Some(2) => self.begin(),
+            // To the first column.
+            'G' if matches!(first, None | Some(0 | 1)) => self.back = true,
+            'C' => self.gap(first.unwrap_or(1)),
+            _ => {}
+        }
+    }
+
+    fn osc_dispatch(&mut self, params: &[&[u8]], _bell_terminated: bool) {
+        self.inside = false;
+        let [b"8", rest @ ..] = params else {
+            return;
+        };
+        let rest = rest.join(&b';');
+        let harmless = rest.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        let Some(text) = str::from_utf8(&rest).ok().filter(|_| harmless) else {
+            return;
+        };
+        let opens = text
+            .split_once(';')
+            .is_some_and(|(_, address)| !address.is_empty());
+        if text.len() > LONGEST_LINK {
+            return;
+        }
+        let code = format!("\x1b]8;{text}\x1b\\");
+        self.link = opens.then(|| code.clone());
+        self.code(&code);
+    }
+
+    fn esc_dispatch(&mut self, _intermediates: &[u8], _ignore: bool, _byte: u8) {
+        self.inside = false;
+    }
+
+    fn unhook(&mut self) {
+        self.inside = false;
+    }
+}

@@ -1,0 +1,383 @@
+//! What the footer shows of a model, on a terminal of some size, at some moment. Pure.
+
+use std::time::Duration;
+
+use super::row::{Parts, Row, Tint};
+use super::{clock, help};
+use crate::os::terminal::Size;
+use crate::reload::{Cause, Failure, GenId, Phase};
+use crate::ui::model::{Building, Generation, Problem};
+use crate::ui::{Human, Model, Options, clean};
+
+/// So many draining generations are shown one by one.
+const MOST_DRAINING: usize = 3;
+/// A bar is at most so wide.
+const WIDEST_BAR: usize = 24;
+
+/// What the view depends on.
+pub(super) struct Frame<'a> {
+    pub(super) model: &'a Model,
+    pub(super) options: &'a Options,
+    pub(super) size: Size,
+    pub(super) now: Duration,
+    /// Whether the keys are explained.
+    pub(super) help: bool,
+}
+
+impl Frame<'_> {
+    fn columns(&self) -> usize {
+        usize::from(self.size.columns)
+    }
+
+    /// The rows, from top to bottom: never more than the terminal has.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let most = usize::from(self.size.rows).saturating_sub(1).max(1);
+        let state = self.state();
+        let mut rows = match self.help {
+            true => help::rows(self.columns()),
+            false => self.errors(most.saturating_sub(state.len()).min(most * 2 / 3)),
+        };
+        rows.extend(state);
+        // What is said last matters most.
+        rows.drain(..rows.len().saturating_sub(most));
+        // Apart from the output, where there is room. Empty, for a terminal that gets narrower breaks the rows that
+        // are there: with a short one on top what is ours stays in reach.
+        if rows.len() < most && most > 8 {
+            rows.insert(0, Row::default());
+        }
+        rows
+    }
+
+    fn state(&self) -> Vec<Row> {
+        let of = |wanted: fn(&Generation) -> bool| {
+            let all = self.model.generations.iter();
+            all.filter(move |(_, generation)| wanted(generation))
+        };
+        let live = of(|generation| generation.phase == Phase::Live);
+        let mut rows: Vec<Row> = live.map(|(id, live)| self.live(*id, live)).collect();
+        if rows.is_empty() {
+            rows.extend(self.nothing_live());
+        }
+        let coming = of(|known| matches!(known.phase, Phase::Starting | Phase::Ready));
+        rows.extend(coming.map(|(id, coming)| self.coming(*id, coming)));
+        let leaving: Vec<_> = of(|known| known.phase == Phase::Draining).collect();
+        let shown = leaving.iter().rev().take(MOST_DRAINING);
+        rows.extend(shown.map(|(id, leaving)| self.leaving(**id, leaving)));
+        if leaving.len() > MOST_DRAINING {
+            let text = format!("   and {} more", leaving.len() - MOST_DRAINING);
+            rows.push(Row::default().with(Tint::Dim, text));
+        }
+        rows.push(self.status());
+        rows
+    }
+
+    fn live(&self, id: GenId, live: &Generation) -> Row {
+        let head = sign(Tint::Good, "●").with(Tint::Bold, format!("gen {id} live"));
+        let mut parts = Parts::new(head);
+        parts.add(3, Tint::Plain, clean::text(&live.program));
+        parts.add(5, Tint::Plain, pid(live));
+        parts.add(6, Tint::Plain, format!("up {}", clock::up(self.age(live))));
+        for (_, address) in &self.model.listening {
+            parts.add(2, Tint::Plain, clean::text(address));
+        }
+        parts.add(1, Tint::Plain, connections(live));
+        parts.fit(self.columns())
+    }
+
+    fn nothing_live(&self) -> Option<Row> {
+        let waits = self.model.listening.first().map(|(_, address)| address)?;
+        let mut parts = Parts::new(sign(Tint::Dim, "○").with(Tint::Bold, "nothing live"));
+        let text = format!("connections to {} wait", clean::text(waits));
+        parts.add(1, Tint::Plain, text);
+        Some(parts.fit(self.columns()))
+    }
+
+    fn coming(&self, id: GenId, coming: &Generation) -> Row {
+        let head = sign(Tint::Busy, "◔").with(Tint::Bold, format!("gen {id} starting"));
+        let mut parts = Parts::new(head);
+        parts.add(3, Tint::Plain, clean::text(&coming.program));
+        parts.add(2, Tint::Plain, pid(coming));
+        parts.add(1, Tint::Plain, clock::running(self.age(coming)));
+        parts.fit(self.columns())
+    }
+
+    fn leaving(&self, id: GenId, leaving: &Generation) -> Row {
+        let what = match (leaving.killed, leaving.failed) {
+            (true, _) => "being killed",
+            (false, true) => "ending",
+            (false, false) => "draining",
+        };
+        let head = sign(Tint::Busy, "◐").with(Tint::Bold, format!("gen {id} {what}"));
+        let mut parts = Parts::new(head);
+        if !leaving.killed {
+            parts.add(1, Tint::Plain, holds(leaving));
+        }
+        if let Some(all) = leaving.drain.filter(|_| !leaving.killed) {
+            let left = clock::left(self.age(leaving), all);
+            parts.add(2, Tint::Plain, format!("{left} of {} left", Human(all)));
+        }
+        parts.add(3, Tint::Dim, pid(leaving));
+        parts.fit(self.columns())
+    }
+
+    fn age(&self, generation: &Generation) -> Duration {
+        self.now.saturating_sub(generation.since)
+    }
+
+    /// The last row: what goes on, or what came of it, and the keys.
+    fn status(&self) -> Row {
+        let row = match (
+            &self.model.quitting,
+            &self.model.building,
+            &self.model.problem,
+        ) {
+            (Some((since, timeout)), _, _) => self.quitting(*since, *timeout),
+            (None, Some(building), _) => return self.building(building),
+            (None, None, Some(problem)) => self.problem(problem),
+            (None, None, None) => self.result(),
+        };
+        self.with_keys(row)
+    }
+
+    fn quitting(&self, since: Duration, timeout: Duration) -> Row {
+        let left = clock::left(self.now.saturating_sub(since), timeout);
+        let mut parts = Parts::new(sign(Tint::Busy, "◌").with(Tint::Bold, "stopping"));
+        parts.add(1, Tint::Plain, format!("{left} of {} left", Human(timeout)));
+        parts.add(2, Tint::Dim, "Ctrl-C again: at once");
+        parts.fit(self.columns())
+    }
+
+    fn building(&self, building: &Building) -> Row {
+        let Building {
+            id,
+            since,
+            progress,
+            blocked,
+        } = building;
+        let took = clock::running(self.now.saturating_sub(*since));
+        let mut head = sign(Tint::Busy, "◔").with(Tint::Bold, format!("building gen {id}"));
+        let cause = self.cause();
+        let width = head.width();
+        let room = self.columns().saturating_sub(width + took.len() + 24) / 2;
+        if let Some((done, all)) = progress
+            && room >= 6
+        {
+            let (full, empty) = bar(*done, *all, room.min(WIDEST_BAR));
+            head = head
+                .with(Tint::Plain, "   ")
+                .with(Tint::Busy, full)
+                .with(Tint::Dim, empty);
+        }
+        let mut parts = Parts::new(head);
+        if let Some((done, all)) = progress {
+            parts.add(1, Tint::Plain, format!("{done}/{all} crates"));
+        }
+        parts.add(2, Tint::Plain, took);
+        if *blocked {
+            parts.add(0, Tint::Plain, "waits for another cargo");
+        }
+        parts.add(3, Tint::Plain, cause);
+        let row = parts.fit(self.columns());
+        self.with_keys(row)
+    }
+
+    fn problem(&self, problem: &Problem) -> Row {
+        let Problem {
+            id,
+            failure,
+            errors,
+            count,
+        } = problem;
+        let text = match failure {
+            Failure::Build => format!("gen {id} does not build"),
+            Failure::Start
+            | Failure::EndedEarly(_)
+            | Failure::ReadyTimeout
+            | Failure::Switch
+            | Failure::Crashed(_)
+            | Failure::Lost => format!("gen {id}: {failure}"),
+        };
+        let mut parts = Parts::going_on(sign(Tint::Bad, "✘").with(Tint::Bad, text));
+        match *count {
+            0 => {}
+            1 => parts.add(2, Tint::Plain, "1 error"),
+            count => parts.add(2, Tint::Plain, format!("{count} errors")),
+        }
+        if *count > errors.len() {
+            let more = count - errors.len();
+            parts.add(4, Tint::Plain, format!("{more} not shown"));
+        }
+        if self.model.paused {
+            parts.add(1, Tint::Bold, self.paused());
+        }
+        match self.model.live() {
+            Some(live) => parts.add(1, Tint::Plain, format!("gen {live} serves on")),
+            None if self.model.waiting => parts.add(1, Tint::Plain, "waiting for a change"),
+            None => {}
+        }
+        parts.fit(self.columns())
+    }
+
+    fn paused(&self) -> &'static str {
+        match self.model.held {
+            true => "paused, changes wait",
+            false => "paused",
+        }
+    }
+
+    /// What came of the last change.
+    fn result(&self) -> Row {
+        if self.model.paused {
+            return sign(Tint::Busy, "‖").with(Tint::Bold, self.paused());
+        }
+        let last = &self.model.last;
+        if self.model.live().is_none() {
+            return Row::default();
+        }
+        let mut parts = match (last.built, last.ready) {
+            _ if last.unchanged => {
+                Parts::going_on(sign(Tint::Good, "✔").with(Tint::Plain, "the same as what runs"))
+            }
+            (Some(built), _) => {
+                let text = format!("built in {}", Human(built));
+                Parts::going_on(sign(Tint::Good, "✔").with(Tint::Plain, text))
+            }
+            (None, Some(_)) => Parts::going_on(sign(Tint::Good, "✔").with(Tint::Plain, "started")),
+            (None, None) => return Row::default(),
+        };
+        if let Some(ready) = last.ready {
+            parts.add(1, Tint::Plain, format!("ready in {}", Human(ready)));
+        }
+        match last.warnings {
+            0 => {}
+            1 => parts.add(2, Tint::Plain, "1 warning"),
+            count => parts.add(2, Tint::Plain, format!("{count} warnings")),
+        }
+        parts.add(3, Tint::Plain, self.cause());
+        parts.fit(self.columns())
+    }
+
+    fn cause(&self) -> String {
+        let Some(first) = self.model.changed.first() else {
+            return match self.model.cause {
+                Some(Cause::Request) => "as asked".into(),
+                Some(Cause::Undo) => "an earlier build".into(),
+                Some(Cause::Begin | Cause::Change) | None => String::new(),
+            };
+        };
+        let first = clean::path(first, &self.options.workdir);
+        match self.model.changes {
+            0 | 1 => first,
+            count => format!("{first} and {} more", count - 1),
+        }
+    }
+
+    /// The errors of a build that failed, in at most so many rows.
+    fn errors(&self, most: usize) -> Vec<Row> {
+        let Some(problem) = &self.model.problem else {
+            return Vec::new();
+        };
+        let all: Vec<&str> = problem
+            .errors
+            .iter()
+            .flat_map(|text| text.trim_end().lines())
+            .collect();
+        let own = |line: &&str| Row::default().with(Tint::Own, format!(" {line}"));
+        if all.len() <= most {
+            return all.iter().map(own).collect();
+        }
+        let mut rows: Vec<Row> = all.iter().take(most.saturating_sub(1)).map(own).collect();
+        let left = all.len() - rows.len();
+        if most > 0 {
+            let text = format!(" … {left} more lines: e shows all");
+            rows.push(Row::default().with(Tint::Dim, text));
+        }
+        rows
+    }
+
+    fn with_keys(&self, row: Row) -> Row {
+        let keys = self.keys(row.width());
+        row.with_right(keys, self.columns())
+    }
+
+    /// The keys that are of use now, as many as fit beside what else is in the row.
+    fn keys(&self, used: usize) -> Row {
+        let Model {
+            problem,
+            generations,
+            undoable,
+            last,
+            ..
+        } = self.model;
+        let draining = generations
+            .values()
+            .any(|known| known.phase == Phase::Draining);
+        let keys = [
+            (2, "r", "reload", true),
+            (
+                3,
+                "p",
+                if self.model.paused { "go on" } else { "pause" },
+                true,
+            ),
+            (4, "u", "undo", *undoable),
+            (1, "e", "errors", problem.is_some()),
+            (1, "e", "warnings", problem.is_none() && last.warnings > 0),
+            (1, "k", "kill", draining),
+            (0, "?", "help", true),
+            (5, "q", "quit", true),
+        ];
+        let mut keys: Vec<_> = keys.into_iter().filter(|(.., of_use)| *of_use).collect();
+        let room = self.columns().saturating_sub(used + 2);
+        while width(&keys) > room && !keys.is_empty() {
+            let least = keys.iter().map(|key| key.0).max();
+            keys.retain(|key| Some(key.0) != least);
+        }
+        let mut row = Row::default();
+        for (index, (_, key, what, _)) in keys.iter().enumerate() {
+            let gap = if index > 0 { "  " } else { "" };
+            row = row.with(Tint::Plain, gap).with(Tint::Bold, *key);
+            row = row.with(Tint::Dim, format!(" {what}"));
+        }
+        row
+    }
+}
+
+fn width(keys: &[(u8, &str, &str, bool)]) -> usize {
+    keys.iter()
+        .map(|(_, key, what, _)| key.len() + what.len() + 3)
+        .sum()
+}
+
+fn sign(tint: Tint, sign: &str) -> Row {
+    Row::default().with(tint, format!(" {sign} "))
+}
+
+fn pid(generation: &Generation) -> String {
+    generation
+        .pid
+        .map(|pid| format!("pid {pid}"))
+        .unwrap_or_default()
+}
+
+fn connections(generation: &Generation) -> String {
+    match generation.connections {
+        None => String::new(),
+        Some(1) => "1 conn".into(),
+        Some(count) => format!("{count} conns"),
+    }
+}
+
+/// What keeps it from ending.
+fn holds(leaving: &Generation) -> String {
+    match leaving.connections {
+        Some(0) if !leaving.failed => "no conns, cleaning up".into(),
+        Some(0) | None => String::new(),
+        Some(_) => connections(leaving),
+    }
+}
+
+fn bar(done: usize, all: usize, width: usize) -> (String, String) {
+    let full = (width * done.min(all)).checked_div(all).unwrap_or(0);
+    ("━".repeat(full), "─".repeat(width - full))
+}

@@ -1,0 +1,298 @@
+//! The live terminal: a footer of a few rows below, and the programs' output above it, in the terminal's own
+//! scrollback.
+//!
+//! ```text
+//! output of a program ─> filter ─> lines ──────────╮
+//! reports ─> model ─> footer (pure) ─> rows ───────┴─> viewport ─> terminal
+//! ```
+//!
+//! What is printed is gathered and written together with the footer below it, at most so many times a second.
+
+mod clock;
+mod filter;
+mod footer;
+mod help;
+mod printed;
+mod row;
+mod style;
+mod viewport;
+
+use std::io;
+use std::time::Duration;
+
+use self::footer::Frame;
+use self::printed::Printed;
+use self::viewport::Viewport;
+use super::sink::Sink;
+use super::wording::{Weight, sentence};
+use super::{Level, Model, Options, Order, Report, Seat, Verbosity, clean, plain};
+use crate::os::terminal::Size;
+use crate::reload::{Failure, Notice};
+
+/// The least time between two drawings.
+const FRAME: Duration = Duration::from_millis(8);
+/// So much output is written at once, whenever the last drawing was.
+const ENOUGH: usize = 32 * 1024;
+/// So much of what a build prints is kept.
+const MOST_KEPT: usize = 1024 * 1024;
+/// While hotrun is in the background: how often it looks whether it still is.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The renderer.
+#[derive(Debug)]
+pub(super) struct Live {
+    options: Options,
+    out: Sink,
+    seat: Seat,
+    size: Size,
+    viewport: Viewport,
+    printed: Printed,
+    /// All that the last build printed.
+    build: String,
+    help: bool,
+    marks: u32,
+    /// Something may look different.
+    dirty: bool,
+    drawn: Duration,
+    /// hotrun is about to be stopped.
+    left: bool,
+}
+
+impl Live {
+    pub(super) fn new(options: Options, out: Sink, seat: Seat) -> Self {
+        Self {
+            printed: Printed::new(options.colour),
+            options,
+            out,
+            size: seat.size(),
+            seat,
+            viewport: Viewport::default(),
+            build: String::new(),
+            help: false,
+            marks: 0,
+            dirty: true,
+            drawn: Duration::ZERO,
+            left: false,
+        }
+    }
+
+    /// Takes a report in. `model` is what was known before it.
+    pub(super) fn show(&mut self, report: &Report, model: &Model) {
+        self.dirty = true;
+        match report {
+            Report::Notice(notice) => self.notice(notice, model),
+            Report::Changed { paths } if self.options.why => {
+                let lines = plain::named(paths, &self.options);
+                lines.iter().for_each(|line| self.say(Weight::Fact, line));
+            }
+            // With the empty line that cargo puts behind it.
+            Report::Diagnostic { rendered, .. } => self.build_text(&format!("{rendered}\n")),
+            Report::BuildLine { text, .. } => self.build_text(text),
+            Report::Output { id, bytes, .. } => {
+                self.printed
+                    .output(*id, bytes, model.overlaps(*id), self.size.columns);
+            }
+            Report::OutputEnded { id, .. } => self.printed.ended(*id, model.overlaps(*id)),
+            Report::Message { level, text, hint } => {
+                let lines = self.options.message(*level, text, hint.as_deref());
+                let quiet = *level == Level::Info && self.options.verbosity == Verbosity::Quiet;
+                lines
+                    .iter()
+                    .filter(|_| !quiet)
+                    .for_each(|line| self.printed.own(line));
+            }
+            Report::Watching { .. }
+            | Report::Listening { .. }
+            | Report::Changed { .. }
+            | Report::Spawned { .. }
+            | Report::Progress { .. }
+            | Report::Blocked { .. }
+            | Report::Kept { .. }
+            | Report::Connections { .. } => {}
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice, model: &Model) {
+        if self.options.clear && plain::begins_anew(notice, model) {
+            self.clear();
+        }
+        if let Notice::Building { .. } = notice {
+            self.build.clear();
+        }
+        let (weight, text) = sentence(notice, model);
+        // What the footer shows need not be said, unless it is gone at a glance and explains what was printed.
+        let on_screen = match notice {
+            Notice::Failed { failure, .. } => *failure == Failure::Build,
+            Notice::Killing { .. }
+            | Notice::NothingToUndo
+            | Notice::Signalled { .. }
+            | Notice::Unhandled { .. } => false,
+            Notice::Building { .. }
+            | Notice::BuildCancelled { .. }
+            | Notice::Built { .. }
+            | Notice::Outdated { .. }
+            | Notice::Unchanged { .. }
+            | Notice::Starting { .. }
+            | Notice::Ready { .. }
+            | Notice::Live { .. }
+            | Notice::Draining { .. }
+            | Notice::Superseded { .. }
+            | Notice::Gone { .. }
+            | Notice::Paused
+            | Notice::Resumed
+            | Notice::Waiting
+            | Notice::Quitting { .. } => true,
+        };
+        if !on_screen || self.options.verbosity == Verbosity::Verbose {
+            self.say(weight, &text);
+        }
+    }
+
+    fn say(&mut self, weight: Weight, text: &str) {
+        if self.options.says(weight) {
+            let lines = self.options.lines(weight, text);
+            lines.iter().for_each(|line| self.printed.own(line));
+        }
+    }
+
+    fn build_text(&mut self, text: &str) {
+        let text = clean::colours(text, self.options.colour);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        if self.options.verbosity == Verbosity::Verbose {
+            text.lines().for_each(|line| self.printed.foreign(line));
+        }
+        if self.build.len() < MOST_KEPT {
+            self.build.push_str(text);
+            self.build.push('\n');
+        }
+    }
+
+    /// Does what the user wants of the screen.
+    pub(super) fn obey(&mut self, order: Order) -> io::Result<()> {
+        self.dirty = true;
+        match order {
+            Order::Resized(size) => {
+                self.size = size;
+                self.viewport.disturb();
+            }
+            Order::Help => self.help = !self.help,
+            Order::Errors => self.errors(),
+            Order::Clear => self.clear(),
+            Order::Mark => self.mark(),
+            Order::Leave => {
+                self.left = true;
+                let text = self.printed.take() + &self.viewport.erase();
+                let written = self.out.write(text.as_bytes());
+                self.seat.leave();
+                return written;
+            }
+            Order::Return => {
+                self.left = false;
+                self.size = self.seat.size();
+            }
+        }
+        Ok(())
+    }
+
+    fn errors(&mut self) {
+        if self.build.is_empty() {
+            return self.printed.own("hotrun: no build has printed anything");
+        }
+        let text = std::mem::take(&mut self.build);
+        text.lines().for_each(|line| self.printed.foreign(line));
+        self.build = text;
+    }
+
+    fn clear(&mut self) {
+        let erased = self.viewport.erase();
+        self.printed.raw(&format!("{erased}\x1b[H\x1b[2J"));
+    }
+
+    fn mark(&mut self) {
+        assert!(
+            std::env::var_os(super::PANIC).is_none(),
+            "as asked by `{}`",
+            super::PANIC
+        );
+        self.marks += 1;
+        let text = format!("── mark {} ", self.marks);
+        let columns = usize::from(self.size.columns);
+        let rule = "─".repeat(columns.saturating_sub(text.chars().count()).min(60));
+        self.printed.own(&format!("{text}{rule}"));
+    }
+
+    /// How long until [`Self::draw`] has something to do, if nothing is told meanwhile.
+    pub(super) fn patience(&self, model: &Model, now: Duration) -> Option<Duration> {
+        if self.left {
+            return None;
+        }
+        if self.dirty {
+            return Some((self.drawn + FRAME).saturating_sub(now));
+        }
+        if !self.seat.is_taken() {
+            return Some(LOOK);
+        }
+        clock::next_change(model, now)
+    }
+
+    /// Whether so much was printed that it should be written before more is taken in.
+    pub(super) fn is_full(&self) -> bool {
+        self.printed.len() > ENOUGH
+    }
+
+    /// Brings the terminal up to date.
+    pub(super) fn draw(&mut self, model: &Model, now: Duration) -> io::Result<()> {
+        let early = now < self.drawn + FRAME && !self.is_full();
+        if self.left || early && self.dirty {
+            return Ok(());
+        }
+        self.drawn = now;
+        self.dirty = false;
+        if !self.seat.take() {
+            // Somebody else has the terminal: no footer. Lines go below whatever is there.
+            self.viewport.forget();
+            let text = self.printed.take();
+            return self.out.write(text.as_bytes());
+        }
+        let above = self.printed.take();
+        let rows = self.rows(model, now, above.matches('\n').count());
+        let text = self.viewport.draw(&above, rows);
+        self.out.write(text.as_bytes())
+    }
+
+    /// The rows of the viewport: lines without an end, then as many empty ones as keep the footer where it is when it
+    /// gets lower, then the footer.
+    fn rows(&self, model: &Model, now: Duration, above: usize) -> Vec<String> {
+        let frame = Frame {
+            model,
+            options: &self.options,
+            size: self.size,
+            now,
+            help: self.help,
+        };
+        let columns = usize::from(self.size.columns);
+        let footer = frame.rows();
+        let footer = footer
+            .iter()
+            .map(|row| row.render(columns, self.options.colour));
+        let footer: Vec<String> = footer.collect();
+        let room = usize::from(self.size.rows).saturating_sub(footer.len());
+        let mut rows = self.printed.unfinished(model, columns, room.min(6));
+        let before = self.viewport.height().saturating_sub(above);
+        let gap = before
+            .min(usize::from(self.size.rows))
+            .saturating_sub(rows.len() + footer.len());
+        rows.extend(std::iter::repeat_n(String::new(), gap));
+        rows.extend(footer);
+        rows
+    }
+
+    /// Shows what was held back, and leaves the terminal.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.printed.finish();
+        let text = self.viewport.erase() + &self.printed.take();
+        let written = self.out.write(text.as_bytes());
+        self.seat.leave();
+        written
+    }
+}

@@ -1,0 +1,106 @@
+use super::*;
+use crate::reload::{Cause, Failure, Stopped};
+
+const ONE: GenId = GenId::new(1);
+const TWO: GenId = GenId::new(2);
+const MOMENT: Duration = Duration::from_millis(5);
+
+fn model(notices: &[Notice]) -> Model {
+    let mut model = Model::default();
+    for notice in notices {
+        model.fold(&Report::Notice(notice.clone()), MOMENT);
+    }
+    model
+}
+
+fn beside() -> Vec<Notice> {
+    vec![
+        Notice::Building {
+            id: ONE,
+            cause: Cause::Begin,
+        },
+        Notice::Starting {
+            id: ONE,
+            cause: Cause::Begin,
+        },
+        Notice::Ready {
+            id: ONE,
+            took: MOMENT,
+        },
+        Notice::Live {
+            id: ONE,
+            took: MOMENT,
+        },
+        Notice::Building {
+            id: TWO,
+            cause: Cause::Change,
+        },
+    ]
+}
+
+#[test]
+fn a_build_is_no_overlap_and_a_start_is() {
+    let mut notices = beside();
+    assert!(!model(&notices).overlaps(ONE));
+    notices.push(Notice::Starting {
+        id: TWO,
+        cause: Cause::Change,
+    });
+    let model = model(&notices);
+    assert!(model.overlaps(ONE) && model.overlaps(TWO));
+    assert_eq!(model.live(), Some(ONE));
+}
+
+#[test]
+fn the_overlap_ends_with_the_old_one_or_with_a_failure_of_the_new_one() {
+    let mut notices = beside();
+    notices.push(Notice::Starting {
+        id: TWO,
+        cause: Cause::Change,
+    });
+    let mut failed = notices.clone();
+    failed.push(Notice::Failed {
+        id: TWO,
+        failure: Failure::ReadyTimeout,
+        live: Some(ONE),
+    });
+    assert!(model(&failed).overlaps(ONE), "its last words may come");
+    failed.push(Notice::Gone {
+        id: TWO,
+        how: Stopped::Drained,
+        took: MOMENT,
+    });
+    assert!(!model(&failed).overlaps(ONE));
+    notices.push(Notice::Draining {
+        id: ONE,
+        timeout: MOMENT,
+    });
+    notices.push(Notice::Live {
+        id: TWO,
+        took: MOMENT,
+    });
+    assert!(model(&notices).overlaps(TWO));
+    notices.push(Notice::Gone {
+        id: ONE,
+        how: Stopped::Drained,
+        took: MOMENT,
+    });
+    assert!(!model(&notices).overlaps(TWO));
+    assert_eq!(model(&notices).live(), Some(TWO));
+}
+
+#[test]
+fn the_pid_and_the_times_are_kept() {
+    let mut model = model(&beside());
+    let program = "api".to_owned();
+    model.fold(
+        &Report::Spawned {
+            id: ONE,
+            pid: 42,
+            program,
+        },
+        MOMENT,
+    );
+    let generation = &model.generations[&ONE];
+    assert_eq!((generation.pid, generation.ready), (Some(42), Some(MOMENT)));
+}

@@ -1,0 +1,20 @@
+use crate::os::terminal::Size;
+
+/// What the user wants of the screen itself, by a key or by what he does to the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The terminal has another size.
+    Resized(Size),
+    /// Explain the keys, or no longer.
+    Help,
+    /// Show all that the last build printed.
+    Errors,
+    /// Clear the screen.
+    Clear,
+    /// Print a mark, to find this place again.
+    Mark,
+    /// Leave the terminal as it was found: hotrun is about to be stopped.
+    Leave,
+    /// It goes on.
+    Return,
+}

@@ -1,0 +1,157 @@
+//! The one place that changes the terminal's modes, and that puts them back.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+
+use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SpecialCharacterIndices, Termios};
+
+use crate::os::terminal::{self, Size};
+
+/// No cursor, for it would stand beside the last line; and what is pasted is told from what is typed.
+const ENTER: &str = "\x1b[?25l\x1b[?2004h";
+/// All of that undone, and no footer left: from the cursor on everything is ours.
+const LEAVE: &str = "\x1b[?2026l\x1b[0m\r\x1b[J\x1b[?2004l\x1b[?25h";
+
+/// The terminal as it was found, as long as it is changed.
+static FOUND: Mutex<Option<Found>> = Mutex::new(None);
+
+/// hotrun has panicked: what is still running of it draws no more.
+static OVER: AtomicBool = AtomicBool::new(false);
+
+struct Found {
+    /// Opened anew, so that writing to it never waits: somebody may have stopped it with Ctrl-S.
+    terminal: File,
+    modes: Termios,
+}
+
+/// The place in front of the terminal: whoever has it may draw and gets the keys.
+///
+/// Only one can be taken at a time.
+#[derive(Debug)]
+pub struct Seat {
+    /// `None` in tests: a screen of this size without modes.
+    terminal: Result<OwnedFd, Size>,
+    taken: bool,
+}
+
+impl Seat {
+    /// In front of this terminal.
+    pub fn at(terminal: OwnedFd) -> Self {
+        restore_on_panic();
+        Self {
+            terminal: Ok(terminal),
+            taken: false,
+        }
+    }
+
+    /// In front of something that merely looks like one, of this size.
+    pub const fn without_terminal(size: Size) -> Self {
+        Self {
+            terminal: Err(size),
+            taken: false,
+        }
+    }
+
+    pub(super) fn size(&self) -> Size {
+        match &self.terminal {
+            Ok(terminal) => terminal::size(terminal),
+            Err(size) => *size,
+        }
+    }
+
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken
+    }
+
+    /// Takes it, if it is ours to take, and says whether we have it. Another job of the shell may get the terminal at
+    /// any time, so this is asked before each drawing.
+    pub(super) fn take(&mut self) -> bool {
+        let Ok(terminal) = &self.terminal else {
+            self.taken = true;
+            return true;
+        };
+        if OVER.load(Ordering::Acquire) || !terminal::in_foreground(terminal).unwrap_or(false) {
+            // It is not ours to put back either: whoever has it now has set it as he likes.
+            if std::mem::take(&mut self.taken) {
+                *found() = None;
+            }
+            return false;
+        }
+        if !self.taken {
+            self.taken = enter(terminal).is_ok();
+        }
+        self.taken
+    }
+
+    /// Leaves the terminal as it was found.
+    pub(super) fn leave(&mut self) {
+        if std::mem::take(&mut self.taken) {
+            restore();
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+fn found() -> MutexGuard<'static, Option<Found>> {
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn enter(terminal: &OwnedFd) -> io::Result<()> {
+    let modes = terminal::modes(terminal)?;
+    let mut ours = modes.clone();
+    // Keys come one by one and are not shown. Signals stay: Ctrl-C, Ctrl-\ and Ctrl-Z are told as everywhere.
+    ours.local_flags
+        .remove(LocalFlags::ICANON | LocalFlags::ECHO);
+    ours.local_flags.insert(LocalFlags::ISIG);
+    ours.input_flags.insert(InputFlags::ICRNL);
+    ours.output_flags
+        .insert(OutputFlags::OPOST | OutputFlags::ONLCR);
+    ours.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+    ours.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+    let mut again = terminal::reopen(terminal).or_else(|_| {
+        let same = terminal.as_fd().try_clone_to_owned()?;
+        Ok::<_, io::Error>(File::from(same))
+    })?;
+    terminal::set_modes(terminal, &ours)?;
+    let entered = again.write_all(ENTER.as_bytes());
+    *found() = Some(Found {
+        terminal: again,
+        modes,
+    });
+    entered
+}
+
+/// Puts the terminal back as it was found, if it is not. Never waits, and does nothing the second time.
+pub fn restore() {
+    let Some(mut found) = found().take() else {
+        return;
+    };
+    if !terminal::in_foreground(&found.terminal).unwrap_or(false) {
+        return;
+    }
+    // What can't be put back any more is gone: a terminal that was closed.
+    let _ = found.terminal.write_all(LEAVE.as_bytes());
+    let _ = terminal::set_modes(&found.terminal, &found.modes);
+}
+
+/// The message of a panic must be legible, and the shell usable after it.
+fn restore_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            OVER.store(true, Ordering::Release);
+            restore();
+            before(info);
+        }));
+    });
+}

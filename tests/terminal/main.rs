@@ -1,0 +1,8 @@
+//! hotrun on a terminal: the real program in a pseudo-terminal, and its screen through an emulator.
+
+mod ends;
+mod flood;
+mod picture;
+mod plain;
+mod screen;
+mod screens;

@@ -1,0 +1,109 @@
+//! Where there is no terminal, or none to draw on: plain lines, no escape code, no panic.
+
+use std::process::{Command, Stdio};
+
+use super::screen::{Project, Screen};
+
+const RUN: &str = "echo running; exec sleep 1000";
+
+fn without_codes(screen: &Screen) {
+    let bytes = screen.bytes();
+    assert!(
+        !bytes.contains(&0x1b),
+        "{}",
+        String::from_utf8_lossy(&bytes)
+    );
+}
+
+fn shown_plainly(mut command: Command, change: impl FnOnce(&mut Command)) {
+    change(&mut command);
+    let mut screen = Screen::start(&command, 80, 12);
+    screen.until("plain lines", |text| {
+        text.contains("running") && text.contains("hotrun: gen 1 live")
+    });
+    // The pseudo-terminal turns it into the signal.
+    screen.press("\x03");
+    assert_eq!(screen.ended().code(), Some(0));
+    without_codes(&screen);
+}
+
+#[test]
+fn a_dumb_terminal_and_a_machine_that_builds() {
+    let project = Project::new("true", RUN);
+    shown_plainly(project.hotrun(&["--color", "never"]), |command| {
+        command.env("TERM", "dumb");
+    });
+    shown_plainly(project.hotrun(&[]), |command| {
+        command.env("CI", "true").env("NO_COLOR", "1");
+    });
+}
+
+#[test]
+fn no_input() {
+    let project = Project::new("true", RUN);
+    let command = project.hotrun(&["--color", "never"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" </dev/null"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    project.at_home(&mut shell);
+    shown_plainly(shell, |_| {});
+}
+
+#[test]
+fn no_colour_on_a_live_terminal() {
+    let project = Project::new("true", RUN);
+    let mut command = project.hotrun(&[]);
+    command.env("NO_COLOR", "1");
+    let mut screen = Screen::start(&command, 80, 12);
+    screen.until("gen 1", |text| {
+        text.contains("running") && text.contains("● gen 1 live")
+    });
+    screen.press("q");
+    assert_eq!(screen.ended().code(), Some(0));
+    let text = String::from_utf8_lossy(&screen.bytes()).into_owned();
+    let coloured = regex::Regex::new("\x1b\\[[1-9][0-9;]*m").unwrap();
+    assert!(!coloured.is_match(&text), "{text:?}");
+}
+
+#[test]
+fn into_a_pipe_that_is_closed_after_a_line_and_into_a_file() {
+    let project = Project::new("true", "while echo line; do :; done");
+    let command = project.hotrun(&[]);
+    for (line, most) in [
+        ("\"$0\" \"$@\" 2>&1 | head -1", 1),
+        ("timeout 3 \"$0\" \"$@\" >out 2>&1; head -100 out", 100),
+    ] {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", line])
+            .arg(command.get_program())
+            .args(command.get_args());
+        project.at_home(&mut shell);
+        let output = shell.stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!text.is_empty() && text.lines().count() <= most, "{text}");
+        assert!(
+            !text.contains('\x1b') && !text.contains("panicked"),
+            "{text}"
+        );
+    }
+}
+
+/// What a program reads, by an option.
+#[test]
+fn what_is_typed_is_for_the_program_if_that_is_wanted() {
+    let project = Project::new(
+        "true",
+        "echo running; read -r word; echo \"got $word\"; exec sleep 1000",
+    );
+    let mut screen = Screen::start(&project.hotrun(&["--stdin", "program"]), 80, 12);
+    screen.until("gen 1", |text| {
+        text.contains("running") && text.contains("gen 1 live")
+    });
+    screen.press("quit\n");
+    screen.until("an answer", |text| {
+        text.contains("\nquit\n") && text.contains("\ngot quit\n")
+    });
+    screen.press("\x03");
+    assert_eq!(screen.ended().code(), Some(0));
+}

@@ -1,0 +1,294 @@
+//! A terminal in front of which a test sits.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hotrun::os::terminal::{self, Size};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::pty::{Winsize, openpty};
+use nix::sys::termios::{Termios, tcgetattr};
+use regex::Regex;
+use tempfile::TempDir;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A folder in which something is built and run by shell scripts: `build` and `run`.
+pub(crate) struct Project(TempDir);
+
+impl Project {
+    pub(crate) fn new(build: &str, run: &str) -> Self {
+        let project = Self(
+            tempfile::Builder::new()
+                .prefix("hotrun-tty-")
+                .tempdir()
+                .unwrap(),
+        );
+        fs::create_dir(project.path("src")).unwrap();
+        project.write("src/main", "1");
+        project.write("build", build);
+        project.write("run", run);
+        project
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// hotrun on it, with these options more.
+    pub(crate) fn hotrun(&self, options: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hotrun"));
+        command
+            .args(["--watch", "src", "--build", "sh build", "--ready", "log:."])
+            .args(options)
+            .args(["--", "sh", "run"]);
+        self.at_home(&mut command);
+        command
+    }
+
+    /// The environment of somebody who sits in front of a terminal.
+    pub(crate) fn at_home(&self, command: &mut Command) {
+        command
+            .current_dir(self.0.path())
+            .env("TERM", "xterm-256color")
+            .env("TMPDIR", self.0.path());
+        for name in [
+            "CI",
+            "NO_COLOR",
+            "CLICOLOR",
+            "CLICOLOR_FORCE",
+            "RUST_BACKTRACE",
+        ] {
+            command.env_remove(name);
+        }
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        let ours = ours.filter(|name| name.as_encoded_bytes().starts_with(b"HOTRUN"));
+        ours.for_each(|name| {
+            command.env_remove(name);
+        });
+    }
+}
+
+/// Everything that was written to the terminal, and what it looks like.
+struct Seen {
+    parser: vt100::Parser,
+    bytes: Vec<u8>,
+}
+
+pub(crate) struct Screen {
+    seen: Arc<Mutex<Seen>>,
+    ours: Option<fs::File>,
+    closed: Arc<AtomicBool>,
+    theirs: Option<OwnedFd>,
+    pub(crate) child: Child,
+}
+
+impl Screen {
+    /// Starts it as the leader of a session that the terminal controls.
+    pub(crate) fn start(command: &Command, columns: u16, rows: u16) -> Self {
+        Self::with_history(command, columns, rows, 2_000)
+    }
+
+    pub(crate) fn with_history(command: &Command, columns: u16, rows: u16, history: usize) -> Self {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pair = openpty(Some(&size), None).unwrap();
+        // Nobody but us is on this side.
+        for fd in [&pair.master, &pair.slave] {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
+        let theirs = || pair.slave.try_clone().unwrap();
+        // `setsid --ctty` of util-linux: std has no safe way to a controlling terminal.
+        let mut leader = Command::new("setsid");
+        leader
+            .arg("--ctty")
+            .arg(command.get_program())
+            .args(command.get_args());
+        leader.stdin(theirs()).stdout(theirs()).stderr(theirs());
+        leader.current_dir(command.get_current_dir().unwrap_or(Path::new("/")));
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => leader.env(name, value),
+                None => leader.env_remove(name),
+            };
+        }
+        let (rows, columns) = (NonZero::new(rows).unwrap(), NonZero::new(columns).unwrap());
+        let seen = Seen {
+            parser: vt100::Parser::new(rows, columns, history),
+            bytes: Vec::new(),
+        };
+        let seen = Arc::new(Mutex::new(seen));
+        let child = leader.spawn().expect("`setsid` of util-linux is there");
+        let ours = fs::File::from(pair.master);
+        let closed = Arc::new(AtomicBool::new(false));
+        read(ours.try_clone().unwrap(), seen.clone(), closed.clone());
+        Self {
+            closed,
+            seen,
+            ours: Some(ours),
+            theirs: Some(pair.slave),
+            child,
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
+    }
+
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.ours
+            .as_mut()
+            .unwrap()
+            .write_all(keys.as_bytes())
+            .unwrap();
+    }
+
+    pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
+        let (new_rows, new_columns) = (NonZero::new(rows).unwrap(), NonZero::new(columns).unwrap());
+        self.seen()
+            .parser
+            .screen_mut()
+            .set_size(new_rows, new_columns);
+        terminal::resize(self.ours.as_ref().unwrap(), Size { columns, rows }).unwrap();
+    }
+
+    /// What is to be seen, without empty rows at the end.
+    pub(crate) fn text(&self) -> String {
+        let seen = self.seen();
+        let rows = seen
+            .parser
+            .screen()
+            .rows(0, seen.parser.screen().size().1.get());
+        let rows: Vec<String> = rows.map(|row| row.trim_end().to_owned()).collect();
+        rows.join("\n").trim_end().to_owned()
+    }
+
+    pub(crate) fn parsed<T>(&self, look: impl FnOnce(&mut vt100::Parser) -> T) -> T {
+        look(&mut self.seen().parser)
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.seen().bytes.clone()
+    }
+
+    pub(crate) fn written(&self) -> usize {
+        self.seen().bytes.len()
+    }
+
+    /// Waits until the screen looks like this, but for what differs from run to run.
+    #[track_caller]
+    pub(crate) fn shows(&self, expected: &str) {
+        let expected = expected.trim_matches('\n');
+        let lines: Vec<&str> = expected
+            .lines()
+            .map(|line| line.strip_prefix("        ").unwrap_or(line))
+            .collect();
+        let expected = lines.join("\n");
+        let began = Instant::now();
+        while usual(&self.text()) != expected {
+            if began.elapsed() > PATIENCE {
+                panic!("expected:\n{expected}\n\nfound:\n{}", usual(&self.text()));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut(&str) -> bool) {
+        let began = Instant::now();
+        while !is_so(&self.text()) {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "waited for {what}; found:\n{}",
+                self.text()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn modes(&self) -> Termios {
+        tcgetattr(self.theirs.as_ref().unwrap()).unwrap()
+    }
+
+    /// The terminal is closed, as a window is.
+    pub(crate) fn close(&mut self) {
+        self.ours = None;
+        self.closed.store(true, Ordering::Release);
+    }
+
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it goes on:\n{}", self.text());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(mut from: fs::File, seen: Arc<Mutex<Seen>>, closed: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        while !closed.load(Ordering::Acquire) {
+            let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut fds, 50_u16) == Ok(0) {
+                continue;
+            }
+            let Ok(count @ 1..) = from.read(&mut buffer) else {
+                break;
+            };
+            let mut seen = seen.lock().unwrap();
+            seen.parser.process(&buffer[..count]);
+            if seen.bytes.len() < 4 << 20 {
+                seen.bytes.extend_from_slice(&buffer[..count]);
+            }
+        }
+    });
+}
+
+/// Pids, times and ports, and the room that they leave, written alike.
+pub(crate) fn usual(text: &str) -> String {
+    let all = [
+        (r"pid \d+", "pid N"),
+        (r"127\.0\.0\.1:\d+", "127.0.0.1:P"),
+        (r"\b\d+(\.\d+)?(ms|µs)|\b\d+\.\d+s", "T"),
+        (r"\b\d+s of", "Ts of"),
+        (r"   +(\S)", "   $1"),
+        // As many as it takes to keep the footer where it was.
+        (r"\n\n\n+", "\n\n"),
+    ];
+    let mut text = text.to_owned();
+    for (pattern, with) in all {
+        text = Regex::new(pattern)
+            .unwrap()
+            .replace_all(&text, with)
+            .into_owned();
+    }
+    text.trim_start_matches('\n').to_owned()
+}

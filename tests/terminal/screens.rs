@@ -1,0 +1,207 @@
+//! What is to be seen when, screen by screen.
+
+use super::screen::{Project, Screen};
+
+/// Does what the file `how` says: cargo's own progress, an error, nothing. Waits for `go` in between.
+const BUILD: &str = r#"
+case $(cat src/main) in
+slow*) printf '    Building [====>     ] 3/12: syn, serde   \r' >&2; while [ ! -e go ]; do sleep 0.02; done ;;
+broken*) echo 'error: expected `;`' >&2; echo ' --> src/main:1' >&2; exit 1 ;;
+esac
+"#;
+
+/// Prints what it is, and takes half a second to leave if it is told to.
+const RUN: &str = r#"
+v=$(cat src/main)
+printf '\033[31mversion\033[0m %s\n' "$v"
+trap 'case $v in lazy*) while [ ! -e go ]; do sleep 0.02; done ;; esac; echo bye; exit 0' TERM
+while :; do sleep 0.02; done
+"#;
+
+#[test]
+fn a_day_at_the_terminal() {
+    let project = Project::new(BUILD, RUN);
+    let mut screen = Screen::start(&project.hotrun(&["-l", "127.0.0.1:0"]), 96, 14);
+
+    // Start.
+    screen.shows(
+        "
+        version 1
+
+         ● gen 1 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
+         ✔ built in T · ready in T   r reload  p pause  ? help  q quit",
+    );
+    // Build progress.
+    project.write("src/main", "slow");
+    screen.shows(
+        "
+        version 1
+
+         ● gen 1 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
+         ◔ building gen 2   ━━━━━━──────────────────   3/12 crates · T · src/main   r reload  ? help",
+    );
+    // A switch.
+    project.write("go", "");
+    screen.shows(
+        "
+        version 1
+        [2] version slow
+        [1] bye
+
+         ● gen 2 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
+         ✔ built in T · ready in T · src/main   r reload  p pause  ? help  q quit",
+    );
+    // A failure.
+    project.write("src/main", "broken");
+    screen.shows(
+        "
+        version 1
+        [2] version slow
+        [1] bye
+
+         error: expected `;`
+          --> src/main:1
+         ● gen 2 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
+         ✘ gen 3 does not build · gen 2 serves on   r reload  p pause  e errors  ? help  q quit",
+    );
+    // Recovery; then an old one that takes its time.
+    project.write("src/main", "lazy");
+    screen.until("recovery", |text| {
+        text.contains("gen 4 live") && text.contains("[2] bye")
+    });
+    std::fs::remove_file(project.path("go")).unwrap();
+    project.write("src/main", "5");
+    screen.shows(
+        "
+        version 1
+        [2] version slow
+        [1] bye
+        [4] version lazy
+        [2] bye
+        [5] version 5
+
+         ● gen 5 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
+         ◐ gen 4 draining   no conns, cleaning up · Ts of 10s left · pid N
+         ✔ built in T · ready in T · src/main   r reload  p pause  k kill  ? help  q quit",
+    );
+    // Help, pause, and a terminal that gets very small and great again.
+    project.write("go", "");
+    screen.until("the end of gen 4", |text| !text.contains("draining"));
+    screen.press("p?");
+    screen.shows(
+        "
+        [5] version 5
+        [4] bye
+
+           r   reload now, changed or not
+           p   pause: changes wait until p is pressed again
+           u   undo: go back to the previous generation
+           e   errors: all that the last build printed
+           k   kill what still drains
+           c   clear the screen
+           Enter   print a mark
+           Ctrl-Z  suspend, with the program; fg goes on
+           q   quit, as Ctrl-C does; twice: at once
+         ● gen 5 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
+         ‖ paused   r reload  p go on  ? help  q quit",
+    );
+    project.write("src/main", "slow again");
+    std::fs::remove_file(project.path("go")).unwrap();
+    screen.press("?");
+    screen.until("a change", |text| text.contains("‖ paused, changes wait"));
+    screen.press("p");
+    screen.until("a build", |text| text.contains("building gen 6"));
+    screen.resize(20, 5);
+    screen.shows(
+        "
+         ● gen 5 live
+         ◔ building gen 6",
+    );
+    screen.resize(120, 40);
+    screen.shows(
+        "
+        version 1
+        [2] version slow
+        [1] bye
+        [4] version lazy
+        [2] bye
+        [5] version 5
+        [4] bye
+
+         ● gen 5 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
+         ◔ building gen 6   ━━━━━━──────────────────   3/12 crates · T · src/main   r reload  p pause  ? help  q quit",
+    );
+    project.write("go", "");
+    screen.until("gen 6", |text| {
+        text.contains("gen 6 live") && !text.contains("draining")
+    });
+    // A mark, and the end.
+    screen.press("\rq");
+    assert_eq!(screen.ended().code(), Some(0));
+    screen.shows(
+        "
+        version 1
+        [2] version slow
+        [1] bye
+        [4] version lazy
+        [2] bye
+        [5] version 5
+        [4] bye
+        [6] version slow again
+        [5] bye
+        ── mark 1 ────────────────────────────────────────────────────────────
+        bye",
+    );
+}
+
+#[test]
+fn undo_brings_the_previous_executable_back() {
+    let project = Project::new("cp --remove-destination src/main app; chmod +x app", "");
+    project.write("src/main", "#!/bin/sh\necho one\nexec sleep 1000\n");
+    let mut command = project.hotrun(&["-l", "127.0.0.1:0"]);
+    // Not `sh run`.
+    let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let mut plain = std::process::Command::new(command.get_program());
+    plain.args(&args[..args.len() - 2]).arg("./app");
+    project.at_home(&mut plain);
+    command = plain;
+    let mut screen = Screen::start(&command, 90, 12);
+    screen.until("gen 1", |text| {
+        text.contains("one") && text.contains("gen 1 live")
+    });
+    project.write("src/main", "#!/bin/sh\necho two\nexec sleep 1000\n");
+    screen.until("gen 2", |text| {
+        text.contains("u undo") && text.contains("gen 2 live")
+    });
+    screen.until("the end of gen 1", |text| !text.contains("draining"));
+    screen.press("u");
+    screen.until("gen 3", |text| {
+        text.contains("gen 3 live") && !text.contains("draining")
+    });
+    screen.press("u");
+    screen.until("gen 4", |text| {
+        text.contains("gen 4 live") && !text.contains("draining")
+    });
+    screen.shows(
+        "
+        one
+        [2] two
+        [3] one
+        [4] two
+
+         ● gen 4 live   app · pid N · up <1m · 127.0.0.1:P · 0 conns
+         ✔ built in T · ready in T · an earlier build   r reload  p pause  u undo  ? help",
+    );
+    screen.press("q");
+    assert_eq!(screen.ended().code(), Some(0));
+    let left = std::fs::read_dir(project.path("")).unwrap();
+    let left = left.filter(|entry| {
+        entry
+            .as_ref()
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .contains("hotrun-")
+    });
+    assert_eq!(left.count(), 0);
+}
