@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use socket2::{Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use super::decision::Claim;
 use crate::os;
@@ -41,6 +41,10 @@ pub(super) fn claim(socket: &Socket, address: SocketAddr) -> io::Result<Option<C
     let Some(transport) = transport(socket)? else {
         return Ok(None);
     };
+    // The kernel knows what to say to an address of another family.
+    if socket.domain()? != Domain::for_address(address) {
+        return Ok(None);
+    }
     // Both have the address beside ours: there is nothing to share with them.
     if !os::is_of_our_network(socket) || os::is_of_one_device(socket) {
         return Ok(None);
@@ -129,7 +133,6 @@ mod tests {
             };
             claim(&socket, address).unwrap()
         };
-        use socket2::Domain;
         let tcp = claimed(Domain::IPV4, Type::STREAM, None).unwrap();
         assert_eq!(tcp.endpoint.transport, Transport::Tcp);
         assert!(!tcp.reuse_address && !tcp.reuse_port);

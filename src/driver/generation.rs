@@ -70,6 +70,8 @@ pub(super) struct Running {
     pub(super) connections: Option<usize>,
     /// What waits for something of this generation: its words, its readiness, its settling, its idleness.
     tasks: Vec<AbortHandle>,
+    /// What waits for its readiness.
+    readiness: Option<AbortHandle>,
 }
 
 /// Starts the program of a generation and the tasks that watch it. They answer with `StartFailed`, or with
@@ -168,6 +170,7 @@ impl Running {
             typing: None,
             connections: None,
             tasks: Vec::new(),
+            readiness: None,
         }
     }
 
@@ -234,7 +237,7 @@ impl Running {
         inbox: Inbox,
         feed: Feed,
     ) {
-        self.spawn(async move {
+        let waiting = tokio::spawn(async move {
             match ready::wait(&spec, inputs).await {
                 Ok(how) => {
                     feed.message(
@@ -252,11 +255,20 @@ impl Running {
                 ),
             }
         });
+        self.readiness = Some(waiting.abort_handle());
+    }
+
+    /// It is asked to end: whether it gets ready does not matter any more, and why not is its stop's doing.
+    pub(super) fn forget_readiness(&mut self) {
+        if let Some(readiness) = self.readiness.take() {
+            readiness.abort();
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.forget_readiness();
         for task in &self.tasks {
             task.abort();
         }

@@ -1,6 +1,7 @@
 //! hotrun as a user meets it: real programs, real sockets, real edits, checked from outside.
 
 mod activation;
+mod adopting;
 mod bad_input;
 mod changes;
 mod faults;

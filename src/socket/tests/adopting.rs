@@ -1,4 +1,6 @@
 //! Sockets that a program opened by itself: it binds its own, as `adopt` would do it for it, and keeps it.
+//!
+//! Long because the helpers that play a program are shared by all that adopted sockets go through.
 
 use std::net::UdpSocket;
 

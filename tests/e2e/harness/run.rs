@@ -71,7 +71,7 @@ impl Run {
         self.args(["--listen", address])
     }
 
-    /// The program will open this address by itself.
+    /// The program will open this address by itself; see [`Running::address`].
     pub(crate) fn opens(mut self, address: SocketAddr) -> Self {
         self.address = Some(address);
         self

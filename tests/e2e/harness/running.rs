@@ -112,6 +112,19 @@ impl Running {
         self.told_once("gone", generation)
     }
 
+    /// Waits until the program of this generation has printed a line, if it has not.
+    #[track_caller]
+    pub(crate) fn printed(&mut self, generation: u64, line: &str) {
+        let printed = |event: &Event| {
+            event.is("output") && event.generation() == generation && event.text("text") == line
+        };
+        if !self.so_far().iter().any(printed) {
+            let at = self.cursor;
+            self.expect_that(line, PATIENCE * 2, printed);
+            self.cursor = at;
+        }
+    }
+
     /// The event that is told once for each generation. It may have been told before what the test
     /// waited for last.
     #[track_caller]

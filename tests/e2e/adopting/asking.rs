@@ -1,0 +1,104 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::harness::{PATIENCE, http, until};
+
+/// Two clients that ask again and again, each time on a new connection.
+pub(super) struct Asking {
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<Outcome>>,
+}
+
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) answered: usize,
+    pub(super) failures: Vec<String>,
+    pub(super) slowest: Duration,
+}
+
+impl Asking {
+    pub(super) fn start(to: SocketAddr) -> Self {
+        let (stop, asked) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let client = |_| {
+            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+            thread::spawn(move || {
+                let mut outcome = Outcome::default();
+                while !stop.load(Ordering::Relaxed) {
+                    outcome.ask(to);
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    // Light: what is tested is not the machine.
+                    thread::sleep(Duration::from_millis(1));
+                }
+                outcome
+            })
+        };
+        Self {
+            clients: (0..2).map(client).collect(),
+            stop,
+            asked,
+        }
+    }
+
+    /// Waits for this many more.
+    #[track_caller]
+    pub(super) fn more(&self, count: usize) {
+        let goal = self.asked.load(Ordering::Relaxed) + count;
+        until("more requests", PATIENCE, || {
+            (self.asked.load(Ordering::Relaxed) >= goal).then_some(())
+        });
+    }
+
+    pub(super) fn stop(self) -> Outcome {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Outcome::default();
+        for client in self.clients {
+            let one = client.join().expect("a client does not panic");
+            all.answered += one.answered;
+            all.failures.extend(one.failures);
+            all.slowest = all.slowest.max(one.slowest);
+        }
+        all
+    }
+
+    /// All but a few were answered: those in the hands of a process that is killed.
+    #[track_caller]
+    pub(super) fn stop_in_part(self, lost: usize) -> Outcome {
+        let outcome = self.stop();
+        let failures = &outcome.failures;
+        assert!(
+            failures.len() <= lost,
+            "{} answered, lost: {failures:?}",
+            outcome.answered
+        );
+        outcome
+    }
+
+    /// Every request was answered.
+    #[track_caller]
+    pub(super) fn stop_in_full(self) -> Outcome {
+        let outcome = self.stop();
+        let failures = &outcome.failures;
+        assert!(
+            failures.is_empty(),
+            "{} answered, lost: {failures:?}",
+            outcome.answered
+        );
+        assert!(outcome.answered > 0);
+        outcome
+    }
+}
+
+impl Outcome {
+    fn ask(&mut self, to: SocketAddr) {
+        let began = Instant::now();
+        match http::get(to, "/") {
+            Ok(_) => self.answered += 1,
+            Err(failure) => self.failures.push(failure.to_string()),
+        }
+        self.slowest = self.slowest.max(began.elapsed());
+    }
+}

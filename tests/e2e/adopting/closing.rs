@@ -1,0 +1,87 @@
+//! Programs that close, shut down, or open again what they listen on.
+
+use std::time::Duration;
+
+use super::asking::Asking;
+use super::{App, has, serving};
+use crate::harness::{PATIENCE, http, say, until};
+
+/// `/again` listens once more with another backlog, `/anew` closes the socket and opens another, `/shut` shuts it down and
+/// listens with the same one.
+const RESTLESS: &str = "
+current = open_socket()
+def act(path):
+    global current
+    if path == '/again':
+        for backlog in (1, 500, 0): current.listen(backlog)
+    elif path == '/anew':
+        old = current
+        old.shutdown(socket.SHUT_RD); old.close()
+        current = open_socket()
+        threading.Thread(target=serve, args=(current, act), daemon=True).start()
+    elif path == '/shut':
+        current.shutdown(socket.SHUT_RD)
+        current.listen(5)
+        threading.Thread(target=serve, args=(current, act), daemon=True).start()
+    return f'generation {generation}'
+serve(current, act)
+while True: time.sleep(60)
+";
+
+#[test]
+fn a_program_may_listen_again_close_and_open_as_it_likes() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(RESTLESS);
+    let mut run = app.run().spawn();
+    for generation in 1..=3 {
+        assert_eq!(run.live(), generation);
+        until("an answer", PATIENCE, || http::get(app.address(), "/").ok());
+        for path in ["/again", "/anew", "/again", "/shut", "/anew"] {
+            // In the moment in which bare nobody listens, somebody may be refused; who did it is answered.
+            assert_eq!(run.get(path), format!("generation {generation}"), "{path}");
+            until("an answer", PATIENCE, || http::get(app.address(), "/").ok());
+        }
+        assert_eq!(run.get("/"), format!("generation {generation}"));
+        app.save(&format!("{RESTLESS}\n# {generation}"));
+    }
+    run.live();
+    run.quit();
+}
+
+/// As `detect-port` and its like: before it serves, it looks whether the port is free, on several addresses.
+const CHECKER: &str = "
+for n in range(20):
+    for host in ('0.0.0.0', '::', '127.0.0.1', '::1'):
+        open_socket(host, options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)] if ':' in host else []).close()
+serve(open_socket())
+";
+
+#[test]
+fn a_program_that_tries_its_port_first_loses_nothing() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(CHECKER);
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    let asking = Asking::start(app.address());
+    for generation in 2..=6 {
+        app.save(&format!("{CHECKER}\n# {generation}"));
+        assert_eq!(run.live(), generation);
+        asking.more(50);
+        run.gone_is(generation - 1);
+    }
+    let outcome = asking.stop_in_full();
+    say(&format!(
+        "a program that binds its port 80 times before it serves, 5 reloads: {} requests, none lost",
+        outcome.answered
+    ));
+    assert!(
+        outcome.slowest < Duration::from_secs(10),
+        "{:?}",
+        outcome.slowest
+    );
+    run.quit();
+}

@@ -1,0 +1,109 @@
+//! Programs that can't bear another of their kind beside them, and those that nobody can reach.
+
+use super::asking::Asking;
+use super::{App, has, serving};
+use crate::harness::PATIENCE;
+
+const LOCKED: &str = "
+import fcntl
+lock = open(os.path.join(os.environ['OUT'], 'lock'), 'w')
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    sys.exit('another one runs')
+serve(open_socket())
+";
+
+#[test]
+fn hc18_a_program_that_cannot_run_twice_is_told_of_stop_first_once() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(LOCKED);
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    for generation in 2..=3 {
+        app.save(&format!("{LOCKED}\n# {generation}"));
+        let failed = run.expect("failed");
+        let told = (
+            failed.generation(),
+            failed.text("reason"),
+            failed.number("live"),
+        );
+        assert_eq!(told, (generation, "ended_early", 1));
+        run.gone_is(generation);
+        assert_eq!(run.get("/"), "generation 1");
+    }
+    let hints = run
+        .so_far()
+        .iter()
+        .filter(|event| event.mentions("--stop-first"));
+    assert_eq!(hints.count(), 1);
+    run.quit();
+    std::fs::remove_file(app.project.tmp().join("lock")).expect("it is there");
+}
+
+#[test]
+fn hc18_stop_first_serves_it_and_connections_wait() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(LOCKED);
+    let mut run = app.run().arg("--stop-first").spawn();
+    serving(&mut run);
+    let asking = Asking::start(app.address());
+    for generation in 2..=5 {
+        app.save(&format!("{LOCKED}\n# {generation}"));
+        assert_eq!(run.live(), generation);
+        asking.more(20);
+        assert_eq!(run.get("/"), format!("generation {generation}"));
+    }
+    asking.stop_in_full();
+    assert_eq!(run.count("failed"), 0);
+    run.quit();
+}
+
+const WORKS: &str = "print('at work', flush=True)\ntime.sleep(1000)";
+
+#[test]
+fn a_program_that_listens_on_nothing_is_stopped_first_by_itself() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(WORKS);
+    let mut run = app.run().spawn();
+    assert_eq!(run.live(), 1);
+    for generation in 2..=3 {
+        app.save(&format!("{WORKS} # {generation}"));
+        assert_eq!(run.expect("gone").generation(), generation - 1);
+        assert_eq!(run.expect("spawned").generation(), generation);
+        assert_eq!(run.live(), generation);
+    }
+    let warned = |event: &&crate::harness::Event| event.text("level") == "warning";
+    assert_eq!(run.so_far().iter().filter(warned).count(), 0);
+    run.quit();
+}
+
+/// A failure of which the reason is told needs no guess.
+#[test]
+fn whoever_finds_its_port_taken_is_not_told_of_stop_first() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python("serve(open_socket())");
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    let other = std::net::TcpListener::bind(("127.0.0.1", app.port + 1)).expect("it is free");
+    app.save("serve_all(open_socket(), open_socket(port=port + 1))");
+    let told = run.expect_that("in use", PATIENCE, |event| event.mentions("is in use by"));
+    assert!(told.mentions(&std::process::id().to_string()), "{told}");
+    run.expect("failed");
+    run.gone_is(2);
+    let hints = run
+        .so_far()
+        .iter()
+        .filter(|event| event.mentions("--stop-first"));
+    assert_eq!(hints.count(), 0);
+    drop(other);
+    run.quit();
+}

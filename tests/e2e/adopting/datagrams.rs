@@ -1,0 +1,102 @@
+//! Datagrams on a fixed port, and sockets that are left alone.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use super::{App, has};
+use crate::harness::{PATIENCE, until};
+
+const ECHO: &str = "
+s = open_socket(kind=socket.SOCK_DGRAM)
+while True:
+    text, who = s.recvfrom(1000)
+    s.sendto(f'{generation} '.encode() + text, who)
+";
+
+/// Sends this, and gives the generation that answers it; none if nobody does for a while.
+fn ask(client: &UdpSocket, app: &App, number: usize) -> Option<u64> {
+    let text = number.to_string();
+    client.send_to(text.as_bytes(), app.address()).ok()?;
+    let mut buffer = [0; 100];
+    let got = client.recv(&mut buffer).ok()?;
+    let answer = String::from_utf8_lossy(&buffer[..got]);
+    let (generation, echo) = answer.split_once(' ')?;
+    assert_eq!(echo, text);
+    generation.parse().ok()
+}
+
+#[test]
+fn a_fixed_port_for_datagrams_goes_from_one_generation_to_the_next() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(ECHO);
+    let mut run = app.run().spawn();
+    assert_eq!(run.live(), 1);
+    let client = UdpSocket::bind("127.0.0.1:0").expect("there is a port");
+    client
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .expect("it can be set");
+    until("the first answer", PATIENCE, || ask(&client, &app, 0));
+    let mut number = 0;
+    for generation in 2..=6 {
+        app.save(&format!("{ECHO}# {generation}"));
+        let answered = until("the new one answers", PATIENCE, || {
+            number += 1;
+            let answered = ask(&client, &app, number).expect("no datagram is lost");
+            assert!((generation - 1..=generation).contains(&answered));
+            (answered == generation).then_some(answered)
+        });
+        assert_eq!(run.live(), answered);
+        // The switch is once and for all.
+        for _ in 0..20 {
+            number += 1;
+            assert_eq!(ask(&client, &app, number), Some(generation));
+        }
+        run.gone_is(generation - 1);
+    }
+    run.quit();
+}
+
+const OTHERS: &str = "
+kept = [open_socket(kind=socket.SOCK_DGRAM, port=port + 1, options=[(socket.SOL_SOCKET, name, 1)])
+        for name in (socket.SO_REUSEADDR,) for _ in range(2)]
+group = socket.inet_aton('239.1.2.3') + socket.inet_aton('127.0.0.1')
+kept[0].setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+kept.append(open_socket(port=0))
+path = os.path.join(os.environ['OUT'], 'unix')
+if os.path.exists(path): os.unlink(path)
+unix = socket.socket(socket.AF_UNIX)
+unix.bind(path)
+unix.listen()
+try:
+    socket.socket().bind(('127.0.0.1', kept[-1].getsockname()[1]))
+except OSError as e: print('errno', e.errno)
+print('shares', kept[0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT), flush=True)
+serve(open_socket())
+";
+
+#[test]
+fn any_port_and_unix_sockets_and_shared_datagrams_are_left_alone() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(OTHERS);
+    let mut run = app.run().spawn();
+    for generation in 1..=2 {
+        run.printed(generation, "shares 0");
+        run.printed(generation, &format!("errno {}", nix::libc::EADDRINUSE));
+        assert_eq!(run.live(), generation);
+        until("an answer", PATIENCE, || {
+            let body = crate::harness::http::get(app.address(), "/").ok()?;
+            (body == format!("generation {generation}")).then_some(())
+        });
+        app.save(&format!("{OTHERS}# {generation}"));
+    }
+    let told = run.so_far().iter().filter(|event| event.is("listening"));
+    let told: Vec<_> = told.map(|event| event.text("address").to_owned()).collect();
+    assert_eq!(told, [app.address().to_string()]);
+    run.live();
+    run.quit();
+    std::fs::remove_file(app.project.tmp().join("unix")).expect("the program left it");
+}

@@ -1,0 +1,46 @@
+//! The live generation ends by itself.
+
+use std::thread;
+
+use super::{App, has};
+use crate::harness::{PATIENCE, http, until};
+
+const FRAGILE: &str = "
+def act(path):
+    if path == '/crash': os._exit(3)
+    return f'generation {generation}'
+serve(open_socket(), act)
+";
+
+#[test]
+fn hc15_after_a_crash_connections_wait_for_the_next_save() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(FRAGILE);
+    let mut run = app.run().spawn();
+    for generation in [1, 2] {
+        run.live();
+        until("an answer", PATIENCE, || http::get(app.address(), "/").ok());
+        let _ = http::get(app.address(), "/crash");
+        run.gone_is(generation);
+        run.expect("waiting");
+        // Before and after: some are in the crashed one's slot, some come when nothing is left of it.
+        let to = app.address();
+        let waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let stream = http::open(to, "/");
+                thread::spawn(move || http::finish(stream))
+            })
+            .collect();
+        app.save(&format!("{FRAGILE}\n# {generation}"));
+        for answer in waiting {
+            let body = answer.join().expect("no panic").expect("it is answered");
+            assert_eq!(body, format!("generation {}", generation + 1));
+        }
+    }
+    assert_eq!(run.live(), 3);
+    let last = until("an answer", PATIENCE, || http::get(app.address(), "/").ok());
+    assert_eq!(last, "generation 3");
+    run.quit();
+}

@@ -1,0 +1,151 @@
+//! Programs that know nothing of hotrun and open their sockets by themselves, and do so in every way that makes it
+//! difficult.
+
+mod answers;
+mod asking;
+mod closing;
+mod company;
+mod datagrams;
+mod faults;
+mod places;
+mod refusals;
+mod strangers;
+mod surroundings;
+mod trees;
+mod workers;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
+
+use crate::harness::{PATIENCE, Project, Run, Running, http, skip, until};
+
+/// Whether a program is here; without it a test says so loudly, and in CI it fails.
+fn has(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version");
+    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let found = quiet.status().is_ok_and(|status| status.success());
+    if !found {
+        skip(&format!("`{program}` is not installed"));
+    }
+    found
+}
+
+/// What every program in Python begins with. `generation` is 0 where nobody counts.
+const PRELUDE: &str = "import os, signal, socket, sys, threading, time
+generation = int(os.environ.get('HOTRUN_GENERATION', 0))
+port = int(os.environ['PORT'])
+
+def open_socket(host='127.0.0.1', port=port, backlog=5, options=(), kind=socket.SOCK_STREAM):
+    s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, kind)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == socket.SOCK_STREAM)
+    for level, name, value in options:
+        s.setsockopt(level, name, value)
+    s.bind((host, port))
+    if kind == socket.SOCK_STREAM:
+        s.listen(backlog)
+    return s
+
+def answer(c, text):
+    with c:
+        request = c.recv(4096).decode()
+        path = request.split(' ')[1] if ' ' in request else ''
+        text = text(path) if callable(text) else text
+        c.sendall(f'HTTP/1.1 200 OK\\r\\ncontent-length: {len(text)}\\r\\nconnection: close\\r\\n\\r\\n{text}'.encode())
+
+def serve(s, text=f'generation {generation}'):
+    while True:
+        try:
+            c, _ = s.accept()
+        except OSError:
+            return
+        threading.Thread(target=answer, args=(c, text), daemon=True).start()
+
+def serve_all(*sockets):
+    for s in sockets[1:]:
+        threading.Thread(target=serve, args=(s,), daemon=True).start()
+    serve(sockets[0])
+";
+
+/// A program in a project, and the port that it opens.
+struct App {
+    project: Project,
+    port: u16,
+}
+
+impl App {
+    fn new() -> Self {
+        Self {
+            project: Project::new(),
+            port: free_port(),
+        }
+    }
+
+    fn python(text: &str) -> Self {
+        let app = Self::new();
+        app.save(text);
+        app
+    }
+
+    /// Writes the program, in Python, behind what they all begin with.
+    fn save(&self, text: &str) {
+        self.project.save("app.py", &format!("{PRELUDE}\n{text}\n"));
+    }
+
+    fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// hotrun on the program.
+    fn run(&self) -> Run {
+        self.run_as(["python3", "app.py"])
+    }
+
+    fn run_as<const N: usize>(&self, argv: [&str; N]) -> Run {
+        Run::new(&self.project)
+            .opens(self.address())
+            .env("PORT", self.port.to_string())
+            .env("OUT", self.project.tmp())
+            .program(argv)
+    }
+
+    /// The program without hotrun, to its end: what it printed.
+    fn bare(&self) -> String {
+        let output = Command::new("python3")
+            .arg("app.py")
+            .current_dir(self.project.work())
+            .env("PORT", self.port.to_string())
+            .stdin(Stdio::null())
+            .output();
+        let output = output.expect("python3 can be started");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+/// Waits until the first generation serves. It may be live before it listens: a program that opens nothing would be.
+#[track_caller]
+fn serving(run: &mut Running) {
+    assert_eq!(run.live(), 1);
+    until("the first answer", PATIENCE, || {
+        http::get(run.address(), "/").ok()
+    });
+}
+
+/// A port that nobody has at this moment. Not one that the kernel gives to clients, whose connections would get in the
+/// way of those who want it.
+fn free_port() -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = std::process::id() as u16;
+    loop {
+        let next = own
+            .wrapping_mul(31)
+            .wrapping_add(NEXT.fetch_add(3, Ordering::Relaxed));
+        let port = 12_000 + next % 18_000;
+        let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+        if free(port) && free(port + 1) && free(port + 2) {
+            return port;
+        }
+    }
+}

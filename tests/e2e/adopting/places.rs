@@ -1,0 +1,104 @@
+//! Where a program listens may change from one generation to the next.
+
+use std::net::{Ipv6Addr, SocketAddr, TcpStream};
+
+use super::asking::{Asking, Outcome};
+use super::{App, has, serving};
+use crate::harness::{PATIENCE, http, say, until};
+
+#[test]
+fn hc32_a_port_more_one_less_another_one() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python("serve(open_socket())");
+    let at = |n: u16| SocketAddr::from(([127, 0, 0, 1], app.port + n));
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    let first = Asking::start(at(0));
+    app.save("serve_all(open_socket(), open_socket(port=port + 1))");
+    assert_eq!(run.live(), 2);
+    assert_eq!(
+        http::get(at(1), "/").expect("the second port"),
+        "generation 2"
+    );
+    let second = Asking::start(at(1));
+    first.more(20);
+    // Both are served by generation 3, and no moment comes in which one is and the other is not.
+    app.save("serve_all(open_socket(port=port + 1), open_socket()) # in another order");
+    assert_eq!(run.live(), 3);
+    run.gone_is(2);
+    assert_eq!(run.get("/"), "generation 3");
+    first.stop_in_full();
+    app.save("serve(open_socket(port=port + 1))");
+    assert_eq!(run.live(), 4);
+    run.gone_is(3);
+    until("the first port is closed", PATIENCE, || {
+        TcpStream::connect(at(0)).err()
+    });
+    second.more(20);
+    second.stop_in_full();
+    app.save("serve(open_socket(port=port + 2))");
+    assert_eq!(run.live(), 5);
+    assert_eq!(
+        http::get(at(2), "/").expect("the third port"),
+        "generation 5"
+    );
+    run.gone_is(4);
+    until("the second port is closed", PATIENCE, || {
+        TcpStream::connect(at(1)).err()
+    });
+    // What was given up may be wanted again.
+    app.save("serve(open_socket())");
+    assert_eq!(run.live(), 6);
+    assert_eq!(run.get("/"), "generation 6");
+    run.quit();
+}
+
+#[test]
+fn both_families_each_on_its_own_or_one_for_both() {
+    if !has("python3") {
+        return;
+    }
+    let only = "options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)]";
+    let each = format!("serve_all(open_socket('0.0.0.0'), open_socket('::', {only}))");
+    let app = App::python(&each);
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, app.port));
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    let both = "serve(open_socket('::', options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]))";
+    let mapped = "serve_all(open_socket('::ffff:127.0.0.1', options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]), \
+                  open_socket('::1'))";
+    let mut before = each.as_str();
+    // Twice the same, so that one of each is a reload without any change of place.
+    for (generation, text) in (2..).zip([&each, both, both, mapped, mapped, &each, &each]) {
+        let asking = [Asking::start(app.address()), Asking::start(v6)];
+        app.save(&format!("{text} # {generation}"));
+        assert_eq!(run.live(), generation);
+        let answer = format!("generation {generation}");
+        until("the new one answers", PATIENCE, || {
+            let (v4, v6) = (http::get(app.address(), "/"), http::get(v6, "/"));
+            (v4.ok()? == answer && v6.ok()? == answer).then_some(())
+        });
+        run.gone_is(generation - 1);
+        asking.iter().for_each(|one| one.more(20));
+        for one in asking {
+            match before == text {
+                true => drop(one.stop_in_full()),
+                false => moved(&one.stop()),
+            }
+        }
+        before = text;
+    }
+    run.quit();
+}
+
+/// The kernel sends connections to the address that fits best, as long as somebody listens there, whoever is live; what
+/// waits there in the end is lost with it.
+fn moved(outcome: &Outcome) {
+    let (answered, lost) = (outcome.answered, outcome.failures.len());
+    say(&format!(
+        "from one address to another that covers it: {answered} answered, {lost} lost"
+    ));
+    assert!(answered > lost, "{:?}", outcome.failures);
+}

@@ -1,0 +1,61 @@
+//! Where sockets can't be taken over, the program runs all the same, and hotrun says why.
+
+use super::{App, has};
+use crate::harness::PATIENCE;
+
+const SERVER: &str = "s = open_socket()\nprint('bound', flush=True)\nserve(s)";
+const REASON: &str = "the program is stopped before the next one starts";
+
+fn refused(refusal: &str, words: &str) {
+    let app = App::python(SERVER);
+    let mut run = app.run().env("HOTRUN_TEST_REFUSE", refusal).spawn();
+    let told = run.expect_that(REASON, PATIENCE, |event| {
+        event.text("text").starts_with(REASON)
+    });
+    assert!(told.text("text").contains(words), "{told}");
+    assert!(told.text("hint").contains("--listen"), "{told}");
+    assert_eq!(run.live(), 1);
+    run.printed(1, "bound");
+    assert_eq!(run.get("/"), "generation 1");
+    app.save(&format!("{SERVER}\n# again"));
+    run.expect("gone");
+    assert!(run.expect("spawned").generation() == 2, "stop-first");
+    assert_eq!(run.live(), 2);
+    run.printed(2, "bound");
+    assert_eq!(run.get("/"), "generation 2");
+    let times = run.so_far().iter().filter(|event| event.mentions(REASON));
+    assert_eq!(times.count(), 1);
+    run.quit();
+}
+
+#[test]
+fn each_refusal_is_told_once_and_the_program_is_stopped_first() {
+    if !has("python3") {
+        return;
+    }
+    refused("kernel", "is older than");
+    refused("seccomp", "a seccomp filter is refused");
+    refused("busy", "already answers system calls");
+    refused("pidfd", "`pidfd_getfd`");
+}
+
+/// `EBUSY` for real: there is one listener for a process and its ancestors.
+#[test]
+fn a_hotrun_in_a_hotrun_says_why_it_adopts_nothing_and_the_outer_one_does() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(SERVER);
+    let inner = env!("CARGO_BIN_EXE_hotrun");
+    let run = app.run_as([inner, "--ui", "plain", "--", "python3", "app.py"]);
+    let mut run = run.spawn();
+    run.expect_that(REASON, PATIENCE, |event| {
+        event.is("output") && event.mentions(REASON) && event.mentions("another hotrun")
+    });
+    run.printed(1, "bound");
+    assert_eq!(run.get("/"), "generation 1");
+    run.expect("listening");
+    let times = run.so_far().iter().filter(|event| event.mentions(REASON));
+    assert_eq!(times.count(), 1);
+    run.quit();
+}

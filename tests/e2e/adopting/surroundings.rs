@@ -1,0 +1,84 @@
+//! Programs that are not what hotrun is: another user's, or in another network.
+
+use std::process::Command;
+
+use super::asking::Asking;
+use super::{App, has, serving};
+use crate::harness::skip;
+
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        skip("only root can do that");
+    }
+    root
+}
+
+/// It has a port that only root may have, or wishes that others could not reach into it.
+const DROPS: &str = "
+s = open_socket()
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+print('user', os.getuid(), flush=True)
+serve(s)
+";
+
+#[test]
+fn a_program_that_drops_its_privileges_after_bind_reloads_like_any_other() {
+    if !has("python3") || !is_root() {
+        return;
+    }
+    let app = App::python(DROPS);
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    let asking = Asking::start(app.address());
+    for generation in 2..=5 {
+        app.save(&format!("{DROPS}# {generation}"));
+        assert_eq!(run.live(), generation);
+        run.printed(generation, "user 65534");
+        assert_eq!(run.get("/"), format!("generation {generation}"));
+        asking.more(20);
+        run.gone_is(generation - 1);
+    }
+    asking.stop_in_full();
+    run.quit();
+}
+
+/// It listens on one port in two networks at once.
+const TWO_NETWORKS: &str = "
+if len(sys.argv) > 1:
+    s = open_socket('0.0.0.0')
+    print('elsewhere', flush=True)
+    serve(s, 'elsewhere')
+os.spawnlp(os.P_NOWAIT, 'unshare', 'unshare', '-n', sys.executable, 'app.py', 'elsewhere')
+serve(open_socket())
+";
+
+#[test]
+fn a_program_in_another_network_is_not_taken_for_one_in_ours() {
+    if !has("python3") || !has("unshare") || !is_root() {
+        return;
+    }
+    let can = Command::new("unshare").args(["-n", "true"]).status();
+    if !can.is_ok_and(|status| status.success()) {
+        return skip("no other network can be made here");
+    }
+    let app = App::python(TWO_NETWORKS);
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    run.printed(1, "elsewhere");
+    let asking = Asking::start(app.address());
+    for generation in 2..=4 {
+        app.save(&format!("{TWO_NETWORKS}# {generation}"));
+        assert_eq!(run.live(), generation);
+        run.printed(generation, "elsewhere");
+        assert_eq!(run.get("/"), format!("generation {generation}"));
+        asking.more(20);
+    }
+    asking.stop_in_full();
+    let told = run.so_far().iter().filter(|event| event.is("listening"));
+    let told: Vec<_> = told.map(|event| event.text("address").to_owned()).collect();
+    assert_eq!(told, [app.address().to_string()]);
+    run.quit();
+}

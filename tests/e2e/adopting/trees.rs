@@ -1,0 +1,98 @@
+//! Programs that start others: all of a tree is one generation.
+
+use super::asking::Asking;
+use super::{App, has, serving};
+use crate::harness::say;
+
+const RELOADS: u64 = 5;
+
+/// Reloads under a light load, each time by a save of this file; nothing is lost, and each tree is one generation.
+fn loses_nothing(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
+    save(1);
+    let mut run = app.run_as([]).program(argv.iter().copied()).spawn();
+    serving(&mut run);
+    let asking = Asking::start(app.address());
+    for generation in 2..=1 + RELOADS {
+        save(generation);
+        assert_eq!(run.live(), generation);
+        let answer = run.get("/");
+        assert!(
+            answer.starts_with(&format!("generation {generation}")),
+            "{answer}"
+        );
+        asking.more(50);
+        run.gone_is(generation - 1);
+    }
+    let outcome = asking.stop_in_full();
+    say(&format!(
+        "{what}: {RELOADS} reloads, {} requests, none lost",
+        outcome.answered
+    ));
+    run.quit();
+}
+
+const SERVER: &str = "serve(open_socket())";
+
+#[test]
+fn a_shell_that_starts_the_server_is_part_of_it() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::new();
+    let save = |n: u64| app.save(&format!("{SERVER}# {n}"));
+    // Two commands: the shell stays, and takes the signal.
+    loses_nothing(
+        "sh -c",
+        &app,
+        &["sh", "-c", "python3 app.py; echo it has ended"],
+        save,
+    );
+}
+
+#[test]
+fn a_script_that_forwards_no_signal_is_no_obstacle() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::new();
+    app.project.save("start.sh", "python3 app.py &\nwait\n");
+    let save = |n: u64| app.save(&format!("{SERVER}# {n}"));
+    loses_nothing(
+        "a script with a server in the background",
+        &app,
+        &["sh", "start.sh"],
+        save,
+    );
+}
+
+const NODE: &str =
+    "require('http').createServer((q, a) => a.end(`generation ${process.env.HOTRUN_GENERATION}`))
+    .listen(Number(process.env.PORT), '127.0.0.1');";
+
+#[test]
+fn npm_start_is_a_program_like_any_other() {
+    if !has("node") || !has("npm") {
+        return;
+    }
+    let app = App::new();
+    let package = r#"{"name": "app", "version": "1.0.0", "scripts": {"start": "node app.js"}}"#;
+    app.project.save("package.json", package);
+    let save = |n: u64| app.project.save("app.js", &format!("{NODE}\n// {n}"));
+    loses_nothing("npm start", &app, &["npm", "start"], save);
+}
+
+/// The primary opens the socket for both.
+const CLUSTER: &str = "const cluster = require('cluster');
+if (cluster.isPrimary) { cluster.fork(); cluster.fork(); }
+else SERVER";
+
+#[test]
+fn the_workers_of_a_node_cluster_are_one_generation() {
+    if !has("node") {
+        return;
+    }
+    let app = App::new();
+    let cluster = CLUSTER.replace("SERVER", NODE);
+    let save = |n: u64| app.project.save("app.js", &format!("{cluster}\n// {n}"));
+    loses_nothing("node cluster, 2 workers", &app, &["node", "app.js"], save);
+}

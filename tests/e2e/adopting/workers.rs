@@ -1,0 +1,90 @@
+//! Programs of several processes that share a port by themselves.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::asking::Asking;
+use super::{App, has, serving};
+use crate::harness::{PATIENCE, http, say, until};
+
+/// Three workers, each with a socket of its own on the port; `/end` ends the one that answers, and it is replaced after
+/// a while.
+const WORKERS: &str = "
+share = [(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]
+def act(path):
+    if path == '/end': os.kill(os.getpid(), signal.SIGKILL)
+    return f'generation {generation} worker {os.getpid()}'
+def worker():
+    pid = os.fork()
+    if pid == 0:
+        serve(open_socket(options=share), act)
+for n in range(3): worker()
+while True:
+    os.wait()
+    time.sleep(0.5)
+    worker()
+";
+
+#[test]
+fn a_worker_that_dies_takes_no_connection_with_it() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(WORKERS);
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    let asked = || http::get(app.address(), "/").expect("somebody answers");
+    let all_take_part = || {
+        let seen: HashSet<String> = (0..40).map(|_| asked()).collect();
+        (seen.len() == 3).then_some(())
+    };
+    let mut slowest = Vec::new();
+    for _ in 0..6 {
+        until("three workers", PATIENCE, all_take_part);
+        let asking = Asking::start(app.address());
+        asking.more(20);
+        // It ends in the midst of a request, its only loss.
+        http::get(app.address(), "/end").expect_err("it is killed");
+        asking.more(100);
+        slowest.push(asking.stop_in_part(2).slowest);
+    }
+    slowest.sort_unstable();
+    say(&format!(
+        "a worker of three that share a port is killed: the slowest of the requests around it {slowest:.1?}"
+    ));
+    // If only polling found it, 250 ms would be the measure.
+    assert!(slowest[2] < Duration::from_millis(150), "{slowest:?}");
+    app.save(&format!("{WORKERS}\n# again"));
+    assert_eq!(run.live(), 2);
+    until("all are new", PATIENCE, || {
+        (0..20)
+            .all(|_| asked().starts_with("generation 2"))
+            .then_some(())
+    });
+    run.quit();
+}
+
+#[test]
+fn workers_that_share_a_port_are_switched_together() {
+    if !has("python3") {
+        return;
+    }
+    let app = App::python(WORKERS);
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    let asking = Asking::start(app.address());
+    for generation in 2..=6 {
+        app.save(&format!("{WORKERS}\n# {generation}"));
+        assert_eq!(run.live(), generation);
+        for _ in 0..20 {
+            let answer = run.get("/");
+            assert!(
+                answer.starts_with(&format!("generation {generation} ")),
+                "{answer}"
+            );
+        }
+        asking.more(20);
+    }
+    asking.stop_in_full();
+    run.quit();
+}
