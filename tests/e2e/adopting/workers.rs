@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::asking::Asking;
-use super::{App, has, serving};
+use super::{App, PYTHON, has, serving};
 use crate::harness::{PATIENCE, http, say, until};
 
 /// Three workers, each with a socket of its own on the port; `/end` ends the one that answers, and it is replaced after
@@ -27,7 +27,7 @@ while True:
 
 #[test]
 fn a_worker_that_dies_takes_no_connection_with_it() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(WORKERS);
@@ -66,7 +66,7 @@ fn a_worker_that_dies_takes_no_connection_with_it() {
 
 #[test]
 fn workers_that_share_a_port_are_switched_together() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(WORKERS);
