@@ -18,11 +18,15 @@ impl Holders {
         }
     }
 
-    /// The inodes of the sockets that the processes have; nothing if one of them may not be looked into. From then on
+    /// The inodes of the sockets that the processes have; nothing if one of them may not be looked into, or they are not
+    /// known. From then on
     /// the ends of those are told that have one that `counts`.
     pub(super) fn look(&mut self, counts: impl Fn(u64) -> bool) -> Option<Vec<u64>> {
         let (mut held, mut holding) = (Vec::new(), Vec::new());
         let pids = (self.pids)();
+        if pids.is_empty() {
+            return None;
+        }
         let seen = pids.into_iter().try_for_each(|pid| {
             let sockets: Vec<u64> = sockets_of(pid, |_| None).ok()?.into_values().collect();
             holding.extend(sockets.iter().any(|inode| counts(*inode)).then_some(pid));

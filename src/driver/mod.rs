@@ -97,8 +97,8 @@ struct Driver {
     outcome: Option<Outcome>,
     /// Whether the watch has ended, which it never should.
     deaf: bool,
-    /// Whether a signal asked hotrun to end.
-    told_to_end: bool,
+    /// When a signal first asked hotrun to end.
+    told_to_end: Option<Instant>,
     /// The number of the last signal that asked hotrun to end.
     signal: Option<i32>,
 }
@@ -198,7 +198,7 @@ impl Driver {
             explained: BTreeSet::new(),
             told_of_company: false,
             begun: false,
-            told_to_end: false,
+            told_to_end: None,
             deaf: false,
             outcome: None,
             signal: None,

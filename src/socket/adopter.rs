@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use socket2::Socket;
 
-use super::claim::occupant_of;
+use super::claim::{is_occupied, occupant_of, stranger};
 use super::endpoint::{Endpoint, Transport};
 use super::group::{Group, SharedGroup, disown_unheld, lock};
 use super::registry::{Registry, SharedRegistry, lock_all};
@@ -45,8 +45,10 @@ pub struct Opened {
     pub inodes: Vec<u64>,
     /// Those for datagrams.
     pub datagrams: Vec<u64>,
-    /// Where others listened before it, and it does not.
+    /// Where the live generation listens, or connections wait, and it does not listen.
     pub missing: Vec<SocketAddr>,
+    /// Whether another one is live.
+    pub beside: bool,
 }
 
 impl Adopter {
@@ -75,9 +77,13 @@ impl Adopter {
         around
     }
 
-    /// Who keeps others from being bound there by listening, and is none of ours.
+    /// Whether somebody keeps others from being bound there by listening who is none of ours.
     #[must_use]
-    pub fn stranger(&self, endpoint: Endpoint) -> Option<Occupant> {
+    pub fn has_stranger(&self, endpoint: Endpoint) -> bool {
+        endpoint.transport == Transport::Tcp && is_occupied(endpoint, &self.inodes())
+    }
+
+    fn stranger(&self, endpoint: Endpoint) -> Option<Occupant> {
         match endpoint.transport {
             Transport::Tcp => occupant_of(endpoint, &self.inodes()),
             Transport::Udp => None,
@@ -137,11 +143,12 @@ impl Adopter {
     /// # Errors
     /// What the system says.
     pub fn disown_unheld(&self, id: GenId, held: impl Fn(u64) -> bool) -> io::Result<()> {
-        let registry = lock_all(&self.0);
+        let mut registry = lock_all(&self.0);
         for group in registry.groups() {
             disown_unheld(group, id, &held)?;
             registry.relay_disowned(group)?;
         }
+        registry.tidy();
         Ok(())
     }
 
@@ -149,11 +156,16 @@ impl Adopter {
     #[must_use]
     pub fn opened(&self, id: GenId) -> Opened {
         let registry = lock_all(&self.0);
-        let mut opened = Opened::default();
+        let mut opened = Opened {
+            beside: registry.live().is_some(),
+            ..Opened::default()
+        };
         for group in registry.groups() {
             let group = lock(group);
             let inodes = group.inodes_of(id);
-            if let (true, Some(endpoint)) = (inodes.is_empty(), group.face().endpoint()) {
+            if let (true, Some(endpoint)) = (inodes.is_empty(), group.face().endpoint())
+                && group.is_expected(registry.live())
+            {
                 opened.missing.push(endpoint.address);
             }
             let inodes = inodes.into_iter().map(|(_, inode)| inode);
@@ -190,7 +202,11 @@ fn join(
     socket: Socket,
     backlog: i32,
 ) -> io::Result<()> {
-    lock(group).join(id, socket, backlog)?;
+    let leaving = registry.is_leaving(id);
+    lock(group).join(id, socket, backlog, leaving)?;
+    if leaving {
+        registry.relay_slots(group, id)?;
+    }
     registry.relay_disowned(group)
 }
 
@@ -213,6 +229,11 @@ fn begin(
     }
     if endpoint.transport == Transport::Tcp {
         listen(&socket, backlog)?;
+    }
+    if endpoint.transport == Transport::Tcp && stranger(endpoint, &[os::inode(&socket)?]).is_some()
+    {
+        // Two that came at the same moment; the order of the members is not known.
+        return Err(io::ErrorKind::AddrInUse.into());
     }
     let face = Steered::new(&socket, Group::FIRST, Some(id))?;
     registry.add(Group::adopted(Box::new(face), socket, id, live)?);

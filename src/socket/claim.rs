@@ -113,6 +113,13 @@ pub(super) fn occupant_of(endpoint: Endpoint, ours: &[u64]) -> Option<Occupant> 
     occupant(endpoint, |found| found.overlaps(&endpoint), ours)
 }
 
+/// Whether there is one: that takes no look at the processes.
+pub(super) fn is_occupied(endpoint: Endpoint, ours: &[u64]) -> bool {
+    let found = all_listening(endpoint.address).into_iter();
+    let mut others = found.filter(|found| !ours.contains(&found.inode));
+    others.any(|found| place(&found).overlaps(&endpoint))
+}
+
 /// Who listens on the port of `endpoint`, other than `ours`.
 fn occupant(
     endpoint: Endpoint,

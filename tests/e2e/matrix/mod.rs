@@ -47,8 +47,9 @@ impl Size {
         }
     }
 
+    /// As many for each client: `hey` leaves out what is over.
     fn batch(self) -> usize {
-        self.requests / 10
+        (self.requests / 10).next_multiple_of(STEADY.clients)
     }
 }
 
