@@ -52,8 +52,8 @@ fn a_worker_that_dies_takes_no_connection_with_it() {
     say(&format!(
         "a worker of three that share a port is killed: the slowest of the requests around it {slowest:.1?}"
     ));
-    // If only polling found it, 250 ms would be the measure.
-    assert!(slowest[2] < Duration::from_millis(150), "{slowest:?}");
+    // If only polling found it, anything up to 250 ms would be as likely: four of six below this would be luck.
+    assert!(slowest[3] < Duration::from_millis(60), "{slowest:?}");
     app.save(&format!("{WORKERS}\n# again"));
     assert_eq!(run.live(), 2);
     until("all are new", PATIENCE, || {
