@@ -4,6 +4,7 @@
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
 
+mod bench_adopted;
 mod bench_save;
 mod bench_switch;
 mod figures;

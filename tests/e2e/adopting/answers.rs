@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{App, has};
+use super::{App, PYTHON, has};
 use crate::harness::{PATIENCE, http, say, until};
 
 /// Runs it bare, then as the first generation, then as the second beside the first: it prints the same. Its last words are
@@ -73,7 +73,7 @@ print('done', flush=True)
 
 #[test]
 fn two_sockets_of_a_program_are_in_each_others_way_as_ever() {
-    if has("python3") {
+    if has(PYTHON) {
         let pairs = as_if_it_were_alone(PAIRS);
         say(&format!(
             "{pairs} pairs of sockets on one port, bare, first and second generation: the same answers"
@@ -116,7 +116,7 @@ print('done', flush=True)
 
 #[test]
 fn what_makes_no_sense_is_answered_as_ever() {
-    if has("python3") {
+    if has(PYTHON) {
         as_if_it_were_alone(NONSENSE);
     }
 }
@@ -134,7 +134,7 @@ print('done', flush=True)
 
 #[test]
 fn a_privileged_port_is_for_those_who_may() {
-    if has("python3") {
+    if has(PYTHON) {
         as_if_it_were_alone(PRIVILEGED);
     }
 }
@@ -170,7 +170,7 @@ print('done', flush=True)
 /// A thousand binds one after the other, a hundred children that bind and end, fifty that are killed at any moment.
 #[test]
 fn nobody_waits_for_an_answer_in_a_storm() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(&format!("{STORM}\nserve(open_socket())"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::asking::Asking;
-use super::{App, has, serving};
+use super::{App, PYTHON, has, serving};
 use crate::harness::{PATIENCE, http, say, until};
 
 /// `/again` listens once more with another backlog, `/anew` closes the socket and opens another, `/shut` shuts it down and
@@ -30,7 +30,7 @@ while True: time.sleep(60)
 
 #[test]
 fn a_program_may_listen_again_close_and_open_as_it_likes() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(RESTLESS);
@@ -60,7 +60,7 @@ serve(open_socket())
 
 #[test]
 fn a_program_that_tries_its_port_first_loses_nothing() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(CHECKER);

@@ -1,7 +1,7 @@
 //! Programs that can't bear another of their kind beside them, and those that nobody can reach.
 
 use super::asking::Asking;
-use super::{App, has, serving};
+use super::{App, PYTHON, has, serving};
 use crate::harness::PATIENCE;
 
 const LOCKED: &str = "
@@ -16,7 +16,7 @@ serve(open_socket())
 
 #[test]
 fn hc18_a_program_that_cannot_run_twice_is_told_of_stop_first_once() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(LOCKED);
@@ -45,7 +45,7 @@ fn hc18_a_program_that_cannot_run_twice_is_told_of_stop_first_once() {
 
 #[test]
 fn hc18_stop_first_serves_it_and_connections_wait() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(LOCKED);
@@ -67,7 +67,7 @@ const WORKS: &str = "print('at work', flush=True)\ntime.sleep(1000)";
 
 #[test]
 fn a_program_that_listens_on_nothing_is_stopped_first_by_itself() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(WORKS);
@@ -87,7 +87,7 @@ fn a_program_that_listens_on_nothing_is_stopped_first_by_itself() {
 /// A failure of which the reason is told needs no guess.
 #[test]
 fn whoever_finds_its_port_taken_is_not_told_of_stop_first() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python("serve(open_socket())");

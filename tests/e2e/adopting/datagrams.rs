@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use super::{App, has};
+use super::{App, PYTHON, has};
 use crate::harness::{PATIENCE, until};
 
 const ECHO: &str = "
@@ -27,7 +27,7 @@ fn ask(client: &UdpSocket, app: &App, number: usize) -> Option<u64> {
 
 #[test]
 fn a_fixed_port_for_datagrams_goes_from_one_generation_to_the_next() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(ECHO);
@@ -78,7 +78,7 @@ serve(open_socket())
 
 #[test]
 fn any_port_and_unix_sockets_and_shared_datagrams_are_left_alone() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(OTHERS);

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use super::{App, has};
+use super::{App, PYTHON, has};
 use crate::harness::{PATIENCE, http, until};
 
 const FRAGILE: &str = "
@@ -14,7 +14,7 @@ serve(open_socket(), act)
 
 #[test]
 fn hc15_after_a_crash_connections_wait_for_the_next_save() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(FRAGILE);

@@ -31,6 +31,9 @@ fn has(program: &str) -> bool {
     found
 }
 
+/// Debian's: one that is chosen by a script starts late.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// What every program in Python begins with. `generation` is 0 where nobody counts.
 const PRELUDE: &str = "import os, signal, socket, sys, threading, time
 generation = int(os.environ.get('HOTRUN_GENERATION', 0))
@@ -98,7 +101,7 @@ impl App {
 
     /// hotrun on the program.
     fn run(&self) -> Run {
-        self.run_as(["python3", "app.py"])
+        self.run_as([PYTHON, "app.py"])
     }
 
     fn run_as<const N: usize>(&self, argv: [&str; N]) -> Run {
@@ -111,13 +114,13 @@ impl App {
 
     /// The program without hotrun, to its end: what it printed.
     fn bare(&self) -> String {
-        let output = Command::new("python3")
+        let output = Command::new(PYTHON)
             .arg("app.py")
             .current_dir(self.project.work())
             .env("PORT", self.port.to_string())
             .stdin(Stdio::null())
             .output();
-        let output = output.expect("python3 can be started");
+        let output = output.expect("Python can be started");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }

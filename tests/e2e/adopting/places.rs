@@ -3,12 +3,12 @@
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 
 use super::asking::{Asking, Outcome};
-use super::{App, has, serving};
+use super::{App, PYTHON, has, serving};
 use crate::harness::{PATIENCE, http, say, until};
 
 #[test]
 fn hc32_a_port_more_one_less_another_one() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python("serve(open_socket())");
@@ -57,7 +57,7 @@ fn hc32_a_port_more_one_less_another_one() {
 
 #[test]
 fn both_families_each_on_its_own_or_one_for_both() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let only = "options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)]";

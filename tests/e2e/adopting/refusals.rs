@@ -1,6 +1,6 @@
 //! Where sockets can't be taken over, the program runs all the same, and hotrun says why.
 
-use super::{App, has};
+use super::{App, PYTHON, has};
 use crate::harness::PATIENCE;
 
 const SERVER: &str = "s = open_socket()\nprint('bound', flush=True)\nserve(s)";
@@ -30,7 +30,7 @@ fn refused(refusal: &str, words: &str) {
 
 #[test]
 fn each_refusal_is_told_once_and_the_program_is_stopped_first() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     refused("kernel", "is older than");
@@ -42,12 +42,12 @@ fn each_refusal_is_told_once_and_the_program_is_stopped_first() {
 /// `EBUSY` for real: there is one listener for a process and its ancestors.
 #[test]
 fn a_hotrun_in_a_hotrun_says_why_it_adopts_nothing_and_the_outer_one_does() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(SERVER);
     let inner = env!("CARGO_BIN_EXE_hotrun");
-    let run = app.run_as([inner, "--ui", "plain", "--", "python3", "app.py"]);
+    let run = app.run_as([inner, "--ui", "plain", "--", PYTHON, "app.py"]);
     let mut run = run.spawn();
     run.expect_that(REASON, PATIENCE, |event| {
         event.is("output") && event.mentions(REASON) && event.mentions("another hotrun")

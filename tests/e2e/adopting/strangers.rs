@@ -1,11 +1,11 @@
 //! Two hotruns on one port.
 
 use super::asking::Asking;
-use super::{App, has, serving};
+use super::{App, PYTHON, has, serving};
 use crate::harness::PATIENCE;
 
 fn the_second_says_who_has_it(server: &str) {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(server);

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::asking::Asking;
-use super::{App, has, serving};
+use super::{App, PYTHON, has, serving};
 use crate::harness::skip;
 
 fn is_root() -> bool {
@@ -26,7 +26,7 @@ serve(s)
 
 #[test]
 fn a_program_that_drops_its_privileges_after_bind_reloads_like_any_other() {
-    if !has("python3") || !is_root() {
+    if !has(PYTHON) || !is_root() {
         return;
     }
     let app = App::python(DROPS);
@@ -57,7 +57,7 @@ serve(open_socket())
 
 #[test]
 fn a_program_in_another_network_is_not_taken_for_one_in_ours() {
-    if !has("python3") || !has("unshare") || !is_root() {
+    if !has(PYTHON) || !has("unshare") || !is_root() {
         return;
     }
     let can = Command::new("unshare").args(["-n", "true"]).status();

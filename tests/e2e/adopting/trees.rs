@@ -1,7 +1,7 @@
 //! Programs that start others: all of a tree is one generation.
 
 use super::asking::Asking;
-use super::{App, has, serving};
+use super::{App, PYTHON, has, serving};
 use crate::harness::say;
 
 const RELOADS: u64 = 5;
@@ -35,7 +35,7 @@ const SERVER: &str = "serve(open_socket())";
 
 #[test]
 fn a_shell_that_starts_the_server_is_part_of_it() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::new();
@@ -44,18 +44,19 @@ fn a_shell_that_starts_the_server_is_part_of_it() {
     loses_nothing(
         "sh -c",
         &app,
-        &["sh", "-c", "python3 app.py; echo it has ended"],
+        &["sh", "-c", "/usr/bin/python3 app.py; echo it has ended"],
         save,
     );
 }
 
 #[test]
 fn a_script_that_forwards_no_signal_is_no_obstacle() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::new();
-    app.project.save("start.sh", "python3 app.py &\nwait\n");
+    app.project
+        .save("start.sh", "/usr/bin/python3 app.py &\nwait\n");
     let save = |n: u64| app.save(&format!("{SERVER}# {n}"));
     loses_nothing(
         "a script with a server in the background",

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::asking::Asking;
-use super::{App, has, serving};
+use super::{App, PYTHON, has, serving};
 use crate::harness::{PATIENCE, http, say, until};
 
 /// Three workers, each with a socket of its own on the port; `/end` ends the one that answers, and it is replaced after
@@ -27,7 +27,7 @@ while True:
 
 #[test]
 fn a_worker_that_dies_takes_no_connection_with_it() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(WORKERS);
@@ -52,8 +52,8 @@ fn a_worker_that_dies_takes_no_connection_with_it() {
     say(&format!(
         "a worker of three that share a port is killed: the slowest of the requests around it {slowest:.1?}"
     ));
-    // If only polling found it, 250 ms would be the measure.
-    assert!(slowest[2] < Duration::from_millis(150), "{slowest:?}");
+    // If only polling found it, anything up to 250 ms would be as likely: four of six below this would be luck.
+    assert!(slowest[3] < Duration::from_millis(60), "{slowest:?}");
     app.save(&format!("{WORKERS}\n# again"));
     assert_eq!(run.live(), 2);
     until("all are new", PATIENCE, || {
@@ -66,7 +66,7 @@ fn a_worker_that_dies_takes_no_connection_with_it() {
 
 #[test]
 fn workers_that_share_a_port_are_switched_together() {
-    if !has("python3") {
+    if !has(PYTHON) {
         return;
     }
     let app = App::python(WORKERS);
