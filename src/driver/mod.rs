@@ -13,6 +13,7 @@ mod exec;
 mod feed;
 mod generation;
 mod inbox;
+mod looping;
 mod own;
 mod patience;
 mod perform;
@@ -34,7 +35,7 @@ use crate::build::{Launch, Plan, WatchRoots, runner};
 use crate::config::Config;
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
-use crate::reload::{BuildOutcome, Event, Failure, GenId, Machine, Notice, Time};
+use crate::reload::{Action, BuildOutcome, Event, Failure, GenId, Machine, Notice, Time};
 use crate::socket::Sockets;
 use crate::ui::{Report, Ui};
 use crate::watch::{self, Watch};
@@ -45,6 +46,7 @@ use command::Commands;
 use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
+use looping::Looping;
 use own::Times;
 use print::Print;
 
@@ -72,6 +74,9 @@ struct Driver {
     build: Option<ActiveBuild>,
     /// Of the newest build, also when it is over.
     times: Option<Times>,
+    looping: Looping,
+    /// Whether something changed during the build that runs, and is built after it.
+    later: bool,
     /// Builds that have ended and left something running, which is killed in the end.
     past_builds: Vec<Control>,
     generations: BTreeMap<GenId, Running>,
@@ -182,6 +187,8 @@ impl Driver {
             plan,
             build: None,
             times: None,
+            looping: Looping::default(),
+            later: false,
             past_builds: Vec::new(),
             generations: BTreeMap::new(),
             print: None,
@@ -262,6 +269,9 @@ impl Driver {
 
     /// Whether the build that was running had been given up.
     fn build_is_over(&mut self) -> bool {
+        if let Some(times) = &mut self.times {
+            times.ended = Some(Instant::now());
+        }
         self.past_builds
             .retain(|control| !control.pids().is_empty());
         self.build.take().is_some_and(|build| {
@@ -273,6 +283,11 @@ impl Driver {
     /// Hands an event to the machine, and to it again whatever its effects answer at once.
     fn handle(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
+        if let Event::BuildEnded { .. } = event
+            && std::mem::take(&mut self.later)
+        {
+            events.push_back(Event::Changed(Action::Build));
+        }
         while let Some(event) = events.pop_front() {
             let now = Time::after_start(self.started.elapsed());
             let response = self.machine.handle(now, event);

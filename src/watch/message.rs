@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::time::Instant;
 use std::{error, fmt, io};
 
 /// What the watch has to tell.
@@ -12,7 +13,12 @@ pub enum Message {
         files: usize,
     },
     /// These files were created, removed, or have another content. Sorted, never empty.
-    Changed(Vec<PathBuf>),
+    Changed {
+        /// Which.
+        paths: Vec<PathBuf>,
+        /// When the first and the last was heard of them.
+        heard: (Instant, Instant),
+    },
     /// Something can't be watched as it should.
     Trouble(Trouble),
 }

@@ -255,7 +255,8 @@ impl Worker {
         }
         self.tell_troubles();
         self.tell(Message::Trouble(Trouble::Overflow));
-        self.tell_changed(changed);
+        let now = Instant::now();
+        self.tell_changed(changed, (now, now));
     }
 
     /// Tells what has settled, if its content is another.
@@ -280,12 +281,13 @@ impl Worker {
                 self.contents.forget_gone(&path)
             });
         }
-        self.tell_changed(changed);
+        self.tell_changed(changed, self.settle.heard());
     }
 
-    fn tell_changed(&self, changed: BTreeSet<PathBuf>) {
+    fn tell_changed(&self, changed: BTreeSet<PathBuf>, heard: (Instant, Instant)) {
         if !changed.is_empty() {
-            self.tell(Message::Changed(changed.into_iter().collect()));
+            let paths = changed.into_iter().collect();
+            self.tell(Message::Changed { paths, heard });
         }
     }
 

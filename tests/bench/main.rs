@@ -6,4 +6,5 @@ mod harness;
 
 mod bench_save;
 mod bench_switch;
+mod bench_watch;
 mod figures;
