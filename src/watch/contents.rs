@@ -153,6 +153,29 @@ impl Contents {
         }
     }
 
+    /// Whether a look at its metadata says that the file at `path` is another than was known, or is gone, or new.
+    pub(super) fn differs(&self, path: &Path) -> bool {
+        let now = fs::metadata(path).ok().filter(Metadata::is_file);
+        match (self.known.get(path), now) {
+            (None, now) => now.is_some(),
+            (Some(_), None) => path.symlink_metadata().is_err(),
+            // In doubt it does: the clock of files lags behind.
+            (Some(Known::Unseen), Some(now)) => changed_at(&now) + TICK >= self.started,
+            (Some(Known::Stamp(stamp) | Known::Hash(stamp, _)), Some(now)) => {
+                *stamp != Stamp::of(&now)
+            }
+        }
+    }
+
+    /// What is known directly in `dir`.
+    pub(super) fn within(&self, dir: &Path) -> Vec<PathBuf> {
+        let from = (Bound::Excluded(dir), Bound::Unbounded);
+        let below = self.known.range::<Path, _>(from);
+        let below = below.take_while(|(known, _)| known.starts_with(dir));
+        let direct = below.filter(|(known, _)| known.parent() == Some(dir));
+        direct.map(|(known, _)| known.clone()).collect()
+    }
+
     /// All that is known.
     pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.known.keys()

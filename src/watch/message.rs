@@ -33,6 +33,13 @@ pub enum Trouble {
         /// The first that is not.
         dir: PathBuf,
     },
+    /// Nothing tells of all changes there, so they are looked for.
+    Polled {
+        /// The first such directory.
+        dir: PathBuf,
+        /// The kind of its file system.
+        kind: &'static str,
+    },
     /// A directory can't be watched or read.
     Unwatchable {
         /// Which.
@@ -56,6 +63,9 @@ impl Trouble {
             Self::WatchLimit { .. } => Some(
                 "raise it with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",
             ),
+            Self::Polled { .. } => Some(
+                "changes are seen a little later; `--watch` and `--ignore` make it less to look at",
+            ),
             Self::Unwatchable { .. } => Some("leave it out with `--ignore`"),
             Self::Overflow => {
                 Some("`sudo sysctl fs.inotify.max_queued_events=65536` makes room for more")
@@ -70,7 +80,12 @@ impl fmt::Display for Trouble {
         match self {
             Self::WatchLimit { watched, dir } => write!(
                 f,
-                "the system's limit is reached with {watched} directories watched; `{}` and what follows is not",
+                "the system's limit is reached with {watched} directories watched; `{}` and what follows is polled",
+                dir.display()
+            ),
+            Self::Polled { dir, kind } => write!(
+                f,
+                "`{}` is on {kind}, where not every change is told; it is polled",
                 dir.display()
             ),
             Self::Unwatchable { dir, reason } => {

@@ -16,6 +16,7 @@ pub use lineage::{
     single_threaded,
 };
 pub mod hang_up;
+pub mod mounts;
 mod netlink;
 pub mod privilege;
 pub mod reuseport;
