@@ -200,6 +200,9 @@ impl Worker {
             self.tree.grow(path, &mut self.filter, &mut files);
         }
         self.tell_troubles();
+        // It may be another directory than the one in which these were, or one in the place of a file.
+        let known = self.contents.below(path).into_iter();
+        files.extend(known.filter(|path| self.contents.differs(path)));
         for file in files {
             self.settle.touch(file, State::Unsure, Instant::now());
         }
