@@ -23,13 +23,11 @@ pub(super) fn bind(
     }
 }
 
-/// Binds it as the kernel would for a program that is alone; from then on others of ours may have the address too. Where
-/// one has it already, it has to be shared from the beginning.
+/// Binds it alone, whatever the program wants; from then on others of ours may have the address too. Where one has it
+/// already, it has to be shared from the beginning.
 fn bind_sharing(socket: &Socket, address: SocketAddr, shared: bool) -> io::Result<()> {
     let before = socket.reuse_port()?;
-    if shared {
-        socket.set_reuse_port(true)?;
-    }
+    socket.set_reuse_port(shared)?;
     let bound = SockRef::from(socket).bind(&address.into());
     match bound {
         Ok(()) => socket.set_reuse_port(true),

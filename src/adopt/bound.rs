@@ -59,6 +59,14 @@ impl Known {
         }
     }
 
+    pub(super) fn has(&self, inode: u64) -> bool {
+        self.0.iter().any(|one| one.inode == inode)
+    }
+
+    pub(super) fn any_listens(&self) -> bool {
+        self.0.iter().any(|one| one.listens)
+    }
+
     /// Whether several share their address by the program's own wish.
     pub(super) fn several_share(&self) -> bool {
         let shares = |one: &&Bound| one.listens && one.claim.reuse_port;
@@ -79,10 +87,13 @@ impl Known {
         others.map(other).collect()
     }
 
-    /// Keeps those that are held; whether one was not.
-    pub(super) fn keep(&mut self, held: impl Fn(u64) -> bool) -> bool {
-        let before = self.0.len();
+    /// Whether all are held.
+    pub(super) fn all(&self, held: impl Fn(u64) -> bool) -> bool {
+        self.0.iter().all(|one| held(one.inode))
+    }
+
+    /// Keeps those that are held.
+    pub(super) fn keep(&mut self, held: impl Fn(u64) -> bool) {
         self.0.retain(|one| held(one.inode));
-        self.0.len() < before
     }
 }

@@ -35,11 +35,16 @@ pub(super) fn parse(bytes: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-/// What it claims by binding this socket to that address; nothing if that is no TCP or UDP socket.
+/// What it claims by binding this socket to that address; nothing if that is no TCP or UDP socket, or
+/// one of another network.
 pub(super) fn claim(socket: &Socket, address: SocketAddr) -> io::Result<Option<Claim>> {
     let Some(transport) = transport(socket)? else {
         return Ok(None);
     };
+    // Both have the address beside ours: there is nothing to share with them.
+    if !os::is_of_our_network(socket) || os::is_of_one_device(socket) {
+        return Ok(None);
+    }
     Ok(Some(Claim {
         endpoint: Endpoint {
             address,

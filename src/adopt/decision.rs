@@ -30,8 +30,9 @@ pub(super) enum OnBind {
     Listed(Endpoint),
     /// It is bound for the program.
     Bind {
-        /// Whether it must share the address (`SO_REUSEPORT`) to be bound at all. Else it is bound as the kernel would,
-        /// which fails if anybody has the address, and shares it only then.
+        /// Whether it must share the address (`SO_REUSEPORT`) to be bound at all. Else it is bound alone, which fails if
+        /// anybody has the address, and shares it only then; also if the program itself wants to share it: who shares
+        /// with strangers, another hotrun above all, gets in the way of their steering and they in that of ours.
         shared: bool,
     },
 }
@@ -49,30 +50,24 @@ pub(super) enum OnListen {
     Join,
 }
 
-/// What to do with a bind. `others` are sockets of the same generation that some process of it still has;
-/// `stranger` tells whether somebody else listens there and shares the address.
-pub(super) fn on_bind(claim: &Claim, others: &[Other], around: Around, stranger: bool) -> OnBind {
+/// What to do with a bind. `others` are sockets of the same generation that some process of it still has.
+pub(super) fn on_bind(claim: &Claim, others: &[Other], around: Around) -> OnBind {
     if claim.endpoint.address.port() == 0 {
-        return OnBind::Leave;
-    }
-    if claim.endpoint.transport == Transport::Udp && (claim.reuse_address || claim.reuse_port) {
-        // Datagrams that are meant for several (multicast) or a program that shares by itself.
         return OnBind::Leave;
     }
     if others.iter().any(|other| keeps_from_binding(other, claim)) {
         return OnBind::InUse;
     }
+    if claim.endpoint.transport == Transport::Udp && (claim.reuse_address || claim.reuse_port) {
+        // Datagrams that are meant for several (multicast) or a program that shares by itself.
+        return OnBind::Leave;
+    }
     if let Some(listed) = around.listed {
         return OnBind::Listed(listed);
     }
-    if around.group {
-        return OnBind::Bind { shared: true };
+    OnBind::Bind {
+        shared: around.group,
     }
-    if stranger && claim.reuse_port {
-        // It asks for a part of what others get, and shall have it; to steer that would take it from them.
-        return OnBind::Leave;
-    }
-    OnBind::Bind { shared: false }
 }
 
 /// What to do with a listen of a socket that was bound by us, `claim`, or not, and that `listens` already or not.
@@ -142,26 +137,18 @@ mod tests {
     #[test]
     fn a_free_address_is_bound_as_the_kernel_would() {
         let web = claim("0.0.0.0:80");
-        assert_eq!(
-            on_bind(&web, &[], NONE, false),
-            OnBind::Bind { shared: false }
-        );
-        let refused_by_the_kernel = on_bind(&web, &[], NONE, true);
-        assert_eq!(refused_by_the_kernel, OnBind::Bind { shared: false });
+        assert_eq!(on_bind(&web, &[], NONE), OnBind::Bind { shared: false });
     }
 
     #[test]
     fn an_address_that_another_generation_has_is_shared() {
         let web = claim("127.0.0.1:80");
-        assert_eq!(
-            on_bind(&web, &[], OURS, false),
-            OnBind::Bind { shared: true }
-        );
+        assert_eq!(on_bind(&web, &[], OURS), OnBind::Bind { shared: true });
     }
 
     #[test]
     fn any_port_is_left_alone() {
-        assert_eq!(on_bind(&claim("0.0.0.0:0"), &[], OURS, true), OnBind::Leave);
+        assert_eq!(on_bind(&claim("0.0.0.0:0"), &[], OURS), OnBind::Leave);
     }
 
     #[test]
@@ -169,23 +156,23 @@ mod tests {
         let web = claim("127.0.0.1:80");
         let everywhere = claim("0.0.0.0:80");
         for other in [listening(web), listening(everywhere)] {
-            assert_eq!(on_bind(&web, &[other], OURS, false), OnBind::InUse);
+            assert_eq!(on_bind(&web, &[other], OURS), OnBind::InUse);
         }
         // Both may be bound, and one may listen (`socket(7)`, SO_REUSEADDR).
         let shared = OnBind::Bind { shared: true };
-        assert_eq!(on_bind(&web, &[bound(everywhere)], OURS, false), shared);
+        assert_eq!(on_bind(&web, &[bound(everywhere)], OURS), shared);
         let strict = Claim {
             reuse_address: false,
             ..web
         };
-        assert_eq!(on_bind(&strict, &[bound(web)], OURS, false), OnBind::InUse);
-        assert_eq!(on_bind(&web, &[bound(strict)], OURS, false), OnBind::InUse);
+        assert_eq!(on_bind(&strict, &[bound(web)], OURS), OnBind::InUse);
+        assert_eq!(on_bind(&web, &[bound(strict)], OURS), OnBind::InUse);
         assert_eq!(
             on_listen(Some(&web), false, &[listening(everywhere)]),
             OnListen::InUse
         );
         let elsewhere = listening(claim("127.0.0.2:80"));
-        assert_eq!(on_bind(&web, &[elsewhere], OURS, false), shared);
+        assert_eq!(on_bind(&web, &[elsewhere], OURS), shared);
     }
 
     #[test]
@@ -196,17 +183,14 @@ mod tests {
         };
         let others = [listening(worker)];
         assert_eq!(
-            on_bind(&worker, &others, OURS, false),
+            on_bind(&worker, &others, OURS),
             OnBind::Bind { shared: true }
         );
         assert_eq!(on_listen(Some(&worker), false, &others), OnListen::Join);
-        assert_eq!(
-            on_bind(&worker, &[], NONE, true),
-            OnBind::Leave,
-            "with strangers"
-        );
+        let first = OnBind::Bind { shared: false };
+        assert_eq!(on_bind(&worker, &[], NONE), first, "not with strangers");
         let alone = claim("127.0.0.1:80");
-        assert_eq!(on_bind(&alone, &others, OURS, false), OnBind::InUse);
+        assert_eq!(on_bind(&alone, &others, OURS), OnBind::InUse);
     }
 
     #[test]
@@ -216,7 +200,7 @@ mod tests {
             group: true,
             listed: Some(listed),
         };
-        let verdict = on_bind(&claim("0.0.0.0:80"), &[], around, false);
+        let verdict = on_bind(&claim("0.0.0.0:80"), &[], around);
         assert_eq!(verdict, OnBind::Listed(listed));
     }
 
@@ -235,17 +219,11 @@ mod tests {
             reuse_address: true,
             ..udp
         };
-        assert_eq!(
-            on_bind(&udp, &[], OURS, false),
-            OnBind::Bind { shared: true }
-        );
-        assert_eq!(on_bind(&multicast, &[], OURS, false), OnBind::Leave);
-        assert_eq!(on_bind(&udp, &[bound(udp)], OURS, false), OnBind::InUse);
+        assert_eq!(on_bind(&udp, &[], OURS), OnBind::Bind { shared: true });
+        assert_eq!(on_bind(&multicast, &[], OURS), OnBind::Leave);
+        assert_eq!(on_bind(&udp, &[bound(udp)], OURS), OnBind::InUse);
         let tcp = listening(dns);
-        assert_eq!(
-            on_bind(&udp, &[tcp], OURS, false),
-            OnBind::Bind { shared: true }
-        );
+        assert_eq!(on_bind(&udp, &[tcp], OURS), OnBind::Bind { shared: true });
         assert_eq!(on_listen(Some(&udp), false, &[]), OnListen::Leave);
     }
 

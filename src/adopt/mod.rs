@@ -12,6 +12,10 @@ mod bind;
 mod bound;
 mod claim;
 mod decision;
+mod holders;
+mod news;
+mod verdict;
 mod worker;
 
-pub use worker::{Adoption, News};
+pub use news::News;
+pub use worker::Adoption;

@@ -1,9 +1,9 @@
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socket2::Socket;
@@ -12,47 +12,19 @@ use super::bind::bind;
 use super::bound::{Bound, Known};
 use super::claim::{self, LONGEST, parse};
 use super::decision::{Claim, OnBind, OnListen, Other, on_bind, on_listen};
+use super::holders::Holders;
+use super::news::News;
+use super::verdict::{Verdict, missed, refuse};
 use crate::os;
-use crate::os::seccomp::{
-    Answer, Call, Calls, Next, Unavailable, What, descriptor_of, read_memory,
-};
-use crate::os::socket_holders::sockets_of;
+use crate::os::seccomp::{Answer, Call, Calls, Next, What, descriptor_of, read_memory};
 use crate::reload::GenId;
-use crate::socket::{Adopter, Endpoint, OpenError, Transport};
+use crate::socket::{Adopter, Endpoint, Transport};
 
-/// A program that shares an address among sockets of its own may lose one of them with the process that has it, and
-/// nobody tells: how often that is looked for.
+/// A program may close a socket, and nobody tells: how soon that is looked for after a call, and how often where it shares
+/// an address among several of its own, so that connections may be going to one that is closed.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// What there is to tell of a program's sockets.
-#[derive(Debug)]
-pub enum News {
-    /// It listens there now, by a socket that the next generation can share the address with.
-    Listens {
-        /// Where.
-        address: SocketAddr,
-        /// Whether nobody listened there before.
-        first: bool,
-    },
-    /// Somebody else has the address.
-    InUse(OpenError),
-    /// An address of `--listen` is in the way of another one that it wants.
-    Listed {
-        /// Where it wanted to listen.
-        address: SocketAddr,
-        /// The address of `--listen`.
-        listed: SocketAddr,
-    },
-    /// The program was started without being trapped.
-    Untrapped(Unavailable),
-    /// A socket could not be adopted, and the kernel did what was asked for.
-    Missed {
-        /// Where it wanted to listen.
-        address: Option<SocketAddr>,
-        /// Why.
-        error: io::Error,
-    },
-}
+/// The longest pause between two looks while nothing happens.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Answers the calls of one generation's program.
 pub struct Adoption {
@@ -89,28 +61,31 @@ impl fmt::Debug for Adoption {
 }
 
 struct Worker {
-    adoption: Adoption,
+    id: GenId,
+    adopter: Adopter,
+    tell: Box<dyn FnMut(News) + Send>,
     known: Known,
+    holders: Holders,
+    /// Until the next look.
+    pause: Duration,
     /// What could not be done is told once.
     missed: bool,
 }
 
-/// How a call is answered, and what is to be told of it once it is.
-struct Verdict {
-    answer: Answer,
-    news: Option<News>,
-}
-
-impl From<Answer> for Verdict {
-    fn from(answer: Answer) -> Self {
-        Self { answer, news: None }
-    }
-}
-
 impl Worker {
     fn new(adoption: Adoption) -> Self {
+        let Adoption {
+            id,
+            adopter,
+            pids,
+            tell,
+        } = adoption;
         Self {
-            adoption,
+            id,
+            adopter,
+            holders: Holders::new(pids),
+            tell,
+            pause: LOOK,
             known: Known::default(),
             missed: false,
         }
@@ -124,9 +99,9 @@ impl Worker {
             Err(_) => return,
         };
         loop {
-            match calls.next_before(self.pause()) {
+            match self.next(&calls) {
                 Ok(Next::Call(call)) => self.answer(&calls, &call),
-                Ok(Next::Stopped) => self.look(),
+                Ok(Next::Stopped) => self.look_again(),
                 Ok(Next::Ended) => return,
                 // Out of memory: the caller waits, and it may pass.
                 Err(_) => thread::sleep(LOOK),
@@ -134,24 +109,52 @@ impl Worker {
         }
     }
 
-    /// For how long nothing has to be looked after.
-    fn pause(&self) -> Option<Duration> {
-        self.known.several_share().then_some(LOOK)
+    /// The next call, or that it is time to look which sockets are held.
+    fn next(&self, calls: &Calls) -> io::Result<Next> {
+        match (self.known.any_listens(), self.known.several_share()) {
+            (false, _) => calls.next_within(None, None),
+            (true, false) => calls.next_within(None, Some(self.pause)),
+            (true, true) => calls.next_within(self.holders.deaths(), Some(self.pause)),
+        }
+    }
+
+    /// Looks, and says when next: a look takes the longer the more the program has open.
+    fn look_again(&mut self) {
+        let begun = Instant::now();
+        self.look();
+        let next = match self.known.several_share() {
+            true => LOOK.max(begun.elapsed() * 20),
+            false => (self.pause * 2).min(LONGEST_PAUSE),
+        };
+        self.pause = next.max(begun.elapsed() * 20);
     }
 
     fn answer(&mut self, calls: &Calls, call: &Call) {
-        let verdict = match call.what {
+        self.pause = LOOK;
+        // Without this thread every call of the program would fail from then on.
+        let decide = AssertUnwindSafe(|| self.decide(calls, call));
+        let verdict = catch_unwind(decide).unwrap_or_else(|_| {
+            missed(None, io::Error::other("hotrun has met a fault of its own"))
+        });
+        // If the answer can't be given the caller is gone, or hotrun's end of it is: both end the waiting.
+        let _ = calls.answer(call, verdict.answer);
+        // To find out who has an address takes long, so the caller has its answer before.
+        let in_use = verdict
+            .in_use
+            .map(|at| News::InUse(self.adopter.in_use(at)));
+        for news in verdict.news.into_iter().chain(in_use) {
+            self.tell(news);
+        }
+    }
+
+    fn decide(&mut self, calls: &Calls, call: &Call) -> Verdict {
+        match call.what {
             What::Bind {
                 fd,
                 address,
                 length,
             } => self.bind(calls, call, fd, (address, length)),
             What::Listen { fd, backlog } => self.listen(calls, call, fd, backlog),
-        };
-        // If the answer can't be given the caller is gone, or hotrun's end of it is: both end the waiting.
-        let _ = calls.answer(call, verdict.answer);
-        if let Some(news) = verdict.news {
-            self.tell(news);
         }
     }
 
@@ -159,7 +162,7 @@ impl Worker {
         if matches!(news, News::Missed { .. }) && std::mem::replace(&mut self.missed, true) {
             return;
         }
-        (self.adoption.tell)(news);
+        (self.tell)(news);
     }
 
     fn bind(&mut self, calls: &Calls, call: &Call, fd: i32, (at, length): (u64, u32)) -> Verdict {
@@ -189,12 +192,10 @@ impl Worker {
         if self.lost_answer(cookie, call.thread, claim.endpoint) {
             return Answer::Done.into();
         }
-        let around = self.adoption.adopter.around(claim.endpoint);
+        let around = self.adopter.around(claim.endpoint);
         let others = self.others(cookie, claim.endpoint);
-        let foreign = || self.adoption.adopter.stranger(claim.endpoint);
-        let stranger = !around.group && claim.reuse_port && foreign().is_some();
         let address = claim.endpoint.address;
-        match on_bind(&claim, &others, around, stranger) {
+        match on_bind(&claim, &others, around) {
             OnBind::Leave => Answer::Continue.into(),
             OnBind::InUse => Answer::Errno(libc::EADDRINUSE).into(),
             OnBind::Listed(listed) => Verdict {
@@ -203,6 +204,7 @@ impl Worker {
                     address,
                     listed: listed.address,
                 }),
+                in_use: None,
             },
             OnBind::Bind { shared } => self.perform_bind(call, socket, cookie, claim, shared),
         }
@@ -228,13 +230,28 @@ impl Worker {
         {
             return Answer::Errno(libc::EACCES).into();
         }
-        match bind(socket, address, claim.endpoint.transport, shared) {
+        match self.try_bind(socket, claim.endpoint, shared) {
             Ok(()) => self.note_bound(call, socket, cookie, claim),
             // The program may be allowed what hotrun is not.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
                 missed(Some(address), error)
             }
-            Err(error) => self.refuse(claim.endpoint, &error),
+            Err(error) => refuse(claim.endpoint, &error),
+        }
+    }
+
+    /// What is in the way and does not listen is mostly ours: bound by another generation that never listened, or about
+    /// to be closed. Those share, and so does it then.
+    fn try_bind(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
+        let Endpoint {
+            address, transport, ..
+        } = endpoint;
+        let bound = bind(socket, address, transport, shared);
+        let in_use = |error: &io::Error| error.raw_os_error() == Some(libc::EADDRINUSE);
+        let again = !shared && transport == Transport::Tcp && bound.as_ref().is_err_and(in_use);
+        match again && !self.adopter.has_stranger(endpoint) {
+            true => bind(socket, address, transport, true),
+            false => bound,
         }
     }
 
@@ -259,15 +276,6 @@ impl Worker {
         }
     }
 
-    fn refuse(&self, endpoint: Endpoint, error: &io::Error) -> Verdict {
-        let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
-        let in_use = errno == libc::EADDRINUSE;
-        Verdict {
-            answer: Answer::Errno(errno),
-            news: in_use.then(|| News::InUse(self.adoption.adopter.in_use(endpoint))),
-        }
-    }
-
     fn listen(&mut self, calls: &Calls, call: &Call, fd: i32, backlog: i32) -> Verdict {
         if self.known.is_empty() {
             return Answer::Continue.into();
@@ -285,7 +293,7 @@ impl Worker {
         match (on_listen(claim.as_ref(), listens, &others), claim) {
             (OnListen::Leave, _) | (_, None) => Answer::Continue.into(),
             (OnListen::InUse, _) => Answer::Errno(libc::EADDRINUSE).into(),
-            (OnListen::Again, _) => match self.adoption.adopter.listen_again(&socket, backlog) {
+            (OnListen::Again, _) => match self.adopter.listen_again(&socket, backlog) {
                 Ok(()) => Answer::Done.into(),
                 Err(_) => Answer::Continue.into(),
             },
@@ -296,22 +304,31 @@ impl Worker {
     fn join(&mut self, socket: &Socket, backlog: i32, claim: Claim) -> Verdict {
         let joined = os::cookie(socket).and_then(|cookie| {
             let socket = socket.try_clone()?;
-            let adopter = &self.adoption.adopter;
-            let joined = adopter.listen(self.adoption.id, socket, backlog)?;
+            let adopter = &self.adopter;
+            let joined = adopter.listen(self.id, socket, backlog)?;
             Ok((cookie, joined))
         });
         match joined {
             Ok((cookie, joined)) => {
                 self.known.listens(cookie);
+                if self.known.several_share() {
+                    self.look();
+                }
                 Verdict {
                     answer: Answer::Done,
                     news: Some(News::Listens {
                         address: joined.address,
                         first: joined.first,
                     }),
+                    in_use: None,
                 }
             }
-            Err(error) => self.refuse(claim.endpoint, &error),
+            // The kernel has done it, and the program must not hear otherwise.
+            Err(error) if socket.is_listener().unwrap_or(false) => Verdict {
+                answer: Answer::Done,
+                ..missed(Some(claim.endpoint.address), error)
+            },
+            Err(error) => refuse(claim.endpoint, &error),
         }
     }
 
@@ -325,24 +342,21 @@ impl Worker {
 
     /// Forgets what no process holds any more: it is nobody's, and gets nothing.
     fn look(&mut self) {
-        let Some(held) = self.held() else { return };
-        if self.known.keep(|inode| held.contains(&inode)) {
-            let is_held = |inode: u64| held.contains(&inode);
-            // What fails is tried again with the next operation on the group.
-            let _ = self
-                .adoption
-                .adopter
-                .disown_unheld(self.adoption.id, is_held);
+        let known = &self.known;
+        let Some(held) = self.holders.look(|inode| known.has(inode)) else {
+            return;
+        };
+        if self.known.all(|inode| held.contains(&inode)) {
+            return;
         }
-    }
-
-    /// The sockets that the processes of the generation have; nothing if one of them may not be looked into.
-    fn held(&self) -> Option<Vec<u64>> {
-        let mut held = Vec::new();
-        for pid in (self.adoption.pids)() {
-            held.extend(sockets_of(pid, |_| None).ok()?.into_values());
+        // One look is not enough: a process may have handed a socket on while the others were looked at.
+        let Some(again) = self.holders.look(|inode| known.has(inode)) else {
+            return;
+        };
+        let is_held = |inode: u64| held.contains(&inode) || again.contains(&inode);
+        if self.adopter.disown_unheld(self.id, is_held).is_ok() {
+            self.known.keep(is_held);
         }
-        Some(held)
     }
 }
 
@@ -353,17 +367,5 @@ fn take(calls: &Calls, call: &Call, fd: i32) -> io::Result<Socket> {
     match calls.still_waits(call) {
         true => Ok(socket),
         false => Err(Errno::ESRCH.into()),
-    }
-}
-
-/// The kernel does it, and it can't be steered.
-fn missed(address: Option<SocketAddr>, error: io::Error) -> Verdict {
-    let expected = [libc::EBADF, libc::ESRCH, libc::ENOTSOCK];
-    let strange = !error
-        .raw_os_error()
-        .is_some_and(|errno| expected.contains(&errno));
-    Verdict {
-        answer: Answer::Continue,
-        news: strange.then_some(News::Missed { address, error }),
     }
 }

@@ -103,11 +103,17 @@ impl Driver {
                 }
                 self.handle(Event::Listens { id });
             }
-            News::InUse(error) => self.feed.error(format!("gen {id}: {error}"), error.hint()),
-            News::Listed { address, listed } => self.feed.error(
-                format!("gen {id} opens `{address}`, where `--listen {listed}` is in the way"),
-                Some(format!("leave `--listen` out, or use `--listen {address}`")),
-            ),
+            News::InUse(error) => {
+                self.explained.insert(id);
+                self.feed.error(format!("gen {id}: {error}"), error.hint());
+            }
+            News::Listed { address, listed } => {
+                self.explained.insert(id);
+                self.feed.error(
+                    format!("gen {id} opens `{address}`, where `--listen {listed}` is in the way"),
+                    Some(format!("leave `--listen` out, or use `--listen {address}`")),
+                );
+            }
             News::Untrapped(why) => self.feed.message(
                 Level::Warning,
                 format!("gen {id} opens its sockets unseen: {why}"),

@@ -56,6 +56,8 @@ pub(super) struct Running {
     pub(super) patience: Patience,
     /// What waits for something of this generation: its words, its readiness, its settling, its idleness.
     tasks: Vec<AbortHandle>,
+    /// What waits for its readiness.
+    readiness: Option<AbortHandle>,
 }
 
 /// Starts the program of a generation and the tasks that watch it. They answer with `StartFailed`, or with
@@ -113,6 +115,7 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         control: control.clone(),
         patience: Patience::default(),
         tasks: Vec::new(),
+        readiness: None,
     };
     let heard = running.listen(id, notify, feed.clone());
     let inputs = Inputs {
@@ -143,6 +146,7 @@ fn listens(
                 sockets: opened.inodes,
                 datagrams: opened.datagrams,
                 missing: opened.missing,
+                beside: opened.beside,
             }
         }),
         None => Box::new(move || Listens {
@@ -203,7 +207,7 @@ impl Running {
         inbox: Inbox,
         feed: Feed,
     ) {
-        self.spawn(async move {
+        let waiting = tokio::spawn(async move {
             match ready::wait(&spec, inputs).await {
                 Ok(how) => {
                     feed.message(
@@ -221,11 +225,20 @@ impl Running {
                 ),
             }
         });
+        self.readiness = Some(waiting.abort_handle());
+    }
+
+    /// It is asked to end: whether it gets ready does not matter any more, and why not is its stop's doing.
+    pub(super) fn forget_readiness(&mut self) {
+        if let Some(readiness) = self.readiness.take() {
+            readiness.abort();
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.forget_readiness();
         for task in &self.tasks {
             task.abort();
         }

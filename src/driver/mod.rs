@@ -23,7 +23,7 @@ mod scope;
 mod setup;
 mod sources;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -35,9 +35,9 @@ use crate::build::{Launch, Plan, WatchRoots, runner};
 use crate::config::Config;
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
-use crate::reload::{Action, BuildOutcome, Event, Failure, GenId, Machine, Notice, Time};
+use crate::reload::{Action, BuildOutcome, Ended, Event, Failure, GenId, Machine, Notice, Time};
 use crate::socket::Sockets;
-use crate::ui::{Report, Ui};
+use crate::ui::{Level, Report, Ui};
 use crate::watch::{self, Watch};
 
 use adopting::Adopting;
@@ -93,13 +93,17 @@ struct Driver {
     roots: WatchRoots,
     /// The newest build that has taught the watch.
     lessons: Option<GenId>,
+    /// Generations of which it was told why they can't run.
+    explained: BTreeSet<GenId>,
+    /// Whether it was told what helps a program that can't run beside another of its kind.
+    told_of_company: bool,
     /// Whether the watch has begun, and with it everything.
     begun: bool,
     outcome: Option<Outcome>,
     /// Whether the watch has ended, which it never should.
     deaf: bool,
-    /// Whether a signal asked hotrun to end.
-    told_to_end: bool,
+    /// When a signal first asked hotrun to end.
+    told_to_end: Option<Instant>,
     /// The number of the last signal that asked hotrun to end.
     signal: Option<i32>,
 }
@@ -198,8 +202,10 @@ impl Driver {
             watch: watching.watch,
             roots: watching.roots,
             lessons: None,
+            explained: BTreeSet::new(),
+            told_of_company: false,
             begun: false,
-            told_to_end: false,
+            told_to_end: None,
             deaf: false,
             outcome: None,
             signal: None,
@@ -300,7 +306,8 @@ impl Driver {
         }
     }
 
-    fn tell(&self, notice: Notice) {
+    fn tell(&mut self, notice: Notice) {
+        let company = self.minds_company(&notice);
         let late = match &notice {
             Notice::Failed {
                 id,
@@ -332,6 +339,30 @@ impl Driver {
                 "`--ready` chooses another sign of readiness, `--ready-timeout` gives it more time";
             self.feed.error(missing, Some(hint.into()));
         }
+        if let Some((id, live)) = company {
+            let text = format!(
+                "gen {id} may be unable to run beside gen {live}: a lock, a database for one alone"
+            );
+            let hint =
+                "if so, `--stop-first` ends the old one first, and connections wait meanwhile";
+            self.feed.message(Level::Info, text, Some(hint.into()));
+        }
+    }
+
+    /// Whether a generation has ended beside another as one does that can't run twice. It is told once: whoever
+    /// has read it knows.
+    fn minds_company(&mut self, notice: &Notice) -> Option<(GenId, GenId)> {
+        let Notice::Failed {
+            id,
+            failure: Failure::EndedEarly(Ended::Code(_)),
+            live: Some(live),
+        } = notice
+        else {
+            return None;
+        };
+        let told =
+            self.explained.contains(id) || std::mem::replace(&mut self.told_of_company, true);
+        (!told).then_some((*id, *live))
     }
 }
 

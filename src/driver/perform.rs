@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -16,6 +17,9 @@ use crate::ui::Level;
 use super::generation::{self, Start};
 use super::inbox::Learnt;
 use super::{Driver, Outcome, build};
+
+/// How long the pause between two pieces of an answer may be.
+const BETWEEN_PIECES: Duration = Duration::from_secs(5);
 
 impl Driver {
     /// Does what the machine wants, and returns what is known at once of how it went.
@@ -45,7 +49,8 @@ impl Driver {
                 self.told("relaying connections", relayed);
             }
             Effect::Stop { id } => {
-                if let Some(running) = self.generations.get(&id) {
+                if let Some(running) = self.generations.get_mut(&id) {
+                    running.forget_readiness();
                     running.control.stop(self.config.stop_signal);
                 }
             }
@@ -225,8 +230,13 @@ impl Driver {
         }
     }
 
+    /// An answer that comes in pieces with pauses between them looks like one that is complete. As long as another one
+    /// serves, nobody waits for this one to end.
     fn await_idle(&mut self, id: GenId) {
-        let (observer, inbox) = (self.sockets.observer(id), self.inbox.clone());
+        let (mut observer, inbox) = (self.sockets.observer(id), self.inbox.clone());
+        if self.machine.live().is_some() {
+            observer = observer.patient(BETWEEN_PIECES);
+        }
         if let Some(running) = self.generations.get_mut(&id) {
             let control = running.control.clone();
             running.spawn(async move {

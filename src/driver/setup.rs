@@ -10,7 +10,7 @@ use crate::build::{self, Asked, BuildError, Built, Launch, Plan, WatchRoots};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::os;
-use crate::socket::{Sharing, Sockets};
+use crate::socket::{OpenError, Sharing, Sockets};
 use crate::watch::{Message, Watch, WatchSpec};
 
 use super::scope;
@@ -24,8 +24,17 @@ pub(super) fn sockets(config: &Config) -> Result<Sockets, Failure> {
         true => Sharing::Steered,
         false => Sharing::Shared,
     };
-    Sockets::open(&config.listen, sharing)
-        .map_err(|error| Failure::environment(error.to_string()).hints(error.hint()))
+    Sockets::open(&config.listen, sharing).map_err(|error| match error {
+        OpenError::SameAddress { .. } | OpenError::SameName { .. } => {
+            Failure::usage(error.to_string()).hints(error.hint())
+        }
+        OpenError::InUse { .. }
+        | OpenError::Privileged { .. }
+        | OpenError::NotLocal { .. }
+        | OpenError::NotASocket { .. }
+        | OpenError::NoSteering
+        | OpenError::Io { .. } => Failure::environment(error.to_string()).hints(error.hint()),
+    })
 }
 
 pub(super) fn asked(config: &Config) -> Asked<'_> {

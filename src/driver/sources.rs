@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::build::{self, BuildError, Plan};
 use crate::process::Signal;
@@ -36,12 +36,20 @@ impl Driver {
             Signalled::User => return self.reload(),
         }
         // A closed terminal is told more than once; only a second Ctrl-C or `TERM` means "at once".
-        let insists = signal != Signalled::Hangup && std::mem::replace(&mut self.told_to_end, true);
+        let insists = signal != Signalled::Hangup && self.insists();
         self.handle(Event::Requested(if insists {
             Request::QuitNow
         } else {
             Request::Quit
         }));
+    }
+
+    /// Whether the user wants the end at once: who asks a second time. A wrapper that signals hotrun and then the whole
+    /// process group (`timeout` does) asks once, as does a shell that passes on what the terminal sent to both.
+    fn insists(&mut self) -> bool {
+        const ONE_WISH: Duration = Duration::from_millis(50);
+        let before = *self.told_to_end.get_or_insert_with(Instant::now);
+        before.elapsed() >= ONE_WISH
     }
 
     fn reload(&mut self) {

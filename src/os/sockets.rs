@@ -70,6 +70,8 @@ pub struct TcpListening {
     pub inode: u64,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether an IPv6 socket leaves IPv4 alone (`IPV6_V6ONLY`).
+    pub only_v6: bool,
     /// The user that it belongs to.
     pub uid: u32,
 }

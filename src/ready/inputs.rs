@@ -58,8 +58,10 @@ pub struct Listens {
     pub sockets: Vec<u64>,
     /// Those for datagrams on an address of their own.
     pub datagrams: Vec<u64>,
-    /// Where the one before it listens, and it does not.
+    /// Where the one before it listens, or connections wait, and it does not listen.
     pub missing: Vec<SocketAddr>,
+    /// Whether another generation is live meanwhile.
+    pub beside: bool,
 }
 
 impl Listens {

@@ -11,6 +11,10 @@ use crate::os::waiting::{Waiting, waiting};
 /// How long a socket may be held out of sight until that counts as waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a program may take to listen where connections wait, if nobody serves them. What takes longer is live
+/// meanwhile, and they wait on.
+const GIVEN_UP: Duration = Duration::from_secs(10);
+
 /// Since when a socket has been out of sight, while it is.
 #[derive(Clone, Copy)]
 struct Sight {
@@ -100,6 +104,10 @@ impl Look<'_> {
                 }
                 (self.trouble)(Trouble::NothingOpened);
             } else if listens.nothing() {
+                // Nobody serves: it is as well to believe that it has given the address up.
+                if !listens.beside && alone.is_some() && began - start >= GIVEN_UP {
+                    return How::Lives;
+                }
                 (self.trouble)(Trouble::Missing(listens.missing[0]));
             } else {
                 let since = *first.get_or_insert(began);

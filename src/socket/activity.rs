@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::os::{TcpConnection, TcpState};
 
-/// How long a connection on which everything was answered must be quiet to be idle.
+/// How long a connection on which everything was answered must be quiet to be idle, unless somebody says otherwise.
 const QUIET: Duration = Duration::from_millis(100);
 /// How long it must be quiet if that cannot be told.
 const PATIENCE: Duration = Duration::from_millis(2500);
@@ -41,12 +41,30 @@ struct Seen {
 /// 3. patience.
 ///
 /// A protocol that has several requests under way on one connection (HTTP/2) is beyond this.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct History {
     seen: HashMap<u64, Seen>,
+    quiet: Duration,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            seen: HashMap::new(),
+            quiet: QUIET,
+        }
+    }
 }
 
 impl History {
+    /// One for which a connection must be quiet for so long.
+    pub(super) fn of_quiet(quiet: Option<Duration>) -> Self {
+        Self {
+            quiet: quiet.unwrap_or(QUIET),
+            ..Self::default()
+        }
+    }
+
     /// Whether nothing is under way on the connection. To be called at every look.
     pub(super) fn is_idle(&mut self, now: &TcpConnection) -> bool {
         let last = self.last(now);
@@ -57,14 +75,31 @@ impl History {
         };
         self.seen.insert(now.inode, seen);
         match now.state {
-            TcpState::Open => queues_empty(now, 0) && is_quiet(now, last),
+            TcpState::Open => queues_empty(now, 0) && self.is_quiet(now, last),
             // Nobody will ask any more; what was asked may be unanswered.
             TcpState::PeerClosed => {
-                queues_empty(now, 0) && (now.received == 0 || is_quiet(now, last))
+                queues_empty(now, 0) && (now.received == 0 || self.is_quiet(now, last))
             }
             // The program has said that it has nothing more to say. The mark of the end takes a place in the queue
             // until it is acknowledged.
             TcpState::Closed | TcpState::BothClosed => queues_empty(now, 1),
+        }
+    }
+
+    fn is_quiet(&self, now: &TcpConnection, last: Last) -> bool {
+        let since = now.since_received.min(if now.sent == 0 {
+            Duration::MAX
+        } else {
+            now.since_sent
+        });
+        // Opened in advance, as browsers do, and not used yet.
+        if now.received == 0 {
+            return since >= PATIENCE;
+        }
+        match last {
+            Last::Asked => false,
+            Last::Answered => since >= self.quiet,
+            Last::Unclear => since >= self.quiet.max(PATIENCE),
         }
     }
 
@@ -103,23 +138,6 @@ fn by_time(now: &TcpConnection) -> Last {
 
 fn queues_empty(now: &TcpConnection, end: u32) -> bool {
     now.unread == 0 && now.unsent <= end
-}
-
-fn is_quiet(now: &TcpConnection, last: Last) -> bool {
-    let quiet = now.since_received.min(if now.sent == 0 {
-        Duration::MAX
-    } else {
-        now.since_sent
-    });
-    // Opened in advance, as browsers do, and not used yet.
-    if now.received == 0 {
-        return quiet >= PATIENCE;
-    }
-    match last {
-        Last::Asked => false,
-        Last::Answered => quiet >= QUIET,
-        Last::Unclear => quiet >= PATIENCE,
-    }
 }
 
 #[cfg(test)]

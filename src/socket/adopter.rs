@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use socket2::Socket;
 
-use super::claim::{occupant_of, stranger};
+use super::claim::{is_occupied, occupant_of, stranger};
 use super::endpoint::{Endpoint, Transport};
 use super::group::{Group, SharedGroup, disown_unheld, lock};
 use super::registry::{Registry, SharedRegistry, lock_all};
@@ -45,8 +45,10 @@ pub struct Opened {
     pub inodes: Vec<u64>,
     /// Those for datagrams.
     pub datagrams: Vec<u64>,
-    /// Where others listened before it, and it does not.
+    /// Where the live generation listens, or connections wait, and it does not listen.
     pub missing: Vec<SocketAddr>,
+    /// Whether another one is live.
+    pub beside: bool,
 }
 
 impl Adopter {
@@ -75,13 +77,23 @@ impl Adopter {
         around
     }
 
-    /// Who listens there that is none of ours. It shares its address (`SO_REUSEPORT`), or nobody could.
+    /// Whether somebody keeps others from being bound there by listening who is none of ours.
     #[must_use]
-    pub fn stranger(&self, endpoint: Endpoint) -> Option<Occupant> {
+    pub fn has_stranger(&self, endpoint: Endpoint) -> bool {
+        endpoint.transport == Transport::Tcp && is_occupied(endpoint, &self.inodes())
+    }
+
+    fn stranger(&self, endpoint: Endpoint) -> Option<Occupant> {
         match endpoint.transport {
-            Transport::Tcp => stranger(endpoint.address, &[]),
+            Transport::Tcp => occupant_of(endpoint, &self.inodes()),
             Transport::Udp => None,
         }
+    }
+
+    fn inodes(&self) -> Vec<u64> {
+        let registry = lock_all(&self.0);
+        let groups = registry.groups().iter();
+        groups.flat_map(|group| lock(group).inodes()).collect()
     }
 
     /// That somebody has the address, and who, as far as that can be told.
@@ -89,10 +101,7 @@ impl Adopter {
     pub fn in_use(&self, endpoint: Endpoint) -> OpenError {
         OpenError::InUse {
             address: Address::Tcp(endpoint.address),
-            occupant: match endpoint.transport {
-                Transport::Tcp => occupant_of(endpoint),
-                Transport::Udp => None,
-            },
+            occupant: self.stranger(endpoint),
         }
     }
 
@@ -134,11 +143,12 @@ impl Adopter {
     /// # Errors
     /// What the system says.
     pub fn disown_unheld(&self, id: GenId, held: impl Fn(u64) -> bool) -> io::Result<()> {
-        let registry = lock_all(&self.0);
+        let mut registry = lock_all(&self.0);
         for group in registry.groups() {
             disown_unheld(group, id, &held)?;
             registry.relay_disowned(group)?;
         }
+        registry.tidy();
         Ok(())
     }
 
@@ -146,11 +156,16 @@ impl Adopter {
     #[must_use]
     pub fn opened(&self, id: GenId) -> Opened {
         let registry = lock_all(&self.0);
-        let mut opened = Opened::default();
+        let mut opened = Opened {
+            beside: registry.live().is_some(),
+            ..Opened::default()
+        };
         for group in registry.groups() {
             let group = lock(group);
             let inodes = group.inodes_of(id);
-            if let (true, Some(endpoint)) = (inodes.is_empty(), group.face().endpoint()) {
+            if let (true, Some(endpoint)) = (inodes.is_empty(), group.face().endpoint())
+                && group.is_expected(registry.live())
+            {
                 opened.missing.push(endpoint.address);
             }
             let inodes = inodes.into_iter().map(|(_, inode)| inode);
@@ -187,7 +202,11 @@ fn join(
     socket: Socket,
     backlog: i32,
 ) -> io::Result<()> {
-    lock(group).join(id, socket, backlog)?;
+    let leaving = registry.is_leaving(id);
+    lock(group).join(id, socket, backlog, leaving)?;
+    if leaving {
+        registry.relay_slots(group, id)?;
+    }
     registry.relay_disowned(group)
 }
 
@@ -210,6 +229,11 @@ fn begin(
     }
     if endpoint.transport == Transport::Tcp {
         listen(&socket, backlog)?;
+    }
+    if endpoint.transport == Transport::Tcp && stranger(endpoint, &[os::inode(&socket)?]).is_some()
+    {
+        // Two that came at the same moment; the order of the members is not known.
+        return Err(io::ErrorKind::AddrInUse.into());
     }
     let face = Steered::new(&socket, Group::FIRST, Some(id))?;
     registry.add(Group::adopted(Box::new(face), socket, id, live)?);

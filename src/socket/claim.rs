@@ -28,16 +28,18 @@ use crate::os::unix_diag::unix_listening;
 pub(super) fn tcp(address: SocketAddr, sharing: Sharing) -> Result<Socket, OpenError> {
     let socket = stream(address).map_err(|error| open_error(address, error))?;
     bind(&socket, address, sharing).map_err(|error| open_error(address, error))?;
-    match inode(&socket)
-        .ok()
-        .and_then(|inode| stranger(address, &[inode]))
-    {
+    match beside(&socket) {
         Some(occupant) => Err(OpenError::InUse {
             address: Address::Tcp(address),
             occupant: Some(occupant),
         }),
         None => Ok(socket),
     }
+}
+
+/// Who else listens on the very same address.
+fn beside(socket: &Socket) -> Option<Occupant> {
+    stranger(Endpoint::of(socket).ok()?, &[inode(socket).ok()?])
 }
 
 fn bind(socket: &Socket, address: SocketAddr, sharing: Sharing) -> io::Result<()> {
@@ -54,7 +56,7 @@ fn open_error(address: SocketAddr, error: io::Error) -> OpenError {
         .raw_os_error()
         .map_or(Errno::UnknownErrno, Errno::from_raw);
     if errno == Errno::EADDRINUSE {
-        let occupant = occupant_of(address.into());
+        let occupant = occupant_of(address.into(), &[]);
         return OpenError::InUse {
             address: Address::Tcp(address),
             occupant,
@@ -73,19 +75,28 @@ fn open_error(address: SocketAddr, error: io::Error) -> OpenError {
 }
 
 /// Who listens on the very same address beside `ours`, by `SO_REUSEPORT`: a program of the same user may.
-pub(super) fn stranger(address: SocketAddr, ours: &[u64]) -> Option<Occupant> {
-    occupant(address, |found| is_same(found, address), ours)
+pub(super) fn stranger(endpoint: Endpoint, ours: &[u64]) -> Option<Occupant> {
+    occupant(endpoint, |found| is_same(found, endpoint), ours)
 }
 
 /// The inodes of all that listen on the very same address.
-pub(super) fn listeners(address: SocketAddr) -> Vec<u64> {
-    let found = all_listening(address).into_iter();
-    let same = found.filter(|found| is_same(found.address, address));
+pub(super) fn listeners(endpoint: Endpoint) -> Vec<u64> {
+    let found = all_listening(endpoint.address).into_iter();
+    let same = found.filter(|found| is_same(place(found), endpoint));
     same.map(|found| found.inode).collect()
 }
 
-fn is_same(found: SocketAddr, address: SocketAddr) -> bool {
-    found.ip() == address.ip() && found.port() == address.port()
+/// `::` and `::` for IPv6 only are two (`ipv6_rcv_saddr_equal` in `net/ipv4/inet_connection_sock.c`).
+fn is_same(found: Endpoint, endpoint: Endpoint) -> bool {
+    let (a, b) = (found.address, endpoint.address);
+    (a.ip(), a.port(), found.only_v6) == (b.ip(), b.port(), endpoint.only_v6)
+}
+
+fn place(found: &TcpListening) -> Endpoint {
+    Endpoint {
+        only_v6: found.only_v6,
+        ..found.address.into()
+    }
 }
 
 /// All that listen on the port of `address`; none where the system does not tell.
@@ -97,21 +108,27 @@ fn all_listening(address: SocketAddr) -> Vec<TcpListening> {
     tcp_listening(address.port()).unwrap_or_default()
 }
 
-/// Who keeps a socket from being bound there by listening.
-pub(super) fn occupant_of(endpoint: Endpoint) -> Option<Occupant> {
-    let overlaps = |found: SocketAddr| Endpoint::from(found).overlaps(&endpoint);
-    occupant(endpoint.address, overlaps, &[])
+/// Who keeps a socket from being bound there by listening, other than `ours`.
+pub(super) fn occupant_of(endpoint: Endpoint, ours: &[u64]) -> Option<Occupant> {
+    occupant(endpoint, |found| found.overlaps(&endpoint), ours)
 }
 
-/// Who listens on the port of `address`, other than `ours`.
+/// Whether there is one: that takes no look at the processes.
+pub(super) fn is_occupied(endpoint: Endpoint, ours: &[u64]) -> bool {
+    let found = all_listening(endpoint.address).into_iter();
+    let mut others = found.filter(|found| !ours.contains(&found.inode));
+    others.any(|found| place(&found).overlaps(&endpoint))
+}
+
+/// Who listens on the port of `endpoint`, other than `ours`.
 fn occupant(
-    address: SocketAddr,
-    wanted: impl Fn(SocketAddr) -> bool,
+    endpoint: Endpoint,
+    wanted: impl Fn(Endpoint) -> bool,
     ours: &[u64],
 ) -> Option<Occupant> {
-    let found = all_listening(address)
+    let found = all_listening(endpoint.address)
         .into_iter()
-        .find(|found| wanted(found.address) && !ours.contains(&found.inode))?;
+        .find(|found| wanted(place(found)) && !ours.contains(&found.inode))?;
     Some(Occupant {
         holder: socket_holder(found.inode),
         uid: Some(found.uid),

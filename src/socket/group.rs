@@ -40,6 +40,10 @@ pub(super) struct Group {
     sweeper: Sweeper,
     /// Whether a program opened the address by itself, and nobody asked for it before.
     adopted: bool,
+    /// Whether the live generation has closed its last socket here.
+    given_up: bool,
+    /// Since when nobody who runs has listened here.
+    abandoned_since: Option<Instant>,
     live: Option<GenId>,
     /// Whether the live generation listens here, so that there is somebody to carry connections to.
     pub(super) serves: watch::Sender<bool>,
@@ -83,6 +87,8 @@ impl Group {
             closed: false,
             sweeper: Sweeper::default(),
             adopted: false,
+            given_up: false,
+            abandoned_since: None,
             live: None,
             serves: watch::Sender::new(false),
         };
@@ -165,6 +171,10 @@ impl Group {
     /// Starts to look after the slots of which a program may have a duplicate, as far as that has not begun.
     pub(super) fn watch(group: &SharedGroup, runtime: &Handle) {
         let mut this = lock(group);
+        if this.carries_datagrams() {
+            // They have no connection to hang up, and a duplicate would keep a closed one among the members.
+            return;
+        }
         for slot in this.slots.iter_mut().filter(|slot| slot.watch.is_none()) {
             // Without a descriptor to spare it is noticed by the next operation.
             if let Ok(socket) = slot.duplicate() {

@@ -48,6 +48,7 @@ pub(super) enum Watched {
 pub struct Observer {
     watched: Arc<Vec<Watched>>,
     shared: bool,
+    quiet: Option<Duration>,
 }
 
 /// What one wait looks at, and what it has seen so far.
@@ -62,7 +63,15 @@ impl Observer {
         Self {
             watched: Arc::new(watched),
             shared,
+            quiet: None,
         }
+    }
+
+    /// The same, for which a connection is idle only after it has been quiet for so long: an answer may pause.
+    #[must_use]
+    pub fn patient(mut self, quiet: Duration) -> Self {
+        self.quiet = Some(quiet);
+        self
     }
 
     /// Waits until nothing is in the generation's accept queues and no connection of it is new, which is
@@ -74,7 +83,7 @@ impl Observer {
     }
 
     /// Waits until the generation's connections are gone or idle: everything answered, nothing queued either way, and
-    /// quiet for 100 ms (2.5 s where the order of the last request and the last answer cannot be told). Of a
+    /// quiet for 100 ms, unless [`Self::patient`] says otherwise (2.5 s at least where the order of the last request and the last answer cannot be told). Of a
     /// unix socket's connections the kernel tells too little: they must be gone.
     ///
     /// Where the system does not tell, this never ends: the drain timeout decides. On a shared socket it ends
@@ -110,7 +119,7 @@ impl Observer {
         Looks {
             watched: self.watched.clone(),
             census: Census::default(),
-            history: History::default(),
+            history: History::of_quiet(self.quiet),
         }
     }
 

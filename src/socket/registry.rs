@@ -1,5 +1,7 @@
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use super::endpoint::Endpoint;
 use super::group::{Group, SharedGroup, lock, sweep};
@@ -11,8 +13,11 @@ use crate::reload::GenId;
 pub(super) struct Registry {
     groups: Vec<SharedGroup>,
     live: Option<GenId>,
+    /// Those that are being asked to end, until they are gone.
+    leaving: BTreeSet<GenId>,
     helper: Helper,
     closed: bool,
+    this: Weak<Mutex<Registry>>,
 }
 
 /// A registry that several hold.
@@ -26,13 +31,17 @@ pub(super) fn lock_all(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
 impl Registry {
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(super) fn new(groups: Vec<Group>) -> Self {
-        Self {
-            groups: groups.into_iter().map(shared).collect(),
-            live: None,
-            helper: Helper::new(),
-            closed: false,
-        }
+    pub(super) fn shared(groups: Vec<Group>) -> SharedRegistry {
+        Arc::new_cyclic(|this| {
+            Mutex::new(Self {
+                groups: groups.into_iter().map(shared).collect(),
+                live: None,
+                leaving: BTreeSet::new(),
+                helper: Helper::new(),
+                closed: false,
+                this: this.clone(),
+            })
+        })
     }
 
     pub(super) fn groups(&self) -> &[SharedGroup] {
@@ -41,6 +50,11 @@ impl Registry {
 
     pub(super) fn live(&self) -> Option<GenId> {
         self.live
+    }
+
+    /// Whether this generation is being asked to end: what it opens now is not for it any more.
+    pub(super) fn is_leaving(&self, id: GenId) -> bool {
+        self.leaving.contains(&id)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -102,9 +116,15 @@ impl Registry {
         if self.live == Some(id) {
             self.set_live(None);
         }
+        self.leaving.insert(id);
         self.groups
             .iter()
             .try_for_each(|group| Group::relay(group, id, &self.helper))
+    }
+
+    /// Relays of this group what lands in this generation's slots.
+    pub(super) fn relay_slots(&self, group: &SharedGroup, id: GenId) -> io::Result<()> {
+        Group::relay(group, id, &self.helper)
     }
 
     /// Relays of this group what is to be relayed from now on.
@@ -119,20 +139,29 @@ impl Registry {
         let held = self.live.is_none();
         let released = self.on_each(|group| group.release(id, held));
         self.tidy();
-        released.and(self.relay(id))
+        let relayed = self.relay(id);
+        self.leaving.remove(&id);
+        released.and(relayed)
     }
 
     /// Closes what nobody listens on any more, or in the background what cannot be closed yet, and watches what is new.
     pub(super) fn tidy(&mut self) {
         let live = self.live;
+        let mut later = None;
         self.groups.retain(|group| {
             let mut group = lock(group);
-            let abandoned = group.is_abandoned(live);
-            if abandoned {
+            let over = group.is_over(live).unwrap_or_else(|left| {
+                later = later.max(Some(left));
+                false
+            });
+            if over {
                 group.close();
             }
-            !abandoned
+            !over
         });
+        if let Some(left) = later {
+            self.tidy_in(left);
+        }
         for group in &self.groups {
             Group::watch(group, &self.helper.runtime);
         }
@@ -143,6 +172,16 @@ impl Registry {
         {
             self.helper.runtime.spawn(sweep(Arc::downgrade(group)));
         }
+    }
+
+    fn tidy_in(&self, time: Duration) {
+        let this = self.this.clone();
+        self.helper.runtime.spawn(async move {
+            tokio::time::sleep(time).await;
+            if let Some(registry) = this.upgrade() {
+                lock_all(&registry).tidy();
+            }
+        });
     }
 
     /// Does it with every group, and returns the last error.

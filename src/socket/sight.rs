@@ -1,10 +1,10 @@
 //! What has to be known of the whole machine before a slot is closed, and is asked without the group's lock: the
 //! kernel walks over all of its sockets for an answer, which takes milliseconds where there are many.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::claim::listeners;
+use super::endpoint::Endpoint;
 use crate::os::sock_diag::tcp_half_open;
 
 /// For how long a slot is kept at least after connections went elsewhere: another processor may be between the
@@ -19,7 +19,7 @@ const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Look {
     /// Where others may listen beside us; nowhere for a unix socket, whose face knows everything by itself.
-    pub(super) address: Option<SocketAddr>,
+    pub(super) endpoint: Option<Endpoint>,
     /// The inodes of our own sockets there.
     pub(super) ours: Vec<u64>,
     /// Whether a handshake that has not ended matters.
@@ -41,20 +41,20 @@ impl Look {
     /// Looks. To be called without any lock, and by a thread that may wait.
     pub(super) fn take(&self) -> Sight {
         let since = Instant::now();
-        let Some(address) = self.address else {
+        let Some(endpoint) = self.endpoint else {
             return Sight {
                 since,
                 strangers: Vec::new(),
                 half_open: false,
             };
         };
-        let mut strangers = listeners(address);
+        let mut strangers = listeners(endpoint);
         strangers.retain(|inode| !self.ours.contains(inode));
         Sight {
             since,
             strangers,
             // What was not asked or not answered may be.
-            half_open: !self.handshakes || tcp_half_open(address).unwrap_or(true),
+            half_open: !self.handshakes || tcp_half_open(endpoint.address).unwrap_or(true),
         }
     }
 }
@@ -128,7 +128,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let inode = crate::socket::slot::inode(&listener.try_clone().unwrap().into()).unwrap();
         let look = |ours: Vec<u64>| Look {
-            address: Some(address),
+            endpoint: Some(address.into()),
             ours,
             handshakes: true,
         };

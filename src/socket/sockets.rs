@@ -1,6 +1,5 @@
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
 
 use super::adopter::Adopter;
 use super::group::{Group, SharedGroup, lock, none_of};
@@ -261,7 +260,7 @@ fn open_steered(addresses: &[Address]) -> Result<(Kind, Vec<Address>), OpenError
         .map(open_group)
         .collect::<Result<Vec<_>, _>>()?;
     let actual = groups.iter().map(|group| group.face().address()).collect();
-    let registry = Arc::new(Mutex::new(Registry::new(groups)));
+    let registry = Registry::shared(groups);
     Ok((Kind::Steered(registry), actual))
 }
 

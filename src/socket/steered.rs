@@ -61,7 +61,7 @@ impl Steered {
             return None;
         }
         let ours: Vec<u64> = self.inodes.iter().map(|(_, inode)| *inode).collect();
-        stranger(self.address, &ours)
+        stranger(self.endpoint, &ours)
     }
 
     /// Gives the kernel the program that it lacks, if it lacks one.
@@ -137,7 +137,7 @@ impl Face for Steered {
             return Look::default();
         }
         Look {
-            address: Some(self.address),
+            endpoint: Some(self.endpoint),
             ours: self.inodes.iter().map(|(_, inode)| *inode).collect(),
             handshakes: false,
         }

@@ -7,7 +7,7 @@ mod faults;
 mod harness;
 mod inputs;
 mod kills;
-
+mod matrix;
 mod reload;
 mod rules;
 mod sockets;

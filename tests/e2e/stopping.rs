@@ -186,11 +186,12 @@ fn hc21_nothing_of_a_tree_survives() {
         .args(["--stop-timeout", "500ms"])
         .spawn();
     run.live();
-    let first = leftovers::marked(&run.mark);
-    assert!(
-        first.iter().any(|(_, line)| line.contains("sleep 1001")),
-        "{first:?}"
-    );
+    // The server may be ready before the daemon has got to its second fork.
+    until("the daemon", PATIENCE, || {
+        let first = leftovers::marked(&run.mark);
+        let daemon = |(_, line): &(i32, String)| line.contains("sleep 1001");
+        first.iter().any(daemon).then_some(())
+    });
     project.server("v2");
     run.live();
     run.gone_is(1);

@@ -1,6 +1,9 @@
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixDatagram;
+use std::sync::LazyLock;
 
+use nix::errno::Errno;
 use socket2::SockRef;
 
 /// A number that no other socket of this system has had since its start, and every descriptor of this one gives
@@ -34,6 +37,38 @@ pub fn is_multipath(socket: &impl AsFd) -> bool {
     protocol(socket).is_ok_and(|protocol| protocol == libc::IPPROTO_MPTCP)
 }
 
+/// Whether it is of the network that hotrun is in: of another (`network_namespaces(7)`) every address is another one
+/// (`SO_NETNS_COOKIE`, since 5.14).
+pub fn is_of_our_network(socket: &impl AsFd) -> bool {
+    static OURS: LazyLock<Option<u64>> =
+        LazyLock::new(|| network(&UnixDatagram::unbound().ok()?).ok());
+    // Where the kernel can't tell there is no trap either.
+    network(socket).ok() == *OURS
+}
+
+fn network(socket: &impl AsFd) -> io::Result<u64> {
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the call writes at most `length` bytes to `cookie`, and how many to `length`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    Ok(cookie)
+}
+
+/// Whether it is for one network interface only (`SO_BINDTODEVICE`, `socket(7)`).
+pub fn is_of_one_device(socket: &impl AsFd) -> bool {
+    let device = SockRef::from(socket).device();
+    device.is_ok_and(|device| device.is_some())
+}
+
 /// Whether it listens (`SO_ACCEPTCONN`).
 ///
 /// # Errors
@@ -65,6 +100,8 @@ mod tests {
         let unix = UnixDatagram::unbound().unwrap();
         assert_eq!(protocol(&unix).unwrap(), 0);
         assert!(!is_listening(&unix).unwrap());
+        assert!(is_of_our_network(&unix) && is_of_our_network(&listener));
+        assert!(!is_of_one_device(&listener));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Linux.
 
 pub mod credentials;
+pub mod deaths;
 mod descriptors;
 mod identity;
 mod lineage;
@@ -10,7 +11,9 @@ pub mod waiting;
 pub use descriptors::{
     RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, output_files, widen_pipe,
 };
-pub use identity::{cookie, family, is_listening, is_multipath, protocol};
+pub use identity::{
+    cookie, family, is_listening, is_multipath, is_of_one_device, is_of_our_network, protocol,
+};
 pub use lineage::{
     SUBREAPER, become_subreaper, highest_signal, name_process, signal_at_parents_end,
     single_threaded,

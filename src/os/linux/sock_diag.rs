@@ -8,6 +8,7 @@ use super::netlink::{Scope, array_at, ask, attributes, u32_at, u64_at};
 use crate::os::{TcpConnection, TcpListening, TcpState};
 
 const INET_DIAG_INFO: u16 = 2;
+const INET_DIAG_SKV6ONLY: u16 = 11;
 
 // `include/net/tcp_states.h`
 const ESTABLISHED: u8 = 1;
@@ -30,6 +31,7 @@ pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
             found.push(TcpListening {
                 inode: u64::from(answer.inode()),
                 address: answer.address(4, 8),
+                only_v6: answer.only_v6(),
                 uid: answer.uid(),
             });
         })?;
@@ -112,6 +114,12 @@ impl Answer<'_> {
 
     fn uid(&self) -> u32 {
         u32_at(self.0, 64)
+    }
+
+    /// Told of every IPv6 socket that listens (`inet_diag_msg_attrs_fill` in `net/ipv4/inet_diag.c`).
+    fn only_v6(&self) -> bool {
+        let only = attributes(&self.0[Self::FIXED..]).find(|(kind, _)| *kind == INET_DIAG_SKV6ONLY);
+        only.is_some_and(|(_, content)| content.first() == Some(&1))
     }
 
     /// The address of which the port is at one offset and the IP address at another.

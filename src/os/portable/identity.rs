@@ -41,3 +41,13 @@ pub fn is_multipath(_socket: &impl AsFd) -> bool {
 pub fn is_listening(_socket: &impl AsFd) -> io::Result<bool> {
     unsupported()
 }
+
+/// There is but one here.
+pub fn is_of_our_network(_socket: &impl AsFd) -> bool {
+    true
+}
+
+/// Not told here.
+pub fn is_of_one_device(_socket: &impl AsFd) -> bool {
+    false
+}

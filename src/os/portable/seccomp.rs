@@ -83,7 +83,11 @@ impl Calls {
     ///
     /// # Errors
     /// None.
-    pub fn next_before(&self, _timeout: Option<std::time::Duration>) -> io::Result<Next> {
+    pub fn next_within(
+        &self,
+        _stop: Option<BorrowedFd<'_>>,
+        _timeout: Option<std::time::Duration>,
+    ) -> io::Result<Next> {
         match self.0 {}
     }
 

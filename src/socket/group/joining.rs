@@ -1,7 +1,7 @@
 //! Sockets that a program opened by itself.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::Socket;
 use tokio::sync::watch;
@@ -34,6 +34,8 @@ impl Group {
             closed: false,
             sweeper: Sweeper::default(),
             adopted: true,
+            given_up: false,
+            abandoned_since: None,
             live,
             serves: watch::Sender::new(live == Some(id)),
         };
@@ -64,6 +66,7 @@ impl Group {
         id: GenId,
         socket: Socket,
         backlog: i32,
+        leaving: bool,
     ) -> io::Result<()> {
         self.tend()?;
         let live = self.live == Some(id);
@@ -71,11 +74,17 @@ impl Group {
         let mut slot = Slot::new(key, Some(id), socket)?;
         slot.origin = Origin::Program;
         slot.stage = stage(live);
+        slot.leaving = leaving;
+        if !slot.takes_program() {
+            self.anchor()?;
+        }
         self.face.join(key, Some(id), &slot.socket, backlog)?;
         self.slots.push(slot);
-        if live || self.target == Some(id) || (self.nobody_serves() && Some(id) > self.target) {
+        let next = self.nobody_serves() && Some(id) > self.target;
+        if !leaving && (live || self.target == Some(id) || next) {
             self.aim(Some(id))?;
         }
+        self.given_up = false;
         let waited: Vec<Key> = self
             .slots
             .iter()
@@ -92,9 +101,13 @@ impl Group {
         Ok(())
     }
 
-    /// Nobody takes what is in the slot: it gets nothing new, what is in it is relayed, and then it is closed. The
-    /// last of its generation stays: connections are not refused.
+    /// Nobody takes what is in the slot: it gets nothing new, what is in it is relayed, and then it is closed. As long as
+    /// it is the only one of the target's, connections still come there, and wait.
     pub(in crate::socket) fn disown(&mut self, key: Key) -> io::Result<()> {
+        // Nobody waits for an answer, and whoever has the address by its own sharing is not to meet ours.
+        if self.carries_datagrams() {
+            return self.remove(key);
+        }
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.key == key) else {
             return Ok(());
         };
@@ -109,13 +122,40 @@ impl Group {
         };
         slot.leaving = true;
         self.face.give(key, NOBODY);
+        self.given_up = before.is_some() && before == self.live;
+        // Before a relay begins: it would carry to itself.
+        self.set_serves();
         self.face.aim(&self.slots, self.target)
+    }
+
+    /// Makes sure that one of ours stays by which the kernel takes the program: multipath TCP's do not take it.
+    fn anchor(&mut self) -> io::Result<()> {
+        if self.slots.iter().any(|slot| slot.origin == Origin::Anchor) {
+            return Ok(());
+        }
+        let ours = |slot: &&mut Slot| slot.origin == Origin::Hotrun && slot.owner.is_none();
+        if let Some(slot) = self.slots.iter_mut().find(ours) {
+            slot.origin = Origin::Anchor;
+            return Ok(());
+        }
+        self.open(NOBODY)?;
+        if let Some(slot) = self.slots.last_mut() {
+            slot.origin = Origin::Anchor;
+            slot.stage = Stage::Served;
+            slot.leaving = true;
+        }
+        Ok(())
     }
 
     /// Whether it is for datagrams: there is no queue of connections, and nothing to relay.
     pub(in crate::socket) fn carries_datagrams(&self) -> bool {
         let endpoint = self.face.endpoint();
         endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Udp)
+    }
+
+    /// The sockets of all slots.
+    pub(in crate::socket) fn inodes(&self) -> Vec<u64> {
+        self.slots.iter().map(|slot| slot.inode).collect()
     }
 
     /// The slots of one generation, by inode.
@@ -142,6 +182,32 @@ impl Group {
         self.adopted && live.is_some() && self.slots.iter().all(left)
     }
 
+    /// Whether that has been so for long enough: a program may open one address after the other, and what is opened
+    /// late shall find those who wait. `Err` with how long that takes yet.
+    pub(in crate::socket) fn is_over(&mut self, live: Option<GenId>) -> Result<bool, Duration> {
+        if !self.is_abandoned(live) {
+            self.abandoned_since = None;
+            return Ok(false);
+        }
+        let grace = match self.given_up {
+            true => GIVEN_UP,
+            false => LATE,
+        };
+        let since = *self.abandoned_since.get_or_insert_with(Instant::now);
+        match grace.checked_sub(since.elapsed()) {
+            Some(left) if !left.is_zero() => Err(left),
+            Some(_) | None => Ok(true),
+        }
+    }
+
+    /// Whether somebody counts on the address: the live generation listens there, or connections wait there for the next.
+    pub(in crate::socket) fn is_expected(&self, live: Option<GenId>) -> bool {
+        self.slots.iter().any(|slot| match live {
+            Some(live) => slot.owner == Some(live) && !slot.leaving,
+            None => slot.owner != NOBODY,
+        })
+    }
+
     /// Who is live, for the relays: they have somebody to carry to if that one listens here.
     pub(in crate::socket) fn set_live(&mut self, live: Option<GenId>) {
         self.live = live;
@@ -157,12 +223,16 @@ impl Group {
     }
 }
 
+/// How long an address is kept that the generation before had, and the live one does not open.
+const LATE: Duration = Duration::from_secs(10);
+/// How long one is kept that the live generation itself has closed.
+const GIVEN_UP: Duration = Duration::from_secs(1);
+
 fn stage(live: bool) -> Stage {
     if live { Stage::Served } else { Stage::Prepared }
 }
 
-/// Which of a generation's slots in the group are still held by a process, as `held` tells; the others are
-/// disowned if there is another.
+/// Disowns those of a generation's slots in the group that no process holds, as `held` tells.
 pub(in crate::socket) fn disown_unheld(
     group: &SharedGroup,
     id: GenId,

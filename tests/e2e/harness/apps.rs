@@ -102,7 +102,7 @@ pub(crate) fn copy_of_axum(to: &Path, name: &str) -> PathBuf {
 }
 
 /// Files that are the same already keep their time, so that cargo finds nothing to do.
-fn write_if_other(path: &Path, text: &str) {
+pub(crate) fn write_if_other(path: &Path, text: &str) {
     if fs::read_to_string(path).is_ok_and(|there| there == text) {
         return;
     }

@@ -17,6 +17,13 @@ pub(crate) fn installed() -> bool {
     run.is_ok()
 }
 
+/// What becomes of a connection after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connections {
+    New,
+    Kept,
+}
+
 /// How hard to ask: connections at once, and requests a second on each.
 #[derive(Clone, Copy)]
 pub(crate) struct Pressure {
@@ -43,13 +50,23 @@ pub(crate) struct Figures {
 impl Load {
     /// `batch` requests at a time, on new connections; at least one batch.
     pub(crate) fn start(to: SocketAddr, pressure: Pressure, batch: usize) -> Self {
+        Self::on(Connections::New, to, pressure, batch)
+    }
+
+    /// The same on connections of this kind. Each batch begins with new ones.
+    pub(crate) fn on(
+        connections: Connections,
+        to: SocketAddr,
+        pressure: Pressure,
+        batch: usize,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::new(AtomicUsize::new(0));
         let (until, count) = (Arc::clone(&stop), Arc::clone(&asked));
         let thread = thread::spawn(move || {
             let mut figures = Figures::default();
             loop {
-                figures.add(batch, &run(to, pressure, batch));
+                figures.add(batch, &run(connections, to, pressure, batch));
                 count.store(figures.asked, Ordering::Relaxed);
                 if until.load(Ordering::Relaxed) {
                     break;
@@ -79,9 +96,13 @@ impl Load {
 
 /// One run of `hey`. Its `csv` has a line for each answer and none for an error, so an error shows
 /// as a line that is missing.
-fn run(to: SocketAddr, pressure: Pressure, count: usize) -> String {
-    let output = Command::new("hey")
-        .args(["-disable-keepalive", "-o", "csv", "-t", "20"])
+fn run(connections: Connections, to: SocketAddr, pressure: Pressure, count: usize) -> String {
+    let mut hey = Command::new("hey");
+    if connections == Connections::New {
+        hey.arg("-disable-keepalive");
+    }
+    let output = hey
+        .args(["-o", "csv", "-t", "20"])
         .args([
             "-n",
             &count.to_string(),

@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::run::NOBODY;
 use super::{Run, apps};
 
 /// A temporary folder: `work/` is what is watched, `tmp/` is hotrun's `TMPDIR`.
@@ -72,6 +74,28 @@ impl Project {
         fs::rename(new, self.work().join("server")).expect("the folder is ours");
     }
 
+    /// The same by a copy, which everybody may read who may read the folder. Another process makes it, for the same
+    /// reason.
+    pub(crate) fn exchange(&self, executable: &Path) {
+        let new = self.beside("new");
+        done(Command::new("cp").arg(executable).arg(&new));
+        fs::rename(new, self.work().join("server")).expect("the folder is ours");
+    }
+
+    /// Lets a user who may read nothing else read and write all of this, and gives the path of a copy of this
+    /// executable in it.
+    pub(super) fn hand_to_nobody(&self, executable: &str) -> PathBuf {
+        let copy = self.beside("hotrun");
+        done(Command::new("cp").arg(executable).arg(&copy));
+        let owner = format!("{NOBODY}:{NOBODY}");
+        done(
+            Command::new("chown")
+                .args(["-R", &owner])
+                .arg(self.root.path()),
+        );
+        copy
+    }
+
     /// hotrun on `sh start`, in the watched folder.
     pub(crate) fn run(&self) -> Run {
         Run::new(self).program(["sh", "start"])
@@ -89,4 +113,10 @@ impl Project {
         names.sort();
         assert_eq!(names, files, "what is in the watched folder");
     }
+}
+
+#[track_caller]
+pub(crate) fn done(command: &mut Command) {
+    let status = command.status();
+    assert!(status.is_ok_and(|status| status.success()), "{command:?}");
 }

@@ -1,16 +1,21 @@
 //! How a test starts hotrun.
 
 use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use super::leftovers::{self, MARK, new_mark};
 use super::{Project, Running};
+
+/// The user and the group that own nothing.
+pub(super) const NOBODY: &str = "65534";
 
 /// hotrun's command line, a word after the other.
 pub(crate) struct Run {
     pub(super) command: Command,
     pub(super) mark: String,
     pub(super) listens: bool,
+    pub(super) address: Option<SocketAddr>,
     program: Vec<OsString>,
 }
 
@@ -27,6 +32,16 @@ impl Run {
         Self::from(shell, project)
     }
 
+    /// The same by another user than root, which may read and write the project's folder and may do nothing else.
+    pub(crate) fn as_nobody(project: &Project) -> Self {
+        let hotrun = project.hand_to_nobody(env!("CARGO_BIN_EXE_hotrun"));
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+        command.arg(hotrun);
+        let run = Self::from(command, project);
+        run.env("HOME", project.tmp())
+    }
+
     fn from(mut command: Command, project: &Project) -> Self {
         let mark = new_mark();
         without_cargo(&mut command);
@@ -41,6 +56,7 @@ impl Run {
             command,
             mark,
             listens: false,
+            address: None,
             program: Vec::new(),
         }
     }
@@ -53,6 +69,12 @@ impl Run {
     pub(crate) fn listen_on(mut self, address: &str) -> Self {
         self.listens = true;
         self.args(["--listen", address])
+    }
+
+    /// The program will open this address by itself.
+    pub(crate) fn opens(mut self, address: SocketAddr) -> Self {
+        self.address = Some(address);
+        self
     }
 
     pub(crate) fn arg(mut self, word: impl AsRef<OsStr>) -> Self {

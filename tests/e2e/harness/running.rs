@@ -33,7 +33,7 @@ impl Running {
         let mut running = Self {
             child,
             mark: run.mark,
-            address: None,
+            address: run.address,
             events,
             seen: Vec::new(),
             cursor: 0,

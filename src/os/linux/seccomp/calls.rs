@@ -50,26 +50,21 @@ impl Calls {
     /// # Errors
     /// What `poll(2)` or the kernel's `ioctl` reports, short of memory above all.
     pub fn next(&self, stop: BorrowedFd<'_>) -> io::Result<Next> {
-        self.next_within(Some(stop), PollTimeout::NONE)
+        self.next_within(Some(stop), None)
     }
 
-    /// [`Next::Stopped`] also when the time is over.
-    /// The same, with [`Next::Stopped`] when this time is over.
+    /// The same, with [`Next::Stopped`] also when this time is over.
     ///
     /// # Errors
     /// As for [`Calls::next`].
-    pub fn next_before(&self, timeout: Option<Duration>) -> io::Result<Next> {
+    pub fn next_within(
+        &self,
+        stop: Option<BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> io::Result<Next> {
         let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
             PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)
         });
-        self.next_within(None, timeout)
-    }
-
-    pub(super) fn next_within(
-        &self,
-        stop: Option<BorrowedFd<'_>>,
-        timeout: PollTimeout,
-    ) -> io::Result<Next> {
         loop {
             let calls = match self.wait(stop, timeout) {
                 Err(Errno::EINTR) => continue,

@@ -38,6 +38,7 @@ pub use crate::os::trapped::{Answer, Call, Next, Refuse, Unavailable, What};
 pub use calls::Calls;
 pub use install::Trap;
 pub use probe::{probe, why};
+pub(super) use reach::pidfd_open;
 pub use reach::{descriptor_of, read_memory};
 
 /// Whether this kernel loses an answer that comes while a signal wakes the caller, who then makes the same call once

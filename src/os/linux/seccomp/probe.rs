@@ -6,7 +6,6 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::PollTimeout;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
 use nix::sys::utsname::uname;
@@ -147,8 +146,7 @@ impl Round {
     }
 
     fn call(&self, calls: &Calls) -> Result<Call, Unavailable> {
-        let timeout = PollTimeout::try_from(self.left()).unwrap_or(PollTimeout::MAX);
-        match calls.next_within(None, timeout) {
+        match calls.next_within(None, Some(self.left())) {
             Ok(Next::Call(call)) => Ok(call),
             Ok(Next::Ended | Next::Stopped) => Err(Unavailable::Silent),
             Err(error) => Err(Unavailable::Seccomp(error)),

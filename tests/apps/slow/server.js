@@ -1,0 +1,8 @@
+// Answers /slow?ms=N after N ms, and knows nothing of signals: node itself ends at once on TERM.
+const { createServer } = require('node:http');
+
+createServer((req, res) => {
+  const ms = req.url.startsWith('/slow?ms=') ? req.url.slice('/slow?ms='.length) : undefined;
+  if (ms === undefined) return res.end('Hello\n');
+  setTimeout(() => res.end(`${ms} ms later: Hello\n`), Number(ms));
+}).listen(3000);

@@ -1,0 +1,144 @@
+//! What the programs need that is not in this repository: runtimes, which must be installed, and packages, which are
+//! fetched once and kept in `target/apps`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use crate::harness::apps::{cargo_build, sources, target_dir, write_if_other};
+use crate::harness::{kept, skip};
+
+/// Debian's.
+pub(super) const PYTHON: &str = "/usr/bin/python3";
+
+/// One at a time prepares what all use.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Whether this can be run here; says so if not.
+pub(super) fn there_is(program: &str, version: &str, packages: &str) -> bool {
+    let output = Command::new(program).arg(version).output();
+    let found = output.is_ok_and(|output| output.status.success());
+    if !found {
+        skip(&format!(
+            "`{program} {version}` fails (`apt install {packages}`)"
+        ));
+    }
+    found
+}
+
+/// The folder in which `express` and what it needs are, in `node_modules`.
+pub(super) fn npm() -> Option<PathBuf> {
+    let mut install = Command::new("npm");
+    install.args(["ci", "--no-audit", "--no-fund"]);
+    let files = ["package.json", "package-lock.json"];
+    fetched("express", "hello-express", &files, "npm", install)
+}
+
+/// The folder in which Python's packages are.
+pub(super) fn pip() -> Option<PathBuf> {
+    let mut install = Command::new(PYTHON);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        ".",
+    ]);
+    install.args(["--requirement", "requirements.txt"]);
+    let packages = "python3-pip";
+    fetched(
+        "python",
+        "hello-python",
+        &["requirements.txt"],
+        packages,
+        install,
+    )
+}
+
+/// Runs `install` in a folder that has these files of that app, unless that was done for the same files.
+fn fetched(
+    folder: &str,
+    app: &str,
+    files: &[&str],
+    packages: &str,
+    mut install: Command,
+) -> Option<PathBuf> {
+    let _one = ONE.lock();
+    let (folder, done) = (kept().join(folder), kept().join(format!("{folder}.done")));
+    let texts = files.iter().map(|file| read(&sources(app).join(file)));
+    let wanted: Vec<String> = texts.collect();
+    if fs::read_to_string(&done).is_ok_and(|there| there == wanted.concat()) {
+        return Some(folder);
+    }
+    let _ = fs::remove_dir_all(&folder);
+    for (file, text) in files.iter().zip(&wanted) {
+        write_if_other(&folder.join(file), text);
+    }
+    let output = install.current_dir(&folder).output();
+    let why = match output {
+        Ok(output) if output.status.success() => {
+            write_if_other(&done, &wanted.concat());
+            return Some(folder);
+        }
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    skip(&format!(
+        "{install:?} fails (`apt install {packages}`): {why}"
+    ));
+    None
+}
+
+/// What a Rust app is built to, under another name and after these changes to its source. See
+/// [`copy_of_axum`](crate::harness::apps::copy_of_axum) for the name.
+pub(super) fn cargo(
+    app: &str,
+    package: &str,
+    name: &str,
+    change: impl Fn(&str) -> String,
+) -> PathBuf {
+    let folder = kept().join(name);
+    for entry in ["Cargo.toml", "Cargo.lock"] {
+        let text = read(&sources(app).join(entry));
+        let named = format!("name = \"{package}\"");
+        let mut text = text.replace(&named, &format!("name = \"{name}\""));
+        if entry == "Cargo.toml" {
+            text.push_str("\n[workspace]\n");
+        }
+        write_if_other(&folder.join(entry), &text);
+    }
+    let script = sources(app).join("build.rs");
+    if script.exists() {
+        write_if_other(&folder.join("build.rs"), &read(&script));
+    }
+    let main = read(&sources(app).join("src/main.rs"));
+    write_if_other(&folder.join("src/main.rs"), &change(&main));
+    cargo_build(&folder);
+    target_dir().join("debug").join(name)
+}
+
+/// A static binary of a Go app.
+pub(super) fn go(app: &str, name: &str, change: impl Fn(&str) -> String) -> PathBuf {
+    let folder = kept().join(name);
+    write_if_other(&folder.join("go.mod"), &read(&sources(app).join("go.mod")));
+    let main = read(&sources(app).join("main.go"));
+    write_if_other(&folder.join("main.go"), &change(&main));
+    let mut build = Command::new("go");
+    build.args(["build", "-o", name, "."]).current_dir(&folder);
+    build.env("CGO_ENABLED", "0").env("GOCACHE", go_cache());
+    let output = build.output().expect("go is there");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "building {name}:\n{printed}");
+    folder.join(name)
+}
+
+pub(super) fn go_cache() -> PathBuf {
+    kept().join("go")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

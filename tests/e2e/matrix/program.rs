@@ -1,0 +1,274 @@
+//! The programs of the matrix.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::kitchen::{self, PYTHON, there_is};
+use crate::harness::apps::sources;
+use crate::harness::project::done;
+use crate::harness::{Project, Run};
+
+/// Where a program is looked for if it is looked for at all: below what the kernel gives to clients, so that none has
+/// it by chance (`net.ipv4.ip_local_port_range` begins at 32768).
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// What its documentation shows, with nothing changed but the port, which has to be a free one, and the word that
+/// tells one generation from the other.
+pub(super) struct Program {
+    name: &'static str,
+    app: &'static str,
+    kind: Kind,
+    /// In the source, and in the command line where the program is told it there.
+    documented: u16,
+    port: u16,
+    saved: usize,
+    /// The executables that take turns, if it is built.
+    built: Vec<PathBuf>,
+}
+
+/// How it is made and started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Built by cargo, and started with these arguments.
+    Cargo {
+        package: &'static str,
+        arguments: &'static [&'static str],
+    },
+    /// Built by `go`.
+    Go,
+    /// Run from this file of its source by this runtime.
+    Run {
+        file: &'static str,
+        runtime: Runtime,
+        line: &'static [&'static str],
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runtime {
+    Go,
+    Node,
+    Express,
+    Python,
+    PythonPackages,
+    Java,
+}
+
+macro_rules! programs {
+    ($($make:ident: $app:literal, $port:literal, $kind:expr;)*) => {
+        impl Program {
+            $(pub(super) fn $make(name: &'static str) -> Self {
+                Self::new(name, $app, $port, $kind)
+            })*
+        }
+    };
+}
+
+const fn cargo(package: &'static str, arguments: &'static [&'static str]) -> Kind {
+    Kind::Cargo { package, arguments }
+}
+
+const fn run(file: &'static str, runtime: Runtime, line: &'static [&'static str]) -> Kind {
+    Kind::Run {
+        file,
+        runtime,
+        line,
+    }
+}
+
+programs! {
+    axum: "hello-axum", 3000, cargo("hello-axum", &[]);
+    actix: "hello-actix", 8080, cargo("hello-actix", &[]);
+    slow_axum: "axum", 3000, cargo("hotrun-example-axum", &[]);
+    slow_go: "slow", 8080, Kind::Go;
+    slow_node: "slow", 3000, run("server.js", Runtime::Node, &["node", "server.js"]);
+    slow_python: "slow", 8000, run("server.py", Runtime::Python, &[PYTHON, "server.py"]);
+    grpc: "grpc", 50051, cargo("grpc", &["serve", "127.0.0.1:50051"]);
+    go_static: "hello-go", 8080, Kind::Go;
+    go_run: "hello-go", 8080, run("main.go", Runtime::Go, &["go", "run", "."]);
+    node: "hello-node", 3000, run("server.js", Runtime::Node, &["node", "server.js"]);
+    express: "hello-express", 3000, run("app.js", Runtime::Express, &["node", "app.js"]);
+    http_server: "hello-python", 8000,
+        run("index.html", Runtime::Python, &[PYTHON, "-m", "http.server", "8000"]);
+    uvicorn: "hello-python", 8000,
+        run("asgi.py", Runtime::PythonPackages, &[PYTHON, "-m", "uvicorn", "asgi:app", "--port", "8000"]);
+    gunicorn: "hello-python", 8000,
+        run("wsgi.py", Runtime::PythonPackages,
+            &[PYTHON, "-m", "gunicorn", "-w", "2", "-b", "127.0.0.1:8000", "wsgi:app"]);
+    flask: "hello-python", 5000,
+        run("hello.py", Runtime::PythonPackages,
+            &[PYTHON, "-m", "flask", "--app", "hello", "run", "--port", "5000"]);
+    java: "hello-java", 8000, run("Server.java", Runtime::Java, &["java", "Server.java"]);
+}
+
+impl Program {
+    fn new(name: &'static str, app: &'static str, documented: u16, kind: Kind) -> Self {
+        Self {
+            name,
+            app,
+            kind,
+            documented,
+            port: free_port(name),
+            saved: 0,
+            built: Vec::new(),
+        }
+    }
+
+    pub(super) fn what(&self) -> String {
+        self.name.replace('_', " ")
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Whether it can be run here; says so if not.
+    pub(super) fn can_run(&self) -> bool {
+        match self.kind {
+            Kind::Cargo { .. } => true,
+            Kind::Go => there_is("go", "version", "golang-go"),
+            Kind::Run { runtime, .. } => match runtime {
+                Runtime::Go => there_is("go", "version", "golang-go"),
+                Runtime::Node => there_is("node", "--version", "nodejs"),
+                Runtime::Express => {
+                    there_is("node", "--version", "nodejs") && kitchen::npm().is_some()
+                }
+                Runtime::Python => there_is(PYTHON, "--version", "python3"),
+                Runtime::PythonPackages => {
+                    there_is(PYTHON, "--version", "python3") && kitchen::pip().is_some()
+                }
+                Runtime::Java => there_is("java", "--version", "default-jdk-headless"),
+            },
+        }
+    }
+
+    /// The files whose change is a reload; executables are known by no extension.
+    pub(super) fn extension(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Cargo { .. } | Kind::Go => None,
+            Kind::Run { file, .. } => file.rsplit('.').next(),
+        }
+    }
+
+    /// Puts the first version and all that it needs in place.
+    pub(super) fn set_up(&mut self, project: &Project) {
+        let source = |file| fs::read_to_string(sources(self.app).join(file)).expect("it is there");
+        match self.kind {
+            Kind::Cargo { .. } | Kind::Go => {
+                self.built = [1, 2].map(|version| self.build(version)).into();
+            }
+            Kind::Run { runtime, .. } => match runtime {
+                Runtime::Express => {
+                    let packages = kitchen::npm().expect("it was there just now");
+                    copy(
+                        &packages.join("node_modules"),
+                        &project.beside("node_modules"),
+                    );
+                }
+                Runtime::PythonPackages => {
+                    let packages = kitchen::pip().expect("it was there just now");
+                    copy(&packages, &project.beside("packages"));
+                }
+                Runtime::Go => {
+                    project.save("go.mod", &source("go.mod"));
+                    // What the first build of the standard library takes is not the program's start.
+                    kitchen::go(self.app, &format!("{}-warm", self.name), str::to_owned);
+                }
+                Runtime::Node | Runtime::Python | Runtime::Java => {}
+            },
+        }
+        self.save(project);
+    }
+
+    fn build(&self, version: usize) -> PathBuf {
+        let name = format!("{}-{}-v{version}", self.app, self.name);
+        let change = |source: &str| self.change(source, &word(version));
+        match self.kind {
+            Kind::Cargo { package, .. } => kitchen::cargo(self.app, package, &name, change),
+            Kind::Go | Kind::Run { .. } => kitchen::go(self.app, &name, change),
+        }
+    }
+
+    /// Saves the next version, and gives the word that it answers with.
+    pub(super) fn save(&mut self, project: &Project) -> String {
+        self.saved += 1;
+        match self.kind {
+            Kind::Cargo { .. } | Kind::Go => {
+                let version = self.saved % 2;
+                project.exchange(&self.built[version]);
+                word(version + 1)
+            }
+            Kind::Run { file, .. } => {
+                let word = word(self.saved);
+                let source = fs::read_to_string(sources(self.app).join(file));
+                project.save(file, &self.change(&source.expect("it is there"), &word));
+                word
+            }
+        }
+    }
+
+    fn change(&self, source: &str, word: &str) -> String {
+        assert!(source.contains("Hello"), "{}: there is no word", self.app);
+        source
+            .replace("Hello", word)
+            .replace(&self.documented.to_string(), &self.port.to_string())
+    }
+
+    /// The command line, and what its packages have to be told.
+    pub(super) fn environment(&self, run: Run, project: &Project) -> Run {
+        let packages = project.beside("packages");
+        let run = run.program(self.line(project));
+        match self.kind {
+            Kind::Run { runtime, .. } => match runtime {
+                Runtime::Go => run.env("GOCACHE", kitchen::go_cache()),
+                Runtime::PythonPackages => run.env("PYTHONPATH", packages),
+                Runtime::Node | Runtime::Express | Runtime::Python | Runtime::Java => run,
+            },
+            Kind::Cargo { .. } | Kind::Go => run,
+        }
+    }
+
+    fn line(&self, project: &Project) -> Vec<String> {
+        let executable = project.work().join("server").display().to_string();
+        match self.kind {
+            Kind::Cargo { arguments, .. } => [vec![executable], self.told(arguments)].concat(),
+            Kind::Go => vec![executable],
+            Kind::Run { line, .. } => self.told(line),
+        }
+    }
+
+    /// The words with its own port.
+    fn told(&self, words: &[&str]) -> Vec<String> {
+        let (documented, port) = (self.documented.to_string(), self.port.to_string());
+        let own = |word: &&str| word.replace(&documented, &port);
+        words.iter().map(own).collect()
+    }
+}
+
+/// A port that nobody has. The same one each time, as far as possible: a binary has it built in.
+fn free_port(name: &str) -> u16 {
+    let mut hasher = DefaultHasher::new();
+    (env!("CARGO_MANIFEST_DIR"), name).hash(&mut hasher);
+    let count = u64::from(PORTS.end - PORTS.start);
+    let first = u16::try_from(hasher.finish() % count).expect("it is below the count");
+    let ports = (PORTS.start + first..PORTS.end).chain(PORTS);
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    ports
+        .into_iter()
+        .find(free)
+        .expect("not all ports are taken")
+}
+
+/// As long as the word whose place it takes: one of the programs tells the length of its answer.
+fn word(version: usize) -> String {
+    format!("H{version:04}")
+}
+
+/// All of a folder, so that a user may read it who may not read where it comes from.
+fn copy(from: &Path, to: &Path) {
+    done(Command::new("cp").arg("-r").args([from, to]));
+}
