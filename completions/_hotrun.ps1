@@ -50,6 +50,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours in hotrun''s own lines')
             [CompletionResult]::new('--generate', '--generate', [CompletionResultType]::ParameterName, 'Print shell completions or the man page')
             [CompletionResult]::new('--no-vcs-ignore', '--no-vcs-ignore', [CompletionResultType]::ParameterName, 'Watch files that version control ignores, too')
+            [CompletionResult]::new('--poll', '--poll', [CompletionResultType]::ParameterName, 'Look for changes instead of being told of them')
             [CompletionResult]::new('--stop-first', '--stop-first', [CompletionResultType]::ParameterName, 'Stop the old generation before the new one starts')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Clear the terminal before a build')
             [CompletionResult]::new('--clear', '--clear', [CompletionResultType]::ParameterName, 'Clear the terminal before a build')

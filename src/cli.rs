@@ -90,6 +90,14 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION", default_value = "20ms", help_heading = "Watching", value_parser = values::duration)]
     pub debounce: Duration,
 
+    /// Look for changes instead of being told of them
+    ///
+    /// For file systems that do not tell. Those that are known for it (NFS, SMB, FUSE, folders of a host) are
+    /// looked at anyway, as is what the system's limit leaves no room for. It costs at most a hundredth of one
+    /// processor: the more there is to look at, the longer the pause.
+    #[arg(long, help_heading = "Watching")]
+    pub poll: bool,
+
     /// Build with this shell line before COMMAND is started
     ///
     /// COMMAND is started only when it succeeds. What it writes into a watched directory counts as a change

@@ -56,6 +56,8 @@ pub struct Config {
     pub vcs_ignore: bool,
     /// What changes of some files do; the last rule that applies wins.
     pub rules: Vec<Rule>,
+    /// Whether to look for changes instead of being told.
+    pub poll: bool,
     /// How long changes settle.
     pub debounce: Duration,
     /// The shell line of `--build`.
@@ -148,6 +150,7 @@ impl Config {
             exts: cli.exts,
             vcs_ignore: !cli.no_vcs_ignore,
             rules,
+            poll: cli.poll,
             debounce: cli.debounce,
             build: cli.build,
             when_busy: when_busy(cli.when_busy),

@@ -50,7 +50,7 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
         .plan
         .invocation()?
         .context("there is nothing to build")?;
-    let times = Times::from_now();
+    let times = Times::from_now(id);
     let process = process::spawn(spec(invocation, kept, bars))?;
     let control = process.control.clone();
     let reader = Reader {

@@ -16,6 +16,7 @@ mod feed;
 mod generation;
 mod inbox;
 mod keep;
+mod looping;
 mod own;
 mod patience;
 mod perform;
@@ -40,7 +41,7 @@ use crate::config::{Config, Stdin};
 use crate::os::terminal::{self, Size};
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
-use crate::reload::{BuildOutcome, Ended, Event, Failure, GenId, Machine, Notice, Time};
+use crate::reload::{Action, BuildOutcome, Ended, Event, Failure, GenId, Machine, Notice, Time};
 use crate::socket::Sockets;
 use crate::ui::{Kind, Level, Report, Ui};
 use crate::watch::{self, Watch};
@@ -53,6 +54,7 @@ use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
 use keep::Keep;
+use looping::Looping;
 use own::Times;
 use print::Print;
 use screen::{Suspend, sleep_to};
@@ -83,6 +85,9 @@ struct Driver {
     build: Option<ActiveBuild>,
     /// Of the newest build, also when it is over.
     times: Option<Times>,
+    looping: Looping,
+    /// Whether something changed during the build that runs, and is built after it.
+    later: bool,
     /// Builds that have ended and left something running, which is killed in the end.
     past_builds: Vec<Control>,
     generations: BTreeMap<GenId, Running>,
@@ -209,6 +214,8 @@ impl Driver {
             keep: Keep::default(),
             build: None,
             times: None,
+            looping: Looping::default(),
+            later: false,
             past_builds: Vec::new(),
             generations: BTreeMap::new(),
             print: None,
@@ -297,6 +304,9 @@ impl Driver {
 
     /// Whether the build that was running had been given up.
     fn build_is_over(&mut self) -> bool {
+        if let Some(times) = &mut self.times {
+            times.ended = Some(Instant::now());
+        }
         self.past_builds
             .retain(|control| !control.pids().is_empty());
         self.build.take().is_some_and(|build| {
@@ -308,6 +318,11 @@ impl Driver {
     /// Hands an event to the machine, and to it again whatever its effects answer at once.
     fn handle(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
+        if let Event::BuildEnded { .. } = event
+            && std::mem::take(&mut self.later)
+        {
+            events.push_back(Event::Changed(Action::Build));
+        }
         while let Some(event) = events.pop_front() {
             let now = Time::after_start(self.started.elapsed());
             let response = self.machine.handle(now, event);

@@ -3,19 +3,28 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
+
+use crate::reload::GenId;
 
 /// When a build did what.
 #[derive(Clone, Debug)]
 pub(super) struct Times {
+    pub(super) id: GenId,
+    started: Instant,
+    /// When it was over.
+    pub(super) ended: Option<Instant>,
     pub(super) began: SystemTime,
     /// When it had printed its first message: cargo begins to compile only once it has written `Cargo.lock`.
     pub(super) spoke: Arc<OnceLock<SystemTime>>,
 }
 
 impl Times {
-    pub(super) fn from_now() -> Self {
+    pub(super) fn from_now(id: GenId) -> Self {
         Self {
+            id,
+            started: Instant::now(),
+            ended: None,
             began: SystemTime::now(),
             spoke: Arc::default(),
         }
@@ -25,6 +34,12 @@ impl Times {
     pub(super) fn without_own_lock(&self, mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
         paths.retain(|path| !self.is_own_lock(path));
         paths
+    }
+
+    /// Whether what was heard then was heard while the build ran. Of a file that the build wrote it is heard before
+    /// its end is known, and of one that somebody saved because it has ended, after.
+    pub(super) fn saw(&self, (first, last): (Instant, Instant)) -> bool {
+        self.started <= first && self.ended.is_none_or(|ended| last <= ended)
     }
 
     fn is_own_lock(&self, path: &Path) -> bool {

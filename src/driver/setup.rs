@@ -135,6 +135,7 @@ pub(super) fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
         ignored_dirs: scope::ignored(found),
         rules: config.rules.clone(),
         exact: None,
+        poll: config.poll,
         debounce: config.debounce,
     }
 }

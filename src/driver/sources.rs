@@ -13,6 +13,8 @@ use crate::ui::{Level, Report};
 use crate::watch::{self, Message, RuleAction};
 
 use super::inbox::Input;
+use super::looping::Verdict;
+use super::own::Times;
 use super::{Driver, setup};
 
 /// What a change asks for.
@@ -68,7 +70,7 @@ impl Driver {
                     self.handle(Event::Begin);
                 }
             }
-            Message::Changed(paths) => self.changed(paths),
+            Message::Changed { paths, heard } => self.changed(paths, heard),
             Message::Trouble(trouble) => {
                 let hint = trouble.hint().map(str::to_owned);
                 self.feed.message(Level::Warning, trouble.to_string(), hint);
@@ -76,12 +78,12 @@ impl Driver {
         }
     }
 
-    fn changed(&mut self, paths: Vec<PathBuf>) {
+    fn changed(&mut self, paths: Vec<PathBuf>, heard: (Instant, Instant)) {
         let paths = match &self.times {
             Some(times) => times.without_own_lock(paths),
             None => paths,
         };
-        if paths.is_empty() {
+        if paths.is_empty() || !self.is_to_be_built(&paths, heard) {
             return;
         }
         if let Plan::Cargo(plan) = &self.plan
@@ -98,6 +100,33 @@ impl Driver {
                 // The more thorough one comes last, and is enough.
                 Answer::Make(action) => self.handle(Event::Changed(action)),
             }
+        }
+    }
+
+    /// Not if the build itself writes them, over and over.
+    fn is_to_be_built(&mut self, paths: &[PathBuf], heard: (Instant, Instant)) -> bool {
+        let saw = |times: &&Times| times.saw(heard);
+        let during = self.times.as_ref().filter(saw).map(|times| times.id);
+        match self.looping.judge(paths, during) {
+            Verdict::Build => true,
+            Verdict::Later => {
+                self.later = self.build.is_some();
+                !self.later
+            }
+            Verdict::Own(paths) => {
+                let named = paths
+                    .iter()
+                    .take(3)
+                    .map(|path| format!("`{}`", path.display()));
+                let named = named.collect::<Vec<_>>().join(", ");
+                let text = format!(
+                    "the build itself changes {named}, each time that it runs; that causes no other build any more"
+                );
+                let hint = "let it write only what is new, or leave the file out with `--ignore`";
+                self.feed.message(Level::Warning, text, Some(hint.into()));
+                false
+            }
+            Verdict::Nothing => false,
         }
     }
 

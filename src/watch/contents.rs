@@ -153,6 +153,38 @@ impl Contents {
         }
     }
 
+    /// Whether a look at its metadata says that the file at `path` is another than was known, or is gone, or new.
+    pub(super) fn differs(&self, path: &Path) -> bool {
+        let now = fs::metadata(path).ok().filter(Metadata::is_file);
+        match (self.known.get(path), now) {
+            (None, now) => now.is_some(),
+            // A link to a directory or to nothing is known by where it leads.
+            (Some(_), None) => !path.is_symlink(),
+            // In doubt it does: the clock of files lags behind.
+            (Some(Known::Unseen), Some(now)) => changed_at(&now) + TICK >= self.started,
+            (Some(Known::Stamp(stamp) | Known::Hash(stamp, _)), Some(now)) => {
+                *stamp != Stamp::of(&now)
+            }
+        }
+    }
+
+    /// What is known at `path` and below it. Paths are ordered component by component, so it follows directly.
+    pub(super) fn below(&self, path: &Path) -> Vec<PathBuf> {
+        let from = (Bound::Included(path), Bound::Unbounded);
+        let below = self.known.range::<Path, _>(from);
+        let below = below.take_while(|(known, _)| known.starts_with(path));
+        below.map(|(known, _)| known.clone()).collect()
+    }
+
+    /// What is known directly in `dir`.
+    pub(super) fn within(&self, dir: &Path) -> Vec<PathBuf> {
+        let from = (Bound::Excluded(dir), Bound::Unbounded);
+        let below = self.known.range::<Path, _>(from);
+        let below = below.take_while(|(known, _)| known.starts_with(dir));
+        let direct = below.filter(|(known, _)| known.parent() == Some(dir));
+        direct.map(|(known, _)| known.clone()).collect()
+    }
+
     /// All that is known.
     pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.known.keys()
@@ -184,14 +216,8 @@ impl Contents {
         }
     }
 
-    /// Paths are ordered component by component, so what is below `path` follows it directly.
     fn forget(&mut self, path: &Path) -> Vec<PathBuf> {
-        let from = (Bound::Included(path), Bound::Unbounded);
-        let below = self
-            .known
-            .range::<Path, _>(from)
-            .take_while(|(known, _)| known.starts_with(path));
-        let gone: Vec<PathBuf> = below.map(|(known, _)| known.clone()).collect();
+        let gone = self.below(path);
         for path in &gone {
             self.known.remove(path);
         }

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::time::Instant;
 use std::{error, fmt, io};
 
 /// What the watch has to tell.
@@ -12,7 +13,12 @@ pub enum Message {
         files: usize,
     },
     /// These files were created, removed, or have another content. Sorted, never empty.
-    Changed(Vec<PathBuf>),
+    Changed {
+        /// Which.
+        paths: Vec<PathBuf>,
+        /// When the first and the last was heard of them.
+        heard: (Instant, Instant),
+    },
     /// Something can't be watched as it should.
     Trouble(Trouble),
 }
@@ -26,6 +32,13 @@ pub enum Trouble {
         watched: usize,
         /// The first that is not.
         dir: PathBuf,
+    },
+    /// Nothing tells of all changes there, so they are looked for.
+    Polled {
+        /// The first such directory.
+        dir: PathBuf,
+        /// The kind of its file system.
+        kind: &'static str,
     },
     /// A directory can't be watched or read.
     Unwatchable {
@@ -50,6 +63,9 @@ impl Trouble {
             Self::WatchLimit { .. } => Some(
                 "raise it with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",
             ),
+            Self::Polled { .. } => Some(
+                "changes are seen a little later; `--watch` and `--ignore` make it less to look at",
+            ),
             Self::Unwatchable { .. } => Some("leave it out with `--ignore`"),
             Self::Overflow => {
                 Some("`sudo sysctl fs.inotify.max_queued_events=65536` makes room for more")
@@ -64,7 +80,12 @@ impl fmt::Display for Trouble {
         match self {
             Self::WatchLimit { watched, dir } => write!(
                 f,
-                "the system's limit is reached with {watched} directories watched; `{}` and what follows is not",
+                "the system's limit is reached with {watched} directories watched; `{}` and what follows is polled",
+                dir.display()
+            ),
+            Self::Polled { dir, kind } => write!(
+                f,
+                "`{}` is on {kind}, where not every change is told; it is polled",
                 dir.display()
             ),
             Self::Unwatchable { dir, reason } => {

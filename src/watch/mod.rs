@@ -18,6 +18,7 @@ mod exact;
 mod filter;
 mod git;
 mod message;
+mod polled;
 mod revision;
 mod rule;
 mod settle;

@@ -35,11 +35,15 @@ pub(super) struct Settle {
     first: Option<Instant>,
     /// When a path came that was not there before.
     newest: Option<Instant>,
+    /// From when it has to be quiet.
     last: Option<Instant>,
+    heard: Option<Instant>,
+    taken: (Instant, Instant),
 }
 
 impl Settle {
-    pub(super) const fn new(quiet: Duration) -> Self {
+    pub(super) fn new(quiet: Duration) -> Self {
+        let never = Instant::now();
         Self {
             quiet,
             paths: BTreeMap::new(),
@@ -47,6 +51,8 @@ impl Settle {
             first: None,
             newest: None,
             last: None,
+            heard: None,
+            taken: (never, never),
         }
     }
 
@@ -64,6 +70,7 @@ impl Settle {
         }
         self.first.get_or_insert(now);
         self.last = Some(now);
+        self.heard = Some(now);
     }
 
     /// Nobody tells any more when files are closed: those that were being written count as they are.
@@ -112,10 +119,18 @@ impl Settle {
         self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
+    /// When something was first and last heard of what was taken last.
+    pub(super) const fn heard(&self) -> (Instant, Instant) {
+        self.taken
+    }
+
     /// What has settled, if something has.
     pub(super) fn take(&mut self, now: Instant) -> Option<Vec<PathBuf>> {
         self.is_due(now).then(|| {
-            self.first = None;
+            self.taken = (
+                self.first.take().unwrap_or(now),
+                self.heard.take().unwrap_or(now),
+            );
             self.newest = None;
             self.last = None;
             let mut settled = Vec::new();

@@ -25,6 +25,8 @@ pub struct WatchSpec {
     pub rules: Vec<Rule>,
     /// Only this counts, and what rules are about; `None`: all that is not ignored.
     pub exact: Option<Exact>,
+    /// Whether to look for changes instead of being told of them.
+    pub poll: bool,
     /// How long it has to be quiet before a change is told.
     pub debounce: Duration,
 }
@@ -40,6 +42,7 @@ impl Default for WatchSpec {
             ignored_dirs: Vec::new(),
             rules: Vec::new(),
             exact: None,
+            poll: false,
             debounce: Duration::from_millis(20),
         }
     }

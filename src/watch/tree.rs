@@ -1,26 +1,41 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Bound;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use notify::{ErrorKind, RecursiveMode, Watcher};
 
+use super::polled::Polled;
 use super::{Filter, Trouble};
+use crate::os;
 
 /// The directories that are watched.
 pub(super) struct Tree {
     watcher: Box<dyn Watcher + Send>,
     watched: BTreeSet<PathBuf>,
     limited: bool,
+    /// Whether it was told that the limit is reached.
+    told: bool,
+    /// By the number of the device, whether its file system tells of changes.
+    devices: BTreeMap<u64, bool>,
+    /// Those that the system does not watch.
+    pub(super) polled: Polled,
+    poll: bool,
     troubles: Vec<Trouble>,
 }
 
 impl Tree {
-    pub(super) fn new(watcher: Box<dyn Watcher + Send>) -> Self {
+    /// With `poll` nothing is watched by the system.
+    pub(super) fn new(watcher: Box<dyn Watcher + Send>, poll: bool) -> Self {
         Self {
             watcher,
             watched: BTreeSet::new(),
             limited: false,
+            told: false,
+            devices: BTreeMap::new(),
+            polled: Polled::default(),
+            poll,
             troubles: Vec::new(),
         }
     }
@@ -38,6 +53,7 @@ impl Tree {
     /// Watches all that `filter` lets pass. Returns the files that were found.
     pub(super) fn cover(&mut self, filter: &mut Filter) -> Vec<PathBuf> {
         self.limited = false;
+        self.polled.clear();
         let roots: Vec<PathBuf> = filter.dirs().map(Path::to_owned).collect();
         let mut files = Vec::new();
         let mut seen = BTreeSet::new();
@@ -101,6 +117,8 @@ impl Tree {
             }
             keep
         });
+        self.polled
+            .retain(|dir| anchors.contains(dir) || filter.dir(dir));
     }
 
     /// Watches the directory in which `path` is, so that it is seen when another file takes its place; if
@@ -116,6 +134,7 @@ impl Tree {
         while let Some(dir) = self.first_below(path) {
             self.watched.remove(&dir);
         }
+        self.polled.retain(|dir| !dir.starts_with(path));
     }
 
     /// Paths are ordered component by component: what is below `path` begins where `path` would be.
@@ -127,8 +146,14 @@ impl Tree {
 
     /// Always asks the system, also if it was asked before: the directory may be another one by now.
     fn watch(&mut self, dir: &Path) {
-        if self.limited {
+        if self.poll || !self.tells_changes(dir) {
+            self.polled.insert(dir);
+        }
+        if self.poll {
             return;
+        }
+        if self.limited {
+            return self.polled.insert(dir);
         }
         match self.watcher.watch(dir, RecursiveMode::NonRecursive) {
             Ok(()) => {
@@ -138,9 +163,34 @@ impl Tree {
         }
     }
 
+    /// Asked once for each file system.
+    fn tells_changes(&mut self, dir: &Path) -> bool {
+        let Ok(device) = fs::metadata(dir).map(|metadata| metadata.dev()) else {
+            return true;
+        };
+        if let Some(tells) = self.devices.get(&device) {
+            return *tells;
+        }
+        let kind = os::mounts::without_events(dir);
+        let dir = dir.to_owned();
+        self.troubles
+            .extend(kind.map(|kind| Trouble::Polled { dir, kind }));
+        self.devices.insert(device, kind.is_none());
+        kind.is_none()
+    }
+
+    /// Whether `dir` is watched or polled.
+    pub(super) fn knows(&self, dir: &Path) -> bool {
+        self.watched.contains(dir) || self.polled.contains(dir)
+    }
+
     fn refused(&mut self, dir: &Path, error: &notify::Error) {
         if matches!(error.kind, ErrorKind::MaxFilesWatch) {
             self.limited = true;
+            self.polled.insert(dir);
+            if std::mem::replace(&mut self.told, true) {
+                return;
+            }
             self.troubles.push(Trouble::WatchLimit {
                 watched: self.watched.len(),
                 dir: dir.to_owned(),
@@ -158,7 +208,7 @@ impl Tree {
     }
 
     /// The entries, and whether each is a directory. Symbolic links are not followed: they may lead in a circle.
-    fn read(&mut self, dir: &Path) -> Vec<(PathBuf, bool)> {
+    pub(super) fn read(&mut self, dir: &Path) -> Vec<(PathBuf, bool)> {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(_) if !dir.exists() => return Vec::new(),
@@ -227,13 +277,15 @@ mod tests {
             roots: vec![dir.path().to_owned()],
             ..WatchSpec::default()
         };
-        let mut tree = Tree::new(Box::new(Two(2)));
+        let mut tree = Tree::new(Box::new(Two(2)), false);
         let files = tree.cover(&mut Filter::new(&spec).unwrap());
         assert_eq!(
             (files.len(), tree.len()),
             (4, 2),
             "every file is found all the same"
         );
+        assert_eq!(tree.polled.dirs().len(), 3, "the rest is polled");
+        tree.cover(&mut Filter::new(&spec).unwrap());
         let troubles = tree.troubles();
         let [trouble @ Trouble::WatchLimit { watched: 2, .. }] = &troubles[..] else {
             panic!("{troubles:?}")
@@ -255,7 +307,7 @@ mod tests {
             roots: vec![dir.path().to_owned()],
             ..WatchSpec::default()
         };
-        let mut tree = Tree::new(Box::new(Two(9)));
+        let mut tree = Tree::new(Box::new(Two(9)), false);
         tree.cover(&mut Filter::new(&spec).unwrap());
         assert_eq!(tree.len(), 4);
         tree.lost(&dir.path().join("a"));

@@ -58,7 +58,7 @@ impl Worker {
     ) -> Self {
         Self {
             filter,
-            tree: Tree::new(watcher),
+            tree: Tree::new(watcher, spec.poll),
             contents: Contents::new(),
             settle: Settle::new(spec.debounce),
             git: Git::around(spec.places()),
@@ -86,8 +86,48 @@ impl Worker {
             if self.messages.is_closed() {
                 return;
             }
+            self.poll();
             self.flush();
         }
+    }
+
+    fn deadline(&mut self) -> Option<Instant> {
+        let polls = self.tree.polled.deadline(Instant::now());
+        self.settle.deadline().into_iter().chain(polls).min()
+    }
+
+    fn look_into(&mut self, dir: &Path) {
+        let mut paths = self.contents.within(dir);
+        for (path, is_dir) in self.tree.read(dir) {
+            if !is_dir {
+                paths.push(path);
+            } else if !self.tree.knows(&path) {
+                self.dir_appeared(&path);
+            }
+        }
+        paths.retain(|path| self.contents.differs(path));
+        for path in paths {
+            self.heard_of(&path, State::Unsure);
+        }
+    }
+
+    /// Looks for what nobody tells, when it is time to.
+    fn poll(&mut self) {
+        let began = Instant::now();
+        if self
+            .tree
+            .polled
+            .deadline(began)
+            .is_none_or(|deadline| began < deadline)
+        {
+            return;
+        }
+        for dir in self.tree.polled.dirs() {
+            self.look_into(&dir);
+        }
+        self.tell_troubles();
+        let now = Instant::now();
+        self.tree.polled.looked(now, now - began);
     }
 
     /// Waits for an event, or for the time at which something has settled. As long as there are files to read
@@ -98,7 +138,7 @@ impl Worker {
             inputs
                 .try_recv()
                 .map_err(|error| error == TryRecvError::Disconnected)
-        } else if let Some(deadline) = self.settle.deadline() {
+        } else if let Some(deadline) = self.deadline() {
             let wait = deadline.saturating_duration_since(Instant::now());
             inputs
                 .recv_timeout(wait)
@@ -160,6 +200,9 @@ impl Worker {
             self.tree.grow(path, &mut self.filter, &mut files);
         }
         self.tell_troubles();
+        // It may be another directory than the one in which these were, or one in the place of a file.
+        let known = self.contents.below(path).into_iter();
+        files.extend(known.filter(|path| self.contents.differs(path)));
         for file in files {
             self.settle.touch(file, State::Unsure, Instant::now());
         }
@@ -255,7 +298,8 @@ impl Worker {
         }
         self.tell_troubles();
         self.tell(Message::Trouble(Trouble::Overflow));
-        self.tell_changed(changed);
+        let now = Instant::now();
+        self.tell_changed(changed, (now, now));
     }
 
     /// Tells what has settled, if its content is another.
@@ -280,12 +324,13 @@ impl Worker {
                 self.contents.forget_gone(&path)
             });
         }
-        self.tell_changed(changed);
+        self.tell_changed(changed, self.settle.heard());
     }
 
-    fn tell_changed(&self, changed: BTreeSet<PathBuf>) {
+    fn tell_changed(&self, changed: BTreeSet<PathBuf>, heard: (Instant, Instant)) {
         if !changed.is_empty() {
-            self.tell(Message::Changed(changed.into_iter().collect()));
+            let paths = changed.into_iter().collect();
+            self.tell(Message::Changed { paths, heard });
         }
     }
 

@@ -7,4 +7,5 @@ mod harness;
 mod bench_adopted;
 mod bench_save;
 mod bench_switch;
+mod bench_watch;
 mod figures;

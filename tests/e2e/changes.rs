@@ -164,3 +164,27 @@ fn watches(pid: i32) -> usize {
         })
         .sum()
 }
+
+#[test]
+fn hc08_a_build_that_writes_its_inputs_is_named_and_ends() {
+    let project = Project::new();
+    project.server("v1");
+    let build = "date +%s%N > generated; sleep 0.2";
+    let mut run = project.run().listen().args(["--build", build]).spawn();
+    let named = run.expect_that("a word about it", PATIENCE, |event| {
+        event.is("message") && event.mentions("generated")
+    });
+    assert!(named.mentions("the build itself changes"), "{named}");
+    run.settled(QUIET);
+    let builds = run.count("building");
+    assert!(builds <= 6, "{builds} builds");
+    assert_eq!(run.get("/").split(' ').next(), Some("generation"));
+    // Sources still count.
+    project.server("v2");
+    until("version v2 answers", PATIENCE, || {
+        run.get("/").ends_with(" version v2\n").then_some(())
+    });
+    run.settled(QUIET);
+    assert_eq!(run.count("building"), builds + 1);
+    run.quit();
+}

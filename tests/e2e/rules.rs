@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::harness::{PATIENCE, Project, Running, apps, until};
+use crate::harness::hey::{self, Load, Pressure};
+use crate::harness::{PATIENCE, Project, Running, apps, say, skip, until};
 
 /// A server that reads `config/app.conf` when it starts and on `HUP`, in a language that has both a signal handler
 /// and an HTTP server at hand.
@@ -21,6 +22,11 @@ def hup(*_):
     read()
     notify('READY=1')
 read()
+if 'SLOW' in sys.argv:
+    import time
+    data = open('data/weights', 'rb').read()
+    value = data[:3].decode()
+    time.sleep(5)
 if 'HUP' in sys.argv:
     signal.signal(signal.SIGHUP, hup)
 done = threading.Event()
@@ -124,5 +130,68 @@ fn a_restart_needs_no_build_and_a_command_is_all_that_is_run() {
     project.save("source", "v2\n");
     assert_eq!(run.live(), 4);
     assert_eq!(run.count("building"), 2);
+    run.quit();
+}
+
+/// What is asked while configuration and data change: on new connections, as the server closes each.
+const STEADY: Pressure = Pressure {
+    clients: 8,
+    rate: 20,
+};
+
+#[track_caller]
+fn all_answered(load: Load, what: &str) {
+    let figures = load.stop();
+    say(&format!("{what}: {figures}"));
+    assert!(figures.asked > 0);
+    assert_eq!(figures.answered, figures.asked, "{what}");
+}
+
+#[test]
+fn a_new_configuration_under_load_loses_nothing() {
+    if !hey::installed() {
+        return skip("`hey` is not installed (`apt install hey`)");
+    }
+    let project = Project::new();
+    let mut run = configured(&project, "HUP", &["config/*.conf=signal:HUP"]);
+    run.live();
+    let load = Load::start(run.address(), STEADY, 80);
+    for value in ["two", "three", "four", "five"] {
+        project.save("config/app.conf", &format!("{value}\n"));
+        run.expect("signalled");
+        answers(&run, value);
+    }
+    all_answered(load, "four changes of configuration");
+    assert_eq!(run.count("starting"), 1, "without a restart");
+    run.quit();
+}
+
+#[test]
+fn large_data_that_takes_long_to_load_is_exchanged_under_load() {
+    use std::io::Write;
+    if !hey::installed() {
+        return skip("`hey` is not installed (`apt install hey`)");
+    }
+    let project = Project::new();
+    let weights = project.work().join("data/weights");
+    fs::create_dir(project.work().join("data")).expect("it is ours");
+    let write = |word: &[u8]| {
+        let mut file = fs::File::create(&weights).expect("it is ours");
+        file.write_all(word).expect("there is room");
+        for _ in 0..256 {
+            file.write_all(&[0; 1 << 20]).expect("there is room");
+        }
+    };
+    write(b"one");
+    let mut run = configured(&project, "SLOW", &["data/**=restart"]);
+    run.live();
+    answers(&run, "one");
+    let load = Load::start(run.address(), STEADY, 80);
+    write(b"two");
+    assert_eq!(run.live(), 2);
+    answers(&run, "two");
+    run.gone_is(1);
+    all_answered(load, "256 MB exchanged");
+    assert_eq!(run.count("starting"), 2, "once, when all was written");
     run.quit();
 }

@@ -173,6 +173,26 @@ fn hc12_a_directory_that_cannot_be_read_is_named_and_the_rest_is_watched() {
 }
 
 #[test]
+fn hc11_without_events_changes_are_looked_for() {
+    let root = tree(&[
+        ("src/main.rs", "one"),
+        ("gone", ""),
+        ("target/x", ""),
+        ("Cargo.toml", ""),
+    ]);
+    let mut watched = watch_as(root, |spec| spec.poll = true);
+    assert_eq!(watched.dirs, 0, "the system watches nothing");
+    watched.write("src/main.rs", "another");
+    watched.one(&["src/main.rs"]);
+    watched.remove("gone");
+    watched.one(&["gone"]);
+    watched.write("new/deep/x", "");
+    watched.one(&["new/deep/x"]);
+    watched.write("target/x", "ignored");
+    watched.none();
+}
+
+#[test]
 fn hc01_many_saves_end_in_the_newest() {
     let root = tree(&[("main.rs", "one")]);
     let mut watched = watch_as(root, |spec| spec.debounce = Duration::from_secs(1));

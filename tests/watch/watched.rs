@@ -134,7 +134,7 @@ impl Watched {
 
     pub(crate) fn changed(&mut self) -> Vec<PathBuf> {
         match self.next() {
-            Message::Changed(paths) => paths,
+            Message::Changed { paths, .. } => paths,
             Message::Watching { .. } => panic!("it watches already"),
             Message::Trouble(trouble) => panic!("{trouble}"),
         }

@@ -19,6 +19,7 @@ pub use lineage::{
     single_threaded,
 };
 pub mod hang_up;
+pub mod mounts;
 pub mod privilege;
 pub mod reuseport;
 pub mod seccomp;

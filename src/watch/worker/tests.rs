@@ -47,7 +47,7 @@ fn hc05_after_an_overflow_everything_is_compared() {
         told.blocking_recv(),
         Some(Message::Trouble(Trouble::Overflow))
     ));
-    let Some(Message::Changed(changed)) = told.blocking_recv() else {
+    let Some(Message::Changed { paths: changed, .. }) = told.blocking_recv() else {
         panic!("no change")
     };
     assert_eq!(
@@ -75,7 +75,9 @@ fn an_error_of_the_system_is_told_and_the_watch_goes_on() {
     fs::write(&path, "").unwrap();
     let created = Event::new(EventKind::Any).add_path(path.clone());
     inputs.send(Input::Event(Ok(created))).unwrap();
-    assert!(matches!(told.blocking_recv(), Some(Message::Changed(paths)) if paths == [path]));
+    assert!(
+        matches!(told.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
+    );
     drop(inputs);
     assert!(
         told.blocking_recv().is_none(),
