@@ -27,6 +27,7 @@ mod screen;
 mod setup;
 mod shown;
 mod sources;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -41,9 +42,9 @@ use crate::config::{Config, Stdin};
 use crate::os::terminal::{self, Size};
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
-use crate::reload::{Action, BuildOutcome, Ended, Event, Failure, GenId, Machine, Notice, Time};
+use crate::reload::{Action, BuildOutcome, Event, GenId, Machine, Time};
 use crate::socket::Sockets;
-use crate::ui::{Kind, Level, Report, Ui};
+use crate::ui::{Kind, Report, Ui};
 use crate::watch::{self, Watch};
 
 use adopting::Adopting;
@@ -333,68 +334,6 @@ impl Driver {
                 events.extend(self.perform(effect));
             }
         }
-    }
-
-    fn tell(&mut self, notice: Notice) {
-        let company = self.minds_company(&notice);
-        let late = match &notice {
-            Notice::Failed {
-                id,
-                failure: Failure::ReadyTimeout,
-                ..
-            } => self.generations.get(id),
-            Notice::Failed { .. }
-            | Notice::Building { .. }
-            | Notice::BuildCancelled { .. }
-            | Notice::Built { .. }
-            | Notice::Outdated { .. }
-            | Notice::Unchanged { .. }
-            | Notice::Signalled { .. }
-            | Notice::Unhandled { .. }
-            | Notice::Starting { .. }
-            | Notice::Ready { .. }
-            | Notice::Live { .. }
-            | Notice::Superseded { .. }
-            | Notice::Draining { .. }
-            | Notice::Killing { .. }
-            | Notice::Gone { .. }
-            | Notice::Paused
-            | Notice::Resumed
-            | Notice::NothingToUndo
-            | Notice::Waiting
-            | Notice::Quitting { .. } => None,
-        };
-        let missing = late.and_then(|running| running.patience.last());
-        self.feed.tell(Report::Notice(notice));
-        if let Some(missing) = missing {
-            let hint =
-                "`--ready` chooses another sign of readiness, `--ready-timeout` gives it more time";
-            self.feed.error(missing, Some(hint.into()));
-        }
-        if let Some((id, live)) = company {
-            let text = format!(
-                "gen {id} may be unable to run beside gen {live}: a lock, a database for one alone"
-            );
-            let hint =
-                "if so, `--stop-first` ends the old one first, and connections wait meanwhile";
-            self.feed.message(Level::Info, text, Some(hint.into()));
-        }
-    }
-
-    /// Whether a generation has ended beside another as one does that can't run twice. It is told once: whoever
-    /// has read it knows.
-    fn minds_company(&mut self, notice: &Notice) -> Option<(GenId, GenId)> {
-        let Notice::Failed {
-            id,
-            failure: Failure::EndedEarly(Ended::Code(_)),
-            live: Some(live),
-        } = notice
-        else {
-            return None;
-        };
-        let told =
-            self.explained.contains(id) || std::mem::replace(&mut self.told_of_company, true);
-        (!told).then_some((*id, *live))
     }
 }
 

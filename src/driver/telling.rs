@@ -1,0 +1,70 @@
+//! What is told of the machine's notices beside the notices themselves.
+
+use crate::reload::{Ended, Failure, GenId, Notice};
+use crate::ui::{Level, Report};
+
+use super::Driver;
+
+impl Driver {
+    pub(super) fn tell(&mut self, notice: Notice) {
+        let company = self.minds_company(&notice);
+        let late = match &notice {
+            Notice::Failed {
+                id,
+                failure: Failure::ReadyTimeout,
+                ..
+            } => self.generations.get(id),
+            Notice::Failed { .. }
+            | Notice::Building { .. }
+            | Notice::BuildCancelled { .. }
+            | Notice::Built { .. }
+            | Notice::Outdated { .. }
+            | Notice::Unchanged { .. }
+            | Notice::Signalled { .. }
+            | Notice::Unhandled { .. }
+            | Notice::Starting { .. }
+            | Notice::Ready { .. }
+            | Notice::Live { .. }
+            | Notice::Superseded { .. }
+            | Notice::Draining { .. }
+            | Notice::Killing { .. }
+            | Notice::Gone { .. }
+            | Notice::Paused
+            | Notice::Resumed
+            | Notice::NothingToUndo
+            | Notice::Waiting
+            | Notice::Quitting { .. } => None,
+        };
+        let missing = late.and_then(|running| running.patience.last());
+        self.feed.tell(Report::Notice(notice));
+        if let Some(missing) = missing {
+            let hint =
+                "`--ready` chooses another sign of readiness, `--ready-timeout` gives it more time";
+            self.feed.error(missing, Some(hint.into()));
+        }
+        if let Some((id, live)) = company {
+            let text = format!(
+                "gen {id} may be unable to run beside gen {live}: a lock, a database for one alone"
+            );
+            let hint =
+                "if so, `--stop-first` ends the old one first, and connections wait meanwhile";
+            self.feed.message(Level::Info, text, Some(hint.into()));
+        }
+    }
+
+    /// Whether a generation has ended beside another as one does that can't run twice. It is told once: whoever
+    /// has read it knows.
+    fn minds_company(&mut self, notice: &Notice) -> Option<(GenId, GenId)> {
+        let Notice::Failed {
+            id,
+            failure: Failure::EndedEarly(Ended::Code(_)),
+            live: Some(live),
+        } = notice
+        else {
+            return None;
+        };
+        let told =
+            self.explained.contains(id) || std::mem::replace(&mut self.told_of_company, true);
+        (!told).then_some((*id, *live))
+    }
+}
