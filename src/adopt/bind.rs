@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::{Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::socket::Transport;
 
@@ -43,7 +43,11 @@ fn bind_sharing(socket: &Socket, address: SocketAddr, shared: bool) -> io::Resul
 /// `net/core/sock_reuseport.c`), and then the kernel does not tell of another who has the address: so one of ours asks
 /// for it alone before.
 fn bind_datagrams(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    let alone = Socket::new(socket.domain()?, Type::DGRAM, Some(Protocol::UDP))?;
+    let alone = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         alone.set_only_v6(socket.only_v6()?)?;
     }

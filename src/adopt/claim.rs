@@ -42,7 +42,7 @@ pub(super) fn claim(socket: &Socket, address: SocketAddr) -> io::Result<Option<C
         return Ok(None);
     };
     // The kernel knows what to say to an address of another family.
-    if socket.domain()? != Domain::for_address(address) {
+    if os::family(socket)? != i32::from(Domain::for_address(address)) {
         return Ok(None);
     }
     // Both have the address beside ours: there is nothing to share with them.

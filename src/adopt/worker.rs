@@ -289,7 +289,7 @@ impl Worker {
         };
         let claim = self.known.claim(cookie);
         let others = claim.map_or_else(Vec::new, |claim| self.others(cookie, claim.endpoint));
-        let listens = socket.is_listener().unwrap_or(false);
+        let listens = os::is_listening(&socket).unwrap_or(false);
         match (on_listen(claim.as_ref(), listens, &others), claim) {
             (OnListen::Leave, _) | (_, None) => Answer::Continue.into(),
             (OnListen::InUse, _) => Answer::Errno(libc::EADDRINUSE).into(),
@@ -324,7 +324,7 @@ impl Worker {
                 }
             }
             // The kernel has done it, and the program must not hear otherwise.
-            Err(error) if socket.is_listener().unwrap_or(false) => Verdict {
+            Err(error) if os::is_listening(socket).unwrap_or(false) => Verdict {
                 answer: Answer::Done,
                 ..missed(Some(claim.endpoint.address), error)
             },
