@@ -179,6 +179,13 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION", default_value = "60s", help_heading = "Readiness", value_parser = values::duration)]
     pub ready_timeout: Duration,
 
+    /// Take a program for hung that gives no sign of life for this long
+    ///
+    /// It gets `WATCHDOG_USEC`, and has to send WATCHDOG=1 to NOTIFY_SOCKET at least that often once it is ready, as
+    /// with systemd's `WatchdogSec=`. One that does not gets SIGABRT, and counts as crashed.
+    #[arg(long, value_name = "DURATION", help_heading = "Readiness", value_parser = values::duration)]
+    pub watchdog: Option<Duration>,
+
     /// The signal that asks the old generation to finish
     ///
     /// A name or a number: `TERM`, `SIGTERM`, `15`.

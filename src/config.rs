@@ -72,6 +72,8 @@ pub struct Config {
     pub ready: Arc<ReadySpec>,
     /// How long that may take.
     pub ready_timeout: Duration,
+    /// How often it has to give a sign of life.
+    pub watchdog: Option<Duration>,
     /// What asks a generation to drain.
     pub stop_signal: Signal,
     /// How long it may drain.
@@ -162,6 +164,7 @@ impl Config {
             listen_pid: cli.listen_pid.into(),
             ready: Arc::new(parse("ready", &cli.ready)?),
             ready_timeout: cli.ready_timeout,
+            watchdog: cli.watchdog.filter(|period| !period.is_zero()),
             stop_signal: cli.stop_signal.into(),
             stop_timeout: cli.stop_timeout,
             stop_first: cli.stop_first,
@@ -195,6 +198,7 @@ impl Config {
             ready_timeout: self.ready_timeout,
             stop_timeout: self.stop_timeout,
             settle_max: Policy::settle_max(mode),
+            watchdog: self.watchdog,
             ..Policy::default()
         }
     }

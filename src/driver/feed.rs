@@ -147,6 +147,13 @@ impl Feed {
         self.send(What::Report(report), room, None);
     }
 
+    /// Shows it if there is room for it now.
+    pub(super) fn offer(&self, report: Report) {
+        if let Ok(room) = self.room.clone().try_acquire_owned() {
+            self.send(What::Report(report), Some(room), None);
+        }
+    }
+
     /// Shows a message.
     pub(super) fn message(&self, level: Level, text: impl Into<String>, hint: Option<String>) {
         self.tell(Report::Message {
@@ -156,7 +163,7 @@ impl Feed {
         });
     }
 
-    /// A message without a hint, for [`Feed::pass`].
+    /// A message without a hint, for [`Feed::offer`].
     pub(super) fn text(level: Level, text: String) -> Report {
         Report::Message {
             level,

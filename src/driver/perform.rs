@@ -55,6 +55,11 @@ impl Driver {
                     running.control.stop(self.config.stop_signal);
                 }
             }
+            Effect::Abort { id } => {
+                if let Some(running) = self.generations.get(&id) {
+                    running.control.signal(Signal::ABRT);
+                }
+            }
             Effect::Kill { id } => {
                 if let Some(running) = self.generations.get(&id) {
                     running.control.kill();
@@ -203,6 +208,8 @@ impl Driver {
             launch,
             env,
             passed,
+            stored: self.store.all(),
+            watchdog: self.config.watchdog,
             ready: Arc::clone(&self.config.ready),
             dial,
             adopter: self.sockets.adopter(),

@@ -27,6 +27,9 @@ impl Driver {
             | Notice::Live { .. }
             | Notice::Superseded { .. }
             | Notice::Draining { .. }
+            | Notice::Extended { .. }
+            | Notice::Stores { .. }
+            | Notice::Aborting { .. }
             | Notice::Killing { .. }
             | Notice::Gone { .. }
             | Notice::Paused

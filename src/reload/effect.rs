@@ -70,6 +70,11 @@ pub enum Effect {
         /// Which generation.
         id: GenId,
     },
+    /// Make the program end as one that hangs (`SIGABRT`): it gave no sign of life. What is left of it is killed later.
+    Abort {
+        /// Which generation.
+        id: GenId,
+    },
     /// Kill the whole process tree.
     Kill {
         /// Which generation.

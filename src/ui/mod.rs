@@ -175,6 +175,8 @@ fn pass(screen: &mut Screen, report: &Report) -> io::Result<()> {
         | Report::Diagnostic { .. }
         | Report::BuildLine { .. }
         | Report::Spawned { .. }
+        | Report::MainProcess { .. }
+        | Report::Status { .. }
         | Report::Progress { .. }
         | Report::Blocked { .. }
         | Report::Connections { .. }

@@ -23,6 +23,8 @@ pub mod mounts;
 mod netlink;
 pub mod privilege;
 pub mod reuseport;
+mod same_file;
+pub use same_file::is_duplicate;
 pub mod seccomp;
 pub mod sock_diag;
 pub mod socket_holders;

@@ -22,6 +22,8 @@ pub mod hang_up;
 pub mod mounts;
 pub mod privilege;
 pub mod reuseport;
+mod same_file;
+pub use same_file::is_duplicate;
 pub mod seccomp;
 pub mod sock_diag;
 pub mod socket_holders;

@@ -59,7 +59,7 @@ pub enum Store {
     },
     /// Close those of this name.
     Remove {
-        /// `FDNAME=`, else `stored`.
+        /// `FDNAME=`.
         name: String,
     },
 }

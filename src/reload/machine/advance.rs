@@ -104,19 +104,23 @@ impl Machine {
                 id,
                 build,
                 since: now,
+                until: now.plus(self.policy.ready_timeout),
                 ready: None,
                 owed: Signals::default(),
             });
             out.notices.push(Notice::Starting { id, cause });
             out.effects.push(match cause {
                 Cause::Undo => Effect::StartAgain { id, build },
-                Cause::Begin | Cause::Change | Cause::Request => Effect::Start { id },
+                Cause::Begin | Cause::Change | Cause::Request | Cause::Inherit => {
+                    Effect::Start { id }
+                }
             });
         }
     }
 
-    /// Whether another generation may be started beside this one.
+    /// Whether another generation may be started beside this one. Not if the other is to have what this one stores,
+    /// which may come as late as its end.
     fn bears_company(&self, id: GenId) -> bool {
-        self.policy.beside(self.listening.contains(&id))
+        !self.stores && self.policy.beside(self.listening.contains(&id))
     }
 }

@@ -5,7 +5,7 @@
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree};
 use super::world::{Build, Steering, World};
-use crate::reload::{Effect, Event, Failure, GenId, Machine, Notice, Phase, Response};
+use crate::reload::{Effect, Event, Failure, GenId, Machine, Notice, Phase, Response, Time};
 
 impl World {
     /// Does what the machine asked for.
@@ -27,6 +27,7 @@ impl World {
             | Effect::AwaitIdle { id }
             | Effect::Relay { id }
             | Effect::Stop { id }
+            | Effect::Abort { id }
             | Effect::Kill { id }
             | Effect::Release { id } => self.perform_on(id, effect, ledger),
         }
@@ -77,7 +78,7 @@ impl World {
         ledger.check(Rule::NewestSources, best, || {
             format!("start {id} from old sources")
         });
-        self.begin(Gen::starting(id, self.now, newest), ledger);
+        self.begin(Gen::starting(id, self.start_times(), newest), ledger);
     }
 
     /// From older sources, because the user wants that. What is being built replaces it.
@@ -86,10 +87,14 @@ impl World {
         ledger.check(Rule::NewestSources, wanted, || {
             format!("start {id} again from {build}")
         });
-        let mut known = Gen::starting(id, self.now, true);
+        let mut known = Gen::starting(id, self.start_times(), true);
         known.again = true;
         known.answers_all = self.builds.is_empty();
         self.begin(known, ledger);
+    }
+
+    fn start_times(&self) -> (Time, Time) {
+        (self.now, self.now.plus(self.policy.ready_timeout))
     }
 
     fn begin(&mut self, known: Gen, ledger: &mut Ledger) {
@@ -155,6 +160,7 @@ impl World {
             }
             Effect::Relay { .. } => self.relay(&mut known, ledger),
             Effect::Stop { .. } => self.stop(&mut known, ledger),
+            Effect::Abort { .. } => self.abort(&mut known),
             Effect::Kill { .. } => self.kill(&mut known, ledger),
             Effect::Release { .. } => return self.release(index, ledger),
             Effect::Build { .. }
@@ -232,7 +238,7 @@ impl World {
         if known.role != Role::Candidate {
             return fine;
         }
-        let late = self.now >= known.since.plus(self.policy.ready_timeout);
+        let late = self.now >= known.until;
         let newer = self.cancels() && !known.answers_all;
         let refused = known.ready && self.switching.is_none();
         known.leave(self.now, self.now.plus(self.policy.stop_timeout));
@@ -254,6 +260,9 @@ impl World {
     }
 
     fn kill(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
+        if known.role != Role::Leaving && self.put_down(known) {
+            return true;
+        }
         self.leave_live_alone(known, ledger);
         let unasked = known.drain == Drain::AwaitingIdle && !known.stopped;
         let late = known.role == Role::Leaving && self.now >= known.until && !unasked;
@@ -311,6 +320,9 @@ impl World {
             | Notice::Ready { .. }
             | Notice::Live { .. }
             | Notice::Draining { .. }
+            | Notice::Extended { .. }
+            | Notice::Stores { .. }
+            | Notice::Aborting { .. }
             | Notice::Killing { .. }
             | Notice::Gone { .. }
             | Notice::Paused
@@ -331,7 +343,10 @@ impl World {
         let Some(live) = live.filter(|_| self.quitting.is_none()) else {
             return;
         };
-        let own = match event {
+        let hangs = self
+            .find(live)
+            .is_some_and(|known| known.is_put_down(self.now));
+        let own = hangs || match event {
             Event::Exited { id, .. } | Event::Gone { id } => id == live,
             Event::Switched { .. } => true,
             Event::Begin
@@ -347,6 +362,9 @@ impl World {
             | Event::Settled { .. }
             | Event::Inspected { .. }
             | Event::Idle { .. }
+            | Event::Extended { .. }
+            | Event::Stores { .. }
+            | Event::Watchdog { .. }
             | Event::Tick => false,
         };
         if own {
@@ -401,6 +419,7 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         | Effect::AwaitIdle { id }
         | Effect::Relay { id }
         | Effect::Stop { id }
+        | Effect::Abort { id }
         | Effect::Kill { id }
         | Effect::Release { id } => *id == live,
         Effect::Hold => beside,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use console::truncate_str;
+
 use super::row::{Parts, Row, Tint};
 use super::{clock, help};
 use crate::os::terminal::Size;
@@ -81,6 +83,7 @@ impl Frame<'_> {
             parts.add(2, Tint::Plain, clean::text(address));
         }
         parts.add(1, Tint::Plain, connections(live));
+        parts.add(4, Tint::Plain, status(live));
         parts.fit(self.columns())
     }
 
@@ -98,6 +101,7 @@ impl Frame<'_> {
         parts.add(3, Tint::Plain, clean::text(&coming.program));
         parts.add(2, Tint::Plain, pid(coming));
         parts.add(1, Tint::Plain, clock::running(self.age(coming)));
+        parts.add(1, Tint::Plain, status(coming));
         parts.fit(self.columns())
     }
 
@@ -116,6 +120,7 @@ impl Frame<'_> {
             let left = clock::left(self.age(leaving), all);
             parts.add(2, Tint::Plain, format!("{left} of {} left", Human(all)));
         }
+        parts.add(3, Tint::Plain, status(leaving));
         parts.add(3, Tint::Dim, pid(leaving));
         parts.fit(self.columns())
     }
@@ -262,6 +267,7 @@ impl Frame<'_> {
             return match self.model.cause {
                 Some(Cause::Request) => "as asked".into(),
                 Some(Cause::Undo) => "an earlier build".into(),
+                Some(Cause::Inherit) => "to get what was stored".into(),
                 Some(Cause::Begin | Cause::Change) | None => String::new(),
             };
         };
@@ -366,6 +372,12 @@ fn connections(generation: &Generation) -> String {
         Some(1) => "1 conn".into(),
         Some(count) => format!("{count} conns"),
     }
+}
+
+/// What it says itself. In short: what it does not fit into shows nothing of it.
+fn status(generation: &Generation) -> String {
+    const WIDEST: usize = 40;
+    truncate_str(&clean::text(&generation.status), WIDEST, "…").into_owned()
 }
 
 /// What keeps it from ending.
