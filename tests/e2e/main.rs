@@ -9,6 +9,7 @@ mod harness;
 mod inputs;
 mod kills;
 mod matrix;
+mod notify;
 mod reload;
 mod rules;
 mod sockets;
