@@ -107,6 +107,8 @@ pub mod cli;
 pub mod config;
 pub mod driver;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod os;
 pub mod process;
 pub mod ready;

@@ -109,7 +109,9 @@ impl Listener {
         }
         if let Some(errno) = said.errno {
             let text = Errno::from_raw(errno).desc();
-            self.warn(format!("gen {id} says that it failed: {text} (errno {errno})"));
+            self.warn(format!(
+                "gen {id} says that it failed: {text} (errno {errno})"
+            ));
         }
         if message.surplus > 0 {
             let count = message.surplus;
@@ -164,7 +166,9 @@ impl Driver {
                     let (count, most) = (kept.refused, FdStore::most());
                     self.feed.message(
                         Level::Warning,
-                        format!("gen {id} stores more than {most} descriptors: {count} were closed"),
+                        format!(
+                            "gen {id} stores more than {most} descriptors: {count} were closed"
+                        ),
                         Some("`FDSTOREREMOVE=1` with `FDNAME` takes out what is not needed".into()),
                     );
                 }

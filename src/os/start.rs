@@ -51,7 +51,9 @@ pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
     // A descriptor may sit at a number that another is to get. As a rule they come in order, each at its number or
     // above: then none is overwritten before its turn. Else all of them move out of the way first, which takes twice
     // as many numbers.
-    let in_order = fds.windows(2).all(|two| two[0].as_raw_fd() < two[1].as_raw_fd())
+    let in_order = fds
+        .windows(2)
+        .all(|two| two[0].as_raw_fd() < two[1].as_raw_fd())
         && fds.first().is_none_or(|lowest| lowest.as_raw_fd() >= first);
     let ready = match in_order {
         true => fds,

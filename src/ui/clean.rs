@@ -50,4 +50,22 @@ mod tests {
         assert_eq!(colours("\u{1b}[31mred\u{1b}[0m", false), "red");
         assert_eq!(colours("\u{1b}[31mred", true), "\u{1b}[31mred");
     }
+
+    #[test]
+    fn fuzz_clean() {
+        let examples: [&[u8]; 2] = [
+            b"\x1b[1m\x1b[31merror\x1b[0m: x\n",
+            b"\x1b]8;;http://a\x1b\\b\x1b]8;;\x1b\\",
+        ];
+        let words = [
+            "\x1b[", "m", "\x1b]", "\x07", "\u{9b}", "\r", "\x1bP", "\x1b\\",
+        ];
+        crate::fuzz::fuzz("colours", &examples, &words, |input| {
+            let raw = String::from_utf8_lossy(input);
+            let printable = |one: char| !one.is_control() || one == '\n' || one == '\t';
+            assert!(text(&raw).chars().all(printable), "{:?}", text(&raw));
+            assert!(!colours(&raw, false).contains('\x1b'));
+            let _ = colours(&raw, true);
+        });
+    }
 }

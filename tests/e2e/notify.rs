@@ -16,7 +16,9 @@ fn has_python() -> bool {
         .status();
     let found = asked.is_ok_and(|status| status.success());
     if !found {
-        skip(&format!("`{PYTHON}` 3.9 is missing (`apt install python3`)"));
+        skip(&format!(
+            "`{PYTHON}` 3.9 is missing (`apt install python3`)"
+        ));
     }
     found
 }
@@ -81,7 +83,10 @@ fn stay_connected(project: &Project, mut run: Running, extra: u64) {
     ));
     assert_eq!(told.connections, 8);
     assert_eq!(told.newest, RELOADS as u64 + 1 + extra);
-    assert_eq!(told.last_count, told.messages, "the state in memory moves on");
+    assert_eq!(
+        told.last_count, told.messages,
+        "the state in memory moves on"
+    );
     run.quit();
 }
 
@@ -191,7 +196,10 @@ time.sleep(1000)"#;
     assert_eq!(aborted.generation(), 1);
     run.printed(1, "hangs");
     let failed = run.expect("failed");
-    assert_eq!((failed.text("reason"), failed.number("signal")), ("crashed", 6));
+    assert_eq!(
+        (failed.text("reason"), failed.number("signal")),
+        ("crashed", 6)
+    );
     run.quit();
 }
 
@@ -243,7 +251,10 @@ os._exit(3)"#;
     assert_eq!(run.get("/"), "1");
     // And its end is the program's.
     let failed = run.expect("failed");
-    assert_eq!((failed.text("reason"), failed.number("exit_code")), ("crashed", 3));
+    assert_eq!(
+        (failed.text("reason"), failed.number("exit_code")),
+        ("crashed", 3)
+    );
     run.quit();
 }
 

@@ -23,8 +23,8 @@ use super::launch::Stage;
 use super::wire::{self, Order};
 use super::{Refusal, Report, Step, launch};
 use crate::os;
-use crate::os::process_tree;
 use crate::os::leftovers::{Kept, remove_leftovers};
+use crate::os::process_tree;
 use crate::os::reap::{Reaped, reap};
 use crate::reload::Ended;
 
@@ -224,7 +224,8 @@ impl Guardian {
     }
 
     fn main_lives(&self) -> bool {
-        let lives = |main: Pid| process_tree::descendants(getpid().as_raw()).contains(&main.as_raw());
+        let lives =
+            |main: Pid| process_tree::descendants(getpid().as_raw()).contains(&main.as_raw());
         self.main.is_some_and(lives)
     }
 

@@ -291,4 +291,38 @@ mod tests {
             prop_assert!(said.status.is_none_or(|status| !status.chars().any(char::is_control)));
         }
     }
+
+    #[test]
+    fn fuzz_notifications() {
+        let examples: [&[u8]; 3] = [
+            b"READY=1\nSTATUS=up\nMAINPID=42",
+            b"FDSTORE=1\nFDNAME=ws\nFDPOLL=0",
+            b"WATCHDOG=trigger\nWATCHDOG_USEC=20\nEXTEND_TIMEOUT_USEC=1500000\nERRNO=2",
+        ];
+        let words = [
+            "\n",
+            "=",
+            "1",
+            "-",
+            "99999999999999999999",
+            "RELOADING=1",
+            "MONOTONIC_USEC=",
+            "STOPPING=1",
+            "FDSTOREREMOVE=1",
+            "BARRIER=1",
+            "STATUS=",
+            "\u{1b}[2J",
+            "\u{9b}",
+        ];
+        crate::fuzz::fuzz("notifications", &examples, &words, |input| {
+            let said = Assignments::parse(input);
+            let printable = |text: &String| !text.chars().any(char::is_control);
+            assert!(said.status.as_ref().is_none_or(printable));
+            let named = match said.store {
+                Some(Store::Keep { name, .. } | Store::Remove { name }) => name,
+                None => return,
+            };
+            assert!(!named.contains(':') && named.len() <= MOST_NAME);
+        });
+    }
 }

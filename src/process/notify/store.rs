@@ -83,7 +83,11 @@ impl FdStore {
     pub fn keep(&mut self, name: &str, poll: bool, fds: Vec<OwnedFd>) -> Kept {
         let mut kept = Kept::default();
         for fd in fds {
-            if self.entries.iter().any(|known| os::is_duplicate(&*known.fd, &fd)) {
+            if self
+                .entries
+                .iter()
+                .any(|known| os::is_duplicate(&*known.fd, &fd))
+            {
                 kept.known += 1;
             } else if self.entries.len() == MOST {
                 kept.refused += 1;
@@ -191,7 +195,11 @@ mod tests {
     async fn no_more_are_kept_than_there_is_room_for() {
         let mut store = FdStore::new().unwrap();
         let (_here, there) = pair();
-        let some = |count| (0..count).map(|_| std::io::pipe().unwrap().0.into()).collect();
+        let some = |count| {
+            (0..count)
+                .map(|_| std::io::pipe().unwrap().0.into())
+                .collect()
+        };
         store.keep("a", false, vec![there]);
         let kept = store.keep("b", false, some(MOST + 1));
         assert_eq!((kept.new, kept.refused, store.len()), (MOST - 1, 2, MOST));

@@ -195,11 +195,7 @@ impl Machine {
             .filter(|quit| !quit.finished)
             .map(|quit| quit.until);
         let watchdogs = self.watchdog_deadlines();
-        leaving
-            .chain(starting)
-            .chain(watchdogs)
-            .chain(quit)
-            .min()
+        leaving.chain(starting).chain(watchdogs).chain(quit).min()
     }
 
     /// The generation to which new connections go.
@@ -270,9 +266,11 @@ impl Machine {
 
     fn ready(&mut self, now: Time, id: GenId, out: &mut Response) {
         let aborted = self.is_aborted(id);
-        let Some(candidate) = self.candidate.as_mut().filter(|candidate| {
-            candidate.id == id && candidate.ready.is_none() && !aborted
-        }) else {
+        let Some(candidate) = self
+            .candidate
+            .as_mut()
+            .filter(|candidate| candidate.id == id && candidate.ready.is_none() && !aborted)
+        else {
             return;
         };
         candidate.ready = Some(now);
@@ -354,8 +352,7 @@ impl Machine {
     }
 
     fn tick(&mut self, now: Time, out: &mut Response) {
-        let late =
-            |candidate: &mut Candidate| candidate.ready.is_none() && now >= candidate.until;
+        let late = |candidate: &mut Candidate| candidate.ready.is_none() && now >= candidate.until;
         if let Some(candidate) = self.candidate.take_if(late) {
             self.dismiss(now, candidate.id, out);
             self.failed(candidate.id, Failure::ReadyTimeout, out);

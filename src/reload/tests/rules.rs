@@ -346,27 +346,28 @@ impl World {
         let hangs = self
             .find(live)
             .is_some_and(|known| known.is_put_down(self.now));
-        let own = hangs || match event {
-            Event::Exited { id, .. } | Event::Gone { id } => id == live,
-            Event::Switched { .. } => true,
-            Event::Begin
-            | Event::Changed(_)
-            | Event::Configured { .. }
-            | Event::Signalled { .. }
-            | Event::Requested(_)
-            | Event::BuildEnded { .. }
-            | Event::StartFailed { .. }
-            | Event::Listens { .. }
-            | Event::Ready { .. }
-            | Event::SwitchFailed { .. }
-            | Event::Settled { .. }
-            | Event::Inspected { .. }
-            | Event::Idle { .. }
-            | Event::Extended { .. }
-            | Event::Stores { .. }
-            | Event::Watchdog { .. }
-            | Event::Tick => false,
-        };
+        let own = hangs
+            || match event {
+                Event::Exited { id, .. } | Event::Gone { id } => id == live,
+                Event::Switched { .. } => true,
+                Event::Begin
+                | Event::Changed(_)
+                | Event::Configured { .. }
+                | Event::Signalled { .. }
+                | Event::Requested(_)
+                | Event::BuildEnded { .. }
+                | Event::StartFailed { .. }
+                | Event::Listens { .. }
+                | Event::Ready { .. }
+                | Event::SwitchFailed { .. }
+                | Event::Settled { .. }
+                | Event::Inspected { .. }
+                | Event::Idle { .. }
+                | Event::Extended { .. }
+                | Event::Stores { .. }
+                | Event::Watchdog { .. }
+                | Event::Tick => false,
+            };
         if own {
             return;
         }

@@ -4,7 +4,8 @@ use std::str::SplitWhitespace;
 use std::time::Duration;
 
 use crate::reload::{
-    Action, BuildOutcome, Cause, Effect, Ended, Event, GenId, Notice, Request, Response, Sign, Stopped,
+    Action, BuildOutcome, Cause, Effect, Ended, Event, GenId, Notice, Request, Response, Sign,
+    Stopped,
 };
 
 /// Reads an event as in `exited 3 1 survivors`.
@@ -59,7 +60,10 @@ fn numbered(word: &str, words: &mut SplitWhitespace<'_>) -> Event {
         "idle" => Event::Idle { id },
         "exited" => exited(id, words),
         "gone" => Event::Gone { id },
-        "extends" => Event::Extended { id, by: millis(words) },
+        "extends" => Event::Extended {
+            id,
+            by: millis(words),
+        },
         "stores" => Event::Stores { id },
         "alive" => watchdog(id, Sign::Alive),
         "period" => watchdog(id, Sign::Period(millis(words))),
