@@ -20,12 +20,14 @@ pub(super) fn path(path: &Path, workdir: &Path) -> String {
     }
 }
 
-/// What a build printed, with or without its colours.
+/// What a build printed, with or without its colours. Nor does an escape stay then that begins nothing known.
 pub(super) fn colours(text: &str, keep: bool) -> Cow<'_, str> {
     if keep {
-        Cow::Borrowed(text)
-    } else {
-        console::strip_ansi_codes(text)
+        return Cow::Borrowed(text);
+    }
+    match console::strip_ansi_codes(text) {
+        plain if plain.contains('\x1b') => plain.replace('\x1b', "").into(),
+        plain => plain,
     }
 }
 
