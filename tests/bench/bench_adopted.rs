@@ -94,10 +94,9 @@ impl Pair {
     fn start(server: &Path) -> Self {
         let (bare_at, at, project) = (free(), free(), Project::new());
         let port = |address: SocketAddr| address.port().to_string();
-        // A session of its own, as the program has under hotrun and as both would have with a client in another
-        // terminal: Linux shares the processors out by session first (`sched(7)`, "The autogroup feature").
-        let bare = Command::new("setsid")
-            .arg(server)
+        // In this session, as the program under hotrun is without a terminal: Linux shares the processors out by
+        // session first (`sched(7)`, "The autogroup feature").
+        let bare = Command::new(server)
             .env("PORT", port(bare_at))
             .stdin(Stdio::null())
             .spawn();
@@ -298,9 +297,7 @@ fn bind_and_listen_of_an_adopted_program() {
             event.is("output") && event.text("text").starts_with(call)
         });
         let numbers = told.text("text").split(' ').skip(1);
-        let numbers: Vec<u32> = numbers
-            .filter_map(|number| number.parse().ok())
-            .collect();
+        let numbers: Vec<u32> = numbers.filter_map(|number| number.parse().ok()).collect();
         let [median, most] = numbers[..] else {
             panic!("{told}");
         };
