@@ -212,7 +212,7 @@ impl Model {
                 self.generations.remove(id);
             }
             Notice::Gone { id, .. } => drop(self.generations.remove(id)),
-            Notice::Killing { id, why } => self.killing(*id, *why, now),
+            Notice::Killing { id, why, .. } => self.killing(*id, *why, now),
             Notice::Quitting { timeout } => self.quitting = Some((now, *timeout)),
             Notice::Waiting => self.waiting = true,
             Notice::Paused => self.paused = true,

@@ -140,7 +140,7 @@ fn notice(notice: &Notice) -> String {
         Notice::Ready { id, took } => format!("ready {id} {}", ms(*took)),
         Notice::Live { id, took } => format!("live {id} {}", ms(*took)),
         Notice::Draining { id, timeout } => format!("draining {id} {}", ms(*timeout)),
-        Notice::Killing { id, why } => format!("killing {id} {}", stopped(*why)),
+        Notice::Killing { id, why, .. } => format!("killing {id} {}", stopped(*why)),
         Notice::Superseded { id } => format!("superseded {id}"),
         Notice::Gone { id, how, took } => format!("gone {id} {} {}", stopped(*how), ms(*took)),
         Notice::Failed { id, failure, live } => match live {

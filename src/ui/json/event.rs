@@ -85,6 +85,7 @@ pub(super) enum Event<'a> {
     Killing {
         generation: u32,
         why: &'static str,
+        after_ms: f64,
     },
     Gone {
         generation: u32,
@@ -181,9 +182,10 @@ pub(super) fn notice_event(notice: &Notice) -> Event<'static> {
             generation: id.get(),
             timeout_ms: ms(*timeout),
         },
-        Notice::Killing { id, why } => Event::Killing {
+        Notice::Killing { id, why, after } => Event::Killing {
             generation: id.get(),
             why: stopped_name(*why),
+            after_ms: ms(*after),
         },
         Notice::Gone { id, how, took } => Event::Gone {
             generation: id.get(),
