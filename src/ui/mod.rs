@@ -31,7 +31,7 @@ pub use order::Order;
 pub use report::{Level, Report, Stream};
 pub use screen::Handles;
 pub use seat::{Seat, restore};
-pub use standard::{print, print_error, suits_live};
+pub use standard::{print, print_error, suits_colour, suits_live};
 
 use json::Json;
 use live::Live;

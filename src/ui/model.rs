@@ -188,6 +188,10 @@ impl Model {
             }
             Notice::Starting { id, cause } => {
                 self.because(*cause);
+                if !self.generations.contains_key(id) {
+                    // Without a build of its own: what the last one was like is not told of this one.
+                    self.last = Last::default();
+                }
                 self.enter(*id, Phase::Starting, now);
             }
             Notice::Live { id, .. } => {
