@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::{
-    BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, http, kept, skip, until,
+    BUILD_PATIENCE, PATIENCE, Project, Run, Running, gunicorn, http, kept, skip, until,
 };
 
 /// Debian's, which has Debian's packages.
@@ -87,10 +87,6 @@ fn uvicorn_takes_the_descriptor_that_it_is_told() {
     );
 }
 
-/// It is told to stop only when both workers are there. A worker that is asked between its `fork` and the moment at
-/// which it has handlers of its own puts the signal into its copy of its master's queue, and nobody ever looks at
-/// that (gunicorn 20.1, `Arbiter.signal`; without hotrun 1 of 20 starts that were stopped after the first answer had a
-/// worker that stayed). It reads the program after that moment.
 #[test]
 fn gunicorn_takes_the_socket_by_itself() {
     if !there_is("/usr/bin/gunicorn", &["--version"], "gunicorn") {
@@ -101,7 +97,7 @@ fn gunicorn_takes_the_socket_by_itself() {
     let run = Run::new(&project)
         .listen()
         .env("PYTHONDONTWRITEBYTECODE", "1");
-    let gunicorn = [
+    let line = [
         "/usr/bin/gunicorn",
         "--workers",
         "2",
@@ -109,13 +105,8 @@ fn gunicorn_takes_the_socket_by_itself() {
         "/dev/shm",
         "wsgi:app",
     ];
-    reloads_when(run.program(gunicorn), &project, "wsgi.py", |run, id| {
-        until("both workers have read the program", PATIENCE * 2, || {
-            let says = |event: &&Event| event.is("output") && event.generation() == id;
-            let reads = |event: &&Event| event.text("text") == "read by a worker";
-            let workers = run.so_far().iter().filter(says).filter(reads);
-            (workers.count() == 2).then_some(())
-        });
+    reloads_when(run.program(line), &project, "wsgi.py", |run, id| {
+        gunicorn::workers_hear(run.pid_of(id), 2);
     });
 }
 

@@ -1,6 +1,3 @@
-print("read by a worker", flush=True)
-
-
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "4")])
     return [b"WORD\n"]
