@@ -311,7 +311,7 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
         kind: ui_kind(cli.ui)?,
         colour: match cli.color {
             // JSON is for programs, whatever terminal is near.
-            ColorWhen::Auto => cli.ui != UiKind::Json && console::colors_enabled_stderr(),
+            ColorWhen::Auto => cli.ui != UiKind::Json && ui::suits_colour(),
             ColorWhen::Always => true,
             ColorWhen::Never => false,
         },

@@ -6,3 +6,4 @@ mod picture;
 mod plain;
 mod screen;
 mod screens;
+mod scrolled;

@@ -243,7 +243,7 @@ impl Machine {
             Request::Pause => self.pause(out),
             Request::Resume => self.resume(out),
             Request::Undo => self.undo(out),
-            Request::KillDraining => self.kill_draining(out),
+            Request::KillDraining => self.kill_draining(now, out),
             Request::Quit if self.quit.is_none() => self.begin_quit(now, out),
             // Whoever asks again only insists if he says so: a closed terminal asks more than once.
             Request::Quit => {}
@@ -366,6 +366,7 @@ impl Machine {
                 out.notices.push(Notice::Killing {
                     id: leaving.id,
                     why: leaving.how,
+                    after: now.since(leaving.since),
                 });
             }
         }

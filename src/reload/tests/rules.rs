@@ -228,6 +228,8 @@ impl World {
             | Drain::MayStop => false,
         };
         known.drain = Drain::Inspecting;
+        // It has taken what was its own: its time begins.
+        known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
         fine && known.still_serves_its_own()
     }
 

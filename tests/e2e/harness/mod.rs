@@ -4,6 +4,7 @@
 pub(crate) mod apps;
 pub(crate) mod bare;
 pub(crate) mod event;
+pub(crate) mod gunicorn;
 pub(crate) mod hey;
 pub(crate) mod http;
 pub(crate) mod leftovers;
