@@ -117,6 +117,7 @@ pub mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::config::{Config, Request};
 use crate::driver::Outcome;
@@ -148,14 +149,22 @@ fn request(args: Vec<OsString>) -> Result<(), Failure> {
     }
 }
 
+/// How many threads at most do what would hold up the one that decides: they read files and ask the kernel.
+const HELPERS: usize = 16;
+
 /// One thread: it is the parent of the guardians, and has to live as long as hotrun does (see
 /// [`process::guardian`]).
 fn drive(config: Config) -> Result<Outcome, Failure> {
+    // For good: the helper thread that there is does what waits when the system allows no other one.
+    const FOR_GOOD: Duration = Duration::from_secs(u32::MAX as u64);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_keep_alive(FOR_GOOD)
+        .max_blocking_threads(HELPERS)
         .build();
     let runtime =
         runtime.map_err(|error| Failure::environment(format!("starting the runtime: {error}")))?;
+    runtime.spawn_blocking(|| ());
     let ui = Ui::standard(config.ui.clone());
     let outcome = runtime.block_on(driver::run(config, ui));
     // Even if the thread that draws is stuck in a terminal that takes nothing.

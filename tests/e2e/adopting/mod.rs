@@ -3,6 +3,7 @@
 
 mod answers;
 mod asking;
+mod below;
 mod closing;
 mod company;
 mod datagrams;
