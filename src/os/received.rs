@@ -42,7 +42,7 @@ impl Receiver {
 
     /// Waits for the next one; `None` once it has been ended. Of equal ones that come faster than they are taken, some
     /// may be lost, never all.
-    pub fn next(&mut self) -> Option<Received> {
+    pub fn wait(&mut self) -> Option<Received> {
         loop {
             let info = self.0.forever().next()?;
             if let Ok(signal) = Signal::try_from(info.si_signo) {
@@ -74,14 +74,14 @@ mod tests {
         let signal = Signal::SIGWINCH;
         nix::sys::signal::kill(own, signal).unwrap();
         let sender = Some(own.as_raw());
-        assert_eq!(receiver.next(), Some(Received { signal, sender }));
+        assert_eq!(receiver.wait(), Some(Received { signal, sender }));
         // A shell sends it by itself, without a process for that.
         let line = format!("kill -WINCH {own}; echo $$");
         let output = Command::new("sh").args(["-c", &line]).output().unwrap();
         let sender = String::from_utf8(output.stdout).unwrap().trim().parse();
         let sender = Some(sender.unwrap());
-        assert_eq!(receiver.next(), Some(Received { signal, sender }));
+        assert_eq!(receiver.wait(), Some(Received { signal, sender }));
         receiver.closer().close();
-        assert_eq!(receiver.next(), None);
+        assert_eq!(receiver.wait(), None);
     }
 }

@@ -78,7 +78,7 @@ impl Signals {
         let mut told = false;
         let thread = thread::Builder::new().name("signals".to_owned());
         thread.spawn(move || {
-            while let Some(received) = receiver.next() {
+            while let Some(received) = receiver.wait() {
                 let asked = read(received);
                 let again =
                     matches!(asked, Asked::FromBelow(_)) && std::mem::replace(&mut told, true);

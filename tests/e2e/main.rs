@@ -13,4 +13,5 @@ mod reload;
 mod rules;
 mod sockets;
 mod stopping;
+mod suite;
 mod under_load;

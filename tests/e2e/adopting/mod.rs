@@ -2,7 +2,6 @@
 //! difficult.
 
 mod answers;
-mod asking;
 mod below;
 mod closing;
 mod company;

@@ -2,6 +2,7 @@
 //! something happen: it waits for an event of `--ui json`, for an answer, or for a process to be gone.
 
 pub(crate) mod apps;
+pub(crate) mod asking;
 pub(crate) mod bare;
 pub(crate) mod event;
 pub(crate) mod hey;
@@ -14,7 +15,7 @@ pub(crate) mod slow;
 pub(crate) mod sockets;
 
 pub(crate) use event::Event;
-pub(crate) use project::Project;
+pub(crate) use project::{Project, done};
 pub(crate) use run::Run;
 pub(crate) use running::Running;
 
