@@ -76,7 +76,8 @@
 //! # Who may import whom
 //!
 //! ```text
-//! main -> lib -> driver, config, error, ui
+//! main -> lib -> driver, config, doctor, error, ui
+//! doctor -> os
 //! driver -> everything below
 //! ui, watch, build, socket, adopt, process, ready -> reload (its vocabulary), os
 //! adopt -> socket
@@ -98,6 +99,7 @@
 //! | the sockets of an address, steering, relay | [`socket`] |
 //! | what a program's bind and listen are answered | [`adopt`] |
 //! | what counts as ready | [`ready`] |
+//! | what `--doctor` looks at | [`doctor`] |
 //! | how processes are started, signalled, accounted for | [`process`] |
 //! | how an effect is performed | [`driver`] |
 
@@ -105,6 +107,7 @@ pub mod adopt;
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod driver;
 pub mod error;
 pub mod os;
@@ -116,6 +119,7 @@ pub mod ui;
 pub mod watch;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -146,6 +150,19 @@ fn request(args: Vec<OsString>) -> Result<(), Failure> {
             Ok(())
         }
         Request::Run(config) => outcome(drive(*config)?),
+        Request::Examine(workdir) => examine(&workdir),
+    }
+}
+
+fn examine(workdir: &Path) -> Result<(), Failure> {
+    let findings = doctor::examine(workdir);
+    ui::print(doctor::sheet(&findings, console::colors_enabled()).as_bytes());
+    match doctor::failures(&findings) {
+        0 => Ok(()),
+        1 => Err(Failure::environment("1 thing does not work here")),
+        count => Err(Failure::environment(format!(
+            "{count} things do not work here"
+        ))),
     }
 }
 

@@ -35,7 +35,7 @@ fn hc22_ten_kills_in_each_state_leave_nothing() {
         for state in State::ALL {
             scope.spawn(move || {
                 for _ in 0..TIMES_EACH {
-                    Stage::at(state).is_killed();
+                    Stage::at(state).kill_hotrun();
                 }
             });
         }

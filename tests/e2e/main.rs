@@ -3,7 +3,9 @@
 mod activation;
 mod adopting;
 mod bad_input;
+mod cargo;
 mod changes;
+mod doctor;
 mod faults;
 mod harness;
 mod inputs;

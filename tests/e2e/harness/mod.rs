@@ -15,7 +15,7 @@ pub(crate) mod slow;
 pub(crate) mod sockets;
 
 pub(crate) use event::Event;
-pub(crate) use project::{Project, done};
+pub(crate) use project::Project;
 pub(crate) use run::Run;
 pub(crate) use running::Running;
 

@@ -65,7 +65,7 @@ impl Fault {
         self
     }
 
-    const fn as_user(mut self) -> Self {
+    const fn by_user(mut self) -> Self {
         self.as_user = true;
         self
     }

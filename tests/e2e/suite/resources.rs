@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::State::{Building, Draining, Live, Starting};
 use super::{Fault, Stage};
-use crate::harness::done;
+use crate::harness::project::done;
 use crate::harness::run::NOBODY;
 
 pub(super) fn faults() -> Vec<Fault> {
@@ -115,7 +115,7 @@ fn descriptors() -> Vec<Fault> {
                 stage.mends();
             },
         )
-        .as_user(),
+        .by_user(),
         Fault::new(
             Building,
             "no process may be started for what it makes",
@@ -130,7 +130,7 @@ fn descriptors() -> Vec<Fault> {
                 stage.mends();
             },
         )
-        .as_user(),
+        .by_user(),
     ]
 }
 
@@ -190,6 +190,6 @@ fn files() -> Vec<Fault> {
                 stage.mends();
             },
         )
-        .as_user(),
+        .by_user(),
     ]
 }

@@ -70,7 +70,7 @@ impl Stage {
 
     /// hotrun is killed, and nothing is left.
     #[track_caller]
-    pub(crate) fn is_killed(mut self) {
+    pub(crate) fn kill_hotrun(mut self) {
         self.ends_killed();
         self.close();
     }
