@@ -13,6 +13,7 @@ mod kills;
 mod matrix;
 mod reload;
 mod rules;
+mod scarce;
 mod sockets;
 mod stopping;
 mod suite;

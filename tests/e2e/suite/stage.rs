@@ -283,9 +283,8 @@ impl Stage {
     #[track_caller]
     fn is_calm(&mut self) {
         let most = usual_descriptors();
-        for _ in 0..3 {
-            self.is_alone();
-            if self.has_at_most(most) {
+        for _ in 0..4 {
+            if self.comes_to_rest(most) {
                 return;
             }
             self.mends();
@@ -294,26 +293,22 @@ impl Stage {
         panic!("{} are open, usual are {most}: {open:#?}", open.len());
     }
 
-    fn has_at_most(&mut self, most: usize) -> bool {
-        let (pid, began) = (self.run().pid().as_raw(), Instant::now());
-        while descriptors(pid).len() > most {
-            if began.elapsed() > Duration::from_secs(2) {
-                return false;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        true
-    }
-
-    /// Nothing runs but hotrun, one guardian, and its program.
+    /// Waits until nothing runs but hotrun, one guardian, and its program, and for the descriptors a little longer.
     #[track_caller]
-    fn is_alone(&mut self) {
+    fn comes_to_rest(&mut self, most: usize) -> bool {
         let (pid, mark) = (self.run().pid().as_raw(), self.run().mark.clone());
         let began = Instant::now();
+        let mut alone_since = None;
         loop {
             let (children, all) = (process_tree::children(pid), leftovers::marked(&mark));
-            if children.len() == 1 && all.len() <= 3 {
-                return;
+            let alone = children.len() == 1 && all.len() <= 3;
+            let since: Instant = *alone_since.get_or_insert_with(Instant::now);
+            if !alone {
+                alone_since = None;
+            } else if descriptors(pid).len() <= most {
+                return true;
+            } else if since.elapsed() > Duration::from_secs(4) {
+                return false;
             }
             assert!(began.elapsed() < PATIENCE, "children {children:?}, {all:?}");
             thread::sleep(Duration::from_millis(20));
