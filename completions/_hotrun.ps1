@@ -59,6 +59,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Show failures only')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Show more detail')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Show more detail')
+            [CompletionResult]::new('--doctor', '--doctor', [CompletionResultType]::ParameterName, 'Say what of hotrun works here, and what to do about what does not')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help: `-h` in short, `--help` in full')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help: `-h` in short, `--help` in full')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print the version')

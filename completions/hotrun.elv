@@ -56,6 +56,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --quiet 'Show failures only'
             cand -v 'Show more detail'
             cand --verbose 'Show more detail'
+            cand --doctor 'Say what of hotrun works here, and what to do about what does not'
             cand -h 'Print help: `-h` in short, `--help` in full'
             cand --help 'Print help: `-h` in short, `--help` in full'
             cand -V 'Print the version'

@@ -273,6 +273,12 @@ pub struct Cli {
     #[arg(long, value_name = "WHAT", help_heading = "Other")]
     pub generate: Option<Generate>,
 
+    /// Say what of hotrun works here, and what to do about what does not
+    ///
+    /// The exit code is 0 if all that is needed works.
+    #[arg(long, help_heading = "Other")]
+    pub doctor: bool,
+
     /// Print help: `-h` in short, `--help` in full
     #[arg(short, long, action = ArgAction::Help, help_heading = "Other")]
     help: Option<bool>,

@@ -37,6 +37,8 @@ pub enum Request {
     Run(Box<Config>),
     /// To print this on stdout (help, version, completions, man page) and end with success.
     Print(Vec<u8>),
+    /// What works in this directory is to be found out.
+    Examine(PathBuf),
 }
 
 /// Everything that the user decided, with defaults filled in and paths made absolute.
@@ -113,6 +115,9 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, Failure
                 "rendering the man page: {error}"
             ))),
         };
+    }
+    if cli.doctor {
+        return workdir(cli.workdir.as_deref()).map(Request::Examine);
     }
     Config::resolve(cli).map(Box::new).map(Request::Run)
 }

@@ -76,7 +76,8 @@
 //! # Who may import whom
 //!
 //! ```text
-//! main -> lib -> driver, config, error, ui
+//! main -> lib -> driver, config, doctor, error, ui
+//! doctor -> os
 //! driver -> everything below
 //! ui, watch, build, socket, adopt, process, ready -> reload (its vocabulary), os
 //! adopt -> socket
@@ -98,6 +99,7 @@
 //! | the sockets of an address, steering, relay | [`socket`] |
 //! | what a program's bind and listen are answered | [`adopt`] |
 //! | what counts as ready | [`ready`] |
+//! | what `--doctor` looks at | [`doctor`] |
 //! | how processes are started, signalled, accounted for | [`process`] |
 //! | how an effect is performed | [`driver`] |
 
@@ -105,6 +107,7 @@ pub mod adopt;
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod driver;
 pub mod error;
 #[cfg(test)]
@@ -118,7 +121,9 @@ pub mod ui;
 pub mod watch;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::config::{Config, Request};
 use crate::driver::Outcome;
@@ -147,17 +152,38 @@ fn request(args: Vec<OsString>) -> Result<(), Failure> {
             Ok(())
         }
         Request::Run(config) => outcome(drive(*config)?),
+        Request::Examine(workdir) => examine(&workdir),
     }
 }
+
+fn examine(workdir: &Path) -> Result<(), Failure> {
+    let findings = doctor::examine(workdir);
+    ui::print(doctor::sheet(&findings, console::colors_enabled()).as_bytes());
+    match doctor::failures(&findings) {
+        0 => Ok(()),
+        1 => Err(Failure::environment("1 thing does not work here")),
+        count => Err(Failure::environment(format!(
+            "{count} things do not work here"
+        ))),
+    }
+}
+
+/// How many threads at most do what would hold up the one that decides: they read files and ask the kernel.
+const HELPERS: usize = 16;
 
 /// One thread: it is the parent of the guardians, and has to live as long as hotrun does (see
 /// [`process::guardian`]).
 fn drive(config: Config) -> Result<Outcome, Failure> {
+    // For good: the helper thread that there is does what waits when the system allows no other one.
+    const FOR_GOOD: Duration = Duration::from_secs(u32::MAX as u64);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_keep_alive(FOR_GOOD)
+        .max_blocking_threads(HELPERS)
         .build();
     let runtime =
         runtime.map_err(|error| Failure::environment(format!("starting the runtime: {error}")))?;
+    runtime.spawn_blocking(|| ());
     let ui = Ui::standard(config.ui.clone());
     let outcome = runtime.block_on(driver::run(config, ui));
     // Even if the thread that draws is stuck in a terminal that takes nothing.

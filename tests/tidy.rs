@@ -9,7 +9,8 @@ use regex::Regex;
 
 /// Who may import whom; nothing else. `error` may be used by `lib`, `config` and `driver`.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("lib", &["driver", "config", "error", "ui"]),
+    ("lib", &["driver", "config", "doctor", "error", "ui"]),
+    ("doctor", &["os"]),
     (
         "driver",
         &[

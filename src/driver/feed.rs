@@ -90,9 +90,9 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, inbox: &Inbox) {
             item = incoming.try_recv().ok();
         }
         if shown.and(ui.draw()).is_err() {
-            // Whoever read this is gone (`| head -1`, a closed terminal) or the disk is full: nobody will ever
-            // see more of it, and so it goes with a program that hotrun runs: it ends. The user interface
-            // reports each such failure once.
+            // Whoever read this is gone (`| head -1`, a closed terminal): nobody will ever see more of it, and so it
+            // goes with a program that hotrun runs: it ends. The user interface reports each such failure once,
+            // and a full disk not at all.
             inbox.event(Event::Requested(Request::Quit));
         }
     }

@@ -23,6 +23,7 @@ mod patience;
 mod perform;
 mod print;
 mod reloading;
+mod remedy;
 mod scope;
 mod screen;
 mod setup;
@@ -33,6 +34,7 @@ mod telling;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -319,7 +321,7 @@ impl Driver {
             .retain(|control| !control.pids().is_empty());
         self.build.take().is_some_and(|build| {
             self.past_builds.push(build.control);
-            build.cancelled
+            build.cancelled.load(Ordering::Relaxed)
         })
     }
 

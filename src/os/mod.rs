@@ -3,6 +3,7 @@
 pub mod handoff;
 pub mod leftovers;
 pub mod reap;
+pub mod received;
 mod sockets;
 pub mod start;
 pub mod terminal;

@@ -311,6 +311,7 @@ impl Worker {
         let Some(paths) = self.settle.take(now) else {
             return;
         };
+        self.find_lost_roots();
         if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
             self.ignore_files_changed();
         }
@@ -325,6 +326,16 @@ impl Worker {
             });
         }
         self.tell_changed(changed, self.settle.heard());
+    }
+
+    /// The end of a directory in which somebody works, as hotrun and its program mostly do, is told of nobody but its
+    /// parent: the directory itself is there until they leave (`inotify(7)`, `IN_DELETE_SELF`). What was in it is told.
+    fn find_lost_roots(&mut self) {
+        let is_lost = |root: &&Path| self.tree.knows(root) && !root.exists();
+        let lost = self.spec.places().filter(is_lost).map(Path::to_owned);
+        for root in lost.collect::<Vec<_>>() {
+            self.gone(&root);
+        }
     }
 
     fn tell_changed(&self, changed: BTreeSet<PathBuf>, heard: (Instant, Instant)) {

@@ -3,7 +3,9 @@
 mod activation;
 mod adopting;
 mod bad_input;
+mod cargo;
 mod changes;
+mod doctor;
 mod faults;
 mod harness;
 mod inputs;
@@ -12,6 +14,8 @@ mod matrix;
 mod notify;
 mod reload;
 mod rules;
+mod scarce;
 mod sockets;
 mod stopping;
+mod suite;
 mod under_load;

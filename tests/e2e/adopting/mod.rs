@@ -2,7 +2,7 @@
 //! difficult.
 
 mod answers;
-mod asking;
+mod below;
 mod closing;
 mod company;
 mod datagrams;
