@@ -12,8 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "driver",
         &[
-            "adopt", "build", "config", "error", "os", "process", "ready", "reload", "socket",
-            "ui", "watch",
+            "adopt", "answer", "build", "config", "error", "os", "process", "ready", "reload",
+            "socket", "ui", "watch",
         ],
     ),
     ("ui", &["reload", "os"]),
@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("process", &["reload", "os"]),
     ("ready", &["reload", "os"]),
     ("adopt", &["socket", "reload", "os"]),
+    ("answer", &["socket"]),
     (
         "config",
         &[

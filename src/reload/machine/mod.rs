@@ -104,6 +104,8 @@ pub struct Machine {
     paused: bool,
     held: Option<Action>,
     held_signals: Signals,
+    /// Whether those who wait are told that nothing comes by itself.
+    answers: bool,
     quit: Option<Quit>,
 }
 
@@ -124,6 +126,7 @@ impl Machine {
             paused: false,
             held: None,
             held_signals: Signals::NONE,
+            answers: false,
             quit: None,
         }
     }

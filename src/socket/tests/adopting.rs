@@ -31,17 +31,17 @@ fn address(socket: &Socket) -> SocketAddr {
 /// What is released is closed by then.
 const REST_AND_MORE: Duration = Duration::from_millis(150);
 
-const ANY: &str = "127.0.0.1:0";
+pub(super) const ANY: &str = "127.0.0.1:0";
 
 /// A generation whose program opens its own socket.
-struct Opened {
-    program: Program,
-    address: SocketAddr,
+pub(super) struct Opened {
+    pub(super) program: Program,
+    pub(super) address: SocketAddr,
     inode: u64,
     first: bool,
 }
 
-fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened {
+pub(super) fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened {
     open_with(adopter, number, bound(at, Protocol::TCP))
 }
 
@@ -64,7 +64,7 @@ fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> Opened {
     }
 }
 
-fn none() -> (Sockets, Adopter) {
+pub(super) fn none() -> (Sockets, Adopter) {
     let sockets = open(&[]);
     let adopter = sockets.adopter().unwrap();
     (sockets, adopter)
