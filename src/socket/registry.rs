@@ -16,6 +16,8 @@ pub(super) struct Registry {
     live: Option<GenId>,
     /// Those that are being asked to end, until they are gone.
     leaving: BTreeSet<GenId>,
+    /// Held by who binds a socket for datagrams until it is a slot.
+    datagrams: Arc<Mutex<()>>,
     helper: Helper,
     /// Who answers what comes, while no generation is live and none comes.
     answerer: Option<Arc<dyn Answerer>>,
@@ -40,6 +42,7 @@ impl Registry {
                 groups: groups.into_iter().map(shared).collect(),
                 live: None,
                 leaving: BTreeSet::new(),
+                datagrams: Arc::default(),
                 helper: Helper::new(),
                 answerer: None,
                 closed: false,
@@ -59,6 +62,10 @@ impl Registry {
     /// Whether this generation is being asked to end: what it opens now is not for it any more.
     pub(super) fn is_leaving(&self, id: GenId) -> bool {
         self.leaving.contains(&id)
+    }
+
+    pub(super) fn datagrams(&self) -> Arc<Mutex<()>> {
+        self.datagrams.clone()
     }
 
     pub(super) fn is_closed(&self) -> bool {
