@@ -298,9 +298,7 @@ fn bind_and_listen_of_an_adopted_program() {
             event.is("output") && event.text("text").starts_with(call)
         });
         let numbers = told.text("text").split(' ').skip(1);
-        let numbers: Vec<u32> = numbers
-            .filter_map(|number| number.parse().ok())
-            .collect();
+        let numbers: Vec<u32> = numbers.filter_map(|number| number.parse().ok()).collect();
         let [median, most] = numbers[..] else {
             panic!("{told}");
         };

@@ -32,19 +32,19 @@ impl Group {
         Self::start_relays(group, helper, |slot| slot.owner.is_none())
     }
 
-    /// Connections wait again. The next generation must not share a slot with a relay, which may be taking a connection
-    /// at this moment: it gets another one, and what is in this one is carried to it.
+    /// Connections wait again. The next generation must not share a slot with a relay: where that is taking a connection
+    /// at this moment it gets another one, and what is in this one is carried to it.
     pub(in crate::socket) fn answer_no_more(&mut self) -> io::Result<()> {
         self.answerer = None;
         self.set_duty();
-        let attended = self.slots.iter();
-        let attended = attended.filter(|slot| slot.owner.is_none() && slot.relay.is_some());
-        let attended: Vec<Key> = attended.map(|slot| slot.key).collect();
-        if attended.is_empty() {
+        let waits = self.slots.iter_mut().filter(|slot| slot.owner.is_none());
+        let busy = waits.filter_map(|slot| (!slot.end_relay()).then_some(slot.key));
+        let busy: Vec<Key> = busy.collect();
+        if busy.is_empty() {
             return Ok(());
         }
         self.open(None)?;
         self.close_deferred();
-        attended.into_iter().try_for_each(|key| self.disown(key))
+        busy.into_iter().try_for_each(|key| self.disown(key))
     }
 }
