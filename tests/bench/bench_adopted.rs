@@ -94,10 +94,9 @@ impl Pair {
     fn start(server: &Path) -> Self {
         let (bare_at, at, project) = (free(), free(), Project::new());
         let port = |address: SocketAddr| address.port().to_string();
-        // A session of its own, as the program has under hotrun and as both would have with a client in another
-        // terminal: Linux shares the processors out by session first (`sched(7)`, "The autogroup feature").
-        let bare = Command::new("setsid")
-            .arg(server)
+        // In this session, as the program under hotrun is without a terminal: Linux shares the processors out by
+        // session first (`sched(7)`, "The autogroup feature").
+        let bare = Command::new(server)
             .env("PORT", port(bare_at))
             .stdin(Stdio::null())
             .spawn();
