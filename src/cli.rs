@@ -156,6 +156,14 @@ pub struct Cli {
     )]
     pub listen_pid: ListenPid,
 
+    /// Let requests wait while nothing serves and nothing is on its way
+    ///
+    /// Without this option an HTTP request that comes after a broken first build, or a crash, is answered with 503 and the
+    /// reason: as text, or as a page for a browser, which loads itself again once the program is back. Other protocols
+    /// always wait, and so does everything while something is being built or started.
+    #[arg(long, help_heading = "Sockets")]
+    pub no_error_page: bool,
+
     /// How to know that a new generation is ready
     ///
     ///   auto            it says so, or it waits for connections, or it has lived for a moment

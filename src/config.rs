@@ -84,6 +84,8 @@ pub struct Config {
     pub stop_first: bool,
     /// Whether to take over the sockets that the program opens by itself.
     pub adopt: bool,
+    /// Whether requests are answered with the reason while nothing serves.
+    pub error_page: bool,
     /// The variables of `--env`, in order.
     pub env: Vec<(OsString, OsString)>,
     /// The file of `--env-file`.
@@ -177,6 +179,7 @@ impl Config {
                 cli::Adopt::Auto => true,
                 cli::Adopt::Never => false,
             },
+            error_page: !cli.no_error_page,
             env: cli
                 .env
                 .iter()

@@ -38,7 +38,7 @@
 //! - **steer**: choose the slot that gets new connections. **hold**: nobody serves, connections wait in a slot
 //!   that the next generation takes. **adopt**: make a slot of the listening socket that an unmodified program opens
 //!   by itself. **relay**: carry a connection that landed in an old slot to the live
-//!   generation.
+//!   generation. **answer**: tell who asks over HTTP why nothing serves, while nothing is on its way.
 //!
 //! # A reload, step by step
 //!
@@ -80,7 +80,7 @@
 //! doctor -> os
 //! driver -> everything below
 //! ui, watch, build, socket, adopt, process, ready -> reload (its vocabulary), os
-//! adopt -> socket
+//! adopt, answer -> socket
 //! config -> cli, and the types in which the modules above take their settings
 //! reload -> std only          os -> nothing of the crate
 //! ```
@@ -98,12 +98,14 @@
 //! | how cargo is called and read | [`build`] |
 //! | the sockets of an address, steering, relay | [`socket`] |
 //! | what a program's bind and listen are answered | [`adopt`] |
+//! | what HTTP requests are answered while nothing serves | [`answer`] |
 //! | what counts as ready | [`ready`] |
 //! | what `--doctor` looks at | [`doctor`] |
 //! | how processes are started, signalled, accounted for | [`process`] |
 //! | how an effect is performed | [`driver`] |
 
 pub mod adopt;
+pub mod answer;
 pub mod build;
 pub mod cli;
 pub mod config;

@@ -14,8 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "driver",
         &[
-            "adopt", "build", "config", "error", "os", "process", "ready", "reload", "socket",
-            "ui", "watch",
+            "adopt", "answer", "build", "config", "error", "os", "process", "ready", "reload",
+            "socket", "ui", "watch",
         ],
     ),
     ("ui", &["reload", "os"]),
@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("process", &["reload", "os"]),
     ("ready", &["reload", "os"]),
     ("adopt", &["socket", "reload", "os"]),
+    ("answer", &["socket"]),
     (
         "config",
         &[

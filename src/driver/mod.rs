@@ -7,6 +7,7 @@
 //! [`Effect`]: crate::reload::Effect
 
 mod adopting;
+mod answering;
 mod attendant;
 mod build;
 mod command;
@@ -30,6 +31,7 @@ mod setup;
 mod shown;
 mod sources;
 mod telling;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;

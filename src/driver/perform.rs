@@ -42,6 +42,11 @@ impl Driver {
                 let held = self.sockets.hold();
                 self.told("letting connections wait", held);
             }
+            Effect::Answer { id, failure } => self.answer_for(id, failure),
+            Effect::AnswerNoMore => {
+                let kept = self.sockets.answer_no_more();
+                self.told("letting connections wait", kept);
+            }
             Effect::Settle { id } => self.settle(id),
             Effect::Inspect { id } => return Some(self.inspect(id)),
             Effect::AwaitIdle { id } => self.await_idle(id),
@@ -295,7 +300,7 @@ impl Driver {
         }
     }
 
-    fn told(&self, doing: &str, result: io::Result<()>) {
+    pub(super) fn told(&self, doing: &str, result: io::Result<()>) {
         if let Err(error) = result {
             self.feed
                 .message(Level::Warning, format!("{doing}: {error}"), None);

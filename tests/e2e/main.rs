@@ -2,6 +2,7 @@
 
 mod activation;
 mod adopting;
+mod answering;
 mod bad_input;
 mod cargo;
 mod changes;

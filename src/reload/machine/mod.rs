@@ -112,6 +112,8 @@ pub struct Machine {
     paused: bool,
     held: Option<Action>,
     held_signals: Signals,
+    /// Whether those who wait are told that nothing comes by itself.
+    answers: bool,
     quit: Option<Quit>,
 }
 
@@ -134,6 +136,7 @@ impl Machine {
             paused: false,
             held: None,
             held_signals: Signals::NONE,
+            answers: false,
             quit: None,
         }
     }

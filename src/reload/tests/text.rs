@@ -131,6 +131,8 @@ fn effect(effect: &Effect) -> String {
         Effect::StartAgain { id, build } => format!("start {id} again-from {build}"),
         Effect::Switch { id } => format!("switch {id}"),
         Effect::Hold => "hold".into(),
+        Effect::Answer { id, .. } => format!("answer {id}"),
+        Effect::AnswerNoMore => "answer-no-more".into(),
         Effect::Signal { id, signal } => format!("signal {id} {signal}"),
         Effect::Settle { id } => format!("settle {id}"),
         Effect::Inspect { id } => format!("inspect {id}"),
