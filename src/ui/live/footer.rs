@@ -393,3 +393,6 @@ fn bar(done: usize, all: usize, width: usize) -> (String, String) {
     let full = (width * done.min(all)).checked_div(all).unwrap_or(0);
     ("━".repeat(full), "─".repeat(width - full))
 }
+
+#[cfg(test)]
+mod tests;
