@@ -38,6 +38,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--listen-pid', '--listen-pid', [CompletionResultType]::ParameterName, 'Whether to set `LISTEN_PID` for the program')
             [CompletionResult]::new('--ready', '--ready', [CompletionResultType]::ParameterName, 'How to know that a new generation is ready')
             [CompletionResult]::new('--ready-timeout', '--ready-timeout', [CompletionResultType]::ParameterName, 'How long a new generation may take to be ready')
+            [CompletionResult]::new('--watchdog', '--watchdog', [CompletionResultType]::ParameterName, 'Take a program for hung that gives no sign of life for this long')
             [CompletionResult]::new('--stop-signal', '--stop-signal', [CompletionResultType]::ParameterName, 'The signal that asks the old generation to finish')
             [CompletionResult]::new('--stop-timeout', '--stop-timeout', [CompletionResultType]::ParameterName, 'How long the old generation may take to finish before it is killed')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Set a variable in the program''s environment (repeatable)')

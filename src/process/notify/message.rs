@@ -318,11 +318,10 @@ mod tests {
             let said = Assignments::parse(input);
             let printable = |text: &String| !text.chars().any(char::is_control);
             assert!(said.status.as_ref().is_none_or(printable));
-            let named = match said.store {
-                Some(Store::Keep { name, .. } | Store::Remove { name }) => name,
-                None => return,
+            let Some(Store::Keep { name, .. } | Store::Remove { name }) = said.store else {
+                return;
             };
-            assert!(!named.contains(':') && named.len() <= MOST_NAME);
+            assert!(!name.contains(':') && name.len() <= MOST_NAME);
         });
     }
 }

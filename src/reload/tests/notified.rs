@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, Rule};
 use super::process::{Gen, Role, Watch};
 use super::world::World;
-use crate::reload::{Action, Event, GenId};
+use crate::reload::{Action, Event, GenId, Sign};
 
 impl World {
     /// All that may be said next.
@@ -15,21 +15,14 @@ impl World {
         events
     }
 
-    pub(super) fn said(&mut self, event: Event) {
+    pub(super) fn signed(&mut self, id: GenId, sign: Sign) {
         let (now, policy) = (self.now, self.policy.clone());
-        match event {
-            Event::Extended { id, by } => self.extended(id, by),
-            Event::Stores { id } => self.stored(id),
-            Event::Watchdog { id, sign } => {
-                if let Some(known) = self.find_mut(id) {
-                    known.sign(sign, now, &policy);
-                }
-            }
-            _ => unreachable!("nobody says {event:?}"),
+        if let Some(known) = self.find_mut(id) {
+            known.sign(sign, now, &policy);
         }
     }
 
-    fn extended(&mut self, id: GenId, by: std::time::Duration) {
+    pub(super) fn extended(&mut self, id: GenId, by: std::time::Duration) {
         let until = self.now.plus(by);
         let killed = until.plus(self.policy.kill_timeout);
         let granted = self.find_mut(id).is_some_and(|known| known.extend(until));
@@ -39,7 +32,7 @@ impl World {
     }
 
     /// One that was started too early to get it has to be started anew.
-    fn stored(&mut self, id: GenId) {
+    pub(super) fn stored(&mut self, id: GenId) {
         if self.stores || self.quitting.is_some() || self.find(id).is_none() {
             return;
         }

@@ -230,9 +230,9 @@ impl World {
                     self.switching = None;
                 }
             }
-            Event::Extended { .. } | Event::Stores { .. } | Event::Watchdog { .. } => {
-                self.said(event);
-            }
+            Event::Extended { id, by } => self.extended(id, by),
+            Event::Stores { id } => self.stored(id),
+            Event::Watchdog { id, sign } => self.signed(id, sign),
             Event::Tick => {}
         }
     }

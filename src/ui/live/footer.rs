@@ -354,4 +354,6 @@ fn bar(done: usize, all: usize, width: usize) -> (String, String) {
 }
 
 #[cfg(test)]
+mod notified;
+#[cfg(test)]
 mod tests;
