@@ -3,6 +3,7 @@ complete -c hotrun -s i -l ignore -d 'Ignore files that match this glob (repeata
 complete -c hotrun -s e -l exts -d 'Watch only files with these extensions, separated by commas' -r
 complete -c hotrun -l on -d 'Let changes of some files do something else (repeatable)' -r
 complete -c hotrun -l debounce -d 'How long to let changes settle before a build' -r
+complete -c hotrun -l poll -d 'Look for changes instead of being told of them' -r
 complete -c hotrun -s b -l build -d 'Build with this shell line before COMMAND is started' -r -f -a "(__fish_complete_command)"
 complete -c hotrun -l when-busy -d 'What a change does to a build that runs' -r -f -a "cancel\t'Give it up and build the newer sources at once'
 queue\t'Let it run to its end, and build again after it'"
@@ -36,7 +37,6 @@ powershell\t'Completions for PowerShell'
 elvish\t'Completions for elvish'
 man\t'The manual page, in roff'"
 complete -c hotrun -l no-vcs-ignore -d 'Watch files that version control ignores, too'
-complete -c hotrun -l poll -d 'Look for changes instead of being told of them'
 complete -c hotrun -l stop-first -d 'Stop the old generation before the new one starts'
 complete -c hotrun -s c -l clear -d 'Clear the terminal before a build'
 complete -c hotrun -l why -d 'Name the files that caused a build'

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::slice::from_ref;
 use std::time::Duration;
 
-use hotrun::watch::{Message, Trouble, Watch, WatchSpec};
+use hotrun::watch::{Message, Poll, Trouble, Watch, WatchSpec};
 use tokio::sync::mpsc;
 
 use super::watched::{tree, watch, watch_as, write};
@@ -180,7 +180,7 @@ fn hc11_without_events_changes_are_looked_for() {
         ("target/x", ""),
         ("Cargo.toml", ""),
     ]);
-    let mut watched = watch_as(root, |spec| spec.poll = true);
+    let mut watched = watch_as(root, |spec| spec.poll = Poll::Always);
     assert_eq!(watched.dirs, 0, "the system watches nothing");
     watched.write("src/main.rs", "another");
     watched.one(&["src/main.rs"]);

@@ -1,0 +1,23 @@
+use std::io;
+use std::path::Path;
+
+use crate::os::changes::Watcher;
+
+/// What watches directories for us: the system, or a test.
+pub(super) trait System: Send {
+    /// See [`Watcher::watch`].
+    fn watch(&mut self, dir: &Path) -> io::Result<()>;
+
+    /// See [`Watcher::unwatch`].
+    fn unwatch(&mut self, dir: &Path);
+}
+
+impl System for Watcher {
+    fn watch(&mut self, dir: &Path) -> io::Result<()> {
+        self.watch(dir)
+    }
+
+    fn unwatch(&mut self, dir: &Path) {
+        self.unwatch(dir);
+    }
+}
