@@ -10,6 +10,9 @@ pub(super) trait System: Send {
 
     /// See [`Watcher::unwatch`].
     fn unwatch(&mut self, dir: &Path);
+
+    /// See [`Watcher::has_more`].
+    fn has_more(&self) -> bool;
 }
 
 impl System for Watcher {
@@ -19,5 +22,9 @@ impl System for Watcher {
 
     fn unwatch(&mut self, dir: &Path) {
         self.unwatch(dir);
+    }
+
+    fn has_more(&self) -> bool {
+        self.has_more()
     }
 }

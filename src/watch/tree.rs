@@ -41,6 +41,11 @@ impl Tree {
         }
     }
 
+    /// Whether the system has something to tell that did not come yet.
+    pub(super) fn has_more(&self) -> bool {
+        self.system.as_ref().is_some_and(|system| system.has_more())
+    }
+
     /// The system tells nothing any more.
     pub(super) fn do_without_system(&mut self) {
         self.system = None;
@@ -265,6 +270,10 @@ mod tests {
 
         fn unwatch(&mut self, _: &Path) {
             self.0 += 1;
+        }
+
+        fn has_more(&self) -> bool {
+            false
         }
     }
 

@@ -314,7 +314,8 @@ impl Worker {
     /// Tells what has settled, if its content is another.
     fn flush(&mut self) {
         let now = Instant::now();
-        if self.settle.is_due(now) && self.git.is_busy() && self.settle.postpone(now) {
+        let more = || self.tree.has_more() || self.git.is_busy();
+        if self.settle.is_due(now) && more() && self.settle.postpone(now) {
             return;
         }
         let Some(paths) = self.settle.take(now) else {

@@ -3,6 +3,7 @@
 mod activation;
 mod adopting;
 mod bad_input;
+mod cases;
 mod changes;
 mod faults;
 mod harness;
@@ -11,6 +12,9 @@ mod kills;
 mod matrix;
 mod reload;
 mod rules;
+#[path = "../watch/script.rs"]
+mod script;
+mod scripts;
 mod sockets;
 mod stopping;
 mod under_load;

@@ -94,6 +94,12 @@ impl Watcher {
             self.shared.end(number);
         }
     }
+
+    /// Whether there is something that was not told yet: we may have been asleep.
+    pub fn has_more(&self) -> bool {
+        let mut source = [PollFd::new(self.shared.inotify.as_fd(), PollFlags::POLLIN)];
+        poll(&mut source, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
 }
 
 impl Shared {

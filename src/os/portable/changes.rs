@@ -45,6 +45,12 @@ impl Watcher {
         // An error means that it was not watched, or is gone.
         let _ = self.0.unwatch(dir);
     }
+
+    /// Whether there is something that was not told yet. Nobody can say here.
+    #[expect(clippy::unused_self, reason = "elsewhere it is used")]
+    pub fn has_more(&self) -> bool {
+        false
+    }
 }
 
 fn plain(error: &notify::Error) -> io::Error {

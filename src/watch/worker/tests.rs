@@ -17,6 +17,10 @@ impl System for Deaf {
     }
 
     fn unwatch(&mut self, _: &Path) {}
+
+    fn has_more(&self) -> bool {
+        false
+    }
 }
 
 fn deaf(root: &Path) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
