@@ -10,7 +10,7 @@ use crate::reload::GenId;
 const OFTEN: usize = 3;
 
 /// A build writes a file about as long after its start each time. Who saves while it is built does not.
-const ABOUT: Duration = Duration::from_millis(250);
+const ABOUT: Duration = Duration::from_millis(500);
 
 /// Which files changed during builds, build after build.
 #[derive(Debug, Default)]

@@ -273,6 +273,7 @@ impl Worker {
         let spec = self.spec.revised(revision);
         if spec != self.spec {
             self.spec = spec;
+            self.git = Git::around(self.spec.places());
             self.renew_filter();
             self.cover(since);
             self.tree.prune(&mut self.filter);

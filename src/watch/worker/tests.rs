@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::sync::mpsc as std_mpsc;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::*;
+use crate::watch::Exact;
 
 /// A system that takes everything and never tells anything by itself.
 struct Deaf;
@@ -24,14 +26,17 @@ impl System for Deaf {
 }
 
 fn deaf(root: &Path) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
-    let spec = WatchSpec {
+    deaf_to(&WatchSpec {
         roots: vec![root.to_owned()],
         ..WatchSpec::default()
-    };
+    })
+}
+
+fn deaf_to(spec: &WatchSpec) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
     let (messages, told) = mpsc::unbounded_channel();
     let (inputs, received) = std_mpsc::channel();
-    let filter = Filter::new(&spec).unwrap();
-    let worker = Worker::new(spec, filter, Some(Box::new(Deaf)), messages);
+    let filter = Filter::new(spec).unwrap();
+    let worker = Worker::new(spec.clone(), filter, Some(Box::new(Deaf)), messages);
     std::thread::spawn(move || worker.run(&received));
     (inputs, told)
 }
@@ -91,5 +96,43 @@ fn when_the_system_tells_nothing_any_more_changes_are_looked_for() {
     assert!(
         told.blocking_recv().is_none(),
         "the thread ends with the watch"
+    );
+}
+
+#[test]
+fn what_the_build_has_read_and_is_gone_since_is_told() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let spec = WatchSpec {
+        roots: vec![root.clone()],
+        exact: Some(Exact::default()),
+        ..WatchSpec::default()
+    };
+    let (inputs, mut told) = deaf_to(&spec);
+    assert!(matches!(
+        told.blocking_recv(),
+        Some(Message::Watching { files: 0, .. })
+    ));
+    // It came after the start, and nobody knew that it would count.
+    let (path, since) = (root.join("read.rs"), SystemTime::now());
+    let happened = || Input::Told(vec![Told::Happened(path.clone(), How::Other)]);
+    fs::write(&path, "").unwrap();
+    inputs.send(happened()).unwrap();
+    fs::remove_file(&path).unwrap();
+    inputs.send(happened()).unwrap();
+    let files = [path.clone()].into();
+    let exact = Exact {
+        files,
+        ..Exact::default()
+    };
+    let revision = Revision {
+        roots: spec.roots,
+        ignored_dirs: Vec::new(),
+        exact: Some(exact),
+        since,
+    };
+    inputs.send(Input::Revise(revision)).unwrap();
+    assert!(
+        matches!(told.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
     );
 }

@@ -97,23 +97,36 @@ impl Builds {
         self.built = built;
     }
 
-    /// How many builds there have been when all that was done before this is acted on, and nothing runs: what is done
-    /// with a file that is written now is done after that.
+    /// How many builds there have been when all that was done before this is acted on, and nothing runs.
     #[track_caller]
     pub(crate) fn at_rest(&mut self) -> usize {
-        self.marks += 1;
-        self.save("mark", &self.marks.to_string());
-        let marked = format!("<{}>", self.marks);
-        self.run
-            .expect_that(&marked, PATIENCE, |event| event.mentions(&marked));
         loop {
-            let built = self.run.count("building");
-            if built == self.run.count("failed") + self.run.count("build_cancelled") {
+            self.mark();
+            // Only what was told before the mark was: of two events that belong together one may be here already.
+            let past = |name| {
+                self.run
+                    .past()
+                    .iter()
+                    .filter(|event| event.is(name))
+                    .count()
+            };
+            let built = past("building");
+            if built == past("failed") + past("build_cancelled") {
                 return built;
             }
             let over = |event: &super::Event| event.is("failed") || event.is("build_cancelled");
             self.run.expect_that("the end of a build", PATIENCE, over);
         }
+    }
+
+    /// What was done before this is acted on after it.
+    #[track_caller]
+    fn mark(&mut self) {
+        self.marks += 1;
+        self.save("mark", &self.marks.to_string());
+        let marked = format!("<{}>", self.marks);
+        self.run
+            .expect_that(&marked, PATIENCE, |event| event.mentions(&marked));
     }
 
     /// How many events mention this.
