@@ -29,6 +29,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--exts', '--exts', [CompletionResultType]::ParameterName, 'Watch only files with these extensions, separated by commas')
             [CompletionResult]::new('--on', '--on', [CompletionResultType]::ParameterName, 'Let changes of some files do something else (repeatable)')
             [CompletionResult]::new('--debounce', '--debounce', [CompletionResultType]::ParameterName, 'How long to let changes settle before a build')
+            [CompletionResult]::new('--poll', '--poll', [CompletionResultType]::ParameterName, 'Look for changes instead of being told of them')
             [CompletionResult]::new('-b', '-b', [CompletionResultType]::ParameterName, 'Build with this shell line before COMMAND is started')
             [CompletionResult]::new('--build', '--build', [CompletionResultType]::ParameterName, 'Build with this shell line before COMMAND is started')
             [CompletionResult]::new('--when-busy', '--when-busy', [CompletionResultType]::ParameterName, 'What a change does to a build that runs')

@@ -61,6 +61,10 @@ _hotrun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --poll)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --build)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

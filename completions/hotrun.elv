@@ -26,6 +26,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --exts 'Watch only files with these extensions, separated by commas'
             cand --on 'Let changes of some files do something else (repeatable)'
             cand --debounce 'How long to let changes settle before a build'
+            cand --poll 'Look for changes instead of being told of them'
             cand -b 'Build with this shell line before COMMAND is started'
             cand --build 'Build with this shell line before COMMAND is started'
             cand --when-busy 'What a change does to a build that runs'

@@ -3,6 +3,7 @@ complete -c hotrun -s i -l ignore -d 'Ignore files that match this glob (repeata
 complete -c hotrun -s e -l exts -d 'Watch only files with these extensions, separated by commas' -r
 complete -c hotrun -l on -d 'Let changes of some files do something else (repeatable)' -r
 complete -c hotrun -l debounce -d 'How long to let changes settle before a build' -r
+complete -c hotrun -l poll -d 'Look for changes instead of being told of them' -r
 complete -c hotrun -s b -l build -d 'Build with this shell line before COMMAND is started' -r -f -a "(__fish_complete_command)"
 complete -c hotrun -l when-busy -d 'What a change does to a build that runs' -r -f -a "cancel\t'Give it up and build the newer sources at once'
 queue\t'Let it run to its end, and build again after it'"

@@ -23,7 +23,7 @@ use clap::{
 };
 use nix::sys::signal::Signal;
 
-pub use choices::{Adopt, ColorWhen, ListenPid, Stdin, UiKind, WhenBusy};
+pub use choices::{Adopt, ColorWhen, ListenPid, Poll, Stdin, UiKind, WhenBusy};
 pub use generate::{Generate, generate};
 pub use mistake::{Mistake, explain};
 pub use on::{On, OnAction};
@@ -94,9 +94,9 @@ pub struct Cli {
     ///
     /// For file systems that do not tell. Those that are known for it (NFS, SMB, FUSE, folders of a host) are
     /// looked at anyway, as is what the system's limit leaves no room for. It costs at most a hundredth of one
-    /// processor: the more there is to look at, the longer the pause.
-    #[arg(long, help_heading = "Watching")]
-    pub poll: bool,
+    /// processor: the more there is to look at, the longer the pause. With a DURATION (`--poll=2s`) the pause is that.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "on", help_heading = "Watching", value_parser = values::poll)]
+    pub poll: Option<Poll>,
 
     /// Build with this shell line before COMMAND is started
     ///

@@ -25,7 +25,7 @@ use crate::ready::ReadySpec;
 use crate::reload::{Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};
 use crate::ui;
-use crate::watch::Rule;
+use crate::watch::{Poll, Rule};
 
 pub use environment::EnvFileError;
 pub use listen_pid::ListenPid;
@@ -59,7 +59,7 @@ pub struct Config {
     /// What changes of some files do; the last rule that applies wins.
     pub rules: Vec<Rule>,
     /// Whether to look for changes instead of being told.
-    pub poll: bool,
+    pub poll: Poll,
     /// How long changes settle.
     pub debounce: Duration,
     /// The shell line of `--build`.
@@ -159,7 +159,7 @@ impl Config {
             exts: cli.exts,
             vcs_ignore: !cli.no_vcs_ignore,
             rules,
-            poll: cli.poll,
+            poll: poll(cli.poll),
             debounce: cli.debounce,
             build: cli.build,
             when_busy: when_busy(cli.when_busy),
@@ -297,6 +297,14 @@ fn when_busy(typed: cli::WhenBusy) -> WhenBusy {
     match typed {
         cli::WhenBusy::Cancel => WhenBusy::Cancel,
         cli::WhenBusy::Queue => WhenBusy::Queue,
+    }
+}
+
+fn poll(typed: Option<cli::Poll>) -> Poll {
+    match typed {
+        None | Some(cli::Poll::IfNeeded) => Poll::IfNeeded,
+        Some(cli::Poll::Always) => Poll::Always,
+        Some(cli::Poll::Every(pause)) => Poll::Every(pause),
     }
 }
 

@@ -5,6 +5,7 @@ mod adopting;
 mod answering;
 mod bad_input;
 mod cargo;
+mod cases;
 mod changes;
 mod doctor;
 mod faults;
@@ -16,6 +17,9 @@ mod notify;
 mod reload;
 mod rules;
 mod scarce;
+#[path = "../watch/script.rs"]
+mod script;
+mod scripts;
 mod sockets;
 mod stopping;
 mod suite;

@@ -1,5 +1,6 @@
 //! Everything else.
 
+pub mod changes;
 pub mod credentials;
 pub mod deaths;
 mod descriptors;
@@ -32,6 +33,3 @@ pub mod unix_diag;
 
 /// Whether sockets of one address can be steered between: no call for it is known here.
 pub const STEERING: bool = false;
-
-/// Whether the system tells when a file that was written is closed (`IN_CLOSE_WRITE`, see `inotify(7)`).
-pub const TELLS_CLOSE: bool = false;
