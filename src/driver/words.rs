@@ -61,6 +61,8 @@ impl Words {
             | Report::Listening { .. }
             | Report::Changed { .. }
             | Report::Spawned { .. }
+            | Report::MainProcess { .. }
+            | Report::Status { .. }
             | Report::Progress { .. }
             | Report::Blocked { .. }
             | Report::Kept { .. }
