@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use super::Fault;
 use super::State::{FirstBuild, FirstStart, Held};
 use super::live::kill;
-use crate::harness::http;
+use super::stage::ask_patiently;
 
 const TIMEOUT: &[&str] = &["--ready-timeout", "3s"];
 
@@ -173,7 +173,7 @@ fn held() -> Vec<Fault> {
             "all are answered once it is mended",
             |stage| {
                 let to = stage.run().address();
-                let ask = |_| thread::spawn(move || http::get(to, "/"));
+                let ask = |_| thread::spawn(move || ask_patiently(to));
                 let clients: Vec<_> = (0..50).map(ask).collect();
                 stage.mends();
                 for client in clients {

@@ -111,7 +111,7 @@ impl Stage {
     /// The live one ends as by a crash. What it has in hand is lost: the two requests of the load, and this one.
     pub(super) fn crash(&mut self) {
         self.allow(2);
-        self.held = true;
+        self.is_held();
         let _ = http::get(self.run().address(), "/crash");
     }
 }
