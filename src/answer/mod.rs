@@ -1,7 +1,7 @@
 //! What hotrun answers in the place of a program that can't: an HTTP request gets `503` with the reason, as text or as a
 //! page that loads itself again once the program is back.
 //!
-//! Nothing of another protocol is answered: it waits ([`Heard::Other`](crate::socket::Heard::Other)). What begins an
+//! Nothing of another protocol is answered: it waits ([`Heard::Other`]). What begins an
 //! HTTP/1 request and what does not is [`Request::read`]'s to say; how the answer looks is in `page.rs`.
 
 mod page;
