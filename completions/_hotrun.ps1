@@ -52,7 +52,6 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colours in hotrun''s own lines')
             [CompletionResult]::new('--generate', '--generate', [CompletionResultType]::ParameterName, 'Print shell completions or the man page')
             [CompletionResult]::new('--no-vcs-ignore', '--no-vcs-ignore', [CompletionResultType]::ParameterName, 'Watch files that version control ignores, too')
-            [CompletionResult]::new('--poll', '--poll', [CompletionResultType]::ParameterName, 'Look for changes instead of being told of them')
             [CompletionResult]::new('--no-error-page', '--no-error-page', [CompletionResultType]::ParameterName, 'Let requests wait while nothing serves and nothing is on its way')
             [CompletionResult]::new('--stop-first', '--stop-first', [CompletionResultType]::ParameterName, 'Stop the old generation before the new one starts')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Clear the terminal before a build')

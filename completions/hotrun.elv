@@ -49,7 +49,6 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --color 'When to use colours in hotrun''s own lines'
             cand --generate 'Print shell completions or the man page'
             cand --no-vcs-ignore 'Watch files that version control ignores, too'
-            cand --poll 'Look for changes instead of being told of them'
             cand --no-error-page 'Let requests wait while nothing serves and nothing is on its way'
             cand --stop-first 'Stop the old generation before the new one starts'
             cand -c 'Clear the terminal before a build'

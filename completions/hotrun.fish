@@ -38,7 +38,6 @@ powershell\t'Completions for PowerShell'
 elvish\t'Completions for elvish'
 man\t'The manual page, in roff'"
 complete -c hotrun -l no-vcs-ignore -d 'Watch files that version control ignores, too'
-complete -c hotrun -l poll -d 'Look for changes instead of being told of them'
 complete -c hotrun -l no-error-page -d 'Let requests wait while nothing serves and nothing is on its way'
 complete -c hotrun -l stop-first -d 'Stop the old generation before the new one starts'
 complete -c hotrun -s c -l clear -d 'Clear the terminal before a build'
