@@ -39,8 +39,8 @@ impl Story {
         story
     }
 
-    fn tell(&mut self, report: Report) -> &mut Self {
-        self.model.fold(&report, self.now);
+    fn tell(&mut self, report: impl std::borrow::Borrow<Report>) -> &mut Self {
+        self.model.fold(report.borrow(), self.now);
         self
     }
 
