@@ -1,4 +1,6 @@
 //! Models at a size, as text.
+//!
+//! Long because every state of the footer is there as it looks at three sizes.
 
 use std::path::PathBuf;
 
