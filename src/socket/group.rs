@@ -329,4 +329,9 @@ impl Group {
     pub(super) fn slot_count(&self) -> usize {
         self.slots.len()
     }
+
+    #[cfg(test)]
+    pub(super) fn cold_count(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.cold).count()
+    }
 }

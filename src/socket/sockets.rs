@@ -210,15 +210,22 @@ impl Sockets {
 
     #[cfg(test)]
     pub(super) fn slot_count(&self) -> usize {
+        self.count(Group::slot_count)
+    }
+
+    /// The slots of which it is certain that nothing is on its way into them.
+    #[cfg(test)]
+    pub(super) fn cold_count(&self) -> usize {
+        self.count(Group::cold_count)
+    }
+
+    #[cfg(test)]
+    fn count(&self, of: impl Fn(&Group) -> usize) -> usize {
         let Kind::Steered(registry) = &self.kind else {
             return 0;
         };
         let registry = lock_all(registry);
-        let counts = registry
-            .groups()
-            .iter()
-            .map(|group| lock(group).slot_count());
-        counts.sum()
+        registry.groups().iter().map(|group| of(&lock(group))).sum()
     }
 }
 

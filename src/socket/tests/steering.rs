@@ -344,7 +344,10 @@ async fn hc29_one_who_joins_the_group_by_itself_changes_nothing() {
         error.contains("is also listened on by") && error.contains("pid"),
         "{error}"
     );
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until("all but the stranger allows the closing", || {
+        sockets.cold_count() == 1
+    })
+    .await;
     sockets.switch(id(2)).unwrap();
     assert_eq!(
         sockets.slot_count(),
