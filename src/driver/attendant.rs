@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::process::output::Lines;
-use crate::process::{self, OnTerminal, Process, Reports, Spec};
+use crate::process::{self, Control, OnTerminal, Process, Reports, Spec};
 use crate::ready::ReadySpec;
-use crate::reload::{Event, GenId};
+use crate::reload::{Ended, Event, GenId};
 use crate::ui::{Report, Stream};
 
 use super::feed::Feed;
@@ -92,7 +92,7 @@ impl Attendant {
             tokio::spawn(pass_on(self.id, stream, pipe, feed, lines))
         };
         let output = vec![pass(Stream::Stdout, stdout), pass(Stream::Stderr, stderr)];
-        tokio::spawn(self.attend(reports, output));
+        tokio::spawn(self.attend(control.clone(), reports, output));
         Running::new(control)
     }
 
@@ -114,13 +114,15 @@ impl Attendant {
             running.typing = Some(running.type_into(terminal.clone()));
         }
         let shown = tokio::spawn(show(self.id, terminal, self.feed.clone(), lines));
-        tokio::spawn(self.attend(reports, vec![shown]));
+        tokio::spawn(self.attend(running.control.clone(), reports, vec![shown]));
         running
     }
 
-    async fn attend(self, mut reports: Reports, output: Vec<JoinHandle<()>>) {
+    async fn attend(self, control: Control, mut reports: Reports, output: Vec<JoinHandle<()>>) {
         let id = self.id;
         let mut output = Some(output);
+        // How the first process ended, though the program goes on in another one.
+        let mut first = None;
         while let Some(report) = reports.next().await {
             match report {
                 process::Report::Started { pid } => {
@@ -129,22 +131,34 @@ impl Attendant {
                 }
                 process::Report::Refused { error } => self.refused(error),
                 process::Report::Exited { ended, survivors } => {
-                    if let Some(output) = output.take() {
-                        await_last_words(output).await;
-                    }
+                    // It may have named another one just before its end.
                     hear_out(&self.listener).await;
-                    self.inbox.event(Event::Exited {
-                        id,
-                        ended,
-                        survivors,
-                    });
+                    if control.main_lives() {
+                        first = Some(ended);
+                        continue;
+                    }
+                    first = None;
+                    await_last_words(&mut output).await;
+                    self.exited(ended, survivors);
                 }
                 process::Report::Gone => {
                     hear_out(&self.listener).await;
+                    if let Some(ended) = first {
+                        self.exited(ended, false);
+                    }
                     self.inbox.event(Event::Gone { id });
                 }
             }
         }
+    }
+
+    fn exited(&self, ended: Ended, survivors: bool) {
+        let id = self.id;
+        self.inbox.event(Event::Exited {
+            id,
+            ended,
+            survivors,
+        });
     }
 
     fn refused(&self, error: process::Refusal) {
@@ -163,7 +177,8 @@ impl Attendant {
     }
 }
 
-async fn await_last_words(output: Vec<JoinHandle<()>>) {
+async fn await_last_words(output: &mut Option<Vec<JoinHandle<()>>>) {
+    let output = output.take().unwrap_or_default();
     let ends = async {
         for end in output {
             let _ = end.await;

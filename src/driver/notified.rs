@@ -191,8 +191,7 @@ impl Driver {
         let Some(running) = self.generations.get(&id) else {
             return;
         };
-        if running.control.pids().contains(&pid) {
-            running.control.main(pid);
+        if running.control.main(pid) {
             self.feed.tell(Report::MainProcess { id, pid });
         } else {
             let text = format!("gen {id} names process {pid} its main one, which is not of it");

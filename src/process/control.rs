@@ -2,11 +2,11 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use super::wire::Order;
 use super::{Signal, handling};
-use crate::os::process_tree;
+use crate::os::{credentials, process_tree};
 
 /// What can be done to a tree. None of it waits.
 ///
@@ -20,6 +20,8 @@ struct Inner {
     socket: UnixStream,
     guardian: i32,
     gone: Arc<AtomicBool>,
+    /// Which process is the program in truth; 0: the one that was started.
+    main: AtomicI32,
 }
 
 impl Control {
@@ -28,6 +30,7 @@ impl Control {
             socket,
             guardian,
             gone,
+            main: AtomicI32::new(0),
         }))
     }
 
@@ -57,11 +60,21 @@ impl Control {
         self.order(Order::Stop(signal.known()));
     }
 
-    /// Takes this process of the tree for the program (`MAINPID` of `sd_notify(3)`): its end is the program's end, and
-    /// that of the process which was started is not, as long as this one lives. If it is not a child of that
-    /// process's own children, that is: of whose end only its parent is told.
-    pub fn main(&self, pid: i32) {
-        self.order(Order::Main(pid));
+    /// Takes this process for the program in truth (`MAINPID` of `sd_notify(3)`), if it is of the tree, and says whether it
+    /// is: its end will be reported as well, unless its parent takes it in.
+    pub fn main(&self, pid: i32) -> bool {
+        let known = self.pids().contains(&pid);
+        if known {
+            self.0.main.store(pid, Ordering::Release);
+            self.order(Order::Main(pid));
+        }
+        known
+    }
+
+    /// Whether there is such a process, and it lives.
+    pub fn main_lives(&self) -> bool {
+        let main = self.0.main.load(Ordering::Acquire);
+        main != 0 && !credentials::ended(main) && self.pids().contains(&main)
     }
 
     /// Kills the whole tree, and whatever it forks meanwhile.

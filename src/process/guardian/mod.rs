@@ -107,10 +107,8 @@ struct Guardian {
     channel: Channel,
     wake: Wake,
     program: Pid,
-    /// The process that it says is the program in truth.
+    /// The process that it says is the program in truth. Its end is reported too.
     main: Option<Pid>,
-    /// How the first process ended, which does not count while the other lives.
-    first: Option<Ended>,
     tree: Tree,
     /// What is put away if hotrun is gone.
     kept: Vec<Kept>,
@@ -130,7 +128,6 @@ impl Guardian {
             wake,
             program,
             main: None,
-            first: None,
             tree: Tree::new(program),
         }
     }
@@ -189,23 +186,15 @@ impl Guardian {
             match reap(None) {
                 Reaped::Ended(pid, status) => {
                     any = true;
-                    if self.main.take_if(|main| main.as_raw() == pid).is_some() {
-                        // It is what counts, and there is no other end any more.
+                    let main = self.main.take_if(|main| main.as_raw() == pid);
+                    if main.is_some() || pid == self.program.as_raw() {
                         program = Some(wire::ended(status));
-                        self.first = None;
-                        self.program = Pid::from_raw(pid);
-                    } else if pid == self.program.as_raw() {
-                        self.tree.program_ended();
-                        self.first = Some(wire::ended(status));
                     }
                 }
                 Reaped::Running => break false,
                 Reaped::NoChild => break !self.tree.has_stragglers(),
             }
         };
-        if alone || !self.main_lives() {
-            program = program.or(self.first.take());
-        }
         if let Some(ended) = program {
             self.report_end(ended, !alone);
         }
@@ -221,12 +210,6 @@ impl Guardian {
         if known {
             self.main = Some(Pid::from_raw(pid)).filter(|main| *main != self.program);
         }
-    }
-
-    fn main_lives(&self) -> bool {
-        let lives =
-            |main: Pid| process_tree::descendants(getpid().as_raw()).contains(&main.as_raw());
-        self.main.is_some_and(lives)
     }
 
     fn report_end(&mut self, ended: Ended, survivors: bool) {

@@ -153,7 +153,8 @@ impl Gen {
     }
 
     pub(super) fn is_aborted(&self) -> bool {
-        matches!(self.watch, Watch::Due | Watch::Aborted(_) | Watch::Killed)
+        let struck = matches!(self.watch, Watch::Due | Watch::Aborted(_) | Watch::Killed);
+        self.role != Role::Leaving && struck
     }
 
     /// When its watchdog acts next.
