@@ -146,6 +146,23 @@ impl Leaving {
         }
     }
 
+    /// It asks for more time. Says whether it gets any.
+    pub(super) fn extend(&mut self, until: Time) -> bool {
+        match self.stage {
+            Stage::Settling
+            | Stage::Settled
+            | Stage::Inspecting
+            | Stage::AwaitingIdle
+            | Stage::Asked
+            | Stage::Ended => {
+                let later = until > self.until;
+                self.until = self.until.max(until);
+                later
+            }
+            Stage::Killed => false,
+        }
+    }
+
     /// Kill it, unless that was done.
     pub(super) fn kill(&mut self, how: Stopped) -> Step {
         let kill = Effect::Kill { id: self.id };

@@ -47,6 +47,15 @@ impl Plain {
             Report::Spawned { id, pid, .. } => {
                 self.say(Weight::Detail, &format!("gen {id} has pid {pid}"))
             }
+            Report::MainProcess { id, pid } => {
+                self.say(Weight::Detail, &format!("gen {id} has main pid {pid}"))
+            }
+            Report::Status { id, text } if text.is_empty() => {
+                self.say(Weight::Detail, &format!("gen {id} says no more"))
+            }
+            Report::Status { id, text } => {
+                self.say(Weight::Fact, &format!("gen {id} says: {text}"))
+            }
             Report::Progress { .. }
             | Report::Blocked { .. }
             | Report::Kept { .. }

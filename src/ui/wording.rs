@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
 use super::{Human, Model};
@@ -58,6 +60,17 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
             Weight::Fact,
             format!("gen {id} draining, for at most {}", Human(*timeout)),
         ),
+        Notice::Extended { id, left } => (
+            Weight::Detail,
+            format!("gen {id} asks for {} more", Human(*left)),
+        ),
+        Notice::Stores { id } => (
+            Weight::Fact,
+            format!(
+                "gen {id} stores descriptors for the next: from now on the old one ends before the new one starts"
+            ),
+        ),
+        Notice::Aborting { id, after } => (Weight::Failure, aborting(*id, *after)),
         Notice::Killing { id, why, after } => killing(*id, *why, Human(*after)),
         Notice::Gone { id, how, took } => (
             gone(*id, model),
@@ -97,6 +110,7 @@ fn because(cause: Cause) -> &'static str {
         Cause::Change => " (files changed)",
         Cause::Request => " (as asked)",
         Cause::Undo => " (back to an earlier build)",
+        Cause::Inherit => " (to get what was stored)",
     }
 }
 
@@ -123,6 +137,16 @@ fn killing(id: GenId, why: Stopped, after: Human) -> (Weight, String) {
             format!("gen {id} still runs after {after} and is killed"),
         ),
         Stopped::Killed | Stopped::Drained => (Weight::Fact, format!("gen {id} is killed")),
+    }
+}
+
+fn aborting(id: GenId, after: Option<Duration>) -> String {
+    match after {
+        Some(after) => format!(
+            "gen {id} gave no sign of life for {} and is aborted",
+            Human(after)
+        ),
+        None => format!("gen {id} says that it hangs and is aborted"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod ends;
 mod flood;
+mod paused;
 mod picture;
 mod plain;
 mod screen;

@@ -160,6 +160,10 @@ impl Hand {
 
 impl Perform for Hand {
     fn print(&mut self, character: char) {
+        // Delete is one, for the parser: a terminal shows nothing of it, and it has no width.
+        if character.is_control() && character != '\t' {
+            return;
+        }
         if self.back {
             self.begin();
         }

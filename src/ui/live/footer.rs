@@ -4,6 +4,8 @@ mod hints;
 
 use std::time::Duration;
 
+use console::truncate_str;
+
 use super::row::{Parts, Row, Tint};
 use super::{clock, help};
 use crate::os::terminal::Size;
@@ -83,6 +85,7 @@ impl Frame<'_> {
             parts.add(2, Tint::Plain, clean::text(address));
         }
         parts.add(1, Tint::Plain, connections(live));
+        parts.add(4, Tint::Plain, status(live));
         parts.fit(self.columns())
     }
 
@@ -100,6 +103,7 @@ impl Frame<'_> {
         parts.add(3, Tint::Plain, clean::text(&coming.program));
         parts.add(2, Tint::Plain, pid(coming));
         parts.add(1, Tint::Plain, clock::running(self.age(coming)));
+        parts.add(1, Tint::Plain, status(coming));
         parts.fit(self.columns())
     }
 
@@ -117,6 +121,7 @@ impl Frame<'_> {
         if let Some(all) = leaving.drain.filter(|_| !leaving.killed) {
             parts.add(2, Tint::Plain, time_left(self.age(leaving), all));
         }
+        parts.add(3, Tint::Plain, status(leaving));
         parts.add(3, Tint::Dim, pid(leaving));
         parts.fit(self.columns())
     }
@@ -266,6 +271,7 @@ impl Frame<'_> {
             return match self.model.cause {
                 Some(Cause::Request) => "as asked".into(),
                 Some(Cause::Undo) => "an earlier build".into(),
+                Some(Cause::Inherit) => "to get what was stored".into(),
                 Some(Cause::Begin | Cause::Change) | None => String::new(),
             };
         };
@@ -319,6 +325,12 @@ fn connections(generation: &Generation) -> String {
     }
 }
 
+/// What it says itself. In short: what it does not fit into shows nothing of it.
+fn status(generation: &Generation) -> String {
+    const WIDEST: usize = 40;
+    truncate_str(&clean::text(&generation.status), WIDEST, "…").into_owned()
+}
+
 /// One that gets the stop signal only at the end of its time has a moment more.
 fn time_left(age: Duration, all: Duration) -> String {
     match all.saturating_sub(age) {
@@ -341,5 +353,7 @@ fn bar(done: usize, all: usize, width: usize) -> (String, String) {
     ("━".repeat(full), "─".repeat(width - full))
 }
 
+#[cfg(test)]
+mod notified;
 #[cfg(test)]
 mod tests;

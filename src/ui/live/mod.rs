@@ -101,6 +101,8 @@ impl Live {
             | Report::Listening { .. }
             | Report::Changed { .. }
             | Report::Spawned { .. }
+            | Report::MainProcess { .. }
+            | Report::Status { .. }
             | Report::Progress { .. }
             | Report::Blocked { .. }
             | Report::Kept { .. }
@@ -120,6 +122,8 @@ impl Live {
         let on_screen = match notice {
             Notice::Failed { failure, .. } => *failure == Failure::Build,
             Notice::Killing { .. }
+            | Notice::Aborting { .. }
+            | Notice::Stores { .. }
             | Notice::NothingToUndo
             | Notice::Signalled { .. }
             | Notice::Unhandled { .. } => false,
@@ -132,6 +136,7 @@ impl Live {
             | Notice::Ready { .. }
             | Notice::Live { .. }
             | Notice::Draining { .. }
+            | Notice::Extended { .. }
             | Notice::Superseded { .. }
             | Notice::Gone { .. }
             | Notice::Paused

@@ -1,6 +1,6 @@
 use super::*;
 
-fn json(reports: &[Report]) -> String {
+pub(super) fn json(reports: &[Report]) -> String {
     let paper = Paper::default();
     let epoch = || SystemTime::UNIX_EPOCH + ms(1_767_323_045_678);
     let mut json = Json::new(&options(Kind::Json), handles(&paper, true).stdout).with_clock(epoch);
@@ -138,7 +138,7 @@ fn every_json_event_and_field_is_documented() {
         stream: Stream::Stdout,
         bytes: vec![255],
     };
-    for line in json(&[everything(), vec![bytes]].concat()).lines() {
+    for line in json(&[everything(), notified::everything(), vec![bytes]].concat()).lines() {
         let event: serde_json::Map<_, _> = serde_json::from_str(line).unwrap();
         let name = event["event"].as_str().unwrap();
         let row = docs

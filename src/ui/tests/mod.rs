@@ -11,6 +11,7 @@ use crate::reload::{Cause, Ended, Failure, GenId, Notice, Stopped};
 
 mod json;
 mod live;
+mod notified;
 mod output;
 mod plain;
 
