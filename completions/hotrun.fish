@@ -15,6 +15,7 @@ always\t'Always'
 never\t'Never'"
 complete -c hotrun -l ready -d 'How to know that a new generation is ready' -r
 complete -c hotrun -l ready-timeout -d 'How long a new generation may take to be ready' -r
+complete -c hotrun -l watchdog -d 'Take a program for hung that gives no sign of life for this long' -r
 complete -c hotrun -l stop-signal -d 'The signal that asks the old generation to finish' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to finish before it is killed' -r
 complete -c hotrun -s E -l env -d 'Set a variable in the program\'s environment (repeatable)' -r
@@ -37,10 +38,12 @@ powershell\t'Completions for PowerShell'
 elvish\t'Completions for elvish'
 man\t'The manual page, in roff'"
 complete -c hotrun -l no-vcs-ignore -d 'Watch files that version control ignores, too'
+complete -c hotrun -l no-error-page -d 'Let requests wait while nothing serves and nothing is on its way'
 complete -c hotrun -l stop-first -d 'Stop the old generation before the new one starts'
 complete -c hotrun -s c -l clear -d 'Clear the terminal before a build'
 complete -c hotrun -l why -d 'Name the files that caused a build'
 complete -c hotrun -s q -l quiet -d 'Show failures only'
 complete -c hotrun -s v -l verbose -d 'Show more detail'
+complete -c hotrun -l doctor -d 'Say what of hotrun works here, and what to do about what does not'
 complete -c hotrun -s h -l help -d 'Print help: `-h` in short, `--help` in full'
 complete -c hotrun -s V -l version -d 'Print the version'

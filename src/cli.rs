@@ -156,6 +156,14 @@ pub struct Cli {
     )]
     pub listen_pid: ListenPid,
 
+    /// Let requests wait while nothing serves and nothing is on its way
+    ///
+    /// Without this option an HTTP request that comes after a broken first build, or a crash, is answered with 503 and the
+    /// reason: as text, or as a page for a browser, which loads itself again once the program is back. Other protocols
+    /// always wait, and so does everything while something is being built or started.
+    #[arg(long, help_heading = "Sockets")]
+    pub no_error_page: bool,
+
     /// How to know that a new generation is ready
     ///
     ///   auto            it says so, or it waits for connections, or it has lived for a moment
@@ -178,6 +186,13 @@ pub struct Cli {
     /// How long a new generation may take to be ready
     #[arg(long, value_name = "DURATION", default_value = "60s", help_heading = "Readiness", value_parser = values::duration)]
     pub ready_timeout: Duration,
+
+    /// Take a program for hung that gives no sign of life for this long
+    ///
+    /// It gets `WATCHDOG_USEC`, and has to send WATCHDOG=1 to NOTIFY_SOCKET at least that often once it is ready, as
+    /// with systemd's `WatchdogSec=`. One that does not gets SIGABRT, and counts as crashed.
+    #[arg(long, value_name = "DURATION", help_heading = "Readiness", value_parser = values::duration)]
+    pub watchdog: Option<Duration>,
 
     /// The signal that asks the old generation to finish
     ///
@@ -265,6 +280,12 @@ pub struct Cli {
     /// Print shell completions or the man page
     #[arg(long, value_name = "WHAT", help_heading = "Other")]
     pub generate: Option<Generate>,
+
+    /// Say what of hotrun works here, and what to do about what does not
+    ///
+    /// The exit code is 0 if all that is needed works.
+    #[arg(long, help_heading = "Other")]
+    pub doctor: bool,
 
     /// Print help: `-h` in short, `--help` in full
     #[arg(short, long, action = ArgAction::Help, help_heading = "Other")]

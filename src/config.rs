@@ -37,6 +37,8 @@ pub enum Request {
     Run(Box<Config>),
     /// To print this on stdout (help, version, completions, man page) and end with success.
     Print(Vec<u8>),
+    /// What works in this directory is to be found out.
+    Examine(PathBuf),
 }
 
 /// Everything that the user decided, with defaults filled in and paths made absolute.
@@ -72,6 +74,8 @@ pub struct Config {
     pub ready: Arc<ReadySpec>,
     /// How long that may take.
     pub ready_timeout: Duration,
+    /// How often it has to give a sign of life.
+    pub watchdog: Option<Duration>,
     /// What asks a generation to drain.
     pub stop_signal: Signal,
     /// How long it may drain.
@@ -80,6 +84,8 @@ pub struct Config {
     pub stop_first: bool,
     /// Whether to take over the sockets that the program opens by itself.
     pub adopt: bool,
+    /// Whether requests are answered with the reason while nothing serves.
+    pub error_page: bool,
     /// The variables of `--env`, in order.
     pub env: Vec<(OsString, OsString)>,
     /// The file of `--env-file`.
@@ -111,6 +117,9 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, Failure
                 "rendering the man page: {error}"
             ))),
         };
+    }
+    if cli.doctor {
+        return workdir(cli.workdir.as_deref()).map(Request::Examine);
     }
     Config::resolve(cli).map(Box::new).map(Request::Run)
 }
@@ -162,6 +171,7 @@ impl Config {
             listen_pid: cli.listen_pid.into(),
             ready: Arc::new(parse("ready", &cli.ready)?),
             ready_timeout: cli.ready_timeout,
+            watchdog: cli.watchdog.filter(|period| !period.is_zero()),
             stop_signal: cli.stop_signal.into(),
             stop_timeout: cli.stop_timeout,
             stop_first: cli.stop_first,
@@ -169,6 +179,7 @@ impl Config {
                 cli::Adopt::Auto => true,
                 cli::Adopt::Never => false,
             },
+            error_page: !cli.no_error_page,
             env: cli
                 .env
                 .iter()
@@ -195,6 +206,7 @@ impl Config {
             ready_timeout: self.ready_timeout,
             stop_timeout: self.stop_timeout,
             settle_max: Policy::settle_max(mode),
+            watchdog: self.watchdog,
             ..Policy::default()
         }
     }
@@ -315,7 +327,7 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
         kind: ui_kind(cli.ui)?,
         colour: match cli.color {
             // JSON is for programs, whatever terminal is near.
-            ColorWhen::Auto => cli.ui != UiKind::Json && console::colors_enabled_stderr(),
+            ColorWhen::Auto => cli.ui != UiKind::Json && ui::suits_colour(),
             ColorWhen::Always => true,
             ColorWhen::Never => false,
         },

@@ -19,6 +19,8 @@ use super::feed::Feed;
 use super::generation::{Running, Stage};
 use super::inbox::Inbox;
 use super::keep;
+use super::notified::{HearOut, hear_out};
+use super::remedy;
 use super::shown::show;
 
 /// The last words of a program are shown before its end is told, if they come within this time. Only what it
@@ -29,6 +31,7 @@ const LAST_WORDS: Duration = Duration::from_millis(20);
 pub(super) struct Attendant {
     pub(super) id: GenId,
     pub(super) program: OsString,
+    pub(super) listener: mpsc::UnboundedSender<HearOut>,
     pub(super) inbox: Inbox,
     pub(super) feed: Feed,
 }
@@ -129,13 +132,17 @@ impl Attendant {
                     if let Some(output) = output.take() {
                         await_last_words(output).await;
                     }
+                    hear_out(&self.listener).await;
                     self.inbox.event(Event::Exited {
                         id,
                         ended,
                         survivors,
                     });
                 }
-                process::Report::Gone => self.inbox.event(Event::Gone { id }),
+                process::Report::Gone => {
+                    hear_out(&self.listener).await;
+                    self.inbox.event(Event::Gone { id });
+                }
             }
         }
     }
@@ -146,7 +153,9 @@ impl Attendant {
             process::Step::Exec => Some("check the path, and that the file is executable".into()),
             process::Step::Interpreter => Some("check the first line of the script".into()),
             process::Step::Workdir => Some("check `--workdir`".into()),
-            process::Step::Guardian | process::Step::Fork | process::Step::Descriptors => None,
+            process::Step::Guardian | process::Step::Fork | process::Step::Descriptors => {
+                remedy::for_errno(error.errno)
+            }
         };
         self.feed
             .error(format!("cannot start `{program}`: {error}"), hint);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::build::{self, BuildError, Plan};
 use crate::process::Signal;
-use crate::process::signals::Asked as Signalled;
+use crate::process::signals::{Asked as Signalled, Below};
 use crate::reload::{Action, Event, Request};
 use crate::ui::{Level, Report};
 use crate::watch::{self, Message, RuleAction};
@@ -26,6 +26,7 @@ enum Answer {
 
 impl Driver {
     pub(super) fn signalled(&mut self, signal: Signalled) {
+        let is_hangup = signal == Signalled::Hangup;
         match signal {
             // Ctrl-C is the user's own way to quit, not something that befell hotrun.
             Signalled::Interrupt => self.signal = None,
@@ -38,14 +39,24 @@ impl Driver {
                 return self.handle(Event::Requested(Request::QuitNow));
             }
             Signalled::User => return self.reload(),
+            Signalled::FromBelow(below) => return self.tell_of_below(&below),
         }
         // A closed terminal is told more than once; only a second Ctrl-C or `TERM` means "at once".
-        let insists = signal != Signalled::Hangup && self.insists();
+        let insists = !is_hangup && self.insists();
         self.handle(Event::Requested(if insists {
             Request::QuitNow
         } else {
             Request::Quit
         }));
+    }
+
+    /// A program's signal to whom it takes for its parent does not end hotrun.
+    fn tell_of_below(&self, below: &Below) {
+        let Below { signal, pid, name } = below;
+        let name = name.as_deref().unwrap_or("a process");
+        let text = format!("ignored a {signal} from `{name}` (pid {pid}), which runs under hotrun");
+        let hint = "to end hotrun, press Ctrl-C, or send the signal from outside of what it runs";
+        self.feed.message(Level::Warning, text, Some(hint.into()));
     }
 
     /// Whether the user wants the end at once: who asks a second time. A wrapper that signals hotrun and then the whole

@@ -4,6 +4,7 @@ pub mod handoff;
 mod happened;
 pub mod leftovers;
 pub mod reap;
+pub mod received;
 mod sockets;
 pub mod start;
 pub mod terminal;

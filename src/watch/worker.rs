@@ -322,6 +322,7 @@ impl Worker {
         let Some(paths) = self.settle.take(now) else {
             return;
         };
+        self.find_lost_roots();
         self.told_of_overflow = false;
         if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
             self.ignore_files_changed();
@@ -336,6 +337,20 @@ impl Worker {
                 self.contents.forget_gone(&path)
             });
         }
+        self.tell_changed(changed);
+    }
+
+    /// The end of a directory in which somebody works, as hotrun and its program mostly do, is told of nobody but its
+    /// parent: the directory itself is there until they leave (`inotify(7)`, `IN_DELETE_SELF`). What was in it is told.
+    fn find_lost_roots(&mut self) {
+        let is_lost = |root: &&Path| self.tree.knows(root) && !root.exists();
+        let lost = self.spec.places().filter(is_lost).map(Path::to_owned);
+        for root in lost.collect::<Vec<_>>() {
+            self.gone(&root);
+        }
+    }
+
+    fn tell_changed(&self, changed: BTreeSet<PathBuf>) {
         if !changed.is_empty() {
             let paths = changed.into_iter().collect();
             let heard = self.settle.heard();

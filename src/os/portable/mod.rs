@@ -16,13 +16,15 @@ pub use identity::{
     cookie, family, is_listening, is_multipath, is_of_one_device, is_of_our_network, protocol,
 };
 pub use lineage::{
-    SUBREAPER, become_subreaper, highest_signal, name_process, signal_at_parents_end,
+    SUBREAPER, become_subreaper, highest_signal, name_process, sender, signal_at_parents_end,
     single_threaded,
 };
 pub mod hang_up;
 pub mod mounts;
 pub mod privilege;
 pub mod reuseport;
+mod same_file;
+pub use same_file::is_duplicate;
 pub mod seccomp;
 pub mod sock_diag;
 pub mod socket_holders;

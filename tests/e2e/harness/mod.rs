@@ -2,9 +2,11 @@
 //! something happen: it waits for an event of `--ui json`, for an answer, or for a process to be gone.
 
 pub(crate) mod apps;
+pub(crate) mod asking;
 pub(crate) mod bare;
 pub(crate) mod builds;
 pub(crate) mod event;
+pub(crate) mod gunicorn;
 pub(crate) mod hey;
 pub(crate) mod http;
 pub(crate) mod leftovers;
