@@ -88,12 +88,15 @@ fn grow(root: &Path) {
 /// `src`, `src/0` to `src/9`, what is in these, `web`, and the root.
 const FOLDERS: usize = 1 + 10 + 990 + 1 + 1;
 
+/// The first is cold. Of the others the fastest counts: what else a machine does makes a start slower, never faster.
+const STARTS: usize = 8;
+
 #[test]
 fn a_large_tree() {
     let project = Project::new();
     grow(&project.work());
     let mut starts = Vec::new();
-    for round in 0..4 {
+    for start in 1..=STARTS {
         let began = Instant::now();
         let mut run = Run::new(&project).program(["sleep", "1000"]).spawn();
         let watching = run.expect("watching");
@@ -101,7 +104,7 @@ fn a_large_tree() {
         assert_eq!(watching.number("directories"), FOLDERS as u64);
         assert_eq!(watches(run.pid().as_raw()), FOLDERS);
         run.expect_that("live", PATIENCE, |event| event.is("live"));
-        if round == 3 {
+        if start == STARTS {
             costs(&run);
         }
         run.quit();

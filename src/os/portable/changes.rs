@@ -47,7 +47,7 @@ impl Watcher {
     }
 
     /// Whether there is something that was not told yet. Nobody can say here.
-    #[expect(clippy::unused_self, reason = "elsewhere it is used")]
+    #[allow(clippy::unused_self, reason = "elsewhere it is used")]
     pub fn has_more(&self) -> bool {
         false
     }
