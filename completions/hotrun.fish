@@ -3,6 +3,7 @@ complete -c hotrun -s i -l ignore -d 'Ignore files that match this glob (repeata
 complete -c hotrun -s e -l exts -d 'Watch only files with these extensions, separated by commas' -r
 complete -c hotrun -l on -d 'Let changes of some files do something else (repeatable)' -r
 complete -c hotrun -l debounce -d 'How long to let changes settle before a build' -r
+complete -c hotrun -l poll -d 'Look for changes instead of being told of them' -r
 complete -c hotrun -s b -l build -d 'Build with this shell line before COMMAND is started' -r -f -a "(__fish_complete_command)"
 complete -c hotrun -l when-busy -d 'What a change does to a build that runs' -r -f -a "cancel\t'Give it up and build the newer sources at once'
 queue\t'Let it run to its end, and build again after it'"
@@ -37,11 +38,12 @@ powershell\t'Completions for PowerShell'
 elvish\t'Completions for elvish'
 man\t'The manual page, in roff'"
 complete -c hotrun -l no-vcs-ignore -d 'Watch files that version control ignores, too'
-complete -c hotrun -l poll -d 'Look for changes instead of being told of them'
+complete -c hotrun -l no-error-page -d 'Let requests wait while nothing serves and nothing is on its way'
 complete -c hotrun -l stop-first -d 'Stop the old generation before the new one starts'
 complete -c hotrun -s c -l clear -d 'Clear the terminal before a build'
 complete -c hotrun -l why -d 'Name the files that caused a build'
 complete -c hotrun -s q -l quiet -d 'Show failures only'
 complete -c hotrun -s v -l verbose -d 'Show more detail'
+complete -c hotrun -l doctor -d 'Say what of hotrun works here, and what to do about what does not'
 complete -c hotrun -s h -l help -d 'Print help: `-h` in short, `--help` in full'
 complete -c hotrun -s V -l version -d 'Print the version'

@@ -38,7 +38,7 @@
 //! - **steer**: choose the slot that gets new connections. **hold**: nobody serves, connections wait in a slot
 //!   that the next generation takes. **adopt**: make a slot of the listening socket that an unmodified program opens
 //!   by itself. **relay**: carry a connection that landed in an old slot to the live
-//!   generation.
+//!   generation. **answer**: tell who asks over HTTP why nothing serves, while nothing is on its way.
 //!
 //! # A reload, step by step
 //!
@@ -78,10 +78,11 @@
 //! # Who may import whom
 //!
 //! ```text
-//! main -> lib -> driver, config, error, ui
+//! main -> lib -> driver, config, doctor, error, ui
+//! doctor -> os
 //! driver -> everything below
 //! ui, watch, build, socket, adopt, process, ready -> reload (its vocabulary), os
-//! adopt -> socket
+//! adopt, answer -> socket
 //! config -> cli, and the types in which the modules above take their settings
 //! reload -> std only          os -> nothing of the crate
 //! ```
@@ -99,15 +100,19 @@
 //! | how cargo is called and read | [`build`] |
 //! | the sockets of an address, steering, relay | [`socket`] |
 //! | what a program's bind and listen are answered | [`adopt`] |
+//! | what HTTP requests are answered while nothing serves | [`answer`] |
 //! | what counts as ready | [`ready`] |
+//! | what `--doctor` looks at | [`doctor`] |
 //! | what a program may say to `NOTIFY_SOCKET`, what it stores | [`process::notify`], then [`driver`] and [`reload::Machine`] |
 //! | how processes are started, signalled, accounted for | [`process`] |
 //! | how an effect is performed | [`driver`] |
 
 pub mod adopt;
+pub mod answer;
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod driver;
 pub mod error;
 #[cfg(test)]
@@ -121,7 +126,9 @@ pub mod ui;
 pub mod watch;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::config::{Config, Request};
 use crate::driver::Outcome;
@@ -150,17 +157,38 @@ fn request(args: Vec<OsString>) -> Result<(), Failure> {
             Ok(())
         }
         Request::Run(config) => outcome(drive(*config)?),
+        Request::Examine(workdir) => examine(&workdir),
     }
 }
+
+fn examine(workdir: &Path) -> Result<(), Failure> {
+    let findings = doctor::examine(workdir);
+    ui::print(doctor::sheet(&findings, console::colors_enabled()).as_bytes());
+    match doctor::failures(&findings) {
+        0 => Ok(()),
+        1 => Err(Failure::environment("1 thing does not work here")),
+        count => Err(Failure::environment(format!(
+            "{count} things do not work here"
+        ))),
+    }
+}
+
+/// How many threads at most do what would hold up the one that decides: they read files and ask the kernel.
+const HELPERS: usize = 16;
 
 /// One thread: it is the parent of the guardians, and has to live as long as hotrun does (see
 /// [`process::guardian`]).
 fn drive(config: Config) -> Result<Outcome, Failure> {
+    // For good: the helper thread that there is does what waits when the system allows no other one.
+    const FOR_GOOD: Duration = Duration::from_secs(u32::MAX as u64);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_keep_alive(FOR_GOOD)
+        .max_blocking_threads(HELPERS)
         .build();
     let runtime =
         runtime.map_err(|error| Failure::environment(format!("starting the runtime: {error}")))?;
+    runtime.spawn_blocking(|| ());
     let ui = Ui::standard(config.ui.clone());
     let outcome = runtime.block_on(driver::run(config, ui));
     // Even if the thread that draws is stuck in a terminal that takes nothing.

@@ -9,12 +9,13 @@ use regex::Regex;
 
 /// Who may import whom; nothing else. `error` may be used by `lib`, `config` and `driver`.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("lib", &["driver", "config", "error", "ui"]),
+    ("lib", &["driver", "config", "doctor", "error", "ui"]),
+    ("doctor", &["os"]),
     (
         "driver",
         &[
-            "adopt", "build", "config", "error", "os", "process", "ready", "reload", "socket",
-            "ui", "watch",
+            "adopt", "answer", "build", "config", "error", "os", "process", "ready", "reload",
+            "socket", "ui", "watch",
         ],
     ),
     ("ui", &["reload", "os"]),
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("process", &["reload", "os"]),
     ("ready", &["reload", "os"]),
     ("adopt", &["socket", "reload", "os"]),
+    ("answer", &["socket"]),
     (
         "config",
         &[

@@ -12,6 +12,7 @@ fn read_in(directory: &Path, words: &[&str]) -> Result<Config, Failure> {
     match read(args.map(OsString::from))? {
         Request::Run(config) => Ok(*config),
         Request::Print(text) => panic!("printed {}", String::from_utf8_lossy(&text)),
+        Request::Examine(directory) => panic!("examined {}", directory.display()),
     }
 }
 
@@ -253,7 +254,7 @@ fn help_version_and_completions_are_printed() {
             Request::Print(text) => {
                 assert!(String::from_utf8_lossy(&text).contains(expected), "{word}");
             }
-            Request::Run(_) => panic!("{word} runs"),
+            Request::Run(_) | Request::Examine(_) => panic!("{word} runs"),
         }
     }
 }

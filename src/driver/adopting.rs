@@ -1,13 +1,12 @@
 //! What comes of the sockets that programs open by themselves.
 
-use std::env;
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
 
 use crate::adopt::{Adoption, News};
 use crate::config::Config;
-use crate::os::seccomp::{self, Unavailable};
+use crate::os::seccomp::{self, Refuse, Unavailable};
 use crate::process::Control;
 use crate::reload::{Event, GenId};
 use crate::socket::Adopter;
@@ -16,9 +15,6 @@ use crate::ui::{Level, Report};
 use super::Driver;
 use super::feed::Feed;
 use super::inbox::{Inbox, Input};
-
-/// Set to the name of a refusal it makes hotrun meet that refusal. For tests.
-const REFUSE: &str = "HOTRUN_TEST_REFUSE";
 
 /// Whether sockets that a program opens by itself are taken over.
 pub(super) enum Adopting {
@@ -33,10 +29,9 @@ pub(super) enum Adopting {
 impl Adopting {
     /// Finds it out by doing it once.
     pub(super) fn probe(config: &Config, adopter: Option<&Adopter>) -> Self {
-        let refuse = env::var(REFUSE).ok().and_then(|name| name.parse().ok());
         match (config.adopt, adopter) {
             (false, _) | (true, None) => Self::No,
-            (true, Some(_)) => match seccomp::probe(refuse) {
+            (true, Some(_)) => match seccomp::probe(Refuse::asked()) {
                 Ok(()) => Self::Yes,
                 Err(why) => Self::Refused(why),
             },

@@ -20,6 +20,7 @@ use super::generation::{Running, Stage};
 use super::inbox::Inbox;
 use super::keep;
 use super::notified::{HearOut, hear_out};
+use super::remedy;
 use super::shown::show;
 
 /// The last words of a program are shown before its end is told, if they come within this time. Only what it
@@ -166,7 +167,9 @@ impl Attendant {
             process::Step::Exec => Some("check the path, and that the file is executable".into()),
             process::Step::Interpreter => Some("check the first line of the script".into()),
             process::Step::Workdir => Some("check `--workdir`".into()),
-            process::Step::Guardian | process::Step::Fork | process::Step::Descriptors => None,
+            process::Step::Guardian | process::Step::Fork | process::Step::Descriptors => {
+                remedy::for_errno(error.errno)
+            }
         };
         self.feed
             .error(format!("cannot start `{program}`: {error}"), hint);

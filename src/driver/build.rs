@@ -1,5 +1,7 @@
 //! Runs a build and reads what it prints.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -16,6 +18,7 @@ use super::feed::Feed;
 use super::inbox::{Inbox, Input, Learnt};
 use super::own::Times;
 use super::print::{self, Known, Print};
+use super::remedy;
 use super::scope::{self, Lesson, Taught};
 
 /// The build that runs.
@@ -23,7 +26,7 @@ use super::scope::{self, Lesson, Taught};
 pub(super) struct ActiveBuild {
     pub(super) control: Control,
     /// Whether its end was asked for.
-    pub(super) cancelled: bool,
+    pub(super) cancelled: Arc<AtomicBool>,
     pub(super) times: Times,
 }
 
@@ -53,8 +56,10 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
     let times = Times::from_now(id);
     let process = process::spawn(spec(invocation, kept, bars))?;
     let control = process.control.clone();
+    let cancelled = Arc::<AtomicBool>::default();
     let reader = Reader {
         id,
+        cancelled: cancelled.clone(),
         times: times.clone(),
         known,
         messages: learnt.plan.messages(),
@@ -65,7 +70,7 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
     tokio::spawn(reader.run(process));
     Ok(ActiveBuild {
         control,
-        cancelled: false,
+        cancelled,
         times,
     })
 }
@@ -103,6 +108,7 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 impl ActiveBuild {
     /// Makes it end. Does not wait for that.
     pub(super) fn give_up(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
         self.control.stop(Signal::TERM);
         let control = self.control.clone();
         tokio::spawn(async move {
@@ -135,6 +141,7 @@ async fn wait(reports: &mut Reports) -> End {
 
 struct Reader {
     id: GenId,
+    cancelled: Arc<AtomicBool>,
     times: Times,
     known: Known,
     with: Learnt,
@@ -261,6 +268,18 @@ impl Reader {
         self.feed.pass(report).await;
     }
 
+    /// Somebody else has ended it, who will not say so.
+    fn tell_killed(&self, signal: i32) {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return;
+        }
+        let out_of_memory =
+            "if memory ran out, `dmesg` says so, and fewer jobs need less of it (`cargo run -j 2`)";
+        let hint = (signal == Signal::KILL.number()).then(|| out_of_memory.into());
+        let text = format!("the build was ended by {}", Ended::Signal(signal));
+        self.feed.error(text, hint);
+    }
+
     /// Which generation runs what was built. In a thread: an executable may be large.
     async fn find_like(&mut self, print: Option<Print>) -> Option<GenId> {
         let print = print?;
@@ -291,12 +310,17 @@ impl Reader {
         let status = match end {
             End::Exited(Ended::Code(code)) => code == 0,
             // Whatever it had printed: it was not done.
-            End::Exited(Ended::Signal(_)) | End::Vanished => {
+            End::Exited(Ended::Signal(number)) => {
+                self.tell_killed(number);
+                return self.inbox.build_ended(id, BuildOutcome::Failed);
+            }
+            End::Vanished => {
+                self.feed.error("the processes of the build vanished", None);
                 return self.inbox.build_ended(id, BuildOutcome::Failed);
             }
             End::Refused(refusal) => {
                 let text = format!("the build could not be started: {refusal}");
-                self.feed.error(text, None);
+                self.feed.error(text, remedy::for_errno(refusal.errno));
                 return self.inbox.build_ended(id, BuildOutcome::Failed);
             }
         };

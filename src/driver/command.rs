@@ -12,6 +12,7 @@ use crate::ui::Level;
 use super::Driver;
 use super::feed::Feed;
 use super::inbox::{Inbox, Input};
+use super::remedy;
 
 /// Those that run, and whether something changed since they began.
 #[derive(Debug, Default)]
@@ -39,9 +40,10 @@ impl Driver {
                 };
                 self.commands.0.insert(line.to_owned(), running);
             }
-            Err(error) => self
-                .feed
-                .error(format!("cannot run `{line}`: {error:#}"), None),
+            Err(error) => self.feed.error(
+                format!("cannot run `{line}`: {error:#}"),
+                remedy::for_error(&error),
+            ),
         }
     }
 

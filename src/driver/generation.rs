@@ -14,7 +14,7 @@ use crate::os::leftovers::Kept;
 use crate::os::terminal::Size;
 use crate::process::notify::NotifySocket;
 use crate::process::{Control, Spec, Terminal};
-use crate::ready::{self, Dial, Heard, Inputs, Listens, ReadySpec};
+use crate::ready::{self, Dial, Heard, How, Inputs, Listens, ReadySpec};
 use crate::reload::{Event, GenId};
 use crate::socket::{Adopter, Passed};
 use crate::ui::Level;
@@ -239,14 +239,20 @@ impl Running {
         inbox: Inbox,
         feed: Feed,
     ) {
+        let adopts = inputs.adopts;
         let waiting = tokio::spawn(async move {
             match ready::wait(&spec, inputs).await {
                 Ok(how) => {
-                    feed.message(
-                        Level::Detail,
-                        format!("gen {id} counts as ready: {how}"),
-                        None,
-                    );
+                    let text = format!("gen {id} counts as ready: {how}");
+                    // Whoever sees it live and can't connect wonders. Of later ones it is known what they will open.
+                    match how == How::Lives && adopts && id == GenId::FIRST {
+                        true => feed.message(
+                            Level::Info,
+                            text + ", and has opened no socket so far",
+                            Some("if it opens one later, `--ready listen` waits for it".into()),
+                        ),
+                        false => feed.message(Level::Detail, text, None),
+                    }
                     inbox.event(Event::Ready { id });
                 }
                 // It will be stopped by the timeout; until then it may still end by itself and say why.

@@ -7,6 +7,7 @@
 //! [`Effect`]: crate::reload::Effect
 
 mod adopting;
+mod answering;
 mod attendant;
 mod build;
 mod command;
@@ -23,16 +24,19 @@ mod patience;
 mod perform;
 mod print;
 mod reloading;
+mod remedy;
 mod scope;
 mod screen;
 mod setup;
 mod shown;
 mod sources;
 mod telling;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -319,7 +323,7 @@ impl Driver {
             .retain(|control| !control.pids().is_empty());
         self.build.take().is_some_and(|build| {
             self.past_builds.push(build.control);
-            build.cancelled
+            build.cancelled.load(Ordering::Relaxed)
         })
     }
 

@@ -16,7 +16,7 @@ use crate::ui::{Kind, Level, Report};
 
 use super::generation::{self, Stage, Start};
 use super::inbox::Learnt;
-use super::{Driver, Outcome, build};
+use super::{Driver, Outcome, build, remedy};
 
 /// How long the pause between two pieces of an answer may be.
 const BETWEEN_PIECES: Duration = Duration::from_secs(5);
@@ -41,6 +41,11 @@ impl Driver {
             Effect::Hold => {
                 let held = self.sockets.hold();
                 self.told("letting connections wait", held);
+            }
+            Effect::Answer { id, failure } => self.answer_for(id, failure),
+            Effect::AnswerNoMore => {
+                let kept = self.sockets.answer_no_more();
+                self.told("letting connections wait", kept);
             }
             Effect::Settle { id } => self.settle(id),
             Effect::Inspect { id } => return Some(self.inspect(id)),
@@ -112,8 +117,10 @@ impl Driver {
                 None
             }
             Err(error) => {
-                self.feed
-                    .error(format!("cannot start the build: {error:#}"), None);
+                self.feed.error(
+                    format!("cannot start the build: {error:#}"),
+                    remedy::for_error(&error),
+                );
                 Some(Event::BuildEnded {
                     id,
                     outcome: BuildOutcome::Failed,
@@ -123,8 +130,7 @@ impl Driver {
     }
 
     fn cancel_build(&mut self) {
-        if let Some(build) = &mut self.build {
-            build.cancelled = true;
+        if let Some(build) = &self.build {
             build.give_up();
         }
     }
@@ -189,8 +195,10 @@ impl Driver {
     fn start(&mut self, id: GenId, build: Option<GenId>) -> Option<Event> {
         let error = self.try_start(id, build).err()?;
         let hint = error.downcast_ref().map(EnvFileError::hint);
+        let hint = hint.map(str::to_owned);
         let text = format!("cannot start gen {id}: {error:#}");
-        self.feed.error(text, hint.map(Into::into));
+        self.feed
+            .error(text, hint.or_else(|| remedy::for_error(&error)));
         Some(Event::StartFailed { id })
     }
 
@@ -292,7 +300,7 @@ impl Driver {
         }
     }
 
-    fn told(&self, doing: &str, result: io::Result<()>) {
+    pub(super) fn told(&self, doing: &str, result: io::Result<()>) {
         if let Err(error) = result {
             self.feed
                 .message(Level::Warning, format!("{doing}: {error}"), None);

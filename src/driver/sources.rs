@@ -1,20 +1,19 @@
 //! Signals and changed files, as events.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::build::{self, BuildError, Plan};
 use crate::process::Signal;
-use crate::process::signals::Asked as Signalled;
+use crate::process::signals::{Asked as Signalled, Below};
 use crate::reload::{Action, Event, Request};
 use crate::ui::{Level, Report};
 use crate::watch::{self, Message, RuleAction};
 
 use super::inbox::Input;
 use super::looping::Verdict;
-use super::own::Times;
 use super::{Driver, setup};
 
 /// What a change asks for.
@@ -27,6 +26,7 @@ enum Answer {
 
 impl Driver {
     pub(super) fn signalled(&mut self, signal: Signalled) {
+        let is_hangup = signal == Signalled::Hangup;
         match signal {
             // Ctrl-C is the user's own way to quit, not something that befell hotrun.
             Signalled::Interrupt => self.signal = None,
@@ -39,14 +39,24 @@ impl Driver {
                 return self.handle(Event::Requested(Request::QuitNow));
             }
             Signalled::User => return self.reload(),
+            Signalled::FromBelow(below) => return self.tell_of_below(&below),
         }
         // A closed terminal is told more than once; only a second Ctrl-C or `TERM` means "at once".
-        let insists = signal != Signalled::Hangup && self.insists();
+        let insists = !is_hangup && self.insists();
         self.handle(Event::Requested(if insists {
             Request::QuitNow
         } else {
             Request::Quit
         }));
+    }
+
+    /// A program's signal to whom it takes for its parent does not end hotrun.
+    fn tell_of_below(&self, below: &Below) {
+        let Below { signal, pid, name } = below;
+        let name = name.as_deref().unwrap_or("a process");
+        let text = format!("ignored a {signal} from `{name}` (pid {pid}), which runs under hotrun");
+        let hint = "to end hotrun, press Ctrl-C, or send the signal from outside of what it runs";
+        self.feed.message(Level::Warning, text, Some(hint.into()));
     }
 
     /// Whether the user wants the end at once: who asks a second time. A wrapper that signals hotrun and then the whole
@@ -83,7 +93,14 @@ impl Driver {
             Some(times) => times.without_own_lock(paths),
             None => paths,
         };
-        if paths.is_empty() || !self.is_to_be_built(&paths, heard) {
+        let mut answers = self.answers(&paths);
+        let build = Answer::Make(Action::Build);
+        if let Some(paths) = answers.get(&build)
+            && !self.is_to_be_built(&paths.clone(), heard)
+        {
+            answers.remove(&build);
+        }
+        if answers.is_empty() {
             return;
         }
         if let Plan::Cargo(plan) = &self.plan
@@ -91,9 +108,8 @@ impl Driver {
         {
             self.plan_anew();
         }
-        let answers: BTreeSet<Answer> = paths.iter().filter_map(|path| self.answer(path)).collect();
         self.feed.tell(Report::Changed { paths });
-        for answer in answers {
+        for answer in answers.into_keys() {
             match answer {
                 Answer::Signal(signal) => self.handle(Event::Configured { signal }),
                 Answer::Run(line) => self.run_command(&line),
@@ -103,10 +119,19 @@ impl Driver {
         }
     }
 
+    fn answers(&self, paths: &[PathBuf]) -> BTreeMap<Answer, Vec<PathBuf>> {
+        let mut answers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for path in paths {
+            if let Some(answer) = self.answer(path) {
+                answers.entry(answer).or_default().push(path.clone());
+            }
+        }
+        answers
+    }
+
     /// Not if the build itself writes them, over and over.
     fn is_to_be_built(&mut self, paths: &[PathBuf], heard: (Instant, Instant)) -> bool {
-        let saw = |times: &&Times| times.saw(heard);
-        let during = self.times.as_ref().filter(saw).map(|times| times.id);
+        let during = self.times.as_ref().and_then(|times| times.saw(heard));
         match self.looping.judge(paths, during) {
             Verdict::Build => true,
             Verdict::Later => {

@@ -147,6 +147,16 @@ pub enum Refuse {
     Pidfd,
 }
 
+impl Refuse {
+    /// Set to the name of a refusal it makes hotrun meet that refusal. For tests.
+    const VARIABLE: &str = "HOTRUN_TEST_REFUSE";
+
+    /// The one that the environment asks for.
+    pub fn asked() -> Option<Self> {
+        std::env::var(Self::VARIABLE).ok()?.parse().ok()
+    }
+}
+
 impl FromStr for Refuse {
     type Err = String;
 

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::process::id;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -22,9 +22,11 @@ use crate::reload::Ended;
 /// The longest pause between two looks at what is being killed.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Children of ours that are not strays: guardians, and what was there before us (a shell that
-/// executed hotrun in its own place leaves its children behind).
+/// Children of ours that are not strays: guardians, and what was there before us.
 static KNOWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// What was there before us: a shell that executed hotrun in its own place leaves its children behind.
+static BEFORE: OnceLock<BTreeSet<i32>> = OnceLock::new();
 
 /// How strays ended whom somebody else took in while looking for his own.
 static ENDED: Mutex<BTreeMap<i32, Ended>> = Mutex::new(BTreeMap::new());
@@ -34,8 +36,14 @@ static ENDED: Mutex<BTreeMap<i32, Ended>> = Mutex::new(BTreeMap::new());
 /// # Errors
 /// What the system reports; it goes without on systems that know no such thing.
 pub fn become_subreaper() -> io::Result<()> {
-    locked(&KNOWN).extend(process_tree::children(own_pid()));
+    let before = BEFORE.get_or_init(|| process_tree::children(own_pid()).into_iter().collect());
+    locked(&KNOWN).extend(before);
     os::become_subreaper()
+}
+
+/// Whether this child of ours was not there before us. Before [`become_subreaper`] nothing has been started.
+pub(super) fn started_by_us(child: i32) -> bool {
+    BEFORE.get().is_some_and(|before| !before.contains(&child))
 }
 
 /// Starts a guardian so that it is known from the first moment on.

@@ -130,6 +130,8 @@ pub enum Notice {
         id: GenId,
         /// Why.
         why: Stopped,
+        /// How long after it lost the traffic, was asked to leave, or failed.
+        after: Duration,
     },
     /// Newer sources made a generation pointless before it was ready; it is being stopped.
     Superseded {

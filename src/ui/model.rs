@@ -200,6 +200,10 @@ impl Model {
             }
             Notice::Starting { id, cause } => {
                 self.because(*cause);
+                if !self.generations.contains_key(id) {
+                    // Without a build of its own: what the last one was like is not told of this one.
+                    self.last = Last::default();
+                }
                 self.enter(*id, Phase::Starting, now);
             }
             Notice::Live { id, .. } => {
@@ -224,7 +228,7 @@ impl Model {
                 self.generations.remove(id);
             }
             Notice::Gone { id, .. } => drop(self.generations.remove(id)),
-            Notice::Killing { id, why } => self.killing(*id, *why, now),
+            Notice::Killing { id, why, .. } => self.killing(*id, *why, now),
             Notice::Quitting { timeout } => self.quitting = Some((now, *timeout)),
             Notice::Waiting => self.waiting = true,
             Notice::Paused => self.paused = true,

@@ -172,31 +172,10 @@ pub(super) fn named(paths: &[PathBuf], options: &Options) -> Vec<String> {
 
 /// A build, or a start without one.
 pub(super) fn begins_anew(notice: &Notice, model: &Model) -> bool {
-    match notice {
-        Notice::Building { .. } => true,
-        Notice::Starting { id, .. } => !model.generations.contains_key(id),
-        Notice::BuildCancelled { .. }
-        | Notice::Built { .. }
-        | Notice::Unchanged { .. }
-        | Notice::Signalled { .. }
-        | Notice::Unhandled { .. }
-        | Notice::Outdated { .. }
-        | Notice::Ready { .. }
-        | Notice::Live { .. }
-        | Notice::Superseded { .. }
-        | Notice::Draining { .. }
-        | Notice::Extended { .. }
-        | Notice::Stores { .. }
-        | Notice::Aborting { .. }
-        | Notice::Killing { .. }
-        | Notice::Gone { .. }
-        | Notice::Failed { .. }
-        | Notice::Paused
-        | Notice::Resumed
-        | Notice::NothingToUndo
-        | Notice::Waiting
-        | Notice::Quitting { .. } => false,
+    if let Notice::Starting { id, .. } = notice {
+        return !model.generations.contains_key(id);
     }
+    matches!(notice, Notice::Building { .. })
 }
 
 fn listening(name: &str, address: &str) -> String {

@@ -10,23 +10,36 @@ const PAUSE: Duration = Duration::from_millis(1);
 ///
 /// Rust ignores `SIGPIPE`, so a reader that went away shows as an error at each write. The first is passed on, the
 /// rest would only repeat it.
+///
+/// A full disk is no such end: what does not fit is lost, and what comes once there is room again is not.
 pub(super) struct Sink {
     out: Box<dyn Write + Send>,
     failed: bool,
+    /// Whether a line was cut because the disk was full.
+    cut: bool,
 }
 
 impl Sink {
     pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { out, failed: false }
+        Self {
+            out,
+            failed: false,
+            cut: false,
+        }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.failed || bytes.is_empty() {
             return Ok(());
         }
-        let written = self.write_all(bytes);
-        self.failed = written.is_err();
-        written
+        let written = match self.cut {
+            // What comes now begins a line.
+            true => self.write_all(b"\n").and_then(|()| self.write_all(bytes)),
+            false => self.write_all(bytes),
+        };
+        self.cut = written.as_ref().is_err_and(is_full);
+        self.failed = written.is_err() && !self.cut;
+        if self.cut { Ok(()) } else { written }
     }
 
     /// A terminal or pipe that hotrun shares with others may have been made non-blocking by one of them (the
@@ -46,6 +59,13 @@ impl Sink {
             }
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
 }
 
 fn retry(error: io::Error) -> io::Result<()> {
@@ -93,6 +113,17 @@ mod tests {
         ])));
         assert_eq!(sink.write(b"ab").unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert!(sink.write(b"more").is_ok());
+    }
+
+    #[test]
+    fn a_full_disk_is_not_the_end() {
+        let full = || Err(ErrorKind::StorageFull.into());
+        let answers = vec![Ok(1), full(), full(), Ok(1), Ok(2)];
+        let mut sink = Sink::new(Box::new(Answers(answers)));
+        assert!(sink.write(b"ab").is_ok(), "cut");
+        assert!(sink.write(b"cd").is_ok(), "lost");
+        assert!(sink.write(b"ef").is_ok(), "a new line, and this");
+        assert!(!sink.cut && !sink.failed);
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! `kill -9` of hotrun itself, at random moments of a reload.
+//! `kill -9` of hotrun itself, in each state and at random moments of a reload.
 
 use std::thread;
 use std::time::Duration;
 
 use crate::harness::{Project, Running, say};
 use crate::stopping::tree;
+use crate::suite::{Stage, State};
 
 const TIMES: u64 = 20;
 
@@ -23,6 +24,26 @@ fn killed_during_a_reload(mut run: Running, save: impl FnOnce(), seed: u64) {
     save();
     thread::sleep(Duration::from_micros(random(seed) % 350_000));
     run.killed();
+}
+
+/// In each state of the machine, so often.
+const TIMES_EACH: usize = 10;
+
+#[test]
+fn hc22_ten_kills_in_each_state_leave_nothing() {
+    thread::scope(|scope| {
+        for state in State::ALL {
+            scope.spawn(move || {
+                for _ in 0..TIMES_EACH {
+                    Stage::at(state).kill_hotrun();
+                }
+            });
+        }
+    });
+    say(&format!(
+        "{TIMES_EACH} × kill -9 of hotrun in each of {} states: no process, port free, no file left, each time",
+        State::ALL.len()
+    ));
 }
 
 #[test]

@@ -2,8 +2,12 @@
 
 mod activation;
 mod adopting;
+mod answering;
 mod bad_input;
+mod cargo;
+mod cases;
 mod changes;
+mod doctor;
 mod faults;
 mod harness;
 mod inputs;
@@ -12,6 +16,11 @@ mod matrix;
 mod notify;
 mod reload;
 mod rules;
+mod scarce;
+#[path = "../watch/script.rs"]
+mod script;
+mod scripts;
 mod sockets;
 mod stopping;
+mod suite;
 mod under_load;

@@ -2,7 +2,9 @@
 
 mod ends;
 mod flood;
+mod paused;
 mod picture;
 mod plain;
 mod screen;
 mod screens;
+mod scrolled;

@@ -41,3 +41,15 @@ pub fn single_threaded() -> bool {
 pub fn highest_signal() -> i32 {
     libc::SIGRTMAX()
 }
+
+/// Who sent a signal, if a process did: only then is there a number that is one (`sigaction(2)`, "The `siginfo_t`
+/// argument").
+pub fn sender(info: &libc::siginfo_t) -> Option<i32> {
+    let sent = [libc::SI_USER, libc::SI_QUEUE, libc::SI_TKILL];
+    if !sent.contains(&info.si_code) {
+        return None;
+    }
+    // SAFETY: for these codes the kernel has filled in the fields of `kill`, of which this is one.
+    let pid = unsafe { info.si_pid() };
+    (pid > 0).then_some(pid)
+}

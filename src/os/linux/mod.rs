@@ -1,5 +1,6 @@
 //! Linux.
 
+pub mod changes;
 pub mod credentials;
 pub mod deaths;
 mod descriptors;
@@ -15,7 +16,7 @@ pub use identity::{
     cookie, family, is_listening, is_multipath, is_of_one_device, is_of_our_network, protocol,
 };
 pub use lineage::{
-    SUBREAPER, become_subreaper, highest_signal, name_process, signal_at_parents_end,
+    SUBREAPER, become_subreaper, highest_signal, name_process, sender, signal_at_parents_end,
     single_threaded,
 };
 pub mod hang_up;
@@ -33,6 +34,3 @@ pub mod unix_diag;
 
 /// Whether sockets of one address can be steered between (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).
 pub const STEERING: bool = true;
-
-/// Whether the system tells when a file that was written is closed (`IN_CLOSE_WRITE`, see `inotify(7)`).
-pub const TELLS_CLOSE: bool = true;

@@ -94,6 +94,7 @@ impl Machine {
             paused: self.paused,
             held: self.held,
             held_signals: self.held_signals,
+            answers: self.answers,
             quit: self.quit.map(|quit| Quit {
                 until: rename.time(quit.until),
                 ..quit

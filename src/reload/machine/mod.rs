@@ -112,6 +112,8 @@ pub struct Machine {
     paused: bool,
     held: Option<Action>,
     held_signals: Signals,
+    /// Whether those who wait are told that nothing comes by itself.
+    answers: bool,
     quit: Option<Quit>,
 }
 
@@ -134,6 +136,7 @@ impl Machine {
             paused: false,
             held: None,
             held_signals: Signals::NONE,
+            answers: false,
             quit: None,
         }
     }
@@ -243,7 +246,7 @@ impl Machine {
             Request::Pause => self.pause(out),
             Request::Resume => self.resume(out),
             Request::Undo => self.undo(out),
-            Request::KillDraining => self.kill_draining(out),
+            Request::KillDraining => self.kill_draining(now, out),
             Request::Quit if self.quit.is_none() => self.begin_quit(now, out),
             // Whoever asks again only insists if he says so: a closed terminal asks more than once.
             Request::Quit => {}
@@ -366,6 +369,7 @@ impl Machine {
                 out.notices.push(Notice::Killing {
                     id: leaving.id,
                     why: leaving.how,
+                    after: now.since(leaving.since),
                 });
             }
         }

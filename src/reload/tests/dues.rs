@@ -165,6 +165,10 @@ impl World {
         ledger.check(Rule::NothingForgotten, told, || {
             "nobody says that it waits".into()
         });
+        let answered = live.is_some() != self.answering;
+        ledger.check(Rule::Steering, answered, || {
+            format!("rest with {live:?}, answering: {}", self.answering)
+        });
     }
 
     /// When the finish is due.

@@ -19,6 +19,11 @@ impl World {
             Effect::Start { id } => self.start(id, ledger),
             Effect::StartAgain { id, build } => self.start_again(id, build, ledger),
             Effect::Hold => self.hold(ledger),
+            Effect::Answer { .. } => self.answer(ledger),
+            Effect::AnswerNoMore => {
+                let answered = std::mem::take(&mut self.answering);
+                ledger.check(Rule::Protocol, answered, || "an end to no answers".into());
+            }
             Effect::Finish { clean } => self.finish(clean, ledger),
             Effect::Switch { id }
             | Effect::Signal { id, .. }
@@ -35,6 +40,7 @@ impl World {
 
     fn build(&mut self, id: GenId, ledger: &mut Ledger) {
         let now = self.now;
+        self.something_comes(ledger);
         ledger.check(Rule::OneOfEach, self.builds.is_empty(), || {
             format!("a second build, {id}")
         });
@@ -99,6 +105,7 @@ impl World {
 
     fn begin(&mut self, known: Gen, ledger: &mut Ledger) {
         let id = known.id;
+        self.something_comes(ledger);
         let room = self.gens.iter().all(|known| self.bears_company(known));
         let fine = room && self.quitting.is_none() && id > self.last_start;
         ledger.check(Rule::Protocol, fine, || format!("start {id}"));
@@ -108,6 +115,23 @@ impl World {
             self.steering = Steering::Hold(Some(id));
         }
         self.gens.push(known);
+    }
+
+    fn answer(&mut self, ledger: &mut Ledger) {
+        let comes =
+            !self.builds.is_empty() || self.gens.iter().any(|known| known.role != Role::Leaving);
+        let fine = !comes && self.quitting.is_none() && !self.answering;
+        ledger.check(Rule::Steering, fine, || {
+            "an answer beside one that comes".into()
+        });
+        self.answering = true;
+    }
+
+    /// Who connects from now on waits for it.
+    fn something_comes(&self, ledger: &mut Ledger) {
+        ledger.check(Rule::Steering, !self.answering, || {
+            "answers in place of one that comes".into()
+        });
     }
 
     fn hold(&mut self, ledger: &mut Ledger) {
@@ -168,6 +192,8 @@ impl World {
             | Effect::Start { .. }
             | Effect::StartAgain { .. }
             | Effect::Hold
+            | Effect::Answer { .. }
+            | Effect::AnswerNoMore
             | Effect::Finish { .. } => true,
         };
         ledger.check(Rule::Protocol, fine, || format!("{effect:?} of {known:?}"));
@@ -228,6 +254,8 @@ impl World {
             | Drain::MayStop => false,
         };
         known.drain = Drain::Inspecting;
+        // It has taken what was its own: its time begins.
+        known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
         fine && known.still_serves_its_own()
     }
 
@@ -430,6 +458,8 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         | Effect::StartAgain { .. }
         | Effect::Switch { .. }
         | Effect::Signal { .. }
+        | Effect::Answer { .. }
+        | Effect::AnswerNoMore
         | Effect::Finish { .. } => false,
     }
 }

@@ -131,6 +131,8 @@ fn effect(effect: &Effect) -> String {
         Effect::StartAgain { id, build } => format!("start {id} again-from {build}"),
         Effect::Switch { id } => format!("switch {id}"),
         Effect::Hold => "hold".into(),
+        Effect::Answer { id, .. } => format!("answer {id}"),
+        Effect::AnswerNoMore => "answer-no-more".into(),
         Effect::Signal { id, signal } => format!("signal {id} {signal}"),
         Effect::Settle { id } => format!("settle {id}"),
         Effect::Inspect { id } => format!("inspect {id}"),
@@ -158,13 +160,13 @@ fn notice(notice: &Notice) -> String {
         Notice::Ready { id, took } => format!("ready {id} {}", ms(*took)),
         Notice::Live { id, took } => format!("live {id} {}", ms(*took)),
         Notice::Draining { id, timeout } => format!("draining {id} {}", ms(*timeout)),
-        Notice::Killing { id, why } => format!("killing {id} {}", stopped(*why)),
         Notice::Extended { id, left } => format!("extended {id} {}", ms(*left)),
         Notice::Stores { id } => format!("stores {id}"),
         Notice::Aborting { id, after } => match after {
             Some(after) => format!("aborting {id} {}", ms(*after)),
             None => format!("aborting {id}"),
         },
+        Notice::Killing { id, why, .. } => format!("killing {id} {}", stopped(*why)),
         Notice::Superseded { id } => format!("superseded {id}"),
         Notice::Gone { id, how, took } => format!("gone {id} {} {}", stopped(*how), ms(*took)),
         Notice::Failed { id, failure, live } => match live {

@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) told_failure: bool,
     /// The user was told that nothing happens until there is a change.
     pub(super) told_waiting: bool,
+    /// Who connects is told so too.
+    pub(super) answering: bool,
     pub(super) quitting: Option<Quitting>,
     pub(super) finished: bool,
     /// Changes wait, and what of them is the most thorough.
@@ -96,6 +98,7 @@ impl World {
             same: None,
             told_failure: false,
             told_waiting: false,
+            answering: false,
             quitting: None,
             finished: false,
             paused: false,

@@ -104,6 +104,7 @@ pub(super) enum Event<'a> {
     Killing {
         generation: u32,
         why: &'static str,
+        after_ms: f64,
     },
     Gone {
         generation: u32,
@@ -211,9 +212,10 @@ pub(super) fn notice_event(notice: &Notice) -> Event<'static> {
             generation: id.get(),
             after_ms: after.map(ms),
         },
-        Notice::Killing { id, why } => Event::Killing {
+        Notice::Killing { id, why, after } => Event::Killing {
             generation: id.get(),
             why: stopped_name(*why),
+            after_ms: ms(*after),
         },
         Notice::Gone { id, how, took } => Event::Gone {
             generation: id.get(),

@@ -111,19 +111,15 @@ impl Printed {
             rows.extend(all.drain(all.len().saturating_sub(MOST_ROWS)..));
         }
         rows.drain(..rows.len().saturating_sub(most));
-        if !self.colour {
-            return rows;
-        }
         rows
     }
 
     /// What has no end will get none.
     pub(super) fn finish(&mut self) {
-        let programs = std::mem::take(&mut self.programs);
-        for (_, mut filter) in programs {
-            if let Some(rest) = filter.take_rest() {
-                self.own(&rest);
-            }
+        let programs: Vec<GenId> = self.programs.keys().copied().collect();
+        let several = programs.len() > 1;
+        for id in programs {
+            self.ended(id, several);
         }
     }
 }

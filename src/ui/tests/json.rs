@@ -47,6 +47,7 @@ fn everything() -> Vec<Report> {
             notice(Notice::Killing {
                 id: ONE,
                 why: Stopped::TimedOut,
+                after: ms(12_500),
             }),
             notice(Notice::BuildCancelled { id: ONE }),
             notice(Notice::Outdated { id: ONE }),
@@ -94,7 +95,7 @@ fn a_reload_in_json() {
 {"event":"draining","generation":1,"timeout_ms":10000.0}
 {"event":"gone","generation":1,"how":"drained","took_ms":120.0}
 {"event":"diagnostic","generation":2,"level":"warning","rendered":"error"}
-{"event":"killing","generation":1,"why":"timed_out"}
+{"event":"killing","generation":1,"why":"timed_out","after_ms":12500.0}
 {"event":"build_cancelled","generation":1}
 {"event":"outdated","generation":1}
 {"event":"failed","generation":2,"reason":"crashed","text":"ended while live: signal 9","live":null,"signal":9}

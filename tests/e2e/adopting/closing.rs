@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::asking::Asking;
 use super::{App, PYTHON, has, serving};
+use crate::harness::asking::Asking;
 use crate::harness::{PATIENCE, http, say, until};
 
 /// `/again` listens once more with another backlog, `/anew` closes the socket and opens another, `/shut` shuts it down and

@@ -1,8 +1,8 @@
 //! Programs that can't bear another of their kind beside them, and those that nobody can reach.
 
-use super::asking::Asking;
 use super::{App, PYTHON, has, serving};
 use crate::harness::PATIENCE;
+use crate::harness::asking::Asking;
 
 const LOCKED: &str = "
 import fcntl

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 
-use super::asking::{Asking, Outcome};
 use super::{App, PYTHON, has, serving};
+use crate::harness::asking::{Asking, Outcome};
 use crate::harness::{PATIENCE, http, say, until};
 
 #[test]

@@ -1,8 +1,8 @@
 //! Two hotruns on one port.
 
-use super::asking::Asking;
 use super::{App, PYTHON, has, serving};
 use crate::harness::PATIENCE;
+use crate::harness::asking::Asking;
 
 fn the_second_says_who_has_it(server: &str) {
     if !has(PYTHON) {

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::asking::Asking;
 use super::{App, PYTHON, has, serving};
+use crate::harness::asking::Asking;
 use crate::harness::skip;
 
 fn is_root() -> bool {

@@ -1,7 +1,7 @@
 //! Programs that start others: all of a tree is one generation.
 
-use super::asking::Asking;
 use super::{App, PYTHON, has, serving};
+use crate::harness::asking::Asking;
 use crate::harness::say;
 
 const RELOADS: u64 = 5;

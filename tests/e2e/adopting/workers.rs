@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::asking::Asking;
 use super::{App, PYTHON, has, serving};
+use crate::harness::asking::Asking;
 use crate::harness::{PATIENCE, http, say, until};
 
 /// Three workers, each with a socket of its own on the port; `/end` ends the one that answers, and it is replaced after

@@ -8,7 +8,7 @@ use super::leftovers::{self, MARK, new_mark};
 use super::{Project, Running};
 
 /// The user and the group that own nothing.
-pub(super) const NOBODY: &str = "65534";
+pub(crate) const NOBODY: &str = "65534";
 
 /// hotrun's command line, a word after the other.
 pub(crate) struct Run {

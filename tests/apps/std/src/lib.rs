@@ -56,6 +56,20 @@ pub fn serve(listener: &TcpListener, version: &str, extra: fn(&str)) -> io::Resu
     }
 }
 
+/// Answers so many connections, each before the next.
+///
+/// # Errors
+///
+/// When no connection can be accepted any more.
+pub fn serve_some(listener: &TcpListener, count: u64, version: &str) -> io::Result<()> {
+    for _ in 0..count {
+        let (stream, _) = listener.accept()?;
+        // Who does not say what he wants, or goes away, is no concern of the next one.
+        let _ = converse(&stream, &stream, version, |_| {});
+    }
+    Ok(())
+}
+
 /// The same for a unix socket.
 ///
 /// # Errors

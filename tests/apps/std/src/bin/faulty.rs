@@ -9,11 +9,17 @@
 //! - `cleanup=MS`: says `stop signal` for each `SIGTERM`, and ends so long after the first; then it
 //!   removes the file that `UNLINK` names
 //! - `unix`: takes a unix socket
+//! - `raise=SIGNAL`: sends itself that signal
+//! - `say=TEXT`: sends that to `NOTIFY_SOCKET`; `\n` in it is a new line
+//! - `few=COUNT`: answers so many connections, closes its socket, and lives on
+//! - `brief=MS`: ends with status 4 so long after it began to serve
 //!
-//! `GET /crash` ends it as a crash would.
+//! `GET /crash` ends it as a crash would, `/exit` with status 0, `/up` tells the parent of its parent to end.
 
 use std::io::{self, Write};
-use std::os::unix::net::UnixListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::os::unix::process::parent_id;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
@@ -23,11 +29,14 @@ const SIG_IGN: usize = 1;
 
 unsafe extern "C" {
     safe fn signal(number: i32, handler: usize) -> usize;
+    safe fn raise(number: i32) -> i32;
+    safe fn kill(pid: i32, number: i32) -> i32;
 }
 
 fn main() -> io::Result<()> {
     let mut version = "1".to_owned();
     let mut unix = false;
+    let mut few = None;
     for argument in env::args().skip(1) {
         let (name, number) = argument.split_once('=').unwrap_or((&argument, "0"));
         let number = number.parse().unwrap_or(0);
@@ -40,6 +49,10 @@ fn main() -> io::Result<()> {
             "ignore" => ignore_signals(),
             "cleanup" => clean_up_on_stop(Duration::from_millis(number)),
             "unix" => unix = true,
+            "raise" => drop(raise(i32::try_from(number).unwrap_or(0))),
+            "say" => say(&argument[4..])?,
+            "few" => few = Some(number),
+            "brief" => end_soon(Duration::from_millis(number)),
             _ => argument.clone_into(&mut version),
         }
     }
@@ -49,13 +62,53 @@ fn main() -> io::Result<()> {
     }
     let listener = server_std::listener()?;
     println!("serving {version}");
-    server_std::serve(&listener, &version, crash_if_asked)
+    let Some(few) = few else {
+        return server_std::serve(&listener, &version, do_what_is_asked);
+    };
+    server_std::serve_some(&listener, few, &version)?;
+    drop(listener);
+    println!("closed");
+    hang();
+    Ok(())
 }
 
-fn crash_if_asked(target: &str) {
-    if target == "/crash" {
-        process::abort();
+fn do_what_is_asked(target: &str) {
+    match target {
+        "/crash" => process::abort(),
+        "/exit" => process::exit(0),
+        "/up" => tell_grandparent(),
+        _ => {}
     }
+}
+
+/// The parent is a guardian, and its parent is hotrun.
+fn tell_grandparent() {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", parent_id())).unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let parent = fields.split_whitespace().nth(1);
+    if let Some(Ok(pid)) = parent.map(str::parse) {
+        kill(pid, SIGTERM);
+    }
+}
+
+/// As `sd_notify(3)` does, to an abstract address.
+fn say(text: &str) -> io::Result<()> {
+    let address = env::var("NOTIFY_SOCKET").map_err(io::Error::other)?;
+    let name = address.trim_start_matches('@');
+    let to = match address.starts_with('@') {
+        true => SocketAddr::from_abstract_name(name)?,
+        false => SocketAddr::from_pathname(name)?,
+    };
+    let text = text.replace("\\n", "\n");
+    UnixDatagram::unbound()?.send_to_addr(text.as_bytes(), &to)?;
+    Ok(())
+}
+
+fn end_soon(after: Duration) {
+    thread::spawn(move || {
+        thread::sleep(after);
+        process::exit(4);
+    });
 }
 
 fn hang() {

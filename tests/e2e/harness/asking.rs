@@ -4,24 +4,30 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::harness::{PATIENCE, http, until};
+use super::{PATIENCE, http, until};
 
 /// Two clients that ask again and again, each time on a new connection.
-pub(super) struct Asking {
+pub(crate) struct Asking {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<Outcome>>,
 }
 
 #[derive(Default)]
-pub(super) struct Outcome {
-    pub(super) answered: usize,
-    pub(super) failures: Vec<String>,
-    pub(super) slowest: Duration,
+pub(crate) struct Outcome {
+    pub(crate) answered: usize,
+    pub(crate) failures: Vec<String>,
+    pub(crate) slowest: Duration,
 }
 
 impl Asking {
-    pub(super) fn start(to: SocketAddr) -> Self {
+    pub(crate) fn start(to: SocketAddr) -> Self {
+        // Light: what is tested is not the machine.
+        Self::paced(to, Duration::from_millis(1))
+    }
+
+    /// The same with this pause after each answer.
+    pub(crate) fn paced(to: SocketAddr, pause: Duration) -> Self {
         let (stop, asked) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
         let client = |_| {
             let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
@@ -30,8 +36,7 @@ impl Asking {
                 while !stop.load(Ordering::Relaxed) {
                     outcome.ask(to);
                     asked.fetch_add(1, Ordering::Relaxed);
-                    // Light: what is tested is not the machine.
-                    thread::sleep(Duration::from_millis(1));
+                    thread::sleep(pause);
                 }
                 outcome
             })
@@ -45,14 +50,14 @@ impl Asking {
 
     /// Waits for this many more.
     #[track_caller]
-    pub(super) fn more(&self, count: usize) {
+    pub(crate) fn more(&self, count: usize) {
         let goal = self.asked.load(Ordering::Relaxed) + count;
         until("more requests", PATIENCE, || {
             (self.asked.load(Ordering::Relaxed) >= goal).then_some(())
         });
     }
 
-    pub(super) fn stop(self) -> Outcome {
+    pub(crate) fn stop(self) -> Outcome {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Outcome::default();
         for client in self.clients {
@@ -66,7 +71,7 @@ impl Asking {
 
     /// All but a few were answered: those in the hands of a process that is killed.
     #[track_caller]
-    pub(super) fn stop_in_part(self, lost: usize) -> Outcome {
+    pub(crate) fn stop_in_part(self, lost: usize) -> Outcome {
         let outcome = self.stop();
         let failures = &outcome.failures;
         assert!(
@@ -79,7 +84,7 @@ impl Asking {
 
     /// Every request was answered.
     #[track_caller]
-    pub(super) fn stop_in_full(self) -> Outcome {
+    pub(crate) fn stop_in_full(self) -> Outcome {
         let outcome = self.stop();
         let failures = &outcome.failures;
         assert!(

@@ -1,0 +1,103 @@
+//! Programs that tell whom they take for their parent to end, as libraries do that restart by themselves (endless and
+//! grace for Go).
+
+use nix::sys::signal::Signal;
+
+use super::{App, PYTHON, has, serving};
+use crate::harness::{PATIENCE, Project, http, until};
+
+/// `/up` signals hotrun, the parent of the guardian.
+const REBEL: &str = "
+def act(path):
+    if path == '/up':
+        stat = open(f'/proc/{os.getppid()}/stat').read()
+        hotrun = int(stat.rsplit(')', 1)[1].split()[1])
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT): os.kill(hotrun, number)
+    return f'generation {generation}'
+serve(open_socket(), act)
+";
+
+#[test]
+fn signals_from_the_program_do_not_end_hotrun_and_it_is_said_once() {
+    if !has(PYTHON) {
+        return;
+    }
+    let app = App::python(REBEL);
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    assert_eq!(run.get("/up"), "generation 1");
+    let told = run.expect_that("what was ignored", PATIENCE, |event| {
+        event.text("text").starts_with("ignored a SIG")
+    });
+    let text = told.text("text");
+    assert!(text.contains("`python3") && text.contains("pid "), "{told}");
+    assert!(told.text("hint").contains("Ctrl-C"), "{told}");
+    assert_eq!(run.get("/up"), "generation 1");
+    // A reload later they have all arrived, and it has neither ended nor reloaded because of them.
+    app.save(&format!("{REBEL}\n# again"));
+    assert_eq!(run.live(), 2);
+    let ignored = |event: &&crate::harness::Event| event.mentions("ignored a SIG");
+    assert_eq!(run.so_far().iter().filter(ignored).count(), 1);
+    assert_eq!(run.count("quitting"), 0);
+    run.quit();
+}
+
+/// On `HUP` it starts itself again with its socket. Whoever is started tells its parent to end: the first one its
+/// guardian, the next one the first.
+const SUCCESSOR: &str = "
+import subprocess
+inherited = os.environ.get('INHERITED')
+s = socket.socket(fileno=int(inherited)) if inherited else open_socket()
+def restart(*_):
+    os.set_inheritable(s.fileno(), True)
+    subprocess.Popen([sys.executable, 'app.py'], env=dict(os.environ, INHERITED=str(s.fileno())), close_fds=False)
+signal.signal(signal.SIGHUP, restart)
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+os.kill(os.getppid(), signal.SIGTERM)
+serve(s, f'generation {generation} pid {os.getpid()}')
+";
+
+#[test]
+fn a_program_that_restarts_itself_goes_on_as_the_same_generation() {
+    if !has(PYTHON) {
+        return;
+    }
+    let app = App::python(SUCCESSOR);
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    let first = run.pid_of(1);
+    assert_eq!(run.get("/"), format!("generation 1 pid {first}"));
+    let program = nix::unistd::Pid::from_raw(i32::try_from(first).expect("a pid"));
+    nix::sys::signal::kill(program, Signal::SIGHUP).expect("it runs");
+    let second = until("the successor alone", PATIENCE, || {
+        // The one that ends drops what it has: that is its own way.
+        let answer = http::get(app.address(), "/").ok()?;
+        let gone = nix::sys::signal::kill(program, None).is_err();
+        (gone && !answer.ends_with(&format!("pid {first}"))).then_some(answer)
+    });
+    assert!(second.starts_with("generation 1 "), "{second}");
+    app.save(&format!("{SUCCESSOR}\n# again"));
+    assert_eq!(run.live(), 2);
+    assert_eq!(run.gone_is(1).text("how"), "drained");
+    assert!(run.get("/").starts_with("generation 2 "));
+    assert_eq!(run.count("failed"), 0);
+    run.quit();
+}
+
+/// What was there before hotrun is not below it, though it is its child.
+#[test]
+fn a_child_of_the_shell_that_became_hotrun_is_obeyed() {
+    let project = Project::new();
+    project.server("one");
+    let go = project.beside("go");
+    let line = format!(
+        "(until [ -e '{}' ]; do sleep 0.02; done; kill -TERM $$; sleep 0.5) & exec \"$0\" \"$@\"",
+        go.display()
+    );
+    let run = crate::harness::Run::through(&project, &line);
+    let mut run = run.listen().program(["sh", "start"]).spawn();
+    run.live();
+    std::fs::write(go, "").expect("the folder is ours");
+    assert_eq!(run.ended().code(), Some(143));
+    run.gone();
+}

@@ -1,0 +1,227 @@
+//! What can go wrong with cargo and around it, with a real one.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::asking::Asking;
+use crate::harness::{BUILD_PATIENCE, Event, Project, Run, Running, http, leftovers, until};
+
+const MANIFEST: &str = "[package]\nname = \"small\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+                        [profile.dev]\ndebug = false\n";
+
+/// Takes its socket from descriptor 3.
+const SERVER: &str = r#"
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::FromRawFd;
+
+fn main() {
+    let listener = unsafe { TcpListener::from_raw_fd(3) };
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
+        let body = "version VERSION\n";
+        let _ = stream.read(&mut [0; 1024]);
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        let _ = stream.write_all((head + body).as_bytes());
+    }
+}
+"#;
+
+/// Waits as long as there is a file `closed` beside the package. It runs again when anything in the package changes.
+const SCRIPT: &str = r#"
+fn main() {
+    if std::fs::exists("../closed").unwrap() {
+        std::fs::write("../waits", "").unwrap();
+    }
+    while std::fs::exists("../closed").unwrap() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+"#;
+
+/// A package that is served under load.
+struct Served {
+    project: Project,
+    run: Running,
+    load: Asking,
+}
+
+impl Served {
+    fn new() -> Self {
+        let project = Project::new();
+        fs::create_dir(project.work().join("src")).expect("the folder is ours");
+        project.save("Cargo.toml", MANIFEST);
+        project.save("build.rs", SCRIPT);
+        save(&project, "one");
+        let run = Run::new(&project).listen().program(["cargo", "run"]);
+        let mut run = run.spawn();
+        run.expect_that("the first build", BUILD_PATIENCE, |event| event.is("live"));
+        let load = Asking::start(run.address());
+        load.more(5);
+        Self { project, run, load }
+    }
+
+    /// Saves this version, the build of which waits in its script.
+    fn save_and_wait(&mut self, version: &str) {
+        fs::write(self.project.beside("closed"), "").expect("the folder is ours");
+        save(&self.project, version);
+        let waits = self.project.beside("waits");
+        until("the build script", BUILD_PATIENCE, || {
+            waits.exists().then_some(())
+        });
+    }
+
+    fn open(&self) {
+        fs::remove_file(self.project.beside("closed")).expect("it is there");
+    }
+
+    #[track_caller]
+    fn answers(&self, version: &str) {
+        let wanted = format!("version {version}\n");
+        until(&wanted, BUILD_PATIENCE, || {
+            http::get(self.run.address(), "/")
+                .ok()
+                .filter(|body| *body == wanted)
+        });
+    }
+
+    /// The build fails, somebody says these words, and the old one serves.
+    #[track_caller]
+    fn fails(&mut self, words: &str) {
+        let failed = self
+            .run
+            .expect_that("a failure", BUILD_PATIENCE, |event| event.is("failed"));
+        assert_eq!(
+            (failed.text("reason"), failed.number("live")),
+            ("build", 1),
+            "{failed}"
+        );
+        let says = |event: &Event| event.mentions(words);
+        if !self.run.so_far().iter().any(says) {
+            self.run.expect_that(words, BUILD_PATIENCE, says);
+        }
+        self.answers("one");
+    }
+
+    /// A good save goes live, and nothing was lost.
+    #[track_caller]
+    fn mends(self) {
+        save(&self.project, "mended");
+        self.answers("mended");
+        self.load.stop_in_full();
+        self.run.quit();
+        leftovers::empty(&self.project.tmp());
+    }
+
+    fn cargo(&self) -> i32 {
+        let all = leftovers::marked(&self.run.mark);
+        let cargo = |(_, line): &&(i32, String)| {
+            let program = line.split(' ').next().unwrap_or_default();
+            program.ends_with("/cargo") || program == "cargo"
+        };
+        all.iter().find(cargo).expect("a build runs").0
+    }
+}
+
+fn save(project: &Project, version: &str) {
+    project.save("src/main.rs", &SERVER.replace("VERSION", version));
+}
+
+#[test]
+fn hc16_another_cargo_that_holds_the_lock_is_named_and_waited_for() {
+    let mut served = Served::new();
+    fs::write(served.project.beside("closed"), "").expect("the folder is ours");
+    let mut other = other_cargo(&served.project);
+    let waits = served.project.beside("waits");
+    until("the build script", BUILD_PATIENCE, || {
+        waits.exists().then_some(())
+    });
+    save(&served.project, "two");
+    served
+        .run
+        .expect_that("that it waits", BUILD_PATIENCE, |event| {
+            event.mentions("Blocking waiting for file lock on ")
+        });
+    served.answers("one");
+    served.open();
+    assert!(other.wait().expect("it is our child").success());
+    served.answers("two");
+    served.mends();
+}
+
+/// As an editor's language server starts one. Of another profile's settings, so that it builds whatever was built.
+fn other_cargo(project: &Project) -> Child {
+    let mut cargo = Command::new("cargo");
+    crate::harness::run::without_cargo(&mut cargo);
+    cargo.args(["build", "--quiet", "--config", "profile.dev.opt-level=1"]);
+    cargo.current_dir(project.work()).stderr(Stdio::null());
+    cargo.spawn().expect("cargo can be started")
+}
+
+#[test]
+fn a_cargo_that_is_killed_is_a_failed_build_and_said() {
+    let mut served = Served::new();
+    served.save_and_wait("two");
+    kill(Pid::from_raw(served.cargo()), Signal::SIGKILL).expect("it runs");
+    served.fails("the build was ended by signal 9");
+    served.open();
+    served.mends();
+}
+
+#[test]
+fn a_target_directory_that_is_deleted_in_mid_build_is_made_again() {
+    let mut served = Served::new();
+    served.save_and_wait("two");
+    fs::remove_dir_all(served.project.work().join("target")).expect("it is ours");
+    served.open();
+    // Cargo may or may not come through that; it says so.
+    let over = |event: &Event| event.is("failed") || event.is("live");
+    served
+        .run
+        .expect_that("the end of it", BUILD_PATIENCE, over);
+    served.mends();
+}
+
+#[test]
+fn hc17_a_broken_manifest_is_a_failed_build() {
+    let mut served = Served::new();
+    served
+        .project
+        .save("Cargo.toml", "[package\nname = \"small\"\n");
+    served.fails("Cargo.toml");
+    served.project.save("Cargo.toml", MANIFEST);
+    served.mends();
+}
+
+#[test]
+fn hc17_a_binary_that_is_renamed_is_started_by_its_new_name() {
+    let served = Served::new();
+    let renamed = format!("{MANIFEST}\n[[bin]]\nname = \"renamed\"\npath = \"src/main.rs\"\n");
+    served.project.save("Cargo.toml", &renamed);
+    save(&served.project, "renamed");
+    served.answers("renamed");
+    served.mends();
+}
+
+#[test]
+fn hc17_a_binary_that_is_removed_is_a_failed_build() {
+    let mut served = Served::new();
+    fs::remove_file(served.project.work().join("src/main.rs")).expect("it is there");
+    served.fails("no targets specified in the manifest");
+    served.mends();
+}
+
+#[test]
+fn hc17_several_binaries_all_at_once_are_named() {
+    let mut served = Served::new();
+    let other = served.project.work().join("src/bin");
+    fs::create_dir(&other).expect("the folder is ours");
+    served.project.save("src/bin/other.rs", "fn main() {}\n");
+    save(&served.project, "two");
+    served.fails("could not determine which binary to run");
+    fs::remove_dir_all(other).expect("it is ours");
+    served.mends();
+}
