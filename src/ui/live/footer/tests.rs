@@ -39,6 +39,8 @@ impl Story {
         story
     }
 
+    // By value, so that a story reads as one.
+    #[expect(clippy::needless_pass_by_value)]
     fn tell(&mut self, report: Report) -> &mut Self {
         self.model.fold(&report, self.now);
         self
