@@ -87,7 +87,7 @@ fn an_unknown_option_gets_the_nearest_one() {
 
 #[test]
 fn an_option_of_a_later_version_is_unknown() {
-    for option in ["--undo", "--doctor"] {
+    for option in ["--undo", "--teleport"] {
         assert_eq!(
             mistake(option).message,
             format!("unknown option `{option}`")

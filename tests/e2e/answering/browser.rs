@@ -19,9 +19,12 @@ use std::os::fd::FromRawFd;
 
 fn main() {
     let listener = unsafe { std::net::TcpListener::from_raw_fd(3) };
+    // A browser opens connections on which it says nothing yet.
     for mut stream in listener.incoming().flatten() {
-        let _ = stream.read(&mut [0; 4096]);
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 17\r\nconnection: close\r\n\r\n<h1>it is back!\n\n");
+        std::thread::spawn(move || {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 17\r\nconnection: close\r\n\r\n<h1>it is back!\n\n");
+        });
     }
 }
 "#;

@@ -72,7 +72,9 @@ impl Chromium {
     #[track_caller]
     pub(super) fn shows(&mut self, text: &str) -> String {
         until(&format!("the page shows `{text}`"), PATIENCE * 2, || {
-            let shown = self.evaluate("document.body ? document.body.innerText : ''");
+            // A page that is still being read shows its beginning.
+            let whole = "document.readyState === 'complete' ? document.body.innerText : ''";
+            let shown = self.evaluate(whole);
             shown.contains(text).then_some(shown)
         })
     }

@@ -205,7 +205,9 @@ impl Running {
         self.signal(Signal::SIGINT);
         let status = self.ended();
         self.gone();
-        assert_eq!(status.code(), Some(code), "{:?}", self.so_far().last());
+        if status.code() != Some(code) {
+            self.fail(&format!("{status} and not {code}"));
+        }
     }
 
     /// Kills hotrun itself, as nothing can prepare for, and checks that nothing is left.

@@ -1,4 +1,6 @@
 //! Models at a size, as text.
+//!
+//! Long because every state of the footer is there as it looks at three sizes.
 
 use std::path::PathBuf;
 
@@ -39,10 +41,8 @@ impl Story {
         story
     }
 
-    // By value, so that a story reads as one.
-    #[expect(clippy::needless_pass_by_value)]
-    fn tell(&mut self, report: Report) -> &mut Self {
-        self.model.fold(&report, self.now);
+    fn tell(&mut self, report: impl std::borrow::Borrow<Report>) -> &mut Self {
+        self.model.fold(report.borrow(), self.now);
         self
     }
 
