@@ -23,7 +23,7 @@ _hotrun() {
 
     case "${cmd}" in
         hotrun)
-            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --debounce --poll --build --when-busy --adopt --listen --listen-pid --ready --ready-timeout --stop-signal --stop-timeout --stop-first --env --env-file --workdir --stdin --ui --color --clear --why --quiet --verbose --generate --doctor --help --version"
+            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --debounce --poll --build --when-busy --adopt --listen --listen-pid --no-error-page --ready --ready-timeout --watchdog --stop-signal --stop-timeout --stop-first --env --env-file --workdir --stdin --ui --color --clear --why --quiet --verbose --generate --doctor --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -61,6 +61,10 @@ _hotrun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --poll)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --build)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -94,6 +98,10 @@ _hotrun() {
                     return 0
                     ;;
                 --ready-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --watchdog)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

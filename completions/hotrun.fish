@@ -3,6 +3,7 @@ complete -c hotrun -s i -l ignore -d 'Ignore files that match this glob (repeata
 complete -c hotrun -s e -l exts -d 'Watch only files with these extensions, separated by commas' -r
 complete -c hotrun -l on -d 'Let changes of some files do something else (repeatable)' -r
 complete -c hotrun -l debounce -d 'How long to let changes settle before a build' -r
+complete -c hotrun -l poll -d 'Look for changes instead of being told of them' -r
 complete -c hotrun -s b -l build -d 'Build with this shell line before COMMAND is started' -r -f -a "(__fish_complete_command)"
 complete -c hotrun -l when-busy -d 'What a change does to a build that runs' -r -f -a "cancel\t'Give it up and build the newer sources at once'
 queue\t'Let it run to its end, and build again after it'"
@@ -14,6 +15,7 @@ always\t'Always'
 never\t'Never'"
 complete -c hotrun -l ready -d 'How to know that a new generation is ready' -r
 complete -c hotrun -l ready-timeout -d 'How long a new generation may take to be ready' -r
+complete -c hotrun -l watchdog -d 'Take a program for hung that gives no sign of life for this long' -r
 complete -c hotrun -l stop-signal -d 'The signal that asks the old generation to finish' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to finish before it is killed' -r
 complete -c hotrun -s E -l env -d 'Set a variable in the program\'s environment (repeatable)' -r
@@ -36,7 +38,7 @@ powershell\t'Completions for PowerShell'
 elvish\t'Completions for elvish'
 man\t'The manual page, in roff'"
 complete -c hotrun -l no-vcs-ignore -d 'Watch files that version control ignores, too'
-complete -c hotrun -l poll -d 'Look for changes instead of being told of them'
+complete -c hotrun -l no-error-page -d 'Let requests wait while nothing serves and nothing is on its way'
 complete -c hotrun -l stop-first -d 'Stop the old generation before the new one starts'
 complete -c hotrun -s c -l clear -d 'Clear the terminal before a build'
 complete -c hotrun -l why -d 'Name the files that caused a build'

@@ -23,7 +23,7 @@ use clap::{
 };
 use nix::sys::signal::Signal;
 
-pub use choices::{Adopt, ColorWhen, ListenPid, Stdin, UiKind, WhenBusy};
+pub use choices::{Adopt, ColorWhen, ListenPid, Poll, Stdin, UiKind, WhenBusy};
 pub use generate::{Generate, generate};
 pub use mistake::{Mistake, explain};
 pub use on::{On, OnAction};
@@ -94,9 +94,9 @@ pub struct Cli {
     ///
     /// For file systems that do not tell. Those that are known for it (NFS, SMB, FUSE, folders of a host) are
     /// looked at anyway, as is what the system's limit leaves no room for. It costs at most a hundredth of one
-    /// processor: the more there is to look at, the longer the pause.
-    #[arg(long, help_heading = "Watching")]
-    pub poll: bool,
+    /// processor: the more there is to look at, the longer the pause. With a DURATION (`--poll=2s`) the pause is that.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "on", help_heading = "Watching", value_parser = values::poll)]
+    pub poll: Option<Poll>,
 
     /// Build with this shell line before COMMAND is started
     ///
@@ -156,6 +156,14 @@ pub struct Cli {
     )]
     pub listen_pid: ListenPid,
 
+    /// Let requests wait while nothing serves and nothing is on its way
+    ///
+    /// Without this option an HTTP request that comes after a broken first build, or a crash, is answered with 503 and the
+    /// reason: as text, or as a page for a browser, which loads itself again once the program is back. Other protocols
+    /// always wait, and so does everything while something is being built or started.
+    #[arg(long, help_heading = "Sockets")]
+    pub no_error_page: bool,
+
     /// How to know that a new generation is ready
     ///
     ///   auto            it says so, or it waits for connections, or it has lived for a moment
@@ -178,6 +186,13 @@ pub struct Cli {
     /// How long a new generation may take to be ready
     #[arg(long, value_name = "DURATION", default_value = "60s", help_heading = "Readiness", value_parser = values::duration)]
     pub ready_timeout: Duration,
+
+    /// Take a program for hung that gives no sign of life for this long
+    ///
+    /// It gets `WATCHDOG_USEC`, and has to send WATCHDOG=1 to NOTIFY_SOCKET at least that often once it is ready, as
+    /// with systemd's `WatchdogSec=`. One that does not gets SIGABRT, and counts as crashed.
+    #[arg(long, value_name = "DURATION", help_heading = "Readiness", value_parser = values::duration)]
+    pub watchdog: Option<Duration>,
 
     /// The signal that asks the old generation to finish
     ///

@@ -25,7 +25,7 @@ use crate::ready::ReadySpec;
 use crate::reload::{Mode, Policy, WhenBusy};
 use crate::socket::{Address, ListenSpec};
 use crate::ui;
-use crate::watch::Rule;
+use crate::watch::{Poll, Rule};
 
 pub use environment::EnvFileError;
 pub use listen_pid::ListenPid;
@@ -59,7 +59,7 @@ pub struct Config {
     /// What changes of some files do; the last rule that applies wins.
     pub rules: Vec<Rule>,
     /// Whether to look for changes instead of being told.
-    pub poll: bool,
+    pub poll: Poll,
     /// How long changes settle.
     pub debounce: Duration,
     /// The shell line of `--build`.
@@ -74,6 +74,8 @@ pub struct Config {
     pub ready: Arc<ReadySpec>,
     /// How long that may take.
     pub ready_timeout: Duration,
+    /// How often it has to give a sign of life.
+    pub watchdog: Option<Duration>,
     /// What asks a generation to drain.
     pub stop_signal: Signal,
     /// How long it may drain.
@@ -82,6 +84,8 @@ pub struct Config {
     pub stop_first: bool,
     /// Whether to take over the sockets that the program opens by itself.
     pub adopt: bool,
+    /// Whether requests are answered with the reason while nothing serves.
+    pub error_page: bool,
     /// The variables of `--env`, in order.
     pub env: Vec<(OsString, OsString)>,
     /// The file of `--env-file`.
@@ -155,7 +159,7 @@ impl Config {
             exts: cli.exts,
             vcs_ignore: !cli.no_vcs_ignore,
             rules,
-            poll: cli.poll,
+            poll: poll(cli.poll),
             debounce: cli.debounce,
             build: cli.build,
             when_busy: when_busy(cli.when_busy),
@@ -167,6 +171,7 @@ impl Config {
             listen_pid: cli.listen_pid.into(),
             ready: Arc::new(parse("ready", &cli.ready)?),
             ready_timeout: cli.ready_timeout,
+            watchdog: cli.watchdog.filter(|period| !period.is_zero()),
             stop_signal: cli.stop_signal.into(),
             stop_timeout: cli.stop_timeout,
             stop_first: cli.stop_first,
@@ -174,6 +179,7 @@ impl Config {
                 cli::Adopt::Auto => true,
                 cli::Adopt::Never => false,
             },
+            error_page: !cli.no_error_page,
             env: cli
                 .env
                 .iter()
@@ -200,6 +206,7 @@ impl Config {
             ready_timeout: self.ready_timeout,
             stop_timeout: self.stop_timeout,
             settle_max: Policy::settle_max(mode),
+            watchdog: self.watchdog,
             ..Policy::default()
         }
     }
@@ -293,6 +300,14 @@ fn when_busy(typed: cli::WhenBusy) -> WhenBusy {
     }
 }
 
+fn poll(typed: Option<cli::Poll>) -> Poll {
+    match typed {
+        None | Some(cli::Poll::IfNeeded) => Poll::IfNeeded,
+        Some(cli::Poll::Always) => Poll::Always,
+        Some(cli::Poll::Every(pause)) => Poll::Every(pause),
+    }
+}
+
 fn ui_kind(typed: UiKind) -> Result<ui::Kind, Failure> {
     Ok(match typed {
         UiKind::Auto if ui::suits_live() => ui::Kind::Live,
@@ -312,7 +327,7 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
         kind: ui_kind(cli.ui)?,
         colour: match cli.color {
             // JSON is for programs, whatever terminal is near.
-            ColorWhen::Auto => cli.ui != UiKind::Json && console::colors_enabled_stderr(),
+            ColorWhen::Auto => cli.ui != UiKind::Json && ui::suits_colour(),
             ColorWhen::Always => true,
             ColorWhen::Never => false,
         },

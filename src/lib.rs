@@ -38,7 +38,7 @@
 //! - **steer**: choose the slot that gets new connections. **hold**: nobody serves, connections wait in a slot
 //!   that the next generation takes. **adopt**: make a slot of the listening socket that an unmodified program opens
 //!   by itself. **relay**: carry a connection that landed in an old slot to the live
-//!   generation.
+//!   generation. **answer**: tell who asks over HTTP why nothing serves, while nothing is on its way.
 //!
 //! # A reload, step by step
 //!
@@ -63,11 +63,13 @@
 //! `tests/process`, 10 under load in `tests/e2e`.
 //!
 //! 1. At most one generation is building, one starting, one live.
-//! 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode.
+//! 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode (which programs that
+//!    store descriptors are in), or for want of a sign of life that it owes.
 //! 3. No generation is started from sources older than the last change seen.
 //! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
 //! 5. A stale event (of a generation already gone) changes nothing.
-//! 6. Draining is bounded: it ends by itself, by its connections going idle, or by the timeout.
+//! 6. Draining is bounded: it ends by itself, by its connections going idle, or by the timeout, which the program may
+//!    extend again and again, each time for as long as it says.
 //! 7. No change is forgotten: whatever arrives while busy is acted on afterwards.
 //! 8. Quit ends in exactly one finish, with no process left and the terminal as it was.
 //! 9. No file descriptor of ours other than those named reaches a child.
@@ -80,7 +82,7 @@
 //! doctor -> os
 //! driver -> everything below
 //! ui, watch, build, socket, adopt, process, ready -> reload (its vocabulary), os
-//! adopt -> socket
+//! adopt, answer -> socket
 //! config -> cli, and the types in which the modules above take their settings
 //! reload -> std only          os -> nothing of the crate
 //! ```
@@ -98,18 +100,23 @@
 //! | how cargo is called and read | [`build`] |
 //! | the sockets of an address, steering, relay | [`socket`] |
 //! | what a program's bind and listen are answered | [`adopt`] |
+//! | what HTTP requests are answered while nothing serves | [`answer`] |
 //! | what counts as ready | [`ready`] |
 //! | what `--doctor` looks at | [`doctor`] |
+//! | what a program may say to `NOTIFY_SOCKET`, what it stores | [`process::notify`], then [`driver`] and [`reload::Machine`] |
 //! | how processes are started, signalled, accounted for | [`process`] |
 //! | how an effect is performed | [`driver`] |
 
 pub mod adopt;
+pub mod answer;
 pub mod build;
 pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod driver;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod os;
 pub mod process;
 pub mod ready;

@@ -2,6 +2,7 @@
 //! file may be, what may lie in the top directory.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
@@ -13,8 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "driver",
         &[
-            "adopt", "build", "config", "error", "os", "process", "ready", "reload", "socket",
-            "ui", "watch",
+            "adopt", "answer", "build", "config", "error", "os", "process", "ready", "reload",
+            "socket", "ui", "watch",
         ],
     ),
     ("ui", &["reload", "os"]),
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("process", &["reload", "os"]),
     ("ready", &["reload", "os"]),
     ("adopt", &["socket", "reload", "os"]),
+    ("answer", &["socket"]),
     (
         "config",
         &[
@@ -149,7 +151,7 @@ fn imports_follow_the_arrows() {
     let mut wrong = Vec::new();
     for path in rust_files("src")
         .iter()
-        .filter(|path| !path.ends_with("src/main.rs"))
+        .filter(|path| !path.ends_with("src/main.rs") && !path.ends_with("src/fuzz.rs"))
     {
         let source = fs::read_to_string(path).unwrap();
         let names = forbidden(&module(path), &source);
@@ -205,6 +207,8 @@ fn every_module_has_its_place_among_the_arrows() {
     for name in declared
         .captures_iter(&library)
         .map(|found| found[1].to_owned())
+        // Of tests alone.
+        .filter(|name| name != "fuzz")
     {
         assert!(
             ARROWS.iter().any(|(module, _)| *module == name),
@@ -235,6 +239,76 @@ fn unsafe_code_is_in_os_alone() {
         let code = code(&fs::read_to_string(path).unwrap());
         assert!(!used.is_match(&code), "{} has unsafe code", short(path));
     }
+}
+
+/// The `unsafe` blocks, functions and implementations of a source: the line at which each begins, and how many it has.
+fn unsafe_parts(source: &str) -> Vec<(usize, usize)> {
+    let begins = Regex::new(r"\bunsafe\b *(\{|fn|impl|extern)").unwrap();
+    let lines: Vec<&str> = source.lines().collect();
+    let part = |(at, line): (usize, &&str)| {
+        let code = line.split("//").next().unwrap_or_default();
+        let from = begins.find(code)?.start();
+        let (mut depth, mut opened) = (0_i32, false);
+        for (count, line) in lines[at..].iter().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let code = if count == 0 { &code[from..] } else { code };
+            for one in code.chars() {
+                depth += i32::from(one == '{') - i32::from(one == '}');
+                opened |= one == '{';
+                if opened && depth == 0 || !opened && one == ';' {
+                    return Some((at, count + 1));
+                }
+            }
+        }
+        None
+    };
+    lines.iter().enumerate().filter_map(part).collect()
+}
+
+/// Whether the lines before this one say why it is sound.
+fn is_explained(source: &str, at: usize) -> bool {
+    let lines: Vec<&str> = source.lines().take(at).collect();
+    let comment = |line: &&&str| {
+        let line = line.trim_start();
+        line.starts_with("//") || line.starts_with("#[") || line.ends_with('=')
+    };
+    let before = lines.iter().rev().take_while(comment);
+    before
+        .into_iter()
+        .any(|line| line.contains("SAFETY:") || line.contains("# Safety"))
+}
+
+/// Each says why it is sound, and can be taken in at a glance. Their number is for the log of CI.
+#[test]
+fn unsafe_code_is_little_and_explained() {
+    const MOST: usize = 14;
+    let (mut count, mut longest) = (0, 0);
+    for path in rust_files("src/os") {
+        let source = fs::read_to_string(&path).unwrap();
+        for (at, lines) in unsafe_parts(&source) {
+            let place = format!("{}:{}", short(&path), at + 1);
+            assert!(lines <= MOST, "{place}: {lines} lines of unsafe code");
+            assert!(is_explained(&source, at), "{place}: no `SAFETY:` comment");
+            count += 1;
+            longest = longest.max(lines);
+        }
+    }
+    assert!(count > 0);
+    let _ = writeln!(
+        std::io::stderr(),
+        "{count} unsafe blocks, the longest of {longest} lines"
+    );
+}
+
+#[test]
+fn unsafe_code_is_measured() {
+    let source = "fn a() {\n    // SAFETY: fine\n    let b = unsafe { c() };\n}\nunsafe { d() }\n";
+    assert_eq!(unsafe_parts(source), [(2, 1), (4, 1)]);
+    assert!(is_explained(source, 2) && !is_explained(source, 4));
+    let long = format!("unsafe {{\n{}}}", "x();\n".repeat(20));
+    assert_eq!(unsafe_parts(&long), [(0, 22)]);
+    let declared = "unsafe extern {}\n/// # Safety\npub unsafe fn a(\n) {\n}";
+    assert_eq!(unsafe_parts(declared), [(0, 1), (2, 3)]);
 }
 
 #[test]

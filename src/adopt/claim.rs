@@ -140,4 +140,19 @@ mod tests {
         assert_eq!(udp.endpoint.transport, Transport::Udp);
         assert_eq!(claimed(Domain::UNIX, Type::STREAM, None), None);
     }
+
+    #[test]
+    fn fuzz_addresses() {
+        let four = [&[2, 0, 0x1f, 0x90, 127, 0, 0, 1][..], &[0; 8]].concat();
+        let six = [&[10, 0, 0x1f, 0x90][..], &[0; 24]].concat();
+        crate::fuzz::fuzz(
+            "addresses",
+            &[&four, &six],
+            &["\x02\0", "\x0a\0"],
+            |input| {
+                let known = parse(input);
+                assert!(known.is_none() || input.len() >= 16);
+            },
+        );
+    }
 }

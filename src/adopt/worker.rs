@@ -2,6 +2,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -192,6 +193,13 @@ impl Worker {
         if self.lost_answer(cookie, call.thread, claim.endpoint) {
             return Answer::Done.into();
         }
+        let turn = match claim.endpoint.transport {
+            Transport::Udp => Some(self.adopter.datagrams()),
+            Transport::Tcp => None,
+        };
+        let _turn = turn
+            .as_ref()
+            .map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         let around = self.adopter.around(claim.endpoint);
         let others = self.others(cookie, claim.endpoint);
         let address = claim.endpoint.address;

@@ -104,4 +104,14 @@ mod tests {
         assert_eq!(dependencies(text), expected.map(PathBuf::from));
         assert!(dependencies(b"").is_empty());
     }
+
+    #[test]
+    fn fuzz_dep_info() {
+        let example = b"/t/my\\ app: /w/src/main.rs /w/li\\ b/lib.rs\n\n/w/src/main.rs:\n";
+        crate::fuzz::fuzz("dep-info", &[example], &[": ", "\\ ", "\n", " "], |input| {
+            let found = dependencies(input);
+            let length = |path: &PathBuf| path.as_os_str().len();
+            assert!(found.iter().map(length).sum::<usize>() <= input.len());
+        });
+    }
 }

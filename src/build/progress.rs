@@ -59,4 +59,19 @@ mod tests {
             assert_eq!(taken(line.as_bytes()), (None, line.into()));
         }
     }
+
+    #[test]
+    fn fuzz_progress() {
+        let example = b"    Building [=====>   ] 12/34: a, b\r\x1b[K";
+        crate::fuzz::fuzz(
+            "progress",
+            &[example],
+            &["\r", "\x1b[K", "/", "Building ["],
+            |input| {
+                let mut line = input.to_vec();
+                let _ = take_progress(&mut line);
+                assert!(line.len() <= input.len());
+            },
+        );
+    }
 }

@@ -63,3 +63,14 @@ pub enum ColorWhen {
     /// Never
     Never,
 }
+
+/// `--poll`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// Only where nobody tells of changes.
+    IfNeeded,
+    /// Everywhere.
+    Always,
+    /// Everywhere, with this pause.
+    Every(std::time::Duration),
+}

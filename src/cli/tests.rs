@@ -122,6 +122,22 @@ fn a_wrong_value_gets_the_option_the_value_what_is_allowed_and_the_nearest() {
 }
 
 #[test]
+fn polling_is_a_switch_and_a_pause() {
+    let poll = |words: &str| try_parse(words).unwrap().poll;
+    assert_eq!(poll("cargo run"), None);
+    assert_eq!(poll("--poll cargo run"), Some(Poll::Always));
+    assert_eq!(poll("--poll=off"), Some(Poll::IfNeeded));
+    let pause = Duration::from_secs(2);
+    assert_eq!(poll("--poll=2s -- x"), Some(Poll::Every(pause)));
+    let wrong = mistake("--poll=0s");
+    assert!(
+        wrong.message.ends_with("a pause is at least `10ms`"),
+        "{wrong:?}"
+    );
+    assert_eq!(mistake("--poll=2").hints, ["did you mean `2s`?"]);
+}
+
+#[test]
 fn a_missing_value_is_named() {
     let wrong = mistake("--ready-timeout");
     assert!(wrong.message.contains("--ready-timeout"), "{wrong:?}");

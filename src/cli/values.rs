@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::Poll;
+
 /// A day: longer is a slip (`1M` is a month), and keeps every deadline far from overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -45,6 +47,23 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
             "a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`",
             nearest_duration(text),
         )),
+    }
+}
+
+/// A pause, or whether at all, as the variables of other switches have it.
+pub(super) fn poll(text: &str) -> Result<Poll, Wrong> {
+    const SHORTEST: Duration = Duration::from_millis(10);
+    match text.to_lowercase().as_str() {
+        "on" | "1" | "true" | "t" | "yes" | "y" => return Ok(Poll::Always),
+        "off" | "0" | "false" | "f" | "no" | "n" => return Ok(Poll::IfNeeded),
+        _ => {}
+    }
+    match duration(text)? {
+        pause if pause < SHORTEST => Err(Wrong::new(
+            "a pause is at least `10ms`",
+            Some("10ms".to_owned()),
+        )),
+        pause => Ok(Poll::Every(pause)),
     }
 }
 

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::utsname::uname;
-use notify::{RecursiveMode, Watcher};
 use socket2::{Domain, Socket, Type};
 
 use super::Finding;
+use crate::os::changes::Watcher;
 use crate::os::seccomp::{self, Refuse, Unavailable};
 use crate::os::{self, Instruction, mounts, process_tree, reuseport, sock_diag};
 
@@ -183,13 +183,12 @@ fn changes(workdir: &Path) -> Finding {
         let text = format!("{kind} does not tell of all, so they are looked for");
         return Finding::could(NAME, text, "keep the sources on a local file system");
     }
-    let begun = notify::recommended_watcher(|_| {});
-    let begun = begun.and_then(|mut watcher| watcher.watch(workdir, RecursiveMode::NonRecursive));
+    let begun = Watcher::new(|_| {}).and_then(|mut watcher| watcher.watch(workdir));
     if let Err(error) = begun {
-        return Finding::fails(
+        return Finding::could(
             NAME,
-            format!("no watch is to be had: {error}"),
-            "`sysctl fs.inotify.max_user_instances=512`, or `--poll`",
+            format!("no watch is to be had, so they are looked for: {error}"),
+            "`sudo sysctl fs.inotify.max_user_instances=512`",
         );
     }
     match limit("max_user_watches") {

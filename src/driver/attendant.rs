@@ -19,6 +19,7 @@ use super::feed::Feed;
 use super::generation::{Running, Stage};
 use super::inbox::Inbox;
 use super::keep;
+use super::notified::{HearOut, hear_out};
 use super::remedy;
 use super::shown::show;
 
@@ -30,6 +31,7 @@ const LAST_WORDS: Duration = Duration::from_millis(20);
 pub(super) struct Attendant {
     pub(super) id: GenId,
     pub(super) program: OsString,
+    pub(super) listener: mpsc::UnboundedSender<HearOut>,
     pub(super) inbox: Inbox,
     pub(super) feed: Feed,
 }
@@ -130,13 +132,17 @@ impl Attendant {
                     if let Some(output) = output.take() {
                         await_last_words(output).await;
                     }
+                    hear_out(&self.listener).await;
                     self.inbox.event(Event::Exited {
                         id,
                         ended,
                         survivors,
                     });
                 }
-                process::Report::Gone => self.inbox.event(Event::Gone { id }),
+                process::Report::Gone => {
+                    hear_out(&self.listener).await;
+                    self.inbox.event(Event::Gone { id });
+                }
             }
         }
     }

@@ -92,6 +92,8 @@ fn spec(invocation: Invocation, kept: Vec<Kept>, bars: bool) -> Spec {
         env,
         workdir,
         sockets: Vec::new(),
+        stored: Vec::new(),
+        watchdog: None,
         listen_pid: false,
         notify: None,
         kept,

@@ -66,6 +66,8 @@ impl Driver {
             env,
             workdir: self.config.workdir.clone(),
             sockets: Vec::new(),
+            stored: Vec::new(),
+            watchdog: None,
             listen_pid: false,
             notify: None,
             trap: None,

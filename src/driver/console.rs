@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::future::pending;
 use std::io::{self, Read};
+use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -57,6 +58,7 @@ impl Console {
             tokio::select! {
                 _ = self.resized.recv() => return Came::Resized(terminal::size(io::stdout())),
                 _ = self.suspended.recv() => return Came::Suspend,
+                () = a_moment(), if self.keys.may_be_escape() => self.keys.was_escape(),
                 bytes = typed(&mut self.input) => match self.passes {
                     true => return Came::Typed(bytes),
                     false => {
@@ -69,6 +71,11 @@ impl Console {
             }
         }
     }
+}
+
+/// As long as what belongs to one key may take to come, from far away too.
+async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// The next that comes from it; for ever nothing where there is none.

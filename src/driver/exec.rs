@@ -17,6 +17,8 @@ pub(super) fn runner(env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Exec {
             env: env.clone(),
             workdir: workdir.clone(),
             sockets: Vec::new(),
+            stored: Vec::new(),
+            watchdog: None,
             listen_pid: false,
             notify: None,
             kept: Vec::new(),

@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::reload::{Event, Request};
 use crate::ui::{Level, Order, Report, Ui};
 
 use super::inbox::Inbox;
+use super::words::Words;
 
 /// How many pieces of output may wait to be shown. When there are more, whoever reads a program's output
 /// waits, and so in the end does the program: output is never dropped and never piles up.
@@ -24,6 +25,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(super) struct Feed {
     items: Sender<Item>,
     room: Arc<Semaphore>,
+    words: Arc<Mutex<Words>>,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,8 @@ pub(super) fn start(ui: Ui, inbox: Inbox) -> std::io::Result<(Feed, Screen)> {
         // Nobody waits any more if the end took too long.
         let _ = finish.send(());
     })?;
-    Ok((Feed { items, room }, Screen { finished }))
+    let words = Arc::default();
+    Ok((Feed { items, room, words }, Screen { finished }))
 }
 
 /// Nobody would see anything any more.
@@ -121,12 +124,21 @@ impl Feed {
         room: Option<OwnedSemaphorePermit>,
         done: Option<oneshot::Sender<()>>,
     ) {
+        if let What::Report(report) = &what {
+            let words = self.words.lock();
+            words.unwrap_or_else(PoisonError::into_inner).hear(report);
+        }
         // The thread ends only when nobody has anything to tell.
         let _ = self.items.send(Item {
             what,
             _room: room,
             done,
         });
+    }
+
+    /// What was said lately.
+    pub(super) fn words(&self) -> Arc<Mutex<Words>> {
+        self.words.clone()
     }
 
     /// Has something done to the screen. Never waits.
@@ -147,6 +159,13 @@ impl Feed {
         self.send(What::Report(report), room, None);
     }
 
+    /// Shows it if there is room for it now.
+    pub(super) fn offer(&self, report: Report) {
+        if let Ok(room) = self.room.clone().try_acquire_owned() {
+            self.send(What::Report(report), Some(room), None);
+        }
+    }
+
     /// Shows a message.
     pub(super) fn message(&self, level: Level, text: impl Into<String>, hint: Option<String>) {
         self.tell(Report::Message {
@@ -156,7 +175,7 @@ impl Feed {
         });
     }
 
-    /// A message without a hint, for [`Feed::pass`].
+    /// A message without a hint, for [`Feed::offer`].
     pub(super) fn text(level: Level, text: String) -> Report {
         Report::Message {
             level,

@@ -1,7 +1,9 @@
 //! A generation's processes: how they are started, and the tasks that watch them.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::{mpsc, watch};
@@ -12,7 +14,7 @@ use crate::os::leftovers::Kept;
 use crate::os::terminal::Size;
 use crate::process::notify::NotifySocket;
 use crate::process::{Control, Spec, Terminal};
-use crate::ready::{self, Dial, Heard, Inputs, Listens, ReadySpec};
+use crate::ready::{self, Dial, Heard, How, Inputs, Listens, ReadySpec};
 use crate::reload::{Event, GenId};
 use crate::socket::{Adopter, Passed};
 use crate::ui::Level;
@@ -22,6 +24,7 @@ use super::attendant::Attendant;
 use super::exec;
 use super::feed::Feed;
 use super::inbox::Inbox;
+use super::notified::{HearOut, Listener};
 use super::patience::Patience;
 use super::reloading::Reloading;
 
@@ -32,6 +35,10 @@ pub(super) struct Start {
     /// The complete environment but for what hotrun itself adds.
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) passed: Vec<Passed>,
+    /// What was stored for it.
+    pub(super) stored: Vec<(String, Arc<OwnedFd>)>,
+    /// How often it is to give a sign of life.
+    pub(super) watchdog: Option<Duration>,
     pub(super) listen_pid: bool,
     pub(super) ready: Arc<ReadySpec>,
     pub(super) dial: Dial,
@@ -82,6 +89,8 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         launch,
         mut env,
         passed,
+        stored,
+        watchdog,
         listen_pid,
         ready,
         dial,
@@ -106,13 +115,17 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
             .into_iter()
             .map(|passed| (passed.name, passed.fd))
             .collect(),
+        stored,
+        watchdog,
         listen_pid,
         notify: Some(notify.env_value().to_owned()),
         kept,
         trap,
     };
+    let (listener, requests) = mpsc::unbounded_channel();
     let attendant = Attendant {
         id,
+        listener,
         program: launch.argv.into_iter().next().unwrap_or_default(),
         inbox: inbox.clone(),
         feed: feed.clone(),
@@ -122,7 +135,7 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
     if let Some(trapped) = trapped {
         trapped.begin(id, control.clone(), inbox)?;
     }
-    let heard = running.listen(id, notify, feed.clone());
+    let heard = running.listen(id, notify, requests, inbox.clone(), feed.clone());
     let inputs = Inputs {
         pids: Box::new(move || control.pids()),
         listens,
@@ -194,38 +207,27 @@ impl Running {
     }
 
     /// Hears what the program says on its notify socket.
-    fn listen(&mut self, id: GenId, notify: NotifySocket, feed: Feed) -> watch::Receiver<Heard> {
-        let (sender, receiver) = watch::channel(Heard::Nothing);
-        let control = self.control.clone();
-        let mut reloading = Reloading::default();
-        self.spawn(async move {
-            loop {
-                match notify.recv(|| control.pids()).await {
-                    Ok(Ok(message)) => {
-                        reloading.follow(id, &message.said, &feed);
-                        sender.send_modify(|heard| *heard = heard.after(message.said.ready));
-                        if let Some(status) = message.said.status {
-                            let text = format!("gen {id} says: {status}");
-                            feed.pass(Feed::text(Level::Info, text)).await;
-                        }
-                    }
-                    Ok(Err(refused)) => {
-                        feed.message(
-                            Level::Warning,
-                            format!("gen {id}: {refused} was ignored"),
-                            None,
-                        );
-                    }
-                    Err(error) => {
-                        feed.error(
-                            format!("gen {id}: reading its notify socket: {error}"),
-                            None,
-                        );
-                        return;
-                    }
-                }
-            }
-        });
+    fn listen(
+        &mut self,
+        id: GenId,
+        socket: NotifySocket,
+        requests: mpsc::UnboundedReceiver<HearOut>,
+        inbox: Inbox,
+        feed: Feed,
+    ) -> watch::Receiver<Heard> {
+        let (heard, receiver) = watch::channel(Heard::Nothing);
+        let listener = Listener {
+            id,
+            socket,
+            control: self.control.clone(),
+            heard,
+            requests,
+            inbox,
+            feed,
+            reloading: Reloading::default(),
+            status: String::new(),
+        };
+        self.spawn(listener.run());
         receiver
     }
 
@@ -237,14 +239,20 @@ impl Running {
         inbox: Inbox,
         feed: Feed,
     ) {
+        let adopts = inputs.adopts;
         let waiting = tokio::spawn(async move {
             match ready::wait(&spec, inputs).await {
                 Ok(how) => {
-                    feed.message(
-                        Level::Detail,
-                        format!("gen {id} counts as ready: {how}"),
-                        None,
-                    );
+                    let text = format!("gen {id} counts as ready: {how}");
+                    // Whoever sees it live and can't connect wonders. Of later ones it is known what they will open.
+                    match how == How::Lives && adopts && id == GenId::FIRST {
+                        true => feed.message(
+                            Level::Info,
+                            text + ", and has opened no socket so far",
+                            Some("if it opens one later, `--ready listen` waits for it".into()),
+                        ),
+                        false => feed.message(Level::Detail, text, None),
+                    }
                     inbox.event(Event::Ready { id });
                 }
                 // It will be stopped by the timeout; until then it may still end by itself and say why.

@@ -4,6 +4,7 @@ use crate::adopt::News;
 use crate::build::{BuildError, Built, Plan};
 use crate::reload::{BuildOutcome, Event, GenId};
 
+use super::notified::Said;
 use super::print::Print;
 use super::scope::Lesson;
 
@@ -39,6 +40,8 @@ pub(super) enum Input {
         /// What.
         news: News,
     },
+    /// A program has said something of itself.
+    Said(Box<Said>),
     /// What decides how to build was read again.
     Planned(Result<Plan, BuildError>),
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -30,6 +30,9 @@ struct Kept {
     launch: Launch,
     path: PathBuf,
     was: Identity,
+    /// Locked as long as this hotrun lives, however it ends: a pid says less, for in containers the next hotrun has
+    /// the same one, and two that share a target directory do not see each other's.
+    _held: Option<File>,
 }
 
 /// What changes when a file is written to.
@@ -56,6 +59,7 @@ impl Keep {
         beside.push(name);
         beside.push(format!("{MARK}{}-{id}", std::process::id()));
         let path = executable.with_file_name(beside);
+        let held = hold(&executable);
         fs::hard_link(&executable, &path)?;
         let was = identity(&fs::metadata(&path)?);
         let mut launch = launch.clone();
@@ -64,7 +68,13 @@ impl Keep {
         if let Some(word) = launch.argv.iter_mut().find(is_program) {
             *word = path.clone().into();
         }
-        self.0.insert(id, Kept { launch, path, was });
+        let kept = Kept {
+            launch,
+            path,
+            was,
+            _held: held,
+        };
+        self.0.insert(id, kept);
         while self.0.len() > MOST {
             let oldest = self.0.pop_first();
             oldest.into_iter().for_each(|(_, kept)| kept.remove());
@@ -120,9 +130,28 @@ fn remove_stale(executable: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        if owner(&entry.file_name()).is_some_and(|pid| !is_running(pid)) {
+        if owner(&entry.file_name()).is_some_and(|pid| is_stale(&entry.path(), pid)) {
             let _ = fs::remove_file(entry.path());
         }
+    }
+}
+
+/// Lets other hotruns know that somebody needs this file. `None` where the file system has no locks.
+fn hold(executable: &Path) -> Option<File> {
+    let file = File::open(executable).ok()?;
+    file.lock_shared().ok()?;
+    Some(file)
+}
+
+/// Whether nobody needs a kept executable any more. Without locks its owner's pid has to do.
+fn is_stale(path: &Path, pid: i32) -> bool {
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(_)) => !is_running(pid),
     }
 }
 
@@ -209,18 +238,26 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let app = root.path().join("app");
         let file = |name: &str| fs::write(root.path().join(name), "").unwrap();
-        // No pid is that great (`/proc/sys/kernel/pid_max`).
+        // In a container it had the same pid as this one.
+        let killed = format!(".app.hotrun-{}-1", std::process::id());
+        let of_another = ".app.hotrun-999999999-3";
         for name in [
             "app",
-            ".app.hotrun-999999999-3",
+            &killed,
             ".app.hotrun-1-3",
+            of_another,
             ".app.hotrun-x-3",
-            "app.hotrun-999999999-3",
+            "app.hotrun-1-3",
         ] {
             file(name);
         }
+        let held = hold(&root.path().join(of_another)).unwrap();
         Keep::default().add(GenId::new(1), &launch(&app)).unwrap();
-        assert!(!root.path().join(".app.hotrun-999999999-3").exists());
+        assert!(!root.path().join(".app.hotrun-1-3").exists());
+        assert!(root.path().join(of_another).exists(), "it still runs");
         assert_eq!(names(root.path()), 4);
+        drop(held);
+        Keep::default().add(GenId::new(1), &launch(&app)).unwrap();
+        assert_eq!(names(root.path()), 3);
     }
 }

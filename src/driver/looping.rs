@@ -2,17 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::reload::GenId;
 
 /// As often a file may change during a build and cause the next one, as it does when somebody saves while it is built.
 const OFTEN: usize = 3;
 
+/// A build writes a file about as long after its start each time. Who saves while it is built does not.
+const ABOUT: Duration = Duration::from_millis(500);
+
 /// Which files changed during builds, build after build.
 #[derive(Debug, Default)]
 pub(super) struct Looping {
-    /// In how many builds in a row.
-    seen: BTreeMap<PathBuf, usize>,
+    /// In how many builds in a row, and how long after the start of the first of them.
+    seen: BTreeMap<PathBuf, (usize, Duration)>,
     /// The newest of them.
     last: Option<GenId>,
     /// Those of which it was told that the build writes them.
@@ -33,9 +37,14 @@ pub(super) enum Verdict {
 }
 
 impl Looping {
-    /// `changed` are all that changed together. `during` is the build in which all of them changed, if they did.
-    pub(super) fn judge(&mut self, changed: &[PathBuf], during: Option<GenId>) -> Verdict {
-        let Some(build) = during else {
+    /// `changed` are all that changed together. `during` is the build in which all of them changed, if they did, and how
+    /// long after its start.
+    pub(super) fn judge(
+        &mut self,
+        changed: &[PathBuf],
+        during: Option<(GenId, Duration)>,
+    ) -> Verdict {
+        let Some((build, after)) = during else {
             self.forget(changed);
             return Verdict::Build;
         };
@@ -43,12 +52,16 @@ impl Looping {
             self.last = Some(build);
             self.seen.retain(|path, _| changed.contains(path));
             for path in changed {
-                *self.seen.entry(path.clone()).or_default() += 1;
+                let (times, first) = self.seen.entry(path.clone()).or_insert((0, after));
+                if first.abs_diff(after) > ABOUT + *first / 4 {
+                    (*times, *first) = (0, after);
+                }
+                *times += 1;
             }
         }
         let times = |path: &PathBuf| match self.own.contains(path) {
             true => usize::MAX,
-            false => self.seen.get(path).copied().unwrap_or(0),
+            false => self.seen.get(path).map_or(0, |(times, _)| *times),
         };
         match changed.iter().map(times).min().unwrap_or(0) {
             0..=OFTEN => Verdict::Build,
@@ -80,7 +93,8 @@ mod tests {
 
     /// Builds from 1 on, in each of which these files change, or none in the build of 0.
     fn judge(looping: &mut Looping, builds: &[u32], names: &[&str]) -> Vec<Verdict> {
-        let during = |build: &u32| Some(GenId::new(*build)).filter(|_| *build > 0);
+        let after = Duration::from_secs(1);
+        let during = |build: &u32| Some((GenId::new(*build), after)).filter(|_| *build > 0);
         let verdict = |build| looping.judge(&paths(names), during(build));
         builds.iter().map(verdict).collect()
     }
@@ -122,5 +136,15 @@ mod tests {
         judge(&mut looping, &[1, 2, 3], &["a.rs"]);
         assert_eq!(judge(&mut looping, &[4], &["b.rs"]), [Build]);
         assert_eq!(judge(&mut looping, &[5], &["a.rs"]), [Build]);
+    }
+
+    #[test]
+    fn saves_at_odd_moments_of_long_builds_are_no_loop() {
+        let mut looping = Looping::default();
+        for build in 1..20 {
+            let after = Duration::from_secs(if build % 3 == 0 { 4 } else { 7 });
+            let verdict = looping.judge(&paths(&["main.rs"]), Some((GenId::new(build), after)));
+            assert_eq!(verdict, Verdict::Build, "build {build}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! [`Effect`]: crate::reload::Effect
 
 mod adopting;
+mod answering;
 mod attendant;
 mod build;
 mod command;
@@ -17,6 +18,7 @@ mod generation;
 mod inbox;
 mod keep;
 mod looping;
+mod notified;
 mod own;
 mod patience;
 mod perform;
@@ -29,6 +31,7 @@ mod setup;
 mod shown;
 mod sources;
 mod telling;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -42,6 +45,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use crate::build::{Launch, Plan, WatchRoots, runner};
 use crate::config::{Config, Stdin};
 use crate::os::terminal::{self, Size};
+use crate::process::notify::FdStore;
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
 use crate::reload::{Action, BuildOutcome, Event, GenId, Machine, Time};
@@ -94,6 +98,8 @@ struct Driver {
     /// Builds that have ended and left something running, which is killed in the end.
     past_builds: Vec<Control>,
     generations: BTreeMap<GenId, Running>,
+    /// What they stored for those after them.
+    store: FdStore,
     /// What the newest good build made.
     print: Option<Print>,
     /// What the generations that run were started from.
@@ -221,6 +227,7 @@ impl Driver {
             later: false,
             past_builds: Vec::new(),
             generations: BTreeMap::new(),
+            store: FdStore::new().context("opening the descriptor store")?,
             print: None,
             prints: BTreeMap::new(),
             commands: Commands::default(),
@@ -266,6 +273,7 @@ impl Driver {
                 came = came(&mut sources.console) => if let Some(Suspend) = self.came(came) {
                     self.suspend().await;
                 },
+                key = self.store.hung_up() => self.store.close_hung_up(key),
                 () = sleep_to(self.next_look()) => self.look(),
                 () = sleep_until(self.started, deadline) => self.handle(Event::Tick),
             }
@@ -301,6 +309,7 @@ impl Driver {
             Input::CommandEnded { line } => self.command_ended(&line),
             Input::Learnt(lesson) => self.learn(lesson),
             Input::News { id, news } => self.news(id, news),
+            Input::Said(said) => self.said(*said),
             Input::Planned(planned) => self.planned(planned),
         }
     }

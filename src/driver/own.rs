@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::reload::GenId;
 
@@ -36,10 +36,11 @@ impl Times {
         paths
     }
 
-    /// Whether what was heard then was heard while the build ran. Of a file that the build wrote it is heard before
-    /// its end is known, and of one that somebody saved because it has ended, after.
-    pub(super) fn saw(&self, (first, last): (Instant, Instant)) -> bool {
-        self.started <= first && self.ended.is_none_or(|ended| last <= ended)
+    /// This build, and how long after its start something was heard, if that was while it ran. Of a file that the build
+    /// wrote it is heard before its end is known, and of one that somebody saved because it has ended, after.
+    pub(super) fn saw(&self, (first, last): (Instant, Instant)) -> Option<(GenId, Duration)> {
+        let ran = self.started <= first && self.ended.is_none_or(|ended| last <= ended);
+        ran.then(|| (self.id, first - self.started))
     }
 
     fn is_own_lock(&self, path: &Path) -> bool {
@@ -57,4 +58,4 @@ impl Times {
 }
 
 /// See `ktime_get_coarse_real_ts64`: 10 ms at the slowest setting.
-const TICK: std::time::Duration = std::time::Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(10);

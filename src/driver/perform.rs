@@ -42,6 +42,11 @@ impl Driver {
                 let held = self.sockets.hold();
                 self.told("letting connections wait", held);
             }
+            Effect::Answer { id, failure } => self.answer_for(id, failure),
+            Effect::AnswerNoMore => {
+                let kept = self.sockets.answer_no_more();
+                self.told("letting connections wait", kept);
+            }
             Effect::Settle { id } => self.settle(id),
             Effect::Inspect { id } => return Some(self.inspect(id)),
             Effect::AwaitIdle { id } => self.await_idle(id),
@@ -53,6 +58,11 @@ impl Driver {
                 if let Some(running) = self.generations.get_mut(&id) {
                     running.forget_readiness();
                     running.control.stop(self.config.stop_signal);
+                }
+            }
+            Effect::Abort { id } => {
+                if let Some(running) = self.generations.get(&id) {
+                    running.control.signal(Signal::ABRT);
                 }
             }
             Effect::Kill { id } => {
@@ -206,6 +216,8 @@ impl Driver {
             launch,
             env,
             passed,
+            stored: self.store.all(),
+            watchdog: self.config.watchdog,
             ready: Arc::clone(&self.config.ready),
             dial,
             adopter: self.sockets.adopter(),
@@ -288,7 +300,7 @@ impl Driver {
         }
     }
 
-    fn told(&self, doing: &str, result: io::Result<()>) {
+    pub(super) fn told(&self, doing: &str, result: io::Result<()>) {
         if let Err(error) = result {
             self.feed
                 .message(Level::Warning, format!("{doing}: {error}"), None);

@@ -35,7 +35,7 @@ impl Driver {
     fn pressed(&mut self, key: Key) {
         match key {
             Key::Reload => {
-                panic_if_asked();
+                ui::panic_if_asked();
                 self.request(Request::Reload);
             }
             // As Ctrl-C: the second time it is at once.
@@ -134,15 +134,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// For tests: with this variable set, hotrun panics where a key asks for something.
-fn panic_if_asked() {
-    assert!(
-        std::env::var_os(ui::PANIC).is_none(),
-        "as asked by `{}`",
-        ui::PANIC
-    );
 }
 
 /// hotrun is to be suspended.

@@ -1,6 +1,6 @@
 //! Signals and changed files, as events.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,7 +14,6 @@ use crate::watch::{self, Message, RuleAction};
 
 use super::inbox::Input;
 use super::looping::Verdict;
-use super::own::Times;
 use super::{Driver, setup};
 
 /// What a change asks for.
@@ -94,7 +93,14 @@ impl Driver {
             Some(times) => times.without_own_lock(paths),
             None => paths,
         };
-        if paths.is_empty() || !self.is_to_be_built(&paths, heard) {
+        let mut answers = self.answers(&paths);
+        let build = Answer::Make(Action::Build);
+        if let Some(paths) = answers.get(&build)
+            && !self.is_to_be_built(&paths.clone(), heard)
+        {
+            answers.remove(&build);
+        }
+        if answers.is_empty() {
             return;
         }
         if let Plan::Cargo(plan) = &self.plan
@@ -102,9 +108,8 @@ impl Driver {
         {
             self.plan_anew();
         }
-        let answers: BTreeSet<Answer> = paths.iter().filter_map(|path| self.answer(path)).collect();
         self.feed.tell(Report::Changed { paths });
-        for answer in answers {
+        for answer in answers.into_keys() {
             match answer {
                 Answer::Signal(signal) => self.handle(Event::Configured { signal }),
                 Answer::Run(line) => self.run_command(&line),
@@ -114,10 +119,19 @@ impl Driver {
         }
     }
 
+    fn answers(&self, paths: &[PathBuf]) -> BTreeMap<Answer, Vec<PathBuf>> {
+        let mut answers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for path in paths {
+            if let Some(answer) = self.answer(path) {
+                answers.entry(answer).or_default().push(path.clone());
+            }
+        }
+        answers
+    }
+
     /// Not if the build itself writes them, over and over.
     fn is_to_be_built(&mut self, paths: &[PathBuf], heard: (Instant, Instant)) -> bool {
-        let saw = |times: &&Times| times.saw(heard);
-        let during = self.times.as_ref().filter(saw).map(|times| times.id);
+        let during = self.times.as_ref().and_then(|times| times.saw(heard));
         match self.looping.judge(paths, during) {
             Verdict::Build => true,
             Verdict::Later => {

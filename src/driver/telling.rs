@@ -8,34 +8,7 @@ use super::Driver;
 impl Driver {
     pub(super) fn tell(&mut self, notice: Notice) {
         let company = self.minds_company(&notice);
-        let late = match &notice {
-            Notice::Failed {
-                id,
-                failure: Failure::ReadyTimeout,
-                ..
-            } => self.generations.get(id),
-            Notice::Failed { .. }
-            | Notice::Building { .. }
-            | Notice::BuildCancelled { .. }
-            | Notice::Built { .. }
-            | Notice::Outdated { .. }
-            | Notice::Unchanged { .. }
-            | Notice::Signalled { .. }
-            | Notice::Unhandled { .. }
-            | Notice::Starting { .. }
-            | Notice::Ready { .. }
-            | Notice::Live { .. }
-            | Notice::Superseded { .. }
-            | Notice::Draining { .. }
-            | Notice::Killing { .. }
-            | Notice::Gone { .. }
-            | Notice::Paused
-            | Notice::Resumed
-            | Notice::NothingToUndo
-            | Notice::Waiting
-            | Notice::Quitting { .. } => None,
-        };
-        let missing = late.and_then(|running| running.patience.last());
+        let missing = self.missing(&notice);
         self.feed.tell(Report::Notice(notice));
         if let Some(missing) = missing {
             let hint =
@@ -50,6 +23,19 @@ impl Driver {
                 "if so, `--stop-first` ends the old one first, and connections wait meanwhile";
             self.feed.message(Level::Info, text, Some(hint.into()));
         }
+    }
+
+    /// What readiness waited for in vain.
+    fn missing(&self, notice: &Notice) -> Option<String> {
+        let Notice::Failed {
+            id,
+            failure: Failure::ReadyTimeout,
+            ..
+        } = notice
+        else {
+            return None;
+        };
+        self.generations.get(id)?.patience.last()
     }
 
     /// Whether a generation has ended beside another as one does that can't run twice. It is told once: whoever

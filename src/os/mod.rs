@@ -1,6 +1,7 @@
 //! What the kernel gives: small safe wrappers, the one place that differs between systems.
 
 pub mod handoff;
+mod happened;
 pub mod leftovers;
 pub mod reap;
 pub mod received;
@@ -9,6 +10,7 @@ pub mod start;
 pub mod terminal;
 mod trapped;
 
+pub use happened::{How, Told};
 pub use sockets::*;
 
 #[cfg(target_os = "linux")]

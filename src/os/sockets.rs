@@ -105,3 +105,15 @@ pub fn inode(fd: &impl AsFd) -> io::Result<u64> {
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
     Ok(nix::sys::stat::fstat(fd)?.st_ino as u64)
 }
+
+/// Whether both are one socket.
+pub(super) fn is_same_socket(one: &impl AsFd, other: &impl AsFd) -> bool {
+    use nix::sys::stat::{SFlag, fstat};
+    let of = |stat: nix::sys::stat::FileStat| {
+        let socket = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFSOCK.bits();
+        socket.then_some((stat.st_dev, stat.st_ino))
+    };
+    let identity = |fd: std::os::fd::BorrowedFd<'_>| fstat(fd).ok().and_then(of);
+    let known = identity(one.as_fd());
+    known.is_some() && known == identity(other.as_fd())
+}

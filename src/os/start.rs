@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{ForkResult, Pid};
 
@@ -48,14 +48,22 @@ fn exit_now(status: i32) -> ! {
 /// What `fcntl(2)` and `dup2(2)` report, `EMFILE` above all.
 pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
     let end = first + RawFd::try_from(fds.len()).map_err(|_| Errno::EMFILE)?;
-    // A descriptor may sit at a number that another is to get. So all of them move out of the way
-    // first; only then is there nothing that `dup2` could overwrite too early.
-    let high = fds
-        .into_iter()
-        .map(|fd| raise(&fd, end))
-        .collect::<io::Result<Vec<_>>>()?;
-    for (number, fd) in (first..end).zip(&high) {
-        dup_to(fd, number)?;
+    // A descriptor may sit at a number that another is to get. As a rule they come in order, each at its number or
+    // above: then none is overwritten before its turn. Else all of them move out of the way first, which takes twice
+    // as many numbers.
+    let in_order = fds
+        .windows(2)
+        .all(|two| two[0].as_raw_fd() < two[1].as_raw_fd())
+        && fds.first().is_none_or(|lowest| lowest.as_raw_fd() >= first);
+    let ready = match in_order {
+        true => fds,
+        false => fds
+            .iter()
+            .map(|fd| raise(fd, end))
+            .collect::<io::Result<Vec<_>>>()?,
+    };
+    for (number, fd) in (first..end).zip(ready) {
+        move_to(fd, number)?;
     }
     super::close_on_exec_from(end)
 }
@@ -70,13 +78,16 @@ pub fn raise(fd: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// `dup2` clears `CLOEXEC` on the new descriptor; equal numbers, where it would not, cannot occur
-/// because the old one was raised above all targets.
-fn dup_to(fd: &OwnedFd, number: RawFd) -> io::Result<()> {
-    debug_assert_ne!(fd.as_raw_fd(), number);
+/// `dup2` clears `CLOEXEC` on the new descriptor, but does nothing where the numbers are equal.
+fn move_to(fd: OwnedFd, number: RawFd) -> io::Result<()> {
+    if fd.as_raw_fd() == number {
+        fcntl(&fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        let _ = fd.into_raw_fd();
+        return Ok(());
+    }
     // SAFETY: `dup2` has no memory preconditions; replacing what is at `number` is what the caller
     // of `place` asks for.
-    let new = unsafe { nix::unistd::dup2_raw(fd, number) }?;
+    let new = unsafe { nix::unistd::dup2_raw(&fd, number) }?;
     // It stays open for the program.
     let _ = new.into_raw_fd();
     Ok(())

@@ -57,6 +57,13 @@ impl Control {
         self.order(Order::Stop(signal.known()));
     }
 
+    /// Takes this process of the tree for the program (`MAINPID` of `sd_notify(3)`): its end is the program's end, and
+    /// that of the process which was started is not, as long as this one lives. If it is not a child of that
+    /// process's own children, that is: of whose end only its parent is told.
+    pub fn main(&self, pid: i32) {
+        self.order(Order::Main(pid));
+    }
+
     /// Kills the whole tree, and whatever it forks meanwhile.
     pub fn kill(&self) {
         self.order(Order::Kill);

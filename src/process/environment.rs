@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::Spec;
 
-/// The program's environment, all but `LISTEN_PID`, which only the program's own process can know.
+/// The program's environment, all but `LISTEN_PID` and `WATCHDOG_PID`, which only the program's own process can know.
 pub(super) fn of(spec: &Spec) -> Vec<(OsString, OsString)> {
     let mut env: Vec<_> = spec
         .env
@@ -15,8 +15,14 @@ pub(super) fn of(spec: &Spec) -> Vec<(OsString, OsString)> {
     if let Some(path) = &spec.notify {
         env.push(("NOTIFY_SOCKET".into(), path.clone()));
     }
-    if !spec.sockets.is_empty() {
-        let names: Vec<&str> = spec.sockets.iter().map(|(name, _)| name.as_str()).collect();
+    if let Some(period) = spec.watchdog {
+        let period = period.as_micros().to_string();
+        env.push(("WATCHDOG_USEC".into(), period.into()));
+    }
+    let sockets = spec.sockets.iter().map(|(name, _)| name.as_str());
+    let stored = spec.stored.iter().map(|(name, _)| name.as_str());
+    let names: Vec<&str> = sockets.chain(stored).collect();
+    if !names.is_empty() {
         env.push(("LISTEN_FDS".into(), names.len().to_string().into()));
         env.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
     }
@@ -24,9 +30,11 @@ pub(super) fn of(spec: &Spec) -> Vec<(OsString, OsString)> {
 }
 
 /// What a supervisor of hotrun said to hotrun alone: `sd_listen_fds(3)`, `sd_notify(3)`,
-/// `sd_watchdog_enabled(3)`. `LISTEN_PIDFDID` is the younger companion of `LISTEN_PID`. Names in full, since
+/// `sd_watchdog_enabled(3)`; `FDSTORE` says how much may be stored (`systemd.exec(5)`), `LISTEN_PIDFDID` is the
+/// younger companion of `LISTEN_PID`. Names in full, since
 /// `LISTEN_PORT`, `WATCHDOG_NAME` and their like are people's own.
 const HANDOVER: &[&str] = &[
+    "FDSTORE",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
     "LISTEN_PID",
@@ -50,6 +58,8 @@ mod tests {
             env: env.iter().map(|(k, v)| (k.into(), v.into())).collect(),
             workdir: "/".into(),
             sockets: Vec::new(),
+            stored: Vec::new(),
+            watchdog: None,
             listen_pid: true,
             notify: None,
             kept: Vec::new(),
@@ -73,6 +83,7 @@ mod tests {
             ("NOTIFY_SOCKET", "/run/x"),
             ("WATCHDOG_USEC", "1"),
             ("WATCHDOG_PID", "1"),
+            ("FDSTORE", "16"),
             ("PATH", "/bin"),
         ]);
         assert_eq!(pairs(&spec), ["PATH=/bin"]);
@@ -95,10 +106,14 @@ mod tests {
         let mut spec = spec(&[("LISTEN_FDS", "9")]);
         spec.sockets = vec![("http".into(), fd()), ("admin".into(), fd())];
         spec.notify = Some("@n".into());
+        spec.watchdog = Some(std::time::Duration::from_millis(1500));
+        let stored = |name: &str| (name.to_owned(), std::sync::Arc::new(fd()));
+        spec.stored = vec![stored("ws"), stored("ws")];
         let wanted = [
             "NOTIFY_SOCKET=@n",
-            "LISTEN_FDS=2",
-            "LISTEN_FDNAMES=http:admin",
+            "WATCHDOG_USEC=1500000",
+            "LISTEN_FDS=4",
+            "LISTEN_FDNAMES=http:admin:ws:ws",
         ];
         assert_eq!(pairs(&spec), wanted);
     }

@@ -1,12 +1,13 @@
 //! What a guardian is told before anything else: the program, and the sockets that go with it.
 //!
 //! ```text
-//! length of the body: u32 LE, then the body: words that each end with a zero byte
+//! length of the body and number of descriptors: u32 LE each; a byte for each further message that is needed to
+//! carry the descriptors; then the body: words that each end with a zero byte
 //!   1 or 0 (set LISTEN_PID), where it prints, 1 or 0 (trap), number of arguments, number of kept files,
 //!   working directory, arguments..., kept files..., environment...
 //! ```
 //!
-//! The sockets are attached to the length, and behind them the channel of the trap. The program and its environment travel here rather than
+//! The sockets are attached to the lengths, and behind them what was stored and the channel of the trap. The program and its environment travel here rather than
 //! as the guardian's own: a variable such as `LD_PRELOAD` or a library path is the program's affair,
 //! and must not keep the guardian from working.
 
@@ -107,25 +108,48 @@ pub(super) fn encode(spec: &Spec, stage: Stage) -> Result<Vec<u8>, SpawnError> {
 /// Hands body and sockets over. Blocks only when the body is greater than a socket's buffer, and
 /// then until the guardian has started to read.
 pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Result<()> {
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let sockets = spec.sockets.iter().map(|(_, fd)| fd.as_fd());
-    let fds: Vec<BorrowedFd<'_>> = sockets.chain(spec.trap.as_ref().map(AsFd::as_fd)).collect();
-    let sent = handoff::send(socket.as_fd(), &length.to_le_bytes(), &fds)?;
-    // The buffer is empty: four bytes go whole or not at all.
-    debug_assert_eq!(sent, 4);
+    let stored = spec.stored.iter().map(|(_, fd)| fd.as_fd());
+    let trap = spec.trap.as_ref().map(AsFd::as_fd);
+    let fds: Vec<BorrowedFd<'_>> = sockets.chain(stored).chain(trap).collect();
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let count = u32::try_from(fds.len()).map_err(io::Error::other)?;
+    let head = [length.to_le_bytes(), count.to_le_bytes()].concat();
+    let (first, rest) = fds.split_at(fds.len().min(handoff::MOST));
+    let sent = handoff::send(socket.as_fd(), &head, first)?;
+    // The buffer is empty: so few bytes go whole or not at all.
+    debug_assert_eq!(sent, head.len());
+    for fds in rest.chunks(handoff::MOST) {
+        handoff::send(socket.as_fd(), &[0], fds)?;
+    }
     socket.write_all(body)
 }
 
 /// What [`send`] sent.
 pub(super) fn receive(mut socket: &UnixStream) -> io::Result<Launch> {
-    let mut length = [0; 4];
-    let (count, sockets) = handoff::receive(socket.as_fd(), &mut length)?;
-    if count != length.len() {
+    let mut head = [0; 8];
+    let (received, mut sockets) = handoff::receive(socket.as_fd(), &mut head)?;
+    if received != head.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let mut body = vec![0; u32::from_le_bytes(length) as usize];
+    let [length, count] = [&head[..4], &head[4..]].map(number);
+    while sockets.len() < count {
+        let (received, more) = handoff::receive(socket.as_fd(), &mut [0])?;
+        if received == 0 || more.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        sockets.extend(more);
+    }
+    let mut body = vec![0; length];
     socket.read_exact(&mut body)?;
     decode(body, sockets).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn number(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
 fn decode(mut body: Vec<u8>, mut sockets: Vec<OwnedFd>) -> Option<Launch> {
@@ -172,6 +196,8 @@ impl Launch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn spec() -> Spec {
@@ -184,6 +210,8 @@ mod tests {
             env: vec![("A".into(), "b=c".into()), ("PATH".into(), "/x".into())],
             workdir: "/tmp".into(),
             sockets: Vec::new(),
+            stored: Vec::new(),
+            watchdog: None,
             listen_pid: true,
             notify: None,
             kept: vec![Kept {
@@ -212,6 +240,34 @@ mod tests {
         assert_eq!(launch.stage, Stage::Terminal);
         assert_eq!(launch.kept, spec.kept);
         assert_eq!(launch.path(), "/x");
+    }
+
+    /// More than one message can carry, in their order.
+    #[test]
+    fn every_descriptor_arrives() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut spec = spec();
+        let pipe = || std::io::pipe().unwrap();
+        spec.sockets.push(("s".into(), pipe().0.into()));
+        let stored: Arc<OwnedFd> = Arc::new(pipe().0.into());
+        spec.stored = vec![("ws".into(), stored); 2 * handoff::MOST];
+        let (mut last, _writer) = pipe();
+        let end = last.try_clone().unwrap();
+        spec.stored.push(("last".into(), Arc::new(end.into())));
+        let sender = std::thread::spawn(move || {
+            send(&here, &encode(&spec, Stage::Pipes).unwrap(), &spec).unwrap();
+        });
+        let mut launch = receive(&there).unwrap();
+        sender.join().unwrap();
+        assert_eq!(launch.sockets.len(), 2 * handoff::MOST + 2);
+        drop(_writer);
+        let arrived = launch.sockets.pop().unwrap();
+        assert!(same(&arrived, &last));
+        assert_eq!(last.read(&mut [0]).unwrap(), 0);
+    }
+
+    fn same(one: &impl AsFd, other: &impl AsFd) -> bool {
+        crate::os::inode(one).unwrap() == crate::os::inode(other).unwrap()
     }
 
     #[test]

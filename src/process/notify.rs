@@ -8,6 +8,7 @@
 //! (`net.unix.max_dgram_qlen`), and after that a program that sends one blocks.
 
 mod message;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use tokio::net::UnixDatagram;
 
 use crate::os::credentials::{self, Datagram, Name, Sender};
 pub use message::{Assignments, Store, Watchdog};
+pub use store::{FdStore, Kept};
 
 /// As much text as `sd_notify` may send (systemd's own limit is the same). One byte more, so that a system
 /// that does not say that it cut something shows it by a full buffer.
@@ -113,8 +115,24 @@ impl NotifySocket {
         let mut text = [0; MOST_TEXT];
         let take = || credentials::receive(self.socket.as_fd(), &mut text);
         let datagram = self.socket.async_io(Interest::READABLE, take).await?;
-        let length = datagram.length;
-        Ok(judge(&datagram, tree).map(|()| Message::new(&text[..length], datagram)))
+        Ok(read(&text, datagram, tree))
+    }
+
+    /// The next datagram, if it is there already: what a program has sent before its end is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`NotifySocket::recv`].
+    pub fn try_recv(
+        &self,
+        tree: impl FnOnce() -> Vec<i32>,
+    ) -> io::Result<Option<Result<Message, Refused>>> {
+        let mut text = [0; MOST_TEXT];
+        match credentials::receive(self.socket.as_fd(), &mut text) {
+            Ok(datagram) => Ok(Some(read(&text, datagram, tree))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -141,6 +159,15 @@ impl Message {
             surplus,
         }
     }
+}
+
+fn read(
+    text: &[u8],
+    datagram: Datagram,
+    tree: impl FnOnce() -> Vec<i32>,
+) -> Result<Message, Refused> {
+    let length = datagram.length;
+    judge(&datagram, tree).map(|()| Message::new(&text[..length], datagram))
 }
 
 fn judge(datagram: &Datagram, tree: impl FnOnce() -> Vec<i32>) -> Result<(), Refused> {

@@ -13,6 +13,8 @@ impl Signal {
     pub const INT: Self = Self(Known::SIGINT);
     /// What a closed terminal sends.
     pub const HUP: Self = Self(Known::SIGHUP);
+    /// What makes a program end as one that fails, with a picture of its memory if the system is set up for that.
+    pub const ABRT: Self = Self(Known::SIGABRT);
     /// What nothing can resist.
     pub const KILL: Self = Self(Known::SIGKILL);
 

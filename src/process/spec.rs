@@ -3,6 +3,8 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::os::handoff;
 use crate::os::leftovers::Kept;
@@ -20,7 +22,11 @@ pub struct Spec {
     pub workdir: PathBuf,
     /// Named sockets: its descriptors from 3 up, described by `LISTEN_FDS` and `LISTEN_FDNAMES`.
     pub sockets: Vec<(String, OwnedFd)>,
-    /// Whether to name its own pid in `LISTEN_PID` too. Not for wrappers that fork: their program
+    /// What a generation before it has stored: its descriptors after those of the sockets, described in the same way.
+    pub stored: Vec<(String, Arc<OwnedFd>)>,
+    /// How often it is to give a sign of life, for `WATCHDOG_USEC`.
+    pub watchdog: Option<Duration>,
+    /// Whether to name its own pid in `LISTEN_PID` and `WATCHDOG_PID` too. Not for wrappers that fork: their program
     /// would find a pid that is not its own, and take nothing.
     pub listen_pid: bool,
     /// `NOTIFY_SOCKET`, if there is one.

@@ -17,6 +17,8 @@ pub(super) enum Order {
     Configure(Signal),
     /// As `Signal`, and to what of the tree comes to light after its first process has ended.
     Stop(Signal),
+    /// This process of the tree is the program from now on.
+    Main(i32),
     /// Leave nothing.
     Kill,
 }
@@ -27,6 +29,7 @@ impl Order {
             Self::Signal(signal) => format!("signal {}\n", signal as i32),
             Self::Configure(signal) => format!("configure {}\n", signal as i32),
             Self::Stop(signal) => format!("stop {}\n", signal as i32),
+            Self::Main(pid) => format!("main {pid}\n"),
             Self::Kill => "kill\n".to_owned(),
         }
     }
@@ -38,6 +41,7 @@ impl Order {
             "signal" => signal().map(Self::Signal),
             "configure" => signal().map(Self::Configure),
             "stop" => signal().map(Self::Stop),
+            "main" => rest.parse().ok().filter(|pid| *pid > 0).map(Self::Main),
             "kill" if rest.is_empty() => Some(Self::Kill),
             _ => None,
         }
@@ -147,6 +151,7 @@ mod tests {
             Order::Signal(Signal::SIGHUP),
             Order::Configure(Signal::SIGUSR1),
             Order::Stop(Signal::SIGTERM),
+            Order::Main(42),
             Order::Kill,
         ] {
             assert_eq!(Order::parse(order.line().trim_end()), Some(order));
@@ -176,6 +181,7 @@ mod tests {
             "stop 0",
             "stop x",
             "signal 99",
+            "main 0",
             "gone",
         ] {
             assert_eq!(Order::parse(line), None, "{line}");

@@ -124,4 +124,16 @@ mod tests {
             let _ = (read(&bytes), read(tail.as_bytes()));
         }
     }
+
+    #[test]
+    fn fuzz_answers() {
+        let examples: [&[u8]; 2] = [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 302 Found\r\n\r\n",
+        ];
+        let words = ["HTTP/1.1 ", "\r\n\r\n", "101", "99999", " "];
+        crate::fuzz::fuzz("answers", &examples, &words, |input| {
+            let _ = read(input);
+        });
+    }
 }

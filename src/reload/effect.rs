@@ -1,4 +1,4 @@
-use super::GenId;
+use super::{Failure, GenId};
 
 /// Something that the driver must do. Long work answers with an [`Event`](super::Event).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,16 @@ pub enum Effect {
     /// No generation serves: new connections wait for the one that is starting, or else for the one that
     /// starts next. A generation that is being relayed is neither.
     Hold,
+    /// Nothing serves, and nothing will until somebody edits a file or asks for it: those who wait may be told so.
+    Answer {
+        /// The generation whose failure it was.
+        id: GenId,
+        /// How it failed.
+        failure: Failure,
+    },
+    /// Something is on its way again: whoever comes waits for it. Given once after each [`Effect::Answer`] that was not the
+    /// last, before anything is built or started.
+    AnswerNoMore,
     /// Send the live generation this signal, on which it reads its configuration again, if it handles it; answers
     /// with `Signalled`.
     Signal {
@@ -67,6 +77,11 @@ pub enum Effect {
     },
     /// Send the stop signal. At most once for each generation.
     Stop {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Make the program end as one that hangs (`SIGABRT`): it gave no sign of life. What is left of it is killed later.
+    Abort {
         /// Which generation.
         id: GenId,
     },

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::{Ended, GenId};
 
 /// What a change asks for, the more thorough the greater.
@@ -42,6 +44,17 @@ pub enum BuildOutcome {
     Failed,
     /// It ended because [`Effect::CancelBuild`](super::Effect::CancelBuild) asked for it.
     Cancelled,
+}
+
+/// What a program says to its watchdog (`sd_notify(3)`: `WATCHDOG`, `WATCHDOG_USEC`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sign {
+    /// It lives.
+    Alive,
+    /// It will say so this often from now on; zero: no more.
+    Period(Duration),
+    /// It wants to be taken for one that gives no sign of life.
+    Trigger,
 }
 
 /// Something that happened. Events about a generation that is already gone are ignored.
@@ -129,6 +142,25 @@ pub enum Event {
     Gone {
         /// Which generation.
         id: GenId,
+    },
+    /// The program asks for time: what is under way, its start or its end, may still take this long from now on.
+    Extended {
+        /// Which generation.
+        id: GenId,
+        /// How long.
+        by: Duration,
+    },
+    /// The program gave away descriptors that are meant for the generation after it.
+    Stores {
+        /// Which generation.
+        id: GenId,
+    },
+    /// The program has said something to its watchdog.
+    Watchdog {
+        /// Which generation.
+        id: GenId,
+        /// What.
+        sign: Sign,
     },
     /// Time passed: [`Machine::deadline`](super::Machine::deadline) was reached.
     Tick,

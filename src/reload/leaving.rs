@@ -87,7 +87,7 @@ impl Leaving {
             return Step::new();
         }
         match self.stage {
-            Stage::Settling | Stage::Settled if now < self.until => self.inspect(),
+            Stage::Settling | Stage::Settled if now < self.until => self.inspect(now, policy),
             // It was never asked. What looks as if it would die of the signal may still clean up (a Go program
             // can't be told from outside), so it gets the signal first, and a moment.
             Stage::AwaitingIdle => {
@@ -108,7 +108,7 @@ impl Leaving {
             return Step::new();
         }
         if now.since(self.since) >= policy.settle_min {
-            return self.inspect();
+            return self.inspect(now, policy);
         }
         self.stage = Stage::Settled;
         Step::new()
@@ -143,6 +143,23 @@ impl Leaving {
                 self.ask()
             }
             Stage::Asked | Stage::Killed | Stage::Ended => Step::new(),
+        }
+    }
+
+    /// It asks for more time. Says whether it gets any.
+    pub(super) fn extend(&mut self, until: Time) -> bool {
+        match self.stage {
+            Stage::Settling
+            | Stage::Settled
+            | Stage::Inspecting
+            | Stage::AwaitingIdle
+            | Stage::Asked
+            | Stage::Ended => {
+                let later = until > self.until;
+                self.until = self.until.max(until);
+                later
+            }
+            Stage::Killed => false,
         }
     }
 
@@ -181,7 +198,9 @@ impl Leaving {
         }
     }
 
-    fn inspect(&mut self) -> Step {
+    /// From here on its time runs.
+    fn inspect(&mut self, now: Time, policy: &Policy) -> Step {
+        self.until = self.until.min(now.plus(policy.stop_timeout));
         self.stage = Stage::Inspecting;
         vec![Effect::Inspect { id: self.id }]
     }

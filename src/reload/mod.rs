@@ -18,7 +18,7 @@ mod phase;
 mod policy;
 
 pub use effect::Effect;
-pub use event::{Action, BuildOutcome, Event, Request};
+pub use event::{Action, BuildOutcome, Event, Request, Sign};
 pub use generation::GenId;
 pub use machine::{Machine, Response};
 pub use notice::{Cause, Failure, Notice, Stopped};

@@ -14,6 +14,8 @@ pub enum Cause {
     Request,
     /// The user goes back to an earlier build.
     Undo,
+    /// What an earlier generation stored is to be taken over.
+    Inherit,
 }
 
 /// Why a generation failed.
@@ -128,11 +130,32 @@ pub enum Notice {
         id: GenId,
         /// Why.
         why: Stopped,
+        /// How long after it lost the traffic, was asked to leave, or failed.
+        after: Duration,
     },
     /// Newer sources made a generation pointless before it was ready; it is being stopped.
     Superseded {
         /// Which generation.
         id: GenId,
+    },
+    /// It asked for time, and got it.
+    Extended {
+        /// Which generation.
+        id: GenId,
+        /// How long its start or its end may still take.
+        left: Duration,
+    },
+    /// It stores descriptors for the one after it: from now on each ends before the next one starts.
+    Stores {
+        /// Which generation.
+        id: GenId,
+    },
+    /// It is made to end because it hangs.
+    Aborting {
+        /// Which generation.
+        id: GenId,
+        /// How long it gave no sign of life; none if it asked for this itself.
+        after: Option<Duration>,
     },
     /// No process of it is left.
     Gone {

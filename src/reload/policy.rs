@@ -70,6 +70,8 @@ pub struct Policy {
     pub settle_min: Duration,
     /// The most time between the switch and the stop signal (for a program that handles it).
     pub settle_max: Duration,
+    /// How often a program that serves has to give a sign of life, if it says nothing else itself.
+    pub watchdog: Option<Duration>,
     /// How long a killed process tree may take to vanish before hotrun ends without it.
     pub kill_timeout: Duration,
 }
@@ -111,6 +113,7 @@ impl Default for Policy {
             stop_timeout: Duration::from_secs(10),
             settle_min: Duration::from_millis(20),
             settle_max: Self::settle_max(Mode::Overlap),
+            watchdog: None,
             kill_timeout: Duration::from_secs(5),
         }
     }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use socket2::Socket;
 
@@ -75,6 +76,13 @@ impl Adopter {
             }
         }
         around
+    }
+
+    /// To be locked from [`Self::around`] to [`Self::listen`] for datagrams, which are bound and share from one moment on:
+    /// another generation that asked in between would take the first for a stranger.
+    #[must_use]
+    pub fn datagrams(&self) -> Arc<Mutex<()>> {
+        lock_all(&self.0).datagrams()
     }
 
     /// Whether somebody keeps others from being bound there by listening who is none of ours.

@@ -1,52 +1,46 @@
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use socket2::{SockRef, Socket};
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use socket2::SockRef;
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Address;
 use super::renamed::reachable;
+use super::route::Stream;
 
 /// How often the way to the live generation is tried, and at what distance: local ports may be used up, the queue of a
 /// unix socket may be full.
 const ATTEMPTS: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(50);
 
-/// Carries one accepted connection to the generation that is live, byte for byte and with each half's end, until both
-/// are closed.
-pub(super) async fn carry(client: Socket, address: Address, mut live: watch::Receiver<bool>) {
-    if live.wait_for(|live| *live).await.is_err() {
-        return;
-    }
-    // The client sees an end of the connection in each case; there is nobody else to tell.
-    let _ = match address {
-        Address::Tcp(_) => carry_tcp(client).await,
-        Address::Unix(path) => carry_unix(client, &path).await,
+/// Carries one connection to the generation that is live, byte for byte and with each half's end, until both are
+/// closed. `heard` is what has been read of it.
+pub(super) async fn carry(client: Stream, heard: &[u8], address: &Address) -> io::Result<()> {
+    let mut server = match (&client, address) {
+        (Stream::Tcp(client), Address::Tcp(_)) => Stream::Tcp(connect_tcp(client).await?),
+        (Stream::Unix(_), Address::Unix(path)) => Stream::Unix(connect_unix(path).await?),
+        (Stream::Tcp(_), Address::Unix(_)) | (Stream::Unix(_), Address::Tcp(_)) => {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
     };
+    server.write_all(heard).await?;
+    copy(client, server).await
 }
 
 /// The connection's own address leads to the live slot of its group, also where the group listens on all of them.
-async fn carry_tcp(client: Socket) -> io::Result<()> {
-    client.set_nonblocking(true)?;
-    client.set_tcp_nodelay(true)?;
-    let client = TcpStream::from_std(client.into())?;
+async fn connect_tcp(client: &TcpStream) -> io::Result<TcpStream> {
     let to = client.local_addr()?;
     let server = persist(|| TcpStream::connect(to)).await?;
     server.set_nodelay(true)?;
-    copy(client, server).await
+    Ok(server)
 }
 
-async fn carry_unix(client: Socket, path: &Path) -> io::Result<()> {
-    client.set_nonblocking(true)?;
-    let client = UnixStream::from_std(OwnedFd::from(client).into())?;
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     let (path, _directory) = reachable(path)?;
-    let server = persist(|| UnixStream::connect(path.clone())).await?;
-    copy(client, server).await
+    persist(|| UnixStream::connect(path.clone())).await
 }
 
 async fn persist<T, F: Future<Output = io::Result<T>>>(connect: impl Fn() -> F) -> io::Result<T> {
@@ -59,10 +53,7 @@ async fn persist<T, F: Future<Output = io::Result<T>>>(connect: impl Fn() -> F) 
     connect().await
 }
 
-async fn copy<S: AsyncRead + AsyncWrite + AsFd + Unpin>(
-    mut client: S,
-    mut server: S,
-) -> io::Result<()> {
+async fn copy(mut client: Stream, mut server: Stream) -> io::Result<()> {
     let result = copy_bidirectional(&mut client, &mut server).await;
     if result.is_err() {
         // One side was reset. A plain close would tell the other that all has arrived: reset it too (`socket(7)`,

@@ -1,3 +1,4 @@
+mod answering;
 mod joining;
 mod sweeping;
 mod waiting;
@@ -12,6 +13,8 @@ use socket2::Socket;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::answerer::Answerer;
+use super::duty::Duty;
 use super::face::Face;
 use super::observer::Watched;
 use super::relay::{Helper, Place, Relay};
@@ -45,8 +48,10 @@ pub(super) struct Group {
     /// Since when nobody who runs has listened here.
     abandoned_since: Option<Instant>,
     live: Option<GenId>,
-    /// Whether the live generation listens here, so that there is somebody to carry connections to.
-    pub(super) serves: watch::Sender<bool>,
+    /// What is to be done with connections that no program takes.
+    duty: watch::Sender<Duty>,
+    /// Who answers them, while no generation is live and none comes.
+    answerer: Option<Arc<dyn Answerer>>,
 }
 
 pub(super) use joining::disown_unheld;
@@ -90,7 +95,8 @@ impl Group {
             given_up: false,
             abandoned_since: None,
             live: None,
-            serves: watch::Sender::new(false),
+            duty: watch::Sender::default(),
+            answerer: None,
         };
         group.face.aim(&group.slots, None)?;
         Ok(group)
@@ -107,7 +113,9 @@ impl Group {
     /// The slot of this generation: the waiting one if there is one, else a new one.
     pub(super) fn prepare(&mut self, id: GenId) -> io::Result<&Slot> {
         self.tend()?;
-        match self.slots.iter().position(|slot| slot.owner.is_none()) {
+        // What still has a relay is no program's (see `Group::answer_no_more`).
+        let waits = |slot: &Slot| slot.owner.is_none() && slot.relay.is_none();
+        match self.slots.iter().position(waits) {
             Some(index) => self.give(index, Some(id))?,
             None => {
                 self.open(Some(id))?;
@@ -248,7 +256,7 @@ impl Group {
         for slot in this.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
             slot.leaving = true;
         }
-        this.set_serves();
+        this.set_duty();
         drop(this);
         Self::start_relays(group, helper, |slot| slot.owner == Some(id))
     }
@@ -265,7 +273,7 @@ impl Group {
         let place = Place {
             address: this.face.address(),
             tend_every: this.face.tend_every(),
-            serves: this.serves.subscribe(),
+            duty: this.duty.subscribe(),
             group: Arc::downgrade(group),
         };
         for slot in &mut this.slots {
@@ -276,7 +284,7 @@ impl Group {
         Ok(())
     }
 
-    /// Wakes all relays: whether one is live has changed.
+    /// Wakes all relays: what they are to do has changed.
     pub(super) fn wake_relays(&self) {
         for relay in self.slots.iter().filter_map(|slot| slot.relay.as_ref()) {
             relay.wake();

@@ -20,10 +20,13 @@
 mod activity;
 mod address;
 mod adopter;
+mod answerer;
+mod attend;
 mod carry;
 mod census;
 mod claim;
 mod connection;
+mod duty;
 mod endpoint;
 mod face;
 mod group;
@@ -45,6 +48,7 @@ mod steered;
 
 pub use address::Address;
 pub use adopter::{Adopter, Around, Joined, Opened};
+pub use answerer::{Answerer, Heard};
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Transport};
 pub use listening::{Listening, Passed};

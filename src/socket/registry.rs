@@ -3,6 +3,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use super::answerer::Answerer;
 use super::endpoint::Endpoint;
 use super::group::{Group, SharedGroup, lock, sweep};
 use super::relay::Helper;
@@ -15,7 +16,11 @@ pub(super) struct Registry {
     live: Option<GenId>,
     /// Those that are being asked to end, until they are gone.
     leaving: BTreeSet<GenId>,
+    /// Held by who binds a socket for datagrams until it is a slot.
+    datagrams: Arc<Mutex<()>>,
     helper: Helper,
+    /// Who answers what comes, while no generation is live and none comes.
+    answerer: Option<Arc<dyn Answerer>>,
     closed: bool,
     this: Weak<Mutex<Registry>>,
 }
@@ -37,7 +42,9 @@ impl Registry {
                 groups: groups.into_iter().map(shared).collect(),
                 live: None,
                 leaving: BTreeSet::new(),
+                datagrams: Arc::default(),
                 helper: Helper::new(),
+                answerer: None,
                 closed: false,
                 this: this.clone(),
             })
@@ -57,6 +64,10 @@ impl Registry {
         self.leaving.contains(&id)
     }
 
+    pub(super) fn datagrams(&self) -> Arc<Mutex<()>> {
+        self.datagrams.clone()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }
@@ -67,7 +78,10 @@ impl Registry {
         self.groups.iter().find(is)
     }
 
-    pub(super) fn add(&mut self, group: Group) -> SharedGroup {
+    pub(super) fn add(&mut self, mut group: Group) -> SharedGroup {
+        if let Some(answerer) = &self.answerer {
+            group.set_answerer(answerer.clone());
+        }
         let group = shared(group);
         self.groups.push(group.clone());
         group
@@ -102,7 +116,34 @@ impl Registry {
         self.set_live(None);
         let held = self.on_each(Group::hold);
         self.tidy();
-        held
+        held.and(self.attend())
+    }
+
+    /// From now on, until [`Self::answer_no_more`], this answers what comes.
+    pub(super) fn answer(&mut self, answerer: &Arc<dyn Answerer>) -> io::Result<()> {
+        self.answerer = Some(answerer.clone());
+        for group in &self.groups {
+            lock(group).set_answerer(answerer.clone());
+        }
+        self.attend()
+    }
+
+    pub(super) fn answer_no_more(&mut self) -> io::Result<()> {
+        self.answerer = None;
+        let ended = self.on_each(Group::answer_no_more);
+        self.tidy();
+        ended
+    }
+
+    /// While what comes is answered, the slots in which it waits are looked after.
+    fn attend(&self) -> io::Result<()> {
+        match self.answerer {
+            Some(_) => self
+                .groups
+                .iter()
+                .try_for_each(|group| Group::attend(group, &self.helper)),
+            None => Ok(()),
+        }
     }
 
     fn set_live(&mut self, live: Option<GenId>) {
@@ -141,7 +182,7 @@ impl Registry {
         self.tidy();
         let relayed = self.relay(id);
         self.leaving.remove(&id);
-        released.and(relayed)
+        released.and(relayed).and(self.attend())
     }
 
     /// Closes what nobody listens on any more, or in the background what cannot be closed yet, and watches what is new.

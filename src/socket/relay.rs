@@ -12,13 +12,17 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Address;
-use super::carry::carry;
+use super::attend::{Permit, attend};
+use super::duty::Duty;
 use super::group::{Group, lock};
 use super::roster::Key;
 use super::slot::Slot;
 
-/// How many connections are carried at the same time. The others wait in the queue.
+/// How many connections are carried at the same time. The others wait in the queue. Each takes two descriptors, of which
+/// a process has 1024 where nobody raised that.
 const CARRIED: usize = 256;
+/// How many are answered, or were taken to be answered and wait now, at the same time.
+const ATTENDED: usize = 256;
 /// After which time a relay looks again when too much is under way, or no descriptor is left.
 const CROWDED: Duration = Duration::from_millis(50);
 
@@ -26,7 +30,8 @@ const CROWDED: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(super) struct Helper {
     pub(super) runtime: Handle,
-    permits: Arc<Semaphore>,
+    carried: Arc<Semaphore>,
+    attended: Arc<Semaphore>,
 }
 
 /// Where a relay works.
@@ -34,8 +39,8 @@ pub(super) struct Helper {
 pub(super) struct Place {
     pub(super) address: Address,
     pub(super) tend_every: Option<Duration>,
-    /// Whether the live generation listens there.
-    pub(super) serves: watch::Receiver<bool>,
+    /// What is to be done with what comes.
+    pub(super) duty: watch::Receiver<Duty>,
     pub(super) group: Weak<Mutex<Group>>,
 }
 
@@ -45,12 +50,36 @@ impl Helper {
     pub(super) fn new() -> Self {
         Self {
             runtime: Handle::current(),
-            permits: Arc::new(Semaphore::new(CARRIED)),
+            carried: Arc::new(Semaphore::new(CARRIED)),
+            attended: Arc::new(Semaphore::new(ATTENDED)),
         }
+    }
+
+    /// The permits for what is to be done; none to wait in the queue.
+    fn permits(&self, duty: &Duty) -> Option<&Arc<Semaphore>> {
+        match duty {
+            Duty::Wait => None,
+            Duty::Carry => Some(&self.carried),
+            Duty::Answer(_) => Some(&self.attended),
+        }
+    }
+
+    fn permit(&self, duty: &Duty) -> Option<Permit> {
+        let permit = self.permits(duty)?.clone().try_acquire_owned().ok()?;
+        Some(match duty {
+            Duty::Answer(_) => Permit::Attended(permit),
+            Duty::Carry | Duty::Wait => Permit::Carried(permit),
+        })
+    }
+
+    /// Waits until one more may be carried.
+    pub(super) async fn carried(&self) -> Option<OwnedSemaphorePermit> {
+        self.carried.clone().acquire_owned().await.ok()
     }
 }
 
-/// Takes the connections that land in one slot and carries them to the live generation.
+/// Takes the connections that land in one slot and carries them to the live generation, or answers them while there is
+/// none and none comes.
 ///
 /// The slot's socket is shared with the program: `O_NONBLOCK` and `SO_RCVTIMEO` on it would be the program's as well
 /// (`open(2)`, "open file description"), the latter even its connections'. And `accept4` has no flag for one call.
@@ -198,13 +227,18 @@ impl Worker {
         })
     }
 
-    /// While none is live, and while too many are being carried, connections wait best where they are.
+    /// While there is nothing to do for them, and while too much is being done, connections wait best where they are.
     fn may_take(&self) -> bool {
-        *self.place.serves.borrow() && self.helper.permits.available_permits() > 0
+        self.room().is_some_and(|room| room > 0)
+    }
+
+    fn room(&self) -> Option<usize> {
+        let permits = self.helper.permits(&self.place.duty.borrow());
+        permits.map(|permits| permits.available_permits())
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let crowded = self.helper.permits.available_permits() == 0;
+        let crowded = self.room() == Some(0);
         [crowded.then_some(CROWDED), self.place.tend_every]
             .into_iter()
             .flatten()
@@ -219,7 +253,7 @@ impl Worker {
     /// The permit comes before the connection: the runtime may be busy, and a connection that cannot be carried yet
     /// is better off in the queue.
     fn take(&self) {
-        let Ok(permit) = self.helper.permits.clone().try_acquire_owned() else {
+        let Some(permit) = self.helper.permit(&self.place.duty.borrow()) else {
             return;
         };
         let _turn = self.turn();
@@ -241,16 +275,10 @@ impl Worker {
         turn.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hand_over(&self, client: Socket, permit: OwnedSemaphorePermit) {
-        let carried = carry(
-            client,
-            self.place.address.clone(),
-            self.place.serves.clone(),
-        );
-        self.helper.runtime.spawn(async move {
-            carried.await;
-            drop(permit);
-        });
+    fn hand_over(&self, client: Socket, permit: Permit) {
+        let (address, duty) = (self.place.address.clone(), self.place.duty.clone());
+        let attended = attend(client, address, duty, permit, self.helper.clone());
+        self.helper.runtime.spawn(attended);
     }
 
     fn left(&self) {

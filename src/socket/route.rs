@@ -1,15 +1,17 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
-use super::Listening;
 use super::group::{SharedGroup, lock};
 use super::renamed::reachable;
+use super::{Address, Listening};
 use crate::reload::GenId;
 
 /// A way to one generation's slot of one address, whoever is live.
@@ -144,13 +146,39 @@ impl Drop for Diversion<'_> {
     }
 }
 
-/// A connection made by a [`Route`].
+/// A connection, made by a [`Route`] or taken from a slot.
 #[derive(Debug)]
 pub enum Stream {
     /// Of a TCP address.
     Tcp(TcpStream),
     /// Of a unix socket.
     Unix(UnixStream),
+}
+
+impl Stream {
+    /// What was accepted on this address.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn of_client(client: Socket, address: &Address) -> io::Result<Self> {
+        client.set_nonblocking(true)?;
+        Ok(match address {
+            Address::Tcp(_) => {
+                client.set_tcp_nodelay(true)?;
+                Self::Tcp(TcpStream::from_std(client.into())?)
+            }
+            Address::Unix(_) => Self::Unix(UnixStream::from_std(OwnedFd::from(client).into())?),
+        })
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

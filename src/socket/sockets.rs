@@ -1,5 +1,6 @@
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use super::adopter::Adopter;
 use super::group::{Group, SharedGroup, lock, none_of};
@@ -9,7 +10,7 @@ use super::renamed::Renamed;
 use super::route::Way;
 use super::shared::Listener;
 use super::steered::Steered;
-use super::{Address, ListenSpec, Listening, Observer, OpenError, Passed, Route, claim};
+use super::{Address, Answerer, ListenSpec, Listening, Observer, OpenError, Passed, Route, claim};
 use crate::os;
 use crate::os::leftovers::Kept;
 use crate::reload::GenId;
@@ -139,6 +140,24 @@ impl Sockets {
     /// What the system says. As many groups as possible hold.
     pub fn hold(&mut self) -> io::Result<()> {
         self.on_all(Registry::hold)
+    }
+
+    /// Nobody serves, and nobody will until something is done about it: from now on, until [`Self::answer_no_more`], this
+    /// answers who connects, and who waits already. What it can't answer waits on, and is carried to the generation that
+    /// is live next. Where generations share their sockets everything waits.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn answer(&mut self, answerer: &Arc<dyn Answerer>) -> io::Result<()> {
+        self.on_all(|registry| registry.answer(answerer))
+    }
+
+    /// Connections wait again, for the next generation. To be called before that is started.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn answer_no_more(&mut self) -> io::Result<()> {
+        self.on_all(Registry::answer_no_more)
     }
 
     /// Carries to the live generation what lands in this one's slots from now on, and what its program does not take;

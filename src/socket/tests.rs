@@ -13,6 +13,7 @@ use super::*;
 use crate::reload::GenId;
 
 mod adopting;
+mod answering;
 mod opening;
 mod probing;
 mod steering;

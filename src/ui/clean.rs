@@ -20,12 +20,14 @@ pub(super) fn path(path: &Path, workdir: &Path) -> String {
     }
 }
 
-/// What a build printed, with or without its colours.
+/// What a build printed, with or without its colours. Nor does an escape stay then that begins nothing known.
 pub(super) fn colours(text: &str, keep: bool) -> Cow<'_, str> {
     if keep {
-        Cow::Borrowed(text)
-    } else {
-        console::strip_ansi_codes(text)
+        return Cow::Borrowed(text);
+    }
+    match console::strip_ansi_codes(text) {
+        plain if plain.contains('\x1b') => plain.replace('\x1b', "").into(),
+        plain => plain,
     }
 }
 
@@ -49,5 +51,23 @@ mod tests {
     fn colours_are_kept_or_removed() {
         assert_eq!(colours("\u{1b}[31mred\u{1b}[0m", false), "red");
         assert_eq!(colours("\u{1b}[31mred", true), "\u{1b}[31mred");
+    }
+
+    #[test]
+    fn fuzz_clean() {
+        let examples: [&[u8]; 2] = [
+            b"\x1b[1m\x1b[31merror\x1b[0m: x\n",
+            b"\x1b]8;;http://a\x1b\\b\x1b]8;;\x1b\\",
+        ];
+        let words = [
+            "\x1b[", "m", "\x1b]", "\x07", "\u{9b}", "\r", "\x1bP", "\x1b\\",
+        ];
+        crate::fuzz::fuzz("colours", &examples, &words, |input| {
+            let raw = String::from_utf8_lossy(input);
+            let printable = |one: char| !one.is_control() || one == '\n' || one == '\t';
+            assert!(text(&raw).chars().all(printable), "{:?}", text(&raw));
+            assert!(!colours(&raw, false).contains('\x1b'));
+            let _ = colours(&raw, true);
+        });
     }
 }

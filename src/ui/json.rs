@@ -23,11 +23,16 @@
 //! | `unhandled` | `generation`, `signal` | it does not handle that signal; it is restarted |
 //! | `starting` | `generation`, `cause` | the program is being started |
 //! | `spawned` | `generation`, `pid`, `program` | its process runs; `program` is its name |
+//! | `main_process` | `generation`, `pid` | it names another process as its main one (`MAINPID` of `sd_notify(3)`) |
+//! | `status` | `generation`, `text` | it says what it does (`STATUS`); empty: nothing any more |
+//! | `stores` | `generation` | it stores descriptors (`FDSTORE`): from now on each generation ends before the next one starts. Told once |
+//! | `extended` | `generation`, `left_ms` | its start or its end may take so long from now on (`EXTEND_TIMEOUT_USEC`) |
+//! | `aborting` | `generation`, `after_ms` | it gave no sign of life for so long, or wants this itself (`null`): it gets `SIGABRT` (`WATCHDOG`) |
 //! | `ready` | `generation`, `took_ms` | it is ready, so long after its start |
 //! | `live` | `generation`, `took_ms` | new connections go to it, so long after it was ready |
 //! | `superseded` | `generation` | newer sources came before it was ready; it is being stopped |
 //! | `draining` | `generation`, `timeout_ms` | it finishes what it has, for at most so long |
-//! | `killing` | `generation`, `why` | it is being killed; `why` is `timed_out` or `killed` |
+//! | `killing` | `generation`, `why`, `after_ms` | it is being killed, so long after it was to leave; `why` is `timed_out` or `killed` |
 //! | `gone` | `generation`, `how`, `took_ms` | it ended: `how` is `drained`, `timed_out` or `killed`, after so long |
 //! | `failed` | `generation`, `reason`, `text`, `live`, and `exit_code` or `signal` | it failed: `reason` is `build`, `start`, `ended_early`, `ready_timeout`, `switch`, `crashed` or `lost`; `live` is the generation that stays live, or `null` |
 //! | `paused` | | changes wait |
@@ -129,6 +134,14 @@ impl Json {
                 generation: id.get(),
                 done: *done,
                 all: *all,
+            }),
+            Report::MainProcess { id, pid } => self.write(Event::MainProcess {
+                generation: id.get(),
+                pid: *pid,
+            }),
+            Report::Status { id, text } => self.write(Event::Status {
+                generation: id.get(),
+                text,
             }),
             // For a screen that is looked at. That a build is blocked the build itself says, in a line.
             Report::Connections { .. } | Report::Blocked { .. } | Report::Kept { .. } => Ok(()),

@@ -84,9 +84,14 @@ impl Keys {
         key
     }
 
-    /// Whether what came last may be a lone `Esc`, and nothing belongs to it if nothing follows soon.
-    pub fn is_waiting(&self) -> bool {
+    /// Whether what came last may be the key `Esc`: if nothing follows soon, nothing belongs to it.
+    pub fn may_be_escape(&self) -> bool {
         self.0 == State::Escape
+    }
+
+    /// It was.
+    pub fn was_escape(&mut self) {
+        self.0 = State::Ground;
     }
 }
 
@@ -140,6 +145,16 @@ mod tests {
         assert_eq!(read(b"\x1b[A\x1bOP\x1b[5;5~\x1b[<0;33;7M\x1bq"), []);
         assert_eq!(read(b"\x1b[Ar"), [Key::Reload]);
         assert_eq!(read(b"\x1b\x1b[Ar"), [Key::Reload]);
+    }
+
+    #[test]
+    fn a_key_after_esc_is_a_key() {
+        let mut keys = Keys::default();
+        assert_eq!(keys.read(b"\x1b"), []);
+        assert!(keys.may_be_escape());
+        keys.was_escape();
+        assert_eq!(keys.read(b"r"), [Key::Reload]);
+        assert!(!keys.may_be_escape());
     }
 
     #[test]

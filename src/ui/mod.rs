@@ -1,6 +1,7 @@
 //! What a person or a program sees of hotrun.
 //!
-//! The driver hands over [`Report`]s; a [`Ui`] folds them into a [`Model`] and shows them: as plain lines, as JSON (the fields are documented in [`json`]), on a live terminal, or not at all. Nothing here holds a handle to a process,
+//! The driver hands over [`Report`]s; a [`Ui`] folds them into a [`Model`] and shows them: as plain lines, as JSON (the
+//! fields are documented in [`json`]), on a live terminal, or not at all. Nothing here holds a handle to a process,
 //! a socket or the machine. This is the one place that writes to stdout and stderr.
 
 mod clean;
@@ -30,16 +31,25 @@ pub use order::Order;
 pub use report::{Level, Report, Stream};
 pub use screen::Handles;
 pub use seat::{Seat, restore};
-pub use standard::{print, print_error, suits_live};
-
-/// Set (to anything) it makes hotrun panic where a key asks for something. For tests.
-pub const PANIC: &str = "HOTRUN_TEST_PANIC";
+pub use standard::{print, print_error, suits_colour, suits_live};
 
 use json::Json;
 use live::Live;
 use plain::Plain;
 use screen::Screen;
 use sink::Sink;
+
+/// Panics if the variable `HOTRUN_TEST_PANIC` is set. For tests of what a panic leaves behind: called where a key asks
+/// for something, in either thread.
+///
+/// # Panics
+///
+/// That is what it is for.
+pub fn panic_if_asked() {
+    let variable = "HOTRUN_TEST_PANIC";
+    let asked = std::env::var_os(variable).is_some();
+    assert!(!asked, "as asked by `{variable}`");
+}
 
 /// Shows what happens.
 ///
@@ -166,21 +176,10 @@ impl Ui {
 }
 
 fn pass(screen: &mut Screen, report: &Report) -> io::Result<()> {
-    match report {
-        Report::Output { stream, bytes, .. } => screen.raw(*stream, bytes),
-        Report::Notice(_)
-        | Report::Watching { .. }
-        | Report::Listening { .. }
-        | Report::Changed { .. }
-        | Report::Diagnostic { .. }
-        | Report::BuildLine { .. }
-        | Report::Spawned { .. }
-        | Report::Progress { .. }
-        | Report::Blocked { .. }
-        | Report::Connections { .. }
-        | Report::Kept { .. }
-        | Report::OutputEnded { .. }
-        | Report::Message { .. } => Ok(()),
+    if let Report::Output { stream, bytes, .. } = report {
+        screen.raw(*stream, bytes)
+    } else {
+        Ok(())
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Generation {
     pub ready: Option<Duration>,
     /// How long it may drain.
     pub drain: Option<Duration>,
+    /// What it says that it does; empty if it says nothing.
+    pub status: String,
     /// How many connections it has, as far as that is known.
     pub connections: Option<usize>,
     /// Whether it failed or was given up, and only its processes are left.
@@ -127,6 +129,16 @@ impl Model {
                     generation.program.clone_from(program);
                 }
             }
+            Report::MainProcess { id, pid } => {
+                if let Some(generation) = self.generations.get_mut(id) {
+                    generation.pid = Some(*pid);
+                }
+            }
+            Report::Status { id, text } => {
+                if let Some(generation) = self.generations.get_mut(id) {
+                    generation.status.clone_from(text);
+                }
+            }
             Report::Changed { paths } => {
                 self.held |= self.paused;
                 self.changed = paths.iter().take(MOST_FILES).cloned().collect();
@@ -188,6 +200,10 @@ impl Model {
             }
             Notice::Starting { id, cause } => {
                 self.because(*cause);
+                if !self.generations.contains_key(id) {
+                    // Without a build of its own: what the last one was like is not told of this one.
+                    self.last = Last::default();
+                }
                 self.enter(*id, Phase::Starting, now);
             }
             Notice::Live { id, .. } => {
@@ -212,12 +228,21 @@ impl Model {
                 self.generations.remove(id);
             }
             Notice::Gone { id, .. } => drop(self.generations.remove(id)),
-            Notice::Killing { id, why } => self.killing(*id, *why, now),
+            Notice::Killing { id, why, .. } => self.killing(*id, *why, now),
             Notice::Quitting { timeout } => self.quitting = Some((now, *timeout)),
             Notice::Waiting => self.waiting = true,
             Notice::Paused => self.paused = true,
             Notice::Resumed => (self.paused, self.held) = (false, false),
-            Notice::NothingToUndo | Notice::Signalled { .. } | Notice::Unhandled { .. } => {}
+            Notice::Extended { id, left } => {
+                let generation = self.generation(*id, now);
+                let age = now.saturating_sub(generation.since);
+                generation.drain = generation.drain.map(|drain| drain.max(age + *left));
+            }
+            Notice::NothingToUndo
+            | Notice::Signalled { .. }
+            | Notice::Unhandled { .. }
+            | Notice::Stores { .. }
+            | Notice::Aborting { .. } => {}
             Notice::Unchanged { id, .. } => {
                 self.building = None;
                 self.generations.remove(id);
@@ -320,6 +345,7 @@ impl Model {
             pid: None,
             ready: None,
             drain: None,
+            status: String::new(),
             connections: None,
             failed: false,
             killed: false,

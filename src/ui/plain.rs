@@ -47,6 +47,15 @@ impl Plain {
             Report::Spawned { id, pid, .. } => {
                 self.say(Weight::Detail, &format!("gen {id} has pid {pid}"))
             }
+            Report::MainProcess { id, pid } => {
+                self.say(Weight::Detail, &format!("gen {id} has main pid {pid}"))
+            }
+            Report::Status { id, text } if text.is_empty() => {
+                self.say(Weight::Detail, &format!("gen {id} says no more"))
+            }
+            Report::Status { id, text } => {
+                self.say(Weight::Fact, &format!("gen {id} says: {text}"))
+            }
             Report::Progress { .. }
             | Report::Blocked { .. }
             | Report::Kept { .. }
@@ -163,28 +172,10 @@ pub(super) fn named(paths: &[PathBuf], options: &Options) -> Vec<String> {
 
 /// A build, or a start without one.
 pub(super) fn begins_anew(notice: &Notice, model: &Model) -> bool {
-    match notice {
-        Notice::Building { .. } => true,
-        Notice::Starting { id, .. } => !model.generations.contains_key(id),
-        Notice::BuildCancelled { .. }
-        | Notice::Built { .. }
-        | Notice::Unchanged { .. }
-        | Notice::Signalled { .. }
-        | Notice::Unhandled { .. }
-        | Notice::Outdated { .. }
-        | Notice::Ready { .. }
-        | Notice::Live { .. }
-        | Notice::Superseded { .. }
-        | Notice::Draining { .. }
-        | Notice::Killing { .. }
-        | Notice::Gone { .. }
-        | Notice::Failed { .. }
-        | Notice::Paused
-        | Notice::Resumed
-        | Notice::NothingToUndo
-        | Notice::Waiting
-        | Notice::Quitting { .. } => false,
+    if let Notice::Starting { id, .. } = notice {
+        return !model.generations.contains_key(id);
     }
+    matches!(notice, Notice::Building { .. })
 }
 
 fn listening(name: &str, address: &str) -> String {

@@ -71,6 +71,20 @@ pub enum Report {
         /// The program's name.
         program: String,
     },
+    /// A program names another of its processes as its main one.
+    MainProcess {
+        /// Of this generation.
+        id: GenId,
+        /// That process.
+        pid: i32,
+    },
+    /// A program says what it does. What it said before counts no more.
+    Status {
+        /// Of this generation.
+        id: GenId,
+        /// In its own words, without control characters; empty: nothing any more.
+        text: String,
+    },
     /// So many crates are compiled.
     Progress {
         /// The generation that is being built.

@@ -39,6 +39,13 @@ pub fn suits_live() -> bool {
     all && !is_humble()
 }
 
+/// Whether hotrun's own lines may have colours: somebody sits in front of a terminal that shows them, and asks for none
+/// less (`NO_COLOR`, `CLICOLOR`), or insists (`CLICOLOR_FORCE`).
+pub fn suits_colour() -> bool {
+    let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    console::colors_enabled_stderr() && (forced || io::stdin().is_terminal())
+}
+
 /// Whether both descriptors are of the same terminal, file or pipe: same device and inode, as `fstat(2)` has
 /// it. `/dev/null` twice is the same, too, which does no harm.
 fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {

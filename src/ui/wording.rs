@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
 use super::{Human, Model};
@@ -49,7 +51,7 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
             Weight::Detail,
             format!("gen {id} ready in {}", Human(*took)),
         ),
-        Notice::Live { id, took } => (Weight::Success, live(*id, Human(*took), model)),
+        Notice::Live { id, .. } => (Weight::Success, live(*id, model)),
         Notice::Superseded { id } => (
             Weight::Fact,
             format!("gen {id} superseded by newer sources"),
@@ -58,7 +60,18 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
             Weight::Fact,
             format!("gen {id} draining, for at most {}", Human(*timeout)),
         ),
-        Notice::Killing { id, why } => killing(*id, *why, model),
+        Notice::Extended { id, left } => (
+            Weight::Detail,
+            format!("gen {id} asks for {} more", Human(*left)),
+        ),
+        Notice::Stores { id } => (
+            Weight::Fact,
+            format!(
+                "gen {id} stores descriptors for the next: from now on the old one ends before the new one starts"
+            ),
+        ),
+        Notice::Aborting { id, after } => (Weight::Failure, aborting(*id, *after)),
+        Notice::Killing { id, why, after } => killing(*id, *why, Human(*after)),
         Notice::Gone { id, how, took } => (
             gone(*id, model),
             format!("gen {id} gone, {} {}", ended(*how), Human(*took)),
@@ -97,6 +110,7 @@ fn because(cause: Cause) -> &'static str {
         Cause::Change => " (files changed)",
         Cause::Request => " (as asked)",
         Cause::Undo => " (back to an earlier build)",
+        Cause::Inherit => " (to get what was stored)",
     }
 }
 
@@ -107,36 +121,32 @@ fn starting(id: GenId, cause: Cause, model: &Model) -> (Weight, String) {
     (weight, format!("gen {id} starting{}", because(cause)))
 }
 
-fn live(id: GenId, took: Human, model: &Model) -> String {
-    let ready = model
-        .generations
-        .get(&id)
-        .and_then(|generation| generation.ready);
-    match ready {
-        Some(ready) => format!(
-            "gen {id} live (ready in {}, switched in {took})",
-            Human(ready)
-        ),
-        None => format!("gen {id} live (switched in {took})"),
+/// How long the switch itself took is for machines: to a person it is at once.
+fn live(id: GenId, model: &Model) -> String {
+    let known = model.generations.get(&id);
+    match known.and_then(|generation| generation.ready) {
+        Some(ready) => format!("gen {id} live, ready in {}", Human(ready)),
+        None => format!("gen {id} live"),
     }
 }
 
-fn killing(id: GenId, why: Stopped, model: &Model) -> (Weight, String) {
+fn killing(id: GenId, why: Stopped, after: Human) -> (Weight, String) {
     match why {
-        Stopped::TimedOut => {
-            let timeout = model
-                .generations
-                .get(&id)
-                .and_then(|generation| generation.drain);
-            let after = timeout
-                .map(|timeout| format!(" after {}", Human(timeout)))
-                .unwrap_or_default();
-            (
-                Weight::Failure,
-                format!("gen {id} still runs{after} and is killed"),
-            )
-        }
+        Stopped::TimedOut => (
+            Weight::Failure,
+            format!("gen {id} still runs after {after} and is killed"),
+        ),
         Stopped::Killed | Stopped::Drained => (Weight::Fact, format!("gen {id} is killed")),
+    }
+}
+
+fn aborting(id: GenId, after: Option<Duration>) -> String {
+    match after {
+        Some(after) => format!(
+            "gen {id} gave no sign of life for {} and is aborted",
+            Human(after)
+        ),
+        None => format!("gen {id} says that it hangs and is aborted"),
     }
 }
 

@@ -39,11 +39,16 @@ enum Known {
     Hash(Stamp, u64),
 }
 
+/// What a look at the metadata says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     len: u64,
     modified: (i64, i64),
     inode: u64,
+    /// When the inode changed: unlike the time of modification nobody can set it, and a rename renews it.
+    changed: Duration,
+    /// Whether a later change shows in the times. One that follows within the same tick does not.
+    sure: bool,
 }
 
 impl Contents {
@@ -79,15 +84,13 @@ impl Contents {
         if !metadata.is_file() {
             return false;
         }
-        let changed = changed_at(&metadata);
-        let sure = changed + TICK < self.started;
-        let known = if sure {
-            Known::Stamp(Stamp::of(&metadata))
-        } else {
-            Known::Unseen
+        let stamp = Stamp::of(&metadata, self.started);
+        let known = match stamp.sure {
+            true => Known::Stamp(stamp),
+            false => Known::Unseen,
         };
         self.known.insert(path.to_owned(), known);
-        changed >= since
+        stamp.changed >= since
     }
 
     /// Files that were noted and not read, as far as they are worth reading ahead.
@@ -113,17 +116,15 @@ impl Contents {
             return;
         }
         self.read_ahead -= before.len;
-        let Ok((metadata, Some(hash))) = look(path) else {
+        let Ok((_, Some(hash))) = look(path) else {
             return;
         };
-        // Asked after the reading: a change during it would otherwise be read and not be seen.
-        let changed = fs::metadata(path).map(|after| changed_at(&after));
-        let old = changed.is_ok_and(|changed| changed + TICK < self.started);
-        // And it must be the file that was noted, not another that was moved there.
-        let known = if old && Stamp::of(&metadata) == before {
-            Known::Hash(Stamp::of(&metadata), hash)
-        } else {
-            Known::Unseen
+        // Asked after the reading: a change during it would otherwise be read and not be seen. It must be the file
+        // that was noted, too, not another that was moved there.
+        let after = fs::metadata(path).map(|after| Stamp::of(&after, self.started));
+        let known = match after {
+            Ok(after) if after == before => Known::Hash(before, hash),
+            Ok(_) | Err(_) => Known::Unseen,
         };
         self.known.insert(path.to_owned(), known);
     }
@@ -132,28 +133,13 @@ impl Contents {
     /// known below it if it is gone or no file any more.
     pub(super) fn update(&mut self, path: &Path) -> Vec<PathBuf> {
         match look(path) {
-            Ok((metadata, hash)) => self.replace(path, Stamp::of(&metadata), hash),
+            Ok((stamp, hash)) => self.replace(path, stamp, hash),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.unreadable(path),
             Err(_) => self.forget(path),
         }
     }
 
-    /// As [`Contents::update`], for a file of which nothing was heard: it is read only if its size or time
-    /// is another.
-    pub(super) fn rescan(&mut self, path: &Path) -> Vec<PathBuf> {
-        let now = fs::metadata(path)
-            .ok()
-            .filter(Metadata::is_file)
-            .map(|metadata| Stamp::of(&metadata));
-        let before = self.known.get(path).and_then(Known::stamp);
-        if now.is_some() && now == before {
-            Vec::new()
-        } else {
-            self.update(path)
-        }
-    }
-
-    /// Whether a look at its metadata says that the file at `path` is another than was known, or is gone, or new.
+    /// Whether a look at its metadata says that the file at `path` may be another than was known, or is gone, or new.
     pub(super) fn differs(&self, path: &Path) -> bool {
         let now = fs::metadata(path).ok().filter(Metadata::is_file);
         match (self.known.get(path), now) {
@@ -161,11 +147,23 @@ impl Contents {
             // A link to a directory or to nothing is known by where it leads.
             (Some(_), None) => !path.is_symlink(),
             // In doubt it does: the clock of files lags behind.
-            (Some(Known::Unseen), Some(now)) => changed_at(&now) + TICK >= self.started,
-            (Some(Known::Stamp(stamp) | Known::Hash(stamp, _)), Some(now)) => {
-                *stamp != Stamp::of(&now)
+            (Some(Known::Unseen), Some(now)) => !Stamp::of(&now, self.started).sure,
+            (Some(Known::Stamp(before) | Known::Hash(before, _)), Some(now)) => {
+                !before.sure || Stamp::of(&now, Duration::MAX) != *before
             }
         }
+    }
+
+    /// Whether a file is known at `path` or below it.
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        let from = (Bound::Included(path), Bound::Unbounded);
+        let first = self.known.range::<Path, _>(from).next();
+        first.is_some_and(|(known, _)| known.starts_with(path))
+    }
+
+    /// There was a file at `path`, as somebody else has seen.
+    pub(super) fn suppose(&mut self, path: &Path) {
+        self.known.entry(path.to_owned()).or_insert(Known::Unseen);
     }
 
     /// What is known at `path` and below it. Paths are ordered component by component, so it follows directly.
@@ -201,7 +199,8 @@ impl Contents {
     }
 
     fn unreadable(&mut self, path: &Path) -> Vec<PathBuf> {
-        match fs::metadata(path).map(|metadata| Stamp::of(&metadata)) {
+        let now = now();
+        match fs::metadata(path).map(|metadata| Stamp::of(&metadata, now)) {
             Ok(stamp) => self.replace(path, stamp, None),
             Err(_) => self.forget(path),
         }
@@ -226,30 +225,36 @@ impl Contents {
 }
 
 impl Known {
-    fn stamp(&self) -> Option<Stamp> {
-        match self {
-            Self::Unseen => None,
-            Self::Stamp(stamp) | Self::Hash(stamp, _) => Some(*stamp),
-        }
-    }
-
     /// Where a content is not known the size and the time decide.
     fn same_content(self, now: Self) -> bool {
         match (self, now) {
             (Self::Hash(_, before), Self::Hash(_, now)) => before == now,
             (Self::Unseen, _) | (_, Self::Unseen) => false,
-            (before, now) => before.stamp() == now.stamp(),
+            (
+                Self::Stamp(before) | Self::Hash(before, _),
+                Self::Stamp(now) | Self::Hash(now, _),
+            ) => before.same_content(now),
         }
     }
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    /// `looked`: before what else was looked at, the content say.
+    fn of(metadata: &Metadata, looked: Duration) -> Self {
+        let changed = changed_at(metadata);
         Self {
             len: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             inode: metadata.ino(),
+            changed,
+            sure: changed + TICK < looked,
         }
+    }
+
+    /// A change of the mode, say, leaves the time of modification as it is.
+    fn same_content(self, now: Self) -> bool {
+        let of = |stamp: Self| (stamp.len, stamp.modified, stamp.inode);
+        of(self) == of(now)
     }
 }
 
@@ -262,15 +267,16 @@ pub(super) fn since_1970(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// When the inode changed: unlike the time of modification nobody can set it, and a rename renews it.
 fn changed_at(metadata: &Metadata) -> Duration {
     let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
     Duration::new(seconds, u32::try_from(metadata.ctime_nsec()).unwrap_or(0))
 }
 
-/// The metadata, and after that the content, of a file, or of a symbolic link to a directory or to nothing. An error for anything else:
+/// The metadata, and after them the content, of a file, or of a symbolic link to a directory or to nothing. An error for anything else:
 /// to open a pipe or a device could block, or do something.
-fn look(path: &Path) -> io::Result<(Metadata, Option<u64>)> {
+fn look(path: &Path) -> io::Result<(Stamp, Option<u64>)> {
+    let now = now();
+    let stamp = |metadata: &Metadata| Stamp::of(metadata, now);
     let link = fs::symlink_metadata(path)?;
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => {
@@ -279,13 +285,13 @@ fn look(path: &Path) -> io::Result<(Metadata, Option<u64>)> {
             } else {
                 Some(hash(path)?)
             };
-            Ok((metadata, hash))
+            Ok((stamp(&metadata), hash))
         }
         Ok(metadata) if link.is_symlink() && metadata.is_dir() => {
-            Ok((link, Some(hash_link(path)?)))
+            Ok((stamp(&link), Some(hash_link(path)?)))
         }
         Ok(_) => Err(io::ErrorKind::Unsupported.into()),
-        Err(_) if link.is_symlink() => Ok((link, Some(hash_link(path)?))),
+        Err(_) if link.is_symlink() => Ok((stamp(&link), Some(hash_link(path)?))),
         Err(error) => Err(error),
     }
 }

@@ -49,10 +49,12 @@ pub enum Trouble {
     },
     /// The system has dropped events. Everything was looked at again, nothing is missed.
     Overflow,
-    /// The system's watch reported an error.
-    Backend {
-        /// In its words.
+    /// The system watches nothing, or nothing any more. Everything is polled.
+    NoWatch {
+        /// Why, in its words.
         reason: String,
+        /// Whether it is because the user has as many watchers as he may.
+        limited: bool,
     },
 }
 
@@ -70,7 +72,12 @@ impl Trouble {
             Self::Overflow => {
                 Some("`sudo sysctl fs.inotify.max_queued_events=65536` makes room for more")
             }
-            Self::Backend { .. } => None,
+            Self::NoWatch { limited: true, .. } => Some(
+                "`sudo sysctl fs.inotify.max_user_instances=1024` allows more watchers; changes are seen a little later",
+            ),
+            Self::NoWatch { limited: false, .. } => {
+                Some("changes are seen a little later; restart hotrun to try again")
+            }
         }
     }
 }
@@ -94,7 +101,10 @@ impl fmt::Display for Trouble {
             Self::Overflow => {
                 f.write_str("the system dropped events; every file was looked at again")
             }
-            Self::Backend { reason } => write!(f, "the watch reported an error: {reason}"),
+            Self::NoWatch { reason, .. } => write!(
+                f,
+                "the system does not tell of changes ({reason}); everything is polled"
+            ),
         }
     }
 }
@@ -109,11 +119,6 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The system gives no watch.
-    Backend {
-        /// In its words.
-        reason: String,
-    },
     /// No thread could be started.
     Thread(io::Error),
 }
@@ -122,9 +127,6 @@ impl StartError {
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Backend { .. } => {
-                Some("`sudo sysctl fs.inotify.max_user_instances=1024` allows more watchers")
-            }
             Self::Pattern { .. } => Some("patterns are written as in a `.gitignore`"),
             Self::Thread(_) => None,
         }
@@ -135,7 +137,6 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pattern { pattern, reason } => write!(f, "cannot ignore `{pattern}`: {reason}"),
-            Self::Backend { reason } => write!(f, "cannot watch files: {reason}"),
             Self::Thread(error) => write!(f, "cannot start a thread to watch files: {error}"),
         }
     }
@@ -145,7 +146,7 @@ impl error::Error for StartError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Thread(error) => Some(error),
-            Self::Pattern { .. } | Self::Backend { .. } => None,
+            Self::Pattern { .. } => None,
         }
     }
 }

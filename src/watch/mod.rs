@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! the system's events ──> Filter ──> Settle ──> Contents ──> Message::Changed
-//!   (notify)              ignored?   quiet for   another        (to the driver)
+//!   (os::changes)         ignored?   quiet for   another        (to the driver)
 //!                                    a moment?   content?
 //! ```
 //!
@@ -18,11 +18,13 @@ mod exact;
 mod filter;
 mod git;
 mod message;
+mod poll;
 mod polled;
 mod revision;
 mod rule;
 mod settle;
 mod spec;
+mod system;
 mod temporary;
 mod tree;
 mod watcher;
@@ -31,6 +33,7 @@ mod worker;
 pub use exact::Exact;
 pub use filter::Filter;
 pub use message::{Message, StartError, Trouble};
+pub use poll::Poll;
 pub use revision::Revision;
 pub use rule::{Rule, RuleAction, WrongGlob, last};
 pub use spec::WatchSpec;

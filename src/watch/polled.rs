@@ -2,6 +2,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::Poll;
+
 /// How often directories are looked at at most; and at least, however long it takes.
 const OFTEN: Duration = Duration::from_millis(500);
 const SELDOM: Duration = Duration::from_secs(30);
@@ -10,13 +12,26 @@ const SELDOM: Duration = Duration::from_secs(30);
 const PAUSE: u32 = 100;
 
 /// Directories that have to be looked at, because nobody tells what changes in them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Polled {
     dirs: BTreeSet<PathBuf>,
     next: Option<Instant>,
+    /// The pause, if the user names it.
+    every: Option<Duration>,
 }
 
 impl Polled {
+    pub(super) fn new(poll: Poll) -> Self {
+        Self {
+            dirs: BTreeSet::new(),
+            next: None,
+            every: match poll {
+                Poll::Every(pause) => Some(pause),
+                Poll::IfNeeded | Poll::Always => None,
+            },
+        }
+    }
+
     pub(super) fn insert(&mut self, dir: &Path) {
         self.dirs.insert(dir.to_owned());
     }
@@ -40,12 +55,14 @@ impl Polled {
     /// When to look, if there is anything to look at.
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let some = !self.dirs.is_empty();
-        some.then(|| *self.next.get_or_insert(now + OFTEN))
+        let first = now + self.every.unwrap_or(OFTEN);
+        some.then(|| *self.next.get_or_insert(first))
     }
 
     /// It took this long to look at all of them.
     pub(super) fn looked(&mut self, now: Instant, took: Duration) {
-        self.next = Some(now + (took * PAUSE).clamp(OFTEN, SELDOM));
+        let cheap = || (took * PAUSE).clamp(OFTEN, SELDOM);
+        self.next = Some(now + self.every.unwrap_or_else(cheap));
     }
 }
 
@@ -56,7 +73,7 @@ mod tests {
     #[test]
     fn the_longer_it_takes_the_rarer_it_is_done() {
         let now = Instant::now();
-        let mut polled = Polled::default();
+        let mut polled = Polled::new(Poll::Always);
         assert_eq!(polled.deadline(now), None);
         polled.insert(Path::new("/a"));
         assert_eq!(polled.deadline(now), Some(now + OFTEN));
@@ -67,5 +84,16 @@ mod tests {
                 Some(now + Duration::from_millis(pause))
             );
         }
+    }
+
+    #[test]
+    fn the_user_knows_better() {
+        let now = Instant::now();
+        let pause = Duration::from_millis(70);
+        let mut polled = Polled::new(Poll::Every(pause));
+        polled.insert(Path::new("/a"));
+        assert_eq!(polled.deadline(now), Some(now + pause));
+        polled.looked(now, Duration::from_secs(5));
+        assert_eq!(polled.deadline(now), Some(now + pause));
     }
 }

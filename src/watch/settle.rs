@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The longest that a change is kept back because of others to the same files: a program that writes to a
@@ -71,6 +71,13 @@ impl Settle {
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.heard = Some(now);
+    }
+
+    /// What happened at `path` has come to nothing.
+    pub(super) fn forget(&mut self, path: &Path) {
+        if self.paths.remove(path) == Some(State::Written) {
+            self.written -= 1;
+        }
     }
 
     /// Nobody tells any more when files are closed: those that were being written count as they are.
@@ -185,6 +192,19 @@ mod tests {
         assert_eq!(settle.deadline(), Some(start + QUIET));
         settle.touch("a".into(), Done, start);
         assert_eq!(settle.deadline(), Some(start + QUIET / 4));
+    }
+
+    #[test]
+    fn a_file_that_was_only_passing_through_is_not_waited_for() {
+        let start = Instant::now();
+        let mut settle = Settle::new(QUIET);
+        settle.touch("a.new".into(), Written, start);
+        settle.forget(Path::new("a.new"));
+        settle.touch("a.new".into(), Done, start);
+        settle.forget(Path::new("a.new"));
+        settle.touch("a".into(), Done, start);
+        assert_eq!(settle.deadline(), Some(start + QUIET / 4));
+        assert_eq!(settle.take(start + QUIET / 4), paths(&["a"]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Exact, Revision, Rule};
+use super::{Exact, Poll, Revision, Rule};
 
 /// What to watch, and what of it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct WatchSpec {
     /// Only this counts, and what rules are about; `None`: all that is not ignored.
     pub exact: Option<Exact>,
     /// Whether to look for changes instead of being told of them.
-    pub poll: bool,
+    pub poll: Poll,
     /// How long it has to be quiet before a change is told.
     pub debounce: Duration,
 }
@@ -42,7 +42,7 @@ impl Default for WatchSpec {
             ignored_dirs: Vec::new(),
             rules: Vec::new(),
             exact: None,
-            poll: false,
+            poll: Poll::default(),
             debounce: Duration::from_millis(20),
         }
     }
@@ -85,6 +85,12 @@ impl WatchSpec {
             ..self.clone()
         };
         revised.normalised()
+    }
+
+    /// Whether the last good build names this very file.
+    pub(super) fn names(&self, path: &Path) -> bool {
+        let exact = self.exact.as_ref();
+        exact.is_some_and(|exact| exact.files.contains(path))
     }
 
     /// All that is watched for itself: directories, and files whose directory may be of no other interest.

@@ -1,18 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Error, ErrorKind};
 use std::ops::Bound;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use notify::{ErrorKind, RecursiveMode, Watcher};
-
 use super::polled::Polled;
-use super::{Filter, Trouble};
+use super::system::System;
+use super::{Filter, Poll, Trouble};
 use crate::os;
 
 /// The directories that are watched.
 pub(super) struct Tree {
-    watcher: Box<dyn Watcher + Send>,
+    /// Without one everything is polled.
+    system: Option<Box<dyn System>>,
     watched: BTreeSet<PathBuf>,
     limited: bool,
     /// Whether it was told that the limit is reached.
@@ -21,22 +22,35 @@ pub(super) struct Tree {
     devices: BTreeMap<u64, bool>,
     /// Those that the system does not watch.
     pub(super) polled: Polled,
-    poll: bool,
+    /// Those that were told to be neither watched nor read.
+    closed: BTreeSet<PathBuf>,
     troubles: Vec<Trouble>,
 }
 
 impl Tree {
-    /// With `poll` nothing is watched by the system.
-    pub(super) fn new(watcher: Box<dyn Watcher + Send>, poll: bool) -> Self {
+    pub(super) fn new(system: Option<Box<dyn System>>, poll: Poll) -> Self {
         Self {
-            watcher,
+            system,
             watched: BTreeSet::new(),
             limited: false,
             told: false,
             devices: BTreeMap::new(),
-            polled: Polled::default(),
-            poll,
+            polled: Polled::new(poll),
+            closed: BTreeSet::new(),
             troubles: Vec::new(),
+        }
+    }
+
+    /// Whether the system has something to tell that did not come yet.
+    pub(super) fn has_more(&self) -> bool {
+        self.system.as_ref().is_some_and(|system| system.has_more())
+    }
+
+    /// The system tells nothing any more.
+    pub(super) fn do_without_system(&mut self) {
+        self.system = None;
+        for dir in std::mem::take(&mut self.watched) {
+            self.polled.insert(&dir);
         }
     }
 
@@ -108,12 +122,11 @@ impl Tree {
             .files()
             .filter_map(|file| anchor_of(file).map(Path::to_owned))
             .collect();
-        let watcher = &mut self.watcher;
+        let system = &mut self.system;
         self.watched.retain(|dir| {
             let keep = anchors.contains(dir) || filter.dir(dir);
-            if !keep {
-                // It may be gone already.
-                let _ = watcher.unwatch(dir);
+            if let Some(system) = system.as_mut().filter(|_| !keep) {
+                system.unwatch(dir);
             }
             keep
         });
@@ -129,12 +142,16 @@ impl Tree {
         }
     }
 
-    /// What happened at `path` has ended the system's watch on it.
+    /// There is nothing at `path` any more. What was there may have been moved away, where it is of no interest.
     pub(super) fn lost(&mut self, path: &Path) {
         while let Some(dir) = self.first_below(path) {
             self.watched.remove(&dir);
+            if let Some(system) = &mut self.system {
+                system.unwatch(&dir);
+            }
         }
         self.polled.retain(|dir| !dir.starts_with(path));
+        self.closed.retain(|dir| !dir.starts_with(path));
     }
 
     /// Paths are ordered component by component: what is below `path` begins where `path` would be.
@@ -146,20 +163,19 @@ impl Tree {
 
     /// Always asks the system, also if it was asked before: the directory may be another one by now.
     fn watch(&mut self, dir: &Path) {
-        if self.poll || !self.tells_changes(dir) {
+        if self.system.is_none() || !self.tells_changes(dir) {
             self.polled.insert(dir);
         }
-        if self.poll {
-            return;
-        }
-        if self.limited {
-            return self.polled.insert(dir);
-        }
-        match self.watcher.watch(dir, RecursiveMode::NonRecursive) {
-            Ok(()) => {
-                self.watched.insert(dir.to_owned());
-            }
-            Err(error) => self.refused(dir, &error),
+        let is_new = !self.watched.contains(dir);
+        match &mut self.system {
+            None => {}
+            Some(_) if self.limited && is_new => self.polled.insert(dir),
+            Some(system) => match system.watch(dir) {
+                Ok(()) => {
+                    self.watched.insert(dir.to_owned());
+                }
+                Err(error) => self.refused(dir, &error),
+            },
         }
     }
 
@@ -184,36 +200,36 @@ impl Tree {
         self.watched.contains(dir) || self.polled.contains(dir)
     }
 
-    fn refused(&mut self, dir: &Path, error: &notify::Error) {
-        if matches!(error.kind, ErrorKind::MaxFilesWatch) {
-            self.limited = true;
-            self.polled.insert(dir);
-            if std::mem::replace(&mut self.told, true) {
-                return;
-            }
+    fn refused(&mut self, dir: &Path, error: &Error) {
+        if error.kind() != ErrorKind::StorageFull {
+            return self.unwatchable(dir, error);
+        }
+        self.limited = true;
+        self.polled.insert(dir);
+        if !std::mem::replace(&mut self.told, true) {
             self.troubles.push(Trouble::WatchLimit {
                 watched: self.watched.len(),
                 dir: dir.to_owned(),
             });
-        } else if dir.exists() {
-            self.unwatchable(dir, &error.to_string());
         }
     }
 
-    fn unwatchable(&mut self, dir: &Path, reason: &str) {
-        self.troubles.push(Trouble::Unwatchable {
-            dir: dir.to_owned(),
-            reason: reason.to_owned(),
-        });
+    /// Told once for each directory, however often it is tried. One that is gone by now is of no interest.
+    fn unwatchable(&mut self, dir: &Path, error: &Error) {
+        if dir.is_dir() && self.closed.insert(dir.to_owned()) {
+            self.troubles.push(Trouble::Unwatchable {
+                dir: dir.to_owned(),
+                reason: error.to_string(),
+            });
+        }
     }
 
     /// The entries, and whether each is a directory. Symbolic links are not followed: they may lead in a circle.
     pub(super) fn read(&mut self, dir: &Path) -> Vec<(PathBuf, bool)> {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
-            Err(_) if !dir.exists() => return Vec::new(),
             Err(error) => {
-                self.unwatchable(dir, &error.to_string());
+                self.unwatchable(dir, &error);
                 return Vec::new();
             }
         };
@@ -235,35 +251,34 @@ fn anchor_of(path: &Path) -> Option<&Path> {
 
 #[cfg(test)]
 mod tests {
-    use notify::{Config, EventHandler, WatcherKind};
+    use std::io;
+
     use tempfile::TempDir;
 
     use super::*;
     use crate::watch::WatchSpec;
 
-    /// A system that allows two watches.
+    /// A system that allows so many watches.
     struct Two(usize);
 
-    impl Watcher for Two {
-        fn new<F: EventHandler>(_: F, _: Config) -> notify::Result<Self> {
-            Ok(Self(2))
-        }
-
-        fn watch(&mut self, _: &Path, _: RecursiveMode) -> notify::Result<()> {
-            self.0 = self
-                .0
-                .checked_sub(1)
-                .ok_or_else(|| notify::Error::new(ErrorKind::MaxFilesWatch))?;
+    impl System for Two {
+        fn watch(&mut self, _: &Path) -> io::Result<()> {
+            let left = self.0.checked_sub(1);
+            self.0 = left.ok_or(ErrorKind::StorageFull)?;
             Ok(())
         }
 
-        fn unwatch(&mut self, _: &Path) -> notify::Result<()> {
-            Ok(())
+        fn unwatch(&mut self, _: &Path) {
+            self.0 += 1;
         }
 
-        fn kind() -> WatcherKind {
-            WatcherKind::NullWatcher
+        fn has_more(&self) -> bool {
+            false
         }
+    }
+
+    fn tree(watches: usize) -> Tree {
+        Tree::new(Some(Box::new(Two(watches))), Poll::IfNeeded)
     }
 
     #[test]
@@ -277,7 +292,7 @@ mod tests {
             roots: vec![dir.path().to_owned()],
             ..WatchSpec::default()
         };
-        let mut tree = Tree::new(Box::new(Two(2)), false);
+        let mut tree = tree(2);
         let files = tree.cover(&mut Filter::new(&spec).unwrap());
         assert_eq!(
             (files.len(), tree.len()),
@@ -307,7 +322,7 @@ mod tests {
             roots: vec![dir.path().to_owned()],
             ..WatchSpec::default()
         };
-        let mut tree = Tree::new(Box::new(Two(9)), false);
+        let mut tree = tree(9);
         tree.cover(&mut Filter::new(&spec).unwrap());
         assert_eq!(tree.len(), 4);
         tree.lost(&dir.path().join("a"));

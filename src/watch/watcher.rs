@@ -1,11 +1,13 @@
+use std::io;
 use std::sync::mpsc;
 use std::thread;
 
-use notify::{Config, RecommendedWatcher, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::system::System;
 use super::worker::{Input, Worker};
-use super::{Filter, Message, Revision, StartError, WatchSpec};
+use super::{Filter, Message, Poll, Revision, StartError, Trouble, WatchSpec};
+use crate::os::changes::Watcher;
 
 /// A watch. It ends when this is dropped.
 #[derive(Debug)]
@@ -19,22 +21,16 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// A pattern is wrong, or the system gives no watch or no thread.
+    /// A pattern is wrong, or the system gives no thread.
     pub fn start(spec: &WatchSpec, messages: UnboundedSender<Message>) -> Result<Self, StartError> {
         let spec = spec.normalised();
         let filter = Filter::new(&spec)?;
         let (inputs, received) = mpsc::channel();
-        let events = inputs.clone();
-        let config = Config::default().with_follow_symlinks(false);
-        let handler = move |event| {
-            // The worker has ended: nobody is interested any more.
-            let _ = events.send(Input::Event(event));
+        let system = match spec.poll {
+            Poll::IfNeeded => system(inputs.clone(), &messages),
+            Poll::Always | Poll::Every(_) => None,
         };
-        let watcher =
-            RecommendedWatcher::new(handler, config).map_err(|error| StartError::Backend {
-                reason: error.to_string(),
-            })?;
-        let worker = Worker::new(spec, filter, Box::new(watcher), messages);
+        let worker = Worker::new(spec, filter, system, messages);
         let thread = thread::Builder::new().name("watch".to_owned());
         thread
             .spawn(move || worker.run(&received))
@@ -48,6 +44,34 @@ impl Watch {
         // An error means that the thread has ended already.
         let _ = self.inputs.send(Input::Revise(revision));
     }
+}
+
+/// Without one everything is looked at again and again: that is slow, but nothing is missed.
+fn system(
+    inputs: mpsc::Sender<Input>,
+    messages: &UnboundedSender<Message>,
+) -> Option<Box<dyn System>> {
+    let handler = move |told| {
+        // The worker has ended: nobody is interested any more.
+        let _ = inputs.send(Input::Told(told));
+    };
+    match Watcher::new(handler) {
+        Ok(watcher) => Some(Box::new(watcher)),
+        Err(error) => {
+            let trouble = Trouble::NoWatch {
+                limited: is_limit(&error),
+                reason: error.to_string(),
+            };
+            // The receiver is the caller's.
+            let _ = messages.send(Message::Trouble(trouble));
+            None
+        }
+    }
+}
+
+/// `EMFILE` has no kind of its own in the standard library.
+fn is_limit(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMFILE)
 }
 
 impl Drop for Watch {

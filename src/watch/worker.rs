@@ -3,22 +3,21 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
-use notify::{Event, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::contents::{Contents, now, since_1970};
 use super::git::Git;
 use super::settle::{Settle, State};
+use super::system::System;
 use super::tree::Tree;
 use super::{Filter, Message, Revision, Trouble, WatchSpec};
-use crate::os;
+use crate::os::{How, Told};
 
 /// What the thread waits for.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// The system's.
-    Event(notify::Result<Event>),
+    /// What the system tells, in order.
+    Told(Vec<Told>),
     /// A build has taught something.
     Revise(Revision),
     /// The watch was dropped.
@@ -27,8 +26,7 @@ pub(super) enum Input {
 
 /// What there is to do next.
 enum Next {
-    Event(Event),
-    Error(notify::Error),
+    Told(Vec<Told>),
     Revise(Revision),
     Nothing,
     Stop,
@@ -46,6 +44,8 @@ pub(super) struct Worker {
     unread: Vec<PathBuf>,
     /// Of which something was heard that did not count, and when: the build that runs may have read it.
     passed_over: BTreeMap<PathBuf, Duration>,
+    /// Whether it was told, since something was told last, that the system drops events.
+    told_of_overflow: bool,
     messages: UnboundedSender<Message>,
 }
 
@@ -53,17 +53,18 @@ impl Worker {
     pub(super) fn new(
         spec: WatchSpec,
         filter: Filter,
-        watcher: Box<dyn Watcher + Send>,
+        system: Option<Box<dyn System>>,
         messages: UnboundedSender<Message>,
     ) -> Self {
         Self {
             filter,
-            tree: Tree::new(watcher, spec.poll),
+            tree: Tree::new(system, spec.poll),
             contents: Contents::new(),
             settle: Settle::new(spec.debounce),
             git: Git::around(spec.places()),
             unread: Vec::new(),
             passed_over: BTreeMap::new(),
+            told_of_overflow: false,
             messages,
             spec,
         }
@@ -77,8 +78,7 @@ impl Worker {
         });
         loop {
             match self.next(inputs) {
-                Next::Event(event) => self.event(&event),
-                Next::Error(error) => self.tell(Message::Trouble(trouble(&error))),
+                Next::Told(told) => told.into_iter().for_each(|told| self.told(told)),
                 Next::Revise(revision) => self.revise(revision),
                 Next::Nothing => {}
                 Next::Stop => return,
@@ -147,24 +147,23 @@ impl Worker {
             inputs.recv().map_err(|RecvError| true)
         };
         match received {
-            Ok(Input::Event(Ok(event))) => Next::Event(event),
-            Ok(Input::Event(Err(error))) => Next::Error(error),
+            Ok(Input::Told(told)) => Next::Told(told),
             Ok(Input::Revise(revision)) => Next::Revise(revision),
             Ok(Input::Stop) | Err(true) => Next::Stop,
             Err(false) => Next::Nothing,
         }
     }
 
-    fn event(&mut self, event: &Event) {
-        if event.need_rescan() {
-            return self.rescan();
-        }
-        if !may_change_content(event.kind) {
-            return;
-        }
-        let state = state_after(event.kind);
-        for path in &event.paths {
-            self.heard_of(path, state);
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Happened(path, how) => self.heard_of(&path, state_after(how)),
+            Told::Overflow => self.rescan(),
+            Told::Deaf(reason) => {
+                self.tree.do_without_system();
+                self.settle.close_all(Instant::now());
+                let limited = false;
+                self.tell(Message::Trouble(Trouble::NoWatch { reason, limited }));
+            }
         }
     }
 
@@ -208,12 +207,16 @@ impl Worker {
         }
     }
 
-    /// A file or a directory is gone; which of the two, nobody can say any more.
+    /// A file or a directory is gone; which of the two, nobody can say any more. What was never known there (a file
+    /// that somebody wrote to put it in the place of another) has come to nothing.
     fn gone(&mut self, path: &Path) {
-        if self.counts(path) || self.filter.dir(path) {
+        if !self.contents.knows(path) {
+            self.settle.forget(path);
+        } else if self.counts(path) || self.filter.dir(path) {
             self.settle
                 .touch(path.to_owned(), State::Unsure, Instant::now());
-        } else {
+        }
+        if !self.counts(path) {
             self.pass_over(path);
         }
         self.tree.lost(path);
@@ -247,6 +250,7 @@ impl Worker {
     fn ignore_files_changed(&mut self) {
         self.renew_filter();
         self.cover(now());
+        self.tree.prune(&mut self.filter);
     }
 
     /// Watches all that passes the filter. A file that is not known yet is a change only if it has changed
@@ -269,6 +273,7 @@ impl Worker {
         let spec = self.spec.revised(revision);
         if spec != self.spec {
             self.spec = spec;
+            self.git = Git::around(self.spec.places());
             self.renew_filter();
             self.cover(since);
             self.tree.prune(&mut self.filter);
@@ -278,6 +283,10 @@ impl Worker {
                 continue;
             }
             if self.filter.file(&path) {
+                if self.spec.names(&path) {
+                    // The build has read it. It may be gone since.
+                    self.contents.suppose(&path);
+                }
                 self.settle.touch(path, State::Unsure, Instant::now());
             } else {
                 // The next build may have begun already.
@@ -286,32 +295,35 @@ impl Worker {
         }
     }
 
-    /// The system has dropped events: compare everything with what is known.
+    /// The system has dropped events: compares everything with what is known. Whatever dropped them may go on.
     fn rescan(&mut self) {
         self.settle.close_all(Instant::now());
-        let mut paths: BTreeSet<PathBuf> = self.tree.cover(&mut self.filter).into_iter().collect();
-        paths.extend(self.contents.paths().cloned());
-        let mut changed = BTreeSet::new();
+        self.renew_filter();
+        let found = self.tree.cover(&mut self.filter);
+        let known = self.contents.paths().cloned();
+        let mut paths: BTreeSet<PathBuf> = found.into_iter().chain(known).collect();
+        paths.retain(|path| self.contents.differs(path));
         for path in paths {
-            let counts = self.filter.file(&path);
-            changed.extend(self.contents.rescan(&path).into_iter().filter(|_| counts));
+            self.heard_of(&path, State::Unsure);
         }
         self.tell_troubles();
-        self.tell(Message::Trouble(Trouble::Overflow));
-        let now = Instant::now();
-        self.tell_changed(changed, (now, now));
+        if !std::mem::replace(&mut self.told_of_overflow, true) {
+            self.tell(Message::Trouble(Trouble::Overflow));
+        }
     }
 
     /// Tells what has settled, if its content is another.
     fn flush(&mut self) {
         let now = Instant::now();
-        if self.settle.is_due(now) && self.git.is_busy() && self.settle.postpone(now) {
+        let more = || self.tree.has_more() || self.git.is_busy();
+        if self.settle.is_due(now) && more() && self.settle.postpone(now) {
             return;
         }
         let Some(paths) = self.settle.take(now) else {
             return;
         };
         self.find_lost_roots();
+        self.told_of_overflow = false;
         if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
             self.ignore_files_changed();
         }
@@ -325,7 +337,7 @@ impl Worker {
                 self.contents.forget_gone(&path)
             });
         }
-        self.tell_changed(changed, self.settle.heard());
+        self.tell_changed(changed);
     }
 
     /// The end of a directory in which somebody works, as hotrun and its program mostly do, is told of nobody but its
@@ -338,9 +350,10 @@ impl Worker {
         }
     }
 
-    fn tell_changed(&self, changed: BTreeSet<PathBuf>, heard: (Instant, Instant)) {
+    fn tell_changed(&self, changed: BTreeSet<PathBuf>) {
         if !changed.is_empty() {
             let paths = changed.into_iter().collect();
+            let heard = self.settle.heard();
             self.tell(Message::Changed { paths, heard });
         }
     }
@@ -357,36 +370,11 @@ impl Worker {
     }
 }
 
-/// Reading, and a change of mode or time, leave the content as it is. The end of writing counts: a file that
-/// is written through a memory map gives no other event.
-fn may_change_content(kind: EventKind) -> bool {
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
-        EventKind::Any
-        | EventKind::Create(_)
-        | EventKind::Modify(_)
-        | EventKind::Remove(_)
-        | EventKind::Other => true,
-    }
-}
-
-/// Where the end of writing is not told, a file that is written counts as one that is made.
-fn state_after(kind: EventKind) -> State {
-    match kind {
-        EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => State::Done,
-        EventKind::Modify(ModifyKind::Data(_)) if os::TELLS_CLOSE => State::Written,
-        EventKind::Any
-        | EventKind::Create(_)
-        | EventKind::Modify(_)
-        | EventKind::Remove(_)
-        | EventKind::Other => State::Unsure,
-    }
-}
-
-fn trouble(error: &notify::Error) -> Trouble {
-    Trouble::Backend {
-        reason: error.to_string(),
+fn state_after(how: How) -> State {
+    match how {
+        How::Whole => State::Done,
+        How::Written => State::Written,
+        How::Other => State::Unsure,
     }
 }
 

@@ -7,6 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::harness::{PATIENCE, Project, Run, Running, say};
 
 const SAVES: usize = 200;
+const MEDIAN: Duration = Duration::from_millis(15);
+const LATE: Duration = Duration::from_millis(35);
+
+/// What else a machine does makes a save late now and then, hotrun all the time: so where 200 saves miss the aim there
+/// are 200 others.
+const ROUNDS: usize = 3;
 
 /// A lone save, until the build's own first command tells the time; `sh` and `date` have to start for it.
 #[test]
@@ -20,17 +26,25 @@ fn lone_save_to_build() {
         .program(["sleep", "1000"])
         .spawn();
     run.expect("failed");
-    let mut took: Vec<Duration> = (1..=SAVES)
-        .map(|n| lone_save(&project, &mut run, &starts, n))
-        .collect();
+    let met = (0..ROUNDS).any(|round| {
+        let saves = round * SAVES + 1..=(round + 1) * SAVES;
+        let took = saves.map(|n| lone_save(&project, &mut run, &starts, n));
+        soon(took.collect())
+    });
+    let saves = run.count("building") - 1;
+    assert_eq!(saves % SAVES, 0, "a build for each save");
+    run.quit();
+    assert!(met);
+}
+
+/// Whether these are as short as they should be.
+fn soon(mut took: Vec<Duration>) -> bool {
     took.sort_unstable();
     let (median, late) = (took[SAVES / 2], took[SAVES * 99 / 100]);
     say(&format!(
-        "lone save to the build's first command: p50 {median:.1?} (aim: 15 ms), p99 {late:.1?} (aim: 35 ms), {SAVES} saves"
+        "lone save to the build's first command: p50 {median:.1?} (aim: {MEDIAN:?}), p99 {late:.1?} (aim: {LATE:?}), {SAVES} saves"
     ));
-    assert_eq!(run.count("building"), SAVES + 1);
-    run.quit();
-    assert!(median < Duration::from_millis(30) && late < Duration::from_millis(300));
+    median < MEDIAN && late < LATE
 }
 
 fn lone_save(project: &Project, run: &mut Running, starts: &Path, n: usize) -> Duration {
@@ -96,7 +110,7 @@ fn a_large_tree() {
     say(&format!(
         "start to watching, 10,000 folders of which 9,000 are ignored: {warm:.0?} (aim: 150 ms), {FOLDERS} watches"
     ));
-    assert!(*warm < Duration::from_millis(1500));
+    assert!(*warm < Duration::from_millis(150));
 }
 
 /// Of hotrun alone, while nothing happens.
@@ -114,7 +128,7 @@ fn costs(run: &Running) {
         "idle for a minute: {share:.2} % of one core (aim: 0.3 %), {:.1} MB resident (aim: 30 MB)",
         resident as f64 / 1024.0
     ));
-    assert!(share < 1.0 && resident < 60 << 10);
+    assert!(share <= 0.3 && resident < 30 << 10);
 }
 
 /// Fields 14 and 15 of `proc_pid_stat(5)`, in ticks of 10 ms; the second field may hold blanks.

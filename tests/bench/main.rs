@@ -4,8 +4,16 @@
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
 
+#[expect(dead_code, reason = "it serves the tests of the terminal, too")]
+#[path = "../terminal/screen.rs"]
+mod screen;
+#[expect(dead_code, reason = "as above")]
+#[path = "../terminal/scrolled.rs"]
+mod scrolled;
+
 mod bench_adopted;
 mod bench_save;
+mod bench_screen;
 mod bench_switch;
 mod bench_watch;
 mod figures;

@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{BUILD_PATIENCE, PATIENCE, Project, Run, http, kept, skip, until};
+use crate::harness::{
+    BUILD_PATIENCE, PATIENCE, Project, Run, Running, gunicorn, http, kept, skip, until,
+};
 
 /// Debian's, which has Debian's packages.
 const PYTHON: &str = "/usr/bin/python3";
@@ -24,12 +26,19 @@ fn there_is(program: &str, arguments: &[&str], packages: &str) -> bool {
 
 /// Serves, is changed, and serves again: by the socket that was passed, for nobody else knows the port.
 fn reloads(run: Run, project: &Project, edit: &str) {
+    reloads_when(run, project, edit, |_, _| {});
+}
+
+/// The same, once each generation is complete.
+fn reloads_when(run: Run, project: &Project, edit: &str, complete: impl Fn(&mut Running, u64)) {
     let mut run = run.spawn();
     assert_eq!(run.live(), 1);
     assert!(run.get("/").starts_with("one"), "{}", run.get("/"));
+    complete(&mut run, 1);
     project.save(edit, &source(edit, "two"));
     assert_eq!(run.live(), 2);
     assert!(run.get("/").starts_with("two"), "{}", run.get("/"));
+    complete(&mut run, 2);
     run.quit();
 }
 
@@ -88,7 +97,7 @@ fn gunicorn_takes_the_socket_by_itself() {
     let run = Run::new(&project)
         .listen()
         .env("PYTHONDONTWRITEBYTECODE", "1");
-    let gunicorn = [
+    let line = [
         "/usr/bin/gunicorn",
         "--workers",
         "2",
@@ -96,7 +105,9 @@ fn gunicorn_takes_the_socket_by_itself() {
         "/dev/shm",
         "wsgi:app",
     ];
-    reloads(run.program(gunicorn), &project, "wsgi.py");
+    reloads_when(run.program(line), &project, "wsgi.py", |run, id| {
+        gunicorn::workers_hear(run.pid_of(id), 2);
+    });
 }
 
 #[test]

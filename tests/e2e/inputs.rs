@@ -178,3 +178,32 @@ fn hc07_an_executable_that_is_unchanged_is_not_started_again() {
     assert_eq!(workspace.run.live(), 4);
     workspace.run.quit();
 }
+
+#[test]
+fn hc08_a_build_script_that_writes_among_the_sources_is_named_and_ends() {
+    let mut workspace = Workspace::start();
+    let script = "fn main() {
+        let now = std::time::SystemTime::now();
+        std::fs::write(\"src/made.rs\", format!(\"// {now:?}\\n\")).unwrap();
+    }
+    ";
+    let main = format!("mod made;\n{MAIN}");
+    fs::write(workspace.path("app/src/made.rs"), "").expect("it is ours");
+    fs::write(workspace.path("app/src/main.rs"), &main).expect("it is ours");
+    fs::write(workspace.path("app/build.rs"), script).expect("it is ours");
+    let named = |event: &crate::harness::Event| event.mentions("the build itself changes");
+    let named = workspace
+        .run
+        .expect_that("a word about it", BUILD_PATIENCE, named);
+    assert!(named.mentions("app/src/made.rs"), "{named}");
+    workspace
+        .run
+        .expect_that("its end", BUILD_PATIENCE, |event| event.is("gone"));
+    workspace.run.settled(Duration::from_secs(1));
+    workspace.builds = workspace.run.count("building");
+    // It goes on to write it, and whoever saves something else has one build for it.
+    let main = main.replace("used::word()", "\"other\"");
+    fs::write(workspace.path("app/src/main.rs"), main).expect("it is ours");
+    workspace.builds_for("app/src/main.rs");
+    workspace.run.quit();
+}

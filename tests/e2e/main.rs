@@ -2,8 +2,10 @@
 
 mod activation;
 mod adopting;
+mod answering;
 mod bad_input;
 mod cargo;
+mod cases;
 mod changes;
 mod doctor;
 mod faults;
@@ -11,9 +13,13 @@ mod harness;
 mod inputs;
 mod kills;
 mod matrix;
+mod notify;
 mod reload;
 mod rules;
 mod scarce;
+#[path = "../watch/script.rs"]
+mod script;
+mod scripts;
 mod sockets;
 mod stopping;
 mod suite;

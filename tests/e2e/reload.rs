@@ -160,7 +160,7 @@ fn connections_wait_while_the_first_generation_starts() {
 fn a_crash_of_the_live_one_makes_connections_wait_for_the_next() {
     let project = Project::new();
     project.faulty("one");
-    let mut run = project.run().listen().spawn();
+    let mut run = project.run().listen().arg("--no-error-page").spawn();
     run.live();
     let _ = crate::harness::http::get(run.address(), "/crash");
     run.expect("failed");

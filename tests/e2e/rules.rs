@@ -3,17 +3,16 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::harness::hey::{self, Load, Pressure};
-use crate::harness::{PATIENCE, Project, Running, apps, say, skip, until};
+use crate::harness::{PATIENCE, Project, Running, apps, until};
 
-/// A server that reads `config/app.conf` when it starts and on `HUP`, in a language that has both a signal handler
+/// A server that reads `config/app.toml` when it starts and on `HUP`, in a language that has both a signal handler
 /// and an HTTP server at hand.
 const SERVER: &str = "
 import os, signal, socket, sys, threading
 value = None
 def read(*_):
     global value
-    value = open('config/app.conf').read().strip()
+    value = open('config/app.toml').read().strip()
 def notify(text):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     s.sendto(text.encode(), os.environ['NOTIFY_SOCKET'].replace('@', '\\0', 1))
@@ -48,10 +47,10 @@ while not done.wait(0.05):
     pass
 ";
 
-fn configured(project: &Project, handles: &str, rules: &[&str]) -> Running {
+pub(crate) fn configured(project: &Project, handles: &str, rules: &[&str]) -> Running {
     fs::write(project.beside("server.py"), SERVER).expect("it is ours");
     fs::create_dir(project.work().join("config")).expect("it is ours");
-    project.save("config/app.conf", "one\n");
+    project.save("config/app.toml", "one\n");
     let server = project.beside("server.py").display().to_string();
     let mut run = project.run().listen();
     for rule in rules {
@@ -61,7 +60,7 @@ fn configured(project: &Project, handles: &str, rules: &[&str]) -> Running {
 }
 
 #[track_caller]
-fn answers(run: &Running, value: &str) {
+pub(crate) fn answers(run: &Running, value: &str) {
     until(value, PATIENCE, || {
         (run.get("/") == format!("{value}\n")).then_some(())
     });
@@ -73,11 +72,11 @@ fn a_signal_makes_the_program_read_its_configuration() {
     let mut run = configured(
         &project,
         "HUP",
-        &["config/*.conf=signal:HUP", "*.md=ignore"],
+        &["config/*.toml=signal:HUP", "*.md=ignore"],
     );
     run.live();
     answers(&run, "one");
-    project.save("config/app.conf", "two\n");
+    project.save("config/app.toml", "two\n");
     run.expect("signalled");
     answers(&run, "two");
     project.save("notes.md", "ignored\n");
@@ -93,9 +92,9 @@ fn a_signal_makes_the_program_read_its_configuration() {
 #[test]
 fn a_program_that_does_not_handle_the_signal_is_restarted() {
     let project = Project::new();
-    let mut run = configured(&project, "no", &["config/*.conf=signal:HUP"]);
+    let mut run = configured(&project, "no", &["config/*.toml=signal:HUP"]);
     run.live();
-    project.save("config/app.conf", "two\n");
+    project.save("config/app.toml", "two\n");
     run.expect("unhandled");
     assert_eq!(run.live(), 2);
     answers(&run, "two");
@@ -130,68 +129,5 @@ fn a_restart_needs_no_build_and_a_command_is_all_that_is_run() {
     project.save("source", "v2\n");
     assert_eq!(run.live(), 4);
     assert_eq!(run.count("building"), 2);
-    run.quit();
-}
-
-/// What is asked while configuration and data change: on new connections, as the server closes each.
-const STEADY: Pressure = Pressure {
-    clients: 8,
-    rate: 20,
-};
-
-#[track_caller]
-fn all_answered(load: Load, what: &str) {
-    let figures = load.stop();
-    say(&format!("{what}: {figures}"));
-    assert!(figures.asked > 0);
-    assert_eq!(figures.answered, figures.asked, "{what}");
-}
-
-#[test]
-fn a_new_configuration_under_load_loses_nothing() {
-    if !hey::installed() {
-        return skip("`hey` is not installed (`apt install hey`)");
-    }
-    let project = Project::new();
-    let mut run = configured(&project, "HUP", &["config/*.conf=signal:HUP"]);
-    run.live();
-    let load = Load::start(run.address(), STEADY, 80);
-    for value in ["two", "three", "four", "five"] {
-        project.save("config/app.conf", &format!("{value}\n"));
-        run.expect("signalled");
-        answers(&run, value);
-    }
-    all_answered(load, "four changes of configuration");
-    assert_eq!(run.count("starting"), 1, "without a restart");
-    run.quit();
-}
-
-#[test]
-fn large_data_that_takes_long_to_load_is_exchanged_under_load() {
-    use std::io::Write;
-    if !hey::installed() {
-        return skip("`hey` is not installed (`apt install hey`)");
-    }
-    let project = Project::new();
-    let weights = project.work().join("data/weights");
-    fs::create_dir(project.work().join("data")).expect("it is ours");
-    let write = |word: &[u8]| {
-        let mut file = fs::File::create(&weights).expect("it is ours");
-        file.write_all(word).expect("there is room");
-        for _ in 0..256 {
-            file.write_all(&[0; 1 << 20]).expect("there is room");
-        }
-    };
-    write(b"one");
-    let mut run = configured(&project, "SLOW", &["data/**=restart"]);
-    run.live();
-    answers(&run, "one");
-    let load = Load::start(run.address(), STEADY, 80);
-    write(b"two");
-    assert_eq!(run.live(), 2);
-    answers(&run, "two");
-    run.gone_is(1);
-    all_answered(load, "256 MB exchanged");
-    assert_eq!(run.count("starting"), 2, "once, when all was written");
     run.quit();
 }

@@ -1,5 +1,7 @@
 //! Reloads under load from `hey`, a client that is not ours to tune: no request may fail.
 
+mod rules;
+
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -113,6 +113,8 @@ pub(crate) fn spec(mark: &Mark, argv: &[&str]) -> Spec {
         env: vec![("PATH".into(), path), (MARK.into(), mark.value().into())],
         workdir: PathBuf::from("/"),
         sockets: Vec::new(),
+        stored: Vec::new(),
+        watchdog: None,
         listen_pid: true,
         notify: None,
         kept: Vec::new(),

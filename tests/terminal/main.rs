@@ -7,3 +7,4 @@ mod picture;
 mod plain;
 mod screen;
 mod screens;
+mod scrolled;

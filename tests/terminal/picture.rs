@@ -3,46 +3,81 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use regex::Regex;
 
 use super::screen::{Project, Screen, usual};
 
-/// A server and its errors, as somebody sees them who has just mistyped something.
-const BUILD: &str = r#"
-[ "$(cat src/main)" = broken ] || exit 0
-printf '\033[1m\033[91merror[E0425]\033[0m\033[1m: cannot find value `usr` in this scope\033[0m\n' >&2
-printf '  \033[1m\033[94m-->\033[0m src/routes.rs:14:20\n' >&2
-printf '   \033[1m\033[94m|\033[0m\n\033[1m\033[94m14 |\033[0m     Json(greeting(&usr))\n' >&2
-printf '   \033[1m\033[94m|\033[0m                    \033[1m\033[91m^^^ help: a local variable exists: `user`\033[0m\n' >&2
-exit 1
+/// A server, as somebody writes it; what it prints has the time in it.
+const MAIN: &str = r#"
+mod routes;
+
+fn main() {
+    let (dim, bold, green, yellow, off) = ("\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[33m", "\x1b[0m");
+    println!("{dim}12:04:31{off} {green} INFO{off} api: listening on {bold}127.0.0.1:3000{off}");
+    println!("{dim}12:04:33{off} {green} INFO{off} api: GET /users/7 200 in 1.2ms");
+    println!("{dim}12:04:38{off} {yellow} WARN{off} api: slow query, 212ms");
+    while routes::greeting("you").len() > 1 {
+        std::thread::park();
+    }
+}
 "#;
-const RUN: &str = r#"
-printf '\033[2m12:04:31\033[0m \033[32m INFO\033[0m api: listening on \033[1m127.0.0.1:3000\033[0m\n'
-printf '\033[2m12:04:33\033[0m \033[32m INFO\033[0m api: GET /users/7 200 in 1.2ms\n'
-printf '\033[2m12:04:38\033[0m \033[33m WARN\033[0m api: slow query, 212ms\n'
-exec sleep 1000
-"#;
+/// And as somebody sees it who has just mistyped something.
+const ROUTES: &str =
+    "pub fn greeting(user: &str) -> String {\n    format!(\"hello, {}\", user)\n}\n";
+const MISTYPED: &str =
+    "pub fn greeting(user: &str) -> String {\n    format!(\"hello, {}\", usr)\n}\n";
+const MANIFEST: &str = "[package]\nname = \"api\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
 
 #[test]
 fn the_picture_in_the_readme_is_current() {
-    let project = Project::new(BUILD, RUN);
-    let mut screen = Screen::start(&project.hotrun(&["-l", "api=127.0.0.1:0"]), 92, 14);
-    screen.until("gen 1", |text| {
+    let project = Project::new("", "");
+    // The folder itself is where temporary files go, those of the compiler, too.
+    fs::create_dir_all(project.path("api/src")).unwrap();
+    project.write("api/Cargo.toml", MANIFEST);
+    project.write("api/src/main.rs", MAIN);
+    project.write("api/src/routes.rs", ROUTES);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hotrun"));
+    command.args([
+        "-l",
+        "api=127.0.0.1:0",
+        "--ready",
+        "log:slow",
+        "--",
+        "cargo",
+        "run",
+    ]);
+    project.at_home(&mut command);
+    command.current_dir(project.path("api"));
+    command.env("CARGO_TARGET_DIR", project.path("target"));
+    let mut screen = Screen::start(&command, 92, 16);
+    screen.within(BUILD, "gen 1", |text| {
         text.contains("slow query") && text.contains("0 conns")
     });
-    project.write("src/main", "broken");
-    screen.until("the failure", |text| text.contains("does not build"));
+    project.write("api/src/routes.rs", MISTYPED);
+    screen.within(BUILD, "the failure", |text| text.contains("does not build"));
     let made = screen.parsed(|parser| svg(parser.screen()));
     screen.press("q");
-    screen.ended();
+    assert_eq!(screen.ended().code(), Some(0));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminal/screen.svg");
     if std::env::var_os("UPDATE_PICTURE").is_some() {
         fs::write(&path, &made).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
     let run = "run `UPDATE_PICTURE=1 cargo test --test terminal picture`";
-    assert_eq!(words(&kept), words(&made), "{run}");
+    let (kept, made) = (words(&kept), words(&made));
+    assert_eq!(ours(&kept), ours(&made), "{run}");
+    assert!(made.contains(&"error[EN]".to_owned()), "{made:?}");
+}
+
+/// Without the compiler's words: those are others with each compiler.
+fn ours(words: &[String]) -> Vec<&String> {
+    let is_error = |word: &String| word.starts_with("error[");
+    let before = words.iter().take_while(|word| !is_error(word));
+    let after = words.iter().skip_while(|word| !word.contains("●"));
+    before.chain(after).collect()
 }
 
 /// What is to be read, without numbers that differ from run to run.
@@ -53,6 +88,9 @@ fn words(picture: &str) -> Vec<String> {
     all.map(|word| number.replace_all(&word, "N").into_owned())
         .collect()
 }
+
+/// How long cargo may take.
+const BUILD: Duration = Duration::from_secs(60);
 
 const WIDTH: f32 = 8.4;
 const HEIGHT: f32 = 18.0;

@@ -1,8 +1,12 @@
 //! Where there is no terminal, or none to draw on: plain lines, no escape code, no panic.
 
+use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-use super::screen::{Project, Screen};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::screen::{Project, Screen, until};
 
 const RUN: &str = "echo running; exec sleep 1000";
 
@@ -30,7 +34,7 @@ fn shown_plainly(mut command: Command, change: impl FnOnce(&mut Command)) {
 #[test]
 fn a_dumb_terminal_and_a_machine_that_builds() {
     let project = Project::new("true", RUN);
-    shown_plainly(project.hotrun(&["--color", "never"]), |command| {
+    shown_plainly(project.hotrun(&[]), |command| {
         command.env("TERM", "dumb");
     });
     shown_plainly(project.hotrun(&[]), |command| {
@@ -41,7 +45,7 @@ fn a_dumb_terminal_and_a_machine_that_builds() {
 #[test]
 fn no_input() {
     let project = Project::new("true", RUN);
-    let command = project.hotrun(&["--color", "never"]);
+    let command = project.hotrun(&[]);
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$0\" \"$@\" </dev/null"]);
     shell.arg(command.get_program()).args(command.get_args());
@@ -65,27 +69,54 @@ fn no_colour_on_a_live_terminal() {
     assert!(!coloured.is_match(&text), "{text:?}");
 }
 
+#[track_caller]
+fn is_plain(text: &str) {
+    assert!(
+        !text.contains('\x1b') && !text.contains("panicked"),
+        "{text}"
+    );
+}
+
+/// Whoever reads has seen enough: that is no fault of hotrun's.
 #[test]
-fn into_a_pipe_that_is_closed_after_a_line_and_into_a_file() {
+fn into_a_pipe_that_is_closed_after_a_line() {
     let project = Project::new("true", "while echo line; do :; done");
     let command = project.hotrun(&[]);
-    for (line, most) in [
-        ("\"$0\" \"$@\" 2>&1 | head -1", 1),
-        ("timeout 3 \"$0\" \"$@\" >out 2>&1; head -100 out", 100),
-    ] {
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", line])
-            .arg(command.get_program())
-            .args(command.get_args());
-        project.at_home(&mut shell);
-        let output = shell.stdin(Stdio::null()).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(!text.is_empty() && text.lines().count() <= most, "{text}");
-        assert!(
-            !text.contains('\x1b') && !text.contains("panicked"),
-            "{text}"
-        );
+    let mut shell = Command::new("bash");
+    let line = "\"$0\" \"$@\" 2>&1 | head -1; echo ${PIPESTATUS[0]}";
+    shell.args(["-c", line]).arg(command.get_program());
+    shell.args(command.get_args());
+    project.at_home(&mut shell);
+    let output = shell.stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    is_plain(&text);
+    is_plain(&String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[1..], ["0"], "{text}");
+    assert_eq!(project.processes(), Vec::<String>::new());
+}
+
+#[test]
+fn into_a_file() {
+    let project = Project::new("true", RUN);
+    for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGTERM, 143)] {
+        let out = File::create(project.path("out")).unwrap();
+        let mut command = project.hotrun(&[]);
+        command.stdin(Stdio::null());
+        command.stdout(out.try_clone().unwrap()).stderr(out);
+        let mut child = command.spawn().unwrap();
+        let text = || fs::read_to_string(project.path("out")).unwrap();
+        until("gen 1", || {
+            text().contains("running\n") && text().contains("gen 1 live")
+        });
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        let mut status = None;
+        until("the end", || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.unwrap().code(), Some(code), "{}", text());
+        is_plain(&text());
     }
 }
 

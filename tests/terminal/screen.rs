@@ -19,6 +19,8 @@ use nix::sys::termios::{Termios, tcgetattr};
 use regex::Regex;
 use tempfile::TempDir;
 
+use super::scrolled::Scrolled;
+
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A folder in which something is built and run by shell scripts: `build` and `run`.
@@ -45,6 +47,20 @@ impl Project {
 
     pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
+    }
+
+    /// The processes that were started on it and are not gone: each has its folder in the environment.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let mark = format!("TMPDIR={}", self.0.path().display());
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let ours = all.filter(|entry| {
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|one| one == mark.as_bytes())
+        });
+        ours.map(|entry| fs::read_to_string(entry.path().join("stat")).unwrap_or_default())
+            .collect()
     }
 
     /// hotrun on it, with these options more.
@@ -84,7 +100,22 @@ impl Project {
 /// Everything that was written to the terminal, and what it looks like.
 struct Seen {
     parser: vt100::Parser,
+    scrolled: Option<Scrolled>,
     bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Seen {
+    fn take(&mut self, bytes: &[u8]) {
+        match &mut self.scrolled {
+            Some(scrolled) => scrolled.process(&mut self.parser, bytes),
+            None => self.parser.process(bytes),
+        }
+        self.written += bytes.len();
+        if self.written < 4 << 20 {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
 }
 
 pub(crate) struct Screen {
@@ -98,10 +129,16 @@ pub(crate) struct Screen {
 impl Screen {
     /// Starts it as the leader of a session that the terminal controls.
     pub(crate) fn start(command: &Command, columns: u16, rows: u16) -> Self {
-        Self::with_history(command, columns, rows, 2_000)
+        Self::with_history(command, columns, rows, 2_000, None)
     }
 
-    pub(crate) fn with_history(command: &Command, columns: u16, rows: u16, history: usize) -> Self {
+    pub(crate) fn with_history(
+        command: &Command,
+        columns: u16,
+        rows: u16,
+        history: usize,
+        scrolled: Option<Scrolled>,
+    ) -> Self {
         let size = Winsize {
             ws_row: rows,
             ws_col: columns,
@@ -131,7 +168,9 @@ impl Screen {
         let (rows, columns) = (NonZero::new(rows).unwrap(), NonZero::new(columns).unwrap());
         let seen = Seen {
             parser: vt100::Parser::new(rows, columns, history),
+            scrolled,
             bytes: Vec::new(),
+            written: 0,
         };
         let seen = Arc::new(Mutex::new(seen));
         let child = leader.spawn().expect("`setsid` of util-linux is there");
@@ -188,7 +227,7 @@ impl Screen {
     }
 
     pub(crate) fn written(&self) -> usize {
-        self.seen().bytes.len()
+        self.seen().written
     }
 
     /// Waits until the screen looks like this, but for what differs from run to run.
@@ -210,11 +249,21 @@ impl Screen {
     }
 
     #[track_caller]
-    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut(&str) -> bool) {
+    pub(crate) fn until(&self, what: &str, is_so: impl FnMut(&str) -> bool) {
+        self.within(PATIENCE, what, is_so);
+    }
+
+    #[track_caller]
+    pub(crate) fn within(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut is_so: impl FnMut(&str) -> bool,
+    ) {
         let began = Instant::now();
         while !is_so(&self.text()) {
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < patience,
                 "waited for {what}; found:\n{}",
                 self.text()
             );
@@ -223,7 +272,24 @@ impl Screen {
     }
 
     pub(crate) fn modes(&self) -> Termios {
-        tcgetattr(self.theirs.as_ref().unwrap()).unwrap()
+        self.modes_if_any().unwrap()
+    }
+
+    pub(crate) fn modes_if_any(&self) -> nix::Result<Termios> {
+        tcgetattr(self.theirs.as_ref().unwrap())
+    }
+
+    /// Waits until nothing has been written for so long.
+    #[track_caller]
+    pub(crate) fn quiet_for(&self, time: Duration) {
+        let (began, mut since, mut written) = (Instant::now(), Instant::now(), self.written());
+        while since.elapsed() < time {
+            assert!(began.elapsed() < PATIENCE * 4, "it goes on writing");
+            thread::sleep(Duration::from_millis(20));
+            if self.written() != written {
+                (since, written) = (Instant::now(), self.written());
+            }
+        }
     }
 
     /// The terminal is closed, as a window is.
@@ -263,13 +329,18 @@ fn read(mut from: fs::File, seen: Arc<Mutex<Seen>>, closed: Arc<AtomicBool>) {
             let Ok(count @ 1..) = from.read(&mut buffer) else {
                 break;
             };
-            let mut seen = seen.lock().unwrap();
-            seen.parser.process(&buffer[..count]);
-            if seen.bytes.len() < 4 << 20 {
-                seen.bytes.extend_from_slice(&buffer[..count]);
-            }
+            seen.lock().unwrap().take(&buffer[..count]);
         }
     });
+}
+
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "waited for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Pids, times and ports, and the room that they leave, written alike.

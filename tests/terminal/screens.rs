@@ -66,9 +66,17 @@ fn a_day_at_the_terminal() {
     );
     // Recovery; then an old one that takes its time.
     project.write("src/main", "lazy");
-    screen.until("recovery", |text| {
-        text.contains("gen 4 live") && text.contains("[2] bye")
-    });
+    screen.shows(
+        "
+        version 1
+        [2] version slow
+        [1] bye
+        [4] version lazy
+        [2] bye
+
+         ● gen 4 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
+         ✔ built in T · ready in T · src/main   r reload  p pause  ? help  q quit",
+    );
     std::fs::remove_file(project.path("go")).unwrap();
     project.write("src/main", "5");
     screen.shows(
@@ -108,18 +116,17 @@ fn a_day_at_the_terminal() {
     project.write("src/main", "slow again");
     std::fs::remove_file(project.path("go")).unwrap();
     screen.press("?");
-    screen.until("a change", |text| text.contains("‖ paused, changes wait"));
-    screen.press("p");
-    screen.until("a build", |text| text.contains("building gen 6"));
-    screen.resize(20, 5);
     screen.shows(
         "
-         ● gen 5 live
-         ◔ building gen 6",
+        [5] version 5
+        [4] bye
+
+         ● gen 5 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
+         ‖ paused, changes wait   r reload  p go on  ? help  q quit",
     );
+    screen.press("p");
     screen.resize(120, 40);
-    screen.shows(
-        "
+    const WIDE: &str = "
         version 1
         [2] version slow
         [1] bye
@@ -129,8 +136,16 @@ fn a_day_at_the_terminal() {
         [4] bye
 
          ● gen 5 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
-         ◔ building gen 6   ━━━━━━──────────────────   3/12 crates · T · src/main   r reload  p pause  ? help  q quit",
+         ◔ building gen 6   ━━━━━━──────────────────   3/12 crates · T · src/main   r reload  p pause  ? help  q quit";
+    screen.shows(WIDE);
+    screen.resize(20, 5);
+    screen.shows(
+        "
+         ● gen 5 live
+         ◔ building gen 6",
     );
+    screen.resize(120, 40);
+    screen.shows(WIDE);
     project.write("go", "");
     screen.until("gen 6", |text| {
         text.contains("gen 6 live") && !text.contains("draining")
@@ -165,7 +180,7 @@ fn undo_brings_the_previous_executable_back() {
     plain.args(&args[..args.len() - 2]).arg("./app");
     project.at_home(&mut plain);
     command = plain;
-    let mut screen = Screen::start(&command, 90, 12);
+    let mut screen = Screen::start(&command, 100, 12);
     screen.until("gen 1", |text| {
         text.contains("one") && text.contains("gen 1 live")
     });
@@ -190,7 +205,7 @@ fn undo_brings_the_previous_executable_back() {
         [4] two
 
          ● gen 4 live   app · pid N · up <1m · 127.0.0.1:P · 0 conns
-         ✔ built in T · ready in T · an earlier build   r reload  p pause  u undo  ? help",
+         ✔ started · ready in T · an earlier build   r reload  p pause  u undo  ? help  q quit",
     );
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));

@@ -1,6 +1,7 @@
 //! The watch on real files: each editor's way to save, and what must not count.
 
 mod editors;
+mod script;
 mod scripts;
 mod tools;
 mod trees;

@@ -9,12 +9,15 @@ use super::watched::{Watched, age, tree, watch, watch_as};
 /// The debounce as users have it.
 const DEFAULT: Duration = Duration::from_millis(20);
 
+/// In CI it is a failure if it is not.
 fn installed(tool: &str) -> bool {
     let found = Command::new(tool)
         .arg("--version")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
+    let ci = std::env::var_os("CI").is_some();
+    assert!(found.is_ok() || !ci, "`{tool}` is missing in CI");
     found.is_ok()
 }
 

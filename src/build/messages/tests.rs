@@ -179,3 +179,48 @@ fn the_launch_is_told_once_everything_was_compiled() {
         assert_eq!(messages.has_launch(), told, "{lines:?}");
     }
 }
+
+#[test]
+fn fuzz_messages() {
+    let examples: [&[u8]; 6] = [
+        br#"{"reason":"compiler-artifact","package_id":"path+file:///w#x@0.1.0","manifest_path":"/w/Cargo.toml","target":{"name":"x","kind":["bin"]},"fresh":false,"executable":"/t/x","filenames":["/t/x"]}"#,
+        br#"{"reason":"compiler-message","package_id":"p","message":{"message":"m","level":"error","rendered":"error: m\n"}}"#,
+        br#"{"reason":"build-script-executed","package_id":"path+file:///w#x@0.1.0","linked_paths":["native=/n"],"out_dir":"/o"}"#,
+        br#"{"reason":"build-finished","success":true}"#,
+        br#"{"reason":"hotrun-launch","argv":["/t/x",[255,1]],"env":[["A","b"]],"workdir":"/w"}"#,
+        b"    Blocking waiting for file lock on build directory",
+    ];
+    let words = [
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "\\u0000",
+        "null",
+        "1e999",
+        ":",
+        ",",
+        "\"reason\":",
+        "\"argv\":",
+        "hotrun-launch",
+    ];
+    let mut messages = Messages::new(Vec::new());
+    let mut count = 0_u32;
+    crate::fuzz::fuzz(
+        "cargo's messages and the launch",
+        &examples,
+        &words,
+        |input| {
+            for line in input.split(|byte| *byte == b'\n') {
+                let _ = (messages.stdout(line), messages.stderr(line));
+            }
+            let _ = (messages.take_launch(), messages.made());
+            // As many as in a great build; what it names is kept until its end.
+            count += 1;
+            if count.is_multiple_of(1000) {
+                messages = Messages::new(Vec::new());
+            }
+        },
+    );
+}

@@ -1,5 +1,6 @@
 //! Linux.
 
+pub mod changes;
 pub mod credentials;
 pub mod deaths;
 mod descriptors;
@@ -23,6 +24,8 @@ pub mod mounts;
 mod netlink;
 pub mod privilege;
 pub mod reuseport;
+mod same_file;
+pub use same_file::is_duplicate;
 pub mod seccomp;
 pub mod sock_diag;
 pub mod socket_holders;
@@ -31,6 +34,3 @@ pub mod unix_diag;
 
 /// Whether sockets of one address can be steered between (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).
 pub const STEERING: bool = true;
-
-/// Whether the system tells when a file that was written is closed (`IN_CLOSE_WRITE`, see `inotify(7)`).
-pub const TELLS_CLOSE: bool = true;

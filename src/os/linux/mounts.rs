@@ -19,21 +19,42 @@ const FAR: &[(i64, &str)] = &[
     (0x00c3_6400, "Ceph"),
     (0x7375_7245, "Coda"),
     (0x0bd0_0bd0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x7c7c_6673, "a Parallels folder"),
 ];
 
 /// The kind of the file system on which `path` is, if it is one that does not tell of all changes.
 pub fn without_events(path: &Path) -> Option<&'static str> {
     let found = statfs(path).ok()?.filesystem_type().0;
     // The field is 32 bits wide on some systems, and signed.
-    let found = i64::from(found as u32);
-    FAR.iter()
-        .find(|(magic, _)| *magic == found)
-        .map(|(_, name)| *name)
+    far(i64::from(found as u32))
+}
+
+fn far(found: i64) -> Option<&'static str> {
+    let named = FAR.iter().find(|(magic, _)| *magic == found);
+    named.map(|(_, name)| *name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hc11_far_file_systems_are_known_by_their_numbers() {
+        for (magic, name) in [
+            (0x6969, Some("NFS")),
+            (0x6573_5546, Some("FUSE")),
+            (0x0102_1997, Some("9p")),
+            (0xff53_4d42, Some("CIFS")),
+            // ext4, overlay, tmpfs, btrfs.
+            (0xef53, None),
+            (0x794c_7630, None),
+            (0x0102_1994, None),
+            (0x9123_683e, None),
+        ] {
+            assert_eq!(far(magic), name);
+        }
+    }
 
     #[test]
     fn a_local_file_system_tells_of_changes() {

@@ -340,4 +340,16 @@ mod tests {
         assert_eq!(started(pid), started(pid));
         assert_eq!(status(i32::MAX), None);
     }
+
+    #[test]
+    fn fuzz_status() {
+        let own = std::fs::read("/proc/self/status").unwrap();
+        let words = ["SigCgt:\t", "\n", "State:\t", "ffffffffffffffff", "PPid:\t"];
+        crate::fuzz::fuzz("/proc/PID/status", &[&own], &words, |input| {
+            let status = parse_status(&String::from_utf8_lossy(input));
+            for signal in [0, 1, 64, 65, i32::MAX, i32::MIN] {
+                let _ = status.as_ref().map(|status| status.reaction(signal));
+            }
+        });
+    }
 }

@@ -1,5 +1,6 @@
 //! Everything else.
 
+pub mod changes;
 pub mod credentials;
 pub mod deaths;
 mod descriptors;
@@ -22,6 +23,8 @@ pub mod hang_up;
 pub mod mounts;
 pub mod privilege;
 pub mod reuseport;
+mod same_file;
+pub use same_file::is_duplicate;
 pub mod seccomp;
 pub mod sock_diag;
 pub mod socket_holders;
@@ -30,6 +33,3 @@ pub mod unix_diag;
 
 /// Whether sockets of one address can be steered between: no call for it is known here.
 pub const STEERING: bool = false;
-
-/// Whether the system tells when a file that was written is closed (`IN_CLOSE_WRITE`, see `inotify(7)`).
-pub const TELLS_CLOSE: bool = false;

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Pid, getpgid, getppid, setpgid, setsid};
+use nix::unistd::{Pid, getpgid, getpid, getppid, setpgid, setsid};
 
 use self::channel::Channel;
 use self::tree::Tree;
@@ -24,6 +24,7 @@ use super::wire::{self, Order};
 use super::{Refusal, Report, Step, launch};
 use crate::os;
 use crate::os::leftovers::{Kept, remove_leftovers};
+use crate::os::process_tree;
 use crate::os::reap::{Reaped, reap};
 use crate::reload::Ended;
 
@@ -106,6 +107,10 @@ struct Guardian {
     channel: Channel,
     wake: Wake,
     program: Pid,
+    /// The process that it says is the program in truth.
+    main: Option<Pid>,
+    /// How the first process ended, which does not count while the other lives.
+    first: Option<Ended>,
     tree: Tree,
     /// What is put away if hotrun is gone.
     kept: Vec<Kept>,
@@ -124,6 +129,8 @@ impl Guardian {
             channel,
             wake,
             program,
+            main: None,
+            first: None,
             tree: Tree::new(program),
         }
     }
@@ -163,6 +170,7 @@ impl Guardian {
                 Order::Signal(signal) => self.tree.signal(signal),
                 Order::Configure(signal) => self.tree.configure(signal),
                 Order::Stop(signal) => self.tree.stop(signal),
+                Order::Main(pid) => self.take_for_main(pid),
                 Order::Kill => self.tree.kill(),
             }
         }
@@ -181,14 +189,23 @@ impl Guardian {
             match reap(None) {
                 Reaped::Ended(pid, status) => {
                     any = true;
-                    if pid == self.program.as_raw() {
+                    if self.main.take_if(|main| main.as_raw() == pid).is_some() {
+                        // It is what counts, and there is no other end any more.
                         program = Some(wire::ended(status));
+                        self.first = None;
+                        self.program = Pid::from_raw(pid);
+                    } else if pid == self.program.as_raw() {
+                        self.tree.program_ended();
+                        self.first = Some(wire::ended(status));
                     }
                 }
                 Reaped::Running => break false,
                 Reaped::NoChild => break !self.tree.has_stragglers(),
             }
         };
+        if alone || !self.main_lives() {
+            program = program.or(self.first.take());
+        }
         if let Some(ended) = program {
             self.report_end(ended, !alone);
         }
@@ -196,6 +213,20 @@ impl Guardian {
             self.tree.bereave();
         }
         alone
+    }
+
+    /// Only one of the tree: what else could end in our place is nobody's program.
+    fn take_for_main(&mut self, pid: i32) {
+        let known = process_tree::descendants(getpid().as_raw()).contains(&pid);
+        if known {
+            self.main = Some(Pid::from_raw(pid)).filter(|main| *main != self.program);
+        }
+    }
+
+    fn main_lives(&self) -> bool {
+        let lives =
+            |main: Pid| process_tree::descendants(getpid().as_raw()).contains(&main.as_raw());
+        self.main.is_some_and(lives)
     }
 
     fn report_end(&mut self, ended: Ended, survivors: bool) {

@@ -93,10 +93,8 @@ fn become_program(mut launch: Launch, trap: &Trap, top: i32) -> Refusal {
     if let Err(errno) = chdir(launch.workdir.as_c_str()) {
         return refusal(Step::Workdir, errno);
     }
-    if launch.listen_pid && !launch.sockets.is_empty() {
-        // Only digits: there is no zero byte that could make this fail.
-        let pid = CString::new(format!("LISTEN_PID={}", getpid()));
-        launch.env.extend(pid.ok());
+    if launch.listen_pid {
+        name_pid(&mut launch);
     }
     let channel = match descriptors(&mut launch, top) {
         Ok(channel) => channel,
@@ -112,6 +110,19 @@ fn become_program(mut launch: Launch, trap: &Trap, top: i32) -> Refusal {
         return refusal(Step::Descriptors, errno);
     }
     exec(&launch)
+}
+
+/// For libraries that want to know that they are meant. Left out, it means everybody (`sd_watchdog_enabled(3)`).
+fn name_pid(launch: &mut Launch) {
+    // Only digits: there is no zero byte that could make this fail.
+    let own = |name: &str| CString::new(format!("{name}={}", getpid())).ok();
+    let watched = |pair: &CString| pair.as_bytes().starts_with(b"WATCHDOG_USEC=");
+    if launch.env.iter().any(watched) {
+        launch.env.extend(own("WATCHDOG_PID"));
+    }
+    if !launch.sockets.is_empty() {
+        launch.env.extend(own("LISTEN_PID"));
+    }
 }
 
 /// Puts the sockets where the program looks for them, and gives the channel of its trap, above them and closed on exec.

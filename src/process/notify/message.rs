@@ -59,7 +59,7 @@ pub enum Store {
     },
     /// Close those of this name.
     Remove {
-        /// `FDNAME=`, else `stored`.
+        /// `FDNAME=`.
         name: String,
     },
 }
@@ -290,5 +290,38 @@ mod tests {
             let said = parse(&format!("{name}={value}\nFDSTORE=1"));
             prop_assert!(said.status.is_none_or(|status| !status.chars().any(char::is_control)));
         }
+    }
+
+    #[test]
+    fn fuzz_notifications() {
+        let examples: [&[u8]; 3] = [
+            b"READY=1\nSTATUS=up\nMAINPID=42",
+            b"FDSTORE=1\nFDNAME=ws\nFDPOLL=0",
+            b"WATCHDOG=trigger\nWATCHDOG_USEC=20\nEXTEND_TIMEOUT_USEC=1500000\nERRNO=2",
+        ];
+        let words = [
+            "\n",
+            "=",
+            "1",
+            "-",
+            "99999999999999999999",
+            "RELOADING=1",
+            "MONOTONIC_USEC=",
+            "STOPPING=1",
+            "FDSTOREREMOVE=1",
+            "BARRIER=1",
+            "STATUS=",
+            "\u{1b}[2J",
+            "\u{9b}",
+        ];
+        crate::fuzz::fuzz("notifications", &examples, &words, |input| {
+            let said = Assignments::parse(input);
+            let printable = |text: &String| !text.chars().any(char::is_control);
+            assert!(said.status.as_ref().is_none_or(printable));
+            let Some(Store::Keep { name, .. } | Store::Remove { name }) = said.store else {
+                return;
+            };
+            assert!(!name.contains(':') && name.len() <= MOST_NAME);
+        });
     }
 }

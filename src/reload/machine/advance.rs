@@ -12,13 +12,36 @@ impl Machine {
         self.act_on_wanted(now, out);
         self.make_room(now, out);
         self.start_next(now, out);
-        let failed = out
-            .notices
-            .iter()
-            .any(|notice| matches!(notice, Notice::Failed { .. }));
-        let busy = self.building.is_some() || self.next.is_some() || self.candidate.is_some();
-        if failed && !busy && self.live.is_none() {
+        match self.something_comes() {
+            true => self.answer_no_more(out),
+            false => self.wait_for_a_change(out),
+        }
+    }
+
+    /// Whether a generation is on its way to be live.
+    fn something_comes(&self) -> bool {
+        self.building.is_some() || self.next.is_some() || self.candidate.is_some()
+    }
+
+    /// Nothing will be live until somebody does something: that is said to the user, and to who connects.
+    fn wait_for_a_change(&mut self, out: &mut Response) {
+        let failed = out.notices.iter().rev().find_map(|notice| {
+            let Notice::Failed { id, failure, .. } = *notice else {
+                return None;
+            };
+            Some(Effect::Answer { id, failure })
+        });
+        if let Some(answer) = failed.filter(|_| self.live.is_none()) {
+            self.answers = true;
+            out.effects.push(answer);
             out.notices.push(Notice::Waiting);
+        }
+    }
+
+    /// It comes first: what waits for a program must not be answered while that is being started.
+    fn answer_no_more(&mut self, out: &mut Response) {
+        if std::mem::take(&mut self.answers) {
+            out.effects.insert(0, Effect::AnswerNoMore);
         }
     }
 
@@ -104,19 +127,23 @@ impl Machine {
                 id,
                 build,
                 since: now,
+                until: now.plus(self.policy.ready_timeout),
                 ready: None,
                 owed: Signals::default(),
             });
             out.notices.push(Notice::Starting { id, cause });
             out.effects.push(match cause {
                 Cause::Undo => Effect::StartAgain { id, build },
-                Cause::Begin | Cause::Change | Cause::Request => Effect::Start { id },
+                Cause::Begin | Cause::Change | Cause::Request | Cause::Inherit => {
+                    Effect::Start { id }
+                }
             });
         }
     }
 
-    /// Whether another generation may be started beside this one.
+    /// Whether another generation may be started beside this one. Not if the other is to have what this one stores,
+    /// which may come as late as its end.
     fn bears_company(&self, id: GenId) -> bool {
-        self.policy.beside(self.listening.contains(&id))
+        !self.stores && self.policy.beside(self.listening.contains(&id))
     }
 }

@@ -77,9 +77,10 @@ impl Machine {
             candidate: self.candidate.map(|candidate| Candidate {
                 id: rename.id(candidate.id),
                 build: GenId::FIRST,
-                since: match candidate.ready {
+                since: Time::START,
+                until: match candidate.ready {
                     Some(_) => Time::START,
-                    None => rename.time(candidate.since),
+                    None => rename.time(candidate.until),
                 },
                 ready: candidate.ready.map(|_| Time::START),
                 owed: candidate.owed,
@@ -87,10 +88,13 @@ impl Machine {
             live: self.live.map(|live| rename.id(live)),
             leaving,
             listening,
+            watchdogs: self.canonical_watchdogs(rename),
+            stores: self.stores,
             builds: self.builds.canonical(),
             paused: self.paused,
             held: self.held,
             held_signals: self.held_signals,
+            answers: self.answers,
             quit: self.quit.map(|quit| Quit {
                 until: rename.time(quit.until),
                 ..quit

@@ -3,6 +3,7 @@ mod built;
 #[cfg(test)]
 pub(super) mod canonical;
 mod configured;
+mod notified;
 mod part;
 mod quit;
 mod wishes;
@@ -13,6 +14,7 @@ use super::{
     Action, Cause, Effect, Ended, Event, Failure, GenId, Notice, Phase, Policy, Request, Time,
 };
 use configured::Signals;
+use notified::Watchdog;
 
 /// What the machine answers to an event: what to do, in this order, and what to tell.
 #[must_use]
@@ -58,6 +60,8 @@ struct Candidate {
     id: GenId,
     build: GenId,
     since: Time,
+    /// By when it must be ready.
+    until: Time,
     /// When it became ready; the switch is under way since then.
     ready: Option<Time>,
     /// Which signals it is to get once it is live: what it has read when it started may be outdated.
@@ -98,12 +102,18 @@ pub struct Machine {
     leaving: Vec<Leaving>,
     /// Which of the started generations are known to listen.
     listening: Vec<GenId>,
+    /// Those that have to give a sign of life, or were made to end for want of one.
+    watchdogs: Vec<Watchdog>,
+    /// Whether a generation has stored something for the one after it.
+    stores: bool,
     /// What there is to start from.
     builds: Builds,
     /// Whether changes wait, and the most thorough of those that do.
     paused: bool,
     held: Option<Action>,
     held_signals: Signals,
+    /// Whether those who wait are told that nothing comes by itself.
+    answers: bool,
     quit: Option<Quit>,
 }
 
@@ -120,10 +130,13 @@ impl Machine {
             live: None,
             leaving: Vec::new(),
             listening: Vec::new(),
+            watchdogs: Vec::new(),
+            stores: false,
             builds: Builds::NONE,
             paused: false,
             held: None,
             held_signals: Signals::NONE,
+            answers: false,
             quit: None,
         }
     }
@@ -163,6 +176,9 @@ impl Machine {
                 survivors,
             } => self.exited(now, id, ended, survivors, &mut out),
             Event::Gone { id } => self.gone(now, id, &mut out),
+            Event::Extended { id, by } => self.extended(now, id, by, &mut out),
+            Event::Stores { id } => self.stores(id, &mut out),
+            Event::Watchdog { id, sign } => self.watchdog(now, id, sign, &mut out),
             Event::Tick => self.tick(now, &mut out),
         }
         self.advance(now, &mut out);
@@ -172,7 +188,7 @@ impl Machine {
     /// The next moment at which the machine wants [`Event::Tick`], if there is one.
     pub fn deadline(&self) -> Option<Time> {
         let starting = self.candidate.filter(|candidate| candidate.ready.is_none());
-        let starting = starting.map(|candidate| candidate.since.plus(self.policy.ready_timeout));
+        let starting = starting.map(|candidate| candidate.until);
         let leaving = self
             .leaving
             .iter()
@@ -181,7 +197,8 @@ impl Machine {
             .quit
             .filter(|quit| !quit.finished)
             .map(|quit| quit.until);
-        leaving.chain(starting).chain(quit).min()
+        let watchdogs = self.watchdog_deadlines();
+        leaving.chain(starting).chain(watchdogs).chain(quit).min()
     }
 
     /// The generation to which new connections go.
@@ -229,7 +246,7 @@ impl Machine {
             Request::Pause => self.pause(out),
             Request::Resume => self.resume(out),
             Request::Undo => self.undo(out),
-            Request::KillDraining => self.kill_draining(out),
+            Request::KillDraining => self.kill_draining(now, out),
             Request::Quit if self.quit.is_none() => self.begin_quit(now, out),
             // Whoever asks again only insists if he says so: a closed terminal asks more than once.
             Request::Quit => {}
@@ -238,19 +255,24 @@ impl Machine {
     }
 
     fn listens(&mut self, id: GenId) {
-        let leaving = self.leaving.iter().map(|leaving| leaving.id);
-        let candidate = self.candidate.map(|candidate| candidate.id);
-        let mut started = leaving.chain(candidate).chain(self.live);
-        if started.any(|started| started == id) && !self.listening.contains(&id) {
+        if self.is_started(id) && !self.listening.contains(&id) {
             self.listening.push(id);
         }
     }
 
+    fn is_started(&self, id: GenId) -> bool {
+        let leaving = self.leaving.iter().map(|leaving| leaving.id);
+        let candidate = self.candidate.map(|candidate| candidate.id);
+        let mut started = leaving.chain(candidate).chain(self.live);
+        started.any(|started| started == id)
+    }
+
     fn ready(&mut self, now: Time, id: GenId, out: &mut Response) {
+        let aborted = self.is_aborted(id);
         let Some(candidate) = self
             .candidate
             .as_mut()
-            .filter(|candidate| candidate.id == id && candidate.ready.is_none())
+            .filter(|candidate| candidate.id == id && candidate.ready.is_none() && !aborted)
         else {
             return;
         };
@@ -260,6 +282,7 @@ impl Machine {
             took: now.since(candidate.since),
         });
         out.effects.push(Effect::Switch { id });
+        self.wake_watchdog(now, id);
     }
 
     fn switched(&mut self, now: Time, id: GenId, out: &mut Response) {
@@ -332,14 +355,12 @@ impl Machine {
     }
 
     fn tick(&mut self, now: Time, out: &mut Response) {
-        let timeout = self.policy.ready_timeout;
-        let late = |candidate: &mut Candidate| {
-            candidate.ready.is_none() && now >= candidate.since.plus(timeout)
-        };
+        let late = |candidate: &mut Candidate| candidate.ready.is_none() && now >= candidate.until;
         if let Some(candidate) = self.candidate.take_if(late) {
             self.dismiss(now, candidate.id, out);
             self.failed(candidate.id, Failure::ReadyTimeout, out);
         }
+        self.watch(now, out);
         for leaving in &mut self.leaving {
             let step = leaving.tick(now, &self.policy);
             let killed = step.contains(&Effect::Kill { id: leaving.id });
@@ -348,6 +369,7 @@ impl Machine {
                 out.notices.push(Notice::Killing {
                     id: leaving.id,
                     why: leaving.how,
+                    after: now.since(leaving.since),
                 });
             }
         }

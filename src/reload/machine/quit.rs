@@ -45,7 +45,7 @@ impl Machine {
         if self.quit.is_none() {
             self.begin_quit(now, out);
         }
-        self.kill_draining(out);
+        self.kill_draining(now, out);
         let until = now.plus(self.policy.kill_timeout);
         if let Some(quit) = &mut self.quit {
             quit.until = quit.until.min(until);

@@ -1,7 +1,7 @@
 //! What the user may ask for besides a reload and the end.
 
 use super::{Cause, Machine, Next, Response, Wanted};
-use crate::reload::{Action, GenId, Notice, Stopped};
+use crate::reload::{Action, GenId, Notice, Stopped, Time};
 
 /// Which builds there are to start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,13 +114,14 @@ impl Machine {
     }
 
     /// What drains has had its time.
-    pub(super) fn kill_draining(&mut self, out: &mut Response) {
+    pub(super) fn kill_draining(&mut self, now: Time, out: &mut Response) {
         for leaving in &mut self.leaving {
             let kill = leaving.kill(Stopped::Killed);
             if !kill.is_empty() {
                 out.notices.push(Notice::Killing {
                     id: leaving.id,
                     why: leaving.how,
+                    after: now.since(leaving.since),
                 });
             }
             out.effects.extend(kill);

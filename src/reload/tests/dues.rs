@@ -22,6 +22,7 @@ impl World {
                 format!("{known:?} is not told of its configuration")
             });
         }
+        self.watched(event == Event::Tick, ledger);
         if event == Event::Tick {
             self.in_time(machine, ledger);
         }
@@ -32,13 +33,14 @@ impl World {
 
     /// The machine wants to be woken no later than something is due.
     fn wakes(&self, machine: &Machine, ledger: &mut Ledger) {
-        let ready = self.policy.ready_timeout;
+        let signs = self.gens.iter().filter_map(Gen::watch_until);
         let dues = self.gens.iter().filter_map(|known| match known.role {
-            Role::Candidate => (!known.ready).then(|| known.since.plus(ready)),
+            Role::Candidate => (!known.ready).then_some(known.until),
             Role::Leaving => (!known.killed).then_some(known.until),
             Role::Live => None,
         });
         let due = dues
+            .chain(signs)
             .chain(self.quitting.map(|quitting| quitting.until))
             .min();
         let deadline = machine.deadline();
@@ -111,9 +113,8 @@ impl World {
             ledger.check(Rule::DrainIsBounded, settled && bounded, || {
                 format!("{known:?} is overdue")
             });
-            let timeout = known.since.plus(self.policy.ready_timeout);
             let starts = known.role == Role::Candidate && !known.ready;
-            ledger.check(Rule::Protocol, !starts || self.now < timeout, || {
+            ledger.check(Rule::Protocol, !starts || self.now < known.until, || {
                 format!("{known:?} takes too long")
             });
         }
@@ -163,6 +164,10 @@ impl World {
         let told = live.is_some() || self.told_waiting;
         ledger.check(Rule::NothingForgotten, told, || {
             "nobody says that it waits".into()
+        });
+        let answered = live.is_some() != self.answering;
+        ledger.check(Rule::Steering, answered, || {
+            format!("rest with {live:?}, answering: {}", self.answering)
         });
     }
 

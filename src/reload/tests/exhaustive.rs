@@ -21,6 +21,8 @@ pub(super) struct Budget {
     pub(super) faults: u8,
     /// Changes of configuration.
     pub(super) configs: u8,
+    /// What programs say of themselves.
+    pub(super) words: u8,
 }
 
 /// A state that was reached and not left yet.
@@ -49,10 +51,11 @@ impl fmt::Display for Report {
             quits,
             faults,
             configs,
+            words,
         } = self.budget;
         write!(
             f,
-            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs: {} states, {} edges, {} deep, {:.1?}",
+            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs, {words} words: {} states, {} edges, {} deep, {:.1?}",
             self.name, self.states, self.edges, self.deepest, self.took
         )
     }
@@ -231,6 +234,9 @@ impl Budget {
                 ..
             } => &mut left.faults,
             Event::Ready { .. } if matches!(action, Move::TellAndRefuse(_)) => &mut left.faults,
+            Event::Extended { .. } | Event::Stores { .. } | Event::Watchdog { .. } => {
+                &mut left.words
+            }
             Event::Begin
             | Event::BuildEnded { .. }
             | Event::Signalled { .. }
@@ -267,6 +273,7 @@ fn moves(node: &Node) -> Vec<(Move, Budget)> {
             moves.push(Move::Tell(Event::Changed(Action::Restart)));
         }
         moves.extend(node.pair.reports());
+        moves.extend(world.words().into_iter().map(Move::Tell));
         if node.pair.machine.deadline().is_some() {
             moves.push(Move::Pass(UNIT));
         }
@@ -282,8 +289,10 @@ fn name(policy: &Policy) -> String {
         builds,
         mode,
         when_busy,
+        watchdog,
         ..
     } = policy;
     let builds = if *builds { "builds" } else { "no builds" };
-    format!("{mode:?} {when_busy:?} {builds}")
+    let watchdog = if watchdog.is_some() { " watchdog" } else { "" };
+    format!("{mode:?} {when_busy:?} {builds}{watchdog}")
 }

@@ -21,10 +21,14 @@ fn policies() -> Vec<(Policy, Budget)> {
                     stop_timeout: 2 * UNIT,
                     settle_min: UNIT,
                     settle_max: 2 * UNIT,
+                    watchdog: None,
                     kill_timeout: UNIT,
                 };
                 for budget in budgets(&policy) {
                     all.push((policy.clone(), budget));
+                }
+                if when_busy == WhenBusy::Cancel && !builds {
+                    all.extend(words(policy));
                 }
             }
         }
@@ -40,12 +44,30 @@ fn budgets(policy: &Policy) -> [Budget; 3] {
         quits,
         faults,
         configs,
+        words: 0,
     };
     match policy.mode {
         Mode::Overlap => [budget(2, 0, 1, 0), budget(1, 2, 1, 0), budget(1, 0, 0, 1)],
         Mode::StopFirst => [budget(4, 0, 2, 0), budget(3, 2, 1, 0), budget(2, 1, 1, 2)],
         Mode::Auto => [budget(2, 0, 1, 0), budget(1, 1, 1, 0), budget(0, 0, 1, 1)],
     }
+}
+
+/// Programs that speak: with a watchdog, and without one but with a change more.
+fn words(policy: Policy) -> [(Policy, Budget); 2] {
+    let budget = Budget {
+        changes: 1,
+        quits: u8::from(policy.mode == Mode::StopFirst),
+        faults: 0,
+        configs: 0,
+        words: 2,
+    };
+    let watchdog = Some(2 * UNIT);
+    let watched = Policy {
+        watchdog,
+        ..policy.clone()
+    };
+    [(policy, budget), (watched, budget)]
 }
 
 /// Explores once for all tests, on all cores, and says how far it went where a log of CI shows it.

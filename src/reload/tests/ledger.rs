@@ -5,7 +5,8 @@
 pub(super) enum Rule {
     /// 1. At most one generation is building, one starting, one live.
     OneOfEach,
-    /// 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode.
+    /// 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode, or for want of
+    ///    a sign of life.
     LiveIsLeftAlone,
     /// 3. No generation is started from sources older than the last change seen.
     NewestSources,

@@ -6,6 +6,7 @@ mod dues;
 mod exhaustive;
 mod invariants;
 mod ledger;
+mod notified;
 mod pair;
 mod process;
 mod random;

@@ -2,7 +2,7 @@
 
 use super::world::exited;
 use crate::reload::machine::canonical::Rename;
-use crate::reload::{Ended, Event, GenId, Policy, Time};
+use crate::reload::{Ended, Event, GenId, Policy, Sign, Time};
 
 /// What a started generation is to the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,21 @@ pub(super) enum Drain {
     MayStop,
 }
 
+/// What the watchdog of a generation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Watch {
+    /// It needs no sign of life, or not yet.
+    Off,
+    /// It has to come before this.
+    Until(Time),
+    /// It is to be made to end.
+    Due,
+    /// It was, and is to be killed then.
+    Aborted(Time),
+    /// It was killed.
+    Killed,
+}
+
 /// A started generation until it is released.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Gen {
@@ -49,8 +64,9 @@ pub(super) struct Gen {
     pub(super) drain: Drain,
     /// When it was started; once it leaves, when that began.
     pub(super) since: Time,
-    /// When it must be killed at the latest.
+    /// When it must be ready; once it leaves, when it must be killed at the latest.
     pub(super) until: Time,
+    pub(super) watch: Watch,
     pub(super) ready: bool,
     /// It is known to listen on what another can share.
     pub(super) listens: bool,
@@ -72,14 +88,15 @@ pub(super) struct Gen {
 }
 
 impl Gen {
-    pub(super) const fn starting(id: GenId, now: Time, newest: bool) -> Self {
+    pub(super) const fn starting(id: GenId, (now, until): (Time, Time), newest: bool) -> Self {
         Self {
             id,
             role: Role::Candidate,
             tree: Tree::Unknown,
             drain: Drain::No,
             since: now,
-            until: now,
+            until,
+            watch: Watch::Off,
             ready: false,
             listens: false,
             to_be_killed: false,
@@ -107,6 +124,54 @@ impl Gen {
         self.until = until;
     }
 
+    /// The time that it asks for is granted for its start and its end.
+    pub(super) fn extend(&mut self, until: Time) -> bool {
+        let bounded = match self.role {
+            Role::Candidate => !self.ready,
+            Role::Live => false,
+            Role::Leaving => !self.killed,
+        };
+        let later = bounded && until > self.until;
+        if later {
+            self.until = until;
+        }
+        later
+    }
+
+    /// What it says to its watchdog, which demands a sign this often if nothing else was said.
+    pub(super) fn sign(&mut self, sign: Sign, now: Time, policy: &Policy) {
+        let Some(period) = policy.watchdog else {
+            return;
+        };
+        self.watch = match (self.watch, sign) {
+            _ if self.role == Role::Leaving => return,
+            (Watch::Due | Watch::Aborted(_) | Watch::Killed, _) => return,
+            (_, Sign::Trigger) => Watch::Due,
+            (Watch::Until(_), Sign::Alive) => Watch::Until(now.plus(period)),
+            (watch, Sign::Alive | Sign::Period(_)) => watch,
+        };
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        matches!(self.watch, Watch::Due | Watch::Aborted(_) | Watch::Killed)
+    }
+
+    /// When its watchdog acts next.
+    pub(super) fn watch_until(&self) -> Option<Time> {
+        match self.watch {
+            // Whoever leaves has a limit already.
+            _ if self.role == Role::Leaving => None,
+            Watch::Until(until) | Watch::Aborted(until) => Some(until),
+            Watch::Off | Watch::Due | Watch::Killed => None,
+        }
+    }
+
+    /// Whether it may be made to end, or be killed, for want of a sign of life.
+    pub(super) fn is_put_down(&self, now: Time) -> bool {
+        let due = self.watch == Watch::Due && self.role != Role::Leaving;
+        due || self.watch_until().is_some_and(|until| now >= until)
+    }
+
     /// Whether it leaves and nobody has asked it to end yet.
     pub(super) fn still_serves_its_own(&self) -> bool {
         self.role == Role::Leaving && !self.relayed
@@ -124,7 +189,7 @@ impl Gen {
             events.extend(ends.map(|(code, survivors)| exited(id, code, survivors)));
         }
         events.push(Event::Gone { id });
-        if self.role == Role::Candidate && !self.ready {
+        if self.role == Role::Candidate && !self.ready && !self.is_aborted() {
             events.push(Event::Ready { id });
         }
         if may_listen && runs && !self.listens && self.role != Role::Leaving {
@@ -151,6 +216,22 @@ impl Gen {
                 .extend([true, false].map(|handles_stop| Event::Inspected { id, handles_stop })),
             Drain::AwaitingIdle => events.push(Event::Idle { id }),
             Drain::No | Drain::OwesSettle | Drain::Settled | Drain::Unwilling | Drain::MayStop => {}
+        }
+    }
+
+    /// What it may say of itself.
+    pub(super) fn says(&self, now: Time, policy: &Policy, events: &mut Vec<Event>) {
+        let id = self.id;
+        if !matches!(self.tree, Tree::Unknown | Tree::Running) {
+            return;
+        }
+        events.push(Event::Stores { id });
+        if self.role != Role::Live && !self.killed {
+            let by = self.until.since(now) + policy.settle_min;
+            events.push(Event::Extended { id, by });
+        }
+        if policy.watchdog.is_some() && self.role != Role::Leaving {
+            events.extend([Sign::Alive, Sign::Trigger].map(|sign| Event::Watchdog { id, sign }));
         }
     }
 
@@ -183,6 +264,9 @@ impl Gen {
             | Event::BuildEnded { .. }
             | Event::Switched { .. }
             | Event::SwitchFailed { .. }
+            | Event::Extended { .. }
+            | Event::Stores { .. }
+            | Event::Watchdog { .. }
             | Event::Tick => {}
         }
         if self.tree == Tree::Unknown {
@@ -214,6 +298,9 @@ impl Gen {
                 handled: true,
             });
         }
+        if self.is_aborted() {
+            return Some(exited(id, 1, false));
+        }
         if self.role == Role::Candidate {
             return (!self.ready).then_some(Event::Ready { id });
         }
@@ -239,11 +326,15 @@ impl Gen {
         if self.relayed {
             self.drain = Drain::No;
         }
-        self.since = keep(
-            waits && !self.relayed || !leaving && !self.ready,
-            self.since,
-        );
-        self.until = keep(leaving && !self.killed, self.until);
+        self.since = keep(waits && !self.relayed, self.since);
+        let starts = self.role == Role::Candidate && !self.ready;
+        self.until = keep(starts || leaving && !self.killed, self.until);
+        self.watch = match self.watch {
+            _ if leaving => Watch::Off,
+            Watch::Until(until) => Watch::Until(rename.time(until)),
+            Watch::Aborted(until) => Watch::Aborted(rename.time(until)),
+            Watch::Off | Watch::Due | Watch::Killed => self.watch,
+        };
         if leaving {
             self.owed = false;
             self.ready = false;

@@ -35,6 +35,8 @@ enum Step {
     Change(Action),
     Configure,
     Request(Request),
+    /// One of the things that a program may say.
+    Say(prop::sample::Index),
 }
 
 const STEP: Duration = Duration::from_millis(1);
@@ -63,6 +65,7 @@ prop_compose! {
         settle in 0..300_u64,
         more in 0..300_u64,
         kill in 0..3_000_u64,
+        watchdog in prop_oneof![3 => Just(None), 1 => (1..3_000_u64).prop_map(Some)],
     ) -> Policy {
         Policy {
             builds,
@@ -72,6 +75,7 @@ prop_compose! {
             stop_timeout: Duration::from_millis(stop),
             settle_min: Duration::from_millis(settle),
             settle_max: Duration::from_millis(settle + more),
+            watchdog: watchdog.map(Duration::from_millis),
             kill_timeout: Duration::from_millis(kill),
         }
     }
@@ -96,6 +100,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (0..20_000_u64).prop_map(Step::Wake),
         10 => actions.prop_map(Step::Change),
         5 => Just(Step::Configure),
+        8 => any::<prop::sample::Index>().prop_map(Step::Say),
         3 => requests.prop_map(Step::Request),
     ]
 }
@@ -140,6 +145,12 @@ impl Walk {
             Step::Pass(time) => self.go(Move::Pass(STEP * u32::try_from(time).expect("short"))),
             Step::Wake(late) => self.wake(Duration::from_millis(late)),
             Step::Change(action) => self.go(Move::Tell(Event::Changed(action))),
+            Step::Say(index) => {
+                let words = self.pair.world.words();
+                if !words.is_empty() {
+                    self.go(Move::Tell(*index.get(&words)));
+                }
+            }
             Step::Configure => self.go(Move::Tell(Event::Configured { signal: 1 })),
             Step::Request(request) => self.go(Move::Tell(Event::Requested(request))),
         }
@@ -186,6 +197,9 @@ impl Walk {
             | Event::Settled { .. }
             | Event::Inspected { .. }
             | Event::Idle { .. }
+            | Event::Extended { .. }
+            | Event::Stores { .. }
+            | Event::Watchdog { .. }
             | Event::Tick => true,
         }
     }
@@ -321,6 +335,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         "idle",
         "exited",
         "gone",
+        "extends",
+        "stores",
+        "alive",
+        "period",
+        "trigger",
     ]);
     prop_oneof![
         1 => texts.prop_map(super::text::event),
@@ -328,6 +347,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             let more = match (what, survivors) {
                 ("exited", true) => format!("{code} survivors"),
                 ("exited", false) => code.to_string(),
+                ("extends" | "period", _) => (code * 500).to_string(),
                 ("built-same", _) => (code + 1).to_string(),
                 _ => String::new(),
             };

@@ -5,7 +5,7 @@
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree};
 use super::world::{Build, Steering, World};
-use crate::reload::{Effect, Event, Failure, GenId, Machine, Notice, Phase, Response};
+use crate::reload::{Effect, Event, Failure, GenId, Machine, Notice, Phase, Response, Time};
 
 impl World {
     /// Does what the machine asked for.
@@ -19,6 +19,11 @@ impl World {
             Effect::Start { id } => self.start(id, ledger),
             Effect::StartAgain { id, build } => self.start_again(id, build, ledger),
             Effect::Hold => self.hold(ledger),
+            Effect::Answer { .. } => self.answer(ledger),
+            Effect::AnswerNoMore => {
+                let answered = std::mem::take(&mut self.answering);
+                ledger.check(Rule::Protocol, answered, || "an end to no answers".into());
+            }
             Effect::Finish { clean } => self.finish(clean, ledger),
             Effect::Switch { id }
             | Effect::Signal { id, .. }
@@ -27,6 +32,7 @@ impl World {
             | Effect::AwaitIdle { id }
             | Effect::Relay { id }
             | Effect::Stop { id }
+            | Effect::Abort { id }
             | Effect::Kill { id }
             | Effect::Release { id } => self.perform_on(id, effect, ledger),
         }
@@ -34,6 +40,7 @@ impl World {
 
     fn build(&mut self, id: GenId, ledger: &mut Ledger) {
         let now = self.now;
+        self.something_comes(ledger);
         ledger.check(Rule::OneOfEach, self.builds.is_empty(), || {
             format!("a second build, {id}")
         });
@@ -77,7 +84,7 @@ impl World {
         ledger.check(Rule::NewestSources, best, || {
             format!("start {id} from old sources")
         });
-        self.begin(Gen::starting(id, self.now, newest), ledger);
+        self.begin(Gen::starting(id, self.start_times(), newest), ledger);
     }
 
     /// From older sources, because the user wants that. What is being built replaces it.
@@ -86,14 +93,19 @@ impl World {
         ledger.check(Rule::NewestSources, wanted, || {
             format!("start {id} again from {build}")
         });
-        let mut known = Gen::starting(id, self.now, true);
+        let mut known = Gen::starting(id, self.start_times(), true);
         known.again = true;
         known.answers_all = self.builds.is_empty();
         self.begin(known, ledger);
     }
 
+    fn start_times(&self) -> (Time, Time) {
+        (self.now, self.now.plus(self.policy.ready_timeout))
+    }
+
     fn begin(&mut self, known: Gen, ledger: &mut Ledger) {
         let id = known.id;
+        self.something_comes(ledger);
         let room = self.gens.iter().all(|known| self.bears_company(known));
         let fine = room && self.quitting.is_none() && id > self.last_start;
         ledger.check(Rule::Protocol, fine, || format!("start {id}"));
@@ -103,6 +115,23 @@ impl World {
             self.steering = Steering::Hold(Some(id));
         }
         self.gens.push(known);
+    }
+
+    fn answer(&mut self, ledger: &mut Ledger) {
+        let comes =
+            !self.builds.is_empty() || self.gens.iter().any(|known| known.role != Role::Leaving);
+        let fine = !comes && self.quitting.is_none() && !self.answering;
+        ledger.check(Rule::Steering, fine, || {
+            "an answer beside one that comes".into()
+        });
+        self.answering = true;
+    }
+
+    /// Who connects from now on waits for it.
+    fn something_comes(&self, ledger: &mut Ledger) {
+        ledger.check(Rule::Steering, !self.answering, || {
+            "answers in place of one that comes".into()
+        });
     }
 
     fn hold(&mut self, ledger: &mut Ledger) {
@@ -155,6 +184,7 @@ impl World {
             }
             Effect::Relay { .. } => self.relay(&mut known, ledger),
             Effect::Stop { .. } => self.stop(&mut known, ledger),
+            Effect::Abort { .. } => self.abort(&mut known),
             Effect::Kill { .. } => self.kill(&mut known, ledger),
             Effect::Release { .. } => return self.release(index, ledger),
             Effect::Build { .. }
@@ -162,6 +192,8 @@ impl World {
             | Effect::Start { .. }
             | Effect::StartAgain { .. }
             | Effect::Hold
+            | Effect::Answer { .. }
+            | Effect::AnswerNoMore
             | Effect::Finish { .. } => true,
         };
         ledger.check(Rule::Protocol, fine, || format!("{effect:?} of {known:?}"));
@@ -222,6 +254,8 @@ impl World {
             | Drain::MayStop => false,
         };
         known.drain = Drain::Inspecting;
+        // It has taken what was its own: its time begins.
+        known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
         fine && known.still_serves_its_own()
     }
 
@@ -232,7 +266,7 @@ impl World {
         if known.role != Role::Candidate {
             return fine;
         }
-        let late = self.now >= known.since.plus(self.policy.ready_timeout);
+        let late = self.now >= known.until;
         let newer = self.cancels() && !known.answers_all;
         let refused = known.ready && self.switching.is_none();
         known.leave(self.now, self.now.plus(self.policy.stop_timeout));
@@ -254,6 +288,9 @@ impl World {
     }
 
     fn kill(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
+        if known.role != Role::Leaving && self.put_down(known) {
+            return true;
+        }
         self.leave_live_alone(known, ledger);
         let unasked = known.drain == Drain::AwaitingIdle && !known.stopped;
         let late = known.role == Role::Leaving && self.now >= known.until && !unasked;
@@ -311,6 +348,9 @@ impl World {
             | Notice::Ready { .. }
             | Notice::Live { .. }
             | Notice::Draining { .. }
+            | Notice::Extended { .. }
+            | Notice::Stores { .. }
+            | Notice::Aborting { .. }
             | Notice::Killing { .. }
             | Notice::Gone { .. }
             | Notice::Paused
@@ -331,24 +371,31 @@ impl World {
         let Some(live) = live.filter(|_| self.quitting.is_none()) else {
             return;
         };
-        let own = match event {
-            Event::Exited { id, .. } | Event::Gone { id } => id == live,
-            Event::Switched { .. } => true,
-            Event::Begin
-            | Event::Changed(_)
-            | Event::Configured { .. }
-            | Event::Signalled { .. }
-            | Event::Requested(_)
-            | Event::BuildEnded { .. }
-            | Event::StartFailed { .. }
-            | Event::Listens { .. }
-            | Event::Ready { .. }
-            | Event::SwitchFailed { .. }
-            | Event::Settled { .. }
-            | Event::Inspected { .. }
-            | Event::Idle { .. }
-            | Event::Tick => false,
-        };
+        let hangs = self
+            .find(live)
+            .is_some_and(|known| known.is_put_down(self.now));
+        let own = hangs
+            || match event {
+                Event::Exited { id, .. } | Event::Gone { id } => id == live,
+                Event::Switched { .. } => true,
+                Event::Begin
+                | Event::Changed(_)
+                | Event::Configured { .. }
+                | Event::Signalled { .. }
+                | Event::Requested(_)
+                | Event::BuildEnded { .. }
+                | Event::StartFailed { .. }
+                | Event::Listens { .. }
+                | Event::Ready { .. }
+                | Event::SwitchFailed { .. }
+                | Event::Settled { .. }
+                | Event::Inspected { .. }
+                | Event::Idle { .. }
+                | Event::Extended { .. }
+                | Event::Stores { .. }
+                | Event::Watchdog { .. }
+                | Event::Tick => false,
+            };
         if own {
             return;
         }
@@ -401,6 +448,7 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         | Effect::AwaitIdle { id }
         | Effect::Relay { id }
         | Effect::Stop { id }
+        | Effect::Abort { id }
         | Effect::Kill { id }
         | Effect::Release { id } => *id == live,
         Effect::Hold => beside,
@@ -410,6 +458,8 @@ fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
         | Effect::StartAgain { .. }
         | Effect::Switch { .. }
         | Effect::Signal { .. }
+        | Effect::Answer { .. }
+        | Effect::AnswerNoMore
         | Effect::Finish { .. } => false,
     }
 }

@@ -4,7 +4,8 @@ use std::str::SplitWhitespace;
 use std::time::Duration;
 
 use crate::reload::{
-    Action, BuildOutcome, Cause, Effect, Ended, Event, GenId, Notice, Request, Response, Stopped,
+    Action, BuildOutcome, Cause, Effect, Ended, Event, GenId, Notice, Request, Response, Sign,
+    Stopped,
 };
 
 /// Reads an event as in `exited 3 1 survivors`.
@@ -59,6 +60,14 @@ fn numbered(word: &str, words: &mut SplitWhitespace<'_>) -> Event {
         "idle" => Event::Idle { id },
         "exited" => exited(id, words),
         "gone" => Event::Gone { id },
+        "extends" => Event::Extended {
+            id,
+            by: millis(words),
+        },
+        "stores" => Event::Stores { id },
+        "alive" => watchdog(id, Sign::Alive),
+        "period" => watchdog(id, Sign::Period(millis(words))),
+        "trigger" => watchdog(id, Sign::Trigger),
         other => panic!("no such event: `{other}`"),
     }
 }
@@ -74,6 +83,14 @@ const fn signalled(id: GenId, handled: bool) -> Event {
         signal,
         handled,
     }
+}
+
+const fn watchdog(id: GenId, sign: Sign) -> Event {
+    Event::Watchdog { id, sign }
+}
+
+fn millis(words: &mut SplitWhitespace<'_>) -> Duration {
+    Duration::from_millis(like(words).into())
 }
 
 fn like(words: &mut SplitWhitespace<'_>) -> u32 {
@@ -114,12 +131,15 @@ fn effect(effect: &Effect) -> String {
         Effect::StartAgain { id, build } => format!("start {id} again-from {build}"),
         Effect::Switch { id } => format!("switch {id}"),
         Effect::Hold => "hold".into(),
+        Effect::Answer { id, .. } => format!("answer {id}"),
+        Effect::AnswerNoMore => "answer-no-more".into(),
         Effect::Signal { id, signal } => format!("signal {id} {signal}"),
         Effect::Settle { id } => format!("settle {id}"),
         Effect::Inspect { id } => format!("inspect {id}"),
         Effect::AwaitIdle { id } => format!("await-idle {id}"),
         Effect::Relay { id } => format!("relay {id}"),
         Effect::Stop { id } => format!("stop {id}"),
+        Effect::Abort { id } => format!("abort {id}"),
         Effect::Kill { id } => format!("kill {id}"),
         Effect::Release { id } => format!("release {id}"),
         Effect::Finish { clean: true } => "finish clean".into(),
@@ -140,7 +160,13 @@ fn notice(notice: &Notice) -> String {
         Notice::Ready { id, took } => format!("ready {id} {}", ms(*took)),
         Notice::Live { id, took } => format!("live {id} {}", ms(*took)),
         Notice::Draining { id, timeout } => format!("draining {id} {}", ms(*timeout)),
-        Notice::Killing { id, why } => format!("killing {id} {}", stopped(*why)),
+        Notice::Extended { id, left } => format!("extended {id} {}", ms(*left)),
+        Notice::Stores { id } => format!("stores {id}"),
+        Notice::Aborting { id, after } => match after {
+            Some(after) => format!("aborting {id} {}", ms(*after)),
+            None => format!("aborting {id}"),
+        },
+        Notice::Killing { id, why, .. } => format!("killing {id} {}", stopped(*why)),
         Notice::Superseded { id } => format!("superseded {id}"),
         Notice::Gone { id, how, took } => format!("gone {id} {} {}", stopped(*how), ms(*took)),
         Notice::Failed { id, failure, live } => match live {
@@ -161,6 +187,7 @@ const fn cause_of(cause: Cause) -> &'static str {
         Cause::Change => "change",
         Cause::Request => "request",
         Cause::Undo => "undo",
+        Cause::Inherit => "inherit",
     }
 }
 

@@ -14,6 +14,7 @@ mod failures;
 mod kept;
 mod leaving;
 mod modes;
+mod notified;
 mod quit;
 mod reloads;
 mod wishes;

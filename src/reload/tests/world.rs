@@ -3,10 +3,10 @@
 //!
 //! Long because every event and every effect has its place in it.
 
-use super::process::{Drain, Gen, Role};
+use super::process::{Drain, Gen, Role, Watch};
 use crate::reload::machine::canonical::Rename;
 use crate::reload::{
-    Action, BuildOutcome, Ended, Event, GenId, Mode, Policy, Request, Time, WhenBusy,
+    Action, BuildOutcome, Ended, Event, GenId, Mode, Policy, Request, Sign, Time, WhenBusy,
 };
 
 /// A build that runs.
@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) told_failure: bool,
     /// The user was told that nothing happens until there is a change.
     pub(super) told_waiting: bool,
+    /// Who connects is told so too.
+    pub(super) answering: bool,
     pub(super) quitting: Option<Quitting>,
     pub(super) finished: bool,
     /// Changes wait, and what of them is the most thorough.
@@ -73,6 +75,8 @@ pub(super) struct World {
     pub(super) held_config: bool,
     /// The user wants an earlier build.
     pub(super) undo: bool,
+    /// Something was stored for the next one.
+    pub(super) stores: bool,
 }
 
 impl World {
@@ -94,12 +98,14 @@ impl World {
             same: None,
             told_failure: false,
             told_waiting: false,
+            answering: false,
             quitting: None,
             finished: false,
             paused: false,
             held: None,
             held_config: false,
             undo: false,
+            stores: false,
         }
     }
 
@@ -114,6 +120,7 @@ impl World {
     /// Whether another generation may be started beside this one.
     pub(super) fn bears_company(&self, known: &Gen) -> bool {
         match self.policy.mode {
+            _ if self.stores => false,
             Mode::Overlap => true,
             Mode::StopFirst => false,
             Mode::Auto => known.listens,
@@ -208,8 +215,12 @@ impl World {
             | Event::Gone { id } => {
                 let now = self.now;
                 let stop_timeout = self.policy.stop_timeout;
+                let policy = self.policy.clone();
                 if let Some(known) = self.find_mut(id) {
                     known.happen(event, now, now.plus(stop_timeout));
+                    if let (Event::Ready { .. }, Some(period)) = (event, policy.watchdog) {
+                        known.watch = Watch::Until(now.plus(period));
+                    }
                 }
                 let lost = |(id, _): &(GenId, bool)| {
                     self.find(*id)
@@ -219,6 +230,9 @@ impl World {
                     self.switching = None;
                 }
             }
+            Event::Extended { id, by } => self.extended(id, by),
+            Event::Stores { id } => self.stored(id),
+            Event::Watchdog { id, sign } => self.signed(id, sign),
             Event::Tick => {}
         }
     }
@@ -339,8 +353,11 @@ impl World {
             Event::Signalled { id, .. } => {
                 self.find(id).is_some_and(|known| known.role == Role::Live)
             }
-            // It does not come late: what was started may listen at any time.
-            Event::Listens { id } => self.find(id).is_some(),
+            // It does not come late: what was started may listen, and speak, at any time.
+            Event::Listens { id }
+            | Event::Extended { id, .. }
+            | Event::Stores { id }
+            | Event::Watchdog { id, .. } => self.find(id).is_some(),
             Event::Switched { id } | Event::SwitchFailed { id } => {
                 self.switching.is_some_and(|(switching, _)| switching == id)
             }
@@ -419,6 +436,10 @@ fn all_about(id: GenId) -> Vec<Event> {
         exited(id, 1, false),
         Event::Gone { id },
     ];
+    let by = std::time::Duration::from_secs(1);
+    events.extend([Event::Extended { id, by }, Event::Stores { id }]);
+    let signs = [Sign::Alive, Sign::Period(by), Sign::Trigger];
+    events.extend(signs.map(|sign| Event::Watchdog { id, sign }));
     events.push(Event::Signalled {
         id,
         signal: 1,

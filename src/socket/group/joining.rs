@@ -37,9 +37,11 @@ impl Group {
             given_up: false,
             abandoned_since: None,
             live,
-            serves: watch::Sender::new(live == Some(id)),
+            duty: watch::Sender::default(),
+            answerer: None,
         };
         group.face.aim(&group.slots, Some(id))?;
+        group.set_duty();
         Ok(group)
     }
 
@@ -96,7 +98,7 @@ impl Group {
         for key in waited {
             self.disown(key)?;
         }
-        self.set_serves();
+        self.set_duty();
         self.close_deferred();
         Ok(())
     }
@@ -124,7 +126,7 @@ impl Group {
         self.face.give(key, NOBODY);
         self.given_up = before.is_some() && before == self.live;
         // Before a relay begins: it would carry to itself.
-        self.set_serves();
+        self.set_duty();
         self.face.aim(&self.slots, self.target)
     }
 
@@ -211,15 +213,7 @@ impl Group {
     /// Who is live, for the relays: they have somebody to carry to if that one listens here.
     pub(in crate::socket) fn set_live(&mut self, live: Option<GenId>) {
         self.live = live;
-        self.set_serves();
-    }
-
-    pub(in crate::socket) fn set_serves(&self) {
-        let serves = self
-            .live
-            .is_some_and(|id| self.slots_of(id).any(|slot| !slot.leaving));
-        self.serves.send_replace(serves);
-        self.wake_relays();
+        self.set_duty();
     }
 }
 

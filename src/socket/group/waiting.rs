@@ -33,6 +33,7 @@ impl Group {
             Err(_) if self.adopted && !self.slots.is_empty() => return Ok(()),
             opened => opened?,
         }
+        self.close_deferred();
         self.aim(None)?;
         Ok(())
     }

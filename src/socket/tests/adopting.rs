@@ -31,17 +31,17 @@ fn address(socket: &Socket) -> SocketAddr {
 /// What is released is closed by then.
 const REST_AND_MORE: Duration = Duration::from_millis(150);
 
-const ANY: &str = "127.0.0.1:0";
+pub(super) const ANY: &str = "127.0.0.1:0";
 
 /// A generation whose program opens its own socket.
-struct Opened {
-    program: Program,
-    address: SocketAddr,
+pub(super) struct Opened {
+    pub(super) program: Program,
+    pub(super) address: SocketAddr,
     inode: u64,
     first: bool,
 }
 
-fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened {
+pub(super) fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened {
     open_with(adopter, number, bound(at, Protocol::TCP))
 }
 
@@ -64,7 +64,7 @@ fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> Opened {
     }
 }
 
-fn none() -> (Sockets, Adopter) {
+pub(super) fn none() -> (Sockets, Adopter) {
     let sockets = open(&[]);
     let adopter = sockets.adopter().unwrap();
     (sockets, adopter)
@@ -109,14 +109,16 @@ async fn generations_follow_each_other_on_their_own_sockets() {
     follow(Protocol::TCP, 12).await;
 }
 
-#[tokio::test]
-async fn connections_wait_from_a_crash_to_the_next_generation() {
+/// A generation ends, live or not, and all who connect from then on are answered by the next.
+async fn left_to_the_next(live: bool) {
     let (mut sockets, adopter) = none();
     let first = open_own(&adopter, 1, ANY.parse().unwrap());
     let to = To::Tcp(first.address);
-    sockets.switch(id(1)).unwrap();
+    if live {
+        sockets.switch(id(1)).unwrap();
+    }
     first.program.ask_to_stop();
-    until("the crash", || first.program.is_gone()).await;
+    until("its end", || first.program.is_gone()).await;
     let mut waiting: Vec<_> = (0..5).map(|_| to.connect().unwrap()).collect();
     sockets.relay(id(1)).unwrap();
     sockets.hold().unwrap();
@@ -132,23 +134,13 @@ async fn connections_wait_from_a_crash_to_the_next_generation() {
 }
 
 #[tokio::test]
+async fn connections_wait_from_a_crash_to_the_next_generation() {
+    left_to_the_next(true).await;
+}
+
+#[tokio::test]
 async fn a_generation_that_was_never_live_leaves_its_queue_to_the_next() {
-    let (mut sockets, adopter) = none();
-    let first = open_own(&adopter, 1, ANY.parse().unwrap());
-    let to = To::Tcp(first.address);
-    first.program.ask_to_stop();
-    until("its end", || first.program.is_gone()).await;
-    let mut waiting: Vec<_> = (0..5).map(|_| to.connect().unwrap()).collect();
-    sockets.relay(id(1)).unwrap();
-    sockets.hold().unwrap();
-    sockets.release(id(1)).unwrap();
-    waiting.extend((0..5).map(|_| to.connect().unwrap()));
-    let second = open_own(&adopter, 2, first.address);
-    sockets.switch(id(2)).unwrap();
-    let answered = answers(waiting);
-    until("the answers", || answered.is_finished()).await;
-    assert_eq!(answered.join().unwrap(), [2; 10]);
-    second.program.ask_to_stop();
+    left_to_the_next(false).await;
 }
 
 #[tokio::test]
@@ -300,10 +292,10 @@ async fn datagrams_go_to_the_live_generation() {
     assert!(opened.inodes.is_empty() && opened.missing.is_empty());
     assert_eq!(opened.datagrams.len(), 1);
     let (first, second) = (UdpSocket::from(first), UdpSocket::from(second));
-    let get = |socket: &UdpSocket| {
+    for socket in [&first, &second] {
         socket.set_nonblocking(true).unwrap();
-        std::iter::from_fn(|| socket.recv(&mut [0; 8]).ok()).count()
-    };
+    }
+    let get = |socket: &UdpSocket| std::iter::from_fn(|| socket.recv(&mut [0; 8]).ok()).count();
     // Each from a port of its own: without steering the kernel chooses by a hash of it.
     let send = || {
         for _ in 0..20 {
@@ -311,17 +303,33 @@ async fn datagrams_go_to_the_live_generation() {
             client.send_to(b"?", at).unwrap();
         }
     };
+    // On a busy machine the kernel may deliver later, even on loopback: until all have come.
+    let mut got = (0, 0);
     send();
-    assert_eq!((get(&first), get(&second)), (20, 0));
+    until("the first twenty", || {
+        got = (got.0 + get(&first), got.1 + get(&second));
+        got.0 + got.1 == 20
+    })
+    .await;
+    assert_eq!(got, (20, 0));
     sockets.switch(id(2)).unwrap();
     send();
-    assert_eq!((get(&first), get(&second)), (0, 20));
+    until("the next twenty", || {
+        got = (got.0 + get(&first), got.1 + get(&second));
+        got.0 + got.1 == 40
+    })
+    .await;
+    assert_eq!(got, (20, 20));
     sockets.relay(id(1)).unwrap();
     drop(first);
     sockets.release(id(1)).unwrap();
     until("one slot", || sockets.slot_count() == 1).await;
     send();
-    assert_eq!(get(&second), 20);
+    until("the last twenty", || {
+        got.1 += get(&second);
+        got.1 == 40
+    })
+    .await;
 }
 
 /// A program that closes its last socket of an address and opens it again a moment later. Nothing may be carried from the

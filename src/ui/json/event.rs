@@ -67,6 +67,25 @@ pub(super) enum Event<'a> {
         pid: i32,
         program: &'a str,
     },
+    MainProcess {
+        generation: u32,
+        pid: i32,
+    },
+    Status {
+        generation: u32,
+        text: &'a str,
+    },
+    Stores {
+        generation: u32,
+    },
+    Extended {
+        generation: u32,
+        left_ms: f64,
+    },
+    Aborting {
+        generation: u32,
+        after_ms: Option<f64>,
+    },
     Ready {
         generation: u32,
         took_ms: f64,
@@ -85,6 +104,7 @@ pub(super) enum Event<'a> {
     Killing {
         generation: u32,
         why: &'static str,
+        after_ms: f64,
     },
     Gone {
         generation: u32,
@@ -181,9 +201,21 @@ pub(super) fn notice_event(notice: &Notice) -> Event<'static> {
             generation: id.get(),
             timeout_ms: ms(*timeout),
         },
-        Notice::Killing { id, why } => Event::Killing {
+        Notice::Extended { id, left } => Event::Extended {
+            generation: id.get(),
+            left_ms: ms(*left),
+        },
+        Notice::Stores { id } => Event::Stores {
+            generation: id.get(),
+        },
+        Notice::Aborting { id, after } => Event::Aborting {
+            generation: id.get(),
+            after_ms: after.map(ms),
+        },
+        Notice::Killing { id, why, after } => Event::Killing {
             generation: id.get(),
             why: stopped_name(*why),
+            after_ms: ms(*after),
         },
         Notice::Gone { id, how, took } => Event::Gone {
             generation: id.get(),

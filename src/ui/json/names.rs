@@ -16,6 +16,7 @@ pub(super) fn cause_name(cause: Cause) -> &'static str {
         Cause::Change => "change",
         Cause::Request => "request",
         Cause::Undo => "undo",
+        Cause::Inherit => "inherit",
     }
 }
 

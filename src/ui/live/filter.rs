@@ -8,6 +8,8 @@ use super::style::Style;
 const LONGEST_LINK: usize = 900;
 /// The longest gap that moving the cursor to the right leaves.
 const WIDEST_GAP: u16 = 200;
+/// Ends whatever sequence is under way (`CAN`, ECMA-48, 8.3.6).
+const CANCEL: u8 = 0x18;
 
 /// What a program prints, as lines that can be put on a screen that is not the program's alone.
 ///
@@ -17,6 +19,8 @@ const WIDEST_GAP: u16 = 200;
 pub(super) struct Filter {
     parser: Parser,
     hand: Hand,
+    /// Something of the last line has come.
+    begun: bool,
 }
 
 impl Filter {
@@ -24,6 +28,7 @@ impl Filter {
         Self {
             parser: Parser::new(),
             hand: Hand::default(),
+            begun: false,
         }
     }
 
@@ -34,17 +39,17 @@ impl Filter {
             match self.untouched(line) {
                 Some(text) => each(text),
                 None => {
-                    self.parser.advance(&mut self.hand, &bytes[..=end]);
-                    self.hand.settle(line);
-                    for line in self.hand.lines.drain(..) {
-                        each(&line);
-                    }
+                    self.parser.advance(&mut self.hand, line);
+                    // A title or link that is never ended would swallow all that follows.
+                    self.parser.advance(&mut self.hand, &[CANCEL]);
+                    each(&self.hand.end_line());
                 }
             }
+            self.begun = false;
             bytes = rest;
         }
+        self.begun |= !bytes.is_empty();
         self.parser.advance(&mut self.hand, bytes);
-        self.hand.settle(bytes);
     }
 
     /// The line, if there is nothing in it but text. That is most of what is ever printed, and a flood of it must not
@@ -52,7 +57,7 @@ impl Filter {
     fn untouched<'a>(&self, line: &'a [u8]) -> Option<&'a str> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
-        if !self.hand.is_at_rest() || !line.iter().all(plain) {
+        if self.begun || self.hand.is_styled() || !line.iter().all(plain) {
             return None;
         }
         str::from_utf8(line).ok()
@@ -66,8 +71,7 @@ impl Filter {
     /// The last line, which nothing will complete any more.
     pub(super) fn take_rest(&mut self) -> Option<String> {
         let rest = self.rest();
-        self.parser = Parser::new();
-        self.hand = Hand::default();
+        *self = Self::new();
         (!rest.is_empty()).then_some(rest)
     }
 
@@ -103,22 +107,12 @@ struct Hand {
     link: Option<String>,
     /// The cursor is at the line's start, and what comes is written over it.
     back: bool,
-    /// In the middle of a sequence.
-    inside: bool,
     bell: bool,
-    lines: Vec<String>,
 }
 
 impl Hand {
-    fn is_at_rest(&self) -> bool {
-        self.line.is_empty() && !self.inside && self.style.is_plain() && self.link.is_none()
-    }
-
-    /// The parser does not tell that a sequence has begun, but what it begins with is known. Too often is no harm: the
-    /// next line is read with care, and at its first character it is known to be whole.
-    fn settle(&mut self, fed: &[u8]) {
-        // `ESC`, and the bytes of a character that is not whole yet.
-        self.inside |= fed.iter().any(|byte| *byte == 0x1b || *byte >= 0x80);
+    fn is_styled(&self) -> bool {
+        !self.style.is_plain() || self.link.is_some()
     }
 
     /// Begins a line: with the style that is on.
@@ -146,10 +140,10 @@ impl Hand {
         line
     }
 
-    fn end_line(&mut self) {
+    fn end_line(&mut self) -> String {
         let line = self.finished();
-        self.lines.push(line);
         self.begin();
+        line
     }
 
     fn code(&mut self, code: &str) {
@@ -166,7 +160,10 @@ impl Hand {
 
 impl Perform for Hand {
     fn print(&mut self, character: char) {
-        self.inside = false;
+        // Delete is one, for the parser: a terminal shows nothing of it, and it has no width.
+        if character.is_control() && character != '\t' {
+            return;
+        }
         if self.back {
             self.begin();
         }
@@ -176,7 +173,6 @@ impl Perform for Hand {
 
     fn execute(&mut self, byte: u8) {
         match byte {
-            b'\n' => self.end_line(),
             b'\r' => self.back = true,
             b'\t' => self.print('\t'),
             8 if self.line.len() > self.firm => drop(self.line.pop()),
@@ -186,7 +182,6 @@ impl Perform for Hand {
     }
 
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], ignore: bool, action: char) {
-        self.inside = false;
         if ignore || !intermediates.is_empty() {
             return;
         }
@@ -195,10 +190,8 @@ impl Perform for Hand {
             .next()
             .and_then(|param| param.first().copied());
         match action {
+            // At the line's start it takes nothing away: only what is printed there does.
             'm' => {
-                if self.back {
-                    self.begin();
-                }
                 self.style.apply(params.iter());
                 let mut code = String::from("\x1b[");
                 for (index, param) in params.iter().enumerate() {
@@ -223,7 +216,6 @@ impl Perform for Hand {
     }
 
     fn osc_dispatch(&mut self, params: &[&[u8]], _bell_terminated: bool) {
-        self.inside = false;
         let [b"8", rest @ ..] = params else {
             return;
         };
@@ -242,12 +234,7 @@ impl Perform for Hand {
         self.link = opens.then(|| code.clone());
         self.code(&code);
     }
-
-    fn esc_dispatch(&mut self, _intermediates: &[u8], _ignore: bool, _byte: u8) {
-        self.inside = false;
-    }
-
-    fn unhook(&mut self) {
-        self.inside = false;
-    }
 }
+
+#[cfg(test)]
+mod tests;

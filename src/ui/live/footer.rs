@@ -1,6 +1,10 @@
 //! What the footer shows of a model, on a terminal of some size, at some moment. Pure.
 
+mod hints;
+
 use std::time::Duration;
+
+use console::truncate_str;
 
 use super::row::{Parts, Row, Tint};
 use super::{clock, help};
@@ -81,6 +85,7 @@ impl Frame<'_> {
             parts.add(2, Tint::Plain, clean::text(address));
         }
         parts.add(1, Tint::Plain, connections(live));
+        parts.add(4, Tint::Plain, status(live));
         parts.fit(self.columns())
     }
 
@@ -98,6 +103,7 @@ impl Frame<'_> {
         parts.add(3, Tint::Plain, clean::text(&coming.program));
         parts.add(2, Tint::Plain, pid(coming));
         parts.add(1, Tint::Plain, clock::running(self.age(coming)));
+        parts.add(1, Tint::Plain, status(coming));
         parts.fit(self.columns())
     }
 
@@ -113,9 +119,9 @@ impl Frame<'_> {
             parts.add(1, Tint::Plain, holds(leaving));
         }
         if let Some(all) = leaving.drain.filter(|_| !leaving.killed) {
-            let left = clock::left(self.age(leaving), all);
-            parts.add(2, Tint::Plain, format!("{left} of {} left", Human(all)));
+            parts.add(2, Tint::Plain, time_left(self.age(leaving), all));
         }
+        parts.add(3, Tint::Plain, status(leaving));
         parts.add(3, Tint::Dim, pid(leaving));
         parts.fit(self.columns())
     }
@@ -126,28 +132,32 @@ impl Frame<'_> {
 
     /// The last row: what goes on, or what came of it, and the keys.
     fn status(&self) -> Row {
-        let row = match (
-            &self.model.quitting,
-            &self.model.building,
-            &self.model.problem,
-        ) {
-            (Some((since, timeout)), _, _) => self.quitting(*since, *timeout),
-            (None, Some(building), _) => return self.building(building),
+        let Model {
+            quitting,
+            building,
+            problem,
+            ..
+        } = self.model;
+        let parts = match (quitting, building, problem) {
+            (Some((since, timeout)), _, _) => {
+                return self.quitting(*since, *timeout).fit(self.columns());
+            }
+            (None, Some(building), _) => self.building(building),
             (None, None, Some(problem)) => self.problem(problem),
             (None, None, None) => self.result(),
         };
-        self.with_keys(row)
+        self.with_keys(parts)
     }
 
-    fn quitting(&self, since: Duration, timeout: Duration) -> Row {
-        let left = clock::left(self.now.saturating_sub(since), timeout);
+    fn quitting(&self, since: Duration, timeout: Duration) -> Parts {
+        let left = time_left(self.now.saturating_sub(since), timeout);
         let mut parts = Parts::new(sign(Tint::Busy, "◌").with(Tint::Bold, "stopping"));
-        parts.add(1, Tint::Plain, format!("{left} of {} left", Human(timeout)));
+        parts.add(1, Tint::Plain, left);
         parts.add(2, Tint::Dim, "Ctrl-C again: at once");
-        parts.fit(self.columns())
+        parts
     }
 
-    fn building(&self, building: &Building) -> Row {
+    fn building(&self, building: &Building) -> Parts {
         let Building {
             id,
             since,
@@ -177,11 +187,10 @@ impl Frame<'_> {
             parts.add(0, Tint::Plain, "waits for another cargo");
         }
         parts.add(3, Tint::Plain, cause);
-        let row = parts.fit(self.columns());
-        self.with_keys(row)
+        parts
     }
 
-    fn problem(&self, problem: &Problem) -> Row {
+    fn problem(&self, problem: &Problem) -> Parts {
         let Problem {
             id,
             failure,
@@ -215,7 +224,7 @@ impl Frame<'_> {
             None if self.model.waiting => parts.add(1, Tint::Plain, "waiting for a change"),
             None => {}
         }
-        parts.fit(self.columns())
+        parts
     }
 
     fn paused(&self) -> &'static str {
@@ -226,13 +235,13 @@ impl Frame<'_> {
     }
 
     /// What came of the last change.
-    fn result(&self) -> Row {
+    fn result(&self) -> Parts {
         if self.model.paused {
-            return sign(Tint::Busy, "‖").with(Tint::Bold, self.paused());
+            return Parts::new(sign(Tint::Busy, "‖").with(Tint::Bold, self.paused()));
         }
         let last = &self.model.last;
         if self.model.live().is_none() {
-            return Row::default();
+            return Parts::default();
         }
         let mut parts = match (last.built, last.ready) {
             _ if last.unchanged => {
@@ -243,7 +252,7 @@ impl Frame<'_> {
                 Parts::going_on(sign(Tint::Good, "✔").with(Tint::Plain, text))
             }
             (None, Some(_)) => Parts::going_on(sign(Tint::Good, "✔").with(Tint::Plain, "started")),
-            (None, None) => return Row::default(),
+            (None, None) => return Parts::default(),
         };
         if let Some(ready) = last.ready {
             parts.add(1, Tint::Plain, format!("ready in {}", Human(ready)));
@@ -254,7 +263,7 @@ impl Frame<'_> {
             count => parts.add(2, Tint::Plain, format!("{count} warnings")),
         }
         parts.add(3, Tint::Plain, self.cause());
-        parts.fit(self.columns())
+        parts
     }
 
     fn cause(&self) -> String {
@@ -262,6 +271,7 @@ impl Frame<'_> {
             return match self.model.cause {
                 Some(Cause::Request) => "as asked".into(),
                 Some(Cause::Undo) => "an earlier build".into(),
+                Some(Cause::Inherit) => "to get what was stored".into(),
                 Some(Cause::Begin | Cause::Change) | None => String::new(),
             };
         };
@@ -294,59 +304,6 @@ impl Frame<'_> {
         }
         rows
     }
-
-    fn with_keys(&self, row: Row) -> Row {
-        let keys = self.keys(row.width());
-        row.with_right(keys, self.columns())
-    }
-
-    /// The keys that are of use now, as many as fit beside what else is in the row.
-    fn keys(&self, used: usize) -> Row {
-        let Model {
-            problem,
-            generations,
-            undoable,
-            last,
-            ..
-        } = self.model;
-        let draining = generations
-            .values()
-            .any(|known| known.phase == Phase::Draining);
-        let keys = [
-            (2, "r", "reload", true),
-            (
-                3,
-                "p",
-                if self.model.paused { "go on" } else { "pause" },
-                true,
-            ),
-            (4, "u", "undo", *undoable),
-            (1, "e", "errors", problem.is_some()),
-            (1, "e", "warnings", problem.is_none() && last.warnings > 0),
-            (1, "k", "kill", draining),
-            (0, "?", "help", true),
-            (5, "q", "quit", true),
-        ];
-        let mut keys: Vec<_> = keys.into_iter().filter(|(.., of_use)| *of_use).collect();
-        let room = self.columns().saturating_sub(used + 2);
-        while width(&keys) > room && !keys.is_empty() {
-            let least = keys.iter().map(|key| key.0).max();
-            keys.retain(|key| Some(key.0) != least);
-        }
-        let mut row = Row::default();
-        for (index, (_, key, what, _)) in keys.iter().enumerate() {
-            let gap = if index > 0 { "  " } else { "" };
-            row = row.with(Tint::Plain, gap).with(Tint::Bold, *key);
-            row = row.with(Tint::Dim, format!(" {what}"));
-        }
-        row
-    }
-}
-
-fn width(keys: &[(u8, &str, &str, bool)]) -> usize {
-    keys.iter()
-        .map(|(_, key, what, _)| key.len() + what.len() + 3)
-        .sum()
 }
 
 fn sign(tint: Tint, sign: &str) -> Row {
@@ -368,6 +325,20 @@ fn connections(generation: &Generation) -> String {
     }
 }
 
+/// What it says itself. In short: what it does not fit into shows nothing of it.
+fn status(generation: &Generation) -> String {
+    const WIDEST: usize = 40;
+    truncate_str(&clean::text(&generation.status), WIDEST, "…").into_owned()
+}
+
+/// One that gets the stop signal only at the end of its time has a moment more.
+fn time_left(age: Duration, all: Duration) -> String {
+    match all.saturating_sub(age) {
+        Duration::ZERO => format!("its {} are over", Human(all)),
+        _ => format!("{} of {} left", clock::left(age, all), Human(all)),
+    }
+}
+
 /// What keeps it from ending.
 fn holds(leaving: &Generation) -> String {
     match leaving.connections {
@@ -381,3 +352,8 @@ fn bar(done: usize, all: usize, width: usize) -> (String, String) {
     let full = (width * done.min(all)).checked_div(all).unwrap_or(0);
     ("━".repeat(full), "─".repeat(width - full))
 }
+
+#[cfg(test)]
+mod notified;
+#[cfg(test)]
+mod tests;

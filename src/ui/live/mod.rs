@@ -25,7 +25,7 @@ use self::printed::Printed;
 use self::viewport::Viewport;
 use super::sink::Sink;
 use super::wording::{Weight, sentence};
-use super::{Level, Model, Options, Order, Report, Seat, Verbosity, clean, plain};
+use super::{Model, Options, Order, Report, Seat, Verbosity, clean, plain};
 use crate::os::terminal::Size;
 use crate::reload::{Failure, Notice};
 
@@ -95,16 +95,14 @@ impl Live {
             Report::OutputEnded { id, .. } => self.printed.ended(*id, model.overlaps(*id)),
             Report::Message { level, text, hint } => {
                 let lines = self.options.message(*level, text, hint.as_deref());
-                let quiet = *level == Level::Info && self.options.verbosity == Verbosity::Quiet;
-                lines
-                    .iter()
-                    .filter(|_| !quiet)
-                    .for_each(|line| self.printed.own(line));
+                lines.iter().for_each(|line| self.printed.own(line));
             }
             Report::Watching { .. }
             | Report::Listening { .. }
             | Report::Changed { .. }
             | Report::Spawned { .. }
+            | Report::MainProcess { .. }
+            | Report::Status { .. }
             | Report::Progress { .. }
             | Report::Blocked { .. }
             | Report::Kept { .. }
@@ -124,6 +122,8 @@ impl Live {
         let on_screen = match notice {
             Notice::Failed { failure, .. } => *failure == Failure::Build,
             Notice::Killing { .. }
+            | Notice::Aborting { .. }
+            | Notice::Stores { .. }
             | Notice::NothingToUndo
             | Notice::Signalled { .. }
             | Notice::Unhandled { .. } => false,
@@ -136,6 +136,7 @@ impl Live {
             | Notice::Ready { .. }
             | Notice::Live { .. }
             | Notice::Draining { .. }
+            | Notice::Extended { .. }
             | Notice::Superseded { .. }
             | Notice::Gone { .. }
             | Notice::Paused
@@ -181,10 +182,7 @@ impl Live {
             Order::Mark => self.mark(),
             Order::Leave => {
                 self.left = true;
-                let text = self.printed.take() + &self.viewport.erase();
-                let written = self.out.write(text.as_bytes());
-                self.seat.leave();
-                return written;
+                return self.leave();
             }
             Order::Return => {
                 self.left = false;
@@ -203,17 +201,15 @@ impl Live {
         self.build = text;
     }
 
+    /// Not while somebody else has the terminal: it is his screen.
     fn clear(&mut self) {
-        let erased = self.viewport.erase();
-        self.printed.raw(&format!("{erased}\x1b[H\x1b[2J"));
+        if self.seat.is_taken() {
+            self.printed.raw("\x1b[H\x1b[2J");
+        }
     }
 
     fn mark(&mut self) {
-        assert!(
-            std::env::var_os(super::PANIC).is_none(),
-            "as asked by `{}`",
-            super::PANIC
-        );
+        super::panic_if_asked();
         self.marks += 1;
         let text = format!("── mark {} ", self.marks);
         let columns = usize::from(self.size.columns);
@@ -290,6 +286,11 @@ impl Live {
     /// Shows what was held back, and leaves the terminal.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.printed.finish();
+        self.leave()
+    }
+
+    /// The footer goes first: what is still to be printed begins in its place.
+    fn leave(&mut self) -> io::Result<()> {
         let text = self.viewport.erase() + &self.printed.take();
         let written = self.out.write(text.as_bytes());
         self.seat.leave();

@@ -111,19 +111,15 @@ impl Printed {
             rows.extend(all.drain(all.len().saturating_sub(MOST_ROWS)..));
         }
         rows.drain(..rows.len().saturating_sub(most));
-        if !self.colour {
-            return rows;
-        }
         rows
     }
 
     /// What has no end will get none.
     pub(super) fn finish(&mut self) {
-        let programs = std::mem::take(&mut self.programs);
-        for (_, mut filter) in programs {
-            if let Some(rest) = filter.take_rest() {
-                self.own(&rest);
-            }
+        let programs: Vec<GenId> = self.programs.keys().copied().collect();
+        let several = programs.len() > 1;
+        for id in programs {
+            self.ended(id, several);
         }
     }
 }
@@ -134,5 +130,72 @@ impl fmt::Debug for Printed {
         f.debug_struct("Printed")
             .field("waiting", &waiting)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes out moves no cursor but to the next line, and what is held back stays bounded.
+    #[test]
+    fn fuzz_output() {
+        let examples: [&[u8]; 4] = [
+            b"plain\r\nlines\n",
+            b"\x1b[1;31mred\x1b[0m \x1b[38;5;200mx\x1b[48:2::1:2:3my\n50%\r60%\x1b[K",
+            b"\x1b]8;id=1;http://a/b\x1b\\link\x1b]8;;\x07\x1b[10C\x1b[3D\x08\x07\tx",
+            "\u{65e5}\u{672c}\u{8a9e} e\u{301} \u{1f600}\n".as_bytes(),
+        ];
+        let words = [
+            "\x1b[",
+            "m",
+            "\x1b]8;;",
+            "\x07",
+            "\x1b\\",
+            "\r",
+            "\x1bP",
+            "\x1b[9999C",
+            "\x1b[99999999D",
+            "\x1b[K",
+            "\x08",
+            "\x1b[?1049h",
+            "\x1b[2J",
+            "\x1bc",
+            ";",
+            "\n",
+        ];
+        let mut printed = Printed::new(true);
+        let id = GenId::FIRST;
+        crate::fuzz::fuzz("output", &examples, &words, |input| {
+            printed.output(id, input, input.len() % 2 == 0, 80);
+            harmless(&printed.take());
+            let held = printed.programs.get(&id).map_or(0, Filter::rest_len);
+            assert!(
+                held <= LONGEST + input.len() * 256,
+                "{held} bytes held back"
+            );
+            if input.len() % 7 == 0 {
+                printed.ended(id, false);
+                harmless(&printed.take());
+            }
+        });
+    }
+
+    /// Colours and links are all that begins with an escape.
+    #[track_caller]
+    fn harmless(text: &str) {
+        for piece in text.split('\x1b').skip(1) {
+            let sequence = piece.strip_prefix('[').map(|rest| {
+                let end = rest.find(|one: char| !"0123456789;:".contains(one));
+                end.and_then(|end| rest[end..].chars().next())
+            });
+            let fine = match sequence {
+                Some(last) => last == Some('m'),
+                None => piece.starts_with("]8;") || piece.starts_with('\\'),
+            };
+            assert!(fine, "{piece:?}");
+        }
+        let control = |one: char| one.is_control() && !"\x1b\r\n\x07\t".contains(one);
+        assert!(!text.contains(control), "{text:?}");
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-fn json(reports: &[Report]) -> String {
+pub(super) fn json(reports: &[Report]) -> String {
     let paper = Paper::default();
     let epoch = || SystemTime::UNIX_EPOCH + ms(1_767_323_045_678);
     let mut json = Json::new(&options(Kind::Json), handles(&paper, true).stdout).with_clock(epoch);
@@ -47,6 +47,7 @@ fn everything() -> Vec<Report> {
             notice(Notice::Killing {
                 id: ONE,
                 why: Stopped::TimedOut,
+                after: ms(12_500),
             }),
             notice(Notice::BuildCancelled { id: ONE }),
             notice(Notice::Outdated { id: ONE }),
@@ -94,7 +95,7 @@ fn a_reload_in_json() {
 {"event":"draining","generation":1,"timeout_ms":10000.0}
 {"event":"gone","generation":1,"how":"drained","took_ms":120.0}
 {"event":"diagnostic","generation":2,"level":"warning","rendered":"error"}
-{"event":"killing","generation":1,"why":"timed_out"}
+{"event":"killing","generation":1,"why":"timed_out","after_ms":12500.0}
 {"event":"build_cancelled","generation":1}
 {"event":"outdated","generation":1}
 {"event":"failed","generation":2,"reason":"crashed","text":"ended while live: signal 9","live":null,"signal":9}
@@ -137,7 +138,7 @@ fn every_json_event_and_field_is_documented() {
         stream: Stream::Stdout,
         bytes: vec![255],
     };
-    for line in json(&[everything(), vec![bytes]].concat()).lines() {
+    for line in json(&[everything(), notified::everything(), vec![bytes]].concat()).lines() {
         let event: serde_json::Map<_, _> = serde_json::from_str(line).unwrap();
         let name = event["event"].as_str().unwrap();
         let row = docs

@@ -10,6 +10,8 @@ use crate::os::terminal::Size;
 use crate::reload::{Cause, Ended, Failure, GenId, Notice, Stopped};
 
 mod json;
+mod live;
+mod notified;
 mod output;
 mod plain;
 

@@ -28,11 +28,11 @@ hotrun: watching 3 directories
 hotrun: gen 1 building
    Compiling app v0.1.0
 hotrun: gen 1 built in 1.04s
-hotrun: gen 1 live (ready in 31ms, switched in 1ms)
+hotrun: gen 1 live, ready in 31ms
 hotrun: gen 2 building (files changed)
    Compiling app v0.1.0
 hotrun: gen 2 built in 1.04s
-hotrun: gen 2 live (ready in 31ms, switched in 1ms)
+hotrun: gen 2 live, ready in 31ms
 hotrun: gen 1 draining, for at most 10s
 hotrun: gen 1 gone, drained in 120ms
 hotrun: stopping, for at most 10s
@@ -87,7 +87,7 @@ hotrun: lines[2J
 }
 
 #[test]
-fn a_program_that_does_not_stop_is_named_with_the_timeout() {
+fn a_program_that_does_not_stop_is_named_with_the_time_that_it_had() {
     let reports = [
         notice(Notice::Draining {
             id: ONE,
@@ -96,19 +96,20 @@ fn a_program_that_does_not_stop_is_named_with_the_timeout() {
         notice(Notice::Killing {
             id: ONE,
             why: Stopped::TimedOut,
+            after: ms(12_010),
         }),
         notice(Notice::Gone {
             id: ONE,
             how: Stopped::TimedOut,
-            took: ms(10_020),
+            took: ms(12_020),
         }),
     ];
     assert_eq!(
         plain(&reports),
         "\
 hotrun: gen 1 draining, for at most 10s
-hotrun: gen 1 still runs after 10s and is killed
-hotrun: gen 1 gone, ended at the timeout, after 10.02s
+hotrun: gen 1 still runs after 12.01s and is killed
+hotrun: gen 1 gone, ended at the timeout, after 12.02s
 "
     );
 }
@@ -171,7 +172,7 @@ hotrun: gen 1 built in 1.04s
 hotrun: gen 1 starting (as asked)
 hotrun: gen 1 has pid 4242
 hotrun: gen 1 ready in 31ms
-hotrun: gen 1 live (ready in 31ms, switched in 1ms)
+hotrun: gen 1 live, ready in 31ms
 "
     );
 }

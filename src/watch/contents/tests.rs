@@ -103,9 +103,46 @@ fn a_rescan_finds_what_no_event_told() {
     let mut contents = much_later();
     contents.note(&path, contents.started);
     contents.read_ahead(&path);
-    assert!(contents.rescan(&path).is_empty());
+    assert!(!contents.differs(&path));
     fs::write(&path, "three").unwrap();
-    assert_eq!(contents.rescan(&path), from_ref(&path));
+    assert!(contents.differs(&path));
+    assert_eq!(contents.update(&path), from_ref(&path));
     fs::remove_file(&path).unwrap();
-    assert_eq!(contents.rescan(&path), from_ref(&path));
+    assert!(contents.differs(&path));
+    assert_eq!(contents.update(&path), from_ref(&path));
+    assert!(!contents.differs(&path));
+}
+
+#[test]
+fn a_change_within_the_same_tick_is_found_too() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a");
+    fs::write(&path, "one").unwrap();
+    let mut contents = much_later();
+    contents.update(&path);
+    // Of the same length, and perhaps at the same time as far as the file system tells.
+    fs::write(&path, "two").unwrap();
+    assert!(contents.differs(&path));
+    assert_eq!(contents.update(&path), from_ref(&path));
+    let deadline = now() + TICK * 200;
+    while contents.differs(&path) {
+        assert!(now() < deadline, "in the end it is certain");
+        assert!(contents.update(&path).is_empty());
+    }
+}
+
+#[test]
+fn a_time_that_was_set_back_hides_nothing() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a");
+    fs::write(&path, "one").unwrap();
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut contents = much_later();
+    contents.note(&path, contents.started);
+    contents.read_ahead(&path);
+    fs::write(&path, "two").unwrap();
+    let file = File::options().append(true).open(&path).unwrap();
+    file.set_modified(time).unwrap();
+    assert!(contents.differs(&path));
+    assert_eq!(contents.update(&path), from_ref(&path));
 }

@@ -2,25 +2,41 @@
 
 use std::fs;
 use std::sync::mpsc as std_mpsc;
+use std::time::SystemTime;
 
-use notify::event::Flag;
-use notify::{Config, NullWatcher};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::*;
+use crate::watch::Exact;
 
-/// A worker whose system never tells anything by itself.
+/// A system that takes everything and never tells anything by itself.
+struct Deaf;
+
+impl System for Deaf {
+    fn watch(&mut self, _: &Path) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn unwatch(&mut self, _: &Path) {}
+
+    fn has_more(&self) -> bool {
+        false
+    }
+}
+
 fn deaf(root: &Path) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
-    let spec = WatchSpec {
+    deaf_to(&WatchSpec {
         roots: vec![root.to_owned()],
         ..WatchSpec::default()
-    };
-    let watcher = NullWatcher::new(|_| {}, Config::default()).unwrap();
+    })
+}
+
+fn deaf_to(spec: &WatchSpec) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
     let (messages, told) = mpsc::unbounded_channel();
     let (inputs, received) = std_mpsc::channel();
-    let filter = Filter::new(&spec).unwrap();
-    let worker = Worker::new(spec, filter, Box::new(watcher), messages);
+    let filter = Filter::new(spec).unwrap();
+    let worker = Worker::new(spec.clone(), filter, Some(Box::new(Deaf)), messages);
     std::thread::spawn(move || worker.run(&received));
     (inputs, told)
 }
@@ -41,8 +57,9 @@ fn hc05_after_an_overflow_everything_is_compared() {
     fs::create_dir(path("new")).unwrap();
     fs::write(path("new/file"), "").unwrap();
     fs::remove_file(path("gone")).unwrap();
-    let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
-    inputs.send(Input::Event(Ok(overflow))).unwrap();
+    // It may drop them more than once before there is an end to it.
+    let overflow = vec![Told::Overflow, Told::Overflow];
+    inputs.send(Input::Told(overflow)).unwrap();
     assert!(matches!(
         told.blocking_recv(),
         Some(Message::Trouble(Trouble::Overflow))
@@ -57,24 +74,21 @@ fn hc05_after_an_overflow_everything_is_compared() {
 }
 
 #[test]
-fn an_error_of_the_system_is_told_and_the_watch_goes_on() {
+fn when_the_system_tells_nothing_any_more_changes_are_looked_for() {
     let dir = TempDir::new().unwrap();
     let (inputs, mut told) = deaf(dir.path());
     assert!(matches!(
         told.blocking_recv(),
-        Some(Message::Watching { .. })
+        Some(Message::Watching { dirs: 1, .. })
     ));
-    inputs
-        .send(Input::Event(Err(notify::Error::generic("odd"))))
-        .unwrap();
+    let reason = "odd".to_owned();
+    inputs.send(Input::Told(vec![Told::Deaf(reason)])).unwrap();
     assert!(matches!(
         told.blocking_recv(),
-        Some(Message::Trouble(Trouble::Backend { .. }))
+        Some(Message::Trouble(Trouble::NoWatch { limited: false, .. }))
     ));
     let path = dir.path().join("new");
     fs::write(&path, "").unwrap();
-    let created = Event::new(EventKind::Any).add_path(path.clone());
-    inputs.send(Input::Event(Ok(created))).unwrap();
     assert!(
         matches!(told.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
     );
@@ -86,27 +100,39 @@ fn an_error_of_the_system_is_told_and_the_watch_goes_on() {
 }
 
 #[test]
-fn reading_and_modes_are_no_changes() {
-    use notify::event::{CreateKind, DataChange, MetadataKind, RemoveKind};
-    for (kind, expected) in [
-        (EventKind::Access(AccessKind::Read), false),
-        (EventKind::Access(AccessKind::Open(AccessMode::Any)), false),
-        (
-            EventKind::Access(AccessKind::Close(AccessMode::Read)),
-            false,
-        ),
-        (
-            EventKind::Access(AccessKind::Close(AccessMode::Write)),
-            true,
-        ),
-        (
-            EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)),
-            false,
-        ),
-        (EventKind::Modify(ModifyKind::Data(DataChange::Any)), true),
-        (EventKind::Create(CreateKind::File), true),
-        (EventKind::Remove(RemoveKind::Any), true),
-    ] {
-        assert_eq!(may_change_content(kind), expected, "{kind:?}");
-    }
+fn what_the_build_has_read_and_is_gone_since_is_told() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let spec = WatchSpec {
+        roots: vec![root.clone()],
+        exact: Some(Exact::default()),
+        ..WatchSpec::default()
+    };
+    let (inputs, mut told) = deaf_to(&spec);
+    assert!(matches!(
+        told.blocking_recv(),
+        Some(Message::Watching { files: 0, .. })
+    ));
+    // It came after the start, and nobody knew that it would count.
+    let (path, since) = (root.join("read.rs"), SystemTime::now());
+    let happened = || Input::Told(vec![Told::Happened(path.clone(), How::Other)]);
+    fs::write(&path, "").unwrap();
+    inputs.send(happened()).unwrap();
+    fs::remove_file(&path).unwrap();
+    inputs.send(happened()).unwrap();
+    let files = [path.clone()].into();
+    let exact = Exact {
+        files,
+        ..Exact::default()
+    };
+    let revision = Revision {
+        roots: spec.roots,
+        ignored_dirs: Vec::new(),
+        exact: Some(exact),
+        since,
+    };
+    inputs.send(Input::Revise(revision)).unwrap();
+    assert!(
+        matches!(told.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
+    );
 }

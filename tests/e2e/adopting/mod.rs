@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use crate::harness::{PATIENCE, Project, Run, Running, http, skip, until};
 
 /// Whether a program is here; without it a test says so loudly, and in CI it fails.
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version");
     let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -32,7 +32,7 @@ fn has(program: &str) -> bool {
 }
 
 /// Debian's: one that is chosen by a script starts late.
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// What every program in Python begins with. `generation` is 0 where nobody counts.
 const PRELUDE: &str = "import os, signal, socket, sys, threading, time
@@ -71,8 +71,8 @@ def serve_all(*sockets):
 ";
 
 /// A program in a project, and the port that it opens.
-struct App {
-    project: Project,
+pub(crate) struct App {
+    pub(crate) project: Project,
     port: u16,
 }
 
@@ -84,23 +84,23 @@ impl App {
         }
     }
 
-    fn python(text: &str) -> Self {
+    pub(crate) fn python(text: &str) -> Self {
         let app = Self::new();
         app.save(text);
         app
     }
 
     /// Writes the program, in Python, behind what they all begin with.
-    fn save(&self, text: &str) {
+    pub(crate) fn save(&self, text: &str) {
         self.project.save("app.py", &format!("{PRELUDE}\n{text}\n"));
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// hotrun on the program.
-    fn run(&self) -> Run {
+    pub(crate) fn run(&self) -> Run {
         self.run_as([PYTHON, "app.py"])
     }
 
@@ -128,7 +128,7 @@ impl App {
 
 /// Waits until the first generation serves. It may be live before it listens: a program that opens nothing would be.
 #[track_caller]
-fn serving(run: &mut Running) {
+pub(crate) fn serving(run: &mut Running) {
     assert_eq!(run.live(), 1);
     until("the first answer", PATIENCE, || {
         http::get(run.address(), "/").ok()

@@ -43,6 +43,8 @@ pub(crate) struct Load {
 pub(crate) struct Figures {
     pub(crate) asked: usize,
     pub(crate) answered: usize,
+    /// Answered with 503.
+    pub(crate) unavailable: usize,
     /// Sorted once it is complete.
     latencies: Vec<Duration>,
 }
@@ -123,6 +125,7 @@ impl Figures {
         self.asked += asked;
         for line in csv.lines().skip(1) {
             let fields: Vec<_> = line.split(',').collect();
+            self.unavailable += usize::from(fields.get(6) == Some(&"503"));
             if fields.get(6) == Some(&"200") {
                 self.answered += 1;
                 let seconds = fields[0].parse().expect("hey prints seconds");

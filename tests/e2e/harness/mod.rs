@@ -4,7 +4,9 @@
 pub(crate) mod apps;
 pub(crate) mod asking;
 pub(crate) mod bare;
+pub(crate) mod builds;
 pub(crate) mod event;
+pub(crate) mod gunicorn;
 pub(crate) mod hey;
 pub(crate) mod http;
 pub(crate) mod leftovers;
@@ -14,6 +16,8 @@ pub(crate) mod running;
 pub(crate) mod slow;
 pub(crate) mod sockets;
 
+#[allow(unused_imports, reason = "the bench uses the harness, too")]
+pub(crate) use builds::Builds;
 pub(crate) use event::Event;
 pub(crate) use project::Project;
 pub(crate) use run::Run;
@@ -22,6 +26,7 @@ pub(crate) use running::Running;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,6 +51,16 @@ pub(crate) fn say(line: &str) {
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "skipped in CI: {why}");
     say(&format!("SKIPPED: {why}"));
+}
+
+/// Whether this command succeeds here.
+pub(crate) fn can(command: &str, args: &[&str]) -> bool {
+    let status = Command::new(command)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// Asks again and again until the answer is there.

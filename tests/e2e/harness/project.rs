@@ -26,6 +26,15 @@ impl Project {
         project
     }
 
+    /// With these files in the watched folder, each of which holds `one`.
+    pub(crate) fn with(files: &[&str]) -> Self {
+        let project = Self::new();
+        for name in files {
+            super::builds::write(&project.work().join(name), "one");
+        }
+        project
+    }
+
     pub(crate) fn work(&self) -> PathBuf {
         self.root.path().join("work")
     }

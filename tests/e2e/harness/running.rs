@@ -139,6 +139,11 @@ impl Running {
         })
     }
 
+    /// What was told up to what the test waited for last.
+    pub(crate) fn past(&self) -> &[Event] {
+        &self.seen[..self.cursor]
+    }
+
     /// All that has been told until now.
     pub(crate) fn so_far(&mut self) -> &[Event] {
         self.seen.extend(self.events.try_iter());

@@ -18,7 +18,9 @@ use clients::Strict;
 use program::Program;
 
 use crate::harness::hey::{self, Load, Pressure};
-use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, say, skip, until};
+use crate::harness::{
+    BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, gunicorn, say, skip, until,
+};
 
 /// How many connections a second, about: half a core is left to the servers, whatever they are written in.
 const STEADY: Pressure = Pressure {
@@ -106,13 +108,15 @@ impl Served {
         until("it listens", PATIENCE, || {
             TcpStream::connect(program.address()).ok()
         });
-        Self {
+        let mut served = Self {
             live: first.generation(),
             program,
             project,
             run,
             reloads: 0,
-        }
+        };
+        served.complete();
+        served
     }
 
     /// Saves, waits until that is live, and gives what it answers with. Two drain at once, never more.
@@ -123,7 +127,15 @@ impl Served {
         if self.live > 2 {
             self.run.gone_is(self.live - 2);
         }
+        self.complete();
         word
+    }
+
+    /// Waits until the newest generation can be asked to stop.
+    fn complete(&mut self) {
+        if let Some(workers) = self.program.gunicorn_workers() {
+            gunicorn::workers_hear(self.run.pid_of(self.live), workers);
+        }
     }
 
     /// Ends it. All went as it should.

@@ -118,6 +118,14 @@ impl Program {
         }
     }
 
+    /// How many workers its line asks for, if it is gunicorn.
+    pub(super) fn gunicorn_workers(&self) -> Option<usize> {
+        match self.kind {
+            Kind::Run { line, .. } if line.contains(&"gunicorn") => Some(2),
+            Kind::Run { .. } | Kind::Cargo { .. } | Kind::Go => None,
+        }
+    }
+
     pub(super) fn what(&self) -> String {
         self.name.replace('_', " ")
     }

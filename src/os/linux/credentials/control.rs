@@ -109,4 +109,16 @@ mod tests {
             prop_assert!(parse(&both).descriptors.len() * 4 <= both.len());
         }
     }
+
+    #[test]
+    fn fuzz_control_data() {
+        let examples = [
+            encoded(libc::SCM_CREDENTIALS, &[42, -1, 0]),
+            encoded(libc::SCM_RIGHTS, &[7, 8, 9]),
+        ];
+        let examples = examples.each_ref().map(Vec::as_slice);
+        crate::fuzz::fuzz("control data", &examples, &["\0\0\0\0"], |input| {
+            assert!(parse(input).descriptors.len() * 4 <= input.len());
+        });
+    }
 }

@@ -171,4 +171,31 @@ mod tests {
             let _ = (targets(&text).count(), pending(&text), socket_inode(&text));
         }
     }
+
+    #[test]
+    fn fuzz_fdinfo() {
+        let epoll: &[u8] =
+            b"pos:\t0\nflags:\t02\ntfd:        5 events:       19 data:  5  pos:0 ino:3ea sdev:8\n";
+        let ring: &[u8] = b"SqMask:\t0x7\nSqHead:\t1\nPollList:\n  op=6, task_works=0\n";
+        let words = [
+            "tfd:",
+            "ino:",
+            "sdev:",
+            "\n",
+            "socket:[",
+            "]",
+            "ffffffffffffffffff",
+            "op=",
+        ];
+        crate::fuzz::fuzz(
+            "/proc/PID/fdinfo",
+            &[epoll, ring, b"socket:[42]"],
+            &words,
+            |input| {
+                let text = String::from_utf8_lossy(input);
+                let _ = (socket_inode(&text), pending(&text));
+                assert!(targets(&text).count() <= input.len());
+            },
+        );
+    }
 }

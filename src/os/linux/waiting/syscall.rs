@@ -205,4 +205,19 @@ mod tests {
             let _ = (parse(&text), polled(&bytes), selected(&bytes));
         }
     }
+
+    #[test]
+    fn fuzz_syscall() {
+        let examples: [&[u8]; 3] = [
+            b"7 0x7ffc1 0x2 0xffffffff 0x0 0x0 0x0 0x7ffc0 0x7f1\n",
+            b"running\n",
+            b"-1 0x7ffc0 0x7f1\n",
+        ];
+        let words = ["0x", " ", "ffffffffffffffff", "281", "271", "23", "43"];
+        crate::fuzz::fuzz("/proc/PID/task/TID/syscall", &examples, &words, |input| {
+            let _ = parse(&String::from_utf8_lossy(input));
+            assert!(polled(input).len() <= input.len());
+            assert!(selected(input).len() <= input.len() * 8);
+        });
+    }
 }

@@ -8,8 +8,8 @@ fn a_broken_first_build() {
         &cargo(),
         "
            0 begin          -> build 1 | building 1 begin
-        1000 build-failed 1 -> | failed 1 (the build failed), waiting
-        2000 changed        -> build 2 | building 2 change
+        1000 build-failed 1 -> answer 1 | failed 1 (the build failed), waiting
+        2000 changed        -> answer-no-more, build 2 | building 2 change
         3000 built 2        -> start 2 | built 2 1000ms, starting 2 change
         ",
     );
@@ -36,9 +36,9 @@ fn a_crash_before_ready_with_nothing_live() {
         "
            0 begin        -> build 1 | building 1 begin
         1000 built 1      -> start 1 | built 1 1000ms, starting 1 begin
-        1010 exited 1 101 -> relay 1, hold | failed 1 (ended before it was ready: exit status 101), waiting
+        1010 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (ended before it was ready: exit status 101), waiting
         1011 gone 1       -> release 1 | gone 1 drained 1ms
-        2000 changed      -> build 2 | building 2 change
+        2000 changed      -> answer-no-more, build 2 | building 2 change
         3000 built 2      -> start 2 | built 2 1000ms, starting 2 change
         ",
     );
@@ -76,7 +76,7 @@ fn an_end_before_ready_is_a_failure_too() {
         &command(),
         "
          0 begin      -> start 1 | starting 1 begin
-        10 exited 1 0 -> relay 1, hold | failed 1 (ended before it was ready: exit status 0), waiting
+        10 exited 1 0 -> relay 1, hold, answer 1 | failed 1 (ended before it was ready: exit status 0), waiting
         11 gone 1     -> release 1 | gone 1 drained 1ms
         ",
     );
@@ -88,8 +88,8 @@ fn a_program_that_can_not_be_started() {
         &command(),
         "
           0 begin          -> start 1 | starting 1 begin
-         10 start-failed 1 -> relay 1, hold, release 1 | failed 1 (the program could not be started), waiting
-        100 changed        -> start 2 | starting 2 change
+         10 start-failed 1 -> relay 1, hold, release 1, answer 1 | failed 1 (the program could not be started), waiting
+        100 changed        -> answer-no-more, start 2 | starting 2 change
         ",
     );
 }
@@ -140,7 +140,7 @@ fn a_readiness_timeout_with_nothing_live() {
         &command(),
         "
             0 begin  -> start 1 | starting 1 begin
-        60000 tick   -> relay 1, hold, stop 1 | failed 1 (not ready in time), waiting
+        60000 tick   -> relay 1, hold, stop 1, answer 1 | failed 1 (not ready in time), waiting
         70000 tick   -> kill 1 | killing 1 timed-out
         70001 gone 1 -> release 1 | gone 1 timed-out 10001ms
         ",
@@ -165,9 +165,9 @@ fn a_crash_while_live() {
     check_serving(
         &command(),
         "
-        500 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), waiting
+        500 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 101), waiting
         501 gone 1       -> release 1 | gone 1 drained 1ms
-        600 changed      -> start 2 | starting 2 change
+        600 changed      -> answer-no-more, start 2 | starting 2 change
         630 ready 2      -> switch 2 | ready 2 30ms
         631 switched 2   -> | live 2 1ms
         ",
@@ -179,7 +179,7 @@ fn a_crash_while_live_leaves_processes() {
     check_serving(
         &command(),
         "
-        500 exited 1 101 survivors -> relay 1, hold, kill 1 | failed 1 (ended while live: exit status 101), waiting
+        500 exited 1 101 survivors -> relay 1, hold, kill 1, answer 1 | failed 1 (ended while live: exit status 101), waiting
         501 gone 1                 -> release 1 | gone 1 killed 1ms
         ",
     );
@@ -194,7 +194,7 @@ fn a_crash_while_live_during_a_build() {
         5000 changed        -> build 2 | building 2 change
         5500 exited 1 101   -> relay 1, hold | failed 1 (ended while live: exit status 101)
         5501 gone 1         -> release 1 | gone 1 drained 1ms
-        6000 build-failed 2 -> | failed 2 (the build failed), waiting
+        6000 build-failed 2 -> answer 2 | failed 2 (the build failed), waiting
         ",
     );
 }
@@ -239,7 +239,7 @@ fn a_crash_while_live_and_a_switch_refused() {
         6000 built 2         -> start 2 | built 2 1000ms, starting 2 change
         6040 ready 2         -> switch 2 | ready 2 40ms
         6040 exited 1 101    -> relay 1 | failed 1 (ended while live: exit status 101)
-        6041 switch-failed 2 -> relay 2, hold, stop 2 | failed 2 (the switch was refused), waiting
+        6041 switch-failed 2 -> relay 2, hold, stop 2, answer 2 | failed 2 (the switch was refused), waiting
         6042 gone 1          -> release 1 | gone 1 drained 2ms
         ",
     );
@@ -268,7 +268,7 @@ fn a_crash_during_its_switch_with_nothing_live() {
         "
          0 begin        -> start 1 | starting 1 begin
         30 ready 1      -> switch 1 | ready 1 30ms
-        30 exited 1 101 -> relay 1, hold | failed 1 (ended before it was ready: exit status 101), waiting
+        30 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (ended before it was ready: exit status 101), waiting
         31 switched 1   -> nothing
         32 gone 1       -> release 1 | gone 1 drained 2ms
         ",
@@ -297,7 +297,7 @@ fn a_switch_refused_with_nothing_live() {
         "
          0 begin           -> start 1 | starting 1 begin
         30 ready 1         -> switch 1 | ready 1 30ms
-        31 switch-failed 1 -> relay 1, hold, stop 1 | failed 1 (the switch was refused), waiting
+        31 switch-failed 1 -> relay 1, hold, stop 1, answer 1 | failed 1 (the switch was refused), waiting
         32 gone 1          -> release 1 | gone 1 drained 1ms
         ",
     );
@@ -308,7 +308,7 @@ fn the_processes_of_the_live_one_vanish() {
     check_serving(
         &command(),
         "
-        500 gone 1 -> relay 1, hold, release 1 | failed 1 (its processes vanished), gone 1 drained 0ms, waiting
+        500 gone 1 -> relay 1, hold, release 1, answer 1 | failed 1 (its processes vanished), gone 1 drained 0ms, waiting
         ",
     );
 }
@@ -350,7 +350,7 @@ fn a_live_program_that_makes_itself_a_daemon() {
         &command(),
         "
          40 exited 1 0 survivors -> nothing
-        500 gone 1               -> relay 1, hold, release 1 | failed 1 (its processes vanished), gone 1 drained 0ms, waiting
+        500 gone 1               -> relay 1, hold, release 1, answer 1 | failed 1 (its processes vanished), gone 1 drained 0ms, waiting
         ",
     );
 }

@@ -61,12 +61,12 @@ fn an_unwilling_program_that_is_never_idle() {
         "
          1100 settled 1      -> inspect 1
          1101 dies-of-stop 1 -> await-idle 1
-        11249 tick           -> nothing
-        11250 tick           -> relay 1, stop 1
-        13249 tick           -> nothing
-        13250 tick           -> kill 1 | killing 1 timed-out
-        13251 exited 1 137   -> nothing
-        13252 gone 1         -> release 1 | gone 1 timed-out 12252ms
+        11099 tick           -> nothing
+        11100 tick           -> relay 1, stop 1
+        13099 tick           -> nothing
+        13100 tick           -> kill 1 | killing 1 timed-out
+        13101 exited 1 137   -> nothing
+        13102 gone 1         -> release 1 | gone 1 timed-out 12102ms
         ",
     );
 }
@@ -78,8 +78,8 @@ fn a_program_that_ignores_the_stop_signal() {
         "
          1100 settled 1      -> inspect 1
          1101 handles-stop 1 -> relay 1, stop 1
-        11249 tick           -> nothing
-        11250 tick           -> kill 1 | killing 1 timed-out
+        11099 tick           -> nothing
+        11100 tick           -> kill 1 | killing 1 timed-out
         11300 tick           -> nothing
         11352 gone 1         -> release 1 | gone 1 timed-out 10352ms
         ",

@@ -261,8 +261,8 @@ fn a_restart_needs_a_build_if_there_is_none() {
         &cargo(),
         "
            0 begin           -> build 1 | building 1 begin
-        1000 build-failed 1  -> | failed 1 (the build failed), waiting
-        2000 changed-restart -> build 2 | building 2 change
+        1000 build-failed 1  -> answer 1 | failed 1 (the build failed), waiting
+        2000 changed-restart -> answer-no-more, build 2 | building 2 change
         ",
     );
 }

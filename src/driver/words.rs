@@ -1,0 +1,259 @@
+//! The last words of builds and programs, for whoever asks why nothing serves.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::reload::{Failure, GenId, Notice};
+use crate::ui::{Level, Report};
+
+/// So much is kept of the errors of one build, in bytes. What follows the first errors is seldom read.
+const MOST_ERRORS: usize = 64 << 10;
+/// So much of what a program printed last.
+const MOST_OUTPUT: usize = 8 << 10;
+/// So many lines of a build that names no errors, and of a program.
+const LAST_LINES: usize = 40;
+/// So many of hotrun's own errors.
+const LAST_MESSAGES: usize = 5;
+/// The output of so many generations.
+const GENERATIONS: usize = 4;
+
+/// What was said lately, of all that passes by on its way to the user interface.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    errors: Vec<String>,
+    /// How long they are together.
+    length: usize,
+    /// How many were too many.
+    more: usize,
+    /// What the build printed besides.
+    lines: VecDeque<String>,
+    /// What hotrun itself said since the build or the start began.
+    messages: VecDeque<String>,
+    output: BTreeMap<GenId, Vec<u8>>,
+}
+
+impl Words {
+    pub(super) fn hear(&mut self, report: &Report) {
+        match report {
+            Report::Notice(Notice::Building { .. }) => {
+                let output = std::mem::take(&mut self.output);
+                *self = Self {
+                    output,
+                    ..Self::default()
+                };
+            }
+            Report::Notice(Notice::Starting { .. }) => self.messages.clear(),
+            Report::Diagnostic {
+                level: Level::Error,
+                rendered,
+                ..
+            } => self.error(rendered),
+            Report::BuildLine { text, .. } => push(&mut self.lines, LAST_LINES, text.clone()),
+            Report::Message {
+                level: Level::Error,
+                text,
+                ..
+            } => push(&mut self.messages, LAST_MESSAGES, text.clone()),
+            Report::Output { id, bytes, .. } => self.print(*id, bytes),
+            Report::Notice(_)
+            | Report::Diagnostic { .. }
+            | Report::Message { .. }
+            | Report::Watching { .. }
+            | Report::Listening { .. }
+            | Report::Changed { .. }
+            | Report::Spawned { .. }
+            | Report::MainProcess { .. }
+            | Report::Status { .. }
+            | Report::Progress { .. }
+            | Report::Blocked { .. }
+            | Report::Kept { .. }
+            | Report::Connections { .. }
+            | Report::OutputEnded { .. } => {}
+        }
+    }
+
+    /// All that explains how a generation failed, the most telling first.
+    pub(super) fn about(&self, id: GenId, failure: Failure) -> Vec<String> {
+        let mut said = match failure {
+            Failure::Build => self.of_the_build(),
+            Failure::Start
+            | Failure::EndedEarly(_)
+            | Failure::ReadyTimeout
+            | Failure::Switch
+            | Failure::Crashed(_)
+            | Failure::Lost => self.of_the_program(id),
+        };
+        if !self.messages.is_empty() {
+            said.push(joined(&self.messages));
+        }
+        let mut said: Vec<String> = said.iter().map(|text| clean(text)).collect();
+        said.retain(|text| !text.trim().is_empty());
+        said
+    }
+
+    fn of_the_build(&self) -> Vec<String> {
+        if self.errors.is_empty() {
+            return vec![joined(&self.lines)];
+        }
+        let mut said = self.errors.clone();
+        if self.more > 0 {
+            said.push(format!("and {} more errors", self.more));
+        }
+        said
+    }
+
+    fn of_the_program(&self, id: GenId) -> Vec<String> {
+        let printed = self.output.get(&id).map_or(&[][..], Vec::as_slice);
+        let text = String::from_utf8_lossy(printed);
+        let lines: Vec<&str> = text.lines().collect();
+        vec![lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")]
+    }
+
+    fn error(&mut self, rendered: &str) {
+        self.length += rendered.len();
+        match self.length <= MOST_ERRORS {
+            true => self.errors.push(rendered.to_owned()),
+            false => self.more += 1,
+        }
+    }
+
+    fn print(&mut self, id: GenId, bytes: &[u8]) {
+        let printed = self.output.entry(id).or_default();
+        printed.extend(&bytes[bytes.len().saturating_sub(MOST_OUTPUT)..]);
+        // Seldom: it moves all that stays.
+        if printed.len() > 2 * MOST_OUTPUT {
+            printed.drain(..printed.len() - MOST_OUTPUT);
+        }
+        if self.output.len() > GENERATIONS {
+            self.output.pop_first();
+        }
+    }
+}
+
+fn push(to: &mut VecDeque<String>, most: usize, text: String) {
+    if to.len() == most {
+        to.pop_front();
+    }
+    to.push_back(text);
+}
+
+fn joined(lines: &VecDeque<String>) -> String {
+    lines
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Without what a terminal would act upon. Of a line that was written over, what was written last.
+fn clean(text: &str) -> String {
+    let text = console::strip_ansi_codes(text);
+    let lines = text.split('\n').map(|line| {
+        let line = line.trim_end_matches('\r');
+        let line = line.rsplit('\r').next().unwrap_or(line);
+        let shown = |character: &char| !character.is_control() || *character == '\t';
+        line.chars().filter(shown).collect::<String>()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reload::{Cause, Ended};
+    use crate::ui::Stream;
+
+    const ID: GenId = GenId::FIRST;
+    const CRASH: Failure = Failure::Crashed(Ended::Code(1));
+
+    fn heard(reports: &[Report]) -> Words {
+        let mut words = Words::default();
+        reports.iter().for_each(|report| words.hear(report));
+        words
+    }
+
+    fn diagnostic(level: Level, text: &str) -> Report {
+        Report::Diagnostic {
+            id: ID,
+            level,
+            rendered: text.into(),
+        }
+    }
+
+    fn line(text: &str) -> Report {
+        Report::BuildLine {
+            id: ID,
+            text: text.into(),
+        }
+    }
+
+    fn printed(id: GenId, text: &str) -> Report {
+        Report::Output {
+            id,
+            stream: Stream::Stdout,
+            bytes: text.into(),
+        }
+    }
+
+    fn message(level: Level, text: &str) -> Report {
+        Report::Message {
+            level,
+            text: text.into(),
+            hint: None,
+        }
+    }
+
+    fn building() -> Report {
+        let cause = Cause::Change;
+        Report::Notice(Notice::Building { id: ID, cause })
+    }
+
+    #[test]
+    fn a_build_tells_its_errors_and_without_any_its_last_lines() {
+        let told = [
+            diagnostic(Level::Error, "\u{1b}[31merror\u{1b}[0m: one"),
+            diagnostic(Level::Warning, "warning: two"),
+            line("could not compile"),
+        ];
+        let words = heard(&told);
+        assert_eq!(words.about(ID, Failure::Build), ["error: one"]);
+        let many: Vec<Report> = (0..100).map(|number| line(&number.to_string())).collect();
+        let words = heard(&many).about(ID, Failure::Build);
+        assert!(words[0].starts_with("60\n61\n") && words[0].ends_with("\n99"));
+        let words = heard(&[&told[..], &[building()]].concat());
+        assert!(words.about(ID, Failure::Build).is_empty(), "the next build");
+    }
+
+    #[test]
+    fn a_program_tells_what_it_printed_last() {
+        let other = ID.next();
+        let words = heard(&[
+            line("built"),
+            printed(ID, "half"),
+            printed(other, "other\n"),
+            printed(ID, " and half\r\n50%\r100%\npanicked\n"),
+            message(Level::Warning, "a warning"),
+            message(Level::Error, "it can't be started"),
+        ]);
+        let expected = ["half and half\n100%\npanicked", "it can't be started"];
+        assert_eq!(words.about(ID, CRASH), expected);
+        assert_eq!(words.about(other, CRASH)[0], "other");
+    }
+
+    #[test]
+    fn little_is_kept_of_much() {
+        let error = diagnostic(Level::Error, &"x".repeat(MOST_ERRORS / 4));
+        let words = heard(&vec![error; 10]);
+        let said = words.about(ID, Failure::Build);
+        assert_eq!((said.len(), &*said[4]), (5, "and 6 more errors"));
+        let flood: Vec<Report> = (0..1000)
+            .map(|_| printed(ID, &"y\n".repeat(1000)))
+            .collect();
+        let words = heard(&flood);
+        assert!(words.output[&ID].len() <= 2 * MOST_OUTPUT);
+        assert_eq!(words.about(ID, CRASH)[0].lines().count(), LAST_LINES);
+        let ids = (1..100).map(|number| printed(GenId::new(number), "z"));
+        let words = heard(&ids.collect::<Vec<_>>());
+        assert_eq!(words.output.len(), GENERATIONS);
+        assert!(!words.about(GenId::new(99), CRASH).is_empty());
+    }
+}

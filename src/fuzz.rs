@@ -1,0 +1,186 @@
+//! Fuzzing of what reads the words of others: programs, compilers, the kernel.
+//!
+//! Each reader has a test named `fuzz_…` beside it, which calls [`fuzz`] with examples of what it is given and words that
+//! mean something to it. A run of the suite spends a second on each. `FUZZ_SECONDS=600 cargo test --lib fuzz_ --
+//! --test-threads=1` takes ten minutes for each, and watches over memory, too. Each run takes other inputs; the one that
+//! fails is printed, and `FUZZ_SEED` repeats a run.
+//!
+//! There is no feedback from the code that is run, as cargo-fuzz has it: that wants a nightly compiler, and a suite is run by
+//! everybody. Examples, and what comes of changing them again and again, reach the branches of readers this small.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+const DEFAULT: Duration = Duration::from_secs(1);
+/// So many inputs are kept to be changed further.
+const MOST_KEPT: usize = 64;
+/// Longer than what is read at a time anywhere.
+const LONGEST: usize = 64 * 1024;
+/// What a reader may keep of all that it was given, and the suite around it may need meanwhile, in bytes.
+const MOST_MEMORY: u64 = 256 << 20;
+
+/// Hands changed examples to a reader until the time is over. It must not panic, and must not keep what it read.
+pub(crate) fn fuzz(name: &str, examples: &[&[u8]], words: &[&str], mut reader: impl FnMut(&[u8])) {
+    let (seconds, seed) = (asked("FUZZ_SECONDS"), asked("FUZZ_SEED"));
+    let seed = seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let mut fuzzer = Fuzzer::new(seed, examples, words);
+    let (began, before) = (Instant::now(), memory());
+    let budget = seconds.map_or(DEFAULT, Duration::from_secs);
+    let (mut count, mut slowest) = (0_u64, Duration::ZERO);
+    while began.elapsed() < budget {
+        let input = fuzzer.next();
+        let culprit = Culprit {
+            name,
+            seed,
+            input: &input,
+        };
+        let started = Instant::now();
+        reader(culprit.input);
+        slowest = slowest.max(started.elapsed());
+        count += 1;
+        if seconds.is_some() && count.is_multiple_of(4096) {
+            let grown = memory().saturating_sub(before);
+            assert!(grown < MOST_MEMORY, "{name}: {grown} bytes more");
+        }
+        drop(culprit);
+        fuzzer.keep(input);
+    }
+    let grown = memory().saturating_sub(before) >> 10;
+    let took = began.elapsed().as_secs_f64();
+    let _ = writeln!(
+        std::io::stderr(),
+        "fuzz {name}: {count} inputs in {took:.1} s, the slowest {slowest:?}, memory +{grown} KiB, seed {seed}"
+    );
+}
+
+fn asked(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|error| panic!("`{variable}`: {error}")),
+    )
+}
+
+/// What this process has in memory, in bytes; 0 where nobody says.
+fn memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+/// Names the input that made a reader panic.
+struct Culprit<'a> {
+    name: &'a str,
+    seed: u64,
+    input: &'a [u8],
+}
+
+impl Drop for Culprit<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { name, seed, input } = self;
+            let input = input.escape_ascii();
+            let _ = writeln!(std::io::stderr(), "fuzz {name}, seed {seed}: b\"{input}\"");
+        }
+    }
+}
+
+/// Inputs, one after the other.
+struct Fuzzer<'a> {
+    random: Random,
+    /// What there is to change. The first are the examples, which stay.
+    kept: Vec<Vec<u8>>,
+    examples: usize,
+    words: &'a [&'a str],
+}
+
+impl<'a> Fuzzer<'a> {
+    fn new(seed: u64, examples: &[&[u8]], words: &'a [&'a str]) -> Self {
+        Self {
+            random: Random(seed),
+            kept: examples.iter().map(|example| example.to_vec()).collect(),
+            examples: examples.len(),
+            words,
+        }
+    }
+
+    fn next(&mut self) -> Vec<u8> {
+        let which = self.random.below(self.kept.len());
+        let mut input = self.kept[which].clone();
+        for _ in 0..=self.random.below(6) {
+            self.change(&mut input);
+        }
+        input.truncate(LONGEST);
+        input
+    }
+
+    /// Now and then, so that changes add up.
+    fn keep(&mut self, input: Vec<u8>) {
+        if self.random.below(32) > 0 {
+            return;
+        }
+        if self.kept.len() < MOST_KEPT {
+            self.kept.push(input);
+        } else {
+            let place = self.examples + self.random.below(MOST_KEPT - self.examples);
+            self.kept[place] = input;
+        }
+    }
+
+    fn change(&mut self, input: &mut Vec<u8>) {
+        let at = self.random.below(input.len() + 1);
+        let end = (at + 1 + self.random.below(16)).min(input.len());
+        match self.random.below(9) {
+            0 => input.insert(at, self.random.byte()),
+            1 if at < input.len() => input[at] = self.random.byte(),
+            2 if at < input.len() => input[at] ^= 1 << self.random.below(8),
+            3 if at < end => drop(input.drain(at..end)),
+            4 => input.truncate(at),
+            5 if at < end => {
+                let piece = input[at..end].to_vec();
+                let times = 1 << self.random.below(10);
+                let many = piece.repeat(times);
+                drop(input.splice(at..at, many));
+            }
+            6 => {
+                let other = self.random.below(self.kept.len());
+                let other = &self.kept[other];
+                let cut = self.random.below(other.len() + 1);
+                input.truncate(at);
+                input.extend_from_slice(&other[cut..]);
+            }
+            _ if self.words.is_empty() => input.insert(at, self.random.byte()),
+            _ => {
+                let word = self.words[self.random.below(self.words.len())];
+                drop(input.splice(at..at, word.bytes()));
+            }
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        let end = u64::try_from(end).unwrap_or(1);
+        usize::try_from(self.next() % end.max(1)).unwrap_or(0)
+    }
+}

@@ -1,0 +1,71 @@
+//! What programs say of themselves.
+
+use super::ledger::{Ledger, Rule};
+use super::process::{Gen, Role, Watch};
+use super::world::World;
+use crate::reload::{Action, Event, GenId, Sign};
+
+impl World {
+    /// All that may be said next.
+    pub(super) fn words(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for known in &self.gens {
+            known.says(self.now, &self.policy, &mut events);
+        }
+        events
+    }
+
+    pub(super) fn signed(&mut self, id: GenId, sign: Sign) {
+        let (now, policy) = (self.now, self.policy.clone());
+        if let Some(known) = self.find_mut(id) {
+            known.sign(sign, now, &policy);
+        }
+    }
+
+    pub(super) fn extended(&mut self, id: GenId, by: std::time::Duration) {
+        let until = self.now.plus(by);
+        let killed = until.plus(self.policy.kill_timeout);
+        let granted = self.find_mut(id).is_some_and(|known| known.extend(until));
+        if let Some(quitting) = self.quitting.as_mut().filter(|_| granted) {
+            quitting.until = quitting.until.max(killed);
+        }
+    }
+
+    /// One that was started too early to get it has to be started anew.
+    pub(super) fn stored(&mut self, id: GenId) {
+        if self.stores || self.quitting.is_some() || self.find(id).is_none() {
+            return;
+        }
+        self.stores = true;
+        if self.newest_started() > Some(id) {
+            self.change(Action::Restart);
+        }
+    }
+
+    /// For want of a sign of life, and only then.
+    pub(super) fn abort(&self, known: &mut Gen) -> bool {
+        let fine = known.role != Role::Leaving && known.is_put_down(self.now);
+        let early = matches!(known.watch, Watch::Aborted(_) | Watch::Killed);
+        known.watch = Watch::Aborted(self.now.plus(self.policy.stop_timeout));
+        fine && !early
+    }
+
+    /// It did not end when it was made to.
+    pub(super) fn put_down(&self, known: &mut Gen) -> bool {
+        let due = matches!(known.watch, Watch::Aborted(until) if self.now >= until);
+        if due {
+            known.watch = Watch::Killed;
+        }
+        due
+    }
+
+    /// Nobody hangs unnoticed.
+    pub(super) fn watched(&self, ticked: bool, ledger: &mut Ledger) {
+        for known in &self.gens {
+            let due = known.is_put_down(self.now) && (ticked || known.watch == Watch::Due);
+            ledger.check(Rule::Protocol, !due, || {
+                format!("{known:?} gives no sign of life")
+            });
+        }
+    }
+}

@@ -1,0 +1,106 @@
+use super::*;
+
+/// What comes out of it, a line each, and what is left; however it is cut into pieces. `^` is `ESC`.
+fn filtered(text: &str) -> (Vec<String>, String) {
+    let bytes = text.replace('^', "\x1b").into_bytes();
+    let whole = in_pieces(&bytes, bytes.len());
+    for size in 1..4 {
+        assert_eq!(in_pieces(&bytes, size), whole, "in pieces of {size}");
+    }
+    whole
+}
+
+fn in_pieces(bytes: &[u8], size: usize) -> (Vec<String>, String) {
+    let (mut filter, mut lines) = (Filter::new(), Vec::new());
+    for piece in bytes.chunks(size) {
+        filter.feed(piece, &mut |line| lines.push(line.replace('\x1b', "^")));
+    }
+    (lines, filter.rest().replace('\x1b', "^"))
+}
+
+#[track_caller]
+fn lines(text: &str, expected: &[&str]) {
+    let (found, rest) = filtered(text);
+    assert_eq!(found, expected);
+    assert_eq!(rest, "");
+}
+
+#[test]
+fn text_passes_as_it_is() {
+    lines(
+        "one\n\ttwo\r\n\ndrei\u{df}\n",
+        &["one", "\ttwo", "", "drei\u{df}"],
+    );
+    assert_eq!(filtered("one\ntw").1, "tw");
+}
+
+#[test]
+fn what_is_no_text_is_marked_and_takes_nothing_with_it() {
+    for size in 1..8 {
+        let (found, _) = in_pieces(b"a\xffb\n\xc3\nc\n", size);
+        assert_eq!(
+            found,
+            ["a\u{fffd}b", "\u{fffd}", "c"],
+            "in pieces of {size}"
+        );
+    }
+}
+
+#[test]
+fn each_line_has_its_colours_and_leaves_none_on() {
+    lines(
+        "^[31mred\nstill\n^[0mplain\n",
+        &["^[31mred^[0m", "^[31mstill^[0m", "^[31m^[0mplain"],
+    );
+    lines("^[38;2;1;2;3mx^[m\ny\n", &["^[38;2;1;2;3mx^[0m", "y"]);
+    lines("^[4:3mwave\n", &["^[4:3mwave^[0m"]);
+}
+
+#[test]
+fn links_pass_and_end_with_their_line() {
+    lines(
+        "^]8;;http://a/^\\here\nthere^]8;;^\\\n",
+        &[
+            "^]8;;http://a/^\\here^]8;;^\\",
+            "^]8;;http://a/^\\there^]8;;^\\",
+        ],
+    );
+}
+
+#[test]
+fn what_acts_on_the_screen_does_not_pass() {
+    lines(
+        "^[2J^[5;5Ha^[?1049h^[3Ab^[?25l^]0;title\x07c^[6n\n",
+        &["abc"],
+    );
+    lines("^(0a^7b^8^c\n", &["ab"]);
+    lines("^P1$tx^\\a^_b^\\c\n", &["ac"]);
+}
+
+#[test]
+fn a_line_that_is_written_over_is_shown_as_it_is_at_last() {
+    lines("10 %\r20 %\rdone\n", &["done"]);
+    lines("10 %\r^[Kdone\n", &["done"]);
+    lines("10 %^[2K^[Gdone\n", &["done"]);
+    lines("ab\x08 \x08c\n", &["ac"]);
+    assert_eq!(filtered("10 %\r").1, "10 %");
+}
+
+#[test]
+fn a_colour_at_the_start_of_the_line_takes_nothing_away() {
+    lines("^[31mred\r^[0m\nnext\n", &["^[31mred^[0m", "next"]);
+}
+
+#[test]
+fn a_sequence_without_an_end_swallows_no_line() {
+    lines("a^]0;title\nb\n", &["a", "b"]);
+    lines("a^P1;2\nb\n^[12\nc\n^\nd\n", &["a", "b", "", "c", "", "d"]);
+}
+
+#[test]
+fn the_bell_is_heard_once() {
+    let mut filter = Filter::new();
+    filter.feed(b"a\x07\x07\n", &mut |_| {});
+    assert!(filter.take_bell());
+    assert!(!filter.take_bell());
+}

@@ -1,0 +1,544 @@
+//! Models at a size, as text.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::os::terminal::Size;
+use crate::reload::{Ended, Notice, Stopped};
+use crate::ui::{Kind, Level, Report, Verbosity};
+
+const ONE: GenId = GenId::new(1);
+const TWO: GenId = GenId::new(2);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What was told, and when it is looked at.
+struct Story {
+    model: Model,
+    now: Duration,
+    help: bool,
+}
+
+impl Story {
+    /// Generation 1 serves, for three minutes.
+    fn of_one_live() -> Self {
+        let mut story = Self {
+            model: Model::default(),
+            now: ms(0),
+            help: false,
+        };
+        story.tell(Report::Listening {
+            name: String::new(),
+            address: "127.0.0.1:3000".into(),
+        });
+        story.start(ONE, Cause::Begin);
+        story.tell(Report::Connections { id: ONE, count: 12 });
+        story.now = ms(192_000);
+        story
+    }
+
+    fn tell(&mut self, report: Report) -> &mut Self {
+        self.model.fold(&report, self.now);
+        self
+    }
+
+    fn notice(&mut self, notice: Notice) -> &mut Self {
+        self.tell(Report::Notice(notice))
+    }
+
+    fn later(&mut self, millis: u64) -> &mut Self {
+        self.now += ms(millis);
+        self
+    }
+
+    fn build(&mut self, id: GenId, cause: Cause) -> &mut Self {
+        if cause == Cause::Change {
+            let paths = ["/app/src/routes.rs", "/app/src/main.rs"].map(PathBuf::from);
+            self.tell(Report::Changed {
+                paths: paths.to_vec(),
+            });
+        }
+        self.notice(Notice::Building { id, cause })
+    }
+
+    fn spawn(&mut self, id: GenId, cause: Cause) -> &mut Self {
+        self.build(id, cause);
+        self.notice(Notice::Built {
+            id,
+            took: ms(1_040),
+        });
+        self.tell(Report::Kept { id });
+        self.run(id, cause)
+    }
+
+    fn run(&mut self, id: GenId, cause: Cause) -> &mut Self {
+        self.notice(Notice::Starting { id, cause });
+        self.tell(Report::Spawned {
+            id,
+            pid: 4241 + i32::try_from(id.get()).unwrap(),
+            program: "api".into(),
+        })
+    }
+
+    fn start(&mut self, id: GenId, cause: Cause) -> &mut Self {
+        self.spawn(id, cause).serve(id)
+    }
+
+    fn serve(&mut self, id: GenId) -> &mut Self {
+        self.notice(Notice::Ready { id, took: ms(31) });
+        self.notice(Notice::Live { id, took: ms(0) })
+    }
+
+    /// As two that overlap: generation 2 is live, 1 has this many connections.
+    fn switch(&mut self) -> &mut Self {
+        self.start(TWO, Cause::Change);
+        let timeout = ms(10_000);
+        self.notice(Notice::Draining { id: ONE, timeout });
+        self.tell(Report::Connections { id: ONE, count: 2 })
+    }
+
+    fn end(&mut self, id: GenId) -> &mut Self {
+        self.notice(Notice::Gone {
+            id,
+            how: Stopped::Drained,
+            took: ms(120),
+        })
+    }
+
+    fn fail(&mut self, failure: Failure) -> &mut Self {
+        self.notice(Notice::Failed {
+            id: TWO,
+            failure,
+            live: Some(ONE),
+        })
+    }
+
+    fn shown(&self, columns: u16, rows: u16, colour: bool) -> String {
+        let options = Options {
+            kind: Kind::Live,
+            colour,
+            clear: false,
+            why: false,
+            verbosity: Verbosity::Normal,
+            workdir: "/app".into(),
+        };
+        let frame = Frame {
+            model: &self.model,
+            options: &options,
+            size: Size { columns, rows },
+            now: self.now,
+            help: self.help,
+        };
+        let rows = frame.rows();
+        let rows: Vec<String> = rows
+            .iter()
+            .map(|row| row.render(usize::from(columns), colour))
+            .collect();
+        rows.join("\n")
+    }
+
+    /// What is expected at 100 by 30, 60 by 10 and 20 by 5.
+    #[track_caller]
+    fn looks(&self, expected: &str) {
+        let sizes = [(100, 30), (60, 10), (20, 5)];
+        let shown = sizes.map(|(columns, rows)| self.shown(columns, rows, false));
+        let shown = shown.map(|text| text.trim_start_matches('\n').to_owned());
+        let ruler = format!("{}\n", "-".repeat(20));
+        let found = shown.join(&format!("\n{ruler}"));
+        let expected = expected.trim_matches('\n');
+        assert!(
+            found == expected,
+            "expected:\n{expected}\n\nfound:\n{found}"
+        );
+    }
+}
+
+#[test]
+fn before_anything_is_live() {
+    let mut story = Story {
+        model: Model::default(),
+        now: ms(0),
+        help: false,
+    };
+    let address = "127.0.0.1:3000".into();
+    story.tell(Report::Listening {
+        name: "http".into(),
+        address,
+    });
+    story.build(ONE, Cause::Begin);
+    story.tell(Report::Progress {
+        id: ONE,
+        done: 3,
+        all: 12,
+    });
+    story.later(4_250).looks(
+        "
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ◔ building gen 1   ━━━━━━──────────────────   3/12 crates · 4.2s          r reload  p pause  ? help
+--------------------
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ◔ building gen 1   ━──────   3/12 crates · 4.2s      ? help
+--------------------
+ ○ nothing live
+ ◔ building gen 1",
+    );
+}
+
+#[test]
+fn one_that_serves() {
+    Story::of_one_live().looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms                                  r reload  p pause  ? help  q quit
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms           r reload  ? help
+--------------------
+ ● gen 1 live
+ ✔ built in 1.04s",
+    );
+}
+
+#[test]
+fn a_build() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    story.tell(Report::Progress {
+        id: TWO,
+        done: 11,
+        all: 12,
+    });
+    story.later(1_250).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   ━━━━━━━━━━━━━━━━━━━━━━──   11/12 crates · 1.2s         r reload  p pause  ? help
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   ━━━━━━─   11/12 crates · 1.2s     ? help
+--------------------
+ ● gen 1 live
+ ◔ building gen 2",
+    );
+}
+
+#[test]
+fn a_build_that_waits_for_another() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Request);
+    story.tell(Report::Blocked { id: TWO });
+    story.later(61_000).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 4m · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   1m01s · waits for another cargo · as asked     r reload  p pause  ? help  q quit
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   1m01s · waits for another cargo
+--------------------
+ ● gen 1 live
+ ◔ building gen 2  …",
+    );
+}
+
+#[test]
+fn one_that_starts() {
+    let mut story = Story::of_one_live();
+    story.spawn(TWO, Cause::Change);
+    story.later(2_500).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ◔ gen 2 starting   api · pid 4243 · 2.5s
+ ✔ built in 1.04s · src/routes.rs and 1 more                       r reload  p pause  ? help  q quit
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◔ gen 2 starting   api · pid 4243 · 2.5s
+ ✔ built in 1.04s · src/routes.rs and 1 more          ? help
+--------------------
+ ● gen 1 live
+ ◔ gen 2 starting
+ ✔ built in 1.04s",
+    );
+}
+
+#[test]
+fn one_that_drains() {
+    let mut story = Story::of_one_live();
+    story.switch();
+    story.later(4_100).looks(
+        "
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 draining   2 conns · 6s of 10s left · pid 4242
+ ✔ built in 1.04s · ready in 31ms · src/routes.rs and 1 more       r reload  p pause  k kill  ? help
+--------------------
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 draining   2 conns · 6s of 10s left · pid 4242
+ ✔ built in 1.04s · ready in 31ms             k kill  ? help
+--------------------
+ ● gen 2 live
+ ◐ gen 1 draining
+ ✔ built in 1.04s",
+    );
+}
+
+#[test]
+fn one_that_drains_for_too_long_and_is_killed() {
+    let mut story = Story::of_one_live();
+    story.switch();
+    story.later(11_000).looks(
+        "
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 draining   2 conns · its 10s are over · pid 4242
+ ✔ built in 1.04s · ready in 31ms · src/routes.rs and 1 more       r reload  p pause  k kill  ? help
+--------------------
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 draining   2 conns · its 10s are over · pid 4242
+ ✔ built in 1.04s · ready in 31ms             k kill  ? help
+--------------------
+ ● gen 2 live
+ ◐ gen 1 draining
+ ✔ built in 1.04s",
+    );
+    story.notice(Notice::Killing {
+        id: ONE,
+        why: Stopped::TimedOut,
+        after: ms(11_000),
+    });
+    story.looks(
+        "
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 being killed   pid 4242
+ ✔ built in 1.04s · ready in 31ms · src/routes.rs and 1 more       r reload  p pause  k kill  ? help
+--------------------
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 being killed   pid 4242
+ ✔ built in 1.04s · ready in 31ms             k kill  ? help
+--------------------
+ ● gen 2 live
+ ◐ gen 1 being kill…
+ ✔ built in 1.04s",
+    );
+}
+
+#[test]
+fn errors() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    for number in 1..=6 {
+        story.tell(Report::Diagnostic {
+            id: TWO,
+            level: Level::Error,
+            rendered: format!(
+                "error: number {number}\n --> src/main.rs:{number}\n  |\n  = note\n\n"
+            ),
+        });
+    }
+    story.fail(Failure::Build).looks(
+        "
+ error: number 1
+  --> src/main.rs:1
+   |
+   = note
+ error: number 2
+  --> src/main.rs:2
+   |
+   = note
+ error: number 3
+  --> src/main.rs:3
+   |
+   = note
+ error: number 4
+  --> src/main.rs:4
+   |
+   = note
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ✘ gen 2 does not build · 6 errors · 2 not shown · gen 1 serves on        r reload  e errors  ? help
+--------------------
+ error: number 1
+  --> src/main.rs:1
+   |
+   = note
+ error: number 2
+ … 11 more lines: e shows all
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ✘ gen 2 does not build · 6 errors · gen 1 serves on
+--------------------
+ error: number 1
+ … 15 more lines: e…
+ ● gen 1 live
+ ✘ gen 2 does not b…",
+    );
+}
+
+#[test]
+fn what_fails_after_its_start() {
+    let mut story = Story::of_one_live();
+    story.spawn(TWO, Cause::Change);
+    story.fail(Failure::EndedEarly(Ended::Code(101))).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ◐ gen 2 ending   pid 4243
+ ✘ gen 2: ended before it was ready: exit status 101 · gen 1 serves on      r reload  k kill  ? help
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◐ gen 2 ending   pid 4243
+ ✘ gen 2: ended before it was ready: exit status 101
+--------------------
+ ● gen 1 live
+ ◐ gen 2 ending
+ ✘ gen 2: ended bef…",
+    );
+}
+
+#[test]
+fn nothing_is_live_any_more() {
+    let mut story = Story::of_one_live();
+    story.notice(Notice::Failed {
+        id: ONE,
+        failure: Failure::Crashed(Ended::Signal(11)),
+        live: None,
+    });
+    story.end(ONE).notice(Notice::Waiting).looks(
+        "
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ✘ gen 1: ended while live: signal 11 · waiting for a change       r reload  p pause  ? help  q quit
+--------------------
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ✘ gen 1: ended while live: signal 11       r reload  ? help
+--------------------
+ ○ nothing live
+ ✘ gen 1: ended whi…",
+    );
+}
+
+#[test]
+fn a_pause() {
+    let mut story = Story::of_one_live();
+    story.notice(Notice::Paused).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ‖ paused                                                          r reload  p go on  ? help  q quit
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ‖ paused                  r reload  p go on  ? help  q quit
+--------------------
+ ● gen 1 live
+ ‖ paused     ? help",
+    );
+    story.build(TWO, Cause::Change);
+    story.fail(Failure::Build).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ✘ gen 2 does not build · paused, changes wait · gen 1 serves on          r reload  e errors  ? help
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ✘ gen 2 does not build · paused, changes wait        ? help
+--------------------
+ ● gen 1 live
+ ✘ gen 2 does not b…",
+    );
+}
+
+#[test]
+fn going_back() {
+    let mut story = Story::of_one_live();
+    story.switch().end(ONE);
+    let three = GenId::new(3);
+    story.run(three, Cause::Undo).serve(three).end(TWO);
+    story.looks(
+        "
+ ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
+ ✔ started · ready in 31ms · an earlier build              r reload  p pause  u undo  ? help  q quit
+--------------------
+ ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
+ ✔ started · ready in 31ms · an earlier build         ? help
+--------------------
+ ● gen 3 live
+ ✔ started    ? help",
+    );
+}
+
+#[test]
+fn the_keys_explained() {
+    let mut story = Story::of_one_live();
+    story.help = true;
+    story.looks(
+        "
+   r       reload now, changed or not
+   p       pause: changes wait until p is pressed again
+   u       undo: go back to the previous generation
+   e       errors: all that the last build printed
+   k       kill what still drains
+   c       clear the screen
+   Enter   print a mark
+   Ctrl-Z  suspend, with the program; fg goes on
+   q       quit, as Ctrl-C does; twice: at once
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms                                  r reload  p pause  ? help  q quit
+--------------------
+   u       undo: go back to the previous generation
+   e       errors: all that the last build printed
+   k       kill what still drains
+   c       clear the screen
+   Enter   print a mark
+   Ctrl-Z  suspend, with the program; fg goes on
+   q       quit, as Ctrl-C does; twice: at once
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms           r reload  ? help
+--------------------
+ Ctrl-Z suspend, wi…
+ q quit, as Ctrl-C …
+ ● gen 1 live
+ ✔ built in 1.04s",
+    );
+}
+
+#[test]
+fn the_end() {
+    let mut story = Story::of_one_live();
+    let timeout = ms(10_000);
+    story.notice(Notice::Quitting { timeout });
+    story.later(300).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ◌ stopping   10s of 10s left · Ctrl-C again: at once
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◌ stopping   10s of 10s left · Ctrl-C again: at once
+--------------------
+ ● gen 1 live
+ ◌ stopping",
+    );
+}
+
+/// For those who see no colours, and for grounds of any colour.
+#[test]
+fn no_meaning_is_in_a_colour_alone() {
+    let mut story = Story::of_one_live();
+    story.switch();
+    story.fail(Failure::ReadyTimeout);
+    let coloured = story.shown(100, 30, true);
+    assert!(coloured.contains("\x1b[31m"), "{coloured:?}");
+    let text = console::strip_ansi_codes(&coloured).into_owned();
+    assert_eq!(text, story.shown(100, 30, false));
+    let codes = regex::Regex::new("\x1b\\[([0-9;]*)m").unwrap();
+    let readable = ["0", "1", "2", "31", "32", "36"];
+    for code in codes.captures_iter(&coloured) {
+        assert!(readable.contains(&&code[1]), "{code:?}");
+    }
+}
+
+#[test]
+fn never_more_than_there_is_room_for() {
+    let mut story = Story::of_one_live();
+    story.switch();
+    story.build(GenId::new(3), Cause::Change);
+    for rows in 1..12 {
+        for columns in 1..60 {
+            let shown = story.shown(columns, rows, false);
+            assert!(shown.lines().count() <= usize::from(rows), "{shown}");
+            let widest = shown.lines().map(console::measure_text_width).max();
+            assert!(widest.unwrap_or(0) <= usize::from(columns), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The live terminal as an emulator shows it.
+
+use std::num::NonZero;
+
+use super::*;
+
+/// A user interface in front of an emulator.
+struct Terminal {
+    ui: Ui,
+    paper: Paper,
+    parser: vt100::Parser,
+    read: usize,
+}
+
+impl Terminal {
+    fn new(options: Options, columns: u16, rows: u16) -> Self {
+        let paper = Paper::default();
+        let seat = Seat::without_terminal(Size { columns, rows });
+        let handles = Handles {
+            seat,
+            ..handles(&paper, true)
+        };
+        let size = |number| NonZero::new(number).unwrap();
+        Self {
+            ui: Ui::new(options, handles),
+            paper,
+            parser: vt100::Parser::new(size(rows), size(columns), 1000),
+            read: 0,
+        }
+    }
+
+    /// Takes these in, and draws.
+    fn report(&mut self, reports: &[Report]) {
+        for report in reports {
+            self.ui.report(report).unwrap();
+        }
+        self.draw();
+    }
+
+    /// As the thread that shows all this does, until nothing is left to be drawn.
+    fn draw(&mut self) {
+        for _ in 0..10 {
+            let Some(left) = self.ui.patience().filter(|left| *left < ms(10)) else {
+                return;
+            };
+            std::thread::sleep(left);
+            self.ui.draw().unwrap();
+        }
+        panic!("it is never up to date");
+    }
+
+    fn obey(&mut self, order: Order) {
+        self.ui.obey(order).unwrap();
+    }
+
+    /// All that was ever on the screen, from top to bottom.
+    fn everything(&mut self) -> String {
+        let all = self.paper.all();
+        self.parser.process(&all.as_bytes()[self.read..]);
+        self.read = all.len();
+        self.parser.screen_mut().set_scrollback(usize::MAX);
+        let above = self.parser.screen().scrollback();
+        let width = self.parser.screen().size().1.get();
+        let mut rows: Vec<String> = Vec::new();
+        for left in (1..=above).rev() {
+            self.parser.screen_mut().set_scrollback(left);
+            rows.extend(self.parser.screen().rows(0, width).next());
+        }
+        self.parser.screen_mut().set_scrollback(0);
+        rows.extend(self.parser.screen().rows(0, width));
+        let rows: Vec<&str> = rows.iter().map(|row| row.trim_end()).collect();
+        rows.join("\n").trim_end().to_owned()
+    }
+}
+
+fn lines(from: usize, to: usize) -> String {
+    (from..=to).map(|line| format!("line {line}\n")).collect()
+}
+
+fn live_one() -> Terminal {
+    let mut terminal = Terminal::new(options(Kind::Live), 60, 8);
+    terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
+    terminal
+}
+
+/// In front of the footer, whole and in order, and no footer among them.
+#[track_caller]
+fn has_lines_and(screen: &str, last: usize, footers: usize) {
+    let found: Vec<&str> = screen.lines().filter(|row| row.contains("line ")).collect();
+    let expected: Vec<String> = (1..=last).map(|line| format!("line {line}")).collect();
+    assert_eq!(found, expected, "{screen}");
+    let footer = screen.matches("gen 1 live").count();
+    assert_eq!(footer, footers, "{screen}");
+}
+
+#[test]
+fn what_waits_to_be_printed_goes_above_when_hotrun_is_stopped() {
+    let mut terminal = live_one();
+    terminal.report(&[out(ONE, &lines(1, 3))]);
+    has_lines_and(&terminal.everything(), 3, 1);
+    terminal.ui.report(&out(ONE, &lines(4, 20))).unwrap();
+    terminal.obey(Order::Leave);
+    has_lines_and(&terminal.everything(), 20, 0);
+    terminal.obey(Order::Return);
+    terminal.draw();
+    has_lines_and(&terminal.everything(), 20, 1);
+}
+
+#[test]
+fn what_waits_to_be_printed_is_not_written_over_the_footer_when_the_screen_is_cleared() {
+    let mut terminal = live_one();
+    terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
+    terminal.obey(Order::Clear);
+    terminal.draw();
+    // Eight rows were on the screen; the last of them is the one that the next line would have been written to.
+    has_lines_and(&terminal.everything(), 13, 1);
+    terminal.report(&[out(ONE, "after\n")]);
+    assert!(terminal.everything().contains("\nafter\n"));
+}
+
+#[test]
+fn the_end_leaves_what_has_no_end_and_no_footer() {
+    let mut terminal = live_one();
+    terminal.report(&[out(ONE, "line 1\nline 2")]);
+    has_lines_and(&terminal.everything(), 2, 1);
+    terminal.ui.finish().unwrap();
+    assert_eq!(terminal.everything(), "line 1\nline 2");
+}
+
+#[test]
+fn nothing_is_written_while_nothing_changes() {
+    let mut terminal = live_one();
+    let before = terminal.paper.all().len();
+    terminal.report(&[Report::Connections { id: ONE, count: 2 }]);
+    let after = terminal.paper.all().len();
+    assert!(after > before, "the number is shown");
+    terminal.report(&[Report::Connections { id: ONE, count: 2 }]);
+    assert_eq!(terminal.paper.all().len(), after);
+}
+
+#[test]
+fn two_that_print_are_told_apart_and_one_is_not() {
+    let mut terminal = live_one();
+    terminal.report(&[out(ONE, "alone\n")]);
+    terminal.report(&begin(TWO, Cause::Change));
+    terminal.report(&[out(ONE, "be"), out(TWO, "two\n"), out(ONE, "side\n")]);
+    terminal.report(&[go_live(TWO), leave(ONE), vec![out(TWO, "alone again\n")]].concat());
+    let shown = terminal.everything();
+    let said: Vec<&str> = shown.lines().take_while(|row| !row.is_empty()).collect();
+    assert_eq!(said[..4], ["alone", "[2] two", "[1] beside", "alone again"]);
+}

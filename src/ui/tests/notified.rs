@@ -1,0 +1,64 @@
+//! What programs say of themselves.
+
+use super::json::json;
+use super::*;
+
+/// One of each.
+pub(super) fn everything() -> Vec<Report> {
+    let status = |text: &str| Report::Status {
+        id: ONE,
+        text: text.into(),
+    };
+    vec![
+        Report::MainProcess { id: ONE, pid: 42 },
+        status("12 clients"),
+        status(""),
+        notice(Notice::Stores { id: ONE }),
+        notice(Notice::Extended {
+            id: ONE,
+            left: ms(2000),
+        }),
+        notice(Notice::Aborting {
+            id: ONE,
+            after: Some(ms(1500)),
+        }),
+        notice(Notice::Aborting {
+            id: ONE,
+            after: None,
+        }),
+        notice(Notice::Starting {
+            id: TWO,
+            cause: Cause::Inherit,
+        }),
+    ]
+}
+
+#[test]
+fn words_in_json() {
+    assert_eq!(
+        json(&everything()),
+        r#"{"event":"main_process","generation":1,"pid":42}
+{"event":"status","generation":1,"text":"12 clients"}
+{"event":"status","generation":1,"text":""}
+{"event":"stores","generation":1}
+{"event":"extended","generation":1,"left_ms":2000.0}
+{"event":"aborting","generation":1,"after_ms":1500.0}
+{"event":"aborting","generation":1,"after_ms":null}
+{"event":"starting","generation":2,"cause":"inherit"}
+"#
+    );
+}
+
+#[test]
+fn words_in_plain_lines() {
+    assert_eq!(
+        plain(&everything()),
+        "\
+hotrun: gen 1 says: 12 clients
+hotrun: gen 1 stores descriptors for the next: from now on the old one ends before the new one starts
+hotrun: gen 1 gave no sign of life for 1.5s and is aborted
+hotrun: gen 1 says that it hangs and is aborted
+hotrun: gen 2 starting (to get what was stored)
+"
+    );
+}

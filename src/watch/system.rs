@@ -1,0 +1,30 @@
+use std::io;
+use std::path::Path;
+
+use crate::os::changes::Watcher;
+
+/// What watches directories for us: the system, or a test.
+pub(super) trait System: Send {
+    /// See [`Watcher::watch`].
+    fn watch(&mut self, dir: &Path) -> io::Result<()>;
+
+    /// See [`Watcher::unwatch`].
+    fn unwatch(&mut self, dir: &Path);
+
+    /// See [`Watcher::has_more`].
+    fn has_more(&self) -> bool;
+}
+
+impl System for Watcher {
+    fn watch(&mut self, dir: &Path) -> io::Result<()> {
+        self.watch(dir)
+    }
+
+    fn unwatch(&mut self, dir: &Path) {
+        self.unwatch(dir);
+    }
+
+    fn has_more(&self) -> bool {
+        self.has_more()
+    }
+}

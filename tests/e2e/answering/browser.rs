@@ -1,0 +1,72 @@
+//! The page, looked at by a browser.
+
+use std::fs;
+
+use super::chromium::{Chromium, installed};
+use crate::harness::{BUILD_PATIENCE, Project, Run, skip};
+
+const MANIFEST: &str = "[package]\nname = \"shown\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
+
+/// Markup in what the compiler says.
+const BROKEN: &str =
+    "compile_error!(\"<script>document.title = 'owned'</script> <img src=x onerror=\\\"document.title='owned'\\\"> &amp;\");
+fn main() {}
+";
+
+const MENDED: &str = r#"
+use std::io::{Read, Write};
+use std::os::fd::FromRawFd;
+
+fn main() {
+    let listener = unsafe { std::net::TcpListener::from_raw_fd(3) };
+    for mut stream in listener.incoming().flatten() {
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 17\r\nconnection: close\r\n\r\n<h1>it is back!\n\n");
+    }
+}
+"#;
+
+#[test]
+fn a_browser_shows_the_errors_and_comes_back_by_itself() {
+    if !installed() {
+        return skip("`chromium` is not installed (`apt install chromium`)");
+    }
+    let project = Project::new();
+    fs::create_dir(project.work().join("src")).expect("it is ours");
+    project.save("Cargo.toml", MANIFEST);
+    project.save("src/main.rs", BROKEN);
+    let target = project.beside("target");
+    let run = Run::new(&project).env("CARGO_TARGET_DIR", target).listen();
+    let mut run = run.spawn();
+    run.expect_that("the failure", BUILD_PATIENCE, |event| event.is("failed"));
+
+    let profile = project.beside("chromium");
+    let mut chromium = Chromium::start(&profile);
+    chromium.open(run.address());
+    let shown = chromium.shows("the build failed");
+    let markup = "error: <script>document.title = 'owned'</script> <img src=x onerror=\"document.title='owned'\"> &amp;";
+    assert!(shown.contains(markup), "{shown}");
+    assert!(shown.contains("--> src/main.rs:1:1"), "readable: {shown}");
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+    let title = chromium.evaluate("document.title");
+    assert_eq!(title, "503: gen 1: the build failed");
+    let height = chromium.evaluate("document.querySelector('pre').getClientRects()[0].height > 50");
+    assert_eq!(height, "true", "lines stay lines");
+    chromium.evaluate("window.before = true");
+
+    // Another error is another page.
+    project.save("src/main.rs", "compile_error!(\"another\"); fn main() {}\n");
+    let shown = chromium.shows("error: another");
+    assert!(!shown.contains("<script>"), "{shown}");
+    assert_eq!(
+        chromium.evaluate("window.before"),
+        "undefined",
+        "loaded anew"
+    );
+
+    project.save("src/main.rs", MENDED);
+    chromium.shows("it is back!");
+    drop(chromium);
+    run.live();
+    run.quit();
+}

@@ -1,0 +1,111 @@
+//! A headless Chromium, spoken to by its DevTools protocol over two pipes: messages of JSON, each ended by a zero.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::harness::{PATIENCE, until};
+
+/// A browser with one page.
+pub(super) struct Chromium {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    session: Value,
+    number: u64,
+}
+
+pub(super) fn installed() -> bool {
+    let mut command = Command::new("chromium");
+    let quiet = command
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
+
+impl Chromium {
+    /// Keeps all that it writes in this folder.
+    pub(super) fn start(folder: &Path) -> Self {
+        // The pipes have to be descriptors 3 and 4. A sandbox of its own is not to be had by root or in a container.
+        let line = "exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
+                    --user-data-dir=\"$0\" --remote-debugging-pipe 3<&0 4>&1 </dev/null >/dev/null 2>&1";
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).arg(folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.env("HOME", folder).stderr(Stdio::null());
+        let mut child = command.spawn().expect("a shell can be started");
+        let to = child.stdin.take().expect("it is piped");
+        let from = BufReader::new(child.stdout.take().expect("it is piped"));
+        Self {
+            child,
+            to,
+            from,
+            session: Value::Null,
+            number: 0,
+        }
+    }
+
+    /// Opens a page.
+    pub(super) fn open(&mut self, address: SocketAddr) {
+        let url = format!("http://{address}/");
+        let created = self.call("Target.createTarget", &json!({ "url": url }));
+        let target = json!({ "targetId": created["targetId"], "flatten": true });
+        let attached = self.call("Target.attachToTarget", &target);
+        self.session = attached["sessionId"].clone();
+    }
+
+    /// What this expression is worth on the page, as text.
+    pub(super) fn evaluate(&mut self, expression: &str) -> String {
+        let asked = json!({ "expression": format!("String({expression})") });
+        let answer = self.call("Runtime.evaluate", &asked);
+        answer["result"]["value"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// Waits until the page shows this, and gives all that it shows.
+    #[track_caller]
+    pub(super) fn shows(&mut self, text: &str) -> String {
+        until(&format!("the page shows `{text}`"), PATIENCE * 2, || {
+            let shown = self.evaluate("document.body ? document.body.innerText : ''");
+            shown.contains(text).then_some(shown)
+        })
+    }
+
+    fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.number += 1;
+        let mut message = json!({ "id": self.number, "method": method, "params": params });
+        if !self.session.is_null() {
+            message["sessionId"] = self.session.clone();
+        }
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        self.to.write_all(&bytes).expect("the browser listens");
+        loop {
+            let mut answer = Vec::new();
+            let read = self.from.read_until(0, &mut answer);
+            assert!(
+                read.expect("the browser speaks") > 0,
+                "the browser has ended"
+            );
+            answer.pop();
+            let mut answer: Value = serde_json::from_slice(&answer).expect("it is JSON");
+            if answer["id"] == self.number {
+                return answer["result"].take();
+            }
+        }
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // All that it started ends with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

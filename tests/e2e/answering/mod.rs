@@ -1,0 +1,174 @@
+//! What is answered while nothing serves.
+
+mod browser;
+mod chromium;
+mod under_load;
+
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::adopting::{App, PYTHON, has, serving};
+use crate::harness::{PATIENCE, Project, Run, apps, http};
+
+/// hotrun on a server behind a build, which is the script `build`.
+fn run(project: &Project) -> Run {
+    let server = apps::std().server.display().to_string();
+    let run = Run::new(project)
+        .listen()
+        .args(["--build", "exec sh build"]);
+    run.program([&*server, "mended"])
+}
+
+/// Lets the build end like this. What it prints is no word of the script itself.
+fn build(project: &Project, script: &str) {
+    project.save("build", script);
+}
+
+fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&to, PATIENCE).expect("the address is open");
+    let timeout = stream.set_read_timeout(Some(PATIENCE));
+    timeout.expect("a timeout can be set");
+    stream
+}
+
+/// The whole answer to these bytes, up to the end of the connection.
+fn say(to: SocketAddr, bytes: &str) -> String {
+    let mut stream = connect(to);
+    stream.write_all(bytes.as_bytes()).expect("it can be sent");
+    rest(stream)
+}
+
+fn rest(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .expect("an answer in full");
+    answer
+}
+
+const CURL: &str = "GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
+const BROWSER: &str = "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n";
+
+#[test]
+fn a_broken_first_build_is_told_to_who_asks_until_it_is_mended() {
+    let project = Project::new();
+    build(&project, "echo 'error: <b>broken</b>'; exit 1");
+    let mut run = run(&project).spawn();
+    run.expect("failed");
+    let told = say(run.address(), CURL);
+    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+    assert!(told.contains("\r\nRetry-After: 1\r\n"), "{told}");
+    assert!(told.contains("gen 1: the build failed"), "{told}");
+    assert!(told.contains("\nerror: <b>broken</b>\n"), "{told}");
+    let page = say(run.address(), BROWSER);
+    assert!(page.contains("\r\nContent-Type: text/html;"), "{page}");
+    let escaped = page.contains("error: &lt;b&gt;broken&lt;/b&gt;");
+    assert!(escaped && !page.contains("<b>"), "{page}");
+
+    // While a build runs everybody waits, also who is answered by the next failure then.
+    let go = project.beside("go");
+    let wait = format!("until [ -e '{}' ]; do sleep 0.01; done", go.display());
+    build(&project, &format!("{wait}; echo another; exit 1"));
+    run.expect("building");
+    let mut waiting = http::open(run.address(), "/");
+    waiting.set_nonblocking(true).expect("it can be set");
+    let early = waiting.read(&mut [0]);
+    assert!(early.is_err(), "answered during a build: {early:?}");
+    waiting.set_nonblocking(false).expect("it can be set");
+    fs::write(&go, "").expect("it is ours");
+    let told = rest(waiting);
+    assert!(told.contains("gen 2: the build failed"), "{told}");
+    assert!(
+        told.contains("another") && !told.contains("broken"),
+        "{told}"
+    );
+
+    let mut other = connect(run.address());
+    other.write_all(b"GET /").expect("it can be sent");
+    build(&project, "true");
+    run.live();
+    assert_eq!(run.get("/"), "generation 3 version mended\n");
+    other
+        .write_all(b" HTTP/1.1\r\nconnection: close\r\n\r\n")
+        .expect("it can be sent");
+    let answer = rest(other);
+    assert!(
+        answer.ends_with("generation 3 version mended\n"),
+        "{answer}"
+    );
+    run.quit();
+}
+
+#[test]
+fn without_the_page_everything_waits() {
+    let project = Project::new();
+    build(&project, "exit 1");
+    let mut run = run(&project).arg("--no-error-page").spawn();
+    run.expect("failed");
+    let waiting = http::open(run.address(), "/");
+    build(&project, "true");
+    run.live();
+    let answered = http::finish(waiting).expect("an answer");
+    assert_eq!(answered, "generation 2 version mended\n");
+    run.quit();
+}
+
+/// Answers HTTP, and tells what else it is sent.
+const SERVER: &str = "
+s = open_socket()
+while True:
+    c, _ = s.accept()
+    text = c.recv(4096)
+    if b'/crash' in text:
+        print('the <last> words', flush=True)
+        os._exit(3)
+    if text.startswith(b'GET'):
+        text = b'generation %d' % generation
+    c.sendall(b'HTTP/1.1 200 OK\\r\\nconnection: close\\r\\n\\r\\n' + text)
+    c.close()
+";
+
+#[test]
+fn a_crash_is_told_on_the_address_that_the_program_had_opened() {
+    if !has(PYTHON) {
+        return;
+    }
+    let app = App::python(SERVER);
+    let mut run = app.run().spawn();
+    serving(&mut run);
+    for generation in 1..4 {
+        let _crash = http::get(run.address(), "/crash");
+        run.expect("failed");
+        let told = say(run.address(), CURL);
+        assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+        assert!(told.contains("exit status 3"), "{told}");
+        assert!(told.contains("\nthe <last> words\n"), "{told}");
+        let mut other = connect(run.address());
+        other
+            .write_all(b"\x16\x03\x01 hello")
+            .expect("it can be sent");
+        app.save(&format!("{SERVER}# {generation}"));
+        assert_eq!(run.live(), generation + 1);
+        let answer = rest(other);
+        assert!(answer.ends_with("\r\n\r\n\x16\x03\x01 hello"), "{answer:?}");
+        let body = http::get(run.address(), "/").expect("an answer");
+        assert_eq!(body, format!("generation {}", generation + 1));
+    }
+    run.quit();
+}
+
+#[test]
+fn what_can_not_be_started_is_told_with_the_reason() {
+    let project = Project::new();
+    let program = project.work().join("program");
+    fs::write(&program, "#!/no/such/interpreter\n").expect("it is ours");
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
+    let mut run = Run::new(&project).listen().program(["./program"]).spawn();
+    run.expect("failed");
+    let told = say(run.address(), CURL);
+    assert!(told.contains("could not be started"), "{told}");
+    assert!(told.contains("cannot start `./program`"), "{told}");
+    run.quit();
+}

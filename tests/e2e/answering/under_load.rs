@@ -1,0 +1,73 @@
+//! While a client that is not ours asks all the time.
+
+use std::thread;
+
+use super::{build, run};
+use crate::harness::hey::{self, Load, Pressure};
+use crate::harness::{BUILD_PATIENCE, Project, say, skip, until};
+
+#[test]
+fn broken_builds_and_a_mended_one_lose_no_connection() {
+    if !hey::installed() {
+        return skip("`hey` is not installed (`apt install hey`)");
+    }
+    let project = Project::new();
+    build(&project, "exit 1");
+    let mut run = run(&project).spawn();
+    let to = run.address();
+    run.expect("failed");
+    let pressure = Pressure {
+        clients: 20,
+        rate: 50,
+    };
+    let load = Load::start(to, pressure, 2_000);
+    let more = |load: &Load| {
+        let before = load.asked();
+        until("more answers", BUILD_PATIENCE, || {
+            (load.asked() > before).then_some(())
+        });
+    };
+    for number in 0..4 {
+        more(&load);
+        build(&project, &format!("sleep 0.1; : {number}; exit 1"));
+        run.expect("failed");
+    }
+    more(&load);
+    build(&project, "true");
+    run.live();
+    more(&load);
+    let figures = load.stop();
+    say(&format!(
+        "broken builds under load: {} told so, {figures}",
+        figures.unavailable
+    ));
+    assert_eq!(figures.unavailable + figures.answered, figures.asked);
+    assert!(figures.unavailable > 4_000 && figures.answered > 0);
+    run.quit();
+}
+
+/// Many at the same moment, each of whom is answered.
+#[test]
+fn a_thousand_at_once_are_told() {
+    let project = Project::new();
+    build(&project, "exit 1");
+    let mut run = run(&project).spawn();
+    run.expect("failed");
+    let to = run.address();
+    let clients = (0..8).map(|_| {
+        thread::spawn(move || {
+            let streams = (0..125).map(|_| crate::harness::http::open(to, "/"));
+            let streams: Vec<_> = streams.collect();
+            let told = streams.into_iter().map(super::rest);
+            told.filter(|told| told.starts_with("HTTP/1.1 503 "))
+                .count()
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    let told: usize = clients
+        .into_iter()
+        .map(|client| client.join().expect("no panic"))
+        .sum();
+    assert_eq!(told, 1000);
+    run.quit();
+}

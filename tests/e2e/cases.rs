@@ -1,0 +1,357 @@
+//! The hard cases 2 to 12, each as a user meets it: on the real file system, by the real tools, and counted in builds.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Builds, Project, Run, can, skip};
+
+/// Runs this in the watched folder.
+#[track_caller]
+fn run(builds: &Builds, argv: &[&str]) {
+    run_in(&builds.work(), argv);
+}
+
+#[track_caller]
+fn run_in(dir: &Path, argv: &[&str]) {
+    let mut command = Command::new(argv[0]);
+    command.args(&argv[1..]).current_dir(dir);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    for name in ["GIT_AUTHOR", "GIT_COMMITTER"] {
+        command.env(format!("{name}_NAME"), "a");
+        command.env(format!("{name}_EMAIL"), "a@example.org");
+    }
+    let output = command.output().expect("it is installed");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{argv:?}: {printed}");
+}
+
+#[track_caller]
+fn shell(builds: &Builds, line: &str) {
+    run(builds, &["sh", "-c", line]);
+}
+
+#[test]
+fn hc02_each_save_of_vim_is_one_build() {
+    if !can("vim", &["--version"]) {
+        return skip("`vim` is not installed (`apt install vim`)");
+    }
+    let mut builds = Builds::new(&["main.rs"]);
+    for (option, text) in [
+        ("set backupcopy=auto", "two"),
+        ("set backupcopy=no backup", "three"),
+        ("set backupcopy=yes", "four"),
+        ("set nowritebackup", "five"),
+    ] {
+        let edit = format!("call setline(1, '{text}')");
+        let start = ["vim", "-u", "NONE", "-i", "NONE", "-es", "-N"];
+        let rest = ["-c", option, "-c", &edit, "-c", "wq", "main.rs"];
+        run(&builds, &[&start[..], &rest[..]].concat());
+        builds.are(1, option);
+    }
+    builds.quit();
+}
+
+#[test]
+fn hc02_each_save_of_other_tools_is_one_build() {
+    let mut builds = Builds::new(&["main.rs"]);
+    for line in [
+        "sed -i s/one/two/ main.rs",
+        // VS Code and most others; JetBrains; emacs; KDE and GNOME; a formatter that puts the text back.
+        "printf three > main.rs",
+        "printf four > main.rs___jb_tmp___; mv main.rs main.rs___jb_old___; mv main.rs___jb_tmp___ main.rs; rm main.rs___jb_old___",
+        "ln -s me@host:1 .#main.rs; printf x > '#main.rs#'; mv main.rs main.rs~; printf five > main.rs; rm '#main.rs#' .#main.rs",
+        "printf six > main.rs.AbCdEf; mv main.rs.AbCdEf main.rs",
+        "rm main.rs; printf seven > main.rs",
+    ] {
+        shell(&builds, line);
+        builds.are(1, line);
+    }
+    shell(&builds, "sed -i s/nothing/two/ main.rs");
+    builds.are(0, "a `sed -i` that finds nothing");
+    builds.quit();
+}
+
+#[test]
+fn hc03_a_branch_switch_of_five_thousand_files_is_one_build_of_the_settled_tree() {
+    if !can("git", &["--version"]) {
+        return skip("`git` is not installed (`apt install git`)");
+    }
+    let project = Project::new();
+    let write = |text: &str| {
+        for number in 0..5_000 {
+            let dir = project.work().join(format!("src/m{}", number % 100));
+            fs::create_dir_all(&dir).expect("it is ours");
+            fs::write(dir.join(format!("f{number}.rs")), text).expect("it is ours");
+        }
+    };
+    let git = |argv: &[&str]| run_in(&project.work(), &[&["git"], argv].concat());
+    git(&["init", "-q", "-b", "main"]);
+    for text in ["one", "two"] {
+        git(&["checkout", "-q", "-b", text]);
+        write(text);
+        git(&["add", "."]);
+        git(&["commit", "-q", "-m", text]);
+    }
+    let counted = project.beside("counted");
+    let build = format!("grep -rlx one src | wc -l >> '{}'", counted.display());
+    let mut builds = Builds::start(project, |run| run, &build, "20ms");
+    run(&builds, &["git", "checkout", "-q", "one"]);
+    builds.are(1, "git checkout");
+    let seen = fs::read_to_string(counted).expect("the build wrote it");
+    assert_eq!(seen.lines().last(), Some("5000"), "all of it: {seen}");
+    run(&builds, &["git", "status"]);
+    run(
+        &builds,
+        &["git", "commit", "-q", "--allow-empty", "-m", "x"],
+    );
+    builds.are(0, "git status and commit");
+    builds.quit();
+}
+
+#[test]
+fn hc04_directories_that_come_and_go() {
+    let mut builds = Builds::new(&["main.rs", "src/lib.rs"]);
+    for line in [
+        "mkdir -p a/b/c && printf x > a/b/c/new.rs",
+        "printf later > a/b/c/new.rs",
+        "mv a z",
+        "printf moved > z/b/c/new.rs",
+        "rm -rf z",
+        "rm -rf src && mkdir src && printf again > src/lib.rs",
+        "printf 'and again' > src/lib.rs",
+        "mv src old && mkdir src && printf other > src/lib.rs && rm -r old",
+        "printf 'and once more' > src/lib.rs",
+    ] {
+        shell(&builds, line);
+        builds.are(1, line);
+    }
+    shell(&builds, "mkdir -p empty/deep && rmdir empty/deep");
+    builds.are(0, "empty directories");
+    builds.quit();
+}
+
+#[test]
+fn hc04_the_watched_directory_itself_is_deleted_and_made_again() {
+    let project = Project::with(&["app/main.rs"]);
+    let mut builds = Builds::start(project, |run| run.args(["-w", "app"]), "true", "300ms");
+    for line in [
+        "rm -r app",
+        "mkdir app && printf two > app/main.rs",
+        "printf three > app/main.rs",
+        "mv app elsewhere && mkdir app && printf four > app/main.rs",
+        "printf five > app/main.rs",
+    ] {
+        shell(&builds, line);
+        builds.are(1, line);
+    }
+    shell(&builds, "printf x > elsewhere/main.rs; printf x > other");
+    builds.are(0, "what is outside");
+    builds.quit();
+}
+
+#[test]
+fn hc05_when_the_kernels_queue_overflows_nothing_is_missed() {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("Linux");
+    let limit: usize = limit.trim().parse().expect("a number");
+    if limit > 100_000 {
+        return skip("`fs.inotify.max_queued_events` is too large to be filled");
+    }
+    let project = Project::with(&["main.rs", "many/0", "gone.rs"]);
+    let counted = project.beside("counted");
+    let build = format!("ls many late | wc -l >> '{}'", counted.display());
+    let mut builds = Builds::start(project, |run| run, &build, "100ms");
+    // Nobody reads the queue now. Each file is made, written and closed.
+    builds.signal(Signal::SIGSTOP);
+    for number in 1..=limit / 2 {
+        let path = builds.work().join(format!("many/{number}"));
+        fs::write(path, "x").expect("it is ours");
+    }
+    // These are not told any more.
+    shell(&builds, "mkdir late && printf x > late/file && rm gone.rs");
+    builds.signal(Signal::SIGCONT);
+    builds.are(1, "an overflow");
+    assert_eq!(builds.told("the system dropped events"), 1);
+    let seen = fs::read_to_string(counted).expect("the build wrote it");
+    // The names of the two, a blank line, and what is in them.
+    let expected = (limit / 2 + 1 + 1 + 3).to_string();
+    assert_eq!(seen.lines().last(), Some(expected.as_str()), "all of it");
+    for line in ["printf y > late/file", "printf y > main.rs"] {
+        shell(&builds, line);
+        builds.are(1, line);
+    }
+    builds.quit();
+}
+
+/// hotrun as a user of whom the kernel thinks by this line, which needs no rights.
+fn limited(project: &Project, limit: &str) -> Option<Run> {
+    if !can("unshare", &["-Ur", "true"]) {
+        skip("user namespaces are not allowed here");
+        return None;
+    }
+    let line = format!("echo {limit} && exec \"$0\" \"$@\"");
+    let line = format!("exec unshare -Ur sh -c '{line}' \"$0\" \"$@\"");
+    Some(Run::through(project, &line))
+}
+
+#[test]
+fn hc06_beyond_the_watch_limit_the_rest_is_polled_and_the_sysctl_named_once() {
+    let files = ["a/x", "b/x", "c/x", "d/x", "e/x"];
+    let project = Project::with(&files);
+    let Some(run) = limited(&project, "3 > /proc/sys/user/max_inotify_watches") else {
+        return;
+    };
+    let mut builds = Builds::from(project, run, "true", "100ms");
+    assert_eq!(builds.watched(), 3);
+    for name in files {
+        builds.save(name, "two");
+        builds.are(1, name);
+    }
+    builds.save("f/new", "one");
+    builds.are(1, "a new directory");
+    assert_eq!(builds.told("fs.inotify.max_user_watches"), 1);
+    builds.quit();
+}
+
+#[test]
+fn hc06_without_any_watch_everything_is_polled_and_the_sysctl_named_once() {
+    let project = Project::with(&["a/x", "main.rs"]);
+    let Some(run) = limited(&project, "0 > /proc/sys/user/max_inotify_instances") else {
+        return;
+    };
+    let mut builds = Builds::from(project, run, "true", "100ms");
+    assert_eq!(builds.watched(), 0);
+    for name in ["a/x", "main.rs", "b/new"] {
+        builds.save(name, "two");
+        builds.are(1, name);
+    }
+    assert_eq!(builds.told("fs.inotify.max_user_instances"), 1);
+    builds.quit();
+}
+
+#[test]
+fn hc07_what_changes_no_content_builds_nothing_and_a_signal_does() {
+    let mut builds = Builds::new(&["main.rs", "lib.rs"]);
+    for line in [
+        "touch main.rs",
+        "chmod 700 main.rs",
+        "cp main.rs x.new && mv x.new main.rs",
+        "cat main.rs > /dev/null && ls -l",
+        "printf half > lib.new && rm lib.new",
+        "sleep 0.05; touch -d '2020-01-01' lib.rs",
+    ] {
+        shell(&builds, line);
+        builds.are(0, line);
+    }
+    builds.signal(Signal::SIGUSR1);
+    builds.are(1, "what is asked for is done");
+    builds.quit();
+}
+
+#[test]
+fn hc10_what_is_ignored_costs_no_watch_and_no_build() {
+    let files = [
+        "main.rs",
+        "src/lib.rs",
+        "logs/today",
+        "web/node_modules/a/b/x.js",
+        "target/debug/deps/x",
+        "Cargo.toml",
+    ];
+    let project = Project::with(&files);
+    fs::write(project.work().join(".gitignore"), "node_modules\nlogs/\n").expect("it is ours");
+    let mut builds = Builds::start(project, |run| run, "true", "100ms");
+    assert_eq!(builds.watched(), 3, "the folder, `src`, `web`");
+    shell(
+        &builds,
+        "echo x >> logs/today; echo x >> web/node_modules/a/b/x.js; mkdir -p web/node_modules/c target/release; \
+         echo x > web/node_modules/c/d; echo x > target/release/x; echo x >> target/debug/deps/x",
+    );
+    builds.are(0, "what is ignored");
+    builds.save("src/lib.rs", "two");
+    builds.are(1, "what is not");
+    builds.save(".gitignore", "node_modules\n");
+    builds.are(1, "the ignore file is a file, too");
+    builds.save("logs/today", "three");
+    builds.are(1, "it is not ignored any more");
+    builds.quit();
+}
+
+#[test]
+fn hc11_a_mount_without_events_is_noticed_and_polled() {
+    if !can("unshare", &["-Urm", "true"]) || fs::File::open("/dev/fuse").is_err() {
+        return skip("it needs `/dev/fuse` and user namespaces");
+    }
+    let project = Project::new();
+    let far = project.beside("far");
+    let put = |name: &str, text: &str| {
+        let path = far.join(name);
+        fs::create_dir_all(path.parent().expect("a file")).expect("it is ours");
+        fs::write(path, text).expect("it is ours");
+    };
+    put("src/main.rs", "one");
+    put("gone.rs", "one");
+    let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/far.py");
+    let words = [&server, &project.work(), &far].map(|path| format!("'{}'", path.display()));
+    let line = format!(
+        "exec unshare -Urm python3 {} \"$0\" \"$@\"",
+        words.join(" ")
+    );
+    let run = Run::through(&project, &line);
+    let mut builds = Builds::far(project, run, far.clone());
+    put("src/main.rs", "two");
+    builds.are(1, "a save on the other side");
+    put("new/deep/x.rs", "one");
+    builds.are(1, "new directories");
+    put("new/deep/x.rs", "two");
+    builds.are(1, "what is in them");
+    fs::remove_file(far.join("gone.rs")).expect("it is ours");
+    builds.are(1, "a removal");
+    put("src/main.rs", "two");
+    builds.are(0, "the same once more");
+    assert_eq!(builds.told("is on FUSE"), 1);
+    builds.quit();
+}
+
+#[test]
+fn hc12_odd_names_circles_and_files_that_are_gone() {
+    let mut builds = Builds::new(&["a/x", "main.rs"]);
+    for (line, expected) in [
+        ("ln -s .. a/circle", 1),
+        ("ln -s nowhere a/dangling", 1),
+        ("printf x > \"$(printf 'odd-\\377\\376')\"", 1),
+        ("printf y > \"$(printf 'odd-\\377\\376')\"", 1),
+        ("for n in 1 2 3 4 5; do printf x > a/$n; rm a/$n; done", 0),
+        ("mkfifo a/pipe", 0),
+        ("mkdir a/d && printf x > a/d/x && rm -r a/d", 0),
+    ] {
+        shell(&builds, line);
+        builds.are(expected, line);
+    }
+    symlink("main.rs", builds.work().join("alias")).expect("it is ours");
+    builds.are(1, "a link to a file");
+    builds.quit();
+}
+
+#[test]
+fn hc12_a_directory_that_cannot_be_read_is_named_once_and_the_rest_is_watched() {
+    let project = Project::with(&["closed/x", "open/x"]);
+    let closed = project.work().join("closed");
+    let mode = |mode| fs::set_permissions(&closed, fs::Permissions::from_mode(mode));
+    let run = match nix::unistd::geteuid().is_root() {
+        true => Run::as_nobody(&project),
+        false => Run::new(&project),
+    };
+    mode(0o000).expect("it is ours");
+    let mut builds = Builds::from(project, run, "true", "100ms");
+    builds.save("open/x", "two");
+    builds.are(1, "what can be read");
+    builds.save("open/new/x", "one");
+    builds.are(1, "what is new");
+    assert_eq!(builds.told("cannot watch"), 1);
+    mode(0o700).expect("it is ours");
+    builds.quit();
+}

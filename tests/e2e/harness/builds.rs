@@ -1,0 +1,159 @@
+//! hotrun on a build that fails: nothing is started, and what counts is how often it is built.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::{PATIENCE, Project, Run, Running};
+
+/// A hotrun whose builds are counted.
+pub(crate) struct Builds {
+    project: Project,
+    run: Running,
+    /// Where files are edited.
+    edited: PathBuf,
+    built: usize,
+    marks: usize,
+    watched: u64,
+}
+
+impl Builds {
+    /// In a folder with these files, each of which holds `one`; with a debounce in which every tool is done.
+    pub(crate) fn new(files: &[&str]) -> Self {
+        Self::start(Project::with(files), |run| run, "true", "300ms")
+    }
+
+    /// With options, a shell line to build and a debounce.
+    pub(crate) fn start(
+        project: Project,
+        options: impl FnOnce(Run) -> Run,
+        build: &str,
+        debounce: &str,
+    ) -> Self {
+        let run = options(Run::new(&project));
+        Self::from(project, run, build, debounce)
+    }
+
+    /// The same, from this run.
+    pub(crate) fn from(project: Project, run: Run, build: &str, debounce: &str) -> Self {
+        let edited = project.work();
+        Self::begin(project, run, (build, debounce), edited)
+    }
+
+    /// The same, where the files are edited somewhere else.
+    pub(crate) fn far(project: Project, run: Run, edited: PathBuf) -> Self {
+        Self::begin(project, run, ("true", "100ms"), edited)
+    }
+
+    fn begin(project: Project, run: Run, (build, debounce): (&str, &str), edited: PathBuf) -> Self {
+        let build = format!("{build}; false");
+        let mark = "mark=run:echo \"<$(cat mark)>\"";
+        let run = run.args(["--build", &build, "--debounce", debounce, "--on", mark]);
+        let mut run = run.program(["sleep", "1000"]).spawn();
+        let watched = run.expect("watching").number("directories");
+        run.expect("failed");
+        let mut builds = Self {
+            project,
+            run,
+            edited,
+            built: 1,
+            marks: 0,
+            watched,
+        };
+        // What was written in the moment of the start may cost another build.
+        builds.built = builds.at_rest();
+        builds
+    }
+
+    /// How many directories the system watches.
+    pub(crate) fn watched(&self) -> u64 {
+        self.watched
+    }
+
+    /// The folder in which hotrun is.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.project.work()
+    }
+
+    /// Writes a file where files are edited.
+    pub(crate) fn save(&self, name: &str, text: &str) {
+        write(&self.edited.join(name), text);
+    }
+
+    /// So many builds since this was asked last, when all is at rest.
+    #[track_caller]
+    pub(crate) fn are(&mut self, expected: usize, what: &str) {
+        if expected > 0 {
+            // The mark must not hide that there are more, by coming among the changes.
+            self.run.expect("building");
+            self.run.expect("failed");
+        }
+        let built = self.at_rest();
+        let paths = self.run.so_far().iter().filter(|event| event.is("changed"));
+        let told: Vec<_> = paths.map(|event| format!("{event:.400}")).collect();
+        assert_eq!(built - self.built, expected, "{what}: {told:#?}");
+        self.built = built;
+    }
+
+    /// How many builds there have been when all that was done before this is acted on, and nothing runs.
+    #[track_caller]
+    pub(crate) fn at_rest(&mut self) -> usize {
+        loop {
+            self.mark();
+            // Only what was told before the mark was: of two events that belong together one may be here already.
+            let past = |name| {
+                self.run
+                    .past()
+                    .iter()
+                    .filter(|event| event.is(name))
+                    .count()
+            };
+            let built = past("building");
+            if built == past("failed") + past("build_cancelled") {
+                return built;
+            }
+            let over = |event: &super::Event| event.is("failed") || event.is("build_cancelled");
+            self.run.expect_that("the end of a build", PATIENCE, over);
+        }
+    }
+
+    /// What was done before this is acted on after it.
+    #[track_caller]
+    fn mark(&mut self) {
+        self.marks += 1;
+        self.save("mark", &self.marks.to_string());
+        let marked = format!("<{}>", self.marks);
+        self.run
+            .expect_that(&marked, PATIENCE, |event| event.mentions(&marked));
+    }
+
+    /// How many events mention this.
+    pub(crate) fn told(&mut self, word: &str) -> usize {
+        let told = self.run.so_far().iter();
+        told.filter(|event| event.mentions(word)).count()
+    }
+
+    /// Waits until a build has begun.
+    #[track_caller]
+    pub(crate) fn begun(&mut self) {
+        self.run.expect("building");
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.run.signal(signal);
+    }
+
+    #[track_caller]
+    pub(crate) fn quit(mut self) {
+        self.run.settled(Duration::ZERO);
+        self.run.quit();
+    }
+}
+
+/// Writes a file, and the directories in which it is.
+pub(super) fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().expect("a file")).expect("it is ours");
+    fs::write(path, text).expect("it is ours");
+}

@@ -1,0 +1,287 @@
+//! What a program says by `sd_notify(3)`, and what is done about it.
+
+mod clients;
+
+use std::net::SocketAddr;
+
+use crate::harness::{PATIENCE, Project, Run, Running, say, skip};
+use clients::Clients;
+
+const PYTHON: &str = "/usr/bin/python3";
+
+/// Whether there is a Python that can pass descriptors; says so if not.
+fn has_python() -> bool {
+    let asked = std::process::Command::new(PYTHON)
+        .args(["-c", "import socket, os; socket.send_fds, os.memfd_create"])
+        .status();
+    let found = asked.is_ok_and(|status| status.success());
+    if !found {
+        skip(&format!(
+            "`{PYTHON}` 3.9 is missing (`apt install python3`)"
+        ));
+    }
+    found
+}
+
+/// The beginning of a script: `notify(text)` and `serve()`, which answers each request with its generation.
+const PRELUDE: &str = r#"
+import http.server, os, signal, socket, sys, time
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1))
+def notify(text):
+    manager.send(text.encode())
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = os.environ["HOTRUN_GENERATION"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+def server():
+    server = http.server.HTTPServer(("127.0.0.1", 0), Answer, bind_and_activate=False)
+    server.socket = socket.socket(fileno=3)
+    return server
+"#;
+
+fn script(body: &str) -> String {
+    format!("{PRELUDE}\n{body}\n")
+}
+
+fn run(project: &Project, body: &str) -> Run {
+    project.save("app.py", &script(body));
+    Run::new(project).listen().program([PYTHON, "app.py"])
+}
+
+const WEBSOCKET: &str = include_str!("notify/websocket.py");
+
+fn edited(word: usize) -> String {
+    WEBSOCKET.replace("WORD = \"one\"", &format!("WORD = \"{word}\""))
+}
+
+const RELOADS: usize = 10;
+
+/// Ten reloads under eight clients that never stop. `extra`: a generation more, because the first one stored when the
+/// second ran already.
+fn stay_connected(project: &Project, mut run: Running, extra: u64) {
+    assert_eq!(run.live(), 1);
+    let clients = Clients::start(run.address(), 8);
+    clients.answered(10);
+    for reload in 1..=RELOADS {
+        project.save("websocket.py", &edited(reload));
+        let mut generation = run.live();
+        if reload == 1 && extra > 0 {
+            generation = run.live();
+        }
+        assert_eq!(generation, reload as u64 + 1 + extra);
+        // By this generation, and so not by one before it.
+        clients.answered_by(generation);
+    }
+    let told = clients.stop();
+    say(&format!(
+        "websockets: {} messages over 8 connections, {RELOADS} reloads, none lost",
+        told.messages
+    ));
+    assert_eq!(told.connections, 8);
+    assert_eq!(told.newest, RELOADS as u64 + 1 + extra);
+    assert_eq!(
+        told.last_count, told.messages,
+        "the state in memory moves on"
+    );
+    run.quit();
+}
+
+#[test]
+fn websocket_clients_stay_connected_through_ten_reloads() {
+    if !has_python() {
+        return;
+    }
+    let project = Project::new();
+    project.save("websocket.py", WEBSOCKET);
+    let run = Run::new(&project).listen_on("http=127.0.0.1:0");
+    let mut run = run.program([PYTHON, "websocket.py", "early"]).spawn();
+    assert_eq!(run.expect("stores").generation(), 1);
+    stay_connected(&project, run, 0);
+}
+
+/// What it stores at its end comes when the next one runs, which is restarted for it; from then on it is one after the
+/// other. It opens its port itself, too.
+#[test]
+fn clients_that_are_stored_at_the_end_stay_connected_too() {
+    if !has_python() {
+        return;
+    }
+    let project = Project::new();
+    project.save("websocket.py", WEBSOCKET);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("its address").port();
+    drop(free);
+    let run = Run::new(&project).opens(SocketAddr::from(([127, 0, 0, 1], port)));
+    let port = port.to_string();
+    let run = run.program([PYTHON, "websocket.py", "late", &port]).spawn();
+    stay_connected(&project, run, 1);
+}
+
+/// It has three more seconds than it is given.
+#[test]
+fn a_start_that_asks_for_time_gets_it() {
+    if !has_python() {
+        return;
+    }
+    let project = Project::new();
+    let body = r#"
+for left in range(4):
+    notify(f"EXTEND_TIMEOUT_USEC=2000000\nSTATUS=loading, {left}")
+    time.sleep(0.5)
+notify("READY=1\nSTATUS=serves")
+server().serve_forever()"#;
+    let run = run(&project, body).args(["--ready", "notify", "--ready-timeout", "1s"]);
+    let mut run = run.spawn();
+    run.expect_that("a status", PATIENCE, |event| {
+        event.is("status") && event.text("text") == "loading, 0"
+    });
+    run.expect_that("its status", PATIENCE, |event| {
+        event.text("text") == "serves"
+    });
+    assert_eq!(run.live(), 1);
+    assert!(run.count("extended") >= 3, "{:?}", run.so_far());
+    run.quit();
+}
+
+#[test]
+fn an_end_that_asks_for_time_gets_it() {
+    if !has_python() {
+        return;
+    }
+    let project = Project::new();
+    let body = r#"
+def slowly(*_):
+    for _ in range(4):
+        notify("STOPPING=1\nEXTEND_TIMEOUT_USEC=3000000")
+        time.sleep(0.5)
+    print("cleaned up", flush=True)
+    os._exit(0)
+signal.signal(signal.SIGTERM, slowly)
+notify("READY=1")
+server().serve_forever()"#;
+    let mut run = run(&project, body).args(["--stop-timeout", "1s"]).spawn();
+    assert_eq!(run.live(), 1);
+    project.save("app.py", &script(&format!("{body} # edited")));
+    assert_eq!(run.live(), 2);
+    assert_eq!(run.gone_is(1).text("how"), "drained");
+    run.printed(1, "cleaned up");
+    run.quit();
+}
+
+/// A crash as any other: it is told, and the next change is tried.
+#[test]
+fn a_program_that_gives_no_sign_of_life_is_aborted() {
+    if !has_python() {
+        return;
+    }
+    let project = Project::new();
+    let body = r#"
+import threading
+assert os.environ["WATCHDOG_USEC"] == "800000"
+assert os.environ["WATCHDOG_PID"] == str(os.getpid())
+notify("READY=1")
+threading.Thread(target=server().serve_forever, daemon=True).start()
+for _ in range(8):
+    time.sleep(0.2)
+    notify("WATCHDOG=1")
+print("hangs", flush=True)
+time.sleep(1000)"#;
+    let mut run = run(&project, body).args(["--watchdog", "800ms"]).spawn();
+    assert_eq!(run.live(), 1);
+    let aborted = run.expect("aborting");
+    assert_eq!(aborted.generation(), 1);
+    run.printed(1, "hangs");
+    let failed = run.expect("failed");
+    assert_eq!(
+        (failed.text("reason"), failed.number("signal")),
+        ("crashed", 6)
+    );
+    run.quit();
+}
+
+/// It need not have been asked for a sign of life for that.
+#[test]
+fn a_program_that_knows_that_it_hangs_is_aborted() {
+    if !has_python() {
+        return;
+    }
+    let project = Project::new();
+    let body = r#"
+assert "WATCHDOG_USEC" not in os.environ
+signal.signal(signal.SIGABRT, lambda *_: os._exit(7))
+notify("READY=1")
+time.sleep(0.2)
+notify("WATCHDOG=trigger")
+time.sleep(1000)"#;
+    let mut run = run(&project, body).args(["--ready", "notify"]).spawn();
+    let failed = run.expect("failed");
+    assert_eq!(failed.number("exit_code"), 7);
+    assert_eq!(run.count("aborting"), 1);
+    run.quit();
+}
+
+/// What was started leaves, with an error even, and what it named is the program.
+#[test]
+fn the_main_process_is_the_one_that_is_named() {
+    if !has_python() {
+        return;
+    }
+    let project = Project::new();
+    let body = r#"
+parent = os.getpid()
+if os.fork():
+    time.sleep(1000)
+notify(f"MAINPID={os.getpid()}\nREADY=1")
+while os.getppid() == parent:
+    os.kill(parent, signal.SIGKILL)
+    time.sleep(0.01)
+print("goes on", flush=True)
+server().handle_request()
+os._exit(3)"#;
+    let mut run = run(&project, body).args(["--ready", "notify"]).spawn();
+    let main = run.expect("main_process").number("pid");
+    assert_eq!(run.live(), 1);
+    assert_ne!(run.pid_of(1), main);
+    run.printed(1, "goes on");
+    assert_eq!(run.count("failed"), 0, "{:?}", run.so_far());
+    assert_eq!(run.get("/"), "1");
+    // And its end is the program's.
+    let failed = run.expect("failed");
+    assert_eq!(
+        (failed.text("reason"), failed.number("exit_code")),
+        ("crashed", 3)
+    );
+    run.quit();
+}
+
+#[test]
+fn a_barrier_opens_when_what_came_before_is_done() {
+    if !has_python() {
+        return;
+    }
+    let project = Project::new();
+    let body = r#"
+for number in range(300):
+    notify(f"STATUS=step {number}")
+reader, writer = os.pipe()
+socket.send_fds(manager, [b"BARRIER=1"], [writer])
+os.close(writer)
+assert os.read(reader, 1) == b""
+notify("READY=1\nERRNO=2")
+socket.send_fds(manager, [b"X_NOTHING=1"], [reader, reader])
+print("through", flush=True)
+server().serve_forever()"#;
+    let mut run = run(&project, body).args(["--ready", "notify"]).spawn();
+    run.expect_that("the error that it names", PATIENCE, |event| {
+        event.mentions("No such file or directory") && event.mentions("errno 2")
+    });
+    run.expect_that("a word about what was too much", PATIENCE, |event| {
+        event.mentions("2 descriptors without saying what for")
+    });
+    run.printed(1, "through");
+    run.quit();
+}

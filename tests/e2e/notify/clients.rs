@@ -1,0 +1,153 @@
+//! Websocket clients that never stop to ask.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tungstenite::{Message, WebSocket, client};
+
+use crate::harness::{PATIENCE, until};
+
+/// What one client was answered.
+#[derive(Debug, Default)]
+struct Seen {
+    messages: AtomicU64,
+    /// The newest generation that answered.
+    generation: AtomicU64,
+    /// The greatest number that the server gave to a message.
+    count: AtomicU64,
+}
+
+/// What all clients were answered.
+pub(super) struct Told {
+    pub(super) connections: usize,
+    pub(super) messages: u64,
+    pub(super) newest: u64,
+    pub(super) last_count: u64,
+}
+
+/// Clients, each on one connection that must never break.
+pub(super) struct Clients {
+    stop: Arc<AtomicBool>,
+    seen: Vec<Arc<Seen>>,
+    threads: Vec<JoinHandle<()>>,
+    /// What went wrong first.
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Clients {
+    pub(super) fn start(address: SocketAddr, count: usize) -> Self {
+        let mut this = Self {
+            stop: Arc::default(),
+            seen: Vec::new(),
+            threads: Vec::new(),
+            failure: Arc::default(),
+        };
+        for number in 0..count {
+            let (stop, seen) = (this.stop.clone(), Arc::<Seen>::default());
+            let failure = this.failure.clone();
+            this.seen.push(seen.clone());
+            this.threads.push(thread::spawn(move || {
+                if let Err(error) = ask(address, number, &stop, &seen) {
+                    let mut failure = failure.lock().expect("nobody panics with it");
+                    failure.get_or_insert_with(|| format!("client {number}: {error}"));
+                }
+            }));
+        }
+        this
+    }
+
+    /// Waits until each was answered so often.
+    #[track_caller]
+    pub(super) fn answered(&self, messages: u64) {
+        self.all("answers", |seen| {
+            seen.messages.load(Ordering::Relaxed) >= messages
+        });
+    }
+
+    /// Waits until each was answered by this generation.
+    #[track_caller]
+    pub(super) fn answered_by(&self, generation: u64) {
+        self.all(&format!("an answer by gen {generation}"), |seen| {
+            seen.generation.load(Ordering::Relaxed) >= generation
+        });
+    }
+
+    #[track_caller]
+    fn all(&self, what: &str, fits: impl Fn(&Seen) -> bool) {
+        until(what, PATIENCE, || {
+            let failure = self.failure.lock().expect("nobody panics with it").clone();
+            assert_eq!(failure, None);
+            self.seen.iter().all(|seen| fits(seen)).then_some(())
+        });
+    }
+
+    /// Stops them, and checks that nothing went wrong.
+    #[track_caller]
+    pub(super) fn stop(self) -> Told {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("a client that does not panic");
+        }
+        let failure = self.failure.lock().expect("nobody panics with it").clone();
+        assert_eq!(failure, None);
+        let all = |of: fn(&Seen) -> &AtomicU64| {
+            let values = self.seen.iter();
+            values
+                .map(move |seen| of(seen).load(Ordering::Relaxed))
+                .collect::<Vec<_>>()
+        };
+        let most = |values: Vec<u64>| values.into_iter().max().unwrap_or(0);
+        Told {
+            connections: self.seen.len(),
+            messages: all(|seen| &seen.messages).iter().sum(),
+            newest: most(all(|seen| &seen.generation)),
+            last_count: most(all(|seen| &seen.count)),
+        }
+    }
+}
+
+/// Sends a message after the other; each must be answered, by this connection, in order, and by no older generation.
+fn ask(address: SocketAddr, client: usize, stop: &AtomicBool, seen: &Seen) -> Result<(), String> {
+    let mut socket = connect(address)?;
+    let began = Instant::now();
+    for number in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let word = format!("{client}-{number}");
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("message {number}, after {:?}: {error}", began.elapsed())
+        };
+        let sent = socket.send(Message::text(word.clone()));
+        sent.map_err(|error| failed(&error))?;
+        let answer = socket.read().map_err(|error| failed(&error))?;
+        let answer = answer.to_text().map_err(|error| failed(&error))?.to_owned();
+        let words: Vec<&str> = answer.split(' ').collect();
+        let [generation, count, said] = words[..] else {
+            return Err(failed(&format!("answered `{answer}`")));
+        };
+        let number_of = |text: &str| text.parse::<u64>().map_err(|error| failed(&error));
+        if said != word || number_of(generation)? < seen.generation.load(Ordering::Relaxed) {
+            return Err(failed(&format!("answered `{answer}`")));
+        }
+        seen.generation
+            .store(number_of(generation)?, Ordering::Relaxed);
+        seen.count.store(number_of(count)?, Ordering::Relaxed);
+        seen.messages.fetch_add(1, Ordering::Relaxed);
+        // A client that has something to say, not one that takes a processor from whoever serves it.
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+fn connect(address: SocketAddr) -> Result<WebSocket<TcpStream>, String> {
+    let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+    let patience = stream.set_read_timeout(Some(PATIENCE));
+    patience.map_err(|error| error.to_string())?;
+    let (socket, _) =
+        client(format!("ws://{address}/"), stream).map_err(|error| error.to_string())?;
+    Ok(socket)
+}

@@ -1,0 +1,80 @@
+//! Random edits, script after script, under one hotrun, in every second script while a build runs: at rest the last
+//! build has seen what is there now.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::harness::{Builds, Project, say};
+use crate::script::{Dice, Snapshot, differing, snapshot, step};
+
+const SCRIPTS: u64 = 1000;
+
+/// Edits at random. Returns what was different at any time between.
+fn edit(dice: &mut Dice, root: &Path, outside: &Path, before: &Snapshot) -> BTreeSet<String> {
+    let mut touched = BTreeSet::new();
+    let mut last = before.clone();
+    for _ in 0..=dice.roll(7) {
+        touched.extend(step(dice, root, outside));
+        let now = snapshot(root);
+        touched.extend(differing(&last, &now));
+        last = now;
+    }
+    touched
+        .into_iter()
+        .map(|path| path.display().to_string())
+        .collect()
+}
+
+/// By paths within it.
+fn within(root: &Path) -> Snapshot {
+    let found = snapshot(root).into_iter();
+    let relative = found.map(|(path, text)| {
+        let path = path.strip_prefix(root).expect("it is in there");
+        (path.to_owned(), text)
+    });
+    relative.collect()
+}
+
+#[test]
+fn a_thousand_scripts_are_built_as_they_were_left() {
+    let outside = TempDir::new().expect("a temporary folder can be made");
+    let project = Project::with(&["a/x", "b/e/z"]);
+    fs::write(project.work().join(".gitignore"), "ignored\nbeside\n").expect("it is ours");
+    // The build sees what it copies, and takes long enough for edits to come in the middle of it.
+    let (root, seen) = (project.work(), project.beside("seen"));
+    let copy = format!(
+        "rm -rf '{0}'; cp -a . '{0}' 2>/dev/null; sleep 0.02",
+        seen.display()
+    );
+    let mut builds = Builds::start(project, |run| run, &copy, "10ms");
+    let (mut needed, mut unneeded, mut built) = (0, 0, builds.at_rest());
+    for script in 1..=SCRIPTS {
+        let mut dice = Dice::of(script);
+        let before = snapshot(&root);
+        let during = script % 2 == 0;
+        if during {
+            builds.save("kick", &script.to_string());
+            builds.begun();
+        }
+        let touched = edit(&mut dice, &root, outside.path(), &before);
+        let (now, after) = (builds.at_rest(), snapshot(&root));
+        let changed = differing(&before, &after);
+        assert_eq!(within(&seen), within(&root), "script {script}");
+        if !changed.is_empty() {
+            needed += 1;
+            assert!(now > built, "script {script}: no build for {changed:?}");
+        } else if touched.is_empty() {
+            unneeded += 1;
+            assert_eq!(now, built, "script {script}: a build for nothing");
+        }
+        built = now;
+    }
+    say(&format!(
+        "{SCRIPTS} edit scripts: {built} builds; {needed} scripts needed one, {unneeded} needed none"
+    ));
+    assert!(needed > 500 && unneeded > 20, "the scripts do something");
+    builds.quit();
+}

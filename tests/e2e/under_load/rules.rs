@@ -1,0 +1,76 @@
+//! Configuration and data that change under load, on new connections, as the server closes each.
+
+use std::fs;
+use std::io::Write;
+
+use super::{LIGHT, alone, can_load};
+use crate::harness::hey::Load;
+use crate::harness::{BUILD_PATIENCE, Project, say, until};
+use crate::rules::{answers, configured};
+
+/// How many requests there are at least.
+const REQUESTS: usize = 5_000;
+
+#[track_caller]
+fn all_answered(load: Load, what: &str) {
+    until("enough requests", BUILD_PATIENCE, || {
+        (load.asked() >= REQUESTS).then_some(())
+    });
+    let figures = load.stop();
+    say(&format!("{what}: {figures}"));
+    assert_eq!(figures.answered, figures.asked, "{what}");
+}
+
+#[test]
+fn a_new_configuration_loses_nothing_and_restarts_nothing() {
+    let _alone = alone();
+    if !can_load() {
+        return;
+    }
+    let project = Project::new();
+    let mut run = configured(&project, "HUP", &["config/*.toml=signal:HUP"]);
+    run.live();
+    let load = Load::start(run.address(), LIGHT, 1_000);
+    let mut changes = 0;
+    while changes < 20 || load.asked() < REQUESTS {
+        changes += 1;
+        let value = format!("value {changes}");
+        project.save("config/app.toml", &format!("{value}\n"));
+        run.expect("signalled");
+        answers(&run, &value);
+    }
+    all_answered(load, &format!("{changes} changes of configuration"));
+    assert_eq!(run.count("signalled"), changes);
+    assert_eq!(run.count("starting"), 1, "without a restart");
+    run.quit();
+}
+
+#[test]
+fn large_data_that_takes_long_to_load_is_exchanged_and_loses_nothing() {
+    let _alone = alone();
+    if !can_load() {
+        return;
+    }
+    let project = Project::new();
+    let weights = project.work().join("data/weights");
+    fs::create_dir(project.work().join("data")).expect("it is ours");
+    let write = |word: &[u8]| {
+        let mut file = fs::File::create(&weights).expect("it is ours");
+        file.write_all(word).expect("there is room");
+        for _ in 0..256 {
+            file.write_all(&[0; 1 << 20]).expect("there is room");
+        }
+    };
+    write(b"one");
+    let mut run = configured(&project, "SLOW", &["data/**=restart"]);
+    run.live();
+    answers(&run, "one");
+    let load = Load::start(run.address(), LIGHT, 1_000);
+    write(b"two");
+    assert_eq!(run.live(), 2);
+    answers(&run, "two");
+    run.gone_is(1);
+    all_answered(load, "256 MB that take 5 s to load exchanged");
+    assert_eq!(run.count("starting"), 2, "once, when all was written");
+    run.quit();
+}
