@@ -10,7 +10,7 @@ use crate::harness::{BUILD_PATIENCE, Project, Run, Running, apps, http, kept, sa
 /// depends on how much the machine does besides, and never on what comes out, or it would end on a lucky one. Each
 /// measures for a second: what else the machine does changes slower than that, and is in both halves of a pair.
 const PAIRS: usize = 20;
-const AT_MOST: usize = 75;
+const AT_MOST: usize = 45;
 const NARROW: f64 = 0.01;
 
 /// The first example of axum's documentation, built as for production, on the port that `PORT` says.
