@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use console::{AnsiCodeIterator, measure_text_width, truncate_str};
+use console::{measure_text_width, truncate_str};
 use unicode_width::UnicodeWidthChar;
 
 /// How a piece of text looks. Never what it says: there is a word or a sign for everything.
@@ -147,7 +147,7 @@ impl Parts {
 /// A line that is wider than the terminal, in rows: as the terminal itself would break it. Each has its colours.
 pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
     let (mut rows, mut row, mut on, mut used) = (Vec::new(), String::new(), String::new(), 0);
-    for (piece, is_code) in AnsiCodeIterator::new(line) {
+    for (piece, is_code) in pieces(line) {
         if is_code {
             row.push_str(piece);
             match piece {
@@ -175,6 +175,34 @@ pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
     }
     rows.push(ended(row, &on));
     rows
+}
+
+/// The text of a line, and apart from it the codes that the filter lets through: `ESC [ … m`, and links as
+/// `ESC ] … ESC \`. Colours may have colons in them (ITU T.416), which not every reader of such codes expects, and
+/// a code must not be broken in two.
+fn pieces(mut rest: &str) -> impl Iterator<Item = (&str, bool)> {
+    std::iter::from_fn(move || {
+        let is_code = rest.starts_with('\x1b');
+        let length = match is_code {
+            true => code_length(rest),
+            false => rest.find('\x1b').unwrap_or(rest.len()),
+        };
+        let (piece, after) = rest.split_at(length);
+        rest = after;
+        (!piece.is_empty()).then_some((piece, is_code))
+    })
+}
+
+/// How long the code is with which a text begins.
+fn code_length(text: &str) -> usize {
+    let end = match text.as_bytes().get(1) {
+        Some(b'[') => text
+            .find(|last: char| last.is_ascii_alphabetic())
+            .map(|at| at + 1),
+        Some(b']') => text[1..].find("\x1b\\").map(|at| at + 3),
+        Some(_) | None => None,
+    };
+    end.unwrap_or(text.len())
 }
 
 fn ended(mut row: String, on: &str) -> String {
@@ -226,6 +254,12 @@ mod tests {
             wrap("\x1b[31mabcd\x1b[0me", 3),
             ["\x1b[31mabc\x1b[0m", "\x1b[31md\x1b[0me"]
         );
+        let (colour, link) = ("\x1b[38:2::1:2:3m", "\x1b]8;;http://a/m\x1b\\");
+        assert_eq!(
+            wrap(&format!("{colour}abcd"), 3),
+            [format!("{colour}abc\x1b[0m"), format!("{colour}d\x1b[0m")]
+        );
+        assert_eq!(wrap(&format!("{link}ab"), 3), [format!("{link}ab\x1b[0m")]);
     }
 
     #[test]
