@@ -40,6 +40,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--ready', '--ready', [CompletionResultType]::ParameterName, 'How to know that a new generation is ready')
             [CompletionResult]::new('--ready-timeout', '--ready-timeout', [CompletionResultType]::ParameterName, 'How long a new generation may take to be ready')
             [CompletionResult]::new('--watchdog', '--watchdog', [CompletionResultType]::ParameterName, 'Take a program for hung that gives no sign of life for this long')
+            [CompletionResult]::new('--go-back-within', '--go-back-within', [CompletionResultType]::ParameterName, 'How soon after its switch a crash leads back to the generation before it')
             [CompletionResult]::new('--stop-signal', '--stop-signal', [CompletionResultType]::ParameterName, 'The signal that asks the old generation to finish')
             [CompletionResult]::new('--stop-timeout', '--stop-timeout', [CompletionResultType]::ParameterName, 'How long the old generation may take to finish before it is killed')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Set a variable in the program''s environment (repeatable)')

@@ -37,6 +37,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --ready 'How to know that a new generation is ready'
             cand --ready-timeout 'How long a new generation may take to be ready'
             cand --watchdog 'Take a program for hung that gives no sign of life for this long'
+            cand --go-back-within 'How soon after its switch a crash leads back to the generation before it'
             cand --stop-signal 'The signal that asks the old generation to finish'
             cand --stop-timeout 'How long the old generation may take to finish before it is killed'
             cand -E 'Set a variable in the program''s environment (repeatable)'

@@ -16,6 +16,7 @@ never\t'Never'"
 complete -c hotrun -l ready -d 'How to know that a new generation is ready' -r
 complete -c hotrun -l ready-timeout -d 'How long a new generation may take to be ready' -r
 complete -c hotrun -l watchdog -d 'Take a program for hung that gives no sign of life for this long' -r
+complete -c hotrun -l go-back-within -d 'How soon after its switch a crash leads back to the generation before it' -r
 complete -c hotrun -l stop-signal -d 'The signal that asks the old generation to finish' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to finish before it is killed' -r
 complete -c hotrun -s E -l env -d 'Set a variable in the program\'s environment (repeatable)' -r

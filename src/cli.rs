@@ -194,6 +194,14 @@ pub struct Cli {
     #[arg(long, value_name = "DURATION", help_heading = "Readiness", value_parser = values::duration)]
     pub watchdog: Option<Duration>,
 
+    /// How soon after its switch a crash leads back to the generation before it
+    ///
+    /// The old one serves again if it still drains, else its build is started anew. What crashes later is started once
+    /// more after a second. Two such starts at most; then hotrun waits for a change. `0s`: it starts nothing by itself.
+    /// A program that listens on nothing, or ends with status 0, is left alone.
+    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = values::duration)]
+    pub go_back_within: Duration,
+
     /// The signal that asks the old generation to finish
     ///
     /// A name or a number: `TERM`, `SIGTERM`, `15`.

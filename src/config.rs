@@ -76,6 +76,8 @@ pub struct Config {
     pub ready_timeout: Duration,
     /// How often it has to give a sign of life.
     pub watchdog: Option<Duration>,
+    /// How soon after its switch a crash leads back. Zero: never, and nothing is started again.
+    pub go_back_within: Duration,
     /// What asks a generation to drain.
     pub stop_signal: Signal,
     /// How long it may drain.
@@ -172,6 +174,7 @@ impl Config {
             ready: Arc::new(parse("ready", &cli.ready)?),
             ready_timeout: cli.ready_timeout,
             watchdog: cli.watchdog.filter(|period| !period.is_zero()),
+            go_back_within: cli.go_back_within,
             stop_signal: cli.stop_signal.into(),
             stop_timeout: cli.stop_timeout,
             stop_first: cli.stop_first,
@@ -202,11 +205,13 @@ impl Config {
         Policy {
             builds,
             mode,
+            passes_sockets: !self.listen.is_empty(),
             when_busy: self.when_busy,
             ready_timeout: self.ready_timeout,
             stop_timeout: self.stop_timeout,
             settle_max: Policy::settle_max(mode),
             watchdog: self.watchdog,
+            go_back_within: self.go_back_within,
             ..Policy::default()
         }
     }
@@ -338,6 +343,8 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
             (false, 0) => ui::Verbosity::Normal,
             (false, _) => ui::Verbosity::Verbose,
         },
+        keys: cli.stdin == Stdin::Hotrun && std::io::stdin().is_terminal(),
+        error_page: !cli.no_error_page,
         workdir: workdir.to_owned(),
     })
 }

@@ -59,7 +59,7 @@
 //!
 //! # Invariants
 //!
-//! Each is checked by name: 1 to 8 on every edge of the explored state space (`reload/tests`), 9 in
+//! Each is checked by name: 1 to 8 and 11 on every edge of the explored state space (`reload/tests`), 9 in
 //! `tests/process`, 10 under load in `tests/e2e`.
 //!
 //! 1. At most one generation is building, one starting, one live.
@@ -74,6 +74,7 @@
 //! 8. Quit ends in exactly one finish, with no process left and the terminal as it was.
 //! 9. No file descriptor of ours other than those named reaches a child.
 //! 10. From the first listen to quit, no connection to a watched address is refused or reset by us.
+//! 11. Crashes alone lead to two starts at most; then a change or a wish is waited for.
 //!
 //! # Who may import whom
 //!
@@ -106,6 +107,18 @@
 //! | what a program may say to `NOTIFY_SOCKET`, what it stores | [`process::notify`], then [`driver`] and [`reload::Machine`] |
 //! | how processes are started, signalled, accounted for | [`process`] |
 //! | how an effect is performed | [`driver`] |
+//!
+//! # Tests that are worth more time
+//!
+//! `.ci/run` is everything that must hold. Beside it, on Linux:
+//!
+//! | command | what it does |
+//! | --- | --- |
+//! | `SOAK=8h cargo test --test e2e -- soak:: --nocapture` | whatever a developer does, in any order, to three servers under load; CI takes 5 minutes |
+//! | `RELOADS=1000 cargo test --test e2e -- reload_after_reload --nocapture` | reloads without a pause; CI makes 100 |
+//! | `FUZZ_SECONDS=600 cargo test --lib fuzz_ -- --nocapture` | what others send, made up; CI takes a second for each |
+//! | `FAULTS=killed cargo test --test e2e -- suite:: --nocapture` | the faults in whose rows that word is |
+//! | `MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --lib -- reload::tests::trace process::wire process::notify::message os::linux::credentials::control os::linux::waiting ui::live ui::clean answer:: build::progress build::inputs ready::status --skip fuzz_` | what needs no system call that miri does not know |
 
 pub mod adopt;
 pub mod answer;
@@ -179,6 +192,8 @@ const HELPERS: usize = 16;
 /// One thread: it is the parent of the guardians, and has to live as long as hotrun does (see
 /// [`process::guardian`]).
 fn drive(config: Config) -> Result<Outcome, Failure> {
+    // Where that can't be had, it runs with what there is.
+    let _ = os::open_files::allow_more();
     // For good: the helper thread that there is does what waits when the system allows no other one.
     const FOR_GOOD: Duration = Duration::from_secs(u32::MAX as u64);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -192,7 +207,7 @@ fn drive(config: Config) -> Result<Outcome, Failure> {
     let ui = Ui::standard(config.ui.clone());
     let outcome = runtime.block_on(driver::run(config, ui));
     // Even if the thread that draws is stuck in a terminal that takes nothing.
-    ui::restore();
+    ui::restore_for_good();
     Ok(outcome?)
 }
 

@@ -14,6 +14,9 @@ pub enum News {
         /// Whether nobody listened there before.
         first: bool,
     },
+    /// An address that it wants is taken; who has it is told later. This comes before the program knows, and so before
+    /// what it makes of it.
+    Taken,
     /// Somebody else has the address.
     InUse(OpenError),
     /// An address of `--listen` is in the way of another one that it wants.

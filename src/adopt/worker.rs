@@ -137,6 +137,9 @@ impl Worker {
         let verdict = catch_unwind(decide).unwrap_or_else(|_| {
             missed(None, io::Error::other("hotrun has met a fault of its own"))
         });
+        if verdict.in_use.is_some() {
+            self.tell(News::Taken);
+        }
         // If the answer can't be given the caller is gone, or hotrun's end of it is: both end the waiting.
         let _ = calls.answer(call, verdict.answer);
         // To find out who has an address takes long, so the caller has its answer before.

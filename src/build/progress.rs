@@ -1,7 +1,10 @@
 use console::strip_ansi_codes;
 
-/// Takes cargo's progress bars off the front of a line of its standard error, and tells what the last one said: how
-/// many crates are done, and of how many.
+/// With what cargo's other bars begin: those for what it gets from elsewhere.
+const FETCHED: [&str; 3] = ["Fetch [", "Updating [", "Downloading "];
+
+/// Takes cargo's progress bars off the front of a line of its standard error, and tells what the last one that is about
+/// crates to build said: how many are done, and of how many.
 ///
 /// Where cargo is asked for a bar (`term.progress.when` in "Configuration" of the Cargo book) it writes it
 /// in front of whatever is the next line, each with a carriage return behind it:
@@ -10,20 +13,20 @@ pub fn take_progress(line: &mut Vec<u8>) -> Option<(usize, usize)> {
     let mut found = None;
     while let Some(end) = line.iter().position(|byte| *byte == b'\r') {
         let text = String::from_utf8_lossy(&line[..end]);
-        let Some(counts) = counts(&strip_ansi_codes(&text)) else {
-            break;
-        };
-        found = Some(counts);
+        let text = strip_ansi_codes(&text);
+        let text = text.trim_start();
+        match counts(text) {
+            Some(counts) => found = Some(counts),
+            None if FETCHED.iter().any(|begin| text.starts_with(begin)) => {}
+            None => break,
+        }
         line.drain(..=end);
     }
     found
 }
 
 fn counts(text: &str) -> Option<(usize, usize)> {
-    let (_, rest) = text
-        .trim_start()
-        .strip_prefix("Building [")?
-        .split_once("] ")?;
+    let (_, rest) = text.strip_prefix("Building [")?.split_once("] ")?;
     let (done, rest) = rest.split_once('/')?;
     let all: String = rest.chars().take_while(char::is_ascii_digit).collect();
     Some((done.trim().parse().ok()?, all.parse().ok()?))
@@ -49,12 +52,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_fetched_is_no_line_and_hides_none() {
+        let fetched =
+            b"       Fetch [=>    ] 4.00%, 1.5MiB/s   \r\x1b[1m Downloading\x1b[0m 3 crates   \r";
+        let then = |line: &[u8]| taken(&[fetched, line].concat());
+        assert_eq!(then(b""), (None, String::new()));
+        assert_eq!(
+            then(b"error: failed to get"),
+            (None, "error: failed to get".into())
+        );
+        let building = b"    Building [=> ] 1/12: p\r   Compiling p";
+        assert_eq!(then(building), (Some((1, 12)), "   Compiling p".into()));
+    }
+
+    #[test]
     fn nothing_else_is_taken() {
         for line in [
             "   Compiling p",
             "abc\rdef",
             "Building [x] 1/2: half a bar",
             "Building [x] a/b\r",
+            "Fetch [x] half a bar",
+            "  Downloading crates ...",
         ] {
             assert_eq!(taken(line.as_bytes()), (None, line.into()));
         }

@@ -182,6 +182,8 @@ fn the_policy_is_what_was_typed() {
         when_busy: WhenBusy::Queue,
         ready_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(3),
+        // It may be a job.
+        passes_sockets: false,
         ..Policy::default()
     };
     assert_eq!(policy, expected);

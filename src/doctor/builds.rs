@@ -2,8 +2,11 @@
 
 use std::env;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cargo_config2::Config;
 
@@ -14,6 +17,9 @@ const QUICK: &[&str] = &["mold", "wild", "lld"];
 /// From this version on rustc brings a quick one along and uses it on [`WITH_LLD`].
 const LLD_SINCE: (u32, u32) = (1, 90);
 const WITH_LLD: &str = "x86_64-unknown-linux-gnu";
+
+/// How long a tool may take to tell its version.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn examine(workdir: &Path) -> Vec<Finding> {
     let Some(rustc) = version("rustc", workdir) else {
@@ -35,12 +41,33 @@ struct Version {
 
 fn version(program: &str, workdir: &Path) -> Option<Version> {
     let mut command = Command::new(program);
-    command.arg("-vV").current_dir(workdir).stdin(Stdio::null());
-    let output = command
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    parse_version(&String::from_utf8_lossy(&output.stdout))
+    command.arg("-vV").current_dir(workdir);
+    parse_version(&ask(command, PATIENCE)?)
+}
+
+/// What it prints, if it ends well and in time. Nothing is installed for that: rustup would download the toolchain that the
+/// folder names.
+fn ask(mut command: Command, patience: Duration) -> Option<String> {
+    command.env("RUSTUP_AUTO_INSTALL", "0");
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::null()).spawn().ok()?;
+    let begun = Instant::now();
+    // It prints no more than a pipe holds.
+    let status = loop {
+        match child.try_wait() {
+            Ok(None) if begun.elapsed() < patience => thread::sleep(Duration::from_millis(5)),
+            Ok(status) => break status,
+            Err(_) => break None,
+        }
+    };
+    let Some(status) = status else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return None;
+    };
+    let mut text = String::new();
+    child.stdout?.read_to_string(&mut text).ok()?;
+    status.success().then_some(text)
 }
 
 fn parse_version(text: &str) -> Option<Version> {
@@ -144,6 +171,26 @@ mod tests {
     fn rustc(host: &str, minor: u32) -> Version {
         let text = format!("rustc 1.{minor}.0\nrelease: 1.{minor}.0-nightly\nhost: {host}\n");
         parse_version(&text).unwrap()
+    }
+
+    fn sh(line: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]);
+        command
+    }
+
+    #[test]
+    fn a_tool_is_asked_without_letting_it_install_anything() {
+        let told = ask(sh("echo $RUSTUP_AUTO_INSTALL"), PATIENCE);
+        assert_eq!(told.as_deref(), Some("0\n"));
+        assert_eq!(ask(sh("echo 0; exit 1"), PATIENCE), None);
+    }
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for() {
+        let begun = Instant::now();
+        assert_eq!(ask(sh("exec sleep 1000"), Duration::from_millis(20)), None);
+        assert!(begun.elapsed() < PATIENCE);
     }
 
     #[test]

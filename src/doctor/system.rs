@@ -5,19 +5,20 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::utsname::uname;
 use socket2::{Domain, Socket, Type};
 
 use super::Finding;
 use crate::os::changes::Watcher;
 use crate::os::seccomp::{self, Refuse, Unavailable};
-use crate::os::{self, Instruction, mounts, process_tree, reuseport, sock_diag};
+use crate::os::{self, Instruction, mounts, open_files, process_tree, reuseport, sock_diag};
 
 /// Fewer are few for a large tree (as many as Linux allows on a machine with little memory).
 const FEW_WATCHES: u64 = 16_384;
 /// hotrun itself takes some 30, and eight for each generation that drains; a relay two for each connection.
 const FEW_DESCRIPTORS: u64 = 256;
+/// As many as all that is stored, relayed and answered takes at the most.
+const ENOUGH_DESCRIPTORS: u64 = 2048;
 
 pub(super) fn examine(workdir: &Path) -> Vec<Finding> {
     let adopts = seccomp::probe(Refuse::asked());
@@ -209,13 +210,14 @@ fn limit(name: &str) -> Option<u64> {
 
 fn descriptors() -> Finding {
     const NAME: &str = "open files";
-    match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft @ ..FEW_DESCRIPTORS, _)) => Finding::fails(
-            NAME,
-            format!("{soft} are allowed"),
-            "`ulimit -n 4096` allows more",
-        ),
-        Ok((soft, _)) => Finding::works(NAME, format!("{soft} are allowed")),
+    const REMEDY: &str = "`ulimit -n 4096` allows more";
+    match open_files::allowed() {
+        Ok(most @ ..FEW_DESCRIPTORS) => Finding::fails(NAME, format!("{most} are allowed"), REMEDY),
+        Ok(most @ ..ENOUGH_DESCRIPTORS) => {
+            let text = format!("{most} are allowed: few where many clients are stored");
+            Finding::could(NAME, text, REMEDY)
+        }
+        Ok(most) => Finding::works(NAME, format!("{most} are allowed")),
         Err(error) => Finding::could(NAME, format!("unknown: {error}"), "see `ulimit -n`"),
     }
 }

@@ -90,16 +90,18 @@ impl Driver {
     pub(super) fn news(&mut self, id: GenId, news: News) {
         match news {
             News::Listens { address, first } => {
-                if first {
-                    self.feed.tell(Report::Listening {
-                        name: String::new(),
-                        address: address.to_string(),
-                    });
-                }
+                self.feed.tell(Report::Listening {
+                    name: String::new(),
+                    address: address.to_string(),
+                    by: Some(id),
+                    first,
+                });
                 self.handle(Event::Listens { id });
             }
-            News::InUse(error) => {
+            News::Taken => {
                 self.explained.insert(id);
+            }
+            News::InUse(error) => {
                 self.feed.error(format!("gen {id}: {error}"), error.hint());
             }
             News::Listed { address, listed } => {

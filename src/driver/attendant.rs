@@ -92,8 +92,9 @@ impl Attendant {
             tokio::spawn(pass_on(self.id, stream, pipe, feed, lines))
         };
         let output = vec![pass(Stream::Stdout, stdout), pass(Stream::Stderr, stderr)];
-        tokio::spawn(self.attend(control.clone(), reports, output));
-        Running::new(control)
+        let running = Running::new(control.clone(), self.listener.clone());
+        tokio::spawn(self.attend(control, reports, output));
+        running
     }
 
     fn on_terminal(
@@ -108,7 +109,7 @@ impl Attendant {
             terminal,
         } = on;
         let terminal = Arc::new(terminal);
-        let mut running = Running::new(control);
+        let mut running = Running::new(control, self.listener.clone());
         running.terminal = Some(terminal.clone());
         if reads {
             running.typing = Some(running.type_into(terminal.clone()));

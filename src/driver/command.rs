@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use anyhow::Result;
+use tokio::net::unix::pipe::Receiver;
 
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Report, Spec};
@@ -21,8 +22,15 @@ pub(super) struct Commands(BTreeMap<String, Running>);
 #[derive(Debug)]
 struct Running {
     /// What it has started is killed when this is dropped.
-    _control: Control,
+    control: Control,
     again: bool,
+}
+
+impl Commands {
+    /// What they run as.
+    pub(super) fn controls(&self) -> impl Iterator<Item = &Control> {
+        self.0.values().map(|running| &running.control)
+    }
 }
 
 impl Driver {
@@ -35,7 +43,7 @@ impl Driver {
         match self.start_command(line) {
             Ok(control) => {
                 let running = Running {
-                    _control: control,
+                    control,
                     again: false,
                 };
                 self.commands.0.insert(line.to_owned(), running);
@@ -71,7 +79,7 @@ impl Driver {
             listen_pid: false,
             notify: None,
             trap: None,
-            kept: self.sockets.paths(),
+            kept: self.kept(),
         })?;
         let control = process.control.clone();
         let (line, feed, inbox) = (line.to_owned(), self.feed.clone(), self.inbox.clone());
@@ -118,14 +126,52 @@ async fn attend(line: String, process: Process, feed: Feed, inbox: Inbox) {
     inbox.input(Input::CommandEnded { line });
 }
 
-async fn show(pipe: tokio::net::unix::pipe::Receiver, feed: &Feed) {
+async fn show(pipe: Receiver, feed: &Feed) {
     let mut lines = Lines::new(pipe);
-    let mut whole = Vec::new();
-    while let Some(Piece { bytes, ends_line }) = lines.next().await {
-        whole.extend(bytes);
-        if ends_line {
-            let text = String::from_utf8_lossy(&std::mem::take(&mut whole)).into_owned();
-            feed.pass(Feed::text(Level::Info, text)).await;
+    while let Some(text) = next_line(&mut lines).await {
+        feed.pass(Feed::text(Level::Info, text)).await;
+    }
+}
+
+/// The longest line that is shown whole.
+const LONGEST: usize = 16 << 10;
+
+/// The next line, or a part of one that is too long, or what there is of the last one.
+async fn next_line(lines: &mut Lines) -> Option<String> {
+    let mut line = Vec::new();
+    let mut ended = false;
+    while !ended && line.len() < LONGEST {
+        let Some(Piece { bytes, ends_line }) = lines.next().await else {
+            break;
+        };
+        line.extend(bytes);
+        ended = ends_line;
+    }
+    (ended || !line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::unix::pipe::pipe;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_line_is_shown_without_its_end_and_a_long_one_in_parts() {
+        let (mut sender, receiver) = pipe().unwrap();
+        let long = "x".repeat(3 * LONGEST);
+        let printed = format!("one\n\n{long}\ndone");
+        tokio::spawn(async move { sender.write_all(printed.as_bytes()).await });
+        let mut lines = Lines::new(receiver);
+        let mut told = Vec::new();
+        while let Some(line) = next_line(&mut lines).await {
+            assert!(line.len() <= 2 * LONGEST, "{}", line.len());
+            told.push(line);
         }
+        assert_eq!(told[..2], ["one", ""]);
+        assert_eq!(told.last().unwrap(), "done");
+        let parts = told[2..told.len() - 1].concat();
+        assert_eq!(parts, long);
     }
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::config::{Config, Stdin};
+use crate::os::start::ignored;
 use crate::os::terminal::{self, Size};
+use crate::ui::Kind;
 use crate::ui::keys::{Key, Keys};
 
 /// What came from the terminal.
@@ -33,22 +36,25 @@ pub(super) struct Console {
     passes: bool,
     keys: Keys,
     resized: Signal,
-    suspended: Signal,
+    /// `None`: whoever started hotrun has that ignored.
+    suspended: Option<Signal>,
 }
 
 impl Console {
     /// Takes over what the terminal sends. To be used inside of a tokio runtime with I/O.
-    pub(super) fn new(passes: bool) -> io::Result<Self> {
-        // Without a terminal as the input there are no keys.
-        let input = terminal::reopen(io::stdin()).and_then(terminal::watch);
+    pub(super) fn new(config: &Config) -> io::Result<Self> {
+        // Only with the live user interface: any other one leaves the terminal as it is. And without a terminal as the
+        // input there are no keys.
+        let input = (config.ui.kind == Kind::Live)
+            .then(|| terminal::reopen(io::stdin()).and_then(terminal::watch));
+        let stop = nix::sys::signal::Signal::SIGTSTP;
+        let heard = (!ignored(stop)).then(|| signal(SignalKind::from_raw(stop as i32)));
         Ok(Self {
-            input: input.ok(),
-            passes,
+            input: input.and_then(Result::ok),
+            passes: config.stdin == Stdin::Program,
             keys: Keys::default(),
             resized: signal(SignalKind::window_change())?,
-            suspended: signal(SignalKind::from_raw(
-                nix::sys::signal::Signal::SIGTSTP as i32,
-            ))?,
+            suspended: heard.transpose()?,
         })
     }
 
@@ -57,7 +63,7 @@ impl Console {
         loop {
             tokio::select! {
                 _ = self.resized.recv() => return Came::Resized(terminal::size(io::stdout())),
-                _ = self.suspended.recv() => return Came::Suspend,
+                () = heard(&mut self.suspended) => return Came::Suspend,
                 () = a_moment(), if self.keys.may_be_escape() => self.keys.was_escape(),
                 bytes = typed(&mut self.input) => match self.passes {
                     true => return Came::Typed(bytes),
@@ -78,10 +84,10 @@ async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-/// The next that comes from it; for ever nothing where there is none.
-pub(super) async fn came(console: &mut Option<Console>) -> Came {
-    match console {
-        Some(console) => console.next().await,
+/// That it comes.
+async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
         None => pending().await,
     }
 }

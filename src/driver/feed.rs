@@ -26,15 +26,17 @@ pub(super) struct Feed {
     items: Sender<Item>,
     room: Arc<Semaphore>,
     words: Arc<Mutex<Words>>,
+    leaving: Leaving,
 }
+
+/// Set while the terminal is to be left, before all that is still to be shown; told once it is.
+type Leaving = Arc<Mutex<Option<oneshot::Sender<()>>>>;
 
 #[derive(Debug)]
 struct Item {
     what: What,
     /// Given back once the report has been shown.
     _room: Option<OwnedSemaphorePermit>,
-    /// Told once it is done.
-    done: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -54,14 +56,21 @@ pub(super) fn start(ui: Ui, inbox: Inbox) -> std::io::Result<(Feed, Screen)> {
     let (items, incoming) = mpsc::channel();
     let (finish, finished) = oneshot::channel();
     let room = Arc::new(Semaphore::new(WAITING_OUTPUT));
+    let (words, leaving) = (Arc::default(), Leaving::default());
+    let asked = leaving.clone();
     thread::Builder::new().name("ui".into()).spawn(move || {
         let _alarm = Alarm(inbox.clone());
-        show(ui, &incoming, &inbox);
+        show(ui, &incoming, &inbox, &asked);
         // Nobody waits any more if the end took too long.
         let _ = finish.send(());
     })?;
-    let words = Arc::default();
-    Ok((Feed { items, room, words }, Screen { finished }))
+    let feed = Feed {
+        items,
+        room,
+        words,
+        leaving,
+    };
+    Ok((feed, Screen { finished }))
 }
 
 /// Nobody would see anything any more.
@@ -75,7 +84,7 @@ impl Drop for Alarm {
     }
 }
 
-fn show(mut ui: Ui, incoming: &Receiver<Item>, inbox: &Inbox) {
+fn show(mut ui: Ui, incoming: &Receiver<Item>, inbox: &Inbox, leaving: &Leaving) {
     loop {
         let mut item = match wait(incoming, ui.patience()) {
             Ok(item) => Some(item),
@@ -84,12 +93,12 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, inbox: &Inbox) {
         };
         // All that is there is shown at once.
         let mut shown = Ok(());
-        while let Some(Item { what, done, _room }) = item {
-            shown = shown.and(match what {
+        while let Some(Item { what, _room }) = item {
+            let left = leave(&mut ui, leaving);
+            shown = shown.and(left).and(match what {
                 What::Report(report) => ui.report(&report),
                 What::Order(order) => ui.obey(order),
             });
-            let _ = done.map(|done| done.send(()));
             item = incoming.try_recv().ok();
         }
         if shown.and(ui.draw()).is_err() {
@@ -100,6 +109,21 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, inbox: &Inbox) {
         }
     }
     let _ = ui.finish();
+}
+
+/// Leaves the terminal, if that is asked for.
+fn leave(ui: &mut Ui, leaving: &Leaving) -> std::io::Result<()> {
+    let asked = leaving
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let Some(done) = asked else {
+        return Ok(());
+    };
+    let left = ui.obey(Order::Leave);
+    // Nobody waits any more if it took too long.
+    let _ = done.send(());
+    left
 }
 
 fn wait(
@@ -115,25 +139,16 @@ fn wait(
 impl Feed {
     /// Shows a fact. Never waits.
     pub(super) fn tell(&self, report: Report) {
-        self.send(What::Report(report), None, None);
+        self.send(What::Report(report), None);
     }
 
-    fn send(
-        &self,
-        what: What,
-        room: Option<OwnedSemaphorePermit>,
-        done: Option<oneshot::Sender<()>>,
-    ) {
+    fn send(&self, what: What, room: Option<OwnedSemaphorePermit>) {
         if let What::Report(report) = &what {
             let words = self.words.lock();
             words.unwrap_or_else(PoisonError::into_inner).hear(report);
         }
         // The thread ends only when nobody has anything to tell.
-        let _ = self.items.send(Item {
-            what,
-            _room: room,
-            done,
-        });
+        let _ = self.items.send(Item { what, _room: room });
     }
 
     /// What was said lately.
@@ -143,26 +158,31 @@ impl Feed {
 
     /// Has something done to the screen. Never waits.
     pub(super) fn order(&self, order: Order) {
-        self.send(What::Order(order), None, None);
+        self.send(What::Order(order), None);
     }
 
-    /// Has something done to the screen, and waits until it is, for a while.
-    pub(super) async fn order_done(&self, order: Order) {
+    /// Has the terminal left as it was found, whatever is still to be shown, and says whether that is done: it waits for
+    /// a while only.
+    pub(super) async fn leave(&self) -> bool {
         let (done, is_done) = oneshot::channel();
-        self.send(What::Order(order), None, Some(done));
-        let _ = tokio::time::timeout(LAST_WORDS, is_done).await;
+        let asked = |leaving: &mut Option<_>| *leaving = Some(done);
+        asked(&mut self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        // And again in its turn: it wakes the thread, and what is shown until then is not held back.
+        self.order(Order::Leave);
+        let left = tokio::time::timeout(LAST_WORDS, is_done).await;
+        matches!(left, Ok(Ok(())))
     }
 
     /// Shows output, once there is room for it.
     pub(super) async fn pass(&self, report: Report) {
         let room = self.room.clone().acquire_owned().await.ok();
-        self.send(What::Report(report), room, None);
+        self.send(What::Report(report), room);
     }
 
     /// Shows it if there is room for it now.
     pub(super) fn offer(&self, report: Report) {
         if let Ok(room) = self.room.clone().try_acquire_owned() {
-            self.send(What::Report(report), Some(room), None);
+            self.send(What::Report(report), Some(room));
         }
     }
 
@@ -201,5 +221,77 @@ impl Screen {
             Ok(Err(_)) => bail!("what shows all this has failed"),
             Ok(Ok(())) | Err(_) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use super::*;
+    use crate::driver::inbox;
+    use crate::os::terminal::Size;
+    use crate::reload::GenId;
+    use crate::ui::{Handles, Kind, Options, Seat, Stream, Verbosity};
+
+    /// Takes as much as it is let to.
+    struct Slow(Receiver<()>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+            self.0.recv().map_err(gone).map(|()| bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn slow() -> (Ui, Sender<()>) {
+        let (go, gate) = mpsc::channel();
+        let options = Options {
+            kind: Kind::Live,
+            colour: false,
+            clear: false,
+            why: false,
+            verbosity: Verbosity::Normal,
+            keys: true,
+            error_page: true,
+            workdir: "/app".into(),
+        };
+        let size = Size {
+            columns: 80,
+            rows: 24,
+        };
+        let handles = Handles {
+            stdout: Box::new(Slow(gate)),
+            stderr: Box::new(io::sink()),
+            same: true,
+            clearable: true,
+            seat: Seat::without_terminal(size),
+        };
+        (Ui::new(options, handles), go)
+    }
+
+    #[tokio::test]
+    async fn the_terminal_is_left_before_all_that_waits_to_be_shown() {
+        let (ui, go) = slow();
+        let (inbox, _inputs) = inbox::channel();
+        let (feed, _screen) = start(ui, inbox).unwrap();
+        for _ in 0..WAITING_OUTPUT {
+            feed.tell(Report::Output {
+                id: GenId::FIRST,
+                stream: Stream::Stdout,
+                bytes: [b"x".repeat(64 * 1024), b"\n".to_vec()].concat(),
+            });
+        }
+        let (left, ()) = tokio::join!(feed.leave(), async {
+            // What is being written, and what leaving takes.
+            for _ in 0..2 {
+                go.send(()).unwrap();
+            }
+        });
+        assert!(left);
     }
 }

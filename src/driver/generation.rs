@@ -67,6 +67,8 @@ pub(super) enum Stage {
 /// A generation that was started and is not gone.
 pub(super) struct Running {
     pub(super) control: Control,
+    /// Whom to ask to hear it out.
+    pub(super) listener: mpsc::UnboundedSender<HearOut>,
     /// What its readiness waits for.
     pub(super) patience: Patience,
     /// The terminal that it runs on, if it has one.
@@ -175,9 +177,10 @@ fn listens(
 }
 
 impl Running {
-    pub(super) fn new(control: Control) -> Self {
+    pub(super) fn new(control: Control, listener: mpsc::UnboundedSender<HearOut>) -> Self {
         Self {
             control,
+            listener,
             patience: Patience::default(),
             terminal: None,
             typing: None,

@@ -26,6 +26,8 @@ pub(super) enum Input {
         /// The generation that runs it already.
         like: Option<GenId>,
     },
+    /// What programs had sent when a limit had passed has been heard.
+    HeardOut,
     /// The shell line of a rule has come to its end.
     CommandEnded {
         /// Which.

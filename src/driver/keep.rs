@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
 use crate::build::Launch;
+use crate::os::leftovers::{Kept as Leftovers, file_id};
 use crate::reload::GenId;
 
-/// So many builds are kept, the newest included.
-const MOST: usize = 3;
 /// What the names begin with, behind a dot and the executable's own name; the pid, a dash and the generation follow.
 const MARK: &str = ".hotrun-";
+/// What stands in the place of the generation in the name of a [`Lock`].
+const LOCK: &str = "lock";
 /// The names as a glob: they must not count as a change where the executable lies in a watched directory.
 pub(super) const GLOB: &str = ".*.hotrun-*";
 
@@ -23,16 +26,17 @@ pub(super) const GLOB: &str = ".*.hotrun-*";
 /// makes a new file, leaves it alone; and beside it, so that a program that looks around where it lies still
 /// finds what it wants.
 #[derive(Debug, Default)]
-pub(super) struct Keep(BTreeMap<GenId, Kept>);
+pub(super) struct Keep {
+    builds: BTreeMap<GenId, Kept>,
+    /// One for each executable that was ever kept. They go last.
+    locks: Vec<Lock>,
+}
 
 #[derive(Debug)]
 struct Kept {
     launch: Launch,
     path: PathBuf,
     was: Identity,
-    /// Locked as long as this hotrun lives, however it ends: a pid says less, for in containers the next hotrun has
-    /// the same one, and two that share a target directory do not see each other's.
-    _held: Option<File>,
 }
 
 /// What changes when a file is written to.
@@ -43,23 +47,25 @@ fn identity(metadata: &Metadata) -> Identity {
 }
 
 impl Keep {
-    /// Keeps what this build made, and lets go of the oldest; whether there was something to keep.
+    /// Keeps what this build made, and lets go of those that nobody needs any more; whether there was something to keep.
     ///
     /// # Errors
     /// Where the file system has no hard links.
-    pub(super) fn add(&mut self, id: GenId, launch: &Launch) -> io::Result<bool> {
+    pub(super) fn add(
+        &mut self,
+        id: GenId,
+        launch: &Launch,
+        needed: impl Fn(GenId) -> bool,
+    ) -> io::Result<bool> {
         let Some(executable) = executable(launch) else {
             return Ok(false);
         };
-        let name = executable.file_name().unwrap_or_default();
-        if self.0.is_empty() {
+        if self.builds.is_empty() {
             remove_stale(&executable);
         }
-        let mut beside = OsString::from(".");
-        beside.push(name);
-        beside.push(format!("{MARK}{}-{id}", std::process::id()));
-        let path = executable.with_file_name(beside);
-        let held = hold(&executable);
+        let own = std::process::id();
+        self.lock(beside(&executable, own, LOCK))?;
+        let path = beside(&executable, own, &id.to_string());
         fs::hard_link(&executable, &path)?;
         let was = identity(&fs::metadata(&path)?);
         let mut launch = launch.clone();
@@ -68,22 +74,38 @@ impl Keep {
         if let Some(word) = launch.argv.iter_mut().find(is_program) {
             *word = path.clone().into();
         }
-        let kept = Kept {
-            launch,
-            path,
-            was,
-            _held: held,
-        };
-        self.0.insert(id, kept);
-        while self.0.len() > MOST {
-            let oldest = self.0.pop_first();
-            oldest.into_iter().for_each(|(_, kept)| kept.remove());
-        }
+        self.builds.retain(|id, kept| {
+            let stays = needed(*id);
+            if !stays {
+                kept.remove();
+            }
+            stays
+        });
+        self.builds.insert(id, Kept { launch, path, was });
         Ok(true)
     }
 
+    /// Takes this lock, unless we have it; somebody may have cleaned up.
+    fn lock(&mut self, path: PathBuf) -> io::Result<()> {
+        self.locks
+            .retain(|lock| lock.path != path || is_at(&lock.file, &path));
+        if !self.locks.iter().any(|lock| lock.path == path) {
+            self.locks.push(Lock::take(path)?);
+        }
+        Ok(())
+    }
+
+    /// For whoever cleans up after a hotrun that was killed.
+    pub(super) fn leftovers(&self) -> impl Iterator<Item = Leftovers> {
+        self.locks.iter().map(|lock| {
+            let path = lock.path.as_os_str().as_bytes();
+            let prefix = path.strip_suffix(LOCK.as_bytes()).unwrap_or(path);
+            Leftovers::Files(OsStr::from_bytes(prefix).into())
+        })
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.builds.is_empty()
     }
 
     /// What is to be started to go back to this build.
@@ -91,7 +113,7 @@ impl Keep {
     /// # Errors
     /// It is not there any more, or not as it was: a linker may write into the file that is there.
     pub(super) fn launch(&self, build: GenId) -> Result<Launch> {
-        let kept = self.0.get(&build);
+        let kept = self.builds.get(&build);
         let kept = kept.with_context(|| format!("the build of gen {build} was not kept"))?;
         let metadata = fs::metadata(&kept.path)
             .with_context(|| format!("the executable of gen {build} is gone"))?;
@@ -120,8 +142,63 @@ impl Kept {
 
 impl Drop for Keep {
     fn drop(&mut self) {
-        self.0.values().for_each(Kept::remove);
+        self.builds.values().for_each(Kept::remove);
     }
+}
+
+/// The name beside an executable that a hotrun gives to what it keeps of it.
+fn beside(executable: &Path, pid: u32, what: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(executable.file_name().unwrap_or_default());
+    name.push(format!("{MARK}{pid}-{what}"));
+    executable.with_file_name(name)
+}
+
+/// Lets other hotruns know that somebody needs what is kept of an executable: it is locked as long as this hotrun lives,
+/// however it ends. A pid says less, for in containers the next hotrun has the same one, and two that share a target
+/// directory do not see each other's.
+///
+/// It is a file of our own and nobody waits for it. The executable is the program's, which may lock it (`flock(1)`
+/// recommends that to scripts): it would find ours, or we would wait for its end.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lock {
+    /// How often it is tried: who looks whether it is stale has it for a moment.
+    const ATTEMPTS: usize = 10;
+
+    fn take(path: PathBuf) -> io::Result<Self> {
+        for _ in 0..Self::ATTEMPTS {
+            let mut how = File::options();
+            let file = how.read(true).write(true).create(true).truncate(false);
+            let file = file.open(&path)?;
+            // Where the file system has no locks the pid has to do.
+            let taken = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+            if taken && is_at(&file, &path) {
+                return Ok(Self { path, file });
+            }
+            thread::yield_now();
+        }
+        let text = "a hotrun elsewhere with the same pid keeps it already";
+        Err(io::Error::other(text))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if is_at(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether this path still leads to this file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let ids = (file.metadata(), fs::symlink_metadata(path));
+    matches!(ids, (Ok(file), Ok(path)) if file_id(&file) == file_id(&path))
 }
 
 /// Removes what a hotrun kept that had no chance to put it away.
@@ -129,53 +206,58 @@ fn remove_stale(executable: &Path) {
     let Some(entries) = executable.parent().and_then(|dir| fs::read_dir(dir).ok()) else {
         return;
     };
-    for entry in entries.flatten() {
-        if owner(&entry.file_name()).is_some_and(|pid| is_stale(&entry.path(), pid)) {
-            let _ = fs::remove_file(entry.path());
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let owner = path.file_name().and_then(owner);
+        if let Some((of, pid)) = owner {
+            let lock = beside(&path.with_file_name(of), pid, LOCK);
+            let _ = remove_if_stale(&path, &lock, pid);
         }
     }
 }
 
-/// Lets other hotruns know that somebody needs this file. `None` where the file system has no locks.
-fn hold(executable: &Path) -> Option<File> {
-    let file = File::open(executable).ok()?;
-    file.lock_shared().ok()?;
-    Some(file)
-}
-
-/// Whether nobody needs a kept executable any more. Without locks its owner's pid has to do.
-fn is_stale(path: &Path, pid: i32) -> bool {
-    let Ok(file) = File::open(path) else {
-        return false;
+/// Removes it if nobody needs it any more, which the lock tells, and without locks the pid.
+fn remove_if_stale(path: &Path, lock: &Path, pid: u32) -> io::Result<()> {
+    let held = match File::open(lock) {
+        Ok(file) => Some(file),
+        // It is the first that is made and the last that goes.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
     };
-    match file.try_lock() {
-        Ok(()) => true,
-        Err(TryLockError::WouldBlock) => false,
-        Err(TryLockError::Error(_)) => !is_running(pid),
+    let stale = match held.as_ref().map(File::try_lock) {
+        // Held until it is removed: nobody can take it for his own in between.
+        None => true,
+        Some(Ok(())) => held.as_ref().is_some_and(|file| is_at(file, lock)),
+        Some(Err(TryLockError::WouldBlock)) => false,
+        Some(Err(TryLockError::Error(_))) => !is_running(pid),
+    };
+    if stale {
+        fs::remove_file(path)?;
     }
+    Ok(())
 }
 
 /// What people call a program that may have been kept.
 pub(super) fn name(executable: &OsStr) -> String {
     let path = Path::new(executable);
     let name = path.file_name().unwrap_or(executable).to_string_lossy();
-    let kept = owner(name.as_ref().as_ref()).and(name.rsplit_once(MARK));
-    match kept.and_then(|(name, _)| name.strip_prefix('.')) {
-        Some(name) => name.to_owned(),
+    match owner(name.as_ref().as_ref()) {
+        Some((name, _)) => name.to_owned(),
         None => name.into_owned(),
     }
 }
 
-/// The pid of the hotrun that gave a file this name.
-fn owner(name: &OsStr) -> Option<i32> {
+/// The name of the executable of which this is the name of what was kept, and the pid of the hotrun that kept it.
+fn owner(name: &OsStr) -> Option<(&str, u32)> {
     let (first, rest) = name.to_str()?.rsplit_once(MARK)?;
-    let (pid, generation) = rest.split_once('-')?;
-    let _: u32 = generation.parse().ok()?;
-    first.strip_prefix('.')?;
-    pid.parse().ok()
+    let (pid, what) = rest.split_once('-')?;
+    (what == LOCK || what.parse::<u32>().is_ok()).then_some(())?;
+    Some((first.strip_prefix('.')?, pid.parse().ok()?))
 }
 
-fn is_running(pid: i32) -> bool {
+fn is_running(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else {
+        return false;
+    };
     let asked = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None);
     asked != Err(nix::errno::Errno::ESRCH)
 }
@@ -207,9 +289,10 @@ mod tests {
         for number in 1..=5 {
             let _ = fs::remove_file(&app);
             fs::write(&app, format!("build {number}")).unwrap();
-            keep.add(GenId::new(number), &launch(&app)).unwrap();
+            let needed = |id: GenId| id.get() >= 3;
+            keep.add(GenId::new(number), &launch(&app), needed).unwrap();
         }
-        assert_eq!(names(&dir), 1 + MOST);
+        assert_eq!(names(&dir), 1 + 3 + 1, "and a lock");
         let old = keep.launch(GenId::new(3)).unwrap();
         assert_eq!(
             (&old.argv[0], &old.argv[2]),
@@ -227,10 +310,41 @@ mod tests {
         let app = root.path().join("app");
         fs::write(&app, "one").unwrap();
         let mut keep = Keep::default();
-        keep.add(GenId::new(1), &launch(&app)).unwrap();
+        keep.add(GenId::new(1), &launch(&app), |_| true).unwrap();
         fs::write(&app, "another").unwrap();
         let error = keep.launch(GenId::new(1)).unwrap_err().to_string();
         assert!(error.contains("written over"), "{error}");
+    }
+
+    /// As scripts do that must not run twice (`flock(1)`).
+    #[test]
+    fn the_lock_of_the_executable_itself_is_the_programs() {
+        let root = tempfile::tempdir().unwrap();
+        let app = root.path().join("app");
+        fs::write(&app, "one").unwrap();
+        let mut keep = Keep::default();
+        keep.add(GenId::new(1), &launch(&app), |_| true).unwrap();
+        let program = File::open(&app).unwrap();
+        program.try_lock().expect("nobody else locks it");
+        assert!(
+            keep.add(GenId::new(2), &launch(&app), |_| true).unwrap(),
+            "meanwhile"
+        );
+    }
+
+    #[test]
+    fn who_cleans_up_takes_the_lock_along_and_it_is_taken_again() {
+        let root = tempfile::tempdir().unwrap();
+        let app = root.path().join("app");
+        fs::write(&app, "one").unwrap();
+        let mut keep = Keep::default();
+        keep.add(GenId::new(1), &launch(&app), |_| true).unwrap();
+        let lock = beside(&app, std::process::id(), LOCK);
+        fs::remove_file(&lock).unwrap();
+        keep.add(GenId::new(2), &launch(&app), |_| true).unwrap();
+        let held = File::open(&lock).unwrap().try_lock();
+        assert!(matches!(held, Err(TryLockError::WouldBlock)));
+        assert!(Lock::take(lock).is_err(), "there is only one");
     }
 
     #[test]
@@ -251,13 +365,18 @@ mod tests {
         ] {
             file(name);
         }
-        let held = hold(&root.path().join(of_another)).unwrap();
-        Keep::default().add(GenId::new(1), &launch(&app)).unwrap();
+        let lock = |pid| beside(&app, pid, LOCK);
+        let held = Lock::take(lock(999_999_999)).unwrap();
+        let mut file = File::options();
+        // Of one that was killed.
+        file.write(true).create_new(true).open(lock(12)).unwrap();
+        let new = GenId::new(1);
+        Keep::default().add(new, &launch(&app), |_| true).unwrap();
         assert!(!root.path().join(".app.hotrun-1-3").exists());
         assert!(root.path().join(of_another).exists(), "it still runs");
-        assert_eq!(names(root.path()), 4);
+        assert_eq!(names(root.path()), 5);
         drop(held);
-        Keep::default().add(GenId::new(1), &launch(&app)).unwrap();
+        Keep::default().add(new, &launch(&app), |_| true).unwrap();
         assert_eq!(names(root.path()), 3);
     }
 }

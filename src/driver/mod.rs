@@ -10,6 +10,7 @@ mod adopting;
 mod answering;
 mod attendant;
 mod build;
+mod clock;
 mod command;
 mod console;
 mod exec;
@@ -37,26 +38,27 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::build::{Launch, Plan, WatchRoots, runner};
-use crate::config::{Config, Stdin};
+use crate::config::Config;
 use crate::os::terminal::{self, Size};
 use crate::process::notify::FdStore;
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
-use crate::reload::{Action, BuildOutcome, Event, GenId, Machine, Time};
+use crate::reload::{Action, BuildOutcome, Event, GenId, Machine};
 use crate::socket::Sockets;
-use crate::ui::{Kind, Report, Ui};
+use crate::ui::{Report, Ui};
 use crate::watch::{self, Watch};
 
 use adopting::Adopting;
 use build::ActiveBuild;
+use clock::Clock;
 use command::Commands;
-use console::{Console, came};
+use console::Console;
 use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
@@ -79,7 +81,9 @@ pub struct Outcome {
 struct Driver {
     config: Config,
     machine: Machine,
-    started: Instant,
+    clock: Clock,
+    /// Whether programs are heard out because a limit has passed.
+    hears_out: bool,
     inbox: Inbox,
     feed: Feed,
     sockets: Sockets,
@@ -117,6 +121,8 @@ struct Driver {
     explained: BTreeSet<GenId>,
     /// Whether it was told what helps a program that can't run beside another of its kind.
     told_of_company: bool,
+    /// Whether it was told that what is listened on is not stored.
+    told_of_listeners: bool,
     /// Whether the watch has begun, and with it everything.
     begun: bool,
     outcome: Option<Outcome>,
@@ -137,8 +143,7 @@ struct Sources {
     inputs: UnboundedReceiver<Input>,
     watch: UnboundedReceiver<watch::Message>,
     signals: Signals,
-    /// The terminal, if the user interface is live.
-    console: Option<Console>,
+    console: Console,
 }
 
 /// The watch, which ends when it is dropped, and what may be watched where the user does not say.
@@ -173,10 +178,7 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     let spec = setup::watch_spec(&config, &roots);
     let (inbox, inputs) = inbox::channel();
     let (changes, watch) = mpsc::unbounded_channel();
-    let console = match config.ui.kind {
-        Kind::Live => Some(Console::new(config.stdin == Stdin::Program)),
-        Kind::Plain | Kind::Json | Kind::Off => None,
-    };
+    let console = Console::new(&config).context("taking over the terminal")?;
     let watching = Watching {
         watch: setup::watch(&spec, changes)?,
         roots,
@@ -185,7 +187,7 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
         inputs,
         watch,
         signals,
-        console: console.transpose().context("taking over the terminal")?,
+        console,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
     adopting.tell(&config, &feed);
@@ -213,7 +215,8 @@ impl Driver {
         };
         Ok(Self {
             machine: Machine::new(config.policy(builds, adopting.works())),
-            started: Instant::now(),
+            clock: Clock::start(),
+            hears_out: false,
             inbox,
             feed,
             sockets,
@@ -237,6 +240,7 @@ impl Driver {
             lessons: None,
             explained: BTreeSet::new(),
             told_of_company: false,
+            told_of_listeners: false,
             begun: false,
             told_to_end: None,
             deaf: false,
@@ -254,6 +258,8 @@ impl Driver {
             self.feed.tell(Report::Listening {
                 name: listening.name,
                 address,
+                by: None,
+                first: true,
             });
         }
         self.tell_of_fallback();
@@ -270,12 +276,12 @@ impl Driver {
                 signal = sources.signals.next() => self.signalled(signal),
                 Some(input) = sources.inputs.recv() => self.take(input),
                 message = sources.watch.recv(), if !self.deaf => self.hear(message),
-                came = came(&mut sources.console) => if let Some(Suspend) = self.came(came) {
+                came = sources.console.next() => if let Some(Suspend) = self.came(came) {
                     self.suspend().await;
                 },
                 key = self.store.hung_up() => self.store.close_hung_up(key),
                 () = sleep_to(self.next_look()) => self.look(),
-                () = sleep_until(self.started, deadline) => self.handle(Event::Tick),
+                () = self.clock.sleep_until(deadline), if !self.hears_out => self.limit_passed(deadline),
             }
         }
     }
@@ -306,6 +312,7 @@ impl Driver {
                 self.print = print.map(|print| *print);
                 self.built(id, learnt, built, like);
             }
+            Input::HeardOut => self.heard_out(),
             Input::CommandEnded { line } => self.command_ended(&line),
             Input::Learnt(lesson) => self.learn(lesson),
             Input::News { id, news } => self.news(id, news),
@@ -329,6 +336,10 @@ impl Driver {
 
     /// Hands an event to the machine, and to it again whatever its effects answer at once.
     fn handle(&mut self, event: Event) {
+        // Whatever woke us first: what is told now is told of a time at which we were away.
+        if !self.hears_out {
+            self.clock.was_away(self.machine.deadline());
+        }
         let mut events = VecDeque::from([event]);
         if let Event::BuildEnded { .. } = event
             && std::mem::take(&mut self.later)
@@ -336,7 +347,7 @@ impl Driver {
             events.push_back(Event::Changed(Action::Build));
         }
         while let Some(event) = events.pop_front() {
-            let now = Time::after_start(self.started.elapsed());
+            let now = self.clock.tell();
             let response = self.machine.handle(now, event);
             for notice in response.notices {
                 self.tell(notice);
@@ -345,18 +356,5 @@ impl Driver {
                 events.extend(self.perform(effect));
             }
         }
-    }
-}
-
-/// Sleeps until the machine wants to be woken, for ever if it does not.
-async fn sleep_until(started: Instant, deadline: Option<Time>) {
-    /// The farthest that is slept in one go; the machine, asked again, then says the same.
-    const FAR: Duration = Duration::from_secs(3600);
-    match deadline {
-        Some(deadline) => {
-            let left = deadline.since_start().saturating_sub(started.elapsed());
-            tokio::time::sleep(left.min(FAR)).await;
-        }
-        None => std::future::pending().await,
     }
 }

@@ -161,6 +161,7 @@ impl Driver {
     fn store_for(&mut self, id: GenId, store: Store, fds: Vec<OwnedFd>) {
         match store {
             Store::Keep { name, poll } => {
+                let fds = self.without_listeners(id, fds);
                 let kept = self.store.keep(&name, poll, fds);
                 if kept.refused > 0 {
                     let (count, most) = (kept.refused, FdStore::most());
@@ -185,6 +186,21 @@ impl Driver {
                 self.feed.offer(Feed::text(Level::Detail, text));
             }
         }
+    }
+
+    /// What the program listens on is hotrun's too, and is shut down when the generation is gone: the next one would be
+    /// passed it, open none, and nobody would serve. The address stays open without that.
+    fn without_listeners(&mut self, id: GenId, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
+        let listens = |fd: &OwnedFd| self.sockets.has(fd);
+        let (listeners, fds): (Vec<_>, Vec<_>) = fds.into_iter().partition(listens);
+        if !listeners.is_empty() && !std::mem::replace(&mut self.told_of_listeners, true) {
+            let text = format!(
+                "gen {id} stores a socket that it listens on; hotrun keeps the address open itself, and did not store it"
+            );
+            let hint = "as at the first start, open it, or take the one of `--listen`";
+            self.feed.message(Level::Warning, text, Some(hint.into()));
+        }
+        fds
     }
 
     fn name_main(&mut self, id: GenId, pid: i32) {

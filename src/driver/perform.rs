@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::build::{BuildError, Built, Launch};
 use crate::config::{EnvFileError, Stdin};
+use crate::os::leftovers::Kept;
 use crate::process::Signal;
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
@@ -106,7 +107,7 @@ impl Driver {
         let known = self.prints.iter().map(|(id, print)| (*id, print.clone()));
         let with = build::With {
             learnt: numbered,
-            kept: self.sockets.paths(),
+            kept: self.kept(),
             known: known.collect(),
             bars,
         };
@@ -181,14 +182,28 @@ impl Driver {
 
     /// To go back to it. Without that all else works.
     fn keep(&mut self, id: GenId, launch: &Launch) {
-        match self.keep.add(id, launch) {
-            Ok(true) => self.feed.tell(Report::Kept { id }),
+        let machine = &self.machine;
+        match self
+            .keep
+            .add(id, launch, |build| machine.may_return_to(build))
+        {
+            Ok(true) => {
+                self.feed.tell(Report::Kept { id });
+                self.handle(Event::Kept { id });
+            }
             Ok(false) => {}
             Err(error) => {
                 let text = format!("the executable of gen {id} can't be kept: {error}");
                 self.feed.message(Level::Detail, text, None);
             }
         }
+    }
+
+    /// What whoever outlives a hotrun that was killed puts away.
+    pub(super) fn kept(&self) -> Vec<Kept> {
+        let mut kept = self.sockets.paths();
+        kept.extend(self.keep.leftovers());
+        kept
     }
 
     /// Starts it from this build, or from the newest.
@@ -222,7 +237,7 @@ impl Driver {
             dial,
             adopter: self.sockets.adopter(),
             traps: self.adopting.works(),
-            kept: self.sockets.paths(),
+            kept: self.kept(),
             stage: self.stage(),
         };
         let running = generation::start(start, &self.inbox, &self.feed)?;

@@ -80,15 +80,19 @@ impl Driver {
 
     /// Ctrl-Z: as with `cargo run`, everything stops until the shell lets it go on.
     pub(super) async fn suspend(&mut self) {
-        self.feed.order_done(Order::Leave).await;
+        if !self.feed.leave().await {
+            // The thread that draws is stuck in a terminal that takes nothing.
+            ui::restore();
+        }
         self.signal_all(Signal::SIGSTOP);
         let began = Instant::now();
         // Where it can't be stopped there is nobody who could let it go on.
         let _ = terminal::suspend();
         self.signal_all(Signal::SIGCONT);
         // Nothing was late because of it.
-        self.started += began.elapsed();
-        self.feed.order(Order::Return);
+        let away = began.elapsed();
+        self.clock.leave_out(away);
+        self.feed.order(Order::Return { away });
         self.resized(terminal::size(io::stdout()));
     }
 
@@ -96,7 +100,7 @@ impl Driver {
     fn signal_all(&self, signal: Signal) {
         let build = self.build.iter().map(|build| &build.control);
         let running = self.generations.values().map(|running| &running.control);
-        for control in running.chain(build) {
+        for control in running.chain(build).chain(self.commands.controls()) {
             for pid in control.pids() {
                 // One that has ended meanwhile needs nothing.
                 let _ = kill(Pid::from_raw(pid), signal);

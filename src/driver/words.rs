@@ -13,6 +13,10 @@ const MOST_OUTPUT: usize = 8 << 10;
 const LAST_LINES: usize = 40;
 /// So many of hotrun's own errors.
 const LAST_MESSAGES: usize = 5;
+/// So much of each, in bytes. Those who minify what they print break no lines: it is handled for each request, in the
+/// thread that decides.
+const MOST_LINE: usize = 1 << 10;
+const MOST_MESSAGE: usize = 8 << 10;
 /// The output of so many generations.
 const GENERATIONS: usize = 4;
 
@@ -29,6 +33,8 @@ pub(super) struct Words {
     /// What hotrun itself said since the build or the start began.
     messages: VecDeque<String>,
     output: BTreeMap<GenId, Vec<u8>>,
+    /// Who is or was live last: its words are wanted when it ends, whoever fails meanwhile.
+    live: Option<GenId>,
 }
 
 impl Words {
@@ -38,21 +44,25 @@ impl Words {
                 let output = std::mem::take(&mut self.output);
                 *self = Self {
                     output,
+                    live: self.live,
                     ..Self::default()
                 };
             }
+            Report::Notice(Notice::Live { id, .. }) => self.live = Some(*id),
             Report::Notice(Notice::Starting { .. }) => self.messages.clear(),
             Report::Diagnostic {
                 level: Level::Error,
                 rendered,
                 ..
             } => self.error(rendered),
-            Report::BuildLine { text, .. } => push(&mut self.lines, LAST_LINES, text.clone()),
+            Report::BuildLine { text, .. } => {
+                push(&mut self.lines, LAST_LINES, cut(text, MOST_LINE));
+            }
             Report::Message {
                 level: Level::Error,
                 text,
                 ..
-            } => push(&mut self.messages, LAST_MESSAGES, text.clone()),
+            } => push(&mut self.messages, LAST_MESSAGES, cut(text, MOST_MESSAGE)),
             Report::Output { id, bytes, .. } => self.print(*id, bytes),
             Report::Notice(_)
             | Report::Diagnostic { .. }
@@ -112,6 +122,8 @@ impl Words {
         self.length += rendered.len();
         match self.length <= MOST_ERRORS {
             true => self.errors.push(rendered.to_owned()),
+            // A part of it explains more than none.
+            false if self.errors.is_empty() => self.errors.push(cut(rendered, MOST_ERRORS)),
             false => self.more += 1,
         }
     }
@@ -124,7 +136,9 @@ impl Words {
             printed.drain(..printed.len() - MOST_OUTPUT);
         }
         if self.output.len() > GENERATIONS {
-            self.output.pop_first();
+            let wanted = |known: &GenId| *known == id || self.live == Some(*known);
+            let oldest = self.output.keys().copied().find(|known| !wanted(known));
+            oldest.map(|oldest| self.output.remove(&oldest));
         }
     }
 }
@@ -134,6 +148,15 @@ fn push(to: &mut VecDeque<String>, most: usize, text: String) {
         to.pop_front();
     }
     to.push_back(text);
+}
+
+/// So many bytes of it at most, and a mark if that is not all.
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end));
+    format!("{}…", &text[..end.unwrap_or(0)])
 }
 
 fn joined(lines: &VecDeque<String>) -> String {
@@ -240,11 +263,39 @@ mod tests {
     }
 
     #[test]
+    fn the_words_of_the_live_one_outlast_those_that_fail_beside_it() {
+        let live = Report::Notice(Notice::Live {
+            id: ID,
+            took: std::time::Duration::ZERO,
+        });
+        let fail = |numbers: std::ops::Range<u32>| numbers.map(|id| printed(GenId::new(id), "x"));
+        let mut told = vec![live, building()];
+        told.extend(fail(2..8));
+        told.push(printed(ID, "panicked"));
+        told.extend(fail(8..12));
+        let words = heard(&told);
+        assert_eq!(words.about(ID, CRASH), ["panicked"]);
+        assert_eq!(words.about(GenId::new(11), CRASH), ["x"]);
+    }
+
+    #[test]
     fn little_is_kept_of_much() {
         let error = diagnostic(Level::Error, &"x".repeat(MOST_ERRORS / 4));
         let words = heard(&vec![error; 10]);
         let said = words.about(ID, Failure::Build);
         assert_eq!((said.len(), &*said[4]), (5, "and 6 more errors"));
+        let words = heard(&vec![line(&"ä".repeat(MOST_LINE)); 2]);
+        let said = &words.about(ID, Failure::Build)[0];
+        assert_eq!(said.chars().filter(|c| *c == 'ä').count(), MOST_LINE);
+        let words = heard(&[message(Level::Error, &"m".repeat(MOST_ERRORS))]);
+        assert!(words.about(ID, Failure::Build)[0].len() < MOST_MESSAGE + 8);
+        let error = diagnostic(Level::Error, &"e".repeat(2 * MOST_ERRORS));
+        let words = heard(&[error, diagnostic(Level::Error, "second")]);
+        let said = words.about(ID, Failure::Build);
+        assert_eq!(
+            (said[0].len(), &*said[1]),
+            (MOST_ERRORS + 3, "and 1 more errors")
+        );
         let flood: Vec<Report> = (0..1000)
             .map(|_| printed(ID, &"y\n".repeat(1000)))
             .collect();

@@ -3,6 +3,7 @@
 pub mod handoff;
 mod happened;
 pub mod leftovers;
+pub mod open_files;
 pub mod reap;
 pub mod received;
 mod sockets;

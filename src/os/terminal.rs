@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+use nix::sys::termios::InputFlags;
 use nix::sys::termios::{OutputFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp, ttyname};
 use tokio::io::unix::AsyncFd;
@@ -91,6 +93,9 @@ pub fn open(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
     }
     let mut modes = tcgetattr(&pair.slave)?;
     modes.output_flags.remove(OutputFlags::OPOST);
+    // Backspace takes back a character, not a byte.
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    modes.input_flags.insert(InputFlags::IUTF8);
     tcsetattr(&pair.slave, SetArg::TCSANOW, &modes)?;
     fcntl(&pair.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((pair.master, pair.slave))
@@ -199,6 +204,20 @@ mod tests {
         assert_eq!(size(&slave), narrow);
         resize(&master, wide).unwrap();
         assert_eq!(size(&slave), wide);
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    #[test]
+    fn backspace_takes_back_a_whole_character() {
+        let size = Size {
+            columns: 20,
+            rows: 5,
+        };
+        let (master, slave) = open(size).unwrap();
+        nix::unistd::write(&master, "a\u{e9}\x7f\n".as_bytes()).unwrap();
+        let mut read = [0; 8];
+        let count = nix::unistd::read(&slave, &mut read).unwrap();
+        assert_eq!(read[..count], *b"a\n");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //! length of the body and number of descriptors: u32 LE each; a byte for each further message that is needed to
 //! carry the descriptors; then the body: words that each end with a zero byte
-//!   1 or 0 (set LISTEN_PID), where it prints, 1 or 0 (trap), number of arguments, number of kept files,
+//!   1 or 0 (set LISTEN_PID), where it prints, 1 or 0 (trap), limit of open files or nothing, number of arguments, number of kept files,
 //!   working directory, arguments..., kept files..., environment...
 //! ```
 //!
@@ -20,6 +20,7 @@ use std::os::unix::net::UnixStream;
 use super::{SpawnError, Spec, environment};
 use crate::os::handoff;
 use crate::os::leftovers::Kept;
+use crate::os::open_files;
 
 /// A program to start, as the guardian has it.
 pub(super) struct Launch {
@@ -31,6 +32,8 @@ pub(super) struct Launch {
     pub(super) listen_pid: bool,
     pub(super) stage: Stage,
     pub(super) kept: Vec<Kept>,
+    /// How many descriptors it may have open, if not as many as we.
+    pub(super) open_files: Option<u64>,
     /// Where the listener goes.
     pub(super) trap: Option<OwnedFd>,
 }
@@ -88,6 +91,8 @@ pub(super) fn encode(spec: &Spec, stage: Stage) -> Result<Vec<u8>, SpawnError> {
     word(u8::from(spec.listen_pid).to_string().into())?;
     word(stage.word().into())?;
     word(u8::from(spec.trap.is_some()).to_string().into())?;
+    let open_files = open_files::limit_before().map(|limit| limit.to_string());
+    word(open_files.unwrap_or_default().into())?;
     word(spec.argv.len().to_string().into())?;
     word(spec.kept.len().to_string().into())?;
     word(spec.workdir.clone().into())?;
@@ -163,6 +168,7 @@ fn decode(mut body: Vec<u8>, mut sockets: Vec<OwnedFd>) -> Option<Launch> {
     let stage = Stage::ALL.into_iter().find(stage)?;
     let trapped = word()?.as_bytes() == b"1";
     let trap = if trapped { Some(sockets.pop()?) } else { None };
+    let open_files = word()?.to_str().ok()?.parse().ok();
     let count: usize = word()?.to_str().ok()?.parse().ok()?;
     let kept: usize = word()?.to_str().ok()?.parse().ok()?;
     let workdir = word()?;
@@ -178,6 +184,7 @@ fn decode(mut body: Vec<u8>, mut sockets: Vec<OwnedFd>) -> Option<Launch> {
         listen_pid,
         stage,
         kept,
+        open_files,
         trap,
     })
 }
@@ -214,7 +221,7 @@ mod tests {
             watchdog: None,
             listen_pid: true,
             notify: None,
-            kept: vec![Kept {
+            kept: vec![Kept::Socket {
                 path: "/run/a.sock".into(),
                 file: Some((1, 2)),
             }],
@@ -273,9 +280,9 @@ mod tests {
     #[test]
     fn a_body_that_is_cut_before_its_last_argument_starts_nothing() {
         let body = encode(&spec(), Stage::Pipes).unwrap();
-        // `1`, `pipes`, `0`, `3`, `1`, `/tmp`, `prog`, ``, `a\xff`, the socket's file, each with its zero byte.
+        // `1`, `pipes`, `0`, ``, `3`, `1`, `/tmp`, `prog`, ``, `a\xff`, the socket's file, each with its zero byte.
         let kept = spec().kept[0].to_argument().len() + 1;
-        let arguments = 2 + 6 + 2 + 2 + 2 + 5 + 5 + 1 + 3 + kept;
+        let arguments = 2 + 6 + 2 + 1 + 2 + 2 + 5 + 5 + 1 + 3 + kept;
         for cut in 0..arguments {
             assert!(
                 decode(body[..cut].to_vec(), Vec::new()).is_none(),

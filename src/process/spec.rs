@@ -31,7 +31,7 @@ pub struct Spec {
     pub listen_pid: bool,
     /// `NOTIFY_SOCKET`, if there is one.
     pub notify: Option<OsString>,
-    /// The files of unix sockets that its guardian removes if hotrun cannot do so any more.
+    /// The files that its guardian removes if hotrun cannot do so any more.
     pub kept: Vec<Kept>,
     /// The end of a [`channel`](crate::os::seccomp::channel) through which the listener comes that answers the program's
     /// `bind` and `listen`, if it is to be trapped.

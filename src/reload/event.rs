@@ -87,6 +87,12 @@ pub enum Event {
         /// How it ended.
         outcome: BuildOutcome,
     },
+    /// What this build made is put aside, and can be started again after later ones. Told before its `BuildEnded`. It is
+    /// let go when [`Machine::may_return_to`](super::Machine::may_return_to) denies it and another one is put aside.
+    Kept {
+        /// Which build.
+        id: GenId,
+    },
     /// The program could not be started at all. [`Event::Gone`] does not follow.
     StartFailed {
         /// Which generation.

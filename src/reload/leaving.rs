@@ -146,6 +146,14 @@ impl Leaving {
         }
     }
 
+    /// Whether it would serve on if it was let: nobody has asked it to end, and it has not.
+    pub(super) const fn may_stay(&self) -> bool {
+        match self.stage {
+            Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => true,
+            Stage::Asked | Stage::Killed | Stage::Ended => false,
+        }
+    }
+
     /// It asks for more time. Says whether it gets any.
     pub(super) fn extend(&mut self, until: Time) -> bool {
         match self.stage {

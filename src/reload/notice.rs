@@ -16,6 +16,10 @@ pub enum Cause {
     Undo,
     /// What an earlier generation stored is to be taken over.
     Inherit,
+    /// It crashed soon after its switch: back to the build before it.
+    GoBack,
+    /// It crashed: once more the same.
+    Crash,
 }
 
 /// Why a generation failed.
@@ -174,6 +178,18 @@ pub enum Notice {
         failure: Failure,
         /// The generation that serves on, if there is one.
         live: Option<GenId>,
+    },
+    /// The one after it has crashed, and it serves again; it had not been asked to end.
+    Restored {
+        /// Which generation.
+        id: GenId,
+    },
+    /// Its build is started again by and by.
+    Again {
+        /// Which generation has crashed.
+        id: GenId,
+        /// How long from now.
+        after: Duration,
     },
     /// Changes wait from now on.
     Paused,

@@ -60,6 +60,8 @@ pub struct Policy {
     pub builds: bool,
     /// Overlap or stop first.
     pub mode: Mode,
+    /// Whether sockets are passed to the program: it is a server then, whatever comes to light of its own.
+    pub passes_sockets: bool,
     /// What a change does to work under way.
     pub when_busy: WhenBusy,
     /// How long a generation may take from its start to its readiness.
@@ -72,6 +74,9 @@ pub struct Policy {
     pub settle_max: Duration,
     /// How often a program that serves has to give a sign of life, if it says nothing else itself.
     pub watchdog: Option<Duration>,
+    /// How long after its switch a crash of the live generation is blamed on its build, so that the one before
+    /// it comes back. Zero: nothing follows from a crash, soon or late.
+    pub go_back_within: Duration,
     /// How long a killed process tree may take to vanish before hotrun ends without it.
     pub kill_timeout: Duration,
 }
@@ -108,12 +113,14 @@ impl Default for Policy {
         Self {
             builds: true,
             mode: Mode::Overlap,
+            passes_sockets: true,
             when_busy: WhenBusy::Cancel,
             ready_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(10),
             settle_min: Duration::from_millis(20),
             settle_max: Self::settle_max(Mode::Overlap),
             watchdog: None,
+            go_back_within: Duration::from_secs(10),
             kill_timeout: Duration::from_secs(5),
         }
     }

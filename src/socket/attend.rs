@@ -1,12 +1,13 @@
 //! A connection that hotrun has taken itself, because no program does.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::Socket;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Address;
@@ -31,7 +32,7 @@ pub(super) enum Permit {
     /// Among those that are carried.
     Carried(OwnedSemaphorePermit),
     /// Among those that wait or are answered.
-    Attended(OwnedSemaphorePermit),
+    Attended { _permit: OwnedSemaphorePermit },
 }
 
 /// Does for one connection what is to be done, as that changes, until it is closed. What was heard of one that waits in
@@ -52,17 +53,47 @@ pub(super) async fn attend(
         heard: Vec::new(),
         until: None,
         listening: true,
+        place: Place::Permit(permit),
     };
-    if let Some(visitor) = visitor.wait(duty).await {
-        let _permit = match permit {
-            Permit::Carried(permit) => Some(permit),
-            Permit::Attended(attended) => {
+    if let Some(visitor) = visitor.wait(duty, &helper).await {
+        let _permit = match visitor.place {
+            Place::Permit(Permit::Carried(permit)) => Some(permit),
+            attended @ (Place::Permit(_) | Place::Closed(_)) => {
                 let carried = helper.carried().await;
                 drop(attended);
                 carried
             }
         };
         let _ = carry(visitor.client, &visitor.heard, &address).await;
+    }
+}
+
+/// By what a connection may be here.
+enum Place {
+    Permit(Permit),
+    /// The other side will send no more. It may be gone and may not, so it must not keep others out; this tells when too
+    /// many have come to that after it.
+    Closed(oneshot::Receiver<()>),
+}
+
+/// Those that will send no more, the oldest first. A closed connection looks like one that is half closed and waits for
+/// an answer (`nc -N`), so the newest of them are kept.
+#[derive(Default)]
+pub(super) struct Closed(VecDeque<oneshot::Sender<()>>);
+
+impl Closed {
+    /// So many are kept.
+    const MOST: usize = 64;
+
+    /// Adds one. What comes back is told when it has to go.
+    pub(super) fn add(&mut self) -> oneshot::Receiver<()> {
+        let (sender, evicted) = oneshot::channel();
+        self.0.retain(|sender| !sender.is_closed());
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(sender);
+        evicted
     }
 }
 
@@ -73,11 +104,22 @@ struct Visitor {
     until: Option<Instant>,
     /// Whether it is not known yet that it can't be answered.
     listening: bool,
+    place: Place,
+}
+
+/// What came of a connection that was waited on.
+enum Turn {
+    /// It is to be answered this.
+    Answer(Vec<u8>),
+    /// It can't be answered.
+    Other,
+    /// It will send no more.
+    Closed,
 }
 
 impl Visitor {
     /// Until it is to be carried; nothing comes back if it has come to its end before.
-    async fn wait(mut self, mut duty: watch::Receiver<Duty>) -> Option<Self> {
+    async fn wait(mut self, mut duty: watch::Receiver<Duty>, helper: &Helper) -> Option<Self> {
         loop {
             let now = duty.borrow_and_update().clone();
             let answerer = match now {
@@ -88,26 +130,54 @@ impl Visitor {
             tokio::select! {
                 biased;
                 changed = duty.changed() => changed.ok()?,
-                answer = self.listen(answerer.as_ref()), if answerer.is_some() => match answer {
-                    Ok(Some(answer)) => {
+                turn = self.attend(answerer.as_ref()) => match turn.ok()? {
+                    Turn::Answer(answer) => {
                         let _ = say(self.client, &answer).await;
                         return None;
                     }
-                    Ok(None) => self.listening = false,
-                    Err(_) => return None,
+                    Turn::Other => self.listening = false,
+                    Turn::Closed => self.place = Place::Closed(helper.closed()),
                 }
             }
         }
     }
 
+    /// Fails when it has come to its end. May be dropped and called again.
+    async fn attend(&mut self, answerer: Option<&Arc<dyn Answerer>>) -> io::Result<Turn> {
+        match (answerer, &mut self.place) {
+            (Some(answerer), _) => {
+                let answer = self.listen(answerer).await?;
+                Ok(answer.map_or(Turn::Other, Turn::Answer))
+            }
+            (None, Place::Closed(evicted)) => {
+                let _ = evicted.await;
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            (None, Place::Permit(_)) => {
+                self.overhear().await?;
+                Ok(Turn::Closed)
+            }
+        }
+    }
+
+    /// Up to the end of what it sends, though there is nothing to answer: else nobody would notice that it is gone. As
+    /// long as it sends no more than is kept, that is; who is not greedy does not.
+    async fn overhear(&mut self) -> io::Result<()> {
+        while self.heard.len() < MOST {
+            if self.read().await? == 0 {
+                return Ok(());
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        let mut room = (&mut self.client).take((MOST - self.heard.len()) as u64);
+        room.read_buf(&mut self.heard).await
+    }
+
     /// What it is to be answered; nothing if it waits on. May be dropped and called again.
-    async fn listen(
-        &mut self,
-        answerer: Option<&Arc<dyn Answerer>>,
-    ) -> io::Result<Option<Vec<u8>>> {
-        let Some(answerer) = answerer else {
-            return Ok(None);
-        };
+    async fn listen(&mut self, answerer: &Arc<dyn Answerer>) -> io::Result<Option<Vec<u8>>> {
         let mut last = false;
         loop {
             if !self.heard.is_empty() {
@@ -124,12 +194,16 @@ impl Visitor {
 
     /// Listens on. Whether that was the last.
     async fn hear(&mut self) -> io::Result<bool> {
-        let mut room = (&mut self.client).take((MOST - self.heard.len()) as u64);
-        let read = room.read_buf(&mut self.heard);
+        // It may have spoken while nobody was to be answered.
+        if !self.heard.is_empty() {
+            self.until.get_or_insert_with(|| Instant::now() + PATIENCE);
+        }
         let read = match self.until {
-            None => read.await?,
+            None => self.read().await?,
             Some(until) => tokio::select! {
-                read = read => read?,
+                // What is there counts, also when it was not looked at for long.
+                biased;
+                read = self.read() => read?,
                 () = sleep_until(until) => return Ok(true),
             },
         };

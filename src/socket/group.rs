@@ -261,6 +261,17 @@ impl Group {
         Self::start_relays(group, helper, |slot| slot.owner == Some(id))
     }
 
+    /// Starts the relays that could not be started when they were wanted; `attends` tells whether what waits for the next
+    /// generation is looked after.
+    pub(super) fn relay_missing(
+        group: &SharedGroup,
+        attends: bool,
+        helper: &Helper,
+    ) -> io::Result<()> {
+        let wanted = |slot: &Slot| slot.leaving || attends && slot.owner.is_none();
+        Self::start_relays(group, helper, wanted)
+    }
+
     fn start_relays(
         group: &SharedGroup,
         helper: &Helper,
@@ -298,6 +309,11 @@ impl Group {
 
     pub(super) fn slots_of(&self, id: GenId) -> impl Iterator<Item = &Slot> {
         self.slots.iter().filter(move |slot| slot.owner == Some(id))
+    }
+
+    pub(super) fn has(&self, fd: &OwnedFd) -> bool {
+        let is = |slot: &Slot| os::is_duplicate(&*slot.socket, fd);
+        self.slots.iter().any(is)
     }
 
     /// The path by which this generation's slot alone is reached, for unix sockets.

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -21,9 +22,14 @@ pub(super) struct Registry {
     helper: Helper,
     /// Who answers what comes, while no generation is live and none comes.
     answerer: Option<Arc<dyn Answerer>>,
+    /// Whether relays that could not be started are tried again soon.
+    tries_again: AtomicBool,
     closed: bool,
     this: Weak<Mutex<Registry>>,
 }
+
+/// After which time relays are tried again that could not be started.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A registry that several hold.
 pub(super) type SharedRegistry = Arc<Mutex<Registry>>;
@@ -45,6 +51,7 @@ impl Registry {
                 datagrams: Arc::default(),
                 helper: Helper::new(),
                 answerer: None,
+                tries_again: AtomicBool::new(false),
                 closed: false,
                 this: this.clone(),
             })
@@ -138,10 +145,7 @@ impl Registry {
     /// While what comes is answered, the slots in which it waits are looked after.
     fn attend(&self) -> io::Result<()> {
         match self.answerer {
-            Some(_) => self
-                .groups
-                .iter()
-                .try_for_each(|group| Group::attend(group, &self.helper)),
+            Some(_) => self.relay_each(Group::attend),
             None => Ok(()),
         }
     }
@@ -158,19 +162,37 @@ impl Registry {
             self.set_live(None);
         }
         self.leaving.insert(id);
-        self.groups
-            .iter()
-            .try_for_each(|group| Group::relay(group, id, &self.helper))
+        self.relay_each(|group, helper| Group::relay(group, id, helper))
+    }
+
+    /// Starts relays of every group, and returns the last error. What fails is tried again until it does not: without one
+    /// nobody ever takes what is in the queue.
+    fn relay_each(
+        &self,
+        start: impl Fn(&SharedGroup, &Helper) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut result = Ok(());
+        for group in &self.groups {
+            result = start(group, &self.helper).and(result);
+        }
+        self.or_again(result)
+    }
+
+    fn or_again(&self, relayed: io::Result<()>) -> io::Result<()> {
+        if relayed.is_err() && !self.tries_again.swap(true, Ordering::AcqRel) {
+            self.tidy_in(AGAIN);
+        }
+        relayed
     }
 
     /// Relays of this group what lands in this generation's slots.
     pub(super) fn relay_slots(&self, group: &SharedGroup, id: GenId) -> io::Result<()> {
-        Group::relay(group, id, &self.helper)
+        self.or_again(Group::relay(group, id, &self.helper))
     }
 
     /// Relays of this group what is to be relayed from now on.
     pub(super) fn relay_disowned(&self, group: &SharedGroup) -> io::Result<()> {
-        Group::relay_disowned(group, &self.helper)
+        self.or_again(Group::relay_disowned(group, &self.helper))
     }
 
     pub(super) fn release(&mut self, id: GenId) -> io::Result<()> {
@@ -213,6 +235,9 @@ impl Registry {
         {
             self.helper.runtime.spawn(sweep(Arc::downgrade(group)));
         }
+        let attends = self.answerer.is_some();
+        // Whoever wanted them was told.
+        let _ = self.relay_each(|group, helper| Group::relay_missing(group, attends, helper));
     }
 
     fn tidy_in(&self, time: Duration) {
@@ -220,7 +245,9 @@ impl Registry {
         self.helper.runtime.spawn(async move {
             tokio::time::sleep(time).await;
             if let Some(registry) = this.upgrade() {
-                lock_all(&registry).tidy();
+                let mut registry = lock_all(&registry);
+                registry.tries_again.store(false, Ordering::Release);
+                registry.tidy();
             }
         });
     }
@@ -235,6 +262,12 @@ impl Registry {
             result = act(&mut lock(group)).and(result);
         }
         result
+    }
+
+    /// Lets so many relays fail to start.
+    #[cfg(test)]
+    pub(super) fn refuse_relays(&self, count: usize) {
+        self.helper.refused.store(count, Ordering::SeqCst);
     }
 
     /// Now, and not when the last relay or sweeper that looks after a group lets go of it: hotrun may end before.

@@ -9,10 +9,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::Address;
-use super::attend::{Permit, attend};
+use super::attend::{Closed, Permit, attend};
 use super::duty::Duty;
 use super::group::{Group, lock};
 use super::roster::Key;
@@ -32,6 +32,10 @@ pub(super) struct Helper {
     pub(super) runtime: Handle,
     carried: Arc<Semaphore>,
     attended: Arc<Semaphore>,
+    closed: Arc<Mutex<Closed>>,
+    /// So many relays can't be started, as where the system has run out of something.
+    #[cfg(test)]
+    pub(super) refused: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 /// Where a relay works.
@@ -52,6 +56,9 @@ impl Helper {
             runtime: Handle::current(),
             carried: Arc::new(Semaphore::new(CARRIED)),
             attended: Arc::new(Semaphore::new(ATTENDED)),
+            closed: Arc::default(),
+            #[cfg(test)]
+            refused: Arc::default(),
         }
     }
 
@@ -67,9 +74,25 @@ impl Helper {
     fn permit(&self, duty: &Duty) -> Option<Permit> {
         let permit = self.permits(duty)?.clone().try_acquire_owned().ok()?;
         Some(match duty {
-            Duty::Answer(_) => Permit::Attended(permit),
+            Duty::Answer(_) => Permit::Attended { _permit: permit },
             Duty::Carry | Duty::Wait => Permit::Carried(permit),
         })
+    }
+
+    #[cfg(test)]
+    fn check(&self) -> io::Result<()> {
+        let one_less = |left: usize| left.checked_sub(1);
+        let order = Ordering::SeqCst;
+        match self.refused.fetch_update(order, order, one_less) {
+            Ok(_) => Err(Errno::EMFILE.into()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The place of a connection on which no more is sent; told when it has to make room.
+    pub(super) fn closed(&self) -> oneshot::Receiver<()> {
+        let closed = self.closed.lock();
+        closed.unwrap_or_else(PoisonError::into_inner).add()
     }
 
     /// Waits until one more may be carried.
@@ -116,6 +139,8 @@ impl Leash {
 impl Relay {
     /// Begins, in a thread of its own.
     pub(super) fn start(slot: &Slot, place: Place, helper: &Helper) -> io::Result<Self> {
+        #[cfg(test)]
+        helper.check()?;
         let (bell, ringer) = io::pipe()?;
         let (ended, rung) = (AtomicBool::new(false), AtomicBool::new(false));
         let leash = Arc::new(Leash {
@@ -190,7 +215,8 @@ impl Worker {
                 Ok(Woken::Connection) => self.take(),
                 Ok(Woken::Left) => return self.left(),
                 Ok(Woken::Otherwise) => {}
-                Err(_) => return,
+                // Nobody would begin another one.
+                Err(_) => thread::sleep(CROWDED),
             }
             self.tend();
         }

@@ -89,7 +89,7 @@ impl Listener {
 
     pub(super) fn kept(&self) -> Option<Kept> {
         let file = self.file.as_ref()?;
-        Some(Kept {
+        Some(Kept::Socket {
             path: file.path.clone(),
             file: Some(file.id),
         })

@@ -85,7 +85,9 @@ impl Sockets {
             Kind::Steered(_) => {
                 let all = self.addresses.iter().map(|one| &one.address);
                 let paths = all.filter_map(path);
-                paths.map(|path| Kept { path, file: None }).collect()
+                paths
+                    .map(|path| Kept::Socket { path, file: None })
+                    .collect()
             }
             Kind::Shared(listeners) => listeners.iter().filter_map(Listener::kept).collect(),
         }
@@ -180,6 +182,17 @@ impl Sockets {
         self.on_all(|registry| registry.release(id))
     }
 
+    /// Whether this is a duplicate of a socket that is steered, and so shut down when its generation is gone.
+    pub fn has(&self, fd: &OwnedFd) -> bool {
+        match &self.kind {
+            Kind::Steered(registry) => lock_all(registry)
+                .groups()
+                .iter()
+                .any(|group| lock(group).has(fd)),
+            Kind::Shared(_) => false,
+        }
+    }
+
     fn tidy(&self) {
         let _ = self.on_all(|registry| {
             registry.tidy();
@@ -225,6 +238,14 @@ impl Sockets {
         Ok(routes
             .map(|(listening, way)| Route { listening, way })
             .collect())
+    }
+
+    /// Lets so many relays fail to start.
+    #[cfg(test)]
+    pub(super) fn refuse_relays(&self, count: usize) {
+        if let Kind::Steered(registry) = &self.kind {
+            lock_all(registry).refuse_relays(count);
+        }
     }
 
     #[cfg(test)]

@@ -11,7 +11,7 @@
 //! | `watching` | `directories` | files in so many directories are watched |
 //! | `listening` | `name`, `address` | a socket is open |
 //! | `changed` | `paths` | these files changed, something is done about it |
-//! | `building` | `generation`, `cause` | a build began; `cause` is `begin`, `change`, `request` or `undo` |
+//! | `building` | `generation`, `cause` | a build began; `cause` is `begin`, `change`, `request`, `undo`, `inherit` (to get what was stored), `go_back` or `crash` (back, or once more, after a crash) |
 //! | `build_output` | `generation`, `text` | the build printed a line |
 //! | `diagnostic` | `generation`, `level`, `rendered` | the compiler has something to say; `level` is `error`, `warning` or `info`; escape codes only with `--color always` |
 //! | `progress` | `generation`, `done`, `all` | cargo has compiled so many crates of so many |
@@ -30,11 +30,13 @@
 //! | `aborting` | `generation`, `after_ms` | it gave no sign of life for so long, or wants this itself (`null`): it gets `SIGABRT` (`WATCHDOG`) |
 //! | `ready` | `generation`, `took_ms` | it is ready, so long after its start |
 //! | `live` | `generation`, `took_ms` | new connections go to it, so long after it was ready |
+//! | `restored` | `generation` | it was draining, and new connections go to it again: the newer one has crashed |
+//! | `again` | `generation`, `after_ms` | it has crashed, and its build is started once more, so long from now |
 //! | `superseded` | `generation` | newer sources came before it was ready; it is being stopped |
 //! | `draining` | `generation`, `timeout_ms` | it finishes what it has, for at most so long |
 //! | `killing` | `generation`, `why`, `after_ms` | it is being killed, so long after it was to leave; `why` is `timed_out` or `killed` |
 //! | `gone` | `generation`, `how`, `took_ms` | it ended: `how` is `drained`, `timed_out` or `killed`, after so long |
-//! | `failed` | `generation`, `reason`, `text`, `live`, and `exit_code` or `signal` | it failed: `reason` is `build`, `start`, `ended_early`, `ready_timeout`, `switch`, `crashed` or `lost`; `live` is the generation that stays live, or `null` |
+//! | `failed` | `generation`, `reason`, `text`, `live`, and `exit_code` or `signal` | it failed: `reason` is `build`, `start`, `ended_early`, `ready_timeout`, `switch`, `crashed` or `lost`; `live` is the generation that serves, or `null` |
 //! | `paused` | | changes wait |
 //! | `resumed` | | changes are acted on again |
 //! | `nothing_to_undo` | | there is no earlier build to go back to, or something else is about to be started |
@@ -102,7 +104,10 @@ impl Json {
             Report::Watching { directories } => self.write(Event::Watching {
                 directories: *directories,
             }),
-            Report::Listening { name, address } => self.write(Event::Listening { name, address }),
+            Report::Listening { first: false, .. } => Ok(()),
+            Report::Listening { name, address, .. } => {
+                self.write(Event::Listening { name, address })
+            }
             Report::Changed { paths } => self.write(Event::Changed {
                 paths: paths.iter().map(|path| path.to_string_lossy()).collect(),
             }),
@@ -173,11 +178,14 @@ impl Json {
             rest = &rest[end + 1..];
         }
         if rest.len() > LONGEST_HELD {
+            let (whole, begun) = rest.split_at(rest.len() - begun(rest));
             self.render(
                 &mut lines,
-                Event::Output(output_event(id, stream, rest, true)),
+                Event::Output(output_event(id, stream, whole, true)),
             );
-        } else if !rest.is_empty() {
+            rest = begun;
+        }
+        if !rest.is_empty() {
             self.held.insert((id, stream), rest.to_vec());
         }
         self.out.write(&lines)
@@ -202,6 +210,14 @@ impl Json {
         let _ = serde_json::to_writer(&mut *lines, &Line { time, event });
         lines.push(b'\n');
     }
+}
+
+/// How many bytes at the end are a character of which more is to come.
+fn begun(bytes: &[u8]) -> usize {
+    let last = bytes.utf8_chunks().last();
+    let invalid = last.map_or(&[][..], |chunk| chunk.invalid());
+    let is_begun = str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
+    if is_begun { invalid.len() } else { 0 }
 }
 
 fn output_event(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> Output<'_> {

@@ -30,7 +30,7 @@ pub use options::{Kind, Options, Verbosity};
 pub use order::Order;
 pub use report::{Level, Report, Stream};
 pub use screen::Handles;
-pub use seat::{Seat, restore};
+pub use seat::{Seat, restore, restore_for_good};
 pub use standard::{print, print_error, suits_colour, suits_live};
 
 use json::Json;
@@ -73,7 +73,7 @@ enum Face {
 impl Ui {
     /// A user interface that writes to hotrun's own stdout and stderr.
     pub fn standard(options: Options) -> Self {
-        let handles = Handles::standard(options.kind);
+        let handles = Handles::standard(&options);
         Self::new(options, handles)
     }
 
@@ -128,6 +128,9 @@ impl Ui {
     ///
     /// As for [`Ui::report`].
     pub fn obey(&mut self, order: Order) -> io::Result<()> {
+        if let Order::Return { away } = order {
+            self.started += away;
+        }
         match &mut self.face {
             Face::Live(live) => live.obey(order),
             Face::Plain(_) | Face::Json(_) | Face::Off(_) => Ok(()),

@@ -1,8 +1,12 @@
+mod facts;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Level, Report};
+pub use facts::{Building, Generation, Last, Problem};
+
 use crate::reload::{Cause, Failure, GenId, Notice, Phase, Stopped};
 
 /// So many errors of a build are kept to be shown; the rest is counted.
@@ -12,77 +16,15 @@ const LAST_LINES: usize = 12;
 /// So many files that changed are remembered.
 const MOST_FILES: usize = 4;
 
-/// What is known of a generation that is not gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generation {
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// When it came there, on the clock of the user interface.
-    pub since: Duration,
-    /// The name of the program, once it is started.
-    pub program: String,
-    /// The program's pid, once it is started.
-    pub pid: Option<i32>,
-    /// How long after its start it was ready.
-    pub ready: Option<Duration>,
-    /// How long it may drain.
-    pub drain: Option<Duration>,
-    /// What it says that it does; empty if it says nothing.
-    pub status: String,
-    /// How many connections it has, as far as that is known.
-    pub connections: Option<usize>,
-    /// Whether it failed or was given up, and only its processes are left.
-    pub failed: bool,
-    /// Whether it is being killed.
-    pub killed: bool,
-}
-
-/// A build that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Building {
-    /// Of this generation.
-    pub id: GenId,
-    /// When it began, on the clock of the user interface.
-    pub since: Duration,
-    /// How many crates are done, and of how many.
-    pub progress: Option<(usize, usize)>,
-    /// Whether another cargo has to end first.
-    pub blocked: bool,
-}
-
-/// What is wrong, until something is right again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The generation that failed.
-    pub id: GenId,
-    /// How.
-    pub failure: Failure,
-    /// The first errors of its build, as the compiler renders them.
-    pub errors: Vec<String>,
-    /// How many errors there were.
-    pub count: usize,
-}
-
-/// What became of the last change that came to something.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Last {
-    /// How long the build took, if there was one.
-    pub built: Option<Duration>,
-    /// How long the program took to be ready.
-    pub ready: Option<Duration>,
-    /// How many warnings the build had.
-    pub warnings: usize,
-    /// Whether it made what runs already.
-    pub unchanged: bool,
-}
-
 /// What is known of everything: a pure fold of the reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     /// The generations that are not gone.
     pub generations: BTreeMap<GenId, Generation>,
-    /// The open sockets: name and address.
+    /// The sockets that hotrun itself has opened: name and address.
     pub listening: Vec<(String, String)>,
+    /// Where the program listens by itself that served last, or the newest one before there was any.
+    opened: Vec<String>,
     /// The build that runs.
     pub building: Option<Building>,
     /// Why the newest generation was made.
@@ -91,6 +33,9 @@ pub struct Model {
     pub changed: Vec<PathBuf>,
     /// How many files that were.
     pub changes: usize,
+    /// The files that changed last, until a generation is made because of them: a rule may do something else, or the
+    /// next build is the one that has them.
+    heard: (Vec<PathBuf>, usize),
     /// What became of the last generation that was built.
     pub last: Last,
     /// What is wrong.
@@ -120,9 +65,17 @@ impl Model {
     pub fn fold(&mut self, report: &Report, now: Duration) {
         match report {
             Report::Notice(notice) => self.fold_notice(notice, now),
-            Report::Listening { name, address } => {
-                self.listening.push((name.clone(), address.clone()));
-            }
+            Report::Listening {
+                by: None,
+                name,
+                address,
+                ..
+            } => self.listening.push((name.clone(), address.clone())),
+            Report::Listening {
+                by: Some(id),
+                address,
+                ..
+            } => self.opened(*id, address),
             Report::Spawned { id, pid, program } => {
                 if let Some(generation) = self.generations.get_mut(id) {
                     generation.pid = Some(*pid);
@@ -141,8 +94,8 @@ impl Model {
             }
             Report::Changed { paths } => {
                 self.held |= self.paused;
-                self.changed = paths.iter().take(MOST_FILES).cloned().collect();
-                self.changes = paths.len();
+                let first = paths.iter().take(MOST_FILES).cloned().collect();
+                self.heard = (first, paths.len());
             }
             Report::Diagnostic {
                 level, rendered, ..
@@ -177,6 +130,31 @@ impl Model {
         }
     }
 
+    /// A program has opened a socket by itself.
+    fn opened(&mut self, id: GenId, address: &str) {
+        if let Some(generation) = self.generations.get_mut(&id)
+            && !generation.addresses.iter().any(|known| known == address)
+        {
+            generation.addresses.push(address.to_owned());
+            if self.live().is_none_or(|live| live == id) {
+                self.serves(id);
+            }
+        }
+    }
+
+    /// Connections go where this one listens.
+    fn serves(&mut self, id: GenId) {
+        if let Some(generation) = self.generations.get(&id) {
+            self.opened.clone_from(&generation.addresses);
+        }
+    }
+
+    /// Where connections wait while nothing is live.
+    pub fn waits_at(&self) -> Option<&str> {
+        let held = self.listening.iter().map(|(_, address)| address);
+        held.chain(&self.opened).next().map(String::as_str)
+    }
+
     fn diagnostic(&mut self, level: Level, rendered: &str) {
         match level {
             Level::Error => {
@@ -201,6 +179,7 @@ impl Model {
             Notice::Starting { id, cause } => {
                 self.because(*cause);
                 if !self.generations.contains_key(id) {
+                    self.because_of_files(*cause);
                     // Without a build of its own: what the last one was like is not told of this one.
                     self.last = Last::default();
                 }
@@ -208,9 +187,19 @@ impl Model {
             }
             Notice::Live { id, .. } => {
                 self.enter(*id, Phase::Live, now);
+                self.serves(*id);
                 self.undoable |=
                     self.kept == Some(*id) && std::mem::replace(&mut self.served, true);
-                self.mended(|failure| failure != Failure::Build);
+                // Who is back after a crash does not mend what crashed.
+                let back = self.cause == Some(Cause::GoBack);
+                self.undoable &= !back;
+                self.mended(|failure| failure != Failure::Build && !back);
+            }
+            Notice::Restored { id } => {
+                self.enter(*id, Phase::Live, now);
+                self.serves(*id);
+                self.undoable = false;
+                self.generation(*id, now).drain = None;
             }
             Notice::Ready { id, took } => {
                 self.enter(*id, Phase::Ready, now);
@@ -242,18 +231,22 @@ impl Model {
             | Notice::Signalled { .. }
             | Notice::Unhandled { .. }
             | Notice::Stores { .. }
+            | Notice::Again { .. }
             | Notice::Aborting { .. } => {}
-            Notice::Unchanged { id, .. } => {
+            Notice::Unchanged { id, like } => {
                 self.building = None;
                 self.generations.remove(id);
                 self.last.unchanged = true;
-                self.mended(|failure| failure == Failure::Build);
+                // Whatever failed since, the sources are again those of what serves.
+                let serves = self.live() == Some(*like);
+                self.mended(|failure| serves || failure == Failure::Build);
             }
         }
     }
 
     fn building(&mut self, id: GenId, cause: Cause, now: Duration) {
         self.because(cause);
+        self.because_of_files(cause);
         self.enter(id, Phase::Building, now);
         self.errors = Default::default();
         self.tail.clear();
@@ -276,6 +269,14 @@ impl Model {
         if cause != Cause::Change {
             self.changed.clear();
             self.changes = 0;
+        }
+    }
+
+    /// A generation is made that has what changed last.
+    fn because_of_files(&mut self, cause: Cause) {
+        let heard = std::mem::take(&mut self.heard);
+        if cause == Cause::Change && heard.1 > 0 {
+            (self.changed, self.changes) = heard;
         }
     }
 
@@ -346,6 +347,7 @@ impl Model {
             ready: None,
             drain: None,
             status: String::new(),
+            addresses: Vec::new(),
             connections: None,
             failed: false,
             killed: false,

@@ -37,6 +37,10 @@ pub struct Options {
     pub why: bool,
     /// How much to say.
     pub verbosity: Verbosity,
+    /// Whether keys are for hotrun: not if what is typed goes to the program, or nobody can type.
+    pub keys: bool,
+    /// Whether requests are answered with the reason while nothing serves.
+    pub error_page: bool,
     /// Files are shown relative to this directory.
     pub workdir: PathBuf,
 }

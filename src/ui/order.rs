@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::os::terminal::Size;
 
 /// What the user wants of the screen itself, by a key or by what he does to the terminal.
@@ -16,5 +18,8 @@ pub enum Order {
     /// Leave the terminal as it was found: hotrun is about to be stopped.
     Leave,
     /// It goes on.
-    Return,
+    Return {
+        /// How long it was stopped: time in which nothing got older.
+        away: Duration,
+    },
 }

@@ -38,7 +38,8 @@ impl Plain {
             Report::Watching { directories } => {
                 self.say(Weight::Fact, &format!("watching {directories} directories"))
             }
-            Report::Listening { name, address } => {
+            Report::Listening { first: false, .. } => Ok(()),
+            Report::Listening { name, address, .. } => {
                 self.say(Weight::Fact, &listening(name, address))
             }
             Report::Changed { paths } => self.changed(paths),

@@ -40,6 +40,10 @@ pub enum Report {
         name: String,
         /// Its actual address, as a person would type it.
         address: String,
+        /// The generation that has opened it by itself; `None`: hotrun has, for all of them.
+        by: Option<GenId>,
+        /// Whether nobody listened there before.
+        first: bool,
     },
     /// These files changed, and something is done about it. Comes before the notice of what is done.
     Changed {

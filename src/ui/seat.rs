@@ -6,20 +6,28 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SpecialCharacterIndices, Termios};
 
 use crate::os::terminal::{self, Size};
 
-/// No cursor, for it would stand beside the last line; and what is pasted is told from what is typed.
-const ENTER: &str = "\x1b[?25l\x1b[?2004h";
+/// No cursor, for it would stand beside the last line.
+const ENTER: &str = "\x1b[?25l";
+/// And what is pasted is told from what is typed. Where that is for the program, it gets it as it comes.
+const ENTER_WITH_KEYS: &str = "\x1b[?25l\x1b[?2004h";
 /// All of that undone, and no footer left: from the cursor on everything is ours.
 const LEAVE: &str = "\x1b[?2026l\x1b[0m\r\x1b[J\x1b[?2004l\x1b[?25h";
+
+/// So often a terminal is asked to take [`LEAVE`], each time a moment later.
+const PATIENCE: usize = 20;
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// The terminal as it was found, as long as it is changed.
 static FOUND: Mutex<Option<Found>> = Mutex::new(None);
 
-/// hotrun has panicked: what is still running of it draws no more.
+/// hotrun ends, or has panicked: what is still running of it draws no more.
 static OVER: AtomicBool = AtomicBool::new(false);
 
 struct Found {
@@ -35,15 +43,17 @@ struct Found {
 pub struct Seat {
     /// `None` in tests: a screen of this size without modes.
     terminal: Result<OwnedFd, Size>,
+    keys: bool,
     taken: bool,
 }
 
 impl Seat {
-    /// In front of this terminal.
-    pub fn at(terminal: OwnedFd) -> Self {
+    /// In front of this terminal. `keys`: whether what is typed is for hotrun.
+    pub fn at(terminal: OwnedFd, keys: bool) -> Self {
         restore_on_panic();
         Self {
             terminal: Ok(terminal),
+            keys,
             taken: false,
         }
     }
@@ -52,6 +62,7 @@ impl Seat {
     pub const fn without_terminal(size: Size) -> Self {
         Self {
             terminal: Err(size),
+            keys: true,
             taken: false,
         }
     }
@@ -74,7 +85,10 @@ impl Seat {
             self.taken = true;
             return true;
         };
-        if OVER.load(Ordering::Acquire) || !terminal::in_foreground(terminal).unwrap_or(false) {
+        if OVER.load(Ordering::Acquire) {
+            return false;
+        }
+        if !terminal::in_foreground(terminal).unwrap_or(false) {
             // It is not ours to put back either: whoever has it now has set it as he likes.
             if std::mem::take(&mut self.taken) {
                 *found() = None;
@@ -82,7 +96,7 @@ impl Seat {
             return false;
         }
         if !self.taken {
-            self.taken = enter(terminal).is_ok();
+            self.taken = enter(terminal, self.keys).is_ok();
         }
         self.taken
     }
@@ -105,7 +119,7 @@ fn found() -> MutexGuard<'static, Option<Found>> {
     FOUND.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn enter(terminal: &OwnedFd) -> io::Result<()> {
+fn enter(terminal: &OwnedFd, keys: bool) -> io::Result<()> {
     let modes = terminal::modes(terminal)?;
     let mut ours = modes.clone();
     // Keys come one by one and are not shown. Signals stay: Ctrl-C, Ctrl-\ and Ctrl-Z are told as everywhere.
@@ -122,15 +136,26 @@ fn enter(terminal: &OwnedFd) -> io::Result<()> {
         Ok::<_, io::Error>(File::from(same))
     })?;
     terminal::set_modes(terminal, &ours)?;
-    let entered = again.write_all(ENTER.as_bytes());
+    let enter = if keys { ENTER_WITH_KEYS } else { ENTER };
+    if let Err(error) = again.write_all(enter.as_bytes()) {
+        // It takes nothing now. The next time must find it as it is, and not as we left it.
+        let _ = terminal::set_modes(terminal, &modes);
+        return Err(error);
+    }
     *found() = Some(Found {
         terminal: again,
         modes,
     });
-    entered
+    Ok(())
 }
 
-/// Puts the terminal back as it was found, if it is not. Never waits, and does nothing the second time.
+/// Puts the terminal back as it was found, if it is not, and lets nothing more be drawn on it.
+pub fn restore_for_good() {
+    OVER.store(true, Ordering::Release);
+    restore();
+}
+
+/// Puts the terminal back as it was found, if it is not. Waits for a moment at most, and does nothing the second time.
 pub fn restore() {
     let Some(mut found) = found().take() else {
         return;
@@ -139,8 +164,24 @@ pub fn restore() {
         return;
     }
     // What can't be put back any more is gone: a terminal that was closed.
-    let _ = found.terminal.write_all(LEAVE.as_bytes());
+    let _ = write_leave(&mut found);
     let _ = terminal::set_modes(&found.terminal, &found.modes);
+}
+
+/// Also to a terminal that somebody has stopped with Ctrl-S: it goes on, for else the shell would be left without a cursor.
+fn write_leave(found: &mut Found) -> io::Result<()> {
+    for _ in 0..PATIENCE {
+        match found.terminal.write_all(LEAVE.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return written,
+        }
+        // Without flow control nothing can be stopped by it (`termios(3)`, `IXON`).
+        let mut flowing = found.modes.clone();
+        flowing.input_flags.remove(InputFlags::IXON);
+        terminal::set_modes(&found.terminal, &flowing)?;
+        thread::sleep(MOMENT);
+    }
+    Ok(())
 }
 
 /// The message of a panic must be legible, and the shell usable after it.
@@ -149,8 +190,7 @@ fn restore_on_panic() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            OVER.store(true, Ordering::Release);
-            restore();
+            restore_for_good();
             before(info);
         }));
     });

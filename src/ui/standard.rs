@@ -3,16 +3,16 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
-use super::{Handles, Kind, Seat};
+use super::{Handles, Kind, Options, Seat};
 use crate::os::terminal;
 
 impl Handles {
     /// hotrun's own stdout and stderr.
-    pub fn standard(kind: Kind) -> Self {
+    pub fn standard(options: &Options) -> Self {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let terminal = stdout.as_fd().try_clone_to_owned();
-        let seat = match (kind, terminal) {
-            (Kind::Live, Ok(terminal)) => Seat::at(terminal),
+        let seat = match (options.kind, terminal) {
+            (Kind::Live, Ok(terminal)) => Seat::at(terminal, options.keys),
             (Kind::Live | Kind::Plain | Kind::Json | Kind::Off, _) => {
                 Seat::without_terminal(terminal::size(&stdout))
             }

@@ -71,6 +71,11 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
             ),
         ),
         Notice::Aborting { id, after } => (Weight::Failure, aborting(*id, *after)),
+        Notice::Restored { id } => (Weight::Detail, format!("gen {id} serves again")),
+        Notice::Again { id, after } => (
+            Weight::Fact,
+            format!("gen {id} is started once more in {}", Human(*after)),
+        ),
         Notice::Killing { id, why, after } => killing(*id, *why, Human(*after)),
         Notice::Gone { id, how, took } => (
             gone(*id, model),
@@ -111,6 +116,8 @@ fn because(cause: Cause) -> &'static str {
         Cause::Request => " (as asked)",
         Cause::Undo => " (back to an earlier build)",
         Cause::Inherit => " (to get what was stored)",
+        Cause::GoBack => " (back to the build before the one that crashed)",
+        Cause::Crash => " (once more, after the crash)",
     }
 }
 
@@ -160,6 +167,10 @@ fn ended(how: Stopped) -> &'static str {
 
 fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> String {
     match live {
+        // The live one itself has ended: another one takes its place again.
+        Some(live) if matches!(failure, Failure::Crashed(_)) => {
+            format!("gen {id} failed: {failure}; gen {live}, which had not ended yet, serves again")
+        }
         Some(live) => format!("gen {id} failed: {failure}; gen {live} stays live"),
         None => format!("gen {id} failed: {failure}"),
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -224,4 +225,39 @@ fn hc17_several_binaries_all_at_once_are_named() {
     served.fails("could not determine which binary to run");
     fs::remove_dir_all(other).expect("it is ours");
     served.mends();
+}
+
+/// Writes another text into the sources each time it runs; and it runs whenever something in the package changes.
+const GENERATOR: &str = r#"
+fn main() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    std::fs::write("src/made.rs", format!("// {now:?}\n")).unwrap();
+}
+"#;
+
+#[test]
+fn hc08_a_build_script_that_writes_into_the_sources_is_named_and_ends() {
+    let project = Project::new();
+    fs::create_dir(project.work().join("src")).expect("the folder is ours");
+    project.save("Cargo.toml", MANIFEST);
+    project.save("build.rs", GENERATOR);
+    save(&project, "one");
+    let run = Run::new(&project).listen().program(["cargo", "run"]);
+    let mut run = run.spawn();
+    let named = run.expect_that("a word about it", BUILD_PATIENCE, |event| {
+        event.is("message") && event.mentions("made.rs")
+    });
+    assert!(named.mentions("the build itself changes"), "{named}");
+    run.settled(Duration::from_secs(2));
+    // As in every such loop: three are begun anew, and two come to their end.
+    run.counted("building", 5);
+    assert_eq!(run.get("/"), "version one\n");
+    // Sources still count.
+    save(&project, "two");
+    until("the second version", BUILD_PATIENCE, || {
+        (run.get("/") == "version two\n").then_some(())
+    });
+    run.settled(Duration::from_secs(2));
+    run.counted("building", 6);
+    run.quit();
 }

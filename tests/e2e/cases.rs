@@ -35,6 +35,16 @@ fn shell(builds: &Builds, line: &str) {
 }
 
 #[test]
+fn hc01_fifty_saves_at_once_are_one_build() {
+    let mut builds = Builds::start(Project::with(&["main.rs"]), |run| run, "true", "1s");
+    for number in 0..50 {
+        builds.save("main.rs", &format!("save {number}"));
+    }
+    builds.are(1, "fifty saves, each within the debounce of the last");
+    builds.quit();
+}
+
+#[test]
 fn hc02_each_save_of_vim_is_one_build() {
     if !can("vim", &["--version"]) {
         return skip("`vim` is not installed (`apt install vim`)");

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Project, Running, say};
+use crate::harness::{Project, Run, Running, apps, say};
 use crate::stopping::tree;
 use crate::suite::{Stage, State};
 
@@ -58,6 +58,28 @@ fn hc22_twenty_kills_at_random_moments_leave_nothing() {
     say(&format!(
         "{TIMES} × kill -9 during a reload: no process left, port free, each time"
     ));
+}
+
+/// Of what it kept to go back to, too.
+#[test]
+fn a_kill_leaves_no_executable_that_was_kept() {
+    let project = Project::new();
+    project.swap(&apps::std().server);
+    let run = Run::new(&project).listen().args(["--build", "true"]);
+    let mut run = run.program(["./server"]).spawn();
+    for server in [&apps::std().faulty, &apps::std().server] {
+        run.live();
+        project.swap(server);
+    }
+    run.live();
+    let names = std::fs::read_dir(project.work()).expect("the folder is ours");
+    assert_eq!(
+        names.count(),
+        1 + 3 + 1,
+        "three are kept, and there is a lock"
+    );
+    run.killed();
+    project.untouched(&["server"]);
 }
 
 #[test]

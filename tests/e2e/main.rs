@@ -7,6 +7,7 @@ mod bad_input;
 mod cargo;
 mod cases;
 mod changes;
+mod crashes;
 mod doctor;
 mod faults;
 mod harness;
@@ -20,6 +21,7 @@ mod scarce;
 #[path = "../watch/script.rs"]
 mod script;
 mod scripts;
+mod soak;
 mod sockets;
 mod stopping;
 mod suite;

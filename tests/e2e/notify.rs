@@ -1,5 +1,6 @@
 //! What a program says by `sd_notify(3)`, and what is done about it.
 
+mod away;
 mod clients;
 
 use std::net::SocketAddr;
@@ -121,6 +122,61 @@ fn clients_that_are_stored_at_the_end_stay_connected_too() {
     stay_connected(&project, run, 1);
 }
 
+/// Opens its port unless it is passed one, as is right for systemd, and stores what it listens on.
+const LISTENER: &str = r#"
+names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+if "http" in names:
+    listener = socket.socket(fileno=3 + names.index("http"))
+else:
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+server = http.server.HTTPServer(("127.0.0.1", 0), Answer, bind_and_activate=False)
+server.socket = listener
+socket.send_fds(manager, [b"FDSTORE=1\nFDNAME=http"], [listener.fileno()])
+notify("READY=1")
+server.serve_forever()"#;
+
+/// hotrun shuts it down when its generation is gone, so who is passed it would serve nobody.
+fn serves_though_it_stores_its_listener(project: &Project, mut run: Running) {
+    for generation in 1..4 {
+        assert_eq!(run.live(), generation);
+        assert_eq!(run.get("/"), generation.to_string());
+        project.save("app.py", &script(&format!("{LISTENER} # {generation}")));
+    }
+    run.live();
+    let events = run.so_far().iter();
+    let told = events.filter(|event| event.mentions("stores a socket that it listens on"));
+    assert_eq!(told.count(), 1, "it is told once");
+    run.counted("stores", 0);
+    run.quit();
+}
+
+#[test]
+fn a_socket_of_ours_that_is_stored_goes_on_to_be_steered() {
+    if !has_python() {
+        return;
+    }
+    let project = Project::new();
+    project.save("app.py", &script(LISTENER));
+    let run = Run::new(&project).listen_on("http=127.0.0.1:0");
+    let run = run.program([PYTHON, "app.py"]).spawn();
+    serves_though_it_stores_its_listener(&project, run);
+}
+
+#[test]
+fn a_socket_of_the_programs_own_that_is_stored_goes_on_to_be_steered() {
+    if !has_python() {
+        return;
+    }
+    let project = Project::new();
+    project.save("app.py", &script(LISTENER));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let address = free.expect("a port");
+    let run = Run::new(&project).opens(address);
+    let port = address.port().to_string();
+    let run = run.program([PYTHON, "app.py", &port]).spawn();
+    serves_though_it_stores_its_listener(&project, run);
+}
+
 /// It takes a second more than it is given.
 #[test]
 fn a_start_that_asks_for_time_gets_it() {
@@ -220,7 +276,7 @@ time.sleep(1000)"#;
     let mut run = run(&project, body).args(["--ready", "notify"]).spawn();
     let failed = run.expect("failed");
     assert_eq!(failed.number("exit_code"), 7);
-    assert_eq!(run.count("aborting"), 1);
+    run.counted("aborting", 1);
     run.quit();
 }
 

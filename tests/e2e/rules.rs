@@ -81,7 +81,7 @@ fn a_signal_makes_the_program_read_its_configuration() {
     answers(&run, "two");
     project.save("notes.md", "ignored\n");
     run.settled(Duration::from_millis(300));
-    assert_eq!(run.count("starting"), 1);
+    run.counted("starting", 1);
     for word in ["reloads its configuration", "has reloaded"] {
         let told = run.so_far().iter().any(|event| event.mentions(word));
         assert!(told, "{word}");
@@ -125,9 +125,9 @@ fn a_restart_needs_no_build_and_a_command_is_all_that_is_run() {
     fs::create_dir_all(project.work().join("data/deep")).expect("it is ours");
     project.save("data/deep/table", "1\n");
     assert_eq!(run.live(), 3);
-    assert_eq!(run.count("building"), 1);
+    run.counted("building", 1);
     project.save("source", "v2\n");
     assert_eq!(run.live(), 4);
-    assert_eq!(run.count("building"), 2);
+    run.counted("building", 2);
     run.quit();
 }

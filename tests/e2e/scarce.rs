@@ -139,6 +139,32 @@ fn a_full_disk_under_the_sockets_is_said_and_the_old_one_serves() {
     assert_eq!(fs::read_dir(&disk.0).expect("it is mounted").count(), 0);
 }
 
+/// hotrun needs more descriptors than is usual, and programs may not bear them.
+#[test]
+fn hotrun_raises_its_limit_of_open_files_and_nobody_elses() {
+    let project = Project::new();
+    let server = apps::std().server.display();
+    let limit = "echo \"limit $(ulimit -Sn)\"";
+    project.script(&format!("{limit}; exec '{server}' one"));
+    let run = Run::through(&project, "ulimit -Sn 300; exec \"$0\" \"$@\"").listen();
+    let build = ["--build", limit];
+    let mut run = run.args(build).program(["sh", "start"]).spawn();
+    run.live();
+    run.printed(1, "limit 300");
+    let built = run
+        .so_far()
+        .iter()
+        .any(|event| event.mentions("limit 300") && !event.is("output"));
+    assert!(built, "the build's");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", run.pid())).expect("it runs");
+    let own = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let own = own.and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    assert!(own > Some(300), "{limits}");
+    run.quit();
+}
+
 /// All that waits goes by a clock that only goes forward, and files are compared by more than their times.
 #[test]
 fn a_clock_that_is_set_back_by_an_hour_changes_nothing() {

@@ -103,8 +103,62 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
         "{what}: ready to live, each switch, in ms: {}",
         took.join(" ")
     ));
-    assert_eq!(run.count("failed"), 0);
+    run.counted("failed", 0);
     run.quit();
+}
+
+/// So many reloads without a pause: `RELOADS`, or a hundred.
+fn reloads() -> usize {
+    let given = std::env::var("RELOADS").ok();
+    given.map_or(100, |text| text.parse().expect("`RELOADS` is a number"))
+}
+
+/// One after the other, each as soon as the last is live, by clients that come all the time.
+#[test]
+fn reload_after_reload_loses_nothing_and_hotrun_does_not_grow() {
+    let _alone = alone();
+    if !can_load() {
+        return;
+    }
+    let project = Project::new();
+    project.server("v1");
+    let mut run = project.run().listen().spawn();
+    run.live();
+    let load = Load::start(run.address(), LIGHT, 1_000);
+    let mut switches = Vec::new();
+    let mut memory = Vec::new();
+    for n in 0..reloads() {
+        project.server(&format!("v{}", n + 2));
+        let live = run.expect("live");
+        switches.push(live.took());
+        // As many drain at once as can be: two.
+        if live.generation() > 2 {
+            run.gone_is(live.generation() - 2);
+        }
+        memory.push(resident(run.pid()));
+    }
+    let figures = load.stop();
+    switches.sort_unstable();
+    let last = switches.len() - 1;
+    let (median, late) = (switches[last / 2], switches[last * 99 / 100]);
+    let (then, now) = (memory[last / 10], memory[last]);
+    say(&format!("{} reloads in a row: {figures}", switches.len()));
+    say(&format!(
+        "{} reloads in a row: ready to live {median:.1?}, p99 {late:.1?}; {then} KiB after a tenth of them, {now} KiB now",
+        switches.len()
+    ));
+    assert_eq!(figures.answered, figures.asked, "hey was not answered");
+    assert!(now * 100 <= then * 110, "it grows: {memory:?}");
+    run.counted("failed", 0);
+    run.quit();
+}
+
+/// The memory of a process, in KiB.
+fn resident(pid: nix::unistd::Pid) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let size = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    size.expect("a size in KiB")
 }
 
 /// The control: the same load on a server that nobody reloads. What fails here is no fault of hotrun.

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::screen::{PATIENCE, Project, Screen};
+use super::screen::{PATIENCE, Project, Screen, until};
 
 /// Ends at once when it is asked to.
 const RUN: &str = "echo $$ > pid; echo running; exec sleep 1000";
@@ -130,6 +130,43 @@ fn after_a_panic_of_either_thread() {
     }
 }
 
+/// Somebody presses Ctrl-S before hotrun has begun, and it can't begin to draw.
+#[test]
+fn after_a_beginning_on_a_stopped_terminal() {
+    let project = Project::new("true", RUN);
+    let command = project.hotrun(&["-l", "127.0.0.1:0"]);
+    let mut screen = Screen::start(&wait_for_go(&project, &command), 80, 10);
+    let before = screen.modes();
+    screen.press("\x13\n");
+    until("the program", || project.path("pid").exists());
+    screen.press("\x11");
+    screen.until("gen 1", |text| text.contains("gen 1 live"));
+    assert_ne!(screen.modes(), before, "keys come one by one");
+    screen.press("q");
+    assert_eq!(screen.ended().code(), Some(0));
+    let started = Started {
+        project,
+        screen,
+        before,
+    };
+    started.is_as_it_was();
+}
+
+/// What could not be written is given up in the end, but for what makes the terminal usable.
+#[test]
+fn after_a_signal_on_a_stopped_terminal() {
+    let mut started = start(false);
+    let pid = || std::fs::read_to_string(started.project.path("pid")).unwrap();
+    let first = pid();
+    // The reload comes behind it, and so it is stopped when that is there.
+    started.screen.press("\x13r");
+    until("a reload", || pid() != first && !pid().is_empty());
+    kill(started.pid(), Signal::SIGTERM).unwrap();
+    assert_eq!(started.screen.ended().code(), Some(143));
+    started.is_as_it_was();
+    started.no_process_is_left();
+}
+
 /// With the terminal still there it asks for a reload.
 #[test]
 fn after_a_hangup_that_is_none() {
@@ -158,20 +195,29 @@ fn after_the_terminal_is_gone() {
 
 /// A shell without line editing, and one that leaves the terminal's modes to those that change them: whatever the
 /// modes are at its prompt, somebody else has left them so.
-#[test]
-fn suspended_and_back() {
-    let project = Project::new("true", RUN);
+fn shell(project: &Project) -> Screen {
     let mut shell = Command::new("dash");
     shell.arg("-i").env("PS1", "$ ");
     project.at_home(&mut shell);
-    let mut screen = Screen::start(&shell, 80, 14);
+    let screen = Screen::start(&shell, 80, 14);
     screen.until("a prompt", |text| text.ends_with('$'));
-    let before = screen.modes();
-    let command = project.hotrun(&["-l", "127.0.0.1:0"]);
+    screen
+}
+
+/// Types the command at its prompt.
+fn run(screen: &mut Screen, command: &Command) {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     let line = shlex::try_join(words.iter().map(AsRef::as_ref)).unwrap();
     screen.press(&format!("clear; {line}; echo code $? >code\n"));
+}
+
+#[test]
+fn suspended_and_back() {
+    let project = Project::new("true", RUN);
+    let mut screen = shell(&project);
+    let before = screen.modes();
+    run(&mut screen, &project.hotrun(&["-l", "127.0.0.1:0"]));
     screen.until("gen 1", |text| {
         text.contains("running") && text.contains("gen 1 live")
     });
@@ -213,4 +259,73 @@ fn suspended_and_back() {
     screen.press("exit\n");
     screen.ended();
     assert_eq!(project.processes(), Vec::<String>::new());
+}
+
+/// A terminal at the end of a connection that takes nothing for a while.
+#[test]
+fn suspended_behind_a_backlog() {
+    let flood = "while :; do echo \"line $((n += 1))\"; echo $n > count; done";
+    let project = Project::new("true", flood);
+    let mut screen = shell(&project);
+    let before = screen.modes();
+    run(&mut screen, &project.hotrun(&["-l", "127.0.0.1:0"]));
+    screen.until("gen 1", |text| text.contains("gen 1 live"));
+    assert_ne!(screen.modes(), before);
+    screen.stall(true);
+    // Once nobody takes what it prints, the program waits.
+    let count = || std::fs::read_to_string(project.path("count")).unwrap();
+    until("a backlog", || {
+        let before = count();
+        std::thread::sleep(Duration::from_millis(200));
+        count() == before
+    });
+    screen.press("\x1a");
+    until("the modes of the shell", || screen.modes() == before);
+    screen.stall(false);
+    screen.until("the shell", |text| text.ends_with('$'));
+    screen.press("fg\n");
+    screen.until("the program to go on", |text| text.contains("gen 1 live"));
+    screen.press("q");
+    screen.until("the end", |text| text.ends_with('$'));
+    assert_eq!(screen.modes(), before);
+}
+
+/// Whatever is shown. No time counts in which nothing could go on.
+#[test]
+fn suspended_without_a_footer() {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let once_it_may =
+        "echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo up; exec sleep 1000";
+    for kind in ["plain", "json", "off"] {
+        let project = Project::new("true", once_it_may);
+        let mut screen = shell(&project);
+        let before = screen.modes();
+        let timeout = format!("{}s", TIMEOUT.as_secs());
+        let options = ["--ui", kind, "--ready-timeout", &timeout];
+        run(&mut screen, &project.hotrun(&options));
+        let pid = || std::fs::read_to_string(project.path("pid")).unwrap_or_default();
+        until("the program", || pid().ends_with('\n'));
+        let started = Instant::now();
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid().trim()));
+        let stopped = || stat().unwrap().contains(") T ");
+
+        screen.press("\x1a");
+        until("the program to be stopped", stopped);
+        screen.until("the shell", |text| text.ends_with('$'));
+        until("its time to be over", || started.elapsed() > TIMEOUT);
+        screen.press("fg\n");
+        until("the program to go on", || !stopped());
+        project.write("go", "");
+        screen.until("the program", |text| text.contains("up"));
+        project.write("src/main", "2");
+        let first = pid();
+        until("a second one", || pid() != first);
+        assert!(!screen.text().contains("not ready"), "{}", screen.text());
+        screen.press("\x03");
+        screen.until("the end", |text| text.ends_with('$'));
+        assert_eq!(screen.modes(), before);
+        screen.press("exit\n");
+        screen.ended();
+        assert_eq!(project.processes(), Vec::<String>::new());
+    }
 }

@@ -131,6 +131,11 @@ fn what_is_typed_is_for_the_program_if_that_is_wanted() {
     screen.until("gen 1", |text| {
         text.contains("running") && text.contains("gen 1 live")
     });
+    // Nor does anything here tell what is pasted from what is typed: that would be for the program to ask for.
+    assert!(!screen.parsed(|parser| parser.screen().bracketed_paste()));
+    screen.until("no keys", |text| {
+        text.contains("Ctrl-C quit") && !text.contains("? help")
+    });
     screen.press("quit\n");
     screen.until("an answer", |text| {
         text.contains("\nquit\n") && text.contains("\ngot quit\n")

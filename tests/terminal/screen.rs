@@ -122,6 +122,7 @@ pub(crate) struct Screen {
     seen: Arc<Mutex<Seen>>,
     ours: Option<fs::File>,
     closed: Arc<AtomicBool>,
+    stalled: Arc<AtomicBool>,
     theirs: Option<OwnedFd>,
     pub(crate) child: Child,
 }
@@ -155,6 +156,8 @@ impl Screen {
         let mut leader = Command::new("setsid");
         leader
             .arg("--ctty")
+            // Whoever runs the tests may ignore it (`nohup`).
+            .args(["env", "--default-signal=HUP"])
             .arg(command.get_program())
             .args(command.get_args());
         leader.stdin(theirs()).stdout(theirs()).stderr(theirs());
@@ -175,10 +178,15 @@ impl Screen {
         let seen = Arc::new(Mutex::new(seen));
         let child = leader.spawn().expect("`setsid` of util-linux is there");
         let ours = fs::File::from(pair.master);
-        let closed = Arc::new(AtomicBool::new(false));
-        read(ours.try_clone().unwrap(), seen.clone(), closed.clone());
+        let (closed, stalled) = (Arc::default(), Arc::default());
+        read(
+            ours.try_clone().unwrap(),
+            seen.clone(),
+            [&closed, &stalled].map(Arc::clone),
+        );
         Self {
             closed,
+            stalled,
             seen,
             ours: Some(ours),
             theirs: Some(pair.slave),
@@ -292,6 +300,11 @@ impl Screen {
         }
     }
 
+    /// The terminal takes nothing, or goes on: as one at the end of a slow connection.
+    pub(crate) fn stall(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Release);
+    }
+
     /// The terminal is closed, as a window is.
     pub(crate) fn close(&mut self) {
         self.ours = None;
@@ -318,12 +331,16 @@ impl Drop for Screen {
     }
 }
 
-fn read(mut from: fs::File, seen: Arc<Mutex<Seen>>, closed: Arc<AtomicBool>) {
+fn read(mut from: fs::File, seen: Arc<Mutex<Seen>>, [closed, stalled]: [Arc<AtomicBool>; 2]) {
     thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];
         while !closed.load(Ordering::Acquire) {
             let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
             if poll(&mut fds, 50_u16) == Ok(0) {
+                continue;
+            }
+            if stalled.load(Ordering::Acquire) {
+                thread::sleep(Duration::from_millis(5));
                 continue;
             }
             let Ok(count @ 1..) = from.read(&mut buffer) else {

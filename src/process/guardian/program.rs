@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, dup2_stdin, execve, getpid, setpgid, tcsetpgrp};
 
+use crate::os::open_files;
 use crate::os::seccomp::Trap;
 use crate::os::start::{fork, place, raise, reset_signals};
 use crate::process::launch::{Launch, Stage};
@@ -103,6 +104,8 @@ fn become_program(mut launch: Launch, trap: &Trap, top: i32) -> Refusal {
             return refusal(Step::Descriptors, errno);
         }
     };
+    // Behind its descriptors, of which it may be passed more. Without it, it has our own limit.
+    let _ = launch.open_files.map(open_files::limit_to);
     // The last thing before exec: what comes earlier is ours, and is not to be asked about.
     if let Some(channel) = channel
         && let Err(errno) = trap.install(channel.as_fd())

@@ -9,6 +9,7 @@ impl Machine {
         if self.quit.is_some() {
             return self.finish(out);
         }
+        self.recover(now, out);
         self.act_on_wanted(now, out);
         self.make_room(now, out);
         self.start_next(now, out);
@@ -20,6 +21,11 @@ impl Machine {
 
     /// Whether a generation is on its way to be live.
     fn something_comes(&self) -> bool {
+        self.something_is_made() || self.recovers()
+    }
+
+    /// Whether a generation is built, waits for room, or starts.
+    pub(super) fn something_is_made(&self) -> bool {
         self.building.is_some() || self.next.is_some() || self.candidate.is_some()
     }
 
@@ -68,9 +74,6 @@ impl Machine {
         let id = self.upcoming;
         self.upcoming = id.next();
         if build {
-            if let Some(next) = self.next.take() {
-                out.notices.push(Notice::Outdated { id: next.id });
-            }
             self.building = Some(Building {
                 id,
                 since: now,
@@ -94,7 +97,7 @@ impl Machine {
 
     /// Something newer waits to be started: what stands in its way goes.
     fn make_room(&mut self, now: Time, out: &mut Response) {
-        if self.next.is_none() {
+        if self.ready_to_start().is_none() {
             return;
         }
         let starting = |candidate: &mut Candidate| candidate.ready.is_none();
@@ -122,7 +125,8 @@ impl Machine {
         if self.candidate.is_some() || !others.all(|id| self.bears_company(id)) {
             return;
         }
-        if let Some(Next { id, cause, build }) = self.next.take() {
+        if let Some(Next { id, cause, build }) = self.ready_to_start() {
+            self.next = None;
             self.candidate = Some(Candidate {
                 id,
                 build,
@@ -133,12 +137,22 @@ impl Machine {
             });
             out.notices.push(Notice::Starting { id, cause });
             out.effects.push(match cause {
-                Cause::Undo => Effect::StartAgain { id, build },
-                Cause::Begin | Cause::Change | Cause::Request | Cause::Inherit => {
+                Cause::Undo | Cause::GoBack => Effect::StartAgain { id, build },
+                // The one that crashed may have been an earlier build itself.
+                Cause::Crash if self.builds.newest != Some(build) && self.policy.builds => {
+                    Effect::StartAgain { id, build }
+                }
+                Cause::Crash | Cause::Begin | Cause::Change | Cause::Request | Cause::Inherit => {
                     Effect::Start { id }
                 }
             });
         }
+    }
+
+    /// What is built while newer sources are being built waits for them: if they are broken, it is the best there is.
+    fn ready_to_start(&self) -> Option<Next> {
+        let newer = |next: &Next| self.building.is_some_and(|building| building.id > next.id);
+        self.next.filter(|next| !newer(next))
     }
 
     /// Whether another generation may be started beside this one. Not if the other is to have what this one stores,

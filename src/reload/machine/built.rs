@@ -25,6 +25,9 @@ impl Machine {
             BuildOutcome::Same { like } if self.is_enough(like, &building) => {
                 self.builds.newest = self.build_of(like).or(Some(id));
                 out.notices.push(Notice::Unchanged { id, like });
+                let older = self.next.take();
+                out.notices
+                    .extend(older.map(|older| Notice::Outdated { id: older.id }));
             }
             // What is the same is nothing else to go back to.
             BuildOutcome::Same { like } => {

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub(in crate::reload) struct Rename {
     now: Time,
     ids: Vec<GenId>,
+    /// None where it does not matter which build it is.
+    builds: Vec<GenId>,
 }
 
 impl Rename {
@@ -17,6 +19,23 @@ impl Rename {
     pub(in crate::reload) fn time(&self, time: Time) -> Time {
         let moved = Self::NOW.saturating_add(time.since_start());
         Time::after_start(moved.saturating_sub(self.now.since_start()))
+    }
+
+    pub(super) fn is_ahead(&self, time: Time) -> bool {
+        time > self.now
+    }
+
+    pub(super) const fn tells_builds_apart(&self) -> bool {
+        !self.builds.is_empty()
+    }
+
+    pub(super) fn is_build(&self, id: GenId) -> bool {
+        self.builds.contains(&id)
+    }
+
+    pub(super) fn build(&self, id: GenId) -> GenId {
+        let rank = self.builds.iter().filter(|known| **known < id).count();
+        GenId::new(u32::try_from(rank + 1).expect("few builds"))
     }
 
     pub(in crate::reload) fn id(&self, id: GenId) -> GenId {
@@ -40,7 +59,17 @@ impl Machine {
 
     pub(in crate::reload) fn rename(&self, now: Time) -> Rename {
         let ids = self.known();
-        Rename { now, ids }
+        let mut builds = Vec::new();
+        if !self.policy.go_back_within.is_zero() && self.policy.builds {
+            let next = self.next.map(|next| next.build);
+            let candidate = self.candidate.map(|candidate| candidate.build);
+            builds.extend(self.builds.known().chain(self.recovery.builds()));
+            let building = self.building.map(|building| building.id);
+            builds.extend(next.into_iter().chain(candidate).chain(building));
+            builds.sort_unstable();
+            builds.dedup();
+        }
+        Rename { now, ids, builds }
     }
 
     /// Whether a generation that is built waits for room.
@@ -72,11 +101,11 @@ impl Machine {
             next: self.next.map(|next| Next {
                 id: rename.id(next.id),
                 cause,
-                build: GenId::FIRST,
+                build: rename.build(next.build),
             }),
             candidate: self.candidate.map(|candidate| Candidate {
                 id: rename.id(candidate.id),
-                build: GenId::FIRST,
+                build: rename.build(candidate.build),
                 since: Time::START,
                 until: match candidate.ready {
                     Some(_) => Time::START,
@@ -90,7 +119,8 @@ impl Machine {
             listening,
             watchdogs: self.canonical_watchdogs(rename),
             stores: self.stores,
-            builds: self.builds.canonical(),
+            builds: self.builds.canonical(rename),
+            recovery: self.canonical_recovery(rename),
             paused: self.paused,
             held: self.held,
             held_signals: self.held_signals,

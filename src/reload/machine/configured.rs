@@ -10,7 +10,7 @@ pub(super) struct Signals(u64);
 impl Signals {
     pub(super) const NONE: Self = Self(0);
 
-    fn add(&mut self, signal: i32) {
+    pub(super) fn add(&mut self, signal: i32) {
         self.0 |= bit(signal);
     }
 
@@ -42,6 +42,7 @@ impl Machine {
         if self.paused {
             return self.held_signals.add(signal);
         }
+        self.recovery.configured(signal);
         if let Some(id) = self.live {
             out.effects.push(Effect::Signal { id, signal });
         }

@@ -6,6 +6,7 @@ mod configured;
 mod notified;
 mod part;
 mod quit;
+mod recovery;
 mod wishes;
 
 use self::wishes::Builds;
@@ -15,6 +16,7 @@ use super::{
 };
 use configured::Signals;
 use notified::Watchdog;
+use recovery::Recovery;
 
 /// What the machine answers to an event: what to do, in this order, and what to tell.
 #[must_use]
@@ -108,6 +110,8 @@ pub struct Machine {
     stores: bool,
     /// What there is to start from.
     builds: Builds,
+    /// What follows should the live one crash, or because it did.
+    recovery: Recovery,
     /// Whether changes wait, and the most thorough of those that do.
     paused: bool,
     held: Option<Action>,
@@ -133,6 +137,7 @@ impl Machine {
             watchdogs: Vec::new(),
             stores: false,
             builds: Builds::NONE,
+            recovery: Recovery::NONE,
             paused: false,
             held: None,
             held_signals: Signals::NONE,
@@ -158,6 +163,7 @@ impl Machine {
                 handled,
             } => self.signalled(id, signal, handled, &mut out),
             Event::BuildEnded { id, outcome } => self.build_ended(now, id, outcome, &mut out),
+            Event::Kept { id } => self.keep(id),
             Event::StartFailed { id } => self.start_failed(now, id, &mut out),
             Event::Listens { id } => self.listens(id),
             Event::Ready { id } => self.ready(now, id, &mut out),
@@ -198,12 +204,22 @@ impl Machine {
             .filter(|quit| !quit.finished)
             .map(|quit| quit.until);
         let watchdogs = self.watchdog_deadlines();
-        leaving.chain(starting).chain(watchdogs).chain(quit).min()
+        let again = self.recovery.deadline().filter(|_| self.quit.is_none());
+        let all = leaving.chain(starting).chain(watchdogs);
+        all.chain(quit).chain(again).min()
     }
 
     /// The generation to which new connections go.
     pub const fn live(&self) -> Option<GenId> {
         self.live
+    }
+
+    /// Whether something may be started from this build although it is not the newest: what it made must be kept.
+    pub fn may_return_to(&self, build: GenId) -> bool {
+        let next = self.next.map(|next| next.build);
+        let candidate = self.candidate.map(|candidate| candidate.build);
+        let mut known = self.builds.known().chain(self.recovery.builds());
+        known.any(|known| known == build) || next == Some(build) || candidate == Some(build)
     }
 
     /// Whether changes wait.
@@ -232,6 +248,7 @@ impl Machine {
         if self.quit.is_some() {
             return;
         }
+        self.recovery.wished();
         let before = self.wanted;
         self.wanted = Some(Wanted {
             action: before.map_or(action, |wanted| wanted.action.max(action)),
@@ -296,8 +313,9 @@ impl Machine {
             .ready
             .map_or_else(Default::default, |ready| now.since(ready));
         out.notices.push(Notice::Live { id, took });
-        self.builds.serves(candidate.build);
-        if let Some(old) = self.live.replace(id) {
+        let old = self.live.replace(id);
+        self.serves(now, (id, candidate.build), old);
+        if let Some(old) = old {
             self.retire(now, old, out);
         }
         out.effects.extend(candidate.owed.effects(id));
@@ -309,19 +327,15 @@ impl Machine {
             .take_if(|candidate| candidate.id == id && candidate.ready.is_some())
         {
             self.dismiss(now, candidate.id, out);
-            self.failed(id, Failure::Switch, out);
+            self.failed_to_follow(&candidate, Failure::Switch, out);
         }
     }
 
     fn start_failed(&mut self, now: Time, id: GenId, out: &mut Response) {
-        if self
-            .candidate
-            .take_if(|candidate| candidate.id == id)
-            .is_some()
-        {
+        if let Some(candidate) = self.candidate.take_if(|candidate| candidate.id == id) {
             self.keep_waiting(id, out);
             self.forget(id, out);
-            self.failed(id, Failure::Start, out);
+            self.failed_to_follow(&candidate, Failure::Start, out);
         } else {
             // It was given up before it was known that it can't be started.
             self.release(now, id, out);
@@ -334,22 +348,22 @@ impl Machine {
         if survivors && ended.success() {
             return self.leave(id, out, |leaving, _| leaving.exited());
         }
-        if self.lose_candidate(id, out) {
+        if let Some(candidate) = self.lose_candidate(id, out) {
             self.abandon(now, id, survivors, out);
-            self.failed(id, Failure::EndedEarly(ended), out);
+            self.failed_to_follow(&candidate, Failure::EndedEarly(ended), out);
         } else if self.live.take_if(|live| *live == id).is_some() {
-            self.builds.failed();
-            self.abandon(now, id, survivors, out);
-            self.failed(id, Failure::Crashed(ended), out);
+            self.lose_live(now, (id, Some(ended), survivors), out);
         } else {
             self.leave(id, out, |leaving, _| leaving.exited());
         }
     }
 
     fn gone(&mut self, now: Time, id: GenId, out: &mut Response) {
-        if self.lose_candidate(id, out) || self.live.take_if(|live| *live == id).is_some() {
+        if let Some(candidate) = self.lose_candidate(id, out) {
             self.abandon(now, id, false, out);
-            self.failed(id, Failure::Lost, out);
+            self.failed_to_follow(&candidate, Failure::Lost, out);
+        } else if self.live.take_if(|live| *live == id).is_some() {
+            self.lose_live(now, (id, None, false), out);
         }
         self.release(now, id, out);
     }
@@ -358,7 +372,7 @@ impl Machine {
         let late = |candidate: &mut Candidate| candidate.ready.is_none() && now >= candidate.until;
         if let Some(candidate) = self.candidate.take_if(late) {
             self.dismiss(now, candidate.id, out);
-            self.failed(candidate.id, Failure::ReadyTimeout, out);
+            self.failed_to_follow(&candidate, Failure::ReadyTimeout, out);
         }
         self.watch(now, out);
         for leaving in &mut self.leaving {

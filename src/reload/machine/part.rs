@@ -1,6 +1,6 @@
 //! The ways to part with a generation.
 
-use super::{Failure, Leaving, Machine, Response};
+use super::{Candidate, Failure, Leaving, Machine, Response};
 use crate::reload::{Effect, GenId, Notice, Policy, Stopped, Time};
 
 impl Machine {
@@ -23,16 +23,14 @@ impl Machine {
 
     /// The candidate, if it is this one, has ended by itself. When that happens on its way to be live, the switch
     /// may have been made: new connections go back to the generation that is live in truth.
-    pub(super) fn lose_candidate(&mut self, id: GenId, out: &mut Response) -> bool {
-        let Some(candidate) = self.candidate.take_if(|candidate| candidate.id == id) else {
-            return false;
-        };
+    pub(super) fn lose_candidate(&mut self, id: GenId, out: &mut Response) -> Option<Candidate> {
+        let candidate = self.candidate.take_if(|candidate| candidate.id == id)?;
         if candidate.ready.is_some()
             && let Some(id) = self.live
         {
             out.effects.push(Effect::Switch { id });
         }
-        true
+        Some(candidate)
     }
 
     /// The generation has ended by itself; kill what it left behind.
@@ -84,6 +82,17 @@ impl Machine {
                 live: self.live,
             });
         }
+    }
+
+    /// It was started and is never live.
+    pub(super) fn failed_to_follow(
+        &mut self,
+        candidate: &Candidate,
+        failure: Failure,
+        out: &mut Response,
+    ) {
+        self.lose_successor(candidate.id, candidate.build);
+        self.failed(candidate.id, failure, out);
     }
 
     /// The generation, if it is leaving, takes a step.

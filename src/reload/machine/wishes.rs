@@ -4,7 +4,7 @@ use super::{Cause, Machine, Next, Response, Wanted};
 use crate::reload::{Action, GenId, Notice, Stopped, Time};
 
 /// Which builds there are to start from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Builds {
     /// The newest good one.
     pub(super) newest: Option<GenId>,
@@ -12,6 +12,8 @@ pub(super) struct Builds {
     served: Option<GenId>,
     /// Another one that was live before it.
     previous: Option<GenId>,
+    /// Those that can be started again though they are not the newest.
+    kept: Vec<GenId>,
 }
 
 impl Builds {
@@ -19,15 +21,38 @@ impl Builds {
         newest: None,
         served: None,
         previous: None,
+        kept: Vec::new(),
     };
 
-    /// For the tests alone: which build it was matters for what is undone, and whether there is one for everything.
+    /// For the tests alone: which build it was matters for what is undone and gone back to, and whether there is one
+    /// for everything.
     #[cfg(test)]
-    pub(super) fn canonical(self) -> Self {
-        Self {
-            newest: self.newest.map(|_| GenId::FIRST),
-            ..Self::NONE
+    pub(super) fn canonical(&self, rename: &super::canonical::Rename) -> Self {
+        let newest = self.newest.map(|newest| rename.build(newest));
+        if !rename.tells_builds_apart() {
+            return Self {
+                newest,
+                ..Self::NONE
+            };
         }
+        let kept = self.kept.iter().filter(|kept| rename.is_build(**kept));
+        Self {
+            newest,
+            served: self.served.map(|served| rename.build(served)),
+            previous: self.previous.map(|previous| rename.build(previous)),
+            kept: kept.map(|kept| rename.build(*kept)).collect(),
+        }
+    }
+
+    pub(super) fn known(&self) -> impl Iterator<Item = GenId> {
+        let known = [self.newest, self.served, self.previous];
+        known.into_iter().flatten()
+    }
+
+    /// What was live and did not fail, the last one first, as far as it is kept.
+    pub(super) fn kept_of_served(&self) -> impl Iterator<Item = GenId> {
+        let served = [self.served, self.previous].into_iter().flatten();
+        served.filter(|build| self.kept.contains(build))
     }
 
     /// The one that is live.
@@ -45,11 +70,21 @@ impl Builds {
 
     /// The one that was live has failed: nobody wants it back.
     pub(super) fn failed(&mut self) {
-        self.served = None;
+        let failed = self.served.take();
+        // It may have been started again meanwhile.
+        self.previous.take_if(|previous| Some(*previous) == failed);
     }
 }
 
 impl Machine {
+    /// What this build made is put aside. What nothing leads back to any more is not.
+    pub(super) fn keep(&mut self, build: GenId) {
+        let mut kept = std::mem::take(&mut self.builds.kept);
+        kept.retain(|kept| *kept != build && self.may_return_to(*kept));
+        kept.push(build);
+        self.builds.kept = kept;
+    }
+
     /// A change. While hotrun is paused it counts as seen once that ends.
     pub(super) fn changed(&mut self, action: Action) {
         if !self.paused {
@@ -101,6 +136,7 @@ impl Machine {
         let Some(build) = previous else {
             return out.notices.push(Notice::NothingToUndo);
         };
+        self.recovery.wished();
         let id = self.upcoming;
         self.upcoming = id.next();
         // A restart that was asked for meanwhile is this start.

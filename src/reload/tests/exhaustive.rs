@@ -239,6 +239,7 @@ impl Budget {
             }
             Event::Begin
             | Event::BuildEnded { .. }
+            | Event::Kept { .. }
             | Event::Signalled { .. }
             | Event::Listens { .. }
             | Event::Ready { .. }
@@ -290,9 +291,14 @@ fn name(policy: &Policy) -> String {
         mode,
         when_busy,
         watchdog,
+        go_back_within,
         ..
     } = policy;
     let builds = if *builds { "builds" } else { "no builds" };
     let watchdog = if watchdog.is_some() { " watchdog" } else { "" };
-    format!("{mode:?} {when_busy:?} {builds}{watchdog}")
+    let back = match go_back_within.is_zero() {
+        true => "",
+        false => " going back",
+    };
+    format!("{mode:?} {when_busy:?} {builds}{watchdog}{back}")
 }

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::exhaustive::{Budget, Exploration, Report, UNIT};
 use super::ledger::Rule;
@@ -16,20 +17,23 @@ fn policies() -> Vec<(Policy, Budget)> {
                 let policy = Policy {
                     builds,
                     mode,
+                    passes_sockets: mode != Mode::Auto,
                     when_busy,
                     ready_timeout: 2 * UNIT,
                     stop_timeout: 2 * UNIT,
                     settle_min: UNIT,
                     settle_max: 2 * UNIT,
                     watchdog: None,
+                    go_back_within: Duration::ZERO,
                     kill_timeout: UNIT,
                 };
                 for budget in budgets(&policy) {
                     all.push((policy.clone(), budget));
                 }
                 if when_busy == WhenBusy::Cancel && !builds {
-                    all.extend(words(policy));
+                    all.extend(words(policy.clone()));
                 }
+                all.extend(crashes(&policy));
             }
         }
     }
@@ -68,6 +72,31 @@ fn words(policy: Policy) -> [(Policy, Budget); 2] {
         ..policy.clone()
     };
     [(policy, budget), (watched, budget)]
+}
+
+/// Crashes that something follows from. Those that nothing follows from are everywhere else.
+fn crashes(policy: &Policy) -> Option<(Policy, Budget)> {
+    let budget = Budget {
+        changes: match policy.mode {
+            Mode::Overlap | Mode::Auto => 1,
+            Mode::StopFirst => 3,
+        },
+        quits: 0,
+        faults: match policy.mode {
+            Mode::Overlap | Mode::Auto => 0,
+            Mode::StopFirst => 1,
+        },
+        configs: 0,
+        words: 0,
+    };
+    let policy = Policy {
+        go_back_within: UNIT,
+        ready_timeout: UNIT,
+        stop_timeout: UNIT,
+        settle_max: UNIT,
+        ..policy.clone()
+    };
+    (policy.when_busy == WhenBusy::Cancel).then_some((policy, budget))
 }
 
 /// Explores once for all tests, on all cores, and says how far it went where a log of CI shows it.
@@ -156,6 +185,14 @@ fn invariant_7_no_change_is_forgotten() {
 #[test]
 fn invariant_8_quit_ends_in_exactly_one_finish() {
     holds(Rule::OneFinish);
+}
+
+#[test]
+fn invariant_11_crashes_alone_start_nothing_for_ever() {
+    for report in explored() {
+        let broken = report.broken.iter().find(|(rule, _)| *rule == Rule::NoLoop);
+        assert!(broken.is_none(), "{}: {broken:?}", report.name);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The rules that are checked on every step, and the account of it.
 
-/// What is promised. The first eight are the invariants of the crate's documentation, in their order.
+/// What is promised. The first eight are the invariants of the crate's documentation, in their order; then the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     /// 1. At most one generation is building, one starting, one live.
@@ -20,6 +20,8 @@ pub(super) enum Rule {
     NothingForgotten,
     /// 8. Quit ends in exactly one finish.
     OneFinish,
+    /// 11. Crashes alone lead to so many starts and no more.
+    NoLoop,
     /// The order of effects that the driver relies on.
     Protocol,
     /// New connections always have somebody who takes them, or who will.

@@ -263,6 +263,7 @@ impl Gen {
             | Event::Changed(_)
             | Event::Requested(_)
             | Event::BuildEnded { .. }
+            | Event::Kept { .. }
             | Event::Switched { .. }
             | Event::SwitchFailed { .. }
             | Event::Extended { .. }

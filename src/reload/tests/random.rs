@@ -60,22 +60,26 @@ prop_compose! {
         builds in any::<bool>(),
         mode in prop::sample::select(vec![Mode::Overlap, Mode::StopFirst, Mode::Auto]),
         queue in any::<bool>(),
-        ready in 0..3_000_u64,
+        // With none at all, what a tick starts is late in the same tick.
+        ready in 1..3_000_u64,
         stop in 0..3_000_u64,
         settle in 0..300_u64,
         more in 0..300_u64,
         kill in 0..3_000_u64,
+        back in prop_oneof![1 => Just(0), 2 => 1..3_000_u64],
         watchdog in prop_oneof![3 => Just(None), 1 => (1..3_000_u64).prop_map(Some)],
     ) -> Policy {
         Policy {
             builds,
             mode,
+            passes_sockets: mode != Mode::Auto,
             when_busy: if queue { WhenBusy::Queue } else { WhenBusy::Cancel },
             ready_timeout: Duration::from_millis(ready),
             stop_timeout: Duration::from_millis(stop),
             settle_min: Duration::from_millis(settle),
             settle_max: Duration::from_millis(settle + more),
             watchdog: watchdog.map(Duration::from_millis),
+            go_back_within: Duration::from_millis(back),
             kill_timeout: Duration::from_millis(kill),
         }
     }
@@ -190,6 +194,7 @@ impl Walk {
             | Event::Signalled { .. }
             | Event::Changed(_)
             | Event::Requested(_)
+            | Event::Kept { .. }
             | Event::StartFailed { .. }
             | Event::Listens { .. }
             | Event::Switched { .. }
@@ -325,6 +330,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         "unhandled",
         "build-failed",
         "build-cancelled",
+        "kept",
         "start-failed",
         "ready",
         "switched",

@@ -3,7 +3,7 @@
 //! Long because every event and every effect has its place in it.
 
 use super::ledger::{Ledger, Rule};
-use super::process::{Drain, Gen, Role, Tree};
+use super::process::{Drain, Gen, Role, Tree, Watch};
 use super::world::{Build, Steering, World};
 use crate::reload::{Effect, Event, Failure, GenId, Machine, Notice, Phase, Response, Time};
 
@@ -89,7 +89,9 @@ impl World {
 
     /// From older sources, because the user wants that. What is being built replaces it.
     fn start_again(&mut self, id: GenId, build: GenId, ledger: &mut Ledger) {
-        let wanted = std::mem::take(&mut self.undo) && self.policy.builds && build < id;
+        let crashed = self.crashed && self.live().is_none();
+        let wanted = std::mem::take(&mut self.undo) || crashed && self.builds.is_empty();
+        let wanted = wanted && self.policy.builds && build < id;
         ledger.check(Rule::NewestSources, wanted, || {
             format!("start {id} again from {build}")
         });
@@ -106,6 +108,12 @@ impl World {
     fn begin(&mut self, known: Gen, ledger: &mut Ledger) {
         let id = known.id;
         self.something_comes(ledger);
+        let (own, wished) = self.starts;
+        let own = if wished { 0 } else { own + 1 };
+        self.starts = (own, false);
+        ledger.check(Rule::NoLoop, own <= 2, || {
+            format!("{own} starts that nobody wished for")
+        });
         let room = self.gens.iter().all(|known| self.bears_company(known));
         let fine = room && self.quitting.is_none() && id > self.last_start;
         ledger.check(Rule::Protocol, fine, || format!("start {id}"));
@@ -214,7 +222,8 @@ impl World {
             }
             Role::Live => {
                 self.steering = Steering::To(id);
-                self.gens.iter().all(|other| other.role != Role::Candidate)
+                let switches = |other: &Gen| other.role == Role::Candidate && other.ready;
+                !self.gens.iter().any(switches)
             }
             Role::Leaving => false,
         }
@@ -322,6 +331,8 @@ impl World {
                 let known = self.find(*id);
                 let answers = known.is_some_and(|known| known.answers_all);
                 self.told_failure |= answers && *failure != Failure::Build;
+                // What was live before may come back, from its build.
+                self.crashed |= live.is_none() && *failure != Failure::Build;
                 ledger.check(Rule::FailureSparesLive, *live == self.live(), || {
                     format!("{notice:?} beside {:?}", self.live())
                 });
@@ -351,6 +362,8 @@ impl World {
             | Notice::Extended { .. }
             | Notice::Stores { .. }
             | Notice::Aborting { .. }
+            | Notice::Restored { .. }
+            | Notice::Again { .. }
             | Notice::Killing { .. }
             | Notice::Gone { .. }
             | Notice::Paused
@@ -358,6 +371,30 @@ impl World {
             | Notice::NothingToUndo
             | Notice::Quitting { .. } => {}
         }
+    }
+
+    /// The one before the live one serves again, which was neither asked to end nor has.
+    pub(super) fn restored(&mut self, notice: &Notice, ledger: &mut Ledger) {
+        let Notice::Restored { id } = *notice else {
+            return;
+        };
+        let in_time = self.crashed && self.now < self.soon && self.quitting.is_none();
+        let (now, period) = (self.now, self.policy.watchdog);
+        self.crashed = false;
+        self.soon = Time::START;
+        let live = self.live();
+        let fine = self.find_mut(id).is_some_and(|known| {
+            let serves = known.still_serves_its_own() && known.drain != Drain::MayStop;
+            known.role = Role::Live;
+            known.drain = Drain::No;
+            if let Some(period) = period {
+                known.watch = Watch::Until(now.plus(period));
+            }
+            serves
+        });
+        ledger.check(Rule::Protocol, fine && in_time && live.is_none(), || {
+            format!("{id} serves again beside {live:?}")
+        });
     }
 
     /// A failure that is not the live generation's own leaves it as it is.
@@ -384,6 +421,7 @@ impl World {
                 | Event::Signalled { .. }
                 | Event::Requested(_)
                 | Event::BuildEnded { .. }
+                | Event::Kept { .. }
                 | Event::StartFailed { .. }
                 | Event::Listens { .. }
                 | Event::Ready { .. }

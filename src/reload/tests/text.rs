@@ -49,6 +49,7 @@ fn numbered(word: &str, words: &mut SplitWhitespace<'_>) -> Event {
         }),
         "signalled" => signalled(id, true),
         "unhandled" => signalled(id, false),
+        "kept" => Event::Kept { id },
         "start-failed" => Event::StartFailed { id },
         "listens" => Event::Listens { id },
         "ready" => Event::Ready { id },
@@ -166,6 +167,8 @@ fn notice(notice: &Notice) -> String {
             Some(after) => format!("aborting {id} {}", ms(*after)),
             None => format!("aborting {id}"),
         },
+        Notice::Restored { id } => format!("restored {id}"),
+        Notice::Again { id, after } => format!("again {id} {}", ms(*after)),
         Notice::Killing { id, why, .. } => format!("killing {id} {}", stopped(*why)),
         Notice::Superseded { id } => format!("superseded {id}"),
         Notice::Gone { id, how, took } => format!("gone {id} {} {}", stopped(*how), ms(*took)),
@@ -188,6 +191,8 @@ const fn cause_of(cause: Cause) -> &'static str {
         Cause::Request => "request",
         Cause::Undo => "undo",
         Cause::Inherit => "inherit",
+        Cause::GoBack => "go-back",
+        Cause::Crash => "crash",
     }
 }
 

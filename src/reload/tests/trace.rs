@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::text;
 use crate::reload::{Machine, Mode, Policy, Time, WhenBusy};
 
+mod crashes;
 mod failures;
 mod kept;
 mod leaving;
@@ -71,10 +72,11 @@ fn compare(mut machine: Machine, transcript: &str) {
 }
 
 /// As a user of cargo gets it who says nothing (ready in 60 s, stopped in 10 s, killed in 5 s), but for the time
-/// to settle: 20 to 250 ms.
+/// to settle, 20 to 250 ms, and without going back after a crash.
 fn cargo() -> Policy {
     Policy {
         settle_max: Duration::from_millis(250),
+        go_back_within: Duration::ZERO,
         ..Policy::default()
     }
 }
@@ -94,9 +96,10 @@ fn queue(policy: &Policy) -> Policy {
 }
 
 fn auto(policy: &Policy) -> Policy {
-    let mode = Mode::Auto;
+    let (mode, passes_sockets) = (Mode::Auto, false);
     Policy {
         mode,
+        passes_sockets,
         ..policy.clone()
     }
 }

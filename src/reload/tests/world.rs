@@ -77,6 +77,12 @@ pub(super) struct World {
     pub(super) undo: bool,
     /// Something was stored for the next one.
     pub(super) stores: bool,
+    /// The live one has crashed, and nothing was live since.
+    pub(super) crashed: bool,
+    /// So many starts that nobody wished for, since the last wish; and whether there is one that nothing was started for.
+    pub(super) starts: (u8, bool),
+    /// Until when a crash of the live one leads back.
+    pub(super) soon: Time,
 }
 
 impl World {
@@ -106,6 +112,9 @@ impl World {
             held_config: false,
             undo: false,
             stores: false,
+            crashed: false,
+            starts: (0, false),
+            soon: Time::START,
         }
     }
 
@@ -146,6 +155,9 @@ impl World {
             events.extend([BuildOutcome::Built, BuildOutcome::Failed].map(ended));
             if cancelled {
                 events.push(ended(BuildOutcome::Cancelled));
+            }
+            if !self.policy.go_back_within.is_zero() {
+                events.push(Event::Kept { id });
             }
             let newest = self.newest_started();
             events.extend(newest.map(|like| ended(BuildOutcome::Same { like })));
@@ -188,7 +200,10 @@ impl World {
                     self.change(action);
                 }
             }
-            Event::Requested(Request::Undo) => self.undo = true,
+            Event::Requested(Request::Undo) => {
+                self.undo = true;
+                self.starts.1 = true;
+            }
             Event::Requested(Request::KillDraining) => {
                 let leaving = self
                     .gens
@@ -205,6 +220,7 @@ impl World {
             Event::BuildEnded { id, outcome } => self.build_ended(id, outcome),
             Event::Switched { id } => self.switched(id),
             Event::SwitchFailed { .. } => self.switching = None,
+            Event::Kept { .. } => {}
             Event::StartFailed { id }
             | Event::Ready { id }
             | Event::Listens { id }
@@ -216,12 +232,15 @@ impl World {
                 let now = self.now;
                 let stop_timeout = self.policy.stop_timeout;
                 let policy = self.policy.clone();
+                let live = self.live();
                 if let Some(known) = self.find_mut(id) {
                     known.happen(event, now, now.plus(stop_timeout));
                     if let (Event::Ready { .. }, Some(period)) = (event, policy.watchdog) {
                         known.watch = Watch::Until(now.plus(period));
                     }
                 }
+                // It has crashed, or vanished.
+                self.crashed |= live.is_some() && self.live().is_none();
                 let lost = |(id, _): &(GenId, bool)| {
                     self.find(*id)
                         .is_none_or(|known| known.role == Role::Leaving)
@@ -242,6 +261,7 @@ impl World {
             return;
         }
         self.told_failure = false;
+        self.starts.1 = true;
         let build = self.policy.builds && action == Action::Build;
         if build {
             self.good = self.good.map(|_| false);
@@ -301,6 +321,8 @@ impl World {
     fn switched(&mut self, id: GenId) {
         let (now, policy) = (self.now, self.policy.clone());
         self.switching = None;
+        self.crashed = false;
+        self.soon = now.plus(policy.go_back_within);
         for known in &mut self.gens {
             if known.id == id && known.role == Role::Candidate {
                 known.role = Role::Live;
@@ -364,6 +386,7 @@ impl World {
             Event::Begin
             | Event::Changed(_)
             | Event::Configured { .. }
+            | Event::Kept { .. }
             | Event::Requested(_)
             | Event::Ready { .. }
             | Event::Settled { .. }
@@ -398,6 +421,14 @@ impl World {
             same,
             last_build: GenId::new(0),
             last_start: GenId::new(0),
+            starts: match self.policy.go_back_within.is_zero() {
+                true => (0, false),
+                false => self.starts,
+            },
+            soon: match self.live() {
+                Some(_) if self.soon > self.now => rename.time(self.soon),
+                Some(_) | None => Time::START,
+            },
             switching: self.switching.map(|(id, done)| (rename.id(id), done)),
             steering: match self.steering {
                 Steering::To(id) => Steering::To(rename.id(id)),

@@ -33,6 +33,22 @@ const REST_AND_MORE: Duration = Duration::from_millis(150);
 
 pub(super) const ANY: &str = "127.0.0.1:0";
 
+#[tokio::test]
+async fn the_sockets_that_are_shut_down_with_their_generation_are_known() {
+    let mut sockets = open(&[ANY]);
+    let passed = sockets.prepare(id(1)).unwrap().remove(0).fd;
+    assert!(sockets.has(&passed));
+    let own = bound(ANY.parse().unwrap(), Protocol::TCP);
+    let own = std::os::fd::OwnedFd::from(own);
+    assert!(!sockets.has(&own));
+    let duplicate = Socket::from(own.try_clone().unwrap());
+    let adopter = sockets.adopter().unwrap();
+    adopter.listen(id(1), duplicate, 5).unwrap();
+    assert!(sockets.has(&own));
+    let connection = TcpStream::connect(tcp(&sockets, 0)).unwrap();
+    assert!(!sockets.has(&connection.into()), "a client");
+}
+
 /// A generation whose program opens its own socket.
 pub(super) struct Opened {
     pub(super) program: Program,
@@ -164,7 +180,11 @@ async fn an_address_that_the_next_does_not_open_is_closed_with_the_old_one() {
     leave(&mut sockets, 1, &kept).await;
     until("its program's end", || dropped.program.is_gone()).await;
     // It may still be opened late, so that takes a while.
-    let refused = || TcpStream::connect(dropped.address).is_err();
+    // With a timeout: what is queued stays there, and once the queue is full connecting would take minutes.
+    let refused = || {
+        let connected = TcpStream::connect_timeout(&dropped.address, Duration::from_millis(20));
+        connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
     until("that the address is closed", refused).await;
     assert!(adopter.opened(id(2)).missing.is_empty());
     second.program.ask_to_stop();

@@ -190,6 +190,35 @@ async fn a_crowd_that_says_nothing_is_bounded() {
     programs.iter().for_each(Program::ask_to_stop);
 }
 
+/// Clients of another protocol that give up and come again, as connection pools do. One that has only closed its half
+/// waits on.
+#[tokio::test]
+async fn who_has_gone_keeps_nobody_out() {
+    let mut sockets = open(&[ANY]);
+    let to = To::Tcp(tcp(&sockets, 0));
+    begin(&mut sockets);
+    for _ in 0..3 {
+        let mut gone = connect(&to, 100);
+        say(&mut gone, b"!");
+    }
+    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
+    let half_closed = (0..5).map(|_| {
+        let mut stream = TcpStream::connect(tcp(&sockets, 0)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(b"!").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        Box::new(stream) as Box<dyn Duplex>
+    });
+    let half_closed: Vec<_> = half_closed.collect();
+    // They were taken before these were.
+    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
+    sockets.answer_no_more().unwrap();
+    let programs = start(&mut sockets, 1, Style::NonBlocking);
+    sockets.switch(id(1)).unwrap();
+    assert_eq!(read(half_closed).await, [1; 5]);
+    programs.iter().for_each(Program::ask_to_stop);
+}
+
 /// Crashes and mended versions, one after the other. Everybody is answered by somebody.
 #[tokio::test]
 async fn under_load_nobody_is_refused() {

@@ -82,6 +82,13 @@ pub(super) enum Event<'a> {
         generation: u32,
         left_ms: f64,
     },
+    Restored {
+        generation: u32,
+    },
+    Again {
+        generation: u32,
+        after_ms: f64,
+    },
     Aborting {
         generation: u32,
         after_ms: Option<f64>,
@@ -207,6 +214,13 @@ pub(super) fn notice_event(notice: &Notice) -> Event<'static> {
         },
         Notice::Stores { id } => Event::Stores {
             generation: id.get(),
+        },
+        Notice::Restored { id } => Event::Restored {
+            generation: id.get(),
+        },
+        Notice::Again { id, after } => Event::Again {
+            generation: id.get(),
+            after_ms: ms(*after),
         },
         Notice::Aborting { id, after } => Event::Aborting {
             generation: id.get(),

@@ -17,6 +17,8 @@ pub(super) fn cause_name(cause: Cause) -> &'static str {
         Cause::Request => "request",
         Cause::Undo => "undo",
         Cause::Inherit => "inherit",
+        Cause::GoBack => "go_back",
+        Cause::Crash => "crash",
     }
 }
 

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 
+use unicode_width::UnicodeWidthChar;
 use vte::{Params, Parser, Perform};
 
 use super::style::Style;
@@ -77,7 +78,7 @@ impl Filter {
 
     /// How long what there is of the last line is, in bytes.
     pub(super) fn rest_len(&self) -> usize {
-        self.hand.line.len()
+        self.hand.line.len() + self.hand.waiting.len()
     }
 
     /// Whether the bell was rung since this was last asked.
@@ -93,13 +94,27 @@ impl Filter {
     }
 }
 
+/// A line of what a build printed, as it would look at last on a screen of its own.
+pub(super) fn harmless(line: &str) -> String {
+    let mut filter = Filter::new();
+    filter.feed(line.as_bytes(), &mut |_| {});
+    filter.rest()
+}
+
 /// Where the parser puts things down.
 #[derive(Default)]
 struct Hand {
     /// What there is of the last line.
     line: String,
-    /// Up to where the line is no text that a backspace could take back.
+    /// Up to where the line is no text that could be written over.
     firm: usize,
+    /// How many columns it takes.
+    columns: usize,
+    /// So many columns the cursor was moved to the left: what comes is written over what is there. Moving alone takes
+    /// nothing away.
+    left: usize,
+    /// Codes that came since then: they are for what comes.
+    waiting: String,
     /// Whether anything of the line is to be seen.
     text: bool,
     style: Style,
@@ -123,6 +138,41 @@ impl Hand {
         self.firm = self.line.len();
         self.text = false;
         self.back = false;
+        (self.columns, self.left) = (0, 0);
+        self.waiting.clear();
+    }
+
+    /// The cursor goes to the left, and no further than to the line's start.
+    fn move_left(&mut self, columns: usize) {
+        self.left = self.left.saturating_add(columns).min(self.columns);
+        self.back |= self.left == self.columns;
+    }
+
+    fn move_right(&mut self, columns: u16) {
+        // At the line's start it is written anew.
+        let left = if self.back { 0 } else { self.left };
+        let over = left.min(columns.into());
+        self.left -= over;
+        for _ in over..usize::from(columns.min(WIDEST_GAP)) {
+            self.print(' ');
+        }
+    }
+
+    /// Takes away what is to the right of the cursor, but for what is behind a colour.
+    fn take_back(&mut self) {
+        while self.left > 0 && self.line.len() > self.firm {
+            let width = self.line.pop().map_or(0, |last| self.width(last));
+            self.left = self.left.saturating_sub(width);
+            self.columns = self.columns.saturating_sub(width);
+        }
+        self.left = 0;
+    }
+
+    fn width(&self, character: char) -> usize {
+        match character {
+            '\t' => 8 - self.columns % 8,
+            _ => character.width().unwrap_or(0),
+        }
     }
 
     /// The line as it stands, with everything switched off again.
@@ -130,7 +180,7 @@ impl Hand {
         if !self.text {
             return String::new();
         }
-        let mut line = self.line.clone();
+        let mut line = self.line.clone() + &self.waiting;
         if self.link.is_some() {
             line.push_str("\x1b]8;;\x1b\\");
         }
@@ -147,14 +197,13 @@ impl Hand {
     }
 
     fn code(&mut self, code: &str) {
+        if self.left > 0 {
+            self.waiting.push_str(code);
+            return;
+        }
+        self.line.push_str(&std::mem::take(&mut self.waiting));
         self.line.push_str(code);
         self.firm = self.line.len();
-    }
-
-    fn gap(&mut self, width: u16) {
-        for _ in 0..width.clamp(1, WIDEST_GAP) {
-            self.print(' ');
-        }
     }
 }
 
@@ -167,6 +216,11 @@ impl Perform for Hand {
         if self.back {
             self.begin();
         }
+        self.take_back();
+        if !self.waiting.is_empty() {
+            self.code("");
+        }
+        self.columns += self.width(character);
         self.line.push(character);
         self.text = true;
     }
@@ -175,7 +229,7 @@ impl Perform for Hand {
         match byte {
             b'\r' => self.back = true,
             b'\t' => self.print('\t'),
-            8 if self.line.len() > self.firm => drop(self.line.pop()),
+            8 => self.move_left(1),
             7 => self.bell = true,
             _ => {}
         }
@@ -189,6 +243,7 @@ impl Perform for Hand {
             .iter()
             .next()
             .and_then(|param| param.first().copied());
+        let count = usize::from(first.unwrap_or(1).max(1));
         match action {
             // At the line's start it takes nothing away: only what is printed there does.
             'm' => {
@@ -208,9 +263,13 @@ impl Perform for Hand {
             }
             // Erase in line: from a cursor at its start on, or all of it.
             'K' if self.back || first == Some(2) => self.begin(),
+            'K' if matches!(first, None | Some(0)) => self.take_back(),
+            // Delete characters: all to the right of the cursor.
+            'P' if self.left <= count => self.take_back(),
+            'D' => self.move_left(count),
             // To the first column.
             'G' if matches!(first, None | Some(0 | 1)) => self.back = true,
-            'C' => self.gap(first.unwrap_or(1)),
+            'C' => self.move_right(first.unwrap_or(1).max(1)),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use console::truncate_str;
 
 use super::row::{Parts, Row, Tint};
-use super::{clock, help};
+use super::{clock, filter, help};
 use crate::os::terminal::Size;
 use crate::reload::{Cause, Failure, GenId, Phase};
 use crate::ui::model::{Building, Generation, Problem};
@@ -81,7 +81,8 @@ impl Frame<'_> {
         parts.add(3, Tint::Plain, clean::text(&live.program));
         parts.add(5, Tint::Plain, pid(live));
         parts.add(6, Tint::Plain, format!("up {}", clock::up(self.age(live))));
-        for (_, address) in &self.model.listening {
+        let held = self.model.listening.iter().map(|(_, address)| address);
+        for address in held.chain(&live.addresses) {
             parts.add(2, Tint::Plain, clean::text(address));
         }
         parts.add(1, Tint::Plain, connections(live));
@@ -90,10 +91,15 @@ impl Frame<'_> {
     }
 
     fn nothing_live(&self) -> Option<Row> {
-        let waits = self.model.listening.first().map(|(_, address)| address)?;
+        let waits = self.model.waits_at()?;
         let mut parts = Parts::new(sign(Tint::Dim, "○").with(Tint::Bold, "nothing live"));
-        let text = format!("connections to {} wait", clean::text(waits));
-        parts.add(1, Tint::Plain, text);
+        let waits = clean::text(waits);
+        if self.model.waiting && self.options.error_page {
+            parts.add(1, Tint::Plain, format!("HTTP on {waits} is told why"));
+            parts.add(2, Tint::Plain, "the rest waits");
+        } else {
+            parts.add(1, Tint::Plain, format!("connections to {waits} wait"));
+        }
         Some(parts.fit(self.columns()))
     }
 
@@ -220,6 +226,13 @@ impl Frame<'_> {
             parts.add(1, Tint::Bold, self.paused());
         }
         match self.model.live() {
+            Some(live) if self.model.cause == Some(Cause::GoBack) => {
+                parts.add(
+                    1,
+                    Tint::Plain,
+                    format!("gen {live} serves, of the build before"),
+                );
+            }
             Some(live) => parts.add(1, Tint::Plain, format!("gen {live} serves on")),
             None if self.model.waiting => parts.add(1, Tint::Plain, "waiting for a change"),
             None => {}
@@ -272,6 +285,8 @@ impl Frame<'_> {
                 Some(Cause::Request) => "as asked".into(),
                 Some(Cause::Undo) => "an earlier build".into(),
                 Some(Cause::Inherit) => "to get what was stored".into(),
+                Some(Cause::GoBack) => "back after the crash".into(),
+                Some(Cause::Crash) => "once more after the crash".into(),
                 Some(Cause::Begin | Cause::Change) | None => String::new(),
             };
         };
@@ -292,14 +307,22 @@ impl Frame<'_> {
             .iter()
             .flat_map(|text| text.trim_end().lines())
             .collect();
-        let own = |line: &&str| Row::default().with(Tint::Own, format!(" {line}"));
+        let own = |line: &&str| {
+            let line = format!(" {}", filter::harmless(line));
+            Row::default().with(Tint::Own, line)
+        };
         if all.len() <= most {
             return all.iter().map(own).collect();
         }
         let mut rows: Vec<Row> = all.iter().take(most.saturating_sub(1)).map(own).collect();
         let left = all.len() - rows.len();
         if most > 0 {
-            let text = format!(" … {left} more lines: e shows all");
+            let how = if self.options.keys {
+                ": e shows all"
+            } else {
+                ""
+            };
+            let text = format!(" … {left} more lines{how}");
             rows.push(Row::default().with(Tint::Dim, text));
         }
         rows

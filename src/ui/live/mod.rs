@@ -27,7 +27,7 @@ use super::sink::Sink;
 use super::wording::{Weight, sentence};
 use super::{Model, Options, Order, Report, Seat, Verbosity, clean, plain};
 use crate::os::terminal::Size;
-use crate::reload::{Failure, Notice};
+use crate::reload::{Cause, Failure, Notice};
 
 /// The least time between two drawings.
 const FRAME: Duration = Duration::from_millis(8);
@@ -121,8 +121,12 @@ impl Live {
         // What the footer shows need not be said, unless it is gone at a glance and explains what was printed.
         let on_screen = match notice {
             Notice::Failed { failure, .. } => *failure == Failure::Build,
+            // That what answers is not what was saved last must not be missed.
+            Notice::Starting { cause, .. } => *cause != Cause::GoBack,
             Notice::Killing { .. }
             | Notice::Aborting { .. }
+            | Notice::Restored { .. }
+            | Notice::Again { .. }
             | Notice::Stores { .. }
             | Notice::NothingToUndo
             | Notice::Signalled { .. }
@@ -132,7 +136,6 @@ impl Live {
             | Notice::Built { .. }
             | Notice::Outdated { .. }
             | Notice::Unchanged { .. }
-            | Notice::Starting { .. }
             | Notice::Ready { .. }
             | Notice::Live { .. }
             | Notice::Draining { .. }
@@ -184,7 +187,7 @@ impl Live {
                 self.left = true;
                 return self.leave();
             }
-            Order::Return => {
+            Order::Return { .. } => {
                 self.left = false;
                 self.size = self.seat.size();
             }

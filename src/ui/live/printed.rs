@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::filter::Filter;
+use super::filter::{self, Filter};
 use super::row::wrap;
 use crate::reload::GenId;
 use crate::ui::Model;
@@ -77,9 +77,7 @@ impl Printed {
 
     /// A line of a build's.
     pub(super) fn foreign(&mut self, line: &str) {
-        let mut filter = Filter::new();
-        filter.feed(line.as_bytes(), &mut |_| {});
-        self.own(&filter.rest());
+        self.own(&filter::harmless(line));
     }
 
     pub(super) fn raw(&mut self, text: &str) {

@@ -1,6 +1,3 @@
-use std::borrow::Cow;
-
-use console::{measure_text_width, truncate_str};
 use unicode_width::UnicodeWidthChar;
 
 /// How a piece of text looks. Never what it says: there is a word or a sign for everything.
@@ -46,10 +43,7 @@ impl Row {
     }
 
     pub(super) fn width(&self) -> usize {
-        self.0
-            .iter()
-            .map(|(_, text)| measure_text_width(text))
-            .sum()
+        self.0.iter().map(|(_, text)| width(text)).sum()
     }
 
     /// Puts `other` at the right end of a terminal of so many columns, if there is room.
@@ -70,7 +64,10 @@ impl Row {
             let code = if colour { tint.code() } else { "" };
             text.push_str(code);
             match tint {
-                Tint::Own if !colour => text.push_str(&console::strip_ansi_codes(piece)),
+                Tint::Own if !colour => {
+                    let plain = pieces(piece).filter(|(_, is_code)| !is_code);
+                    text.extend(plain.map(|(piece, _)| piece));
+                }
                 Tint::Own => {
                     text.push_str(piece);
                     text.push_str("\x1b[0m");
@@ -83,12 +80,7 @@ impl Row {
                 text.push_str("\x1b[0m");
             }
         }
-        match truncate_str(text.trim_end(), columns, "…") {
-            Cow::Borrowed(whole) => whole.to_owned(),
-            // What was cut off may have been what switches the colour off.
-            Cow::Owned(cut) if colour => cut + "\x1b[0m",
-            Cow::Owned(cut) => cut,
-        }
+        cut(text.trim_end(), columns)
     }
 }
 
@@ -144,16 +136,14 @@ impl Parts {
     }
 }
 
-/// A line that is wider than the terminal, in rows: as the terminal itself would break it. Each has its colours.
+/// A line that is wider than the terminal, in rows: as the terminal itself would break it. Each has its colours and its
+/// link, and ends with none.
 pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
-    let (mut rows, mut row, mut on, mut used) = (Vec::new(), String::new(), String::new(), 0);
+    let (mut rows, mut row, mut on, mut used) = (Vec::new(), String::new(), On::default(), 0);
     for (piece, is_code) in pieces(line) {
         if is_code {
             row.push_str(piece);
-            match piece {
-                "\x1b[0m" => on.clear(),
-                _ => on.push_str(piece),
-            }
+            on.code(piece);
             continue;
         }
         for character in piece.chars() {
@@ -163,7 +153,7 @@ pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
                 _ => character.width().unwrap_or(0),
             };
             if used + width > columns && used > 0 {
-                rows.push(ended(std::mem::replace(&mut row, on.clone()), &on));
+                rows.push(on.ended(std::mem::replace(&mut row, on.begun())));
                 used = 0;
             }
             match character {
@@ -173,8 +163,97 @@ pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
             used += width;
         }
     }
-    rows.push(ended(row, &on));
+    rows.push(on.ended(row));
     rows
+}
+
+/// What is on at some place of a line, as the codes that switched it on.
+#[derive(Default)]
+struct On<'a> {
+    style: String,
+    link: Option<&'a str>,
+}
+
+impl<'a> On<'a> {
+    fn code(&mut self, code: &'a str) {
+        match code.strip_prefix("\x1b]8;") {
+            Some(rest) => {
+                let closes = rest.split_once(';').is_none_or(|(_, to)| to == "\x1b\\");
+                self.link = (!closes).then_some(code);
+            }
+            // No colour, and a link stays.
+            None if code == "\x1b[0m" => self.style.clear(),
+            None => self.style.push_str(code),
+        }
+    }
+
+    fn begun(&self) -> String {
+        let mut row = self.style.clone();
+        row.extend(self.link);
+        row
+    }
+
+    fn ended(&self, mut row: String) -> String {
+        if self.link.is_some() {
+            row.push_str("\x1b]8;;\x1b\\");
+        }
+        if !self.style.is_empty() {
+            row.push_str("\x1b[0m");
+        }
+        row
+    }
+}
+
+/// How many columns a text takes, codes and tabs aside.
+pub(super) fn width(text: &str) -> usize {
+    let shown = pieces(text).filter(|(_, is_code)| !is_code);
+    let characters = shown.flat_map(|(piece, _)| piece.chars());
+    characters.filter_map(UnicodeWidthChar::width).sum()
+}
+
+/// As much of a line as there is room for in a row, with a mark where it goes on. As `wrap` counts: a tab takes the room
+/// that it takes on a terminal, and nothing that is left moves the cursor but by its width.
+fn cut(line: &str, columns: usize) -> String {
+    // Up to `fits` there is room for the mark behind it.
+    let (mut text, mut used, mut fits) = (String::new(), 0, 0);
+    for (piece, is_code) in pieces(line) {
+        if is_code {
+            text.push_str(piece);
+            continue;
+        }
+        for character in piece.chars() {
+            let width = match character {
+                '\t' => 8 - used % 8,
+                _ => character.width().unwrap_or(0),
+            };
+            if used + width > columns {
+                text.truncate(fits);
+                return marked(text);
+            }
+            match character {
+                '\t' => text.extend(std::iter::repeat_n(' ', width)),
+                _ if character.is_control() => {}
+                _ => text.push(character),
+            }
+            used += width;
+            if used < columns {
+                fits = text.len();
+            }
+        }
+    }
+    text
+}
+
+/// What is left of a row that was cut: what was cut off may have been what switches the colour or the link off.
+fn marked(mut text: String) -> String {
+    text.push('…');
+    if text.contains("\x1b]") {
+        text.push_str("\x1b]8;;\x1b\\");
+    }
+    if text.contains('\x1b') {
+        text.push_str("\x1b[0m");
+    }
+    text
 }
 
 /// The text of a line, and apart from it the codes that the filter lets through: `ESC [ … m`, and links as
@@ -203,13 +282,6 @@ fn code_length(text: &str) -> usize {
         Some(_) | None => None,
     };
     end.unwrap_or(text.len())
-}
-
-fn ended(mut row: String, on: &str) -> String {
-    if !on.is_empty() {
-        row.push_str("\x1b[0m");
-    }
-    row
 }
 
 #[cfg(test)]
@@ -259,7 +331,13 @@ mod tests {
             wrap(&format!("{colour}abcd"), 3),
             [format!("{colour}abc\x1b[0m"), format!("{colour}d\x1b[0m")]
         );
-        assert_eq!(wrap(&format!("{link}ab"), 3), [format!("{link}ab\x1b[0m")]);
+        let end = "\x1b]8;;\x1b\\";
+        assert_eq!(wrap(&format!("{link}ab"), 3), [format!("{link}ab{end}")]);
+        // In each of its rows, beyond a change of colour, and no further than it goes.
+        assert_eq!(
+            wrap(&format!("{link}ab\x1b[0mcd{end}ef"), 3),
+            [format!("{link}ab\x1b[0mc{end}"), format!("{link}d{end}ef"),]
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 use std::fmt::Write as _;
 
+use super::row::width;
+
 /// Holds the screen still while it changes (DEC private mode 2026). A terminal that does not know it ignores it.
 const BEGIN: &str = "\x1b[?2026h";
 const END: &str = "\x1b[?2026l";
@@ -63,7 +65,11 @@ impl Viewport {
                 continue;
             }
             let (down, up) = (moved(index, 'B'), moved(index, 'A'));
-            let _ = write!(text, "{down}{new}\x1b[K\r{up}");
+            // Only where something is left over, and so not behind a row that fills the width: there the cursor stays on
+            // the last character, which xterm and others erase then (deferred wrap, DEC STD 070).
+            let shorter = width(new) < width(old);
+            let rest = if shorter { "\x1b[K" } else { "" };
+            let _ = write!(text, "{down}{new}{rest}\r{up}");
         }
         self.drawn = rows;
         if text.is_empty() {
@@ -142,7 +148,19 @@ mod tests {
         let _ = viewport.draw("", rows(&["a", "b"]));
         assert_eq!(viewport.draw("", rows(&["a", "b"])), "");
         let text = viewport.draw("", rows(&["a", "c"]));
-        assert_eq!(text, format!("{BEGIN}\x1b[1Bc\x1b[K\r\x1b[1A{END}"));
+        assert_eq!(text, format!("{BEGIN}\x1b[1Bc\r\x1b[1A{END}"));
+    }
+
+    /// Behind a row that is as wide as the terminal, erasing takes away its last character on some terminals.
+    #[test]
+    fn nothing_is_erased_behind_a_row_that_fills_the_width() {
+        let mut viewport = Viewport::default();
+        let _ = viewport.draw("", rows(&["1s ? help", "\x1b[38:2::1:2:3mbold"]));
+        let text = viewport.draw("", rows(&["2s ? help", "x"]));
+        assert_eq!(
+            text,
+            format!("{BEGIN}2s ? help\r\x1b[1Bx\x1b[K\r\x1b[1A{END}")
+        );
     }
 
     #[test]

@@ -104,3 +104,68 @@ fn the_pid_and_the_times_are_kept() {
     let generation = &model.generations[&ONE];
     assert_eq!((generation.pid, generation.ready), (Some(42), Some(MOMENT)));
 }
+
+/// The edit that failed was taken back.
+#[test]
+fn what_failed_is_over_once_the_sources_are_those_of_what_serves() {
+    let mut notices = beside();
+    notices.push(Notice::Failed {
+        id: TWO,
+        failure: Failure::ReadyTimeout,
+        live: Some(ONE),
+    });
+    assert!(model(&notices).problem.is_some());
+    let three = GenId::new(3);
+    notices.push(Notice::Building {
+        id: three,
+        cause: Cause::Change,
+    });
+    let unchanged = |like| Notice::Unchanged { id: three, like };
+    let with = |last| model(&[notices.clone(), vec![last]].concat());
+    assert!(with(unchanged(TWO)).problem.is_some());
+    let mended = with(unchanged(ONE));
+    assert!(mended.problem.is_none() && mended.last.unchanged);
+}
+
+/// A rule that runs a command is none, nor is what waits for the build after the one that runs.
+#[test]
+fn the_files_that_are_named_are_those_of_what_was_made() {
+    let changed = |model: &mut Model, path: &str| {
+        let paths = vec![path.into()];
+        model.fold(&Report::Changed { paths }, MOMENT);
+    };
+    let build = |model: &mut Model, id| {
+        let cause = Cause::Change;
+        model.fold(&Report::Notice(Notice::Building { id, cause }), MOMENT);
+    };
+    let mut model = Model::default();
+    changed(&mut model, "a.rs");
+    build(&mut model, TWO);
+    changed(&mut model, "b.rs");
+    assert_eq!(model.changed, [PathBuf::from("a.rs")]);
+    build(&mut model, GenId::new(3));
+    assert_eq!(model.changed, [PathBuf::from("b.rs")]);
+}
+
+#[test]
+fn there_is_nothing_to_undo_once_it_went_back_by_itself() {
+    let three = GenId::new(3);
+    let live = |id| Notice::Live { id, took: MOMENT };
+    let mut model = model(&beside());
+    for report in [
+        Report::Kept { id: ONE },
+        Report::Notice(live(ONE)),
+        Report::Kept { id: TWO },
+        Report::Notice(live(TWO)),
+    ] {
+        model.fold(&report, MOMENT);
+    }
+    assert!(model.undoable);
+    let cause = Cause::GoBack;
+    model.fold(
+        &Report::Notice(Notice::Starting { id: three, cause }),
+        MOMENT,
+    );
+    model.fold(&Report::Notice(live(three)), MOMENT);
+    assert!(!model.undoable);
+}

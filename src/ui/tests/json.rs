@@ -22,6 +22,14 @@ fn every_json_line_has_the_time_and_the_event() {
     assert!(time.ends_with('Z') && time.len() == 24, "{time}");
 }
 
+fn output(bytes: &[u8]) -> Report {
+    Report::Output {
+        id: ONE,
+        stream: Stream::Stdout,
+        bytes: bytes.to_vec(),
+    }
+}
+
 /// One of each event at least.
 fn everything() -> Vec<Report> {
     let reports = [
@@ -29,6 +37,8 @@ fn everything() -> Vec<Report> {
             Report::Listening {
                 name: "http".into(),
                 address: "127.0.0.1:3000".into(),
+                by: None,
+                first: true,
             },
             Report::Watching { directories: 3 },
             Report::Changed {
@@ -127,18 +137,68 @@ fn output_in_json_is_whole_lines() {
     );
 }
 
+/// What is given out in pieces is cut between characters, and what is none is told as such.
+#[test]
+fn a_long_line_in_json_loses_no_character() {
+    let text = "\u{65e5}".repeat(30_000);
+    let pieces = text.as_bytes().chunks(16_384);
+    let mut reports: Vec<Report> = pieces.map(output).collect();
+    reports.push(output(b"\xe6\n"));
+    let lines = json(&reports);
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let found: Vec<_> = lines
+        .map(|line| {
+            (
+                line["text"].as_str().unwrap().to_owned(),
+                line["lossy"] == true,
+            )
+        })
+        .collect();
+    let [(first, false), (rest, true)] = &found[..] else {
+        panic!("{} lines", found.len());
+    };
+    assert!(first.len() > 64 * 1024 && first.clone() + rest == text + "\u{fffd}");
+}
+
+#[test]
+fn every_cause_is_documented() {
+    let docs = include_str!("../json.rs");
+    let row = docs
+        .lines()
+        .find(|line| line.starts_with("//! | `building` |"));
+    for cause in [
+        Cause::Begin,
+        Cause::Change,
+        Cause::Request,
+        Cause::Undo,
+        Cause::Inherit,
+        Cause::GoBack,
+        Cause::Crash,
+    ] {
+        let line = json(&[notice(Notice::Building { id: ONE, cause })]);
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let name = event["cause"].as_str().unwrap();
+        assert!(row.unwrap().contains(&format!("`{name}`")), "`{name}`");
+    }
+}
+
 #[test]
 fn every_json_event_and_field_is_documented() {
     let docs: Vec<_> = include_str!("../json.rs")
         .lines()
         .filter(|line| line.starts_with("//! |"))
         .collect();
-    let bytes = Report::Output {
-        id: ONE,
-        stream: Stream::Stdout,
-        bytes: vec![255],
-    };
-    for line in json(&[everything(), notified::everything(), vec![bytes]].concat()).lines() {
+    let more = vec![
+        output(&[255]),
+        notice(Notice::Restored { id: ONE }),
+        notice(Notice::Again {
+            id: ONE,
+            after: ms(1),
+        }),
+    ];
+    for line in json(&[everything(), notified::everything(), more].concat()).lines() {
         let event: serde_json::Map<_, _> = serde_json::from_str(line).unwrap();
         let name = event["event"].as_str().unwrap();
         let row = docs

@@ -101,9 +101,21 @@ fn what_waits_to_be_printed_goes_above_when_hotrun_is_stopped() {
     terminal.ui.report(&out(ONE, &lines(4, 20))).unwrap();
     terminal.obey(Order::Leave);
     has_lines_and(&terminal.everything(), 20, 0);
-    terminal.obey(Order::Return);
+    terminal.obey(Order::Return { away: ms(0) });
     terminal.draw();
     has_lines_and(&terminal.everything(), 20, 1);
+}
+
+#[test]
+fn nothing_gets_older_while_hotrun_is_stopped() {
+    let mut terminal = live_one();
+    terminal.obey(Order::Leave);
+    let away = Duration::from_secs(150);
+    terminal.ui.started -= away;
+    terminal.obey(Order::Return { away });
+    terminal.draw();
+    let shown = terminal.everything();
+    assert!(shown.contains("up <1m"), "{shown}");
 }
 
 #[test]

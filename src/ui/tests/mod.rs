@@ -61,6 +61,8 @@ fn options(kind: Kind) -> Options {
         clear: false,
         why: false,
         verbosity: Verbosity::Normal,
+        keys: true,
+        error_page: true,
         workdir,
     }
 }

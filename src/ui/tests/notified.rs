@@ -62,3 +62,20 @@ hotrun: gen 2 starting (to get what was stored)
 "
     );
 }
+
+#[test]
+fn who_takes_the_place_of_one_that_crashed_is_named_once() {
+    let failure = Failure::Crashed(crate::reload::Ended::Signal(9));
+    let told = [
+        notice(Notice::Failed {
+            id: TWO,
+            failure,
+            live: Some(ONE),
+        }),
+        notice(Notice::Restored { id: ONE }),
+    ];
+    assert_eq!(
+        plain(&told),
+        "hotrun: gen 2 failed: ended while live: signal 9; gen 1, which had not ended yet, serves again\n"
+    );
+}

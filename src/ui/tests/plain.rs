@@ -6,6 +6,8 @@ fn a_reload_in_plain_lines() {
         vec![Report::Listening {
             name: "http".into(),
             address: "127.0.0.1:3000".into(),
+            by: None,
+            first: true,
         }],
         vec![Report::Watching { directories: 3 }],
         begin(ONE, Cause::Begin),

@@ -38,7 +38,7 @@ fn signals_from_the_program_do_not_end_hotrun_and_it_is_said_once() {
     assert_eq!(run.live(), 2);
     let ignored = |event: &&crate::harness::Event| event.mentions("ignored a SIG");
     assert_eq!(run.so_far().iter().filter(ignored).count(), 1);
-    assert_eq!(run.count("quitting"), 0);
+    run.counted("quitting", 0);
     run.quit();
 }
 
@@ -80,7 +80,7 @@ fn a_program_that_restarts_itself_goes_on_as_the_same_generation() {
     assert_eq!(run.live(), 2);
     assert_eq!(run.gone_is(1).text("how"), "drained");
     assert!(run.get("/").starts_with("generation 2 "));
-    assert_eq!(run.count("failed"), 0);
+    run.counted("failed", 0);
     run.quit();
 }
 

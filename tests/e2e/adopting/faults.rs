@@ -18,7 +18,10 @@ fn hc15_after_a_crash_connections_wait_for_the_next_save() {
         return;
     }
     let app = App::python(FRAGILE);
-    let mut run = app.run().arg("--no-error-page").spawn();
+    let run = app
+        .run()
+        .args(["--no-error-page", "--go-back-within", "0s"]);
+    let mut run = run.spawn();
     for generation in [1, 2] {
         run.live();
         until("an answer", PATIENCE, || http::get(app.address(), "/").ok());

@@ -27,7 +27,10 @@ fn the_second_says_who_has_it(server: &str) {
         let holder = holder.expect("a pid is named");
         let name = std::fs::read_to_string(format!("/proc/{holder}/comm")).expect("it runs");
         assert!(told.mentions(name.trim()), "{told}");
-        second.expect("failed");
+        // Who has the port may be known only after its end.
+        if second.count("failed") == 0 {
+            second.expect("failed");
+        }
         assert_eq!(first.get("/"), format!("generation {round}"));
         // The port stays the first one's when the second ends.
         second.signal(nix::sys::signal::Signal::SIGINT);

@@ -136,7 +136,7 @@ fn a_crash_is_told_on_the_address_that_the_program_had_opened() {
         return;
     }
     let app = App::python(SERVER);
-    let mut run = app.run().spawn();
+    let mut run = app.run().args(["--go-back-within", "0s"]).spawn();
     serving(&mut run);
     for generation in 1..4 {
         let _crash = http::get(run.address(), "/crash");

@@ -50,9 +50,6 @@ impl Builds {
     fn begin(project: Project, run: Run, (build, debounce): (&str, &str), edited: PathBuf) -> Self {
         let build = format!("{build}; false");
         let mark = "mark=run:echo \"<$(cat mark)>\"";
-        // What was written within a tick of the file system's clock before the start cannot be told from what is written
-        // after it, so whatever is heard of it counts.
-        std::thread::sleep(Duration::from_millis(20));
         let run = run.args(["--build", &build, "--debounce", debounce, "--on", mark]);
         let mut run = run.program(["sleep", "1000"]).spawn();
         let watched = run.expect("watching").number("directories");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::PATIENCE;
 
@@ -18,9 +19,18 @@ pub(crate) enum Failure {
 
 /// Asks on a new connection, and gives back the whole body.
 pub(crate) fn get(to: SocketAddr, path: &str) -> Result<String, Failure> {
-    let stream = TcpStream::connect_timeout(&to, PATIENCE).map_err(Failure::Connect)?;
+    get_within(to, path, PATIENCE)
+}
+
+/// The same, by a client that gives up when it has to wait for so long.
+pub(crate) fn get_within(
+    to: SocketAddr,
+    path: &str,
+    patience: Duration,
+) -> Result<String, Failure> {
+    let stream = TcpStream::connect_timeout(&to, patience).map_err(Failure::Connect)?;
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(patience))
         .map_err(Failure::Broken)?;
     ask(stream, path)
 }

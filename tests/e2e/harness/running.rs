@@ -26,6 +26,9 @@ pub(crate) struct Running {
 impl Running {
     pub(super) fn start(mut run: Run) -> Self {
         run.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What was written within a tick of the file system's clock before the start cannot be told from what is written
+        // after it, so whatever is heard of it counts.
+        thread::sleep(Duration::from_millis(20));
         let mut child = run.command.spawn().expect("hotrun can be started");
         let (sender, events) = channel();
         read_lines(child.stdout.take().expect("it is piped"), &sender);
@@ -162,6 +165,15 @@ impl Running {
     /// How many events of this name there have been until now.
     pub(crate) fn count(&mut self, name: &str) -> usize {
         self.so_far().iter().filter(|event| event.is(name)).count()
+    }
+
+    /// There have been exactly so many events of this name until now.
+    #[track_caller]
+    pub(crate) fn counted(&mut self, name: &str, expected: usize) {
+        let found = self.count(name);
+        if found != expected {
+            self.fail(&format!("{found} times {name}, not {expected}"));
+        }
     }
 
     /// What the server answers on a new connection; it must answer.

@@ -10,6 +10,7 @@ mod leaving;
 mod live;
 mod nothing_live;
 mod resources;
+mod returns;
 mod stage;
 mod starts;
 mod state;
@@ -107,6 +108,7 @@ fn all() -> Vec<Fault> {
     all.extend(starts::faults());
     all.extend(live::faults());
     all.extend(leaving::faults());
+    all.extend(returns::faults());
     all.extend(resources::faults());
     all.extend(ends::faults());
     all.sort_by_key(|fault| fault.state);

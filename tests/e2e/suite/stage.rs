@@ -38,6 +38,9 @@ pub(super) struct Figures {
     pub(super) lost: usize,
 }
 
+/// hotrun starts something by itself after a crash.
+pub(super) const RETURNS: [&str; 2] = ["--go-back-within", "10s"];
+
 /// The scripts wait for this file beside the watched folder, and then do what another one says, if it is there.
 const GATE: &str = "echo at the gate; until [ -e ../gate ]; do sleep 0.02; done; if [ -e ../then ]; then . ../then; fi; ";
 
@@ -46,9 +49,14 @@ impl Stage {
         let project = Project::new();
         project.save("build", "exit 0");
         project.server("one");
+        let mut options: Vec<_> = options.iter().map(ToString::to_string).collect();
+        // What follows from a crash by itself has rows of its own: everything else is easier to tell without.
+        if !options.contains(&RETURNS[0].to_owned()) {
+            options.extend(["--go-back-within", "0s"].map(str::to_owned));
+        }
         Self {
             project,
-            options: options.iter().map(ToString::to_string).collect(),
+            options,
             as_user: false,
             run: None,
             load: None,
@@ -111,10 +119,14 @@ impl Stage {
     }
 
     pub(super) fn spawn(&mut self) {
-        // In a session of its own: so `HUP` finds no terminal, as when one was closed.
+        // In a session of its own: so `HUP` finds no terminal, as when one was closed. Whoever runs the tests may ignore
+        // that (`nohup`).
         let run = match self.as_user && nix::unistd::geteuid().is_root() {
             true => Run::as_nobody(&self.project),
-            false => Run::through(&self.project, "exec setsid \"$0\" \"$@\""),
+            false => Run::through(
+                &self.project,
+                "exec setsid env --default-signal=HUP \"$0\" \"$@\"",
+            ),
         };
         let run = run.listen().args(["--build", "exec sh build"]);
         let run = run.args(&self.options).program(["sh", "start"]);

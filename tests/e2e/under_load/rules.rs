@@ -40,7 +40,7 @@ fn a_new_configuration_loses_nothing_and_restarts_nothing() {
         answers(&run, &value);
     }
     all_answered(load, &format!("{changes} changes of configuration"));
-    assert_eq!(run.count("signalled"), changes);
+    run.counted("signalled", changes);
     assert_eq!(run.count("starting"), 1, "without a restart");
     run.quit();
 }

@@ -102,11 +102,11 @@ fn stop_first_with_a_change_meanwhile() {
         "
         5000 changed        -> build 2 | building 2 change
         6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6010 changed        -> build 3 | outdated 2, building 3 change
+        6010 changed        -> build 3 | building 3 change
         6020 settled 1      -> inspect 1
         6021 handles-stop 1 -> relay 1, stop 1
         6100 gone 1         -> release 1 | gone 1 drained 100ms
-        7000 built 3        -> start 3 | built 3 990ms, starting 3 change
+        7000 built 3        -> start 3 | built 3 990ms, outdated 2, starting 3 change
         ",
     );
 }

@@ -199,10 +199,10 @@ fn what_waits_to_start_is_outdated_by_a_change() {
         6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
         6010 changed    -> build 3 | building 3 change
         7000 built 3    -> | built 3 990ms
-        7010 changed    -> build 4 | outdated 3, building 4 change
+        7010 changed    -> build 4 | building 4 change
         7030 ready 2    -> switch 2 | ready 2 1030ms
         7031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
-        8000 built 4    -> start 4 | built 4 990ms, starting 4 change
+        8000 built 4    -> start 4 | built 4 990ms, outdated 3, starting 4 change
         ",
     );
 }

@@ -87,6 +87,24 @@ fn a_line_that_is_written_over_is_shown_as_it_is_at_last() {
 }
 
 #[test]
+fn moving_to_the_left_takes_nothing_away_but_what_is_written_over() {
+    lines("done 100%\x08\x08\x08\x08\n", &["done 100%"]);
+    lines("at 10%^[3D20%^[3D30%\n", &["at 30%"]);
+    lines("10%^[1000D20%^[1000D30%\n", &["30%"]);
+    lines("abc^[2D^[Kx\n", &["ax"]);
+    lines("abc\x08\x08^[C^[Cd\n", &["abcd"]);
+    lines("abc\x08^[P\n", &["ab"]);
+    lines("\u{65e5}\u{672c}\x08\x08x\n", &["\u{65e5}x"]);
+    lines("abc\r^[5Cd\n", &["     d"]);
+    // The colour is for what comes, wherever the cursor is.
+    lines("[    ]\x08\x08\x08\x08\x08^[32m#^[0m\n", &["[^[32m#^[0m"]);
+    lines("abc\x08^[31m\nd\n", &["abc^[31m^[0m", "^[31md^[0m"]);
+    lines("abc\x08^[31m^[K^[1md\n", &["ab^[31m^[1md^[0m"]);
+    // A spinner in colours.
+    lines("^[32m|^[0m\x08^[32m/^[0m\x08^[32m-^[0m\n", &["^[32m-^[0m"]);
+}
+
+#[test]
 fn a_colour_at_the_start_of_the_line_takes_nothing_away() {
     lines("^[31mred\r^[0m\nnext\n", &["^[31mred^[0m", "next"]);
 }

@@ -14,7 +14,7 @@ impl Frame<'_> {
     /// The row, and beside it as many keys as there is room for.
     pub(super) fn with_keys(&self, parts: Parts) -> Row {
         let columns = self.columns();
-        let room = if columns > NARROW {
+        let room = if columns > NARROW && self.options.keys {
             columns - HELP
         } else {
             columns
@@ -54,6 +54,10 @@ impl Frame<'_> {
             (5, "q", "quit", true),
         ];
         let mut keys: Vec<_> = keys.into_iter().filter(|(.., of_use)| *of_use).collect();
+        if !self.options.keys {
+            // The terminal makes a signal of it.
+            keys = vec![(0, "Ctrl-C", "quit", true)];
+        }
         let room = self.columns().saturating_sub(used + 2);
         while width(&keys) > room && !keys.is_empty() {
             let least = keys.iter().map(|key| key.0).max();

@@ -11,6 +11,8 @@ fn shown(model: &Model, columns: u16, now: Duration) -> String {
         clear: false,
         why: false,
         verbosity: Verbosity::Normal,
+        keys: true,
+        error_page: true,
         workdir: "/app".into(),
     };
     let frame = Frame {

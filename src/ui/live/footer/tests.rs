@@ -21,6 +21,8 @@ struct Story {
     model: Model,
     now: Duration,
     help: bool,
+    keys: bool,
+    error_page: bool,
 }
 
 impl Story {
@@ -30,10 +32,14 @@ impl Story {
             model: Model::default(),
             now: ms(0),
             help: false,
+            keys: true,
+            error_page: true,
         };
         story.tell(Report::Listening {
             name: String::new(),
             address: "127.0.0.1:3000".into(),
+            by: None,
+            first: true,
         });
         story.start(ONE, Cause::Begin);
         story.tell(Report::Connections { id: ONE, count: 12 });
@@ -124,6 +130,8 @@ impl Story {
             clear: false,
             why: false,
             verbosity: Verbosity::Normal,
+            keys: self.keys,
+            error_page: self.error_page,
             workdir: "/app".into(),
         };
         let frame = Frame {
@@ -163,11 +171,15 @@ fn before_anything_is_live() {
         model: Model::default(),
         now: ms(0),
         help: false,
+        keys: true,
+        error_page: true,
     };
     let address = "127.0.0.1:3000".into();
     story.tell(Report::Listening {
         name: "http".into(),
         address,
+        by: None,
+        first: true,
     });
     story.build(ONE, Cause::Begin);
     story.tell(Report::Progress {
@@ -402,15 +414,23 @@ fn nothing_is_live_any_more() {
     });
     story.end(ONE).notice(Notice::Waiting).looks(
         "
- ○ nothing live   connections to 127.0.0.1:3000 wait
+ ○ nothing live   HTTP on 127.0.0.1:3000 is told why · the rest waits
  ✘ gen 1: ended while live: signal 11 · waiting for a change       r reload  p pause  ? help  q quit
 --------------------
- ○ nothing live   connections to 127.0.0.1:3000 wait
+ ○ nothing live   HTTP on 127.0.0.1:3000 is told why
  ✘ gen 1: ended while live: signal 11       r reload  ? help
 --------------------
  ○ nothing live
  ✘ gen 1: ended whi…",
     );
+    story.error_page = false;
+    let shown = story.shown(100, 30, false);
+    let waits = "nothing live   connections to 127.0.0.1:3000 wait";
+    assert!(shown.contains(waits), "{shown}");
+    story.error_page = true;
+    story.build(TWO, Cause::Change);
+    let shown = story.shown(100, 30, false);
+    assert!(shown.contains(waits), "{shown}");
 }
 
 #[test]
@@ -543,4 +563,105 @@ fn never_more_than_there_is_room_for() {
             assert!(widest.unwrap_or(0) <= usize::from(columns), "{shown}");
         }
     }
+}
+
+/// Whatever a build prints: a terminal shows its rows each in a row of its own, and what was there above them.
+#[test]
+fn what_a_build_printed_acts_on_nothing_and_fits() {
+    let lines = [
+        "\x1b[2J\x1b[10Aboom\x1b[?1049h",
+        &format!("\thave (\t{})", "0".repeat(100)),
+        &format!("Fetch [{}]\rerror: failed to get", "=".repeat(100)),
+        "\x1b[38:2::1:2:3mcolours with colons\x1b[0m and some more of it",
+        "\x1b]8;;http://a/m\x1b\\a link that is never closed, and cut",
+        "\u{65e5}\u{672c}\u{8a9e}\tx\x08\x0c\u{9b}2J",
+    ];
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    for line in lines {
+        let text = line.to_owned();
+        story.tell(Report::BuildLine { id: TWO, text });
+    }
+    story.fail(Failure::Build);
+    let wide = story.shown(130, 30, false);
+    assert!(wide.contains("\n error: failed to get\n"), "{wide}");
+    let size = |number: usize| std::num::NonZero::new(u16::try_from(number).unwrap()).unwrap();
+    for (columns, colour) in (1..130).flat_map(|columns| [(columns, false), (columns, true)]) {
+        let rows = story.shown(columns, 30, colour);
+        let count = rows.split('\n').count();
+        let mut parser = vt100::Parser::new(size(40), size(columns.into()), 0);
+        parser.process(format!("X\r\n{}", rows.replace('\n', "\r\n")).as_bytes());
+        let screen = parser.screen();
+        let (row, _) = screen.cursor_position();
+        assert_eq!(usize::from(row), count, "at {columns}: {rows:?}");
+        assert!(screen.contents().starts_with('X') && !screen.alternate_screen());
+        assert!(!rows.ends_with("3m"), "no colour is left on: {rows:?}");
+    }
+}
+
+/// What is typed goes to the program, or there is nobody who could type.
+#[test]
+fn no_key_is_offered_where_none_is_heard() {
+    let mut story = Story::of_one_live();
+    story.keys = false;
+    story.looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms                                                        Ctrl-C quit
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms                Ctrl-C quit
+--------------------
+ ● gen 1 live
+ ✔ built in 1.04s",
+    );
+    story.build(TWO, Cause::Change);
+    for _ in 0..12 {
+        let text = "an error".to_owned();
+        story.tell(Report::BuildLine { id: TWO, text });
+    }
+    story.fail(Failure::Build);
+    let shown = story.shown(100, 8, false);
+    assert!(shown.contains("\n … 9 more lines\n"), "{shown}");
+}
+
+/// Not those of the ones before it, if the program opens them by itself.
+#[test]
+fn the_addresses_are_those_of_the_one_that_serves() {
+    let mut story = Story {
+        model: Model::default(),
+        now: ms(0),
+        help: false,
+        keys: true,
+        error_page: true,
+    };
+    let opened = |story: &mut Story, id, port| {
+        story.tell(Report::Listening {
+            name: String::new(),
+            address: format!("127.0.0.1:{port}"),
+            by: Some(id),
+            first: true,
+        });
+    };
+    let ports = |story: &Story| {
+        let shown = story.shown(100, 30, false);
+        let all = shown.match_indices("127.0.0.1:");
+        all.map(|(at, ip)| shown[at + ip.len()..][..4].to_owned())
+            .collect::<Vec<_>>()
+    };
+    story.spawn(ONE, Cause::Begin);
+    opened(&mut story, ONE, 3000);
+    assert_eq!(ports(&story), ["3000"], "who may serve soon");
+    story.serve(ONE);
+    opened(&mut story, ONE, 3000);
+    assert_eq!(ports(&story), ["3000"]);
+    story.spawn(TWO, Cause::Change);
+    opened(&mut story, TWO, 4000);
+    assert_eq!(ports(&story), ["3000"]);
+    story.serve(TWO);
+    let timeout = ms(10_000);
+    story.notice(Notice::Draining { id: ONE, timeout });
+    assert_eq!(ports(&story), ["4000"]);
+    story.end(ONE).end(TWO);
+    assert_eq!(ports(&story), ["4000"], "where connections wait");
 }

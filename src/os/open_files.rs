@@ -1,0 +1,51 @@
+//! How many descriptors a process may have open.
+
+use std::io;
+use std::sync::OnceLock;
+
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+
+/// More than hotrun ever has open. Where there is no limit, a larger one only costs those who close all that may be open.
+const ENOUGH: rlim_t = 65_536;
+
+/// The limit with which this process was started, if it has another one now.
+static BEFORE: OnceLock<rlim_t> = OnceLock::new();
+
+/// How many this process may have open once [`allow_more`] was called.
+///
+/// # Errors
+/// What `getrlimit(2)` reports.
+pub fn allowed() -> io::Result<rlim_t> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(hard.min(ENOUGH).max(soft))
+}
+
+/// Lets this process have as many open as it may allow itself. What it starts has to be told the limit as it was, for
+/// `select(2)` fails beyond 1024: see [`limit_before`] and [`limit_to`].
+///
+/// # Errors
+/// What `setrlimit(2)` reports. Then nothing is changed.
+pub fn allow_more() -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let more = allowed()?;
+    if more > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, more, hard)?;
+        let _ = BEFORE.set(soft);
+    }
+    Ok(())
+}
+
+/// The limit that those have to get who are started, if it is another one than ours.
+#[must_use]
+pub fn limit_before() -> Option<u64> {
+    BEFORE.get().copied()
+}
+
+/// Sets the limit of this process to this. Touches no memory that others may hold locked, so it may be called behind a fork.
+///
+/// # Errors
+/// What `setrlimit(2)` reports.
+pub fn limit_to(most: u64) -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard.min(most), hard)?)
+}

@@ -1,0 +1,269 @@
+//! What follows from a crash of the live generation: back to the one before it, or one more start.
+
+use std::time::Duration;
+
+use super::configured::Signals;
+use super::{Leaving, Machine, Next, Response};
+use crate::reload::{Cause, Effect, Ended, Failure, GenId, Notice, Time};
+
+/// How long hotrun waits before it starts again what has crashed.
+const BACK_OFF: Duration = Duration::from_secs(1);
+/// So many starts follow from crashes alone, until somebody changes something or asks for it.
+const MOST_STARTS: u8 = 2;
+
+/// The generation that was live before the one that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Before {
+    id: GenId,
+    /// From which it was started.
+    build: Option<GenId>,
+    /// Changes of its configuration that it was not told of, because another one was live.
+    missed: Signals,
+}
+
+/// The live generation has crashed, and nothing was started because of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Crash {
+    id: GenId,
+    /// From which it was started.
+    build: Option<GenId>,
+    /// So soon after its switch that the build is to blame.
+    soon: bool,
+    /// When it is started again.
+    again: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Recovery {
+    /// Until when a crash of the live generation is blamed on its build.
+    until: Option<Time>,
+    before: Option<Before>,
+    crash: Option<Crash>,
+    /// Whether the one that was live last is a server. What nobody connects to may be a job that is done.
+    server: bool,
+    /// How many starts have followed from crashes alone.
+    starts: u8,
+}
+
+impl Recovery {
+    pub(super) const NONE: Self = Self {
+        until: None,
+        before: None,
+        crash: None,
+        server: false,
+        starts: 0,
+    };
+
+    /// Somebody wants something: what comes of it may crash anew.
+    pub(super) const fn wished(&mut self) {
+        self.starts = 0;
+    }
+
+    /// The one before the live one has to hear of it should it come back.
+    pub(super) fn configured(&mut self, signal: i32) {
+        if let Some(before) = &mut self.before {
+            before.missed.add(signal);
+        }
+    }
+
+    /// All that it may lead back to.
+    pub(super) fn builds(&self) -> impl Iterator<Item = GenId> {
+        let before = self.before.and_then(|before| before.build);
+        let crash = self.crash.and_then(|crash| crash.build);
+        before.into_iter().chain(crash)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.crash.and_then(|crash| crash.again)
+    }
+}
+
+impl Machine {
+    /// This one is live now, instead of `old`.
+    pub(super) fn serves(&mut self, now: Time, (id, build): (GenId, GenId), old: Option<GenId>) {
+        let before = old.map(|id| Before {
+            id,
+            build: self.builds.served(),
+            missed: Signals::NONE,
+        });
+        self.builds.serves(build);
+        self.recovery = Recovery {
+            until: Some(now.plus(self.policy.go_back_within)),
+            before,
+            crash: None,
+            server: self.is_server(id),
+            ..self.recovery
+        };
+    }
+
+    fn is_server(&self, id: GenId) -> bool {
+        self.policy.passes_sockets || self.listening.contains(&id)
+    }
+
+    /// The live generation has ended by itself. `ended`: how, if that was seen.
+    pub(super) fn lose_live(
+        &mut self,
+        now: Time,
+        (id, ended, survivors): (GenId, Option<Ended>, bool),
+        out: &mut Response,
+    ) {
+        let build = self.builds.served();
+        self.builds.failed();
+        let soon = self.recovery.until.is_some_and(|until| now < until);
+        // Whoever ends well meant to.
+        let crashed = self.is_server(id) && !ended.is_some_and(Ended::success);
+        let recovers = self.quit.is_none() && !self.policy.go_back_within.is_zero();
+        self.recovery.crash = (crashed && recovers).then_some(Crash {
+            id,
+            build,
+            soon,
+            again: None,
+        });
+        let back = match soon && recovers {
+            true => self.take_back(now, out),
+            false => None,
+        };
+        self.abandon(now, id, survivors, out);
+        let failure = ended.map_or(Failure::Lost, Failure::Crashed);
+        self.failed(id, failure, out);
+        out.notices
+            .extend(back.map(|back| Notice::Restored { id: back }));
+    }
+
+    /// What drains and has not been asked to end serves again. It comes before all else: nobody has to wait.
+    fn take_back(&mut self, now: Time, out: &mut Response) -> Option<GenId> {
+        let switching = self.candidate.is_some_and(|next| next.ready.is_some());
+        let before = self.recovery.before.filter(|before| {
+            let mut leaving = self.leaving.iter();
+            !switching
+                && !self.is_aborted(before.id)
+                && leaving.any(|leaving| leaving.id == before.id && leaving.may_stay())
+        })?;
+        let id = before.id;
+        self.leaving.retain(|leaving: &Leaving| leaving.id != id);
+        self.live = Some(id);
+        if let Some(build) = before.build {
+            self.builds.serves(build);
+        }
+        self.recovery = Recovery {
+            until: None,
+            before: None,
+            crash: None,
+            ..self.recovery
+        };
+        self.wake_watchdog(now, id);
+        out.effects.push(Effect::Switch { id });
+        out.effects.extend(before.missed.effects(id));
+        Some(id)
+    }
+
+    /// Nothing is live because of a crash, and nothing else comes.
+    pub(super) fn recover(&mut self, now: Time, out: &mut Response) {
+        let Some(crash) = self.recovery.crash else {
+            return;
+        };
+        if self.something_is_made() || self.wanted.is_some() {
+            // It is live soon, or has failed.
+            self.recovery.crash = Some(Crash {
+                again: None,
+                ..crash
+            });
+            return;
+        }
+        let earlier = self.earlier(&crash).filter(|_| crash.soon);
+        if self.recovery.starts == MOST_STARTS {
+            self.recovery.crash = None;
+        } else if let Some(build) = earlier {
+            self.start_over(build, Cause::GoBack);
+        } else if crash.again.is_none() {
+            let again = Some(now.plus(BACK_OFF));
+            self.recovery.crash = Some(Crash { again, ..crash });
+            out.notices.push(Notice::Again {
+                id: crash.id,
+                after: BACK_OFF,
+            });
+        } else if crash.again.is_some_and(|again| now >= again) {
+            let build = crash.build.unwrap_or(self.upcoming);
+            self.start_over(build, Cause::Crash);
+        }
+    }
+
+    /// What was live before, and not made by the build that has crashed.
+    fn earlier(&self, crash: &Crash) -> Option<GenId> {
+        let mut earlier = self.builds.kept_of_served();
+        let earlier = earlier.find(|build| crash.build != Some(*build));
+        earlier.filter(|_| self.policy.builds)
+    }
+
+    /// A generation has failed that was never live. The one before it may have had to end first: it is started again.
+    pub(super) fn lose_successor(&mut self, id: GenId, build: GenId) {
+        let crash = Crash {
+            id,
+            build: Some(build),
+            soon: true,
+            again: None,
+        };
+        let recovers = self.quit.is_none() && !self.policy.go_back_within.is_zero();
+        let recovers = recovers && self.recovery.server;
+        let first = self.live.is_none() && self.recovery.crash.is_none();
+        if recovers && first && self.earlier(&crash).is_some() {
+            self.recovery.crash = Some(crash);
+        }
+    }
+
+    /// Whether a start will follow from a crash alone.
+    pub(super) const fn recovers(&self) -> bool {
+        self.recovery.crash.is_some()
+    }
+
+    fn start_over(&mut self, build: GenId, cause: Cause) {
+        let id = self.upcoming;
+        self.upcoming = id.next();
+        self.recovery.crash = None;
+        self.recovery.starts += 1;
+        self.next = Some(Next { id, cause, build });
+    }
+
+    /// For the tests alone: the same for all that it will do.
+    #[cfg(test)]
+    pub(super) fn canonical_recovery(&self, rename: &super::canonical::Rename) -> Recovery {
+        let Recovery {
+            until,
+            before,
+            crash,
+            server,
+            starts,
+        } = self.recovery;
+        Recovery {
+            // Only while something is live, and while it has not passed.
+            until: until.filter(|until| self.live.is_some() && rename.is_ahead(*until)),
+            before: before
+                .filter(|before| self.leaving.iter().any(|leaving| leaving.id == before.id)),
+            crash,
+            server,
+            starts,
+        }
+        .renamed(rename)
+    }
+}
+
+#[cfg(test)]
+impl Recovery {
+    fn renamed(self, rename: &super::canonical::Rename) -> Self {
+        Self {
+            until: self.until.map(|until| rename.time(until)),
+            before: self.before.map(|before| Before {
+                id: rename.id(before.id),
+                build: before.build.map(|build| rename.build(build)),
+                ..before
+            }),
+            crash: self.crash.map(|crash| Crash {
+                id: GenId::FIRST,
+                again: crash.again.map(|again| rename.time(again)),
+                build: crash.build.map(|build| rename.build(build)),
+                ..crash
+            }),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! What follows from a crash of the live generation.
+
+use std::time::Duration;
+
+use super::{after, auto, compare, stop_first};
+use crate::reload::Policy;
+
+/// As a user gets it who says nothing.
+fn returning(policy: &Policy) -> Policy {
+    let go_back_within = Duration::from_secs(10);
+    Policy {
+        go_back_within,
+        ..policy.clone()
+    }
+}
+
+fn cargo() -> Policy {
+    returning(&super::cargo())
+}
+
+fn command() -> Policy {
+    returning(&super::command())
+}
+
+/// With generation 1 live, which listens, and whose build is kept.
+#[track_caller]
+fn check(policy: &Policy, transcript: &str) {
+    let kept = [(0, "begin"), (9, "kept 1")];
+    check_kept(policy, &kept, transcript);
+}
+
+#[track_caller]
+fn check_kept(policy: &Policy, begin: &[(u64, &str)], transcript: &str) {
+    let live = [(10, "built 1"), (30, "ready 1"), (31, "switched 1")];
+    compare(after(policy, &[begin, &live].concat()), transcript);
+}
+
+#[test]
+fn what_still_drains_serves_again() {
+    check(
+        &cargo(),
+        "
+        5000 changed        -> build 2 | building 2 change
+        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
+        6040 ready 2        -> switch 2 | ready 2 40ms
+        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
+        6200 settled 1      -> inspect 1
+        6500 exited 2 101   -> switch 1, relay 2 | failed 2 (ended while live: exit status 101; 1 serves), restored 1
+        6501 gone 2         -> release 2 | gone 2 drained 1ms
+        6502 dies-of-stop 1 -> nothing
+        7000 changed        -> build 3 | building 3 change
+        8000 built 3        -> start 3 | built 3 1000ms, starting 3 change
+        8030 ready 3        -> switch 3 | ready 3 30ms
+        8031 switched 3     -> settle 1 | live 3 1ms, draining 1 10000ms
+        8100 settled 1      -> inspect 1
+        ",
+    );
+}
+
+/// Nobody has to wait for the build.
+#[test]
+fn what_still_drains_serves_again_during_a_build() {
+    check(
+        &cargo(),
+        "
+        5000 changed        -> build 2 | building 2 change
+        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
+        6040 ready 2        -> switch 2 | ready 2 40ms
+        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
+        6200 changed        -> build 3 | building 3 change
+        6500 exited 2 101   -> switch 1, relay 2 | failed 2 (ended while live: exit status 101; 1 serves), restored 1
+        6501 gone 2         -> release 2 | gone 2 drained 1ms
+        7000 build-failed 3 -> | failed 3 (the build failed; 1 serves)
+        ",
+    );
+}
+
+/// To hold, or to go back, would undo it.
+#[test]
+fn it_does_not_come_back_during_a_switch() {
+    check(
+        &cargo(),
+        "
+        5000 changed      -> build 2 | building 2 change
+        6000 built 2      -> start 2 | built 2 1000ms, starting 2 change
+        6040 ready 2      -> switch 2 | ready 2 40ms
+        6041 switched 2   -> settle 1 | live 2 1ms, draining 1 10000ms
+        6100 changed      -> build 3 | building 3 change
+        6200 built 3      -> start 3 | built 3 100ms, starting 3 change
+        6230 ready 3      -> switch 3 | ready 3 30ms
+        6230 exited 2 101 -> relay 2 | failed 2 (ended while live: exit status 101)
+        6231 switched 3   -> | live 3 1ms
+        ",
+    );
+}
+
+#[test]
+fn what_was_asked_to_end_is_started_again_from_its_build() {
+    check(
+        &cargo(),
+        "
+        5000 changed        -> build 2 | building 2 change
+        5999 kept 2         -> nothing
+        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
+        6040 ready 2        -> switch 2 | ready 2 40ms
+        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
+        6100 settled 1      -> inspect 1
+        6101 handles-stop 1 -> relay 1, stop 1
+        6200 gone 1         -> release 1 | gone 1 drained 159ms
+        6500 exited 2 101   -> relay 2, hold, start 3 again-from 1 | failed 2 (ended while live: exit status 101), starting 3 go-back
+        6501 gone 2         -> release 2 | gone 2 drained 1ms
+        6530 ready 3        -> switch 3 | ready 3 30ms
+        6531 switched 3     -> | live 3 1ms
+        ",
+    );
+}
+
+/// Then it is enough.
+#[test]
+fn what_came_back_and_crashes_is_started_once_more() {
+    check(
+        &cargo(),
+        "
+        5000 changed        -> build 2 | building 2 change
+        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
+        6040 ready 2        -> switch 2 | ready 2 40ms
+        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
+        6100 settled 1      -> inspect 1
+        6101 handles-stop 1 -> relay 1, stop 1
+        6200 gone 1         -> release 1 | gone 1 drained 159ms
+        6500 exited 2 101   -> relay 2, hold, start 3 again-from 1 | failed 2 (ended while live: exit status 101), starting 3 go-back
+        6530 ready 3        -> switch 3 | ready 3 30ms
+        6531 switched 3     -> | live 3 1ms
+        7000 exited 3 101   -> relay 3, hold | failed 3 (ended while live: exit status 101), again 3 1000ms
+        7999 tick           -> nothing
+        8000 tick           -> start 4 again-from 1 | starting 4 crash
+        8030 ready 4        -> switch 4 | ready 4 30ms
+        8031 switched 4     -> | live 4 1ms
+        8500 exited 4 101   -> relay 4, hold, answer 4 | failed 4 (ended while live: exit status 101), waiting
+        9000 changed        -> answer-no-more, build 5 | building 5 change
+        9100 built 5        -> start 5 | built 5 100ms, starting 5 change
+        9130 ready 5        -> switch 5 | ready 5 30ms
+        9131 switched 5     -> | live 5 1ms
+        9200 exited 5 101   -> relay 5, hold | failed 5 (ended while live: exit status 101), again 5 1000ms
+        ",
+    );
+}
+
+#[test]
+fn a_build_that_was_not_kept_is_not_gone_back_to() {
+    check_kept(
+        &cargo(),
+        &[(0, "begin")],
+        "
+        5000 changed        -> build 2 | building 2 change
+        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
+        6040 ready 2        -> switch 2 | ready 2 40ms
+        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
+        6100 settled 1      -> inspect 1
+        6101 handles-stop 1 -> relay 1, stop 1
+        6200 gone 1         -> release 1 | gone 1 drained 159ms
+        6500 exited 2 101   -> relay 2, hold | failed 2 (ended while live: exit status 101), again 2 1000ms
+        7500 tick           -> start 3 | starting 3 crash
+        ",
+    );
+}
+
+#[test]
+fn a_crash_later_leads_to_one_more_start() {
+    check(
+        &command(),
+        "
+        20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20001 gone 1       -> release 1 | gone 1 drained 1ms
+        20999 tick         -> nothing
+        21000 tick         -> start 2 | starting 2 crash
+        21030 ready 2      -> switch 2 | ready 2 30ms
+        21031 switched 2   -> | live 2 1ms
+        ",
+    );
+}
+
+#[test]
+fn a_start_after_a_crash_that_fails_is_the_last() {
+    check(
+        &command(),
+        "
+        20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20001 gone 1       -> release 1 | gone 1 drained 1ms
+        21000 tick         -> start 2 | starting 2 crash
+        21010 exited 2 1   -> relay 2, hold, answer 2 | failed 2 (ended before it was ready: exit status 1), waiting
+        25000 tick         -> nothing
+        ",
+    );
+}
+
+#[test]
+fn a_change_comes_before_one_more_start() {
+    check(
+        &cargo(),
+        "
+        20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20500 changed      -> build 2 | building 2 change
+        21000 tick         -> nothing
+        22000 built 2      -> start 2 | built 2 1500ms, starting 2 change
+        ",
+    );
+}
+
+#[test]
+fn a_broken_change_after_a_crash_does_not_stand_in_its_way() {
+    check(
+        &cargo(),
+        "
+        20000 exited 1 101   -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20500 changed        -> build 2 | building 2 change
+        22000 build-failed 2 -> | failed 2 (the build failed), again 1 1000ms
+        23000 tick           -> start 3 | starting 3 crash
+        ",
+    );
+}
+
+#[test]
+fn a_pause_holds_changes_and_nothing_else() {
+    check(
+        &cargo(),
+        "
+        5000 pause         -> | paused
+        20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20500 changed      -> nothing
+        21000 tick         -> start 2 | starting 2 crash
+        21030 ready 2      -> switch 2 | ready 2 30ms
+        21031 switched 2   -> | live 2 1ms
+        ",
+    );
+}
+
+#[test]
+fn whoever_ends_well_meant_to() {
+    check(
+        &command(),
+        "
+        500 exited 1 0 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 0), waiting
+        2000 tick      -> nothing
+        ",
+    );
+}
+
+/// Nobody can connect to it.
+#[test]
+fn a_job_is_not_started_again() {
+    check(
+        &auto(&command()),
+        "
+        500 exited 1 1 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 1), waiting
+        2000 tick      -> nothing
+        ",
+    );
+}
+
+#[test]
+fn nothing_comes_back_beside_stop_first() {
+    check(
+        &stop_first(&cargo()),
+        "
+        5000 changed      -> build 2 | building 2 change
+        6000 built 2      -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6100 gone 1       -> relay 1, release 1, start 2 | gone 1 drained 100ms, starting 2 change
+        6140 ready 2      -> switch 2 | ready 2 40ms
+        6141 switched 2   -> | live 2 1ms
+        6500 exited 2 101 -> relay 2, hold | failed 2 (ended while live: exit status 101)
+        6501 gone 2       -> release 2, start 3 again-from 1 | gone 2 drained 1ms, starting 3 go-back
+        ",
+    );
+}
+
+#[test]
+fn a_quit_starts_nothing() {
+    check(
+        &command(),
+        "
+        20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20500 quit         -> | quitting 10000ms
+        21000 tick         -> nothing
+        21500 gone 1       -> release 1, finish clean | gone 1 drained 1500ms
+        ",
+    );
+}
+
+#[test]
+fn what_comes_back_hears_of_its_configuration() {
+    check(
+        &cargo(),
+        "
+        5000 changed      -> build 2 | building 2 change
+        6000 built 2      -> start 2 | built 2 1000ms, starting 2 change
+        6040 ready 2      -> switch 2 | ready 2 40ms
+        6041 switched 2   -> settle 1 | live 2 1ms, draining 1 10000ms
+        6100 configured   -> signal 2 1
+        6101 signalled 2  -> | signalled 2 1
+        6500 exited 2 101 -> switch 1, signal 1 1, relay 2 | failed 2 (ended while live: exit status 101; 1 serves), restored 1
+        6501 signalled 1  -> | signalled 1 1
+        ",
+    );
+}
+
+/// Two of the same kind can't run at once, so the old one has ended when it turns out that the new one is no good.
+#[test]
+fn stop_first_starts_the_old_build_where_the_new_one_fails() {
+    check(
+        &stop_first(&cargo()),
+        "
+        5000 changed    -> build 2 | building 2 change
+        6000 built 2    -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6100 gone 1     -> relay 1, release 1, start 2 | gone 1 drained 100ms, starting 2 change
+        6110 exited 2 1 -> relay 2, hold | failed 2 (ended before it was ready: exit status 1)
+        6111 gone 2     -> release 2, start 3 again-from 1 | gone 2 drained 1ms, starting 3 go-back
+        6140 ready 3    -> switch 3 | ready 3 29ms
+        6141 switched 3 -> | live 3 1ms
+        ",
+    );
+}
+
+#[test]
+fn without_a_build_to_go_back_to_stop_first_waits() {
+    check(
+        &stop_first(&command()),
+        "
+        5000 changed    -> hold, settle 1 | draining 1 10000ms
+        6100 gone 1     -> relay 1, release 1, start 2 | gone 1 drained 1100ms, starting 2 change
+        6110 exited 2 1 -> relay 2, hold, answer 2 | failed 2 (ended before it was ready: exit status 1), waiting
+        6111 gone 2     -> release 2 | gone 2 drained 1ms
+        ",
+    );
+}
+
+/// The old one has been asked to end for it.
+#[test]
+fn a_broken_save_does_not_throw_away_what_waits_for_room() {
+    check(
+        &stop_first(&cargo()),
+        "
+        5000 changed        -> build 2 | building 2 change
+        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6010 changed        -> build 3 | building 3 change
+        6100 gone 1         -> relay 1, release 1 | gone 1 drained 100ms
+        7000 build-failed 3 -> start 2 | failed 3 (the build failed), starting 2 change
+        7030 ready 2        -> switch 2 | ready 2 30ms
+        7031 switched 2     -> | live 2 1ms
+        ",
+    );
+}
+
+/// It is known of its own sockets that it is a server.
+#[test]
+fn stop_first_goes_back_with_the_sockets_that_a_program_opens_by_itself() {
+    let policy = Policy {
+        passes_sockets: false,
+        ..stop_first(&cargo())
+    };
+    check(
+        &policy,
+        "
+          50 listens 1  -> nothing
+        5000 exited 1 1 -> relay 1, hold | failed 1 (ended while live: exit status 1), again 1 1000ms
+        ",
+    );
+    check(
+        &policy,
+        "
+        5000 exited 1 1 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 1), waiting
+        ",
+    );
+}

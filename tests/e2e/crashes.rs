@@ -1,0 +1,119 @@
+//! What follows from a crash of the live generation.
+
+use std::fs::{self, Permissions};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use crate::harness::asking::Asking;
+use crate::harness::{PATIENCE, Project, Run, Running, apps, http, until};
+
+/// So many requests are in the hands of a program that crashes: those of the load, and the one that makes it crash.
+const IN_HAND: usize = 2;
+
+/// Saves a program that can be kept, because it is a file of its own.
+fn save(project: &Project, arguments: &str) {
+    let faulty = apps::std().faulty.display();
+    let new = project.beside("new");
+    let text = format!("#!/bin/sh\nunset LISTEN_PID\nexec '{faulty}' {arguments}\n");
+    fs::write(&new, text).expect("the folder is ours");
+    fs::set_permissions(&new, Permissions::from_mode(0o755)).expect("it is ours");
+    fs::rename(new, project.work().join("server")).expect("the folder is ours");
+}
+
+fn serve(project: &Project) -> Running {
+    save(project, "one");
+    let run = Run::new(project).listen().args(["--build", "true"]);
+    let mut run = run.program(["./server"]).spawn();
+    assert_eq!(run.live(), 1);
+    run
+}
+
+fn load(run: &Running) -> Asking {
+    let load = Asking::paced(run.address(), Duration::from_millis(5));
+    load.more(5);
+    load
+}
+
+#[track_caller]
+fn answers(run: &Running, version: &str) {
+    let wanted = format!("version {version}\n");
+    until(&wanted, PATIENCE, || {
+        let body = http::get(run.address(), "/").ok()?;
+        body.ends_with(&wanted).then_some(())
+    });
+}
+
+fn crash(run: &Running) {
+    let _ = http::get(run.address(), "/crash");
+}
+
+#[test]
+fn hc15_a_build_that_crashes_is_followed_by_the_one_before_it() {
+    let project = Project::new();
+    let mut run = serve(&project);
+    let load = load(&run);
+    save(&project, "two");
+    assert_eq!(run.live(), 2);
+    run.gone_is(1);
+    crash(&run);
+    let failed = run.expect("failed");
+    assert_eq!(failed.text("reason"), "crashed", "{failed}");
+    let starting = run.expect("starting");
+    assert_eq!(starting.text("cause"), "go_back", "{starting}");
+    assert_eq!(run.live(), 3);
+    answers(&run, "one");
+    run.counted("building", 2);
+    save(&project, "three");
+    assert_eq!(run.live(), 4);
+    answers(&run, "three");
+    load.more(5);
+    load.stop_in_part(IN_HAND);
+    run.quit();
+    project.untouched(&["server"]);
+}
+
+#[test]
+fn hc15_what_still_drains_serves_again_and_nobody_waits() {
+    let project = Project::new();
+    let mut run = serve(&project);
+    let open = TcpStream::connect(run.address()).expect("it is open");
+    let load = load(&run);
+    save(&project, "two");
+    assert_eq!(run.live(), 2);
+    crash(&run);
+    let failed = run.expect("failed");
+    assert_eq!(failed.number("live"), 1, "{failed}");
+    assert_eq!(run.expect("restored").generation(), 1);
+    answers(&run, "one");
+    load.more(20);
+    run.counted("starting", 2);
+    save(&project, "three");
+    assert_eq!(run.live(), 3);
+    answers(&run, "three");
+    drop(open);
+    run.gone_is(1);
+    load.stop_in_part(IN_HAND);
+    run.quit();
+    project.untouched(&["server"]);
+}
+
+#[test]
+fn hc15_a_crash_loop_ends_and_a_change_ends_the_wait() {
+    let project = Project::new();
+    save(&project, "brief=50 one");
+    let run = Run::new(&project).listen().args(["--build", "true"]);
+    let mut run = run.program(["./server"]).spawn();
+    for generation in 1..=3 {
+        assert_eq!(run.live(), generation);
+        run.expect("failed");
+    }
+    run.expect("waiting");
+    run.settled(Duration::from_secs(2));
+    run.counted("starting", 3);
+    run.counted("again", 2);
+    save(&project, "two");
+    assert_eq!(run.live(), 4);
+    answers(&run, "two");
+    run.quit();
+}

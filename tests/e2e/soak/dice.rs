@@ -1,0 +1,35 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Chance that can be repeated (xorshift64*, Vigna 2016: enough for this).
+pub(super) struct Dice(u64);
+
+impl Dice {
+    /// `SOAK_SEED`, or else one that no run had.
+    pub(super) fn seed() -> u64 {
+        let given = std::env::var("SOAK_SEED").ok();
+        given.map_or_else(
+            || {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                u64::from(now.expect("it is later than 1970").subsec_nanos())
+            },
+            |text| text.parse().expect("`SOAK_SEED` is a number"),
+        )
+    }
+
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// Less than this.
+    pub(super) fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(high).expect("31 bits") % most
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+}
