@@ -18,11 +18,10 @@ fn calls_last() -> Duration {
     Duration::from_secs(if full() { 20 } else { 2 })
 }
 
-/// What tonic's channel says of a call that the server has not begun.
-const NOT_BEGUN: [&str; 2] = [
-    "hyper::Error(Canceled, \"connection closed\")",
-    "GoAway(b\"\", NO_ERROR, Remote)",
-];
+/// What tonic's channel says of a call that the server has not begun. hyper calls "canceled" what it dropped before
+/// it was processed, be it on the way to the connection ("connection was not ready") or in its queue ("connection
+/// closed"): no byte of it was sent. See `hyper::Error::is_canceled` and `hyper::client::conn::http2`.
+const NOT_BEGUN: [&str; 2] = ["hyper::Error(Canceled, ", "GoAway(b\"\", NO_ERROR, Remote)"];
 
 /// A client, which calls until it is told to stop.
 struct Calls(Child);
