@@ -307,8 +307,8 @@ impl Reader {
 
     async fn answer(mut self, end: End) {
         let id = self.id;
-        let status = match end {
-            End::Exited(Ended::Code(code)) => code == 0,
+        let code = match end {
+            End::Exited(Ended::Code(code)) => code,
             // Whatever it had printed: it was not done.
             End::Exited(Ended::Signal(number)) => {
                 self.tell_killed(number);
@@ -324,7 +324,12 @@ impl Reader {
                 return self.inbox.build_ended(id, BuildOutcome::Failed);
             }
         };
-        if !self.with.plan.succeeded(&self.messages, status) {
+        if !self.with.plan.succeeded(&self.messages, code == 0) {
+            if self.with.plan.is_a_shell_line() {
+                // It may have printed nothing.
+                let text = format!("the build ended with {}", Ended::Code(code));
+                self.feed.error(text, None);
+            }
             self.inbox.build_ended(id, BuildOutcome::Failed);
             return scope::ask_anew(id, self.times.began, self.with.plan, &self.inbox);
         }

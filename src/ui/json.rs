@@ -35,7 +35,7 @@
 //! | `superseded` | `generation` | newer sources came before it was ready; it is being stopped |
 //! | `draining` | `generation`, `timeout_ms` | it finishes what it has, for at most so long |
 //! | `killing` | `generation`, `why`, `after_ms` | it is being killed, so long after it was to leave; `why` is `timed_out` or `killed` |
-//! | `gone` | `generation`, `how`, `took_ms` | it ended: `how` is `drained`, `timed_out` or `killed`, after so long |
+//! | `gone` | `generation`, `how`, `took_ms` | it ended: `how` is `drained` (by itself, also in a crash), `timed_out` or `killed`, after so long |
 //! | `failed` | `generation`, `reason`, `text`, `live`, and `exit_code` or `signal` | it failed: `reason` is `build`, `start`, `ended_early`, `ready_timeout`, `switch`, `crashed` or `lost`; `live` is the generation that serves, or `null` |
 //! | `paused` | | changes wait |
 //! | `resumed` | | changes are acted on again |

@@ -259,7 +259,8 @@ fn throughput_of_an_adopted_program() {
 }
 
 /// Binds and listens on many ports, and tells how many microseconds each took: the median and what 99 of 100 did not
-/// exceed.
+/// exceed. Beside each call, `ask`: how long an answer takes that another process gives at once, for which this machine
+/// switches from one to the other and back as often.
 const OPENS: &str = "
 import os, socket, sys, time
 port = int(os.environ['PORT'])
@@ -267,16 +268,27 @@ def timed(call):
     began = time.perf_counter()
     call()
     return (time.perf_counter() - began) * 1e6
-kept, binds, listens = [], [], []
+here, there = socket.socketpair()
+if os.fork() == 0:
+    here.close()
+    while there.recv(1): there.send(b'.')
+    os._exit(0)
+there.close()
+def ask():
+    here.send(b'.')
+    here.recv(1)
+kept, binds, listens, asks = [], [], [], []
 while len(kept) < 200:
     s = socket.socket()
     port = port + 1 if port < 60000 else 10000
+    asks.append(timed(ask))
     try: took = timed(lambda: s.bind(('127.0.0.1', port)))
     except OSError: continue
     binds.append(took)
+    asks.append(timed(ask))
     listens.append(timed(lambda: s.listen(100)))
     kept.append(s)
-for name, all in ('bind', binds), ('listen', listens):
+for name, all in ('ask', asks), ('bind', binds), ('listen', listens):
     all.sort()
     print(name, round(all[len(all) // 2]), round(all[len(all) * 99 // 100]), flush=True)
 time.sleep(1000)
@@ -292,7 +304,7 @@ fn bind_and_listen_of_an_adopted_program() {
     project.save("app.py", OPENS);
     let run = Run::new(&project).env("PORT", free().port().to_string());
     let mut run = run.program([python, "app.py"]).spawn();
-    for call in ["bind", "listen"] {
+    for call in ["ask", "bind", "listen"] {
         let told = run.expect_that(call, BUILD_PATIENCE, |event| {
             event.is("output") && event.text("text").starts_with(call)
         });
@@ -301,10 +313,14 @@ fn bind_and_listen_of_an_adopted_program() {
         let [median, most] = numbers[..] else {
             panic!("{told}");
         };
+        let what = match call {
+            "ask" => "an answer by another process, without hotrun".to_owned(),
+            _ => format!("a `{call}` under hotrun (the aim: under 300 µs)"),
+        };
         say(&format!(
-            "a `{call}` under hotrun: median {median} µs, 99 of 100 within {most} µs (the aim: under 300 µs)"
+            "{what}: median {median} µs, 99 of 100 within {most} µs"
         ));
-        assert!(median < 300, "{call}: {median} µs");
+        assert!(call == "ask" || median < 300, "{call}: {median} µs");
     }
     run.quit();
 }

@@ -307,7 +307,7 @@ impl Machine {
             .candidate
             .take_if(|candidate| candidate.id == id && candidate.ready.is_some())
         else {
-            return;
+            return self.came_back(id);
         };
         let took = candidate
             .ready
@@ -328,6 +328,8 @@ impl Machine {
         {
             self.dismiss(now, candidate.id, out);
             self.failed_to_follow(&candidate, Failure::Switch, out);
+        } else {
+            self.cannot_come_back(now, id, out);
         }
     }
 

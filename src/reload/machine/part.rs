@@ -28,6 +28,7 @@ impl Machine {
         if candidate.ready.is_some()
             && let Some(id) = self.live
         {
+            self.recovery.returns();
             out.effects.push(Effect::Switch { id });
         }
         Some(candidate)
@@ -43,9 +44,14 @@ impl Machine {
         self.leaving.push(leaving);
     }
 
-    /// Nothing that was meant for this generation is lost with it. Holding would undo a switch that is under way.
+    /// Nothing that was meant for this generation is lost with it.
     pub(super) fn keep_waiting(&self, id: GenId, out: &mut Response) {
         out.effects.push(Effect::Relay { id });
+        self.hold(out);
+    }
+
+    /// Who connects waits, unless somebody serves. Holding would undo a switch that is under way.
+    pub(super) fn hold(&self, out: &mut Response) {
         let switching = self.candidate.is_some_and(|next| next.ready.is_some());
         if self.live.is_none() && !switching {
             out.effects.push(Effect::Hold);

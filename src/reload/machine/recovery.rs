@@ -39,6 +39,8 @@ pub(super) struct Recovery {
     until: Option<Time>,
     before: Option<Before>,
     crash: Option<Crash>,
+    /// New connections are to go to the live one again, and it is not known yet whether they can.
+    returning: bool,
     /// Whether the one that was live last is a server. What nobody connects to may be a job that is done.
     server: bool,
     /// How many starts have followed from crashes alone.
@@ -50,6 +52,7 @@ impl Recovery {
         until: None,
         before: None,
         crash: None,
+        returning: false,
         server: false,
         starts: 0,
     };
@@ -57,6 +60,11 @@ impl Recovery {
     /// Somebody wants something: what comes of it may crash anew.
     pub(super) const fn wished(&mut self) {
         self.starts = 0;
+    }
+
+    /// New connections went to another one, and come back.
+    pub(super) const fn returns(&mut self) {
+        self.returning = true;
     }
 
     /// The one before the live one has to hear of it should it come back.
@@ -91,9 +99,14 @@ impl Machine {
             until: Some(now.plus(self.policy.go_back_within)),
             before,
             crash: None,
+            returning: false,
             server: self.is_server(id),
             ..self.recovery
         };
+    }
+
+    fn may_recover(&self) -> bool {
+        self.quit.is_none() && !self.policy.go_back_within.is_zero()
     }
 
     fn is_server(&self, id: GenId) -> bool {
@@ -112,14 +125,14 @@ impl Machine {
         let soon = self.recovery.until.is_some_and(|until| now < until);
         // Whoever ends well meant to.
         let crashed = self.is_server(id) && !ended.is_some_and(Ended::success);
-        let recovers = self.quit.is_none() && !self.policy.go_back_within.is_zero();
-        self.recovery.crash = (crashed && recovers).then_some(Crash {
+        self.recovery.crash = (crashed && self.may_recover()).then_some(Crash {
             id,
             build,
             soon,
             again: None,
         });
-        let back = match soon && recovers {
+        self.recovery.returning = false;
+        let back = match soon && self.may_recover() {
             true => self.take_back(now, out),
             false => None,
         };
@@ -148,7 +161,7 @@ impl Machine {
         self.recovery = Recovery {
             until: None,
             before: None,
-            crash: None,
+            returning: true,
             ..self.recovery
         };
         self.wake_watchdog(now, id);
@@ -157,9 +170,37 @@ impl Machine {
         Some(id)
     }
 
+    /// New connections go to it again: a crash of another one is made good.
+    pub(super) fn came_back(&mut self, id: GenId) {
+        if self.recovery.returning && self.live == Some(id) {
+            self.recovery.returning = false;
+            self.recovery.crash = None;
+        }
+    }
+
+    /// New connections can't be sent to it any more. If it came back because of a crash, what follows is what would have
+    /// followed without it; else it is started once more. Its build is not to blame.
+    pub(super) fn cannot_come_back(&mut self, now: Time, id: GenId, out: &mut Response) {
+        if !self.recovery.returning || self.live.take_if(|live| *live == id).is_none() {
+            return;
+        }
+        let shut = Crash {
+            id,
+            build: self.builds.served(),
+            soon: false,
+            again: None,
+        };
+        let shut = (self.may_recover() && self.is_server(id)).then_some(shut);
+        self.recovery.crash = self.recovery.crash.or(shut);
+        self.recovery.returning = false;
+        self.hold(out);
+        self.retire(now, id, out);
+        self.failed(id, Failure::Switch, out);
+    }
+
     /// Nothing is live because of a crash, and nothing else comes.
     pub(super) fn recover(&mut self, now: Time, out: &mut Response) {
-        let Some(crash) = self.recovery.crash else {
+        let Some(crash) = self.recovery.crash.filter(|_| self.live.is_none()) else {
             return;
         };
         if self.something_is_made() || self.wanted.is_some() {
@@ -203,8 +244,7 @@ impl Machine {
             soon: true,
             again: None,
         };
-        let recovers = self.quit.is_none() && !self.policy.go_back_within.is_zero();
-        let recovers = recovers && self.recovery.server;
+        let recovers = self.may_recover() && self.recovery.server;
         let first = self.live.is_none() && self.recovery.crash.is_none();
         if recovers && first && self.earlier(&crash).is_some() {
             self.recovery.crash = Some(crash);
@@ -213,7 +253,7 @@ impl Machine {
 
     /// Whether a start will follow from a crash alone.
     pub(super) const fn recovers(&self) -> bool {
-        self.recovery.crash.is_some()
+        self.live.is_none() && self.recovery.crash.is_some()
     }
 
     fn start_over(&mut self, build: GenId, cause: Cause) {
@@ -231,6 +271,7 @@ impl Machine {
             until,
             before,
             crash,
+            returning,
             server,
             starts,
         } = self.recovery;
@@ -240,6 +281,7 @@ impl Machine {
             before: before
                 .filter(|before| self.leaving.iter().any(|leaving| leaving.id == before.id)),
             crash,
+            returning,
             server,
             starts,
         }

@@ -233,7 +233,11 @@ impl Budget {
                 outcome: BuildOutcome::Failed,
                 ..
             } => &mut left.faults,
-            Event::Ready { .. } if matches!(action, Move::TellAndRefuse(_)) => &mut left.faults,
+            Event::Ready { .. } | Event::Exited { .. } | Event::Gone { .. }
+                if matches!(action, Move::TellAndRefuse(_)) =>
+            {
+                &mut left.faults
+            }
             Event::Extended { .. } | Event::Stores { .. } | Event::Watchdog { .. } => {
                 &mut left.words
             }

@@ -82,9 +82,10 @@ fn crashes(policy: &Policy) -> Option<(Policy, Budget)> {
             Mode::StopFirst => 3,
         },
         quits: 0,
+        // Among them that what drains can't serve again.
         faults: match policy.mode {
-            Mode::Overlap | Mode::Auto => 0,
-            Mode::StopFirst => 1,
+            Mode::Overlap | Mode::StopFirst => 1,
+            Mode::Auto => 0,
         },
         configs: 0,
         words: 0,

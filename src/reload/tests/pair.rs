@@ -37,7 +37,7 @@ impl Pair {
         let mut moves = Vec::new();
         for event in self.world.reports() {
             moves.push(Move::Tell(event));
-            if matches!(event, Event::Ready { .. }) {
+            if self.world.may_switch_after(event) {
                 moves.push(Move::TellAndRefuse(event));
             }
         }

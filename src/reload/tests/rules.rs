@@ -150,6 +150,8 @@ impl World {
         let starting = self.gens.iter().find(|known| {
             known.role == Role::Candidate && !known.relayed && Some(known.id) != switched
         });
+        // What was made to come back has to go after all.
+        self.switching = self.switching.filter(|(id, _)| self.live() != Some(*id));
         self.steering = Steering::Hold(starting.map(|known| known.id));
     }
 
@@ -221,9 +223,13 @@ impl World {
                 known.ready && first
             }
             Role::Live => {
-                self.steering = Steering::To(id);
                 let switches = |other: &Gen| other.role == Role::Candidate && other.ready;
-                !self.gens.iter().any(switches)
+                let done = !std::mem::take(&mut self.refuse);
+                let first = self.switching.replace((id, done)).is_none();
+                if done {
+                    self.steering = Steering::To(id);
+                }
+                first && !self.gens.iter().any(switches)
             }
             Role::Leaving => false,
         }
@@ -413,7 +419,9 @@ impl World {
             .is_some_and(|known| known.is_put_down(self.now));
         let own = hangs
             || match event {
-                Event::Exited { id, .. } | Event::Gone { id } => id == live,
+                Event::Exited { id, .. } | Event::Gone { id } | Event::SwitchFailed { id } => {
+                    id == live
+                }
                 Event::Switched { .. } => true,
                 Event::Begin
                 | Event::Changed(_)
@@ -425,7 +433,6 @@ impl World {
                 | Event::StartFailed { .. }
                 | Event::Listens { .. }
                 | Event::Ready { .. }
-                | Event::SwitchFailed { .. }
                 | Event::Settled { .. }
                 | Event::Inspected { .. }
                 | Event::Idle { .. }

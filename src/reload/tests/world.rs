@@ -149,6 +149,9 @@ impl World {
 
     /// All that may be reported next of what the driver does and watches.
     pub(super) fn reports(&self) -> Vec<Event> {
+        if let Some(back) = self.switching_back() {
+            return vec![back];
+        }
         let mut events = Vec::new();
         for &Build { id, cancelled, .. } in &self.builds {
             let ended = |outcome| Event::BuildEnded { id, outcome };
@@ -162,16 +165,35 @@ impl World {
             let newest = self.newest_started();
             events.extend(newest.map(|like| ended(BuildOutcome::Same { like })));
         }
-        if let Some((id, done)) = self.switching {
-            events.push(match done {
-                true => Event::Switched { id },
-                false => Event::SwitchFailed { id },
-            });
-        }
+        events.extend(self.switching.map(Self::switch_report));
         for known in &self.gens {
             known.reports(self.policy.mode == Mode::Auto, &mut events);
         }
         events
+    }
+
+    /// The driver tells at once how that went, and what it tells besides comes later. Of a switch forth the machine need
+    /// not rely on it.
+    fn switching_back(&self) -> Option<Event> {
+        let back = self.switching.filter(|(id, _)| self.live() == Some(*id));
+        back.map(Self::switch_report)
+    }
+
+    const fn switch_report((id, done): (GenId, bool)) -> Event {
+        match done {
+            true => Event::Switched { id },
+            false => Event::SwitchFailed { id },
+        }
+    }
+
+    /// Whether new connections may have to go somewhere else after this: on, or back.
+    pub(super) fn may_switch_after(&self, event: Event) -> bool {
+        let (Event::Exited { id, .. } | Event::Gone { id }) = event else {
+            return matches!(event, Event::Ready { .. });
+        };
+        let switching = self.switching.map(|(id, _)| id);
+        let lost = self.live() == Some(id);
+        switching == Some(id) || lost && self.gens.iter().any(Gen::still_serves_its_own)
     }
 
     /// Takes note of what is about to be told to the machine.
@@ -219,7 +241,7 @@ impl World {
             Event::Requested(Request::QuitNow) => self.quit(true),
             Event::BuildEnded { id, outcome } => self.build_ended(id, outcome),
             Event::Switched { id } => self.switched(id),
-            Event::SwitchFailed { .. } => self.switching = None,
+            Event::SwitchFailed { id } => self.switch_failed(id),
             Event::Kept { .. } => {}
             Event::StartFailed { id }
             | Event::Ready { id }
@@ -321,6 +343,10 @@ impl World {
     fn switched(&mut self, id: GenId) {
         let (now, policy) = (self.now, self.policy.clone());
         self.switching = None;
+        if self.live() == Some(id) {
+            // It serves again.
+            return;
+        }
         self.crashed = false;
         self.soon = now.plus(policy.go_back_within);
         for known in &mut self.gens {
@@ -329,6 +355,16 @@ impl World {
             } else if known.role == Role::Live {
                 known.retire(now, &policy, Drain::OwesSettle);
             }
+        }
+    }
+
+    fn switch_failed(&mut self, id: GenId) {
+        let (now, policy) = (self.now, self.policy.clone());
+        self.switching = None;
+        let back = self.find_mut(id).filter(|known| known.role == Role::Live);
+        if let Some(known) = back {
+            known.retire(now, &policy, Drain::OwesSettle);
+            self.crashed = true;
         }
     }
 
@@ -344,17 +380,17 @@ impl World {
             };
             return Some(Event::BuildEnded { id, outcome });
         }
-        if let Some((id, done)) = self.switching {
-            return Some(match done {
-                true => Event::Switched { id },
-                false => Event::SwitchFailed { id },
-            });
+        if let Some(switching) = self.switching {
+            return Some(Self::switch_report(switching));
         }
         self.gens.iter().find_map(Gen::cooperate)
     }
 
     /// Events that nobody would expect now: late, repeated, or of a generation that is gone.
     pub(super) fn stale(&self) -> Vec<Event> {
+        if self.switching_back().is_some() {
+            return Vec::new();
+        }
         let expected = self.reports();
         let mut ids: Vec<GenId> = self.gens.iter().map(|known| known.id).collect();
         ids.extend(self.builds.iter().map(|build| build.id));

@@ -35,15 +35,21 @@ fn check_kept(policy: &Policy, begin: &[(u64, &str)], transcript: &str) {
     compare(after(policy, &[begin, &live].concat()), transcript);
 }
 
+/// With generation 2 live for a moment, and 1 on its way out.
+#[track_caller]
+fn check_second(kept: &[(u64, &str)], transcript: &str) {
+    let first = [(0, "begin"), (9, "kept 1"), (10, "built 1")];
+    let live = [(30, "ready 1"), (31, "switched 1"), (5000, "changed")];
+    let second = [(6000, "built 2"), (6040, "ready 2"), (6041, "switched 2")];
+    let steps = [&first[..], &live, kept, &second].concat();
+    compare(after(&cargo(), &steps), transcript);
+}
+
 #[test]
 fn what_still_drains_serves_again() {
-    check(
-        &cargo(),
+    check_second(
+        &[],
         "
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
-        6040 ready 2        -> switch 2 | ready 2 40ms
-        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
         6200 settled 1      -> inspect 1
         6500 exited 2 101   -> switch 1, relay 2 | failed 2 (ended while live: exit status 101; 1 serves), restored 1
         6501 gone 2         -> release 2 | gone 2 drained 1ms
@@ -57,16 +63,58 @@ fn what_still_drains_serves_again() {
     );
 }
 
-/// Nobody has to wait for the build.
+/// It has shut its socket while it drained: what follows is what would have followed without it.
 #[test]
-fn what_still_drains_serves_again_during_a_build() {
+fn what_cannot_serve_again_is_started_again_from_its_build() {
+    check_second(
+        &[(5999, "kept 2")],
+        "
+        6200 settled 1       -> inspect 1
+        6500 exited 2 101    -> switch 1, relay 2 | failed 2 (ended while live: exit status 101; 1 serves), restored 1
+        6500 switch-failed 1 -> hold, settle 1, start 3 again-from 1 | draining 1 10000ms, failed 1 (the switch was refused), starting 3 go-back
+        6530 ready 3         -> switch 3 | ready 3 30ms
+        6531 switched 3      -> | live 3 1ms
+        6600 settled 1       -> inspect 1
+        ",
+    );
+}
+
+#[test]
+fn a_crash_that_was_made_good_leads_to_nothing_later() {
+    check_second(
+        &[],
+        "
+        6500 exited 2 101    -> switch 1, relay 2 | failed 2 (ended while live: exit status 101; 1 serves), restored 1
+        6500 switched 1      -> nothing
+        6501 switch-failed 1 -> nothing
+        7000 exited 1 101    -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        ",
+    );
+}
+
+/// The candidate has ended on its way to be live, and the old one has shut its socket.
+#[test]
+fn a_live_one_that_nothing_can_be_sent_to_is_started_once_more() {
     check(
         &cargo(),
         "
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
-        6040 ready 2        -> switch 2 | ready 2 40ms
-        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
+        5000 changed         -> build 2 | building 2 change
+        6000 built 2         -> start 2 | built 2 1000ms, starting 2 change
+        6040 ready 2         -> switch 2 | ready 2 40ms
+        6041 exited 2 101    -> switch 1, relay 2 | failed 2 (ended before it was ready: exit status 101; 1 serves)
+        6042 switch-failed 1 -> hold, settle 1 | draining 1 10000ms, failed 1 (the switch was refused), again 1 1000ms
+        7042 tick            -> inspect 1, start 3 again-from 1 | starting 3 crash
+        7080 ready 3         -> switch 3 | ready 3 38ms
+        ",
+    );
+}
+
+/// Nobody has to wait for the build.
+#[test]
+fn what_still_drains_serves_again_during_a_build() {
+    check_second(
+        &[],
+        "
         6200 changed        -> build 3 | building 3 change
         6500 exited 2 101   -> switch 1, relay 2 | failed 2 (ended while live: exit status 101; 1 serves), restored 1
         6501 gone 2         -> release 2 | gone 2 drained 1ms
@@ -78,13 +126,9 @@ fn what_still_drains_serves_again_during_a_build() {
 /// To hold, or to go back, would undo it.
 #[test]
 fn it_does_not_come_back_during_a_switch() {
-    check(
-        &cargo(),
+    check_second(
+        &[],
         "
-        5000 changed      -> build 2 | building 2 change
-        6000 built 2      -> start 2 | built 2 1000ms, starting 2 change
-        6040 ready 2      -> switch 2 | ready 2 40ms
-        6041 switched 2   -> settle 1 | live 2 1ms, draining 1 10000ms
         6100 changed      -> build 3 | building 3 change
         6200 built 3      -> start 3 | built 3 100ms, starting 3 change
         6230 ready 3      -> switch 3 | ready 3 30ms
@@ -96,14 +140,9 @@ fn it_does_not_come_back_during_a_switch() {
 
 #[test]
 fn what_was_asked_to_end_is_started_again_from_its_build() {
-    check(
-        &cargo(),
+    check_second(
+        &[(5999, "kept 2")],
         "
-        5000 changed        -> build 2 | building 2 change
-        5999 kept 2         -> nothing
-        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
-        6040 ready 2        -> switch 2 | ready 2 40ms
-        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
         6100 settled 1      -> inspect 1
         6101 handles-stop 1 -> relay 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
@@ -118,13 +157,9 @@ fn what_was_asked_to_end_is_started_again_from_its_build() {
 /// Then it is enough.
 #[test]
 fn what_came_back_and_crashes_is_started_once_more() {
-    check(
-        &cargo(),
+    check_second(
+        &[],
         "
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
-        6040 ready 2        -> switch 2 | ready 2 40ms
-        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
         6100 settled 1      -> inspect 1
         6101 handles-stop 1 -> relay 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
@@ -289,13 +324,9 @@ fn a_quit_starts_nothing() {
 
 #[test]
 fn what_comes_back_hears_of_its_configuration() {
-    check(
-        &cargo(),
+    check_second(
+        &[],
         "
-        5000 changed      -> build 2 | building 2 change
-        6000 built 2      -> start 2 | built 2 1000ms, starting 2 change
-        6040 ready 2      -> switch 2 | ready 2 40ms
-        6041 switched 2   -> settle 1 | live 2 1ms, draining 1 10000ms
         6100 configured   -> signal 2 1
         6101 signalled 2  -> | signalled 2 1
         6500 exited 2 101 -> switch 1, signal 1 1, relay 2 | failed 2 (ended while live: exit status 101; 1 serves), restored 1
