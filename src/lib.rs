@@ -194,6 +194,7 @@ const HELPERS: usize = 16;
 fn drive(config: Config) -> Result<Outcome, Failure> {
     // Where that can't be had, it runs with what there is.
     let _ = os::open_files::allow_more();
+    let _ = os::open_files::make_room();
     // For good: the helper thread that there is does what waits when the system allows no other one.
     const FOR_GOOD: Duration = Duration::from_secs(u32::MAX as u64);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,12 +1,18 @@
 //! How many descriptors a process may have open.
 
+use std::fs::File;
 use std::io;
 use std::sync::OnceLock;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
 /// More than hotrun ever has open. Where there is no limit, a larger one only costs those who close all that may be open.
 const ENOUGH: rlim_t = 65_536;
+
+/// As many as the table of this process has room for from the beginning, in 40 KiB: some for each of hundreds of sockets
+/// that a program opens.
+const ROOM: rlim_t = 4096;
 
 /// The limit with which this process was started, if it has another one now.
 static BEFORE: OnceLock<rlim_t> = OnceLock::new();
@@ -33,6 +39,20 @@ pub fn allow_more() -> io::Result<()> {
         let _ = BEFORE.set(soft);
     }
     Ok(())
+}
+
+/// Lets the table of what is open be large from the beginning. To be called before there is a second thread: when a table
+/// that threads share has to grow, whoever opens something waits until each processor has been elsewhere (`expand_fdtable`
+/// in `fs/file.c` calls `synchronize_rcu`), some 10 ms, and a program whose `listen` is answered waits with it.
+///
+/// # Errors
+/// What the system says. Then it grows when it has to.
+pub fn make_room() -> io::Result<()> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let last = i32::try_from(soft.min(ROOM).saturating_sub(1)).map_err(io::Error::other)?;
+    let any = File::open("/dev/null")?;
+    let highest = fcntl(&any, FcntlArg::F_DUPFD_CLOEXEC(last))?;
+    Ok(nix::unistd::close(highest)?)
 }
 
 /// The limit that those have to get who are started, if it is another one than ours.

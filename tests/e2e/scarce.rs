@@ -162,6 +162,12 @@ fn hotrun_raises_its_limit_of_open_files_and_nobody_elses() {
         .find(|line| line.starts_with("Max open files"));
     let own = own.and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
     assert!(own > Some(300), "{limits}");
+    // To let the table grow later takes the time of a whole switch.
+    let status = fs::read_to_string(format!("/proc/{}/status", run.pid())).expect("it runs");
+    let room = status
+        .lines()
+        .find_map(|line| line.strip_prefix("FDSize:")?.trim().parse().ok());
+    assert!(room >= own.map(|own| own.min(4096)), "{status}");
     run.quit();
 }
 
