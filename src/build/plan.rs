@@ -122,11 +122,6 @@ impl Plan {
         }
     }
 
-    /// Whether what builds is the user's own line, which need not say why it fails.
-    pub const fn is_a_shell_line(&self) -> bool {
-        matches!(self, Self::Shell { .. })
-    }
-
     /// Whether everything was compiled and what to start is known. Then the build has succeeded, and that its
     /// process still has to end need not be waited for.
     pub fn is_told(&self, messages: &Messages) -> bool {

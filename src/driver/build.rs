@@ -63,6 +63,7 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
         times: times.clone(),
         known,
         messages: learnt.plan.messages(),
+        silent: true,
         with: learnt,
         inbox: inbox.clone(),
         feed: feed.clone(),
@@ -146,6 +147,8 @@ struct Reader {
     known: Known,
     with: Learnt,
     messages: Messages,
+    /// Whether it has printed nothing that is shown.
+    silent: bool,
     inbox: Inbox,
     feed: Feed,
 }
@@ -242,7 +245,7 @@ impl Reader {
         while reports.next().await.is_some() {}
     }
 
-    async fn show(&self, line: Line) {
+    async fn show(&mut self, line: Line) {
         let id = self.id;
         let text = |bytes: Vec<u8>| Report::BuildLine {
             id,
@@ -265,6 +268,7 @@ impl Reader {
             Line::Text(bytes) => text(bytes),
             Line::Artifact(_) | Line::Finished { .. } | Line::Nothing => return,
         };
+        self.silent = false;
         self.feed.pass(report).await;
     }
 
@@ -325,9 +329,9 @@ impl Reader {
             }
         };
         if !self.with.plan.succeeded(&self.messages, code == 0) {
-            if self.with.plan.is_a_shell_line() {
-                // It may have printed nothing.
-                let text = format!("the build ended with {}", Ended::Code(code));
+            if self.silent {
+                let ended = Ended::Code(code);
+                let text = format!("the build printed nothing and ended with {ended}");
                 self.feed.error(text, None);
             }
             self.inbox.build_ended(id, BuildOutcome::Failed);

@@ -77,10 +77,12 @@ pub(super) struct Running {
     pub(super) typing: Option<mpsc::UnboundedSender<Vec<u8>>>,
     /// How many connections it had when they were counted last.
     pub(super) connections: Option<usize>,
-    /// What waits for something of this generation: its words, its readiness, its settling, its idleness.
+    /// What waits for something of this generation: its words, what it reads.
     tasks: Vec<AbortHandle>,
     /// What waits for its readiness.
     readiness: Option<AbortHandle>,
+    /// What waits until it has settled, or is idle.
+    leaving: Option<AbortHandle>,
 }
 
 /// Starts the program of a generation and the tasks that watch it. They answer with `StartFailed`, or with
@@ -187,6 +189,7 @@ impl Running {
             connections: None,
             tasks: Vec::new(),
             readiness: None,
+            leaving: None,
         }
     }
 
@@ -275,11 +278,25 @@ impl Running {
             readiness.abort();
         }
     }
+
+    /// A task that waits for something of a generation that leaves, in place of the one before it.
+    pub(super) fn leave(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.stay();
+        self.leaving = Some(tokio::spawn(task).abort_handle());
+    }
+
+    /// It serves, maybe again.
+    pub(super) fn stay(&mut self) {
+        if let Some(leaving) = self.leaving.take() {
+            leaving.abort();
+        }
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.forget_readiness();
+        self.stay();
         for task in &self.tasks {
             task.abort();
         }

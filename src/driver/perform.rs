@@ -270,6 +270,9 @@ impl Driver {
     }
 
     fn switch(&mut self, id: GenId) -> Event {
+        if let Some(running) = self.generations.get_mut(&id) {
+            running.stay();
+        }
         match self.sockets.switch(id) {
             Ok(()) => Event::Switched { id },
             Err(error) => {
@@ -292,7 +295,7 @@ impl Driver {
         let (observer, inbox) = (self.sockets.observer(id), self.inbox.clone());
         if let Some(running) = self.generations.get_mut(&id) {
             let control = running.control.clone();
-            running.spawn(async move {
+            running.leave(async move {
                 observer.settled(|| control.pids()).await;
                 inbox.event(Event::Settled { id });
             });
@@ -308,7 +311,7 @@ impl Driver {
         }
         if let Some(running) = self.generations.get_mut(&id) {
             let control = running.control.clone();
-            running.spawn(async move {
+            running.leave(async move {
                 observer.idle(|| control.pids()).await;
                 inbox.event(Event::Idle { id });
             });

@@ -42,8 +42,8 @@ pub struct Model {
     pub problem: Option<Problem>,
     /// The errors of the newest build, and how many.
     errors: (Vec<String>, usize),
-    /// The last lines that it printed.
-    tail: VecDeque<String>,
+    /// The last lines that it printed, and how many came before them.
+    tail: (VecDeque<String>, usize),
     /// Whether nothing is left to do until something changes, and nothing is live.
     pub waiting: bool,
     /// Whether changes wait until the user says otherwise.
@@ -118,10 +118,12 @@ impl Model {
             }
             Report::Kept { id } => self.kept = Some(*id),
             Report::BuildLine { text, .. } => {
-                if self.tail.len() == LAST_LINES {
-                    self.tail.pop_front();
+                let (lines, before) = &mut self.tail;
+                if lines.len() == LAST_LINES {
+                    lines.pop_front();
+                    *before += 1;
                 }
-                self.tail.push_back(text.clone());
+                lines.push_back(text.clone());
             }
             Report::Watching { .. }
             | Report::Output { .. }
@@ -249,7 +251,7 @@ impl Model {
         self.because_of_files(cause);
         self.enter(id, Phase::Building, now);
         self.errors = Default::default();
-        self.tail.clear();
+        self.tail = Default::default();
         self.last = Last::default();
         self.building = Some(Building {
             id,
@@ -317,9 +319,11 @@ impl Model {
     /// Without an error in the compiler's own words, what was said last.
     fn take_errors(&mut self) -> (Vec<String>, usize) {
         let (mut errors, count) = std::mem::take(&mut self.errors);
-        let tail: Vec<String> = self.tail.drain(..).collect();
+        let (lines, before) = std::mem::take(&mut self.tail);
         if errors.is_empty() {
-            errors.push(tail.join("\n"));
+            let before = (before > 0).then(|| format!("… {before} lines before these"));
+            let said: Vec<String> = before.into_iter().chain(lines).collect();
+            errors.push(said.join("\n"));
         }
         (errors, count)
     }

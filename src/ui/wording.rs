@@ -114,7 +114,7 @@ fn because(cause: Cause) -> &'static str {
         Cause::Begin => "",
         Cause::Change => " (files changed)",
         Cause::Request => " (as asked)",
-        Cause::Undo => " (back to an earlier build)",
+        Cause::Undo => " (back to the previous build)",
         Cause::Inherit => " (to get what was stored)",
         Cause::GoBack => " (back to the build before the one that crashed)",
         Cause::Crash => " (once more, after the crash)",

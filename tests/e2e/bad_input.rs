@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Project, Run};
+use crate::harness::{PATIENCE, Project, Run};
 
 /// It ends with this code, says all these words, and leaves nothing.
 #[track_caller]
@@ -116,4 +116,17 @@ fn a_port_that_needs_privileges() {
     let project = Project::new();
     let run = Run::new(&project).listen_on("127.0.0.1:1");
     refuses(run.program(["true"]), 1, &["127.0.0.1:1", "1024"]);
+}
+
+/// It has said nothing itself.
+#[test]
+fn a_build_that_fails_in_silence_is_told_by_its_status() {
+    let project = Project::new();
+    let run = Run::new(&project).args(["--build", "exit 3"]);
+    let mut run = run.program(["true"]).spawn();
+    run.expect_that("how it failed", PATIENCE, |event| {
+        event.is("message") && event.mentions("exit status 3")
+    });
+    assert_eq!(run.expect("failed").text("reason"), "build");
+    run.quit();
 }

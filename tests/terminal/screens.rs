@@ -205,7 +205,7 @@ fn undo_brings_the_previous_executable_back() {
         [4] two
 
          ● gen 4 live   app · pid N · up <1m · 127.0.0.1:P · 0 conns
-         ✔ started · ready in T · an earlier build   r reload  p pause  u undo  ? help  q quit",
+         ✔ started · ready in T · the previous build   r reload  p pause  u undo  ? help  q quit",
     );
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));

@@ -283,7 +283,7 @@ impl Frame<'_> {
         let Some(first) = self.model.changed.first() else {
             return match self.model.cause {
                 Some(Cause::Request) => "as asked".into(),
-                Some(Cause::Undo) => "an earlier build".into(),
+                Some(Cause::Undo) => "the previous build".into(),
                 Some(Cause::Inherit) => "to get what was stored".into(),
                 Some(Cause::GoBack) => "back after the crash".into(),
                 Some(Cause::Crash) => "once more after the crash".into(),

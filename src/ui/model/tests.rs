@@ -169,3 +169,22 @@ fn there_is_nothing_to_undo_once_it_went_back_by_itself() {
     model.fold(&Report::Notice(live(three)), MOMENT);
     assert!(!model.undoable);
 }
+
+#[test]
+fn of_a_build_that_names_no_error_the_last_lines_are_kept_and_the_rest_is_counted() {
+    let mut model = model(&beside());
+    for number in 1..=LAST_LINES + 3 {
+        let text = format!("line {number}");
+        model.fold(&Report::BuildLine { id: TWO, text }, MOMENT);
+    }
+    let failed = Notice::Failed {
+        id: TWO,
+        failure: Failure::Build,
+        live: Some(ONE),
+    };
+    model.fold(&Report::Notice(failed), MOMENT);
+    let problem = model.problem.expect("it failed");
+    let lines: Vec<&str> = problem.errors[0].lines().collect();
+    assert_eq!(lines[..2], ["… 3 lines before these", "line 4"]);
+    assert_eq!(lines.len(), LAST_LINES + 1);
+}

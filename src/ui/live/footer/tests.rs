@@ -470,10 +470,10 @@ fn going_back() {
     story.looks(
         "
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
- ✔ started · ready in 31ms · an earlier build              r reload  p pause  u undo  ? help  q quit
+ ✔ started · ready in 31ms · the previous build            r reload  p pause  u undo  ? help  q quit
 --------------------
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
- ✔ started · ready in 31ms · an earlier build         ? help
+ ✔ started · ready in 31ms · the previous build       ? help
 --------------------
  ● gen 3 live
  ✔ started    ? help",
