@@ -232,7 +232,7 @@ mod tests {
     use crate::driver::inbox;
     use crate::os::terminal::Size;
     use crate::reload::GenId;
-    use crate::ui::{Handles, Kind, Options, Seat, Stream, Verbosity};
+    use crate::ui::{Handles, Kind, Options, Seat, Stream};
 
     /// Takes as much as it is let to.
     struct Slow(Receiver<()>);
@@ -250,16 +250,7 @@ mod tests {
 
     fn slow() -> (Ui, Sender<()>) {
         let (go, gate) = mpsc::channel();
-        let options = Options {
-            kind: Kind::Live,
-            colour: false,
-            clear: false,
-            why: false,
-            verbosity: Verbosity::Normal,
-            keys: true,
-            error_page: true,
-            workdir: "/app".into(),
-        };
+        let options = Options::of(Kind::Live);
         let size = Size {
             columns: 80,
             rows: 24,

@@ -44,3 +44,20 @@ pub struct Options {
     /// Files are shown relative to this directory.
     pub workdir: PathBuf,
 }
+
+#[cfg(test)]
+impl Options {
+    /// What the tests show things by.
+    pub(crate) fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            colour: false,
+            clear: false,
+            why: false,
+            verbosity: Verbosity::Normal,
+            keys: true,
+            error_page: true,
+            workdir: "/app".into(),
+        }
+    }
+}

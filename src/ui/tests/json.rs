@@ -3,7 +3,8 @@ use super::*;
 pub(super) fn json(reports: &[Report]) -> String {
     let paper = Paper::default();
     let epoch = || SystemTime::UNIX_EPOCH + ms(1_767_323_045_678);
-    let mut json = Json::new(&options(Kind::Json), handles(&paper, true).stdout).with_clock(epoch);
+    let mut json =
+        Json::new(&Options::of(Kind::Json), handles(&paper, true).stdout).with_clock(epoch);
     for report in reports {
         json.show(report).unwrap();
     }
@@ -15,7 +16,7 @@ pub(super) fn json(reports: &[Report]) -> String {
 
 #[test]
 fn every_json_line_has_the_time_and_the_event() {
-    let paper = render(options(Kind::Json), true, &[notice(Notice::Waiting)]);
+    let paper = render(Options::of(Kind::Json), true, &[notice(Notice::Waiting)]);
     let value: serde_json::Value = serde_json::from_str(&paper.all()).unwrap();
     assert_eq!(value["event"], "waiting");
     let time = value["time"].as_str().unwrap();

@@ -78,7 +78,7 @@ fn lines(from: usize, to: usize) -> String {
 }
 
 fn live_one() -> Terminal {
-    let mut terminal = Terminal::new(options(Kind::Live), 60, 8);
+    let mut terminal = Terminal::new(Options::of(Kind::Live), 60, 8);
     terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
     terminal
 }

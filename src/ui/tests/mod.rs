@@ -53,20 +53,6 @@ impl Paper {
     }
 }
 
-fn options(kind: Kind) -> Options {
-    let workdir = PathBuf::from("/app");
-    Options {
-        kind,
-        colour: false,
-        clear: false,
-        why: false,
-        verbosity: Verbosity::Normal,
-        keys: true,
-        error_page: true,
-        workdir,
-    }
-}
-
 fn handles(paper: &Paper, same: bool) -> Handles {
     let pen = |stream| Box::new(Pen(paper.clone(), stream));
     Handles {
@@ -92,7 +78,7 @@ fn render(options: Options, same: bool, reports: &[Report]) -> Paper {
 }
 
 fn plain(reports: &[Report]) -> String {
-    render(options(Kind::Plain), true, reports).all()
+    render(Options::of(Kind::Plain), true, reports).all()
 }
 
 fn ms(millis: u64) -> Duration {

@@ -1,20 +1,11 @@
 use super::*;
 use crate::reload::Notice;
-use crate::ui::{Kind, Report, Verbosity};
+use crate::ui::{Kind, Report};
 
 const ONE: GenId = GenId::FIRST;
 
 fn shown(model: &Model, columns: u16, now: Duration) -> String {
-    let options = Options {
-        kind: Kind::Live,
-        colour: false,
-        clear: false,
-        why: false,
-        verbosity: Verbosity::Normal,
-        keys: true,
-        error_page: true,
-        workdir: "/app".into(),
-    };
+    let options = Options::of(Kind::Live);
     let frame = Frame {
         model,
         options: &options,

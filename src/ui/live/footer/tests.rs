@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::os::terminal::Size;
 use crate::reload::{Ended, Notice, Stopped};
-use crate::ui::{Kind, Level, Report, Verbosity};
+use crate::ui::{Kind, Level, Report};
 
 const ONE: GenId = GenId::new(1);
 const TWO: GenId = GenId::new(2);
@@ -125,14 +125,10 @@ impl Story {
 
     fn shown(&self, columns: u16, rows: u16, colour: bool) -> String {
         let options = Options {
-            kind: Kind::Live,
             colour,
-            clear: false,
-            why: false,
-            verbosity: Verbosity::Normal,
             keys: self.keys,
             error_page: self.error_page,
-            workdir: "/app".into(),
+            ..Options::of(Kind::Live)
         };
         let frame = Frame {
             model: &self.model,
