@@ -329,7 +329,7 @@ impl Reader {
             }
         };
         if !self.with.plan.succeeded(&self.messages, code == 0) {
-            if self.silent {
+            if self.silent && !self.cancelled.load(Ordering::Relaxed) {
                 let ended = Ended::Code(code);
                 let text = format!("the build printed nothing and ended with {ended}");
                 self.feed.error(text, None);

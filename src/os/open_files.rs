@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 /// More than hotrun ever has open. Where there is no limit, a larger one only costs those who close all that may be open.
 const ENOUGH: rlim_t = 65_536;
 
-/// As many as the table of this process has room for from the beginning, in 40 KiB: some for each of hundreds of sockets
+/// As many as the table of this process has room for from the beginning, in 33 KiB: some for each of hundreds of sockets
 /// that a program opens.
 const ROOM: rlim_t = 4096;
 
@@ -42,8 +42,8 @@ pub fn allow_more() -> io::Result<()> {
 }
 
 /// Lets the table of what is open be large from the beginning. To be called before there is a second thread: when a table
-/// that threads share has to grow, whoever opens something waits until each processor has been elsewhere (`expand_fdtable`
-/// in `fs/file.c` calls `synchronize_rcu`), some 10 ms, and a program whose `listen` is answered waits with it.
+/// that threads share has to grow, whoever opens something waits for a grace period of RCU (`expand_fdtable` in `fs/file.c`
+/// calls `synchronize_rcu`), some 10 ms, and a program whose `listen` is answered waits with it.
 ///
 /// # Errors
 /// What the system says. Then it grows when it has to.

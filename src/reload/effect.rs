@@ -28,7 +28,8 @@ pub enum Effect {
     },
     /// Send new connections to this generation; answers with `Switched` or `SwitchFailed`. Given for the live
     /// generation too, when the one that was to follow it has ended in the middle of its switch; and for one
-    /// that had begun to leave and was not asked to end yet, when the one after it has crashed.
+    /// that had begun to leave and was not asked to end yet, when the one after it has crashed: if that is refused, it
+    /// has shut its sockets, and goes on leaving.
     Switch {
         /// Which generation.
         id: GenId,

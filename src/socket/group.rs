@@ -129,8 +129,7 @@ impl Group {
     pub(super) fn switch(&mut self, id: GenId) -> io::Result<()> {
         // The check for slots that left comes first: it may change what the kernel's indices mean.
         self.tend()?;
-        // A relay on the live slot would carry to itself.
-        if !self.slots_of(id).any(|slot| !slot.leaving) {
+        if !self.may_serve(id) {
             // An address that a program opened by itself may be one that the next does not open any more.
             return if self.adopted {
                 Ok(())
@@ -143,6 +142,11 @@ impl Group {
             slot.stage = Stage::Served;
         }
         Ok(())
+    }
+
+    /// Whether there is a slot of it that was not given up. A relay on the live slot would carry to itself.
+    pub(super) fn may_serve(&self, id: GenId) -> bool {
+        self.slots_of(id).any(|slot| !slot.leaving)
     }
 
     /// Drops what listens no more, re-steers, puts back what was removed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::answerer::Answerer;
 use super::endpoint::Endpoint;
-use super::group::{Group, SharedGroup, lock, sweep};
+use super::group::{Group, SharedGroup, lock, none_of, sweep};
 use super::relay::Helper;
 use crate::reload::GenId;
 
@@ -15,6 +15,8 @@ use crate::reload::GenId;
 pub(super) struct Registry {
     groups: Vec<SharedGroup>,
     live: Option<GenId>,
+    /// Those that had sockets when they became live.
+    served: BTreeSet<GenId>,
     /// Those that are being asked to end, until they are gone.
     leaving: BTreeSet<GenId>,
     /// Held by who binds a socket for datagrams until it is a slot.
@@ -47,6 +49,7 @@ impl Registry {
             Mutex::new(Self {
                 groups: groups.into_iter().map(shared).collect(),
                 live: None,
+                served: BTreeSet::new(),
                 leaving: BTreeSet::new(),
                 datagrams: Arc::default(),
                 helper: Helper::new(),
@@ -102,6 +105,14 @@ impl Registry {
                 self.switch_back(&self.groups[..index]);
                 return Err(error);
             }
+        }
+        let has_sockets = self.groups.iter().any(|group| lock(group).may_serve(id));
+        if has_sockets {
+            self.served.insert(id);
+        } else if self.served.contains(&id) {
+            // It comes back, and has closed them meanwhile.
+            self.switch_back(&self.groups);
+            return Err(none_of(id));
         }
         self.set_live(Some(id));
         self.tidy();
@@ -204,6 +215,7 @@ impl Registry {
         self.tidy();
         let relayed = self.relay(id);
         self.leaving.remove(&id);
+        self.served.remove(&id);
         released.and(relayed).and(self.attend())
     }
 

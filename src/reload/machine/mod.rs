@@ -307,7 +307,7 @@ impl Machine {
             .candidate
             .take_if(|candidate| candidate.id == id && candidate.ready.is_some())
         else {
-            return self.came_back(id);
+            return self.came_back(now, id, true, out);
         };
         let took = candidate
             .ready
@@ -329,7 +329,7 @@ impl Machine {
             self.dismiss(now, candidate.id, out);
             self.failed_to_follow(&candidate, Failure::Switch, out);
         } else {
-            self.cannot_come_back(now, id, out);
+            self.came_back(now, id, false, out);
         }
     }
 

@@ -28,7 +28,6 @@ impl Machine {
         if candidate.ready.is_some()
             && let Some(id) = self.live
         {
-            self.recovery.returns();
             out.effects.push(Effect::Switch { id });
         }
         Some(candidate)

@@ -33,14 +33,21 @@ struct Crash {
     again: Option<Time>,
 }
 
+/// This one is to serve again, and it is not known yet whether it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Returning {
+    id: GenId,
+    /// Who crashed, and how.
+    crashed: (GenId, Failure),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Recovery {
     /// Until when a crash of the live generation is blamed on its build.
     until: Option<Time>,
     before: Option<Before>,
     crash: Option<Crash>,
-    /// New connections are to go to the live one again, and it is not known yet whether they can.
-    returning: bool,
+    returning: Option<Returning>,
     /// Whether the one that was live last is a server. What nobody connects to may be a job that is done.
     server: bool,
     /// How many starts have followed from crashes alone.
@@ -52,7 +59,7 @@ impl Recovery {
         until: None,
         before: None,
         crash: None,
-        returning: false,
+        returning: None,
         server: false,
         starts: 0,
     };
@@ -60,11 +67,6 @@ impl Recovery {
     /// Somebody wants something: what comes of it may crash anew.
     pub(super) const fn wished(&mut self) {
         self.starts = 0;
-    }
-
-    /// New connections went to another one, and come back.
-    pub(super) const fn returns(&mut self) {
-        self.returning = true;
     }
 
     /// The one before the live one has to hear of it should it come back.
@@ -99,7 +101,7 @@ impl Machine {
             until: Some(now.plus(self.policy.go_back_within)),
             before,
             crash: None,
-            returning: false,
+            returning: None,
             server: self.is_server(id),
             ..self.recovery
         };
@@ -131,27 +133,27 @@ impl Machine {
             soon,
             again: None,
         });
-        self.recovery.returning = false;
-        let back = match soon && self.may_recover() {
-            true => self.take_back(now, out),
-            false => None,
-        };
-        self.abandon(now, id, survivors, out);
+        self.recovery.returning = None;
         let failure = ended.map_or(Failure::Lost, Failure::Crashed);
-        self.failed(id, failure, out);
-        out.notices
-            .extend(back.map(|back| Notice::Restored { id: back }));
+        let back = soon && self.may_recover() && self.take_back(now, (id, failure), out);
+        self.abandon(now, id, survivors, out);
+        if !back {
+            self.failed(id, failure, out);
+        }
     }
 
-    /// What drains and has not been asked to end serves again. It comes before all else: nobody has to wait.
-    fn take_back(&mut self, now: Time, out: &mut Response) -> Option<GenId> {
+    /// What drains and has not been asked to end serves again. It comes before all else: nobody has to wait. What is said
+    /// of it, and of the crash, depends on whether it can.
+    fn take_back(&mut self, now: Time, crashed: (GenId, Failure), out: &mut Response) -> bool {
         let switching = self.candidate.is_some_and(|next| next.ready.is_some());
-        let before = self.recovery.before.filter(|before| {
+        let Some(before) = self.recovery.before.filter(|before| {
             let mut leaving = self.leaving.iter();
             !switching
                 && !self.is_aborted(before.id)
                 && leaving.any(|leaving| leaving.id == before.id && leaving.may_stay())
-        })?;
+        }) else {
+            return false;
+        };
         let id = before.id;
         self.leaving.retain(|leaving: &Leaving| leaving.id != id);
         self.live = Some(id);
@@ -161,41 +163,35 @@ impl Machine {
         self.recovery = Recovery {
             until: None,
             before: None,
-            returning: true,
+            returning: Some(Returning { id, crashed }),
             ..self.recovery
         };
         self.wake_watchdog(now, id);
         out.effects.push(Effect::Switch { id });
         out.effects.extend(before.missed.effects(id));
-        Some(id)
+        true
     }
 
-    /// New connections go to it again: a crash of another one is made good.
-    pub(super) fn came_back(&mut self, id: GenId) {
-        if self.recovery.returning && self.live == Some(id) {
-            self.recovery.returning = false;
+    /// Whether new connections can be sent to it again. If not, it has shut its sockets, and what follows is what would
+    /// have followed without it.
+    pub(super) fn came_back(&mut self, now: Time, id: GenId, back: bool, out: &mut Response) {
+        let is_it = |returning: &mut Returning| returning.id == id;
+        let Some(Returning { crashed, .. }) = self.recovery.returning.take_if(is_it) else {
+            return;
+        };
+        // It may have had to go at once, for what waited to be started.
+        let lives = self.live == Some(id);
+        if lives && !back {
+            self.live = None;
+            self.hold(out);
+            self.retire(now, id, out);
+        } else if lives {
             self.recovery.crash = None;
         }
-    }
-
-    /// New connections can't be sent to it any more. If it came back because of a crash, what follows is what would have
-    /// followed without it; else it is started once more. Its build is not to blame.
-    pub(super) fn cannot_come_back(&mut self, now: Time, id: GenId, out: &mut Response) {
-        if !self.recovery.returning || self.live.take_if(|live| *live == id).is_none() {
-            return;
+        self.failed(crashed.0, crashed.1, out);
+        if lives && back {
+            out.notices.push(Notice::Restored { id });
         }
-        let shut = Crash {
-            id,
-            build: self.builds.served(),
-            soon: false,
-            again: None,
-        };
-        let shut = (self.may_recover() && self.is_server(id)).then_some(shut);
-        self.recovery.crash = self.recovery.crash.or(shut);
-        self.recovery.returning = false;
-        self.hold(out);
-        self.retire(now, id, out);
-        self.failed(id, Failure::Switch, out);
     }
 
     /// Nothing is live because of a crash, and nothing else comes.
@@ -298,6 +294,11 @@ impl Recovery {
                 id: rename.id(before.id),
                 build: before.build.map(|build| rename.build(build)),
                 ..before
+            }),
+            // Who crashed is told, no more.
+            returning: self.returning.map(|returning| Returning {
+                id: rename.id(returning.id),
+                crashed: (GenId::FIRST, Failure::Lost),
             }),
             crash: self.crash.map(|crash| Crash {
                 id: GenId::FIRST,

@@ -57,7 +57,10 @@ impl World {
         if self.quitting.is_some() || refused {
             return;
         }
-        let switched = self.switching.map(|(id, _)| id);
+        let switched = self.switching.and_then(|(id, _)| self.find(id));
+        // One that was to come back may have had to go at once.
+        let switched = switched.filter(|known| known.role != Role::Leaving);
+        let switched = switched.map(|known| known.id);
         let fine = match (self.steering, switched.or(self.live())) {
             (Steering::To(there), Some(live)) => there == live,
             (Steering::Hold(Some(id)), None) => self

@@ -73,9 +73,6 @@ impl Pair {
         self.world.spared(live, event, &response, ledger);
         self.one_finish(&response, ledger);
         for notice in &response.notices {
-            self.world.restored(notice, ledger);
-        }
-        for notice in &response.notices {
             self.world.told(notice, ledger);
         }
         self.world.same_is_kept(ledger);

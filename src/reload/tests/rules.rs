@@ -150,8 +150,6 @@ impl World {
         let starting = self.gens.iter().find(|known| {
             known.role == Role::Candidate && !known.relayed && Some(known.id) != switched
         });
-        // What was made to come back has to go after all.
-        self.switching = self.switching.filter(|(id, _)| self.live() != Some(*id));
         self.steering = Steering::Hold(starting.map(|known| known.id));
     }
 
@@ -178,7 +176,7 @@ impl World {
             format!("{effect:?} of one that is gone")
         });
         let fine = match effect {
-            Effect::Switch { .. } => self.switch(&known),
+            Effect::Switch { .. } => self.switch(&mut known),
             Effect::Signal { .. } => {
                 let asked = known.role == Role::Live && known.owed;
                 known.owed = false;
@@ -210,8 +208,8 @@ impl World {
         self.gens[index] = known;
     }
 
-    /// To the one that is ready; or back, when that one was lost on the way.
-    fn switch(&mut self, known: &Gen) -> bool {
+    /// To the one that is ready; back, when that one was lost on the way; or to the one that drains, when the live one was.
+    fn switch(&mut self, known: &mut Gen) -> bool {
         let id = known.id;
         match known.role {
             Role::Candidate => {
@@ -223,16 +221,38 @@ impl World {
                 known.ready && first
             }
             Role::Live => {
-                let switches = |other: &Gen| other.role == Role::Candidate && other.ready;
+                self.steering = Steering::To(id);
+                !self.switches()
+            }
+            Role::Leaving => {
                 let done = !std::mem::take(&mut self.refuse);
                 let first = self.switching.replace((id, done)).is_none();
                 if done {
                     self.steering = Steering::To(id);
                 }
-                first && !self.gens.iter().any(switches)
+                first && !self.switches() && self.take_back(known)
             }
-            Role::Leaving => false,
         }
+    }
+
+    fn switches(&self) -> bool {
+        let switches = |other: &Gen| other.role == Role::Candidate && other.ready;
+        self.gens.iter().any(switches)
+    }
+
+    /// The one before the live one serves again, which was neither asked to end nor has.
+    fn take_back(&mut self, known: &mut Gen) -> bool {
+        let in_time = self.crashed && self.now < self.soon && self.quitting.is_none();
+        let serves = known.still_serves_its_own() && known.drain != Drain::MayStop;
+        let fine = in_time && serves && self.live().is_none();
+        self.crashed = false;
+        self.soon = Time::START;
+        known.role = Role::Live;
+        known.drain = Drain::No;
+        if let Some(period) = self.policy.watchdog {
+            known.watch = Watch::Until(self.now.plus(period));
+        }
+        fine
     }
 
     fn settle(&self, known: &mut Gen) -> bool {
@@ -334,8 +354,9 @@ impl World {
     pub(super) fn told(&mut self, notice: &Notice, ledger: &mut Ledger) {
         match notice {
             Notice::Failed { id, failure, live } => {
-                let known = self.find(*id);
-                let answers = known.is_some_and(|known| known.answers_all);
+                let lost = self.lost.filter(|(lost, _)| lost == id);
+                let known = self.find(*id).map(|known| known.answers_all);
+                let answers = known.or(lost.map(|(_, answers)| answers)) == Some(true);
                 self.told_failure |= answers && *failure != Failure::Build;
                 // What was live before may come back, from its build.
                 self.crashed |= live.is_none() && *failure != Failure::Build;
@@ -354,6 +375,13 @@ impl World {
                     format!("{id} superseded")
                 });
             }
+            Notice::Restored { id } => {
+                let live = self.live();
+                let fine = live == Some(*id);
+                ledger.check(Rule::Protocol, fine, || {
+                    format!("{id}, but {live:?} is live")
+                });
+            }
             Notice::Unchanged { id, like } => self.unchanged(*id, *like, ledger),
             Notice::Building { .. }
             | Notice::Signalled { .. }
@@ -368,7 +396,6 @@ impl World {
             | Notice::Extended { .. }
             | Notice::Stores { .. }
             | Notice::Aborting { .. }
-            | Notice::Restored { .. }
             | Notice::Again { .. }
             | Notice::Killing { .. }
             | Notice::Gone { .. }
@@ -377,30 +404,6 @@ impl World {
             | Notice::NothingToUndo
             | Notice::Quitting { .. } => {}
         }
-    }
-
-    /// The one before the live one serves again, which was neither asked to end nor has.
-    pub(super) fn restored(&mut self, notice: &Notice, ledger: &mut Ledger) {
-        let Notice::Restored { id } = *notice else {
-            return;
-        };
-        let in_time = self.crashed && self.now < self.soon && self.quitting.is_none();
-        let (now, period) = (self.now, self.policy.watchdog);
-        self.crashed = false;
-        self.soon = Time::START;
-        let live = self.live();
-        let fine = self.find_mut(id).is_some_and(|known| {
-            let serves = known.still_serves_its_own() && known.drain != Drain::MayStop;
-            known.role = Role::Live;
-            known.drain = Drain::No;
-            if let Some(period) = period {
-                known.watch = Watch::Until(now.plus(period));
-            }
-            serves
-        });
-        ledger.check(Rule::Protocol, fine && in_time && live.is_none(), || {
-            format!("{id} serves again beside {live:?}")
-        });
     }
 
     /// A failure that is not the live generation's own leaves it as it is.

@@ -79,6 +79,8 @@ pub(super) struct World {
     pub(super) stores: bool,
     /// The live one has crashed, and nothing was live since.
     pub(super) crashed: bool,
+    /// Which it was, and whether no change came after its start: it may be gone before its failure is told.
+    pub(super) lost: Option<(GenId, bool)>,
     /// So many starts that nobody wished for, since the last wish; and whether there is one that nothing was started for.
     pub(super) starts: (u8, bool),
     /// Until when a crash of the live one leads back.
@@ -113,6 +115,7 @@ impl World {
             undo: false,
             stores: false,
             crashed: false,
+            lost: None,
             starts: (0, false),
             soon: Time::START,
         }
@@ -175,8 +178,9 @@ impl World {
     /// The driver tells at once how that went, and what it tells besides comes later. Of a switch forth the machine need
     /// not rely on it.
     fn switching_back(&self) -> Option<Event> {
-        let back = self.switching.filter(|(id, _)| self.live() == Some(*id));
-        back.map(Self::switch_report)
+        let (id, _) = self.switching?;
+        let forth = self.find(id)?.role == Role::Candidate;
+        self.switching.filter(|_| !forth).map(Self::switch_report)
     }
 
     const fn switch_report((id, done): (GenId, bool)) -> Event {
@@ -191,9 +195,7 @@ impl World {
         let (Event::Exited { id, .. } | Event::Gone { id }) = event else {
             return matches!(event, Event::Ready { .. });
         };
-        let switching = self.switching.map(|(id, _)| id);
-        let lost = self.live() == Some(id);
-        switching == Some(id) || lost && self.gens.iter().any(Gen::still_serves_its_own)
+        self.live() == Some(id) && self.gens.iter().any(Gen::still_serves_its_own)
     }
 
     /// Takes note of what is about to be told to the machine.
@@ -262,7 +264,10 @@ impl World {
                     }
                 }
                 // It has crashed, or vanished.
-                self.crashed |= live.is_some() && self.live().is_none();
+                if live.is_some() && self.live().is_none() {
+                    self.crashed = true;
+                    self.lost = self.find(id).map(|known| (id, known.answers_all));
+                }
                 let lost = |(id, _): &(GenId, bool)| {
                     self.find(*id)
                         .is_none_or(|known| known.role == Role::Leaving)
@@ -297,6 +302,7 @@ impl World {
             known.answers_all = false;
             known.newest &= !build;
         }
+        self.lost = None;
     }
 
     fn quit(&mut self, at_once: bool) {
@@ -343,8 +349,11 @@ impl World {
     fn switched(&mut self, id: GenId) {
         let (now, policy) = (self.now, self.policy.clone());
         self.switching = None;
-        if self.live() == Some(id) {
-            // It serves again.
+        if self
+            .find(id)
+            .is_none_or(|known| known.role != Role::Candidate)
+        {
+            // It serves again, or had to go at once.
             return;
         }
         self.crashed = false;
@@ -466,6 +475,10 @@ impl World {
                 Some(_) | None => Time::START,
             },
             switching: self.switching.map(|(id, done)| (rename.id(id), done)),
+            lost: match (self.switching_back(), self.lost) {
+                (Some(_), Some((_, answers_all))) => Some((GenId::new(0), answers_all)),
+                (Some(_) | None, _) => None,
+            },
             steering: match self.steering {
                 Steering::To(id) => Steering::To(rename.id(id)),
                 Steering::Hold(id) => Steering::Hold(id.map(|id| rename.id(id))),

@@ -205,6 +205,28 @@ async fn an_address_that_is_opened_late_is_served_at_once() {
     second.program.ask_to_stop();
 }
 
+/// It was live, drains, and is to serve again.
+#[tokio::test]
+async fn who_has_closed_all_sockets_cannot_serve_again() {
+    let (mut sockets, adopter) = none();
+    let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
+    let (at, inode) = (address(&socket), os::inode(&socket).unwrap());
+    adopter
+        .listen(id(1), socket.try_clone().unwrap(), 5)
+        .unwrap();
+    sockets.switch(id(1)).unwrap();
+    let second = open_own(&adopter, 2, at);
+    sockets.switch(id(2)).unwrap();
+    sockets.switch(id(1)).unwrap();
+    sockets.switch(id(2)).unwrap();
+    drop(socket);
+    adopter.disown_unheld(id(1), |held| held != inode).unwrap();
+    let refused = sockets.switch(id(1)).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(To::Tcp(at).ask().unwrap(), 2);
+    second.program.ask_to_stop();
+}
+
 /// As programs do that look first whether a port is free, or start a worker for each core.
 #[tokio::test]
 async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
