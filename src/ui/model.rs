@@ -44,6 +44,8 @@ pub struct Model {
     errors: (Vec<String>, usize),
     /// The last lines that it printed, and how many came before them.
     tail: (VecDeque<String>, usize),
+    /// Whether what is live, or was live last, is of the build before the one that crashed.
+    pub back: bool,
     /// Whether nothing is left to do until something changes, and nothing is live.
     pub waiting: bool,
     /// Whether changes wait until the user says otherwise.
@@ -192,8 +194,20 @@ impl Model {
                 self.serves(*id);
                 self.undoable |=
                     self.kept == Some(*id) && std::mem::replace(&mut self.served, true);
-                // Who is back after a crash does not mend what crashed.
-                let back = self.cause == Some(Cause::GoBack);
+                // Who is back after a crash does not mend what crashed, and no more if it is started anew.
+                self.back = match self.cause {
+                    Some(Cause::GoBack) => true,
+                    Some(Cause::Crash) => self.back,
+                    Some(
+                        Cause::Begin
+                        | Cause::Change
+                        | Cause::Request
+                        | Cause::Undo
+                        | Cause::Inherit,
+                    )
+                    | None => false,
+                };
+                let back = self.back;
                 self.undoable &= !back;
                 self.mended(|failure| failure != Failure::Build && !back);
             }

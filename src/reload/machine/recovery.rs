@@ -45,6 +45,8 @@ struct Returning {
 pub(super) struct Recovery {
     /// Until when a crash of the live generation is blamed on its build.
     until: Option<Time>,
+    /// This build has served for longer than that: no crash is blamed on it any more.
+    proven: Option<GenId>,
     before: Option<Before>,
     crash: Option<Crash>,
     returning: Option<Returning>,
@@ -57,6 +59,7 @@ pub(super) struct Recovery {
 impl Recovery {
     pub(super) const NONE: Self = Self {
         until: None,
+        proven: None,
         before: None,
         crash: None,
         returning: None,
@@ -98,7 +101,8 @@ impl Machine {
         });
         self.builds.serves(build);
         self.recovery = Recovery {
-            until: Some(now.plus(self.policy.go_back_within)),
+            until: (self.recovery.proven != Some(build))
+                .then_some(now.plus(self.policy.go_back_within)),
             before,
             crash: None,
             returning: None,
@@ -125,6 +129,9 @@ impl Machine {
         let build = self.builds.served();
         self.builds.failed();
         let soon = self.recovery.until.is_some_and(|until| now < until);
+        if !soon {
+            self.recovery.proven = build;
+        }
         // Whoever ends well meant to.
         let crashed = self.is_server(id) && !ended.is_some_and(Ended::success);
         self.recovery.crash = (crashed && self.may_recover()).then_some(Crash {
@@ -265,6 +272,7 @@ impl Machine {
     pub(super) fn canonical_recovery(&self, rename: &super::canonical::Rename) -> Recovery {
         let Recovery {
             until,
+            proven,
             before,
             crash,
             returning,
@@ -274,6 +282,8 @@ impl Machine {
         Recovery {
             // Only while something is live, and while it has not passed.
             until: until.filter(|until| self.live.is_some() && rename.is_ahead(*until)),
+            // Else it never serves again.
+            proven: proven.filter(|build| self.may_return_to(*build)),
             before: before
                 .filter(|before| self.leaving.iter().any(|leaving| leaving.id == before.id)),
             crash,
@@ -290,6 +300,7 @@ impl Recovery {
     fn renamed(self, rename: &super::canonical::Rename) -> Self {
         Self {
             until: self.until.map(|until| rename.time(until)),
+            proven: self.proven.map(|proven| rename.build(proven)),
             before: self.before.map(|before| Before {
                 id: rename.id(before.id),
                 build: before.build.map(|build| rename.build(build)),

@@ -226,7 +226,7 @@ impl Frame<'_> {
             parts.add(1, Tint::Bold, self.paused());
         }
         match self.model.live() {
-            Some(live) if self.model.cause == Some(Cause::GoBack) => {
+            Some(live) if self.model.back => {
                 parts.add(
                     1,
                     Tint::Plain,

@@ -168,6 +168,18 @@ fn there_is_nothing_to_undo_once_it_went_back_by_itself() {
     );
     model.fold(&Report::Notice(live(three)), MOMENT);
     assert!(!model.undoable);
+    // Nor is what is live the newest because it is started once more.
+    let (four, cause) = (GenId::new(4), Cause::Crash);
+    assert!(model.back);
+    for notice in [Notice::Starting { id: four, cause }, live(four)] {
+        model.fold(&Report::Notice(notice), MOMENT);
+    }
+    assert!(model.back && !model.undoable);
+    let (five, cause) = (GenId::new(5), Cause::Change);
+    for notice in [Notice::Building { id: five, cause }, live(five)] {
+        model.fold(&Report::Notice(notice), MOMENT);
+    }
+    assert!(!model.back);
 }
 
 #[test]

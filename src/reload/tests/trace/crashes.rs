@@ -94,6 +94,24 @@ fn whether_it_can_serve_again_is_answered_once() {
     );
 }
 
+/// What has served for long was not saved that way: nobody gets an older build because of it, however soon it crashes then.
+#[test]
+fn a_build_that_has_served_for_long_is_not_gone_back_from() {
+    check_second(
+        &[(5999, "kept 2")],
+        "
+        6100 settled 1      -> inspect 1
+        6101 handles-stop 1 -> relay 1, stop 1
+        6200 gone 1         -> release 1 | gone 1 drained 159ms
+        20000 exited 2 101  -> relay 2, hold | failed 2 (ended while live: exit status 101), again 2 1000ms
+        21000 tick          -> start 3 | starting 3 crash
+        21030 ready 3       -> switch 3 | ready 3 30ms
+        21031 switched 3    -> | live 3 1ms
+        22000 exited 3 101  -> relay 3, hold | failed 3 (ended while live: exit status 101), again 3 1000ms
+        ",
+    );
+}
+
 /// Not blamed for anything later, even if the one that came back has to go without a crash.
 #[test]
 fn a_crash_that_was_made_good_is_forgotten() {
