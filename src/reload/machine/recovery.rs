@@ -67,9 +67,10 @@ impl Recovery {
         starts: 0,
     };
 
-    /// Somebody wants something: what comes of it may crash anew.
+    /// Somebody wants something: what comes of it may crash anew, be it for what is not in the build.
     pub(super) const fn wished(&mut self) {
         self.starts = 0;
+        self.proven = None;
     }
 
     /// The one before the live one has to hear of it should it come back.

@@ -112,6 +112,24 @@ fn a_build_that_has_served_for_long_is_not_gone_back_from() {
     );
 }
 
+/// A restart has something new: what it reads when it starts.
+#[test]
+fn a_wish_is_blamed_for_a_crash_whatever_the_build_has_proven() {
+    check(
+        &cargo(),
+        "
+        20000 exited 1 101    -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        21000 tick            -> start 2 | starting 2 crash
+        21030 ready 2         -> switch 2 | ready 2 30ms
+        21031 switched 2      -> | live 2 1ms
+        22000 changed-restart -> start 3 | starting 3 change
+        22030 ready 3         -> switch 3 | ready 3 30ms
+        22031 switched 3      -> settle 2 | live 3 1ms, draining 2 10000ms
+        22500 exited 3 101    -> switch 2, relay 3
+        ",
+    );
+}
+
 /// Not blamed for anything later, even if the one that came back has to go without a crash.
 #[test]
 fn a_crash_that_was_made_good_is_forgotten() {
