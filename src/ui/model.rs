@@ -195,18 +195,8 @@ impl Model {
                 self.undoable |=
                     self.kept == Some(*id) && std::mem::replace(&mut self.served, true);
                 // Who is back after a crash does not mend what crashed, and no more if it is started anew.
-                self.back = match self.cause {
-                    Some(Cause::GoBack) => true,
-                    Some(Cause::Crash) => self.back,
-                    Some(
-                        Cause::Begin
-                        | Cause::Change
-                        | Cause::Request
-                        | Cause::Undo
-                        | Cause::Inherit,
-                    )
-                    | None => false,
-                };
+                self.back &= self.cause == Some(Cause::Crash);
+                self.back |= self.cause == Some(Cause::GoBack);
                 let back = self.back;
                 self.undoable &= !back;
                 self.mended(|failure| failure != Failure::Build && !back);
