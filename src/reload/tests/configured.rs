@@ -1,6 +1,6 @@
 //! A change of configuration.
 
-use super::process::Role;
+use super::process::{Gen, Role};
 use super::world::World;
 use crate::reload::{Action, GenId};
 
@@ -10,14 +10,13 @@ impl World {
         if self.quitting.is_some() {
             return;
         }
-        let staying = self.gens.iter_mut();
-        let mut staying: Vec<_> = staying
-            .filter(|known| known.role != Role::Leaving)
-            .collect();
-        for known in &mut staying {
-            known.owed = true;
+        // Who may come back after a crash is told then.
+        let may_come_back = |known: &Gen| known.still_serves_its_own();
+        for known in &mut self.gens {
+            known.owed |= known.role != Role::Leaving || may_come_back(known);
         }
-        if staying.is_empty() && self.builds.is_empty() {
+        let stays = |known: &Gen| known.role != Role::Leaving;
+        if !self.gens.iter().any(stays) && self.builds.is_empty() {
             self.change(Action::Restart);
         }
     }
