@@ -95,10 +95,11 @@ fn whoever_finds_its_port_taken_is_not_told_of_stop_first() {
     serving(&mut run);
     let other = std::net::TcpListener::bind(("127.0.0.1", app.port + 1)).expect("it is free");
     app.save("serve_all(open_socket(), open_socket(port=port + 1))");
+    // Who has it takes a while to find out, and the program may have ended by then.
     let told = run.expect_that("in use", PATIENCE, |event| event.mentions("is in use by"));
     assert!(told.mentions(&std::process::id().to_string()), "{told}");
-    run.expect("failed");
     run.gone_is(2);
+    run.counted("failed", 1);
     let hints = run
         .so_far()
         .iter()
