@@ -46,7 +46,7 @@ pub struct Opened {
     pub inodes: Vec<u64>,
     /// Those for datagrams.
     pub datagrams: Vec<u64>,
-    /// Where the live generation listens, or connections wait, and it does not listen.
+    /// Where the live generation listens, or connections wait, and neither does it nor anywhere that covers it.
     pub missing: Vec<SocketAddr>,
     /// Whether another one is live.
     pub beside: bool,
@@ -168,11 +168,13 @@ impl Adopter {
             beside: registry.live().is_some(),
             ..Opened::default()
         };
+        let own = registry.listens(id);
         for group in registry.groups() {
             let group = lock(group);
             let inodes = group.inodes_of(id);
             if let (true, Some(endpoint)) = (inodes.is_empty(), group.face().endpoint())
                 && group.is_expected(registry.live())
+                && !endpoint.is_covered_by(&own)
             {
                 opened.missing.push(endpoint.address);
             }

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Socket, Type};
 
@@ -50,6 +50,21 @@ impl Endpoint {
         self.transport == other.transport
             && self.address.port() == other.address.port()
             && (a == b || self.covers(b) || other.covers(a))
+    }
+
+    /// Whether all that connects here would reach one of these if nobody listened here.
+    #[must_use]
+    pub fn is_covered_by(&self, others: &[Self]) -> bool {
+        let same = |other: &&Self| {
+            self.transport == other.transport && self.address.port() == other.address.port()
+        };
+        let covered = |ip: IpAddr| {
+            let mut others = others.iter().filter(same);
+            others.any(|other| other.canonical() == ip || other.covers(ip))
+        };
+        let own = self.canonical();
+        let v4_too = own == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !self.only_v6;
+        covered(own) && (!v4_too || covered(Ipv4Addr::UNSPECIFIED.into()))
     }
 
     fn canonical(&self) -> IpAddr {
@@ -114,5 +129,26 @@ mod tests {
         assert!(!check("127.0.0.2:1", "127.0.0.1:1"));
         assert!(!check("0.0.0.0:1", "[::1]:1"));
         assert!(!check("0.0.0.0:1", "0.0.0.0:2"));
+    }
+
+    #[test]
+    fn what_connects_somewhere_may_reach_others_as_well() {
+        let check = |one: &str, others: &[&str]| {
+            let others: Vec<_> = others.iter().map(|other| endpoint(other)).collect();
+            endpoint(one).is_covered_by(&others)
+        };
+        assert!(check("127.0.0.1:1", &["0.0.0.0:1"]));
+        assert!(check("127.0.0.1:1", &["[::]:1"]));
+        assert!(check("0.0.0.0:1", &["[::]:1"]));
+        assert!(check("[::1]:1", &["only [::]:1"]));
+        assert!(check("only [::]:1", &["[::]:1"]));
+        assert!(check("[::ffff:127.0.0.1]:1", &["127.0.0.1:1"]));
+        assert!(check("[::]:1", &["only [::]:1", "0.0.0.0:1"]));
+        assert!(!check("[::]:1", &["only [::]:1"]));
+        assert!(!check("[::]:1", &["only [::]:1", "127.0.0.1:1"]));
+        assert!(!check("0.0.0.0:1", &["127.0.0.1:1"]));
+        assert!(!check("0.0.0.0:1", &["only [::]:1"]));
+        assert!(!check("127.0.0.1:1", &["0.0.0.0:2"]));
+        assert!(!check("127.0.0.1:1", &[]));
     }
 }

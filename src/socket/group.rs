@@ -45,6 +45,8 @@ pub(super) struct Group {
     adopted: bool,
     /// Whether the live generation has closed its last socket here.
     given_up: bool,
+    /// Whether nobody finds it any more (see [`Group::hide`]).
+    hidden: bool,
     /// Since when nobody who runs has listened here.
     abandoned_since: Option<Instant>,
     live: Option<GenId>,
@@ -93,6 +95,7 @@ impl Group {
             sweeper: Sweeper::default(),
             adopted: false,
             given_up: false,
+            hidden: false,
             abandoned_since: None,
             live: None,
             duty: watch::Sender::default(),
@@ -146,7 +149,7 @@ impl Group {
 
     /// Whether there is a slot of it that was not given up. A relay on the live slot would carry to itself.
     pub(super) fn may_serve(&self, id: GenId) -> bool {
-        self.slots_of(id).any(|slot| !slot.leaving)
+        !self.hidden && self.slots_of(id).any(|slot| !slot.leaving)
     }
 
     /// Drops what listens no more, re-steers, puts back what was removed.
@@ -308,7 +311,7 @@ impl Group {
 
     /// Whether it may still be connected to.
     pub(super) fn listens(&self, id: GenId) -> bool {
-        self.slots_of(id).any(|slot| slot.stage != Stage::Released)
+        !self.hidden && self.slots_of(id).any(|slot| slot.stage != Stage::Released)
     }
 
     pub(super) fn slots_of(&self, id: GenId) -> impl Iterator<Item = &Slot> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::answerer::Answerer;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Transport};
 use super::group::{Group, SharedGroup, lock, none_of, sweep};
 use super::relay::Helper;
 use crate::reload::GenId;
@@ -84,7 +84,10 @@ impl Registry {
 
     /// The group of an address that a program asked for.
     pub(super) fn find(&self, endpoint: Endpoint) -> Option<&SharedGroup> {
-        let is = |group: &&SharedGroup| lock(group).face().endpoint() == Some(endpoint);
+        let is = |group: &&SharedGroup| {
+            let group = lock(group);
+            !group.is_hidden() && group.face().endpoint() == Some(endpoint)
+        };
         self.groups.iter().find(is)
     }
 
@@ -219,9 +222,34 @@ impl Registry {
         released.and(relayed).and(self.attend())
     }
 
+    /// Of the groups that the live generation is not in, those of which it gets the connections all the same if they are
+    /// out of the way.
+    fn hide_covered(&self, live: GenId) {
+        let serving = self.listens(live);
+        let covered = |at: Endpoint| at.transport == Transport::Tcp && at.is_covered_by(&serving);
+        for group in &self.groups {
+            let mut group = lock(group);
+            if !group.may_serve(live) && group.face().endpoint().is_some_and(covered) {
+                group.hide();
+            }
+        }
+    }
+
+    /// Where this generation listens.
+    pub(super) fn listens(&self, id: GenId) -> Vec<Endpoint> {
+        let endpoint = |group: &SharedGroup| {
+            let group = lock(group);
+            group.face().endpoint().filter(|_| group.may_serve(id))
+        };
+        self.groups.iter().filter_map(endpoint).collect()
+    }
+
     /// Closes what nobody listens on any more, or in the background what cannot be closed yet, and watches what is new.
     pub(super) fn tidy(&mut self) {
         let live = self.live;
+        if let Some(live) = live {
+            self.hide_covered(live);
+        }
         let mut later = None;
         self.groups.retain(|group| {
             let mut group = lock(group);

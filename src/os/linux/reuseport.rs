@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 
 use nix::sys::socket::{setsockopt, sockopt};
+use socket2::SockRef;
 
 use crate::os::Instruction;
 
@@ -24,6 +26,22 @@ pub fn steer(member: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
     };
     // The kernel copies the program during the call: `filter` need not live longer.
     Ok(setsockopt(member, sockopt::AttachReusePortCbpf, &program)?)
+}
+
+/// No interface has this number.
+pub(super) const NOWHERE: u32 = i32::MAX as u32;
+
+/// From now on no new connection finds this socket, as if it did not listen; what listens on an address that covers its
+/// own gets them. What it has been asked for already still arrives, and is accepted as before.
+///
+/// It is bound to an interface that does not exist: the kernel looks whether a socket is bound to the one on which a
+/// connection comes (`compute_score` in `net/ipv4/inet_hashtables.c`), a handshake that has begun is found without that.
+/// Without privileges that can be done once, and not be undone (`sock_bindtoindex_locked` in `net/core/sock.c`).
+///
+/// # Errors
+/// `EPERM` where the program has bound it to an interface itself or the kernel is older than 5.7.
+pub fn hide(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).bind_device_by_index_v4(NonZeroU32::new(NOWHERE))
 }
 
 pub(super) fn native(instruction: &Instruction) -> libc::sock_filter {

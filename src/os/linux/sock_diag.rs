@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::netlink::{Scope, array_at, ask, attributes, u32_at, u64_at};
+use super::reuseport::NOWHERE;
 use crate::os::{TcpConnection, TcpListening, TcpState};
 
 const INET_DIAG_INFO: u16 = 2;
@@ -20,7 +21,8 @@ const LAST_ACK: u8 = 9;
 const LISTEN: u8 = 10;
 const CLOSING: u8 = 11;
 
-/// The TCP sockets that listen on `port`, of both families.
+/// The TCP sockets that listen on `port`, of both families, but for those that were hidden
+/// ([`hide`](super::reuseport::hide)).
 ///
 /// # Errors
 /// Where the kernel does not answer: `sock_diag` may be left out of it, or a sandbox may refuse netlink.
@@ -28,6 +30,9 @@ pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         dump(family, port, 1 << LISTEN, 0, |answer| {
+            if answer.interface() == NOWHERE {
+                return;
+            }
             found.push(TcpListening {
                 inode: u64::from(answer.inode()),
                 address: answer.address(4, 8),
@@ -110,6 +115,11 @@ impl Answer<'_> {
 
     fn inode(&self) -> u32 {
         u32_at(self.0, 68)
+    }
+
+    /// The number of the interface that it is bound to, 0 if it is bound to none.
+    fn interface(&self) -> u32 {
+        u32_at(self.0, 40)
     }
 
     fn uid(&self) -> u32 {

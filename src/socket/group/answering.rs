@@ -13,6 +13,7 @@ impl Group {
     /// Tells the relays what to do.
     pub(in crate::socket) fn set_duty(&self) {
         let duty = match (self.live, &self.answerer) {
+            (Some(_), _) if self.hidden => Duty::Carry,
             (Some(id), _) if self.slots_of(id).any(|slot| !slot.leaving) => Duty::Carry,
             (None, Some(answerer)) => Duty::Answer(answerer.clone()),
             (Some(_) | None, _) => Duty::Wait,

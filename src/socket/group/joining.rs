@@ -7,6 +7,7 @@ use socket2::Socket;
 use tokio::sync::watch;
 
 use super::{Group, SharedGroup, Sweeper, lock};
+use crate::os;
 use crate::reload::GenId;
 use crate::socket::endpoint::Transport;
 use crate::socket::face::Face;
@@ -35,6 +36,7 @@ impl Group {
             sweeper: Sweeper::default(),
             adopted: true,
             given_up: false,
+            hidden: false,
             abandoned_since: None,
             live,
             duty: watch::Sender::default(),
@@ -204,10 +206,36 @@ impl Group {
 
     /// Whether somebody counts on the address: the live generation listens there, or connections wait there for the next.
     pub(in crate::socket) fn is_expected(&self, live: Option<GenId>) -> bool {
-        self.slots.iter().any(|slot| match live {
-            Some(live) => slot.owner == Some(live) && !slot.leaving,
-            None => slot.owner != NOBODY,
-        })
+        !self.hidden
+            && self.slots.iter().any(|slot| match live {
+                Some(live) => slot.owner == Some(live) && !slot.leaving,
+                None => slot.owner != NOBODY,
+            })
+    }
+
+    pub(in crate::socket) fn is_hidden(&self) -> bool {
+        self.hidden
+    }
+
+    /// The live generation listens on addresses that cover this one, and gets who connects here, now that the kernel does
+    /// not find this group any more: it would prefer a narrower address, whoever listens there. What is here already is
+    /// carried there once the old program does not take it. None of that where it can't be done, or where another one
+    /// listens that has not been live yet.
+    pub(in crate::socket) fn hide(&mut self) {
+        let comes =
+            |slot: &Slot| slot.owner.is_some() && slot.stage == Stage::Prepared && !slot.leaving;
+        if self.hidden || !self.adopted || self.slots.iter().any(comes) {
+            return;
+        }
+        let mut slots = self.slots.iter();
+        if slots.any(|slot| os::reuseport::hide(&*slot.socket).is_err()) {
+            return;
+        }
+        self.hidden = true;
+        for slot in self.slots.iter_mut().filter(|slot| slot.owner.is_none()) {
+            slot.leaving = true;
+        }
+        self.set_duty();
     }
 
     /// Who is live, for the relays: they have somebody to carry to if that one listens here.

@@ -12,6 +12,9 @@ impl Group {
     /// Nobody serves: connections wait in the slot of the newest generation that may yet be live, or of the next.
     pub(in crate::socket) fn hold(&mut self) -> io::Result<()> {
         self.tend()?;
+        if self.hidden {
+            return Ok(());
+        }
         let prepared = self
             .slots
             .iter()

@@ -94,6 +94,13 @@ async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
     sockets.release(id(number)).unwrap();
 }
 
+/// Until the generation has taken what is its own.
+async fn settle(sockets: &Sockets, number: u32) {
+    let own = i32::try_from(std::process::id()).unwrap();
+    let observer = sockets.observer(id(number));
+    observer.settled(move || vec![own]).await;
+}
+
 /// Generations that follow each other under load, each on a socket of its own.
 async fn follow(protocol: Protocol, generations: u32) {
     let (mut sockets, adopter) = none();
@@ -110,9 +117,7 @@ async fn follow(protocol: Protocol, generations: u32) {
         assert_eq!(to.ask().unwrap(), number - 1, "before the switch");
         sockets.switch(id(number)).unwrap();
         assert_eq!(to.ask().unwrap(), number, "after the switch");
-        let observer = sockets.observer(id(number - 1));
-        let own = i32::try_from(std::process::id()).unwrap();
-        observer.settled(move || vec![own]).await;
+        settle(&sockets, number - 1).await;
         leave(&mut sockets, number - 1, &old).await;
         old = new;
     }
@@ -203,6 +208,57 @@ async fn an_address_that_is_opened_late_is_served_at_once() {
     leave(&mut sockets, 1, &first).await;
     assert_eq!(to.ask().unwrap(), 2);
     second.program.ask_to_stop();
+}
+
+/// The kernel prefers the narrower address, whoever listens there.
+#[tokio::test]
+async fn from_one_address_to_another_that_covers_it_nothing_is_lost() {
+    let (mut sockets, adopter) = none();
+    let narrow = open_own(&adopter, 1, ANY.parse().unwrap());
+    sockets.switch(id(1)).unwrap();
+    let to = To::Tcp(narrow.address);
+    let load = Load::start(&to, 4);
+    load.more(20).await;
+    let all = SocketAddr::from(([0, 0, 0, 0], narrow.address.port()));
+    let wide = open_own(&adopter, 2, all);
+    assert!(wide.first);
+    assert_eq!(to.ask().unwrap(), 1, "before the switch");
+    sockets.switch(id(2)).unwrap();
+    assert_eq!(to.ask().unwrap(), 2, "after the switch");
+    let refused = sockets.switch(id(1)).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::NotFound, "it has no socket");
+    assert_eq!(to.ask().unwrap(), 2, "as before");
+    leave(&mut sockets, 1, &narrow).await;
+    load.more(20).await;
+    let third = open_own(&adopter, 3, narrow.address);
+    assert!(third.first, "what is hidden is another group");
+    sockets.switch(id(3)).unwrap();
+    settle(&sockets, 2).await;
+    leave(&mut sockets, 2, &wide).await;
+    assert_eq!(to.ask().unwrap(), 3, "back to the narrow one");
+    assert!(load.finish().await > 40);
+    third.program.ask_to_stop();
+}
+
+/// What waits in the queue of a program that takes nothing is carried to where it would be sent now.
+#[tokio::test]
+async fn what_waits_at_an_address_is_carried_to_the_one_that_covers_it() {
+    let (mut sockets, adopter) = none();
+    let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
+    let at = address(&socket);
+    adopter
+        .listen(id(1), socket.try_clone().unwrap(), 5)
+        .unwrap();
+    sockets.switch(id(1)).unwrap();
+    let mut waits = To::Tcp(at).connect().unwrap();
+    let all = SocketAddr::from(([0, 0, 0, 0], at.port()));
+    let wide = open_own(&adopter, 2, all);
+    sockets.switch(id(2)).unwrap();
+    sockets.relay(id(1)).unwrap();
+    let answered = thread::spawn(move || answer(&mut *waits));
+    until("an answer", || answered.is_finished()).await;
+    assert_eq!(answered.join().unwrap().unwrap(), 2);
+    wide.program.ask_to_stop();
 }
 
 /// It was live, drains, and is to serve again.

@@ -3,8 +3,8 @@
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 
 use super::{App, PYTHON, has, serving};
-use crate::harness::asking::{Asking, Outcome};
-use crate::harness::{PATIENCE, http, say, until};
+use crate::harness::asking::Asking;
+use crate::harness::{PATIENCE, http, until};
 
 #[test]
 fn hc32_a_port_more_one_less_another_one() {
@@ -69,7 +69,6 @@ fn both_families_each_on_its_own_or_one_for_both() {
     let both = "serve(open_socket('::', options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]))";
     let mapped = "serve_all(open_socket('::ffff:127.0.0.1', options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]), \
                   open_socket('::1'))";
-    let mut before = each.as_str();
     // Twice the same, so that one of each is a reload without any change of place.
     for (generation, text) in (2..).zip([&each, both, both, mapped, mapped, &each, &each]) {
         let asking = [Asking::start(app.address()), Asking::start(v6)];
@@ -83,22 +82,8 @@ fn both_families_each_on_its_own_or_one_for_both() {
         run.gone_is(generation - 1);
         asking.iter().for_each(|one| one.more(20));
         for one in asking {
-            match before == text {
-                true => drop(one.stop_in_full()),
-                false => moved(&one.stop()),
-            }
+            one.stop_in_full();
         }
-        before = text;
     }
     run.quit();
-}
-
-/// The kernel sends connections to the address that fits best, as long as somebody listens there, whoever is live; what
-/// waits there in the end is lost with it.
-fn moved(outcome: &Outcome) {
-    let (answered, lost) = (outcome.answered, outcome.failures.len());
-    say(&format!(
-        "from one address to another that covers it: {answered} answered, {lost} lost"
-    ));
-    assert!(answered > lost, "{:?}", outcome.failures);
 }
