@@ -104,7 +104,9 @@ impl Calls {
         let [listener, stop] = fds;
         let said = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
         let stopped = stop.as_fd().as_raw_fd() != self.0.as_raw_fd() && !said(&stop).is_empty();
-        Ok((ready > 0 && !stopped).then(|| said(&listener)))
+        // Nobody is left who could call: whatever else there is to do, that is the end.
+        let over = said(&listener) == PollFlags::POLLHUP;
+        Ok((ready > 0 && (over || !stopped)).then(|| said(&listener)))
     }
 
     /// Takes a call out. Does not wait after `poll` has shown one, even if its caller is gone by now: the kernel counts
