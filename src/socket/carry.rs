@@ -3,9 +3,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Address;
 use super::renamed::reachable;
@@ -53,14 +53,48 @@ async fn persist<T, F: Future<Output = io::Result<T>>>(connect: impl Fn() -> F) 
     connect().await
 }
 
-async fn copy(mut client: Stream, mut server: Stream) -> io::Result<()> {
-    let result = copy_bidirectional(&mut client, &mut server).await;
+/// How long the rest of one direction may take once the other has come to its end by the server: a client that keeps its
+/// half open for good must not hold a place that others need. The kernel has the same limit for a socket that nobody holds
+/// (`tcp_fin_timeout`, `tcp(7)`).
+const LINGERING: Duration = Duration::from_secs(60);
+
+async fn copy(client: Stream, server: Stream) -> io::Result<()> {
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_server, mut to_server) = tokio::io::split(server);
+    let result = {
+        let ask = pass(&mut from_client, &mut to_server);
+        let answer = pass(&mut from_server, &mut to_client);
+        tokio::pin!(ask, answer);
+        tokio::select! {
+            // A server may answer and close before it has read everything: its answer comes first.
+            asked = &mut ask => match asked {
+                Ok(()) => answer.await,
+                Err(error) => {
+                    let _ = timeout(LINGERING, answer).await;
+                    Err(error)
+                }
+            },
+            answered = &mut answer => match answered {
+                Ok(()) => timeout(LINGERING, ask).await.unwrap_or(Ok(())),
+                Err(error) => Err(error),
+            },
+        }
+    };
     if result.is_err() {
         // One side was reset. A plain close would tell the other that all has arrived: reset it too (`socket(7)`,
         // SO_LINGER).
-        for stream in [&client, &server] {
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        for stream in [
+            from_client.unsplit(to_client),
+            from_server.unsplit(to_server),
+        ] {
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
     }
-    result.map(drop)
+    result
+}
+
+/// All of it, and its end.
+async fn pass(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>) -> io::Result<()> {
+    tokio::io::copy(from, to).await?;
+    to.shutdown().await
 }
