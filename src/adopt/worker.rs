@@ -182,19 +182,29 @@ impl Worker {
         }
         match take(calls, call, fd) {
             Ok(socket) => match claim::claim(&socket, address) {
-                Ok(Some(claim)) => self.decide_bind(call, &socket, claim),
+                Ok(Some(claim)) => self.decide_bind(calls, call, &socket, claim),
                 Ok(None) | Err(_) => Answer::Continue.into(),
             },
             Err(error) => missed(Some(address), error),
         }
     }
 
-    fn decide_bind(&mut self, call: &Call, socket: &Socket, claim: Claim) -> Verdict {
+    fn decide_bind(
+        &mut self,
+        calls: &Calls,
+        call: &Call,
+        socket: &Socket,
+        claim: Claim,
+    ) -> Verdict {
         let Ok(cookie) = os::cookie(socket) else {
             return Answer::Continue.into();
         };
         if self.lost_answer(cookie, call.thread, claim.endpoint) {
             return Answer::Done.into();
+        }
+        // The kernel refuses that, whatever the address.
+        if Endpoint::of(socket).is_ok_and(|bound| bound.address.port() != 0) {
+            return Answer::Continue.into();
         }
         let turn = match claim.endpoint.transport {
             Transport::Udp => Some(self.adopter.datagrams()),
@@ -217,7 +227,9 @@ impl Worker {
                 }),
                 in_use: None,
             },
-            OnBind::Bind { shared } => self.perform_bind(call, socket, cookie, claim, shared),
+            OnBind::Bind { shared } => {
+                self.perform_bind((calls, call), socket, cookie, claim, shared)
+            }
         }
     }
 
@@ -229,7 +241,7 @@ impl Worker {
 
     fn perform_bind(
         &mut self,
-        call: &Call,
+        (calls, call): (&Calls, &Call),
         socket: &Socket,
         cookie: u64,
         claim: Claim,
@@ -242,7 +254,7 @@ impl Worker {
             return Answer::Errno(libc::EACCES).into();
         }
         match self.try_bind(socket, claim.endpoint, shared) {
-            Ok(()) => self.note_bound(call, socket, cookie, claim),
+            Ok(()) => self.note_bound((calls, call), socket, cookie, claim),
             // The program may be allowed what hotrun is not.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
                 missed(Some(address), error)
@@ -266,7 +278,13 @@ impl Worker {
         }
     }
 
-    fn note_bound(&mut self, call: &Call, socket: &Socket, cookie: u64, claim: Claim) -> Verdict {
+    fn note_bound(
+        &mut self,
+        (calls, call): (&Calls, &Call),
+        socket: &Socket,
+        cookie: u64,
+        claim: Claim,
+    ) -> Verdict {
         let Ok(inode) = os::inode(socket) else {
             return Answer::Done.into();
         };
@@ -282,7 +300,7 @@ impl Worker {
             thread: call.thread,
         });
         match datagrams {
-            true => self.join(socket, 0, claim),
+            true => self.join((calls, call), socket, 0, claim),
             false => Answer::Done.into(),
         }
     }
@@ -308,15 +326,21 @@ impl Worker {
                 Ok(()) => Answer::Done.into(),
                 Err(_) => Answer::Continue.into(),
             },
-            (OnListen::Join, Some(claim)) => self.join(&socket, backlog, claim),
+            (OnListen::Join, Some(claim)) => self.join((calls, call), &socket, backlog, claim),
         }
     }
 
-    fn join(&mut self, socket: &Socket, backlog: i32, claim: Claim) -> Verdict {
+    fn join(
+        &mut self,
+        (calls, call): (&Calls, &Call),
+        socket: &Socket,
+        backlog: i32,
+        claim: Claim,
+    ) -> Verdict {
         let joined = os::cookie(socket).and_then(|cookie| {
             let socket = socket.try_clone()?;
             let adopter = &self.adopter;
-            let joined = adopter.listen(self.id, socket, backlog)?;
+            let joined = adopter.listen(self.id, socket, backlog, || calls.still_waits(call))?;
             Ok((cookie, joined))
         });
         match joined {

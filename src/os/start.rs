@@ -58,8 +58,8 @@ pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
     let ready = match in_order {
         true => fds,
         false => fds
-            .iter()
-            .map(|fd| raise(fd, end))
+            .into_iter()
+            .map(|fd| raise(&fd, end))
             .collect::<io::Result<Vec<_>>>()?,
     };
     for (number, fd) in (first..end).zip(ready) {

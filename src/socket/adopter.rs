@@ -1,8 +1,9 @@
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use nix::errno::Errno;
 use socket2::Socket;
 
 use super::claim::{is_occupied, occupant_of, stranger};
@@ -114,15 +115,27 @@ impl Adopter {
     }
 
     /// Makes a socket of this generation's program listen, which is bound and has `SO_REUSEPORT`. From its return on
-    /// the socket is one of the group of its address.
+    /// the socket is one of the group of its address. `waits` tells whether the program still waits for that: whose
+    /// does not may be gone, and its generation released, and then nobody would ever take the socket out again.
     ///
     /// # Errors
-    /// What the system says; [`io::ErrorKind::AddrInUse`] also if somebody else shares the address.
-    pub fn listen(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
+    /// What the system says; [`io::ErrorKind::AddrInUse`] also if somebody else shares the address, and `ESRCH` if the
+    /// program does not wait.
+    pub fn listen(
+        &self,
+        id: GenId,
+        socket: Socket,
+        backlog: i32,
+        waits: impl FnOnce() -> bool,
+    ) -> io::Result<Joined> {
         let endpoint = Endpoint::of(&socket)?;
         let mut registry = lock_all(&self.0);
         if registry.is_closed() {
             return Err(io::ErrorKind::NotConnected.into());
+        }
+        // Who waits now is alive, and it is released later than we let go of the lock.
+        if !waits() {
+            return Err(Errno::ESRCH.into());
         }
         let known = registry.find(endpoint).cloned();
         let first = known.is_none();
@@ -230,6 +243,11 @@ fn begin(
     backlog: i32,
 ) -> io::Result<()> {
     let live = registry.live();
+    let own = [os::inode(&socket)?];
+    let shares = || endpoint.transport == Transport::Tcp && stranger(endpoint, &own).is_some();
+    if shares() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
     if os::is_multipath(&socket) {
         let anchor = Steered::bound(endpoint)?;
         listen(&anchor, 0)?;
@@ -240,9 +258,10 @@ fn begin(
     if endpoint.transport == Transport::Tcp {
         listen(&socket, backlog)?;
     }
-    if endpoint.transport == Transport::Tcp && stranger(endpoint, &[os::inode(&socket)?]).is_some()
-    {
-        // Two that came at the same moment; the order of the members is not known.
+    if shares() {
+        // Two that came at the same moment; the order of the members is not known. The program hears that it is in use,
+        // and so it must not listen.
+        socket.shutdown(Shutdown::Read)?;
         return Err(io::ErrorKind::AddrInUse.into());
     }
     let face = Steered::new(&socket, Group::FIRST, Some(id))?;

@@ -37,14 +37,15 @@ pub(super) trait Face: Send {
     /// Puts right what others may have changed.
     fn tend(&mut self, slots: &[Slot]) -> io::Result<()>;
 
-    /// Whether closing the slot now lets no connection go astray, as far as our own slots are concerned.
-    fn may_leave(&self, slot: &Slot) -> bool;
+    /// Whether closing the slot now lets no connection go astray, as far as our own slots are concerned, but into one from
+    /// which it is `carried`.
+    fn may_leave(&self, slot: &Slot, carried: &[Key]) -> bool;
 
     /// What is to be looked at before a slot is closed.
     fn look(&self) -> Look;
 
-    /// Whether closing the slot now lets no connection go astray.
-    fn may_close(&self, slot: &Slot, sight: &Sight) -> bool;
+    /// Whether what is to be looked at does not forbid to close slots.
+    fn may_close(&self, sight: &Sight) -> bool;
 
     /// The slot's socket was closed, or listens no more.
     fn closed(&mut self, slots: &[Slot], key: Key) -> io::Result<()>;

@@ -244,16 +244,17 @@ impl Group {
     fn aim(&mut self, owner: Owner) -> io::Result<()> {
         self.face.aim(&self.slots, owner)?;
         let before = std::mem::replace(&mut self.target, owner);
+        self.rewarm(|slot| slot.owner == before && before != owner);
+        Ok(())
+    }
+
+    /// Until now these may have got new connections.
+    fn rewarm(&mut self, which: impl Fn(&Slot) -> bool) {
         let now = Instant::now();
-        for slot in self
-            .slots
-            .iter_mut()
-            .filter(|slot| slot.owner == before && before != owner)
-        {
+        for slot in self.slots.iter_mut().filter(|slot| which(slot)) {
             slot.aimed_at = Some(now);
             slot.cold = false;
         }
-        Ok(())
     }
 
     /// Starts to relay what lands in the slots of `id`, as far as that has not begun. From now on nothing is steered
@@ -288,15 +289,21 @@ impl Group {
         if this.carries_datagrams() {
             return Ok(());
         }
+        let tend_every = this.face.tend_every();
         let place = Place {
             address: this.face.address(),
-            tend_every: this.face.tend_every(),
+            tend_every: None,
             duty: this.duty.subscribe(),
             group: Arc::downgrade(group),
         };
         for slot in &mut this.slots {
             if wanted(slot) && slot.relay.is_none() {
-                slot.relay = Some(Relay::start(slot, place.clone(), helper)?);
+                // Only a program may disturb the group.
+                let place = Place {
+                    tend_every: tend_every.filter(|_| slot.owner.is_some()),
+                    ..place.clone()
+                };
+                slot.relay = Some(Relay::start(slot, place, helper)?);
             }
         }
         Ok(())

@@ -14,8 +14,9 @@
 //!
 //! - From [`Sockets::open`] to the drop of [`Sockets`] somebody listens on every address.
 //! - A slot is closed only when no connection can land in it or because of it in another one that does not
-//!   serve, and when nothing waits in it any more (`Roster::may_leave`, `Group::close_what_may`).
-//! - The flags of a socket that a program holds are never touched: they are the program's too.
+//!   serve, unless it is carried from there, and when nothing waits in it any more (`Roster::may_leave`,
+//!   `Group::close_what_may`).
+//! - `O_NONBLOCK` and timeouts of a socket that a program holds are never touched: they are the program's too.
 
 mod activity;
 mod address;

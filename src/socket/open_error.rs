@@ -99,7 +99,7 @@ fn in_use(occupant: Option<&Occupant>, what: &str) -> String {
             "stop it (`kill {}`), or listen on another {what}",
             holder.pid
         ),
-        None => format!("listen on another {what}, or find out who has it as root: `ss -lptx`"),
+        None => format!("listen on another {what}, or find out who has it as root: `ss -lptux`"),
     }
 }
 

@@ -110,12 +110,14 @@ impl Registry {
             }
         }
         let has_sockets = self.groups.iter().any(|group| lock(group).may_serve(id));
-        if has_sockets {
-            self.served.insert(id);
-        } else if self.served.contains(&id) {
-            // It comes back, and has closed them meanwhile.
+        // It comes back, and has closed them meanwhile, or one of them is not found any more.
+        let lost = self.served.contains(&id) && !has_sockets;
+        if lost || self.groups.iter().any(|group| lock(group).hides(id)) {
             self.switch_back(&self.groups);
             return Err(none_of(id));
+        }
+        if has_sockets {
+            self.served.insert(id);
         }
         self.set_live(Some(id));
         self.tidy();
@@ -254,7 +256,7 @@ impl Registry {
         self.groups.retain(|group| {
             let mut group = lock(group);
             let over = group.is_over(live).unwrap_or_else(|left| {
-                later = later.max(Some(left));
+                later = Some(later.map_or(left, |later: Duration| later.min(left)));
                 false
             });
             if over {

@@ -273,7 +273,8 @@ impl Worker {
 
     fn answer_bell(&self) {
         let _ = (&self.bell).read(&mut [0]);
-        self.leash.rung.store(false, Ordering::Release);
+        // Read and written at once: what is looked at next must not be older than this.
+        self.leash.rung.swap(false, Ordering::AcqRel);
     }
 
     /// The permit comes before the connection: the runtime may be busy, and a connection that cannot be carried yet

@@ -146,7 +146,7 @@ impl Face for Renamed {
         Ok(())
     }
 
-    fn may_leave(&self, slot: &Slot) -> bool {
+    fn may_leave(&self, slot: &Slot, _carried: &[Key]) -> bool {
         self.aimed != Some(slot.key)
     }
 
@@ -155,8 +155,8 @@ impl Face for Renamed {
         Look::default()
     }
 
-    fn may_close(&self, slot: &Slot, _sight: &Sight) -> bool {
-        self.may_leave(slot)
+    fn may_close(&self, _sight: &Sight) -> bool {
+        true
     }
 
     fn closed(&mut self, _slots: &[Slot], key: Key) -> io::Result<()> {

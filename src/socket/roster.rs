@@ -88,21 +88,23 @@ impl Roster {
     }
 
     /// Whether a slot may be closed now: with the program that the kernel runs, no connection that comes before
-    /// the next program may land in a slot that is not meant for it.
-    pub(super) fn may_leave(&self, key: Key) -> bool {
+    /// the next program may land in a slot that is not meant for it. Unless that is one of those from which connections
+    /// are `carried` to where they belong.
+    pub(super) fn may_leave(&self, key: Key, carried: &[Key]) -> bool {
         let after = self.without(key);
         if self.owner(key).is_none_or(|owner| owner == self.target)
             || after.indices(self.target).is_empty()
         {
             return false;
         }
+        let fine = |member: &Member| member.owner == self.target || carried.contains(&member.key);
         let Some(attached) = &self.attached else {
-            return after.all_are(&self.target);
+            return after.members.iter().all(fine);
         };
         let targets_safe = attached
             .targets
             .iter()
-            .all(|index| after.lands(*index, self.target));
+            .all(|index| after.landings(*index).iter().all(fine));
         targets_safe
             && attached
                 .diverted
@@ -143,16 +145,10 @@ impl Roster {
             .collect()
     }
 
-    /// Whether a connection for which the program returns `index` reaches a slot of `owner`, whatever the hash.
-    fn lands(&self, index: u32, owner: Owner) -> bool {
-        match self.members.get(index as usize) {
-            Some(member) => member.owner == owner,
-            None => self.all_are(&owner),
-        }
-    }
-
-    fn all_are(&self, owner: &Owner) -> bool {
-        self.members.iter().all(|member| member.owner == *owner)
+    /// Where a connection for which the program returns `index` may land, whatever the hash.
+    fn landings(&self, index: u32) -> &[Member] {
+        let index = index as usize;
+        self.members.get(index..=index).unwrap_or(&self.members)
     }
 
     /// A port that is no longer diverted is nobody's: the one that had it has given it up.
@@ -163,10 +159,14 @@ impl Roster {
             .find(|(this, _)| *this == port)
             .map(|(_, id)| *id);
         let owner = id.map_or(self.target, Some);
-        targets.iter().all(|index| self.lands(*index, owner))
+        // Not even to one that is carried: a probe would be answered by another generation.
+        let own = |member: &Member| member.owner == owner;
+        targets
+            .iter()
+            .all(|index| self.landings(*index).iter().all(own))
     }
 
-    /// The members that are targets, for the choice of one to attach the program to.
+    /// All members, for the choice of one to attach the program to.
     pub(super) fn keys(&self) -> HashSet<Key> {
         self.members.iter().map(|member| member.key).collect()
     }

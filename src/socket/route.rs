@@ -73,7 +73,7 @@ async fn dial_plain(address: SocketAddr) -> io::Result<TcpStream> {
     result
 }
 
-/// The port is reserved first and sent to the slot then, so that nobody else's connection comes from it; once the
+/// The port is reserved first and sent to the slot then, so that nobody else's connection from this machine comes from it; once the
 /// handshake is done the program has chosen, and the port is like any other again.
 async fn dial_steered(
     group: &SharedGroup,

@@ -127,8 +127,8 @@ impl Face for Steered {
         self.steer(slots)
     }
 
-    fn may_leave(&self, slot: &Slot) -> bool {
-        self.roster.may_leave(slot.key)
+    fn may_leave(&self, slot: &Slot, carried: &[Key]) -> bool {
+        self.roster.may_leave(slot.key, carried)
     }
 
     fn look(&self) -> Look {
@@ -143,9 +143,9 @@ impl Face for Steered {
         }
     }
 
-    fn may_close(&self, slot: &Slot, sight: &Sight) -> bool {
+    fn may_close(&self, sight: &Sight) -> bool {
         let ours = |inode| self.inodes.iter().any(|(_, this)| *this == inode);
-        self.may_leave(slot) && !sight.has_stranger(ours)
+        !sight.has_stranger(ours)
     }
 
     fn closed(&mut self, slots: &[Slot], key: Key) -> io::Result<()> {

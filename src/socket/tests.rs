@@ -14,6 +14,7 @@ use crate::reload::GenId;
 
 mod adopting;
 mod answering;
+mod moving;
 mod opening;
 mod probing;
 mod steering;

@@ -39,7 +39,7 @@ pub(super) const NOWHERE: u32 = i32::MAX as u32;
 /// Without privileges that can be done once, and not be undone (`sock_bindtoindex_locked` in `net/core/sock.c`).
 ///
 /// # Errors
-/// `EPERM` where the program has bound it to an interface itself or the kernel is older than 5.7.
+/// `EPERM` where the program has bound it to an interface itself.
 pub fn hide(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).bind_device_by_index_v4(NonZeroU32::new(NOWHERE))
 }

@@ -84,6 +84,8 @@ impl Group {
         }
         self.face.join(key, Some(id), &slot.socket, backlog)?;
         self.slots.push(slot);
+        // Before it is aimed at: then its index, the last, may forbid to close others.
+        self.close_deferred();
         let next = self.nobody_serves() && Some(id) > self.target;
         if !leaving && (live || self.target == Some(id) || next) {
             self.aim(Some(id))?;
@@ -215,6 +217,11 @@ impl Group {
 
     pub(in crate::socket) fn is_hidden(&self) -> bool {
         self.hidden
+    }
+
+    /// Whether this generation listens here, and nobody finds it.
+    pub(in crate::socket) fn hides(&self, id: GenId) -> bool {
+        self.hidden && self.slots_of(id).any(|slot| !slot.leaving)
     }
 
     /// The live generation listens on addresses that cover this one, and gets who connects here, now that the kernel does

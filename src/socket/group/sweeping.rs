@@ -8,7 +8,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::{Group, lock};
-use crate::socket::face::Face;
+use crate::socket::duty::Duty;
+use crate::socket::roster::Key;
 use crate::socket::sight::{Look, REST, Sight, handshake_matters, is_warm};
 use crate::socket::slot::{Slot, Stage};
 
@@ -74,8 +75,9 @@ impl Group {
 
     /// What the order of the group forbids to close stays until the next operation; all else is a matter of time.
     fn waits_for_time(&self) -> bool {
+        let carried = self.carried();
         let mut released = self.released();
-        released.any(|slot| !slot.cold || self.face.may_leave(slot))
+        released.any(|slot| !slot.cold || self.face.may_leave(slot, &carried))
     }
 
     /// What is released and not aimed at, as it is only if it could not be aimed elsewhere.
@@ -89,7 +91,9 @@ impl Group {
         let now = Instant::now();
         let rested = |slot: &Slot| !slot.aimed_at.is_some_and(|until| is_warm(until, now));
         let unsure = |slot: &&Slot| !slot.cold && rested(slot);
-        let leaves = |slot: &Slot| slot.cold && self.face.may_leave(slot) && self.is_empty(slot);
+        let carried = self.carried();
+        let leaves =
+            |slot: &Slot| slot.cold && self.face.may_leave(slot, &carried) && self.is_empty(slot);
         if !self.released().any(|slot| unsure(&slot) || leaves(slot)) {
             return None;
         }
@@ -119,27 +123,46 @@ impl Group {
     /// Closes what is released and, by what was seen, safe to close.
     fn close_what_may(&mut self, sight: &Sight) {
         self.cool(sight);
-        self.close_while(|face, slot| face.may_close(slot, sight));
+        if self.face.may_close(sight) {
+            self.close_deferred();
+            self.close_one_more();
+        }
     }
 
     /// The same without a look, when it is known that there is no stranger: a new member may be what a closing that was
     /// put off has waited for, and that may be past at the next switch.
     pub(super) fn close_deferred(&mut self) {
-        self.close_while(|face, slot| face.may_leave(slot));
-    }
-
-    fn close_while(&mut self, may_close: impl Fn(&dyn Face, &Slot) -> bool) {
-        loop {
-            // The queue is the last thing to be looked at: what was on its way while anything else was, is in it.
-            let closable =
-                |slot: &&Slot| slot.cold && may_close(&*self.face, slot) && self.is_empty(slot);
-            let Some(key) = self.released().find(closable).map(|slot| slot.key) else {
-                return;
-            };
+        while let Some(key) = self.closable(&[]) {
             if self.remove(key).is_err() {
                 return;
             }
         }
+    }
+
+    /// Where the order of the group forbids to close any, one is closed all the same if all that could go astray
+    /// meanwhile is carried. The others may have got something by that, and are looked at again.
+    fn close_one_more(&mut self) {
+        let carried = self.carried();
+        if let Some(key) = self.closable(&carried) {
+            let _ = self.remove(key);
+            self.rewarm(|slot| carried.contains(&slot.key));
+        }
+    }
+
+    fn closable(&self, carried: &[Key]) -> Option<Key> {
+        // The queue is the last thing to be looked at: what was on its way while anything else was, is in it.
+        let closable =
+            |slot: &&Slot| slot.cold && self.face.may_leave(slot, carried) && self.is_empty(slot);
+        self.released().find(closable).map(|slot| slot.key)
+    }
+
+    /// The released slots from which a relay carries connections to the live generation.
+    fn carried(&self) -> Vec<Key> {
+        let carries = matches!(*self.duty.borrow(), Duty::Carry);
+        let carried = self
+            .released()
+            .filter(|slot| carries && slot.relay.is_some());
+        carried.map(|slot| slot.key).collect()
     }
 
     fn is_empty(&self, slot: &Slot) -> bool {

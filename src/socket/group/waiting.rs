@@ -43,19 +43,23 @@ impl Group {
 
     /// The tree of this generation is gone. `held` tells that no generation is live.
     pub(in crate::socket) fn release(&mut self, id: GenId, held: bool) -> io::Result<()> {
-        self.tend()?;
-        if held && let Some(index) = self.reusable(id) {
-            return self.waits_again(index);
-        }
-        if self.target == Some(id) {
-            self.hold_without(id)?;
-        }
+        let tended = self.tend();
+        let left = match held.then(|| self.reusable(id)).flatten() {
+            Some(index) => self.waits_again(index),
+            None if self.target == Some(id) => self.hold_without(id),
+            None => Ok(()),
+        };
+        // Whatever failed: nobody asks for it again.
+        self.let_go(id);
+        tended.and(left)
+    }
+
+    fn let_go(&mut self, id: GenId) {
         for slot in self.slots.iter_mut().filter(|slot| slot.owner == Some(id)) {
             slot.stage = Stage::Released;
             // Only we hold it now, so its flags are nobody else's: the relay need not sleep in `accept` any more.
             let _ = slot.socket.set_nonblocking(true);
         }
-        Ok(())
     }
 
     /// The slot of a generation that is gone without having served, if the next one gains by taking it over: more
@@ -83,6 +87,10 @@ impl Group {
     /// dead program may have made it non-blocking, which the next must not find.
     fn waits_again(&mut self, index: usize) -> io::Result<()> {
         let id = self.slots[index].owner;
+        if id == self.target {
+            // Of a program with several, the others got some of what came until now.
+            self.rewarm(|slot| slot.owner == id);
+        }
         let waiting = self.slots.iter().position(|slot| slot.owner.is_none());
         self.slots[index].leaving = false;
         let _ = self.slots[index].socket.set_nonblocking(false);

@@ -115,7 +115,7 @@ impl World {
     }
 
     fn close(&mut self, key: Key) -> bool {
-        let may = self.roster.may_leave(key);
+        let may = self.roster.may_leave(key, &[]);
         if may {
             self.owners.retain(|(this, _)| *this != key);
             self.kernel.remove(key);
@@ -255,19 +255,19 @@ fn roster_of(owners: &[u32], target: u32) -> Roster {
 #[test]
 fn with_two_members_the_fallback_is_the_survivor() {
     let roster = roster_of(&[1, 2], 2);
-    assert!(roster.may_leave(key(0)));
-    assert!(!roster.may_leave(key(1)), "the live one");
+    assert!(roster.may_leave(key(0), &[]));
+    assert!(!roster.may_leave(key(1), &[]), "the live one");
 }
 
 #[test]
 fn the_live_slot_must_not_move_while_others_are_there() {
     let roster = roster_of(&[1, 2, 3], 3);
     assert!(
-        !roster.may_leave(key(0)),
+        !roster.may_leave(key(0), &[]),
         "index 2 would fall to 2 or 3 by a hash"
     );
     assert!(
-        !roster.may_leave(key(1)),
+        !roster.may_leave(key(1), &[]),
         "index 2 would fall to 1 or 3 by a hash"
     );
 }
@@ -276,12 +276,12 @@ fn the_live_slot_must_not_move_while_others_are_there() {
 fn a_later_member_makes_the_deferred_leave_safe() {
     let mut roster = roster_of(&[1, 2, 3], 3);
     roster.join(key(3), Some(GenId::new(4)));
-    assert!(roster.may_leave(key(0)));
+    assert!(roster.may_leave(key(0), &[]));
     roster.leave(key(0));
-    assert!(!roster.may_leave(key(1)), "slot 3 is last again");
+    assert!(!roster.may_leave(key(1), &[]), "slot 3 is last again");
     roster.aim(Some(GenId::new(4)));
     roster.attached(roster.lacking().unwrap());
-    assert!(roster.may_leave(key(1)));
+    assert!(roster.may_leave(key(1), &[]));
 }
 
 #[test]
@@ -289,10 +289,10 @@ fn a_probe_under_way_keeps_its_slot_where_it_is() {
     let mut roster = roster_of(&[1, 2, 3], 2);
     roster.divert(9, GenId::new(3));
     roster.attached(roster.lacking().unwrap());
-    assert!(!roster.may_leave(key(0)), "the probed slot would move");
+    assert!(!roster.may_leave(key(0), &[]), "the probed slot would move");
     roster.restore(9);
     roster.attached(roster.lacking().unwrap());
-    assert!(roster.may_leave(key(0)));
+    assert!(roster.may_leave(key(0), &[]));
 }
 
 #[test]
@@ -301,9 +301,27 @@ fn nothing_may_leave_before_the_first_program() {
     roster.join(key(0), None);
     roster.join(key(1), Some(GenId::FIRST));
     assert!(
-        roster.may_leave(key(1)),
+        roster.may_leave(key(1), &[]),
         "whatever the hash, the target is all that is left"
     );
     roster.join(key(2), Some(GenId::new(2)));
-    assert!(!roster.may_leave(key(1)));
+    assert!(!roster.may_leave(key(1), &[]));
+}
+
+#[test]
+fn a_slot_leaves_where_only_what_is_carried_may_get_what_goes_astray() {
+    let mut roster = Roster::default();
+    roster.join(key(0), NOBODY);
+    roster.join(key(1), NOBODY);
+    roster.join(key(2), Some(GenId::new(1)));
+    roster.aim(Some(GenId::new(1)));
+    roster.attached(roster.lacking().unwrap());
+    assert!(!roster.may_leave(key(0), &[]));
+    assert!(roster.may_leave(key(0), &[key(1)]));
+    roster.divert(7, GenId::new(1));
+    roster.attached(roster.lacking().unwrap());
+    assert!(
+        !roster.may_leave(key(0), &[key(1)]),
+        "a probe would go astray"
+    );
 }

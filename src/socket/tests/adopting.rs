@@ -10,7 +10,7 @@ use super::*;
 use crate::os;
 
 /// A program's own socket on this address, bound as the first or as a later one of its group.
-fn bound(address: SocketAddr, protocol: Protocol) -> Socket {
+pub(super) fn bound(address: SocketAddr, protocol: Protocol) -> Socket {
     let kind = match protocol {
         Protocol::UDP => Type::DGRAM,
         _ => Type::STREAM,
@@ -24,7 +24,12 @@ fn bound(address: SocketAddr, protocol: Protocol) -> Socket {
     socket
 }
 
-fn address(socket: &Socket) -> SocketAddr {
+/// The program, for the answer to its call.
+pub(super) fn waits() -> bool {
+    true
+}
+
+pub(super) fn address(socket: &Socket) -> SocketAddr {
     socket.local_addr().unwrap().as_socket().unwrap()
 }
 
@@ -43,7 +48,7 @@ async fn the_sockets_that_are_shut_down_with_their_generation_are_known() {
     assert!(!sockets.has(&own));
     let duplicate = Socket::from(own.try_clone().unwrap());
     let adopter = sockets.adopter().unwrap();
-    adopter.listen(id(1), duplicate, 5).unwrap();
+    adopter.listen(id(1), duplicate, 5, waits).unwrap();
     assert!(sockets.has(&own));
     let connection = TcpStream::connect(tcp(&sockets, 0)).unwrap();
     assert!(!sockets.has(&connection.into()), "a client");
@@ -54,7 +59,7 @@ pub(super) struct Opened {
     pub(super) program: Program,
     pub(super) address: SocketAddr,
     inode: u64,
-    first: bool,
+    pub(super) first: bool,
 }
 
 pub(super) fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened {
@@ -64,7 +69,7 @@ pub(super) fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened
 fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> Opened {
     let address = address(&socket);
     let duplicate = socket.try_clone().unwrap();
-    let joined = adopter.listen(id(number), duplicate, 5).unwrap();
+    let joined = adopter.listen(id(number), duplicate, 5, waits).unwrap();
     assert_eq!(joined.address, address);
     let inode = os::inode(&socket).unwrap();
     let passed = Passed {
@@ -87,7 +92,7 @@ pub(super) fn none() -> (Sockets, Adopter) {
 }
 
 /// What the driver does when a generation is asked to end, and has ended.
-async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
+pub(super) async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
     sockets.relay(id(number)).unwrap();
     opened.program.ask_to_stop();
     until("the end of the program", || opened.program.is_gone()).await;
@@ -95,7 +100,7 @@ async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
 }
 
 /// Until the generation has taken what is its own.
-async fn settle(sockets: &Sockets, number: u32) {
+pub(super) async fn settle(sockets: &Sockets, number: u32) {
     let own = i32::try_from(std::process::id()).unwrap();
     let observer = sockets.observer(id(number));
     observer.settled(move || vec![own]).await;
@@ -210,57 +215,6 @@ async fn an_address_that_is_opened_late_is_served_at_once() {
     second.program.ask_to_stop();
 }
 
-/// The kernel prefers the narrower address, whoever listens there.
-#[tokio::test]
-async fn from_one_address_to_another_that_covers_it_nothing_is_lost() {
-    let (mut sockets, adopter) = none();
-    let narrow = open_own(&adopter, 1, ANY.parse().unwrap());
-    sockets.switch(id(1)).unwrap();
-    let to = To::Tcp(narrow.address);
-    let load = Load::start(&to, 4);
-    load.more(20).await;
-    let all = SocketAddr::from(([0, 0, 0, 0], narrow.address.port()));
-    let wide = open_own(&adopter, 2, all);
-    assert!(wide.first);
-    assert_eq!(to.ask().unwrap(), 1, "before the switch");
-    sockets.switch(id(2)).unwrap();
-    assert_eq!(to.ask().unwrap(), 2, "after the switch");
-    let refused = sockets.switch(id(1)).unwrap_err();
-    assert_eq!(refused.kind(), io::ErrorKind::NotFound, "it has no socket");
-    assert_eq!(to.ask().unwrap(), 2, "as before");
-    leave(&mut sockets, 1, &narrow).await;
-    load.more(20).await;
-    let third = open_own(&adopter, 3, narrow.address);
-    assert!(third.first, "what is hidden is another group");
-    sockets.switch(id(3)).unwrap();
-    settle(&sockets, 2).await;
-    leave(&mut sockets, 2, &wide).await;
-    assert_eq!(to.ask().unwrap(), 3, "back to the narrow one");
-    assert!(load.finish().await > 40);
-    third.program.ask_to_stop();
-}
-
-/// What waits in the queue of a program that takes nothing is carried to where it would be sent now.
-#[tokio::test]
-async fn what_waits_at_an_address_is_carried_to_the_one_that_covers_it() {
-    let (mut sockets, adopter) = none();
-    let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
-    let at = address(&socket);
-    adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5)
-        .unwrap();
-    sockets.switch(id(1)).unwrap();
-    let mut waits = To::Tcp(at).connect().unwrap();
-    let all = SocketAddr::from(([0, 0, 0, 0], at.port()));
-    let wide = open_own(&adopter, 2, all);
-    sockets.switch(id(2)).unwrap();
-    sockets.relay(id(1)).unwrap();
-    let answered = thread::spawn(move || answer(&mut *waits));
-    until("an answer", || answered.is_finished()).await;
-    assert_eq!(answered.join().unwrap().unwrap(), 2);
-    wide.program.ask_to_stop();
-}
-
 /// It was live, drains, and is to serve again.
 #[tokio::test]
 async fn who_has_closed_all_sockets_cannot_serve_again() {
@@ -268,7 +222,7 @@ async fn who_has_closed_all_sockets_cannot_serve_again() {
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let (at, inode) = (address(&socket), os::inode(&socket).unwrap());
     adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5)
+        .listen(id(1), socket.try_clone().unwrap(), 5, waits)
         .unwrap();
     sockets.switch(id(1)).unwrap();
     let second = open_own(&adopter, 2, at);
@@ -283,6 +237,61 @@ async fn who_has_closed_all_sockets_cannot_serve_again() {
     second.program.ask_to_stop();
 }
 
+/// Its generation may be released already, and nobody would ever take the slot out again.
+#[tokio::test]
+async fn a_program_that_died_while_it_was_asked_for_gets_no_slot() {
+    let (sockets, adopter) = none();
+    let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
+    let duplicate = socket.try_clone().unwrap();
+    let refused = adopter.listen(id(1), duplicate, 5, || false).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::ESRCH));
+    assert_eq!(sockets.slot_count(), 0);
+    assert!(!os::is_listening(&socket).unwrap());
+}
+
+/// Both had bound it before either listened, as two of a kind may that are started together.
+#[tokio::test]
+async fn who_listens_after_a_stranger_does_not_share_with_it() {
+    let (sockets, adopter) = none();
+    let stranger = bound(ANY.parse().unwrap(), Protocol::TCP);
+    let own = bound(address(&stranger), Protocol::TCP);
+    stranger.listen(5).unwrap();
+    let duplicate = own.try_clone().unwrap();
+    let refused = adopter.listen(id(1), duplicate, 5, waits).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+    assert_eq!(sockets.slot_count(), 0);
+    assert!(
+        !os::is_listening(&own).unwrap(),
+        "the stranger has it alone"
+    );
+}
+
+/// Workers that are replaced together, each with a socket of its own.
+#[tokio::test]
+async fn slots_do_not_pile_up_within_one_generation() {
+    let (mut sockets, adopter) = none();
+    let mut workers = vec![open_own(&adopter, 1, ANY.parse().unwrap())];
+    let at = workers[0].address;
+    workers.extend((1..4).map(|_| open_own(&adopter, 1, at)));
+    sockets.switch(id(1)).unwrap();
+    for round in 0..6 {
+        let next: Vec<Opened> = (0..4).map(|_| open_own(&adopter, 1, at)).collect();
+        for worker in &workers {
+            worker.program.ask_to_stop();
+        }
+        let held: Vec<u64> = next.iter().map(|worker| worker.inode).collect();
+        adopter
+            .disown_unheld(id(1), |inode| held.contains(&inode))
+            .unwrap();
+        assert_eq!(To::Tcp(at).ask().unwrap(), 1, "round {round}");
+        workers = next;
+    }
+    until("as many slots as workers", || sockets.slot_count() == 4).await;
+    for worker in &workers {
+        worker.program.ask_to_stop();
+    }
+}
+
 /// As programs do that look first whether a port is free, or start a worker for each core.
 #[tokio::test]
 async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
@@ -290,7 +299,7 @@ async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);
     adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5)
+        .listen(id(1), socket.try_clone().unwrap(), 5, waits)
         .unwrap();
     let lost = os::inode(&socket).unwrap();
     drop(socket);
@@ -319,7 +328,7 @@ async fn several_sockets_of_one_generation_share_its_connections() {
     // The number that it answers with tells them apart.
     let socket = bound(first.address, Protocol::TCP);
     adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5)
+        .listen(id(1), socket.try_clone().unwrap(), 5, waits)
         .unwrap();
     let passed = Passed {
         name: String::new(),
@@ -379,12 +388,12 @@ async fn datagrams_go_to_the_live_generation() {
     let first = bound(ANY.parse().unwrap(), Protocol::UDP);
     let at = address(&first);
     adopter
-        .listen(id(1), first.try_clone().unwrap(), 0)
+        .listen(id(1), first.try_clone().unwrap(), 0, waits)
         .unwrap();
     sockets.switch(id(1)).unwrap();
     let second = bound(at, Protocol::UDP);
     adopter
-        .listen(id(2), second.try_clone().unwrap(), 0)
+        .listen(id(2), second.try_clone().unwrap(), 0, waits)
         .unwrap();
     let opened = adopter.opened(id(2));
     assert!(opened.inodes.is_empty() && opened.missing.is_empty());
@@ -438,7 +447,7 @@ async fn a_live_generation_may_close_and_open_again() {
     let first = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&first);
     adopter
-        .listen(id(1), first.try_clone().unwrap(), 5)
+        .listen(id(1), first.try_clone().unwrap(), 5, waits)
         .unwrap();
     sockets.switch(id(1)).unwrap();
     let waiting: Vec<_> = (0..3).map(|_| To::Tcp(at).connect().unwrap()).collect();

@@ -1,0 +1,78 @@
+//! From one address to another that covers it, by which the kernel would not find the new generation.
+
+use socket2::Protocol;
+
+use super::adopting::{ANY, address, bound, leave, none, open_own, settle, waits};
+use super::*;
+
+/// The kernel prefers the narrower address, whoever listens there.
+#[tokio::test]
+async fn from_one_address_to_another_that_covers_it_nothing_is_lost() {
+    let (mut sockets, adopter) = none();
+    let narrow = open_own(&adopter, 1, ANY.parse().unwrap());
+    sockets.switch(id(1)).unwrap();
+    let to = To::Tcp(narrow.address);
+    let load = Load::start(&to, 4);
+    load.more(20).await;
+    let all = SocketAddr::from(([0, 0, 0, 0], narrow.address.port()));
+    let wide = open_own(&adopter, 2, all);
+    assert!(wide.first);
+    assert_eq!(to.ask().unwrap(), 1, "before the switch");
+    sockets.switch(id(2)).unwrap();
+    assert_eq!(to.ask().unwrap(), 2, "after the switch");
+    let refused = sockets.switch(id(1)).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::NotFound, "it has no socket");
+    assert_eq!(to.ask().unwrap(), 2, "as before");
+    leave(&mut sockets, 1, &narrow).await;
+    load.more(20).await;
+    let third = open_own(&adopter, 3, narrow.address);
+    assert!(third.first, "what is hidden is another group");
+    sockets.switch(id(3)).unwrap();
+    settle(&sockets, 2).await;
+    leave(&mut sockets, 2, &wide).await;
+    assert_eq!(to.ask().unwrap(), 3, "back to the narrow one");
+    assert!(load.finish().await > 40);
+    third.program.ask_to_stop();
+}
+
+/// What waits in the queue of a program that takes nothing is carried to where it would be sent now.
+#[tokio::test]
+async fn what_waits_at_an_address_is_carried_to_the_one_that_covers_it() {
+    let (mut sockets, adopter) = none();
+    let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
+    let at = address(&socket);
+    adopter
+        .listen(id(1), socket.try_clone().unwrap(), 5, waits)
+        .unwrap();
+    sockets.switch(id(1)).unwrap();
+    let mut waits = To::Tcp(at).connect().unwrap();
+    let all = SocketAddr::from(([0, 0, 0, 0], at.port()));
+    let wide = open_own(&adopter, 2, all);
+    sockets.switch(id(2)).unwrap();
+    sockets.relay(id(1)).unwrap();
+    let answered = thread::spawn(move || answer(&mut *waits));
+    until("an answer", || answered.is_finished()).await;
+    assert_eq!(answered.join().unwrap().unwrap(), 2);
+    wide.program.ask_to_stop();
+}
+
+/// It would be deaf on one of its addresses.
+#[tokio::test]
+async fn who_is_hidden_on_one_address_cannot_serve_again() {
+    let (mut sockets, adopter) = none();
+    let narrow = open_own(&adopter, 1, ANY.parse().unwrap());
+    let kept = open_own(&adopter, 1, ANY.parse().unwrap());
+    sockets.switch(id(1)).unwrap();
+    let all = SocketAddr::from(([0, 0, 0, 0], narrow.address.port()));
+    let wide = open_own(&adopter, 2, all);
+    let same = open_own(&adopter, 2, kept.address);
+    sockets.switch(id(2)).unwrap();
+    let refused = sockets.switch(id(1)).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+    for at in [narrow.address, kept.address] {
+        assert_eq!(To::Tcp(at).ask().unwrap(), 2);
+    }
+    for opened in [narrow, kept, wide, same] {
+        opened.program.ask_to_stop();
+    }
+}
