@@ -149,7 +149,7 @@ impl Served {
         project.save("src/main", "v0\n");
         project.save("config/value", "0\n");
         let arguments = format!(
-            "--watch src --build \"sh ../build '{command}'\" --on 'config/*=signal:HUP' --ready-timeout 2s \
+            "--watch src --build \"sh ../build '{command}'\" --on 'config/*=signal:HUP' --ready-timeout 8s \
              --stop-timeout 2s --no-error-page {options} -- ./out/server"
         );
         let terminal = Terminal::start(&project, &arguments);
