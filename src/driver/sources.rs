@@ -13,6 +13,7 @@ use crate::ui::{Level, Report};
 use crate::watch::{self, Message, RuleAction};
 
 use super::inbox::Input;
+use super::later::Later;
 use super::looping::Verdict;
 use super::{Driver, setup};
 
@@ -134,9 +135,9 @@ impl Driver {
         let during = self.times.as_ref().and_then(|times| times.saw(heard));
         match self.looping.judge(paths, during) {
             Verdict::Build => true,
-            Verdict::Later => {
-                self.later = self.build.is_some();
-                !self.later
+            Verdict::Later(pause) => {
+                self.later = Later::after(pause, self.build.is_some());
+                false
             }
             Verdict::Own(paths) => {
                 let named = paths
@@ -153,6 +154,12 @@ impl Driver {
             }
             Verdict::Nothing => false,
         }
+    }
+
+    /// The build that was put off: nothing else has caused one meanwhile.
+    pub(super) fn build_now(&mut self) {
+        self.later = Later::No;
+        self.handle(Event::Changed(Action::Build));
     }
 
     fn answer(&self, path: &Path) -> Option<Answer> {

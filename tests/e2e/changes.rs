@@ -101,6 +101,23 @@ fn hc01_fifty_saves_in_a_row_end_in_the_newest() {
 }
 
 #[test]
+fn hc01_a_save_in_each_build_is_no_loop_and_the_last_is_built() {
+    let project = Project::new();
+    project.save("source", "v0\n");
+    let mut run = built_slowly(&project, "1");
+    run.live();
+    // As regular as a build that writes its own input would be.
+    for n in 1..=7 {
+        project.save("source", &format!("v{n}\n"));
+        std::thread::sleep(Duration::from_millis(600));
+    }
+    comes_to_rest_at(&mut run, "v7");
+    let blamed = |event: &crate::harness::Event| event.mentions("the build itself changes");
+    assert!(!run.so_far().iter().any(blamed));
+    run.quit();
+}
+
+#[test]
 fn hc07_a_touch_causes_nothing_and_a_signal_forces_a_reload() {
     let project = Project::new();
     project.server("v1");
@@ -180,7 +197,10 @@ fn hc08_a_build_that_writes_its_inputs_is_named_and_ends() {
     assert!(named.mentions("the build itself changes"), "{named}");
     run.settled(QUIET);
     let builds = run.count("building");
-    assert_eq!(builds, 5, "three are begun anew, and two come to their end");
+    assert_eq!(
+        builds, 6,
+        "three are begun anew, and three come to their end"
+    );
     run.counted("build_cancelled", 3);
     assert_eq!(run.get("/").split(' ').next(), Some("generation"));
     // Sources still count.
