@@ -101,6 +101,10 @@ impl Driver {
         {
             answers.remove(&build);
         }
+        // The more thorough one is enough.
+        if answers.contains_key(&build) {
+            answers.remove(&Answer::Make(Action::Restart));
+        }
         if answers.is_empty() {
             return;
         }

@@ -131,3 +131,23 @@ fn a_restart_needs_no_build_and_a_command_is_all_that_is_run() {
     run.counted("building", 2);
     run.quit();
 }
+
+#[test]
+fn a_change_that_asks_for_a_build_and_one_for_a_restart_are_one_start() {
+    let project = Project::new();
+    project.save("source", "v1\n");
+    let server = apps::std().server.display().to_string();
+    let start = format!("exec '{server}' \"$(cat source)\"");
+    let run = project.run().listen().args(["--build", "sleep 0.2"]);
+    let run = run.args(["--debounce", "300ms", "--on", "*.toml=restart"]);
+    let mut run = run.program(["sh", "-c", &start]).spawn();
+    run.live();
+    project.save("a.toml", "a\n");
+    project.save("source", "v2\n");
+    until("version v2 answers", PATIENCE, || {
+        run.get("/").ends_with(" version v2\n").then_some(())
+    });
+    run.settled(Duration::from_millis(500));
+    run.counted("starting", 2);
+    run.quit();
+}
