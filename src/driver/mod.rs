@@ -327,7 +327,7 @@ impl Driver {
     /// Whether the build that was running had been given up.
     fn build_is_over(&mut self) -> bool {
         if let Some(times) = &mut self.times {
-            times.ended = Some(Instant::now());
+            times.end();
         }
         self.past_builds
             .retain(|control| !control.pids().is_empty());

@@ -118,7 +118,6 @@ impl Driver {
             match answer {
                 Answer::Signal(signal) => self.handle(Event::Configured { signal }),
                 Answer::Run(line) => self.run_command(&line),
-                // The more thorough one comes last, and is enough.
                 Answer::Make(action) => self.handle(Event::Changed(action)),
             }
         }
@@ -136,7 +135,10 @@ impl Driver {
 
     /// Not if the build itself writes them, over and over.
     fn is_to_be_built(&mut self, paths: &[PathBuf], heard: (Instant, Instant)) -> bool {
-        let during = self.times.as_ref().and_then(|times| times.saw(heard));
+        let during = self
+            .times
+            .as_ref()
+            .and_then(|times| times.saw(paths, heard));
         match self.looping.judge(paths, during) {
             Verdict::Build => true,
             Verdict::Later(pause) => {
