@@ -337,6 +337,8 @@ impl Worker {
                 self.contents.forget_gone(&path)
             });
         }
+        // What is gone was known, which is not to say that it counts.
+        changed.retain(|path| self.filter.file(path));
         self.tell_changed(changed);
     }
 
