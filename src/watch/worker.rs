@@ -103,6 +103,10 @@ impl Worker {
                 paths.push(path);
             } else if !self.tree.knows(&path) {
                 self.dir_appeared(&path);
+                // On the way to a root, and watched for nothing else: it has appeared once.
+                if self.is_at_root(&path) && !self.tree.knows(&path) {
+                    self.tree.polled.insert(&path);
+                }
             }
         }
         paths.retain(|path| self.contents.differs(path));

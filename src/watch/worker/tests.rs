@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::*;
-use crate::watch::Exact;
+use crate::watch::{Exact, Poll};
 
 /// A system that takes everything and never tells anything by itself.
 struct Deaf;
@@ -135,4 +135,52 @@ fn what_the_build_has_read_and_is_gone_since_is_told() {
     assert!(
         matches!(told.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
     );
+}
+
+/// Waits until what was just written is older than the kernel's clock is coarse.
+fn age() {
+    let end = Instant::now() + Duration::from_millis(30);
+    while Instant::now() < end {
+        std::thread::yield_now();
+    }
+}
+
+fn worker(spec: &WatchSpec) -> (Worker, UnboundedReceiver<Message>) {
+    let (messages, told) = mpsc::unbounded_channel();
+    let system: Option<Box<dyn System>> = match spec.poll {
+        Poll::IfNeeded => Some(Box::new(Deaf)),
+        Poll::Always | Poll::Every(_) => None,
+    };
+    let filter = Filter::new(spec).unwrap();
+    let mut worker = Worker::new(spec.clone(), filter, system, messages);
+    worker.cover(worker.contents.started());
+    (worker, told)
+}
+
+#[test]
+fn hc11_a_folder_on_the_way_to_a_root_appears_only_once() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    fs::create_dir_all(root.join("crates/app/src")).unwrap();
+    for name in ["Cargo.toml", "crates/app/src/main.rs"] {
+        fs::write(root.join(name), "").unwrap();
+    }
+    age();
+    let (mut worker, _told) = worker(&WatchSpec {
+        roots: vec![root.join("crates/app"), root.join("Cargo.toml")],
+        poll: Poll::Always,
+        ..WatchSpec::default()
+    });
+    let mut look = || {
+        for dir in worker.tree.polled.dirs() {
+            worker.look_into(&dir);
+        }
+        let touched = worker.settle.deadline();
+        touched.map(|settled| worker.settle.take(settled))
+    };
+    look();
+    assert_eq!(look(), None, "nothing has happened");
+    fs::create_dir_all(root.join("crates/app/new")).unwrap();
+    fs::write(root.join("crates/app/new/x"), "").unwrap();
+    assert_eq!(look(), Some(Some(vec![root.join("crates/app/new/x")])));
 }
