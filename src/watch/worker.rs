@@ -11,7 +11,7 @@ use super::settle::{Settle, State};
 use super::system::System;
 use super::tree::Tree;
 use super::{Filter, Message, Revision, Trouble, WatchSpec};
-use crate::os::{How, Told};
+use crate::os::{self, How, Told};
 
 /// What the thread waits for.
 #[derive(Debug)]
@@ -93,7 +93,10 @@ impl Worker {
 
     fn deadline(&mut self) -> Option<Instant> {
         let polls = self.tree.polled.deadline(Instant::now());
-        self.settle.deadline().into_iter().chain(polls).min()
+        let settled = self.settle.deadline();
+        let silent = self.settle.silent_at();
+        settled.into_iter().chain(polls).chain(silent).min()
+            self.ask_for_writers();
     }
 
     fn look_into(&mut self, dir: &Path) {
@@ -141,6 +144,21 @@ impl Worker {
             self.contents.read_ahead(&file);
             inputs
                 .try_recv()
+    /// Of files that somebody writes nothing was heard for a while. Who truncates a file by its path never opens it, and
+    /// so never closes it; and what was whole before somebody else began to write to it has waited long enough.
+    fn ask_for_writers(&mut self) {
+        let now = Instant::now();
+        for (path, was_whole) in self.settle.silent(now) {
+            let goes_on = !was_whole && os::is_being_written(&path);
+            let state = if goes_on {
+                State::Written
+            } else {
+                State::Unsure
+            };
+            self.settle.touch(path, state, now);
+        }
+    }
+
                 .map_err(|error| error == TryRecvError::Disconnected)
         } else if let Some(deadline) = self.deadline() {
             let wait = deadline.saturating_duration_since(Instant::now());

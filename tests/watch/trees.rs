@@ -193,3 +193,29 @@ fn hc03_thousands_of_files_are_one_batch() {
     assert_eq!(seen.len(), 1_000);
     watched.none();
 }
+
+#[test]
+fn a_file_that_is_truncated_by_its_path_is_told_though_nobody_closes_it() {
+    let mut watched = watch(&[("data", "old")]);
+    let path = watched.path("data");
+    nix::unistd::truncate(&path, 1).expect("ours");
+    assert_eq!(watched.changed(), [path]);
+}
+
+#[test]
+fn a_large_file_counts_when_its_writer_is_done() {
+    use std::io::Write;
+    let debounce = Duration::from_millis(20);
+    let mut watched = watch_as(tree(&[("data", "old")]), |spec| spec.debounce = debounce);
+    let mut file = fs::File::create(watched.path("data")).expect("ours");
+    file.write_all(b"half of ").expect("written");
+    // What else changes is told meanwhile, and this is not among it.
+    watched.none();
+    // Longer than it takes until somebody asks whether it is still being written.
+    std::thread::sleep(Duration::from_secs(3));
+    watched.none();
+    file.write_all(b"it").expect("written");
+    watched.none();
+    drop(file);
+    watched.one(&["data"]);
+}
