@@ -337,7 +337,8 @@ impl Worker {
     /// Tells what has settled, if its content is another.
     fn flush(&mut self) {
         let now = Instant::now();
-        let more = || self.tree.has_more() || self.git.is_busy();
+        let git_works = || self.settle.goes_on(now) && self.git.is_busy();
+        let more = || self.tree.has_more() || git_works();
         if self.settle.is_due(now) && more() && self.settle.postpone(now) {
             return;
         }

@@ -184,3 +184,42 @@ fn hc11_a_folder_on_the_way_to_a_root_appears_only_once() {
     fs::write(root.join("crates/app/new/x"), "").unwrap();
     assert_eq!(look(), Some(Some(vec![root.join("crates/app/new/x")])));
 }
+
+fn happened(path: &Path) -> Told {
+    Told::Happened(path.to_owned(), How::Whole)
+}
+
+/// What is told when all has settled.
+fn settled(worker: &mut Worker, told: &mut UnboundedReceiver<Message>) -> Vec<PathBuf> {
+    while let Some(deadline) = worker.settle.deadline() {
+        while Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        worker.flush();
+    }
+    match told.try_recv() {
+        Ok(Message::Changed { paths, .. }) => paths,
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn hc03_a_lock_of_git_holds_nothing_back_while_nothing_happens() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    fs::create_dir(root.join(".git")).unwrap();
+    // `git commit` holds it as long as its editor is open.
+    fs::write(root.join(".git/index.lock"), "").unwrap();
+    let (mut worker, mut told) = worker(&WatchSpec {
+        roots: vec![root.clone()],
+        ..WatchSpec::default()
+    });
+    let (began, path) = (Instant::now(), root.join("saved"));
+    fs::write(&path, "").unwrap();
+    worker.told(happened(&path));
+    assert_eq!(settled(&mut worker, &mut told), [path]);
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(1), "more may come: {took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
