@@ -171,12 +171,18 @@ impl Tree {
             None => {}
             Some(_) if self.limited && is_new => self.polled.insert(dir),
             Some(system) => match system.watch(dir) {
-                Ok(()) => {
+                Ok(_) => {
                     self.watched.insert(dir.to_owned());
                 }
                 Err(error) => self.refused(dir, &error),
             },
         }
+    }
+
+    /// Whether another directory is at `dir` than the one that is watched. It is watched from now on.
+    pub(super) fn is_another(&mut self, dir: &Path) -> bool {
+        let system = self.system.as_mut();
+        system.is_some_and(|system| system.watch(dir).unwrap_or(false))
     }
 
     /// Asked once for each file system.
@@ -262,10 +268,10 @@ mod tests {
     struct Two(usize);
 
     impl System for Two {
-        fn watch(&mut self, _: &Path) -> io::Result<()> {
+        fn watch(&mut self, _: &Path) -> io::Result<bool> {
             let left = self.0.checked_sub(1);
             self.0 = left.ok_or(ErrorKind::StorageFull)?;
-            Ok(())
+            Ok(false)
         }
 
         fn unwatch(&mut self, _: &Path) {

@@ -368,10 +368,13 @@ impl Worker {
     /// The end of a directory in which somebody works, as hotrun and its program mostly do, is told of nobody but its
     /// parent: the directory itself is there until they leave (`inotify(7)`, `IN_DELETE_SELF`). What was in it is told.
     fn find_lost_roots(&mut self) {
-        let is_lost = |root: &&Path| self.tree.knows(root) && !root.exists();
-        let lost = self.spec.places().filter(is_lost).map(Path::to_owned);
-        for root in lost.collect::<Vec<_>>() {
-            self.gone(&root);
+        let known = self.spec.places().filter(|root| self.tree.knows(root));
+        for root in known.map(Path::to_owned).collect::<Vec<_>>() {
+            if !root.exists() {
+                self.gone(&root);
+            } else if self.tree.is_another(&root) {
+                self.dir_appeared(&root);
+            }
         }
     }
 

@@ -194,6 +194,29 @@ fn hc03_thousands_of_files_are_one_batch() {
     watched.none();
 }
 
+/// As long as somebody works in a directory, its end is told to nobody (`inotify(7)`, `IN_DELETE_SELF`).
+#[test]
+fn hc04_the_root_in_which_somebody_works_is_exchanged_in_no_time() {
+    let root = tree(&[("project/src/main.rs", "one"), ("project/other.rs", "")]);
+    let path = root.path().canonicalize().expect("it exists");
+    let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("project")]);
+    let works_there = fs::File::open(path.join("project")).expect("a directory");
+    fs::remove_dir_all(path.join("project")).expect("removed");
+    watched.write("project/src/main.rs", "two");
+    let gone = path.join("project/other.rs");
+    let main = path.join("project/src/main.rs");
+    let mut told = watched.changed();
+    while !told.contains(&main) {
+        told.extend(watched.changed());
+    }
+    assert!(told.contains(&gone), "{told:?}");
+    for text in ["three", "four"] {
+        watched.write("project/src/main.rs", text);
+        assert_eq!(watched.changed(), from_ref(&main), "{text}");
+    }
+    drop(works_there);
+}
+
 #[test]
 fn a_file_that_is_truncated_by_its_path_is_told_though_nobody_closes_it() {
     let mut watched = watch(&[("data", "old")]);

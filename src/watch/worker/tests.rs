@@ -14,8 +14,8 @@ use crate::watch::{Exact, Poll};
 struct Deaf;
 
 impl System for Deaf {
-    fn watch(&mut self, _: &Path) -> std::io::Result<()> {
-        Ok(())
+    fn watch(&mut self, _: &Path) -> std::io::Result<bool> {
+        Ok(false)
     }
 
     fn unwatch(&mut self, _: &Path) {}
