@@ -114,6 +114,7 @@ impl Driver {
         };
         // It reads what another one was put off for.
         self.later = Later::No;
+        self.watch.build_begins();
         match build::start(id, with, &self.inbox, &self.feed) {
             Ok(active) => {
                 self.times = Some(active.times.clone());

@@ -166,6 +166,13 @@ impl Contents {
         self.known.entry(path.to_owned()).or_insert(Known::Unseen);
     }
 
+    /// It may have changed any number of times, and a build may have read any of it.
+    pub(super) fn doubt(&mut self, path: &Path) {
+        if let Some(known) = self.known.get_mut(path) {
+            *known = Known::Unseen;
+        }
+    }
+
     /// What is known at `path` and below it. Paths are ordered component by component, so it follows directly.
     pub(super) fn below(&self, path: &Path) -> Vec<PathBuf> {
         let from = (Bound::Included(path), Bound::Unbounded);

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -18,6 +18,8 @@ use crate::os::{self, How, Told};
 pub(super) enum Input {
     /// What the system tells, in order.
     Told(Vec<Told>),
+    /// A build begins, at this time.
+    Build(SystemTime),
     /// A build has taught something.
     Revise(Revision),
     /// The watch was dropped.
@@ -27,6 +29,7 @@ pub(super) enum Input {
 /// What there is to do next.
 enum Next {
     Told(Vec<Told>),
+    Build(SystemTime),
     Revise(Revision),
     Nothing,
     Stop,
@@ -42,7 +45,9 @@ pub(super) struct Worker {
     git: Git,
     /// What is still to be read ahead, in reverse order.
     unread: Vec<PathBuf>,
-    /// Of which something was heard that did not count, and when: the build that runs may have read it.
+    /// When the newest build began that has not taught anything yet.
+    build: Option<Duration>,
+    /// Of which something was heard since then that did not count, and when: the build may have read it.
     passed_over: BTreeMap<PathBuf, Duration>,
     /// Whether it was told, since something was told last, that the system drops events.
     told_of_overflow: bool,
@@ -63,6 +68,7 @@ impl Worker {
             settle: Settle::new(spec.debounce),
             git: Git::around(spec.places()),
             unread: Vec::new(),
+            build: None,
             passed_over: BTreeMap::new(),
             told_of_overflow: false,
             messages,
@@ -79,6 +85,7 @@ impl Worker {
         loop {
             match self.next(inputs) {
                 Next::Told(told) => told.into_iter().for_each(|told| self.told(told)),
+                Next::Build(began) => self.build_begins(since_1970(began)),
                 Next::Revise(revision) => self.revise(revision),
                 Next::Nothing => {}
                 Next::Stop => return,
@@ -87,6 +94,7 @@ impl Worker {
                 return;
             }
             self.poll();
+            self.ask_for_writers();
             self.flush();
         }
     }
@@ -96,7 +104,6 @@ impl Worker {
         let settled = self.settle.deadline();
         let silent = self.settle.silent_at();
         settled.into_iter().chain(polls).chain(silent).min()
-            self.ask_for_writers();
     }
 
     fn look_into(&mut self, dir: &Path) {
@@ -137,13 +144,6 @@ impl Worker {
         self.tree.polled.looked(now, now - began);
     }
 
-    /// Waits for an event, or for the time at which something has settled. As long as there are files to read
-    /// ahead, one is read and nothing is waited for.
-    fn next(&mut self, inputs: &Receiver<Input>) -> Next {
-        let received = if let Some(file) = self.unread.pop() {
-            self.contents.read_ahead(&file);
-            inputs
-                .try_recv()
     /// Of files that somebody writes nothing was heard for a while. Who truncates a file by its path never opens it, and
     /// so never closes it; and what was whole before somebody else began to write to it has waited long enough.
     fn ask_for_writers(&mut self) {
@@ -159,6 +159,13 @@ impl Worker {
         }
     }
 
+    /// Waits for an event, or for the time at which something has settled. As long as there are files to read
+    /// ahead, one is read and nothing is waited for.
+    fn next(&mut self, inputs: &Receiver<Input>) -> Next {
+        let received = if let Some(file) = self.unread.pop() {
+            self.contents.read_ahead(&file);
+            inputs
+                .try_recv()
                 .map_err(|error| error == TryRecvError::Disconnected)
         } else if let Some(deadline) = self.deadline() {
             let wait = deadline.saturating_duration_since(Instant::now());
@@ -170,6 +177,7 @@ impl Worker {
         };
         match received {
             Ok(Input::Told(told)) => Next::Told(told),
+            Ok(Input::Build(began)) => Next::Build(began),
             Ok(Input::Revise(revision)) => Next::Revise(revision),
             Ok(Input::Stop) | Err(true) => Next::Stop,
             Err(false) => Next::Nothing,
@@ -203,9 +211,19 @@ impl Worker {
 
     fn pass_over(&mut self, path: &Path) {
         // Where everything counts that can, a build has nothing to teach.
-        if self.spec.exact.is_some() {
+        if self.spec.exact.is_none() {
+            return;
+        }
+        self.contents.doubt(path);
+        if self.build.is_some() {
             self.passed_over.insert(path.to_owned(), now());
         }
+    }
+
+    /// It reads everything as it is now.
+    fn build_begins(&mut self, began: Duration) {
+        self.build = Some(began);
+        self.passed_over.clear();
     }
 
     fn counts(&mut self, path: &Path) -> bool {
@@ -225,7 +243,11 @@ impl Worker {
         let known = self.contents.below(path).into_iter();
         files.extend(known.filter(|path| self.contents.differs(path)));
         for file in files {
-            self.settle.touch(file, State::Unsure, Instant::now());
+            if self.counts(&file) {
+                self.settle.touch(file, State::Unsure, Instant::now());
+            } else {
+                self.pass_over(&file);
+            }
         }
     }
 
@@ -292,27 +314,34 @@ impl Worker {
     /// build began that read them, are changes now.
     fn revise(&mut self, revision: Revision) {
         let since = since_1970(revision.since);
+        let mut passed_over = std::mem::take(&mut self.passed_over);
+        passed_over.retain(|_, heard| since <= *heard);
         let spec = self.spec.revised(revision);
         if spec != self.spec {
             self.spec = spec;
             self.git = Git::around(self.spec.places());
             self.renew_filter();
+            self.suppose(passed_over.keys());
             self.cover(since);
             self.tree.prune(&mut self.filter);
         }
-        for (path, heard) in std::mem::take(&mut self.passed_over) {
-            if heard < since {
-                continue;
-            }
+        // The next build may have begun already.
+        self.build = self.build.filter(|began| since < *began);
+        for (path, heard) in passed_over {
             if self.filter.file(&path) {
-                if self.spec.names(&path) {
-                    // The build has read it. It may be gone since.
-                    self.contents.suppose(&path);
-                }
                 self.settle.touch(path, State::Unsure, Instant::now());
-            } else {
-                // The next build may have begun already.
+            } else if self.build.is_some() {
                 self.passed_over.insert(path, heard);
+            }
+        }
+    }
+
+    /// These have changed since the build began. Before they are noted as they are now, which is not what it has read.
+    fn suppose<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) {
+        for path in paths {
+            // What it names it has read. It may be gone since.
+            if self.spec.names(path) || path.is_file() && self.filter.file(path) {
+                self.contents.suppose(path);
             }
         }
     }
@@ -367,6 +396,7 @@ impl Worker {
 
     /// The end of a directory in which somebody works, as hotrun and its program mostly do, is told of nobody but its
     /// parent: the directory itself is there until they leave (`inotify(7)`, `IN_DELETE_SELF`). What was in it is told.
+    /// Another one may be in its place by now.
     fn find_lost_roots(&mut self) {
         let known = self.spec.places().filter(|root| self.tree.knows(root));
         for root in known.map(Path::to_owned).collect::<Vec<_>>() {
