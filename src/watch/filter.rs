@@ -84,7 +84,8 @@ impl Filter {
             None => self.passes(path),
             Some(_) if self.files.contains(path) => true,
             Some(exact) if exact.files.contains(path) => {
-                has_extension(path, &self.spec.exts) && !self.is_ignored_by_user(path)
+                let counts = has_extension(path, &self.spec.exts);
+                (counts || exact.any_extension.contains(path)) && !self.is_ignored_by_user(path)
             }
             Some(exact) => exact.covers(path) && self.passes(path),
         }

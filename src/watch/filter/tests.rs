@@ -5,6 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::watch::{Exact, Rule};
 
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let root = TempDir::new().unwrap();
@@ -167,4 +168,23 @@ fn ignored_directories_are_ignored_whole() {
         ..spec(&root)
     };
     check(&root, &narrow, &["outer/x"], &["out", "out/x", "out/a/b"]);
+}
+
+#[test]
+fn what_counts_whatever_its_extension_is_can_still_be_ignored() {
+    let root = tree(&[]);
+    let paths = |names: &[&str]| names.iter().map(|name| root.path().join(name)).collect();
+    let exact = Exact {
+        files: paths(&["main.rs", "page.html", "Cargo.toml", "Cargo.lock"]),
+        any_extension: paths(&["Cargo.toml", "Cargo.lock"]),
+        ..Exact::default()
+    };
+    let narrow = WatchSpec {
+        exts: vec!["rs".to_owned()],
+        ignores: vec!["Cargo.lock".to_owned()],
+        exact: Some(exact),
+        ..spec(&root)
+    };
+    let ignored = ["page.html", "Cargo.lock", "other.rs"];
+    check(&root, &narrow, &["main.rs", "Cargo.toml"], &ignored);
 }
