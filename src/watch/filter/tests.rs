@@ -188,3 +188,26 @@ fn what_counts_whatever_its_extension_is_can_still_be_ignored() {
     let ignored = ["page.html", "Cargo.lock", "other.rs"];
     check(&root, &narrow, &["main.rs", "Cargo.toml"], &ignored);
 }
+
+#[test]
+fn a_rule_watches_ignored_folders_only_where_it_names_one() {
+    let root = tree(&[
+        (".gitignore", "node_modules\ndata\n"),
+        ("node_modules/a/x.css", ""),
+        ("data/deep/x.css", ""),
+        ("src/x.css", ""),
+    ]);
+    let rule = |glob| Rule::new(root.path(), glob, RuleAction::Restart).unwrap();
+    let ruled = |rules| WatchSpec {
+        rules,
+        ..spec(&root)
+    };
+    let dir = |spec: &WatchSpec, name| Filter::new(spec).unwrap().dir(&root.path().join(name));
+    let named = ruled(vec![rule("data/**/*.css")]);
+    assert!(dir(&named, "data/deep") && !dir(&named, "node_modules/a"));
+    for glob in ["**/*.css", "./**/*.css", "*/*.css"] {
+        let anywhere = ruled(vec![rule(glob)]);
+        check(&root, &anywhere, &["src/x.css"], &[]);
+        assert!(!dir(&anywhere, "node_modules"), "{glob}");
+    }
+}
