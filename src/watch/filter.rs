@@ -76,7 +76,7 @@ impl Filter {
                 | RuleAction::Signal(_)
                 | RuleAction::Run(_),
             ) => {
-                return !path.file_name().is_some_and(is_temporary);
+                return !is_temporary(path);
             }
             None => {}
         }
@@ -96,10 +96,8 @@ impl Filter {
         if self.files.contains(path) {
             return true;
         }
-        let Some(name) = path.file_name() else {
-            return false;
-        };
-        !is_temporary(name)
+        path.file_name().is_some()
+            && !is_temporary(path)
             && has_extension(path, &self.spec.exts)
             && self
                 .dirs
