@@ -382,7 +382,7 @@ impl Worker {
         let mut changed = BTreeSet::new();
         for path in paths {
             // What does not count by itself is here because it was a directory, perhaps.
-            let counts = self.filter.file(&path);
+            let counts = self.counts(&path);
             changed.extend(if counts {
                 self.contents.update(&path)
             } else {

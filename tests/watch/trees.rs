@@ -94,6 +94,28 @@ fn ignore_files_count_from_the_moment_they_change() {
 }
 
 #[test]
+fn ignore_files_above_what_is_watched_count_from_the_moment_they_change() {
+    let root = tree(&[
+        (".git/HEAD", ""),
+        (".gitignore", "\n"),
+        ("sub/out/x", "old"),
+        ("sub/main.rs", "one"),
+    ]);
+    let path = root.path().canonicalize().expect("it exists");
+    let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("sub")]);
+    let [main, out] = ["sub/main.rs", "sub/out/x"].map(|name| path.join(name));
+    watched.write(".gitignore", "out/\n");
+    watched.write("sub/out/x", "ignored");
+    watched.write("sub/main.rs", "two");
+    assert_eq!(watched.changed(), from_ref(&main));
+    watched.write(".gitignore", "\n");
+    watched.write("sub/main.rs", "three");
+    assert_eq!(watched.changed(), [main]);
+    watched.write("sub/out/x", "now it counts");
+    assert_eq!(watched.changed(), [out]);
+}
+
+#[test]
 fn extensions_and_patterns_narrow_it() {
     let mut watched = watch_as(tree(&[("main.rs", "one"), ("gen/a.rs", "")]), |spec| {
         spec.exts = vec!["rs".to_owned()];

@@ -211,3 +211,30 @@ fn a_rule_watches_ignored_folders_only_where_it_names_one() {
         assert!(!dir(&anywhere, "node_modules"), "{glob}");
     }
 }
+
+#[test]
+fn the_ignore_files_above_a_root_are_watched_up_to_the_repository() {
+    let root = tree(&[("repo/.git/HEAD", ""), ("repo/a/b/x", "")]);
+    let sub = WatchSpec {
+        roots: vec![root.path().join("repo/a/b")],
+        ..spec(&root)
+    };
+    let all = |spec: &WatchSpec| {
+        let filter = Filter::new(spec).unwrap();
+        filter.files().map(Path::to_owned).collect::<Vec<_>>()
+    };
+    let names = ["a/.gitignore", "a/.ignore", ".gitignore", ".ignore"];
+    let mut expected = names.map(|name| root.path().join("repo").join(name));
+    expected.sort();
+    assert_eq!(all(&sub), expected);
+    let whole = WatchSpec {
+        roots: vec![root.path().join("repo")],
+        ..spec(&root)
+    };
+    assert!(all(&whole).is_empty());
+    let not = WatchSpec {
+        vcs_ignore: false,
+        ..sub
+    };
+    assert!(all(&not).is_empty());
+}
