@@ -84,7 +84,8 @@ impl Contents {
         if !metadata.is_file() {
             return false;
         }
-        let stamp = Stamp::of(&metadata, self.started);
+        // What has changed since then is a change, whatever else is told of it.
+        let stamp = Stamp::of(&metadata, self.started.max(since));
         let known = match stamp.sure {
             true => Known::Stamp(stamp),
             false => Known::Unseen,
@@ -121,7 +122,7 @@ impl Contents {
         };
         // Asked after the reading: a change during it would otherwise be read and not be seen. It must be the file
         // that was noted, too, not another that was moved there.
-        let after = fs::metadata(path).map(|after| Stamp::of(&after, self.started));
+        let after = fs::metadata(path).map(|after| Stamp::of(&after, Duration::MAX));
         let known = match after {
             Ok(after) if after == before => Known::Hash(before, hash),
             Ok(_) | Err(_) => Known::Unseen,

@@ -324,3 +324,30 @@ fn hc03_a_lock_of_git_holds_nothing_back_while_nothing_happens() {
     assert!(took >= Duration::from_secs(1), "more may come: {took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
+
+#[test]
+fn hc09_a_file_that_counts_since_a_build_and_is_saved_as_it_was_is_no_change() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    fs::create_dir_all(root.join("app")).unwrap();
+    let (mut worker, mut told) = worker(&exact(&root.join("app"), &[]));
+    age();
+    fs::create_dir(root.join("added")).unwrap();
+    let path = root.join("added/lib.rs");
+    fs::write(&path, "one").unwrap();
+    age();
+    let since = SystemTime::now();
+    worker.build_begins(since_1970(since));
+    worker.revise(Revision {
+        exact: exact(&root, &["added/lib.rs"]).exact,
+        ..failed(&root, since)
+    });
+    while let Some(file) = worker.unread.pop() {
+        worker.contents.read_ahead(&file);
+    }
+    for (text, expected) in [("one", &[][..]), ("two", std::slice::from_ref(&path))] {
+        fs::write(&path, text).unwrap();
+        worker.told(happened(&path));
+        assert_eq!(settled(&mut worker, &mut told), expected, "{text}");
+    }
+}
