@@ -190,6 +190,15 @@ impl Tree {
         let Ok(device) = fs::metadata(dir).map(|metadata| metadata.dev()) else {
             return true;
         };
+    /// Watches a directory that was refused, if it has been opened since.
+    pub(super) fn try_again(&mut self, dir: &Path) {
+        if self.closed.contains(dir) && fs::read_dir(dir).is_ok() {
+            self.closed.remove(dir);
+            self.polled.remove(dir);
+            self.watch(dir);
+        }
+    }
+
         if let Some(tells) = self.devices.get(&device) {
             return *tells;
         }
@@ -222,7 +231,12 @@ impl Tree {
 
     /// Told once for each directory, however often it is tried. One that is gone by now is of no interest.
     fn unwatchable(&mut self, dir: &Path, error: &Error) {
-        if dir.is_dir() && self.closed.insert(dir.to_owned()) {
+        if !dir.is_dir() {
+            return;
+        }
+        // It may be opened, which is told to nobody.
+        self.polled.insert(dir);
+        if self.closed.insert(dir.to_owned()) {
             self.troubles.push(Trouble::Unwatchable {
                 dir: dir.to_owned(),
                 reason: error.to_string(),

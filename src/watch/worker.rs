@@ -112,6 +112,7 @@ impl Worker {
             if !is_dir {
                 paths.push(path);
             } else if !self.tree.knows(&path) {
+        self.tree.try_again(dir);
                 self.dir_appeared(&path);
                 // On the way to a root, and watched for nothing else: it has appeared once.
                 if self.is_at_root(&path) && !self.tree.knows(&path) {

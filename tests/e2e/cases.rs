@@ -363,5 +363,8 @@ fn hc12_a_directory_that_cannot_be_read_is_named_once_and_the_rest_is_watched() 
     builds.are(1, "what is new");
     assert_eq!(builds.told("cannot watch"), 1);
     mode(0o700).expect("it is ours");
+    builds.are(1, "what can be read now");
+    builds.save("closed/x", "two");
+    builds.are(1, "and is watched");
     builds.quit();
 }
