@@ -128,6 +128,10 @@ impl Worker {
 
     /// Looks for what nobody tells, when it is time to.
     fn poll(&mut self) {
+        // Should it come again, it is found where it was. Nobody looks for a root but here.
+        if !self.is_at_root(dir) && !dir.exists() {
+            self.tree.polled.remove(dir);
+        }
         let began = Instant::now();
         if self
             .tree

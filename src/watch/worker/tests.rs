@@ -326,6 +326,29 @@ fn hc03_a_lock_of_git_holds_nothing_back_while_nothing_happens() {
 }
 
 #[test]
+fn hc11_a_polled_folder_that_is_gone_is_looked_into_no_more_unless_it_is_a_root() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    fs::create_dir_all(root.join("app/sub")).unwrap();
+    let (mut worker, _told) = worker(&WatchSpec {
+        roots: vec![root.join("app")],
+        poll: Poll::Always,
+        ..WatchSpec::default()
+    });
+    let look = |worker: &mut Worker| {
+        for dir in worker.tree.polled.dirs() {
+            worker.look_into(&dir);
+        }
+        worker.tree.polled.dirs()
+    };
+    assert_eq!(look(&mut worker), [root.join("app"), root.join("app/sub")]);
+    fs::remove_dir_all(root.join("app")).unwrap();
+    assert_eq!(look(&mut worker), [root.join("app")]);
+    fs::create_dir_all(root.join("app/sub")).unwrap();
+    assert_eq!(look(&mut worker), [root.join("app"), root.join("app/sub")]);
+}
+
+#[test]
 fn hc09_a_file_that_counts_since_a_build_and_is_saved_as_it_was_is_no_change() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
