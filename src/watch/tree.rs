@@ -137,8 +137,11 @@ impl Tree {
     /// Watches the directory in which `path` is, so that it is seen when another file takes its place; if
     /// that directory does not exist, the nearest above it that does, until it does.
     pub(super) fn anchor(&mut self, path: &Path) {
-        if let Some(dir) = anchor_of(path) {
+        let mut watched = None;
+        // A nearer one may be made before this one is watched.
+        while let Some(dir) = anchor_of(path).filter(|dir| watched != Some(*dir)) {
             self.watch(dir);
+            watched = Some(dir);
         }
     }
 
@@ -152,6 +155,14 @@ impl Tree {
         }
         self.polled.retain(|dir| !dir.starts_with(path));
         self.closed.retain(|dir| !dir.starts_with(path));
+    }
+
+    /// The same for all of which the end was not told.
+    pub(super) fn forget_gone(&mut self) {
+        let gone = self.watched.iter().filter(|dir| !dir.is_dir());
+        for dir in gone.cloned().collect::<Vec<_>>() {
+            self.lost(&dir);
+        }
     }
 
     /// Paths are ordered component by component: what is below `path` begins where `path` would be.
@@ -179,6 +190,15 @@ impl Tree {
         }
     }
 
+    /// Watches a directory that was refused, if it has been opened since.
+    pub(super) fn try_again(&mut self, dir: &Path) {
+        if self.closed.contains(dir) && fs::read_dir(dir).is_ok() {
+            self.closed.remove(dir);
+            self.polled.remove(dir);
+            self.watch(dir);
+        }
+    }
+
     /// Whether another directory is at `dir` than the one that is watched. It is watched from now on.
     pub(super) fn is_another(&mut self, dir: &Path) -> bool {
         let system = self.system.as_mut();
@@ -190,15 +210,6 @@ impl Tree {
         let Ok(device) = fs::metadata(dir).map(|metadata| metadata.dev()) else {
             return true;
         };
-    /// Watches a directory that was refused, if it has been opened since.
-    pub(super) fn try_again(&mut self, dir: &Path) {
-        if self.closed.contains(dir) && fs::read_dir(dir).is_ok() {
-            self.closed.remove(dir);
-            self.polled.remove(dir);
-            self.watch(dir);
-        }
-    }
-
         if let Some(tells) = self.devices.get(&device) {
             return *tells;
         }
@@ -347,5 +358,8 @@ mod tests {
         assert_eq!(tree.len(), 4);
         tree.lost(&dir.path().join("a"));
         assert_eq!(tree.len(), 2);
+        fs::remove_dir(dir.path().join("ab")).unwrap();
+        tree.forget_gone();
+        assert_eq!(tree.len(), 1);
     }
 }

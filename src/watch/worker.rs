@@ -84,7 +84,11 @@ impl Worker {
         });
         loop {
             match self.next(inputs) {
-                Next::Told(told) => told.into_iter().for_each(|told| self.told(told)),
+                Next::Told(mut told) => {
+                    // What is dropped twice in a row is looked for once.
+                    told.dedup();
+                    told.into_iter().for_each(|told| self.told(told));
+                }
                 Next::Build(began) => self.build_begins(since_1970(began)),
                 Next::Revise(revision) => self.revise(revision),
                 Next::Nothing => {}
@@ -108,11 +112,11 @@ impl Worker {
 
     fn look_into(&mut self, dir: &Path) {
         let mut paths = self.contents.within(dir);
+        self.tree.try_again(dir);
         for (path, is_dir) in self.tree.read(dir) {
             if !is_dir {
                 paths.push(path);
             } else if !self.tree.knows(&path) {
-        self.tree.try_again(dir);
                 self.dir_appeared(&path);
                 // On the way to a root, and watched for nothing else: it has appeared once.
                 if self.is_at_root(&path) && !self.tree.knows(&path) {
@@ -124,14 +128,14 @@ impl Worker {
         for path in paths {
             self.heard_of(&path, State::Unsure);
         }
-    }
-
-    /// Looks for what nobody tells, when it is time to.
-    fn poll(&mut self) {
         // Should it come again, it is found where it was. Nobody looks for a root but here.
         if !self.is_at_root(dir) && !dir.exists() {
             self.tree.polled.remove(dir);
         }
+    }
+
+    /// Looks for what nobody tells, when it is time to.
+    fn poll(&mut self) {
         let began = Instant::now();
         if self
             .tree
@@ -355,6 +359,7 @@ impl Worker {
     fn rescan(&mut self) {
         self.settle.close_all(Instant::now());
         self.renew_filter();
+        self.tree.forget_gone();
         let found = self.tree.cover(&mut self.filter);
         let known = self.contents.paths().cloned();
         let mut paths: BTreeSet<PathBuf> = found.into_iter().chain(known).collect();
