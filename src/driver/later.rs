@@ -1,4 +1,4 @@
-//! A build that is put off.
+//! A build, or a command of a rule, that is put off.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 pub(super) enum Later {
     #[default]
     No,
-    /// Until so long after the end of the one that runs.
-    AfterBuild(Duration),
+    /// Until so long after the end of this one, which runs.
+    AfterThis(Duration),
     At(Instant),
 }
 
@@ -16,20 +16,20 @@ impl Later {
     /// The one that runs, if one does, comes to its end first.
     pub(super) fn after(pause: Duration, runs: bool) -> Self {
         match runs {
-            true => Self::AfterBuild(pause),
+            true => Self::AfterThis(pause),
             false => Self::At(Instant::now() + pause),
         }
     }
 
-    pub(super) fn build_ended(&mut self) {
-        if let Self::AfterBuild(pause) = *self {
+    pub(super) fn ended(&mut self) {
+        if let Self::AfterThis(pause) = *self {
             *self = Self::after(pause, false);
         }
     }
 
     pub(super) const fn due(self) -> Option<Instant> {
         match self {
-            Self::No | Self::AfterBuild(_) => None,
+            Self::No | Self::AfterThis(_) => None,
             Self::At(moment) => Some(moment),
         }
     }

@@ -1,10 +1,9 @@
-//! A build that writes what it is built from: it would be built for ever.
+//! A build that writes what it is built from: it would be built for ever. The same for a command that a rule runs: what
+//! is said of builds here holds for it, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use crate::reload::GenId;
 
 /// As often a file may change during a build and cause the next one, as it does when somebody saves while it is built.
 const OFTEN: usize = 3;
@@ -28,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 pub(super) struct Looping {
     seen: BTreeMap<PathBuf, Seen>,
     /// The newest build in which a file changed, and the one before.
-    builds: [Option<GenId>; 2],
+    builds: [Option<u32>; 2],
     /// Those of which it was told that the build writes them.
     own: BTreeSet<PathBuf>,
 }
@@ -37,7 +36,7 @@ pub(super) struct Looping {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     /// The newest one.
-    build: GenId,
+    build: u32,
     /// In how many in a row, in all of them about as long after the start.
     times: usize,
     /// How often the next one was put off because of it.
@@ -50,7 +49,7 @@ struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Build, at once.
-    Build,
+    Now,
     /// Let the build that runs come to its end, and build once more after a pause of this length: if the file changes
     /// then too, and not in the pause, it is the build.
     Later(Duration),
@@ -66,11 +65,11 @@ impl Looping {
     pub(super) fn judge(
         &mut self,
         changed: &[PathBuf],
-        during: Option<(GenId, Duration)>,
+        during: Option<(u32, Duration)>,
     ) -> Verdict {
         let Some((build, after)) = during else {
             self.forget(changed);
-            return Verdict::Build;
+            return Verdict::Now;
         };
         self.count(changed, build, after);
         let others = || changed.iter().filter(|path| !self.own.contains(*path));
@@ -78,7 +77,7 @@ impl Looping {
         let pauses = seen().map(|seen| seen.pauses).max().unwrap_or(0);
         match seen().map(|seen| seen.times).min() {
             None => Verdict::Nothing,
-            Some(0..=OFTEN) => Verdict::Build,
+            Some(0..=OFTEN) => Verdict::Now,
             Some(times) if times < PROVEN => Verdict::Later(pause(pauses)),
             Some(_) => {
                 self.own.extend(changed.iter().cloned());
@@ -87,7 +86,7 @@ impl Looping {
         }
     }
 
-    fn count(&mut self, changed: &[PathBuf], build: GenId, after: Duration) {
+    fn count(&mut self, changed: &[PathBuf], build: u32, after: Duration) {
         if self.builds[0] != Some(build) {
             self.builds = [Some(build), self.builds[0]];
         }
@@ -112,7 +111,7 @@ impl Looping {
 }
 
 impl Seen {
-    const fn first(build: GenId, after: Duration) -> Self {
+    const fn first(build: u32, after: Duration) -> Self {
         Self {
             build,
             times: 1,
@@ -122,7 +121,7 @@ impl Seen {
     }
 
     /// Several times in one build are one.
-    fn again(&mut self, build: GenId, after: Duration) {
+    fn again(&mut self, build: u32, after: Duration) {
         if self.build == build {
             return;
         }
@@ -155,7 +154,7 @@ mod tests {
     /// Builds from 1 on, in each of which these files change, or none in the build of 0.
     fn judge(looping: &mut Looping, builds: &[u32], names: &[&str]) -> Vec<Verdict> {
         let after = Duration::from_secs(1);
-        let during = |build: &u32| Some((GenId::new(*build), after)).filter(|_| *build > 0);
+        let during = |build: &u32| Some((*build, after)).filter(|_| *build > 0);
         let verdict = |build| looping.judge(&paths(names), during(build));
         builds.iter().map(verdict).collect()
     }
@@ -166,17 +165,17 @@ mod tests {
 
     #[test]
     fn a_build_that_writes_its_inputs_is_found_out() {
-        use Verdict::{Build, Nothing, Own};
+        use Verdict::{Nothing, Now, Own};
         let mut looping = Looping::default();
         let verdicts = judge(&mut looping, &[1, 2, 3, 4, 5, 6, 7], &["gen.rs"]);
         let own = Own(paths(&["gen.rs"]));
-        let expected = [Build, Build, Build, later(1), later(2), own, Nothing];
+        let expected = [Now, Now, Now, later(1), later(2), own, Nothing];
         assert_eq!(verdicts, expected);
         // With a file that somebody saves beside it.
-        assert_eq!(judge(&mut looping, &[8], &["gen.rs", "main.rs"]), [Build]);
+        assert_eq!(judge(&mut looping, &[8], &["gen.rs", "main.rs"]), [Now]);
         assert_eq!(judge(&mut looping, &[9], &["gen.rs"]), [Nothing]);
         // Somebody edits it.
-        assert_eq!(judge(&mut looping, &[0, 10], &["gen.rs"]), [Build, Build]);
+        assert_eq!(judge(&mut looping, &[0, 10], &["gen.rs"]), [Now, Now]);
     }
 
     #[test]
@@ -184,10 +183,10 @@ mod tests {
         let mut looping = Looping::default();
         let mut verdict = |build: u32, after| {
             let after = Duration::from_millis(after);
-            looping.judge(&paths(&["gen.rs"]), Some((GenId::new(build), after)))
+            looping.judge(&paths(&["gen.rs"]), Some((build, after)))
         };
         for build in 1..=3 {
-            assert_eq!(verdict(build, 100), Verdict::Build);
+            assert_eq!(verdict(build, 100), Verdict::Now);
         }
         let pauses = [1, 2, 4, 8, 16, 32, 32];
         for (build, seconds) in (4..).zip(pauses) {
@@ -199,32 +198,32 @@ mod tests {
 
     #[test]
     fn who_saves_while_it_is_built_gets_every_save_built() {
-        use Verdict::Build;
+        use Verdict::Now;
         let mut looping = Looping::default();
         assert_eq!(
             judge(&mut looping, &[1, 2, 3, 4], &["main.rs"]),
-            [Build, Build, Build, later(1)]
+            [Now, Now, Now, later(1)]
         );
         assert_eq!(
             judge(&mut looping, &[0, 6, 7], &["main.rs"]),
-            [const { Build }; 3]
+            [const { Now }; 3]
         );
         // Several saves in one build are one.
         let mut looping = Looping::default();
         assert_eq!(
             judge(&mut looping, &[1, 1, 1, 1, 1], &["main.rs"]),
-            [const { Build }; 5]
+            [const { Now }; 5]
         );
         // Other files in between are other changes.
         let mut looping = Looping::default();
         judge(&mut looping, &[1, 2, 3], &["a.rs"]);
-        assert_eq!(judge(&mut looping, &[4], &["b.rs"]), [Build]);
-        assert_eq!(judge(&mut looping, &[5], &["a.rs"]), [Build]);
+        assert_eq!(judge(&mut looping, &[4], &["b.rs"]), [Now]);
+        assert_eq!(judge(&mut looping, &[5], &["a.rs"]), [Now]);
     }
 
     #[test]
     fn a_build_that_writes_two_files_one_after_the_other_is_found_out_for_both() {
-        use Verdict::{Build, Nothing, Own};
+        use Verdict::{Nothing, Now, Own};
         let mut looping = Looping::default();
         let mut a = judge(&mut looping, &[1, 2, 3], &["a.rs"]);
         let mut b = Vec::new();
@@ -235,9 +234,9 @@ mod tests {
         let own = |name| Own(paths(&[name]));
         let [first, second] = [own("a.rs"), own("b.rs")];
         let (one, two) = (later(1), later(2));
-        assert_eq!(a[..3], [Build, Build, Build]);
+        assert_eq!(a[..3], [Now, Now, Now]);
         assert_eq!(a[3..6], [one.clone(), two.clone(), first]);
-        assert_eq!(b, [Build, Build, Build, one, two, second, Nothing]);
+        assert_eq!(b, [Now, Now, Now, one, two, second, Nothing]);
     }
 
     #[test]
@@ -245,8 +244,8 @@ mod tests {
         let mut looping = Looping::default();
         for build in 1..20 {
             let after = Duration::from_secs(if build % 3 == 0 { 4 } else { 7 });
-            let verdict = looping.judge(&paths(&["main.rs"]), Some((GenId::new(build), after)));
-            assert_eq!(verdict, Verdict::Build, "build {build}");
+            let verdict = looping.judge(&paths(&["main.rs"]), Some((build, after)));
+            assert_eq!(verdict, Verdict::Now, "build {build}");
         }
     }
 
@@ -265,9 +264,9 @@ mod tests {
             let mut begins = due == Some(now);
             if save == Some(now) {
                 saved += 1;
-                let during = runs.map(|(began, _)| (GenId::new(builds), now - began));
+                let during = runs.map(|(began, _)| (builds, now - began));
                 match looping.judge(&paths(&["main.rs"]), during) {
-                    Verdict::Build => begins = true,
+                    Verdict::Now => begins = true,
                     Verdict::Later(pause) => later = Some(pause),
                     Verdict::Own(_) | Verdict::Nothing => {}
                 }

@@ -283,6 +283,7 @@ impl Driver {
                 },
                 key = self.store.hung_up() => self.store.close_hung_up(key),
                 () = sleep_to(self.later.due()) => self.build_now(),
+                () = sleep_to(self.commands.due()) => self.run_due(),
                 () = sleep_to(self.next_look()) => self.look(),
                 () = self.clock.sleep_until(deadline), if !self.hears_out => self.limit_passed(deadline),
             }
@@ -327,7 +328,7 @@ impl Driver {
     /// Whether the build that was running had been given up.
     fn build_is_over(&mut self) -> bool {
         if let Some(times) = &mut self.times {
-            times.end();
+            times.span.end();
         }
         self.past_builds
             .retain(|control| !control.pids().is_empty());
@@ -345,7 +346,7 @@ impl Driver {
         }
         let mut events = VecDeque::from([event]);
         if let Event::BuildEnded { .. } = event {
-            self.later.build_ended();
+            self.later.ended();
         }
         while let Some(event) = events.pop_front() {
             let now = self.clock.tell();

@@ -1,4 +1,4 @@
-//! What a build itself writes among its inputs.
+//! What a build itself, or the command of a rule, writes among its inputs.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -8,13 +8,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::reload::GenId;
 
+/// When something that changes files ran.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    started: Instant,
+    /// When it was over.
+    ended: Option<(Instant, SystemTime)>,
+}
+
 /// When a build did what.
 #[derive(Clone, Debug)]
 pub(super) struct Times {
     pub(super) id: GenId,
-    started: Instant,
-    /// When it was over.
-    ended: Option<(Instant, SystemTime)>,
+    pub(super) span: Span,
     pub(super) began: SystemTime,
     /// When it had printed its first message: cargo begins to compile only once it has written `Cargo.lock`.
     pub(super) spoke: Arc<OnceLock<SystemTime>>,
@@ -24,36 +30,16 @@ impl Times {
     pub(super) fn from_now(id: GenId) -> Self {
         Self {
             id,
-            started: Instant::now(),
-            ended: None,
+            span: Span::from_now(),
             began: SystemTime::now(),
             spoke: Arc::default(),
         }
-    }
-
-    /// It is over.
-    pub(super) fn end(&mut self) {
-        self.ended = Some((Instant::now(), SystemTime::now()));
     }
 
     /// Leaves out the `Cargo.lock` that cargo itself wrote in this build, for a manifest that asked for it.
     pub(super) fn without_own_lock(&self, mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
         paths.retain(|path| !self.is_own_lock(path));
         paths
-    }
-
-    /// This build, and how long after its start something was heard of these files, if they changed while it ran. Of what
-    /// the build wrote it is mostly heard before its end is known, and of what somebody saved because it has ended, after.
-    pub(super) fn saw(
-        &self,
-        paths: &[PathBuf],
-        (first, last): (Instant, Instant),
-    ) -> Option<(GenId, Duration)> {
-        let ran = self.ended.is_none_or(|(ended, at)| {
-            // Whoever hears of it may have been late.
-            last <= ended || paths.iter().all(|path| changed_before(path, at))
-        });
-        (self.started <= first && ran).then(|| (self.id, first - self.started))
     }
 
     fn is_own_lock(&self, path: &Path) -> bool {
@@ -63,11 +49,39 @@ impl Times {
         let written = fs::metadata(path).and_then(|metadata| metadata.modified());
         // One that printed nothing has written it before its end, at the latest.
         let until = self.spoke.get().copied();
-        let until = until.or(self.ended.map(|(_, at)| at));
+        let until = until.or(self.span.ended.map(|(_, at)| at));
         written.is_ok_and(|written| {
             // The kernel's clock for files lags behind by a tick.
             self.began <= written + TICK && until.is_none_or(|until| written <= until)
         })
+    }
+}
+
+impl Span {
+    pub(super) fn from_now() -> Self {
+        Self {
+            started: Instant::now(),
+            ended: None,
+        }
+    }
+
+    /// It is over.
+    pub(super) fn end(&mut self) {
+        self.ended = Some((Instant::now(), SystemTime::now()));
+    }
+
+    /// How long after its start something was heard of these files, if they changed while it ran. Of what it wrote itself
+    /// it is mostly heard before its end is known, and of what somebody saved because it has ended, after.
+    pub(super) fn saw(
+        &self,
+        paths: &[PathBuf],
+        (first, last): (Instant, Instant),
+    ) -> Option<Duration> {
+        let ran = self.ended.is_none_or(|(ended, at)| {
+            // Whoever hears of it may have been late.
+            last <= ended || paths.iter().all(|path| changed_before(path, at))
+        });
+        (self.started <= first && ran).then(|| first - self.started)
     }
 }
 
@@ -121,25 +135,26 @@ mod tests {
     fn a_lock_file_that_is_written_after_a_build_that_said_nothing_counts() {
         let (mut times, dir) = build();
         assert!(!counts(&times, &dir, "Cargo.lock", SECOND * 4), "it runs");
-        times.ended = Some((Instant::now(), times.began + SECOND * 3));
+        times.span.ended = Some((Instant::now(), times.began + SECOND * 3));
         assert!(!counts(&times, &dir, "Cargo.lock", SECOND), "in the build");
         assert!(counts(&times, &dir, "Cargo.lock", SECOND * 4), "after it");
     }
 
     #[test]
     fn what_changed_in_a_build_is_its_own_however_late_it_is_heard_of() {
-        let (mut times, dir) = build();
+        let (times, dir) = build();
         let path = dir.path().join("made");
         fs::write(&path, "").unwrap();
-        let heard = |after| (times.started + after, times.started + after);
-        let [soon, late] = [heard(SECOND), heard(SECOND * 9)];
-        times.ended = Some((times.started + SECOND * 5, SystemTime::now() + SECOND));
-        let saw = |heard| times.saw(&[path.clone()], heard).map(|(_, after)| after);
-        assert_eq!(saw(soon), Some(SECOND));
-        assert_eq!(saw(late), Some(SECOND * 9));
-        let before = SystemTime::now() - SECOND;
-        times.ended = Some((times.started + SECOND * 5, before));
-        let saw = |heard| times.saw(&[path.clone()], heard).map(|(_, after)| after);
-        assert_eq!((saw(soon), saw(late)), (Some(SECOND), None));
+        let mut span = times.span;
+        let end = span.started + SECOND * 5;
+        let [soon, late] = [SECOND, SECOND * 9];
+        let saw = |span: Span, after| {
+            let heard = span.started + after;
+            span.saw(std::slice::from_ref(&path), (heard, heard))
+        };
+        span.ended = Some((end, SystemTime::now() + SECOND));
+        assert_eq!((saw(span, soon), saw(span, late)), (Some(soon), Some(late)));
+        span.ended = Some((end, SystemTime::now() - SECOND));
+        assert_eq!((saw(span, soon), saw(span, late)), (Some(soon), None));
     }
 }

@@ -151,3 +151,29 @@ fn a_change_that_asks_for_a_build_and_one_for_a_restart_are_one_start() {
     run.counted("starting", 2);
     run.quit();
 }
+
+#[test]
+fn hc08_a_command_that_writes_what_makes_it_run_is_named_and_ends() {
+    let project = Project::new();
+    project.server("v1");
+    let rule = "*.css=run:sleep 0.1; date +%s%N > made.css; sleep 0.1";
+    let mut run = project.run().listen().args(["--on", rule]).spawn();
+    run.live();
+    project.save("style.css", "a\n");
+    let named = run.expect_that("a word about it", PATIENCE, |event| {
+        event.mentions("itself changes")
+    });
+    assert!(named.mentions("made.css"), "{named}");
+    let runs = |run: &mut Running| {
+        let events = run.so_far().iter();
+        events.filter(|event| event.mentions("running `")).count()
+    };
+    run.settled(Duration::from_millis(700));
+    assert_eq!(runs(&mut run), 6, "as many as of a build");
+    // What somebody saves still counts.
+    project.save("style.css", "b\n");
+    run.settled(Duration::from_millis(1500));
+    assert_eq!(runs(&mut run), 7);
+    run.counted("starting", 1);
+    run.quit();
+}
