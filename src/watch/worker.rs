@@ -218,23 +218,6 @@ impl Worker {
         }
     }
 
-    fn pass_over(&mut self, path: &Path) {
-        // Where everything counts that can, a build has nothing to teach.
-        if self.spec.exact.is_none() {
-            return;
-        }
-        self.contents.doubt(path);
-        if self.build.is_some() {
-            self.passed_over.insert(path.to_owned(), now());
-        }
-    }
-
-    /// It reads everything as it is now.
-    fn build_begins(&mut self, began: Duration) {
-        self.build = Some(began);
-        self.passed_over.clear();
-    }
-
     fn counts(&mut self, path: &Path) -> bool {
         self.filter.file(path) || self.filter.is_outdated_by(path)
     }
@@ -299,9 +282,11 @@ impl Worker {
         }
     }
 
-    /// Watches anew by the ignore files as they are now. What is found was there, and ignored.
-    fn ignore_files_changed(&mut self) {
+    /// Watches anew by the ignore files as they are now. What is found was there, and ignored, except for what has changed
+    /// along with them.
+    fn ignore_files_changed(&mut self, changed: &[PathBuf]) {
         self.renew_filter();
+        self.suppose(changed.iter());
         self.cover(now());
         self.tree.prune(&mut self.filter);
     }
@@ -317,42 +302,6 @@ impl Worker {
         self.unread = self.contents.unread();
         self.unread.reverse();
         self.tell_troubles();
-    }
-
-    /// What counts is another set of files. Those of which something was heard while they did not, and since the
-    /// build began that read them, are changes now.
-    fn revise(&mut self, revision: Revision) {
-        let since = since_1970(revision.since);
-        let mut passed_over = std::mem::take(&mut self.passed_over);
-        passed_over.retain(|_, heard| since <= *heard);
-        let spec = self.spec.revised(revision);
-        if spec != self.spec {
-            self.spec = spec;
-            self.git = Git::around(self.spec.places());
-            self.renew_filter();
-            self.suppose(passed_over.keys());
-            self.cover(since);
-            self.tree.prune(&mut self.filter);
-        }
-        // The next build may have begun already.
-        self.build = self.build.filter(|began| since < *began);
-        for (path, heard) in passed_over {
-            if self.filter.file(&path) {
-                self.settle.touch(path, State::Unsure, Instant::now());
-            } else if self.build.is_some() {
-                self.passed_over.insert(path, heard);
-            }
-        }
-    }
-
-    /// These have changed since the build began. Before they are noted as they are now, which is not what it has read.
-    fn suppose<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) {
-        for path in paths {
-            // What it names it has read. It may be gone since.
-            if self.spec.names(path) || path.is_file() && self.filter.file(path) {
-                self.contents.suppose(path);
-            }
-        }
     }
 
     /// The system has dropped events: compares everything with what is known. Whatever dropped them may go on.
@@ -387,7 +336,7 @@ impl Worker {
         self.find_lost_roots();
         self.told_of_overflow = false;
         if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
-            self.ignore_files_changed();
+            self.ignore_files_changed(&paths);
         }
         let mut changed = BTreeSet::new();
         for path in paths {
@@ -446,5 +395,6 @@ fn state_after(how: How) -> State {
     }
 }
 
+mod revising;
 #[cfg(test)]
 mod tests;
