@@ -49,7 +49,15 @@ fn hc02_each_save_of_vim_is_one_build() {
     if !can("vim", &["--version"]) {
         return skip("`vim` is not installed (`apt install vim`)");
     }
-    let mut builds = Builds::new(&["main.rs"]);
+    // The second is the one that users have: vim writes its file in one go.
+    for debounce in ["300ms", "20ms"] {
+        saves_of_vim(debounce);
+    }
+}
+
+fn saves_of_vim(debounce: &str) {
+    let project = Project::with(&["main.rs"]);
+    let mut builds = Builds::start(project, |run| run, "true", debounce);
     for (option, text) in [
         ("set backupcopy=auto", "two"),
         ("set backupcopy=no backup", "three"),
