@@ -81,8 +81,8 @@ pub struct Cli {
     ///   ignore        nothing
     ///
     /// A GLOB with a `/` is about paths (`config/*.toml`, `data/**`), one without about names (`*.sql`). The
-    /// last that matches wins. Such files are watched even where they are ignored or outside of what is
-    /// watched. Without this option `.env` and the file of `--env-file` mean `restart`.
+    /// last that matches wins. Files in a folder that a GLOB names are watched even where they are ignored or
+    /// outside of what is watched. Without this option `.env` and the file of `--env-file` mean `restart`.
     #[arg(long, value_name = "GLOB=ACTION", value_delimiter = '\n', verbatim_doc_comment, help_heading = "Watching", value_parser = on::rule)]
     pub on: Vec<On>,
 

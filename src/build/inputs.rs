@@ -15,6 +15,8 @@ use super::{CargoPlan, Messages, roots};
 pub struct Inputs {
     /// Single files. Those of cargo are named whether they exist or not: one that appears is a change.
     pub files: BTreeSet<PathBuf>,
+    /// Those of them that are cargo's own, and count whatever the user says of extensions.
+    pub cargos: BTreeSet<PathBuf>,
     /// Directories in which everything counts.
     pub dirs: BTreeSet<PathBuf>,
     /// The directories of the local packages.
@@ -51,12 +53,13 @@ pub(super) fn of(plan: &CargoPlan, messages: &Messages, executable: &Path) -> Op
     inputs
         .dirs
         .extend(messages.sources().depending_on_all().cloned());
-    inputs.files.extend(roots::files(plan, target));
+    inputs.cargos.extend(roots::files(plan, target));
     for package in &inputs.packages {
         inputs
-            .files
+            .cargos
             .extend(["Cargo.toml", "build.rs"].map(|name| package.join(name)));
     }
+    inputs.files.extend(inputs.cargos.iter().cloned());
     Some(inputs)
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Result;
 use tokio::net::unix::pipe::Receiver;
@@ -13,57 +15,137 @@ use crate::ui::Level;
 use super::Driver;
 use super::feed::Feed;
 use super::inbox::{Inbox, Input};
+use super::later::Later;
+use super::looping::{Looping, Verdict};
+use super::own::Span;
 use super::remedy;
 
-/// Those that run, and whether something changed since they began.
+/// Those that have been run, by their lines.
 #[derive(Debug, Default)]
-pub(super) struct Commands(BTreeMap<String, Running>);
+pub(super) struct Commands(BTreeMap<String, Command>);
 
 #[derive(Debug)]
-struct Running {
-    /// What it has started is killed when this is dropped.
-    control: Control,
+struct Command {
+    /// What it runs as, if it does. What it has started is killed when this is dropped.
+    control: Option<Control>,
+    /// Whether something changed since it began.
     again: bool,
+    /// How often it was started.
+    runs: u32,
+    /// When it ran last.
+    span: Span,
+    looping: Looping,
+    /// For what changed while it ran, and may have been changed by it.
+    later: Later,
 }
 
 impl Commands {
     /// What they run as.
     pub(super) fn controls(&self) -> impl Iterator<Item = &Control> {
-        self.0.values().map(|running| &running.control)
+        self.0.values().flat_map(|command| &command.control)
+    }
+
+    /// Whether this change is to make that one run.
+    pub(super) fn judge(
+        &mut self,
+        line: &str,
+        paths: &[PathBuf],
+        heard: (Instant, Instant),
+    ) -> Verdict {
+        let Some(command) = self.0.get_mut(line) else {
+            return Verdict::Now;
+        };
+        let after = command.span.saw(paths, heard);
+        let during = after.map(|after| (command.runs, after));
+        let verdict = command.looping.judge(paths, during);
+        if let Verdict::Later(pause) = verdict {
+            command.later = Later::after(pause, command.control.is_some());
+        }
+        verdict
+    }
+
+    /// When one is to be run that was put off.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let due = |command: &Command| command.later.due();
+        self.0.values().filter_map(due).min()
+    }
+}
+
+impl Command {
+    fn new(control: Control) -> Self {
+        Self {
+            control: Some(control),
+            again: false,
+            runs: 1,
+            span: Span::from_now(),
+            looping: Looping::default(),
+            later: Later::No,
+        }
+    }
+
+    fn started(&mut self, control: Control) {
+        *self = Self {
+            runs: self.runs + 1,
+            looping: std::mem::take(&mut self.looping),
+            ..Self::new(control)
+        };
+    }
+
+    /// Says whether it is to be run once more.
+    fn ended(&mut self) -> bool {
+        self.control = None;
+        self.span.end();
+        self.later.ended();
+        self.again
     }
 }
 
 impl Driver {
     /// Runs a shell line, after its end once more if it runs already.
     pub(super) fn run_command(&mut self, line: &str) {
-        if let Some(running) = self.commands.0.get_mut(line) {
-            running.again = true;
+        let known = self.commands.0.get_mut(line);
+        if let Some(command) = known.filter(|command| command.control.is_some()) {
+            command.again = true;
             return;
         }
-        match self.start_command(line) {
-            Ok(control) => {
-                let running = Running {
-                    control,
-                    again: false,
-                };
-                self.commands.0.insert(line.to_owned(), running);
+        let control = match self.start_command(line) {
+            Ok(control) => control,
+            Err(error) => {
+                self.commands.0.remove(line);
+                let text = format!("cannot run `{line}`: {error:#}");
+                return self.feed.error(text, remedy::for_error(&error));
             }
-            Err(error) => self.feed.error(
-                format!("cannot run `{line}`: {error:#}"),
-                remedy::for_error(&error),
+        };
+        match self.commands.0.get_mut(line) {
+            Some(command) => command.started(control),
+            None => drop(
+                self.commands
+                    .0
+                    .insert(line.to_owned(), Command::new(control)),
             ),
         }
     }
 
     /// It has come to its end.
     pub(super) fn command_ended(&mut self, line: &str) {
-        if self
+        let command = self.commands.0.get_mut(line);
+        if command.is_some_and(Command::ended) {
+            self.run_command(line);
+        }
+    }
+
+    /// Those that were put off until now.
+    pub(super) fn run_due(&mut self) {
+        let now = Instant::now();
+        let is_due = |command: &Command| command.later.due().is_some_and(|due| due <= now);
+        let due = self
             .commands
             .0
-            .remove(line)
-            .is_some_and(|running| running.again)
-        {
-            self.run_command(line);
+            .iter()
+            .filter(|(_, command)| is_due(command));
+        let lines: Vec<String> = due.map(|(line, _)| line.clone()).collect();
+        for line in lines {
+            self.run_command(&line);
         }
     }
 

@@ -18,6 +18,7 @@ mod feed;
 mod generation;
 mod inbox;
 mod keep;
+mod later;
 mod looping;
 mod notified;
 mod own;
@@ -49,7 +50,7 @@ use crate::os::terminal::{self, Size};
 use crate::process::notify::FdStore;
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
-use crate::reload::{Action, BuildOutcome, Event, GenId, Machine};
+use crate::reload::{BuildOutcome, Event, GenId, Machine};
 use crate::socket::Sockets;
 use crate::ui::{Report, Ui};
 use crate::watch::{self, Watch};
@@ -63,6 +64,7 @@ use feed::Feed;
 use generation::Running;
 use inbox::{Inbox, Input};
 use keep::Keep;
+use later::Later;
 use looping::Looping;
 use own::Times;
 use print::Print;
@@ -97,8 +99,8 @@ struct Driver {
     /// Of the newest build, also when it is over.
     times: Option<Times>,
     looping: Looping,
-    /// Whether something changed during the build that runs, and is built after it.
-    later: bool,
+    /// For what changed during a build that may have changed it itself.
+    later: Later,
     /// Builds that have ended and left something running, which is killed in the end.
     past_builds: Vec<Control>,
     generations: BTreeMap<GenId, Running>,
@@ -227,7 +229,7 @@ impl Driver {
             build: None,
             times: None,
             looping: Looping::default(),
-            later: false,
+            later: Later::No,
             past_builds: Vec::new(),
             generations: BTreeMap::new(),
             store: FdStore::new().context("opening the descriptor store")?,
@@ -280,6 +282,8 @@ impl Driver {
                     self.suspend().await;
                 },
                 key = self.store.hung_up() => self.store.close_hung_up(key),
+                () = sleep_to(self.later.due()) => self.build_now(),
+                () = sleep_to(self.commands.due()) => self.run_due(),
                 () = sleep_to(self.next_look()) => self.look(),
                 () = self.clock.sleep_until(deadline), if !self.hears_out => self.limit_passed(deadline),
             }
@@ -324,7 +328,7 @@ impl Driver {
     /// Whether the build that was running had been given up.
     fn build_is_over(&mut self) -> bool {
         if let Some(times) = &mut self.times {
-            times.ended = Some(Instant::now());
+            times.span.end();
         }
         self.past_builds
             .retain(|control| !control.pids().is_empty());
@@ -341,10 +345,8 @@ impl Driver {
             self.clock.was_away(self.machine.deadline());
         }
         let mut events = VecDeque::from([event]);
-        if let Event::BuildEnded { .. } = event
-            && std::mem::take(&mut self.later)
-        {
-            events.push_back(Event::Changed(Action::Build));
+        if let Event::BuildEnded { .. } = event {
+            self.later.ended();
         }
         while let Some(event) = events.pop_front() {
             let now = self.clock.tell();

@@ -17,6 +17,7 @@ use crate::ui::{Kind, Level, Report};
 
 use super::generation::{self, Stage, Start};
 use super::inbox::Learnt;
+use super::later::Later;
 use super::{Driver, Outcome, build, remedy};
 
 /// How long the pause between two pieces of an answer may be.
@@ -111,6 +112,9 @@ impl Driver {
             known: known.collect(),
             bars,
         };
+        // It reads what another one was put off for.
+        self.later = Later::No;
+        self.watch.build_begins();
         match build::start(id, with, &self.inbox, &self.feed) {
             Ok(active) => {
                 self.times = Some(active.times.clone());

@@ -73,15 +73,21 @@ impl Driver {
     fn exactly(&mut self, inputs: Inputs, since: SystemTime) -> Revision {
         let Inputs {
             files,
+            cargos,
             dirs,
             packages,
         } = inputs;
+        let exact = Exact {
+            files,
+            any_extension: cargos,
+            dirs,
+        };
         // What is not known any more when a manifest breaks.
         self.roots.dirs = packages.into_iter().collect();
         Revision {
             roots: self.roots.dirs.clone(),
             ignored_dirs: ignored(&self.roots),
-            exact: Some(Exact { files, dirs }),
+            exact: Some(exact),
             since,
         }
     }

@@ -13,6 +13,7 @@ use crate::ui::{Level, Report};
 use crate::watch::{self, Message, RuleAction};
 
 use super::inbox::Input;
+use super::later::Later;
 use super::looping::Verdict;
 use super::{Driver, setup};
 
@@ -94,11 +95,10 @@ impl Driver {
             None => paths,
         };
         let mut answers = self.answers(&paths);
-        let build = Answer::Make(Action::Build);
-        if let Some(paths) = answers.get(&build)
-            && !self.is_to_be_built(&paths.clone(), heard)
-        {
-            answers.remove(&build);
+        answers.retain(|answer, paths| self.is_to_be_done(answer, paths, heard));
+        // The more thorough one is enough.
+        if answers.contains_key(&Answer::Make(Action::Build)) {
+            answers.remove(&Answer::Make(Action::Restart));
         }
         if answers.is_empty() {
             return;
@@ -113,7 +113,6 @@ impl Driver {
             match answer {
                 Answer::Signal(signal) => self.handle(Event::Configured { signal }),
                 Answer::Run(line) => self.run_command(&line),
-                // The more thorough one comes last, and is enough.
                 Answer::Make(action) => self.handle(Event::Changed(action)),
             }
         }
@@ -129,30 +128,61 @@ impl Driver {
         answers
     }
 
-    /// Not if the build itself writes them, over and over.
-    fn is_to_be_built(&mut self, paths: &[PathBuf], heard: (Instant, Instant)) -> bool {
-        let during = self.times.as_ref().and_then(|times| times.saw(heard));
-        match self.looping.judge(paths, during) {
-            Verdict::Build => true,
-            Verdict::Later => {
-                self.later = self.build.is_some();
-                !self.later
+    /// Not if what is asked for writes them itself, over and over.
+    fn is_to_be_done(
+        &mut self,
+        answer: &Answer,
+        paths: &[PathBuf],
+        heard: (Instant, Instant),
+    ) -> bool {
+        let (verdict, who, how) = match answer {
+            Answer::Signal(_) | Answer::Make(Action::Restart) => return true,
+            Answer::Make(Action::Build) => {
+                let verdict = self.judge_build(paths, heard);
+                (verdict, "the build".to_owned(), "`--ignore`")
             }
-            Verdict::Own(paths) => {
-                let named = paths
-                    .iter()
-                    .take(3)
-                    .map(|path| format!("`{}`", path.display()));
-                let named = named.collect::<Vec<_>>().join(", ");
-                let text = format!(
-                    "the build itself changes {named}, each time that it runs; that causes no other build any more"
-                );
-                let hint = "let it write only what is new, or leave the file out with `--ignore`";
-                self.feed.message(Level::Warning, text, Some(hint.into()));
-                false
+            Answer::Run(line) => {
+                let verdict = self.commands.judge(line, paths, heard);
+                (verdict, format!("`{line}`"), "`--on 'FILE=ignore'`")
             }
-            Verdict::Nothing => false,
+        };
+        match verdict {
+            Verdict::Now => return true,
+            Verdict::Later(_) | Verdict::Nothing => {}
+            Verdict::Own(paths) => self.tell_of_own(&paths, &who, how),
         }
+        false
+    }
+
+    fn judge_build(&mut self, paths: &[PathBuf], heard: (Instant, Instant)) -> Verdict {
+        let during = self.times.as_ref().and_then(|times| {
+            let after = times.span.saw(paths, heard);
+            after.map(|after| (times.id.get(), after))
+        });
+        let verdict = self.looping.judge(paths, during);
+        if let Verdict::Later(pause) = verdict {
+            self.later = Later::after(pause, self.build.is_some());
+        }
+        verdict
+    }
+
+    fn tell_of_own(&self, paths: &[PathBuf], who: &str, how: &str) {
+        let named = paths
+            .iter()
+            .take(3)
+            .map(|path| format!("`{}`", path.display()));
+        let named = named.collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "{who} itself changes {named}, each time that it runs; that does not make it run again any more"
+        );
+        let hint = format!("let it write only what is new, or leave the file out with {how}");
+        self.feed.message(Level::Warning, text, Some(hint));
+    }
+
+    /// The build that was put off: nothing else has caused one meanwhile.
+    pub(super) fn build_now(&mut self) {
+        self.later = Later::No;
+        self.handle(Event::Changed(Action::Build));
     }
 
     fn answer(&self, path: &Path) -> Option<Answer> {

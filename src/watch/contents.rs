@@ -84,7 +84,8 @@ impl Contents {
         if !metadata.is_file() {
             return false;
         }
-        let stamp = Stamp::of(&metadata, self.started);
+        // What has changed since then is a change, whatever else is told of it.
+        let stamp = Stamp::of(&metadata, self.started.max(since));
         let known = match stamp.sure {
             true => Known::Stamp(stamp),
             false => Known::Unseen,
@@ -121,7 +122,7 @@ impl Contents {
         };
         // Asked after the reading: a change during it would otherwise be read and not be seen. It must be the file
         // that was noted, too, not another that was moved there.
-        let after = fs::metadata(path).map(|after| Stamp::of(&after, self.started));
+        let after = fs::metadata(path).map(|after| Stamp::of(&after, Duration::MAX));
         let known = match after {
             Ok(after) if after == before => Known::Hash(before, hash),
             Ok(_) | Err(_) => Known::Unseen,
@@ -164,6 +165,13 @@ impl Contents {
     /// There was a file at `path`, as somebody else has seen.
     pub(super) fn suppose(&mut self, path: &Path) {
         self.known.entry(path.to_owned()).or_insert(Known::Unseen);
+    }
+
+    /// It may have changed any number of times, and a build may have read any of it.
+    pub(super) fn doubt(&mut self, path: &Path) {
+        if let Some(known) = self.known.get_mut(path) {
+            *known = Known::Unseen;
+        }
     }
 
     /// What is known at `path` and below it. Paths are ordered component by component, so it follows directly.

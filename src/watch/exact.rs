@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 pub struct Exact {
     /// Files. Absolute. They need not exist.
     pub files: BTreeSet<PathBuf>,
+    /// Those of them that count whatever their extensions are.
+    pub any_extension: BTreeSet<PathBuf>,
     /// Directories in which everything counts that is not ignored there.
     pub dirs: BTreeSet<PathBuf>,
 }
@@ -26,6 +28,11 @@ impl Exact {
         files.extend(targets);
         Self {
             files,
+            any_extension: self
+                .any_extension
+                .iter()
+                .map(|path| normalise(path))
+                .collect(),
             dirs: self.dirs.iter().map(|path| normalise(path)).collect(),
         }
     }

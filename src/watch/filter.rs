@@ -13,6 +13,8 @@ const VERSION_CONTROL: &[&str] = &[
     ".git", ".hg", ".jj", ".svn", ".bzr", "_darcs", ".pijul", "CVS",
 ];
 
+const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
+
 /// Says which paths count.
 ///
 /// The ignore files are read when they are first needed and then kept: after a change of one of them
@@ -25,6 +27,8 @@ pub struct Filter {
     dirs: Vec<Matcher>,
     /// Directories of which only the files count that rules are about, and whether those further below do.
     ruled: Vec<(PathBuf, bool)>,
+    /// Ignore files that are in none of the directories, and apply in them.
+    above: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -54,7 +58,10 @@ impl Filter {
                 None => {}
             }
         }
+        let above = dirs.iter().filter(|_| spec.vcs_ignore);
+        let above = above.flat_map(|root| ignore_files_above(root)).collect();
         Ok(Self {
+            above,
             dirs: dirs
                 .into_iter()
                 .map(|root| Matcher::new(root, spec, &overrides))
@@ -76,7 +83,7 @@ impl Filter {
                 | RuleAction::Signal(_)
                 | RuleAction::Run(_),
             ) => {
-                return !path.file_name().is_some_and(is_temporary);
+                return !is_temporary(path);
             }
             None => {}
         }
@@ -84,7 +91,8 @@ impl Filter {
             None => self.passes(path),
             Some(_) if self.files.contains(path) => true,
             Some(exact) if exact.files.contains(path) => {
-                has_extension(path, &self.spec.exts) && !self.is_ignored_by_user(path)
+                let counts = has_extension(path, &self.spec.exts);
+                (counts || exact.any_extension.contains(path)) && !self.is_ignored_by_user(path)
             }
             Some(exact) => exact.covers(path) && self.passes(path),
         }
@@ -95,10 +103,8 @@ impl Filter {
         if self.files.contains(path) {
             return true;
         }
-        let Some(name) = path.file_name() else {
-            return false;
-        };
-        !is_temporary(name)
+        path.file_name().is_some()
+            && !is_temporary(path)
             && has_extension(path, &self.spec.exts)
             && self
                 .dirs
@@ -128,7 +134,8 @@ impl Filter {
     /// Files that count though nothing else in their directory may: it has to be watched for them.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let exact = self.spec.exact.iter().flat_map(|exact| &exact.files);
-        self.files.iter().chain(exact).map(PathBuf::as_path)
+        let files = self.files.iter().chain(exact).chain(&self.above);
+        files.map(PathBuf::as_path)
     }
 
     /// Directories that are watched with what is in them, as far as it is not ignored.
@@ -140,9 +147,8 @@ impl Filter {
 
     /// Whether a change of this file makes the filter outdated.
     pub fn is_outdated_by(&self, path: &Path) -> bool {
-        let ignore_file = path
-            .file_name()
-            .is_some_and(|name| name == ".gitignore" || name == ".ignore");
+        let is_one = |name| IGNORE_FILES.iter().any(|known| name == *known);
+        let ignore_file = path.file_name().is_some_and(is_one);
         self.spec.vcs_ignore && ignore_file
     }
 
@@ -215,8 +221,20 @@ fn ignore(root: &Path, spec: &WatchSpec, overrides: &Override) -> IncrementalIgn
 }
 
 fn is_in_repository(root: &Path) -> bool {
-    root.ancestors()
-        .any(|dir| dir.join(".git").exists() || dir.join(".jj").exists())
+    root.ancestors().any(is_repository)
+}
+
+fn is_repository(dir: &Path) -> bool {
+    dir.join(".git").exists() || dir.join(".jj").exists()
+}
+
+/// Up to the repository in which `root` is. They need not exist.
+fn ignore_files_above(root: &Path) -> Vec<PathBuf> {
+    let depth = root.ancestors().position(is_repository).unwrap_or(0);
+    let above = root.ancestors().skip(1).take(depth);
+    above
+        .flat_map(|dir| IGNORE_FILES.map(|name| dir.join(name)))
+        .collect()
 }
 
 /// An override that begins with `!` is a pattern to ignore, and it wins over what the ignore files say.

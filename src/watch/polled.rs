@@ -36,6 +36,10 @@ impl Polled {
         self.dirs.insert(dir.to_owned());
     }
 
+    pub(super) fn remove(&mut self, dir: &Path) {
+        self.dirs.remove(dir);
+    }
+
     pub(super) fn retain(&mut self, keep: impl FnMut(&PathBuf) -> bool) {
         self.dirs.retain(keep);
     }

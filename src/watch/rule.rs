@@ -23,7 +23,7 @@ pub enum RuleAction {
 /// Which files, and what their changes do.
 ///
 /// A glob with a `/` in it is about the paths below the base; `*` stops at a `/`, `**` does not. One
-/// without is about names, wherever they are watched.
+/// without is about names, wherever they are watched, as is one that begins with `**/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     subject: Subject,
@@ -39,6 +39,8 @@ enum Subject {
     Name(GlobMatcher),
     /// Files with such a path below this directory, which is named in full.
     Below(PathBuf, GlobMatcher),
+    /// Files with such a path below the base, in whatever directories: no more is watched for it than for a name.
+    Anywhere(PathBuf, GlobMatcher),
 }
 
 /// A glob that is none.
@@ -64,6 +66,8 @@ impl Rule {
         let matcher = matcher.map_err(wrong)?.compile_matcher();
         let subject = if !has_magic(&rest) {
             Subject::File(place.join(rest))
+        } else if place == base && is_deep(&matcher) {
+            Subject::Anywhere(place, matcher)
         } else if glob.contains('/') {
             Subject::Below(place, matcher)
         } else {
@@ -96,7 +100,7 @@ impl Rule {
             Subject::Name(matcher) => path
                 .file_name()
                 .is_some_and(|name| matcher.is_match(Path::new(name))),
-            Subject::Below(place, matcher) => path
+            Subject::Below(place, matcher) | Subject::Anywhere(place, matcher) => path
                 .strip_prefix(place)
                 .is_ok_and(|relative| matcher.is_match(relative)),
         }
@@ -107,15 +111,15 @@ impl Rule {
         match &self.subject {
             _ if self.action == RuleAction::Ignore => None,
             Subject::File(path) | Subject::Below(path, _) => Some(path),
-            Subject::Name(_) => None,
+            Subject::Name(_) | Subject::Anywhere(..) => None,
         }
     }
 
     /// Whether it may be about files deeper below its root.
     pub(super) fn is_deep(&self) -> bool {
         match &self.subject {
-            Subject::File(_) | Subject::Name(_) => false,
-            Subject::Below(_, matcher) => matcher.glob().glob().contains('/'),
+            Subject::File(_) | Subject::Name(_) | Subject::Anywhere(..) => false,
+            Subject::Below(_, matcher) => is_deep(matcher),
         }
     }
 
@@ -125,6 +129,9 @@ impl Rule {
             Subject::File(path) => Subject::File(normalise(path)),
             Subject::Name(matcher) => Subject::Name(matcher.clone()),
             Subject::Below(place, matcher) => Subject::Below(normalise(place), matcher.clone()),
+            Subject::Anywhere(place, matcher) => {
+                Subject::Anywhere(normalise(place), matcher.clone())
+            }
         };
         Self {
             subject,
@@ -138,10 +145,11 @@ impl PartialEq for Subject {
         match (self, other) {
             (Self::File(one), Self::File(other)) => one == other,
             (Self::Name(one), Self::Name(other)) => one.glob() == other.glob(),
-            (Self::Below(place, one), Self::Below(other_place, other)) => {
+            (Self::Below(place, one), Self::Below(other_place, other))
+            | (Self::Anywhere(place, one), Self::Anywhere(other_place, other)) => {
                 place == other_place && one.glob() == other.glob()
             }
-            (Self::File(_) | Self::Name(_) | Self::Below(..), _) => false,
+            (Self::File(_) | Self::Name(_) | Self::Below(..) | Self::Anywhere(..), _) => false,
         }
     }
 }
@@ -152,6 +160,11 @@ impl Eq for Subject {}
 pub fn last<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a RuleAction> {
     let applies = |rule: &&Rule| rule.applies_to(path);
     rules.iter().rev().find(applies).map(Rule::action)
+}
+
+/// Whether it may be about files in directories below its place.
+fn is_deep(matcher: &GlobMatcher) -> bool {
+    matcher.glob().glob().contains('/')
 }
 
 fn has_magic(text: &str) -> bool {
@@ -227,11 +240,12 @@ mod tests {
         assert!(rule.is_deep());
         let rule = check("*.sql", &["/w/app/x.sql", "/w/app/a/x.sql"], &["/w/x.sq"]);
         assert_eq!(rule.root(), None);
-        check(
+        let rule = check(
             "**/*.sql",
             &["/w/app/x.sql", "/w/app/a/b/x.sql"],
             &["/w/x.sql"],
         );
+        assert_eq!(rule.root(), None);
         check("../shared/*", &["/w/shared/x"], &["/w/app/shared/x"]);
         check("/etc/my[app]/*", &["/etc/mya/x"], &["/w/app/etc/mya/x"]);
     }

@@ -9,6 +9,12 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// The longest that a burst may take in which one file follows the other, a branch switch say.
 const LONGEST_BURST: Duration = Duration::from_secs(30);
 
+/// How long nothing is heard of a file that is written before it is asked whether it still is.
+const SILENT: Duration = Duration::from_secs(2);
+
+/// How long after the last change more are waited for that somebody else knows to come.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// What is known of a file at which something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -30,8 +36,8 @@ pub(super) enum State {
 pub(super) struct Settle {
     quiet: Duration,
     paths: BTreeMap<PathBuf, State>,
-    /// How many of them are still being written.
-    written: usize,
+    /// Those that are still being written.
+    written: BTreeMap<PathBuf, Writing>,
     first: Option<Instant>,
     /// When a path came that was not there before.
     newest: Option<Instant>,
@@ -41,13 +47,21 @@ pub(super) struct Settle {
     taken: (Instant, Instant),
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Writing {
+    /// When something was heard of it last.
+    heard: Instant,
+    /// Whether it was whole before.
+    was_whole: bool,
+}
+
 impl Settle {
     pub(super) fn new(quiet: Duration) -> Self {
         let never = Instant::now();
         Self {
             quiet,
             paths: BTreeMap::new(),
-            written: 0,
+            written: BTreeMap::new(),
             first: None,
             newest: None,
             last: None,
@@ -58,14 +72,11 @@ impl Settle {
 
     /// Something may have happened at `path`.
     pub(super) fn touch(&mut self, path: PathBuf, state: State, now: Instant) {
-        let before = self.paths.insert(path, state);
-        let is_written = |state: State| usize::from(state == State::Written);
-        self.written += is_written(state);
-        self.written -= before.map_or(0, is_written);
         if state == State::Written {
-            return;
+            return self.is_written(path, now);
         }
-        if before.is_none_or(|before| before == State::Written) {
+        self.written.remove(&path);
+        if self.paths.insert(path, state).is_none() {
             self.newest = Some(now);
         }
         self.first.get_or_insert(now);
@@ -73,23 +84,41 @@ impl Settle {
         self.heard = Some(now);
     }
 
+    fn is_written(&mut self, path: PathBuf, now: Instant) {
+        let before = self.paths.remove(&path);
+        let writing = self.written.entry(path).or_insert(Writing {
+            heard: now,
+            was_whole: before == Some(State::Done),
+        });
+        writing.heard = now;
+    }
+
     /// What happened at `path` has come to nothing.
     pub(super) fn forget(&mut self, path: &Path) {
-        if self.paths.remove(path) == Some(State::Written) {
-            self.written -= 1;
-        }
+        self.paths.remove(path);
+        self.written.remove(path);
     }
 
     /// Nobody tells any more when files are closed: those that were being written count as they are.
     pub(super) fn close_all(&mut self, now: Instant) {
-        let written = self
-            .paths
-            .iter()
-            .filter(|(_, state)| **state == State::Written);
-        let paths: Vec<PathBuf> = written.map(|(path, _)| path.clone()).collect();
-        for path in paths {
+        for path in std::mem::take(&mut self.written).into_keys() {
             self.touch(path, State::Unsure, now);
         }
+    }
+
+    /// When nothing has been heard for a while of one that is being written.
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        let heard = self.written.values().map(|writing| writing.heard);
+        heard.min().map(|heard| heard + SILENT)
+    }
+
+    /// Those of which nothing has been heard for a while, and whether they were whole before.
+    pub(super) fn silent(&self, now: Instant) -> Vec<(PathBuf, bool)> {
+        let written = self.written.iter();
+        let silent = written.filter(|(_, writing)| writing.heard + SILENT <= now);
+        silent
+            .map(|(path, writing)| (path.clone(), writing.was_whole))
+            .collect()
     }
 
     /// When to ask for what has settled; `None` while there is nothing.
@@ -101,9 +130,8 @@ impl Settle {
     }
 
     fn patience(&self) -> Duration {
-        let count = self.paths.len() - self.written;
         let lone = || self.paths.values().all(|state| *state != State::Unsure);
-        match count {
+        match self.paths.len() {
             0 | 1 if lone() => self.quiet / 4,
             0..=16 => self.quiet,
             17..=128 => self.quiet * 2,
@@ -119,6 +147,13 @@ impl Settle {
             self.newest = Some(now);
         }
         !late
+    }
+
+    /// Whether something was heard a moment ago.
+    pub(super) fn goes_on(&self, now: Instant) -> bool {
+        let written = self.written.values().map(|writing| writing.heard);
+        let last = self.heard.into_iter().chain(written).max();
+        last.is_some_and(|last| now < last + PAUSE)
     }
 
     /// Whether something has settled.
@@ -140,15 +175,7 @@ impl Settle {
             );
             self.newest = None;
             self.last = None;
-            let mut settled = Vec::new();
-            self.paths.retain(|path, state| {
-                let keep = *state == State::Written;
-                if !keep {
-                    settled.push(path.clone());
-                }
-                keep
-            });
-            settled
+            std::mem::take(&mut self.paths).into_keys().collect()
         })
     }
 }
@@ -261,6 +288,39 @@ mod tests {
         settle.touch("data".into(), Written, start + millis(70_000));
         settle.close_all(start + millis(70_000));
         assert_eq!(settle.take(start + millis(70_020)), paths(&["data"]));
+    }
+
+    #[test]
+    fn a_file_of_which_nothing_more_is_heard_is_asked_about() {
+        let start = Instant::now();
+        let mut settle = Settle::new(QUIET);
+        assert_eq!(settle.silent_at(), None);
+        settle.touch("a".into(), Written, start);
+        settle.touch("b".into(), Done, start);
+        settle.touch("b".into(), Written, start + millis(3));
+        settle.touch("a".into(), Written, start + millis(1_000));
+        assert_eq!(settle.silent_at(), Some(start + SILENT + millis(3)));
+        let now = start + SILENT + millis(3);
+        assert_eq!(settle.silent(now), [(PathBuf::from("b"), true)]);
+        let now = start + SILENT + millis(1_000);
+        let both = [(PathBuf::from("a"), false), (PathBuf::from("b"), true)];
+        assert_eq!(settle.silent(now), both);
+        settle.touch("a".into(), Written, now);
+        settle.touch("b".into(), Unsure, now);
+        assert!(settle.silent(now).is_empty());
+        assert_eq!(settle.take(now + QUIET), paths(&["b"]));
+    }
+
+    #[test]
+    fn more_is_waited_for_only_while_something_is_heard() {
+        let start = Instant::now();
+        let mut settle = Settle::new(QUIET);
+        assert!(!settle.goes_on(start));
+        settle.touch("a".into(), Done, start);
+        assert!(settle.goes_on(start + PAUSE / 2));
+        assert!(settle.postpone(start + PAUSE) && !settle.goes_on(start + PAUSE));
+        settle.touch("b".into(), Written, start + PAUSE);
+        assert!(settle.goes_on(start + PAUSE));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct WatchSpec {
     pub vcs_ignore: bool,
     /// Directories in which nothing counts, cargo's target directory first of all. Absolute.
     pub ignored_dirs: Vec<PathBuf>,
-    /// What the user says of some files; the last rule that applies wins. What rules are about counts even where
+    /// What the user says of some files; the last rule that applies wins. What rules name counts even where
     /// it is ignored, unless a rule says so.
     pub rules: Vec<Rule>,
     /// Only this counts, and what rules are about; `None`: all that is not ignored.

@@ -6,7 +6,7 @@ use crate::os::changes::Watcher;
 /// What watches directories for us: the system, or a test.
 pub(super) trait System: Send {
     /// See [`Watcher::watch`].
-    fn watch(&mut self, dir: &Path) -> io::Result<()>;
+    fn watch(&mut self, dir: &Path) -> io::Result<bool>;
 
     /// See [`Watcher::unwatch`].
     fn unwatch(&mut self, dir: &Path);
@@ -16,7 +16,7 @@ pub(super) trait System: Send {
 }
 
 impl System for Watcher {
-    fn watch(&mut self, dir: &Path) -> io::Result<()> {
+    fn watch(&mut self, dir: &Path) -> io::Result<bool> {
         self.watch(dir)
     }
 

@@ -1,13 +1,55 @@
 use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-/// Whether a file of this name is one that an editor makes for itself beside the file that is edited.
+/// Whether a file is one that nobody wrote to be worked with: an editor made it for itself beside the file that is
+/// edited, or a program left it behind when it crashed.
 ///
-/// Most are gone again before it is quiet; those that stay while a file is open (swap files, locks,
-/// autosaves, backups) must not count as changes.
-pub(super) fn is_temporary(name: &OsStr) -> bool {
-    let name = name.as_bytes();
+/// Most of the first kind are gone again before it is quiet; those that stay while a file is open (swap files, locks,
+/// autosaves, backups) must not count as changes. With the second a crash would cause the next start.
+pub(super) fn is_temporary(path: &Path) -> bool {
+    path.file_name().map(OsStr::as_bytes).is_some_and(|name| {
+        is_of_editor(name) || is_of_crash(name) || is_core(name) && is_core_dump(path)
+    })
+}
+
+fn is_of_editor(name: &[u8]) -> bool {
     is_vim(name) || is_emacs(name) || is_jetbrains(name) || is_gnome_or_kde(name)
+}
+
+/// The Java virtual machine's last words, and `npm`'s ("Fatal Error Log" in Oracle's "Troubleshooting Guide", `npm help
+/// logging`).
+fn is_of_crash(name: &[u8]) -> bool {
+    let numbered = |start: &[u8]| {
+        let number = name.strip_prefix(start);
+        let number = number.and_then(|rest| rest.strip_suffix(b".log"));
+        number.is_some_and(is_number)
+    };
+    numbered(b"hs_err_pid") || numbered(b"replay_pid") || name.starts_with(b"npm-debug.log")
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// How the kernel names what it writes, unless told otherwise (`core(5)`). So may others: it is looked into.
+fn is_core(name: &[u8]) -> bool {
+    name == b"core" || name.strip_prefix(b"core.").is_some_and(is_number)
+}
+
+/// By the head of the file (`elf(5)`: the magic, the order of bytes, `e_type`).
+fn is_core_dump(path: &Path) -> bool {
+    const CORE: u16 = 4;
+    let mut head = [0; 18];
+    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let read = is_file && File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok());
+    let kind = match head[5] {
+        2 => u16::from_be_bytes([head[16], head[17]]),
+        _ => u16::from_le_bytes([head[16], head[17]]),
+    };
+    read && head.starts_with(b"\x7fELF") && kind == CORE
 }
 
 /// `4913` is how vim finds out whether it may write here, `5036` if that exists; `.x.swp` down to `.x.saa`.
@@ -54,8 +96,12 @@ mod tests {
             "main.rs___jb_old___",
             ".goutputstream-AB12",
             ".main.rs.kate-swp",
+            "hs_err_pid4711.log",
+            "replay_pid4711.log",
+            "npm-debug.log",
+            "npm-debug.log.1234",
         ] {
-            assert!(is_temporary(OsStr::new(name)), "{name}");
+            assert!(is_temporary(Path::new(name)), "{name}");
         }
         for name in [
             "main.rs",
@@ -70,9 +116,36 @@ mod tests {
             "logo.svg",
             ".a.rs",
             "~x",
+            "hs_err_pid.log",
+            "hs_err_pid1x.log",
+            "core",
+            "core.1",
         ] {
-            assert!(!is_temporary(OsStr::new(name)), "{name}");
+            assert!(!is_temporary(Path::new(name)), "{name}");
         }
-        assert!(is_temporary(OsStr::from_bytes(b"\xff~")));
+        assert!(is_temporary(Path::new(OsStr::from_bytes(b"\xff~"))));
+    }
+
+    #[test]
+    fn what_the_kernel_writes_of_a_crash_is_told_by_its_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let mut head = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0";
+        for name in ["core", "core.4711", "core.rs", "cores"] {
+            fs::write(path(name), head).unwrap();
+        }
+        assert!(is_temporary(&path("core")) && is_temporary(&path("core.4711")));
+        assert!(!is_temporary(&path("core.rs")) && !is_temporary(&path("cores")));
+        fs::write(path("core.1"), ".TH CORE 1 \"a page of a manual\"").unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        fs::create_dir(path("folder/core")).unwrap();
+        assert!(!is_temporary(&path("core.1")) && !is_temporary(&path("folder/core")));
+        // An executable of that name.
+        head[16] = 2;
+        fs::write(path("core"), head).unwrap();
+        assert!(!is_temporary(&path("core")));
+        head = *b"\x7fELF\x02\x02\x01\0\0\0\0\0\0\0\0\0\0\x04";
+        fs::write(path("core"), head).unwrap();
+        assert!(is_temporary(&path("core")), "of another order of bytes");
     }
 }

@@ -137,8 +137,11 @@ impl Tree {
     /// Watches the directory in which `path` is, so that it is seen when another file takes its place; if
     /// that directory does not exist, the nearest above it that does, until it does.
     pub(super) fn anchor(&mut self, path: &Path) {
-        if let Some(dir) = anchor_of(path) {
+        let mut watched = None;
+        // A nearer one may be made before this one is watched.
+        while let Some(dir) = anchor_of(path).filter(|dir| watched != Some(*dir)) {
             self.watch(dir);
+            watched = Some(dir);
         }
     }
 
@@ -152,6 +155,14 @@ impl Tree {
         }
         self.polled.retain(|dir| !dir.starts_with(path));
         self.closed.retain(|dir| !dir.starts_with(path));
+    }
+
+    /// The same for all of which the end was not told.
+    pub(super) fn forget_gone(&mut self) {
+        let gone = self.watched.iter().filter(|dir| !dir.is_dir());
+        for dir in gone.cloned().collect::<Vec<_>>() {
+            self.lost(&dir);
+        }
     }
 
     /// Paths are ordered component by component: what is below `path` begins where `path` would be.
@@ -171,12 +182,27 @@ impl Tree {
             None => {}
             Some(_) if self.limited && is_new => self.polled.insert(dir),
             Some(system) => match system.watch(dir) {
-                Ok(()) => {
+                Ok(_) => {
                     self.watched.insert(dir.to_owned());
                 }
                 Err(error) => self.refused(dir, &error),
             },
         }
+    }
+
+    /// Watches a directory that was refused, if it has been opened since.
+    pub(super) fn try_again(&mut self, dir: &Path) {
+        if self.closed.contains(dir) && fs::read_dir(dir).is_ok() {
+            self.closed.remove(dir);
+            self.polled.remove(dir);
+            self.watch(dir);
+        }
+    }
+
+    /// Whether another directory is at `dir` than the one that is watched. It is watched from now on.
+    pub(super) fn is_another(&mut self, dir: &Path) -> bool {
+        let system = self.system.as_mut();
+        system.is_some_and(|system| system.watch(dir).unwrap_or(false))
     }
 
     /// Asked once for each file system.
@@ -216,7 +242,12 @@ impl Tree {
 
     /// Told once for each directory, however often it is tried. One that is gone by now is of no interest.
     fn unwatchable(&mut self, dir: &Path, error: &Error) {
-        if dir.is_dir() && self.closed.insert(dir.to_owned()) {
+        if !dir.is_dir() {
+            return;
+        }
+        // It may be opened, which is told to nobody.
+        self.polled.insert(dir);
+        if self.closed.insert(dir.to_owned()) {
             self.troubles.push(Trouble::Unwatchable {
                 dir: dir.to_owned(),
                 reason: error.to_string(),
@@ -262,10 +293,10 @@ mod tests {
     struct Two(usize);
 
     impl System for Two {
-        fn watch(&mut self, _: &Path) -> io::Result<()> {
+        fn watch(&mut self, _: &Path) -> io::Result<bool> {
             let left = self.0.checked_sub(1);
             self.0 = left.ok_or(ErrorKind::StorageFull)?;
-            Ok(())
+            Ok(false)
         }
 
         fn unwatch(&mut self, _: &Path) {
@@ -327,5 +358,8 @@ mod tests {
         assert_eq!(tree.len(), 4);
         tree.lost(&dir.path().join("a"));
         assert_eq!(tree.len(), 2);
+        fs::remove_dir(dir.path().join("ab")).unwrap();
+        tree.forget_gone();
+        assert_eq!(tree.len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 use std::io;
 use std::sync::mpsc;
 use std::thread;
+use std::time::SystemTime;
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -36,6 +37,12 @@ impl Watch {
             .spawn(move || worker.run(&received))
             .map_err(StartError::Thread)?;
         Ok(Self { inputs })
+    }
+
+    /// A build begins now. What changes from here on, and does not count, may have to count by what it teaches.
+    pub fn build_begins(&self) {
+        // An error means that the thread has ended already.
+        let _ = self.inputs.send(Input::Build(SystemTime::now()));
     }
 
     /// Takes over what a build has taught. What changed since that build began, and did not count until now, is

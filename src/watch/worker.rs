@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, TryRecvError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -11,13 +11,15 @@ use super::settle::{Settle, State};
 use super::system::System;
 use super::tree::Tree;
 use super::{Filter, Message, Revision, Trouble, WatchSpec};
-use crate::os::{How, Told};
+use crate::os::{self, How, Told};
 
 /// What the thread waits for.
 #[derive(Debug)]
 pub(super) enum Input {
     /// What the system tells, in order.
     Told(Vec<Told>),
+    /// A build begins, at this time.
+    Build(SystemTime),
     /// A build has taught something.
     Revise(Revision),
     /// The watch was dropped.
@@ -27,6 +29,7 @@ pub(super) enum Input {
 /// What there is to do next.
 enum Next {
     Told(Vec<Told>),
+    Build(SystemTime),
     Revise(Revision),
     Nothing,
     Stop,
@@ -42,7 +45,9 @@ pub(super) struct Worker {
     git: Git,
     /// What is still to be read ahead, in reverse order.
     unread: Vec<PathBuf>,
-    /// Of which something was heard that did not count, and when: the build that runs may have read it.
+    /// When the newest build began that has not taught anything yet.
+    build: Option<Duration>,
+    /// Of which something was heard since then that did not count, and when: the build may have read it.
     passed_over: BTreeMap<PathBuf, Duration>,
     /// Whether it was told, since something was told last, that the system drops events.
     told_of_overflow: bool,
@@ -63,6 +68,7 @@ impl Worker {
             settle: Settle::new(spec.debounce),
             git: Git::around(spec.places()),
             unread: Vec::new(),
+            build: None,
             passed_over: BTreeMap::new(),
             told_of_overflow: false,
             messages,
@@ -78,7 +84,12 @@ impl Worker {
         });
         loop {
             match self.next(inputs) {
-                Next::Told(told) => told.into_iter().for_each(|told| self.told(told)),
+                Next::Told(mut told) => {
+                    // What is dropped twice in a row is looked for once.
+                    told.dedup();
+                    told.into_iter().for_each(|told| self.told(told));
+                }
+                Next::Build(began) => self.build_begins(since_1970(began)),
                 Next::Revise(revision) => self.revise(revision),
                 Next::Nothing => {}
                 Next::Stop => return,
@@ -87,27 +98,39 @@ impl Worker {
                 return;
             }
             self.poll();
+            self.ask_for_writers();
             self.flush();
         }
     }
 
     fn deadline(&mut self) -> Option<Instant> {
         let polls = self.tree.polled.deadline(Instant::now());
-        self.settle.deadline().into_iter().chain(polls).min()
+        let settled = self.settle.deadline();
+        let silent = self.settle.silent_at();
+        settled.into_iter().chain(polls).chain(silent).min()
     }
 
     fn look_into(&mut self, dir: &Path) {
         let mut paths = self.contents.within(dir);
+        self.tree.try_again(dir);
         for (path, is_dir) in self.tree.read(dir) {
             if !is_dir {
                 paths.push(path);
             } else if !self.tree.knows(&path) {
                 self.dir_appeared(&path);
+                // On the way to a root, and watched for nothing else: it has appeared once.
+                if self.is_at_root(&path) && !self.tree.knows(&path) {
+                    self.tree.polled.insert(&path);
+                }
             }
         }
         paths.retain(|path| self.contents.differs(path));
         for path in paths {
             self.heard_of(&path, State::Unsure);
+        }
+        // Should it come again, it is found where it was. Nobody looks for a root but here.
+        if !self.is_at_root(dir) && !dir.exists() {
+            self.tree.polled.remove(dir);
         }
     }
 
@@ -130,6 +153,21 @@ impl Worker {
         self.tree.polled.looked(now, now - began);
     }
 
+    /// Of files that somebody writes nothing was heard for a while. Who truncates a file by its path never opens it, and
+    /// so never closes it; and what was whole before somebody else began to write to it has waited long enough.
+    fn ask_for_writers(&mut self) {
+        let now = Instant::now();
+        for (path, was_whole) in self.settle.silent(now) {
+            let goes_on = !was_whole && os::is_being_written(&path);
+            let state = if goes_on {
+                State::Written
+            } else {
+                State::Unsure
+            };
+            self.settle.touch(path, state, now);
+        }
+    }
+
     /// Waits for an event, or for the time at which something has settled. As long as there are files to read
     /// ahead, one is read and nothing is waited for.
     fn next(&mut self, inputs: &Receiver<Input>) -> Next {
@@ -148,6 +186,7 @@ impl Worker {
         };
         match received {
             Ok(Input::Told(told)) => Next::Told(told),
+            Ok(Input::Build(began)) => Next::Build(began),
             Ok(Input::Revise(revision)) => Next::Revise(revision),
             Ok(Input::Stop) | Err(true) => Next::Stop,
             Err(false) => Next::Nothing,
@@ -179,13 +218,6 @@ impl Worker {
         }
     }
 
-    fn pass_over(&mut self, path: &Path) {
-        // Where everything counts that can, a build has nothing to teach.
-        if self.spec.exact.is_some() {
-            self.passed_over.insert(path.to_owned(), now());
-        }
-    }
-
     fn counts(&mut self, path: &Path) -> bool {
         self.filter.file(path) || self.filter.is_outdated_by(path)
     }
@@ -203,7 +235,11 @@ impl Worker {
         let known = self.contents.below(path).into_iter();
         files.extend(known.filter(|path| self.contents.differs(path)));
         for file in files {
-            self.settle.touch(file, State::Unsure, Instant::now());
+            if self.counts(&file) {
+                self.settle.touch(file, State::Unsure, Instant::now());
+            } else {
+                self.pass_over(&file);
+            }
         }
     }
 
@@ -246,9 +282,11 @@ impl Worker {
         }
     }
 
-    /// Watches anew by the ignore files as they are now. What is found was there, and ignored.
-    fn ignore_files_changed(&mut self) {
+    /// Watches anew by the ignore files as they are now. What is found was there, and ignored, except for what has changed
+    /// along with them.
+    fn ignore_files_changed(&mut self, changed: &[PathBuf]) {
         self.renew_filter();
+        self.suppose(changed.iter());
         self.cover(now());
         self.tree.prune(&mut self.filter);
     }
@@ -266,39 +304,11 @@ impl Worker {
         self.tell_troubles();
     }
 
-    /// What counts is another set of files. Those of which something was heard while they did not, and since the
-    /// build began that read them, are changes now.
-    fn revise(&mut self, revision: Revision) {
-        let since = since_1970(revision.since);
-        let spec = self.spec.revised(revision);
-        if spec != self.spec {
-            self.spec = spec;
-            self.git = Git::around(self.spec.places());
-            self.renew_filter();
-            self.cover(since);
-            self.tree.prune(&mut self.filter);
-        }
-        for (path, heard) in std::mem::take(&mut self.passed_over) {
-            if heard < since {
-                continue;
-            }
-            if self.filter.file(&path) {
-                if self.spec.names(&path) {
-                    // The build has read it. It may be gone since.
-                    self.contents.suppose(&path);
-                }
-                self.settle.touch(path, State::Unsure, Instant::now());
-            } else {
-                // The next build may have begun already.
-                self.passed_over.insert(path, heard);
-            }
-        }
-    }
-
     /// The system has dropped events: compares everything with what is known. Whatever dropped them may go on.
     fn rescan(&mut self) {
         self.settle.close_all(Instant::now());
         self.renew_filter();
+        self.tree.forget_gone();
         let found = self.tree.cover(&mut self.filter);
         let known = self.contents.paths().cloned();
         let mut paths: BTreeSet<PathBuf> = found.into_iter().chain(known).collect();
@@ -315,7 +325,8 @@ impl Worker {
     /// Tells what has settled, if its content is another.
     fn flush(&mut self) {
         let now = Instant::now();
-        let more = || self.tree.has_more() || self.git.is_busy();
+        let git_works = || self.settle.goes_on(now) && self.git.is_busy();
+        let more = || self.tree.has_more() || git_works();
         if self.settle.is_due(now) && more() && self.settle.postpone(now) {
             return;
         }
@@ -325,28 +336,34 @@ impl Worker {
         self.find_lost_roots();
         self.told_of_overflow = false;
         if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
-            self.ignore_files_changed();
+            self.ignore_files_changed(&paths);
         }
         let mut changed = BTreeSet::new();
         for path in paths {
             // What does not count by itself is here because it was a directory, perhaps.
-            let counts = self.filter.file(&path);
+            let counts = self.counts(&path);
             changed.extend(if counts {
                 self.contents.update(&path)
             } else {
                 self.contents.forget_gone(&path)
             });
         }
+        // What is gone was known, which is not to say that it counts.
+        changed.retain(|path| self.filter.file(path));
         self.tell_changed(changed);
     }
 
     /// The end of a directory in which somebody works, as hotrun and its program mostly do, is told of nobody but its
     /// parent: the directory itself is there until they leave (`inotify(7)`, `IN_DELETE_SELF`). What was in it is told.
+    /// Another one may be in its place by now.
     fn find_lost_roots(&mut self) {
-        let is_lost = |root: &&Path| self.tree.knows(root) && !root.exists();
-        let lost = self.spec.places().filter(is_lost).map(Path::to_owned);
-        for root in lost.collect::<Vec<_>>() {
-            self.gone(&root);
+        let known = self.spec.places().filter(|root| self.tree.knows(root));
+        for root in known.map(Path::to_owned).collect::<Vec<_>>() {
+            if !root.exists() {
+                self.gone(&root);
+            } else if self.tree.is_another(&root) {
+                self.dir_appeared(&root);
+            }
         }
     }
 
@@ -378,5 +395,6 @@ fn state_after(how: How) -> State {
     }
 }
 
+mod revising;
 #[cfg(test)]
 mod tests;

@@ -49,7 +49,15 @@ fn hc02_each_save_of_vim_is_one_build() {
     if !can("vim", &["--version"]) {
         return skip("`vim` is not installed (`apt install vim`)");
     }
-    let mut builds = Builds::new(&["main.rs"]);
+    // The second is the one that users have: vim writes its file in one go.
+    for debounce in ["300ms", "20ms"] {
+        saves_of_vim(debounce);
+    }
+}
+
+fn saves_of_vim(debounce: &str) {
+    let project = Project::with(&["main.rs"]);
+    let mut builds = Builds::start(project, |run| run, "true", debounce);
     for (option, text) in [
         ("set backupcopy=auto", "two"),
         ("set backupcopy=no backup", "three"),
@@ -363,5 +371,8 @@ fn hc12_a_directory_that_cannot_be_read_is_named_once_and_the_rest_is_watched() 
     builds.are(1, "what is new");
     assert_eq!(builds.told("cannot watch"), 1);
     mode(0o700).expect("it is ours");
+    builds.are(1, "what can be read now");
+    builds.save("closed/x", "two");
+    builds.are(1, "and is watched");
     builds.quit();
 }

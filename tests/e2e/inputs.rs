@@ -114,6 +114,17 @@ fn hc09_exactly_what_the_program_is_built_from() {
         "used/examples/new.rs",
     ]);
     workspace.builds_not();
+    for (from, to) in [
+        ("app/README.md", "app/READ.md"),
+        ("used/README.md", "used/src/README.md"),
+    ] {
+        fs::rename(workspace.path(from), workspace.path(to)).expect("it is ours");
+    }
+    for name in ["app/READ.md", "app/src/unrelated.rs"] {
+        fs::remove_file(workspace.path(name)).expect("it is ours");
+    }
+    fs::remove_dir_all(workspace.path("app/tests")).expect("it is ours");
+    workspace.builds_not();
     for name in [
         "app/src/main.rs",
         "app/data/deep/x",
@@ -128,6 +139,8 @@ fn hc09_exactly_what_the_program_is_built_from() {
         workspace.append(&[name]);
         workspace.builds_for(name.trim_start_matches("../"));
     }
+    fs::remove_dir_all(workspace.path("app/data")).expect("it is ours");
+    workspace.builds_for("app/data");
     workspace.run.quit();
 }
 

@@ -131,3 +131,49 @@ fn a_restart_needs_no_build_and_a_command_is_all_that_is_run() {
     run.counted("building", 2);
     run.quit();
 }
+
+#[test]
+fn a_change_that_asks_for_a_build_and_one_for_a_restart_are_one_start() {
+    let project = Project::new();
+    project.save("source", "v1\n");
+    let server = apps::std().server.display().to_string();
+    let start = format!("exec '{server}' \"$(cat source)\"");
+    let run = project.run().listen().args(["--build", "sleep 0.2"]);
+    let run = run.args(["--debounce", "300ms", "--on", "*.toml=restart"]);
+    let mut run = run.program(["sh", "-c", &start]).spawn();
+    run.live();
+    project.save("a.toml", "a\n");
+    project.save("source", "v2\n");
+    until("version v2 answers", PATIENCE, || {
+        run.get("/").ends_with(" version v2\n").then_some(())
+    });
+    run.settled(Duration::from_millis(500));
+    run.counted("starting", 2);
+    run.quit();
+}
+
+#[test]
+fn hc08_a_command_that_writes_what_makes_it_run_is_named_and_ends() {
+    let project = Project::new();
+    project.server("v1");
+    let rule = "*.css=run:sleep 0.1; date +%s%N > made.css; sleep 0.1";
+    let mut run = project.run().listen().args(["--on", rule]).spawn();
+    run.live();
+    project.save("style.css", "a\n");
+    let named = run.expect_that("a word about it", PATIENCE, |event| {
+        event.mentions("itself changes")
+    });
+    assert!(named.mentions("made.css"), "{named}");
+    let runs = |run: &mut Running| {
+        let events = run.so_far().iter();
+        events.filter(|event| event.mentions("running `")).count()
+    };
+    run.settled(Duration::from_millis(700));
+    assert_eq!(runs(&mut run), 6, "as many as of a build");
+    // What somebody saves still counts.
+    project.save("style.css", "b\n");
+    run.settled(Duration::from_millis(1500));
+    assert_eq!(runs(&mut run), 7);
+    run.counted("starting", 1);
+    run.quit();
+}

@@ -3,6 +3,5 @@
 mod editors;
 mod script;
 mod scripts;
-mod tools;
 mod trees;
 mod watched;

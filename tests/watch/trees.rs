@@ -94,6 +94,28 @@ fn ignore_files_count_from_the_moment_they_change() {
 }
 
 #[test]
+fn ignore_files_above_what_is_watched_count_from_the_moment_they_change() {
+    let root = tree(&[
+        (".git/HEAD", ""),
+        (".gitignore", "\n"),
+        ("sub/out/x", "old"),
+        ("sub/main.rs", "one"),
+    ]);
+    let path = root.path().canonicalize().expect("it exists");
+    let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("sub")]);
+    let [main, out] = ["sub/main.rs", "sub/out/x"].map(|name| path.join(name));
+    watched.write(".gitignore", "out/\n");
+    watched.write("sub/out/x", "ignored");
+    watched.write("sub/main.rs", "two");
+    assert_eq!(watched.changed(), from_ref(&main));
+    watched.write(".gitignore", "\n");
+    watched.write("sub/main.rs", "three");
+    assert_eq!(watched.changed(), [main]);
+    watched.write("sub/out/x", "now it counts");
+    assert_eq!(watched.changed(), [out]);
+}
+
+#[test]
 fn extensions_and_patterns_narrow_it() {
     let mut watched = watch_as(tree(&[("main.rs", "one"), ("gen/a.rs", "")]), |spec| {
         spec.exts = vec!["rs".to_owned()];
@@ -192,4 +214,53 @@ fn hc03_thousands_of_files_are_one_batch() {
     seen.dedup();
     assert_eq!(seen.len(), 1_000);
     watched.none();
+}
+
+/// As long as somebody works in a directory, its end is told to nobody (`inotify(7)`, `IN_DELETE_SELF`).
+#[test]
+fn hc04_the_root_in_which_somebody_works_is_exchanged_in_no_time() {
+    let root = tree(&[("project/src/main.rs", "one"), ("project/other.rs", "")]);
+    let path = root.path().canonicalize().expect("it exists");
+    let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("project")]);
+    let works_there = fs::File::open(path.join("project")).expect("a directory");
+    fs::remove_dir_all(path.join("project")).expect("removed");
+    watched.write("project/src/main.rs", "two");
+    let gone = path.join("project/other.rs");
+    let main = path.join("project/src/main.rs");
+    let mut told = watched.changed();
+    while !told.contains(&main) {
+        told.extend(watched.changed());
+    }
+    assert!(told.contains(&gone), "{told:?}");
+    for text in ["three", "four"] {
+        watched.write("project/src/main.rs", text);
+        assert_eq!(watched.changed(), from_ref(&main), "{text}");
+    }
+    drop(works_there);
+}
+
+#[test]
+fn a_file_that_is_truncated_by_its_path_is_told_though_nobody_closes_it() {
+    let mut watched = watch(&[("data", "old")]);
+    let path = watched.path("data");
+    nix::unistd::truncate(&path, 1).expect("ours");
+    assert_eq!(watched.changed(), [path]);
+}
+
+#[test]
+fn a_large_file_counts_when_its_writer_is_done() {
+    use std::io::Write;
+    let debounce = Duration::from_millis(20);
+    let mut watched = watch_as(tree(&[("data", "old")]), |spec| spec.debounce = debounce);
+    let mut file = fs::File::create(watched.path("data")).expect("ours");
+    file.write_all(b"half of ").expect("written");
+    // What else changes is told meanwhile, and this is not among it.
+    watched.none();
+    // Longer than it takes until somebody asks whether it is still being written.
+    std::thread::sleep(Duration::from_secs(3));
+    watched.none();
+    file.write_all(b"it").expect("written");
+    watched.none();
+    drop(file);
+    watched.one(&["data"]);
 }

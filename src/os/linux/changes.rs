@@ -74,18 +74,21 @@ impl Watcher {
         })
     }
 
-    /// Watches a directory under this path, also if it was watched before, under this path or another.
+    /// Watches a directory under this path, also if it was watched before, under this path or another. Says whether it is
+    /// another directory than the one that was watched under this path.
     ///
     /// # Errors
     ///
     /// `StorageFull`: the user may watch no more. Else it can't be read, or is no directory.
-    pub fn watch(&mut self, dir: &Path) -> io::Result<()> {
+    pub fn watch(&mut self, dir: &Path) -> io::Result<bool> {
         let mut places = self.shared.places();
         let number = self.shared.inotify.add_watch(dir, wanted())?;
-        if let Some(other) = places.add(number, dir) {
+        let other = places.add(number, dir);
+        let is_another = other.is_some();
+        if let Some(other) = other {
             self.shared.end(other);
         }
-        Ok(())
+        Ok(is_another)
     }
 
     /// Ends that; a directory that is not watched under this path stays as it is.
@@ -278,7 +281,8 @@ mod tests {
         watcher.watch(&path("a")).unwrap();
         fs::rename(path("a"), path("away")).unwrap();
         fs::create_dir(path("a")).unwrap();
-        watcher.watch(&path("a")).unwrap();
+        assert!(watcher.watch(&path("a")).unwrap(), "it is another");
+        assert!(!watcher.watch(&path("a")).unwrap(), "it is the same");
         until(&told, &path("mark"));
         File::create(path("away/x")).unwrap();
         File::create(path("a/y")).unwrap();

@@ -1,5 +1,7 @@
 //! Linux.
 
+mod being_written;
+pub use being_written::is_being_written;
 pub mod changes;
 pub mod credentials;
 pub mod deaths;

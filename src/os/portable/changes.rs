@@ -29,14 +29,15 @@ impl Watcher {
             .map_err(|error| plain(&error))
     }
 
-    /// Watches a directory under this path.
+    /// Watches a directory under this path. Nobody says here whether it is another than was watched before.
     ///
     /// # Errors
     ///
     /// `StorageFull`: the system watches no more. Else it can't be read, or is no directory.
-    pub fn watch(&mut self, dir: &Path) -> io::Result<()> {
+    pub fn watch(&mut self, dir: &Path) -> io::Result<bool> {
         self.0
             .watch(dir, RecursiveMode::NonRecursive)
+            .map(|()| false)
             .map_err(|error| plain(&error))
     }
 

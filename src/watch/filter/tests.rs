@@ -5,6 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::watch::{Exact, Rule};
 
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let root = TempDir::new().unwrap();
@@ -167,4 +168,73 @@ fn ignored_directories_are_ignored_whole() {
         ..spec(&root)
     };
     check(&root, &narrow, &["outer/x"], &["out", "out/x", "out/a/b"]);
+}
+
+#[test]
+fn what_counts_whatever_its_extension_is_can_still_be_ignored() {
+    let root = tree(&[]);
+    let paths = |names: &[&str]| names.iter().map(|name| root.path().join(name)).collect();
+    let exact = Exact {
+        files: paths(&["main.rs", "page.html", "Cargo.toml", "Cargo.lock"]),
+        any_extension: paths(&["Cargo.toml", "Cargo.lock"]),
+        ..Exact::default()
+    };
+    let narrow = WatchSpec {
+        exts: vec!["rs".to_owned()],
+        ignores: vec!["Cargo.lock".to_owned()],
+        exact: Some(exact),
+        ..spec(&root)
+    };
+    let ignored = ["page.html", "Cargo.lock", "other.rs"];
+    check(&root, &narrow, &["main.rs", "Cargo.toml"], &ignored);
+}
+
+#[test]
+fn a_rule_watches_ignored_folders_only_where_it_names_one() {
+    let root = tree(&[
+        (".gitignore", "node_modules\ndata\n"),
+        ("node_modules/a/x.css", ""),
+        ("data/deep/x.css", ""),
+        ("src/x.css", ""),
+    ]);
+    let rule = |glob| Rule::new(root.path(), glob, RuleAction::Restart).unwrap();
+    let ruled = |rules| WatchSpec {
+        rules,
+        ..spec(&root)
+    };
+    let dir = |spec: &WatchSpec, name| Filter::new(spec).unwrap().dir(&root.path().join(name));
+    let named = ruled(vec![rule("data/**/*.css")]);
+    assert!(dir(&named, "data/deep") && !dir(&named, "node_modules/a"));
+    for glob in ["**/*.css", "./**/*.css", "*/*.css"] {
+        let anywhere = ruled(vec![rule(glob)]);
+        check(&root, &anywhere, &["src/x.css"], &[]);
+        assert!(!dir(&anywhere, "node_modules"), "{glob}");
+    }
+}
+
+#[test]
+fn the_ignore_files_above_a_root_are_watched_up_to_the_repository() {
+    let root = tree(&[("repo/.git/HEAD", ""), ("repo/a/b/x", "")]);
+    let sub = WatchSpec {
+        roots: vec![root.path().join("repo/a/b")],
+        ..spec(&root)
+    };
+    let all = |spec: &WatchSpec| {
+        let filter = Filter::new(spec).unwrap();
+        filter.files().map(Path::to_owned).collect::<Vec<_>>()
+    };
+    let names = ["a/.gitignore", "a/.ignore", ".gitignore", ".ignore"];
+    let mut expected = names.map(|name| root.path().join("repo").join(name));
+    expected.sort();
+    assert_eq!(all(&sub), expected);
+    let whole = WatchSpec {
+        roots: vec![root.path().join("repo")],
+        ..spec(&root)
+    };
+    assert!(all(&whole).is_empty());
+    let not = WatchSpec {
+        vcs_ignore: false,
+        ..sub
+    };
+    assert!(all(&not).is_empty());
 }

@@ -2,20 +2,21 @@
 
 use std::fs;
 use std::sync::mpsc as std_mpsc;
-use std::time::SystemTime;
 
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::*;
-use crate::watch::Exact;
+use crate::watch::{Exact, Poll};
+
+mod revising;
 
 /// A system that takes everything and never tells anything by itself.
 struct Deaf;
 
 impl System for Deaf {
-    fn watch(&mut self, _: &Path) -> std::io::Result<()> {
-        Ok(())
+    fn watch(&mut self, _: &Path) -> std::io::Result<bool> {
+        Ok(false)
     }
 
     fn unwatch(&mut self, _: &Path) {}
@@ -99,40 +100,137 @@ fn when_the_system_tells_nothing_any_more_changes_are_looked_for() {
     );
 }
 
+/// Waits until what was just written is older than the kernel's clock is coarse.
+fn age() {
+    let end = Instant::now() + Duration::from_millis(30);
+    while Instant::now() < end {
+        std::thread::yield_now();
+    }
+}
+
+fn worker(spec: &WatchSpec) -> (Worker, UnboundedReceiver<Message>) {
+    let (messages, told) = mpsc::unbounded_channel();
+    let system: Option<Box<dyn System>> = match spec.poll {
+        Poll::IfNeeded => Some(Box::new(Deaf)),
+        Poll::Always | Poll::Every(_) => None,
+    };
+    let filter = Filter::new(spec).unwrap();
+    let mut worker = Worker::new(spec.clone(), filter, system, messages);
+    worker.cover(worker.contents.started());
+    (worker, told)
+}
+
 #[test]
-fn what_the_build_has_read_and_is_gone_since_is_told() {
+fn hc11_a_folder_on_the_way_to_a_root_appears_only_once() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
-    let spec = WatchSpec {
-        roots: vec![root.clone()],
-        exact: Some(Exact::default()),
+    fs::create_dir_all(root.join("crates/app/src")).unwrap();
+    for name in ["Cargo.toml", "crates/app/src/main.rs"] {
+        fs::write(root.join(name), "").unwrap();
+    }
+    age();
+    let (mut worker, _told) = worker(&WatchSpec {
+        roots: vec![root.join("crates/app"), root.join("Cargo.toml")],
+        poll: Poll::Always,
         ..WatchSpec::default()
+    });
+    let mut look = || {
+        for dir in worker.tree.polled.dirs() {
+            worker.look_into(&dir);
+        }
+        let touched = worker.settle.deadline();
+        touched.map(|settled| worker.settle.take(settled))
     };
-    let (inputs, mut told) = deaf_to(&spec);
-    assert!(matches!(
-        told.blocking_recv(),
-        Some(Message::Watching { files: 0, .. })
-    ));
-    // It came after the start, and nobody knew that it would count.
-    let (path, since) = (root.join("read.rs"), SystemTime::now());
-    let happened = || Input::Told(vec![Told::Happened(path.clone(), How::Other)]);
+    look();
+    assert_eq!(look(), None, "nothing has happened");
+    fs::create_dir_all(root.join("crates/app/new")).unwrap();
+    fs::write(root.join("crates/app/new/x"), "").unwrap();
+    assert_eq!(look(), Some(Some(vec![root.join("crates/app/new/x")])));
+}
+
+fn happened(path: &Path) -> Told {
+    Told::Happened(path.to_owned(), How::Whole)
+}
+
+/// What is told when all has settled.
+fn settled(worker: &mut Worker, told: &mut UnboundedReceiver<Message>) -> Vec<PathBuf> {
+    while let Some(deadline) = worker.settle.deadline() {
+        while Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        worker.flush();
+    }
+    match told.try_recv() {
+        Ok(Message::Changed { paths, .. }) => paths,
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn hc03_a_lock_of_git_holds_nothing_back_while_nothing_happens() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    fs::create_dir(root.join(".git")).unwrap();
+    // `git commit` holds it as long as its editor is open.
+    fs::write(root.join(".git/index.lock"), "").unwrap();
+    let (mut worker, mut told) = worker(&WatchSpec {
+        roots: vec![root.clone()],
+        ..WatchSpec::default()
+    });
+    let (began, path) = (Instant::now(), root.join("saved"));
     fs::write(&path, "").unwrap();
-    inputs.send(happened()).unwrap();
-    fs::remove_file(&path).unwrap();
-    inputs.send(happened()).unwrap();
-    let files = [path.clone()].into();
-    let exact = Exact {
-        files,
-        ..Exact::default()
+    worker.told(happened(&path));
+    assert_eq!(settled(&mut worker, &mut told), [path]);
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(1), "more may come: {took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn hc11_a_polled_folder_that_is_gone_is_looked_into_no_more_unless_it_is_a_root() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    fs::create_dir_all(root.join("app/sub")).unwrap();
+    let (mut worker, _told) = worker(&WatchSpec {
+        roots: vec![root.join("app")],
+        poll: Poll::Always,
+        ..WatchSpec::default()
+    });
+    let look = |worker: &mut Worker| {
+        for dir in worker.tree.polled.dirs() {
+            worker.look_into(&dir);
+        }
+        worker.tree.polled.dirs()
     };
-    let revision = Revision {
-        roots: spec.roots,
-        ignored_dirs: Vec::new(),
-        exact: Some(exact),
-        since,
-    };
-    inputs.send(Input::Revise(revision)).unwrap();
-    assert!(
-        matches!(told.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
-    );
+    assert_eq!(look(&mut worker), [root.join("app"), root.join("app/sub")]);
+    fs::remove_dir_all(root.join("app")).unwrap();
+    assert_eq!(look(&mut worker), [root.join("app")]);
+    fs::create_dir_all(root.join("app/sub")).unwrap();
+    assert_eq!(look(&mut worker), [root.join("app"), root.join("app/sub")]);
+}
+
+#[test]
+fn what_comes_along_with_another_ignore_file_counts() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    fs::create_dir_all(root.join("app")).unwrap();
+    fs::create_dir_all(root.join("new")).unwrap();
+    for name in ["new/x", "app/y"] {
+        fs::write(root.join(name), "").unwrap();
+    }
+    age();
+    let app = root.join("app");
+    let (mut worker, mut told) = worker(&WatchSpec {
+        roots: vec![app.clone()],
+        ..WatchSpec::default()
+    });
+    age();
+    fs::rename(root.join("new"), app.join("new")).unwrap();
+    fs::write(app.join(".gitignore"), "z\n").unwrap();
+    for name in ["new", ".gitignore"] {
+        worker.told(happened(&app.join(name)));
+    }
+    let expected = [".gitignore", "new/x"].map(|name| app.join(name));
+    assert_eq!(settled(&mut worker, &mut told), expected);
 }
