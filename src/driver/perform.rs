@@ -17,6 +17,7 @@ use crate::ui::{Kind, Level, Report};
 
 use super::generation::{self, Stage, Start};
 use super::inbox::Learnt;
+use super::keep::Added;
 use super::{Driver, Outcome, build, remedy};
 
 /// How long the pause between two pieces of an answer may be.
@@ -187,11 +188,14 @@ impl Driver {
             .keep
             .add(id, launch, |build| machine.may_return_to(build))
         {
-            Ok(true) => {
-                self.feed.tell(Report::Kept { id });
-                self.handle(Event::Kept { id });
+            Ok(Some(Added { same })) => {
+                // Nothing else to go back to.
+                if same.is_none() {
+                    self.feed.tell(Report::Kept { id });
+                }
+                self.handle(Event::Kept { id, same });
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(error) => {
                 let text = format!("the executable of gen {id} can't be kept: {error}");
                 self.feed.message(Level::Detail, text, None);

@@ -92,6 +92,8 @@ pub enum Event {
     Kept {
         /// Which build.
         id: GenId,
+        /// The build of which it was put aside before: this one has left the same file in its place.
+        same: Option<GenId>,
     },
     /// The program could not be started at all. [`Event::Gone`] does not follow.
     StartFailed {

@@ -163,7 +163,7 @@ impl Machine {
                 handled,
             } => self.signalled(id, signal, handled, &mut out),
             Event::BuildEnded { id, outcome } => self.build_ended(now, id, outcome, &mut out),
-            Event::Kept { id } => self.keep(id),
+            Event::Kept { id, same } => self.keep(id, same),
             Event::StartFailed { id } => self.start_failed(now, id, &mut out),
             Event::Listens { id } => self.listens(id),
             Event::Ready { id } => self.ready(now, id, &mut out),

@@ -77,10 +77,12 @@ impl Builds {
 }
 
 impl Machine {
-    /// What this build made is put aside. What nothing leads back to any more is not.
-    pub(super) fn keep(&mut self, build: GenId) {
+    /// What this build made is put aside. What nothing leads back to any more is not, and what an earlier one made is
+    /// this one's if it is the same file.
+    pub(super) fn keep(&mut self, build: GenId, same: Option<GenId>) {
         let mut kept = std::mem::take(&mut self.builds.kept);
-        kept.retain(|kept| *kept != build && self.may_return_to(*kept));
+        let stays = |kept: GenId| kept != build && Some(kept) != same;
+        kept.retain(|kept| stays(*kept) && self.may_return_to(*kept));
         kept.push(build);
         self.builds.kept = kept;
     }

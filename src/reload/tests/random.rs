@@ -354,7 +354,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                 ("exited", true) => format!("{code} survivors"),
                 ("exited", false) => code.to_string(),
                 ("extends" | "period", _) => (code * 500).to_string(),
-                ("built-same", _) => (code + 1).to_string(),
+                ("kept", true) | ("built-same", _) => (code + 1).to_string(),
                 _ => String::new(),
             };
             super::text::event(&format!("{what} {id} {more}"))

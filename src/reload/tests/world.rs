@@ -163,7 +163,7 @@ impl World {
                 events.push(ended(BuildOutcome::Cancelled));
             }
             if !self.policy.go_back_within.is_zero() {
-                events.push(Event::Kept { id });
+                events.push(Event::Kept { id, same: None });
             }
             let newest = self.newest_started();
             events.extend(newest.map(|like| ended(BuildOutcome::Same { like })));
