@@ -105,6 +105,11 @@ pub enum Event {
         /// Which generation.
         id: GenId,
     },
+    /// The generation is a server though it may listen on nothing that is known of. May be told more than once.
+    Serves {
+        /// Which generation.
+        id: GenId,
+    },
     /// The program reported readiness, or its probe succeeded.
     Ready {
         /// Which generation.

@@ -88,6 +88,8 @@ impl Machine {
         leaving.sort_unstable_by_key(|leaving| leaving.id);
         let mut listening: Vec<_> = self.listening.iter().map(|id| rename.id(*id)).collect();
         listening.sort_unstable();
+        let mut servers: Vec<_> = self.servers.iter().map(|id| rename.id(*id)).collect();
+        servers.sort_unstable();
         Self {
             policy: self.policy.clone(),
             upcoming: rename.id(self.upcoming),
@@ -117,6 +119,7 @@ impl Machine {
             live: self.live.map(|live| rename.id(live)),
             leaving,
             listening,
+            servers,
             watchdogs: self.canonical_watchdogs(rename),
             stores: self.stores,
             builds: self.builds.canonical(rename),

@@ -104,6 +104,8 @@ pub struct Machine {
     leaving: Vec<Leaving>,
     /// Which of the started generations are known to listen.
     listening: Vec<GenId>,
+    /// Which of them have shown otherwise that they are servers.
+    servers: Vec<GenId>,
     /// Those that have to give a sign of life, or were made to end for want of one.
     watchdogs: Vec<Watchdog>,
     /// Whether a generation has stored something for the one after it.
@@ -134,6 +136,7 @@ impl Machine {
             live: None,
             leaving: Vec::new(),
             listening: Vec::new(),
+            servers: Vec::new(),
             watchdogs: Vec::new(),
             stores: false,
             builds: Builds::NONE,
@@ -166,6 +169,7 @@ impl Machine {
             Event::Kept { id, same } => self.keep(id, same),
             Event::StartFailed { id } => self.start_failed(now, id, &mut out),
             Event::Listens { id } => self.listens(id),
+            Event::Serves { id } => self.serves_as_told(id),
             Event::Ready { id } => self.ready(now, id, &mut out),
             Event::Switched { id } => self.switched(now, id, &mut out),
             Event::SwitchFailed { id } => self.switch_failed(now, id, &mut out),
@@ -275,6 +279,14 @@ impl Machine {
         if self.is_started(id) && !self.listening.contains(&id) {
             self.listening.push(id);
         }
+        self.recognise(id);
+    }
+
+    fn serves_as_told(&mut self, id: GenId) {
+        if self.is_started(id) && !self.servers.contains(&id) {
+            self.servers.push(id);
+        }
+        self.recognise(id);
     }
 
     fn is_started(&self, id: GenId) -> bool {

@@ -75,6 +75,7 @@ impl Machine {
     /// Nothing is left of a generation.
     pub(super) fn forget(&mut self, id: GenId, out: &mut Response) {
         self.listening.retain(|listening| *listening != id);
+        self.servers.retain(|server| *server != id);
         self.watchdogs.retain(|watchdog| watchdog.id != id);
         out.effects.push(Effect::Release { id });
     }

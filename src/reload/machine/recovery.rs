@@ -117,7 +117,13 @@ impl Machine {
     }
 
     fn is_server(&self, id: GenId) -> bool {
-        self.policy.passes_sockets || self.listening.contains(&id)
+        let known = self.listening.contains(&id) || self.servers.contains(&id);
+        self.policy.passes_sockets || known
+    }
+
+    /// It has shown that it is a server, maybe later than at its switch.
+    pub(super) fn recognise(&mut self, id: GenId) {
+        self.recovery.server |= self.live == Some(id);
     }
 
     /// The live generation has ended by itself. `ended`: how, if that was seen.
@@ -172,6 +178,7 @@ impl Machine {
             until: None,
             before: None,
             returning: Some(Returning { id, crashed }),
+            server: self.is_server(id),
             ..self.recovery
         };
         self.wake_watchdog(now, id);

@@ -246,6 +246,7 @@ impl Budget {
             | Event::Kept { .. }
             | Event::Signalled { .. }
             | Event::Listens { .. }
+            | Event::Serves { .. }
             | Event::Ready { .. }
             | Event::Switched { .. }
             | Event::SwitchFailed { .. }

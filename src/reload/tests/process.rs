@@ -2,7 +2,7 @@
 
 use super::world::exited;
 use crate::reload::machine::canonical::Rename;
-use crate::reload::{Ended, Event, GenId, Policy, Sign, Time};
+use crate::reload::{Ended, Event, GenId, Mode, Policy, Sign, Time};
 
 /// What a started generation is to the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +70,8 @@ pub(super) struct Gen {
     pub(super) ready: bool,
     /// It is known to listen on what another can share.
     pub(super) listens: bool,
+    /// It is known otherwise that it is a server.
+    pub(super) serves: bool,
     /// It ended by itself, and some of it is left.
     pub(super) to_be_killed: bool,
     pub(super) relayed: bool,
@@ -99,6 +101,7 @@ impl Gen {
             watch: Watch::Off,
             ready: false,
             listens: false,
+            serves: false,
             to_be_killed: false,
             relayed: false,
             stopped: false,
@@ -179,8 +182,9 @@ impl Gen {
     }
 
     /// What may be reported of it next.
-    pub(super) fn reports(&self, may_listen: bool, events: &mut Vec<Event>) {
+    pub(super) fn reports(&self, policy: &Policy, events: &mut Vec<Event>) {
         let id = self.id;
+        let may_listen = policy.mode == Mode::Auto;
         let runs = matches!(self.tree, Tree::Unknown | Tree::Running);
         if self.tree == Tree::Unknown {
             events.push(Event::StartFailed { id });
@@ -192,6 +196,10 @@ impl Gen {
         events.push(Event::Gone { id });
         if self.role == Role::Candidate && !self.ready && !self.is_aborted() {
             events.push(Event::Ready { id });
+            let matters = !policy.passes_sockets && !policy.go_back_within.is_zero();
+            if matters && !self.serves {
+                events.push(Event::Serves { id });
+            }
         }
         if may_listen && runs && !self.listens && self.role != Role::Leaving {
             events.push(Event::Listens { id });
@@ -241,6 +249,7 @@ impl Gen {
         match event {
             Event::Ready { .. } => self.ready = true,
             Event::Listens { .. } => self.listens = true,
+            Event::Serves { .. } => self.serves = true,
             Event::Settled { .. } => self.drain = Drain::Settled,
             Event::Inspected { handles_stop, .. } => {
                 self.drain = match handles_stop {

@@ -197,6 +197,7 @@ impl Walk {
             | Event::Kept { .. }
             | Event::StartFailed { .. }
             | Event::Listens { .. }
+            | Event::Serves { .. }
             | Event::Switched { .. }
             | Event::SwitchFailed { .. }
             | Event::Settled { .. }
@@ -332,6 +333,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         "build-cancelled",
         "kept",
         "start-failed",
+        "listens",
+        "serves",
         "ready",
         "switched",
         "switch-failed",

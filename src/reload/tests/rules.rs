@@ -435,6 +435,7 @@ impl World {
                 | Event::Kept { .. }
                 | Event::StartFailed { .. }
                 | Event::Listens { .. }
+                | Event::Serves { .. }
                 | Event::Ready { .. }
                 | Event::Settled { .. }
                 | Event::Inspected { .. }

@@ -57,6 +57,7 @@ fn numbered(word: &str, words: &mut SplitWhitespace<'_>) -> Event {
         },
         "start-failed" => Event::StartFailed { id },
         "listens" => Event::Listens { id },
+        "serves" => Event::Serves { id },
         "ready" => Event::Ready { id },
         "switched" => Event::Switched { id },
         "switch-failed" => Event::SwitchFailed { id },

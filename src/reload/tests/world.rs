@@ -170,7 +170,7 @@ impl World {
         }
         events.extend(self.switching.map(Self::switch_report));
         for known in &self.gens {
-            known.reports(self.policy.mode == Mode::Auto, &mut events);
+            known.reports(&self.policy, &mut events);
         }
         events
     }
@@ -248,6 +248,7 @@ impl World {
             Event::StartFailed { id }
             | Event::Ready { id }
             | Event::Listens { id }
+            | Event::Serves { id }
             | Event::Settled { id }
             | Event::Inspected { id, .. }
             | Event::Idle { id }
@@ -422,6 +423,7 @@ impl World {
             }
             // It does not come late: what was started may listen, and speak, at any time.
             Event::Listens { id }
+            | Event::Serves { id }
             | Event::Extended { id, .. }
             | Event::Stores { id }
             | Event::Watchdog { id, .. } => self.find(id).is_some(),
@@ -507,6 +509,7 @@ fn all_about(id: GenId) -> Vec<Event> {
     let mut events = vec![
         Event::StartFailed { id },
         Event::Listens { id },
+        Event::Serves { id },
         Event::Ready { id },
         Event::Switched { id },
         Event::SwitchFailed { id },
