@@ -150,8 +150,8 @@ impl Driver {
         }
         let outcome = match built {
             Ok(Built::Launch(launch)) => {
-                // It may have ended meanwhile.
-                let like = like.filter(|like| self.generations.contains_key(like));
+                // It may have ended meanwhile; and what is on its way out may have been let go of.
+                let like = like.filter(|like| self.machine.phase(*like).stays());
                 let outcome = match like {
                     Some(like) => BuildOutcome::Same { like },
                     None => {
