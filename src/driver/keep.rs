@@ -130,10 +130,6 @@ impl Keep {
         })
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.builds.is_empty()
-    }
-
     /// What is to be started to go back to this build.
     ///
     /// # Errors

@@ -135,6 +135,7 @@ impl Machine {
         let previous = self.builds.previous.filter(|_| idle && self.policy.builds);
         // It may have come back already, after what followed it has crashed.
         let previous = previous.filter(|previous| self.builds.served != Some(*previous));
+        let previous = previous.filter(|previous| self.builds.kept.contains(previous));
         let Some(build) = previous else {
             return out.notices.push(Notice::NothingToUndo);
         };
