@@ -29,11 +29,11 @@ impl Rename {
         !self.builds.is_empty()
     }
 
-    pub(super) fn is_build(&self, id: GenId) -> bool {
+    pub(in crate::reload) fn is_build(&self, id: GenId) -> bool {
         self.builds.contains(&id)
     }
 
-    pub(super) fn build(&self, id: GenId) -> GenId {
+    pub(in crate::reload) fn build(&self, id: GenId) -> GenId {
         let rank = self.builds.iter().filter(|known| **known < id).count();
         GenId::new(u32::try_from(rank + 1).expect("few builds"))
     }
@@ -108,6 +108,7 @@ impl Machine {
             candidate: self.candidate.map(|candidate| Candidate {
                 id: rename.id(candidate.id),
                 build: rename.build(candidate.build),
+                again: candidate.again,
                 since: Time::START,
                 until: match candidate.ready {
                     Some(_) => Time::START,

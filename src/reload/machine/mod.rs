@@ -61,6 +61,8 @@ struct Next {
 struct Candidate {
     id: GenId,
     build: GenId,
+    /// Whether it was started from what was put aside of that build.
+    again: bool,
     since: Time,
     /// By when it must be ready.
     until: Time,
@@ -327,6 +329,7 @@ impl Machine {
         out.notices.push(Notice::Live { id, took });
         let old = self.live.replace(id);
         self.serves(now, (id, candidate.build), old);
+        self.went_back(candidate.again);
         if let Some(old) = old {
             self.retire(now, old, out);
         }

@@ -97,7 +97,7 @@ impl Machine {
         failure: Failure,
         out: &mut Response,
     ) {
-        self.lose_successor(candidate.id, candidate.build);
+        self.lose_successor(candidate, failure);
         self.failed(candidate.id, failure, out);
     }
 

@@ -2,7 +2,7 @@
 
 use super::world::exited;
 use crate::reload::machine::canonical::Rename;
-use crate::reload::{Ended, Event, GenId, Mode, Policy, Sign, Time};
+use crate::reload::{Ended, Event, GenId, Policy, Sign, Time};
 
 /// What a started generation is to the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +59,8 @@ pub(super) enum Watch {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Gen {
     pub(super) id: GenId,
+    /// What it was started from.
+    pub(super) build: GenId,
     pub(super) role: Role,
     pub(super) tree: Tree,
     pub(super) drain: Drain,
@@ -85,14 +87,19 @@ pub(super) struct Gen {
     pub(super) newest: bool,
     /// No change at all came after its start.
     pub(super) answers_all: bool,
-    /// The user wanted it though there are newer sources.
+    /// It is of an earlier build, to which somebody went back.
     pub(super) again: bool,
 }
 
 impl Gen {
-    pub(super) const fn starting(id: GenId, (now, until): (Time, Time), newest: bool) -> Self {
+    pub(super) const fn starting(
+        (id, build): (GenId, GenId),
+        (now, until): (Time, Time),
+        newest: bool,
+    ) -> Self {
         Self {
             id,
+            build,
             role: Role::Candidate,
             tree: Tree::Unknown,
             drain: Drain::No,
@@ -182,24 +189,19 @@ impl Gen {
     }
 
     /// What may be reported of it next.
-    pub(super) fn reports(&self, policy: &Policy, events: &mut Vec<Event>) {
+    pub(super) fn reports(&self, may_listen: bool, events: &mut Vec<Event>) {
         let id = self.id;
-        let may_listen = policy.mode == Mode::Auto;
         let runs = matches!(self.tree, Tree::Unknown | Tree::Running);
         if self.tree == Tree::Unknown {
             events.push(Event::StartFailed { id });
         }
         if runs {
-            let ends = [(0, true), (1, true), (1, false)];
+            let ends = [(0, true), (0, false), (1, true), (1, false)];
             events.extend(ends.map(|(code, survivors)| exited(id, code, survivors)));
         }
         events.push(Event::Gone { id });
         if self.role == Role::Candidate && !self.ready && !self.is_aborted() {
             events.push(Event::Ready { id });
-            let matters = !policy.passes_sockets && !policy.go_back_within.is_zero();
-            if matters && !self.serves {
-                events.push(Event::Serves { id });
-            }
         }
         if may_listen && runs && !self.listens && self.role != Role::Leaving {
             events.push(Event::Listens { id });
@@ -331,6 +333,13 @@ impl Gen {
     /// The same for all that may happen to it.
     pub(super) fn canonical(&mut self, rename: &Rename) {
         self.id = rename.id(self.id);
+        // It never comes back.
+        let known = rename.is_build(self.build) && !self.relayed;
+        self.build = match known {
+            true => rename.build(self.build),
+            false => GenId::new(0),
+        };
+        self.again &= !self.relayed;
         let leaving = self.role == Role::Leaving;
         let waits = matches!(self.drain, Drain::Settling | Drain::Settled);
         let keep = |kept: bool, time| if kept { rename.time(time) } else { Time::START };

@@ -168,7 +168,8 @@ impl Walk {
 
     /// What a world of this temper reports.
     fn reports(&self) -> Vec<Event> {
-        let events = self.pair.world.reports();
+        let mut events = self.pair.world.reports();
+        events.extend(self.pair.world.rare_reports());
         events
             .into_iter()
             .filter(|event| self.may(*event))
@@ -320,6 +321,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         "configured",
         "configured-otherwise",
         "reload",
+        "pause",
+        "resume",
+        "undo",
+        "kill-draining",
         "quit",
         "quit-now",
         "tick",

@@ -139,17 +139,16 @@ fn it_does_not_come_back_during_a_switch() {
     );
 }
 
-/// Of assets alone, or of nothing.
+/// Not of the one that has crashed.
 #[test]
-fn a_build_that_left_the_executable_alone_is_not_gone_back_from() {
+fn a_restart_is_of_what_serves_again() {
     check_second(
-        &[(5999, "kept 2 1")],
+        &[(5999, "kept 2")],
         "
-        6100 settled 1      -> inspect 1
-        6101 handles-stop 1 -> relay 1, stop 1
-        6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> relay 2, hold | failed 2 (ended while live: exit status 101), again 2 1000ms
-        7500 tick           -> start 3 | starting 3 crash
+        6500 exited 2 101    -> switch 1, relay 2
+        6500 switched 1      -> | failed 2 (ended while live: exit status 101; 1 serves), restored 1
+        6501 gone 2          -> release 2 | gone 2 drained 1ms
+        7000 changed-restart -> start 3 again-from 1 | starting 3 change
         ",
     );
 }
