@@ -45,8 +45,6 @@ struct Returning {
 pub(super) struct Recovery {
     /// Until when a crash of the live generation is blamed on its build.
     until: Option<Time>,
-    /// This build has served for longer than that: no crash is blamed on it any more.
-    proven: Option<GenId>,
     /// From which the one was started that was live before the live one, also if that has crashed. Once more the same build
     /// is not to blame for a crash: something else must be new.
     replaced: Option<GenId>,
@@ -64,7 +62,6 @@ pub(super) struct Recovery {
 impl Recovery {
     pub(super) const NONE: Self = Self {
         until: None,
-        proven: None,
         replaced: None,
         before: None,
         crash: None,
@@ -77,7 +74,6 @@ impl Recovery {
     /// Somebody wants something: what comes of it may crash anew, be it for what is not in the build.
     pub(super) const fn wished(&mut self) {
         self.starts = 0;
-        self.proven = None;
     }
 
     /// This is the start that follows from the crash, if it is for that.
@@ -120,8 +116,7 @@ impl Machine {
         });
         self.builds.serves(build);
         self.recovery = Recovery {
-            until: (self.recovery.proven != Some(build))
-                .then_some(now.plus(self.policy.go_back_within)),
+            until: Some(now.plus(self.policy.go_back_within)),
             replaced: served.or(self.recovery.replaced),
             before,
             crash: None,
@@ -155,9 +150,6 @@ impl Machine {
     ) {
         let build = self.builds.failed();
         let soon = self.recovery.until.is_some_and(|until| now < until);
-        if !soon {
-            self.recovery.proven = build;
-        }
         // Whoever ends well meant to.
         let crashed = self.is_server(id) && !ended.is_some_and(Ended::success);
         let crashed = crashed && self.may_recover();
@@ -296,10 +288,10 @@ impl Machine {
         }
     }
 
-    /// Whether a start that fails was saved that way: not if the same has been live, just before or for long.
+    /// Whether a start that fails was saved that way: not if the same was live last.
     fn is_to_blame(&self, build: GenId) -> bool {
         let last = self.builds.served().or(self.recovery.replaced);
-        last != Some(build) && self.recovery.proven != Some(build)
+        last != Some(build)
     }
 
     /// Whether a start will follow from a crash alone.
@@ -321,7 +313,6 @@ impl Machine {
     pub(super) fn canonical_recovery(&self, rename: &super::canonical::Rename) -> Recovery {
         let Recovery {
             until,
-            proven,
             replaced,
             before,
             crash,
@@ -334,7 +325,6 @@ impl Machine {
             // Only while something is live, and while it has not passed.
             until: until.filter(|until| self.live.is_some() && rename.is_ahead(*until)),
             // Else it never serves again.
-            proven: proven.filter(|build| self.may_return_to(*build)),
             replaced: replaced.filter(|build| rename.is_build(*build)),
             before: before
                 .filter(|before| self.leaving.iter().any(|leaving| leaving.id == before.id)),
@@ -359,7 +349,6 @@ impl Recovery {
         };
         Self {
             until: self.until.map(|until| rename.time(until)),
-            proven: self.proven.map(|proven| rename.build(proven)),
             replaced: self.replaced.map(|replaced| rename.build(replaced)),
             before: self.before.map(|before| Before {
                 id: rename.id(before.id),
