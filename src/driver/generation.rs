@@ -259,6 +259,9 @@ impl Running {
                         ),
                         false => feed.message(Level::Detail, text, None),
                     }
+                    if how.is_of_a_server() {
+                        inbox.event(Event::Serves { id });
+                    }
                     inbox.event(Event::Ready { id });
                 }
                 // It will be stopped by the timeout; until then it may still end by itself and say why.

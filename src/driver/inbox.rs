@@ -45,7 +45,12 @@ pub(super) enum Input {
     /// A program has said something of itself.
     Said(Box<Said>),
     /// What decides how to build was read again.
-    Planned(Result<Plan, BuildError>),
+    Planned {
+        /// The how-manieth time that this was asked for.
+        number: u32,
+        /// What came of it.
+        planned: Result<Plan, BuildError>,
+    },
 }
 
 /// A plan as it is after a build.

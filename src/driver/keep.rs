@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 
 use crate::build::Launch;
-use crate::os::leftovers::{Kept as Leftovers, file_id};
+use crate::os::leftovers::{FileId, Kept as Leftovers, file_id};
 use crate::reload::GenId;
 
 /// What the names begin with, behind a dot and the executable's own name; the pid, a dash and the generation follow.
@@ -39,15 +39,24 @@ struct Kept {
     was: Identity,
 }
 
-/// What changes when a file is written to.
-type Identity = (u64, Option<SystemTime>);
+/// Which file it is, and what changes when it is written to.
+type Identity = (FileId, u64, Option<SystemTime>);
 
-fn identity(metadata: &Metadata) -> Identity {
-    (metadata.len(), metadata.modified().ok())
+fn identity(path: &Path) -> io::Result<Identity> {
+    let metadata = fs::metadata(path)?;
+    let modified = metadata.modified().ok();
+    Ok((file_id(&metadata), metadata.len(), modified))
+}
+
+/// The executable of a build has been put aside.
+#[derive(Debug)]
+pub(super) struct Added {
+    /// The build of which that was done already: this one has left the same file in its place.
+    pub(super) same: Option<GenId>,
 }
 
 impl Keep {
-    /// Keeps what this build made, and lets go of those that nobody needs any more; whether there was something to keep.
+    /// Keeps what this build made, if anything, and lets go of those that nobody needs any more.
     ///
     /// # Errors
     /// Where the file system has no hard links.
@@ -56,21 +65,30 @@ impl Keep {
         id: GenId,
         launch: &Launch,
         needed: impl Fn(GenId) -> bool,
-    ) -> io::Result<bool> {
-        let Some(executable) = executable(launch) else {
-            return Ok(false);
+    ) -> io::Result<Option<Added>> {
+        let Some(named) = executable(launch) else {
+            return Ok(None);
         };
+        // Another name of a link would lead to whatever the next build makes.
+        let executable = named.canonicalize()?;
         if self.builds.is_empty() {
             remove_stale(&executable);
         }
         let own = std::process::id();
         self.lock(beside(&executable, own, LOCK))?;
-        let path = beside(&executable, own, &id.to_string());
-        fs::hard_link(&executable, &path)?;
-        let was = identity(&fs::metadata(&path)?);
+        let same = self.same(&executable)?;
+        let path = match same.and_then(|same| self.builds.remove(&same)) {
+            Some(Kept { path, .. }) => path,
+            None => {
+                let path = beside(&executable, own, &id.to_string());
+                fs::hard_link(&executable, &path)?;
+                path
+            }
+        };
+        let was = identity(&path)?;
         let mut launch = launch.clone();
         // Behind a runner of the user's the program is not the first word.
-        let is_program = |word: &&mut OsString| launch.workdir.join(&**word) == executable;
+        let is_program = |word: &&mut OsString| launch.workdir.join(&**word) == named;
         if let Some(word) = launch.argv.iter_mut().find(is_program) {
             *word = path.clone().into();
         }
@@ -82,7 +100,15 @@ impl Keep {
             stays
         });
         self.builds.insert(id, Kept { launch, path, was });
-        Ok(true)
+        Ok(Some(Added { same }))
+    }
+
+    /// The newest build, if what was put aside of it is this file, as it was.
+    fn same(&self, executable: &Path) -> io::Result<Option<GenId>> {
+        let now = identity(executable)?;
+        let is_it = |kept: &Kept| kept.was == now && identity(&kept.path).is_ok_and(|it| it == now);
+        let newest = self.builds.last_key_value();
+        Ok(newest.and_then(|(id, kept)| is_it(kept).then_some(*id)))
     }
 
     /// Takes this lock, unless we have it; somebody may have cleaned up.
@@ -104,10 +130,6 @@ impl Keep {
         })
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.builds.is_empty()
-    }
-
     /// What is to be started to go back to this build.
     ///
     /// # Errors
@@ -115,9 +137,9 @@ impl Keep {
     pub(super) fn launch(&self, build: GenId) -> Result<Launch> {
         let kept = self.builds.get(&build);
         let kept = kept.with_context(|| format!("the build of gen {build} was not kept"))?;
-        let metadata = fs::metadata(&kept.path)
+        let now = identity(&kept.path)
             .with_context(|| format!("the executable of gen {build} is gone"))?;
-        if identity(&metadata) != kept.was {
+        if now != kept.was {
             bail!("the executable of gen {build} was written over by a later build");
         }
         Ok(kept.launch.clone())
@@ -326,10 +348,51 @@ mod tests {
         keep.add(GenId::new(1), &launch(&app), |_| true).unwrap();
         let program = File::open(&app).unwrap();
         program.try_lock().expect("nobody else locks it");
-        assert!(
-            keep.add(GenId::new(2), &launch(&app), |_| true).unwrap(),
-            "meanwhile"
-        );
+        fs::rename(&app, root.path().join("old")).unwrap();
+        fs::write(&app, "two").unwrap();
+        let added = keep.add(GenId::new(2), &launch(&app), |_| true).unwrap();
+        assert!(added.is_some(), "meanwhile");
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, app) = (root.path().join("bin"), root.path().join("bin/app"));
+        fs::create_dir(&dir).unwrap();
+        let write = |text: &str| {
+            fs::write(root.path().join(text), text).unwrap();
+            let _ = fs::remove_file(&app);
+            std::os::unix::fs::symlink(root.path().join(text), &app).unwrap();
+        };
+        let mut keep = Keep::default();
+        write("one");
+        keep.add(GenId::new(1), &launch(&app), |_| true).unwrap();
+        write("two");
+        let old = keep.launch(GenId::new(1)).unwrap();
+        let kept = fs::symlink_metadata(&old.argv[1]).unwrap();
+        assert!(kept.is_file(), "and whoever cleans up takes it away");
+        assert_eq!(fs::read(&old.argv[1]).unwrap(), b"one");
+    }
+
+    #[test]
+    fn a_file_that_a_build_has_left_alone_is_kept_once() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("bin")).unwrap();
+        let app = root.path().join("bin/app");
+        fs::write(&app, "one").unwrap();
+        let mut keep = Keep::default();
+        let mut add = |number| {
+            let added = keep.add(GenId::new(number), &launch(&app), |_| true);
+            added.unwrap().unwrap().same
+        };
+        assert_eq!((add(1), add(2)), (None, Some(GenId::new(1))));
+        fs::rename(&app, root.path().join("old")).unwrap();
+        fs::write(&app, "two").unwrap();
+        assert_eq!(add(3), None);
+        assert!(keep.launch(GenId::new(1)).is_err());
+        let word = |build| keep.launch(GenId::new(build)).unwrap().argv[1].clone();
+        assert_eq!(fs::read(word(2)).unwrap(), b"one");
+        assert_eq!(fs::read(word(3)).unwrap(), b"two");
     }
 
     #[test]

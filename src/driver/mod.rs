@@ -114,6 +114,8 @@ struct Driver {
     commands: Commands,
     /// How many plans there were. A build that began with an older one has nothing to teach about this one.
     plans: u32,
+    /// How often one was asked for.
+    plans_asked: u32,
     watch: Watch,
     /// What may be watched where the user does not say.
     roots: WatchRoots,
@@ -237,6 +239,7 @@ impl Driver {
             prints: BTreeMap::new(),
             commands: Commands::default(),
             plans: 0,
+            plans_asked: 0,
             watch: watching.watch,
             roots: watching.roots,
             lessons: None,
@@ -321,7 +324,7 @@ impl Driver {
             Input::Learnt(lesson) => self.learn(lesson),
             Input::News { id, news } => self.news(id, news),
             Input::Said(said) => self.said(*said),
-            Input::Planned(planned) => self.planned(planned),
+            Input::Planned { number, planned } => self.planned(number, planned),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::ui::{Kind, Level, Report};
 
 use super::generation::{self, Stage, Start};
 use super::inbox::Learnt;
+use super::keep::Added;
 use super::later::Later;
 use super::{Driver, Outcome, build, remedy};
 
@@ -153,8 +154,8 @@ impl Driver {
         }
         let outcome = match built {
             Ok(Built::Launch(launch)) => {
-                // It may have ended meanwhile.
-                let like = like.filter(|like| self.generations.contains_key(like));
+                // It may have ended meanwhile; and what is on its way out may have been let go of.
+                let like = like.filter(|like| self.machine.phase(*like).stays());
                 let outcome = match like {
                     Some(like) => BuildOutcome::Same { like },
                     None => {
@@ -191,11 +192,14 @@ impl Driver {
             .keep
             .add(id, launch, |build| machine.may_return_to(build))
         {
-            Ok(true) => {
-                self.feed.tell(Report::Kept { id });
-                self.handle(Event::Kept { id });
+            Ok(Some(Added { same })) => {
+                // Nothing else to go back to.
+                if same.is_none() {
+                    self.feed.tell(Report::Kept { id });
+                }
+                self.handle(Event::Kept { id, same });
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(error) => {
                 let text = format!("the executable of gen {id} can't be kept: {error}");
                 self.feed.message(Level::Detail, text, None);

@@ -11,7 +11,7 @@ use crate::process::signals::Asked as Signalled;
 use crate::reload::{Event, Request};
 use crate::ui;
 use crate::ui::keys::Key;
-use crate::ui::{Kind, Level, Order, Report};
+use crate::ui::{Kind, Order, Report};
 
 use super::Driver;
 use super::console::Came;
@@ -46,10 +46,6 @@ impl Driver {
             Key::Mark => self.feed.order(Order::Mark),
             Key::Pause if self.machine.is_paused() => self.request(Request::Resume),
             Key::Pause => self.request(Request::Pause),
-            Key::Undo if self.keep.is_empty() => {
-                let text = "there is no earlier executable to go back to";
-                self.feed.message(Level::Info, text, None);
-            }
             Key::Undo => self.request(Request::Undo),
             Key::KillDraining => self.request(Request::KillDraining),
         }

@@ -197,16 +197,22 @@ impl Driver {
 
     /// Cargo's configuration or the toolchain changed: what is known of them is asked again. In a thread: it
     /// runs cargo, and rustup may take minutes to bring another toolchain.
-    fn plan_anew(&self) {
+    fn plan_anew(&mut self) {
         let (config, inbox) = (self.config.clone(), self.inbox.clone());
+        self.plans_asked += 1;
+        let number = self.plans_asked;
         tokio::task::spawn_blocking(move || {
             let planned = build::recognise(&setup::asked(&config))
                 .and_then(|mut plan| plan.check().map(|()| plan));
-            inbox.input(Input::Planned(planned));
+            inbox.input(Input::Planned { number, planned });
         });
     }
 
-    pub(super) fn planned(&mut self, planned: Result<Plan, BuildError>) {
+    /// Of two that are asked for at once the older one may come last.
+    pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, BuildError>) {
+        if number < self.plans_asked {
+            return;
+        }
         match planned {
             Ok(plan) => {
                 self.plan = plan;

@@ -48,7 +48,9 @@ impl Words {
                     ..Self::default()
                 };
             }
-            Report::Notice(Notice::Live { id, .. }) => self.live = Some(*id),
+            Report::Notice(Notice::Live { id, .. } | Notice::Restored { id }) => {
+                self.live = Some(*id);
+            }
             Report::Notice(Notice::Starting { .. }) => self.messages.clear(),
             Report::Diagnostic {
                 level: Level::Error,
@@ -276,6 +278,18 @@ mod tests {
         let words = heard(&told);
         assert_eq!(words.about(ID, CRASH), ["panicked"]);
         assert_eq!(words.about(GenId::new(11), CRASH), ["x"]);
+    }
+
+    #[test]
+    fn the_words_of_one_that_serves_again_outlast_those_that_fail_beside_it() {
+        let live = |id| {
+            let took = std::time::Duration::ZERO;
+            Report::Notice(Notice::Live { id, took })
+        };
+        let mut told = vec![live(ID), printed(ID, "panicked"), live(ID.next())];
+        told.push(Report::Notice(Notice::Restored { id: ID }));
+        told.extend((2..12).map(|number| printed(GenId::new(number), "x")));
+        assert_eq!(heard(&told).about(ID, CRASH), ["panicked"]);
     }
 
     #[test]

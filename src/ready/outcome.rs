@@ -27,6 +27,19 @@ pub enum How {
     Delayed,
 }
 
+impl How {
+    /// Whether only a server gets ready like that. What a job does is opened, printed or waited for as well.
+    #[must_use]
+    pub const fn is_of_a_server(self) -> bool {
+        match self {
+            Self::Notified | Self::Waits | Self::Holds | Self::Answered(_) | Self::Connected => {
+                true
+            }
+            Self::Lives | Self::Printed | Self::Succeeded | Self::Delayed => false,
+        }
+    }
+}
+
 impl fmt::Display for How {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

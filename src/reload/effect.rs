@@ -19,11 +19,11 @@ pub enum Effect {
         /// Which generation.
         id: GenId,
     },
-    /// The same from the build of an earlier generation, which was live.
+    /// The same from what was put aside of an earlier build.
     StartAgain {
         /// Which generation.
         id: GenId,
-        /// The generation whose build it is.
+        /// Which build.
         build: GenId,
     },
     /// Send new connections to this generation; answers with `Switched` or `SwitchFailed`. Given for the live

@@ -92,6 +92,8 @@ pub enum Event {
     Kept {
         /// Which build.
         id: GenId,
+        /// The build of which it was put aside before: this one has left the same file in its place.
+        same: Option<GenId>,
     },
     /// The program could not be started at all. [`Event::Gone`] does not follow.
     StartFailed {
@@ -100,6 +102,11 @@ pub enum Event {
     },
     /// The generation listens on an address that the next one can share. May be told more than once.
     Listens {
+        /// Which generation.
+        id: GenId,
+    },
+    /// The generation is a server though it may listen on nothing that is known of. May be told more than once.
+    Serves {
         /// Which generation.
         id: GenId,
     },

@@ -22,6 +22,16 @@ pub enum Cause {
     Crash,
 }
 
+impl Cause {
+    /// Whether it leads back to an earlier build.
+    pub(super) const fn goes_back(self) -> bool {
+        match self {
+            Self::Undo | Self::GoBack => true,
+            Self::Begin | Self::Change | Self::Request | Self::Inherit | Self::Crash => false,
+        }
+    }
+}
+
 /// Why a generation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {

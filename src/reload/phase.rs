@@ -18,6 +18,16 @@ pub enum Phase {
     Gone,
 }
 
+impl Phase {
+    /// Whether it serves, or will if nothing comes in its way.
+    pub const fn stays(self) -> bool {
+        match self {
+            Self::Starting | Self::Ready | Self::Live => true,
+            Self::Building | Self::Draining | Self::Gone => false,
+        }
+    }
+}
+
 /// How the program of a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ended {

@@ -196,7 +196,7 @@ impl Registry {
 
     fn or_again(&self, relayed: io::Result<()>) -> io::Result<()> {
         if relayed.is_err() && !self.tries_again.swap(true, Ordering::AcqRel) {
-            self.tidy_in(AGAIN);
+            self.tidy_in(AGAIN, true);
         }
         relayed
     }
@@ -265,7 +265,7 @@ impl Registry {
             !over
         });
         if let Some(left) = later {
-            self.tidy_in(left);
+            self.tidy_in(left, false);
         }
         for group in &self.groups {
             Group::watch(group, &self.helper.runtime);
@@ -282,13 +282,16 @@ impl Registry {
         let _ = self.relay_each(|group, helper| Group::relay_missing(group, attends, helper));
     }
 
-    fn tidy_in(&self, time: Duration) {
+    /// `again`: because of relays that could not be started. The others do not answer for those.
+    fn tidy_in(&self, time: Duration, again: bool) {
         let this = self.this.clone();
         self.helper.runtime.spawn(async move {
             tokio::time::sleep(time).await;
             if let Some(registry) = this.upgrade() {
                 let mut registry = lock_all(&registry);
-                registry.tries_again.store(false, Ordering::Release);
+                if again {
+                    registry.tries_again.store(false, Ordering::Release);
+                }
                 registry.tidy();
             }
         });

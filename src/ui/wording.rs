@@ -81,7 +81,9 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
             gone(*id, model),
             format!("gen {id} gone, {} {}", ended(*how), Human(*took)),
         ),
-        Notice::Failed { id, failure, live } => (Weight::Failure, failed(*id, *failure, *live)),
+        Notice::Failed { id, failure, live } => {
+            (Weight::Failure, failed(*id, *failure, *live, model))
+        }
         Notice::Paused => (Weight::Fact, "paused: changes wait".to_owned()),
         Notice::Resumed => (Weight::Fact, "changes are acted on again".to_owned()),
         Notice::NothingToUndo => (
@@ -165,13 +167,25 @@ fn ended(how: Stopped) -> &'static str {
     }
 }
 
-fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> String {
+fn failed(id: GenId, failure: Failure, live: Option<GenId>, model: &Model) -> String {
     match live {
         // The live one itself has ended: another one takes its place again.
-        Some(live) if matches!(failure, Failure::Crashed(_)) => {
+        Some(live) if was_live(id, failure, model) => {
             format!("gen {id} failed: {failure}; gen {live}, which had not ended yet, serves again")
         }
         Some(live) => format!("gen {id} failed: {failure}; gen {live} stays live"),
         None => format!("gen {id} failed: {failure}"),
+    }
+}
+
+fn was_live(id: GenId, failure: Failure, model: &Model) -> bool {
+    match failure {
+        Failure::Crashed(_) => true,
+        Failure::Lost => model.live() == Some(id),
+        Failure::Build
+        | Failure::Start
+        | Failure::EndedEarly(_)
+        | Failure::ReadyTimeout
+        | Failure::Switch => false,
     }
 }

@@ -1,6 +1,8 @@
 //! What can go wrong with cargo and around it, with a real one.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -259,5 +261,73 @@ fn hc08_a_build_script_that_writes_into_the_sources_is_named_and_ends() {
     });
     run.settled(Duration::from_secs(2));
     run.counted("building", 7);
+    run.quit();
+}
+
+/// Takes its socket from descriptor 3, answers each connection apart, and crashes where that is asked of it.
+const CRASHES: &str = r#"
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::FromRawFd;
+
+fn main() {
+    let listener = unsafe { TcpListener::from_raw_fd(3) };
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::thread::spawn(move || {
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).unwrap_or(0);
+            if request.starts_with(b"GET /crash") {
+                std::process::exit(101);
+            }
+            if length < 16 {
+                let _ = stream.read(&mut request);
+            }
+            let body = "version VERSION\n";
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all((head + body).as_bytes());
+        });
+    }
+}
+"#;
+
+/// What it was made from may be let go of, while it is still on its way out.
+#[test]
+fn hc15_a_build_that_is_the_same_as_one_that_drains_is_gone_back_to() {
+    let project = Project::new();
+    let save = |version: &str| {
+        project.save("src/main.rs", &CRASHES.replace("VERSION", version));
+    };
+    fs::create_dir(project.work().join("src")).expect("the folder is ours");
+    project.save("Cargo.toml", MANIFEST);
+    save("one");
+    let run =
+        Run::new(&project)
+            .listen()
+            .args(["--stop-timeout", "60s", "--go-back-within", "60s"]);
+    let mut run = run.program(["cargo", "run"]).spawn();
+    let live = |run: &mut Running| {
+        let live = run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"));
+        live.generation()
+    };
+    assert_eq!(live(&mut run), 1);
+    let mut open = TcpStream::connect(run.address()).expect("it is open");
+    open.write_all(b"GET / ").expect("it listens");
+    save("two");
+    assert_eq!(live(&mut run), 2);
+    save("one");
+    assert_eq!(live(&mut run), 3);
+    save("three");
+    assert_eq!(live(&mut run), 4);
+    let gone = |event: &Event| event.is("gone") && event.generation() == 1;
+    assert!(!run.so_far().iter().any(gone), "it drains still");
+    run.gone_is(3);
+    let _ = http::get(run.address(), "/crash");
+    let starting = run.expect_that("a start", BUILD_PATIENCE, |event| event.is("starting"));
+    assert_eq!(starting.text("cause"), "go_back", "{starting}");
+    assert_eq!(live(&mut run), 5);
+    let body = http::get(run.address(), "/").expect("it serves");
+    assert!(body.ends_with("version one\n"), "{body}");
+    drop(open);
     run.quit();
 }

@@ -2,7 +2,7 @@
 
 use super::configured::Signals;
 use super::{Building, Candidate, Machine, Next, Response};
-use crate::reload::{Action, Cause, Effect, GenId, Notice, Time, WhenBusy};
+use crate::reload::{Action, Effect, GenId, Notice, Time, WhenBusy};
 
 impl Machine {
     pub(super) fn advance(&mut self, now: Time, out: &mut Response) {
@@ -73,6 +73,7 @@ impl Machine {
         }
         let id = self.upcoming;
         self.upcoming = id.next();
+        let again = self.to_restart();
         if build {
             self.building = Some(Building {
                 id,
@@ -90,9 +91,18 @@ impl Machine {
             self.next = Some(Next {
                 id,
                 cause: wanted.cause,
-                build: self.builds.newest.unwrap_or(id),
+                build: again.unwrap_or(id),
             });
         }
+    }
+
+    /// What a restart is of: the newest build, unless somebody went back since.
+    fn to_restart(&self) -> Option<GenId> {
+        let again = self.candidate.filter(|candidate| candidate.again);
+        let again = again.map(|candidate| candidate.build);
+        let back = again.or(self.builds.gone_back_to());
+        let back = back.filter(|build| self.builds.has(*build));
+        back.or(self.builds.newest)
     }
 
     /// Something newer waits to be started: what stands in its way goes.
@@ -126,25 +136,23 @@ impl Machine {
             return;
         }
         if let Some(Next { id, cause, build }) = self.ready_to_start() {
+            let older = cause.goes_back() || self.builds.newest != Some(build);
+            let again = older && self.policy.builds;
             self.next = None;
             self.candidate = Some(Candidate {
                 id,
                 build,
+                again,
                 since: now,
                 until: now.plus(self.policy.ready_timeout),
                 ready: None,
                 owed: Signals::default(),
             });
             out.notices.push(Notice::Starting { id, cause });
-            out.effects.push(match cause {
-                Cause::Undo | Cause::GoBack => Effect::StartAgain { id, build },
-                // The one that crashed may have been an earlier build itself.
-                Cause::Crash if self.builds.newest != Some(build) && self.policy.builds => {
-                    Effect::StartAgain { id, build }
-                }
-                Cause::Crash | Cause::Begin | Cause::Change | Cause::Request | Cause::Inherit => {
-                    Effect::Start { id }
-                }
+            self.recovery.started(cause);
+            out.effects.push(match again {
+                true => Effect::StartAgain { id, build },
+                false => Effect::Start { id },
             });
         }
     }

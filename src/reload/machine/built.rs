@@ -18,18 +18,19 @@ impl Machine {
             BuildOutcome::Cancelled => self.given_up(&building, out),
             BuildOutcome::Failed if building.cancelled => self.given_up(&building, out),
             BuildOutcome::Failed => self.failed(id, Failure::Build, out),
-            BuildOutcome::Built | BuildOutcome::Same { .. } if self.is_outdated() => {
-                self.pass_on_force(&building);
-                out.notices.push(Notice::Outdated { id });
+            BuildOutcome::Built if self.is_outdated() => self.outdated(&building, id, out),
+            // What is the same is nothing else to go back to.
+            BuildOutcome::Same { like } if self.is_outdated() => {
+                let build = self.build_of(like).unwrap_or(id);
+                self.outdated(&building, build, out);
             }
             BuildOutcome::Same { like } if self.is_enough(like, &building) => {
-                self.builds.newest = self.build_of(like).or(Some(id));
+                self.builds.made(self.build_of(like).unwrap_or(id));
                 out.notices.push(Notice::Unchanged { id, like });
                 let older = self.next.take();
                 out.notices
                     .extend(older.map(|older| Notice::Outdated { id: older.id }));
             }
-            // What is the same is nothing else to go back to.
             BuildOutcome::Same { like } => {
                 let build = self.build_of(like).unwrap_or(id);
                 self.built(now, &building, build, out);
@@ -44,12 +45,25 @@ impl Machine {
         } = building;
         // A restart that was asked for meanwhile is this start.
         self.wanted = None;
-        self.builds.newest = Some(build);
+        self.builds.made(build);
         let took = now.since(since);
         out.notices.push(Notice::Built { id, took });
         let older = self.next.replace(Next { id, cause, build });
         out.notices
             .extend(older.map(|older| Notice::Outdated { id: older.id }));
+    }
+
+    /// It is not started now. Should what is built after it be broken, it is the best there is: also for what waits to be
+    /// started from the one before it.
+    fn outdated(&mut self, building: &Building, build: GenId, out: &mut Response) {
+        self.pass_on_force(building);
+        let before = self.builds.newest;
+        let newest = |next: &&mut Next| Some(next.build) == before && !next.cause.goes_back();
+        if let Some(next) = self.next.as_mut().filter(newest) {
+            next.build = build;
+        }
+        self.builds.made(build);
+        out.notices.push(Notice::Outdated { id: building.id });
     }
 
     /// The build from which this generation was started, as long as it is known.

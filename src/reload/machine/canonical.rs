@@ -29,11 +29,11 @@ impl Rename {
         !self.builds.is_empty()
     }
 
-    pub(super) fn is_build(&self, id: GenId) -> bool {
+    pub(in crate::reload) fn is_build(&self, id: GenId) -> bool {
         self.builds.contains(&id)
     }
 
-    pub(super) fn build(&self, id: GenId) -> GenId {
+    pub(in crate::reload) fn build(&self, id: GenId) -> GenId {
         let rank = self.builds.iter().filter(|known| **known < id).count();
         GenId::new(u32::try_from(rank + 1).expect("few builds"))
     }
@@ -88,6 +88,8 @@ impl Machine {
         leaving.sort_unstable_by_key(|leaving| leaving.id);
         let mut listening: Vec<_> = self.listening.iter().map(|id| rename.id(*id)).collect();
         listening.sort_unstable();
+        let mut servers: Vec<_> = self.servers.iter().map(|id| rename.id(*id)).collect();
+        servers.sort_unstable();
         Self {
             policy: self.policy.clone(),
             upcoming: rename.id(self.upcoming),
@@ -106,6 +108,7 @@ impl Machine {
             candidate: self.candidate.map(|candidate| Candidate {
                 id: rename.id(candidate.id),
                 build: rename.build(candidate.build),
+                again: candidate.again,
                 since: Time::START,
                 until: match candidate.ready {
                     Some(_) => Time::START,
@@ -117,6 +120,7 @@ impl Machine {
             live: self.live.map(|live| rename.id(live)),
             leaving,
             listening,
+            servers,
             watchdogs: self.canonical_watchdogs(rename),
             stores: self.stores,
             builds: self.builds.canonical(rename),

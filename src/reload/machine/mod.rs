@@ -61,6 +61,8 @@ struct Next {
 struct Candidate {
     id: GenId,
     build: GenId,
+    /// Whether it was started from what was put aside of that build.
+    again: bool,
     since: Time,
     /// By when it must be ready.
     until: Time,
@@ -104,6 +106,8 @@ pub struct Machine {
     leaving: Vec<Leaving>,
     /// Which of the started generations are known to listen.
     listening: Vec<GenId>,
+    /// Which of them have shown otherwise that they are servers.
+    servers: Vec<GenId>,
     /// Those that have to give a sign of life, or were made to end for want of one.
     watchdogs: Vec<Watchdog>,
     /// Whether a generation has stored something for the one after it.
@@ -134,6 +138,7 @@ impl Machine {
             live: None,
             leaving: Vec::new(),
             listening: Vec::new(),
+            servers: Vec::new(),
             watchdogs: Vec::new(),
             stores: false,
             builds: Builds::NONE,
@@ -163,9 +168,10 @@ impl Machine {
                 handled,
             } => self.signalled(id, signal, handled, &mut out),
             Event::BuildEnded { id, outcome } => self.build_ended(now, id, outcome, &mut out),
-            Event::Kept { id } => self.keep(id),
+            Event::Kept { id, same } => self.keep(id, same),
             Event::StartFailed { id } => self.start_failed(now, id, &mut out),
             Event::Listens { id } => self.listens(id),
+            Event::Serves { id } => self.serves_as_told(id),
             Event::Ready { id } => self.ready(now, id, &mut out),
             Event::Switched { id } => self.switched(now, id, &mut out),
             Event::SwitchFailed { id } => self.switch_failed(now, id, &mut out),
@@ -275,6 +281,14 @@ impl Machine {
         if self.is_started(id) && !self.listening.contains(&id) {
             self.listening.push(id);
         }
+        self.recognise(id);
+    }
+
+    fn serves_as_told(&mut self, id: GenId) {
+        if self.is_started(id) && !self.servers.contains(&id) {
+            self.servers.push(id);
+        }
+        self.recognise(id);
     }
 
     fn is_started(&self, id: GenId) -> bool {
@@ -315,6 +329,7 @@ impl Machine {
         out.notices.push(Notice::Live { id, took });
         let old = self.live.replace(id);
         self.serves(now, (id, candidate.build), old);
+        self.went_back(candidate.again);
         if let Some(old) = old {
             self.retire(now, old, out);
         }

@@ -75,6 +75,7 @@ impl Machine {
     /// Nothing is left of a generation.
     pub(super) fn forget(&mut self, id: GenId, out: &mut Response) {
         self.listening.retain(|listening| *listening != id);
+        self.servers.retain(|server| *server != id);
         self.watchdogs.retain(|watchdog| watchdog.id != id);
         out.effects.push(Effect::Release { id });
     }
@@ -96,7 +97,7 @@ impl Machine {
         failure: Failure,
         out: &mut Response,
     ) {
-        self.lose_successor(candidate.id, candidate.build);
+        self.lose_successor(candidate, failure);
         self.failed(candidate.id, failure, out);
     }
 

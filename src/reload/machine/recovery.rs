@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::configured::Signals;
-use super::{Leaving, Machine, Next, Response};
+use super::{Candidate, Leaving, Machine, Next, Response};
 use crate::reload::{Cause, Effect, Ended, Failure, GenId, Notice, Time};
 
 /// How long hotrun waits before it starts again what has crashed.
@@ -16,7 +16,7 @@ const MOST_STARTS: u8 = 2;
 struct Before {
     id: GenId,
     /// From which it was started.
-    build: Option<GenId>,
+    build: GenId,
     /// Changes of its configuration that it was not told of, because another one was live.
     missed: Signals,
 }
@@ -26,9 +26,9 @@ struct Before {
 struct Crash {
     id: GenId,
     /// From which it was started.
-    build: Option<GenId>,
-    /// So soon after its switch that the build is to blame.
-    soon: bool,
+    build: GenId,
+    /// Whether that is to blame.
+    blamed: bool,
     /// When it is started again.
     again: Option<Time>,
 }
@@ -45,10 +45,13 @@ struct Returning {
 pub(super) struct Recovery {
     /// Until when a crash of the live generation is blamed on its build.
     until: Option<Time>,
-    /// This build has served for longer than that: no crash is blamed on it any more.
-    proven: Option<GenId>,
+    /// From which the one was started that was live before the live one, also if that has crashed. Once more the same build
+    /// is not to blame for a crash: something else must be new.
+    replaced: Option<GenId>,
     before: Option<Before>,
     crash: Option<Crash>,
+    /// What was gone back from, while that is being started.
+    left: Option<Crash>,
     returning: Option<Returning>,
     /// Whether the one that was live last is a server. What nobody connects to may be a job that is done.
     server: bool,
@@ -59,9 +62,10 @@ pub(super) struct Recovery {
 impl Recovery {
     pub(super) const NONE: Self = Self {
         until: None,
-        proven: None,
+        replaced: None,
         before: None,
         crash: None,
+        left: None,
         returning: None,
         server: false,
         starts: 0,
@@ -70,7 +74,16 @@ impl Recovery {
     /// Somebody wants something: what comes of it may crash anew, be it for what is not in the build.
     pub(super) const fn wished(&mut self) {
         self.starts = 0;
-        self.proven = None;
+    }
+
+    /// This is the start that follows from the crash, if it is for that.
+    pub(super) const fn started(&mut self, cause: Cause) {
+        match cause {
+            Cause::GoBack => self.left = self.crash.take(),
+            Cause::Crash => self.crash = None,
+            Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::Inherit => return,
+        }
+        self.starts += 1;
     }
 
     /// The one before the live one has to hear of it should it come back.
@@ -82,9 +95,9 @@ impl Recovery {
 
     /// All that it may lead back to.
     pub(super) fn builds(&self) -> impl Iterator<Item = GenId> {
-        let before = self.before.and_then(|before| before.build);
-        let crash = self.crash.and_then(|crash| crash.build);
-        before.into_iter().chain(crash)
+        let before = self.before.map(|before| before.build);
+        let crashes = self.crash.into_iter().chain(self.left);
+        before.into_iter().chain(crashes.map(|crash| crash.build))
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -95,17 +108,19 @@ impl Recovery {
 impl Machine {
     /// This one is live now, instead of `old`.
     pub(super) fn serves(&mut self, now: Time, (id, build): (GenId, GenId), old: Option<GenId>) {
-        let before = old.map(|id| Before {
+        let served = self.builds.served();
+        let before = old.zip(served).map(|(id, build)| Before {
             id,
-            build: self.builds.served(),
+            build,
             missed: Signals::NONE,
         });
         self.builds.serves(build);
         self.recovery = Recovery {
-            until: (self.recovery.proven != Some(build))
-                .then_some(now.plus(self.policy.go_back_within)),
+            until: Some(now.plus(self.policy.go_back_within)),
+            replaced: served.or(self.recovery.replaced),
             before,
             crash: None,
+            left: None,
             returning: None,
             server: self.is_server(id),
             ..self.recovery
@@ -117,7 +132,13 @@ impl Machine {
     }
 
     fn is_server(&self, id: GenId) -> bool {
-        self.policy.passes_sockets || self.listening.contains(&id)
+        let known = self.listening.contains(&id) || self.servers.contains(&id);
+        self.policy.passes_sockets || known
+    }
+
+    /// It has shown that it is a server, maybe later than at its switch.
+    pub(super) fn recognise(&mut self, id: GenId) {
+        self.recovery.server |= self.live == Some(id);
     }
 
     /// The live generation has ended by itself. `ended`: how, if that was seen.
@@ -127,23 +148,22 @@ impl Machine {
         (id, ended, survivors): (GenId, Option<Ended>, bool),
         out: &mut Response,
     ) {
-        let build = self.builds.served();
-        self.builds.failed();
+        let build = self.builds.failed();
         let soon = self.recovery.until.is_some_and(|until| now < until);
-        if !soon {
-            self.recovery.proven = build;
-        }
         // Whoever ends well meant to.
         let crashed = self.is_server(id) && !ended.is_some_and(Ended::success);
-        self.recovery.crash = (crashed && self.may_recover()).then_some(Crash {
+        let crashed = crashed && self.may_recover();
+        let blamed = soon && self.recovery.replaced != build;
+        self.recovery.replaced = build;
+        self.recovery.crash = build.filter(|_| crashed).map(|build| Crash {
             id,
             build,
-            soon,
+            blamed,
             again: None,
         });
         self.recovery.returning = None;
         let failure = ended.map_or(Failure::Lost, Failure::Crashed);
-        let back = soon && self.may_recover() && self.take_back(now, (id, failure), out);
+        let back = crashed && soon && self.take_back(now, (id, failure), out);
         self.abandon(now, id, survivors, out);
         if !back {
             self.failed(id, failure, out);
@@ -165,13 +185,13 @@ impl Machine {
         let id = before.id;
         self.leaving.retain(|leaving: &Leaving| leaving.id != id);
         self.live = Some(id);
-        if let Some(build) = before.build {
-            self.builds.serves(build);
-        }
+        self.builds.serves(before.build);
+        self.went_back(true);
         self.recovery = Recovery {
             until: None,
             before: None,
             returning: Some(Returning { id, crashed }),
+            server: self.is_server(id),
             ..self.recovery
         };
         self.wake_watchdog(now, id);
@@ -215,8 +235,9 @@ impl Machine {
             });
             return;
         }
-        let earlier = self.earlier(&crash).filter(|_| crash.soon);
-        if self.recovery.starts == MOST_STARTS {
+        let earlier = self.earlier(crash.build).filter(|_| crash.blamed);
+        let may_start = earlier.is_some() || self.has(crash.build);
+        if self.recovery.starts == MOST_STARTS || !may_start {
             self.recovery.crash = None;
         } else if let Some(build) = earlier {
             self.start_over(build, Cause::GoBack);
@@ -228,31 +249,49 @@ impl Machine {
                 after: BACK_OFF,
             });
         } else if crash.again.is_some_and(|again| now >= again) {
-            let build = crash.build.unwrap_or(self.upcoming);
-            self.start_over(build, Cause::Crash);
+            self.start_over(crash.build, Cause::Crash);
         }
     }
 
     /// What was live before, and not made by the build that has crashed.
-    fn earlier(&self, crash: &Crash) -> Option<GenId> {
+    fn earlier(&self, crashed: GenId) -> Option<GenId> {
         let mut earlier = self.builds.kept_of_served();
-        let earlier = earlier.find(|build| crash.build != Some(*build));
+        let earlier = earlier.find(|build| *build != crashed);
         earlier.filter(|_| self.policy.builds)
     }
 
+    /// Whether what this build made is there to be started.
+    fn has(&self, build: GenId) -> bool {
+        !self.policy.builds || self.builds.has(build)
+    }
+
     /// A generation has failed that was never live. The one before it may have had to end first: it is started again.
-    pub(super) fn lose_successor(&mut self, id: GenId, build: GenId) {
-        let crash = Crash {
-            id,
-            build: Some(build),
-            soon: true,
-            again: None,
-        };
-        let recovers = self.may_recover() && self.recovery.server;
-        let first = self.live.is_none() && self.recovery.crash.is_none();
-        if recovers && first && self.earlier(&crash).is_some() {
-            self.recovery.crash = Some(crash);
+    pub(super) fn lose_successor(&mut self, candidate: &Candidate, failure: Failure) {
+        let &Candidate { id, build, .. } = candidate;
+        let left = self.recovery.left.take();
+        if candidate.again && failure == Failure::Start {
+            // Whoever cleans the target directory takes it with him.
+            self.builds.lose(build);
+            let blamed = false;
+            let left = left.map(|crash| Crash { blamed, ..crash });
+            self.recovery.crash = left.or(self.recovery.crash);
         }
+        let recovers = self.may_recover() && self.recovery.server && self.is_to_blame(build);
+        let first = self.live.is_none() && self.recovery.crash.is_none();
+        if recovers && first && self.earlier(build).is_some() {
+            self.recovery.crash = Some(Crash {
+                id,
+                build,
+                blamed: true,
+                again: None,
+            });
+        }
+    }
+
+    /// Whether a start that fails was saved that way: not if the same was live last.
+    fn is_to_blame(&self, build: GenId) -> bool {
+        let last = self.builds.served().or(self.recovery.replaced);
+        last != Some(build)
     }
 
     /// Whether a start will follow from a crash alone.
@@ -263,8 +302,9 @@ impl Machine {
     fn start_over(&mut self, build: GenId, cause: Cause) {
         let id = self.upcoming;
         self.upcoming = id.next();
-        self.recovery.crash = None;
-        self.recovery.starts += 1;
+        if let Some(crash) = &mut self.recovery.crash {
+            crash.again = None;
+        }
         self.next = Some(Next { id, cause, build });
     }
 
@@ -273,9 +313,10 @@ impl Machine {
     pub(super) fn canonical_recovery(&self, rename: &super::canonical::Rename) -> Recovery {
         let Recovery {
             until,
-            proven,
+            replaced,
             before,
             crash,
+            left,
             returning,
             server,
             starts,
@@ -284,10 +325,11 @@ impl Machine {
             // Only while something is live, and while it has not passed.
             until: until.filter(|until| self.live.is_some() && rename.is_ahead(*until)),
             // Else it never serves again.
-            proven: proven.filter(|build| self.may_return_to(*build)),
+            replaced: replaced.filter(|build| rename.is_build(*build)),
             before: before
                 .filter(|before| self.leaving.iter().any(|leaving| leaving.id == before.id)),
             crash,
+            left,
             returning,
             server,
             starts,
@@ -299,12 +341,18 @@ impl Machine {
 #[cfg(test)]
 impl Recovery {
     fn renamed(self, rename: &super::canonical::Rename) -> Self {
+        let crash = |crash: Crash| Crash {
+            id: GenId::FIRST,
+            again: crash.again.map(|again| rename.time(again)),
+            build: rename.build(crash.build),
+            ..crash
+        };
         Self {
             until: self.until.map(|until| rename.time(until)),
-            proven: self.proven.map(|proven| rename.build(proven)),
+            replaced: self.replaced.map(|replaced| rename.build(replaced)),
             before: self.before.map(|before| Before {
                 id: rename.id(before.id),
-                build: before.build.map(|build| rename.build(build)),
+                build: rename.build(before.build),
                 ..before
             }),
             // Who crashed is told, no more.
@@ -312,12 +360,8 @@ impl Recovery {
                 id: rename.id(returning.id),
                 crashed: (GenId::FIRST, Failure::Lost),
             }),
-            crash: self.crash.map(|crash| Crash {
-                id: GenId::FIRST,
-                again: crash.again.map(|again| rename.time(again)),
-                build: crash.build.map(|build| rename.build(build)),
-                ..crash
-            }),
+            crash: self.crash.map(crash),
+            left: self.left.map(crash),
             ..self
         }
     }

@@ -12,6 +12,8 @@ pub(super) struct Builds {
     served: Option<GenId>,
     /// Another one that was live before it.
     previous: Option<GenId>,
+    /// Whether the one that is live was gone back to, and nothing was built since: a restart is of that.
+    back: bool,
     /// Those that can be started again though they are not the newest.
     kept: Vec<GenId>,
 }
@@ -21,6 +23,7 @@ impl Builds {
         newest: None,
         served: None,
         previous: None,
+        back: false,
         kept: Vec::new(),
     };
 
@@ -40,6 +43,7 @@ impl Builds {
             newest,
             served: self.served.map(|served| rename.build(served)),
             previous: self.previous.map(|previous| rename.build(previous)),
+            back: self.back,
             kept: kept.map(|kept| rename.build(*kept)).collect(),
         }
     }
@@ -68,21 +72,53 @@ impl Builds {
         }
     }
 
-    /// The one that was live has failed: nobody wants it back.
-    pub(super) fn failed(&mut self) {
+    /// The one that was live, which is returned, has failed: nobody wants it back.
+    pub(super) fn failed(&mut self) -> Option<GenId> {
         let failed = self.served.take();
         // It may have been started again meanwhile.
         self.previous.take_if(|previous| Some(*previous) == failed);
+        failed
+    }
+
+    /// It is the newest good one.
+    pub(super) const fn made(&mut self, build: GenId) {
+        self.newest = Some(build);
+        self.back = false;
+    }
+
+    /// The one that was gone back to, if it is the live one.
+    pub(super) fn gone_back_to(&self) -> Option<GenId> {
+        self.served.filter(|_| self.back)
+    }
+
+    /// Whether it can be started.
+    pub(super) fn has(&self, build: GenId) -> bool {
+        self.newest == Some(build) || self.kept.contains(&build)
+    }
+
+    /// What was put aside of it is not there any more.
+    pub(super) fn lose(&mut self, build: GenId) {
+        self.kept.retain(|kept| *kept != build);
     }
 }
 
 impl Machine {
-    /// What this build made is put aside. What nothing leads back to any more is not.
-    pub(super) fn keep(&mut self, build: GenId) {
+    /// What this build made is put aside. What nothing leads back to any more is not, and what an earlier one made is
+    /// this one's if it is the same file.
+    pub(super) fn keep(&mut self, build: GenId, same: Option<GenId>) {
         let mut kept = std::mem::take(&mut self.builds.kept);
-        kept.retain(|kept| *kept != build && self.may_return_to(*kept));
+        let stays = |kept: GenId| kept != build && Some(kept) != same;
+        kept.retain(|kept| stays(*kept) && self.may_return_to(*kept));
         kept.push(build);
         self.builds.kept = kept;
+    }
+
+    /// What is live was put aside before, or was not.
+    pub(super) fn went_back(&mut self, back: bool) {
+        let candidate = self.candidate.map(|candidate| candidate.build);
+        let next = self.next.map(|next| next.build).or(candidate);
+        let newer = next.is_some() && next == self.builds.newest;
+        self.builds.back = back && !newer;
     }
 
     /// A change. While hotrun is paused it counts as seen once that ends.
@@ -133,6 +169,7 @@ impl Machine {
         let previous = self.builds.previous.filter(|_| idle && self.policy.builds);
         // It may have come back already, after what followed it has crashed.
         let previous = previous.filter(|previous| self.builds.served != Some(*previous));
+        let previous = previous.filter(|previous| self.builds.kept.contains(previous));
         let Some(build) = previous else {
             return out.notices.push(Notice::NothingToUndo);
         };

@@ -168,6 +168,10 @@ impl World {
         ledger.check(Rule::NothingForgotten, told, || {
             "nobody says that it waits".into()
         });
+        let lost = self.past.lost.filter(|_| live.is_none());
+        ledger.check(Rule::NothingForgotten, lost.is_none(), || {
+            format!("nothing follows from {lost:?}")
+        });
         let answered = live.is_some() != self.answering;
         ledger.check(Rule::Steering, answered, || {
             format!("rest with {live:?}, answering: {}", self.answering)

@@ -36,6 +36,7 @@ struct Node {
 pub(super) struct Report {
     pub(super) name: String,
     pub(super) budget: Budget,
+    pub(super) goes_back: bool,
     pub(super) states: usize,
     pub(super) edges: u64,
     pub(super) deepest: usize,
@@ -103,6 +104,7 @@ impl Exploration {
         Report {
             name: name(policy),
             budget,
+            goes_back: !policy.go_back_within.is_zero(),
             states: this.origins.len(),
             edges: this.edges,
             deepest,
@@ -246,6 +248,7 @@ impl Budget {
             | Event::Kept { .. }
             | Event::Signalled { .. }
             | Event::Listens { .. }
+            | Event::Serves { .. }
             | Event::Ready { .. }
             | Event::Switched { .. }
             | Event::SwitchFailed { .. }

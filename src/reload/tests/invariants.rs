@@ -193,6 +193,10 @@ fn invariant_11_crashes_alone_start_nothing_for_ever() {
     for report in explored() {
         let broken = report.broken.iter().find(|(rule, _)| *rule == Rule::NoLoop);
         assert!(broken.is_none(), "{}: {broken:?}", report.name);
+        let most = report.ledger.most_starts();
+        let wanted = if report.goes_back { 2 } else { 0 };
+        let reached = most == wanted || !report.broken.is_empty();
+        assert!(reached, "{}: {most} starts at most", report.name);
     }
 }
 

@@ -37,6 +37,7 @@ impl Rule {
 pub(super) struct Ledger {
     checked: [u64; Rule::COUNT],
     broken: Vec<(Rule, String)>,
+    most_starts: u8,
 }
 
 impl Ledger {
@@ -49,6 +50,15 @@ impl Ledger {
 
     pub(super) const fn checked(&self, rule: Rule) -> u64 {
         self.checked[rule as usize]
+    }
+
+    /// So many starts nobody wished for.
+    pub(super) fn note_starts(&mut self, own: u8) {
+        self.most_starts = self.most_starts.max(own);
+    }
+
+    pub(super) const fn most_starts(&self) -> u8 {
+        self.most_starts
     }
 
     pub(super) fn is_clean(&self) -> bool {

@@ -8,6 +8,7 @@ mod invariants;
 mod ledger;
 mod notified;
 mod pair;
+mod past;
 mod process;
 mod random;
 mod rules;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ledger::{Ledger, Rule};
 use super::world::World;
-use crate::reload::{Action, Effect, Event, Machine, Policy, Request, Response};
+use crate::reload::{Action, Effect, Event, Machine, Notice, Policy, Request, Response};
 
 /// One thing that may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +68,17 @@ impl Pair {
 
     fn tell(&mut self, event: Event, ledger: &mut Ledger) {
         let live = self.machine.live();
+        if let Event::Kept { .. } = event {
+            let machine = &self.machine;
+            self.world.past.let_go(|build| machine.may_return_to(build));
+        }
         self.world.happen(event);
         let response = self.machine.handle(self.world.now, event);
+        let nothing = response.notices.contains(&Notice::NothingToUndo);
+        if event == Event::Requested(Request::Undo) && !nothing {
+            self.world.undo = true;
+            self.world.wish();
+        }
         self.world.spared(live, event, &response, ledger);
         self.one_finish(&response, ledger);
         for notice in &response.notices {
@@ -79,6 +88,7 @@ impl Pair {
         for effect in response.effects {
             self.world.perform(effect, ledger);
         }
+        self.world.gives_up(&self.machine);
         self.world.after(event, &self.machine, ledger);
         let overdue = event == Event::Tick && self.world.overdue();
         ledger.check(Rule::OneFinish, !overdue, || "the finish is overdue".into());

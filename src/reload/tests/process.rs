@@ -59,6 +59,8 @@ pub(super) enum Watch {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Gen {
     pub(super) id: GenId,
+    /// What it was started from.
+    pub(super) build: GenId,
     pub(super) role: Role,
     pub(super) tree: Tree,
     pub(super) drain: Drain,
@@ -70,6 +72,8 @@ pub(super) struct Gen {
     pub(super) ready: bool,
     /// It is known to listen on what another can share.
     pub(super) listens: bool,
+    /// It is known otherwise that it is a server.
+    pub(super) serves: bool,
     /// It ended by itself, and some of it is left.
     pub(super) to_be_killed: bool,
     pub(super) relayed: bool,
@@ -83,14 +87,19 @@ pub(super) struct Gen {
     pub(super) newest: bool,
     /// No change at all came after its start.
     pub(super) answers_all: bool,
-    /// The user wanted it though there are newer sources.
+    /// It is of an earlier build, to which somebody went back.
     pub(super) again: bool,
 }
 
 impl Gen {
-    pub(super) const fn starting(id: GenId, (now, until): (Time, Time), newest: bool) -> Self {
+    pub(super) const fn starting(
+        (id, build): (GenId, GenId),
+        (now, until): (Time, Time),
+        newest: bool,
+    ) -> Self {
         Self {
             id,
+            build,
             role: Role::Candidate,
             tree: Tree::Unknown,
             drain: Drain::No,
@@ -99,6 +108,7 @@ impl Gen {
             watch: Watch::Off,
             ready: false,
             listens: false,
+            serves: false,
             to_be_killed: false,
             relayed: false,
             stopped: false,
@@ -186,7 +196,7 @@ impl Gen {
             events.push(Event::StartFailed { id });
         }
         if runs {
-            let ends = [(0, true), (1, true), (1, false)];
+            let ends = [(0, true), (0, false), (1, true), (1, false)];
             events.extend(ends.map(|(code, survivors)| exited(id, code, survivors)));
         }
         events.push(Event::Gone { id });
@@ -241,6 +251,7 @@ impl Gen {
         match event {
             Event::Ready { .. } => self.ready = true,
             Event::Listens { .. } => self.listens = true,
+            Event::Serves { .. } => self.serves = true,
             Event::Settled { .. } => self.drain = Drain::Settled,
             Event::Inspected { handles_stop, .. } => {
                 self.drain = match handles_stop {
@@ -322,6 +333,13 @@ impl Gen {
     /// The same for all that may happen to it.
     pub(super) fn canonical(&mut self, rename: &Rename) {
         self.id = rename.id(self.id);
+        // It never comes back.
+        let known = rename.is_build(self.build) && !self.relayed;
+        self.build = match known {
+            true => rename.build(self.build),
+            false => GenId::new(0),
+        };
+        self.again &= !self.relayed;
         let leaving = self.role == Role::Leaving;
         let waits = matches!(self.drain, Drain::Settling | Drain::Settled);
         let keep = |kept: bool, time| if kept { rename.time(time) } else { Time::START };

@@ -168,7 +168,8 @@ impl Walk {
 
     /// What a world of this temper reports.
     fn reports(&self) -> Vec<Event> {
-        let events = self.pair.world.reports();
+        let mut events = self.pair.world.reports();
+        events.extend(self.pair.world.rare_reports());
         events
             .into_iter()
             .filter(|event| self.may(*event))
@@ -197,6 +198,7 @@ impl Walk {
             | Event::Kept { .. }
             | Event::StartFailed { .. }
             | Event::Listens { .. }
+            | Event::Serves { .. }
             | Event::Switched { .. }
             | Event::SwitchFailed { .. }
             | Event::Settled { .. }
@@ -319,6 +321,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         "configured",
         "configured-otherwise",
         "reload",
+        "pause",
+        "resume",
+        "undo",
+        "kill-draining",
         "quit",
         "quit-now",
         "tick",
@@ -332,6 +338,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         "build-cancelled",
         "kept",
         "start-failed",
+        "listens",
+        "serves",
         "ready",
         "switched",
         "switch-failed",
@@ -354,7 +362,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                 ("exited", true) => format!("{code} survivors"),
                 ("exited", false) => code.to_string(),
                 ("extends" | "period", _) => (code * 500).to_string(),
-                ("built-same", _) => (code + 1).to_string(),
+                ("kept", true) | ("built-same", _) => (code + 1).to_string(),
                 _ => String::new(),
             };
             super::text::event(&format!("{what} {id} {more}"))

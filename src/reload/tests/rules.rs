@@ -5,7 +5,7 @@
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree, Watch};
 use super::world::{Build, Steering, World};
-use crate::reload::{Effect, Event, Failure, GenId, Machine, Notice, Phase, Response, Time};
+use crate::reload::{Cause, Effect, Event, Failure, GenId, Machine, Notice, Phase, Response, Time};
 
 impl World {
     /// Does what the machine asked for.
@@ -84,33 +84,45 @@ impl World {
         ledger.check(Rule::NewestSources, best, || {
             format!("start {id} from old sources")
         });
-        self.begin(Gen::starting(id, self.start_times(), newest), ledger);
+        let cause = self.past.starting.take();
+        let build = self.past.made.unwrap_or(id);
+        let fits = self.may_start(cause, build);
+        ledger.check(Rule::NewestSources, fits, || {
+            format!("start {id} for {cause:?} after {:?}", self.past)
+        });
+        self.begun_for(cause);
+        let known = Gen::starting((id, build), self.start_times(), newest);
+        self.begin(known, cause, ledger);
     }
 
-    /// From older sources, because the user wants that. What is being built replaces it.
+    /// From older sources, because somebody wants that, or they have crashed. What is being built replaces it.
     fn start_again(&mut self, id: GenId, build: GenId, ledger: &mut Ledger) {
-        let crashed = self.crashed && self.live().is_none();
-        let wanted = std::mem::take(&mut self.undo) || crashed && self.builds.is_empty();
-        let wanted = wanted && self.policy.builds && build < id;
+        let cause = self.past.starting.take();
+        let fits = self.may_start_again(cause, build);
+        let wanted = fits && self.policy.builds && build < id;
         ledger.check(Rule::NewestSources, wanted, || {
-            format!("start {id} again from {build}")
+            format!(
+                "start {id} again from {build} for {cause:?} after {:?}",
+                self.past
+            )
         });
-        let mut known = Gen::starting(id, self.start_times(), true);
+        self.begun_for(cause);
+        self.past.again = Some(build);
+        let mut known = Gen::starting((id, build), self.start_times(), true);
         known.again = true;
         known.answers_all = self.builds.is_empty();
-        self.begin(known, ledger);
+        self.begin(known, cause, ledger);
     }
 
     fn start_times(&self) -> (Time, Time) {
         (self.now, self.now.plus(self.policy.ready_timeout))
     }
 
-    fn begin(&mut self, known: Gen, ledger: &mut Ledger) {
+    fn begin(&mut self, known: Gen, cause: Option<Cause>, ledger: &mut Ledger) {
         let id = known.id;
         self.something_comes(ledger);
-        let (own, wished) = self.starts;
-        let own = if wished { 0 } else { own + 1 };
-        self.starts = (own, false);
+        let own = self.count_start(cause);
+        ledger.note_starts(own);
         ledger.check(Rule::NoLoop, own <= 2, || {
             format!("{own} starts that nobody wished for")
         });
@@ -242,11 +254,12 @@ impl World {
 
     /// The one before the live one serves again, which was neither asked to end nor has.
     fn take_back(&mut self, known: &mut Gen) -> bool {
-        let in_time = self.crashed && self.now < self.soon && self.quitting.is_none();
+        let in_time = self.past.lost.is_some() && self.now < self.soon && self.quitting.is_none();
         let serves = known.still_serves_its_own() && known.drain != Drain::MayStop;
         let fine = in_time && serves && self.live().is_none();
-        self.crashed = false;
         self.soon = Time::START;
+        self.past.comes_back(known.build, self.is_server(known));
+        known.again = true;
         known.role = Role::Live;
         known.drain = Drain::No;
         if let Some(period) = self.policy.watchdog {
@@ -358,8 +371,9 @@ impl World {
                 let known = self.find(*id).map(|known| known.answers_all);
                 let answers = known.or(lost.map(|(_, answers)| answers)) == Some(true);
                 self.told_failure |= answers && *failure != Failure::Build;
-                // What was live before may come back, from its build.
-                self.crashed |= live.is_none() && *failure != Failure::Build;
+                if *failure != Failure::Build {
+                    self.lose_successor(*id, *failure);
+                }
                 ledger.check(Rule::FailureSparesLive, *live == self.live(), || {
                     format!("{notice:?} beside {:?}", self.live())
                 });
@@ -383,13 +397,13 @@ impl World {
                 });
             }
             Notice::Unchanged { id, like } => self.unchanged(*id, *like, ledger),
+            Notice::Starting { cause, .. } => self.past.starting = Some(*cause),
             Notice::Building { .. }
             | Notice::Signalled { .. }
             | Notice::Unhandled { .. }
             | Notice::BuildCancelled { .. }
             | Notice::Built { .. }
             | Notice::Outdated { .. }
-            | Notice::Starting { .. }
             | Notice::Ready { .. }
             | Notice::Live { .. }
             | Notice::Draining { .. }
@@ -435,6 +449,7 @@ impl World {
                 | Event::Kept { .. }
                 | Event::StartFailed { .. }
                 | Event::Listens { .. }
+                | Event::Serves { .. }
                 | Event::Ready { .. }
                 | Event::Settled { .. }
                 | Event::Inspected { .. }

@@ -49,9 +49,15 @@ fn numbered(word: &str, words: &mut SplitWhitespace<'_>) -> Event {
         }),
         "signalled" => signalled(id, true),
         "unhandled" => signalled(id, false),
-        "kept" => Event::Kept { id },
+        "kept" => Event::Kept {
+            id,
+            same: words
+                .next()
+                .map(|word| GenId::new(word.parse().expect("a number"))),
+        },
         "start-failed" => Event::StartFailed { id },
         "listens" => Event::Listens { id },
+        "serves" => Event::Serves { id },
         "ready" => Event::Ready { id },
         "switched" => Event::Switched { id },
         "switch-failed" => Event::SwitchFailed { id },

@@ -18,6 +18,7 @@ mod modes;
 mod notified;
 mod quit;
 mod reloads;
+mod returning;
 mod wishes;
 
 /// Plays the events of a transcript, and compares what comes of them.
@@ -26,11 +27,12 @@ fn check(policy: &Policy, transcript: &str) {
     compare(Machine::new(policy.clone()), transcript);
 }
 
-/// The same with generation 1 live; [`reloads::a_first_start`] shows how it came to that.
+/// The same with generation 1 live, whose build is kept; [`reloads::a_first_start`] shows how it came to that.
 #[track_caller]
 fn check_serving(policy: &Policy, transcript: &str) {
     let told = [
         (0, "begin"),
+        (9, "kept 1"),
         (10, "built 1"),
         (30, "ready 1"),
         (31, "switched 1"),

@@ -3,6 +3,7 @@
 //!
 //! Long because every event and every effect has its place in it.
 
+use super::past::Past;
 use super::process::{Drain, Gen, Role, Watch};
 use crate::reload::machine::canonical::Rename;
 use crate::reload::{
@@ -53,8 +54,10 @@ pub(super) struct World {
     /// The next switch will be refused.
     pub(super) refuse: bool,
     pub(super) steering: Steering,
-    /// The newest good build, and whether no change came after it began.
+    /// Whether there is a good build, and no change came after the newest one began.
     pub(super) good: Option<bool>,
+    /// What there is to start from and to go back to.
+    pub(super) past: Past,
     /// The newest sources do not build.
     pub(super) broken: bool,
     /// The user asked for a reload that no build has begun for.
@@ -77,8 +80,6 @@ pub(super) struct World {
     pub(super) undo: bool,
     /// Something was stored for the next one.
     pub(super) stores: bool,
-    /// The live one has crashed, and nothing was live since.
-    pub(super) crashed: bool,
     /// Which it was, and whether no change came after its start: it may be gone before its failure is told.
     pub(super) lost: Option<(GenId, bool)>,
     /// So many starts that nobody wished for, since the last wish; and whether there is one that nothing was started for.
@@ -101,6 +102,7 @@ impl World {
             refuse: false,
             steering: Steering::Hold(None),
             good: None,
+            past: Past::default(),
             broken: false,
             forced: false,
             same: None,
@@ -114,7 +116,6 @@ impl World {
             held_config: false,
             undo: false,
             stores: false,
-            crashed: false,
             lost: None,
             starts: (0, false),
             soon: Time::START,
@@ -163,7 +164,7 @@ impl World {
                 events.push(ended(BuildOutcome::Cancelled));
             }
             if !self.policy.go_back_within.is_zero() {
-                events.push(Event::Kept { id });
+                events.push(Event::Kept { id, same: None });
             }
             let newest = self.newest_started();
             events.extend(newest.map(|like| ended(BuildOutcome::Same { like })));
@@ -224,10 +225,8 @@ impl World {
                     self.change(action);
                 }
             }
-            Event::Requested(Request::Undo) => {
-                self.undo = true;
-                self.starts.1 = true;
-            }
+            // What comes of it is known from the answer.
+            Event::Requested(Request::Undo) => {}
             Event::Requested(Request::KillDraining) => {
                 let leaving = self
                     .gens
@@ -244,10 +243,11 @@ impl World {
             Event::BuildEnded { id, outcome } => self.build_ended(id, outcome),
             Event::Switched { id } => self.switched(id),
             Event::SwitchFailed { id } => self.switch_failed(id),
-            Event::Kept { .. } => {}
+            Event::Kept { id, same } => self.past.keep(id, same),
             Event::StartFailed { id }
             | Event::Ready { id }
             | Event::Listens { id }
+            | Event::Serves { id }
             | Event::Settled { id }
             | Event::Inspected { id, .. }
             | Event::Idle { id }
@@ -263,9 +263,10 @@ impl World {
                         known.watch = Watch::Until(now.plus(period));
                     }
                 }
+                self.recognise(id);
                 // It has crashed, or vanished.
                 if live.is_some() && self.live().is_none() {
-                    self.crashed = true;
+                    self.lose_live(id, event);
                     self.lost = self.find(id).map(|known| (id, known.answers_all));
                 }
                 let lost = |(id, _): &(GenId, bool)| {
@@ -288,7 +289,7 @@ impl World {
             return;
         }
         self.told_failure = false;
-        self.starts.1 = true;
+        self.wish();
         let build = self.policy.builds && action == Action::Build;
         if build {
             self.good = self.good.map(|_| false);
@@ -333,8 +334,14 @@ impl World {
         // What the user asked for is asked of the next.
         self.forced |= given_up && build.forced;
         match outcome {
-            BuildOutcome::Built => self.good = Some(build.newest),
+            BuildOutcome::Built => {
+                self.past.made(build.id);
+                self.good = Some(build.newest);
+            }
             BuildOutcome::Same { like } => {
+                let known = self.find(like).filter(|known| known.role != Role::Leaving);
+                let made = known.map_or(build.id, |known| known.build);
+                self.past.made(made);
                 self.good = Some(build.newest);
                 self.same = Some((build, like));
             }
@@ -354,10 +361,12 @@ impl World {
             .is_none_or(|known| known.role != Role::Candidate)
         {
             // It serves again, or had to go at once.
+            if self.live() == Some(id) {
+                self.past.lost = None;
+            }
             return;
         }
-        self.crashed = false;
-        self.soon = now.plus(policy.go_back_within);
+        self.serves(id);
         for known in &mut self.gens {
             if known.id == id && known.role == Role::Candidate {
                 known.role = Role::Live;
@@ -373,7 +382,6 @@ impl World {
         let back = self.find_mut(id).filter(|known| known.role == Role::Live);
         if let Some(known) = back {
             known.retire(now, &policy, Drain::OwesSettle);
-            self.crashed = true;
         }
     }
 
@@ -422,6 +430,7 @@ impl World {
             }
             // It does not come late: what was started may listen, and speak, at any time.
             Event::Listens { id }
+            | Event::Serves { id }
             | Event::Extended { id, .. }
             | Event::Stores { id }
             | Event::Watchdog { id, .. } => self.find(id).is_some(),
@@ -459,6 +468,10 @@ impl World {
         });
         let same = None;
         Self {
+            past: match self.policy.go_back_within.is_zero() {
+                true => Past::default(),
+                false => self.past.canonical(rename),
+            },
             policy: self.policy.clone(),
             now: Time::START,
             builds: builds.collect(),
@@ -507,6 +520,7 @@ fn all_about(id: GenId) -> Vec<Event> {
     let mut events = vec![
         Event::StartFailed { id },
         Event::Listens { id },
+        Event::Serves { id },
         Event::Ready { id },
         Event::Switched { id },
         Event::SwitchFailed { id },

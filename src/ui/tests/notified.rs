@@ -63,19 +63,38 @@ hotrun: gen 2 starting (to get what was stored)
     );
 }
 
+fn replaced(failure: Failure) -> Vec<Report> {
+    let failed = Notice::Failed {
+        id: TWO,
+        failure,
+        live: Some(ONE),
+    };
+    vec![notice(failed), notice(Notice::Restored { id: ONE })]
+}
+
 #[test]
 fn who_takes_the_place_of_one_that_crashed_is_named_once() {
     let failure = Failure::Crashed(crate::reload::Ended::Signal(9));
-    let told = [
-        notice(Notice::Failed {
-            id: TWO,
-            failure,
-            live: Some(ONE),
-        }),
-        notice(Notice::Restored { id: ONE }),
-    ];
     assert_eq!(
-        plain(&told),
+        plain(&replaced(failure)),
         "hotrun: gen 2 failed: ended while live: signal 9; gen 1, which had not ended yet, serves again\n"
+    );
+}
+
+#[test]
+fn who_takes_the_place_of_one_that_nobody_saw_end_was_not_live() {
+    let lost = replaced(Failure::Lost);
+    assert_eq!(
+        plain(&lost[..1]),
+        "hotrun: gen 2 failed: its processes vanished; gen 1 stays live\n"
+    );
+    let took = ms(1);
+    let live = vec![notice(Notice::Live { id: TWO, took })];
+    assert_eq!(
+        plain(&[live, lost].concat()),
+        "\
+hotrun: gen 2 live
+hotrun: gen 2 failed: its processes vanished; gen 1, which had not ended yet, serves again
+"
     );
 }

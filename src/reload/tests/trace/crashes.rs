@@ -1,5 +1,6 @@
 //! What follows from a crash of the live generation.
 
+mod blame;
 mod returns;
 
 use std::time::Duration;

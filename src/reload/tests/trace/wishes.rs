@@ -79,6 +79,7 @@ fn undo_goes_back_and_undo_again_comes_back() {
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
+        5999 kept 2     -> nothing
         6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
         6030 ready 2    -> switch 2 | ready 2 30ms
         6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms

@@ -138,3 +138,17 @@ fn it_does_not_come_back_during_a_switch() {
         ",
     );
 }
+
+/// Not of the one that has crashed.
+#[test]
+fn a_restart_is_of_what_serves_again() {
+    check_second(
+        &[(5999, "kept 2")],
+        "
+        6500 exited 2 101    -> switch 1, relay 2
+        6500 switched 1      -> | failed 2 (ended while live: exit status 101; 1 serves), restored 1
+        6501 gone 2          -> release 2 | gone 2 drained 1ms
+        7000 changed-restart -> start 3 again-from 1 | starting 3 change
+        ",
+    );
+}
