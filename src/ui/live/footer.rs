@@ -139,12 +139,9 @@ impl Frame<'_> {
     /// The last row: what goes on, or what came of it, and the keys.
     fn status(&self) -> Row {
         let Model {
-            quitting,
-            building,
-            problem,
-            ..
+            quitting, building, ..
         } = self.model;
-        let parts = match (quitting, building, problem) {
+        let parts = match (quitting, building, self.model.wrong()) {
             (Some((since, timeout)), _, _) => {
                 return self.quitting(*since, *timeout).fit(self.columns());
             }
@@ -299,7 +296,7 @@ impl Frame<'_> {
 
     /// The errors of a build that failed, in at most so many rows.
     fn errors(&self, most: usize) -> Vec<Row> {
-        let Some(problem) = &self.model.problem else {
+        let Some(problem) = &self.model.broken else {
             return Vec::new();
         };
         let all: Vec<&str> = problem

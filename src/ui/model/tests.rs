@@ -195,8 +195,49 @@ fn of_a_build_that_names_no_error_the_last_lines_are_kept_and_the_rest_is_counte
         live: Some(ONE),
     };
     model.fold(&Report::Notice(failed), MOMENT);
-    let problem = model.problem.expect("it failed");
+    let problem = model.broken.expect("it failed");
     let lines: Vec<&str> = problem.errors[0].lines().collect();
     assert_eq!(lines[..2], ["… 3 lines before these", "line 4"]);
     assert_eq!(lines.len(), LAST_LINES + 1);
+}
+
+/// The sources do not build, whatever becomes of what runs.
+#[test]
+fn a_crash_does_not_hide_that_the_newest_build_failed() {
+    let three = GenId::new(3);
+    let cause = Cause::Crash;
+    let failed = |id, failure, live| Notice::Failed { id, failure, live };
+    let live = |id| Notice::Live { id, took: MOMENT };
+    let mut model = model(&beside());
+    let mut tell = |notices: &[Notice]| {
+        for notice in notices {
+            model.fold(&Report::Notice(notice.clone()), MOMENT);
+        }
+        let wrong = model.wrong().map(|problem| problem.id);
+        (wrong, model.broken.as_ref().map(|problem| problem.id))
+    };
+    let crashed = Failure::Crashed(crate::reload::Ended::Signal(11));
+    assert_eq!(
+        tell(&[
+            failed(TWO, Failure::Build, Some(ONE)),
+            failed(ONE, crashed, None)
+        ]),
+        (Some(ONE), Some(TWO)),
+        "what happened last is what is told"
+    );
+    assert_eq!(
+        tell(&[Notice::Starting { id: three, cause }, live(three)]),
+        (Some(TWO), Some(TWO)),
+        "it serves again"
+    );
+    let id = GenId::new(4);
+    assert_eq!(
+        tell(&[failed(three, Failure::ReadyTimeout, None)]),
+        (Some(three), Some(TWO))
+    );
+    let cause = Cause::Change;
+    let took = MOMENT;
+    let built = [Notice::Building { id, cause }, Notice::Built { id, took }];
+    assert_eq!(tell(&built), (Some(three), None));
+    assert_eq!(tell(&[live(id)]), (None, None));
 }

@@ -381,6 +381,55 @@ fn errors() {
 }
 
 #[test]
+fn errors_stay_in_sight_when_what_serves_crashes() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    story.tell(Report::Diagnostic {
+        id: TWO,
+        level: Level::Error,
+        rendered: "error: no\n".into(),
+    });
+    story.fail(Failure::Build);
+    story.notice(Notice::Failed {
+        id: ONE,
+        failure: Failure::Crashed(Ended::Signal(11)),
+        live: None,
+    });
+    let three = GenId::new(3);
+    story.end(ONE).run(three, Cause::Crash).looks(
+        "
+ error: no
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ◔ gen 3 starting   api · pid 4244 · 0.0s
+ ✘ gen 1: ended while live: signal 11                    r reload  p pause  e errors  ? help  q quit
+--------------------
+ error: no
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ◔ gen 3 starting   api · pid 4244 · 0.0s
+ ✘ gen 1: ended while live: signal 11       e errors  ? help
+--------------------
+ error: no
+ ○ nothing live
+ ◔ gen 3 starting
+ ✘ gen 1: ended whi…",
+    );
+    story.serve(three).looks(
+        "
+ error: no
+ ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
+ ✘ gen 2 does not build · 1 error · gen 3 serves on      r reload  p pause  e errors  ? help  q quit
+--------------------
+ error: no
+ ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
+ ✘ gen 2 does not build · 1 error · gen 3 serves on
+--------------------
+ error: no
+ ● gen 3 live
+ ✘ gen 2 does not b…",
+    );
+}
+
+#[test]
 fn what_fails_after_its_start() {
     let mut story = Story::of_one_live();
     story.spawn(TWO, Cause::Change);
