@@ -7,6 +7,7 @@
 mod clean;
 mod duration;
 pub mod json;
+mod kept;
 pub mod keys;
 mod live;
 mod model;
@@ -132,7 +133,7 @@ impl Ui {
             self.started += away;
         }
         match &mut self.face {
-            Face::Live(live) => live.obey(order),
+            Face::Live(live) => live.obey(order, &self.model),
             Face::Plain(_) | Face::Json(_) | Face::Off(_) => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Level, Report};
+use super::{Level, Report, kept};
 pub use facts::{Building, Generation, Last, Problem};
 
 use crate::reload::{Cause, Failure, GenId, Notice, Phase, Stopped};
@@ -324,7 +324,7 @@ impl Model {
         let (mut errors, count) = std::mem::take(&mut self.errors);
         let (lines, before) = std::mem::take(&mut self.tail);
         if errors.is_empty() {
-            let before = (before > 0).then(|| format!("… {before} lines before these"));
+            let before = kept::missing(before);
             let said: Vec<String> = before.into_iter().chain(lines).collect();
             errors.push(said.join("\n"));
         }
