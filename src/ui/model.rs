@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Level, Report, kept};
+use super::{Level, Report, clean, kept};
 pub use facts::{Building, Generation, Last, Problem};
 
 use crate::reload::{Cause, Failure, GenId, Notice, Phase, Stopped};
@@ -128,7 +128,7 @@ impl Model {
                     lines.pop_front();
                     *before += 1;
                 }
-                lines.push_back(text.clone());
+                lines.push_back(clean::shortened(text).to_owned());
             }
             Report::Watching { .. }
             | Report::Output { .. }
@@ -167,7 +167,8 @@ impl Model {
             Level::Error => {
                 self.errors.1 += 1;
                 if self.errors.0.len() < MOST_ERRORS {
-                    self.errors.0.push(rendered.to_owned());
+                    let lines: Vec<&str> = rendered.lines().map(clean::shortened).collect();
+                    self.errors.0.push(lines.join("\n"));
                 }
             }
             Level::Warning => self.last.warnings += 1,
@@ -194,6 +195,7 @@ impl Model {
             }
             Notice::Live { id, .. } => {
                 self.enter(*id, Phase::Live, now);
+                self.generation(*id, now).served = Some(now);
                 self.serves(*id);
                 self.undoable |=
                     self.kept == Some(*id) && std::mem::replace(&mut self.served, true);
@@ -207,7 +209,9 @@ impl Model {
                 self.enter(*id, Phase::Live, now);
                 self.serves(*id);
                 self.undoable = false;
-                self.generation(*id, now).drain = None;
+                let generation = self.generation(*id, now);
+                // It has been up all the time.
+                (generation.drain, generation.since) = (None, generation.served.unwrap_or(now));
             }
             Notice::Ready { id, took } => {
                 self.enter(*id, Phase::Ready, now);
@@ -352,6 +356,7 @@ impl Model {
             program: String::new(),
             pid: None,
             ready: None,
+            served: None,
             drain: None,
             status: String::new(),
             addresses: Vec::new(),

@@ -241,3 +241,40 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
     assert_eq!(tell(&built), (Some(three), None));
     assert_eq!(tell(&[live(id)]), (None, None));
 }
+
+/// Each drawing of the footer reads them.
+#[test]
+fn what_a_build_printed_is_kept_in_lines_that_are_not_long() {
+    let mut model = model(&beside());
+    let long = "x".repeat(1 << 20);
+    let text = long.clone();
+    model.fold(&Report::BuildLine { id: TWO, text }, MOMENT);
+    assert!(model.tail.0[0].len() < 10_000);
+    let level = Level::Error;
+    let rendered = format!("error: no\n  | {long}\n  | ^\n");
+    let id = TWO;
+    model.fold(
+        &Report::Diagnostic {
+            id,
+            level,
+            rendered,
+        },
+        MOMENT,
+    );
+    let error = &model.errors.0[0];
+    assert!(error.len() < 10_000 && error.ends_with("\n  | ^"));
+}
+
+#[test]
+fn who_serves_again_has_been_up_all_the_time() {
+    let mut model = model(&beside());
+    let timeout = MOMENT;
+    for (notice, now) in [
+        (Notice::Draining { id: ONE, timeout }, MOMENT * 10),
+        (Notice::Restored { id: ONE }, MOMENT * 20),
+    ] {
+        model.fold(&Report::Notice(notice), now);
+    }
+    assert_eq!(model.generations[&ONE].since, MOMENT);
+    assert_eq!(model.live(), Some(ONE));
+}
