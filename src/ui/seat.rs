@@ -18,7 +18,7 @@ const ENTER: &str = "\x1b[?25l";
 /// And what is pasted is told from what is typed. Where that is for the program, it gets it as it comes.
 const ENTER_WITH_KEYS: &str = "\x1b[?25l\x1b[?2004h";
 /// All of that undone, and no footer left: from the cursor on everything is ours.
-const LEAVE: &str = "\x1b[?2026l\x1b[0m\r\x1b[J\x1b[?2004l\x1b[?25h";
+const LEAVE: &str = "\x1b[?2026l\x1b[?7h\x1b[0m\r\x1b[J\x1b[?2004l\x1b[?25h";
 
 /// So often a terminal is asked to take [`LEAVE`], each time a moment later.
 const PATIENCE: usize = 20;
@@ -41,7 +41,7 @@ struct Found {
 /// Only one can be taken at a time.
 #[derive(Debug)]
 pub struct Seat {
-    /// `None` in tests: a screen of this size without modes.
+    /// `Err`: no terminal to draw on; a screen of this size.
     terminal: Result<OwnedFd, Size>,
     keys: bool,
     taken: bool,

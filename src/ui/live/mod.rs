@@ -265,10 +265,20 @@ impl Live {
             let text = self.printed.take();
             return self.out.write(text.as_bytes());
         }
+        self.measure();
         let above = self.printed.take();
         let rows = self.rows(model, now, above.matches('\n').count());
         let text = self.viewport.draw(&above, rows);
         self.out.write(text.as_bytes())
+    }
+
+    /// It may be another size already, and nobody has told.
+    fn measure(&mut self) {
+        let size = self.seat.size();
+        if size != self.size {
+            self.size = size;
+            self.viewport.disturb();
+        }
     }
 
     /// The rows of the viewport: lines without an end, then as many empty ones as keep the footer where it is when it
