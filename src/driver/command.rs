@@ -1,6 +1,6 @@
 //! The shell lines of rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use anyhow::Result;
@@ -15,28 +15,37 @@ use super::feed::Feed;
 use super::inbox::{Inbox, Input};
 use super::remedy;
 
-/// Those that run, and whether something changed since they began.
+/// Those that run, and those that wait for the end of a pause.
 #[derive(Debug, Default)]
-pub(super) struct Commands(BTreeMap<String, Running>);
+pub(super) struct Commands {
+    run: BTreeMap<String, Running>,
+    wait: BTreeSet<String>,
+}
 
 #[derive(Debug)]
 struct Running {
     /// What it has started is killed when this is dropped.
     control: Control,
+    /// Whether something changed since it began.
     again: bool,
 }
 
 impl Commands {
     /// What they run as.
     pub(super) fn controls(&self) -> impl Iterator<Item = &Control> {
-        self.0.values().map(|running| &running.control)
+        self.run.values().map(|running| &running.control)
+    }
+
+    /// Changes wait, and so does this.
+    pub(super) fn wait(&mut self, line: String) {
+        self.wait.insert(line);
     }
 }
 
 impl Driver {
     /// Runs a shell line, after its end once more if it runs already.
     pub(super) fn run_command(&mut self, line: &str) {
-        if let Some(running) = self.commands.0.get_mut(line) {
+        if let Some(running) = self.commands.run.get_mut(line) {
             running.again = true;
             return;
         }
@@ -46,7 +55,7 @@ impl Driver {
                     control,
                     again: false,
                 };
-                self.commands.0.insert(line.to_owned(), running);
+                self.commands.run.insert(line.to_owned(), running);
             }
             Err(error) => self.feed.error(
                 format!("cannot run `{line}`: {error:#}"),
@@ -55,11 +64,18 @@ impl Driver {
         }
     }
 
+    /// Runs what has waited.
+    pub(super) fn run_waiting(&mut self) {
+        for line in std::mem::take(&mut self.commands.wait) {
+            self.run_command(&line);
+        }
+    }
+
     /// It has come to its end.
     pub(super) fn command_ended(&mut self, line: &str) {
         if self
             .commands
-            .0
+            .run
             .remove(line)
             .is_some_and(|running| running.again)
         {

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use crate::os::terminal::{self, Size};
 use crate::process::signals::Asked as Signalled;
-use crate::reload::{Event, Request};
+use crate::reload::Request;
 use crate::ui;
 use crate::ui::keys::Key;
 use crate::ui::{Kind, Level, Order, Report};
@@ -53,10 +53,6 @@ impl Driver {
             Key::Undo => self.request(Request::Undo),
             Key::KillDraining => self.request(Request::KillDraining),
         }
-    }
-
-    fn request(&mut self, request: Request) {
-        self.handle(Event::Requested(request));
     }
 
     /// For the newest program: the one that the user has just started, or waits for.
