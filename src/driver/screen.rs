@@ -1,5 +1,6 @@
 //! What keys and the terminal ask for.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::os::terminal::{self, Size};
+use crate::process::Control;
 use crate::process::signals::Asked as Signalled;
 use crate::reload::Request;
 use crate::ui;
@@ -20,6 +22,8 @@ use super::console::Came;
 const LOOK: Duration = Duration::from_secs(1);
 /// And while it does not. Each time costs some milliseconds, for the processes of a program have to be looked into.
 const LOOK_AT_REST: Duration = Duration::from_secs(3);
+/// How often to look for processes that were forked while we looked.
+const LOOKS: usize = 16;
 
 impl Driver {
     pub(super) fn came(&mut self, came: Came) -> Option<Suspend> {
@@ -94,14 +98,27 @@ impl Driver {
 
     /// To each process of every tree. Not by their guardians: those would spare whoever handles it.
     fn signal_all(&self, signal: Signal) {
-        let build = self.build.iter().map(|build| &build.control);
-        let running = self.generations.values().map(|running| &running.control);
-        for control in running.chain(build).chain(self.commands.controls()) {
-            for pid in control.pids() {
-                // One that has ended meanwhile needs nothing.
-                let _ = kill(Pid::from_raw(pid), signal);
+        let mut told = HashSet::new();
+        // Again, for one of them may have forked between our look and its signal.
+        for _ in 0..LOOKS {
+            let before = told.len();
+            for pid in self.pids() {
+                if told.insert(pid) {
+                    // One that has ended meanwhile needs nothing.
+                    let _ = kill(Pid::from_raw(pid), signal);
+                }
+            }
+            if told.len() == before {
+                return;
             }
         }
+    }
+
+    fn pids(&self) -> impl Iterator<Item = i32> {
+        let build = self.build.iter().map(|build| &build.control);
+        let running = self.generations.values().map(|running| &running.control);
+        let all = running.chain(build).chain(self.commands.controls());
+        all.flat_map(Control::pids)
     }
 
     /// When connections are to be counted next: while somebody may look at it, and there is something to count.
