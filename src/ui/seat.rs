@@ -20,7 +20,8 @@ const ENTER_WITH_KEYS: &str = "\x1b[?25l\x1b[?2004h";
 /// All of that undone, and no footer left: from the cursor on everything is ours.
 const LEAVE: &str = "\x1b[?2026l\x1b[?7h\x1b[0m\r\x1b[J\x1b[?2004l\x1b[?25h";
 
-/// So often a terminal is asked to take [`LEAVE`], each time a moment later.
+/// So often a terminal is asked to take [`LEAVE`], each time a moment later; and as often again at the cost of what was
+/// written before.
 const PATIENCE: usize = 20;
 const MOMENT: Duration = Duration::from_millis(10);
 
@@ -125,7 +126,9 @@ fn enter(terminal: &OwnedFd, keys: bool) -> io::Result<()> {
     // Keys come one by one and are not shown. Signals stay: Ctrl-C, Ctrl-\ and Ctrl-Z are told as everywhere.
     ours.local_flags
         .remove(LocalFlags::ICANON | LocalFlags::ECHO);
-    ours.local_flags.insert(LocalFlags::ISIG);
+    // And they do not make the kernel throw away what was written and is still on its way to the screen.
+    ours.local_flags
+        .insert(LocalFlags::ISIG | LocalFlags::NOFLSH);
     ours.input_flags.insert(InputFlags::ICRNL);
     ours.output_flags
         .insert(OutputFlags::OPOST | OutputFlags::ONLCR);
@@ -170,7 +173,7 @@ pub fn restore() {
 
 /// Also to a terminal that somebody has stopped with Ctrl-S: it goes on, for else the shell would be left without a cursor.
 fn write_leave(found: &mut Found) -> io::Result<()> {
-    for _ in 0..PATIENCE {
+    for attempt in 0..2 * PATIENCE {
         match found.terminal.write_all(LEAVE.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             written => return written,
@@ -179,6 +182,10 @@ fn write_leave(found: &mut Found) -> io::Result<()> {
         let mut flowing = found.modes.clone();
         flowing.input_flags.remove(InputFlags::IXON);
         terminal::set_modes(&found.terminal, &flowing)?;
+        // What nobody takes is in the way of what makes the terminal usable.
+        if attempt >= PATIENCE {
+            terminal::discard_output(&found.terminal)?;
+        }
         thread::sleep(MOMENT);
     }
     Ok(())

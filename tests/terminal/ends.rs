@@ -261,6 +261,37 @@ fn suspended_and_back() {
     assert_eq!(project.processes(), Vec::<String>::new());
 }
 
+/// The keys that are signals make a terminal throw away what is on its way to the screen, unless it is told not to.
+#[test]
+fn what_is_on_its_way_to_the_screen_is_there_after_ctrl_z() {
+    const LINES: usize = 3000;
+    let line = |n| format!("line {n:040}");
+    // In great pieces, for it is these that are counted: what there is room for is more than the terminal takes.
+    let print =
+        "echo up; while [ ! -e go ]; do sleep 0.02; done; cat lines; echo >all; exec sleep 1000";
+    let project = Project::new("true", print);
+    let lines: Vec<String> = (1..=LINES).map(line).collect();
+    project.write("lines", &(lines.join("\n") + "\n"));
+    let mut screen = shell(&project);
+    run(&mut screen, &project.hotrun(&["-l", "127.0.0.1:0"]));
+    screen.until("gen 1", |text| text.contains("gen 1 live"));
+    screen.stall(true);
+    project.write("go", "");
+    until("all of it", || project.path("all").exists());
+    screen.press("\x1a");
+    screen.stall(false);
+    screen.until("the shell", |text| text.ends_with('$'));
+    screen.press("fg\n");
+    screen.until("the last line", |text| {
+        text.contains(&line(LINES)) && text.contains("gen 1 live")
+    });
+    let bytes = String::from_utf8_lossy(&screen.bytes()).into_owned();
+    let missing = (1..=LINES).find(|n| !bytes.contains(&line(*n)));
+    assert_eq!(missing, None);
+    screen.press("q");
+    screen.until("the end", |text| text.ends_with('$'));
+}
+
 /// A terminal at the end of a connection that takes nothing for a while.
 #[test]
 fn suspended_behind_a_backlog() {

@@ -191,6 +191,8 @@ impl Live {
             Order::Errors => self.errors(model),
             Order::Clear => self.clear(),
             Order::Mark => self.mark(),
+            // It may come twice. Whoever has been told that nothing is written any more may have stopped us already.
+            Order::Leave if self.left => {}
             Order::Leave => {
                 self.left = true;
                 return self.leave();

@@ -206,3 +206,16 @@ fn the_errors_that_are_offered_are_there_while_the_next_build_runs() {
     terminal.report(&begin(three, Cause::Change));
     assert_eq!(asked(&mut terminal, "mark 5"), ["   Compiling app v0.1.0"]);
 }
+
+#[test]
+fn nothing_is_written_once_the_terminal_was_left() {
+    let mut terminal = live_one();
+    terminal.obey(Order::Leave);
+    let before = terminal.paper.all().len();
+    terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
+    terminal.obey(Order::Leave);
+    assert_eq!(terminal.paper.all().len(), before);
+    terminal.obey(Order::Return { away: ms(0) });
+    terminal.draw();
+    has_lines_and(&terminal.everything(), 20, 1);
+}
