@@ -277,7 +277,7 @@ impl Driver {
                 Some(input) = sources.inputs.recv() => self.take(input),
                 message = sources.watch.recv(), if !self.deaf => self.hear(message),
                 came = sources.console.next() => if let Some(Suspend) = self.came(came) {
-                    self.suspend().await;
+                    self.suspend(&mut sources.console).await;
                 },
                 key = self.store.hung_up() => self.store.close_hung_up(key),
                 () = sleep_to(self.next_look()) => self.look(),

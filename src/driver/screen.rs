@@ -16,7 +16,7 @@ use crate::ui::keys::Key;
 use crate::ui::{Kind, Level, Order, Report};
 
 use super::Driver;
-use super::console::Came;
+use super::console::{Came, Console};
 
 /// How often connections are counted while their number changes: that is as soon as a person sees it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -32,6 +32,7 @@ impl Driver {
             Came::Typed(bytes) => self.typed(&bytes),
             Came::Resized(size) => self.resized(size),
             Came::Suspend => return Some(Suspend),
+            Came::Continued => self.continued(Duration::ZERO),
         }
         None
     }
@@ -79,7 +80,7 @@ impl Driver {
     }
 
     /// Ctrl-Z: as with `cargo run`, everything stops until the shell lets it go on.
-    pub(super) async fn suspend(&mut self) {
+    pub(super) async fn suspend(&mut self, console: &mut Console) {
         if !self.feed.leave().await {
             // The thread that draws is stuck in a terminal that takes nothing.
             ui::restore();
@@ -88,10 +89,18 @@ impl Driver {
         let began = Instant::now();
         // Where it can't be stopped there is nobody who could let it go on.
         let _ = terminal::suspend();
+        // Before anybody sees that it goes on: a Ctrl-Z from then on counts.
+        self.told("hearing Ctrl-Z", console.returned().await);
         self.signal_all(Signal::SIGCONT);
         // Nothing was late because of it.
         let away = began.elapsed();
         self.clock.leave_out(away);
+        self.continued(away);
+    }
+
+    /// The terminal was somebody else's. While hotrun was stopped alone, by what cannot be caught, programs and builds
+    /// went on, and got older.
+    fn continued(&mut self, away: Duration) {
         self.feed.order(Order::Return { away });
         self.resized(terminal::size(io::stdout()));
     }

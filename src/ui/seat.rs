@@ -35,6 +35,8 @@ struct Found {
     /// Opened anew, so that writing to it never waits: somebody may have stopped it with Ctrl-S.
     terminal: File,
     modes: Termios,
+    /// The modes that it has instead.
+    ours: Termios,
 }
 
 /// The place in front of the terminal: whoever has it may draw and gets the keys.
@@ -86,27 +88,35 @@ impl Seat {
             self.taken = true;
             return true;
         };
+        // Until it is said how the terminal was found, nobody may end and leave it as it is.
+        let mut found = found();
         if OVER.load(Ordering::Acquire) {
             return false;
         }
         if !terminal::in_foreground(terminal).unwrap_or(false) {
             // It is not ours to put back either: whoever has it now has set it as he likes.
             if std::mem::take(&mut self.taken) {
-                *found() = None;
+                *found = None;
             }
             return false;
         }
         if !self.taken {
-            self.taken = enter(terminal, self.keys).is_ok();
+            let known = found.take();
+            *found = enter(terminal, self.keys, known).ok();
+            self.taken = found.is_some();
         }
         self.taken
     }
 
+    /// Somebody else may have had the terminal, and set it: it is to be taken anew.
+    pub(super) fn doubt(&mut self) {
+        self.taken = false;
+    }
+
     /// Leaves the terminal as it was found.
     pub(super) fn leave(&mut self) {
-        if std::mem::take(&mut self.taken) {
-            restore();
-        }
+        self.taken = false;
+        restore();
     }
 }
 
@@ -120,8 +130,14 @@ fn found() -> MutexGuard<'static, Option<Found>> {
     FOUND.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn enter(terminal: &OwnedFd, keys: bool) -> io::Result<()> {
-    let modes = terminal::modes(terminal)?;
+/// Makes it ours. `known`: how it was found before, if that is so.
+fn enter(terminal: &OwnedFd, keys: bool, known: Option<Found>) -> io::Result<Found> {
+    let now = terminal::modes(terminal)?;
+    // As we had left them: nobody has set it meanwhile, not even a shell, and they are not what it was found with.
+    let modes = match known {
+        Some(known) if known.ours == now => known.modes,
+        Some(_) | None => now,
+    };
     let mut ours = modes.clone();
     // Keys come one by one and are not shown. Signals stay: Ctrl-C, Ctrl-\ and Ctrl-Z are told as everywhere.
     ours.local_flags
@@ -145,11 +161,11 @@ fn enter(terminal: &OwnedFd, keys: bool) -> io::Result<()> {
         let _ = terminal::set_modes(terminal, &modes);
         return Err(error);
     }
-    *found() = Some(Found {
+    Ok(Found {
         terminal: again,
         modes,
-    });
-    Ok(())
+        ours: terminal::modes(terminal).unwrap_or(ours),
+    })
 }
 
 /// Puts the terminal back as it was found, if it is not, and lets nothing more be drawn on it.

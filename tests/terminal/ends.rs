@@ -4,6 +4,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hotrun::os::process_tree;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -261,6 +262,50 @@ fn suspended_and_back() {
     assert_eq!(project.processes(), Vec::<String>::new());
 }
 
+/// `kill -STOP`, a debugger: nothing of that can be heard before it goes on, and in between the terminal is the shell's,
+/// which sets it as it likes, or leaves it.
+#[test]
+fn stopped_by_what_cannot_be_caught_and_back() {
+    for sets in [false, true] {
+        let project = Project::new("true", RUN);
+        let mut screen = shell(&project);
+        let before = screen.modes();
+        run(&mut screen, &project.hotrun(&["-l", "127.0.0.1:0"]));
+        screen.until("gen 1", |text| {
+            text.contains("running") && text.contains("gen 1 live")
+        });
+        let during = screen.modes();
+        let program = std::fs::read_to_string(project.path("pid")).unwrap();
+        let parent = |pid| process_tree::status(pid).unwrap().parent;
+        let hotrun = parent(parent(program.trim().parse().unwrap()));
+
+        kill(Pid::from_raw(hotrun), Signal::SIGSTOP).unwrap();
+        screen.until("the shell", |text| text.contains("topped"));
+        if sets {
+            screen.set_modes(&before);
+        }
+        screen.press("clear; fg\n");
+        screen.until("gen 1", |text| {
+            let shown = text.matches("gen 1 live").count();
+            !text.contains("topped") && shown == 1 && screen.modes() == during
+        });
+        screen.press("?");
+        screen.until("help", |text| {
+            text.contains("reload now") && text.matches("gen 1 live").count() == 1
+        });
+        screen.press("\x1a");
+        screen.until("the shell", |text| {
+            text.ends_with('$') && !text.contains("gen 1 live")
+        });
+        assert_eq!(screen.modes(), before);
+        screen.press("clear; fg\n");
+        screen.until("gen 1", |text| text.contains("gen 1 live"));
+        screen.press("q");
+        screen.until("the end", |text| text.ends_with('$'));
+        assert_eq!(screen.modes(), before);
+    }
+}
+
 /// The keys that are signals make a terminal throw away what is on its way to the screen, unless it is told not to.
 #[test]
 fn what_is_on_its_way_to_the_screen_is_there_after_ctrl_z() {
@@ -304,19 +349,29 @@ fn suspended_behind_a_backlog() {
     assert_ne!(screen.modes(), before);
     screen.stall(true);
     // Once nobody takes what it prints, the program waits.
-    let count = || std::fs::read_to_string(project.path("count")).unwrap();
+    let count = || std::fs::read_to_string(project.path("count")).unwrap_or_default();
     until("a backlog", || {
         let before = count();
         std::thread::sleep(Duration::from_millis(200));
         count() == before
     });
-    screen.press("\x1a");
-    until("the modes of the shell", || screen.modes() == before);
+    // Whoever sees nothing come of it presses it again, which must not count once it has gone on.
+    let began = Instant::now();
+    until("the modes of the shell", || {
+        if began.elapsed() < Duration::from_secs(1) {
+            screen.press("\x1a");
+        }
+        screen.modes() == before
+    });
     screen.stall(false);
+    // Its prompt may be gone, if the key came a moment after it.
+    screen.press("clear\n");
     screen.until("the shell", |text| text.ends_with('$'));
     screen.press("fg\n");
     screen.until("the program to go on", |text| text.contains("gen 1 live"));
+    // A signal that was still there would have been heard before the key.
     screen.press("q");
+    until("the end of hotrun", || project.path("code").exists());
     screen.until("the end", |text| text.ends_with('$'));
     assert_eq!(screen.modes(), before);
 }
@@ -338,7 +393,12 @@ fn suspended_without_a_footer() {
         until("the program", || pid().ends_with('\n'));
         let started = Instant::now();
         let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid().trim()));
-        let stopped = || stat().unwrap().contains(") T ");
+        // Or it waits for one that it has forked, and that is (`vfork(2)`).
+        let stopped = || {
+            [") T ", ") D "]
+                .iter()
+                .any(|state| stat().unwrap().contains(state))
+        };
 
         screen.press("\x1a");
         until("the program to be stopped", stopped);

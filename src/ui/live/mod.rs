@@ -197,12 +197,19 @@ impl Live {
                 self.left = true;
                 return self.leave();
             }
-            Order::Return { .. } => {
-                self.left = false;
-                self.size = self.seat.size();
-            }
+            Order::Return { .. } => self.returned(),
         }
         Ok(())
+    }
+
+    fn returned(&mut self) {
+        if std::mem::take(&mut self.left) {
+            return;
+        }
+        // Nobody has had us leave. If there is still anything of ours on the screen it is below the cursor.
+        self.viewport.forget();
+        self.viewport.disturb();
+        self.seat.doubt();
     }
 
     /// What is wrong with the sources, as long as that is in sight, and not what the next build has said so far.
