@@ -1,10 +1,11 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-/// Text from elsewhere for a line of hotrun's own: no control character may act on the terminal. Line ends
-/// stay.
+/// Text from elsewhere for a line of hotrun's own: no control character may act on the terminal, and no colours are left.
+/// Line ends stay.
 pub(super) fn text(text: &str) -> String {
-    text.chars()
+    console::strip_ansi_codes(text)
+        .chars()
         .filter(|character| !character.is_control() || matches!(character, '\n' | '\t'))
         .collect()
 }
@@ -50,7 +51,8 @@ mod tests {
 
     #[test]
     fn nothing_acts_on_the_terminal() {
-        assert_eq!(text("a\u{1b}[2Jb\r\nc"), "a[2Jb\nc");
+        assert_eq!(text("a\u{1b}[2Jb\r\nc"), "ab\nc");
+        assert_eq!(text("\u{1b}[1m\u{1b}[33mwarning\u{1b}[0m\u{1b}"), "warning");
         assert_eq!(path(Path::new("/w/a\nb"), Path::new("/w")), "a\\nb");
     }
 
