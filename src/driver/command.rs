@@ -8,7 +8,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Report, Spec};
-use crate::ui::Level;
+use crate::ui::{self, Level};
 
 use super::Driver;
 use super::feed::Feed;
@@ -114,6 +114,7 @@ async fn attend(line: String, process: Process, feed: Feed, inbox: Inbox) {
         stdout,
         stderr,
     } = process;
+    ui::panic_if_asked();
     let ended = async {
         while let Some(report) = reports.next().await {
             match report {

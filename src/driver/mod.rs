@@ -51,7 +51,7 @@ use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
 use crate::reload::{Action, BuildOutcome, Event, GenId, Machine};
 use crate::socket::Sockets;
-use crate::ui::{Report, Ui};
+use crate::ui::{Kind, Report, Ui};
 use crate::watch::{self, Watch};
 
 use adopting::Adopting;
@@ -190,6 +190,9 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
         console,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
+    if config.ui.kind == Kind::Live {
+        screen.ends_on_panic(inbox.clone());
+    }
     adopting.tell(&config, &feed);
     let outcome = Driver::new(config, plan, watching, (sockets, adopting), inbox, feed)?
         .drive(sources)

@@ -41,7 +41,7 @@ use screen::Screen;
 use sink::Sink;
 
 /// Panics if the variable `HOTRUN_TEST_PANIC` is set. For tests of what a panic leaves behind: called where a key asks
-/// for something, in either thread.
+/// for something, in either thread, and in the task that attends to the command of a rule.
 ///
 /// # Panics
 ///

@@ -23,7 +23,7 @@ struct Started {
 /// hotrun in front of which the shell's modes are known, with generation 1 live.
 fn start(panics: bool) -> Started {
     let project = Project::new("true", RUN);
-    let mut command = project.hotrun(&["-l", "127.0.0.1:0"]);
+    let mut command = project.hotrun(&["-l", "127.0.0.1:0", "--on", "*.txt=run:true"]);
     if panics {
         command.env("HOTRUN_TEST_PANIC", "1");
     }
@@ -129,6 +129,18 @@ fn after_a_panic_of_either_thread() {
         );
         started.no_process_is_left();
     }
+}
+
+/// It would go on without what the task was for, and show nothing of it.
+#[test]
+fn after_a_panic_of_a_task() {
+    let mut started = start(true);
+    started.project.write("src/a.txt", "1");
+    assert_eq!(started.screen.ended().code(), Some(1));
+    started.is_as_it_was();
+    let text = started.screen.text();
+    assert!(text.contains("panicked at"), "{text}");
+    started.no_process_is_left();
 }
 
 /// Somebody presses Ctrl-S before hotrun has begun, and it can't begin to draw.
