@@ -143,6 +143,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
+
 use crate::config::{Config, Request};
 use crate::driver::Outcome;
 use crate::error::Failure;
@@ -209,7 +211,14 @@ fn drive(config: Config) -> Result<Outcome, Failure> {
     let outcome = runtime.block_on(driver::run(config, ui));
     // Even if the thread that draws is stuck in a terminal that takes nothing.
     ui::restore_for_good();
+    end(runtime);
     Ok(outcome?)
+}
+
+/// Without what is still asked of cargo or read in another thread: that may take for ever, and nobody wants the answer any
+/// more.
+fn end(runtime: Runtime) {
+    runtime.shutdown_background();
 }
 
 fn outcome(outcome: Outcome) -> Result<(), Failure> {
@@ -224,5 +233,28 @@ fn outcome(outcome: Outcome) -> Result<(), Failure> {
             clean: true,
             signal: None,
         } => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn the_end_waits_for_nobody() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.unwrap();
+        let (answer, asked) = mpsc::channel::<()>();
+        let (begun, begins) = mpsc::channel();
+        runtime.spawn_blocking(move || {
+            begun.send(()).unwrap();
+            asked.recv()
+        });
+        begins.recv().unwrap();
+        end(runtime);
+        // Had it waited, it would have for ever.
+        answer.send(()).unwrap();
     }
 }

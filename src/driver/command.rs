@@ -1,6 +1,6 @@
 //! The shell lines of rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Report, Spec};
-use crate::ui::Level;
+use crate::ui::{self, Level};
 
 use super::Driver;
 use super::feed::Feed;
@@ -20,9 +20,12 @@ use super::looping::{Looping, Verdict};
 use super::own::Span;
 use super::remedy;
 
-/// Those that have been run, by their lines.
+/// Those that have been run, by their lines, and those that wait for the end of a pause.
 #[derive(Debug, Default)]
-pub(super) struct Commands(BTreeMap<String, Command>);
+pub(super) struct Commands {
+    all: BTreeMap<String, Command>,
+    wait: BTreeSet<String>,
+}
 
 #[derive(Debug)]
 struct Command {
@@ -42,7 +45,7 @@ struct Command {
 impl Commands {
     /// What they run as.
     pub(super) fn controls(&self) -> impl Iterator<Item = &Control> {
-        self.0.values().flat_map(|command| &command.control)
+        self.all.values().flat_map(|command| &command.control)
     }
 
     /// Whether this change is to make that one run.
@@ -52,7 +55,7 @@ impl Commands {
         paths: &[PathBuf],
         heard: (Instant, Instant),
     ) -> Verdict {
-        let Some(command) = self.0.get_mut(line) else {
+        let Some(command) = self.all.get_mut(line) else {
             return Verdict::Now;
         };
         let after = command.span.saw(paths, heard);
@@ -67,7 +70,12 @@ impl Commands {
     /// When one is to be run that was put off.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = |command: &Command| command.later.due();
-        self.0.values().filter_map(due).min()
+        self.all.values().filter_map(due).min()
+    }
+
+    /// Changes wait, and so does this.
+    pub(super) fn wait(&mut self, line: String) {
+        self.wait.insert(line);
     }
 }
 
@@ -103,7 +111,7 @@ impl Command {
 impl Driver {
     /// Runs a shell line, after its end once more if it runs already.
     pub(super) fn run_command(&mut self, line: &str) {
-        let known = self.commands.0.get_mut(line);
+        let known = self.commands.all.get_mut(line);
         if let Some(command) = known.filter(|command| command.control.is_some()) {
             command.again = true;
             return;
@@ -111,24 +119,31 @@ impl Driver {
         let control = match self.start_command(line) {
             Ok(control) => control,
             Err(error) => {
-                self.commands.0.remove(line);
+                self.commands.all.remove(line);
                 let text = format!("cannot run `{line}`: {error:#}");
                 return self.feed.error(text, remedy::for_error(&error));
             }
         };
-        match self.commands.0.get_mut(line) {
+        match self.commands.all.get_mut(line) {
             Some(command) => command.started(control),
             None => drop(
                 self.commands
-                    .0
+                    .all
                     .insert(line.to_owned(), Command::new(control)),
             ),
         }
     }
 
+    /// Runs what has waited.
+    pub(super) fn run_waiting(&mut self) {
+        for line in std::mem::take(&mut self.commands.wait) {
+            self.run_command(&line);
+        }
+    }
+
     /// It has come to its end.
     pub(super) fn command_ended(&mut self, line: &str) {
-        let command = self.commands.0.get_mut(line);
+        let command = self.commands.all.get_mut(line);
         if command.is_some_and(Command::ended) {
             self.run_command(line);
         }
@@ -140,7 +155,7 @@ impl Driver {
         let is_due = |command: &Command| command.later.due().is_some_and(|due| due <= now);
         let due = self
             .commands
-            .0
+            .all
             .iter()
             .filter(|(_, command)| is_due(command));
         let lines: Vec<String> = due.map(|(line, _)| line.clone()).collect();
@@ -180,6 +195,7 @@ async fn attend(line: String, process: Process, feed: Feed, inbox: Inbox) {
         stdout,
         stderr,
     } = process;
+    ui::panic_if_asked();
     let ended = async {
         while let Some(report) = reports.next().await {
             match report {

@@ -5,8 +5,10 @@ use std::future::pending;
 use std::io::{self, Read};
 use std::time::Duration;
 
+use nix::sys::signal::Signal as Known;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::config::{Config, Stdin};
 use crate::os::start::ignored;
@@ -25,6 +27,8 @@ pub(super) enum Came {
     Resized(Size),
     /// Ctrl-Z.
     Suspend,
+    /// hotrun goes on, which it did not stop by itself: `kill -STOP`, a debugger.
+    Continued,
 }
 
 /// Hears what comes from the terminal.
@@ -38,6 +42,7 @@ pub(super) struct Console {
     resized: Signal,
     /// `None`: whoever started hotrun has that ignored.
     suspended: Option<Signal>,
+    continued: Signal,
 }
 
 impl Console {
@@ -47,15 +52,23 @@ impl Console {
         // input there are no keys.
         let input = (config.ui.kind == Kind::Live)
             .then(|| terminal::reopen(io::stdin()).and_then(terminal::watch));
-        let stop = nix::sys::signal::Signal::SIGTSTP;
-        let heard = (!ignored(stop)).then(|| signal(SignalKind::from_raw(stop as i32)));
         Ok(Self {
             input: input.and_then(Result::ok),
             passes: config.stdin == Stdin::Program,
             keys: Keys::default(),
             resized: signal(SignalKind::window_change())?,
-            suspended: heard.transpose()?,
+            suspended: suspended()?,
+            continued: signal(SignalKind::from_raw(Known::SIGCONT as i32))?,
         })
+    }
+
+    /// hotrun goes on after it has stopped itself: who made it go on, and who asked it to stop while it was about to, has
+    /// been heard.
+    pub(super) async fn returned(&mut self) -> io::Result<()> {
+        // It comes at once, unless nobody has stopped us. Only then those before it have come for certain, too.
+        let _ = timeout(MOMENT, self.continued.recv()).await;
+        self.suspended = suspended()?;
+        Ok(())
     }
 
     /// The next that comes. Cancel safe.
@@ -64,6 +77,7 @@ impl Console {
             tokio::select! {
                 _ = self.resized.recv() => return Came::Resized(terminal::size(io::stdout())),
                 () = heard(&mut self.suspended) => return Came::Suspend,
+                _ = self.continued.recv() => return Came::Continued,
                 () = a_moment(), if self.keys.may_be_escape() => self.keys.was_escape(),
                 bytes = typed(&mut self.input) => match self.passes {
                     true => return Came::Typed(bytes),
@@ -80,8 +94,17 @@ impl Console {
 }
 
 /// As long as what belongs to one key may take to come, from far away too.
+const MOMENT: Duration = Duration::from_millis(100);
+
 async fn a_moment() {
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(MOMENT).await;
+}
+
+/// Ctrl-Z from now on.
+fn suspended() -> io::Result<Option<Signal>> {
+    let heard = !ignored(Known::SIGTSTP);
+    let signal = heard.then(|| signal(SignalKind::from_raw(Known::SIGTSTP as i32)));
+    signal.transpose()
 }
 
 /// That it comes.

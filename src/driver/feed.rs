@@ -1,3 +1,5 @@
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -49,6 +51,8 @@ enum What {
 #[derive(Debug)]
 pub(super) struct Screen {
     finished: oneshot::Receiver<()>,
+    /// Whether a part of hotrun has panicked, and it ends because of that.
+    panicked: Arc<AtomicBool>,
 }
 
 /// Gives the user interface a thread of its own.
@@ -70,7 +74,8 @@ pub(super) fn start(ui: Ui, inbox: Inbox) -> std::io::Result<(Feed, Screen)> {
         words,
         leaving,
     };
-    Ok((feed, Screen { finished }))
+    let panicked = Arc::default();
+    Ok((feed, Screen { finished, panicked }))
 }
 
 /// Nobody would see anything any more.
@@ -167,7 +172,7 @@ impl Feed {
         let (done, is_done) = oneshot::channel();
         let asked = |leaving: &mut Option<_>| *leaving = Some(done);
         asked(&mut self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
-        // And again in its turn: it wakes the thread, and what is shown until then is not held back.
+        // And in its turn, for that wakes the thread.
         self.order(Order::Leave);
         let left = tokio::time::timeout(LAST_WORDS, is_done).await;
         matches!(left, Ok(Ok(())))
@@ -211,6 +216,17 @@ impl Feed {
 }
 
 impl Screen {
+    /// Has hotrun end when a task panics. By itself that takes nothing else down, and hotrun would go on in front of a
+    /// terminal that nothing is drawn on any more (see [`restore_for_good`](crate::ui::restore_for_good)).
+    pub(super) fn ends_on_panic(&self, inbox: Inbox) {
+        let (before, panicked) = (panic::take_hook(), self.panicked.clone());
+        panic::set_hook(Box::new(move |info| {
+            before(info);
+            panicked.store(true, Ordering::Release);
+            inbox.event(Event::Requested(Request::Quit));
+        }));
+    }
+
     /// Waits until everything was shown, for a while. To be called when the driver is dropped; what still holds
     /// a [`Feed`] are tasks that are about to end.
     ///
@@ -219,6 +235,9 @@ impl Screen {
     pub(super) async fn finish(self) -> Result<()> {
         match tokio::time::timeout(LAST_WORDS, self.finished).await {
             Ok(Err(_)) => bail!("what shows all this has failed"),
+            Ok(Ok(())) | Err(_) if self.panicked.load(Ordering::Acquire) => {
+                bail!("a part of hotrun has failed")
+            }
             Ok(Ok(())) | Err(_) => Ok(()),
         }
     }

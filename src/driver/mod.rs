@@ -52,7 +52,7 @@ use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
 use crate::reload::{BuildOutcome, Event, GenId, Machine};
 use crate::socket::Sockets;
-use crate::ui::{Report, Ui};
+use crate::ui::{Kind, Report, Ui};
 use crate::watch::{self, Watch};
 
 use adopting::Adopting;
@@ -194,6 +194,9 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
         console,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
+    if config.ui.kind == Kind::Live {
+        screen.ends_on_panic(inbox.clone());
+    }
     adopting.tell(&config, &feed);
     let outcome = Driver::new(config, plan, watching, (sockets, adopting), inbox, feed)?
         .drive(sources)
@@ -282,7 +285,7 @@ impl Driver {
                 Some(input) = sources.inputs.recv() => self.take(input),
                 message = sources.watch.recv(), if !self.deaf => self.hear(message),
                 came = sources.console.next() => if let Some(Suspend) = self.came(came) {
-                    self.suspend().await;
+                    self.suspend(&mut sources.console).await;
                 },
                 key = self.store.hung_up() => self.store.close_hung_up(key),
                 () = sleep_to(self.later.due()) => self.build_now(),

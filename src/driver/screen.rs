@@ -1,5 +1,6 @@
 //! What keys and the terminal ask for.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -7,19 +8,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::os::terminal::{self, Size};
+use crate::process::Control;
 use crate::process::signals::Asked as Signalled;
-use crate::reload::{Event, Request};
+use crate::reload::Request;
 use crate::ui;
 use crate::ui::keys::Key;
 use crate::ui::{Kind, Order, Report};
 
 use super::Driver;
-use super::console::Came;
+use super::console::{Came, Console};
 
 /// How often connections are counted while their number changes: that is as soon as a person sees it.
 const LOOK: Duration = Duration::from_secs(1);
 /// And while it does not. Each time costs some milliseconds, for the processes of a program have to be looked into.
 const LOOK_AT_REST: Duration = Duration::from_secs(3);
+/// How often to look for processes that were forked while we looked.
+const LOOKS: usize = 16;
 
 impl Driver {
     pub(super) fn came(&mut self, came: Came) -> Option<Suspend> {
@@ -28,6 +32,7 @@ impl Driver {
             Came::Typed(bytes) => self.typed(&bytes),
             Came::Resized(size) => self.resized(size),
             Came::Suspend => return Some(Suspend),
+            Came::Continued => self.continued(Duration::ZERO),
         }
         None
     }
@@ -51,10 +56,6 @@ impl Driver {
         }
     }
 
-    fn request(&mut self, request: Request) {
-        self.handle(Event::Requested(request));
-    }
-
     /// For the newest program: the one that the user has just started, or waits for.
     fn typed(&mut self, bytes: &[u8]) {
         let newest = self.generations.values().next_back();
@@ -75,7 +76,7 @@ impl Driver {
     }
 
     /// Ctrl-Z: as with `cargo run`, everything stops until the shell lets it go on.
-    pub(super) async fn suspend(&mut self) {
+    pub(super) async fn suspend(&mut self, console: &mut Console) {
         if !self.feed.leave().await {
             // The thread that draws is stuck in a terminal that takes nothing.
             ui::restore();
@@ -84,24 +85,45 @@ impl Driver {
         let began = Instant::now();
         // Where it can't be stopped there is nobody who could let it go on.
         let _ = terminal::suspend();
+        // Before anybody sees that it goes on: a Ctrl-Z from then on counts.
+        self.told("hearing Ctrl-Z", console.returned().await);
         self.signal_all(Signal::SIGCONT);
         // Nothing was late because of it.
         let away = began.elapsed();
         self.clock.leave_out(away);
+        self.continued(away);
+    }
+
+    /// The terminal was somebody else's. While hotrun was stopped alone, by what cannot be caught, programs and builds
+    /// went on, and got older.
+    fn continued(&mut self, away: Duration) {
         self.feed.order(Order::Return { away });
         self.resized(terminal::size(io::stdout()));
     }
 
     /// To each process of every tree. Not by their guardians: those would spare whoever handles it.
     fn signal_all(&self, signal: Signal) {
-        let build = self.build.iter().map(|build| &build.control);
-        let running = self.generations.values().map(|running| &running.control);
-        for control in running.chain(build).chain(self.commands.controls()) {
-            for pid in control.pids() {
-                // One that has ended meanwhile needs nothing.
-                let _ = kill(Pid::from_raw(pid), signal);
+        let mut told = HashSet::new();
+        // Again, for one of them may have forked between our look and its signal.
+        for _ in 0..LOOKS {
+            let before = told.len();
+            for pid in self.pids() {
+                if told.insert(pid) {
+                    // One that has ended meanwhile needs nothing.
+                    let _ = kill(Pid::from_raw(pid), signal);
+                }
+            }
+            if told.len() == before {
+                return;
             }
         }
+    }
+
+    fn pids(&self) -> impl Iterator<Item = i32> {
+        let build = self.build.iter().map(|build| &build.control);
+        let running = self.generations.values().map(|running| &running.control);
+        let all = running.chain(build).chain(self.commands.controls());
+        all.flat_map(Control::pids)
     }
 
     /// When connections are to be counted next: while somebody may look at it, and there is something to count.

@@ -69,7 +69,20 @@ impl Driver {
     }
 
     fn reload(&mut self) {
-        self.handle(Event::Requested(Request::Reload));
+        self.request(Request::Reload);
+    }
+
+    pub(super) fn request(&mut self, request: Request) {
+        match request {
+            // Nothing waits any more then. What is run comes first, as it does without a pause: it may make what is built.
+            Request::Reload | Request::Resume => self.run_waiting(),
+            Request::Pause
+            | Request::Undo
+            | Request::KillDraining
+            | Request::Quit
+            | Request::QuitNow => {}
+        }
+        self.handle(Event::Requested(request));
     }
 
     pub(super) fn watched(&mut self, message: Message) {
@@ -112,6 +125,7 @@ impl Driver {
         for answer in answers.into_keys() {
             match answer {
                 Answer::Signal(signal) => self.handle(Event::Configured { signal }),
+                Answer::Run(line) if self.machine.is_paused() => self.commands.wait(line),
                 Answer::Run(line) => self.run_command(&line),
                 Answer::Make(action) => self.handle(Event::Changed(action)),
             }

@@ -11,7 +11,7 @@ use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 use nix::sys::termios::InputFlags;
-use nix::sys::termios::{OutputFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{FlushArg, OutputFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp, ttyname};
 use tokio::io::unix::AsyncFd;
 
@@ -140,6 +140,14 @@ pub fn modes(terminal: impl AsFd) -> io::Result<Termios> {
 /// What `tcsetattr(3)` reports: above all, the terminal is gone.
 pub fn set_modes(terminal: impl AsFd, modes: &Termios) -> io::Result<()> {
     Ok(tcsetattr(terminal, SetArg::TCSANOW, modes)?)
+}
+
+/// Throws away what was written to the terminal and has not reached it. As for [`set_modes`]: not in the background.
+///
+/// # Errors
+/// What `tcflush(3)` reports.
+pub fn discard_output(terminal: impl AsFd) -> io::Result<()> {
+    Ok(tcflush(terminal, FlushArg::TCOFLUSH)?)
 }
 
 /// Whether the terminal is ours to read and to set: our process group is in its foreground (`termios(3)`, "Job

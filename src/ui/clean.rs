@@ -1,12 +1,26 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-/// Text from elsewhere for a line of hotrun's own: no control character may act on the terminal. Line ends
-/// stay.
+/// Text from elsewhere for a line of hotrun's own: no control character may act on the terminal, and no colours are left.
+/// Line ends stay.
 pub(super) fn text(text: &str) -> String {
-    text.chars()
+    console::strip_ansi_codes(text)
+        .chars()
         .filter(|character| !character.is_control() || matches!(character, '\n' | '\t'))
         .collect()
+}
+
+/// As much of a line as anybody sees, for it is looked at again with each drawing. What writes over itself is as it is at
+/// last.
+pub(super) fn shortened(line: &str) -> &str {
+    const LONGEST: usize = 4096;
+    if line.len() <= LONGEST {
+        return line;
+    }
+    let line = line.trim_end_matches('\r');
+    let line = line.rsplit('\r').next().unwrap_or(line);
+    let end = (0..=LONGEST.min(line.len())).rfind(|end| line.is_char_boundary(*end));
+    &line[..end.unwrap_or(0)]
 }
 
 /// A path as shown: relative to the working directory if it is in it, and harmless.
@@ -37,8 +51,19 @@ mod tests {
 
     #[test]
     fn nothing_acts_on_the_terminal() {
-        assert_eq!(text("a\u{1b}[2Jb\r\nc"), "a[2Jb\nc");
+        assert_eq!(text("a\u{1b}[2Jb\r\nc"), "ab\nc");
+        assert_eq!(text("\u{1b}[1m\u{1b}[33mwarning\u{1b}[0m\u{1b}"), "warning");
         assert_eq!(path(Path::new("/w/a\nb"), Path::new("/w")), "a\\nb");
+    }
+
+    #[test]
+    fn of_a_long_line_there_is_as_much_as_anybody_sees() {
+        let progress = "10 %\r".repeat(2000);
+        assert_eq!(shortened(&progress), "10 %");
+        assert_eq!(shortened(&format!("{progress}error: no")), "error: no");
+        let long = "\u{65e5}".repeat(10_000);
+        assert_eq!(shortened(&long).len(), 4095);
+        assert_eq!(shortened("a\rb"), "a\rb");
     }
 
     #[test]

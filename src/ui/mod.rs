@@ -7,6 +7,7 @@
 mod clean;
 mod duration;
 pub mod json;
+mod kept;
 pub mod keys;
 mod live;
 mod model;
@@ -40,7 +41,7 @@ use screen::Screen;
 use sink::Sink;
 
 /// Panics if the variable `HOTRUN_TEST_PANIC` is set. For tests of what a panic leaves behind: called where a key asks
-/// for something, in either thread.
+/// for something, in either thread, and in the task that attends to the command of a rule.
 ///
 /// # Panics
 ///
@@ -132,7 +133,7 @@ impl Ui {
             self.started += away;
         }
         match &mut self.face {
-            Face::Live(live) => live.obey(order),
+            Face::Live(live) => live.obey(order, &self.model),
             Face::Plain(_) | Face::Json(_) | Face::Off(_) => Ok(()),
         }
     }

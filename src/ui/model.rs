@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Level, Report};
+use super::{Level, Report, clean, kept};
 pub use facts::{Building, Generation, Last, Problem};
 
 use crate::reload::{Cause, Failure, GenId, Notice, Phase, Stopped};
@@ -38,8 +38,11 @@ pub struct Model {
     heard: (Vec<PathBuf>, usize),
     /// What became of the last generation that was built.
     pub last: Last,
-    /// What is wrong.
+    /// What is wrong with what was started, until something else is told.
     pub problem: Option<Problem>,
+    /// The newest build that failed, until one succeeds: whatever happens meanwhile to what runs, the sources do not
+    /// build.
+    pub broken: Option<Problem>,
     /// The errors of the newest build, and how many.
     errors: (Vec<String>, usize),
     /// The last lines that it printed, and how many came before them.
@@ -125,7 +128,7 @@ impl Model {
                     lines.pop_front();
                     *before += 1;
                 }
-                lines.push_back(text.clone());
+                lines.push_back(clean::shortened(text).to_owned());
             }
             Report::Watching { .. }
             | Report::Output { .. }
@@ -164,7 +167,8 @@ impl Model {
             Level::Error => {
                 self.errors.1 += 1;
                 if self.errors.0.len() < MOST_ERRORS {
-                    self.errors.0.push(rendered.to_owned());
+                    let lines: Vec<&str> = rendered.lines().map(clean::shortened).collect();
+                    self.errors.0.push(lines.join("\n"));
                 }
             }
             Level::Warning => self.last.warnings += 1,
@@ -178,7 +182,7 @@ impl Model {
             Notice::Built { took, .. } => {
                 self.building = None;
                 self.last.built = Some(*took);
-                self.mended(|failure| failure == Failure::Build);
+                self.broken = None;
             }
             Notice::Starting { id, cause } => {
                 self.because(*cause);
@@ -191,21 +195,23 @@ impl Model {
             }
             Notice::Live { id, .. } => {
                 self.enter(*id, Phase::Live, now);
+                self.generation(*id, now).served = Some(now);
                 self.serves(*id);
                 self.undoable |=
                     self.kept == Some(*id) && std::mem::replace(&mut self.served, true);
                 // Who is back after a crash does not mend what crashed, and no more if it is started anew.
                 self.back &= self.cause == Some(Cause::Crash);
                 self.back |= self.cause == Some(Cause::GoBack);
-                let back = self.back;
-                self.undoable &= !back;
-                self.mended(|failure| failure != Failure::Build && !back);
+                self.undoable &= !self.back;
+                self.problem.take_if(|_| !self.back);
             }
             Notice::Restored { id } => {
                 self.enter(*id, Phase::Live, now);
                 self.serves(*id);
                 self.undoable = false;
-                self.generation(*id, now).drain = None;
+                let generation = self.generation(*id, now);
+                // It has been up all the time.
+                (generation.drain, generation.since) = (None, generation.served.unwrap_or(now));
             }
             Notice::Ready { id, took } => {
                 self.enter(*id, Phase::Ready, now);
@@ -243,9 +249,10 @@ impl Model {
                 self.building = None;
                 self.generations.remove(id);
                 self.last.unchanged = true;
+                self.broken = None;
                 // Whatever failed since, the sources are again those of what serves.
                 let serves = self.live() == Some(*like);
-                self.mended(|failure| serves || failure == Failure::Build);
+                self.problem.take_if(|_| serves);
             }
         }
     }
@@ -286,11 +293,6 @@ impl Model {
         }
     }
 
-    /// What was wrong is not any more, if it was of this kind.
-    fn mended(&mut self, kind: impl Fn(Failure) -> bool) {
-        self.problem.take_if(|problem| kind(problem.failure));
-    }
-
     fn failed(&mut self, id: GenId, failure: Failure, now: Duration) {
         match failure {
             Failure::Build | Failure::Start => drop(self.generations.remove(&id)),
@@ -300,24 +302,25 @@ impl Model {
             | Failure::Crashed(_)
             | Failure::Lost => self.fail(id, now),
         }
-        let (errors, count) = match failure {
-            Failure::Build => {
-                self.building = None;
-                self.take_errors()
-            }
-            Failure::Start
-            | Failure::EndedEarly(_)
-            | Failure::ReadyTimeout
-            | Failure::Switch
-            | Failure::Crashed(_)
-            | Failure::Lost => Default::default(),
-        };
-        self.problem = Some(Problem {
+        let mut problem = Problem {
             id,
             failure,
-            errors,
-            count,
-        });
+            errors: Vec::new(),
+            count: 0,
+        };
+        if failure == Failure::Build {
+            self.building = None;
+            (problem.errors, problem.count) = self.take_errors();
+            // What happened before it is old news.
+            (self.broken, self.problem) = (Some(problem), None);
+        } else {
+            self.problem = Some(problem);
+        }
+    }
+
+    /// What went wrong last.
+    pub fn wrong(&self) -> Option<&Problem> {
+        self.problem.as_ref().or(self.broken.as_ref())
     }
 
     /// Without an error in the compiler's own words, what was said last.
@@ -325,7 +328,7 @@ impl Model {
         let (mut errors, count) = std::mem::take(&mut self.errors);
         let (lines, before) = std::mem::take(&mut self.tail);
         if errors.is_empty() {
-            let before = (before > 0).then(|| format!("… {before} lines before these"));
+            let before = kept::missing(before);
             let said: Vec<String> = before.into_iter().chain(lines).collect();
             errors.push(said.join("\n"));
         }
@@ -353,6 +356,7 @@ impl Model {
             program: String::new(),
             pid: None,
             ready: None,
+            served: None,
             drain: None,
             status: String::new(),
             addresses: Vec::new(),

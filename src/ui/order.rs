@@ -17,7 +17,7 @@ pub enum Order {
     Mark,
     /// Leave the terminal as it was found: hotrun is about to be stopped.
     Leave,
-    /// It goes on.
+    /// It goes on; also if it was stopped by what cannot be caught.
     Return {
         /// How long it was stopped: time in which nothing got older.
         away: Duration,

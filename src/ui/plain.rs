@@ -1,6 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::kept::Kept;
 use super::screen::Screen;
 use super::wording::{Weight, sentence};
 use super::{Level, Model, Options, Report, Verbosity, clean};
@@ -9,16 +10,13 @@ use crate::reload::{Failure, Notice};
 /// So many changed files are named by `--why`; a branch switch has thousands.
 const MOST_NAMED: usize = 20;
 
-/// So much of a quiet build's output is kept in case that it fails.
-const MOST_KEPT: usize = 1024 * 1024;
-
 /// One line for each fact, on stderr; the program's output as it came.
 #[derive(Debug)]
 pub(super) struct Plain {
     options: Options,
     screen: Screen,
     /// What a quiet build printed: shown only if it fails.
-    kept: String,
+    kept: Kept,
 }
 
 impl Plain {
@@ -26,7 +24,7 @@ impl Plain {
         Self {
             options,
             screen,
-            kept: String::new(),
+            kept: Kept::default(),
         }
     }
 
@@ -90,13 +88,13 @@ impl Plain {
             ..
         } = notice
         {
-            let kept = std::mem::take(&mut self.kept);
-            self.write_build_text(&kept)
+            let kept: Vec<String> = std::mem::take(&mut self.kept).lines().collect();
+            self.write_build_text(&kept.join("\n"))
         } else {
             Ok(())
         };
         if let Notice::Building { .. } | Notice::Built { .. } | Notice::Unchanged { .. } = notice {
-            self.kept.clear();
+            self.kept = Kept::default();
         }
         let (weight, text) = sentence(notice, model);
         cleared.and(kept).and(self.say(weight, &text))
@@ -123,10 +121,7 @@ impl Plain {
         match self.options.verbosity {
             Verbosity::Normal | Verbosity::Verbose => self.write_build_text(text),
             Verbosity::Quiet => {
-                if self.kept.len() < MOST_KEPT {
-                    self.kept.push_str(text);
-                    self.kept.push('\n');
-                }
+                self.kept.add(text);
                 Ok(())
             }
         }

@@ -18,9 +18,10 @@ const ENTER: &str = "\x1b[?25l";
 /// And what is pasted is told from what is typed. Where that is for the program, it gets it as it comes.
 const ENTER_WITH_KEYS: &str = "\x1b[?25l\x1b[?2004h";
 /// All of that undone, and no footer left: from the cursor on everything is ours.
-const LEAVE: &str = "\x1b[?2026l\x1b[0m\r\x1b[J\x1b[?2004l\x1b[?25h";
+const LEAVE: &str = "\x1b[?2026l\x1b[?7h\x1b[0m\r\x1b[J\x1b[?2004l\x1b[?25h";
 
-/// So often a terminal is asked to take [`LEAVE`], each time a moment later.
+/// So often a terminal is asked to take [`LEAVE`], each time a moment later; and as often again at the cost of what was
+/// written before.
 const PATIENCE: usize = 20;
 const MOMENT: Duration = Duration::from_millis(10);
 
@@ -34,6 +35,8 @@ struct Found {
     /// Opened anew, so that writing to it never waits: somebody may have stopped it with Ctrl-S.
     terminal: File,
     modes: Termios,
+    /// The modes that it has instead.
+    ours: Termios,
 }
 
 /// The place in front of the terminal: whoever has it may draw and gets the keys.
@@ -41,7 +44,7 @@ struct Found {
 /// Only one can be taken at a time.
 #[derive(Debug)]
 pub struct Seat {
-    /// `None` in tests: a screen of this size without modes.
+    /// `Err`: no terminal to draw on; a screen of this size.
     terminal: Result<OwnedFd, Size>,
     keys: bool,
     taken: bool,
@@ -85,27 +88,35 @@ impl Seat {
             self.taken = true;
             return true;
         };
+        // Until it is said how the terminal was found, nobody may end and leave it as it is.
+        let mut found = found();
         if OVER.load(Ordering::Acquire) {
             return false;
         }
         if !terminal::in_foreground(terminal).unwrap_or(false) {
             // It is not ours to put back either: whoever has it now has set it as he likes.
             if std::mem::take(&mut self.taken) {
-                *found() = None;
+                *found = None;
             }
             return false;
         }
         if !self.taken {
-            self.taken = enter(terminal, self.keys).is_ok();
+            let known = found.take();
+            *found = enter(terminal, self.keys, known).ok();
+            self.taken = found.is_some();
         }
         self.taken
     }
 
+    /// Somebody else may have had the terminal, and set it: it is to be taken anew.
+    pub(super) fn doubt(&mut self) {
+        self.taken = false;
+    }
+
     /// Leaves the terminal as it was found.
     pub(super) fn leave(&mut self) {
-        if std::mem::take(&mut self.taken) {
-            restore();
-        }
+        self.taken = false;
+        restore();
     }
 }
 
@@ -119,13 +130,21 @@ fn found() -> MutexGuard<'static, Option<Found>> {
     FOUND.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn enter(terminal: &OwnedFd, keys: bool) -> io::Result<()> {
-    let modes = terminal::modes(terminal)?;
+/// Makes it ours. `known`: how it was found before, if that is so.
+fn enter(terminal: &OwnedFd, keys: bool, known: Option<Found>) -> io::Result<Found> {
+    let now = terminal::modes(terminal)?;
+    // As we had left them: nobody has set it meanwhile, not even a shell, and they are not what it was found with.
+    let modes = match known {
+        Some(known) if known.ours == now => known.modes,
+        Some(_) | None => now,
+    };
     let mut ours = modes.clone();
     // Keys come one by one and are not shown. Signals stay: Ctrl-C, Ctrl-\ and Ctrl-Z are told as everywhere.
     ours.local_flags
         .remove(LocalFlags::ICANON | LocalFlags::ECHO);
-    ours.local_flags.insert(LocalFlags::ISIG);
+    // And they do not make the kernel throw away what was written and is still on its way to the screen.
+    ours.local_flags
+        .insert(LocalFlags::ISIG | LocalFlags::NOFLSH);
     ours.input_flags.insert(InputFlags::ICRNL);
     ours.output_flags
         .insert(OutputFlags::OPOST | OutputFlags::ONLCR);
@@ -142,11 +161,11 @@ fn enter(terminal: &OwnedFd, keys: bool) -> io::Result<()> {
         let _ = terminal::set_modes(terminal, &modes);
         return Err(error);
     }
-    *found() = Some(Found {
+    Ok(Found {
         terminal: again,
         modes,
-    });
-    Ok(())
+        ours: terminal::modes(terminal).unwrap_or(ours),
+    })
 }
 
 /// Puts the terminal back as it was found, if it is not, and lets nothing more be drawn on it.
@@ -170,7 +189,7 @@ pub fn restore() {
 
 /// Also to a terminal that somebody has stopped with Ctrl-S: it goes on, for else the shell would be left without a cursor.
 fn write_leave(found: &mut Found) -> io::Result<()> {
-    for _ in 0..PATIENCE {
+    for attempt in 0..2 * PATIENCE {
         match found.terminal.write_all(LEAVE.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             written => return written,
@@ -179,6 +198,10 @@ fn write_leave(found: &mut Found) -> io::Result<()> {
         let mut flowing = found.modes.clone();
         flowing.input_flags.remove(InputFlags::IXON);
         terminal::set_modes(&found.terminal, &flowing)?;
+        // What nobody takes is in the way of what makes the terminal usable.
+        if attempt >= PATIENCE {
+            terminal::discard_output(&found.terminal)?;
+        }
         thread::sleep(MOMENT);
     }
     Ok(())

@@ -28,7 +28,9 @@ impl Options {
             .apply_to("hotrun:")
             .to_string();
         let line = |line| format!("{label} {}", style.apply_to(line));
-        text.lines().map(line).collect()
+        // An empty one, too, of what a command printed.
+        let text = text.trim_end_matches('\n');
+        text.split('\n').map(line).collect()
     }
 
     /// A message and its hint. The hint is shown whenever its message is, and is not red.

@@ -1,4 +1,4 @@
-//! However hotrun ends or stops, the terminal is as it was.
+//! However hotrun ends, the terminal is as it was.
 
 use std::process::Command;
 use std::thread;
@@ -22,7 +22,7 @@ struct Started {
 /// hotrun in front of which the shell's modes are known, with generation 1 live.
 fn start(panics: bool) -> Started {
     let project = Project::new("true", RUN);
-    let mut command = project.hotrun(&["-l", "127.0.0.1:0"]);
+    let mut command = project.hotrun(&["-l", "127.0.0.1:0", "--on", "*.txt=run:true"]);
     if panics {
         command.env("HOTRUN_TEST_PANIC", "1");
     }
@@ -130,6 +130,18 @@ fn after_a_panic_of_either_thread() {
     }
 }
 
+/// It would go on without what the task was for, and show nothing of it.
+#[test]
+fn after_a_panic_of_a_task() {
+    let mut started = start(true);
+    started.project.write("src/a.txt", "1");
+    assert_eq!(started.screen.ended().code(), Some(1));
+    started.is_as_it_was();
+    let text = started.screen.text();
+    assert!(text.contains("panicked at"), "{text}");
+    started.no_process_is_left();
+}
+
 /// Somebody presses Ctrl-S before hotrun has begun, and it can't begin to draw.
 #[test]
 fn after_a_beginning_on_a_stopped_terminal() {
@@ -191,141 +203,4 @@ fn after_the_terminal_is_gone() {
     assert_eq!(started.screen.ended().code(), Some(129));
     started.no_process_is_left();
     assert_eq!(started.screen.modes_if_any(), Err(Errno::EIO));
-}
-
-/// A shell without line editing, and one that leaves the terminal's modes to those that change them: whatever the
-/// modes are at its prompt, somebody else has left them so.
-fn shell(project: &Project) -> Screen {
-    let mut shell = Command::new("dash");
-    shell.arg("-i").env("PS1", "$ ");
-    project.at_home(&mut shell);
-    let screen = Screen::start(&shell, 80, 14);
-    screen.until("a prompt", |text| text.ends_with('$'));
-    screen
-}
-
-/// Types the command at its prompt.
-fn run(screen: &mut Screen, command: &Command) {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-    let line = shlex::try_join(words.iter().map(AsRef::as_ref)).unwrap();
-    screen.press(&format!("clear; {line}; echo code $? >code\n"));
-}
-
-#[test]
-fn suspended_and_back() {
-    let project = Project::new("true", RUN);
-    let mut screen = shell(&project);
-    let before = screen.modes();
-    run(&mut screen, &project.hotrun(&["-l", "127.0.0.1:0"]));
-    screen.until("gen 1", |text| {
-        text.contains("running") && text.contains("gen 1 live")
-    });
-    let during = screen.modes();
-    assert_ne!(during, before);
-    let pid = std::fs::read_to_string(project.path("pid")).unwrap();
-    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap();
-    let stopped = || stat().contains(") T ");
-
-    screen.press("\x1a");
-    screen.until("the shell", |text| {
-        text.ends_with('$') && !text.contains("gen 1")
-    });
-    assert_eq!(screen.modes(), before);
-    screen.until("the program to be stopped too", |_| stopped());
-    screen.press("fg\n");
-    screen.until("gen 1", |text| text.contains("gen 1 live"));
-    screen.until("the program to go on", |_| !stopped());
-    assert_eq!(screen.modes(), during);
-
-    // In the background it goes on and leaves the terminal alone.
-    screen.press("\x1a");
-    screen.until("the shell", |text| !text.contains("gen 1 live"));
-    screen.press("clear; bg\n");
-    screen.until("the shell", |text| {
-        text.contains("hotrun") && text.ends_with('$')
-    });
-    screen.until("the program to go on", |_| !stopped());
-    screen.quiet_for(Duration::from_millis(700));
-    assert_eq!(screen.modes(), before);
-    assert!(!screen.text().contains("gen 1 live"));
-    screen.press("fg\n");
-    screen.until("gen 1", |text| text.contains("gen 1 live"));
-    screen.press("q");
-    screen.until("the end", |text| {
-        text.ends_with('$') && !text.contains("gen 1 live")
-    });
-    assert_eq!(screen.modes(), before);
-    screen.press("exit\n");
-    screen.ended();
-    assert_eq!(project.processes(), Vec::<String>::new());
-}
-
-/// A terminal at the end of a connection that takes nothing for a while.
-#[test]
-fn suspended_behind_a_backlog() {
-    let flood = "while :; do echo \"line $((n += 1))\"; echo $n > count; done";
-    let project = Project::new("true", flood);
-    let mut screen = shell(&project);
-    let before = screen.modes();
-    run(&mut screen, &project.hotrun(&["-l", "127.0.0.1:0"]));
-    screen.until("gen 1", |text| text.contains("gen 1 live"));
-    assert_ne!(screen.modes(), before);
-    screen.stall(true);
-    // Once nobody takes what it prints, the program waits.
-    let count = || std::fs::read_to_string(project.path("count")).unwrap();
-    until("a backlog", || {
-        let before = count();
-        std::thread::sleep(Duration::from_millis(200));
-        count() == before
-    });
-    screen.press("\x1a");
-    until("the modes of the shell", || screen.modes() == before);
-    screen.stall(false);
-    screen.until("the shell", |text| text.ends_with('$'));
-    screen.press("fg\n");
-    screen.until("the program to go on", |text| text.contains("gen 1 live"));
-    screen.press("q");
-    screen.until("the end", |text| text.ends_with('$'));
-    assert_eq!(screen.modes(), before);
-}
-
-/// Whatever is shown. No time counts in which nothing could go on.
-#[test]
-fn suspended_without_a_footer() {
-    const TIMEOUT: Duration = Duration::from_secs(3);
-    let once_it_may =
-        "echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo up; exec sleep 1000";
-    for kind in ["plain", "json", "off"] {
-        let project = Project::new("true", once_it_may);
-        let mut screen = shell(&project);
-        let before = screen.modes();
-        let timeout = format!("{}s", TIMEOUT.as_secs());
-        let options = ["--ui", kind, "--ready-timeout", &timeout];
-        run(&mut screen, &project.hotrun(&options));
-        let pid = || std::fs::read_to_string(project.path("pid")).unwrap_or_default();
-        until("the program", || pid().ends_with('\n'));
-        let started = Instant::now();
-        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid().trim()));
-        let stopped = || stat().unwrap().contains(") T ");
-
-        screen.press("\x1a");
-        until("the program to be stopped", stopped);
-        screen.until("the shell", |text| text.ends_with('$'));
-        until("its time to be over", || started.elapsed() > TIMEOUT);
-        screen.press("fg\n");
-        until("the program to go on", || !stopped());
-        project.write("go", "");
-        screen.until("the program", |text| text.contains("up"));
-        project.write("src/main", "2");
-        let first = pid();
-        until("a second one", || pid() != first);
-        assert!(!screen.text().contains("not ready"), "{}", screen.text());
-        screen.press("\x03");
-        screen.until("the end", |text| text.ends_with('$'));
-        assert_eq!(screen.modes(), before);
-        screen.press("exit\n");
-        screen.ended();
-        assert_eq!(project.processes(), Vec::<String>::new());
-    }
 }

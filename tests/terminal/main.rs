@@ -8,3 +8,4 @@ mod plain;
 mod screen;
 mod screens;
 mod scrolled;
+mod stops;

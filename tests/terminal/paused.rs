@@ -7,7 +7,7 @@ use hotrun::os::process_tree;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::screen::{PATIENCE, Project, Screen};
+use super::screen::{PATIENCE, Project, Screen, until};
 
 const RUN: &str = "echo $$ > pid; echo running; exec sleep 1000";
 
@@ -18,8 +18,12 @@ struct Paused {
 
 impl Paused {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(options: &[&str]) -> Self {
         let project = Project::new("exit 0", RUN);
-        let command = project.hotrun(&["-l", "127.0.0.1:0"]);
+        let command = project.hotrun(&[&["-l", "127.0.0.1:0"], options].concat());
         let mut screen = Screen::start(&command, 100, 20);
         screen.until("gen 1", |text| text.contains("gen 1 live"));
         screen.press("p");
@@ -96,6 +100,25 @@ fn a_build_that_breaks_while_paused_fails_once_it_goes_on() {
     paused.project.write("src/main", "3");
     paused.until("gen 3 live");
     paused.ends(Signal::SIGTERM, Some(143));
+}
+
+#[test]
+fn a_command_of_a_rule_waits_as_every_change_does() {
+    let mut paused = Paused::with(&["--on", "*.txt=run:echo made >>made"]);
+    let made = |paused: &Paused| std::fs::read_to_string(paused.project.path("made"));
+    paused.project.write("src/a.txt", "1");
+    paused.until("paused, changes wait");
+    // Whoever builds now has all of it.
+    paused.screen.press("r");
+    paused.until("gen 2 live");
+    assert_eq!(made(&paused).unwrap(), "made\n", "once, and not before");
+    paused.until("‖ paused");
+    paused.project.write("src/a.txt", "2");
+    paused.until("paused, changes wait");
+    assert_eq!(made(&paused).unwrap(), "made\n");
+    paused.screen.press("p");
+    until("the command", || made(&paused).unwrap() == "made\nmade\n");
+    paused.ends(Signal::SIGINT, Some(0));
 }
 
 #[test]

@@ -283,6 +283,11 @@ impl Screen {
         self.modes_if_any().unwrap()
     }
 
+    /// As a shell does that has it again.
+    pub(crate) fn set_modes(&self, modes: &Termios) {
+        terminal::set_modes(self.theirs.as_ref().unwrap(), modes).unwrap();
+    }
+
     pub(crate) fn modes_if_any(&self) -> nix::Result<Termios> {
         tcgetattr(self.theirs.as_ref().unwrap())
     }

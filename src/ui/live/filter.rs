@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use unicode_width::UnicodeWidthChar;
 use vte::{Params, Parser, Perform};
@@ -7,8 +8,8 @@ use super::style::Style;
 
 /// The longest link that is passed on. The parser keeps no more than 1024 bytes, and half a link is none.
 const LONGEST_LINK: usize = 900;
-/// The longest gap that moving the cursor to the right leaves.
-const WIDEST_GAP: u16 = 200;
+/// How wide the terminal is where nobody says.
+const WIDE: u16 = 200;
 /// Ends whatever sequence is under way (`CAN`, ECMA-48, 8.3.6).
 const CANCEL: u8 = 0x18;
 
@@ -31,6 +32,11 @@ impl Filter {
             hand: Hand::default(),
             begun: false,
         }
+    }
+
+    /// For a terminal of so many columns.
+    pub(super) fn fit(&mut self, columns: u16) {
+        self.hand.wide = columns;
     }
 
     /// Takes in more, and gives out each line that is complete, without its end.
@@ -102,12 +108,13 @@ pub(super) fn harmless(line: &str) -> String {
 }
 
 /// Where the parser puts things down.
-#[derive(Default)]
 struct Hand {
+    /// How many columns the terminal has.
+    wide: u16,
     /// What there is of the last line.
     line: String,
-    /// Up to where the line is no text that could be written over.
-    firm: usize,
+    /// Where the line is no text: codes, from the first on.
+    codes: Vec<Range<usize>>,
     /// How many columns it takes.
     columns: usize,
     /// So many columns the cursor was moved to the left: what comes is written over what is there. Moving alone takes
@@ -125,6 +132,24 @@ struct Hand {
     bell: bool,
 }
 
+impl Default for Hand {
+    fn default() -> Self {
+        Self {
+            wide: WIDE,
+            line: String::new(),
+            codes: Vec::new(),
+            columns: 0,
+            left: 0,
+            waiting: String::new(),
+            text: false,
+            style: Style::default(),
+            link: None,
+            back: false,
+            bell: false,
+        }
+    }
+}
+
 impl Hand {
     fn is_styled(&self) -> bool {
         !self.style.is_plain() || self.link.is_some()
@@ -133,9 +158,10 @@ impl Hand {
     /// Begins a line: with the style that is on.
     fn begin(&mut self) {
         self.line.clear();
+        self.codes.clear();
         self.style.write(&mut self.line);
         self.line.extend(self.link.as_deref());
-        self.firm = self.line.len();
+        self.codes.push(0..self.line.len());
         self.text = false;
         self.back = false;
         (self.columns, self.left) = (0, 0);
@@ -153,19 +179,48 @@ impl Hand {
         let left = if self.back { 0 } else { self.left };
         let over = left.min(columns.into());
         self.left -= over;
-        for _ in over..usize::from(columns.min(WIDEST_GAP)) {
+        let at = if self.back { 0 } else { self.columns };
+        // It stops in the last column.
+        let room = usize::from(self.wide).saturating_sub(at + 1);
+        for _ in 0..room.min(usize::from(columns) - over) {
             self.print(' ');
         }
     }
 
-    /// Takes away what is to the right of the cursor, but for what is behind a colour.
+    /// Takes away what is to the right of the cursor, and the codes in it.
     fn take_back(&mut self) {
-        while self.left > 0 && self.line.len() > self.firm {
+        let mut codes = false;
+        while self.left > 0 || codes {
+            let code = self.codes.pop_if(|code| code.end == self.line.len());
+            if let Some(code) = code {
+                self.line.truncate(code.start);
+                codes = true;
+                continue;
+            }
+            if self.left == 0 || self.line.is_empty() {
+                break;
+            }
             let width = self.line.pop().map_or(0, |last| self.width(last));
             self.left = self.left.saturating_sub(width);
             self.columns = self.columns.saturating_sub(width);
         }
         self.left = 0;
+        if codes {
+            self.switch_on();
+        }
+    }
+
+    /// Whatever is on where the line ends: from here on it is what the codes say that were taken away, or wait.
+    fn switch_on(&mut self) {
+        let mut code = String::from("\x1b[0m");
+        self.style.write(&mut code);
+        match &self.link {
+            Some(link) => code.push_str(link),
+            None if self.line.contains("\x1b]") => code.push_str("\x1b]8;;\x1b\\"),
+            None => {}
+        }
+        self.waiting.clear();
+        self.code(&code);
     }
 
     fn width(&self, character: char) -> usize {
@@ -201,9 +256,10 @@ impl Hand {
             self.waiting.push_str(code);
             return;
         }
+        let start = self.line.len();
         self.line.push_str(&std::mem::take(&mut self.waiting));
         self.line.push_str(code);
-        self.firm = self.line.len();
+        self.codes.push(start..self.line.len());
     }
 }
 

@@ -36,10 +36,11 @@ impl Frame<'_> {
     /// The rows, from top to bottom: never more than the terminal has.
     pub(super) fn rows(&self) -> Vec<Row> {
         let most = usize::from(self.size.rows).saturating_sub(1).max(1);
-        let state = self.state();
+        let state = self.state(most);
+        let room = most.saturating_sub(state.len());
         let mut rows = match self.help {
-            true => help::rows(self.columns()),
-            false => self.errors(most.saturating_sub(state.len()).min(most * 2 / 3)),
+            true => help::rows(self.columns(), room),
+            false => self.errors(room.min(most * 2 / 3)),
         };
         rows.extend(state);
         // What is said last matters most.
@@ -52,7 +53,8 @@ impl Frame<'_> {
         rows
     }
 
-    fn state(&self) -> Vec<Row> {
+    /// What draws to an end has what room the rest leaves it.
+    fn state(&self, most: usize) -> Vec<Row> {
         let of = |wanted: fn(&Generation) -> bool| {
             let all = self.model.generations.iter();
             all.filter(move |(_, generation)| wanted(generation))
@@ -65,13 +67,29 @@ impl Frame<'_> {
         let coming = of(|known| matches!(known.phase, Phase::Starting | Phase::Ready));
         rows.extend(coming.map(|(id, coming)| self.coming(*id, coming)));
         let leaving: Vec<_> = of(|known| known.phase == Phase::Draining).collect();
-        let shown = leaving.iter().rev().take(MOST_DRAINING);
-        rows.extend(shown.map(|(id, leaving)| self.leaving(**id, leaving)));
-        if leaving.len() > MOST_DRAINING {
-            let text = format!("   and {} more", leaving.len() - MOST_DRAINING);
-            rows.push(Row::default().with(Tint::Dim, text));
-        }
+        rows.extend(self.all_leaving(&leaving, most.saturating_sub(rows.len() + 1)));
         rows.push(self.status());
+        rows
+    }
+
+    /// The newest first, in so many rows, and how many more there are.
+    fn all_leaving(&self, all: &[(&GenId, &Generation)], room: usize) -> Vec<Row> {
+        let shown = match all.len() <= room.min(MOST_DRAINING) {
+            true => all.len(),
+            false => room.saturating_sub(1).min(MOST_DRAINING),
+        };
+        let first = all.iter().rev().take(shown);
+        let mut rows: Vec<Row> = first.map(|(id, one)| self.leaving(**id, one)).collect();
+        match all.len() - shown {
+            _ if room == 0 => {}
+            0 => {}
+            more if shown > 0 => {
+                rows.push(Row::default().with(Tint::Dim, format!("   and {more} more")));
+            }
+            more => {
+                rows.push(sign(Tint::Busy, "◐").with(Tint::Bold, format!("{more} draining")));
+            }
+        }
         rows
     }
 
@@ -139,12 +157,9 @@ impl Frame<'_> {
     /// The last row: what goes on, or what came of it, and the keys.
     fn status(&self) -> Row {
         let Model {
-            quitting,
-            building,
-            problem,
-            ..
+            quitting, building, ..
         } = self.model;
-        let parts = match (quitting, building, problem) {
+        let parts = match (quitting, building, self.model.wrong()) {
             (Some((since, timeout)), _, _) => {
                 return self.quitting(*since, *timeout).fit(self.columns());
             }
@@ -185,6 +200,9 @@ impl Frame<'_> {
                 .with(Tint::Dim, empty);
         }
         let mut parts = Parts::new(head);
+        if self.model.paused {
+            parts.add(1, Tint::Bold, self.paused());
+        }
         if let Some((done, all)) = progress {
             parts.add(1, Tint::Plain, format!("{done}/{all} crates"));
         }
@@ -299,7 +317,7 @@ impl Frame<'_> {
 
     /// The errors of a build that failed, in at most so many rows.
     fn errors(&self, most: usize) -> Vec<Row> {
-        let Some(problem) = &self.model.problem else {
+        let Some(problem) = &self.model.broken else {
             return Vec::new();
         };
         let all: Vec<&str> = problem

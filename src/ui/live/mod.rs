@@ -23,6 +23,7 @@ use std::time::Duration;
 use self::footer::Frame;
 use self::printed::Printed;
 use self::viewport::Viewport;
+use super::kept::Kept;
 use super::sink::Sink;
 use super::wording::{Weight, sentence};
 use super::{Model, Options, Order, Report, Seat, Verbosity, clean, plain};
@@ -33,8 +34,6 @@ use crate::reload::{Cause, Failure, Notice};
 const FRAME: Duration = Duration::from_millis(8);
 /// So much output is written at once, whenever the last drawing was.
 const ENOUGH: usize = 32 * 1024;
-/// So much of what a build prints is kept.
-const MOST_KEPT: usize = 1024 * 1024;
 /// While hotrun is in the background: how often it looks whether it still is.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -47,8 +46,10 @@ pub(super) struct Live {
     size: Size,
     viewport: Viewport,
     printed: Printed,
-    /// All that the last build printed.
-    build: String,
+    /// What the build printed that ended last, and was not given up.
+    build: Kept,
+    /// What the one printed that runs.
+    running: Kept,
     help: bool,
     marks: u32,
     /// Something may look different.
@@ -67,7 +68,8 @@ impl Live {
             size: seat.size(),
             seat,
             viewport: Viewport::default(),
-            build: String::new(),
+            build: Kept::default(),
+            running: Kept::default(),
             help: false,
             marks: 0,
             dirty: true,
@@ -115,7 +117,16 @@ impl Live {
             self.clear();
         }
         if let Notice::Building { .. } = notice {
-            self.build.clear();
+            self.running = Kept::default();
+        }
+        if let Notice::Built { .. }
+        | Notice::Unchanged { .. }
+        | Notice::Failed {
+            failure: Failure::Build,
+            ..
+        } = notice
+        {
+            self.build = std::mem::take(&mut self.running);
         }
         let (weight, text) = sentence(notice, model);
         // What the footer shows need not be said, unless it is gone at a glance and explains what was printed.
@@ -165,14 +176,11 @@ impl Live {
         if self.options.verbosity == Verbosity::Verbose {
             text.lines().for_each(|line| self.printed.foreign(line));
         }
-        if self.build.len() < MOST_KEPT {
-            self.build.push_str(text);
-            self.build.push('\n');
-        }
+        self.running.add(text);
     }
 
     /// Does what the user wants of the screen.
-    pub(super) fn obey(&mut self, order: Order) -> io::Result<()> {
+    pub(super) fn obey(&mut self, order: Order, model: &Model) -> io::Result<()> {
         self.dirty = true;
         match order {
             Order::Resized(size) => {
@@ -180,28 +188,41 @@ impl Live {
                 self.viewport.disturb();
             }
             Order::Help => self.help = !self.help,
-            Order::Errors => self.errors(),
+            Order::Errors => self.errors(model),
             Order::Clear => self.clear(),
             Order::Mark => self.mark(),
+            // It may come twice. Whoever has been told that nothing is written any more may have stopped us already.
+            Order::Leave if self.left => {}
             Order::Leave => {
                 self.left = true;
                 return self.leave();
             }
-            Order::Return { .. } => {
-                self.left = false;
-                self.size = self.seat.size();
-            }
+            Order::Return { .. } => self.returned(),
         }
         Ok(())
     }
 
-    fn errors(&mut self) {
-        if self.build.is_empty() {
-            return self.printed.own("hotrun: no build has printed anything");
+    fn returned(&mut self) {
+        if std::mem::take(&mut self.left) {
+            return;
         }
-        let text = std::mem::take(&mut self.build);
-        text.lines().for_each(|line| self.printed.foreign(line));
-        self.build = text;
+        // Nobody has had us leave. If there is still anything of ours on the screen it is below the cursor.
+        self.viewport.forget();
+        self.viewport.disturb();
+        self.seat.doubt();
+    }
+
+    /// What is wrong with the sources, as long as that is in sight, and not what the next build has said so far.
+    fn errors(&mut self, model: &Model) {
+        let runs = model.building.is_some() && model.broken.is_none();
+        let build = match runs && !self.running.is_empty() {
+            true => &self.running,
+            false => &self.build,
+        };
+        if build.is_empty() {
+            return self.say(Weight::Fact, "no build has printed anything");
+        }
+        build.lines().for_each(|line| self.printed.foreign(&line));
     }
 
     /// Not while somebody else has the terminal: it is his screen.
@@ -253,10 +274,20 @@ impl Live {
             let text = self.printed.take();
             return self.out.write(text.as_bytes());
         }
+        self.measure();
         let above = self.printed.take();
         let rows = self.rows(model, now, above.matches('\n').count());
         let text = self.viewport.draw(&above, rows);
         self.out.write(text.as_bytes())
+    }
+
+    /// It may be another size already, and nobody has told.
+    fn measure(&mut self) {
+        let size = self.seat.size();
+        if size != self.size {
+            self.size = size;
+            self.viewport.disturb();
+        }
     }
 
     /// The rows of the viewport: lines without an end, then as many empty ones as keep the footer where it is when it

@@ -34,6 +34,7 @@ impl Printed {
     pub(super) fn output(&mut self, id: GenId, bytes: &[u8], beside: bool, columns: u16) {
         let mark = if beside { self.mark(id) } else { String::new() };
         let filter = self.programs.entry(id).or_insert_with(Filter::new);
+        filter.fit(columns);
         let text = &mut self.text;
         let mut line = |line: &str| {
             text.push_str(&mark);

@@ -5,6 +5,11 @@ use super::row::width;
 /// Holds the screen still while it changes (DEC private mode 2026). A terminal that does not know it ignores it.
 const BEGIN: &str = "\x1b[?2026h";
 const END: &str = "\x1b[?2026l";
+/// A row that turns out wider than the terminal (it may be smaller by now, or take an emoji for wider) is cut there and
+/// not broken: then what is below would be a row further down than we know (DEC private mode 7).
+const CUT: &str = "\x1b[?7l";
+/// What is printed above is broken as ever.
+const BREAK: &str = "\x1b[?7h";
 
 /// The rows at the bottom of what has been written, which are ours to write anew.
 ///
@@ -46,7 +51,9 @@ impl Viewport {
         text.push_str(BEGIN);
         self.erase_into(&mut text);
         text.push_str(above);
+        text.push_str(CUT);
         text.push_str(&rows.join("\r\n"));
+        text.push_str(BREAK);
         text.push('\r');
         if rows.len() > 1 {
             let _ = write!(text, "\x1b[{}A", rows.len() - 1);
@@ -75,7 +82,7 @@ impl Viewport {
         if text.is_empty() {
             return text;
         }
-        format!("{BEGIN}{text}{END}")
+        format!("{BEGIN}{CUT}{text}{BREAK}{END}")
     }
 
     /// What to write so that nothing of ours is on the screen.
@@ -148,7 +155,7 @@ mod tests {
         let _ = viewport.draw("", rows(&["a", "b"]));
         assert_eq!(viewport.draw("", rows(&["a", "b"])), "");
         let text = viewport.draw("", rows(&["a", "c"]));
-        assert_eq!(text, format!("{BEGIN}\x1b[1Bc\r\x1b[1A{END}"));
+        assert_eq!(text, format!("{BEGIN}{CUT}\x1b[1Bc\r\x1b[1A{BREAK}{END}"));
     }
 
     /// Behind a row that is as wide as the terminal, erasing takes away its last character on some terminals.
@@ -159,8 +166,17 @@ mod tests {
         let text = viewport.draw("", rows(&["2s ? help", "x"]));
         assert_eq!(
             text,
-            format!("{BEGIN}2s ? help\r\x1b[1Bx\x1b[K\r\x1b[1A{END}")
+            format!("{BEGIN}{CUT}2s ? help\r\x1b[1Bx\x1b[K\r\x1b[1A{BREAK}{END}")
         );
+    }
+
+    /// What is printed is broken by the terminal, and what is ours never is.
+    #[test]
+    fn only_rows_of_ours_are_cut_by_the_terminal() {
+        let mut viewport = Viewport::default();
+        let text = viewport.draw("line\r\n", rows(&["a", "b"]));
+        let expected = format!("{BEGIN}line\r\n{CUT}a\r\nb{BREAK}\r\x1b[1A{END}");
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Generation {
     pub pid: Option<i32>,
     /// How long after its start it was ready.
     pub ready: Option<Duration>,
+    /// When it became live, if it did.
+    pub served: Option<Duration>,
     /// How long it may drain.
     pub drain: Option<Duration>,
     /// What it says that it does; empty if it says nothing.

@@ -195,8 +195,86 @@ fn of_a_build_that_names_no_error_the_last_lines_are_kept_and_the_rest_is_counte
         live: Some(ONE),
     };
     model.fold(&Report::Notice(failed), MOMENT);
-    let problem = model.problem.expect("it failed");
+    let problem = model.broken.expect("it failed");
     let lines: Vec<&str> = problem.errors[0].lines().collect();
     assert_eq!(lines[..2], ["… 3 lines before these", "line 4"]);
     assert_eq!(lines.len(), LAST_LINES + 1);
+}
+
+/// The sources do not build, whatever becomes of what runs.
+#[test]
+fn a_crash_does_not_hide_that_the_newest_build_failed() {
+    let three = GenId::new(3);
+    let cause = Cause::Crash;
+    let failed = |id, failure, live| Notice::Failed { id, failure, live };
+    let live = |id| Notice::Live { id, took: MOMENT };
+    let mut model = model(&beside());
+    let mut tell = |notices: &[Notice]| {
+        for notice in notices {
+            model.fold(&Report::Notice(notice.clone()), MOMENT);
+        }
+        let wrong = model.wrong().map(|problem| problem.id);
+        (wrong, model.broken.as_ref().map(|problem| problem.id))
+    };
+    let crashed = Failure::Crashed(crate::reload::Ended::Signal(11));
+    assert_eq!(
+        tell(&[
+            failed(TWO, Failure::Build, Some(ONE)),
+            failed(ONE, crashed, None)
+        ]),
+        (Some(ONE), Some(TWO)),
+        "what happened last is what is told"
+    );
+    assert_eq!(
+        tell(&[Notice::Starting { id: three, cause }, live(three)]),
+        (Some(TWO), Some(TWO)),
+        "it serves again"
+    );
+    let id = GenId::new(4);
+    assert_eq!(
+        tell(&[failed(three, Failure::ReadyTimeout, None)]),
+        (Some(three), Some(TWO))
+    );
+    let cause = Cause::Change;
+    let took = MOMENT;
+    let built = [Notice::Building { id, cause }, Notice::Built { id, took }];
+    assert_eq!(tell(&built), (Some(three), None));
+    assert_eq!(tell(&[live(id)]), (None, None));
+}
+
+/// Each drawing of the footer reads them.
+#[test]
+fn what_a_build_printed_is_kept_in_lines_that_are_not_long() {
+    let mut model = model(&beside());
+    let long = "x".repeat(1 << 20);
+    let text = long.clone();
+    model.fold(&Report::BuildLine { id: TWO, text }, MOMENT);
+    assert!(model.tail.0[0].len() < 10_000);
+    let level = Level::Error;
+    let rendered = format!("error: no\n  | {long}\n  | ^\n");
+    let id = TWO;
+    model.fold(
+        &Report::Diagnostic {
+            id,
+            level,
+            rendered,
+        },
+        MOMENT,
+    );
+    let error = &model.errors.0[0];
+    assert!(error.len() < 10_000 && error.ends_with("\n  | ^"));
+}
+
+#[test]
+fn who_serves_again_has_been_up_all_the_time() {
+    let mut model = model(&beside());
+    let timeout = MOMENT;
+    for (notice, now) in [
+        (Notice::Draining { id: ONE, timeout }, MOMENT * 10),
+        (Notice::Restored { id: ONE }, MOMENT * 20),
+    ] {
+        model.fold(&Report::Notice(notice), now);
+    }
+    assert_eq!(model.generations[&ONE].since, MOMENT);
+    assert_eq!(model.live(), Some(ONE));
 }

@@ -161,3 +161,61 @@ fn two_that_print_are_told_apart_and_one_is_not() {
     let said: Vec<&str> = shown.lines().take_while(|row| !row.is_empty()).collect();
     assert_eq!(said[..4], ["alone", "[2] two", "[1] beside", "alone again"]);
 }
+
+/// Those of the last build that failed, whatever the next one has said so far, and whether it comes to its end or not.
+#[test]
+fn the_errors_that_are_offered_are_there_while_the_next_build_runs() {
+    let (three, cause) = (GenId::new(3), Cause::Change);
+    let said = |id, text: &str| Report::BuildLine {
+        id,
+        text: text.into(),
+    };
+    let asked = |terminal: &mut Terminal, mark: &str| {
+        terminal.obey(Order::Mark);
+        terminal.obey(Order::Errors);
+        terminal.draw();
+        let all = terminal.everything();
+        let (_, shown) = all.rsplit_once(mark).unwrap();
+        let lines = shown.lines().skip(1).take_while(|line| !line.is_empty());
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut terminal = Terminal::new(Options::of(Kind::Live), 60, 20);
+    assert_eq!(
+        asked(&mut terminal, "mark 1"),
+        ["hotrun: no build has printed anything"]
+    );
+    terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
+    terminal.report(&[
+        notice(Notice::Building { id: TWO, cause }),
+        said(TWO, "so far"),
+    ]);
+    assert_eq!(asked(&mut terminal, "mark 2"), ["so far"]);
+    terminal.report(&[
+        said(TWO, "the error"),
+        notice(Notice::Failed {
+            id: TWO,
+            failure: Failure::Build,
+            live: Some(ONE),
+        }),
+        notice(Notice::Building { id: three, cause }),
+        said(three, "of the next one"),
+    ]);
+    assert_eq!(asked(&mut terminal, "mark 3"), ["so far", "the error"]);
+    terminal.report(&[notice(Notice::BuildCancelled { id: three })]);
+    assert_eq!(asked(&mut terminal, "mark 4"), ["so far", "the error"]);
+    terminal.report(&begin(three, Cause::Change));
+    assert_eq!(asked(&mut terminal, "mark 5"), ["   Compiling app v0.1.0"]);
+}
+
+#[test]
+fn nothing_is_written_once_the_terminal_was_left() {
+    let mut terminal = live_one();
+    terminal.obey(Order::Leave);
+    let before = terminal.paper.all().len();
+    terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
+    terminal.obey(Order::Leave);
+    assert_eq!(terminal.paper.all().len(), before);
+    terminal.obey(Order::Return { away: ms(0) });
+    terminal.draw();
+    has_lines_and(&terminal.everything(), 20, 1);
+}

@@ -83,7 +83,7 @@ hotrun: waiting for a change
 hotrun: error: cannot start `app`: not found
 hotrun: hint: check PATH
 hotrun: warning: two
-hotrun: lines[2J
+hotrun: lines
 "
     );
 }
@@ -219,4 +219,15 @@ fn colours_are_only_in_our_own_lines_and_only_when_chosen() {
         text,
         "\u{1b}[2mhotrun:\u{1b}[0m waiting for a change\nplain\n"
     );
+}
+
+#[test]
+fn what_a_command_prints_is_told_line_by_line_without_its_colours() {
+    let told = |text: &str| Report::Message {
+        level: Level::Info,
+        text: text.into(),
+        hint: None,
+    };
+    let reports = [told("\u{1b}[33mwarning\u{1b}[0m: a"), told(""), told("b\n")];
+    assert_eq!(plain(&reports), "hotrun: warning: a\nhotrun: \nhotrun: b\n");
 }

@@ -100,8 +100,30 @@ fn moving_to_the_left_takes_nothing_away_but_what_is_written_over() {
     lines("[    ]\x08\x08\x08\x08\x08^[32m#^[0m\n", &["[^[32m#^[0m"]);
     lines("abc\x08^[31m\nd\n", &["abc^[31m^[0m", "^[31md^[0m"]);
     lines("abc\x08^[31m^[K^[1md\n", &["ab^[31m^[1md^[0m"]);
-    // A spinner in colours.
+    // Behind a colour, too.
+    lines("ab^[31m\x08c\n", &["a^[0m^[31mc^[0m"]);
+    lines(
+        "^]8;;http://a^\\ab^]8;;^\\\x08c\n",
+        &["^]8;;http://a^\\a^[0m^]8;;^\\c"],
+    );
+    // A spinner in colours, alone and behind text.
+    lines(
+        "Building ^[36m|^[0m\x08^[36m/^[0m\x08^[36m-^[0m\x08\n",
+        &["Building ^[0m^[36m-^[0m"],
+    );
     lines("^[32m|^[0m\x08^[32m/^[0m\x08^[32m-^[0m\n", &["^[32m-^[0m"]);
+}
+
+#[test]
+fn moving_to_the_right_ends_in_the_last_column() {
+    let mut filter = Filter::new();
+    filter.fit(20);
+    let mut lines = Vec::new();
+    filter.feed(b"abc\x1b[999Cx\nabc\r\x1b[999Cx\n", &mut |line| {
+        lines.push(line.to_owned());
+    });
+    let expected = [format!("abc{}x", " ".repeat(16)), " ".repeat(19) + "x"];
+    assert_eq!(lines, expected);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The keys that are of use now.
 
 use super::Frame;
-use crate::reload::{Failure, Phase};
+use crate::reload::Phase;
 use crate::ui::Model;
 use crate::ui::live::row::{Parts, Row, Tint};
 
@@ -27,7 +27,7 @@ impl Frame<'_> {
     /// The keys that are of use now, as many as fit beside what else is in the row.
     fn keys(&self, used: usize) -> Row {
         let Model {
-            problem,
+            broken,
             generations,
             undoable,
             last,
@@ -36,8 +36,7 @@ impl Frame<'_> {
         let draining = generations
             .values()
             .any(|known| known.phase == Phase::Draining);
-        let failure = problem.as_ref().map(|problem| problem.failure);
-        let broken = failure == Some(Failure::Build);
+        let broken = broken.is_some();
         let keys = [
             (2, "r", "reload", true),
             (

@@ -381,6 +381,55 @@ fn errors() {
 }
 
 #[test]
+fn errors_stay_in_sight_when_what_serves_crashes() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    story.tell(Report::Diagnostic {
+        id: TWO,
+        level: Level::Error,
+        rendered: "error: no\n".into(),
+    });
+    story.fail(Failure::Build);
+    story.notice(Notice::Failed {
+        id: ONE,
+        failure: Failure::Crashed(Ended::Signal(11)),
+        live: None,
+    });
+    let three = GenId::new(3);
+    story.end(ONE).run(three, Cause::Crash).looks(
+        "
+ error: no
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ◔ gen 3 starting   api · pid 4244 · 0.0s
+ ✘ gen 1: ended while live: signal 11                    r reload  p pause  e errors  ? help  q quit
+--------------------
+ error: no
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ◔ gen 3 starting   api · pid 4244 · 0.0s
+ ✘ gen 1: ended while live: signal 11       e errors  ? help
+--------------------
+ error: no
+ ○ nothing live
+ ◔ gen 3 starting
+ ✘ gen 1: ended whi…",
+    );
+    story.serve(three).looks(
+        "
+ error: no
+ ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
+ ✘ gen 2 does not build · 1 error · gen 3 serves on      r reload  p pause  e errors  ? help  q quit
+--------------------
+ error: no
+ ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
+ ✘ gen 2 does not build · 1 error · gen 3 serves on
+--------------------
+ error: no
+ ● gen 3 live
+ ✘ gen 2 does not b…",
+    );
+}
+
+#[test]
 fn what_fails_after_its_start() {
     let mut story = Story::of_one_live();
     story.spawn(TWO, Cause::Change);
@@ -457,6 +506,58 @@ fn a_pause() {
     );
 }
 
+/// It goes on although changes wait: whoever looks at it must see both.
+#[test]
+fn a_pause_during_a_build() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    story.tell(Report::Progress {
+        id: TWO,
+        done: 3,
+        all: 12,
+    });
+    story.notice(Notice::Paused).later(1_250).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   ━━━━━━──────────────────   paused · 3/12 crates · 1.2s          r reload  ? help
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   ━──────   paused · 3/12 crates    ? help
+--------------------
+ ● gen 1 live
+ ◔ building gen 2",
+    );
+}
+
+#[test]
+fn what_is_live_is_in_sight_whatever_drains_and_however_low_the_terminal_is() {
+    let mut story = Story::of_one_live();
+    story.switch();
+    let three = GenId::new(3);
+    story.start(three, Cause::Change);
+    let timeout = ms(10_000);
+    story.notice(Notice::Draining { id: TWO, timeout });
+    let four = GenId::new(4);
+    story.spawn(four, Cause::Change);
+    let live = " ● gen 3 live\n ◔ gen 4 starting\n";
+    for (rows, draining) in [
+        (4, ""),
+        (5, " ◐ 2 draining\n"),
+        (6, " ◐ gen 2 draining\n ◐ gen 1 draining\n"),
+    ] {
+        let shown = story.shown(20, rows, false);
+        assert_eq!(shown, format!("{live}{draining} ✔ built in 1.04s"));
+    }
+    let five = GenId::new(5);
+    story.start(five, Cause::Change);
+    story.notice(Notice::Draining { id: three, timeout });
+    let shown = story.shown(20, 6, false);
+    assert!(
+        shown.contains("gen 5 live") && shown.contains("gen 3 draining\n   and 2 more\n"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn going_back() {
     let mut story = Story::of_one_live();
@@ -494,18 +595,18 @@ fn the_keys_explained() {
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ✔ built in 1.04s · ready in 31ms                                  r reload  p pause  ? help  q quit
 --------------------
+   r       reload now, changed or not
+   p       pause: changes wait until p is pressed again
    u       undo: go back to the previous generation
    e       errors: all that the last build printed
    k       kill what still drains
-   c       clear the screen
-   Enter   print a mark
    Ctrl-Z  suspend, with the program; fg goes on
    q       quit, as Ctrl-C does; twice: at once
  ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
  ✔ built in 1.04s · ready in 31ms           r reload  ? help
 --------------------
- Ctrl-Z suspend, wi…
- q quit, as Ctrl-C …
+ r reload now, chan…
+ p pause: changes w…
  ● gen 1 live
  ✔ built in 1.04s",
     );
