@@ -277,27 +277,6 @@ impl Machine {
         }
     }
 
-    fn listens(&mut self, id: GenId) {
-        if self.is_started(id) && !self.listening.contains(&id) {
-            self.listening.push(id);
-        }
-        self.recognise(id);
-    }
-
-    fn serves_as_told(&mut self, id: GenId) {
-        if self.is_started(id) && !self.servers.contains(&id) {
-            self.servers.push(id);
-        }
-        self.recognise(id);
-    }
-
-    fn is_started(&self, id: GenId) -> bool {
-        let leaving = self.leaving.iter().map(|leaving| leaving.id);
-        let candidate = self.candidate.map(|candidate| candidate.id);
-        let mut started = leaving.chain(candidate).chain(self.live);
-        started.any(|started| started == id)
-    }
-
     fn ready(&mut self, now: Time, id: GenId, out: &mut Response) {
         let aborted = self.is_aborted(id);
         let Some(candidate) = self

@@ -1,4 +1,4 @@
-//! What a program says of itself beside its readiness (`sd_notify(3)`).
+//! What a program shows or says of itself beside its readiness (`sd_notify(3)`).
 
 use std::time::Duration;
 
@@ -56,6 +56,27 @@ impl Watchdog {
 }
 
 impl Machine {
+    pub(super) fn listens(&mut self, id: GenId) {
+        if self.is_started(id) && !self.listening.contains(&id) {
+            self.listening.push(id);
+        }
+        self.recognise(id);
+    }
+
+    pub(super) fn serves_as_told(&mut self, id: GenId) {
+        if self.is_started(id) && !self.servers.contains(&id) {
+            self.servers.push(id);
+        }
+        self.recognise(id);
+    }
+
+    fn is_started(&self, id: GenId) -> bool {
+        let leaving = self.leaving.iter().map(|leaving| leaving.id);
+        let candidate = self.candidate.map(|candidate| candidate.id);
+        let mut started = leaving.chain(candidate).chain(self.live);
+        started.any(|started| started == id)
+    }
+
     /// Its start or its end may take longer. Nothing else of it is bounded.
     pub(super) fn extended(&mut self, now: Time, id: GenId, by: Duration, out: &mut Response) {
         let until = now.plus(by);

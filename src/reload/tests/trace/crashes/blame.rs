@@ -1,6 +1,6 @@
 //! What a crash is blamed on, and so what follows: an older build, or once more the same.
 
-use super::{auto, cargo, check, check_second, command, stop_first};
+use super::{auto, cargo, check, check_kept, check_second, command, stop_first};
 use crate::reload::Policy;
 
 /// As [`check_second`], once generation 1 is gone.
@@ -157,4 +157,42 @@ fn who_says_that_it_is_ready_is_a_server_whatever_it_listens_on() {
             ",
         );
     }
+}
+
+/// What was gone back to is no better a second time.
+#[test]
+fn what_was_undone_to_no_avail_is_not_gone_back_to() {
+    check(
+        &stop_first(&cargo()),
+        "
+        5000 changed    -> build 2 | building 2 change
+        6000 built 2    -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6100 gone 1     -> relay 1, release 1, start 2 | gone 1 drained 100ms, starting 2 change
+        6140 ready 2    -> switch 2 | ready 2 40ms
+        6141 switched 2 -> | live 2 1ms
+        7000 undo       -> hold, settle 2 | draining 2 10000ms
+        7100 gone 2     -> relay 2, release 2, start 3 again-from 1 | gone 2 drained 100ms, starting 3 undo
+        7110 exited 3 1 -> relay 3, hold, answer 3 | failed 3 (ended before it was ready: exit status 1), waiting
+        ",
+    );
+}
+
+/// The newest build is the one that has crashed.
+#[test]
+fn what_came_back_and_was_not_kept_is_not_started_once_more() {
+    check_kept(
+        &cargo(),
+        &[(0, "begin")],
+        "
+        5000 changed       -> build 2 | building 2 change
+        6000 built 2       -> start 2 | built 2 1000ms, starting 2 change
+        6040 ready 2       -> switch 2 | ready 2 40ms
+        6041 switched 2    -> settle 1 | live 2 1ms, draining 1 10000ms
+        6500 exited 2 101  -> switch 1, relay 2
+        6500 switched 1    -> | failed 2 (ended while live: exit status 101; 1 serves), restored 1
+        6501 gone 2        -> release 2 | gone 2 drained 1ms
+        20000 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 101), waiting
+        21000 tick         -> nothing
+        ",
+    );
 }

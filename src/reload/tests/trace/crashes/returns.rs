@@ -152,3 +152,18 @@ fn a_restart_is_of_what_serves_again() {
         ",
     );
 }
+
+#[test]
+fn a_restart_is_of_what_was_starting_when_it_came_back() {
+    check_second(
+        &[(5999, "kept 2")],
+        "
+        6200 changed         -> build 3 | building 3 change
+        6300 built 3         -> start 3 | built 3 100ms, starting 3 change
+        6400 exited 2 101    -> switch 1, relay 2
+        6400 switched 1      -> | failed 2 (ended while live: exit status 101; 1 serves), restored 1
+        6500 exited 3 1      -> relay 3 | failed 3 (ended before it was ready: exit status 1; 1 serves)
+        6600 changed-restart -> start 4 | starting 4 change
+        ",
+    );
+}
