@@ -6,9 +6,9 @@ use std::sync::PoisonError;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use socket2::Socket;
 
+use super::asked::Asked;
 use super::bind::bind;
 use super::bound::{Bound, Known};
 use super::claim::{self, LONGEST, parse};
@@ -17,7 +17,7 @@ use super::holders::Holders;
 use super::news::News;
 use super::verdict::{Verdict, missed, refuse};
 use crate::os;
-use crate::os::seccomp::{Answer, Call, Calls, Next, What, descriptor_of, read_memory};
+use crate::os::seccomp::{Answer, Call, Calls, Next, What, read_memory};
 use crate::reload::GenId;
 use crate::socket::{Adopter, Endpoint, Transport};
 
@@ -133,7 +133,7 @@ impl Worker {
     fn answer(&mut self, calls: &Calls, call: &Call) {
         self.pause = LOOK;
         // Without this thread every call of the program would fail from then on.
-        let decide = AssertUnwindSafe(|| self.decide(calls, call));
+        let decide = AssertUnwindSafe(|| self.decide(Asked { calls, call }));
         let verdict = catch_unwind(decide).unwrap_or_else(|_| {
             missed(None, io::Error::other("hotrun has met a fault of its own"))
         });
@@ -151,14 +151,14 @@ impl Worker {
         }
     }
 
-    fn decide(&mut self, calls: &Calls, call: &Call) -> Verdict {
-        match call.what {
+    fn decide(&mut self, asked: Asked<'_>) -> Verdict {
+        match asked.call.what {
             What::Bind {
                 fd,
                 address,
                 length,
-            } => self.bind(calls, call, fd, (address, length)),
-            What::Listen { fd, backlog } => self.listen(calls, call, fd, backlog),
+            } => self.bind(asked, fd, (address, length)),
+            What::Listen { fd, backlog } => self.listen(asked, fd, backlog),
         }
     }
 
@@ -169,37 +169,31 @@ impl Worker {
         (self.tell)(news);
     }
 
-    fn bind(&mut self, calls: &Calls, call: &Call, fd: i32, (at, length): (u64, u32)) -> Verdict {
+    fn bind(&mut self, asked: Asked<'_>, fd: i32, (at, length): (u64, u32)) -> Verdict {
         if length > LONGEST {
             return Answer::Continue.into();
         }
-        let bytes = read_memory(call.thread, at, length as usize);
+        let bytes = read_memory(asked.call.thread, at, length as usize);
         let Some(address) = bytes.ok().and_then(|bytes| parse(&bytes)) else {
             return Answer::Continue.into();
         };
         if address.port() == 0 {
             return Answer::Continue.into();
         }
-        match take(calls, call, fd) {
+        match asked.socket(fd) {
             Ok(socket) => match claim::claim(&socket, address) {
-                Ok(Some(claim)) => self.decide_bind(calls, call, &socket, claim),
+                Ok(Some(claim)) => self.decide_bind(asked, &socket, claim),
                 Ok(None) | Err(_) => Answer::Continue.into(),
             },
             Err(error) => missed(Some(address), error),
         }
     }
 
-    fn decide_bind(
-        &mut self,
-        calls: &Calls,
-        call: &Call,
-        socket: &Socket,
-        claim: Claim,
-    ) -> Verdict {
+    fn decide_bind(&mut self, asked: Asked<'_>, socket: &Socket, claim: Claim) -> Verdict {
         let Ok(cookie) = os::cookie(socket) else {
             return Answer::Continue.into();
         };
-        if self.lost_answer(cookie, call.thread, claim.endpoint) {
+        if self.lost_answer(cookie, asked.call.thread, claim.endpoint) {
             return Answer::Done.into();
         }
         // The kernel refuses that, whatever the address.
@@ -227,9 +221,7 @@ impl Worker {
                 }),
                 in_use: None,
             },
-            OnBind::Bind { shared } => {
-                self.perform_bind((calls, call), socket, cookie, claim, shared)
-            }
+            OnBind::Bind { shared } => self.perform_bind(asked, socket, cookie, claim, shared),
         }
     }
 
@@ -241,7 +233,7 @@ impl Worker {
 
     fn perform_bind(
         &mut self,
-        (calls, call): (&Calls, &Call),
+        asked: Asked<'_>,
         socket: &Socket,
         cookie: u64,
         claim: Claim,
@@ -249,12 +241,12 @@ impl Worker {
     ) -> Verdict {
         let address = claim.endpoint.address;
         if address.port() < os::privilege::first_unprivileged_port()
-            && os::privilege::may_bind(call.thread) == Some(false)
+            && os::privilege::may_bind(asked.call.thread) == Some(false)
         {
             return Answer::Errno(libc::EACCES).into();
         }
         match self.try_bind(socket, claim.endpoint, shared) {
-            Ok(()) => self.note_bound((calls, call), socket, cookie, claim),
+            Ok(()) => self.note_bound(asked, socket, cookie, claim),
             // The program may be allowed what hotrun is not.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
                 missed(Some(address), error)
@@ -280,7 +272,7 @@ impl Worker {
 
     fn note_bound(
         &mut self,
-        (calls, call): (&Calls, &Call),
+        asked: Asked<'_>,
         socket: &Socket,
         cookie: u64,
         claim: Claim,
@@ -297,19 +289,19 @@ impl Worker {
             inode,
             claim,
             listens: false,
-            thread: call.thread,
+            thread: asked.call.thread,
         });
         match datagrams {
-            true => self.join((calls, call), socket, 0, claim),
+            true => self.join(asked, socket, 0, claim),
             false => Answer::Done.into(),
         }
     }
 
-    fn listen(&mut self, calls: &Calls, call: &Call, fd: i32, backlog: i32) -> Verdict {
+    fn listen(&mut self, asked: Asked<'_>, fd: i32, backlog: i32) -> Verdict {
         if self.known.is_empty() {
             return Answer::Continue.into();
         }
-        let socket = match take(calls, call, fd) {
+        let socket = match asked.socket(fd) {
             Ok(socket) => socket,
             Err(error) => return missed(None, error),
         };
@@ -326,21 +318,15 @@ impl Worker {
                 Ok(()) => Answer::Done.into(),
                 Err(_) => Answer::Continue.into(),
             },
-            (OnListen::Join, Some(claim)) => self.join((calls, call), &socket, backlog, claim),
+            (OnListen::Join, Some(claim)) => self.join(asked, &socket, backlog, claim),
         }
     }
 
-    fn join(
-        &mut self,
-        (calls, call): (&Calls, &Call),
-        socket: &Socket,
-        backlog: i32,
-        claim: Claim,
-    ) -> Verdict {
+    fn join(&mut self, asked: Asked<'_>, socket: &Socket, backlog: i32, claim: Claim) -> Verdict {
         let joined = os::cookie(socket).and_then(|cookie| {
             let socket = socket.try_clone()?;
             let adopter = &self.adopter;
-            let joined = adopter.listen(self.id, socket, backlog, || calls.still_waits(call))?;
+            let joined = adopter.listen(self.id, socket, backlog, || asked.still_waits())?;
             Ok((cookie, joined))
         });
         match joined {
@@ -392,15 +378,5 @@ impl Worker {
         if self.adopter.disown_unheld(self.id, is_held).is_ok() {
             self.known.keep(is_held);
         }
-    }
-}
-
-/// A duplicate of the caller's descriptor, if that is a socket.
-fn take(calls: &Calls, call: &Call, fd: i32) -> io::Result<Socket> {
-    let socket = Socket::from(descriptor_of(call.thread, fd)?);
-    // Whatever was found out is of this caller only if it still waits.
-    match calls.still_waits(call) {
-        true => Ok(socket),
-        false => Err(Errno::ESRCH.into()),
     }
 }
