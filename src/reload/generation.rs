@@ -26,6 +26,13 @@ impl GenId {
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// What was known by the number of an earlier build is known by this one's.
+    pub(super) fn is_now(&mut self, earlier: Self, id: Self) {
+        if *self == earlier {
+            *self = id;
+        }
+    }
 }
 
 impl fmt::Display for GenId {

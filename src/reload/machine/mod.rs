@@ -229,6 +229,11 @@ impl Machine {
     }
 
     /// Whether changes wait.
+    pub const fn is_quitting(&self) -> bool {
+        self.quit.is_some()
+    }
+
+    /// Whether changes wait.
     pub const fn is_paused(&self) -> bool {
         self.paused
     }

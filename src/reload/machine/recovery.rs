@@ -100,6 +100,15 @@ impl Recovery {
         before.into_iter().chain(crashes.map(|crash| crash.build))
     }
 
+    /// What an earlier build made is this one's, as it is the same.
+    pub(super) fn rename(&mut self, earlier: GenId, build: GenId) {
+        let before = self.before.iter_mut().map(|before| &mut before.build);
+        let crashes = self.crash.iter_mut().chain(&mut self.left);
+        let crashed = crashes.map(|crash| &mut crash.build);
+        let known = before.chain(crashed).chain(&mut self.replaced);
+        known.for_each(|known| known.is_now(earlier, build));
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         self.crash.and_then(|crash| crash.again)
     }

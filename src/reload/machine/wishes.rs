@@ -96,6 +96,14 @@ impl Builds {
         self.newest == Some(build) || self.kept.contains(&build)
     }
 
+    /// What an earlier build made is this one's, as it is the same.
+    fn rename(&mut self, earlier: GenId, build: GenId) {
+        let known = [&mut self.newest, &mut self.served, &mut self.previous];
+        for known in known.into_iter().flatten() {
+            known.is_now(earlier, build);
+        }
+    }
+
     /// What was put aside of it is not there any more.
     pub(super) fn lose(&mut self, build: GenId) {
         self.kept.retain(|kept| *kept != build);
@@ -104,13 +112,28 @@ impl Builds {
 
 impl Machine {
     /// What this build made is put aside. What nothing leads back to any more is not, and what an earlier one made is
-    /// this one's if it is the same file.
+    /// this one's if it is the same file: by that name it is known from now on, also as what was live or has crashed.
     pub(super) fn keep(&mut self, build: GenId, same: Option<GenId>) {
+        if let Some(same) = same {
+            self.know_as(same, build);
+        }
         let mut kept = std::mem::take(&mut self.builds.kept);
         let stays = |kept: GenId| kept != build && Some(kept) != same;
         kept.retain(|kept| stays(*kept) && self.may_return_to(*kept));
         kept.push(build);
         self.builds.kept = kept;
+    }
+
+    fn know_as(&mut self, earlier: GenId, build: GenId) {
+        self.builds.rename(earlier, build);
+        self.recovery.rename(earlier, build);
+        let next = self.next.iter_mut().map(|next| &mut next.build);
+        let candidate = self
+            .candidate
+            .iter_mut()
+            .map(|candidate| &mut candidate.build);
+        next.chain(candidate)
+            .for_each(|known| known.is_now(earlier, build));
     }
 
     /// What is live was put aside before, or was not.

@@ -44,10 +44,23 @@ pub(super) struct Past {
 }
 
 impl Past {
-    pub(super) fn keep(&mut self, build: GenId, same: Option<GenId>) {
-        self.kept
-            .retain(|kept| *kept != build && Some(*kept) != same);
+    fn keep(&mut self, build: GenId) {
+        self.kept.retain(|kept| *kept != build);
         self.kept.push(build);
+    }
+
+    fn rename(&mut self, earlier: GenId, build: GenId) {
+        let single = [
+            &mut self.made,
+            &mut self.last,
+            &mut self.proven,
+            &mut self.again,
+        ];
+        let lost = [&mut self.lost, &mut self.left].into_iter().flatten();
+        let known = single.into_iter().flatten();
+        let known = known.chain(lost.map(|lost| &mut lost.build));
+        let known = known.chain(&mut self.kept).chain(&mut self.served);
+        known.for_each(|known| known.is_now(earlier, build));
     }
 
     pub(super) fn let_go(&mut self, needed: impl Fn(GenId) -> bool) {
@@ -111,6 +124,16 @@ impl Past {
 }
 
 impl World {
+    /// What a build made was put aside, or is what an earlier one made.
+    pub(super) fn keep(&mut self, build: GenId, same: Option<GenId>) {
+        if let Some(same) = same {
+            self.past.rename(same, build);
+            let gens = self.gens.iter_mut();
+            gens.for_each(|known| known.build.is_now(same, build));
+        }
+        self.past.keep(build);
+    }
+
     /// Somebody wants something: what comes of it is not what was there.
     pub(super) fn wish(&mut self) {
         self.starts = (0, true);

@@ -243,7 +243,7 @@ impl World {
             Event::BuildEnded { id, outcome } => self.build_ended(id, outcome),
             Event::Switched { id } => self.switched(id),
             Event::SwitchFailed { id } => self.switch_failed(id),
-            Event::Kept { id, same } => self.past.keep(id, same),
+            Event::Kept { id, same } => self.keep(id, same),
             Event::StartFailed { id }
             | Event::Ready { id }
             | Event::Listens { id }
