@@ -74,8 +74,11 @@ impl Commands {
     }
 
     /// Changes wait, and so does this.
-    pub(super) fn wait(&mut self, line: String) {
-        self.wait.insert(line);
+    fn wait(&mut self, line: &str) {
+        if let Some(command) = self.all.get_mut(line) {
+            (command.again, command.later) = (false, Later::No);
+        }
+        self.wait.insert(line.to_owned());
     }
 }
 
@@ -109,8 +112,19 @@ impl Command {
 }
 
 impl Driver {
-    /// Runs a shell line, after its end once more if it runs already.
+    /// Runs a shell line, unless changes wait: then so does it.
     pub(super) fn run_command(&mut self, line: &str) {
+        match self.machine.is_paused() {
+            true => self.commands.wait(line),
+            false => self.run_now(line),
+        }
+    }
+
+    /// Runs it, after its end once more if it runs already. Who quits wants none of that any more.
+    fn run_now(&mut self, line: &str) {
+        if self.machine.is_quitting() {
+            return;
+        }
         let known = self.commands.all.get_mut(line);
         if let Some(command) = known.filter(|command| command.control.is_some()) {
             command.again = true;
@@ -137,7 +151,7 @@ impl Driver {
     /// Runs what has waited.
     pub(super) fn run_waiting(&mut self) {
         for line in std::mem::take(&mut self.commands.wait) {
-            self.run_command(&line);
+            self.run_now(&line);
         }
     }
 

@@ -125,7 +125,6 @@ impl Driver {
         for answer in answers.into_keys() {
             match answer {
                 Answer::Signal(signal) => self.handle(Event::Configured { signal }),
-                Answer::Run(line) if self.machine.is_paused() => self.commands.wait(line),
                 Answer::Run(line) => self.run_command(&line),
                 Answer::Make(action) => self.handle(Event::Changed(action)),
             }
