@@ -164,7 +164,8 @@ pub fn last<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a RuleAction> {
 
 /// Whether it may be about files in directories below its place.
 fn is_deep(matcher: &GlobMatcher) -> bool {
-    matcher.glob().glob().contains('/')
+    let glob = matcher.glob().glob();
+    glob.contains('/') || glob.contains("**")
 }
 
 fn has_magic(text: &str) -> bool {
@@ -235,6 +236,13 @@ mod tests {
             "./data/**/*.{bin,dat}",
             &["/w/app/data/x.bin", "/w/app/data/a/b/x.dat"],
             &["/w/app/x.bin"],
+        );
+        assert_eq!(rule.root(), Some(Path::new("/w/app/data")));
+        assert!(rule.is_deep());
+        let rule = check(
+            "data/**",
+            &["/w/app/data/x", "/w/app/data/a/b/x"],
+            &["/w/app/x"],
         );
         assert_eq!(rule.root(), Some(Path::new("/w/app/data")));
         assert!(rule.is_deep());

@@ -8,6 +8,9 @@ pub(super) trait System: Send {
     /// See [`Watcher::watch`].
     fn watch(&mut self, dir: &Path) -> io::Result<bool>;
 
+    /// See [`Watcher::is_another`].
+    fn is_another(&mut self, dir: &Path) -> bool;
+
     /// See [`Watcher::unwatch`].
     fn unwatch(&mut self, dir: &Path);
 
@@ -18,6 +21,10 @@ pub(super) trait System: Send {
 impl System for Watcher {
     fn watch(&mut self, dir: &Path) -> io::Result<bool> {
         self.watch(dir)
+    }
+
+    fn is_another(&mut self, dir: &Path) -> bool {
+        self.is_another(dir)
     }
 
     fn unwatch(&mut self, dir: &Path) {

@@ -91,6 +91,11 @@ impl Watcher {
         Ok(is_another)
     }
 
+    /// Whether another directory is at this path than the one that was watched. If so it is watched now.
+    pub fn is_another(&mut self, dir: &Path) -> bool {
+        self.watch(dir).unwrap_or(false)
+    }
+
     /// Ends that; a directory that is not watched under this path stays as it is.
     pub fn unwatch(&mut self, dir: &Path) {
         if let Some(number) = self.shared.places().remove(dir) {

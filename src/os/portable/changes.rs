@@ -41,6 +41,13 @@ impl Watcher {
             .map_err(|error| plain(&error))
     }
 
+    /// Whether another directory is at this path than the one that is watched. Nobody says so here, and to ask by watching
+    /// it once more would cost events: `notify` begins its stream anew.
+    #[allow(clippy::unused_self, reason = "elsewhere it is used")]
+    pub fn is_another(&mut self, _dir: &Path) -> bool {
+        false
+    }
+
     /// Ends that; a directory that is not watched under this path stays as it is.
     pub fn unwatch(&mut self, dir: &Path) {
         // An error means that it was not watched, or is gone.
