@@ -211,12 +211,12 @@ fn drive(config: Config) -> Result<Outcome, Failure> {
     let outcome = runtime.block_on(driver::run(config, ui));
     // Even if the thread that draws is stuck in a terminal that takes nothing.
     ui::restore_for_good();
+    driver::leave_nobody();
     end(runtime);
     Ok(outcome?)
 }
 
-/// Without what is still asked of cargo or read in another thread: that may take for ever, and nobody wants the answer any
-/// more.
+/// Without what is still read in another thread.
 fn end(runtime: Runtime) {
     runtime.shutdown_background();
 }

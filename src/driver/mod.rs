@@ -25,6 +25,7 @@ mod own;
 mod patience;
 mod perform;
 mod print;
+mod questions;
 mod reloading;
 mod remedy;
 mod scope;
@@ -34,6 +35,8 @@ mod shown;
 mod sources;
 mod telling;
 mod words;
+
+pub use questions::leave_nobody;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -119,6 +122,8 @@ struct Driver {
     watch: Watch,
     /// What may be watched where the user does not say.
     roots: WatchRoots,
+    /// What the last good build has read.
+    inputs: Vec<std::path::PathBuf>,
     /// The newest build that has taught the watch.
     lessons: Option<GenId>,
     /// Generations of which it was told why they can't run.
@@ -245,6 +250,7 @@ impl Driver {
             plans_asked: 0,
             watch: watching.watch,
             roots: watching.roots,
+            inputs: Vec::new(),
             lessons: None,
             explained: BTreeSet::new(),
             told_of_company: false,

@@ -82,6 +82,7 @@ impl Driver {
             any_extension: cargos,
             dirs,
         };
+        self.inputs = exact.files.union(&exact.dirs).cloned().collect();
         // What is not known any more when a manifest breaks.
         self.roots.dirs = packages.into_iter().collect();
         Revision {
@@ -105,8 +106,11 @@ impl Driver {
             self.roots.files = files;
             self.roots.ignored = apart;
         }
+        let mut roots = places(&self.roots);
+        // What a good build has read may be missing now, wherever that is, and come back.
+        roots.extend(self.inputs.iter().cloned());
         Revision {
-            roots: places(&self.roots),
+            roots,
             ignored_dirs: ignored(&self.roots),
             exact: None,
             since,

@@ -161,6 +161,21 @@ fn hc09_a_path_dependency_that_is_added_is_watched() {
 }
 
 #[test]
+fn hc13_what_is_missing_outside_of_the_package_is_seen_when_it_comes_back() {
+    let mut workspace = Workspace::start();
+    let text = workspace.path("../text");
+    let before = fs::read(&text).expect("it is there");
+    fs::remove_file(&text).expect("it is ours");
+    workspace.builds_for("text");
+    // Not before what the failed build teaches has arrived.
+    workspace.builds_not();
+    assert_eq!(workspace.run.count("failed"), 1);
+    fs::write(&text, before).expect("it is ours");
+    workspace.builds_for("text");
+    workspace.run.quit();
+}
+
+#[test]
 fn hc13_after_a_broken_build_new_files_count() {
     let mut workspace = Workspace::start();
     let main = format!("mod new;\n{MAIN}");
