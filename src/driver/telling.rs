@@ -1,5 +1,7 @@
 //! What is told of the machine's notices beside the notices themselves.
 
+use std::sync::PoisonError;
+
 use crate::reload::{Ended, Failure, GenId, Notice};
 use crate::ui::{Level, Report};
 
@@ -38,8 +40,8 @@ impl Driver {
         self.generations.get(id)?.patience.last()
     }
 
-    /// Whether a generation has ended beside another as one does that can't run twice. It is told once: whoever
-    /// has read it knows.
+    /// Whether a generation has ended beside another as one does that can't run twice, and has said nothing that
+    /// explains it otherwise. It is told once: whoever has read it knows.
     fn minds_company(&mut self, notice: &Notice) -> Option<(GenId, GenId)> {
         let Notice::Failed {
             id,
@@ -49,8 +51,12 @@ impl Driver {
         else {
             return None;
         };
-        let told =
-            self.explained.contains(id) || std::mem::replace(&mut self.told_of_company, true);
+        let words = self.feed.words();
+        let words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.explained.contains(id) || !words.may_be_of_company(*id) {
+            return None;
+        }
+        let told = std::mem::replace(&mut self.told_of_company, true);
         (!told).then_some((*id, *live))
     }
 }

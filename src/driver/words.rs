@@ -1,6 +1,9 @@
 //! The last words of builds and programs, for whoever asks why nothing serves.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use crate::reload::{Failure, GenId, Notice};
 use crate::ui::{Level, Report};
@@ -17,6 +20,8 @@ const LAST_MESSAGES: usize = 5;
 /// thread that decides.
 const MOST_LINE: usize = 1 << 10;
 const MOST_MESSAGE: usize = 8 << 10;
+/// How programs complain of another that runs. Those that merely do not compile or panic say nothing of that kind.
+const COMPANY_WORDS: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (one|instance|process|copy|server|program))\b";
 /// The output of so many generations.
 const GENERATIONS: usize = 4;
 
@@ -100,6 +105,16 @@ impl Words {
         let mut said: Vec<String> = said.iter().map(|text| clean(text)).collect();
         said.retain(|text| !text.trim().is_empty());
         said
+    }
+
+    /// Whether what a program said last may be about another that is in its way. Who said nothing may mean that.
+    pub(super) fn may_be_of_company(&self, id: GenId) -> bool {
+        static COMPANY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(COMPANY_WORDS).ok());
+        let said = self.of_the_program(id).concat();
+        let matches = COMPANY
+            .as_ref()
+            .is_none_or(|company| company.is_match(&said));
+        matches || said.trim().is_empty()
     }
 
     fn of_the_build(&self) -> Vec<String> {
@@ -262,6 +277,30 @@ mod tests {
         let expected = ["half and half\n100%\npanicked", "it can't be started"];
         assert_eq!(words.about(ID, CRASH), expected);
         assert_eq!(words.about(other, CRASH)[0], "other");
+    }
+
+    #[test]
+    fn only_some_programs_complain_of_another() {
+        let check = |text: &str| {
+            let id = GenId::FIRST;
+            heard(&[printed(id, text)]).may_be_of_company(id)
+        };
+        assert!(check("sqlite3.OperationalError: database is locked\n"));
+        assert!(check(
+            "Error: Unable to acquire lock, is another process running?\n"
+        ));
+        assert!(check(
+            "open /tmp/x.lock: Resource temporarily unavailable\n"
+        ));
+        assert!(check("listen EADDRINUSE: address already in use :::3000\n"));
+        assert!(check("\n"), "nothing was said");
+        assert!(!check("SyntaxError: '(' was never closed\n"));
+        assert!(!check(
+            "During handling of the above exception, another exception occurred\n"
+        ));
+        assert!(!check(
+            "thread 'main' panicked at src/clock.rs:1:1:\nblocked\n"
+        ));
     }
 
     #[test]
