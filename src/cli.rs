@@ -198,7 +198,8 @@ pub struct Cli {
     ///
     /// The old one serves again if it still drains, else its build is started anew. What crashes later is started once
     /// more after a second. Two such starts at most; then hotrun waits for a change. `0s`: it starts nothing by itself.
-    /// A program that listens on nothing and never says that it is ready, or ends with status 0, is left alone.
+    /// A program that listens on nothing and neither sends `READY=1` nor answers a probe is left alone, as is one that
+    /// ends with status 0.
     #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = values::duration)]
     pub go_back_within: Duration,
 

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
@@ -53,6 +53,8 @@ async fn persist<T, F: Future<Output = io::Result<T>>>(connect: impl Fn() -> F) 
     connect().await
 }
 
+/// So much is carried at a time.
+const PIECE: usize = 8 << 10;
 /// How long the rest of one direction may take once the other has come to its end by the server: a client that keeps its
 /// half open for good must not hold a place that others need. The kernel has the same limit for a socket that nobody holds
 /// (`tcp_fin_timeout`, `tcp(7)`).
@@ -69,14 +71,18 @@ async fn copy(client: Stream, server: Stream) -> io::Result<()> {
             // A server may answer and close before it has read everything: its answer comes first.
             asked = &mut ask => match asked {
                 Ok(()) => answer.await,
-                Err(error) => {
+                Err(Broken::From(error)) => Err(Broken::From(error)),
+                Err(Broken::To(error)) => {
                     let _ = timeout(LINGERING, answer).await;
-                    Err(error)
+                    Err(Broken::To(error))
                 }
             },
             answered = &mut answer => match answered {
-                Ok(()) => timeout(LINGERING, ask).await.unwrap_or(Ok(())),
-                Err(error) => Err(error),
+                Ok(()) => match timeout(LINGERING, ask).await {
+                    Ok(asked) => asked,
+                    Err(slow) => Err(Broken::From(slow.into())),
+                },
+                Err(broken) => Err(broken),
             },
         }
     };
@@ -90,11 +96,24 @@ async fn copy(client: Stream, server: Stream) -> io::Result<()> {
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
     }
-    result
+    result.map_err(|broken| match broken {
+        Broken::From(error) | Broken::To(error) => error,
+    })
+}
+
+/// Where one direction has come to an end too soon: by who sends, or by who receives.
+enum Broken {
+    From(io::Error),
+    To(io::Error),
 }
 
 /// All of it, and its end.
-async fn pass(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>) -> io::Result<()> {
-    tokio::io::copy(from, to).await?;
-    to.shutdown().await
+async fn pass(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>) -> Result<(), Broken> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match from.read(&mut piece).await.map_err(Broken::From)? {
+            0 => return to.shutdown().await.map_err(Broken::To),
+            read => to.write_all(&piece[..read]).await.map_err(Broken::To)?,
+        }
+    }
 }

@@ -270,6 +270,10 @@ impl Registry {
         for group in &self.groups {
             Group::watch(group, &self.helper.runtime);
         }
+        let attends = self.answerer.is_some();
+        // Whoever wanted them was told.
+        let _ = self.relay_each(|group, helper| Group::relay_missing(group, attends, helper));
+        // Some slots are closed only once a relay carries what may go astray.
         for group in self
             .groups
             .iter()
@@ -277,9 +281,6 @@ impl Registry {
         {
             self.helper.runtime.spawn(sweep(Arc::downgrade(group)));
         }
-        let attends = self.answerer.is_some();
-        // Whoever wanted them was told.
-        let _ = self.relay_each(|group, helper| Group::relay_missing(group, attends, helper));
     }
 
     /// `again`: because of relays that could not be started. The others do not answer for those.
