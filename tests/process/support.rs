@@ -239,6 +239,16 @@ pub(crate) fn guardian_of(program: i32) -> i32 {
     parent.trim().parse().unwrap()
 }
 
+/// Waits until these are all its descriptors: for a moment its loader opens libraries besides.
+pub(crate) async fn has_only(pid: i32, numbers: &[i32]) {
+    let what = format!("{numbers:?} and no other descriptor");
+    until(&what, || {
+        let files = open_files(pid);
+        files.iter().map(|(fd, _)| fd).eq(numbers)
+    })
+    .await;
+}
+
 /// The files that a process has open.
 pub(crate) fn open_files(pid: i32) -> Vec<(i32, String)> {
     let folder = format!("/proc/{pid}/fd");

@@ -23,9 +23,7 @@ async fn neither_the_channel_nor_the_listener_stays_with_anybody() {
     let pid = running.started().await;
     let (here, calls) = (here.try_clone().unwrap(), Calls::accept(here));
     let calls = calls.unwrap().unwrap();
-    let program = open_files(pid);
-    let numbers: Vec<i32> = program.iter().map(|(fd, _)| *fd).collect();
-    assert_eq!(numbers, [0, 1, 2, 3, 4], "{program:?}");
+    has_only(pid, &[0, 1, 2, 3, 4]).await;
     let guardian = open_files(guardian_of(pid));
     let listener = |(_, target): &&(i32, String)| target.contains("seccomp");
     assert_eq!(guardian.iter().find(listener), None);
