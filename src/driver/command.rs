@@ -166,13 +166,14 @@ impl Driver {
     /// Those that were put off until now.
     pub(super) fn run_due(&mut self) {
         let now = Instant::now();
-        let is_due = |command: &Command| command.later.due().is_some_and(|due| due <= now);
-        let due = self
-            .commands
-            .all
-            .iter()
-            .filter(|(_, command)| is_due(command));
-        let lines: Vec<String> = due.map(|(line, _)| line.clone()).collect();
+        let mut lines = Vec::new();
+        for (line, command) in &mut self.commands.all {
+            if command.later.due().is_some_and(|due| due <= now) {
+                // Whether it is run now or not: else it would be due all the time.
+                command.later = Later::No;
+                lines.push(line.clone());
+            }
+        }
         for line in lines {
             self.run_command(&line);
         }
