@@ -313,26 +313,26 @@ fn poll(typed: Option<cli::Poll>) -> Poll {
     }
 }
 
-fn ui_kind(typed: UiKind) -> Result<ui::Kind, Failure> {
+fn ui_mode(typed: UiKind) -> Result<ui::Mode, Failure> {
     Ok(match typed {
-        UiKind::Auto if ui::suits_live() => ui::Kind::Live,
-        UiKind::Auto | UiKind::Plain => ui::Kind::Plain,
-        UiKind::Live if std::io::stdout().is_terminal() => ui::Kind::Live,
+        UiKind::Auto if ui::supports_live() => ui::Mode::Live,
+        UiKind::Auto | UiKind::Plain => ui::Mode::Plain,
+        UiKind::Live if std::io::stdout().is_terminal() => ui::Mode::Live,
         UiKind::Live => {
             let message = "`--ui live` needs a terminal as its output";
             return Err(Failure::usage(message).hint("`--ui plain` prints anywhere"));
         }
-        UiKind::Json => ui::Kind::Json,
-        UiKind::Off => ui::Kind::Off,
+        UiKind::Json => ui::Mode::Json,
+        UiKind::Off => ui::Mode::Off,
     })
 }
 
 fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
     Ok(ui::Options {
-        kind: ui_kind(cli.ui)?,
+        mode: ui_mode(cli.ui)?,
         colour: match cli.color {
             // JSON is for programs, whatever terminal is near.
-            ColorWhen::Auto => cli.ui != UiKind::Json && ui::suits_colour(),
+            ColorWhen::Auto => cli.ui != UiKind::Json && ui::supports_colour(),
             ColorWhen::Always => true,
             ColorWhen::Never => false,
         },

@@ -210,7 +210,7 @@ fn drive(config: Config) -> Result<Outcome, Failure> {
     let ui = Ui::standard(config.ui.clone());
     let outcome = runtime.block_on(driver::run(config, ui));
     // Even if the thread that draws is stuck in a terminal that takes nothing.
-    ui::restore_for_good();
+    ui::restore_permanently();
     driver::leave_nobody();
     end(runtime);
     Ok(outcome?)

@@ -262,7 +262,7 @@ impl Reader {
                 rendered: diagnostic.rendered,
             },
             Line::Blocked(bytes) => {
-                self.feed.tell(Report::Blocked { id });
+                self.feed.tell(Report::BuildBlocked { id });
                 text(bytes)
             }
             Line::Text(bytes) => text(bytes),

@@ -210,7 +210,7 @@ async fn attend(line: String, process: Process, feed: Feed, inbox: Inbox) {
         stdout,
         stderr,
     } = process;
-    ui::panic_if_asked();
+    ui::panic_for_test();
     let ended = async {
         while let Some(report) = reports.next().await {
             match report {

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use crate::config::{Config, Stdin};
 use crate::os::start::ignored;
 use crate::os::terminal::{self, Size};
-use crate::ui::Kind;
-use crate::ui::keys::{Key, Keys};
+use crate::ui::Mode;
+use crate::ui::keys::{Key, KeyParser};
 
 /// What came from the terminal.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Console {
     input: Option<AsyncFd<File>>,
     /// Whether it is for the program.
     passes: bool,
-    keys: Keys,
+    keys: KeyParser,
     resized: Signal,
     /// `None`: whoever started hotrun has that ignored.
     suspended: Option<Signal>,
@@ -50,12 +50,12 @@ impl Console {
     pub(super) fn new(config: &Config) -> io::Result<Self> {
         // Only with the live user interface: any other one leaves the terminal as it is. And without a terminal as the
         // input there are no keys.
-        let input = (config.ui.kind == Kind::Live)
+        let input = (config.ui.mode == Mode::Live)
             .then(|| terminal::reopen(io::stdin()).and_then(terminal::watch));
         Ok(Self {
             input: input.and_then(Result::ok),
             passes: config.stdin == Stdin::Program,
-            keys: Keys::default(),
+            keys: KeyParser::default(),
             resized: signal(SignalKind::window_change())?,
             suspended: suspended()?,
             continued: signal(SignalKind::from_raw(Known::SIGCONT as i32))?,

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::reload::{Event, Request};
-use crate::ui::{Level, Order, Report, Ui};
+use crate::ui::{Level, Report, Ui, UiCommand};
 
 use super::inbox::Inbox;
 use super::words::Words;
@@ -44,7 +44,7 @@ struct Item {
 #[derive(Debug)]
 enum What {
     Report(Report),
-    Order(Order),
+    UiCommand(UiCommand),
 }
 
 /// The user interface's thread.
@@ -91,7 +91,7 @@ impl Drop for Alarm {
 
 fn show(mut ui: Ui, incoming: &Receiver<Item>, inbox: &Inbox, leaving: &Leaving) {
     loop {
-        let mut item = match wait(incoming, ui.patience()) {
+        let mut item = match wait(incoming, ui.next_redraw()) {
             Ok(item) => Some(item),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
@@ -102,7 +102,7 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, inbox: &Inbox, leaving: &Leaving)
             let left = leave(&mut ui, leaving);
             shown = shown.and(left).and(match what {
                 What::Report(report) => ui.report(&report),
-                What::Order(order) => ui.obey(order),
+                What::UiCommand(command) => ui.execute(command),
             });
             item = incoming.try_recv().ok();
         }
@@ -125,7 +125,7 @@ fn leave(ui: &mut Ui, leaving: &Leaving) -> std::io::Result<()> {
     let Some(done) = asked else {
         return Ok(());
     };
-    let left = ui.obey(Order::Leave);
+    let left = ui.execute(UiCommand::ReleaseTerminal);
     // Nobody waits any more if it took too long.
     let _ = done.send(());
     left
@@ -162,8 +162,8 @@ impl Feed {
     }
 
     /// Has something done to the screen. Never waits.
-    pub(super) fn order(&self, order: Order) {
-        self.send(What::Order(order), None);
+    pub(super) fn command(&self, command: UiCommand) {
+        self.send(What::UiCommand(command), None);
     }
 
     /// Has the terminal left as it was found, whatever is still to be shown, and says whether that is done: it waits for
@@ -173,7 +173,7 @@ impl Feed {
         let asked = |leaving: &mut Option<_>| *leaving = Some(done);
         asked(&mut self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
         // And in its turn, for that wakes the thread.
-        self.order(Order::Leave);
+        self.command(UiCommand::ReleaseTerminal);
         let left = tokio::time::timeout(LAST_WORDS, is_done).await;
         matches!(left, Ok(Ok(())))
     }
@@ -217,7 +217,7 @@ impl Feed {
 
 impl Screen {
     /// Has hotrun end when a task panics. By itself that takes nothing else down, and hotrun would go on in front of a
-    /// terminal that nothing is drawn on any more (see [`restore_for_good`](crate::ui::restore_for_good)).
+    /// terminal that nothing is drawn on any more (see [`restore_permanently`](crate::ui::restore_permanently)).
     pub(super) fn ends_on_panic(&self, inbox: Inbox) {
         let (before, panicked) = (panic::take_hook(), self.panicked.clone());
         panic::set_hook(Box::new(move |info| {
@@ -251,7 +251,7 @@ mod tests {
     use crate::driver::inbox;
     use crate::os::terminal::Size;
     use crate::reload::GenId;
-    use crate::ui::{Handles, Kind, Options, Seat, Stream};
+    use crate::ui::{Handles, Mode, Options, Stream, TerminalGuard};
 
     /// Takes as much as it is let to.
     struct Slow(Receiver<()>);
@@ -269,7 +269,7 @@ mod tests {
 
     fn slow() -> (Ui, Sender<()>) {
         let (go, gate) = mpsc::channel();
-        let options = Options::of(Kind::Live);
+        let options = Options::of(Mode::Live);
         let size = Size {
             columns: 80,
             rows: 24,
@@ -279,7 +279,7 @@ mod tests {
             stderr: Box::new(io::sink()),
             same: true,
             clearable: true,
-            seat: Seat::without_terminal(size),
+            terminal: TerminalGuard::without_terminal(size),
         };
         (Ui::new(options, handles), go)
     }

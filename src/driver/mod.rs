@@ -55,7 +55,7 @@ use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
 use crate::reload::{BuildOutcome, Event, GenId, Machine};
 use crate::socket::Sockets;
-use crate::ui::{Kind, Report, Ui};
+use crate::ui::{Mode, Report, Ui};
 use crate::watch::{self, Watch};
 
 use adopting::Adopting;
@@ -199,7 +199,7 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
         console,
     };
     let (feed, screen) = feed::start(ui, inbox.clone()).context("starting a thread")?;
-    if config.ui.kind == Kind::Live {
+    if config.ui.mode == Mode::Live {
         screen.ends_on_panic(inbox.clone());
     }
     adopting.tell(&config, &feed);

@@ -13,7 +13,7 @@ use crate::process::Signal;
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
 use crate::socket::{Address, Route};
-use crate::ui::{Kind, Level, Report};
+use crate::ui::{Level, Mode, Report};
 
 use super::generation::{self, Stage, Start};
 use super::inbox::Learnt;
@@ -102,9 +102,9 @@ impl Driver {
             plan: self.plan.clone(),
             number: self.plans,
         };
-        let bars = match self.config.ui.kind {
-            Kind::Live | Kind::Json => true,
-            Kind::Plain | Kind::Off => false,
+        let bars = match self.config.ui.mode {
+            Mode::Live | Mode::Json => true,
+            Mode::Plain | Mode::Off => false,
         };
         let known = self.prints.iter().map(|(id, print)| (*id, print.clone()));
         let with = build::With {
@@ -195,7 +195,7 @@ impl Driver {
             Ok(Some(Added { same })) => {
                 // Nothing else to go back to.
                 if same.is_none() {
-                    self.feed.tell(Report::Kept { id });
+                    self.feed.tell(Report::ArtifactKept { id });
                 }
                 self.handle(Event::Kept { id, same });
             }
@@ -260,9 +260,9 @@ impl Driver {
     /// On what a program runs: on a terminal of its own where its output ends up on ours.
     fn stage(&self) -> Stage {
         let (size, reads) = (self.size, self.config.stdin == Stdin::Program);
-        match self.config.ui.kind {
-            Kind::Live => Stage::Terminal { size, reads },
-            Kind::Plain | Kind::Json | Kind::Off => Stage::Pipes,
+        match self.config.ui.mode {
+            Mode::Live => Stage::Terminal { size, reads },
+            Mode::Plain | Mode::Json | Mode::Off => Stage::Pipes,
         }
     }
 

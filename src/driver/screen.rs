@@ -13,7 +13,7 @@ use crate::process::signals::Asked as Signalled;
 use crate::reload::Request;
 use crate::ui;
 use crate::ui::keys::Key;
-use crate::ui::{Kind, Order, Report};
+use crate::ui::{Mode, Report, UiCommand};
 
 use super::Driver;
 use super::console::{Came, Console};
@@ -40,15 +40,15 @@ impl Driver {
     fn pressed(&mut self, key: Key) {
         match key {
             Key::Reload => {
-                ui::panic_if_asked();
+                ui::panic_for_test();
                 self.request(Request::Reload);
             }
             // As Ctrl-C: the second time it is at once.
             Key::Quit => self.signalled(Signalled::Interrupt),
-            Key::Errors => self.feed.order(Order::Errors),
-            Key::Clear => self.feed.order(Order::Clear),
-            Key::Help => self.feed.order(Order::Help),
-            Key::Mark => self.feed.order(Order::Mark),
+            Key::Errors => self.feed.command(UiCommand::ShowBuildLog),
+            Key::Clear => self.feed.command(UiCommand::Clear),
+            Key::Help => self.feed.command(UiCommand::ToggleHelp),
+            Key::Mark => self.feed.command(UiCommand::Mark),
             Key::Pause if self.machine.is_paused() => self.request(Request::Resume),
             Key::Pause => self.request(Request::Pause),
             Key::Undo => self.request(Request::Undo),
@@ -72,7 +72,7 @@ impl Driver {
                 terminal.resize(size);
             }
         }
-        self.feed.order(Order::Resized(size));
+        self.feed.command(UiCommand::Resized(size));
     }
 
     /// Ctrl-Z: as with `cargo run`, everything stops until the shell lets it go on.
@@ -97,7 +97,7 @@ impl Driver {
     /// The terminal was somebody else's. While hotrun was stopped alone, by what cannot be caught, programs and builds
     /// went on, and got older.
     fn continued(&mut self, away: Duration) {
-        self.feed.order(Order::Return { away });
+        self.feed.command(UiCommand::Resume { away });
         self.resized(terminal::size(io::stdout()));
     }
 
@@ -128,7 +128,7 @@ impl Driver {
 
     /// When connections are to be counted next: while somebody may look at it, and there is something to count.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        let shown = self.config.ui.kind == Kind::Live;
+        let shown = self.config.ui.mode == Mode::Live;
         (shown && !self.generations.is_empty()).then_some(self.look_at)
     }
 

@@ -81,8 +81,8 @@ impl Words {
             | Report::MainProcess { .. }
             | Report::Status { .. }
             | Report::Progress { .. }
-            | Report::Blocked { .. }
-            | Report::Kept { .. }
+            | Report::BuildBlocked { .. }
+            | Report::ArtifactKept { .. }
             | Report::Connections { .. }
             | Report::OutputEnded { .. } => {}
         }

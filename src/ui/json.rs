@@ -56,8 +56,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use self::event::{Event, Message, Output, notice_event};
-use super::sink::Sink;
-use super::{Options, Report, Stream, clean};
+use super::writer::TolerantWriter;
+use super::{Options, Report, Stream, sanitize};
 use crate::reload::GenId;
 use names::level_name;
 
@@ -67,7 +67,7 @@ const LONGEST_HELD: usize = 64 * 1024;
 /// The renderer.
 #[derive(Debug)]
 pub(super) struct Json {
-    out: Sink,
+    out: TolerantWriter,
     colour: bool,
     now: fn() -> SystemTime,
     held: BTreeMap<(GenId, Stream), Vec<u8>>,
@@ -83,7 +83,7 @@ struct Line<'a> {
 impl Json {
     pub(super) fn new(options: &Options, out: Box<dyn Write + Send>) -> Self {
         Self {
-            out: Sink::new(out),
+            out: TolerantWriter::new(out),
             colour: options.colour,
             now: SystemTime::now,
             held: BTreeMap::new(),
@@ -116,7 +116,7 @@ impl Json {
                 level,
                 rendered,
             } => {
-                let rendered = clean::colours(rendered, self.colour);
+                let rendered = sanitize::colours(rendered, self.colour);
                 self.write(Event::Diagnostic {
                     generation: id.get(),
                     level: level_name(*level),
@@ -124,7 +124,7 @@ impl Json {
                 })
             }
             Report::BuildLine { id, text } => {
-                let text = clean::colours(text, self.colour);
+                let text = sanitize::colours(text, self.colour);
                 self.write(Event::BuildOutput {
                     generation: id.get(),
                     text,
@@ -149,7 +149,9 @@ impl Json {
                 text,
             }),
             // For a screen that is looked at. That a build is blocked the build itself says, in a line.
-            Report::Connections { .. } | Report::Blocked { .. } | Report::Kept { .. } => Ok(()),
+            Report::Connections { .. }
+            | Report::BuildBlocked { .. }
+            | Report::ArtifactKept { .. } => Ok(()),
             Report::Message { level, text, hint } => self.write(Event::Message(Message {
                 level: level_name(*level),
                 text,

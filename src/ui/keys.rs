@@ -1,4 +1,4 @@
-//! Keys: what a terminal sends, as what it means. Pure.
+//! KeyParser: what a terminal sends, as what it means. Pure.
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +48,9 @@ const PASTE_END: &[u8] = b"[201~";
 /// Sequences (arrows, function keys, a mouse) mean nothing, and nothing in them is taken for a key. Nor is what is
 /// pasted: nobody means to press each of its letters.
 #[derive(Debug, Default)]
-pub struct Keys(State);
+pub struct KeyParser(State);
 
-impl Keys {
+impl KeyParser {
     /// The keys in these bytes.
     pub fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
         let keys = bytes.iter().filter_map(|byte| self.take(*byte));
@@ -125,8 +125,8 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> Vec<Key> {
-        let whole = Keys::default().read(bytes);
-        let mut keys = Keys::default();
+        let whole = KeyParser::default().read(bytes);
+        let mut keys = KeyParser::default();
         let cut: Vec<Key> = bytes.iter().flat_map(|byte| keys.read(&[*byte])).collect();
         assert_eq!(whole, cut, "cut into pieces");
         whole
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_key_after_esc_is_a_key() {
-        let mut keys = Keys::default();
+        let mut keys = KeyParser::default();
         assert_eq!(keys.read(b"\x1b"), []);
         assert!(keys.may_be_escape());
         keys.was_escape();

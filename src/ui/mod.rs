@@ -4,41 +4,41 @@
 //! fields are documented in [`json`]), on a live terminal, or not at all. Nothing here holds a handle to a process,
 //! a socket or the machine. This is the one place that writes to stdout and stderr.
 
-mod clean;
+mod build_log;
+mod command;
 mod duration;
+mod interleaver;
 pub mod json;
-mod kept;
 pub mod keys;
 mod live;
+mod log_style;
+mod messages;
 mod model;
 mod options;
-mod order;
 mod plain;
 mod report;
-mod screen;
-mod seat;
-mod sink;
-mod standard;
-mod voice;
-mod wording;
+mod sanitize;
+mod stdio;
+mod terminal_guard;
+mod writer;
 
 use std::io;
 use std::time::{Duration, Instant};
 
+pub use command::UiCommand;
 pub use duration::Human;
+pub use interleaver::Handles;
 pub use model::{Building, Generation, Last, Model, Problem};
-pub use options::{Kind, Options, Verbosity};
-pub use order::Order;
+pub use options::{Mode, Options, Verbosity};
 pub use report::{Level, Report, Stream};
-pub use screen::Handles;
-pub use seat::{Seat, restore, restore_for_good};
-pub use standard::{print, print_error, suits_colour, suits_live};
+pub use stdio::{print, print_error, supports_colour, supports_live};
+pub use terminal_guard::{TerminalGuard, restore, restore_permanently};
 
+use interleaver::Interleaver;
 use json::Json;
 use live::Live;
 use plain::Plain;
-use screen::Screen;
-use sink::Sink;
+use writer::TolerantWriter;
 
 /// Panics if the variable `HOTRUN_TEST_PANIC` is set. For tests of what a panic leaves behind: called where a key asks
 /// for something, in either thread, and in the task that attends to the command of a rule.
@@ -46,7 +46,7 @@ use sink::Sink;
 /// # Panics
 ///
 /// That is what it is for.
-pub fn panic_if_asked() {
+pub fn panic_for_test() {
     let variable = "HOTRUN_TEST_PANIC";
     let asked = std::env::var_os(variable).is_some();
     assert!(!asked, "as asked by `{variable}`");
@@ -68,7 +68,7 @@ enum Face {
     Live(Box<Live>),
     Plain(Plain),
     Json(Json),
-    Off(Screen),
+    Off(Interleaver),
 }
 
 impl Ui {
@@ -80,15 +80,15 @@ impl Ui {
 
     /// A user interface that writes to these handles.
     pub fn new(options: Options, handles: Handles) -> Self {
-        let face = match options.kind {
-            Kind::Live => Face::Live(Box::new(Live::new(
+        let face = match options.mode {
+            Mode::Live => Face::Live(Box::new(Live::new(
                 options,
-                Sink::new(handles.stdout),
-                handles.seat,
+                TolerantWriter::new(handles.stdout),
+                handles.terminal,
             ))),
-            Kind::Plain => Face::Plain(Plain::new(options, Screen::new(handles))),
-            Kind::Json => Face::Json(Json::new(&options, handles.stdout)),
-            Kind::Off => Face::Off(Screen::new(handles)),
+            Mode::Plain => Face::Plain(Plain::new(options, Interleaver::new(handles))),
+            Mode::Json => Face::Json(Json::new(&options, handles.stdout)),
+            Mode::Off => Face::Off(Interleaver::new(handles)),
         };
         Self {
             model: Model::default(),
@@ -128,18 +128,18 @@ impl Ui {
     /// # Errors
     ///
     /// As for [`Ui::report`].
-    pub fn obey(&mut self, order: Order) -> io::Result<()> {
-        if let Order::Return { away } = order {
+    pub fn execute(&mut self, command: UiCommand) -> io::Result<()> {
+        if let UiCommand::Resume { away } = command {
             self.started += away;
         }
         match &mut self.face {
-            Face::Live(live) => live.obey(order, &self.model),
+            Face::Live(live) => live.execute(command, &self.model),
             Face::Plain(_) | Face::Json(_) | Face::Off(_) => Ok(()),
         }
     }
 
     /// Brings the screen up to date, if it is time for it. To be called when nothing more is there to be told, and when
-    /// [`Ui::patience`] is over.
+    /// [`Ui::next_redraw`] is over.
     ///
     /// # Errors
     ///
@@ -152,9 +152,9 @@ impl Ui {
     }
 
     /// How long until the screen changes by time alone; `None`: it does not.
-    pub fn patience(&self) -> Option<Duration> {
+    pub fn next_redraw(&self) -> Option<Duration> {
         match &self.face {
-            Face::Live(live) => live.patience(&self.model, self.started.elapsed()),
+            Face::Live(live) => live.next_redraw(&self.model, self.started.elapsed()),
             Face::Plain(_) | Face::Json(_) | Face::Off(_) => None,
         }
     }
@@ -179,7 +179,7 @@ impl Ui {
     }
 }
 
-fn pass(screen: &mut Screen, report: &Report) -> io::Result<()> {
+fn pass(screen: &mut Interleaver, report: &Report) -> io::Result<()> {
     if let Report::Output { stream, bytes, .. } = report {
         screen.raw(*stream, bytes)
     } else {

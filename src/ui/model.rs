@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Level, Report, clean, kept};
+use super::{Level, Report, build_log, sanitize};
 pub use facts::{Building, Generation, Last, Problem};
 
 use crate::reload::{Cause, Failure, GenId, Notice, Phase, Stopped};
@@ -58,7 +58,7 @@ pub struct Model {
     /// Whether there may be an earlier build to go back to.
     pub undoable: bool,
     /// The newest generation whose build is kept.
-    kept: Option<GenId>,
+    artifact: Option<GenId>,
     /// Whether one of those has been live.
     served: bool,
     /// When hotrun began to end, and how long that may take.
@@ -111,7 +111,7 @@ impl Model {
                     building.blocked = false;
                 }
             }
-            Report::Blocked { .. } => {
+            Report::BuildBlocked { .. } => {
                 if let Some(building) = &mut self.building {
                     building.blocked = true;
                 }
@@ -121,14 +121,14 @@ impl Model {
                     generation.connections = Some(*count);
                 }
             }
-            Report::Kept { id } => self.kept = Some(*id),
+            Report::ArtifactKept { id } => self.artifact = Some(*id),
             Report::BuildLine { text, .. } => {
                 let (lines, before) = &mut self.tail;
                 if lines.len() == LAST_LINES {
                     lines.pop_front();
                     *before += 1;
                 }
-                lines.push_back(clean::shortened(text).to_owned());
+                lines.push_back(sanitize::shortened(text).to_owned());
             }
             Report::Watching { .. }
             | Report::Output { .. }
@@ -167,7 +167,7 @@ impl Model {
             Level::Error => {
                 self.errors.1 += 1;
                 if self.errors.0.len() < MOST_ERRORS {
-                    let lines: Vec<&str> = rendered.lines().map(clean::shortened).collect();
+                    let lines: Vec<&str> = rendered.lines().map(sanitize::shortened).collect();
                     self.errors.0.push(lines.join("\n"));
                 }
             }
@@ -198,7 +198,7 @@ impl Model {
                 self.generation(*id, now).served = Some(now);
                 self.serves(*id);
                 self.undoable |=
-                    self.kept == Some(*id) && std::mem::replace(&mut self.served, true);
+                    self.artifact == Some(*id) && std::mem::replace(&mut self.served, true);
                 // Who is back after a crash does not mend what crashed, and no more if it is started anew.
                 self.back &= self.cause == Some(Cause::Crash);
                 self.back |= self.cause == Some(Cause::GoBack);
@@ -328,7 +328,7 @@ impl Model {
         let (mut errors, count) = std::mem::take(&mut self.errors);
         let (lines, before) = std::mem::take(&mut self.tail);
         if errors.is_empty() {
-            let before = kept::missing(before);
+            let before = build_log::missing(before);
             let said: Vec<String> = before.into_iter().chain(lines).collect();
             errors.push(said.join("\n"));
         }

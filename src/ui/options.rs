@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 /// How to show what happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Mode {
     /// A footer that is kept up to date, the output above it.
     Live,
     /// One line for each fact, on stderr; the program's output as it came.
@@ -28,7 +28,7 @@ pub enum Verbosity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Which face.
-    pub kind: Kind,
+    pub mode: Mode,
     /// Whether hotrun's own lines and the compiler's have colours. The program's are never touched.
     pub colour: bool,
     /// Whether to clear the terminal before a build.
@@ -48,9 +48,9 @@ pub struct Options {
 #[cfg(test)]
 impl Options {
     /// What the tests show things by.
-    pub(crate) fn of(kind: Kind) -> Self {
+    pub(crate) fn of(mode: Mode) -> Self {
         Self {
-            kind,
+            mode,
             colour: false,
             clear: false,
             why: false,

@@ -1,10 +1,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::kept::Kept;
-use super::screen::Screen;
-use super::wording::{Weight, sentence};
-use super::{Level, Model, Options, Report, Verbosity, clean};
+use super::build_log::BuildLog;
+use super::interleaver::Interleaver;
+use super::messages::{Importance, sentence};
+use super::{Level, Model, Options, Report, Verbosity, sanitize};
 use crate::reload::{Failure, Notice};
 
 /// So many changed files are named by `--why`; a branch switch has thousands.
@@ -14,17 +14,17 @@ const MOST_NAMED: usize = 20;
 #[derive(Debug)]
 pub(super) struct Plain {
     options: Options,
-    screen: Screen,
+    screen: Interleaver,
     /// What a quiet build printed: shown only if it fails.
-    kept: Kept,
+    build_log: BuildLog,
 }
 
 impl Plain {
-    pub(super) fn new(options: Options, screen: Screen) -> Self {
+    pub(super) fn new(options: Options, screen: Interleaver) -> Self {
         Self {
             options,
             screen,
-            kept: Kept::default(),
+            build_log: BuildLog::default(),
         }
     }
 
@@ -32,32 +32,35 @@ impl Plain {
     pub(super) fn show(&mut self, report: &Report, model: &Model) -> io::Result<()> {
         match report {
             Report::Notice(notice) => self.notice(notice, model),
-            Report::Watching { directories: 1 } => self.say(Weight::Fact, "watching 1 directory"),
-            Report::Watching { directories } => {
-                self.say(Weight::Fact, &format!("watching {directories} directories"))
+            Report::Watching { directories: 1 } => {
+                self.say(Importance::Normal, "watching 1 directory")
             }
+            Report::Watching { directories } => self.say(
+                Importance::Normal,
+                &format!("watching {directories} directories"),
+            ),
             Report::Listening { first: false, .. } => Ok(()),
             Report::Listening { name, address, .. } => {
-                self.say(Weight::Fact, &listening(name, address))
+                self.say(Importance::Normal, &listening(name, address))
             }
             Report::Changed { paths } => self.changed(paths),
             Report::Diagnostic { rendered, .. } => self.build_text(rendered),
             Report::BuildLine { text, .. } => self.build_text(text),
             Report::Spawned { id, pid, .. } => {
-                self.say(Weight::Detail, &format!("gen {id} has pid {pid}"))
+                self.say(Importance::Detail, &format!("gen {id} has pid {pid}"))
             }
             Report::MainProcess { id, pid } => {
-                self.say(Weight::Detail, &format!("gen {id} has main pid {pid}"))
+                self.say(Importance::Detail, &format!("gen {id} has main pid {pid}"))
             }
             Report::Status { id, text } if text.is_empty() => {
-                self.say(Weight::Detail, &format!("gen {id} says no more"))
+                self.say(Importance::Detail, &format!("gen {id} says no more"))
             }
             Report::Status { id, text } => {
-                self.say(Weight::Fact, &format!("gen {id} says: {text}"))
+                self.say(Importance::Normal, &format!("gen {id} says: {text}"))
             }
             Report::Progress { .. }
-            | Report::Blocked { .. }
-            | Report::Kept { .. }
+            | Report::BuildBlocked { .. }
+            | Report::ArtifactKept { .. }
             | Report::Connections { .. } => Ok(()),
             Report::Output { id, stream, bytes } => {
                 self.screen.output(*id, *stream, bytes, model.overlaps(*id))
@@ -88,27 +91,27 @@ impl Plain {
             ..
         } = notice
         {
-            let kept: Vec<String> = std::mem::take(&mut self.kept).lines().collect();
+            let kept: Vec<String> = std::mem::take(&mut self.build_log).lines().collect();
             self.write_build_text(&kept.join("\n"))
         } else {
             Ok(())
         };
         if let Notice::Building { .. } | Notice::Built { .. } | Notice::Unchanged { .. } = notice {
-            self.kept = Kept::default();
+            self.build_log = BuildLog::default();
         }
-        let (weight, text) = sentence(notice, model);
-        cleared.and(kept).and(self.say(weight, &text))
+        let (importance, text) = sentence(notice, model);
+        cleared.and(kept).and(self.say(importance, &text))
     }
 
     fn changed(&mut self, paths: &[PathBuf]) -> io::Result<()> {
-        let weight = if self.options.why {
-            Weight::Fact
+        let importance = if self.options.why {
+            Importance::Normal
         } else {
-            Weight::Detail
+            Importance::Detail
         };
         named(paths, &self.options)
             .iter()
-            .map(|line| self.say(weight, line))
+            .map(|line| self.say(importance, line))
             .fold(Ok(()), Result::and)
     }
 
@@ -121,14 +124,14 @@ impl Plain {
         match self.options.verbosity {
             Verbosity::Normal | Verbosity::Verbose => self.write_build_text(text),
             Verbosity::Quiet => {
-                self.kept.add(text);
+                self.build_log.add(text);
                 Ok(())
             }
         }
     }
 
     fn write_build_text(&mut self, text: &str) -> io::Result<()> {
-        let text = clean::colours(text, self.options.colour);
+        let text = sanitize::colours(text, self.options.colour);
         let text = text.trim_end_matches('\n');
         if text.is_empty() {
             Ok(())
@@ -137,11 +140,11 @@ impl Plain {
         }
     }
 
-    fn say(&mut self, weight: Weight, text: &str) -> io::Result<()> {
-        if !self.options.says(weight) {
+    fn say(&mut self, importance: Importance, text: &str) -> io::Result<()> {
+        if !self.options.says(importance) {
             return Ok(());
         }
-        let lines = self.options.lines(weight, text);
+        let lines = self.options.lines(importance, text);
         self.write_lines(&lines)
     }
 
@@ -155,7 +158,7 @@ impl Plain {
 pub(super) fn named(paths: &[PathBuf], options: &Options) -> Vec<String> {
     let first = paths.iter().take(MOST_NAMED);
     let mut lines: Vec<_> = first
-        .map(|path| clean::path(path, &options.workdir))
+        .map(|path| sanitize::path(path, &options.workdir))
         .collect();
     if paths.len() > MOST_NAMED {
         lines.push(format!("and {} more", paths.len() - MOST_NAMED));

@@ -99,12 +99,12 @@ pub enum Report {
         all: usize,
     },
     /// The build waits for another one that works in the same place. The build's own line about it comes besides.
-    Blocked {
+    BuildBlocked {
         /// The generation that is being built.
         id: GenId,
     },
     /// What a build made is kept, to go back to it.
-    Kept {
+    ArtifactKept {
         /// The generation that was built.
         id: GenId,
     },

@@ -7,11 +7,11 @@ use std::time::Duration;
 use console::truncate_str;
 
 use super::row::{Parts, Row, Tint};
-use super::{clock, filter, help};
+use super::{help, output_filter, timing};
 use crate::os::terminal::Size;
 use crate::reload::{Cause, Failure, GenId, Phase};
 use crate::ui::model::{Building, Generation, Problem};
-use crate::ui::{Human, Model, Options, clean};
+use crate::ui::{Human, Model, Options, sanitize};
 
 /// So many draining generations are shown one by one.
 const MOST_DRAINING: usize = 3;
@@ -96,12 +96,12 @@ impl Frame<'_> {
     fn live(&self, id: GenId, live: &Generation) -> Row {
         let head = sign(Tint::Good, "●").with(Tint::Bold, format!("gen {id} live"));
         let mut parts = Parts::new(head);
-        parts.add(3, Tint::Plain, clean::text(&live.program));
+        parts.add(3, Tint::Plain, sanitize::text(&live.program));
         parts.add(5, Tint::Plain, pid(live));
-        parts.add(6, Tint::Plain, format!("up {}", clock::up(self.age(live))));
+        parts.add(6, Tint::Plain, format!("up {}", timing::up(self.age(live))));
         let held = self.model.listening.iter().map(|(_, address)| address);
         for address in held.chain(&live.addresses) {
-            parts.add(2, Tint::Plain, clean::text(address));
+            parts.add(2, Tint::Plain, sanitize::text(address));
         }
         parts.add(1, Tint::Plain, connections(live));
         parts.add(4, Tint::Plain, status(live));
@@ -111,7 +111,7 @@ impl Frame<'_> {
     fn nothing_live(&self) -> Option<Row> {
         let waits = self.model.waits_at()?;
         let mut parts = Parts::new(sign(Tint::Dim, "○").with(Tint::Bold, "nothing live"));
-        let waits = clean::text(waits);
+        let waits = sanitize::text(waits);
         if self.model.waiting && self.options.error_page {
             parts.add(1, Tint::Plain, format!("HTTP on {waits} is told why"));
             parts.add(2, Tint::Plain, "the rest waits");
@@ -124,9 +124,9 @@ impl Frame<'_> {
     fn coming(&self, id: GenId, coming: &Generation) -> Row {
         let head = sign(Tint::Busy, "◔").with(Tint::Bold, format!("gen {id} starting"));
         let mut parts = Parts::new(head);
-        parts.add(3, Tint::Plain, clean::text(&coming.program));
+        parts.add(3, Tint::Plain, sanitize::text(&coming.program));
         parts.add(2, Tint::Plain, pid(coming));
-        parts.add(1, Tint::Plain, clock::running(self.age(coming)));
+        parts.add(1, Tint::Plain, timing::running(self.age(coming)));
         parts.add(1, Tint::Plain, status(coming));
         parts.fit(self.columns())
     }
@@ -185,7 +185,7 @@ impl Frame<'_> {
             progress,
             blocked,
         } = building;
-        let took = clock::running(self.now.saturating_sub(*since));
+        let took = timing::running(self.now.saturating_sub(*since));
         let mut head = sign(Tint::Busy, "◔").with(Tint::Bold, format!("building gen {id}"));
         let cause = self.cause();
         let width = head.width();
@@ -308,7 +308,7 @@ impl Frame<'_> {
                 Some(Cause::Begin | Cause::Change) | None => String::new(),
             };
         };
-        let first = clean::path(first, &self.options.workdir);
+        let first = sanitize::path(first, &self.options.workdir);
         match self.model.changes {
             0 | 1 => first,
             count => format!("{first} and {} more", count - 1),
@@ -326,7 +326,7 @@ impl Frame<'_> {
             .flat_map(|text| text.trim_end().lines())
             .collect();
         let own = |line: &&str| {
-            let line = format!(" {}", filter::harmless(line));
+            let line = format!(" {}", output_filter::harmless(line));
             Row::default().with(Tint::Own, line)
         };
         if all.len() <= most {
@@ -369,14 +369,14 @@ fn connections(generation: &Generation) -> String {
 /// What it says itself. In short: what it does not fit into shows nothing of it.
 fn status(generation: &Generation) -> String {
     const WIDEST: usize = 40;
-    truncate_str(&clean::text(&generation.status), WIDEST, "…").into_owned()
+    truncate_str(&sanitize::text(&generation.status), WIDEST, "…").into_owned()
 }
 
 /// One that gets the stop signal only at the end of its time has a moment more.
 fn time_left(age: Duration, all: Duration) -> String {
     match all.saturating_sub(age) {
         Duration::ZERO => format!("its {} are over", Human(all)),
-        _ => format!("{} of {} left", clock::left(age, all), Human(all)),
+        _ => format!("{} of {} left", timing::left(age, all), Human(all)),
     }
 }
 
@@ -395,6 +395,6 @@ fn bar(done: usize, all: usize, width: usize) -> (String, String) {
 }
 
 #[cfg(test)]
-mod notified;
-#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_status;

@@ -8,25 +8,25 @@
 //!
 //! What is printed is gathered and written together with the footer below it, at most so many times a second.
 
-mod clock;
-mod filter;
 mod footer;
 mod help;
-mod printed;
+mod output_filter;
+mod pending_output;
 mod row;
-mod style;
+mod sgr;
+mod timing;
 mod viewport;
 
 use std::io;
 use std::time::Duration;
 
 use self::footer::Frame;
-use self::printed::Printed;
+use self::pending_output::PendingOutput;
 use self::viewport::Viewport;
-use super::kept::Kept;
-use super::sink::Sink;
-use super::wording::{Weight, sentence};
-use super::{Model, Options, Order, Report, Seat, Verbosity, clean, plain};
+use super::build_log::BuildLog;
+use super::messages::{Importance, sentence};
+use super::writer::TolerantWriter;
+use super::{Model, Options, Report, TerminalGuard, UiCommand, Verbosity, plain, sanitize};
 use crate::os::terminal::Size;
 use crate::reload::{Cause, Failure, Notice};
 
@@ -41,15 +41,15 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Live {
     options: Options,
-    out: Sink,
-    seat: Seat,
+    out: TolerantWriter,
+    terminal: TerminalGuard,
     size: Size,
     viewport: Viewport,
-    printed: Printed,
+    printed: PendingOutput,
     /// What the build printed that ended last, and was not given up.
-    build: Kept,
+    build: BuildLog,
     /// What the one printed that runs.
-    running: Kept,
+    running: BuildLog,
     help: bool,
     marks: u32,
     /// Something may look different.
@@ -60,16 +60,16 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(options: Options, out: Sink, seat: Seat) -> Self {
+    pub(super) fn new(options: Options, out: TolerantWriter, terminal: TerminalGuard) -> Self {
         Self {
-            printed: Printed::new(options.colour),
+            printed: PendingOutput::new(options.colour),
             options,
             out,
-            size: seat.size(),
-            seat,
+            size: terminal.size(),
+            terminal,
             viewport: Viewport::default(),
-            build: Kept::default(),
-            running: Kept::default(),
+            build: BuildLog::default(),
+            running: BuildLog::default(),
             help: false,
             marks: 0,
             dirty: true,
@@ -85,7 +85,9 @@ impl Live {
             Report::Notice(notice) => self.notice(notice, model),
             Report::Changed { paths } if self.options.why => {
                 let lines = plain::named(paths, &self.options);
-                lines.iter().for_each(|line| self.say(Weight::Fact, line));
+                lines
+                    .iter()
+                    .for_each(|line| self.say(Importance::Normal, line));
             }
             // With the empty line that cargo puts behind it.
             Report::Diagnostic { rendered, .. } => self.build_text(&format!("{rendered}\n")),
@@ -106,8 +108,8 @@ impl Live {
             | Report::MainProcess { .. }
             | Report::Status { .. }
             | Report::Progress { .. }
-            | Report::Blocked { .. }
-            | Report::Kept { .. }
+            | Report::BuildBlocked { .. }
+            | Report::ArtifactKept { .. }
             | Report::Connections { .. } => {}
         }
     }
@@ -117,7 +119,7 @@ impl Live {
             self.clear();
         }
         if let Notice::Building { .. } = notice {
-            self.running = Kept::default();
+            self.running = BuildLog::default();
         }
         if let Notice::Built { .. }
         | Notice::Unchanged { .. }
@@ -128,7 +130,7 @@ impl Live {
         {
             self.build = std::mem::take(&mut self.running);
         }
-        let (weight, text) = sentence(notice, model);
+        let (importance, text) = sentence(notice, model);
         // What the footer shows need not be said, unless it is gone at a glance and explains what was printed.
         let on_screen = match notice {
             Notice::Failed { failure, .. } => *failure == Failure::Build,
@@ -159,19 +161,19 @@ impl Live {
             | Notice::Quitting { .. } => true,
         };
         if !on_screen || self.options.verbosity == Verbosity::Verbose {
-            self.say(weight, &text);
+            self.say(importance, &text);
         }
     }
 
-    fn say(&mut self, weight: Weight, text: &str) {
-        if self.options.says(weight) {
-            let lines = self.options.lines(weight, text);
+    fn say(&mut self, importance: Importance, text: &str) {
+        if self.options.says(importance) {
+            let lines = self.options.lines(importance, text);
             lines.iter().for_each(|line| self.printed.own(line));
         }
     }
 
     fn build_text(&mut self, text: &str) {
-        let text = clean::colours(text, self.options.colour);
+        let text = sanitize::colours(text, self.options.colour);
         let text = text.strip_suffix('\n').unwrap_or(&text);
         if self.options.verbosity == Verbosity::Verbose {
             text.lines().for_each(|line| self.printed.foreign(line));
@@ -180,24 +182,24 @@ impl Live {
     }
 
     /// Does what the user wants of the screen.
-    pub(super) fn obey(&mut self, order: Order, model: &Model) -> io::Result<()> {
+    pub(super) fn execute(&mut self, command: UiCommand, model: &Model) -> io::Result<()> {
         self.dirty = true;
-        match order {
-            Order::Resized(size) => {
+        match command {
+            UiCommand::Resized(size) => {
                 self.size = size;
                 self.viewport.disturb();
             }
-            Order::Help => self.help = !self.help,
-            Order::Errors => self.errors(model),
-            Order::Clear => self.clear(),
-            Order::Mark => self.mark(),
+            UiCommand::ToggleHelp => self.help = !self.help,
+            UiCommand::ShowBuildLog => self.errors(model),
+            UiCommand::Clear => self.clear(),
+            UiCommand::Mark => self.mark(),
             // It may come twice. Whoever has been told that nothing is written any more may have stopped us already.
-            Order::Leave if self.left => {}
-            Order::Leave => {
+            UiCommand::ReleaseTerminal if self.left => {}
+            UiCommand::ReleaseTerminal => {
                 self.left = true;
                 return self.leave();
             }
-            Order::Return { .. } => self.returned(),
+            UiCommand::Resume { .. } => self.returned(),
         }
         Ok(())
     }
@@ -209,7 +211,7 @@ impl Live {
         // Nobody has had us leave. If there is still anything of ours on the screen it is below the cursor.
         self.viewport.forget();
         self.viewport.disturb();
-        self.seat.doubt();
+        self.terminal.doubt();
     }
 
     /// What is wrong with the sources, as long as that is in sight, and not what the next build has said so far.
@@ -220,20 +222,20 @@ impl Live {
             false => &self.build,
         };
         if build.is_empty() {
-            return self.say(Weight::Fact, "no build has printed anything");
+            return self.say(Importance::Normal, "no build has printed anything");
         }
         build.lines().for_each(|line| self.printed.foreign(&line));
     }
 
     /// Not while somebody else has the terminal: it is his screen.
     fn clear(&mut self) {
-        if self.seat.is_taken() {
+        if self.terminal.is_taken() {
             self.printed.raw("\x1b[H\x1b[2J");
         }
     }
 
     fn mark(&mut self) {
-        super::panic_if_asked();
+        super::panic_for_test();
         self.marks += 1;
         let text = format!("── mark {} ", self.marks);
         let columns = usize::from(self.size.columns);
@@ -242,17 +244,17 @@ impl Live {
     }
 
     /// How long until [`Self::draw`] has something to do, if nothing is told meanwhile.
-    pub(super) fn patience(&self, model: &Model, now: Duration) -> Option<Duration> {
+    pub(super) fn next_redraw(&self, model: &Model, now: Duration) -> Option<Duration> {
         if self.left {
             return None;
         }
         if self.dirty {
             return Some((self.drawn + FRAME).saturating_sub(now));
         }
-        if !self.seat.is_taken() {
+        if !self.terminal.is_taken() {
             return Some(LOOK);
         }
-        clock::next_change(model, now)
+        timing::next_change(model, now)
     }
 
     /// Whether so much was printed that it should be written before more is taken in.
@@ -268,7 +270,7 @@ impl Live {
         }
         self.drawn = now;
         self.dirty = false;
-        if !self.seat.take() {
+        if !self.terminal.take() {
             // Somebody else has the terminal: no footer. Lines go below whatever is there.
             self.viewport.forget();
             let text = self.printed.take();
@@ -283,7 +285,7 @@ impl Live {
 
     /// It may be another size already, and nobody has told.
     fn measure(&mut self) {
-        let size = self.seat.size();
+        let size = self.terminal.size();
         if size != self.size {
             self.size = size;
             self.viewport.disturb();
@@ -327,7 +329,7 @@ impl Live {
     fn leave(&mut self) -> io::Result<()> {
         let text = self.viewport.erase() + &self.printed.take();
         let written = self.out.write(text.as_bytes());
-        self.seat.leave();
+        self.terminal.leave();
         written
     }
 }

@@ -153,9 +153,9 @@ fn there_is_nothing_to_undo_once_it_went_back_by_itself() {
     let live = |id| Notice::Live { id, took: MOMENT };
     let mut model = model(&beside());
     for report in [
-        Report::Kept { id: ONE },
+        Report::ArtifactKept { id: ONE },
         Report::Notice(live(ONE)),
-        Report::Kept { id: TWO },
+        Report::ArtifactKept { id: TWO },
         Report::Notice(live(TWO)),
     ] {
         model.fold(&report, MOMENT);

@@ -4,7 +4,7 @@ pub(super) fn json(reports: &[Report]) -> String {
     let paper = Paper::default();
     let epoch = || SystemTime::UNIX_EPOCH + ms(1_767_323_045_678);
     let mut json =
-        Json::new(&Options::of(Kind::Json), handles(&paper, true).stdout).with_clock(epoch);
+        Json::new(&Options::of(Mode::Json), handles(&paper, true).stdout).with_clock(epoch);
     for report in reports {
         json.show(report).unwrap();
     }
@@ -16,7 +16,7 @@ pub(super) fn json(reports: &[Report]) -> String {
 
 #[test]
 fn every_json_line_has_the_time_and_the_event() {
-    let paper = render(Options::of(Kind::Json), true, &[notice(Notice::Waiting)]);
+    let paper = render(Options::of(Mode::Json), true, &[notice(Notice::Waiting)]);
     let value: serde_json::Value = serde_json::from_str(&paper.all()).unwrap();
     assert_eq!(value["event"], "waiting");
     let time = value["time"].as_str().unwrap();
@@ -199,7 +199,7 @@ fn every_json_event_and_field_is_documented() {
             after: ms(1),
         }),
     ];
-    for line in json(&[everything(), notified::everything(), more].concat()).lines() {
+    for line in json(&[everything(), notify::everything(), more].concat()).lines() {
         let event: serde_json::Map<_, _> = serde_json::from_str(line).unwrap();
         let name = event["event"].as_str().unwrap();
         let row = docs

@@ -15,9 +15,9 @@ struct Terminal {
 impl Terminal {
     fn new(options: Options, columns: u16, rows: u16) -> Self {
         let paper = Paper::default();
-        let seat = Seat::without_terminal(Size { columns, rows });
+        let terminal = TerminalGuard::without_terminal(Size { columns, rows });
         let handles = Handles {
-            seat,
+            terminal,
             ..handles(&paper, true)
         };
         let size = |number| NonZero::new(number).unwrap();
@@ -40,7 +40,7 @@ impl Terminal {
     /// As the thread that shows all this does, until nothing is left to be drawn.
     fn draw(&mut self) {
         for _ in 0..10 {
-            let Some(left) = self.ui.patience().filter(|left| *left < ms(10)) else {
+            let Some(left) = self.ui.next_redraw().filter(|left| *left < ms(10)) else {
                 return;
             };
             std::thread::sleep(left);
@@ -49,8 +49,8 @@ impl Terminal {
         panic!("it is never up to date");
     }
 
-    fn obey(&mut self, order: Order) {
-        self.ui.obey(order).unwrap();
+    fn execute(&mut self, command: UiCommand) {
+        self.ui.execute(command).unwrap();
     }
 
     /// All that was ever on the screen, from top to bottom.
@@ -78,7 +78,7 @@ fn lines(from: usize, to: usize) -> String {
 }
 
 fn live_one() -> Terminal {
-    let mut terminal = Terminal::new(Options::of(Kind::Live), 60, 8);
+    let mut terminal = Terminal::new(Options::of(Mode::Live), 60, 8);
     terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
     terminal
 }
@@ -99,9 +99,9 @@ fn what_waits_to_be_printed_goes_above_when_hotrun_is_stopped() {
     terminal.report(&[out(ONE, &lines(1, 3))]);
     has_lines_and(&terminal.everything(), 3, 1);
     terminal.ui.report(&out(ONE, &lines(4, 20))).unwrap();
-    terminal.obey(Order::Leave);
+    terminal.execute(UiCommand::ReleaseTerminal);
     has_lines_and(&terminal.everything(), 20, 0);
-    terminal.obey(Order::Return { away: ms(0) });
+    terminal.execute(UiCommand::Resume { away: ms(0) });
     terminal.draw();
     has_lines_and(&terminal.everything(), 20, 1);
 }
@@ -109,10 +109,10 @@ fn what_waits_to_be_printed_goes_above_when_hotrun_is_stopped() {
 #[test]
 fn nothing_gets_older_while_hotrun_is_stopped() {
     let mut terminal = live_one();
-    terminal.obey(Order::Leave);
+    terminal.execute(UiCommand::ReleaseTerminal);
     let away = Duration::from_secs(150);
     terminal.ui.started -= away;
-    terminal.obey(Order::Return { away });
+    terminal.execute(UiCommand::Resume { away });
     terminal.draw();
     let shown = terminal.everything();
     assert!(shown.contains("up <1m"), "{shown}");
@@ -122,7 +122,7 @@ fn nothing_gets_older_while_hotrun_is_stopped() {
 fn what_waits_to_be_printed_is_not_written_over_the_footer_when_the_screen_is_cleared() {
     let mut terminal = live_one();
     terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
-    terminal.obey(Order::Clear);
+    terminal.execute(UiCommand::Clear);
     terminal.draw();
     // Eight rows were on the screen; the last of them is the one that the next line would have been written to.
     has_lines_and(&terminal.everything(), 13, 1);
@@ -171,15 +171,15 @@ fn the_errors_that_are_offered_are_there_while_the_next_build_runs() {
         text: text.into(),
     };
     let asked = |terminal: &mut Terminal, mark: &str| {
-        terminal.obey(Order::Mark);
-        terminal.obey(Order::Errors);
+        terminal.execute(UiCommand::Mark);
+        terminal.execute(UiCommand::ShowBuildLog);
         terminal.draw();
         let all = terminal.everything();
         let (_, shown) = all.rsplit_once(mark).unwrap();
         let lines = shown.lines().skip(1).take_while(|line| !line.is_empty());
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
-    let mut terminal = Terminal::new(Options::of(Kind::Live), 60, 20);
+    let mut terminal = Terminal::new(Options::of(Mode::Live), 60, 20);
     assert_eq!(
         asked(&mut terminal, "mark 1"),
         ["hotrun: no build has printed anything"]
@@ -210,12 +210,12 @@ fn the_errors_that_are_offered_are_there_while_the_next_build_runs() {
 #[test]
 fn nothing_is_written_once_the_terminal_was_left() {
     let mut terminal = live_one();
-    terminal.obey(Order::Leave);
+    terminal.execute(UiCommand::ReleaseTerminal);
     let before = terminal.paper.all().len();
     terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
-    terminal.obey(Order::Leave);
+    terminal.execute(UiCommand::ReleaseTerminal);
     assert_eq!(terminal.paper.all().len(), before);
-    terminal.obey(Order::Return { away: ms(0) });
+    terminal.execute(UiCommand::Resume { away: ms(0) });
     terminal.draw();
     has_lines_and(&terminal.everything(), 20, 1);
 }

@@ -11,7 +11,7 @@ use crate::reload::{Cause, Ended, Failure, GenId, Notice, Stopped};
 
 mod json;
 mod live;
-mod notified;
+mod notify;
 mod output;
 mod plain;
 
@@ -60,7 +60,7 @@ fn handles(paper: &Paper, same: bool) -> Handles {
         stderr: pen(Stream::Stderr),
         same,
         clearable: true,
-        seat: Seat::without_terminal(Size {
+        terminal: TerminalGuard::without_terminal(Size {
             columns: 80,
             rows: 24,
         }),
@@ -78,7 +78,7 @@ fn render(options: Options, same: bool, reports: &[Report]) -> Paper {
 }
 
 fn plain(reports: &[Report]) -> String {
-    render(Options::of(Kind::Plain), true, reports).all()
+    render(Options::of(Mode::Plain), true, reports).all()
 }
 
 fn ms(millis: u64) -> Duration {

@@ -12,7 +12,7 @@ fn one_program_alone_is_passed_on_byte_for_byte() {
 #[test]
 fn output_keeps_its_stream() {
     let paper = render(
-        Options::of(Kind::Plain),
+        Options::of(Mode::Plain),
         false,
         &[out(ONE, "a\n"), err(ONE, "b\n"), out(ONE, "c")],
     );
@@ -64,7 +64,7 @@ fn a_line_begun_alone_is_finished_or_left_when_the_other_comes() {
 #[test]
 fn an_open_line_is_continued_without_a_mark() {
     let separate = |reports: &[Report]| {
-        render(Options::of(Kind::Plain), false, reports).text(&[Stream::Stdout])
+        render(Options::of(Mode::Plain), false, reports).text(&[Stream::Stdout])
     };
     let start = |id| {
         notice(Notice::Starting {
@@ -85,7 +85,7 @@ fn an_open_line_is_continued_without_a_mark() {
 #[test]
 fn what_was_held_back_is_shown_when_the_other_is_gone() {
     let paper = Paper::default();
-    let mut ui = Ui::new(Options::of(Kind::Plain), handles(&paper, false));
+    let mut ui = Ui::new(Options::of(Mode::Plain), handles(&paper, false));
     for report in [two_run(), go_live(TWO), vec![out(TWO, "prompt> ")]].concat() {
         ui.report(&report).unwrap();
     }
@@ -103,7 +103,7 @@ fn what_was_held_back_is_shown_when_its_stream_ends() {
         stream: Stream::Stdout,
     };
     let reports = [two_run(), vec![out(ONE, "bye"), ended, out(TWO, "hello\n")]].concat();
-    let paper = render(Options::of(Kind::Plain), false, &reports);
+    let paper = render(Options::of(Mode::Plain), false, &reports);
     assert_eq!(paper.text(&[Stream::Stdout]), "[1] bye\n[2] hello\n");
 }
 
@@ -115,7 +115,7 @@ fn a_line_without_an_end_is_not_kept_for_ever() {
         vec![out(ONE, &long), out(TWO, "y\n"), out(ONE, "z\n")],
     ]
     .concat();
-    let paper = render(Options::of(Kind::Plain), false, &reports);
+    let paper = render(Options::of(Mode::Plain), false, &reports);
     assert_eq!(
         paper.text(&[Stream::Stdout]),
         format!("[1] {long}\n[2] y\n[1] z\n")
@@ -131,7 +131,7 @@ fn no_byte_is_lost_however_it_is_cut() {
             .chunks(size)
             .map(|piece| out(ONE, std::str::from_utf8(piece).unwrap()));
         let reports = two_run().into_iter().chain(pieces).collect::<Vec<_>>();
-        let shown = render(Options::of(Kind::Plain), false, &reports).text(&[Stream::Stdout]);
+        let shown = render(Options::of(Mode::Plain), false, &reports).text(&[Stream::Stdout]);
         assert_eq!(shown.replace("[1] ", ""), text);
         assert_eq!(shown.matches("[1] ").count(), 500);
     }
@@ -145,7 +145,7 @@ fn off_shows_the_program_alone() {
     ]
     .concat();
     assert_eq!(
-        render(Options::of(Kind::Off), true, &reports).all(),
+        render(Options::of(Mode::Off), true, &reports).all(),
         "ab\nc"
     );
 }
@@ -166,7 +166,7 @@ fn a_reader_that_went_away_is_told_once_and_the_other_stream_goes_on() {
         stdout: Box::new(Closed),
         ..handles(&paper, false)
     };
-    let mut ui = Ui::new(Options::of(Kind::Plain), broken);
+    let mut ui = Ui::new(Options::of(Mode::Plain), broken);
     assert_eq!(
         ui.report(&out(ONE, "a\n")).unwrap_err().kind(),
         io::ErrorKind::BrokenPipe

@@ -118,7 +118,7 @@ hotrun: gen 1 gone, ended at the timeout, after 12.02s
 
 #[test]
 fn quiet_shows_failures_and_what_the_failed_build_printed() {
-    let mut quiet = Options::of(Kind::Plain);
+    let mut quiet = Options::of(Mode::Plain);
     quiet.verbosity = Verbosity::Quiet;
     let reports = [
         begin(ONE, Cause::Begin),
@@ -149,7 +149,7 @@ fn quiet_shows_failures_and_what_the_failed_build_printed() {
 
 #[test]
 fn a_quiet_hint_comes_with_its_message() {
-    let mut quiet = Options::of(Kind::Plain);
+    let mut quiet = Options::of(Mode::Plain);
     quiet.verbosity = Verbosity::Quiet;
     let message = |level| Report::Message {
         level,
@@ -162,7 +162,7 @@ fn a_quiet_hint_comes_with_its_message() {
 
 #[test]
 fn verbose_adds_details() {
-    let mut verbose = Options::of(Kind::Plain);
+    let mut verbose = Options::of(Mode::Plain);
     verbose.verbosity = Verbosity::Verbose;
     let reports = [begin(ONE, Cause::Request), go_live(ONE)];
     assert_eq!(
@@ -181,7 +181,7 @@ hotrun: gen 1 live, ready in 31ms
 
 #[test]
 fn why_names_the_files_and_no_more_than_anyone_reads() {
-    let mut why = Options::of(Kind::Plain);
+    let mut why = Options::of(Mode::Plain);
     why.why = true;
     let paths = (0..22)
         .map(|number| PathBuf::from(format!("/app/{number}.rs")))
@@ -199,7 +199,7 @@ fn why_names_the_files_and_no_more_than_anyone_reads() {
 
 #[test]
 fn the_terminal_is_cleared_before_a_build_and_not_before_its_start() {
-    let mut clear = Options::of(Kind::Plain);
+    let mut clear = Options::of(Mode::Plain);
     clear.clear = true;
     let text = render(clear, true, &begin(ONE, Cause::Begin)).all();
     assert!(
@@ -211,7 +211,7 @@ fn the_terminal_is_cleared_before_a_build_and_not_before_its_start() {
 
 #[test]
 fn colours_are_only_in_our_own_lines_and_only_when_chosen() {
-    let mut colour = Options::of(Kind::Plain);
+    let mut colour = Options::of(Mode::Plain);
     colour.colour = true;
     let reports = [notice(Notice::Waiting), out(ONE, "plain\n")];
     let text = render(colour, true, &reports).all();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::os::terminal::Size;
 use crate::reload::{Ended, Notice, Stopped};
-use crate::ui::{Kind, Level, Report};
+use crate::ui::{Level, Mode, Report};
 
 const ONE: GenId = GenId::new(1);
 const TWO: GenId = GenId::new(2);
@@ -77,7 +77,7 @@ impl Story {
             id,
             took: ms(1_040),
         });
-        self.tell(Report::Kept { id });
+        self.tell(Report::ArtifactKept { id });
         self.run(id, cause)
     }
 
@@ -128,7 +128,7 @@ impl Story {
             colour,
             keys: self.keys,
             error_page: self.error_page,
-            ..Options::of(Kind::Live)
+            ..Options::of(Mode::Live)
         };
         let frame = Frame {
             model: &self.model,
@@ -237,7 +237,7 @@ fn a_build() {
 fn a_build_that_waits_for_another() {
     let mut story = Story::of_one_live();
     story.build(TWO, Cause::Request);
-    story.tell(Report::Blocked { id: TWO });
+    story.tell(Report::BuildBlocked { id: TWO });
     story.later(61_000).looks(
         "
  ● gen 1 live   api · pid 4242 · up 4m · 127.0.0.1:3000 · 12 conns

@@ -3,13 +3,13 @@ const MOST: usize = 1024 * 1024;
 
 /// What a build printed. Of too much the last part: warnings come first, and what makes it fail comes last.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct BuildLog {
     text: String,
     /// How many lines came before it.
     before: usize,
 }
 
-impl Kept {
+impl BuildLog {
     /// Takes in a line, or several.
     pub(super) fn add(&mut self, text: &str) {
         self.text.push_str(text);
@@ -59,25 +59,25 @@ mod tests {
 
     #[test]
     fn of_too_much_the_last_lines_are_kept_and_the_rest_is_counted() {
-        let mut kept = Kept::default();
+        let mut log = BuildLog::default();
         let count = 3 * MOST / 10;
         for number in 0..count {
-            kept.add(&format!("{number:09}"));
+            log.add(&format!("{number:09}"));
         }
-        let lines: Vec<String> = kept.lines().collect();
+        let lines: Vec<String> = log.lines().collect();
         assert_eq!(lines.last(), Some(&format!("{:09}", count - 1)));
         let missing = count - (lines.len() - 1);
         assert_eq!(lines[0], format!("… {missing} lines before these"));
         assert_eq!(lines[1], format!("{missing:09}"), "whole lines");
-        assert!((MOST..=2 * MOST).contains(&kept.text.len()));
+        assert!((MOST..=2 * MOST).contains(&log.text.len()));
     }
 
     #[test]
     fn of_a_line_that_is_too_long_the_end_is_kept() {
-        let mut kept = Kept::default();
-        kept.add(&"\u{e9}".repeat(MOST + 10));
-        assert!(kept.text.ends_with("\u{e9}\n") && kept.text.len() <= MOST);
-        kept.add("error");
-        assert_eq!(kept.lines().last().as_deref(), Some("error"));
+        let mut log = BuildLog::default();
+        log.add(&"\u{e9}".repeat(MOST + 10));
+        assert!(log.text.ends_with("\u{e9}\n") && log.text.len() <= MOST);
+        log.add("error");
+        assert_eq!(log.lines().last().as_deref(), Some("error"));
     }
 }

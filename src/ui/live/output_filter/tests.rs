@@ -11,7 +11,7 @@ fn filtered(text: &str) -> (Vec<String>, String) {
 }
 
 fn in_pieces(bytes: &[u8], size: usize) -> (Vec<String>, String) {
-    let (mut filter, mut lines) = (Filter::new(), Vec::new());
+    let (mut filter, mut lines) = (OutputFilter::new(), Vec::new());
     for piece in bytes.chunks(size) {
         filter.feed(piece, &mut |line| lines.push(line.replace('\x1b', "^")));
     }
@@ -116,7 +116,7 @@ fn moving_to_the_left_takes_nothing_away_but_what_is_written_over() {
 
 #[test]
 fn moving_to_the_right_ends_in_the_last_column() {
-    let mut filter = Filter::new();
+    let mut filter = OutputFilter::new();
     filter.fit(20);
     let mut lines = Vec::new();
     filter.feed(b"abc\x1b[999Cx\nabc\r\x1b[999Cx\n", &mut |line| {
@@ -139,7 +139,7 @@ fn a_sequence_without_an_end_swallows_no_line() {
 
 #[test]
 fn the_bell_is_heard_once() {
-    let mut filter = Filter::new();
+    let mut filter = OutputFilter::new();
     filter.feed(b"a\x07\x07\n", &mut |_| {});
     assert!(filter.take_bell());
     assert!(!filter.take_bell());

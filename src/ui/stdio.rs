@@ -3,7 +3,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
-use super::{Handles, Kind, Options, Seat};
+use super::{Handles, Mode, Options, TerminalGuard};
 use crate::os::terminal;
 
 impl Handles {
@@ -11,14 +11,14 @@ impl Handles {
     pub fn standard(options: &Options) -> Self {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let terminal = stdout.as_fd().try_clone_to_owned();
-        let seat = match (options.kind, terminal) {
-            (Kind::Live, Ok(terminal)) => Seat::at(terminal, options.keys),
-            (Kind::Live | Kind::Plain | Kind::Json | Kind::Off, _) => {
-                Seat::without_terminal(terminal::size(&stdout))
+        let terminal = match (options.mode, terminal) {
+            (Mode::Live, Ok(terminal)) => TerminalGuard::at(terminal, options.keys),
+            (Mode::Live | Mode::Plain | Mode::Json | Mode::Off, _) => {
+                TerminalGuard::without_terminal(terminal::size(&stdout))
             }
         };
         Self {
-            seat,
+            terminal,
             same: same(stdout.as_fd(), stderr.as_fd()).unwrap_or(true),
             clearable: stdout.is_terminal() && !is_humble(),
             stdout: Box::new(stdout),
@@ -34,14 +34,14 @@ fn is_humble() -> bool {
 }
 
 /// Whether a person sits in front of hotrun's own streams, at a terminal that can be drawn on.
-pub fn suits_live() -> bool {
+pub fn supports_live() -> bool {
     let all = io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal();
     all && !is_humble()
 }
 
 /// Whether hotrun's own lines may have colours: somebody sits in front of a terminal that shows them, and asks for none
 /// less (`NO_COLOR`, `CLICOLOR`), or insists (`CLICOLOR_FORCE`).
-pub fn suits_colour() -> bool {
+pub fn supports_colour() -> bool {
     let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
     console::colors_enabled_stderr() && (forced || io::stdin().is_terminal())
 }

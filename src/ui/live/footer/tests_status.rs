@@ -1,11 +1,11 @@
 use super::*;
 use crate::reload::Notice;
-use crate::ui::{Kind, Report};
+use crate::ui::{Mode, Report};
 
 const ONE: GenId = GenId::FIRST;
 
 fn shown(model: &Model, columns: u16, now: Duration) -> String {
-    let options = Options::of(Kind::Live);
+    let options = Options::of(Mode::Live);
     let frame = Frame {
         model,
         options: &options,

@@ -2,14 +2,14 @@
 ///
 /// Not as what they mean: new kinds come up, and what is repeated as it was cannot be repeated wrongly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Style {
+pub(super) struct SgrState {
     sequences: Vec<String>,
 }
 
 /// Beyond this the oldest is forgotten: only a program that never resets gets here, by one gradient after the other.
 const MOST: usize = 32;
 
-impl Style {
+impl SgrState {
     /// Takes in the parameters of one `SGR` sequence (ECMA-48, 8.3.117; `38`, `48` and `58` as ITU T.416 has them).
     pub(super) fn apply<'a>(&mut self, params: impl Iterator<Item = &'a [u16]>) {
         let all: Vec<&[u16]> = params.collect();
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn after(sequences: &[&[u16]]) -> String {
-        let mut style = Style::default();
+        let mut style = SgrState::default();
         for sequence in sequences {
             style.apply(sequence.iter().map(std::slice::from_ref));
         }

@@ -4,21 +4,21 @@ use crate::os::terminal::Size;
 
 /// What the user wants of the screen itself, by a key or by what he does to the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum UiCommand {
     /// The terminal has another size.
     Resized(Size),
     /// Explain the keys, or no longer.
-    Help,
+    ToggleHelp,
     /// Show all that the last build printed.
-    Errors,
+    ShowBuildLog,
     /// Clear the screen.
     Clear,
     /// Print a mark, to find this place again.
     Mark,
     /// Leave the terminal as it was found: hotrun is about to be stopped.
-    Leave,
+    ReleaseTerminal,
     /// It goes on; also if it was stopped by what cannot be caught.
-    Return {
+    Resume {
         /// How long it was stopped: time in which nothing got older.
         away: Duration,
     },

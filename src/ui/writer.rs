@@ -12,14 +12,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// rest would only repeat it.
 ///
 /// A full disk is no such end: what does not fit is lost, and what comes once there is room again is not.
-pub(super) struct Sink {
+pub(super) struct TolerantWriter {
     out: Box<dyn Write + Send>,
     failed: bool,
     /// Whether a line was cut because the disk was full.
     cut: bool,
 }
 
-impl Sink {
+impl TolerantWriter {
     pub(super) fn new(out: Box<dyn Write + Send>) -> Self {
         Self {
             out,
@@ -80,9 +80,9 @@ fn retry(error: io::Error) -> io::Result<()> {
     }
 }
 
-impl fmt::Debug for Sink {
+impl fmt::Debug for TolerantWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sink")
+        f.debug_struct("TolerantWriter")
             .field("failed", &self.failed)
             .finish_non_exhaustive()
     }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_went_away_is_reported_once() {
-        let mut sink = Sink::new(Box::new(Answers(vec![
+        let mut sink = TolerantWriter::new(Box::new(Answers(vec![
             Ok(1),
             Err(ErrorKind::BrokenPipe.into()),
         ])));
@@ -119,7 +119,7 @@ mod tests {
     fn a_full_disk_is_not_the_end() {
         let full = || Err(ErrorKind::StorageFull.into());
         let answers = vec![Ok(1), full(), full(), Ok(1), Ok(2)];
-        let mut sink = Sink::new(Box::new(Answers(answers)));
+        let mut sink = TolerantWriter::new(Box::new(Answers(answers)));
         assert!(sink.write(b"ab").is_ok(), "cut");
         assert!(sink.write(b"cd").is_ok(), "lost");
         assert!(sink.write(b"ef").is_ok(), "a new line, and this");
@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn what_cannot_be_written_now_is_written_later() {
         let not_now = || Err(ErrorKind::WouldBlock.into());
-        let mut sink = Sink::new(Box::new(Answers(vec![not_now(), Ok(1), not_now(), Ok(1)])));
+        let mut sink =
+            TolerantWriter::new(Box::new(Answers(vec![not_now(), Ok(1), not_now(), Ok(1)])));
         assert!(sink.write(b"ab").is_ok());
     }
 }

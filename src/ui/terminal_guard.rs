@@ -43,14 +43,14 @@ struct Found {
 ///
 /// Only one can be taken at a time.
 #[derive(Debug)]
-pub struct Seat {
+pub struct TerminalGuard {
     /// `Err`: no terminal to draw on; a screen of this size.
     terminal: Result<OwnedFd, Size>,
     keys: bool,
     taken: bool,
 }
 
-impl Seat {
+impl TerminalGuard {
     /// In front of this terminal. `keys`: whether what is typed is for hotrun.
     pub fn at(terminal: OwnedFd, keys: bool) -> Self {
         restore_on_panic();
@@ -120,7 +120,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         self.leave();
     }
@@ -139,7 +139,7 @@ fn enter(terminal: &OwnedFd, keys: bool, known: Option<Found>) -> io::Result<Fou
         Some(_) | None => now,
     };
     let mut ours = modes.clone();
-    // Keys come one by one and are not shown. Signals stay: Ctrl-C, Ctrl-\ and Ctrl-Z are told as everywhere.
+    // KeyParser come one by one and are not shown. Signals stay: Ctrl-C, Ctrl-\ and Ctrl-Z are told as everywhere.
     ours.local_flags
         .remove(LocalFlags::ICANON | LocalFlags::ECHO);
     // And they do not make the kernel throw away what was written and is still on its way to the screen.
@@ -169,7 +169,7 @@ fn enter(terminal: &OwnedFd, keys: bool, known: Option<Found>) -> io::Result<Fou
 }
 
 /// Puts the terminal back as it was found, if it is not, and lets nothing more be drawn on it.
-pub fn restore_for_good() {
+pub fn restore_permanently() {
     OVER.store(true, Ordering::Release);
     restore();
 }
@@ -213,7 +213,7 @@ fn restore_on_panic() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            restore_for_good();
+            restore_permanently();
             before(info);
         }));
     });

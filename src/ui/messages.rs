@@ -7,11 +7,11 @@ use crate::reload::{Cause, Failure, GenId, Notice, Stopped};
 
 /// How much a sentence matters, and so at which verbosity and in which colour it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weight {
+pub(super) enum Importance {
     /// With `-v` only.
     Detail,
     /// Normally.
-    Fact,
+    Normal,
     /// Normally, as what one waits for.
     Success,
     /// Always.
@@ -19,61 +19,64 @@ pub(super) enum Weight {
 }
 
 /// A notice in words. `model` is what was known before it.
-pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
+pub(super) fn sentence(notice: &Notice, model: &Model) -> (Importance, String) {
     match notice {
         Notice::Building { id, cause } => (
-            Weight::Fact,
+            Importance::Normal,
             format!("gen {id} building{}", because(*cause)),
         ),
-        Notice::BuildCancelled { id } => (Weight::Fact, format!("gen {id} build cancelled")),
-        Notice::Built { id, took } => (Weight::Fact, format!("gen {id} built in {}", Human(*took))),
+        Notice::BuildCancelled { id } => (Importance::Normal, format!("gen {id} build cancelled")),
+        Notice::Built { id, took } => (
+            Importance::Normal,
+            format!("gen {id} built in {}", Human(*took)),
+        ),
         Notice::Unchanged { id, like } => (
-            Weight::Success,
+            Importance::Success,
             format!("gen {id} not needed: executable unchanged, gen {like} stays"),
         ),
         Notice::Signalled { id, signal } => (
-            Weight::Success,
+            Importance::Success,
             format!("gen {id} reads its configuration again ({})", name(*signal)),
         ),
         Notice::Unhandled { id, signal } => (
-            Weight::Fact,
+            Importance::Normal,
             format!(
                 "gen {id} does not handle {} and is restarted",
                 name(*signal)
             ),
         ),
         Notice::Outdated { id } => (
-            Weight::Fact,
+            Importance::Normal,
             format!("gen {id} outdated: something changed meanwhile"),
         ),
         Notice::Starting { id, cause } => starting(*id, *cause, model),
         Notice::Ready { id, took } => (
-            Weight::Detail,
+            Importance::Detail,
             format!("gen {id} ready in {}", Human(*took)),
         ),
-        Notice::Live { id, .. } => (Weight::Success, live(*id, model)),
+        Notice::Live { id, .. } => (Importance::Success, live(*id, model)),
         Notice::Superseded { id } => (
-            Weight::Fact,
+            Importance::Normal,
             format!("gen {id} superseded by newer sources"),
         ),
         Notice::Draining { id, timeout } => (
-            Weight::Fact,
+            Importance::Normal,
             format!("gen {id} draining, for at most {}", Human(*timeout)),
         ),
         Notice::Extended { id, left } => (
-            Weight::Detail,
+            Importance::Detail,
             format!("gen {id} asks for {} more", Human(*left)),
         ),
         Notice::Stores { id } => (
-            Weight::Fact,
+            Importance::Normal,
             format!(
                 "gen {id} stores descriptors for the next: from now on the old one ends before the new one starts"
             ),
         ),
-        Notice::Aborting { id, after } => (Weight::Failure, aborting(*id, *after)),
-        Notice::Restored { id } => (Weight::Detail, format!("gen {id} serves again")),
+        Notice::Aborting { id, after } => (Importance::Failure, aborting(*id, *after)),
+        Notice::Restored { id } => (Importance::Detail, format!("gen {id} serves again")),
         Notice::Again { id, after } => (
-            Weight::Fact,
+            Importance::Normal,
             format!("gen {id} is started once more in {}", Human(*after)),
         ),
         Notice::Killing { id, why, after } => killing(*id, *why, Human(*after)),
@@ -82,17 +85,17 @@ pub(super) fn sentence(notice: &Notice, model: &Model) -> (Weight, String) {
             format!("gen {id} gone, {} {}", ended(*how), Human(*took)),
         ),
         Notice::Failed { id, failure, live } => {
-            (Weight::Failure, failed(*id, *failure, *live, model))
+            (Importance::Failure, failed(*id, *failure, *live, model))
         }
-        Notice::Paused => (Weight::Fact, "paused: changes wait".to_owned()),
-        Notice::Resumed => (Weight::Fact, "changes are acted on again".to_owned()),
+        Notice::Paused => (Importance::Normal, "paused: changes wait".to_owned()),
+        Notice::Resumed => (Importance::Normal, "changes are acted on again".to_owned()),
         Notice::NothingToUndo => (
-            Weight::Fact,
+            Importance::Normal,
             "there is nothing to go back to now".to_owned(),
         ),
-        Notice::Waiting => (Weight::Fact, "waiting for a change".to_owned()),
+        Notice::Waiting => (Importance::Normal, "waiting for a change".to_owned()),
         Notice::Quitting { timeout } => (
-            Weight::Fact,
+            Importance::Normal,
             format!("stopping, for at most {}", Human(*timeout)),
         ),
     }
@@ -104,10 +107,10 @@ fn name(signal: i32) -> String {
 }
 
 /// Of a failure it was told already.
-fn gone(id: GenId, model: &Model) -> Weight {
+fn gone(id: GenId, model: &Model) -> Importance {
     match model.generations.get(&id) {
-        Some(generation) if generation.failed => Weight::Detail,
-        Some(_) | None => Weight::Fact,
+        Some(generation) if generation.failed => Importance::Detail,
+        Some(_) | None => Importance::Normal,
     }
 }
 
@@ -124,10 +127,14 @@ fn because(cause: Cause) -> &'static str {
 }
 
 /// After a build the start goes without saying.
-fn starting(id: GenId, cause: Cause, model: &Model) -> (Weight, String) {
+fn starting(id: GenId, cause: Cause, model: &Model) -> (Importance, String) {
     let built = model.generations.contains_key(&id);
-    let weight = if built { Weight::Detail } else { Weight::Fact };
-    (weight, format!("gen {id} starting{}", because(cause)))
+    let importance = if built {
+        Importance::Detail
+    } else {
+        Importance::Normal
+    };
+    (importance, format!("gen {id} starting{}", because(cause)))
 }
 
 /// How long the switch itself took is for machines: to a person it is at once.
@@ -139,13 +146,13 @@ fn live(id: GenId, model: &Model) -> String {
     }
 }
 
-fn killing(id: GenId, why: Stopped, after: Human) -> (Weight, String) {
+fn killing(id: GenId, why: Stopped, after: Human) -> (Importance, String) {
     match why {
         Stopped::TimedOut => (
-            Weight::Failure,
+            Importance::Failure,
             format!("gen {id} still runs after {after} and is killed"),
         ),
-        Stopped::Killed | Stopped::Drained => (Weight::Fact, format!("gen {id} is killed")),
+        Stopped::Killed | Stopped::Drained => (Importance::Normal, format!("gen {id} is killed")),
     }
 }
 

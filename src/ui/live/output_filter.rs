@@ -4,7 +4,7 @@ use std::ops::Range;
 use unicode_width::UnicodeWidthChar;
 use vte::{Params, Parser, Perform};
 
-use super::style::Style;
+use super::sgr::SgrState;
 
 /// The longest link that is passed on. The parser keeps no more than 1024 bytes, and half a link is none.
 const LONGEST_LINK: usize = 900;
@@ -18,14 +18,14 @@ const CANCEL: u8 = 0x18;
 /// Colours, attributes and links stay. Each line carries those that it begins with, and ends with none, so that
 /// whatever else is on the screen keeps its own. All that would move the cursor, clear or change modes is left out; what
 /// a program does within its last line to write it anew (`\r`, backspace, erase in line) is done here.
-pub(super) struct Filter {
+pub(super) struct OutputFilter {
     parser: Parser,
     hand: Hand,
     /// Something of the last line has come.
     begun: bool,
 }
 
-impl Filter {
+impl OutputFilter {
     pub(super) fn new() -> Self {
         Self {
             parser: Parser::new(),
@@ -102,7 +102,7 @@ impl Filter {
 
 /// A line of what a build printed, as it would look at last on a screen of its own.
 pub(super) fn harmless(line: &str) -> String {
-    let mut filter = Filter::new();
+    let mut filter = OutputFilter::new();
     filter.feed(line.as_bytes(), &mut |_| {});
     filter.rest()
 }
@@ -124,7 +124,7 @@ struct Hand {
     waiting: String,
     /// Whether anything of the line is to be seen.
     text: bool,
-    style: Style,
+    style: SgrState,
     /// The open link, as the sequence that opened it.
     link: Option<String>,
     /// The cursor is at the line's start, and what comes is written over it.
@@ -142,7 +142,7 @@ impl Default for Hand {
             left: 0,
             waiting: String::new(),
             text: false,
-            style: Style::default(),
+            style: SgrState::default(),
             link: None,
             back: false,
             bell: false,

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 
-use super::sink::Sink;
-use super::{Model, Seat, Stream};
+use super::writer::TolerantWriter;
+use super::{Model, Stream, TerminalGuard};
 use crate::reload::GenId;
 
 /// A line without an end is held back no longer than this, so that memory stays bounded.
@@ -20,7 +20,7 @@ pub struct Handles {
     /// Whether stdout may be cleared: a terminal that can, and nobody asked for less.
     pub clearable: bool,
     /// The terminal that the live user interface draws on.
-    pub seat: Seat,
+    pub terminal: TerminalGuard,
 }
 
 impl fmt::Debug for Handles {
@@ -37,9 +37,9 @@ impl fmt::Debug for Handles {
 /// A program that is alone is passed on byte for byte as it comes, prompts included. While several print, each
 /// line is held until it is whole and carries the mark of its generation.
 #[derive(Debug)]
-pub(super) struct Screen {
-    stdout: Sink,
-    stderr: Sink,
+pub(super) struct Interleaver {
+    stdout: TolerantWriter,
+    stderr: TolerantWriter,
     same: bool,
     clearable: bool,
     /// Who began the line that has no end yet.
@@ -47,11 +47,11 @@ pub(super) struct Screen {
     held: BTreeMap<(GenId, Stream), Vec<u8>>,
 }
 
-impl Screen {
+impl Interleaver {
     pub(super) fn new(handles: Handles) -> Self {
         Self {
-            stdout: Sink::new(handles.stdout),
-            stderr: Sink::new(handles.stderr),
+            stdout: TolerantWriter::new(handles.stdout),
+            stderr: TolerantWriter::new(handles.stderr),
             same: handles.same,
             clearable: handles.clearable,
             open: [None; 2],

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::filter::{self, Filter};
+use super::output_filter::{self, OutputFilter};
 use super::row::wrap;
 use crate::reload::GenId;
 use crate::ui::Model;
@@ -14,14 +14,14 @@ const MOST_ROWS: usize = 3;
 const COLOURS: [&str; 3] = ["\x1b[36m", "\x1b[35m", "\x1b[34m"];
 
 /// What was printed and is not on the screen yet, and the lines that have no end yet.
-pub(super) struct Printed {
+pub(super) struct PendingOutput {
     colour: bool,
     /// Whole lines, each with its end.
     text: String,
-    programs: BTreeMap<GenId, Filter>,
+    programs: BTreeMap<GenId, OutputFilter>,
 }
 
-impl Printed {
+impl PendingOutput {
     pub(super) fn new(colour: bool) -> Self {
         Self {
             colour,
@@ -33,7 +33,7 @@ impl Printed {
     /// Takes in what a program printed. `beside`: whether another one runs, so that each line needs its mark.
     pub(super) fn output(&mut self, id: GenId, bytes: &[u8], beside: bool, columns: u16) {
         let mark = if beside { self.mark(id) } else { String::new() };
-        let filter = self.programs.entry(id).or_insert_with(Filter::new);
+        let filter = self.programs.entry(id).or_insert_with(OutputFilter::new);
         filter.fit(columns);
         let text = &mut self.text;
         let mut line = |line: &str| {
@@ -78,7 +78,7 @@ impl Printed {
 
     /// A line of a build's.
     pub(super) fn foreign(&mut self, line: &str) {
-        self.own(&filter::harmless(line));
+        self.own(&output_filter::harmless(line));
     }
 
     pub(super) fn raw(&mut self, text: &str) {
@@ -123,10 +123,10 @@ impl Printed {
     }
 }
 
-impl fmt::Debug for Printed {
+impl fmt::Debug for PendingOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let waiting = self.text.len();
-        f.debug_struct("Printed")
+        f.debug_struct("PendingOutput")
             .field("waiting", &waiting)
             .finish_non_exhaustive()
     }
@@ -163,12 +163,12 @@ mod tests {
             ";",
             "\n",
         ];
-        let mut printed = Printed::new(true);
+        let mut printed = PendingOutput::new(true);
         let id = GenId::FIRST;
         crate::fuzz::fuzz("output", &examples, &words, |input| {
             printed.output(id, input, input.len() % 2 == 0, 80);
             harmless(&printed.take());
-            let held = printed.programs.get(&id).map_or(0, Filter::rest_len);
+            let held = printed.programs.get(&id).map_or(0, OutputFilter::rest_len);
             assert!(
                 held <= LONGEST + input.len() * 256,
                 "{held} bytes held back"
