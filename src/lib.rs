@@ -11,8 +11,8 @@
 //! keys, signals ────┤                                 ├──> process (spawn, signal, reap)
 //! processes ────────┼──> driver ──Event──> reload ────┤
 //! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold, relay)
-//! timers ───────────┤         <──Effect──             └──> ui      (Report stream)
-//! bind, listen ─────┴──> adopt ──> socket
+//! timers ───────────┘         <──Effect──             └──> ui      (Report stream)
+//! bind, listen ─────────────────────────────────────────> socket
 //! ```
 //!
 //! - [`reload`] is a pure state machine: [`Event`](reload::Event)s in, [`Effect`](reload::Effect)s and
@@ -21,8 +21,8 @@
 //!   there, and its tests tell within seconds which promise that breaks.
 //! - [`driver`] owns the one `select!` over all sources. It turns every source into an event, hands it to the machine, and
 //!   performs the effects. Long work runs in tasks that answer with an event.
-//! - [`adopt`] answers `bind` and `listen` of the programs, in a thread for each generation, and makes their sockets
-//!   slots. That is the one thing which does not go through the driver: a program waits for the answer.
+//! - [`socket::intercept`] answers `bind` and `listen` of the programs, in a thread for each generation. This is the one
+//!   thing that does not go through the driver: the program waits for the answer.
 //! - [`ui`] gets [`Report`](ui::Report)s, which carry the machine's notices, facts about them, and output. It
 //!   holds no handle to anything but the terminal. Keys come back as [`Request`](reload::Request)s.
 //! - [`os`] wraps what the kernel gives, and is the one place with `unsafe` and with differences between systems.
@@ -48,7 +48,7 @@
 //! 2. [`process`] starts it under a *guardian*: a small hotrun process that is the parent of the generation,
 //!    adopts whatever is orphaned in it, reports how it ends, and kills all of it when hotrun is gone, however
 //!    that came about. The program is passed its own listening sockets ([`socket`]), or opens them by itself
-//!    and they are adopted ([`adopt`]); it gets `NOTIFY_SOCKET`.
+//!    and they are adopted ([`socket::intercept`]); it gets `NOTIFY_SOCKET`.
 //! 3. [`ready`] finds out when it serves, without a connection ever reaching it by accident.
 //! 4. The switch: every address is a group of sockets bound with `SO_REUSEPORT`, and a small filter program in
 //!    the kernel says which of them gets new connections. Replacing it is one system call.
@@ -82,8 +82,7 @@
 //! main -> lib -> driver, config, doctor, error, ui
 //! doctor -> os
 //! driver -> everything below
-//! ui, watch, build, socket, adopt, process, ready -> reload (its vocabulary), os
-//! adopt, answer -> socket
+//! ui, watch, build, socket, process, ready -> reload (its vocabulary), os
 //! config -> cli, and the types in which the modules above take their settings
 //! reload -> std only          os -> nothing of the crate
 //! ```
@@ -100,8 +99,8 @@
 //! | what counts as a change | [`watch`] |
 //! | how cargo is called and read | [`build`] |
 //! | the sockets of an address, steering, relay | [`socket`] |
-//! | what a program's bind and listen are answered | [`adopt`] |
-//! | what HTTP requests are answered while nothing serves | [`answer`] |
+//! | how a program's `bind` and `listen` are answered | [`socket::intercept`] |
+//! | the 503 response while no generation serves | [`socket::pending`] |
 //! | what counts as ready | [`ready`] |
 //! | what `--doctor` looks at | [`doctor`] |
 //! | what a program may say to `NOTIFY_SOCKET`, what it stores | [`process::notify`], then [`driver`] and [`reload::Machine`] |
@@ -118,10 +117,8 @@
 //! | `RELOADS=1000 cargo test --test e2e -- reload_after_reload --nocapture` | reloads without a pause; CI makes 100 |
 //! | `FUZZ_SECONDS=600 cargo test --lib fuzz_ -- --nocapture` | what others send, made up; CI takes a second for each |
 //! | `FAULTS=killed cargo test --test e2e -- suite:: --nocapture` | the faults in whose rows that word is |
-//! | `MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --lib -- process::wire process::notify::message os::linux::credentials::control os::linux::waiting::fdinfo os::linux::waiting::syscall ui::clean answer:: build::progress build::inputs ready::status --skip fuzz_` | what needs no system call that miri does not know |
+//! | `MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --lib -- process::wire process::notify::message os::linux::credentials::control os::linux::waiting::fdinfo os::linux::waiting::syscall ui::clean socket::pending:: build::progress build::inputs ready::status --skip fuzz_` | what needs no system call that miri does not know |
 
-pub mod adopt;
-pub mod answer;
 pub mod build;
 pub mod cli;
 pub mod config;

@@ -14,8 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "driver",
         &[
-            "adopt", "answer", "build", "config", "error", "os", "process", "ready", "reload",
-            "socket", "ui", "watch",
+            "build", "config", "error", "os", "process", "ready", "reload", "socket", "ui", "watch",
         ],
     ),
     ("ui", &["reload", "os"]),
@@ -24,8 +23,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("socket", &["reload", "os"]),
     ("process", &["reload", "os"]),
     ("ready", &["reload", "os"]),
-    ("adopt", &["socket", "reload", "os"]),
-    ("answer", &["socket"]),
     (
         "config",
         &[

@@ -4,12 +4,12 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result};
 
-use crate::adopt::{Adoption, News};
 use crate::config::Config;
 use crate::os::seccomp::{self, Refuse, Unavailable};
 use crate::process::Control;
 use crate::reload::{Event, GenId};
 use crate::socket::Adopter;
+use crate::socket::intercept::{InterceptEvent, Interceptor};
 use crate::ui::{Level, Report};
 
 use super::Driver;
@@ -73,13 +73,13 @@ impl Trapped {
     /// Answers the calls of the program that was started.
     pub(super) fn begin(self, id: GenId, control: Control, inbox: &Inbox) -> Result<()> {
         let inbox = inbox.clone();
-        let adoption = Adoption {
+        let interceptor = Interceptor {
             id,
             adopter: self.adopter,
             pids: Box::new(move || control.pids()),
-            tell: Box::new(move |news| inbox.input(Input::News { id, news })),
+            tell: Box::new(move |event| inbox.input(Input::Intercepted { id, event })),
         };
-        adoption
+        interceptor
             .begin(self.channel)
             .context("starting a thread that answers it")
     }
@@ -87,9 +87,9 @@ impl Trapped {
 
 impl Driver {
     /// A program has opened a socket, or could not.
-    pub(super) fn news(&mut self, id: GenId, news: News) {
-        match news {
-            News::Listens { address, first } => {
+    pub(super) fn intercepted(&mut self, id: GenId, event: InterceptEvent) {
+        match event {
+            InterceptEvent::Listens { address, first } => {
                 self.feed.tell(Report::Listening {
                     name: String::new(),
                     address: address.to_string(),
@@ -98,25 +98,25 @@ impl Driver {
                 });
                 self.handle(Event::Listens { id });
             }
-            News::Taken => {
+            InterceptEvent::Taken => {
                 self.explained.insert(id);
             }
-            News::InUse(error) => {
+            InterceptEvent::InUse(error) => {
                 self.feed.error(format!("gen {id}: {error}"), error.hint());
             }
-            News::Listed { address, listed } => {
+            InterceptEvent::Listed { address, listed } => {
                 self.explained.insert(id);
                 self.feed.error(
                     format!("gen {id} opens `{address}`, where `--listen {listed}` is in the way"),
                     Some(format!("leave `--listen` out, or use `--listen {address}`")),
                 );
             }
-            News::Untrapped(why) => self.feed.message(
+            InterceptEvent::Untrapped(why) => self.feed.message(
                 Level::Warning,
                 format!("gen {id} opens its sockets unseen: {why}"),
                 Some(why.hint().into()),
             ),
-            News::Missed { address, error } => {
+            InterceptEvent::Missed { address, error } => {
                 let at = address.map_or_else(String::new, |address| format!(" on `{address}`"));
                 self.feed.message(
                     Level::Warning,

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use crate::answer::{Answers, Reason};
 use crate::reload::{Failure, GenId};
 use crate::socket::Answerer;
+use crate::socket::pending::{Reason, Responder};
 
 use super::Driver;
 
@@ -22,7 +22,7 @@ impl Driver {
                 said: words.about(id, failure),
             }
         };
-        let answers: Arc<dyn Answerer> = Arc::new(Answers::new(reason));
+        let answers: Arc<dyn Answerer> = Arc::new(Responder::new(reason));
         let answered = self.sockets.answer(&answers);
         self.told("answering who connects", answered);
     }

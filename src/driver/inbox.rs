@@ -1,8 +1,8 @@
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use crate::adopt::News;
 use crate::build::{BuildError, Built, Plan};
 use crate::reload::{BuildOutcome, Event, GenId};
+use crate::socket::intercept::InterceptEvent;
 
 use super::notified::Said;
 use super::print::Print;
@@ -36,11 +36,11 @@ pub(super) enum Input {
     /// A build has taught what counts.
     Learnt(Lesson),
     /// A program has opened a socket, or could not.
-    News {
+    Intercepted {
         /// Which generation.
         id: GenId,
         /// What.
-        news: News,
+        event: InterceptEvent,
     },
     /// A program has said something of itself.
     Said(Box<Said>),

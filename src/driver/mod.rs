@@ -331,7 +331,7 @@ impl Driver {
             Input::HeardOut => self.heard_out(),
             Input::CommandEnded { line } => self.command_ended(&line),
             Input::Learnt(lesson) => self.learn(lesson),
-            Input::News { id, news } => self.news(id, news),
+            Input::Intercepted { id, event } => self.intercepted(id, event),
             Input::Said(said) => self.said(*said),
             Input::Planned { number, planned } => self.planned(number, planned),
         }

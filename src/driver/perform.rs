@@ -300,11 +300,11 @@ impl Driver {
     }
 
     fn settle(&mut self, id: GenId) {
-        let (observer, inbox) = (self.sockets.observer(id), self.inbox.clone());
+        let (monitor, inbox) = (self.sockets.drain_monitor(id), self.inbox.clone());
         if let Some(running) = self.generations.get_mut(&id) {
             let control = running.control.clone();
             running.leave(async move {
-                observer.settled(|| control.pids()).await;
+                monitor.quiescent(|| control.pids()).await;
                 inbox.event(Event::Settled { id });
             });
         }
@@ -313,14 +313,14 @@ impl Driver {
     /// An answer that comes in pieces with pauses between them looks like one that is complete. As long as another one
     /// serves, nobody waits for this one to end.
     fn await_idle(&mut self, id: GenId) {
-        let (mut observer, inbox) = (self.sockets.observer(id), self.inbox.clone());
+        let (mut monitor, inbox) = (self.sockets.drain_monitor(id), self.inbox.clone());
         if self.machine.live().is_some() {
-            observer = observer.patient(BETWEEN_PIECES);
+            monitor = monitor.quiet_for(BETWEEN_PIECES);
         }
         if let Some(running) = self.generations.get_mut(&id) {
             let control = running.control.clone();
             running.leave(async move {
-                observer.idle(|| control.pids()).await;
+                monitor.idle(|| control.pids()).await;
                 inbox.event(Event::Idle { id });
             });
         }

@@ -145,8 +145,8 @@ impl Driver {
         }
         for (id, running) in &mut self.generations {
             // Anew each time: a program may open sockets whenever it likes.
-            let observer = self.sockets.observer(*id);
-            let Ok(connections) = observer.connections(&running.control.pids()) else {
+            let monitor = self.sockets.drain_monitor(*id);
+            let Ok(connections) = monitor.connections(&running.control.pids()) else {
                 continue;
             };
             let count = connections.len();

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use nix::errno::Errno;
 use socket2::Socket;
 
-use super::claim::{is_occupied, occupant_of, stranger};
 use super::endpoint::{Endpoint, Transport};
+use super::exclusive::{is_occupied, occupant_of, stranger};
 use super::group::{Group, SharedGroup, disown_unheld, lock};
 use super::registry::{Registry, SharedRegistry, lock_all};
 use super::route::Route;

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Address;
 use super::answerer::{Answerer, Heard};
-use super::carry::carry;
 use super::duty::Duty;
+use super::forward::forward;
 use super::relay::Helper;
 use super::route::Stream;
 
@@ -64,7 +64,7 @@ pub(super) async fn attend(
                 carried
             }
         };
-        let _ = carry(visitor.client, &visitor.heard, &address).await;
+        let _ = forward(visitor.client, &visitor.heard, &address).await;
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use socket2::Socket;
 
 use super::address::Address;
+use super::drain::MonitoredListener;
 use super::endpoint::Endpoint;
-use super::observer::Watched;
 use super::roster::{Key, Owner};
-use super::sight::{Look, Sight};
+use super::scan::{Scan, Scanned};
 use super::slot::Slot;
 use crate::os::Queue;
 use crate::reload::GenId;
@@ -42,10 +42,10 @@ pub(super) trait Face: Send {
     fn may_leave(&self, slot: &Slot, carried: &[Key]) -> bool;
 
     /// What is to be looked at before a slot is closed.
-    fn look(&self) -> Look;
+    fn look(&self) -> Scan;
 
     /// Whether what is to be looked at does not forbid to close slots.
-    fn may_close(&self, sight: &Sight) -> bool;
+    fn may_close(&self, sight: &Scanned) -> bool;
 
     /// The slot's socket was closed, or listens no more.
     fn closed(&mut self, slots: &[Slot], key: Key) -> io::Result<()>;
@@ -57,7 +57,7 @@ pub(super) trait Face: Send {
     fn tend_every(&self) -> Option<Duration>;
 
     /// What an observer of the slot looks at.
-    fn watched(&self, slot: &Slot) -> Watched;
+    fn monitored(&self, slot: &Slot) -> MonitoredListener;
 
     /// The path that leads to this slot whoever is live, if there is one.
     fn own_path(&self, slot: &Slot) -> Option<PathBuf>;

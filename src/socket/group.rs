@@ -14,9 +14,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::answerer::Answerer;
+use super::drain::MonitoredListener;
 use super::duty::Duty;
 use super::face::Face;
-use super::observer::Watched;
 use super::relay::{Helper, Place, Relay};
 use super::roster::{Key, Owner};
 use super::slot::{Slot, Stage};
@@ -354,12 +354,12 @@ impl Group {
     }
 
     /// What an observer of this generation looks at.
-    pub(super) fn watched(&self, id: GenId) -> Vec<Watched> {
+    pub(super) fn monitored(&self, id: GenId) -> Vec<MonitoredListener> {
         if self.carries_datagrams() {
             return Vec::new();
         }
         self.slots_of(id)
-            .map(|slot| self.face.watched(slot))
+            .map(|slot| self.face.monitored(slot))
             .collect()
     }
 

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::{self, Path};
 
-use super::{Address, ListenSpec, OpenError, claim};
+use super::{Address, ListenSpec, OpenError, exclusive};
 
 /// What is listened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) fn absolute(address: &Address) -> Result<Address, OpenError> {
         Address::Tcp(address) => Address::Tcp(*address),
         Address::Unix(path) => {
             let absolute = path::absolute(path);
-            Address::Unix(absolute.map_err(|error| claim::unix_error(path, "finding", error))?)
+            Address::Unix(absolute.map_err(|error| exclusive::unix_error(path, "finding", error))?)
         }
     })
 }

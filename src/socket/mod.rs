@@ -18,46 +18,42 @@
 //!   `Group::close_what_may`).
 //! - `O_NONBLOCK` and timeouts of a socket that a program holds are never touched: they are the program's too.
 
-mod activity;
 mod address;
 mod adopter;
 mod answerer;
 mod attend;
-mod carry;
-mod census;
-mod claim;
-mod connection;
+mod drain;
 mod duty;
 mod endpoint;
+mod exclusive;
 mod face;
+mod forward;
 mod group;
+pub mod intercept;
 mod listening;
-mod observer;
 mod open_error;
+pub mod pending;
 mod registry;
 mod relay;
 mod renamed;
 mod roster;
 mod route;
+mod scan;
 mod shared;
-mod sight;
 mod slot;
 mod sockets;
-mod spec;
 mod steer;
 mod steered;
 
-pub use address::Address;
+pub use address::{Address, ListenSpec, ParseListenError};
 pub use adopter::{Adopter, Around, Joined, Opened};
 pub use answerer::{Answerer, Heard};
-pub use connection::Connection;
+pub use drain::{Connection, DrainMonitor};
 pub use endpoint::{Endpoint, Transport};
 pub use listening::{Listening, Passed};
-pub use observer::Observer;
 pub use open_error::{Occupant, OpenError};
 pub use route::{Route, Stream};
 pub use sockets::{Sharing, Sockets};
-pub use spec::{ListenSpec, ParseListenError};
 
 #[cfg(test)]
 mod tests;

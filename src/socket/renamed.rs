@@ -9,11 +9,11 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Address;
+use super::drain::MonitoredListener;
 use super::endpoint::Endpoint;
 use super::face::Face;
-use super::observer::Watched;
 use super::roster::{Key, Owner};
-use super::sight::{Look, Sight};
+use super::scan::{Scan, Scanned};
 use super::slot::Slot;
 use super::steered::listen;
 use crate::os::leftovers::{FileId, PREFIX, file_id};
@@ -151,11 +151,11 @@ impl Face for Renamed {
     }
 
     /// No socket of another's can be in the way: whoever connects has found the slot by its file, at once.
-    fn look(&self) -> Look {
-        Look::default()
+    fn look(&self) -> Scan {
+        Scan::default()
     }
 
-    fn may_close(&self, _sight: &Sight) -> bool {
+    fn may_close(&self, _sight: &Scanned) -> bool {
         true
     }
 
@@ -188,12 +188,12 @@ impl Face for Renamed {
         Some(TEND_EVERY)
     }
 
-    fn watched(&self, slot: &Slot) -> Watched {
+    fn monitored(&self, slot: &Slot) -> MonitoredListener {
         let name = self
             .name(slot.key)
             .map(|name| name.bound.clone())
             .unwrap_or_default();
-        Watched::Unix {
+        MonitoredListener::Unix {
             queue: Some(slot.inode),
             name,
         }

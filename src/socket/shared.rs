@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::observer::Watched;
+use super::drain::MonitoredListener;
 use super::renamed::reachable;
 use super::route::Way;
 use super::slot::inode;
 use super::steered::listen;
-use super::{Address, OpenError, Sharing, claim};
+use super::{Address, OpenError, Sharing, exclusive};
 use crate::os::leftovers::{FileId, Kept, file_id};
 
 /// One listening socket for all generations: what systems can do that cannot steer. It never refuses a connection, and
@@ -32,7 +32,7 @@ impl Listener {
     pub(super) fn open(address: &Address) -> Result<Self, OpenError> {
         match address {
             Address::Tcp(address) => {
-                let socket = claim::tcp(*address, Sharing::Shared)?;
+                let socket = exclusive::tcp(*address, Sharing::Shared)?;
                 let doing = || format!("looking at the socket of `{address}`");
                 Self::tcp(socket).map_err(|error| OpenError::Io {
                     doing: doing(),
@@ -40,8 +40,8 @@ impl Listener {
                 })
             }
             Address::Unix(path) => {
-                claim::unix(path)?;
-                Self::unix(path).map_err(|error| claim::unix_error(path, "listening on", error))
+                exclusive::unix(path)?;
+                Self::unix(path).map_err(|error| exclusive::unix_error(path, "listening on", error))
             }
         }
     }
@@ -95,13 +95,13 @@ impl Listener {
         })
     }
 
-    pub(super) fn watched(&self) -> Watched {
+    pub(super) fn monitored(&self) -> MonitoredListener {
         match &self.address {
-            Address::Tcp(address) => Watched::Tcp {
+            Address::Tcp(address) => MonitoredListener::Tcp {
                 socket: None,
                 address: *address,
             },
-            Address::Unix(path) => Watched::Unix {
+            Address::Unix(path) => MonitoredListener::Unix {
                 queue: None,
                 name: path.clone(),
             },

@@ -10,7 +10,9 @@ use super::renamed::Renamed;
 use super::route::Way;
 use super::shared::Listener;
 use super::steered::Steered;
-use super::{Address, Answerer, ListenSpec, Listening, Observer, OpenError, Passed, Route, claim};
+use super::{
+    Address, Answerer, DrainMonitor, ListenSpec, Listening, OpenError, Passed, Route, exclusive,
+};
 use crate::os;
 use crate::os::leftovers::Kept;
 use crate::reload::GenId;
@@ -208,16 +210,16 @@ impl Sockets {
     }
 
     /// One that looks at this generation's queues and connections.
-    pub fn observer(&self, id: GenId) -> Observer {
+    pub fn drain_monitor(&self, id: GenId) -> DrainMonitor {
         let watched = match &self.kind {
             Kind::Steered(registry) => lock_all(registry)
                 .groups()
                 .iter()
-                .flat_map(|group| lock(group).watched(id))
+                .flat_map(|group| lock(group).monitored(id))
                 .collect(),
-            Kind::Shared(listeners) => listeners.iter().map(Listener::watched).collect(),
+            Kind::Shared(listeners) => listeners.iter().map(Listener::monitored).collect(),
         };
-        Observer::new(watched, matches!(self.kind, Kind::Shared(_)))
+        DrainMonitor::new(watched, matches!(self.kind, Kind::Shared(_)))
     }
 
     /// Ways to the slots of this generation, one for each address, whoever is live.
@@ -314,7 +316,7 @@ fn open_steered(addresses: &[Address]) -> Result<(Kind, Vec<Address>), OpenError
 fn open_group(address: &Address) -> Result<Group, OpenError> {
     match address {
         Address::Tcp(tcp) => {
-            let first = claim::tcp(*tcp, Sharing::Steered)?;
+            let first = exclusive::tcp(*tcp, Sharing::Steered)?;
             let group = Steered::new(&first, Group::FIRST, None)
                 .and_then(|face| Group::new(Box::new(face), first));
             group.map_err(|error| OpenError::Io {
@@ -323,10 +325,10 @@ fn open_group(address: &Address) -> Result<Group, OpenError> {
             })
         }
         Address::Unix(path) => {
-            claim::unix(path)?;
+            exclusive::unix(path)?;
             let group = Renamed::new(path, Group::FIRST)
                 .and_then(|(face, first)| Group::new(Box::new(face), first));
-            group.map_err(|error| claim::unix_error(path, "listening on", error))
+            group.map_err(|error| exclusive::unix_error(path, "listening on", error))
         }
     }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::claim::stranger;
+use super::drain::MonitoredListener;
 use super::endpoint::{Endpoint, Transport};
+use super::exclusive::stranger;
 use super::face::Face;
-use super::observer::Watched;
 use super::roster::{Key, Owner, Roster};
-use super::sight::{Look, Sight};
+use super::scan::{Scan, Scanned};
 use super::slot::{Slot, inode};
 use super::{Address, Occupant};
 use crate::os::{self, Queue};
@@ -131,19 +131,19 @@ impl Face for Steered {
         self.roster.may_leave(slot.key, carried)
     }
 
-    fn look(&self) -> Look {
+    fn look(&self) -> Scan {
         // Datagrams have no handshake, and who shares the address is not told apart there.
         if self.endpoint.transport == Transport::Udp {
-            return Look::default();
+            return Scan::default();
         }
-        Look {
+        Scan {
             endpoint: Some(self.endpoint),
             ours: self.inodes.iter().map(|(_, inode)| *inode).collect(),
             handshakes: false,
         }
     }
 
-    fn may_close(&self, sight: &Sight) -> bool {
+    fn may_close(&self, sight: &Scanned) -> bool {
         let ours = |inode| self.inodes.iter().any(|(_, this)| *this == inode);
         !sight.has_stranger(ours)
     }
@@ -164,8 +164,8 @@ impl Face for Steered {
         None
     }
 
-    fn watched(&self, slot: &Slot) -> Watched {
-        Watched::Tcp {
+    fn monitored(&self, slot: &Slot) -> MonitoredListener {
+        MonitoredListener::Tcp {
             socket: Some(slot.socket.clone()),
             address: self.address,
         }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{Group, lock};
 use crate::socket::duty::Duty;
 use crate::socket::roster::Key;
-use crate::socket::sight::{Look, REST, Sight, handshake_matters, is_warm};
+use crate::socket::scan::{REST, Scan, Scanned, handshake_matters, is_warm};
 use crate::socket::slot::{Slot, Stage};
 
 /// The longest pause of a sweeper, for slots of which the queue waits for a live generation.
@@ -34,7 +34,7 @@ pub(in crate::socket) async fn sweep(group: Weak<Mutex<Group>>) {
         let bell = lock(&group).sweeper.bell.clone();
         // An error means that the runtime ends.
         if !matches!(
-            spawn_blocking(move || round(&group, Look::take)).await,
+            spawn_blocking(move || round(&group, Scan::take)).await,
             Ok(true)
         ) {
             return;
@@ -47,7 +47,7 @@ pub(in crate::socket) async fn sweep(group: Weak<Mutex<Group>>) {
 }
 
 /// Closes what can be closed now; whether something is left that can be later.
-fn round(group: &Mutex<Group>, take: impl FnOnce(&Look) -> Sight) -> bool {
+fn round(group: &Mutex<Group>, take: impl FnOnce(&Scan) -> Scanned) -> bool {
     // Statements of their own: the lock is free while this looks.
     let look = lock(group).look();
     let sight = look.as_ref().map(take);
@@ -87,7 +87,7 @@ impl Group {
     }
 
     /// What has to be looked at before anything can be closed; `None` if nothing can in any case.
-    fn look(&self) -> Option<Look> {
+    fn look(&self) -> Option<Scan> {
         let now = Instant::now();
         let rested = |slot: &Slot| !slot.aimed_at.is_some_and(|until| is_warm(until, now));
         let unsure = |slot: &&Slot| !slot.cold && rested(slot);
@@ -101,7 +101,7 @@ impl Group {
             let until = slot.aimed_at;
             until.is_some_and(|until| handshake_matters(until, now))
         };
-        Some(Look {
+        Some(Scan {
             handshakes: self.released().filter(unsure).any(matters),
             ..self.face.look()
         })
@@ -109,7 +109,7 @@ impl Group {
 
     /// Notes of which slots it is certain now that nothing is on its way into them. That stays so: nothing is aimed at
     /// what is released.
-    fn cool(&mut self, sight: &Sight) {
+    fn cool(&mut self, sight: &Scanned) {
         let now = Instant::now();
         let target = self.target;
         for slot in &mut self.slots {
@@ -121,7 +121,7 @@ impl Group {
     }
 
     /// Closes what is released and, by what was seen, safe to close.
-    fn close_what_may(&mut self, sight: &Sight) {
+    fn close_what_may(&mut self, sight: &Scanned) {
         self.cool(sight);
         if self.face.may_close(sight) {
             self.close_deferred();

@@ -102,8 +102,8 @@ pub(super) async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
 /// Until the generation has taken what is its own.
 pub(super) async fn settle(sockets: &Sockets, number: u32) {
     let own = i32::try_from(std::process::id()).unwrap();
-    let observer = sockets.observer(id(number));
-    observer.settled(move || vec![own]).await;
+    let monitor = sockets.drain_monitor(id(number));
+    monitor.quiescent(move || vec![own]).await;
 }
 
 /// Generations that follow each other under load, each on a socket of its own.

@@ -4,7 +4,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::os::sock_diag::tcp_connections;
-use crate::socket::census::Census;
+use crate::socket::drain::ConnectionOwners;
 
 fn ours() -> Vec<i32> {
     vec![std::process::id() as i32]
@@ -13,22 +13,22 @@ fn ours() -> Vec<i32> {
 /// Long enough for several looks, and for the quiet that an idle connection needs.
 const SEVERAL_LOOKS: Duration = Duration::from_millis(300);
 
-async fn settles(observer: &Observer) {
-    let settled = timeout(DEADLINE, observer.settled(ours));
+async fn settles(monitor: &DrainMonitor) {
+    let settled = timeout(DEADLINE, monitor.quiescent(ours));
     settled.await.expect("settled");
 }
 
-async fn falls_idle(observer: &Observer) {
-    timeout(DEADLINE, observer.idle(ours)).await.expect("idle");
+async fn falls_idle(monitor: &DrainMonitor) {
+    timeout(DEADLINE, monitor.idle(ours)).await.expect("idle");
 }
 
-async fn does_not_settle(observer: &Observer, why: &str) {
-    let settled = timeout(SEVERAL_LOOKS, observer.settled(ours));
+async fn does_not_settle(monitor: &DrainMonitor, why: &str) {
+    let settled = timeout(SEVERAL_LOOKS, monitor.quiescent(ours));
     assert!(settled.await.is_err(), "{why}");
 }
 
-async fn does_not_fall_idle(observer: &Observer, why: &str) {
-    let idle = timeout(SEVERAL_LOOKS, observer.idle(ours));
+async fn does_not_fall_idle(monitor: &DrainMonitor, why: &str) {
+    let idle = timeout(SEVERAL_LOOKS, monitor.idle(ours));
     assert!(idle.await.is_err(), "{why}");
 }
 
@@ -64,32 +64,34 @@ fn connect_to_first(served: &mut Served) -> TcpStream {
 #[tokio::test]
 async fn settled_waits_for_the_queue_and_for_the_first_byte() {
     let mut served = served();
-    let observer = served.sockets.observer(id(1));
-    settles(&observer).await;
+    let monitor = served.sockets.drain_monitor(id(1));
+    settles(&monitor).await;
     let mut client = connect_to_first(&mut served);
-    does_not_settle(&observer, "in the queue").await;
+    does_not_settle(&monitor, "in the queue").await;
     let (mut server, _) = served.listener.accept().unwrap();
-    does_not_settle(&observer, "accepted, without a byte").await;
+    does_not_settle(&monitor, "accepted, without a byte").await;
     client.write_all(b"?").unwrap();
-    does_not_settle(&observer, "not read").await;
+    does_not_settle(&monitor, "not read").await;
     server.read_exact(&mut [0]).unwrap();
-    settles(&observer).await;
+    settles(&monitor).await;
     drop(server);
     let client = connect_to_first(&mut served);
     let (_server, _) = served.listener.accept().unwrap();
     drop(client);
-    settles(&observer).await;
+    settles(&monitor).await;
 }
 
 #[tokio::test]
 async fn connections_of_others_do_not_count() {
     let mut served = served();
-    let observer = served.sockets.observer(id(1));
+    let monitor = served.sockets.drain_monitor(id(1));
     let _client = connect_to_first(&mut served);
     let (_server, _) = served.listener.accept().unwrap();
-    assert_eq!(observer.connections(&ours()).unwrap().len(), 1);
-    assert_eq!(observer.connections(&[]).unwrap(), []);
-    timeout(DEADLINE, observer.settled(Vec::new)).await.unwrap();
+    assert_eq!(monitor.connections(&ours()).unwrap().len(), 1);
+    assert_eq!(monitor.connections(&[]).unwrap(), []);
+    timeout(DEADLINE, monitor.quiescent(Vec::new))
+        .await
+        .unwrap();
 }
 
 #[test]
@@ -105,13 +107,13 @@ fn where_a_process_may_not_be_looked_into_it_is_never_idle() {
             .build();
         runtime.unwrap().block_on(async {
             let mut served = served();
-            let observer = served.sockets.observer(id(1));
+            let monitor = served.sockets.drain_monitor(id(1));
             let client = connect_to_first(&mut served);
             let (_server, _) = served.listener.accept().unwrap();
             drop(client);
-            let error = observer.connections(&[pid]).unwrap_err();
+            let error = monitor.connections(&[pid]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-            let idle = timeout(SEVERAL_LOOKS, observer.idle(|| vec![pid]));
+            let idle = timeout(SEVERAL_LOOKS, monitor.idle(|| vec![pid]));
             assert!(idle.await.is_err(), "idle, though nobody knows");
         });
     });
@@ -124,14 +126,14 @@ fn where_a_process_may_not_be_looked_into_it_is_never_idle() {
 #[tokio::test]
 async fn connections_tell_what_was_exchanged() {
     let mut served = served();
-    let observer = served.sockets.observer(id(1));
+    let monitor = served.sockets.drain_monitor(id(1));
     let mut client = connect_to_first(&mut served);
     let (mut server, peer) = served.listener.accept().unwrap();
     client.write_all(b"hello").unwrap();
     server.read_exact(&mut [0; 5]).unwrap();
     server.write_all(b"hi").unwrap();
     client.read_exact(&mut [0; 2]).unwrap();
-    let found = observer.connections(&ours()).unwrap();
+    let found = monitor.connections(&ours()).unwrap();
     let expected = Connection {
         inode: found[0].inode,
         peer: Some(peer),
@@ -144,14 +146,14 @@ async fn connections_tell_what_was_exchanged() {
 #[tokio::test]
 async fn idle_when_there_is_nothing_or_all_is_closed() {
     let mut served = served();
-    let observer = served.sockets.observer(id(1));
-    falls_idle(&observer).await;
+    let monitor = served.sockets.drain_monitor(id(1));
+    falls_idle(&monitor).await;
     let client = connect_to_first(&mut served);
-    does_not_fall_idle(&observer, "in the queue").await;
+    does_not_fall_idle(&monitor, "in the queue").await;
     let (_server, _) = served.listener.accept().unwrap();
-    does_not_fall_idle(&observer, "about to ask").await;
+    does_not_fall_idle(&monitor, "about to ask").await;
     drop(client);
-    falls_idle(&observer).await;
+    falls_idle(&monitor).await;
 }
 
 /// How a client asks something that takes long.
@@ -211,10 +213,10 @@ async fn never_idle_during(exchange: Exchange, head_start: Duration) {
     let client = connect_to_first(&mut served);
     let (server, _) = served.listener.accept().unwrap();
     server.set_nodelay(true).unwrap();
-    let observer = served.sockets.observer(id(1));
+    let monitor = served.sockets.drain_monitor(id(1));
     let when = run(exchange, client, server);
     tokio::time::sleep(head_start).await;
-    timeout(DEADLINE, observer.idle(ours))
+    timeout(DEADLINE, monitor.idle(ours))
         .await
         .expect("idle in the end");
     assert!(
@@ -247,10 +249,10 @@ async fn an_answered_connection_that_was_watched_is_idle_soon() {
     let (mut server, _) = served.listener.accept().unwrap();
     client.write_all(b"?").unwrap();
     server.read_exact(&mut [0]).unwrap();
-    let observer = served.sockets.observer(id(1));
-    does_not_fall_idle(&observer, "unanswered").await;
+    let monitor = served.sockets.drain_monitor(id(1));
+    does_not_fall_idle(&monitor, "unanswered").await;
     let idle = async {
-        timeout(DEADLINE, observer.idle(ours)).await.unwrap();
+        timeout(DEADLINE, monitor.idle(ours)).await.unwrap();
         Instant::now()
     };
     let exchange = async {
@@ -279,10 +281,10 @@ async fn a_thousand_connections_are_cheap_to_look_at() {
         let client = connect_to_first(&mut served);
         pairs.push((client, served.listener.accept().unwrap().0));
     }
-    let observer = served.sockets.observer(id(1));
+    let monitor = served.sockets.drain_monitor(id(1));
     // The first look of a wait reads all of `/proc/PID/fd`, here of 2000 sockets; a later one what is new.
-    let first = cpu_time(|| assert_eq!(observer.connections(&ours()).unwrap().len(), 1000));
-    let mut census = Census::default();
+    let first = cpu_time(|| assert_eq!(monitor.connections(&ours()).unwrap().len(), 1000));
+    let mut census = ConnectionOwners::default();
     let newer = TcpListener::from(served.sockets.prepare(id(3)).unwrap().remove(0).fd);
     served.sockets.switch(id(3)).unwrap();
     let mut newcomers = Vec::new();
@@ -291,7 +293,7 @@ async fn a_thousand_connections_are_cheap_to_look_at() {
             TcpStream::connect(served.to).unwrap(),
             newer.accept().unwrap(),
         ));
-        assert!(!observer.is_settled(&mut census, &ours()).unwrap());
+        assert!(!monitor.is_quiescent(&mut census, &ours()).unwrap());
     });
     let list = cpu_time(|| assert!(tcp_connections(served.to).unwrap().len() > 1000));
     report(&format!(
@@ -315,24 +317,24 @@ fn cpu_time(mut act: impl FnMut()) -> Duration {
 }
 
 #[tokio::test]
-async fn a_unix_generation_is_settled_and_idle_when_its_connections_are_done() {
+async fn a_unix_generation_is_quiescent_and_idle_when_its_connections_are_done() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open(&[&format!("unix:{}", path.display())]);
     let listener = UnixListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
     sockets.switch(id(1)).unwrap();
-    let observer = sockets.observer(id(1));
-    settles(&observer).await;
-    falls_idle(&observer).await;
+    let monitor = sockets.drain_monitor(id(1));
+    settles(&monitor).await;
+    falls_idle(&monitor).await;
     let mut client = UnixStream::connect(&path).unwrap();
-    does_not_settle(&observer, "in the queue").await;
+    does_not_settle(&monitor, "in the queue").await;
     let (mut server, _) = listener.accept().unwrap();
-    settles(&observer).await;
+    settles(&monitor).await;
     client.write_all(b"?").unwrap();
-    does_not_settle(&observer, "unread").await;
+    does_not_settle(&monitor, "unread").await;
     server.read_exact(&mut [0]).unwrap();
-    assert_eq!(observer.connections(&ours()).unwrap().len(), 1);
-    does_not_fall_idle(&observer, "open").await;
+    assert_eq!(monitor.connections(&ours()).unwrap().len(), 1);
+    does_not_fall_idle(&monitor, "open").await;
     drop(client);
-    falls_idle(&observer).await;
+    falls_idle(&monitor).await;
 }

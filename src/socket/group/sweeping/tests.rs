@@ -35,8 +35,8 @@ fn slots(group: &SharedGroup) -> usize {
     lock(group).slot_count()
 }
 
-fn nothing(_: &Look) -> Sight {
-    Sight::seen(Instant::now(), Vec::new(), false)
+fn nothing(_: &Scan) -> Scanned {
+    Scanned::seen(Instant::now(), Vec::new(), false)
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn a_slot_rests_before_anything_is_looked_at() {
 #[test]
 fn a_handshake_that_has_not_ended_keeps_the_slot() {
     let group = rested();
-    let half_open = |look: &Look| {
+    let half_open = |look: &Scan| {
         assert!(look.handshakes);
-        Sight::seen(Instant::now(), Vec::new(), true)
+        Scanned::seen(Instant::now(), Vec::new(), true)
     };
     assert!(round(&group, half_open));
     assert_eq!(slots(&group), 2);
@@ -86,7 +86,7 @@ fn a_handshake_that_has_not_ended_keeps_the_slot() {
 fn what_was_seen_before_the_switch_does_not_count() {
     let group = rested();
     let before = Instant::now() - REST - REST;
-    assert!(round(&group, |_| Sight::seen(before, Vec::new(), false)));
+    assert!(round(&group, |_| Scanned::seen(before, Vec::new(), false)));
     assert_eq!(slots(&group), 2);
 }
 
@@ -106,12 +106,12 @@ fn what_the_order_forbids_to_close_is_closed_when_the_next_joins() {
 #[test]
 fn a_stranger_keeps_the_slot() {
     let group = rested();
-    let stranger = |_: &Look| Sight::seen(Instant::now(), vec![1], false);
+    let stranger = |_: &Scan| Scanned::seen(Instant::now(), vec![1], false);
     assert!(round(&group, stranger));
     assert_eq!(slots(&group), 2);
     // One of our own that was opened while it looked is none.
     let ours = lock(&group).slots[0].inode;
-    assert!(!round(&group, |_| Sight::seen(
+    assert!(!round(&group, |_| Scanned::seen(
         Instant::now(),
         vec![ours],
         false

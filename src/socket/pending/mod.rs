@@ -16,17 +16,17 @@ pub use request::Request;
 
 use crate::socket::{Answerer, Heard};
 
-/// Answers requests with a reason, which is asked for anew for each: there may be more to say by now.
-pub struct Answers(Box<dyn Fn() -> Reason + Send + Sync>);
+/// Responder requests with a reason, which is asked for anew for each: there may be more to say by now.
+pub struct Responder(Box<dyn Fn() -> Reason + Send + Sync>);
 
-impl Answers {
-    /// Answers with what this gives.
+impl Responder {
+    /// Responder with what this gives.
     pub fn new(reason: impl Fn() -> Reason + Send + Sync + 'static) -> Self {
         Self(Box::new(reason))
     }
 }
 
-impl Answerer for Answers {
+impl Answerer for Responder {
     fn answer(&self, heard: &[u8], last: bool) -> Heard {
         match Request::read(heard, last) {
             Request::Unsure => Heard::Unsure,
@@ -38,8 +38,8 @@ impl Answerer for Answers {
     }
 }
 
-impl fmt::Debug for Answers {
+impl fmt::Debug for Responder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answers").finish_non_exhaustive()
+        f.debug_struct("Responder").finish_non_exhaustive()
     }
 }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use super::asked::Asked;
 use super::bind::bind;
-use super::bound::{Bound, Known};
+use super::call::Asked;
 use super::claim::{self, LONGEST, parse};
 use super::decision::{Claim, OnBind, OnListen, Other, on_bind, on_listen};
+use super::event::InterceptEvent;
 use super::holders::Holders;
-use super::news::News;
+use super::known::{Bound, Known};
 use super::verdict::{Verdict, missed, refuse};
 use crate::os;
 use crate::os::seccomp::{Answer, Call, Calls, Next, What, read_memory};
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Answers the calls of one generation's program.
-pub struct Adoption {
+pub struct Interceptor {
     /// Which generation.
     pub id: GenId,
     /// Where its sockets go.
@@ -36,10 +36,10 @@ pub struct Adoption {
     /// Its processes at the moment of the call.
     pub pids: Box<dyn Fn() -> Vec<i32> + Send>,
     /// Told what comes of it.
-    pub tell: Box<dyn FnMut(News) + Send>,
+    pub tell: Box<dyn FnMut(InterceptEvent) + Send>,
 }
 
-impl Adoption {
+impl Interceptor {
     /// Begins, in a thread of its own, which ends when no process is left that could call. `channel` is hotrun's end of
     /// the way on which the listener comes ([`os::seccomp::channel`]).
     ///
@@ -53,9 +53,9 @@ impl Adoption {
     }
 }
 
-impl fmt::Debug for Adoption {
+impl fmt::Debug for Interceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Adoption")
+        f.debug_struct("Interceptor")
             .field("id", &self.id)
             .finish_non_exhaustive()
     }
@@ -64,7 +64,7 @@ impl fmt::Debug for Adoption {
 struct Worker {
     id: GenId,
     adopter: Adopter,
-    tell: Box<dyn FnMut(News) + Send>,
+    tell: Box<dyn FnMut(InterceptEvent) + Send>,
     known: Known,
     holders: Holders,
     /// Until the next look.
@@ -74,8 +74,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(adoption: Adoption) -> Self {
-        let Adoption {
+    fn new(adoption: Interceptor) -> Self {
+        let Interceptor {
             id,
             adopter,
             pids,
@@ -95,7 +95,7 @@ impl Worker {
     fn run(mut self, channel: OwnedFd) {
         let calls = match Calls::accept(channel) {
             Ok(Ok(calls)) => calls,
-            Ok(Err(errno)) => return self.tell(News::Untrapped(os::seccomp::why(errno))),
+            Ok(Err(errno)) => return self.tell(InterceptEvent::Untrapped(os::seccomp::why(errno))),
             // It was never started, which is told elsewhere.
             Err(_) => return,
         };
@@ -138,14 +138,14 @@ impl Worker {
             missed(None, io::Error::other("hotrun has met a fault of its own"))
         });
         if verdict.in_use.is_some() {
-            self.tell(News::Taken);
+            self.tell(InterceptEvent::Taken);
         }
         // If the answer can't be given the caller is gone, or hotrun's end of it is: both end the waiting.
         let _ = calls.answer(call, verdict.answer);
         // To find out who has an address takes long, so the caller has its answer before.
         let in_use = verdict
             .in_use
-            .map(|at| News::InUse(self.adopter.in_use(at)));
+            .map(|at| InterceptEvent::InUse(self.adopter.in_use(at)));
         for news in verdict.news.into_iter().chain(in_use) {
             self.tell(news);
         }
@@ -162,8 +162,10 @@ impl Worker {
         }
     }
 
-    fn tell(&mut self, news: News) {
-        if matches!(news, News::Missed { .. }) && std::mem::replace(&mut self.missed, true) {
+    fn tell(&mut self, news: InterceptEvent) {
+        if matches!(news, InterceptEvent::Missed { .. })
+            && std::mem::replace(&mut self.missed, true)
+        {
             return;
         }
         (self.tell)(news);
@@ -215,7 +217,7 @@ impl Worker {
             OnBind::InUse => Answer::Errno(libc::EADDRINUSE).into(),
             OnBind::Listed(listed) => Verdict {
                 answer: Answer::Errno(libc::EADDRINUSE),
-                news: Some(News::Listed {
+                news: Some(InterceptEvent::Listed {
                     address,
                     listed: listed.address,
                 }),
@@ -337,7 +339,7 @@ impl Worker {
                 }
                 Verdict {
                     answer: Answer::Done,
-                    news: Some(News::Listens {
+                    news: Some(InterceptEvent::Listens {
                         address: joined.address,
                         first: joined.first,
                     }),

@@ -1,14 +1,14 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::news::News;
+use super::event::InterceptEvent;
 use crate::os::seccomp::Answer;
 use crate::socket::Endpoint;
 
 /// How a call is answered, and what is to be told of it once it is.
 pub(super) struct Verdict {
     pub(super) answer: Answer,
-    pub(super) news: Option<News>,
+    pub(super) news: Option<InterceptEvent>,
     /// Somebody else has this address: who that is has to be found out.
     pub(super) in_use: Option<Endpoint>,
 }
@@ -41,7 +41,7 @@ pub(super) fn missed(address: Option<SocketAddr>, error: io::Error) -> Verdict {
         .is_some_and(|errno| expected.contains(&errno));
     Verdict {
         answer: Answer::Continue,
-        news: strange.then_some(News::Missed { address, error }),
+        news: strange.then_some(InterceptEvent::Missed { address, error }),
         in_use: None,
     }
 }

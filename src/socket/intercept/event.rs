@@ -6,7 +6,7 @@ use crate::socket::OpenError;
 
 /// What there is to tell of a program's sockets.
 #[derive(Debug)]
-pub enum News {
+pub enum InterceptEvent {
     /// It listens there now, by a socket that the next generation can share the address with.
     Listens {
         /// Where.

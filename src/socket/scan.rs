@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::claim::listeners;
 use super::endpoint::Endpoint;
+use super::exclusive::listeners;
 use crate::os::sock_diag::tcp_half_open;
 
 /// For how long a slot is kept at least after connections went elsewhere: another processor may be between the
@@ -17,7 +17,7 @@ const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 
 /// What to look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct Scan {
     /// Where others may listen beside us; nowhere for a unix socket, whose face knows everything by itself.
     pub(super) endpoint: Option<Endpoint>,
     /// The inodes of our own sockets there.
@@ -28,7 +28,7 @@ pub(super) struct Look {
 
 /// What was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sight {
+pub(super) struct Scanned {
     /// Before anything was looked at.
     since: Instant,
     /// The inodes of those who listen at the address beside us.
@@ -37,12 +37,12 @@ pub(super) struct Sight {
     half_open: bool,
 }
 
-impl Look {
+impl Scan {
     /// Looks. To be called without any lock, and by a thread that may wait.
-    pub(super) fn take(&self) -> Sight {
+    pub(super) fn take(&self) -> Scanned {
         let since = Instant::now();
         let Some(endpoint) = self.endpoint else {
-            return Sight {
+            return Scanned {
                 since,
                 strangers: Vec::new(),
                 half_open: false,
@@ -50,7 +50,7 @@ impl Look {
         };
         let mut strangers = listeners(endpoint);
         strangers.retain(|inode| !self.ours.contains(inode));
-        Sight {
+        Scanned {
             since,
             strangers,
             // What was not asked or not answered may be.
@@ -59,7 +59,7 @@ impl Look {
     }
 }
 
-impl Sight {
+impl Scanned {
     #[cfg(test)]
     pub(super) fn seen(since: Instant, strangers: Vec<u64>, half_open: bool) -> Self {
         Self {
@@ -98,8 +98,8 @@ pub(super) fn is_warm(until: Instant, now: Instant) -> bool {
 mod tests {
     use super::*;
 
-    fn sight(since: Instant, half_open: bool) -> Sight {
-        Sight::seen(since, vec![1, 2], half_open)
+    fn sight(since: Instant, half_open: bool) -> Scanned {
+        Scanned::seen(since, vec![1, 2], half_open)
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let inode = crate::socket::slot::inode(&listener.try_clone().unwrap().into()).unwrap();
-        let look = |ours: Vec<u64>| Look {
+        let look = |ours: Vec<u64>| Scan {
             endpoint: Some(address.into()),
             ours,
             handshakes: true,
@@ -135,7 +135,7 @@ mod tests {
         assert!(look(vec![inode]).take().strangers.is_empty());
         assert_eq!(look(vec![7]).take().strangers, [inode]);
         assert!(!look(vec![]).take().half_open);
-        let unasked = Look {
+        let unasked = Scan {
             handshakes: false,
             ..look(vec![])
         };

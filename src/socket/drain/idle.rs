@@ -42,12 +42,12 @@ struct Seen {
 ///
 /// A protocol that has several requests under way on one connection (HTTP/2) is beyond this.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct IdleDetector {
     seen: HashMap<u64, Seen>,
     quiet: Duration,
 }
 
-impl Default for History {
+impl Default for IdleDetector {
     fn default() -> Self {
         Self {
             seen: HashMap::new(),
@@ -56,7 +56,7 @@ impl Default for History {
     }
 }
 
-impl History {
+impl IdleDetector {
     /// One for which a connection must be quiet for so long.
     pub(super) fn of_quiet(quiet: Option<Duration>) -> Self {
         Self {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn idle(now: &TcpConnection) -> bool {
-        History::default().is_idle(now)
+        IdleDetector::default().is_idle(now)
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn two_looks_tell_what_one_cannot() {
-        let mut history = History::default();
+        let mut history = IdleDetector::default();
         assert!(!history.is_idle(&connection(80, 90, 0, 0)));
         assert!(!history.is_idle(&connection(160, 90, 0, 0)), "asked again");
         assert!(
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn an_exchange_between_two_looks_starts_afresh() {
-        let mut history = History::default();
+        let mut history = IdleDetector::default();
         assert!(!history.is_idle(&connection(80, 0, 0, 5)));
         assert!(!history.is_idle(&connection(80, 90, 0, 0)));
         assert!(!history.is_idle(&connection(160, 180, 0, 0)));

@@ -1,3 +1,6 @@
+mod idle;
+mod owners;
+
 use std::collections::HashSet;
 use std::future;
 use std::io;
@@ -10,9 +13,8 @@ use socket2::Socket;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use super::Connection;
-use super::activity::History;
-use super::census::Census;
+use self::idle::IdleDetector;
+pub(super) use self::owners::ConnectionOwners;
 use crate::os::sock_diag::tcp_connections;
 use crate::os::unix_diag::{unix_connections, unix_queue};
 use crate::os::{TcpConnection, TcpState, UnixConnection, tcp_info};
@@ -30,8 +32,47 @@ const SHARED_IDLE: Duration = Duration::from_secs(1);
 /// it may be closed. On a machine that is out of breath a client needs long for its first byte.
 const UNUSED: Duration = Duration::from_secs(2);
 
+/// A connection that a generation has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The inode of its socket.
+    pub inode: u64,
+    /// The other side, for TCP.
+    pub peer: Option<SocketAddr>,
+    /// Bytes that came from the other side, where the kernel counts them: for TCP.
+    pub received: Option<u64>,
+    /// Bytes that went there, for TCP.
+    pub sent: Option<u64>,
+}
+
+impl From<&TcpConnection> for Connection {
+    fn from(connection: &TcpConnection) -> Self {
+        Self {
+            inode: connection.inode,
+            // A socket for both families sees IPv4 as part of IPv6.
+            peer: Some(SocketAddr::new(
+                connection.peer.ip().to_canonical(),
+                connection.peer.port(),
+            )),
+            received: Some(connection.received),
+            sent: Some(connection.sent),
+        }
+    }
+}
+
+impl From<&UnixConnection> for Connection {
+    fn from(connection: &UnixConnection) -> Self {
+        Self {
+            inode: connection.inode,
+            peer: None,
+            received: None,
+            sent: None,
+        }
+    }
+}
+
 /// One address, as an observer sees it. Without a queue the socket is every generation's.
-pub(super) enum Watched {
+pub(super) enum MonitoredListener {
     Tcp {
         socket: Option<Arc<Socket>>,
         address: SocketAddr,
@@ -45,21 +86,21 @@ pub(super) enum Watched {
 /// Looks at the accept queues and at the connections of one generation, from outside.
 ///
 /// A connection is the generation's if one of its processes holds it; so every method is told their pids.
-pub struct Observer {
-    watched: Arc<Vec<Watched>>,
+pub struct DrainMonitor {
+    watched: Arc<Vec<MonitoredListener>>,
     shared: bool,
     quiet: Option<Duration>,
 }
 
 /// What one wait looks at, and what it has seen so far.
 struct Looks {
-    watched: Arc<Vec<Watched>>,
-    census: Census,
-    history: History,
+    watched: Arc<Vec<MonitoredListener>>,
+    census: ConnectionOwners,
+    history: IdleDetector,
 }
 
-impl Observer {
-    pub(super) fn new(watched: Vec<Watched>, shared: bool) -> Self {
+impl DrainMonitor {
+    pub(super) fn new(watched: Vec<MonitoredListener>, shared: bool) -> Self {
         Self {
             watched: Arc::new(watched),
             shared,
@@ -69,7 +110,7 @@ impl Observer {
 
     /// The same, for which a connection is idle only after it has been quiet for so long: an answer may pause.
     #[must_use]
-    pub fn patient(mut self, quiet: Duration) -> Self {
+    pub fn quiet_for(mut self, quiet: Duration) -> Self {
         self.quiet = Some(quiet);
         self
     }
@@ -78,12 +119,12 @@ impl Observer {
     /// without a first byte (for 2 s at most), or with one that the program has not read.
     ///
     /// Where the system does not tell, this ends at once. Dropping the future ends the waiting.
-    pub async fn settled(&self, pids: impl Fn() -> Vec<i32>) {
-        agree(self.looks(), pids, Looks::is_settled).await;
+    pub async fn quiescent(&self, pids: impl Fn() -> Vec<i32>) {
+        agree(self.looks(), pids, Looks::is_quiescent).await;
     }
 
     /// Waits until the generation's connections are gone or idle: everything answered, nothing queued either way, and
-    /// quiet for 100 ms, unless [`Self::patient`] says otherwise (2.5 s at least where the order of the last request and the last answer cannot be told). Of a
+    /// quiet for 100 ms, unless [`Self::quiet_for`] says otherwise (2.5 s at least where the order of the last request and the last answer cannot be told). Of a
     /// unix socket's connections the kernel tells too little: they must be gone.
     ///
     /// Where the system does not tell, this never ends: the drain timeout decides. On a shared socket it ends
@@ -102,7 +143,7 @@ impl Observer {
     /// # Errors
     /// Where the system does not tell.
     pub fn connections(&self, pids: &[i32]) -> io::Result<Vec<Connection>> {
-        let mut census = Census::default();
+        let mut census = ConnectionOwners::default();
         let mut found = Vec::new();
         for watched in &*self.watched {
             match watched.connections(&mut census, pids)? {
@@ -118,20 +159,24 @@ impl Observer {
     fn looks(&self) -> Looks {
         Looks {
             watched: self.watched.clone(),
-            census: Census::default(),
-            history: History::of_quiet(self.quiet),
+            census: ConnectionOwners::default(),
+            history: IdleDetector::of_quiet(self.quiet),
         }
     }
 
     #[cfg(test)]
-    pub(super) fn is_settled(&self, census: &mut Census, pids: &[i32]) -> io::Result<bool> {
-        are_settled(&self.watched, census, pids)
+    pub(super) fn is_quiescent(
+        &self,
+        census: &mut ConnectionOwners,
+        pids: &[i32],
+    ) -> io::Result<bool> {
+        are_quiescent(&self.watched, census, pids)
     }
 }
 
 impl Looks {
-    fn is_settled(&mut self, pids: &[i32]) -> io::Result<bool> {
-        are_settled(&self.watched, &mut self.census, pids)
+    fn is_quiescent(&mut self, pids: &[i32]) -> io::Result<bool> {
+        are_quiescent(&self.watched, &mut self.census, pids)
     }
 
     fn is_idle(&mut self, pids: &[i32]) -> io::Result<bool> {
@@ -146,9 +191,13 @@ impl Looks {
     }
 }
 
-fn are_settled(watched: &[Watched], census: &mut Census, pids: &[i32]) -> io::Result<bool> {
+fn are_quiescent(
+    watched: &[MonitoredListener],
+    census: &mut ConnectionOwners,
+    pids: &[i32],
+) -> io::Result<bool> {
     for watched in watched {
-        if watched.waiting() > 0 || !watched.connections(census, pids)?.are_settled() {
+        if watched.waiting() > 0 || !watched.connections(census, pids)?.are_quiescent() {
             return Ok(false);
         }
     }
@@ -197,14 +246,14 @@ enum Connections {
 }
 
 impl Connections {
-    fn are_settled(&self) -> bool {
+    fn are_quiescent(&self) -> bool {
         match self {
             Self::Tcp(all) => !all.iter().any(is_fresh),
             Self::Unix(all) => all.iter().all(|one| one.unread == 0),
         }
     }
 
-    fn are_idle(&self, history: &mut History) -> bool {
+    fn are_idle(&self, history: &mut IdleDetector) -> bool {
         match self {
             // Not `all`, which would stop at the first that is not.
             Self::Tcp(all) => all.iter().filter(|one| !history.is_idle(one)).count() == 0,
@@ -213,7 +262,7 @@ impl Connections {
     }
 }
 
-impl Watched {
+impl MonitoredListener {
     fn waiting(&self) -> u32 {
         let queue = match self {
             Self::Tcp { socket, .. } => socket.as_ref().map(|socket| tcp_info::queue(&**socket)),
@@ -225,7 +274,7 @@ impl Watched {
             .map_or(0, |queue| queue.waiting)
     }
 
-    fn connections(&self, census: &mut Census, pids: &[i32]) -> io::Result<Connections> {
+    fn connections(&self, census: &mut ConnectionOwners, pids: &[i32]) -> io::Result<Connections> {
         Ok(match self {
             Self::Tcp { address, .. } => {
                 let all = tcp_connections(*address)?;

@@ -8,15 +8,15 @@
 //! What is answered is decided in `decision.rs`, from what is known and from nothing else. A thread for each generation
 //! does it (`worker.rs`): a call waits for its answer, and so shall not wait for anything that hotrun does besides.
 
-mod asked;
 mod bind;
-mod bound;
+mod call;
 mod claim;
 mod decision;
+mod event;
 mod holders;
-mod news;
+mod known;
 mod verdict;
 mod worker;
 
-pub use news::News;
-pub use worker::Adoption;
+pub use event::InterceptEvent;
+pub use worker::Interceptor;

@@ -18,7 +18,7 @@ const BETWEEN: Duration = Duration::from_millis(50);
 
 /// Carries one connection to the generation that is live, byte for byte and with each half's end, until both are
 /// closed. `heard` is what has been read of it.
-pub(super) async fn carry(client: Stream, heard: &[u8], address: &Address) -> io::Result<()> {
+pub(super) async fn forward(client: Stream, heard: &[u8], address: &Address) -> io::Result<()> {
     let mut server = match (&client, address) {
         (Stream::Tcp(client), Address::Tcp(_)) => Stream::Tcp(connect_tcp(client).await?),
         (Stream::Unix(_), Address::Unix(path)) => Stream::Unix(connect_unix(path).await?),

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::observer::AGREEING;
+use super::AGREEING;
 use crate::os::socket_holders::sockets_of;
 
 /// Which connections a generation holds.
@@ -9,7 +9,7 @@ use crate::os::socket_holders::sockets_of;
 /// To read that from `/proc` is the dearest part of a look. It is done only when there is a connection of which it is
 /// not known, and only for those descriptors that may be another socket than they were.
 #[derive(Default)]
-pub(super) struct Census {
+pub(in crate::socket) struct ConnectionOwners {
     ours: HashSet<u64>,
     /// How often a socket was looked for and not found. Once is not enough (see [`AGREEING`]).
     others: HashMap<u64, u32>,
@@ -17,12 +17,12 @@ pub(super) struct Census {
     held: HashMap<i32, HashMap<u32, u64>>,
 }
 
-impl Census {
+impl ConnectionOwners {
     /// Those of `all` that one of `pids` holds.
     ///
     /// # Errors
     /// If one of the processes may not be looked into: whatever is not known to be another's may be its.
-    pub(super) fn of<T>(
+    pub(in crate::socket) fn of<T>(
         &mut self,
         all: Vec<T>,
         pids: &[i32],
