@@ -131,7 +131,7 @@ fn the_readme_starts_with_the_two_commands_that_set_it_up() {
         .filter(|line| line.starts_with("cargo "));
     assert_eq!(
         commands.next(),
-        Some("cargo run --release -- -C tests/apps/axum -l 3000 -- cargo run")
+        Some("cargo run --release -- -C tests/apps/axum -- cargo run")
     );
     assert_eq!(commands.next(), Some("cargo test"));
 }
