@@ -1,10 +1,14 @@
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{
-    BuildError, Built, CargoRun, Configuration, Invocation, Messages, Target, WatchRoots,
-    WhyFallback, checks, configuration, fallback, roots, runner,
+    BuildError, CargoRun, Configuration, Invocation, Launch, Messages, Target, WatchRoots, checks,
+    configuration, roots, runner,
 };
+
+/// The first cargo with a stable `--config`.
+const FIRST_WITH_CONFIG: (u32, u32) = (1, 63);
 
 /// How a runner is written in cargo's configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +27,26 @@ pub struct CargoPlan {
     pub(super) workdir: PathBuf,
     pub(super) target: Option<Target>,
     color: bool,
-    without_runner: Option<WhyFallback>,
 }
 
 impl CargoPlan {
     /// Reads what cargo is configured to do. `color` is whether the output goes where colours are shown.
     pub(super) fn new(run: CargoRun, workdir: &Path, color: bool) -> Result<Self, BuildError> {
         let configuration = Configuration::read(&run, workdir)?;
+        if configuration.version < FIRST_WITH_CONFIG {
+            return Err(BuildError::OldCargo {
+                version: configuration.version,
+            });
+        }
+        if run
+            .selection
+            .config
+            .iter()
+            .any(|value| sets_runner(value, workdir))
+        {
+            return Err(BuildError::RunnerOnCommandLine);
+        }
         Ok(Self {
-            without_runner: WhyFallback::known_before(&run, &configuration, workdir),
             color: shows_color(&run, &configuration, color),
             run,
             configuration,
@@ -68,11 +83,6 @@ impl CargoPlan {
         changed.iter().any(|path| decides(path))
     }
 
-    /// Why cargo can't be asked what it would run, if it can't.
-    pub const fn without_runner(&self) -> Option<&WhyFallback> {
-        self.without_runner.as_ref()
-    }
-
     /// Where cargo works.
     pub(super) fn directory(&self) -> PathBuf {
         configuration::directory(self.run.selection.directory.as_ref(), &self.workdir)
@@ -82,28 +92,14 @@ impl CargoPlan {
         let mut argv = vec![self.run.cargo.clone()];
         argv.extend(self.run.toolchain.clone());
         argv.extend_from_slice(&self.run.globals);
-        argv.push(
-            if self.without_runner.is_some() {
-                "build"
-            } else {
-                "run"
-            }
-            .into(),
-        );
+        argv.push("run".into());
         // Right behind the subcommand: whatever follows, an alias that ends in `--` included, stays last.
         argv.extend(self.rendering());
-        if self.without_runner.is_some() {
-            argv.extend_from_slice(&self.run.options);
-            argv.extend(self.selected());
-        } else {
-            argv.extend(self.runner_options()?);
-            argv.extend_from_slice(&self.run.options);
-            argv.extend_from_slice(&self.run.program);
-        }
+        argv.extend(self.runner_options()?);
+        argv.extend_from_slice(&self.run.options);
+        argv.extend_from_slice(&self.run.program);
         Ok(Invocation {
             argv,
-            env_set: Vec::new(),
-            env_remove: Vec::new(),
             workdir: self.workdir.clone(),
         })
     }
@@ -112,22 +108,11 @@ impl CargoPlan {
         Messages::new(self.configuration.runner.clone().unwrap_or_default())
     }
 
-    /// Cargo ends as the runner does: where everything was compiled and the runner could not be started,
-    /// the build is good and the answer is missing.
-    pub(super) fn succeeded(&self, messages: &Messages, status: bool) -> bool {
-        status || self.without_runner.is_none() && messages.compiled() == Some(true)
-    }
-
-    pub(super) fn finish(&mut self, messages: &mut Messages) -> Result<Built, BuildError> {
-        if let Some(launch) = messages.take_launch() {
-            return Ok(Built::Launch(launch));
-        }
-        if self.without_runner.is_none() {
-            let why = WhyFallback::NoAnswer;
-            self.without_runner = Some(why.clone());
-            return Ok(Built::Again(why));
-        }
-        fallback::launch(self, messages).map(Built::Launch)
+    pub(super) fn finish(&self, messages: &mut Messages) -> Result<Launch, BuildError> {
+        let launch = messages.take_launch();
+        launch.ok_or_else(|| BuildError::RunnerNotStarted {
+            cargo: self.run.cargo.clone(),
+        })
     }
 
     fn rendering(&self) -> Vec<OsString> {
@@ -156,21 +141,12 @@ impl CargoPlan {
         }
         Ok(options)
     }
+}
 
-    /// What `cargo build` has to be told to build no more than `cargo run` would.
-    fn selected(&self) -> Vec<OsString> {
-        let Some(target) = self.target.as_ref() else {
-            return Vec::new();
-        };
-        let mut options: Vec<OsString> = Vec::new();
-        if self.run.selection.packages.is_empty() {
-            options.extend(["-p".into(), target.package.clone().into()]);
-        }
-        if !self.run.selection.names_a_target() {
-            options.extend(["--bin".into(), target.name.clone().into()]);
-        }
-        options
-    }
+/// Whether a value of `--config`, which is `KEY=VALUE` or the path of a file, sets a runner.
+fn sets_runner(value: &str, workdir: &Path) -> bool {
+    value.contains("runner")
+        || fs::read_to_string(workdir.join(value)).is_ok_and(|text| text.contains("runner"))
 }
 
 fn runner_option(key: &str, form: RunnerForm) -> Result<Vec<OsString>, BuildError> {
@@ -237,12 +213,10 @@ mod tests {
                 runner: None,
                 form: RunnerForm::List,
                 color: None,
-                env: Vec::new(),
             },
             workdir: "/w".into(),
             target: None,
             color: false,
-            without_runner: None,
         };
         change(&mut plan);
         let exe = std::env::current_exe()
@@ -333,43 +307,6 @@ mod tests {
                 .filter(|argument| argument.starts_with("--color"))
                 .count(),
             1
-        );
-    }
-
-    #[test]
-    fn without_a_runner_the_same_is_built() {
-        let fall_back = |plan: &mut CargoPlan| {
-            plan.without_runner = Some(WhyFallback::Forced);
-            plan.target = Some(Target {
-                package: "p".to_owned(),
-                name: "b".to_owned(),
-                ..Target::default()
-            });
-        };
-        assert_eq!(
-            plan("cargo run --release x", fall_back),
-            [
-                "cargo",
-                "build",
-                "--message-format=json",
-                "--release",
-                "-p",
-                "p",
-                "--bin",
-                "b"
-            ]
-        );
-        assert_eq!(
-            plan("cargo run -p q --example e -- x", fall_back),
-            [
-                "cargo",
-                "build",
-                "--message-format=json",
-                "-p",
-                "q",
-                "--example",
-                "e"
-            ]
         );
     }
 

@@ -3,7 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cargo_config2::{Color, Config, EnvConfigValue, ResolveOptions, TargetTripleRef, de};
+use cargo_config2::{Color, Config, ResolveOptions, TargetTripleRef, de};
 
 use super::{BuildError, CargoRun, RunnerForm};
 
@@ -20,8 +20,6 @@ pub struct Configuration {
     pub form: RunnerForm,
     /// What `term.color` says, if anything.
     pub color: Option<bool>,
-    /// `[env]`: name, value, and whether it wins over what is set already.
-    pub env: Vec<(String, OsString, bool)>,
 }
 
 impl Configuration {
@@ -39,7 +37,6 @@ impl Configuration {
             runner: runner(&config, &triple)?,
             form: form(&directory, &triple)?,
             color: config.term.color.and_then(color),
-            env: config.env.iter().map(variable).collect(),
             triple,
         })
     }
@@ -140,10 +137,6 @@ fn color(color: Color) -> Option<bool> {
         Color::Always => Some(true),
         Color::Never => Some(false),
     }
-}
-
-fn variable((name, entry): (&String, &EnvConfigValue)) -> (String, OsString, bool) {
-    (name.clone(), entry.value.clone(), entry.force)
 }
 
 #[expect(

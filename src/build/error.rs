@@ -67,11 +67,25 @@ pub enum BuildError {
         /// Their examples.
         examples: Vec<String>,
     },
-    /// The build succeeded, and no executable is known by it.
-    NoExecutable,
+    /// Cargo is older than `--config`, by which hotrun becomes its runner.
+    OldCargo {
+        /// Major and minor.
+        version: (u32, u32),
+    },
+    /// A `--config` of the user's sets a runner, which would take the place of hotrun's.
+    RunnerOnCommandLine,
+    /// The build succeeded, but cargo did not start hotrun as the runner.
+    RunnerNotStarted {
+        /// As it was typed.
+        cargo: OsString,
+    },
     /// Our own path could not be found out.
     Ourselves(io::Error),
 }
+
+/// The way for every case in which cargo cannot run the program through hotrun.
+const BUILD_APART: &str =
+    "build apart from the start: `hotrun -e rs,toml -b 'cargo build' -- target/debug/NAME`";
 
 impl BuildError {
     /// What to do next.
@@ -99,7 +113,11 @@ impl BuildError {
             Self::NoBinary { examples, .. } => one_of("--example", examples).unwrap_or_else(|| {
                 "add a `src/main.rs`, or choose another package with `-p`".to_owned()
             }),
-            Self::NoExecutable => "name one with `cargo run --bin NAME`".to_owned(),
+            Self::OldCargo { .. } => format!("update it (`rustup update`), or {BUILD_APART}"),
+            Self::RunnerOnCommandLine => {
+                format!("set the runner in `.cargo/config.toml`, or {BUILD_APART}")
+            }
+            Self::RunnerNotStarted { .. } => format!("if it is a wrapper, {BUILD_APART}"),
             Self::CargoUnusable { cargo, .. } => {
                 format!("`{} --version` has to work there first", cargo.display())
             }
@@ -166,9 +184,20 @@ impl fmt::Display for BuildError {
                 write!(f, "{} binaries, and none is chosen", known.len())
             }
             Self::NoBinary { packages, .. } => write!(f, "no binary to run in {}", names(packages)),
-            Self::NoExecutable => {
-                f.write_str("the build succeeded, and cargo named no executable to start")
+            Self::OldCargo {
+                version: (major, minor),
+            } => write!(
+                f,
+                "cargo {major}.{minor} is too old to run programs through hotrun: 1.63 or later is needed"
+            ),
+            Self::RunnerOnCommandLine => {
+                f.write_str("`--config` sets a runner, in the place that hotrun needs for its own")
             }
+            Self::RunnerNotStarted { cargo } => write!(
+                f,
+                "the build succeeded, but `{} run` did not report what it would start",
+                cargo.display()
+            ),
             Self::Ourselves(error) => write!(f, "cannot find hotrun's own executable: {error}"),
         }
     }
@@ -189,7 +218,9 @@ impl error::Error for BuildError {
             | Self::UnknownTarget { .. }
             | Self::SeveralBinaries { .. }
             | Self::NoBinary { .. }
-            | Self::NoExecutable => None,
+            | Self::OldCargo { .. }
+            | Self::RunnerOnCommandLine
+            | Self::RunnerNotStarted { .. } => None,
         }
     }
 }

@@ -18,8 +18,6 @@ pub(super) enum Message {
     BuildScriptExecuted {
         #[serde(flatten)]
         of: MessagePackage,
-        #[serde(default)]
-        linked_paths: Vec<PathBuf>,
         out_dir: Option<PathBuf>,
     },
     BuildFinished {
@@ -53,14 +51,12 @@ pub(super) struct MessageArtifact {
     pub(super) target: MessageTarget,
     #[serde(default)]
     pub(super) fresh: bool,
-    pub(super) executable: Option<PathBuf>,
     #[serde(default)]
     pub(super) filenames: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct MessageTarget {
-    pub(super) name: String,
     #[serde(default)]
     pub(super) kind: Vec<String>,
 }

@@ -26,26 +26,16 @@ pub struct Diagnostic {
     pub rendered: String,
 }
 
-/// A compiled target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Artifact {
-    /// The target's name.
-    pub name: String,
-    /// Whether nothing had to be done.
-    pub fresh: bool,
-    /// Its executable, for a binary or an example.
-    pub executable: Option<PathBuf>,
-    /// Whether it is an example.
-    pub example: bool,
-}
-
 /// What a line of a build's output means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// A diagnostic, to be shown as it is rendered.
     Diagnostic(Diagnostic),
-    /// Something was compiled.
-    Artifact(Artifact),
+    /// A target is compiled.
+    Artifact {
+        /// Whether it was up to date before this build.
+        fresh: bool,
+    },
     /// Everything was compiled, or something failed.
     Finished {
         /// Which of the two.
@@ -71,8 +61,6 @@ pub struct Messages {
     compiled: Option<bool>,
     errors: usize,
     warnings: usize,
-    executables: Vec<Artifact>,
-    library_paths: Vec<PathBuf>,
     sources: Sources,
 }
 
@@ -102,15 +90,6 @@ impl Messages {
     /// How many warnings there were.
     pub const fn warnings(&self) -> usize {
         self.warnings
-    }
-
-    /// The binaries and examples that were built, in the order in which cargo named them.
-    pub fn executables(&self) -> &[Artifact] {
-        &self.executables
-    }
-
-    pub(super) fn library_paths(&self) -> &[PathBuf] {
-        &self.library_paths
     }
 
     /// What was built of local packages beside the executable, and may matter to it when it runs: shared libraries,
@@ -174,12 +153,7 @@ impl Messages {
                 self.diagnostic(message)
             }
             Message::Artifact(artifact) => self.artifact(artifact),
-            Message::BuildScriptExecuted {
-                of,
-                linked_paths,
-                out_dir,
-            } => {
-                self.library_paths.extend(linked_paths);
+            Message::BuildScriptExecuted { of, out_dir } => {
                 self.sources.script(of, out_dir);
                 Line::Nothing
             }
@@ -214,16 +188,9 @@ impl Messages {
                 .filter(|path| is_shared(path));
             self.sources.libraries.extend(libraries);
         }
-        let artifact = Artifact {
-            name: artifact.target.name,
+        Line::Artifact {
             fresh: artifact.fresh,
-            executable: artifact.executable,
-            example: artifact.target.kind.iter().any(|kind| kind == "example"),
-        };
-        if artifact.executable.is_some() {
-            self.executables.push(artifact.clone());
         }
-        Line::Artifact(artifact)
     }
 
     /// The last one counts: a build script that itself runs cargo could at most come before.

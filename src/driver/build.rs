@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep_until};
 
-use crate::build::{self, Built, Invocation, Launch, Line, Messages, take_progress};
+use crate::build::{self, Invocation, Launch, Line, Messages, Plan, take_progress};
 use crate::os::leftovers::Kept;
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Refusal, Reports, Signal, Spec};
@@ -15,7 +15,7 @@ use crate::reload::{BuildOutcome, Ended, GenId};
 use crate::ui::{Level, Report};
 
 use super::feed::Feed;
-use super::inbox::{Inbox, Input, Learnt};
+use super::inbox::{Inbox, Input};
 use super::own::Times;
 use super::print::{self, Known, Print};
 use super::remedy;
@@ -32,7 +32,7 @@ pub(super) struct ActiveBuild {
 
 /// What a build is made with.
 pub(super) struct With {
-    pub(super) learnt: Learnt,
+    pub(super) plan: Plan,
     /// What its guardian puts away if hotrun is killed.
     pub(super) kept: Vec<Kept>,
     /// What runs.
@@ -44,15 +44,12 @@ pub(super) struct With {
 /// Starts the build of a generation. It answers with `BuildEnded`, or with [`Input::Built`], through the inbox.
 pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result<ActiveBuild> {
     let With {
-        learnt,
+        plan,
         kept,
         known,
         bars,
     } = with;
-    let invocation = learnt
-        .plan
-        .invocation()?
-        .context("there is nothing to build")?;
+    let invocation = plan.invocation()?.context("there is nothing to build")?;
     let times = Times::from_now(id);
     let process = process::spawn(spec(invocation, kept, bars))?;
     let control = process.control.clone();
@@ -62,9 +59,9 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
         cancelled: cancelled.clone(),
         times: times.clone(),
         known,
-        messages: learnt.plan.messages(),
+        messages: plan.messages(),
         silent: true,
-        with: learnt,
+        plan,
         inbox: inbox.clone(),
         feed: feed.clone(),
     };
@@ -78,7 +75,7 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
 
 /// `bars`: whether to ask cargo for its progress, which it shows by itself only on a terminal.
 fn spec(invocation: Invocation, kept: Vec<Kept>, bars: bool) -> Spec {
-    let mut env = invocation.environment(std::env::vars_os());
+    let mut env: Vec<_> = std::env::vars_os().collect();
     if bars {
         let asked = [
             ("CARGO_TERM_PROGRESS_WHEN", "always"),
@@ -145,7 +142,7 @@ struct Reader {
     cancelled: Arc<AtomicBool>,
     times: Times,
     known: Known,
-    with: Learnt,
+    plan: Plan,
     messages: Messages,
     /// Whether it has printed nothing that is shown.
     silent: bool,
@@ -228,7 +225,7 @@ impl Reader {
                 }
                 // What cargo printed came before, and is read first: this branch is the last one, and after a
                 // yield the runtime has looked at the pipes again.
-                () = tokio::task::yield_now(), if self.with.plan.is_told(&self.messages) => {
+                () = tokio::task::yield_now(), if self.plan.is_told(&self.messages) => {
                     end = Some(End::Exited(Ended::Code(0)));
                     break;
                 }
@@ -266,7 +263,7 @@ impl Reader {
                 text(bytes)
             }
             Line::Text(bytes) => text(bytes),
-            Line::Artifact(_) | Line::Finished { .. } | Line::Nothing => return,
+            Line::Artifact { .. } | Line::Finished { .. } | Line::Nothing => return,
         };
         self.silent = false;
         self.feed.pass(report).await;
@@ -299,13 +296,13 @@ impl Reader {
     /// What it was made from is what counts from now on.
     fn teach(&self, launch: &Launch) {
         let (id, began) = (self.id, self.times.began);
-        match self.with.plan.inputs(&self.messages, launch) {
+        match self.plan.inputs(&self.messages, launch) {
             Some(inputs) => {
                 let taught = Taught::Exact(inputs);
                 self.inbox
                     .input(Input::Learnt(Lesson { id, began, taught }));
             }
-            None => scope::ask_anew(id, began, self.with.plan.clone(), &self.inbox),
+            None => scope::ask_anew(id, began, self.plan.clone(), &self.inbox),
         }
     }
 
@@ -328,26 +325,25 @@ impl Reader {
                 return self.inbox.build_ended(id, BuildOutcome::Failed);
             }
         };
-        if !self.with.plan.succeeded(&self.messages, code == 0) {
+        if !self.plan.succeeded(&self.messages, code == 0) {
             if self.silent && !self.cancelled.load(Ordering::Relaxed) {
                 let ended = Ended::Code(code);
                 let text = format!("the build printed nothing and ended with {ended}");
                 self.feed.error(text, None);
             }
             self.inbox.build_ended(id, BuildOutcome::Failed);
-            return scope::ask_anew(id, self.times.began, self.with.plan, &self.inbox);
+            return scope::ask_anew(id, self.times.began, self.plan, &self.inbox);
         }
-        let built = self.with.plan.finish(&mut self.messages);
+        let launch = self.plan.finish(&mut self.messages);
         let mut print = None;
-        if let Ok(Built::Launch(launch)) = &built {
+        if let Ok(launch) = &launch {
             self.teach(launch);
             print = Print::new(launch, &self.messages.made());
         }
         let like = self.find_like(print.clone()).await;
         self.inbox.input(Input::Built {
             id,
-            learnt: self.with,
-            built,
+            launch,
             print: print.map(Box::new),
             like,
         });

@@ -1,6 +1,6 @@
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use crate::build::{BuildError, Built, Plan};
+use crate::build::{BuildError, Launch, Plan};
 use crate::reload::{BuildOutcome, Event, GenId};
 use crate::socket::intercept::InterceptEvent;
 
@@ -17,10 +17,8 @@ pub(super) enum Input {
     Built {
         /// Which build.
         id: GenId,
-        /// How to build next time: this build may have taught something.
-        learnt: Learnt,
         /// What is to be started.
-        built: Result<Built, BuildError>,
+        launch: Result<Launch, BuildError>,
         /// What was made.
         print: Option<Box<Print>>,
         /// The generation that runs it already.
@@ -51,14 +49,6 @@ pub(super) enum Input {
         /// What came of it.
         planned: Result<Plan, BuildError>,
     },
-}
-
-/// A plan as it is after a build.
-#[derive(Debug)]
-pub(super) struct Learnt {
-    pub(super) plan: Plan,
-    /// The number of the plan with which the build began.
-    pub(super) number: u32,
 }
 
 /// Where tasks put what happened.

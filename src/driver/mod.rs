@@ -115,9 +115,7 @@ struct Driver {
     prints: BTreeMap<GenId, Print>,
     /// Shell lines of rules that run.
     commands: Commands,
-    /// How many plans there were. A build that began with an older one has nothing to teach about this one.
-    plans: u32,
-    /// How often one was asked for.
+    /// How often a new plan was asked for.
     plans_asked: u32,
     watch: Watch,
     /// What may be watched where the user does not say.
@@ -213,7 +211,7 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
 impl Driver {
     fn new(
         config: Config,
-        mut plan: Plan,
+        plan: Plan,
         watching: Watching,
         (sockets, adopting): (Sockets, Adopting),
         inbox: Inbox,
@@ -223,7 +221,7 @@ impl Driver {
         let launch = if builds {
             None
         } else {
-            setup::unbuilt(&mut plan)?
+            Some(setup::unbuilt(&plan)?)
         };
         Ok(Self {
             machine: Machine::new(config.policy(builds, adopting.works())),
@@ -246,7 +244,6 @@ impl Driver {
             print: None,
             prints: BTreeMap::new(),
             commands: Commands::default(),
-            plans: 0,
             plans_asked: 0,
             watch: watching.watch,
             roots: watching.roots,
@@ -276,7 +273,6 @@ impl Driver {
                 first: true,
             });
         }
-        self.tell_of_fallback();
         loop {
             if let Some(outcome) = self.outcome {
                 for control in &self.past_builds {
@@ -315,8 +311,7 @@ impl Driver {
             Input::Event(event) => self.handle(event),
             Input::Built {
                 id,
-                learnt,
-                built,
+                launch,
                 print,
                 like,
             } => {
@@ -326,7 +321,7 @@ impl Driver {
                     return self.handle(Event::BuildEnded { id, outcome });
                 }
                 self.print = print.map(|print| *print);
-                self.built(id, learnt, built, like);
+                self.built(id, launch, like);
             }
             Input::HeardOut => self.heard_out(),
             Input::CommandEnded { line } => self.command_ended(&line),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::build::{BuildError, Built, Launch};
+use crate::build::{BuildError, Launch};
 use crate::config::{EnvFileError, Stdin};
 use crate::os::leftovers::Kept;
 use crate::process::Signal;
@@ -16,7 +16,6 @@ use crate::socket::{Address, Route};
 use crate::ui::{Level, Mode, Report};
 
 use super::generation::{self, Stage, Start};
-use super::inbox::Learnt;
 use super::keep::Added;
 use super::later::Later;
 use super::{Driver, Outcome, build, remedy};
@@ -98,17 +97,13 @@ impl Driver {
     }
 
     fn build(&mut self, id: GenId) -> Option<Event> {
-        let numbered = Learnt {
-            plan: self.plan.clone(),
-            number: self.plans,
-        };
         let bars = match self.config.ui.mode {
             Mode::Live | Mode::Json => true,
             Mode::Plain | Mode::Off => false,
         };
         let known = self.prints.iter().map(|(id, print)| (*id, print.clone()));
         let with = build::With {
-            learnt: numbered,
+            plan: self.plan.clone(),
             kept: self.kept(),
             known: known.collect(),
             bars,
@@ -145,15 +140,11 @@ impl Driver {
     pub(super) fn built(
         &mut self,
         id: GenId,
-        learnt: Learnt,
-        built: Result<Built, BuildError>,
+        launch: Result<Launch, BuildError>,
         like: Option<GenId>,
     ) {
-        if learnt.number == self.plans {
-            self.plan = learnt.plan;
-        }
-        let outcome = match built {
-            Ok(Built::Launch(launch)) => {
+        let outcome = match launch {
+            Ok(launch) => {
                 // It may have ended meanwhile; and what is on its way out may have been let go of.
                 let like = like.filter(|like| self.machine.phase(*like).stays());
                 let outcome = match like {
@@ -165,17 +156,6 @@ impl Driver {
                 };
                 self.launch = Some(launch);
                 outcome
-            }
-            Ok(Built::Again(why)) => {
-                self.feed.message(
-                    Level::Warning,
-                    format!("{why}; building without asking"),
-                    None,
-                );
-                if let Some(event) = self.build(id) {
-                    self.handle(event);
-                }
-                return;
             }
             Err(error) => {
                 self.feed.error(error.to_string(), error.hint());

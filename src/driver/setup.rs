@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::build::{self, Asked, BuildError, Built, Launch, Plan, WatchRoots};
+use crate::build::{self, Asked, BuildError, Launch, Plan, WatchRoots};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::os;
@@ -71,7 +71,9 @@ fn failure(error: &BuildError) -> Failure {
         | BuildError::CargoUnusable { .. }
         | BuildError::BrokenManifest { .. }
         | BuildError::Configuration { .. }
-        | BuildError::NoExecutable
+        | BuildError::OldCargo { .. }
+        | BuildError::RunnerOnCommandLine
+        | BuildError::RunnerNotStarted { .. }
         | BuildError::Ourselves(_) => Failure::environment(message),
     };
     failure.hints(error.hint())
@@ -102,13 +104,10 @@ fn check_command(command: &[OsString], config: &Config) -> Result<(), Failure> {
     }
 }
 
-/// What to start where there is no build.
-pub(super) fn unbuilt(plan: &mut Plan) -> Result<Option<Launch>, Failure> {
+/// What to start without a build.
+pub(super) fn unbuilt(plan: &Plan) -> Result<Launch, Failure> {
     let mut nothing = plan.messages();
-    match plan.finish(&mut nothing).map_err(|error| failure(&error))? {
-        Built::Launch(launch) => Ok(Some(launch)),
-        Built::Again(_) => Ok(None),
-    }
+    plan.finish(&mut nothing).map_err(|error| failure(&error))
 }
 
 /// What may be watched where the user does not say.

@@ -227,25 +227,11 @@ impl Driver {
             return;
         }
         match planned {
-            Ok(plan) => {
-                self.plan = plan;
-                self.plans += 1;
-                self.tell_of_fallback();
-            }
+            Ok(plan) => self.plan = plan,
             // The build says it too, in cargo's own words.
             Err(error) => self
                 .feed
                 .message(Level::Warning, error.to_string(), error.hint()),
-        }
-    }
-
-    /// Says why cargo can't be asked what it would run, if that is so.
-    pub(super) fn tell_of_fallback(&self) {
-        if let Plan::Cargo(plan) = &self.plan
-            && let Some(why) = plan.without_runner()
-        {
-            let text = format!("{why}; the executable that the build names is started");
-            self.feed.message(Level::Warning, text, None);
         }
     }
 

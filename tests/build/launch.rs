@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use hotrun::build::{Asked, Built, Line, recognise, runner};
+use hotrun::build::{Asked, BuildError, Line, recognise, runner};
 
 use super::package::{HOTRUN, Package, Ran, build, command, host, variable, words};
 
@@ -64,13 +64,8 @@ fn nothing_is_built_anew_between_the_users_cargo_and_ours() {
     let package = Package::new();
     package.cargo("cargo build");
     let fresh = |ran: &Ran| {
-        ran.lines
-            .iter()
-            .all(|line| !matches!(line, Line::Artifact(artifact) if !artifact.fresh))
-            && ran
-                .lines
-                .iter()
-                .any(|line| matches!(line, Line::Artifact(_)))
+        let artifact = |fresh| ran.lines.contains(&Line::Artifact { fresh });
+        artifact(true) && !artifact(false)
     };
     let ran = package.build("cargo run");
     assert!(fresh(&ran), "ours after `cargo build`: {}", ran.stderr);
@@ -194,7 +189,7 @@ fn colours_are_asked_of_cargo() {
             workdir: &package.path(""),
             color,
         };
-        let ran = build(&mut recognise(&asked).expect("a plan"));
+        let ran = build(&recognise(&asked).expect("a plan"));
         let diagnostic = |line: &Line| {
             if let Line::Diagnostic(diagnostic) = line {
                 Some(diagnostic.rendered.clone())
@@ -209,30 +204,39 @@ fn colours_are_asked_of_cargo() {
 }
 
 #[test]
-fn a_runner_on_the_command_line_leads_to_what_the_messages_name() {
+fn a_runner_on_the_command_line_is_refused() {
     let package = Package::new();
-    let mut plan = package
-        .plan("cargo run --config target.'cfg(unix)'.runner='env' -- --port 1")
-        .expect("a plan");
-    plan.check().expect("a package");
-    let ran = build(&mut plan);
-    let Ok(Built::Launch(launch)) = ran.built else {
-        panic!("{}", ran.stderr)
-    };
-    assert_eq!(
-        words(&launch),
-        [
-            package.path("target/debug/small").to_str().expect("UTF-8"),
-            "--port",
-            "1"
-        ]
-    );
-    assert_eq!(variable(&launch, "CARGO_PKG_NAME"), Some("small"));
+    package.write("runner.toml", "target.'cfg(unix)'.runner = 'env'\n");
+    for config in ["target.'cfg(unix)'.runner='env'", "runner.toml"] {
+        let error = package.plan(&format!("cargo run --config {config}"));
+        let error = error.expect_err("no place for hotrun's runner");
+        assert!(matches!(error, BuildError::RunnerOnCommandLine), "{error}");
+    }
 }
 
 #[test]
-fn a_cargo_that_does_not_answer_is_asked_in_another_way() {
-    // What the runner says is lost, as by a wrapper that redirects; the runner can't be started.
+fn a_cargo_without_config_is_refused() {
+    let package = Package::new();
+    let cargo = package.script(
+        "bin/cargo",
+        "#!/bin/sh\nprintf 'release: 1.62.1\\nhost: x86_64-unknown-linux-gnu\\n'\n",
+    );
+    let error = package.plan(&format!("{} run", cargo.display()));
+    let error = error.expect_err("cargo is too old");
+    assert!(
+        matches!(error, BuildError::OldCargo { version: (1, 62) }),
+        "{error}"
+    );
+    assert!(
+        error
+            .hint()
+            .is_some_and(|hint| hint.contains("hotrun -e rs,toml -b"))
+    );
+}
+
+#[test]
+fn a_cargo_that_does_not_start_the_runner_is_an_error() {
+    // A wrapper discards what the runner reports; the runner cannot be started.
     for on_run in [
         "exec cargo \"$@\" >/dev/null",
         "cargo build --message-format=json; exit 101",
@@ -242,23 +246,11 @@ fn a_cargo_that_does_not_answer_is_asked_in_another_way() {
             "bin/cargo",
             &format!("#!/bin/sh\nif [ \"$1\" = run ]; then {on_run}; fi\nexec cargo \"$@\"\n"),
         );
-        let mut plan = package
-            .plan(&format!("{} run a", cargo.display()))
-            .expect("a plan");
-        plan.check().expect("a package");
+        let ran = package.build(&format!("{} run a", cargo.display()));
+        let error = ran.launch.expect_err("nothing to start");
         assert!(
-            matches!(build(&mut plan).built, Ok(Built::Again(_))),
-            "{on_run}"
-        );
-        let ran = build(&mut plan);
-        let Ok(Built::Launch(launch)) = ran.built else {
-            panic!("{}", ran.stderr)
-        };
-        let executable = package.path("target/debug/small");
-        assert_eq!(
-            words(&launch),
-            [executable.to_str().expect("UTF-8"), "a"],
-            "{on_run}"
+            matches!(error, BuildError::RunnerNotStarted { .. }),
+            "{on_run}: {error}"
         );
     }
 }
@@ -276,10 +268,10 @@ fn an_environment_that_is_not_text_survives() {
         .expect("hotrun runs");
     assert!(output.status.success());
     let package = Package::new();
-    let mut plan = package.plan("cargo run").expect("a plan");
+    let plan = package.plan("cargo run").expect("a plan");
     let mut messages = plan.messages();
     messages.stdout(output.stdout.strip_suffix(b"\n").expect("a line"));
-    let Ok(Built::Launch(launch)) = plan.finish(&mut messages) else {
+    let Ok(launch) = plan.finish(&mut messages) else {
         panic!("a launch")
     };
     assert_eq!(launch.argv, [OsString::from("prog"), odd.clone()]);

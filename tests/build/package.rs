@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use hotrun::build::{Asked, BuildError, Built, Invocation, Launch, Line, Plan, recognise};
+use hotrun::build::{Asked, BuildError, Invocation, Launch, Line, Plan, recognise};
 use tempfile::TempDir;
 
 pub(crate) const HOTRUN: &str = env!("CARGO_BIN_EXE_hotrun");
@@ -20,7 +20,7 @@ pub(crate) struct Ran {
     pub(crate) success: bool,
     pub(crate) lines: Vec<Line>,
     pub(crate) stderr: String,
-    pub(crate) built: Result<Built, BuildError>,
+    pub(crate) launch: Result<Launch, BuildError>,
 }
 
 impl Package {
@@ -89,16 +89,15 @@ impl Package {
     }
 
     pub(crate) fn build(&self, line: &str) -> Ran {
-        build(&mut self.plan(line).expect("a plan"))
+        build(&self.plan(line).expect("a plan"))
     }
 
     /// What is to be started after a build that went well.
     pub(crate) fn launch(&self, line: &str) -> Launch {
         let ran = self.build(line);
         assert!(ran.success, "{line}: {}", ran.stderr);
-        match ran.built {
-            Ok(Built::Launch(launch)) => launch,
-            Ok(Built::Again(why)) => panic!("{line}: no launch: {why}\n{}", ran.stderr),
+        match ran.launch {
+            Ok(launch) => launch,
             Err(error) => panic!("{line}: {error}\n{}", ran.stderr),
         }
     }
@@ -118,15 +117,11 @@ pub(crate) fn command(invocation: &Invocation) -> Command {
         .collect();
     let mut command = Command::new(&argv[0]);
     command.args(&argv[1..]).current_dir(&invocation.workdir);
-    command.envs(invocation.env_set.iter().map(|(name, value)| (name, value)));
-    for name in &invocation.env_remove {
-        command.env_remove(name);
-    }
     command.stdin(Stdio::null());
     command
 }
 
-pub(crate) fn build(plan: &mut Plan) -> Ran {
+pub(crate) fn build(plan: &Plan) -> Ran {
     let invocation = plan.invocation().expect("an invocation").expect("a build");
     let output = command(&invocation).output().expect("cargo runs");
     let mut messages = plan.messages();
@@ -145,11 +140,7 @@ pub(crate) fn build(plan: &mut Plan) -> Ran {
     Ran {
         success,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        built: if success {
-            plan.finish(&mut messages)
-        } else {
-            Err(BuildError::NoExecutable)
-        },
+        launch: plan.finish(&mut messages),
         lines,
     }
 }

@@ -16,17 +16,8 @@ const LAUNCH: &str = r#"{"reason":"hotrun-launch","argv":["target/debug/small",[
 #[test]
 fn cargos_messages_are_read() {
     let mut messages = messages();
-    let Line::Artifact(artifact) = messages.stdout(ARTIFACT.as_bytes()) else {
-        panic!("an artifact")
-    };
-    assert_eq!(
-        (artifact.name.as_str(), artifact.fresh, artifact.example),
-        ("small", true, false)
-    );
-    assert_eq!(
-        messages.executables()[0].executable,
-        Some("/t/small".into())
-    );
+    let artifact = messages.stdout(ARTIFACT.as_bytes());
+    assert_eq!(artifact, Line::Artifact { fresh: true });
     let warning = Diagnostic {
         level: Level::Warning,
         rendered: "warning: unused\n".to_owned(),
