@@ -175,7 +175,7 @@ impl Config {
             ready_timeout: cli.ready_timeout,
             watchdog: cli.watchdog.filter(|period| !period.is_zero()),
             go_back_within: cli.go_back_within,
-            stop_signal: cli.stop_signal.into(),
+            stop_signal: cli.stop_signal,
             stop_timeout: cli.stop_timeout,
             stop_first: cli.stop_first,
             adopt: match cli.adopt {

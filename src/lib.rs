@@ -117,7 +117,7 @@
 //! | `RELOADS=1000 cargo test --test e2e -- reload_after_reload --nocapture` | reloads without a pause; CI makes 100 |
 //! | `FUZZ_SECONDS=600 cargo test --lib fuzz_ -- --nocapture` | what others send, made up; CI takes a second for each |
 //! | `FAULTS=killed cargo test --test e2e -- suite:: --nocapture` | the faults in whose rows that word is |
-//! | `MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --lib -- process::wire process::notify::message os::linux::credentials::control os::linux::waiting::fdinfo os::linux::waiting::syscall ui::clean socket::pending:: build::progress build::inputs ready::status --skip fuzz_` | what needs no system call that miri does not know |
+//! | `MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --lib -- process::wire process::notify::message os::linux::credentials::control os::linux::accepting::fdinfo os::linux::accepting::syscall ui::clean socket::pending:: build::progress build::inputs ready::status --skip fuzz_` | what needs no system call that miri does not know |
 
 pub mod build;
 pub mod cli;
@@ -192,8 +192,8 @@ const HELPERS: usize = 16;
 /// [`process::guardian`]).
 fn drive(config: Config) -> Result<Outcome, Failure> {
     // Where that can't be had, it runs with what there is.
-    let _ = os::open_files::allow_more();
-    let _ = os::open_files::make_room();
+    let _ = os::fd_limit::raise();
+    let _ = os::fd_limit::grow_table();
     // For good: the helper thread that there is does what waits when the system allows no other one.
     const FOR_GOOD: Duration = Duration::from_secs(u32::MAX as u64);
     let runtime = tokio::runtime::Builder::new_current_thread()

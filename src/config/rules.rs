@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::cli::{Cli, On, OnAction};
 use crate::error::Failure;
-use crate::process::Signal;
 use crate::watch::{Rule, RuleAction};
 
 /// Those that go without saying first: what the user says wins.
@@ -28,7 +27,7 @@ fn meant(action: &OnAction) -> RuleAction {
     match action {
         OnAction::Build => RuleAction::Build,
         OnAction::Restart => RuleAction::Restart,
-        OnAction::Signal(signal) => RuleAction::Signal(Signal::from(*signal).number()),
+        OnAction::Signal(signal) => RuleAction::Signal(*signal as i32),
         OnAction::Run(line) => RuleAction::Run(line.clone()),
         OnAction::Ignore => RuleAction::Ignore,
     }

@@ -10,8 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::Finding;
 use crate::os::changes::Watcher;
-use crate::os::seccomp::{self, Refuse, Unavailable};
-use crate::os::{self, Instruction, mounts, open_files, process_tree, reuseport, sock_diag};
+use crate::os::seccomp::{self, TestRefusal, Unavailable};
+use crate::os::{self, Instruction, fd_limit, mounts, process_tree, reuseport, sock_diag};
 
 /// Fewer are few for a large tree (as many as Linux allows on a machine with little memory).
 const FEW_WATCHES: u64 = 16_384;
@@ -21,7 +21,7 @@ const FEW_DESCRIPTORS: u64 = 256;
 const ENOUGH_DESCRIPTORS: u64 = 2048;
 
 pub(super) fn examine(workdir: &Path) -> Vec<Finding> {
-    let adopts = seccomp::probe(Refuse::asked());
+    let adopts = seccomp::probe(TestRefusal::asked());
     let mut all = vec![kernel(&adopts), seccomp(&adopts), pidfd(&adopts)];
     all.extend([steering(), connections(), processes()]);
     all.extend([changes(workdir), descriptors()]);
@@ -211,7 +211,7 @@ fn limit(name: &str) -> Option<u64> {
 fn descriptors() -> Finding {
     const NAME: &str = "open files";
     const REMEDY: &str = "`ulimit -n 4096` allows more";
-    match open_files::allowed() {
+    match fd_limit::allowed() {
         Ok(most @ ..FEW_DESCRIPTORS) => Finding::fails(NAME, format!("{most} are allowed"), REMEDY),
         Ok(most @ ..ENOUGH_DESCRIPTORS) => {
             let text = format!("{most} are allowed: few where many clients are stored");

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context, Result};
 
 use crate::config::Config;
-use crate::os::seccomp::{self, Refuse, Unavailable};
+use crate::os::seccomp::{self, TestRefusal, Unavailable};
 use crate::process::Control;
 use crate::reload::{Event, GenId};
 use crate::socket::Adopter;
@@ -31,7 +31,7 @@ impl Adopting {
     pub(super) fn probe(config: &Config, adopter: Option<&Adopter>) -> Self {
         match (config.adopt, adopter) {
             (false, _) | (true, None) => Self::No,
-            (true, Some(_)) => match seccomp::probe(Refuse::asked()) {
+            (true, Some(_)) => match seccomp::probe(TestRefusal::asked()) {
                 Ok(()) => Self::Yes,
                 Err(why) => Self::Refused(why),
             },

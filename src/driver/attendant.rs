@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::process::output::Lines;
-use crate::process::{self, Control, OnTerminal, Process, Reports, Spec};
+use crate::process::{self, Control, Process, PtyProcess, Reports, Spec};
 use crate::ready::ReadySpec;
 use crate::reload::{Ended, Event, GenId};
 use crate::ui::{Report, Stream};
@@ -73,7 +73,7 @@ impl Attendant {
         let running = match stage {
             Stage::Pipes => self.on_pipes(process::spawn(spec)?, &sender),
             Stage::Terminal { size, reads } => {
-                let on = process::spawn_on_terminal(spec, size, reads)?;
+                let on = process::spawn_on_pty(spec, size, reads)?;
                 self.on_terminal(on, reads, sender)
             }
         };
@@ -99,14 +99,14 @@ impl Attendant {
 
     fn on_terminal(
         self,
-        on: OnTerminal,
+        on: PtyProcess,
         reads: bool,
         lines: Option<mpsc::UnboundedSender<Vec<u8>>>,
     ) -> Running {
-        let OnTerminal {
+        let PtyProcess {
             control,
             reports,
-            terminal,
+            pty: terminal,
         } = on;
         let terminal = Arc::new(terminal);
         let mut running = Running::new(control, self.listener.clone());
@@ -134,7 +134,7 @@ impl Attendant {
                 process::Report::Exited { ended, survivors } => {
                     // It may have named another one just before its end.
                     hear_out(&self.listener).await;
-                    if control.main_lives() {
+                    if control.main_alive() {
                         first = Some(ended);
                         continue;
                     }

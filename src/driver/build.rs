@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep_until};
 
 use crate::build::{self, Invocation, Launch, Line, Messages, Plan, take_progress};
-use crate::os::leftovers::Kept;
+use crate::os::cleanup::Cleanup;
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Refusal, Reports, Signal, Spec};
 use crate::reload::{BuildOutcome, Ended, GenId};
@@ -34,7 +34,7 @@ pub(super) struct ActiveBuild {
 pub(super) struct With {
     pub(super) plan: Plan,
     /// What its guardian puts away if hotrun is killed.
-    pub(super) kept: Vec<Kept>,
+    pub(super) kept: Vec<Cleanup>,
     /// What runs.
     pub(super) known: Known,
     /// Whether to ask for its progress.
@@ -74,7 +74,7 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
 }
 
 /// `bars`: whether to ask cargo for its progress, which it shows by itself only on a terminal.
-fn spec(invocation: Invocation, kept: Vec<Kept>, bars: bool) -> Spec {
+fn spec(invocation: Invocation, kept: Vec<Cleanup>, bars: bool) -> Spec {
     let mut env: Vec<_> = std::env::vars_os().collect();
     if bars {
         let asked = [
@@ -94,8 +94,8 @@ fn spec(invocation: Invocation, kept: Vec<Kept>, bars: bool) -> Spec {
         watchdog: None,
         listen_pid: false,
         notify: None,
-        kept,
-        trap: None,
+        cleanup: kept,
+        intercept: None,
     }
 }
 
@@ -107,7 +107,7 @@ impl ActiveBuild {
     /// Makes it end. Does not wait for that.
     pub(super) fn give_up(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
-        self.control.stop(Signal::TERM);
+        self.control.stop(Signal::SIGTERM);
         let control = self.control.clone();
         tokio::spawn(async move {
             tokio::time::sleep(GIVE_UP).await;
@@ -276,7 +276,7 @@ impl Reader {
         }
         let out_of_memory =
             "if memory ran out, `dmesg` says so, and fewer jobs need less of it (`cargo run -j 2`)";
-        let hint = (signal == Signal::KILL.number()).then(|| out_of_memory.into());
+        let hint = (signal == Signal::SIGKILL as i32).then(|| out_of_memory.into());
         let text = format!("the build was ended by {}", Ended::Signal(signal));
         self.feed.error(text, hint);
     }

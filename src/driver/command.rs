@@ -190,8 +190,8 @@ impl Driver {
             watchdog: None,
             listen_pid: false,
             notify: None,
-            trap: None,
-            kept: self.kept(),
+            intercept: None,
+            cleanup: self.kept(),
         })?;
         let control = process.control.clone();
         let (line, feed, inbox) = (line.to_owned(), self.feed.clone(), self.inbox.clone());

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::config::{Config, Stdin};
-use crate::os::start::ignored;
+use crate::os::fork_exec::ignored;
 use crate::os::terminal::{self, Size};
 use crate::ui::Mode;
 use crate::ui::keys::{Key, KeyParser};

@@ -21,8 +21,8 @@ pub(super) fn runner(env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Exec {
             watchdog: None,
             listen_pid: false,
             notify: None,
-            kept: Vec::new(),
-            trap: None,
+            cleanup: Vec::new(),
+            intercept: None,
         };
         Box::pin(run(spec))
     })

@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::build::Launch;
-use crate::os::leftovers::Kept;
+use crate::os::cleanup::Cleanup;
 use crate::os::terminal::Size;
 use crate::process::notify::NotifySocket;
-use crate::process::{Control, Spec, Terminal};
+use crate::process::{Control, Pty, Spec};
 use crate::ready::{self, Dial, Heard, How, Inputs, Listens, ReadySpec};
 use crate::reload::{Event, GenId};
 use crate::socket::{Adopter, Passed};
@@ -47,7 +47,7 @@ pub(super) struct Start {
     /// Whether they are taken over.
     pub(super) traps: bool,
     /// What its guardian puts away if hotrun is killed.
-    pub(super) kept: Vec<Kept>,
+    pub(super) kept: Vec<Cleanup>,
     pub(super) stage: Stage,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Running {
     /// What its readiness waits for.
     pub(super) patience: Patience,
     /// The terminal that it runs on, if it has one.
-    pub(super) terminal: Option<Arc<Terminal>>,
+    pub(super) terminal: Option<Arc<Pty>>,
     /// Takes what is typed for it, if it reads that.
     pub(super) typing: Option<mpsc::UnboundedSender<Vec<u8>>>,
     /// How many connections it had when they were counted last.
@@ -123,8 +123,8 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         watchdog,
         listen_pid,
         notify: Some(notify.env_value().to_owned()),
-        kept,
-        trap,
+        cleanup: kept,
+        intercept: trap,
     };
     let (listener, requests) = mpsc::unbounded_channel();
     let attendant = Attendant {
@@ -194,7 +194,7 @@ impl Running {
     }
 
     /// Passes on what is typed. What the program does not read waits here.
-    pub(super) fn type_into(&mut self, terminal: Arc<Terminal>) -> mpsc::UnboundedSender<Vec<u8>> {
+    pub(super) fn type_into(&mut self, terminal: Arc<Pty>) -> mpsc::UnboundedSender<Vec<u8>> {
         let (sender, mut typed) = mpsc::unbounded_channel::<Vec<u8>>();
         self.spawn(async move {
             while let Some(bytes) = typed.recv().await {

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 
 use crate::build::Launch;
-use crate::os::leftovers::{FileId, Kept as Leftovers, file_id};
+use crate::os::cleanup::{Cleanup, FileId, file_id};
 use crate::reload::GenId;
 
 /// What the names begin with, behind a dot and the executable's own name; the pid, a dash and the generation follow.
@@ -122,11 +122,11 @@ impl Keep {
     }
 
     /// For whoever cleans up after a hotrun that was killed.
-    pub(super) fn leftovers(&self) -> impl Iterator<Item = Leftovers> {
+    pub(super) fn leftovers(&self) -> impl Iterator<Item = Cleanup> {
         self.locks.iter().map(|lock| {
             let path = lock.path.as_os_str().as_bytes();
             let prefix = path.strip_suffix(LOCK.as_bytes()).unwrap_or(path);
-            Leftovers::Files(OsStr::from_bytes(prefix).into())
+            Cleanup::Files(OsStr::from_bytes(prefix).into())
         })
     }
 

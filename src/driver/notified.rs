@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::process::Control;
-use crate::process::notify::{FdStore, Message, NotifySocket, Refused, Store, Watchdog};
+use crate::process::notify::{FdStore, Message, NotifySocket, Rejected, Store, Watchdog};
 use crate::ready::Heard;
 use crate::reload::{Event, GenId, Sign};
 use crate::ui::{Level, Report};
@@ -73,12 +73,12 @@ impl Listener {
         }
     }
 
-    async fn take(&mut self, taken: Result<Message, Refused>) {
+    async fn take(&mut self, taken: Result<Message, Rejected>) {
         let id = self.id;
         match taken {
             Ok(message) => {
                 self.tell(&message);
-                let ready = message.said.ready;
+                let ready = message.assignments.ready;
                 self.heard.send_modify(|heard| *heard = heard.after(ready));
                 let (sender, done) = oneshot::channel();
                 let said = Said {
@@ -97,7 +97,7 @@ impl Listener {
 
     /// What is for the screen alone. It never waits for that: what it says is not worth a program that waits.
     fn tell(&mut self, message: &Message) {
-        let (id, said) = (self.id, &message.said);
+        let (id, said) = (self.id, &message.assignments);
         self.reloading.follow(id, said, &self.feed);
         if let Some(status) = said.status.clone().filter(|new| *new != self.status) {
             self.status.clone_from(&status);
@@ -139,17 +139,17 @@ impl Driver {
     pub(super) fn said(&mut self, said: Said) {
         let Said { id, message, _done } = said;
         // It may be gone by now; what it stored is kept all the same.
-        if let Some(store) = message.said.store {
+        if let Some(store) = message.assignments.store {
             self.store_for(id, store, message.descriptors);
         }
-        if let Some(pid) = message.said.main_pid {
+        if let Some(pid) = message.assignments.main_pid {
             self.name_main(id, pid);
         }
-        if let Some(by) = message.said.extend_timeout {
+        if let Some(by) = message.assignments.extend_timeout {
             self.handle(Event::Extended { id, by });
         }
-        let period = message.said.watchdog_period.map(Sign::Period);
-        let sign = message.said.watchdog.map(|watchdog| match watchdog {
+        let period = message.assignments.watchdog_period.map(Sign::Period);
+        let sign = message.assignments.watchdog.map(|watchdog| match watchdog {
             Watchdog::Alive => Sign::Alive,
             Watchdog::Trigger => Sign::Trigger,
         });
@@ -207,7 +207,7 @@ impl Driver {
         let Some(running) = self.generations.get(&id) else {
             return;
         };
-        if running.control.main(pid) {
+        if running.control.set_main(pid) {
             self.feed.tell(Report::MainProcess { id, pid });
         } else {
             let text = format!("gen {id} names process {pid} its main one, which is not of it");

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::build::{BuildError, Launch};
 use crate::config::{EnvFileError, Stdin};
-use crate::os::leftovers::Kept;
+use crate::os::cleanup::Cleanup;
 use crate::process::Signal;
 use crate::ready::{self, Dial};
 use crate::reload::{BuildOutcome, Effect, Event, GenId};
@@ -33,7 +33,7 @@ impl Driver {
             Effect::StartAgain { id, build } => return self.start(id, Some(build)),
             Effect::Switch { id } => return Some(self.switch(id)),
             Effect::Signal { id, signal } => {
-                let handled = self.configure(id, signal);
+                let handled = self.reload_config(id, signal);
                 return Some(Event::Signalled {
                     id,
                     signal,
@@ -64,7 +64,7 @@ impl Driver {
             }
             Effect::Abort { id } => {
                 if let Some(running) = self.generations.get(&id) {
-                    running.control.signal(Signal::ABRT);
+                    running.control.signal(Signal::SIGABRT);
                 }
             }
             Effect::Kill { id } => {
@@ -88,12 +88,12 @@ impl Driver {
         None
     }
 
-    fn configure(&self, id: GenId, signal: i32) -> bool {
+    fn reload_config(&self, id: GenId, signal: i32) -> bool {
         let control = self.generations.get(&id).map(|running| &running.control);
-        let signal = Signal::from_number(signal);
+        let signal = Signal::try_from(signal).ok();
         control
             .zip(signal)
-            .is_some_and(|(control, signal)| control.configure(signal))
+            .is_some_and(|(control, signal)| control.reload_config(signal))
     }
 
     fn build(&mut self, id: GenId) -> Option<Event> {
@@ -188,7 +188,7 @@ impl Driver {
     }
 
     /// What whoever outlives a hotrun that was killed puts away.
-    pub(super) fn kept(&self) -> Vec<Kept> {
+    pub(super) fn kept(&self) -> Vec<Cleanup> {
         let mut kept = self.sockets.paths();
         kept.extend(self.keep.leftovers());
         kept

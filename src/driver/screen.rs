@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::os::terminal::{self, Size};
 use crate::process::Control;
-use crate::process::signals::Asked as Signalled;
+use crate::process::signals::HotrunSignal;
 use crate::reload::Request;
 use crate::ui;
 use crate::ui::keys::Key;
@@ -44,7 +44,7 @@ impl Driver {
                 self.request(Request::Reload);
             }
             // As Ctrl-C: the second time it is at once.
-            Key::Quit => self.signalled(Signalled::Interrupt),
+            Key::Quit => self.signalled(HotrunSignal::Interrupt),
             Key::Errors => self.feed.command(UiCommand::ShowBuildLog),
             Key::Clear => self.feed.command(UiCommand::Clear),
             Key::Help => self.feed.command(UiCommand::ToggleHelp),

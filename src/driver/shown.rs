@@ -5,7 +5,7 @@ use std::sync::Arc;
 use console::strip_ansi_codes;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::process::Terminal;
+use crate::process::Pty;
 use crate::reload::GenId;
 use crate::ui::{Report, Stream};
 
@@ -20,7 +20,7 @@ const LONGEST: usize = 16 * 1024;
 /// is one place.
 pub(super) async fn show(
     id: GenId,
-    terminal: Arc<Terminal>,
+    terminal: Arc<Pty>,
     feed: Feed,
     ready: Option<UnboundedSender<Vec<u8>>>,
 ) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::build::{self, BuildError, Plan};
 use crate::process::Signal;
-use crate::process::signals::{Asked as Signalled, Below};
+use crate::process::signals::{Descendant, HotrunSignal};
 use crate::reload::{Action, Event, Request};
 use crate::ui::{Level, Report};
 use crate::watch::{self, Message, RuleAction};
@@ -26,21 +26,21 @@ enum Answer {
 }
 
 impl Driver {
-    pub(super) fn signalled(&mut self, signal: Signalled) {
-        let is_hangup = signal == Signalled::Hangup;
+    pub(super) fn signalled(&mut self, signal: HotrunSignal) {
+        let is_hangup = signal == HotrunSignal::Hangup;
         match signal {
             // Ctrl-C is the user's own way to quit, not something that befell hotrun.
-            Signalled::Interrupt => self.signal = None,
-            Signalled::Terminate => self.signal = Some(Signal::TERM.number()),
-            Signalled::Hangup if has_terminal() => return self.reload(),
-            Signalled::Hangup => self.signal = Some(Signal::HUP.number()),
-            Signalled::Quit => {
+            HotrunSignal::Interrupt => self.signal = None,
+            HotrunSignal::Terminate => self.signal = Some(Signal::SIGTERM as i32),
+            HotrunSignal::Hangup if has_terminal() => return self.reload(),
+            HotrunSignal::Hangup => self.signal = Some(Signal::SIGHUP as i32),
+            HotrunSignal::Quit => {
                 // Whoever wants a core dump of it does not want to wait.
                 self.signal = Some(nix::sys::signal::Signal::SIGQUIT as i32);
                 return self.handle(Event::Requested(Request::QuitNow));
             }
-            Signalled::User => return self.reload(),
-            Signalled::FromBelow(below) => return self.tell_of_below(&below),
+            HotrunSignal::User => return self.reload(),
+            HotrunSignal::FromDescendant(sender) => return self.ignore_signal(&sender),
         }
         // A closed terminal is told more than once; only a second Ctrl-C or `TERM` means "at once".
         let insists = !is_hangup && self.insists();
@@ -52,8 +52,8 @@ impl Driver {
     }
 
     /// A program's signal to whom it takes for its parent does not end hotrun.
-    fn tell_of_below(&self, below: &Below) {
-        let Below { signal, pid, name } = below;
+    fn ignore_signal(&self, sender: &Descendant) {
+        let Descendant { signal, pid, name } = sender;
         let name = name.as_deref().unwrap_or("a process");
         let text = format!("ignored a {signal} from `{name}` (pid {pid}), which runs under hotrun");
         let hint = "to end hotrun, press Ctrl-C, or send the signal from outside of what it runs";

@@ -1,15 +1,15 @@
 //! What the kernel gives: small safe wrappers, the one place that differs between systems.
 
-pub mod handoff;
+pub mod cleanup;
+pub mod fd_limit;
+pub mod fork_exec;
 mod happened;
-pub mod leftovers;
-pub mod open_files;
+mod intercept;
 pub mod reap;
 pub mod received;
+pub mod scm_rights;
 mod sockets;
-pub mod start;
 pub mod terminal;
-mod trapped;
 
 pub use happened::{How, Told};
 pub use sockets::*;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use super::wire::Order;
-use super::{Signal, handling};
+use super::{Signal, disposition};
 use crate::os::{credentials, process_tree};
 
 /// What can be done to a tree. None of it waits.
@@ -37,7 +37,7 @@ impl Control {
     /// Sends a signal to the program: to each process of its tree that catches it and has no ancestor
     /// in the tree that does, and to those above it.
     pub fn signal(&self, signal: Signal) {
-        self.order(Order::Signal(signal.known()));
+        self.order(Order::Signal(signal));
     }
 
     /// Sends a signal on which programs read their configuration again, to each process of the tree that
@@ -45,11 +45,10 @@ impl Control {
     ///
     /// A Go program counts as one that handles every signal: its runtime catches them all, and whoever names one for
     /// it knows better. Beyond Linux nobody can tell, and the whole tree gets it.
-    pub fn configure(&self, signal: Signal) -> bool {
-        let signal = signal.known();
-        let handled = !process_tree::KNOWN || handling::catches(&self.pids(), signal as i32);
+    pub fn reload_config(&self, signal: Signal) -> bool {
+        let handled = !process_tree::KNOWN || disposition::catches(&self.pids(), signal as i32);
         if handled {
-            self.order(Order::Configure(signal));
+            self.order(Order::ReloadConfig(signal));
         }
         handled
     }
@@ -57,12 +56,12 @@ impl Control {
     /// Sends the stop signal, as [`Control::signal`] does. No process gets it twice, however often this is called; and
     /// what is left when the program's first process ends gets it then, if it has not had it.
     pub fn stop(&self, signal: Signal) {
-        self.order(Order::Stop(signal.known()));
+        self.order(Order::Stop(signal));
     }
 
     /// Takes this process for the program in truth (`MAINPID` of `sd_notify(3)`), if it is of the tree, and says whether it
     /// is: its end will be reported as well, unless its parent takes it in.
-    pub fn main(&self, pid: i32) -> bool {
+    pub fn set_main(&self, pid: i32) -> bool {
         let known = self.pids().contains(&pid);
         if known {
             self.0.main.store(pid, Ordering::Release);
@@ -72,7 +71,7 @@ impl Control {
     }
 
     /// Whether there is such a process, and it lives.
-    pub fn main_lives(&self) -> bool {
+    pub fn main_alive(&self) -> bool {
         let main = self.0.main.load(Ordering::Acquire);
         main != 0 && !credentials::ended(main) && self.pids().contains(&main)
     }
@@ -103,7 +102,7 @@ impl Control {
     ///
     /// Beyond Linux nobody can tell, and the answer is `true`.
     pub fn handles(&self, signal: Signal) -> bool {
-        !process_tree::KNOWN || handling::handles(&self.pids(), signal.number())
+        !process_tree::KNOWN || disposition::handles(&self.pids(), signal as i32)
     }
 
     fn order(&self, order: Order) {

@@ -62,8 +62,8 @@ mod tests {
             watchdog: None,
             listen_pid: true,
             notify: None,
-            kept: Vec::new(),
-            trap: None,
+            cleanup: Vec::new(),
+            intercept: None,
         }
     }
 

@@ -27,27 +27,26 @@
 //! and what leaves that group is out of reach.
 
 mod control;
+mod disposition;
 mod environment;
 pub mod guardian;
-mod handling;
-mod launch;
-mod launcher;
+mod monitor;
 pub mod notify;
+mod orphans;
 pub mod output;
+mod pty;
 mod report;
-mod reports;
-mod signal;
 pub mod signals;
+mod spawn;
 mod spec;
-mod strays;
-mod terminal;
+mod start_request;
 mod wire;
 
 pub use control::Control;
-pub use launcher::{Launcher, OnTerminal, Process, spawn, spawn_on_terminal};
+pub use monitor::Reports;
+pub use nix::sys::signal::Signal;
+pub use orphans::become_subreaper;
+pub use pty::Pty;
 pub use report::{Refusal, Report, Step};
-pub use reports::Reports;
-pub use signal::Signal;
+pub use spawn::{Process, PtyProcess, Spawner, spawn, spawn_on_pty};
 pub use spec::{SpawnError, Spec};
-pub use strays::become_subreaper;
-pub use terminal::Terminal;

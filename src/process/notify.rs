@@ -22,7 +22,7 @@ use tokio::net::UnixDatagram;
 
 use crate::os::credentials::{self, Datagram, Name, Sender};
 pub use message::{Assignments, Store, Watchdog};
-pub use store::{FdStore, Kept};
+pub use store::{FdStore, StoreResult};
 
 /// As much text as `sd_notify` may send (systemd's own limit is the same). One byte more, so that a system
 /// that does not say that it cut something shows it by a full buffer.
@@ -41,8 +41,8 @@ pub struct Message {
     /// The process that sent it; it may have ended since. `None` on systems that do not say.
     pub sender: Option<i32>,
     /// What it says.
-    pub said: Assignments,
-    /// The descriptors to store. Empty unless `said.store` is [`Store::Keep`]: others are closed.
+    pub assignments: Assignments,
+    /// The descriptors to store. Empty unless `assignments.store` is [`Store::Keep`]: others are closed.
     pub descriptors: Vec<OwnedFd>,
     /// How many descriptors were closed because the message gives no reason for them.
     pub surplus: usize,
@@ -50,7 +50,7 @@ pub struct Message {
 
 /// Why a datagram was thrown away, its descriptors closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum Rejected {
     /// It was longer than 4096 bytes, or there were no free descriptors for those that it brought.
     Cut,
     /// Its sender is not of the generation.
@@ -64,7 +64,7 @@ pub enum Refused {
     Anonymous,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cut => f.write_str("a message that did not fit"),
@@ -111,7 +111,7 @@ impl NotifySocket {
     pub async fn recv(
         &self,
         tree: impl FnOnce() -> Vec<i32>,
-    ) -> io::Result<Result<Message, Refused>> {
+    ) -> io::Result<Result<Message, Rejected>> {
         let mut text = [0; MOST_TEXT];
         let take = || credentials::receive(self.socket.as_fd(), &mut text);
         let datagram = self.socket.async_io(Interest::READABLE, take).await?;
@@ -126,7 +126,7 @@ impl NotifySocket {
     pub fn try_recv(
         &self,
         tree: impl FnOnce() -> Vec<i32>,
-    ) -> io::Result<Option<Result<Message, Refused>>> {
+    ) -> io::Result<Option<Result<Message, Rejected>>> {
         let mut text = [0; MOST_TEXT];
         match credentials::receive(self.socket.as_fd(), &mut text) {
             Ok(datagram) => Ok(Some(read(&text, datagram, tree))),
@@ -138,13 +138,13 @@ impl NotifySocket {
 
 impl Message {
     fn new(text: &[u8], datagram: Datagram) -> Self {
-        let said = Assignments::parse(text);
+        let assignments = Assignments::parse(text);
         let (sender, mut descriptors) = (
             datagram.sender.map(|sender| sender.pid),
             datagram.descriptors,
         );
-        let kept = matches!(said.store, Some(Store::Keep { .. }));
-        let surplus = if kept || said.barrier {
+        let kept = matches!(assignments.store, Some(Store::Keep { .. }));
+        let surplus = if kept || assignments.barrier {
             0
         } else {
             descriptors.len()
@@ -154,7 +154,7 @@ impl Message {
         }
         Self {
             sender,
-            said,
+            assignments,
             descriptors,
             surplus,
         }
@@ -165,17 +165,17 @@ fn read(
     text: &[u8],
     datagram: Datagram,
     tree: impl FnOnce() -> Vec<i32>,
-) -> Result<Message, Refused> {
+) -> Result<Message, Rejected> {
     let length = datagram.length;
     judge(&datagram, tree).map(|()| Message::new(&text[..length], datagram))
 }
 
-fn judge(datagram: &Datagram, tree: impl FnOnce() -> Vec<i32>) -> Result<(), Refused> {
+fn judge(datagram: &Datagram, tree: impl FnOnce() -> Vec<i32>) -> Result<(), Rejected> {
     if datagram.truncated || datagram.length == MOST_TEXT {
-        return Err(Refused::Cut);
+        return Err(Rejected::Cut);
     }
     match datagram.sender {
-        None if credentials::VOUCHED => Err(Refused::Anonymous),
+        None if credentials::VOUCHED => Err(Rejected::Anonymous),
         None => Ok(()),
         Some(sender)
             if admits(
@@ -187,7 +187,7 @@ fn judge(datagram: &Datagram, tree: impl FnOnce() -> Vec<i32>) -> Result<(), Ref
         {
             Ok(())
         }
-        Some(Sender { pid, uid }) => Err(Refused::Stranger { pid, uid }),
+        Some(Sender { pid, uid }) => Err(Rejected::Stranger { pid, uid }),
     }
 }
 

@@ -12,14 +12,14 @@ use std::thread;
 use nix::sys::signal::Signal as Known;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use super::{Signal, strays};
+use super::{Signal, orphans};
+use crate::os::fork_exec::ignored;
 use crate::os::process_tree;
 use crate::os::received::{Closer, Received, Receiver};
-use crate::os::start::ignored;
 
 /// A signal that hotrun got.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum HotrunSignal {
     /// `INT`: Ctrl-C.
     Interrupt,
     /// `TERM`.
@@ -32,12 +32,12 @@ pub enum Asked {
     User,
     /// One of those that would end hotrun, and it was sent by a process that hotrun itself has started. Only the first
     /// one is told.
-    FromBelow(Below),
+    FromDescendant(Descendant),
 }
 
 /// Who sends signals from below.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Below {
+pub struct Descendant {
     /// What was sent.
     pub signal: Signal,
     /// By which process.
@@ -47,18 +47,18 @@ pub struct Below {
 }
 
 /// What each means.
-const WANTED: [(Known, Asked); 5] = [
-    (Known::SIGINT, Asked::Interrupt),
-    (Known::SIGTERM, Asked::Terminate),
-    (Known::SIGHUP, Asked::Hangup),
-    (Known::SIGQUIT, Asked::Quit),
-    (Known::SIGUSR1, Asked::User),
+const WANTED: [(Known, HotrunSignal); 5] = [
+    (Known::SIGINT, HotrunSignal::Interrupt),
+    (Known::SIGTERM, HotrunSignal::Terminate),
+    (Known::SIGHUP, HotrunSignal::Hangup),
+    (Known::SIGQUIT, HotrunSignal::Quit),
+    (Known::SIGUSR1, HotrunSignal::User),
 ];
 
 /// The signals that hotrun acts on, as they come.
 #[derive(Debug)]
 pub struct Signals {
-    asked: UnboundedReceiver<Asked>,
+    asked: UnboundedReceiver<HotrunSignal>,
     closer: Closer,
 }
 
@@ -80,8 +80,8 @@ impl Signals {
         thread.spawn(move || {
             while let Some(received) = receiver.wait() {
                 let asked = read(received);
-                let again =
-                    matches!(asked, Asked::FromBelow(_)) && std::mem::replace(&mut told, true);
+                let again = matches!(asked, HotrunSignal::FromDescendant(_))
+                    && std::mem::replace(&mut told, true);
                 // Without a reader the end is near, and closes this.
                 let _ = again || sender.send(asked).is_ok();
             }
@@ -90,7 +90,7 @@ impl Signals {
     }
 
     /// The next one. Cancel safe.
-    pub async fn next(&mut self) -> Asked {
+    pub async fn next(&mut self) -> HotrunSignal {
         match self.asked.recv().await {
             Some(asked) => asked,
             // Only the end of `self` ends the thread.
@@ -105,15 +105,15 @@ impl Drop for Signals {
     }
 }
 
-fn read(received: Received) -> Asked {
+fn read(received: Received) -> HotrunSignal {
     let Received { signal, sender } = received;
     let meant = WANTED.iter().find(|(wanted, _)| *wanted == signal);
-    let asked = meant.map_or(Asked::Terminate, |(_, asked)| asked.clone());
+    let asked = meant.map_or(HotrunSignal::Terminate, |(_, asked)| asked.clone());
     // Whoever below wants a reload may have it: a tool that generates sources, say.
-    let ends = asked != Asked::User;
+    let ends = asked != HotrunSignal::User;
     match sender.filter(|pid| ends && is_below(*pid)) {
-        Some(pid) => Asked::FromBelow(Below {
-            signal: signal.into(),
+        Some(pid) => HotrunSignal::FromDescendant(Descendant {
+            signal,
             pid,
             name: name(pid),
         }),
@@ -131,7 +131,7 @@ fn is_below(pid: i32) -> bool {
     for _ in 0..DEEPEST {
         match process_tree::status(child).map(|status| status.parent) {
             // Not what was there when hotrun began: a shell that became hotrun may have left a child that watches it.
-            Some(parent) if parent == own => return strays::started_by_us(child),
+            Some(parent) if parent == own => return orphans::started_by_us(child),
             Some(parent) if parent > 1 => child = parent,
             Some(_) | None => return false,
         }

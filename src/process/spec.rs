@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::os::handoff;
-use crate::os::leftovers::Kept;
+use crate::os::cleanup::Cleanup;
+use crate::os::scm_rights;
 
 /// What to start.
 #[derive(Debug)]
@@ -32,10 +32,10 @@ pub struct Spec {
     /// `NOTIFY_SOCKET`, if there is one.
     pub notify: Option<OsString>,
     /// The files that its guardian removes if hotrun cannot do so any more.
-    pub kept: Vec<Kept>,
+    pub cleanup: Vec<Cleanup>,
     /// The end of a [`channel`](crate::os::seccomp::channel) through which the listener comes that answers the program's
     /// `bind` and `listen`, if it is to be trapped.
-    pub trap: Option<OwnedFd>,
+    pub intercept: Option<OwnedFd>,
 }
 
 /// Why nothing was started.
@@ -69,7 +69,7 @@ impl fmt::Display for SpawnError {
                 )
             }
             Self::TooManySockets(count) => {
-                let most = handoff::MOST;
+                let most = scm_rights::MAX_FDS;
                 write!(
                     f,
                     "{count} sockets are more than the {most} that can be handed over"

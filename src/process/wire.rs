@@ -14,7 +14,7 @@ pub(super) enum Order {
     /// Send this signal to the tree.
     Signal(Signal),
     /// Send it to those of the tree that catch it, and to nobody who would die of it.
-    Configure(Signal),
+    ReloadConfig(Signal),
     /// As `Signal`, and to what of the tree comes to light after its first process has ended.
     Stop(Signal),
     /// This process of the tree is the program from now on.
@@ -27,7 +27,7 @@ impl Order {
     pub(super) fn line(self) -> String {
         match self {
             Self::Signal(signal) => format!("signal {}\n", signal as i32),
-            Self::Configure(signal) => format!("configure {}\n", signal as i32),
+            Self::ReloadConfig(signal) => format!("reload-config {}\n", signal as i32),
             Self::Stop(signal) => format!("stop {}\n", signal as i32),
             Self::Main(pid) => format!("main {pid}\n"),
             Self::Kill => "kill\n".to_owned(),
@@ -39,7 +39,7 @@ impl Order {
         let signal = || Signal::try_from(rest.parse::<i32>().ok()?).ok();
         match word {
             "signal" => signal().map(Self::Signal),
-            "configure" => signal().map(Self::Configure),
+            "reload-config" => signal().map(Self::ReloadConfig),
             "stop" => signal().map(Self::Stop),
             "main" => rest.parse().ok().filter(|pid| *pid > 0).map(Self::Main),
             "kill" if rest.is_empty() => Some(Self::Kill),
@@ -149,7 +149,7 @@ mod tests {
     fn every_line_is_read_as_it_was_written() {
         for order in [
             Order::Signal(Signal::SIGHUP),
-            Order::Configure(Signal::SIGUSR1),
+            Order::ReloadConfig(Signal::SIGUSR1),
             Order::Stop(Signal::SIGTERM),
             Order::Main(42),
             Order::Kill,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{How, Listens, Trouble, pace};
-use crate::os::waiting::{Waiting, waiting};
+use crate::os::accepting::{Waiting, waiting};
 
 /// How long a socket may be held out of sight until that counts as waiting.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -71,7 +71,7 @@ pub(super) fn lock(group: &Mutex<Group>) -> MutexGuard<'_, Group> {
 /// Drops a slot as soon as its program shuts it down: while that is the only one, or the kernel's program names its
 /// index, connections are refused.
 async fn notice(socket: OwnedFd, group: Weak<Mutex<Group>>) {
-    if os::hang_up::hung_up(socket).await.is_ok()
+    if os::hangup::hung_up(socket).await.is_ok()
         && let Some(group) = group.upgrade()
     {
         // What fails is tried again with the next operation.

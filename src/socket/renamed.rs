@@ -16,7 +16,7 @@ use super::roster::{Key, Owner};
 use super::scan::{Scan, Scanned};
 use super::slot::Slot;
 use super::steered::listen;
-use crate::os::leftovers::{FileId, PREFIX, file_id};
+use crate::os::cleanup::{FileId, PREFIX, file_id};
 use crate::os::{self, Queue};
 use crate::reload::GenId;
 
@@ -51,7 +51,7 @@ impl Renamed {
     /// The face of a path at which nothing is that may not be replaced; and its first slot.
     pub(super) fn new(path: &Path, key: Key) -> io::Result<(Self, Socket)> {
         let directory = Directory::of(path)?;
-        directory.remove_leftovers();
+        directory.clean_up();
         let mut face = Self {
             path: path.to_owned(),
             directory,
@@ -262,7 +262,7 @@ impl Directory {
     }
 
     /// Removes what a killed hotrun left here.
-    fn remove_leftovers(&self) {
+    fn clean_up(&self) {
         let Ok(entries) = fs::read_dir(&self.path) else {
             return;
         };

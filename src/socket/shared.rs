@@ -11,7 +11,7 @@ use super::route::Way;
 use super::slot::inode;
 use super::steered::listen;
 use super::{Address, OpenError, Sharing, exclusive};
-use crate::os::leftovers::{FileId, Kept, file_id};
+use crate::os::cleanup::{Cleanup, FileId, file_id};
 
 /// One listening socket for all generations: what systems can do that cannot steer. It never refuses a connection, and
 /// may lose one that the old generation takes just before it ends.
@@ -87,9 +87,9 @@ impl Listener {
         Ok(self.socket.try_clone()?.into())
     }
 
-    pub(super) fn kept(&self) -> Option<Kept> {
+    pub(super) fn kept(&self) -> Option<Cleanup> {
         let file = self.file.as_ref()?;
-        Some(Kept::Socket {
+        Some(Cleanup::Socket {
             path: file.path.clone(),
             file: Some(file.id),
         })

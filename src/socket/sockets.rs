@@ -14,7 +14,7 @@ use super::{
     Address, Answerer, DrainMonitor, ListenSpec, Listening, OpenError, Passed, Route, exclusive,
 };
 use crate::os;
-use crate::os::leftovers::Kept;
+use crate::os::cleanup::Cleanup;
 use crate::reload::GenId;
 
 /// How generations share an address.
@@ -76,9 +76,9 @@ impl Sockets {
         }
     }
 
-    /// The paths of unix sockets, for [`os::leftovers::remove_leftovers`] when hotrun was killed. They are the same as
+    /// The paths of unix sockets, for [`os::cleanup::clean_up`] when hotrun was killed. They are the same as
     /// long as this lives.
-    pub fn paths(&self) -> Vec<Kept> {
+    pub fn paths(&self) -> Vec<Cleanup> {
         let path = |address: &Address| match address {
             Address::Tcp(_) => None,
             Address::Unix(path) => Some(path.clone()),
@@ -88,7 +88,7 @@ impl Sockets {
                 let all = self.addresses.iter().map(|one| &one.address);
                 let paths = all.filter_map(path);
                 paths
-                    .map(|path| Kept::Socket { path, file: None })
+                    .map(|path| Cleanup::Socket { path, file: None })
                     .collect()
             }
             Kind::Shared(listeners) => listeners.iter().filter_map(Listener::kept).collect(),

@@ -136,7 +136,7 @@ async fn a_tree_ends_with_its_last_control() {
         Some(Report::Started { .. })
     ));
     drop(control);
-    second.signal(Signal::HUP);
+    second.signal(Signal::SIGHUP);
     let (ended, survivors) = (Ended::Signal(1), false);
     let exited = soon("the end", reports.next()).await;
     assert_eq!(exited, Some(Report::Exited { ended, survivors }));
@@ -203,7 +203,7 @@ fn the_end_of_the_thread_that_started_it_is_not_hotruns_end() {
     runtime.block_on(async {
         other.started().await;
         assert_eq!(other.line().await, "up");
-        other.control.signal(Signal::HUP);
+        other.control.signal(Signal::SIGHUP);
         assert_eq!(other.line().await, "alive");
         other.control.kill();
         other.end().await;
@@ -225,7 +225,7 @@ async fn a_guardian_survives_every_signal_but_kill() {
     for signal in nix::sys::signal::Signal::iterator().filter(|signal| !spared.contains(signal)) {
         kill(guardian, signal).unwrap();
     }
-    running.control.signal(Signal::HUP);
+    running.control.signal(Signal::SIGHUP);
     assert_eq!(running.line().await, "alive");
     running.control.kill();
     assert_eq!(running.end().await.0, Ended::Signal(9));

@@ -140,7 +140,7 @@ async fn the_programs_own_path_is_searched_past_what_may_not_be_executed() {
 #[tokio::test]
 async fn a_missing_hotrun_is_said_at_once() {
     let mark = Mark::new();
-    let launcher = hotrun::process::Launcher::at("/no/such/hotrun");
+    let launcher = hotrun::process::Spawner::at("/no/such/hotrun");
     let error = launcher.spawn(spec(&mark, &["true"])).unwrap_err();
     assert!(matches!(&error, SpawnError::Guardian(..)), "{error}");
 }

@@ -7,8 +7,8 @@
 mod death;
 mod ends;
 mod given;
+mod intercept;
 mod measure;
+mod pty;
 mod stopping;
 mod support;
-mod terminal;
-mod trapped;

@@ -17,13 +17,11 @@ async fn hc20_the_stop_signal_comes_once() {
     running.started().await;
     assert_eq!(running.line().await, "up");
     for _ in 0..3 {
-        running.control.stop(Signal::TERM);
+        running.control.stop(Signal::SIGTERM);
     }
     assert_eq!(running.line().await, "stop");
-    running.control.stop(Signal::TERM);
-    running
-        .control
-        .signal(nix::sys::signal::Signal::SIGUSR2.into());
+    running.control.stop(Signal::SIGTERM);
+    running.control.signal(Signal::SIGUSR2);
     assert_eq!(running.rest().await, ["end"]);
     assert_eq!(running.end().await.0, Ended::Code(5));
 }
@@ -35,7 +33,7 @@ async fn another_signal_comes_as_often_as_it_is_sent() {
     running.started().await;
     assert_eq!(running.line().await, "up");
     for _ in 0..3 {
-        running.control.signal(Signal::HUP);
+        running.control.signal(Signal::SIGHUP);
         assert_eq!(running.line().await, "hup");
     }
     running.control.kill();
@@ -49,7 +47,7 @@ async fn hc21_the_server_inside_of_a_shell_hears_of_it_and_the_shell_goes_no_fur
     let mut running = shell(&mark, &format!("sh -c '{server}'; echo further"));
     running.started().await;
     assert_eq!(running.line().await, "up");
-    running.control.stop(Signal::TERM);
+    running.control.stop(Signal::SIGTERM);
     assert_eq!(running.rest().await, ["served"]);
     assert_eq!(running.end().await.0, Ended::Signal(15));
     mark.assert_none_left();
@@ -63,11 +61,9 @@ async fn who_catches_it_tells_its_own_and_orphans_are_told_later() {
     let mut running = shell(&mark, &format!("{parent}; sh -c '{child}' & {LOOP}"));
     running.started().await;
     assert_eq!(running.line().await, "up");
-    running.control.stop(Signal::TERM);
+    running.control.stop(Signal::SIGTERM);
     assert_eq!(running.line().await, "parent");
-    running
-        .control
-        .signal(nix::sys::signal::Signal::SIGUSR2.into());
+    running.control.signal(Signal::SIGUSR2);
     // Only now, when nobody is left to tell it, does the child hear of it.
     assert_eq!(running.rest().await, ["bye", "child"]);
     assert_eq!(running.end().await, (Ended::Code(0), true));
@@ -84,7 +80,7 @@ async fn a_daemon_that_left_session_and_parent_is_of_the_tree() {
     running.started().await;
     assert_eq!(running.line().await, "up");
     until("the daemon is alone", || running.control.pids().len() == 2).await;
-    running.control.stop(Signal::TERM);
+    running.control.stop(Signal::SIGTERM);
     assert_eq!(running.end().await.0, Ended::Signal(15));
     mark.assert_none_left();
 }
@@ -97,10 +93,10 @@ async fn hc23_who_ignores_everything_is_killed_with_all_that_descends_from_it() 
     let mut running = shell(&mark, &script);
     running.started().await;
     assert_eq!(running.line().await, "up");
-    running.control.stop(Signal::TERM);
-    assert!(!running.control.handles(Signal::TERM));
+    running.control.stop(Signal::SIGTERM);
+    assert!(!running.control.handles(Signal::SIGTERM));
     // That it did not end: a later command is answered while it still runs.
-    running.control.signal(Signal::HUP);
+    running.control.signal(Signal::SIGHUP);
     let patience = Duration::from_millis(100);
     assert!(
         tokio::time::timeout(patience, running.reports.next())
@@ -123,7 +119,7 @@ async fn a_process_that_is_stopped_ends_too() {
     assert_eq!(running.line().await, "up");
     let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     until("it has stopped", || state().contains(") T ")).await;
-    running.control.stop(Signal::TERM);
+    running.control.stop(Signal::SIGTERM);
     assert_eq!(running.rest().await, ["told"]);
     assert_eq!(running.end().await.0, Ended::Code(6));
 }
@@ -185,12 +181,16 @@ async fn whether_a_signal_is_handled_shows() {
         let mut running = shell(&mark, &script);
         running.started().await;
         assert_eq!(running.line().await, "up");
-        assert_eq!(running.control.handles(Signal::TERM), handled, "{script}");
+        assert_eq!(
+            running.control.handles(Signal::SIGTERM),
+            handled,
+            "{script}"
+        );
         // Not `INT`: every dash catches that.
-        assert!(!running.control.handles(Signal::HUP), "{script}");
+        assert!(!running.control.handles(Signal::SIGHUP), "{script}");
         running.control.kill();
         running.end().await;
-        assert!(!running.control.handles(Signal::TERM));
+        assert!(!running.control.handles(Signal::SIGTERM));
     }
 }
 
@@ -215,6 +215,6 @@ async fn a_wrapper_that_passes_the_signal_on_does_not_count_as_handling_it() {
         let mut running = Running::start(spec(&mark, &["sh", "-c", wrapper, SERVER, how]));
         running.started().await;
         assert_eq!(running.line().await, "up");
-        assert_eq!(running.control.handles(Signal::TERM), handled, "{how}");
+        assert_eq!(running.control.handles(Signal::SIGTERM), handled, "{how}");
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use hotrun::process::output::Lines;
-use hotrun::process::{Control, Launcher, Process, Report, Reports, Spec};
+use hotrun::process::{Control, Process, Report, Reports, Spawner, Spec};
 use hotrun::reload::Ended;
 
 /// Nothing here takes nearly as long, on however busy a machine.
@@ -101,9 +101,9 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub(crate) const HOTRUN: &str = "HOTRUN_TEST_PROGRAM";
 
 /// The `hotrun` under test.
-pub(crate) fn launcher() -> Launcher {
+pub(crate) fn launcher() -> Spawner {
     let ours = || env!("CARGO_BIN_EXE_hotrun").into();
-    Launcher::at(std::env::var_os(HOTRUN).unwrap_or_else(ours))
+    Spawner::at(std::env::var_os(HOTRUN).unwrap_or_else(ours))
 }
 
 pub(crate) fn spec(mark: &Mark, argv: &[&str]) -> Spec {
@@ -117,8 +117,8 @@ pub(crate) fn spec(mark: &Mark, argv: &[&str]) -> Spec {
         watchdog: None,
         listen_pid: true,
         notify: None,
-        kept: Vec::new(),
-        trap: None,
+        cleanup: Vec::new(),
+        intercept: None,
     }
 }
 

@@ -2,26 +2,26 @@
 
 mod being_written;
 pub use being_written::is_being_written;
+pub mod accepting;
 pub mod changes;
 pub mod credentials;
-pub mod deaths;
 mod descriptors;
-mod identity;
-mod lineage;
+pub mod pidfd_set;
 pub mod process_tree;
-pub mod waiting;
+mod socket_options;
+mod subreaper;
 
 pub use descriptors::{
     RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, output_files, widen_pipe,
 };
-pub use identity::{
+pub use socket_options::{
     cookie, family, is_listening, is_multipath, is_of_one_device, is_of_our_network, protocol,
 };
-pub use lineage::{
+pub use subreaper::{
     SUBREAPER, become_subreaper, highest_signal, name_process, sender, signal_at_parents_end,
     single_threaded,
 };
-pub mod hang_up;
+pub mod hangup;
 pub mod mounts;
 mod netlink;
 pub mod privilege;

@@ -6,14 +6,14 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-pub use crate::os::trapped::{Answer, Call, Next, Refuse, Unavailable, What};
+pub use crate::os::intercept::{Call, Next, Reply, Syscall, TestRefusal, Unavailable};
 
 fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// No answers are given.
-pub fn answers_may_be_lost() -> bool {
+pub fn may_lose_replies() -> bool {
     false
 }
 
@@ -21,12 +21,12 @@ pub fn answers_may_be_lost() -> bool {
 ///
 /// # Errors
 /// Always [`Unavailable::Unsupported`].
-pub fn probe(_refuse: Option<Refuse>) -> Result<(), Unavailable> {
+pub fn probe(_refuse: Option<TestRefusal>) -> Result<(), Unavailable> {
     Err(Unavailable::Unsupported)
 }
 
 /// It does not work here.
-pub fn why(_errno: Errno) -> Unavailable {
+pub fn unavailable(_errno: Errno) -> Unavailable {
     Unavailable::Unsupported
 }
 
@@ -40,9 +40,9 @@ pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Nothing.
 #[derive(Debug, Default)]
-pub struct Trap;
+pub struct Filter;
 
-impl Trap {
+impl Filter {
     /// Nothing.
     pub fn new() -> Self {
         Self
@@ -59,9 +59,9 @@ impl Trap {
 
 /// There are none.
 #[derive(Debug)]
-pub struct Calls(Infallible);
+pub struct InterceptedCalls(Infallible);
 
-impl Calls {
+impl InterceptedCalls {
     /// Not to be had.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl Calls {
     }
 
     /// Never called.
-    pub fn still_waits(&self, _call: &Call) -> bool {
+    pub fn is_pending(&self, _call: &Call) -> bool {
         match self.0 {}
     }
 
@@ -100,7 +100,7 @@ impl Calls {
     ///
     /// # Errors
     /// None.
-    pub fn answer(&self, _call: &Call, _answer: Answer) -> io::Result<()> {
+    pub fn reply(&self, _call: &Call, _answer: Reply) -> io::Result<()> {
         match self.0 {}
     }
 }

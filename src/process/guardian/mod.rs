@@ -19,11 +19,11 @@ use nix::unistd::{Pid, getpgid, getpid, getppid, setpgid, setsid};
 use self::channel::Channel;
 use self::tree::Tree;
 use self::wake::Wake;
-use super::launch::Stage;
+use super::start_request::StdioMode;
 use super::wire::{self, Order};
-use super::{Refusal, Report, Step, launch};
+use super::{Refusal, Report, Step, start_request};
 use crate::os;
-use crate::os::leftovers::{Kept, remove_leftovers};
+use crate::os::cleanup::{Cleanup, clean_up};
 use crate::os::process_tree;
 use crate::os::reap::{Reaped, reap};
 use crate::reload::Ended;
@@ -64,21 +64,21 @@ fn begin(channel: &Channel) -> Result<Begun, Refusal> {
         step: Step::Guardian,
         errno: error.raw_os_error().unwrap_or(0),
     };
-    let mut launch = launch::receive(channel.socket()).map_err(own)?;
+    let mut launch = start_request::receive(channel.socket()).map_err(own)?;
     // Before the program runs: the first orphan may come at once.
     os::become_subreaper().map_err(own)?;
     let wake = Wake::new().map_err(own)?;
-    match launch.stage {
-        Stage::Pipes => {}
-        Stage::Screen | Stage::Terminal => lead_session().map_err(own)?,
+    match launch.stdio {
+        StdioMode::Pipes => {}
+        StdioMode::Screen | StdioMode::Terminal => lead_session().map_err(own)?,
     }
-    let kept = std::mem::take(&mut launch.kept);
+    let cleanup = std::mem::take(&mut launch.cleanup);
     let program = program::start(launch)?;
     channel::let_go_of_output().map_err(own)?;
     Ok(Begun {
         wake,
         program,
-        kept,
+        cleanup,
     })
 }
 
@@ -99,7 +99,7 @@ fn lead_session() -> io::Result<()> {
 struct Begun {
     wake: Wake,
     program: Pid,
-    kept: Vec<Kept>,
+    cleanup: Vec<Cleanup>,
 }
 
 struct Guardian {
@@ -111,7 +111,7 @@ struct Guardian {
     main: Option<Pid>,
     tree: Tree,
     /// What is put away if hotrun is gone.
-    kept: Vec<Kept>,
+    cleanup: Vec<Cleanup>,
 }
 
 impl Guardian {
@@ -119,11 +119,11 @@ impl Guardian {
         let Begun {
             wake,
             program,
-            kept,
+            cleanup,
         } = begun;
         Self {
             parent,
-            kept,
+            cleanup,
             channel,
             wake,
             program,
@@ -142,7 +142,7 @@ impl Guardian {
         }
         // Nobody listens on the sockets of a hotrun that is gone, and so is what it had passed on.
         if self.is_orphan() {
-            remove_leftovers(&self.kept, self.parent.as_raw().cast_unsigned());
+            clean_up(&self.cleanup, self.parent.as_raw().cast_unsigned());
         }
         self.channel.report(Report::Gone);
     }
@@ -165,7 +165,7 @@ impl Guardian {
         for order in self.channel.orders() {
             match order {
                 Order::Signal(signal) => self.tree.signal(signal),
-                Order::Configure(signal) => self.tree.configure(signal),
+                Order::ReloadConfig(signal) => self.tree.reload_config(signal),
                 Order::Stop(signal) => self.tree.stop(signal),
                 Order::Main(pid) => self.take_for_main(pid),
                 Order::Kill => self.tree.kill(),

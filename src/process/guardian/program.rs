@@ -1,4 +1,4 @@
-//! From a [`Launch`] to a running program.
+//! From a [`StartRequest`] to a running program.
 
 use std::ffi::{CString, OsStr};
 use std::io::{self, Read, Write};
@@ -8,17 +8,17 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, dup2_stdin, execve, getpid, setpgid, tcsetpgrp};
 
-use crate::os::open_files;
-use crate::os::seccomp::Trap;
-use crate::os::start::{fork, place, raise, reset_signals};
-use crate::process::launch::{Launch, Stage};
+use crate::os::fd_limit;
+use crate::os::fork_exec::{fork, place, raise, reset_signals};
+use crate::os::seccomp::Filter;
+use crate::process::start_request::{StartRequest, StdioMode};
 use crate::process::{Refusal, Step};
 
 /// The first descriptor that a program is handed (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
 const FIRST: i32 = 3;
 
 /// Starts the program. When this returns its exec has succeeded, or nothing is left of it.
-pub(super) fn start(launch: Launch) -> Result<Pid, Refusal> {
+pub(super) fn start(launch: StartRequest) -> Result<Pid, Refusal> {
     let refused = |step| {
         move |error: io::Error| Refusal {
             step,
@@ -28,7 +28,7 @@ pub(super) fn start(launch: Launch) -> Result<Pid, Refusal> {
     // The program's process says through this pipe why it could not become the program. Exec closes
     // it, so that its end without a word means success.
     let (mut said, why) = io::pipe().map_err(refused(Step::Fork))?;
-    let trap = Trap::new();
+    let trap = Filter::new();
     let mut parts = Some((launch, why));
     let pid = fork(|| match parts.take() {
         Some((launch, why)) => child(launch, &why.into(), &trap),
@@ -51,11 +51,11 @@ pub(super) fn start(launch: Launch) -> Result<Pid, Refusal> {
 }
 
 /// The program's process, up to its exec. Returns only if that fails, with its exit status.
-fn child(launch: Launch, why: &OwnedFd, trap: &Trap) -> i32 {
+fn child(launch: StartRequest, why: &OwnedFd, trap: &Filter) -> i32 {
     // A group of its own, apart from the guardian's: what the program does to its group does not hit
     // its guardian, and a kill of the group is one step that no fork slips through.
     let grouped =
-        setpgid(Pid::from_raw(0), Pid::from_raw(0)).and_then(|()| take_stage(launch.stage));
+        setpgid(Pid::from_raw(0), Pid::from_raw(0)).and_then(|()| take_terminal(launch.stdio));
     reset_signals();
     // Above everything that `place` fills.
     let top = FIRST + i32::try_from(launch.sockets.len()).unwrap_or(0);
@@ -75,18 +75,18 @@ fn child(launch: Launch, why: &OwnedFd, trap: &Trap) -> i32 {
 
 /// In the foreground of its terminal, if it has one. That is done while `SIGTTOU` is still blocked, which stops whoever
 /// does this in the background otherwise (`tcsetpgrp(3)`).
-fn take_stage(stage: Stage) -> nix::Result<()> {
-    match stage {
-        Stage::Pipes => Ok(()),
-        Stage::Screen => tcsetpgrp(io::stdout(), getpid()),
-        Stage::Terminal => {
+fn take_terminal(stdio: StdioMode) -> nix::Result<()> {
+    match stdio {
+        StdioMode::Pipes => Ok(()),
+        StdioMode::Screen => tcsetpgrp(io::stdout(), getpid()),
+        StdioMode::Terminal => {
             tcsetpgrp(io::stdout(), getpid())?;
             dup2_stdin(io::stdout())
         }
     }
 }
 
-fn become_program(mut launch: Launch, trap: &Trap, top: i32) -> Refusal {
+fn become_program(mut launch: StartRequest, trap: &Filter, top: i32) -> Refusal {
     let refusal = |step, errno: Errno| Refusal {
         step,
         errno: errno as i32,
@@ -105,7 +105,7 @@ fn become_program(mut launch: Launch, trap: &Trap, top: i32) -> Refusal {
         }
     };
     // Behind its descriptors, of which it may be passed more. Without it, it has our own limit.
-    let _ = launch.open_files.map(open_files::limit_to);
+    let _ = launch.open_files.map(fd_limit::set);
     // The last thing before exec: what comes earlier is ours, and is not to be asked about.
     if let Some(channel) = channel
         && let Err(errno) = trap.install(channel.as_fd())
@@ -116,7 +116,7 @@ fn become_program(mut launch: Launch, trap: &Trap, top: i32) -> Refusal {
 }
 
 /// For libraries that want to know that they are meant. Left out, it means everybody (`sd_watchdog_enabled(3)`).
-fn name_pid(launch: &mut Launch) {
+fn name_pid(launch: &mut StartRequest) {
     // Only digits: there is no zero byte that could make this fail.
     let own = |name: &str| CString::new(format!("{name}={}", getpid())).ok();
     let watched = |pair: &CString| pair.as_bytes().starts_with(b"WATCHDOG_USEC=");
@@ -129,15 +129,15 @@ fn name_pid(launch: &mut Launch) {
 }
 
 /// Puts the sockets where the program looks for them, and gives the channel of its trap, above them and closed on exec.
-fn descriptors(launch: &mut Launch, top: i32) -> io::Result<Option<OwnedFd>> {
-    let channel = launch.trap.take().map(|channel| raise(&channel, top));
+fn descriptors(launch: &mut StartRequest, top: i32) -> io::Result<Option<OwnedFd>> {
+    let channel = launch.intercept.take().map(|channel| raise(&channel, top));
     let channel = channel.transpose()?;
     place(std::mem::take(&mut launch.sockets), FIRST)?;
     Ok(channel)
 }
 
 /// As `execvp(3)`, but with the program's own `PATH` and the same on every C library.
-fn exec(launch: &Launch) -> Refusal {
+fn exec(launch: &StartRequest) -> Refusal {
     let name = launch.argv[0].as_bytes();
     if name.is_empty() || name.contains(&b'/') {
         return exec_file(&launch.argv[0], launch);
@@ -168,7 +168,7 @@ fn join(folder: &[u8], name: &[u8]) -> Option<CString> {
     CString::new([folder, b"/", name].concat()).ok()
 }
 
-fn exec_file(file: &CString, launch: &Launch) -> Refusal {
+fn exec_file(file: &CString, launch: &StartRequest) -> Refusal {
     let Err(errno) = execve(file, &launch.argv, &launch.env);
     let exists = || std::fs::exists(OsStr::from_bytes(file.as_bytes())).unwrap_or(false);
     let (step, errno) = if errno == Errno::ENOEXEC {
@@ -185,7 +185,7 @@ fn exec_file(file: &CString, launch: &Launch) -> Refusal {
     }
 }
 
-fn exec_shell(file: &CString, launch: &Launch) -> Errno {
+fn exec_shell(file: &CString, launch: &StartRequest) -> Errno {
     let mut argv = vec![c"/bin/sh".to_owned(), file.clone()];
     argv.extend_from_slice(&launch.argv[1..]);
     let Err(errno) = execve(c"/bin/sh", &argv, &launch.env);

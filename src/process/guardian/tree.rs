@@ -49,7 +49,7 @@ impl Tree {
     }
 
     /// Sends the signal to those that catch it alone: a shell around the program would die of it.
-    pub(super) fn configure(&self, signal: Signal) {
+    pub(super) fn reload_config(&self, signal: Signal) {
         if !process_tree::KNOWN {
             let _ = killpg(self.program, signal);
             return;

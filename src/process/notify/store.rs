@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::os;
-use crate::os::hang_up::HangUps;
+use crate::os::hangup::HangupSet;
 
 /// As many as `FileDescriptorStoreMax=` would be set to by somebody who has many clients, and half of what a process may
 /// have open by default.
@@ -16,7 +16,7 @@ const MOST: usize = 512;
 #[derive(Debug)]
 pub struct FdStore {
     entries: Vec<Entry>,
-    hang_ups: HangUps,
+    hang_ups: HangupSet,
     keys: u64,
 }
 
@@ -30,7 +30,7 @@ struct Entry {
 
 /// What became of descriptors that were to be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoreResult {
     /// So many are new.
     pub new: usize,
     /// So many had been there.
@@ -47,7 +47,7 @@ impl FdStore {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             entries: Vec::new(),
-            hang_ups: HangUps::new()?,
+            hang_ups: HangupSet::new()?,
             keys: 0,
         })
     }
@@ -80,8 +80,8 @@ impl FdStore {
     }
 
     /// Keeps these, unless they are there already. `poll`: only until they hang up.
-    pub fn keep(&mut self, name: &str, poll: bool, fds: Vec<OwnedFd>) -> Kept {
-        let mut kept = Kept::default();
+    pub fn keep(&mut self, name: &str, poll: bool, fds: Vec<OwnedFd>) -> StoreResult {
+        let mut kept = StoreResult::default();
         for fd in fds {
             if self
                 .entries
@@ -183,9 +183,9 @@ mod tests {
         let (_here, there) = pair();
         let again = there.try_clone().unwrap();
         store.keep("a", true, vec![there]);
-        let kept = Kept {
+        let kept = StoreResult {
             known: 1,
-            ..Kept::default()
+            ..StoreResult::default()
         };
         assert_eq!(store.keep("b", true, vec![again]), kept);
         assert_eq!(names(&store), ["a"]);

@@ -42,7 +42,7 @@ fn send(to: &NotifySocket, text: &[u8], descriptors: &[RawFd]) {
     .expect("sent");
 }
 
-async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Message, Refused> {
+async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Message, Rejected> {
     let heard = timeout(DEADLINE, socket.recv(|| tree))
         .await
         .expect("a datagram in time");
@@ -58,8 +58,11 @@ async fn a_message_of_the_tree_is_heard() {
     let socket = open();
     send(&socket, b"READY=1\nSTATUS=up", &[]);
     let message = next(&socket, own()).await.expect("heard");
-    assert_eq!((message.sender, message.said.ready), (Some(own()[0]), true));
-    assert_eq!(message.said.status.as_deref(), Some("up"));
+    assert_eq!(
+        (message.sender, message.assignments.ready),
+        (Some(own()[0]), true)
+    );
+    assert_eq!(message.assignments.status.as_deref(), Some("up"));
 }
 
 /// This process lives and is not in the tree that is claimed.
@@ -71,12 +74,18 @@ async fn a_living_stranger_is_refused_and_what_follows_is_heard() {
     let refused = next(&socket, vec![1]).await.expect_err("a stranger");
     assert_eq!(
         refused,
-        Refused::Stranger {
+        Rejected::Stranger {
             pid: own()[0],
             uid: nix::unistd::getuid().as_raw()
         }
     );
-    assert!(next(&socket, own()).await.expect("heard").said.stopping);
+    assert!(
+        next(&socket, own())
+            .await
+            .expect("heard")
+            .assignments
+            .stopping
+    );
 }
 
 #[test]
@@ -110,7 +119,7 @@ async fn a_message_that_is_too_long_is_refused() {
     );
     assert_eq!(
         next(&socket, own()).await.expect_err("too long"),
-        Refused::Cut
+        Rejected::Cut
     );
     send(
         &socket,
@@ -121,7 +130,7 @@ async fn a_message_that_is_too_long_is_refused() {
         next(&socket, own())
             .await
             .expect("exactly as long as allowed")
-            .said
+            .assignments
             .ready
     );
 }
@@ -136,7 +145,7 @@ async fn closes(mut reader: std::io::PipeReader) {
     assert_eq!(read.expect("a read"), 0);
 }
 
-async fn closed_after(text: &[u8]) -> Result<Message, Refused> {
+async fn closed_after(text: &[u8]) -> Result<Message, Rejected> {
     let socket = open();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     send(&socket, text, &[writer.as_raw_fd(), writer.as_raw_fd()]);
@@ -149,7 +158,7 @@ async fn closed_after(text: &[u8]) -> Result<Message, Refused> {
 #[tokio::test]
 async fn the_descriptor_of_a_barrier_is_closed_at_once() {
     let message = closed_after(b"BARRIER=1").await.expect("heard");
-    assert_eq!((message.said.barrier, message.surplus), (true, 0));
+    assert_eq!((message.assignments.barrier, message.surplus), (true, 0));
 }
 
 #[tokio::test]
@@ -157,7 +166,7 @@ async fn surplus_descriptors_are_closed_and_the_message_is_heard() {
     let message = closed_after(b"READY=1").await.expect("heard");
     assert_eq!(
         (
-            message.said.ready,
+            message.assignments.ready,
             message.surplus,
             message.descriptors.len()
         ),
@@ -170,7 +179,7 @@ async fn descriptors_of_a_refused_message_are_closed() {
     let long = [b'x'; 5000];
     assert_eq!(
         closed_after(&long).await.expect_err("too long"),
-        Refused::Cut
+        Rejected::Cut
     );
 }
 
@@ -239,7 +248,7 @@ async fn a_sender_that_has_ended_is_heard() {
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', a.replace('@', chr(0), 1))";
     if run(&socket, "python3", &["-c", script]) {
         let message = next(&socket, Vec::new()).await.expect("heard");
-        assert!(message.said.ready && message.sender != Some(own()[0]));
+        assert!(message.assignments.ready && message.sender != Some(own()[0]));
     }
 }
 
@@ -262,7 +271,7 @@ async fn systemd_notify_gets_through_its_barrier() {
                     .await
                     .expect("a socket that works")
                     .expect("heard")
-                    .said,
+                    .assignments,
             );
         }
     };

@@ -11,7 +11,7 @@ impl Machine {
         }
         self.recover(now, out);
         self.act_on_wanted(now, out);
-        self.make_room(now, out);
+        self.grow_fd_table(now, out);
         self.start_next(now, out);
         match self.something_comes() {
             true => self.answer_no_more(out),
@@ -106,7 +106,7 @@ impl Machine {
     }
 
     /// Something newer waits to be started: what stands in its way goes.
-    fn make_room(&mut self, now: Time, out: &mut Response) {
+    fn grow_fd_table(&mut self, now: Time, out: &mut Response) {
         if self.ready_to_start().is_none() {
             return;
         }

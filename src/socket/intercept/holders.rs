@@ -1,12 +1,12 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::os::deaths::Deaths;
+use crate::os::pidfd_set::PidfdSet;
 use crate::os::socket_holders::sockets_of;
 
 /// The processes of a program, and which sockets they have.
 pub(super) struct Holders {
     pids: Box<dyn Fn() -> Vec<i32> + Send>,
-    deaths: Option<Deaths>,
+    deaths: Option<PidfdSet>,
 }
 
 impl Holders {
@@ -14,7 +14,7 @@ impl Holders {
     pub(super) fn new(pids: Box<dyn Fn() -> Vec<i32> + Send>) -> Self {
         Self {
             pids,
-            deaths: Deaths::new().ok(),
+            deaths: PidfdSet::new().ok(),
         }
     }
 

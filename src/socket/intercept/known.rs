@@ -12,7 +12,7 @@ pub(super) struct Bound {
     pub(super) inode: u64,
     pub(super) claim: Claim,
     pub(super) listens: bool,
-    /// The thread that bound it: it may have to be told twice (`Calls::answer`).
+    /// The thread that bound it: it may have to be told twice (`InterceptedCalls::reply`).
     pub(super) thread: i32,
 }
 

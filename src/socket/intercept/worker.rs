@@ -17,7 +17,7 @@ use super::holders::Holders;
 use super::known::{Bound, Known};
 use super::verdict::{Verdict, missed, refuse};
 use crate::os;
-use crate::os::seccomp::{Answer, Call, Calls, Next, What, read_memory};
+use crate::os::seccomp::{Call, InterceptedCalls, Next, Reply, Syscall, read_memory};
 use crate::reload::GenId;
 use crate::socket::{Adopter, Endpoint, Transport};
 
@@ -93,9 +93,11 @@ impl Worker {
     }
 
     fn run(mut self, channel: OwnedFd) {
-        let calls = match Calls::accept(channel) {
+        let calls = match InterceptedCalls::accept(channel) {
             Ok(Ok(calls)) => calls,
-            Ok(Err(errno)) => return self.tell(InterceptEvent::Untrapped(os::seccomp::why(errno))),
+            Ok(Err(errno)) => {
+                return self.tell(InterceptEvent::Untrapped(os::seccomp::unavailable(errno)));
+            }
             // It was never started, which is told elsewhere.
             Err(_) => return,
         };
@@ -111,7 +113,7 @@ impl Worker {
     }
 
     /// The next call, or that it is time to look which sockets are held.
-    fn next(&self, calls: &Calls) -> io::Result<Next> {
+    fn next(&self, calls: &InterceptedCalls) -> io::Result<Next> {
         match (self.known.any_listens(), self.known.several_share()) {
             (false, _) => calls.next_within(None, None),
             (true, false) => calls.next_within(None, Some(self.pause)),
@@ -130,7 +132,7 @@ impl Worker {
         self.pause = next.max(begun.elapsed() * 20);
     }
 
-    fn answer(&mut self, calls: &Calls, call: &Call) {
+    fn answer(&mut self, calls: &InterceptedCalls, call: &Call) {
         self.pause = LOOK;
         // Without this thread every call of the program would fail from then on.
         let decide = AssertUnwindSafe(|| self.decide(Asked { calls, call }));
@@ -141,7 +143,7 @@ impl Worker {
             self.tell(InterceptEvent::Taken);
         }
         // If the answer can't be given the caller is gone, or hotrun's end of it is: both end the waiting.
-        let _ = calls.answer(call, verdict.answer);
+        let _ = calls.reply(call, verdict.answer);
         // To find out who has an address takes long, so the caller has its answer before.
         let in_use = verdict
             .in_use
@@ -152,13 +154,13 @@ impl Worker {
     }
 
     fn decide(&mut self, asked: Asked<'_>) -> Verdict {
-        match asked.call.what {
-            What::Bind {
+        match asked.call.syscall {
+            Syscall::Bind {
                 fd,
                 address,
                 length,
             } => self.bind(asked, fd, (address, length)),
-            What::Listen { fd, backlog } => self.listen(asked, fd, backlog),
+            Syscall::Listen { fd, backlog } => self.listen(asked, fd, backlog),
         }
     }
 
@@ -173,19 +175,19 @@ impl Worker {
 
     fn bind(&mut self, asked: Asked<'_>, fd: i32, (at, length): (u64, u32)) -> Verdict {
         if length > LONGEST {
-            return Answer::Continue.into();
+            return Reply::Continue.into();
         }
         let bytes = read_memory(asked.call.thread, at, length as usize);
         let Some(address) = bytes.ok().and_then(|bytes| parse(&bytes)) else {
-            return Answer::Continue.into();
+            return Reply::Continue.into();
         };
         if address.port() == 0 {
-            return Answer::Continue.into();
+            return Reply::Continue.into();
         }
         match asked.socket(fd) {
             Ok(socket) => match claim::claim(&socket, address) {
                 Ok(Some(claim)) => self.decide_bind(asked, &socket, claim),
-                Ok(None) | Err(_) => Answer::Continue.into(),
+                Ok(None) | Err(_) => Reply::Continue.into(),
             },
             Err(error) => missed(Some(address), error),
         }
@@ -193,14 +195,14 @@ impl Worker {
 
     fn decide_bind(&mut self, asked: Asked<'_>, socket: &Socket, claim: Claim) -> Verdict {
         let Ok(cookie) = os::cookie(socket) else {
-            return Answer::Continue.into();
+            return Reply::Continue.into();
         };
         if self.lost_answer(cookie, asked.call.thread, claim.endpoint) {
-            return Answer::Done.into();
+            return Reply::Success.into();
         }
         // The kernel refuses that, whatever the address.
         if Endpoint::of(socket).is_ok_and(|bound| bound.address.port() != 0) {
-            return Answer::Continue.into();
+            return Reply::Continue.into();
         }
         let turn = match claim.endpoint.transport {
             Transport::Udp => Some(self.adopter.datagrams()),
@@ -213,10 +215,10 @@ impl Worker {
         let others = self.others(cookie, claim.endpoint);
         let address = claim.endpoint.address;
         match on_bind(&claim, &others, around) {
-            OnBind::Leave => Answer::Continue.into(),
-            OnBind::InUse => Answer::Errno(libc::EADDRINUSE).into(),
+            OnBind::Leave => Reply::Continue.into(),
+            OnBind::InUse => Reply::Errno(libc::EADDRINUSE).into(),
             OnBind::Listed(listed) => Verdict {
-                answer: Answer::Errno(libc::EADDRINUSE),
+                answer: Reply::Errno(libc::EADDRINUSE),
                 news: Some(InterceptEvent::Listed {
                     address,
                     listed: listed.address,
@@ -227,10 +229,10 @@ impl Worker {
         }
     }
 
-    /// Some kernels lose an answer, and the caller comes again (see [`Calls::answer`]). It is told the same then. Who
+    /// Some kernels lose an answer, and the caller comes again (see [`InterceptedCalls::answer`]). It is told the same then. Who
     /// really binds a socket twice gets the kernel's answer on the others.
     fn lost_answer(&self, cookie: u64, thread: i32, endpoint: Endpoint) -> bool {
-        os::seccomp::answers_may_be_lost() && self.known.was_told(cookie, thread, endpoint)
+        os::seccomp::may_lose_replies() && self.known.was_told(cookie, thread, endpoint)
     }
 
     fn perform_bind(
@@ -245,7 +247,7 @@ impl Worker {
         if address.port() < os::privilege::first_unprivileged_port()
             && os::privilege::may_bind(asked.call.thread) == Some(false)
         {
-            return Answer::Errno(libc::EACCES).into();
+            return Reply::Errno(libc::EACCES).into();
         }
         match self.try_bind(socket, claim.endpoint, shared) {
             Ok(()) => self.note_bound(asked, socket, cookie, claim),
@@ -280,7 +282,7 @@ impl Worker {
         claim: Claim,
     ) -> Verdict {
         let Ok(inode) = os::inode(socket) else {
-            return Answer::Done.into();
+            return Reply::Success.into();
         };
         if self.known.is_large() {
             self.look();
@@ -295,30 +297,30 @@ impl Worker {
         });
         match datagrams {
             true => self.join(asked, socket, 0, claim),
-            false => Answer::Done.into(),
+            false => Reply::Success.into(),
         }
     }
 
     fn listen(&mut self, asked: Asked<'_>, fd: i32, backlog: i32) -> Verdict {
         if self.known.is_empty() {
-            return Answer::Continue.into();
+            return Reply::Continue.into();
         }
         let socket = match asked.socket(fd) {
             Ok(socket) => socket,
             Err(error) => return missed(None, error),
         };
         let Ok(cookie) = os::cookie(&socket) else {
-            return Answer::Continue.into();
+            return Reply::Continue.into();
         };
         let claim = self.known.claim(cookie);
         let others = claim.map_or_else(Vec::new, |claim| self.others(cookie, claim.endpoint));
         let listens = os::is_listening(&socket).unwrap_or(false);
         match (on_listen(claim.as_ref(), listens, &others), claim) {
-            (OnListen::Leave, _) | (_, None) => Answer::Continue.into(),
-            (OnListen::InUse, _) => Answer::Errno(libc::EADDRINUSE).into(),
+            (OnListen::Leave, _) | (_, None) => Reply::Continue.into(),
+            (OnListen::InUse, _) => Reply::Errno(libc::EADDRINUSE).into(),
             (OnListen::Again, _) => match self.adopter.listen_again(&socket, backlog) {
-                Ok(()) => Answer::Done.into(),
-                Err(_) => Answer::Continue.into(),
+                Ok(()) => Reply::Success.into(),
+                Err(_) => Reply::Continue.into(),
             },
             (OnListen::Join, Some(claim)) => self.join(asked, &socket, backlog, claim),
         }
@@ -328,7 +330,7 @@ impl Worker {
         let joined = os::cookie(socket).and_then(|cookie| {
             let socket = socket.try_clone()?;
             let adopter = &self.adopter;
-            let joined = adopter.listen(self.id, socket, backlog, || asked.still_waits())?;
+            let joined = adopter.listen(self.id, socket, backlog, || asked.is_pending())?;
             Ok((cookie, joined))
         });
         match joined {
@@ -338,7 +340,7 @@ impl Worker {
                     self.look();
                 }
                 Verdict {
-                    answer: Answer::Done,
+                    answer: Reply::Success,
                     news: Some(InterceptEvent::Listens {
                         address: joined.address,
                         first: joined.first,
@@ -348,7 +350,7 @@ impl Worker {
             }
             // The kernel has done it, and the program must not hear otherwise.
             Err(error) if os::is_listening(socket).unwrap_or(false) => Verdict {
-                answer: Answer::Done,
+                answer: Reply::Success,
                 ..missed(Some(claim.endpoint.address), error)
             },
             Err(error) => refuse(claim.endpoint, &error),

@@ -139,7 +139,7 @@ async fn hc22_of_a_killed_hotrun_no_socket_file_stays() {
         }
         assert!(path.exists());
         assert_eq!(sockets.paths(), kept, "told once to whoever cleans up");
-        crate::os::leftovers::remove_leftovers(&kept, std::process::id());
+        crate::os::cleanup::clean_up(&kept, std::process::id());
         assert_eq!(names_in(directory.path()), [""; 0], "{sharing:?}");
     }
 }

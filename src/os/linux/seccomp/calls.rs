@@ -6,18 +6,18 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::install::told;
-use super::{Answer, Call, Next, What};
-use crate::os::handoff;
+use super::{Call, Next, Reply, Syscall};
+use crate::os::scm_rights;
 
 /// The listener of a trapped program: its calls come out here, and wait for their answers.
 ///
 /// One thread at a time takes calls out; answers may be given from any. Dropping it lets every call that waits or is
 /// yet to come fail with `ENOSYS`.
 #[derive(Debug)]
-pub struct Calls(OwnedFd);
+pub struct InterceptedCalls(OwnedFd);
 
-impl Calls {
-    /// Waits for what [`Trap::install`](super::Trap::install) sends over the channel: the listener, or why the program
+impl InterceptedCalls {
+    /// Waits for what [`Filter::install`](super::Filter::install) sends over the channel: the listener, or why the program
     /// runs without.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Calls {
     pub(super) fn receive(channel: BorrowedFd<'_>) -> io::Result<Result<Self, Errno>> {
         let mut bytes = [0; 4];
         loop {
-            match handoff::receive(channel, &mut bytes) {
+            match scm_rights::receive(channel, &mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
                 Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -45,7 +45,7 @@ impl Calls {
     /// Waits for the next call, or for `stop` to become readable or be closed at its other end, which comes first if both
     /// are there.
     ///
-    /// Between here and the answer only a fatal signal interrupts the caller; [`Calls::still_waits`] knows.
+    /// Between here and the answer only a fatal signal interrupts the caller; [`InterceptedCalls::is_pending`] knows.
     ///
     /// # Errors
     /// What `poll(2)` or the kernel's `ioctl` reports, short of memory above all.
@@ -56,7 +56,7 @@ impl Calls {
     /// The same, with [`Next::Stopped`] also when this time is over.
     ///
     /// # Errors
-    /// As for [`Calls::next`].
+    /// As for [`InterceptedCalls::next`].
     pub fn next_within(
         &self,
         stop: Option<BorrowedFd<'_>>,
@@ -134,21 +134,21 @@ impl Calls {
             )
         };
         Errno::result(result)?;
-        let call = what(&heard.data).map(|what| Call {
+        let call = syscall(&heard.data).map(|syscall| Call {
             id: heard.id,
             thread: heard.pid.cast_signed(),
-            what,
+            syscall,
         });
         if call.is_none() {
             // Not by our filter. Its caller must not wait for ever.
-            self.send(heard.id, Answer::Continue)?;
+            self.send(heard.id, Reply::Continue)?;
         }
         Ok(call)
     }
 
     /// Whether the caller still waits. What was found out by the number of its thread, or read from its memory, is
     /// of this caller only if it waits *afterwards*: numbers are given anew (`seccomp_unotify(2)`).
-    pub fn still_waits(&self, call: &Call) -> bool {
+    pub fn is_pending(&self, call: &Call) -> bool {
         let id = call.id;
         loop {
             // SAFETY: the call reads the eight bytes of `id`.
@@ -170,23 +170,23 @@ impl Calls {
     ///
     /// Success does not prove that the caller got it: before 6.18 (6.12.53, 6.6.112) the kernel loses an answer that comes
     /// while a signal wakes the caller, who then makes the same call once more ("Fix a race with `WAIT_KILLABLE_RECV` if
-    /// the tracer replies too fast"). So whoever answers [`Answer::Done`] must know a socket that it has bound already.
+    /// the tracer replies too fast"). So whoever answers [`Reply::Success`] must know a socket that it has bound already.
     ///
     /// # Errors
     /// `EINPROGRESS` if it was answered already.
-    pub fn answer(&self, call: &Call, answer: Answer) -> io::Result<()> {
+    pub fn reply(&self, call: &Call, answer: Reply) -> io::Result<()> {
         match self.send(call.id, answer) {
             Err(Errno::ENOENT) => Ok(()),
             other => Ok(other?),
         }
     }
 
-    fn send(&self, id: u64, answer: Answer) -> Result<(), Errno> {
+    fn send(&self, id: u64, answer: Reply) -> Result<(), Errno> {
         let (error, flags) = match answer {
-            Answer::Continue => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
-            Answer::Done => (0, 0),
+            Reply::Continue => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+            Reply::Success => (0, 0),
             // As the kernel's own calls return it.
-            Answer::Errno(errno) => (-errno.abs(), 0),
+            Reply::Errno(errno) => (-errno.abs(), 0),
         };
         let mut response = libc::seccomp_notif_resp {
             id,
@@ -212,16 +212,16 @@ impl Calls {
 }
 
 /// Arguments are registers: a C `int` is the lower half of one, whatever the upper half holds.
-fn what(data: &libc::seccomp_data) -> Option<What> {
+fn syscall(data: &libc::seccomp_data) -> Option<Syscall> {
     let [first, second, third, ..] = data.args;
     let number = libc::c_long::from(data.nr);
     (number == libc::SYS_bind)
-        .then_some(What::Bind {
+        .then_some(Syscall::Bind {
             fd: first as i32,
             address: second,
             length: third as u32,
         })
-        .or((number == libc::SYS_listen).then_some(What::Listen {
+        .or((number == libc::SYS_listen).then_some(Syscall::Listen {
             fd: first as i32,
             backlog: second as i32,
         }))

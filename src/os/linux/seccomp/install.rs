@@ -18,17 +18,17 @@ const FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
 
 /// The filter, made before the fork, so that nothing needs to be allocated or locked behind it.
 #[derive(Debug)]
-pub struct Trap {
+pub struct Filter {
     program: Vec<libc::sock_filter>,
 }
 
-impl Default for Trap {
+impl Default for Filter {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Trap {
+impl Filter {
     /// The one for this architecture.
     pub fn new() -> Self {
         let program = NATIVE.map(|architecture| filter(architecture).iter().map(native).collect());
@@ -148,7 +148,7 @@ fn rights(fd: BorrowedFd<'_>) -> Rights {
     }
 }
 
-/// What [`Trap::install`] sent.
+/// What [`Filter::install`] sent.
 pub(super) fn told(bytes: [u8; 4], fd: Option<OwnedFd>) -> io::Result<Result<OwnedFd, Errno>> {
     match (i32::from_ne_bytes(bytes), fd) {
         (0, Some(listener)) => Ok(Ok(listener)),

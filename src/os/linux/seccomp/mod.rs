@@ -5,8 +5,8 @@
 //! program and all that descends from it, through exec and whatever else, for good.
 //!
 //! ```text
-//! hotrun ── channel() ──▶ guardian ──▶ child: Trap::install, exec
-//!    ╰───── Calls::accept ◀── the listener, by SCM_RIGHTS ──╯
+//! hotrun ── channel() ──▶ guardian ──▶ child: Filter::install, exec
+//!    ╰───── InterceptedCalls::accept ◀── the listener, by SCM_RIGHTS ──╯
 //! ```
 //!
 //! What comes with it:
@@ -21,7 +21,7 @@
 //! - There is one listener for a process and its ancestors: a program that wants one itself (a container runtime)
 //!   gets `EBUSY`, as we do inside of one.
 //! - 32-bit and x32 programs are not seen (see `filter.rs`), nor is what goes through an `io_uring`.
-//! - It is no security boundary: what is answered with [`Answer::Continue`] is read by the kernel a second time,
+//! - It is no security boundary: what is answered with [`Reply::Continue`] is read by the kernel a second time,
 //!   and another thread may have changed it meanwhile.
 
 mod calls;
@@ -34,17 +34,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-pub use crate::os::trapped::{Answer, Call, Next, Refuse, Unavailable, What};
-pub use calls::Calls;
-pub use install::Trap;
-pub use probe::{probe, why};
+pub use crate::os::intercept::{Call, Next, Reply, Syscall, TestRefusal, Unavailable};
+pub use calls::InterceptedCalls;
+pub use install::Filter;
+pub use probe::{probe, unavailable};
 pub(super) use reach::pidfd_open;
 pub use reach::{descriptor_of, read_memory};
 
 /// Whether this kernel loses an answer that comes while a signal wakes the caller, who then makes the same call once
 /// more: mended in 6.18, 6.12.53 and 6.6.112 ("seccomp: Fix a race with `WAIT_KILLABLE_RECV` if the tracer replies too
 /// fast").
-pub fn answers_may_be_lost() -> bool {
+pub fn may_lose_replies() -> bool {
     static LOST: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
         let name = nix::sys::utsname::uname();
         let release = name.map(|name| name.release().to_string_lossy().into_owned());
@@ -67,7 +67,7 @@ fn loses_answers(release: &str) -> bool {
     }
 }
 
-/// The way that the listener takes: one end for [`Calls::accept`], the other for [`Trap::install`].
+/// The way that the listener takes: one end for [`InterceptedCalls::accept`], the other for [`Filter::install`].
 ///
 /// # Errors
 /// What `socketpair(2)` reports.

@@ -13,10 +13,11 @@ use nix::sys::wait::waitpid;
 use nix::unistd::write;
 
 use super::{
-    Answer, Call, Calls, Next, Refuse, Trap, Unavailable, What, channel, descriptor_of, read_memory,
+    Call, Filter, InterceptedCalls, Next, Reply, Syscall, TestRefusal, Unavailable, channel,
+    descriptor_of, read_memory,
 };
-use crate::os::start::fork_beside_threads;
-use crate::os::trapped::OLDEST;
+use crate::os::fork_exec::fork_beside_threads;
+use crate::os::intercept::OLDEST;
 
 /// No machine takes that long for one system call.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,11 +30,11 @@ const CAME_THROUGH: [u8; 1] = [b'+'];
 ///
 /// # Errors
 /// [`Unavailable`]: why programs cannot be trapped here.
-pub fn probe(refuse: Option<Refuse>) -> Result<(), Unavailable> {
+pub fn probe(refuse: Option<TestRefusal>) -> Result<(), Unavailable> {
     if let Some(refuse) = refuse {
         return Err(refused(refuse));
     }
-    let trap = Trap::new();
+    let trap = Filter::new();
     if !trap.fits() {
         return Err(Unavailable::Unsupported);
     }
@@ -58,13 +59,13 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-fn refused(refuse: Refuse) -> Unavailable {
+fn refused(refuse: TestRefusal) -> Unavailable {
     let forbidden = || Errno::EPERM.into();
     match refuse {
-        Refuse::Kernel => Unavailable::OldKernel(release()),
-        Refuse::Seccomp => Unavailable::Seccomp(forbidden()),
-        Refuse::Busy => Unavailable::Busy,
-        Refuse::Pidfd => Unavailable::Pidfd(forbidden()),
+        TestRefusal::Kernel => Unavailable::OldKernel(release()),
+        TestRefusal::Seccomp => Unavailable::Seccomp(forbidden()),
+        TestRefusal::Busy => Unavailable::Busy,
+        TestRefusal::Pidfd => Unavailable::Pidfd(forbidden()),
     }
 }
 
@@ -78,7 +79,7 @@ fn release() -> String {
 
 /// Without a name, which lets the kernel choose one (`unix(7)`, "Autobind feature"): that works on a system without any
 /// network too.
-fn child(trap: &Trap, channel: BorrowedFd<'_>) -> i32 {
+fn child(trap: &Filter, channel: BorrowedFd<'_>) -> i32 {
     if trap.install(channel).is_err() {
         return 1;
     }
@@ -109,21 +110,21 @@ impl Round {
     fn go(&self) -> Result<(), Unavailable> {
         let calls = self.listener()?;
         let call = self.call(&calls)?;
-        let What::Bind {
+        let Syscall::Bind {
             fd,
             address,
             length,
-        } = call.what
+        } = call.syscall
         else {
             return Err(Unavailable::Silent);
         };
         descriptor_of(call.thread, fd).map_err(Unavailable::Pidfd)?;
         read_memory(call.thread, address, length.min(2) as usize).map_err(Unavailable::Memory)?;
-        if !calls.still_waits(&call) {
+        if !calls.is_pending(&call) {
             return Err(Unavailable::Silent);
         }
         calls
-            .answer(&call, Answer::Done)
+            .reply(&call, Reply::Success)
             .map_err(Unavailable::Seccomp)?;
         self.end()
     }
@@ -133,19 +134,19 @@ impl Round {
         left.max(Duration::from_millis(1))
     }
 
-    fn listener(&self) -> Result<Calls, Unavailable> {
+    fn listener(&self) -> Result<InterceptedCalls, Unavailable> {
         let timeout = self.channel.set_read_timeout(Some(self.left()));
         timeout.map_err(Unavailable::Process)?;
-        match Calls::receive(self.channel.as_fd()) {
+        match InterceptedCalls::receive(self.channel.as_fd()) {
             Ok(Ok(calls)) => Ok(calls),
-            Ok(Err(errno)) => Err(why(errno)),
+            Ok(Err(errno)) => Err(unavailable(errno)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Unavailable::Silent),
             // A sandbox may kill for the attempt.
             Err(error) => Err(Unavailable::Seccomp(error)),
         }
     }
 
-    fn call(&self, calls: &Calls) -> Result<Call, Unavailable> {
+    fn call(&self, calls: &InterceptedCalls) -> Result<Call, Unavailable> {
         match calls.next_within(None, Some(self.left())) {
             Ok(Next::Call(call)) => Ok(call),
             Ok(Next::Ended | Next::Stopped) => Err(Unavailable::Silent),
@@ -165,8 +166,8 @@ impl Round {
     }
 }
 
-/// What it means that [`Calls::accept`] gives this instead of a listener.
-pub fn why(errno: Errno) -> Unavailable {
+/// What it means that [`InterceptedCalls::accept`] gives this instead of a listener.
+pub fn unavailable(errno: Errno) -> Unavailable {
     reason(errno, &release())
 }
 
@@ -205,12 +206,15 @@ mod tests {
     fn each_refusal_can_be_had() {
         let refused = |refuse| probe(Some(refuse)).unwrap_err();
         assert!(matches!(
-            refused(Refuse::Kernel),
+            refused(TestRefusal::Kernel),
             Unavailable::OldKernel(release) if release == super::release()
         ));
-        assert!(matches!(refused(Refuse::Seccomp), Unavailable::Seccomp(_)));
-        assert!(matches!(refused(Refuse::Busy), Unavailable::Busy));
-        assert!(matches!(refused(Refuse::Pidfd), Unavailable::Pidfd(_)));
+        assert!(matches!(
+            refused(TestRefusal::Seccomp),
+            Unavailable::Seccomp(_)
+        ));
+        assert!(matches!(refused(TestRefusal::Busy), Unavailable::Busy));
+        assert!(matches!(refused(TestRefusal::Pidfd), Unavailable::Pidfd(_)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
 /// A descriptor of our own for what the thread has at `fd`, closed on exec. To be followed by
-/// [`Calls::still_waits`](super::Calls::still_waits).
+/// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending).
 ///
 /// # Errors
 /// `EBADF` if it has nothing there, `EPERM` without the right to reach into it, `ESRCH` if it is gone.
@@ -56,7 +56,7 @@ fn leader(thread: i32) -> io::Result<i32> {
 }
 
 /// What is at this address of the thread's memory. Who calls bounds the length. To be followed by
-/// [`Calls::still_waits`](super::Calls::still_waits).
+/// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending).
 ///
 /// # Errors
 /// `EFAULT` unless all of it is there to read, `EPERM` without the right to reach into it, `ESRCH` if it is gone.

@@ -19,7 +19,7 @@ pub fn file_id(metadata: &Metadata) -> FileId {
 
 /// What is to be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum Cleanup {
     /// A path that is listened on.
     Socket {
         /// The path.
@@ -32,10 +32,10 @@ pub enum Kept {
     Files(PathBuf),
 }
 
-/// What stands in the place of a file in the argument for [`Kept::Files`].
+/// What stands in the place of a file in the argument for [`Cleanup::Files`].
 const FILES: &[u8] = b"files";
 
-impl Kept {
+impl Cleanup {
     /// As one argument of a command line; [`Self::from_argument`] is the way back.
     pub fn to_argument(&self) -> OsString {
         let (first, path) = match self {
@@ -72,11 +72,11 @@ impl Kept {
 /// Removes what the hotrun that had this pid left, and nothing else: of its unix sockets the names beside each path,
 /// and the path if it is still the same file as one of them. To be called when that hotrun is gone and nobody
 /// listens on its sockets any more; to call it again does no harm. What cannot be removed stays.
-pub fn remove_leftovers(kept: &[Kept], pid: u32) {
+pub fn clean_up(kept: &[Cleanup], pid: u32) {
     for kept in kept {
         match kept {
-            Kept::Socket { path, file } => remove_sockets(path, *file, pid),
-            Kept::Files(prefix) => remove_files(prefix),
+            Cleanup::Socket { path, file } => remove_sockets(path, *file, pid),
+            Cleanup::Files(prefix) => remove_files(prefix),
         }
     }
 }
@@ -137,9 +137,9 @@ mod tests {
         names
     }
 
-    fn kept(path: &Path, file: Option<FileId>) -> [Kept; 1] {
+    fn kept(path: &Path, file: Option<FileId>) -> [Cleanup; 1] {
         let path = path.to_owned();
-        [Kept::Socket { path, file }]
+        [Cleanup::Socket { path, file }]
     }
 
     fn leave_slots(directory: &Path, path: &Path) {
@@ -155,10 +155,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
         leave_slots(directory.path(), &path);
-        remove_leftovers(&kept(&path, None), 12);
+        clean_up(&kept(&path, None), 12);
         let others = [".hotrun-12-notes", ".hotrun-123-1"];
         assert_eq!(names_in(directory.path()), others);
-        remove_leftovers(&kept(&path, None), 12);
+        clean_up(&kept(&path, None), 12);
         assert_eq!(names_in(directory.path()), others, "once more");
     }
 
@@ -169,7 +169,7 @@ mod tests {
         leave_slots(directory.path(), &path);
         fs::remove_file(&path).unwrap();
         let _other = UnixListener::bind(&path).unwrap();
-        remove_leftovers(&kept(&path, None), 12);
+        clean_up(&kept(&path, None), 12);
         assert!(names_in(directory.path()).contains(&"app.sock".into()));
     }
 
@@ -179,9 +179,9 @@ mod tests {
         let path = directory.path().join("app.sock");
         let _ours = UnixListener::bind(&path).unwrap();
         let (device, inode) = socket_id(&path).unwrap();
-        remove_leftovers(&kept(&path, Some((device, inode + 1))), 12);
+        clean_up(&kept(&path, Some((device, inode + 1))), 12);
         assert!(path.exists());
-        remove_leftovers(&kept(&path, Some((device, inode))), 12);
+        clean_up(&kept(&path, Some((device, inode))), 12);
         assert!(!path.exists());
     }
 
@@ -198,7 +198,7 @@ mod tests {
             fs::write(directory.path().join(name), "").unwrap();
         }
         fs::create_dir(directory.path().join(".app.hotrun-12-dir")).unwrap();
-        remove_leftovers(&[Kept::Files(prefix)], 12);
+        clean_up(&[Cleanup::Files(prefix)], 12);
         let others = [".app.hotrun-12-dir", ".app.hotrun-123-1", "app"];
         assert_eq!(names_in(directory.path()), others);
     }
@@ -208,12 +208,12 @@ mod tests {
         for file in [None, Some((u64::MAX, 7))] {
             let path = OsString::from_vec(b"/run/a:b-\xff.sock".to_vec());
             let [kept] = kept(Path::new(&path), file);
-            assert_eq!(Kept::from_argument(&kept.to_argument()), Some(kept));
+            assert_eq!(Cleanup::from_argument(&kept.to_argument()), Some(kept));
         }
-        let files = Kept::Files("/target/a:b".into());
-        assert_eq!(Kept::from_argument(&files.to_argument()), Some(files));
+        let files = Cleanup::Files("/target/a:b".into());
+        assert_eq!(Cleanup::from_argument(&files.to_argument()), Some(files));
         for wrong in ["", "/run/app.sock", "1:/run/app.sock", "a-b:/run/app.sock"] {
-            assert_eq!(Kept::from_argument(OsStr::new(wrong)), None, "{wrong}");
+            assert_eq!(Cleanup::from_argument(OsStr::new(wrong)), None, "{wrong}");
         }
     }
 }

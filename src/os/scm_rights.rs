@@ -7,12 +7,12 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 /// The most descriptors that one message carries (`SCM_MAX_FD`, `include/net/scm.h`).
-pub const MOST: usize = 253;
+pub const MAX_FDS: usize = 253;
 
 /// Sends `bytes` with the descriptors attached to the first of them; gives the number of bytes sent.
 ///
 /// # Errors
-/// What `sendmsg(2)` reports; `EINVAL` for more than [`MOST`] descriptors.
+/// What `sendmsg(2)` reports; `EINVAL` for more than [`MAX_FDS`] descriptors.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
@@ -33,7 +33,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
 /// # Errors
 /// What `recvmsg(2)` reports; `EMSGSIZE` when descriptors did not fit (those that did are closed).
 pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = nix::cmsg_space!([RawFd; MOST]);
+    let mut space = nix::cmsg_space!([RawFd; MAX_FDS]);
     let mut parts = [IoSliceMut::new(bytes)];
     let message = recvmsg::<()>(
         socket.as_raw_fd(),

@@ -17,7 +17,7 @@ const ROOM: rlim_t = 4096;
 /// The limit with which this process was started, if it has another one now.
 static BEFORE: OnceLock<rlim_t> = OnceLock::new();
 
-/// How many this process may have open once [`allow_more`] was called.
+/// How many this process may have open once [`raise`] was called.
 ///
 /// # Errors
 /// What `getrlimit(2)` reports.
@@ -27,11 +27,11 @@ pub fn allowed() -> io::Result<rlim_t> {
 }
 
 /// Lets this process have as many open as it may allow itself. What it starts has to be told the limit as it was, for
-/// `select(2)` fails beyond 1024: see [`limit_before`] and [`limit_to`].
+/// `select(2)` fails beyond 1024: see [`original`] and [`set`].
 ///
 /// # Errors
 /// What `setrlimit(2)` reports. Then nothing is changed.
-pub fn allow_more() -> io::Result<()> {
+pub fn raise() -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let more = allowed()?;
     if more > soft {
@@ -47,7 +47,7 @@ pub fn allow_more() -> io::Result<()> {
 ///
 /// # Errors
 /// What the system says. Then it grows when it has to.
-pub fn make_room() -> io::Result<()> {
+pub fn grow_table() -> io::Result<()> {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let last = i32::try_from(soft.min(ROOM).saturating_sub(1)).map_err(io::Error::other)?;
     let any = File::open("/dev/null")?;
@@ -57,7 +57,7 @@ pub fn make_room() -> io::Result<()> {
 
 /// The limit that those have to get who are started, if it is another one than ours.
 #[must_use]
-pub fn limit_before() -> Option<u64> {
+pub fn original() -> Option<u64> {
     BEFORE.get().copied()
 }
 
@@ -65,7 +65,7 @@ pub fn limit_before() -> Option<u64> {
 ///
 /// # Errors
 /// What `setrlimit(2)` reports.
-pub fn limit_to(most: u64) -> io::Result<()> {
+pub fn set(most: u64) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard.min(most), hard)?)
 }

@@ -18,29 +18,29 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 
 use super::{SpawnError, Spec, environment};
-use crate::os::handoff;
-use crate::os::leftovers::Kept;
-use crate::os::open_files;
+use crate::os::cleanup::Cleanup;
+use crate::os::fd_limit;
+use crate::os::scm_rights;
 
 /// A program to start, as the guardian has it.
-pub(super) struct Launch {
+pub(super) struct StartRequest {
     pub(super) workdir: CString,
     pub(super) argv: Vec<CString>,
     /// `KEY=VALUE`
     pub(super) env: Vec<CString>,
     pub(super) sockets: Vec<OwnedFd>,
     pub(super) listen_pid: bool,
-    pub(super) stage: Stage,
-    pub(super) kept: Vec<Kept>,
+    pub(super) stdio: StdioMode,
+    pub(super) cleanup: Vec<Cleanup>,
     /// How many descriptors it may have open, if not as many as we.
     pub(super) open_files: Option<u64>,
     /// Where the listener goes.
-    pub(super) trap: Option<OwnedFd>,
+    pub(super) intercept: Option<OwnedFd>,
 }
 
 /// What a program has for its input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum StdioMode {
     /// Nothing to read, and two pipes.
     Pipes,
     /// Nothing to read, and a terminal.
@@ -49,7 +49,7 @@ pub(super) enum Stage {
     Terminal,
 }
 
-impl Stage {
+impl StdioMode {
     const ALL: [Self; 3] = [Self::Pipes, Self::Screen, Self::Terminal];
 
     const fn word(self) -> &'static str {
@@ -70,7 +70,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpawnError> {
     if let Some((name, _)) = spec.sockets.iter().find(|(name, _)| unfit(name)) {
         return Err(SpawnError::SocketName(name.clone()));
     }
-    let most = handoff::MOST - usize::from(spec.trap.is_some());
+    let most = scm_rights::MAX_FDS - usize::from(spec.intercept.is_some());
     match spec.sockets.len() {
         count if count > most => Err(SpawnError::TooManySockets(count)),
         _ => Ok(()),
@@ -78,7 +78,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpawnError> {
 }
 
 /// The body of the message.
-pub(super) fn encode(spec: &Spec, stage: Stage) -> Result<Vec<u8>, SpawnError> {
+pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnError> {
     let mut body = Vec::new();
     let mut word = |word: OsString| {
         if word.as_bytes().contains(&0) {
@@ -89,17 +89,17 @@ pub(super) fn encode(spec: &Spec, stage: Stage) -> Result<Vec<u8>, SpawnError> {
         Ok(())
     };
     word(u8::from(spec.listen_pid).to_string().into())?;
-    word(stage.word().into())?;
-    word(u8::from(spec.trap.is_some()).to_string().into())?;
-    let open_files = open_files::limit_before().map(|limit| limit.to_string());
+    word(stdio.word().into())?;
+    word(u8::from(spec.intercept.is_some()).to_string().into())?;
+    let open_files = fd_limit::original().map(|limit| limit.to_string());
     word(open_files.unwrap_or_default().into())?;
     word(spec.argv.len().to_string().into())?;
-    word(spec.kept.len().to_string().into())?;
+    word(spec.cleanup.len().to_string().into())?;
     word(spec.workdir.clone().into())?;
     for argument in &spec.argv {
         word(argument.clone())?;
     }
-    for kept in &spec.kept {
+    for kept in &spec.cleanup {
         word(kept.to_argument())?;
     }
     for (mut pair, value) in environment::of(spec) {
@@ -115,31 +115,31 @@ pub(super) fn encode(spec: &Spec, stage: Stage) -> Result<Vec<u8>, SpawnError> {
 pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Result<()> {
     let sockets = spec.sockets.iter().map(|(_, fd)| fd.as_fd());
     let stored = spec.stored.iter().map(|(_, fd)| fd.as_fd());
-    let trap = spec.trap.as_ref().map(AsFd::as_fd);
+    let trap = spec.intercept.as_ref().map(AsFd::as_fd);
     let fds: Vec<BorrowedFd<'_>> = sockets.chain(stored).chain(trap).collect();
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let count = u32::try_from(fds.len()).map_err(io::Error::other)?;
     let head = [length.to_le_bytes(), count.to_le_bytes()].concat();
-    let (first, rest) = fds.split_at(fds.len().min(handoff::MOST));
-    let sent = handoff::send(socket.as_fd(), &head, first)?;
+    let (first, rest) = fds.split_at(fds.len().min(scm_rights::MAX_FDS));
+    let sent = scm_rights::send(socket.as_fd(), &head, first)?;
     // The buffer is empty: so few bytes go whole or not at all.
     debug_assert_eq!(sent, head.len());
-    for fds in rest.chunks(handoff::MOST) {
-        handoff::send(socket.as_fd(), &[0], fds)?;
+    for fds in rest.chunks(scm_rights::MAX_FDS) {
+        scm_rights::send(socket.as_fd(), &[0], fds)?;
     }
     socket.write_all(body)
 }
 
 /// What [`send`] sent.
-pub(super) fn receive(mut socket: &UnixStream) -> io::Result<Launch> {
+pub(super) fn receive(mut socket: &UnixStream) -> io::Result<StartRequest> {
     let mut head = [0; 8];
-    let (received, mut sockets) = handoff::receive(socket.as_fd(), &mut head)?;
+    let (received, mut sockets) = scm_rights::receive(socket.as_fd(), &mut head)?;
     if received != head.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let [length, count] = [&head[..4], &head[4..]].map(number);
     while sockets.len() < count {
-        let (received, more) = handoff::receive(socket.as_fd(), &mut [0])?;
+        let (received, more) = scm_rights::receive(socket.as_fd(), &mut [0])?;
         if received == 0 || more.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -157,39 +157,39 @@ fn number(bytes: &[u8]) -> usize {
         .fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
-fn decode(mut body: Vec<u8>, mut sockets: Vec<OwnedFd>) -> Option<Launch> {
+fn decode(mut body: Vec<u8>, mut sockets: Vec<OwnedFd>) -> Option<StartRequest> {
     // Each word ends with a zero byte, so there is an empty piece behind the last one.
     (body.pop()? == 0).then_some(())?;
     let mut words = body.split(|byte| *byte == 0);
     let mut word = || CString::new(words.next()?).ok();
     let listen_pid = word()?.as_bytes() == b"1";
-    let stage = word()?;
-    let stage = |known: &Stage| known.word().as_bytes() == stage.as_bytes();
-    let stage = Stage::ALL.into_iter().find(stage)?;
+    let stdio = word()?;
+    let stdio = |known: &StdioMode| known.word().as_bytes() == stdio.as_bytes();
+    let stdio = StdioMode::ALL.into_iter().find(stdio)?;
     let trapped = word()?.as_bytes() == b"1";
-    let trap = if trapped { Some(sockets.pop()?) } else { None };
+    let intercept = if trapped { Some(sockets.pop()?) } else { None };
     let open_files = word()?.to_str().ok()?.parse().ok();
     let count: usize = word()?.to_str().ok()?.parse().ok()?;
     let kept: usize = word()?.to_str().ok()?.parse().ok()?;
     let workdir = word()?;
     let argv = (0..count).map(|_| word()).collect::<Option<Vec<_>>>()?;
-    let kept = (0..kept).map(|_| Kept::from_argument(OsStr::from_bytes(word()?.as_bytes())));
-    let kept = kept.collect::<Option<Vec<_>>>()?;
+    let kept = (0..kept).map(|_| Cleanup::from_argument(OsStr::from_bytes(word()?.as_bytes())));
+    let cleanup = kept.collect::<Option<Vec<_>>>()?;
     let env = std::iter::from_fn(word).collect();
-    (!argv.is_empty()).then_some(Launch {
+    (!argv.is_empty()).then_some(StartRequest {
         workdir,
         argv,
         env,
         sockets,
         listen_pid,
-        stage,
-        kept,
+        stdio,
+        cleanup,
         open_files,
-        trap,
+        intercept,
     })
 }
 
-impl Launch {
+impl StartRequest {
     /// The program's `PATH`.
     pub(super) fn path(&self) -> OsString {
         let value = self
@@ -221,11 +221,11 @@ mod tests {
             watchdog: None,
             listen_pid: true,
             notify: None,
-            kept: vec![Kept::Socket {
+            cleanup: vec![Cleanup::Socket {
                 path: "/run/a.sock".into(),
                 file: Some((1, 2)),
             }],
-            trap: None,
+            intercept: None,
         }
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let mut spec = spec();
         spec.sockets
             .push(("s".into(), std::io::pipe().unwrap().0.into()));
-        send(&here, &encode(&spec, Stage::Terminal).unwrap(), &spec).unwrap();
+        send(&here, &encode(&spec, StdioMode::Terminal).unwrap(), &spec).unwrap();
         let launch = receive(&there).unwrap();
         assert_eq!(launch.argv, [c"prog", c"", c"a\xff"]);
         assert_eq!(
@@ -244,8 +244,8 @@ mod tests {
         );
         assert_eq!(launch.workdir, *c"/tmp");
         assert_eq!((launch.sockets.len(), launch.listen_pid), (1, true));
-        assert_eq!(launch.stage, Stage::Terminal);
-        assert_eq!(launch.kept, spec.kept);
+        assert_eq!(launch.stdio, StdioMode::Terminal);
+        assert_eq!(launch.cleanup, spec.cleanup);
         assert_eq!(launch.path(), "/x");
     }
 
@@ -257,16 +257,16 @@ mod tests {
         let pipe = || std::io::pipe().unwrap();
         spec.sockets.push(("s".into(), pipe().0.into()));
         let stored: Arc<OwnedFd> = Arc::new(pipe().0.into());
-        spec.stored = vec![("ws".into(), stored); 2 * handoff::MOST];
+        spec.stored = vec![("ws".into(), stored); 2 * scm_rights::MAX_FDS];
         let (mut last, _writer) = pipe();
         let end = last.try_clone().unwrap();
         spec.stored.push(("last".into(), Arc::new(end.into())));
         let sender = std::thread::spawn(move || {
-            send(&here, &encode(&spec, Stage::Pipes).unwrap(), &spec).unwrap();
+            send(&here, &encode(&spec, StdioMode::Pipes).unwrap(), &spec).unwrap();
         });
         let mut launch = receive(&there).unwrap();
         sender.join().unwrap();
-        assert_eq!(launch.sockets.len(), 2 * handoff::MOST + 2);
+        assert_eq!(launch.sockets.len(), 2 * scm_rights::MAX_FDS + 2);
         drop(_writer);
         let arrived = launch.sockets.pop().unwrap();
         assert!(same(&arrived, &last));
@@ -279,9 +279,9 @@ mod tests {
 
     #[test]
     fn a_body_that_is_cut_before_its_last_argument_starts_nothing() {
-        let body = encode(&spec(), Stage::Pipes).unwrap();
+        let body = encode(&spec(), StdioMode::Pipes).unwrap();
         // `1`, `pipes`, `0`, ``, `3`, `1`, `/tmp`, `prog`, ``, `a\xff`, the socket's file, each with its zero byte.
-        let kept = spec().kept[0].to_argument().len() + 1;
+        let kept = spec().cleanup[0].to_argument().len() + 1;
         let arguments = 2 + 6 + 2 + 1 + 2 + 2 + 5 + 5 + 1 + 3 + kept;
         for cut in 0..arguments {
             assert!(
@@ -300,7 +300,7 @@ mod tests {
         let mut bad = spec();
         bad.argv.push("a\0b".into());
         assert!(matches!(
-            encode(&bad, Stage::Pipes),
+            encode(&bad, StdioMode::Pipes),
             Err(SpawnError::ZeroByte(_))
         ));
         let mut bad = spec();

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// Nobody's.
 #[derive(Debug)]
-pub struct Deaths(Infallible);
+pub struct PidfdSet(Infallible);
 
-impl Deaths {
+impl PidfdSet {
     /// Not told here.
     ///
     /// # Errors
@@ -23,7 +23,7 @@ impl Deaths {
     }
 }
 
-impl AsFd for Deaths {
+impl AsFd for PidfdSet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self.0 {}
     }

@@ -14,9 +14,9 @@ pub async fn hung_up(_socket: OwnedFd) -> io::Result<()> {
 
 /// Descriptors of which it is to be told when they end: not told here.
 #[derive(Debug)]
-pub struct HangUps;
+pub struct HangupSet;
 
-impl HangUps {
+impl HangupSet {
     /// None yet.
     ///
     /// # Errors

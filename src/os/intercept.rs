@@ -7,17 +7,17 @@ use std::str::FromStr;
 /// A system call whose caller waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Its number, never given twice by one [`Calls`](super::seccomp::Calls).
+    /// Its number, never given twice by one [`InterceptedCalls`](super::seccomp::InterceptedCalls).
     pub id: u64,
     /// The thread that called, which need not be the leader of its process.
     pub thread: i32,
     /// What it asks for.
-    pub what: What,
+    pub syscall: Syscall,
 }
 
 /// What a trapped call asks for. Nothing in it is to be trusted: the kernel has not looked at it yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum Syscall {
     /// `bind(2)`.
     Bind {
         /// The caller's descriptor.
@@ -38,11 +38,11 @@ pub enum What {
 
 /// What the caller gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Reply {
     /// The kernel performs the call, as if nobody had looked.
     Continue,
     /// The call returns 0 without being performed.
-    Done,
+    Success,
     /// The call fails with this `errno`, a positive number, without being performed.
     Errno(i32),
 }
@@ -136,7 +136,7 @@ impl Unavailable {
 
 /// A refusal that a test asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refuse {
+pub enum TestRefusal {
     /// [`Unavailable::OldKernel`]
     Kernel,
     /// [`Unavailable::Seccomp`]
@@ -147,7 +147,7 @@ pub enum Refuse {
     Pidfd,
 }
 
-impl Refuse {
+impl TestRefusal {
     /// Set to the name of a refusal it makes hotrun meet that refusal. For tests.
     const VARIABLE: &str = "HOTRUN_TEST_REFUSE";
 
@@ -157,7 +157,7 @@ impl Refuse {
     }
 }
 
-impl FromStr for Refuse {
+impl FromStr for TestRefusal {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

@@ -10,17 +10,17 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 
-use hotrun::os::seccomp::{self, Answer, Call, Calls, Next, What};
+use hotrun::os::seccomp::{self, Call, InterceptedCalls, Next, Reply, Syscall};
 use hotrun::process::Spec;
 
 use crate::support::*;
 
 /// Starts a program with its trap.
-async fn start(mut spec: Spec) -> (Running, Calls) {
+async fn start(mut spec: Spec) -> (Running, InterceptedCalls) {
     let (here, there) = seccomp::channel().unwrap();
-    spec.trap = Some(there);
+    spec.intercept = Some(there);
     let mut running = Running::start(spec);
-    let calls = tokio::task::spawn_blocking(|| Calls::accept(here));
+    let calls = tokio::task::spawn_blocking(|| InterceptedCalls::accept(here));
     let calls = soon("the listener", calls).await.unwrap().unwrap().unwrap();
     running.started().await;
     (running, calls)
@@ -38,15 +38,15 @@ struct Answering {
 
 impl Answering {
     fn start(
-        calls: Calls,
-        mut answer: impl FnMut(&Calls, &Call) -> Answer + Send + 'static,
+        calls: InterceptedCalls,
+        mut answer: impl FnMut(&InterceptedCalls, &Call) -> Reply + Send + 'static,
     ) -> Self {
         let (stopped, stop) = std::io::pipe().unwrap();
         let thread = std::thread::spawn(move || {
             let mut seen = Vec::new();
             while let Next::Call(call) = calls.next(stopped.as_fd()).unwrap() {
                 let answer = answer(&calls, &call);
-                calls.answer(&call, answer).unwrap();
+                calls.reply(&call, answer).unwrap();
                 seen.push(call);
             }
             seen
@@ -75,7 +75,7 @@ impl Drop for Answering {
 }
 
 /// The next call, without anything to answer it.
-async fn next(calls: Calls) -> (Calls, Next) {
+async fn next(calls: InterceptedCalls) -> (InterceptedCalls, Next) {
     let next = tokio::task::spawn_blocking(move || {
         let (stopped, stop) = std::io::pipe().unwrap();
         let next = calls.next(stopped.as_fd()).unwrap();
@@ -85,7 +85,7 @@ async fn next(calls: Calls) -> (Calls, Next) {
     soon("a call", next).await.unwrap()
 }
 
-async fn next_call(calls: Calls) -> (Calls, Call) {
+async fn next_call(calls: InterceptedCalls) -> (InterceptedCalls, Call) {
     match next(calls).await {
         (calls, Next::Call(call)) => (calls, call),
         (_, other) => panic!("no call: {other:?}"),
@@ -94,9 +94,9 @@ async fn next_call(calls: Calls) -> (Calls, Call) {
 
 /// The bytes of the address that a call asks for.
 fn address_of(call: &Call) -> Vec<u8> {
-    let What::Bind {
+    let Syscall::Bind {
         address, length, ..
-    } = call.what
+    } = call.syscall
     else {
         panic!("not a bind: {call:?}");
     };

@@ -10,13 +10,13 @@ use super::seccomp::pidfd_open;
 
 /// Readable as soon as one of the processes has ended.
 #[derive(Debug)]
-pub struct Deaths {
+pub struct PidfdSet {
     epoll: Epoll,
     /// Closing one takes it out of `epoll`.
     watched: HashMap<i32, OwnedFd>,
 }
 
-impl Deaths {
+impl PidfdSet {
     /// Of nobody yet.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Deaths {
     }
 }
 
-impl AsFd for Deaths {
+impl AsFd for PidfdSet {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.0.as_fd()
     }
@@ -65,14 +65,14 @@ mod tests {
         (child, pid)
     }
 
-    fn told(deaths: &Deaths, patience: u16) -> bool {
+    fn told(deaths: &PidfdSet, patience: u16) -> bool {
         let mut fds = [PollFd::new(deaths.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::from(patience)).unwrap() == 1
     }
 
     #[test]
     fn the_end_of_a_process_is_told_until_it_is_not_watched_any_more() {
-        let mut deaths = Deaths::new().unwrap();
+        let mut deaths = PidfdSet::new().unwrap();
         let ((mut one, first), (mut other, second)) = (sleeper(), sleeper());
         deaths.watch(&[first, second, i32::MAX]);
         assert!(!told(&deaths, 0));

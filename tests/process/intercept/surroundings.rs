@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hotrun::os::seccomp::{self, Answer, Unavailable};
+use hotrun::os::seccomp::{self, Reply, Unavailable};
 use hotrun::process::Report;
 use nix::errno::Errno;
 
@@ -18,17 +18,17 @@ async fn neither_the_channel_nor_the_listener_stays_with_anybody() {
     let mut spec = spec(&mark, &["sleep", "1000"]);
     spec.sockets = ["a", "b"].map(|n| (n.to_owned(), holding(n))).into();
     let (here, there) = seccomp::channel().unwrap();
-    spec.trap = Some(there);
+    spec.intercept = Some(there);
     let mut running = Running::start(spec);
     let pid = running.started().await;
-    let (here, calls) = (here.try_clone().unwrap(), Calls::accept(here));
+    let (here, calls) = (here.try_clone().unwrap(), InterceptedCalls::accept(here));
     let calls = calls.unwrap().unwrap();
     has_only(pid, &[0, 1, 2, 3, 4]).await;
     let guardian = open_files(guardian_of(pid));
     let listener = |(_, target): &&(i32, String)| target.contains("seccomp");
     assert_eq!(guardian.iter().find(listener), None);
     // The other end of the channel is closed everywhere.
-    let again = Calls::accept(here).unwrap_err();
+    let again = InterceptedCalls::accept(here).unwrap_err();
     assert_eq!(again.kind(), std::io::ErrorKind::UnexpectedEof);
     running.control.kill();
     running.end().await;
@@ -41,24 +41,24 @@ async fn a_program_that_never_starts_leaves_nobody_waiting() {
     let (here, there) = seccomp::channel().unwrap();
     let mut nowhere = spec(&mark, &["sleep", "1000"]);
     nowhere.workdir = "/nowhere".into();
-    nowhere.trap = Some(there);
+    nowhere.intercept = Some(there);
     let mut running = Running::start(nowhere);
     assert!(matches!(
         running.report().await,
         Some(Report::Refused { .. })
     ));
-    let error = Calls::accept(here).unwrap_err();
+    let error = InterceptedCalls::accept(here).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
 
     let (here, there) = seccomp::channel().unwrap();
     let mut nothing = spec(&mark, &["/nowhere/to/be/found"]);
-    nothing.trap = Some(there);
+    nothing.intercept = Some(there);
     let mut running = Running::start(nothing);
     assert!(matches!(
         running.report().await,
         Some(Report::Refused { .. })
     ));
-    let calls = Calls::accept(here).unwrap().unwrap();
+    let calls = InterceptedCalls::accept(here).unwrap().unwrap();
     assert_eq!(next(calls).await.1, Next::Ended);
 }
 
@@ -67,7 +67,7 @@ async fn a_listener_that_nobody_takes_is_a_reason_not_to_start() {
     let mark = Mark::new();
     let (here, there) = seccomp::channel().unwrap();
     let mut spec = spec(&mark, &["echo", "hello"]);
-    spec.trap = Some(there);
+    spec.intercept = Some(there);
     drop(here);
     // The filter is in force by then, and its listener lost: better not at all than without a `bind`.
     let mut running = Running::start(spec);
@@ -104,12 +104,12 @@ async fn trapped_as_we_are() {
     let (mut running, calls) = start(python_spec(&mark, PRIVILEGES)).await;
     let (calls, call) = next_call(calls).await;
     assert_eq!(address_of(&call), bytes_of(loopback(0)));
-    let What::Bind { fd, .. } = call.what else {
+    let Syscall::Bind { fd, .. } = call.syscall else {
         panic!("{call:?}");
     };
     let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
     assert!(hotrun::os::cookie(&ours).is_ok());
-    calls.answer(&call, Answer::Done).unwrap();
+    calls.reply(&call, Reply::Success).unwrap();
     let no_new = if may_administrate() { "0" } else { "1" };
     let wanted = [no_new, "2", &fd.to_string()].map(str::to_owned);
     assert_eq!(running.rest().await, wanted);
@@ -163,7 +163,7 @@ fn an_ordinary_user_can_do_it_too() {
     let output = Command::new("setpriv")
         .args(NOBODY)
         .arg(tests)
-        .args(["--exact", "trapped::surroundings::helper_is_trapped"])
+        .args(["--exact", "intercept::surroundings::helper_is_trapped"])
         .args(["--ignored", "--nocapture"])
         .env(HOTRUN, hotrun)
         // Not one that is installed in somebody's home.
@@ -183,9 +183,12 @@ async fn helper_is_busy() {
     let mark = Mark::new();
     let mut spec = python_spec(&mark, BINDS);
     let (here, there) = seccomp::channel().unwrap();
-    spec.trap = Some(there);
+    spec.intercept = Some(there);
     let mut running = Running::start(spec);
-    assert_eq!(Calls::accept(here).unwrap().unwrap_err(), Errno::EBUSY);
+    assert_eq!(
+        InterceptedCalls::accept(here).unwrap().unwrap_err(),
+        Errno::EBUSY
+    );
     running.started().await;
     assert_eq!(running.line().await, "bound");
 }
@@ -196,7 +199,7 @@ async fn a_trap_within_a_trap_is_refused_and_the_program_runs() {
         return;
     }
     let tests = std::env::current_exe().unwrap();
-    let name = "trapped::surroundings::helper_is_busy";
+    let name = "intercept::surroundings::helper_is_busy";
     let mark = Mark::new();
     let arguments = [
         tests.to_str().unwrap(),
@@ -206,7 +209,7 @@ async fn a_trap_within_a_trap_is_refused_and_the_program_runs() {
         "--nocapture",
     ];
     let (mut running, calls) = start(spec(&mark, &arguments)).await;
-    let answering = Answering::start(calls, |_, _| Answer::Continue);
+    let answering = Answering::start(calls, |_, _| Reply::Continue);
     let lines = running.rest().await;
     assert!(
         lines.iter().any(|line| line.contains("1 passed")),

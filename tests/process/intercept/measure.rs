@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hotrun::os::seccomp::{self, Answer, What};
+use hotrun::os::seccomp::{self, Reply, Syscall};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::*;
@@ -50,7 +50,7 @@ fn helper_calls() {
 
 fn helper_spec(mark: &Mark) -> Spec {
     let tests = std::env::current_exe().unwrap();
-    let name = "trapped::measure::helper_calls";
+    let name = "intercept::measure::helper_calls";
     let tests = tests.to_str().unwrap();
     spec(mark, &[tests, "--exact", name, "--ignored", "--nocapture"])
 }
@@ -63,7 +63,10 @@ fn show(what: &str, lines: &[String]) {
     }
 }
 
-async fn trapped(what: &str, answer: impl FnMut(&Calls, &Call) -> Answer + Send + 'static) {
+async fn trapped(
+    what: &str,
+    answer: impl FnMut(&InterceptedCalls, &Call) -> Reply + Send + 'static,
+) {
     let mark = Mark::new();
     let (mut running, calls) = start(helper_spec(&mark)).await;
     let answering = Answering::start(calls, answer);
@@ -71,19 +74,19 @@ async fn trapped(what: &str, answer: impl FnMut(&Calls, &Call) -> Answer + Send 
     assert_eq!(answering.ended().await.len(), 2 * ROUNDS);
 }
 
-fn in_its_place(calls: &Calls, call: &Call) -> Answer {
-    let (What::Bind { fd, .. } | What::Listen { fd, .. }) = call.what;
+fn in_its_place(calls: &InterceptedCalls, call: &Call) -> Reply {
+    let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
     let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
-    if let What::Bind { .. } = call.what {
+    if let Syscall::Bind { .. } = call.syscall {
         assert_eq!(address_of(call), bytes_of(loopback(THEIRS)));
     }
-    assert!(calls.still_waits(call));
+    assert!(calls.is_pending(call));
     let ours = SockRef::from(&ours);
-    match call.what {
-        What::Bind { .. } => ours.bind(&loopback(0).into()).unwrap(),
-        What::Listen { .. } => ours.listen(1024).unwrap(),
+    match call.syscall {
+        Syscall::Bind { .. } => ours.bind(&loopback(0).into()).unwrap(),
+        Syscall::Listen { .. } => ours.listen(1024).unwrap(),
     }
-    Answer::Done
+    Reply::Success
 }
 
 #[tokio::test]
@@ -93,7 +96,7 @@ async fn what_a_call_costs() {
     let mut bare = Running::start(helper_spec(&mark));
     bare.started().await;
     show("bare", &bare.rest().await);
-    trapped("answered with `Continue`", |_, _| Answer::Continue).await;
+    trapped("answered with `Continue`", |_, _| Reply::Continue).await;
     trapped("done in its place", in_its_place).await;
     let times = (0..50).map(|_| time(|| seccomp::probe(None).map_err(std::io::Error::other)));
     println!("probe {:?}", median(times.collect()));

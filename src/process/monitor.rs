@@ -6,7 +6,7 @@ use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use super::{Refusal, Report, Step, strays, wire};
+use super::{Refusal, Report, Step, orphans, wire};
 
 /// What becomes of a program, as it happens.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ impl Reports {
 }
 
 /// Listens to a guardian in a task of its own, so that it is taken in even if nobody asks for its reports.
-pub(super) fn attend(socket: UnixStream, guardian: Child, gone: Arc<AtomicBool>) -> Reports {
+pub(super) fn monitor(socket: UnixStream, guardian: Child, gone: Arc<AtomicBool>) -> Reports {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let attendant = Attendant {
+    let monitor = Monitor {
         lines: BufReader::new(socket).lines(),
         guardian,
         gone,
@@ -31,11 +31,11 @@ pub(super) fn attend(socket: UnixStream, guardian: Child, gone: Arc<AtomicBool>)
         exited: false,
         sender,
     };
-    tokio::spawn(attendant.run());
+    tokio::spawn(monitor.run());
     Reports(receiver)
 }
 
-struct Attendant {
+struct Monitor {
     lines: Lines<BufReader<UnixStream>>,
     guardian: Child,
     gone: Arc<AtomicBool>,
@@ -44,14 +44,14 @@ struct Attendant {
     sender: UnboundedSender<Report>,
 }
 
-impl Attendant {
+impl Monitor {
     async fn run(mut self) {
         let last = self.listen().await;
         // Before it is taken in: from then on its number may be somebody else's.
         self.gone.store(true, Ordering::Release);
         let number = self.guardian.id();
         let _ = self.guardian.wait().await;
-        strays::forget_guardian(number);
+        orphans::forget_guardian(number);
         let last = match last {
             Some(report) => report,
             None => self.clear_up().await,
@@ -78,7 +78,7 @@ impl Attendant {
 
     /// The guardian has been killed: its tree has fallen to us.
     async fn clear_up(&mut self) -> Report {
-        let ended = strays::reap(self.program).await;
+        let ended = orphans::reap(self.program).await;
         let Some(_) = self.program else {
             let error = Refusal {
                 step: Step::Guardian,

@@ -22,13 +22,13 @@ use crate::reload::Ended;
 /// The longest pause between two looks at what is being killed.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Children of ours that are not strays: guardians, and what was there before us.
+/// Children of ours that are not orphans: guardians, and what was there before us.
 static KNOWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// What was there before us: a shell that executed hotrun in its own place leaves its children behind.
 static BEFORE: OnceLock<BTreeSet<i32>> = OnceLock::new();
 
-/// How strays ended whom somebody else took in while looking for his own.
+/// How orphans ended whom somebody else took in while looking for his own.
 static ENDED: Mutex<BTreeMap<i32, Ended>> = Mutex::new(BTreeMap::new());
 
 /// Makes hotrun the one to whom the tree of a killed guardian falls. Once, before anything is spawned.
@@ -66,7 +66,7 @@ pub(super) fn forget_guardian(pid: Option<u32>) {
 }
 
 /// Kills whatever has fallen to hotrun from guardians that were killed, and waits until it is gone.
-async fn reap_strays() {
+async fn kill_and_reap() {
     let mut pause = Duration::from_millis(1);
     while strike() {
         tokio::time::sleep(pause).await;
@@ -76,39 +76,39 @@ async fn reap_strays() {
 
 /// The same, and how this process among them ended.
 pub(super) async fn reap(program: Option<i32>) -> Option<Ended> {
-    reap_strays().await;
+    kill_and_reap().await;
     locked(&ENDED).remove(&program?)
 }
 
 /// Kills what can be seen and takes in what has ended; whether something is left.
 fn strike() -> bool {
-    let strays = strays();
-    for stray in &strays {
-        let mut tree = process_tree::descendants(*stray);
-        tree.push(*stray);
+    let orphans = orphans();
+    for orphan in &orphans {
+        let mut tree = process_tree::descendants(*orphan);
+        tree.push(*orphan);
         for pid in tree {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
-    for stray in &strays {
+    for orphan in &orphans {
         // By number: the statuses of other children are waited for by whoever started them.
-        if let Reaped::Ended(pid, status) = take_in(Some(*stray)) {
+        if let Reaped::Ended(pid, status) = take_in(Some(*orphan)) {
             locked(&ENDED).insert(pid, wire::ended(status));
         }
     }
-    !strays.is_empty()
+    !orphans.is_empty()
 }
 
-fn strays() -> Vec<i32> {
+fn orphans() -> Vec<i32> {
     let known = locked(&KNOWN);
     let ours = getpgid(None).ok();
-    let stray = |pid: &i32| {
+    let orphan = |pid: &i32| {
         let group = getpgid(Some(Pid::from_raw(*pid))).ok();
         !known.contains(pid) && group.is_some() && group != ours
     };
     process_tree::children(own_pid())
         .into_iter()
-        .filter(stray)
+        .filter(orphan)
         .collect()
 }
 

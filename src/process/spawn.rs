@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 
-use super::launch::Stage;
-use super::{Control, Reports, SpawnError, Spec, Terminal, guardian, launch, reports, strays};
+use super::start_request::StdioMode;
+use super::{Control, Pty, Reports, SpawnError, Spec, guardian, monitor, orphans, start_request};
 use crate::os;
 use crate::os::terminal::Size;
 
@@ -37,13 +37,13 @@ pub struct Process {
 
 /// A program that was started on a terminal of its own, or is about to be refused.
 #[derive(Debug)]
-pub struct OnTerminal {
+pub struct PtyProcess {
     /// What can be done to it.
     pub control: Control,
     /// What becomes of it.
     pub reports: Reports,
     /// What its tree prints, on either of its outputs, and where it reads. Somebody has to read it.
-    pub terminal: Terminal,
+    pub pty: Pty,
 }
 
 /// Starts programs, each under a guardian. To be used inside of a tokio runtime with I/O and time.
@@ -52,7 +52,7 @@ pub struct OnTerminal {
 /// [`SpawnError`]. A program that cannot be executed is not one of them: its guardian says so in a
 /// [`Report::Refused`](super::Report::Refused).
 pub fn spawn(spec: Spec) -> Result<Process, SpawnError> {
-    Launcher::default().spawn(spec)
+    Spawner::default().spawn(spec)
 }
 
 /// The same on a new terminal of this size, which controls the program's session: Ctrl-C at hotrun's terminal does
@@ -61,17 +61,17 @@ pub fn spawn(spec: Spec) -> Result<Process, SpawnError> {
 ///
 /// # Errors
 /// [`SpawnError`], as for [`spawn`].
-pub fn spawn_on_terminal(spec: Spec, size: Size, reads: bool) -> Result<OnTerminal, SpawnError> {
-    Launcher::default().spawn_on_terminal(spec, size, reads)
+pub fn spawn_on_pty(spec: Spec, size: Size, reads: bool) -> Result<PtyProcess, SpawnError> {
+    Spawner::default().spawn_on_pty(spec, size, reads)
 }
 
 /// Which executable to take for guardians.
 #[derive(Clone, Debug)]
-pub struct Launcher {
+pub struct Spawner {
     exe: PathBuf,
 }
 
-impl Default for Launcher {
+impl Default for Spawner {
     /// This very executable. On Linux by `/proc`, where it stays the same file when a newer one is
     /// installed over it.
     fn default() -> Self {
@@ -86,7 +86,7 @@ impl Default for Launcher {
     }
 }
 
-impl Launcher {
+impl Spawner {
     /// The `hotrun` at this path.
     pub fn at(exe: impl Into<PathBuf>) -> Self {
         Self { exe: exe.into() }
@@ -102,7 +102,7 @@ impl Launcher {
         let (stdout, stdout_writer) = output().map_err(SpawnError::Channel)?;
         let (stderr, stderr_writer) = output().map_err(SpawnError::Channel)?;
         let output = [stdout_writer, stderr_writer].map(Stdio::from);
-        let (control, reports) = self.begin(&spec, Stage::Pipes, output)?;
+        let (control, reports) = self.begin(&spec, StdioMode::Pipes, output)?;
         let receiver = |pipe: PipeReader| pipe::Receiver::from_owned_fd(pipe.into());
         Ok(Process {
             control,
@@ -112,28 +112,28 @@ impl Launcher {
         })
     }
 
-    /// See [`spawn_on_terminal`].
+    /// See [`spawn_on_pty`].
     ///
     /// # Errors
     /// [`SpawnError`].
     #[expect(clippy::needless_pass_by_value)]
-    pub fn spawn_on_terminal(
+    pub fn spawn_on_pty(
         &self,
         spec: Spec,
         size: Size,
         reads: bool,
-    ) -> Result<OnTerminal, SpawnError> {
+    ) -> Result<PtyProcess, SpawnError> {
         let (ours, programs) = os::terminal::open(size).map_err(SpawnError::Terminal)?;
-        let stage = match reads {
-            true => Stage::Terminal,
-            false => Stage::Screen,
+        let stdio = match reads {
+            true => StdioMode::Terminal,
+            false => StdioMode::Screen,
         };
         let second = programs.try_clone().map_err(SpawnError::Terminal)?;
-        let (control, reports) = self.begin(&spec, stage, [programs, second].map(Stdio::from))?;
-        Ok(OnTerminal {
+        let (control, reports) = self.begin(&spec, stdio, [programs, second].map(Stdio::from))?;
+        Ok(PtyProcess {
             control,
             reports,
-            terminal: Terminal::new(ours).map_err(SpawnError::Terminal)?,
+            pty: Pty::new(ours).map_err(SpawnError::Terminal)?,
         })
     }
 
@@ -141,11 +141,11 @@ impl Launcher {
     fn begin(
         &self,
         spec: &Spec,
-        stage: Stage,
+        stdio: StdioMode,
         output: [Stdio; 2],
     ) -> Result<(Control, Reports), SpawnError> {
-        launch::check(spec)?;
-        let body = launch::encode(spec, stage)?;
+        start_request::check(spec)?;
+        let body = start_request::encode(spec, stdio)?;
         let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
         let child = self
             .start(guardians, output)
@@ -170,7 +170,7 @@ impl Launcher {
             .process_group(0);
         // The writers' last copies here go with the command, at the end of this function.
         let mut command = tokio::process::Command::from(command);
-        strays::start_guardian(|| command.spawn(), Child::id)
+        orphans::start_guardian(|| command.spawn(), Child::id)
     }
 }
 
@@ -189,7 +189,7 @@ fn connect(
 ) -> io::Result<(Control, Reports)> {
     socket.set_write_timeout(Some(PATIENCE))?;
     // That the guardian is already gone shows in the reports.
-    match launch::send(&socket, body, spec) {
+    match start_request::send(&socket, body, spec) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         Ok(()) | Err(_) => {}
     }
@@ -198,5 +198,5 @@ fn connect(
     let pid = child.id().map_or(0, u32::cast_signed);
     let reading = tokio::net::UnixStream::from_std(socket.try_clone()?)?;
     let control = Control::new(socket, pid, gone.clone());
-    Ok((control, reports::attend(reading, child, gone)))
+    Ok((control, monitor::monitor(reading, child, gone)))
 }

@@ -22,7 +22,7 @@ use crate::os::terminal;
 /// # Panics
 /// Outside of a tokio runtime that does input and output.
 pub async fn hung_up(socket: OwnedFd) -> io::Result<()> {
-    let all = HangUps::new()?;
+    let all = HangupSet::new()?;
     all.watch(&socket, 0)?;
     all.next().await;
     drop(socket);
@@ -31,13 +31,13 @@ pub async fn hung_up(socket: OwnedFd) -> io::Result<()> {
 
 /// Descriptors of which it is to be told when they hang up or fail (`EPOLLHUP`, `EPOLLERR`), and nothing else.
 #[derive(Debug)]
-pub struct HangUps {
+pub struct HangupSet {
     epoll: Epoll,
     /// The same, as something to wait for.
     ready: AsyncFd<OwnedFd>,
 }
 
-impl HangUps {
+impl HangupSet {
     /// None yet.
     ///
     /// # Errors

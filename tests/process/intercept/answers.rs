@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use hotrun::os::seccomp::{self, Answer, Next, What};
+use hotrun::os::seccomp::{self, Next, Reply, Syscall};
 use socket2::SockRef;
 
 use super::*;
@@ -34,15 +34,15 @@ async fn what_is_asked_is_what_was_called_and_the_kernel_can_do_the_rest() {
     let (mut running, calls) = start(listens(&mark, 0)).await;
     let (calls, call) = next_call(calls).await;
     assert_eq!(address_of(&call), bytes_of(loopback(0)));
-    let What::Bind { fd, .. } = call.what else {
+    let Syscall::Bind { fd, .. } = call.syscall else {
         panic!("{call:?}");
     };
-    assert!(calls.still_waits(&call));
-    calls.answer(&call, Answer::Continue).unwrap();
-    assert!(!calls.still_waits(&call));
+    assert!(calls.is_pending(&call));
+    calls.reply(&call, Reply::Continue).unwrap();
+    assert!(!calls.is_pending(&call));
     let (calls, call) = next_call(calls).await;
-    assert_eq!(call.what, What::Listen { fd, backlog: 7 });
-    calls.answer(&call, Answer::Continue).unwrap();
+    assert_eq!(call.syscall, Syscall::Listen { fd, backlog: 7 });
+    calls.reply(&call, Reply::Continue).unwrap();
     let line = running.line().await;
     let (number, port) = line.split_once(' ').unwrap();
     assert_eq!(number, fd.to_string());
@@ -58,19 +58,19 @@ async fn what_we_did_for_it_is_as_if_it_had_done_it() {
     }
     let mark = Mark::new();
     let (mut running, calls) = start(listens(&mark, 1)).await;
-    let bind_elsewhere = |calls: &Calls, call: &Call| {
-        match call.what {
-            What::Bind { fd, .. } => {
+    let bind_elsewhere = |calls: &InterceptedCalls, call: &Call| {
+        match call.syscall {
+            Syscall::Bind { fd, .. } => {
                 let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
-                assert!(calls.still_waits(call));
+                assert!(calls.is_pending(call));
                 SockRef::from(&ours).bind(&loopback(0).into()).unwrap();
             }
-            What::Listen { fd, .. } => {
+            Syscall::Listen { fd, .. } => {
                 let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
                 SockRef::from(&ours).listen(1024).unwrap();
             }
         }
-        Answer::Done
+        Reply::Success
     };
     let answering = Answering::start(calls, bind_elsewhere);
     let line = running.line().await;
@@ -89,7 +89,7 @@ async fn an_error_arrives_as_it_was_given() {
     for errno in [libc::EADDRINUSE, libc::EACCES] {
         let mark = Mark::new();
         let (mut running, calls) = start(listens(&mark, 0)).await;
-        let answering = Answering::start(calls, move |_, _| Answer::Errno(errno));
+        let answering = Answering::start(calls, move |_, _| Reply::Errno(errno));
         assert_eq!(running.line().await, format!("errno {errno}"));
         assert_eq!(answering.ended().await.len(), 1);
     }
@@ -105,9 +105,9 @@ async fn who_is_killed_while_he_waits_needs_no_answer() {
     let (calls, call) = next_call(calls).await;
     running.control.kill();
     running.end().await;
-    assert!(!calls.still_waits(&call));
-    for answer in [Answer::Continue, Answer::Done, Answer::Errno(1)] {
-        calls.answer(&call, answer).unwrap();
+    assert!(!calls.is_pending(&call));
+    for answer in [Reply::Continue, Reply::Success, Reply::Errno(1)] {
+        calls.reply(&call, answer).unwrap();
     }
     assert_eq!(next(calls).await.1, Next::Ended);
 }
@@ -151,16 +151,16 @@ async fn what_makes_no_sense_is_answered_by_the_kernel_as_ever() {
     };
     let (mut running, calls) = start(python_spec(&mark, BAD)).await;
     let answering = Answering::start(calls, |_, call| {
-        if let What::Bind {
+        if let Syscall::Bind {
             address, length, ..
-        } = call.what
+        } = call.syscall
         {
             let read = seccomp::read_memory(call.thread, address, length.min(128) as usize);
             let fault = address <= 1 && length > 0 || address == u64::MAX;
             let errno = read.err().and_then(|error| error.raw_os_error());
             assert_eq!(errno, fault.then_some(libc::EFAULT), "{call:?}");
         }
-        Answer::Continue
+        Reply::Continue
     });
     assert_eq!(running.rest().await, bare);
     assert_eq!(bare.len(), 8, "{bare:?}");

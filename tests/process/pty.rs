@@ -1,7 +1,7 @@
 //! Programs on a terminal of their own.
 
 use hotrun::os::terminal::Size;
-use hotrun::process::{OnTerminal, Report};
+use hotrun::process::{PtyProcess, Report};
 use hotrun::reload::Ended;
 
 use crate::support::{Mark, launcher, soon, spec};
@@ -11,16 +11,16 @@ const SIZE: Size = Size {
     rows: 7,
 };
 
-fn start(mark: &Mark, script: &str, reads: bool) -> OnTerminal {
+fn start(mark: &Mark, script: &str, reads: bool) -> PtyProcess {
     let spec = spec(mark, &["sh", "-c", script]);
-    launcher().spawn_on_terminal(spec, SIZE, reads).unwrap()
+    launcher().spawn_on_pty(spec, SIZE, reads).unwrap()
 }
 
 /// All that is printed until the tree has closed the terminal.
-async fn printed(on: &OnTerminal) -> String {
+async fn printed(on: &PtyProcess) -> String {
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
-        match soon("more output", on.terminal.read(&mut buffer)).await {
+        match soon("more output", on.pty.read(&mut buffer)).await {
             Ok(0) => return String::from_utf8(all).unwrap(),
             Ok(count) => all.extend_from_slice(&buffer[..count]),
             Err(error) => panic!("{error}"),
@@ -52,7 +52,7 @@ async fn nothing_is_there_to_read_unless_that_is_wanted() {
     assert_eq!(printed_by("cat; echo end", false).await, "end\n");
     let mark = Mark::new();
     let on = start(&mark, "read -r line; echo \"got $line\"", true);
-    on.terminal.write(b"a word\n").await.unwrap();
+    on.pty.write(b"a word\n").await.unwrap();
     // The terminal shows what is typed.
     assert_eq!(printed(&on).await, "a word\ngot a word\n");
 }
@@ -66,8 +66,8 @@ async fn ctrl_c_on_that_terminal_is_for_the_program() {
         true,
     );
     let mut first = [0; 3];
-    assert_eq!(soon("up", on.terminal.read(&mut first)).await.unwrap(), 3);
-    on.terminal.write(&[3]).await.unwrap();
+    assert_eq!(soon("up", on.pty.read(&mut first)).await.unwrap(), 3);
+    on.pty.write(&[3]).await.unwrap();
     assert!(printed(&on).await.contains("interrupted"));
 }
 
@@ -77,8 +77,8 @@ async fn another_size_is_told() {
     let script = "trap 'stty size <&1; exit' WINCH; echo up; while :; do sleep 0.05; done";
     let on = start(&mark, script, false);
     let mut first = [0; 3];
-    assert_eq!(soon("up", on.terminal.read(&mut first)).await.unwrap(), 3);
-    on.terminal.resize(Size {
+    assert_eq!(soon("up", on.pty.read(&mut first)).await.unwrap(), 3);
+    on.pty.resize(Size {
         columns: 120,
         rows: 40,
     });
@@ -105,15 +105,15 @@ async fn the_tree_is_killed_with_its_last_control() {
     let mark = Mark::new();
     let on = start(&mark, "trap '' HUP TERM; sleep 60 & echo up; wait", false);
     let mut first = [0; 3];
-    assert_eq!(soon("up", on.terminal.read(&mut first)).await.unwrap(), 3);
-    let OnTerminal {
+    assert_eq!(soon("up", on.pty.read(&mut first)).await.unwrap(), 3);
+    let PtyProcess {
         control,
         mut reports,
-        terminal,
+        pty,
     } = on;
     drop(control);
     while soon("its end", reports.next()).await.is_some() {}
-    drop(terminal);
+    drop(pty);
     mark.assert_none_left();
 }
 

@@ -10,9 +10,9 @@ use crate::os::terminal::{self, Size};
 
 /// Our side of the terminal on which a program runs.
 #[derive(Debug)]
-pub struct Terminal(AsyncFd<OwnedFd>);
+pub struct Pty(AsyncFd<OwnedFd>);
 
-impl Terminal {
+impl Pty {
     pub(super) fn new(ours: OwnedFd) -> io::Result<Self> {
         Ok(Self(terminal::watch(ours)?))
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hotrun::os::seccomp::{self, Answer, What};
+use hotrun::os::seccomp::{self, Reply, Syscall};
 use tempfile::TempDir;
 
 use super::*;
@@ -113,13 +113,13 @@ async fn go_binds_from_any_thread_under_a_hail_of_signals() {
     let mark = Mark::new();
     let (mut running, calls) = start(run_spec(&mark, &program)).await;
     let answering = Answering::start(calls, |calls, call| {
-        let (What::Bind { fd, .. } | What::Listen { fd, .. }) = call.what;
+        let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
         // Only a fatal signal can end its waiting, however long we take.
         std::thread::sleep(Duration::from_micros(500));
         let socket = seccomp::descriptor_of(call.thread, fd);
-        assert!(calls.still_waits(call));
+        assert!(calls.is_pending(call));
         assert!(hotrun::os::cookie(&socket.unwrap()).is_ok());
-        Answer::Continue
+        Reply::Continue
     });
     let line = running.line().await;
     let (pid, error) = line.split_once(' ').unwrap();
@@ -127,10 +127,11 @@ async fn go_binds_from_any_thread_under_a_hail_of_signals() {
     let seen = answering.ended().await;
     let leader: i32 = pid.parse().unwrap();
     assert!(seen.iter().all(|call| call.thread != leader), "{leader}");
-    let counted = |wanted: fn(&What) -> bool| seen.iter().filter(|call| wanted(&call.what)).count();
-    assert_eq!(counted(|what| matches!(what, What::Listen { .. })), 200);
+    let counted =
+        |wanted: fn(&Syscall) -> bool| seen.iter().filter(|call| wanted(&call.syscall)).count();
+    assert_eq!(counted(|what| matches!(what, Syscall::Listen { .. })), 200);
     // Go also binds two sockets to see what the network is like, before its first.
-    assert!(counted(|what| matches!(what, What::Bind { .. })) >= 200);
+    assert!(counted(|what| matches!(what, Syscall::Bind { .. })) >= 200);
 }
 
 /// By the i386 table (`int 0x80`), which works in a 64-bit program too, then by x32's numbers, then as usual.
@@ -179,7 +180,7 @@ async fn calls_by_other_tables_are_left_alone() {
     );
     let mark = Mark::new();
     let (mut running, calls) = start(run_spec(&mark, &program)).await;
-    let answering = Answering::start(calls, |_, _| Answer::Continue);
+    let answering = Answering::start(calls, |_, _| Reply::Continue);
     let lines = running.rest().await;
     if lines.is_empty() {
         eprintln!("SKIPPED: this kernel runs nothing of 32 bits");
@@ -188,7 +189,7 @@ async fn calls_by_other_tables_are_left_alone() {
     assert_eq!([&lines[0], &lines[2]], ["0 0", "0"], "{lines:?}");
     let seen = answering.ended().await;
     assert_eq!(seen.len(), 1, "{seen:?}");
-    assert!(matches!(seen[0].what, What::Bind { .. }));
+    assert!(matches!(seen[0].syscall, Syscall::Bind { .. }));
 }
 
 /// A thread that has descriptors of its own: under its number the leader has something else.
@@ -214,7 +215,7 @@ async fn a_thread_with_descriptors_of_its_own_is_asked_for_its_own() {
     let mark = Mark::new();
     let (mut running, calls) = start(python_spec(&mark, OWN_FILES)).await;
     let answering = Answering::start(calls, |_, call| {
-        let What::Bind { fd, .. } = call.what else {
+        let Syscall::Bind { fd, .. } = call.syscall else {
             panic!("{call:?}");
         };
         assert_eq!(fd, 50);
@@ -222,7 +223,7 @@ async fn a_thread_with_descriptors_of_its_own_is_asked_for_its_own() {
         // Before 6.9 (see `descriptor_of`) it is the leader's: the null device.
         let own = hotrun::os::cookie(&socket).is_ok();
         assert_eq!(own, kernel() >= (6, 9));
-        Answer::Continue
+        Reply::Continue
     });
     assert_eq!(running.line().await, "bound");
     assert_eq!(answering.ended().await.len(), 1);
@@ -258,9 +259,9 @@ async fn best_of(script: &str, expected: usize) -> (f64, f64) {
         let mark = Mark::new();
         let (mut running, calls) = start(python_spec(&mark, script)).await;
         let answering = Answering::start(calls, |_, call| {
-            let (What::Bind { fd, .. } | What::Listen { fd, .. }) = call.what;
+            let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
             drop(seccomp::descriptor_of(call.thread, fd).unwrap());
-            Answer::Continue
+            Reply::Continue
         });
         best = best.min(running.line().await.parse().unwrap());
         assert_eq!(answering.ended().await.len(), expected);
@@ -323,10 +324,10 @@ async fn children_that_are_killed_at_any_moment_hold_nobody_up() {
     let began = Instant::now();
     let (mut running, calls) = start(python_spec(&mark, KILLED)).await;
     let answering = Answering::start(calls, |calls, call| {
-        let (What::Bind { fd, .. } | What::Listen { fd, .. }) = call.what;
+        let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
         let reached = seccomp::descriptor_of(call.thread, fd);
-        assert!(reached.is_ok() || !calls.still_waits(call), "{reached:?}");
-        Answer::Continue
+        assert!(reached.is_ok() || !calls.is_pending(call), "{reached:?}");
+        Reply::Continue
     });
     assert_eq!(running.line().await, "done");
     assert!(answering.ended().await.len() >= 50);
