@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal as Known;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::{Config, Stdin};
 use crate::os::fork_exec::ignored;
@@ -32,13 +32,14 @@ pub(super) enum Came {
 }
 
 /// Hears what comes from the terminal.
-#[derive(Debug)]
 pub(super) struct Console {
     /// What is typed, unless there is nobody who could type.
     input: Option<AsyncFd<File>>,
     /// Whether it is for the program.
     passes: bool,
     keys: KeyParser,
+    /// When unfinished input times out.
+    deadline: Option<Instant>,
     resized: Signal,
     /// `None`: whoever started hotrun has that ignored.
     suspended: Option<Signal>,
@@ -56,6 +57,7 @@ impl Console {
             input: input.and_then(Result::ok),
             passes: config.stdin == Stdin::Program,
             keys: KeyParser::default(),
+            deadline: None,
             resized: signal(SignalKind::window_change())?,
             suspended: suspended()?,
             continued: signal(SignalKind::from_raw(Known::SIGCONT as i32))?,
@@ -78,11 +80,18 @@ impl Console {
                 _ = self.resized.recv() => return Came::Resized(terminal::size(io::stdout())),
                 () = heard(&mut self.suspended) => return Came::Suspend,
                 _ = self.continued.recv() => return Came::Continued,
-                () = a_moment(), if self.keys.may_be_escape() => self.keys.was_escape(),
+                () = sleep_until(self.deadline) => {
+                    let key = self.keys.time_out();
+                    self.expect_more();
+                    if let Some(key) = key {
+                        return Came::Keys(vec![key]);
+                    }
+                }
                 bytes = typed(&mut self.input) => match self.passes {
                     true => return Came::Typed(bytes),
                     false => {
                         let keys = self.keys.read(&bytes);
+                        self.expect_more();
                         if !keys.is_empty() {
                             return Came::Keys(keys);
                         }
@@ -91,13 +100,20 @@ impl Console {
             }
         }
     }
+
+    fn expect_more(&mut self) {
+        self.deadline = self.keys.timeout().map(|timeout| Instant::now() + timeout);
+    }
 }
 
-/// As long as what belongs to one key may take to come, from far away too.
+/// How long to wait for a `SIGCONT` that the kernel delivers at once.
 const MOMENT: Duration = Duration::from_millis(100);
 
-async fn a_moment() {
-    tokio::time::sleep(MOMENT).await;
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => pending().await,
+    }
 }
 
 /// Ctrl-Z from now on.

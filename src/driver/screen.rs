@@ -48,6 +48,7 @@ impl Driver {
             Key::Errors => self.feed.command(UiCommand::ShowBuildLog),
             Key::Clear => self.feed.command(UiCommand::Clear),
             Key::Help => self.feed.command(UiCommand::ToggleHelp),
+            Key::Escape => self.feed.command(UiCommand::HideHelp),
             Key::Mark => self.feed.command(UiCommand::Mark),
             Key::Pause if self.machine.is_paused() => self.request(Request::Resume),
             Key::Pause => self.request(Request::Pause),
@@ -79,7 +80,7 @@ impl Driver {
     pub(super) async fn suspend(&mut self, console: &mut Console) {
         if !self.feed.leave().await {
             // The thread that draws is stuck in a terminal that takes nothing.
-            ui::restore();
+            ui::restore_terminal();
         }
         self.signal_all(Signal::SIGSTOP);
         let began = Instant::now();

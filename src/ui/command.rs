@@ -9,6 +9,8 @@ pub enum UiCommand {
     Resized(Size),
     /// Explain the keys, or no longer.
     ToggleHelp,
+    /// Hide the key help.
+    HideHelp,
     /// Show all that the last build printed.
     ShowBuildLog,
     /// Clear the screen.

@@ -1,121 +1,167 @@
-//! KeyParser: what a terminal sends, as what it means. Pure.
+//! Turns the bytes that the terminal sends into keys. Pure.
 
-/// What a key asks for.
+use std::time::Duration;
+
+use vte::{Params, Parser, Perform};
+
+/// What the user wants when pressing a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     /// Build and start now.
     Reload,
-    /// Let changes wait, or no longer.
+    /// Pause reloading, or resume it.
     Pause,
-    /// Back to the previous generation.
+    /// Return to the previous generation.
     Undo,
-    /// All that the last build printed.
+    /// Print the whole output of the last build.
     Errors,
-    /// Kill what still drains.
+    /// Kill the generations that still drain.
     KillDraining,
     /// Clear the screen.
     Clear,
-    /// Explain the keys.
+    /// Show or hide the key help.
     Help,
-    /// A mark, to find this place again.
+    /// Hide the key help.
+    Escape,
+    /// Print a mark, to find this place again.
     Mark,
-    /// End.
+    /// Quit.
     Quit,
 }
 
-/// Where in a sequence the last byte was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Ground,
-    /// After `ESC`.
-    Escape,
-    /// In a sequence that a letter or `~` ends, with the number that it began with.
-    Sequence(u16),
-    /// One more byte.
-    Single,
-    /// In what is pasted.
-    Pasted,
-    /// In it, after so many bytes of the sequence that ends it.
-    PasteEnding(u8),
+/// How long to wait for the rest of a sequence after a lone `ESC`, before it counts as the key `Esc`.
+const ESCAPE_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long to wait for the rest of a longer sequence. Alt and a bracket look like the start of one; without a limit,
+/// they would swallow every later key.
+const SEQUENCE_TIMEOUT: Duration = Duration::from_secs(1);
+
+const ESC: u8 = 0x1b;
+/// Aborts an unfinished sequence (`CAN`, ECMA-48, 8.3.6).
+const CANCEL: u8 = 0x18;
+
+/// Finds keys in terminal input, however it is split into reads.
+///
+/// Escape sequences (arrows, mouse reports, a terminal's replies to queries) and pasted text contain letters, but no keys.
+#[derive(Default)]
+pub struct KeyParser {
+    parser: Parser,
+    input: Input,
+    unfinished: Unfinished,
 }
 
-/// What ends what is pasted, behind its `ESC`.
-const PASTE_END: &[u8] = b"[201~";
-
-/// Reads what the terminal sends, however it is cut into pieces.
-///
-/// Sequences (arrows, function keys, a mouse) mean nothing, and nothing in them is taken for a key. Nor is what is
-/// pasted: nobody means to press each of its letters.
-#[derive(Debug, Default)]
-pub struct KeyParser(State);
+/// What may still be missing at the end of the input so far.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Unfinished {
+    #[default]
+    Nothing,
+    /// Whatever follows the `ESC` that came last.
+    Escape,
+    /// The same, and the key `Esc` was reported already.
+    ReportedEscape,
+    /// The rest of a sequence, perhaps.
+    Sequence,
+}
 
 impl KeyParser {
     /// The keys in these bytes.
     pub fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
-        let keys = bytes.iter().filter_map(|byte| self.take(*byte));
-        keys.collect()
-    }
-
-    fn take(&mut self, byte: u8) -> Option<Key> {
-        let (state, key) = match (self.0, byte) {
-            (State::Ground, 0x1b) => (State::Escape, None),
-            (State::Ground, byte) => (State::Ground, key(byte)),
-            (State::Escape, b'[') => (State::Sequence(0), None),
-            (State::Escape, b'O') => (State::Single, None),
-            (State::Escape, 0x1b) => (State::Escape, None),
-            // With Alt.
-            (State::Escape, _) => (State::Ground, None),
-            (State::Sequence(number), b'0'..=b'9') => {
-                let number = number
-                    .saturating_mul(10)
-                    .saturating_add(u16::from(byte - b'0'));
-                (State::Sequence(number), None)
-            }
-            (State::Sequence(200), b'~') => (State::Pasted, None),
-            (State::Sequence(_), 0x40..=0x7e) => (State::Ground, None),
-            (State::Sequence(number), _) => (State::Sequence(number), None),
-            (State::Single, _) => (State::Ground, None),
-            (State::Pasted | State::PasteEnding(_), 0x1b) => (State::PasteEnding(0), None),
-            (State::Pasted, _) => (State::Pasted, None),
-            (State::PasteEnding(at), byte) => (pasted(at, byte), None),
+        let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+            return Vec::new();
         };
-        self.0 = state;
-        key
-    }
-
-    /// Whether what came last may be the key `Esc`: if nothing follows soon, nothing belongs to it.
-    pub fn may_be_escape(&self) -> bool {
-        self.0 == State::Escape
-    }
-
-    /// It was.
-    pub fn was_escape(&mut self) {
-        self.0 = State::Ground;
-    }
-}
-
-fn pasted(at: u8, byte: u8) -> State {
-    match PASTE_END.get(usize::from(at)) {
-        Some(expected) if *expected == byte && usize::from(at) + 1 == PASTE_END.len() => {
-            State::Ground
+        // A key that follows the key `Esc`. Anything else may be the rest of a sequence that arrives late.
+        if self.unfinished == Unfinished::ReportedEscape && key(char::from(*first)).is_some() {
+            self.parser.advance(&mut self.input, &[CANCEL]);
         }
-        Some(expected) if *expected == byte => State::PasteEnding(at + 1),
-        Some(_) | None => State::Pasted,
+        self.parser.advance(&mut self.input, bytes);
+        if *last == ESC {
+            self.unfinished = Unfinished::Escape;
+        } else if self.unfinished != Unfinished::Nothing || bytes.contains(&ESC) {
+            self.unfinished = Unfinished::Sequence;
+        }
+        std::mem::take(&mut self.input.keys)
+    }
+
+    /// How long to wait for more input before calling [`KeyParser::time_out`]; `None`: nothing is unfinished.
+    pub fn timeout(&self) -> Option<Duration> {
+        if self.input.pasting {
+            // The sequence that ends pasted text starts with `ESC` and so ends any other one.
+            return None;
+        }
+        match self.unfinished {
+            Unfinished::Nothing | Unfinished::ReportedEscape => None,
+            Unfinished::Escape => Some(ESCAPE_TIMEOUT),
+            Unfinished::Sequence => Some(SEQUENCE_TIMEOUT),
+        }
+    }
+
+    /// Nothing followed in time.
+    pub fn time_out(&mut self) -> Option<Key> {
+        if self.unfinished == Unfinished::Escape {
+            self.unfinished = Unfinished::ReportedEscape;
+            return Some(Key::Escape);
+        }
+        self.parser.advance(&mut self.input, &[CANCEL]);
+        self.input.skip = 0;
+        self.unfinished = Unfinished::Nothing;
+        None
     }
 }
 
-fn key(byte: u8) -> Option<Key> {
-    Some(match byte {
-        b'r' => Key::Reload,
-        b'p' => Key::Pause,
-        b'u' => Key::Undo,
-        b'e' => Key::Errors,
-        b'k' => Key::KillDraining,
-        b'c' => Key::Clear,
-        b'?' | b'h' => Key::Help,
-        b'\n' | b'\r' => Key::Mark,
-        b'q' => Key::Quit,
+/// Receives what the parser recognises.
+#[derive(Default)]
+struct Input {
+    keys: Vec<Key>,
+    /// Between the start and the end of pasted text.
+    pasting: bool,
+    /// How many more characters belong to a sequence that the parser considers complete.
+    skip: u8,
+}
+
+impl Perform for Input {
+    fn print(&mut self, character: char) {
+        if self.skip > 0 {
+            self.skip -= 1;
+        } else if !self.pasting {
+            self.keys.extend(key(character));
+        }
+    }
+
+    fn execute(&mut self, byte: u8) {
+        self.print(char::from(byte));
+    }
+
+    fn csi_dispatch(&mut self, params: &Params, marks: &[u8], _: bool, action: char) {
+        let first = params.iter().next().map_or(0, |param| param[0]);
+        match (marks, first, action) {
+            ([], 200, '~') => self.pasting = true,
+            ([], 201, '~') => self.pasting = false,
+            // A mouse report in the old encoding: button, column and row follow.
+            ([], 0, 'M') => self.skip = 3,
+            // A function key of the Linux console.
+            ([], 0, '[') => self.skip = 1,
+            _ => {}
+        }
+    }
+
+    fn esc_dispatch(&mut self, _: &[u8], _: bool, byte: u8) {
+        // SS3: a function key or a keypad key follows.
+        if byte == b'O' {
+            self.skip = 1;
+        }
+    }
+}
+
+fn key(character: char) -> Option<Key> {
+    Some(match character {
+        'r' => Key::Reload,
+        'p' => Key::Pause,
+        'u' => Key::Undo,
+        'e' => Key::Errors,
+        'k' => Key::KillDraining,
+        'c' => Key::Clear,
+        '?' | 'h' => Key::Help,
+        '\n' | '\r' => Key::Mark,
+        'q' => Key::Quit,
         _ => return None,
     })
 }
@@ -124,11 +170,12 @@ fn key(byte: u8) -> Option<Key> {
 mod tests {
     use super::*;
 
+    #[track_caller]
     fn read(bytes: &[u8]) -> Vec<Key> {
         let whole = KeyParser::default().read(bytes);
         let mut keys = KeyParser::default();
         let cut: Vec<Key> = bytes.iter().flat_map(|byte| keys.read(&[*byte])).collect();
-        assert_eq!(whole, cut, "cut into pieces");
+        assert_eq!(whole, cut, "one byte at a time");
         whole
     }
 
@@ -139,29 +186,78 @@ mod tests {
         assert_eq!(read(b"\r\n?"), [Key::Mark, Key::Mark, Key::Help]);
     }
 
+    /// Everything that a terminal sends unasked or in reply to a program's query, each with letters that are keys.
+    const SEQUENCES: &[&[u8]] = &[
+        b"\x1b[A",
+        b"\x1b[1;5A",
+        b"\x1b[5;5~",
+        b"\x1b[[A",
+        b"\x1bOP",
+        b"\x1bOq",
+        b"\x1bq",
+        b"\x1b[<0;33;7M",
+        b"\x1b[Mqqq",
+        b"\x1b[I",
+        b"\x1b[24;80R",
+        b"\x1b[?62;22c",
+        b"\x1b[?2026;2$y",
+        b"\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\",
+        b"\x1b]11;rgb:1e1e/1e1e/1e1e\x07",
+        b"\x1bP1$r2 q\x1b\\",
+        b"\x1bP1+r544e=787465726d\x1b\\",
+        b"\x1b_Gi=31;error\x1b\\",
+    ];
+
     #[test]
-    fn nothing_in_a_sequence_is_a_key() {
-        // Up, F1, page up with Ctrl, a mouse, Alt-q.
-        assert_eq!(read(b"\x1b[A\x1bOP\x1b[5;5~\x1b[<0;33;7M\x1bq"), []);
-        assert_eq!(read(b"\x1b[Ar"), [Key::Reload]);
+    fn no_sequence_contains_a_key() {
+        for sequence in SEQUENCES {
+            let keys = read(&[sequence, b"r".as_slice()].concat());
+            assert_eq!(keys, [Key::Reload], "{}", sequence.escape_ascii());
+        }
         assert_eq!(read(b"\x1b\x1b[Ar"), [Key::Reload]);
     }
 
+    /// A slow connection may deliver the rest of a sequence after the `ESC` was taken for the key.
     #[test]
-    fn a_key_after_esc_is_a_key() {
-        let mut keys = KeyParser::default();
-        assert_eq!(keys.read(b"\x1b"), []);
-        assert!(keys.may_be_escape());
-        keys.was_escape();
-        assert_eq!(keys.read(b"r"), [Key::Reload]);
-        assert!(!keys.may_be_escape());
+    fn the_late_rest_of_a_sequence_contains_no_key() {
+        let introduced = |sequence: &&&[u8]| key(char::from(sequence[1])).is_none();
+        for sequence in SEQUENCES.iter().filter(introduced) {
+            let mut keys = KeyParser::default();
+            assert_eq!(keys.read(&sequence[..1]), []);
+            assert_eq!(keys.timeout(), Some(ESCAPE_TIMEOUT));
+            assert_eq!(keys.time_out(), Some(Key::Escape));
+            assert_eq!(keys.timeout(), None);
+            assert_eq!(keys.read(&sequence[1..]), [], "{}", sequence.escape_ascii());
+            assert_eq!(keys.read(b"r"), [Key::Reload]);
+        }
     }
 
     #[test]
-    fn nothing_that_is_pasted_is_a_key() {
-        assert_eq!(
-            read(b"\x1b[200~cargo run\nq \x1b[31m\x1b[20~\x1b\x1b[201~r"),
-            [Key::Reload]
-        );
+    fn a_key_after_the_escape_key_is_a_key() {
+        let mut keys = KeyParser::default();
+        assert_eq!(keys.read(b"\x1b"), []);
+        assert_eq!(keys.time_out(), Some(Key::Escape));
+        assert_eq!(keys.read(b"r"), [Key::Reload]);
+    }
+
+    #[test]
+    fn alt_and_a_bracket_do_not_swallow_later_keys() {
+        let mut keys = KeyParser::default();
+        assert_eq!(keys.read(b"\x1b]"), []);
+        assert_eq!(keys.timeout(), Some(SEQUENCE_TIMEOUT));
+        assert_eq!(keys.time_out(), None);
+        assert_eq!(keys.timeout(), None);
+        assert_eq!(keys.read(b"r"), [Key::Reload]);
+    }
+
+    #[test]
+    fn pasted_text_contains_no_key() {
+        let pasted = b"\x1b[200~cargo run\nq \x1b[31m\x1b]x\x1b[20~\x1b\x1b[201~r";
+        assert_eq!(read(pasted), [Key::Reload]);
+        let mut keys = KeyParser::default();
+        assert_eq!(keys.read(b"\x1b[200~q\x1b"), []);
+        assert_eq!(keys.timeout(), None);
+        assert_eq!(keys.read(b"q\x1b"), []);
+        assert_eq!(keys.read(b"[201~r"), [Key::Reload]);
     }
 }

@@ -32,7 +32,7 @@ pub use model::{Building, Generation, Last, Model, Problem};
 pub use options::{Mode, Options, Verbosity};
 pub use report::{Level, Report, Stream};
 pub use stdio::{print, print_error, supports_colour, supports_live};
-pub use terminal_guard::{TerminalGuard, restore, restore_permanently};
+pub use terminal_guard::{TerminalGuard, restore_permanently, restore_terminal};
 
 use interleaver::Interleaver;
 use json::Json;

@@ -12,7 +12,7 @@ impl Handles {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let terminal = stdout.as_fd().try_clone_to_owned();
         let terminal = match (options.mode, terminal) {
-            (Mode::Live, Ok(terminal)) => TerminalGuard::at(terminal, options.keys),
+            (Mode::Live, Ok(terminal)) => TerminalGuard::new(terminal, options.keys),
             (Mode::Live | Mode::Plain | Mode::Json | Mode::Off, _) => {
                 TerminalGuard::without_terminal(terminal::size(&stdout))
             }

@@ -1,4 +1,4 @@
-//! The one place that changes the terminal's modes, and that puts them back.
+//! The only place that changes the terminal's modes, and restores them.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,64 +9,65 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crossterm::cursor::{Hide, Show};
+use crossterm::queue;
+use crossterm::style::ResetColor;
+use crossterm::terminal::{Clear, ClearType, EnableLineWrap, EndSynchronizedUpdate};
 use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SpecialCharacterIndices, Termios};
 
 use crate::os::terminal::{self, Size};
 
-/// No cursor, for it would stand beside the last line.
-const ENTER: &str = "\x1b[?25l";
-/// And what is pasted is told from what is typed. Where that is for the program, it gets it as it comes.
-const ENTER_WITH_KEYS: &str = "\x1b[?25l\x1b[?2004h";
-/// All of that undone, and no footer left: from the cursor on everything is ours.
-const LEAVE: &str = "\x1b[?2026l\x1b[?7h\x1b[0m\r\x1b[J\x1b[?2004l\x1b[?25h";
+/// Makes the terminal mark pasted text. crossterm has this only together with its event reader.
+const ENABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
+const DISABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 
-/// So often a terminal is asked to take [`LEAVE`], each time a moment later; and as often again at the cost of what was
-/// written before.
-const PATIENCE: usize = 20;
-const MOMENT: Duration = Duration::from_millis(10);
+/// How often to retry writing to a terminal that accepts no output, and as often again while discarding older output.
+const ATTEMPTS: usize = 20;
+const RETRY_AFTER: Duration = Duration::from_millis(10);
 
-/// The terminal as it was found, as long as it is changed.
-static FOUND: Mutex<Option<Found>> = Mutex::new(None);
+/// The terminal's original state, while it is changed.
+static SAVED: Mutex<Option<Saved>> = Mutex::new(None);
 
-/// hotrun ends, or has panicked: what is still running of it draws no more.
-static OVER: AtomicBool = AtomicBool::new(false);
+/// hotrun is about to exit or has panicked: threads that still run must not draw.
+static DISABLED: AtomicBool = AtomicBool::new(false);
 
-struct Found {
-    /// Opened anew, so that writing to it never waits: somebody may have stopped it with Ctrl-S.
+struct Saved {
+    /// Opened again with `O_NONBLOCK`, so that writing never waits: Ctrl-S may have stopped the terminal.
     terminal: File,
-    modes: Termios,
-    /// The modes that it has instead.
+    original: Termios,
+    /// The modes set instead.
     ours: Termios,
 }
 
-/// The place in front of the terminal: whoever has it may draw and gets the keys.
+/// Guards the terminal: while acquired, it has the modes for drawing and for single keys. On drop, on panic and before a
+/// suspend, the original state is restored.
 ///
-/// Only one can be taken at a time.
+/// Only one guard can be active at a time.
 #[derive(Debug)]
 pub struct TerminalGuard {
-    /// `Err`: no terminal to draw on; a screen of this size.
+    /// `Err`: nothing to guard; pretends to be a terminal of this size.
     terminal: Result<OwnedFd, Size>,
     keys: bool,
-    taken: bool,
+    active: bool,
 }
 
 impl TerminalGuard {
-    /// In front of this terminal. `keys`: whether what is typed is for hotrun.
-    pub fn at(terminal: OwnedFd, keys: bool) -> Self {
+    /// Guards this terminal. `keys`: whether hotrun reads keys from it.
+    pub fn new(terminal: OwnedFd, keys: bool) -> Self {
         restore_on_panic();
         Self {
             terminal: Ok(terminal),
             keys,
-            taken: false,
+            active: false,
         }
     }
 
-    /// In front of something that merely looks like one, of this size.
+    /// Guards nothing; for output that is no terminal but is drawn on as if it had this size.
     pub const fn without_terminal(size: Size) -> Self {
         Self {
             terminal: Err(size),
             keys: true,
-            taken: false,
+            active: false,
         }
     }
 
@@ -77,137 +78,166 @@ impl TerminalGuard {
         }
     }
 
-    pub(super) fn is_taken(&self) -> bool {
-        self.taken
+    pub(super) fn is_active(&self) -> bool {
+        self.active
     }
 
-    /// Takes it, if it is ours to take, and says whether we have it. Another job of the shell may get the terminal at
-    /// any time, so this is asked before each drawing.
-    pub(super) fn take(&mut self) -> bool {
+    /// Acquires the terminal if hotrun is in the foreground, and returns whether it may draw. Call this before each frame:
+    /// the shell can give the terminal to another job at any time.
+    pub(super) fn acquire(&mut self) -> bool {
         let Ok(terminal) = &self.terminal else {
-            self.taken = true;
+            self.active = true;
             return true;
         };
-        // Until it is said how the terminal was found, nobody may end and leave it as it is.
-        let mut found = found();
-        if OVER.load(Ordering::Acquire) {
+        // Locked until the original state is saved: nothing may exit before and leave the terminal changed.
+        let mut saved = saved();
+        if DISABLED.load(Ordering::Acquire) {
             return false;
         }
         if !terminal::in_foreground(terminal).unwrap_or(false) {
-            // It is not ours to put back either: whoever has it now has set it as he likes.
-            if std::mem::take(&mut self.taken) {
-                *found = None;
+            // Another job has set the terminal for itself, so there is nothing to restore either.
+            if std::mem::take(&mut self.active) {
+                *saved = None;
             }
             return false;
         }
-        if !self.taken {
-            let known = found.take();
-            *found = enter(terminal, self.keys, known).ok();
-            self.taken = found.is_some();
+        if !self.active {
+            let before = saved.take();
+            *saved = set_up(terminal, self.keys, before).ok();
+            self.active = saved.is_some();
         }
-        self.taken
+        self.active
     }
 
-    /// Somebody else may have had the terminal, and set it: it is to be taken anew.
-    pub(super) fn doubt(&mut self) {
-        self.taken = false;
+    /// Sets the terminal up again on the next [`Self::acquire`]: another process may have changed it.
+    pub(super) fn invalidate(&mut self) {
+        self.active = false;
     }
 
-    /// Leaves the terminal as it was found.
-    pub(super) fn leave(&mut self) {
-        self.taken = false;
-        restore();
+    /// Restores the terminal's original state.
+    pub(super) fn release(&mut self) {
+        self.active = false;
+        restore_terminal();
     }
 }
 
 impl Drop for TerminalGuard {
     fn drop(&mut self) {
-        self.leave();
+        self.release();
     }
 }
 
-fn found() -> MutexGuard<'static, Option<Found>> {
-    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
+fn saved() -> MutexGuard<'static, Option<Saved>> {
+    SAVED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes it ours. `known`: how it was found before, if that is so.
-fn enter(terminal: &OwnedFd, keys: bool, known: Option<Found>) -> io::Result<Found> {
-    let now = terminal::modes(terminal)?;
-    // As we had left them: nobody has set it meanwhile, not even a shell, and they are not what it was found with.
-    let modes = match known {
-        Some(known) if known.ours == now => known.modes,
-        Some(_) | None => now,
+/// Changes the terminal. `before`: the state saved by an earlier call.
+fn set_up(terminal: &OwnedFd, keys: bool, before: Option<Saved>) -> io::Result<Saved> {
+    let current = terminal::modes(terminal)?;
+    // If the modes are still those that we set, not even the shell changed them: the original ones are the saved ones.
+    let original = match before {
+        Some(before) if before.ours == current => before.original,
+        Some(_) | None => current,
     };
-    let mut ours = modes.clone();
-    // KeyParser come one by one and are not shown. Signals stay: Ctrl-C, Ctrl-\ and Ctrl-Z are told as everywhere.
-    ours.local_flags
-        .remove(LocalFlags::ICANON | LocalFlags::ECHO);
-    // And they do not make the kernel throw away what was written and is still on its way to the screen.
-    ours.local_flags
-        .insert(LocalFlags::ISIG | LocalFlags::NOFLSH);
-    ours.input_flags.insert(InputFlags::ICRNL);
-    ours.output_flags
-        .insert(OutputFlags::OPOST | OutputFlags::ONLCR);
-    ours.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
-    ours.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
-    let mut again = terminal::reopen(terminal).or_else(|_| {
+    let ours = drawing_modes(&original);
+    let mut nonblocking = terminal::reopen(terminal).or_else(|_| {
         let same = terminal.as_fd().try_clone_to_owned()?;
         Ok::<_, io::Error>(File::from(same))
     })?;
     terminal::set_modes(terminal, &ours)?;
-    let enter = if keys { ENTER_WITH_KEYS } else { ENTER };
-    if let Err(error) = again.write_all(enter.as_bytes()) {
-        // It takes nothing now. The next time must find it as it is, and not as we left it.
-        let _ = terminal::set_modes(terminal, &modes);
+    if let Err(error) = write_setup(&mut nonblocking, keys) {
+        // The terminal accepts no output now. The next attempt must find the original modes.
+        let _ = terminal::set_modes(terminal, &original);
         return Err(error);
     }
-    Ok(Found {
-        terminal: again,
-        modes,
+    Ok(Saved {
+        terminal: nonblocking,
+        original,
         ours: terminal::modes(terminal).unwrap_or(ours),
     })
 }
 
-/// Puts the terminal back as it was found, if it is not, and lets nothing more be drawn on it.
-pub fn restore_permanently() {
-    OVER.store(true, Ordering::Release);
-    restore();
+fn drawing_modes(original: &Termios) -> Termios {
+    let mut modes = original.clone();
+    // Keys arrive one by one and are not echoed. Ctrl-C, Ctrl-\ and Ctrl-Z still send signals, but must not make the
+    // kernel discard output that is on its way to the screen.
+    modes
+        .local_flags
+        .remove(LocalFlags::ICANON | LocalFlags::ECHO);
+    modes
+        .local_flags
+        .insert(LocalFlags::ISIG | LocalFlags::NOFLSH);
+    modes.input_flags.insert(InputFlags::ICRNL);
+    modes
+        .output_flags
+        .insert(OutputFlags::OPOST | OutputFlags::ONLCR);
+    modes.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+    modes.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+    modes
 }
 
-/// Puts the terminal back as it was found, if it is not. Waits for a moment at most, and does nothing the second time.
-pub fn restore() {
-    let Some(mut found) = found().take() else {
+/// Pasted text is marked only if hotrun reads it: the program gets its input as typed.
+fn write_setup(terminal: &mut File, keys: bool) -> io::Result<()> {
+    let mut text = Vec::new();
+    queue!(text, Hide)?;
+    if keys {
+        text.extend(ENABLE_BRACKETED_PASTE);
+    }
+    terminal.write_all(&text)
+}
+
+/// Undoes [`write_setup`] and whatever a frame may have left on, and erases the footer.
+fn teardown() -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    queue!(text, EndSynchronizedUpdate, EnableLineWrap, ResetColor)?;
+    text.push(b'\r');
+    queue!(text, Clear(ClearType::FromCursorDown))?;
+    text.extend(DISABLE_BRACKETED_PASTE);
+    queue!(text, Show)?;
+    Ok(text)
+}
+
+/// Restores the terminal's original state, and prevents any further drawing.
+pub fn restore_permanently() {
+    DISABLED.store(true, Ordering::Release);
+    restore_terminal();
+}
+
+/// Restores the terminal's original state if it was changed. Waits 400 ms at most.
+pub fn restore_terminal() {
+    let Some(mut saved) = saved().take() else {
         return;
     };
-    if !terminal::in_foreground(&found.terminal).unwrap_or(false) {
+    if !terminal::in_foreground(&saved.terminal).unwrap_or(false) {
         return;
     }
-    // What can't be put back any more is gone: a terminal that was closed.
-    let _ = write_leave(&mut found);
-    let _ = terminal::set_modes(&found.terminal, &found.modes);
+    // Fails if the terminal was closed.
+    let _ = write_teardown(&mut saved);
+    let _ = terminal::set_modes(&saved.terminal, &saved.original);
 }
 
-/// Also to a terminal that somebody has stopped with Ctrl-S: it goes on, for else the shell would be left without a cursor.
-fn write_leave(found: &mut Found) -> io::Result<()> {
-    for attempt in 0..2 * PATIENCE {
-        match found.terminal.write_all(LEAVE.as_bytes()) {
+/// Resumes a terminal that was stopped with Ctrl-S: otherwise the shell would be left without a cursor.
+fn write_teardown(saved: &mut Saved) -> io::Result<()> {
+    let text = teardown()?;
+    for attempt in 0..2 * ATTEMPTS {
+        match saved.terminal.write_all(&text) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             written => return written,
         }
-        // Without flow control nothing can be stopped by it (`termios(3)`, `IXON`).
-        let mut flowing = found.modes.clone();
+        // Without flow control, Ctrl-S stops nothing (`termios(3)`, `IXON`).
+        let mut flowing = saved.original.clone();
         flowing.input_flags.remove(InputFlags::IXON);
-        terminal::set_modes(&found.terminal, &flowing)?;
-        // What nobody takes is in the way of what makes the terminal usable.
-        if attempt >= PATIENCE {
-            terminal::discard_output(&found.terminal)?;
+        terminal::set_modes(&saved.terminal, &flowing)?;
+        // If nothing reads the older output, drop it: a usable terminal matters more.
+        if attempt >= ATTEMPTS {
+            terminal::discard_output(&saved.terminal)?;
         }
-        thread::sleep(MOMENT);
+        thread::sleep(RETRY_AFTER);
     }
     Ok(())
 }
 
-/// The message of a panic must be legible, and the shell usable after it.
+/// Keeps the panic message readable and the shell usable afterwards.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

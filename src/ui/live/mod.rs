@@ -190,6 +190,7 @@ impl Live {
                 self.viewport.disturb();
             }
             UiCommand::ToggleHelp => self.help = !self.help,
+            UiCommand::HideHelp => self.help = false,
             UiCommand::ShowBuildLog => self.errors(model),
             UiCommand::Clear => self.clear(),
             UiCommand::Mark => self.mark(),
@@ -211,7 +212,7 @@ impl Live {
         // Nobody has had us leave. If there is still anything of ours on the screen it is below the cursor.
         self.viewport.forget();
         self.viewport.disturb();
-        self.terminal.doubt();
+        self.terminal.invalidate();
     }
 
     /// What is wrong with the sources, as long as that is in sight, and not what the next build has said so far.
@@ -229,7 +230,7 @@ impl Live {
 
     /// Not while somebody else has the terminal: it is his screen.
     fn clear(&mut self) {
-        if self.terminal.is_taken() {
+        if self.terminal.is_active() {
             self.printed.raw("\x1b[H\x1b[2J");
         }
     }
@@ -251,7 +252,7 @@ impl Live {
         if self.dirty {
             return Some((self.drawn + FRAME).saturating_sub(now));
         }
-        if !self.terminal.is_taken() {
+        if !self.terminal.is_active() {
             return Some(LOOK);
         }
         timing::next_change(model, now)
@@ -270,7 +271,7 @@ impl Live {
         }
         self.drawn = now;
         self.dirty = false;
-        if !self.terminal.take() {
+        if !self.terminal.acquire() {
             // Somebody else has the terminal: no footer. Lines go below whatever is there.
             self.viewport.forget();
             let text = self.printed.take();
@@ -329,7 +330,7 @@ impl Live {
     fn leave(&mut self) -> io::Result<()> {
         let text = self.viewport.erase() + &self.printed.take();
         let written = self.out.write(text.as_bytes());
-        self.terminal.leave();
+        self.terminal.release();
         written
     }
 }

@@ -1,37 +1,32 @@
-use std::fmt::Write as _;
+use crossterm::Command;
+use crossterm::cursor::{MoveDown, MoveUp};
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, Clear, ClearType, DisableLineWrap, EnableLineWrap,
+    EndSynchronizedUpdate,
+};
 
 use super::row::width;
 
-/// Holds the screen still while it changes (DEC private mode 2026). A terminal that does not know it ignores it.
-const BEGIN: &str = "\x1b[?2026h";
-const END: &str = "\x1b[?2026l";
-/// A row that turns out wider than the terminal (it may be smaller by now, or take an emoji for wider) is cut there and
-/// not broken: then what is below would be a row further down than we know (DEC private mode 7).
-const CUT: &str = "\x1b[?7l";
-/// What is printed above is broken as ever.
-const BREAK: &str = "\x1b[?7h";
-
-/// The rows at the bottom of what has been written, which are ours to write anew.
+/// The rows at the bottom of the output, which are redrawn in place.
 ///
-/// Between two drawings the cursor stays at the first column of the first of them, so that everything from the
-/// cursor on is ours, and nothing before it. That holds whatever the terminal does when it is resized: one that
-/// breaks lines anew moves the cursor with the line that it is in. A scroll region would not need to be
-/// drawn again below each line that is printed; but not every terminal keeps what is scrolled out of one
-/// (GNU screen, older ones of Windows), and each has its own idea of it after a resize.
+/// Between two frames the cursor stays in the first column of the first row: everything from the cursor on is ours, and
+/// nothing before it. This survives a resize, because a terminal that rewraps its lines moves the cursor along with the
+/// line it is in. A scroll region would save redrawing the rows below each printed line, but some terminals drop what
+/// scrolls out of one (GNU screen, older Windows consoles), and each treats it differently after a resize.
 #[derive(Debug, Default)]
 pub(super) struct Viewport {
     drawn: Vec<String>,
-    /// The terminal may have moved or broken what was drawn.
+    /// The terminal may have moved or rewrapped the rows.
     disturbed: bool,
 }
 
 impl Viewport {
-    /// From now on nothing on the screen is ours: it was erased, or somebody else may write there.
+    /// Treats nothing on the screen as ours: the rows were erased, or another program may write there.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// What was drawn may not be there any more as it was.
+    /// Forces a full redraw: the rows may no longer be where they were drawn.
     pub(super) fn disturb(&mut self) {
         self.disturbed = true;
     }
@@ -40,52 +35,61 @@ impl Viewport {
         self.drawn.len()
     }
 
-    /// What to write to the terminal so that these lines, each with its end, stand above, and these rows are at the
-    /// bottom. Nothing if that is so.
+    /// What to write so that the terminal shows the lines `above` (each with its line end) and then `rows` at the bottom.
+    /// Empty if nothing changed.
     pub(super) fn draw(&mut self, above: &str, rows: Vec<String>) -> String {
-        let same = rows.len() == self.drawn.len() && !self.disturbed;
-        if above.is_empty() && same {
-            return self.touch_up(rows);
+        let same_height = rows.len() == self.drawn.len() && !self.disturbed;
+        if above.is_empty() && same_height {
+            return self.draw_changed(rows);
         }
         let mut text = String::with_capacity(above.len() + 1024);
-        text.push_str(BEGIN);
+        add(&mut text, BeginSynchronizedUpdate);
         self.erase_into(&mut text);
+        // Printed lines wrap as usual. A row of ours never may: if it turns out wider than the terminal (which shrank, or
+        // counts an emoji as wider), everything below it would be one line further down than we assume.
         text.push_str(above);
-        text.push_str(CUT);
+        add(&mut text, DisableLineWrap);
         text.push_str(&rows.join("\r\n"));
-        text.push_str(BREAK);
+        add(&mut text, EnableLineWrap);
         text.push('\r');
-        if rows.len() > 1 {
-            let _ = write!(text, "\x1b[{}A", rows.len() - 1);
-        }
-        text.push_str(END);
+        up(&mut text, rows.len().saturating_sub(1));
+        add(&mut text, EndSynchronizedUpdate);
         self.drawn = rows;
         self.disturbed = false;
         text
     }
 
-    /// Writes only those rows that are others now.
-    fn touch_up(&mut self, rows: Vec<String>) -> String {
+    /// Writes only the rows that changed.
+    fn draw_changed(&mut self, rows: Vec<String>) -> String {
         let mut text = String::new();
         for (index, (new, old)) in rows.iter().zip(&self.drawn).enumerate() {
             if new == old {
                 continue;
             }
-            let (down, up) = (moved(index, 'B'), moved(index, 'A'));
-            // Only where something is left over, and so not behind a row that fills the width: there the cursor stays on
-            // the last character, which xterm and others erase then (deferred wrap, DEC STD 070).
-            let shorter = width(new) < width(old);
-            let rest = if shorter { "\x1b[K" } else { "" };
-            let _ = write!(text, "{down}{new}{rest}\r{up}");
+            down(&mut text, index);
+            text.push_str(new);
+            // Only if the old row was wider. After a row that fills the width, the cursor stays on the last character, and
+            // xterm and others would erase that (deferred wrap, DEC STD 070).
+            if width(new) < width(old) {
+                add(&mut text, Clear(ClearType::UntilNewLine));
+            }
+            text.push('\r');
+            up(&mut text, index);
         }
         self.drawn = rows;
         if text.is_empty() {
             return text;
         }
-        format!("{BEGIN}{CUT}{text}{BREAK}{END}")
+        let mut frame = String::new();
+        add(&mut frame, BeginSynchronizedUpdate);
+        add(&mut frame, DisableLineWrap);
+        frame.push_str(&text);
+        add(&mut frame, EnableLineWrap);
+        add(&mut frame, EndSynchronizedUpdate);
+        frame
     }
 
-    /// What to write so that nothing of ours is on the screen.
+    /// What to write to remove the rows from the screen.
     pub(super) fn erase(&mut self) -> String {
         let mut text = String::new();
         self.erase_into(&mut text);
@@ -97,16 +101,29 @@ impl Viewport {
         if self.drawn.is_empty() && !self.disturbed {
             return;
         }
-        // Not from the first column on: if the cursor is at the very top, tmux takes that for a clear screen and
-        // puts what was on it into its history.
-        text.push_str("\r \x1b[J\r\x1b[K");
+        // Not from the first column: with the cursor at the very top, tmux takes that for a clear screen and moves the
+        // screen's content into its history.
+        text.push_str("\r ");
+        add(text, Clear(ClearType::FromCursorDown));
+        text.push('\r');
+        add(text, Clear(ClearType::UntilNewLine));
     }
 }
 
-fn moved(rows: usize, direction: char) -> String {
-    match rows {
-        0 => String::new(),
-        rows => format!("\x1b[{rows}{direction}"),
+/// Writing to a string cannot fail.
+fn add(text: &mut String, command: impl Command) {
+    let _ = command.write_ansi(text);
+}
+
+fn up(text: &mut String, rows: usize) {
+    if let Ok(rows @ 1..) = u16::try_from(rows) {
+        add(text, MoveUp(rows));
+    }
+}
+
+fn down(text: &mut String, rows: usize) {
+    if let Ok(rows @ 1..) = u16::try_from(rows) {
+        add(text, MoveDown(rows));
     }
 }
 
@@ -115,6 +132,9 @@ mod tests {
     use std::num::NonZero;
 
     use super::*;
+
+    const BEGIN: &str = "\x1b[?2026h\x1b[?7l";
+    const END: &str = "\x1b[?7h\x1b[?2026l";
 
     fn rows(rows: &[&str]) -> Vec<String> {
         rows.iter().map(|row| (*row).to_owned()).collect()
@@ -134,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_go_above_and_rows_stay_below() {
+    fn lines_scroll_above_and_rows_stay_at_the_bottom() {
         let mut parser = parser(4, 20);
         let mut viewport = Viewport::default();
         parser.process(viewport.draw("one\r\n", rows(&["f1", "f2"])).as_bytes());
@@ -150,37 +170,37 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_changed_is_not_written() {
+    fn unchanged_rows_are_not_written() {
         let mut viewport = Viewport::default();
         let _ = viewport.draw("", rows(&["a", "b"]));
         assert_eq!(viewport.draw("", rows(&["a", "b"])), "");
         let text = viewport.draw("", rows(&["a", "c"]));
-        assert_eq!(text, format!("{BEGIN}{CUT}\x1b[1Bc\r\x1b[1A{BREAK}{END}"));
+        assert_eq!(text, format!("{BEGIN}\x1b[1Bc\r\x1b[1A{END}"));
     }
 
-    /// Behind a row that is as wide as the terminal, erasing takes away its last character on some terminals.
+    /// After a row as wide as the terminal, erasing removes its last character on some terminals.
     #[test]
-    fn nothing_is_erased_behind_a_row_that_fills_the_width() {
+    fn nothing_is_erased_after_a_row_that_fills_the_width() {
         let mut viewport = Viewport::default();
         let _ = viewport.draw("", rows(&["1s ? help", "\x1b[38:2::1:2:3mbold"]));
         let text = viewport.draw("", rows(&["2s ? help", "x"]));
         assert_eq!(
             text,
-            format!("{BEGIN}{CUT}2s ? help\r\x1b[1Bx\x1b[K\r\x1b[1A{BREAK}{END}")
+            format!("{BEGIN}2s ? help\r\x1b[1Bx\x1b[K\r\x1b[1A{END}")
         );
     }
 
-    /// What is printed is broken by the terminal, and what is ours never is.
+    /// The terminal wraps printed lines, but not our rows.
     #[test]
-    fn only_rows_of_ours_are_cut_by_the_terminal() {
+    fn line_wrap_is_off_only_for_our_rows() {
         let mut viewport = Viewport::default();
         let text = viewport.draw("line\r\n", rows(&["a", "b"]));
-        let expected = format!("{BEGIN}line\r\n{CUT}a\r\nb{BREAK}\r\x1b[1A{END}");
+        let expected = "\x1b[?2026hline\r\n\x1b[?7la\r\nb\x1b[?7h\r\x1b[1A\x1b[?2026l";
         assert_eq!(text, expected);
     }
 
     #[test]
-    fn fewer_rows_leave_nothing_behind() {
+    fn fewer_rows_leave_no_remains() {
         let mut parser = parser(6, 20);
         let mut viewport = Viewport::default();
         parser.process(viewport.draw("x\r\n", rows(&["a", "b", "c"])).as_bytes());
@@ -192,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_resize_everything_is_drawn_anew() {
+    fn after_a_resize_everything_is_redrawn() {
         let mut parser = parser(6, 20);
         let mut viewport = Viewport::default();
         parser.process(viewport.draw("x\r\n", rows(&["a", "b"])).as_bytes());
