@@ -87,7 +87,7 @@
 //! reload -> std only          os -> nothing of the crate
 //! ```
 //!
-//! `tests/tidy.rs` holds the code against this table.
+//! `tests/tidy` holds the code against this table.
 //!
 //! # Where to find things
 //!

@@ -1,0 +1,100 @@
+//! How long functions and files may be.
+
+use crate::files::{root, rust_files};
+
+const MOST_LINES_OF_A_FUNCTION: usize = 80;
+const MOST_LINES_OF_A_FILE: usize = 400;
+/// rustfmt leaves long strings and comments alone, so a limit on lines could be met by longer lines.
+const MOST_COLUMNS: usize = 150;
+
+/// The functions of a source: the line at which each begins, and how many lines it has. Relies on rustfmt: the closing
+/// brace stands below the first character of the declaration.
+fn functions(text: &str) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = line.len() - code.len();
+        if !begins_function(code) {
+            continue;
+        }
+        let end = lines[at..]
+            .iter()
+            .position(|line| line.len() - line.trim_start().len() == indent && is_end(line, code));
+        if let Some(count) = end {
+            found.push((at, count + 1));
+        }
+    }
+    found
+}
+
+fn begins_function(code: &str) -> bool {
+    let words = code.split('(').next().unwrap_or_default();
+    let before_name = words.split_whitespace().rev().nth(1);
+    before_name == Some("fn") && !code.starts_with("//")
+}
+
+/// Whether this line ends the function that `first` begins.
+fn is_end(line: &str, first: &str) -> bool {
+    let line = line.trim();
+    let one_line = line == first && (line.ends_with('}') || line.ends_with(';'));
+    one_line || line == "}" || line == ");" || (line.starts_with(')') && line.ends_with(';'))
+}
+
+#[test]
+fn no_function_of_the_program_is_long() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for source in rust_files("src") {
+        for (at, lines) in functions(&source.text) {
+            count += 1;
+            if lines > MOST_LINES_OF_A_FUNCTION {
+                wrong.push(format!("{}:{}: {lines} lines", source.name(), at + 1));
+            }
+        }
+    }
+    assert!(count > 1000, "found {count} functions");
+    assert!(wrong.is_empty(), "long functions:\n{}", wrong.join("\n"));
+}
+
+/// Tests may be longer if the file says why.
+#[test]
+fn no_file_is_long() {
+    for source in rust_files("src").into_iter().chain(rust_files("tests")) {
+        let lines = source.text.lines().count();
+        let is_test = source.path.starts_with(root().join("tests")) || source.is_test();
+        let has_reason = is_test && source.text.contains("\n//! Long because");
+        let name = source.name();
+        assert!(
+            lines <= MOST_LINES_OF_A_FILE || has_reason,
+            "{name} has {lines} lines"
+        );
+    }
+}
+
+/// Otherwise the limits on lines could be met by longer lines.
+#[test]
+fn no_line_is_long() {
+    for source in rust_files("src").iter().filter(|source| !source.is_test()) {
+        for (at, line) in source.text.lines().enumerate() {
+            // A row of a table in the documentation can't be broken.
+            let columns = if line.contains("//! |") {
+                0
+            } else {
+                line.chars().count()
+            };
+            assert!(
+                columns <= MOST_COLUMNS,
+                "{}:{}: {columns} columns",
+                source.name(),
+                at + 1
+            );
+        }
+    }
+}
+
+#[test]
+fn functions_are_measured() {
+    let text = "fn a() {}\nimpl B {\n    pub fn c(\n        d: E,\n    ) -> F {\n        g\n    }\n}\ntrait H {\n    fn i();\n}\n";
+    assert_eq!(functions(text), [(0, 1), (2, 5), (9, 1)]);
+}
