@@ -5,7 +5,7 @@ use crate::files::{root, rust_files};
 const MOST_LINES_OF_A_FUNCTION: usize = 80;
 const MOST_LINES_OF_A_FILE: usize = 400;
 /// rustfmt leaves long strings and comments alone, so a limit on lines could be met by longer lines.
-const MOST_COLUMNS: usize = 150;
+const MOST_COLUMNS: usize = 170;
 
 /// The functions of a source: the line at which each begins, and how many lines it has. Relies on rustfmt: the closing
 /// brace stands below the first character of the declaration.
