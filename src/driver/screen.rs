@@ -147,10 +147,9 @@ impl Driver {
         for (id, running) in &mut self.generations {
             // Anew each time: a program may open sockets whenever it likes.
             let monitor = self.sockets.drain_monitor(*id);
-            let Ok(connections) = monitor.connections(&running.control.pids()) else {
+            let Ok(count) = monitor.connection_count(&running.control.pids()) else {
                 continue;
             };
-            let count = connections.len();
             if running.connections.replace(count) != Some(count) {
                 self.look_at = Instant::now() + LOOK;
                 self.feed.tell(Report::Connections { id: *id, count });

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use nix::errno::Errno;
 use socket2::Socket;
 
+use super::bind::listen;
 use super::endpoint::{Endpoint, Transport};
-use super::exclusive::{is_occupied, occupant_of, stranger};
 use super::group::{Group, SharedGroup, disown_unheld, lock};
 use super::registry::{Registry, SharedRegistry, lock_all};
 use super::route::Route;
+use super::scan::{is_occupied, occupant, stranger};
 use super::sockets::way;
-use super::steered::{Steered, listen};
+use super::steered::Steered;
 use super::{Address, Listening, Occupant, OpenError};
 use crate::os;
 use crate::reload::GenId;
@@ -94,7 +95,7 @@ impl Adopter {
 
     fn stranger(&self, endpoint: Endpoint) -> Option<Occupant> {
         match endpoint.transport {
-            Transport::Tcp => occupant_of(endpoint, &self.inodes()),
+            Transport::Tcp => occupant(endpoint, &self.inodes()),
             Transport::Udp => None,
         }
     }

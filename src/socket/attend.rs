@@ -15,7 +15,7 @@ use super::answerer::{Answerer, Heard};
 use super::duty::Duty;
 use super::forward::forward;
 use super::relay::Helper;
-use super::route::Stream;
+use super::stream::Stream;
 
 /// So much of a connection is listened to. Servers take 8 to 64 kilobytes of headers.
 const MOST: usize = 32 << 10;
@@ -45,7 +45,7 @@ pub(super) async fn attend(
     helper: Helper,
 ) {
     // The client sees an end of the connection; there is nobody else to tell.
-    let Ok(client) = Stream::of_client(client, &address) else {
+    let Ok(client) = Stream::accepted(client, &address) else {
         return;
     };
     let visitor = Visitor {

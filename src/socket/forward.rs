@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,87 +8,86 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
-use super::Address;
-use super::renamed::reachable;
-use super::route::Stream;
+use super::address::Address;
+use super::bind::connectable_path;
+use super::stream::Stream;
 
-/// How often the way to the live generation is tried, and at what distance: local ports may be used up, the queue of a
-/// unix socket may be full.
+/// How often hotrun tries to connect to the live generation, and the pause between two attempts. Local ports may be used
+/// up, or the queue of a unix socket may be full.
 const ATTEMPTS: u32 = 100;
-const BETWEEN: Duration = Duration::from_millis(50);
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
+/// The buffer of each direction, in bytes.
+const BUFFER: usize = 8 << 10;
+/// How long the other direction may continue after the server has closed its own: a client that never closes must not
+/// hold a place that others need. The kernel has the same limit for a socket without a process (`tcp_fin_timeout`,
+/// `tcp(7)`).
+const LINGER: Duration = Duration::from_secs(60);
 
-/// Carries one connection to the generation that is live, byte for byte and with each half's end, until both are
-/// closed. `heard` is what has been read of it.
-pub(super) async fn forward(client: Stream, heard: &[u8], address: &Address) -> io::Result<()> {
+/// Forwards one connection to the live generation, byte for byte and with the end of each direction, until both are
+/// closed. `received` is what was read from the client before.
+pub(super) async fn forward(client: Stream, received: &[u8], address: &Address) -> io::Result<()> {
     let mut server = match (&client, address) {
-        (Stream::Tcp(client), Address::Tcp(_)) => Stream::Tcp(connect_tcp(client).await?),
-        (Stream::Unix(_), Address::Unix(path)) => Stream::Unix(connect_unix(path).await?),
+        // Its local address leads to the live listener, also where the group listens on all addresses.
+        (Stream::Tcp(client), Address::Tcp(_)) => connect_tcp(client.local_addr()?).await?,
+        (Stream::Unix(_), Address::Unix(path)) => connect_unix(path).await?,
         (Stream::Tcp(_), Address::Unix(_)) | (Stream::Unix(_), Address::Tcp(_)) => {
             return Err(io::ErrorKind::InvalidInput.into());
         }
     };
-    server.write_all(heard).await?;
-    copy(client, server).await
+    server.write_all(received).await?;
+    splice(client, server).await
 }
 
-/// The connection's own address leads to the live slot of its group, also where the group listens on all of them.
-async fn connect_tcp(client: &TcpStream) -> io::Result<TcpStream> {
-    let to = client.local_addr()?;
-    let server = persist(|| TcpStream::connect(to)).await?;
+async fn connect_tcp(to: SocketAddr) -> io::Result<Stream> {
+    let server = retry(|| TcpStream::connect(to)).await?;
     server.set_nodelay(true)?;
-    Ok(server)
+    Ok(Stream::Tcp(server))
 }
 
-async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
-    let (path, _directory) = reachable(path)?;
-    persist(|| UnixStream::connect(path.clone())).await
+async fn connect_unix(path: &Path) -> io::Result<Stream> {
+    let (path, _directory) = connectable_path(path)?;
+    let server = retry(|| UnixStream::connect(path.clone())).await?;
+    Ok(Stream::Unix(server))
 }
 
-async fn persist<T, F: Future<Output = io::Result<T>>>(connect: impl Fn() -> F) -> io::Result<T> {
+async fn retry<T, F: Future<Output = io::Result<T>>>(connect: impl Fn() -> F) -> io::Result<T> {
     for _ in 1..ATTEMPTS {
         match connect().await {
             Ok(stream) => return Ok(stream),
-            Err(_) => sleep(BETWEEN).await,
+            Err(_) => sleep(BETWEEN_ATTEMPTS).await,
         }
     }
     connect().await
 }
 
-/// So much is carried at a time.
-const PIECE: usize = 8 << 10;
-/// How long the rest of one direction may take once the other has come to its end by the server: a client that keeps its
-/// half open for good must not hold a place that others need. The kernel has the same limit for a socket that nobody holds
-/// (`tcp_fin_timeout`, `tcp(7)`).
-const LINGERING: Duration = Duration::from_secs(60);
-
-async fn copy(client: Stream, server: Stream) -> io::Result<()> {
+async fn splice(client: Stream, server: Stream) -> io::Result<()> {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_server, mut to_server) = tokio::io::split(server);
     let result = {
-        let ask = pass(&mut from_client, &mut to_server);
-        let answer = pass(&mut from_server, &mut to_client);
-        tokio::pin!(ask, answer);
+        let request = copy(&mut from_client, &mut to_server);
+        let response = copy(&mut from_server, &mut to_client);
+        tokio::pin!(request, response);
         tokio::select! {
-            // A server may answer and close before it has read everything: its answer comes first.
-            asked = &mut ask => match asked {
-                Ok(()) => answer.await,
-                Err(Broken::From(error)) => Err(Broken::From(error)),
-                Err(Broken::To(error)) => {
-                    let _ = timeout(LINGERING, answer).await;
-                    Err(Broken::To(error))
+            sent = &mut request => match sent {
+                Ok(()) => response.await,
+                Err(Broken::Read(error)) => Err(Broken::Read(error)),
+                // A server may respond and close before it has read everything: deliver its response first.
+                Err(Broken::Write(error)) => {
+                    let _ = timeout(LINGER, response).await;
+                    Err(Broken::Write(error))
                 }
             },
-            answered = &mut answer => match answered {
-                Ok(()) => match timeout(LINGERING, ask).await {
-                    Ok(asked) => asked,
-                    Err(slow) => Err(Broken::From(slow.into())),
+            responded = &mut response => match responded {
+                Ok(()) => match timeout(LINGER, request).await {
+                    Ok(sent) => sent,
+                    Err(slow) => Err(Broken::Read(slow.into())),
                 },
                 Err(broken) => Err(broken),
             },
         }
     };
-    if result.is_err() {
-        // One side was reset. A plain close would tell the other that all has arrived: reset it too (`socket(7)`,
+    result.map_err(|broken| {
+        // One side was reset. A plain close would tell the other that it has everything, so reset it too (`socket(7)`,
         // SO_LINGER).
         for stream in [
             from_client.unsplit(to_client),
@@ -95,25 +95,28 @@ async fn copy(client: Stream, server: Stream) -> io::Result<()> {
         ] {
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
-    }
-    result.map_err(|broken| match broken {
-        Broken::From(error) | Broken::To(error) => error,
+        match broken {
+            Broken::Read(error) | Broken::Write(error) => error,
+        }
     })
 }
 
-/// Where one direction has come to an end too soon: by who sends, or by who receives.
+/// Which side ended one direction too early.
 enum Broken {
-    From(io::Error),
-    To(io::Error),
+    Read(io::Error),
+    Write(io::Error),
 }
 
-/// All of it, and its end.
-async fn pass(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>) -> Result<(), Broken> {
-    let mut piece = vec![0; PIECE];
+/// Copies one direction, including its end.
+async fn copy(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>) -> Result<(), Broken> {
+    let mut buffer = vec![0; BUFFER];
     loop {
-        match from.read(&mut piece).await.map_err(Broken::From)? {
-            0 => return to.shutdown().await.map_err(Broken::To),
-            read => to.write_all(&piece[..read]).await.map_err(Broken::To)?,
+        match from.read(&mut buffer).await.map_err(Broken::Read)? {
+            0 => return to.shutdown().await.map_err(Broken::Write),
+            read => {
+                let written = to.write_all(&buffer[..read]).await;
+                written.map_err(Broken::Write)?;
+            }
         }
     }
 }

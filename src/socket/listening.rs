@@ -1,75 +1,67 @@
+//! What `--listen` opens: checked, and each socket with a name of its own.
+
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::{self, Path};
 
-use super::{Address, ListenSpec, OpenError, exclusive};
+use super::address::{Address, ListenSpec};
+use super::open_error::OpenError;
 
-/// What is listened on.
+/// A listening socket and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// Its name in `LISTEN_FDNAMES`; no other has the same.
+    /// Its unique name in `LISTEN_FDNAMES`.
     pub name: String,
-    /// The actual address, where port 0 was asked for the one that was free.
+    /// Its address, with the actual port if port 0 was requested.
     pub address: Address,
 }
 
-/// A listening socket for a program.
+/// A listening socket to pass to a program.
 #[derive(Debug)]
 pub struct Passed {
     /// Its name in `LISTEN_FDNAMES`.
     pub name: String,
     /// A duplicate, closed on exec.
     pub fd: OwnedFd,
-    /// The inode of the socket: what `/proc/PID/fd` shows.
+    /// The inode of the socket, as in `/proc/PID/fd`.
     pub inode: u64,
 }
 
-/// A path means the same whatever the working directory.
-pub(super) fn absolute(address: &Address) -> Result<Address, OpenError> {
-    Ok(match address {
-        Address::Tcp(address) => Address::Tcp(*address),
-        Address::Unix(path) => {
-            let absolute = path::absolute(path);
-            Address::Unix(absolute.map_err(|error| exclusive::unix_error(path, "finding", error))?)
-        }
-    })
-}
-
-pub(super) fn check_names(specs: &[ListenSpec]) -> Result<(), OpenError> {
+/// The addresses of `specs`. Paths become absolute, because a program may change its working directory.
+pub(super) fn addresses(specs: &[ListenSpec]) -> Result<Vec<Address>, OpenError> {
     let mut names = HashSet::new();
-    match specs
-        .iter()
-        .filter_map(|spec| spec.name.as_ref())
-        .find(|name| !names.insert(*name))
-    {
-        Some(name) => Err(OpenError::SameName { name: name.clone() }),
-        None => Ok(()),
+    let mut given = specs.iter().filter_map(|spec| spec.name.as_ref());
+    if let Some(name) = given.find(|name| !names.insert(*name)) {
+        return Err(OpenError::SameName { name: name.clone() });
     }
-}
-
-pub(super) fn check_addresses(addresses: &[Address]) -> Result<(), OpenError> {
+    let addresses: Vec<Address> = specs.iter().map(absolute).collect::<Result<_, _>>()?;
     let mut seen = HashSet::new();
-    let is_any_port =
+    let any_port =
         |address: &Address| matches!(address, Address::Tcp(address) if address.port() == 0);
-    match addresses
-        .iter()
-        .find(|address| !is_any_port(address) && !seen.insert(*address))
-    {
+    let mut specific = addresses.iter().filter(|address| !any_port(address));
+    match specific.find(|address| !seen.insert(*address)) {
         Some(address) => Err(OpenError::SameAddress {
             address: address.clone(),
         }),
-        None => Ok(()),
+        None => Ok(addresses),
     }
 }
 
-/// Gives a name to those that have none, and to each another.
+fn absolute(spec: &ListenSpec) -> Result<Address, OpenError> {
+    match &spec.address {
+        Address::Tcp(address) => Ok(Address::Tcp(*address)),
+        Address::Unix(path) => path::absolute(path)
+            .map(Address::Unix)
+            .map_err(|error| OpenError::at_path("finding", path, error)),
+    }
+}
+
+/// Adds names: the given ones, and unique ones made from the address. `actual` are the addresses of `specs`, in order.
 pub(super) fn name_all(specs: &[ListenSpec], actual: Vec<Address>) -> Vec<Listening> {
     let mut taken: HashSet<String> = specs.iter().filter_map(|spec| spec.name.clone()).collect();
     let named = specs.iter().zip(actual).map(|(spec, address)| {
-        let name = spec
-            .name
-            .clone()
-            .unwrap_or_else(|| free_name(&address, &mut taken));
+        let given = spec.name.clone();
+        let name = given.unwrap_or_else(|| free_name(&address, &mut taken));
         Listening { name, address }
     });
     named.collect()
@@ -87,16 +79,11 @@ fn free_name(address: &Address, taken: &mut HashSet<String>) -> String {
         .unwrap_or(base)
 }
 
-/// The file's name without what `LISTEN_FDNAMES` cannot carry.
+/// The file name, with `_` for every character that `LISTEN_FDNAMES` cannot hold.
 fn plain_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let plain = |c: char| {
-        if c.is_ascii_graphic() && c != ':' {
-            c
-        } else {
-            '_'
-        }
-    };
+    let allowed = |c: char| c.is_ascii_graphic() && c != ':';
+    let plain = |c: char| if allowed(c) { c } else { '_' };
     name.chars().take(200).map(plain).collect()
 }
 
@@ -114,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn every_socket_has_a_name_of_its_own() {
+    fn every_socket_has_a_unique_name() {
         let given = [
             "3000",
             "web=3001",
@@ -135,12 +122,11 @@ mod tests {
     }
 
     #[test]
-    fn one_name_or_address_for_two_is_an_error() {
+    fn a_name_or_address_given_twice_is_an_error() {
         let open = |values: [&str; 2]| {
             let specs = values.map(|value| value.parse::<ListenSpec>().unwrap());
-            let addresses = specs.clone().map(|spec| spec.address);
-            check_names(&specs)
-                .and(check_addresses(&addresses))
+            addresses(&specs)
+                .map(drop)
                 .map_err(|error| error.to_string())
         };
         assert_eq!(
@@ -149,7 +135,7 @@ mod tests {
         );
         assert_eq!(
             open(["1", "a=:1"]),
-            Err("`127.0.0.1:1` is to be listened on twice".to_owned())
+            Err("`127.0.0.1:1` is given twice".to_owned())
         );
         assert_eq!(open(["0", "0"]), Ok(()));
     }

@@ -22,10 +22,10 @@ mod address;
 mod adopter;
 mod answerer;
 mod attend;
+mod bind;
 mod drain;
 mod duty;
 mod endpoint;
-mod exclusive;
 mod face;
 mod forward;
 mod group;
@@ -44,16 +44,18 @@ mod slot;
 mod sockets;
 mod steer;
 mod steered;
+mod stream;
 
 pub use address::{Address, ListenSpec, ParseListenError};
 pub use adopter::{Adopter, Around, Joined, Opened};
 pub use answerer::{Answerer, Heard};
-pub use drain::{Connection, DrainMonitor};
+pub use drain::DrainMonitor;
 pub use endpoint::{Endpoint, Transport};
 pub use listening::{Listening, Passed};
 pub use open_error::{Occupant, OpenError};
-pub use route::{Route, Stream};
+pub use route::Route;
 pub use sockets::{Sharing, Sockets};
+pub use stream::Stream;
 
 #[cfg(test)]
 mod tests;

@@ -2,104 +2,109 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::Address;
+use super::address::Address;
 use crate::os::Holder;
 
-/// Who has an address that we wanted.
+/// The holder of an address that we want.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupant {
-    /// The process, unless it is hidden from us.
+    /// The process, if we may see it.
     pub holder: Option<Holder>,
-    /// The user that the socket belongs to, where the system tells.
+    /// The user id of its owner, where the system tells.
     pub uid: Option<u32>,
 }
 
-/// Why [`Sockets::open`](super::Sockets::open) could not open all that it should.
+/// Why a listening socket could not be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// Somebody else listens there.
+    /// Another process listens there.
     InUse {
-        /// Where.
+        /// The address.
         address: Address,
-        /// Who, as far as it can be told.
+        /// Its holder, if known.
         occupant: Option<Occupant>,
     },
-    /// The port is one that only privileged processes may bind.
+    /// Only privileged processes may bind the port.
     Privileged {
-        /// Where.
+        /// The address.
         address: SocketAddr,
     },
-    /// The IP address is none of this machine's.
+    /// This machine does not have the IP address.
     NotLocal {
-        /// Where.
+        /// The address.
         address: SocketAddr,
     },
-    /// What is at the path of a unix socket is something else, and is not ours to remove.
+    /// A file that is not a socket is at the path of a unix socket. hotrun does not remove it.
     NotASocket {
-        /// Where.
+        /// The path.
         path: PathBuf,
     },
-    /// Two sockets were asked for on one address.
+    /// Two sockets would have the same address.
     SameAddress {
-        /// Which.
+        /// The address.
         address: Address,
     },
-    /// Two sockets were given one name.
+    /// Two sockets would have the same name.
     SameName {
-        /// Which.
+        /// The name.
         name: String,
     },
-    /// This system has no steering.
+    /// This system cannot steer connections between sockets.
     NoSteering,
     /// Anything else.
     Io {
-        /// What was being done, to what.
+        /// The operation and its object, as in ``listening on `ADDRESS` ``.
         doing: String,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
 }
 
 impl OpenError {
-    /// What to do next, where that can be said.
+    pub(super) fn at_path(doing: &str, path: &Path, error: io::Error) -> Self {
+        Self::Io {
+            doing: format!("{doing} `{}`", path.display()),
+            error,
+        }
+    }
+
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::InUse {
-                address: Address::Tcp(_),
-                occupant,
-            } => Some(in_use(occupant.as_ref(), "port")),
-            Self::InUse {
-                address: Address::Unix(_),
-                occupant,
-            } => Some(in_use(occupant.as_ref(), "path")),
+            Self::InUse { address, occupant } => Some(in_use(occupant.as_ref(), address)),
             Self::Privileged { address } => Some(format!(
-                "listen on a port from 1024 up, or allow this one: `sysctl net.ipv4.ip_unprivileged_port_start={}`, \
-                 or CAP_NET_BIND_SERVICE for hotrun",
+                "use a port from 1024 up, or allow this one: `sysctl net.ipv4.ip_unprivileged_port_start={}`, or give \
+                 hotrun CAP_NET_BIND_SERVICE",
                 address.port()
             )),
             Self::NotLocal { .. } => Some(
-                "use an address of this machine, `127.0.0.1` or `[::]` for all of them".to_owned(),
+                "use an address of this machine, such as `127.0.0.1`, or `[::]` for all addresses"
+                    .to_owned(),
             ),
             Self::NotASocket { path } => Some(format!(
                 "choose another path, or remove `{}` yourself",
                 path.display()
             )),
-            Self::SameAddress { .. } => Some("leave one of them out".to_owned()),
-            Self::SameName { .. } => Some("give each its own name".to_owned()),
+            Self::SameAddress { .. } => Some("remove one of them".to_owned()),
+            Self::SameName { .. } => Some("give each socket its own name".to_owned()),
             Self::NoSteering | Self::Io { .. } => None,
         }
     }
 }
 
-fn in_use(occupant: Option<&Occupant>, what: &str) -> String {
+fn in_use(occupant: Option<&Occupant>, address: &Address) -> String {
+    let what = match address {
+        Address::Tcp(_) => "port",
+        Address::Unix(_) => "path",
+    };
     match occupant.and_then(|occupant| occupant.holder.as_ref()) {
         Some(holder) => format!(
             "stop it (`kill {}`), or listen on another {what}",
             holder.pid
         ),
-        None => format!("listen on another {what}, or find out who has it as root: `ss -lptux`"),
+        None => format!("listen on another {what}, or find its process with `ss -lptux` as root"),
     }
 }
 
@@ -123,7 +128,7 @@ impl fmt::Display for OpenError {
             Self::NotASocket { path } => {
                 write!(f, "`{}` exists and is not a socket", path.display())
             }
-            Self::SameAddress { address } => write!(f, "`{address}` is to be listened on twice"),
+            Self::SameAddress { address } => write!(f, "`{address}` is given twice"),
             Self::SameName { name } => write!(f, "two sockets have the name `{name}`"),
             Self::NoSteering => f.write_str("this system cannot steer between sockets"),
             Self::Io { doing, error } => write!(f, "{doing}: {error}"),
@@ -141,7 +146,7 @@ impl fmt::Display for Occupant {
             Self {
                 holder: None,
                 uid: Some(uid),
-            } => write!(f, "a process of the user with id {uid}"),
+            } => write!(f, "a process of user id {uid}"),
             Self {
                 holder: None,
                 uid: None,

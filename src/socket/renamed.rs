@@ -9,19 +9,17 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Address;
+use super::bind::{LONGEST_UNIX_PATH, listen};
 use super::drain::MonitoredListener;
 use super::endpoint::Endpoint;
 use super::face::Face;
 use super::roster::{Key, Owner};
 use super::scan::{Scan, Scanned};
 use super::slot::Slot;
-use super::steered::listen;
 use crate::os::cleanup::{FileId, PREFIX, file_id};
 use crate::os::{self, Queue};
 use crate::reload::GenId;
 
-/// `sizeof(sun_path)`, less the end mark (`unix(7)`).
-const LONGEST: usize = 107;
 /// A program that removes its path does so at some moment of its exit; this is how long the path may be gone.
 const TEND_EVERY: Duration = Duration::from_millis(5);
 
@@ -255,7 +253,7 @@ impl Directory {
     }
 
     fn short(&self, file: &Path, name: &str) -> io::Result<PathBuf> {
-        if file.as_os_str().len() <= LONGEST {
+        if file.as_os_str().len() <= LONGEST_UNIX_PATH {
             return Ok(file.to_owned());
         }
         os::socket_holders::short_path(&self.handle, name)
@@ -276,17 +274,5 @@ impl Directory {
         for entry in names.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket())) {
             let _ = fs::remove_file(entry.path());
         }
-    }
-}
-
-/// A path to the same file that a unix socket's address can hold, and what has to stay open for it.
-pub(super) fn reachable(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    match name {
-        Some(name) if path.as_os_str().len() > LONGEST => {
-            let directory = Directory::of(path)?;
-            Ok((directory.short(path, name)?, Some(directory.handle)))
-        }
-        Some(_) | None => Ok((path.to_owned(), None)),
     }
 }

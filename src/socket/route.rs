@@ -1,17 +1,13 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use socket2::Socket;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
+use super::bind::connectable_path;
 use super::group::{SharedGroup, lock};
-use super::renamed::reachable;
-use super::{Address, Listening};
+use super::listening::Listening;
+use super::stream::Stream;
 use crate::reload::GenId;
 
 /// A way to one generation's slot of one address, whoever is live.
@@ -58,7 +54,7 @@ impl Route {
 }
 
 async fn dial_path(path: &Path) -> io::Result<UnixStream> {
-    let (path, _directory) = reachable(path)?;
+    let (path, _directory) = connectable_path(path)?;
     UnixStream::connect(path).await
 }
 
@@ -143,80 +139,5 @@ impl Drop for Diversion<'_> {
     fn drop(&mut self) {
         // If the kernel refuses, the next operation on the group tries again.
         let _ = lock(self.group).restore(self.port);
-    }
-}
-
-/// A connection, made by a [`Route`] or taken from a slot.
-#[derive(Debug)]
-pub enum Stream {
-    /// Of a TCP address.
-    Tcp(TcpStream),
-    /// Of a unix socket.
-    Unix(UnixStream),
-}
-
-impl Stream {
-    /// What was accepted on this address.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub(super) fn of_client(client: Socket, address: &Address) -> io::Result<Self> {
-        client.set_nonblocking(true)?;
-        Ok(match address {
-            Address::Tcp(_) => {
-                client.set_tcp_nodelay(true)?;
-                Self::Tcp(TcpStream::from_std(client.into())?)
-            }
-            Address::Unix(_) => Self::Unix(UnixStream::from_std(OwnedFd::from(client).into())?),
-        })
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }

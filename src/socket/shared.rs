@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::bind::{self, connectable_path, listen};
 use super::drain::MonitoredListener;
-use super::renamed::reachable;
 use super::route::Way;
-use super::slot::inode;
-use super::steered::listen;
-use super::{Address, OpenError, Sharing, exclusive};
+use super::{Address, OpenError};
+use crate::os;
 use crate::os::cleanup::{Cleanup, FileId, file_id};
 
 /// One listening socket for all generations: what systems can do that cannot steer. It never refuses a connection, and
@@ -32,7 +31,7 @@ impl Listener {
     pub(super) fn open(address: &Address) -> Result<Self, OpenError> {
         match address {
             Address::Tcp(address) => {
-                let socket = exclusive::tcp(*address, Sharing::Shared)?;
+                let socket = bind::exclusive_tcp(*address, false)?;
                 let doing = || format!("looking at the socket of `{address}`");
                 Self::tcp(socket).map_err(|error| OpenError::Io {
                     doing: doing(),
@@ -40,8 +39,8 @@ impl Listener {
                 })
             }
             Address::Unix(path) => {
-                exclusive::unix(path)?;
-                Self::unix(path).map_err(|error| exclusive::unix_error(path, "listening on", error))
+                bind::check_unix_path(path)?;
+                Self::unix(path).map_err(|error| OpenError::at_path("listening on", path, error))
             }
         }
     }
@@ -52,7 +51,7 @@ impl Listener {
             .as_socket()
             .ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self {
-            inode: inode(&socket)?,
+            inode: os::inode(&socket)?,
             address: Address::Tcp(actual),
             socket,
             file: None,
@@ -65,7 +64,7 @@ impl Listener {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let (short, _directory) = reachable(path)?;
+        let (short, _directory) = connectable_path(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(short)?)?;
         let id = file_id(&fs::symlink_metadata(path)?);
@@ -74,7 +73,7 @@ impl Listener {
             id,
         });
         let listener = Self {
-            inode: inode(&socket)?,
+            inode: os::inode(&socket)?,
             address: Address::Unix(path.to_owned()),
             socket,
             file,

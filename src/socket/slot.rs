@@ -55,7 +55,7 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new(key: Key, owner: Owner, socket: Socket) -> io::Result<Self> {
-        let inode = inode(&socket)?;
+        let inode = os::inode(&socket)?;
         let socket = Arc::new(socket);
         Ok(Self {
             key,
@@ -106,9 +106,4 @@ impl Drop for Slot {
         // `net/ipv4/inet_connection_sock.c`, `unix_accept`).
         let _ = self.socket.shutdown(std::net::Shutdown::Read);
     }
-}
-
-/// The inode of an open descriptor.
-pub(super) fn inode(socket: &Socket) -> io::Result<u64> {
-    os::inode(socket)
 }

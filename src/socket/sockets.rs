@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::adopter::Adopter;
 use super::group::{Group, SharedGroup, lock, none_of};
-use super::listening::{absolute, check_addresses, check_names, name_all};
+use super::listening::name_all;
 use super::registry::{Registry, SharedRegistry, lock_all};
 use super::renamed::Renamed;
 use super::route::Way;
 use super::shared::Listener;
 use super::steered::Steered;
 use super::{
-    Address, Answerer, DrainMonitor, ListenSpec, Listening, OpenError, Passed, Route, exclusive,
+    Address, Answerer, DrainMonitor, ListenSpec, Listening, OpenError, Passed, Route, bind,
+    listening,
 };
 use crate::os;
 use crate::os::cleanup::Cleanup;
@@ -49,12 +50,7 @@ impl Sockets {
     /// # Panics
     /// Outside of a tokio runtime: relays carry connections in tasks of it.
     pub fn open(specs: &[ListenSpec], sharing: Sharing) -> Result<Self, OpenError> {
-        check_names(specs)?;
-        let addresses = specs
-            .iter()
-            .map(|spec| absolute(&spec.address))
-            .collect::<Result<Vec<_>, _>>()?;
-        check_addresses(&addresses)?;
+        let addresses = listening::addresses(specs)?;
         let (kind, actual) = match sharing {
             Sharing::Steered => open_steered(&addresses)?,
             Sharing::Shared => open_shared(&addresses)?,
@@ -316,7 +312,7 @@ fn open_steered(addresses: &[Address]) -> Result<(Kind, Vec<Address>), OpenError
 fn open_group(address: &Address) -> Result<Group, OpenError> {
     match address {
         Address::Tcp(tcp) => {
-            let first = exclusive::tcp(*tcp, Sharing::Steered)?;
+            let first = bind::exclusive_tcp(*tcp, true)?;
             let group = Steered::new(&first, Group::FIRST, None)
                 .and_then(|face| Group::new(Box::new(face), first));
             group.map_err(|error| OpenError::Io {
@@ -325,10 +321,10 @@ fn open_group(address: &Address) -> Result<Group, OpenError> {
             })
         }
         Address::Unix(path) => {
-            exclusive::unix(path)?;
+            bind::check_unix_path(path)?;
             let group = Renamed::new(path, Group::FIRST)
                 .and_then(|(face, first)| Group::new(Box::new(face), first));
-            group.map_err(|error| exclusive::unix_error(path, "listening on", error))
+            group.map_err(|error| OpenError::at_path("listening on", path, error))
         }
     }
 }

@@ -3,21 +3,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
+use super::bind::{listen, stream};
 use super::drain::MonitoredListener;
 use super::endpoint::{Endpoint, Transport};
-use super::exclusive::stranger;
 use super::face::Face;
 use super::roster::{Key, Owner, Roster};
+use super::scan::stranger;
 use super::scan::{Scan, Scanned};
-use super::slot::{Slot, inode};
+use super::slot::Slot;
 use super::{Address, Occupant};
 use crate::os::{self, Queue};
 use crate::reload::GenId;
-
-/// The length of the accept queue that is asked for; the kernel cuts it to `net.core.somaxconn`.
-const QUEUE: i32 = 4096;
 
 /// The face of a TCP address: one reuse-port group.
 pub(super) struct Steered {
@@ -34,7 +32,7 @@ impl Steered {
         let endpoint = Endpoint::of(first)?;
         let mut roster = Roster::default();
         roster.join(key, owner);
-        let inodes = vec![(key, inode(first)?)];
+        let inodes = vec![(key, os::inode(first)?)];
         Ok(Self {
             endpoint,
             address: endpoint.address,
@@ -99,7 +97,7 @@ impl Face for Steered {
             let message = format!("`{}` is also listened on by {stranger}", self.address);
             return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
         }
-        let inode = inode(socket)?;
+        let inode = os::inode(socket)?;
         match self.endpoint.transport {
             Transport::Tcp => listen(socket, backlog)?,
             // It has joined by being bound.
@@ -184,23 +182,4 @@ impl Face for Steered {
         self.roster.restore(port);
         self.steer(slots)
     }
-}
-
-/// A TCP socket for `address`, not bound. `SO_REUSEADDR` lets it be bound while old connections are in TIME_WAIT;
-/// it does not let two sockets listen (`socket(7)`).
-pub(super) fn stream(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    Ok(socket)
-}
-
-/// Makes it listen with a queue of this length, or with the longest that there is: a queue that is full costs a client
-/// a second.
-pub(super) fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {
-    let longest = os::reuseport::longest_queue().unwrap_or(QUEUE);
-    socket.listen(longest.max(QUEUE).max(backlog))
 }

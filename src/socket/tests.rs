@@ -14,13 +14,13 @@ use crate::reload::GenId;
 
 mod adopting;
 mod answering;
+mod draining;
 mod moving;
 mod opening;
 mod probing;
 mod steering;
 mod unix;
 mod waiting;
-mod watching;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 

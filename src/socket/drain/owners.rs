@@ -1,58 +1,56 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::AGREEING;
 use crate::os::socket_holders::sockets_of;
+
+/// How many looks a connection gets. Right after `accept` its descriptor is not visible yet, so one is not enough.
+const LOOKS: u32 = 2;
 
 /// Which connections a generation holds.
 ///
-/// To read that from `/proc` is the dearest part of a look. It is done only when there is a connection of which it is
-/// not known, and only for those descriptors that may be another socket than they were.
+/// Reading that from `/proc` is the most expensive part of a look. It happens only if a connection is unknown, and only
+/// for descriptors that may refer to another socket than before.
 #[derive(Default)]
-pub(in crate::socket) struct ConnectionOwners {
+pub(super) struct ConnectionOwners {
     ours: HashSet<u64>,
-    /// How often a socket was looked for and not found. Once is not enough (see [`AGREEING`]).
-    others: HashMap<u64, u32>,
+    /// How often a socket was looked for and not found.
+    missed: HashMap<u64, u32>,
     /// The sockets of each process, by descriptor.
     held: HashMap<i32, HashMap<u32, u64>>,
 }
 
 impl ConnectionOwners {
-    /// Those of `all` that one of `pids` holds.
+    /// Finds out which of the `present` sockets one of `pids` holds.
     ///
     /// # Errors
-    /// If one of the processes may not be looked into: whatever is not known to be another's may be its.
-    pub(in crate::socket) fn of<T>(
-        &mut self,
-        all: Vec<T>,
-        pids: &[i32],
-        inode: impl Fn(&T) -> u64,
-    ) -> io::Result<Vec<T>> {
-        let present: HashSet<u64> = all.iter().map(&inode).collect();
-        let unknown: Vec<u64> = present
-            .iter()
-            .copied()
-            .filter(|inode| self.is_unknown(*inode))
-            .collect();
-        if !unknown.is_empty() {
-            let held = self.read(pids, &present)?;
-            for inode in unknown {
-                self.note(inode, held.contains(&inode));
+    /// If one of the processes may not be inspected: it may hold any connection.
+    pub(super) fn update(&mut self, present: &HashSet<u64>, pids: &[i32]) -> io::Result<()> {
+        let unknown = |inode: &u64| self.is_unknown(*inode);
+        let unknown: Vec<u64> = present.iter().copied().filter(unknown).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let held = self.read(pids, present)?;
+        for inode in unknown {
+            match held.contains(&inode) {
+                true => drop(self.ours.insert(inode)),
+                false => *self.missed.entry(inode).or_default() += 1,
             }
         }
-        let ours = all
-            .into_iter()
-            .filter(|one| self.ours.contains(&inode(one)));
-        Ok(ours.collect())
+        Ok(())
     }
 
-    /// Inode 0 is a connection that nobody has accepted, or that nobody has any more.
+    pub(super) fn has(&self, inode: u64) -> bool {
+        self.ours.contains(&inode)
+    }
+
+    /// Inode 0 is a connection that no process has accepted, or that no process holds any more.
     fn is_unknown(&self, inode: u64) -> bool {
-        let looks = self.others.get(&inode).copied().unwrap_or(0);
-        inode != 0 && !self.ours.contains(&inode) && looks < AGREEING
+        let looks = self.missed.get(&inode).copied().unwrap_or(0);
+        inode != 0 && !self.has(inode) && looks < LOOKS
     }
 
-    /// A connection of ours that is still present has kept its descriptor: that one need not be read again.
+    /// A connection of ours that is still present has kept its descriptor, which need not be read again.
     fn read(&mut self, pids: &[i32], present: &HashSet<u64>) -> io::Result<HashSet<u64>> {
         let before = std::mem::take(&mut self.held);
         for pid in pids {
@@ -63,13 +61,5 @@ impl ConnectionOwners {
         }
         let held = self.held.values();
         Ok(held.flat_map(|sockets| sockets.values().copied()).collect())
-    }
-
-    fn note(&mut self, inode: u64, held: bool) {
-        if held {
-            self.ours.insert(inode);
-        } else {
-            *self.others.entry(inode).or_default() += 1;
-        }
     }
 }

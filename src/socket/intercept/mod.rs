@@ -8,7 +8,6 @@
 //! What is answered is decided in `decision.rs`, from what is known and from nothing else. A thread for each generation
 //! does it (`worker.rs`): a call waits for its answer, and so shall not wait for anything that hotrun does besides.
 
-mod bind;
 mod call;
 mod claim;
 mod decision;

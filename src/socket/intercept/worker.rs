@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use super::bind::bind;
 use super::call::Asked;
 use super::claim::{self, LONGEST, parse};
 use super::decision::{Claim, OnBind, OnListen, Other, on_bind, on_listen};
@@ -19,6 +18,7 @@ use super::verdict::{Verdict, missed, refuse};
 use crate::os;
 use crate::os::seccomp::{Call, InterceptedCalls, Next, Reply, Syscall, read_memory};
 use crate::reload::GenId;
+use crate::socket::bind::bind_for_program;
 use crate::socket::{Adopter, Endpoint, Transport};
 
 /// A program may close a socket, and nobody tells: how soon that is looked for after a call, and how often where it shares
@@ -262,14 +262,12 @@ impl Worker {
     /// What is in the way and does not listen is mostly ours: bound by another generation that never listened, or about
     /// to be closed. Those share, and so does it then.
     fn try_bind(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
-        let Endpoint {
-            address, transport, ..
-        } = endpoint;
-        let bound = bind(socket, address, transport, shared);
+        let bound = bind_for_program(socket, endpoint, shared);
         let in_use = |error: &io::Error| error.raw_os_error() == Some(libc::EADDRINUSE);
-        let again = !shared && transport == Transport::Tcp && bound.as_ref().is_err_and(in_use);
+        let again =
+            !shared && endpoint.transport == Transport::Tcp && bound.as_ref().is_err_and(in_use);
         match again && !self.adopter.has_stranger(endpoint) {
-            true => bind(socket, address, transport, true),
+            true => bind_for_program(socket, endpoint, true),
             false => bound,
         }
     }

@@ -3,8 +3,9 @@ use std::thread::sleep;
 use super::*;
 use crate::os::sock_diag::tcp_half_open;
 use crate::reload::GenId;
+use crate::socket::bind::listen;
 use crate::socket::group::SharedGroup;
-use crate::socket::steered::{Steered, listen};
+use crate::socket::steered::Steered;
 
 fn id(number: u32) -> GenId {
     GenId::new(number)

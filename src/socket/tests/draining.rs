@@ -4,31 +4,32 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::os::sock_diag::tcp_connections;
-use crate::socket::drain::ConnectionOwners;
 
-fn ours() -> Vec<i32> {
+fn own_pid() -> Vec<i32> {
     vec![std::process::id() as i32]
 }
 
-/// Long enough for several looks, and for the quiet that an idle connection needs.
+/// Long enough for several looks, and for the quiet time of an idle connection.
 const SEVERAL_LOOKS: Duration = Duration::from_millis(300);
 
-async fn settles(monitor: &DrainMonitor) {
-    let settled = timeout(DEADLINE, monitor.quiescent(ours));
-    settled.await.expect("settled");
+async fn becomes_quiescent(monitor: &DrainMonitor) {
+    let quiescent = timeout(DEADLINE, monitor.quiescent(own_pid));
+    quiescent.await.expect("quiescent");
 }
 
-async fn falls_idle(monitor: &DrainMonitor) {
-    timeout(DEADLINE, monitor.idle(ours)).await.expect("idle");
+async fn becomes_idle(monitor: &DrainMonitor) {
+    timeout(DEADLINE, monitor.idle(own_pid))
+        .await
+        .expect("idle");
 }
 
-async fn does_not_settle(monitor: &DrainMonitor, why: &str) {
-    let settled = timeout(SEVERAL_LOOKS, monitor.quiescent(ours));
-    assert!(settled.await.is_err(), "{why}");
+async fn is_not_quiescent(monitor: &DrainMonitor, why: &str) {
+    let quiescent = timeout(SEVERAL_LOOKS, monitor.quiescent(own_pid));
+    assert!(quiescent.await.is_err(), "{why}");
 }
 
-async fn does_not_fall_idle(monitor: &DrainMonitor, why: &str) {
-    let idle = timeout(SEVERAL_LOOKS, monitor.idle(ours));
+async fn is_not_idle(monitor: &DrainMonitor, why: &str) {
+    let idle = timeout(SEVERAL_LOOKS, monitor.idle(own_pid));
     assert!(idle.await.is_err(), "{why}");
 }
 
@@ -62,44 +63,44 @@ fn connect_to_first(served: &mut Served) -> TcpStream {
 }
 
 #[tokio::test]
-async fn settled_waits_for_the_queue_and_for_the_first_byte() {
+async fn quiescence_waits_for_the_queue_and_for_the_first_byte() {
     let mut served = served();
     let monitor = served.sockets.drain_monitor(id(1));
-    settles(&monitor).await;
+    becomes_quiescent(&monitor).await;
     let mut client = connect_to_first(&mut served);
-    does_not_settle(&monitor, "in the queue").await;
+    is_not_quiescent(&monitor, "in the queue").await;
     let (mut server, _) = served.listener.accept().unwrap();
-    does_not_settle(&monitor, "accepted, without a byte").await;
+    is_not_quiescent(&monitor, "accepted, but without a byte").await;
     client.write_all(b"?").unwrap();
-    does_not_settle(&monitor, "not read").await;
+    is_not_quiescent(&monitor, "unread").await;
     server.read_exact(&mut [0]).unwrap();
-    settles(&monitor).await;
+    becomes_quiescent(&monitor).await;
     drop(server);
     let client = connect_to_first(&mut served);
     let (_server, _) = served.listener.accept().unwrap();
     drop(client);
-    settles(&monitor).await;
+    becomes_quiescent(&monitor).await;
 }
 
 #[tokio::test]
-async fn connections_of_others_do_not_count() {
+async fn connections_of_other_processes_do_not_count() {
     let mut served = served();
     let monitor = served.sockets.drain_monitor(id(1));
     let _client = connect_to_first(&mut served);
     let (_server, _) = served.listener.accept().unwrap();
-    assert_eq!(monitor.connections(&ours()).unwrap().len(), 1);
-    assert_eq!(monitor.connections(&[]).unwrap(), []);
+    assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1);
+    assert_eq!(monitor.connection_count(&[]).unwrap(), 0);
     timeout(DEADLINE, monitor.quiescent(Vec::new))
         .await
         .unwrap();
 }
 
 #[test]
-fn where_a_process_may_not_be_looked_into_it_is_never_idle() {
+fn a_process_that_may_not_be_inspected_is_never_idle() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = crate::os::socket_holders::tests::hidden(directory.path());
     let pid = i32::try_from(child.id()).unwrap();
-    // In a thread that is another user's, because root may look everywhere (`setfsuid(2)`).
+    // In a thread of another user, because root may inspect everything (`setfsuid(2)`).
     let watching = thread::spawn(move || {
         nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -111,10 +112,10 @@ fn where_a_process_may_not_be_looked_into_it_is_never_idle() {
             let client = connect_to_first(&mut served);
             let (_server, _) = served.listener.accept().unwrap();
             drop(client);
-            let error = monitor.connections(&[pid]).unwrap_err();
+            let error = monitor.connection_count(&[pid]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
             let idle = timeout(SEVERAL_LOOKS, monitor.idle(|| vec![pid]));
-            assert!(idle.await.is_err(), "idle, though nobody knows");
+            assert!(idle.await.is_err(), "idle, although that is unknown");
         });
     });
     let watched = watching.join();
@@ -123,55 +124,62 @@ fn where_a_process_may_not_be_looked_into_it_is_never_idle() {
     watched.unwrap();
 }
 
+/// Each look asks the kernel once for a port, however many listeners it has.
 #[tokio::test]
-async fn connections_tell_what_was_exchanged() {
-    let mut served = served();
-    let monitor = served.sockets.drain_monitor(id(1));
-    let mut client = connect_to_first(&mut served);
-    let (mut server, peer) = served.listener.accept().unwrap();
-    client.write_all(b"hello").unwrap();
-    server.read_exact(&mut [0; 5]).unwrap();
-    server.write_all(b"hi").unwrap();
-    client.read_exact(&mut [0; 2]).unwrap();
-    let found = monitor.connections(&ours()).unwrap();
-    let expected = Connection {
-        inode: found[0].inode,
-        peer: Some(peer),
-        received: Some(5),
-        sent: Some(2),
+async fn a_connection_is_counted_once_however_many_listeners_share_its_port() {
+    let mut sockets = open(&["127.0.0.1:0"]);
+    let first = tcp(&sockets, 0);
+    let adopter = sockets.adopter().unwrap();
+    let listeners: Vec<_> = (0..3)
+        .map(|_| {
+            let socket = super::adopting::bound(first, socket2::Protocol::TCP);
+            let duplicate = socket.try_clone().unwrap();
+            adopter
+                .listen(id(1), duplicate, 5, super::adopting::waits)
+                .unwrap();
+            TcpListener::from(socket)
+        })
+        .collect();
+    sockets.switch(id(1)).unwrap();
+    let _client = TcpStream::connect(first).unwrap();
+    let accept = |listener: &TcpListener| {
+        listener.set_nonblocking(true).unwrap();
+        listener.accept().ok()
     };
-    assert_eq!(found, [expected]);
+    let _accepted: Vec<_> = listeners.iter().filter_map(accept).collect();
+    let monitor = sockets.drain_monitor(id(1));
+    assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1);
 }
 
 #[tokio::test]
-async fn idle_when_there_is_nothing_or_all_is_closed() {
+async fn a_generation_is_idle_without_connections_or_when_all_are_closed() {
     let mut served = served();
     let monitor = served.sockets.drain_monitor(id(1));
-    falls_idle(&monitor).await;
+    becomes_idle(&monitor).await;
     let client = connect_to_first(&mut served);
-    does_not_fall_idle(&monitor, "in the queue").await;
+    is_not_idle(&monitor, "in the queue").await;
     let (_server, _) = served.listener.accept().unwrap();
-    does_not_fall_idle(&monitor, "about to ask").await;
+    is_not_idle(&monitor, "before its request").await;
     drop(client);
-    falls_idle(&monitor).await;
+    becomes_idle(&monitor).await;
 }
 
-/// How a client asks something that takes long.
+/// How a client sends a request that takes long.
 #[derive(Clone, Copy, Debug)]
 enum Exchange {
     /// On a new connection.
     Fresh,
-    /// On one that was used before, in the very tick in which the answer before came.
+    /// On a used connection, in the very tick of the previous response.
     KeptAlive,
-    /// On one that was used before, later.
+    /// On a used connection, later.
     KeptAliveLater,
-    /// Closing its half after the request, as `nc -N` does.
+    /// Closing its own direction after the request, as `nc -N` does.
     HalfClosed,
 }
 
 const WORK: Duration = Duration::from_secs(2);
 
-/// The client's and the server's side of it; what is returned receives when it is answered.
+/// Runs both sides of it. The returned channel receives when the response is sent.
 fn run(exchange: Exchange, mut client: TcpStream, mut server: TcpStream) -> mpsc::Receiver<()> {
     let (answered, when) = mpsc::channel();
     let quick = matches!(exchange, Exchange::KeptAlive | Exchange::KeptAliveLater);
@@ -201,13 +209,13 @@ fn run(exchange: Exchange, mut client: TcpStream, mut server: TcpStream) -> mpsc
             client.shutdown(std::net::Shutdown::Write).unwrap();
         }
         client.read_exact(&mut [0; 4]).unwrap();
-        // Kept open: an idle connection of a client that may ask again.
+        // Stays open, as the connection of a client that may send another request.
         thread::sleep(WORK * 3);
     });
     when
 }
 
-/// The request is under way before anybody looks, then after, for looks of both kinds.
+/// The first look comes after `head_start`.
 async fn never_idle_during(exchange: Exchange, head_start: Duration) {
     let mut served = served();
     let client = connect_to_first(&mut served);
@@ -216,17 +224,17 @@ async fn never_idle_during(exchange: Exchange, head_start: Duration) {
     let monitor = served.sockets.drain_monitor(id(1));
     let when = run(exchange, client, server);
     tokio::time::sleep(head_start).await;
-    timeout(DEADLINE, monitor.idle(ours))
+    timeout(DEADLINE, monitor.idle(own_pid))
         .await
         .expect("idle in the end");
     assert!(
         when.try_recv().is_ok(),
-        "{exchange:?}, looked at after {head_start:?}: idle before the answer"
+        "{exchange:?}, first look after {head_start:?}: idle before the response"
     );
 }
 
 #[tokio::test]
-async fn a_request_of_two_seconds_is_never_called_idle() {
+async fn a_request_of_two_seconds_is_not_idle() {
     let early = Duration::from_millis(1);
     let late = Duration::from_millis(700);
     tokio::join!(
@@ -243,16 +251,16 @@ async fn a_request_of_two_seconds_is_never_called_idle() {
 }
 
 #[tokio::test]
-async fn an_answered_connection_that_was_watched_is_idle_soon() {
+async fn a_monitored_connection_is_idle_soon_after_its_response() {
     let mut served = served();
     let mut client = connect_to_first(&mut served);
     let (mut server, _) = served.listener.accept().unwrap();
     client.write_all(b"?").unwrap();
     server.read_exact(&mut [0]).unwrap();
     let monitor = served.sockets.drain_monitor(id(1));
-    does_not_fall_idle(&monitor, "unanswered").await;
+    is_not_idle(&monitor, "before the response").await;
     let idle = async {
-        timeout(DEADLINE, monitor.idle(ours)).await.unwrap();
+        timeout(DEADLINE, monitor.idle(own_pid)).await.unwrap();
         Instant::now()
     };
     let exchange = async {
@@ -263,7 +271,7 @@ async fn an_answered_connection_that_was_watched_is_idle_soon() {
     };
     let (idle, answered) = tokio::join!(idle, exchange);
     let after = idle - answered;
-    // Not the 2.5 s of one that nobody watched.
+    // Not the 2.5 s of a connection that was not monitored.
     assert!(
         after > Duration::from_millis(80) && after < Duration::from_millis(2400),
         "{after:?}"
@@ -271,7 +279,7 @@ async fn an_answered_connection_that_was_watched_is_idle_soon() {
 }
 
 #[tokio::test]
-async fn a_thousand_connections_are_cheap_to_look_at() {
+async fn a_look_at_a_thousand_connections_is_cheap() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(soft.max(8192)), hard).unwrap();
@@ -282,9 +290,9 @@ async fn a_thousand_connections_are_cheap_to_look_at() {
         pairs.push((client, served.listener.accept().unwrap().0));
     }
     let monitor = served.sockets.drain_monitor(id(1));
-    // The first look of a wait reads all of `/proc/PID/fd`, here of 2000 sockets; a later one what is new.
-    let first = cpu_time(|| assert_eq!(monitor.connections(&ours()).unwrap().len(), 1000));
-    let mut census = ConnectionOwners::default();
+    // The first look of a wait reads all of `/proc/PID/fd`, here 2000 sockets. Later looks read what is new.
+    let first = cpu_time(|| assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1000));
+    let mut look = monitor.look();
     let newer = TcpListener::from(served.sockets.prepare(id(3)).unwrap().remove(0).fd);
     served.sockets.switch(id(3)).unwrap();
     let mut newcomers = Vec::new();
@@ -293,7 +301,7 @@ async fn a_thousand_connections_are_cheap_to_look_at() {
             TcpStream::connect(served.to).unwrap(),
             newer.accept().unwrap(),
         ));
-        assert!(!monitor.is_quiescent(&mut census, &ours()).unwrap());
+        assert!(!look.is_quiescent(&own_pid()).unwrap());
     });
     let list = cpu_time(|| assert!(tcp_connections(served.to).unwrap().len() > 1000));
     report(&format!(
@@ -303,7 +311,7 @@ async fn a_thousand_connections_are_cheap_to_look_at() {
     assert!(later < Duration::from_millis(50), "{later:?}");
 }
 
-/// The time that this thread spent on a processor with it, however busy the machine is (`/proc/PID/schedstat`).
+/// The processor time of this thread, however busy the machine is (`/proc/PID/schedstat`).
 fn cpu_time(mut act: impl FnMut()) -> Duration {
     let spent = || {
         let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
@@ -317,24 +325,24 @@ fn cpu_time(mut act: impl FnMut()) -> Duration {
 }
 
 #[tokio::test]
-async fn a_unix_generation_is_quiescent_and_idle_when_its_connections_are_done() {
+async fn a_unix_socket_is_quiescent_and_idle_when_its_connections_are_closed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open(&[&format!("unix:{}", path.display())]);
     let listener = UnixListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
     sockets.switch(id(1)).unwrap();
     let monitor = sockets.drain_monitor(id(1));
-    settles(&monitor).await;
-    falls_idle(&monitor).await;
+    becomes_quiescent(&monitor).await;
+    becomes_idle(&monitor).await;
     let mut client = UnixStream::connect(&path).unwrap();
-    does_not_settle(&monitor, "in the queue").await;
+    is_not_quiescent(&monitor, "in the queue").await;
     let (mut server, _) = listener.accept().unwrap();
-    settles(&monitor).await;
+    becomes_quiescent(&monitor).await;
     client.write_all(b"?").unwrap();
-    does_not_settle(&monitor, "unread").await;
+    is_not_quiescent(&monitor, "unread").await;
     server.read_exact(&mut [0]).unwrap();
-    assert_eq!(monitor.connections(&ours()).unwrap().len(), 1);
-    does_not_fall_idle(&monitor, "open").await;
+    assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1);
+    is_not_idle(&monitor, "open").await;
     drop(client);
-    falls_idle(&monitor).await;
+    becomes_idle(&monitor).await;
 }
