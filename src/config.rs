@@ -209,9 +209,9 @@ impl Config {
             when_busy: self.when_busy,
             ready_timeout: self.ready_timeout,
             stop_timeout: self.stop_timeout,
-            settle_max: Policy::settle_max(mode),
+            stop_delay_max: Policy::stop_delay_max(mode),
             watchdog: self.watchdog,
-            go_back_within: self.go_back_within,
+            roll_back_within: self.go_back_within,
             ..Policy::default()
         }
     }

@@ -178,7 +178,7 @@ fn the_policy_is_what_was_typed() {
     let expected = Policy {
         builds: false,
         mode: Mode::StopFirst,
-        settle_max: Duration::from_millis(250),
+        stop_delay_max: Duration::from_millis(250),
         when_busy: WhenBusy::Queue,
         ready_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(3),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::config::Config;
 use crate::os::seccomp::{self, TestRefusal, Unavailable};
 use crate::process::Control;
-use crate::reload::{Event, GenId};
+use crate::reload::{Event, GenEvent, GenId};
 use crate::socket::Adopter;
 use crate::socket::intercept::{InterceptEvent, Interceptor};
 use crate::ui::{Level, Report};
@@ -96,7 +96,7 @@ impl Driver {
                     by: Some(id),
                     first,
                 });
-                self.handle(Event::Listens { id });
+                self.handle(Event::Generation(id, GenEvent::Listening));
             }
             InterceptEvent::Taken => {
                 self.explained.insert(id);

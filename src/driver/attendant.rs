@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::process::output::Lines;
 use crate::process::{self, Control, Process, PtyProcess, Reports, Spec};
 use crate::ready::ReadySpec;
-use crate::reload::{Ended, Event, GenId};
+use crate::reload::{Ended, Event, GenEvent, GenId};
 use crate::ui::{Report, Stream};
 
 use super::feed::Feed;
@@ -147,7 +147,7 @@ impl Attendant {
                     if let Some(ended) = first {
                         self.exited(ended, false);
                     }
-                    self.inbox.event(Event::Gone { id });
+                    self.inbox.event(Event::Generation(id, GenEvent::Gone));
                 }
             }
         }
@@ -155,11 +155,8 @@ impl Attendant {
 
     fn exited(&self, ended: Ended, survivors: bool) {
         let id = self.id;
-        self.inbox.event(Event::Exited {
-            id,
-            ended,
-            survivors,
-        });
+        self.inbox
+            .event(Event::Generation(id, GenEvent::Exited { ended, survivors }));
     }
 
     fn refused(&self, error: process::Refusal) {
@@ -174,7 +171,8 @@ impl Attendant {
         };
         self.feed
             .error(format!("cannot start `{program}`: {error}"), hint);
-        self.inbox.event(Event::StartFailed { id: self.id });
+        self.inbox
+            .event(Event::Generation(self.id, GenEvent::StartFailed));
     }
 }
 

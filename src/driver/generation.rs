@@ -15,7 +15,7 @@ use crate::os::terminal::Size;
 use crate::process::notify::NotifySocket;
 use crate::process::{Control, Pty, Spec};
 use crate::ready::{self, Dial, Heard, How, Inputs, Listens, ReadySpec};
-use crate::reload::{Event, GenId};
+use crate::reload::{Event, GenEvent, GenId};
 use crate::socket::{Adopter, Passed};
 use crate::ui::Level;
 
@@ -260,9 +260,9 @@ impl Running {
                         false => feed.message(Level::Detail, text, None),
                     }
                     if how.is_of_a_server() {
-                        inbox.event(Event::Serves { id });
+                        inbox.event(Event::Generation(id, GenEvent::IsServer));
                     }
-                    inbox.event(Event::Ready { id });
+                    inbox.event(Event::Generation(id, GenEvent::Ready));
                 }
                 // It will be stopped by the timeout; until then it may still end by itself and say why.
                 Err(why) => feed.message(

@@ -1,7 +1,7 @@
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::build::{BuildError, Launch, Plan};
-use crate::reload::{BuildOutcome, Event, GenId};
+use crate::reload::{BuildOutcome, Event, GenEvent, GenId};
 use crate::socket::intercept::InterceptEvent;
 
 use super::notified::Said;
@@ -66,7 +66,7 @@ impl Inbox {
     }
 
     pub(super) fn build_ended(&self, id: GenId, outcome: BuildOutcome) {
-        self.event(Event::BuildEnded { id, outcome });
+        self.event(Event::Generation(id, GenEvent::BuildEnded(outcome)));
     }
 
     pub(super) fn input(&self, input: Input) {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build::Launch;
 use crate::os::cleanup::{Cleanup, FileId, file_id};
-use crate::reload::GenId;
+use crate::reload::{ArtifactId, GenId};
 
 /// What the names begin with, behind a dot and the executable's own name; the pid, a dash and the generation follow.
 const MARK: &str = ".hotrun-";
@@ -25,15 +25,19 @@ pub(super) const GLOB: &str = ".*.hotrun-*";
 /// What the newest good builds made. Each executable has a second name beside the first, so that the next build, which
 /// makes a new file, leaves it alone; and beside it, so that a program that looks around where it lies still
 /// finds what it wants.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Keep {
-    builds: BTreeMap<GenId, Kept>,
+    /// The id of the next artifact.
+    next: ArtifactId,
+    artifacts: BTreeMap<ArtifactId, Kept>,
     /// One for each executable that was ever kept. They go last.
     locks: Vec<Lock>,
 }
 
 #[derive(Debug)]
 struct Kept {
+    /// The newest generation whose build made it.
+    id: GenId,
     launch: Launch,
     path: PathBuf,
     was: Identity,
@@ -48,15 +52,26 @@ fn identity(path: &Path) -> io::Result<Identity> {
     Ok((file_id(&metadata), metadata.len(), modified))
 }
 
-/// The executable of a build has been put aside.
-#[derive(Debug)]
-pub(super) struct Added {
-    /// The build of which that was done already: this one has left the same file in its place.
-    pub(super) same: Option<GenId>,
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            next: ArtifactId::FIRST,
+            artifacts: BTreeMap::new(),
+            locks: Vec::new(),
+        }
+    }
 }
 
 impl Keep {
-    /// Keeps what this build made, if anything, and lets go of those that nobody needs any more.
+    /// An id that no artifact has yet.
+    pub(super) fn new_id(&mut self) -> ArtifactId {
+        let id = self.next;
+        self.next = id.next();
+        id
+    }
+
+    /// Keeps what the build of this generation made, if anything, and lets go of the artifacts that are not needed.
+    /// Returns its id, and whether that is new: it is not if the build left the newest kept executable alone.
     ///
     /// # Errors
     /// Where the file system has no hard links.
@@ -64,25 +79,26 @@ impl Keep {
         &mut self,
         id: GenId,
         launch: &Launch,
-        needed: impl Fn(GenId) -> bool,
-    ) -> io::Result<Option<Added>> {
+        needed: impl Fn(ArtifactId) -> bool,
+    ) -> io::Result<Option<(ArtifactId, bool)>> {
         let Some(named) = executable(launch) else {
             return Ok(None);
         };
         // Another name of a link would lead to whatever the next build makes.
         let executable = named.canonicalize()?;
-        if self.builds.is_empty() {
+        if self.artifacts.is_empty() {
             remove_stale(&executable);
         }
         let own = std::process::id();
         self.lock(beside(&executable, own, LOCK))?;
         let same = self.same(&executable)?;
-        let path = match same.and_then(|same| self.builds.remove(&same)) {
-            Some(Kept { path, .. }) => path,
+        let (artifact, path, new) = match same {
+            Some((artifact, path)) => (artifact, path, false),
             None => {
-                let path = beside(&executable, own, &id.to_string());
+                let artifact = self.new_id();
+                let path = beside(&executable, own, &artifact.get().to_string());
                 fs::hard_link(&executable, &path)?;
-                path
+                (artifact, path, true)
             }
         };
         let was = identity(&path)?;
@@ -92,23 +108,29 @@ impl Keep {
         if let Some(word) = launch.argv.iter_mut().find(is_program) {
             *word = path.clone().into();
         }
-        self.builds.retain(|id, kept| {
-            let stays = needed(*id);
+        self.artifacts.retain(|known, kept| {
+            let stays = *known == artifact || needed(*known);
             if !stays {
                 kept.remove();
             }
             stays
         });
-        self.builds.insert(id, Kept { launch, path, was });
-        Ok(Some(Added { same }))
+        let kept = Kept {
+            id,
+            launch,
+            path,
+            was,
+        };
+        self.artifacts.insert(artifact, kept);
+        Ok(Some((artifact, new)))
     }
 
-    /// The newest build, if what was put aside of it is this file, as it was.
-    fn same(&self, executable: &Path) -> io::Result<Option<GenId>> {
+    /// The newest kept artifact and its path, if it is this file, unchanged.
+    fn same(&self, executable: &Path) -> io::Result<Option<(ArtifactId, PathBuf)>> {
         let now = identity(executable)?;
         let is_it = |kept: &Kept| kept.was == now && identity(&kept.path).is_ok_and(|it| it == now);
-        let newest = self.builds.last_key_value();
-        Ok(newest.and_then(|(id, kept)| is_it(kept).then_some(*id)))
+        let newest = self.artifacts.last_key_value();
+        Ok(newest.and_then(|(id, kept)| is_it(kept).then(|| (*id, kept.path.clone()))))
     }
 
     /// Takes this lock, unless we have it; somebody may have cleaned up.
@@ -130,17 +152,18 @@ impl Keep {
         })
     }
 
-    /// What is to be started to go back to this build.
+    /// How to start this artifact.
     ///
     /// # Errors
     /// It is not there any more, or not as it was: a linker may write into the file that is there.
-    pub(super) fn launch(&self, build: GenId) -> Result<Launch> {
-        let kept = self.builds.get(&build);
-        let kept = kept.with_context(|| format!("the build of gen {build} was not kept"))?;
-        let now = identity(&kept.path)
-            .with_context(|| format!("the executable of gen {build} is gone"))?;
+    pub(super) fn launch(&self, artifact: ArtifactId) -> Result<Launch> {
+        let kept = self.artifacts.get(&artifact);
+        let kept = kept.context("what it is started from was not kept")?;
+        let id = kept.id;
+        let now =
+            identity(&kept.path).with_context(|| format!("the executable of gen {id} is gone"))?;
         if now != kept.was {
-            bail!("the executable of gen {build} was written over by a later build");
+            bail!("the executable of gen {id} was written over by a later build");
         }
         Ok(kept.launch.clone())
     }
@@ -164,7 +187,7 @@ impl Kept {
 
 impl Drop for Keep {
     fn drop(&mut self) {
-        self.builds.values().for_each(Kept::remove);
+        self.artifacts.values().for_each(Kept::remove);
     }
 }
 

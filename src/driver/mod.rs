@@ -53,7 +53,7 @@ use crate::os::terminal::{self, Size};
 use crate::process::notify::FdStore;
 use crate::process::signals::Signals;
 use crate::process::{self, Control, guardian};
-use crate::reload::{BuildOutcome, Event, GenId, Machine};
+use crate::reload::{ArtifactId, BuildOutcome, Event, GenEvent, GenId, Machine};
 use crate::socket::Sockets;
 use crate::ui::{Mode, Report, Ui};
 use crate::watch::{self, Watch};
@@ -94,8 +94,8 @@ struct Driver {
     sockets: Sockets,
     adopting: Adopting,
     plan: Plan,
-    /// What the newest good build says is to be started.
-    launch: Option<Launch>,
+    /// The newest artifact and how to start it.
+    launch: Option<(ArtifactId, Launch)>,
     /// What earlier builds made.
     keep: Keep,
     build: Option<ActiveBuild>,
@@ -221,7 +221,7 @@ impl Driver {
         let launch = if builds {
             None
         } else {
-            Some(setup::unbuilt(&plan)?)
+            Some((ArtifactId::FIRST, setup::unbuilt(&plan)?))
         };
         Ok(Self {
             machine: Machine::new(config.policy(builds, adopting.works())),
@@ -300,13 +300,13 @@ impl Driver {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Event(Event::BuildEnded { id, outcome }) => {
+            Input::Event(Event::Generation(id, GenEvent::BuildEnded(outcome))) => {
                 // A build that was made to end did not fail.
                 let outcome = match self.build_is_over() {
                     true => BuildOutcome::Cancelled,
                     false => outcome,
                 };
-                self.handle(Event::BuildEnded { id, outcome });
+                self.handle(Event::Generation(id, GenEvent::BuildEnded(outcome)));
             }
             Input::Event(event) => self.handle(event),
             Input::Built {
@@ -318,7 +318,7 @@ impl Driver {
                 // It came too late to be made to end. The machine does not want it any more.
                 if self.build_is_over() {
                     let outcome = BuildOutcome::Cancelled;
-                    return self.handle(Event::BuildEnded { id, outcome });
+                    return self.handle(Event::Generation(id, GenEvent::BuildEnded(outcome)));
                 }
                 self.print = print.map(|print| *print);
                 self.built(id, launch, like);
@@ -352,7 +352,7 @@ impl Driver {
             self.clock.was_away(self.machine.deadline());
         }
         let mut events = VecDeque::from([event]);
-        if let Event::BuildEnded { .. } = event {
+        if let Event::Generation(_, GenEvent::BuildEnded(_)) = event {
             self.later.ended();
         }
         while let Some(event) = events.pop_front() {

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::process::Control;
 use crate::process::notify::{FdStore, Message, NotifySocket, Rejected, Store, Watchdog};
 use crate::ready::Heard;
-use crate::reload::{Event, GenId, Sign};
+use crate::reload::{Event, GenEvent, GenId, WatchdogMessage};
 use crate::ui::{Level, Report};
 
 use super::Driver;
@@ -146,15 +146,18 @@ impl Driver {
             self.name_main(id, pid);
         }
         if let Some(by) = message.assignments.extend_timeout {
-            self.handle(Event::Extended { id, by });
+            self.handle(Event::Generation(id, GenEvent::ExtendTimeout { by }));
         }
-        let period = message.assignments.watchdog_period.map(Sign::Period);
+        let period = message
+            .assignments
+            .watchdog_period
+            .map(WatchdogMessage::Period);
         let sign = message.assignments.watchdog.map(|watchdog| match watchdog {
-            Watchdog::Alive => Sign::Alive,
-            Watchdog::Trigger => Sign::Trigger,
+            Watchdog::Alive => WatchdogMessage::Ping,
+            Watchdog::Trigger => WatchdogMessage::Trigger,
         });
         for sign in period.into_iter().chain(sign) {
-            self.handle(Event::Watchdog { id, sign });
+            self.handle(Event::Generation(id, GenEvent::Watchdog(sign)));
         }
     }
 
@@ -177,7 +180,7 @@ impl Driver {
                     let count = self.store.len();
                     let text = format!("gen {id} has stored `{name}`; {count} kept");
                     self.feed.offer(Feed::text(Level::Detail, text));
-                    self.handle(Event::Stores { id });
+                    self.handle(Event::Generation(id, GenEvent::StoredFds));
                 }
             }
             Store::Remove { name } => {

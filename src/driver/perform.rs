@@ -11,12 +11,11 @@ use crate::config::{EnvFileError, Stdin};
 use crate::os::cleanup::Cleanup;
 use crate::process::Signal;
 use crate::ready::{self, Dial};
-use crate::reload::{BuildOutcome, Effect, Event, GenId};
+use crate::reload::{ArtifactId, BuildOutcome, Effect, Event, GenEffect, GenEvent, GenId};
 use crate::socket::{Address, Route};
 use crate::ui::{Level, Mode, Report};
 
 use super::generation::{self, Stage, Start};
-use super::keep::Added;
 use super::later::Later;
 use super::{Driver, Outcome, build, remedy};
 
@@ -27,62 +26,67 @@ impl Driver {
     /// Does what the machine wants, and returns what is known at once of how it went.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::Build { id } => return self.build(id),
-            Effect::CancelBuild { .. } => self.cancel_build(),
-            Effect::Start { id } => return self.start(id, None),
-            Effect::StartAgain { id, build } => return self.start(id, Some(build)),
-            Effect::Switch { id } => return Some(self.switch(id)),
-            Effect::Signal { id, signal } => {
-                let handled = self.reload_config(id, signal);
-                return Some(Event::Signalled {
-                    id,
-                    signal,
-                    handled,
-                });
-            }
             Effect::Hold => {
                 let held = self.sockets.hold();
                 self.told("letting connections wait", held);
             }
-            Effect::Answer { id, failure } => self.answer_for(id, failure),
-            Effect::AnswerNoMore => {
+            Effect::RespondUnavailable { id, failure } => self.answer_for(id, failure),
+            Effect::StopResponding => {
                 let kept = self.sockets.answer_no_more();
                 self.told("letting connections wait", kept);
             }
-            Effect::Settle { id } => self.settle(id),
-            Effect::Inspect { id } => return Some(self.inspect(id)),
-            Effect::AwaitIdle { id } => self.await_idle(id),
-            Effect::Relay { id } => {
-                let relayed = self.sockets.relay(id);
-                self.told("relaying connections", relayed);
-            }
-            Effect::Stop { id } => {
-                if let Some(running) = self.generations.get_mut(&id) {
-                    running.forget_readiness();
-                    running.control.stop(self.config.stop_signal);
-                }
-            }
-            Effect::Abort { id } => {
-                if let Some(running) = self.generations.get(&id) {
-                    running.control.signal(Signal::SIGABRT);
-                }
-            }
-            Effect::Kill { id } => {
-                if let Some(running) = self.generations.get(&id) {
-                    running.control.kill();
-                }
-            }
-            Effect::Release { id } => {
-                self.generations.remove(&id);
-                self.prints.remove(&id);
-                let released = self.sockets.release(id);
-                self.told("closing its sockets", released);
+            Effect::Generation(id, effect) => {
+                let event = self.perform_on(id, effect)?;
+                return Some(Event::Generation(id, event));
             }
             Effect::Finish { clean } => {
                 self.outcome = Some(Outcome {
                     clean,
                     signal: self.signal,
                 });
+            }
+        }
+        None
+    }
+
+    fn perform_on(&mut self, id: GenId, effect: GenEffect) -> Option<GenEvent> {
+        match effect {
+            GenEffect::Build => return self.build(id),
+            GenEffect::CancelBuild => self.cancel_build(),
+            GenEffect::Start { artifact } => return self.start(id, artifact),
+            GenEffect::Switch => return Some(self.switch(id)),
+            GenEffect::SendReloadSignal { signal } => {
+                let handled = self.reload_config(id, signal);
+                return Some(GenEvent::ReloadSignalSent { signal, handled });
+            }
+            GenEffect::AwaitQuiescent => self.settle(id),
+            GenEffect::CheckStopSignal => return Some(self.inspect(id)),
+            GenEffect::AwaitIdle => self.await_idle(id),
+            GenEffect::Forward => {
+                let relayed = self.sockets.relay(id);
+                self.told("relaying connections", relayed);
+            }
+            GenEffect::Stop => {
+                if let Some(running) = self.generations.get_mut(&id) {
+                    running.forget_readiness();
+                    running.control.stop(self.config.stop_signal);
+                }
+            }
+            GenEffect::Abort => {
+                if let Some(running) = self.generations.get(&id) {
+                    running.control.signal(Signal::SIGABRT);
+                }
+            }
+            GenEffect::Kill => {
+                if let Some(running) = self.generations.get(&id) {
+                    running.control.kill();
+                }
+            }
+            GenEffect::Release => {
+                self.generations.remove(&id);
+                self.prints.remove(&id);
+                let released = self.sockets.release(id);
+                self.told("closing its sockets", released);
             }
         }
         None
@@ -96,7 +100,7 @@ impl Driver {
             .is_some_and(|(control, signal)| control.reload_config(signal))
     }
 
-    fn build(&mut self, id: GenId) -> Option<Event> {
+    fn build(&mut self, id: GenId) -> Option<GenEvent> {
         let bars = match self.config.ui.mode {
             Mode::Live | Mode::Json => true,
             Mode::Plain | Mode::Off => false,
@@ -122,10 +126,7 @@ impl Driver {
                     format!("cannot start the build: {error:#}"),
                     remedy::for_error(&error),
                 );
-                Some(Event::BuildEnded {
-                    id,
-                    outcome: BuildOutcome::Failed,
-                })
+                Some(GenEvent::BuildEnded(BuildOutcome::Failed))
             }
         }
     }
@@ -145,16 +146,17 @@ impl Driver {
     ) {
         let outcome = match launch {
             Ok(launch) => {
-                // It may have ended meanwhile; and what is on its way out may have been let go of.
+                // That generation may have ended or begun to drain by now.
                 let like = like.filter(|like| self.machine.phase(*like).stays());
-                let outcome = match like {
-                    Some(like) => BuildOutcome::Same { like },
+                let known = like.and_then(|like| Some((like, self.machine.artifact(like)?)));
+                let (artifact, outcome) = match known {
+                    Some((like, artifact)) => (artifact, BuildOutcome::Unchanged { like }),
                     None => {
-                        self.keep(id, &launch);
-                        BuildOutcome::Built
+                        let (artifact, kept) = self.keep(id, &launch);
+                        (artifact, BuildOutcome::Built { artifact, kept })
                     }
                 };
-                self.launch = Some(launch);
+                self.launch = Some((artifact, launch));
                 outcome
             }
             Err(error) => {
@@ -162,22 +164,21 @@ impl Driver {
                 BuildOutcome::Failed
             }
         };
-        self.handle(Event::BuildEnded { id, outcome });
+        self.handle(Event::Generation(id, GenEvent::BuildEnded(outcome)));
     }
 
-    /// To go back to it. Without that all else works.
-    fn keep(&mut self, id: GenId, launch: &Launch) {
+    /// Names what this build made, and keeps it to roll back to. Everything else works without that.
+    fn keep(&mut self, id: GenId, launch: &Launch) -> (ArtifactId, bool) {
         let machine = &self.machine;
-        match self
+        let added = self
             .keep
-            .add(id, launch, |build| machine.may_return_to(build))
-        {
-            Ok(Some(Added { same })) => {
-                // Nothing else to go back to.
-                if same.is_none() {
+            .add(id, launch, |artifact| machine.needs(artifact));
+        match added {
+            Ok(Some((artifact, new))) => {
+                if new {
                     self.feed.tell(Report::ArtifactKept { id });
                 }
-                self.handle(Event::Kept { id, same });
+                return (artifact, true);
             }
             Ok(None) => {}
             Err(error) => {
@@ -185,6 +186,7 @@ impl Driver {
                 self.feed.message(Level::Detail, text, None);
             }
         }
+        (self.keep.new_id(), false)
     }
 
     /// What whoever outlives a hotrun that was killed puts away.
@@ -194,21 +196,24 @@ impl Driver {
         kept
     }
 
-    /// Starts it from this build, or from the newest.
-    fn start(&mut self, id: GenId, build: Option<GenId>) -> Option<Event> {
-        let error = self.try_start(id, build).err()?;
+    fn start(&mut self, id: GenId, artifact: ArtifactId) -> Option<GenEvent> {
+        let error = self.try_start(id, artifact).err()?;
         let hint = error.downcast_ref().map(EnvFileError::hint);
         let hint = hint.map(str::to_owned);
         let text = format!("cannot start gen {id}: {error:#}");
         self.feed
             .error(text, hint.or_else(|| remedy::for_error(&error)));
-        Some(Event::StartFailed { id })
+        Some(GenEvent::StartFailed)
     }
 
-    fn try_start(&mut self, id: GenId, build: Option<GenId>) -> Result<()> {
-        let launch = match build {
-            Some(build) => self.keep.launch(build)?,
-            None => self.launch.clone().context("nothing was built yet")?,
+    fn try_start(&mut self, id: GenId, artifact: ArtifactId) -> Result<()> {
+        let newest = self
+            .launch
+            .as_ref()
+            .filter(|(newest, _)| *newest == artifact);
+        let (launch, is_newest) = match newest {
+            Some((_, launch)) => (launch.clone(), true),
+            None => (self.keep.launch(artifact)?, false),
         };
         let env = self.config.environment(launch.env.iter().cloned())?;
         let passed = self.sockets.prepare(id).context("preparing its sockets")?;
@@ -231,8 +236,7 @@ impl Driver {
         let running = generation::start(start, &self.inbox, &self.feed)?;
         self.generations.insert(id, running);
         self.look_soon();
-        // What is started again is not what the newest build made.
-        let print = self.print.clone().filter(|_| build.is_none());
+        let print = self.print.clone().filter(|_| is_newest);
         self.prints.extend(print.map(|print| (id, print)));
         Ok(())
     }
@@ -257,26 +261,26 @@ impl Driver {
         })
     }
 
-    fn switch(&mut self, id: GenId) -> Event {
+    fn switch(&mut self, id: GenId) -> GenEvent {
         if let Some(running) = self.generations.get_mut(&id) {
             running.stay();
         }
         match self.sockets.switch(id) {
-            Ok(()) => Event::Switched { id },
+            Ok(()) => GenEvent::Switched,
             Err(error) => {
                 self.feed
                     .error(format!("cannot switch to gen {id}: {error}"), None);
-                Event::SwitchFailed { id }
+                GenEvent::SwitchFailed
             }
         }
     }
 
-    fn inspect(&mut self, id: GenId) -> Event {
+    fn inspect(&mut self, id: GenId) -> GenEvent {
         let handles =
             |running: &generation::Running| running.control.handles(self.config.stop_signal);
         // A generation that is gone has nothing to wait for.
-        let handles_stop = self.generations.get(&id).is_none_or(handles);
-        Event::Inspected { id, handles_stop }
+        let handled = self.generations.get(&id).is_none_or(handles);
+        GenEvent::StopSignalChecked { handled }
     }
 
     fn settle(&mut self, id: GenId) {
@@ -285,7 +289,7 @@ impl Driver {
             let control = running.control.clone();
             running.leave(async move {
                 monitor.quiescent(|| control.pids()).await;
-                inbox.event(Event::Settled { id });
+                inbox.event(Event::Generation(id, GenEvent::Quiescent));
             });
         }
     }
@@ -301,7 +305,7 @@ impl Driver {
             let control = running.control.clone();
             running.leave(async move {
                 monitor.idle(|| control.pids()).await;
-                inbox.event(Event::Idle { id });
+                inbox.event(Event::Generation(id, GenEvent::Idle));
             });
         }
     }

@@ -124,7 +124,7 @@ impl Driver {
         self.feed.tell(Report::Changed { paths });
         for answer in answers.into_keys() {
             match answer {
-                Answer::Signal(signal) => self.handle(Event::Configured { signal }),
+                Answer::Signal(signal) => self.handle(Event::ConfigChanged { signal }),
                 Answer::Run(line) => self.run_command(&line),
                 Answer::Make(action) => self.handle(Event::Changed(action)),
             }

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use crate::reload::{Ended, Failure, GenId, Notice};
+use crate::reload::{Ended, Failure, GenId, GenNotice, Notice};
 use crate::ui::{Level, Report};
 
 use super::Driver;
@@ -29,11 +29,13 @@ impl Driver {
 
     /// What readiness waited for in vain.
     fn missing(&self, notice: &Notice) -> Option<String> {
-        let Notice::Failed {
+        let Notice::Generation(
             id,
-            failure: Failure::ReadyTimeout,
-            ..
-        } = notice
+            GenNotice::Failed {
+                failure: Failure::ReadyTimeout,
+                ..
+            },
+        ) = notice
         else {
             return None;
         };
@@ -43,11 +45,13 @@ impl Driver {
     /// Whether a generation has ended beside another as one does that can't run twice, and has said nothing that
     /// explains it otherwise. It is told once: whoever has read it knows.
     fn minds_company(&mut self, notice: &Notice) -> Option<(GenId, GenId)> {
-        let Notice::Failed {
+        let Notice::Generation(
             id,
-            failure: Failure::EndedEarly(Ended::Code(_)),
-            live: Some(live),
-        } = notice
+            GenNotice::Failed {
+                failure: Failure::ExitedEarly(Ended::Code(_)),
+                live: Some(live),
+            },
+        ) = notice
         else {
             return None;
         };

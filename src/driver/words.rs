@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::reload::{Failure, GenId, Notice};
+use crate::reload::{Failure, GenId, GenNotice, Notice};
 use crate::ui::{Level, Report};
 
 /// So much is kept of the errors of one build, in bytes. What follows the first errors is seldom read.
@@ -45,7 +45,7 @@ pub(super) struct Words {
 impl Words {
     pub(super) fn hear(&mut self, report: &Report) {
         match report {
-            Report::Notice(Notice::Building { .. }) => {
+            Report::Notice(Notice::Generation(_, GenNotice::Building { .. })) => {
                 let output = std::mem::take(&mut self.output);
                 *self = Self {
                     output,
@@ -53,10 +53,15 @@ impl Words {
                     ..Self::default()
                 };
             }
-            Report::Notice(Notice::Live { id, .. } | Notice::Restored { id }) => {
+            Report::Notice(Notice::Generation(
+                id,
+                GenNotice::Live { .. } | GenNotice::Restored,
+            )) => {
                 self.live = Some(*id);
             }
-            Report::Notice(Notice::Starting { .. }) => self.messages.clear(),
+            Report::Notice(Notice::Generation(_, GenNotice::Starting { .. })) => {
+                self.messages.clear();
+            }
             Report::Diagnostic {
                 level: Level::Error,
                 rendered,
@@ -93,11 +98,11 @@ impl Words {
         let mut said = match failure {
             Failure::Build => self.of_the_build(),
             Failure::Start
-            | Failure::EndedEarly(_)
+            | Failure::ExitedEarly(_)
             | Failure::ReadyTimeout
             | Failure::Switch
             | Failure::Crashed(_)
-            | Failure::Lost => self.of_the_program(id),
+            | Failure::Vanished => self.of_the_program(id),
         };
         if !self.messages.is_empty() {
             said.push(joined(&self.messages));
@@ -244,7 +249,7 @@ mod tests {
 
     fn building() -> Report {
         let cause = Cause::Change;
-        Report::Notice(Notice::Building { id: ID, cause })
+        Report::Notice(Notice::Generation(ID, GenNotice::Building { cause }))
     }
 
     #[test]
@@ -305,10 +310,12 @@ mod tests {
 
     #[test]
     fn the_words_of_the_live_one_outlast_those_that_fail_beside_it() {
-        let live = Report::Notice(Notice::Live {
-            id: ID,
-            took: std::time::Duration::ZERO,
-        });
+        let live = Report::Notice(Notice::Generation(
+            ID,
+            GenNotice::Live {
+                took: std::time::Duration::ZERO,
+            },
+        ));
         let fail = |numbers: std::ops::Range<u32>| numbers.map(|id| printed(GenId::new(id), "x"));
         let mut told = vec![live, building()];
         told.extend(fail(2..8));
@@ -323,10 +330,10 @@ mod tests {
     fn the_words_of_one_that_serves_again_outlast_those_that_fail_beside_it() {
         let live = |id| {
             let took = std::time::Duration::ZERO;
-            Report::Notice(Notice::Live { id, took })
+            Report::Notice(Notice::Generation(id, GenNotice::Live { took }))
         };
         let mut told = vec![live(ID), printed(ID, "panicked"), live(ID.next())];
-        told.push(Report::Notice(Notice::Restored { id: ID }));
+        told.push(Report::Notice(Notice::Generation(ID, GenNotice::Restored)));
         told.extend((2..12).map(|number| printed(GenId::new(number), "x")));
         assert_eq!(heard(&told).about(ID, CRASH), ["panicked"]);
     }

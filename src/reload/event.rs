@@ -1,28 +1,28 @@
 use std::time::Duration;
 
-use super::{Ended, GenId};
+use super::{ArtifactId, Ended, GenId};
 
-/// What a change asks for, the more thorough the greater.
+/// What a change requires. The more thorough action is the greater one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
-    /// Start the program anew from the last good build.
+    /// Restart the program from the last good build.
     Restart,
     /// Build, then start.
     Build,
 }
 
-/// What the user asked for, by a key or a signal.
+/// What the user asked for with a key or a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     /// Build and start now, whether something changed or not.
     Reload,
-    /// Let changes wait from now on.
+    /// Hold changes back from now on.
     Pause,
-    /// Act on the changes that wait, and on those to come.
+    /// Act on the changes held back, and on later ones.
     Resume,
-    /// Go back to the build that was live before.
+    /// Roll back to the artifact that was live before.
     Undo,
-    /// Kill what drains.
+    /// Kill the draining generations.
     KillDraining,
     /// Stop everything in order, then end.
     Quit,
@@ -33,148 +33,105 @@ pub enum Request {
 /// How a build ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BuildOutcome {
-    /// There is something to start.
-    Built,
-    /// The same as [`BuildOutcome::Built`], and it is what this generation, which still runs, was started from.
-    Same {
-        /// The newest of which that is true.
+    /// The build succeeded.
+    Built {
+        /// What it made. An artifact may be known already: the build left its executable alone, but what surrounds it
+        /// (arguments, environment, generated files) may be different.
+        artifact: ArtifactId,
+        /// Whether the artifact is kept, so that it can be started after a later build has made another one.
+        kept: bool,
+    },
+    /// The build succeeded and made exactly what this generation, which is starting or live, was started from.
+    Unchanged {
+        /// The newest generation for which that is true.
         like: GenId,
     },
-    /// The build failed, or could not be run. The driver has shown why.
+    /// The build failed or could not run. The driver has reported why.
     Failed,
-    /// It ended because [`Effect::CancelBuild`](super::Effect::CancelBuild) asked for it.
+    /// The build ended because of [`GenEffect::CancelBuild`](super::GenEffect::CancelBuild).
     Cancelled,
 }
 
-/// What a program says to its watchdog (`sd_notify(3)`: `WATCHDOG`, `WATCHDOG_USEC`).
+/// A message of a program to its watchdog (`sd_notify(3)`: `WATCHDOG`, `WATCHDOG_USEC`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sign {
-    /// It lives.
-    Alive,
-    /// It will say so this often from now on; zero: no more.
+pub enum WatchdogMessage {
+    /// `WATCHDOG=1`: the program is alive.
+    Ping,
+    /// `WATCHDOG_USEC=…`: from now on a ping is due this often. Zero turns the watchdog off.
     Period(Duration),
-    /// It wants to be taken for one that gives no sign of life.
+    /// `WATCHDOG=trigger`: treat the program as hung.
     Trigger,
 }
 
-/// Something that happened. Events about a generation that is already gone are ignored.
+/// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// hotrun is set up; the first generation may be made.
     Begin,
     /// Watched files changed.
     Changed(Action),
-    /// Files changed that the program reads again by itself, on a signal with this number.
-    Configured {
-        /// From 1 to 64.
+    /// Files changed that the program reloads on a signal.
+    ConfigChanged {
+        /// The signal's number, 1 to 64.
         signal: i32,
-    },
-    /// What came of [`Effect::Signal`](super::Effect::Signal). Exactly one for each.
-    Signalled {
-        /// Which generation.
-        id: GenId,
-        /// The signal's number.
-        signal: i32,
-        /// Whether it was sent: a program that does not handle it would have died of it.
-        handled: bool,
     },
     /// The user asked for something.
     Requested(Request),
-    /// The build of this generation ended. Exactly one for each [`Effect::Build`](super::Effect::Build).
-    BuildEnded {
-        /// Which build.
-        id: GenId,
-        /// How it ended.
-        outcome: BuildOutcome,
-    },
-    /// What this build made is put aside, and can be started again after later ones. Told before its `BuildEnded`. It is
-    /// let go when [`Machine::may_return_to`](super::Machine::may_return_to) denies it and another one is put aside.
-    Kept {
-        /// Which build.
-        id: GenId,
-        /// The build of which it was put aside before: this one has left the same file in its place.
-        same: Option<GenId>,
-    },
-    /// The program could not be started at all. [`Event::Gone`] does not follow.
-    StartFailed {
-        /// Which generation.
-        id: GenId,
-    },
-    /// The generation listens on an address that the next one can share. May be told more than once.
-    Listens {
-        /// Which generation.
-        id: GenId,
-    },
-    /// The generation is a server though it may listen on nothing that is known of. May be told more than once.
-    Serves {
-        /// Which generation.
-        id: GenId,
-    },
+    /// Something happened to a generation. Ignored if the generation is already gone.
+    Generation(GenId, GenEvent),
+    /// [`Machine::deadline`](super::Machine::deadline) was reached.
+    Tick,
+}
+
+/// Something that happened to one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GenEvent {
+    /// The build ended. Sent exactly once for each [`GenEffect::Build`](super::GenEffect::Build).
+    BuildEnded(BuildOutcome),
+    /// The program could not be started. [`GenEvent::Gone`] does not follow.
+    StartFailed,
+    /// The program listens on an address that the next generation can share. May be repeated.
+    Listening,
+    /// The program is a server, even if no listener of it is known. May be repeated.
+    IsServer,
     /// The program reported readiness, or its probe succeeded.
-    Ready {
-        /// Which generation.
-        id: GenId,
-    },
+    Ready,
     /// New connections go to this generation from now on.
-    Switched {
-        /// Which generation.
-        id: GenId,
+    Switched,
+    /// The switch was refused. The driver has reported why.
+    SwitchFailed,
+    /// The accept queues are empty, and no accepted connection waits for its first byte.
+    Quiescent,
+    /// The driver has checked how the program reacts to the stop signal.
+    StopSignalChecked {
+        /// Whether the program handles the signal. Otherwise it would die of it.
+        handled: bool,
     },
-    /// The switch was refused; the driver has shown why.
-    SwitchFailed {
-        /// Which generation.
-        id: GenId,
-    },
-    /// Nothing is left in the generation's accept queues, no connection of it waits for its first byte.
-    Settled {
-        /// Which generation.
-        id: GenId,
-    },
-    /// The driver has looked at the processes of the generation.
-    Inspected {
-        /// Which generation.
-        id: GenId,
-        /// Whether its program handles the stop signal, or would die of it.
-        handles_stop: bool,
-    },
-    /// The generation's connections are closed or idle.
-    Idle {
-        /// Which generation.
-        id: GenId,
-    },
-    /// The program's first process ended.
+    /// All connections are closed or idle.
+    Idle,
+    /// The first process of the program ended.
     Exited {
-        /// Which generation.
-        id: GenId,
-        /// How.
+        /// How it ended.
         ended: Ended,
         /// Whether other processes of its tree still run.
         survivors: bool,
     },
-    /// No process of the generation's tree is left. The last event of a started generation.
-    Gone {
-        /// Which generation.
-        id: GenId,
-    },
-    /// The program asks for time: what is under way, its start or its end, may still take this long from now on.
-    Extended {
-        /// Which generation.
-        id: GenId,
-        /// How long.
+    /// No process of the tree is left. The last event of a started generation.
+    Gone,
+    /// The program asked for more time to start or to stop (`EXTEND_TIMEOUT_USEC`).
+    ExtendTimeout {
+        /// How much time it needs from now on.
         by: Duration,
     },
-    /// The program gave away descriptors that are meant for the generation after it.
-    Stores {
-        /// Which generation.
-        id: GenId,
+    /// The program stored descriptors for the generation after it (`FDSTORE=1`).
+    StoredFds,
+    /// The program sent a message to its watchdog.
+    Watchdog(WatchdogMessage),
+    /// The result of [`GenEffect::SendReloadSignal`](super::GenEffect::SendReloadSignal). Sent exactly once for each.
+    ReloadSignalSent {
+        /// The signal's number.
+        signal: i32,
+        /// Whether it was sent. A program that does not handle it would have died of it.
+        handled: bool,
     },
-    /// The program has said something to its watchdog.
-    Watchdog {
-        /// Which generation.
-        id: GenId,
-        /// What.
-        sign: Sign,
-    },
-    /// Time passed: [`Machine::deadline`](super::Machine::deadline) was reached.
-    Tick,
 }

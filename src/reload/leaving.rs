@@ -1,4 +1,4 @@
-use super::{Effect, GenId, Policy, Stopped, Time};
+use super::{Effect, GenEffect, GenId, Policy, Stopped, Time};
 
 /// How far a generation that must go has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +51,7 @@ impl Leaving {
 
     fn new(id: GenId, now: Time, policy: &Policy, stage: Stage) -> Self {
         let settle = match stage {
-            Stage::Settling => policy.settle_max,
+            Stage::Settling => policy.stop_delay_max,
             Stage::Settled
             | Stage::Inspecting
             | Stage::AwaitingIdle
@@ -72,8 +72,8 @@ impl Leaving {
     /// When time alone moves it on.
     pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
         match self.stage {
-            Stage::Settling => Some(self.since.plus(policy.settle_max).min(self.until)),
-            Stage::Settled => Some(self.since.plus(policy.settle_min).min(self.until)),
+            Stage::Settling => Some(self.since.plus(policy.stop_delay_max).min(self.until)),
+            Stage::Settled => Some(self.since.plus(policy.stop_delay_min).min(self.until)),
             Stage::Inspecting | Stage::AwaitingIdle | Stage::Asked | Stage::Ended => {
                 Some(self.until)
             }
@@ -107,7 +107,7 @@ impl Leaving {
         if self.stage != Stage::Settling {
             return Step::new();
         }
-        if now.since(self.since) >= policy.settle_min {
+        if now.since(self.since) >= policy.stop_delay_min {
             return self.inspect(now, policy);
         }
         self.stage = Stage::Settled;
@@ -123,7 +123,7 @@ impl Leaving {
             return self.ask();
         }
         self.stage = Stage::AwaitingIdle;
-        vec![Effect::AwaitIdle { id: self.id }]
+        vec![Effect::Generation(self.id, GenEffect::AwaitIdle)]
     }
 
     /// Its connections are closed or idle.
@@ -173,10 +173,10 @@ impl Leaving {
 
     /// Kill it, unless that was done.
     pub(super) fn kill(&mut self, how: Stopped) -> Step {
-        let kill = Effect::Kill { id: self.id };
+        let kill = Effect::Generation(self.id, GenEffect::Kill);
         let step = match self.stage {
             Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => {
-                vec![Effect::Relay { id: self.id }, kill]
+                vec![Effect::Generation(self.id, GenEffect::Forward), kill]
             }
             Stage::Asked | Stage::Ended => vec![kill],
             Stage::Killed => return Step::new(),
@@ -200,7 +200,7 @@ impl Leaving {
     pub(super) fn vanished(&self) -> Step {
         match self.stage {
             Stage::Settling | Stage::Settled | Stage::Inspecting | Stage::AwaitingIdle => {
-                vec![Effect::Relay { id: self.id }]
+                vec![Effect::Generation(self.id, GenEffect::Forward)]
             }
             Stage::Asked | Stage::Killed | Stage::Ended => Step::new(),
         }
@@ -210,13 +210,16 @@ impl Leaving {
     fn inspect(&mut self, now: Time, policy: &Policy) -> Step {
         self.until = self.until.min(now.plus(policy.stop_timeout));
         self.stage = Stage::Inspecting;
-        vec![Effect::Inspect { id: self.id }]
+        vec![Effect::Generation(self.id, GenEffect::CheckStopSignal)]
     }
 
     /// The relay comes first: from the signal on, the program may close or ignore its sockets.
     fn ask(&mut self) -> Step {
         self.stage = Stage::Asked;
-        vec![Effect::Relay { id: self.id }, Effect::Stop { id: self.id }]
+        vec![
+            Effect::Generation(self.id, GenEffect::Forward),
+            Effect::Generation(self.id, GenEffect::Stop),
+        ]
     }
 
     /// For the tests alone: the same for all that it will do.

@@ -10,18 +10,18 @@
 
 mod effect;
 mod event;
-mod generation;
+mod id;
 mod leaving;
 mod machine;
 mod notice;
 mod phase;
 mod policy;
 
-pub use effect::Effect;
-pub use event::{Action, BuildOutcome, Event, Request, Sign};
-pub use generation::GenId;
+pub use effect::{Effect, GenEffect};
+pub use event::{Action, BuildOutcome, Event, GenEvent, Request, WatchdogMessage};
+pub use id::{ArtifactId, GenId};
 pub use machine::{Machine, Response};
-pub use notice::{Cause, Failure, Notice, Stopped};
+pub use notice::{Cause, Failure, GenNotice, Notice, Stopped};
 pub use phase::{Ended, Phase};
 pub use policy::{Mode, Policy, Time, WhenBusy};
 

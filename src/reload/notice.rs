@@ -10,24 +10,24 @@ pub enum Cause {
     Begin,
     /// Watched files changed.
     Change,
-    /// The user asked for it.
+    /// The user asked for a reload.
     Request,
-    /// The user goes back to an earlier build.
+    /// The user rolled back to an earlier artifact.
     Undo,
-    /// What an earlier generation stored is to be taken over.
-    Inherit,
-    /// It crashed soon after its switch: back to the build before it.
-    GoBack,
-    /// It crashed: once more the same.
+    /// An earlier generation stored descriptors that this one is to inherit.
+    InheritFds,
+    /// The live generation crashed soon after its switch: hotrun rolls back to the artifact before it.
+    RollBack,
+    /// The live generation crashed and is restarted.
     Crash,
 }
 
 impl Cause {
-    /// Whether it leads back to an earlier build.
-    pub(super) const fn goes_back(self) -> bool {
+    /// Whether it starts an earlier artifact.
+    pub(super) const fn rolls_back(self) -> bool {
         match self {
-            Self::Undo | Self::GoBack => true,
-            Self::Begin | Self::Change | Self::Request | Self::Inherit | Self::Crash => false,
+            Self::Undo | Self::RollBack => true,
+            Self::Begin | Self::Change | Self::Request | Self::InheritFds | Self::Crash => false,
         }
     }
 }
@@ -35,184 +35,146 @@ impl Cause {
 /// Why a generation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
-    /// The build did not succeed.
+    /// The build failed.
     Build,
     /// The program could not be started.
     Start,
-    /// It ended before it was ready.
-    EndedEarly(Ended),
-    /// It was not ready in time.
+    /// The program ended before it was ready.
+    ExitedEarly(Ended),
+    /// The program was not ready in time.
     ReadyTimeout,
     /// The switch was refused.
     Switch,
-    /// It ended while it was live.
+    /// The program ended while it was live.
     Crashed(Ended),
-    /// Its processes vanished, and nobody saw how.
-    Lost,
+    /// Its processes vanished; how they ended is unknown.
+    Vanished,
 }
 
 /// How a draining generation came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stopped {
-    /// By itself, in time.
+    /// It ended in time.
     Drained,
-    /// The drain timeout put an end to it.
+    /// It was killed at the drain timeout.
     TimedOut,
-    /// It was killed because the user quit at once.
+    /// It was killed at the user's request.
     Killed,
 }
 
-/// Something that a person may want to know. The only thing that the user interface learns of the core.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Something that a user may want to know. The user interface learns about the machine from notices only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Notice {
-    /// A build began.
+    /// Changes are held back from now on.
+    Paused,
+    /// Changes are acted on again, those held back first.
+    Resumed,
+    /// There is no earlier artifact to roll back to, or something else is about to be started.
+    NothingToUndo,
+    /// Nothing is live, and there is nothing to do until something changes.
+    Waiting,
+    /// hotrun is quitting; what runs is being stopped.
+    Quitting {
+        /// How long that may take.
+        timeout: Duration,
+    },
+    /// News of one generation.
+    Generation(GenId, GenNotice),
+}
+
+/// News of one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GenNotice {
+    /// The build began.
     Building {
-        /// Which generation.
-        id: GenId,
         /// Why.
         cause: Cause,
     },
-    /// A build was given up for newer sources, or because of quit.
-    BuildCancelled {
-        /// Which generation.
-        id: GenId,
-    },
-    /// A build succeeded.
+    /// The build was cancelled because of newer sources, or because hotrun quits.
+    BuildCancelled,
+    /// The build succeeded.
     Built {
-        /// Which generation.
-        id: GenId,
         /// How long it took.
         took: Duration,
     },
-    /// A build succeeded and made what runs already; nothing is started.
+    /// The build succeeded and made what is running already; nothing is started.
     Unchanged {
-        /// Which generation was to be.
-        id: GenId,
-        /// The one that stays.
+        /// The generation that stays.
         like: GenId,
     },
-    /// The live generation was told by a signal to read its configuration again.
-    Signalled {
-        /// Which generation.
-        id: GenId,
+    /// The build succeeded, and is not started because sources changed during the build.
+    Outdated,
+    /// The live generation got the signal on which it reloads its configuration.
+    ReloadSignalSent {
         /// The signal's number.
         signal: i32,
     },
     /// It does not handle that signal, and is restarted instead.
-    Unhandled {
-        /// Which generation.
-        id: GenId,
+    ReloadSignalUnhandled {
         /// The signal's number.
         signal: i32,
     },
-    /// A build succeeded, and is not started because something changed meanwhile.
-    Outdated {
-        /// Which generation.
-        id: GenId,
-    },
     /// The program is being started.
     Starting {
-        /// Which generation.
-        id: GenId,
         /// Why.
         cause: Cause,
     },
-    /// It reported readiness.
+    /// The program is ready.
     Ready {
-        /// Which generation.
-        id: GenId,
-        /// How long after its start.
+        /// Time since its start.
         took: Duration,
     },
     /// New connections go to it.
     Live {
-        /// Which generation.
-        id: GenId,
         /// How long the switch took, from readiness.
         took: Duration,
     },
-    /// It finishes what it has.
+    /// It finishes its connections.
     Draining {
-        /// Which generation.
-        id: GenId,
-        /// How long it may.
+        /// How long it may take.
         timeout: Duration,
     },
-    /// The drain timeout has passed (or the user insists): it is being killed.
+    /// It is being killed.
     Killing {
-        /// Which generation.
-        id: GenId,
         /// Why.
         why: Stopped,
-        /// How long after it lost the traffic, was asked to leave, or failed.
+        /// Time since it began to drain, was asked to stop, or failed.
         after: Duration,
     },
-    /// Newer sources made a generation pointless before it was ready; it is being stopped.
-    Superseded {
-        /// Which generation.
-        id: GenId,
-    },
-    /// It asked for time, and got it.
-    Extended {
-        /// Which generation.
-        id: GenId,
+    /// Newer sources superseded it before it was ready; it is being stopped.
+    Superseded,
+    /// It asked for more time and got it.
+    TimeoutExtended {
         /// How long its start or its end may still take.
         left: Duration,
     },
-    /// It stores descriptors for the one after it: from now on each ends before the next one starts.
-    Stores {
-        /// Which generation.
-        id: GenId,
-    },
-    /// It is made to end because it hangs.
+    /// It stores descriptors for the generation after it: from now on each one ends before the next one starts.
+    StoredFds,
+    /// It is being aborted because it hangs.
     Aborting {
-        /// Which generation.
-        id: GenId,
-        /// How long it gave no sign of life; none if it asked for this itself.
+        /// How long no watchdog ping came; `None` if the program asked for the abort.
         after: Option<Duration>,
     },
-    /// No process of it is left.
+    /// None of its processes is left.
     Gone {
-        /// Which generation.
-        id: GenId,
-        /// How.
+        /// How it ended.
         how: Stopped,
-        /// How long after it was asked to leave, or failed.
+        /// Time since it began to drain, was asked to stop, or failed.
         took: Duration,
     },
     /// It failed.
     Failed {
-        /// Which generation.
-        id: GenId,
         /// Why.
         failure: Failure,
-        /// The generation that serves on, if there is one.
+        /// The generation that stays live, if there is one.
         live: Option<GenId>,
     },
-    /// The one after it has crashed, and it serves again; it had not been asked to end.
-    Restored {
-        /// Which generation.
-        id: GenId,
-    },
-    /// Its build is started again by and by.
-    Again {
-        /// Which generation has crashed.
-        id: GenId,
+    /// The generation after it crashed, and it is live again; it had not been asked to stop.
+    Restored,
+    /// It crashed, and its artifact will be started again.
+    RestartScheduled {
         /// How long from now.
         after: Duration,
-    },
-    /// Changes wait from now on.
-    Paused,
-    /// Changes are acted on again, those that wait first.
-    Resumed,
-    /// There is no earlier build to go back to, or something else is about to be started.
-    NothingToUndo,
-    /// Nothing is left to do until something changes, and nothing is live.
-    Waiting,
-    /// The user quits; what runs is being stopped.
-    Quitting {
-        /// How long that may take.
-        timeout: Duration,
     },
 }
 
@@ -221,11 +183,11 @@ impl fmt::Display for Failure {
         match self {
             Self::Build => f.write_str("the build failed"),
             Self::Start => f.write_str("the program could not be started"),
-            Self::EndedEarly(ended) => write!(f, "ended before it was ready: {ended}"),
+            Self::ExitedEarly(ended) => write!(f, "ended before it was ready: {ended}"),
             Self::ReadyTimeout => f.write_str("not ready in time"),
             Self::Switch => f.write_str("the switch was refused"),
             Self::Crashed(ended) => write!(f, "ended while live: {ended}"),
-            Self::Lost => f.write_str("its processes vanished"),
+            Self::Vanished => f.write_str("its processes vanished"),
         }
     }
 }

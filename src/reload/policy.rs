@@ -69,21 +69,21 @@ pub struct Policy {
     /// How long a draining generation may take before it is killed.
     pub stop_timeout: Duration,
     /// The least time between the switch and the stop signal.
-    pub settle_min: Duration,
+    pub stop_delay_min: Duration,
     /// The most time between the switch and the stop signal (for a program that handles it).
-    pub settle_max: Duration,
+    pub stop_delay_max: Duration,
     /// How often a program that serves has to give a sign of life, if it says nothing else itself.
     pub watchdog: Option<Duration>,
     /// How long after its switch a crash of the live generation is blamed on its build, so that the one before
     /// it comes back. Zero: nothing follows from a crash, soon or late.
-    pub go_back_within: Duration,
+    pub roll_back_within: Duration,
     /// How long a killed process tree may take to vanish before hotrun ends without it.
     pub kill_timeout: Duration,
 }
 
 impl Policy {
     /// The most time to settle in this mode.
-    pub const fn settle_max(mode: Mode) -> Duration {
+    pub const fn stop_delay_max(mode: Mode) -> Duration {
         match mode {
             // It costs nothing but that the old one stays a little longer.
             Mode::Overlap | Mode::Auto => Duration::from_millis(2500),
@@ -117,10 +117,10 @@ impl Default for Policy {
             when_busy: WhenBusy::Cancel,
             ready_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(10),
-            settle_min: Duration::from_millis(20),
-            settle_max: Self::settle_max(Mode::Overlap),
+            stop_delay_min: Duration::from_millis(20),
+            stop_delay_max: Self::stop_delay_max(Mode::Overlap),
             watchdog: None,
-            go_back_within: Duration::from_secs(10),
+            roll_back_within: Duration::from_secs(10),
             kill_timeout: Duration::from_secs(5),
         }
     }

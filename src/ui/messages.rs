@@ -3,7 +3,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{Human, Model};
-use crate::reload::{Cause, Failure, GenId, Notice, Stopped};
+use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Stopped};
 
 /// How much a sentence matters, and so at which verbosity and in which colour it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,70 +21,78 @@ pub(super) enum Importance {
 /// A notice in words. `model` is what was known before it.
 pub(super) fn sentence(notice: &Notice, model: &Model) -> (Importance, String) {
     match notice {
-        Notice::Building { id, cause } => (
+        Notice::Generation(id, GenNotice::Building { cause }) => (
             Importance::Normal,
             format!("gen {id} building{}", because(*cause)),
         ),
-        Notice::BuildCancelled { id } => (Importance::Normal, format!("gen {id} build cancelled")),
-        Notice::Built { id, took } => (
+        Notice::Generation(id, GenNotice::BuildCancelled) => {
+            (Importance::Normal, format!("gen {id} build cancelled"))
+        }
+        Notice::Generation(id, GenNotice::Built { took }) => (
             Importance::Normal,
             format!("gen {id} built in {}", Human(*took)),
         ),
-        Notice::Unchanged { id, like } => (
+        Notice::Generation(id, GenNotice::Unchanged { like }) => (
             Importance::Success,
             format!("gen {id} not needed: executable unchanged, gen {like} stays"),
         ),
-        Notice::Signalled { id, signal } => (
+        Notice::Generation(id, GenNotice::ReloadSignalSent { signal }) => (
             Importance::Success,
             format!("gen {id} reads its configuration again ({})", name(*signal)),
         ),
-        Notice::Unhandled { id, signal } => (
+        Notice::Generation(id, GenNotice::ReloadSignalUnhandled { signal }) => (
             Importance::Normal,
             format!(
                 "gen {id} does not handle {} and is restarted",
                 name(*signal)
             ),
         ),
-        Notice::Outdated { id } => (
+        Notice::Generation(id, GenNotice::Outdated) => (
             Importance::Normal,
             format!("gen {id} outdated: something changed meanwhile"),
         ),
-        Notice::Starting { id, cause } => starting(*id, *cause, model),
-        Notice::Ready { id, took } => (
+        Notice::Generation(id, GenNotice::Starting { cause }) => starting(*id, *cause, model),
+        Notice::Generation(id, GenNotice::Ready { took }) => (
             Importance::Detail,
             format!("gen {id} ready in {}", Human(*took)),
         ),
-        Notice::Live { id, .. } => (Importance::Success, live(*id, model)),
-        Notice::Superseded { id } => (
+        Notice::Generation(id, GenNotice::Live { .. }) => (Importance::Success, live(*id, model)),
+        Notice::Generation(id, GenNotice::Superseded) => (
             Importance::Normal,
             format!("gen {id} superseded by newer sources"),
         ),
-        Notice::Draining { id, timeout } => (
+        Notice::Generation(id, GenNotice::Draining { timeout }) => (
             Importance::Normal,
             format!("gen {id} draining, for at most {}", Human(*timeout)),
         ),
-        Notice::Extended { id, left } => (
+        Notice::Generation(id, GenNotice::TimeoutExtended { left }) => (
             Importance::Detail,
             format!("gen {id} asks for {} more", Human(*left)),
         ),
-        Notice::Stores { id } => (
+        Notice::Generation(id, GenNotice::StoredFds) => (
             Importance::Normal,
             format!(
                 "gen {id} stores descriptors for the next: from now on the old one ends before the new one starts"
             ),
         ),
-        Notice::Aborting { id, after } => (Importance::Failure, aborting(*id, *after)),
-        Notice::Restored { id } => (Importance::Detail, format!("gen {id} serves again")),
-        Notice::Again { id, after } => (
+        Notice::Generation(id, GenNotice::Aborting { after }) => {
+            (Importance::Failure, aborting(*id, *after))
+        }
+        Notice::Generation(id, GenNotice::Restored) => {
+            (Importance::Detail, format!("gen {id} serves again"))
+        }
+        Notice::Generation(id, GenNotice::RestartScheduled { after }) => (
             Importance::Normal,
             format!("gen {id} is started once more in {}", Human(*after)),
         ),
-        Notice::Killing { id, why, after } => killing(*id, *why, Human(*after)),
-        Notice::Gone { id, how, took } => (
+        Notice::Generation(id, GenNotice::Killing { why, after }) => {
+            killing(*id, *why, Human(*after))
+        }
+        Notice::Generation(id, GenNotice::Gone { how, took }) => (
             gone(*id, model),
             format!("gen {id} gone, {} {}", ended(*how), Human(*took)),
         ),
-        Notice::Failed { id, failure, live } => {
+        Notice::Generation(id, GenNotice::Failed { failure, live }) => {
             (Importance::Failure, failed(*id, *failure, *live, model))
         }
         Notice::Paused => (Importance::Normal, "paused: changes wait".to_owned()),
@@ -120,8 +128,8 @@ fn because(cause: Cause) -> &'static str {
         Cause::Change => " (files changed)",
         Cause::Request => " (as asked)",
         Cause::Undo => " (back to the previous build)",
-        Cause::Inherit => " (to get what was stored)",
-        Cause::GoBack => " (back to the build before the one that crashed)",
+        Cause::InheritFds => " (to get what was stored)",
+        Cause::RollBack => " (back to the build before the one that crashed)",
         Cause::Crash => " (once more, after the crash)",
     }
 }
@@ -188,10 +196,10 @@ fn failed(id: GenId, failure: Failure, live: Option<GenId>, model: &Model) -> St
 fn was_live(id: GenId, failure: Failure, model: &Model) -> bool {
     match failure {
         Failure::Crashed(_) => true,
-        Failure::Lost => model.live() == Some(id),
+        Failure::Vanished => model.live() == Some(id),
         Failure::Build
         | Failure::Start
-        | Failure::EndedEarly(_)
+        | Failure::ExitedEarly(_)
         | Failure::ReadyTimeout
         | Failure::Switch => false,
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Level, Report, build_log, sanitize};
 pub use facts::{Building, Generation, Last, Problem};
 
-use crate::reload::{Cause, Failure, GenId, Notice, Phase, Stopped};
+use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Phase, Stopped};
 
 /// So many errors of a build are kept to be shown; the rest is counted.
 const MOST_ERRORS: usize = 4;
@@ -178,13 +178,15 @@ impl Model {
 
     fn fold_notice(&mut self, notice: &Notice, now: Duration) {
         match notice {
-            Notice::Building { id, cause } => self.building(*id, *cause, now),
-            Notice::Built { took, .. } => {
+            Notice::Generation(id, GenNotice::Building { cause }) => {
+                self.building(*id, *cause, now);
+            }
+            Notice::Generation(_, GenNotice::Built { took }) => {
                 self.building = None;
                 self.last.built = Some(*took);
                 self.broken = None;
             }
-            Notice::Starting { id, cause } => {
+            Notice::Generation(id, GenNotice::Starting { cause }) => {
                 self.because(*cause);
                 if !self.generations.contains_key(id) {
                     self.because_of_files(*cause);
@@ -193,7 +195,7 @@ impl Model {
                 }
                 self.enter(*id, Phase::Starting, now);
             }
-            Notice::Live { id, .. } => {
+            Notice::Generation(id, GenNotice::Live { .. }) => {
                 self.enter(*id, Phase::Live, now);
                 self.generation(*id, now).served = Some(now);
                 self.serves(*id);
@@ -201,11 +203,11 @@ impl Model {
                     self.artifact == Some(*id) && std::mem::replace(&mut self.served, true);
                 // Who is back after a crash does not mend what crashed, and no more if it is started anew.
                 self.back &= self.cause == Some(Cause::Crash);
-                self.back |= self.cause == Some(Cause::GoBack);
+                self.back |= self.cause == Some(Cause::RollBack);
                 self.undoable &= !self.back;
                 self.problem.take_if(|_| !self.back);
             }
-            Notice::Restored { id } => {
+            Notice::Generation(id, GenNotice::Restored) => {
                 self.enter(*id, Phase::Live, now);
                 self.serves(*id);
                 self.undoable = false;
@@ -213,39 +215,44 @@ impl Model {
                 // It has been up all the time.
                 (generation.drain, generation.since) = (None, generation.served.unwrap_or(now));
             }
-            Notice::Ready { id, took } => {
+            Notice::Generation(id, GenNotice::Ready { took }) => {
                 self.enter(*id, Phase::Ready, now);
                 self.generation(*id, now).ready = Some(*took);
                 self.last.ready = Some(*took);
             }
-            Notice::Draining { id, timeout } => {
+            Notice::Generation(id, GenNotice::Draining { timeout }) => {
                 self.enter(*id, Phase::Draining, now);
                 self.generation(*id, now).drain = Some(*timeout);
             }
-            Notice::Superseded { id } => self.fail(*id, now),
-            Notice::Failed { id, failure, .. } => self.failed(*id, *failure, now),
-            Notice::BuildCancelled { id } | Notice::Outdated { id } => {
+            Notice::Generation(id, GenNotice::Superseded) => self.fail(*id, now),
+            Notice::Generation(id, GenNotice::Failed { failure, .. }) => {
+                self.failed(*id, *failure, now);
+            }
+            Notice::Generation(id, GenNotice::BuildCancelled | GenNotice::Outdated) => {
                 self.building = None;
                 self.generations.remove(id);
             }
-            Notice::Gone { id, .. } => drop(self.generations.remove(id)),
-            Notice::Killing { id, why, .. } => self.killing(*id, *why, now),
+            Notice::Generation(id, GenNotice::Gone { .. }) => drop(self.generations.remove(id)),
+            Notice::Generation(id, GenNotice::Killing { why, .. }) => self.killing(*id, *why, now),
             Notice::Quitting { timeout } => self.quitting = Some((now, *timeout)),
             Notice::Waiting => self.waiting = true,
             Notice::Paused => self.paused = true,
             Notice::Resumed => (self.paused, self.held) = (false, false),
-            Notice::Extended { id, left } => {
+            Notice::Generation(id, GenNotice::TimeoutExtended { left }) => {
                 let generation = self.generation(*id, now);
                 let age = now.saturating_sub(generation.since);
                 generation.drain = generation.drain.map(|drain| drain.max(age + *left));
             }
             Notice::NothingToUndo
-            | Notice::Signalled { .. }
-            | Notice::Unhandled { .. }
-            | Notice::Stores { .. }
-            | Notice::Again { .. }
-            | Notice::Aborting { .. } => {}
-            Notice::Unchanged { id, like } => {
+            | Notice::Generation(
+                _,
+                GenNotice::ReloadSignalSent { .. }
+                | GenNotice::ReloadSignalUnhandled { .. }
+                | GenNotice::StoredFds
+                | GenNotice::RestartScheduled { .. }
+                | GenNotice::Aborting { .. },
+            ) => {}
+            Notice::Generation(id, GenNotice::Unchanged { like }) => {
                 self.building = None;
                 self.generations.remove(id);
                 self.last.unchanged = true;
@@ -296,11 +303,11 @@ impl Model {
     fn failed(&mut self, id: GenId, failure: Failure, now: Duration) {
         match failure {
             Failure::Build | Failure::Start => drop(self.generations.remove(&id)),
-            Failure::EndedEarly(_)
+            Failure::ExitedEarly(_)
             | Failure::ReadyTimeout
             | Failure::Switch
             | Failure::Crashed(_)
-            | Failure::Lost => self.fail(id, now),
+            | Failure::Vanished => self.fail(id, now),
         }
         let mut problem = Problem {
             id,

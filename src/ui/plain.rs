@@ -5,7 +5,7 @@ use super::build_log::BuildLog;
 use super::interleaver::Interleaver;
 use super::messages::{Importance, sentence};
 use super::{Level, Model, Options, Report, Verbosity, sanitize};
-use crate::reload::{Failure, Notice};
+use crate::reload::{Failure, GenNotice, Notice};
 
 /// So many changed files are named by `--why`; a branch switch has thousands.
 const MOST_NAMED: usize = 20;
@@ -86,17 +86,24 @@ impl Plain {
         } else {
             Ok(())
         };
-        let kept = if let Notice::Failed {
-            failure: Failure::Build,
-            ..
-        } = notice
+        let kept = if let Notice::Generation(
+            _,
+            GenNotice::Failed {
+                failure: Failure::Build,
+                ..
+            },
+        ) = notice
         {
             let kept: Vec<String> = std::mem::take(&mut self.build_log).lines().collect();
             self.write_build_text(&kept.join("\n"))
         } else {
             Ok(())
         };
-        if let Notice::Building { .. } | Notice::Built { .. } | Notice::Unchanged { .. } = notice {
+        if let Notice::Generation(
+            _,
+            GenNotice::Building { .. } | GenNotice::Built { .. } | GenNotice::Unchanged { .. },
+        ) = notice
+        {
             self.build_log = BuildLog::default();
         }
         let (importance, text) = sentence(notice, model);
@@ -171,10 +178,10 @@ pub(super) fn named(paths: &[PathBuf], options: &Options) -> Vec<String> {
 
 /// A build, or a start without one.
 pub(super) fn begins_anew(notice: &Notice, model: &Model) -> bool {
-    if let Notice::Starting { id, .. } = notice {
+    if let Notice::Generation(id, GenNotice::Starting { .. }) = notice {
         return !model.generations.contains_key(id);
     }
-    matches!(notice, Notice::Building { .. })
+    matches!(notice, Notice::Generation(_, GenNotice::Building { .. }))
 }
 
 fn listening(name: &str, address: &str) -> String {

@@ -25,17 +25,17 @@ fn what_was_built_before_is_there_when_something_else_has_its_name() {
     for number in 1..=5 {
         let _ = fs::remove_file(&app);
         fs::write(&app, format!("build {number}")).unwrap();
-        let needed = |id: GenId| id.get() >= 3;
+        let needed = |id: ArtifactId| id.get() >= 3;
         keep.add(GenId::new(number), &launch(&app), needed).unwrap();
     }
     assert_eq!(names(&dir), 1 + 3 + 1, "and a lock");
-    let old = keep.launch(GenId::new(3)).unwrap();
+    let old = keep.launch(ArtifactId::new(3)).unwrap();
     assert_eq!(
         (&old.argv[0], &old.argv[2]),
         (&"qemu".into(), &"--flag".into())
     );
     assert_eq!(fs::read(&old.argv[1]).unwrap(), b"build 3");
-    assert!(keep.launch(GenId::new(2)).is_err());
+    assert!(keep.launch(ArtifactId::new(2)).is_err());
     drop(keep);
     assert_eq!(names(&dir), 1);
 }
@@ -48,7 +48,7 @@ fn what_was_written_over_is_not_taken_for_what_it_was() {
     let mut keep = Keep::default();
     keep.add(GenId::new(1), &launch(&app), |_| true).unwrap();
     fs::write(&app, "another").unwrap();
-    let error = keep.launch(GenId::new(1)).unwrap_err().to_string();
+    let error = keep.launch(ArtifactId::new(1)).unwrap_err().to_string();
     assert!(error.contains("written over"), "{error}");
 }
 
@@ -82,7 +82,7 @@ fn what_a_link_leads_to_is_kept() {
     write("one");
     keep.add(GenId::new(1), &launch(&app), |_| true).unwrap();
     write("two");
-    let old = keep.launch(GenId::new(1)).unwrap();
+    let old = keep.launch(ArtifactId::new(1)).unwrap();
     let kept = fs::symlink_metadata(&old.argv[1]).unwrap();
     assert!(kept.is_file(), "and whoever cleans up takes it away");
     assert_eq!(fs::read(&old.argv[1]).unwrap(), b"one");
@@ -97,16 +97,16 @@ fn a_file_that_a_build_has_left_alone_is_kept_once() {
     let mut keep = Keep::default();
     let mut add = |number| {
         let added = keep.add(GenId::new(number), &launch(&app), |_| true);
-        added.unwrap().unwrap().same
+        let (artifact, new) = added.unwrap().unwrap();
+        (artifact.get(), new)
     };
-    assert_eq!((add(1), add(2)), (None, Some(GenId::new(1))));
+    assert_eq!((add(1), add(2)), ((1, true), (1, false)));
     fs::rename(&app, root.path().join("old")).unwrap();
     fs::write(&app, "two").unwrap();
-    assert_eq!(add(3), None);
-    assert!(keep.launch(GenId::new(1)).is_err());
-    let word = |build| keep.launch(GenId::new(build)).unwrap().argv[1].clone();
-    assert_eq!(fs::read(word(2)).unwrap(), b"one");
-    assert_eq!(fs::read(word(3)).unwrap(), b"two");
+    assert_eq!(add(3), (2, true));
+    let word = |build| keep.launch(ArtifactId::new(build)).unwrap().argv[1].clone();
+    assert_eq!(fs::read(word(1)).unwrap(), b"one");
+    assert_eq!(fs::read(word(2)).unwrap(), b"two");
 }
 
 #[test]

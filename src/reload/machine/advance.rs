@@ -2,7 +2,9 @@
 
 use super::configured::Signals;
 use super::{Building, Candidate, Machine, Next, Response};
-use crate::reload::{Action, Effect, GenId, Notice, Time, WhenBusy};
+use crate::reload::{
+    Action, ArtifactId, Effect, GenEffect, GenId, GenNotice, Notice, Time, WhenBusy,
+};
 
 impl Machine {
     pub(super) fn advance(&mut self, now: Time, out: &mut Response) {
@@ -32,10 +34,10 @@ impl Machine {
     /// Nothing will be live until somebody does something: that is said to the user, and to who connects.
     fn wait_for_a_change(&mut self, out: &mut Response) {
         let failed = out.notices.iter().rev().find_map(|notice| {
-            let Notice::Failed { id, failure, .. } = *notice else {
+            let Notice::Generation(id, GenNotice::Failed { failure, .. }) = *notice else {
                 return None;
             };
-            Some(Effect::Answer { id, failure })
+            Some(Effect::RespondUnavailable { id, failure })
         });
         if let Some(answer) = failed.filter(|_| self.live.is_none()) {
             self.answers = true;
@@ -47,7 +49,7 @@ impl Machine {
     /// It comes first: what waits for a program must not be answered while that is being started.
     fn answer_no_more(&mut self, out: &mut Response) {
         if std::mem::take(&mut self.answers) {
-            out.effects.insert(0, Effect::AnswerNoMore);
+            out.effects.insert(0, Effect::StopResponding);
         }
     }
 
@@ -55,14 +57,15 @@ impl Machine {
         let Some(wanted) = self.wanted else {
             return;
         };
-        let build =
-            self.policy.builds && (wanted.action == Action::Build || self.builds.newest.is_none());
+        let build = self.policy.builds
+            && (wanted.action == Action::Build || self.artifacts.newest.is_none());
         if let Some(building) = &mut self.building {
             // A restart is content with what is being built, also if there is nothing else yet.
             let newer = wanted.action == Action::Build;
             if newer && self.policy.when_busy == WhenBusy::Cancel && !building.cancelled {
                 building.cancelled = true;
-                out.effects.push(Effect::CancelBuild { id: building.id });
+                out.effects
+                    .push(Effect::Generation(building.id, GenEffect::CancelBuild));
             }
             return;
         }
@@ -82,27 +85,29 @@ impl Machine {
                 cancelled: false,
                 forced: wanted.forced,
             });
-            out.notices.push(Notice::Building {
+            out.notices.push(Notice::Generation(
                 id,
-                cause: wanted.cause,
-            });
-            out.effects.push(Effect::Build { id });
+                GenNotice::Building {
+                    cause: wanted.cause,
+                },
+            ));
+            out.effects.push(Effect::Generation(id, GenEffect::Build));
         } else {
             self.next = Some(Next {
                 id,
                 cause: wanted.cause,
-                build: again.unwrap_or(id),
+                artifact: again.unwrap_or(ArtifactId::FIRST),
             });
         }
     }
 
     /// What a restart is of: the newest build, unless somebody went back since.
-    fn to_restart(&self) -> Option<GenId> {
+    fn to_restart(&self) -> Option<ArtifactId> {
         let again = self.candidate.filter(|candidate| candidate.again);
-        let again = again.map(|candidate| candidate.build);
-        let back = again.or(self.builds.gone_back_to());
-        let back = back.filter(|build| self.builds.has(*build));
-        back.or(self.builds.newest)
+        let again = again.map(|candidate| candidate.artifact);
+        let back = again.or(self.artifacts.rolled_back_to());
+        let back = back.filter(|artifact| self.artifacts.has(*artifact));
+        back.or(self.artifacts.newest)
     }
 
     /// Something newer waits to be started: what stands in its way goes.
@@ -114,7 +119,8 @@ impl Machine {
         if self.policy.when_busy == WhenBusy::Cancel
             && let Some(candidate) = self.candidate.take_if(starting)
         {
-            out.notices.push(Notice::Superseded { id: candidate.id });
+            out.notices
+                .push(Notice::Generation(candidate.id, GenNotice::Superseded));
             self.dismiss(now, candidate.id, out);
         }
         if self.candidate.is_none()
@@ -135,25 +141,29 @@ impl Machine {
         if self.candidate.is_some() || !others.all(|id| self.bears_company(id)) {
             return;
         }
-        if let Some(Next { id, cause, build }) = self.ready_to_start() {
-            let older = cause.goes_back() || self.builds.newest != Some(build);
+        if let Some(Next {
+            id,
+            cause,
+            artifact,
+        }) = self.ready_to_start()
+        {
+            let older = cause.rolls_back() || self.artifacts.newest != Some(artifact);
             let again = older && self.policy.builds;
             self.next = None;
             self.candidate = Some(Candidate {
                 id,
-                build,
+                artifact,
                 again,
                 since: now,
                 until: now.plus(self.policy.ready_timeout),
                 ready: None,
                 owed: Signals::default(),
             });
-            out.notices.push(Notice::Starting { id, cause });
+            out.notices
+                .push(Notice::Generation(id, GenNotice::Starting { cause }));
             self.recovery.started(cause);
-            out.effects.push(match again {
-                true => Effect::StartAgain { id, build },
-                false => Effect::Start { id },
-            });
+            out.effects
+                .push(Effect::Generation(id, GenEffect::Start { artifact }));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A build has come to its end.
 
 use super::{Building, Machine, Next, Response};
-use crate::reload::{Action, BuildOutcome, Failure, GenId, Notice, Time};
+use crate::reload::{Action, ArtifactId, BuildOutcome, Failure, GenId, GenNotice, Notice, Time};
 
 impl Machine {
     pub(super) fn build_ended(
@@ -18,66 +18,73 @@ impl Machine {
             BuildOutcome::Cancelled => self.given_up(&building, out),
             BuildOutcome::Failed if building.cancelled => self.given_up(&building, out),
             BuildOutcome::Failed => self.failed(id, Failure::Build, out),
-            BuildOutcome::Built if self.is_outdated() => self.outdated(&building, id, out),
-            // What is the same is nothing else to go back to.
-            BuildOutcome::Same { like } if self.is_outdated() => {
-                let build = self.build_of(like).unwrap_or(id);
-                self.outdated(&building, build, out);
+            BuildOutcome::Built { artifact, kept } => {
+                if kept {
+                    self.keep(artifact);
+                }
+                self.built(now, &building, artifact, out);
             }
-            BuildOutcome::Same { like } if self.is_enough(like, &building) => {
-                self.builds.made(self.build_of(like).unwrap_or(id));
-                out.notices.push(Notice::Unchanged { id, like });
-                let older = self.next.take();
-                out.notices
-                    .extend(older.map(|older| Notice::Outdated { id: older.id }));
-            }
-            BuildOutcome::Same { like } => {
-                let build = self.build_of(like).unwrap_or(id);
-                self.built(now, &building, build, out);
-            }
-            BuildOutcome::Built => self.built(now, &building, id, out),
+            BuildOutcome::Unchanged { like } => self.unchanged(now, &building, like, out),
         }
     }
 
-    fn built(&mut self, now: Time, building: &Building, build: GenId, out: &mut Response) {
+    fn unchanged(&mut self, now: Time, building: &Building, like: GenId, out: &mut Response) {
+        let id = building.id;
+        let Some(artifact) = self.artifact(like) else {
+            return self.failed(id, Failure::Build, out);
+        };
+        if self.is_outdated() || !self.is_enough(like, building) {
+            return self.built(now, building, artifact, out);
+        }
+        self.artifacts.made(artifact);
+        out.notices
+            .push(Notice::Generation(id, GenNotice::Unchanged { like }));
+        let older = self.next.take();
+        out.notices
+            .extend(older.map(|older| Notice::Generation(older.id, GenNotice::Outdated)));
+    }
+
+    fn built(&mut self, now: Time, building: &Building, artifact: ArtifactId, out: &mut Response) {
+        if self.is_outdated() {
+            return self.outdated(building, artifact, out);
+        }
         let &Building {
             id, since, cause, ..
         } = building;
-        // A restart that was asked for meanwhile is this start.
+        // A restart that was asked for during the build is this start.
         self.wanted = None;
-        self.builds.made(build);
+        self.artifacts.made(artifact);
         let took = now.since(since);
-        out.notices.push(Notice::Built { id, took });
-        let older = self.next.replace(Next { id, cause, build });
         out.notices
-            .extend(older.map(|older| Notice::Outdated { id: older.id }));
+            .push(Notice::Generation(id, GenNotice::Built { took }));
+        let next = Next {
+            id,
+            cause,
+            artifact,
+        };
+        let older = self.next.replace(next);
+        out.notices
+            .extend(older.map(|older| Notice::Generation(older.id, GenNotice::Outdated)));
     }
 
-    /// It is not started now. Should what is built after it be broken, it is the best there is: also for what waits to be
-    /// started from the one before it.
-    fn outdated(&mut self, building: &Building, build: GenId, out: &mut Response) {
+    /// It is not started now. Should the build after it fail, it is the best there is, also for a generation that waits
+    /// to be started from the one before it.
+    fn outdated(&mut self, building: &Building, artifact: ArtifactId, out: &mut Response) {
         self.pass_on_force(building);
-        let before = self.builds.newest;
-        let newest = |next: &&mut Next| Some(next.build) == before && !next.cause.goes_back();
+        let before = self.artifacts.newest;
+        let newest = |next: &&mut Next| Some(next.artifact) == before && !next.cause.rolls_back();
         if let Some(next) = self.next.as_mut().filter(newest) {
-            next.build = build;
+            next.artifact = artifact;
         }
-        self.builds.made(build);
-        out.notices.push(Notice::Outdated { id: building.id });
-    }
-
-    /// The build from which this generation was started, as long as it is known.
-    fn build_of(&self, id: GenId) -> Option<GenId> {
-        match self.candidate {
-            Some(candidate) if candidate.id == id => Some(candidate.build),
-            Some(_) | None if self.live == Some(id) => self.builds.served(),
-            Some(_) | None => None,
-        }
+        self.artifacts.made(artifact);
+        out.notices
+            .push(Notice::Generation(building.id, GenNotice::Outdated));
     }
 
     fn given_up(&mut self, building: &Building, out: &mut Response) {
         self.pass_on_force(building);
-        out.notices.push(Notice::BuildCancelled { id: building.id });
+        out.notices
+            .push(Notice::Generation(building.id, GenNotice::BuildCancelled));
     }
 
     /// What the user asked for is asked of the build that follows.

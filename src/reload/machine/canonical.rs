@@ -1,15 +1,15 @@
 //! For the tests alone: a machine without what does not matter for its future.
 
 use super::{Building, Candidate, Machine, Next, Quit};
-use crate::reload::{Cause, GenId, Time};
+use crate::reload::{ArtifactId, Cause, GenId, Time};
 use std::time::Duration;
 
 /// Moves times so that now is always the same moment, and numbers generations from 1 without gaps.
 pub(in crate::reload) struct Rename {
     now: Time,
     ids: Vec<GenId>,
-    /// None where it does not matter which build it is.
-    builds: Vec<GenId>,
+    /// Empty where it does not matter which artifact it is.
+    artifacts: Vec<ArtifactId>,
 }
 
 impl Rename {
@@ -25,17 +25,17 @@ impl Rename {
         time > self.now
     }
 
-    pub(super) const fn tells_builds_apart(&self) -> bool {
-        !self.builds.is_empty()
+    pub(super) const fn tells_artifacts_apart(&self) -> bool {
+        !self.artifacts.is_empty()
     }
 
-    pub(in crate::reload) fn is_build(&self, id: GenId) -> bool {
-        self.builds.contains(&id)
+    pub(in crate::reload) fn is_artifact(&self, id: ArtifactId) -> bool {
+        self.artifacts.contains(&id)
     }
 
-    pub(in crate::reload) fn build(&self, id: GenId) -> GenId {
-        let rank = self.builds.iter().filter(|known| **known < id).count();
-        GenId::new(u32::try_from(rank + 1).expect("few builds"))
+    pub(in crate::reload) fn artifact(&self, id: ArtifactId) -> ArtifactId {
+        let rank = self.artifacts.iter().filter(|known| **known < id).count();
+        ArtifactId::new(u32::try_from(rank + 1).expect("few artifacts"))
     }
 
     pub(in crate::reload) fn id(&self, id: GenId) -> GenId {
@@ -59,17 +59,20 @@ impl Machine {
 
     pub(in crate::reload) fn rename(&self, now: Time) -> Rename {
         let ids = self.known();
-        let mut builds = Vec::new();
-        if !self.policy.go_back_within.is_zero() && self.policy.builds {
-            let next = self.next.map(|next| next.build);
-            let candidate = self.candidate.map(|candidate| candidate.build);
-            builds.extend(self.builds.known().chain(self.recovery.builds()));
-            let building = self.building.map(|building| building.id);
-            builds.extend(next.into_iter().chain(candidate).chain(building));
-            builds.sort_unstable();
-            builds.dedup();
+        let mut artifacts = Vec::new();
+        if !self.policy.roll_back_within.is_zero() && self.policy.builds {
+            let next = self.next.map(|next| next.artifact);
+            let candidate = self.candidate.map(|candidate| candidate.artifact);
+            artifacts.extend(self.artifacts.known().chain(self.recovery.artifacts()));
+            artifacts.extend(next.into_iter().chain(candidate));
+            artifacts.sort_unstable();
+            artifacts.dedup();
         }
-        Rename { now, ids, builds }
+        Rename {
+            now,
+            ids,
+            artifacts,
+        }
     }
 
     /// Whether a generation that is built waits for room.
@@ -103,11 +106,11 @@ impl Machine {
             next: self.next.map(|next| Next {
                 id: rename.id(next.id),
                 cause,
-                build: rename.build(next.build),
+                artifact: rename.artifact(next.artifact),
             }),
             candidate: self.candidate.map(|candidate| Candidate {
                 id: rename.id(candidate.id),
-                build: rename.build(candidate.build),
+                artifact: rename.artifact(candidate.artifact),
                 again: candidate.again,
                 since: Time::START,
                 until: match candidate.ready {
@@ -123,7 +126,7 @@ impl Machine {
             servers,
             watchdogs: self.canonical_watchdogs(rename),
             stores: self.stores,
-            builds: self.builds.canonical(rename),
+            artifacts: self.artifacts.canonical(rename),
             recovery: self.canonical_recovery(rename),
             paused: self.paused,
             held: self.held,

@@ -1,7 +1,7 @@
 //! A change that the program takes over by itself, on a signal.
 
 use super::{Machine, Response};
-use crate::reload::{Action, Cause, Effect, GenId, Notice};
+use crate::reload::{Action, Cause, Effect, GenEffect, GenId, GenNotice, Notice};
 
 /// Signals that a generation is to get, one bit for each number from 1 to 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,7 +16,7 @@ impl Signals {
 
     pub(super) fn effects(self, id: GenId) -> impl Iterator<Item = Effect> {
         self.numbers()
-            .map(move |signal| Effect::Signal { id, signal })
+            .map(move |signal| Effect::Generation(id, GenEffect::SendReloadSignal { signal }))
     }
 
     pub(super) fn numbers(self) -> impl Iterator<Item = i32> {
@@ -44,7 +44,10 @@ impl Machine {
         }
         self.recovery.configured(signal);
         if let Some(id) = self.live {
-            out.effects.push(Effect::Signal { id, signal });
+            out.effects.push(Effect::Generation(
+                id,
+                GenEffect::SendReloadSignal { signal },
+            ));
         }
         if let Some(candidate) = &mut self.candidate {
             candidate.owed.add(signal);
@@ -60,9 +63,15 @@ impl Machine {
             return;
         }
         if handled {
-            return out.notices.push(Notice::Signalled { id, signal });
+            return out.notices.push(Notice::Generation(
+                id,
+                GenNotice::ReloadSignalSent { signal },
+            ));
         }
-        out.notices.push(Notice::Unhandled { id, signal });
+        out.notices.push(Notice::Generation(
+            id,
+            GenNotice::ReloadSignalUnhandled { signal },
+        ));
         self.want(Action::Restart, Cause::Change);
     }
 }

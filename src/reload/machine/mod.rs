@@ -7,12 +7,13 @@ mod notified;
 mod part;
 mod quit;
 mod recovery;
-mod wishes;
+mod requests;
 
-use self::wishes::Builds;
+use self::requests::Artifacts;
 use super::leaving::Leaving;
 use super::{
-    Action, Cause, Effect, Ended, Event, Failure, GenId, Notice, Phase, Policy, Request, Time,
+    Action, ArtifactId, Cause, Effect, Ended, Event, Failure, GenEffect, GenEvent, GenId,
+    GenNotice, Notice, Phase, Policy, Request, Time,
 };
 use configured::Signals;
 use notified::Watchdog;
@@ -52,16 +53,15 @@ struct Building {
 struct Next {
     id: GenId,
     cause: Cause,
-    /// The generation from whose build it is started.
-    build: GenId,
+    artifact: ArtifactId,
 }
 
 /// The generation that was started and is not live yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Candidate {
     id: GenId,
-    build: GenId,
-    /// Whether it was started from what was put aside of that build.
+    artifact: ArtifactId,
+    /// Whether the artifact is an earlier one.
     again: bool,
     since: Time,
     /// By when it must be ready.
@@ -84,15 +84,19 @@ struct Quit {
 /// The state machine of a reload: which generation is in which phase, and what follows.
 ///
 /// ```
-/// use hotrun::reload::{BuildOutcome, Effect, Event, GenId, Machine, Policy, Time};
+/// use hotrun::reload::{
+///     ArtifactId, BuildOutcome, Effect, Event, GenEffect, GenEvent, GenId, Machine, Policy, Time,
+/// };
 ///
 /// let mut machine = Machine::new(Policy::default());
-/// let now = Time::START;
-/// let id = GenId::FIRST;
-/// assert_eq!(machine.handle(now, Event::Begin).effects, [Effect::Build { id }]);
-/// let built = Event::BuildEnded { id, outcome: BuildOutcome::Built };
-/// assert_eq!(machine.handle(now, built).effects, [Effect::Start { id }]);
-/// assert_eq!(machine.handle(now, Event::Ready { id }).effects, [Effect::Switch { id }]);
+/// let (now, id, artifact) = (Time::START, GenId::FIRST, ArtifactId::FIRST);
+/// let effects = machine.handle(now, Event::Begin).effects;
+/// assert_eq!(effects, [Effect::Generation(id, GenEffect::Build)]);
+/// let built = GenEvent::BuildEnded(BuildOutcome::Built { artifact, kept: true });
+/// let effects = machine.handle(now, Event::Generation(id, built)).effects;
+/// assert_eq!(effects, [Effect::Generation(id, GenEffect::Start { artifact })]);
+/// let effects = machine.handle(now, Event::Generation(id, GenEvent::Ready)).effects;
+/// assert_eq!(effects, [Effect::Generation(id, GenEffect::Switch)]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Machine {
@@ -113,7 +117,7 @@ pub struct Machine {
     /// Whether a generation has stored something for the one after it.
     stores: bool,
     /// What there is to start from.
-    builds: Builds,
+    artifacts: Artifacts,
     /// What follows should the live one crash, or because it did.
     recovery: Recovery,
     /// Whether changes wait, and the most thorough of those that do.
@@ -128,6 +132,7 @@ pub struct Machine {
 impl Machine {
     /// A machine that has done nothing yet; [`Event::Begin`] sets it going.
     pub const fn new(policy: Policy) -> Self {
+        let artifacts = Artifacts::new(policy.builds);
         Self {
             policy,
             upcoming: GenId::FIRST,
@@ -141,7 +146,7 @@ impl Machine {
             servers: Vec::new(),
             watchdogs: Vec::new(),
             stores: false,
-            builds: Builds::NONE,
+            artifacts,
             recovery: Recovery::NONE,
             paused: false,
             held: None,
@@ -161,40 +166,39 @@ impl Machine {
             Event::Begin => self.want(Action::Build, Cause::Begin),
             Event::Changed(action) => self.changed(action),
             Event::Requested(request) => self.requested(now, request, &mut out),
-            Event::Configured { signal } => self.configured(signal, &mut out),
-            Event::Signalled {
-                id,
-                signal,
-                handled,
-            } => self.signalled(id, signal, handled, &mut out),
-            Event::BuildEnded { id, outcome } => self.build_ended(now, id, outcome, &mut out),
-            Event::Kept { id, same } => self.keep(id, same),
-            Event::StartFailed { id } => self.start_failed(now, id, &mut out),
-            Event::Listens { id } => self.listens(id),
-            Event::Serves { id } => self.serves_as_told(id),
-            Event::Ready { id } => self.ready(now, id, &mut out),
-            Event::Switched { id } => self.switched(now, id, &mut out),
-            Event::SwitchFailed { id } => self.switch_failed(now, id, &mut out),
-            Event::Settled { id } => {
-                self.leave(id, &mut out, |leaving, policy| leaving.settled(now, policy));
-            }
-            Event::Inspected { id, handles_stop } => {
-                self.leave(id, &mut out, |leaving, _| leaving.inspected(handles_stop));
-            }
-            Event::Idle { id } => self.leave(id, &mut out, |leaving, _| leaving.idle()),
-            Event::Exited {
-                id,
-                ended,
-                survivors,
-            } => self.exited(now, id, ended, survivors, &mut out),
-            Event::Gone { id } => self.gone(now, id, &mut out),
-            Event::Extended { id, by } => self.extended(now, id, by, &mut out),
-            Event::Stores { id } => self.stores(id, &mut out),
-            Event::Watchdog { id, sign } => self.watchdog(now, id, sign, &mut out),
+            Event::ConfigChanged { signal } => self.configured(signal, &mut out),
+            Event::Generation(id, event) => self.generation(now, id, event, &mut out),
             Event::Tick => self.tick(now, &mut out),
         }
         self.advance(now, &mut out);
         out
+    }
+
+    fn generation(&mut self, now: Time, id: GenId, event: GenEvent, out: &mut Response) {
+        match event {
+            GenEvent::BuildEnded(outcome) => self.build_ended(now, id, outcome, out),
+            GenEvent::StartFailed => self.start_failed(now, id, out),
+            GenEvent::Listening => self.listens(id),
+            GenEvent::IsServer => self.serves_as_told(id),
+            GenEvent::Ready => self.ready(now, id, out),
+            GenEvent::Switched => self.switched(now, id, out),
+            GenEvent::SwitchFailed => self.switch_failed(now, id, out),
+            GenEvent::Quiescent => {
+                self.leave(id, out, |leaving, policy| leaving.settled(now, policy));
+            }
+            GenEvent::StopSignalChecked { handled } => {
+                self.leave(id, out, |leaving, _| leaving.inspected(handled));
+            }
+            GenEvent::Idle => self.leave(id, out, |leaving, _| leaving.idle()),
+            GenEvent::Exited { ended, survivors } => self.exited(now, id, ended, survivors, out),
+            GenEvent::Gone => self.gone(now, id, out),
+            GenEvent::ExtendTimeout { by } => self.extended(now, id, by, out),
+            GenEvent::StoredFds => self.stores(id, out),
+            GenEvent::Watchdog(message) => self.watchdog(now, id, message, out),
+            GenEvent::ReloadSignalSent { signal, handled } => {
+                self.signalled(id, signal, handled, out);
+            }
+        }
     }
 
     /// The next moment at which the machine wants [`Event::Tick`], if there is one.
@@ -220,12 +224,14 @@ impl Machine {
         self.live
     }
 
-    /// Whether something may be started from this build although it is not the newest: what it made must be kept.
-    pub fn may_return_to(&self, build: GenId) -> bool {
-        let next = self.next.map(|next| next.build);
-        let candidate = self.candidate.map(|candidate| candidate.build);
-        let mut known = self.builds.known().chain(self.recovery.builds());
-        known.any(|known| known == build) || next == Some(build) || candidate == Some(build)
+    /// Whether this artifact may be started although it is not the newest. If not, it need not be kept.
+    pub fn needs(&self, artifact: ArtifactId) -> bool {
+        let next = self.next.map(|next| next.artifact);
+        let candidate = self.candidate.map(|candidate| candidate.artifact);
+        let mut known = self.artifacts.known().chain(self.recovery.artifacts());
+        known.any(|known| known == artifact)
+            || next == Some(artifact)
+            || candidate == Some(artifact)
     }
 
     /// Whether changes wait.
@@ -252,6 +258,15 @@ impl Machine {
                 Phase::Draining
             }
             Some(_) | None => Phase::Gone,
+        }
+    }
+
+    /// What this generation, which is starting or live, was started from.
+    pub fn artifact(&self, id: GenId) -> Option<ArtifactId> {
+        match self.candidate {
+            Some(candidate) if candidate.id == id => Some(candidate.artifact),
+            Some(_) | None if self.live == Some(id) => self.artifacts.served(),
+            Some(_) | None => None,
         }
     }
 
@@ -292,11 +307,13 @@ impl Machine {
             return;
         };
         candidate.ready = Some(now);
-        out.notices.push(Notice::Ready {
+        out.notices.push(Notice::Generation(
             id,
-            took: now.since(candidate.since),
-        });
-        out.effects.push(Effect::Switch { id });
+            GenNotice::Ready {
+                took: now.since(candidate.since),
+            },
+        ));
+        out.effects.push(Effect::Generation(id, GenEffect::Switch));
         self.wake_watchdog(now, id);
     }
 
@@ -310,10 +327,11 @@ impl Machine {
         let took = candidate
             .ready
             .map_or_else(Default::default, |ready| now.since(ready));
-        out.notices.push(Notice::Live { id, took });
+        out.notices
+            .push(Notice::Generation(id, GenNotice::Live { took }));
         let old = self.live.replace(id);
-        self.serves(now, (id, candidate.build), old);
-        self.went_back(candidate.again);
+        self.serves(now, (id, candidate.artifact), old);
+        self.rolled_back(candidate.again);
         if let Some(old) = old {
             self.retire(now, old, out);
         }
@@ -351,7 +369,7 @@ impl Machine {
         }
         if let Some(candidate) = self.lose_candidate(id, out) {
             self.abandon(now, id, survivors, out);
-            self.failed_to_follow(&candidate, Failure::EndedEarly(ended), out);
+            self.failed_to_follow(&candidate, Failure::ExitedEarly(ended), out);
         } else if self.live.take_if(|live| *live == id).is_some() {
             self.lose_live(now, (id, Some(ended), survivors), out);
         } else {
@@ -362,7 +380,7 @@ impl Machine {
     fn gone(&mut self, now: Time, id: GenId, out: &mut Response) {
         if let Some(candidate) = self.lose_candidate(id, out) {
             self.abandon(now, id, false, out);
-            self.failed_to_follow(&candidate, Failure::Lost, out);
+            self.failed_to_follow(&candidate, Failure::Vanished, out);
         } else if self.live.take_if(|live| *live == id).is_some() {
             self.lose_live(now, (id, None, false), out);
         }
@@ -378,14 +396,16 @@ impl Machine {
         self.watch(now, out);
         for leaving in &mut self.leaving {
             let step = leaving.tick(now, &self.policy);
-            let killed = step.contains(&Effect::Kill { id: leaving.id });
+            let killed = step.contains(&Effect::Generation(leaving.id, GenEffect::Kill));
             out.effects.extend(step);
             if killed {
-                out.notices.push(Notice::Killing {
-                    id: leaving.id,
-                    why: leaving.how,
-                    after: now.since(leaving.since),
-                });
+                out.notices.push(Notice::Generation(
+                    leaving.id,
+                    GenNotice::Killing {
+                        why: leaving.how,
+                        after: now.since(leaving.since),
+                    },
+                ));
             }
         }
         if let Some(quit) = self.quit.as_mut().filter(|quit| now >= quit.until) {

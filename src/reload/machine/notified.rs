@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{Machine, Response};
-use crate::reload::{Action, Cause, Effect, GenId, Notice, Sign, Time};
+use crate::reload::{
+    Action, Cause, Effect, GenEffect, GenId, GenNotice, Notice, Time, WatchdogMessage,
+};
 
 /// What is known of the signs of life of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,7 +102,10 @@ impl Machine {
         if let Some(quit) = &mut self.quit {
             quit.until = quit.until.max(until.plus(self.policy.kill_timeout));
         }
-        out.notices.push(Notice::Extended { id, left: by });
+        out.notices.push(Notice::Generation(
+            id,
+            GenNotice::TimeoutExtended { left: by },
+        ));
     }
 
     /// What is stored is for the next one, and the last of it may come when this one ends. So from now on each ends
@@ -111,26 +116,33 @@ impl Machine {
             return;
         }
         self.stores = true;
-        out.notices.push(Notice::Stores { id });
+        out.notices
+            .push(Notice::Generation(id, GenNotice::StoredFds));
         let candidate = self.candidate.map(|candidate| candidate.id);
         if candidate.max(self.live) > Some(id) {
-            self.want(Action::Restart, Cause::Inherit);
+            self.want(Action::Restart, Cause::InheritFds);
         }
     }
 
-    pub(super) fn watchdog(&mut self, now: Time, id: GenId, sign: Sign, out: &mut Response) {
+    pub(super) fn watchdog(
+        &mut self,
+        now: Time,
+        id: GenId,
+        sign: WatchdogMessage,
+        out: &mut Response,
+    ) {
         if !self.is_watched(id) || self.is_aborted(id) {
             return;
         }
         match sign {
-            Sign::Alive => {
+            WatchdogMessage::Ping => {
                 if let Some(watchdog) = self.watchdogs.iter_mut().find(|known| known.id == id)
                     && watchdog.deadline().is_some()
                 {
                     watchdog.rewind(now);
                 }
             }
-            Sign::Period(period) => {
+            WatchdogMessage::Period(period) => {
                 let asleep = self.candidate.is_some_and(|next| next.ready.is_none())
                     && self.live != Some(id);
                 let watchdog = self.watchdog_of(id);
@@ -139,7 +151,7 @@ impl Machine {
                     watchdog.rewind(now);
                 }
             }
-            Sign::Trigger => self.abort(now, id, None, out),
+            WatchdogMessage::Trigger => self.abort(now, id, None, out),
         }
     }
 
@@ -173,7 +185,7 @@ impl Machine {
             }
             if known.has_struck() {
                 self.watchdog_of(id).stage = Stage::Killed;
-                out.effects.push(Effect::Kill { id });
+                out.effects.push(Effect::Generation(id, GenEffect::Kill));
             } else {
                 self.abort(now, id, Some(known.period), out);
             }
@@ -199,8 +211,9 @@ impl Machine {
     fn abort(&mut self, now: Time, id: GenId, after: Option<Duration>, out: &mut Response) {
         let until = now.plus(self.policy.stop_timeout);
         self.watchdog_of(id).stage = Stage::Aborted(until);
-        out.effects.push(Effect::Abort { id });
-        out.notices.push(Notice::Aborting { id, after });
+        out.effects.push(Effect::Generation(id, GenEffect::Abort));
+        out.notices
+            .push(Notice::Generation(id, GenNotice::Aborting { after }));
     }
 
     /// For the tests alone: what matters of them.

@@ -1,24 +1,27 @@
 //! The ways to part with a generation.
 
 use super::{Candidate, Failure, Leaving, Machine, Response};
-use crate::reload::{Effect, GenId, Notice, Policy, Stopped, Time};
+use crate::reload::{Effect, GenEffect, GenId, GenNotice, Notice, Policy, Stopped, Time};
 
 impl Machine {
     /// The generation has lost the traffic: let it finish.
     pub(super) fn retire(&mut self, now: Time, id: GenId, out: &mut Response) {
         self.leaving.push(Leaving::settling(id, now, &self.policy));
-        out.notices.push(Notice::Draining {
+        out.notices.push(Notice::Generation(
             id,
-            timeout: self.policy.stop_timeout,
-        });
-        out.effects.push(Effect::Settle { id });
+            GenNotice::Draining {
+                timeout: self.policy.stop_timeout,
+            },
+        ));
+        out.effects
+            .push(Effect::Generation(id, GenEffect::AwaitQuiescent));
     }
 
     /// The generation was never live and shall go. What waits at its sockets, if it was the first, is kept.
     pub(super) fn dismiss(&mut self, now: Time, id: GenId, out: &mut Response) {
         self.leaving.push(Leaving::asked(id, now, &self.policy));
         self.keep_waiting(id, out);
-        out.effects.push(Effect::Stop { id });
+        out.effects.push(Effect::Generation(id, GenEffect::Stop));
     }
 
     /// The candidate, if it is this one, has ended by itself. When that happens on its way to be live, the switch
@@ -28,7 +31,7 @@ impl Machine {
         if candidate.ready.is_some()
             && let Some(id) = self.live
         {
-            out.effects.push(Effect::Switch { id });
+            out.effects.push(Effect::Generation(id, GenEffect::Switch));
         }
         Some(candidate)
     }
@@ -45,7 +48,7 @@ impl Machine {
 
     /// Nothing that was meant for this generation is lost with it.
     pub(super) fn keep_waiting(&self, id: GenId, out: &mut Response) {
-        out.effects.push(Effect::Relay { id });
+        out.effects.push(Effect::Generation(id, GenEffect::Forward));
         self.hold(out);
     }
 
@@ -65,11 +68,13 @@ impl Machine {
         let leaving = self.leaving.remove(index);
         out.effects.extend(leaving.vanished());
         self.forget(id, out);
-        out.notices.push(Notice::Gone {
+        out.notices.push(Notice::Generation(
             id,
-            how: leaving.how,
-            took: now.since(leaving.since),
-        });
+            GenNotice::Gone {
+                how: leaving.how,
+                took: now.since(leaving.since),
+            },
+        ));
     }
 
     /// Nothing is left of a generation.
@@ -77,16 +82,18 @@ impl Machine {
         self.listening.retain(|listening| *listening != id);
         self.servers.retain(|server| *server != id);
         self.watchdogs.retain(|watchdog| watchdog.id != id);
-        out.effects.push(Effect::Release { id });
+        out.effects.push(Effect::Generation(id, GenEffect::Release));
     }
 
     pub(super) fn failed(&self, id: GenId, failure: Failure, out: &mut Response) {
         if self.quit.is_none() {
-            out.notices.push(Notice::Failed {
+            out.notices.push(Notice::Generation(
                 id,
-                failure,
-                live: self.live,
-            });
+                GenNotice::Failed {
+                    failure,
+                    live: self.live,
+                },
+            ));
         }
     }
 

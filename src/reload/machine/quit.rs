@@ -2,7 +2,7 @@
 
 use super::{Machine, Quit, Response};
 use crate::reload::leaving::Leaving;
-use crate::reload::{Effect, Notice, Stopped, Time};
+use crate::reload::{Effect, GenEffect, GenNotice, Notice, Stopped, Time};
 
 impl Machine {
     pub(super) fn begin_quit(&mut self, now: Time, out: &mut Response) {
@@ -23,7 +23,8 @@ impl Machine {
             .filter(|building| !building.cancelled)
         {
             building.cancelled = true;
-            out.effects.push(Effect::CancelBuild { id: building.id });
+            out.effects
+                .push(Effect::Generation(building.id, GenEffect::CancelBuild));
         }
         // No relay for these: there is nobody to carry to, and what still accepts may still answer.
         let running = self
@@ -34,7 +35,7 @@ impl Machine {
             .chain(self.live.take());
         for id in running {
             self.leaving.push(Leaving::asked(id, now, &self.policy));
-            out.effects.push(Effect::Stop { id });
+            out.effects.push(Effect::Generation(id, GenEffect::Stop));
         }
         for leaving in &mut self.leaving {
             out.effects.extend(leaving.hurry(now, &self.policy));
@@ -56,10 +57,13 @@ impl Machine {
         let timed_out = |notice: &Notice| {
             matches!(
                 notice,
-                Notice::Gone {
-                    how: Stopped::TimedOut,
-                    ..
-                }
+                Notice::Generation(
+                    _,
+                    GenNotice::Gone {
+                        how: Stopped::TimedOut,
+                        ..
+                    }
+                )
             )
         };
         let clean = !out.notices.iter().any(timed_out);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::configured::Signals;
 use super::{Candidate, Leaving, Machine, Next, Response};
-use crate::reload::{Cause, Effect, Ended, Failure, GenId, Notice, Time};
+use crate::reload::{
+    ArtifactId, Cause, Effect, Ended, Failure, GenEffect, GenId, GenNotice, Notice, Time,
+};
 
 /// How long hotrun waits before it starts again what has crashed.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -16,7 +18,7 @@ const MOST_STARTS: u8 = 2;
 struct Before {
     id: GenId,
     /// From which it was started.
-    build: GenId,
+    artifact: ArtifactId,
     /// Changes of its configuration that it was not told of, because another one was live.
     missed: Signals,
 }
@@ -26,7 +28,7 @@ struct Before {
 struct Crash {
     id: GenId,
     /// From which it was started.
-    build: GenId,
+    artifact: ArtifactId,
     /// Whether that is to blame.
     blamed: bool,
     /// When it is started again.
@@ -43,11 +45,11 @@ struct Returning {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Recovery {
-    /// Until when a crash of the live generation is blamed on its build.
+    /// Until when a crash of the live generation is blamed on its artifact.
     until: Option<Time>,
     /// From which the one was started that was live before the live one, also if that has crashed. Once more the same build
     /// is not to blame for a crash: something else must be new.
-    replaced: Option<GenId>,
+    replaced: Option<ArtifactId>,
     before: Option<Before>,
     crash: Option<Crash>,
     /// What was gone back from, while that is being started.
@@ -71,7 +73,7 @@ impl Recovery {
         starts: 0,
     };
 
-    /// Somebody wants something: what comes of it may crash anew, be it for what is not in the build.
+    /// Somebody wants something: what comes of it may crash anew, be it for what is not in the artifact.
     pub(super) const fn wished(&mut self) {
         self.starts = 0;
     }
@@ -79,9 +81,11 @@ impl Recovery {
     /// This is the start that follows from the crash, if it is for that.
     pub(super) const fn started(&mut self, cause: Cause) {
         match cause {
-            Cause::GoBack => self.left = self.crash.take(),
+            Cause::RollBack => self.left = self.crash.take(),
             Cause::Crash => self.crash = None,
-            Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::Inherit => return,
+            Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::InheritFds => {
+                return;
+            }
         }
         self.starts += 1;
     }
@@ -94,19 +98,12 @@ impl Recovery {
     }
 
     /// All that it may lead back to.
-    pub(super) fn builds(&self) -> impl Iterator<Item = GenId> {
-        let before = self.before.map(|before| before.build);
+    pub(super) fn artifacts(&self) -> impl Iterator<Item = ArtifactId> {
+        let before = self.before.map(|before| before.artifact);
         let crashes = self.crash.into_iter().chain(self.left);
-        before.into_iter().chain(crashes.map(|crash| crash.build))
-    }
-
-    /// What an earlier build made is this one's, as it is the same.
-    pub(super) fn rename(&mut self, earlier: GenId, build: GenId) {
-        let before = self.before.iter_mut().map(|before| &mut before.build);
-        let crashes = self.crash.iter_mut().chain(&mut self.left);
-        let crashed = crashes.map(|crash| &mut crash.build);
-        let known = before.chain(crashed).chain(&mut self.replaced);
-        known.for_each(|known| known.is_now(earlier, build));
+        before
+            .into_iter()
+            .chain(crashes.map(|crash| crash.artifact))
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -116,16 +113,21 @@ impl Recovery {
 
 impl Machine {
     /// This one is live now, instead of `old`.
-    pub(super) fn serves(&mut self, now: Time, (id, build): (GenId, GenId), old: Option<GenId>) {
-        let served = self.builds.served();
-        let before = old.zip(served).map(|(id, build)| Before {
+    pub(super) fn serves(
+        &mut self,
+        now: Time,
+        (id, artifact): (GenId, ArtifactId),
+        old: Option<GenId>,
+    ) {
+        let served = self.artifacts.served();
+        let before = old.zip(served).map(|(id, artifact)| Before {
             id,
-            build,
+            artifact,
             missed: Signals::NONE,
         });
-        self.builds.serves(build);
+        self.artifacts.serves(artifact);
         self.recovery = Recovery {
-            until: Some(now.plus(self.policy.go_back_within)),
+            until: Some(now.plus(self.policy.roll_back_within)),
             replaced: served.or(self.recovery.replaced),
             before,
             crash: None,
@@ -137,7 +139,7 @@ impl Machine {
     }
 
     fn may_recover(&self) -> bool {
-        self.quit.is_none() && !self.policy.go_back_within.is_zero()
+        self.quit.is_none() && !self.policy.roll_back_within.is_zero()
     }
 
     fn is_server(&self, id: GenId) -> bool {
@@ -157,21 +159,21 @@ impl Machine {
         (id, ended, survivors): (GenId, Option<Ended>, bool),
         out: &mut Response,
     ) {
-        let build = self.builds.failed();
+        let artifact = self.artifacts.failed();
         let soon = self.recovery.until.is_some_and(|until| now < until);
         // Whoever ends well meant to.
         let crashed = self.is_server(id) && !ended.is_some_and(Ended::success);
         let crashed = crashed && self.may_recover();
-        let blamed = soon && self.recovery.replaced != build;
-        self.recovery.replaced = build;
-        self.recovery.crash = build.filter(|_| crashed).map(|build| Crash {
+        let blamed = soon && self.recovery.replaced != artifact;
+        self.recovery.replaced = artifact;
+        self.recovery.crash = artifact.filter(|_| crashed).map(|artifact| Crash {
             id,
-            build,
+            artifact,
             blamed,
             again: None,
         });
         self.recovery.returning = None;
-        let failure = ended.map_or(Failure::Lost, Failure::Crashed);
+        let failure = ended.map_or(Failure::Vanished, Failure::Crashed);
         let back = crashed && soon && self.take_back(now, (id, failure), out);
         self.abandon(now, id, survivors, out);
         if !back {
@@ -194,8 +196,8 @@ impl Machine {
         let id = before.id;
         self.leaving.retain(|leaving: &Leaving| leaving.id != id);
         self.live = Some(id);
-        self.builds.serves(before.build);
-        self.went_back(true);
+        self.artifacts.serves(before.artifact);
+        self.rolled_back(true);
         self.recovery = Recovery {
             until: None,
             before: None,
@@ -204,7 +206,7 @@ impl Machine {
             ..self.recovery
         };
         self.wake_watchdog(now, id);
-        out.effects.push(Effect::Switch { id });
+        out.effects.push(Effect::Generation(id, GenEffect::Switch));
         out.effects.extend(before.missed.effects(id));
         true
     }
@@ -227,7 +229,8 @@ impl Machine {
         }
         self.failed(crashed.0, crashed.1, out);
         if lives && back {
-            out.notices.push(Notice::Restored { id });
+            out.notices
+                .push(Notice::Generation(id, GenNotice::Restored));
         }
     }
 
@@ -244,53 +247,53 @@ impl Machine {
             });
             return;
         }
-        let earlier = self.earlier(crash.build).filter(|_| crash.blamed);
-        let may_start = earlier.is_some() || self.has(crash.build);
+        let earlier = self.earlier(crash.artifact).filter(|_| crash.blamed);
+        let may_start = earlier.is_some() || self.has(crash.artifact);
         if self.recovery.starts == MOST_STARTS || !may_start {
             self.recovery.crash = None;
-        } else if let Some(build) = earlier {
-            self.start_over(build, Cause::GoBack);
+        } else if let Some(artifact) = earlier {
+            self.start_over(artifact, Cause::RollBack);
         } else if crash.again.is_none() {
             let again = Some(now.plus(BACK_OFF));
             self.recovery.crash = Some(Crash { again, ..crash });
-            out.notices.push(Notice::Again {
-                id: crash.id,
-                after: BACK_OFF,
-            });
+            out.notices.push(Notice::Generation(
+                crash.id,
+                GenNotice::RestartScheduled { after: BACK_OFF },
+            ));
         } else if crash.again.is_some_and(|again| now >= again) {
-            self.start_over(crash.build, Cause::Crash);
+            self.start_over(crash.artifact, Cause::Crash);
         }
     }
 
-    /// What was live before, and not made by the build that has crashed.
-    fn earlier(&self, crashed: GenId) -> Option<GenId> {
-        let mut earlier = self.builds.kept_of_served();
-        let earlier = earlier.find(|build| *build != crashed);
+    /// What was live before, and not made by the artifact that has crashed.
+    fn earlier(&self, crashed: ArtifactId) -> Option<ArtifactId> {
+        let mut earlier = self.artifacts.kept_of_served();
+        let earlier = earlier.find(|artifact| *artifact != crashed);
         earlier.filter(|_| self.policy.builds)
     }
 
-    /// Whether what this build made is there to be started.
-    fn has(&self, build: GenId) -> bool {
-        !self.policy.builds || self.builds.has(build)
+    /// Whether what this artifact made is there to be started.
+    fn has(&self, artifact: ArtifactId) -> bool {
+        !self.policy.builds || self.artifacts.has(artifact)
     }
 
     /// A generation has failed that was never live. The one before it may have had to end first: it is started again.
     pub(super) fn lose_successor(&mut self, candidate: &Candidate, failure: Failure) {
-        let &Candidate { id, build, .. } = candidate;
+        let &Candidate { id, artifact, .. } = candidate;
         let left = self.recovery.left.take();
         if candidate.again && failure == Failure::Start {
             // Whoever cleans the target directory takes it with him.
-            self.builds.lose(build);
+            self.artifacts.lose(artifact);
             let blamed = false;
             let left = left.map(|crash| Crash { blamed, ..crash });
             self.recovery.crash = left.or(self.recovery.crash);
         }
-        let recovers = self.may_recover() && self.recovery.server && self.is_to_blame(build);
+        let recovers = self.may_recover() && self.recovery.server && self.is_to_blame(artifact);
         let first = self.live.is_none() && self.recovery.crash.is_none();
-        if recovers && first && self.earlier(build).is_some() {
+        if recovers && first && self.earlier(artifact).is_some() {
             self.recovery.crash = Some(Crash {
                 id,
-                build,
+                artifact,
                 blamed: true,
                 again: None,
             });
@@ -298,9 +301,9 @@ impl Machine {
     }
 
     /// Whether a start that fails was saved that way: not if the same was live last.
-    fn is_to_blame(&self, build: GenId) -> bool {
-        let last = self.builds.served().or(self.recovery.replaced);
-        last != Some(build)
+    fn is_to_blame(&self, artifact: ArtifactId) -> bool {
+        let last = self.artifacts.served().or(self.recovery.replaced);
+        last != Some(artifact)
     }
 
     /// Whether a start will follow from a crash alone.
@@ -308,13 +311,17 @@ impl Machine {
         self.live.is_none() && self.recovery.crash.is_some()
     }
 
-    fn start_over(&mut self, build: GenId, cause: Cause) {
+    fn start_over(&mut self, artifact: ArtifactId, cause: Cause) {
         let id = self.upcoming;
         self.upcoming = id.next();
         if let Some(crash) = &mut self.recovery.crash {
             crash.again = None;
         }
-        self.next = Some(Next { id, cause, build });
+        self.next = Some(Next {
+            id,
+            cause,
+            artifact,
+        });
     }
 
     /// For the tests alone: the same for all that it will do.
@@ -334,7 +341,7 @@ impl Machine {
             // Only while something is live, and while it has not passed.
             until: until.filter(|until| self.live.is_some() && rename.is_ahead(*until)),
             // Else it never serves again.
-            replaced: replaced.filter(|build| rename.is_build(*build)),
+            replaced: replaced.filter(|artifact| rename.is_artifact(*artifact)),
             before: before
                 .filter(|before| self.leaving.iter().any(|leaving| leaving.id == before.id)),
             crash,
@@ -353,21 +360,21 @@ impl Recovery {
         let crash = |crash: Crash| Crash {
             id: GenId::FIRST,
             again: crash.again.map(|again| rename.time(again)),
-            build: rename.build(crash.build),
+            artifact: rename.artifact(crash.artifact),
             ..crash
         };
         Self {
             until: self.until.map(|until| rename.time(until)),
-            replaced: self.replaced.map(|replaced| rename.build(replaced)),
+            replaced: self.replaced.map(|replaced| rename.artifact(replaced)),
             before: self.before.map(|before| Before {
                 id: rename.id(before.id),
-                build: rename.build(before.build),
+                artifact: rename.artifact(before.artifact),
                 ..before
             }),
             // Who crashed is told, no more.
             returning: self.returning.map(|returning| Returning {
                 id: rename.id(returning.id),
-                crashed: (GenId::FIRST, Failure::Lost),
+                crashed: (GenId::FIRST, Failure::Vanished),
             }),
             crash: self.crash.map(crash),
             left: self.left.map(crash),

@@ -93,7 +93,7 @@ impl World {
         let overdue = match known.drain {
             Drain::OwesSettle | Drain::Unwilling => true,
             Drain::MayStop => !known.stopped && !known.killed,
-            Drain::Settled => self.now >= known.since.plus(self.policy.settle_min),
+            Drain::Settled => self.now >= known.since.plus(self.policy.stop_delay_min),
             Drain::No | Drain::Settling | Drain::Inspecting | Drain::AwaitingIdle => false,
         };
         let overdue = overdue && known.still_serves_its_own();
@@ -109,7 +109,7 @@ impl World {
             format!("{late:?} is not worked off")
         });
         for known in &self.gens {
-            let settle = known.since.plus(self.policy.settle_max);
+            let settle = known.since.plus(self.policy.stop_delay_max);
             let settles = known.drain == Drain::Settling && known.still_serves_its_own();
             let settled = !settles || self.now < settle;
             let bounded = known.role != Role::Leaving || known.killed || self.now < known.until;

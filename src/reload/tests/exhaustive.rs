@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::ledger::{Ledger, Rule};
 use super::pair::{Move, Pair};
-use crate::reload::{Action, BuildOutcome, Event, Policy, Request};
+use crate::reload::{Action, BuildOutcome, Event, GenEvent, Policy, Request};
 
 /// The step of time. All durations of the policies explored are small multiples of it.
 pub(super) const UNIT: Duration = Duration::from_secs(1);
@@ -104,7 +104,7 @@ impl Exploration {
         Report {
             name: name(policy),
             budget,
-            goes_back: !policy.go_back_within.is_zero(),
+            goes_back: !policy.roll_back_within.is_zero(),
             states: this.origins.len(),
             edges: this.edges,
             deepest,
@@ -223,40 +223,44 @@ impl Budget {
             // A restart comes of each.
             Event::Changed(_)
             | Event::Requested(Request::Reload)
-            | Event::Signalled { handled: false, .. } => &mut left.changes,
-            Event::Configured { .. } => &mut left.configs,
+            | Event::Generation(_, GenEvent::ReloadSignalSent { handled: false, .. }) => {
+                &mut left.changes
+            }
+            Event::ConfigChanged { .. } => &mut left.configs,
             // By random walks and traces: the states would be too many.
             Event::Requested(
                 Request::Pause | Request::Resume | Request::Undo | Request::KillDraining,
             ) => return None,
             Event::Requested(Request::Quit | Request::QuitNow) => &mut left.quits,
-            Event::StartFailed { .. }
-            | Event::BuildEnded {
-                outcome: BuildOutcome::Failed,
-                ..
-            } => &mut left.faults,
-            Event::Ready { .. } | Event::Exited { .. } | Event::Gone { .. }
+            Event::Generation(
+                _,
+                GenEvent::StartFailed | GenEvent::BuildEnded(BuildOutcome::Failed),
+            ) => &mut left.faults,
+            Event::Generation(_, GenEvent::Ready | GenEvent::Exited { .. } | GenEvent::Gone)
                 if matches!(action, Move::TellAndRefuse(_)) =>
             {
                 &mut left.faults
             }
-            Event::Extended { .. } | Event::Stores { .. } | Event::Watchdog { .. } => {
-                &mut left.words
-            }
+            Event::Generation(
+                _,
+                GenEvent::ExtendTimeout { .. } | GenEvent::StoredFds | GenEvent::Watchdog(_),
+            ) => &mut left.words,
             Event::Begin
-            | Event::BuildEnded { .. }
-            | Event::Kept { .. }
-            | Event::Signalled { .. }
-            | Event::Listens { .. }
-            | Event::Serves { .. }
-            | Event::Ready { .. }
-            | Event::Switched { .. }
-            | Event::SwitchFailed { .. }
-            | Event::Settled { .. }
-            | Event::Inspected { .. }
-            | Event::Idle { .. }
-            | Event::Exited { .. }
-            | Event::Gone { .. }
+            | Event::Generation(
+                _,
+                GenEvent::BuildEnded(_)
+                | GenEvent::ReloadSignalSent { .. }
+                | GenEvent::Listening
+                | GenEvent::IsServer
+                | GenEvent::Ready
+                | GenEvent::Switched
+                | GenEvent::SwitchFailed
+                | GenEvent::Quiescent
+                | GenEvent::StopSignalChecked { .. }
+                | GenEvent::Idle
+                | GenEvent::Exited { .. }
+                | GenEvent::Gone,
+            )
             | Event::Tick => return Some(left),
         };
         *spent = spent.checked_sub(1)?;
@@ -276,7 +280,7 @@ fn moves(node: &Node) -> Vec<(Move, Budget)> {
     ];
     if world.begun {
         moves.push(Move::Tell(Event::Changed(Action::Build)));
-        moves.push(Move::Tell(Event::Configured { signal: 1 }));
+        moves.push(Move::Tell(Event::ConfigChanged { signal: 1 }));
         if world.policy.builds {
             moves.push(Move::Tell(Event::Changed(Action::Restart)));
         }
@@ -298,12 +302,12 @@ fn name(policy: &Policy) -> String {
         mode,
         when_busy,
         watchdog,
-        go_back_within,
+        roll_back_within,
         ..
     } = policy;
     let builds = if *builds { "builds" } else { "no builds" };
     let watchdog = if watchdog.is_some() { " watchdog" } else { "" };
-    let back = match go_back_within.is_zero() {
+    let back = match roll_back_within.is_zero() {
         true => "",
         false => " going back",
     };

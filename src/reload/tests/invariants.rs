@@ -21,10 +21,10 @@ fn policies() -> Vec<(Policy, Budget)> {
                     when_busy,
                     ready_timeout: 2 * UNIT,
                     stop_timeout: 2 * UNIT,
-                    settle_min: UNIT,
-                    settle_max: 2 * UNIT,
+                    stop_delay_min: UNIT,
+                    stop_delay_max: 2 * UNIT,
                     watchdog: None,
-                    go_back_within: Duration::ZERO,
+                    roll_back_within: Duration::ZERO,
                     kill_timeout: UNIT,
                 };
                 for budget in budgets(&policy) {
@@ -91,10 +91,10 @@ fn crashes(policy: &Policy) -> Option<(Policy, Budget)> {
         words: 0,
     };
     let policy = Policy {
-        go_back_within: UNIT,
+        roll_back_within: UNIT,
         ready_timeout: UNIT,
         stop_timeout: UNIT,
-        settle_max: UNIT,
+        stop_delay_max: UNIT,
         ..policy.clone()
     };
     (policy.when_busy == WhenBusy::Cancel).then_some((policy, budget))

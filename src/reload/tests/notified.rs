@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, Rule};
 use super::process::{Gen, Role, Watch};
 use super::world::World;
-use crate::reload::{Action, Event, GenId, Sign};
+use crate::reload::{Action, Event, GenId, WatchdogMessage};
 
 impl World {
     /// All that may be said next.
@@ -15,7 +15,7 @@ impl World {
         events
     }
 
-    pub(super) fn signed(&mut self, id: GenId, sign: Sign) {
+    pub(super) fn signed(&mut self, id: GenId, sign: WatchdogMessage) {
         let (now, policy) = (self.now, self.policy.clone());
         if let Some(known) = self.find_mut(id) {
             known.sign(sign, now, &policy);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::ledger::{Ledger, Rule};
 use super::world::World;
-use crate::reload::{Action, Effect, Event, Machine, Notice, Policy, Request, Response};
+use crate::reload::{
+    Action, BuildOutcome, Effect, Event, GenEvent, Machine, Notice, Policy, Request, Response,
+};
 
 /// One thing that may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +70,16 @@ impl Pair {
 
     fn tell(&mut self, event: Event, ledger: &mut Ledger) {
         let live = self.machine.live();
-        if let Event::Kept { .. } = event {
-            let machine = &self.machine;
-            self.world.past.let_go(|build| machine.may_return_to(build));
+        if let Event::Generation(
+            _,
+            GenEvent::BuildEnded(BuildOutcome::Built {
+                artifact,
+                kept: true,
+            }),
+        ) = event
+        {
+            let needs = |kept| kept == artifact || self.machine.needs(kept);
+            self.world.past.let_go(needs);
         }
         self.world.happen(event);
         let response = self.machine.handle(self.world.now, event);

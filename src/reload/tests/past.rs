@@ -3,12 +3,14 @@
 use super::process::{Gen, Role};
 use super::world::World;
 use crate::reload::machine::canonical::Rename;
-use crate::reload::{Cause, Event, Failure, GenId, Machine, Time};
+use crate::reload::{
+    ArtifactId, BuildOutcome, Cause, Event, Failure, GenEvent, GenId, Machine, Time,
+};
 
 /// Nothing is live because this build has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lost {
-    build: GenId,
+    artifact: ArtifactId,
     /// Whether its build is to blame.
     blamed: bool,
     /// Whether it may be started once more: it was live, or there is nothing else.
@@ -17,26 +19,26 @@ pub(super) struct Lost {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Past {
-    /// The newest good build, and whether it was live.
-    pub(super) made: Option<GenId>,
+    /// The newest good artifact, and whether it was live.
+    pub(super) made: Option<ArtifactId>,
     tried: bool,
-    kept: Vec<GenId>,
+    kept: Vec<ArtifactId>,
     /// What was live, and has not failed since.
-    served: Vec<GenId>,
+    served: Vec<ArtifactId>,
     /// What was live last.
-    last: Option<GenId>,
+    last: Option<ArtifactId>,
     /// Whether that is a server.
     server: bool,
     /// Whether something else was live before it.
     fresh: bool,
     /// What has served for long.
-    proven: Option<GenId>,
+    proven: Option<ArtifactId>,
     /// Something has to follow from it, unless something else comes.
     pub(super) lost: Option<Lost>,
     /// What was gone back from, while that starts.
     left: Option<Lost>,
     /// What was started last of all that was put aside.
-    pub(super) again: Option<GenId>,
+    pub(super) again: Option<ArtifactId>,
     /// The live one has ended, and the user does not know yet.
     untold: bool,
     /// Why the next start is made.
@@ -44,65 +46,54 @@ pub(super) struct Past {
 }
 
 impl Past {
-    fn keep(&mut self, build: GenId) {
-        self.kept.retain(|kept| *kept != build);
-        self.kept.push(build);
+    pub(super) fn keep(&mut self, artifact: ArtifactId) {
+        self.kept.retain(|kept| *kept != artifact);
+        self.kept.push(artifact);
     }
 
-    fn rename(&mut self, earlier: GenId, build: GenId) {
-        let single = [
-            &mut self.made,
-            &mut self.last,
-            &mut self.proven,
-            &mut self.again,
-        ];
-        let lost = [&mut self.lost, &mut self.left].into_iter().flatten();
-        let known = single.into_iter().flatten();
-        let known = known.chain(lost.map(|lost| &mut lost.build));
-        let known = known.chain(&mut self.kept).chain(&mut self.served);
-        known.for_each(|known| known.is_now(earlier, build));
-    }
-
-    pub(super) fn let_go(&mut self, needed: impl Fn(GenId) -> bool) {
+    pub(super) fn let_go(&mut self, needed: impl Fn(ArtifactId) -> bool) {
         self.kept.retain(|kept| needed(*kept));
     }
 
-    pub(super) fn made(&mut self, build: GenId) {
-        self.tried &= self.made == Some(build);
-        self.made = Some(build);
+    pub(super) fn made(&mut self, artifact: ArtifactId) {
+        self.tried &= self.made == Some(artifact);
+        self.made = Some(artifact);
     }
 
     /// This was live before, and is to be again.
-    pub(super) fn comes_back(&mut self, build: GenId, server: bool) {
-        self.last = Some(build);
-        self.served.push(build);
+    pub(super) fn comes_back(&mut self, artifact: ArtifactId, server: bool) {
+        self.last = Some(artifact);
+        self.served.push(artifact);
         (self.server, self.fresh) = (server, false);
     }
 
-    /// Whether there is something to go back to from this build.
-    fn has_earlier(&self, build: GenId) -> bool {
+    /// Whether there is something to go back to from this artifact.
+    fn has_earlier(&self, artifact: ArtifactId) -> bool {
         let mut served = self.served.iter();
-        served.any(|served| *served != build && self.kept.contains(served))
+        served.any(|served| *served != artifact && self.kept.contains(served))
     }
 
-    fn is_to_blame(&self, build: GenId) -> bool {
-        self.last != Some(build) && self.proven != Some(build)
+    fn is_to_blame(&self, artifact: ArtifactId) -> bool {
+        self.last != Some(artifact) && self.proven != Some(artifact)
     }
 
     pub(super) fn canonical(&self, rename: &Rename) -> Self {
-        let known = |build: &Option<GenId>| {
-            let build = build.filter(|build| rename.is_build(*build));
-            build.map(|build| rename.build(build))
+        let known = |artifact: &Option<ArtifactId>| {
+            let artifact = artifact.filter(|artifact| rename.is_artifact(*artifact));
+            artifact.map(|artifact| rename.artifact(artifact))
         };
-        let all = |builds: &[GenId]| {
-            let builds = builds.iter().filter(|build| rename.is_build(**build));
-            let mut builds: Vec<GenId> = builds.map(|build| rename.build(*build)).collect();
+        let all = |builds: &[ArtifactId]| {
+            let builds = builds
+                .iter()
+                .filter(|artifact| rename.is_artifact(**artifact));
+            let mut builds: Vec<ArtifactId> =
+                builds.map(|artifact| rename.artifact(*artifact)).collect();
             builds.sort_unstable();
             builds.dedup();
             builds
         };
         let lost = |lost: Lost| Lost {
-            build: known(&Some(lost.build)).unwrap_or(GenId::new(0)),
+            artifact: known(&Some(lost.artifact)).unwrap_or(ArtifactId::new(0)),
             ..lost
         };
         Self {
@@ -124,16 +115,6 @@ impl Past {
 }
 
 impl World {
-    /// What a build made was put aside, or is what an earlier one made.
-    pub(super) fn keep(&mut self, build: GenId, same: Option<GenId>) {
-        if let Some(same) = same {
-            self.past.rename(same, build);
-            let gens = self.gens.iter_mut();
-            gens.for_each(|known| known.build.is_now(same, build));
-        }
-        self.past.keep(build);
-    }
-
     /// Somebody wants something: what comes of it is not what was there.
     pub(super) fn wish(&mut self) {
         self.starts = (0, true);
@@ -155,16 +136,16 @@ impl World {
         let Some(known) = self.find(id) else {
             return;
         };
-        let (build, server) = (known.build, self.is_server(known));
-        let within = self.policy.go_back_within;
-        self.soon = match self.past.proven == Some(build) {
+        let (artifact, server) = (known.artifact, self.is_server(known));
+        let within = self.policy.roll_back_within;
+        self.soon = match self.past.proven == Some(artifact) {
             true => Time::START,
             false => self.now.plus(within),
         };
         let past = &mut self.past;
-        past.fresh = past.last.replace(build) != Some(build);
-        past.tried |= past.made == Some(build);
-        past.served.push(build);
+        past.fresh = past.last.replace(artifact) != Some(artifact);
+        past.tried |= past.made == Some(artifact);
+        past.served.push(artifact);
         (past.server, past.lost, past.left) = (server, None, None);
     }
 
@@ -173,17 +154,17 @@ impl World {
         let Some(known) = self.find(id) else {
             return;
         };
-        let (build, server) = (known.build, self.is_server(known));
-        let meant = matches!(event, Event::Exited { ended, .. } if ended.success());
+        let (artifact, server) = (known.artifact, self.is_server(known));
+        let meant = matches!(event, Event::Generation(_, GenEvent::Exited { ended, .. }) if ended.success());
         let soon = self.now < self.soon;
         if !soon {
-            self.past.proven = Some(build);
+            self.past.proven = Some(artifact);
         }
         let blamed = soon && self.past.fresh;
-        self.past.served.retain(|served| *served != build);
-        let follows = server && !meant && !self.policy.go_back_within.is_zero();
+        self.past.served.retain(|served| *served != artifact);
+        let follows = server && !meant && !self.policy.roll_back_within.is_zero();
         let lost = Lost {
-            build,
+            artifact,
             blamed,
             again: true,
         };
@@ -197,12 +178,13 @@ impl World {
         if std::mem::take(&mut self.past.untold) {
             return;
         }
-        let Some((build, again)) = self.find(id).map(|known| (known.build, known.again)) else {
+        let Some((artifact, again)) = self.find(id).map(|known| (known.artifact, known.again))
+        else {
             return;
         };
         let left = self.past.left.take();
         if failure == Failure::Start && again {
-            self.past.kept.retain(|kept| *kept != build);
+            self.past.kept.retain(|kept| *kept != artifact);
             let once_more = |lost: Lost| Lost {
                 blamed: false,
                 again: true,
@@ -212,10 +194,10 @@ impl World {
         }
         let past = &self.past;
         let first = self.live().is_none() && past.lost.is_none();
-        let follows = past.server && !self.policy.go_back_within.is_zero();
-        if first && follows && past.is_to_blame(build) && past.has_earlier(build) {
+        let follows = past.server && !self.policy.roll_back_within.is_zero();
+        if first && follows && past.is_to_blame(artifact) && past.has_earlier(artifact) {
             self.past.lost = Some(Lost {
-                build,
+                artifact,
                 blamed: true,
                 again: false,
             });
@@ -234,9 +216,9 @@ impl World {
             return;
         };
         let past = &self.past;
-        let has = past.made == Some(lost.build) || past.kept.contains(&lost.build);
+        let has = past.made == Some(lost.artifact) || past.kept.contains(&lost.artifact);
         let once_more = lost.again && (has || !self.policy.builds);
-        let may_start = once_more || lost.blamed && past.has_earlier(lost.build);
+        let may_start = once_more || lost.blamed && past.has_earlier(lost.artifact);
         if !may_start || self.starts.0 == 2 {
             self.past.lost = None;
         }
@@ -245,66 +227,67 @@ impl World {
     /// Takes note of one more start, and says how many there were that nobody wished for.
     pub(super) fn count_start(&mut self, cause: Option<Cause>) -> u8 {
         let (own, wished) = self.starts;
-        self.starts =
-            match cause {
-                Some(
-                    Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::Inherit,
-                ) if wished => (own, false),
-                Some(_) | None => (own + 1, wished),
-            };
+        self.starts = match cause {
+            Some(
+                Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::InheritFds,
+            ) if wished => (own, false),
+            Some(_) | None => (own + 1, wished),
+        };
         self.starts.0
     }
 
     pub(super) fn begun_for(&mut self, cause: Option<Cause>) {
         match cause {
-            Some(Cause::GoBack) => self.past.left = self.past.lost.take(),
+            Some(Cause::RollBack) => self.past.left = self.past.lost.take(),
             Some(Cause::Crash) => self.past.lost = None,
             Some(Cause::Undo) => self.undo = false,
-            Some(Cause::Begin | Cause::Change | Cause::Request | Cause::Inherit) | None => {}
+            Some(Cause::Begin | Cause::Change | Cause::Request | Cause::InheritFds) | None => {}
         }
     }
 
     /// Whether the newest good build may be started, which is this one.
-    pub(super) fn may_start(&self, cause: Option<Cause>, build: GenId) -> bool {
+    pub(super) fn may_start(&self, cause: Option<Cause>, artifact: ArtifactId) -> bool {
         let past = &self.past;
         // Or a newer one that was outdated: it is better.
-        let is_lost = |lost: Lost| lost.again && lost.build <= build;
+        let is_lost = |lost: Lost| lost.again && lost.artifact <= artifact;
         match cause {
             Some(Cause::Begin) => true,
             // Not if somebody went back from it.
-            Some(Cause::Change | Cause::Request | Cause::Inherit) => {
-                let older = |known: &&Gen| known.again && known.build != build;
+            Some(Cause::Change | Cause::Request | Cause::InheritFds) => {
+                let older = |known: &&Gen| known.again && known.artifact != artifact;
                 let live = self.gens.iter().find(|known| known.role == Role::Live);
-                let back = live.filter(older).map(|live| live.build);
+                let back = live.filter(older).map(|live| live.artifact);
                 !past.tried || back.is_none_or(|back| !past.kept.contains(&back))
             }
             Some(Cause::Crash) if !self.policy.builds => past.lost.is_some(),
             Some(Cause::Crash) => past.lost.is_some_and(is_lost),
-            Some(Cause::Undo | Cause::GoBack) | None => false,
+            Some(Cause::Undo | Cause::RollBack) | None => false,
         }
     }
 
     /// Whether this build may be started, which is put aside.
-    pub(super) fn may_start_again(&self, cause: Option<Cause>, build: GenId) -> bool {
+    pub(super) fn may_start_again(&self, cause: Option<Cause>, artifact: ArtifactId) -> bool {
         let past = &self.past;
         let live = self.gens.iter().find(|known| known.role == Role::Live);
-        let served = past.served.contains(&build);
+        let served = past.served.contains(&artifact);
         let lost = past
             .lost
             .filter(|_| live.is_none() && self.builds.is_empty());
         let fits = match cause {
-            Some(Cause::Undo) => self.undo && served && live.is_none_or(|it| it.build != build),
-            Some(Cause::GoBack) => {
-                served && lost.is_some_and(|lost| lost.blamed && lost.build != build)
+            Some(Cause::Undo) => {
+                self.undo && served && live.is_none_or(|it| it.artifact != artifact)
             }
-            Some(Cause::Crash) => lost.is_some_and(|lost| lost.again && lost.build == build),
-            Some(Cause::Change | Cause::Request | Cause::Inherit) => {
-                let back = past.last == Some(build) || past.again == Some(build);
-                back && past.made != Some(build)
+            Some(Cause::RollBack) => {
+                served && lost.is_some_and(|lost| lost.blamed && lost.artifact != artifact)
+            }
+            Some(Cause::Crash) => lost.is_some_and(|lost| lost.again && lost.artifact == artifact),
+            Some(Cause::Change | Cause::Request | Cause::InheritFds) => {
+                let back = past.last == Some(artifact) || past.again == Some(artifact);
+                back && past.made != Some(artifact)
             }
             Some(Cause::Begin) | None => false,
         };
-        fits && past.kept.contains(&build)
+        fits && past.kept.contains(&artifact)
     }
 
     /// What may be reported besides, by random walks alone: the states would be too many. A build may leave alone what was
@@ -312,17 +295,18 @@ impl World {
     pub(super) fn rare_reports(&self) -> Vec<Event> {
         let built = self.builds.first().map(|build| build.id);
         let newest = self.past.kept.iter().max().copied();
-        let goes_back = !self.policy.go_back_within.is_zero();
-        let kept = built
-            .zip(newest)
-            .filter(|(id, same)| goes_back && id != same);
-        let kept = kept.map(|(id, same)| Event::Kept {
-            id,
-            same: Some(same),
+        let rolls_back = !self.policy.roll_back_within.is_zero();
+        let kept = built.zip(newest).filter(|_| rolls_back);
+        let kept = kept.map(|(id, artifact)| {
+            let built = BuildOutcome::Built {
+                artifact,
+                kept: true,
+            };
+            Event::Generation(id, GenEvent::BuildEnded(built))
         });
         let silent = |known: &&Gen| known.role != Role::Leaving && !known.serves;
         let serve = self.gens.iter().filter(silent);
-        let serve = serve.map(|known| Event::Serves { id: known.id });
+        let serve = serve.map(|known| Event::Generation(known.id, GenEvent::IsServer));
         kept.into_iter().chain(serve).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::world::exited;
 use crate::reload::machine::canonical::Rename;
-use crate::reload::{Ended, Event, GenId, Policy, Sign, Time};
+use crate::reload::{ArtifactId, Ended, Event, GenEvent, GenId, Policy, Time, WatchdogMessage};
 
 /// What a started generation is to the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,7 +60,7 @@ pub(super) enum Watch {
 pub(super) struct Gen {
     pub(super) id: GenId,
     /// What it was started from.
-    pub(super) build: GenId,
+    pub(super) artifact: ArtifactId,
     pub(super) role: Role,
     pub(super) tree: Tree,
     pub(super) drain: Drain,
@@ -93,13 +93,13 @@ pub(super) struct Gen {
 
 impl Gen {
     pub(super) const fn starting(
-        (id, build): (GenId, GenId),
+        (id, artifact): (GenId, ArtifactId),
         (now, until): (Time, Time),
         newest: bool,
     ) -> Self {
         Self {
             id,
-            build,
+            artifact,
             role: Role::Candidate,
             tree: Tree::Unknown,
             drain: Drain::No,
@@ -123,7 +123,7 @@ impl Gen {
 
     /// It loses the traffic, and leaves.
     pub(super) fn retire(&mut self, now: Time, policy: &Policy, drain: Drain) {
-        let until = now.plus(policy.settle_max).plus(policy.stop_timeout);
+        let until = now.plus(policy.stop_delay_max).plus(policy.stop_timeout);
         self.leave(now, until);
         self.drain = drain;
     }
@@ -149,16 +149,16 @@ impl Gen {
     }
 
     /// What it says to its watchdog, which demands a sign this often if nothing else was said.
-    pub(super) fn sign(&mut self, sign: Sign, now: Time, policy: &Policy) {
+    pub(super) fn sign(&mut self, sign: WatchdogMessage, now: Time, policy: &Policy) {
         let Some(period) = policy.watchdog else {
             return;
         };
         self.watch = match (self.watch, sign) {
             _ if self.role == Role::Leaving => return,
             (Watch::Due | Watch::Aborted(_) | Watch::Killed, _) => return,
-            (_, Sign::Trigger) => Watch::Due,
-            (Watch::Until(_), Sign::Alive) => Watch::Until(now.plus(period)),
-            (watch, Sign::Alive | Sign::Period(_)) => watch,
+            (_, WatchdogMessage::Trigger) => Watch::Due,
+            (Watch::Until(_), WatchdogMessage::Ping) => Watch::Until(now.plus(period)),
+            (watch, WatchdogMessage::Ping | WatchdogMessage::Period(_)) => watch,
         };
     }
 
@@ -193,25 +193,23 @@ impl Gen {
         let id = self.id;
         let runs = matches!(self.tree, Tree::Unknown | Tree::Running);
         if self.tree == Tree::Unknown {
-            events.push(Event::StartFailed { id });
+            events.push(Event::Generation(id, GenEvent::StartFailed));
         }
         if runs {
             let ends = [(0, true), (0, false), (1, true), (1, false)];
             events.extend(ends.map(|(code, survivors)| exited(id, code, survivors)));
         }
-        events.push(Event::Gone { id });
+        events.push(Event::Generation(id, GenEvent::Gone));
         if self.role == Role::Candidate && !self.ready && !self.is_aborted() {
-            events.push(Event::Ready { id });
+            events.push(Event::Generation(id, GenEvent::Ready));
         }
         if may_listen && runs && !self.listens && self.role != Role::Leaving {
-            events.push(Event::Listens { id });
+            events.push(Event::Generation(id, GenEvent::Listening));
         }
         if self.signalling {
             let signal = 1;
-            events.extend([true, false].map(|handled| Event::Signalled {
-                id,
-                signal,
-                handled,
+            events.extend([true, false].map(|handled| {
+                Event::Generation(id, GenEvent::ReloadSignalSent { signal, handled })
             }));
         }
         if self.still_serves_its_own() {
@@ -222,10 +220,16 @@ impl Gen {
     fn answers(&self, events: &mut Vec<Event>) {
         let id = self.id;
         match self.drain {
-            Drain::Settling => events.push(Event::Settled { id }),
-            Drain::Inspecting => events
-                .extend([true, false].map(|handles_stop| Event::Inspected { id, handles_stop })),
-            Drain::AwaitingIdle => events.push(Event::Idle { id }),
+            Drain::Settling => events.push(Event::Generation(id, GenEvent::Quiescent)),
+            Drain::Inspecting => events.extend([true, false].map(|handles_stop| {
+                Event::Generation(
+                    id,
+                    GenEvent::StopSignalChecked {
+                        handled: handles_stop,
+                    },
+                )
+            })),
+            Drain::AwaitingIdle => events.push(Event::Generation(id, GenEvent::Idle)),
             Drain::No | Drain::OwesSettle | Drain::Settled | Drain::Unwilling | Drain::MayStop => {}
         }
     }
@@ -236,50 +240,60 @@ impl Gen {
         if !matches!(self.tree, Tree::Unknown | Tree::Running) {
             return;
         }
-        events.push(Event::Stores { id });
+        events.push(Event::Generation(id, GenEvent::StoredFds));
         if self.role != Role::Live && !self.killed {
-            let by = self.until.since(now) + policy.settle_min;
-            events.push(Event::Extended { id, by });
+            let by = self.until.since(now) + policy.stop_delay_min;
+            events.push(Event::Generation(id, GenEvent::ExtendTimeout { by }));
         }
         if policy.watchdog.is_some() && self.role != Role::Leaving {
-            events.extend([Sign::Alive, Sign::Trigger].map(|sign| Event::Watchdog { id, sign }));
+            events.extend(
+                [WatchdogMessage::Ping, WatchdogMessage::Trigger]
+                    .map(|sign| Event::Generation(id, GenEvent::Watchdog(sign))),
+            );
         }
     }
 
     /// Something is reported of it; if it ends by itself, it must be killed at `until`.
     pub(super) fn happen(&mut self, event: Event, now: Time, until: Time) {
         match event {
-            Event::Ready { .. } => self.ready = true,
-            Event::Listens { .. } => self.listens = true,
-            Event::Serves { .. } => self.serves = true,
-            Event::Settled { .. } => self.drain = Drain::Settled,
-            Event::Inspected { handles_stop, .. } => {
+            Event::Generation(_, GenEvent::Ready) => self.ready = true,
+            Event::Generation(_, GenEvent::Listening) => self.listens = true,
+            Event::Generation(_, GenEvent::IsServer) => self.serves = true,
+            Event::Generation(_, GenEvent::Quiescent) => self.drain = Drain::Settled,
+            Event::Generation(
+                _,
+                GenEvent::StopSignalChecked {
+                    handled: handles_stop,
+                },
+            ) => {
                 self.drain = match handles_stop {
                     true => Drain::MayStop,
                     false => Drain::Unwilling,
                 };
             }
-            Event::Idle { .. } => self.drain = Drain::MayStop,
-            Event::Exited {
-                ended, survivors, ..
-            } => return self.exited(ended, survivors, now, until),
-            Event::StartFailed { .. } | Event::Gone { .. } => {
+            Event::Generation(_, GenEvent::Idle) => self.drain = Drain::MayStop,
+            Event::Generation(_, GenEvent::Exited { ended, survivors }) => {
+                return self.exited(ended, survivors, now, until);
+            }
+            Event::Generation(_, GenEvent::StartFailed | GenEvent::Gone) => {
                 self.tree = Tree::Gone;
                 self.role = Role::Leaving;
                 return;
             }
             Event::Begin
-            | Event::Configured { .. }
-            | Event::Signalled { .. }
+            | Event::ConfigChanged { .. }
+            | Event::Generation(
+                _,
+                GenEvent::ReloadSignalSent { .. }
+                | GenEvent::BuildEnded(_)
+                | GenEvent::Switched
+                | GenEvent::SwitchFailed
+                | GenEvent::ExtendTimeout { .. }
+                | GenEvent::StoredFds
+                | GenEvent::Watchdog(_),
+            )
             | Event::Changed(_)
             | Event::Requested(_)
-            | Event::BuildEnded { .. }
-            | Event::Kept { .. }
-            | Event::Switched { .. }
-            | Event::SwitchFailed { .. }
-            | Event::Extended { .. }
-            | Event::Stores { .. }
-            | Event::Watchdog { .. }
             | Event::Tick => {}
         }
         if self.tree == Tree::Unknown {
@@ -305,22 +319,24 @@ impl Gen {
     pub(super) fn cooperate(&self) -> Option<Event> {
         let id = self.id;
         if self.signalling {
-            return Some(Event::Signalled {
+            return Some(Event::Generation(
                 id,
-                signal: 1,
-                handled: true,
-            });
+                GenEvent::ReloadSignalSent {
+                    signal: 1,
+                    handled: true,
+                },
+            ));
         }
         if self.is_aborted() {
             return Some(exited(id, 1, false));
         }
         if self.role == Role::Candidate {
-            return (!self.ready).then_some(Event::Ready { id });
+            return (!self.ready).then_some(Event::Generation(id, GenEvent::Ready));
         }
         if self.stopped || self.killed || self.tree == Tree::Ended {
             return Some(match self.tree {
                 Tree::Unknown | Tree::Running => exited(id, 1, false),
-                Tree::Orphans | Tree::Ended | Tree::Gone => Event::Gone { id },
+                Tree::Orphans | Tree::Ended | Tree::Gone => Event::Generation(id, GenEvent::Gone),
             });
         }
         let mut events = Vec::new();
@@ -334,10 +350,10 @@ impl Gen {
     pub(super) fn canonical(&mut self, rename: &Rename) {
         self.id = rename.id(self.id);
         // It never comes back.
-        let known = rename.is_build(self.build) && !self.relayed;
-        self.build = match known {
-            true => rename.build(self.build),
-            false => GenId::new(0),
+        let known = rename.is_artifact(self.artifact) && !self.relayed;
+        self.artifact = match known {
+            true => rename.artifact(self.artifact),
+            false => ArtifactId::new(0),
         };
         self.again &= !self.relayed;
         let leaving = self.role == Role::Leaving;

@@ -8,7 +8,7 @@ use super::ledger::Ledger;
 use super::pair::{Move, Pair};
 use super::process::{Gen, Role};
 use crate::reload::{
-    Action, BuildOutcome, Effect, Event, Machine, Mode, Policy, Request, Time, WhenBusy,
+    Action, BuildOutcome, Effect, Event, GenEvent, Machine, Mode, Policy, Request, Time, WhenBusy,
 };
 
 /// What is wrong with the world.
@@ -76,10 +76,10 @@ prop_compose! {
             when_busy: if queue { WhenBusy::Queue } else { WhenBusy::Cancel },
             ready_timeout: Duration::from_millis(ready),
             stop_timeout: Duration::from_millis(stop),
-            settle_min: Duration::from_millis(settle),
-            settle_max: Duration::from_millis(settle + more),
+            stop_delay_min: Duration::from_millis(settle),
+            stop_delay_max: Duration::from_millis(settle + more),
             watchdog: watchdog.map(Duration::from_millis),
-            go_back_within: Duration::from_millis(back),
+            roll_back_within: Duration::from_millis(back),
             kill_timeout: Duration::from_millis(kill),
         }
     }
@@ -155,7 +155,7 @@ impl Walk {
                     self.go(Move::Tell(*index.get(&words)));
                 }
             }
-            Step::Configure => self.go(Move::Tell(Event::Configured { signal: 1 })),
+            Step::Configure => self.go(Move::Tell(Event::ConfigChanged { signal: 1 })),
             Step::Request(request) => self.go(Move::Tell(Event::Requested(request))),
         }
     }
@@ -179,34 +179,37 @@ impl Walk {
     fn may(&self, event: Event) -> bool {
         let world = &self.pair.world;
         match event {
-            Event::BuildEnded { id, outcome } => {
+            Event::Generation(id, GenEvent::BuildEnded(outcome)) => {
                 let since = world.builds.iter().find(|build| build.id == id);
                 let slow = Duration::from_millis(self.temper.slow_builds);
                 let took = since
                     .is_some_and(|build| build.cancelled || world.now >= build.since.plus(slow));
-                took && !(self.temper.breaks_builds && outcome == BuildOutcome::Built)
+                took && !(self.temper.breaks_builds
+                    && matches!(outcome, BuildOutcome::Built { .. }))
             }
-            Event::Ready { .. } => !self.temper.never_ready,
-            Event::Exited { id, .. } | Event::Gone { id } => {
+            Event::Generation(_, GenEvent::Ready) => !self.temper.never_ready,
+            Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone) => {
                 world.find(id).is_some_and(|known| self.may_end(known))
             }
             Event::Begin
-            | Event::Configured { .. }
-            | Event::Signalled { .. }
+            | Event::ConfigChanged { .. }
+            | Event::Generation(
+                _,
+                GenEvent::ReloadSignalSent { .. }
+                | GenEvent::StartFailed
+                | GenEvent::Listening
+                | GenEvent::IsServer
+                | GenEvent::Switched
+                | GenEvent::SwitchFailed
+                | GenEvent::Quiescent
+                | GenEvent::StopSignalChecked { .. }
+                | GenEvent::Idle
+                | GenEvent::ExtendTimeout { .. }
+                | GenEvent::StoredFds
+                | GenEvent::Watchdog(_),
+            )
             | Event::Changed(_)
             | Event::Requested(_)
-            | Event::Kept { .. }
-            | Event::StartFailed { .. }
-            | Event::Listens { .. }
-            | Event::Serves { .. }
-            | Event::Switched { .. }
-            | Event::SwitchFailed { .. }
-            | Event::Settled { .. }
-            | Event::Inspected { .. }
-            | Event::Idle { .. }
-            | Event::Extended { .. }
-            | Event::Stores { .. }
-            | Event::Watchdog { .. }
             | Event::Tick => true,
         }
     }
@@ -245,8 +248,12 @@ impl Walk {
     /// What is expected is not what this world does.
     fn grumble(&mut self) {
         let reports = self.reports();
-        let failed =
-            |event: &&Event| matches!(event, Event::BuildEnded { .. } | Event::Switched { .. });
+        let failed = |event: &&Event| {
+            matches!(
+                event,
+                Event::Generation(_, GenEvent::BuildEnded(_) | GenEvent::Switched)
+            )
+        };
         match reports.iter().find(failed) {
             Some(event) => self.go(Move::Tell(*event)),
             None => self.go(Move::Pass(Duration::from_millis(500))),
@@ -331,12 +338,11 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]);
     let numbered = prop::sample::select(vec![
         "built",
-        "built-same",
+        "unchanged",
         "signalled",
         "unhandled",
         "build-failed",
         "build-cancelled",
-        "kept",
         "start-failed",
         "listens",
         "serves",
@@ -362,7 +368,9 @@ fn any_event() -> impl Strategy<Value = Event> {
                 ("exited", true) => format!("{code} survivors"),
                 ("exited", false) => code.to_string(),
                 ("extends" | "period", _) => (code * 500).to_string(),
-                ("kept", true) | ("built-same", _) => (code + 1).to_string(),
+                ("built", true) => format!("a{id} kept"),
+                ("built", false) => format!("a{}", code + 1),
+                ("unchanged", _) => (code + 1).to_string(),
                 _ => String::new(),
             };
             super::text::event(&format!("{what} {id} {more}"))

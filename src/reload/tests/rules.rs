@@ -5,7 +5,10 @@
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree, Watch};
 use super::world::{Build, Steering, World};
-use crate::reload::{Cause, Effect, Event, Failure, GenId, Machine, Notice, Phase, Response, Time};
+use crate::reload::{
+    ArtifactId, Cause, Effect, Event, Failure, GenEffect, GenEvent, GenId, GenNotice, Machine,
+    Notice, Phase, Response, Time,
+};
 
 impl World {
     /// Does what the machine asked for.
@@ -14,27 +17,31 @@ impl World {
             format!("{effect:?} after the finish")
         });
         match effect {
-            Effect::Build { id } => self.build(id, ledger),
-            Effect::CancelBuild { id } => self.cancel_build(id, ledger),
-            Effect::Start { id } => self.start(id, ledger),
-            Effect::StartAgain { id, build } => self.start_again(id, build, ledger),
+            Effect::Generation(id, GenEffect::Build) => self.build(id, ledger),
+            Effect::Generation(id, GenEffect::CancelBuild) => self.cancel_build(id, ledger),
+            Effect::Generation(id, GenEffect::Start { artifact }) => {
+                self.start(id, artifact, ledger);
+            }
             Effect::Hold => self.hold(ledger),
-            Effect::Answer { .. } => self.answer(ledger),
-            Effect::AnswerNoMore => {
+            Effect::RespondUnavailable { .. } => self.answer(ledger),
+            Effect::StopResponding => {
                 let answered = std::mem::take(&mut self.answering);
                 ledger.check(Rule::Protocol, answered, || "an end to no answers".into());
             }
             Effect::Finish { clean } => self.finish(clean, ledger),
-            Effect::Switch { id }
-            | Effect::Signal { id, .. }
-            | Effect::Settle { id }
-            | Effect::Inspect { id }
-            | Effect::AwaitIdle { id }
-            | Effect::Relay { id }
-            | Effect::Stop { id }
-            | Effect::Abort { id }
-            | Effect::Kill { id }
-            | Effect::Release { id } => self.perform_on(id, effect, ledger),
+            Effect::Generation(
+                id,
+                GenEffect::Switch
+                | GenEffect::SendReloadSignal { .. }
+                | GenEffect::AwaitQuiescent
+                | GenEffect::CheckStopSignal
+                | GenEffect::AwaitIdle
+                | GenEffect::Forward
+                | GenEffect::Stop
+                | GenEffect::Abort
+                | GenEffect::Kill
+                | GenEffect::Release,
+            ) => self.perform_on(id, effect, ledger),
         }
     }
 
@@ -70,7 +77,7 @@ impl World {
         ledger.check(Rule::Protocol, fine, || format!("cancel build {id}"));
     }
 
-    fn start(&mut self, id: GenId, ledger: &mut Ledger) {
+    fn start(&mut self, id: GenId, artifact: ArtifactId, ledger: &mut Ledger) {
         let candidates = self
             .gens
             .iter()
@@ -78,37 +85,56 @@ impl World {
         ledger.check(Rule::OneOfEach, candidates.count() == 0, || {
             format!("start {id} beside another")
         });
+        let cause = self.past.starting.take();
+        let older = self.past.made != Some(artifact);
+        let back = matches!(cause, Some(Cause::Undo | Cause::RollBack));
+        if self.policy.builds && (older || back) {
+            self.start_again(id, artifact, cause, ledger);
+        } else {
+            self.start_newest(id, artifact, cause, ledger);
+        }
+    }
+
+    fn start_newest(
+        &mut self,
+        id: GenId,
+        artifact: ArtifactId,
+        cause: Option<Cause>,
+        ledger: &mut Ledger,
+    ) {
         let newest = !self.policy.builds || self.good == Some(true);
         let best = newest || self.broken && self.good.is_some();
         let best = best && self.builds.iter().all(|build| !build.newest);
         ledger.check(Rule::NewestSources, best, || {
             format!("start {id} from old sources")
         });
-        let cause = self.past.starting.take();
-        let build = self.past.made.unwrap_or(id);
-        let fits = self.may_start(cause, build);
+        let fits = self.may_start(cause, artifact);
         ledger.check(Rule::NewestSources, fits, || {
             format!("start {id} for {cause:?} after {:?}", self.past)
         });
         self.begun_for(cause);
-        let known = Gen::starting((id, build), self.start_times(), newest);
+        let known = Gen::starting((id, artifact), self.start_times(), newest);
         self.begin(known, cause, ledger);
     }
 
-    /// From older sources, because somebody wants that, or they have crashed. What is being built replaces it.
-    fn start_again(&mut self, id: GenId, build: GenId, ledger: &mut Ledger) {
-        let cause = self.past.starting.take();
-        let fits = self.may_start_again(cause, build);
-        let wanted = fits && self.policy.builds && build < id;
-        ledger.check(Rule::NewestSources, wanted, || {
+    /// From older sources, because the user wants that, or they have crashed. What is being built replaces it.
+    fn start_again(
+        &mut self,
+        id: GenId,
+        artifact: ArtifactId,
+        cause: Option<Cause>,
+        ledger: &mut Ledger,
+    ) {
+        let fits = self.may_start_again(cause, artifact);
+        ledger.check(Rule::NewestSources, fits, || {
             format!(
-                "start {id} again from {build} for {cause:?} after {:?}",
+                "start {id} again from {artifact} for {cause:?} after {:?}",
                 self.past
             )
         });
         self.begun_for(cause);
-        self.past.again = Some(build);
-        let mut known = Gen::starting((id, build), self.start_times(), true);
+        self.past.again = Some(artifact);
+        let mut known = Gen::starting((id, artifact), self.start_times(), true);
         known.again = true;
         known.answers_all = self.builds.is_empty();
         self.begin(known, cause, ledger);
@@ -183,37 +209,40 @@ impl World {
         };
         let mut known = self.gens[index].clone();
         let gone = known.tree == Tree::Gone;
-        let late = matches!(effect, Effect::Relay { .. } | Effect::Release { .. });
+        let late = matches!(
+            effect,
+            Effect::Generation(_, GenEffect::Forward | GenEffect::Release)
+        );
         ledger.check(Rule::Protocol, !gone || late, || {
             format!("{effect:?} of one that is gone")
         });
         let fine = match effect {
-            Effect::Switch { .. } => self.switch(&mut known),
-            Effect::Signal { .. } => {
+            Effect::Generation(_, GenEffect::Switch) => self.switch(&mut known),
+            Effect::Generation(_, GenEffect::SendReloadSignal { .. }) => {
                 let asked = known.role == Role::Live && known.owed;
                 known.owed = false;
                 known.signalling = true;
                 asked
             }
-            Effect::Settle { .. } => self.settle(&mut known),
-            Effect::Inspect { .. } => self.inspect(&mut known),
-            Effect::AwaitIdle { .. } => {
+            Effect::Generation(_, GenEffect::AwaitQuiescent) => self.settle(&mut known),
+            Effect::Generation(_, GenEffect::CheckStopSignal) => self.inspect(&mut known),
+            Effect::Generation(_, GenEffect::AwaitIdle) => {
                 let asked = known.drain == Drain::Unwilling;
                 known.drain = Drain::AwaitingIdle;
                 asked
             }
-            Effect::Relay { .. } => self.relay(&mut known, ledger),
-            Effect::Stop { .. } => self.stop(&mut known, ledger),
-            Effect::Abort { .. } => self.abort(&mut known),
-            Effect::Kill { .. } => self.kill(&mut known, ledger),
-            Effect::Release { .. } => return self.release(index, ledger),
-            Effect::Build { .. }
-            | Effect::CancelBuild { .. }
-            | Effect::Start { .. }
-            | Effect::StartAgain { .. }
+            Effect::Generation(_, GenEffect::Forward) => self.relay(&mut known, ledger),
+            Effect::Generation(_, GenEffect::Stop) => self.stop(&mut known, ledger),
+            Effect::Generation(_, GenEffect::Abort) => self.abort(&mut known),
+            Effect::Generation(_, GenEffect::Kill) => self.kill(&mut known, ledger),
+            Effect::Generation(_, GenEffect::Release) => return self.release(index, ledger),
+            Effect::Generation(
+                _,
+                GenEffect::Build | GenEffect::CancelBuild | GenEffect::Start { .. },
+            )
             | Effect::Hold
-            | Effect::Answer { .. }
-            | Effect::AnswerNoMore
+            | Effect::RespondUnavailable { .. }
+            | Effect::StopResponding
             | Effect::Finish { .. } => true,
         };
         ledger.check(Rule::Protocol, fine, || format!("{effect:?} of {known:?}"));
@@ -258,7 +287,7 @@ impl World {
         let serves = known.still_serves_its_own() && known.drain != Drain::MayStop;
         let fine = in_time && serves && self.live().is_none();
         self.soon = Time::START;
-        self.past.comes_back(known.build, self.is_server(known));
+        self.past.comes_back(known.artifact, self.is_server(known));
         known.again = true;
         known.role = Role::Live;
         known.drain = Drain::No;
@@ -289,8 +318,8 @@ impl World {
     }
 
     fn inspect(&self, known: &mut Gen) -> bool {
-        let least = self.now >= known.since.plus(self.policy.settle_min);
-        let most = self.now >= known.since.plus(self.policy.settle_max);
+        let least = self.now >= known.since.plus(self.policy.stop_delay_min);
+        let most = self.now >= known.since.plus(self.policy.stop_delay_max);
         let fine = match known.drain {
             Drain::Settled => least,
             Drain::Settling => most,
@@ -366,7 +395,7 @@ impl World {
     /// Takes note of what the user is told.
     pub(super) fn told(&mut self, notice: &Notice, ledger: &mut Ledger) {
         match notice {
-            Notice::Failed { id, failure, live } => {
+            Notice::Generation(id, GenNotice::Failed { failure, live }) => {
                 let lost = self.lost.filter(|(lost, _)| lost == id);
                 let known = self.find(*id).map(|known| known.answers_all);
                 let answers = known.or(lost.map(|(_, answers)| answers)) == Some(true);
@@ -383,36 +412,43 @@ impl World {
                 let idle = self.builds.is_empty() && self.live().is_none();
                 ledger.check(Rule::Protocol, idle, || "waiting while busy".into());
             }
-            Notice::Superseded { id } => {
+            Notice::Generation(id, GenNotice::Superseded) => {
                 let early = self.find(*id).is_some_and(|known| !known.ready);
                 ledger.check(Rule::Protocol, early && self.cancels(), || {
                     format!("{id} superseded")
                 });
             }
-            Notice::Restored { id } => {
+            Notice::Generation(id, GenNotice::Restored) => {
                 let live = self.live();
                 let fine = live == Some(*id);
                 ledger.check(Rule::Protocol, fine, || {
                     format!("{id}, but {live:?} is live")
                 });
             }
-            Notice::Unchanged { id, like } => self.unchanged(*id, *like, ledger),
-            Notice::Starting { cause, .. } => self.past.starting = Some(*cause),
-            Notice::Building { .. }
-            | Notice::Signalled { .. }
-            | Notice::Unhandled { .. }
-            | Notice::BuildCancelled { .. }
-            | Notice::Built { .. }
-            | Notice::Outdated { .. }
-            | Notice::Ready { .. }
-            | Notice::Live { .. }
-            | Notice::Draining { .. }
-            | Notice::Extended { .. }
-            | Notice::Stores { .. }
-            | Notice::Aborting { .. }
-            | Notice::Again { .. }
-            | Notice::Killing { .. }
-            | Notice::Gone { .. }
+            Notice::Generation(id, GenNotice::Unchanged { like }) => {
+                self.unchanged(*id, *like, ledger);
+            }
+            Notice::Generation(_, GenNotice::Starting { cause }) => {
+                self.past.starting = Some(*cause);
+            }
+            Notice::Generation(
+                _,
+                GenNotice::Building { .. }
+                | GenNotice::ReloadSignalSent { .. }
+                | GenNotice::ReloadSignalUnhandled { .. }
+                | GenNotice::BuildCancelled
+                | GenNotice::Built { .. }
+                | GenNotice::Outdated
+                | GenNotice::Ready { .. }
+                | GenNotice::Live { .. }
+                | GenNotice::Draining { .. }
+                | GenNotice::TimeoutExtended { .. }
+                | GenNotice::StoredFds
+                | GenNotice::Aborting { .. }
+                | GenNotice::RestartScheduled { .. }
+                | GenNotice::Killing { .. }
+                | GenNotice::Gone { .. },
+            )
             | Notice::Paused
             | Notice::Resumed
             | Notice::NothingToUndo
@@ -436,27 +472,30 @@ impl World {
             .is_some_and(|known| known.is_put_down(self.now));
         let own = hangs
             || match event {
-                Event::Exited { id, .. } | Event::Gone { id } | Event::SwitchFailed { id } => {
-                    id == live
-                }
-                Event::Switched { .. } => true,
+                Event::Generation(
+                    id,
+                    GenEvent::Exited { .. } | GenEvent::Gone | GenEvent::SwitchFailed,
+                ) => id == live,
+                Event::Generation(_, GenEvent::Switched) => true,
                 Event::Begin
                 | Event::Changed(_)
-                | Event::Configured { .. }
-                | Event::Signalled { .. }
+                | Event::ConfigChanged { .. }
+                | Event::Generation(
+                    _,
+                    GenEvent::ReloadSignalSent { .. }
+                    | GenEvent::BuildEnded(_)
+                    | GenEvent::StartFailed
+                    | GenEvent::Listening
+                    | GenEvent::IsServer
+                    | GenEvent::Ready
+                    | GenEvent::Quiescent
+                    | GenEvent::StopSignalChecked { .. }
+                    | GenEvent::Idle
+                    | GenEvent::ExtendTimeout { .. }
+                    | GenEvent::StoredFds
+                    | GenEvent::Watchdog(_),
+                )
                 | Event::Requested(_)
-                | Event::BuildEnded { .. }
-                | Event::Kept { .. }
-                | Event::StartFailed { .. }
-                | Event::Listens { .. }
-                | Event::Serves { .. }
-                | Event::Ready { .. }
-                | Event::Settled { .. }
-                | Event::Inspected { .. }
-                | Event::Idle { .. }
-                | Event::Extended { .. }
-                | Event::Stores { .. }
-                | Event::Watchdog { .. }
                 | Event::Tick => false,
             };
         if own {
@@ -506,23 +545,28 @@ impl World {
 
 fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
     match effect {
-        Effect::Settle { id } => *id == live && beside,
-        Effect::Inspect { id }
-        | Effect::AwaitIdle { id }
-        | Effect::Relay { id }
-        | Effect::Stop { id }
-        | Effect::Abort { id }
-        | Effect::Kill { id }
-        | Effect::Release { id } => *id == live,
+        Effect::Generation(id, GenEffect::AwaitQuiescent) => *id == live && beside,
+        Effect::Generation(
+            id,
+            GenEffect::CheckStopSignal
+            | GenEffect::AwaitIdle
+            | GenEffect::Forward
+            | GenEffect::Stop
+            | GenEffect::Abort
+            | GenEffect::Kill
+            | GenEffect::Release,
+        ) => *id == live,
         Effect::Hold => beside,
-        Effect::Build { .. }
-        | Effect::CancelBuild { .. }
-        | Effect::Start { .. }
-        | Effect::StartAgain { .. }
-        | Effect::Switch { .. }
-        | Effect::Signal { .. }
-        | Effect::Answer { .. }
-        | Effect::AnswerNoMore
+        Effect::Generation(
+            _,
+            GenEffect::Build
+            | GenEffect::CancelBuild
+            | GenEffect::Start { .. }
+            | GenEffect::Switch
+            | GenEffect::SendReloadSignal { .. },
+        )
+        | Effect::RespondUnavailable { .. }
+        | Effect::StopResponding
         | Effect::Finish { .. } => false,
     }
 }

@@ -4,8 +4,8 @@ use std::str::SplitWhitespace;
 use std::time::Duration;
 
 use crate::reload::{
-    Action, BuildOutcome, Cause, Effect, Ended, Event, GenId, Notice, Request, Response, Sign,
-    Stopped,
+    Action, ArtifactId, BuildOutcome, Cause, Effect, Ended, Event, GenEffect, GenEvent, GenId,
+    GenNotice, Notice, Request, Response, Stopped, WatchdogMessage,
 };
 
 /// Reads an event as in `exited 3 1 survivors`.
@@ -22,8 +22,8 @@ fn plain(word: &str) -> Option<Event> {
         "begin" => Event::Begin,
         "changed" => Event::Changed(Action::Build),
         "changed-restart" => Event::Changed(Action::Restart),
-        "configured" => Event::Configured { signal: 1 },
-        "configured-otherwise" => Event::Configured { signal: 64 },
+        "configured" => Event::ConfigChanged { signal: 1 },
+        "configured-otherwise" => Event::ConfigChanged { signal: 64 },
         "reload" => Event::Requested(Request::Reload),
         "pause" => Event::Requested(Request::Pause),
         "resume" => Event::Requested(Request::Resume),
@@ -39,65 +39,68 @@ fn plain(word: &str) -> Option<Event> {
 fn numbered(word: &str, words: &mut SplitWhitespace<'_>) -> Event {
     let number = words.next().expect("a number");
     let id = GenId::new(number.parse().expect("a number"));
-    let built = |outcome| Event::BuildEnded { id, outcome };
+    let built = |outcome| Event::Generation(id, GenEvent::BuildEnded(outcome));
     match word {
-        "built" => built(BuildOutcome::Built),
+        "built" => built(BuildOutcome::Built {
+            artifact: artifact(words),
+            kept: words.next() == Some("kept"),
+        }),
         "build-failed" => built(BuildOutcome::Failed),
         "build-cancelled" => built(BuildOutcome::Cancelled),
-        "built-same" => built(BuildOutcome::Same {
+        "unchanged" => built(BuildOutcome::Unchanged {
             like: GenId::new(like(words)),
         }),
         "signalled" => signalled(id, true),
         "unhandled" => signalled(id, false),
-        "kept" => Event::Kept {
-            id,
-            same: words
-                .next()
-                .map(|word| GenId::new(word.parse().expect("a number"))),
-        },
-        "start-failed" => Event::StartFailed { id },
-        "listens" => Event::Listens { id },
-        "serves" => Event::Serves { id },
-        "ready" => Event::Ready { id },
-        "switched" => Event::Switched { id },
-        "switch-failed" => Event::SwitchFailed { id },
-        "settled" => Event::Settled { id },
+        "start-failed" => Event::Generation(id, GenEvent::StartFailed),
+        "listens" => Event::Generation(id, GenEvent::Listening),
+        "serves" => Event::Generation(id, GenEvent::IsServer),
+        "ready" => Event::Generation(id, GenEvent::Ready),
+        "switched" => Event::Generation(id, GenEvent::Switched),
+        "switch-failed" => Event::Generation(id, GenEvent::SwitchFailed),
+        "settled" => Event::Generation(id, GenEvent::Quiescent),
         "handles-stop" => inspected(id, true),
         "dies-of-stop" => inspected(id, false),
-        "idle" => Event::Idle { id },
+        "idle" => Event::Generation(id, GenEvent::Idle),
         "exited" => exited(id, words),
-        "gone" => Event::Gone { id },
-        "extends" => Event::Extended {
-            id,
-            by: millis(words),
-        },
-        "stores" => Event::Stores { id },
-        "alive" => watchdog(id, Sign::Alive),
-        "period" => watchdog(id, Sign::Period(millis(words))),
-        "trigger" => watchdog(id, Sign::Trigger),
+        "gone" => Event::Generation(id, GenEvent::Gone),
+        "extends" => Event::Generation(id, GenEvent::ExtendTimeout { by: millis(words) }),
+        "stores" => Event::Generation(id, GenEvent::StoredFds),
+        "alive" => watchdog(id, WatchdogMessage::Ping),
+        "period" => watchdog(id, WatchdogMessage::Period(millis(words))),
+        "trigger" => watchdog(id, WatchdogMessage::Trigger),
         other => panic!("no such event: `{other}`"),
     }
 }
 
 const fn inspected(id: GenId, handles_stop: bool) -> Event {
-    Event::Inspected { id, handles_stop }
+    Event::Generation(
+        id,
+        GenEvent::StopSignalChecked {
+            handled: handles_stop,
+        },
+    )
 }
 
 const fn signalled(id: GenId, handled: bool) -> Event {
     let signal = 1;
-    Event::Signalled {
-        id,
-        signal,
-        handled,
-    }
+    Event::Generation(id, GenEvent::ReloadSignalSent { signal, handled })
 }
 
-const fn watchdog(id: GenId, sign: Sign) -> Event {
-    Event::Watchdog { id, sign }
+const fn watchdog(id: GenId, sign: WatchdogMessage) -> Event {
+    Event::Generation(id, GenEvent::Watchdog(sign))
 }
 
 fn millis(words: &mut SplitWhitespace<'_>) -> Duration {
     Duration::from_millis(like(words).into())
+}
+
+fn artifact(words: &mut SplitWhitespace<'_>) -> ArtifactId {
+    let word = words.next().and_then(|word| word.strip_prefix('a'));
+    ArtifactId::new(
+        word.and_then(|word| word.parse().ok())
+            .expect("an artifact"),
+    )
 }
 
 fn like(words: &mut SplitWhitespace<'_>) -> u32 {
@@ -111,11 +114,7 @@ fn exited(id: GenId, words: &mut SplitWhitespace<'_>) -> Event {
     let code = words.next().expect("an exit status");
     let ended = Ended::Code(code.parse().expect("an exit status"));
     let survivors = words.next() == Some("survivors");
-    Event::Exited {
-        id,
-        ended,
-        survivors,
-    }
+    Event::Generation(id, GenEvent::Exited { ended, survivors })
 }
 
 /// `effect, effect | notice, notice`, or `nothing`.
@@ -132,23 +131,24 @@ pub(super) fn response(response: &Response) -> String {
 
 fn effect(effect: &Effect) -> String {
     match effect {
-        Effect::Build { id } => format!("build {id}"),
-        Effect::CancelBuild { id } => format!("cancel {id}"),
-        Effect::Start { id } => format!("start {id}"),
-        Effect::StartAgain { id, build } => format!("start {id} again-from {build}"),
-        Effect::Switch { id } => format!("switch {id}"),
+        Effect::Generation(id, GenEffect::Build) => format!("build {id}"),
+        Effect::Generation(id, GenEffect::CancelBuild) => format!("cancel {id}"),
+        Effect::Generation(id, GenEffect::Start { artifact }) => format!("start {id} {artifact}"),
+        Effect::Generation(id, GenEffect::Switch) => format!("switch {id}"),
         Effect::Hold => "hold".into(),
-        Effect::Answer { id, .. } => format!("answer {id}"),
-        Effect::AnswerNoMore => "answer-no-more".into(),
-        Effect::Signal { id, signal } => format!("signal {id} {signal}"),
-        Effect::Settle { id } => format!("settle {id}"),
-        Effect::Inspect { id } => format!("inspect {id}"),
-        Effect::AwaitIdle { id } => format!("await-idle {id}"),
-        Effect::Relay { id } => format!("relay {id}"),
-        Effect::Stop { id } => format!("stop {id}"),
-        Effect::Abort { id } => format!("abort {id}"),
-        Effect::Kill { id } => format!("kill {id}"),
-        Effect::Release { id } => format!("release {id}"),
+        Effect::RespondUnavailable { id, .. } => format!("answer {id}"),
+        Effect::StopResponding => "answer-no-more".into(),
+        Effect::Generation(id, GenEffect::SendReloadSignal { signal }) => {
+            format!("signal {id} {signal}")
+        }
+        Effect::Generation(id, GenEffect::AwaitQuiescent) => format!("settle {id}"),
+        Effect::Generation(id, GenEffect::CheckStopSignal) => format!("inspect {id}"),
+        Effect::Generation(id, GenEffect::AwaitIdle) => format!("await-idle {id}"),
+        Effect::Generation(id, GenEffect::Forward) => format!("relay {id}"),
+        Effect::Generation(id, GenEffect::Stop) => format!("stop {id}"),
+        Effect::Generation(id, GenEffect::Abort) => format!("abort {id}"),
+        Effect::Generation(id, GenEffect::Kill) => format!("kill {id}"),
+        Effect::Generation(id, GenEffect::Release) => format!("release {id}"),
         Effect::Finish { clean: true } => "finish clean".into(),
         Effect::Finish { clean: false } => "finish unclean".into(),
     }
@@ -156,29 +156,47 @@ fn effect(effect: &Effect) -> String {
 
 fn notice(notice: &Notice) -> String {
     match notice {
-        Notice::Building { id, cause } => format!("building {id} {}", cause_of(*cause)),
-        Notice::BuildCancelled { id } => format!("cancelled {id}"),
-        Notice::Built { id, took } => format!("built {id} {}", ms(*took)),
-        Notice::Unchanged { id, like } => format!("unchanged {id} {like}"),
-        Notice::Signalled { id, signal } => format!("signalled {id} {signal}"),
-        Notice::Unhandled { id, signal } => format!("unhandled {id} {signal}"),
-        Notice::Outdated { id } => format!("outdated {id}"),
-        Notice::Starting { id, cause } => format!("starting {id} {}", cause_of(*cause)),
-        Notice::Ready { id, took } => format!("ready {id} {}", ms(*took)),
-        Notice::Live { id, took } => format!("live {id} {}", ms(*took)),
-        Notice::Draining { id, timeout } => format!("draining {id} {}", ms(*timeout)),
-        Notice::Extended { id, left } => format!("extended {id} {}", ms(*left)),
-        Notice::Stores { id } => format!("stores {id}"),
-        Notice::Aborting { id, after } => match after {
+        Notice::Generation(id, GenNotice::Building { cause }) => {
+            format!("building {id} {}", cause_of(*cause))
+        }
+        Notice::Generation(id, GenNotice::BuildCancelled) => format!("cancelled {id}"),
+        Notice::Generation(id, GenNotice::Built { took }) => format!("built {id} {}", ms(*took)),
+        Notice::Generation(id, GenNotice::Unchanged { like }) => format!("unchanged {id} {like}"),
+        Notice::Generation(id, GenNotice::ReloadSignalSent { signal }) => {
+            format!("signalled {id} {signal}")
+        }
+        Notice::Generation(id, GenNotice::ReloadSignalUnhandled { signal }) => {
+            format!("unhandled {id} {signal}")
+        }
+        Notice::Generation(id, GenNotice::Outdated) => format!("outdated {id}"),
+        Notice::Generation(id, GenNotice::Starting { cause }) => {
+            format!("starting {id} {}", cause_of(*cause))
+        }
+        Notice::Generation(id, GenNotice::Ready { took }) => format!("ready {id} {}", ms(*took)),
+        Notice::Generation(id, GenNotice::Live { took }) => format!("live {id} {}", ms(*took)),
+        Notice::Generation(id, GenNotice::Draining { timeout }) => {
+            format!("draining {id} {}", ms(*timeout))
+        }
+        Notice::Generation(id, GenNotice::TimeoutExtended { left }) => {
+            format!("extended {id} {}", ms(*left))
+        }
+        Notice::Generation(id, GenNotice::StoredFds) => format!("stores {id}"),
+        Notice::Generation(id, GenNotice::Aborting { after }) => match after {
             Some(after) => format!("aborting {id} {}", ms(*after)),
             None => format!("aborting {id}"),
         },
-        Notice::Restored { id } => format!("restored {id}"),
-        Notice::Again { id, after } => format!("again {id} {}", ms(*after)),
-        Notice::Killing { id, why, .. } => format!("killing {id} {}", stopped(*why)),
-        Notice::Superseded { id } => format!("superseded {id}"),
-        Notice::Gone { id, how, took } => format!("gone {id} {} {}", stopped(*how), ms(*took)),
-        Notice::Failed { id, failure, live } => match live {
+        Notice::Generation(id, GenNotice::Restored) => format!("restored {id}"),
+        Notice::Generation(id, GenNotice::RestartScheduled { after }) => {
+            format!("again {id} {}", ms(*after))
+        }
+        Notice::Generation(id, GenNotice::Killing { why, .. }) => {
+            format!("killing {id} {}", stopped(*why))
+        }
+        Notice::Generation(id, GenNotice::Superseded) => format!("superseded {id}"),
+        Notice::Generation(id, GenNotice::Gone { how, took }) => {
+            format!("gone {id} {} {}", stopped(*how), ms(*took))
+        }
+        Notice::Generation(id, GenNotice::Failed { failure, live }) => match live {
             Some(live) => format!("failed {id} ({failure}; {live} serves)"),
             None => format!("failed {id} ({failure})"),
         },
@@ -196,8 +214,8 @@ const fn cause_of(cause: Cause) -> &'static str {
         Cause::Change => "change",
         Cause::Request => "request",
         Cause::Undo => "undo",
-        Cause::Inherit => "inherit",
-        Cause::GoBack => "go-back",
+        Cause::InheritFds => "inherit",
+        Cause::RollBack => "go-back",
         Cause::Crash => "crash",
     }
 }

@@ -32,8 +32,7 @@ fn check(policy: &Policy, transcript: &str) {
 fn check_serving(policy: &Policy, transcript: &str) {
     let told = [
         (0, "begin"),
-        (9, "kept 1"),
-        (10, "built 1"),
+        (10, "built 1 a1 kept"),
         (30, "ready 1"),
         (31, "switched 1"),
     ];
@@ -77,8 +76,8 @@ fn compare(mut machine: Machine, transcript: &str) {
 /// to settle, 20 to 250 ms, and without going back after a crash.
 fn cargo() -> Policy {
     Policy {
-        settle_max: Duration::from_millis(250),
-        go_back_within: Duration::ZERO,
+        stop_delay_max: Duration::from_millis(250),
+        roll_back_within: Duration::ZERO,
         ..Policy::default()
     }
 }

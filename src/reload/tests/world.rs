@@ -7,7 +7,8 @@ use super::past::Past;
 use super::process::{Drain, Gen, Role, Watch};
 use crate::reload::machine::canonical::Rename;
 use crate::reload::{
-    Action, BuildOutcome, Ended, Event, GenId, Mode, Policy, Request, Sign, Time, WhenBusy,
+    Action, ArtifactId, BuildOutcome, Ended, Event, GenEvent, GenId, Mode, Policy, Request, Time,
+    WatchdogMessage, WhenBusy,
 };
 
 /// A build that runs.
@@ -158,16 +159,18 @@ impl World {
         }
         let mut events = Vec::new();
         for &Build { id, cancelled, .. } in &self.builds {
-            let ended = |outcome| Event::BuildEnded { id, outcome };
-            events.extend([BuildOutcome::Built, BuildOutcome::Failed].map(ended));
+            let ended = |outcome| Event::Generation(id, GenEvent::BuildEnded(outcome));
+            let artifact = ArtifactId::new(id.get());
+            let built = |kept| BuildOutcome::Built { artifact, kept };
+            events.extend([built(false), BuildOutcome::Failed].map(ended));
             if cancelled {
                 events.push(ended(BuildOutcome::Cancelled));
             }
-            if !self.policy.go_back_within.is_zero() {
-                events.push(Event::Kept { id, same: None });
+            if !self.policy.roll_back_within.is_zero() {
+                events.push(ended(built(true)));
             }
             let newest = self.newest_started();
-            events.extend(newest.map(|like| ended(BuildOutcome::Same { like })));
+            events.extend(newest.map(|like| ended(BuildOutcome::Unchanged { like })));
         }
         events.extend(self.switching.map(Self::switch_report));
         for known in &self.gens {
@@ -186,15 +189,15 @@ impl World {
 
     const fn switch_report((id, done): (GenId, bool)) -> Event {
         match done {
-            true => Event::Switched { id },
-            false => Event::SwitchFailed { id },
+            true => Event::Generation(id, GenEvent::Switched),
+            false => Event::Generation(id, GenEvent::SwitchFailed),
         }
     }
 
     /// Whether new connections may have to go somewhere else after this: on, or back.
     pub(super) fn may_switch_after(&self, event: Event) -> bool {
-        let (Event::Exited { id, .. } | Event::Gone { id }) = event else {
-            return matches!(event, Event::Ready { .. });
+        let Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone) = event else {
+            return matches!(event, Event::Generation(_, GenEvent::Ready));
         };
         self.live() == Some(id) && self.gens.iter().any(Gen::still_serves_its_own)
     }
@@ -234,32 +237,38 @@ impl World {
                     .filter(|known| known.role == Role::Leaving);
                 leaving.for_each(|known| known.to_be_killed = true);
             }
-            Event::Configured { .. } if self.paused => self.held_config = true,
-            Event::Configured { .. } => self.configured(),
-            Event::Signalled { id, handled, .. } => self.signalled(id, handled),
+            Event::ConfigChanged { .. } if self.paused => self.held_config = true,
+            Event::ConfigChanged { .. } => self.configured(),
+            Event::Generation(id, GenEvent::ReloadSignalSent { handled, .. }) => {
+                self.signalled(id, handled);
+            }
             Event::Requested(Request::Quit) if self.quitting.is_some() => {}
             Event::Requested(Request::Quit) => self.quit(false),
             Event::Requested(Request::QuitNow) => self.quit(true),
-            Event::BuildEnded { id, outcome } => self.build_ended(id, outcome),
-            Event::Switched { id } => self.switched(id),
-            Event::SwitchFailed { id } => self.switch_failed(id),
-            Event::Kept { id, same } => self.keep(id, same),
-            Event::StartFailed { id }
-            | Event::Ready { id }
-            | Event::Listens { id }
-            | Event::Serves { id }
-            | Event::Settled { id }
-            | Event::Inspected { id, .. }
-            | Event::Idle { id }
-            | Event::Exited { id, .. }
-            | Event::Gone { id } => {
+            Event::Generation(id, GenEvent::BuildEnded(outcome)) => self.build_ended(id, outcome),
+            Event::Generation(id, GenEvent::Switched) => self.switched(id),
+            Event::Generation(id, GenEvent::SwitchFailed) => self.switch_failed(id),
+            Event::Generation(
+                id,
+                GenEvent::StartFailed
+                | GenEvent::Ready
+                | GenEvent::Listening
+                | GenEvent::IsServer
+                | GenEvent::Quiescent
+                | GenEvent::StopSignalChecked { .. }
+                | GenEvent::Idle
+                | GenEvent::Exited { .. }
+                | GenEvent::Gone,
+            ) => {
                 let now = self.now;
                 let stop_timeout = self.policy.stop_timeout;
                 let policy = self.policy.clone();
                 let live = self.live();
                 if let Some(known) = self.find_mut(id) {
                     known.happen(event, now, now.plus(stop_timeout));
-                    if let (Event::Ready { .. }, Some(period)) = (event, policy.watchdog) {
+                    if let (Event::Generation(_, GenEvent::Ready), Some(period)) =
+                        (event, policy.watchdog)
+                    {
                         known.watch = Watch::Until(now.plus(period));
                     }
                 }
@@ -277,9 +286,9 @@ impl World {
                     self.switching = None;
                 }
             }
-            Event::Extended { id, by } => self.extended(id, by),
-            Event::Stores { id } => self.stored(id),
-            Event::Watchdog { id, sign } => self.signed(id, sign),
+            Event::Generation(id, GenEvent::ExtendTimeout { by }) => self.extended(id, by),
+            Event::Generation(id, GenEvent::StoredFds) => self.stored(id),
+            Event::Generation(id, GenEvent::Watchdog(sign)) => self.signed(id, sign),
             Event::Tick => {}
         }
     }
@@ -329,18 +338,21 @@ impl World {
         let given_up = match outcome {
             BuildOutcome::Cancelled => true,
             BuildOutcome::Failed => build.cancelled,
-            BuildOutcome::Built | BuildOutcome::Same { .. } => !build.newest,
+            BuildOutcome::Built { .. } | BuildOutcome::Unchanged { .. } => !build.newest,
         };
         // What the user asked for is asked of the next.
         self.forced |= given_up && build.forced;
         match outcome {
-            BuildOutcome::Built => {
-                self.past.made(build.id);
+            BuildOutcome::Built { artifact, kept } => {
+                if kept {
+                    self.past.keep(artifact);
+                }
+                self.past.made(artifact);
                 self.good = Some(build.newest);
             }
-            BuildOutcome::Same { like } => {
+            BuildOutcome::Unchanged { like } => {
                 let known = self.find(like).filter(|known| known.role != Role::Leaving);
-                let made = known.map_or(build.id, |known| known.build);
+                let made = known.map_or(ArtifactId::FIRST, |known| known.artifact);
                 self.past.made(made);
                 self.good = Some(build.newest);
                 self.same = Some((build, like));
@@ -393,9 +405,12 @@ impl World {
         if let Some(&Build { id, cancelled, .. }) = self.builds.first() {
             let outcome = match cancelled {
                 true => BuildOutcome::Cancelled,
-                false => BuildOutcome::Built,
+                false => BuildOutcome::Built {
+                    artifact: ArtifactId::new(id.get()),
+                    kept: false,
+                },
             };
-            return Some(Event::BuildEnded { id, outcome });
+            return Some(Event::Generation(id, GenEvent::BuildEnded(outcome)));
         }
         if let Some(switching) = self.switching {
             return Some(Self::switch_report(switching));
@@ -421,31 +436,39 @@ impl World {
     /// Whether the driver would have to be wrong to report this, not just late.
     fn would_be_a_lie(&self, event: Event) -> bool {
         match event {
-            Event::StartFailed { id } | Event::Exited { id, .. } | Event::Gone { id } => {
-                self.find(id).is_some()
+            Event::Generation(
+                id,
+                GenEvent::StartFailed | GenEvent::Exited { .. } | GenEvent::Gone,
+            ) => self.find(id).is_some(),
+            Event::Generation(id, GenEvent::BuildEnded(_)) => {
+                self.builds.iter().any(|build| build.id == id)
             }
-            Event::BuildEnded { id, .. } => self.builds.iter().any(|build| build.id == id),
-            Event::Signalled { id, .. } => {
+            Event::Generation(id, GenEvent::ReloadSignalSent { .. }) => {
                 self.find(id).is_some_and(|known| known.role == Role::Live)
             }
             // It does not come late: what was started may listen, and speak, at any time.
-            Event::Listens { id }
-            | Event::Serves { id }
-            | Event::Extended { id, .. }
-            | Event::Stores { id }
-            | Event::Watchdog { id, .. } => self.find(id).is_some(),
-            Event::Switched { id } | Event::SwitchFailed { id } => {
+            Event::Generation(
+                id,
+                GenEvent::Listening
+                | GenEvent::IsServer
+                | GenEvent::ExtendTimeout { .. }
+                | GenEvent::StoredFds
+                | GenEvent::Watchdog(_),
+            ) => self.find(id).is_some(),
+            Event::Generation(id, GenEvent::Switched | GenEvent::SwitchFailed) => {
                 self.switching.is_some_and(|(switching, _)| switching == id)
             }
             Event::Begin
             | Event::Changed(_)
-            | Event::Configured { .. }
-            | Event::Kept { .. }
+            | Event::ConfigChanged { .. }
             | Event::Requested(_)
-            | Event::Ready { .. }
-            | Event::Settled { .. }
-            | Event::Inspected { .. }
-            | Event::Idle { .. }
+            | Event::Generation(
+                _,
+                GenEvent::Ready
+                | GenEvent::Quiescent
+                | GenEvent::StopSignalChecked { .. }
+                | GenEvent::Idle,
+            )
             | Event::Tick => false,
         }
     }
@@ -468,7 +491,7 @@ impl World {
         });
         let same = None;
         Self {
-            past: match self.policy.go_back_within.is_zero() {
+            past: match self.policy.roll_back_within.is_zero() {
                 true => Past::default(),
                 false => self.past.canonical(rename),
             },
@@ -479,7 +502,7 @@ impl World {
             same,
             last_build: GenId::new(0),
             last_start: GenId::new(0),
-            starts: match self.policy.go_back_within.is_zero() {
+            starts: match self.policy.roll_back_within.is_zero() {
                 true => (0, false),
                 false => self.starts,
             },
@@ -508,43 +531,55 @@ impl World {
 /// How a first process may end.
 pub(super) const fn exited(id: GenId, code: i32, survivors: bool) -> Event {
     let ended = Ended::Code(code);
-    Event::Exited {
-        id,
-        ended,
-        survivors,
-    }
+    Event::Generation(id, GenEvent::Exited { ended, survivors })
 }
 
 fn all_about(id: GenId) -> Vec<Event> {
     let handles_stop = true;
     let mut events = vec![
-        Event::StartFailed { id },
-        Event::Listens { id },
-        Event::Serves { id },
-        Event::Ready { id },
-        Event::Switched { id },
-        Event::SwitchFailed { id },
-        Event::Settled { id },
-        Event::Inspected { id, handles_stop },
-        Event::Idle { id },
+        Event::Generation(id, GenEvent::StartFailed),
+        Event::Generation(id, GenEvent::Listening),
+        Event::Generation(id, GenEvent::IsServer),
+        Event::Generation(id, GenEvent::Ready),
+        Event::Generation(id, GenEvent::Switched),
+        Event::Generation(id, GenEvent::SwitchFailed),
+        Event::Generation(id, GenEvent::Quiescent),
+        Event::Generation(
+            id,
+            GenEvent::StopSignalChecked {
+                handled: handles_stop,
+            },
+        ),
+        Event::Generation(id, GenEvent::Idle),
         exited(id, 1, false),
-        Event::Gone { id },
+        Event::Generation(id, GenEvent::Gone),
     ];
     let by = std::time::Duration::from_secs(1);
-    events.extend([Event::Extended { id, by }, Event::Stores { id }]);
-    let signs = [Sign::Alive, Sign::Period(by), Sign::Trigger];
-    events.extend(signs.map(|sign| Event::Watchdog { id, sign }));
-    events.push(Event::Signalled {
+    events.extend([
+        Event::Generation(id, GenEvent::ExtendTimeout { by }),
+        Event::Generation(id, GenEvent::StoredFds),
+    ]);
+    let signs = [
+        WatchdogMessage::Ping,
+        WatchdogMessage::Period(by),
+        WatchdogMessage::Trigger,
+    ];
+    events.extend(signs.map(|sign| Event::Generation(id, GenEvent::Watchdog(sign))));
+    events.push(Event::Generation(
         id,
-        signal: 1,
-        handled: false,
-    });
+        GenEvent::ReloadSignalSent {
+            signal: 1,
+            handled: false,
+        },
+    ));
+    let artifact = ArtifactId::new(id.get());
+    let kept = false;
     let outcomes = [
-        BuildOutcome::Built,
-        BuildOutcome::Same { like: id },
+        BuildOutcome::Built { artifact, kept },
+        BuildOutcome::Unchanged { like: id },
         BuildOutcome::Failed,
         BuildOutcome::Cancelled,
     ];
-    events.extend(outcomes.map(|outcome| Event::BuildEnded { id, outcome }));
+    events.extend(outcomes.map(|outcome| Event::Generation(id, GenEvent::BuildEnded(outcome))));
     events
 }

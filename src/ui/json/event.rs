@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::names::{cause_name, ms, stopped_name};
-use crate::reload::{Ended, Failure, GenId, Notice};
+use crate::reload::{Ended, Failure, GenId, GenNotice, Notice};
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -163,80 +163,82 @@ pub(super) struct Message<'a> {
 
 pub(super) fn notice_event(notice: &Notice) -> Event<'static> {
     match notice {
-        Notice::Building { id, cause } => Event::Building {
+        Notice::Generation(id, GenNotice::Building { cause }) => Event::Building {
             generation: id.get(),
             cause: cause_name(*cause),
         },
-        Notice::BuildCancelled { id } => Event::BuildCancelled {
+        Notice::Generation(id, GenNotice::BuildCancelled) => Event::BuildCancelled {
             generation: id.get(),
         },
-        Notice::Built { id, took } => Event::Built {
+        Notice::Generation(id, GenNotice::Built { took }) => Event::Built {
             generation: id.get(),
             took_ms: ms(*took),
         },
-        Notice::Outdated { id } => Event::Outdated {
+        Notice::Generation(id, GenNotice::Outdated) => Event::Outdated {
             generation: id.get(),
         },
-        Notice::Unchanged { id, like } => Event::Unchanged {
+        Notice::Generation(id, GenNotice::Unchanged { like }) => Event::Unchanged {
             generation: id.get(),
             like: like.get(),
         },
-        Notice::Signalled { id, signal } => Event::Signalled {
+        Notice::Generation(id, GenNotice::ReloadSignalSent { signal }) => Event::Signalled {
             generation: id.get(),
             signal: *signal,
         },
-        Notice::Unhandled { id, signal } => Event::Unhandled {
+        Notice::Generation(id, GenNotice::ReloadSignalUnhandled { signal }) => Event::Unhandled {
             generation: id.get(),
             signal: *signal,
         },
-        Notice::Starting { id, cause } => Event::Starting {
+        Notice::Generation(id, GenNotice::Starting { cause }) => Event::Starting {
             generation: id.get(),
             cause: cause_name(*cause),
         },
-        Notice::Ready { id, took } => Event::Ready {
+        Notice::Generation(id, GenNotice::Ready { took }) => Event::Ready {
             generation: id.get(),
             took_ms: ms(*took),
         },
-        Notice::Live { id, took } => Event::Live {
+        Notice::Generation(id, GenNotice::Live { took }) => Event::Live {
             generation: id.get(),
             took_ms: ms(*took),
         },
-        Notice::Superseded { id } => Event::Superseded {
+        Notice::Generation(id, GenNotice::Superseded) => Event::Superseded {
             generation: id.get(),
         },
-        Notice::Draining { id, timeout } => Event::Draining {
+        Notice::Generation(id, GenNotice::Draining { timeout }) => Event::Draining {
             generation: id.get(),
             timeout_ms: ms(*timeout),
         },
-        Notice::Extended { id, left } => Event::Extended {
+        Notice::Generation(id, GenNotice::TimeoutExtended { left }) => Event::Extended {
             generation: id.get(),
             left_ms: ms(*left),
         },
-        Notice::Stores { id } => Event::Stores {
+        Notice::Generation(id, GenNotice::StoredFds) => Event::Stores {
             generation: id.get(),
         },
-        Notice::Restored { id } => Event::Restored {
+        Notice::Generation(id, GenNotice::Restored) => Event::Restored {
             generation: id.get(),
         },
-        Notice::Again { id, after } => Event::Again {
+        Notice::Generation(id, GenNotice::RestartScheduled { after }) => Event::Again {
             generation: id.get(),
             after_ms: ms(*after),
         },
-        Notice::Aborting { id, after } => Event::Aborting {
+        Notice::Generation(id, GenNotice::Aborting { after }) => Event::Aborting {
             generation: id.get(),
             after_ms: after.map(ms),
         },
-        Notice::Killing { id, why, after } => Event::Killing {
+        Notice::Generation(id, GenNotice::Killing { why, after }) => Event::Killing {
             generation: id.get(),
             why: stopped_name(*why),
             after_ms: ms(*after),
         },
-        Notice::Gone { id, how, took } => Event::Gone {
+        Notice::Generation(id, GenNotice::Gone { how, took }) => Event::Gone {
             generation: id.get(),
             how: stopped_name(*how),
             took_ms: ms(*took),
         },
-        Notice::Failed { id, failure, live } => Event::Failed(failed(*id, *failure, *live)),
+        Notice::Generation(id, GenNotice::Failed { failure, live }) => {
+            Event::Failed(failed(*id, *failure, *live))
+        }
         Notice::Paused => Event::Paused,
         Notice::Resumed => Event::Resumed,
         Notice::NothingToUndo => Event::NothingToUndo,
@@ -251,11 +253,11 @@ fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Failed {
     let (reason, ended) = match failure {
         Failure::Build => ("build", None),
         Failure::Start => ("start", None),
-        Failure::EndedEarly(ended) => ("ended_early", Some(ended)),
+        Failure::ExitedEarly(ended) => ("ended_early", Some(ended)),
         Failure::ReadyTimeout => ("ready_timeout", None),
         Failure::Switch => ("switch", None),
         Failure::Crashed(ended) => ("crashed", Some(ended)),
-        Failure::Lost => ("lost", None),
+        Failure::Vanished => ("lost", None),
     };
     let (exit_code, signal) = match ended {
         Some(Ended::Code(code)) => (Some(code), None),

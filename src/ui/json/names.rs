@@ -16,8 +16,8 @@ pub(super) fn cause_name(cause: Cause) -> &'static str {
         Cause::Change => "change",
         Cause::Request => "request",
         Cause::Undo => "undo",
-        Cause::Inherit => "inherit",
-        Cause::GoBack => "go_back",
+        Cause::InheritFds => "inherit",
+        Cause::RollBack => "go_back",
         Cause::Crash => "crash",
     }
 }

@@ -224,11 +224,11 @@ impl Frame<'_> {
         let text = match failure {
             Failure::Build => format!("gen {id} does not build"),
             Failure::Start
-            | Failure::EndedEarly(_)
+            | Failure::ExitedEarly(_)
             | Failure::ReadyTimeout
             | Failure::Switch
             | Failure::Crashed(_)
-            | Failure::Lost => format!("gen {id}: {failure}"),
+            | Failure::Vanished => format!("gen {id}: {failure}"),
         };
         let mut parts = Parts::going_on(sign(Tint::Bad, "✘").with(Tint::Bad, text));
         match *count {
@@ -302,8 +302,8 @@ impl Frame<'_> {
             return match self.model.cause {
                 Some(Cause::Request) => "as asked".into(),
                 Some(Cause::Undo) => "the previous build".into(),
-                Some(Cause::Inherit) => "to get what was stored".into(),
-                Some(Cause::GoBack) => "back after the crash".into(),
+                Some(Cause::InheritFds) => "to get what was stored".into(),
+                Some(Cause::RollBack) => "back after the crash".into(),
                 Some(Cause::Crash) => "once more after the crash".into(),
                 Some(Cause::Begin | Cause::Change) | None => String::new(),
             };

@@ -28,7 +28,7 @@ use super::messages::{Importance, sentence};
 use super::writer::TolerantWriter;
 use super::{Model, Options, Report, TerminalGuard, UiCommand, Verbosity, plain, sanitize};
 use crate::os::terminal::Size;
-use crate::reload::{Cause, Failure, Notice};
+use crate::reload::{Cause, Failure, GenNotice, Notice};
 
 /// The least time between two drawings.
 const FRAME: Duration = Duration::from_millis(8);
@@ -118,43 +118,52 @@ impl Live {
         if self.options.clear && plain::begins_anew(notice, model) {
             self.clear();
         }
-        if let Notice::Building { .. } = notice {
+        if let Notice::Generation(_, GenNotice::Building { .. }) = notice {
             self.running = BuildLog::default();
         }
-        if let Notice::Built { .. }
-        | Notice::Unchanged { .. }
-        | Notice::Failed {
-            failure: Failure::Build,
-            ..
-        } = notice
+        if let Notice::Generation(
+            _,
+            GenNotice::Built { .. }
+            | GenNotice::Unchanged { .. }
+            | GenNotice::Failed {
+                failure: Failure::Build,
+                ..
+            },
+        ) = notice
         {
             self.build = std::mem::take(&mut self.running);
         }
         let (importance, text) = sentence(notice, model);
         // What the footer shows need not be said, unless it is gone at a glance and explains what was printed.
         let on_screen = match notice {
-            Notice::Failed { failure, .. } => *failure == Failure::Build,
+            Notice::Generation(_, GenNotice::Failed { failure, .. }) => *failure == Failure::Build,
             // That what answers is not what was saved last must not be missed.
-            Notice::Starting { cause, .. } => *cause != Cause::GoBack,
-            Notice::Killing { .. }
-            | Notice::Aborting { .. }
-            | Notice::Restored { .. }
-            | Notice::Again { .. }
-            | Notice::Stores { .. }
-            | Notice::NothingToUndo
-            | Notice::Signalled { .. }
-            | Notice::Unhandled { .. } => false,
-            Notice::Building { .. }
-            | Notice::BuildCancelled { .. }
-            | Notice::Built { .. }
-            | Notice::Outdated { .. }
-            | Notice::Unchanged { .. }
-            | Notice::Ready { .. }
-            | Notice::Live { .. }
-            | Notice::Draining { .. }
-            | Notice::Extended { .. }
-            | Notice::Superseded { .. }
-            | Notice::Gone { .. }
+            Notice::Generation(_, GenNotice::Starting { cause }) => *cause != Cause::RollBack,
+            Notice::Generation(
+                _,
+                GenNotice::Killing { .. }
+                | GenNotice::Aborting { .. }
+                | GenNotice::Restored
+                | GenNotice::RestartScheduled { .. }
+                | GenNotice::StoredFds
+                | GenNotice::ReloadSignalSent { .. }
+                | GenNotice::ReloadSignalUnhandled { .. },
+            )
+            | Notice::NothingToUndo => false,
+            Notice::Generation(
+                _,
+                GenNotice::Building { .. }
+                | GenNotice::BuildCancelled
+                | GenNotice::Built { .. }
+                | GenNotice::Outdated
+                | GenNotice::Unchanged { .. }
+                | GenNotice::Ready { .. }
+                | GenNotice::Live { .. }
+                | GenNotice::Draining { .. }
+                | GenNotice::TimeoutExtended { .. }
+                | GenNotice::Superseded
+                | GenNotice::Gone { .. },
+            )
             | Notice::Paused
             | Notice::Resumed
             | Notice::Waiting

@@ -8,33 +8,33 @@ const MOMENT: Duration = Duration::from_millis(5);
 fn model(notices: &[Notice]) -> Model {
     let mut model = Model::default();
     for notice in notices {
-        model.fold(&Report::Notice(notice.clone()), MOMENT);
+        model.fold(&Report::Notice(*notice), MOMENT);
     }
     model
 }
 
 fn beside() -> Vec<Notice> {
     vec![
-        Notice::Building {
-            id: ONE,
-            cause: Cause::Begin,
-        },
-        Notice::Starting {
-            id: ONE,
-            cause: Cause::Begin,
-        },
-        Notice::Ready {
-            id: ONE,
-            took: MOMENT,
-        },
-        Notice::Live {
-            id: ONE,
-            took: MOMENT,
-        },
-        Notice::Building {
-            id: TWO,
-            cause: Cause::Change,
-        },
+        Notice::Generation(
+            ONE,
+            GenNotice::Building {
+                cause: Cause::Begin,
+            },
+        ),
+        Notice::Generation(
+            ONE,
+            GenNotice::Starting {
+                cause: Cause::Begin,
+            },
+        ),
+        Notice::Generation(ONE, GenNotice::Ready { took: MOMENT }),
+        Notice::Generation(ONE, GenNotice::Live { took: MOMENT }),
+        Notice::Generation(
+            TWO,
+            GenNotice::Building {
+                cause: Cause::Change,
+            },
+        ),
     ]
 }
 
@@ -42,10 +42,12 @@ fn beside() -> Vec<Notice> {
 fn a_build_is_no_overlap_and_a_start_is() {
     let mut notices = beside();
     assert!(!model(&notices).overlaps(ONE));
-    notices.push(Notice::Starting {
-        id: TWO,
-        cause: Cause::Change,
-    });
+    notices.push(Notice::Generation(
+        TWO,
+        GenNotice::Starting {
+            cause: Cause::Change,
+        },
+    ));
     let model = model(&notices);
     assert!(model.overlaps(ONE) && model.overlaps(TWO));
     assert_eq!(model.live(), Some(ONE));
@@ -54,37 +56,42 @@ fn a_build_is_no_overlap_and_a_start_is() {
 #[test]
 fn the_overlap_ends_with_the_old_one_or_with_a_failure_of_the_new_one() {
     let mut notices = beside();
-    notices.push(Notice::Starting {
-        id: TWO,
-        cause: Cause::Change,
-    });
+    notices.push(Notice::Generation(
+        TWO,
+        GenNotice::Starting {
+            cause: Cause::Change,
+        },
+    ));
     let mut failed = notices.clone();
-    failed.push(Notice::Failed {
-        id: TWO,
-        failure: Failure::ReadyTimeout,
-        live: Some(ONE),
-    });
+    failed.push(Notice::Generation(
+        TWO,
+        GenNotice::Failed {
+            failure: Failure::ReadyTimeout,
+            live: Some(ONE),
+        },
+    ));
     assert!(model(&failed).overlaps(ONE), "its last words may come");
-    failed.push(Notice::Gone {
-        id: TWO,
-        how: Stopped::Drained,
-        took: MOMENT,
-    });
+    failed.push(Notice::Generation(
+        TWO,
+        GenNotice::Gone {
+            how: Stopped::Drained,
+            took: MOMENT,
+        },
+    ));
     assert!(!model(&failed).overlaps(ONE));
-    notices.push(Notice::Draining {
-        id: ONE,
-        timeout: MOMENT,
-    });
-    notices.push(Notice::Live {
-        id: TWO,
-        took: MOMENT,
-    });
+    notices.push(Notice::Generation(
+        ONE,
+        GenNotice::Draining { timeout: MOMENT },
+    ));
+    notices.push(Notice::Generation(TWO, GenNotice::Live { took: MOMENT }));
     assert!(model(&notices).overlaps(TWO));
-    notices.push(Notice::Gone {
-        id: ONE,
-        how: Stopped::Drained,
-        took: MOMENT,
-    });
+    notices.push(Notice::Generation(
+        ONE,
+        GenNotice::Gone {
+            how: Stopped::Drained,
+            took: MOMENT,
+        },
+    ));
     assert!(!model(&notices).overlaps(TWO));
     assert_eq!(model(&notices).live(), Some(TWO));
 }
@@ -109,18 +116,22 @@ fn the_pid_and_the_times_are_kept() {
 #[test]
 fn what_failed_is_over_once_the_sources_are_those_of_what_serves() {
     let mut notices = beside();
-    notices.push(Notice::Failed {
-        id: TWO,
-        failure: Failure::ReadyTimeout,
-        live: Some(ONE),
-    });
+    notices.push(Notice::Generation(
+        TWO,
+        GenNotice::Failed {
+            failure: Failure::ReadyTimeout,
+            live: Some(ONE),
+        },
+    ));
     assert!(model(&notices).problem.is_some());
     let three = GenId::new(3);
-    notices.push(Notice::Building {
-        id: three,
-        cause: Cause::Change,
-    });
-    let unchanged = |like| Notice::Unchanged { id: three, like };
+    notices.push(Notice::Generation(
+        three,
+        GenNotice::Building {
+            cause: Cause::Change,
+        },
+    ));
+    let unchanged = |like| Notice::Generation(three, GenNotice::Unchanged { like });
     let with = |last| model(&[notices.clone(), vec![last]].concat());
     assert!(with(unchanged(TWO)).problem.is_some());
     let mended = with(unchanged(ONE));
@@ -136,7 +147,10 @@ fn the_files_that_are_named_are_those_of_what_was_made() {
     };
     let build = |model: &mut Model, id| {
         let cause = Cause::Change;
-        model.fold(&Report::Notice(Notice::Building { id, cause }), MOMENT);
+        model.fold(
+            &Report::Notice(Notice::Generation(id, GenNotice::Building { cause })),
+            MOMENT,
+        );
     };
     let mut model = Model::default();
     changed(&mut model, "a.rs");
@@ -150,7 +164,7 @@ fn the_files_that_are_named_are_those_of_what_was_made() {
 #[test]
 fn there_is_nothing_to_undo_once_it_went_back_by_itself() {
     let three = GenId::new(3);
-    let live = |id| Notice::Live { id, took: MOMENT };
+    let live = |id| Notice::Generation(id, GenNotice::Live { took: MOMENT });
     let mut model = model(&beside());
     for report in [
         Report::ArtifactKept { id: ONE },
@@ -161,9 +175,9 @@ fn there_is_nothing_to_undo_once_it_went_back_by_itself() {
         model.fold(&report, MOMENT);
     }
     assert!(model.undoable);
-    let cause = Cause::GoBack;
+    let cause = Cause::RollBack;
     model.fold(
-        &Report::Notice(Notice::Starting { id: three, cause }),
+        &Report::Notice(Notice::Generation(three, GenNotice::Starting { cause })),
         MOMENT,
     );
     model.fold(&Report::Notice(live(three)), MOMENT);
@@ -171,12 +185,18 @@ fn there_is_nothing_to_undo_once_it_went_back_by_itself() {
     // Nor is what is live the newest because it is started once more.
     let (four, cause) = (GenId::new(4), Cause::Crash);
     assert!(model.back);
-    for notice in [Notice::Starting { id: four, cause }, live(four)] {
+    for notice in [
+        Notice::Generation(four, GenNotice::Starting { cause }),
+        live(four),
+    ] {
         model.fold(&Report::Notice(notice), MOMENT);
     }
     assert!(model.back && !model.undoable);
     let (five, cause) = (GenId::new(5), Cause::Change);
-    for notice in [Notice::Building { id: five, cause }, live(five)] {
+    for notice in [
+        Notice::Generation(five, GenNotice::Building { cause }),
+        live(five),
+    ] {
         model.fold(&Report::Notice(notice), MOMENT);
     }
     assert!(!model.back);
@@ -189,11 +209,13 @@ fn of_a_build_that_names_no_error_the_last_lines_are_kept_and_the_rest_is_counte
         let text = format!("line {number}");
         model.fold(&Report::BuildLine { id: TWO, text }, MOMENT);
     }
-    let failed = Notice::Failed {
-        id: TWO,
-        failure: Failure::Build,
-        live: Some(ONE),
-    };
+    let failed = Notice::Generation(
+        TWO,
+        GenNotice::Failed {
+            failure: Failure::Build,
+            live: Some(ONE),
+        },
+    );
     model.fold(&Report::Notice(failed), MOMENT);
     let problem = model.broken.expect("it failed");
     let lines: Vec<&str> = problem.errors[0].lines().collect();
@@ -206,12 +228,12 @@ fn of_a_build_that_names_no_error_the_last_lines_are_kept_and_the_rest_is_counte
 fn a_crash_does_not_hide_that_the_newest_build_failed() {
     let three = GenId::new(3);
     let cause = Cause::Crash;
-    let failed = |id, failure, live| Notice::Failed { id, failure, live };
-    let live = |id| Notice::Live { id, took: MOMENT };
+    let failed = |id, failure, live| Notice::Generation(id, GenNotice::Failed { failure, live });
+    let live = |id| Notice::Generation(id, GenNotice::Live { took: MOMENT });
     let mut model = model(&beside());
     let mut tell = |notices: &[Notice]| {
         for notice in notices {
-            model.fold(&Report::Notice(notice.clone()), MOMENT);
+            model.fold(&Report::Notice(*notice), MOMENT);
         }
         let wrong = model.wrong().map(|problem| problem.id);
         (wrong, model.broken.as_ref().map(|problem| problem.id))
@@ -226,7 +248,10 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
         "what happened last is what is told"
     );
     assert_eq!(
-        tell(&[Notice::Starting { id: three, cause }, live(three)]),
+        tell(&[
+            Notice::Generation(three, GenNotice::Starting { cause }),
+            live(three)
+        ]),
         (Some(TWO), Some(TWO)),
         "it serves again"
     );
@@ -237,7 +262,10 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
     );
     let cause = Cause::Change;
     let took = MOMENT;
-    let built = [Notice::Building { id, cause }, Notice::Built { id, took }];
+    let built = [
+        Notice::Generation(id, GenNotice::Building { cause }),
+        Notice::Generation(id, GenNotice::Built { took }),
+    ];
     assert_eq!(tell(&built), (Some(three), None));
     assert_eq!(tell(&[live(id)]), (None, None));
 }
@@ -270,8 +298,11 @@ fn who_serves_again_has_been_up_all_the_time() {
     let mut model = model(&beside());
     let timeout = MOMENT;
     for (notice, now) in [
-        (Notice::Draining { id: ONE, timeout }, MOMENT * 10),
-        (Notice::Restored { id: ONE }, MOMENT * 20),
+        (
+            Notice::Generation(ONE, GenNotice::Draining { timeout }),
+            MOMENT * 10,
+        ),
+        (Notice::Generation(ONE, GenNotice::Restored), MOMENT * 20),
     ] {
         model.fold(&Report::Notice(notice), now);
     }

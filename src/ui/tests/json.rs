@@ -55,26 +55,38 @@ fn everything() -> Vec<Report> {
                 id: TWO,
                 rendered: "\u{1b}[31merror\u{1b}[0m".into(),
             },
-            notice(Notice::Killing {
-                id: ONE,
-                why: Stopped::TimedOut,
-                after: ms(12_500),
-            }),
-            notice(Notice::BuildCancelled { id: ONE }),
-            notice(Notice::Outdated { id: ONE }),
-            notice(Notice::Failed {
-                id: TWO,
-                failure: Failure::Crashed(Ended::Signal(9)),
-                live: None,
-            }),
-            notice(Notice::Failed {
-                id: TWO,
-                failure: Failure::EndedEarly(Ended::Code(1)),
-                live: Some(ONE),
-            }),
-            notice(Notice::Unchanged { id: TWO, like: ONE }),
-            notice(Notice::Signalled { id: ONE, signal: 1 }),
-            notice(Notice::Unhandled { id: ONE, signal: 1 }),
+            notice(Notice::Generation(
+                ONE,
+                GenNotice::Killing {
+                    why: Stopped::TimedOut,
+                    after: ms(12_500),
+                },
+            )),
+            notice(Notice::Generation(ONE, GenNotice::BuildCancelled)),
+            notice(Notice::Generation(ONE, GenNotice::Outdated)),
+            notice(Notice::Generation(
+                TWO,
+                GenNotice::Failed {
+                    failure: Failure::Crashed(Ended::Signal(9)),
+                    live: None,
+                },
+            )),
+            notice(Notice::Generation(
+                TWO,
+                GenNotice::Failed {
+                    failure: Failure::ExitedEarly(Ended::Code(1)),
+                    live: Some(ONE),
+                },
+            )),
+            notice(Notice::Generation(TWO, GenNotice::Unchanged { like: ONE })),
+            notice(Notice::Generation(
+                ONE,
+                GenNotice::ReloadSignalSent { signal: 1 },
+            )),
+            notice(Notice::Generation(
+                ONE,
+                GenNotice::ReloadSignalUnhandled { signal: 1 },
+            )),
             notice(Notice::Waiting),
             notice(Notice::Quitting {
                 timeout: Duration::from_micros(1_500),
@@ -174,11 +186,14 @@ fn every_cause_is_documented() {
         Cause::Change,
         Cause::Request,
         Cause::Undo,
-        Cause::Inherit,
-        Cause::GoBack,
+        Cause::InheritFds,
+        Cause::RollBack,
         Cause::Crash,
     ] {
-        let line = json(&[notice(Notice::Building { id: ONE, cause })]);
+        let line = json(&[notice(Notice::Generation(
+            ONE,
+            GenNotice::Building { cause },
+        ))]);
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
         let name = event["cause"].as_str().unwrap();
         assert!(row.unwrap().contains(&format!("`{name}`")), "`{name}`");
@@ -193,11 +208,11 @@ fn every_json_event_and_field_is_documented() {
         .collect();
     let more = vec![
         output(&[255]),
-        notice(Notice::Restored { id: ONE }),
-        notice(Notice::Again {
-            id: ONE,
-            after: ms(1),
-        }),
+        notice(Notice::Generation(ONE, GenNotice::Restored)),
+        notice(Notice::Generation(
+            ONE,
+            GenNotice::RestartScheduled { after: ms(1) },
+        )),
     ];
     for line in json(&[everything(), notify::everything(), more].concat()).lines() {
         let event: serde_json::Map<_, _> = serde_json::from_str(line).unwrap();

@@ -186,22 +186,24 @@ fn the_errors_that_are_offered_are_there_while_the_next_build_runs() {
     );
     terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
     terminal.report(&[
-        notice(Notice::Building { id: TWO, cause }),
+        notice(Notice::Generation(TWO, GenNotice::Building { cause })),
         said(TWO, "so far"),
     ]);
     assert_eq!(asked(&mut terminal, "mark 2"), ["so far"]);
     terminal.report(&[
         said(TWO, "the error"),
-        notice(Notice::Failed {
-            id: TWO,
-            failure: Failure::Build,
-            live: Some(ONE),
-        }),
-        notice(Notice::Building { id: three, cause }),
+        notice(Notice::Generation(
+            TWO,
+            GenNotice::Failed {
+                failure: Failure::Build,
+                live: Some(ONE),
+            },
+        )),
+        notice(Notice::Generation(three, GenNotice::Building { cause })),
         said(three, "of the next one"),
     ]);
     assert_eq!(asked(&mut terminal, "mark 3"), ["so far", "the error"]);
-    terminal.report(&[notice(Notice::BuildCancelled { id: three })]);
+    terminal.report(&[notice(Notice::Generation(three, GenNotice::BuildCancelled))]);
     assert_eq!(asked(&mut terminal, "mark 4"), ["so far", "the error"]);
     terminal.report(&begin(three, Cause::Change));
     assert_eq!(asked(&mut terminal, "mark 5"), ["   Compiling app v0.1.0"]);

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::os::terminal::Size;
-use crate::reload::{Cause, Ended, Failure, GenId, Notice, Stopped};
+use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
 
 mod json;
 mod live;
@@ -91,13 +91,13 @@ fn notice(notice: Notice) -> Report {
 
 fn begin(id: GenId, cause: Cause) -> Vec<Report> {
     vec![
-        notice(Notice::Building { id, cause }),
+        notice(Notice::Generation(id, GenNotice::Building { cause })),
         Report::BuildLine {
             id,
             text: "   Compiling app v0.1.0".into(),
         },
-        notice(Notice::Built { id, took: ms(1040) }),
-        notice(Notice::Starting { id, cause }),
+        notice(Notice::Generation(id, GenNotice::Built { took: ms(1040) })),
+        notice(Notice::Generation(id, GenNotice::Starting { cause })),
         Report::Spawned {
             id,
             pid: 4242,
@@ -108,22 +108,26 @@ fn begin(id: GenId, cause: Cause) -> Vec<Report> {
 
 fn go_live(id: GenId) -> Vec<Report> {
     vec![
-        notice(Notice::Ready { id, took: ms(31) }),
-        notice(Notice::Live { id, took: ms(1) }),
+        notice(Notice::Generation(id, GenNotice::Ready { took: ms(31) })),
+        notice(Notice::Generation(id, GenNotice::Live { took: ms(1) })),
     ]
 }
 
 fn leave(id: GenId) -> Vec<Report> {
     vec![
-        notice(Notice::Draining {
+        notice(Notice::Generation(
             id,
-            timeout: ms(10_000),
-        }),
-        notice(Notice::Gone {
+            GenNotice::Draining {
+                timeout: ms(10_000),
+            },
+        )),
+        notice(Notice::Generation(
             id,
-            how: Stopped::Drained,
-            took: ms(120),
-        }),
+            GenNotice::Gone {
+                how: Stopped::Drained,
+                took: ms(120),
+            },
+        )),
     ]
 }
 
@@ -146,15 +150,19 @@ fn err(id: GenId, text: &str) -> Report {
 /// Generation 1 is live, 2 has started.
 fn two_run() -> Vec<Report> {
     [
-        vec![notice(Notice::Starting {
-            id: ONE,
-            cause: Cause::Begin,
-        })],
+        vec![notice(Notice::Generation(
+            ONE,
+            GenNotice::Starting {
+                cause: Cause::Begin,
+            },
+        ))],
         go_live(ONE),
-        vec![notice(Notice::Starting {
-            id: TWO,
-            cause: Cause::Change,
-        })],
+        vec![notice(Notice::Generation(
+            TWO,
+            GenNotice::Starting {
+                cause: Cause::Change,
+            },
+        ))],
     ]
     .concat()
 }

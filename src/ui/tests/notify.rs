@@ -13,23 +13,24 @@ pub(super) fn everything() -> Vec<Report> {
         Report::MainProcess { id: ONE, pid: 42 },
         status("12 clients"),
         status(""),
-        notice(Notice::Stores { id: ONE }),
-        notice(Notice::Extended {
-            id: ONE,
-            left: ms(2000),
-        }),
-        notice(Notice::Aborting {
-            id: ONE,
-            after: Some(ms(1500)),
-        }),
-        notice(Notice::Aborting {
-            id: ONE,
-            after: None,
-        }),
-        notice(Notice::Starting {
-            id: TWO,
-            cause: Cause::Inherit,
-        }),
+        notice(Notice::Generation(ONE, GenNotice::StoredFds)),
+        notice(Notice::Generation(
+            ONE,
+            GenNotice::TimeoutExtended { left: ms(2000) },
+        )),
+        notice(Notice::Generation(
+            ONE,
+            GenNotice::Aborting {
+                after: Some(ms(1500)),
+            },
+        )),
+        notice(Notice::Generation(ONE, GenNotice::Aborting { after: None })),
+        notice(Notice::Generation(
+            TWO,
+            GenNotice::Starting {
+                cause: Cause::InheritFds,
+            },
+        )),
     ]
 }
 
@@ -64,12 +65,17 @@ hotrun: gen 2 starting (to get what was stored)
 }
 
 fn replaced(failure: Failure) -> Vec<Report> {
-    let failed = Notice::Failed {
-        id: TWO,
-        failure,
-        live: Some(ONE),
-    };
-    vec![notice(failed), notice(Notice::Restored { id: ONE })]
+    let failed = Notice::Generation(
+        TWO,
+        GenNotice::Failed {
+            failure,
+            live: Some(ONE),
+        },
+    );
+    vec![
+        notice(failed),
+        notice(Notice::Generation(ONE, GenNotice::Restored)),
+    ]
 }
 
 #[test]
@@ -83,13 +89,13 @@ fn who_takes_the_place_of_one_that_crashed_is_named_once() {
 
 #[test]
 fn who_takes_the_place_of_one_that_nobody_saw_end_was_not_live() {
-    let lost = replaced(Failure::Lost);
+    let lost = replaced(Failure::Vanished);
     assert_eq!(
         plain(&lost[..1]),
         "hotrun: gen 2 failed: its processes vanished; gen 1 stays live\n"
     );
     let took = ms(1);
-    let live = vec![notice(Notice::Live { id: TWO, took })];
+    let live = vec![notice(Notice::Generation(TWO, GenNotice::Live { took }))];
     assert_eq!(
         plain(&[live, lost].concat()),
         "\

@@ -39,14 +39,18 @@ fn two_programs_are_told_apart_and_share_no_line() {
 
 #[test]
 fn a_line_begun_alone_is_finished_or_left_when_the_other_comes() {
-    let start = notice(Notice::Starting {
-        id: ONE,
-        cause: Cause::Begin,
-    });
-    let second = notice(Notice::Starting {
-        id: TWO,
-        cause: Cause::Begin,
-    });
+    let start = notice(Notice::Generation(
+        ONE,
+        GenNotice::Starting {
+            cause: Cause::Begin,
+        },
+    ));
+    let second = notice(Notice::Generation(
+        TWO,
+        GenNotice::Starting {
+            cause: Cause::Begin,
+        },
+    ));
     let text = plain(&[
         start,
         out(ONE, "working"),
@@ -67,10 +71,12 @@ fn an_open_line_is_continued_without_a_mark() {
         render(Options::of(Mode::Plain), false, reports).text(&[Stream::Stdout])
     };
     let start = |id| {
-        notice(Notice::Starting {
+        notice(Notice::Generation(
             id,
-            cause: Cause::Begin,
-        })
+            GenNotice::Starting {
+                cause: Cause::Begin,
+            },
+        ))
     };
     let reports = [
         start(ONE),

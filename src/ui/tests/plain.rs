@@ -44,13 +44,8 @@ hotrun: stopping, for at most 10s
 
 #[test]
 fn failures_say_what_stays_live() {
-    let failed = |failure, live| {
-        notice(Notice::Failed {
-            id: TWO,
-            failure,
-            live,
-        })
-    };
+    let failed =
+        |failure, live| notice(Notice::Generation(TWO, GenNotice::Failed { failure, live }));
     let reports = [
         Report::Diagnostic {
             level: Level::Warning,
@@ -58,7 +53,7 @@ fn failures_say_what_stays_live() {
             rendered: "\u{1b}[31merror\u{1b}[0m: no\n".into(),
         },
         failed(Failure::Build, Some(ONE)),
-        failed(Failure::EndedEarly(Ended::Code(101)), Some(ONE)),
+        failed(Failure::ExitedEarly(Ended::Code(101)), Some(ONE)),
         failed(Failure::Crashed(Ended::Signal(11)), None),
         notice(Notice::Waiting),
         Report::Message {
@@ -91,20 +86,26 @@ hotrun: lines
 #[test]
 fn a_program_that_does_not_stop_is_named_with_the_time_that_it_had() {
     let reports = [
-        notice(Notice::Draining {
-            id: ONE,
-            timeout: ms(10_000),
-        }),
-        notice(Notice::Killing {
-            id: ONE,
-            why: Stopped::TimedOut,
-            after: ms(12_010),
-        }),
-        notice(Notice::Gone {
-            id: ONE,
-            how: Stopped::TimedOut,
-            took: ms(12_020),
-        }),
+        notice(Notice::Generation(
+            ONE,
+            GenNotice::Draining {
+                timeout: ms(10_000),
+            },
+        )),
+        notice(Notice::Generation(
+            ONE,
+            GenNotice::Killing {
+                why: Stopped::TimedOut,
+                after: ms(12_010),
+            },
+        )),
+        notice(Notice::Generation(
+            ONE,
+            GenNotice::Gone {
+                how: Stopped::TimedOut,
+                took: ms(12_020),
+            },
+        )),
     ];
     assert_eq!(
         plain(&reports),
@@ -125,20 +126,24 @@ fn quiet_shows_failures_and_what_the_failed_build_printed() {
         go_live(ONE),
         vec![
             out(ONE, "hello\n"),
-            notice(Notice::Building {
-                id: TWO,
-                cause: Cause::Change,
-            }),
+            notice(Notice::Generation(
+                TWO,
+                GenNotice::Building {
+                    cause: Cause::Change,
+                },
+            )),
             Report::Diagnostic {
                 level: Level::Warning,
                 id: TWO,
                 rendered: "error: no\n".into(),
             },
-            notice(Notice::Failed {
-                id: TWO,
-                failure: Failure::Build,
-                live: Some(ONE),
-            }),
+            notice(Notice::Generation(
+                TWO,
+                GenNotice::Failed {
+                    failure: Failure::Build,
+                    live: Some(ONE),
+                },
+            )),
         ],
     ];
     assert_eq!(

@@ -10,9 +10,9 @@ use crate::reload::Policy;
 
 /// As a user gets it who says nothing.
 fn returning(policy: &Policy) -> Policy {
-    let go_back_within = Duration::from_secs(10);
+    let roll_back_within = Duration::from_secs(10);
     Policy {
-        go_back_within,
+        roll_back_within,
         ..policy.clone()
     }
 }
@@ -25,38 +25,48 @@ fn command() -> Policy {
     returning(&super::command())
 }
 
-/// With generation 1 live, which listens, and whose build is kept.
+/// With generation 1 live and its artifact kept.
 #[track_caller]
 fn check(policy: &Policy, transcript: &str) {
-    let kept = [(0, "begin"), (9, "kept 1")];
-    check_kept(policy, &kept, transcript);
+    check_built(policy, "built 1 a1 kept", transcript);
 }
 
 #[track_caller]
-fn check_kept(policy: &Policy, begin: &[(u64, &str)], transcript: &str) {
-    let live = [(10, "built 1"), (30, "ready 1"), (31, "switched 1")];
-    compare(after(policy, &[begin, &live].concat()), transcript);
+fn check_built(policy: &Policy, built: &str, transcript: &str) {
+    let live = [
+        (0, "begin"),
+        (10, built),
+        (30, "ready 1"),
+        (31, "switched 1"),
+    ];
+    compare(after(policy, &live), transcript);
 }
 
-/// With generation 2 live for a moment, and 1 on its way out.
+/// With generation 2 live for a moment, and 1 draining.
 #[track_caller]
-fn check_second(kept: &[(u64, &str)], transcript: &str) {
-    let first = [(0, "begin"), (9, "kept 1"), (10, "built 1")];
-    let live = [(30, "ready 1"), (31, "switched 1"), (5000, "changed")];
-    let second = [(6000, "built 2"), (6040, "ready 2"), (6041, "switched 2")];
-    let steps = [&first[..], &live, kept, &second].concat();
+fn check_second(built: &str, transcript: &str) {
+    let steps = [
+        (0, "begin"),
+        (10, "built 1 a1 kept"),
+        (30, "ready 1"),
+        (31, "switched 1"),
+        (5000, "changed"),
+        (6000, built),
+        (6040, "ready 2"),
+        (6041, "switched 2"),
+    ];
     compare(after(&cargo(), &steps), transcript);
 }
 
 #[test]
 fn what_was_asked_to_end_is_started_again_from_its_build() {
     check_second(
-        &[(5999, "kept 2")],
+        "built 2 a2 kept",
         "
         6100 settled 1      -> inspect 1
         6101 handles-stop 1 -> relay 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> relay 2, hold, start 3 again-from 1 | failed 2 (ended while live: exit status 101), starting 3 go-back
+        6500 exited 2 101   -> relay 2, hold, start 3 a1 | failed 2 (ended while live: exit status 101), starting 3 go-back
         6501 gone 2         -> release 2 | gone 2 drained 1ms
         6530 ready 3        -> switch 3 | ready 3 30ms
         6531 switched 3     -> | live 3 1ms
@@ -68,22 +78,22 @@ fn what_was_asked_to_end_is_started_again_from_its_build() {
 #[test]
 fn what_came_back_and_crashes_is_started_once_more() {
     check_second(
-        &[],
+        "built 2 a2",
         "
         6100 settled 1      -> inspect 1
         6101 handles-stop 1 -> relay 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> relay 2, hold, start 3 again-from 1 | failed 2 (ended while live: exit status 101), starting 3 go-back
+        6500 exited 2 101   -> relay 2, hold, start 3 a1 | failed 2 (ended while live: exit status 101), starting 3 go-back
         6530 ready 3        -> switch 3 | ready 3 30ms
         6531 switched 3     -> | live 3 1ms
         7000 exited 3 101   -> relay 3, hold | failed 3 (ended while live: exit status 101), again 3 1000ms
         7999 tick           -> nothing
-        8000 tick           -> start 4 again-from 1 | starting 4 crash
+        8000 tick           -> start 4 a1 | starting 4 crash
         8030 ready 4        -> switch 4 | ready 4 30ms
         8031 switched 4     -> | live 4 1ms
         8500 exited 4 101   -> relay 4, hold, answer 4 | failed 4 (ended while live: exit status 101), waiting
         9000 changed        -> answer-no-more, build 5 | building 5 change
-        9100 built 5        -> start 5 | built 5 100ms, starting 5 change
+        9100 built 5 a5 -> start 5 a5 | built 5 100ms, starting 5 change
         9130 ready 5        -> switch 5 | ready 5 30ms
         9131 switched 5     -> | live 5 1ms
         9200 exited 5 101   -> relay 5, hold | failed 5 (ended while live: exit status 101), again 5 1000ms
@@ -93,19 +103,19 @@ fn what_came_back_and_crashes_is_started_once_more() {
 
 #[test]
 fn a_build_that_was_not_kept_is_not_gone_back_to() {
-    check_kept(
+    check_built(
         &cargo(),
-        &[(0, "begin")],
+        "built 1 a1",
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2        -> switch 2 | ready 2 40ms
         6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
         6100 settled 1      -> inspect 1
         6101 handles-stop 1 -> relay 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
         6500 exited 2 101   -> relay 2, hold | failed 2 (ended while live: exit status 101), again 2 1000ms
-        7500 tick           -> start 3 | starting 3 crash
+        7500 tick           -> start 3 a2 | starting 3 crash
         ",
     );
 }
@@ -118,7 +128,7 @@ fn a_crash_later_leads_to_one_more_start() {
         20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
         20001 gone 1       -> release 1 | gone 1 drained 1ms
         20999 tick         -> nothing
-        21000 tick         -> start 2 | starting 2 crash
+        21000 tick         -> start 2 a1 | starting 2 crash
         21030 ready 2      -> switch 2 | ready 2 30ms
         21031 switched 2   -> | live 2 1ms
         ",
@@ -132,7 +142,7 @@ fn a_start_after_a_crash_that_fails_is_the_last() {
         "
         20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
         20001 gone 1       -> release 1 | gone 1 drained 1ms
-        21000 tick         -> start 2 | starting 2 crash
+        21000 tick         -> start 2 a1 | starting 2 crash
         21010 exited 2 1   -> relay 2, hold, answer 2 | failed 2 (ended before it was ready: exit status 1), waiting
         25000 tick         -> nothing
         ",
@@ -147,7 +157,7 @@ fn a_change_comes_before_one_more_start() {
         20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
         20500 changed      -> build 2 | building 2 change
         21000 tick         -> nothing
-        22000 built 2      -> start 2 | built 2 1500ms, starting 2 change
+        22000 built 2 a2 -> start 2 a2 | built 2 1500ms, starting 2 change
         ",
     );
 }
@@ -160,7 +170,7 @@ fn a_broken_change_after_a_crash_does_not_stand_in_its_way() {
         20000 exited 1 101   -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
         20500 changed        -> build 2 | building 2 change
         22000 build-failed 2 -> | failed 2 (the build failed), again 1 1000ms
-        23000 tick           -> start 3 | starting 3 crash
+        23000 tick           -> start 3 a1 | starting 3 crash
         ",
     );
 }
@@ -173,7 +183,7 @@ fn a_pause_holds_changes_and_nothing_else() {
         5000 pause         -> | paused
         20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
         20500 changed      -> nothing
-        21000 tick         -> start 2 | starting 2 crash
+        21000 tick         -> start 2 a1 | starting 2 crash
         21030 ready 2      -> switch 2 | ready 2 30ms
         21031 switched 2   -> | live 2 1ms
         ",
@@ -209,12 +219,12 @@ fn nothing_comes_back_beside_stop_first() {
         &stop_first(&cargo()),
         "
         5000 changed      -> build 2 | building 2 change
-        6000 built 2      -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6100 gone 1       -> relay 1, release 1, start 2 | gone 1 drained 100ms, starting 2 change
+        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6100 gone 1       -> relay 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
         6140 ready 2      -> switch 2 | ready 2 40ms
         6141 switched 2   -> | live 2 1ms
         6500 exited 2 101 -> relay 2, hold | failed 2 (ended while live: exit status 101)
-        6501 gone 2       -> release 2, start 3 again-from 1 | gone 2 drained 1ms, starting 3 go-back
+        6501 gone 2       -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 go-back
         ",
     );
 }
@@ -235,7 +245,7 @@ fn a_quit_starts_nothing() {
 #[test]
 fn what_comes_back_hears_of_its_configuration() {
     check_second(
-        &[],
+        "built 2 a2",
         "
         6100 configured   -> signal 2 1
         6101 signalled 2  -> | signalled 2 1
@@ -253,10 +263,10 @@ fn stop_first_starts_the_old_build_where_the_new_one_fails() {
         &stop_first(&cargo()),
         "
         5000 changed    -> build 2 | building 2 change
-        6000 built 2    -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6100 gone 1     -> relay 1, release 1, start 2 | gone 1 drained 100ms, starting 2 change
+        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6100 gone 1     -> relay 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
         6110 exited 2 1 -> relay 2, hold | failed 2 (ended before it was ready: exit status 1)
-        6111 gone 2     -> release 2, start 3 again-from 1 | gone 2 drained 1ms, starting 3 go-back
+        6111 gone 2     -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 go-back
         6140 ready 3    -> switch 3 | ready 3 29ms
         6141 switched 3 -> | live 3 1ms
         ",
@@ -269,7 +279,7 @@ fn without_a_build_to_go_back_to_stop_first_waits() {
         &stop_first(&command()),
         "
         5000 changed    -> hold, settle 1 | draining 1 10000ms
-        6100 gone 1     -> relay 1, release 1, start 2 | gone 1 drained 1100ms, starting 2 change
+        6100 gone 1     -> relay 1, release 1, start 2 a1 | gone 1 drained 1100ms, starting 2 change
         6110 exited 2 1 -> relay 2, hold, answer 2 | failed 2 (ended before it was ready: exit status 1), waiting
         6111 gone 2     -> release 2 | gone 2 drained 1ms
         ",
@@ -283,10 +293,10 @@ fn a_broken_save_does_not_throw_away_what_waits_for_room() {
         &stop_first(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
         6010 changed        -> build 3 | building 3 change
         6100 gone 1         -> relay 1, release 1 | gone 1 drained 100ms
-        7000 build-failed 3 -> start 2 | failed 3 (the build failed), starting 2 change
+        7000 build-failed 3 -> start 2 a2 | failed 3 (the build failed), starting 2 change
         7030 ready 2        -> switch 2 | ready 2 30ms
         7031 switched 2     -> | live 2 1ms
         ",

@@ -10,7 +10,7 @@ fn a_broken_first_build() {
            0 begin          -> build 1 | building 1 begin
         1000 build-failed 1 -> answer 1 | failed 1 (the build failed), waiting
         2000 changed        -> answer-no-more, build 2 | building 2 change
-        3000 built 2        -> start 2 | built 2 1000ms, starting 2 change
+        3000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         ",
     );
 }
@@ -23,7 +23,7 @@ fn a_broken_build() {
         5000 changed        -> build 2 | building 2 change
         6000 build-failed 2 -> | failed 2 (the build failed; 1 serves)
         7000 changed        -> build 3 | building 3 change
-        8000 built 3        -> start 3 | built 3 1000ms, starting 3 change
+        8000 built 3 a3 -> start 3 a3 | built 3 1000ms, starting 3 change
         ",
     );
 }
@@ -35,11 +35,11 @@ fn a_crash_before_ready_with_nothing_live() {
         &cargo(),
         "
            0 begin        -> build 1 | building 1 begin
-        1000 built 1      -> start 1 | built 1 1000ms, starting 1 begin
+        1000 built 1 a1 -> start 1 a1 | built 1 1000ms, starting 1 begin
         1010 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (ended before it was ready: exit status 101), waiting
         1011 gone 1       -> release 1 | gone 1 drained 1ms
         2000 changed      -> answer-no-more, build 2 | building 2 change
-        3000 built 2      -> start 2 | built 2 1000ms, starting 2 change
+        3000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         ",
     );
 }
@@ -50,7 +50,7 @@ fn a_crash_before_ready_beside_a_live_one() {
         &cargo(),
         "
         5000 changed      -> build 2 | building 2 change
-        6000 built 2      -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6010 exited 2 101 -> relay 2 | failed 2 (ended before it was ready: exit status 101; 1 serves)
         6011 gone 2       -> release 2 | gone 2 drained 1ms
         ",
@@ -63,7 +63,7 @@ fn a_crash_before_ready_leaves_processes() {
         &cargo(),
         "
         5000 changed                -> build 2 | building 2 change
-        6000 built 2                -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6010 exited 2 101 survivors -> relay 2, kill 2 | failed 2 (ended before it was ready: exit status 101; 1 serves)
         6011 gone 2                 -> release 2 | gone 2 killed 1ms
         ",
@@ -75,7 +75,7 @@ fn an_end_before_ready_is_a_failure_too() {
     check(
         &command(),
         "
-         0 begin      -> start 1 | starting 1 begin
+         0 begin      -> start 1 a1 | starting 1 begin
         10 exited 1 0 -> relay 1, hold, answer 1 | failed 1 (ended before it was ready: exit status 0), waiting
         11 gone 1     -> release 1 | gone 1 drained 1ms
         ",
@@ -87,9 +87,9 @@ fn a_program_that_can_not_be_started() {
     check(
         &command(),
         "
-          0 begin          -> start 1 | starting 1 begin
+          0 begin          -> start 1 a1 | starting 1 begin
          10 start-failed 1 -> relay 1, hold, release 1, answer 1 | failed 1 (the program could not be started), waiting
-        100 changed        -> answer-no-more, start 2 | starting 2 change
+        100 changed        -> answer-no-more, start 2 a1 | starting 2 change
         ",
     );
 }
@@ -99,7 +99,7 @@ fn a_program_that_can_not_be_started_beside_a_live_one() {
     check_serving(
         &cargo(),
         "
-        5000 changed-restart -> start 2 | starting 2 change
+        5000 changed-restart -> start 2 a1 | starting 2 change
         5001 start-failed 2  -> relay 2, release 2 | failed 2 (the program could not be started; 1 serves)
         ",
     );
@@ -110,8 +110,8 @@ fn a_program_that_can_not_be_started_and_was_superseded() {
     check(
         &command(),
         "
-         0 begin          -> start 1 | starting 1 begin
-         1 changed        -> relay 1, hold, stop 1, start 2 | superseded 1, starting 2 change
+         0 begin          -> start 1 a1 | starting 1 begin
+         1 changed        -> relay 1, hold, stop 1, start 2 a1 | superseded 1, starting 2 change
          2 start-failed 1 -> release 1 | gone 1 drained 1ms
         40 ready 2        -> switch 2 | ready 2 39ms
         ",
@@ -124,7 +124,7 @@ fn a_readiness_timeout() {
         &cargo(),
         "
          5000 changed    -> build 2 | building 2 change
-         6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         65999 tick       -> nothing
         66000 tick       -> relay 2, stop 2 | failed 2 (not ready in time; 1 serves)
         66001 ready 2    -> nothing
@@ -139,7 +139,7 @@ fn a_readiness_timeout_with_nothing_live() {
     check(
         &command(),
         "
-            0 begin  -> start 1 | starting 1 begin
+            0 begin  -> start 1 a1 | starting 1 begin
         60000 tick   -> relay 1, hold, stop 1, answer 1 | failed 1 (not ready in time), waiting
         70000 tick   -> kill 1 | killing 1 timed-out
         70001 gone 1 -> release 1 | gone 1 timed-out 10001ms
@@ -152,7 +152,7 @@ fn readiness_in_the_last_moment() {
     check(
         &command(),
         "
-            0 begin      -> start 1 | starting 1 begin
+            0 begin      -> start 1 a1 | starting 1 begin
         60000 ready 1    -> switch 1 | ready 1 60000ms
         60000 tick       -> nothing
         60001 switched 1 -> | live 1 1ms
@@ -167,7 +167,7 @@ fn a_crash_while_live() {
         "
         500 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 101), waiting
         501 gone 1       -> release 1 | gone 1 drained 1ms
-        600 changed      -> answer-no-more, start 2 | starting 2 change
+        600 changed      -> answer-no-more, start 2 a1 | starting 2 change
         630 ready 2      -> switch 2 | ready 2 30ms
         631 switched 2   -> | live 2 1ms
         ",
@@ -205,7 +205,7 @@ fn a_crash_while_live_during_a_start() {
         &cargo(),
         "
         5000 changed      -> build 2 | building 2 change
-        6000 built 2      -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6010 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101)
         6011 gone 1       -> release 1 | gone 1 drained 1ms
         6040 ready 2      -> switch 2 | ready 2 40ms
@@ -221,7 +221,7 @@ fn a_crash_while_live_during_a_switch() {
         &cargo(),
         "
         5000 changed      -> build 2 | building 2 change
-        6000 built 2      -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2      -> switch 2 | ready 2 40ms
         6040 exited 1 101 -> relay 1 | failed 1 (ended while live: exit status 101)
         6041 switched 2   -> | live 2 1ms
@@ -236,7 +236,7 @@ fn a_crash_while_live_and_a_switch_refused() {
         &cargo(),
         "
         5000 changed         -> build 2 | building 2 change
-        6000 built 2         -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2         -> switch 2 | ready 2 40ms
         6040 exited 1 101    -> relay 1 | failed 1 (ended while live: exit status 101)
         6041 switch-failed 2 -> relay 2, hold, stop 2, answer 2 | failed 2 (the switch was refused), waiting
@@ -252,7 +252,7 @@ fn a_crash_during_its_switch() {
         &cargo(),
         "
         5000 changed      -> build 2 | building 2 change
-        6000 built 2      -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2      -> switch 2 | ready 2 40ms
         6040 exited 2 101 -> switch 1, relay 2 | failed 2 (ended before it was ready: exit status 101; 1 serves)
         6041 switched 2   -> nothing
@@ -266,7 +266,7 @@ fn a_crash_during_its_switch_with_nothing_live() {
     check(
         &command(),
         "
-         0 begin        -> start 1 | starting 1 begin
+         0 begin        -> start 1 a1 | starting 1 begin
         30 ready 1      -> switch 1 | ready 1 30ms
         30 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (ended before it was ready: exit status 101), waiting
         31 switched 1   -> nothing
@@ -281,7 +281,7 @@ fn a_switch_refused() {
         &cargo(),
         "
         5000 changed         -> build 2 | building 2 change
-        6000 built 2         -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2         -> switch 2 | ready 2 40ms
         6041 switch-failed 2 -> relay 2, stop 2 | failed 2 (the switch was refused; 1 serves)
         6050 exited 2 0      -> nothing
@@ -295,7 +295,7 @@ fn a_switch_refused_with_nothing_live() {
     check(
         &command(),
         "
-         0 begin           -> start 1 | starting 1 begin
+         0 begin           -> start 1 a1 | starting 1 begin
         30 ready 1         -> switch 1 | ready 1 30ms
         31 switch-failed 1 -> relay 1, hold, stop 1, answer 1 | failed 1 (the switch was refused), waiting
         32 gone 1          -> release 1 | gone 1 drained 1ms
@@ -318,7 +318,7 @@ fn the_processes_of_a_starting_one_vanish() {
     check_serving(
         &cargo(),
         "
-        5000 changed-restart -> start 2 | starting 2 change
+        5000 changed-restart -> start 2 a1 | starting 2 change
         5001 gone 2          -> relay 2, release 2 | failed 2 (its processes vanished; 1 serves), gone 2 drained 0ms
         ",
     );
@@ -330,11 +330,11 @@ fn a_program_that_makes_itself_a_daemon() {
     check(
         &command(),
         "
-          0 begin                -> start 1 | starting 1 begin
+          0 begin                -> start 1 a1 | starting 1 begin
          10 exited 1 0 survivors -> nothing
          30 ready 1              -> switch 1 | ready 1 30ms
          31 switched 1           -> | live 1 1ms
-        100 changed              -> start 2 | starting 2 change
+        100 changed              -> start 2 a1 | starting 2 change
         130 ready 2              -> switch 2 | ready 2 30ms
         131 switched 2           -> settle 1 | live 2 1ms, draining 1 10000ms
         160 settled 1            -> inspect 1
@@ -361,10 +361,10 @@ fn events_of_one_that_is_gone() {
         &cargo(),
         "
         5000 changed           -> build 2 | building 2 change
-        6000 built 2           -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6010 exited 2 1        -> relay 2 | failed 2 (ended before it was ready: exit status 1; 1 serves)
         6011 gone 2            -> release 2 | gone 2 drained 1ms
-        6012 built 2           -> nothing
+        6012 built 2 a2 -> nothing
         6012 build-failed 2    -> nothing
         6012 build-cancelled 2 -> nothing
         6012 start-failed 2    -> nothing

@@ -164,7 +164,7 @@ fn a_drain_does_not_block_the_next_reload() {
         "
          1100 settled 1      -> inspect 1
          1101 handles-stop 1 -> relay 1, stop 1
-         1200 changed        -> start 3 | starting 3 change
+         1200 changed        -> start 3 a1 | starting 3 change
          1230 ready 3        -> switch 3 | ready 3 30ms
          1231 switched 3     -> settle 2 | live 3 1ms, draining 2 10000ms
          1300 settled 2      -> inspect 2

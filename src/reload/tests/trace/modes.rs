@@ -9,11 +9,11 @@ fn stop_first_reloads_one_after_the_other() {
         &stop_first(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
         6020 settled 1      -> inspect 1
         6021 handles-stop 1 -> relay 1, stop 1
         6100 exited 1 0     -> nothing
-        6101 gone 1         -> release 1, start 2 | gone 1 drained 101ms, starting 2 change
+        6101 gone 1         -> release 1, start 2 a2 | gone 1 drained 101ms, starting 2 change
         6130 ready 2        -> switch 2 | ready 2 29ms
         6131 switched 2     -> | live 2 1ms
         ",
@@ -28,12 +28,12 @@ fn auto_starts_beside_one_that_listens() {
         "
         5000 changed    -> build 2 | building 2 change
         5500 listens 1  -> nothing
-        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6020 listens 2  -> nothing
         6030 ready 2    -> switch 2 | ready 2 30ms
         6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
         7000 changed    -> build 3 | building 3 change
-        8000 built 3    -> start 3 | built 3 1000ms, starting 3 change
+        8000 built 3 a3 -> start 3 a3 | built 3 1000ms, starting 3 change
         ",
     );
 }
@@ -44,11 +44,11 @@ fn auto_stops_one_that_listens_on_nothing_first() {
         &auto(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
         6020 settled 1      -> inspect 1
         6021 handles-stop 1 -> relay 1, stop 1
         6100 exited 1 0     -> nothing
-        6101 gone 1         -> release 1, start 2 | gone 1 drained 101ms, starting 2 change
+        6101 gone 1         -> release 1, start 2 a2 | gone 1 drained 101ms, starting 2 change
         ",
     );
 }
@@ -60,7 +60,7 @@ fn auto_looks_at_the_one_that_is_live() {
         &auto(&command()),
         "
         5000 listens 1      -> nothing
-        5001 changed        -> start 2 | starting 2 change
+        5001 changed        -> start 2 a1 | starting 2 change
         6030 ready 2        -> switch 2 | ready 2 1029ms
         6031 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
         6101 gone 1         -> relay 1, release 1 | gone 1 drained 70ms
@@ -86,10 +86,10 @@ fn stop_first_supersedes() {
     check(
         &stop_first(&command()),
         "
-         0 begin      -> start 1 | starting 1 begin
+         0 begin      -> start 1 a1 | starting 1 begin
         10 changed    -> relay 1, hold, stop 1 | superseded 1
         20 exited 1 0 -> nothing
-        21 gone 1     -> release 1, start 2 | gone 1 drained 11ms, starting 2 change
+        21 gone 1     -> release 1, start 2 a1 | gone 1 drained 11ms, starting 2 change
         30 ready 2    -> switch 2 | ready 2 9ms
         ",
     );
@@ -101,12 +101,12 @@ fn stop_first_with_a_change_meanwhile() {
         &stop_first(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
         6010 changed        -> build 3 | building 3 change
         6020 settled 1      -> inspect 1
         6021 handles-stop 1 -> relay 1, stop 1
         6100 gone 1         -> release 1 | gone 1 drained 100ms
-        7000 built 3        -> start 3 | built 3 990ms, outdated 2, starting 3 change
+        7000 built 3 a3 -> start 3 a3 | built 3 990ms, outdated 2, starting 3 change
         ",
     );
 }
@@ -119,7 +119,7 @@ fn stop_first_waits_for_a_killed_tree() {
           100 changed -> hold, settle 1 | draining 1 10000ms
         10350 tick    -> relay 1, kill 1 | killing 1 timed-out
         10351 tick    -> nothing
-        20000 gone 1  -> release 1, start 2 | gone 1 timed-out 19900ms, starting 2 change
+        20000 gone 1  -> release 1, start 2 a1 | gone 1 timed-out 19900ms, starting 2 change
         ",
     );
 }

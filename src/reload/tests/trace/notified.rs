@@ -18,7 +18,7 @@ fn a_start_takes_the_time_that_the_program_asks_for() {
     check(
         &command(),
         "
-        0 begin           -> start 1 | starting 1 begin
+        0 begin           -> start 1 a1 | starting 1 begin
         100 extends 1 5000  -> nothing
         50000 extends 1 20000 -> | extended 1 20000ms
         60000 tick        -> nothing
@@ -70,11 +70,11 @@ fn one_that_stores_ends_before_the_next_starts() {
         4000 stores 1       -> | stores 1
         4001 stores 1       -> nothing
         5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
         6020 settled 1      -> inspect 1
         6021 handles-stop 1 -> relay 1, stop 1
         6050 stores 1       -> nothing
-        6100 gone 1         -> release 1, start 2 | gone 1 drained 100ms, starting 2 change
+        6100 gone 1         -> release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
         ",
     );
 }
@@ -92,7 +92,7 @@ fn the_first_that_is_stored_too_late_is_inherited_by_a_restart() {
         1070 settled 2      -> inspect 2
         1071 handles-stop 2 -> relay 2, stop 2
         1080 stores 2       -> nothing
-        1090 gone 2         -> release 2, start 3 | gone 2 drained 40ms, starting 3 inherit
+        1090 gone 2         -> release 2, start 3 a1 | gone 2 drained 40ms, starting 3 inherit
         1120 ready 3        -> switch 3 | ready 3 30ms
         1121 switched 3     -> | live 3 1ms
         ",
@@ -105,14 +105,14 @@ fn what_starts_beside_one_that_begins_to_store_is_started_anew() {
     check_serving(
         &command(),
         "
-        5000 changed        -> start 2 | starting 2 change
+        5000 changed        -> start 2 a1 | starting 2 change
         5010 stores 1       -> relay 2, stop 2, hold, settle 1 | stores 1, superseded 2, draining 1 10000ms
         ",
     );
     check_serving(
         &queue(&command()),
         "
-        5000 changed        -> start 2 | starting 2 change
+        5000 changed        -> start 2 a1 | starting 2 change
         5010 stores 1       -> | stores 1
         5020 ready 2        -> switch 2 | ready 2 20ms
         5021 switched 2     -> settle 1, hold, settle 2 | live 2 1ms, draining 1 10000ms, draining 2 10000ms
@@ -125,7 +125,7 @@ fn a_first_generation_may_store_at_once() {
     check(
         &command(),
         "
-        0 begin       -> start 1 | starting 1 begin
+        0 begin       -> start 1 a1 | starting 1 begin
         10 stores 1   -> | stores 1
         30 ready 1    -> switch 1 | ready 1 30ms
         31 switched 1 -> | live 1 1ms
@@ -139,7 +139,7 @@ fn one_that_gives_no_sign_of_life_is_aborted_and_then_killed() {
         &watched(),
         "
         0 begin       -> build 1 | building 1 begin
-        10 built 1    -> start 1 | built 1 10ms, starting 1 begin
+        10 built 1 a1 -> start 1 a1 | built 1 10ms, starting 1 begin
         5000 ready 1  -> switch 1 | ready 1 4990ms
         5001 switched 1 -> | live 1 1ms
         5900 alive 1  -> nothing
@@ -188,7 +188,7 @@ fn one_that_is_aborted_before_it_is_ready_never_is() {
     check(
         &command(),
         "
-        0 begin      -> start 1 | starting 1 begin
+        0 begin      -> start 1 a1 | starting 1 begin
         10 trigger 1 -> abort 1 | aborting 1
         20 ready 1   -> nothing
         30 gone 1    -> relay 1, hold, release 1, answer 1 | failed 1 (its processes vanished), gone 1 drained 0ms, waiting

@@ -48,7 +48,7 @@ fn quit_during_a_build_that_ends_well() {
         "
           0 begin   -> build 1 | building 1 begin
         500 quit    -> cancel 1 | quitting 10000ms
-        510 built 1 -> finish clean | outdated 1
+        510 built 1 a1 -> finish clean | outdated 1
         ",
     );
 }
@@ -84,7 +84,7 @@ fn quit_during_a_start() {
     check(
         &command(),
         "
-         0 begin        -> start 1 | starting 1 begin
+         0 begin        -> start 1 a1 | starting 1 begin
         10 quit         -> stop 1 | quitting 10000ms
         11 ready 1      -> nothing
         20 exited 1 143 -> nothing
@@ -98,7 +98,7 @@ fn quit_during_a_start_that_fails() {
     check(
         &command(),
         "
-         0 begin          -> start 1 | starting 1 begin
+         0 begin          -> start 1 a1 | starting 1 begin
         10 quit           -> stop 1 | quitting 10000ms
         11 start-failed 1 -> release 1, finish clean | gone 1 drained 1ms
         ",
@@ -110,7 +110,7 @@ fn quit_during_a_switch() {
     check_serving(
         &command(),
         "
-        100 changed    -> start 2 | starting 2 change
+        100 changed    -> start 2 a1 | starting 2 change
         130 ready 2    -> switch 2 | ready 2 30ms
         130 quit       -> stop 2, stop 1 | quitting 10000ms
         131 switched 2 -> nothing

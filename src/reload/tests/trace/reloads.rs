@@ -8,7 +8,7 @@ fn a_first_start() {
         &cargo(),
         "
            0 begin      -> build 1 | building 1 begin
-        1000 built 1    -> start 1 | built 1 1000ms, starting 1 begin
+        1000 built 1 a1 -> start 1 a1 | built 1 1000ms, starting 1 begin
         1030 ready 1    -> switch 1 | ready 1 30ms
         1032 switched 1 -> | live 1 2ms
         ",
@@ -20,7 +20,7 @@ fn a_command_needs_no_build() {
     check(
         &command(),
         "
-         0 begin      -> start 1 | starting 1 begin
+         0 begin      -> start 1 a1 | starting 1 begin
         30 ready 1    -> switch 1 | ready 1 30ms
         32 switched 1 -> | live 1 2ms
         ",
@@ -33,7 +33,7 @@ fn a_reload() {
         &cargo(),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2        -> switch 2 | ready 2 40ms
         6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
         6080 settled 1      -> inspect 1
@@ -49,10 +49,10 @@ fn a_reload_that_was_asked_for() {
     check(
         &command(),
         "
-          0 begin      -> start 1 | starting 1 begin
+          0 begin      -> start 1 a1 | starting 1 begin
          30 ready 1    -> switch 1 | ready 1 30ms
          32 switched 1 -> | live 1 2ms
-        100 reload     -> start 2 | starting 2 request
+        100 reload     -> start 2 a1 | starting 2 request
         130 ready 2    -> switch 2 | ready 2 30ms
         131 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
         ",
@@ -68,7 +68,7 @@ fn a_build_that_is_cancelled_for_newer_sources() {
         5100 changed           -> cancel 2
         5150 changed           -> nothing
         5200 build-cancelled 2 -> build 3 | cancelled 2, building 3 change
-        6000 built 3           -> start 3 | built 3 800ms, starting 3 change
+        6000 built 3 a3 -> start 3 a3 | built 3 800ms, starting 3 change
         ",
     );
 }
@@ -80,8 +80,8 @@ fn a_build_that_was_cancelled_too_late() {
         "
         5000 changed -> build 2 | building 2 change
         5100 changed -> cancel 2
-        5101 built 2 -> build 3 | outdated 2, building 3 change
-        6000 built 3 -> start 3 | built 3 899ms, starting 3 change
+        5101 built 2 a2 -> build 3 | outdated 2, building 3 change
+        6000 built 3 a3 -> start 3 a3 | built 3 899ms, starting 3 change
         ",
     );
 }
@@ -95,7 +95,7 @@ fn a_build_that_was_cancelled_and_failed() {
         5000 changed        -> build 2 | building 2 change
         5100 changed        -> cancel 2
         5101 build-failed 2 -> build 3 | cancelled 2, building 3 change
-        6000 built 3        -> start 3 | built 3 899ms, starting 3 change
+        6000 built 3 a3 -> start 3 a3 | built 3 899ms, starting 3 change
         ",
     );
 }
@@ -107,8 +107,8 @@ fn a_change_during_a_build_waits_its_turn() {
         "
         5000 changed -> build 2 | building 2 change
         5100 changed -> nothing
-        5500 built 2 -> build 3 | outdated 2, building 3 change
-        6000 built 3 -> start 3 | built 3 500ms, starting 3 change
+        5500 built 2 a2 -> build 3 | outdated 2, building 3 change
+        6000 built 3 a3 -> start 3 a3 | built 3 500ms, starting 3 change
         ",
     );
 }
@@ -121,7 +121,7 @@ fn a_broken_build_in_a_queue() {
         5000 changed        -> build 2 | building 2 change
         5100 changed        -> nothing
         5500 build-failed 2 -> build 3 | failed 2 (the build failed; 1 serves), building 3 change
-        6000 built 3        -> start 3 | built 3 500ms, starting 3 change
+        6000 built 3 a3 -> start 3 a3 | built 3 500ms, starting 3 change
         ",
     );
 }
@@ -133,9 +133,9 @@ fn a_new_build_supersedes_what_starts() {
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
-        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6010 changed    -> build 3 | building 3 change
-        7000 built 3    -> relay 2, stop 2, start 3 | built 3 990ms, superseded 2, starting 3 change
+        7000 built 3 a3 -> relay 2, stop 2, start 3 a3 | built 3 990ms, superseded 2, starting 3 change
         7001 ready 2    -> nothing
         7010 exited 2 0 -> nothing
         7011 gone 2     -> release 2 | gone 2 drained 11ms
@@ -151,11 +151,11 @@ fn a_start_overtakes_the_next_build() {
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
-        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6010 changed    -> build 3 | building 3 change
         6020 ready 2    -> switch 2 | ready 2 20ms
         6021 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
-        7000 built 3    -> start 3 | built 3 990ms, starting 3 change
+        7000 built 3 a3 -> start 3 a3 | built 3 990ms, starting 3 change
         7030 ready 3    -> switch 3 | ready 3 30ms
         7031 switched 3 -> settle 2 | live 3 1ms, draining 2 10000ms
         ",
@@ -167,10 +167,10 @@ fn a_switch_under_way_is_not_superseded() {
     check(
         &command(),
         "
-         0 begin      -> start 1 | starting 1 begin
+         0 begin      -> start 1 a1 | starting 1 begin
         30 ready 1    -> switch 1 | ready 1 30ms
         31 changed    -> nothing
-        32 switched 1 -> start 2 | live 1 2ms, starting 2 change
+        32 switched 1 -> start 2 a1 | live 1 2ms, starting 2 change
         ",
     );
 }
@@ -181,11 +181,11 @@ fn a_start_comes_to_its_end_before_the_next() {
         &queue(&cargo()),
         "
         5000 changed    -> build 2 | building 2 change
-        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6010 changed    -> build 3 | building 3 change
-        7000 built 3    -> | built 3 990ms
+        7000 built 3 a3 -> | built 3 990ms
         7030 ready 2    -> switch 2 | ready 2 1030ms
-        7031 switched 2 -> settle 1, start 3 | live 2 1ms, draining 1 10000ms, starting 3 change
+        7031 switched 2 -> settle 1, start 3 a3 | live 2 1ms, draining 1 10000ms, starting 3 change
         ",
     );
 }
@@ -196,13 +196,13 @@ fn what_waits_to_start_is_outdated_by_a_change() {
         &queue(&cargo()),
         "
         5000 changed    -> build 2 | building 2 change
-        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6010 changed    -> build 3 | building 3 change
-        7000 built 3    -> | built 3 990ms
+        7000 built 3 a3 -> | built 3 990ms
         7010 changed    -> build 4 | building 4 change
         7030 ready 2    -> switch 2 | ready 2 1030ms
         7031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
-        8000 built 4    -> start 4 | built 4 990ms, outdated 3, starting 4 change
+        8000 built 4 a4 -> start 4 a4 | built 4 990ms, outdated 3, starting 4 change
         ",
     );
 }
@@ -212,7 +212,7 @@ fn a_restart_starts_the_last_good_build() {
     check_serving(
         &cargo(),
         "
-        5000 changed-restart -> start 2 | starting 2 change
+        5000 changed-restart -> start 2 a1 | starting 2 change
         5030 ready 2         -> switch 2 | ready 2 30ms
         5031 switched 2      -> settle 1 | live 2 1ms, draining 1 10000ms
         ",
@@ -226,7 +226,7 @@ fn a_restart_during_a_build_is_its_start() {
         "
         5000 changed         -> build 2 | building 2 change
         5100 changed-restart -> nothing
-        6000 built 2         -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         ",
     );
 }
@@ -238,7 +238,7 @@ fn a_restart_during_a_broken_build_is_not_forgotten() {
         "
         5000 changed         -> build 2 | building 2 change
         5100 changed-restart -> nothing
-        6000 build-failed 2  -> start 3 | failed 2 (the build failed; 1 serves), starting 3 change
+        6000 build-failed 2  -> start 3 a1 | failed 2 (the build failed; 1 serves), starting 3 change
         ",
     );
 }
@@ -250,7 +250,7 @@ fn a_restart_during_the_first_build_lets_it_be() {
         "
            0 begin           -> build 1 | building 1 begin
          100 changed-restart -> nothing
-        1000 built 1         -> start 1 | built 1 1000ms, starting 1 begin
+        1000 built 1 a1 -> start 1 a1 | built 1 1000ms, starting 1 begin
         ",
     );
 }
@@ -272,11 +272,11 @@ fn a_restart_while_one_waits_to_start_is_that_start() {
     check_serving(
         &queue(&cargo()),
         "
-        5000 changed-restart -> start 2 | starting 2 change
+        5000 changed-restart -> start 2 a1 | starting 2 change
         5010 changed-restart -> nothing
         5020 changed-restart -> nothing
         5030 ready 2         -> switch 2 | ready 2 30ms
-        5031 switched 2      -> settle 1, start 3 | live 2 1ms, draining 1 10000ms, starting 3 change
+        5031 switched 2      -> settle 1, start 3 a1 | live 2 1ms, draining 1 10000ms, starting 3 change
         ",
     );
 }
@@ -286,11 +286,11 @@ fn a_build_during_a_restart_wins() {
     check_serving(
         &cargo(),
         "
-        5000 changed-restart -> start 2 | starting 2 change
+        5000 changed-restart -> start 2 a1 | starting 2 change
         5010 changed         -> build 3 | building 3 change
         5030 ready 2         -> switch 2 | ready 2 30ms
         5031 switched 2      -> settle 1 | live 2 1ms, draining 1 10000ms
-        6000 built 3         -> start 3 | built 3 990ms, starting 3 change
+        6000 built 3 a3 -> start 3 a3 | built 3 990ms, starting 3 change
         ",
     );
 }

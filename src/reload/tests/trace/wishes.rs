@@ -36,7 +36,7 @@ fn what_is_under_way_goes_on_during_a_pause() {
         5000 changed -> build 2 | building 2 change
         5100 pause   -> | paused
         5200 changed -> nothing
-        6000 built 2 -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6030 ready 2 -> switch 2 | ready 2 30ms
         6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
         7000 resume  -> build 3 | resumed, building 3 change
@@ -52,7 +52,7 @@ fn a_reload_during_a_pause_is_of_everything() {
         5000 pause   -> | paused
         5100 changed -> nothing
         5200 reload  -> build 2 | building 2 request
-        6000 built 2 -> start 2 | built 2 800ms, starting 2 request
+        6000 built 2 a2 -> start 2 a2 | built 2 800ms, starting 2 request
         6100 resume  -> | resumed
         ",
     );
@@ -79,14 +79,13 @@ fn undo_goes_back_and_undo_again_comes_back() {
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
-        5999 kept 2     -> nothing
-        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 kept -> start 2 a2 | built 2 1000ms, starting 2 change
         6030 ready 2    -> switch 2 | ready 2 30ms
         6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
-        7000 undo       -> start 3 again-from 1 | starting 3 undo
+        7000 undo       -> start 3 a1 | starting 3 undo
         7030 ready 3    -> switch 3 | ready 3 30ms
         7031 switched 3 -> settle 2 | live 3 1ms, draining 2 10000ms
-        8000 undo       -> start 4 again-from 2 | starting 4 undo
+        8000 undo       -> start 4 a2 | starting 4 undo
         8030 ready 4    -> switch 4 | ready 4 30ms
         8031 switched 4 -> settle 3 | live 4 1ms, draining 3 10000ms
         9000 changed    -> build 5 | building 5 change
@@ -100,7 +99,7 @@ fn a_restart_of_the_same_build_is_nothing_to_go_back_to() {
         &cargo(),
         "
         5000 undo            -> | nothing-to-undo
-        6000 changed-restart -> start 2 | starting 2 change
+        6000 changed-restart -> start 2 a1 | starting 2 change
         6030 ready 2         -> switch 2 | ready 2 30ms
         6031 switched 2      -> settle 1 | live 2 1ms, draining 1 10000ms
         7000 undo            -> | nothing-to-undo
@@ -114,11 +113,11 @@ fn nothing_is_undone_while_something_is_about_to_be_started() {
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
-        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6030 ready 2    -> switch 2 | ready 2 30ms
         6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
         7000 changed    -> build 3 | building 3 change
-        7500 built 3    -> start 3 | built 3 500ms, starting 3 change
+        7500 built 3 a3 -> start 3 a3 | built 3 500ms, starting 3 change
         7510 undo       -> | nothing-to-undo
         ",
     );
@@ -130,12 +129,12 @@ fn what_is_being_built_replaces_what_was_undone() {
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
-        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6030 ready 2    -> switch 2 | ready 2 30ms
         6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
         7000 changed    -> build 3 | building 3 change
-        7100 undo       -> start 4 again-from 1 | starting 4 undo
-        7500 built 3    -> relay 4, stop 4, start 3 | built 3 500ms, superseded 4, starting 3 change
+        7100 undo       -> start 4 a1 | starting 4 undo
+        7500 built 3 a3 -> relay 4, stop 4, start 3 a3 | built 3 500ms, superseded 4, starting 3 change
         ",
     );
 }
@@ -146,12 +145,12 @@ fn what_crashed_is_not_gone_back_to() {
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
-        6000 built 2    -> start 2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6030 ready 2    -> switch 2 | ready 2 30ms
         6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
         7000 exited 2 1 -> relay 2, hold, answer 2 | failed 2 (ended while live: exit status 1), waiting
         7001 gone 2     -> release 2 | gone 2 drained 1ms
-        8000 undo       -> answer-no-more, start 3 again-from 1 | starting 3 undo
+        8000 undo       -> answer-no-more, start 3 a1 | starting 3 undo
         8030 ready 3    -> switch 3 | ready 3 30ms
         8031 switched 3 -> | live 3 1ms
         8032 undo       -> | nothing-to-undo
@@ -165,16 +164,16 @@ fn undo_waits_for_room_where_only_one_may_run() {
         &stop_first(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2        -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
         6300 tick           -> inspect 1
         6301 handles-stop 1 -> relay 1, stop 1
-        6400 gone 1         -> release 1, start 2 | gone 1 drained 400ms, starting 2 change
+        6400 gone 1         -> release 1, start 2 a2 | gone 1 drained 400ms, starting 2 change
         6500 ready 2        -> switch 2 | ready 2 100ms
         6501 switched 2     -> | live 2 1ms
         7000 undo           -> hold, settle 2 | draining 2 10000ms
         7300 tick           -> inspect 2
         7301 handles-stop 2 -> relay 2, stop 2
-        7400 gone 2         -> release 2, start 3 again-from 1 | gone 2 drained 400ms, starting 3 undo
+        7400 gone 2         -> release 2, start 3 a1 | gone 2 drained 400ms, starting 3 undo
         ",
     );
 }
@@ -184,10 +183,10 @@ fn without_builds_there_is_nothing_to_go_back_to() {
     check(
         &command(),
         "
-          0 begin      -> start 1 | starting 1 begin
+          0 begin      -> start 1 a1 | starting 1 begin
          30 ready 1    -> switch 1 | ready 1 30ms
          31 switched 1 -> | live 1 1ms
-        100 changed    -> start 2 | starting 2 change
+        100 changed    -> start 2 a1 | starting 2 change
         130 ready 2    -> switch 2 | ready 2 30ms
         131 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
         200 undo       -> | nothing-to-undo

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::os::terminal::Size;
-use crate::reload::{Ended, Notice, Stopped};
+use crate::reload::{Ended, GenNotice, Notice, Stopped};
 use crate::ui::{Level, Mode, Report};
 
 const ONE: GenId = GenId::new(1);
@@ -68,21 +68,18 @@ impl Story {
                 paths: paths.to_vec(),
             });
         }
-        self.notice(Notice::Building { id, cause })
+        self.notice(Notice::Generation(id, GenNotice::Building { cause }))
     }
 
     fn spawn(&mut self, id: GenId, cause: Cause) -> &mut Self {
         self.build(id, cause);
-        self.notice(Notice::Built {
-            id,
-            took: ms(1_040),
-        });
+        self.notice(Notice::Generation(id, GenNotice::Built { took: ms(1_040) }));
         self.tell(Report::ArtifactKept { id });
         self.run(id, cause)
     }
 
     fn run(&mut self, id: GenId, cause: Cause) -> &mut Self {
-        self.notice(Notice::Starting { id, cause });
+        self.notice(Notice::Generation(id, GenNotice::Starting { cause }));
         self.tell(Report::Spawned {
             id,
             pid: 4241 + i32::try_from(id.get()).unwrap(),
@@ -95,32 +92,36 @@ impl Story {
     }
 
     fn serve(&mut self, id: GenId) -> &mut Self {
-        self.notice(Notice::Ready { id, took: ms(31) });
-        self.notice(Notice::Live { id, took: ms(0) })
+        self.notice(Notice::Generation(id, GenNotice::Ready { took: ms(31) }));
+        self.notice(Notice::Generation(id, GenNotice::Live { took: ms(0) }))
     }
 
     /// As two that overlap: generation 2 is live, 1 has this many connections.
     fn switch(&mut self) -> &mut Self {
         self.start(TWO, Cause::Change);
         let timeout = ms(10_000);
-        self.notice(Notice::Draining { id: ONE, timeout });
+        self.notice(Notice::Generation(ONE, GenNotice::Draining { timeout }));
         self.tell(Report::Connections { id: ONE, count: 2 })
     }
 
     fn end(&mut self, id: GenId) -> &mut Self {
-        self.notice(Notice::Gone {
+        self.notice(Notice::Generation(
             id,
-            how: Stopped::Drained,
-            took: ms(120),
-        })
+            GenNotice::Gone {
+                how: Stopped::Drained,
+                took: ms(120),
+            },
+        ))
     }
 
     fn fail(&mut self, failure: Failure) -> &mut Self {
-        self.notice(Notice::Failed {
-            id: TWO,
-            failure,
-            live: Some(ONE),
-        })
+        self.notice(Notice::Generation(
+            TWO,
+            GenNotice::Failed {
+                failure,
+                live: Some(ONE),
+            },
+        ))
     }
 
     fn shown(&self, columns: u16, rows: u16, colour: bool) -> String {
@@ -309,11 +310,13 @@ fn one_that_drains_for_too_long_and_is_killed() {
  ◐ gen 1 draining
  ✔ built in 1.04s",
     );
-    story.notice(Notice::Killing {
-        id: ONE,
-        why: Stopped::TimedOut,
-        after: ms(11_000),
-    });
+    story.notice(Notice::Generation(
+        ONE,
+        GenNotice::Killing {
+            why: Stopped::TimedOut,
+            after: ms(11_000),
+        },
+    ));
     story.looks(
         "
  ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
@@ -390,11 +393,13 @@ fn errors_stay_in_sight_when_what_serves_crashes() {
         rendered: "error: no\n".into(),
     });
     story.fail(Failure::Build);
-    story.notice(Notice::Failed {
-        id: ONE,
-        failure: Failure::Crashed(Ended::Signal(11)),
-        live: None,
-    });
+    story.notice(Notice::Generation(
+        ONE,
+        GenNotice::Failed {
+            failure: Failure::Crashed(Ended::Signal(11)),
+            live: None,
+        },
+    ));
     let three = GenId::new(3);
     story.end(ONE).run(three, Cause::Crash).looks(
         "
@@ -433,7 +438,7 @@ fn errors_stay_in_sight_when_what_serves_crashes() {
 fn what_fails_after_its_start() {
     let mut story = Story::of_one_live();
     story.spawn(TWO, Cause::Change);
-    story.fail(Failure::EndedEarly(Ended::Code(101))).looks(
+    story.fail(Failure::ExitedEarly(Ended::Code(101))).looks(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ◐ gen 2 ending   pid 4243
@@ -452,11 +457,13 @@ fn what_fails_after_its_start() {
 #[test]
 fn nothing_is_live_any_more() {
     let mut story = Story::of_one_live();
-    story.notice(Notice::Failed {
-        id: ONE,
-        failure: Failure::Crashed(Ended::Signal(11)),
-        live: None,
-    });
+    story.notice(Notice::Generation(
+        ONE,
+        GenNotice::Failed {
+            failure: Failure::Crashed(Ended::Signal(11)),
+            live: None,
+        },
+    ));
     story.end(ONE).notice(Notice::Waiting).looks(
         "
  ○ nothing live   HTTP on 127.0.0.1:3000 is told why · the rest waits
@@ -536,7 +543,7 @@ fn what_is_live_is_in_sight_whatever_drains_and_however_low_the_terminal_is() {
     let three = GenId::new(3);
     story.start(three, Cause::Change);
     let timeout = ms(10_000);
-    story.notice(Notice::Draining { id: TWO, timeout });
+    story.notice(Notice::Generation(TWO, GenNotice::Draining { timeout }));
     let four = GenId::new(4);
     story.spawn(four, Cause::Change);
     let live = " ● gen 3 live\n ◔ gen 4 starting\n";
@@ -550,7 +557,7 @@ fn what_is_live_is_in_sight_whatever_drains_and_however_low_the_terminal_is() {
     }
     let five = GenId::new(5);
     story.start(five, Cause::Change);
-    story.notice(Notice::Draining { id: three, timeout });
+    story.notice(Notice::Generation(three, GenNotice::Draining { timeout }));
     let shown = story.shown(20, 6, false);
     assert!(
         shown.contains("gen 5 live") && shown.contains("gen 3 draining\n   and 2 more\n"),
@@ -757,7 +764,7 @@ fn the_addresses_are_those_of_the_one_that_serves() {
     assert_eq!(ports(&story), ["3000"]);
     story.serve(TWO);
     let timeout = ms(10_000);
-    story.notice(Notice::Draining { id: ONE, timeout });
+    story.notice(Notice::Generation(ONE, GenNotice::Draining { timeout }));
     assert_eq!(ports(&story), ["4000"]);
     story.end(ONE).end(TWO);
     assert_eq!(ports(&story), ["4000"], "where connections wait");

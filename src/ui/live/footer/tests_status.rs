@@ -1,5 +1,5 @@
 use super::*;
-use crate::reload::Notice;
+use crate::reload::{GenNotice, Notice};
 use crate::ui::{Mode, Report};
 
 const ONE: GenId = GenId::FIRST;
@@ -32,7 +32,10 @@ fn says(model: &mut Model, text: &str) {
 fn what_a_program_says_is_beside_it() {
     let mut model = Model::default();
     let took = Duration::ZERO;
-    fold(&mut model, Notice::Live { id: ONE, took });
+    fold(
+        &mut model,
+        Notice::Generation(ONE, GenNotice::Live { took }),
+    );
     says(&mut model, "12 clients");
     assert!(shown(&model, 120, took).contains("12 clients"));
     assert!(!shown(&model, 20, took).contains("12"));
@@ -52,9 +55,15 @@ fn an_end_that_was_extended_counts_down_from_there() {
     let mut model = Model::default();
     let second = Duration::from_secs(1);
     let timeout = 10 * second;
-    fold(&mut model, Notice::Draining { id: ONE, timeout });
+    fold(
+        &mut model,
+        Notice::Generation(ONE, GenNotice::Draining { timeout }),
+    );
     let left = 30 * second;
-    fold(&mut model, Notice::Extended { id: ONE, left });
+    fold(
+        &mut model,
+        Notice::Generation(ONE, GenNotice::TimeoutExtended { left }),
+    );
     let text = shown(&model, 120, 12 * second);
     assert!(text.contains("18s of 30s left"), "{text}");
 }
