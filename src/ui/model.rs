@@ -1,4 +1,5 @@
 mod facts;
+mod notices;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use super::{Level, Report, build_log, sanitize};
 pub use facts::{Building, Generation, Last, Problem};
 
-use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Phase, Stopped};
+use crate::reload::{Cause, Failure, GenId, Phase, Stopped};
 
 /// So many errors of a build are kept to be shown; the rest is counted.
 const MOST_ERRORS: usize = 4;
@@ -173,94 +174,6 @@ impl Model {
             }
             Level::Warning => self.last.warnings += 1,
             Level::Detail | Level::Info => {}
-        }
-    }
-
-    fn fold_notice(&mut self, notice: &Notice, now: Duration) {
-        match notice {
-            Notice::Generation(id, GenNotice::Building { cause }) => {
-                self.building(*id, *cause, now);
-            }
-            Notice::Generation(_, GenNotice::Built { took }) => {
-                self.building = None;
-                self.last.built = Some(*took);
-                self.broken = None;
-            }
-            Notice::Generation(id, GenNotice::Starting { cause }) => {
-                self.because(*cause);
-                if !self.generations.contains_key(id) {
-                    self.because_of_files(*cause);
-                    // Without a build of its own: what the last one was like is not told of this one.
-                    self.last = Last::default();
-                }
-                self.enter(*id, Phase::Starting, now);
-            }
-            Notice::Generation(id, GenNotice::Live { .. }) => {
-                self.enter(*id, Phase::Live, now);
-                self.generation(*id, now).served = Some(now);
-                self.serves(*id);
-                self.undoable |=
-                    self.artifact == Some(*id) && std::mem::replace(&mut self.served, true);
-                // Who is back after a crash does not mend what crashed, and no more if it is started anew.
-                self.back &= self.cause == Some(Cause::Crash);
-                self.back |= self.cause == Some(Cause::RollBack);
-                self.undoable &= !self.back;
-                self.problem.take_if(|_| !self.back);
-            }
-            Notice::Generation(id, GenNotice::Restored) => {
-                self.enter(*id, Phase::Live, now);
-                self.serves(*id);
-                self.undoable = false;
-                let generation = self.generation(*id, now);
-                // It has been up all the time.
-                (generation.drain, generation.since) = (None, generation.served.unwrap_or(now));
-            }
-            Notice::Generation(id, GenNotice::Ready { took }) => {
-                self.enter(*id, Phase::Ready, now);
-                self.generation(*id, now).ready = Some(*took);
-                self.last.ready = Some(*took);
-            }
-            Notice::Generation(id, GenNotice::Draining { timeout }) => {
-                self.enter(*id, Phase::Draining, now);
-                self.generation(*id, now).drain = Some(*timeout);
-            }
-            Notice::Generation(id, GenNotice::Superseded) => self.fail(*id, now),
-            Notice::Generation(id, GenNotice::Failed { failure, .. }) => {
-                self.failed(*id, *failure, now);
-            }
-            Notice::Generation(id, GenNotice::BuildCancelled | GenNotice::Outdated) => {
-                self.building = None;
-                self.generations.remove(id);
-            }
-            Notice::Generation(id, GenNotice::Gone { .. }) => drop(self.generations.remove(id)),
-            Notice::Generation(id, GenNotice::Killing { why, .. }) => self.killing(*id, *why, now),
-            Notice::Quitting { timeout } => self.quitting = Some((now, *timeout)),
-            Notice::Waiting => self.waiting = true,
-            Notice::Paused => self.paused = true,
-            Notice::Resumed => (self.paused, self.held) = (false, false),
-            Notice::Generation(id, GenNotice::TimeoutExtended { left }) => {
-                let generation = self.generation(*id, now);
-                let age = now.saturating_sub(generation.since);
-                generation.drain = generation.drain.map(|drain| drain.max(age + *left));
-            }
-            Notice::NothingToUndo
-            | Notice::Generation(
-                _,
-                GenNotice::ReloadSignalSent { .. }
-                | GenNotice::ReloadSignalUnhandled { .. }
-                | GenNotice::StoredFds
-                | GenNotice::RestartScheduled { .. }
-                | GenNotice::Aborting { .. },
-            ) => {}
-            Notice::Generation(id, GenNotice::Unchanged { like }) => {
-                self.building = None;
-                self.generations.remove(id);
-                self.last.unchanged = true;
-                self.broken = None;
-                // Whatever failed since, the sources are again those of what serves.
-                let serves = self.live() == Some(*like);
-                self.problem.take_if(|_| serves);
-            }
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::reload::{Cause, Failure, Stopped};
+use crate::reload::{Cause, Failure, GenNotice, Notice, Stopped};
 
 const ONE: GenId = GenId::new(1);
 const TWO: GenId = GenId::new(2);
