@@ -16,12 +16,9 @@ use crate::watch::{Message, Watch, WatchSpec};
 use super::keep;
 use super::scope;
 
-/// Set (to anything) it makes hotrun do without what only some systems have. For tests.
-const PORTABLE: &str = "HOTRUN_TEST_PORTABLE";
-
 /// Opens what `--listen` names.
 pub(super) fn sockets(config: &Config) -> Result<Sockets, Failure> {
-    let sharing = match os::STEERING && env::var_os(PORTABLE).is_none() {
+    let sharing = match os::STEERING && os::test_hook("PORTABLE").is_none() {
         true => Sharing::Steered,
         false => Sharing::Shared,
     };

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
+use super::test_hook;
+
 /// A system call whose caller waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -148,12 +150,9 @@ pub enum TestRefusal {
 }
 
 impl TestRefusal {
-    /// Set to the name of a refusal it makes hotrun meet that refusal. For tests.
-    const VARIABLE: &str = "HOTRUN_TEST_REFUSE";
-
-    /// The one that the environment asks for.
+    /// The refusal that the test hook `REFUSE` names.
     pub fn asked() -> Option<Self> {
-        std::env::var(Self::VARIABLE).ok()?.parse().ok()
+        test_hook("REFUSE")?.parse().ok()
     }
 }
 

@@ -10,9 +10,11 @@ pub mod received;
 pub mod scm_rights;
 mod sockets;
 pub mod terminal;
+mod test_hook;
 
 pub use happened::{How, Told};
 pub use sockets::*;
+pub use test_hook::test_hook;
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -25,6 +25,8 @@ mod writer;
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::os::test_hook;
+
 pub use command::UiCommand;
 pub use duration::Human;
 pub use interleaver::Handles;
@@ -40,16 +42,13 @@ use live::Live;
 use plain::Plain;
 use writer::TolerantWriter;
 
-/// Panics if the variable `HOTRUN_TEST_PANIC` is set. For tests of what a panic leaves behind: called where a key asks
-/// for something, in either thread, and in the task that attends to the command of a rule.
+/// Panics if the test hook `PANIC` is set, so that tests see what a panic leaves behind.
 ///
 /// # Panics
 ///
-/// That is what it is for.
+/// If the test hook is set.
 pub fn panic_for_test() {
-    let variable = "HOTRUN_TEST_PANIC";
-    let asked = std::env::var_os(variable).is_some();
-    assert!(!asked, "as asked by `{variable}`");
+    assert!(test_hook("PANIC").is_none(), "requested by a test");
 }
 
 /// Shows what happens.

@@ -218,6 +218,17 @@ fn every_module_has_its_place_among_the_arrows() {
     }
 }
 
+/// `.ci/run` also looks for the names of hooks in the release binary.
+#[test]
+fn test_hooks_are_read_in_one_place_behind_their_feature() {
+    let place = root().join("src/os/test_hook.rs");
+    for path in rust_files("src").iter().filter(|path| **path != place) {
+        let code = code(&fs::read_to_string(path).unwrap());
+        let named = code.contains("HOTRUN_TEST") || code.contains("test-hooks");
+        assert!(!named, "{} bypasses `os::test_hook`", short(path));
+    }
+}
+
 #[test]
 fn the_core_touches_no_clock_runtime_or_system() {
     let tests = root().join("src/reload/tests");
