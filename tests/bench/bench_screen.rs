@@ -20,6 +20,7 @@ fn used(pid: u32) -> Duration {
 }
 
 #[test]
+#[ignore = "measures: run it alone and optimized"]
 fn bench_idle_screen() {
     let project = Project::new("true", "echo running; exec sleep 1000");
     let mut screen = Screen::start(&project.hotrun(&["-l", "127.0.0.1:0"]), 80, 12);
@@ -57,6 +58,7 @@ fn flood(command: &Command) -> Duration {
 }
 
 #[test]
+#[ignore = "measures: run it alone and optimized"]
 fn bench_flood_on_the_screen() {
     let project = Project::new("true", "exec python3 print.py");
     let print = PRINT.replace("COUNT", &LINES.to_string());

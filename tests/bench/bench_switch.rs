@@ -49,6 +49,7 @@ fn generation(body: &str) -> u64 {
 }
 
 #[test]
+#[ignore = "measures: run it alone and optimized"]
 fn ready_to_every_new_connection() {
     let project = Project::new();
     project.server("v1");

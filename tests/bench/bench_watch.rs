@@ -16,6 +16,7 @@ const ROUNDS: usize = 3;
 
 /// A lone save, until the build's own first command tells the time; `sh` and `date` have to start for it.
 #[test]
+#[ignore = "measures: run it alone and optimized"]
 fn lone_save_to_build() {
     let project = Project::new();
     project.save("source", "0");
@@ -94,6 +95,7 @@ const FOLDERS: usize = 1 + 10 + 990 + 1 + 1;
 const STARTS: usize = 8;
 
 #[test]
+#[ignore = "measures: run it alone and optimized"]
 fn a_large_tree() {
     let project = Project::new();
     grow(&project.work());

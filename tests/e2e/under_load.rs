@@ -115,6 +115,7 @@ fn reloads() -> usize {
 
 /// One after the other, each as soon as the last is live, by clients that come all the time.
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn reload_after_reload_loses_nothing_and_hotrun_does_not_grow() {
     let _alone = alone();
     if !can_load() {
@@ -163,6 +164,7 @@ fn resident(pid: nix::unistd::Pid) -> usize {
 
 /// The control: the same load on a server that nobody reloads. What fails here is no fault of hotrun.
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn control_without_hotrun_nothing_fails() {
     let _alone = alone();
     if !can_load() {
@@ -175,6 +177,7 @@ fn control_without_hotrun_nothing_fails() {
 
 /// The other control: a plain restart is noticed, by both clients.
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn control_a_plain_restart_is_noticed() {
     let _alone = alone();
     if !can_load() {
@@ -199,6 +202,7 @@ fn control_a_plain_restart_is_noticed() {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn thirty_reloads_of_the_axum_example_lose_nothing() {
     let _alone = alone();
     if !can_load() {
@@ -214,6 +218,7 @@ fn thirty_reloads_of_the_axum_example_lose_nothing() {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn thirty_reloads_of_a_server_without_runtime_or_signals_lose_nothing() {
     let _alone = alone();
     if !can_load() {
@@ -264,6 +269,7 @@ fn a_fault_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOn
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn hc13_a_broken_build_under_load_loses_nothing() {
     a_fault_under_load("broken build", &[], "build", |project| {
         project.save("build", "echo 'error: it is broken' >&2; exit 1");
@@ -271,6 +277,7 @@ fn hc13_a_broken_build_under_load_loses_nothing() {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn hc14_a_panic_before_ready_under_load_loses_nothing() {
     a_fault_under_load("panic before ready", &[], "ended_early", |project| {
         project.faulty("panic");
@@ -278,6 +285,7 @@ fn hc14_a_panic_before_ready_under_load_loses_nothing() {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn hc14_a_readiness_timeout_under_load_loses_nothing() {
     let options = ["--ready-timeout", "2s"];
     a_fault_under_load("readiness timeout", &options, "ready_timeout", |project| {

@@ -7,6 +7,7 @@ use crate::harness::hey::{self, Load, Pressure};
 use crate::harness::{BUILD_PATIENCE, Project, say, skip, until};
 
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn broken_builds_and_a_mended_one_lose_no_connection() {
     if !hey::installed() {
         return skip("`hey` is not installed (`apt install hey`)");
@@ -48,6 +49,7 @@ fn broken_builds_and_a_mended_one_lose_no_connection() {
 
 /// Many at the same moment, each of whom is answered.
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn a_thousand_at_once_are_told() {
     let project = Project::new();
     build(&project, "exit 1");

@@ -90,6 +90,7 @@ fn tell(what: &str, counted: &Counted) {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn no_call_over_one_channel_fails() {
     let packages = there_is(PYTHON, "--version", "python3")
         .then(kitchen::pip)
@@ -106,6 +107,7 @@ fn no_call_over_one_channel_fails() {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn no_call_of_tonics_channel_that_has_begun_fails() {
     let counted = reload(Program::grpc("grpc_with_a_client_of_tonic"), |project| {
         tonic(&project.work().join("server"))
@@ -117,6 +119,7 @@ fn no_call_of_tonics_channel_that_has_begun_fails() {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn control_tonics_channel_fails_without_hotrun() {
     let mut program = Program::grpc("grpc_control");
     let project = Project::new();

@@ -105,6 +105,7 @@ impl Wrk {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn keep_alive_to_a_server_that_shuts_down_gracefully() {
     figures(Program::slow_axum(
         "keep_alive_to_axum_that_handles_the_signal",
@@ -112,16 +113,19 @@ fn keep_alive_to_a_server_that_shuts_down_gracefully() {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn keep_alive_to_a_server_that_dies_of_the_signal() {
     figures(Program::axum("keep_alive_to_axum_that_dies_of_the_signal"));
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn keep_alive_to_go() {
     figures(Program::go_static("keep_alive_to_go"));
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn keep_alive_to_node() {
     figures(Program::node("keep_alive_to_node"));
 }

@@ -34,21 +34,25 @@ fn all_are_answered(program: Program) {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn slow_requests_to_one_that_handles_the_signal() {
     all_are_answered(Program::slow_axum("slow_axum_that_handles_the_signal"));
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn slow_requests_to_one_that_dies_of_the_signal() {
     all_are_answered(Program::slow_python("slow_python_that_dies_of_the_signal"));
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn slow_requests_to_node_that_handles_nothing() {
     all_are_answered(Program::slow_node("slow_node_without_a_handler"));
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn slow_requests_to_go_that_handles_nothing() {
     all_are_answered(Program::slow_go("slow_go_without_a_handler"));
 }

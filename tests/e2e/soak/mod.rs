@@ -44,6 +44,7 @@ fn duration() -> Duration {
 }
 
 #[test]
+#[ignore = "takes minutes, needs python3 and node"]
 fn whatever_is_done_in_any_order_costs_nobody_a_request() {
     if !can("script", &["--version"]) {
         return skip("`script` of util-linux is missing");

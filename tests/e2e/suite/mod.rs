@@ -116,6 +116,7 @@ fn all() -> Vec<Fault> {
 }
 
 #[test]
+#[ignore = "takes minutes"]
 fn each_fault_has_its_outcome() {
     let only = std::env::var("FAULTS").unwrap_or_default();
     let mut faults = all();

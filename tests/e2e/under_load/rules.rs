@@ -22,6 +22,7 @@ fn all_answered(load: Load, what: &str) {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn a_new_configuration_loses_nothing_and_restarts_nothing() {
     let _alone = alone();
     if !can_load() {
@@ -46,6 +47,7 @@ fn a_new_configuration_loses_nothing_and_restarts_nothing() {
 }
 
 #[test]
+#[ignore = "takes minutes, needs hey"]
 fn large_data_that_takes_long_to_load_is_exchanged_and_loses_nothing() {
     let _alone = alone();
     if !can_load() {
