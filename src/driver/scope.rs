@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::build::{Inputs, Plan, WatchRoots};
 use crate::os;
 use crate::reload::GenId;
-use crate::watch::{Exact, Revision};
+use crate::watch::{InputSet, WatchUpdate};
 
 use super::Driver;
 use super::inbox::{Inbox, Input};
@@ -67,17 +67,17 @@ impl Driver {
             Taught::Exact(inputs) => self.exactly(inputs, began),
             Taught::Anything(roots) => self.anything(roots, began),
         };
-        self.watch.revise(revision);
+        self.watch.update(revision);
     }
 
-    fn exactly(&mut self, inputs: Inputs, since: SystemTime) -> Revision {
+    fn exactly(&mut self, inputs: Inputs, since: SystemTime) -> WatchUpdate {
         let Inputs {
             files,
             cargos,
             dirs,
             packages,
         } = inputs;
-        let exact = Exact {
+        let exact = InputSet {
             files,
             any_extension: cargos,
             dirs,
@@ -85,7 +85,7 @@ impl Driver {
         self.inputs = exact.files.union(&exact.dirs).cloned().collect();
         // What is not known any more when a manifest breaks.
         self.roots.dirs = packages.into_iter().collect();
-        Revision {
+        WatchUpdate {
             roots: self.roots.dirs.clone(),
             ignored_dirs: ignored(&self.roots),
             exact: Some(exact),
@@ -93,7 +93,7 @@ impl Driver {
         }
     }
 
-    fn anything(&mut self, roots: WatchRoots, since: SystemTime) -> Revision {
+    fn anything(&mut self, roots: WatchRoots, since: SystemTime) -> WatchUpdate {
         let WatchRoots {
             dirs,
             files,
@@ -109,7 +109,7 @@ impl Driver {
         let mut roots = places(&self.roots);
         // What a good build has read may be missing now, wherever that is, and come back.
         roots.extend(self.inputs.iter().cloned());
-        Revision {
+        WatchUpdate {
             roots,
             ignored_dirs: ignored(&self.roots),
             exact: None,

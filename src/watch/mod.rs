@@ -1,7 +1,7 @@
 //! Which changes matter.
 //!
 //! ```text
-//! the system's events ──> Filter ──> Settle ──> Contents ──> Message::Changed
+//! the system's events ──> Filter ──> Debounce ──> Snapshot ──> Message::Changed
 //!   (os::changes)         ignored?   quiet for   another        (to the driver)
 //!                                    a moment?   content?
 //! ```
@@ -13,28 +13,28 @@
 //! Directories are watched one by one and never inside an ignored one: a watch costs memory in the
 //! kernel, their number is limited, and a build writes thousands of files.
 
-mod contents;
-mod exact;
+mod debounce;
 mod filter;
 mod git;
+mod input_set;
 mod message;
 mod poll;
 mod polled;
-mod revision;
 mod rule;
-mod settle;
+mod snapshot;
 mod spec;
 mod system;
 mod temporary;
 mod tree;
+mod update;
 mod watcher;
 mod worker;
 
-pub use exact::Exact;
 pub use filter::Filter;
+pub use input_set::InputSet;
 pub use message::{Message, StartError, Trouble};
 pub use poll::Poll;
-pub use revision::Revision;
 pub use rule::{Rule, RuleAction, WrongGlob, last};
 pub use spec::WatchSpec;
+pub use update::WatchUpdate;
 pub use watcher::Watch;

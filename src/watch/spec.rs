@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Exact, Poll, Revision, Rule};
+use super::{InputSet, Poll, Rule, WatchUpdate};
 
 /// What to watch, and what of it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct WatchSpec {
     /// it is ignored, unless a rule says so.
     pub rules: Vec<Rule>,
     /// Only this counts, and what rules are about; `None`: all that is not ignored.
-    pub exact: Option<Exact>,
+    pub exact: Option<InputSet>,
     /// Whether to look for changes instead of being told of them.
     pub poll: Poll,
     /// How long it has to be quiet before a change is told.
@@ -77,7 +77,7 @@ impl WatchSpec {
 
 impl WatchSpec {
     /// What it is after a build.
-    pub(super) fn revised(&self, revision: Revision) -> Self {
+    pub(super) fn updated(&self, revision: WatchUpdate) -> Self {
         let revised = Self {
             roots: revision.roots,
             ignored_dirs: revision.ignored_dirs,

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::system::System;
 use super::worker::{Input, Worker};
-use super::{Filter, Message, Poll, Revision, StartError, Trouble, WatchSpec};
+use super::{Filter, Message, Poll, StartError, Trouble, WatchSpec, WatchUpdate};
 use crate::os::changes::Watcher;
 
 /// A watch. It ends when this is dropped.
@@ -47,9 +47,9 @@ impl Watch {
 
     /// Takes over what a build has taught. What changed since that build began, and did not count until now, is
     /// told as a change.
-    pub fn revise(&self, revision: Revision) {
+    pub fn update(&self, revision: WatchUpdate) {
         // An error means that the thread has ended already.
-        let _ = self.inputs.send(Input::Revise(revision));
+        let _ = self.inputs.send(Input::Update(revision));
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::contents::{Contents, now, since_1970};
+use super::debounce::{Debounce, State};
 use super::git::Git;
-use super::settle::{Settle, State};
+use super::snapshot::{Snapshot, now, since_1970};
 use super::system::System;
 use super::tree::Tree;
-use super::{Filter, Message, Revision, Trouble, WatchSpec};
+use super::{Filter, Message, Trouble, WatchSpec, WatchUpdate};
 use crate::os::{self, How, Told};
 
 /// What the thread waits for.
@@ -21,7 +21,7 @@ pub(super) enum Input {
     /// A build begins, at this time.
     Build(SystemTime),
     /// A build has taught something.
-    Revise(Revision),
+    Update(WatchUpdate),
     /// The watch was dropped.
     Stop,
 }
@@ -30,7 +30,7 @@ pub(super) enum Input {
 enum Next {
     Told(Vec<Told>),
     Build(SystemTime),
-    Revise(Revision),
+    Update(WatchUpdate),
     Nothing,
     Stop,
 }
@@ -40,8 +40,8 @@ pub(super) struct Worker {
     spec: WatchSpec,
     filter: Filter,
     tree: Tree,
-    contents: Contents,
-    settle: Settle,
+    snapshot: Snapshot,
+    debounce: Debounce,
     git: Git,
     /// What is still to be read ahead, in reverse order.
     unread: Vec<PathBuf>,
@@ -64,8 +64,8 @@ impl Worker {
         Self {
             filter,
             tree: Tree::new(system, spec.poll),
-            contents: Contents::new(),
-            settle: Settle::new(spec.debounce),
+            snapshot: Snapshot::new(),
+            debounce: Debounce::new(spec.debounce),
             git: Git::around(spec.places()),
             unread: Vec::new(),
             build: None,
@@ -77,10 +77,10 @@ impl Worker {
     }
 
     pub(super) fn run(mut self, inputs: &Receiver<Input>) {
-        self.cover(self.contents.started());
+        self.cover(self.snapshot.started());
         self.tell(Message::Watching {
             dirs: self.tree.len(),
-            files: self.contents.len(),
+            files: self.snapshot.len(),
         });
         loop {
             match self.next(inputs) {
@@ -90,7 +90,7 @@ impl Worker {
                     told.into_iter().for_each(|told| self.told(told));
                 }
                 Next::Build(began) => self.build_begins(since_1970(began)),
-                Next::Revise(revision) => self.revise(revision),
+                Next::Update(revision) => self.update(revision),
                 Next::Nothing => {}
                 Next::Stop => return,
             }
@@ -105,13 +105,13 @@ impl Worker {
 
     fn deadline(&mut self) -> Option<Instant> {
         let polls = self.tree.polled.deadline(Instant::now());
-        let settled = self.settle.deadline();
-        let silent = self.settle.silent_at();
+        let settled = self.debounce.deadline();
+        let silent = self.debounce.silent_at();
         settled.into_iter().chain(polls).chain(silent).min()
     }
 
     fn look_into(&mut self, dir: &Path) {
-        let mut paths = self.contents.within(dir);
+        let mut paths = self.snapshot.within(dir);
         self.tree.try_again(dir);
         for (path, is_dir) in self.tree.read(dir) {
             if !is_dir {
@@ -124,7 +124,7 @@ impl Worker {
                 }
             }
         }
-        paths.retain(|path| self.contents.differs(path));
+        paths.retain(|path| self.snapshot.differs(path));
         for path in paths {
             self.heard_of(&path, State::Unsure);
         }
@@ -157,14 +157,14 @@ impl Worker {
     /// so never closes it; and what was whole before somebody else began to write to it has waited long enough.
     fn ask_for_writers(&mut self) {
         let now = Instant::now();
-        for (path, was_whole) in self.settle.silent(now) {
+        for (path, was_whole) in self.debounce.silent(now) {
             let goes_on = !was_whole && os::is_being_written(&path);
             let state = if goes_on {
                 State::Written
             } else {
                 State::Unsure
             };
-            self.settle.touch(path, state, now);
+            self.debounce.touch(path, state, now);
         }
     }
 
@@ -172,7 +172,7 @@ impl Worker {
     /// ahead, one is read and nothing is waited for.
     fn next(&mut self, inputs: &Receiver<Input>) -> Next {
         let received = if let Some(file) = self.unread.pop() {
-            self.contents.read_ahead(&file);
+            self.snapshot.read_ahead(&file);
             inputs
                 .try_recv()
                 .map_err(|error| error == TryRecvError::Disconnected)
@@ -187,7 +187,7 @@ impl Worker {
         match received {
             Ok(Input::Told(told)) => Next::Told(told),
             Ok(Input::Build(began)) => Next::Build(began),
-            Ok(Input::Revise(revision)) => Next::Revise(revision),
+            Ok(Input::Update(revision)) => Next::Update(revision),
             Ok(Input::Stop) | Err(true) => Next::Stop,
             Err(false) => Next::Nothing,
         }
@@ -199,7 +199,7 @@ impl Worker {
             Told::Overflow => self.rescan(),
             Told::Deaf(reason) => {
                 self.tree.do_without_system();
-                self.settle.close_all(Instant::now());
+                self.debounce.close_all(Instant::now());
                 let limited = false;
                 self.tell(Message::Trouble(Trouble::NoWatch { reason, limited }));
             }
@@ -212,7 +212,9 @@ impl Worker {
         match path.symlink_metadata() {
             // A symbolic link is not followed: what it leads to is watched where it is, or not at all.
             Ok(metadata) if metadata.is_dir() => self.dir_appeared(path),
-            Ok(_) if self.counts(path) => self.settle.touch(path.to_owned(), state, Instant::now()),
+            Ok(_) if self.counts(path) => {
+                self.debounce.touch(path.to_owned(), state, Instant::now());
+            }
             Ok(_) => self.pass_over(path),
             Err(_) => self.gone(path),
         }
@@ -232,11 +234,11 @@ impl Worker {
         }
         self.tell_troubles();
         // It may be another directory than the one in which these were, or one in the place of a file.
-        let known = self.contents.below(path).into_iter();
-        files.extend(known.filter(|path| self.contents.differs(path)));
+        let known = self.snapshot.below(path).into_iter();
+        files.extend(known.filter(|path| self.snapshot.differs(path)));
         for file in files {
             if self.counts(&file) {
-                self.settle.touch(file, State::Unsure, Instant::now());
+                self.debounce.touch(file, State::Unsure, Instant::now());
             } else {
                 self.pass_over(&file);
             }
@@ -246,10 +248,10 @@ impl Worker {
     /// A file or a directory is gone; which of the two, nobody can say any more. What was never known there (a file
     /// that somebody wrote to put it in the place of another) has come to nothing.
     fn gone(&mut self, path: &Path) {
-        if !self.contents.knows(path) {
-            self.settle.forget(path);
+        if !self.snapshot.knows(path) {
+            self.debounce.forget(path);
         } else if self.counts(path) || self.filter.dir(path) {
-            self.settle
+            self.debounce
                 .touch(path.to_owned(), State::Unsure, Instant::now());
         }
         if !self.counts(path) {
@@ -295,24 +297,24 @@ impl Worker {
     /// since `since`.
     fn cover(&mut self, since: Duration) {
         for file in self.tree.cover(&mut self.filter) {
-            if self.contents.note(&file, since) && self.filter.file(&file) {
-                self.settle.touch(file, State::Unsure, Instant::now());
+            if self.snapshot.note(&file, since) && self.filter.file(&file) {
+                self.debounce.touch(file, State::Unsure, Instant::now());
             }
         }
-        self.unread = self.contents.unread();
+        self.unread = self.snapshot.unread();
         self.unread.reverse();
         self.tell_troubles();
     }
 
     /// The system has dropped events: compares everything with what is known. Whatever dropped them may go on.
     fn rescan(&mut self) {
-        self.settle.close_all(Instant::now());
+        self.debounce.close_all(Instant::now());
         self.renew_filter();
         self.tree.forget_gone();
         let found = self.tree.cover(&mut self.filter);
-        let known = self.contents.paths().cloned();
+        let known = self.snapshot.paths().cloned();
         let mut paths: BTreeSet<PathBuf> = found.into_iter().chain(known).collect();
-        paths.retain(|path| self.contents.differs(path));
+        paths.retain(|path| self.snapshot.differs(path));
         for path in paths {
             self.heard_of(&path, State::Unsure);
         }
@@ -325,12 +327,12 @@ impl Worker {
     /// Tells what has settled, if its content is another.
     fn flush(&mut self) {
         let now = Instant::now();
-        let git_works = || self.settle.goes_on(now) && self.git.is_busy();
+        let git_works = || self.debounce.goes_on(now) && self.git.is_busy();
         let more = || self.tree.has_more() || git_works();
-        if self.settle.is_due(now) && more() && self.settle.postpone(now) {
+        if self.debounce.is_due(now) && more() && self.debounce.postpone(now) {
             return;
         }
-        let Some(paths) = self.settle.take(now) else {
+        let Some(paths) = self.debounce.take(now) else {
             return;
         };
         self.find_lost_roots();
@@ -343,9 +345,9 @@ impl Worker {
             // What does not count by itself is here because it was a directory, perhaps.
             let counts = self.counts(&path);
             changed.extend(if counts {
-                self.contents.update(&path)
+                self.snapshot.update(&path)
             } else {
-                self.contents.forget_gone(&path)
+                self.snapshot.forget_gone(&path)
             });
         }
         // What is gone was known, which is not to say that it counts.
@@ -370,7 +372,7 @@ impl Worker {
     fn tell_changed(&self, changed: BTreeSet<PathBuf>) {
         if !changed.is_empty() {
             let paths = changed.into_iter().collect();
-            let heard = self.settle.heard();
+            let heard = self.debounce.heard();
             self.tell(Message::Changed { paths, heard });
         }
     }
@@ -395,6 +397,6 @@ fn state_after(how: How) -> State {
     }
 }
 
-mod revising;
 #[cfg(test)]
 mod tests;
+mod updates;

@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::watch::{Exact, Rule};
+use crate::watch::{InputSet, Rule};
 
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let root = TempDir::new().unwrap();
@@ -174,10 +174,10 @@ fn ignored_directories_are_ignored_whole() {
 fn what_counts_whatever_its_extension_is_can_still_be_ignored() {
     let root = tree(&[]);
     let paths = |names: &[&str]| names.iter().map(|name| root.path().join(name)).collect();
-    let exact = Exact {
+    let exact = InputSet {
         files: paths(&["main.rs", "page.html", "Cargo.toml", "Cargo.lock"]),
         any_extension: paths(&["Cargo.toml", "Cargo.lock"]),
-        ..Exact::default()
+        ..InputSet::default()
     };
     let narrow = WatchSpec {
         exts: vec!["rs".to_owned()],

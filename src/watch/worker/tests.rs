@@ -7,9 +7,9 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::*;
-use crate::watch::{Exact, Poll};
+use crate::watch::{InputSet, Poll};
 
-mod revising;
+mod updates;
 
 /// A system that takes everything and never tells anything by itself.
 struct Deaf;
@@ -120,7 +120,7 @@ fn worker(spec: &WatchSpec) -> (Worker, UnboundedReceiver<Message>) {
     };
     let filter = Filter::new(spec).unwrap();
     let mut worker = Worker::new(spec.clone(), filter, system, messages);
-    worker.cover(worker.contents.started());
+    worker.cover(worker.snapshot.started());
     (worker, told)
 }
 
@@ -142,8 +142,8 @@ fn hc11_a_folder_on_the_way_to_a_root_appears_only_once() {
         for dir in worker.tree.polled.dirs() {
             worker.look_into(&dir);
         }
-        let touched = worker.settle.deadline();
-        touched.map(|settled| worker.settle.take(settled))
+        let touched = worker.debounce.deadline();
+        touched.map(|settled| worker.debounce.take(settled))
     };
     look();
     assert_eq!(look(), None, "nothing has happened");
@@ -158,7 +158,7 @@ fn happened(path: &Path) -> Told {
 
 /// What is told when all has settled.
 fn settled(worker: &mut Worker, told: &mut UnboundedReceiver<Message>) -> Vec<PathBuf> {
-    while let Some(deadline) = worker.settle.deadline() {
+    while let Some(deadline) = worker.debounce.deadline() {
         while Instant::now() < deadline {
             std::thread::yield_now();
         }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use crate::watch::Revision;
-use crate::watch::contents::{now, since_1970};
+use crate::watch::WatchUpdate;
+use crate::watch::debounce::State;
 use crate::watch::git::Git;
-use crate::watch::settle::State;
+use crate::watch::snapshot::{now, since_1970};
 
 impl Worker {
     pub(super) fn pass_over(&mut self, path: &Path) {
@@ -15,7 +15,7 @@ impl Worker {
         if self.spec.exact.is_none() {
             return;
         }
-        self.contents.doubt(path);
+        self.snapshot.doubt(path);
         if self.build.is_some() {
             self.passed_over.insert(path.to_owned(), now());
         }
@@ -29,11 +29,11 @@ impl Worker {
 
     /// What counts is another set of files. Those of which something was heard while they did not, and since the
     /// build began that read them, are changes now.
-    pub(super) fn revise(&mut self, revision: Revision) {
+    pub(super) fn update(&mut self, revision: WatchUpdate) {
         let since = since_1970(revision.since);
         let mut passed_over = std::mem::take(&mut self.passed_over);
         passed_over.retain(|_, heard| since <= *heard);
-        let spec = self.spec.revised(revision);
+        let spec = self.spec.updated(revision);
         if spec != self.spec {
             self.spec = spec;
             self.git = Git::around(self.spec.places());
@@ -46,7 +46,7 @@ impl Worker {
         self.build = self.build.filter(|began| since < *began);
         for (path, heard) in passed_over {
             if self.filter.file(&path) {
-                self.settle.touch(path, State::Unsure, Instant::now());
+                self.debounce.touch(path, State::Unsure, Instant::now());
             } else if self.build.is_some() {
                 self.passed_over.insert(path, heard);
             }
@@ -58,7 +58,7 @@ impl Worker {
         for path in paths {
             // What a build names it has read. It may be gone since.
             if self.spec.names(path) || path.is_file() && self.filter.file(path) {
-                self.contents.suppose(path);
+                self.snapshot.suppose(path);
             }
         }
     }

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use super::*;
 
 /// As if the watch had begun long after whatever is on the disk.
-fn much_later() -> Contents {
-    let mut contents = Contents::new();
+fn much_later() -> Snapshot {
+    let mut contents = Snapshot::new();
     contents.started += Duration::from_secs(3600);
     contents
 }
@@ -57,7 +57,7 @@ fn what_was_never_read_counts_as_changed_if_its_time_is_another() {
 fn a_file_that_changed_after_the_start_is_not_read_ahead() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
-    let mut contents = Contents::new();
+    let mut contents = Snapshot::new();
     contents.started = Duration::ZERO;
     fs::write(&path, "one").unwrap();
     assert!(contents.note(&path, contents.started), "it changed since");

@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// What the files were when they were last looked at.
 #[derive(Debug)]
-pub(super) struct Contents {
+pub(super) struct Snapshot {
     known: BTreeMap<PathBuf, Known>,
     started: Duration,
     read_ahead: u64,
@@ -51,7 +51,7 @@ struct Stamp {
     sure: bool,
 }
 
-impl Contents {
+impl Snapshot {
     /// For a watch that starts now.
     pub(super) fn new() -> Self {
         let started = now();

@@ -33,7 +33,7 @@ pub(super) enum State {
 /// sure that there are no more. A file that somebody is still writing is kept back until it is whole, and holds up
 /// nothing else.
 #[derive(Debug)]
-pub(super) struct Settle {
+pub(super) struct Debounce {
     quiet: Duration,
     paths: BTreeMap<PathBuf, State>,
     /// Those that are still being written.
@@ -55,7 +55,7 @@ struct Writing {
     was_whole: bool,
 }
 
-impl Settle {
+impl Debounce {
     pub(super) fn new(quiet: Duration) -> Self {
         let never = Instant::now();
         Self {
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn it_settles_after_the_last_touch() {
         let start = Instant::now();
-        let mut settle = Settle::new(QUIET);
+        let mut settle = Debounce::new(QUIET);
         assert_eq!((settle.deadline(), settle.take(start)), (None, None));
         settle.touch("b".into(), Done, start);
         settle.touch("a".into(), Done, start + millis(15));
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_lone_file_that_is_whole_is_told_soon() {
         let start = Instant::now();
-        let mut settle = Settle::new(QUIET);
+        let mut settle = Debounce::new(QUIET);
         settle.touch("a".into(), Unsure, start);
         assert_eq!(settle.deadline(), Some(start + QUIET));
         settle.touch("a".into(), Done, start);
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_file_that_was_only_passing_through_is_not_waited_for() {
         let start = Instant::now();
-        let mut settle = Settle::new(QUIET);
+        let mut settle = Debounce::new(QUIET);
         settle.touch("a.new".into(), Written, start);
         settle.forget(Path::new("a.new"));
         settle.touch("a.new".into(), Done, start);
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn many_files_take_longer() {
         let start = Instant::now();
-        let mut settle = Settle::new(QUIET);
+        let mut settle = Debounce::new(QUIET);
         for number in 0..500 {
             settle.touch(number.to_string().into(), Done, start);
         }
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn a_file_that_never_rests_does_not_hold_up_the_others() {
         let start = Instant::now();
-        let mut settle = Settle::new(QUIET);
+        let mut settle = Debounce::new(QUIET);
         let mut now = start;
         while now < start + LONGEST {
             assert_eq!(settle.take(now), None, "{:?}", now - start);
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn hc03_a_burst_of_new_files_may_take_seconds() {
         let start = Instant::now();
-        let mut settle = Settle::new(QUIET);
+        let mut settle = Debounce::new(QUIET);
         let mut now = start;
         for number in 0..1000 {
             assert_eq!(settle.take(now), None, "{:?}", now - start);
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn what_is_being_written_waits_for_its_writer_and_holds_up_nothing() {
         let start = Instant::now();
-        let mut settle = Settle::new(QUIET);
+        let mut settle = Debounce::new(QUIET);
         settle.touch("data".into(), Written, start);
         assert_eq!(settle.deadline(), None);
         settle.touch("a".into(), Done, start + millis(5));
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_file_of_which_nothing_more_is_heard_is_asked_about() {
         let start = Instant::now();
-        let mut settle = Settle::new(QUIET);
+        let mut settle = Debounce::new(QUIET);
         assert_eq!(settle.silent_at(), None);
         settle.touch("a".into(), Written, start);
         settle.touch("b".into(), Done, start);
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn more_is_waited_for_only_while_something_is_heard() {
         let start = Instant::now();
-        let mut settle = Settle::new(QUIET);
+        let mut settle = Debounce::new(QUIET);
         assert!(!settle.goes_on(start));
         settle.touch("a".into(), Done, start);
         assert!(settle.goes_on(start + PAUSE / 2));
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn what_is_known_to_go_on_is_waited_for() {
         let start = Instant::now();
-        let mut settle = Settle::new(QUIET);
+        let mut settle = Debounce::new(QUIET);
         settle.touch("a".into(), Done, start);
         let mut now = start + millis(5);
         while settle.postpone(now) {
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_long_debounce_is_respected() {
         let start = Instant::now();
-        let mut settle = Settle::new(LONGEST * 2);
+        let mut settle = Debounce::new(LONGEST * 2);
         settle.touch("a".into(), Unsure, start);
         assert_eq!(settle.deadline(), Some(start + LONGEST * 2));
     }

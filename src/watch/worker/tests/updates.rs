@@ -7,9 +7,9 @@ use super::*;
 /// With what the last good build named, which is this.
 fn exact(root: &Path, files: &[&str]) -> WatchSpec {
     let files = files.iter().map(|name| root.join(name)).collect();
-    let exact = Exact {
+    let exact = InputSet {
         files,
-        ..Exact::default()
+        ..InputSet::default()
     };
     WatchSpec {
         roots: vec![root.to_owned()],
@@ -19,8 +19,8 @@ fn exact(root: &Path, files: &[&str]) -> WatchSpec {
 }
 
 /// A build that began then has failed.
-fn failed(root: &Path, since: SystemTime) -> Revision {
-    Revision {
+fn failed(root: &Path, since: SystemTime) -> WatchUpdate {
+    WatchUpdate {
         roots: vec![root.to_owned()],
         ignored_dirs: Vec::new(),
         exact: None,
@@ -34,7 +34,7 @@ fn what_the_build_has_read_and_is_gone_since_is_told() {
     let root = dir.path().canonicalize().unwrap();
     let spec = WatchSpec {
         roots: vec![root.clone()],
-        exact: Some(Exact::default()),
+        exact: Some(InputSet::default()),
         ..WatchSpec::default()
     };
     let (inputs, mut told) = deaf_to(&spec);
@@ -51,17 +51,17 @@ fn what_the_build_has_read_and_is_gone_since_is_told() {
     fs::remove_file(&path).unwrap();
     inputs.send(happened()).unwrap();
     let files = [path.clone()].into();
-    let exact = Exact {
+    let exact = InputSet {
         files,
-        ..Exact::default()
+        ..InputSet::default()
     };
-    let revision = Revision {
+    let revision = WatchUpdate {
         roots: spec.roots,
         ignored_dirs: Vec::new(),
         exact: Some(exact),
         since,
     };
-    inputs.send(Input::Revise(revision)).unwrap();
+    inputs.send(Input::Update(revision)).unwrap();
     assert!(
         matches!(told.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
     );
@@ -87,7 +87,7 @@ fn hc09_a_folder_that_comes_during_a_build_that_fails_for_want_of_it_counts() {
         settled(&mut worker, &mut told).is_empty(),
         "it does not count"
     );
-    worker.revise(failed(&app, since));
+    worker.update(failed(&app, since));
     let expected = [app.join("src/new/mod.rs")];
     assert_eq!(settled(&mut worker, &mut told), expected);
 }
@@ -101,7 +101,7 @@ fn hc09_what_changed_back_during_a_build_that_may_have_read_it_counts() {
     age();
     let (mut worker, mut told) = worker(&exact(&root, &["main.rs"]));
     while let Some(file) = worker.unread.pop() {
-        worker.contents.read_ahead(&file);
+        worker.snapshot.read_ahead(&file);
     }
     let since = SystemTime::now();
     worker.build_begins(since_1970(since));
@@ -109,7 +109,7 @@ fn hc09_what_changed_back_during_a_build_that_may_have_read_it_counts() {
         fs::write(&path, text).unwrap();
         worker.told(happened(&path));
     }
-    worker.revise(failed(&root, since));
+    worker.update(failed(&root, since));
     assert_eq!(settled(&mut worker, &mut told), [path]);
 }
 
@@ -132,14 +132,14 @@ fn what_does_not_count_is_remembered_only_for_a_build() {
     assert_eq!(upload(&mut worker, "c"), 1, "the second reads b as it is");
     let revision = |since| {
         let exact = exact(&root, &["main.rs"]).exact;
-        Revision {
+        WatchUpdate {
             exact,
             ..failed(&root, since)
         }
     };
-    worker.revise(revision(first));
+    worker.update(revision(first));
     assert_eq!(upload(&mut worker, "d"), 2);
-    worker.revise(revision(second));
+    worker.update(revision(second));
     assert_eq!(upload(&mut worker, "e"), 0);
 }
 
@@ -156,12 +156,12 @@ fn hc09_a_file_that_counts_since_a_build_and_is_saved_as_it_was_is_no_change() {
     age();
     let since = SystemTime::now();
     worker.build_begins(since_1970(since));
-    worker.revise(Revision {
+    worker.update(WatchUpdate {
         exact: exact(&root, &["added/lib.rs"]).exact,
         ..failed(&root, since)
     });
     while let Some(file) = worker.unread.pop() {
-        worker.contents.read_ahead(&file);
+        worker.snapshot.read_ahead(&file);
     }
     for (text, expected) in [("one", &[][..]), ("two", std::slice::from_ref(&path))] {
         fs::write(&path, text).unwrap();

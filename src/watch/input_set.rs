@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 /// What counts, exactly: a program's inputs, as its last good build named them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exact {
+pub struct InputSet {
     /// Files. Absolute. They need not exist.
     pub files: BTreeSet<PathBuf>,
     /// Those of them that count whatever their extensions are.
@@ -12,7 +12,7 @@ pub struct Exact {
     pub dirs: BTreeSet<PathBuf>,
 }
 
-impl Exact {
+impl InputSet {
     /// Whether `path` is in one of the directories.
     pub(super) fn covers(&self, path: &Path) -> bool {
         self.dirs.iter().any(|dir| path.starts_with(dir))
