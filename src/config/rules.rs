@@ -20,7 +20,7 @@ pub(super) fn all(cli: &Cli, workdir: &Path) -> Result<Vec<Rule>, Failure> {
         let rule = Rule::new(workdir, glob, meant(action));
         rules.push(rule.map_err(|error| Failure::usage(format!("`--on`: {error}")))?);
     }
-    Ok(rules.iter().map(Rule::resolved).collect())
+    Ok(rules.iter().map(Rule::normalised).collect())
 }
 
 fn meant(action: &OnAction) -> RuleAction {

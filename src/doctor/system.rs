@@ -9,9 +9,10 @@ use nix::sys::utsname::uname;
 use socket2::{Domain, Socket, Type};
 
 use super::Finding;
-use crate::os::changes::Watcher;
 use crate::os::seccomp::{self, TestRefusal, Unavailable};
-use crate::os::{self, Instruction, fd_limit, mounts, process_tree, reuseport, sock_diag};
+use crate::os::{
+    self, Instruction, fd_limit, fs_event, mounts, process_tree, reuseport, sock_diag,
+};
 
 /// Fewer are few for a large tree (as many as Linux allows on a machine with little memory).
 const FEW_WATCHES: u64 = 16_384;
@@ -184,11 +185,13 @@ fn changes(workdir: &Path) -> Finding {
         let text = format!("{kind} does not tell of all, so they are looked for");
         return Finding::could(NAME, text, "keep the sources on a local file system");
     }
-    let begun = Watcher::new(|_| {}).and_then(|mut watcher| watcher.watch(workdir));
-    if let Err(error) = begun {
+    if let Err(error) = fs_event::probe(workdir) {
         return Finding::could(
             NAME,
-            format!("no watch is to be had, so they are looked for: {error}"),
+            format!(
+                "no watch is to be had, so they are looked for: {}",
+                fs_event::reason(&error)
+            ),
             "`sudo sysctl fs.inotify.max_user_instances=512`",
         );
     }

@@ -77,18 +77,18 @@ impl Driver {
             dirs,
             packages,
         } = inputs;
-        let exact = InputSet {
+        let inputs = InputSet {
             files,
             any_extension: cargos,
             dirs,
         };
-        self.inputs = exact.files.union(&exact.dirs).cloned().collect();
+        self.inputs = inputs.files.union(&inputs.dirs).cloned().collect();
         // What is not known any more when a manifest breaks.
         self.roots.dirs = packages.into_iter().collect();
         WatchUpdate {
             roots: self.roots.dirs.clone(),
             ignored_dirs: ignored(&self.roots),
-            exact: Some(exact),
+            inputs: Some(inputs),
             since,
         }
     }
@@ -112,7 +112,7 @@ impl Driver {
         WatchUpdate {
             roots,
             ignored_dirs: ignored(&self.roots),
-            exact: None,
+            inputs: None,
             since,
         }
     }

@@ -130,7 +130,7 @@ pub(super) fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
         vcs_ignore: config.vcs_ignore,
         ignored_dirs: scope::ignored(found),
         rules: config.rules.clone(),
-        exact: None,
+        inputs: None,
         poll: config.poll,
         debounce: config.debounce,
     }

@@ -94,7 +94,7 @@ impl Driver {
                     self.handle(Event::Begin);
                 }
             }
-            Message::Changed { paths, heard } => self.changed(paths, heard),
+            Message::Changed { paths, seen } => self.changed(paths, seen),
             Message::Trouble(trouble) => {
                 let hint = trouble.hint().map(str::to_owned);
                 self.feed.message(Level::Warning, trouble.to_string(), hint);
@@ -199,7 +199,7 @@ impl Driver {
     }
 
     fn answer(&self, path: &Path) -> Option<Answer> {
-        match watch::last(&self.config.rules, path) {
+        match watch::action_for(&self.config.rules, path) {
             None | Some(RuleAction::Build) => Some(Answer::Make(Action::Build)),
             Some(RuleAction::Restart) => Some(Answer::Make(Action::Restart)),
             Some(RuleAction::Signal(signal)) => Some(Answer::Signal(*signal)),

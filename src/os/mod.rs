@@ -3,7 +3,7 @@
 pub mod cleanup;
 pub mod fd_limit;
 pub mod fork_exec;
-mod happened;
+pub mod fs_event;
 mod intercept;
 pub mod reap;
 pub mod received;
@@ -12,7 +12,6 @@ mod sockets;
 pub mod terminal;
 mod test_hook;
 
-pub use happened::{How, Told};
 pub use sockets::*;
 pub use test_hook::test_hook;
 

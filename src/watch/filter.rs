@@ -6,28 +6,27 @@ use ignore::overrides::{Override, OverrideBuilder};
 use ignore::{IncrementalIgnore, WalkBuilder};
 
 use super::temporary::is_temporary;
-use super::{RuleAction, StartError, WatchSpec, rule};
+use super::{RuleAction, StartError, WatchSpec, action_for};
 
-/// Directories of version control: what changes in them is not what is worked on.
+/// Directories of version control. Nobody edits files in them.
 const VERSION_CONTROL: &[&str] = &[
     ".git", ".hg", ".jj", ".svn", ".bzr", "_darcs", ".pijul", "CVS",
 ];
 
 const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 
-/// Says which paths count.
+/// Decides which paths count.
 ///
-/// The ignore files are read when they are first needed and then kept: after a change of one of them
-/// make a new filter.
+/// Ignore files are read when they are first needed, and then kept. After a change of one of them, make a new filter.
 #[derive(Debug)]
 pub struct Filter {
     spec: WatchSpec,
     overrides: Override,
     files: BTreeSet<PathBuf>,
     dirs: Vec<Matcher>,
-    /// Directories of which only the files count that rules are about, and whether those further below do.
+    /// Directories in which only files that match a rule count, and whether files further below do.
     ruled: Vec<(PathBuf, bool)>,
-    /// Ignore files that are in none of the directories, and apply in them.
+    /// Ignore files above the directories, which apply in them.
     above: BTreeSet<PathBuf>,
 }
 
@@ -39,15 +38,15 @@ struct Matcher {
 }
 
 impl Filter {
-    /// Reads nothing yet, except what each root is: what is no directory now is taken for a file.
+    /// Only looks which roots are directories; any other root counts as a file.
     ///
     /// # Errors
     ///
-    /// A pattern to ignore is not one.
+    /// A pattern to ignore is invalid.
     pub fn new(spec: &WatchSpec) -> Result<Self, StartError> {
         let overrides = overrides(spec)?;
-        let exact = spec.exact.iter().flat_map(|exact| &exact.dirs);
-        let roots: BTreeSet<PathBuf> = spec.roots.iter().chain(exact).cloned().collect();
+        let input_dirs = spec.inputs.iter().flat_map(|inputs| &inputs.dirs);
+        let roots: BTreeSet<PathBuf> = spec.roots.iter().chain(input_dirs).cloned().collect();
         let (dirs, mut files): (BTreeSet<PathBuf>, BTreeSet<PathBuf>) =
             roots.into_iter().partition(|root| root.is_dir());
         let mut ruled = Vec::new();
@@ -73,9 +72,9 @@ impl Filter {
         })
     }
 
-    /// Whether a file at `path` counts, be it there or not.
+    /// Whether a file at `path` counts. It need not exist.
     pub fn file(&mut self, path: &Path) -> bool {
-        match rule::last(&self.spec.rules, path) {
+        match action_for(&self.spec.rules, path) {
             Some(RuleAction::Ignore) => return false,
             Some(
                 RuleAction::Build
@@ -87,18 +86,18 @@ impl Filter {
             }
             None => {}
         }
-        match &self.spec.exact {
+        match &self.spec.inputs {
             None => self.passes(path),
             Some(_) if self.files.contains(path) => true,
-            Some(exact) if exact.files.contains(path) => {
+            Some(inputs) if inputs.files.contains(path) => {
                 let counts = has_extension(path, &self.spec.exts);
-                (counts || exact.any_extension.contains(path)) && !self.is_ignored_by_user(path)
+                (counts || inputs.any_extension.contains(path)) && !self.is_ignored_by_user(path)
             }
-            Some(exact) => exact.covers(path) && self.passes(path),
+            Some(inputs) => inputs.covers(path) && self.passes(path),
         }
     }
 
-    /// Whether a file at `path` could count, if a build used it.
+    /// Whether a file at `path` would count if a build used it.
     pub fn passes(&mut self, path: &Path) -> bool {
         if self.files.contains(path) {
             return true;
@@ -112,7 +111,7 @@ impl Filter {
                 .any(|matcher| matcher.accepts(path, false))
     }
 
-    /// Whether a directory is to be watched with what is in it.
+    /// Whether to watch a directory and everything in it.
     pub fn dir(&mut self, path: &Path) -> bool {
         self.is_ruled(path)
             || self
@@ -127,32 +126,33 @@ impl Filter {
                 || *deep
                     && path
                         .strip_prefix(root)
-                        .is_ok_and(|relative| !is_set_apart(root, relative))
+                        .is_ok_and(|relative| !is_never_watched(root, relative))
         })
     }
 
-    /// Files that count though nothing else in their directory may: it has to be watched for them.
+    /// Files that count even if nothing else in their directory does. That directory has to be watched for them.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let exact = self.spec.exact.iter().flat_map(|exact| &exact.files);
-        let files = self.files.iter().chain(exact).chain(&self.above);
+        let inputs = self.spec.inputs.iter();
+        let inputs = inputs.flat_map(|inputs| &inputs.files);
+        let files = self.files.iter().chain(inputs).chain(&self.above);
         files.map(PathBuf::as_path)
     }
 
-    /// Directories that are watched with what is in them, as far as it is not ignored.
+    /// Directories to watch with everything in them that is not ignored.
     pub fn dirs(&self) -> impl Iterator<Item = &Path> {
         let ruled = self.ruled.iter().map(|(root, _)| root.as_path());
         let dirs = self.dirs.iter().map(|matcher| matcher.root.as_path());
         dirs.chain(ruled)
     }
 
-    /// Whether a change of this file makes the filter outdated.
+    /// Whether a change of this file makes the filter out of date.
     pub fn is_outdated_by(&self, path: &Path) -> bool {
         let is_one = |name| IGNORE_FILES.iter().any(|known| name == *known);
         let ignore_file = path.file_name().is_some_and(is_one);
         self.spec.vcs_ignore && ignore_file
     }
 
-    /// By `--ignore`, the file itself or a directory in which it is.
+    /// Whether `--ignore` names the file or a directory around it.
     fn is_ignored_by_user(&self, path: &Path) -> bool {
         let places = path
             .ancestors()
@@ -181,13 +181,14 @@ impl Matcher {
             return false;
         };
         !self.ignored_dirs.iter().any(|dir| path.starts_with(dir))
-            && !is_set_apart(&self.root, relative)
+            && !is_never_watched(&self.root, relative)
             && !self.ignore.matched(relative, is_dir).is_ignore()
     }
 }
 
-/// Version control, and what cargo builds, also where no ignore file says so: a `target` beside a `Cargo.toml`.
-fn is_set_apart(root: &Path, relative: &Path) -> bool {
+/// Whether the path is in a directory of version control or of cargo's output (a `target` beside a `Cargo.toml`). These are
+/// ignored even if no ignore file says so.
+fn is_never_watched(root: &Path, relative: &Path) -> bool {
     let mut place = root.to_owned();
     for component in relative.components() {
         let name = component.as_os_str();
@@ -212,23 +213,19 @@ fn ignore(root: &Path, spec: &WatchSpec, overrides: &Override) -> IncrementalIgn
         .git_ignore(on)
         .git_exclude(on)
         .git_global(on);
-    // A `.gitignore` counts without git too (an unpacked archive). Those above the root only within
-    // a repository: a stray one in the home directory, with a `*` in it, would hide everything.
+    // A `.gitignore` counts even outside of a repository (in an unpacked archive). Those above the root count only within
+    // one: a stray `.gitignore` in the home directory, with a `*` in it, would hide everything.
     builder
         .require_git(false)
-        .parents(on && is_in_repository(root));
+        .parents(on && root.ancestors().any(is_repository));
     builder.build_matchers().swap_remove(0)
-}
-
-fn is_in_repository(root: &Path) -> bool {
-    root.ancestors().any(is_repository)
 }
 
 fn is_repository(dir: &Path) -> bool {
     dir.join(".git").exists() || dir.join(".jj").exists()
 }
 
-/// Up to the repository in which `root` is. They need not exist.
+/// Where ignore files may be above `root`, up to the root of its repository.
 fn ignore_files_above(root: &Path) -> Vec<PathBuf> {
     let depth = root.ancestors().position(is_repository).unwrap_or(0);
     let above = root.ancestors().skip(1).take(depth);
@@ -237,7 +234,7 @@ fn ignore_files_above(root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// An override that begins with `!` is a pattern to ignore, and it wins over what the ignore files say.
+/// In an override, `!` marks a pattern to ignore, which takes precedence over ignore files.
 fn overrides(spec: &WatchSpec) -> Result<Override, StartError> {
     let mut builder = OverrideBuilder::new(&spec.base);
     for pattern in &spec.ignores {

@@ -2,29 +2,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// A lock that is older was left behind by a git that was killed.
+/// An older lock was left behind by a git that was killed.
 const STALE: Duration = Duration::from_secs(60);
 
-/// The repositories around what is watched: while git changes a work tree (a branch switch, a rebase) it holds a
-/// lock on its index (`gitrepository-layout(5)`, `lockfile.h` in git's sources), so more is to come.
+/// The locks of the repositories around the watched paths. Git holds the lock on its index while it changes a work tree
+/// (a branch switch, a rebase), so more changes will follow (`gitrepository-layout(5)`, `lockfile.h` in git's sources).
 #[derive(Debug)]
-pub(super) struct Git {
-    locks: Vec<PathBuf>,
-}
+pub(super) struct GitLocks(Vec<PathBuf>);
 
-impl Git {
-    pub(super) fn around<'a>(places: impl Iterator<Item = &'a Path>) -> Self {
-        let mut locks: Vec<PathBuf> = places
-            .filter_map(|place| place.ancestors().find_map(lock))
+impl GitLocks {
+    pub(super) fn around<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
+        let mut locks: Vec<PathBuf> = paths
+            .filter_map(|path| path.ancestors().find_map(lock_of))
             .collect();
         locks.sort();
         locks.dedup();
-        Self { locks }
+        Self(locks)
     }
 
-    /// Whether git is at work.
-    pub(super) fn is_busy(&self) -> bool {
-        self.locks.iter().any(|lock| is_held(lock))
+    /// Whether git holds one of them.
+    pub(super) fn are_held(&self) -> bool {
+        self.0.iter().any(|lock| is_held(lock))
     }
 }
 
@@ -34,8 +32,8 @@ fn is_held(lock: &Path) -> bool {
     age.is_ok_and(|age| age.is_ok_and(|age| age < STALE))
 }
 
-/// In a linked work tree `.git` is a file that names the directory.
-fn lock(dir: &Path) -> Option<PathBuf> {
+/// In a linked work tree, `.git` is a file that names the directory.
+fn lock_of(dir: &Path) -> Option<PathBuf> {
     let git = dir.join(".git");
     if git.is_dir() {
         return Some(git.join("index.lock"));
@@ -50,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_in_a_repository_around_it_is_seen() {
+    fn a_lock_of_the_repository_is_found() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         fs::create_dir_all(path("repo/.git/worktrees/other")).unwrap();
@@ -58,23 +56,23 @@ mod tests {
         fs::create_dir(path("other")).unwrap();
         let gitdir = format!("gitdir: {}\n", path("repo/.git/worktrees/other").display());
         fs::write(path("other/.git"), gitdir).unwrap();
-        let inside = Git::around(
+        let inside = GitLocks::around(
             [path("repo/src/deep"), path("repo")]
                 .iter()
                 .map(PathBuf::as_path),
         );
-        let linked = Git::around([path("other")].iter().map(PathBuf::as_path));
-        assert!(!inside.is_busy() && !linked.is_busy());
+        let linked = GitLocks::around([path("other")].iter().map(PathBuf::as_path));
+        assert!(!inside.are_held() && !linked.are_held());
         fs::write(path("repo/.git/index.lock"), "").unwrap();
-        assert!(inside.is_busy() && !linked.is_busy());
+        assert!(inside.are_held() && !linked.are_held());
         fs::write(path("repo/.git/worktrees/other/index.lock"), "").unwrap();
-        assert!(linked.is_busy());
+        assert!(linked.are_held());
         let old = SystemTime::now() - STALE * 2;
         let lock = fs::File::options()
             .write(true)
             .open(path("repo/.git/index.lock"))
             .unwrap();
         lock.set_modified(old).unwrap();
-        assert!(!inside.is_busy(), "left behind");
+        assert!(!inside.are_held(), "left behind");
     }
 }

@@ -2,73 +2,73 @@ use std::path::PathBuf;
 use std::time::Instant;
 use std::{error, fmt, io};
 
-/// What the watch has to tell.
+/// What the watch reports.
 #[derive(Debug)]
 pub enum Message {
     /// From now on no change is missed.
     Watching {
-        /// How many directories are watched.
+        /// The number of watched directories.
         dirs: usize,
-        /// How many files in them count.
+        /// The number of files in them that count.
         files: usize,
     },
-    /// These files were created, removed, or have another content. Sorted, never empty.
+    /// Files were created, removed, or have other contents.
     Changed {
-        /// Which.
+        /// The files. Sorted, never empty.
         paths: Vec<PathBuf>,
-        /// When the first and the last was heard of them.
-        heard: (Instant, Instant),
+        /// When the first and the last event for them arrived.
+        seen: (Instant, Instant),
     },
-    /// Something can't be watched as it should.
+    /// Something cannot be watched as it should be.
     Trouble(Trouble),
 }
 
-/// What is wrong with the watch. It goes on with what can be watched.
+/// What is wrong with the watch. Everything else is watched all the same.
 #[derive(Debug)]
 pub enum Trouble {
     /// The system allows no more watches.
     WatchLimit {
-        /// How many directories are watched.
+        /// The number of watched directories.
         watched: usize,
-        /// The first that is not.
+        /// The first directory that is not watched.
         dir: PathBuf,
     },
-    /// Nothing tells of all changes there, so they are looked for.
+    /// A file system does not report all changes, so it is polled.
     Polled {
         /// The first such directory.
         dir: PathBuf,
-        /// The kind of its file system.
+        /// The kind of file system.
         kind: &'static str,
     },
-    /// A directory can't be watched or read.
+    /// A directory cannot be watched or read.
     Unwatchable {
-        /// Which.
+        /// The directory.
         dir: PathBuf,
-        /// Why.
+        /// The system's error.
         reason: String,
     },
-    /// The system has dropped events. Everything was looked at again, nothing is missed.
+    /// The system dropped events. All files were checked, so no change is missed.
     Overflow,
-    /// The system watches nothing, or nothing any more. Everything is polled.
+    /// The system sends no events, or has stopped to. Everything is polled.
     NoWatch {
-        /// Why, in its words.
+        /// The system's error.
         reason: String,
-        /// Whether it is because the user has as many watchers as he may.
+        /// Whether the reason is the limit of inotify instances.
         limited: bool,
     },
 }
 
 impl Trouble {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::WatchLimit { .. } => Some(
                 "raise it with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",
             ),
             Self::Polled { .. } => Some(
-                "changes are seen a little later; `--watch` and `--ignore` make it less to look at",
+                "changes are seen a little later; `--watch` and `--ignore` reduce what is polled",
             ),
-            Self::Unwatchable { .. } => Some("leave it out with `--ignore`"),
+            Self::Unwatchable { .. } => Some("exclude it with `--ignore`"),
             Self::Overflow => {
                 Some("`sudo sysctl fs.inotify.max_queued_events=65536` makes room for more")
             }
@@ -87,34 +87,34 @@ impl fmt::Display for Trouble {
         match self {
             Self::WatchLimit { watched, dir } => write!(
                 f,
-                "the system's limit is reached with {watched} directories watched; `{}` and what follows is polled",
+                "the system allows no more than {watched} watched directories; hotrun polls `{}` and the others",
                 dir.display()
             ),
             Self::Polled { dir, kind } => write!(
                 f,
-                "`{}` is on {kind}, where not every change is told; it is polled",
+                "`{}` is on {kind}, which does not report every change; hotrun polls it",
                 dir.display()
             ),
             Self::Unwatchable { dir, reason } => {
                 write!(f, "cannot watch `{}`: {reason}", dir.display())
             }
-            Self::Overflow => {
-                f.write_str("the system dropped events; every file was looked at again")
+            Self::Overflow => f.write_str("the system dropped file events; all files were checked"),
+            Self::NoWatch { reason, .. } => {
+                write!(
+                    f,
+                    "the system sends no file events ({reason}); hotrun polls"
+                )
             }
-            Self::NoWatch { reason, .. } => write!(
-                f,
-                "the system does not tell of changes ({reason}); everything is polled"
-            ),
         }
     }
 }
 
-/// Why nothing can be watched at all.
+/// Why the watch could not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// A pattern to ignore is no pattern.
+    /// A pattern to ignore is invalid.
     Pattern {
-        /// As it was typed.
+        /// As the user typed it.
         pattern: String,
         /// What is wrong with it.
         reason: String,
@@ -124,7 +124,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Pattern { .. } => Some("patterns are written as in a `.gitignore`"),
@@ -136,7 +136,9 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pattern { pattern, reason } => write!(f, "cannot ignore `{pattern}`: {reason}"),
+            Self::Pattern { pattern, reason } => {
+                write!(f, "invalid pattern `{pattern}` to ignore: {reason}")
+            }
             Self::Thread(error) => write!(f, "cannot start a thread to watch files: {error}"),
         }
     }

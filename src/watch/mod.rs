@@ -1,29 +1,26 @@
 //! Which changes matter.
 //!
 //! ```text
-//! the system's events ──> Filter ──> Debounce ──> Snapshot ──> Message::Changed
-//!   (os::changes)         ignored?   quiet for   another        (to the driver)
-//!                                    a moment?   content?
+//! file events ──> Filter ──> Debounce ──> Snapshot ──> Message::Changed
+//!   (notify)      counts?     quiet?      other contents?   (to the driver)
 //! ```
 //!
-//! Events say only *where* something may have happened. What did happen is read from the file system once it
-//! is quiet there: so it does not matter by which steps an editor saves, and a file that is gone again
-//! by then was never there.
+//! An event only says *where* something may have happened. Once it is quiet, the file system says what has: so it does
+//! not matter in which steps an editor saves, and a temporary file that is gone by then never existed.
 //!
-//! Directories are watched one by one and never inside an ignored one: a watch costs memory in the
-//! kernel, their number is limited, and a build writes thousands of files.
+//! Directories are watched one by one, and never inside an ignored one: a watch costs memory in the kernel, the number
+//! of watches is limited, and a build writes thousands of files.
 
 mod debounce;
 mod filter;
 mod git;
 mod input_set;
 mod message;
+mod paths;
 mod poll;
-mod polled;
 mod rule;
 mod snapshot;
 mod spec;
-mod system;
 mod temporary;
 mod tree;
 mod update;
@@ -34,7 +31,7 @@ pub use filter::Filter;
 pub use input_set::InputSet;
 pub use message::{Message, StartError, Trouble};
 pub use poll::Poll;
-pub use rule::{Rule, RuleAction, WrongGlob, last};
+pub use rule::{InvalidGlob, Rule, RuleAction, action_for};
 pub use spec::WatchSpec;
 pub use update::WatchUpdate;
 pub use watcher::Watch;

@@ -3,9 +3,9 @@ use std::{error, fmt};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::spec;
+use super::paths::normalise;
 
-/// What a rule does when a file changes that it is about.
+/// What to do when a matching file changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleAction {
     /// Build, then start the new generation.
@@ -14,99 +14,109 @@ pub enum RuleAction {
     Restart,
     /// Send the live generation the signal with this number.
     Signal(i32),
-    /// Run this shell line.
+    /// Run this shell command.
     Run(String),
     /// Nothing.
     Ignore,
 }
 
-/// Which files, and what their changes do.
+/// Which files match, and what to do when they change.
 ///
-/// A glob with a `/` in it is about the paths below the base; `*` stops at a `/`, `**` does not. One
-/// without is about names, wherever they are watched, as is one that begins with `**/`.
+/// A glob with a `/` matches paths below the base directory; `*` does not match a `/`, `**` does. A glob without one
+/// matches file names in every watched directory, as does one that begins with `**/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     subject: Subject,
     action: RuleAction,
 }
 
-/// What a rule is about.
-#[derive(Clone, Debug)]
+/// What a rule matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Subject {
     /// This file.
     File(PathBuf),
     /// Files with such a name.
-    Name(GlobMatcher),
-    /// Files with such a path below this directory, which is named in full.
-    Below(PathBuf, GlobMatcher),
-    /// Files with such a path below the base, in whatever directories: no more is watched for it than for a name.
-    Anywhere(PathBuf, GlobMatcher),
+    Name(Pattern),
+    /// Files with such a path below this directory, which is watched for them.
+    Below(PathBuf, Pattern),
+    /// Files with such a path below the base directory, as far as they are watched anyway.
+    Anywhere(PathBuf, Pattern),
 }
 
-/// A glob that is none.
+#[derive(Clone, Debug)]
+struct Pattern(GlobMatcher);
+
+/// A glob with a syntax error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WrongGlob {
+pub struct InvalidGlob {
     glob: String,
     reason: String,
 }
 
 impl Rule {
-    /// `base` is absolute: what a relative glob is relative to.
+    /// A relative glob is relative to `base`, which is absolute.
     ///
     /// # Errors
     ///
-    /// It is not a glob.
-    pub fn new(base: &Path, glob: &str, action: RuleAction) -> Result<Self, WrongGlob> {
-        let wrong = |error: globset::Error| WrongGlob {
+    /// The glob has a syntax error.
+    pub fn new(base: &Path, glob: &str, action: RuleAction) -> Result<Self, InvalidGlob> {
+        let (dir, rest) = split(base, glob);
+        let matcher = GlobBuilder::new(&rest).literal_separator(true).build();
+        let matcher = matcher.map_err(|error| InvalidGlob {
             glob: glob.to_owned(),
             reason: error.kind().to_string(),
-        };
-        let (place, rest) = divide(base, glob);
-        let matcher = GlobBuilder::new(&rest).literal_separator(true).build();
-        let matcher = matcher.map_err(wrong)?.compile_matcher();
-        let subject = if !has_magic(&rest) {
-            Subject::File(place.join(rest))
-        } else if place == base && is_deep(&matcher) {
-            Subject::Anywhere(place, matcher)
+        })?;
+        let pattern = Pattern(matcher.compile_matcher());
+        let subject = if !has_wildcard(&rest) {
+            Subject::File(dir.join(rest))
+        } else if dir == base && pattern.is_deep() {
+            Subject::Anywhere(dir, pattern)
         } else if glob.contains('/') {
-            Subject::Below(place, matcher)
+            Subject::Below(dir, pattern)
         } else {
-            Subject::Name(matcher)
+            Subject::Name(pattern)
         };
         Ok(Self { subject, action })
     }
 
-    /// For this very file.
+    /// Matches this file only, whatever characters its name has.
     pub const fn file(path: PathBuf, action: RuleAction) -> Self {
         let subject = Subject::File(path);
         Self { subject, action }
     }
 
-    /// The same under the paths that the watch tells: a directory may be named through a symbolic link.
+    /// The same rule for paths as the watch reports them: a directory may be named through a symbolic link.
     #[must_use]
-    pub fn resolved(&self) -> Self {
-        self.normalised(spec::normalised)
+    pub fn normalised(&self) -> Self {
+        let subject = match self.subject.clone() {
+            Subject::File(path) => Subject::File(normalise(&path)),
+            Subject::Name(pattern) => Subject::Name(pattern),
+            Subject::Below(dir, pattern) => Subject::Below(normalise(&dir), pattern),
+            Subject::Anywhere(dir, pattern) => Subject::Anywhere(normalise(&dir), pattern),
+        };
+        let action = self.action.clone();
+        Self { subject, action }
     }
 
-    /// What it does.
+    /// What to do when a matching file changes.
     pub const fn action(&self) -> &RuleAction {
         &self.action
     }
 
-    /// Whether it is about the file at `path`.
+    /// Whether the rule matches the file at `path`.
     pub fn applies_to(&self, path: &Path) -> bool {
         match &self.subject {
             Subject::File(file) => path == file,
-            Subject::Name(matcher) => path
+            Subject::Name(pattern) => path
                 .file_name()
-                .is_some_and(|name| matcher.is_match(Path::new(name))),
-            Subject::Below(place, matcher) | Subject::Anywhere(place, matcher) => path
-                .strip_prefix(place)
-                .is_ok_and(|relative| matcher.is_match(relative)),
+                .is_some_and(|name| pattern.matches(Path::new(name))),
+            Subject::Below(dir, pattern) | Subject::Anywhere(dir, pattern) => path
+                .strip_prefix(dir)
+                .is_ok_and(|relative| pattern.matches(relative)),
         }
     }
 
-    /// What has to be watched for it, whatever else is: a file, or a directory.
+    /// The file or directory that is watched for this rule, whatever else is.
     pub(super) fn root(&self) -> Option<&Path> {
         match &self.subject {
             _ if self.action == RuleAction::Ignore => None,
@@ -115,97 +125,78 @@ impl Rule {
         }
     }
 
-    /// Whether it may be about files deeper below its root.
+    /// Whether the rule may match files in directories below its root.
     pub(super) fn is_deep(&self) -> bool {
         match &self.subject {
             Subject::File(_) | Subject::Name(_) | Subject::Anywhere(..) => false,
-            Subject::Below(_, matcher) => is_deep(matcher),
-        }
-    }
-
-    /// With paths that can be compared with those that events tell.
-    pub(super) fn normalised(&self, normalise: impl Fn(&Path) -> PathBuf) -> Self {
-        let subject = match &self.subject {
-            Subject::File(path) => Subject::File(normalise(path)),
-            Subject::Name(matcher) => Subject::Name(matcher.clone()),
-            Subject::Below(place, matcher) => Subject::Below(normalise(place), matcher.clone()),
-            Subject::Anywhere(place, matcher) => {
-                Subject::Anywhere(normalise(place), matcher.clone())
-            }
-        };
-        Self {
-            subject,
-            action: self.action.clone(),
+            Subject::Below(_, pattern) => pattern.is_deep(),
         }
     }
 }
 
-impl PartialEq for Subject {
+impl Pattern {
+    fn matches(&self, path: &Path) -> bool {
+        self.0.is_match(path)
+    }
+
+    /// Whether it may match a path with more than one component.
+    fn is_deep(&self) -> bool {
+        let glob = self.0.glob().glob();
+        glob.contains('/') || glob.contains("**")
+    }
+}
+
+impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::File(one), Self::File(other)) => one == other,
-            (Self::Name(one), Self::Name(other)) => one.glob() == other.glob(),
-            (Self::Below(place, one), Self::Below(other_place, other))
-            | (Self::Anywhere(place, one), Self::Anywhere(other_place, other)) => {
-                place == other_place && one.glob() == other.glob()
-            }
-            (Self::File(_) | Self::Name(_) | Self::Below(..) | Self::Anywhere(..), _) => false,
-        }
+        self.0.glob() == other.0.glob()
     }
 }
 
-impl Eq for Subject {}
+impl Eq for Pattern {}
 
-/// What the rules say of a path: the last that applies wins.
-pub fn last<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a RuleAction> {
+/// The action for the file at `path`: the last rule that applies wins.
+pub fn action_for<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a RuleAction> {
     let applies = |rule: &&Rule| rule.applies_to(path);
     rules.iter().rev().find(applies).map(Rule::action)
 }
 
-/// Whether it may be about files in directories below its place.
-fn is_deep(matcher: &GlobMatcher) -> bool {
-    let glob = matcher.glob().glob();
-    glob.contains('/') || glob.contains("**")
-}
-
-fn has_magic(text: &str) -> bool {
+fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?', '[', '{', '\\'])
 }
 
-/// The directories that are named in full, and what remains to be matched below them.
-fn divide(base: &Path, glob: &str) -> (PathBuf, String) {
-    let mut place = base.to_owned();
+/// Splits a glob into the directory that it names without wildcards, and the rest.
+fn split(base: &Path, glob: &str) -> (PathBuf, String) {
+    let mut dir = base.to_owned();
     let mut components = Path::new(glob).components().peekable();
     while let Some(component) = components.peek() {
         match component {
-            Component::RootDir => place = PathBuf::from("/"),
+            Component::RootDir => dir = PathBuf::from("/"),
             Component::ParentDir => {
-                place.pop();
+                dir.pop();
             }
             Component::CurDir | Component::Prefix(_) => {}
             Component::Normal(name) => {
                 let name = name.to_string_lossy();
-                let mut following = components.clone();
-                following.next();
-                if has_magic(&name) || following.peek().is_none() {
+                let is_last = components.clone().nth(1).is_none();
+                if has_wildcard(&name) || is_last {
                     break;
                 }
-                place.push(&*name);
+                dir.push(&*name);
             }
         }
         components.next();
     }
     let rest: PathBuf = components.collect();
-    (place, rest.to_string_lossy().into_owned())
+    (dir, rest.to_string_lossy().into_owned())
 }
 
-impl fmt::Display for WrongGlob {
+impl fmt::Display for InvalidGlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not a glob: {}", self.glob, self.reason)
+        write!(f, "invalid glob `{}`: {}", self.glob, self.reason)
     }
 }
 
-impl error::Error for WrongGlob {}
+impl error::Error for InvalidGlob {}
 
 #[cfg(test)]
 mod tests {
@@ -224,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn globs_are_about_paths_or_about_names() {
+    fn globs_match_paths_or_names() {
         let rule = check(
             "config/*.toml",
             &["/w/app/config/a.toml"],
@@ -259,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_magic_is_one_file() {
+    fn a_glob_without_wildcards_matches_one_file() {
         let rule = check(".env", &["/w/app/.env"], &["/w/app/a/.env", "/w/.env"]);
         assert_eq!(rule.root(), Some(Path::new("/w/app/.env")));
         let odd = PathBuf::from("/w/[a]*");
@@ -268,25 +259,25 @@ mod tests {
     }
 
     #[test]
-    fn the_last_that_applies_wins() {
+    fn the_last_rule_that_applies_wins() {
         let rule = |glob, action| Rule::new(Path::new("/w"), glob, action).unwrap();
         let rules = [
             rule("*.toml", RuleAction::Restart),
             rule("a/*.toml", RuleAction::Signal(1)),
             rule("a/x.toml", RuleAction::Ignore),
         ];
-        let said = |path: &str| last(&rules, Path::new(path));
-        assert_eq!(said("/w/b.toml"), Some(&RuleAction::Restart));
-        assert_eq!(said("/w/a/b.toml"), Some(&RuleAction::Signal(1)));
-        assert_eq!(said("/w/a/x.toml"), Some(&RuleAction::Ignore));
-        assert_eq!(said("/w/a/x.json"), None);
+        let action = |path: &str| action_for(&rules, Path::new(path));
+        assert_eq!(action("/w/b.toml"), Some(&RuleAction::Restart));
+        assert_eq!(action("/w/a/b.toml"), Some(&RuleAction::Signal(1)));
+        assert_eq!(action("/w/a/x.toml"), Some(&RuleAction::Ignore));
+        assert_eq!(action("/w/a/x.json"), None);
     }
 
     #[test]
-    fn what_is_no_glob_is_named() {
+    fn an_invalid_glob_is_named() {
         let error = Rule::new(Path::new("/w"), "a/{x", RuleAction::Build).unwrap_err();
         assert!(
-            error.to_string().starts_with("`a/{x` is not a glob: "),
+            error.to_string().starts_with("invalid glob `a/{x`: "),
             "{error}"
         );
     }

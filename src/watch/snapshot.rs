@@ -2,153 +2,148 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
-use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::paths;
+
 /// Files up to this size are read before they change, so that a mere `touch` can be told from a change.
 const READ_AHEAD_FILE: u64 = 1 << 20;
 
-/// All that is read before it changes: some 50 ms of work where the files are cached.
+/// The most that is read ahead in total: about 50 ms of work if the files are cached.
 const READ_AHEAD_TOTAL: u64 = 64 << 20;
 
-/// Larger files are known by their size and time only.
-const READ_MOST: u64 = 64 << 20;
+/// Larger files are compared by size and time only.
+const LARGEST_HASHED: u64 = 64 << 20;
 
 /// The kernel stamps files with a clock that lags behind by up to one tick (`ktime_get_coarse_real_ts64`),
 /// 10 ms at the slowest setting.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What the files were when they were last looked at.
+/// The state of each file when it was last looked at.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    known: BTreeMap<PathBuf, Known>,
+    files: BTreeMap<PathBuf, Known>,
     started: Duration,
-    read_ahead: u64,
+    read_ahead_left: u64,
 }
 
+/// What is known of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
-    /// It is there; whatever is heard of it is a change.
-    Unseen,
-    /// It had this size and time.
+    /// Only that it exists: any event for it is a change.
+    Exists,
+    /// Its size and time.
     Stamp(Stamp),
-    /// It had this content.
+    /// Its contents, too.
     Hash(Stamp, u64),
 }
 
-/// What a look at the metadata says.
+/// What the metadata of a file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     len: u64,
     modified: (i64, i64),
     inode: u64,
-    /// When the inode changed: unlike the time of modification nobody can set it, and a rename renews it.
+    /// When the inode changed. Unlike the time of modification it cannot be set, and a rename renews it.
     changed: Duration,
-    /// Whether a later change shows in the times. One that follows within the same tick does not.
+    /// Whether the next change will show in the times. A change within the same tick does not.
     sure: bool,
 }
 
 impl Snapshot {
     /// For a watch that starts now.
     pub(super) fn new() -> Self {
-        let started = now();
         Self {
-            known: BTreeMap::new(),
-            started,
-            read_ahead: READ_AHEAD_TOTAL,
+            files: BTreeMap::new(),
+            started: now(),
+            read_ahead_left: READ_AHEAD_TOTAL,
         }
     }
 
-    /// When the watch began.
+    /// When the watch started.
     pub(super) const fn started(&self) -> Duration {
         self.started
     }
 
-    /// How many files are known.
+    /// The number of known files.
     pub(super) fn len(&self) -> usize {
-        self.known.len()
+        self.files.len()
     }
 
-    /// Notes a file that is there, without reading it. Says whether it has changed since `since`, which
-    /// events may not tell: they come only once its directory is watched.
+    /// Adds an existing file without reading it. Returns whether the file has changed since `since`: no event reports a change
+    /// from before its directory was watched.
     pub(super) fn note(&mut self, path: &Path, since: Duration) -> bool {
-        if self.known.contains_key(path) {
+        if self.files.contains_key(path) {
             return false;
         }
-        let Ok(metadata) = fs::metadata(path) else {
+        let Some(metadata) = file_metadata(path) else {
             return false;
         };
-        if !metadata.is_file() {
-            return false;
-        }
-        // What has changed since then is a change, whatever else is told of it.
         let stamp = Stamp::of(&metadata, self.started.max(since));
         let known = match stamp.sure {
             true => Known::Stamp(stamp),
-            false => Known::Unseen,
+            false => Known::Exists,
         };
-        self.known.insert(path.to_owned(), known);
+        self.files.insert(path.to_owned(), known);
         stamp.changed >= since
     }
 
-    /// Files that were noted and not read, as far as they are worth reading ahead.
+    /// Files that were noted but not read, and are small enough to be read ahead.
     pub(super) fn unread(&self) -> Vec<PathBuf> {
         let small =
             |known: &Known| matches!(known, Known::Stamp(stamp) if stamp.len <= READ_AHEAD_FILE);
-        self.known
-            .iter()
-            .filter(|(_, known)| small(known))
-            .map(|(path, _)| path.clone())
-            .collect()
+        let unread = self.files.iter().filter(|(_, known)| small(known));
+        unread.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Reads a file that was noted.
+    /// Reads a noted file.
     ///
-    /// Its content becomes the known one only if it was not changed since the watch began: an event about
-    /// such a change may be on its way, and would be taken for one about nothing.
+    /// The contents count as the earlier ones only if the file has not changed since the watch started: otherwise the
+    /// event for that change, which may still arrive, would seem to report no change.
     pub(super) fn read_ahead(&mut self, path: &Path) {
-        let Some(Known::Stamp(before)) = self.known.get(path).copied() else {
+        let Some(Known::Stamp(before)) = self.files.get(path).copied() else {
             return;
         };
-        if before.len > self.read_ahead {
+        if before.len > self.read_ahead_left {
             return;
         }
-        self.read_ahead -= before.len;
+        self.read_ahead_left -= before.len;
         let Ok((_, Some(hash))) = look(path) else {
             return;
         };
-        // Asked after the reading: a change during it would otherwise be read and not be seen. It must be the file
-        // that was noted, too, not another that was moved there.
+        // Taken after the read: otherwise a change during the read would go unnoticed. It also shows whether another file was
+        // moved here.
         let after = fs::metadata(path).map(|after| Stamp::of(&after, Duration::MAX));
         let known = match after {
             Ok(after) if after == before => Known::Hash(before, hash),
-            Ok(_) | Err(_) => Known::Unseen,
+            Ok(_) | Err(_) => Known::Exists,
         };
-        self.known.insert(path.to_owned(), known);
+        self.files.insert(path.to_owned(), known);
     }
 
-    /// Looks at `path`, of which something was heard. Returns what changed: the path itself, or what was
-    /// known below it if it is gone or no file any more.
+    /// Looks at `path` after an event. Returns what has changed: the path itself, or, if it is gone or is not a file,
+    /// every known file at it and below it.
     pub(super) fn update(&mut self, path: &Path) -> Vec<PathBuf> {
         match look(path) {
             Ok((stamp, hash)) => self.replace(path, stamp, hash),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.unreadable(path),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.update_unreadable(path)
+            }
             Err(_) => self.forget(path),
         }
     }
 
-    /// Whether a look at its metadata says that the file at `path` may be another than was known, or is gone, or new.
+    /// Whether the metadata suggests that the file at `path` has changed, is gone or is new.
     pub(super) fn differs(&self, path: &Path) -> bool {
-        let now = fs::metadata(path).ok().filter(Metadata::is_file);
-        match (self.known.get(path), now) {
+        match (self.files.get(path), file_metadata(path)) {
             (None, now) => now.is_some(),
-            // A link to a directory or to nothing is known by where it leads.
+            // A link to a directory, or a dangling one, is known by its target.
             (Some(_), None) => !path.is_symlink(),
-            // In doubt it does: the clock of files lags behind.
-            (Some(Known::Unseen), Some(now)) => !Stamp::of(&now, self.started).sure,
+            // If in doubt, it differs: the clock that stamps files lags behind.
+            (Some(Known::Exists), Some(now)) => !Stamp::of(&now, self.started).sure,
             (Some(Known::Stamp(before) | Known::Hash(before, _)), Some(now)) => {
                 !before.sure || Stamp::of(&now, Duration::MAX) != *before
             }
@@ -157,64 +152,39 @@ impl Snapshot {
 
     /// Whether a file is known at `path` or below it.
     pub(super) fn knows(&self, path: &Path) -> bool {
-        let from = (Bound::Included(path), Bound::Unbounded);
-        let first = self.known.range::<Path, _>(from).next();
-        first.is_some_and(|(known, _)| known.starts_with(path))
+        paths::below(&self.files, path).next().is_some()
     }
 
-    /// There was a file at `path`, as somebody else has seen.
-    pub(super) fn suppose(&mut self, path: &Path) {
-        self.known.entry(path.to_owned()).or_insert(Known::Unseen);
+    /// Adds a file that existed earlier, whether it still does or not.
+    pub(super) fn assume(&mut self, path: &Path) {
+        self.files.entry(path.to_owned()).or_insert(Known::Exists);
     }
 
-    /// It may have changed any number of times, and a build may have read any of it.
+    /// Forgets the contents of a file: it may have changed and changed back, and a build may have read either state.
     pub(super) fn doubt(&mut self, path: &Path) {
-        if let Some(known) = self.known.get_mut(path) {
-            *known = Known::Unseen;
+        if let Some(known) = self.files.get_mut(path) {
+            *known = Known::Exists;
         }
     }
 
-    /// What is known at `path` and below it. Paths are ordered component by component, so it follows directly.
+    /// The known files at `path` and below it.
     pub(super) fn below(&self, path: &Path) -> Vec<PathBuf> {
-        let from = (Bound::Included(path), Bound::Unbounded);
-        let below = self.known.range::<Path, _>(from);
-        let below = below.take_while(|(known, _)| known.starts_with(path));
-        below.map(|(known, _)| known.clone()).collect()
+        paths::below(&self.files, path).cloned().collect()
     }
 
-    /// What is known directly in `dir`.
+    /// The known files directly in `dir`.
     pub(super) fn within(&self, dir: &Path) -> Vec<PathBuf> {
-        let from = (Bound::Excluded(dir), Bound::Unbounded);
-        let below = self.known.range::<Path, _>(from);
-        let below = below.take_while(|(known, _)| known.starts_with(dir));
-        let direct = below.filter(|(known, _)| known.parent() == Some(dir));
-        direct.map(|(known, _)| known.clone()).collect()
+        let below = paths::below(&self.files, dir);
+        let direct = below.filter(|path| path.parent() == Some(dir));
+        direct.cloned().collect()
     }
 
-    /// All that is known.
+    /// All known files.
     pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.known.keys()
+        self.files.keys()
     }
 
-    fn replace(&mut self, path: &Path, stamp: Stamp, hash: Option<u64>) -> Vec<PathBuf> {
-        let now = hash.map_or(Known::Stamp(stamp), |hash| Known::Hash(stamp, hash));
-        let before = self.known.insert(path.to_owned(), now);
-        if before.is_some_and(|before| before.same_content(now)) {
-            Vec::new()
-        } else {
-            vec![path.to_owned()]
-        }
-    }
-
-    fn unreadable(&mut self, path: &Path) -> Vec<PathBuf> {
-        let now = now();
-        match fs::metadata(path).map(|metadata| Stamp::of(&metadata, now)) {
-            Ok(stamp) => self.replace(path, stamp, None),
-            Err(_) => self.forget(path),
-        }
-    }
-
-    /// Looks whether `path` is gone; what was known there and below it is what changed.
+    /// If `path` is gone, forgets and returns the files known at it and below it.
     pub(super) fn forget_gone(&mut self, path: &Path) -> Vec<PathBuf> {
         if path.symlink_metadata().is_ok() {
             Vec::new()
@@ -223,31 +193,49 @@ impl Snapshot {
         }
     }
 
+    fn replace(&mut self, path: &Path, stamp: Stamp, hash: Option<u64>) -> Vec<PathBuf> {
+        let now = hash.map_or(Known::Stamp(stamp), |hash| Known::Hash(stamp, hash));
+        let before = self.files.insert(path.to_owned(), now);
+        if before.is_some_and(|before| before.same_contents(now)) {
+            Vec::new()
+        } else {
+            vec![path.to_owned()]
+        }
+    }
+
+    fn update_unreadable(&mut self, path: &Path) -> Vec<PathBuf> {
+        let now = now();
+        match fs::metadata(path) {
+            Ok(metadata) => self.replace(path, Stamp::of(&metadata, now), None),
+            Err(_) => self.forget(path),
+        }
+    }
+
     fn forget(&mut self, path: &Path) -> Vec<PathBuf> {
         let gone = self.below(path);
         for path in &gone {
-            self.known.remove(path);
+            self.files.remove(path);
         }
         gone
     }
 }
 
 impl Known {
-    /// Where a content is not known the size and the time decide.
-    fn same_content(self, now: Self) -> bool {
+    /// Where contents are not known, size and time decide.
+    fn same_contents(self, now: Self) -> bool {
         match (self, now) {
             (Self::Hash(_, before), Self::Hash(_, now)) => before == now,
-            (Self::Unseen, _) | (_, Self::Unseen) => false,
+            (Self::Exists, _) | (_, Self::Exists) => false,
             (
                 Self::Stamp(before) | Self::Hash(before, _),
                 Self::Stamp(now) | Self::Hash(now, _),
-            ) => before.same_content(now),
+            ) => before.same_contents(now),
         }
     }
 }
 
 impl Stamp {
-    /// `looked`: before what else was looked at, the content say.
+    /// `looked` is the time before which everything else about the file, such as its contents, was read.
     fn of(metadata: &Metadata, looked: Duration) -> Self {
         let changed = changed_at(metadata);
         Self {
@@ -259,8 +247,8 @@ impl Stamp {
         }
     }
 
-    /// A change of the mode, say, leaves the time of modification as it is.
-    fn same_content(self, now: Self) -> bool {
+    /// The time of the inode does not matter: a change of the mode renews it.
+    fn same_contents(self, now: Self) -> bool {
         let of = |stamp: Self| (stamp.len, stamp.modified, stamp.inode);
         of(self) == of(now)
     }
@@ -280,27 +268,27 @@ fn changed_at(metadata: &Metadata) -> Duration {
     Duration::new(seconds, u32::try_from(metadata.ctime_nsec()).unwrap_or(0))
 }
 
-/// The metadata, and after them the content, of a file, or of a symbolic link to a directory or to nothing. An error for anything else:
-/// to open a pipe or a device could block, or do something.
+fn file_metadata(path: &Path) -> Option<Metadata> {
+    fs::metadata(path).ok().filter(Metadata::is_file)
+}
+
+/// The stamp and then the contents of a file, or of a symbolic link to a directory or to nothing. Anything else is an
+/// error: opening a pipe or a device could block or have an effect.
 fn look(path: &Path) -> io::Result<(Stamp, Option<u64>)> {
     let now = now();
     let stamp = |metadata: &Metadata| Stamp::of(metadata, now);
     let link = fs::symlink_metadata(path)?;
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => {
-            let hash = if metadata.len() > READ_MOST {
-                None
-            } else {
-                Some(hash(path)?)
-            };
+            let small = metadata.len() <= LARGEST_HASHED;
+            let hash = small.then(|| hash(path)).transpose()?;
             Ok((stamp(&metadata), hash))
         }
-        Ok(metadata) if link.is_symlink() && metadata.is_dir() => {
-            Ok((stamp(&link), Some(hash_link(path)?)))
+        Ok(metadata) if !(link.is_symlink() && metadata.is_dir()) => {
+            Err(io::ErrorKind::Unsupported.into())
         }
-        Ok(_) => Err(io::ErrorKind::Unsupported.into()),
-        Err(_) if link.is_symlink() => Ok((stamp(&link), Some(hash_link(path)?))),
-        Err(error) => Err(error),
+        Err(error) if !link.is_symlink() => Err(error),
+        Ok(_) | Err(_) => Ok((stamp(&link), Some(hash_link(path)?))),
     }
 }
 

@@ -1,33 +1,34 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::paths::{normalise, normalise_all};
 use super::{InputSet, Poll, Rule, WatchUpdate};
 
-/// What to watch, and what of it counts.
+/// What to watch, and which files count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchSpec {
-    /// Directories, with all that is in them, or single files. Absolute. What does not exist is waited for.
-    /// What is named here counts even where it is ignored by what is around it.
+    /// Directories, with everything in them, or single files. Absolute. They need not exist yet. Roots count even where
+    /// an ignore file around them says otherwise.
     pub roots: Vec<PathBuf>,
-    /// What `ignores` with a `/` in them are relative to. Absolute.
+    /// The directory to which `ignores` with a `/` are relative. Absolute.
     pub base: PathBuf,
-    /// Patterns as in a `.gitignore`. Empty: none.
+    /// Patterns as in a `.gitignore`.
     pub ignores: Vec<String>,
-    /// Only files with one of these extensions count (without the dot). Empty: all. Files among `roots`
-    /// count whatever they are called.
+    /// Only files with one of these extensions count (without the dot). Empty: all. Files among `roots` count whatever
+    /// their extension is.
     pub exts: Vec<String>,
-    /// Whether `.gitignore`, `.ignore`, `.git/info/exclude` and git's global excludes are respected.
+    /// Whether to respect `.gitignore`, `.ignore`, `.git/info/exclude` and git's global excludes.
     pub vcs_ignore: bool,
-    /// Directories in which nothing counts, cargo's target directory first of all. Absolute.
+    /// Directories in which nothing counts, such as cargo's target directory. Absolute.
     pub ignored_dirs: Vec<PathBuf>,
-    /// What the user says of some files; the last rule that applies wins. What rules name counts even where
-    /// it is ignored, unless a rule says so.
+    /// The user's rules for some files; the last rule that applies wins. Files that a rule names count even where they
+    /// are ignored, unless a rule ignores them.
     pub rules: Vec<Rule>,
-    /// Only this counts, and what rules are about; `None`: all that is not ignored.
-    pub exact: Option<InputSet>,
-    /// Whether to look for changes instead of being told of them.
+    /// Only these files count, and those that rules name; `None`: all that are not ignored.
+    pub inputs: Option<InputSet>,
+    /// Whether to poll instead of relying on file events.
     pub poll: Poll,
-    /// How long it has to be quiet before a change is told.
+    /// How long to wait for further events before a change is reported.
     pub debounce: Duration,
 }
 
@@ -41,7 +42,7 @@ impl Default for WatchSpec {
             vcs_ignore: true,
             ignored_dirs: Vec::new(),
             rules: Vec::new(),
-            exact: None,
+            inputs: None,
             poll: Poll::default(),
             debounce: Duration::from_millis(20),
         }
@@ -49,100 +50,40 @@ impl Default for WatchSpec {
 }
 
 impl WatchSpec {
-    /// With paths that can be compared with each other and with what events tell: the directory in which a
-    /// root is may be named through `..` or a symbolic link. The root's own name stays, so that it is seen
-    /// when another file takes its place.
+    /// With paths as they appear in events.
     pub(super) fn normalised(&self) -> Self {
         Self {
-            roots: self.roots.iter().map(|root| normalised(root)).collect(),
-            base: normalised(&self.base),
-            ignored_dirs: self
-                .ignored_dirs
-                .iter()
-                .map(|dir| normalised(dir))
-                .collect(),
-            rules: self
-                .rules
-                .iter()
-                .map(|rule| rule.normalised(normalised))
-                .collect(),
-            exact: self
-                .exact
-                .as_ref()
-                .map(|exact| exact.normalised(normalised)),
+            roots: normalise_all(&self.roots),
+            base: normalise(&self.base),
+            ignored_dirs: normalise_all(&self.ignored_dirs),
+            rules: self.rules.iter().map(Rule::normalised).collect(),
+            inputs: self.inputs.as_ref().map(InputSet::normalised),
             ..self.clone()
         }
     }
-}
 
-impl WatchSpec {
-    /// What it is after a build.
-    pub(super) fn updated(&self, revision: WatchUpdate) -> Self {
-        let revised = Self {
-            roots: revision.roots,
-            ignored_dirs: revision.ignored_dirs,
-            exact: revision.exact,
+    pub(super) fn updated(&self, update: WatchUpdate) -> Self {
+        let updated = Self {
+            roots: update.roots,
+            ignored_dirs: update.ignored_dirs,
+            inputs: update.inputs,
             ..self.clone()
         };
-        revised.normalised()
+        updated.normalised()
     }
 
-    /// Whether the last good build names this very file.
+    /// Whether the last good build names this file.
     pub(super) fn names(&self, path: &Path) -> bool {
-        let exact = self.exact.as_ref();
-        exact.is_some_and(|exact| exact.files.contains(path))
+        let inputs = self.inputs.as_ref();
+        inputs.is_some_and(|inputs| inputs.files.contains(path))
     }
 
-    /// All that is watched for itself: directories, and files whose directory may be of no other interest.
-    pub(super) fn places(&self) -> impl Iterator<Item = &Path> {
-        let exact = self.exact.iter();
-        let exact = exact.flat_map(|exact| exact.dirs.iter().chain(&exact.files));
+    /// All files and directories that are watched because they are named.
+    pub(super) fn named_paths(&self) -> impl Iterator<Item = &Path> {
+        let inputs = self.inputs.iter();
+        let inputs = inputs.flat_map(|inputs| inputs.dirs.iter().chain(&inputs.files));
         let rules = self.rules.iter().filter_map(Rule::root);
-        self.roots
-            .iter()
-            .chain(exact)
-            .map(PathBuf::as_path)
-            .chain(rules)
-    }
-}
-
-pub(super) fn normalised(path: &Path) -> PathBuf {
-    let within = path.file_name().zip(path.parent());
-    let found = match within {
-        Some((name, parent)) => parent.canonicalize().map(|parent| parent.join(name)),
-        None => path.canonicalize(),
-    };
-    found.unwrap_or_else(|_| path.components().collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    use tempfile::TempDir;
-
-    use super::*;
-
-    #[test]
-    fn detours_are_taken_out_and_names_stay() {
-        let dir = TempDir::new().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        fs::create_dir_all(root.join("a/b")).unwrap();
-        symlink("a", root.join("link")).unwrap();
-        for (given, expected) in [
-            ("a/../a/b", "a/b"),
-            ("link/b", "a/b"),
-            ("link", "link"),
-            ("a/b/", "a/b"),
-            ("a/b/..", "a"),
-            ("missing/x", "missing/x"),
-        ] {
-            assert_eq!(
-                normalised(&root.join(given)),
-                root.join(expected),
-                "{given}"
-            );
-        }
+        let roots = self.roots.iter().chain(inputs);
+        roots.map(PathBuf::as_path).chain(rules)
     }
 }

@@ -4,11 +4,10 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Whether a file is one that nobody wrote to be worked with: an editor made it for itself beside the file that is
-/// edited, or a program left it behind when it crashed.
+/// Whether a file is a by-product: of an editor, beside the file that it edits, or of a crash.
 ///
-/// Most of the first kind are gone again before it is quiet; those that stay while a file is open (swap files, locks,
-/// autosaves, backups) must not count as changes. With the second a crash would cause the next start.
+/// Most files of editors are gone before it is quiet. Those that stay while a file is open (swap files, locks, autosaves,
+/// backups) must not count as changes. If files of a crash counted, a crash would cause the next start.
 pub(super) fn is_temporary(path: &Path) -> bool {
     path.file_name().map(OsStr::as_bytes).is_some_and(|name| {
         is_of_editor(name) || is_of_crash(name) || is_core(name) && is_core_dump(path)
@@ -19,8 +18,8 @@ fn is_of_editor(name: &[u8]) -> bool {
     is_vim(name) || is_emacs(name) || is_jetbrains(name) || is_gnome_or_kde(name)
 }
 
-/// The Java virtual machine's last words, and `npm`'s ("Fatal Error Log" in Oracle's "Troubleshooting Guide", `npm help
-/// logging`).
+/// Crash logs of the Java virtual machine and of `npm` ("Fatal Error Log" in Oracle's "Troubleshooting Guide",
+/// `npm help logging`).
 fn is_of_crash(name: &[u8]) -> bool {
     let numbered = |start: &[u8]| {
         let number = name.strip_prefix(start);
@@ -34,25 +33,27 @@ fn is_number(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
-/// How the kernel names what it writes, unless told otherwise (`core(5)`). So may others: it is looked into.
+/// The kernel's default name for a core dump (`core(5)`). Other files may have it, too.
 fn is_core(name: &[u8]) -> bool {
     name == b"core" || name.strip_prefix(b"core.").is_some_and(is_number)
 }
 
-/// By the head of the file (`elf(5)`: the magic, the order of bytes, `e_type`).
+/// Judges by the headerer of the file (`elf(5)`: the magic number, the byte order, `e_type`).
 fn is_core_dump(path: &Path) -> bool {
     const CORE: u16 = 4;
-    let mut head = [0; 18];
+    let mut header = [0; 18];
     let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let read = is_file && File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok());
-    let kind = match head[5] {
-        2 => u16::from_be_bytes([head[16], head[17]]),
-        _ => u16::from_le_bytes([head[16], head[17]]),
+    let read =
+        is_file && File::open(path).is_ok_and(|mut file| file.read_exact(&mut header).is_ok());
+    let kind = match header[5] {
+        2 => u16::from_be_bytes([header[16], header[17]]),
+        _ => u16::from_le_bytes([header[16], header[17]]),
     };
-    read && head.starts_with(b"\x7fELF") && kind == CORE
+    read && header.starts_with(b"\x7fELF") && kind == CORE
 }
 
-/// `4913` is how vim finds out whether it may write here, `5036` if that exists; `.x.swp` down to `.x.saa`.
+/// Swap files are called `.x.swp`, down to `.x.saa`. With `4913`, or `5036` if that exists, vim tests whether it may
+/// write to the directory.
 fn is_vim(name: &[u8]) -> bool {
     let swap = name.starts_with(b".")
         && matches!(
@@ -62,12 +63,12 @@ fn is_vim(name: &[u8]) -> bool {
     swap || name == b"4913" || name == b"5036" || name.ends_with(b"~")
 }
 
-/// `.#x` is a lock, `#x#` an autosave, `x~` a backup (as vim's).
+/// `.#x` is a lock, `#x#` an autosave. Backups (`x~`) are called as in vim.
 fn is_emacs(name: &[u8]) -> bool {
     name.starts_with(b".#") || name.len() > 1 && name.starts_with(b"#") && name.ends_with(b"#")
 }
 
-/// Safe write: the old file under another name, and the new one under yet another.
+/// "Safe write" renames the old file, and writes the new one under another name.
 fn is_jetbrains(name: &[u8]) -> bool {
     name.ends_with(b"___jb_tmp___") || name.ends_with(b"___jb_old___")
 }
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn editors_files_and_those_that_only_look_like_them() {
+    fn files_of_editors_and_similar_names() {
         for name in [
             "4913",
             "5036",
@@ -127,12 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_writes_of_a_crash_is_told_by_its_head() {
+    fn a_core_dump_is_known_by_its_headerer() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let mut head = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0";
+        let mut header = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0";
         for name in ["core", "core.4711", "core.rs", "cores"] {
-            fs::write(path(name), head).unwrap();
+            fs::write(path(name), header).unwrap();
         }
         assert!(is_temporary(&path("core")) && is_temporary(&path("core.4711")));
         assert!(!is_temporary(&path("core.rs")) && !is_temporary(&path("cores")));
@@ -140,12 +141,12 @@ mod tests {
         fs::create_dir(path("folder")).unwrap();
         fs::create_dir(path("folder/core")).unwrap();
         assert!(!is_temporary(&path("core.1")) && !is_temporary(&path("folder/core")));
-        // An executable of that name.
-        head[16] = 2;
-        fs::write(path("core"), head).unwrap();
+        // An executable with that name.
+        header[16] = 2;
+        fs::write(path("core"), header).unwrap();
         assert!(!is_temporary(&path("core")));
-        head = *b"\x7fELF\x02\x02\x01\0\0\0\0\0\0\0\0\0\0\x04";
-        fs::write(path("core"), head).unwrap();
-        assert!(is_temporary(&path("core")), "of another order of bytes");
+        header = *b"\x7fELF\x02\x02\x01\0\0\0\0\0\0\0\0\0\0\x04";
+        fs::write(path("core"), header).unwrap();
+        assert!(is_temporary(&path("core")), "with the other byte order");
     }
 }

@@ -1,219 +1,300 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::{Error, ErrorKind};
-use std::ops::Bound;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use super::polled::Polled;
-use super::system::System;
-use super::{Filter, Poll, Trouble};
-use crate::os;
+use notify::{ErrorKind, PathOp};
 
-/// The directories that are watched.
+use super::poll::{Poll, PollSchedule};
+use super::{Filter, Trouble, paths};
+use crate::os::fs_event::{self, Source};
+use crate::os::mounts;
+
+/// The directories that are watched or polled.
 pub(super) struct Tree {
-    /// Without one everything is polled.
-    system: Option<Box<dyn System>>,
-    watched: BTreeSet<PathBuf>,
-    limited: bool,
-    /// Whether it was told that the limit is reached.
-    told: bool,
-    /// By the number of the device, whether its file system tells of changes.
+    /// `None`: every directory is polled.
+    source: Option<Source>,
+    watched: BTreeMap<PathBuf, Identity>,
+    /// Whether the system refuses more watches.
+    at_limit: bool,
+    limit_reported: bool,
+    /// For each device, whether its file system sends events.
     devices: BTreeMap<u64, bool>,
-    /// Those that the system does not watch.
-    pub(super) polled: Polled,
-    /// Those that were told to be neither watched nor read.
-    closed: BTreeSet<PathBuf>,
+    pub(super) polled: PollSchedule,
+    /// Directories that could neither be watched nor read, and were reported.
+    unreadable: BTreeSet<PathBuf>,
     troubles: Vec<Trouble>,
 }
 
-impl Tree {
-    pub(super) fn new(system: Option<Box<dyn System>>, poll: Poll) -> Self {
+/// Tells a directory from another one at the same path. The time of birth is part of it because ext4 reuses the number of
+/// a removed inode at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    born: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
         Self {
-            system,
-            watched: BTreeSet::new(),
-            limited: false,
-            told: false,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            born: metadata.created().ok(),
+        }
+    }
+}
+
+impl Tree {
+    pub(super) fn new(source: Option<Source>, poll: Poll) -> Self {
+        Self {
+            source,
+            watched: BTreeMap::new(),
+            at_limit: false,
+            limit_reported: false,
             devices: BTreeMap::new(),
-            polled: Polled::new(poll),
-            closed: BTreeSet::new(),
+            polled: PollSchedule::new(poll),
+            unreadable: BTreeSet::new(),
             troubles: Vec::new(),
         }
     }
 
-    /// Whether the system has something to tell that did not come yet.
-    pub(super) fn has_more(&self) -> bool {
-        self.system.as_ref().is_some_and(|system| system.has_more())
+    /// See [`fs_event::deliver_pending`].
+    pub(super) fn deliver_pending(&mut self) {
+        self.source.as_mut().map(fs_event::deliver_pending);
     }
 
-    /// The system tells nothing any more.
-    pub(super) fn do_without_system(&mut self) {
-        self.system = None;
-        for dir in std::mem::take(&mut self.watched) {
+    /// Polls every directory from now on, because the system sends no more events.
+    pub(super) fn poll_everything(&mut self) {
+        self.source = None;
+        for dir in std::mem::take(&mut self.watched).into_keys() {
             self.polled.insert(&dir);
         }
     }
 
-    /// How many directories are watched.
+    /// The number of watched directories.
     pub(super) fn len(&self) -> usize {
         self.watched.len()
     }
 
-    /// What went wrong since this was last asked.
+    /// What went wrong since the last call.
     pub(super) fn troubles(&mut self) -> Vec<Trouble> {
         std::mem::take(&mut self.troubles)
     }
 
-    /// Watches all that `filter` lets pass. Returns the files that were found.
+    /// Watches everything that `filter` accepts. Returns the files found there.
     pub(super) fn cover(&mut self, filter: &mut Filter) -> Vec<PathBuf> {
-        self.limited = false;
+        self.at_limit = false;
         self.polled.clear();
-        let roots: Vec<PathBuf> = filter.dirs().map(Path::to_owned).collect();
         let mut files = Vec::new();
-        let mut seen = BTreeSet::new();
-        for root in roots {
-            self.grow_unseen(&root, filter, &mut files, &mut seen);
-        }
+        let roots = filter.dirs().map(Path::to_owned).collect();
+        let seen = self.grow(roots, filter, &mut files);
         let named: Vec<PathBuf> = filter.files().map(Path::to_owned).collect();
-        for file in named {
-            if file.parent().is_none_or(|dir| !seen.contains(dir)) {
-                self.anchor(&file);
-            }
-            files.extend(file.is_file().then_some(file));
-        }
+        let in_tree = |file: &PathBuf| file.parent().is_some_and(|dir| seen.contains(dir));
+        let outside: Vec<PathBuf> = named
+            .iter()
+            .filter(|file| !in_tree(file))
+            .cloned()
+            .collect();
+        self.anchor(&outside);
+        files.extend(named.into_iter().filter(|file| file.is_file()));
         files
     }
 
-    /// Watches `dir` and what is below it; adds the files there to `files`.
-    pub(super) fn grow(&mut self, dir: &Path, filter: &mut Filter, files: &mut Vec<PathBuf>) {
-        self.grow_unseen(dir, filter, files, &mut BTreeSet::new());
-    }
-
-    /// Each directory is watched before it is read: what is created in between is found twice, what is
-    /// created after is told by an event, and nothing is lost (`inotify(7)`, "Limitations and caveats").
-    fn grow_unseen(
+    /// Watches `dirs` and the directories below them. Adds the files there to `files`, and returns the directories.
+    ///
+    /// Each directory is watched before it is read: what is created in between is found twice, what is created later
+    /// causes an event, and nothing is lost (`inotify(7)`, "Limitations and caveats"). All directories of one depth are
+    /// watched in one request: each request costs two switches between threads.
+    pub(super) fn grow(
         &mut self,
-        dir: &Path,
+        dirs: Vec<PathBuf>,
         filter: &mut Filter,
         files: &mut Vec<PathBuf>,
-        seen: &mut BTreeSet<PathBuf>,
-    ) {
-        let mut waiting = vec![dir.to_owned()];
-        while let Some(dir) = waiting.pop() {
+    ) -> BTreeSet<PathBuf> {
+        let mut seen = BTreeSet::new();
+        let mut level = dirs;
+        while !level.is_empty() {
             // Roots may lie in each other.
-            if seen.contains(&dir) || !filter.dir(&dir) {
-                continue;
-            }
-            self.watch(&dir);
-            for (path, is_dir) in self.read(&dir) {
-                if is_dir {
-                    waiting.push(path);
-                } else if filter.passes(&path) || filter.file(&path) {
-                    files.push(path);
+            level.retain(|dir| filter.dir(dir) && seen.insert(dir.clone()));
+            self.watch(&level);
+            for dir in std::mem::take(&mut level) {
+                for (path, is_dir) in self.read(&dir) {
+                    if is_dir {
+                        level.push(path);
+                    } else if filter.passes(&path) || filter.file(&path) {
+                        files.push(path);
+                    }
                 }
             }
-            seen.insert(dir);
         }
+        seen
     }
 
-    /// Ends the watch on every directory that `filter` does not let pass any more.
+    /// Ends the watch on every directory that `filter` no longer accepts.
     pub(super) fn prune(&mut self, filter: &mut Filter) {
         let anchors: BTreeSet<PathBuf> = filter
             .files()
             .filter_map(|file| anchor_of(file).map(Path::to_owned))
             .collect();
-        let system = &mut self.system;
-        self.watched.retain(|dir| {
-            let keep = anchors.contains(dir) || filter.dir(dir);
-            if let Some(system) = system.as_mut().filter(|_| !keep) {
-                system.unwatch(dir);
-            }
-            keep
-        });
-        self.polled
-            .retain(|dir| anchors.contains(dir) || filter.dir(dir));
+        let mut keep = |dir: &Path| anchors.contains(dir) || filter.dir(dir);
+        self.polled.retain(|dir| keep(dir));
+        let dropped: Vec<PathBuf> = self
+            .watched
+            .keys()
+            .filter(|dir| !keep(dir))
+            .cloned()
+            .collect();
+        for dir in &dropped {
+            self.watched.remove(dir);
+        }
+        self.update(dropped.into_iter().map(PathOp::unwatch).collect());
     }
 
-    /// Watches the directory in which `path` is, so that it is seen when another file takes its place; if
-    /// that directory does not exist, the nearest above it that does, until it does.
-    pub(super) fn anchor(&mut self, path: &Path) {
-        let mut watched = None;
-        // A nearer one may be made before this one is watched.
-        while let Some(dir) = anchor_of(path).filter(|dir| watched != Some(*dir)) {
-            self.watch(dir);
-            watched = Some(dir);
+    /// Watches the directory of each path, so that a file that takes this place is noticed. If that directory does not
+    /// exist, the nearest existing one above is watched instead.
+    pub(super) fn anchor(&mut self, paths: &[PathBuf]) {
+        let mut watched = BTreeSet::new();
+        loop {
+            // A nearer one may be created before this one is watched.
+            let anchors = paths.iter().filter_map(|path| anchor_of(path));
+            let new: BTreeSet<PathBuf> = anchors
+                .filter(|dir| !watched.contains(*dir))
+                .map(Path::to_owned)
+                .collect();
+            if new.is_empty() {
+                return;
+            }
+            self.watch(&new);
+            watched.extend(new);
         }
     }
 
-    /// There is nothing at `path` any more. What was there may have been moved away, where it is of no interest.
-    pub(super) fn lost(&mut self, path: &Path) {
-        while let Some(dir) = self.first_below(path) {
-            self.watched.remove(&dir);
-            if let Some(system) = &mut self.system {
-                system.unwatch(&dir);
-            }
-        }
+    /// Forgets the directory at `path`, which is gone, and all below it. It may live on elsewhere after a move.
+    pub(super) fn forget(&mut self, path: &Path) {
         self.polled.retain(|dir| !dir.starts_with(path));
-        self.closed.retain(|dir| !dir.starts_with(path));
+        self.unreadable.retain(|dir| !dir.starts_with(path));
+        let gone: Vec<PathBuf> = paths::below(&self.watched, path).cloned().collect();
+        if gone.is_empty() {
+            return;
+        }
+        for dir in &gone {
+            self.watched.remove(dir);
+        }
+        // Mostly `notify` saw the same event and removed these watches, so ask which are left: a failed removal costs more.
+        let source = self.source.as_ref();
+        let left = source.and_then(|source| source.watched_paths().ok());
+        let left = left.into_iter().flatten().map(|(dir, _)| dir);
+        let left = left.filter(|dir| dir.starts_with(path));
+        self.update(left.map(PathOp::unwatch).collect());
     }
 
-    /// The same for all of which the end was not told.
+    /// Forgets every watched directory that is gone. For use after lost events.
     pub(super) fn forget_gone(&mut self) {
-        let gone = self.watched.iter().filter(|dir| !dir.is_dir());
+        let gone = self.watched.keys().filter(|dir| !dir.is_dir());
         for dir in gone.cloned().collect::<Vec<_>>() {
-            self.lost(&dir);
+            self.forget(&dir);
         }
     }
 
-    /// Paths are ordered component by component: what is below `path` begins where `path` would be.
-    fn first_below(&self, path: &Path) -> Option<PathBuf> {
-        let from = (Bound::Included(path), Bound::Unbounded);
-        let first = self.watched.range::<Path, _>(from).next()?;
-        first.starts_with(path).then(|| first.clone())
-    }
-
-    /// Always asks the system, also if it was asked before: the directory may be another one by now.
-    fn watch(&mut self, dir: &Path) {
-        if self.system.is_none() || !self.tells_changes(dir) {
-            self.polled.insert(dir);
-        }
-        let is_new = !self.watched.contains(dir);
-        match &mut self.system {
-            None => {}
-            Some(_) if self.limited && is_new => self.polled.insert(dir),
-            Some(system) => match system.watch(dir) {
-                Ok(_) => {
-                    self.watched.insert(dir.to_owned());
+    /// Watches these directories. One that is watched is added again: `notify` may have dropped its watch together with
+    /// that of an earlier directory at the same path.
+    fn watch<'a>(&mut self, dirs: impl IntoIterator<Item = &'a PathBuf>) {
+        let mut ops = Vec::new();
+        let mut wanted = Vec::new();
+        for dir in dirs {
+            // Looked at before it is watched: an exchange in between is then noticed the next time.
+            let Some(metadata) = fs::metadata(dir).ok().filter(Metadata::is_dir) else {
+                continue;
+            };
+            if self.source.is_none() || !self.sends_events(dir, &metadata) {
+                self.polled.insert(dir);
+            }
+            let identity = Identity::of(&metadata);
+            match self.watched.get(dir) {
+                None if self.at_limit => {
+                    self.polled.insert(dir);
+                    continue;
                 }
-                Err(error) => self.refused(dir, &error),
-            },
+                // Otherwise `notify` would keep the watch on the earlier directory.
+                Some(known) if *known != identity => ops.push(PathOp::unwatch(dir)),
+                None | Some(_) => {}
+            }
+            ops.push(PathOp::watch_non_recursive(dir));
+            wanted.push((dir.clone(), identity));
+        }
+        let failures = self.update(ops);
+        if self.source.is_some() {
+            self.watched.extend(wanted);
+        }
+        for (dir, _) in &failures {
+            self.watched.remove(dir);
+        }
+        for (dir, error) in failures {
+            self.refused(&dir, &error);
         }
     }
 
-    /// Watches a directory that was refused, if it has been opened since.
+    /// Passes these operations to the system. A failed one does not keep back the others, but at the limit no more
+    /// watches are requested. Returns the directories that are not watched.
+    fn update(&mut self, mut ops: Vec<PathOp>) -> Vec<(PathBuf, notify::Error)> {
+        let mut failures = Vec::new();
+        while let Some(source) = self.source.as_mut().filter(|_| !ops.is_empty()) {
+            let Err(failure) = source.update_paths(ops) else {
+                break;
+            };
+            ops = failure.remaining;
+            let at_limit = matches!(failure.source.kind, ErrorKind::MaxFilesWatch);
+            match failure.origin {
+                Some(PathOp::Watch(dir, _)) => failures.push((dir, failure.source)),
+                // `notify` removed it before we did.
+                Some(PathOp::Unwatch(_)) => {}
+                None => self.source_failed(&failure.source),
+            }
+            if at_limit {
+                let is_old = |op: &mut PathOp| self.watched.contains_key(op.as_path());
+                let new = ops.extract_if(.., |op| !is_old(op));
+                let refused =
+                    |op: PathOp| (op.into_path(), notify::Error::new(ErrorKind::MaxFilesWatch));
+                failures.extend(new.map(refused));
+            }
+        }
+        failures
+    }
+
+    /// Everything that would be watched is polled.
+    fn source_failed(&mut self, error: &notify::Error) {
+        self.poll_everything();
+        self.troubles.push(Trouble::NoWatch {
+            reason: fs_event::reason(error),
+            limited: false,
+        });
+    }
+
+    /// Watches a directory that could not be read earlier, if that has changed.
     pub(super) fn try_again(&mut self, dir: &Path) {
-        if self.closed.contains(dir) && fs::read_dir(dir).is_ok() {
-            self.closed.remove(dir);
+        if self.unreadable.contains(dir) && fs::read_dir(dir).is_ok() {
+            self.unreadable.remove(dir);
             self.polled.remove(dir);
-            self.watch(dir);
+            self.watch([&dir.to_owned()]);
         }
     }
 
-    /// Whether another directory is at `dir` than the one that is watched. It is watched from now on.
-    pub(super) fn is_another(&mut self, dir: &Path) -> bool {
-        let system = self.system.as_mut();
-        system.is_some_and(|system| system.is_another(dir))
+    /// Whether another directory is at `dir` than the watched one.
+    pub(super) fn is_replaced(&self, dir: &Path) -> bool {
+        let known = self.watched.get(dir);
+        let now = fs::metadata(dir).map(|metadata| Identity::of(&metadata));
+        known.is_some_and(|known| now.is_ok_and(|now| now != *known))
     }
 
-    /// Asked once for each file system.
-    fn tells_changes(&mut self, dir: &Path) -> bool {
-        let Ok(device) = fs::metadata(dir).map(|metadata| metadata.dev()) else {
-            return true;
-        };
-        if let Some(tells) = self.devices.get(&device) {
-            return *tells;
+    /// Checked once for each device.
+    fn sends_events(&mut self, dir: &Path, metadata: &Metadata) -> bool {
+        let device = metadata.dev();
+        if let Some(sends) = self.devices.get(&device) {
+            return *sends;
         }
-        let kind = os::mounts::without_events(dir);
+        let kind = mounts::without_events(dir);
         let dir = dir.to_owned();
         self.troubles
             .extend(kind.map(|kind| Trouble::Polled { dir, kind }));
@@ -223,16 +304,16 @@ impl Tree {
 
     /// Whether `dir` is watched or polled.
     pub(super) fn knows(&self, dir: &Path) -> bool {
-        self.watched.contains(dir) || self.polled.contains(dir)
+        self.watched.contains_key(dir) || self.polled.contains(dir)
     }
 
-    fn refused(&mut self, dir: &Path, error: &Error) {
-        if error.kind() != ErrorKind::StorageFull {
-            return self.unwatchable(dir, error);
+    fn refused(&mut self, dir: &Path, error: &notify::Error) {
+        if !matches!(error.kind, ErrorKind::MaxFilesWatch) {
+            return self.report_unreadable(dir, fs_event::reason(error));
         }
-        self.limited = true;
+        self.at_limit = true;
         self.polled.insert(dir);
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.limit_reported, true) {
             self.troubles.push(Trouble::WatchLimit {
                 watched: self.watched.len(),
                 dir: dir.to_owned(),
@@ -240,130 +321,39 @@ impl Tree {
         }
     }
 
-    /// Told once for each directory, however often it is tried. One that is gone by now is of no interest.
-    fn unwatchable(&mut self, dir: &Path, error: &Error) {
+    /// Reports each directory once. It is polled because no event reports that its permissions have changed.
+    fn report_unreadable(&mut self, dir: &Path, reason: String) {
+        // One that has gone meanwhile does not matter.
         if !dir.is_dir() {
             return;
         }
-        // It may be opened, which is told to nobody.
         self.polled.insert(dir);
-        if self.closed.insert(dir.to_owned()) {
-            self.troubles.push(Trouble::Unwatchable {
-                dir: dir.to_owned(),
-                reason: error.to_string(),
-            });
+        if self.unreadable.insert(dir.to_owned()) {
+            let dir = dir.to_owned();
+            self.troubles.push(Trouble::Unwatchable { dir, reason });
         }
     }
 
-    /// The entries, and whether each is a directory. Symbolic links are not followed: they may lead in a circle.
+    /// The entries of `dir`, and whether each is a directory. Symbolic links are not followed: they may form a circle.
     pub(super) fn read(&mut self, dir: &Path) -> Vec<(PathBuf, bool)> {
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
+        let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        match fs::read_dir(dir) {
+            Ok(entries) => entries
+                .flatten()
+                .map(|entry| (entry.path(), is_dir(&entry)))
+                .collect(),
             Err(error) => {
-                self.unwatchable(dir, &error);
-                return Vec::new();
+                self.report_unreadable(dir, error.to_string());
+                Vec::new()
             }
-        };
-        entries
-            .flatten()
-            .map(|entry| {
-                (
-                    entry.path(),
-                    entry.file_type().is_ok_and(|kind| kind.is_dir()),
-                )
-            })
-            .collect()
+        }
     }
 }
 
+/// The nearest existing directory above `path`.
 fn anchor_of(path: &Path) -> Option<&Path> {
     path.ancestors().skip(1).find(|dir| dir.is_dir())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::watch::WatchSpec;
-
-    /// A system that allows so many watches.
-    struct Two(usize);
-
-    impl System for Two {
-        fn is_another(&mut self, dir: &Path) -> bool {
-            self.watch(dir).unwrap_or(false)
-        }
-
-        fn watch(&mut self, _: &Path) -> io::Result<bool> {
-            let left = self.0.checked_sub(1);
-            self.0 = left.ok_or(ErrorKind::StorageFull)?;
-            Ok(false)
-        }
-
-        fn unwatch(&mut self, _: &Path) {
-            self.0 += 1;
-        }
-
-        fn has_more(&self) -> bool {
-            false
-        }
-    }
-
-    fn tree(watches: usize) -> Tree {
-        Tree::new(Some(Box::new(Two(watches))), Poll::IfNeeded)
-    }
-
-    #[test]
-    fn hc06_at_the_limit_what_can_be_watched_is_and_the_limit_is_named_once() {
-        let dir = TempDir::new().unwrap();
-        for name in ["a", "b", "c", "d"] {
-            fs::create_dir(dir.path().join(name)).unwrap();
-            fs::write(dir.path().join(name).join("x"), "").unwrap();
-        }
-        let spec = WatchSpec {
-            roots: vec![dir.path().to_owned()],
-            ..WatchSpec::default()
-        };
-        let mut tree = tree(2);
-        let files = tree.cover(&mut Filter::new(&spec).unwrap());
-        assert_eq!(
-            (files.len(), tree.len()),
-            (4, 2),
-            "every file is found all the same"
-        );
-        assert_eq!(tree.polled.dirs().len(), 3, "the rest is polled");
-        tree.cover(&mut Filter::new(&spec).unwrap());
-        let troubles = tree.troubles();
-        let [trouble @ Trouble::WatchLimit { watched: 2, .. }] = &troubles[..] else {
-            panic!("{troubles:?}")
-        };
-        assert!(
-            trouble
-                .hint()
-                .unwrap()
-                .contains("fs.inotify.max_user_watches")
-        );
-    }
-
-    #[test]
-    fn what_is_lost_is_lost_with_all_below_it() {
-        let dir = TempDir::new().unwrap();
-        fs::create_dir_all(dir.path().join("a/b")).unwrap();
-        fs::create_dir_all(dir.path().join("ab")).unwrap();
-        let spec = WatchSpec {
-            roots: vec![dir.path().to_owned()],
-            ..WatchSpec::default()
-        };
-        let mut tree = tree(9);
-        tree.cover(&mut Filter::new(&spec).unwrap());
-        assert_eq!(tree.len(), 4);
-        tree.lost(&dir.path().join("a"));
-        assert_eq!(tree.len(), 2);
-        fs::remove_dir(dir.path().join("ab")).unwrap();
-        tree.forget_gone();
-        assert_eq!(tree.len(), 1);
-    }
-}
+mod tests;

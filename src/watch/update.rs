@@ -3,15 +3,15 @@ use std::time::SystemTime;
 
 use super::InputSet;
 
-/// What a build has taught about what to watch.
+/// What to watch after a build.
 #[derive(Clone, Debug)]
 pub struct WatchUpdate {
-    /// In place of [`WatchSpec::roots`](super::WatchSpec::roots).
+    /// Replaces [`WatchSpec::roots`](super::WatchSpec::roots).
     pub roots: Vec<PathBuf>,
-    /// In place of [`WatchSpec::ignored_dirs`](super::WatchSpec::ignored_dirs).
+    /// Replaces [`WatchSpec::ignored_dirs`](super::WatchSpec::ignored_dirs).
     pub ignored_dirs: Vec<PathBuf>,
-    /// Only this counts, and what rules are about; `None`: all that is not ignored.
-    pub exact: Option<InputSet>,
-    /// When that build began: what did not count before, and has changed since, is a change now.
+    /// Replaces [`WatchSpec::inputs`](super::WatchSpec::inputs).
+    pub inputs: Option<InputSet>,
+    /// When the build began. A file that counts from now on, and has changed since, is reported as changed.
     pub since: SystemTime,
 }

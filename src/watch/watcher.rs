@@ -1,14 +1,12 @@
-use std::io;
 use std::sync::mpsc;
 use std::thread;
 use std::time::SystemTime;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::system::System;
 use super::worker::{Input, Worker};
 use super::{Filter, Message, Poll, StartError, Trouble, WatchSpec, WatchUpdate};
-use crate::os::changes::Watcher;
+use crate::os::fs_event::{self, Source};
 
 /// A watch. It ends when this is dropped.
 #[derive(Debug)]
@@ -17,73 +15,69 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch, in a thread of its own: first [`Message::Watching`] or a trouble arrives at
-    /// `messages`, then changes. Returns before anything is read.
+    /// Starts to watch, in a thread of its own. [`Message::Watching`] arrives at `messages` before any change. Returns before
+    /// anything is read.
     ///
     /// # Errors
     ///
-    /// A pattern is wrong, or the system gives no thread.
+    /// A pattern is invalid, or no thread can be started.
     pub fn start(spec: &WatchSpec, messages: UnboundedSender<Message>) -> Result<Self, StartError> {
         let spec = spec.normalised();
         let filter = Filter::new(&spec)?;
         let (inputs, received) = mpsc::channel();
-        let system = match spec.poll {
-            Poll::IfNeeded => system(inputs.clone(), &messages),
+        let source = match spec.poll {
+            Poll::IfNeeded => source(inputs.clone(), &messages),
             Poll::Always | Poll::Every(_) => None,
         };
-        let worker = Worker::new(spec, filter, system, messages);
+        let worker = Worker::new(spec, filter, source, received, messages);
         let thread = thread::Builder::new().name("watch".to_owned());
         thread
-            .spawn(move || worker.run(&received))
+            .spawn(move || worker.run())
             .map_err(StartError::Thread)?;
         Ok(Self { inputs })
     }
 
-    /// A build begins now. What changes from here on, and does not count, may have to count by what it teaches.
+    /// A build begins now. A file that changes from here on and does not count may turn out to be an input of it.
     pub fn build_begins(&self) {
-        // An error means that the thread has ended already.
-        let _ = self.inputs.send(Input::Build(SystemTime::now()));
+        self.send(Input::Build(SystemTime::now()));
     }
 
-    /// Takes over what a build has taught. What changed since that build began, and did not count until now, is
-    /// told as a change.
-    pub fn update(&self, revision: WatchUpdate) {
+    /// Changes what is watched. A file that did not count until now, and has changed since the build began, is reported
+    /// as changed.
+    pub fn update(&self, update: WatchUpdate) {
+        self.send(Input::Update(update));
+    }
+
+    fn send(&self, input: Input) {
         // An error means that the thread has ended already.
-        let _ = self.inputs.send(Input::Update(revision));
+        let _ = self.inputs.send(input);
     }
 }
 
-/// Without one everything is looked at again and again: that is slow, but nothing is missed.
-fn system(
-    inputs: mpsc::Sender<Input>,
-    messages: &UnboundedSender<Message>,
-) -> Option<Box<dyn System>> {
-    let handler = move |told| {
-        // The worker has ended: nobody is interested any more.
-        let _ = inputs.send(Input::Told(told));
+/// Without a source, everything is polled.
+fn source(inputs: mpsc::Sender<Input>, messages: &UnboundedSender<Message>) -> Option<Source> {
+    let handler = move |event| {
+        // An error means that the worker has ended.
+        let _ = inputs.send(Input::Fs(event));
     };
-    match Watcher::new(handler) {
-        Ok(watcher) => Some(Box::new(watcher)),
-        Err(error) => {
-            let trouble = Trouble::NoWatch {
-                limited: is_limit(&error),
-                reason: error.to_string(),
-            };
-            // The receiver is the caller's.
-            let _ = messages.send(Message::Trouble(trouble));
-            None
-        }
-    }
+    let report = |error: notify::Error| {
+        let trouble = Trouble::NoWatch {
+            limited: is_limit(&error),
+            reason: fs_event::reason(&error),
+        };
+        // An error means that the caller has dropped its receiver.
+        let _ = messages.send(Message::Trouble(trouble));
+    };
+    fs_event::source(handler).map_err(report).ok()
 }
 
 /// `EMFILE` has no kind of its own in the standard library.
-fn is_limit(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EMFILE)
+fn is_limit(error: &notify::Error) -> bool {
+    matches!(&error.kind, notify::ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE))
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // An error means that the thread has ended already.
-        let _ = self.inputs.send(Input::Stop);
+        self.send(Input::Stop);
     }
 }

@@ -3,7 +3,6 @@
 mod being_written;
 pub use being_written::is_being_written;
 pub mod accepting;
-pub mod changes;
 pub mod credentials;
 mod descriptors;
 pub mod pidfd_set;

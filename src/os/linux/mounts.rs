@@ -4,9 +4,9 @@ use std::path::Path;
 
 use nix::sys::statfs::statfs;
 
-/// Network and host mounts, by the magic numbers of `statfs(2)` and `linux/magic.h`, and how they are called. Changes
-/// that another machine makes to them are not told (`inotify(7)`, "Limitations and caveats").
-const FAR: &[(i64, &str)] = &[
+/// Mounts from the network or the host of a virtual machine, by the magic numbers of `statfs(2)` and `linux/magic.h`. A change that
+/// another machine makes causes no event (`inotify(7)`, "Limitations and caveats").
+const REMOTE: &[(i64, &str)] = &[
     (0x6969, "NFS"),
     (0xff53_4d42, "CIFS"),
     (0xfe53_4d42, "SMB"),
@@ -23,15 +23,15 @@ const FAR: &[(i64, &str)] = &[
     (0x7c7c_6673, "a Parallels folder"),
 ];
 
-/// The kind of the file system on which `path` is, if it is one that does not tell of all changes.
+/// The kind of the file system of `path`, if it does not report every change.
 pub fn without_events(path: &Path) -> Option<&'static str> {
     let found = statfs(path).ok()?.filesystem_type().0;
     // The field is 32 bits wide on some systems, and signed.
-    far(i64::from(found as u32))
+    remote_kind(i64::from(found as u32))
 }
 
-fn far(found: i64) -> Option<&'static str> {
-    let named = FAR.iter().find(|(magic, _)| *magic == found);
+fn remote_kind(found: i64) -> Option<&'static str> {
+    let named = REMOTE.iter().find(|(magic, _)| *magic == found);
     named.map(|(_, name)| *name)
 }
 
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hc11_far_file_systems_are_known_by_their_numbers() {
+    fn hc11_remote_file_systems_are_known_by_their_numbers() {
         for (magic, name) in [
             (0x6969, Some("NFS")),
             (0x6573_5546, Some("FUSE")),
@@ -52,12 +52,12 @@ mod tests {
             (0x0102_1994, None),
             (0x9123_683e, None),
         ] {
-            assert_eq!(far(magic), name);
+            assert_eq!(remote_kind(magic), name);
         }
     }
 
     #[test]
-    fn a_local_file_system_tells_of_changes() {
+    fn a_local_file_system_reports_changes() {
         assert_eq!(without_events(Path::new("/proc")), None);
         assert_eq!(without_events(Path::new("/nonexistent")), None);
     }

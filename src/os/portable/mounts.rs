@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// The kind of the file system on which `path` is, if it is one that does not tell of all changes. Nobody can say here.
+/// The kind of the file system of `path`, if it does not report every change. Unknown on this system.
 pub fn without_events(_path: &Path) -> Option<&'static str> {
     None
 }

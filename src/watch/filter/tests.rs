@@ -37,7 +37,7 @@ fn check(root: &TempDir, spec: &WatchSpec, counts: &[&str], ignored: &[&str]) {
 }
 
 #[test]
-fn ignore_files_are_respected_where_they_are() {
+fn ignore_files_apply_where_they_are() {
     let root = tree(&[
         (".gitignore", "*.log\n/out/\n"),
         ("a/.gitignore", "!keep.log\nlocal\n"),
@@ -71,7 +71,7 @@ fn ignore_files_are_respected_where_they_are() {
 }
 
 #[test]
-fn the_repositorys_ignore_files_count_below_it() {
+fn ignore_files_of_the_repository_apply_below_it() {
     let root = tree(&[
         (".git/info/exclude", "mine\n"),
         (".gitignore", "*.log\n"),
@@ -86,7 +86,7 @@ fn the_repositorys_ignore_files_count_below_it() {
 }
 
 #[test]
-fn an_ignore_file_above_that_is_in_no_repository_is_not_read() {
+fn an_ignore_file_above_the_root_outside_of_a_repository_is_not_read() {
     let root = tree(&[(".gitignore", "*\n"), ("project/x", "")]);
     let sub = WatchSpec {
         roots: vec![root.path().join("project")],
@@ -96,7 +96,7 @@ fn an_ignore_file_above_that_is_in_no_repository_is_not_read() {
 }
 
 #[test]
-fn version_control_and_targets_never_count() {
+fn version_control_and_target_directories_never_count() {
     let root = tree(&[("Cargo.toml", ""), ("plain/target/x", "")]);
     let none = WatchSpec {
         vcs_ignore: false,
@@ -115,7 +115,7 @@ fn version_control_and_targets_never_count() {
 }
 
 #[test]
-fn patterns_and_extensions_narrow_it() {
+fn patterns_and_extensions_narrow_what_counts() {
     let root = tree(&[(".gitignore", "!a.gen.rs\n")]);
     let narrow = WatchSpec {
         ignores: vec!["*.gen.rs".to_owned(), "/docs/".to_owned()],
@@ -136,7 +136,7 @@ fn patterns_and_extensions_narrow_it() {
 }
 
 #[test]
-fn what_is_named_counts_even_where_it_is_ignored() {
+fn a_root_counts_even_where_it_is_ignored() {
     let root = tree(&[
         (".gitignore", "build\n.env\n"),
         ("build/x", ""),
@@ -161,7 +161,7 @@ fn what_is_named_counts_even_where_it_is_ignored() {
 }
 
 #[test]
-fn ignored_directories_are_ignored_whole() {
+fn an_ignored_directory_is_ignored_with_everything_in_it() {
     let root = tree(&[]);
     let narrow = WatchSpec {
         ignored_dirs: vec![root.path().join("out")],
@@ -171,10 +171,10 @@ fn ignored_directories_are_ignored_whole() {
 }
 
 #[test]
-fn what_counts_whatever_its_extension_is_can_still_be_ignored() {
+fn an_input_with_any_extension_can_still_be_ignored() {
     let root = tree(&[]);
     let paths = |names: &[&str]| names.iter().map(|name| root.path().join(name)).collect();
-    let exact = InputSet {
+    let inputs = InputSet {
         files: paths(&["main.rs", "page.html", "Cargo.toml", "Cargo.lock"]),
         any_extension: paths(&["Cargo.toml", "Cargo.lock"]),
         ..InputSet::default()
@@ -182,7 +182,7 @@ fn what_counts_whatever_its_extension_is_can_still_be_ignored() {
     let narrow = WatchSpec {
         exts: vec!["rs".to_owned()],
         ignores: vec!["Cargo.lock".to_owned()],
-        exact: Some(exact),
+        inputs: Some(inputs),
         ..spec(&root)
     };
     let ignored = ["page.html", "Cargo.lock", "other.rs"];
@@ -213,7 +213,7 @@ fn a_rule_watches_ignored_folders_only_where_it_names_one() {
 }
 
 #[test]
-fn the_ignore_files_above_a_root_are_watched_up_to_the_repository() {
+fn ignore_files_above_a_root_are_watched_up_to_the_repository() {
     let root = tree(&[("repo/.git/HEAD", ""), ("repo/a/b/x", "")]);
     let sub = WatchSpec {
         roots: vec![root.path().join("repo/a/b")],

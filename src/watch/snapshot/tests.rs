@@ -1,4 +1,4 @@
-//! What counts as another content.
+//! What counts as a change of contents.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::slice::from_ref;
@@ -7,42 +7,42 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// As if the watch had begun long after whatever is on the disk.
+/// A snapshot as if the watch had started long after everything on the disk changed.
 fn much_later() -> Snapshot {
-    let mut contents = Snapshot::new();
-    contents.started += Duration::from_secs(3600);
-    contents
+    let mut snapshot = Snapshot::new();
+    snapshot.started += Duration::from_secs(3600);
+    snapshot
 }
 
 #[test]
-fn only_another_content_is_a_change() {
+fn only_other_contents_are_a_change() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();
-    let mut contents = much_later();
-    assert!(!contents.note(&path, contents.started));
-    assert_eq!(contents.unread(), from_ref(&path));
-    contents.read_ahead(&path);
-    assert!(contents.unread().is_empty());
+    let mut snapshot = much_later();
+    assert!(!snapshot.note(&path, snapshot.started));
+    assert_eq!(snapshot.unread(), from_ref(&path));
+    snapshot.read_ahead(&path);
+    assert!(snapshot.unread().is_empty());
     fs::write(&path, "one").unwrap();
-    assert!(contents.update(&path).is_empty(), "the same again");
+    assert!(snapshot.update(&path).is_empty(), "same contents");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    assert!(contents.update(&path).is_empty(), "another mode");
+    assert!(snapshot.update(&path).is_empty(), "another mode");
     fs::write(&path, "two").unwrap();
-    assert_eq!(contents.update(&path), from_ref(&path));
-    assert!(contents.update(&path).is_empty());
+    assert_eq!(snapshot.update(&path), from_ref(&path));
+    assert!(snapshot.update(&path).is_empty());
     fs::remove_file(&path).unwrap();
-    assert_eq!(contents.update(&path), from_ref(&path));
-    assert!(contents.update(&path).is_empty(), "gone already");
+    assert_eq!(snapshot.update(&path), from_ref(&path));
+    assert!(snapshot.update(&path).is_empty(), "already gone");
 }
 
 #[test]
-fn what_was_never_read_counts_as_changed_if_its_time_is_another() {
+fn a_file_that_was_never_read_changes_with_its_time() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();
-    let mut contents = much_later();
-    contents.note(&path, contents.started);
+    let mut snapshot = much_later();
+    snapshot.note(&path, snapshot.started);
     let stamp = fs::metadata(&path).unwrap().modified().unwrap();
     File::options()
         .append(true)
@@ -50,99 +50,102 @@ fn what_was_never_read_counts_as_changed_if_its_time_is_another() {
         .unwrap()
         .set_modified(stamp + TICK)
         .unwrap();
-    assert_eq!(contents.update(&path), from_ref(&path));
+    assert_eq!(snapshot.update(&path), from_ref(&path));
 }
 
 #[test]
 fn a_file_that_changed_after_the_start_is_not_read_ahead() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
-    let mut contents = Snapshot::new();
-    contents.started = Duration::ZERO;
+    let mut snapshot = Snapshot::new();
+    snapshot.started = Duration::ZERO;
     fs::write(&path, "one").unwrap();
-    assert!(contents.note(&path, contents.started), "it changed since");
-    contents.read_ahead(&path);
-    assert_eq!(contents.update(&path), from_ref(&path));
+    assert!(
+        snapshot.note(&path, snapshot.started),
+        "changed since the start"
+    );
+    snapshot.read_ahead(&path);
+    assert_eq!(snapshot.update(&path), from_ref(&path));
 }
 
 #[test]
-fn a_directory_that_is_gone_takes_its_files_along() {
+fn the_files_of_a_removed_directory_change_with_it() {
     let dir = TempDir::new().unwrap();
-    let mut contents = much_later();
+    let mut snapshot = much_later();
     for name in ["a/x", "a/y/z", "a.rs", "ab"] {
         let path = dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "").unwrap();
-        contents.note(&path, contents.started);
+        snapshot.note(&path, snapshot.started);
     }
     fs::rename(dir.path().join("a"), dir.path().join("b")).unwrap();
-    let gone = contents.update(&dir.path().join("a"));
+    let gone = snapshot.update(&dir.path().join("a"));
     assert_eq!(gone, [dir.path().join("a/x"), dir.path().join("a/y/z")]);
-    assert_eq!(contents.len(), 2);
+    assert_eq!(snapshot.len(), 2);
 }
 
 #[test]
-fn what_is_no_file_is_not_opened() {
+fn only_files_are_opened() {
     let dir = TempDir::new().unwrap();
-    let mut contents = much_later();
+    let mut snapshot = much_later();
     let pipe = dir.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    assert!(contents.update(&pipe).is_empty());
-    assert!(contents.update(dir.path()).is_empty());
+    assert!(snapshot.update(&pipe).is_empty());
+    assert!(snapshot.update(dir.path()).is_empty());
     let circle = dir.path().join("circle");
     symlink("circle", &circle).unwrap();
-    assert_eq!(contents.update(&circle), from_ref(&circle), "a new link");
-    assert!(contents.update(&circle).is_empty());
+    assert_eq!(snapshot.update(&circle), from_ref(&circle), "a new link");
+    assert!(snapshot.update(&circle).is_empty());
 }
 
 #[test]
-fn a_rescan_finds_what_no_event_told() {
+fn a_rescan_finds_changes_without_events() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();
-    let mut contents = much_later();
-    contents.note(&path, contents.started);
-    contents.read_ahead(&path);
-    assert!(!contents.differs(&path));
+    let mut snapshot = much_later();
+    snapshot.note(&path, snapshot.started);
+    snapshot.read_ahead(&path);
+    assert!(!snapshot.differs(&path));
     fs::write(&path, "three").unwrap();
-    assert!(contents.differs(&path));
-    assert_eq!(contents.update(&path), from_ref(&path));
+    assert!(snapshot.differs(&path));
+    assert_eq!(snapshot.update(&path), from_ref(&path));
     fs::remove_file(&path).unwrap();
-    assert!(contents.differs(&path));
-    assert_eq!(contents.update(&path), from_ref(&path));
-    assert!(!contents.differs(&path));
+    assert!(snapshot.differs(&path));
+    assert_eq!(snapshot.update(&path), from_ref(&path));
+    assert!(!snapshot.differs(&path));
 }
 
 #[test]
-fn a_change_within_the_same_tick_is_found_too() {
+fn a_change_within_the_same_tick_is_found() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();
-    let mut contents = much_later();
-    contents.update(&path);
-    // Of the same length, and perhaps at the same time as far as the file system tells.
+    let mut snapshot = much_later();
+    snapshot.update(&path);
+    // Of the same length, and perhaps with the same time stamp.
     fs::write(&path, "two").unwrap();
-    assert!(contents.differs(&path));
-    assert_eq!(contents.update(&path), from_ref(&path));
+    assert!(snapshot.differs(&path));
+    assert_eq!(snapshot.update(&path), from_ref(&path));
     let deadline = now() + TICK * 200;
-    while contents.differs(&path) {
-        assert!(now() < deadline, "in the end it is certain");
-        assert!(contents.update(&path).is_empty());
+    while snapshot.differs(&path) {
+        assert!(now() < deadline, "it is certain after a tick");
+        assert!(snapshot.update(&path).is_empty());
     }
 }
 
 #[test]
-fn a_time_that_was_set_back_hides_nothing() {
+fn a_time_that_was_set_back_hides_no_change() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();
     let time = fs::metadata(&path).unwrap().modified().unwrap();
-    let mut contents = much_later();
-    contents.note(&path, contents.started);
-    contents.read_ahead(&path);
+    let mut snapshot = much_later();
+    snapshot.note(&path, snapshot.started);
+    snapshot.read_ahead(&path);
     fs::write(&path, "two").unwrap();
     let file = File::options().append(true).open(&path).unwrap();
     file.set_modified(time).unwrap();
-    assert!(contents.differs(&path));
-    assert_eq!(contents.update(&path), from_ref(&path));
+    assert!(snapshot.differs(&path));
+    assert_eq!(snapshot.update(&path), from_ref(&path));
 }

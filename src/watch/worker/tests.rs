@@ -1,4 +1,4 @@
-//! A worker whose system is played by the test.
+//! A worker that gets its file events from the test.
 
 use std::fs;
 use std::sync::mpsc as std_mpsc;
@@ -8,68 +8,52 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::*;
 use crate::watch::{InputSet, Poll};
+use notify::NullWatcher;
 
 mod updates;
 
-/// A system that takes everything and never tells anything by itself.
-struct Deaf;
-
-impl System for Deaf {
-    fn is_another(&mut self, dir: &Path) -> bool {
-        self.watch(dir).unwrap_or(false)
-    }
-
-    fn watch(&mut self, _: &Path) -> std::io::Result<bool> {
-        Ok(false)
-    }
-
-    fn unwatch(&mut self, _: &Path) {}
-
-    fn has_more(&self) -> bool {
-        false
-    }
-}
-
-fn deaf(root: &Path) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
-    deaf_to(&WatchSpec {
+fn start(root: &Path) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
+    start_with(&WatchSpec {
         roots: vec![root.to_owned()],
         ..WatchSpec::default()
     })
 }
 
-fn deaf_to(spec: &WatchSpec) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
-    let (messages, told) = mpsc::unbounded_channel();
+fn start_with(spec: &WatchSpec) -> (std_mpsc::Sender<Input>, UnboundedReceiver<Message>) {
+    let (messages, reports) = mpsc::unbounded_channel();
     let (inputs, received) = std_mpsc::channel();
     let filter = Filter::new(spec).unwrap();
-    let worker = Worker::new(spec.clone(), filter, Some(Box::new(Deaf)), messages);
-    std::thread::spawn(move || worker.run(&received));
-    (inputs, told)
+    let source: Source = Box::new(NullWatcher);
+    let worker = Worker::new(spec.clone(), filter, Some(source), received, messages);
+    std::thread::spawn(move || worker.run());
+    (inputs, reports)
 }
 
 #[test]
-fn hc05_after_an_overflow_everything_is_compared() {
+fn hc05_after_an_overflow_all_files_are_compared() {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.path().join(name);
     fs::create_dir(path("sub")).unwrap();
     fs::write(path("sub/changed"), "one").unwrap();
     fs::write(path("gone"), "").unwrap();
-    let (inputs, mut told) = deaf(dir.path());
+    let (inputs, mut reports) = start(dir.path());
     assert!(matches!(
-        told.blocking_recv(),
+        reports.blocking_recv(),
         Some(Message::Watching { dirs: 2, files: 2 })
     ));
     fs::write(path("sub/changed"), "two").unwrap();
     fs::create_dir(path("new")).unwrap();
     fs::write(path("new/file"), "").unwrap();
     fs::remove_file(path("gone")).unwrap();
-    // It may drop them more than once before there is an end to it.
-    let overflow = vec![Told::Overflow, Told::Overflow];
-    inputs.send(Input::Told(overflow)).unwrap();
+    // The system may drop events more than once.
+    for _ in 0..2 {
+        inputs.send(Input::Fs(FsEvent::Overflow)).unwrap();
+    }
     assert!(matches!(
-        told.blocking_recv(),
+        reports.blocking_recv(),
         Some(Message::Trouble(Trouble::Overflow))
     ));
-    let Some(Message::Changed { paths: changed, .. }) = told.blocking_recv() else {
+    let Some(Message::Changed { paths: changed, .. }) = reports.blocking_recv() else {
         panic!("no change")
     };
     assert_eq!(
@@ -79,32 +63,32 @@ fn hc05_after_an_overflow_everything_is_compared() {
 }
 
 #[test]
-fn when_the_system_tells_nothing_any_more_changes_are_looked_for() {
+fn hotrun_polls_after_the_file_events_end() {
     let dir = TempDir::new().unwrap();
-    let (inputs, mut told) = deaf(dir.path());
+    let (inputs, mut reports) = start(dir.path());
     assert!(matches!(
-        told.blocking_recv(),
+        reports.blocking_recv(),
         Some(Message::Watching { dirs: 1, .. })
     ));
     let reason = "odd".to_owned();
-    inputs.send(Input::Told(vec![Told::Deaf(reason)])).unwrap();
+    inputs.send(Input::Fs(FsEvent::Failed(reason))).unwrap();
     assert!(matches!(
-        told.blocking_recv(),
+        reports.blocking_recv(),
         Some(Message::Trouble(Trouble::NoWatch { limited: false, .. }))
     ));
     let path = dir.path().join("new");
     fs::write(&path, "").unwrap();
     assert!(
-        matches!(told.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
+        matches!(reports.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
     );
     drop(inputs);
     assert!(
-        told.blocking_recv().is_none(),
+        reports.blocking_recv().is_none(),
         "the thread ends with the watch"
     );
 }
 
-/// Waits until what was just written is older than the kernel's clock is coarse.
+/// Waits until the clock that stamps files has moved on.
 fn age() {
     let end = Instant::now() + Duration::from_millis(30);
     while Instant::now() < end {
@@ -113,19 +97,20 @@ fn age() {
 }
 
 fn worker(spec: &WatchSpec) -> (Worker, UnboundedReceiver<Message>) {
-    let (messages, told) = mpsc::unbounded_channel();
-    let system: Option<Box<dyn System>> = match spec.poll {
-        Poll::IfNeeded => Some(Box::new(Deaf)),
+    let (messages, reports) = mpsc::unbounded_channel();
+    let source: Option<Source> = match spec.poll {
+        Poll::IfNeeded => Some(Box::new(NullWatcher)),
         Poll::Always | Poll::Every(_) => None,
     };
     let filter = Filter::new(spec).unwrap();
-    let mut worker = Worker::new(spec.clone(), filter, system, messages);
+    let (_, inputs) = std_mpsc::channel();
+    let mut worker = Worker::new(spec.clone(), filter, source, inputs, messages);
     worker.cover(worker.snapshot.started());
-    (worker, told)
+    (worker, reports)
 }
 
 #[test]
-fn hc11_a_folder_on_the_way_to_a_root_appears_only_once() {
+fn hc11_a_polled_directory_that_leads_to_a_root_appears_once() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir_all(root.join("crates/app/src")).unwrap();
@@ -133,38 +118,38 @@ fn hc11_a_folder_on_the_way_to_a_root_appears_only_once() {
         fs::write(root.join(name), "").unwrap();
     }
     age();
-    let (mut worker, _told) = worker(&WatchSpec {
+    let (mut worker, _reports) = worker(&WatchSpec {
         roots: vec![root.join("crates/app"), root.join("Cargo.toml")],
         poll: Poll::Always,
         ..WatchSpec::default()
     });
     let mut look = || {
         for dir in worker.tree.polled.dirs() {
-            worker.look_into(&dir);
+            worker.scan(&dir);
         }
         let touched = worker.debounce.deadline();
         touched.map(|settled| worker.debounce.take(settled))
     };
     look();
-    assert_eq!(look(), None, "nothing has happened");
+    assert_eq!(look(), None, "no change");
     fs::create_dir_all(root.join("crates/app/new")).unwrap();
     fs::write(root.join("crates/app/new/x"), "").unwrap();
     assert_eq!(look(), Some(Some(vec![root.join("crates/app/new/x")])));
 }
 
-fn happened(path: &Path) -> Told {
-    Told::Happened(path.to_owned(), How::Whole)
+fn written(path: &Path) -> FsEvent {
+    FsEvent::Touched(path.to_owned(), FileState::Complete)
 }
 
-/// What is told when all has settled.
-fn settled(worker: &mut Worker, told: &mut UnboundedReceiver<Message>) -> Vec<PathBuf> {
+/// The changes reported once it is quiet.
+fn settled(worker: &mut Worker, reports: &mut UnboundedReceiver<Message>) -> Vec<PathBuf> {
     while let Some(deadline) = worker.debounce.deadline() {
         while Instant::now() < deadline {
             std::thread::yield_now();
         }
         worker.flush();
     }
-    match told.try_recv() {
+    match reports.try_recv() {
         Ok(Message::Changed { paths, .. }) => paths,
         Ok(other) => panic!("{other:?}"),
         Err(_) => Vec::new(),
@@ -172,38 +157,38 @@ fn settled(worker: &mut Worker, told: &mut UnboundedReceiver<Message>) -> Vec<Pa
 }
 
 #[test]
-fn hc03_a_lock_of_git_holds_nothing_back_while_nothing_happens() {
+fn hc03_a_lock_of_git_delays_no_change_while_nothing_else_happens() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir(root.join(".git")).unwrap();
-    // `git commit` holds it as long as its editor is open.
+    // `git commit` holds it while its editor is open.
     fs::write(root.join(".git/index.lock"), "").unwrap();
-    let (mut worker, mut told) = worker(&WatchSpec {
+    let (mut worker, mut reports) = worker(&WatchSpec {
         roots: vec![root.clone()],
         ..WatchSpec::default()
     });
     let (began, path) = (Instant::now(), root.join("saved"));
     fs::write(&path, "").unwrap();
-    worker.told(happened(&path));
-    assert_eq!(settled(&mut worker, &mut told), [path]);
+    worker.fs_event(written(&path));
+    assert_eq!(settled(&mut worker, &mut reports), [path]);
     let took = began.elapsed();
-    assert!(took >= Duration::from_secs(1), "more may come: {took:?}");
+    assert!(took >= Duration::from_secs(1), "waits for git: {took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]
-fn hc11_a_polled_folder_that_is_gone_is_looked_into_no_more_unless_it_is_a_root() {
+fn hc11_a_removed_directory_is_no_longer_polled_unless_it_is_a_root() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir_all(root.join("app/sub")).unwrap();
-    let (mut worker, _told) = worker(&WatchSpec {
+    let (mut worker, _reports) = worker(&WatchSpec {
         roots: vec![root.join("app")],
         poll: Poll::Always,
         ..WatchSpec::default()
     });
     let look = |worker: &mut Worker| {
         for dir in worker.tree.polled.dirs() {
-            worker.look_into(&dir);
+            worker.scan(&dir);
         }
         worker.tree.polled.dirs()
     };
@@ -215,7 +200,7 @@ fn hc11_a_polled_folder_that_is_gone_is_looked_into_no_more_unless_it_is_a_root(
 }
 
 #[test]
-fn what_comes_along_with_another_ignore_file_counts() {
+fn a_file_that_appears_together_with_an_ignore_file_counts() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir_all(root.join("app")).unwrap();
@@ -225,7 +210,7 @@ fn what_comes_along_with_another_ignore_file_counts() {
     }
     age();
     let app = root.join("app");
-    let (mut worker, mut told) = worker(&WatchSpec {
+    let (mut worker, mut reports) = worker(&WatchSpec {
         roots: vec![app.clone()],
         ..WatchSpec::default()
     });
@@ -233,8 +218,8 @@ fn what_comes_along_with_another_ignore_file_counts() {
     fs::rename(root.join("new"), app.join("new")).unwrap();
     fs::write(app.join(".gitignore"), "z\n").unwrap();
     for name in ["new", ".gitignore"] {
-        worker.told(happened(&app.join(name)));
+        worker.fs_event(written(&app.join(name)));
     }
     let expected = [".gitignore", "new/x"].map(|name| app.join(name));
-    assert_eq!(settled(&mut worker, &mut told), expected);
+    assert_eq!(settled(&mut worker, &mut reports), expected);
 }

@@ -1,64 +1,66 @@
-//! What a build may have read, and what it teaches.
+//! The inputs of builds: what counts from now on, and which changes a build may have read already.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::Worker;
+use crate::os::fs_event::FileState;
 use crate::watch::WatchUpdate;
-use crate::watch::debounce::State;
-use crate::watch::git::Git;
+use crate::watch::git::GitLocks;
 use crate::watch::snapshot::{now, since_1970};
 
 impl Worker {
-    pub(super) fn pass_over(&mut self, path: &Path) {
-        // Where everything counts that can, a build has nothing to teach.
-        if self.spec.exact.is_none() {
+    /// Remembers that a file had an event although it does not count: the running build may name it as an input.
+    pub(super) fn note_uncounted(&mut self, path: &Path) {
+        // Otherwise every file counts that can, and a build adds none.
+        if self.spec.inputs.is_none() {
             return;
         }
         self.snapshot.doubt(path);
-        if self.build.is_some() {
-            self.passed_over.insert(path.to_owned(), now());
+        if self.build_began.is_some() {
+            self.uncounted.insert(path.to_owned(), now());
         }
     }
 
-    /// It reads everything as it is now.
+    /// The build reads everything as it is now.
     pub(super) fn build_begins(&mut self, began: Duration) {
-        self.build = Some(began);
-        self.passed_over.clear();
+        self.build_began = Some(began);
+        self.uncounted.clear();
     }
 
-    /// What counts is another set of files. Those of which something was heard while they did not, and since the
-    /// build began that read them, are changes now.
-    pub(super) fn update(&mut self, revision: WatchUpdate) {
-        let since = since_1970(revision.since);
-        let mut passed_over = std::mem::take(&mut self.passed_over);
-        passed_over.retain(|_, heard| since <= *heard);
-        let spec = self.spec.updated(revision);
+    /// Watches another set of files. Those that did not count until now, and had an event since the build that read them
+    /// began, have changed.
+    pub(super) fn update(&mut self, update: WatchUpdate) {
+        let since = since_1970(update.since);
+        let mut uncounted = std::mem::take(&mut self.uncounted);
+        uncounted.retain(|_, time| since <= *time);
+        let spec = self.spec.updated(update);
         if spec != self.spec {
             self.spec = spec;
-            self.git = Git::around(self.spec.places());
+            self.git = GitLocks::around(self.spec.named_paths());
             self.renew_filter();
-            self.suppose(passed_over.keys());
+            self.assume(uncounted.keys());
             self.cover(since);
             self.tree.prune(&mut self.filter);
         }
         // The next build may have begun already.
-        self.build = self.build.filter(|began| since < *began);
-        for (path, heard) in passed_over {
+        self.build_began = self.build_began.filter(|began| since < *began);
+        for (path, time) in uncounted {
             if self.filter.file(&path) {
-                self.debounce.touch(path, State::Unsure, Instant::now());
-            } else if self.build.is_some() {
-                self.passed_over.insert(path, heard);
+                self.debounce
+                    .touch(path, FileState::Unknown, Instant::now());
+            } else if self.build_began.is_some() {
+                self.uncounted.insert(path, time);
             }
         }
     }
 
-    /// These have changed: how they are now must not be noted as how they were.
-    pub(super) fn suppose<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) {
+    /// Adds changed files to the snapshot as existing earlier, so that their present state does not become the earlier one.
+    pub(super) fn assume<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) {
         for path in paths {
-            // What a build names it has read. It may be gone since.
+            // A build has read the files that it names, even if they are gone by now.
             if self.spec.names(path) || path.is_file() && self.filter.file(path) {
-                self.snapshot.suppose(path);
+                self.snapshot.assume(path);
             }
         }
     }

@@ -1,74 +1,74 @@
-//! What builds teach, and what they may have read.
+//! Updates after builds.
 
 use std::time::SystemTime;
 
 use super::*;
 
-/// With what the last good build named, which is this.
-fn exact(root: &Path, files: &[&str]) -> WatchSpec {
+/// A spec with these inputs of the last good build.
+fn spec_of(root: &Path, files: &[&str]) -> WatchSpec {
     let files = files.iter().map(|name| root.join(name)).collect();
-    let exact = InputSet {
+    let inputs = InputSet {
         files,
         ..InputSet::default()
     };
     WatchSpec {
         roots: vec![root.to_owned()],
-        exact: Some(exact),
+        inputs: Some(inputs),
         ..WatchSpec::default()
     }
 }
 
-/// A build that began then has failed.
+/// The update after a failed build that began at `since`.
 fn failed(root: &Path, since: SystemTime) -> WatchUpdate {
     WatchUpdate {
         roots: vec![root.to_owned()],
         ignored_dirs: Vec::new(),
-        exact: None,
+        inputs: None,
         since,
     }
 }
 
 #[test]
-fn what_the_build_has_read_and_is_gone_since_is_told() {
+fn an_input_removed_during_the_build_is_reported() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let spec = WatchSpec {
         roots: vec![root.clone()],
-        exact: Some(InputSet::default()),
+        inputs: Some(InputSet::default()),
         ..WatchSpec::default()
     };
-    let (inputs, mut told) = deaf_to(&spec);
+    let (inputs, mut reports) = start_with(&spec);
     assert!(matches!(
-        told.blocking_recv(),
+        reports.blocking_recv(),
         Some(Message::Watching { files: 0, .. })
     ));
-    // It came after the start, and nobody knew that it would count.
+    // A file that appears after the start, and turns out to be an input.
     let (path, since) = (root.join("read.rs"), SystemTime::now());
-    let happened = || Input::Told(vec![Told::Happened(path.clone(), How::Other)]);
+    let event = || Input::Fs(FsEvent::Touched(path.clone(), FileState::Unknown));
     inputs.send(Input::Build(since)).unwrap();
     fs::write(&path, "").unwrap();
-    inputs.send(happened()).unwrap();
+    inputs.send(event()).unwrap();
     fs::remove_file(&path).unwrap();
-    inputs.send(happened()).unwrap();
+    inputs.send(event()).unwrap();
     let files = [path.clone()].into();
-    let exact = InputSet {
+    let named = InputSet {
         files,
         ..InputSet::default()
     };
-    let revision = WatchUpdate {
+    let update = WatchUpdate {
         roots: spec.roots,
         ignored_dirs: Vec::new(),
-        exact: Some(exact),
+        inputs: Some(named),
         since,
     };
-    inputs.send(Input::Update(revision)).unwrap();
+    inputs.send(Input::Update(update)).unwrap();
     assert!(
-        matches!(told.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
+        matches!(reports.blocking_recv(), Some(Message::Changed { paths, .. }) if paths == [path])
     );
 }
 
 #[test]
-fn hc09_a_folder_that_comes_during_a_build_that_fails_for_want_of_it_counts() {
+fn hc09_a_directory_that_a_failed_build_was_missing_counts() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir_all(root.join("app/src")).unwrap();
@@ -78,28 +78,28 @@ fn hc09_a_folder_that_comes_during_a_build_that_fails_for_want_of_it_counts() {
     }
     age();
     let app = root.join("app");
-    let (mut worker, mut told) = worker(&exact(&app, &["src/main.rs"]));
+    let (mut worker, mut reports) = worker(&spec_of(&app, &["src/main.rs"]));
     let since = SystemTime::now();
     worker.build_begins(since_1970(since));
     fs::rename(root.join("new"), app.join("src/new")).unwrap();
-    worker.told(happened(&app.join("src/new")));
+    worker.fs_event(written(&app.join("src/new")));
     assert!(
-        settled(&mut worker, &mut told).is_empty(),
+        settled(&mut worker, &mut reports).is_empty(),
         "it does not count"
     );
     worker.update(failed(&app, since));
     let expected = [app.join("src/new/mod.rs")];
-    assert_eq!(settled(&mut worker, &mut told), expected);
+    assert_eq!(settled(&mut worker, &mut reports), expected);
 }
 
 #[test]
-fn hc09_what_changed_back_during_a_build_that_may_have_read_it_counts() {
+fn hc09_a_file_that_changed_back_during_a_build_counts() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let path = root.join("data");
     fs::write(&path, "one").unwrap();
     age();
-    let (mut worker, mut told) = worker(&exact(&root, &["main.rs"]));
+    let (mut worker, mut reports) = worker(&spec_of(&root, &["main.rs"]));
     while let Some(file) = worker.unread.pop() {
         worker.snapshot.read_ahead(&file);
     }
@@ -107,21 +107,21 @@ fn hc09_what_changed_back_during_a_build_that_may_have_read_it_counts() {
     worker.build_begins(since_1970(since));
     for text in ["two", "one"] {
         fs::write(&path, text).unwrap();
-        worker.told(happened(&path));
+        worker.fs_event(written(&path));
     }
     worker.update(failed(&root, since));
-    assert_eq!(settled(&mut worker, &mut told), [path]);
+    assert_eq!(settled(&mut worker, &mut reports), [path]);
 }
 
 #[test]
-fn what_does_not_count_is_remembered_only_for_a_build() {
+fn events_of_other_files_are_remembered_only_during_a_build() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
-    let (mut worker, _told) = worker(&exact(&root, &["main.rs"]));
+    let (mut worker, _reports) = worker(&spec_of(&root, &["main.rs"]));
     let upload = |worker: &mut Worker, name: &str| {
         fs::write(root.join(name), "").unwrap();
-        worker.told(happened(&root.join(name)));
-        worker.passed_over.len()
+        worker.fs_event(written(&root.join(name)));
+        worker.uncounted.len()
     };
     assert_eq!(upload(&mut worker, "a"), 0);
     let first = SystemTime::now();
@@ -129,26 +129,30 @@ fn what_does_not_count_is_remembered_only_for_a_build() {
     assert_eq!(upload(&mut worker, "b"), 1);
     let second = SystemTime::now();
     worker.build_begins(since_1970(second));
-    assert_eq!(upload(&mut worker, "c"), 1, "the second reads b as it is");
-    let revision = |since| {
-        let exact = exact(&root, &["main.rs"]).exact;
+    assert_eq!(
+        upload(&mut worker, "c"),
+        1,
+        "the second build reads `b` as it is"
+    );
+    let update = |since| {
+        let inputs = spec_of(&root, &["main.rs"]).inputs;
         WatchUpdate {
-            exact,
+            inputs,
             ..failed(&root, since)
         }
     };
-    worker.update(revision(first));
+    worker.update(update(first));
     assert_eq!(upload(&mut worker, "d"), 2);
-    worker.update(revision(second));
+    worker.update(update(second));
     assert_eq!(upload(&mut worker, "e"), 0);
 }
 
 #[test]
-fn hc09_a_file_that_counts_since_a_build_and_is_saved_as_it_was_is_no_change() {
+fn hc09_a_new_input_saved_with_the_same_contents_is_no_change() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
     fs::create_dir_all(root.join("app")).unwrap();
-    let (mut worker, mut told) = worker(&exact(&root.join("app"), &[]));
+    let (mut worker, mut reports) = worker(&spec_of(&root.join("app"), &[]));
     age();
     fs::create_dir(root.join("added")).unwrap();
     let path = root.join("added/lib.rs");
@@ -157,7 +161,7 @@ fn hc09_a_file_that_counts_since_a_build_and_is_saved_as_it_was_is_no_change() {
     let since = SystemTime::now();
     worker.build_begins(since_1970(since));
     worker.update(WatchUpdate {
-        exact: exact(&root, &["added/lib.rs"]).exact,
+        inputs: spec_of(&root, &["added/lib.rs"]).inputs,
         ..failed(&root, since)
     });
     while let Some(file) = worker.unread.pop() {
@@ -165,7 +169,7 @@ fn hc09_a_file_that_counts_since_a_build_and_is_saved_as_it_was_is_no_change() {
     }
     for (text, expected) in [("one", &[][..]), ("two", std::slice::from_ref(&path))] {
         fs::write(&path, text).unwrap();
-        worker.told(happened(&path));
-        assert_eq!(settled(&mut worker, &mut told), expected, "{text}");
+        worker.fs_event(written(&path));
+        assert_eq!(settled(&mut worker, &mut reports), expected, "{text}");
     }
 }

@@ -1,0 +1,172 @@
+//! File events, as the `notify` crate reports them on every system.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
+use notify::{
+    Config, Event, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher, WatcherKind,
+};
+
+/// Sends events for the directories that it is given.
+pub type Source = Box<dyn Watcher + Send>;
+
+/// What the system reports about watched directories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FsEvent {
+    /// Something happened at this path, which may be gone by now.
+    Touched(PathBuf, FileState),
+    /// The system dropped events: anything may have changed.
+    Overflow,
+    /// The system sends no more events, for this reason.
+    Failed(String),
+}
+
+/// Whether more events for the same file are to be expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// The file was closed after a write, or moved into place as a whole.
+    Complete,
+    /// The file was written to. Another event follows when the writer closes it.
+    Writing,
+    /// The file was created or removed, or the system does not report when files are closed.
+    Unknown,
+}
+
+/// Passes events to `handler` in a thread of its own, so that the kernel's queue is emptied while the worker is busy.
+///
+/// Only events that can mean other contents are requested from the kernel. With opens and reads among them, a build
+/// that reads every source would fill the queue when it matters.
+///
+/// # Errors
+///
+/// `EMFILE`: the user has too many inotify instances. Otherwise the system has no thread or descriptor to spare.
+pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Result<Source> {
+    let kinds = EventKindMask::CREATE
+        | EventKindMask::REMOVE
+        | EventKindMask::MODIFY_DATA
+        | EventKindMask::MODIFY_NAME
+        | EventKindMask::ACCESS_CLOSE;
+    let config = Config::default()
+        .with_follow_symlinks(false)
+        .with_event_kinds(kinds);
+    let handler = move |event| translate(event).into_iter().for_each(&mut handler);
+    let mut source: Source = Box::new(RecommendedWatcher::new(handler, config)?);
+    // `notify` ignores the error when it cannot start its thread.
+    if !deliver_pending(&mut source) {
+        // Its destructor panics without that thread.
+        std::mem::forget(source);
+        return Err(notify::Error::io(io::ErrorKind::WouldBlock.into()));
+    }
+    Ok(source)
+}
+
+/// Makes sure that the handler has received all events up to now; the process may have been suspended. FSEvents cannot
+/// do this. Returns `false` if the source is defunct.
+pub fn deliver_pending(source: &mut Source) -> bool {
+    // With inotify, each update first empties the kernel's queue, and passes the events on after it has replied.
+    let mut update = || source.update_paths(Vec::new()).is_ok();
+    update() && update()
+}
+
+/// Whether `dir` can be watched.
+///
+/// # Errors
+///
+/// Those of [`source`], and of a directory that cannot be watched.
+pub fn probe(dir: &Path) -> notify::Result<()> {
+    source(|_| {})?.watch(dir, RecursiveMode::NonRecursive)
+}
+
+fn translate(event: notify::Result<Event>) -> Vec<FsEvent> {
+    match event {
+        Ok(event) if event.need_rescan() => vec![FsEvent::Overflow],
+        Ok(event) => match file_state(event.kind) {
+            Some(state) => event
+                .paths
+                .into_iter()
+                .map(|path| FsEvent::Touched(path, state))
+                .collect(),
+            None => Vec::new(),
+        },
+        Err(error) => vec![FsEvent::Failed(reason(&error))],
+    }
+}
+
+/// `None` for an event that leaves contents as they are, and for the summary of a rename, whose two halves have events of their own.
+fn file_state(kind: EventKind) -> Option<FileState> {
+    let reports_close = || RecommendedWatcher::kind() == WatcherKind::Inotify;
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(FileState::Complete),
+        EventKind::Modify(ModifyKind::Data(_)) if reports_close() => Some(FileState::Writing),
+        EventKind::Access(_)
+        | EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both)) => None,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => Some(FileState::Unknown),
+    }
+}
+
+/// The system's own words, without the path.
+pub fn reason(error: &notify::Error) -> String {
+    match &error.kind {
+        notify::ErrorKind::Io(error) => error.to_string(),
+        notify::ErrorKind::Generic(_)
+        | notify::ErrorKind::PathNotFound
+        | notify::ErrorKind::WatchNotFound
+        | notify::ErrorKind::InvalidConfig(_)
+        | notify::ErrorKind::MaxFilesWatch => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Write;
+    use std::sync::mpsc::channel;
+
+    use notify::ErrorKind;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn writes_closes_and_renames_are_reported_and_reads_are_not() {
+        let dir = TempDir::new().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let (sender, events) = channel();
+        let mut source = source(move |event| drop(sender.send(event))).unwrap();
+        source
+            .watch(dir.path(), RecursiveMode::NonRecursive)
+            .unwrap();
+        let mut file = File::create(path("a")).unwrap();
+        file.write_all(b"x").unwrap();
+        drop(file);
+        fs::read(path("a")).unwrap();
+        fs::rename(path("a"), path("b")).unwrap();
+        fs::remove_file(path("b")).unwrap();
+        assert!(deliver_pending(&mut source));
+        let touched = |(name, state)| FsEvent::Touched(path(name), state);
+        let expected = [
+            ("a", FileState::Unknown),
+            ("a", FileState::Writing),
+            ("a", FileState::Complete),
+            ("a", FileState::Unknown),
+            ("b", FileState::Complete),
+            ("b", FileState::Unknown),
+        ];
+        let events: Vec<FsEvent> = events.try_iter().collect();
+        assert_eq!(events, expected.map(touched));
+    }
+
+    #[test]
+    fn a_missing_directory_cannot_be_watched() {
+        let dir = TempDir::new().unwrap();
+        assert!(probe(dir.path()).is_ok());
+        let error = probe(&dir.path().join("missing")).unwrap_err();
+        assert!(matches!(error.kind, ErrorKind::PathNotFound), "{error}");
+    }
+}
