@@ -29,7 +29,7 @@ pub(super) fn examine() -> Finding {
             "`--ui live` asks for the live screen all the same",
         );
     }
-    let size = terminal::size(stdout());
+    let size = terminal::size();
     let colours = match console::colors_enabled() {
         true => "with colours",
         false => "without colours",

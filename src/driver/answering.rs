@@ -18,7 +18,7 @@ impl Driver {
         let reason = move || {
             let words = words.lock().unwrap_or_else(PoisonError::into_inner);
             Reason {
-                what: format!("gen {id}: {failure}"),
+                what: format!("gen {id} {failure}"),
                 said: words.about(id, failure),
             }
         };

@@ -77,7 +77,7 @@ impl Console {
     pub(super) async fn next(&mut self) -> Came {
         loop {
             tokio::select! {
-                _ = self.resized.recv() => return Came::Resized(terminal::size(io::stdout())),
+                _ = self.resized.recv() => return Came::Resized(terminal::size()),
                 () = heard(&mut self.suspended) => return Came::Suspend,
                 _ = self.continued.recv() => return Came::Continued,
                 () = sleep_until(self.deadline) => {

@@ -257,7 +257,7 @@ impl Driver {
             deaf: false,
             outcome: None,
             signal: None,
-            size: terminal::size(std::io::stdout()),
+            size: terminal::size(),
             look_at: Instant::now(),
             config,
         })

@@ -99,7 +99,7 @@ impl Driver {
     /// went on, and got older.
     fn continued(&mut self, away: Duration) {
         self.feed.command(UiCommand::Resume { away });
-        self.resized(terminal::size(io::stdout()));
+        self.resized(terminal::size());
     }
 
     /// To each process of every tree. Not by their guardians: those would spare whoever handles it.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+use console::Term;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::pty::{Winsize, openpty};
@@ -15,22 +16,21 @@ use nix::sys::termios::{FlushArg, OutputFlags, SetArg, Termios, tcflush, tcgetat
 use nix::unistd::{getpgrp, tcgetpgrp, ttyname};
 use tokio::io::unix::AsyncFd;
 
-/// How many characters fit on a terminal.
+/// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {
-    /// In a row.
+    /// Characters per row.
     pub columns: u16,
     /// Rows.
     pub rows: u16,
 }
 
-/// What is taken where a terminal does not say (a serial line says 0 by 0).
-const USUAL: Size = Size {
-    columns: 80,
-    rows: 24,
-};
-
 impl Size {
+    fn of(terminal: &Term) -> Self {
+        let (rows, columns) = terminal.size_checked().unwrap_or((24, 80));
+        Self { columns, rows }
+    }
+
     fn winsize(self) -> Winsize {
         Winsize {
             ws_row: self.rows,
@@ -41,51 +41,30 @@ impl Size {
     }
 }
 
-/// How large the terminal is; 80 by 24 where it does not say.
-pub fn size(terminal: impl AsFd) -> Size {
-    let mut found = USUAL.winsize();
-    // SAFETY: the call fills in a `winsize`, which is what it is given (`TIOCGWINSZ(2const)`).
-    let result = unsafe {
-        libc::ioctl(
-            terminal.as_fd().as_raw_fd(),
-            libc::TIOCGWINSZ,
-            &raw mut found,
-        )
-    };
-    match Size::of(found) {
-        Some(size) if result == 0 => size,
-        Some(_) | None => USUAL,
-    }
+/// The size of the terminal that stdout is; 80 by 24 if it is none, or does not know its size (a serial line).
+pub fn size() -> Size {
+    Size::of(&Term::stdout())
 }
 
-impl Size {
-    fn of(found: Winsize) -> Option<Self> {
-        (found.ws_col > 0 && found.ws_row > 0).then_some(Self {
-            columns: found.ws_col,
-            rows: found.ws_row,
-        })
-    }
-}
-
-/// Makes the terminal so large. Who is in its foreground gets `SIGWINCH` if that is a change.
+/// Resizes the terminal. Its foreground process group gets `SIGWINCH` if the size changes.
 ///
 /// # Errors
-/// What `TIOCSWINSZ(2const)` reports.
+/// As for `TIOCSWINSZ(2const)`.
 pub fn resize(terminal: impl AsFd, size: Size) -> io::Result<()> {
     let size = size.winsize();
     let fd = terminal.as_fd().as_raw_fd();
-    // SAFETY: the call reads a `winsize`, which is what it is given.
+    // SAFETY: the request reads a `winsize`, and that is what it gets.
     let result = unsafe { libc::ioctl(fd, libc::TIOCSWINSZ, &raw const size) };
     Errno::result(result).map(drop).map_err(io::Error::from)
 }
 
-/// A new terminal: the side that is read (it does not block), and the side for programs.
+/// Opens a pseudoterminal: our side (non-blocking), and the programs' side.
 ///
-/// Line ends come out as the program writes them. The line discipline would make `\r\n` of each, which is for
-/// screens, and it is we who write to the screen.
+/// Line ends come out as the program writes them. The line discipline would turn them into `\r\n`, which is meant for
+/// screens; hotrun writes to the screen itself.
 ///
 /// # Errors
-/// What `openpty(3)` reports: above all, no terminals are left.
+/// As for `openpty(3)`, most notably if no pseudoterminal is left.
 pub fn open(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
     let pair = openpty(Some(&size.winsize()), None)?;
     for fd in [&pair.master, &pair.slave] {
@@ -93,7 +72,7 @@ pub fn open(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
     }
     let mut modes = tcgetattr(&pair.slave)?;
     modes.output_flags.remove(OutputFlags::OPOST);
-    // Backspace takes back a character, not a byte.
+    // Backspace erases a character, not a byte.
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     modes.input_flags.insert(InputFlags::IUTF8);
     tcsetattr(&pair.slave, SetArg::TCSANOW, &modes)?;
@@ -101,26 +80,26 @@ pub fn open(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((pair.master, pair.slave))
 }
 
-/// A descriptor of ours that does not block, for tokio to watch.
+/// Registers one of our own non-blocking descriptors with tokio.
 ///
 /// # Errors
-/// What `epoll_ctl(2)` reports.
+/// As for `epoll_ctl(2)`.
 ///
 /// # Panics
-/// Outside of a tokio runtime that does input and output.
+/// Outside of a tokio runtime with I/O enabled.
 pub fn watch<T: AsRawFd + From<OwnedFd> + Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: what is made from an `OwnedFd`, and can be made into one, is the same open descriptor for as long as it
-    // lives, and it lives as long as `AsyncFd`.
+    // SAFETY: a type that converts from and into an `OwnedFd` keeps the same descriptor open as long as it lives, and
+    // it lives as long as the `AsyncFd`.
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
 
 /// Makes this the controlling terminal of the session that the caller leads (`TIOCSCTTY(2const)`).
 ///
 /// # Errors
-/// What the call reports: the caller leads no session, or has a terminal already.
+/// If the caller leads no session or already has a controlling terminal.
 pub fn control_session(terminal: impl AsFd) -> io::Result<()> {
     let fd = terminal.as_fd().as_raw_fd();
-    // SAFETY: the call touches no memory. The cast is because libc declares the request differently on each system.
+    // SAFETY: the request accesses no memory. The cast is needed because libc declares it differently on each system.
     let result = unsafe { libc::ioctl(fd, libc::TIOCSCTTY as _, 0) };
     Errno::result(result).map(drop).map_err(io::Error::from)
 }
@@ -128,33 +107,32 @@ pub fn control_session(terminal: impl AsFd) -> io::Result<()> {
 /// The modes of the terminal.
 ///
 /// # Errors
-/// What `tcgetattr(3)` reports: above all, it is none.
+/// As for `tcgetattr(3)`, most notably if it is no terminal.
 pub fn modes(terminal: impl AsFd) -> io::Result<Termios> {
     Ok(tcgetattr(terminal)?)
 }
 
-/// Sets the modes of the terminal at once. Whoever does that in the background is stopped by `SIGTTOU`: ask
-/// [`in_foreground`] first.
+/// Sets the modes of the terminal at once. Check [`in_foreground`] first: a background process is stopped by `SIGTTOU`.
 ///
 /// # Errors
-/// What `tcsetattr(3)` reports: above all, the terminal is gone.
+/// As for `tcsetattr(3)`, most notably if the terminal is gone.
 pub fn set_modes(terminal: impl AsFd, modes: &Termios) -> io::Result<()> {
     Ok(tcsetattr(terminal, SetArg::TCSANOW, modes)?)
 }
 
-/// Throws away what was written to the terminal and has not reached it. As for [`set_modes`]: not in the background.
+/// Discards output that the terminal has not accepted yet. Check [`in_foreground`] first, as for [`set_modes`].
 ///
 /// # Errors
-/// What `tcflush(3)` reports.
+/// As for `tcflush(3)`.
 pub fn discard_output(terminal: impl AsFd) -> io::Result<()> {
     Ok(tcflush(terminal, FlushArg::TCOFLUSH)?)
 }
 
-/// Whether the terminal is ours to read and to set: our process group is in its foreground (`termios(3)`, "Job
-/// control"). One that does not control us has no such thing, and is ours.
+/// Whether our process group is in the foreground of the terminal, so that we may read and set it (`termios(3)`, "Job
+/// control"). True for a terminal that is not our controlling terminal: it has no job control for us.
 ///
 /// # Errors
-/// What `tcgetpgrp(3)` reports: the terminal is gone.
+/// As for `tcgetpgrp(3)`: the terminal is gone.
 pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
     match tcgetpgrp(terminal) {
         Ok(group) => Ok(group == getpgrp()),
@@ -163,11 +141,11 @@ pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
     }
 }
 
-/// The same terminal, opened anew: with flags of its own, for those of an inherited descriptor (`O_NONBLOCK`) are
-/// shared with the shell.
+/// Opens the same terminal again, non-blocking. Setting `O_NONBLOCK` on an inherited descriptor would affect the shell,
+/// which shares its open file.
 ///
 /// # Errors
-/// What `ttyname_r(3)` and `open(2)` report.
+/// As for `ttyname_r(3)` and `open(2)`.
 pub fn reopen(terminal: impl AsFd) -> io::Result<File> {
     let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     OpenOptions::new()
@@ -177,17 +155,17 @@ pub fn reopen(terminal: impl AsFd) -> io::Result<File> {
         .open(ttyname(terminal)?)
 }
 
-/// Stops this process as Ctrl-Z stops one that does nothing about it, and returns when it goes on. Returns at once
-/// where nobody could make it go on: the kernel does not stop an orphaned process group (`setpgid(2)`).
+/// Stops this process as an unhandled Ctrl-Z would, and returns when it continues. Returns at once in an orphaned process
+/// group, which the kernel does not stop because nobody could continue it (`setpgid(2)`).
 ///
 /// # Errors
-/// What `sigaction(2)` and `raise(3)` report.
+/// As for `sigaction(2)` and `raise(3)`.
 pub fn suspend() -> io::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the default disposition runs no code of ours.
+    // SAFETY: the default disposition runs none of our code.
     let ours = unsafe { sigaction(Signal::SIGTSTP, &default) }?;
     let raised = nix::sys::signal::raise(Signal::SIGTSTP);
-    // SAFETY: this is the handler that was installed before.
+    // SAFETY: this handler was installed before.
     unsafe { sigaction(Signal::SIGTSTP, &ours) }?;
     Ok(raised?)
 }
@@ -196,32 +174,28 @@ pub fn suspend() -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const fn size(columns: u16, rows: u16) -> Size {
+        Size { columns, rows }
+    }
+
+    fn size_of(terminal: impl AsFd) -> Size {
+        let file = || File::from(terminal.as_fd().try_clone_to_owned().unwrap());
+        Size::of(&Term::read_write_pair(file(), file()))
+    }
+
     #[test]
-    fn a_new_terminal_has_the_size_that_was_asked_for_and_can_get_another() {
-        let (narrow, wide) = (
-            Size {
-                columns: 20,
-                rows: 5,
-            },
-            Size {
-                columns: 120,
-                rows: 40,
-            },
-        );
+    fn a_new_terminal_has_the_given_size_and_can_be_resized() {
+        let (narrow, wide) = (size(20, 5), size(120, 40));
         let (master, slave) = open(narrow).unwrap();
-        assert_eq!(size(&slave), narrow);
+        assert_eq!(size_of(&slave), narrow);
         resize(&master, wide).unwrap();
-        assert_eq!(size(&slave), wide);
+        assert_eq!(size_of(&slave), wide);
     }
 
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     #[test]
-    fn backspace_takes_back_a_whole_character() {
-        let size = Size {
-            columns: 20,
-            rows: 5,
-        };
-        let (master, slave) = open(size).unwrap();
+    fn backspace_erases_a_whole_character() {
+        let (master, slave) = open(size(20, 5)).unwrap();
         nix::unistd::write(&master, "a\u{e9}\x7f\n".as_bytes()).unwrap();
         let mut read = [0; 8];
         let count = nix::unistd::read(&slave, &mut read).unwrap();
@@ -229,13 +203,9 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_is_not_told_is_the_usual_one() {
-        let (_master, slave) = open(Size {
-            columns: 0,
-            rows: 0,
-        })
-        .unwrap();
-        assert_eq!(size(&slave), USUAL);
-        assert_eq!(size(tempfile::tempfile().unwrap()), USUAL);
+    fn an_unknown_size_is_80_by_24() {
+        let (_master, slave) = open(size(0, 0)).unwrap();
+        assert_eq!(size_of(&slave), size(80, 24));
+        assert_eq!(size_of(tempfile::tempfile().unwrap()), size(80, 24));
     }
 }

@@ -178,16 +178,17 @@ pub enum GenNotice {
     },
 }
 
+/// What the generation did, as in "gen 3 failed to build".
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Build => f.write_str("the build failed"),
-            Self::Start => f.write_str("the program could not be started"),
-            Self::ExitedEarly(ended) => write!(f, "ended before it was ready: {ended}"),
-            Self::ReadyTimeout => f.write_str("not ready in time"),
-            Self::Switch => f.write_str("the switch was refused"),
-            Self::Crashed(ended) => write!(f, "ended while live: {ended}"),
-            Self::Vanished => f.write_str("its processes vanished"),
+            Self::Build => f.write_str("failed to build"),
+            Self::Start => f.write_str("could not be started"),
+            Self::ExitedEarly(ended) => write!(f, "exited before it was ready ({ended})"),
+            Self::ReadyTimeout => f.write_str("was not ready in time"),
+            Self::Switch => f.write_str("could not take over the traffic"),
+            Self::Crashed(ended) => write!(f, "crashed ({ended})"),
+            Self::Vanished => f.write_str("vanished"),
         }
     }
 }

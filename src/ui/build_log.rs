@@ -1,50 +1,50 @@
-/// So much of what a build prints is kept at least.
-const MOST: usize = 1024 * 1024;
+/// How many bytes are kept at least.
+const MIN_KEPT: usize = 1024 * 1024;
 
-/// What a build printed. Of too much the last part: warnings come first, and what makes it fail comes last.
+/// The output of a build. If it is too long, its last part: warnings come first, and the error that makes it fail last.
 #[derive(Debug, Default)]
 pub(super) struct BuildLog {
     text: String,
-    /// How many lines came before it.
-    before: usize,
+    /// How many lines were dropped.
+    dropped: usize,
 }
 
 impl BuildLog {
-    /// Takes in a line, or several.
+    /// Appends one or more lines.
     pub(super) fn add(&mut self, text: &str) {
         self.text.push_str(text);
         self.text.push('\n');
-        // Seldom, for all that stays is moved.
-        if self.text.len() > 2 * MOST {
+        // Not with each line: shortening moves all of the rest.
+        if self.text.len() > 2 * MIN_KEPT {
             self.shorten();
         }
     }
 
     fn shorten(&mut self) {
-        let mut from = self.text.len() - MOST;
+        let mut from = self.text.len() - MIN_KEPT;
         while !self.text.is_char_boundary(from) {
             from += 1;
         }
-        // Not within a line, unless there is no other one.
+        // At the start of a line, unless there is only one.
         let line = self.text[from..].find('\n').map(|end| from + end + 1);
         let line = line.filter(|line| *line < self.text.len());
-        let gone: String = self.text.drain(..line.unwrap_or(from)).collect();
-        self.before += gone.matches('\n').count();
+        let dropped: String = self.text.drain(..line.unwrap_or(from)).collect();
+        self.dropped += dropped.matches('\n').count();
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// All of it, and how much is missing.
+    /// All lines, preceded by a note if some were dropped.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
-        let before = missing(self.before);
+        let note = missing(self.dropped);
         let lines = self.text.lines().map(str::to_owned);
-        before.into_iter().chain(lines)
+        note.into_iter().chain(lines)
     }
 }
 
-/// In place of so many lines that are not shown, if it is any.
+/// A note in place of lines that are not shown.
 pub(super) fn missing(lines: usize) -> Option<String> {
     match lines {
         0 => None,
@@ -58,9 +58,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_too_much_the_last_lines_are_kept_and_the_rest_is_counted() {
+    fn the_last_lines_of_a_long_output_are_kept_and_the_rest_is_counted() {
         let mut log = BuildLog::default();
-        let count = 3 * MOST / 10;
+        let count = 3 * MIN_KEPT / 10;
         for number in 0..count {
             log.add(&format!("{number:09}"));
         }
@@ -69,14 +69,14 @@ mod tests {
         let missing = count - (lines.len() - 1);
         assert_eq!(lines[0], format!("… {missing} lines before these"));
         assert_eq!(lines[1], format!("{missing:09}"), "whole lines");
-        assert!((MOST..=2 * MOST).contains(&log.text.len()));
+        assert!((MIN_KEPT..=2 * MIN_KEPT).contains(&log.text.len()));
     }
 
     #[test]
-    fn of_a_line_that_is_too_long_the_end_is_kept() {
+    fn the_end_of_an_overlong_line_is_kept() {
         let mut log = BuildLog::default();
-        log.add(&"\u{e9}".repeat(MOST + 10));
-        assert!(log.text.ends_with("\u{e9}\n") && log.text.len() <= MOST);
+        log.add(&"\u{e9}".repeat(MIN_KEPT + 10));
+        assert!(log.text.ends_with("\u{e9}\n") && log.text.len() <= MIN_KEPT);
         log.add("error");
         assert_eq!(log.lines().last().as_deref(), Some("error"));
     }

@@ -2,26 +2,26 @@ use std::time::Duration;
 
 use crate::os::terminal::Size;
 
-/// What the user wants of the screen itself, by a key or by what he does to the terminal.
+/// A command to the user interface itself, from a key or from the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UiCommand {
-    /// The terminal has another size.
+    /// The terminal was resized.
     Resized(Size),
-    /// Explain the keys, or no longer.
+    /// Show or hide the key help.
     ToggleHelp,
     /// Hide the key help.
     HideHelp,
-    /// Show all that the last build printed.
+    /// Print the whole output of the last build.
     ShowBuildLog,
     /// Clear the screen.
     Clear,
     /// Print a mark, to find this place again.
     Mark,
-    /// Leave the terminal as it was found: hotrun is about to be stopped.
+    /// Restore the terminal: hotrun is about to be suspended.
     ReleaseTerminal,
-    /// It goes on; also if it was stopped by what cannot be caught.
+    /// hotrun continues after a suspend, or after a `SIGSTOP`, which it cannot catch.
     Resume {
-        /// How long it was stopped: time in which nothing got older.
+        /// How long it was suspended together with its programs. This time does not count as uptime.
         away: Duration,
     },
 }

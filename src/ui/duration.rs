@@ -1,8 +1,8 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A duration as it is written everywhere: `240µs`, `31ms`, `1.04s`, `3m12s`, `2h05m`. Cut, not rounded, so
-/// that nothing ever seems to have taken longer than it may.
+/// Displays a duration as `240µs`, `31ms`, `1.04s`, `3m12s` or `2h05m`. Truncated, not rounded: nothing ever seems to take
+/// longer than its timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Human(pub Duration);
 
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_way_to_write_a_duration() {
+    fn durations_are_short() {
         let cases = [
             (Duration::ZERO, "0ms"),
             (Duration::from_micros(240), "240µs"),

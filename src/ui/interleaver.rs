@@ -2,12 +2,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 
+use crossterm::cursor::MoveTo;
+use crossterm::terminal::{Clear, ClearType};
+
 use super::writer::TolerantWriter;
 use super::{Model, Stream, TerminalGuard};
 use crate::reload::GenId;
 
-/// A line without an end is held back no longer than this, so that memory stays bounded.
-const LONGEST_HELD: usize = 64 * 1024;
+/// The longest line to hold back until its end arrives, in bytes.
+const MAX_HELD: usize = 64 * 1024;
 
 /// Where a user interface writes.
 pub struct Handles {
@@ -15,9 +18,9 @@ pub struct Handles {
     pub stdout: Box<dyn Write + Send>,
     /// The program's stderr and hotrun's own lines.
     pub stderr: Box<dyn Write + Send>,
-    /// Whether both lead to the same place, so that a line begun on one is in the way of the other.
+    /// Whether both are the same terminal, file or pipe, so that they share their lines.
     pub same: bool,
-    /// Whether stdout may be cleared: a terminal that can, and nobody asked for less.
+    /// Whether stdout is a terminal that may be cleared.
     pub clearable: bool,
     /// The terminal that the live user interface draws on.
     pub terminal: TerminalGuard,
@@ -32,18 +35,19 @@ impl fmt::Debug for Handles {
     }
 }
 
-/// Passes output through so that nothing is lost and no two authors share a line.
+/// Merges the output of several programs and hotrun's own lines, so that nothing is lost and no line has two authors.
 ///
-/// A program that is alone is passed on byte for byte as it comes, prompts included. While several print, each
-/// line is held until it is whole and carries the mark of its generation.
+/// The output of a single program passes through byte for byte, prompts included. While several run, each line is held
+/// back until it is complete, and is labelled with the number of its generation.
 #[derive(Debug)]
 pub(super) struct Interleaver {
     stdout: TolerantWriter,
     stderr: TolerantWriter,
     same: bool,
     clearable: bool,
-    /// Who began the line that has no end yet.
+    /// The generation that started the current line of each stream, if that line has no end yet.
     open: [Option<GenId>; 2],
+    /// Lines that are held back.
     held: BTreeMap<(GenId, Stream), Vec<u8>>,
 }
 
@@ -59,7 +63,7 @@ impl Interleaver {
         }
     }
 
-    /// Passes on bytes whatever else is on the screen.
+    /// Writes bytes unchanged.
     pub(super) fn raw(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
         match stream {
             Stream::Stdout => self.stdout.write(bytes),
@@ -67,33 +71,34 @@ impl Interleaver {
         }
     }
 
-    /// Writes whole lines of hotrun's own.
+    /// Writes whole lines of hotrun itself.
     pub(super) fn own(&mut self, lines: &str) -> io::Result<()> {
         let mut text = self.on_a_new_line(Stream::Stderr, None);
         text.extend_from_slice(lines.as_bytes());
         self.raw(Stream::Stderr, &text)
     }
 
-    /// Clears the terminal and puts the cursor on top.
+    /// Clears the terminal.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         if !self.clearable {
             return Ok(());
         }
         self.open = [None; 2];
-        self.raw(Stream::Stdout, b"\x1b[2J\x1b[H")
+        let clear = format!("{}{}", Clear(ClearType::All), MoveTo(0, 0));
+        self.raw(Stream::Stdout, clear.as_bytes())
     }
 
-    /// Writes what a program printed. `beside`: whether another program runs.
+    /// Writes a program's output. `label`: whether another program runs.
     pub(super) fn output(
         &mut self,
         id: GenId,
         stream: Stream,
         bytes: &[u8],
-        beside: bool,
+        label: bool,
     ) -> io::Result<()> {
         let mut all = self.held.remove(&(id, stream)).unwrap_or_default();
         all.extend_from_slice(bytes);
-        if !beside {
+        if !label {
             return self.pass(id, stream, &all);
         }
         let mut text = Vec::with_capacity(all.len() + 16);
@@ -102,7 +107,7 @@ impl Interleaver {
             self.piece(&mut text, id, stream, &rest[..=end]);
             rest = &rest[end + 1..];
         }
-        if self.continues(id, stream) || rest.len() > LONGEST_HELD {
+        if self.continues(id, stream) || rest.len() > MAX_HELD {
             self.piece(&mut text, id, stream, rest);
         } else if !rest.is_empty() {
             self.held.insert((id, stream), rest.to_vec());
@@ -110,7 +115,7 @@ impl Interleaver {
         self.raw(stream, &text)
     }
 
-    /// Adds a piece of one line: marked, unless it goes on where the same program stopped.
+    /// Adds a piece of one line: labelled, unless it continues a line of the same program.
     fn piece(&mut self, text: &mut Vec<u8>, id: GenId, stream: Stream, piece: &[u8]) {
         if piece.is_empty() {
             return;
@@ -133,12 +138,12 @@ impl Interleaver {
         self.raw(stream, &text)
     }
 
-    /// Shows what a program printed last without a line's end: its stream has ended.
-    pub(super) fn ended(&mut self, id: GenId, stream: Stream, beside: bool) -> io::Result<()> {
+    /// Writes a program's last line if it has no end: its stream has ended.
+    pub(super) fn ended(&mut self, id: GenId, stream: Stream, label: bool) -> io::Result<()> {
         let Some(bytes) = self.held.remove(&(id, stream)) else {
             return Ok(());
         };
-        if !beside {
+        if !label {
             return self.pass(id, stream, &bytes);
         }
         let mut text = Vec::new();
@@ -146,8 +151,8 @@ impl Interleaver {
         self.raw(stream, &text)
     }
 
-    /// What was held back of a program that is alone now need not be any longer.
-    pub(super) fn settle(&mut self, model: &Model) -> io::Result<()> {
+    /// Writes what is held back of a program that now runs alone.
+    pub(super) fn release_alone(&mut self, model: &Model) -> io::Result<()> {
         let alone: Vec<_> = self
             .held
             .keys()
@@ -160,7 +165,7 @@ impl Interleaver {
             .fold(Ok(()), Result::and)
     }
 
-    /// Shows everything that was held back.
+    /// Writes everything that is held back.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         let held: Vec<_> = self.held.keys().copied().collect();
         held.into_iter()
@@ -168,7 +173,7 @@ impl Interleaver {
             .fold(Ok(()), Result::and)
     }
 
-    fn place(&self, stream: Stream) -> usize {
+    fn index(&self, stream: Stream) -> usize {
         match stream {
             Stream::Stdout => 0,
             Stream::Stderr => usize::from(!self.same),
@@ -176,21 +181,21 @@ impl Interleaver {
     }
 
     fn continues(&self, id: GenId, stream: Stream) -> bool {
-        self.open[self.place(stream)] == Some(id)
+        self.open[self.index(stream)] == Some(id)
     }
 
-    /// The line's end that is missing if somebody else began the current line.
+    /// A line end, if another author started the current line.
     fn on_a_new_line(&mut self, stream: Stream, author: Option<GenId>) -> Vec<u8> {
-        let place = self.place(stream);
-        if self.open[place].is_none() || self.open[place] == author {
+        let index = self.index(stream);
+        if self.open[index].is_none() || self.open[index] == author {
             return Vec::new();
         }
-        self.open[place] = None;
+        self.open[index] = None;
         b"\n".to_vec()
     }
 
     fn ended_with(&mut self, id: GenId, stream: Stream, bytes: &[u8]) {
-        let place = self.place(stream);
-        self.open[place] = (!bytes.ends_with(b"\n")).then_some(id);
+        let index = self.index(stream);
+        self.open[index] = (!bytes.ends_with(b"\n")).then_some(id);
     }
 }

@@ -1,12 +1,17 @@
+use std::path::PathBuf;
+
 use console::Style;
 
 use super::messages::Importance;
 use super::{Level, Options, Verbosity, sanitize};
 
-/// hotrun's own lines, as they are written.
+/// How many changed files `--why` prints; switching a branch can change thousands.
+const MAX_FILES: usize = 20;
+
+/// How hotrun's own lines look.
 impl Options {
-    /// Whether something of this importance is said at all.
-    pub(super) fn says(&self, importance: Importance) -> bool {
+    /// Whether lines of this importance are printed.
+    pub(super) fn shows(&self, importance: Importance) -> bool {
         match self.verbosity {
             Verbosity::Quiet => importance == Importance::Failure,
             Verbosity::Normal => importance != Importance::Detail,
@@ -14,7 +19,7 @@ impl Options {
         }
     }
 
-    /// The lines that say it.
+    /// The text as lines to print.
     pub(super) fn lines(&self, importance: Importance, text: &str) -> Vec<String> {
         let style = match importance {
             Importance::Detail => Style::new().dim(),
@@ -28,12 +33,12 @@ impl Options {
             .apply_to("hotrun:")
             .to_string();
         let line = |line| format!("{label} {}", style.apply_to(line));
-        // An empty one, too, of what a command printed.
+        // The output of a command may be empty lines.
         let text = text.trim_end_matches('\n');
         text.split('\n').map(line).collect()
     }
 
-    /// A message and its hint. The hint is shown whenever its message is, and is not red.
+    /// A message and its hint as lines to print; none if the verbosity hides it. A hint is never red.
     pub(super) fn message(&self, level: Level, text: &str, hint: Option<&str>) -> Vec<String> {
         let (importance, label) = match level {
             Level::Detail => (Importance::Detail, ""),
@@ -41,7 +46,7 @@ impl Options {
             Level::Warning => (Importance::Failure, "warning: "),
             Level::Error => (Importance::Failure, "error: "),
         };
-        if !self.says(importance) {
+        if !self.shows(importance) {
             return Vec::new();
         }
         let mut lines = self.lines(importance, &format!("{label}{}", sanitize::text(text)));
@@ -51,6 +56,16 @@ impl Options {
                 Importance::Detail | Importance::Normal | Importance::Success => importance,
             };
             lines.extend(self.lines(importance, &format!("hint: {}", sanitize::text(hint))));
+        }
+        lines
+    }
+
+    /// The lines that name the changed files.
+    pub(super) fn changed(&self, paths: &[PathBuf]) -> Vec<String> {
+        let line = |path: &PathBuf| format!("changed: {}", sanitize::path(path, &self.workdir));
+        let mut lines: Vec<_> = paths.iter().take(MAX_FILES).map(line).collect();
+        if paths.len() > MAX_FILES {
+            lines.push(format!("changed: and {} more", paths.len() - MAX_FILES));
         }
         lines
     }

@@ -1,195 +1,237 @@
+//! Reports as sentences for people.
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Human, Model};
+use super::{Human, Model, Report};
 use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Stopped};
 
-/// How much a sentence matters, and so at which verbosity and in which colour it is shown.
+/// How much a message matters: at which verbosity and in which colour it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Importance {
-    /// With `-v` only.
+    /// Only with `-v`.
     Detail,
-    /// Normally.
+    /// By default.
     Normal,
-    /// Normally, as what one waits for.
+    /// By default: what the user waits for.
     Success,
     /// Always.
     Failure,
 }
 
-/// A notice in words. `model` is what was known before it.
-pub(super) fn sentence(notice: &Notice, model: &Model) -> (Importance, String) {
-    match notice {
-        Notice::Generation(id, GenNotice::Building { cause }) => (
-            Importance::Normal,
-            format!("gen {id} building{}", because(*cause)),
-        ),
-        Notice::Generation(id, GenNotice::BuildCancelled) => {
-            (Importance::Normal, format!("gen {id} build cancelled"))
-        }
-        Notice::Generation(id, GenNotice::Built { took }) => (
-            Importance::Normal,
-            format!("gen {id} built in {}", Human(*took)),
-        ),
-        Notice::Generation(id, GenNotice::Unchanged { like }) => (
-            Importance::Success,
-            format!("gen {id} not needed: executable unchanged, gen {like} stays"),
-        ),
-        Notice::Generation(id, GenNotice::ReloadSignalSent { signal }) => (
-            Importance::Success,
-            format!("gen {id} reads its configuration again ({})", name(*signal)),
-        ),
-        Notice::Generation(id, GenNotice::ReloadSignalUnhandled { signal }) => (
-            Importance::Normal,
-            format!(
-                "gen {id} does not handle {} and is restarted",
-                name(*signal)
-            ),
-        ),
-        Notice::Generation(id, GenNotice::Outdated) => (
-            Importance::Normal,
-            format!("gen {id} outdated: something changed meanwhile"),
-        ),
-        Notice::Generation(id, GenNotice::Starting { cause }) => starting(*id, *cause, model),
-        Notice::Generation(id, GenNotice::Ready { took }) => (
-            Importance::Detail,
-            format!("gen {id} ready in {}", Human(*took)),
-        ),
-        Notice::Generation(id, GenNotice::Live { .. }) => (Importance::Success, live(*id, model)),
-        Notice::Generation(id, GenNotice::Superseded) => (
-            Importance::Normal,
-            format!("gen {id} superseded by newer sources"),
-        ),
-        Notice::Generation(id, GenNotice::Draining { timeout }) => (
-            Importance::Normal,
-            format!("gen {id} draining, for at most {}", Human(*timeout)),
-        ),
-        Notice::Generation(id, GenNotice::TimeoutExtended { left }) => (
-            Importance::Detail,
-            format!("gen {id} asks for {} more", Human(*left)),
-        ),
-        Notice::Generation(id, GenNotice::StoredFds) => (
-            Importance::Normal,
-            format!(
-                "gen {id} stores descriptors for the next: from now on the old one ends before the new one starts"
-            ),
-        ),
-        Notice::Generation(id, GenNotice::Aborting { after }) => {
-            (Importance::Failure, aborting(*id, *after))
-        }
-        Notice::Generation(id, GenNotice::Restored) => {
-            (Importance::Detail, format!("gen {id} serves again"))
-        }
-        Notice::Generation(id, GenNotice::RestartScheduled { after }) => (
-            Importance::Normal,
-            format!("gen {id} is started once more in {}", Human(*after)),
-        ),
-        Notice::Generation(id, GenNotice::Killing { why, after }) => {
-            killing(*id, *why, Human(*after))
-        }
-        Notice::Generation(id, GenNotice::Gone { how, took }) => (
-            gone(*id, model),
-            format!("gen {id} gone, {} {}", ended(*how), Human(*took)),
-        ),
-        Notice::Generation(id, GenNotice::Failed { failure, live }) => {
-            (Importance::Failure, failed(*id, *failure, *live, model))
-        }
-        Notice::Paused => (Importance::Normal, "paused: changes wait".to_owned()),
-        Notice::Resumed => (Importance::Normal, "changes are acted on again".to_owned()),
-        Notice::NothingToUndo => (
-            Importance::Normal,
-            "there is nothing to go back to now".to_owned(),
-        ),
-        Notice::Waiting => (Importance::Normal, "waiting for a change".to_owned()),
-        Notice::Quitting { timeout } => (
-            Importance::Normal,
-            format!("stopping, for at most {}", Human(*timeout)),
-        ),
+/// A message for the log.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) importance: Importance,
+    pub(super) text: String,
+    /// Whether the footer of the live terminal shows the same.
+    pub(super) in_footer: bool,
+}
+
+impl Message {
+    fn logged(mut self) -> Self {
+        self.in_footer = false;
+        self
     }
 }
 
-/// As people write it: `SIGHUP`.
+fn message(importance: Importance, text: impl Into<String>) -> Message {
+    Message {
+        importance,
+        text: text.into(),
+        in_footer: true,
+    }
+}
+
+fn detail(text: impl Into<String>) -> Message {
+    message(Importance::Detail, text)
+}
+
+fn normal(text: impl Into<String>) -> Message {
+    message(Importance::Normal, text)
+}
+
+fn success(text: impl Into<String>) -> Message {
+    message(Importance::Success, text)
+}
+
+fn failure(text: impl Into<String>) -> Message {
+    message(Importance::Failure, text)
+}
+
+/// The message about a report, if there is one. `model` does not contain the report yet.
+pub(super) fn describe(report: &Report, model: &Model) -> Option<Message> {
+    Some(match report {
+        Report::Notice(notice) => describe_notice(*notice, model),
+        Report::Watching { directories: 1 } => normal("watching 1 directory"),
+        Report::Watching { directories } => normal(format!("watching {directories} directories")),
+        Report::Listening {
+            name,
+            address,
+            first: true,
+            ..
+        } => normal(match name.as_str() {
+            "" => format!("listening on {address}"),
+            name => format!("listening on {address} ({name})"),
+        }),
+        Report::Spawned { id, pid, .. } => detail(format!("gen {id} has pid {pid}")),
+        Report::MainProcess { id, pid } => detail(format!("gen {id} has main pid {pid}")),
+        Report::Status { id, text } if text.is_empty() => {
+            detail(format!("gen {id} cleared its status"))
+        }
+        Report::Status { id, text } => normal(format!("gen {id} status: {text}")),
+        Report::Listening { first: false, .. }
+        | Report::Changed { .. }
+        | Report::Diagnostic { .. }
+        | Report::BuildLine { .. }
+        | Report::Progress { .. }
+        | Report::BuildBlocked { .. }
+        | Report::ArtifactKept { .. }
+        | Report::Connections { .. }
+        | Report::Output { .. }
+        | Report::OutputEnded { .. }
+        | Report::Message { .. } => return None,
+    })
+}
+
+fn describe_notice(notice: Notice, model: &Model) -> Message {
+    match notice {
+        Notice::Paused => normal("paused"),
+        Notice::Resumed => normal("resumed"),
+        Notice::NothingToUndo => normal("nothing to undo").logged(),
+        Notice::Waiting => normal("waiting for a change"),
+        Notice::Quitting { timeout } => normal(format!("stopping, for up to {}", Human(timeout))),
+        Notice::Generation(id, notice) => describe_generation(id, notice, model),
+    }
+}
+
+fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> Message {
+    match notice {
+        GenNotice::Building { cause } => normal(format!("gen {id} building{}", because(cause))),
+        GenNotice::BuildCancelled => normal(format!("gen {id} build cancelled")),
+        GenNotice::Built { took } => normal(format!("gen {id} built in {}", Human(took))),
+        GenNotice::Unchanged { like } => success(format!(
+            "gen {id} skipped: binary unchanged, gen {like} stays live"
+        )),
+        GenNotice::Outdated => normal(format!(
+            "gen {id} discarded: sources changed during the build"
+        )),
+        GenNotice::ReloadSignalSent { signal } => success(format!(
+            "gen {id} reloads its configuration ({})",
+            name(signal)
+        ))
+        .logged(),
+        GenNotice::ReloadSignalUnhandled { signal } => {
+            let text = format!("gen {id} does not handle {}, restarting it", name(signal));
+            normal(text).logged()
+        }
+        GenNotice::Starting { cause } => starting(id, cause, model),
+        GenNotice::Ready { took } => detail(format!("gen {id} ready in {}", Human(took))),
+        GenNotice::Live { .. } => live(id, model),
+        GenNotice::Restored => detail(format!("gen {id} is live again")).logged(),
+        GenNotice::Superseded => normal(format!("gen {id} superseded by newer sources")),
+        GenNotice::Draining { timeout } => {
+            normal(format!("gen {id} draining, for up to {}", Human(timeout)))
+        }
+        GenNotice::TimeoutExtended { left } => {
+            detail(format!("gen {id} extended its timeout to {}", Human(left)))
+        }
+        GenNotice::StoredFds => normal(format!(
+            "gen {id} stores descriptors: from now on each generation stops before the next one starts"
+        ))
+        .logged(),
+        GenNotice::Aborting { after } => aborting(id, after),
+        GenNotice::Killing { why, after } => killing(id, why, after),
+        GenNotice::Gone { how, took } => gone(id, how, took, model),
+        GenNotice::Failed { failure, live } => failed(id, failure, live, model),
+        GenNotice::RestartScheduled { after } => {
+            normal(format!("gen {id} will be restarted in {}", Human(after))).logged()
+        }
+    }
+}
+
+/// The name of a signal, such as `SIGHUP`.
 fn name(signal: i32) -> String {
     Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |known| known.to_string())
-}
-
-/// Of a failure it was told already.
-fn gone(id: GenId, model: &Model) -> Importance {
-    match model.generations.get(&id) {
-        Some(generation) if generation.failed => Importance::Detail,
-        Some(_) | None => Importance::Normal,
-    }
 }
 
 fn because(cause: Cause) -> &'static str {
     match cause {
         Cause::Begin => "",
         Cause::Change => " (files changed)",
-        Cause::Request => " (as asked)",
-        Cause::Undo => " (back to the previous build)",
-        Cause::InheritFds => " (to get what was stored)",
-        Cause::RollBack => " (back to the build before the one that crashed)",
-        Cause::Crash => " (once more, after the crash)",
+        Cause::Request => " (requested)",
+        Cause::Undo => " (undo)",
+        Cause::InheritFds => " (to receive stored descriptors)",
+        Cause::RollBack => " (rolling back after a crash)",
+        Cause::Crash => " (restarting after a crash)",
     }
 }
 
-/// After a build the start goes without saying.
-fn starting(id: GenId, cause: Cause, model: &Model) -> (Importance, String) {
+/// After a build, the start is a detail. A roll back must not be missed: what runs is not what was saved last.
+fn starting(id: GenId, cause: Cause, model: &Model) -> Message {
     let built = model.generations.contains_key(&id);
-    let importance = if built {
-        Importance::Detail
-    } else {
-        Importance::Normal
-    };
-    (importance, format!("gen {id} starting{}", because(cause)))
+    let text = format!("gen {id} starting{}", because(cause));
+    Message {
+        in_footer: cause != Cause::RollBack,
+        ..if built { detail(text) } else { normal(text) }
+    }
 }
 
-/// How long the switch itself took is for machines: to a person it is at once.
-fn live(id: GenId, model: &Model) -> String {
-    let known = model.generations.get(&id);
-    match known.and_then(|generation| generation.ready) {
+/// The duration of the switch itself is too short to interest people.
+fn live(id: GenId, model: &Model) -> Message {
+    let generation = model.generations.get(&id);
+    success(match generation.and_then(|known| known.ready) {
         Some(ready) => format!("gen {id} live, ready in {}", Human(ready)),
         None => format!("gen {id} live"),
-    }
+    })
 }
 
-fn killing(id: GenId, why: Stopped, after: Human) -> (Importance, String) {
-    match why {
-        Stopped::TimedOut => (
-            Importance::Failure,
-            format!("gen {id} still runs after {after} and is killed"),
-        ),
-        Stopped::Killed | Stopped::Drained => (Importance::Normal, format!("gen {id} is killed")),
-    }
-}
-
-fn aborting(id: GenId, after: Option<Duration>) -> String {
-    match after {
+fn aborting(id: GenId, after: Option<Duration>) -> Message {
+    failure(match after {
         Some(after) => format!(
-            "gen {id} gave no sign of life for {} and is aborted",
+            "gen {id} sent no watchdog ping for {}, aborting it",
             Human(after)
         ),
-        None => format!("gen {id} says that it hangs and is aborted"),
-    }
+        None => format!("gen {id} reported that it hangs, aborting it"),
+    })
+    .logged()
 }
 
-fn ended(how: Stopped) -> &'static str {
-    match how {
-        Stopped::Drained => "drained in",
-        Stopped::TimedOut => "ended at the timeout, after",
-        Stopped::Killed => "killed after",
-    }
-}
-
-fn failed(id: GenId, failure: Failure, live: Option<GenId>, model: &Model) -> String {
-    match live {
-        // The live one itself has ended: another one takes its place again.
-        Some(live) if was_live(id, failure, model) => {
-            format!("gen {id} failed: {failure}; gen {live}, which had not ended yet, serves again")
+fn killing(id: GenId, why: Stopped, after: Duration) -> Message {
+    match why {
+        Stopped::TimedOut => {
+            let after = Human(after);
+            failure(format!("gen {id} still running after {after}, killing it"))
         }
-        Some(live) => format!("gen {id} failed: {failure}; gen {live} stays live"),
-        None => format!("gen {id} failed: {failure}"),
+        Stopped::Killed | Stopped::Drained => normal(format!("killing gen {id}")),
+    }
+    .logged()
+}
+
+/// A detail if its failure was reported already.
+fn gone(id: GenId, how: Stopped, took: Duration, model: &Model) -> Message {
+    let took = Human(took);
+    let text = match how {
+        Stopped::Drained => format!("gen {id} drained in {took}"),
+        Stopped::TimedOut => format!("gen {id} killed at its timeout, after {took}"),
+        Stopped::Killed => format!("gen {id} killed after {took}"),
+    };
+    match model.generations.get(&id) {
+        Some(generation) if generation.failed => detail(text),
+        Some(_) | None => normal(text),
+    }
+}
+
+fn failed(id: GenId, reason: Failure, live: Option<GenId>, model: &Model) -> Message {
+    let outcome = match live {
+        Some(live) if was_live(id, reason, model) => format!("; gen {live} is live again"),
+        Some(live) => format!("; gen {live} still live"),
+        None => String::new(),
+    };
+    Message {
+        in_footer: reason == Failure::Build,
+        ..failure(format!("gen {id} {reason}{outcome}"))
     }
 }
 

@@ -1,8 +1,8 @@
-//! What a person or a program sees of hotrun.
+//! The user interface: what people and programs see of hotrun.
 //!
-//! The driver hands over [`Report`]s; a [`Ui`] folds them into a [`Model`] and shows them: as plain lines, as JSON (the
-//! fields are documented in [`json`]), on a live terminal, or not at all. Nothing here holds a handle to a process,
-//! a socket or the machine. This is the one place that writes to stdout and stderr.
+//! The driver sends [`Report`]s. A [`Ui`] folds them into a model and shows them as plain lines, as JSON (see [`json`] for the
+//! fields), on a live terminal, or not at all. This module holds no handle to a process, a socket or the state machine, and
+//! nothing else writes to stdout and stderr.
 
 mod build_log;
 mod command;
@@ -14,6 +14,7 @@ mod live;
 mod log_style;
 mod messages;
 mod model;
+mod notices;
 mod options;
 mod plain;
 mod report;
@@ -30,7 +31,6 @@ use crate::os::test_hook;
 pub use command::UiCommand;
 pub use duration::Human;
 pub use interleaver::Handles;
-pub use model::{Building, Generation, Last, Model, Problem};
 pub use options::{Mode, Options, Verbosity};
 pub use report::{Level, Report, Stream};
 pub use stdio::{print, print_error, supports_colour, supports_live};
@@ -39,6 +39,7 @@ pub use terminal_guard::{TerminalGuard, restore_permanently, restore_terminal};
 use interleaver::Interleaver;
 use json::Json;
 use live::Live;
+use model::Model;
 use plain::Plain;
 use writer::TolerantWriter;
 
@@ -51,19 +52,18 @@ pub fn panic_for_test() {
     assert!(test_hook("PANIC").is_none(), "requested by a test");
 }
 
-/// Shows what happens.
+/// A user interface.
 ///
-/// Writing blocks while a terminal or pipe does not take more, so whoever must not wait gives the `Ui` a
-/// thread of its own: it is `Send`.
+/// Writing blocks while a terminal or pipe accepts no output, so run the `Ui` in a thread of its own: it is `Send`.
 #[derive(Debug)]
 pub struct Ui {
     model: Model,
-    face: Face,
+    renderer: Renderer,
     started: Instant,
 }
 
 #[derive(Debug)]
-enum Face {
+enum Renderer {
     Live(Box<Live>),
     Plain(Plain),
     Json(Json),
@@ -71,7 +71,7 @@ enum Face {
 }
 
 impl Ui {
-    /// A user interface that writes to hotrun's own stdout and stderr.
+    /// A user interface on stdout and stderr.
     pub fn standard(options: Options) -> Self {
         let handles = Handles::standard(&options);
         Self::new(options, handles)
@@ -79,50 +79,50 @@ impl Ui {
 
     /// A user interface that writes to these handles.
     pub fn new(options: Options, handles: Handles) -> Self {
-        let face = match options.mode {
-            Mode::Live => Face::Live(Box::new(Live::new(
+        let renderer = match options.mode {
+            Mode::Live => Renderer::Live(Box::new(Live::new(
                 options,
                 TolerantWriter::new(handles.stdout),
                 handles.terminal,
             ))),
-            Mode::Plain => Face::Plain(Plain::new(options, Interleaver::new(handles))),
-            Mode::Json => Face::Json(Json::new(&options, handles.stdout)),
-            Mode::Off => Face::Off(Interleaver::new(handles)),
+            Mode::Plain => Renderer::Plain(Plain::new(options, Interleaver::new(handles))),
+            Mode::Json => Renderer::Json(Json::new(&options, handles.stdout)),
+            Mode::Off => Renderer::Off(Interleaver::new(handles)),
         };
         Self {
             model: Model::default(),
-            face,
+            renderer,
             started: Instant::now(),
         }
     }
 
-    /// Shows one more fact.
+    /// Shows a report.
     ///
     /// # Errors
     ///
-    /// The first failed write of each stream, once: from then on nothing is written to that stream and nothing is
-    /// reported of it. [`io::ErrorKind::BrokenPipe`] means that the reader went away (`| head -1`), which
-    /// is no fault and not worth a message.
+    /// The first failed write of each stream; after that, writes to this stream are ignored. [`io::ErrorKind::BrokenPipe`]
+    /// means that the reader is gone (`| head -1`), which deserves no message.
     pub fn report(&mut self, report: &Report) -> io::Result<()> {
-        let shown = match &mut self.face {
-            Face::Live(live) => {
+        let shown = match &mut self.renderer {
+            Renderer::Live(live) => {
                 live.show(report, &self.model);
                 Ok(())
             }
-            Face::Plain(plain) => plain.show(report, &self.model),
-            Face::Json(json) => json.show(report),
-            Face::Off(screen) => pass(screen, report),
+            Renderer::Plain(plain) => plain.show(report, &self.model),
+            Renderer::Json(json) => json.show(report),
+            Renderer::Off(output) => pass_through(output, report),
         };
-        self.model.fold(report, self.started.elapsed());
-        let settled = match &mut self.face {
-            Face::Plain(plain) => plain.settle(&self.model),
-            Face::Live(live) if live.is_full() => live.draw(&self.model, self.started.elapsed()),
-            Face::Live(_) | Face::Json(_) | Face::Off(_) => Ok(()),
+        let now = self.started.elapsed();
+        self.model.fold(report, now);
+        let drawn = match &mut self.renderer {
+            Renderer::Plain(plain) => plain.release_alone(&self.model),
+            Renderer::Live(live) if live.is_full() => live.draw(&self.model, now),
+            Renderer::Live(_) | Renderer::Json(_) | Renderer::Off(_) => Ok(()),
         };
-        shown.and(settled)
+        shown.and(drawn)
     }
 
-    /// Does what the user wants of the screen.
+    /// Executes a command. Only the live terminal has any.
     ///
     /// # Errors
     ///
@@ -131,56 +131,50 @@ impl Ui {
         if let UiCommand::Resume { away } = command {
             self.started += away;
         }
-        match &mut self.face {
-            Face::Live(live) => live.execute(command, &self.model),
-            Face::Plain(_) | Face::Json(_) | Face::Off(_) => Ok(()),
+        match &mut self.renderer {
+            Renderer::Live(live) => live.execute(command, &self.model),
+            Renderer::Plain(_) | Renderer::Json(_) | Renderer::Off(_) => Ok(()),
         }
     }
 
-    /// Brings the screen up to date, if it is time for it. To be called when nothing more is there to be told, and when
-    /// [`Ui::next_redraw`] is over.
+    /// Draws the next frame if it is due. Call this when no further report is waiting, and after [`Ui::next_redraw`].
     ///
     /// # Errors
     ///
     /// As for [`Ui::report`].
     pub fn draw(&mut self) -> io::Result<()> {
-        match &mut self.face {
-            Face::Live(live) => live.draw(&self.model, self.started.elapsed()),
-            Face::Plain(_) | Face::Json(_) | Face::Off(_) => Ok(()),
+        match &mut self.renderer {
+            Renderer::Live(live) => live.draw(&self.model, self.started.elapsed()),
+            Renderer::Plain(_) | Renderer::Json(_) | Renderer::Off(_) => Ok(()),
         }
     }
 
-    /// How long until the screen changes by time alone; `None`: it does not.
+    /// How long until the screen changes without a further report; `None`: never.
     pub fn next_redraw(&self) -> Option<Duration> {
-        match &self.face {
-            Face::Live(live) => live.next_redraw(&self.model, self.started.elapsed()),
-            Face::Plain(_) | Face::Json(_) | Face::Off(_) => None,
+        match &self.renderer {
+            Renderer::Live(live) => live.next_redraw(&self.model, self.started.elapsed()),
+            Renderer::Plain(_) | Renderer::Json(_) | Renderer::Off(_) => None,
         }
     }
 
-    /// Shows what was held back (lines without an end). The last call.
+    /// Shows what is held back (lines without an end). Must be the last call.
     ///
     /// # Errors
     ///
     /// As for [`Ui::report`].
     pub fn finish(&mut self) -> io::Result<()> {
-        match &mut self.face {
-            Face::Live(live) => live.finish(),
-            Face::Plain(plain) => plain.finish(),
-            Face::Json(json) => json.finish(),
-            Face::Off(_) => Ok(()),
+        match &mut self.renderer {
+            Renderer::Live(live) => live.finish(),
+            Renderer::Plain(plain) => plain.finish(),
+            Renderer::Json(json) => json.finish(),
+            Renderer::Off(_) => Ok(()),
         }
-    }
-
-    /// What is known of the generations.
-    pub fn model(&self) -> &Model {
-        &self.model
     }
 }
 
-fn pass(screen: &mut Interleaver, report: &Report) -> io::Result<()> {
+fn pass_through(output: &mut Interleaver, report: &Report) -> io::Result<()> {
     if let Report::Output { stream, bytes, .. } = report {
-        screen.raw(*stream, bytes)
+        output.raw(*stream, bytes)
     } else {
         Ok(())
     }

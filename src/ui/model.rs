@@ -1,107 +1,100 @@
 mod facts;
-mod notices;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Level, Report, build_log, sanitize};
-pub use facts::{Building, Generation, Last, Problem};
+pub(super) use facts::{Building, Generation, LastResult, Problem};
 
-use crate::reload::{Cause, Failure, GenId, Phase, Stopped};
+use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Phase, Stopped};
 
-/// So many errors of a build are kept to be shown; the rest is counted.
-const MOST_ERRORS: usize = 4;
-/// So many lines of a build that says nothing else are shown.
-const LAST_LINES: usize = 12;
-/// So many files that changed are remembered.
-const MOST_FILES: usize = 4;
+/// How many errors of a build are kept; further ones are counted.
+const MAX_ERRORS: usize = 4;
+/// How many of the last lines of a build are kept, for one that fails without an error message.
+const MAX_LINES: usize = 12;
+/// How many changed files are remembered.
+const MAX_FILES: usize = 4;
 
-/// What is known of everything: a pure fold of the reports.
+/// The state to show: a pure fold of all reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Model {
+pub(super) struct Model {
     /// The generations that are not gone.
-    pub generations: BTreeMap<GenId, Generation>,
-    /// The sockets that hotrun itself has opened: name and address.
-    pub listening: Vec<(String, String)>,
-    /// Where the program listens by itself that served last, or the newest one before there was any.
-    opened: Vec<String>,
-    /// The build that runs.
-    pub building: Option<Building>,
+    pub(super) generations: BTreeMap<GenId, Generation>,
+    /// The sockets that hotrun opened: name and address.
+    pub(super) listening: Vec<(String, String)>,
+    /// The addresses opened by the program of the live generation, or of the last or newest one if none is live.
+    program_addresses: Vec<String>,
+    /// The build in progress.
+    pub(super) building: Option<Building>,
     /// Why the newest generation was made.
-    pub cause: Option<Cause>,
+    pub(super) cause: Option<Cause>,
     /// The first files whose change led to the newest generation.
-    pub changed: Vec<PathBuf>,
-    /// How many files that were.
-    pub changes: usize,
-    /// The files that changed last, until a generation is made because of them: a rule may do something else, or the
-    /// next build is the one that has them.
-    heard: (Vec<PathBuf>, usize),
-    /// What became of the last generation that was built.
-    pub last: Last,
-    /// What is wrong with what was started, until something else is told.
-    pub problem: Option<Problem>,
-    /// The newest build that failed, until one succeeds: whatever happens meanwhile to what runs, the sources do not
-    /// build.
-    pub broken: Option<Problem>,
-    /// The errors of the newest build, and how many.
+    pub(super) changed: Vec<PathBuf>,
+    /// The total number of these files.
+    pub(super) changes: usize,
+    /// The files that changed last and how many, until a generation is made because of them. A rule may run a command
+    /// instead, or the change may have to wait for the next build.
+    unbuilt: (Vec<PathBuf>, usize),
+    /// The result of the newest generation.
+    pub(super) last: LastResult,
+    /// How the last generation failed after its build, until another one is live.
+    start_problem: Option<Problem>,
+    /// The newest failed build, until one succeeds.
+    pub(super) broken_build: Option<Problem>,
+    /// The first errors of the newest build, and how many there were.
     errors: (Vec<String>, usize),
-    /// The last lines that it printed, and how many came before them.
-    tail: (VecDeque<String>, usize),
-    /// Whether what is live, or was live last, is of the build before the one that crashed.
-    pub back: bool,
-    /// Whether nothing is left to do until something changes, and nothing is live.
-    pub waiting: bool,
-    /// Whether changes wait until the user says otherwise.
-    pub paused: bool,
-    /// Whether some do.
-    pub held: bool,
-    /// Whether there may be an earlier build to go back to.
-    pub undoable: bool,
-    /// The newest generation whose build is kept.
+    /// The last lines of the newest build, and how many there were before.
+    lines: (VecDeque<String>, usize),
+    /// Whether the live generation is the result of a roll back.
+    pub(super) rolled_back: bool,
+    /// Whether nothing is live and only a change or a request can help.
+    pub(super) waiting: bool,
+    /// Whether reloading is paused.
+    pub(super) paused: bool,
+    /// Whether files changed since then.
+    pub(super) changes_pending: bool,
+    /// Whether there may be an earlier artifact to roll back to.
+    pub(super) undoable: bool,
+    /// The newest generation whose artifact is kept.
     artifact: Option<GenId>,
-    /// Whether one of those has been live.
-    served: bool,
-    /// When hotrun began to end, and how long that may take.
-    pub quitting: Option<(Duration, Duration)>,
+    /// Whether a generation with a kept artifact has been live.
+    artifact_was_live: bool,
+    /// When hotrun began to quit, and the timeout for that.
+    pub(super) quitting: Option<(Duration, Duration)>,
 }
 
 impl Model {
-    /// Takes in one more report, which came at this moment of the user interface's own clock.
-    pub fn fold(&mut self, report: &Report, now: Duration) {
+    /// Applies a report. `now` is the time on the user interface's clock.
+    pub(super) fn fold(&mut self, report: &Report, now: Duration) {
         match report {
-            Report::Notice(notice) => self.fold_notice(notice, now),
-            Report::Listening {
-                by: None,
-                name,
-                address,
-                ..
-            } => self.listening.push((name.clone(), address.clone())),
-            Report::Listening {
-                by: Some(id),
-                address,
-                ..
-            } => self.opened(*id, address),
-            Report::Spawned { id, pid, program } => {
-                if let Some(generation) = self.generations.get_mut(id) {
-                    generation.pid = Some(*pid);
-                    generation.program.clone_from(program);
-                }
+            Report::Notice(Notice::Generation(id, notice)) => {
+                self.fold_generation(*id, *notice, now)
             }
+            Report::Notice(notice) => self.fold_notice(*notice, now),
+            Report::Listening {
+                by, name, address, ..
+            } => match by {
+                None => self.listening.push((name.clone(), address.clone())),
+                Some(id) => self.program_listens(*id, address),
+            },
+            Report::Spawned { id, pid, program } => self.update(*id, |generation| {
+                generation.pid = Some(*pid);
+                generation.program.clone_from(program);
+            }),
             Report::MainProcess { id, pid } => {
-                if let Some(generation) = self.generations.get_mut(id) {
-                    generation.pid = Some(*pid);
-                }
+                self.update(*id, |generation| generation.pid = Some(*pid));
             }
             Report::Status { id, text } => {
-                if let Some(generation) = self.generations.get_mut(id) {
-                    generation.status.clone_from(text);
-                }
+                self.update(*id, |generation| generation.status.clone_from(text));
+            }
+            Report::Connections { id, count } => {
+                self.update(*id, |generation| generation.connections = Some(*count));
             }
             Report::Changed { paths } => {
-                self.held |= self.paused;
-                let first = paths.iter().take(MOST_FILES).cloned().collect();
-                self.heard = (first, paths.len());
+                self.changes_pending |= self.paused;
+                let first = paths.iter().take(MAX_FILES).cloned().collect();
+                self.unbuilt = (first, paths.len());
             }
             Report::Diagnostic {
                 level, rendered, ..
@@ -117,20 +110,8 @@ impl Model {
                     building.blocked = true;
                 }
             }
-            Report::Connections { id, count } => {
-                if let Some(generation) = self.generations.get_mut(id) {
-                    generation.connections = Some(*count);
-                }
-            }
             Report::ArtifactKept { id } => self.artifact = Some(*id),
-            Report::BuildLine { text, .. } => {
-                let (lines, before) = &mut self.tail;
-                if lines.len() == LAST_LINES {
-                    lines.pop_front();
-                    *before += 1;
-                }
-                lines.push_back(sanitize::shortened(text).to_owned());
-            }
+            Report::BuildLine { text, .. } => self.build_line(text),
             Report::Watching { .. }
             | Report::Output { .. }
             | Report::OutputEnded { .. }
@@ -138,36 +119,52 @@ impl Model {
         }
     }
 
-    /// A program has opened a socket by itself.
-    fn opened(&mut self, id: GenId, address: &str) {
+    fn update(&mut self, id: GenId, change: impl FnOnce(&mut Generation)) {
+        if let Some(generation) = self.generations.get_mut(&id) {
+            change(generation);
+        }
+    }
+
+    fn build_line(&mut self, text: &str) {
+        let (lines, before) = &mut self.lines;
+        if lines.len() == MAX_LINES {
+            lines.pop_front();
+            *before += 1;
+        }
+        lines.push_back(sanitize::shortened(text).to_owned());
+    }
+
+    /// A program opened a socket.
+    fn program_listens(&mut self, id: GenId, address: &str) {
         if let Some(generation) = self.generations.get_mut(&id)
             && !generation.addresses.iter().any(|known| known == address)
         {
             generation.addresses.push(address.to_owned());
             if self.live().is_none_or(|live| live == id) {
-                self.serves(id);
+                self.use_addresses(id);
             }
         }
     }
 
-    /// Connections go where this one listens.
-    fn serves(&mut self, id: GenId) {
+    /// Connections go where this generation listens.
+    fn use_addresses(&mut self, id: GenId) {
         if let Some(generation) = self.generations.get(&id) {
-            self.opened.clone_from(&generation.addresses);
+            self.program_addresses.clone_from(&generation.addresses);
         }
     }
 
     /// Where connections wait while nothing is live.
-    pub fn waits_at(&self) -> Option<&str> {
-        let held = self.listening.iter().map(|(_, address)| address);
-        held.chain(&self.opened).next().map(String::as_str)
+    pub(super) fn waits_at(&self) -> Option<&str> {
+        let listening = self.listening.iter().map(|(_, address)| address);
+        let mut all = listening.chain(&self.program_addresses);
+        all.next().map(String::as_str)
     }
 
     fn diagnostic(&mut self, level: Level, rendered: &str) {
         match level {
             Level::Error => {
                 self.errors.1 += 1;
-                if self.errors.0.len() < MOST_ERRORS {
+                if self.errors.0.len() < MAX_ERRORS {
                     let lines: Vec<&str> = rendered.lines().map(sanitize::shortened).collect();
                     self.errors.0.push(lines.join("\n"));
                 }
@@ -177,13 +174,71 @@ impl Model {
         }
     }
 
+    fn fold_notice(&mut self, notice: Notice, now: Duration) {
+        match notice {
+            Notice::Quitting { timeout } => self.quitting = Some((now, timeout)),
+            Notice::Waiting => self.waiting = true,
+            Notice::Paused => self.paused = true,
+            Notice::Resumed => (self.paused, self.changes_pending) = (false, false),
+            Notice::NothingToUndo | Notice::Generation(..) => {}
+        }
+    }
+
+    fn fold_generation(&mut self, id: GenId, notice: GenNotice, now: Duration) {
+        match notice {
+            GenNotice::Building { cause } => self.building(id, cause, now),
+            GenNotice::Built { took } => {
+                self.building = None;
+                self.last.built = Some(took);
+                self.broken_build = None;
+            }
+            GenNotice::Unchanged { like } => self.unchanged(id, like),
+            GenNotice::BuildCancelled | GenNotice::Outdated => {
+                self.building = None;
+                self.generations.remove(&id);
+            }
+            GenNotice::Starting { cause } => self.starting(id, cause, now),
+            GenNotice::Ready { took } => {
+                self.enter(id, Phase::Ready, now).ready = Some(took);
+                self.last.ready = Some(took);
+            }
+            GenNotice::Live { .. } => self.went_live(id, now),
+            GenNotice::Restored => {
+                let generation = self.enter(id, Phase::Live, now);
+                // It has been up the whole time.
+                generation.since = generation.live_since.unwrap_or(now);
+                generation.drain = None;
+                self.use_addresses(id);
+                self.undoable = false;
+            }
+            GenNotice::Draining { timeout } => {
+                self.enter(id, Phase::Draining, now).drain = Some(timeout);
+            }
+            GenNotice::TimeoutExtended { left } => self.update(id, |generation| {
+                let age = now.saturating_sub(generation.since);
+                generation.drain = generation.drain.map(|drain| drain.max(age + left));
+            }),
+            GenNotice::Killing { why, .. } => self.update(id, |generation| {
+                generation.killed = why != Stopped::Drained;
+            }),
+            GenNotice::Superseded => self.enter(id, Phase::Draining, now).failed = true,
+            GenNotice::Failed { failure, .. } => self.failed(id, failure, now),
+            GenNotice::Gone { .. } => drop(self.generations.remove(&id)),
+            GenNotice::ReloadSignalSent { .. }
+            | GenNotice::ReloadSignalUnhandled { .. }
+            | GenNotice::StoredFds
+            | GenNotice::RestartScheduled { .. }
+            | GenNotice::Aborting { .. } => {}
+        }
+    }
+
     fn building(&mut self, id: GenId, cause: Cause, now: Duration) {
-        self.because(cause);
-        self.because_of_files(cause);
+        self.begin(cause);
+        self.take_changes(cause);
         self.enter(id, Phase::Building, now);
         self.errors = Default::default();
-        self.tail = Default::default();
-        self.last = Last::default();
+        self.lines = Default::default();
+        self.last = LastResult::default();
         self.building = Some(Building {
             id,
             since: now,
@@ -192,11 +247,43 @@ impl Model {
         });
     }
 
-    /// Something is under way again.
-    fn because(&mut self, cause: Cause) {
+    fn unchanged(&mut self, id: GenId, like: GenId) {
+        self.building = None;
+        self.generations.remove(&id);
+        self.last.unchanged = true;
+        self.broken_build = None;
+        // Whatever failed since, the sources are those of the live generation again.
+        let is_live = self.live() == Some(like);
+        self.start_problem.take_if(|_| is_live);
+    }
+
+    fn starting(&mut self, id: GenId, cause: Cause, now: Duration) {
+        self.begin(cause);
+        if !self.generations.contains_key(&id) {
+            // It has no build of its own, so the result of the last build says nothing about it.
+            self.take_changes(cause);
+            self.last = LastResult::default();
+        }
+        self.enter(id, Phase::Starting, now);
+    }
+
+    fn went_live(&mut self, id: GenId, now: Duration) {
+        self.enter(id, Phase::Live, now).live_since = Some(now);
+        self.use_addresses(id);
+        self.undoable |=
+            self.artifact == Some(id) && std::mem::replace(&mut self.artifact_was_live, true);
+        // After a roll back the crashed sources are still broken, also if the earlier artifact is restarted.
+        self.rolled_back &= self.cause == Some(Cause::Crash);
+        self.rolled_back |= self.cause == Some(Cause::RollBack);
+        self.undoable &= !self.rolled_back;
+        self.start_problem.take_if(|_| !self.rolled_back);
+    }
+
+    /// A build or a start begins.
+    fn begin(&mut self, cause: Cause) {
         self.waiting = false;
         if cause == Cause::Request {
-            self.held = false;
+            self.changes_pending = false;
         }
         self.cause = Some(cause);
         if cause != Cause::Change {
@@ -205,11 +292,11 @@ impl Model {
         }
     }
 
-    /// A generation is made that has what changed last.
-    fn because_of_files(&mut self, cause: Cause) {
-        let heard = std::mem::take(&mut self.heard);
-        if cause == Cause::Change && heard.1 > 0 {
-            (self.changed, self.changes) = heard;
+    /// The new generation contains the last changes.
+    fn take_changes(&mut self, cause: Cause) {
+        let unbuilt = std::mem::take(&mut self.unbuilt);
+        if cause == Cause::Change && unbuilt.1 > 0 {
+            (self.changed, self.changes) = unbuilt;
         }
     }
 
@@ -220,7 +307,7 @@ impl Model {
             | Failure::ReadyTimeout
             | Failure::Switch
             | Failure::Crashed(_)
-            | Failure::Vanished => self.fail(id, now),
+            | Failure::Vanished => self.enter(id, Phase::Draining, now).failed = true,
         }
         let mut problem = Problem {
             id,
@@ -231,78 +318,47 @@ impl Model {
         if failure == Failure::Build {
             self.building = None;
             (problem.errors, problem.count) = self.take_errors();
-            // What happened before it is old news.
-            (self.broken, self.problem) = (Some(problem), None);
+            // Earlier problems are old news.
+            (self.broken_build, self.start_problem) = (Some(problem), None);
         } else {
-            self.problem = Some(problem);
+            self.start_problem = Some(problem);
         }
     }
 
     /// What went wrong last.
-    pub fn wrong(&self) -> Option<&Problem> {
-        self.problem.as_ref().or(self.broken.as_ref())
+    pub(super) fn problem(&self) -> Option<&Problem> {
+        self.start_problem.as_ref().or(self.broken_build.as_ref())
     }
 
-    /// Without an error in the compiler's own words, what was said last.
+    /// The compiler's errors. Without any, the last lines of the build.
     fn take_errors(&mut self) -> (Vec<String>, usize) {
         let (mut errors, count) = std::mem::take(&mut self.errors);
-        let (lines, before) = std::mem::take(&mut self.tail);
+        let (lines, before) = std::mem::take(&mut self.lines);
         if errors.is_empty() {
-            let before = build_log::missing(before);
-            let said: Vec<String> = before.into_iter().chain(lines).collect();
-            errors.push(said.join("\n"));
+            let note = build_log::missing(before);
+            let lines: Vec<String> = note.into_iter().chain(lines).collect();
+            errors.push(lines.join("\n"));
         }
         (errors, count)
     }
 
-    fn killing(&mut self, id: GenId, why: Stopped, now: Duration) {
-        let generation = self.generation(id, now);
-        generation.killed = match why {
-            Stopped::Killed | Stopped::TimedOut => true,
-            Stopped::Drained => false,
-        };
-    }
-
-    /// Nothing good comes of it any more; its processes are not gone yet.
-    fn fail(&mut self, id: GenId, now: Duration) {
-        self.enter(id, Phase::Draining, now);
-        self.generation(id, now).failed = true;
-    }
-
-    fn generation(&mut self, id: GenId, now: Duration) -> &mut Generation {
-        let new = Generation {
-            phase: Phase::Building,
-            since: now,
-            program: String::new(),
-            pid: None,
-            ready: None,
-            served: None,
-            drain: None,
-            status: String::new(),
-            addresses: Vec::new(),
-            connections: None,
-            failed: false,
-            killed: false,
-        };
-        self.generations.entry(id).or_insert(new)
-    }
-
-    fn enter(&mut self, id: GenId, phase: Phase, now: Duration) {
-        let generation = self.generation(id, now);
+    fn enter(&mut self, id: GenId, phase: Phase, now: Duration) -> &mut Generation {
+        let generation = self.generations.entry(id).or_insert_with(Generation::new);
         generation.phase = phase;
         generation.since = now;
+        generation
     }
 
-    /// The generation to which new connections go.
-    pub fn live(&self) -> Option<GenId> {
+    /// The generation that gets new connections.
+    pub(super) fn live(&self) -> Option<GenId> {
         self.generations
             .iter()
             .find(|(_, generation)| generation.phase == Phase::Live)
             .map(|(id, _)| *id)
     }
 
-    /// Whether a program other than this generation's runs, so that their output must be told apart.
-    pub fn overlaps(&self, id: GenId) -> bool {
+    /// Whether the program of another generation runs, so that output needs labels.
+    pub(super) fn overlaps(&self, id: GenId) -> bool {
         self.generations
             .iter()
             .any(|(other, generation)| *other != id && runs(generation.phase))

@@ -1,53 +1,53 @@
 use std::path::PathBuf;
 
-/// How to show what happens.
+/// The kind of user interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// A footer that is kept up to date, the output above it.
+    /// Output above a footer that is kept up to date.
     Live,
-    /// One line for each fact, on stderr; the program's output as it came.
+    /// The program's output unchanged, and hotrun's own lines on stderr.
     Plain,
-    /// One JSON object a line, on stdout.
+    /// JSON objects on stdout, one per line.
     Json,
-    /// Nothing but the program's output.
+    /// Only the program's output.
     Off,
 }
 
-/// How much hotrun itself says.
+/// How much hotrun prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
-    /// Failures only.
+    /// Only failures.
     Quiet,
-    /// What a person wants to know.
+    /// The default.
     Normal,
-    /// More.
+    /// More detail.
     Verbose,
 }
 
-/// What the user chose.
+/// The settings of the user interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Which face.
+    /// Which kind of user interface.
     pub mode: Mode,
-    /// Whether hotrun's own lines and the compiler's have colours. The program's are never touched.
+    /// Whether hotrun's own lines and the compiler's have colours. The program's output is never changed.
     pub colour: bool,
-    /// Whether to clear the terminal before a build.
+    /// Whether to clear the terminal before each build.
     pub clear: bool,
-    /// Whether to name the files that caused a build.
+    /// Whether to print the files that caused a build.
     pub why: bool,
-    /// How much to say.
+    /// How much to print.
     pub verbosity: Verbosity,
-    /// Whether keys are for hotrun: not if what is typed goes to the program, or nobody can type.
+    /// Whether hotrun reads keys: not if the program reads the terminal, or if stdin is not one.
     pub keys: bool,
-    /// Whether requests are answered with the reason while nothing serves.
+    /// Whether HTTP requests get a 503 response with the error while nothing is live.
     pub error_page: bool,
-    /// Files are shown relative to this directory.
+    /// Paths are shown relative to this directory.
     pub workdir: PathBuf,
 }
 
 #[cfg(test)]
 impl Options {
-    /// What the tests show things by.
+    /// Options for tests.
     pub(crate) fn of(mode: Mode) -> Self {
         Self {
             mode,

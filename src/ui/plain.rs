@@ -3,111 +3,90 @@ use std::path::PathBuf;
 
 use super::build_log::BuildLog;
 use super::interleaver::Interleaver;
-use super::messages::{Importance, sentence};
-use super::{Level, Model, Options, Report, Verbosity, sanitize};
-use crate::reload::{Failure, GenNotice, Notice};
+use super::messages::{Importance, describe};
+use super::notices::{build_begins, build_ends, build_fails, starts_reload};
+use super::{Model, Options, Report, Verbosity, sanitize};
+use crate::reload::Notice;
 
-/// So many changed files are named by `--why`; a branch switch has thousands.
-const MOST_NAMED: usize = 20;
-
-/// One line for each fact, on stderr; the program's output as it came.
+/// Plain lines: the program's output unchanged, and hotrun's own lines on stderr.
 #[derive(Debug)]
 pub(super) struct Plain {
     options: Options,
-    screen: Interleaver,
-    /// What a quiet build printed: shown only if it fails.
+    output: Interleaver,
+    /// The output of a quiet build, which is printed only if the build fails.
     build_log: BuildLog,
 }
 
 impl Plain {
-    pub(super) fn new(options: Options, screen: Interleaver) -> Self {
+    pub(super) fn new(options: Options, output: Interleaver) -> Self {
         Self {
             options,
-            screen,
+            output,
             build_log: BuildLog::default(),
         }
     }
 
-    /// Shows a report. `model` is what was known before it.
+    /// Prints a report. `model` does not contain it yet.
     pub(super) fn show(&mut self, report: &Report, model: &Model) -> io::Result<()> {
-        match report {
-            Report::Notice(notice) => self.notice(notice, model),
-            Report::Watching { directories: 1 } => {
-                self.say(Importance::Normal, "watching 1 directory")
-            }
-            Report::Watching { directories } => self.say(
-                Importance::Normal,
-                &format!("watching {directories} directories"),
-            ),
-            Report::Listening { first: false, .. } => Ok(()),
-            Report::Listening { name, address, .. } => {
-                self.say(Importance::Normal, &listening(name, address))
-            }
+        let shown = match report {
+            Report::Notice(notice) => self.prepare(*notice, model),
             Report::Changed { paths } => self.changed(paths),
-            Report::Diagnostic { rendered, .. } => self.build_text(rendered),
-            Report::BuildLine { text, .. } => self.build_text(text),
-            Report::Spawned { id, pid, .. } => {
-                self.say(Importance::Detail, &format!("gen {id} has pid {pid}"))
+            Report::Diagnostic { rendered: text, .. } | Report::BuildLine { text, .. } => {
+                self.build_text(text)
             }
-            Report::MainProcess { id, pid } => {
-                self.say(Importance::Detail, &format!("gen {id} has main pid {pid}"))
+            Report::Output { id, stream, bytes } => {
+                let label = model.overlaps(*id);
+                self.output.output(*id, *stream, bytes, label)
             }
-            Report::Status { id, text } if text.is_empty() => {
-                self.say(Importance::Detail, &format!("gen {id} says no more"))
+            Report::OutputEnded { id, stream } => {
+                self.output.ended(*id, *stream, model.overlaps(*id))
             }
-            Report::Status { id, text } => {
-                self.say(Importance::Normal, &format!("gen {id} says: {text}"))
+            Report::Message { level, text, hint } => {
+                let lines = self.options.message(*level, text, hint.as_deref());
+                self.write_lines(&lines)
             }
-            Report::Progress { .. }
+            Report::Watching { .. }
+            | Report::Listening { .. }
+            | Report::Spawned { .. }
+            | Report::MainProcess { .. }
+            | Report::Status { .. }
+            | Report::Progress { .. }
             | Report::BuildBlocked { .. }
             | Report::ArtifactKept { .. }
             | Report::Connections { .. } => Ok(()),
-            Report::Output { id, stream, bytes } => {
-                self.screen.output(*id, *stream, bytes, model.overlaps(*id))
-            }
-            Report::OutputEnded { id, stream } => {
-                self.screen.ended(*id, *stream, model.overlaps(*id))
-            }
-            Report::Message { level, text, hint } => self.message(*level, text, hint.as_deref()),
-        }
+        };
+        let message = describe(report, model);
+        shown.and(message.map_or(Ok(()), |message| {
+            self.say(message.importance, &message.text)
+        }))
     }
 
-    pub(super) fn settle(&mut self, model: &Model) -> io::Result<()> {
-        self.screen.settle(model)
+    /// Writes what is held back of a program that now runs alone.
+    pub(super) fn release_alone(&mut self, model: &Model) -> io::Result<()> {
+        self.output.release_alone(model)
     }
 
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        self.screen.finish()
+        self.output.finish()
     }
 
-    fn notice(&mut self, notice: &Notice, model: &Model) -> io::Result<()> {
-        let cleared = if self.options.clear && begins_anew(notice, model) {
-            self.screen.clear()
+    /// What a notice requires before its message.
+    fn prepare(&mut self, notice: Notice, model: &Model) -> io::Result<()> {
+        let cleared = if self.options.clear && starts_reload(notice, model) {
+            self.output.clear()
         } else {
             Ok(())
         };
-        let kept = if let Notice::Generation(
-            _,
-            GenNotice::Failed {
-                failure: Failure::Build,
-                ..
-            },
-        ) = notice
-        {
-            let kept: Vec<String> = std::mem::take(&mut self.build_log).lines().collect();
-            self.write_build_text(&kept.join("\n"))
+        let log = if build_ends(notice) || build_begins(notice) {
+            std::mem::take(&mut self.build_log)
         } else {
-            Ok(())
+            BuildLog::default()
         };
-        if let Notice::Generation(
-            _,
-            GenNotice::Building { .. } | GenNotice::Built { .. } | GenNotice::Unchanged { .. },
-        ) = notice
-        {
-            self.build_log = BuildLog::default();
+        if !build_fails(notice) {
+            return cleared;
         }
-        let (importance, text) = sentence(notice, model);
-        cleared.and(kept).and(self.say(importance, &text))
+        let lines: Vec<String> = log.lines().collect();
+        cleared.and(self.write_build_text(&lines.join("\n")))
     }
 
     fn changed(&mut self, paths: &[PathBuf]) -> io::Result<()> {
@@ -116,15 +95,11 @@ impl Plain {
         } else {
             Importance::Detail
         };
-        named(paths, &self.options)
+        self.options
+            .changed(paths)
             .iter()
             .map(|line| self.say(importance, line))
             .fold(Ok(()), Result::and)
-    }
-
-    fn message(&mut self, level: Level, text: &str, hint: Option<&str>) -> io::Result<()> {
-        let lines = self.options.message(level, text, hint);
-        self.write_lines(&lines)
     }
 
     fn build_text(&mut self, text: &str) -> io::Result<()> {
@@ -143,12 +118,12 @@ impl Plain {
         if text.is_empty() {
             Ok(())
         } else {
-            self.screen.own(&format!("{text}\n"))
+            self.output.own(&format!("{text}\n"))
         }
     }
 
     fn say(&mut self, importance: Importance, text: &str) -> io::Result<()> {
-        if !self.options.says(importance) {
+        if !self.options.shows(importance) {
             return Ok(());
         }
         let lines = self.options.lines(importance, text);
@@ -157,37 +132,6 @@ impl Plain {
 
     fn write_lines(&mut self, lines: &[String]) -> io::Result<()> {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        self.screen.own(&text)
-    }
-}
-
-/// The lines that name what changed.
-pub(super) fn named(paths: &[PathBuf], options: &Options) -> Vec<String> {
-    let first = paths.iter().take(MOST_NAMED);
-    let mut lines: Vec<_> = first
-        .map(|path| sanitize::path(path, &options.workdir))
-        .collect();
-    if paths.len() > MOST_NAMED {
-        lines.push(format!("and {} more", paths.len() - MOST_NAMED));
-    }
-    lines
-        .iter()
-        .map(|line| format!("changed: {line}"))
-        .collect()
-}
-
-/// A build, or a start without one.
-pub(super) fn begins_anew(notice: &Notice, model: &Model) -> bool {
-    if let Notice::Generation(id, GenNotice::Starting { .. }) = notice {
-        return !model.generations.contains_key(id);
-    }
-    matches!(notice, Notice::Generation(_, GenNotice::Building { .. }))
-}
-
-fn listening(name: &str, address: &str) -> String {
-    if name.is_empty() {
-        format!("listening on {address}")
-    } else {
-        format!("listening on {address} ({name})")
+        self.output.own(&text)
     }
 }

@@ -11,14 +11,14 @@ pub enum Stream {
     Stderr,
 }
 
-/// How much a message matters.
+/// The level of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Shown with `-v`.
     Detail,
-    /// Good to know.
+    /// Information.
     Info,
-    /// Something is not as the user wants it, hotrun goes on.
+    /// Something is wrong, but hotrun continues.
     Warning,
     /// Something failed.
     Error,
@@ -27,117 +27,117 @@ pub enum Level {
 /// Something to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// What the core tells.
+    /// A notice of the state machine.
     Notice(Notice),
-    /// Files are watched from now on.
+    /// hotrun watches files from now on.
     Watching {
-        /// In so many directories.
+        /// How many directories.
         directories: usize,
     },
     /// A socket is open.
     Listening {
-        /// Its name, as in `LISTEN_FDNAMES`; empty if it has none worth showing.
+        /// Its name, as in `LISTEN_FDNAMES`; empty if there is none worth showing.
         name: String,
-        /// Its actual address, as a person would type it.
+        /// Its actual address, as a user would type it.
         address: String,
-        /// The generation that has opened it by itself; `None`: hotrun has, for all of them.
+        /// The generation whose program opened it; `None`: hotrun opened it, for all of them.
         by: Option<GenId>,
-        /// Whether nobody listened there before.
+        /// Whether this address is new.
         first: bool,
     },
-    /// These files changed, and something is done about it. Comes before the notice of what is done.
+    /// These files changed, and hotrun acts on it. Precedes the notice of the action.
     Changed {
         /// Absolute paths.
         paths: Vec<PathBuf>,
     },
-    /// The compiler has something to say.
+    /// A diagnostic of the compiler.
     Diagnostic {
         /// The generation that is being built.
         id: GenId,
-        /// How much it matters.
+        /// Its level.
         level: Level,
-        /// As the compiler renders it, with escape codes for colours.
+        /// As rendered by the compiler, with colours.
         rendered: String,
     },
     /// The build printed a line.
     BuildLine {
         /// The generation that is being built.
         id: GenId,
-        /// Without the line's end.
+        /// Without the line end.
         text: String,
     },
     /// A process was started.
     Spawned {
-        /// For this generation.
+        /// The generation.
         id: GenId,
         /// The program's own pid.
         pid: i32,
         /// The program's name.
         program: String,
     },
-    /// A program names another of its processes as its main one.
+    /// A program named another of its processes as its main process (`MAINPID`).
     MainProcess {
-        /// Of this generation.
+        /// The generation.
         id: GenId,
-        /// That process.
+        /// The main process.
         pid: i32,
     },
-    /// A program says what it does. What it said before counts no more.
+    /// A program reported its status (`STATUS`), which replaces the previous one.
     Status {
-        /// Of this generation.
+        /// The generation.
         id: GenId,
-        /// In its own words, without control characters; empty: nothing any more.
+        /// Without control characters; empty: the program cleared its status.
         text: String,
     },
-    /// So many crates are compiled.
+    /// How many crates are compiled.
     Progress {
         /// The generation that is being built.
         id: GenId,
-        /// Of these.
+        /// This many.
         done: usize,
-        /// Of so many.
+        /// Out of this many.
         all: usize,
     },
-    /// The build waits for another one that works in the same place. The build's own line about it comes besides.
+    /// The build waits for another cargo that locks the same directory. The build also prints a line about this.
     BuildBlocked {
         /// The generation that is being built.
         id: GenId,
     },
-    /// What a build made is kept, to go back to it.
+    /// An artifact was stored, so that hotrun can roll back to it.
     ArtifactKept {
         /// The generation that was built.
         id: GenId,
     },
-    /// So many connections are open.
+    /// The number of open connections.
     Connections {
-        /// To this generation.
+        /// The generation.
         id: GenId,
         /// How many.
         count: usize,
     },
-    /// A program printed something. The pieces are as they were read; lines need not be whole.
+    /// Output of a program, in pieces as they were read.
     Output {
-        /// Which generation.
+        /// The generation.
         id: GenId,
-        /// Where.
+        /// The stream.
         stream: Stream,
-        /// What.
+        /// The output.
         bytes: Vec<u8>,
     },
-    /// A stream of a program has ended: what it printed without a line's end is complete.
+    /// A stream of a program ended, and with it its last line.
     OutputEnded {
-        /// Which generation.
+        /// The generation.
         id: GenId,
-        /// Which stream.
+        /// The stream.
         stream: Stream,
     },
-    /// Anything else, in words.
+    /// Any other message.
     Message {
-        /// How much it matters.
+        /// Its level.
         level: Level,
-        /// A sentence, lower case, without a final period. May have several lines.
+        /// Lower case, without a final period. May have several lines.
         text: String,
-        /// What to do about it.
+        /// What the user can do.
         hint: Option<String>,
     },
 }

@@ -1,8 +1,9 @@
+//! Makes text from elsewhere safe to print.
+
 use std::borrow::Cow;
 use std::path::Path;
 
-/// Text from elsewhere for a line of hotrun's own: no control character may act on the terminal, and no colours are left.
-/// Line ends stay.
+/// Removes colours and control characters except line ends and tabs.
 pub(super) fn text(text: &str) -> String {
     console::strip_ansi_codes(text)
         .chars()
@@ -10,20 +11,20 @@ pub(super) fn text(text: &str) -> String {
         .collect()
 }
 
-/// As much of a line as anybody sees, for it is looked at again with each drawing. What writes over itself is as it is at
-/// last.
+/// As much of a line as fits on any screen, because it is processed again for each frame. Of a line that was rewritten
+/// with `\r`, the last version.
 pub(super) fn shortened(line: &str) -> &str {
-    const LONGEST: usize = 4096;
-    if line.len() <= LONGEST {
+    const MAX_BYTES: usize = 4096;
+    if line.len() <= MAX_BYTES {
         return line;
     }
     let line = line.trim_end_matches('\r');
     let line = line.rsplit('\r').next().unwrap_or(line);
-    let end = (0..=LONGEST.min(line.len())).rfind(|end| line.is_char_boundary(*end));
+    let end = (0..=MAX_BYTES.min(line.len())).rfind(|end| line.is_char_boundary(*end));
     &line[..end.unwrap_or(0)]
 }
 
-/// A path as shown: relative to the working directory if it is in it, and harmless.
+/// A path for display: relative to the working directory if it is inside, and escaped if it contains control characters.
 pub(super) fn path(path: &Path, workdir: &Path) -> String {
     let short = path.strip_prefix(workdir).unwrap_or(path);
     let shown = short.to_string_lossy();
@@ -34,7 +35,7 @@ pub(super) fn path(path: &Path, workdir: &Path) -> String {
     }
 }
 
-/// What a build printed, with or without its colours. Nor does an escape stay then that begins nothing known.
+/// A build's output, with or without its colours. Without, no `ESC` is left, not even one of an unknown sequence.
 pub(super) fn colours(text: &str, keep: bool) -> Cow<'_, str> {
     if keep {
         return Cow::Borrowed(text);
@@ -50,14 +51,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_acts_on_the_terminal() {
+    fn control_characters_are_removed() {
         assert_eq!(text("a\u{1b}[2Jb\r\nc"), "ab\nc");
         assert_eq!(text("\u{1b}[1m\u{1b}[33mwarning\u{1b}[0m\u{1b}"), "warning");
         assert_eq!(path(Path::new("/w/a\nb"), Path::new("/w")), "a\\nb");
     }
 
     #[test]
-    fn of_a_long_line_there_is_as_much_as_anybody_sees() {
+    fn a_long_line_is_shortened_to_its_last_version() {
         let progress = "10 %\r".repeat(2000);
         assert_eq!(shortened(&progress), "10 %");
         assert_eq!(shortened(&format!("{progress}error: no")), "error: no");

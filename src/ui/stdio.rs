@@ -14,40 +14,39 @@ impl Handles {
         let terminal = match (options.mode, terminal) {
             (Mode::Live, Ok(terminal)) => TerminalGuard::new(terminal, options.keys),
             (Mode::Live | Mode::Plain | Mode::Json | Mode::Off, _) => {
-                TerminalGuard::without_terminal(terminal::size(&stdout))
+                TerminalGuard::without_terminal(terminal::size())
             }
         };
         Self {
             terminal,
             same: same(stdout.as_fd(), stderr.as_fd()).unwrap_or(true),
-            clearable: stdout.is_terminal() && !is_humble(),
+            clearable: stdout.is_terminal() && !is_dumb_or_ci(),
             stdout: Box::new(stdout),
             stderr: Box::new(stderr),
         }
     }
 }
 
-/// Whether nobody expects a screen that is drawn on: a terminal that can't, or a machine that builds and tests.
-fn is_humble() -> bool {
+/// Whether drawing on the screen is unwanted: a dumb terminal, or a CI machine.
+fn is_dumb_or_ci() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     dumb || std::env::var_os("CI").is_some_and(|value| !value.is_empty())
 }
 
-/// Whether a person sits in front of hotrun's own streams, at a terminal that can be drawn on.
+/// Whether stdin, stdout and stderr are terminals that can be drawn on.
 pub fn supports_live() -> bool {
     let all = io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal();
-    all && !is_humble()
+    all && !is_dumb_or_ci()
 }
 
-/// Whether hotrun's own lines may have colours: somebody sits in front of a terminal that shows them, and asks for none
-/// less (`NO_COLOR`, `CLICOLOR`), or insists (`CLICOLOR_FORCE`).
+/// Whether hotrun's own lines have colours by default: stderr and stdin are terminals, and neither `NO_COLOR` nor `CLICOLOR`
+/// forbids colours; or `CLICOLOR_FORCE` demands them.
 pub fn supports_colour() -> bool {
     let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
     console::colors_enabled_stderr() && (forced || io::stdin().is_terminal())
 }
 
-/// Whether both descriptors are of the same terminal, file or pipe: same device and inode, as `fstat(2)` has
-/// it. `/dev/null` twice is the same, too, which does no harm.
+/// Whether both descriptors refer to the same terminal, file or pipe, that is, have the same device and inode.
 fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
     let identity = |fd: BorrowedFd<'_>| {
         let file = File::from(fd.try_clone_to_owned()?);
@@ -57,13 +56,13 @@ fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(identity(one)? == identity(other)?)
 }
 
-/// Prints text that was asked for (help, version, completions) on stdout. A reader that goes away is no fault.
+/// Prints requested text (help, version, completions) on stdout. A closed pipe is not an error.
 pub fn print(text: &[u8]) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text).and_then(|()| stdout.flush());
 }
 
-/// Prints why hotrun ends on stderr. If that fails there is nobody left to tell.
+/// Prints an error message on stderr. If that fails, it cannot be reported anywhere.
 pub fn print_error(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
@@ -73,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duplicate_is_the_same_and_another_file_is_not() {
+    fn a_duplicate_descriptor_is_the_same_file() {
         let (one, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let duplicate = one.try_clone().unwrap();
         assert!(same(one.as_fd(), duplicate.as_fd()).unwrap());

@@ -73,7 +73,7 @@ impl TerminalGuard {
 
     pub(super) fn size(&self) -> Size {
         match &self.terminal {
-            Ok(terminal) => terminal::size(terminal),
+            Ok(_) => terminal::size(),
             Err(size) => *size,
         }
     }

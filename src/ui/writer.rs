@@ -3,19 +3,17 @@ use std::io::{self, ErrorKind, Write};
 use std::thread;
 use std::time::Duration;
 
-/// How long to wait before writing again to something that takes no more right now.
-const PAUSE: Duration = Duration::from_millis(1);
+/// How long to wait before retrying a write that would block.
+const RETRY_AFTER: Duration = Duration::from_millis(1);
 
-/// A stream of hotrun's own that fails once.
+/// An output stream that reports only its first failure.
 ///
-/// Rust ignores `SIGPIPE`, so a reader that went away shows as an error at each write. The first is passed on, the
-/// rest would only repeat it.
-///
-/// A full disk is no such end: what does not fit is lost, and what comes once there is room again is not.
+/// Rust ignores `SIGPIPE`, so after its reader is gone every write to a pipe fails. The first error is returned; the rest
+/// would only repeat it. A full disk is not final: output that does not fit is lost, later output may not be.
 pub(super) struct TolerantWriter {
     out: Box<dyn Write + Send>,
     failed: bool,
-    /// Whether a line was cut because the disk was full.
+    /// A line was cut off because the disk was full.
     cut: bool,
 }
 
@@ -33,7 +31,7 @@ impl TolerantWriter {
             return Ok(());
         }
         let written = match self.cut {
-            // What comes now begins a line.
+            // Start on a new line.
             true => self.write_all(b"\n").and_then(|()| self.write_all(bytes)),
             false => self.write_all(bytes),
         };
@@ -42,8 +40,7 @@ impl TolerantWriter {
         if self.cut { Ok(()) } else { written }
     }
 
-    /// A terminal or pipe that hotrun shares with others may have been made non-blocking by one of them (the
-    /// flag belongs to the open file, not to the descriptor), so "not now" is no failure.
+    /// Retries when the write would block: another process that shares the open file may have made it non-blocking.
     fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.out.write(bytes) {
@@ -70,7 +67,7 @@ fn is_full(error: &io::Error) -> bool {
 
 fn retry(error: io::Error) -> io::Result<()> {
     if error.kind() == ErrorKind::WouldBlock {
-        thread::sleep(PAUSE);
+        thread::sleep(RETRY_AFTER);
         return Ok(());
     }
     if error.kind() == ErrorKind::Interrupted {
@@ -92,10 +89,10 @@ impl fmt::Debug for TolerantWriter {
 mod tests {
     use super::*;
 
-    /// Answers with these, one a write.
-    struct Answers(Vec<io::Result<usize>>);
+    /// Returns these results, one for each write.
+    struct Results(Vec<io::Result<usize>>);
 
-    impl Write for Answers {
+    impl Write for Results {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             self.0.remove(0)
         }
@@ -106,31 +103,34 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_is_reported_once() {
-        let mut sink = TolerantWriter::new(Box::new(Answers(vec![
+    fn a_closed_pipe_is_reported_once() {
+        let mut writer = TolerantWriter::new(Box::new(Results(vec![
             Ok(1),
             Err(ErrorKind::BrokenPipe.into()),
         ])));
-        assert_eq!(sink.write(b"ab").unwrap_err().kind(), ErrorKind::BrokenPipe);
-        assert!(sink.write(b"more").is_ok());
+        assert_eq!(
+            writer.write(b"ab").unwrap_err().kind(),
+            ErrorKind::BrokenPipe
+        );
+        assert!(writer.write(b"more").is_ok());
     }
 
     #[test]
-    fn a_full_disk_is_not_the_end() {
+    fn a_full_disk_is_not_final() {
         let full = || Err(ErrorKind::StorageFull.into());
-        let answers = vec![Ok(1), full(), full(), Ok(1), Ok(2)];
-        let mut sink = TolerantWriter::new(Box::new(Answers(answers)));
-        assert!(sink.write(b"ab").is_ok(), "cut");
-        assert!(sink.write(b"cd").is_ok(), "lost");
-        assert!(sink.write(b"ef").is_ok(), "a new line, and this");
-        assert!(!sink.cut && !sink.failed);
+        let results = vec![Ok(1), full(), full(), Ok(1), Ok(2)];
+        let mut writer = TolerantWriter::new(Box::new(Results(results)));
+        assert!(writer.write(b"ab").is_ok(), "cut");
+        assert!(writer.write(b"cd").is_ok(), "lost");
+        assert!(writer.write(b"ef").is_ok(), "a line end, then this");
+        assert!(!writer.cut && !writer.failed);
     }
 
     #[test]
-    fn what_cannot_be_written_now_is_written_later() {
+    fn a_write_that_would_block_is_retried() {
         let not_now = || Err(ErrorKind::WouldBlock.into());
-        let mut sink =
-            TolerantWriter::new(Box::new(Answers(vec![not_now(), Ok(1), not_now(), Ok(1)])));
-        assert!(sink.write(b"ab").is_ok());
+        let mut writer =
+            TolerantWriter::new(Box::new(Results(vec![not_now(), Ok(1), not_now(), Ok(1)])));
+        assert!(writer.write(b"ab").is_ok());
     }
 }

@@ -1,275 +1,222 @@
-use std::borrow::Cow;
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 
-use super::names::{cause_name, ms, stopped_name};
-use crate::reload::{Ended, Failure, GenId, GenNotice, Notice};
+use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
+use crate::ui::{Level, Report, Stream, sanitize};
 
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Event<'a> {
-    Watching {
-        directories: usize,
-    },
-    Listening {
-        name: &'a str,
-        address: &'a str,
-    },
-    Changed {
-        paths: Vec<Cow<'a, str>>,
-    },
-    Building {
-        generation: u32,
-        cause: &'static str,
-    },
-    BuildOutput {
-        generation: u32,
-        text: Cow<'a, str>,
-    },
-    Diagnostic {
-        generation: u32,
-        level: &'static str,
-        rendered: Cow<'a, str>,
-    },
-    Progress {
-        generation: u32,
-        done: usize,
-        all: usize,
-    },
-    BuildCancelled {
-        generation: u32,
-    },
-    Built {
-        generation: u32,
-        took_ms: f64,
-    },
-    Outdated {
-        generation: u32,
-    },
-    Unchanged {
-        generation: u32,
-        like: u32,
-    },
-    Signalled {
-        generation: u32,
-        signal: i32,
-    },
-    Unhandled {
-        generation: u32,
-        signal: i32,
-    },
-    Starting {
-        generation: u32,
-        cause: &'static str,
-    },
-    Spawned {
-        generation: u32,
-        pid: i32,
-        program: &'a str,
-    },
-    MainProcess {
-        generation: u32,
-        pid: i32,
-    },
-    Status {
-        generation: u32,
-        text: &'a str,
-    },
-    Stores {
-        generation: u32,
-    },
-    Extended {
-        generation: u32,
-        left_ms: f64,
-    },
-    Restored {
-        generation: u32,
-    },
-    Again {
-        generation: u32,
-        after_ms: f64,
-    },
-    Aborting {
-        generation: u32,
-        after_ms: Option<f64>,
-    },
-    Ready {
-        generation: u32,
-        took_ms: f64,
-    },
-    Live {
-        generation: u32,
-        took_ms: f64,
-    },
-    Superseded {
-        generation: u32,
-    },
-    Draining {
-        generation: u32,
-        timeout_ms: f64,
-    },
-    Killing {
-        generation: u32,
-        why: &'static str,
-        after_ms: f64,
-    },
-    Gone {
-        generation: u32,
-        how: &'static str,
-        took_ms: f64,
-    },
-    Failed(Failed),
-    Paused,
-    Resumed,
-    NothingToUndo,
-    Waiting,
-    Quitting {
-        timeout_ms: f64,
-    },
-    Output(Output<'a>),
-    Message(Message<'a>),
+/// An event: its name, and its other fields in order.
+pub(super) struct Event {
+    name: &'static str,
+    fields: Vec<(&'static str, Value)>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Failed {
-    generation: u32,
-    reason: &'static str,
-    text: String,
-    live: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal: Option<i32>,
-}
+impl Event {
+    fn new(name: &'static str) -> Self {
+        let fields = Vec::new();
+        Self { name, fields }
+    }
 
-#[derive(Serialize)]
-pub(super) struct Output<'a> {
-    pub(super) generation: u32,
-    pub(super) stream: &'static str,
-    pub(super) text: Cow<'a, str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) lossy: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) partial: bool,
-}
+    fn of(id: GenId, name: &'static str) -> Self {
+        Self::new(name).with("generation", id.get())
+    }
 
-#[derive(Serialize)]
-pub(super) struct Message<'a> {
-    pub(super) level: &'static str,
-    pub(super) text: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hint: Option<&'a str>,
-}
+    fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
 
-pub(super) fn notice_event(notice: &Notice) -> Event<'static> {
-    match notice {
-        Notice::Generation(id, GenNotice::Building { cause }) => Event::Building {
-            generation: id.get(),
-            cause: cause_name(*cause),
-        },
-        Notice::Generation(id, GenNotice::BuildCancelled) => Event::BuildCancelled {
-            generation: id.get(),
-        },
-        Notice::Generation(id, GenNotice::Built { took }) => Event::Built {
-            generation: id.get(),
-            took_ms: ms(*took),
-        },
-        Notice::Generation(id, GenNotice::Outdated) => Event::Outdated {
-            generation: id.get(),
-        },
-        Notice::Generation(id, GenNotice::Unchanged { like }) => Event::Unchanged {
-            generation: id.get(),
-            like: like.get(),
-        },
-        Notice::Generation(id, GenNotice::ReloadSignalSent { signal }) => Event::Signalled {
-            generation: id.get(),
-            signal: *signal,
-        },
-        Notice::Generation(id, GenNotice::ReloadSignalUnhandled { signal }) => Event::Unhandled {
-            generation: id.get(),
-            signal: *signal,
-        },
-        Notice::Generation(id, GenNotice::Starting { cause }) => Event::Starting {
-            generation: id.get(),
-            cause: cause_name(*cause),
-        },
-        Notice::Generation(id, GenNotice::Ready { took }) => Event::Ready {
-            generation: id.get(),
-            took_ms: ms(*took),
-        },
-        Notice::Generation(id, GenNotice::Live { took }) => Event::Live {
-            generation: id.get(),
-            took_ms: ms(*took),
-        },
-        Notice::Generation(id, GenNotice::Superseded) => Event::Superseded {
-            generation: id.get(),
-        },
-        Notice::Generation(id, GenNotice::Draining { timeout }) => Event::Draining {
-            generation: id.get(),
-            timeout_ms: ms(*timeout),
-        },
-        Notice::Generation(id, GenNotice::TimeoutExtended { left }) => Event::Extended {
-            generation: id.get(),
-            left_ms: ms(*left),
-        },
-        Notice::Generation(id, GenNotice::StoredFds) => Event::Stores {
-            generation: id.get(),
-        },
-        Notice::Generation(id, GenNotice::Restored) => Event::Restored {
-            generation: id.get(),
-        },
-        Notice::Generation(id, GenNotice::RestartScheduled { after }) => Event::Again {
-            generation: id.get(),
-            after_ms: ms(*after),
-        },
-        Notice::Generation(id, GenNotice::Aborting { after }) => Event::Aborting {
-            generation: id.get(),
-            after_ms: after.map(ms),
-        },
-        Notice::Generation(id, GenNotice::Killing { why, after }) => Event::Killing {
-            generation: id.get(),
-            why: stopped_name(*why),
-            after_ms: ms(*after),
-        },
-        Notice::Generation(id, GenNotice::Gone { how, took }) => Event::Gone {
-            generation: id.get(),
-            how: stopped_name(*how),
-            took_ms: ms(*took),
-        },
-        Notice::Generation(id, GenNotice::Failed { failure, live }) => {
-            Event::Failed(failed(*id, *failure, *live))
+    fn with_some(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
         }
-        Notice::Paused => Event::Paused,
-        Notice::Resumed => Event::Resumed,
-        Notice::NothingToUndo => Event::NothingToUndo,
-        Notice::Waiting => Event::Waiting,
-        Notice::Quitting { timeout } => Event::Quitting {
-            timeout_ms: ms(*timeout),
-        },
+    }
+
+    /// Only if true.
+    fn with_flag(self, name: &'static str, value: bool) -> Self {
+        self.with_some(name, value.then_some(true))
     }
 }
 
-fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Failed {
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("event", self.name)?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// A line of output. `partial`: no line end follows.
+pub(super) fn output(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> Event {
+    let text = String::from_utf8_lossy(bytes);
+    let lossy = matches!(text, std::borrow::Cow::Owned(_));
+    let stream = match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    Event::of(id, "output")
+        .with("stream", stream)
+        .with("text", text)
+        .with_flag("lossy", lossy)
+        .with_flag("partial", partial)
+}
+
+/// The event for a report, if there is one. `colour`: whether the compiler's colours are kept.
+pub(super) fn event(report: &Report, colour: bool) -> Option<Event> {
+    Some(match report {
+        Report::Notice(notice) => notice_event(*notice),
+        Report::Watching { directories } => {
+            Event::new("watching").with("directories", *directories)
+        }
+        Report::Listening {
+            name,
+            address,
+            first: true,
+            ..
+        } => Event::new("listening")
+            .with("name", name.as_str())
+            .with("address", address.as_str()),
+        Report::Changed { paths } => {
+            let paths = paths.iter().map(|path| path.to_string_lossy());
+            Event::new("changed").with("paths", paths.collect::<Value>())
+        }
+        Report::Diagnostic {
+            id,
+            level,
+            rendered,
+        } => Event::of(*id, "diagnostic")
+            .with("level", level_name(*level))
+            .with("rendered", sanitize::colours(rendered, colour)),
+        Report::BuildLine { id, text } => {
+            Event::of(*id, "build_output").with("text", sanitize::colours(text, colour))
+        }
+        Report::Progress { id, done, all } => Event::of(*id, "progress")
+            .with("done", *done)
+            .with("total", *all),
+        Report::Spawned { id, pid, program } => Event::of(*id, "spawned")
+            .with("pid", *pid)
+            .with("program", program.as_str()),
+        Report::MainProcess { id, pid } => Event::of(*id, "main_process").with("pid", *pid),
+        Report::Status { id, text } => Event::of(*id, "status").with("text", text.as_str()),
+        Report::Message { level, text, hint } => Event::new("message")
+            .with("level", level_name(*level))
+            .with("text", text.as_str())
+            .with_some("hint", hint.as_deref()),
+        // A blocked build also prints a line about it. Connections change too often.
+        Report::Listening { first: false, .. }
+        | Report::Connections { .. }
+        | Report::BuildBlocked { .. }
+        | Report::ArtifactKept { .. }
+        | Report::Output { .. }
+        | Report::OutputEnded { .. } => return None,
+    })
+}
+
+fn notice_event(notice: Notice) -> Event {
+    match notice {
+        Notice::Paused => Event::new("paused"),
+        Notice::Resumed => Event::new("resumed"),
+        Notice::NothingToUndo => Event::new("nothing_to_undo"),
+        Notice::Waiting => Event::new("waiting"),
+        Notice::Quitting { timeout } => Event::new("quitting").with("timeout_ms", ms(timeout)),
+        Notice::Generation(id, notice) => generation_event(id, notice),
+    }
+}
+
+fn generation_event(id: GenId, notice: GenNotice) -> Event {
+    let event = |name| Event::of(id, name);
+    match notice {
+        GenNotice::Building { cause } => event("building").with("cause", cause_name(cause)),
+        GenNotice::BuildCancelled => event("build_cancelled"),
+        GenNotice::Built { took } => event("built").with("took_ms", ms(took)),
+        GenNotice::Outdated => event("discarded"),
+        GenNotice::Unchanged { like } => event("unchanged").with("same_as", like.get()),
+        GenNotice::ReloadSignalSent { signal } => {
+            event("reload_signal_sent").with("signal", signal)
+        }
+        GenNotice::ReloadSignalUnhandled { signal } => {
+            event("reload_signal_unhandled").with("signal", signal)
+        }
+        GenNotice::Starting { cause } => event("starting").with("cause", cause_name(cause)),
+        GenNotice::Ready { took } => event("ready").with("took_ms", ms(took)),
+        GenNotice::Live { took } => event("live").with("took_ms", ms(took)),
+        GenNotice::Restored => event("restored"),
+        GenNotice::Superseded => event("superseded"),
+        GenNotice::Draining { timeout } => event("draining").with("timeout_ms", ms(timeout)),
+        GenNotice::TimeoutExtended { left } => {
+            event("timeout_extended").with("remaining_ms", ms(left))
+        }
+        GenNotice::StoredFds => event("stored_descriptors"),
+        GenNotice::Aborting { after } => event("aborting").with("after_ms", after.map(ms)),
+        GenNotice::Killing { why, after } => event("killing")
+            .with("reason", stopped_name(why))
+            .with("after_ms", ms(after)),
+        GenNotice::Gone { how, took } => event("gone")
+            .with("outcome", stopped_name(how))
+            .with("took_ms", ms(took)),
+        GenNotice::Failed { failure, live } => failed(id, failure, live),
+        GenNotice::RestartScheduled { after } => {
+            event("restart_scheduled").with("delay_ms", ms(after))
+        }
+    }
+}
+
+fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Event {
     let (reason, ended) = match failure {
         Failure::Build => ("build", None),
         Failure::Start => ("start", None),
-        Failure::ExitedEarly(ended) => ("ended_early", Some(ended)),
+        Failure::ExitedEarly(ended) => ("exited_early", Some(ended)),
         Failure::ReadyTimeout => ("ready_timeout", None),
         Failure::Switch => ("switch", None),
         Failure::Crashed(ended) => ("crashed", Some(ended)),
-        Failure::Vanished => ("lost", None),
+        Failure::Vanished => ("vanished", None),
     };
-    let (exit_code, signal) = match ended {
-        Some(Ended::Code(code)) => (Some(code), None),
-        Some(Ended::Signal(number)) => (None, Some(number)),
-        None => (None, None),
-    };
-    Failed {
-        generation: id.get(),
-        reason,
-        text: failure.to_string(),
-        live: live.map(GenId::get),
-        exit_code,
-        signal,
+    let event = Event::of(id, "failed")
+        .with("reason", reason)
+        .with("text", failure.to_string())
+        .with("live", live.map(GenId::get));
+    match ended {
+        Some(Ended::Code(code)) => event.with("exit_code", code),
+        Some(Ended::Signal(number)) => event.with("signal", number),
+        None => event,
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn ms(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Begin => "start",
+        Cause::Change => "change",
+        Cause::Request => "request",
+        Cause::Undo => "undo",
+        Cause::InheritFds => "inherit_descriptors",
+        Cause::RollBack => "roll_back",
+        Cause::Crash => "crash",
+    }
+}
+
+fn stopped_name(stopped: Stopped) -> &'static str {
+    match stopped {
+        Stopped::Drained => "drained",
+        Stopped::TimedOut => "timed_out",
+        Stopped::Killed => "killed",
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Detail => "detail",
+        Level::Info => "info",
+        Level::Warning => "warning",
+        Level::Error => "error",
     }
 }

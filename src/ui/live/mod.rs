@@ -1,41 +1,47 @@
-//! The live terminal: a footer of a few rows below, and the programs' output above it, in the terminal's own
-//! scrollback.
+//! The live terminal: a footer of a few rows at the bottom, and above it the programs' output, which scrolls into the
+//! terminal's own scrollback.
 //!
 //! ```text
-//! output of a program ─> filter ─> lines ──────────╮
+//! program output ─> filter ─> lines ───────────────╮
 //! reports ─> model ─> footer (pure) ─> rows ───────┴─> viewport ─> terminal
 //! ```
 //!
-//! What is printed is gathered and written together with the footer below it, at most so many times a second.
+//! Output is collected and written together with the footer, at most once per frame.
 
 mod footer;
-mod help;
 mod output_filter;
 mod pending_output;
 mod row;
 mod sgr;
 mod timing;
 mod viewport;
+mod wrap;
 
 use std::io;
 use std::time::Duration;
+
+use crossterm::cursor::MoveTo;
+use crossterm::terminal::{Clear, ClearType};
 
 use self::footer::Frame;
 use self::pending_output::PendingOutput;
 use self::viewport::Viewport;
 use super::build_log::BuildLog;
-use super::messages::{Importance, sentence};
+use super::messages::{Importance, describe};
+use super::notices::{build_begins, build_ends, starts_reload};
 use super::writer::TolerantWriter;
-use super::{Model, Options, Report, TerminalGuard, UiCommand, Verbosity, plain, sanitize};
+use super::{Model, Options, Report, TerminalGuard, UiCommand, Verbosity, sanitize};
 use crate::os::terminal::Size;
-use crate::reload::{Cause, Failure, GenNotice, Notice};
+use crate::reload::Notice;
 
-/// The least time between two drawings.
+/// The shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(8);
-/// So much output is written at once, whenever the last drawing was.
-const ENOUGH: usize = 32 * 1024;
-/// While hotrun is in the background: how often it looks whether it still is.
-const LOOK: Duration = Duration::from_millis(500);
+/// How much output forces a frame early, in bytes.
+const FULL: usize = 32 * 1024;
+/// How often to check whether hotrun is still in the background.
+const CHECK_FOREGROUND: Duration = Duration::from_millis(500);
+/// How many rows the unfinished lines of programs may take.
+const MAX_UNFINISHED_ROWS: usize = 6;
 
 /// The renderer.
 #[derive(Debug)]
@@ -45,61 +51,61 @@ pub(super) struct Live {
     terminal: TerminalGuard,
     size: Size,
     viewport: Viewport,
-    printed: PendingOutput,
-    /// What the build printed that ended last, and was not given up.
-    build: BuildLog,
-    /// What the one printed that runs.
-    running: BuildLog,
+    output: PendingOutput,
+    /// The output of the last build that ended.
+    last_build: BuildLog,
+    /// The output of the current build.
+    current_build: BuildLog,
     help: bool,
     marks: u32,
-    /// Something may look different.
+    /// The screen may be out of date.
     dirty: bool,
+    /// When the last frame was drawn.
     drawn: Duration,
-    /// hotrun is about to be stopped.
-    left: bool,
+    /// hotrun is about to be suspended.
+    released: bool,
 }
 
 impl Live {
     pub(super) fn new(options: Options, out: TolerantWriter, terminal: TerminalGuard) -> Self {
         Self {
-            printed: PendingOutput::new(options.colour),
+            output: PendingOutput::new(options.colour),
             options,
             out,
             size: terminal.size(),
             terminal,
             viewport: Viewport::default(),
-            build: BuildLog::default(),
-            running: BuildLog::default(),
+            last_build: BuildLog::default(),
+            current_build: BuildLog::default(),
             help: false,
             marks: 0,
             dirty: true,
             drawn: Duration::ZERO,
-            left: false,
+            released: false,
         }
     }
 
-    /// Takes a report in. `model` is what was known before it.
+    /// Prints a report with the next frame. `model` does not contain it yet.
     pub(super) fn show(&mut self, report: &Report, model: &Model) {
         self.dirty = true;
         match report {
-            Report::Notice(notice) => self.notice(notice, model),
+            Report::Notice(notice) => self.prepare(*notice, model),
             Report::Changed { paths } if self.options.why => {
-                let lines = plain::named(paths, &self.options);
-                lines
-                    .iter()
-                    .for_each(|line| self.say(Importance::Normal, line));
+                for line in self.options.changed(paths) {
+                    self.say(Importance::Normal, &line);
+                }
             }
-            // With the empty line that cargo puts behind it.
+            // cargo prints an empty line after each diagnostic.
             Report::Diagnostic { rendered, .. } => self.build_text(&format!("{rendered}\n")),
             Report::BuildLine { text, .. } => self.build_text(text),
             Report::Output { id, bytes, .. } => {
-                self.printed
-                    .output(*id, bytes, model.overlaps(*id), self.size.columns);
+                let label = model.overlaps(*id);
+                self.output.output(*id, bytes, label, self.size.columns);
             }
-            Report::OutputEnded { id, .. } => self.printed.ended(*id, model.overlaps(*id)),
+            Report::OutputEnded { id, .. } => self.output.ended(*id, model.overlaps(*id)),
             Report::Message { level, text, hint } => {
                 let lines = self.options.message(*level, text, hint.as_deref());
-                lines.iter().for_each(|line| self.printed.own(line));
+                lines.iter().for_each(|line| self.output.line(line));
             }
             Report::Watching { .. }
             | Report::Listening { .. }
@@ -112,72 +118,30 @@ impl Live {
             | Report::ArtifactKept { .. }
             | Report::Connections { .. } => {}
         }
+        if let Some(message) = describe(report, model)
+            && (!message.in_footer || self.options.verbosity == Verbosity::Verbose)
+        {
+            self.say(message.importance, &message.text);
+        }
     }
 
-    fn notice(&mut self, notice: &Notice, model: &Model) {
-        if self.options.clear && plain::begins_anew(notice, model) {
+    /// What a notice requires before its message.
+    fn prepare(&mut self, notice: Notice, model: &Model) {
+        if self.options.clear && starts_reload(notice, model) {
             self.clear();
         }
-        if let Notice::Generation(_, GenNotice::Building { .. }) = notice {
-            self.running = BuildLog::default();
+        if build_begins(notice) {
+            self.current_build = BuildLog::default();
         }
-        if let Notice::Generation(
-            _,
-            GenNotice::Built { .. }
-            | GenNotice::Unchanged { .. }
-            | GenNotice::Failed {
-                failure: Failure::Build,
-                ..
-            },
-        ) = notice
-        {
-            self.build = std::mem::take(&mut self.running);
-        }
-        let (importance, text) = sentence(notice, model);
-        // What the footer shows need not be said, unless it is gone at a glance and explains what was printed.
-        let on_screen = match notice {
-            Notice::Generation(_, GenNotice::Failed { failure, .. }) => *failure == Failure::Build,
-            // That what answers is not what was saved last must not be missed.
-            Notice::Generation(_, GenNotice::Starting { cause }) => *cause != Cause::RollBack,
-            Notice::Generation(
-                _,
-                GenNotice::Killing { .. }
-                | GenNotice::Aborting { .. }
-                | GenNotice::Restored
-                | GenNotice::RestartScheduled { .. }
-                | GenNotice::StoredFds
-                | GenNotice::ReloadSignalSent { .. }
-                | GenNotice::ReloadSignalUnhandled { .. },
-            )
-            | Notice::NothingToUndo => false,
-            Notice::Generation(
-                _,
-                GenNotice::Building { .. }
-                | GenNotice::BuildCancelled
-                | GenNotice::Built { .. }
-                | GenNotice::Outdated
-                | GenNotice::Unchanged { .. }
-                | GenNotice::Ready { .. }
-                | GenNotice::Live { .. }
-                | GenNotice::Draining { .. }
-                | GenNotice::TimeoutExtended { .. }
-                | GenNotice::Superseded
-                | GenNotice::Gone { .. },
-            )
-            | Notice::Paused
-            | Notice::Resumed
-            | Notice::Waiting
-            | Notice::Quitting { .. } => true,
-        };
-        if !on_screen || self.options.verbosity == Verbosity::Verbose {
-            self.say(importance, &text);
+        if build_ends(notice) {
+            self.last_build = std::mem::take(&mut self.current_build);
         }
     }
 
     fn say(&mut self, importance: Importance, text: &str) {
-        if self.options.says(importance) {
+        if self.options.shows(importance) {
             let lines = self.options.lines(importance, text);
-            lines.iter().for_each(|line| self.printed.own(line));
+            lines.iter().for_each(|line| self.output.line(line));
         }
     }
 
@@ -185,12 +149,11 @@ impl Live {
         let text = sanitize::colours(text, self.options.colour);
         let text = text.strip_suffix('\n').unwrap_or(&text);
         if self.options.verbosity == Verbosity::Verbose {
-            text.lines().for_each(|line| self.printed.foreign(line));
+            text.lines().for_each(|line| self.output.build_line(line));
         }
-        self.running.add(text);
+        self.current_build.add(text);
     }
 
-    /// Does what the user wants of the screen.
     pub(super) fn execute(&mut self, command: UiCommand, model: &Model) -> io::Result<()> {
         self.dirty = true;
         match command {
@@ -200,47 +163,48 @@ impl Live {
             }
             UiCommand::ToggleHelp => self.help = !self.help,
             UiCommand::HideHelp => self.help = false,
-            UiCommand::ShowBuildLog => self.errors(model),
+            UiCommand::ShowBuildLog => self.show_build_log(model),
             UiCommand::Clear => self.clear(),
             UiCommand::Mark => self.mark(),
-            // It may come twice. Whoever has been told that nothing is written any more may have stopped us already.
-            UiCommand::ReleaseTerminal if self.left => {}
+            // May come twice. After the first one hotrun may already be stopped, so nothing may be written.
+            UiCommand::ReleaseTerminal if self.released => {}
             UiCommand::ReleaseTerminal => {
-                self.left = true;
-                return self.leave();
+                self.released = true;
+                return self.release();
             }
-            UiCommand::Resume { .. } => self.returned(),
+            UiCommand::Resume { .. } => self.resume(),
         }
         Ok(())
     }
 
-    fn returned(&mut self) {
-        if std::mem::take(&mut self.left) {
+    fn resume(&mut self) {
+        if std::mem::take(&mut self.released) {
             return;
         }
-        // Nobody has had us leave. If there is still anything of ours on the screen it is below the cursor.
+        // hotrun was stopped without releasing the terminal. Whatever is left of the footer is below the cursor.
         self.viewport.forget();
         self.viewport.disturb();
         self.terminal.invalidate();
     }
 
-    /// What is wrong with the sources, as long as that is in sight, and not what the next build has said so far.
-    fn errors(&mut self, model: &Model) {
-        let runs = model.building.is_some() && model.broken.is_none();
-        let build = match runs && !self.running.is_empty() {
-            true => &self.running,
-            false => &self.build,
+    /// Prints the output of the last build. While errors are shown, that is the failed build, not the one in progress.
+    fn show_build_log(&mut self, model: &Model) {
+        let building = model.building.is_some() && model.broken_build.is_none();
+        let log = match building && !self.current_build.is_empty() {
+            true => &self.current_build,
+            false => &self.last_build,
         };
-        if build.is_empty() {
+        if log.is_empty() {
             return self.say(Importance::Normal, "no build has printed anything");
         }
-        build.lines().for_each(|line| self.printed.foreign(&line));
+        log.lines().for_each(|line| self.output.build_line(&line));
     }
 
-    /// Not while somebody else has the terminal: it is his screen.
+    /// Does nothing while another job has the terminal.
     fn clear(&mut self) {
         if self.terminal.is_active() {
-            self.printed.raw("\x1b[H\x1b[2J");
+            let clear = format!("{}{}", MoveTo(0, 0), Clear(ClearType::All));
+            self.output.raw(&clear);
         }
     }
 
@@ -250,51 +214,51 @@ impl Live {
         let text = format!("── mark {} ", self.marks);
         let columns = usize::from(self.size.columns);
         let rule = "─".repeat(columns.saturating_sub(text.chars().count()).min(60));
-        self.printed.own(&format!("{text}{rule}"));
+        self.output.line(&format!("{text}{rule}"));
     }
 
-    /// How long until [`Self::draw`] has something to do, if nothing is told meanwhile.
+    /// How long until [`Self::draw`] has something to do, unless a report comes first.
     pub(super) fn next_redraw(&self, model: &Model, now: Duration) -> Option<Duration> {
-        if self.left {
+        if self.released {
             return None;
         }
         if self.dirty {
             return Some((self.drawn + FRAME).saturating_sub(now));
         }
         if !self.terminal.is_active() {
-            return Some(LOOK);
+            return Some(CHECK_FOREGROUND);
         }
         timing::next_change(model, now)
     }
 
-    /// Whether so much was printed that it should be written before more is taken in.
+    /// Whether there is so much output that it should be written before more is accepted.
     pub(super) fn is_full(&self) -> bool {
-        self.printed.len() > ENOUGH
+        self.output.len() > FULL
     }
 
-    /// Brings the terminal up to date.
+    /// Brings the terminal up to date, unless the last frame is too recent.
     pub(super) fn draw(&mut self, model: &Model, now: Duration) -> io::Result<()> {
         let early = now < self.drawn + FRAME && !self.is_full();
-        if self.left || early && self.dirty {
+        if self.released || early && self.dirty {
             return Ok(());
         }
         self.drawn = now;
         self.dirty = false;
         if !self.terminal.acquire() {
-            // Somebody else has the terminal: no footer. Lines go below whatever is there.
+            // In the background, print without a footer, below whatever is there.
             self.viewport.forget();
-            let text = self.printed.take();
+            let text = self.output.take();
             return self.out.write(text.as_bytes());
         }
-        self.measure();
-        let above = self.printed.take();
+        self.check_size();
+        let above = self.output.take();
         let rows = self.rows(model, now, above.matches('\n').count());
         let text = self.viewport.draw(&above, rows);
         self.out.write(text.as_bytes())
     }
 
-    /// It may be another size already, and nobody has told.
-    fn measure(&mut self) {
+    /// The terminal may have been resized before the signal arrives.
+    fn check_size(&mut self) {
         let size = self.terminal.size();
         if size != self.size {
             self.size = size;
@@ -302,8 +266,8 @@ impl Live {
         }
     }
 
-    /// The rows of the viewport: lines without an end, then as many empty ones as keep the footer where it is when it
-    /// gets lower, then the footer.
+    /// The rows of the viewport: unfinished lines, empty rows that keep a footer that became smaller in place, and the
+    /// footer. `above`: how many lines are printed with this frame.
     fn rows(&self, model: &Model, now: Duration, above: usize) -> Vec<String> {
         let frame = Frame {
             model,
@@ -313,31 +277,30 @@ impl Live {
             help: self.help,
         };
         let columns = usize::from(self.size.columns);
-        let footer = frame.rows();
+        let footer = footer::rows(&frame);
         let footer = footer
             .iter()
             .map(|row| row.render(columns, self.options.colour));
         let footer: Vec<String> = footer.collect();
-        let room = usize::from(self.size.rows).saturating_sub(footer.len());
-        let mut rows = self.printed.unfinished(model, columns, room.min(6));
-        let before = self.viewport.height().saturating_sub(above);
-        let gap = before
-            .min(usize::from(self.size.rows))
-            .saturating_sub(rows.len() + footer.len());
+        let screen = usize::from(self.size.rows);
+        let room = screen.saturating_sub(footer.len()).min(MAX_UNFINISHED_ROWS);
+        let mut rows = self.output.unfinished(model, columns, room);
+        let before = self.viewport.height().saturating_sub(above).min(screen);
+        let gap = before.saturating_sub(rows.len() + footer.len());
         rows.extend(std::iter::repeat_n(String::new(), gap));
         rows.extend(footer);
         rows
     }
 
-    /// Shows what was held back, and leaves the terminal.
+    /// Prints what is held back, and releases the terminal.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        self.printed.finish();
-        self.leave()
+        self.output.finish();
+        self.release()
     }
 
-    /// The footer goes first: what is still to be printed begins in its place.
-    fn leave(&mut self) -> io::Result<()> {
-        let text = self.viewport.erase() + &self.printed.take();
+    /// Erases the footer first: the remaining output starts in its place.
+    fn release(&mut self) -> io::Result<()> {
+        let text = self.viewport.erase() + &self.output.take();
         let written = self.out.write(text.as_bytes());
         self.terminal.release();
         written

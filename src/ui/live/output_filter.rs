@@ -1,27 +1,28 @@
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use unicode_width::UnicodeWidthChar;
 use vte::{Params, Parser, Perform};
 
-use super::sgr::SgrState;
+use super::sgr::{self, SgrState};
 
-/// The longest link that is passed on. The parser keeps no more than 1024 bytes, and half a link is none.
-const LONGEST_LINK: usize = 900;
-/// How wide the terminal is where nobody says.
-const WIDE: u16 = 200;
-/// Ends whatever sequence is under way (`CAN`, ECMA-48, 8.3.6).
+use super::wrap::{END_LINK, RESET};
+
+/// The longest link to pass on, in bytes. The parser keeps at most 1024 bytes, and a truncated link is useless.
+const MAX_LINK: usize = 900;
+/// The assumed width of a terminal until it is known.
+const DEFAULT_COLUMNS: u16 = 200;
+/// Aborts an unfinished sequence (`CAN`, ECMA-48, 8.3.6).
 const CANCEL: u8 = 0x18;
 
-/// What a program prints, as lines that can be put on a screen that is not the program's alone.
+/// Turns a program's output into lines for a screen that the program does not own.
 ///
-/// Colours, attributes and links stay. Each line carries those that it begins with, and ends with none, so that
-/// whatever else is on the screen keeps its own. All that would move the cursor, clear or change modes is left out; what
-/// a program does within its last line to write it anew (`\r`, backspace, erase in line) is done here.
+/// Colours, attributes and links are kept. Each line starts with those in effect and ends with all of them off, so that
+/// the rest of the screen is not affected. Sequences that move the cursor to another line, clear the screen or change
+/// modes are dropped. What a program does to rewrite its last line (`\r`, backspace, erase in line) is emulated.
 pub(super) struct OutputFilter {
     parser: Parser,
-    hand: Hand,
-    /// Something of the last line has come.
+    line: LastLine,
+    /// Part of the last line has arrived.
     begun: bool,
 }
 
@@ -29,198 +30,194 @@ impl OutputFilter {
     pub(super) fn new() -> Self {
         Self {
             parser: Parser::new(),
-            hand: Hand::default(),
+            line: LastLine::default(),
             begun: false,
         }
     }
 
-    /// For a terminal of so many columns.
+    /// Sets the width of the terminal.
     pub(super) fn fit(&mut self, columns: u16) {
-        self.hand.wide = columns;
+        self.line.terminal_columns = columns;
     }
 
-    /// Takes in more, and gives out each line that is complete, without its end.
+    /// Consumes output, and passes each complete line to `each`, without its end.
     pub(super) fn feed(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(&str)) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
-            match self.untouched(line) {
+            match self.plain_text(line) {
                 Some(text) => each(text),
                 None => {
-                    self.parser.advance(&mut self.hand, line);
-                    // A title or link that is never ended would swallow all that follows.
-                    self.parser.advance(&mut self.hand, &[CANCEL]);
-                    each(&self.hand.end_line());
+                    self.parser.advance(&mut self.line, line);
+                    // An unterminated title or link would swallow all later output.
+                    self.parser.advance(&mut self.line, &[CANCEL]);
+                    each(&self.line.take());
                 }
             }
             self.begun = false;
             bytes = rest;
         }
         self.begun |= !bytes.is_empty();
-        self.parser.advance(&mut self.hand, bytes);
+        self.parser.advance(&mut self.line, bytes);
     }
 
-    /// The line, if there is nothing in it but text. That is most of what is ever printed, and a flood of it must not
-    /// be read character by character.
-    fn untouched<'a>(&self, line: &'a [u8]) -> Option<&'a str> {
+    /// The line, if it is plain text. Most output is, and parsing a flood of it character by character is too slow.
+    fn plain_text<'a>(&self, line: &'a [u8]) -> Option<&'a str> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
-        if self.begun || self.hand.is_styled() || !line.iter().all(plain) {
+        if self.begun || self.line.is_styled() || !line.iter().all(plain) {
             return None;
         }
         str::from_utf8(line).ok()
     }
 
-    /// What there is of the last line. Empty if there is none.
+    /// The last line, which has no end yet. Empty if the output ends with a line end.
     pub(super) fn rest(&self) -> String {
-        self.hand.finished()
+        self.line.text()
     }
 
-    /// The last line, which nothing will complete any more.
+    /// Ends the output: returns the last line if it has no end.
     pub(super) fn take_rest(&mut self) -> Option<String> {
         let rest = self.rest();
         *self = Self::new();
         (!rest.is_empty()).then_some(rest)
     }
 
-    /// How long what there is of the last line is, in bytes.
+    /// The length of the last line, in bytes.
     pub(super) fn rest_len(&self) -> usize {
-        self.hand.line.len() + self.hand.waiting.len()
+        self.line.text.len() + self.line.pending.len()
     }
 
-    /// Whether the bell was rung since this was last asked.
+    /// Whether the bell rang since the last call.
     pub(super) fn take_bell(&mut self) -> bool {
-        std::mem::take(&mut self.hand.bell)
+        std::mem::take(&mut self.line.bell)
     }
 
-    /// What there is of the last line, which goes on as another one.
+    /// Breaks the last line: returns what there is, and continues with a new one.
     pub(super) fn cut(&mut self) -> String {
-        let text = self.hand.finished();
-        self.hand.begin();
-        text
+        self.line.take()
     }
 }
 
-/// A line of what a build printed, as it would look at last on a screen of its own.
+/// A line of a build's output as it finally looks on a screen.
 pub(super) fn harmless(line: &str) -> String {
     let mut filter = OutputFilter::new();
     filter.feed(line.as_bytes(), &mut |_| {});
     filter.rest()
 }
 
-/// Where the parser puts things down.
-struct Hand {
-    /// How many columns the terminal has.
-    wide: u16,
-    /// What there is of the last line.
-    line: String,
-    /// Where the line is no text: codes, from the first on.
-    codes: Vec<Range<usize>>,
-    /// How many columns it takes.
+/// The line being printed, as the terminal would show it.
+struct LastLine {
+    terminal_columns: u16,
+    /// The text with its escape sequences.
+    text: String,
+    /// Where the escape sequences are in `text`.
+    sequences: Vec<Range<usize>>,
+    /// How many columns the text takes.
     columns: usize,
-    /// So many columns the cursor was moved to the left: what comes is written over what is there. Moving alone takes
-    /// nothing away.
+    /// How many columns the cursor is left of the end. The next text overwrites what is there; moving alone erases
+    /// nothing.
     left: usize,
-    /// Codes that came since then: they are for what comes.
-    waiting: String,
-    /// Whether anything of the line is to be seen.
-    text: bool,
+    /// Escape sequences that arrived while the cursor was left of the end. They apply to the next text.
+    pending: String,
+    /// Whether the line shows anything.
+    visible: bool,
     style: SgrState,
     /// The open link, as the sequence that opened it.
     link: Option<String>,
-    /// The cursor is at the line's start, and what comes is written over it.
-    back: bool,
+    /// The cursor is at the start, and the next text replaces the line.
+    at_start: bool,
     bell: bool,
 }
 
-impl Default for Hand {
+impl Default for LastLine {
     fn default() -> Self {
         Self {
-            wide: WIDE,
-            line: String::new(),
-            codes: Vec::new(),
+            terminal_columns: DEFAULT_COLUMNS,
+            text: String::new(),
+            sequences: Vec::new(),
             columns: 0,
             left: 0,
-            waiting: String::new(),
-            text: false,
+            pending: String::new(),
+            visible: false,
             style: SgrState::default(),
             link: None,
-            back: false,
+            at_start: false,
             bell: false,
         }
     }
 }
 
-impl Hand {
+impl LastLine {
     fn is_styled(&self) -> bool {
         !self.style.is_plain() || self.link.is_some()
     }
 
-    /// Begins a line: with the style that is on.
-    fn begin(&mut self) {
-        self.line.clear();
-        self.codes.clear();
-        self.style.write(&mut self.line);
-        self.line.extend(self.link.as_deref());
-        self.codes.push(0..self.line.len());
-        self.text = false;
-        self.back = false;
+    /// Starts an empty line with the style and link in effect.
+    fn clear(&mut self) {
+        self.text.clear();
+        self.sequences.clear();
+        self.style.write(&mut self.text);
+        self.text.extend(self.link.as_deref());
+        self.sequences.push(0..self.text.len());
+        self.visible = false;
+        self.at_start = false;
         (self.columns, self.left) = (0, 0);
-        self.waiting.clear();
+        self.pending.clear();
     }
 
-    /// The cursor goes to the left, and no further than to the line's start.
+    /// Moves the cursor left, no further than to the start of the line.
     fn move_left(&mut self, columns: usize) {
         self.left = self.left.saturating_add(columns).min(self.columns);
-        self.back |= self.left == self.columns;
+        self.at_start |= self.left == self.columns;
     }
 
     fn move_right(&mut self, columns: u16) {
-        // At the line's start it is written anew.
-        let left = if self.back { 0 } else { self.left };
+        // At the start, the line is about to be replaced.
+        let left = if self.at_start { 0 } else { self.left };
         let over = left.min(columns.into());
         self.left -= over;
-        let at = if self.back { 0 } else { self.columns };
-        // It stops in the last column.
-        let room = usize::from(self.wide).saturating_sub(at + 1);
+        let at = if self.at_start { 0 } else { self.columns };
+        // The cursor stops in the last column.
+        let room = usize::from(self.terminal_columns).saturating_sub(at + 1);
         for _ in 0..room.min(usize::from(columns) - over) {
             self.print(' ');
         }
     }
 
-    /// Takes away what is to the right of the cursor, and the codes in it.
-    fn take_back(&mut self) {
-        let mut codes = false;
-        while self.left > 0 || codes {
-            let code = self.codes.pop_if(|code| code.end == self.line.len());
-            if let Some(code) = code {
-                self.line.truncate(code.start);
-                codes = true;
+    /// Erases the text right of the cursor, and the escape sequences in it.
+    fn erase_right(&mut self) {
+        let mut erased_sequence = false;
+        while self.left > 0 || erased_sequence {
+            let last = self.sequences.pop_if(|one| one.end == self.text.len());
+            if let Some(last) = last {
+                self.text.truncate(last.start);
+                erased_sequence = true;
                 continue;
             }
-            if self.left == 0 || self.line.is_empty() {
+            if self.left == 0 || self.text.is_empty() {
                 break;
             }
-            let width = self.line.pop().map_or(0, |last| self.width(last));
+            let width = self.text.pop().map_or(0, |last| self.width(last));
             self.left = self.left.saturating_sub(width);
             self.columns = self.columns.saturating_sub(width);
         }
         self.left = 0;
-        if codes {
-            self.switch_on();
+        if erased_sequence {
+            self.restore_style();
         }
     }
 
-    /// Whatever is on where the line ends: from here on it is what the codes say that were taken away, or wait.
-    fn switch_on(&mut self) {
-        let mut code = String::from("\x1b[0m");
-        self.style.write(&mut code);
+    /// Puts the style and link in effect at the end of the text, whatever is on there.
+    fn restore_style(&mut self) {
+        let mut sequence = String::from(RESET);
+        self.style.write(&mut sequence);
         match &self.link {
-            Some(link) => code.push_str(link),
-            None if self.line.contains("\x1b]") => code.push_str("\x1b]8;;\x1b\\"),
+            Some(link) => sequence.push_str(link),
+            None if self.text.contains("\x1b]") => sequence.push_str(END_LINK),
             None => {}
         }
-        self.waiting.clear();
-        self.code(&code);
+        self.pending.clear();
+        self.push_sequence(&sequence);
     }
 
     fn width(&self, character: char) -> usize {
@@ -230,60 +227,60 @@ impl Hand {
         }
     }
 
-    /// The line as it stands, with everything switched off again.
-    fn finished(&self) -> String {
-        if !self.text {
+    /// The line as it stands, with everything switched off at its end.
+    fn text(&self) -> String {
+        if !self.visible {
             return String::new();
         }
-        let mut line = self.line.clone() + &self.waiting;
+        let mut text = self.text.clone() + &self.pending;
         if self.link.is_some() {
-            line.push_str("\x1b]8;;\x1b\\");
+            text.push_str(END_LINK);
         }
         if !self.style.is_plain() {
-            line.push_str("\x1b[0m");
+            text.push_str(RESET);
         }
-        line
+        text
     }
 
-    fn end_line(&mut self) -> String {
-        let line = self.finished();
-        self.begin();
-        line
+    fn take(&mut self) -> String {
+        let text = self.text();
+        self.clear();
+        text
     }
 
-    fn code(&mut self, code: &str) {
+    fn push_sequence(&mut self, sequence: &str) {
         if self.left > 0 {
-            self.waiting.push_str(code);
+            self.pending.push_str(sequence);
             return;
         }
-        let start = self.line.len();
-        self.line.push_str(&std::mem::take(&mut self.waiting));
-        self.line.push_str(code);
-        self.codes.push(start..self.line.len());
+        let start = self.text.len();
+        self.text.push_str(&std::mem::take(&mut self.pending));
+        self.text.push_str(sequence);
+        self.sequences.push(start..self.text.len());
     }
 }
 
-impl Perform for Hand {
+impl Perform for LastLine {
     fn print(&mut self, character: char) {
-        // Delete is one, for the parser: a terminal shows nothing of it, and it has no width.
+        // The parser prints Delete, which a terminal does not show.
         if character.is_control() && character != '\t' {
             return;
         }
-        if self.back {
-            self.begin();
+        if self.at_start {
+            self.clear();
         }
-        self.take_back();
-        if !self.waiting.is_empty() {
-            self.code("");
+        self.erase_right();
+        if !self.pending.is_empty() {
+            self.push_sequence("");
         }
         self.columns += self.width(character);
-        self.line.push(character);
-        self.text = true;
+        self.text.push(character);
+        self.visible = true;
     }
 
     fn execute(&mut self, byte: u8) {
         match byte {
-            b'\r' => self.back = true,
+            b'\r' => self.at_start = true,
             b'\t' => self.print('\t'),
             8 => self.move_left(1),
             7 => self.bell = true,
@@ -295,36 +292,22 @@ impl Perform for Hand {
         if ignore || !intermediates.is_empty() {
             return;
         }
-        let first = params
-            .iter()
-            .next()
-            .and_then(|param| param.first().copied());
+        let first = params.iter().next().map(|param| param[0]);
         let count = usize::from(first.unwrap_or(1).max(1));
         match action {
-            // At the line's start it takes nothing away: only what is printed there does.
+            // At the start of the line this erases nothing; only new text does.
             'm' => {
                 self.style.apply(params.iter());
-                let mut code = String::from("\x1b[");
-                for (index, param) in params.iter().enumerate() {
-                    let parts: Vec<String> = param.iter().map(u16::to_string).collect();
-                    let _ = write!(
-                        code,
-                        "{}{}",
-                        if index > 0 { ";" } else { "" },
-                        parts.join(":")
-                    );
-                }
-                code.push('m');
-                self.code(&code);
+                self.push_sequence(&sgr::sequence(params.iter()));
             }
-            // Erase in line: from a cursor at its start on, or all of it.
-            'K' if self.back || first == Some(2) => self.begin(),
-            'K' if matches!(first, None | Some(0)) => self.take_back(),
-            // Delete characters: all to the right of the cursor.
-            'P' if self.left <= count => self.take_back(),
+            // Erase in line: from a cursor at the start, or all of it.
+            'K' if self.at_start || first == Some(2) => self.clear(),
+            'K' if matches!(first, None | Some(0)) => self.erase_right(),
+            // Delete characters: everything right of the cursor.
+            'P' if self.left <= count => self.erase_right(),
             'D' => self.move_left(count),
-            // To the first column.
-            'G' if matches!(first, None | Some(0 | 1)) => self.back = true,
+            // Move to the first column.
+            'G' if matches!(first, None | Some(0 | 1)) => self.at_start = true,
             'C' => self.move_right(first.unwrap_or(1).max(1)),
             _ => {}
         }
@@ -342,12 +325,12 @@ impl Perform for Hand {
         let opens = text
             .split_once(';')
             .is_some_and(|(_, address)| !address.is_empty());
-        if text.len() > LONGEST_LINK {
+        if text.len() > MAX_LINK {
             return;
         }
-        let code = format!("\x1b]8;{text}\x1b\\");
-        self.link = opens.then(|| code.clone());
-        self.code(&code);
+        let sequence = format!("\x1b]8;{text}\x1b\\");
+        self.link = opens.then(|| sequence.clone());
+        self.push_sequence(&sequence);
     }
 }
 

@@ -1,19 +1,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use console::Style;
+
 use super::output_filter::{self, OutputFilter};
-use super::row::wrap;
+use super::wrap::wrap;
 use crate::reload::GenId;
 use crate::ui::Model;
 
-/// A line without an end is held back no longer than this.
-const LONGEST: usize = 64 * 1024;
-/// So many rows of each line without an end are shown.
-const MOST_ROWS: usize = 3;
-/// Readable on light and on dark grounds, and none of them means anything else.
-const COLOURS: [&str; 3] = ["\x1b[36m", "\x1b[35m", "\x1b[34m"];
+/// The longest line to hold back until its end arrives, in bytes.
+const MAX_UNFINISHED: usize = 64 * 1024;
+/// How many rows of each unfinished line are shown.
+const MAX_ROWS: usize = 3;
 
-/// What was printed and is not on the screen yet, and the lines that have no end yet.
+/// Output that is not on the screen yet, and lines that have no end yet.
 pub(super) struct PendingOutput {
     colour: bool,
     /// Whole lines, each with its end.
@@ -30,20 +30,20 @@ impl PendingOutput {
         }
     }
 
-    /// Takes in what a program printed. `beside`: whether another one runs, so that each line needs its mark.
-    pub(super) fn output(&mut self, id: GenId, bytes: &[u8], beside: bool, columns: u16) {
-        let mark = if beside { self.mark(id) } else { String::new() };
+    /// Adds a program's output. `label`: whether its lines need the number of the generation.
+    pub(super) fn output(&mut self, id: GenId, bytes: &[u8], label: bool, columns: u16) {
+        let label = self.label(id, label);
         let filter = self.programs.entry(id).or_insert_with(OutputFilter::new);
         filter.fit(columns);
         let text = &mut self.text;
         let mut line = |line: &str| {
-            text.push_str(&mark);
+            text.push_str(&label);
             text.push_str(line);
             text.push_str("\r\n");
         };
         filter.feed(bytes, &mut line);
-        if filter.rest_len() > LONGEST {
-            // Broken as the screen would break it.
+        if filter.rest_len() > MAX_UNFINISHED {
+            // Broken where the terminal would wrap it.
             for row in wrap(&filter.cut(), usize::from(columns)) {
                 line(&row);
             }
@@ -53,32 +53,38 @@ impl PendingOutput {
         }
     }
 
-    fn mark(&self, id: GenId) -> String {
-        let colour = COLOURS[id.get() as usize % COLOURS.len()];
-        match self.colour {
-            true => format!("{colour}[{id}]\x1b[0m "),
-            false => format!("[{id}] "),
+    /// Colours that are readable on light and on dark backgrounds, and that mean nothing else.
+    fn label(&self, id: GenId, wanted: bool) -> String {
+        if !wanted {
+            return String::new();
         }
+        let style = match id.get() % 3 {
+            0 => Style::new().cyan(),
+            1 => Style::new().magenta(),
+            _ => Style::new().blue(),
+        };
+        let label = style.force_styling(self.colour).apply_to(format!("[{id}]"));
+        format!("{label} ")
     }
 
-    /// The program prints nothing more.
-    pub(super) fn ended(&mut self, id: GenId, beside: bool) {
-        let mark = if beside { self.mark(id) } else { String::new() };
+    /// The program prints no more.
+    pub(super) fn ended(&mut self, id: GenId, label: bool) {
+        let label = self.label(id, label);
         let filter = self.programs.remove(&id);
         if let Some(rest) = filter.and_then(|mut filter| filter.take_rest()) {
-            self.own(&format!("{mark}{rest}"));
+            self.line(&format!("{label}{rest}"));
         }
     }
 
-    /// A line of hotrun's own.
-    pub(super) fn own(&mut self, line: &str) {
+    /// Adds a line that is safe to print.
+    pub(super) fn line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push_str("\r\n");
     }
 
-    /// A line of a build's.
-    pub(super) fn foreign(&mut self, line: &str) {
-        self.own(&output_filter::harmless(line));
+    /// Adds a line of a build's output.
+    pub(super) fn build_line(&mut self, line: &str) {
+        self.line(&output_filter::harmless(line));
     }
 
     pub(super) fn raw(&mut self, text: &str) {
@@ -89,31 +95,28 @@ impl PendingOutput {
         self.text.len()
     }
 
-    /// What is to be written now.
+    /// The lines to print now.
     pub(super) fn take(&mut self) -> String {
         std::mem::take(&mut self.text)
     }
 
-    /// The lines that have no end yet, in at most so many rows: of each the last ones.
-    pub(super) fn unfinished(&self, model: &Model, columns: usize, most: usize) -> Vec<String> {
+    /// The ends of the unfinished lines, in at most so many rows.
+    pub(super) fn unfinished(&self, model: &Model, columns: usize, max_rows: usize) -> Vec<String> {
         let mut rows = Vec::new();
         for (id, filter) in &self.programs {
             let rest = filter.rest();
             if rest.is_empty() {
                 continue;
             }
-            let mark = match model.overlaps(*id) {
-                true => self.mark(*id),
-                false => String::new(),
-            };
-            let mut all = wrap(&format!("{mark}{rest}"), columns);
-            rows.extend(all.drain(all.len().saturating_sub(MOST_ROWS)..));
+            let label = self.label(*id, model.overlaps(*id));
+            let mut all = wrap(&format!("{label}{rest}"), columns);
+            rows.extend(all.drain(all.len().saturating_sub(MAX_ROWS)..));
         }
-        rows.drain(..rows.len().saturating_sub(most));
+        rows.drain(..rows.len().saturating_sub(max_rows));
         rows
     }
 
-    /// What has no end will get none.
+    /// Prints all unfinished lines.
     pub(super) fn finish(&mut self) {
         let programs: Vec<GenId> = self.programs.keys().copied().collect();
         let several = programs.len() > 1;
@@ -125,10 +128,7 @@ impl PendingOutput {
 
 impl fmt::Debug for PendingOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = self.text.len();
-        f.debug_struct("PendingOutput")
-            .field("waiting", &waiting)
-            .finish_non_exhaustive()
+        f.debug_struct("PendingOutput").finish_non_exhaustive()
     }
 }
 
@@ -136,7 +136,7 @@ impl fmt::Debug for PendingOutput {
 mod tests {
     use super::*;
 
-    /// What comes out moves no cursor but to the next line, and what is held back stays bounded.
+    /// No output moves the cursor other than to the next line, and the memory for unfinished lines is bounded.
     #[test]
     fn fuzz_output() {
         let examples: [&[u8]; 4] = [
@@ -170,7 +170,7 @@ mod tests {
             harmless(&printed.take());
             let held = printed.programs.get(&id).map_or(0, OutputFilter::rest_len);
             assert!(
-                held <= LONGEST + input.len() * 256,
+                held <= MAX_UNFINISHED + input.len() * 256,
                 "{held} bytes held back"
             );
             if input.len() % 7 == 0 {
@@ -180,7 +180,7 @@ mod tests {
         });
     }
 
-    /// Colours and links are all that begins with an escape.
+    /// The only escape sequences are colours and links.
     #[track_caller]
     fn harmless(text: &str) {
         for piece in text.split('\x1b').skip(1) {

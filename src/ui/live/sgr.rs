@@ -1,59 +1,58 @@
-/// Which colours and attributes are switched on, as the sequences that did it.
+/// Which colours and attributes are on, as the parameters that switched them on.
 ///
-/// Not as what they mean: new kinds come up, and what is repeated as it was cannot be repeated wrongly.
+/// They are not interpreted: repeating a sequence as it was stays correct when terminals add new ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SgrState {
-    sequences: Vec<String>,
+    on: Vec<String>,
 }
 
-/// Beyond this the oldest is forgotten: only a program that never resets gets here, by one gradient after the other.
-const MOST: usize = 32;
+/// Beyond this, the oldest sequence is dropped. Only a program that never resets gets here, with one gradient after another.
+const MAX_SEQUENCES: usize = 32;
 
 impl SgrState {
-    /// Takes in the parameters of one `SGR` sequence (ECMA-48, 8.3.117; `38`, `48` and `58` as ITU T.416 has them).
+    /// Applies the parameters of one `SGR` sequence (ECMA-48, 8.3.117; `38`, `48` and `58` as in ITU T.416).
     pub(super) fn apply<'a>(&mut self, params: impl Iterator<Item = &'a [u16]>) {
         let all: Vec<&[u16]> = params.collect();
-        let after = after_reset(&all);
-        if after > 0 {
-            self.sequences.clear();
+        let start = after_reset(&all);
+        if start > 0 {
+            self.on.clear();
         }
-        let rest: Vec<String> = all[after..].iter().map(|param| one(param)).collect();
-        if rest.is_empty() {
+        if start == all.len() {
             return;
         }
-        let sequence = rest.join(";");
-        self.sequences.retain(|known| *known != sequence);
-        if self.sequences.len() == MOST {
-            self.sequences.remove(0);
+        let sequence = sequence(all[start..].iter().copied());
+        self.on.retain(|known| *known != sequence);
+        if self.on.len() == MAX_SEQUENCES {
+            self.on.remove(0);
         }
-        self.sequences.push(sequence);
+        self.on.push(sequence);
     }
 
     pub(super) fn is_plain(&self) -> bool {
-        self.sequences.is_empty()
+        self.on.is_empty()
     }
 
-    /// The sequences that switch it on, from nothing.
+    /// Appends the sequences that switch all of it on.
     pub(super) fn write(&self, text: &mut String) {
-        for sequence in &self.sequences {
-            text.push_str("\x1b[");
-            text.push_str(sequence);
-            text.push('m');
-        }
+        text.extend(self.on.iter().map(String::as_str));
     }
 }
 
-/// The parameters of one sequence as they are written.
-fn one(param: &[u16]) -> String {
-    let parts: Vec<String> = param.iter().map(u16::to_string).collect();
-    parts.join(":")
+/// The escape sequence with these parameters.
+pub(super) fn sequence<'a>(params: impl Iterator<Item = &'a [u16]>) -> String {
+    let param = |param: &[u16]| {
+        let parts: Vec<String> = param.iter().map(u16::to_string).collect();
+        parts.join(":")
+    };
+    let params: Vec<String> = params.map(param).collect();
+    format!("\x1b[{}m", params.join(";"))
 }
 
-/// Where what counts begins: behind the last reset.
+/// The index of the first parameter after the last reset.
 fn after_reset(all: &[&[u16]]) -> usize {
     let (mut after, mut at) = (0, 0);
     while at < all.len() {
-        // A colour's numbers are no attributes: the 0 in `38;5;0` resets nothing.
+        // The 0 in `38;5;0` is part of a colour and resets nothing.
         at += match all[at] {
             [38 | 48 | 58] => match all.get(at + 1) {
                 Some([5]) => 3,
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_is_repeated_and_a_reset_ends_it() {
+    fn sequences_are_repeated_until_a_reset() {
         assert_eq!(after(&[&[1], &[31]]), "^[1m^[31m");
         assert_eq!(after(&[&[1, 31], &[0]]), "");
         assert_eq!(after(&[&[1], &[0, 32]]), "^[32m");
@@ -93,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn the_zero_of_a_colour_is_no_reset() {
+    fn a_zero_inside_a_colour_is_no_reset() {
         assert_eq!(after(&[&[1], &[38, 5, 0]]), "^[1m^[38;5;0m");
         assert_eq!(after(&[&[1], &[48, 2, 0, 0, 0]]), "^[1m^[48;2;0;0;0m");
         assert_eq!(after(&[&[1], &[38, 5, 0, 0, 4]]), "^[4m");
     }
 
     #[test]
-    fn it_does_not_grow_without_bound() {
+    fn memory_is_bounded() {
         let all: Vec<[u16; 5]> = (0..1000).map(|red| [38, 2, red, 0, 0]).collect();
         let all: Vec<&[u16]> = all.iter().map(<[u16; 5]>::as_slice).collect();
         assert!(after(&all).len() < 1000);

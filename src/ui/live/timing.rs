@@ -1,16 +1,17 @@
-//! Times on the screen: as coarse as they may be, for each change of what is shown is a write to the terminal.
+//! Times as shown in the footer. They are coarse, because each visible change costs a write to the terminal.
 
 use std::time::Duration;
 
 use crate::reload::Phase;
 use crate::ui::Model;
+use crate::ui::model::Generation;
 
 const TENTH: u128 = 100;
 const SECOND: u128 = 1000;
 const MINUTE: u128 = 60 * SECOND;
 const HOUR: u128 = 60 * MINUTE;
 
-/// How long something has been up: it changes once a minute, in the second day once an hour.
+/// An uptime. It changes once a minute, and once an hour after the first day.
 pub(super) fn up(age: Duration) -> String {
     let minutes = age.as_secs() / 60;
     match minutes {
@@ -21,7 +22,7 @@ pub(super) fn up(age: Duration) -> String {
     }
 }
 
-/// How long something has been under way: by tenths of seconds at first.
+/// The duration of something in progress, at first in tenths of a second.
 pub(super) fn running(age: Duration) -> String {
     match age.as_secs() {
         0..10 => format!("{}.{}s", age.as_secs(), age.subsec_millis() / 100),
@@ -30,17 +31,17 @@ pub(super) fn running(age: Duration) -> String {
     }
 }
 
-/// How much is left of something that takes this long at most, in whole seconds.
-pub(super) fn left(age: Duration, all: Duration) -> String {
-    let left = all.saturating_sub(age);
+/// What is left of a timeout, in whole seconds.
+pub(super) fn left(age: Duration, timeout: Duration) -> String {
+    let left = timeout.saturating_sub(age);
     let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
     format!("{seconds}s")
 }
 
-/// How long until what is shown of a model changes by time alone.
+/// How long until the footer changes through the passage of time alone.
 pub(super) fn next_change(model: &Model, now: Duration) -> Option<Duration> {
     let age = |since: &Duration| now.saturating_sub(*since);
-    let of = |generation: &crate::ui::Generation| {
+    let of = |generation: &Generation| {
         let age = age(&generation.since);
         match generation.phase {
             Phase::Starting | Phase::Ready => Some(until(age, running_step(age))),
@@ -63,15 +64,15 @@ fn running_step(age: Duration) -> u128 {
     if age.as_secs() < 10 { TENTH } else { SECOND }
 }
 
-/// Until `age` is the next multiple of the step.
+/// How long until `age` is the next multiple of `step`, which is in milliseconds.
 fn until(age: Duration, step: u128) -> Duration {
     let into = age.as_micros() % (step * 1000);
     Duration::from_micros(u64::try_from(step * 1000 - into).unwrap_or(u64::MAX))
 }
 
-/// Until what is left is a whole second; for long once nothing is.
-fn counting_down(age: Duration, all: Duration) -> Duration {
-    match all.checked_sub(age) {
+/// How long until the seconds left change.
+fn counting_down(age: Duration, timeout: Duration) -> Duration {
+    match timeout.checked_sub(age) {
         None | Some(Duration::ZERO) => Duration::from_secs(60),
         Some(left) if left.subsec_micros() == 0 => Duration::from_millis(1),
         Some(left) => Duration::from_micros(u64::from(left.subsec_micros())),
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_change_is_when_the_text_is_another() {
+    fn the_next_change_is_when_the_text_differs() {
         for age in [0, 1, 99, 100, 5_555, 9_999, 10_000, 12_345] {
             let age = ms(age);
             let next = age + until(age, running_step(age));
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_changes_where_nothing_is() {
+    fn an_empty_model_never_changes() {
         assert_eq!(next_change(&Model::default(), ms(5)), None);
     }
 }

@@ -5,7 +5,7 @@ use crossterm::terminal::{
     EndSynchronizedUpdate,
 };
 
-use super::row::width;
+use super::wrap::width;
 
 /// The rows at the bottom of the output, which are redrawn in place.
 ///

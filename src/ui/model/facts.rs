@@ -2,70 +2,84 @@ use std::time::Duration;
 
 use crate::reload::{Failure, GenId, Phase};
 
-/// What is known of a generation that is not gone.
+/// A generation that is not gone. Times are on the user interface's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generation {
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// When it came there, on the clock of the user interface.
-    pub since: Duration,
-    /// The name of the program, once it is started.
-    pub program: String,
-    /// The program's pid, once it is started.
-    pub pid: Option<i32>,
-    /// How long after its start it was ready.
-    pub ready: Option<Duration>,
-    /// When it became live, if it did.
-    pub served: Option<Duration>,
-    /// How long it may drain.
-    pub drain: Option<Duration>,
-    /// What it says that it does; empty if it says nothing.
-    pub status: String,
-    /// Where it listens with sockets that it has opened by itself.
-    pub addresses: Vec<String>,
-    /// How many connections it has, as far as that is known.
-    pub connections: Option<usize>,
-    /// Whether it failed or was given up, and only its processes are left.
-    pub failed: bool,
+pub(in crate::ui) struct Generation {
+    pub(in crate::ui) phase: Phase,
+    /// When it entered this phase.
+    pub(in crate::ui) since: Duration,
+    /// The name of the program; empty until it is started.
+    pub(in crate::ui) program: String,
+    pub(in crate::ui) pid: Option<i32>,
+    /// Time from its start until it was ready.
+    pub(in crate::ui) ready: Option<Duration>,
+    /// When it went live.
+    pub(in crate::ui) live_since: Option<Duration>,
+    /// The drain timeout.
+    pub(in crate::ui) drain: Option<Duration>,
+    /// The status that the program reports; empty if it reports none.
+    pub(in crate::ui) status: String,
+    /// The addresses that the program itself opened.
+    pub(in crate::ui) addresses: Vec<String>,
+    /// The number of its connections, if known.
+    pub(in crate::ui) connections: Option<usize>,
+    /// Whether it failed or was superseded, and only its processes are left.
+    pub(in crate::ui) failed: bool,
     /// Whether it is being killed.
-    pub killed: bool,
+    pub(in crate::ui) killed: bool,
 }
 
-/// A build that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Building {
-    /// Of this generation.
-    pub id: GenId,
-    /// When it began, on the clock of the user interface.
-    pub since: Duration,
-    /// How many crates are done, and of how many.
-    pub progress: Option<(usize, usize)>,
-    /// Whether another cargo has to end first.
-    pub blocked: bool,
+impl Generation {
+    pub(in crate::ui) fn new() -> Self {
+        Self {
+            phase: Phase::Building,
+            since: Duration::ZERO,
+            program: String::new(),
+            pid: None,
+            ready: None,
+            live_since: None,
+            drain: None,
+            status: String::new(),
+            addresses: Vec::new(),
+            connections: None,
+            failed: false,
+            killed: false,
+        }
+    }
 }
 
-/// What is wrong, until something is right again.
+/// A build in progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The generation that failed.
-    pub id: GenId,
-    /// How.
-    pub failure: Failure,
-    /// The first errors of its build, as the compiler renders them.
-    pub errors: Vec<String>,
+pub(in crate::ui) struct Building {
+    pub(in crate::ui) id: GenId,
+    /// When it began, on the user interface's clock.
+    pub(in crate::ui) since: Duration,
+    /// How many crates are compiled, and how many there are.
+    pub(in crate::ui) progress: Option<(usize, usize)>,
+    /// Whether it waits for another cargo.
+    pub(in crate::ui) blocked: bool,
+}
+
+/// Why a generation failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::ui) struct Problem {
+    pub(in crate::ui) id: GenId,
+    pub(in crate::ui) failure: Failure,
+    /// The first errors of its build, as rendered by the compiler.
+    pub(in crate::ui) errors: Vec<String>,
     /// How many errors there were.
-    pub count: usize,
+    pub(in crate::ui) count: usize,
 }
 
-/// What became of the last change that came to something.
+/// The result of the newest generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Last {
+pub(in crate::ui) struct LastResult {
     /// How long the build took, if there was one.
-    pub built: Option<Duration>,
-    /// How long the program took to be ready.
-    pub ready: Option<Duration>,
-    /// How many warnings the build had.
-    pub warnings: usize,
-    /// Whether it made what runs already.
-    pub unchanged: bool,
+    pub(in crate::ui) built: Option<Duration>,
+    /// How long the program took to become ready.
+    pub(in crate::ui) ready: Option<Duration>,
+    /// How many warnings the build printed.
+    pub(in crate::ui) warnings: usize,
+    /// Whether the build made what was live already.
+    pub(in crate::ui) unchanged: bool,
 }

@@ -13,7 +13,7 @@ fn model(notices: &[Notice]) -> Model {
     model
 }
 
-fn beside() -> Vec<Notice> {
+fn rebuilding() -> Vec<Notice> {
     vec![
         Notice::Generation(
             ONE,
@@ -39,8 +39,8 @@ fn beside() -> Vec<Notice> {
 }
 
 #[test]
-fn a_build_is_no_overlap_and_a_start_is() {
-    let mut notices = beside();
+fn a_start_overlaps_and_a_build_does_not() {
+    let mut notices = rebuilding();
     assert!(!model(&notices).overlaps(ONE));
     notices.push(Notice::Generation(
         TWO,
@@ -54,8 +54,8 @@ fn a_build_is_no_overlap_and_a_start_is() {
 }
 
 #[test]
-fn the_overlap_ends_with_the_old_one_or_with_a_failure_of_the_new_one() {
-    let mut notices = beside();
+fn the_overlap_ends_when_either_generation_is_gone() {
+    let mut notices = rebuilding();
     notices.push(Notice::Generation(
         TWO,
         GenNotice::Starting {
@@ -70,7 +70,7 @@ fn the_overlap_ends_with_the_old_one_or_with_a_failure_of_the_new_one() {
             live: Some(ONE),
         },
     ));
-    assert!(model(&failed).overlaps(ONE), "its last words may come");
+    assert!(model(&failed).overlaps(ONE), "it may still print");
     failed.push(Notice::Generation(
         TWO,
         GenNotice::Gone {
@@ -97,8 +97,8 @@ fn the_overlap_ends_with_the_old_one_or_with_a_failure_of_the_new_one() {
 }
 
 #[test]
-fn the_pid_and_the_times_are_kept() {
-    let mut model = model(&beside());
+fn the_pid_and_the_times_are_recorded() {
+    let mut model = model(&rebuilding());
     let program = "api".to_owned();
     model.fold(
         &Report::Spawned {
@@ -112,10 +112,10 @@ fn the_pid_and_the_times_are_kept() {
     assert_eq!((generation.pid, generation.ready), (Some(42), Some(MOMENT)));
 }
 
-/// The edit that failed was taken back.
+/// The user reverted the edit that failed.
 #[test]
-fn what_failed_is_over_once_the_sources_are_those_of_what_serves() {
-    let mut notices = beside();
+fn a_problem_ends_when_the_sources_are_those_of_the_live_generation() {
+    let mut notices = rebuilding();
     notices.push(Notice::Generation(
         TWO,
         GenNotice::Failed {
@@ -123,7 +123,7 @@ fn what_failed_is_over_once_the_sources_are_those_of_what_serves() {
             live: Some(ONE),
         },
     ));
-    assert!(model(&notices).problem.is_some());
+    assert!(model(&notices).start_problem.is_some());
     let three = GenId::new(3);
     notices.push(Notice::Generation(
         three,
@@ -133,14 +133,14 @@ fn what_failed_is_over_once_the_sources_are_those_of_what_serves() {
     ));
     let unchanged = |like| Notice::Generation(three, GenNotice::Unchanged { like });
     let with = |last| model(&[notices.clone(), vec![last]].concat());
-    assert!(with(unchanged(TWO)).problem.is_some());
+    assert!(with(unchanged(TWO)).start_problem.is_some());
     let mended = with(unchanged(ONE));
-    assert!(mended.problem.is_none() && mended.last.unchanged);
+    assert!(mended.start_problem.is_none() && mended.last.unchanged);
 }
 
-/// A rule that runs a command is none, nor is what waits for the build after the one that runs.
+/// Not of a rule that runs a command, nor of a change that waits for the next build.
 #[test]
-fn the_files_that_are_named_are_those_of_what_was_made() {
+fn the_changed_files_are_those_of_the_newest_generation() {
     let changed = |model: &mut Model, path: &str| {
         let paths = vec![path.into()];
         model.fold(&Report::Changed { paths }, MOMENT);
@@ -162,10 +162,10 @@ fn the_files_that_are_named_are_those_of_what_was_made() {
 }
 
 #[test]
-fn there_is_nothing_to_undo_once_it_went_back_by_itself() {
+fn after_an_automatic_roll_back_there_is_nothing_to_undo() {
     let three = GenId::new(3);
     let live = |id| Notice::Generation(id, GenNotice::Live { took: MOMENT });
-    let mut model = model(&beside());
+    let mut model = model(&rebuilding());
     for report in [
         Report::ArtifactKept { id: ONE },
         Report::Notice(live(ONE)),
@@ -182,16 +182,16 @@ fn there_is_nothing_to_undo_once_it_went_back_by_itself() {
     );
     model.fold(&Report::Notice(live(three)), MOMENT);
     assert!(!model.undoable);
-    // Nor is what is live the newest because it is started once more.
+    // A restart of the earlier artifact does not change that.
     let (four, cause) = (GenId::new(4), Cause::Crash);
-    assert!(model.back);
+    assert!(model.rolled_back);
     for notice in [
         Notice::Generation(four, GenNotice::Starting { cause }),
         live(four),
     ] {
         model.fold(&Report::Notice(notice), MOMENT);
     }
-    assert!(model.back && !model.undoable);
+    assert!(model.rolled_back && !model.undoable);
     let (five, cause) = (GenId::new(5), Cause::Change);
     for notice in [
         Notice::Generation(five, GenNotice::Building { cause }),
@@ -199,13 +199,13 @@ fn there_is_nothing_to_undo_once_it_went_back_by_itself() {
     ] {
         model.fold(&Report::Notice(notice), MOMENT);
     }
-    assert!(!model.back);
+    assert!(!model.rolled_back);
 }
 
 #[test]
-fn of_a_build_that_names_no_error_the_last_lines_are_kept_and_the_rest_is_counted() {
-    let mut model = model(&beside());
-    for number in 1..=LAST_LINES + 3 {
+fn a_failed_build_without_errors_shows_its_last_lines() {
+    let mut model = model(&rebuilding());
+    for number in 1..=MAX_LINES + 3 {
         let text = format!("line {number}");
         model.fold(&Report::BuildLine { id: TWO, text }, MOMENT);
     }
@@ -217,26 +217,28 @@ fn of_a_build_that_names_no_error_the_last_lines_are_kept_and_the_rest_is_counte
         },
     );
     model.fold(&Report::Notice(failed), MOMENT);
-    let problem = model.broken.expect("it failed");
+    let problem = model.broken_build.expect("it failed");
     let lines: Vec<&str> = problem.errors[0].lines().collect();
     assert_eq!(lines[..2], ["… 3 lines before these", "line 4"]);
-    assert_eq!(lines.len(), LAST_LINES + 1);
+    assert_eq!(lines.len(), MAX_LINES + 1);
 }
 
-/// The sources do not build, whatever becomes of what runs.
 #[test]
 fn a_crash_does_not_hide_that_the_newest_build_failed() {
     let three = GenId::new(3);
     let cause = Cause::Crash;
     let failed = |id, failure, live| Notice::Generation(id, GenNotice::Failed { failure, live });
     let live = |id| Notice::Generation(id, GenNotice::Live { took: MOMENT });
-    let mut model = model(&beside());
+    let mut model = model(&rebuilding());
     let mut tell = |notices: &[Notice]| {
         for notice in notices {
             model.fold(&Report::Notice(*notice), MOMENT);
         }
-        let wrong = model.wrong().map(|problem| problem.id);
-        (wrong, model.broken.as_ref().map(|problem| problem.id))
+        let problem = model.problem().map(|problem| problem.id);
+        (
+            problem,
+            model.broken_build.as_ref().map(|problem| problem.id),
+        )
     };
     let crashed = Failure::Crashed(crate::reload::Ended::Signal(11));
     assert_eq!(
@@ -245,7 +247,7 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
             failed(ONE, crashed, None)
         ]),
         (Some(ONE), Some(TWO)),
-        "what happened last is what is told"
+        "the latest problem is shown"
     );
     assert_eq!(
         tell(&[
@@ -253,7 +255,7 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
             live(three)
         ]),
         (Some(TWO), Some(TWO)),
-        "it serves again"
+        "another generation is live"
     );
     let id = GenId::new(4);
     assert_eq!(
@@ -270,14 +272,14 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
     assert_eq!(tell(&[live(id)]), (None, None));
 }
 
-/// Each drawing of the footer reads them.
+/// Each frame processes them.
 #[test]
-fn what_a_build_printed_is_kept_in_lines_that_are_not_long() {
-    let mut model = model(&beside());
+fn long_lines_of_a_build_are_shortened() {
+    let mut model = model(&rebuilding());
     let long = "x".repeat(1 << 20);
     let text = long.clone();
     model.fold(&Report::BuildLine { id: TWO, text }, MOMENT);
-    assert!(model.tail.0[0].len() < 10_000);
+    assert!(model.lines.0[0].len() < 10_000);
     let level = Level::Error;
     let rendered = format!("error: no\n  | {long}\n  | ^\n");
     let id = TWO;
@@ -294,8 +296,8 @@ fn what_a_build_printed_is_kept_in_lines_that_are_not_long() {
 }
 
 #[test]
-fn who_serves_again_has_been_up_all_the_time() {
-    let mut model = model(&beside());
+fn a_restored_generation_keeps_its_uptime() {
+    let mut model = model(&rebuilding());
     let timeout = MOMENT;
     for (notice, now) in [
         (

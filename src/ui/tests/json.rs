@@ -1,23 +1,23 @@
 use super::*;
 
 pub(super) fn json(reports: &[Report]) -> String {
-    let paper = Paper::default();
+    let recorder = Recorder::default();
     let epoch = || SystemTime::UNIX_EPOCH + ms(1_767_323_045_678);
     let mut json =
-        Json::new(&Options::of(Mode::Json), handles(&paper, true).stdout).with_clock(epoch);
+        Json::new(&Options::of(Mode::Json), handles(&recorder, true).stdout).with_clock(epoch);
     for report in reports {
         json.show(report).unwrap();
     }
     json.finish().unwrap();
-    paper
+    recorder
         .all()
         .replace("\"time\":\"2026-01-02T03:04:05.678Z\",", "")
 }
 
 #[test]
 fn every_json_line_has_the_time_and_the_event() {
-    let paper = render(Options::of(Mode::Json), true, &[notice(Notice::Waiting)]);
-    let value: serde_json::Value = serde_json::from_str(&paper.all()).unwrap();
+    let recorder = render(Options::of(Mode::Json), true, &[notice(Notice::Waiting)]);
+    let value: serde_json::Value = serde_json::from_str(&recorder.all()).unwrap();
     assert_eq!(value["event"], "waiting");
     let time = value["time"].as_str().unwrap();
     assert!(time.ends_with('Z') && time.len() == 24, "{time}");
@@ -31,7 +31,7 @@ fn output(bytes: &[u8]) -> Report {
     }
 }
 
-/// One of each event at least.
+/// At least one of each event.
 fn everything() -> Vec<Report> {
     let reports = [
         vec![
@@ -116,16 +116,16 @@ fn a_reload_in_json() {
 {"event":"ready","generation":2,"took_ms":31.0}
 {"event":"live","generation":2,"took_ms":1.0}
 {"event":"draining","generation":1,"timeout_ms":10000.0}
-{"event":"gone","generation":1,"how":"drained","took_ms":120.0}
+{"event":"gone","generation":1,"outcome":"drained","took_ms":120.0}
 {"event":"diagnostic","generation":2,"level":"warning","rendered":"error"}
-{"event":"killing","generation":1,"why":"timed_out","after_ms":12500.0}
+{"event":"killing","generation":1,"reason":"timed_out","after_ms":12500.0}
 {"event":"build_cancelled","generation":1}
-{"event":"outdated","generation":1}
-{"event":"failed","generation":2,"reason":"crashed","text":"ended while live: signal 9","live":null,"signal":9}
-{"event":"failed","generation":2,"reason":"ended_early","text":"ended before it was ready: exit status 1","live":1,"exit_code":1}
-{"event":"unchanged","generation":2,"like":1}
-{"event":"signalled","generation":1,"signal":1}
-{"event":"unhandled","generation":1,"signal":1}
+{"event":"discarded","generation":1}
+{"event":"failed","generation":2,"reason":"crashed","text":"crashed (signal 9)","live":null,"signal":9}
+{"event":"failed","generation":2,"reason":"exited_early","text":"exited before it was ready (exit status 1)","live":1,"exit_code":1}
+{"event":"unchanged","generation":2,"same_as":1}
+{"event":"reload_signal_sent","generation":1,"signal":1}
+{"event":"reload_signal_unhandled","generation":1,"signal":1}
 {"event":"waiting"}
 {"event":"quitting","timeout_ms":1.5}
 {"event":"message","level":"error","text":"no","hint":"do"}
@@ -134,7 +134,7 @@ fn a_reload_in_json() {
 }
 
 #[test]
-fn output_in_json_is_whole_lines() {
+fn output_in_json_is_split_into_lines() {
     let bytes = |bytes: &[u8]| Report::Output {
         id: ONE,
         stream: Stream::Stderr,
@@ -150,7 +150,7 @@ fn output_in_json_is_whole_lines() {
     );
 }
 
-/// What is given out in pieces is cut between characters, and what is none is told as such.
+/// It is split between characters, and invalid bytes are marked.
 #[test]
 fn a_long_line_in_json_loses_no_character() {
     let text = "\u{65e5}".repeat(30_000);

@@ -7,23 +7,23 @@ use super::*;
 /// A user interface in front of an emulator.
 struct Terminal {
     ui: Ui,
-    paper: Paper,
+    recorder: Recorder,
     parser: vt100::Parser,
     read: usize,
 }
 
 impl Terminal {
     fn new(options: Options, columns: u16, rows: u16) -> Self {
-        let paper = Paper::default();
+        let recorder = Recorder::default();
         let terminal = TerminalGuard::without_terminal(Size { columns, rows });
         let handles = Handles {
             terminal,
-            ..handles(&paper, true)
+            ..handles(&recorder, true)
         };
         let size = |number| NonZero::new(number).unwrap();
         Self {
             ui: Ui::new(options, handles),
-            paper,
+            recorder,
             parser: vt100::Parser::new(size(rows), size(columns), 1000),
             read: 0,
         }
@@ -55,7 +55,7 @@ impl Terminal {
 
     /// All that was ever on the screen, from top to bottom.
     fn everything(&mut self) -> String {
-        let all = self.paper.all();
+        let all = self.recorder.all();
         self.parser.process(&all.as_bytes()[self.read..]);
         self.read = all.len();
         self.parser.screen_mut().set_scrollback(usize::MAX);
@@ -142,12 +142,12 @@ fn the_end_leaves_what_has_no_end_and_no_footer() {
 #[test]
 fn nothing_is_written_while_nothing_changes() {
     let mut terminal = live_one();
-    let before = terminal.paper.all().len();
+    let before = terminal.recorder.all().len();
     terminal.report(&[Report::Connections { id: ONE, count: 2 }]);
-    let after = terminal.paper.all().len();
+    let after = terminal.recorder.all().len();
     assert!(after > before, "the number is shown");
     terminal.report(&[Report::Connections { id: ONE, count: 2 }]);
-    assert_eq!(terminal.paper.all().len(), after);
+    assert_eq!(terminal.recorder.all().len(), after);
 }
 
 #[test]
@@ -213,10 +213,10 @@ fn the_errors_that_are_offered_are_there_while_the_next_build_runs() {
 fn nothing_is_written_once_the_terminal_was_left() {
     let mut terminal = live_one();
     terminal.execute(UiCommand::ReleaseTerminal);
-    let before = terminal.paper.all().len();
+    let before = terminal.recorder.all().len();
     terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
     terminal.execute(UiCommand::ReleaseTerminal);
-    assert_eq!(terminal.paper.all().len(), before);
+    assert_eq!(terminal.recorder.all().len(), before);
     terminal.execute(UiCommand::Resume { away: ms(0) });
     terminal.draw();
     has_lines_and(&terminal.everything(), 20, 1);

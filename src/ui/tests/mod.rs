@@ -1,4 +1,4 @@
-//! Sequences of reports, and the text that comes of them.
+//! Sequences of reports, and the resulting text.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -18,15 +18,15 @@ mod plain;
 const ONE: GenId = GenId::new(1);
 const TWO: GenId = GenId::new(2);
 
-/// What was written, in order; each piece knows its stream.
+/// The written bytes in order, each piece with its stream.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<Piece>>>);
+struct Recorder(Arc<Mutex<Vec<Piece>>>);
 
 type Piece = (Stream, Vec<u8>);
 
-struct Pen(Paper, Stream);
+struct Handle(Recorder, Stream);
 
-impl Write for Pen {
+impl Write for Handle {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.0.lock().unwrap().push((self.1, bytes.to_vec()));
         Ok(bytes.len())
@@ -37,7 +37,7 @@ impl Write for Pen {
     }
 }
 
-impl Paper {
+impl Recorder {
     fn text(&self, wanted: &[Stream]) -> String {
         let pieces = self.0.lock().unwrap();
         let bytes: Vec<u8> = pieces
@@ -53,11 +53,11 @@ impl Paper {
     }
 }
 
-fn handles(paper: &Paper, same: bool) -> Handles {
-    let pen = |stream| Box::new(Pen(paper.clone(), stream));
+fn handles(recorder: &Recorder, same: bool) -> Handles {
+    let handle = |stream| Box::new(Handle(recorder.clone(), stream));
     Handles {
-        stdout: pen(Stream::Stdout),
-        stderr: pen(Stream::Stderr),
+        stdout: handle(Stream::Stdout),
+        stderr: handle(Stream::Stderr),
         same,
         clearable: true,
         terminal: TerminalGuard::without_terminal(Size {
@@ -67,14 +67,14 @@ fn handles(paper: &Paper, same: bool) -> Handles {
     }
 }
 
-fn render(options: Options, same: bool, reports: &[Report]) -> Paper {
-    let paper = Paper::default();
-    let mut ui = Ui::new(options, handles(&paper, same));
+fn render(options: Options, same: bool, reports: &[Report]) -> Recorder {
+    let recorder = Recorder::default();
+    let mut ui = Ui::new(options, handles(&recorder, same));
     for report in reports {
         ui.report(report).unwrap();
     }
     ui.finish().unwrap();
-    paper
+    recorder
 }
 
 fn plain(reports: &[Report]) -> String {

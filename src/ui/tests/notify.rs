@@ -1,9 +1,9 @@
-//! What programs say of themselves.
+//! Notifications of programs.
 
 use super::json::json;
 use super::*;
 
-/// One of each.
+/// One report of each kind.
 pub(super) fn everything() -> Vec<Report> {
     let status = |text: &str| Report::Status {
         id: ONE,
@@ -35,36 +35,36 @@ pub(super) fn everything() -> Vec<Report> {
 }
 
 #[test]
-fn words_in_json() {
+fn notifications_in_json() {
     assert_eq!(
         json(&everything()),
         r#"{"event":"main_process","generation":1,"pid":42}
 {"event":"status","generation":1,"text":"12 clients"}
 {"event":"status","generation":1,"text":""}
-{"event":"stores","generation":1}
-{"event":"extended","generation":1,"left_ms":2000.0}
+{"event":"stored_descriptors","generation":1}
+{"event":"timeout_extended","generation":1,"remaining_ms":2000.0}
 {"event":"aborting","generation":1,"after_ms":1500.0}
 {"event":"aborting","generation":1,"after_ms":null}
-{"event":"starting","generation":2,"cause":"inherit"}
+{"event":"starting","generation":2,"cause":"inherit_descriptors"}
 "#
     );
 }
 
 #[test]
-fn words_in_plain_lines() {
+fn notifications_in_plain_lines() {
     assert_eq!(
         plain(&everything()),
         "\
-hotrun: gen 1 says: 12 clients
-hotrun: gen 1 stores descriptors for the next: from now on the old one ends before the new one starts
-hotrun: gen 1 gave no sign of life for 1.5s and is aborted
-hotrun: gen 1 says that it hangs and is aborted
-hotrun: gen 2 starting (to get what was stored)
+hotrun: gen 1 status: 12 clients
+hotrun: gen 1 stores descriptors: from now on each generation stops before the next one starts
+hotrun: gen 1 sent no watchdog ping for 1.5s, aborting it
+hotrun: gen 1 reported that it hangs, aborting it
+hotrun: gen 2 starting (to receive stored descriptors)
 "
     );
 }
 
-fn replaced(failure: Failure) -> Vec<Report> {
+fn restored(failure: Failure) -> Vec<Report> {
     let failed = Notice::Generation(
         TWO,
         GenNotice::Failed {
@@ -79,20 +79,20 @@ fn replaced(failure: Failure) -> Vec<Report> {
 }
 
 #[test]
-fn who_takes_the_place_of_one_that_crashed_is_named_once() {
+fn a_crash_names_the_restored_generation_once() {
     let failure = Failure::Crashed(crate::reload::Ended::Signal(9));
     assert_eq!(
-        plain(&replaced(failure)),
-        "hotrun: gen 2 failed: ended while live: signal 9; gen 1, which had not ended yet, serves again\n"
+        plain(&restored(failure)),
+        "hotrun: gen 2 crashed (signal 9); gen 1 is live again\n"
     );
 }
 
 #[test]
-fn who_takes_the_place_of_one_that_nobody_saw_end_was_not_live() {
-    let lost = replaced(Failure::Vanished);
+fn a_generation_that_vanished_was_replaced_only_if_it_was_live() {
+    let lost = restored(Failure::Vanished);
     assert_eq!(
         plain(&lost[..1]),
-        "hotrun: gen 2 failed: its processes vanished; gen 1 stays live\n"
+        "hotrun: gen 2 vanished; gen 1 still live\n"
     );
     let took = ms(1);
     let live = vec![notice(Notice::Generation(TWO, GenNotice::Live { took }))];
@@ -100,7 +100,7 @@ fn who_takes_the_place_of_one_that_nobody_saw_end_was_not_live() {
         plain(&[live, lost].concat()),
         "\
 hotrun: gen 2 live
-hotrun: gen 2 failed: its processes vanished; gen 1, which had not ended yet, serves again
+hotrun: gen 2 vanished; gen 1 is live again
 "
     );
 }

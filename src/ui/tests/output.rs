@@ -11,13 +11,13 @@ fn one_program_alone_is_passed_on_byte_for_byte() {
 
 #[test]
 fn output_keeps_its_stream() {
-    let paper = render(
+    let recorder = render(
         Options::of(Mode::Plain),
         false,
         &[out(ONE, "a\n"), err(ONE, "b\n"), out(ONE, "c")],
     );
-    assert_eq!(paper.text(&[Stream::Stdout]), "a\nc");
-    assert_eq!(paper.text(&[Stream::Stderr]), "b\n");
+    assert_eq!(recorder.text(&[Stream::Stdout]), "a\nc");
+    assert_eq!(recorder.text(&[Stream::Stderr]), "b\n");
 }
 
 #[test]
@@ -90,16 +90,16 @@ fn an_open_line_is_continued_without_a_mark() {
 
 #[test]
 fn what_was_held_back_is_shown_when_the_other_is_gone() {
-    let paper = Paper::default();
-    let mut ui = Ui::new(Options::of(Mode::Plain), handles(&paper, false));
+    let recorder = Recorder::default();
+    let mut ui = Ui::new(Options::of(Mode::Plain), handles(&recorder, false));
     for report in [two_run(), go_live(TWO), vec![out(TWO, "prompt> ")]].concat() {
         ui.report(&report).unwrap();
     }
-    assert_eq!(paper.text(&[Stream::Stdout]), "");
+    assert_eq!(recorder.text(&[Stream::Stdout]), "");
     for report in leave(ONE) {
         ui.report(&report).unwrap();
     }
-    assert_eq!(paper.text(&[Stream::Stdout]), "prompt> ");
+    assert_eq!(recorder.text(&[Stream::Stdout]), "prompt> ");
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn what_was_held_back_is_shown_when_its_stream_ends() {
         stream: Stream::Stdout,
     };
     let reports = [two_run(), vec![out(ONE, "bye"), ended, out(TWO, "hello\n")]].concat();
-    let paper = render(Options::of(Mode::Plain), false, &reports);
-    assert_eq!(paper.text(&[Stream::Stdout]), "[1] bye\n[2] hello\n");
+    let recorder = render(Options::of(Mode::Plain), false, &reports);
+    assert_eq!(recorder.text(&[Stream::Stdout]), "[1] bye\n[2] hello\n");
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn a_line_without_an_end_is_not_kept_for_ever() {
         vec![out(ONE, &long), out(TWO, "y\n"), out(ONE, "z\n")],
     ]
     .concat();
-    let paper = render(Options::of(Mode::Plain), false, &reports);
+    let recorder = render(Options::of(Mode::Plain), false, &reports);
     assert_eq!(
-        paper.text(&[Stream::Stdout]),
+        recorder.text(&[Stream::Stdout]),
         format!("[1] {long}\n[2] y\n[1] z\n")
     );
 }
@@ -167,10 +167,10 @@ fn a_reader_that_went_away_is_told_once_and_the_other_stream_goes_on() {
             Ok(())
         }
     }
-    let paper = Paper::default();
+    let recorder = Recorder::default();
     let broken = Handles {
         stdout: Box::new(Closed),
-        ..handles(&paper, false)
+        ..handles(&recorder, false)
     };
     let mut ui = Ui::new(Options::of(Mode::Plain), broken);
     assert_eq!(
@@ -179,5 +179,5 @@ fn a_reader_that_went_away_is_told_once_and_the_other_stream_goes_on() {
     );
     assert!(ui.report(&out(ONE, "b\n")).is_ok());
     ui.report(&err(ONE, "c\n")).unwrap();
-    assert_eq!(paper.all(), "c\n");
+    assert_eq!(recorder.all(), "c\n");
 }

@@ -35,15 +35,15 @@ hotrun: gen 2 building (files changed)
    Compiling app v0.1.0
 hotrun: gen 2 built in 1.04s
 hotrun: gen 2 live, ready in 31ms
-hotrun: gen 1 draining, for at most 10s
-hotrun: gen 1 gone, drained in 120ms
-hotrun: stopping, for at most 10s
+hotrun: gen 1 draining, for up to 10s
+hotrun: gen 1 drained in 120ms
+hotrun: stopping, for up to 10s
 "
     );
 }
 
 #[test]
-fn failures_say_what_stays_live() {
+fn failures_name_the_generation_that_is_still_live() {
     let failed =
         |failure, live| notice(Notice::Generation(TWO, GenNotice::Failed { failure, live }));
     let reports = [
@@ -71,9 +71,9 @@ fn failures_say_what_stays_live() {
         plain(&reports),
         "\
 error: no
-hotrun: gen 2 failed: the build failed; gen 1 stays live
-hotrun: gen 2 failed: ended before it was ready: exit status 101; gen 1 stays live
-hotrun: gen 2 failed: ended while live: signal 11
+hotrun: gen 2 failed to build; gen 1 still live
+hotrun: gen 2 exited before it was ready (exit status 101); gen 1 still live
+hotrun: gen 2 crashed (signal 11)
 hotrun: waiting for a change
 hotrun: error: cannot start `app`: not found
 hotrun: hint: check PATH
@@ -84,7 +84,7 @@ hotrun: lines
 }
 
 #[test]
-fn a_program_that_does_not_stop_is_named_with_the_time_that_it_had() {
+fn a_program_that_does_not_stop_is_killed_at_its_timeout() {
     let reports = [
         notice(Notice::Generation(
             ONE,
@@ -110,15 +110,15 @@ fn a_program_that_does_not_stop_is_named_with_the_time_that_it_had() {
     assert_eq!(
         plain(&reports),
         "\
-hotrun: gen 1 draining, for at most 10s
-hotrun: gen 1 still runs after 12.01s and is killed
-hotrun: gen 1 gone, ended at the timeout, after 12.02s
+hotrun: gen 1 draining, for up to 10s
+hotrun: gen 1 still running after 12.01s, killing it
+hotrun: gen 1 killed at its timeout, after 12.02s
 "
     );
 }
 
 #[test]
-fn quiet_shows_failures_and_what_the_failed_build_printed() {
+fn quiet_prints_failures_and_the_output_of_the_failed_build() {
     let mut quiet = Options::of(Mode::Plain);
     quiet.verbosity = Verbosity::Quiet;
     let reports = [
@@ -148,12 +148,12 @@ fn quiet_shows_failures_and_what_the_failed_build_printed() {
     ];
     assert_eq!(
         render(quiet, true, &reports.concat()).all(),
-        "hello\nerror: no\nhotrun: gen 2 failed: the build failed; gen 1 stays live\n"
+        "hello\nerror: no\nhotrun: gen 2 failed to build; gen 1 still live\n"
     );
 }
 
 #[test]
-fn a_quiet_hint_comes_with_its_message() {
+fn quiet_prints_a_hint_only_with_its_message() {
     let mut quiet = Options::of(Mode::Plain);
     quiet.verbosity = Verbosity::Quiet;
     let message = |level| Report::Message {
@@ -161,8 +161,8 @@ fn a_quiet_hint_comes_with_its_message() {
         text: "a".into(),
         hint: Some("b".into()),
     };
-    let paper = render(quiet, true, &[message(Level::Info), message(Level::Error)]);
-    assert_eq!(paper.all(), "hotrun: error: a\nhotrun: hint: b\n");
+    let recorder = render(quiet, true, &[message(Level::Info), message(Level::Error)]);
+    assert_eq!(recorder.all(), "hotrun: error: a\nhotrun: hint: b\n");
 }
 
 #[test]
@@ -173,10 +173,10 @@ fn verbose_adds_details() {
     assert_eq!(
         render(verbose, true, &reports.concat()).all(),
         "\
-hotrun: gen 1 building (as asked)
+hotrun: gen 1 building (requested)
    Compiling app v0.1.0
 hotrun: gen 1 built in 1.04s
-hotrun: gen 1 starting (as asked)
+hotrun: gen 1 starting (requested)
 hotrun: gen 1 has pid 4242
 hotrun: gen 1 ready in 31ms
 hotrun: gen 1 live, ready in 31ms
@@ -185,7 +185,7 @@ hotrun: gen 1 live, ready in 31ms
 }
 
 #[test]
-fn why_names_the_files_and_no_more_than_anyone_reads() {
+fn why_prints_a_limited_number_of_files() {
     let mut why = Options::of(Mode::Plain);
     why.why = true;
     let paths = (0..22)
@@ -208,14 +208,14 @@ fn the_terminal_is_cleared_before_a_build_and_not_before_its_start() {
     clear.clear = true;
     let text = render(clear, true, &begin(ONE, Cause::Begin)).all();
     assert!(
-        text.starts_with("\u{1b}[2J\u{1b}[Hhotrun: gen 1 building"),
+        text.starts_with("\u{1b}[2J\u{1b}[1;1Hhotrun: gen 1 building"),
         "{text:?}"
     );
     assert_eq!(text.matches("\u{1b}[2J").count(), 1);
 }
 
 #[test]
-fn colours_are_only_in_our_own_lines_and_only_when_chosen() {
+fn only_our_own_lines_are_coloured() {
     let mut colour = Options::of(Mode::Plain);
     colour.colour = true;
     let reports = [notice(Notice::Waiting), out(ONE, "plain\n")];
@@ -227,12 +227,16 @@ fn colours_are_only_in_our_own_lines_and_only_when_chosen() {
 }
 
 #[test]
-fn what_a_command_prints_is_told_line_by_line_without_its_colours() {
-    let told = |text: &str| Report::Message {
+fn a_message_is_printed_line_by_line_without_colours() {
+    let message = |text: &str| Report::Message {
         level: Level::Info,
         text: text.into(),
         hint: None,
     };
-    let reports = [told("\u{1b}[33mwarning\u{1b}[0m: a"), told(""), told("b\n")];
+    let reports = [
+        message("\u{1b}[33mwarning\u{1b}[0m: a"),
+        message(""),
+        message("b\n"),
+    ];
     assert_eq!(plain(&reports), "hotrun: warning: a\nhotrun: \nhotrun: b\n");
 }

@@ -66,7 +66,7 @@ fn what_was_asked_to_end_is_started_again_from_its_build() {
         6100 settled 1      -> inspect 1
         6101 handles-stop 1 -> relay 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> relay 2, hold, start 3 a1 | failed 2 (ended while live: exit status 101), starting 3 go-back
+        6500 exited 2 101   -> relay 2, hold, start 3 a1 | failed 2 (crashed (exit status 101)), starting 3 go-back
         6501 gone 2         -> release 2 | gone 2 drained 1ms
         6530 ready 3        -> switch 3 | ready 3 30ms
         6531 switched 3     -> | live 3 1ms
@@ -83,20 +83,20 @@ fn what_came_back_and_crashes_is_started_once_more() {
         6100 settled 1      -> inspect 1
         6101 handles-stop 1 -> relay 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> relay 2, hold, start 3 a1 | failed 2 (ended while live: exit status 101), starting 3 go-back
+        6500 exited 2 101   -> relay 2, hold, start 3 a1 | failed 2 (crashed (exit status 101)), starting 3 go-back
         6530 ready 3        -> switch 3 | ready 3 30ms
         6531 switched 3     -> | live 3 1ms
-        7000 exited 3 101   -> relay 3, hold | failed 3 (ended while live: exit status 101), again 3 1000ms
+        7000 exited 3 101   -> relay 3, hold | failed 3 (crashed (exit status 101)), again 3 1000ms
         7999 tick           -> nothing
         8000 tick           -> start 4 a1 | starting 4 crash
         8030 ready 4        -> switch 4 | ready 4 30ms
         8031 switched 4     -> | live 4 1ms
-        8500 exited 4 101   -> relay 4, hold, answer 4 | failed 4 (ended while live: exit status 101), waiting
+        8500 exited 4 101   -> relay 4, hold, answer 4 | failed 4 (crashed (exit status 101)), waiting
         9000 changed        -> answer-no-more, build 5 | building 5 change
         9100 built 5 a5 -> start 5 a5 | built 5 100ms, starting 5 change
         9130 ready 5        -> switch 5 | ready 5 30ms
         9131 switched 5     -> | live 5 1ms
-        9200 exited 5 101   -> relay 5, hold | failed 5 (ended while live: exit status 101), again 5 1000ms
+        9200 exited 5 101   -> relay 5, hold | failed 5 (crashed (exit status 101)), again 5 1000ms
         ",
     );
 }
@@ -114,7 +114,7 @@ fn a_build_that_was_not_kept_is_not_gone_back_to() {
         6100 settled 1      -> inspect 1
         6101 handles-stop 1 -> relay 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> relay 2, hold | failed 2 (ended while live: exit status 101), again 2 1000ms
+        6500 exited 2 101   -> relay 2, hold | failed 2 (crashed (exit status 101)), again 2 1000ms
         7500 tick           -> start 3 a2 | starting 3 crash
         ",
     );
@@ -125,7 +125,7 @@ fn a_crash_later_leads_to_one_more_start() {
     check(
         &command(),
         "
-        20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20000 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
         20001 gone 1       -> release 1 | gone 1 drained 1ms
         20999 tick         -> nothing
         21000 tick         -> start 2 a1 | starting 2 crash
@@ -140,10 +140,10 @@ fn a_start_after_a_crash_that_fails_is_the_last() {
     check(
         &command(),
         "
-        20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20000 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
         20001 gone 1       -> release 1 | gone 1 drained 1ms
         21000 tick         -> start 2 a1 | starting 2 crash
-        21010 exited 2 1   -> relay 2, hold, answer 2 | failed 2 (ended before it was ready: exit status 1), waiting
+        21010 exited 2 1   -> relay 2, hold, answer 2 | failed 2 (exited before it was ready (exit status 1)), waiting
         25000 tick         -> nothing
         ",
     );
@@ -154,7 +154,7 @@ fn a_change_comes_before_one_more_start() {
     check(
         &cargo(),
         "
-        20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20000 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
         20500 changed      -> build 2 | building 2 change
         21000 tick         -> nothing
         22000 built 2 a2 -> start 2 a2 | built 2 1500ms, starting 2 change
@@ -167,9 +167,9 @@ fn a_broken_change_after_a_crash_does_not_stand_in_its_way() {
     check(
         &cargo(),
         "
-        20000 exited 1 101   -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20000 exited 1 101   -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
         20500 changed        -> build 2 | building 2 change
-        22000 build-failed 2 -> | failed 2 (the build failed), again 1 1000ms
+        22000 build-failed 2 -> | failed 2 (failed to build), again 1 1000ms
         23000 tick           -> start 3 a1 | starting 3 crash
         ",
     );
@@ -181,7 +181,7 @@ fn a_pause_holds_changes_and_nothing_else() {
         &cargo(),
         "
         5000 pause         -> | paused
-        20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20000 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
         20500 changed      -> nothing
         21000 tick         -> start 2 a1 | starting 2 crash
         21030 ready 2      -> switch 2 | ready 2 30ms
@@ -195,7 +195,7 @@ fn whoever_ends_well_meant_to() {
     check(
         &command(),
         "
-        500 exited 1 0 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 0), waiting
+        500 exited 1 0 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 0)), waiting
         2000 tick      -> nothing
         ",
     );
@@ -207,7 +207,7 @@ fn a_job_is_not_started_again() {
     check(
         &auto(&command()),
         "
-        500 exited 1 1 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 1), waiting
+        500 exited 1 1 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 1)), waiting
         2000 tick      -> nothing
         ",
     );
@@ -223,7 +223,7 @@ fn nothing_comes_back_beside_stop_first() {
         6100 gone 1       -> relay 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
         6140 ready 2      -> switch 2 | ready 2 40ms
         6141 switched 2   -> | live 2 1ms
-        6500 exited 2 101 -> relay 2, hold | failed 2 (ended while live: exit status 101)
+        6500 exited 2 101 -> relay 2, hold | failed 2 (crashed (exit status 101))
         6501 gone 2       -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 go-back
         ",
     );
@@ -234,7 +234,7 @@ fn a_quit_starts_nothing() {
     check(
         &command(),
         "
-        20000 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101), again 1 1000ms
+        20000 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
         20500 quit         -> | quitting 10000ms
         21000 tick         -> nothing
         21500 gone 1       -> release 1, finish clean | gone 1 drained 1500ms
@@ -250,7 +250,7 @@ fn what_comes_back_hears_of_its_configuration() {
         6100 configured   -> signal 2 1
         6101 signalled 2  -> | signalled 2 1
         6500 exited 2 101 -> switch 1, signal 1 1, relay 2
-        6500 switched 1   -> | failed 2 (ended while live: exit status 101; 1 serves), restored 1
+        6500 switched 1   -> | failed 2 (crashed (exit status 101); 1 serves), restored 1
         6501 signalled 1  -> | signalled 1 1
         ",
     );
@@ -265,7 +265,7 @@ fn stop_first_starts_the_old_build_where_the_new_one_fails() {
         5000 changed    -> build 2 | building 2 change
         6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
         6100 gone 1     -> relay 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
-        6110 exited 2 1 -> relay 2, hold | failed 2 (ended before it was ready: exit status 1)
+        6110 exited 2 1 -> relay 2, hold | failed 2 (exited before it was ready (exit status 1))
         6111 gone 2     -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 go-back
         6140 ready 3    -> switch 3 | ready 3 29ms
         6141 switched 3 -> | live 3 1ms
@@ -280,7 +280,7 @@ fn without_a_build_to_go_back_to_stop_first_waits() {
         "
         5000 changed    -> hold, settle 1 | draining 1 10000ms
         6100 gone 1     -> relay 1, release 1, start 2 a1 | gone 1 drained 1100ms, starting 2 change
-        6110 exited 2 1 -> relay 2, hold, answer 2 | failed 2 (ended before it was ready: exit status 1), waiting
+        6110 exited 2 1 -> relay 2, hold, answer 2 | failed 2 (exited before it was ready (exit status 1)), waiting
         6111 gone 2     -> release 2 | gone 2 drained 1ms
         ",
     );
@@ -296,7 +296,7 @@ fn a_broken_save_does_not_throw_away_what_waits_for_room() {
         6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
         6010 changed        -> build 3 | building 3 change
         6100 gone 1         -> relay 1, release 1 | gone 1 drained 100ms
-        7000 build-failed 3 -> start 2 a2 | failed 3 (the build failed), starting 2 change
+        7000 build-failed 3 -> start 2 a2 | failed 3 (failed to build), starting 2 change
         7030 ready 2        -> switch 2 | ready 2 30ms
         7031 switched 2     -> | live 2 1ms
         ",
@@ -314,13 +314,13 @@ fn stop_first_goes_back_with_the_sockets_that_a_program_opens_by_itself() {
         &policy,
         "
           50 listens 1  -> nothing
-        5000 exited 1 1 -> relay 1, hold | failed 1 (ended while live: exit status 1), again 1 1000ms
+        5000 exited 1 1 -> relay 1, hold | failed 1 (crashed (exit status 1)), again 1 1000ms
         ",
     );
     check(
         &policy,
         "
-        5000 exited 1 1 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 1), waiting
+        5000 exited 1 1 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 1)), waiting
         ",
     );
 }

@@ -8,7 +8,7 @@ fn a_broken_first_build() {
         &cargo(),
         "
            0 begin          -> build 1 | building 1 begin
-        1000 build-failed 1 -> answer 1 | failed 1 (the build failed), waiting
+        1000 build-failed 1 -> answer 1 | failed 1 (failed to build), waiting
         2000 changed        -> answer-no-more, build 2 | building 2 change
         3000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         ",
@@ -21,7 +21,7 @@ fn a_broken_build() {
         &cargo(),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 build-failed 2 -> | failed 2 (the build failed; 1 serves)
+        6000 build-failed 2 -> | failed 2 (failed to build; 1 serves)
         7000 changed        -> build 3 | building 3 change
         8000 built 3 a3 -> start 3 a3 | built 3 1000ms, starting 3 change
         ",
@@ -36,7 +36,7 @@ fn a_crash_before_ready_with_nothing_live() {
         "
            0 begin        -> build 1 | building 1 begin
         1000 built 1 a1 -> start 1 a1 | built 1 1000ms, starting 1 begin
-        1010 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (ended before it was ready: exit status 101), waiting
+        1010 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (exited before it was ready (exit status 101)), waiting
         1011 gone 1       -> release 1 | gone 1 drained 1ms
         2000 changed      -> answer-no-more, build 2 | building 2 change
         3000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
@@ -51,7 +51,7 @@ fn a_crash_before_ready_beside_a_live_one() {
         "
         5000 changed      -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 2 101 -> relay 2 | failed 2 (ended before it was ready: exit status 101; 1 serves)
+        6010 exited 2 101 -> relay 2 | failed 2 (exited before it was ready (exit status 101); 1 serves)
         6011 gone 2       -> release 2 | gone 2 drained 1ms
         ",
     );
@@ -64,7 +64,7 @@ fn a_crash_before_ready_leaves_processes() {
         "
         5000 changed                -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 2 101 survivors -> relay 2, kill 2 | failed 2 (ended before it was ready: exit status 101; 1 serves)
+        6010 exited 2 101 survivors -> relay 2, kill 2 | failed 2 (exited before it was ready (exit status 101); 1 serves)
         6011 gone 2                 -> release 2 | gone 2 killed 1ms
         ",
     );
@@ -76,7 +76,7 @@ fn an_end_before_ready_is_a_failure_too() {
         &command(),
         "
          0 begin      -> start 1 a1 | starting 1 begin
-        10 exited 1 0 -> relay 1, hold, answer 1 | failed 1 (ended before it was ready: exit status 0), waiting
+        10 exited 1 0 -> relay 1, hold, answer 1 | failed 1 (exited before it was ready (exit status 0)), waiting
         11 gone 1     -> release 1 | gone 1 drained 1ms
         ",
     );
@@ -88,7 +88,7 @@ fn a_program_that_can_not_be_started() {
         &command(),
         "
           0 begin          -> start 1 a1 | starting 1 begin
-         10 start-failed 1 -> relay 1, hold, release 1, answer 1 | failed 1 (the program could not be started), waiting
+         10 start-failed 1 -> relay 1, hold, release 1, answer 1 | failed 1 (could not be started), waiting
         100 changed        -> answer-no-more, start 2 a1 | starting 2 change
         ",
     );
@@ -100,7 +100,7 @@ fn a_program_that_can_not_be_started_beside_a_live_one() {
         &cargo(),
         "
         5000 changed-restart -> start 2 a1 | starting 2 change
-        5001 start-failed 2  -> relay 2, release 2 | failed 2 (the program could not be started; 1 serves)
+        5001 start-failed 2  -> relay 2, release 2 | failed 2 (could not be started; 1 serves)
         ",
     );
 }
@@ -126,7 +126,7 @@ fn a_readiness_timeout() {
          5000 changed    -> build 2 | building 2 change
          6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         65999 tick       -> nothing
-        66000 tick       -> relay 2, stop 2 | failed 2 (not ready in time; 1 serves)
+        66000 tick       -> relay 2, stop 2 | failed 2 (was not ready in time; 1 serves)
         66001 ready 2    -> nothing
         66100 exited 2 0 -> nothing
         66101 gone 2     -> release 2 | gone 2 drained 101ms
@@ -140,7 +140,7 @@ fn a_readiness_timeout_with_nothing_live() {
         &command(),
         "
             0 begin  -> start 1 a1 | starting 1 begin
-        60000 tick   -> relay 1, hold, stop 1, answer 1 | failed 1 (not ready in time), waiting
+        60000 tick   -> relay 1, hold, stop 1, answer 1 | failed 1 (was not ready in time), waiting
         70000 tick   -> kill 1 | killing 1 timed-out
         70001 gone 1 -> release 1 | gone 1 timed-out 10001ms
         ",
@@ -165,7 +165,7 @@ fn a_crash_while_live() {
     check_serving(
         &command(),
         "
-        500 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 101), waiting
+        500 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 101)), waiting
         501 gone 1       -> release 1 | gone 1 drained 1ms
         600 changed      -> answer-no-more, start 2 a1 | starting 2 change
         630 ready 2      -> switch 2 | ready 2 30ms
@@ -179,7 +179,7 @@ fn a_crash_while_live_leaves_processes() {
     check_serving(
         &command(),
         "
-        500 exited 1 101 survivors -> relay 1, hold, kill 1, answer 1 | failed 1 (ended while live: exit status 101), waiting
+        500 exited 1 101 survivors -> relay 1, hold, kill 1, answer 1 | failed 1 (crashed (exit status 101)), waiting
         501 gone 1                 -> release 1 | gone 1 killed 1ms
         ",
     );
@@ -192,9 +192,9 @@ fn a_crash_while_live_during_a_build() {
         &cargo(),
         "
         5000 changed        -> build 2 | building 2 change
-        5500 exited 1 101   -> relay 1, hold | failed 1 (ended while live: exit status 101)
+        5500 exited 1 101   -> relay 1, hold | failed 1 (crashed (exit status 101))
         5501 gone 1         -> release 1 | gone 1 drained 1ms
-        6000 build-failed 2 -> answer 2 | failed 2 (the build failed), waiting
+        6000 build-failed 2 -> answer 2 | failed 2 (failed to build), waiting
         ",
     );
 }
@@ -206,7 +206,7 @@ fn a_crash_while_live_during_a_start() {
         "
         5000 changed      -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 1 101 -> relay 1, hold | failed 1 (ended while live: exit status 101)
+        6010 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101))
         6011 gone 1       -> release 1 | gone 1 drained 1ms
         6040 ready 2      -> switch 2 | ready 2 40ms
         6041 switched 2   -> | live 2 1ms
@@ -223,7 +223,7 @@ fn a_crash_while_live_during_a_switch() {
         5000 changed      -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2      -> switch 2 | ready 2 40ms
-        6040 exited 1 101 -> relay 1 | failed 1 (ended while live: exit status 101)
+        6040 exited 1 101 -> relay 1 | failed 1 (crashed (exit status 101))
         6041 switched 2   -> | live 2 1ms
         6042 gone 1       -> release 1 | gone 1 drained 2ms
         ",
@@ -238,8 +238,8 @@ fn a_crash_while_live_and_a_switch_refused() {
         5000 changed         -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2         -> switch 2 | ready 2 40ms
-        6040 exited 1 101    -> relay 1 | failed 1 (ended while live: exit status 101)
-        6041 switch-failed 2 -> relay 2, hold, stop 2, answer 2 | failed 2 (the switch was refused), waiting
+        6040 exited 1 101    -> relay 1 | failed 1 (crashed (exit status 101))
+        6041 switch-failed 2 -> relay 2, hold, stop 2, answer 2 | failed 2 (could not take over the traffic), waiting
         6042 gone 1          -> release 1 | gone 1 drained 2ms
         ",
     );
@@ -254,7 +254,7 @@ fn a_crash_during_its_switch() {
         5000 changed      -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2      -> switch 2 | ready 2 40ms
-        6040 exited 2 101 -> switch 1, relay 2 | failed 2 (ended before it was ready: exit status 101; 1 serves)
+        6040 exited 2 101 -> switch 1, relay 2 | failed 2 (exited before it was ready (exit status 101); 1 serves)
         6041 switched 2   -> nothing
         6042 gone 2       -> release 2 | gone 2 drained 2ms
         ",
@@ -268,7 +268,7 @@ fn a_crash_during_its_switch_with_nothing_live() {
         "
          0 begin        -> start 1 a1 | starting 1 begin
         30 ready 1      -> switch 1 | ready 1 30ms
-        30 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (ended before it was ready: exit status 101), waiting
+        30 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (exited before it was ready (exit status 101)), waiting
         31 switched 1   -> nothing
         32 gone 1       -> release 1 | gone 1 drained 2ms
         ",
@@ -283,7 +283,7 @@ fn a_switch_refused() {
         5000 changed         -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2         -> switch 2 | ready 2 40ms
-        6041 switch-failed 2 -> relay 2, stop 2 | failed 2 (the switch was refused; 1 serves)
+        6041 switch-failed 2 -> relay 2, stop 2 | failed 2 (could not take over the traffic; 1 serves)
         6050 exited 2 0      -> nothing
         6051 gone 2          -> release 2 | gone 2 drained 10ms
         ",
@@ -297,7 +297,7 @@ fn a_switch_refused_with_nothing_live() {
         "
          0 begin           -> start 1 a1 | starting 1 begin
         30 ready 1         -> switch 1 | ready 1 30ms
-        31 switch-failed 1 -> relay 1, hold, stop 1, answer 1 | failed 1 (the switch was refused), waiting
+        31 switch-failed 1 -> relay 1, hold, stop 1, answer 1 | failed 1 (could not take over the traffic), waiting
         32 gone 1          -> release 1 | gone 1 drained 1ms
         ",
     );
@@ -308,7 +308,7 @@ fn the_processes_of_the_live_one_vanish() {
     check_serving(
         &command(),
         "
-        500 gone 1 -> relay 1, hold, release 1, answer 1 | failed 1 (its processes vanished), gone 1 drained 0ms, waiting
+        500 gone 1 -> relay 1, hold, release 1, answer 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
         ",
     );
 }
@@ -319,7 +319,7 @@ fn the_processes_of_a_starting_one_vanish() {
         &cargo(),
         "
         5000 changed-restart -> start 2 a1 | starting 2 change
-        5001 gone 2          -> relay 2, release 2 | failed 2 (its processes vanished; 1 serves), gone 2 drained 0ms
+        5001 gone 2          -> relay 2, release 2 | failed 2 (vanished; 1 serves), gone 2 drained 0ms
         ",
     );
 }
@@ -350,7 +350,7 @@ fn a_live_program_that_makes_itself_a_daemon() {
         &command(),
         "
          40 exited 1 0 survivors -> nothing
-        500 gone 1               -> relay 1, hold, release 1, answer 1 | failed 1 (its processes vanished), gone 1 drained 0ms, waiting
+        500 gone 1               -> relay 1, hold, release 1, answer 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
         ",
     );
 }
@@ -362,7 +362,7 @@ fn events_of_one_that_is_gone() {
         "
         5000 changed           -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 2 1        -> relay 2 | failed 2 (ended before it was ready: exit status 1; 1 serves)
+        6010 exited 2 1        -> relay 2 | failed 2 (exited before it was ready (exit status 1); 1 serves)
         6011 gone 2            -> release 2 | gone 2 drained 1ms
         6012 built 2 a2 -> nothing
         6012 build-failed 2    -> nothing

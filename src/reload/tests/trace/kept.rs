@@ -132,7 +132,7 @@ fn what_crashed_may_have_done_so_for_its_configuration() {
         &stop_first(&command()),
         "
           0 begin        -> start 1 a1 | starting 1 begin
-         50 exited 1 1   -> relay 1, hold, answer 1 | failed 1 (ended before it was ready: exit status 1), waiting
+         50 exited 1 1   -> relay 1, hold, answer 1 | failed 1 (exited before it was ready (exit status 1)), waiting
          60 gone 1       -> release 1 | gone 1 drained 10ms
         900 configured   -> answer-no-more, start 2 a1 | starting 2 change
         ",

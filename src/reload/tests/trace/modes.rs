@@ -75,7 +75,7 @@ fn stop_first_leaves_the_old_one_until_there_is_a_build() {
         &stop_first(&cargo()),
         "
         5000 changed         -> build 2 | building 2 change
-        6000 build-failed 2  -> | failed 2 (the build failed; 1 serves)
+        6000 build-failed 2  -> | failed 2 (failed to build; 1 serves)
         7000 changed-restart -> hold, settle 1 | draining 1 10000ms
         ",
     );

@@ -24,7 +24,7 @@ fn a_start_takes_the_time_that_the_program_asks_for() {
         60000 tick        -> nothing
         69000 extends 1 20000 -> | extended 1 20000ms
         70000 tick        -> nothing
-        89000 tick        -> relay 1, hold, stop 1, answer 1 | failed 1 (not ready in time), waiting
+        89000 tick        -> relay 1, hold, stop 1, answer 1 | failed 1 (was not ready in time), waiting
         ",
     );
 }
@@ -147,7 +147,7 @@ fn one_that_gives_no_sign_of_life_is_aborted_and_then_killed() {
         7800 tick     -> abort 1 | aborting 1 1000ms
         7900 alive 1  -> nothing
         17800 tick    -> kill 1
-        17810 exited 1 137 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 137), waiting
+        17810 exited 1 137 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 137)), waiting
         17811 gone 1  -> release 1 | gone 1 drained 1ms
         ",
     );
@@ -177,7 +177,7 @@ fn a_program_may_say_itself_that_it_hangs() {
         "
         1000 trigger 1    -> abort 1 | aborting 1
         1001 trigger 1    -> nothing
-        1010 exited 1 134 -> relay 1, hold, answer 1 | failed 1 (ended while live: exit status 134), waiting
+        1010 exited 1 134 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 134)), waiting
         ",
     );
 }
@@ -191,7 +191,7 @@ fn one_that_is_aborted_before_it_is_ready_never_is() {
         0 begin      -> start 1 a1 | starting 1 begin
         10 trigger 1 -> abort 1 | aborting 1
         20 ready 1   -> nothing
-        30 gone 1    -> relay 1, hold, release 1, answer 1 | failed 1 (its processes vanished), gone 1 drained 0ms, waiting
+        30 gone 1    -> relay 1, hold, release 1, answer 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
         ",
     );
 }

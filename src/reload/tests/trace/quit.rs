@@ -18,7 +18,7 @@ fn quit_when_nothing_runs() {
         &cargo(),
         "
            0 begin          -> build 1 | building 1 begin
-        1000 build-failed 1 -> answer 1 | failed 1 (the build failed), waiting
+        1000 build-failed 1 -> answer 1 | failed 1 (failed to build), waiting
         2000 quit           -> finish clean | quitting 10000ms
         2001 quit           -> nothing
         2002 changed        -> nothing

@@ -120,7 +120,7 @@ fn a_broken_build_in_a_queue() {
         "
         5000 changed        -> build 2 | building 2 change
         5100 changed        -> nothing
-        5500 build-failed 2 -> build 3 | failed 2 (the build failed; 1 serves), building 3 change
+        5500 build-failed 2 -> build 3 | failed 2 (failed to build; 1 serves), building 3 change
         6000 built 3 a3 -> start 3 a3 | built 3 500ms, starting 3 change
         ",
     );
@@ -238,7 +238,7 @@ fn a_restart_during_a_broken_build_is_not_forgotten() {
         "
         5000 changed         -> build 2 | building 2 change
         5100 changed-restart -> nothing
-        6000 build-failed 2  -> start 3 a1 | failed 2 (the build failed; 1 serves), starting 3 change
+        6000 build-failed 2  -> start 3 a1 | failed 2 (failed to build; 1 serves), starting 3 change
         ",
     );
 }
@@ -261,7 +261,7 @@ fn a_restart_needs_a_build_if_there_is_none() {
         &cargo(),
         "
            0 begin           -> build 1 | building 1 begin
-        1000 build-failed 1  -> answer 1 | failed 1 (the build failed), waiting
+        1000 build-failed 1  -> answer 1 | failed 1 (failed to build), waiting
         2000 changed-restart -> answer-no-more, build 2 | building 2 change
         ",
     );

@@ -31,7 +31,7 @@ fn a_restart_while_the_earlier_build_starts_is_of_that() {
     let undone = "
         7000 undo            -> start 3 a1 | starting 3 undo
         7010 changed-restart -> relay 3, stop 3, start 4 a1 | superseded 3, starting 4 change
-        7020 exited 4 1      -> relay 4 | failed 4 (ended before it was ready: exit status 1; 2 serves)
+        7020 exited 4 1      -> relay 4 | failed 4 (exited before it was ready (exit status 1); 2 serves)
         7030 changed-restart -> start 5 a2 | starting 5 change
         ";
     check_serving(&cargo(), &[SECOND, undone].concat());
@@ -45,7 +45,7 @@ fn a_restart_after_a_newer_build_is_of_that() {
         7031 switched 3      -> settle 2 | live 3 1ms, draining 2 10000ms
         8000 changed         -> build 4 | building 4 change
         8100 built 4 a4 -> start 4 a4 | built 4 100ms, starting 4 change
-        8110 exited 4 1      -> relay 4 | failed 4 (ended before it was ready: exit status 1; 3 serves)
+        8110 exited 4 1      -> relay 4 | failed 4 (exited before it was ready (exit status 1); 3 serves)
         8200 changed-restart -> start 5 a4 | starting 5 change
         ";
     check_serving(&cargo(), &[SECOND, undone].concat());
@@ -78,7 +78,7 @@ fn an_outdated_build_is_the_best_there_is_for_a_restart() {
         5000 changed         -> build 2 | building 2 change
         5100 changed         -> nothing
         5200 built 2 a2 kept -> build 3 | outdated 2, building 3 change
-        5300 build-failed 3  -> | failed 3 (the build failed; 1 serves)
+        5300 build-failed 3  -> | failed 3 (failed to build; 1 serves)
         5400 changed-restart -> start 4 a2 | starting 4 change
         5430 ready 4         -> switch 4 | ready 4 30ms
         5431 switched 4      -> settle 1 | live 4 1ms, draining 1 10000ms
@@ -102,7 +102,7 @@ fn an_outdated_build_is_the_best_there_is_for_what_waits() {
         5600 built 4 a4 kept -> build 5 | outdated 4, building 5 change
         5700 ready 2         -> switch 2 | ready 2 600ms
         5701 switched 2      -> settle 1 | live 2 1ms, draining 1 10000ms
-        5800 build-failed 5  -> start 3 a4 | failed 5 (the build failed; 2 serves), starting 3 change
+        5800 build-failed 5  -> start 3 a4 | failed 5 (failed to build; 2 serves), starting 3 change
         5830 ready 3         -> switch 3 | ready 3 30ms
         5831 switched 3      -> settle 2 | live 3 1ms, draining 2 10000ms
         ",

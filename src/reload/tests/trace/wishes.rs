@@ -148,7 +148,7 @@ fn what_crashed_is_not_gone_back_to() {
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6030 ready 2    -> switch 2 | ready 2 30ms
         6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
-        7000 exited 2 1 -> relay 2, hold, answer 2 | failed 2 (ended while live: exit status 1), waiting
+        7000 exited 2 1 -> relay 2, hold, answer 2 | failed 2 (crashed (exit status 1)), waiting
         7001 gone 2     -> release 2 | gone 2 drained 1ms
         8000 undo       -> answer-no-more, start 3 a1 | starting 3 undo
         8030 ready 3    -> switch 3 | ready 3 30ms

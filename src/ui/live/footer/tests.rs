@@ -1,13 +1,14 @@
-//! Models at a size, as text.
+//! The footer as text.
 //!
-//! Long because every state of the footer is there as it looks at three sizes.
+//! Long because it shows every state of the footer at three terminal sizes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::*;
 use crate::os::terminal::Size;
-use crate::reload::{Ended, GenNotice, Notice, Stopped};
-use crate::ui::{Level, Mode, Report};
+use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
+use crate::ui::{Level, Mode, Model, Options, Report};
 
 const ONE: GenId = GenId::new(1);
 const TWO: GenId = GenId::new(2);
@@ -16,7 +17,7 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// What was told, and when it is looked at.
+/// The reports so far, and the current time.
 struct Story {
     model: Model,
     now: Duration,
@@ -26,7 +27,7 @@ struct Story {
 }
 
 impl Story {
-    /// Generation 1 serves, for three minutes.
+    /// Generation 1 has been live for three minutes.
     fn of_one_live() -> Self {
         let mut story = Self {
             model: Model::default(),
@@ -96,7 +97,7 @@ impl Story {
         self.notice(Notice::Generation(id, GenNotice::Live { took: ms(0) }))
     }
 
-    /// As two that overlap: generation 2 is live, 1 has this many connections.
+    /// Generation 2 is live, 1 drains with two connections.
     fn switch(&mut self) -> &mut Self {
         self.start(TWO, Cause::Change);
         let timeout = ms(10_000);
@@ -138,7 +139,7 @@ impl Story {
             now: self.now,
             help: self.help,
         };
-        let rows = frame.rows();
+        let rows = super::rows(&frame);
         let rows: Vec<String> = rows
             .iter()
             .map(|row| row.render(usize::from(columns), colour))
@@ -146,7 +147,7 @@ impl Story {
         rows.join("\n")
     }
 
-    /// What is expected at 100 by 30, 60 by 10 and 20 by 5.
+    /// Compares the footer at 100 by 30, 60 by 10 and 20 by 5.
     #[track_caller]
     fn looks(&self, expected: &str) {
         let sizes = [(100, 30), (60, 10), (20, 5)];
@@ -198,7 +199,7 @@ fn before_anything_is_live() {
 }
 
 #[test]
-fn one_that_serves() {
+fn a_live_generation() {
     Story::of_one_live().looks(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
@@ -213,7 +214,7 @@ fn one_that_serves() {
 }
 
 #[test]
-fn a_build() {
+fn a_build_in_progress() {
     let mut story = Story::of_one_live();
     story.build(TWO, Cause::Change);
     story.tell(Report::Progress {
@@ -235,17 +236,17 @@ fn a_build() {
 }
 
 #[test]
-fn a_build_that_waits_for_another() {
+fn a_build_that_waits_for_another_cargo() {
     let mut story = Story::of_one_live();
     story.build(TWO, Cause::Request);
     story.tell(Report::BuildBlocked { id: TWO });
     story.later(61_000).looks(
         "
  ● gen 1 live   api · pid 4242 · up 4m · 127.0.0.1:3000 · 12 conns
- ◔ building gen 2   1m01s · waits for another cargo · as asked     r reload  p pause  ? help  q quit
+ ◔ building gen 2   1m01s · waiting for another cargo · requested          r reload  p pause  ? help
 --------------------
  ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
- ◔ building gen 2   1m01s · waits for another cargo
+ ◔ building gen 2   waiting for another cargo         ? help
 --------------------
  ● gen 1 live
  ◔ building gen 2  …",
@@ -253,7 +254,7 @@ fn a_build_that_waits_for_another() {
 }
 
 #[test]
-fn one_that_starts() {
+fn a_starting_generation() {
     let mut story = Story::of_one_live();
     story.spawn(TWO, Cause::Change);
     story.later(2_500).looks(
@@ -273,7 +274,7 @@ fn one_that_starts() {
 }
 
 #[test]
-fn one_that_drains() {
+fn a_draining_generation() {
     let mut story = Story::of_one_live();
     story.switch();
     story.later(4_100).looks(
@@ -293,17 +294,17 @@ fn one_that_drains() {
 }
 
 #[test]
-fn one_that_drains_for_too_long_and_is_killed() {
+fn a_generation_that_exceeds_its_drain_timeout() {
     let mut story = Story::of_one_live();
     story.switch();
     story.later(11_000).looks(
         "
  ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
- ◐ gen 1 draining   2 conns · its 10s are over · pid 4242
+ ◐ gen 1 draining   2 conns · 10s timeout exceeded · pid 4242
  ✔ built in 1.04s · ready in 31ms · src/routes.rs and 1 more       r reload  p pause  k kill  ? help
 --------------------
  ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
- ◐ gen 1 draining   2 conns · its 10s are over · pid 4242
+ ◐ gen 1 draining   2 conns · 10s timeout exceeded
  ✔ built in 1.04s · ready in 31ms             k kill  ? help
 --------------------
  ● gen 2 live
@@ -334,7 +335,7 @@ fn one_that_drains_for_too_long_and_is_killed() {
 }
 
 #[test]
-fn errors() {
+fn errors_of_a_failed_build() {
     let mut story = Story::of_one_live();
     story.build(TWO, Cause::Change);
     for number in 1..=6 {
@@ -365,26 +366,26 @@ fn errors() {
    |
    = note
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
- ✘ gen 2 does not build · 6 errors · 2 not shown · gen 1 serves on        r reload  e errors  ? help
+ ✘ gen 2 failed to build · 6 errors · 2 not shown · gen 1 still live      r reload  e errors  ? help
 --------------------
  error: number 1
   --> src/main.rs:1
    |
    = note
  error: number 2
- … 11 more lines: e shows all
+ … 11 more lines (e shows all)
  ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
- ✘ gen 2 does not build · 6 errors · gen 1 serves on
+ ✘ gen 2 failed to build · gen 1 still live           ? help
 --------------------
  error: number 1
- … 15 more lines: e…
+ … 15 more lines (e…
  ● gen 1 live
- ✘ gen 2 does not b…",
+ ✘ gen 2 failed to …",
     );
 }
 
 #[test]
-fn errors_stay_in_sight_when_what_serves_crashes() {
+fn errors_stay_visible_when_the_live_generation_crashes() {
     let mut story = Story::of_one_live();
     story.build(TWO, Cause::Change);
     story.tell(Report::Diagnostic {
@@ -406,56 +407,56 @@ fn errors_stay_in_sight_when_what_serves_crashes() {
  error: no
  ○ nothing live   connections to 127.0.0.1:3000 wait
  ◔ gen 3 starting   api · pid 4244 · 0.0s
- ✘ gen 1: ended while live: signal 11                    r reload  p pause  e errors  ? help  q quit
+ ✘ gen 1 crashed (signal 11)                             r reload  p pause  e errors  ? help  q quit
 --------------------
  error: no
  ○ nothing live   connections to 127.0.0.1:3000 wait
  ◔ gen 3 starting   api · pid 4244 · 0.0s
- ✘ gen 1: ended while live: signal 11       e errors  ? help
+ ✘ gen 1 crashed (signal 11)      r reload  e errors  ? help
 --------------------
  error: no
  ○ nothing live
  ◔ gen 3 starting
- ✘ gen 1: ended whi…",
+ ✘ gen 1 crashed (s…",
     );
     story.serve(three).looks(
         "
  error: no
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
- ✘ gen 2 does not build · 1 error · gen 3 serves on      r reload  p pause  e errors  ? help  q quit
+ ✘ gen 2 failed to build · 1 error · gen 3 still live    r reload  p pause  e errors  ? help  q quit
 --------------------
  error: no
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
- ✘ gen 2 does not build · 1 error · gen 3 serves on
+ ✘ gen 2 failed to build · gen 3 still live           ? help
 --------------------
  error: no
  ● gen 3 live
- ✘ gen 2 does not b…",
+ ✘ gen 2 failed to …",
     );
 }
 
 #[test]
-fn what_fails_after_its_start() {
+fn a_failure_after_the_start() {
     let mut story = Story::of_one_live();
     story.spawn(TWO, Cause::Change);
     story.fail(Failure::ExitedEarly(Ended::Code(101))).looks(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
- ◐ gen 2 ending   pid 4243
- ✘ gen 2: ended before it was ready: exit status 101 · gen 1 serves on      r reload  k kill  ? help
+ ◐ gen 2 stopping   pid 4243
+ ✘ gen 2 exited before it was ready (exit status 101) · gen 1 still live    r reload  k kill  ? help
 --------------------
  ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
- ◐ gen 2 ending   pid 4243
- ✘ gen 2: ended before it was ready: exit status 101
+ ◐ gen 2 stopping   pid 4243
+ ✘ gen 2 exited before it was ready (exit status 101)
 --------------------
  ● gen 1 live
- ◐ gen 2 ending
- ✘ gen 2: ended bef…",
+ ◐ gen 2 stopping
+ ✘ gen 2 exited bef…",
     );
 }
 
 #[test]
-fn nothing_is_live_any_more() {
+fn nothing_is_live_after_a_crash() {
     let mut story = Story::of_one_live();
     story.notice(Notice::Generation(
         ONE,
@@ -466,14 +467,14 @@ fn nothing_is_live_any_more() {
     ));
     story.end(ONE).notice(Notice::Waiting).looks(
         "
- ○ nothing live   HTTP on 127.0.0.1:3000 is told why · the rest waits
- ✘ gen 1: ended while live: signal 11 · waiting for a change       r reload  p pause  ? help  q quit
+ ○ nothing live   127.0.0.1:3000 · HTTP requests get 503 with the error · other connections wait
+ ✘ gen 1 crashed (signal 11) · waiting for a change                r reload  p pause  ? help  q quit
 --------------------
- ○ nothing live   HTTP on 127.0.0.1:3000 is told why
- ✘ gen 1: ended while live: signal 11       r reload  ? help
+ ○ nothing live   HTTP requests get 503 with the error
+ ✘ gen 1 crashed (signal 11) · waiting for a change
 --------------------
  ○ nothing live
- ✘ gen 1: ended whi…",
+ ✘ gen 1 crashed (s…",
     );
     story.error_page = false;
     let shown = story.shown(100, 30, false);
@@ -491,10 +492,10 @@ fn a_pause() {
     story.notice(Notice::Paused).looks(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
- ‖ paused                                                          r reload  p go on  ? help  q quit
+ ‖ paused                                                         r reload  p resume  ? help  q quit
 --------------------
  ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
- ‖ paused                  r reload  p go on  ? help  q quit
+ ‖ paused                 r reload  p resume  ? help  q quit
 --------------------
  ● gen 1 live
  ‖ paused     ? help",
@@ -503,17 +504,16 @@ fn a_pause() {
     story.fail(Failure::Build).looks(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
- ✘ gen 2 does not build · paused, changes wait · gen 1 serves on          r reload  e errors  ? help
+ ✘ gen 2 failed to build · paused, changes pending · gen 1 still live     r reload  e errors  ? help
 --------------------
  ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
- ✘ gen 2 does not build · paused, changes wait        ? help
+ ✘ gen 2 failed to build · paused, changes pending    ? help
 --------------------
  ● gen 1 live
- ✘ gen 2 does not b…",
+ ✘ gen 2 failed to …",
     );
 }
 
-/// It goes on although changes wait: whoever looks at it must see both.
 #[test]
 fn a_pause_during_a_build() {
     let mut story = Story::of_one_live();
@@ -537,7 +537,7 @@ fn a_pause_during_a_build() {
 }
 
 #[test]
-fn what_is_live_is_in_sight_whatever_drains_and_however_low_the_terminal_is() {
+fn the_live_generation_is_visible_in_every_terminal() {
     let mut story = Story::of_one_live();
     story.switch();
     let three = GenId::new(3);
@@ -566,7 +566,7 @@ fn what_is_live_is_in_sight_whatever_drains_and_however_low_the_terminal_is() {
 }
 
 #[test]
-fn going_back() {
+fn an_undo() {
     let mut story = Story::of_one_live();
     story.switch().end(ONE);
     let three = GenId::new(3);
@@ -574,10 +574,10 @@ fn going_back() {
     story.looks(
         "
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
- ✔ started · ready in 31ms · the previous build            r reload  p pause  u undo  ? help  q quit
+ ✔ started · ready in 31ms · undo                          r reload  p pause  u undo  ? help  q quit
 --------------------
  ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
- ✔ started · ready in 31ms · the previous build       ? help
+ ✔ started · ready in 31ms · undo           r reload  ? help
 --------------------
  ● gen 3 live
  ✔ started    ? help",
@@ -585,61 +585,62 @@ fn going_back() {
 }
 
 #[test]
-fn the_keys_explained() {
+fn the_key_help() {
     let mut story = Story::of_one_live();
     story.help = true;
     story.looks(
         "
-   r       reload now, changed or not
-   p       pause: changes wait until p is pressed again
-   u       undo: go back to the previous generation
-   e       errors: all that the last build printed
-   k       kill what still drains
+   r       reload now, even without changes
+   p       pause reloading, or resume it
+   u       undo: roll back to the previous build
+   e       errors: print the whole output of the last build
+   k       kill draining generations
    c       clear the screen
    Enter   print a mark
-   Ctrl-Z  suspend, with the program; fg goes on
-   q       quit, as Ctrl-C does; twice: at once
+   Ctrl-Z  suspend together with the program; `fg` resumes
+   q       quit, like Ctrl-C; twice: quit now
+   Esc     close this help
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
  ✔ built in 1.04s · ready in 31ms                                  r reload  p pause  ? help  q quit
 --------------------
-   r       reload now, changed or not
-   p       pause: changes wait until p is pressed again
-   u       undo: go back to the previous generation
-   e       errors: all that the last build printed
-   k       kill what still drains
-   Ctrl-Z  suspend, with the program; fg goes on
-   q       quit, as Ctrl-C does; twice: at once
+   r       reload now, even without changes
+   p       pause reloading, or resume it
+   u       undo: roll back to the previous build
+   e       errors: print the whole output of the last build
+   k       kill draining generations
+   Ctrl-Z  suspend together with the program; `fg` resumes
+   q       quit, like Ctrl-C; twice: quit now
  ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
  ✔ built in 1.04s · ready in 31ms           r reload  ? help
 --------------------
- r reload now, chan…
- p pause: changes w…
+ r reload now, even…
+ p pause reloading,…
  ● gen 1 live
  ✔ built in 1.04s",
     );
 }
 
 #[test]
-fn the_end() {
+fn quitting() {
     let mut story = Story::of_one_live();
     let timeout = ms(10_000);
     story.notice(Notice::Quitting { timeout });
     story.later(300).looks(
         "
  ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
- ◌ stopping   10s of 10s left · Ctrl-C again: at once
+ ◌ stopping   10s of 10s left · Ctrl-C again to quit now
 --------------------
  ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
- ◌ stopping   10s of 10s left · Ctrl-C again: at once
+ ◌ stopping   10s of 10s left · Ctrl-C again to quit now
 --------------------
  ● gen 1 live
  ◌ stopping",
     );
 }
 
-/// For those who see no colours, and for grounds of any colour.
+/// For users who see no colours, and for backgrounds of any colour.
 #[test]
-fn no_meaning_is_in_a_colour_alone() {
+fn colour_alone_carries_no_meaning() {
     let mut story = Story::of_one_live();
     story.switch();
     story.fail(Failure::ReadyTimeout);
@@ -655,7 +656,7 @@ fn no_meaning_is_in_a_colour_alone() {
 }
 
 #[test]
-fn never_more_than_there_is_room_for() {
+fn the_footer_always_fits() {
     let mut story = Story::of_one_live();
     story.switch();
     story.build(GenId::new(3), Cause::Change);
@@ -669,9 +670,9 @@ fn never_more_than_there_is_room_for() {
     }
 }
 
-/// Whatever a build prints: a terminal shows its rows each in a row of its own, and what was there above them.
+/// Each line of a build takes one row of the terminal, and leaves the screen above it alone.
 #[test]
-fn what_a_build_printed_acts_on_nothing_and_fits() {
+fn errors_are_sanitized_and_fit() {
     let lines = [
         "\x1b[2J\x1b[10Aboom\x1b[?1049h",
         &format!("\thave (\t{})", "0".repeat(100)),
@@ -699,13 +700,13 @@ fn what_a_build_printed_acts_on_nothing_and_fits() {
         let (row, _) = screen.cursor_position();
         assert_eq!(usize::from(row), count, "at {columns}: {rows:?}");
         assert!(screen.contents().starts_with('X') && !screen.alternate_screen());
-        assert!(!rows.ends_with("3m"), "no colour is left on: {rows:?}");
+        assert!(!rows.ends_with("3m"), "a colour is left on: {rows:?}");
     }
 }
 
-/// What is typed goes to the program, or there is nobody who could type.
+/// The program reads the terminal, or stdin is no terminal.
 #[test]
-fn no_key_is_offered_where_none_is_heard() {
+fn no_keys_are_shown_if_hotrun_reads_none() {
     let mut story = Story::of_one_live();
     story.keys = false;
     story.looks(
@@ -729,9 +730,9 @@ fn no_key_is_offered_where_none_is_heard() {
     assert!(shown.contains("\n … 9 more lines\n"), "{shown}");
 }
 
-/// Not those of the ones before it, if the program opens them by itself.
+/// Not those of earlier generations, if the program itself opens them.
 #[test]
-fn the_addresses_are_those_of_the_one_that_serves() {
+fn the_addresses_are_those_of_the_live_generation() {
     let mut story = Story {
         model: Model::default(),
         now: ms(0),
@@ -755,7 +756,7 @@ fn the_addresses_are_those_of_the_one_that_serves() {
     };
     story.spawn(ONE, Cause::Begin);
     opened(&mut story, ONE, 3000);
-    assert_eq!(ports(&story), ["3000"], "who may serve soon");
+    assert_eq!(ports(&story), ["3000"], "starting");
     story.serve(ONE);
     opened(&mut story, ONE, 3000);
     assert_eq!(ports(&story), ["3000"]);

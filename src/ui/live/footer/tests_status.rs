@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use super::*;
-use crate::reload::{GenNotice, Notice};
-use crate::ui::{Mode, Report};
+use crate::os::terminal::Size;
+use crate::reload::{GenId, GenNotice, Notice};
+use crate::ui::{Mode, Model, Options, Report};
 
 const ONE: GenId = GenId::FIRST;
 
@@ -13,7 +16,7 @@ fn shown(model: &Model, columns: u16, now: Duration) -> String {
         now,
         help: false,
     };
-    let rows = frame.rows();
+    let rows = super::rows(&frame);
     let texts = rows.iter().map(|row| row.render(columns.into(), false));
     texts.collect::<Vec<_>>().join("\n")
 }
@@ -22,36 +25,35 @@ fn fold(model: &mut Model, notice: Notice) {
     model.fold(&Report::Notice(notice), Duration::ZERO);
 }
 
-fn says(model: &mut Model, text: &str) {
+fn set_status(model: &mut Model, text: &str) {
     let text = text.to_owned();
     model.fold(&Report::Status { id: ONE, text }, Duration::ZERO);
 }
 
-/// In the row of its generation, as far as there is room, until it says something else.
+/// Until the program replaces it, and as far as there is room.
 #[test]
-fn what_a_program_says_is_beside_it() {
+fn the_status_of_a_program_is_in_its_row() {
     let mut model = Model::default();
     let took = Duration::ZERO;
     fold(
         &mut model,
         Notice::Generation(ONE, GenNotice::Live { took }),
     );
-    says(&mut model, "12 clients");
+    set_status(&mut model, "12 clients");
     assert!(shown(&model, 120, took).contains("12 clients"));
     assert!(!shown(&model, 20, took).contains("12"));
-    says(&mut model, &"x".repeat(500));
+    set_status(&mut model, &"x".repeat(500));
     let text = shown(&model, 120, took);
     assert!(
         text.contains("xxx…") && !text.contains("12 clients"),
         "{text}"
     );
-    says(&mut model, "");
+    set_status(&mut model, "");
     assert!(!shown(&model, 120, took).contains('x'));
 }
 
-/// The time that is left is the one that was granted.
 #[test]
-fn an_end_that_was_extended_counts_down_from_there() {
+fn an_extended_drain_timeout_counts_down() {
     let mut model = Model::default();
     let second = Duration::from_secs(1);
     let timeout = 10 * second;

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What comes out of it, a line each, and what is left; however it is cut into pieces. `^` is `ESC`.
+/// The filtered lines and the unfinished rest, the same however the input is split. `^` stands for `ESC`.
 fn filtered(text: &str) -> (Vec<String>, String) {
     let bytes = text.replace('^', "\x1b").into_bytes();
     let whole = in_pieces(&bytes, bytes.len());
@@ -26,7 +26,7 @@ fn lines(text: &str, expected: &[&str]) {
 }
 
 #[test]
-fn text_passes_as_it_is() {
+fn text_passes_unchanged() {
     lines(
         "one\n\ttwo\r\n\ndrei\u{df}\n",
         &["one", "\ttwo", "", "drei\u{df}"],
@@ -35,7 +35,7 @@ fn text_passes_as_it_is() {
 }
 
 #[test]
-fn what_is_no_text_is_marked_and_takes_nothing_with_it() {
+fn invalid_utf8_is_replaced_and_swallows_nothing() {
     for size in 1..8 {
         let (found, _) = in_pieces(b"a\xffb\n\xc3\nc\n", size);
         assert_eq!(
@@ -47,7 +47,7 @@ fn what_is_no_text_is_marked_and_takes_nothing_with_it() {
 }
 
 #[test]
-fn each_line_has_its_colours_and_leaves_none_on() {
+fn each_line_repeats_its_colours_and_leaves_none_on() {
     lines(
         "^[31mred\nstill\n^[0mplain\n",
         &["^[31mred^[0m", "^[31mstill^[0m", "^[31m^[0mplain"],
@@ -57,7 +57,7 @@ fn each_line_has_its_colours_and_leaves_none_on() {
 }
 
 #[test]
-fn links_pass_and_end_with_their_line() {
+fn links_are_kept_and_closed_at_each_line_end() {
     lines(
         "^]8;;http://a/^\\here\nthere^]8;;^\\\n",
         &[
@@ -68,7 +68,7 @@ fn links_pass_and_end_with_their_line() {
 }
 
 #[test]
-fn what_acts_on_the_screen_does_not_pass() {
+fn sequences_that_act_on_the_screen_are_dropped() {
     lines(
         "^[2J^[5;5Ha^[?1049h^[3Ab^[?25l^]0;title\x07c^[6n\n",
         &["abc"],
@@ -78,7 +78,7 @@ fn what_acts_on_the_screen_does_not_pass() {
 }
 
 #[test]
-fn a_line_that_is_written_over_is_shown_as_it_is_at_last() {
+fn a_rewritten_line_is_shown_in_its_final_state() {
     lines("10 %\r20 %\rdone\n", &["done"]);
     lines("10 %\r^[Kdone\n", &["done"]);
     lines("10 %^[2K^[Gdone\n", &["done"]);
@@ -87,7 +87,7 @@ fn a_line_that_is_written_over_is_shown_as_it_is_at_last() {
 }
 
 #[test]
-fn moving_to_the_left_takes_nothing_away_but_what_is_written_over() {
+fn moving_left_erases_only_what_is_overwritten() {
     lines("done 100%\x08\x08\x08\x08\n", &["done 100%"]);
     lines("at 10%^[3D20%^[3D30%\n", &["at 30%"]);
     lines("10%^[1000D20%^[1000D30%\n", &["30%"]);
@@ -96,17 +96,17 @@ fn moving_to_the_left_takes_nothing_away_but_what_is_written_over() {
     lines("abc\x08^[P\n", &["ab"]);
     lines("\u{65e5}\u{672c}\x08\x08x\n", &["\u{65e5}x"]);
     lines("abc\r^[5Cd\n", &["     d"]);
-    // The colour is for what comes, wherever the cursor is.
+    // A colour applies to the next text, wherever the cursor is.
     lines("[    ]\x08\x08\x08\x08\x08^[32m#^[0m\n", &["[^[32m#^[0m"]);
     lines("abc\x08^[31m\nd\n", &["abc^[31m^[0m", "^[31md^[0m"]);
     lines("abc\x08^[31m^[K^[1md\n", &["ab^[31m^[1md^[0m"]);
-    // Behind a colour, too.
+    // After a colour, too.
     lines("ab^[31m\x08c\n", &["a^[0m^[31mc^[0m"]);
     lines(
         "^]8;;http://a^\\ab^]8;;^\\\x08c\n",
         &["^]8;;http://a^\\a^[0m^]8;;^\\c"],
     );
-    // A spinner in colours, alone and behind text.
+    // A coloured spinner, alone and after text.
     lines(
         "Building ^[36m|^[0m\x08^[36m/^[0m\x08^[36m-^[0m\x08\n",
         &["Building ^[0m^[36m-^[0m"],
@@ -115,7 +115,7 @@ fn moving_to_the_left_takes_nothing_away_but_what_is_written_over() {
 }
 
 #[test]
-fn moving_to_the_right_ends_in_the_last_column() {
+fn moving_right_stops_in_the_last_column() {
     let mut filter = OutputFilter::new();
     filter.fit(20);
     let mut lines = Vec::new();
@@ -127,18 +127,18 @@ fn moving_to_the_right_ends_in_the_last_column() {
 }
 
 #[test]
-fn a_colour_at_the_start_of_the_line_takes_nothing_away() {
+fn a_colour_at_the_start_of_a_line_erases_nothing() {
     lines("^[31mred\r^[0m\nnext\n", &["^[31mred^[0m", "next"]);
 }
 
 #[test]
-fn a_sequence_without_an_end_swallows_no_line() {
+fn an_unterminated_sequence_swallows_no_line() {
     lines("a^]0;title\nb\n", &["a", "b"]);
     lines("a^P1;2\nb\n^[12\nc\n^\nd\n", &["a", "b", "", "c", "", "d"]);
 }
 
 #[test]
-fn the_bell_is_heard_once() {
+fn the_bell_rings_once() {
     let mut filter = OutputFilter::new();
     filter.feed(b"a\x07\x07\n", &mut |_| {});
     assert!(filter.take_bell());

@@ -1,0 +1,148 @@
+//! The rows of the generations: live, starting, draining.
+
+use std::time::Duration;
+
+use console::truncate_str;
+
+use super::frame::Frame;
+use crate::reload::{GenId, Phase};
+use crate::ui::live::row::{Row, Segments, Tint};
+use crate::ui::live::timing;
+use crate::ui::model::Generation;
+use crate::ui::{Human, sanitize};
+
+/// How many draining generations get a row of their own.
+const MAX_DRAINING: usize = 3;
+
+/// At most so many rows. Draining generations get what room the others leave.
+pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<Row> {
+    let (mut live, mut starting, mut draining) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, generation) in &frame.model.generations {
+        match generation.phase {
+            Phase::Live => live.push(live_row(frame, *id, generation)),
+            Phase::Starting | Phase::Ready => starting.push(starting_row(frame, *id, generation)),
+            Phase::Draining => draining.push((*id, generation)),
+            Phase::Building | Phase::Gone => {}
+        }
+    }
+    if live.is_empty() {
+        live.extend(nothing_live(frame));
+    }
+    live.append(&mut starting);
+    let room = max_rows.saturating_sub(live.len());
+    live.extend(draining_rows(frame, &draining, room));
+    live
+}
+
+/// The newest first, and how many more there are.
+fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &Generation)], room: usize) -> Vec<Row> {
+    let shown = match all.len() <= room.min(MAX_DRAINING) {
+        true => all.len(),
+        false => room.saturating_sub(1).min(MAX_DRAINING),
+    };
+    let newest = all.iter().rev().take(shown);
+    let mut rows: Vec<Row> = newest
+        .map(|(id, one)| draining_row(frame, *id, one))
+        .collect();
+    match all.len() - shown {
+        _ if room == 0 => {}
+        0 => {}
+        more if shown > 0 => rows.push(Row::of(Tint::Dim, format!("   and {more} more"))),
+        more => rows.push(Row::head(Tint::Busy, "◐", format!("{more} draining"))),
+    }
+    rows
+}
+
+fn live_row(frame: &Frame<'_>, id: GenId, live: &Generation) -> Row {
+    let mut row = Segments::new(Row::head(Tint::Good, "●", format!("gen {id} live")));
+    row.add(3, Tint::Plain, sanitize::text(&live.program));
+    row.add(5, Tint::Plain, pid(live));
+    row.add(
+        6,
+        Tint::Plain,
+        format!("up {}", timing::up(frame.age(live))),
+    );
+    let listening = frame.model.listening.iter().map(|(_, address)| address);
+    for address in listening.chain(&live.addresses) {
+        row.add(2, Tint::Plain, sanitize::text(address));
+    }
+    row.add(1, Tint::Plain, connections(live));
+    row.add(4, Tint::Plain, status(live));
+    row.fit(frame.columns())
+}
+
+fn nothing_live(frame: &Frame<'_>) -> Option<Row> {
+    let address = sanitize::text(frame.model.waits_at()?);
+    let mut row = Segments::new(Row::head(Tint::Dim, "○", "nothing live"));
+    if frame.model.waiting && frame.options.error_page {
+        row.add(2, Tint::Plain, address);
+        row.add(1, Tint::Plain, "HTTP requests get 503 with the error");
+        row.add(3, Tint::Plain, "other connections wait");
+    } else {
+        row.add(1, Tint::Plain, format!("connections to {address} wait"));
+    }
+    Some(row.fit(frame.columns()))
+}
+
+fn starting_row(frame: &Frame<'_>, id: GenId, starting: &Generation) -> Row {
+    let mut row = Segments::new(Row::head(Tint::Busy, "◔", format!("gen {id} starting")));
+    row.add(3, Tint::Plain, sanitize::text(&starting.program));
+    row.add(2, Tint::Plain, pid(starting));
+    row.add(1, Tint::Plain, timing::running(frame.age(starting)));
+    row.add(1, Tint::Plain, status(starting));
+    row.fit(frame.columns())
+}
+
+fn draining_row(frame: &Frame<'_>, id: GenId, draining: &Generation) -> Row {
+    let state = match (draining.killed, draining.failed) {
+        (true, _) => "being killed",
+        (false, true) => "stopping",
+        (false, false) => "draining",
+    };
+    let mut row = Segments::new(Row::head(Tint::Busy, "◐", format!("gen {id} {state}")));
+    if !draining.killed {
+        row.add(1, Tint::Plain, waits_for(draining));
+    }
+    if let Some(timeout) = draining.drain.filter(|_| !draining.killed) {
+        row.add(2, Tint::Plain, time_left(frame.age(draining), timeout));
+    }
+    row.add(3, Tint::Plain, status(draining));
+    row.add(3, Tint::Dim, pid(draining));
+    row.fit(frame.columns())
+}
+
+fn pid(generation: &Generation) -> String {
+    let pid = generation.pid.map(|pid| format!("pid {pid}"));
+    pid.unwrap_or_default()
+}
+
+fn connections(generation: &Generation) -> String {
+    match generation.connections {
+        None => String::new(),
+        Some(1) => "1 conn".into(),
+        Some(count) => format!("{count} conns"),
+    }
+}
+
+/// What the program reports as its status, shortened to leave room for the rest of the row.
+fn status(generation: &Generation) -> String {
+    const MAX_COLUMNS: usize = 40;
+    truncate_str(&sanitize::text(&generation.status), MAX_COLUMNS, "…").into_owned()
+}
+
+/// A generation that gets the stop signal only at its timeout lives a moment longer.
+pub(super) fn time_left(age: Duration, timeout: Duration) -> String {
+    match timeout.saturating_sub(age) {
+        Duration::ZERO => format!("{} timeout exceeded", Human(timeout)),
+        _ => format!("{} of {} left", timing::left(age, timeout), Human(timeout)),
+    }
+}
+
+/// What keeps the generation from ending.
+fn waits_for(draining: &Generation) -> String {
+    match draining.connections {
+        Some(0) if !draining.failed => "no conns, shutting down".into(),
+        Some(0) | None => String::new(),
+        Some(_) => connections(draining),
+    }
+}

@@ -1,0 +1,100 @@
+//! The keys: those of use now, in the last row, and the key help.
+
+use super::frame::Frame;
+use crate::reload::Phase;
+use crate::ui::Model;
+use crate::ui::live::row::{Row, Segments, Tint};
+
+/// A terminal wider than this always has room for the key that shows the help.
+const NARROW: usize = 40;
+const HELP_WIDTH: usize = "  ? help".len();
+
+/// How many rows of the help are more important, the key, and what it does.
+const HELP: [(usize, &str, &str); 10] = [
+    (0, "r", "reload now, even without changes"),
+    (1, "p", "pause reloading, or resume it"),
+    (3, "u", "undo: roll back to the previous build"),
+    (2, "e", "errors: print the whole output of the last build"),
+    (5, "k", "kill draining generations"),
+    (8, "c", "clear the screen"),
+    (9, "Enter", "print a mark"),
+    (
+        6,
+        "Ctrl-Z",
+        "suspend together with the program; `fg` resumes",
+    ),
+    (4, "q", "quit, like Ctrl-C; twice: quit now"),
+    (7, "Esc", "close this help"),
+];
+
+/// The key help, in at most so many rows.
+pub(super) fn help(columns: usize, max_rows: usize) -> Vec<Row> {
+    let row = |(_, key, text): &(usize, &str, &str)| {
+        let key = match columns {
+            0..30 => format!(" {key} "),
+            _ => format!("   {key:<8}"),
+        };
+        Row::of(Tint::Bold, key).with(Tint::Plain, *text)
+    };
+    let shown = HELP.iter().filter(|(rank, ..)| *rank < max_rows);
+    shown.map(row).collect()
+}
+
+/// The row with as many keys beside it as there is room for.
+pub(super) fn beside(frame: &Frame<'_>, segments: Segments) -> Row {
+    let columns = frame.columns();
+    let room = if columns > NARROW && frame.options.keys {
+        columns - HELP_WIDTH
+    } else {
+        columns
+    };
+    let row = segments.fit(room);
+    let keys = keys(frame, columns.saturating_sub(row.width() + 2));
+    row.with_right(keys, columns)
+}
+
+/// The keys of use now, as many as fit. The highest ranks are dropped first.
+fn keys(frame: &Frame<'_>, room: usize) -> Row {
+    let mut keys = if frame.options.keys {
+        useful(frame.model)
+    } else {
+        // The terminal turns it into a signal.
+        vec![(0, "Ctrl-C", "quit")]
+    };
+    while width(&keys) > room && !keys.is_empty() {
+        let least = keys.iter().map(|key| key.0).max();
+        keys.retain(|key| Some(key.0) != least);
+    }
+    let mut row = Row::default();
+    for (index, (_, key, what)) in keys.iter().enumerate() {
+        let gap = if index > 0 { "  " } else { "" };
+        row = row.with(Tint::Plain, gap).with(Tint::Bold, *key);
+        row = row.with(Tint::Dim, format!(" {what}"));
+    }
+    row
+}
+
+fn useful(model: &Model) -> Vec<(u8, &'static str, &'static str)> {
+    let mut all = model.generations.values();
+    let draining = all.any(|generation| generation.phase == Phase::Draining);
+    let broken = model.broken_build.is_some();
+    let pause = if model.paused { "resume" } else { "pause" };
+    let keys = [
+        (true, (2, "r", "reload")),
+        (true, (3, "p", pause)),
+        (model.undoable, (4, "u", "undo")),
+        (broken, (1, "e", "errors")),
+        (!broken && model.last.warnings > 0, (1, "e", "warnings")),
+        (draining, (1, "k", "kill")),
+        (true, (0, "?", "help")),
+        (true, (5, "q", "quit")),
+    ];
+    let useful = keys.into_iter().filter(|(useful, _)| *useful);
+    useful.map(|(_, key)| key).collect()
+}
+
+fn width(keys: &[(u8, &str, &str)]) -> usize {
+    keys.iter()
+        .map(|(_, key, what)| key.len() + what.len() + 3)
+        .sum()
+}

@@ -1,0 +1,148 @@
+//! The last row: what is in progress or the result of the last change.
+
+use std::time::Duration;
+
+use super::frame::Frame;
+use super::generations::time_left;
+use crate::reload::Cause;
+use crate::ui::live::row::{Row, Segments, Tint};
+use crate::ui::live::timing;
+use crate::ui::model::{Building, Problem};
+use crate::ui::{Human, Model, sanitize};
+
+/// The widest progress bar.
+const MAX_BAR: usize = 24;
+
+/// `Err`: a row that has no room for keys.
+pub(super) fn segments(frame: &Frame<'_>) -> Result<Segments, Segments> {
+    let Model {
+        quitting, building, ..
+    } = frame.model;
+    match (quitting, building, frame.model.problem()) {
+        (Some((since, timeout)), _, _) => Err(stopping(frame.now.saturating_sub(*since), *timeout)),
+        (None, Some(building), _) => Ok(in_progress(frame, building)),
+        (None, None, Some(problem)) => Ok(failed(frame.model, problem)),
+        (None, None, None) => Ok(result(frame)),
+    }
+}
+
+fn stopping(age: Duration, timeout: Duration) -> Segments {
+    let mut row = Segments::new(Row::head(Tint::Busy, "◌", "stopping"));
+    row.add(1, Tint::Plain, time_left(age, timeout));
+    row.add(2, Tint::Dim, "Ctrl-C again to quit now");
+    row
+}
+
+fn in_progress(frame: &Frame<'_>, building: &Building) -> Segments {
+    let elapsed = timing::running(frame.now.saturating_sub(building.since));
+    let mut head = Row::head(Tint::Busy, "◔", format!("building gen {}", building.id));
+    let room = frame
+        .columns()
+        .saturating_sub(head.width() + elapsed.len() + 24)
+        / 2;
+    if let Some((done, all)) = building.progress
+        && room >= 6
+    {
+        let (full, empty) = bar(done, all, room.min(MAX_BAR));
+        head = head
+            .with(Tint::Plain, "   ")
+            .with(Tint::Busy, full)
+            .with(Tint::Dim, empty);
+    }
+    let mut row = Segments::new(head);
+    row.add(1, Tint::Bold, paused(frame.model));
+    if let Some((done, all)) = building.progress {
+        row.add(1, Tint::Plain, format!("{done}/{all} crates"));
+    }
+    row.add(2, Tint::Plain, elapsed);
+    if building.blocked {
+        row.add(0, Tint::Plain, "waiting for another cargo");
+    }
+    row.add(3, Tint::Plain, cause(frame));
+    row
+}
+
+fn failed(model: &Model, problem: &Problem) -> Segments {
+    let text = format!("gen {} {}", problem.id, problem.failure);
+    let mut row = Segments::list(Row::sign(Tint::Bad, "✘").with(Tint::Bad, text));
+    row.add(2, Tint::Plain, count(problem.count, "error"));
+    if problem.count > problem.errors.len() {
+        let more = problem.count - problem.errors.len();
+        row.add(4, Tint::Plain, format!("{more} not shown"));
+    }
+    row.add(1, Tint::Bold, paused(model));
+    match model.live() {
+        Some(live) if model.rolled_back => {
+            row.add(1, Tint::Plain, format!("rolled back to gen {live}"));
+        }
+        Some(live) => row.add(1, Tint::Plain, format!("gen {live} still live")),
+        None if model.waiting => row.add(1, Tint::Plain, "waiting for a change"),
+        None => {}
+    }
+    row
+}
+
+fn paused(model: &Model) -> &'static str {
+    match (model.paused, model.changes_pending) {
+        (false, _) => "",
+        (true, false) => "paused",
+        (true, true) => "paused, changes pending",
+    }
+}
+
+/// The result of the last change.
+fn result(frame: &Frame<'_>) -> Segments {
+    let model = frame.model;
+    if model.paused {
+        return Segments::new(Row::head(Tint::Busy, "‖", paused(model)));
+    }
+    let Some(live) = model.live() else {
+        return Segments::default();
+    };
+    let last = &model.last;
+    let text = match (last.built, last.ready) {
+        _ if last.unchanged => format!("binary unchanged, gen {live} kept"),
+        (Some(built), _) => format!("built in {}", Human(built)),
+        (None, Some(_)) => "started".into(),
+        (None, None) => return Segments::default(),
+    };
+    let mut row = Segments::list(Row::sign(Tint::Good, "✔").with(Tint::Plain, text));
+    if let Some(ready) = last.ready {
+        row.add(1, Tint::Plain, format!("ready in {}", Human(ready)));
+    }
+    row.add(2, Tint::Plain, count(last.warnings, "warning"));
+    row.add(3, Tint::Plain, cause(frame));
+    row
+}
+
+fn cause(frame: &Frame<'_>) -> String {
+    let Some(first) = frame.model.changed.first() else {
+        return match frame.model.cause {
+            Some(Cause::Request) => "requested".into(),
+            Some(Cause::Undo) => "undo".into(),
+            Some(Cause::InheritFds) => "to receive stored descriptors".into(),
+            Some(Cause::RollBack) => "rolled back after a crash".into(),
+            Some(Cause::Crash) => "restarted after a crash".into(),
+            Some(Cause::Begin | Cause::Change) | None => String::new(),
+        };
+    };
+    let first = sanitize::path(first, &frame.options.workdir);
+    match frame.model.changes {
+        0 | 1 => first,
+        count => format!("{first} and {} more", count - 1),
+    }
+}
+
+/// Empty for none.
+fn count(count: usize, noun: &str) -> String {
+    match count {
+        0 => String::new(),
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+fn bar(done: usize, all: usize, width: usize) -> (String, String) {
+    let full = (width * done.min(all)).checked_div(all).unwrap_or(0);
+    ("━".repeat(full), "─".repeat(width - full))
+}
