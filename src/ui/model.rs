@@ -69,7 +69,7 @@ impl Model {
     pub(super) fn fold(&mut self, report: &Report, now: Duration) {
         match report {
             Report::Notice(Notice::Generation(id, notice)) => {
-                self.fold_generation(*id, *notice, now)
+                self.fold_generation(*id, *notice, now);
             }
             Report::Notice(notice) => self.fold_notice(*notice, now),
             Report::Listening {

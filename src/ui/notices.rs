@@ -31,8 +31,8 @@ pub(super) fn build_fails(notice: Notice) -> bool {
 
 /// Whether a build begins, or a start without a build.
 pub(super) fn starts_reload(notice: Notice, model: &Model) -> bool {
-    match notice {
-        Notice::Generation(id, GenNotice::Starting { .. }) => !model.generations.contains_key(&id),
-        notice => build_begins(notice),
+    if let Notice::Generation(id, GenNotice::Starting { .. }) = notice {
+        return !model.generations.contains_key(&id);
     }
+    build_begins(notice)
 }

@@ -324,7 +324,7 @@ fn hc15_a_build_that_is_the_same_as_one_that_drains_is_gone_back_to() {
     run.gone_is(3);
     let _ = http::get(run.address(), "/crash");
     let starting = run.expect_that("a start", BUILD_PATIENCE, |event| event.is("starting"));
-    assert_eq!(starting.text("cause"), "go_back", "{starting}");
+    assert_eq!(starting.text("cause"), "roll_back", "{starting}");
     assert_eq!(live(&mut run), 5);
     let body = http::get(run.address(), "/").expect("it serves");
     assert!(body.ends_with("version one\n"), "{body}");

@@ -60,7 +60,7 @@ fn hc15_a_build_that_crashes_is_followed_by_the_one_before_it() {
     let failed = run.expect("failed");
     assert_eq!(failed.text("reason"), "crashed", "{failed}");
     let starting = run.expect("starting");
-    assert_eq!(starting.text("cause"), "go_back", "{starting}");
+    assert_eq!(starting.text("cause"), "roll_back", "{starting}");
     assert_eq!(run.live(), 3);
     answers(&run, "one");
     run.counted("building", 2);
@@ -111,7 +111,7 @@ fn hc15_a_crash_loop_ends_and_a_change_ends_the_wait() {
     run.expect("waiting");
     run.settled(Duration::from_secs(2));
     run.counted("starting", 3);
-    run.counted("again", 2);
+    run.counted("restart_scheduled", 2);
     save(&project, "two");
     assert_eq!(run.live(), 4);
     answers(&run, "two");

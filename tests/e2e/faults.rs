@@ -32,7 +32,7 @@ fn fails_with(run: &mut Running, project: &Project, faults: &str, reason: &str) 
 fn hc14_a_panic_before_ready_changes_nothing() {
     let project = Project::new();
     let mut run = serving(&project, &[]);
-    let failed = fails_with(&mut run, &project, "panic", "ended_early");
+    let failed = fails_with(&mut run, &project, "panic", "exited_early");
     assert_eq!(failed.number("exit_code"), 101, "{failed}");
     let told = run
         .so_far()
@@ -46,7 +46,7 @@ fn hc14_a_panic_before_ready_changes_nothing() {
 fn hc14_an_exit_before_ready_changes_nothing() {
     let project = Project::new();
     let mut run = serving(&project, &[]);
-    let failed = fails_with(&mut run, &project, "exit=3", "ended_early");
+    let failed = fails_with(&mut run, &project, "exit=3", "exited_early");
     assert_eq!(failed.number("exit_code"), 3, "{failed}");
     run.quit();
 }
@@ -66,7 +66,7 @@ fn hc14_a_program_killed_before_it_is_ready_changes_nothing() {
     project.script("kill -9 $$");
     let failed = run.expect("failed");
     let (reason, signal) = (failed.text("reason"), failed.number("signal"));
-    assert_eq!((reason, signal), ("ended_early", 9), "{failed}");
+    assert_eq!((reason, signal), ("exited_early", 9), "{failed}");
     assert_eq!(run.get("/"), "generation 1 version good\n");
     run.quit();
 }

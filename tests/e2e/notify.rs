@@ -82,7 +82,7 @@ fn stay_connected(project: &Project, mut run: Running, extra: u64) {
         "websockets: {} messages over 8 connections, {RELOADS} reloads, none lost",
         told.messages
     ));
-    assert_eq!(run.count("stores"), 1, "it is told once");
+    assert_eq!(run.count("stored_descriptors"), 1, "it is told once");
     assert_eq!(told.connections, 8);
     assert_eq!(told.newest, RELOADS as u64 + 1 + extra);
     assert_eq!(
@@ -146,7 +146,7 @@ fn serves_though_it_stores_its_listener(project: &Project, mut run: Running) {
     let events = run.so_far().iter();
     let told = events.filter(|event| event.mentions("stores a socket that it listens on"));
     assert_eq!(told.count(), 1, "it is told once");
-    run.counted("stores", 0);
+    run.counted("stored_descriptors", 0);
     run.quit();
 }
 
@@ -199,7 +199,7 @@ server().serve_forever()"#;
         event.text("text") == "serves"
     });
     assert_eq!(run.live(), 1);
-    assert!(run.count("extended") >= 3, "{:?}", run.so_far());
+    assert!(run.count("timeout_extended") >= 3, "{:?}", run.so_far());
     run.quit();
 }
 
@@ -223,7 +223,7 @@ server().serve_forever()"#;
     assert_eq!(run.live(), 1);
     project.save("app.py", &script(&format!("{body} # edited")));
     assert_eq!(run.live(), 2);
-    assert_eq!(run.gone_is(1).text("how"), "drained");
+    assert_eq!(run.gone_is(1).text("outcome"), "drained");
     run.printed(1, "cleaned up");
     run.quit();
 }

@@ -77,7 +77,7 @@ fn a_signal_makes_the_program_read_its_configuration() {
     run.live();
     answers(&run, "one");
     project.save("config/app.toml", "two\n");
-    run.expect("signalled");
+    run.expect("reload_signal_sent");
     answers(&run, "two");
     project.save("notes.md", "ignored\n");
     run.settled(Duration::from_millis(300));
@@ -95,7 +95,7 @@ fn a_program_that_does_not_handle_the_signal_is_restarted() {
     let mut run = configured(&project, "no", &["config/*.toml=signal:HUP"]);
     run.live();
     project.save("config/app.toml", "two\n");
-    run.expect("unhandled");
+    run.expect("reload_signal_unhandled");
     assert_eq!(run.live(), 2);
     answers(&run, "two");
     run.quit();

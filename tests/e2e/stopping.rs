@@ -113,7 +113,7 @@ fn hc19_an_open_stream_bounds_nothing_but_its_own_generation() {
     project.server("v3");
     assert_eq!(run.live(), 3);
     let gone = run.gone_is(1);
-    assert_eq!(gone.text("how"), "timed_out", "{gone}");
+    assert_eq!(gone.text("outcome"), "timed_out", "{gone}");
     endless
         .join()
         .expect("no panic")
@@ -137,7 +137,7 @@ fn hc19_a_server_that_ends_its_streams_drains_at_once() {
     let last = stream.map(|line| line.expect("it is not reset")).last();
     assert_eq!(last.as_deref(), Some(""), "the stream was ended in order");
     let gone = run.expect("gone");
-    assert_eq!(gone.text("how"), "drained", "{gone}");
+    assert_eq!(gone.text("outcome"), "drained", "{gone}");
     run.quit();
 }
 

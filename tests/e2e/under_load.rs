@@ -279,7 +279,7 @@ fn hc13_a_broken_build_under_load_loses_nothing() {
 #[test]
 #[ignore = "takes minutes, needs hey"]
 fn hc14_a_panic_before_ready_under_load_loses_nothing() {
-    a_fault_under_load("panic before ready", &[], "ended_early", |project| {
+    a_fault_under_load("panic before ready", &[], "exited_early", |project| {
         project.faulty("panic");
     });
 }

@@ -61,7 +61,7 @@ impl Paused {
 
 fn wait_with_a_change(paused: &Paused, text: &str) {
     paused.project.write("src/main", text);
-    paused.until("paused, changes wait");
+    paused.until("paused, changes pending");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_guardian_that_is_killed_while_paused_takes_its_program_along() {
     let guardian = process_tree::status(program).unwrap().parent;
     kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
     // The session loses its leader, and the program its terminal.
-    paused.until("ended while live");
+    paused.until("crashed (");
     assert!(process_tree::status(program).is_none());
     wait_with_a_change(&paused, "2");
     paused.goes_on(2);
@@ -94,8 +94,8 @@ fn a_build_that_breaks_while_paused_fails_once_it_goes_on() {
     paused.project.write("build", "exit 1");
     wait_with_a_change(&paused, "2");
     paused.screen.press("p");
-    paused.until("gen 2 does not build");
-    paused.until("gen 1 serves on");
+    paused.until("gen 2 failed to build");
+    paused.until("gen 1 still live");
     paused.project.write("build", "exit 0");
     paused.project.write("src/main", "3");
     paused.until("gen 3 live");
@@ -107,14 +107,14 @@ fn a_command_of_a_rule_waits_as_every_change_does() {
     let mut paused = Paused::with(&["--on", "*.txt=run:echo made >>made"]);
     let made = |paused: &Paused| std::fs::read_to_string(paused.project.path("made"));
     paused.project.write("src/a.txt", "1");
-    paused.until("paused, changes wait");
+    paused.until("paused, changes pending");
     // Whoever builds now has all of it.
     paused.screen.press("r");
     paused.until("gen 2 live");
     assert_eq!(made(&paused).unwrap(), "made\n", "once, and not before");
     paused.until("‖ paused");
     paused.project.write("src/a.txt", "2");
-    paused.until("paused, changes wait");
+    paused.until("paused, changes pending");
     assert_eq!(made(&paused).unwrap(), "made\n");
     paused.screen.press("p");
     until("the command", || made(&paused).unwrap() == "made\nmade\n");

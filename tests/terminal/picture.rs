@@ -57,7 +57,9 @@ fn the_picture_in_the_readme_is_current() {
         text.contains("slow query") && text.contains("0 conns")
     });
     project.write("api/src/routes.rs", MISTYPED);
-    screen.within(BUILD, "the failure", |text| text.contains("does not build"));
+    screen.within(BUILD, "the failure", |text| {
+        text.contains("failed to build")
+    });
     let made = screen.parsed(|parser| svg(parser.screen()));
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));

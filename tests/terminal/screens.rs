@@ -62,7 +62,7 @@ fn a_day_at_the_terminal() {
          error: expected `;`
           --> src/main:1
          ● gen 2 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
-         ✘ gen 3 does not build · gen 2 serves on   r reload  p pause  e errors  ? help  q quit",
+         ✘ gen 3 failed to build · gen 2 still live   r reload  p pause  e errors  ? help  q quit",
     );
     // Recovery; then an old one that takes its time.
     project.write("src/main", "lazy");
@@ -89,7 +89,7 @@ fn a_day_at_the_terminal() {
         [5] version 5
 
          ● gen 5 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
-         ◐ gen 4 draining   no conns, cleaning up · Ts of 10s left · pid N
+         ◐ gen 4 draining   no conns, shutting down · Ts of 10s left · pid N
          ✔ built in T · ready in T · src/main   r reload  p pause  k kill  ? help  q quit",
     );
     // Help, pause, and a terminal that gets very small and great again.
@@ -101,17 +101,18 @@ fn a_day_at_the_terminal() {
         [5] version 5
         [4] bye
 
-           r   reload now, changed or not
-           p   pause: changes wait until p is pressed again
-           u   undo: go back to the previous generation
-           e   errors: all that the last build printed
-           k   kill what still drains
+           r   reload now, even without changes
+           p   pause reloading, or resume it
+           u   undo: roll back to the previous build
+           e   errors: print the whole output of the last build
+           k   kill draining generations
            c   clear the screen
            Enter   print a mark
-           Ctrl-Z  suspend, with the program; fg goes on
-           q   quit, as Ctrl-C does; twice: at once
+           Ctrl-Z  suspend together with the program; `fg` resumes
+           q   quit, like Ctrl-C; twice: quit now
+           Esc   close this help
          ● gen 5 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
-         ‖ paused   r reload  p go on  ? help  q quit",
+         ‖ paused   r reload  p resume  ? help  q quit",
     );
     project.write("src/main", "slow again");
     std::fs::remove_file(project.path("go")).unwrap();
@@ -122,7 +123,7 @@ fn a_day_at_the_terminal() {
         [4] bye
 
          ● gen 5 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
-         ‖ paused, changes wait   r reload  p go on  ? help  q quit",
+         ‖ paused, changes pending   r reload  p resume  ? help  q quit",
     );
     screen.press("p");
     screen.resize(120, 40);
@@ -205,7 +206,7 @@ fn undo_brings_the_previous_executable_back() {
         [4] two
 
          ● gen 4 live   app · pid N · up <1m · 127.0.0.1:P · 0 conns
-         ✔ started · ready in T · the previous build   r reload  p pause  u undo  ? help  q quit",
+         ✔ started · ready in T · undo   r reload  p pause  u undo  ? help  q quit",
     );
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));

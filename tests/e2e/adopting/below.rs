@@ -78,7 +78,7 @@ fn a_program_that_restarts_itself_goes_on_as_the_same_generation() {
     assert!(second.starts_with("generation 1 "), "{second}");
     app.save(&format!("{SUCCESSOR}\n# again"));
     assert_eq!(run.live(), 2);
-    assert_eq!(run.gone_is(1).text("how"), "drained");
+    assert_eq!(run.gone_is(1).text("outcome"), "drained");
     assert!(run.get("/").starts_with("generation 2 "));
     run.counted("failed", 0);
     run.quit();

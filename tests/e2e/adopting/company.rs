@@ -30,7 +30,7 @@ fn hc18_a_program_that_cannot_run_twice_is_told_of_stop_first_once() {
             failed.text("reason"),
             failed.number("live"),
         );
-        assert_eq!(told, (generation, "ended_early", 1));
+        assert_eq!(told, (generation, "exited_early", 1));
         run.gone_is(generation);
         assert_eq!(run.get("/"), "generation 1");
     }

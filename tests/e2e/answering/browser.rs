@@ -46,13 +46,13 @@ fn a_browser_shows_the_errors_and_comes_back_by_itself() {
     let profile = project.beside("chromium");
     let mut chromium = Chromium::start(&profile);
     chromium.open(run.address());
-    let shown = chromium.shows("the build failed");
+    let shown = chromium.shows("failed to build");
     let markup = "error: <script>document.title = 'owned'</script> <img src=x onerror=\"document.title='owned'\"> &amp;";
     assert!(shown.contains(markup), "{shown}");
     assert!(shown.contains("--> src/main.rs:1:1"), "readable: {shown}");
     assert!(!shown.contains('\u{1b}'), "{shown}");
     let title = chromium.evaluate("document.title");
-    assert_eq!(title, "503: gen 1: the build failed");
+    assert_eq!(title, "503: gen 1 failed to build");
     let height = chromium.evaluate("document.querySelector('pre').getClientRects()[0].height > 50");
     assert_eq!(height, "true", "lines stay lines");
     chromium.evaluate("window.before = true");

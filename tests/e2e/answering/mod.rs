@@ -60,7 +60,7 @@ fn a_broken_first_build_is_told_to_who_asks_until_it_is_mended() {
     let told = say(run.address(), CURL);
     assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
     assert!(told.contains("\r\nRetry-After: 1\r\n"), "{told}");
-    assert!(told.contains("gen 1: the build failed"), "{told}");
+    assert!(told.contains("gen 1 failed to build"), "{told}");
     assert!(told.contains("\nerror: <b>broken</b>\n"), "{told}");
     let page = say(run.address(), BROWSER);
     assert!(page.contains("\r\nContent-Type: text/html;"), "{page}");
@@ -79,7 +79,7 @@ fn a_broken_first_build_is_told_to_who_asks_until_it_is_mended() {
     waiting.set_nonblocking(false).expect("it can be set");
     fs::write(&go, "").expect("it is ours");
     let told = rest(waiting);
-    assert!(told.contains("gen 2: the build failed"), "{told}");
+    assert!(told.contains("gen 2 failed to build"), "{told}");
     assert!(
         told.contains("another") && !told.contains("broken"),
         "{told}"

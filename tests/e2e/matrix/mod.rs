@@ -188,7 +188,7 @@ fn reloads(program: Program, who: Who, requests: usize) {
 
 /// Whether hotrun tells of something that did not go as it should.
 fn is_complaint(event: &Event) -> bool {
-    let badly = event.is("gone") && event.text("how") != "drained";
+    let badly = event.is("gone") && event.text("outcome") != "drained";
     let level = event.text("level");
     badly || event.is("failed") || level == "warning" || level == "error"
 }

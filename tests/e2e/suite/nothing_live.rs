@@ -67,7 +67,7 @@ fn first() -> Vec<Fault> {
             "clients wait for the mended one",
             |stage| {
                 stage.go_on("exit 0");
-                stage.fails("ended_early", 0);
+                stage.fails("exited_early", 0);
                 stage.mends();
             },
         ),
@@ -77,7 +77,7 @@ fn first() -> Vec<Fault> {
             "clients wait for the mended one",
             |stage| {
                 stage.go_on_faulty("panic");
-                assert_eq!(stage.fails("ended_early", 0).number("exit_code"), 101);
+                assert_eq!(stage.fails("exited_early", 0).number("exit_code"), 101);
                 stage.says("a fault that was asked for");
                 stage.mends();
             },
@@ -100,7 +100,7 @@ fn first() -> Vec<Fault> {
             |stage| {
                 let guardian = stage.guardian(1);
                 kill(guardian, Signal::SIGKILL);
-                assert_eq!(stage.fails("ended_early", 0).number("signal"), 9);
+                assert_eq!(stage.fails("exited_early", 0).number("signal"), 9);
                 stage.mends();
             },
         ),
@@ -138,7 +138,7 @@ fn held() -> Vec<Fault> {
             |stage| {
                 stage.client_waits();
                 stage.project.faulty("exit=3");
-                stage.fails("ended_early", 0);
+                stage.fails("exited_early", 0);
                 stage.mends();
             },
         ),

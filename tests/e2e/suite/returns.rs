@@ -18,7 +18,7 @@ fn comes_back(stage: &mut Stage, generation: u64) {
     stage.is_held();
     stage.fails("crashed", 0);
     stage.client_waits();
-    stage.told_of("again", generation);
+    stage.told_of("restart_scheduled", generation);
     stage.told_of("live", generation + 1);
     stage.mends();
 }

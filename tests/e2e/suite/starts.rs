@@ -24,7 +24,7 @@ pub(super) fn faults() -> Vec<Fault> {
 /// It ends before it is ready, and the old one serves.
 fn early(stage: &mut Stage, line: &str, field: &str, number: u64) {
     stage.go_on(line);
-    assert_eq!(stage.fails("ended_early", 1).number(field), number);
+    assert_eq!(stage.fails("exited_early", 1).number(field), number);
     stage.mends();
 }
 
@@ -48,7 +48,7 @@ fn ends() -> Vec<Fault> {
         ),
         Fault::new(Starting, "it panics", "the old one serves", |stage| {
             stage.go_on_faulty("panic");
-            stage.fails("ended_early", 1);
+            stage.fails("exited_early", 1);
             stage.says("a fault that was asked for");
             stage.mends();
         }),
@@ -73,7 +73,7 @@ fn ends() -> Vec<Fault> {
             |stage| {
                 let guardian = stage.guardian(2);
                 kill(guardian, Signal::SIGKILL);
-                stage.fails("ended_early", 1);
+                stage.fails("exited_early", 1);
                 stage.mends();
             },
         ),
@@ -83,7 +83,7 @@ fn ends() -> Vec<Fault> {
             "the old one serves",
             |stage| {
                 std::fs::remove_file(stage.project.work().join("start")).expect("it is there");
-                stage.fails("ended_early", 1);
+                stage.fails("exited_early", 1);
                 stage.mends();
             },
         ),
@@ -191,7 +191,7 @@ fn leaves_others() -> Vec<Fault> {
                 stage.go_on(&format!(
                     "unset LISTEN_PID; (setsid sh -c \"{late}\" &); exit 1"
                 ));
-                stage.fails("ended_early", 1);
+                stage.fails("exited_early", 1);
                 stage.answers("one");
                 stage.mends();
             },
@@ -202,7 +202,7 @@ fn leaves_others() -> Vec<Fault> {
             "nothing is left of it",
             |stage| {
                 stage.go_on("(while :; do sleep 0.01; done) & (while :; do (sleep 0.05 &); sleep 0.02; done) & exit 1");
-                stage.fails("ended_early", 1);
+                stage.fails("exited_early", 1);
                 stage.mends();
             },
         ),

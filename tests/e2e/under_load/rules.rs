@@ -37,11 +37,11 @@ fn a_new_configuration_loses_nothing_and_restarts_nothing() {
         changes += 1;
         let value = format!("value {changes}");
         project.save("config/app.toml", &format!("{value}\n"));
-        run.expect("signalled");
+        run.expect("reload_signal_sent");
         answers(&run, &value);
     }
     all_answered(load, &format!("{changes} changes of configuration"));
-    run.counted("signalled", changes);
+    run.counted("reload_signal_sent", changes);
     assert_eq!(run.count("starting"), 1, "without a restart");
     run.quit();
 }
