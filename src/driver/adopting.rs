@@ -1,4 +1,4 @@
-//! What comes of the sockets that programs open by themselves.
+//! Adopts the sockets that programs open themselves.
 
 use std::os::fd::OwnedFd;
 
@@ -16,38 +16,37 @@ use super::Driver;
 use super::feed::Feed;
 use super::inbox::{Inbox, Input};
 
-/// Whether sockets that a program opens by itself are taken over.
+/// Whether hotrun adopts the sockets that a program opens.
 pub(super) enum Adopting {
-    /// They are.
     Yes,
-    /// The user does not want it, or could not have it on this system.
+    /// The user turned it off, or this system cannot steer connections.
     No,
-    /// They cannot be.
-    Refused(Unavailable),
+    /// System calls cannot be intercepted here.
+    Unavailable(Unavailable),
 }
 
 impl Adopting {
-    /// Finds it out by doing it once.
+    /// Tries to intercept a call.
     pub(super) fn probe(config: &Config, adopter: Option<&Adopter>) -> Self {
-        match (config.adopt, adopter) {
-            (false, _) | (true, None) => Self::No,
-            (true, Some(_)) => match seccomp::probe(TestRefusal::asked()) {
-                Ok(()) => Self::Yes,
-                Err(why) => Self::Refused(why),
-            },
+        if !config.adopt || adopter.is_none() {
+            return Self::No;
+        }
+        match seccomp::probe(TestRefusal::asked()) {
+            Ok(()) => Self::Yes,
+            Err(why) => Self::Unavailable(why),
         }
     }
 
     pub(super) fn works(&self) -> bool {
         match self {
             Self::Yes => true,
-            Self::No | Self::Refused(_) => false,
+            Self::No | Self::Unavailable(_) => false,
         }
     }
 
-    /// Says why not, once. With `--listen` there is another way, and it matters less.
-    pub(super) fn tell(&self, config: &Config, feed: &Feed) {
-        let Self::Refused(why) = self else { return };
+    /// Reports why it is unavailable. This matters less with `--listen`.
+    pub(super) fn report(&self, config: &Config, feed: &Feed) {
+        let Self::Unavailable(why) = self else { return };
         let level = match config.listen.is_empty() {
             true => Level::Warning,
             false => Level::Detail,
@@ -57,31 +56,31 @@ impl Adopting {
     }
 }
 
-/// hotrun's end of what a generation's trap sends, until its program is there.
-pub(super) struct Trapped {
+/// An interceptor that waits for its program to start.
+pub(super) struct Prepared {
     channel: OwnedFd,
     adopter: Adopter,
 }
 
-/// Both ends of the way for a generation that is about to start.
-pub(super) fn trap(adopter: Adopter) -> Result<(Trapped, OwnedFd)> {
-    let (channel, there) = seccomp::channel().context("opening a channel to the program")?;
-    Ok((Trapped { channel, adopter }, there))
+/// Returns the interceptor of a generation, and the end of its channel that goes to the program's filter.
+pub(super) fn prepare(adopter: Adopter) -> Result<(Prepared, OwnedFd)> {
+    let (channel, filter) = seccomp::channel().context("opening a channel to the program")?;
+    Ok((Prepared { channel, adopter }, filter))
 }
 
-impl Trapped {
-    /// Answers the calls of the program that was started.
-    pub(super) fn begin(self, id: GenId, control: Control, inbox: &Inbox) -> Result<()> {
+impl Prepared {
+    /// Replies to the calls of the program that was started.
+    pub(super) fn start(self, id: GenId, control: Control, inbox: &Inbox) -> Result<()> {
         let inbox = inbox.clone();
         let interceptor = Interceptor {
             id,
             adopter: self.adopter,
             pids: Box::new(move || control.pids()),
-            tell: Box::new(move |event| inbox.input(Input::Intercepted { id, event })),
+            notify: Box::new(move |event| inbox.input(Input::Intercepted { id, event })),
         };
         interceptor
-            .begin(self.channel)
-            .context("starting a thread that answers it")
+            .start(self.channel)
+            .context("starting the thread that replies to `bind` and `listen`")
     }
 }
 
@@ -98,7 +97,7 @@ impl Driver {
                 });
                 self.handle(Event::Generation(id, GenEvent::Listening));
             }
-            InterceptEvent::Taken => {
+            InterceptEvent::Refused => {
                 self.explained.insert(id);
             }
             InterceptEvent::InUse(error) => {
@@ -107,21 +106,21 @@ impl Driver {
             InterceptEvent::Listed { address, listed } => {
                 self.explained.insert(id);
                 self.feed.error(
-                    format!("gen {id} opens `{address}`, where `--listen {listed}` is in the way"),
-                    Some(format!("leave `--listen` out, or use `--listen {address}`")),
+                    format!("gen {id} opens `{address}`, which conflicts with `--listen {listed}`"),
+                    Some(format!("remove `--listen`, or use `--listen {address}`")),
                 );
             }
-            InterceptEvent::Untrapped(why) => self.feed.message(
+            InterceptEvent::NotIntercepted(why) => self.feed.message(
                 Level::Warning,
-                format!("gen {id} opens its sockets unseen: {why}"),
+                format!("gen {id}: its sockets can't be adopted: {why}"),
                 Some(why.hint().into()),
             ),
-            InterceptEvent::Missed { address, error } => {
+            InterceptEvent::NotAdopted { address, error } => {
                 let at = address.map_or_else(String::new, |address| format!(" on `{address}`"));
                 self.feed.message(
                     Level::Warning,
-                    format!("gen {id}: its socket{at} can't be taken over: {error}"),
-                    Some("`--listen` gives it one that hotrun holds".into()),
+                    format!("gen {id}: its socket{at} can't be adopted: {error}"),
+                    Some("use `--listen`, so that hotrun opens the socket".into()),
                 );
             }
         }

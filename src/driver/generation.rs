@@ -105,7 +105,7 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
     } = start;
     let traps = adopter.clone().filter(|_| traps);
     let adopts = traps.is_some();
-    let (trapped, trap) = traps.map(adopting::trap).transpose()?.unzip();
+    let (trapped, trap) = traps.map(adopting::prepare).transpose()?.unzip();
     let notify = NotifySocket::open().context("opening the notify socket")?;
     env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
     env.push(("HOTRUN".into(), "1".into()));
@@ -137,7 +137,7 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
     let (mut running, lines) = attendant.begin(spec, stage, &ready)?;
     let control = running.control.clone();
     if let Some(trapped) = trapped {
-        trapped.begin(id, control.clone(), inbox)?;
+        trapped.start(id, control.clone(), inbox)?;
     }
     let heard = running.listen(id, notify, requests, inbox.clone(), feed.clone());
     let inputs = Inputs {

@@ -200,7 +200,7 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     if config.ui.mode == Mode::Live {
         screen.ends_on_panic(inbox.clone());
     }
-    adopting.tell(&config, &feed);
+    adopting.report(&config, &feed);
     let outcome = Driver::new(config, plan, watching, (sockets, adopting), inbox, feed)?
         .drive(sources)
         .await;

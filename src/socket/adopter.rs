@@ -1,20 +1,20 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::sync::{Arc, Mutex};
 
 use nix::errno::Errno;
 use socket2::Socket;
 
-use super::bind::listen;
+use super::bind::{bind_for_program, listen};
 use super::endpoint::{Endpoint, Transport};
 use super::group::{Group, SharedGroup, disown_unheld, lock};
+use super::listening::Listening;
 use super::registry::{Registry, SharedRegistry, lock_all};
 use super::route::Route;
-use super::scan::{is_occupied, occupant, stranger};
+use super::scan::stranger;
 use super::sockets::way;
 use super::steered::Steered;
-use super::{Address, Listening, Occupant, OpenError};
 use crate::os;
 use crate::reload::GenId;
 
@@ -32,12 +32,12 @@ pub struct Joined {
     pub first: bool,
 }
 
-/// What stands where a program wants to listen.
+/// Listeners of ours that overlap the address that a program binds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Around {
-    /// Whether there is a group of ours that keeps others from being bound there, unless they share.
-    pub group: bool,
-    /// An address of `--listen` that is another and overlaps.
+pub struct Neighbours {
+    /// Whether there are any. The program's socket must share the address with them.
+    pub ours: bool,
+    /// An address of `--listen` that overlaps and is not the same.
     pub listed: Option<Endpoint>,
 }
 
@@ -59,115 +59,56 @@ impl Adopter {
         Self(registry)
     }
 
-    /// What of ours is in the way of a socket that is to be bound there.
+    /// Our listeners that overlap this address.
     #[must_use]
-    pub fn around(&self, endpoint: Endpoint) -> Around {
-        let registry = lock_all(&self.0);
-        let mut around = Around::default();
-        for group in registry.groups() {
-            let group = lock(group);
-            let Some(found) = group.face().endpoint() else {
-                continue;
-            };
-            if !found.overlaps(&endpoint) {
-                continue;
-            }
-            around.group = true;
-            if !group.is_adopted() && found != endpoint {
-                around.listed = Some(found);
-            }
-        }
-        around
+    pub fn neighbours(&self, endpoint: Endpoint) -> Neighbours {
+        neighbours(&lock_all(&self.0), endpoint)
     }
 
-    /// To be locked from [`Self::around`] to [`Self::listen`] for datagrams, which are bound and share from one moment on:
-    /// another generation that asked in between would take the first for a stranger.
+    /// The inodes of all our listeners.
     #[must_use]
-    pub fn datagrams(&self) -> Arc<Mutex<()>> {
-        lock_all(&self.0).datagrams()
-    }
-
-    /// Whether somebody keeps others from being bound there by listening who is none of ours.
-    #[must_use]
-    pub fn has_stranger(&self, endpoint: Endpoint) -> bool {
-        endpoint.transport == Transport::Tcp && is_occupied(endpoint, &self.inodes())
-    }
-
-    fn stranger(&self, endpoint: Endpoint) -> Option<Occupant> {
-        match endpoint.transport {
-            Transport::Tcp => occupant(endpoint, &self.inodes()),
-            Transport::Udp => None,
-        }
-    }
-
-    fn inodes(&self) -> Vec<u64> {
+    pub fn inodes(&self) -> Vec<u64> {
         let registry = lock_all(&self.0);
         let groups = registry.groups().iter();
         groups.flat_map(|group| lock(group).inodes()).collect()
     }
 
-    /// That somebody has the address, and who, as far as that can be told.
-    #[must_use]
-    pub fn in_use(&self, endpoint: Endpoint) -> OpenError {
-        OpenError::InUse {
-            address: Address::Tcp(endpoint.address),
-            occupant: self.stranger(endpoint),
-        }
-    }
-
-    /// Makes a socket of this generation's program listen, which is bound and has `SO_REUSEPORT`. From its return on
-    /// the socket is one of the group of its address. `waits` tells whether the program still waits for that: whose
-    /// does not may be gone, and its generation released, and then nobody would ever take the socket out again.
+    /// Binds a program's datagram socket and adds it to the group of its address. Both happen in one step, so that no other
+    /// generation takes the socket for a stranger's.
     ///
     /// # Errors
-    /// What the system says; [`io::ErrorKind::AddrInUse`] also if somebody else shares the address, and `ESRCH` if the
-    /// program does not wait.
-    pub fn listen(
+    /// As for [`Self::listen`].
+    pub fn bind_datagrams(
         &self,
         id: GenId,
         socket: Socket,
-        backlog: i32,
-        waits: impl FnOnce() -> bool,
+        endpoint: Endpoint,
     ) -> io::Result<Joined> {
-        let endpoint = Endpoint::of(&socket)?;
         let mut registry = lock_all(&self.0);
-        if registry.is_closed() {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
-        // Who waits now is alive, and it is released later than we let go of the lock.
-        if !waits() {
-            return Err(Errno::ESRCH.into());
-        }
-        let known = registry.find(endpoint).cloned();
-        let first = known.is_none();
-        match known {
-            Some(group) => join(&registry, &group, id, socket, backlog)?,
-            None => begin(&mut registry, endpoint, id, socket, backlog)?,
-        }
-        registry.tidy();
-        Ok(Joined {
-            address: endpoint.address,
-            first,
-        })
+        let shared = neighbours(&registry, endpoint).ours;
+        bind_for_program(&socket, endpoint, shared)?;
+        add(&mut registry, id, socket, 0)
     }
 
-    /// A socket that listens already gets another backlog, or a longer one.
+    /// Lets a bound socket of this generation's program listen. When this returns, the socket belongs to the group of its
+    /// address.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn listen_again(&self, socket: &Socket, backlog: i32) -> io::Result<()> {
-        listen(socket, backlog)
+    /// What the system reports; [`io::ErrorKind::AddrInUse`] also if another process shares the address, and `ESRCH` if
+    /// the generation is gone.
+    pub fn listen(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
+        add(&mut lock_all(&self.0), id, socket, backlog)
     }
 
-    /// Of the sockets of this generation, those that no process of it holds, as `held` tells by inode, get nothing any
-    /// more.
+    /// Takes out the listeners of this generation that no process has: `held` are the inodes of the sockets that its
+    /// processes hold.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn disown_unheld(&self, id: GenId, held: impl Fn(u64) -> bool) -> io::Result<()> {
+    /// What the system reports.
+    pub fn orphan_unheld(&self, id: GenId, held: &HashSet<u64>) -> io::Result<()> {
         let mut registry = lock_all(&self.0);
         for group in registry.groups() {
-            disown_unheld(group, id, &held)?;
+            disown_unheld(group, id, |inode| held.contains(&inode))?;
             registry.relay_disowned(group)?;
         }
         registry.tidy();
@@ -217,6 +158,46 @@ impl Adopter {
         };
         registry.groups().iter().filter_map(route).collect()
     }
+}
+
+fn neighbours(registry: &Registry, endpoint: Endpoint) -> Neighbours {
+    let mut around = Neighbours::default();
+    for group in registry.groups() {
+        let group = lock(group);
+        let Some(found) = group.face().endpoint() else {
+            continue;
+        };
+        if !found.overlaps(&endpoint) {
+            continue;
+        }
+        around.ours = true;
+        if !group.is_adopted() && found != endpoint {
+            around.listed = Some(found);
+        }
+    }
+    around
+}
+
+fn add(registry: &mut Registry, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
+    let endpoint = Endpoint::of(&socket)?;
+    if registry.is_closed() {
+        return Err(io::ErrorKind::NotConnected.into());
+    }
+    // Nobody would ever take the socket out again.
+    if registry.is_gone(id) {
+        return Err(Errno::ESRCH.into());
+    }
+    let known = registry.find(endpoint).cloned();
+    let first = known.is_none();
+    match known {
+        Some(group) => join(registry, &group, id, socket, backlog)?,
+        None => begin(registry, endpoint, id, socket, backlog)?,
+    }
+    registry.tidy();
+    Ok(Joined {
+        address: endpoint.address,
+        first,
+    })
 }
 
 fn join(

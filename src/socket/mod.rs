@@ -47,7 +47,7 @@ mod steered;
 mod stream;
 
 pub use address::{Address, ListenSpec, ParseListenError};
-pub use adopter::{Adopter, Around, Joined, Opened};
+pub use adopter::{Adopter, Joined, Neighbours, Opened};
 pub use answerer::{Answerer, Heard};
 pub use drain::DrainMonitor;
 pub use endpoint::{Endpoint, Transport};

@@ -19,8 +19,8 @@ pub(super) struct Registry {
     served: BTreeSet<GenId>,
     /// Those that are being asked to end, until they are gone.
     leaving: BTreeSet<GenId>,
-    /// Held by who binds a socket for datagrams until it is a slot.
-    datagrams: Arc<Mutex<()>>,
+    /// The generations that are gone.
+    gone: BTreeSet<GenId>,
     helper: Helper,
     /// Who answers what comes, while no generation is live and none comes.
     answerer: Option<Arc<dyn Answerer>>,
@@ -51,7 +51,7 @@ impl Registry {
                 live: None,
                 served: BTreeSet::new(),
                 leaving: BTreeSet::new(),
-                datagrams: Arc::default(),
+                gone: BTreeSet::new(),
                 helper: Helper::new(),
                 answerer: None,
                 tries_again: AtomicBool::new(false),
@@ -74,8 +74,8 @@ impl Registry {
         self.leaving.contains(&id)
     }
 
-    pub(super) fn datagrams(&self) -> Arc<Mutex<()>> {
-        self.datagrams.clone()
+    pub(super) fn is_gone(&self, id: GenId) -> bool {
+        self.gone.contains(&id)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -221,6 +221,7 @@ impl Registry {
         let relayed = self.relay(id);
         self.leaving.remove(&id);
         self.served.remove(&id);
+        self.gone.insert(id);
         released.and(relayed).and(self.attend())
     }
 

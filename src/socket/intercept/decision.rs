@@ -1,237 +1,336 @@
-//! What to do with a bind or a listen, from what is known. Pure.
+//! How to reply to a bind or listen, given what is known. Pure.
 
-use crate::socket::{Around, Endpoint, Transport};
+use super::binding::Binding;
+use crate::socket::adopter::Neighbours;
+use crate::socket::endpoint::{Endpoint, Transport};
 
-/// A socket of the program, as it asks for an address or has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
-    pub(super) endpoint: Endpoint,
-    /// `SO_REUSEADDR`, as the program has set it.
-    pub(super) reuse_address: bool,
-    /// `SO_REUSEPORT`, as the program has set it: several sockets of its own may share the address.
-    pub(super) reuse_port: bool,
-}
+/// How many sockets a program may have before the closed ones are looked for.
+const MANY: usize = 1024;
 
-/// Another socket of the same generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Other {
-    pub(super) claim: Claim,
+/// A socket that hotrun has bound for the program.
+#[derive(Debug)]
+pub(super) struct ProgramSocket {
+    /// `SO_COOKIE`: unlike a descriptor or an inode, the kernel never uses it again.
+    pub(super) cookie: u64,
+    pub(super) inode: u64,
+    pub(super) binding: Binding,
     pub(super) listens: bool,
+    /// The thread that bound it. It may repeat its call (`InterceptedCalls::reply`).
+    pub(super) thread: i32,
 }
 
-/// What becomes of a bind.
+/// The bound sockets of one generation.
+///
+/// The kernel does not report that a program closes a socket. Before a conflict counts, [`Self::retain`] those that some
+/// process holds.
+#[derive(Debug, Default)]
+pub(super) struct ProgramSockets(Vec<ProgramSocket>);
+
+/// How to reply to a bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnBind {
-    /// It is none of ours: the kernel does it.
-    Leave,
-    /// As the kernel would answer if each generation were alone: the address is in use.
+    /// The kernel handles it.
+    PassOn,
+    /// The address is in use, as the kernel would say if the generation were alone.
     InUse,
-    /// An address of `--listen` is in the way.
+    /// This address of `--listen` is in the way.
     Listed(Endpoint),
-    /// It is bound for the program.
+    /// hotrun binds it.
     Bind {
-        /// Whether it must share the address (`SO_REUSEPORT`) to be bound at all. Else it is bound alone, which fails if
-        /// anybody has the address, and shares it only then; also if the program itself wants to share it: who shares
-        /// with strangers, another hotrun above all, gets in the way of their steering and they in that of ours.
+        /// Whether the bind needs `SO_REUSEPORT`, because another generation has the address. Otherwise hotrun binds
+        /// exclusively and sets the option afterwards, even if the program has set it itself: in a group with strangers,
+        /// another hotrun above all, each side would break the steering of the other.
         shared: bool,
     },
 }
 
-/// What becomes of a listen.
+/// How to reply to a listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnListen {
-    /// It is none of ours.
-    Leave,
+    /// The kernel handles it.
+    PassOn,
     /// The address is in use.
     InUse,
-    /// It listens already: a longer or shorter queue is all that it asks for.
+    /// It listens already, and gets the new backlog.
     Again,
-    /// It becomes a slot.
-    Join,
+    /// It becomes a listener of its group.
+    Join(Binding),
 }
 
-/// What to do with a bind. `others` are sockets of the same generation that some process of it still has.
-pub(super) fn on_bind(claim: &Claim, others: &[Other], around: Around) -> OnBind {
-    if claim.endpoint.address.port() == 0 {
-        return OnBind::Leave;
+impl ProgramSockets {
+    /// The reply to binding the socket `cookie`.
+    pub(super) fn on_bind(&self, cookie: u64, binding: &Binding, around: Neighbours) -> OnBind {
+        let shares = binding.reuse_address || binding.reuse_port;
+        if self.others(cookie).any(|other| other.forbids_bind(binding)) {
+            OnBind::InUse
+        } else if binding.endpoint.transport == Transport::Udp && shares {
+            // Multicast, or a program that shares the address between its own sockets.
+            OnBind::PassOn
+        } else if let Some(listed) = around.listed {
+            OnBind::Listed(listed)
+        } else {
+            OnBind::Bind {
+                shared: around.ours,
+            }
+        }
     }
-    if others.iter().any(|other| keeps_from_binding(other, claim)) {
-        return OnBind::InUse;
+
+    /// The reply to a listen on the socket `cookie`, which `listens` already or not.
+    pub(super) fn on_listen(&self, cookie: u64, listens: bool) -> OnListen {
+        let tcp = |binding: &Binding| binding.endpoint.transport == Transport::Tcp;
+        let Some(binding) = self.binding(cookie).filter(tcp) else {
+            return OnListen::PassOn;
+        };
+        if listens {
+            return OnListen::Again;
+        }
+        let mut others = self.others(cookie);
+        match others.any(|other| other.forbids_listen(&binding)) {
+            true => OnListen::InUse,
+            false => OnListen::Join(binding),
+        }
     }
-    if claim.endpoint.transport == Transport::Udp && (claim.reuse_address || claim.reuse_port) {
-        // Datagrams that are meant for several (multicast) or a program that shares by itself.
-        return OnBind::Leave;
+
+    fn others(&self, cookie: u64) -> impl Iterator<Item = &ProgramSocket> {
+        self.0.iter().filter(move |one| one.cookie != cookie)
     }
-    if let Some(listed) = around.listed {
-        return OnBind::Listed(listed);
+
+    pub(super) fn binding(&self, cookie: u64) -> Option<Binding> {
+        let one = self.0.iter().find(|one| one.cookie == cookie);
+        one.map(|one| one.binding)
     }
-    OnBind::Bind {
-        shared: around.group,
+
+    /// Whether another socket overlaps. It may be closed, so look before this becomes a conflict.
+    pub(super) fn any_overlaps(&self, cookie: u64, endpoint: Endpoint) -> bool {
+        let mut others = self.others(cookie);
+        others.any(|other| other.binding.endpoint.overlaps(&endpoint))
+    }
+
+    /// Whether this thread has already bound this socket to this address.
+    pub(super) fn is_repeated(&self, cookie: u64, thread: i32, endpoint: Endpoint) -> bool {
+        let key = |one: &ProgramSocket| (one.cookie, one.thread, one.binding.endpoint);
+        self.0
+            .iter()
+            .any(|one| key(one) == (cookie, thread, endpoint))
+    }
+
+    pub(super) fn add(&mut self, socket: ProgramSocket) {
+        self.0.push(socket);
+    }
+
+    pub(super) fn set_listening(&mut self, cookie: u64) {
+        for one in self.0.iter_mut().filter(|one| one.cookie == cookie) {
+            one.listens = true;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it is time to look for closed ones.
+    pub(super) fn are_many(&self) -> bool {
+        self.0.len() >= MANY
+    }
+
+    pub(super) fn any_listens(&self) -> bool {
+        self.0.iter().any(|one| one.listens)
+    }
+
+    /// Whether several listen because the program itself sets `SO_REUSEPORT`.
+    pub(super) fn several_share(&self) -> bool {
+        let shares = |one: &&ProgramSocket| one.listens && one.binding.reuse_port;
+        self.0.iter().filter(shares).count() > 1
+    }
+
+    pub(super) fn has(&self, inode: u64) -> bool {
+        self.0.iter().any(|one| one.inode == inode)
+    }
+
+    pub(super) fn all(&self, held: impl Fn(u64) -> bool) -> bool {
+        self.0.iter().all(|one| held(one.inode))
+    }
+
+    pub(super) fn retain(&mut self, held: impl Fn(u64) -> bool) {
+        self.0.retain(|one| held(one.inode));
     }
 }
 
-/// What to do with a listen of a socket that was bound by us, `claim`, or not, and that `listens` already or not.
-pub(super) fn on_listen(claim: Option<&Claim>, listens: bool, others: &[Other]) -> OnListen {
-    let Some(claim) = claim.filter(|claim| claim.endpoint.transport == Transport::Tcp) else {
-        return OnListen::Leave;
-    };
-    if listens {
-        return OnListen::Again;
+impl ProgramSocket {
+    /// As `inet_bind_conflict` in `net/ipv4/inet_connection_sock.c` and `udp_lib_lport_inuse` in `net/ipv4/udp.c`.
+    fn forbids_bind(&self, new: &Binding) -> bool {
+        let both_reuse = self.binding.reuse_address && new.reuse_address && !self.listens;
+        self.conflicts(new) && !both_reuse
     }
-    let taken = |other: &Other| other.listens && meets(other, claim) && !both_share(other, claim);
-    if others.iter().any(taken) {
-        return OnListen::InUse;
+
+    fn forbids_listen(&self, new: &Binding) -> bool {
+        self.listens && self.conflicts(new)
     }
-    OnListen::Join
-}
 
-/// As `inet_bind_conflict` in `net/ipv4/inet_connection_sock.c`, and `udp_lib_lport_inuse` in `net/ipv4/udp.c`.
-fn keeps_from_binding(other: &Other, claim: &Claim) -> bool {
-    let both_reuse = other.claim.reuse_address && claim.reuse_address && !other.listens;
-    meets(other, claim) && !both_reuse && !both_share(other, claim)
-}
-
-fn both_share(other: &Other, claim: &Claim) -> bool {
-    other.claim.reuse_port && claim.reuse_port
-}
-
-fn meets(other: &Other, claim: &Claim) -> bool {
-    other.claim.endpoint.overlaps(&claim.endpoint)
+    fn conflicts(&self, new: &Binding) -> bool {
+        let both_share = self.binding.reuse_port && new.reuse_port;
+        self.binding.endpoint.overlaps(&new.endpoint) && !both_share
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn claim(address: &str) -> Claim {
-        Claim {
-            endpoint: Endpoint::from(address.parse::<std::net::SocketAddr>().unwrap()),
+    /// The cookie of the socket in question. Others count down from it.
+    const NEW: u64 = 100;
+    const ALONE: Neighbours = Neighbours {
+        ours: false,
+        listed: None,
+    };
+    /// Another generation has the address.
+    const OURS: Neighbours = Neighbours {
+        ours: true,
+        listed: None,
+    };
+
+    fn endpoint(address: &str) -> Endpoint {
+        Endpoint::from(address.parse::<std::net::SocketAddr>().unwrap())
+    }
+
+    fn binding(address: &str) -> Binding {
+        Binding {
+            endpoint: endpoint(address),
             reuse_address: true,
             reuse_port: false,
         }
     }
 
-    fn listening(claim: Claim) -> Other {
-        Other {
-            claim,
-            listens: true,
-        }
+    fn sockets(all: &[(Binding, bool)]) -> ProgramSockets {
+        let sockets = all
+            .iter()
+            .zip(1..)
+            .map(|((binding, listens), cookie)| ProgramSocket {
+                cookie,
+                inode: cookie,
+                binding: *binding,
+                listens: *listens,
+                thread: 1,
+            });
+        ProgramSockets(sockets.collect())
     }
 
-    fn bound(claim: Claim) -> Other {
-        Other {
-            claim,
-            listens: false,
-        }
+    fn listening(binding: Binding) -> ProgramSockets {
+        sockets(&[(binding, true)])
     }
 
-    const NONE: Around = Around {
-        group: false,
-        listed: None,
-    };
-    const OURS: Around = Around {
-        group: true,
-        listed: None,
-    };
-
-    #[test]
-    fn a_free_address_is_bound_as_the_kernel_would() {
-        let web = claim("0.0.0.0:80");
-        assert_eq!(on_bind(&web, &[], NONE), OnBind::Bind { shared: false });
+    fn bound(binding: Binding) -> ProgramSockets {
+        sockets(&[(binding, false)])
     }
 
-    #[test]
-    fn an_address_that_another_generation_has_is_shared() {
-        let web = claim("127.0.0.1:80");
-        assert_eq!(on_bind(&web, &[], OURS), OnBind::Bind { shared: true });
+    /// The reply to a listen of a new socket beside `others`.
+    fn on_listen(binding: Binding, mut others: ProgramSockets) -> OnListen {
+        let mut new = bound(binding);
+        new.0[0].cookie = NEW;
+        others.0.append(&mut new.0);
+        others.on_listen(NEW, false)
     }
 
     #[test]
-    fn any_port_is_left_alone() {
-        assert_eq!(on_bind(&claim("0.0.0.0:0"), &[], OURS), OnBind::Leave);
+    fn a_free_address_is_bound_exclusively() {
+        let web = binding("0.0.0.0:80");
+        let reply = sockets(&[]).on_bind(NEW, &web, ALONE);
+        assert_eq!(reply, OnBind::Bind { shared: false });
     }
 
     #[test]
-    fn a_program_cannot_take_its_own_address_twice() {
-        let web = claim("127.0.0.1:80");
-        let everywhere = claim("0.0.0.0:80");
-        for other in [listening(web), listening(everywhere)] {
-            assert_eq!(on_bind(&web, &[other], OURS), OnBind::InUse);
+    fn an_address_of_another_generation_is_shared() {
+        let web = binding("127.0.0.1:80");
+        let reply = sockets(&[]).on_bind(NEW, &web, OURS);
+        assert_eq!(reply, OnBind::Bind { shared: true });
+    }
+
+    #[test]
+    fn a_program_cannot_bind_its_own_address_twice() {
+        let web = binding("127.0.0.1:80");
+        let everywhere = binding("0.0.0.0:80");
+        for others in [listening(web), listening(everywhere)] {
+            assert_eq!(others.on_bind(NEW, &web, OURS), OnBind::InUse);
         }
         // Both may be bound, and one may listen (`socket(7)`, SO_REUSEADDR).
         let shared = OnBind::Bind { shared: true };
-        assert_eq!(on_bind(&web, &[bound(everywhere)], OURS), shared);
-        let strict = Claim {
+        assert_eq!(bound(everywhere).on_bind(NEW, &web, OURS), shared);
+        let strict = Binding {
             reuse_address: false,
             ..web
         };
-        assert_eq!(on_bind(&strict, &[bound(web)], OURS), OnBind::InUse);
-        assert_eq!(on_bind(&web, &[bound(strict)], OURS), OnBind::InUse);
-        assert_eq!(
-            on_listen(Some(&web), false, &[listening(everywhere)]),
-            OnListen::InUse
-        );
-        let elsewhere = listening(claim("127.0.0.2:80"));
-        assert_eq!(on_bind(&web, &[elsewhere], OURS), shared);
+        assert_eq!(bound(web).on_bind(NEW, &strict, OURS), OnBind::InUse);
+        assert_eq!(bound(strict).on_bind(NEW, &web, OURS), OnBind::InUse);
+        assert_eq!(on_listen(web, listening(everywhere)), OnListen::InUse);
+        let elsewhere = listening(binding("127.0.0.2:80"));
+        assert_eq!(elsewhere.on_bind(NEW, &web, OURS), shared);
     }
 
     #[test]
-    fn a_program_that_shares_by_itself_has_several() {
-        let worker = Claim {
+    fn a_program_that_sets_reuse_port_has_several_sockets() {
+        let worker = Binding {
             reuse_port: true,
-            ..claim("127.0.0.1:80")
+            ..binding("127.0.0.1:80")
         };
-        let others = [listening(worker)];
-        assert_eq!(
-            on_bind(&worker, &others, OURS),
-            OnBind::Bind { shared: true }
-        );
-        assert_eq!(on_listen(Some(&worker), false, &others), OnListen::Join);
-        let first = OnBind::Bind { shared: false };
-        assert_eq!(on_bind(&worker, &[], NONE), first, "not with strangers");
-        let alone = claim("127.0.0.1:80");
-        assert_eq!(on_bind(&alone, &others, OURS), OnBind::InUse);
+        let others = listening(worker);
+        let shared = OnBind::Bind { shared: true };
+        assert_eq!(others.on_bind(NEW, &worker, OURS), shared);
+        let alone = binding("127.0.0.1:80");
+        assert_eq!(others.on_bind(NEW, &alone, OURS), OnBind::InUse);
+        assert_eq!(on_listen(worker, others), OnListen::Join(worker));
+        let first = sockets(&[]).on_bind(NEW, &worker, ALONE);
+        assert_eq!(first, OnBind::Bind { shared: false }, "not with strangers");
     }
 
     #[test]
-    fn an_address_of_listen_in_the_way_is_named() {
-        let listed = Endpoint::from("127.0.0.1:80".parse::<std::net::SocketAddr>().unwrap());
-        let around = Around {
-            group: true,
+    fn an_overlapping_address_of_listen_is_named() {
+        let listed = endpoint("127.0.0.1:80");
+        let around = Neighbours {
+            ours: true,
             listed: Some(listed),
         };
-        let verdict = on_bind(&claim("0.0.0.0:80"), &[], around);
-        assert_eq!(verdict, OnBind::Listed(listed));
+        let reply = sockets(&[]).on_bind(NEW, &binding("0.0.0.0:80"), around);
+        assert_eq!(reply, OnBind::Listed(listed));
     }
 
     #[test]
-    fn datagrams_that_are_shared_on_purpose_are_left_alone() {
-        let dns = claim("0.0.0.0:53");
-        let udp = Claim {
+    fn shared_datagram_sockets_are_left_to_the_kernel() {
+        let tcp = binding("0.0.0.0:53");
+        let udp = Binding {
             endpoint: Endpoint {
                 transport: Transport::Udp,
-                ..dns.endpoint
+                ..tcp.endpoint
             },
             reuse_address: false,
-            ..dns
+            ..tcp
         };
-        let multicast = Claim {
+        let multicast = Binding {
             reuse_address: true,
             ..udp
         };
-        assert_eq!(on_bind(&udp, &[], OURS), OnBind::Bind { shared: true });
-        assert_eq!(on_bind(&multicast, &[], OURS), OnBind::Leave);
-        assert_eq!(on_bind(&udp, &[bound(udp)], OURS), OnBind::InUse);
-        let tcp = listening(dns);
-        assert_eq!(on_bind(&udp, &[tcp], OURS), OnBind::Bind { shared: true });
-        assert_eq!(on_listen(Some(&udp), false, &[]), OnListen::Leave);
+        let shared = OnBind::Bind { shared: true };
+        assert_eq!(sockets(&[]).on_bind(NEW, &udp, OURS), shared);
+        assert_eq!(sockets(&[]).on_bind(NEW, &multicast, OURS), OnBind::PassOn);
+        assert_eq!(bound(udp).on_bind(NEW, &udp, OURS), OnBind::InUse);
+        assert_eq!(listening(tcp).on_bind(NEW, &udp, OURS), shared);
+        assert_eq!(on_listen(udp, sockets(&[])), OnListen::PassOn);
     }
 
     #[test]
-    fn only_what_was_bound_by_us_becomes_a_slot_and_only_once() {
-        let web = claim("127.0.0.1:80");
-        assert_eq!(on_listen(None, false, &[]), OnListen::Leave);
-        assert_eq!(on_listen(Some(&web), false, &[]), OnListen::Join);
-        assert_eq!(on_listen(Some(&web), true, &[]), OnListen::Again);
+    fn a_socket_joins_once_and_only_if_hotrun_has_bound_it() {
+        let web = binding("127.0.0.1:80");
+        assert_eq!(sockets(&[]).on_listen(NEW, false), OnListen::PassOn);
+        assert_eq!(on_listen(web, sockets(&[])), OnListen::Join(web));
+        assert_eq!(bound(web).on_listen(1, true), OnListen::Again);
+    }
+
+    #[test]
+    fn only_the_same_thread_repeats_a_bind() {
+        let web = binding("127.0.0.1:80");
+        let sockets = bound(web);
+        assert!(sockets.is_repeated(1, 1, web.endpoint));
+        assert!(!sockets.is_repeated(1, 2, web.endpoint));
+        assert!(!sockets.is_repeated(2, 1, web.endpoint));
+        assert!(!sockets.is_repeated(1, 1, endpoint("127.0.0.1:81")));
     }
 }

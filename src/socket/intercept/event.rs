@@ -2,37 +2,37 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::os::seccomp::Unavailable;
-use crate::socket::OpenError;
+use crate::socket::open_error::OpenError;
 
-/// What there is to tell of a program's sockets.
+/// What happened to a program's sockets.
 #[derive(Debug)]
 pub enum InterceptEvent {
-    /// It listens there now, by a socket that the next generation can share the address with.
+    /// The program listens. The next generation can share the address.
     Listens {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// Whether nobody listened there before.
         first: bool,
     },
-    /// An address that it wants is taken; who has it is told later. This comes before the program knows, and so before
-    /// what it makes of it.
-    Taken,
-    /// Somebody else has the address.
+    /// The program is about to learn that an address is in use. Comes before anything that the program does about it;
+    /// the holder follows in [`Self::InUse`].
+    Refused,
+    /// Another process has the address.
     InUse(OpenError),
-    /// An address of `--listen` is in the way of another one that it wants.
+    /// An address of `--listen` overlaps the one that the program binds.
     Listed {
-        /// Where it wanted to listen.
+        /// The program's address.
         address: SocketAddr,
         /// The address of `--listen`.
         listed: SocketAddr,
     },
-    /// The program was started without being trapped.
-    Untrapped(Unavailable),
-    /// A socket could not be adopted, and the kernel did what was asked for.
-    Missed {
-        /// Where it wanted to listen.
+    /// The program runs without interception.
+    NotIntercepted(Unavailable),
+    /// A socket could not be adopted. The kernel has handled the call.
+    NotAdopted {
+        /// The address, if known.
         address: Option<SocketAddr>,
-        /// Why.
+        /// The reason.
         error: io::Error,
     },
 }

@@ -1,16 +1,17 @@
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::os::pidfd_set::PidfdSet;
 use crate::os::socket_holders::sockets_of;
 
-/// The processes of a program, and which sockets they have.
+/// The processes of a program, and the sockets that they hold.
 pub(super) struct Holders {
     pids: Box<dyn Fn() -> Vec<i32> + Send>,
     deaths: Option<PidfdSet>,
 }
 
 impl Holders {
-    /// `pids` are its processes at the moment of the call.
+    /// `pids` returns the current processes.
     pub(super) fn new(pids: Box<dyn Fn() -> Vec<i32> + Send>) -> Self {
         Self {
             pids,
@@ -18,34 +19,25 @@ impl Holders {
         }
     }
 
-    /// The inodes of the sockets that the processes have; nothing if one of them may not be looked into, or they are not
-    /// known. From then on
-    /// the ends of those are told that have one that `counts`.
-    pub(super) fn look(&mut self, counts: impl Fn(u64) -> bool) -> Option<Vec<u64>> {
-        let (mut held, mut holding) = (Vec::new(), Vec::new());
+    /// The inodes of the sockets that the processes hold. `None` if there are no processes, or one of them may not be
+    /// inspected. From then on, [`Self::deaths`] reports the deaths of those that hold a socket of `ours`.
+    pub(super) fn look(&mut self, ours: impl Fn(u64) -> bool) -> Option<HashSet<u64>> {
+        let (mut held, mut holding) = (HashSet::new(), Vec::new());
         let pids = (self.pids)();
-        if pids.is_empty() {
-            // An end stays readable until nobody watches for it.
-            self.watch(&[]);
-            return None;
-        }
-        let seen = pids.into_iter().try_for_each(|pid| {
-            let sockets: Vec<u64> = sockets_of(pid, |_| None).ok()?.into_values().collect();
-            holding.extend(sockets.iter().any(|inode| counts(*inode)).then_some(pid));
-            held.extend(sockets);
+        let inspected = pids.iter().try_for_each(|pid| {
+            let sockets = sockets_of(*pid, |_| None).ok()?;
+            holding.extend(sockets.values().any(|inode| ours(*inode)).then_some(*pid));
+            held.extend(sockets.into_values());
             Some(())
         });
-        self.watch(&holding);
-        seen.map(|()| held)
-    }
-
-    fn watch(&mut self, pids: &[i32]) {
+        // A death stays readable until its process is removed from the set.
         if let Some(deaths) = &mut self.deaths {
-            deaths.watch(pids);
+            deaths.watch(&holding);
         }
+        inspected.filter(|()| !pids.is_empty()).map(|()| held)
     }
 
-    /// Readable when one of them has ended.
+    /// Readable when one of them has died.
     pub(super) fn deaths(&self) -> Option<BorrowedFd<'_>> {
         self.deaths.as_ref().map(AsFd::as_fd)
     }
@@ -62,15 +54,15 @@ mod tests {
 
     use super::*;
 
-    fn told(holders: &Holders) -> bool {
+    fn reported(holders: &Holders) -> bool {
         let deaths = holders.deaths().unwrap();
         let mut fds = [PollFd::new(deaths, PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
     }
 
-    /// The thread that looks would do nothing else any more.
+    /// Otherwise the thread would look again and again.
     #[test]
-    fn an_end_is_told_no_more_once_no_process_is_left() {
+    fn a_death_is_reported_until_the_next_look() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut command = Command::new("sleep");
         command
@@ -78,16 +70,16 @@ mod tests {
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)));
         let mut child = command.spawn().unwrap();
         let pid = Arc::new(AtomicI32::new(i32::try_from(child.id()).unwrap()));
-        let there = pid.clone();
-        let pids = move || Some(there.load(Ordering::SeqCst)).filter(|pid| *pid != 0);
+        let current = pid.clone();
+        let pids = move || Some(current.load(Ordering::SeqCst)).filter(|pid| *pid != 0);
         let mut holders = Holders::new(Box::new(move || pids().into_iter().collect()));
         assert_eq!(holders.look(|_| true).unwrap().len(), 1);
-        assert!(!told(&holders));
+        assert!(!reported(&holders));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(told(&holders));
+        assert!(reported(&holders));
         pid.store(0, Ordering::SeqCst);
         assert_eq!(holders.look(|_| true), None);
-        assert!(!told(&holders));
+        assert!(!reported(&holders));
     }
 }

@@ -1,20 +1,19 @@
-//! What happens to `bind` and `listen` of a program that opens its sockets by itself.
+//! Intercepts `bind` and `listen` of a program that opens its own sockets, so that the next generation can listen on the
+//! same address beside it.
 //!
-//! The program keeps its own socket, with its options and wherever it is registered already: hotrun binds it, and
-//! makes it listen, on a duplicate of its descriptor ([`os::seccomp`](crate::os::seccomp)), and makes it a slot of the
-//! group of its address. So another generation of the program can have the same address beside it, while the
-//! program gets the answers that it would get if it were alone.
+//! The program keeps its socket, with its options and wherever it is registered already. hotrun binds it and makes it
+//! listen through a duplicate of the descriptor ([`os::seccomp`](crate::os::seccomp)), and adds it to the group of its
+//! address. The program gets the results that it would get if it were alone.
 //!
-//! What is answered is decided in `decision.rs`, from what is known and from nothing else. A thread for each generation
-//! does it (`worker.rs`): a call waits for its answer, and so shall not wait for anything that hotrun does besides.
+//! `decision.rs` decides how to reply. `worker.rs` carries that out, in a thread for each generation: the program waits
+//! for the reply, so the thread must not wait for the driver.
 
-mod call;
-mod claim;
+mod binding;
+mod caller;
 mod decision;
 mod event;
 mod holders;
-mod known;
-mod verdict;
+mod outcome;
 mod worker;
 
 pub use event::InterceptEvent;

@@ -2,6 +2,7 @@
 //!
 //! Long because the helpers that play a program are shared by all that adopted sockets go through.
 
+use std::collections::HashSet;
 use std::net::UdpSocket;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -24,11 +25,6 @@ pub(super) fn bound(address: SocketAddr, protocol: Protocol) -> Socket {
     socket
 }
 
-/// The program, for the answer to its call.
-pub(super) fn waits() -> bool {
-    true
-}
-
 pub(super) fn address(socket: &Socket) -> SocketAddr {
     socket.local_addr().unwrap().as_socket().unwrap()
 }
@@ -48,7 +44,7 @@ async fn the_sockets_that_are_shut_down_with_their_generation_are_known() {
     assert!(!sockets.has(&own));
     let duplicate = Socket::from(own.try_clone().unwrap());
     let adopter = sockets.adopter().unwrap();
-    adopter.listen(id(1), duplicate, 5, waits).unwrap();
+    adopter.listen(id(1), duplicate, 5).unwrap();
     assert!(sockets.has(&own));
     let connection = TcpStream::connect(tcp(&sockets, 0)).unwrap();
     assert!(!sockets.has(&connection.into()), "a client");
@@ -69,7 +65,7 @@ pub(super) fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened
 fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> Opened {
     let address = address(&socket);
     let duplicate = socket.try_clone().unwrap();
-    let joined = adopter.listen(id(number), duplicate, 5, waits).unwrap();
+    let joined = adopter.listen(id(number), duplicate, 5).unwrap();
     assert_eq!(joined.address, address);
     let inode = os::inode(&socket).unwrap();
     let passed = Passed {
@@ -220,9 +216,9 @@ async fn an_address_that_is_opened_late_is_served_at_once() {
 async fn who_has_closed_all_sockets_cannot_serve_again() {
     let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
-    let (at, inode) = (address(&socket), os::inode(&socket).unwrap());
+    let at = address(&socket);
     adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5, waits)
+        .listen(id(1), socket.try_clone().unwrap(), 5)
         .unwrap();
     sockets.switch(id(1)).unwrap();
     let second = open_own(&adopter, 2, at);
@@ -230,20 +226,21 @@ async fn who_has_closed_all_sockets_cannot_serve_again() {
     sockets.switch(id(1)).unwrap();
     sockets.switch(id(2)).unwrap();
     drop(socket);
-    adopter.disown_unheld(id(1), |held| held != inode).unwrap();
+    adopter.orphan_unheld(id(1), &HashSet::new()).unwrap();
     let refused = sockets.switch(id(1)).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::NotFound);
     assert_eq!(To::Tcp(at).ask().unwrap(), 2);
     second.program.ask_to_stop();
 }
 
-/// Its generation may be released already, and nobody would ever take the slot out again.
+/// Nobody would ever take its listener out again.
 #[tokio::test]
-async fn a_program_that_died_while_it_was_asked_for_gets_no_slot() {
-    let (sockets, adopter) = none();
+async fn a_generation_that_is_gone_gets_no_listener() {
+    let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
+    sockets.release(id(1)).unwrap();
     let duplicate = socket.try_clone().unwrap();
-    let refused = adopter.listen(id(1), duplicate, 5, || false).unwrap_err();
+    let refused = adopter.listen(id(1), duplicate, 5).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::ESRCH));
     assert_eq!(sockets.slot_count(), 0);
     assert!(!os::is_listening(&socket).unwrap());
@@ -257,7 +254,7 @@ async fn who_listens_after_a_stranger_does_not_share_with_it() {
     let own = bound(address(&stranger), Protocol::TCP);
     stranger.listen(5).unwrap();
     let duplicate = own.try_clone().unwrap();
-    let refused = adopter.listen(id(1), duplicate, 5, waits).unwrap_err();
+    let refused = adopter.listen(id(1), duplicate, 5).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(sockets.slot_count(), 0);
     assert!(
@@ -279,10 +276,8 @@ async fn slots_do_not_pile_up_within_one_generation() {
         for worker in &workers {
             worker.program.ask_to_stop();
         }
-        let held: Vec<u64> = next.iter().map(|worker| worker.inode).collect();
-        adopter
-            .disown_unheld(id(1), |inode| held.contains(&inode))
-            .unwrap();
+        let held: HashSet<u64> = next.iter().map(|worker| worker.inode).collect();
+        adopter.orphan_unheld(id(1), &held).unwrap();
         assert_eq!(To::Tcp(at).ask().unwrap(), 1, "round {round}");
         workers = next;
     }
@@ -299,14 +294,15 @@ async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);
     adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5, waits)
+        .listen(id(1), socket.try_clone().unwrap(), 5)
         .unwrap();
-    let lost = os::inode(&socket).unwrap();
     drop(socket);
     let early = TcpStream::connect(at).unwrap();
     early.set_read_timeout(Some(DEADLINE)).unwrap();
     let second = open_own(&adopter, 1, at);
-    adopter.disown_unheld(id(1), |inode| inode != lost).unwrap();
+    adopter
+        .orphan_unheld(id(1), &HashSet::from([second.inode]))
+        .unwrap();
     assert_eq!(adopter.opened(id(1)).inodes, [second.inode]);
     sockets.switch(id(1)).unwrap();
     let mut early: Box<dyn Duplex> = Box::new(early);
@@ -328,7 +324,7 @@ async fn several_sockets_of_one_generation_share_its_connections() {
     // The number that it answers with tells them apart.
     let socket = bound(first.address, Protocol::TCP);
     adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5, waits)
+        .listen(id(1), socket.try_clone().unwrap(), 5)
         .unwrap();
     let passed = Passed {
         name: String::new(),
@@ -355,10 +351,10 @@ async fn what_a_program_opens_itself_takes_the_place_of_what_it_was_passed() {
     let adopter = sockets.adopter().unwrap();
     let early: Vec<_> = (0..5).map(|_| To::Tcp(at).connect().unwrap()).collect();
     let passed = sockets.prepare(id(1)).unwrap();
-    let around = adopter.around(at.into());
-    assert!(around.group && around.listed.is_none());
+    let around = adopter.neighbours(at.into());
+    assert!(around.ours && around.listed.is_none());
     let elsewhere = SocketAddr::new([0, 0, 0, 0].into(), at.port());
-    assert_eq!(adopter.around(elsewhere.into()).listed, Some(at.into()));
+    assert_eq!(adopter.neighbours(elsewhere.into()).listed, Some(at.into()));
     let first = open_own(&adopter, 1, at);
     assert_eq!(adopter.opened(id(1)).inodes, [first.inode]);
     sockets.switch(id(1)).unwrap();
@@ -388,12 +384,12 @@ async fn datagrams_go_to_the_live_generation() {
     let first = bound(ANY.parse().unwrap(), Protocol::UDP);
     let at = address(&first);
     adopter
-        .listen(id(1), first.try_clone().unwrap(), 0, waits)
+        .listen(id(1), first.try_clone().unwrap(), 0)
         .unwrap();
     sockets.switch(id(1)).unwrap();
     let second = bound(at, Protocol::UDP);
     adopter
-        .listen(id(2), second.try_clone().unwrap(), 0, waits)
+        .listen(id(2), second.try_clone().unwrap(), 0)
         .unwrap();
     let opened = adopter.opened(id(2));
     assert!(opened.inodes.is_empty() && opened.missing.is_empty());
@@ -447,12 +443,12 @@ async fn a_live_generation_may_close_and_open_again() {
     let first = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&first);
     adopter
-        .listen(id(1), first.try_clone().unwrap(), 5, waits)
+        .listen(id(1), first.try_clone().unwrap(), 5)
         .unwrap();
     sockets.switch(id(1)).unwrap();
     let waiting: Vec<_> = (0..3).map(|_| To::Tcp(at).connect().unwrap()).collect();
     drop(first);
-    adopter.disown_unheld(id(1), |_| false).unwrap();
+    adopter.orphan_unheld(id(1), &HashSet::new()).unwrap();
     // Long enough for a relay that would carry in circles to have made many connections.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let established = os::sock_diag::tcp_connections(at).unwrap().len();

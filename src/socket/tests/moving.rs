@@ -2,7 +2,7 @@
 
 use socket2::Protocol;
 
-use super::adopting::{ANY, address, bound, leave, none, open_own, settle, waits};
+use super::adopting::{ANY, address, bound, leave, none, open_own, settle};
 use super::*;
 
 /// The kernel prefers the narrower address, whoever listens there.
@@ -42,7 +42,7 @@ async fn what_waits_at_an_address_is_carried_to_the_one_that_covers_it() {
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);
     adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5, waits)
+        .listen(id(1), socket.try_clone().unwrap(), 5)
         .unwrap();
     sockets.switch(id(1)).unwrap();
     let mut waits = To::Tcp(at).connect().unwrap();

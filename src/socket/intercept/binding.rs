@@ -1,63 +1,46 @@
-//! What the kernel tells of a socket that a program binds.
-
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use socket2::{Domain, Socket, Type};
 
-use super::decision::Claim;
 use crate::os;
-use crate::socket::{Endpoint, Transport};
+use crate::socket::endpoint::{Endpoint, Transport};
 
-/// The longest address that there is (`struct sockaddr_storage`, `socket.h(0p)`).
-pub(super) const LONGEST: u32 = 128;
+/// The size of the longest address, in bytes (`struct sockaddr_storage`, `socket.h(0p)`).
+pub(super) const LONGEST_ADDRESS: u32 = 128;
 
-/// Reads an address as `bind` gets it (`ip(7)`, `ipv6(7)`). Nothing where it is of another family, or too short: the
-/// kernel knows what to say to that.
-pub(super) fn parse(bytes: &[u8]) -> Option<SocketAddr> {
-    let array = |at: usize| -> Option<[u8; 4]> { bytes.get(at..at + 4)?.try_into().ok() };
-    let family = i32::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
-    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
-    match family {
-        // The kernel wants the padding too, and does not look at it.
-        libc::AF_INET if bytes.len() >= 16 => {
-            let ip = Ipv4Addr::from(array(4)?);
-            Some(SocketAddrV4::new(ip, port).into())
-        }
-        libc::AF_INET6 if bytes.len() >= 24 => {
-            let flow = u32::from_be_bytes(array(4)?);
-            let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
-            // The oldest form ends before the scope.
-            let scope = array(24).map_or(0, u32::from_ne_bytes);
-            Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope).into())
-        }
-        _ => None,
-    }
+/// The address that a program binds a socket to, and how it shares that with other sockets of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Binding {
+    pub(super) endpoint: Endpoint,
+    /// The program's `SO_REUSEADDR`.
+    pub(super) reuse_address: bool,
+    /// The program's `SO_REUSEPORT`: several of its sockets may share the address.
+    pub(super) reuse_port: bool,
 }
 
-/// What it claims by binding this socket to that address; nothing if that is no TCP or UDP socket, or
-/// one of another network.
-pub(super) fn claim(socket: &Socket, address: SocketAddr) -> io::Result<Option<Claim>> {
-    let Some(transport) = transport(socket)? else {
-        return Ok(None);
-    };
-    // The kernel knows what to say to an address of another family.
-    if os::family(socket)? != i32::from(Domain::for_address(address)) {
-        return Ok(None);
+impl Binding {
+    /// The result of binding this socket to that address. `None` for anything but TCP and UDP of our own network: the
+    /// kernel handles those without us.
+    pub(super) fn of(socket: &Socket, address: SocketAddr) -> io::Result<Option<Self>> {
+        let Some(transport) = transport(socket)? else {
+            return Ok(None);
+        };
+        let other_family = os::family(socket)? != i32::from(Domain::for_address(address));
+        // A socket of another network namespace or of one device does not conflict with ours.
+        if other_family || !os::is_of_our_network(socket) || os::is_of_one_device(socket) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            endpoint: Endpoint {
+                address,
+                only_v6: address.is_ipv6() && socket.only_v6()?,
+                transport,
+            },
+            reuse_address: socket.reuse_address()?,
+            reuse_port: socket.reuse_port()?,
+        }))
     }
-    // Both have the address beside ours: there is nothing to share with them.
-    if !os::is_of_our_network(socket) || os::is_of_one_device(socket) {
-        return Ok(None);
-    }
-    Ok(Some(Claim {
-        endpoint: Endpoint {
-            address,
-            only_v6: address.is_ipv6() && socket.only_v6()?,
-            transport,
-        },
-        reuse_address: socket.reuse_address()?,
-        reuse_port: socket.reuse_port()?,
-    }))
 }
 
 fn transport(socket: &Socket) -> io::Result<Option<Transport>> {
@@ -71,13 +54,35 @@ fn transport(socket: &Socket) -> io::Result<Option<Transport>> {
     })
 }
 
+/// Reads an address as `bind` takes it (`ip(7)`, `ipv6(7)`). `None` for another family or a short address: the kernel
+/// has the right error for those.
+pub(super) fn parse(bytes: &[u8]) -> Option<SocketAddr> {
+    let array = |at: usize| -> Option<[u8; 4]> { bytes.get(at..at + 4)?.try_into().ok() };
+    let family = i32::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
+    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
+    match family {
+        // The kernel requires the padding, and ignores its content.
+        libc::AF_INET if bytes.len() >= 16 => {
+            let ip = Ipv4Addr::from(array(4)?);
+            Some(SocketAddrV4::new(ip, port).into())
+        }
+        libc::AF_INET6 if bytes.len() >= 24 => {
+            let flow = u32::from_be_bytes(array(4)?);
+            let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
+            // The oldest form has no scope.
+            let scope = array(24).map_or(0, u32::from_ne_bytes);
+            Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope).into())
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn bytes(address: SocketAddr) -> Vec<u8> {
         let address = socket2::SockAddr::from(address);
-        // The kernel's own form of it, by way of a socket that is bound to it would need the address to be free.
         let mut bytes = Vec::new();
         bytes.extend((address.family()).to_ne_bytes());
         let full = address.as_socket().unwrap();
@@ -97,19 +102,19 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_read_as_the_kernel_reads_them() {
+    fn addresses_are_parsed_as_the_kernel_does() {
         for text in ["127.0.0.1:80", "0.0.0.0:65535", "[::1]:1", "[fe80::1%3]:9"] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(parse(&bytes(address)), Some(address));
             let longer = [bytes(address), vec![7; 20]].concat();
             assert_eq!(parse(&longer), Some(address));
         }
-        let oldest = &bytes("[::1]:1".parse().unwrap())[..24];
-        assert_eq!(parse(oldest), Some("[::1]:1".parse().unwrap()));
+        let oldest_form = &bytes("[::1]:1".parse().unwrap())[..24];
+        assert_eq!(parse(oldest_form), Some("[::1]:1".parse().unwrap()));
     }
 
     #[test]
-    fn what_is_cut_or_strange_is_left_to_the_kernel() {
+    fn short_and_foreign_addresses_are_left_to_the_kernel() {
         for text in ["127.0.0.1:80", "[::1]:1"] {
             let whole = bytes(text.parse().unwrap());
             let least = if whole.len() == 16 { 16 } else { 24 };
@@ -124,21 +129,21 @@ mod tests {
     }
 
     #[test]
-    fn only_streams_and_datagrams_of_ip_make_a_claim() {
-        let claimed = |domain, kind, protocol| {
+    fn only_tcp_and_udp_sockets_are_handled() {
+        let binding = |domain, kind, protocol| {
             let socket = Socket::new(domain, kind, protocol).unwrap();
             let address: SocketAddr = match domain {
                 socket2::Domain::IPV6 => "[::1]:80".parse().unwrap(),
                 _ => "127.0.0.1:80".parse().unwrap(),
             };
-            claim(&socket, address).unwrap()
+            Binding::of(&socket, address).unwrap()
         };
-        let tcp = claimed(Domain::IPV4, Type::STREAM, None).unwrap();
+        let tcp = binding(Domain::IPV4, Type::STREAM, None).unwrap();
         assert_eq!(tcp.endpoint.transport, Transport::Tcp);
         assert!(!tcp.reuse_address && !tcp.reuse_port);
-        let udp = claimed(Domain::IPV6, Type::DGRAM, None).unwrap();
+        let udp = binding(Domain::IPV6, Type::DGRAM, None).unwrap();
         assert_eq!(udp.endpoint.transport, Transport::Udp);
-        assert_eq!(claimed(Domain::UNIX, Type::STREAM, None), None);
+        assert_eq!(binding(Domain::UNIX, Type::STREAM, None), None);
     }
 
     #[test]
