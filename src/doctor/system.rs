@@ -22,7 +22,7 @@ const FEW_DESCRIPTORS: u64 = 256;
 const ENOUGH_DESCRIPTORS: u64 = 2048;
 
 pub(super) fn examine(workdir: &Path) -> Vec<Finding> {
-    let adopts = seccomp::probe(TestRefusal::asked());
+    let adopts = seccomp::probe(TestRefusal::from_hook());
     let mut all = vec![kernel(&adopts), seccomp(&adopts), pidfd(&adopts)];
     all.extend([steering(), connections(), processes()]);
     all.extend([changes(workdir), descriptors()]);

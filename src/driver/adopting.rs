@@ -31,7 +31,7 @@ impl Adopting {
         if !config.adopt || adopter.is_none() {
             return Self::No;
         }
-        match seccomp::probe(TestRefusal::asked()) {
+        match seccomp::probe(TestRefusal::from_hook()) {
             Ok(()) => Self::Yes,
             Err(why) => Self::Unavailable(why),
         }

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
 use crate::config::{Config, Stdin};
-use crate::os::fork_exec::ignored;
+use crate::os::signals::is_ignored;
 use crate::os::terminal::{self, Size};
 use crate::ui::Mode;
 use crate::ui::keys::{Key, KeyParser};
@@ -118,7 +118,7 @@ async fn sleep_until(deadline: Option<Instant>) {
 
 /// Ctrl-Z from now on.
 fn suspended() -> io::Result<Option<Signal>> {
-    let heard = !ignored(Known::SIGTSTP);
+    let heard = !is_ignored(Known::SIGTSTP);
     let signal = heard.then(|| signal(SignalKind::from_raw(Known::SIGTSTP as i32)));
     signal.transpose()
 }

@@ -165,9 +165,9 @@ impl Driver {
         match store {
             Store::Keep { name, poll } => {
                 let fds = self.without_listeners(id, fds);
-                let kept = self.store.keep(&name, poll, fds);
+                let kept = self.store.store(&name, poll, fds);
                 if kept.refused > 0 {
-                    let (count, most) = (kept.refused, FdStore::most());
+                    let (count, most) = (kept.refused, FdStore::capacity());
                     self.feed.message(
                         Level::Warning,
                         format!(

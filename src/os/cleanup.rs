@@ -1,4 +1,4 @@
-//! The files that a hotrun leaves, for one who cleans up after it when it could not.
+//! Removing the files of a hotrun that was killed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
@@ -6,37 +6,37 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What the names begin with under which sockets are kept beside a path; the pid and a dash follow.
+/// The prefix of the socket names beside a path; the pid and a dash follow.
 pub const PREFIX: &str = ".hotrun-";
 
-/// What tells one file from another: device and inode.
+/// Device and inode, which identify a file.
 pub type FileId = (u64, u64);
 
-/// See [`FileId`].
+/// The identity of a file.
 pub fn file_id(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
 }
 
-/// What is to be removed.
+/// Something to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cleanup {
-    /// A path that is listened on.
+    /// The socket file at a path.
     Socket {
         /// The path.
         path: PathBuf,
-        /// The file there that is ours. `None` if it is whichever has one more name beside the path, as that changes
-        /// with each switch.
+        /// The file that is ours. `None` if it is the one that has a second name beside the path; that file changes with
+        /// each switch.
         file: Option<FileId>,
     },
-    /// All regular files of which the paths begin like this: they come and go. Nobody else's may.
+    /// All regular files whose path has this prefix, which no file of anybody else may have.
     Files(PathBuf),
 }
 
-/// What stands in the place of a file in the argument for [`Cleanup::Files`].
+/// Replaces the file id in the argument for [`Cleanup::Files`].
 const FILES: &[u8] = b"files";
 
 impl Cleanup {
-    /// As one argument of a command line; [`Self::from_argument`] is the way back.
+    /// Encodes it as one word, for [`Self::from_argument`].
     pub fn to_argument(&self) -> OsString {
         let (first, path) = match self {
             Self::Socket { path, file: None } => (String::new(), path),
@@ -52,7 +52,7 @@ impl Cleanup {
         argument
     }
 
-    /// `None` if it is no such argument.
+    /// Decodes a word of [`Self::to_argument`]; `None` if it is invalid.
     pub fn from_argument(argument: &OsStr) -> Option<Self> {
         let bytes = argument.as_bytes();
         let colon = bytes.iter().position(|byte| *byte == b':')?;
@@ -69,12 +69,12 @@ impl Cleanup {
     }
 }
 
-/// Removes what the hotrun that had this pid left, and nothing else: of its unix sockets the names beside each path,
-/// and the path if it is still the same file as one of them. To be called when that hotrun is gone and nobody
-/// listens on its sockets any more; to call it again does no harm. What cannot be removed stays.
-pub fn clean_up(kept: &[Cleanup], pid: u32) {
-    for kept in kept {
-        match kept {
+/// Removes the files of the hotrun that had this pid, and nothing else: of a unix socket the names beside its path, and the
+/// path if it still is the same file as one of them. Call it when that hotrun is gone and nobody listens on its sockets;
+/// calling it again does no harm. Files that cannot be removed stay.
+pub fn clean_up(cleanups: &[Cleanup], pid: u32) {
+    for cleanup in cleanups {
+        match cleanup {
             Cleanup::Socket { path, file } => remove_sockets(path, *file, pid),
             Cleanup::Files(prefix) => remove_files(prefix),
         }
@@ -85,7 +85,7 @@ fn remove_sockets(path: &Path, file: Option<FileId>, pid: u32) {
     let beside = names_beside(path, pid);
     let ids = beside.iter().filter_map(|name| socket_id(name)).chain(file);
     let ours: Vec<FileId> = ids.collect();
-    // The path first: without the names beside it nobody could tell any more that it is ours.
+    // The path first: without the names beside it, it is not recognizable as ours.
     if socket_id(path).is_some_and(|id| ours.contains(&id)) {
         let _ = fs::remove_file(path);
     }
@@ -101,7 +101,7 @@ fn remove_files(prefix: &Path) {
     }
 }
 
-/// The paths that begin like this one.
+/// The existing paths with this prefix.
 fn beginning_with(prefix: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let first = prefix.file_name().unwrap_or_default().to_owned();
     let entries = prefix.parent().and_then(|parent| fs::read_dir(parent).ok());
@@ -137,12 +137,12 @@ mod tests {
         names
     }
 
-    fn kept(path: &Path, file: Option<FileId>) -> [Cleanup; 1] {
+    fn socket(path: &Path, file: Option<FileId>) -> [Cleanup; 1] {
         let path = path.to_owned();
         [Cleanup::Socket { path, file }]
     }
 
-    fn leave_slots(directory: &Path, path: &Path) {
+    fn create_sockets(directory: &Path, path: &Path) {
         for name in [".hotrun-12-1", ".hotrun-12-2", ".hotrun-123-1"] {
             drop(UnixListener::bind(directory.join(name)).unwrap());
         }
@@ -151,42 +151,42 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_one_hotrun_is_removed_and_nothing_else() {
+    fn the_sockets_of_one_hotrun_are_removed_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
-        leave_slots(directory.path(), &path);
-        clean_up(&kept(&path, None), 12);
+        create_sockets(directory.path(), &path);
+        clean_up(&socket(&path, None), 12);
         let others = [".hotrun-12-notes", ".hotrun-123-1"];
         assert_eq!(names_in(directory.path()), others);
-        clean_up(&kept(&path, None), 12);
-        assert_eq!(names_in(directory.path()), others, "once more");
+        clean_up(&socket(&path, None), 12);
+        assert_eq!(names_in(directory.path()), others, "calling it again");
     }
 
     #[test]
-    fn a_path_that_somebody_else_has_taken_meanwhile_stays() {
+    fn a_path_taken_over_by_another_socket_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
-        leave_slots(directory.path(), &path);
+        create_sockets(directory.path(), &path);
         fs::remove_file(&path).unwrap();
         let _other = UnixListener::bind(&path).unwrap();
-        clean_up(&kept(&path, None), 12);
+        clean_up(&socket(&path, None), 12);
         assert!(names_in(directory.path()).contains(&"app.sock".into()));
     }
 
     #[test]
-    fn a_path_that_is_known_by_its_file_is_removed_as_long_as_it_is_that() {
+    fn a_path_with_a_known_file_is_removed_while_it_is_that_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
         let _ours = UnixListener::bind(&path).unwrap();
         let (device, inode) = socket_id(&path).unwrap();
-        clean_up(&kept(&path, Some((device, inode + 1))), 12);
+        clean_up(&socket(&path, Some((device, inode + 1))), 12);
         assert!(path.exists());
-        clean_up(&kept(&path, Some((device, inode))), 12);
+        clean_up(&socket(&path, Some((device, inode))), 12);
         assert!(!path.exists());
     }
 
     #[test]
-    fn of_files_those_go_that_have_the_name() {
+    fn regular_files_with_the_prefix_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let prefix = directory.path().join(".app.hotrun-12-");
         for name in [
@@ -204,11 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_tells_it_all() {
+    fn an_argument_is_decoded_as_it_was_encoded() {
         for file in [None, Some((u64::MAX, 7))] {
             let path = OsString::from_vec(b"/run/a:b-\xff.sock".to_vec());
-            let [kept] = kept(Path::new(&path), file);
-            assert_eq!(Cleanup::from_argument(&kept.to_argument()), Some(kept));
+            let [cleanup] = socket(Path::new(&path), file);
+            assert_eq!(
+                Cleanup::from_argument(&cleanup.to_argument()),
+                Some(cleanup)
+            );
         }
         let files = Cleanup::Files("/target/a:b".into());
         assert_eq!(Cleanup::from_argument(&files.to_argument()), Some(files));

@@ -1,47 +1,46 @@
-//! The words in which a trapped system call is spoken of, on every system.
+//! Intercepted system calls, on every system. See [`seccomp`](super::seccomp).
 
 use std::fmt;
 use std::io;
-use std::str::FromStr;
 
 use super::test_hook;
 
-/// A system call whose caller waits for the answer.
+/// A system call whose caller waits for the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Its number, never given twice by one [`InterceptedCalls`](super::seccomp::InterceptedCalls).
+    /// Its id, unique within one [`InterceptedCalls`](super::seccomp::InterceptedCalls).
     pub id: u64,
-    /// The thread that called, which need not be the leader of its process.
+    /// The calling thread, which need not be the leader of its process.
     pub thread: i32,
-    /// What it asks for.
+    /// The call and its arguments.
     pub syscall: Syscall,
 }
 
-/// What a trapped call asks for. Nothing in it is to be trusted: the kernel has not looked at it yet.
+/// An intercepted call. Nothing in it can be trusted: the kernel has not checked it yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syscall {
     /// `bind(2)`.
     Bind {
         /// The caller's descriptor.
         fd: i32,
-        /// Where the address is, in the caller's memory.
+        /// Where the address is in the caller's memory.
         address: u64,
-        /// Its length in bytes, as the caller has it: anything.
+        /// Its length in bytes as the caller claims it.
         length: u32,
     },
     /// `listen(2)`.
     Listen {
         /// The caller's descriptor.
         fd: i32,
-        /// The length of the queue that it wishes for.
+        /// The requested length of the queue.
         backlog: i32,
     },
 }
 
-/// What the caller gets.
+/// The reply to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// The kernel performs the call, as if nobody had looked.
+    /// The kernel performs the call as usual.
     Continue,
     /// The call returns 0 without being performed.
     Success,
@@ -49,50 +48,51 @@ pub enum Reply {
     Errno(i32),
 }
 
-/// What comes next from trapped programs.
+/// The result of waiting for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Somebody waits.
+    /// A caller waits.
     Call(Call),
     /// No process is left that could call.
     Ended,
-    /// The caller of this was asked to stop.
+    /// The wait was stopped.
     Stopped,
 }
 
-/// Why programs cannot be trapped here.
+/// Why calls cannot be intercepted here.
 #[derive(Debug)]
 pub enum Unavailable {
-    /// The kernel, with this release, does not know what is needed.
+    /// The kernel, with this release, is too old.
     OldKernel(String),
     /// The filter was refused.
     Seccomp(io::Error),
-    /// Somebody else's listener sees the system calls of all that we start.
+    /// Another listener already intercepts the calls of everything that we start.
     Busy,
-    /// The program's descriptors are out of reach.
+    /// The descriptors of a program cannot be duplicated.
     Pidfd(io::Error),
-    /// The program's memory is out of reach.
+    /// The memory of a program cannot be read.
     Memory(io::Error),
-    /// The process to try it with could not be had.
+    /// No process could be started to try it with.
     Process(io::Error),
-    /// It was tried and did not come to its end in time.
+    /// The attempt did not end in time.
     Silent,
-    /// No such thing on this system or processor.
+    /// Not supported on this system or processor.
     Unsupported,
 }
 
 /// The oldest kernel with `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`.
-pub(super) const OLDEST: &str = "5.19";
+pub(super) const OLDEST: (u32, u32) = (5, 19);
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OldKernel(release) => {
-                write!(f, "the kernel, `{release}`, is older than {OLDEST}")
+                let (major, minor) = OLDEST;
+                write!(f, "the kernel, `{release}`, is older than {major}.{minor}")
             }
             Self::Seccomp(error) => write!(f, "a seccomp filter is refused: {error}"),
             Self::Busy => f.write_str(
-                "something around hotrun (a sandbox, another hotrun) already answers system calls",
+                "something around hotrun (a sandbox, another hotrun) already intercepts system calls",
             ),
             Self::Pidfd(error) => {
                 write!(
@@ -107,8 +107,8 @@ impl fmt::Display for Unavailable {
                 )
             }
             Self::Process(error) => write!(f, "no process to try it with: {error}"),
-            Self::Silent => f.write_str("a system call was not answered in time"),
-            Self::Unsupported => f.write_str("this system or processor has no such thing"),
+            Self::Silent => f.write_str("an intercepted system call did not return in time"),
+            Self::Unsupported => f.write_str("not supported on this system or processor"),
         }
     }
 }
@@ -116,7 +116,7 @@ impl fmt::Display for Unavailable {
 impl std::error::Error for Unavailable {}
 
 impl Unavailable {
-    /// What would help.
+    /// What helps.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::OldKernel(_)
@@ -125,18 +125,18 @@ impl Unavailable {
             | Self::Process(_)
             | Self::Silent
             | Self::Unsupported => {
-                "a program that takes its sockets from `--listen ADDRESS` needs none of it"
+                "a program that takes its sockets from `--listen ADDRESS` does not need this"
             }
             Self::Pidfd(_) | Self::Memory(_) => {
                 "in a container `--cap-add SYS_PTRACE` allows it, elsewhere \
                  `sysctl kernel.yama.ptrace_scope=1`; a program that takes its sockets from \
-                 `--listen ADDRESS` needs none of it"
+                 `--listen ADDRESS` does not need this"
             }
         }
     }
 }
 
-/// A refusal that a test asks for.
+/// A refusal that a test simulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TestRefusal {
     /// [`Unavailable::OldKernel`]
@@ -151,21 +151,13 @@ pub enum TestRefusal {
 
 impl TestRefusal {
     /// The refusal that the test hook `REFUSE` names.
-    pub fn asked() -> Option<Self> {
-        test_hook("REFUSE")?.parse().ok()
-    }
-}
-
-impl FromStr for TestRefusal {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "kernel" => Ok(Self::Kernel),
-            "seccomp" => Ok(Self::Seccomp),
-            "busy" => Ok(Self::Busy),
-            "pidfd" => Ok(Self::Pidfd),
-            other => Err(format!("no refusal is called `{other}`")),
+    pub fn from_hook() -> Option<Self> {
+        match test_hook("REFUSE")?.as_str() {
+            "kernel" => Some(Self::Kernel),
+            "seccomp" => Some(Self::Seccomp),
+            "busy" => Some(Self::Busy),
+            "pidfd" => Some(Self::Pidfd),
+            _ => None,
         }
     }
 }
@@ -175,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_is_one_sentence_and_comes_with_a_hint() {
+    fn every_reason_is_one_line_with_a_hint() {
         let error = || io::Error::from_raw_os_error(libc::EPERM);
         let all = [
             Unavailable::OldKernel("4.19.0".into()),

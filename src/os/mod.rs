@@ -1,4 +1,4 @@
-//! What the kernel gives: small safe wrappers, the one place that differs between systems.
+//! The kernel: small safe wrappers, and the only code that differs between systems.
 
 pub mod cleanup;
 pub mod fd_limit;
@@ -6,8 +6,8 @@ pub mod fork_exec;
 pub mod fs_event;
 mod intercept;
 pub mod reap;
-pub mod received;
 pub mod scm_rights;
+pub mod signals;
 mod sockets;
 pub mod terminal;
 mod test_hook;

@@ -4,11 +4,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use super::wire::Order;
+use super::wire::{self, Order};
 use super::{Signal, disposition};
-use crate::os::{credentials, process_tree};
+use crate::os::process_tree;
 
-/// What can be done to a tree. None of it waits.
+/// Controls a process tree. No method waits.
 ///
 /// When the last clone is dropped the guardian kills the tree.
 #[derive(Clone, Debug)]
@@ -16,11 +16,11 @@ pub struct Control(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Does not block; the other half of the same socket is read by the task behind `Reports`.
+    /// Does not block. A duplicate is read by the task behind `Reports`.
     socket: UnixStream,
     guardian: i32,
     gone: Arc<AtomicBool>,
-    /// Which process is the program in truth; 0: the one that was started.
+    /// The main process, if it is not the first one; otherwise 0.
     main: AtomicI32,
 }
 
@@ -34,85 +34,84 @@ impl Control {
         }))
     }
 
-    /// Sends a signal to the program: to each process of its tree that catches it and has no ancestor
-    /// in the tree that does, and to those above it.
+    /// Sends a signal to the program: to each process of its tree that catches it and has no ancestor in the tree that does,
+    /// and to the processes above those.
     pub fn signal(&self, signal: Signal) {
-        self.order(Order::Signal(signal));
+        self.order(Order::Signal(signal as i32));
     }
 
-    /// Sends a signal on which programs read their configuration again, to each process of the tree that
-    /// catches it and has no ancestor in the tree that does. Says whether there is one; nobody else gets it.
+    /// Sends a signal that makes programs reload their configuration, to each process of the tree that catches it and has no
+    /// ancestor in the tree that does. Returns whether there is one; no other process gets the signal.
     ///
-    /// A Go program counts as one that handles every signal: its runtime catches them all, and whoever names one for
-    /// it knows better. Beyond Linux nobody can tell, and the whole tree gets it.
+    /// A Go program counts as catching every signal: its runtime does, and the user has chosen the signal. Beyond Linux this
+    /// is unknown, and the whole tree gets the signal.
     pub fn reload_config(&self, signal: Signal) -> bool {
-        let handled = !process_tree::KNOWN || disposition::catches(&self.pids(), signal as i32);
-        if handled {
+        let signal = signal as i32;
+        let caught = !process_tree::KNOWN || disposition::catches(&self.pids(), signal);
+        if caught {
             self.order(Order::ReloadConfig(signal));
         }
-        handled
+        caught
     }
 
-    /// Sends the stop signal, as [`Control::signal`] does. No process gets it twice, however often this is called; and
-    /// what is left when the program's first process ends gets it then, if it has not had it.
+    /// Sends the stop signal, as [`Control::signal`] does. No process gets it twice, however often this is called. Processes
+    /// that are left when the program's first process ends get it then, unless they had it.
     pub fn stop(&self, signal: Signal) {
-        self.order(Order::Stop(signal));
+        self.order(Order::Stop(signal as i32));
     }
 
-    /// Takes this process for the program in truth (`MAINPID` of `sd_notify(3)`), if it is of the tree, and says whether it
-    /// is: its end will be reported as well, unless its parent takes it in.
+    /// Makes this process the main process (`MAINPID`, `sd_notify(3)`) if it is in the tree, and returns whether it is. Its
+    /// end is then reported too, if it is a child of the guardian by then.
     pub fn set_main(&self, pid: i32) -> bool {
         let known = self.pids().contains(&pid);
         if known {
             self.0.main.store(pid, Ordering::Release);
-            self.order(Order::Main(pid));
+            self.order(Order::SetMain(pid));
         }
         known
     }
 
-    /// Whether there is such a process, and it lives.
+    /// Whether a main process was set and is alive.
     pub fn main_alive(&self) -> bool {
         let main = self.0.main.load(Ordering::Acquire);
-        main != 0 && !credentials::ended(main) && self.pids().contains(&main)
+        main != 0 && !process_tree::has_ended(main) && self.pids().contains(&main)
     }
 
-    /// Kills the whole tree, and whatever it forks meanwhile.
+    /// Kills the whole tree, including processes that it forks meanwhile.
     pub fn kill(&self) {
         self.order(Order::Kill);
     }
 
-    /// The tree's processes, the guardian not included; empty once it is gone. A snapshot. Beyond
-    /// Linux always empty.
+    /// A snapshot of the tree's processes without the guardian; empty once the tree is gone. Always empty beyond Linux.
     pub fn pids(&self) -> Vec<i32> {
-        // The guardian's number may belong to a stranger once it has been taken in.
+        // A reaped guardian's pid may belong to another process.
         if self.0.gone.load(Ordering::Acquire) {
             return Vec::new();
         }
         process_tree::descendants(self.0.guardian)
     }
 
-    /// Whether the program handles the signal, or would die of it with what it has in hand.
+    /// Whether the program handles the signal; otherwise it would die with requests in hand.
     ///
-    /// The processes that do the work decide: those that hold a socket, and of these the ones
-    /// furthest from the root. `npm` catches `TERM` only to pass it on to a server that may not. All
-    /// of them must catch it; where none holds a socket, it is enough that one process of the tree does.
-    /// One that may not be looked into counts as one that holds a socket and does not catch it.
-    /// Go's runtime catches every signal for programs that handle none, so it counts as `false`: then
-    /// the caller waits until nothing is in hand, which is right for either kind.
+    /// The processes that do the work decide: those that hold a socket, and of these the ones furthest from the root. (`npm`
+    /// catches `TERM` only to pass it on to a server that may not.) All of them must catch it. If no process holds a socket,
+    /// one process of the tree that catches it is enough. A process that may not be inspected counts as one that holds a
+    /// socket and does not catch the signal. Go's runtime catches every signal even for programs that do not, so it counts as
+    /// not catching: the caller then waits until nothing is in hand, which is right for both kinds of program.
     ///
-    /// Beyond Linux nobody can tell, and the answer is `true`.
+    /// Beyond Linux this is unknown, and the result is `true`.
     pub fn handles(&self, signal: Signal) -> bool {
         !process_tree::KNOWN || disposition::handles(&self.pids(), signal as i32)
     }
 
     fn order(&self, order: Order) {
-        let line = order.line();
+        let line = wire::to_line(&order);
         let result = (&self.0.socket).write(line.as_bytes());
-        let cut = matches!(&result, Ok(count) if *count < line.len());
+        let partial = matches!(&result, Ok(count) if *count < line.len());
         let full = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        // The guardian has not read for hundreds of orders: somebody has stopped it. A kill must reach
-        // it when it goes on, and the end of the socket needs no room.
-        if cut || full && order == Order::Kill {
+        // The guardian has not read hundreds of orders, so it must be stopped (`SIGSTOP`). A kill has to reach it when it
+        // continues, and closing the socket needs no room.
+        if partial || full && order == Order::Kill {
             let _ = self.0.socket.shutdown(Shutdown::Write);
         }
     }
@@ -120,7 +119,7 @@ impl Control {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Not by closing alone: whoever reads the reports has the socket too.
+        // Closing is not enough: the reader of the reports has the socket too.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 }

@@ -1,10 +1,10 @@
-//! The variables by which a program is handed sockets and a place to notify.
+//! The variables that pass sockets and the notification socket to a program.
 
 use std::ffi::{OsStr, OsString};
 
 use super::Spec;
 
-/// The program's environment, all but `LISTEN_PID` and `WATCHDOG_PID`, which only the program's own process can know.
+/// The program's environment, without `LISTEN_PID` and `WATCHDOG_PID`, which only its own process can know.
 pub(super) fn of(spec: &Spec) -> Vec<(OsString, OsString)> {
     let mut env: Vec<_> = spec
         .env
@@ -29,10 +29,9 @@ pub(super) fn of(spec: &Spec) -> Vec<(OsString, OsString)> {
     env
 }
 
-/// What a supervisor of hotrun said to hotrun alone: `sd_listen_fds(3)`, `sd_notify(3)`,
-/// `sd_watchdog_enabled(3)`; `FDSTORE` says how much may be stored (`systemd.exec(5)`), `LISTEN_PIDFDID` is the
-/// younger companion of `LISTEN_PID`. Names in full, since
-/// `LISTEN_PORT`, `WATCHDOG_NAME` and their like are people's own.
+/// Variables that a supervisor of hotrun has set for hotrun alone: `sd_listen_fds(3)`, `sd_notify(3)`,
+/// `sd_watchdog_enabled(3)`. `FDSTORE` limits the descriptor store (`systemd.exec(5)`); `LISTEN_PIDFDID` accompanies
+/// `LISTEN_PID`. No prefixes, because `LISTEN_PORT` or `WATCHDOG_NAME` belong to the user.
 const HANDOVER: &[&str] = &[
     "FDSTORE",
     "LISTEN_FDS",
@@ -74,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_meant_for_hotrun_is_not_passed_on() {
+    fn variables_for_hotrun_are_not_passed_on() {
         let spec = spec(&[
             ("LISTEN_PID", "1"),
             ("LISTEN_FDS", "2"),
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_begins_like_it_is_the_users_own() {
+    fn similar_variables_of_the_user_are_passed_on() {
         let own = [
             ("LISTEN_ADDR", "a"),
             ("LISTEN_PORT", "80"),
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_for_the_program_is_there() {
+    fn variables_for_the_program_are_set() {
         let fd = || std::io::pipe().unwrap().0.into();
         let mut spec = spec(&[("LISTEN_FDS", "9")]);
         spec.sockets = vec![("http".into(), fd()), ("admin".into(), fd())];

@@ -1,30 +1,32 @@
-//! Process trees: spawn, signal, reap, account.
+//! Process trees: start, signal, monitor, reap.
 //!
-//! A program never runs as a child of hotrun itself, but under a small **guardian**: hotrun in a hidden
-//! mode, one for each tree. A single subreaper could not tell whose orphan it gets, and a signal at the
-//! parent's end reaches direct children alone; a guardian knows its tree, because all that descends
-//! from it is that tree, double-forked daemons included, and it outlives hotrun by just the moment
-//! that it takes to kill it.
+//! A program is never a direct child of hotrun. It runs under a small **guardian**: hotrun in a hidden mode, one for each
+//! tree. A single subreaper could not tell which tree an orphan belongs to, and the signal at the parent's end reaches only
+//! direct children. A guardian knows its tree, because its descendants are that tree, double-forked daemons included, and it
+//! outlives hotrun just long enough to kill it.
 //!
 //! ```text
-//! hotrun ──socket── guardian ──fork, exec── program ── whatever it starts
+//! hotrun ──socket── guardian ──fork, exec── program ── its children
 //!    ╰──── signal, stop, kill ───▶      started, refused, exited, gone ────▶ hotrun
 //! ```
 //!
-//! The promises, and what keeps each:
+//! What it guarantees, and how:
 //!
-//! - *No process survives hotrun.* The guardian sees the control socket's end when hotrun ends, in
-//!   whatever way, and kills its tree. Should the guardian be killed, its tree falls to hotrun, which
-//!   is a subreaper too ([`become_subreaper`]) and kills it. Only if both are killed at one moment is
-//!   nobody left to do it.
-//! - *No descriptor leaks.* Sockets travel over the control socket; the guardian closes whatever
-//!   else it was started with, and the program gets 0, 1, 2 and what is named in its [`Spec`].
-//! - *A stop signal comes once.* A process that catches it gets it and its descendants do not, for
-//!   it will tell them as it likes; one that does not catch it gets it and so do its children, which
-//!   is how the server inside `sh -c 'a; b'` hears of it.
+//! - *No process survives hotrun.* When hotrun ends, in whatever way, the control socket ends and the guardian kills its tree.
+//!   If the guardian is killed, hotrun inherits its tree, because it is a subreaper too ([`become_subreaper`]), and kills it.
+//!   Only if both are killed at the same moment does nobody do it.
+//! - *No descriptor leaks.* Sockets travel over the control socket. The guardian closes every other descriptor that it was
+//!   started with, and the program gets 0, 1, 2 and those named in its [`Spec`].
+//! - *A stop signal arrives once.* If a process catches it, its descendants do not get it, because the process notifies them as
+//!   it likes. If it does not, it and its children get the signal: that is how it reaches the server inside `sh -c 'a; b'`.
 //!
-//! Beyond Linux there is neither subreaper nor `/proc`: there the tree is the program's process group,
-//! and what leaves that group is out of reach.
+//! Beyond Linux there is neither subreaper nor `/proc`: there the tree is the program's process group, and processes that leave
+//! it are out of reach.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use crate::reload::Ended;
 
 mod control;
 mod disposition;
@@ -50,3 +52,12 @@ pub use pty::Pty;
 pub use report::{Refusal, Report, Step};
 pub use spawn::{Process, PtyProcess, Spawner, spawn, spawn_on_pty};
 pub use spec::{SpawnError, Spec};
+
+fn ended(status: ExitStatus) -> Ended {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ended::Code(code),
+        (None, Some(signal)) => Ended::Signal(signal),
+        // Stopped or continued, which `waitpid` reports only on request.
+        (None, None) => Ended::Code(status.into_raw()),
+    }
+}

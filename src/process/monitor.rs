@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::process::Child;
@@ -8,19 +9,18 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::{Refusal, Report, Step, orphans, wire};
 
-/// What becomes of a program, as it happens.
+/// The reports about a program.
 #[derive(Debug)]
 pub struct Reports(UnboundedReceiver<Report>);
 
 impl Reports {
-    /// The next report. The last one is [`Report::Refused`] or [`Report::Gone`]; after it, `None`.
-    /// Cancel safe.
+    /// The next report. The last one is [`Report::Refused`] or [`Report::Gone`], then `None`. Cancel safe.
     pub async fn next(&mut self) -> Option<Report> {
         self.0.recv().await
     }
 }
 
-/// Listens to a guardian in a task of its own, so that it is taken in even if nobody asks for its reports.
+/// Monitors a guardian in a task of its own, so that it is reaped even if nobody reads its reports.
 pub(super) fn monitor(socket: UnixStream, guardian: Child, gone: Arc<AtomicBool>) -> Reports {
     let (sender, receiver) = mpsc::unbounded_channel();
     let monitor = Monitor {
@@ -38,6 +38,7 @@ pub(super) fn monitor(socket: UnixStream, guardian: Child, gone: Arc<AtomicBool>
 struct Monitor {
     lines: Lines<BufReader<UnixStream>>,
     guardian: Child,
+    /// Set before the guardian is reaped.
     gone: Arc<AtomicBool>,
     program: Option<i32>,
     exited: bool,
@@ -46,24 +47,24 @@ struct Monitor {
 
 impl Monitor {
     async fn run(mut self) {
-        let last = self.listen().await;
-        // Before it is taken in: from then on its number may be somebody else's.
+        let last = self.forward_reports().await;
+        // Before it is reaped: from then on its pid may belong to another process.
         self.gone.store(true, Ordering::Release);
-        let number = self.guardian.id();
+        let pid = self.guardian.id();
         let _ = self.guardian.wait().await;
-        orphans::forget_guardian(number);
+        orphans::forget_guardian(pid);
         let last = match last {
             Some(report) => report,
-            None => self.clear_up().await,
+            None => self.kill_orphans().await,
         };
         self.send(last);
     }
 
-    /// Passes reports on up to the last one, or to the guardian's unforeseen end.
-    async fn listen(&mut self) -> Option<Report> {
-        // An error is the end too: there is nothing more to be heard.
+    /// Forwards reports and returns the last one; `None` if the guardian was killed.
+    async fn forward_reports(&mut self) -> Option<Report> {
+        // A read error is the end as well.
         while let Ok(Some(line)) = self.lines.next_line().await {
-            let Some(report) = wire::parse_report(&line) else {
+            let Some(report) = wire::from_line(&line) else {
                 continue;
             };
             match report {
@@ -76,16 +77,13 @@ impl Monitor {
         None
     }
 
-    /// The guardian has been killed: its tree has fallen to us.
-    async fn clear_up(&mut self) -> Report {
-        let ended = orphans::reap(self.program).await;
-        let Some(_) = self.program else {
-            let error = Refusal {
-                step: Step::Guardian,
-                errno: nix::errno::Errno::ECHILD as i32,
-            };
+    /// The guardian was killed, and hotrun has inherited its tree.
+    async fn kill_orphans(&mut self) -> Report {
+        let ended = orphans::kill_all(self.program).await;
+        if self.program.is_none() {
+            let error = Refusal::new(Step::Guardian, Errno::ECHILD);
             return Report::Refused { error };
-        };
+        }
         if let Some(ended) = ended.filter(|_| !self.exited) {
             let survivors = false;
             self.send(Report::Exited { ended, survivors });
@@ -94,7 +92,7 @@ impl Monitor {
     }
 
     fn send(&self, report: Report) {
-        // Nobody listens any more: the tree is taken care of all the same.
+        // Without a reader the tree is looked after all the same.
         let _ = self.sender.send(report);
     }
 }

@@ -1,11 +1,11 @@
-//! What a program says of itself on `NOTIFY_SOCKET` (`sd_notify(3)`).
+//! The notifications of a program on `NOTIFY_SOCKET` (`sd_notify(3)`).
 //!
-//! One socket for each generation. Datagrams come in the order in which they were sent, and each is handed
-//! out before the next is taken: so when the descriptor of a `BARRIER=1` is closed (at once, see
-//! [`NotifySocket::recv`]), everything before it was handed out, which is what `sd_notify_barrier` waits for.
+//! Each generation has its own socket. Datagrams arrive in the order in which they were sent, and each is returned before the
+//! next is received. So when the descriptor of a `BARRIER=1` is closed (at once, see [`NotifySocket::recv`]), everything before
+//! it was returned, which is what `sd_notify_barrier` waits for.
 //!
-//! The socket must be read as long as a process of the generation lives: the kernel queues a few datagrams
-//! (`net.unix.max_dgram_qlen`), and after that a program that sends one blocks.
+//! The socket must be read as long as a process of the generation lives: the kernel queues only a few datagrams
+//! (`net.unix.max_dgram_qlen`), and then the next sender blocks.
 
 mod message;
 mod store;
@@ -20,58 +20,59 @@ use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-use crate::os::credentials::{self, Datagram, Name, Sender};
+use crate::os::credentials::{self, Name};
+use crate::os::process_tree::has_ended;
+use crate::os::{Datagram, Sender};
 pub use message::{Assignments, Store, Watchdog};
 pub use store::{FdStore, StoreResult};
 
-/// As much text as `sd_notify` may send (systemd's own limit is the same). One byte more, so that a system
-/// that does not say that it cut something shows it by a full buffer.
-const MOST_TEXT: usize = 4096 + 1;
+/// The longest message in bytes, as in systemd. One byte more, because some systems show truncation only by a full buffer.
+const MAX_TEXT: usize = 4096 + 1;
 
-/// The socket on which one generation reports.
+/// The socket for the notifications of one generation.
 #[derive(Debug)]
 pub struct NotifySocket {
     socket: UnixDatagram,
     name: Name,
 }
 
-/// One datagram from the generation.
+/// A notification from the generation.
 #[derive(Debug)]
 pub struct Message {
-    /// The process that sent it; it may have ended since. `None` on systems that do not say.
+    /// The process that sent it, which may have ended since. `None` on systems that do not report it.
     pub sender: Option<i32>,
-    /// What it says.
+    /// Its content.
     pub assignments: Assignments,
     /// The descriptors to store. Empty unless `assignments.store` is [`Store::Keep`]: others are closed.
     pub descriptors: Vec<OwnedFd>,
-    /// How many descriptors were closed because the message gives no reason for them.
+    /// How many descriptors were closed because the message did not ask to store them.
     pub surplus: usize,
 }
 
-/// Why a datagram was thrown away, its descriptors closed.
+/// Why a datagram was dropped and its descriptors closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// It was longer than 4096 bytes, or there were no free descriptors for those that it brought.
-    Cut,
-    /// Its sender is not of the generation.
+    /// It was longer than 4096 bytes, or no descriptor was free for those that came with it.
+    Truncated,
+    /// Its sender does not belong to the generation.
     Stranger {
-        /// Its process, 0 if that has no number here.
+        /// Its pid; 0 if it is in another pid namespace.
         pid: i32,
         /// Its user.
         uid: u32,
     },
-    /// The kernel did not say who sent it.
+    /// The kernel did not report the sender.
     Anonymous,
 }
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cut => f.write_str("a message that did not fit"),
+            Self::Truncated => f.write_str("a message that is too long"),
             Self::Stranger { pid, uid } => {
                 write!(
                     f,
-                    "a message from process {pid} of user {uid}, which is not of the generation"
+                    "a message from process {pid} of user {uid}, which does not belong to the generation"
                 )
             }
             Self::Anonymous => f.write_str("a message without a sender"),
@@ -80,54 +81,49 @@ impl fmt::Display for Rejected {
 }
 
 impl NotifySocket {
-    /// Binds a new one. Has to be called within a tokio runtime.
+    /// Binds a new socket. Requires a tokio runtime.
     ///
     /// # Errors
-    ///
-    /// The socket cannot be made, or not be watched.
+    /// The socket cannot be created or registered.
     pub fn open() -> io::Result<Self> {
-        let bound = credentials::bind()?;
-        Ok(Self {
-            socket: UnixDatagram::from_std(bound.socket)?,
-            name: bound.name,
-        })
+        let (socket, name) = credentials::bind()?;
+        let socket = UnixDatagram::from_std(socket)?;
+        Ok(Self { socket, name })
     }
 
-    /// What `NOTIFY_SOCKET` has to be for the program: `@name` (an abstract address) or a path.
+    /// The value of `NOTIFY_SOCKET` for the program: `@name` (an abstract address) or a path.
     #[must_use]
     pub fn env_value(&self) -> &OsStr {
         self.name.as_os_str()
     }
 
-    /// The next datagram. May be dropped and called again, nothing is lost by that.
+    /// The next datagram. Cancel safe.
     ///
-    /// `tree` gives the pids of the generation at the moment of the call. Heard is who is in it, and a process of our own
-    /// user that has ended meanwhile (a script's `systemd-notify` may be gone before we can look).
-    /// Descriptors are closed here unless they are to be stored, that of a barrier too: its sender goes on.
+    /// `tree` returns the pids of the generation at that moment. Messages are accepted from processes in it, and from a process
+    /// of our own user that has ended meanwhile (a script's `systemd-notify` may be gone before we can look). Descriptors that
+    /// are not to be stored are closed here, including that of a barrier, whose sender then continues.
     ///
     /// # Errors
-    ///
     /// The socket fails, which is not expected to pass.
     pub async fn recv(
         &self,
         tree: impl FnOnce() -> Vec<i32>,
     ) -> io::Result<Result<Message, Rejected>> {
-        let mut text = [0; MOST_TEXT];
+        let mut text = [0; MAX_TEXT];
         let take = || credentials::receive(self.socket.as_fd(), &mut text);
         let datagram = self.socket.async_io(Interest::READABLE, take).await?;
         Ok(read(&text, datagram, tree))
     }
 
-    /// The next datagram, if it is there already: what a program has sent before its end is.
+    /// The next datagram if it has arrived; everything that a program sent before its end has.
     ///
     /// # Errors
-    ///
     /// As for [`NotifySocket::recv`].
     pub fn try_recv(
         &self,
         tree: impl FnOnce() -> Vec<i32>,
     ) -> io::Result<Option<Result<Message, Rejected>>> {
-        let mut text = [0; MOST_TEXT];
+        let mut text = [0; MAX_TEXT];
         match credentials::receive(self.socket.as_fd(), &mut text) {
             Ok(datagram) => Ok(Some(read(&text, datagram, tree))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -139,21 +135,17 @@ impl NotifySocket {
 impl Message {
     fn new(text: &[u8], datagram: Datagram) -> Self {
         let assignments = Assignments::parse(text);
-        let (sender, mut descriptors) = (
-            datagram.sender.map(|sender| sender.pid),
-            datagram.descriptors,
-        );
-        let kept = matches!(assignments.store, Some(Store::Keep { .. }));
-        let surplus = if kept || assignments.barrier {
-            0
-        } else {
-            descriptors.len()
+        let mut descriptors = datagram.descriptors;
+        let keep = matches!(assignments.store, Some(Store::Keep { .. }));
+        let surplus = match keep || assignments.barrier {
+            true => 0,
+            false => descriptors.len(),
         };
-        if !kept {
+        if !keep {
             descriptors.clear();
         }
         Self {
-            sender,
+            sender: datagram.sender.map(|sender| sender.pid),
             assignments,
             descriptors,
             surplus,
@@ -166,43 +158,32 @@ fn read(
     datagram: Datagram,
     tree: impl FnOnce() -> Vec<i32>,
 ) -> Result<Message, Rejected> {
-    let length = datagram.length;
-    judge(&datagram, tree).map(|()| Message::new(&text[..length], datagram))
-}
-
-fn judge(datagram: &Datagram, tree: impl FnOnce() -> Vec<i32>) -> Result<(), Rejected> {
-    if datagram.truncated || datagram.length == MOST_TEXT {
-        return Err(Rejected::Cut);
+    if datagram.truncated || datagram.length == MAX_TEXT {
+        return Err(Rejected::Truncated);
     }
+    let user = nix::unistd::getuid().as_raw();
     match datagram.sender {
-        None if credentials::VOUCHED => Err(Rejected::Anonymous),
-        None => Ok(()),
-        Some(sender)
-            if admits(
-                sender,
-                &tree(),
-                nix::unistd::getuid().as_raw(),
-                credentials::ended,
-            ) =>
-        {
-            Ok(())
+        None if credentials::SENDER_KNOWN => return Err(Rejected::Anonymous),
+        Some(sender) if !accepts(sender, &tree(), user, has_ended) => {
+            let Sender { pid, uid } = sender;
+            return Err(Rejected::Stranger { pid, uid });
         }
-        Some(Sender { pid, uid }) => Err(Rejected::Stranger { pid, uid }),
+        None | Some(_) => {}
     }
+    let length = datagram.length;
+    Ok(Message::new(&text[..length], datagram))
 }
 
-/// Whether the sender of a datagram is heard.
+/// Whether a message from this sender is accepted.
 ///
-/// Who is in the tree is heard, whatever its user: programs give up rights after their start. So is one of
-/// our own user that has ended meanwhile. A script's `systemd-notify` may be gone and reaped by the time we
-/// look, and a pid that is gone has no ancestors to ask for. systemd finds the unit through the sender's
-/// cgroup and loses such messages, the reason for `sd_notify_barrier` (`systemd-notify(1)`); senders that know no
-/// barrier are many (`socat`, one-line scripts, its own `--no-block`), and a message that is lost costs
-/// them the whole readiness time-out. What it lets in is harmless: the abstract name is handed
-/// to this generation alone, and our own user could as well stop us with a signal. Other users, who can read the
-/// name in `/proc/net/unix`, and living processes from elsewhere are not heard. Neither is pid 0, a
-/// process of another pid namespace.
-fn admits(sender: Sender, tree: &[i32], user: u32, ended: impl FnOnce(i32) -> bool) -> bool {
+/// Processes in the tree are accepted, whatever their user: programs drop privileges after their start. So is a process of our
+/// own user that has ended meanwhile. A script's `systemd-notify` may be reaped by the time we look, and a pid that is gone has
+/// no ancestors to look up. systemd finds the unit through the sender's cgroup and loses such messages, which is why
+/// `sd_notify_barrier` exists (`systemd-notify(1)`). But many senders use no barrier (`socat`, one-line scripts, its own
+/// `--no-block`), and a lost message would cost them the whole readiness timeout. Accepting them is harmless: the abstract name
+/// is passed to this generation alone, and our own user could as well stop us with a signal. Other users, who can read the name
+/// in `/proc/net/unix`, and living processes from elsewhere are rejected. So is pid 0, a process of another pid namespace.
+fn accepts(sender: Sender, tree: &[i32], user: u32, has_ended: impl FnOnce(i32) -> bool) -> bool {
     let Sender { pid, uid } = sender;
-    pid > 0 && (tree.contains(&pid) || (uid == user && ended(pid)))
+    pid > 0 && (tree.contains(&pid) || (uid == user && has_ended(pid)))
 }

@@ -1,122 +1,124 @@
-//! Trees without a guardian.
+//! Process trees that have lost their guardian.
 //!
-//! When a guardian is killed the kernel gives its children to the next subreaper above it: hotrun.
-//! They are the children of hotrun that it did not start itself. Those that it did start are its
-//! guardians, which are known here, and helpers (`cargo metadata`), which are in its own process group; a
-//! program is in a group of its own from its first instruction on.
+//! When a guardian is killed, the kernel gives its children to the next subreaper above it, which is hotrun. Orphans are the
+//! children of hotrun that it did not start. It did start the guardians, which are recorded here, and helpers
+//! (`cargo metadata`), which are in its own process group; a program has a process group of its own from its first
+//! instruction on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::process::id;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid};
 
-use super::wire;
-use crate::os::reap::{Reaped, reap as take_in};
+use crate::os::reap::{Reaped, reap};
 use crate::os::{self, process_tree};
 use crate::reload::Ended;
 
-/// The longest pause between two looks at what is being killed.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between two attempts to kill what is left.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Children of ours that are not orphans: guardians, and what was there before us.
-static KNOWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+static CHILDREN: Mutex<Children> = Mutex::new(Children {
+    inherited: None,
+    guardians: BTreeSet::new(),
+    ended: BTreeMap::new(),
+});
 
-/// What was there before us: a shell that executed hotrun in its own place leaves its children behind.
-static BEFORE: OnceLock<BTreeSet<i32>> = OnceLock::new();
+struct Children {
+    /// The children that were there first: a shell that executed hotrun in its place leaves its own behind. `None` before
+    /// [`become_subreaper`].
+    inherited: Option<BTreeSet<i32>>,
+    guardians: BTreeSet<i32>,
+    /// How orphans ended that were reaped on behalf of another tree.
+    ended: BTreeMap<i32, Ended>,
+}
 
-/// How orphans ended whom somebody else took in while looking for his own.
-static ENDED: Mutex<BTreeMap<i32, Ended>> = Mutex::new(BTreeMap::new());
+fn children() -> MutexGuard<'static, Children> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-/// Makes hotrun the one to whom the tree of a killed guardian falls. Once, before anything is spawned.
+/// Makes hotrun inherit the trees of killed guardians, where the system can do that. Call it once, before anything is
+/// spawned.
 ///
 /// # Errors
-/// What the system reports; it goes without on systems that know no such thing.
+/// As for `prctl(2)`.
 pub fn become_subreaper() -> io::Result<()> {
-    let before = BEFORE.get_or_init(|| process_tree::children(own_pid()).into_iter().collect());
-    locked(&KNOWN).extend(before);
+    let inherited = process_tree::children(own_pid()).into_iter().collect();
+    children().inherited.get_or_insert(inherited);
     os::become_subreaper()
 }
 
-/// Whether this child of ours was not there before us. Before [`become_subreaper`] nothing has been started.
+/// Whether this child was not inherited. Before [`become_subreaper`] nothing has been started.
 pub(super) fn started_by_us(child: i32) -> bool {
-    BEFORE.get().is_some_and(|before| !before.contains(&child))
+    let children = children();
+    let inherited = children.inherited.as_ref();
+    inherited.is_some_and(|inherited| !inherited.contains(&child))
 }
 
-/// Starts a guardian so that it is known from the first moment on.
+/// Starts a guardian so that it is recorded from its first moment on.
 pub(super) fn start_guardian<T>(
     start: impl FnOnce() -> io::Result<T>,
     pid: impl FnOnce(&T) -> Option<u32>,
 ) -> io::Result<T> {
-    let mut known = locked(&KNOWN);
+    let mut children = children();
     let child = start()?;
-    known.extend(pid(&child).and_then(|pid| i32::try_from(pid).ok()));
+    children.guardians.extend(pid(&child).map(u32::cast_signed));
     Ok(child)
 }
 
-/// The guardian has been taken in.
+/// Removes a guardian that was reaped.
 pub(super) fn forget_guardian(pid: Option<u32>) {
-    let pid = pid.and_then(|pid| i32::try_from(pid).ok());
     if let Some(pid) = pid {
-        locked(&KNOWN).remove(&pid);
+        children().guardians.remove(&pid.cast_signed());
     }
 }
 
-/// Kills whatever has fallen to hotrun from guardians that were killed, and waits until it is gone.
-async fn kill_and_reap() {
+/// Kills and reaps all orphans, and returns how this one of them ended.
+pub(super) async fn kill_all(program: Option<i32>) -> Option<Ended> {
     let mut pause = Duration::from_millis(1);
-    while strike() {
+    while kill_once() {
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
+    children().ended.remove(&program?)
 }
 
-/// The same, and how this process among them ended.
-pub(super) async fn reap(program: Option<i32>) -> Option<Ended> {
-    kill_and_reap().await;
-    locked(&ENDED).remove(&program?)
-}
-
-/// Kills what can be seen and takes in what has ended; whether something is left.
-fn strike() -> bool {
+/// Kills the orphans that are visible, and reaps those that have ended; returns whether there were any.
+fn kill_once() -> bool {
     let orphans = orphans();
     for orphan in &orphans {
-        let mut tree = process_tree::descendants(*orphan);
-        tree.push(*orphan);
-        for pid in tree {
+        let tree = process_tree::descendants(*orphan).into_iter();
+        for pid in tree.chain([*orphan]) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
     for orphan in &orphans {
-        // By number: the statuses of other children are waited for by whoever started them.
-        if let Reaped::Ended(pid, status) = take_in(Some(*orphan)) {
-            locked(&ENDED).insert(pid, wire::ended(status));
+        // By pid, because other parts of hotrun wait for the other children.
+        if let Reaped::Ended(pid, status) = reap(Some(*orphan)) {
+            children().ended.insert(pid, super::ended(status));
         }
     }
     !orphans.is_empty()
 }
 
 fn orphans() -> Vec<i32> {
-    let known = locked(&KNOWN);
-    let ours = getpgid(None).ok();
-    let orphan = |pid: &i32| {
-        let group = getpgid(Some(Pid::from_raw(*pid))).ok();
-        !known.contains(pid) && group.is_some() && group != ours
+    let children = children();
+    let known = |pid: &i32| {
+        let inherited = children.inherited.as_ref();
+        children.guardians.contains(pid) || inherited.is_some_and(|all| all.contains(pid))
     };
-    process_tree::children(own_pid())
-        .into_iter()
-        .filter(orphan)
-        .collect()
+    let own_group = getpgid(None).ok();
+    let mut found = process_tree::children(own_pid());
+    found.retain(|pid| {
+        let group = getpgid(Some(Pid::from_raw(*pid))).ok();
+        !known(pid) && group.is_some() && group != own_group
+    });
+    found
 }
 
 fn own_pid() -> i32 {
-    // Process numbers fit: `pid_t` is an `i32`.
     id().cast_signed()
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What programs print, cut into lines without losing a byte.
+//! The output of programs, split into lines without losing a byte.
 
 use std::io;
 use std::time::Duration;
@@ -6,36 +6,35 @@ use std::time::Duration;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep_until};
 
-/// How long a line may stay unfinished before what there is of it is shown.
+/// How long an unfinished line is held back.
 const QUIET: Duration = Duration::from_millis(50);
-/// How much is read at a time.
+/// How many bytes are read at a time.
 const CHUNK: usize = 64 * 1024;
-/// The longest piece. A greater line comes in several.
+/// The maximum length of a piece in bytes. A longer line is split.
 const LONGEST: usize = 16 * 1024;
 
-/// A line, or a part of one. Escape codes and invalid UTF-8 are left as they are.
+/// A line or a part of one. Escape codes and invalid UTF-8 are unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// What was printed, without the newline.
+    /// The output without the newline.
     pub bytes: Vec<u8>,
-    /// Whether a newline followed. If not, the next piece goes on in the same line: a prompt, a line
-    /// that is too long, or the last one of all. It may be cut inside of a character or an escape code.
+    /// Whether a newline followed. If not, the next piece continues the same line: after a prompt, in a line that is too long,
+    /// or at the end of the output. It may be split inside of a character or an escape code.
     pub ends_line: bool,
 }
 
-/// The output of one pipe. All pieces one after the other, each that ends a line with `\n` behind it, are exactly
-/// what was printed.
+/// The output of one pipe. The concatenated pieces, with a `\n` after each that ends a line, are exactly the output.
 #[derive(Debug)]
 pub struct Lines {
     pipe: Receiver,
     cutter: Cutter,
-    /// When to show what there is of an unfinished line.
+    /// When to return an unfinished line.
     show_at: Option<Instant>,
     ended: bool,
 }
 
 impl Lines {
-    /// The lines of this pipe.
+    /// Splits the output of this pipe.
     pub fn new(pipe: Receiver) -> Self {
         Self {
             pipe,
@@ -45,7 +44,7 @@ impl Lines {
         }
     }
 
-    /// The next piece; `None` when the tree has closed the pipe and everything was given. Cancel safe.
+    /// The next piece; `None` when the tree has closed the pipe and everything was returned. Cancel safe.
     pub async fn next(&mut self) -> Option<Piece> {
         loop {
             if let Some(piece) = self.cutter.line() {
@@ -61,8 +60,8 @@ impl Lines {
         }
     }
 
-    /// Takes in more; `true` when there was none for long enough. What can be read comes first: the
-    /// reader may have been away for longer than that.
+    /// Reads more; returns `true` if there was nothing for [`QUIET`]. Reading comes first, because the caller may have been
+    /// busy for longer than that.
     async fn wait(&mut self) -> bool {
         let quiet = async {
             match self.show_at {
@@ -94,20 +93,20 @@ impl Lines {
     }
 }
 
-/// Bytes in, pieces out. Holds at most one chunk and one piece.
+/// Splits bytes into pieces. Holds at most one chunk and one piece.
 #[derive(Debug, Default)]
 struct Cutter {
     held: Vec<u8>,
-    /// What was given out already.
+    /// Where the bytes begin that were not returned yet.
     start: usize,
-    /// Up to where there is no newline.
+    /// Up to here there is no newline.
     searched: usize,
-    /// Where what was read ends; behind it is room.
+    /// Where the bytes end; the room to read into follows.
     end: usize,
 }
 
 impl Cutter {
-    /// Where to read into.
+    /// The room to read into.
     fn room(&mut self) -> &mut [u8] {
         self.held.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -121,12 +120,12 @@ impl Cutter {
         self.end += count;
     }
 
-    /// Whether the last line is without its newline.
+    /// Whether the last line has no newline yet.
     fn unfinished(&self) -> bool {
         self.end > self.start && self.held[self.end - 1] != b'\n'
     }
 
-    /// A whole line, or a full piece of a long one.
+    /// A whole line, or a piece of maximum length.
     fn line(&mut self) -> Option<Piece> {
         let fresh = &self.held[self.searched..self.end];
         let newline = fresh.iter().position(|byte| *byte == b'\n');
@@ -138,7 +137,7 @@ impl Cutter {
         newline.is_some().then(|| self.take(end, true))
     }
 
-    /// What there is of an unfinished line.
+    /// The bytes of an unfinished line.
     fn rest(&mut self) -> Option<Piece> {
         (self.end > self.start).then(|| self.take(self.end, false))
     }
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_come_whole_and_the_last_one_too() {
+    async fn lines_arrive_whole_including_the_last_one() {
         let (mut sender, mut lines) = lines();
         sender.write_all(b"one\ntw").await.unwrap();
         assert_eq!(lines.next().await, piece("one", true));
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_prompt_is_shown_after_a_short_quiet() {
+    async fn a_prompt_is_returned_after_a_short_pause() {
         let (mut sender, mut lines) = lines();
         sender.write_all(b"name? ").await.unwrap();
         let before = Instant::now();
@@ -239,18 +238,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_is_not_cut_because_its_reader_was_slow() {
+    async fn a_slow_reader_does_not_split_a_line() {
         let (mut sender, mut lines) = lines();
         sender.write_all(b"one\ntw").await.unwrap();
         assert_eq!(lines.next().await, piece("one", true));
         sender.write_all(b"o\n").await.unwrap();
-        // Longer than the quiet that shows an unfinished line.
+        // Longer than an unfinished line is held back.
         std::thread::sleep(2 * QUIET);
         assert_eq!(lines.next().await, piece("two", true));
     }
 
     #[tokio::test]
-    async fn a_call_that_is_given_up_loses_nothing() {
+    async fn a_cancelled_call_loses_nothing() {
         let (mut sender, mut lines) = lines();
         sender.write_all(b"half").await.unwrap();
         for _ in 0..5 {

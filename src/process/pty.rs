@@ -1,4 +1,4 @@
-//! A terminal of the program's own.
+//! The pty of a program.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::os::terminal::{self, Size};
 
-/// Our side of the terminal on which a program runs.
+/// Our side of the pty that a program runs on.
 #[derive(Debug)]
 pub struct Pty(AsyncFd<OwnedFd>);
 
@@ -17,19 +17,19 @@ impl Pty {
         Ok(Self(terminal::watch(ours)?))
     }
 
-    /// What is printed next: what is there, up to the size of the buffer. 0 when the tree has closed the terminal.
-    /// Cancel safe.
+    /// Reads output: all that is available, up to the size of the buffer; 0 bytes once the tree has closed the pty. Cancel
+    /// safe.
     ///
     /// # Errors
-    /// What `read(2)` reports.
+    /// As for `read(2)`.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         loop {
             let mut ready = self.0.readable().await?;
-            // The kernel hands over a page at a time, however much is there.
+            // The kernel returns one page per call, however much is available.
             while filled < buffer.len() {
                 match nix::unistd::read(self.0.get_ref(), &mut buffer[filled..]) {
-                    // All that had it open have closed it: an error by `tty_ioctl(4)`'s tradition, no end of file.
+                    // Every process has closed it, which a pty reports as `EIO` instead of an end of file.
                     Ok(0) | Err(Errno::EIO) => return Ok(filled),
                     Ok(count) => filled += count,
                     Err(Errno::EINTR) => {}
@@ -46,10 +46,10 @@ impl Pty {
         }
     }
 
-    /// Types something. What the program has no room for waits.
+    /// Types these bytes. Waits while the input queue is full.
     ///
     /// # Errors
-    /// What `write(2)` reports.
+    /// As for `write(2)`.
     pub async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut ready = self.0.writable().await?;
@@ -63,9 +63,9 @@ impl Pty {
         Ok(())
     }
 
-    /// Makes it so large; the program is told by `SIGWINCH`.
+    /// Changes the size; the program gets `SIGWINCH`.
     pub fn resize(&self, size: Size) {
-        // Only a terminal that nobody has open any more refuses.
+        // It fails only if every process has closed the pty.
         let _ = terminal::resize(self.0.get_ref(), size);
     }
 }

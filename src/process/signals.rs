@@ -1,99 +1,101 @@
 //! Signals to hotrun itself.
 //!
-//! Some libraries reload by themselves: the new process tells the old one, its parent, to end (endless and grace for Go
-//! do). What they start under hotrun has its guardian for a parent, which survives that. What reaches hotrun all the
-//! same from below (`pkill -f server` in a start script, `kill -- -1`) is meant for the program, and must not end what
-//! the program runs under.
+//! Some libraries reload on their own: the new process asks its parent, the old one, to end (endless and grace for Go do
+//! that). Under hotrun the parent of a program is its guardian, which survives that. A signal that nevertheless reaches hotrun
+//! from a descendant (`pkill -f server` in a start script, `kill -- -1`) is meant for the program and must not end hotrun.
 
 use std::ffi::OsStr;
 use std::io;
 use std::thread;
 
-use nix::sys::signal::Signal as Known;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::backend::Handle;
+use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::{Signal, orphans};
-use crate::os::fork_exec::ignored;
 use crate::os::process_tree;
-use crate::os::received::{Closer, Received, Receiver};
+use crate::os::signals::{is_ignored, sender};
 
-/// A signal that hotrun got.
+/// A signal that hotrun received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HotrunSignal {
     /// `INT`: Ctrl-C.
     Interrupt,
     /// `TERM`.
     Terminate,
-    /// `HUP`: the terminal was closed, or somebody sent it.
+    /// `HUP`: the terminal was closed, or a process sent it.
     Hangup,
     /// `QUIT`: Ctrl-\.
     Quit,
     /// `USR1`.
     User,
-    /// One of those that would end hotrun, and it was sent by a process that hotrun itself has started. Only the first
-    /// one is told.
+    /// A signal that would end hotrun, sent by a process that hotrun has started. Only the first one is reported.
     FromDescendant(Descendant),
 }
 
-/// Who sends signals from below.
+/// A descendant that has sent a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descendant {
-    /// What was sent.
+    /// The signal.
     pub signal: Signal,
-    /// By which process.
+    /// The sender's pid.
     pub pid: i32,
-    /// How its executable is called, if that may be known.
+    /// The name of its executable, if known.
     pub name: Option<String>,
 }
 
-/// What each means.
-const WANTED: [(Known, HotrunSignal); 5] = [
-    (Known::SIGINT, HotrunSignal::Interrupt),
-    (Known::SIGTERM, HotrunSignal::Terminate),
-    (Known::SIGHUP, HotrunSignal::Hangup),
-    (Known::SIGQUIT, HotrunSignal::Quit),
-    (Known::SIGUSR1, HotrunSignal::User),
+const HANDLED: [(Signal, HotrunSignal); 5] = [
+    (Signal::SIGINT, HotrunSignal::Interrupt),
+    (Signal::SIGTERM, HotrunSignal::Terminate),
+    (Signal::SIGHUP, HotrunSignal::Hangup),
+    (Signal::SIGQUIT, HotrunSignal::Quit),
+    (Signal::SIGUSR1, HotrunSignal::User),
 ];
 
-/// The signals that hotrun acts on, as they come.
+/// The signals that hotrun handles.
 #[derive(Debug)]
 pub struct Signals {
-    asked: UnboundedReceiver<HotrunSignal>,
-    closer: Closer,
+    received: UnboundedReceiver<HotrunSignal>,
+    closer: Handle,
 }
 
 impl Signals {
-    /// Takes the signals over from here on. In a thread of its own: who sent one has to be looked up at once, or there
-    /// may be nobody of that number any more, or somebody else.
+    /// Handles the signals from here on. A thread of its own looks up the sender at once, because its pid may soon belong to
+    /// nobody, or to another process.
     ///
     /// # Errors
-    /// What the system reports.
+    /// As for `sigaction(2)` and `socketpair(2)`.
     pub fn new() -> io::Result<Self> {
-        // Whoever started us had it ignored (`nohup`): that was the whole point.
-        let heard = |signal: &Known| *signal != Known::SIGHUP || !ignored(Known::SIGHUP);
-        let wanted = WANTED.iter().map(|(signal, _)| *signal).filter(heard);
-        let mut receiver = Receiver::new(&wanted.collect::<Vec<_>>())?;
-        let closer = receiver.closer();
-        let (sender, asked) = mpsc::unbounded_channel();
-        let mut told = false;
+        // An ignored `HUP` stays ignored: that is the purpose of `nohup`.
+        let handled = HANDLED.iter().map(|(signal, _)| *signal);
+        let handled = handled.filter(|signal| *signal != Signal::SIGHUP || !is_ignored(*signal));
+        let mut source = SignalsInfo::<WithRawSiginfo>::new(handled.map(|signal| signal as i32))?;
+        let closer = source.handle();
+        let (report, received) = mpsc::unbounded_channel();
         let thread = thread::Builder::new().name("signals".to_owned());
         thread.spawn(move || {
-            while let Some(received) = receiver.wait() {
-                let asked = read(received);
-                let again = matches!(asked, HotrunSignal::FromDescendant(_))
-                    && std::mem::replace(&mut told, true);
-                // Without a reader the end is near, and closes this.
-                let _ = again || sender.send(asked).is_ok();
+            let mut descendant_reported = false;
+            for info in source.forever() {
+                let Some(signal) = interpret(info.si_signo, sender(&info)) else {
+                    continue;
+                };
+                let from_descendant = matches!(signal, HotrunSignal::FromDescendant(_));
+                if from_descendant && std::mem::replace(&mut descendant_reported, true) {
+                    continue;
+                }
+                // Without a reader, hotrun is about to end.
+                let _ = report.send(signal);
             }
         })?;
-        Ok(Self { asked, closer })
+        Ok(Self { received, closer })
     }
 
-    /// The next one. Cancel safe.
+    /// The next signal. Cancel safe.
     pub async fn next(&mut self) -> HotrunSignal {
-        match self.asked.recv().await {
-            Some(asked) => asked,
-            // Only the end of `self` ends the thread.
+        match self.received.recv().await {
+            Some(signal) => signal,
+            // The thread runs as long as `self` exists.
             None => std::future::pending().await,
         }
     }
@@ -105,32 +107,33 @@ impl Drop for Signals {
     }
 }
 
-fn read(received: Received) -> HotrunSignal {
-    let Received { signal, sender } = received;
-    let meant = WANTED.iter().find(|(wanted, _)| *wanted == signal);
-    let asked = meant.map_or(HotrunSignal::Terminate, |(_, asked)| asked.clone());
-    // Whoever below wants a reload may have it: a tool that generates sources, say.
-    let ends = asked != HotrunSignal::User;
-    match sender.filter(|pid| ends && is_below(*pid)) {
+fn interpret(number: i32, sender: Option<i32>) -> Option<HotrunSignal> {
+    let (signal, meaning) = HANDLED
+        .iter()
+        .find(|(signal, _)| *signal as i32 == number)?;
+    // A descendant may request a reload, a code generator for example.
+    let ends_hotrun = *meaning != HotrunSignal::User;
+    let descendant = sender.filter(|pid| ends_hotrun && is_descendant(*pid));
+    Some(match descendant {
         Some(pid) => HotrunSignal::FromDescendant(Descendant {
-            signal,
+            signal: *signal,
             pid,
-            name: name(pid),
+            name: executable_name(pid),
         }),
-        None => asked,
-    }
+        None => meaning.clone(),
+    })
 }
 
-/// Whether hotrun has started this process, directly or not. One that is gone already is not known to be, and is
-/// obeyed: rather that than not to hear a user whose `pkill` was quick. Beyond Linux nobody can tell.
-fn is_below(pid: i32) -> bool {
-    /// As deep as any tree that is not a circle, seen in several moments.
+/// Whether hotrun has started this process, directly or not. A sender that is already gone does not count as a descendant:
+/// the user's own `pkill` may have been quick. Always `false` beyond Linux.
+fn is_descendant(pid: i32) -> bool {
+    /// Deeper than any process tree; a walk over changing processes could be circular.
     const DEEPEST: usize = 4096;
     let own = std::process::id().cast_signed();
     let mut child = pid;
     for _ in 0..DEEPEST {
         match process_tree::status(child).map(|status| status.parent) {
-            // Not what was there when hotrun began: a shell that became hotrun may have left a child that watches it.
+            // A shell that executed hotrun in its place may have left a child, which is no descendant of hotrun.
             Some(parent) if parent == own => return orphans::started_by_us(child),
             Some(parent) if parent > 1 => child = parent,
             Some(_) | None => return false,
@@ -139,8 +142,30 @@ fn is_below(pid: i32) -> bool {
     false
 }
 
-fn name(pid: i32) -> Option<String> {
+fn executable_name(pid: i32) -> Option<String> {
     let executable = process_tree::executable(pid)?;
     let name = executable.file_name().and_then(OsStr::to_str)?;
     Some(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_sender_of_a_signal_is_known() {
+        let mut source = SignalsInfo::<WithRawSiginfo>::new([Signal::SIGWINCH as i32]).unwrap();
+        let own = nix::unistd::getpid();
+        nix::sys::signal::kill(own, Signal::SIGWINCH).unwrap();
+        let mut signals = source.forever();
+        assert_eq!(sender(&signals.next().unwrap()), Some(own.as_raw()));
+        // `kill` is a builtin of the shell.
+        let line = format!("kill -WINCH {own}; echo $$");
+        let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+        let shell = String::from_utf8(output.stdout).unwrap().trim().parse();
+        assert_eq!(sender(&signals.next().unwrap()), Some(shell.unwrap()));
+    }
 }

@@ -11,69 +11,68 @@ use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 
-use super::start_request::StdioMode;
-use super::{Control, Pty, Reports, SpawnError, Spec, guardian, monitor, orphans, start_request};
+use super::start_request::{self, StdioMode};
+use super::{Control, Pty, Reports, SpawnError, Spec, guardian, monitor, orphans};
 use crate::os;
 use crate::os::terminal::Size;
 
-/// What a program may print before it has to wait for us, where the system lets us choose.
+/// How much a program may print before it has to wait for us, where the system lets us choose.
 const PIPE_BYTES: i32 = 256 * 1024;
 
-/// A guardian that does not read for so long will never do so.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A guardian that does not read for this long never will.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A program that was started, or is about to be refused.
+/// A program that was started, or that is about to be refused.
 #[derive(Debug)]
 pub struct Process {
-    /// What can be done to it.
+    /// Controls it.
     pub control: Control,
-    /// What becomes of it.
+    /// What happens to it.
     pub reports: Reports,
-    /// What its tree prints; ends when the tree has closed it. Somebody has to read it.
+    /// The standard output of its tree, which ends when the tree has closed it. It must be read.
     pub stdout: pipe::Receiver,
-    /// The same for errors.
+    /// The standard error of its tree, likewise.
     pub stderr: pipe::Receiver,
 }
 
-/// A program that was started on a terminal of its own, or is about to be refused.
+/// A program that was started on a pty of its own, or that is about to be refused.
 #[derive(Debug)]
 pub struct PtyProcess {
-    /// What can be done to it.
+    /// Controls it.
     pub control: Control,
-    /// What becomes of it.
+    /// What happens to it.
     pub reports: Reports,
-    /// What its tree prints, on either of its outputs, and where it reads. Somebody has to read it.
+    /// Standard output, standard error and input of its tree. It must be read.
     pub pty: Pty,
 }
 
-/// Starts programs, each under a guardian. To be used inside of a tokio runtime with I/O and time.
+/// Starts a program under a guardian. Requires a tokio runtime with I/O and time.
 ///
 /// # Errors
-/// [`SpawnError`]. A program that cannot be executed is not one of them: its guardian says so in a
-/// [`Report::Refused`](super::Report::Refused).
+/// [`SpawnError`]. A program that cannot be executed is reported as [`Report::Refused`](super::Report::Refused) instead.
 pub fn spawn(spec: Spec) -> Result<Process, SpawnError> {
     Spawner::default().spawn(spec)
 }
 
-/// The same on a new terminal of this size, which controls the program's session: Ctrl-C at hotrun's terminal does
-/// not reach it, and what it does with `/dev/tty` does not reach hotrun's. `reads`: whether its standard input is
-/// that terminal, and not empty.
+/// Starts a program on a new pty of this size, which is the controlling terminal of the program's session: Ctrl-C at hotrun's
+/// terminal does not reach the program, and what it does with `/dev/tty` does not reach hotrun's terminal. With `reads`, its
+/// standard input is the pty too; otherwise it is empty.
 ///
 /// # Errors
-/// [`SpawnError`], as for [`spawn`].
+/// As for [`spawn`].
 pub fn spawn_on_pty(spec: Spec, size: Size, reads: bool) -> Result<PtyProcess, SpawnError> {
     Spawner::default().spawn_on_pty(spec, size, reads)
 }
 
-/// Which executable to take for guardians.
+/// The executable to use for guardians.
 #[derive(Clone, Debug)]
 pub struct Spawner {
     exe: PathBuf,
 }
 
 impl Default for Spawner {
-    /// This very executable. On Linux by `/proc`, where it stays the same file when a newer one is
-    /// installed over it.
+    /// This executable. On Linux it is found through `/proc`, where it stays the same file when a newer version is installed
+    /// over it.
     fn default() -> Self {
         let itself = Path::new("/proc/self/exe");
         let named = || std::env::current_exe().unwrap_or_else(|_| "hotrun".into());
@@ -96,13 +95,13 @@ impl Spawner {
     ///
     /// # Errors
     /// [`SpawnError`].
-    // By value: the descriptors in it are closed once they are the program's.
+    // By value: our copies of its descriptors are closed once the program has them.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
-        let (stdout, stdout_writer) = output().map_err(SpawnError::Channel)?;
-        let (stderr, stderr_writer) = output().map_err(SpawnError::Channel)?;
+        let (stdout, stdout_writer) = output_pipe().map_err(SpawnError::Channel)?;
+        let (stderr, stderr_writer) = output_pipe().map_err(SpawnError::Channel)?;
         let output = [stdout_writer, stderr_writer].map(Stdio::from);
-        let (control, reports) = self.begin(&spec, StdioMode::Pipes, output)?;
+        let (control, reports) = self.start(&spec, StdioMode::Pipes, output)?;
         let receiver = |pipe: PipeReader| pipe::Receiver::from_owned_fd(pipe.into());
         Ok(Process {
             control,
@@ -123,22 +122,22 @@ impl Spawner {
         size: Size,
         reads: bool,
     ) -> Result<PtyProcess, SpawnError> {
-        let (ours, programs) = os::terminal::open(size).map_err(SpawnError::Terminal)?;
+        let (ours, programs) = os::terminal::open(size).map_err(SpawnError::Pty)?;
         let stdio = match reads {
-            true => StdioMode::Terminal,
-            false => StdioMode::Screen,
+            true => StdioMode::Pty,
+            false => StdioMode::PtyOutput,
         };
-        let second = programs.try_clone().map_err(SpawnError::Terminal)?;
-        let (control, reports) = self.begin(&spec, stdio, [programs, second].map(Stdio::from))?;
+        let second = programs.try_clone().map_err(SpawnError::Pty)?;
+        let (control, reports) = self.start(&spec, stdio, [programs, second].map(Stdio::from))?;
         Ok(PtyProcess {
             control,
             reports,
-            pty: Pty::new(ours).map_err(SpawnError::Terminal)?,
+            pty: Pty::new(ours).map_err(SpawnError::Pty)?,
         })
     }
 
-    /// Starts the guardian and tells it what to start.
-    fn begin(
+    /// Starts the guardian and sends it the request.
+    fn start(
         &self,
         spec: &Spec,
         stdio: StdioMode,
@@ -148,34 +147,36 @@ impl Spawner {
         let body = start_request::encode(spec, stdio)?;
         let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
         let child = self
-            .start(guardians, output)
+            .start_guardian(guardians, output)
             .map_err(|error| SpawnError::Guardian(self.exe.clone(), error))?;
-        // Whatever goes wrong from here on, the guardian sees the end of its socket.
+        // If anything fails from here on, the guardian sees the end of its socket.
         connect(child, socket, &body, spec).map_err(SpawnError::Channel)
     }
 
-    /// Starts a guardian. In std's own way, without code of ours between fork and exec, so it may be
-    /// `posix_spawn`, which does not copy our page tables.
-    fn start(&self, socket: UnixStream, [stdout, stderr]: [Stdio; 2]) -> io::Result<Child> {
+    /// No code of ours runs between fork and exec, so std may use `posix_spawn`, which does not copy our page tables.
+    fn start_guardian(
+        &self,
+        socket: UnixStream,
+        [stdout, stderr]: [Stdio; 2],
+    ) -> io::Result<Child> {
         let mut command = Command::new(&self.exe);
         command
             .arg0("hotrun")
             .arg(guardian::MODE)
-            // No folder of anybody's is kept from being unmounted or removed.
+            // Any other directory could not be unmounted meanwhile.
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(socket)))
             .stdout(stdout)
             .stderr(stderr)
-            // Not in the terminal's foreground group: Ctrl-C is for hotrun alone.
+            // Outside of the terminal's foreground group: Ctrl-C is for hotrun alone.
             .process_group(0);
-        // The writers' last copies here go with the command, at the end of this function.
+        // Our last copies of the writers are closed with the command, at the end of this function.
         let mut command = tokio::process::Command::from(command);
         orphans::start_guardian(|| command.spawn(), Child::id)
     }
 }
 
-/// A pipe for output.
-fn output() -> io::Result<(PipeReader, PipeWriter)> {
+fn output_pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
     os::widen_pipe(&writer, PIPE_BYTES);
     Ok((reader, writer))
@@ -187,8 +188,8 @@ fn connect(
     body: &[u8],
     spec: &Spec,
 ) -> io::Result<(Control, Reports)> {
-    socket.set_write_timeout(Some(PATIENCE))?;
-    // That the guardian is already gone shows in the reports.
+    socket.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    // The reports tell if the guardian is already gone.
     match start_request::send(&socket, body, spec) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         Ok(()) | Err(_) => {}

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{How, Listens, Trouble, pace};
-use crate::os::accepting::{Waiting, waiting};
+use crate::os::Accepting;
+use crate::os::accepting::accepting;
 
 /// How long a socket may be held out of sight until that counts as waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -29,17 +30,17 @@ const UNSEEN: Sight = Sight {
 };
 
 impl Sight {
-    fn next(self, seen: Waiting, now: Instant) -> Self {
+    fn next(self, seen: Accepting, now: Instant) -> Self {
         match seen {
-            Waiting::Somebody => Self {
+            Accepting::Yes => Self {
                 waits: true,
                 hidden_since: None,
             },
-            Waiting::Nobody => Self {
+            Accepting::No => Self {
                 waits: false,
                 hidden_since: None,
             },
-            Waiting::Hidden => Self {
+            Accepting::Unknown => Self {
                 waits: false,
                 hidden_since: self.hidden_since.or(Some(now)),
             },
@@ -112,7 +113,7 @@ impl Look<'_> {
             } else {
                 let since = *first.get_or_insert(began);
                 let all: Vec<u64> = [&listens.sockets[..], &listens.datagrams].concat();
-                let Some(seen) = waiting(&(self.pids)(), &all) else {
+                let Some(seen) = accepting(&(self.pids)(), &all) else {
                     sleep(PATIENCE).await;
                     return How::Holds;
                 };
@@ -165,14 +166,14 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let hidden = UNSEEN
-            .next(Waiting::Hidden, at(0))
-            .next(Waiting::Hidden, at(900));
+            .next(Accepting::Unknown, at(0))
+            .next(Accepting::Unknown, at(900));
         assert!(!hidden.counts(at(999)) && hidden.counts(at(1000)));
         let seen_between = hidden
-            .next(Waiting::Nobody, at(950))
-            .next(Waiting::Hidden, at(960));
+            .next(Accepting::No, at(950))
+            .next(Accepting::Unknown, at(960));
         assert!(!seen_between.counts(at(1000)) && seen_between.counts(at(1960)));
-        assert!(!hidden.next(Waiting::Nobody, at(2000)).counts(at(9000)));
-        assert!(hidden.next(Waiting::Somebody, at(1)).counts(at(1)));
+        assert!(!hidden.next(Accepting::No, at(2000)).counts(at(9000)));
+        assert!(hidden.next(Accepting::Yes, at(1)).counts(at(1)));
     }
 }

@@ -1,21 +1,20 @@
-//! Does somebody wait on a listening socket?
+//! Whether a process waits for connections on a listening socket.
 //!
-//! A socket that was passed to a program is held from its first instruction on, and by every wrapper
-//! around it (`sh`, `cargo`), so holding it says nothing. What says something is that a process which
-//! holds it would be woken by a connection:
+//! A socket that was passed to a program is held from its first instruction on, and by every wrapper around it (`sh`,
+//! `cargo`), so holding it means nothing. The question is whether a connection would wake a process that holds it:
 //!
-//! * it is in an epoll set (`/proc/PID/fdinfo/N`, `proc_pid_fdinfo(5)`),
+//! * the socket is in an epoll set (`/proc/PID/fdinfo/N`, `proc_pid_fdinfo(5)`),
 //! * a thread sleeps in `accept` or in a read on it (`/proc/PID/task/TID/syscall`, `proc_pid_syscall(5)`),
-//! * a thread sleeps in `poll` or `select` and the set that it gave to the kernel has it
-//!   (read through `/proc/PID/mem`, which asks for the same right as the `syscall` file),
-//! * an `accept` is pending in an io_uring (its `fdinfo` again).
+//! * a thread sleeps in `poll` or `select` with the socket in its set (read through `/proc/PID/mem`, which requires the same
+//!   right as the `syscall` file),
+//! * an `accept` is pending in an io_uring (its `fdinfo`).
 //!
-//! All of it is a look from outside at something that moves: a thread that runs at this moment says
-//! `running`, and the next look finds it asleep. So the answer is for polling, and errs towards "nobody".
+//! All of it is a snapshot of something that moves: a thread that runs at this moment reports `running`, and the next look
+//! finds it asleep. So the result is meant for polling, and errs towards [`Accepting::No`].
 //!
-//! Rights: the descriptors of a process may be read by its own user as long as it is dumpable, the
-//! `syscall` file needs `PTRACE_MODE_ATTACH` (Yama grants it for descendants, which is what a
-//! generation is). Where either is refused the answer is [`Waiting::Hidden`].
+//! Rights: a user may read the descriptors of a dumpable process of their own; the `syscall` file requires
+//! `PTRACE_MODE_ATTACH`, which Yama grants for descendants, and generations are descendants. If either is refused the result
+//! is [`Accepting::Unknown`].
 
 mod fdinfo;
 mod syscall;
@@ -28,37 +27,26 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use syscall::Sleep;
+use self::syscall::Sleep;
+use super::socket_holders::socket_inode;
+use crate::os::Accepting;
 
-/// What can be seen of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// A process waits on it.
-    Somebody,
-    /// Everything could be seen, and nobody waits on it.
-    Nobody,
-    /// A process that may wait on it could not be looked into.
-    Hidden,
-}
-
-/// For each of `sockets` (inode numbers of the socket file system) whether one of `pids` waits on it.
+/// For each of `sockets` (inodes) whether one of `pids` waits on it. Processes that have ended are skipped. `None` if the
+/// kernel does not show it: without `/proc`, or without its `syscall` files (gVisor, some architectures).
 ///
-/// Processes that are gone meanwhile are passed over. `None` where it cannot be told at all: without
-/// `/proc`, or on a kernel whose `/proc` has no `syscall` files (gVisor, some architectures).
-///
-/// The cost is about one `readlink` for each descriptor of each process and one small read for each
-/// thread of a process that holds one of the sockets; `tests::cost` prints it.
+/// The cost is about one `readlink` per descriptor of each process, and one small read per thread of a process that holds one
+/// of the sockets; `tests::cost` prints it.
 #[must_use]
-pub fn waiting(pids: &[i32], sockets: &[u64]) -> Option<Vec<Waiting>> {
-    if !can_tell() {
+pub fn accepting(pids: &[i32], sockets: &[u64]) -> Option<Vec<Accepting>> {
+    if !has_syscall_files() {
         return None;
     }
-    let mut seen = Seen(vec![Waiting::Nobody; sockets.len()]);
+    let mut seen = Seen(vec![Accepting::No; sockets.len()]);
     for &pid in pids {
         if let Err(error) = look(pid, sockets, &mut seen)
             && error.kind() == io::ErrorKind::PermissionDenied
         {
-            (0..sockets.len()).for_each(|index| seen.hidden(index));
+            (0..sockets.len()).for_each(|index| seen.set_unknown(index));
         }
         if seen.all() {
             break;
@@ -67,48 +55,48 @@ pub fn waiting(pids: &[i32], sockets: &[u64]) -> Option<Vec<Waiting>> {
     Some(seen.0)
 }
 
-fn can_tell() -> bool {
-    static CAN_TELL: OnceLock<bool> = OnceLock::new();
-    *CAN_TELL.get_or_init(|| Path::new("/proc/self/syscall").exists())
+fn has_syscall_files() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| Path::new("/proc/self/syscall").exists())
 }
 
-/// What is known so far, by index of the socket. Certainty is never taken back.
-struct Seen(Vec<Waiting>);
+/// The results so far, by index of the socket. `Yes` is final.
+struct Seen(Vec<Accepting>);
 
 impl Seen {
-    fn somebody(&mut self, index: usize) {
-        self.0[index] = Waiting::Somebody;
+    fn set_yes(&mut self, index: usize) {
+        self.0[index] = Accepting::Yes;
     }
 
-    fn hidden(&mut self, index: usize) {
-        if self.0[index] == Waiting::Nobody {
-            self.0[index] = Waiting::Hidden;
+    fn set_unknown(&mut self, index: usize) {
+        if self.0[index] == Accepting::No {
+            self.0[index] = Accepting::Unknown;
         }
     }
 
     fn all(&self) -> bool {
-        self.0.iter().all(|&one| one == Waiting::Somebody)
+        self.0.iter().all(|&one| one == Accepting::Yes)
     }
 }
 
-/// Cheap things first: most answers come from an epoll set and need no look at the threads.
+/// The cheap steps first: most servers use an epoll set, and their threads need not be read.
 fn look(pid: i32, sockets: &[u64], seen: &mut Seen) -> io::Result<()> {
     let process = Process::open(pid, sockets)?;
     if process.held.is_empty() {
         return Ok(());
     }
     process.epolls(sockets, seen);
-    if process.settled(seen) {
+    if process.is_final(seen) {
         return Ok(());
     }
     process.rings(seen);
     process.threads(seen)
 }
 
-/// The descriptors of one process, as far as they matter here.
+/// The relevant descriptors of one process.
 struct Process {
     pid: i32,
-    /// Descriptor, index of the socket that it is.
+    /// Descriptors and the indices of their sockets.
     held: Vec<(i32, usize)>,
     epolls: Vec<i32>,
     rings: Vec<i32>,
@@ -124,7 +112,7 @@ impl Process {
         };
         for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
             let path = entry?.path();
-            // A descriptor that was closed since it was listed.
+            // It was closed since it was listed.
             let Ok(link) = fs::read_link(&path) else {
                 continue;
             };
@@ -141,7 +129,7 @@ impl Process {
             "anon_inode:[eventpoll]" => self.epolls.push(fd),
             "anon_inode:[io_uring]" => self.rings.push(fd),
             other => {
-                let inode = fdinfo::socket_inode(other);
+                let inode = socket_inode(other);
                 if let Some(index) = sockets.iter().position(|&one| Some(one) == inode) {
                     self.held.push((fd, index));
                 }
@@ -149,7 +137,7 @@ impl Process {
         }
     }
 
-    /// The socket that this descriptor is, if it is one of those that are asked for.
+    /// The index of the socket of this descriptor, if it is one of `sockets`.
     fn socket(&self, fd: i32) -> Option<usize> {
         self.held
             .iter()
@@ -157,14 +145,16 @@ impl Process {
             .map(|&(_, index)| index)
     }
 
-    fn settled(&self, seen: &Seen) -> bool {
+    fn is_final(&self, seen: &Seen) -> bool {
         self.held
             .iter()
-            .all(|&(_, index)| seen.0[index] == Waiting::Somebody)
+            .all(|&(_, index)| seen.0[index] == Accepting::Yes)
     }
 
-    fn hide(&self, seen: &mut Seen) {
-        self.held.iter().for_each(|&(_, index)| seen.hidden(index));
+    fn set_unknown(&self, seen: &mut Seen) {
+        self.held
+            .iter()
+            .for_each(|&(_, index)| seen.set_unknown(index));
     }
 
     fn fdinfo(&self, fd: i32) -> io::Result<String> {
@@ -178,15 +168,15 @@ impl Process {
             };
             for target in fdinfo::targets(&text).filter(|target| target.readable) {
                 if let Some(index) = self.registered(&target, sockets) {
-                    seen.somebody(index);
+                    seen.set_yes(index);
                 }
             }
         }
     }
 
-    /// Which socket a line of an epoll set is about. The number alone could mislead: an entry lives as
-    /// long as the open file, so it may carry the number of a descriptor that was closed and used
-    /// again (`epoll(7)`, question 6). Kernels before 4.13 print no inode and leave no better way.
+    /// The index of the socket that an entry of an epoll set refers to. The number alone could mislead: an entry lives as long
+    /// as the open file, so it may have the number of a descriptor that was closed and reused (`epoll(7)`, question 6).
+    /// Kernels before 4.13 print no inode and leave nothing better.
     fn registered(&self, target: &fdinfo::Target, sockets: &[u64]) -> Option<usize> {
         match target.file {
             Some((inode, device)) if Some(device) == fdinfo::socket_device() => {
@@ -197,8 +187,8 @@ impl Process {
         }
     }
 
-    /// An io_uring names the pending operations and not their descriptors. As many pending accepts as
-    /// sockets are held leave no doubt; otherwise a pending accept or poll may be on any of them.
+    /// An io_uring lists its pending operations without their descriptors. If there are as many accepts as held sockets, there
+    /// is no doubt; otherwise a pending accept or poll may be on any of them.
     fn rings(&self, seen: &mut Seen) {
         let mut accepts = 0;
         for &ring in &self.rings {
@@ -206,16 +196,14 @@ impl Process {
                 Some(pending) => {
                     accepts += pending.accepts;
                     if pending.accepts + pending.polls > 0 {
-                        self.hide(seen);
+                        self.set_unknown(seen);
                     }
                 }
-                None => self.hide(seen),
+                None => self.set_unknown(seen),
             }
         }
         if accepts >= self.held.len() {
-            self.held
-                .iter()
-                .for_each(|&(_, index)| seen.somebody(index));
+            self.held.iter().for_each(|&(_, index)| seen.set_yes(index));
         }
     }
 
@@ -223,11 +211,13 @@ impl Process {
         for entry in fs::read_dir(format!("/proc/{}/task", self.pid))? {
             match fs::read_to_string(entry?.path().join("syscall")) {
                 Ok(text) => self.thread(&syscall::parse(&text), seen),
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.hide(seen),
-                // A thread that ended since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    self.set_unknown(seen);
+                }
+                // It ended since it was listed.
                 Err(_) => {}
             }
-            if self.settled(seen) {
+            if self.is_final(seen) {
                 break;
             }
         }
@@ -237,7 +227,7 @@ impl Process {
     fn thread(&self, sleep: &Sleep, seen: &mut Seen) {
         match *sleep {
             Sleep::Elsewhere => {}
-            Sleep::Resumed => self.hide(seen),
+            Sleep::Resumed => self.set_unknown(seen),
             Sleep::On(fd) => self.mark([fd], seen),
             Sleep::Poll { address, count } => {
                 let read = self.memory(address, syscall::poll_size(count));
@@ -250,11 +240,11 @@ impl Process {
         }
     }
 
-    /// A set that may not be read hides what it has; one that is gone meanwhile is looked at again later.
+    /// A set that may not be read can contain any socket. One that is gone by now is read again by the next look.
     fn set(&self, read: io::Result<Vec<i32>>, seen: &mut Seen) {
         match read {
             Ok(fds) => self.mark(fds, seen),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.hide(seen),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.set_unknown(seen),
             Err(_) => {}
         }
     }
@@ -262,7 +252,7 @@ impl Process {
     fn mark(&self, fds: impl IntoIterator<Item = i32>, seen: &mut Seen) {
         fds.into_iter()
             .filter_map(|fd| self.socket(fd))
-            .for_each(|index| seen.somebody(index));
+            .for_each(|index| seen.set_yes(index));
     }
 
     fn memory(&self, address: u64, size: usize) -> io::Result<Vec<u8>> {

@@ -1,21 +1,22 @@
-//! Whether somebody writes a file.
+//! Whether a file is open for writing.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 
-/// Says which signal tells that a lease is broken (`include/uapi/asm-generic/fcntl.h`; the `libc` crate has no name for
-/// it).
+use nix::errno::Errno;
+
+/// Selects the signal that reports a broken lease (`include/uapi/asm-generic/fcntl.h`; `libc` does not name it).
 const F_SETSIG: libc::c_int = 10;
 
-/// Whether somebody has this file open for writing, or has mapped it so. Not where the system does not say: of others'
-/// files, and on some file systems.
+/// Whether some process has this file open for writing, or mapped writable. `false` where the kernel does not tell: for
+/// files of other users, and on some file systems.
 ///
-/// Asked by a read lease, which the kernel does not give for such a file (`fcntl(2)`, `F_SETLEASE`). Whoever opens it
-/// for writing while we have the lease waits for a moment, and we get a signal: one that is ignored by default, in the
-/// place of `SIGIO`, which would end us.
+/// Asks for a read lease, which the kernel refuses for such a file (`F_SETLEASE`, `fcntl(2)`). A process that opens the file
+/// for writing while we hold the lease waits for a moment, and we get a signal. It is `SIGURG`, which is ignored by
+/// default, instead of `SIGIO`, which would end us.
 pub fn is_being_written(path: &Path) -> bool {
-    // To open a pipe or a device could block, or do something.
+    // Opening a pipe or a device could block or have side effects.
     if !path.is_file() {
         return false;
     }
@@ -27,16 +28,16 @@ pub fn is_being_written(path: &Path) -> bool {
         return false;
     }
     let leased = control(file, libc::F_SETLEASE, libc::F_RDLCK);
-    let refused = !leased && nix::errno::Errno::last() == nix::errno::Errno::EAGAIN;
+    let refused = !leased && Errno::last() == Errno::EAGAIN;
     if leased {
         control(file, libc::F_SETLEASE, libc::F_UNLCK);
     }
     refused
 }
 
-fn control(file: RawFd, what: libc::c_int, value: libc::c_int) -> bool {
+fn control(file: RawFd, command: libc::c_int, value: libc::c_int) -> bool {
     // SAFETY: both commands take a number, and touch no memory.
-    unsafe { libc::fcntl(file, what, value) == 0 }
+    unsafe { libc::fcntl(file, command, value) == 0 }
 }
 
 #[cfg(test)]
@@ -46,16 +47,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_written_as_long_as_it_is_open_for_that() {
+    fn a_file_is_being_written_while_it_is_open_for_writing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let file = File::create(&path).unwrap();
         assert!(is_being_written(&path));
         drop(file);
-        // What another test starts has it until it executes something else.
+        // A child of another test has inherited the descriptor until its exec.
         let deadline = Instant::now() + Duration::from_secs(20);
         while is_being_written(&path) {
-            assert!(Instant::now() < deadline, "for ever");
+            assert!(Instant::now() < deadline, "it stays open for writing");
         }
         let _reader = File::open(&path).unwrap();
         assert!(!is_being_written(&path) && !is_being_written(dir.path()));

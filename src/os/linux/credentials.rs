@@ -1,9 +1,8 @@
 //! Datagrams with the credentials of their sender (`SCM_CREDENTIALS`, `unix(7)`).
 //!
-//! `recvmsg` is called by hand: nix gives an error in place of the control data when that was cut
-//! (`MSG_CTRUNC`), and with it go the descriptors that the kernel has already put into our table (it cuts
-//! exactly when the table is full, `scm_detach_fds` in `net/core/scm.c`). Whoever can send to us could
-//! fill the table for good that way.
+//! `recvmsg` is called directly: when control data was truncated (`MSG_CTRUNC`), nix returns an error instead of the data,
+//! and loses the descriptors that the kernel has already added to our table (it truncates when the table is full,
+//! `scm_detach_fds` in `net/core/scm.c`). A sender could fill the table permanently that way.
 
 mod control;
 
@@ -16,93 +15,45 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use nix::errno::Errno;
-use nix::sys::signal::kill;
 use nix::sys::socket::{setsockopt, sockopt};
-use nix::unistd::Pid;
 
-/// Whether the kernel says who sent a datagram.
-pub const VOUCHED: bool = true;
+use crate::os::Datagram;
 
-/// A bound socket, and the name under which others reach it.
-#[derive(Debug)]
-pub struct Bound {
-    /// Non-blocking, closed on exec; the kernel adds the sender's credentials to what it receives.
-    pub socket: UnixDatagram,
-    /// To be kept as long as the socket.
-    pub name: Name,
-}
+/// Whether the kernel reports the sender of a datagram.
+pub const SENDER_KNOWN: bool = true;
 
 /// An abstract address, written as `@name`.
 #[derive(Debug)]
-pub struct Name {
-    address: OsString,
-}
+pub struct Name(OsString);
 
 impl Name {
-    /// As `NOTIFY_SOCKET` has it.
+    /// The value for `NOTIFY_SOCKET`.
     #[must_use]
     pub fn as_os_str(&self) -> &OsStr {
-        &self.address
+        &self.0
     }
 }
 
-/// Who sent a datagram, as the kernel vouches for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sender {
-    /// Its process as seen from here; 0 if it has no number here (another pid namespace).
-    pub pid: i32,
-    /// Its user.
-    pub uid: u32,
-}
-
-/// What came in one datagram.
-#[derive(Debug)]
-pub struct Datagram {
-    /// How much of the buffer was filled.
-    pub length: usize,
-    /// Whether something of it was cut: the text, the descriptors or the credentials.
-    pub truncated: bool,
-    /// Who sent it. `None` if the kernel did not say.
-    pub sender: Option<Sender>,
-    /// Descriptors that came with it, closed on exec.
-    pub descriptors: Vec<OwnedFd>,
-}
-
-/// Binds a datagram socket to an abstract name of its own. Abstract names leave no file behind, however we
-/// end, and need no folder that the program may write to. The name is no secret (`/proc/net/unix`), so
-/// senders have to be checked.
+/// Binds a datagram socket to a new abstract name. The socket does not block, and the kernel adds the sender's credentials
+/// to what it receives.
+///
+/// An abstract name leaves no file behind, however we end, and needs no directory that the program may write to. It is not
+/// secret (`/proc/net/unix`), so senders must be checked.
 ///
 /// # Errors
-///
-/// No socket can be made, or no free name was found.
-pub fn bind() -> io::Result<Bound> {
+/// No socket can be created, or no free name was found.
+pub fn bind() -> io::Result<(UnixDatagram, Name)> {
     let (socket, name) = (0..16)
         .find_map(bind_random)
         .unwrap_or(Err(io::ErrorKind::AddrInUse.into()))?;
     socket.set_nonblocking(true)?;
-    // Nobody has learned the name so far, so nothing can be queued that has no credentials.
+    // Nobody knows the name yet, so no datagram without credentials can be in the queue.
     setsockopt(&socket, sockopt::PassCred, &true)?;
-    let name = Name {
-        address: format!("@{name}").into(),
-    };
-    Ok(Bound { socket, name })
+    Ok((socket, Name(format!("@{name}").into())))
 }
 
-/// Whether this process has ended, reaped or not.
-#[must_use]
-pub fn ended(pid: i32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH);
-    };
-    // The name in parentheses is the program's own choice and may itself have parentheses (`proc_pid_stat(5)`).
-    let state = stat
-        .rsplit_once(')')
-        .and_then(|(_, rest)| rest.split_whitespace().next());
-    matches!(state, Some("Z" | "X"))
-}
-
-/// One attempt; `None` if the name is taken. `autobind` would find a free one by itself, of five digits,
-/// which a sender whose generation is long gone could still have and mean.
+/// One attempt; `None` if the name is taken. The kernel's autobind would choose one of a million names, and a late sender of
+/// an earlier generation could still use it.
 fn bind_random(_attempt: u8) -> Option<io::Result<(UnixDatagram, String)>> {
     let random = || RandomState::new().build_hasher().finish();
     let name = format!("hotrun/{:016x}{:016x}", random(), random());
@@ -114,15 +65,14 @@ fn bind_random(_attempt: u8) -> Option<io::Result<(UnixDatagram, String)>> {
     }
 }
 
-/// The kernel passes at most 253 descriptors with a datagram (`SCM_MAX_FD` in `net/scm.h`), so this has room
-/// for everything and control data is cut only where no descriptor is free. In words, to be aligned.
+/// Room for the 253 descriptors that a datagram can carry (`SCM_MAX_FD` in `net/scm.h`) and the credentials, so control data
+/// is truncated only if no descriptor is free. In words, for the alignment.
 const CONTROL_WORDS: usize = 1536 / size_of::<u64>();
 
-/// Takes one datagram, its text into `buffer`. Does not block.
+/// Receives one datagram into `buffer`. Does not block.
 ///
 /// # Errors
-///
-/// `WouldBlock` if there is none; else as `recvmsg(2)`.
+/// `WouldBlock` if there is none; otherwise as for `recvmsg(2)`.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram> {
     let mut control = [0_u64; CONTROL_WORDS];
     let (length, header) = receive_raw(socket, buffer, &mut control)?;
@@ -141,7 +91,7 @@ fn receive_raw(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     control: &mut [u64; CONTROL_WORDS],
-) -> io::Result<(usize, libc::msghdr)> {
+) -> Result<(usize, libc::msghdr), Errno> {
     let mut text = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
@@ -157,14 +107,11 @@ fn receive_raw(
     // SAFETY: the header names one buffer for text and one for control data; both are borrowed exclusively
     // until the call has returned, with their true sizes.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
-    // The header still names the buffers; only its lengths and flags are read from here on.
-    Ok((
-        usize::try_from(length).map_err(|_| io::Error::last_os_error())?,
-        header,
-    ))
+    // The header still points to the buffers; only its lengths and flags are read from here on.
+    Ok((Errno::result(length)?.cast_unsigned(), header))
 }
 
-/// A `size_t` with glibc, a `socklen_t` with musl.
+/// A `size_t` in glibc, a `socklen_t` in musl.
 #[allow(clippy::unnecessary_cast)]
 fn control_length(header: &libc::msghdr) -> usize {
     header.msg_controllen as usize
@@ -184,13 +131,14 @@ mod tests {
     use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
     use super::*;
+    use crate::os::Sender;
 
-    /// A sender of our own, whose datagrams are there as soon as `send` has returned.
-    fn send(to: &Bound, text: &[u8], descriptors: &[RawFd]) {
-        let name = to
-            .name
-            .as_os_str()
-            .to_str()
+    type Bound = (UnixDatagram, Name);
+
+    /// Sends from this process: the datagram has arrived when this returns.
+    fn send((_, name): &Bound, text: &[u8], descriptors: &[RawFd]) {
+        let name = name.as_os_str().to_str();
+        let name = name
             .and_then(|name| name.strip_prefix('@'))
             .expect("an abstract name");
         let address = UnixAddr::new_abstract(name.as_bytes()).expect("an address");
@@ -212,11 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_says_who_sent_it() {
+    fn the_kernel_reports_the_sender() {
         let bound = bind().expect("a socket");
         send(&bound, b"READY=1", &[]);
         let mut buffer = [0; 64];
-        let datagram = receive(bound.socket.as_fd(), &mut buffer).expect("a datagram");
+        let datagram = receive(bound.0.as_fd(), &mut buffer).expect("a datagram");
         assert_eq!(&buffer[..datagram.length], b"READY=1");
         let me = Sender {
             pid: std::process::id().cast_signed(),
@@ -233,29 +181,29 @@ mod tests {
     }
 
     #[test]
-    fn nothing_there_would_block() {
+    fn an_empty_queue_would_block() {
         let bound = bind().expect("a socket");
-        let error = receive(bound.socket.as_fd(), &mut [0; 8]).expect_err("nothing was sent");
+        let error = receive(bound.0.as_fd(), &mut [0; 8]).expect_err("nothing was sent");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
-    fn what_does_not_fit_is_said_to_be_cut() {
+    fn truncation_is_reported() {
         let bound = bind().expect("a socket");
         send(&bound, b"READY=1", &[]);
-        let datagram = receive(bound.socket.as_fd(), &mut [0; 4]).expect("a datagram");
+        let datagram = receive(bound.0.as_fd(), &mut [0; 4]).expect("a datagram");
         assert!(datagram.truncated && datagram.length == 4);
     }
 
-    /// As many descriptors as can be sent arrive, are ours, and are closed when they are dropped: the reader
-    /// of the pipe sees its end only when the last writer is gone.
+    /// The maximum number of descriptors arrives. Dropping them closes them: the reader of the pipe sees the end only when
+    /// the last writer is closed.
     #[test]
     fn descriptors_are_owned_and_closed() {
         let bound = bind().expect("a socket");
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
         send(&bound, b"BARRIER=1", &[writer.as_raw_fd(); 253]);
         drop(writer);
-        let datagram = receive(bound.socket.as_fd(), &mut [0; 64]).expect("a datagram");
+        let datagram = receive(bound.0.as_fd(), &mut [0; 64]).expect("a datagram");
         assert_eq!(
             (datagram.descriptors.len(), datagram.truncated),
             (253, false)
@@ -274,21 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn a_process_has_ended_when_it_is_a_zombie_too() {
-        let mut child = std::process::Command::new("true").spawn().expect("`true`");
-        let pid = child.id().cast_signed();
-        let end = std::time::Instant::now() + Duration::from_secs(20);
-        while !ended(pid) {
-            assert!(std::time::Instant::now() < end, "it never became a zombie");
-            std::thread::yield_now();
-        }
-        child.wait().expect("its end");
-        assert!(ended(pid) && !ended(std::process::id().cast_signed()));
-    }
-
-    #[test]
     fn two_sockets_have_two_names() {
         let (first, second) = (bind().expect("a socket"), bind().expect("a socket"));
-        assert_ne!(first.name.as_os_str(), second.name.as_os_str());
+        assert_ne!(first.1.as_os_str(), second.1.as_os_str());
     }
 }

@@ -1,4 +1,4 @@
-//! When a listening socket, or another descriptor, ends.
+//! Noticing that a listening socket was shut down, or that another descriptor has hung up.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,66 +8,66 @@ use tokio::io::unix::AsyncFd;
 
 use crate::os::terminal;
 
-/// Waits until somebody shuts the listening socket down, for every holder of it: `EPOLLHUP` (`tcp_poll` in
-/// `net/ipv4/tcp.c`, `unix_poll` in `net/unix/af_unix.c`, which wants both directions shut).
+/// Waits until the listening socket is shut down, which ends it for every holder: `EPOLLHUP` (`tcp_poll` in
+/// `net/ipv4/tcp.c`; `unix_poll` in `net/unix/af_unix.c`, where both directions must be shut down).
 ///
-/// The kernel reports that whatever is asked for (`epoll_ctl(2)`), so nothing else is. A runtime always asks for more,
-/// and a connection that arrives wakes whoever asks for something to read, urgent data included (`sock_def_readable` in
-/// `net/core/sock.c`, `ep_poll_callback` in `fs/eventpoll.c`): as often as the program is asked, it would cost it the
-/// processor. Hence an epoll instance that the runtime looks at instead of the socket.
+/// The kernel reports a hangup whatever events were requested (`epoll_ctl(2)`), so no other event is requested. Watching the
+/// socket with the runtime itself would request more, and every new connection would wake this process
+/// (`sock_def_readable` in `net/core/sock.c`, `ep_poll_callback` in `fs/eventpoll.c`). So the runtime watches an epoll
+/// instance that watches the socket.
 ///
 /// # Errors
-/// If the socket cannot be watched.
+/// The socket cannot be watched.
 ///
 /// # Panics
-/// Outside of a tokio runtime that does input and output.
+/// Outside of a tokio runtime with I/O.
 pub async fn hung_up(socket: OwnedFd) -> io::Result<()> {
-    let all = HangupSet::new()?;
-    all.watch(&socket, 0)?;
-    all.next().await;
+    let set = HangupSet::new()?;
+    set.watch(&socket, 0)?;
+    set.next().await;
     drop(socket);
     Ok(())
 }
 
-/// Descriptors of which it is to be told when they hang up or fail (`EPOLLHUP`, `EPOLLERR`), and nothing else.
+/// Descriptors watched for a hangup or an error (`EPOLLHUP`, `EPOLLERR`), and for nothing else.
 #[derive(Debug)]
 pub struct HangupSet {
     epoll: Epoll,
-    /// The same, as something to wait for.
+    /// A duplicate of `epoll`, watched by the runtime.
     ready: AsyncFd<OwnedFd>,
 }
 
 impl HangupSet {
-    /// None yet.
+    /// An empty set.
     ///
     /// # Errors
-    /// What `epoll_create1(2)` reports, `EMFILE` above all.
+    /// As for `epoll_create1(2)`, `EMFILE` above all.
     ///
     /// # Panics
-    /// Outside of a tokio runtime that does input and output.
+    /// Outside of a tokio runtime with I/O.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let ready = terminal::watch(epoll.0.try_clone()?)?;
         Ok(Self { epoll, ready })
     }
 
-    /// This one too, under this number. It must be forgotten before it is closed, or its duplicates go on being watched
-    /// (`epoll(7)`, question 6).
+    /// Adds a descriptor under this key. [`forget`](Self::forget) it before closing it, because otherwise its duplicates
+    /// stay watched (`epoll(7)`, question 6).
     ///
     /// # Errors
-    /// What `epoll_ctl(2)` reports: `EPERM` for one that never hangs up, such as a file.
+    /// As for `epoll_ctl(2)`: `EPERM` for a descriptor that never hangs up, such as a file.
     pub fn watch(&self, fd: impl AsFd, key: u64) -> io::Result<()> {
-        // What hangs up and what fails is told whatever is asked for. Once: it stays so.
+        // Edge-triggered: a hangup is permanent, and one report is enough.
         let event = EpollEvent::new(EpollFlags::EPOLLET, key);
         Ok(self.epoll.add(fd, event)?)
     }
 
-    /// Not this one any more.
+    /// Removes a descriptor.
     pub fn forget(&self, fd: impl AsFd) {
         let _ = self.epoll.delete(fd);
     }
 
-    /// The number of the next one that has ended. May be dropped and called again, nothing is lost by that.
+    /// Waits for the next hangup and returns its key. Cancel safe.
     pub async fn next(&self) -> u64 {
         loop {
             let Ok(mut ready) = self.ready.readable().await else {
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// How often this thread has waited for something.
+    /// How often this thread has slept.
     fn waits() -> u64 {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let mut lines = status.lines();
@@ -98,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_wakes_nobody_and_the_end_does() {
+    fn connections_do_not_wake_the_watcher_and_the_shutdown_does() {
         const CONNECTIONS: u64 = 100;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let socket = OwnedFd::from(listener.try_clone().unwrap());
         let clients = std::thread::spawn(move || {
-            // The pause is for one who is woken to go to sleep again, and to be counted.
+            // The pause lets a watcher that is woken go back to sleep, so that it is counted.
             let connect = |_| {
                 std::thread::sleep(Duration::from_millis(1));
                 TcpStream::connect(address).unwrap()
@@ -124,11 +124,11 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(20), hung_up(socket)).await
         });
         let waited = waits() - before;
-        ended.expect("it is noticed").unwrap();
+        ended.expect("the shutdown is noticed").unwrap();
         assert_eq!(clients.join().unwrap() as u64, CONNECTIONS);
         assert!(
             waited < CONNECTIONS / 4,
-            "{waited} waits for {CONNECTIONS} connections"
+            "{waited} wake-ups for {CONNECTIONS} connections"
         );
     }
 }

@@ -1,32 +1,41 @@
-//! Questions to `sock_diag(7)`: the messages are few and of fixed layout, so they are written and read as bytes.
+//! Requests to `sock_diag(7)`. The few messages have a fixed layout, so they are written and read as bytes.
 
 use std::io;
+use std::os::fd::AsRawFd;
 
-use netlink_sys::protocols::NETLINK_SOCK_DIAG;
-use netlink_sys::{Socket, SocketAddr};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recv, send,
+    socket,
+};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const HEADER: usize = 16;
 const ATTRIBUTE_HEADER: usize = 4;
-/// The kernel fills at most 32 KiB a message of a dump (`netlink_dump` in `net/netlink/af_netlink.c`).
+/// One message of a dump holds at most 32 KiB (`netlink_dump` in `net/netlink/af_netlink.c`).
 const BUFFER: usize = 64 * 1024;
 
-/// Whether one socket is asked about or all that match.
+/// Whether a request concerns one socket or all that match.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     One,
     All,
 }
 
-/// Sends `request` and hands the payload of each answer to `each`.
-pub(super) fn ask(request: &[u8], scope: Scope, mut each: impl FnMut(&[u8])) -> io::Result<()> {
-    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&message(request, scope), 0)?;
+/// Sends `request` and passes the payload of each response to `each`.
+pub(super) fn query(request: &[u8], scope: Scope, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkSockDiag,
+    )?;
+    let fd = socket.as_raw_fd();
+    connect(fd, &NetlinkAddr::new(0, 0))?;
+    send(fd, &message(request, scope), MsgFlags::empty())?;
     let mut buffer = vec![0_u8; BUFFER];
     loop {
-        let length = socket.recv(&mut &mut buffer[..], 0)?;
-        if !answers(&buffer[..length], scope, &mut each)? {
+        let length = recv(fd, &mut buffer, MsgFlags::empty())?;
+        if !read_responses(&buffer[..length], scope, &mut each)? {
             return Ok(());
         }
     }
@@ -42,14 +51,18 @@ fn message(request: &[u8], scope: Scope) -> Vec<u8> {
     message.extend(length.to_ne_bytes());
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     message.extend((flags as u16).to_ne_bytes());
-    // Sequence number and port: each question has a socket of its own, so no answer can be another's.
+    // Sequence number and port stay 0: every request has its own socket, so responses cannot be mixed up.
     message.extend([0; 8]);
     message.extend(request);
     message
 }
 
-/// Reads one datagram of answers; whether more will come.
-fn answers(mut datagram: &[u8], scope: Scope, each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
+/// Reads one datagram of responses; returns whether more will follow.
+fn read_responses(
+    mut datagram: &[u8],
+    scope: Scope,
+    each: &mut impl FnMut(&[u8]),
+) -> io::Result<bool> {
     while datagram.len() >= HEADER {
         let length = (u32_at(datagram, 0) as usize).clamp(HEADER, datagram.len());
         let payload = &datagram[HEADER..length];
@@ -67,25 +80,25 @@ fn error(payload: &[u8]) -> io::Error {
     io::Error::from_raw_os_error(-(u32_at(payload, 0) as i32))
 }
 
-/// The attributes after the fixed part of an answer: kind and content.
-pub(super) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
+/// The content of the first attribute of this kind that follows the fixed part of a response.
+pub(super) fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
         let length = usize::from(u16_at(rest, 0));
         if length < ATTRIBUTE_HEADER || rest.len() < length {
             return None;
         }
-        let (this, _) = rest.split_at(length);
-        let kind = u16_at(this, 2);
+        if u16_at(rest, 2) == wanted {
+            return Some(&rest[ATTRIBUTE_HEADER..length]);
+        }
         rest = &rest[align(length).min(rest.len())..];
-        Some((kind, &this[ATTRIBUTE_HEADER..]))
-    })
+    }
 }
 
 const fn align(length: usize) -> usize {
     (length + 3) & !3
 }
 
-/// The number at `offset`, 0 where an older kernel's answer ends before it.
+/// The number at `offset`; 0 if the response of an older kernel ends before it.
 pub(super) fn u16_at(bytes: &[u8], offset: usize) -> u16 {
     array_at(bytes, offset).map_or(0, u16::from_ne_bytes)
 }

@@ -1,4 +1,4 @@
-//! To be told when processes end that are not our children.
+//! Waiting for the end of processes that are not our children.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,38 +8,38 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::seccomp::pidfd_open;
 
-/// Readable as soon as one of the processes has ended.
+/// A descriptor that is readable as soon as one of a set of processes has ended.
 #[derive(Debug)]
 pub struct PidfdSet {
     epoll: Epoll,
-    /// Closing one takes it out of `epoll`.
-    watched: HashMap<i32, OwnedFd>,
+    /// Closing one removes it from `epoll`.
+    pidfds: HashMap<i32, OwnedFd>,
 }
 
 impl PidfdSet {
-    /// Of nobody yet.
+    /// An empty set.
     ///
     /// # Errors
-    /// What `epoll_create1(2)` reports.
+    /// As for `epoll_create1(2)`.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            watched: HashMap::new(),
+            pidfds: HashMap::new(),
         })
     }
 
-    /// Of these from now on, and of no others. One that has ended already, or cannot be watched, is not among them.
+    /// Replaces the set by these processes. Those that have ended or cannot be watched are left out.
     pub fn watch(&mut self, pids: &[i32]) {
-        self.watched.retain(|pid, _| pids.contains(pid));
+        self.pidfds.retain(|pid, _| pids.contains(pid));
         for pid in pids {
-            if !self.watched.contains_key(pid)
+            if !self.pidfds.contains_key(pid)
                 && let Ok(process) = pidfd_open(*pid, 0)
                 && self
                     .epoll
                     .add(&process, EpollEvent::new(EpollFlags::EPOLLIN, 0))
                     .is_ok()
             {
-                self.watched.insert(*pid, process);
+                self.pidfds.insert(*pid, process);
             }
         }
     }
@@ -65,24 +65,24 @@ mod tests {
         (child, pid)
     }
 
-    fn told(deaths: &PidfdSet, patience: u16) -> bool {
-        let mut fds = [PollFd::new(deaths.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::from(patience)).unwrap() == 1
+    fn readable(set: &PidfdSet, timeout_ms: u16) -> bool {
+        let mut fds = [PollFd::new(set.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(timeout_ms)).unwrap() == 1
     }
 
     #[test]
-    fn the_end_of_a_process_is_told_until_it_is_not_watched_any_more() {
-        let mut deaths = PidfdSet::new().unwrap();
+    fn the_end_of_a_watched_process_makes_the_set_readable() {
+        let mut set = PidfdSet::new().unwrap();
         let ((mut one, first), (mut other, second)) = (sleeper(), sleeper());
-        deaths.watch(&[first, second, i32::MAX]);
-        assert!(!told(&deaths, 0));
+        set.watch(&[first, second, i32::MAX]);
+        assert!(!readable(&set, 0));
         one.kill().unwrap();
-        assert!(told(&deaths, 30_000), "before anybody has waited for it");
-        deaths.watch(&[second]);
-        assert!(!told(&deaths, 0));
+        assert!(readable(&set, 30_000), "even before it is reaped");
+        set.watch(&[second]);
+        assert!(!readable(&set, 0));
         one.wait().unwrap();
         other.kill().unwrap();
-        assert!(told(&deaths, 30_000));
+        assert!(readable(&set, 30_000));
         other.wait().unwrap();
     }
 }

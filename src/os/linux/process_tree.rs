@@ -1,6 +1,6 @@
-//! What `/proc` tells of processes: who descends from whom, and what a signal would do to them.
+//! What `/proc` reports about processes: parents, children, and how they handle signals.
 //!
-//! Everything here is a snapshot: a process may fork or end while it is taken. Callers repeat.
+//! Every result is a snapshot: processes fork and end while it is taken. Callers repeat.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,30 +8,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Whether this system lets us see a process tree.
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::os::signals::Disposition;
+
+/// Whether this system shows the process tree.
 pub const KNOWN: bool = true;
 
-/// What a signal would do to a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reaction {
-    /// What the kernel does by itself, mostly to end it.
-    Default,
-    /// Nothing.
-    Ignored,
-    /// A handler runs, or the process takes the signal from where it is pending.
-    Caught,
-    /// The runtime of its language catches everything, so nothing can be said of the program.
-    Blanket,
-}
-
-/// What `/proc/PID/status` says of a process.
+/// The fields of `/proc/PID/status` (`proc_pid_status(5)`) that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Its parent.
     pub parent: i32,
     /// Whether it is stopped, by `STOP` or by reading from the terminal in the background.
     pub stopped: bool,
-    /// Whether it has ended, and waits to be taken in by its parent.
+    /// Whether it has ended and is not reaped yet.
     pub ended: bool,
     threads: u32,
     blocked: u64,
@@ -40,59 +33,71 @@ pub struct Status {
 }
 
 impl Status {
-    /// What this signal would do to it.
-    pub fn reaction(&self, signal: i32) -> Reaction {
+    /// What this signal would do to the process.
+    pub fn disposition(&self, signal: i32) -> Disposition {
         let has = |mask: u64| signal > 0 && signal <= 64 && mask >> (signal - 1) & 1 == 1;
         if has(self.caught) && catches_everything(self.caught) {
-            Reaction::Blanket
+            Disposition::CaughtByRuntime
         } else if has(self.caught) {
-            Reaction::Caught
+            Disposition::Caught
         } else if has(self.ignored) {
-            Reaction::Ignored
+            Disposition::Ignored
         } else if has(self.blocked) && self.waits_for_signals() {
-            Reaction::Caught
+            Disposition::Caught
         } else {
-            Reaction::Default
+            Disposition::Default
         }
     }
 
-    /// Blocked and not caught, a signal stays pending until somebody takes it from a signalfd, or
-    /// another thread by `sigwait`: that is how event loops in C handle their stop signal. (A main
-    /// thread that itself sleeps in `sigwait` is not seen: while it does, the kernel takes the signal out
-    /// of the mask; `do_sigtimedwait`, `kernel/signal.c`.) But whoever calls `vfork` or `posix_spawn`
-    /// blocks everything until the exec: with one thread, that is what it looks like.
+    /// A signal that is blocked and not caught stays pending until it is read from a signalfd or another thread takes it by
+    /// `sigwait`: event loops in C handle their stop signal that way. (A main thread that sleeps in `sigwait` itself is not
+    /// recognized, because the kernel unblocks the signal meanwhile; `do_sigtimedwait`, `kernel/signal.c`.) But `vfork` and
+    /// `posix_spawn` block everything until the exec: a process with one thread and everything blocked is doing that.
     fn waits_for_signals(&self) -> bool {
         let everything = self.blocked >> (libc::SIGSEGV - 1) & 1 == 1;
         !everything || self.threads > 1
     }
 }
 
-/// Go's runtime installs a handler for every signal that it can (`runtime/signal_unix.go`,
-/// `initsig`), and ends the process in it unless the program asked for the signal. These four are
-/// what nothing else catches together: coprocessor fault, CPU limit, power failure, bad call.
+/// Go's runtime installs a handler for every signal that it can (`runtime/signal_unix.go`, `initsig`); unless the program
+/// asked for the signal, that handler ends the process. Nothing else catches these four together: coprocessor fault, CPU
+/// limit, power failure, bad system call.
 fn catches_everything(caught: u64) -> bool {
     [libc::SIGSTKFLT, libc::SIGXCPU, libc::SIGPWR, libc::SIGSYS]
         .iter()
         .all(|signal| caught >> (signal - 1) & 1 == 1)
 }
 
-/// What is known of this process, unless it is gone.
+/// The status of this process or thread, unless it is gone.
 pub fn status(pid: i32) -> Option<Status> {
-    // Bytes, because the name in it may be anything.
-    let text = fs::read(format!("/proc/{pid}/status")).ok()?;
-    parse_status(&String::from_utf8_lossy(&text))
+    parse_status(&read_lossy(&format!("/proc/{pid}/status"))?)
+}
+
+/// One field of the status of this process or thread.
+pub(super) fn status_field(pid: i32, name: &str) -> Option<String> {
+    let text = read_lossy(&format!("/proc/{pid}/status"))?;
+    field(&text, name).map(str::to_owned)
+}
+
+/// A file whose text contains the name of a program, which may be any bytes.
+fn read_lossy(path: &str) -> Option<String> {
+    let bytes = fs::read(path).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    value.split_whitespace().next()
 }
 
 fn parse_status(text: &str) -> Option<Status> {
-    let field = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        line[name.len()..].split_whitespace().next()
-    };
-    let mask = |name: &str| u64::from_str_radix(field(name)?, 16).ok();
+    let field = |name| field(text, name);
+    let mask = |name| u64::from_str_radix(field(name)?, 16).ok();
+    let state = field("State:")?;
     Some(Status {
         parent: field("PPid:")?.parse().ok()?,
-        stopped: field("State:")? == "T",
-        ended: matches!(field("State:")?, "Z" | "X"),
+        stopped: state == "T",
+        ended: matches!(state, "Z" | "X"),
         threads: field("Threads:")?.parse().ok()?,
         blocked: mask("SigBlk:")?,
         ignored: mask("SigIgn:")?,
@@ -100,22 +105,29 @@ fn parse_status(text: &str) -> Option<Status> {
     })
 }
 
-/// When this process was started, in clock ticks since the system's start: with its number it names
-/// a process for good, though numbers are used again.
+/// Whether this process has ended, reaped or not.
+pub fn has_ended(pid: i32) -> bool {
+    match status(pid) {
+        Some(status) => status.ended,
+        None => kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH),
+    }
+}
+
+/// When this process was started, in clock ticks since boot. Together with the pid it identifies a process although pids are
+/// reused.
 pub fn started(pid: i32) -> Option<u64> {
     stat_field(pid, 22)?.parse().ok()
 }
 
 /// A field of `/proc/PID/stat`, numbered as in `proc_pid_stat(5)`, from the third on.
 fn stat_field(pid: i32, number: usize) -> Option<String> {
-    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = read_lossy(&format!("/proc/{pid}/stat"))?;
     // The second field is the name in parentheses, which may itself contain spaces and parentheses.
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let rest = &text[text.rfind(')')? + 1..];
+    let (_, rest) = text.rsplit_once(')')?;
     rest.split_whitespace().nth(number - 3).map(str::to_owned)
 }
 
-/// The children of this process, those of all its threads.
+/// The children of all threads of this process.
 pub fn children(pid: i32) -> Vec<i32> {
     if has_children_files() {
         listed_children(pid)
@@ -124,76 +136,62 @@ pub fn children(pid: i32) -> Vec<i32> {
     }
 }
 
-/// All that descends from this process, parents before their children, itself not included.
+/// All descendants of this process, parents before their children, without the process itself.
 pub fn descendants(root: i32) -> Vec<i32> {
     if has_children_files() {
-        spread(root, listed_children)
+        walk(root, listed_children)
     } else {
         let mut all = by_parent();
-        spread(root, |pid| all.remove(&pid).unwrap_or_default())
+        walk(root, |pid| all.remove(&pid).unwrap_or_default())
     }
 }
 
-fn spread(root: i32, mut children: impl FnMut(i32) -> Vec<i32>) -> Vec<i32> {
+fn walk(root: i32, mut children: impl FnMut(i32) -> Vec<i32>) -> Vec<i32> {
     let mut found = children(root);
     let mut next = 0;
     while next < found.len() {
-        let more = children(found[next]);
-        // A process that changes its parent while we look must not be visited twice, or for ever.
-        let new: Vec<i32> = more
-            .into_iter()
-            .filter(|pid| !found.contains(pid))
-            .collect();
-        found.extend(new);
+        let mut more = children(found[next]);
+        // A process whose parent changes during the walk could be visited twice, or for ever.
+        more.retain(|pid| !found.contains(pid));
+        found.extend(more);
         next += 1;
     }
     found
 }
 
-/// `CONFIG_PROC_CHILDREN` is not in every kernel (`proc_pid_task_children`, `proc(5)`).
+/// Not every kernel has `CONFIG_PROC_CHILDREN` (`proc_pid_task_children`, `proc(5)`).
 fn has_children_files() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
     *HAS.get_or_init(|| fs::exists("/proc/thread-self/children").unwrap_or(false))
 }
 
 fn listed_children(pid: i32) -> Vec<i32> {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return Vec::new();
-    };
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     let mut found = Vec::new();
-    for task in tasks.flatten() {
+    for task in tasks.into_iter().flatten().flatten() {
         let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        found.extend(
-            text.split_whitespace()
-                .filter_map(|pid| pid.parse::<i32>().ok()),
-        );
+        let pids = text.split_whitespace();
+        found.extend(pids.filter_map(|pid| pid.parse::<i32>().ok()));
     }
     found
 }
 
-/// Every process by its parent, from one pass over all of them.
+/// Every process by its parent, from one pass over `/proc`.
 fn by_parent() -> BTreeMap<i32, Vec<i32>> {
     let mut all = BTreeMap::<i32, Vec<i32>>::new();
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return all;
-    };
-    for entry in entries.flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        if let Some(parent) = stat_field(pid, 4).and_then(|parent| parent.parse().ok()) {
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok());
+        let parent = pid.and_then(|pid| stat_field(pid, 4)?.parse().ok());
+        if let (Some(pid), Some(parent)) = (pid, parent) {
             all.entry(parent).or_default().push(pid);
         }
     }
     all
 }
 
-/// Whether the process holds a socket other than as its standard input, output and error. `None`
-/// when we may not look, as into what `sudo` started (`ptrace(2)`, "Ptrace access mode checking").
+/// Whether the process holds a socket other than standard input, output and error. `None` if we may not look, as into a
+/// process started by `sudo` (`ptrace(2)`, "Ptrace access mode checking").
 pub fn holds_socket(pid: i32) -> Option<bool> {
     let fds = match fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(fds) => fds,
@@ -210,7 +208,7 @@ pub fn holds_socket(pid: i32) -> Option<bool> {
     holds
 }
 
-/// What has been closed or has ended since we looked holds nothing.
+/// A descriptor that was closed meanwhile, or a process that ended, holds nothing.
 fn unless_denied(error: &io::Error) -> Option<bool> {
     (error.kind() != io::ErrorKind::PermissionDenied).then_some(false)
 }
@@ -234,6 +232,7 @@ pub fn executable(pid: i32) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -241,47 +240,50 @@ mod tests {
                           SigIgn:\t0000000001001000\nSigCgt:\t0000000000004002\n";
 
     #[test]
-    fn reactions_are_read_from_the_masks() {
+    fn dispositions_are_read_from_the_masks() {
         let status = parse_status(PYTHON).unwrap();
         assert_eq!((status.parent, status.stopped), (17, false));
         assert!(!status.ended);
-        assert_eq!(status.reaction(libc::SIGTERM), Reaction::Caught);
-        assert_eq!(status.reaction(libc::SIGINT), Reaction::Caught);
-        assert_eq!(status.reaction(libc::SIGPIPE), Reaction::Ignored);
-        assert_eq!(status.reaction(libc::SIGHUP), Reaction::Default);
-        assert_eq!(status.reaction(0), Reaction::Default);
-        assert_eq!(status.reaction(65), Reaction::Default);
+        assert_eq!(status.disposition(libc::SIGTERM), Disposition::Caught);
+        assert_eq!(status.disposition(libc::SIGINT), Disposition::Caught);
+        assert_eq!(status.disposition(libc::SIGPIPE), Disposition::Ignored);
+        assert_eq!(status.disposition(libc::SIGHUP), Disposition::Default);
+        assert_eq!(status.disposition(0), Disposition::Default);
+        assert_eq!(status.disposition(65), Disposition::Default);
     }
 
     #[test]
-    fn a_blocked_signal_is_one_that_somebody_waits_for() {
+    fn a_blocked_signal_counts_as_caught() {
         let text = PYTHON.replace("SigBlk:\t0000000000000000", "SigBlk:\t0000000000000101");
         let status = parse_status(&text).unwrap();
-        assert_eq!(status.reaction(libc::SIGHUP), Reaction::Caught);
-        assert_eq!(status.reaction(libc::SIGINT), Reaction::Caught);
-        assert_eq!(status.reaction(libc::SIGUSR1), Reaction::Default);
+        assert_eq!(status.disposition(libc::SIGHUP), Disposition::Caught);
+        assert_eq!(status.disposition(libc::SIGINT), Disposition::Caught);
+        assert_eq!(status.disposition(libc::SIGUSR1), Disposition::Default);
     }
 
     #[test]
-    fn who_is_just_starting_another_waits_for_nothing() {
+    fn a_process_about_to_spawn_does_not_wait_for_signals() {
         let text = PYTHON.replace("SigBlk:\t0000000000000000", "SigBlk:\tfffffffe7ffbfeff");
         let status = parse_status(&text).unwrap();
-        assert_eq!(status.reaction(libc::SIGHUP), Reaction::Default);
+        assert_eq!(status.disposition(libc::SIGHUP), Disposition::Default);
         let status = parse_status(&text.replace("Threads:\t1", "Threads:\t2")).unwrap();
-        assert_eq!(status.reaction(libc::SIGHUP), Reaction::Caught);
-        assert_eq!(status.reaction(libc::SIGKILL), Reaction::Default);
+        assert_eq!(status.disposition(libc::SIGHUP), Disposition::Caught);
+        assert_eq!(status.disposition(libc::SIGKILL), Disposition::Default);
     }
 
     #[test]
-    fn the_mask_of_go_says_nothing_of_the_program() {
+    fn the_handlers_of_gos_runtime_are_recognized() {
         let text = PYTHON.replace("SigCgt:\t0000000000004002", "SigCgt:\tfffffffd7fc1feff");
         let status = parse_status(&text).unwrap();
-        assert_eq!(status.reaction(libc::SIGTERM), Reaction::Blanket);
-        assert_eq!(status.reaction(libc::SIGKILL), Reaction::Default);
+        assert_eq!(
+            status.disposition(libc::SIGTERM),
+            Disposition::CaughtByRuntime
+        );
+        assert_eq!(status.disposition(libc::SIGKILL), Disposition::Default);
     }
 
     #[test]
-    fn both_ways_to_find_children_agree() {
+    fn listing_and_scanning_find_the_same_children() {
         let mut child = Command::new("sh")
             .args(["-c", "sleep 100 & echo; wait"])
             .stdout(Stdio::piped())
@@ -305,19 +307,32 @@ mod tests {
     }
 
     #[test]
-    fn who_has_ended_shows_until_it_is_taken_in() {
+    fn a_zombie_has_ended() {
         let text = PYTHON.replace("S (sleeping)", "Z (zombie)");
         assert!(parse_status(&text).unwrap().ended);
     }
 
     #[test]
-    fn what_we_may_not_look_into_is_unknown() {
+    fn a_process_has_ended_before_it_is_reaped() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !has_ended(pid) {
+            assert!(Instant::now() < deadline, "it never became a zombie");
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(has_ended(pid) && !has_ended(std::process::id().cast_signed()));
+    }
+
+    #[test]
+    fn a_process_of_another_user_is_unknown() {
         use nix::unistd::{Uid, geteuid, setfsuid};
         let stranger = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/1").unwrap());
         if !geteuid().is_root() && geteuid().as_raw() == stranger {
             return;
         }
-        // For this thread alone; whoever is not root is a stranger to the first process anyway.
+        // For this thread alone; users other than root are strangers to the first process anyway.
         let looked = std::thread::spawn(|| {
             setfsuid(Uid::from_raw(65534));
             holds_socket(1)
@@ -326,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_is_held_is_seen() {
+    fn a_held_socket_is_seen() {
         let pid = i32::try_from(std::process::id()).unwrap();
         let _held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         assert_eq!(holds_socket(pid), Some(true));
@@ -334,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_named_by_its_start() {
+    fn the_start_time_identifies_a_process() {
         let pid = i32::try_from(std::process::id()).unwrap();
         assert!(started(pid).unwrap() > 0);
         assert_eq!(started(pid), started(pid));
@@ -348,7 +363,7 @@ mod tests {
         crate::fuzz::fuzz("/proc/PID/status", &[&own], &words, |input| {
             let status = parse_status(&String::from_utf8_lossy(input));
             for signal in [0, 1, 64, 65, i32::MAX, i32::MIN] {
-                let _ = status.as_ref().map(|status| status.reaction(signal));
+                let _ = status.as_ref().map(|status| status.disposition(signal));
             }
         });
     }

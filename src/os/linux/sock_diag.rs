@@ -1,11 +1,14 @@
-//! TCP sockets of this network namespace (`sock_diag(7)`, `include/uapi/linux/inet_diag.h`).
+//! The TCP sockets of this network namespace (`sock_diag(7)`, `include/uapi/linux/inet_diag.h`).
+//!
+//! Every function fails if the kernel does not answer: it may be built without `sock_diag`, or a sandbox may refuse
+//! netlink.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::netlink::{Scope, array_at, ask, attributes, u32_at, u64_at};
-use super::reuseport::NOWHERE;
+use super::netlink::{Scope, array_at, attribute, query, u32_at, u64_at};
+use super::reuseport::NO_INTERFACE;
 use crate::os::{TcpConnection, TcpListening, TcpState};
 
 const INET_DIAG_INFO: u16 = 2;
@@ -21,58 +24,63 @@ const LAST_ACK: u8 = 9;
 const LISTEN: u8 = 10;
 const CLOSING: u8 = 11;
 
-/// The TCP sockets that listen on `port`, of both families, but for those that were hidden
+const CONNECTED: [u8; 6] = [
+    ESTABLISHED,
+    FIN_WAIT1,
+    FIN_WAIT2,
+    CLOSE_WAIT,
+    LAST_ACK,
+    CLOSING,
+];
+
+/// The TCP sockets of both families that listen on `port`, without those that are hidden
 /// ([`hide`](super::reuseport::hide)).
 ///
 /// # Errors
-/// Where the kernel does not answer: `sock_diag` may be left out of it, or a sandbox may refuse netlink.
+/// The kernel does not answer; see the module.
 pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        dump(family, port, 1 << LISTEN, 0, |answer| {
-            if answer.interface() == NOWHERE {
-                return;
+        dump(family, port, &[LISTEN], 0, |socket| {
+            if socket.interface() != NO_INTERFACE {
+                found.push(TcpListening {
+                    inode: u64::from(socket.inode()),
+                    address: socket.address(4, 8),
+                    only_v6: socket.only_v6(),
+                    uid: socket.uid(),
+                });
             }
-            found.push(TcpListening {
-                inode: u64::from(answer.inode()),
-                address: answer.address(4, 8),
-                only_v6: answer.only_v6(),
-                uid: answer.uid(),
-            });
         })?;
     }
     Ok(found)
 }
 
-/// The TCP connections whose own end is `port`, of the family of `address`.
+/// The TCP connections with local port `address.port()`, of the family of `address`.
 ///
 /// # Errors
-/// As for [`tcp_listening`].
+/// The kernel does not answer; see the module.
 pub fn tcp_connections(address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
-    let states = [
-        ESTABLISHED,
-        FIN_WAIT1,
-        FIN_WAIT2,
-        CLOSE_WAIT,
-        LAST_ACK,
-        CLOSING,
-    ];
-    let states = states.iter().fold(0, |mask, state| mask | 1 << state);
     let mut found = Vec::new();
     let info = 1 << (INET_DIAG_INFO - 1);
-    dump(family(address), address.port(), states, info, |answer| {
-        found.extend(answer.connection());
-    })?;
+    dump(
+        family(address),
+        address.port(),
+        &CONNECTED,
+        info,
+        |socket| {
+            found.extend(socket.connection());
+        },
+    )?;
     Ok(found)
 }
 
-/// Whether some handshake with `address` has begun and not ended: which socket's it is the kernel does not tell.
+/// Whether a handshake with `address` has begun and not ended. The kernel does not report which listener it belongs to.
 ///
 /// # Errors
-/// As for [`tcp_listening`].
+/// The kernel does not answer; see the module.
 pub fn tcp_half_open(address: SocketAddr) -> io::Result<bool> {
     let mut any = false;
-    dump(family(address), address.port(), 1 << SYN_RECV, 0, |_| {
+    dump(family(address), address.port(), &[SYN_RECV], 0, |_| {
         any = true;
     })?;
     Ok(any)
@@ -85,39 +93,44 @@ fn family(address: SocketAddr) -> i32 {
     }
 }
 
-/// Asks for all sockets with this port and one of these states. The kernel itself filters by both
+/// Requests all sockets with this local port in one of these states. The kernel filters by both
 /// (`inet_diag_dump_icsk` in `net/ipv4/inet_diag.c`).
 fn dump(
     family: i32,
     port: u16,
-    states: u32,
+    states: &[u8],
     extensions: u8,
-    mut each: impl FnMut(&Answer<'_>),
+    mut each: impl FnMut(&Socket<'_>),
 ) -> io::Result<()> {
+    let states: u32 = states.iter().fold(0, |mask, state| mask | 1 << state);
     // struct inet_diag_req_v2: family, protocol, extensions, padding, states, then struct inet_diag_sockid
     let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, extensions, 0];
     request.extend(states.to_ne_bytes());
     request.extend(port.to_be_bytes());
     request.extend([0; 2 + 16 + 16 + 4]);
     request.extend([0xff; 8]);
-    ask(&request, Scope::All, |payload| {
-        if payload.len() >= Answer::FIXED {
-            each(&Answer(payload));
+    query(&request, Scope::All, |payload| {
+        if payload.len() >= Socket::FIXED {
+            each(&Socket(payload));
         }
     })
 }
 
-/// `struct inet_diag_msg` and what follows it.
-struct Answer<'a>(&'a [u8]);
+/// `struct inet_diag_msg` and the attributes that follow it.
+struct Socket<'a>(&'a [u8]);
 
-impl Answer<'_> {
+impl Socket<'_> {
     const FIXED: usize = 72;
+
+    fn attribute(&self, kind: u16) -> Option<&[u8]> {
+        attribute(&self.0[Self::FIXED..], kind)
+    }
 
     fn inode(&self) -> u32 {
         u32_at(self.0, 68)
     }
 
-    /// The number of the interface that it is bound to, 0 if it is bound to none.
+    /// The index of the interface that it is bound to; 0 if none.
     fn interface(&self) -> u32 {
         u32_at(self.0, 40)
     }
@@ -126,13 +139,13 @@ impl Answer<'_> {
         u32_at(self.0, 64)
     }
 
-    /// Told of every IPv6 socket that listens (`inet_diag_msg_attrs_fill` in `net/ipv4/inet_diag.c`).
+    /// Reported for every listening IPv6 socket (`inet_diag_msg_attrs_fill` in `net/ipv4/inet_diag.c`).
     fn only_v6(&self) -> bool {
-        let only = attributes(&self.0[Self::FIXED..]).find(|(kind, _)| *kind == INET_DIAG_SKV6ONLY);
-        only.is_some_and(|(_, content)| content.first() == Some(&1))
+        self.attribute(INET_DIAG_SKV6ONLY)
+            .is_some_and(|content| content.first() == Some(&1))
     }
 
-    /// The address of which the port is at one offset and the IP address at another.
+    /// The address with the port and the IP address at these offsets.
     fn address(&self, port: usize, ip: usize) -> SocketAddr {
         let port = array_at(self.0, port).map_or(0, u16::from_be_bytes);
         let ip = if i32::from(self.0[0]) == libc::AF_INET {
@@ -153,29 +166,27 @@ impl Answer<'_> {
         }
     }
 
-    /// The counters, from `struct tcp_info`. Whatever the kernel is too old to tell is 0.
+    /// Its counters, from `struct tcp_info`. Counters that the kernel is too old to report are 0.
     fn connection(&self) -> Option<TcpConnection> {
         let state = self.state()?;
-        let info = attributes(&self.0[Self::FIXED..]).find(|(kind, _)| *kind == INET_DIAG_INFO);
-        let info = info.map_or(&[][..], |(_, content)| content);
+        let info = self.attribute(INET_DIAG_INFO).unwrap_or_default();
         let age = |offset| Duration::from_millis(u64::from(u32_at(info, offset)));
-        // The mark of the end takes one number of the sequence, and the kernel counts it as a byte: it did not
-        // carry data (`tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`).
-        let end = match state {
+        // A received FIN takes one sequence number, and the kernel counts it as a byte although it carries no data
+        // (`tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`).
+        let fin = match state {
             TcpState::PeerClosed | TcpState::BothClosed => 1,
             TcpState::Open | TcpState::Closed => 0,
         };
         let acked = u64_at(info, 120).unwrap_or(0);
+        let received = u64_at(info, 128).unwrap_or(0);
         Some(TcpConnection {
             inode: u64::from(self.inode()),
             state,
             peer: self.address(6, 24),
-            unread: u32_at(self.0, 56).saturating_sub(end),
+            unread: u32_at(self.0, 56).saturating_sub(fin),
             unsent: u32_at(self.0, 60),
-            received: u64_at(info, 128)
-                .unwrap_or(0)
-                .saturating_sub(u64::from(end)),
-            // bytes_sent since Linux 4.19; before, what was acknowledged stands in for it.
+            received: received.saturating_sub(u64::from(fin)),
+            // `tcpi_bytes_sent` exists since Linux 4.19; older kernels report only the acknowledged bytes.
             sent: u64_at(info, 200).unwrap_or(acked),
             since_sent: age(44),
             since_received: age(52),

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::readlinkat;
 
+use super::process_tree::has_ended;
 use crate::os::Holder;
 
-/// A process that holds the socket with this inode, as far as we may look: the descriptors of another user's
-/// processes are hidden.
+/// A process that holds the socket with this inode. The descriptors of other users' processes are hidden.
 pub fn socket_holder(inode: u64) -> Option<Holder> {
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -25,19 +25,20 @@ pub fn socket_holder(inode: u64) -> Option<Holder> {
 }
 
 fn holds(pid: i32, inode: u64) -> bool {
-    sockets_of(pid, |_| None).is_ok_and(|sockets| sockets.values().any(|this| *this == inode))
+    sockets_of(pid, |_| None).is_ok_and(|sockets| sockets.values().any(|held| *held == inode))
 }
 
-/// The sockets that a process holds, by descriptor; none if it has ended.
+/// The inodes of the sockets that a process holds, by descriptor; empty if it has ended.
 ///
-/// Reading a link takes 1 to 4 us, so those of which the caller `knows` the socket are not read again.
-/// By its name in the open directory it takes half of what it does by its whole path.
+/// Reading a link takes 1 to 4 us, so the descriptors whose inode the caller `knows` are not read again. Reading it by its
+/// name in the open directory takes half as long as by its whole path.
 ///
 /// # Errors
-/// [`io::ErrorKind::PermissionDenied`] if it is another user's, or not dumpable (`proc_pid_fd(5)`): it may hold any.
+/// [`io::ErrorKind::PermissionDenied`] if the process belongs to another user or is not dumpable (`proc_pid_fd(5)`): it may
+/// hold any socket.
 pub fn sockets_of(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> io::Result<HashMap<u32, u64>> {
     match read_sockets(pid, knows) {
-        // What has ended and was not waited for belongs to root (`task_dump_owner` in `fs/proc/base.c`).
+        // A zombie belongs to root (`task_dump_owner` in `fs/proc/base.c`).
         Err(error) if is_gone(&error) || has_ended(pid) => Ok(HashMap::new()),
         read => read,
     }
@@ -61,39 +62,28 @@ fn read_sockets(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> io::Result<Hash
     Ok(sockets)
 }
 
-/// The socket behind a descriptor, unless that is something else, or closed meanwhile.
+/// The inode behind a descriptor; `None` if it is not a socket, or was closed meanwhile.
 fn read_socket(directory: &File, name: &OsStr) -> io::Result<Option<u64>> {
     match readlinkat(directory, name).map_err(io::Error::from) {
-        Ok(target) => Ok(socket_inode(&target)),
+        Ok(target) => Ok(target.to_str().and_then(socket_inode)),
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// The process or its descriptor has ended: before the file was opened, or after.
+/// The process or its descriptor was gone before the file was opened, or after.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// Whether it has ended; also if nobody has waited for it.
-fn has_ended(pid: i32) -> bool {
-    match fs::read_to_string(format!("/proc/{pid}/status")) {
-        Ok(status) => status.contains("\nState:\tZ") || status.contains("\nState:\tX"),
-        Err(error) => is_gone(&error),
-    }
+/// The inode in a link such as `socket:[16935]`.
+pub(super) fn socket_inode(link: &str) -> Option<u64> {
+    let inode = link.strip_prefix("socket:[")?.strip_suffix(']')?;
+    inode.parse().ok()
 }
 
-fn socket_inode(target: &OsStr) -> Option<u64> {
-    target
-        .to_str()?
-        .strip_prefix("socket:[")?
-        .strip_suffix(']')?
-        .parse()
-        .ok()
-}
-
-/// A path to `name` in the open `directory` that is short enough for a unix socket's address, of which the
-/// kernel takes 107 bytes (`unix(7)`), however long the directory's own path is.
+/// A path to `name` in the open `directory`. It fits into the address of a unix socket, which holds 107 bytes (`unix(7)`),
+/// however long the path of the directory is.
 ///
 /// # Errors
 /// None here; other systems have no such path.
@@ -120,8 +110,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// As a user who may not: root may look everywhere. `setfsuid` is for one thread (`setfsuid(2)`), and for others
-    /// than root it does nothing.
+    /// Looks as another user, because root may look everywhere. `setfsuid(2)` changes one thread; without root it does
+    /// nothing.
     fn as_another(pid: i32) -> io::Result<HashMap<u32, u64>> {
         let look = move || {
             setfsuid(Uid::from_raw(65534));
@@ -130,12 +120,12 @@ pub(crate) mod tests {
         thread::spawn(look).join().unwrap()
     }
 
-    /// A process that sleeps, and that its own user may not look into: its file may be run and not be read, so it is
-    /// not dumpable (`would_dump` in `fs/exec.c`).
+    /// A sleeping process that its own user may not inspect: its executable is not readable, so the process is not dumpable
+    /// (`would_dump` in `fs/exec.c`).
     pub(crate) fn hidden(directory: &Path) -> Child {
         let program = directory.join("sleep");
-        // By another process: a descriptor of ours that is open for writing could be inherited by a child of
-        // another test, and the start would fail with ETXTBSY.
+        // Copied by another process: a child of another test could inherit our descriptor that is open for writing, and
+        // the start would fail with ETXTBSY.
         let sleep = ["/bin/sleep", "/usr/bin/sleep"].map(Path::new);
         let sleep = sleep.iter().find(|path| path.exists()).unwrap();
         let copied = Command::new("cp").arg(sleep).arg(&program).status();
@@ -145,7 +135,21 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_may_not_be_seen_is_not_nothing() {
+    fn only_a_socket_has_a_socket_inode() {
+        assert_eq!(socket_inode("socket:[16935]"), Some(16935));
+        for other in [
+            "pipe:[16935]",
+            "socket:[]",
+            "socket:[1",
+            "anon_inode:[eventpoll]",
+            "/socket:[1]x",
+        ] {
+            assert_eq!(socket_inode(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_may_not_be_inspected_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let mut child = hidden(directory.path());
         let pid = i32::try_from(child.id()).unwrap();

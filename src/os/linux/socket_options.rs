@@ -1,69 +1,65 @@
+//! What a socket reports about itself (`socket(7)`). Each function fails with `ENOTSOCK` for anything but a socket.
+
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::LazyLock;
 
-use nix::errno::Errno;
+use nix::sys::socket::getsockopt;
+use nix::{getsockopt_impl, sockopt_impl};
 use socket2::SockRef;
 
-/// A number that no other socket of this system has had since its start, and every descriptor of this one gives
-/// (`SO_COOKIE`, `include/uapi/asm-generic/socket.h`).
+// The cookie of its network namespace (`include/uapi/asm-generic/socket.h`, since 5.14).
+sockopt_impl!(
+    NetnsCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NETNS_COOKIE,
+    u64
+);
+
+/// A number that no other socket has had since this system started, and that is the same for all duplicates of this one
+/// (`SO_COOKIE`).
 ///
 /// # Errors
-/// What `getsockopt(2)` reports, `ENOTSOCK` above all.
+/// See the module.
 pub fn cookie(socket: &impl AsFd) -> io::Result<u64> {
     SockRef::from(socket).cookie()
 }
 
-/// Its family (`SO_DOMAIN`): `AF_INET` and its like.
+/// Its address family (`SO_DOMAIN`), such as `AF_INET`.
 ///
 /// # Errors
-/// What `getsockopt(2)` reports, `ENOTSOCK` above all.
+/// See the module.
 pub fn family(socket: &impl AsFd) -> io::Result<i32> {
     SockRef::from(socket).domain().map(i32::from)
 }
 
-/// Its protocol (`SO_PROTOCOL`): `IPPROTO_TCP` and its like, 0 where the family has but one.
+/// Its protocol (`SO_PROTOCOL`), such as `IPPROTO_TCP`; 0 where the family has only one.
 ///
 /// # Errors
-/// What `getsockopt(2)` reports, `ENOTSOCK` above all.
+/// See the module.
 pub fn protocol(socket: &impl AsFd) -> io::Result<i32> {
     let protocol = SockRef::from(socket).protocol()?;
     Ok(protocol.map_or(0, i32::from))
 }
 
-/// Whether it is multipath TCP, which newer Go programs listen with by themselves. Such a socket takes no program that steers.
+/// Whether it is multipath TCP, which newer Go programs listen with by default. Such a socket does not accept a steering
+/// program.
 pub fn is_multipath(socket: &impl AsFd) -> bool {
     protocol(socket).is_ok_and(|protocol| protocol == libc::IPPROTO_MPTCP)
 }
 
-/// Whether it is of the network that hotrun is in: of another (`network_namespaces(7)`) every address is another one
-/// (`SO_NETNS_COOKIE`, since 5.14).
+/// Whether it belongs to the network namespace that hotrun is in. In another one (`network_namespaces(7)`) the same address
+/// is a different address.
 pub fn is_of_our_network(socket: &impl AsFd) -> bool {
     static OURS: LazyLock<Option<u64>> =
-        LazyLock::new(|| network(&UnixDatagram::unbound().ok()?).ok());
-    // Where the kernel can't tell there is no trap either.
-    network(socket).ok() == *OURS
+        LazyLock::new(|| getsockopt(&UnixDatagram::unbound().ok()?, NetnsCookie).ok());
+    // A kernel too old for the cookie is too old for interception as well.
+    getsockopt(socket, NetnsCookie).ok() == *OURS
 }
 
-fn network(socket: &impl AsFd) -> io::Result<u64> {
-    let mut cookie = 0_u64;
-    let mut length = size_of::<u64>() as libc::socklen_t;
-    // SAFETY: the call writes at most `length` bytes to `cookie`, and how many to `length`.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut length,
-        )
-    };
-    Errno::result(result)?;
-    Ok(cookie)
-}
-
-/// Whether it is for one network interface only (`SO_BINDTODEVICE`, `socket(7)`).
+/// Whether it is bound to one network interface (`SO_BINDTODEVICE`).
 pub fn is_of_one_device(socket: &impl AsFd) -> bool {
     let device = SockRef::from(socket).device();
     device.is_ok_and(|device| device.is_some())
@@ -72,7 +68,7 @@ pub fn is_of_one_device(socket: &impl AsFd) -> bool {
 /// Whether it listens (`SO_ACCEPTCONN`).
 ///
 /// # Errors
-/// What `getsockopt(2)` reports, `ENOTSOCK` above all.
+/// See the module.
 pub fn is_listening(socket: &impl AsFd) -> io::Result<bool> {
     SockRef::from(socket).is_listener()
 }
@@ -80,17 +76,15 @@ pub fn is_listening(socket: &impl AsFd) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::os::fd::AsFd;
-    use std::os::unix::net::UnixDatagram;
 
     use super::*;
 
     #[test]
-    fn a_socket_says_what_it_is() {
+    fn sockets_report_their_options() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let another = TcpListener::bind("[::1]:0").unwrap();
-        let again = listener.as_fd().try_clone_to_owned().unwrap();
-        assert_eq!(cookie(&listener).unwrap(), cookie(&again).unwrap());
+        let duplicate = listener.as_fd().try_clone_to_owned().unwrap();
+        assert_eq!(cookie(&listener).unwrap(), cookie(&duplicate).unwrap());
         assert_ne!(cookie(&listener).unwrap(), cookie(&another).unwrap());
         assert_eq!(family(&listener).unwrap(), libc::AF_INET);
         assert_eq!(family(&another).unwrap(), libc::AF_INET6);
@@ -105,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_socket_says_so() {
+    fn a_pipe_is_not_a_socket() {
         let (reader, _writer) = std::io::pipe().unwrap();
         let errno = |error: io::Error| error.raw_os_error();
         assert_eq!(cookie(&reader).map_err(errno), Err(Some(libc::ENOTSOCK)));

@@ -1,46 +1,39 @@
-//! What the kernel counts for a TCP socket (`TCP_INFO`, `tcp(7)`, `include/uapi/linux/tcp.h`).
+//! The accept queue of a TCP socket (`TCP_INFO`, `tcp(7)`, `include/uapi/linux/tcp.h`).
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
 
 use crate::os::Queue;
 
 /// `TCP_LISTEN` in `include/net/tcp_states.h`.
 const LISTEN: u8 = 10;
-/// Enough for the fields that are read here.
-const LENGTH: usize = 256;
-const UNACKED: usize = 24;
 
 /// The accept queue of a listening TCP socket. For a listener the kernel puts its length into `tcpi_unacked`
 /// (`tcp_get_info` in `net/ipv4/tcp.c`).
 ///
 /// # Errors
-/// What `getsockopt` answers, `EOPNOTSUPP` for a socket that is not TCP.
+/// `EOPNOTSUPP` if the socket is not TCP.
 pub fn queue(socket: &impl AsFd) -> io::Result<Queue> {
-    let info = read(socket)?;
-    Ok(Queue {
-        listening: info.first() == Some(&LISTEN),
-        waiting: super::netlink::u32_at(&info, UNACKED),
-    })
-}
-
-fn read(socket: &impl AsFd) -> io::Result<Vec<u8>> {
-    let mut info = vec![0_u8; LENGTH];
-    let mut length = LENGTH as libc::socklen_t;
-    let fd = socket.as_fd().as_raw_fd();
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: the pointers are to `length` writable bytes and to `length` itself, both live during the call.
     let result = unsafe {
         libc::getsockopt(
-            fd,
+            socket.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
             info.as_mut_ptr().cast(),
             &raw mut length,
         )
     };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    info.truncate(length as usize);
-    Ok(info)
+    Errno::result(result)?;
+    // SAFETY: it consists of integers, for which any bytes are valid, and was zeroed before the kernel wrote to it.
+    let info = unsafe { info.assume_init() };
+    Ok(Queue {
+        listening: info.tcpi_state == LISTEN,
+        waiting: info.tcpi_unacked,
+    })
 }

@@ -1,36 +1,18 @@
-//! Everything else.
+//! All other systems. What they lack is unsupported, unknown, or never happens; callers do with less.
 
-mod being_written;
-pub use being_written::is_being_written;
-pub mod accepting;
 pub mod credentials;
-mod descriptors;
-pub mod pidfd_set;
-pub mod process_tree;
-mod socket_options;
-mod subreaper;
-
-pub use descriptors::{
-    RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, output_files, widen_pipe,
-};
-pub use socket_options::{
-    cookie, family, is_listening, is_multipath, is_of_one_device, is_of_our_network, protocol,
-};
-pub use subreaper::{
-    SUBREAPER, become_subreaper, highest_signal, name_process, sender, signal_at_parents_end,
-    single_threaded,
-};
-pub mod hangup;
 pub mod mounts;
-pub mod privilege;
-pub mod reuseport;
-mod same_file;
-pub use same_file::is_duplicate;
+mod processes;
 pub mod seccomp;
-pub mod sock_diag;
-pub mod socket_holders;
-pub mod tcp_info;
-pub mod unix_diag;
+mod sockets;
 
-/// Whether sockets of one address can be steered between: no call for it is known here.
-pub const STEERING: bool = false;
+pub use processes::{
+    SUBREAPER, accepting, become_subreaper, close_from, close_on_exec_from, is_being_written,
+    name_process, output_files, pidfd_set, privilege, process_tree, signal_at_parents_end,
+    single_threaded, widen_pipe,
+};
+pub use sockets::{
+    RECEIVE_CLOSED_ON_EXEC, STEERING, cookie, family, hangup, is_duplicate, is_listening,
+    is_multipath, is_of_one_device, is_of_our_network, protocol, reuseport, sock_diag,
+    socket_holders, tcp_info, unix_diag,
+};

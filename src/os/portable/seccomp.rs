@@ -1,8 +1,9 @@
-//! Seeing the `bind` and `listen` of a program: there is no call for it here.
+//! Interception of `bind` and `listen`, which does not exist here.
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -12,81 +13,57 @@ fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// No answers are given.
+/// Never.
 pub fn may_lose_replies() -> bool {
     false
 }
 
-/// It does not work here.
-///
-/// # Errors
 /// Always [`Unavailable::Unsupported`].
-pub fn probe(_refuse: Option<TestRefusal>) -> Result<(), Unavailable> {
+pub fn probe(_refusal: Option<TestRefusal>) -> Result<(), Unavailable> {
     Err(Unavailable::Unsupported)
 }
 
-/// It does not work here.
+/// Always [`Unavailable::Unsupported`].
 pub fn unavailable(_errno: Errno) -> Unavailable {
     Unavailable::Unsupported
 }
 
-/// No use for it here.
-///
-/// # Errors
-/// Always [`io::ErrorKind::Unsupported`].
+/// Unsupported.
 pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     unsupported()
 }
 
-/// Nothing.
+/// No filter.
 #[derive(Debug, Default)]
 pub struct Filter;
 
 impl Filter {
-    /// Nothing.
+    /// No filter.
     pub fn new() -> Self {
         Self
     }
 
-    /// Installs nothing.
-    ///
-    /// # Errors
-    /// None.
+    /// Does nothing.
     pub fn install(&self, _channel: BorrowedFd<'_>) -> Result<(), Errno> {
         Ok(())
     }
 }
 
-/// There are none.
+/// Does not exist.
 #[derive(Debug)]
 pub struct InterceptedCalls(Infallible);
 
 impl InterceptedCalls {
-    /// Not to be had.
-    ///
-    /// # Errors
-    /// Always [`io::ErrorKind::Unsupported`].
-    #[expect(clippy::needless_pass_by_value)]
-    pub fn accept(_channel: OwnedFd) -> io::Result<Result<Self, Errno>> {
+    /// Unsupported.
+    pub fn accept(_channel: impl AsFd) -> io::Result<Result<Self, Errno>> {
         unsupported()
     }
 
     /// Never called.
-    ///
-    /// # Errors
-    /// None.
-    pub fn next(&self, _stop: BorrowedFd<'_>) -> io::Result<Next> {
-        match self.0 {}
-    }
-
-    /// Never called.
-    ///
-    /// # Errors
-    /// None.
-    pub fn next_within(
+    pub fn next(
         &self,
         _stop: Option<BorrowedFd<'_>>,
-        _timeout: Option<std::time::Duration>,
+        _timeout: Option<Duration>,
     ) -> io::Result<Next> {
         match self.0 {}
     }
@@ -97,26 +74,17 @@ impl InterceptedCalls {
     }
 
     /// Never called.
-    ///
-    /// # Errors
-    /// None.
-    pub fn reply(&self, _call: &Call, _answer: Reply) -> io::Result<()> {
+    pub fn reply(&self, _call: &Call, _reply: Reply) -> io::Result<()> {
         match self.0 {}
     }
 }
 
-/// Not to be had.
-///
-/// # Errors
-/// Always [`io::ErrorKind::Unsupported`].
+/// Unsupported.
 pub fn descriptor_of(_thread: i32, _fd: RawFd) -> io::Result<OwnedFd> {
     unsupported()
 }
 
-/// Not to be had.
-///
-/// # Errors
-/// Always [`io::ErrorKind::Unsupported`].
+/// Unsupported.
 pub fn read_memory(_thread: i32, _address: u64, _length: usize) -> io::Result<Vec<u8>> {
     unsupported()
 }

@@ -3,10 +3,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use super::wake::is_readable;
 use crate::process::Report;
-use crate::process::wire::{Order, report_line};
+use crate::process::wire::{self, Order};
 
-/// The control socket, as the guardian has it.
+/// The guardian's end of the control socket.
 pub(super) struct Channel {
     socket: UnixStream,
     unread: Vec<u8>,
@@ -14,8 +15,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Takes the socket from the standard input, and leaves the null device there: the program is to
-    /// inherit that.
+    /// Takes the socket from standard input, and replaces it by the null device, which the program inherits.
     pub(super) fn take() -> io::Result<Self> {
         let fd = io::stdin().as_fd().try_clone_to_owned()?;
         let null = OpenOptions::new().read(true).open("/dev/null")?;
@@ -31,7 +31,7 @@ impl Channel {
         &self.socket
     }
 
-    /// The descriptor to wait on. None once it has ended, when it would be readable for ever.
+    /// The descriptor to wait on. `None` once hotrun's end is closed, when it would be readable for ever.
     pub(super) fn pollable(&self) -> Option<BorrowedFd<'_>> {
         (!self.closed).then(|| self.socket.as_fd())
     }
@@ -40,12 +40,12 @@ impl Channel {
         self.closed
     }
 
-    /// A report that cannot be written has no reader any more, which the next read shows.
+    /// If the report cannot be written, hotrun is gone, and the next read notices.
     pub(super) fn report(&mut self, report: Report) {
-        let _ = self.socket.write_all(report_line(report).as_bytes());
+        let _ = self.socket.write_all(wire::to_line(&report).as_bytes());
     }
 
-    /// What has arrived since the last time; waits for nothing.
+    /// The orders that have arrived since the last call. Does not wait.
     pub(super) fn orders(&mut self) -> Vec<Order> {
         self.read();
         let Some(end) = self.unread.iter().rposition(|byte| *byte == b'\n') else {
@@ -53,29 +53,25 @@ impl Channel {
         };
         let lines: Vec<u8> = self.unread.drain(..=end).collect();
         let text = String::from_utf8_lossy(&lines);
-        text.lines().filter_map(Order::parse).collect()
+        text.lines().filter_map(wire::from_line).collect()
     }
 
     fn read(&mut self) {
         let mut buffer = [0; 4096];
-        while !self.closed && self.readable() {
+        while !self.closed && is_readable(self.socket.as_fd()) {
             match self.socket.read(&mut buffer) {
                 Ok(0) => self.closed = true,
                 Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // `ECONNRESET`: hotrun ended with something of ours unread.
+                // `ECONNRESET`: hotrun ended without reading all reports.
                 Err(_) => self.closed = true,
             }
         }
     }
-
-    fn readable(&self) -> bool {
-        super::wake::ready(self.socket.as_fd())
-    }
 }
 
 /// Closes the guardian's copies of the program's output.
-pub(super) fn let_go_of_output() -> io::Result<()> {
+pub(super) fn close_output() -> io::Result<()> {
     let null = OpenOptions::new().write(true).open("/dev/null")?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)?;

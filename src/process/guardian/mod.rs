@@ -1,8 +1,7 @@
-//! The hidden mode in which hotrun watches over one tree.
+//! The guardian: hotrun in a hidden mode that looks after one process tree.
 //!
-//! One thread, no lock, no state on disk. Every signal is blocked but the two that wake it; its
-//! output goes nowhere once the program runs, so that the ends of the pipes mean that the tree has
-//! closed them.
+//! One thread, no lock, no state on disk. Every signal is blocked except the two that wake it. Once the program runs, the
+//! guardian's output is the null device, so that the pipes end when the tree has closed them.
 
 mod channel;
 mod program;
@@ -19,22 +18,22 @@ use nix::unistd::{Pid, getpgid, getpid, getppid, setpgid, setsid};
 use self::channel::Channel;
 use self::tree::Tree;
 use self::wake::Wake;
-use super::start_request::StdioMode;
-use super::wire::{self, Order};
-use super::{Refusal, Report, Step, start_request};
+use super::start_request::{self, StdioMode};
+use super::wire::Order;
+use super::{Refusal, Report, Step};
 use crate::os;
 use crate::os::cleanup::{Cleanup, clean_up};
 use crate::os::process_tree;
 use crate::os::reap::{Reaped, reap};
 use crate::reload::Ended;
 
-/// How long after its descriptors are closed a process may still be there. A great one takes long to be taken apart.
-const REPARENTED: Duration = Duration::from_secs(1);
+/// How long the process of hotrun may outlive its descriptors while the kernel takes it apart.
+const REPARENT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The first argument that asks for this mode.
+/// The first argument that selects this mode.
 pub const MODE: &str = "--guardian";
 
-/// The whole life of a guardian. Its standard input is the control socket.
+/// Runs a guardian. Its standard input is the control socket.
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,59 +46,56 @@ fn run() -> io::Result<()> {
     os::close_from(3)?;
     os::name_process(c"hotrun-guardian");
     let mut channel = Channel::take()?;
-    match begin(&channel) {
-        Ok(begun) => {
+    match start(&channel) {
+        Ok(started) => {
             channel.report(Report::Started {
-                pid: begun.program.as_raw(),
+                pid: started.program.as_raw(),
             });
-            Guardian::new(parent, channel, begun).watch();
+            Guardian::new(parent, channel, started).run();
         }
         Err(error) => channel.report(Report::Refused { error }),
     }
     Ok(())
 }
 
-fn begin(channel: &Channel) -> Result<Begun, Refusal> {
-    let own = |error: io::Error| Refusal {
-        step: Step::Guardian,
-        errno: error.raw_os_error().unwrap_or(0),
-    };
-    let mut launch = start_request::receive(channel.socket()).map_err(own)?;
-    // Before the program runs: the first orphan may come at once.
+/// A running program.
+struct Started {
+    wake: Wake,
+    program: Pid,
+    cleanup: Vec<Cleanup>,
+}
+
+fn start(channel: &Channel) -> Result<Started, Refusal> {
+    let own = |error: io::Error| Refusal::new(Step::Guardian, error);
+    let mut request = start_request::receive(channel.socket()).map_err(own)?;
+    // Before the program runs: its first orphan may appear at once.
     os::become_subreaper().map_err(own)?;
     let wake = Wake::new().map_err(own)?;
-    match launch.stdio {
+    match request.head.stdio {
         StdioMode::Pipes => {}
-        StdioMode::Screen | StdioMode::Terminal => lead_session().map_err(own)?,
+        StdioMode::PtyOutput | StdioMode::Pty => lead_session().map_err(own)?,
     }
-    let cleanup = std::mem::take(&mut launch.cleanup);
-    let program = program::start(launch)?;
-    channel::let_go_of_output().map_err(own)?;
-    Ok(Begun {
+    let cleanup = std::mem::take(&mut request.cleanup);
+    let program = program::start(request)?;
+    channel::close_output().map_err(own)?;
+    Ok(Started {
         wake,
         program,
         cleanup,
     })
 }
 
-/// Gives the program's terminal, which is our output, a session of its own.
+/// Starts a session with the program's pty, which is our output, as its controlling terminal.
 ///
-/// It is the guardian that leads it and not the program: when the leader of a session ends, the kernel hangs up its
-/// terminal (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), and a program that goes on in what it has started
-/// would not go on. The guardian has every signal blocked that a terminal sends.
+/// The guardian leads the session and not the program: when the leader ends, the kernel hangs up the terminal
+/// (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), and what the program has left running would end too. The guardian
+/// blocks every signal that a terminal sends.
 fn lead_session() -> io::Result<()> {
-    // Who leads a process group, as we do since our start, can't lead a session (`setsid(2)`), so it goes back into
-    // the group that it came from. For the moment between, Ctrl-C would reach it: it is blocked.
+    // The leader of a process group, as we are since our start, cannot start a session (`setsid(2)`), so the guardian joins
+    // its parent's group first. A Ctrl-C that reaches it there is blocked.
     setpgid(Pid::from_raw(0), getpgid(Some(getppid()))?)?;
     setsid()?;
     os::terminal::control_session(io::stdout())
-}
-
-/// A program that runs.
-struct Begun {
-    wake: Wake,
-    program: Pid,
-    cleanup: Vec<Cleanup>,
 }
 
 struct Guardian {
@@ -107,53 +103,52 @@ struct Guardian {
     channel: Channel,
     wake: Wake,
     program: Pid,
-    /// The process that it says is the program in truth. Its end is reported too.
+    /// The main process, if it is not the program's first one. Its end is reported too.
     main: Option<Pid>,
     tree: Tree,
-    /// What is put away if hotrun is gone.
+    /// Removed if hotrun is gone.
     cleanup: Vec<Cleanup>,
 }
 
 impl Guardian {
-    fn new(parent: Pid, channel: Channel, begun: Begun) -> Self {
-        let Begun {
+    fn new(parent: Pid, channel: Channel, started: Started) -> Self {
+        let Started {
             wake,
             program,
             cleanup,
-        } = begun;
+        } = started;
         Self {
             parent,
-            cleanup,
             channel,
             wake,
             program,
             main: None,
             tree: Tree::new(program),
+            cleanup,
         }
     }
 
     /// Nothing in here may end the guardian before its tree is gone: whatever fails is tried again.
-    fn watch(mut self) {
+    fn run(mut self) {
         while !self.reap() {
-            self.tree.press();
-            self.wake
-                .wait(self.channel.pollable(), self.tree.patience());
+            self.tree.kill_if_ordered();
+            self.wake.wait(self.channel.pollable(), self.tree.timeout());
             self.obey();
         }
-        // Nobody listens on the sockets of a hotrun that is gone, and so is what it had passed on.
+        // With hotrun and the tree gone, nobody listens on its sockets.
         if self.is_orphan() {
             clean_up(&self.cleanup, self.parent.as_raw().cast_unsigned());
         }
         self.channel.report(Report::Gone);
     }
 
-    /// Whether hotrun is gone. The kernel closes the descriptors of a process that ends some time before it gives
-    /// its children to another (`do_exit` in `kernel/exit.c`), so the end of the socket is a hint, and what
-    /// follows is waited for. It does not follow if hotrun has merely let go of this tree.
+    /// Whether hotrun is gone. The kernel closes the descriptors of an ending process some time before it reparents its
+    /// children (`do_exit` in `kernel/exit.c`). So after the end of the socket this waits for the second, which does not
+    /// happen if hotrun has only dropped its `Control`.
     fn is_orphan(&self) -> bool {
         let began = Instant::now();
         while getppid() == self.parent {
-            if !self.channel.closed() || began.elapsed() > REPARENTED {
+            if !self.channel.closed() || began.elapsed() > REPARENT_TIMEOUT {
                 return false;
             }
             thread::sleep(Duration::from_millis(1));
@@ -167,18 +162,17 @@ impl Guardian {
                 Order::Signal(signal) => self.tree.signal(signal),
                 Order::ReloadConfig(signal) => self.tree.reload_config(signal),
                 Order::Stop(signal) => self.tree.stop(signal),
-                Order::Main(pid) => self.take_for_main(pid),
+                Order::SetMain(pid) => self.set_main(pid),
                 Order::Kill => self.tree.kill(),
             }
         }
-        // hotrun's end shows in both ways. The signal that comes with it also comes when merely the
-        // thread that started us has ended, so it is the parent that decides.
+        // The parent decides: `PARENTS_END` also arrives when only the thread that started us has ended.
         if self.channel.closed() || getppid() != self.parent {
             self.tree.kill();
         }
     }
 
-    /// Takes in what has ended; `true` when nothing of the tree is left.
+    /// Reaps ended processes; returns whether nothing of the tree is left.
     fn reap(&mut self) -> bool {
         let mut program = None;
         let mut any = false;
@@ -188,26 +182,25 @@ impl Guardian {
                     any = true;
                     let main = self.main.take_if(|main| main.as_raw() == pid);
                     if main.is_some() || pid == self.program.as_raw() {
-                        program = Some(wire::ended(status));
+                        program = Some(super::ended(status));
                     }
                 }
                 Reaped::Running => break false,
-                Reaped::NoChild => break !self.tree.has_stragglers(),
+                Reaped::NoChild => break !self.tree.group_exists(),
             }
         };
         if let Some(ended) = program {
             self.report_end(ended, !alone);
         }
         if any {
-            self.tree.bereave();
+            self.tree.process_ended();
         }
         alone
     }
 
-    /// Only one of the tree: what else could end in our place is nobody's program.
-    fn take_for_main(&mut self, pid: i32) {
-        let known = process_tree::descendants(getpid().as_raw()).contains(&pid);
-        if known {
+    /// Only a process of the tree can become the main process.
+    fn set_main(&mut self, pid: i32) {
+        if process_tree::descendants(getpid().as_raw()).contains(&pid) {
             self.main = Some(Pid::from_raw(pid)).filter(|main| *main != self.program);
         }
     }

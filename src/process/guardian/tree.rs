@@ -1,31 +1,33 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{self, Signal};
 use nix::unistd::{Pid, getpgid, getpid};
 
-use crate::os::process_tree::{self, Reaction};
+use crate::os::process_tree;
 use crate::os::{self};
+use crate::process::disposition::is_caught;
 
-/// How often to look again for what was forked while we looked.
+/// How often to look again for processes that were forked during a look.
 const LOOKS: usize = 16;
 /// The first and the longest pause between two attempts to kill what is left.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
-/// How often to look whether a group still exists, where nobody tells us.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How often to check whether the process group still exists, where nothing reports its end.
+const GROUP_CHECK: Duration = Duration::from_millis(50);
 
-/// A process for good: its number, and when it was started.
+/// Identifies a process although pids are reused: its pid and its start time.
 type Identity = (i32, u64);
 
-/// What descends from the guardian: who gets a signal, and how nothing of it survives a kill.
+/// The descendants of the guardian: which of them get a signal, and how a kill leaves none.
 pub(super) struct Tree {
     program: Pid,
     program_ended: bool,
-    stop: Option<Signal>,
-    told: HashSet<Identity>,
+    stop: Option<i32>,
+    /// The processes that have had the stop signal.
+    stopped: HashSet<Identity>,
     killing: bool,
     pause: Duration,
-    /// Every process seen while killing: a group that one of them leads was made inside the tree.
+    /// Every process seen while killing: a group that one of them leads was created inside the tree.
     seen: HashSet<i32>,
 }
 
@@ -35,106 +37,104 @@ impl Tree {
             program,
             program_ended: false,
             stop: None,
-            told: HashSet::new(),
+            stopped: HashSet::new(),
             killing: false,
             pause: PAUSES.0,
             seen: HashSet::from([program.as_raw()]),
         }
     }
 
-    /// Sends the signal to those whom it concerns, once each.
-    pub(super) fn signal(&mut self, signal: Signal) {
-        let mut told = HashSet::new();
-        self.tell(signal, &mut told);
+    /// Sends the signal once to every process concerned.
+    pub(super) fn signal(&mut self, signal: i32) {
+        self.send(signal, &mut HashSet::new());
     }
 
-    /// Sends the signal to those that catch it alone: a shell around the program would die of it.
-    pub(super) fn reload_config(&self, signal: Signal) {
+    /// Sends the signal only to processes that catch it: a shell around the program would die of it.
+    pub(super) fn reload_config(&self, signal: i32) {
         if !process_tree::KNOWN {
-            let _ = killpg(self.program, signal);
+            kill_group(self.program, signal);
             return;
         }
         let catches = |pid: i32| {
-            let reaction = process_tree::status(pid).map(|status| status.reaction(signal as i32));
-            matches!(reaction, Some(Reaction::Caught | Reaction::Blanket))
+            let status = process_tree::status(pid);
+            status.is_some_and(|status| is_caught(status.disposition(signal)))
         };
-        let concerned = self.concerned(signal, &HashSet::new()).into_iter();
-        for (identity, _) in concerned.filter(|(identity, _)| catches(identity.0)) {
-            let _ = kill(Pid::from_raw(identity.0), signal);
+        for (identity, _) in self.concerned(signal, &HashSet::new()) {
+            if catches(identity.0) {
+                kill(identity.0, signal);
+            }
         }
     }
 
-    /// As [`Tree::signal`], remembered: who has had it does not get it again, and who is orphaned gets it later.
-    pub(super) fn stop(&mut self, signal: Signal) {
+    /// As [`Tree::signal`], but no process gets it again, and processes that are orphaned later get it then.
+    pub(super) fn stop(&mut self, signal: i32) {
         self.stop = Some(signal);
-        self.tell_stop();
+        self.send_stop();
     }
 
-    /// Leave nothing from now on; [`Tree::press`] does it.
+    /// Orders that nothing is left; see [`Tree::kill_if_ordered`].
     pub(super) fn kill(&mut self) {
         self.killing = true;
     }
 
-    /// The program's first process is no more.
+    /// The program's first process has ended.
     pub(super) fn program_ended(&mut self) {
         self.program_ended = true;
     }
 
-    /// Something of the tree has ended. While stopping, what it leaves behind is told as well: a
-    /// daemon that never was a descendant of the program, the server that was inside of a wrapper.
-    pub(super) fn bereave(&mut self) {
+    /// A process of the tree has ended. What it leaves behind gets the stop signal too: a daemon that never was a descendant
+    /// of the program, or the server inside of a wrapper.
+    pub(super) fn process_ended(&mut self) {
         if self.program_ended {
-            self.tell_stop();
+            self.send_stop();
         }
     }
 
-    /// How long to wait for a sign before looking again.
-    pub(super) fn patience(&self) -> Option<Duration> {
+    /// How long to wait for an event at most.
+    pub(super) fn timeout(&self) -> Option<Duration> {
         if self.killing {
             Some(self.pause)
         } else {
-            (self.program_ended && !os::SUBREAPER).then_some(GLANCE)
+            (self.program_ended && !os::SUBREAPER).then_some(GROUP_CHECK)
         }
     }
 
-    /// Whether something is left that would not be our child: where there is no subreaper, orphans of
-    /// the program's group.
-    pub(super) fn has_stragglers(&self) -> bool {
-        !os::SUBREAPER && killpg(self.program, None).is_ok()
+    /// Whether the program's group still has members that are not our children, which can be without a subreaper.
+    pub(super) fn group_exists(&self) -> bool {
+        !os::SUBREAPER && signal::killpg(self.program, None).is_ok()
     }
 
-    /// One attempt at leaving nothing, if that is what was asked. It takes several: a process may
-    /// fork faster than we look, and one that we may not signal (it became another user) has to end by itself.
-    pub(super) fn press(&mut self) {
+    /// Tries to kill everything, if that was ordered. It takes several attempts: a process may fork faster than we look, and
+    /// one that we may not signal, because it has changed its user, has to end on its own.
+    pub(super) fn kill_if_ordered(&mut self) {
         if !self.killing {
             return;
         }
         for _ in 0..LOOKS {
-            if !self.strike() {
+            if !self.kill_once() {
                 break;
             }
         }
         self.pause = (self.pause * 2).min(PAUSES.1);
     }
 
-    /// Kills all that can be seen; whether there was something new among it.
-    fn strike(&mut self) -> bool {
+    /// Kills the processes that are visible; returns whether there were new ones.
+    fn kill_once(&mut self) -> bool {
         let found = process_tree::descendants(getpid().as_raw());
         let before = self.seen.len();
         self.seen.extend(&found);
         for group in self.groups(&found) {
             // In one step for all members: a fork that it interrupts does not happen
             // (`copy_process` in `kernel/fork.c` gives up when a signal is pending).
-            let _ = killpg(group, Signal::SIGKILL);
+            kill_group(group, libc::SIGKILL);
         }
         for pid in found {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            kill(pid, libc::SIGKILL);
         }
         self.seen.len() > before
     }
 
-    /// The groups that were made inside the tree. Others, hotrun's own among them, may have members
-    /// that are none of ours.
+    /// The groups that were created inside the tree. Others, such as hotrun's own, may have members outside of it.
     fn groups(&self, found: &[i32]) -> HashSet<Pid> {
         let mut groups: HashSet<Pid> = found
             .iter()
@@ -147,64 +147,57 @@ impl Tree {
         groups
     }
 
-    fn tell_stop(&mut self) {
+    fn send_stop(&mut self) {
         if let Some(signal) = self.stop {
-            let mut told = std::mem::take(&mut self.told);
-            self.tell(signal, &mut told);
-            self.told = told;
+            let mut stopped = std::mem::take(&mut self.stopped);
+            self.send(signal, &mut stopped);
+            self.stopped = stopped;
         }
     }
 
-    fn tell(&self, signal: Signal, told: &mut HashSet<Identity>) {
+    /// Sends the signal to every process concerned that is not in `sent`, and adds it there.
+    fn send(&self, signal: i32, sent: &mut HashSet<Identity>) {
         if !process_tree::KNOWN {
-            let _ = killpg(self.program, signal);
+            kill_group(self.program, signal);
             return;
         }
         for _ in 0..LOOKS {
-            let concerned = self.concerned(signal, told);
+            let concerned = self.concerned(signal, sent);
             if concerned.is_empty() {
                 break;
             }
-            // Parents first: a shell that has not heard of it would go on to its next command.
+            // Parents first: otherwise a shell would continue with its next command.
             for (identity, stopped) in concerned {
-                told.insert(identity);
-                let pid = Pid::from_raw(identity.0);
-                let _ = kill(pid, signal);
+                sent.insert(identity);
+                kill(identity.0, signal);
                 if stopped {
-                    // It could not act on the signal, or not even die of it.
-                    let _ = kill(pid, Signal::SIGCONT);
+                    // A stopped process can neither handle the signal nor die of it.
+                    kill(identity.0, libc::SIGCONT);
                 }
             }
         }
     }
 
-    /// Who gets the signal and has not had it, parents first, and whether it is stopped. Collected
-    /// before anybody is told, because whom it kills loses its children.
-    fn concerned(&self, signal: Signal, told: &HashSet<Identity>) -> Vec<(Identity, bool)> {
-        let mut waiting = self.roots();
+    /// The processes that get the signal and are not in `sent`, parents first, and whether each is stopped. Collected before
+    /// the first one is signalled, because a process that dies loses its children.
+    fn concerned(&self, signal: i32, sent: &HashSet<Identity>) -> Vec<(Identity, bool)> {
+        let mut queue = self.roots();
         let mut found = Vec::new();
         let mut next = 0;
-        while let Some(&pid) = waiting.get(next) {
+        while let Some(&pid) = queue.get(next) {
             next += 1;
             let Some(status) = process_tree::status(pid) else {
                 continue;
             };
             let identity = (pid, process_tree::started(pid).unwrap_or(0));
-            if !told.contains(&identity) {
+            if !sent.contains(&identity) {
                 found.push((identity, status.stopped));
             }
-            match status.reaction(signal as i32) {
-                // It will tell its descendants as it likes.
-                Reaction::Caught | Reaction::Blanket => {}
-                Reaction::Default | Reaction::Ignored => {
-                    let children = process_tree::children(pid);
-                    waiting.extend(
-                        children
-                            .into_iter()
-                            .filter(|pid| !waiting.contains(pid))
-                            .collect::<Vec<_>>(),
-                    );
-                }
+            // A process that catches the signal notifies its descendants as it likes.
+            if !is_caught(status.disposition(signal)) {
+                let mut children = process_tree::children(pid);
+                children.retain(|pid| !queue.contains(pid));
+                queue.extend(children);
             }
         }
         found
@@ -217,4 +210,13 @@ impl Tree {
             vec![self.program.as_raw()]
         }
     }
+}
+
+/// A process that is gone is not an error.
+fn kill(pid: i32, signal: i32) {
+    let _ = signal::kill(Pid::from_raw(pid), Signal::try_from(signal).ok());
+}
+
+fn kill_group(group: Pid, signal: i32) {
+    let _ = signal::killpg(group, Signal::try_from(signal).ok());
 }

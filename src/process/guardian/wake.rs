@@ -9,16 +9,16 @@ use signal_hook::low_level::pipe;
 
 use crate::os;
 
-/// Sent at the end of whoever started us. Not one that people send: it must wake, and do no more.
+/// Sent when the parent ends. It only wakes the guardian, so it must not be a signal with a meaning.
 const PARENTS_END: Signal = Signal::SIGUSR2;
 
-/// Signals as something to wait on together with the control socket.
+/// Waits for signals and for the control socket together.
 pub(super) struct Wake {
     signals: UnixStream,
 }
 
 impl Wake {
-    /// From here on no signal ends the guardian but `KILL`, and `CHLD` and the parent's end wake it.
+    /// From here on `CHLD` and the parent's end wake the guardian, and no signal but `KILL` ends it.
     pub(super) fn new() -> io::Result<Self> {
         let (signals, writer) = UnixStream::pair()?;
         signals.set_nonblocking(true)?;
@@ -27,21 +27,20 @@ impl Wake {
         let mut blocked = SigSet::all();
         blocked.remove(Signal::SIGCHLD);
         blocked.remove(PARENTS_END);
-        // Blocked rather than ignored: ignoring would be inherited through exec, and there is one
-        // place for the program's mask to be undone.
+        // Blocked instead of ignored: both are inherited through exec, and a mask is reset in one call.
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
         os::signal_at_parents_end(PARENTS_END)?;
         Ok(Self { signals })
     }
 
-    /// Waits until a signal or something on the socket has come, or the time is over.
-    pub(super) fn wait(&mut self, socket: Option<BorrowedFd<'_>>, patience: Option<Duration>) {
-        let timeout = patience.map_or(PollTimeout::NONE, |time| {
+    /// Waits for a signal, for the socket, or until the timeout.
+    pub(super) fn wait(&mut self, socket: Option<BorrowedFd<'_>>, timeout: Option<Duration>) {
+        let timeout = timeout.map_or(PollTimeout::NONE, |time| {
             PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
         });
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         fds.extend(socket.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        // `EINTR` is a signal that has come: the same as an answer.
+        // `EINTR` means that a signal has arrived.
         let _ = poll(&mut fds, timeout);
         let mut bytes = [0; 64];
         while matches!((&self.signals).read(&mut bytes), Ok(count) if count > 0) {}
@@ -49,7 +48,7 @@ impl Wake {
 }
 
 /// Whether a read would return at once.
-pub(super) fn ready(fd: BorrowedFd<'_>) -> bool {
+pub(super) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
     matches!(poll(&mut fds, PollTimeout::ZERO), Ok(count) if count > 0)
 }

@@ -1,14 +1,14 @@
-//! The text of a notification. Pure; what it cannot read it passes over, as `sd_notify(3)` asks.
+//! The text of a notification. Pure. Unknown and invalid assignments are ignored, as `sd_notify(3)` requires.
 
 use std::time::Duration;
 
-/// More than fits into a line of the footer; a program may send 4096 bytes.
-const MOST_STATUS: usize = 512;
+/// In characters. More than fits into a line of the footer; a program may send 4096 bytes.
+const MAX_STATUS: usize = 512;
 
-/// As `sd_pid_notify_with_fds(3)` limits the names of stored descriptors.
-const MOST_NAME: usize = 255;
+/// In bytes: the limit of `sd_pid_notify_with_fds(3)` for names of stored descriptors.
+const MAX_NAME: usize = 255;
 
-/// The assignments of one message, unknown ones left out. Where a name comes twice the last one counts.
+/// The known assignments of one message. If a name occurs twice, the last one counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assignments {
     /// `READY=1`: start-up or reload is finished.
@@ -17,47 +17,47 @@ pub struct Assignments {
     pub reloading: bool,
     /// `STOPPING=1`: it is about to end.
     pub stopping: bool,
-    /// `STATUS=`: what it does, in its own words. Without control characters, at most 512 characters; empty
-    /// takes back what was said before.
+    /// `STATUS=`: a description of its state, without control characters and of at most 512 characters. An empty one removes
+    /// the previous one.
     pub status: Option<String>,
-    /// `ERRNO=`: why it failed.
+    /// `ERRNO=`: the error of a failed program.
     pub errno: Option<i32>,
-    /// `MAINPID=`: the process to be looked at as the program itself. Not checked.
+    /// `MAINPID=`: its main process. Not checked.
     pub main_pid: Option<i32>,
     /// `WATCHDOG=`.
     pub watchdog: Option<Watchdog>,
-    /// `WATCHDOG_USEC=`: how often it will give a sign of life from now on.
+    /// `WATCHDOG_USEC=`: the new watchdog period.
     pub watchdog_period: Option<Duration>,
-    /// `EXTEND_TIMEOUT_USEC=`: how long, from now, what is under way may still take.
+    /// `EXTEND_TIMEOUT_USEC=`: the new timeout of the operation in progress, from now on.
     pub extend_timeout: Option<Duration>,
-    /// `MONOTONIC_USEC=`: when the reload began, by `CLOCK_MONOTONIC`.
+    /// `MONOTONIC_USEC=`: when the reload began (`CLOCK_MONOTONIC`).
     pub monotonic: Option<Duration>,
     /// `FDSTORE=1` or `FDSTOREREMOVE=1`.
     pub store: Option<Store>,
-    /// `BARRIER=1`: the sender waits until its descriptor is closed.
+    /// `BARRIER=1`: the sender waits until we close its descriptor.
     pub barrier: bool,
 }
 
-/// What a program says of its watchdog.
+/// The value of `WATCHDOG=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watchdog {
-    /// `1`: it lives.
+    /// `1`: the program is alive.
     Alive,
-    /// `trigger`: it asks to be treated as if it had given no sign of life.
+    /// `trigger`: treat the program as if the watchdog had timed out.
     Trigger,
 }
 
-/// What is asked of the descriptor store.
+/// A request to the descriptor store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {
-    /// Keep the descriptors that came with the message.
+    /// Store the descriptors that came with the message.
     Keep {
-        /// `FDNAME=`, else `stored`.
+        /// `FDNAME=`; by default `stored`.
         name: String,
-        /// Whether to drop one that reports `EPOLLHUP` or `EPOLLERR`; `FDPOLL=0` says no.
+        /// Whether to remove a descriptor that reports `EPOLLHUP` or `EPOLLERR`; not with `FDPOLL=0`.
         poll: bool,
     },
-    /// Close those of this name.
+    /// Remove the descriptors of this name.
     Remove {
         /// `FDNAME=`.
         name: String,
@@ -85,7 +85,7 @@ impl Assignments {
             b"RELOADING" => self.reloading = value == b"1",
             b"STOPPING" => self.stopping = value == b"1",
             b"BARRIER" => self.barrier = value == b"1",
-            b"STATUS" => self.status = Some(shown(value)),
+            b"STATUS" => self.status = Some(printable(value)),
             b"ERRNO" => self.errno = positive(value),
             b"MAINPID" => self.main_pid = positive(value),
             b"WATCHDOG" => self.watchdog = watchdog(value),
@@ -97,7 +97,7 @@ impl Assignments {
     }
 }
 
-/// The four assignments that make up one [`Store`].
+/// The four assignments that form one [`Store`].
 #[derive(Default)]
 struct StoreWords {
     keep: bool,
@@ -117,7 +117,7 @@ impl StoreWords {
         }
     }
 
-    /// Removing goes first where both are asked for, as with systemd. It needs a name that was said.
+    /// If both are requested, removing wins, as in systemd. It requires a name.
     fn resolve(self) -> Option<Store> {
         if self.remove {
             return self.name.map(|name| Store::Remove { name });
@@ -135,12 +135,12 @@ fn assignment(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&line[..at], &line[at + 1..]))
 }
 
-/// It is printed on a terminal, so nothing may be left in it that a terminal acts on.
-fn shown(value: &[u8]) -> String {
+/// Removes what a terminal would act on.
+fn printable(value: &[u8]) -> String {
     String::from_utf8_lossy(value)
         .chars()
         .filter(|one| !one.is_control())
-        .take(MOST_STATUS)
+        .take(MAX_STATUS)
         .collect()
 }
 
@@ -168,10 +168,10 @@ fn watchdog(value: &[u8]) -> Option<Watchdog> {
     }
 }
 
-/// The names go into `LISTEN_FDNAMES`, where `:` is between them.
+/// `LISTEN_FDNAMES` separates names by `:`.
 fn descriptor_name(value: &[u8]) -> Option<String> {
     let fine = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b':';
-    let valid = !value.is_empty() && value.len() <= MOST_NAME && value.iter().all(fine);
+    let valid = !value.is_empty() && value.len() <= MAX_NAME && value.iter().all(fine);
     valid.then(|| String::from_utf8_lossy(value).into_owned())
 }
 
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_is_passed_over() {
+    fn invalid_assignments_are_ignored() {
         for text in [
             "",
             "\n\n",
@@ -240,12 +240,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_name_counts() {
+    fn the_last_assignment_of_a_name_counts() {
         assert_eq!(parse("STATUS=a\nSTATUS=b").status.as_deref(), Some("b"));
     }
 
     #[test]
-    fn a_status_cannot_reach_the_terminal() {
+    fn a_status_cannot_control_the_terminal() {
         let said = Assignments::parse(b"STATUS=\x1b[31mred\x07\x9b \r\xc2\x9bx\xff\x7f");
         assert_eq!(said.status.as_deref(), Some("[31mred\u{fffd} x\u{fffd}"));
         let long = parse(&format!("STATUS={}", "é".repeat(2000)))
@@ -277,13 +277,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived_in_bounded_memory(bytes in prop::collection::vec(any::<u8>(), 0..4097)) {
+        fn any_bytes_are_handled_in_bounded_memory(bytes in prop::collection::vec(any::<u8>(), 0..4097)) {
             let said = Assignments::parse(&bytes);
-            prop_assert!(said.status.is_none_or(|status| status.len() <= MOST_STATUS * 4));
+            prop_assert!(said.status.is_none_or(|status| status.len() <= MAX_STATUS * 4));
         }
 
         #[test]
-        fn any_value_of_a_known_name_is_survived(
+        fn any_value_of_a_known_name_is_handled(
             name in "READY|STATUS|ERRNO|MAINPID|WATCHDOG|WATCHDOG_USEC|EXTEND_TIMEOUT_USEC|FDNAME|FDSTORE|BARRIER",
             value in "\\PC{0,40}|-?[0-9]{0,25}",
         ) {
@@ -321,7 +321,7 @@ mod tests {
             let Some(Store::Keep { name, .. } | Store::Remove { name }) = said.store else {
                 return;
             };
-            assert!(!name.contains(':') && name.len() <= MOST_NAME);
+            assert!(!name.contains(':') && name.len() <= MAX_NAME);
         });
     }
 }

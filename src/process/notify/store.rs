@@ -1,4 +1,4 @@
-//! What programs have given away to be kept for those after them (`FDSTORE=1`, systemd's "File Descriptor Store").
+//! Descriptors that programs store for later generations (`FDSTORE=1`, systemd's "File Descriptor Store").
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,17 +7,16 @@ use std::sync::Arc;
 use crate::os;
 use crate::os::hangup::HangupSet;
 
-/// As many as `FileDescriptorStoreMax=` would be set to by somebody who has many clients, and half of what a process may
-/// have open by default.
-const MOST: usize = 512;
+/// A generous value for systemd's `FileDescriptorStoreMax=`, and half of the default limit of open descriptors.
+const CAPACITY: usize = 512;
 
-/// The descriptors, in the order in which they came. They stay until the program has them removed or they hang up: what
-/// a program is passed is a duplicate, so that one that crashes loses nothing to the next.
+/// The stored descriptors in order of arrival. They stay until the program removes them or they hang up: programs are passed
+/// duplicates, so a crash loses nothing.
 #[derive(Debug)]
 pub struct FdStore {
     entries: Vec<Entry>,
-    hang_ups: HangupSet,
-    keys: u64,
+    hangups: HangupSet,
+    last_key: u64,
 }
 
 #[derive(Debug)]
@@ -28,49 +27,49 @@ struct Entry {
     watched: bool,
 }
 
-/// What became of descriptors that were to be kept.
+/// How many descriptors were stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreResult {
-    /// So many are new.
+    /// Newly stored.
     pub new: usize,
-    /// So many had been there.
+    /// Duplicates of stored ones.
     pub known: usize,
-    /// So many were closed for want of room.
+    /// Closed because the store is full.
     pub refused: usize,
 }
 
 impl FdStore {
-    /// Nothing yet. Has to be called within a tokio runtime.
+    /// An empty store. Requires a tokio runtime.
     ///
     /// # Errors
-    /// There is no descriptor free to watch over them.
+    /// No descriptor is free for watching hangups.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             entries: Vec::new(),
-            hang_ups: HangupSet::new()?,
-            keys: 0,
+            hangups: HangupSet::new()?,
+            last_key: 0,
         })
     }
 
-    /// The most that is kept.
+    /// The maximum number of descriptors.
     #[must_use]
-    pub const fn most() -> usize {
-        MOST
+    pub const fn capacity() -> usize {
+        CAPACITY
     }
 
-    /// How many there are.
+    /// The number of descriptors.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether the store is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// All of them, with their names.
+    /// All descriptors with their names.
     #[must_use]
     pub fn all(&self) -> Vec<(String, Arc<OwnedFd>)> {
         let entries = self.entries.iter();
@@ -79,31 +78,31 @@ impl FdStore {
             .collect()
     }
 
-    /// Keeps these, unless they are there already. `poll`: only until they hang up.
-    pub fn keep(&mut self, name: &str, poll: bool, fds: Vec<OwnedFd>) -> StoreResult {
-        let mut kept = StoreResult::default();
+    /// Stores descriptors that are not stored yet; with `poll`, only until they hang up.
+    pub fn store(&mut self, name: &str, poll: bool, fds: Vec<OwnedFd>) -> StoreResult {
+        let mut result = StoreResult::default();
         for fd in fds {
             if self
                 .entries
                 .iter()
                 .any(|known| os::is_duplicate(&*known.fd, &fd))
             {
-                kept.known += 1;
-            } else if self.entries.len() == MOST {
-                kept.refused += 1;
+                result.known += 1;
+            } else if self.entries.len() == CAPACITY {
+                result.refused += 1;
             } else {
-                kept.new += 1;
+                result.new += 1;
                 self.add(name, poll, fd);
             }
         }
-        kept
+        result
     }
 
     fn add(&mut self, name: &str, poll: bool, fd: OwnedFd) {
-        self.keys += 1;
-        let key = self.keys;
-        // One that can't be watched never hangs up: a file, a memory.
-        let watched = poll && self.hang_ups.watch(&fd, key).is_ok();
+        self.last_key += 1;
+        let key = self.last_key;
+        // A descriptor that cannot be watched, such as a file, never hangs up.
+        let watched = poll && self.hangups.watch(&fd, key).is_ok();
         self.entries.push(Entry {
             key,
             name: name.to_owned(),
@@ -112,28 +111,28 @@ impl FdStore {
         });
     }
 
-    /// Closes those of this name, and says how many that were.
+    /// Closes the descriptors of this name and returns their number.
     pub fn remove(&mut self, name: &str) -> usize {
         self.close(|entry| entry.name == name)
     }
 
-    /// Waits until one has hung up. May be dropped and called again, nothing is lost by that.
+    /// Waits until a descriptor has hung up, and returns its key. Cancel safe.
     pub async fn hung_up(&self) -> u64 {
-        self.hang_ups.next().await
+        self.hangups.next().await
     }
 
-    /// Closes the one that has hung up.
+    /// Closes the descriptor with this key.
     pub fn close_hung_up(&mut self, key: u64) {
         self.close(|entry| entry.key == key);
     }
 
     fn close(&mut self, which: impl Fn(&Entry) -> bool) -> usize {
         let before = self.entries.len();
-        let hang_ups = &self.hang_ups;
+        let hangups = &self.hangups;
         self.entries.retain(|entry| {
             let closed = which(entry);
             if closed && entry.watched {
-                hang_ups.forget(&*entry.fd);
+                hangups.forget(&*entry.fd);
             }
             !closed
         });
@@ -163,36 +162,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn they_are_kept_in_order_and_removed_by_name() {
+    async fn descriptors_stay_in_order_and_are_removed_by_name() {
         let mut store = FdStore::new().unwrap();
         let (one, a) = pair();
         let (_other, b) = pair();
-        assert_eq!(store.keep("a", true, vec![a]).new, 1);
-        store.keep("b", true, vec![b]);
-        store.keep("a", true, vec![pair().1]);
+        assert_eq!(store.store("a", true, vec![a]).new, 1);
+        store.store("b", true, vec![b]);
+        store.store("a", true, vec![pair().1]);
         assert_eq!(names(&store), ["a", "b", "a"]);
         assert_eq!((store.remove("a"), store.remove("none")), (2, 0));
         assert_eq!(names(&store), ["b"]);
-        // Closed here, and it was the last duplicate.
+        // The last duplicate is closed.
         assert!((&one).write(b"x").is_err());
     }
 
     #[tokio::test]
-    async fn a_duplicate_is_kept_once() {
+    async fn a_duplicate_is_stored_once() {
         let mut store = FdStore::new().unwrap();
         let (_here, there) = pair();
         let again = there.try_clone().unwrap();
-        store.keep("a", true, vec![there]);
+        store.store("a", true, vec![there]);
         let kept = StoreResult {
             known: 1,
             ..StoreResult::default()
         };
-        assert_eq!(store.keep("b", true, vec![again]), kept);
+        assert_eq!(store.store("b", true, vec![again]), kept);
         assert_eq!(names(&store), ["a"]);
     }
 
     #[tokio::test]
-    async fn no_more_are_kept_than_there_is_room_for() {
+    async fn a_full_store_refuses_descriptors() {
         let mut store = FdStore::new().unwrap();
         let (_here, there) = pair();
         let some = |count| {
@@ -200,19 +199,22 @@ mod tests {
                 .map(|_| std::io::pipe().unwrap().0.into())
                 .collect()
         };
-        store.keep("a", false, vec![there]);
-        let kept = store.keep("b", false, some(MOST + 1));
-        assert_eq!((kept.new, kept.refused, store.len()), (MOST - 1, 2, MOST));
+        store.store("a", false, vec![there]);
+        let kept = store.store("b", false, some(CAPACITY + 1));
+        assert_eq!(
+            (kept.new, kept.refused, store.len()),
+            (CAPACITY - 1, 2, CAPACITY)
+        );
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn what_hangs_up_is_closed_unless_it_is_not_to_be_watched() {
+    async fn hung_up_descriptors_are_closed_if_they_are_watched() {
         let mut store = FdStore::new().unwrap();
         let ((gone, there), (unwatched, other), (_lives, third)) = (pair(), pair(), pair());
-        store.keep("lives", true, vec![third]);
-        store.keep("gone", true, vec![there]);
-        store.keep("unwatched", false, vec![other]);
+        store.store("lives", true, vec![third]);
+        store.store("gone", true, vec![there]);
+        store.store("unwatched", false, vec![other]);
         drop(unwatched);
         drop(gone);
         let key = timeout(DEADLINE, store.hung_up()).await.expect("in time");
@@ -220,14 +222,14 @@ mod tests {
         assert_eq!(names(&store), ["lives", "unwatched"]);
     }
 
-    /// What arrives for a client that is kept wakes nobody here.
+    /// Data for a stored connection is left for the next generation.
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn data_is_nothing_to_be_told() {
+    async fn arriving_data_is_not_a_hangup() {
         let mut store = FdStore::new().unwrap();
         let ((mut lives, there), (gone, other)) = (pair(), pair());
-        store.keep("lives", true, vec![there]);
-        store.keep("gone", true, vec![other]);
+        store.store("lives", true, vec![there]);
+        store.store("gone", true, vec![other]);
         lives.write_all(b"x").unwrap();
         drop(gone);
         let key = timeout(DEADLINE, store.hung_up()).await.expect("in time");
@@ -237,10 +239,10 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_file_is_kept_though_it_never_hangs_up() {
+    async fn a_file_is_stored_although_it_never_hangs_up() {
         let mut store = FdStore::new().unwrap();
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(store.keep("state", true, vec![file.into()]).new, 1);
+        assert_eq!(store.store("state", true, vec![file.into()]).new, 1);
         assert_eq!(store.remove("state"), 1);
     }
 }

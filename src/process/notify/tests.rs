@@ -1,4 +1,4 @@
-//! Real datagrams, from this process and from others.
+//! Real datagrams from this process and from others.
 
 use std::io::{IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -17,7 +17,7 @@ fn own() -> Vec<i32> {
     vec![std::process::id().cast_signed()]
 }
 
-/// Sends from this process, on whatever the system binds.
+/// Sends from this process.
 fn send(to: &NotifySocket, text: &[u8], descriptors: &[RawFd]) {
     let value = to.env_value().to_str().expect("an address in UTF-8");
     let address = match value.strip_prefix('@') {
@@ -43,10 +43,10 @@ fn send(to: &NotifySocket, text: &[u8], descriptors: &[RawFd]) {
 }
 
 async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Message, Rejected> {
-    let heard = timeout(DEADLINE, socket.recv(|| tree))
+    let result = timeout(DEADLINE, socket.recv(|| tree))
         .await
         .expect("a datagram in time");
-    heard.expect("a socket that works")
+    result.expect("a socket that works")
 }
 
 fn open() -> NotifySocket {
@@ -54,10 +54,10 @@ fn open() -> NotifySocket {
 }
 
 #[tokio::test]
-async fn a_message_of_the_tree_is_heard() {
+async fn a_message_from_the_tree_is_accepted() {
     let socket = open();
     send(&socket, b"READY=1\nSTATUS=up", &[]);
-    let message = next(&socket, own()).await.expect("heard");
+    let message = next(&socket, own()).await.expect("accepted");
     assert_eq!(
         (message.sender, message.assignments.ready),
         (Some(own()[0]), true)
@@ -65,9 +65,9 @@ async fn a_message_of_the_tree_is_heard() {
     assert_eq!(message.assignments.status.as_deref(), Some("up"));
 }
 
-/// This process lives and is not in the tree that is claimed.
+/// This process is alive and not in the given tree.
 #[tokio::test]
-async fn a_living_stranger_is_refused_and_what_follows_is_heard() {
+async fn a_living_stranger_is_rejected() {
     let socket = open();
     send(&socket, b"READY=1", &[]);
     send(&socket, b"STOPPING=1", &[]);
@@ -82,35 +82,35 @@ async fn a_living_stranger_is_refused_and_what_follows_is_heard() {
     assert!(
         next(&socket, own())
             .await
-            .expect("heard")
+            .expect("accepted")
             .assignments
             .stopping
     );
 }
 
 #[test]
-fn who_is_heard() {
+fn accepted_senders() {
     let sender = |pid, uid| Sender { pid, uid };
     let gone = |_| true;
     let lives = |_| false;
     assert!(
-        admits(sender(5, 99), &[4, 5], 0, lives),
+        accepts(sender(5, 99), &[4, 5], 0, lives),
         "in the tree, another user"
     );
-    assert!(admits(sender(6, 0), &[4, 5], 0, gone), "ended, our user");
-    assert!(!admits(sender(6, 0), &[4, 5], 0, lives), "lives elsewhere");
+    assert!(accepts(sender(6, 0), &[4, 5], 0, gone), "ended, our user");
+    assert!(!accepts(sender(6, 0), &[4, 5], 0, lives), "lives elsewhere");
     assert!(
-        !admits(sender(6, 99), &[4, 5], 0, gone),
+        !accepts(sender(6, 99), &[4, 5], 0, gone),
         "ended, another user"
     );
     assert!(
-        !admits(sender(0, 0), &[0], 0, gone),
+        !accepts(sender(0, 0), &[0], 0, gone),
         "another pid namespace"
     );
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_long_is_refused() {
+async fn a_message_that_is_too_long_is_rejected() {
     let socket = open();
     send(
         &socket,
@@ -119,7 +119,7 @@ async fn a_message_that_is_too_long_is_refused() {
     );
     assert_eq!(
         next(&socket, own()).await.expect_err("too long"),
-        Rejected::Cut
+        Rejected::Truncated
     );
     send(
         &socket,
@@ -135,7 +135,7 @@ async fn a_message_that_is_too_long_is_refused() {
     );
 }
 
-/// The read ends when no writer is left, ours included.
+/// The read ends when no writer is left.
 async fn closes(mut reader: std::io::PipeReader) {
     let read = tokio::task::spawn_blocking(move || reader.read(&mut [0; 1]));
     let read = timeout(DEADLINE, read)
@@ -150,20 +150,20 @@ async fn closed_after(text: &[u8]) -> Result<Message, Rejected> {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     send(&socket, text, &[writer.as_raw_fd(), writer.as_raw_fd()]);
     drop(writer);
-    let heard = next(&socket, own()).await;
+    let result = next(&socket, own()).await;
     closes(reader).await;
-    heard
+    result
 }
 
 #[tokio::test]
 async fn the_descriptor_of_a_barrier_is_closed_at_once() {
-    let message = closed_after(b"BARRIER=1").await.expect("heard");
+    let message = closed_after(b"BARRIER=1").await.expect("accepted");
     assert_eq!((message.assignments.barrier, message.surplus), (true, 0));
 }
 
 #[tokio::test]
-async fn surplus_descriptors_are_closed_and_the_message_is_heard() {
-    let message = closed_after(b"READY=1").await.expect("heard");
+async fn surplus_descriptors_are_closed_and_the_message_is_accepted() {
+    let message = closed_after(b"READY=1").await.expect("accepted");
     assert_eq!(
         (
             message.assignments.ready,
@@ -175,21 +175,21 @@ async fn surplus_descriptors_are_closed_and_the_message_is_heard() {
 }
 
 #[tokio::test]
-async fn descriptors_of_a_refused_message_are_closed() {
+async fn descriptors_of_a_rejected_message_are_closed() {
     let long = [b'x'; 5000];
     assert_eq!(
         closed_after(&long).await.expect_err("too long"),
-        Rejected::Cut
+        Rejected::Truncated
     );
 }
 
 #[tokio::test]
-async fn stored_descriptors_are_handed_on() {
+async fn descriptors_to_store_are_returned() {
     let socket = open();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     send(&socket, b"FDSTORE=1\nFDNAME=pipe", &[writer.as_raw_fd()]);
     drop(writer);
-    let message = next(&socket, own()).await.expect("heard");
+    let message = next(&socket, own()).await.expect("accepted");
     let stored = message
         .descriptors
         .into_iter()
@@ -212,7 +212,7 @@ async fn closes_after_one_byte(mut reader: std::io::PipeReader) {
     assert_eq!(all, b"x");
 }
 
-/// Runs another program with the socket in its environment; it ends and is reaped before we look.
+/// Runs a program with the socket in its environment. It is reaped when this returns.
 fn run(socket: &NotifySocket, program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     let ended = match command
@@ -242,35 +242,35 @@ fn run(socket: &NotifySocket, program: &str, arguments: &[&str]) -> bool {
 }
 
 #[tokio::test]
-async fn a_sender_that_has_ended_is_heard() {
+async fn a_sender_that_has_ended_is_accepted() {
     let socket = open();
     let script = "import os, socket\na = os.environ['NOTIFY_SOCKET']\n\
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', a.replace('@', chr(0), 1))";
     if run(&socket, "python3", &["-c", script]) {
-        let message = next(&socket, Vec::new()).await.expect("heard");
+        let message = next(&socket, Vec::new()).await.expect("accepted");
         assert!(message.assignments.ready && message.sender != Some(own()[0]));
     }
 }
 
-/// It waits for its barrier, so it must be served while it runs.
+/// It waits for its barrier, so the socket must be read while it runs.
 #[tokio::test]
-async fn systemd_notify_gets_through_its_barrier() {
+async fn systemd_notify_passes_its_barrier() {
     let socket = std::sync::Arc::new(open());
     let sender = std::sync::Arc::clone(&socket);
     let sending = tokio::task::spawn_blocking(move || {
         run(&sender, "systemd-notify", &["--ready", "--status=up"])
     });
-    let mut said = Vec::new();
+    let mut received = Vec::new();
     let serving = async {
         loop {
-            // As root it sends under the pid of its parent, which is this process; else under its own.
+            // As root it sends with the pid of its parent, which is this process; otherwise with its own.
             let tree = || own().into_iter().chain(children()).collect();
-            said.push(
+            received.push(
                 socket
                     .recv(tree)
                     .await
                     .expect("a socket that works")
-                    .expect("heard")
+                    .expect("accepted")
                     .assignments,
             );
         }
@@ -282,10 +282,10 @@ async fn systemd_notify_gets_through_its_barrier() {
     };
     if sent {
         assert!(
-            said[0].ready && said[0].status.as_deref() == Some("up"),
-            "{said:?}"
+            received[0].ready && received[0].status.as_deref() == Some("up"),
+            "{received:?}"
         );
-        assert!(said.iter().any(|one| one.barrier), "{said:?}");
+        assert!(received.iter().any(|one| one.barrier), "{received:?}");
     }
 }
 

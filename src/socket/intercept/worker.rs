@@ -113,9 +113,9 @@ impl Worker {
     /// Waits for the next call, or until it is time to look for closed sockets.
     fn next(&self, calls: &InterceptedCalls) -> io::Result<Next> {
         match (self.sockets.any_listens(), self.sockets.several_share()) {
-            (false, _) => calls.next_within(None, None),
-            (true, false) => calls.next_within(None, Some(self.pause)),
-            (true, true) => calls.next_within(self.holders.deaths(), Some(self.pause)),
+            (false, _) => calls.next(None, None),
+            (true, false) => calls.next(None, Some(self.pause)),
+            (true, true) => calls.next(self.holders.deaths(), Some(self.pause)),
         }
     }
 

@@ -35,7 +35,7 @@ fn each_refusal_is_told_once_and_the_program_is_stopped_first() {
     }
     refused("kernel", "is older than");
     refused("seccomp", "a seccomp filter is refused");
-    refused("busy", "already answers system calls");
+    refused("busy", "already intercepts system calls");
     refused("pidfd", "`pidfd_getfd`");
 }
 

@@ -117,7 +117,8 @@ async fn who_is_told_to_stop_stops_although_nobody_calls() {
     let mark = Mark::new();
     let (_running, calls) = start(spec(&mark, &["sleep", "1000"])).await;
     let (stopped, stop) = std::io::pipe().unwrap();
-    let waiting = tokio::task::spawn_blocking(move || calls.next(stopped.as_fd()).unwrap());
+    let waiting =
+        tokio::task::spawn_blocking(move || calls.next(Some(stopped.as_fd()), None).unwrap());
     drop(stop);
     let next = soon("the end of waiting", waiting).await.unwrap();
     assert_eq!(next, Next::Stopped);

@@ -44,7 +44,7 @@ impl Answering {
         let (stopped, stop) = std::io::pipe().unwrap();
         let thread = std::thread::spawn(move || {
             let mut seen = Vec::new();
-            while let Next::Call(call) = calls.next(stopped.as_fd()).unwrap() {
+            while let Next::Call(call) = calls.next(Some(stopped.as_fd()), None).unwrap() {
                 let answer = answer(&calls, &call);
                 calls.reply(&call, answer).unwrap();
                 seen.push(call);
@@ -78,7 +78,7 @@ impl Drop for Answering {
 async fn next(calls: InterceptedCalls) -> (InterceptedCalls, Next) {
     let next = tokio::task::spawn_blocking(move || {
         let (stopped, stop) = std::io::pipe().unwrap();
-        let next = calls.next(stopped.as_fd()).unwrap();
+        let next = calls.next(Some(stopped.as_fd()), None).unwrap();
         drop(stop);
         (calls, next)
     });

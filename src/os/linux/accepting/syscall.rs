@@ -1,23 +1,21 @@
-//! The text of `/proc/PID/task/TID/syscall`, and the sets that `poll` and `select` take. Pure.
+//! The text of `/proc/PID/task/TID/syscall`, and the sets of `poll` and `select`. Pure.
 
-/// Where a thread sleeps, as far as it matters here.
+/// The call that a thread sleeps in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sleep {
-    /// In a call that waits on this one descriptor.
+    /// One that waits on this descriptor.
     On(i32),
-    /// In `poll`, on `count` entries at `address`.
+    /// `poll`, with `count` entries at `address`.
     Poll { address: u64, count: u64 },
-    /// In `select`, on the descriptors below `limit` whose bits at `address` are set.
+    /// `select`, with the descriptors below `limit` whose bits at `address` are set.
     Select { address: u64, limit: u64 },
-    /// In a call that a stop (`SIGSTOP`, a debugger) broke and the kernel took up again: which one it was
-    /// cannot be told (`restart_syscall(2)`).
+    /// An unknown call that the kernel has restarted after a stop (`SIGSTOP`, a debugger; `restart_syscall(2)`).
     Resumed,
-    /// It runs, or sleeps in a call that no connection would end.
+    /// None, or one that no connection would end.
     Elsewhere,
 }
 
-/// Calls whose first argument is the descriptor that they wait on. Besides `accept` there is what takes from
-/// a datagram socket, since such a one may be passed too.
+/// Calls whose first argument is the descriptor that they wait on: `accept`, and those that receive from a datagram socket.
 const ON_ONE: &[libc::c_long] = &[
     #[cfg(not(target_arch = "x86"))]
     libc::SYS_accept,
@@ -28,8 +26,8 @@ const ON_ONE: &[libc::c_long] = &[
     libc::SYS_read,
 ];
 
-/// `poll` and `select` themselves exist only on architectures older than their `p` forms; the first two (for
-/// `select` three) arguments are the same in both.
+/// `poll` and `select` exist only on architectures older than their `p` forms. Both forms have the same first two (`select`:
+/// three) arguments.
 const POLL: &[libc::c_long] = &[
     #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm"))]
     libc::SYS_poll,
@@ -41,14 +39,14 @@ const SELECT: &[libc::c_long] = &[
     libc::SYS_pselect6,
 ];
 
-/// More than any server's set; a bound on what is read of another's memory.
+/// More than any server's set; it bounds what is read from the memory of another process.
 const MOST_DESCRIPTORS: u64 = 65_536;
 
 /// The size of `struct pollfd`: `int fd; short events; short revents`.
 const POLLFD: usize = 8;
 
-/// `288 0x3 0x7ba5 …`: number, six arguments, stack pointer, program counter. `running` for a thread that runs,
-/// `-1` and the two pointers for one that is blocked outside any call.
+/// `288 0x3 0x7ba5 …`: number, six arguments, stack pointer, program counter. A running thread has `running`, one that is
+/// blocked outside any call has `-1` and the two pointers.
 pub(super) fn parse(text: &str) -> Sleep {
     let mut words = text.split_whitespace();
     let number = words
@@ -78,12 +76,12 @@ pub(super) fn parse(text: &str) -> Sleep {
     }
 }
 
-/// How many bytes a `poll` set of `count` entries has.
+/// The size in bytes of a `poll` set of `count` entries.
 pub(super) fn poll_size(count: u64) -> usize {
     count.min(MOST_DESCRIPTORS) as usize * POLLFD
 }
 
-/// The descriptors of a `poll` set that are waited on for reading.
+/// The descriptors of a `poll` set that are watched for reading.
 pub(super) fn polled(bytes: &[u8]) -> Vec<i32> {
     bytes.chunks_exact(POLLFD).filter_map(entry).collect()
 }
@@ -94,7 +92,7 @@ fn entry(bytes: &[u8]) -> Option<i32> {
     (events & (libc::POLLIN | libc::POLLRDNORM) != 0).then_some(fd)
 }
 
-/// How many bytes a `select` set of the descriptors below `limit` has: it is an array of `unsigned long`.
+/// The size in bytes of a `select` set of the descriptors below `limit`: it is an array of `unsigned long`.
 pub(super) fn select_size(limit: u64) -> usize {
     limit.min(MOST_DESCRIPTORS).div_ceil(WORD as u64 * 8) as usize * WORD
 }
@@ -154,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_a_thread_does_is_elsewhere() {
+    fn other_calls_do_not_matter() {
         let futex = line(libc::SYS_futex, "0x3 0x0");
         for text in [
             "running\n",
@@ -173,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_set_counts_only_for_reading() {
+    fn only_reading_counts_in_a_poll_set() {
         let entry =
             |fd: i32, events: i16| [&fd.to_ne_bytes()[..], &events.to_ne_bytes(), &[0, 0]].concat();
         let bytes = [
@@ -201,7 +199,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_and_any_set_is_survived(text in "[0-9a-fx \n-]{0,60}", bytes: Vec<u8>) {
+        fn any_text_and_any_set_is_handled(text in "[0-9a-fx \n-]{0,60}", bytes: Vec<u8>) {
             let _ = (parse(&text), polled(&bytes), selected(&bytes));
         }
     }

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::select::{FdSet, select};
 
-use super::{Waiting, waiting};
+use super::{Accepting, accepting};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -30,11 +30,11 @@ fn own() -> i32 {
     std::process::id().cast_signed()
 }
 
-fn look(pid: i32, socket: &impl AsFd) -> Waiting {
-    waiting(&[pid], &[inode(socket)]).expect("a kernel with `syscall` files")[0]
+fn look(pid: i32, socket: &impl AsFd) -> Accepting {
+    accepting(&[pid], &[inode(socket)]).expect("a kernel with `syscall` files")[0]
 }
 
-fn comes(what: &str, mut holds: impl FnMut() -> bool) {
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
         assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
@@ -42,14 +42,16 @@ fn comes(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn somebody_comes(pid: i32, socket: &impl AsFd) {
-    comes("somebody waits", || look(pid, socket) == Waiting::Somebody);
+fn becomes_accepting(pid: i32, socket: &impl AsFd) {
+    wait_until("a process waits on the socket", || {
+        look(pid, socket) == Accepting::Yes
+    });
 }
 
 #[test]
-fn nobody_waits_on_a_socket_that_is_merely_held() {
+fn holding_a_socket_is_not_waiting() {
     let socket = listener();
-    assert_eq!(look(own(), &socket), Waiting::Nobody);
+    assert_eq!(look(own(), &socket), Accepting::No);
 }
 
 #[test]
@@ -58,10 +60,10 @@ fn a_thread_in_accept_waits() {
     let address = socket.local_addr().expect("its address");
     let accepting = socket.try_clone().expect("a duplicate");
     let thread = thread::spawn(move || accepting.accept().map(drop));
-    somebody_comes(own(), &socket);
+    becomes_accepting(own(), &socket);
     drop(TcpStream::connect(address).expect("a connection"));
     thread.join().expect("the thread").expect("the accept");
-    assert_eq!(look(own(), &socket), Waiting::Nobody);
+    assert_eq!(look(own(), &socket), Accepting::No);
 }
 
 #[test]
@@ -71,7 +73,7 @@ fn a_thread_in_accept_of_a_unix_socket_waits() {
     let socket = UnixListener::bind(&path).expect("a socket");
     let accepting = socket.try_clone().expect("a duplicate");
     let thread = thread::spawn(move || accepting.accept().map(drop));
-    somebody_comes(own(), &socket);
+    becomes_accepting(own(), &socket);
     drop(std::os::unix::net::UnixStream::connect(&path).expect("a connection"));
     thread.join().expect("the thread").expect("the accept");
 }
@@ -81,12 +83,12 @@ fn a_thread_that_reads_a_datagram_socket_waits() {
     let (socket, other) = UnixDatagram::pair().expect("a pair");
     let reading = socket.try_clone().expect("a duplicate");
     let thread = thread::spawn(move || reading.recv(&mut [0; 8]).map(drop));
-    somebody_comes(own(), &socket);
+    becomes_accepting(own(), &socket);
     other.send(b"x").expect("a datagram");
     thread.join().expect("the thread").expect("the read");
 }
 
-/// The set is what counts: a thread that polls another descriptor of the same process does not wait.
+/// Only the descriptors in the set count, not the others of the same process.
 #[test]
 fn a_thread_in_poll_waits_on_what_is_in_its_set() {
     let (socket, other) = (listener(), listener());
@@ -97,8 +99,8 @@ fn a_thread_in_poll_waits_on_what_is_in_its_set() {
         let mut set = [readable(reader.as_fd()), readable(duplicate.as_fd())];
         poll(&mut set, PollTimeout::NONE).map(drop)
     });
-    somebody_comes(own(), &socket);
-    assert_eq!(look(own(), &other), Waiting::Nobody);
+    becomes_accepting(own(), &socket);
+    assert_eq!(look(own(), &other), Accepting::No);
     drop(writer);
     thread.join().expect("the thread").expect("the poll");
 }
@@ -114,8 +116,8 @@ fn a_thread_in_select_waits_on_what_is_in_its_set() {
         set.insert(duplicate.as_fd());
         select(None, &mut set, None, None, None).map(drop)
     });
-    somebody_comes(own(), &socket);
-    assert_eq!(look(own(), &other), Waiting::Nobody);
+    becomes_accepting(own(), &socket);
+    assert_eq!(look(own(), &other), Accepting::No);
     drop(writer);
     thread.join().expect("the thread").expect("the select");
 }
@@ -127,18 +129,18 @@ fn an_epoll_set_waits_on_what_is_registered_for_reading() {
     epoll
         .add(&socket, EpollEvent::new(EpollFlags::EPOLLOUT, 0))
         .expect("added");
-    assert_eq!(look(own(), &socket), Waiting::Nobody);
+    assert_eq!(look(own(), &socket), Accepting::No);
     epoll
         .modify(&socket, &mut EpollEvent::new(EpollFlags::EPOLLIN, 0))
         .expect("modified");
-    assert_eq!(look(own(), &socket), Waiting::Somebody);
+    assert_eq!(look(own(), &socket), Accepting::Yes);
     epoll.delete(&socket).expect("deleted");
-    assert_eq!(look(own(), &socket), Waiting::Nobody);
+    assert_eq!(look(own(), &socket), Accepting::No);
 }
 
-/// The entry stays with the open file when its descriptor is closed, and the number may be used again.
+/// The entry stays with the open file when its descriptor is closed, and the number may be reused.
 #[test]
-fn an_epoll_entry_is_known_by_its_file_and_not_by_its_number() {
+fn an_epoll_entry_is_identified_by_its_file() {
     let socket = listener();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("an epoll set");
     let registered = socket.try_clone().expect("a duplicate");
@@ -146,29 +148,29 @@ fn an_epoll_entry_is_known_by_its_file_and_not_by_its_number() {
         .add(&registered, EpollEvent::new(EpollFlags::EPOLLIN, 0))
         .expect("added");
     drop(registered);
-    assert_eq!(look(own(), &socket), Waiting::Somebody);
+    assert_eq!(look(own(), &socket), Accepting::Yes);
 }
 
 #[test]
-fn each_socket_has_its_own_answer() {
+fn each_socket_has_its_own_result() {
     let (first, second) = (listener(), listener());
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("an epoll set");
     epoll
         .add(&second, EpollEvent::new(EpollFlags::EPOLLIN, 0))
         .expect("added");
-    let seen = waiting(&[own()], &[inode(&first), inode(&second)]).expect("an answer");
-    assert_eq!(seen, [Waiting::Nobody, Waiting::Somebody]);
+    let seen = accepting(&[own()], &[inode(&first), inode(&second)]).expect("a result");
+    assert_eq!(seen, [Accepting::No, Accepting::Yes]);
 }
 
 #[test]
-fn a_process_that_is_gone_is_passed_over() {
+fn a_process_that_has_ended_is_skipped() {
     let socket = listener();
     let mut child = Command::new("true").spawn().expect("`true`");
     child.wait().expect("its end");
-    assert_eq!(look(child.id().cast_signed(), &socket), Waiting::Nobody);
+    assert_eq!(look(child.id().cast_signed(), &socket), Accepting::No);
 }
 
-/// A program with the socket as its descriptor 0; killed and reaped with the test.
+/// A program with the socket as its descriptor 0, killed and reaped with the test.
 struct Server {
     child: Child,
     socket: OwnedFd,
@@ -203,18 +205,18 @@ impl Server {
     }
 
     fn waits(&self) {
-        somebody_comes(self.pid(), &self.socket);
+        becomes_accepting(self.pid(), &self.socket);
     }
 
-    /// Nobody waits, however often one looks, once the process sleeps in the call with this number.
+    /// Once the process sleeps in this call, it never counts as waiting.
     fn never_waits(&self, call: libc::c_long) {
         let path = format!("/proc/{}/syscall", self.child.id());
         let sleeps = || {
             std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(&format!("{call} ")))
         };
-        comes("it sleeps where it should", sleeps);
+        wait_until("the process sleeps in the call", sleeps);
         for _ in 0..50 {
-            assert_eq!(look(self.pid(), &self.socket), Waiting::Nobody);
+            assert_eq!(look(self.pid(), &self.socket), Accepting::No);
         }
     }
 }
@@ -226,7 +228,7 @@ impl Drop for Server {
     }
 }
 
-/// Python is a fixture that a machine may lack: loudly skipped there, and an error in CI.
+/// Skips the test with a message if Python is missing; in CI that is an error.
 fn python(script: &str) -> Option<Server> {
     if Command::new("python3").arg("--version").output().is_err() {
         assert!(
@@ -275,7 +277,7 @@ fn python_select_waits() {
     server.waits();
 }
 
-/// A worker that its parent forked waits, the parent (which holds the socket too) does not.
+/// A forked worker waits; its parent, which holds the socket too, does not.
 #[test]
 fn python_fork_server_waits_in_its_worker() {
     let script = "import os\npid = os.fork()\nif pid == 0:\n  while True: s.accept()\nprint(pid, flush=True)\n\
@@ -284,9 +286,9 @@ fn python_fork_server_waits_in_its_worker() {
         return;
     };
     let worker: i32 = server.line().parse().expect("the worker's pid");
-    somebody_comes(worker, &server.socket);
-    let both = waiting(&[server.pid(), worker], &[inode(&server.socket)]);
-    assert_eq!(both, Some(vec![Waiting::Somebody]));
+    becomes_accepting(worker, &server.socket);
+    let both = accepting(&[server.pid(), worker], &[inode(&server.socket)]);
+    assert_eq!(both, Some(vec![Accepting::Yes]));
     server.never_waits(libc::SYS_wait4);
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(worker),
@@ -295,7 +297,7 @@ fn python_fork_server_waits_in_its_worker() {
     .expect("a kill");
 }
 
-/// An accept that is pending in an io_uring sleeps in no call and is in no epoll set.
+/// For an accept that is pending in an io_uring, no thread sleeps in a call and no epoll set has the socket.
 #[test]
 fn python_io_uring_waits() {
     let Some(mut server) = python(include_str!("uring.py")) else {
@@ -330,8 +332,8 @@ fn a_shell_that_holds_the_socket_for_its_child_does_not_wait() {
     server.never_waits(libc::SYS_wait4);
 }
 
-/// What one look costs for a server with 200 descriptors and 20 threads: no epoll set, so all are read. The
-/// least of many, since other work on the machine only adds to it.
+/// The cost of one look at a server with 200 descriptors and 20 threads and no epoll set, so that all are read. The minimum
+/// of many, because other work on the machine only adds to it.
 #[test]
 fn cost() {
     let script = "import threading\nkeep = [open('/dev/null') for _ in range(200)]\nstop = threading.Event()\n\
@@ -343,7 +345,7 @@ fn cost() {
     let mut least = Duration::MAX;
     for _ in 0..200 {
         let began = Instant::now();
-        assert_eq!(look(server.pid(), &server.socket), Waiting::Nobody);
+        assert_eq!(look(server.pid(), &server.socket), Accepting::No);
         least = least.min(began.elapsed());
     }
     let _ = writeln!(

@@ -1,23 +1,21 @@
-//! Control data as the kernel lays it out (`cmsg(3)`, `struct cmsghdr` in `linux/socket.h`). Pure: numbers
-//! in, numbers out.
+//! The kernel's layout of control data (`cmsg(3)`, `struct cmsghdr` in `linux/socket.h`). Pure.
 
 use std::os::fd::RawFd;
 
-use super::Sender;
+use crate::os::Sender;
 
-/// What the control data of one datagram says.
+/// The control data of one datagram.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Control {
     pub(super) sender: Option<Sender>,
     pub(super) descriptors: Vec<RawFd>,
 }
 
-/// Length (of header and data), level, type. To the kernel the length is a `size_t`, whatever the C library
-/// makes of it.
+/// Length (of header and data), level, type. The kernel's length is a `size_t`, whatever the C library declares.
 const LENGTH: usize = size_of::<usize>();
 const HEADER: usize = LENGTH + 2 * size_of::<i32>();
 
-/// Reads message after message; stops at the first that does not fit.
+/// Reads the messages up to the first malformed one.
 pub(super) fn parse(mut bytes: &[u8]) -> Control {
     let mut control = Control::default();
     while let Some((level, kind, data, rest)) = message(bytes) {
@@ -31,7 +29,7 @@ pub(super) fn parse(mut bytes: &[u8]) -> Control {
     control
 }
 
-/// The first message: level, type, data, and what comes after it.
+/// The first message: level, type, data, and the rest.
 fn message(bytes: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     let (header, _) = bytes.split_at_checked(HEADER)?;
     let (length, kinds) = header.split_at(LENGTH);
@@ -75,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_follow_each_other() {
+    fn several_messages_are_read() {
         let bytes = [
             encoded(libc::SCM_CREDENTIALS, &[42, -1, 0]),
             encoded(999, &[1]),
@@ -92,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_is_too_short_or_too_long_ends_it() {
+    fn a_malformed_length_ends_the_list() {
         for length in [0, 1, HEADER - 1, HEADER + 5, usize::MAX] {
             let mut bytes = encoded(libc::SCM_RIGHTS, &[7]);
             bytes.truncate(HEADER + 4);
@@ -103,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes: Vec<u8>, kind in 0..3_i32, data: Vec<i32>) {
+        fn any_bytes_are_handled(bytes: Vec<u8>, kind in 0..3_i32, data: Vec<i32>) {
             let _ = parse(&bytes);
             let both = [encoded(kind, &data), bytes].concat();
             prop_assert!(parse(&both).descriptors.len() * 4 <= both.len());

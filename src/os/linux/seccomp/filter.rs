@@ -1,8 +1,8 @@
 //! The filter, as data: classic BPF over `struct seccomp_data` (`seccomp(2)`).
 //!
-//! It looks at nothing but the architecture and the number of a call. For such filters the kernel finds out once, at
-//! installation, which calls it always allows, and does not run it for them any more (`seccomp_cache_prepare` in
-//! `kernel/seccomp.c`, since 5.11): all but the two that are trapped.
+//! It looks at the architecture and the number of a call only. At installation the kernel finds out which calls such a
+//! filter always allows, and does not run it for them (`seccomp_cache_prepare` in `kernel/seccomp.c`, since 5.11): for all
+//! but the two that are intercepted.
 
 use crate::os::Instruction;
 
@@ -10,11 +10,11 @@ const LOAD_WORD: u16 = 0x20;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
-/// Where `struct seccomp_data` has the number of the call, and the architecture by whose table it is meant.
+/// Offsets in `struct seccomp_data`: the number of the call, and the architecture whose table it refers to.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 
-/// What the numbers mean.
+/// The numbers of the calls on one architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Architecture {
     /// `AUDIT_ARCH_*` of `include/uapi/linux/audit.h`.
@@ -39,7 +39,7 @@ const AARCH64: Architecture = Architecture {
     listen: 201,
 };
 
-/// What hotrun itself is built for, and with it what its programs mostly are.
+/// The architecture hotrun is built for, which most of its programs share.
 #[cfg(target_arch = "x86_64")]
 pub(super) const NATIVE: Option<Architecture> = Some(X86_64);
 #[cfg(target_arch = "aarch64")]
@@ -47,10 +47,10 @@ pub(super) const NATIVE: Option<Architecture> = Some(AARCH64);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) const NATIVE: Option<Architecture> = None;
 
-/// Asks about `bind` and `listen` by this architecture's own table, and allows everything else.
+/// Intercepts `bind` and `listen` of this architecture's own table, and allows everything else.
 ///
-/// A call by another table (i386's `int 0x80`, aarch64's 32 bits) is allowed whatever its number means there. x32 has the
-/// architecture of x86-64 and a bit of its own in the number, so its numbers are equal to neither.
+/// A call of another table (i386's `int 0x80`, 32 bits on aarch64) is allowed whatever its number means there. x32 has the
+/// architecture of x86-64 and sets an extra bit in the number, so its numbers are equal to neither.
 pub(super) fn filter(architecture: Architecture) -> [Instruction; 7] {
     let Architecture {
         audit,
@@ -94,13 +94,13 @@ mod tests {
     const ARM: u32 = 0x4000_0028;
     const RISCV64: u32 = 0xc000_00f3;
     const X32: u32 = 0x4000_0000;
-    /// i386 has a call for each of them, and one for all of them together.
+    /// i386 has a separate call for each, and one multiplexed call.
     const I386_SOCKETCALL: u32 = 102;
     const I386_BIND: u32 = 361;
     const I386_LISTEN: u32 = 363;
 
-    /// What the kernel does with a program, for the instructions that are used; a jump behind the end or a load from
-    /// anywhere else is a fault of the program, which the kernel would refuse.
+    /// Interprets a program as the kernel does, for the instructions used here. It panics on a jump behind the end or a
+    /// load from elsewhere, for which the kernel would refuse the program.
     fn run(program: &[Instruction], audit: u32, number: u32) -> u32 {
         let (mut loaded, mut at) = (0, 0);
         loop {
@@ -116,16 +116,16 @@ mod tests {
         }
     }
 
-    fn asked(architecture: Architecture, audit: u32, number: u32) -> bool {
+    fn intercepts(architecture: Architecture, audit: u32, number: u32) -> bool {
         match run(&filter(architecture), audit, number) {
             libc::SECCOMP_RET_USER_NOTIF => true,
             libc::SECCOMP_RET_ALLOW => false,
-            other => panic!("neither allowed nor asked: {other:#x}"),
+            other => panic!("neither allowed nor intercepted: {other:#x}"),
         }
     }
 
     #[test]
-    fn of_all_calls_of_all_architectures_two_are_asked_about() {
+    fn exactly_two_calls_of_one_architecture_are_intercepted() {
         let audits = [X86_64.audit, AARCH64.audit, I386, ARM, RISCV64, 0, u32::MAX];
         let named = [
             I386_SOCKETCALL,
@@ -138,11 +138,11 @@ mod tests {
         for native in [X86_64, AARCH64] {
             for audit in audits {
                 for number in (0..1000).chain(X32..X32 + 1000).chain(named) {
-                    let wanted =
+                    let expected =
                         audit == native.audit && [native.bind, native.listen].contains(&number);
                     assert_eq!(
-                        asked(native, audit, number),
-                        wanted,
+                        intercepts(native, audit, number),
+                        expected,
                         "{native:?} {audit:#x} {number}"
                     );
                 }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_numbers_are_those_of_the_c_library() {
+    fn the_numbers_match_the_c_library() {
         let native = NATIVE.unwrap();
         assert_eq!(i64::from(native.bind), libc::SYS_bind);
         assert_eq!(i64::from(native.listen), libc::SYS_listen);

@@ -1,4 +1,3 @@
-use std::io;
 use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -9,14 +8,14 @@ use nix::sys::prctl;
 use super::filter::{NATIVE, filter};
 use crate::os::linux::reuseport::native;
 
-/// `WAIT_KILLABLE_RECV`: once a call was received, only a fatal signal still interrupts it. Without, the signals by
-/// which Go preempts its threads make it come again and again. `SPEC_ALLOW`: this is no sandbox, so the
-/// mitigations that a kernel may turn on for sandboxes would only slow the program down.
+/// `WAIT_KILLABLE_RECV`: once a call was received, only a fatal signal interrupts it. Without it, the signals by which Go
+/// preempts its threads would make the call start again and again. `SPEC_ALLOW`: this is no sandbox, and the mitigations
+/// that a kernel may apply to sandboxes would only slow the program down.
 const FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
     | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 
-/// The filter, made before the fork, so that nothing needs to be allocated or locked behind it.
+/// The filter, built before the fork so that the child neither allocates nor locks.
 #[derive(Debug)]
 pub struct Filter {
     program: Vec<libc::sock_filter>,
@@ -29,7 +28,7 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// The one for this architecture.
+    /// The filter for this architecture.
     pub fn new() -> Self {
         let program = NATIVE.map(|architecture| filter(architecture).iter().map(native).collect());
         Self {
@@ -37,27 +36,27 @@ impl Filter {
         }
     }
 
-    /// Whether there is one.
-    pub(super) fn fits(&self) -> bool {
+    /// Whether this architecture is supported.
+    pub(super) fn is_supported(&self) -> bool {
         !self.program.is_empty()
     }
 
-    /// Traps this process and all that will descend from it, and sends the listener over the channel, or why there
-    /// is none. For the last moment before an exec; neither allocates nor locks. The channel and the listener are
-    /// closed by that exec if not before.
+    /// Intercepts the calls of this process and its future descendants, and sends the listener over the channel, or the
+    /// reason why there is none. Call it just before an exec, which closes the channel and the listener. It neither
+    /// allocates nor locks.
     ///
-    /// It does not fail where the kernel refuses the filter: the process then goes on without it, and who reads the
-    /// channel knows.
+    /// If the kernel refuses the filter this is not an error: the process continues without it, and the reader of the
+    /// channel is told.
     ///
     /// # Errors
     /// The filter is in force and its listener is lost: every `bind` and `listen` would fail with `ENOSYS`.
     pub fn install(&self, channel: BorrowedFd<'_>) -> Result<(), Errno> {
         match self.listener() {
-            // Ours is closed here: as long as one is open the kernel does not tell that everybody is gone.
-            Ok(listener) => tell(channel, 0, Some(listener.as_fd())),
+            // Our copy is closed here: while it is open the kernel does not report that every process is gone.
+            Ok(listener) => send(channel, 0, Some(listener.as_fd())),
             Err(errno) => {
-                // Nobody reads it: then nobody waits for it.
-                let _ = tell(channel, errno as i32, None);
+                // If this fails there is no reader, and none that waits.
+                let _ = send(channel, errno as i32, None);
                 Ok(())
             }
         }
@@ -70,7 +69,7 @@ impl Filter {
                 prctl::set_no_new_privs()?;
                 self.set()
             }
-            other => other,
+            result => result,
         }
     }
 
@@ -97,18 +96,18 @@ impl Filter {
     }
 }
 
-/// Room for one descriptor as ancillary data, laid out as `cmsg(3)` wants it.
+/// Ancillary data with one descriptor, in the layout of `cmsg(3)`.
 #[repr(C)]
 struct Rights {
     header: libc::cmsghdr,
     fd: RawFd,
 }
 
-// The data follow the header directly (`CMSG_DATA`), on 64-bit systems.
+// On 64-bit systems the data follow the header without padding (`CMSG_DATA`).
 const _: () = assert!(offset_of!(Rights, fd) == size_of::<libc::cmsghdr>());
 
-/// One message: an `errno` or 0, and the descriptor. By hand, since nix's `sendmsg` allocates.
-fn tell(channel: BorrowedFd<'_>, errno: i32, fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+/// Sends one message: an `errno` or 0, and the descriptor. Hand-written because nix's `sendmsg` allocates.
+fn send(channel: BorrowedFd<'_>, errno: i32, fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
     let mut bytes = errno.to_ne_bytes();
     let mut part = libc::iovec {
         iov_base: bytes.as_mut_ptr().cast(),
@@ -145,14 +144,5 @@ fn rights(fd: BorrowedFd<'_>) -> Rights {
     Rights {
         header,
         fd: fd.as_raw_fd(),
-    }
-}
-
-/// What [`Filter::install`] sent.
-pub(super) fn told(bytes: [u8; 4], fd: Option<OwnedFd>) -> io::Result<Result<OwnedFd, Errno>> {
-    match (i32::from_ne_bytes(bytes), fd) {
-        (0, Some(listener)) => Ok(Ok(listener)),
-        (errno, None) if errno > 0 => Ok(Err(Errno::from_raw(errno))),
-        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }

@@ -1,67 +1,61 @@
-//! Whether it works here, found out by doing it once.
+//! Finds out whether interception works here, by doing it once.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
-use nix::sys::utsname::uname;
 use nix::sys::wait::waitpid;
 use nix::unistd::write;
 
 use super::{
     Call, Filter, InterceptedCalls, Next, Reply, Syscall, TestRefusal, Unavailable, channel,
-    descriptor_of, read_memory,
+    descriptor_of, read_memory, release, version,
 };
 use crate::os::fork_exec::fork_beside_threads;
 use crate::os::intercept::OLDEST;
 
-/// No machine takes that long for one system call.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// No machine takes this long for one system call.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the process says when its call has returned what we answered.
-const CAME_THROUGH: [u8; 1] = [b'+'];
+/// Sent by the child once its call has returned.
+const RETURNED: [u8; 1] = [b'+'];
 
-/// Lets a process of our own be trapped in a `bind`, reaches into it, and answers. Takes about half a millisecond, and
-/// two seconds at the most. `refuse` makes it fail as if the system had refused, for tests.
+/// Intercepts a `bind` of a child process, reaches into the child, and replies. Takes about half a millisecond, and two
+/// seconds at most. `refusal` simulates a refusal of the system, for tests.
 ///
 /// # Errors
-/// [`Unavailable`]: why programs cannot be trapped here.
-pub fn probe(refuse: Option<TestRefusal>) -> Result<(), Unavailable> {
-    if let Some(refuse) = refuse {
-        return Err(refused(refuse));
+/// [`Unavailable`]: why calls cannot be intercepted here.
+pub fn probe(refusal: Option<TestRefusal>) -> Result<(), Unavailable> {
+    if let Some(refusal) = refusal {
+        return Err(simulated(refusal));
     }
-    let trap = Filter::new();
-    if !trap.fits() {
+    let filter = Filter::new();
+    if !filter.is_supported() {
         return Err(Unavailable::Unsupported);
     }
     let (here, there) = channel().map_err(Unavailable::Process)?;
     // SAFETY: `child` makes a handful of system calls, and neither allocates nor locks.
-    let pid = unsafe { fork_beside_threads(|| child(&trap, there.as_fd())) };
+    let pid = unsafe { fork_beside_threads(|| child(&filter, there.as_fd())) };
     let pid = pid.map_err(Unavailable::Process)?;
     drop(there);
-    let result = Round::new(here).go();
-    // Mostly it has ended by now. Its status is not always to be had: who started us may have let `CHLD` be ignored.
+    let result = Attempt {
+        channel: here.into(),
+        deadline: Instant::now() + TIMEOUT,
+    }
+    .run();
+    // Usually it has ended by now. Its status may be lost: our parent may have made us ignore `CHLD`.
     let _ = kill(pid, Signal::SIGKILL);
-    let _ = retry(|| Ok(waitpid(pid, None)?));
+    while waitpid(pid, None) == Err(Errno::EINTR) {}
     result
 }
 
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
-fn refused(refuse: TestRefusal) -> Unavailable {
+fn simulated(refusal: TestRefusal) -> Unavailable {
     let forbidden = || Errno::EPERM.into();
-    match refuse {
+    match refusal {
         TestRefusal::Kernel => Unavailable::OldKernel(release()),
         TestRefusal::Seccomp => Unavailable::Seccomp(forbidden()),
         TestRefusal::Busy => Unavailable::Busy,
@@ -69,18 +63,9 @@ fn refused(refuse: TestRefusal) -> Unavailable {
     }
 }
 
-fn release() -> String {
-    let name = uname();
-    name.map_or_else(
-        |_| "unknown".into(),
-        |name| name.release().display().to_string(),
-    )
-}
-
-/// Without a name, which lets the kernel choose one (`unix(7)`, "Autobind feature"): that works on a system without any
-/// network too.
-fn child(trap: &Filter, channel: BorrowedFd<'_>) -> i32 {
-    if trap.install(channel).is_err() {
+/// Binds without a name, which lets the kernel choose one (`unix(7)`, "Autobind feature"): it works without a network.
+fn child(filter: &Filter, channel: BorrowedFd<'_>) -> i32 {
+    if filter.install(channel).is_err() {
         return 1;
     }
     let flags = SockFlag::SOCK_CLOEXEC;
@@ -88,28 +73,21 @@ fn child(trap: &Filter, channel: BorrowedFd<'_>) -> i32 {
         return 1;
     };
     if bind(socket.as_raw_fd(), &UnixAddr::new_unnamed()).is_ok() {
-        let _ = write(channel, &CAME_THROUGH);
+        let _ = write(channel, &RETURNED);
     }
     0
 }
 
-/// The side of the one who answers.
-struct Round {
+/// The side that replies.
+struct Attempt {
     channel: UnixStream,
-    until: Instant,
+    deadline: Instant,
 }
 
-impl Round {
-    fn new(channel: OwnedFd) -> Self {
-        Self {
-            channel: channel.into(),
-            until: Instant::now() + PATIENCE,
-        }
-    }
-
-    fn go(&self) -> Result<(), Unavailable> {
-        let calls = self.listener()?;
-        let call = self.call(&calls)?;
+impl Attempt {
+    fn run(&self) -> Result<(), Unavailable> {
+        let calls = self.accept()?;
+        let call = self.next(&calls)?;
         let Syscall::Bind {
             fd,
             address,
@@ -126,69 +104,68 @@ impl Round {
         calls
             .reply(&call, Reply::Success)
             .map_err(Unavailable::Seccomp)?;
-        self.end()
+        self.returned()
     }
 
-    fn left(&self) -> Duration {
-        let left = self.until.saturating_duration_since(Instant::now());
+    fn time_left(&self) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
         left.max(Duration::from_millis(1))
     }
 
-    fn listener(&self) -> Result<InterceptedCalls, Unavailable> {
-        let timeout = self.channel.set_read_timeout(Some(self.left()));
-        timeout.map_err(Unavailable::Process)?;
-        match InterceptedCalls::receive(self.channel.as_fd()) {
+    fn limit_reads(&self) -> Result<(), Unavailable> {
+        let timeout = self.channel.set_read_timeout(Some(self.time_left()));
+        timeout.map_err(Unavailable::Process)
+    }
+
+    fn accept(&self) -> Result<InterceptedCalls, Unavailable> {
+        self.limit_reads()?;
+        match InterceptedCalls::accept(&self.channel) {
             Ok(Ok(calls)) => Ok(calls),
             Ok(Err(errno)) => Err(unavailable(errno)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Unavailable::Silent),
-            // A sandbox may kill for the attempt.
+            // A sandbox may kill a process for the attempt.
             Err(error) => Err(Unavailable::Seccomp(error)),
         }
     }
 
-    fn call(&self, calls: &InterceptedCalls) -> Result<Call, Unavailable> {
-        match calls.next_within(None, Some(self.left())) {
+    /// The child has nothing to send before its call returns, so a readable channel means that it has ended.
+    fn next(&self, calls: &InterceptedCalls) -> Result<Call, Unavailable> {
+        match calls.next(Some(self.channel.as_fd()), Some(self.time_left())) {
             Ok(Next::Call(call)) => Ok(call),
             Ok(Next::Ended | Next::Stopped) => Err(Unavailable::Silent),
             Err(error) => Err(Unavailable::Seccomp(error)),
         }
     }
 
-    fn end(&self) -> Result<(), Unavailable> {
-        let timeout = self.channel.set_read_timeout(Some(self.left()));
-        timeout.map_err(Unavailable::Process)?;
-        let mut word = [0];
-        // With a timeout no signal handler lets it go on by itself (`signal(7)`).
-        match retry(|| (&self.channel).read(&mut word)) {
-            Ok(1) if word == CAME_THROUGH => Ok(()),
-            Ok(_) | Err(_) => Err(Unavailable::Silent),
+    fn returned(&self) -> Result<(), Unavailable> {
+        self.limit_reads()?;
+        let mut byte = [0];
+        // `read_exact` continues after a signal, which `SA_RESTART` does not for a read with a timeout (`signal(7)`).
+        match (&self.channel).read_exact(&mut byte) {
+            Ok(()) if byte == RETURNED => Ok(()),
+            Ok(()) | Err(_) => Err(Unavailable::Silent),
         }
     }
 }
 
-/// What it means that [`InterceptedCalls::accept`] gives this instead of a listener.
+/// The meaning of the errno that [`InterceptedCalls::accept`] returns instead of a listener.
 pub fn unavailable(errno: Errno) -> Unavailable {
-    reason(errno, &release())
+    reason(errno, release())
 }
 
-fn reason(errno: Errno, release: &str) -> Unavailable {
-    let busy = errno == Errno::EBUSY;
-    let old = errno == Errno::EINVAL && older(release);
-    match (busy, old) {
-        (true, _) => Unavailable::Busy,
-        (_, true) => Unavailable::OldKernel(release.to_owned()),
-        (false, false) => Unavailable::Seccomp(errno.into()),
+fn reason(errno: Errno, release: String) -> Unavailable {
+    if errno == Errno::EBUSY {
+        Unavailable::Busy
+    } else if errno == Errno::EINVAL && is_old(&release) {
+        // The kernel does not know a flag. Newer kernels may have other reasons for `EINVAL`.
+        Unavailable::OldKernel(release)
+    } else {
+        Unavailable::Seccomp(errno.into())
     }
 }
 
-/// A kernel that does not know a flag says `EINVAL`; newer ones may have other reasons for it.
-fn older(release: &str) -> bool {
-    let numbers = |text: &str| {
-        let mut parts = text.split(|c: char| !c.is_ascii_digit());
-        let mut number = || parts.next()?.parse::<u32>().ok();
-        Some((number()?, number()?))
-    };
-    numbers(release).is_some_and(|release| Some(release) < numbers(OLDEST))
+fn is_old(release: &str) -> bool {
+    matches!(version(release)[..], [major, minor, ..] if (major, minor) < OLDEST)
 }
 
 #[cfg(test)]
@@ -196,14 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_works_here_and_is_quick() {
+    fn it_works_here_within_the_timeout() {
         let began = Instant::now();
         probe(None).unwrap();
-        assert!(began.elapsed() < PATIENCE);
+        assert!(began.elapsed() < TIMEOUT);
     }
 
     #[test]
-    fn each_refusal_can_be_had() {
+    fn each_refusal_can_be_simulated() {
         let refused = |refuse| probe(Some(refuse)).unwrap_err();
         assert!(matches!(
             refused(TestRefusal::Kernel),
@@ -218,15 +195,18 @@ mod tests {
     }
 
     #[test]
-    fn an_errno_means_what_the_kernel_means_by_it() {
+    fn an_errno_becomes_a_reason() {
         let new = "6.18.44-fc";
-        assert!(matches!(reason(Errno::EBUSY, new), Unavailable::Busy));
         assert!(matches!(
-            reason(Errno::EINVAL, "5.15.0-130-generic"),
+            reason(Errno::EBUSY, new.into()),
+            Unavailable::Busy
+        ));
+        assert!(matches!(
+            reason(Errno::EINVAL, "5.15.0-130-generic".into()),
             Unavailable::OldKernel(_)
         ));
         assert!(matches!(
-            reason(Errno::EINVAL, "4.4.0"),
+            reason(Errno::EINVAL, "4.4.0".into()),
             Unavailable::OldKernel(_)
         ));
         for (errno, release) in [
@@ -236,7 +216,7 @@ mod tests {
             (Errno::EPERM, "4.4.0"),
             (Errno::ENOSYS, new),
         ] {
-            let reason = reason(errno, release);
+            let reason = reason(errno, release.into());
             assert!(matches!(reason, Unavailable::Seccomp(_)), "{reason:?}");
         }
     }

@@ -1,8 +1,8 @@
-//! Into the program that waits: its descriptors and its memory.
+//! Reading the descriptors and the memory of the calling program.
 //!
-//! Both want the right to trace it (`ptrace(2)`, "Ptrace access mode checking"), which one has over one's own
-//! descendants unless Yama is set to 2 or more, a container's profile forbids it, or the program took that right away by
-//! changing its user or by an executable that it may not read.
+//! Both require the right to trace it (`ptrace(2)`, "Ptrace access mode checking"). A process has that right over its
+//! descendants, unless Yama is set to 2 or more, a container profile forbids it, or the program lost it by changing its user
+//! or by running an executable that it may not read.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -13,11 +13,13 @@ use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
-/// A descriptor of our own for what the thread has at `fd`, closed on exec. To be followed by
-/// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending).
+use crate::os::linux::process_tree::status_field;
+
+/// A duplicate of the thread's descriptor `fd`, with `CLOEXEC`. Check
+/// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending) afterwards.
 ///
 /// # Errors
-/// `EBADF` if it has nothing there, `EPERM` without the right to reach into it, `ESRCH` if it is gone.
+/// `EBADF` if the thread has no such descriptor, `EPERM` without the right to trace it, `ESRCH` if it is gone.
 pub fn descriptor_of(thread: i32, fd: RawFd) -> io::Result<OwnedFd> {
     let process = open(thread)?;
     // SAFETY: the call touches no memory.
@@ -25,8 +27,8 @@ pub fn descriptor_of(thread: i32, fd: RawFd) -> io::Result<OwnedFd> {
     own(result)
 }
 
-/// A thread may have descriptors of its own (`CLONE_FILES`, `unshare(2)`), so the thread itself is asked, which kernels
-/// from 6.9 on can do for any; older ones only for leaders.
+/// A pidfd of the thread, because a thread may have its own descriptors (`CLONE_FILES`, `unshare(2)`). Kernels before 6.9
+/// have pidfds only for thread group leaders.
 fn open(thread: i32) -> io::Result<OwnedFd> {
     match pidfd_open(thread, libc::PIDFD_THREAD) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => pidfd_open(leader(thread)?, 0),
@@ -45,25 +47,21 @@ fn own(result: libc::c_long) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The process that the thread is of.
+/// The process of the thread.
 fn leader(thread: i32) -> io::Result<i32> {
-    // Bytes, because the name in it may be anything.
-    let text = std::fs::read(format!("/proc/{thread}/status"))?;
-    let text = String::from_utf8_lossy(&text);
-    let mut lines = text.lines();
-    let found = lines.find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
-    found.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let group = status_field(thread, "Tgid:").and_then(|group| group.parse().ok());
+    group.ok_or_else(|| Errno::ESRCH.into())
 }
 
-/// What is at this address of the thread's memory. Who calls bounds the length. To be followed by
-/// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending).
+/// Reads the memory of the thread. The caller must bound the length, and check
+/// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending) afterwards.
 ///
 /// # Errors
-/// `EFAULT` unless all of it is there to read, `EPERM` without the right to reach into it, `ESRCH` if it is gone.
+/// `EFAULT` unless all of it is readable, `EPERM` without the right to trace the thread, `ESRCH` if it is gone.
 pub fn read_memory(thread: i32, address: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     match from_memory(thread, address, &mut bytes) {
-        // Some sandboxes and small kernels go without it (`CONFIG_CROSS_MEMORY_ATTACH`).
+        // Some sandboxes and small kernels lack it (`CONFIG_CROSS_MEMORY_ATTACH`).
         Err(Errno::ENOSYS) => from_file(thread, address, &mut bytes)?,
         other => other?,
     }
@@ -79,7 +77,7 @@ fn from_memory(thread: i32, address: u64, bytes: &mut [u8]) -> Result<(), Errno>
         &mut [IoSliceMut::new(bytes)],
         &remote,
     )?;
-    // It stops at a page that is not there.
+    // It stops at a page that is not mapped.
     if read == len {
         Ok(())
     } else {
@@ -89,7 +87,7 @@ fn from_memory(thread: i32, address: u64, bytes: &mut [u8]) -> Result<(), Errno>
 
 fn from_file(thread: i32, address: u64, bytes: &mut [u8]) -> io::Result<()> {
     let memory = File::open(format!("/proc/{thread}/mem"))?;
-    // `EIO` is what it says of a page that is not there, and the end of the file what it says of the kernel's part.
+    // An unmapped page gives `EIO`, an address of the kernel gives the end of the file.
     memory
         .read_exact_at(bytes, address)
         .map_err(|_| Errno::EFAULT.into())
@@ -110,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_leads_nothing_is_reached() {
+    fn descriptors_of_any_thread_are_duplicated() {
         let (reader, _writer) = io::pipe().unwrap();
         assert_ne!(thread(), i32::try_from(std::process::id()).unwrap());
         let ours = descriptor_of(thread(), reader.as_raw_fd()).unwrap();
@@ -122,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_kernel_finds_the_leader() {
+    fn the_leader_of_a_thread_is_found() {
         let own = i32::try_from(std::process::id()).unwrap();
         assert_eq!(leader(thread()).unwrap(), own);
         assert!(leader(i32::MAX).is_err());
@@ -131,7 +129,7 @@ mod tests {
     type Read = fn(i32, u64, &mut [u8]) -> io::Result<()>;
 
     #[test]
-    fn memory_is_read_in_both_ways_and_a_bad_address_is_a_fault() {
+    fn both_ways_read_memory_and_report_bad_addresses() {
         let text = *b"an address";
         let there = text.as_ptr() as u64;
         let ways: [Read; 2] = [
@@ -150,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_in_memory_and_ends_outside_is_a_fault() {
+    fn a_range_that_leaves_the_mapping_is_a_fault() {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         // Nothing is ever mapped right above it.
         let stack = maps.lines().find(|line| line.ends_with("[stack]")).unwrap();
