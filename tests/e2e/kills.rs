@@ -9,7 +9,7 @@ use crate::suite::{Stage, State};
 
 const TIMES: u64 = 20;
 
-/// A small generator (xorshift), so that a failure can be repeated: the seed is in the name.
+/// A small generator (xorshift), so that a failure can be repeated with its seed.
 fn random(seed: u64) -> u64 {
     let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     x ^= x << 13;
@@ -17,8 +17,7 @@ fn random(seed: u64) -> u64 {
     x ^ (x << 17)
 }
 
-/// Kills hotrun so long after a save. The wait is the point here, not a substitute for one: reloads
-/// take some 100 to 300 ms, and this hits every stage of them.
+/// Kills hotrun at a random time after a save. A reload takes 100 to 300 ms, so this hits every stage of it.
 fn killed_during_a_reload(mut run: Running, save: impl FnOnce(), seed: u64) {
     run.live();
     save();
@@ -26,7 +25,7 @@ fn killed_during_a_reload(mut run: Running, save: impl FnOnce(), seed: u64) {
     run.killed();
 }
 
-/// In each state of the machine, so often.
+/// The number of kills in each state.
 const TIMES_EACH: usize = 10;
 
 #[test]
@@ -60,9 +59,8 @@ fn hc22_twenty_kills_at_random_moments_leave_nothing() {
     ));
 }
 
-/// Of what it kept to go back to, too.
 #[test]
-fn a_kill_leaves_no_executable_that_was_kept() {
+fn a_kill_leaves_no_kept_artifact() {
     let project = Project::new();
     project.swap(&apps::std().server);
     let run = Run::new(&project).listen().args(["--build", "true"]);

@@ -1,4 +1,4 @@
-//! How programs end, and how they cannot begin.
+//! How programs end, and why they cannot start.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,18 +19,18 @@ async fn end_of(script: &str) -> (Ended, bool) {
 }
 
 #[tokio::test]
-async fn ends_are_exact() {
+async fn exit_statuses_are_exact() {
     assert_eq!(end_of("exit 0").await, (Ended::Code(0), false));
     assert_eq!(end_of("exit 7").await, (Ended::Code(7), false));
     assert_eq!(end_of("exit 255").await, (Ended::Code(255), false));
     assert_eq!(end_of("kill -TERM $$").await, (Ended::Signal(15), false));
     assert_eq!(end_of("kill -KILL $$").await, (Ended::Signal(9), false));
-    // A real-time signal, which has no name.
+    // A real-time signal, which nix does not know.
     assert_eq!(end_of("kill -40 $$").await, (Ended::Signal(40), false));
 }
 
 #[tokio::test]
-async fn what_outlives_the_program_is_reported_and_counted() {
+async fn survivors_are_reported_and_counted() {
     let mark = Mark::new();
     let mut running = shell(&mark, "sleep 1000 & exit 3");
     running.started().await;
@@ -68,7 +68,7 @@ fn file(folder: &Path, name: &str, text: &str, mode: u32) -> String {
 }
 
 #[tokio::test]
-async fn refusals_are_exact() {
+async fn reasons_for_refusal_are_exact() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let missing = "no such file or directory".to_owned();
@@ -109,7 +109,7 @@ async fn refusals_are_exact() {
 }
 
 #[tokio::test]
-async fn a_script_without_a_first_line_is_the_shells() {
+async fn a_script_without_an_interpreter_line_is_run_by_the_shell() {
     let folder = tempfile::tempdir().unwrap();
     let script = file(folder.path(), "script", "echo $0 $1; exit 4", 0o755);
     let mark = Mark::new();
@@ -120,7 +120,7 @@ async fn a_script_without_a_first_line_is_the_shells() {
 }
 
 #[tokio::test]
-async fn the_programs_own_path_is_searched_past_what_may_not_be_executed() {
+async fn the_search_in_path_skips_files_that_are_not_executable() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     file(folders[0].path(), "prog", "", 0o644);
     file(folders[1].path(), "prog", "#!/bin/sh\necho found", 0o755);
@@ -138,7 +138,7 @@ async fn the_programs_own_path_is_searched_past_what_may_not_be_executed() {
 }
 
 #[tokio::test]
-async fn a_missing_hotrun_is_said_at_once() {
+async fn a_missing_guardian_executable_is_an_error() {
     let mark = Mark::new();
     let launcher = hotrun::process::Spawner::at("/no/such/hotrun");
     let error = launcher.spawn(spec(&mark, &["true"])).unwrap_err();
@@ -146,7 +146,7 @@ async fn a_missing_hotrun_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn more_than_a_sockets_buffer_is_handed_over_too() {
+async fn an_environment_larger_than_the_socket_buffer_is_passed() {
     let mark = Mark::new();
     let mut spec = spec(&mark, &["sh", "-c", "echo ${#V0} ${#V19} $#"]);
     spec.env
@@ -157,7 +157,7 @@ async fn more_than_a_sockets_buffer_is_handed_over_too() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_output_is_the_programs_and_not_its_guardians() {
+async fn the_guardian_does_not_keep_the_output_open() {
     let mark = Mark::new();
     let mut running = shell(&mark, "echo out; echo err >&2; exec >&- 2>&-; sleep 1000");
     running.started().await;
@@ -172,7 +172,7 @@ async fn the_end_of_the_output_is_the_programs_and_not_its_guardians() {
 async fn a_million_lines_arrive() {
     let mark = Mark::new();
     let mut running = shell(&mark, "seq 1000000");
-    // A line may come in two pieces: on a busy machine `seq` rests in the middle of one.
+    // A line may arrive in two pieces: on a busy machine `seq` may pause within a line.
     let (mut line, mut count) = (Vec::new(), 0);
     while let Some(piece) = soon("a line", running.stdout.next()).await {
         line.extend(piece.bytes);

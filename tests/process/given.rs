@@ -1,4 +1,4 @@
-//! What a program is given: variables, descriptors, signals, and nothing else.
+//! What a program inherits: variables, descriptors, signal dispositions.
 
 use std::net::{TcpListener, TcpStream};
 
@@ -13,7 +13,7 @@ async fn printed(spec: hotrun::process::Spec) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_environment_is_the_specs_and_nothing_else() {
+async fn the_environment_is_exactly_that_of_the_spec() {
     let mark = Mark::new();
     let mut spec = spec(&mark, &["/usr/bin/env"]);
     let stale = ["LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "WATCHDOG_USEC"];
@@ -38,7 +38,7 @@ const SHOW: &str =
     "echo $$ ${LISTEN_PID-none} $LISTEN_FDS $LISTEN_FDNAMES; cat <&3 <&3; cat <&4; cat <&5";
 
 #[tokio::test]
-async fn hc31_sockets_come_in_order_and_the_pid_is_the_readers() {
+async fn hc31_sockets_are_passed_in_order_with_listen_pid() {
     let mark = Mark::new();
     let mut spec = spec(&mark, &["sh", "-c", SHOW]);
     spec.sockets = ["one", "two", "three"]
@@ -51,7 +51,7 @@ async fn hc31_sockets_come_in_order_and_the_pid_is_the_readers() {
 }
 
 #[tokio::test]
-async fn the_pid_is_left_out_when_a_wrapper_would_make_it_wrong() {
+async fn listen_pid_can_be_left_out() {
     let mark = Mark::new();
     let mut spec = spec(&mark, &["sh", "-c", "echo ${LISTEN_PID-none} $LISTEN_FDS"]);
     spec.sockets = vec![("one".into(), holding(""))];
@@ -60,7 +60,7 @@ async fn the_pid_is_left_out_when_a_wrapper_would_make_it_wrong() {
 }
 
 #[tokio::test]
-async fn a_listening_socket_is_accepted_from() {
+async fn a_program_accepts_from_a_passed_listener() {
     if !python() {
         return;
     }
@@ -79,8 +79,8 @@ async fn a_listening_socket_is_accepted_from() {
 }
 
 #[tokio::test]
-async fn hc30_no_descriptor_of_ours_or_of_the_shell_reaches_a_program() {
-    // What a terminal or a shell leaks into hotrun: open, and not closed on exec.
+async fn hc30_no_unnamed_descriptor_reaches_a_program() {
+    // As leaked by a terminal or a shell: open, without `CLOEXEC`.
     let leak = tempfile::NamedTempFile::new().unwrap();
     let leaked = [7, 19].map(|least| fcntl(leak.as_file(), FcntlArg::F_DUPFD(least)).unwrap());
     let mark = Mark::new();
@@ -97,7 +97,7 @@ async fn hc30_no_descriptor_of_ours_or_of_the_shell_reaches_a_program() {
             .all(|(_, target)| target.starts_with("pipe:")),
         "{files:?}"
     );
-    // The guardian neither keeps the leak open, nor the program's sockets and output.
+    // The guardian keeps neither the leak open nor the program's sockets and output.
     let guardian = open_files(guardian_of(pid));
     let name = leak.path().to_str().unwrap();
     let kept = |(_, target): &&(i32, String)| target == name || target.starts_with("pipe:");
@@ -108,7 +108,7 @@ async fn hc30_no_descriptor_of_ours_or_of_the_shell_reaches_a_program() {
 }
 
 #[tokio::test]
-async fn signals_are_as_if_nobody_had_touched_them() {
+async fn signal_dispositions_are_the_default() {
     let mark = Mark::new();
     let mut lines = printed(spec(&mark, &["cat", "/proc/self/status"])).await;
     let masks = ["SigBlk:", "SigIgn:", "SigCgt:", "SigPnd:"];
@@ -116,7 +116,7 @@ async fn signals_are_as_if_nobody_had_touched_them() {
     assert_eq!(lines.len(), masks.len(), "{lines:?}");
     for line in lines {
         let mask = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
-        // 32 and 33 belong to the C library, which lets nobody touch them.
+        // 32 and 33 belong to the C library, which does not let them be changed.
         assert_eq!(mask & !(3 << 31), 0, "{line}");
     }
 }

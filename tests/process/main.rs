@@ -1,10 +1,10 @@
-//! Guardians, programs and trees for real.
+//! Guardians and process trees with real programs.
 
 #![cfg(target_os = "linux")]
-// Tests speak to whoever runs them.
+// Tests print to the console.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod death;
+mod kills;
 mod ends;
 mod given;
 mod intercept;

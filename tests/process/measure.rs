@@ -1,4 +1,4 @@
-//! How long a start takes. Run with `--ignored --nocapture`, in release.
+//! The duration of a start. Run with `--ignored --nocapture`, in release.
 
 use std::time::{Duration, Instant};
 

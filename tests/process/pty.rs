@@ -1,4 +1,4 @@
-//! Programs on a terminal of their own.
+//! Programs on a pty.
 
 use hotrun::os::terminal::Size;
 use hotrun::process::{PtyProcess, Report};
@@ -16,7 +16,7 @@ fn start(mark: &Mark, script: &str, reads: bool) -> PtyProcess {
     launcher().spawn_on_pty(spec, SIZE, reads).unwrap()
 }
 
-/// All that is printed until the tree has closed the terminal.
+/// The output up to the point where the tree has closed the pty.
 async fn printed(on: &PtyProcess) -> String {
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
@@ -34,7 +34,7 @@ async fn printed_by(script: &str, reads: bool) -> String {
 }
 
 #[tokio::test]
-async fn both_outputs_are_one_terminal_in_the_order_of_writing() {
+async fn stdout_and_stderr_share_one_terminal_in_order() {
     let script =
         "test -t 1 && test -t 2 && for i in 1 2 3; do echo out; echo err >&2; done; stty size <&1";
     let expected = "out\nerr\n".repeat(3) + "7 33\n";
@@ -42,23 +42,23 @@ async fn both_outputs_are_one_terminal_in_the_order_of_writing() {
 }
 
 #[tokio::test]
-async fn what_goes_to_dev_tty_is_printed_there_too() {
+async fn output_to_dev_tty_appears_on_the_pty() {
     let script = "echo a; echo b >/dev/tty; echo c";
     assert_eq!(printed_by(script, false).await, "a\nb\nc\n");
 }
 
 #[tokio::test]
-async fn nothing_is_there_to_read_unless_that_is_wanted() {
+async fn standard_input_is_empty_unless_requested() {
     assert_eq!(printed_by("cat; echo end", false).await, "end\n");
     let mark = Mark::new();
     let on = start(&mark, "read -r line; echo \"got $line\"", true);
     on.pty.write(b"a word\n").await.unwrap();
-    // The terminal shows what is typed.
+    // The terminal echoes the input.
     assert_eq!(printed(&on).await, "a word\ngot a word\n");
 }
 
 #[tokio::test]
-async fn ctrl_c_on_that_terminal_is_for_the_program() {
+async fn ctrl_c_on_the_pty_interrupts_the_program() {
     let mark = Mark::new();
     let on = start(
         &mark,
@@ -72,7 +72,7 @@ async fn ctrl_c_on_that_terminal_is_for_the_program() {
 }
 
 #[tokio::test]
-async fn another_size_is_told() {
+async fn a_new_size_is_signalled() {
     let mark = Mark::new();
     let script = "trap 'stty size <&1; exit' WINCH; echo up; while :; do sleep 0.05; done";
     let on = start(&mark, script, false);
@@ -85,9 +85,9 @@ async fn another_size_is_told() {
     assert_eq!(printed(&on).await, "40 120\n");
 }
 
-/// When the leader of a session ends its terminal is hung up: the program is not the leader.
+/// When the leader of a session ends, its terminal is hung up. The program is not the leader.
 #[tokio::test]
-async fn what_a_program_leaves_behind_is_not_hung_up() {
+async fn the_end_of_the_program_does_not_hang_up_its_children() {
     let mark = Mark::new();
     let mut on = start(&mark, "(sleep 0.3; echo still here) & exit 0", false);
     let mut ended = None;
@@ -101,7 +101,7 @@ async fn what_a_program_leaves_behind_is_not_hung_up() {
 }
 
 #[tokio::test]
-async fn the_tree_is_killed_with_its_last_control() {
+async fn dropping_the_last_control_kills_the_tree() {
     let mark = Mark::new();
     let on = start(&mark, "trap '' HUP TERM; sleep 60 & echo up; wait", false);
     let mut first = [0; 3];
@@ -112,13 +112,13 @@ async fn the_tree_is_killed_with_its_last_control() {
         pty,
     } = on;
     drop(control);
-    while soon("its end", reports.next()).await.is_some() {}
+    while soon("its end", reports.next()).await.conditionme() {}
     drop(pty);
     mark.assert_none_left();
 }
 
 #[tokio::test]
-async fn a_flood_arrives_whole() {
+async fn a_flood_of_output_arrives_completely() {
     let text = printed_by("seq 1 100000", false).await;
     let expected: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
     assert!(text == expected, "{} of {}", text.len(), expected.len());

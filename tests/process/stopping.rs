@@ -1,4 +1,4 @@
-//! Who gets a signal, how often, and what is left after a kill.
+//! Which processes get a signal, how often, and what a kill leaves.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::*;
 const LOOP: &str = "while :; do sleep 0.02; done";
 
 #[tokio::test]
-async fn hc20_the_stop_signal_comes_once() {
+async fn hc20_the_stop_signal_arrives_once() {
     let mark = Mark::new();
     let traps = "trap 'echo stop' TERM; trap 'echo end; exit 5' USR2";
     let mut running = shell(&mark, &format!("{traps}; echo up; {LOOP}"));
@@ -27,7 +27,7 @@ async fn hc20_the_stop_signal_comes_once() {
 }
 
 #[tokio::test]
-async fn another_signal_comes_as_often_as_it_is_sent() {
+async fn other_signals_arrive_as_often_as_they_are_sent() {
     let mark = Mark::new();
     let mut running = shell(&mark, &format!("trap 'echo hup' HUP; echo up; {LOOP}"));
     running.started().await;
@@ -41,7 +41,7 @@ async fn another_signal_comes_as_often_as_it_is_sent() {
 }
 
 #[tokio::test]
-async fn hc21_the_server_inside_of_a_shell_hears_of_it_and_the_shell_goes_no_further() {
+async fn hc21_a_server_inside_a_shell_is_stopped_and_the_shell_does_not_continue() {
     let mark = Mark::new();
     let server = format!("trap \"echo served; exit 0\" TERM; echo up; {LOOP}");
     let mut running = shell(&mark, &format!("sh -c '{server}'; echo further"));
@@ -54,7 +54,7 @@ async fn hc21_the_server_inside_of_a_shell_hears_of_it_and_the_shell_goes_no_fur
 }
 
 #[tokio::test]
-async fn who_catches_it_tells_its_own_and_orphans_are_told_later() {
+async fn children_get_the_stop_signal_only_once_they_are_orphans() {
     let mark = Mark::new();
     let child = format!("trap \"echo child; exit 0\" TERM; echo up; {LOOP}");
     let parent = "trap 'echo parent' TERM; trap 'echo bye; exit 0' USR2";
@@ -64,17 +64,17 @@ async fn who_catches_it_tells_its_own_and_orphans_are_told_later() {
     running.control.stop(Signal::SIGTERM);
     assert_eq!(running.line().await, "parent");
     running.control.signal(Signal::SIGUSR2);
-    // Only now, when nobody is left to tell it, does the child hear of it.
+    // Only now, when its parent can no longer notify it, does the child get the signal.
     assert_eq!(running.rest().await, ["bye", "child"]);
     assert_eq!(running.end().await, (Ended::Code(0), true));
     mark.assert_none_left();
 }
 
-/// Prints `up` once its daemon, which left its session and lost its parent, runs.
+/// Prints `up` once its daemon runs, which has left the session and lost its parent.
 const DAEMON: &str = "setsid sh -c 'sleep 1000 & echo up' & wait; exec sleep 1000";
 
 #[tokio::test]
-async fn a_daemon_that_left_session_and_parent_is_of_the_tree() {
+async fn a_double_forked_daemon_belongs_to_the_tree() {
     let mark = Mark::new();
     let mut running = shell(&mark, DAEMON);
     running.started().await;
@@ -86,7 +86,7 @@ async fn a_daemon_that_left_session_and_parent_is_of_the_tree() {
 }
 
 #[tokio::test]
-async fn hc23_who_ignores_everything_is_killed_with_all_that_descends_from_it() {
+async fn hc23_a_tree_that_ignores_every_signal_is_killed() {
     let mark = Mark::new();
     let deaf = "trap '' HUP INT QUIT TERM USR1 USR2 ALRM PIPE CHLD TSTP TTIN TTOU";
     let script = format!("{deaf}; ({LOOP}) & setsid sh -c '{LOOP}' & echo up; {LOOP}");
@@ -95,7 +95,7 @@ async fn hc23_who_ignores_everything_is_killed_with_all_that_descends_from_it() 
     assert_eq!(running.line().await, "up");
     running.control.stop(Signal::SIGTERM);
     assert!(!running.control.handles(Signal::SIGTERM));
-    // That it did not end: a later command is answered while it still runs.
+    // It has not ended: there is no report.
     running.control.signal(Signal::SIGHUP);
     let patience = Duration::from_millis(100);
     assert!(
@@ -109,7 +109,7 @@ async fn hc23_who_ignores_everything_is_killed_with_all_that_descends_from_it() 
 }
 
 #[tokio::test]
-async fn a_process_that_is_stopped_ends_too() {
+async fn a_stopped_process_handles_the_stop_signal() {
     let mark = Mark::new();
     let mut running = shell(
         &mark,
@@ -124,7 +124,7 @@ async fn a_process_that_is_stopped_ends_too() {
     assert_eq!(running.end().await.0, Ended::Code(6));
 }
 
-/// Every process of it forks and ends at once, so that none is there for long.
+/// Every process forks and ends at once, so none lives for long.
 const COMET: &str = "import os
 os.setsid()
 print('up', flush=True)
@@ -133,7 +133,7 @@ while True:
         os._exit(0)";
 
 #[tokio::test]
-async fn what_forks_faster_than_one_can_look_is_caught() {
+async fn a_tree_that_forks_all_the_time_is_killed() {
     if !python() {
         return;
     }
@@ -167,7 +167,7 @@ async fn a_wide_and_deep_tree_is_killed() {
 }
 
 #[tokio::test]
-async fn whether_a_signal_is_handled_shows() {
+async fn handled_signals_are_recognized() {
     let mark = Mark::new();
     for (script, handled) in [
         ("trap 'exit 0' TERM; echo up; sleep 1000".to_owned(), true),
@@ -186,7 +186,7 @@ async fn whether_a_signal_is_handled_shows() {
             handled,
             "{script}"
         );
-        // Not `INT`: every dash catches that.
+        // Not `INT`, which every dash catches.
         assert!(!running.control.handles(Signal::SIGHUP), "{script}");
         running.control.kill();
         running.end().await;
@@ -194,7 +194,7 @@ async fn whether_a_signal_is_handled_shows() {
     }
 }
 
-/// Holds a socket, and waits there.
+/// Waits in `accept`.
 const SERVER: &str = "import signal, socket, sys
 if sys.argv[1] == 'blocks':
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

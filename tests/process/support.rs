@@ -1,4 +1,4 @@
-//! Programs to start, and the means to see what became of them.
+//! Starting programs and observing them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,13 +12,13 @@ use hotrun::process::output::Lines;
 use hotrun::process::{Control, Process, Report, Reports, Spawner, Spec};
 use hotrun::reload::Ended;
 
-/// Nothing here takes nearly as long, on however busy a machine.
+/// Longer than anything here takes on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A variable whose value only the processes of one test have.
+/// An environment variable with a value of its own for each test.
 pub(crate) const MARK: &str = "HOTRUN_TEST_MARK";
 
-/// Tells the processes of one test from all others, and kills what a failed test leaves.
+/// Marks the processes of one test, and kills those that a failed test leaves.
 pub(crate) struct Mark(String);
 
 impl Mark {
@@ -36,33 +36,33 @@ impl Mark {
         &self.0
     }
 
-    /// Every process that has it in its environment, guardians of helpers included.
+    /// Every process with this mark in its environment, including the guardians of helpers.
     pub(crate) fn bearers(&self) -> Vec<i32> {
         let wanted = format!("{MARK}={}", self.0).into_bytes();
         let own = std::process::id().cast_signed();
-        let bears = |pid: &i32| {
+        let has_mark = |pid: &i32| {
             let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             *pid != own && environ.split(|byte| *byte == 0).any(|pair| pair == wanted)
         };
-        numbers("/proc").into_iter().filter(bears).collect()
+        numbers("/proc").into_iter().filter(has_mark).collect()
     }
 
     pub(crate) fn assert_none_left(&self) {
-        // A process that was killed vanishes in its own time; only one that stays is left.
-        wait_until("no process is left", || self.bearers().is_empty());
+        // A killed process takes a moment to vanish.
+        wait_until("no process is left", || self.processes().is_empty());
     }
 }
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        for pid in self.bearers() {
+        for pid in self.processes() {
             let pid = nix::unistd::Pid::from_raw(pid);
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL);
         }
     }
 }
 
-/// The names in a folder that are numbers: processes, descriptors.
+/// The numeric names in a directory: processes or descriptors.
 pub(crate) fn numbers(folder: &str) -> Vec<i32> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
@@ -70,21 +70,21 @@ pub(crate) fn numbers(folder: &str) -> Vec<i32> {
         .collect()
 }
 
-/// Looks until it is so, or fails.
+/// Polls until the condition holds, or fails.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+    while !condition() {
+        assert!(start.elapsed() < DEADLINE, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// The same without keeping the runtime from its work.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// As [`wait_until`], without blocking the runtime.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+    while !condition() {
+        assert!(start.elapsed() < DEADLINE, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -93,11 +93,11 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited in vain: {what}"),
+        Err(_) => panic!("timed out: {what}"),
     }
 }
 
-/// The variable that names another `hotrun` to test, for one who may not read ours.
+/// Names the `hotrun` to test, for a user who may not read the built one.
 pub(crate) const HOTRUN: &str = "HOTRUN_TEST_PROGRAM";
 
 /// The `hotrun` under test.
@@ -126,7 +126,7 @@ pub(crate) fn shell(mark: &Mark, script: &str) -> Running {
     Running::start(spec(mark, &["sh", "-c", script]))
 }
 
-/// Whether python is here. Without it a test says so loudly, and in CI it fails.
+/// Whether python is installed. If not, the test prints that it is skipped; in CI it fails.
 pub(crate) fn python() -> bool {
     let found = std::process::Command::new("python3")
         .arg("-V")
@@ -142,14 +142,14 @@ pub(crate) fn python() -> bool {
     found
 }
 
-/// A readable descriptor with this text in it, to be passed on like a socket.
+/// A descriptor from which this text can be read, to be passed like a socket.
 pub(crate) fn holding(text: &str) -> OwnedFd {
     let (reader, mut writer) = std::io::pipe().unwrap();
     std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
     reader.into()
 }
 
-/// A program under way, with its output at hand.
+/// A running program and its output.
 pub(crate) struct Running {
     pub(crate) control: Control,
     pub(crate) reports: Reports,
@@ -186,7 +186,7 @@ impl Running {
         String::from_utf8(line).unwrap()
     }
 
-    /// What else it prints until its tree has closed its output.
+    /// The rest of its output, until its tree has closed it.
     pub(crate) async fn rest(&mut self) -> Vec<String> {
         collect(&mut self.stdout).await
     }
@@ -195,7 +195,7 @@ impl Running {
         collect(&mut self.stderr).await
     }
 
-    /// The end of the first process and of the tree.
+    /// Waits for the end of the first process and of the tree.
     pub(crate) async fn end(&mut self) -> (Ended, bool) {
         let exited = self.report().await;
         let Some(Report::Exited { ended, survivors }) = exited else {
@@ -239,9 +239,9 @@ pub(crate) fn guardian_of(program: i32) -> i32 {
     parent.trim().parse().unwrap()
 }
 
-/// Waits until these are all its descriptors: for a moment its loader opens libraries besides.
+/// Waits until the process has exactly these descriptors: at the start its loader has libraries open.
 pub(crate) async fn has_only(pid: i32, numbers: &[i32]) {
-    let what = format!("{numbers:?} and no other descriptor");
+    let what = format!("{numbers:?} are its only descriptors");
     until(&what, || {
         let files = open_files(pid);
         files.iter().map(|(fd, _)| fd).eq(numbers)
@@ -249,7 +249,7 @@ pub(crate) async fn has_only(pid: i32, numbers: &[i32]) {
     .await;
 }
 
-/// The files that a process has open.
+/// The open files of a process.
 pub(crate) fn open_files(pid: i32) -> Vec<(i32, String)> {
     let folder = format!("/proc/{pid}/fd");
     let mut all: Vec<_> = numbers(&folder)

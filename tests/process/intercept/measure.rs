@@ -1,4 +1,4 @@
-//! What being trapped costs. Run with `--ignored --nocapture`, in release.
+//! The cost of interception. Run with `--ignored --nocapture`, in release.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::*;
 const ROUNDS: usize = 2000;
 const SYSTEM_CALLS: u32 = 5_000_000;
 
-/// To this address the program binds; ours is another.
+/// The port that the program binds.
 const THEIRS: u16 = 0;
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -69,12 +69,12 @@ async fn trapped(
 ) {
     let mark = Mark::new();
     let (mut running, calls) = start(helper_spec(&mark)).await;
-    let answering = Answering::start(calls, answer);
+    let replier = Replier::start(calls, answer);
     show(what, &running.rest().await);
-    assert_eq!(answering.ended().await.len(), 2 * ROUNDS);
+    assert_eq!(replier.ended().await.len(), 2 * ROUNDS);
 }
 
-fn in_its_place(calls: &InterceptedCalls, call: &Call) -> Reply {
+fn on_its_behalf(calls: &InterceptedCalls, call: &Call) -> Reply {
     let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
     let ours = seccomp::descriptor_of(call.thread, fd).unwrap();
     if let Syscall::Bind { .. } = call.syscall {
@@ -97,7 +97,7 @@ async fn what_a_call_costs() {
     bare.started().await;
     show("bare", &bare.rest().await);
     trapped("answered with `Continue`", |_, _| Reply::Continue).await;
-    trapped("done in its place", in_its_place).await;
+    trapped("done on its behalf", on_its_behalf).await;
     let times = (0..50).map(|_| time(|| seccomp::probe(None).map_err(std::io::Error::other)));
     println!("probe {:?}", median(times.collect()));
 }

@@ -1,6 +1,6 @@
-//! Programs whose `bind` and `listen` we are asked about.
+//! Interception of `bind` and `listen`.
 
-mod answers;
+mod replies;
 mod measure;
 mod programs;
 mod surroundings;
@@ -15,7 +15,7 @@ use hotrun::process::Spec;
 
 use crate::support::*;
 
-/// Starts a program with its trap.
+/// Starts a program with interception.
 async fn start(mut spec: Spec) -> (Running, InterceptedCalls) {
     let (here, there) = seccomp::channel().unwrap();
     spec.intercept = Some(there);
@@ -30,13 +30,13 @@ fn python_spec(mark: &Mark, script: &str) -> Spec {
     spec(mark, &["python3", "-uc", script])
 }
 
-/// Answers calls until all is over or it is dropped.
-struct Answering {
+/// Replies to calls until every caller is gone or it is dropped.
+struct Replier {
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<Vec<Call>>>,
 }
 
-impl Answering {
+impl Replier {
     fn start(
         calls: InterceptedCalls,
         mut answer: impl FnMut(&InterceptedCalls, &Call) -> Reply + Send + 'static,
@@ -57,7 +57,7 @@ impl Answering {
         }
     }
 
-    /// What it saw, once nobody is left to call.
+    /// The calls, once every process that could call is gone.
     async fn ended(mut self) -> Vec<Call> {
         let thread = self.thread.take().unwrap();
         let seen = tokio::task::spawn_blocking(|| thread.join().unwrap());
@@ -65,7 +65,7 @@ impl Answering {
     }
 }
 
-impl Drop for Answering {
+impl Drop for Replier {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
@@ -74,7 +74,7 @@ impl Drop for Answering {
     }
 }
 
-/// The next call, without anything to answer it.
+/// Waits for the next call without replying.
 async fn next(calls: InterceptedCalls) -> (InterceptedCalls, Next) {
     let next = tokio::task::spawn_blocking(move || {
         let (stopped, stop) = std::io::pipe().unwrap();
@@ -92,7 +92,7 @@ async fn next_call(calls: InterceptedCalls) -> (InterceptedCalls, Call) {
     }
 }
 
-/// The bytes of the address that a call asks for.
+/// The address argument of a `bind`.
 fn address_of(call: &Call) -> Vec<u8> {
     let Syscall::Bind {
         address, length, ..

@@ -1,4 +1,4 @@
-//! Programs of every kind that makes it difficult.
+//! Programs that are hard to intercept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::support::*;
 
-/// Whether a tool is here. Without it a test says so loudly, and in CI it fails.
+/// Whether a tool is installed. If not, the test prints that it is skipped; in CI it fails.
 fn tool(name: &str, version: &str) -> bool {
     let found = Command::new(name).arg(version).output().is_ok();
     assert!(
@@ -34,8 +34,8 @@ fn run_spec(mark: &Mark, program: &Path) -> Spec {
     spec(mark, &[program.to_str().unwrap()])
 }
 
-/// Binds 200 times from a thread that is not the leader, while another goroutine sends Go's preemption signal to all
-/// threads without pause.
+/// Binds 200 times from a thread that is not the leader, while another goroutine keeps sending Go's preemption signal to
+/// every thread.
 const GO: &str = r#"package main
 
 import (
@@ -104,7 +104,7 @@ fn go_program(directory: &TempDir) -> PathBuf {
 }
 
 #[tokio::test]
-async fn go_binds_from_any_thread_under_a_hail_of_signals() {
+async fn go_binds_from_any_thread_despite_many_signals() {
     if !tool("go", "version") {
         return;
     }
@@ -112,9 +112,9 @@ async fn go_binds_from_any_thread_under_a_hail_of_signals() {
     let program = go_program(&directory);
     let mark = Mark::new();
     let (mut running, calls) = start(run_spec(&mark, &program)).await;
-    let answering = Answering::start(calls, |calls, call| {
+    let replier = Replier::start(calls, |calls, call| {
         let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
-        // Only a fatal signal can end its waiting, however long we take.
+        // Only a fatal signal can interrupt the caller, however long this takes.
         std::thread::sleep(Duration::from_micros(500));
         let socket = seccomp::descriptor_of(call.thread, fd);
         assert!(calls.is_pending(call));
@@ -124,17 +124,17 @@ async fn go_binds_from_any_thread_under_a_hail_of_signals() {
     let line = running.line().await;
     let (pid, error) = line.split_once(' ').unwrap();
     assert_eq!(error, "<nil>");
-    let seen = answering.ended().await;
+    let seen = replier.ended().await;
     let leader: i32 = pid.parse().unwrap();
     assert!(seen.iter().all(|call| call.thread != leader), "{leader}");
     let counted =
         |wanted: fn(&Syscall) -> bool| seen.iter().filter(|call| wanted(&call.syscall)).count();
     assert_eq!(counted(|what| matches!(what, Syscall::Listen { .. })), 200);
-    // Go also binds two sockets to see what the network is like, before its first.
+    // Go also binds two sockets at the start to probe the network.
     assert!(counted(|what| matches!(what, Syscall::Bind { .. })) >= 200);
 }
 
-/// By the i386 table (`int 0x80`), which works in a 64-bit program too, then by x32's numbers, then as usual.
+/// Calls by the i386 table (`int 0x80`), which also works in a 64-bit program, then by x32's numbers, then natively.
 const TABLES: &str = r#"
 #include <netinet/in.h>
 #include <stdio.h>
@@ -162,7 +162,7 @@ int main(void) {
 
 #[cfg(target_arch = "x86_64")]
 #[tokio::test]
-async fn calls_by_other_tables_are_left_alone() {
+async fn calls_of_other_tables_are_not_intercepted() {
     if !tool("cc", "--version") {
         return;
     }
@@ -172,7 +172,7 @@ async fn calls_by_other_tables_are_left_alone() {
         directory.path().join("tables"),
     );
     fs::write(&source, TABLES).unwrap();
-    // Without PIE its data are within 32 bits.
+    // Without PIE its data have 32-bit addresses.
     built(
         Command::new("cc")
             .args(["-no-pie", "-fno-pie", "-o"])
@@ -180,19 +180,19 @@ async fn calls_by_other_tables_are_left_alone() {
     );
     let mark = Mark::new();
     let (mut running, calls) = start(run_spec(&mark, &program)).await;
-    let answering = Answering::start(calls, |_, _| Reply::Continue);
+    let replier = Replier::start(calls, |_, _| Reply::Continue);
     let lines = running.rest().await;
     if lines.is_empty() {
-        eprintln!("SKIPPED: this kernel runs nothing of 32 bits");
+        eprintln!("SKIPPED: this kernel runs no 32-bit calls");
         return;
     }
     assert_eq!([&lines[0], &lines[2]], ["0 0", "0"], "{lines:?}");
-    let seen = answering.ended().await;
+    let seen = replier.ended().await;
     assert_eq!(seen.len(), 1, "{seen:?}");
     assert!(matches!(seen[0].syscall, Syscall::Bind { .. }));
 }
 
-/// A thread that has descriptors of its own: under its number the leader has something else.
+/// A thread with its own descriptor table: its descriptor 50 is a different file in the leader.
 const OWN_FILES: &str = "import ctypes, os, socket, threading
 s = socket.socket()
 def bind():
@@ -208,25 +208,25 @@ t.join()
 ";
 
 #[tokio::test]
-async fn a_thread_with_descriptors_of_its_own_is_asked_for_its_own() {
+async fn the_descriptor_of_the_calling_thread_is_duplicated() {
     if !python() {
         return;
     }
     let mark = Mark::new();
     let (mut running, calls) = start(python_spec(&mark, OWN_FILES)).await;
-    let answering = Answering::start(calls, |_, call| {
+    let replier = Replier::start(calls, |_, call| {
         let Syscall::Bind { fd, .. } = call.syscall else {
             panic!("{call:?}");
         };
         assert_eq!(fd, 50);
         let socket = seccomp::descriptor_of(call.thread, fd).unwrap();
-        // Before 6.9 (see `descriptor_of`) it is the leader's: the null device.
+        // Before 6.9 (see `descriptor_of`) it is the leader's file, the null device.
         let own = hotrun::os::cookie(&socket).is_ok();
         assert_eq!(own, kernel() >= (6, 9));
         Reply::Continue
     });
     assert_eq!(running.line().await, "bound");
-    assert_eq!(answering.ended().await.len(), 1);
+    assert_eq!(replier.ended().await.len(), 1);
 }
 
 fn kernel() -> (u32, u32) {
@@ -251,20 +251,20 @@ async fn bare(script: &str) -> f64 {
     running.line().await.parse().unwrap()
 }
 
-/// The best of some attempts, and what is expected of it: a second, or on a machine that has too much else to do for
-/// that, not much more than without a trap at the same time.
+/// The best time of several attempts and the limit for it, in seconds: one second, or on a busy machine three times as much
+/// as without interception.
 async fn best_of(script: &str, expected: usize) -> (f64, f64) {
     let (mut best, mut limit) = (f64::INFINITY, 1.0_f64);
     for _ in 0..5 {
         let mark = Mark::new();
         let (mut running, calls) = start(python_spec(&mark, script)).await;
-        let answering = Answering::start(calls, |_, call| {
+        let replier = Replier::start(calls, |_, call| {
             let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
             drop(seccomp::descriptor_of(call.thread, fd).unwrap());
             Reply::Continue
         });
         best = best.min(running.line().await.parse().unwrap());
-        assert_eq!(answering.ended().await.len(), expected);
+        assert_eq!(replier.ended().await.len(), expected);
         if best < limit {
             break;
         }
@@ -302,7 +302,7 @@ async fn a_hundred_children_that_bind_and_end_take_less_than_a_second() {
     }
 }
 
-/// All are killed while they wait, one after the other, and others call meanwhile.
+/// Each child is killed while it waits, and the parent calls in between.
 const KILLED: &str = "import os, signal, socket
 for _ in range(50):
     pid = os.fork()
@@ -316,20 +316,20 @@ print('done')
 ";
 
 #[tokio::test]
-async fn children_that_are_killed_at_any_moment_hold_nobody_up() {
+async fn children_that_are_killed_during_a_call_do_not_block_others() {
     if !python() {
         return;
     }
     let mark = Mark::new();
     let began = Instant::now();
     let (mut running, calls) = start(python_spec(&mark, KILLED)).await;
-    let answering = Answering::start(calls, |calls, call| {
+    let replier = Replier::start(calls, |calls, call| {
         let (Syscall::Bind { fd, .. } | Syscall::Listen { fd, .. }) = call.syscall;
         let reached = seccomp::descriptor_of(call.thread, fd);
         assert!(reached.is_ok() || !calls.is_pending(call), "{reached:?}");
         Reply::Continue
     });
     assert_eq!(running.line().await, "done");
-    assert!(answering.ended().await.len() >= 50);
+    assert!(replier.ended().await.len() >= 50);
     assert!(began.elapsed() < DEADLINE);
 }

@@ -1,4 +1,4 @@
-//! What the program and its guardian are besides being trapped, and where that is not possible.
+//! Side effects of interception on program and guardian, and failures to intercept.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use super::*;
 use crate::support::*;
 
 #[tokio::test]
-async fn neither_the_channel_nor_the_listener_stays_with_anybody() {
+async fn neither_channel_nor_listener_leaks() {
     let mark = Mark::new();
     let mut spec = spec(&mark, &["sleep", "1000"]);
     spec.sockets = ["a", "b"].map(|n| (n.to_owned(), holding(n))).into();
@@ -27,7 +27,7 @@ async fn neither_the_channel_nor_the_listener_stays_with_anybody() {
     let guardian = open_files(guardian_of(pid));
     let listener = |(_, target): &&(i32, String)| target.contains("seccomp");
     assert_eq!(guardian.iter().find(listener), None);
-    // The other end of the channel is closed everywhere.
+    // No process has the other end of the channel.
     let again = InterceptedCalls::accept(here).unwrap_err();
     assert_eq!(again.kind(), std::io::ErrorKind::UnexpectedEof);
     running.control.kill();
@@ -36,7 +36,7 @@ async fn neither_the_channel_nor_the_listener_stays_with_anybody() {
 }
 
 #[tokio::test]
-async fn a_program_that_never_starts_leaves_nobody_waiting() {
+async fn a_program_that_does_not_start_ends_the_wait() {
     let mark = Mark::new();
     let (here, there) = seccomp::channel().unwrap();
     let mut nowhere = spec(&mark, &["sleep", "1000"]);
@@ -63,16 +63,16 @@ async fn a_program_that_never_starts_leaves_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn a_listener_that_nobody_takes_is_a_reason_not_to_start() {
+async fn a_program_does_not_start_if_its_listener_is_lost() {
     let mark = Mark::new();
     let (here, there) = seccomp::channel().unwrap();
     let mut spec = spec(&mark, &["echo", "hello"]);
     spec.intercept = Some(there);
     drop(here);
-    // The filter is in force by then, and its listener lost: better not at all than without a `bind`.
+    // The filter is in force and its listener is lost, so every `bind` would fail.
     let mut running = Running::start(spec);
     let Some(Report::Refused { error }) = running.report().await else {
-        panic!("started without a listener");
+        panic!("it started without a listener");
     };
     assert_eq!(error.errno, libc::EPIPE);
 }
@@ -97,8 +97,8 @@ s.bind(('127.0.0.1', 0))
 print(s.fileno())
 ";
 
-/// Whoever we are. Privileges are given up only where it does not work otherwise.
-async fn trapped_as_we_are() {
+/// Works for any user. Privileges are given up only where it does not work otherwise.
+async fn intercept_as_current_user() {
     seccomp::probe(None).unwrap();
     let mark = Mark::new();
     let (mut running, calls) = start(python_spec(&mark, PRIVILEGES)).await;
@@ -116,17 +116,17 @@ async fn trapped_as_we_are() {
 }
 
 #[tokio::test]
-async fn privileges_are_kept_where_that_is_possible() {
+async fn privileges_are_kept_if_possible() {
     if python() {
-        trapped_as_we_are().await;
+        intercept_as_current_user().await;
     }
 }
 
 #[tokio::test]
 #[ignore = "helper: runs as an ordinary user"]
-async fn helper_is_trapped() {
+async fn helper_is_intercepted() {
     assert_ne!(nix::unistd::geteuid().as_raw(), 0);
-    trapped_as_we_are().await;
+    intercept_as_current_user().await;
 }
 
 const NOBODY: [&str; 5] = [
@@ -137,8 +137,8 @@ const NOBODY: [&str; 5] = [
     "--bounding-set=-all",
 ];
 
-/// Where anybody may read it, unlike the folder that we are built in.
-fn lay_open(file: impl AsRef<Path>, directory: &Path, name: &str) -> std::path::PathBuf {
+/// Copies a file to where every user may read it, unlike the build directory.
+fn copy_public(file: impl AsRef<Path>, directory: &Path, name: &str) -> std::path::PathBuf {
     let copy = directory.join(name);
     fs::copy(file, &copy).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
@@ -150,23 +150,23 @@ fn passed(output: &Output) -> bool {
 }
 
 #[test]
-fn an_ordinary_user_can_do_it_too() {
+fn an_ordinary_user_can_intercept() {
     if !python() || !nix::unistd::geteuid().is_root() {
-        // Then the test above has done it.
+        // Then the test above covers it.
         return;
     }
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path();
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let tests = lay_open(std::env::current_exe().unwrap(), folder, "tests");
-    let hotrun = lay_open(env!("CARGO_BIN_EXE_hotrun"), folder, "hotrun");
+    let tests = copy_public(std::env::current_exe().unwrap(), folder, "tests");
+    let hotrun = copy_public(env!("CARGO_BIN_EXE_hotrun"), folder, "hotrun");
     let output = Command::new("setpriv")
         .args(NOBODY)
         .arg(tests)
-        .args(["--exact", "intercept::surroundings::helper_is_trapped"])
+        .args(["--exact", "intercept::surroundings::helper_is_intercepted"])
         .args(["--ignored", "--nocapture"])
         .env(HOTRUN, hotrun)
-        // Not one that is installed in somebody's home.
+        // Not a python in a home directory.
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .current_dir(folder)
         .output()
@@ -177,7 +177,7 @@ fn an_ordinary_user_can_do_it_too() {
 const BINDS: &str = "import socket; socket.socket().bind(('127.0.0.1', 0)); print('bound')";
 
 #[tokio::test]
-#[ignore = "helper: runs in a trap"]
+#[ignore = "helper: runs under interception"]
 async fn helper_is_busy() {
     assert!(matches!(seccomp::probe(None), Err(Unavailable::Busy)));
     let mark = Mark::new();
@@ -194,7 +194,7 @@ async fn helper_is_busy() {
 }
 
 #[tokio::test]
-async fn a_trap_within_a_trap_is_refused_and_the_program_runs() {
+async fn nested_interception_is_refused_and_the_program_runs() {
     if !python() {
         return;
     }
@@ -209,13 +209,13 @@ async fn a_trap_within_a_trap_is_refused_and_the_program_runs() {
         "--nocapture",
     ];
     let (mut running, calls) = start(spec(&mark, &arguments)).await;
-    let answering = Answering::start(calls, |_, _| Reply::Continue);
+    let replier = Replier::start(calls, |_, _| Reply::Continue);
     let lines = running.rest().await;
     assert!(
         lines.iter().any(|line| line.contains("1 passed")),
         "{lines:?} {:?}",
         running.errors().await
     );
-    // Those of the inner program, and none of the inner hotrun.
-    assert!(!answering.ended().await.is_empty());
+    // The calls of the inner program.
+    assert!(!replier.ended().await.is_empty());
 }

@@ -1,4 +1,4 @@
-//! What is asked, and what comes of each answer.
+//! The intercepted calls, and the effect of each reply.
 
 use std::net::TcpStream;
 
@@ -26,7 +26,7 @@ fn listens(mark: &Mark, port: u16) -> Spec {
 }
 
 #[tokio::test]
-async fn what_is_asked_is_what_was_called_and_the_kernel_can_do_the_rest() {
+async fn continue_lets_the_kernel_perform_the_call() {
     if !python() {
         return;
     }
@@ -52,7 +52,7 @@ async fn what_is_asked_is_what_was_called_and_the_kernel_can_do_the_rest() {
 }
 
 #[tokio::test]
-async fn what_we_did_for_it_is_as_if_it_had_done_it() {
+async fn success_after_our_own_bind_works_for_the_program() {
     if !python() {
         return;
     }
@@ -72,31 +72,31 @@ async fn what_we_did_for_it_is_as_if_it_had_done_it() {
         }
         Reply::Success
     };
-    let answering = Answering::start(calls, bind_elsewhere);
+    let replier = Replier::start(calls, bind_elsewhere);
     let line = running.line().await;
     let port: u16 = line.split_once(' ').unwrap().1.parse().unwrap();
-    assert_ne!(port, 1, "ours is the one that counts");
+    assert_ne!(port, 1, "our bind counts");
     TcpStream::connect(loopback(port)).unwrap();
     assert_eq!(running.line().await, "accepted");
-    assert_eq!(answering.ended().await.len(), 2);
+    assert_eq!(replier.ended().await.len(), 2);
 }
 
 #[tokio::test]
-async fn an_error_arrives_as_it_was_given() {
+async fn an_errno_reaches_the_program() {
     if !python() {
         return;
     }
     for errno in [libc::EADDRINUSE, libc::EACCES] {
         let mark = Mark::new();
         let (mut running, calls) = start(listens(&mark, 0)).await;
-        let answering = Answering::start(calls, move |_, _| Reply::Errno(errno));
+        let replier = Replier::start(calls, move |_, _| Reply::Errno(errno));
         assert_eq!(running.line().await, format!("errno {errno}"));
-        assert_eq!(answering.ended().await.len(), 1);
+        assert_eq!(replier.ended().await.len(), 1);
     }
 }
 
 #[tokio::test]
-async fn who_is_killed_while_he_waits_needs_no_answer() {
+async fn a_killed_caller_needs_no_reply() {
     if !python() {
         return;
     }
@@ -113,14 +113,14 @@ async fn who_is_killed_while_he_waits_needs_no_answer() {
 }
 
 #[tokio::test]
-async fn who_is_told_to_stop_stops_although_nobody_calls() {
+async fn waiting_can_be_stopped() {
     let mark = Mark::new();
     let (_running, calls) = start(spec(&mark, &["sleep", "1000"])).await;
     let (stopped, stop) = std::io::pipe().unwrap();
     let waiting =
         tokio::task::spawn_blocking(move || calls.next(Some(stopped.as_fd()), None).unwrap());
     drop(stop);
-    let next = soon("the end of waiting", waiting).await.unwrap();
+    let next = soon("the end of the wait", waiting).await.unwrap();
     assert_eq!(next, Next::Stopped);
 }
 
@@ -140,7 +140,7 @@ print(ctypes.get_errno())
 ";
 
 #[tokio::test]
-async fn what_makes_no_sense_is_answered_by_the_kernel_as_ever() {
+async fn invalid_arguments_fail_as_without_interception() {
     if !python() {
         return;
     }
@@ -151,7 +151,7 @@ async fn what_makes_no_sense_is_answered_by_the_kernel_as_ever() {
         running.rest().await
     };
     let (mut running, calls) = start(python_spec(&mark, BAD)).await;
-    let answering = Answering::start(calls, |_, call| {
+    let replier = Replier::start(calls, |_, call| {
         if let Syscall::Bind {
             address, length, ..
         } = call.syscall
@@ -165,5 +165,5 @@ async fn what_makes_no_sense_is_answered_by_the_kernel_as_ever() {
     });
     assert_eq!(running.rest().await, bare);
     assert_eq!(bare.len(), 8, "{bare:?}");
-    assert_eq!(answering.ended().await.len(), 8);
+    assert_eq!(replier.ended().await.len(), 8);
 }

@@ -1,4 +1,4 @@
-//! What is left when hotrun, or a guardian, is gone: nothing.
+//! No process is left when hotrun or a guardian is killed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::support::*;
 
-/// Trees of every kind that is hard to get rid of.
+/// A tree of processes that are hard to kill.
 const TREE: &str = "trap '' HUP INT QUIT TERM USR1 USR2 PIPE
 sleep 1000 &
 setsid sh -c 'sh -c \"sleep 1000 & sleep 1000 &\"; sleep 1000' &
@@ -19,7 +19,7 @@ setsid sh -c 'sh -c \"sleep 1000 & sleep 1000 &\"; sleep 1000' &
 echo up
 sleep 1000; sleep 1000";
 
-/// This very file again, as a hotrun of its own that does what this test says.
+/// Runs an ignored test of this binary as a separate hotrun.
 fn helper(name: &str, mark: &Mark) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args([
@@ -36,7 +36,7 @@ fn helper(name: &str, mark: &Mark) -> Child {
 }
 
 fn helpers_mark() -> String {
-    std::env::var(MARK).expect("started by another test")
+    std::env::var(MARK).expect("the mark that the other test has set")
 }
 
 fn tree() -> hotrun::process::Spec {
@@ -61,8 +61,8 @@ async fn helper_starts_trees() {
 fn hc22_kill_9_of_hotrun_at_any_moment_leaves_no_process() {
     let mark = Mark::new();
     for round in 0..20 {
-        let mut helper = helper("death::helper_starts_trees", &mark);
-        // From before its first guardian to after its last tree, at odd moments.
+        let mut helper = helper("kills::helper_starts_trees", &mark);
+        // At odd moments from before its first guardian to after its last tree.
         std::thread::sleep(Duration::from_micros(round * 4_700 + round * round * 113));
         helper.kill().unwrap();
         helper.wait().unwrap();
@@ -71,11 +71,11 @@ fn hc22_kill_9_of_hotrun_at_any_moment_leaves_no_process() {
 }
 
 #[test]
-fn hc22_kill_9_of_hotrun_with_all_trees_up_leaves_no_process() {
+fn hc22_kill_9_of_hotrun_with_running_trees_leaves_no_process() {
     let mark = Mark::new();
-    let mut helper = helper("death::helper_starts_trees", &mark);
+    let mut helper = helper("kills::helper_starts_trees", &mark);
     // Three trees of at least nine each, three guardians, and the helper.
-    wait_until("all trees stand", || mark.bearers().len() > 3 * 9 + 3);
+    wait_until("all trees run", || mark.processes().len() > 3 * 9 + 3);
     helper.kill().unwrap();
     helper.wait().unwrap();
     mark.assert_none_left();
@@ -98,17 +98,17 @@ async fn helper_loses_a_guardian() {
     );
     assert_eq!(running.report().await, Some(Report::Gone));
     assert_eq!(running.report().await, None);
-    // The other tree has not noticed.
+    // The other tree still runs.
     kill(Pid::from_raw(other_pid), None).unwrap();
     other.control.kill();
     assert_eq!(other.end().await.0, Ended::Signal(9));
-    println!("helper: all is well");
+    println!("helper: done");
 }
 
 #[test]
-fn a_killed_guardians_tree_falls_to_hotrun_and_is_killed() {
+fn the_tree_of_a_killed_guardian_is_killed_by_hotrun() {
     let mark = Mark::new();
-    let mut helper = helper("death::helper_loses_a_guardian", &mark);
+    let mut helper = helper("kills::helper_loses_a_guardian", &mark);
     let mut text = String::new();
     helper
         .stdout
@@ -117,12 +117,12 @@ fn a_killed_guardians_tree_falls_to_hotrun_and_is_killed() {
         .read_to_string(&mut text)
         .unwrap();
     assert!(helper.wait().unwrap().success(), "{text}");
-    assert!(text.contains("helper: all is well"), "{text}");
+    assert!(text.contains("helper: done"), "{text}");
     mark.assert_none_left();
 }
 
 #[tokio::test]
-async fn a_tree_ends_with_its_last_control() {
+async fn a_tree_is_killed_when_its_last_control_is_dropped() {
     let mark = Mark::new();
     let Process {
         control,
@@ -156,7 +156,7 @@ async fn a_tree_ends_with_its_last_control() {
 }
 
 #[test]
-fn the_end_of_a_runtime_is_the_end_of_its_trees() {
+fn dropping_the_runtime_kills_its_trees() {
     let mark = Mark::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -167,14 +167,14 @@ fn the_end_of_a_runtime_is_the_end_of_its_trees() {
         running.started().await;
         running
     });
-    assert_eq!(mark.bearers().len(), 1);
+    assert_eq!(mark.processes().len(), 1);
     drop(running);
     drop(runtime);
     mark.assert_none_left();
 }
 
 #[test]
-fn the_end_of_the_thread_that_started_it_is_not_hotruns_end() {
+fn the_end_of_the_starting_thread_does_not_kill_the_tree() {
     let mark = Mark::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -182,7 +182,7 @@ fn the_end_of_the_thread_that_started_it_is_not_hotruns_end() {
         .unwrap();
     let mut running = runtime.block_on(async { Running::start(spec(&mark, &["sleep", "1000"])) });
     let pid = runtime.block_on(running.started());
-    // `PDEATHSIG` comes when a *thread* ends: start one more tree from a thread that ends.
+    // `PDEATHSIG` is sent when a *thread* ends: start another tree from a thread that ends.
     let handle = runtime.handle().clone();
     let sent = mark.value().to_owned();
     let mut other = std::thread::spawn(move || {
@@ -232,7 +232,7 @@ async fn a_guardian_survives_every_signal_but_kill() {
 }
 
 #[test]
-fn a_guardian_without_a_hotrun_does_nothing() {
+fn a_guardian_without_a_socket_exits_silently() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hotrun"));
     let output = command
         .arg("--guardian")
