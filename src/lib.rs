@@ -84,7 +84,8 @@
 //! driver -> everything below
 //! ui, watch, build, socket, process, ready -> reload (its vocabulary), os
 //! config -> cli, and the types in which the modules above take their settings
-//! reload -> std only          os -> nothing of the crate
+//! reload -> std only          os, duration -> nothing of the crate
+//! cli, ready -> duration
 //! ```
 //!
 //! `tests/tidy` holds the code against this table.
@@ -124,6 +125,7 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod driver;
+mod duration;
 pub mod error;
 #[cfg(test)]
 mod fuzz;

@@ -8,9 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::Poll;
-
-/// A day: longer is a slip (`1M` is a month), and keeps every deadline far from overflow.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::duration;
 
 /// A value that an option does not allow: what it allows, and what was probably meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,16 +36,8 @@ impl fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
-/// `250ms`, `10s`, `1m30s`, `1.5s`. A bare number is refused, since other tools disagree on its unit.
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration > LONGEST => Err(Wrong::new("a duration is at most `24h`", None)),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err(Wrong::new(
-            "a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`",
-            nearest_duration(text),
-        )),
-    }
+    duration::parse(text).map_err(|(allowed, nearest)| Wrong::new(allowed, nearest))
 }
 
 /// A pause, or whether at all, as the variables of other switches have it.
@@ -65,18 +55,6 @@ pub(super) fn poll(text: &str) -> Result<Poll, Wrong> {
         )),
         pause => Ok(Poll::Every(pause)),
     }
-}
-
-fn nearest_duration(text: &str) -> Option<String> {
-    let text = text.trim().to_lowercase().replace(',', ".");
-    let spellings = [
-        text.clone(),
-        format!("{text}s"),
-        text.replace(['_', '-'], ""),
-    ];
-    spellings.into_iter().find(|spelling| {
-        humantime::parse_duration(spelling).is_ok_and(|duration| duration <= LONGEST)
-    })
 }
 
 /// `TERM`, `SIGTERM`, `15`, in any case.
@@ -140,32 +118,6 @@ pub(super) fn lines(text: &OsStr) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_as_people_write_them() {
-        let ms = |text| duration(text).map(|duration| duration.as_millis());
-        assert_eq!(ms("250ms"), Ok(250));
-        assert_eq!(ms("10s"), Ok(10_000));
-        assert_eq!(ms("1m30s"), Ok(90_000));
-        assert_eq!(ms("1.5s"), Ok(1_500));
-        assert_eq!(ms("0s"), Ok(0));
-        assert_eq!(ms("24h"), Ok(86_400_000));
-    }
-
-    #[test]
-    fn a_wrong_duration_gets_the_nearest_right_one() {
-        let nearest = |text| duration(text).unwrap_err().nearest;
-        assert_eq!(nearest("10"), Some("10s".into()));
-        assert_eq!(nearest("10MS"), Some("10ms".into()));
-        assert_eq!(nearest("1,5s"), Some("1.5s".into()));
-        assert_eq!(nearest("soon"), None);
-        assert_eq!(nearest(""), None);
-        assert_eq!(nearest("-3s"), Some("3s".into()));
-        assert_eq!(
-            duration("1M").unwrap_err().allowed,
-            "a duration is at most `24h`"
-        );
-    }
 
     #[test]
     fn signals_by_name_and_number_in_any_case() {

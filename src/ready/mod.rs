@@ -4,7 +4,6 @@
 //! [`Inputs`]: closures and channels, so nothing here knows of process trees, slots or the notify socket.
 //! There is no time-out here: the core has it, and the driver drops the future.
 
-mod duration;
 mod http;
 mod inputs;
 mod listening;

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{HttpProbe, Pattern, duration};
+use super::{HttpProbe, Pattern};
+use crate::duration;
 
 /// By what it is told that a new generation is ready.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -60,7 +61,7 @@ impl fmt::Display for ReadySpec {
             Self::Tcp => f.write_str("tcp"),
             Self::Log(pattern) => write!(f, "log:{pattern}"),
             Self::Exec(command) => write!(f, "exec:{command}"),
-            Self::Delay(delay) => write!(f, "delay:{}", duration::Shown(*delay)),
+            Self::Delay(delay) => write!(f, "delay:{}", duration::Typed(*delay)),
         }
     }
 }

@@ -4,10 +4,10 @@
 // Tests print to the console.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod kills;
 mod ends;
 mod given;
 mod intercept;
+mod kills;
 mod measure;
 mod pty;
 mod stopping;

@@ -28,14 +28,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("build", &["reload", "os"]),
     ("socket", &["reload", "os"]),
     ("process", &["reload", "os"]),
-    ("ready", &["reload", "os"]),
+    ("ready", &["duration", "reload", "os"]),
     (
         "config",
         &[
             "cli", "error", "build", "socket", "ready", "watch", "process", "reload", "ui",
         ],
     ),
-    ("cli", &[]),
+    ("cli", &["duration"]),
+    ("duration", &[]),
     ("error", &[]),
     ("reload", &[]),
     ("os", &[]),

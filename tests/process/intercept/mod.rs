@@ -1,8 +1,8 @@
 //! Interception of `bind` and `listen`.
 
-mod replies;
 mod measure;
 mod programs;
+mod replies;
 mod surroundings;
 
 use std::io::PipeWriter;

@@ -1,15 +1,19 @@
-//! Durations, read as every option of the command line reads them.
+//! Durations as users type them.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::spec::Wrong;
-
-/// As for the other options: longer is a slip (`1M` is a month).
+/// One day. A longer duration is a mistake (`1M` is a month), and the limit keeps every deadline far from overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// `250ms`, `10s`, `1m30s`, `1.5s`. A bare number is refused, since other tools disagree on its unit.
-pub(super) fn parse(text: &str) -> Result<Duration, Wrong> {
+/// What is allowed, as the rest of a sentence after the value, and the nearest valid spelling.
+pub(crate) type Invalid = (String, Option<String>);
+
+/// Parses `250ms`, `10s`, `1m30s` or `1.5s`. A bare number is invalid, because tools disagree about its unit.
+///
+/// # Errors
+/// It is not a duration, or longer than a day.
+pub(crate) fn parse(text: &str) -> Result<Duration, Invalid> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration > LONGEST => Err(("a duration is at most `24h`".to_owned(), None)),
         Ok(duration) => Ok(duration),
@@ -32,10 +36,10 @@ fn nearest(text: &str) -> Option<String> {
     })
 }
 
-/// Shows a duration as one types it, without spaces.
-pub(super) struct Shown(pub(super) Duration);
+/// Displays a duration as one types it, without spaces.
+pub(crate) struct Typed(pub(crate) Duration);
 
-impl fmt::Display for Shown {
+impl fmt::Display for Typed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = humantime::format_duration(self.0).to_string();
         f.write_str(&text.replace(' ', ""))
@@ -48,7 +52,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn as_people_write_them() {
+    fn durations_are_parsed() {
         let expected = [
             ("250ms", 250_000),
             ("1.5s", 1_500_000),
@@ -60,11 +64,11 @@ mod tests {
         for (text, micros) in expected {
             assert_eq!(parse(text), Ok(Duration::from_micros(micros)), "{text}");
         }
-        assert_eq!(Shown(Duration::from_secs(90)).to_string(), "1m30s");
+        assert_eq!(Typed(Duration::from_secs(90)).to_string(), "1m30s");
     }
 
     #[test]
-    fn nothing_else() {
+    fn other_text_is_invalid() {
         for text in [
             "",
             "5",
@@ -80,11 +84,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_invalid_duration_gets_the_nearest_spelling() {
+        let nearest = |text| parse(text).unwrap_err().1;
+        assert_eq!(nearest("10"), Some("10s".into()));
+        assert_eq!(nearest("10MS"), Some("10ms".into()));
+        assert_eq!(nearest("1,5s"), Some("1.5s".into()));
+        assert_eq!(nearest("soon"), None);
+        assert_eq!(nearest(""), None);
+        assert_eq!(nearest("-3s"), Some("3s".into()));
+        assert_eq!(parse("1M").unwrap_err().0, "a duration is at most `24h`");
+    }
+
     proptest! {
         #[test]
-        fn what_is_shown_can_be_read(micros in 0_u64..86_400_000_000) {
+        fn a_displayed_duration_can_be_parsed(micros in 0_u64..86_400_000_000) {
             let duration = Duration::from_micros(micros);
-            prop_assert_eq!(parse(&Shown(duration).to_string()), Ok(duration));
+            prop_assert_eq!(parse(&Typed(duration).to_string()), Ok(duration));
         }
     }
 }
