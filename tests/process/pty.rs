@@ -112,7 +112,7 @@ async fn dropping_the_last_control_kills_the_tree() {
         pty,
     } = on;
     drop(control);
-    while soon("its end", reports.next()).await.conditionme() {}
+    while soon("its end", reports.next()).await.is_some() {}
     drop(pty);
     mark.assert_none_left();
 }

@@ -37,7 +37,7 @@ impl Mark {
     }
 
     /// Every process with this mark in its environment, including the guardians of helpers.
-    pub(crate) fn bearers(&self) -> Vec<i32> {
+    pub(crate) fn processes(&self) -> Vec<i32> {
         let wanted = format!("{MARK}={}", self.0).into_bytes();
         let own = std::process::id().cast_signed();
         let has_mark = |pid: &i32| {
