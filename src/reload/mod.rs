@@ -11,7 +11,6 @@
 mod effect;
 mod event;
 mod id;
-mod leaving;
 mod machine;
 mod notice;
 mod phase;

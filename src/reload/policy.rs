@@ -93,7 +93,7 @@ impl Policy {
     }
 
     /// Whether another generation may be started beside one that listens, or does not.
-    pub(super) fn beside(&self, listens: bool) -> bool {
+    pub(super) fn may_overlap(&self, listens: bool) -> bool {
         match self.mode {
             Mode::Overlap => true,
             Mode::StopFirst => false,

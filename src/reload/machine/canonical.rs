@@ -1,8 +1,10 @@
-//! For the tests alone: a machine without what does not matter for its future.
+//! For the tests: a machine without what does not matter for its future.
 
-use super::{Building, Candidate, Machine, Next, Quit};
-use crate::reload::{ArtifactId, Cause, GenId, Time};
 use std::time::Duration;
+
+use super::Machine;
+use super::state::{Building, Pending, Queued, Quit};
+use crate::reload::{ArtifactId, Cause, GenId, Time};
 
 /// Moves times so that now is always the same moment, and numbers generations from 1 without gaps.
 pub(in crate::reload) struct Rename {
@@ -33,6 +35,10 @@ impl Rename {
         self.artifacts.contains(&id)
     }
 
+    pub(super) fn is_known(&self, id: GenId) -> bool {
+        self.ids.contains(&id)
+    }
+
     pub(in crate::reload) fn artifact(&self, id: ArtifactId) -> ArtifactId {
         let rank = self.artifacts.iter().filter(|known| **known < id).count();
         ArtifactId::new(u32::try_from(rank + 1).expect("few artifacts"))
@@ -46,92 +52,65 @@ impl Rename {
 
 impl Machine {
     /// All generations that the machine knows of.
-    pub(in crate::reload) fn known(&self) -> Vec<GenId> {
+    fn known(&self) -> Vec<GenId> {
         let building = self.building.map(|building| building.id);
-        let next = self.next.map(|next| next.id);
-        let candidate = self.candidate.map(|candidate| candidate.id);
-        let single = [building, next, candidate, self.live];
-        let leaving = self.leaving.iter().map(|leaving| leaving.id);
-        let mut ids: Vec<GenId> = single.into_iter().flatten().chain(leaving).collect();
+        let queued = self.queued.map(|queued| queued.id);
+        let started = self.generations.iter().map(|known| known.id);
+        let mut ids: Vec<GenId> = started.chain(building).chain(queued).collect();
         ids.sort_unstable();
         ids
     }
 
     pub(in crate::reload) fn rename(&self, now: Time) -> Rename {
-        let ids = self.known();
         let mut artifacts = Vec::new();
         if !self.policy.roll_back_within.is_zero() && self.policy.builds {
-            let next = self.next.map(|next| next.artifact);
-            let candidate = self.candidate.map(|candidate| candidate.artifact);
+            let queued = self.queued.map(|queued| queued.artifact);
+            let candidate = self.candidate().map(|candidate| candidate.artifact);
+            let before = self.recovery.before.and_then(|id| self.artifact(id));
             artifacts.extend(self.artifacts.known().chain(self.recovery.artifacts()));
-            artifacts.extend(next.into_iter().chain(candidate));
+            artifacts.extend(queued.into_iter().chain(candidate).chain(before));
             artifacts.sort_unstable();
             artifacts.dedup();
         }
         Rename {
             now,
-            ids,
+            ids: self.known(),
             artifacts,
         }
     }
 
     /// Whether a generation that is built waits for room.
-    pub(in crate::reload) fn something_waits(&self) -> bool {
-        self.next.is_some()
+    pub(in crate::reload) fn has_queued(&self) -> bool {
+        self.queued.is_some()
     }
 
-    /// The same machine for all that it will do: causes and past moments change only what is told.
+    /// The same machine for all that it will do: causes and past moments change only what is reported.
     pub(in crate::reload) fn canonical(&self, rename: &Rename) -> Self {
         let cause = Cause::Begin;
-        let mut leaving: Vec<_> = self
-            .leaving
-            .iter()
-            .map(|leaving| leaving.canonical(rename))
-            .collect();
-        leaving.sort_unstable_by_key(|leaving| leaving.id);
-        let mut listening: Vec<_> = self.listening.iter().map(|id| rename.id(*id)).collect();
-        listening.sort_unstable();
-        let mut servers: Vec<_> = self.servers.iter().map(|id| rename.id(*id)).collect();
-        servers.sort_unstable();
+        let before = |id| self.recovery.before == Some(id);
+        let generations = self.generations.iter();
+        let generations = generations.map(|known| known.canonical(rename, before(known.id)));
         Self {
             policy: self.policy.clone(),
             upcoming: rename.id(self.upcoming),
-            wanted: self.wanted.map(|wanted| super::Wanted { cause, ..wanted }),
+            pending: self.pending.map(|pending| Pending { cause, ..pending }),
             building: self.building.map(|building| Building {
                 id: rename.id(building.id),
                 since: Time::START,
                 cause,
                 ..building
             }),
-            next: self.next.map(|next| Next {
-                id: rename.id(next.id),
+            queued: self.queued.map(|queued| Queued {
+                id: rename.id(queued.id),
                 cause,
-                artifact: rename.artifact(next.artifact),
+                artifact: rename.artifact(queued.artifact),
             }),
-            candidate: self.candidate.map(|candidate| Candidate {
-                id: rename.id(candidate.id),
-                artifact: rename.artifact(candidate.artifact),
-                again: candidate.again,
-                since: Time::START,
-                until: match candidate.ready {
-                    Some(_) => Time::START,
-                    None => rename.time(candidate.until),
-                },
-                ready: candidate.ready.map(|_| Time::START),
-                owed: candidate.owed,
-            }),
-            live: self.live.map(|live| rename.id(live)),
-            leaving,
-            listening,
-            servers,
-            watchdogs: self.canonical_watchdogs(rename),
-            stores: self.stores,
+            generations: generations.collect(),
             artifacts: self.artifacts.canonical(rename),
-            recovery: self.canonical_recovery(rename),
+            recovery: self.recovery.canonical(rename, self.live().is_some()),
+            stores_fds: self.stores_fds,
             paused: self.paused,
-            held: self.held,
-            held_signals: self.held_signals,
-            answers: self.answers,
+            responding: self.responding,
             quit: self.quit.map(|quit| Quit {
                 until: rename.time(quit.until),
                 ..quit

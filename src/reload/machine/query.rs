@@ -1,22 +1,24 @@
-//! What others may ask the machine.
+//! What the driver may ask the machine.
 
 use super::Machine;
-use crate::reload::{ArtifactId, GenId, Phase};
+use crate::reload::{ArtifactId, GenId, Phase, Time};
 
 impl Machine {
-    /// The generation to which new connections go.
-    pub const fn live(&self) -> Option<GenId> {
-        self.live
+    /// The next moment at which the machine wants [`Event::Tick`](crate::reload::Event::Tick), if there is one.
+    pub fn deadline(&self) -> Option<Time> {
+        let generations = self.generations.iter();
+        let generations = generations.filter_map(|known| known.deadline(&self.policy));
+        let other = match self.quit {
+            Some(quit) if quit.finished => None,
+            Some(quit) => Some(quit.until),
+            None => self.recovery.restart_at(),
+        };
+        generations.chain(other).min()
     }
 
-    /// Whether this artifact may be started although it is not the newest. If not, it need not be kept.
-    pub fn needs(&self, artifact: ArtifactId) -> bool {
-        let next = self.next.map(|next| next.artifact);
-        let candidate = self.candidate.map(|candidate| candidate.artifact);
-        let mut known = self.artifacts.known().chain(self.recovery.artifacts());
-        known.any(|known| known == artifact)
-            || next == Some(artifact)
-            || candidate == Some(artifact)
+    /// The generation to which new connections go.
+    pub fn live(&self) -> Option<GenId> {
+        self.live_generation().map(|live| live.id)
     }
 
     /// Whether hotrun is quitting.
@@ -26,32 +28,33 @@ impl Machine {
 
     /// Whether changes are held back.
     pub const fn is_paused(&self) -> bool {
-        self.paused
+        self.paused.is_some()
     }
 
-    /// The phase of a generation. One that is built and waits for room to start counts as building; one that
-    /// was never heard of counts as gone.
+    /// The phase of a generation. One that is built and waits for room to start counts as building, an unknown one as
+    /// gone.
     pub fn phase(&self, id: GenId) -> Phase {
-        let building = self.building.map(|building| building.id);
-        let next = self.next.map(|next| next.id);
-        match self.candidate {
-            Some(candidate) if candidate.id == id && candidate.ready.is_some() => Phase::Ready,
-            Some(candidate) if candidate.id == id => Phase::Starting,
-            Some(_) | None if self.live == Some(id) => Phase::Live,
-            Some(_) | None if building == Some(id) || next == Some(id) => Phase::Building,
-            Some(_) | None if self.leaving.iter().any(|leaving| leaving.id == id) => {
-                Phase::Draining
-            }
-            Some(_) | None => Phase::Gone,
+        let building = self.building.is_some_and(|building| building.id == id);
+        let queued = self.queued.is_some_and(|queued| queued.id == id);
+        match self.find(id) {
+            Some(known) => known.phase(),
+            None if building || queued => Phase::Building,
+            None => Phase::Gone,
         }
     }
 
-    /// What this generation, which is starting or live, was started from.
+    /// What this generation was started from.
     pub fn artifact(&self, id: GenId) -> Option<ArtifactId> {
-        match self.candidate {
-            Some(candidate) if candidate.id == id => Some(candidate.artifact),
-            Some(_) | None if self.live == Some(id) => self.artifacts.served(),
-            Some(_) | None => None,
-        }
+        self.find(id).map(|known| known.artifact)
+    }
+
+    /// Whether this artifact may be started although it is not the newest. If not, it need not be kept.
+    pub fn needs(&self, artifact: ArtifactId) -> bool {
+        let queued = self.queued.map(|queued| queued.artifact);
+        let candidate = self.candidate().map(|candidate| candidate.artifact);
+        let before = self.recovery.before.and_then(|id| self.artifact(id));
+        let known = self.artifacts.known().chain(self.recovery.artifacts());
+        let mut all = known.chain(queued).chain(candidate).chain(before);
+        all.any(|known| known == artifact)
     }
 }

@@ -1,7 +1,9 @@
-//! The end: what the user asked for, and what hotrun makes of it.
+//! The end of hotrun.
 
-use super::{Machine, Quit, Response};
-use crate::reload::leaving::Leaving;
+use super::drain::Drain;
+use super::generation::State;
+use super::state::{HeldBack, Quit};
+use super::{Machine, Response};
 use crate::reload::{Effect, GenEffect, GenNotice, Notice, Stopped, Time};
 
 impl Machine {
@@ -13,32 +15,23 @@ impl Machine {
             clean: true,
             finished: false,
         });
-        self.wanted = None;
-        self.held = None;
-        self.next = None;
+        self.pending = None;
+        self.queued = None;
+        self.paused = self.paused.map(|_| HeldBack::default());
         out.notices.push(Notice::Quitting { timeout });
-        if let Some(building) = self
-            .building
-            .as_mut()
-            .filter(|building| !building.cancelled)
-        {
-            building.cancelled = true;
-            out.effects
-                .push(Effect::Generation(building.id, GenEffect::CancelBuild));
-        }
-        // No relay for these: there is nobody to carry to, and what still accepts may still answer.
-        let running = self
-            .candidate
-            .take()
-            .map(|candidate| candidate.id)
-            .into_iter()
-            .chain(self.live.take());
-        for id in running {
-            self.leaving.push(Leaving::asked(id, now, &self.policy));
-            out.effects.push(Effect::Generation(id, GenEffect::Stop));
-        }
-        for leaving in &mut self.leaving {
-            out.effects.extend(leaving.hurry(now, &self.policy));
+        self.cancel_build(out);
+        for known in self.generations.iter_mut().rev() {
+            let effects = match known.drain_mut() {
+                Some(drain) => drain.quit(now, &self.policy),
+                // Nothing to forward: no generation will be live, and this one may still respond.
+                None => {
+                    known.state = State::Draining(Drain::stopped(now, &self.policy));
+                    vec![GenEffect::Stop]
+                }
+            };
+            for effect in effects {
+                out.effect(known.id, effect);
+            }
         }
     }
 
@@ -53,21 +46,22 @@ impl Machine {
         }
     }
 
+    pub(super) fn cancel_build(&mut self, out: &mut Response) {
+        let building = self.building.as_mut();
+        if let Some(building) = building.filter(|building| !building.cancelled) {
+            building.cancelled = true;
+            out.effect(building.id, GenEffect::CancelBuild);
+        }
+    }
+
+    /// Ends hotrun once nothing is left.
     pub(super) fn finish(&mut self, out: &mut Response) {
         let timed_out = |notice: &Notice| {
-            matches!(
-                notice,
-                Notice::Generation(
-                    _,
-                    GenNotice::Gone {
-                        how: Stopped::TimedOut,
-                        ..
-                    }
-                )
-            )
+            let how = Stopped::TimedOut;
+            matches!(notice, Notice::Generation(_, GenNotice::Gone { how: found, .. }) if *found == how)
         };
         let clean = !out.notices.iter().any(timed_out);
-        let left = self.building.is_some() || !self.leaving.is_empty();
+        let left = self.building.is_some() || !self.generations.is_empty();
         let Some(quit) = self.quit.as_mut().filter(|quit| !quit.finished) else {
             return;
         };

@@ -154,7 +154,7 @@ impl World {
             });
         }
         let done = self.builds.is_empty()
-            && !machine.something_waits()
+            && !machine.has_queued()
             && self.gens.iter().all(|known| known.role == Role::Live);
         ledger.check(Rule::NothingForgotten, done, || {
             format!("rest with work left: {self:?}")

@@ -208,11 +208,7 @@ impl World {
     pub(super) fn gives_up(&mut self, machine: &Machine) {
         let candidate = |known: &Gen| known.role != Role::Leaving;
         let comes = !self.builds.is_empty() || self.gens.iter().any(candidate);
-        let Some(lost) = self
-            .past
-            .lost
-            .filter(|_| !comes && !machine.something_waits())
-        else {
+        let Some(lost) = self.past.lost.filter(|_| !comes && !machine.has_queued()) else {
             return;
         };
         let past = &self.past;
