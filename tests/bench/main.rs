@@ -8,8 +8,8 @@ mod harness;
 #[path = "../terminal/screen.rs"]
 mod screen;
 #[expect(dead_code, reason = "as above")]
-#[path = "../terminal/scrolled.rs"]
-mod scrolled;
+#[path = "../terminal/scrollback.rs"]
+mod scrollback;
 
 mod bench_adopted;
 mod bench_save;

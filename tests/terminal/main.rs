@@ -1,11 +1,11 @@
-//! hotrun on a terminal: the real program in a pseudo-terminal, and its screen through an emulator.
+//! The real program in a pseudoterminal, with its screen read through an emulator.
 
-mod ends;
+mod exit;
 mod flood;
 mod paused;
 mod picture;
 mod plain;
 mod screen;
-mod screens;
-mod scrolled;
-mod stops;
+mod scrollback;
+mod session;
+mod suspend;

@@ -1,4 +1,4 @@
-//! Faults while changes wait, which only a key brings about.
+//! Faults while reloading is paused.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use hotrun::os::process_tree;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::screen::{PATIENCE, Project, Screen, until};
+use super::screen::{Project, Screen, TIMEOUT, until};
 
 const RUN: &str = "echo $$ > pid; echo running; exec sleep 1000";
 
@@ -40,104 +40,104 @@ impl Paused {
         self.screen.until(words, |text| text.contains(words));
     }
 
-    /// What has waited is built, and live.
-    fn goes_on(&mut self, generation: u32) {
+    /// The pending changes are built and go live.
+    fn resume(&mut self, generation: u32) {
         self.screen.press("p");
         self.until(&format!("gen {generation} live"));
     }
 
-    /// Nothing is left of it.
-    fn ends(mut self, signal: Signal, code: Option<i32>) {
+    /// hotrun ends and leaves no process.
+    fn end(mut self, signal: Signal, code: Option<i32>) {
         let program = self.program();
         kill(Pid::from_raw(self.screen.child.id().cast_signed()), signal).unwrap();
         assert_eq!(self.screen.ended().code(), code, "{signal}");
         let began = Instant::now();
         while process_tree::status(program).is_some() {
-            assert!(began.elapsed() < PATIENCE, "{program} is left");
+            assert!(began.elapsed() < TIMEOUT, "{program} is left");
             thread::sleep(Duration::from_millis(5));
         }
     }
 }
 
-fn wait_with_a_change(paused: &Paused, text: &str) {
+fn change_while_paused(paused: &Paused, text: &str) {
     paused.project.write("src/main", text);
     paused.until("paused, changes pending");
 }
 
 #[test]
-fn a_program_that_is_killed_while_paused_is_followed_once_it_goes_on() {
+fn a_program_killed_while_paused_is_replaced_on_resume() {
     let mut paused = Paused::new();
     kill(Pid::from_raw(paused.program()), Signal::SIGKILL).unwrap();
     paused.until("signal 9");
-    wait_with_a_change(&paused, "2");
-    paused.goes_on(2);
-    paused.ends(Signal::SIGINT, Some(0));
+    change_while_paused(&paused, "2");
+    paused.resume(2);
+    paused.end(Signal::SIGINT, Some(0));
 }
 
 #[test]
-fn a_guardian_that_is_killed_while_paused_takes_its_program_along() {
+fn a_guardian_killed_while_paused_takes_its_program_along() {
     let mut paused = Paused::new();
     let program = paused.program();
     let guardian = process_tree::status(program).unwrap().parent;
     kill(Pid::from_raw(guardian), Signal::SIGKILL).unwrap();
-    // The session loses its leader, and the program its terminal.
+    // The session loses its leader, so the program loses its terminal.
     paused.until("crashed (");
     assert!(process_tree::status(program).is_none());
-    wait_with_a_change(&paused, "2");
-    paused.goes_on(2);
-    paused.ends(Signal::SIGINT, Some(0));
+    change_while_paused(&paused, "2");
+    paused.resume(2);
+    paused.end(Signal::SIGINT, Some(0));
 }
 
 #[test]
-fn a_build_that_breaks_while_paused_fails_once_it_goes_on() {
+fn a_build_broken_while_paused_fails_on_resume() {
     let mut paused = Paused::new();
     paused.project.write("build", "exit 1");
-    wait_with_a_change(&paused, "2");
+    change_while_paused(&paused, "2");
     paused.screen.press("p");
     paused.until("gen 2 failed to build");
     paused.until("gen 1 still live");
     paused.project.write("build", "exit 0");
     paused.project.write("src/main", "3");
     paused.until("gen 3 live");
-    paused.ends(Signal::SIGTERM, Some(143));
+    paused.end(Signal::SIGTERM, Some(143));
 }
 
 #[test]
-fn a_command_of_a_rule_waits_as_every_change_does() {
+fn the_command_of_a_rule_waits_like_every_change() {
     let mut paused = Paused::with(&["--on", "*.txt=run:echo made >>made"]);
     let made = |paused: &Paused| std::fs::read_to_string(paused.project.path("made"));
     paused.project.write("src/a.txt", "1");
     paused.until("paused, changes pending");
-    // Whoever builds now has all of it.
+    // A requested build includes all changes.
     paused.screen.press("r");
     paused.until("gen 2 live");
-    assert_eq!(made(&paused).unwrap(), "made\n", "once, and not before");
+    assert_eq!(made(&paused).unwrap(), "made\n", "it ran once");
     paused.until("‖ paused");
     paused.project.write("src/a.txt", "2");
     paused.until("paused, changes pending");
     assert_eq!(made(&paused).unwrap(), "made\n");
     paused.screen.press("p");
     until("the command", || made(&paused).unwrap() == "made\nmade\n");
-    paused.ends(Signal::SIGINT, Some(0));
+    paused.end(Signal::SIGINT, Some(0));
 }
 
 #[test]
-fn a_hundred_saves_while_paused_are_not_a_hundred_builds() {
+fn a_hundred_saves_while_paused_cause_one_build() {
     let mut paused = Paused::new();
     for n in 0..100 {
-        wait_with_a_change(&paused, &format!("save {n}"));
+        change_while_paused(&paused, &format!("save {n}"));
     }
     paused.screen.press("p");
-    // The last of them may still be settling, and then it is one more.
+    // The last save may still be debounced, which causes one more build.
     paused.screen.until("the last", |text| {
         text.contains("gen 2 live") || text.contains("gen 3 live")
     });
-    paused.ends(Signal::SIGINT, Some(0));
+    paused.end(Signal::SIGINT, Some(0));
 }
 
 #[test]
 fn hc22_ten_kills_while_paused_leave_nothing() {
     for _ in 0..10 {
-        Paused::new().ends(Signal::SIGKILL, None);
+        Paused::new().end(Signal::SIGKILL, None);
     }
 }

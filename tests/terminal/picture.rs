@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::screen::{Project, Screen, usual};
+use super::screen::{Project, Screen, normalize};
 
-/// A server, as somebody writes it; what it prints has the time in it.
+/// A server. Its log lines contain a fixed time.
 const MAIN: &str = r#"
 mod routes;
 
@@ -24,7 +24,6 @@ fn main() {
     }
 }
 "#;
-/// And as somebody sees it who has just mistyped something.
 const ROUTES: &str =
     "pub fn greeting(user: &str) -> String {\n    format!(\"hello, {}\", user)\n}\n";
 const MISTYPED: &str =
@@ -34,7 +33,7 @@ const MANIFEST: &str = "[package]\nname = \"api\"\nversion = \"0.1.0\"\nedition 
 #[test]
 fn the_picture_in_the_readme_is_current() {
     let project = Project::new("", "");
-    // The folder itself is where temporary files go, those of the compiler, too.
+    // A folder of its own, because the compiler also puts temporary files into the outer one.
     fs::create_dir_all(project.path("api/src")).unwrap();
     project.write("api/Cargo.toml", MANIFEST);
     project.write("api/src/main.rs", MAIN);
@@ -49,7 +48,7 @@ fn the_picture_in_the_readme_is_current() {
         "cargo",
         "run",
     ]);
-    project.at_home(&mut command);
+    project.set_interactive(&mut command);
     command.current_dir(project.path("api"));
     command.env("CARGO_TARGET_DIR", project.path("target"));
     let mut screen = Screen::start(&command, 92, 16);
@@ -74,7 +73,7 @@ fn the_picture_in_the_readme_is_current() {
     assert!(made.contains(&"error[EN]".to_owned()), "{made:?}");
 }
 
-/// Without the compiler's words: those are others with each compiler.
+/// Without the compiler's message, which differs between versions.
 fn ours(words: &[String]) -> Vec<&String> {
     let is_error = |word: &String| word.starts_with("error[");
     let before = words.iter().take_while(|word| !is_error(word));
@@ -82,11 +81,13 @@ fn ours(words: &[String]) -> Vec<&String> {
     before.chain(after).collect()
 }
 
-/// What is to be read, without numbers that differ from run to run.
+/// The words, without numbers that differ from run to run.
 fn words(picture: &str) -> Vec<String> {
     let text = Regex::new(">([^<]+)</text>").unwrap();
     let number = Regex::new(r"\d{3,}").unwrap();
-    let all = text.captures_iter(picture).map(|found| usual(&found[1]));
+    let all = text
+        .captures_iter(picture)
+        .map(|found| normalize(&found[1]));
     all.map(|word| number.replace_all(&word, "N").into_owned())
         .collect()
 }
@@ -126,7 +127,7 @@ fn svg(screen: &vt100::Screen) -> String {
     text + "</svg>\n"
 }
 
-/// Neighbours that look alike.
+/// Groups neighbouring cells of the same style.
 fn runs(screen: &vt100::Screen, row: u16, columns: u16) -> Vec<(u16, String, String)> {
     let mut runs: Vec<(u16, String, String)> = Vec::new();
     let mut gap = true;

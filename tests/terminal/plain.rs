@@ -1,4 +1,4 @@
-//! Where there is no terminal, or none to draw on: plain lines, no escape code, no panic.
+//! Without a terminal that can be drawn on: plain lines, no escape sequence, no panic.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use super::screen::{Project, Screen, until};
 
 const RUN: &str = "echo running; exec sleep 1000";
 
-fn without_codes(screen: &Screen) {
+fn assert_no_escape_sequence(screen: &Screen) {
     let bytes = screen.bytes();
     assert!(
         !bytes.contains(&0x1b),
@@ -19,42 +19,42 @@ fn without_codes(screen: &Screen) {
     );
 }
 
-fn shown_plainly(mut command: Command, change: impl FnOnce(&mut Command)) {
+fn assert_plain_lines(mut command: Command, change: impl FnOnce(&mut Command)) {
     change(&mut command);
     let mut screen = Screen::start(&command, 80, 12);
     screen.until("plain lines", |text| {
         text.contains("running") && text.contains("hotrun: gen 1 live")
     });
-    // The pseudo-terminal turns it into the signal.
+    // The pseudoterminal turns Ctrl-C into the signal.
     screen.press("\x03");
     assert_eq!(screen.ended().code(), Some(0));
-    without_codes(&screen);
+    assert_no_escape_sequence(&screen);
 }
 
 #[test]
-fn a_dumb_terminal_and_a_machine_that_builds() {
+fn a_dumb_terminal_and_ci() {
     let project = Project::new("true", RUN);
-    shown_plainly(project.hotrun(&[]), |command| {
+    assert_plain_lines(project.hotrun(&[]), |command| {
         command.env("TERM", "dumb");
     });
-    shown_plainly(project.hotrun(&[]), |command| {
+    assert_plain_lines(project.hotrun(&[]), |command| {
         command.env("CI", "true").env("NO_COLOR", "1");
     });
 }
 
 #[test]
-fn no_input() {
+fn without_input() {
     let project = Project::new("true", RUN);
     let command = project.hotrun(&[]);
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$0\" \"$@\" </dev/null"]);
     shell.arg(command.get_program()).args(command.get_args());
-    project.at_home(&mut shell);
-    shown_plainly(shell, |_| {});
+    project.set_interactive(&mut shell);
+    assert_plain_lines(shell, |_| {});
 }
 
 #[test]
-fn no_colour_on_a_live_terminal() {
+fn no_color_on_a_live_terminal() {
     let project = Project::new("true", RUN);
     let mut command = project.hotrun(&[]);
     command.env("NO_COLOR", "1");
@@ -77,7 +77,7 @@ fn is_plain(text: &str) {
     );
 }
 
-/// Whoever reads has seen enough: that is no fault of hotrun's.
+/// A closed pipe is not an error.
 #[test]
 fn into_a_pipe_that_is_closed_after_a_line() {
     let project = Project::new("true", "while echo line; do :; done");
@@ -86,7 +86,7 @@ fn into_a_pipe_that_is_closed_after_a_line() {
     let line = "\"$0\" \"$@\" 2>&1 | head -1; echo ${PIPESTATUS[0]}";
     shell.args(["-c", line]).arg(command.get_program());
     shell.args(command.get_args());
-    project.at_home(&mut shell);
+    project.set_interactive(&mut shell);
     let output = shell.stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     is_plain(&text);
@@ -120,9 +120,8 @@ fn into_a_file() {
     }
 }
 
-/// What a program reads, by an option.
 #[test]
-fn what_is_typed_is_for_the_program_if_that_is_wanted() {
+fn with_stdin_program_input_goes_to_the_program() {
     let project = Project::new(
         "true",
         "echo running; read -r word; echo \"got $word\"; exec sleep 1000",
@@ -131,7 +130,7 @@ fn what_is_typed_is_for_the_program_if_that_is_wanted() {
     screen.until("gen 1", |text| {
         text.contains("running") && text.contains("gen 1 live")
     });
-    // Nor does anything here tell what is pasted from what is typed: that would be for the program to ask for.
+    // Pasted text is not marked: only the program could request that.
     assert!(!screen.parsed(|parser| parser.screen().bracketed_paste()));
     screen.until("no keys", |text| {
         text.contains("Ctrl-C quit") && !text.contains("? help")

@@ -1,4 +1,4 @@
-//! A terminal in front of which a test sits.
+//! A terminal for tests.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,11 +19,11 @@ use nix::sys::termios::{Termios, tcgetattr};
 use regex::Regex;
 use tempfile::TempDir;
 
-use super::scrolled::Scrolled;
+use super::scrollback::Scrollback;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A folder in which something is built and run by shell scripts: `build` and `run`.
+/// A folder with two shell scripts, `build` and `run`.
 pub(crate) struct Project(TempDir);
 
 impl Project {
@@ -49,33 +49,33 @@ impl Project {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// The processes that were started on it and are not gone: each has its folder in the environment.
+    /// The running processes of this project, which have its folder in their environment.
     pub(crate) fn processes(&self) -> Vec<String> {
-        let mark = format!("TMPDIR={}", self.0.path().display());
+        let variable = format!("TMPDIR={}", self.0.path().display());
         let all = fs::read_dir("/proc").unwrap().flatten();
         let ours = all.filter(|entry| {
             let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
             environment
                 .split(|byte| *byte == 0)
-                .any(|one| one == mark.as_bytes())
+                .any(|one| one == variable.as_bytes())
         });
         ours.map(|entry| fs::read_to_string(entry.path().join("stat")).unwrap_or_default())
             .collect()
     }
 
-    /// hotrun on it, with these options more.
+    /// hotrun for this project, with additional options.
     pub(crate) fn hotrun(&self, options: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hotrun"));
         command
             .args(["--watch", "src", "--build", "sh build", "--ready", "log:."])
             .args(options)
             .args(["--", "sh", "run"]);
-        self.at_home(&mut command);
+        self.set_interactive(&mut command);
         command
     }
 
-    /// The environment of somebody who sits in front of a terminal.
-    pub(crate) fn at_home(&self, command: &mut Command) {
+    /// Sets the environment of an interactive user.
+    pub(crate) fn set_interactive(&self, command: &mut Command) {
         command
             .current_dir(self.0.path())
             .env("TERM", "xterm-256color")
@@ -97,18 +97,18 @@ impl Project {
     }
 }
 
-/// Everything that was written to the terminal, and what it looks like.
+/// The output so far, and the resulting screen.
 struct Seen {
     parser: vt100::Parser,
-    scrolled: Option<Scrolled>,
+    scrollback: Option<Scrollback>,
     bytes: Vec<u8>,
     written: usize,
 }
 
 impl Seen {
-    fn take(&mut self, bytes: &[u8]) {
-        match &mut self.scrolled {
-            Some(scrolled) => scrolled.process(&mut self.parser, bytes),
+    fn process(&mut self, bytes: &[u8]) {
+        match &mut self.scrollback {
+            Some(scrollback) => scrollback.process(&mut self.parser, bytes),
             None => self.parser.process(bytes),
         }
         self.written += bytes.len();
@@ -128,7 +128,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Starts it as the leader of a session that the terminal controls.
+    /// Starts the command as the leader of a session with this controlling terminal.
     pub(crate) fn start(command: &Command, columns: u16, rows: u16) -> Self {
         Self::with_history(command, columns, rows, 2_000, None)
     }
@@ -138,7 +138,7 @@ impl Screen {
         columns: u16,
         rows: u16,
         history: usize,
-        scrolled: Option<Scrolled>,
+        scrollback: Option<Scrollback>,
     ) -> Self {
         let size = Winsize {
             ws_row: rows,
@@ -147,7 +147,7 @@ impl Screen {
             ws_ypixel: 0,
         };
         let pair = openpty(Some(&size), None).unwrap();
-        // Nobody but us is on this side.
+        // The command gets only what it is given.
         for fd in [&pair.master, &pair.slave] {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
@@ -156,7 +156,7 @@ impl Screen {
         let mut leader = Command::new("setsid");
         leader
             .arg("--ctty")
-            // Whoever runs the tests may ignore it (`nohup`).
+            // The tests may run with SIGHUP ignored (`nohup`).
             .args(["env", "--default-signal=HUP"])
             .arg(command.get_program())
             .args(command.get_args());
@@ -171,12 +171,12 @@ impl Screen {
         let (rows, columns) = (NonZero::new(rows).unwrap(), NonZero::new(columns).unwrap());
         let seen = Seen {
             parser: vt100::Parser::new(rows, columns, history),
-            scrolled,
+            scrollback,
             bytes: Vec::new(),
             written: 0,
         };
         let seen = Arc::new(Mutex::new(seen));
-        let child = leader.spawn().expect("`setsid` of util-linux is there");
+        let child = leader.spawn().expect("`setsid` of util-linux");
         let ours = fs::File::from(pair.master);
         let (closed, stalled) = (Arc::default(), Arc::default());
         read(
@@ -215,7 +215,7 @@ impl Screen {
         terminal::resize(self.ours.as_ref().unwrap(), Size { columns, rows }).unwrap();
     }
 
-    /// What is to be seen, without empty rows at the end.
+    /// The text on the screen, without empty rows at the end.
     pub(crate) fn text(&self) -> String {
         let seen = self.seen();
         let rows = seen
@@ -238,7 +238,7 @@ impl Screen {
         self.seen().written
     }
 
-    /// Waits until the screen looks like this, but for what differs from run to run.
+    /// Waits until the screen looks like this, apart from what differs from run to run.
     #[track_caller]
     pub(crate) fn shows(&self, expected: &str) {
         let expected = expected.trim_matches('\n');
@@ -248,30 +248,33 @@ impl Screen {
             .collect();
         let expected = lines.join("\n");
         let began = Instant::now();
-        while usual(&self.text()) != expected {
-            if began.elapsed() > PATIENCE {
-                panic!("expected:\n{expected}\n\nfound:\n{}", usual(&self.text()));
+        while normalize(&self.text()) != expected {
+            if began.elapsed() > TIMEOUT {
+                panic!(
+                    "expected:\n{expected}\n\nfound:\n{}",
+                    normalize(&self.text())
+                );
             }
             thread::sleep(Duration::from_millis(5));
         }
     }
 
     #[track_caller]
-    pub(crate) fn until(&self, what: &str, is_so: impl FnMut(&str) -> bool) {
-        self.within(PATIENCE, what, is_so);
+    pub(crate) fn until(&self, what: &str, condition: impl FnMut(&str) -> bool) {
+        self.within(TIMEOUT, what, condition);
     }
 
     #[track_caller]
     pub(crate) fn within(
         &self,
-        patience: Duration,
+        timeout: Duration,
         what: &str,
-        mut is_so: impl FnMut(&str) -> bool,
+        mut condition: impl FnMut(&str) -> bool,
     ) {
         let began = Instant::now();
-        while !is_so(&self.text()) {
+        while !condition(&self.text()) {
             assert!(
-                began.elapsed() < patience,
+                began.elapsed() < timeout,
                 "waited for {what}; found:\n{}",
                 self.text()
             );
@@ -283,7 +286,7 @@ impl Screen {
         self.modes_if_any().unwrap()
     }
 
-    /// As a shell does that has it again.
+    /// As a shell does when it gets the terminal back.
     pub(crate) fn set_modes(&self, modes: &Termios) {
         terminal::set_modes(self.theirs.as_ref().unwrap(), modes).unwrap();
     }
@@ -292,12 +295,12 @@ impl Screen {
         tcgetattr(self.theirs.as_ref().unwrap())
     }
 
-    /// Waits until nothing has been written for so long.
+    /// Waits until nothing is written for this long.
     #[track_caller]
     pub(crate) fn quiet_for(&self, time: Duration) {
         let (began, mut since, mut written) = (Instant::now(), Instant::now(), self.written());
         while since.elapsed() < time {
-            assert!(began.elapsed() < PATIENCE * 4, "it goes on writing");
+            assert!(began.elapsed() < TIMEOUT * 4, "it keeps writing");
             thread::sleep(Duration::from_millis(20));
             if self.written() != written {
                 (since, written) = (Instant::now(), self.written());
@@ -305,12 +308,12 @@ impl Screen {
         }
     }
 
-    /// The terminal takes nothing, or goes on: as one at the end of a slow connection.
+    /// Makes the terminal accept no output, as over a stalled connection.
     pub(crate) fn stall(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
     }
 
-    /// The terminal is closed, as a window is.
+    /// Closes the terminal, as if its window was closed.
     pub(crate) fn close(&mut self) {
         self.ours = None;
         self.closed.store(true, Ordering::Release);
@@ -323,7 +326,7 @@ impl Screen {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < PATIENCE, "it goes on:\n{}", self.text());
+            assert!(began.elapsed() < TIMEOUT, "it still runs:\n{}", self.text());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -351,29 +354,29 @@ fn read(mut from: fs::File, seen: Arc<Mutex<Seen>>, [closed, stalled]: [Arc<Atom
             let Ok(count @ 1..) = from.read(&mut buffer) else {
                 break;
             };
-            seen.lock().unwrap().take(&buffer[..count]);
+            seen.lock().unwrap().process(&buffer[..count]);
         }
     });
 }
 
 #[track_caller]
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "waited for {what}");
+    while !condition() {
+        assert!(began.elapsed() < TIMEOUT, "waited for {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Pids, times and ports, and the room that they leave, written alike.
-pub(crate) fn usual(text: &str) -> String {
+/// Replaces pids, times and ports, and the space around them, which differ from run to run.
+pub(crate) fn normalize(text: &str) -> String {
     let all = [
         (r"pid \d+", "pid N"),
         (r"127\.0\.0\.1:\d+", "127.0.0.1:P"),
         (r"\b\d+(\.\d+)?(ms|µs)|\b\d+\.\d+s", "T"),
         (r"\b\d+s of", "Ts of"),
         (r"   +(\S)", "   $1"),
-        // As many as it takes to keep the footer where it was.
+        // Empty rows that keep the footer in place.
         (r"\n\n\n+", "\n\n"),
     ];
     let mut text = text.to_owned();

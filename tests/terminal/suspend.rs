@@ -1,4 +1,4 @@
-//! Ctrl-Z and other stops: while hotrun is stopped the terminal is the shell's, and then it goes on as before.
+//! Ctrl-Z and other stops: while hotrun is stopped the shell has the terminal, and afterwards hotrun continues as before.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,21 +9,20 @@ use nix::unistd::Pid;
 
 use super::screen::{Project, Screen, until};
 
-/// Ends at once when it is asked to.
+/// Ends at once on the stop signal.
 const RUN: &str = "echo $$ > pid; echo running; exec sleep 1000";
 
-/// A shell without line editing, and one that leaves the terminal's modes to those that change them: whatever the
-/// modes are at its prompt, somebody else has left them so.
+/// A shell without line editing, which does not change the terminal's modes itself.
 fn shell(project: &Project) -> Screen {
     let mut shell = Command::new("dash");
     shell.arg("-i").env("PS1", "$ ");
-    project.at_home(&mut shell);
+    project.set_interactive(&mut shell);
     let screen = Screen::start(&shell, 80, 14);
     screen.until("a prompt", |text| text.ends_with('$'));
     screen
 }
 
-/// Types the command at its prompt.
+/// Types the command at the prompt.
 fn run(screen: &mut Screen, command: &Command) {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
@@ -32,7 +31,7 @@ fn run(screen: &mut Screen, command: &Command) {
 }
 
 #[test]
-fn suspended_and_back() {
+fn suspend_and_resume() {
     let project = Project::new("true", RUN);
     let mut screen = shell(&project);
     let before = screen.modes();
@@ -54,17 +53,17 @@ fn suspended_and_back() {
     screen.until("the program to be stopped too", |_| stopped());
     screen.press("fg\n");
     screen.until("gen 1", |text| text.contains("gen 1 live"));
-    screen.until("the program to go on", |_| !stopped());
+    screen.until("the program to continue", |_| !stopped());
     assert_eq!(screen.modes(), during);
 
-    // In the background it goes on and leaves the terminal alone.
+    // In the background hotrun continues and leaves the terminal alone.
     screen.press("\x1a");
     screen.until("the shell", |text| !text.contains("gen 1 live"));
     screen.press("clear; bg\n");
     screen.until("the shell", |text| {
         text.contains("hotrun") && text.ends_with('$')
     });
-    screen.until("the program to go on", |_| !stopped());
+    screen.until("the program to continue", |_| !stopped());
     screen.quiet_for(Duration::from_millis(700));
     assert_eq!(screen.modes(), before);
     assert!(!screen.text().contains("gen 1 live"));
@@ -80,10 +79,10 @@ fn suspended_and_back() {
     assert_eq!(project.processes(), Vec::<String>::new());
 }
 
-/// `kill -STOP`, a debugger: nothing of that can be heard before it goes on, and in between the terminal is the shell's,
-/// which sets it as it likes, or leaves it.
+/// `kill -STOP` or a debugger: hotrun notices it only afterwards. Meanwhile the shell has the terminal, and may change its
+/// modes or not.
 #[test]
-fn stopped_by_what_cannot_be_caught_and_back() {
+fn stop_by_sigstop_and_resume() {
     for sets in [false, true] {
         let project = Project::new("true", RUN);
         let mut screen = shell(&project);
@@ -124,12 +123,12 @@ fn stopped_by_what_cannot_be_caught_and_back() {
     }
 }
 
-/// The keys that are signals make a terminal throw away what is on its way to the screen, unless it is told not to.
+/// By default, keys that send signals make a terminal discard output that is on its way to the screen.
 #[test]
-fn what_is_on_its_way_to_the_screen_is_there_after_ctrl_z() {
+fn ctrl_z_loses_no_output() {
     const LINES: usize = 3000;
     let line = |n| format!("line {n:040}");
-    // In great pieces, for it is these that are counted: what there is room for is more than the terminal takes.
+    // In large pieces: hotrun limits the number of waiting pieces, so it accepts more than the terminal does.
     let print =
         "echo up; while [ ! -e go ]; do sleep 0.02; done; cat lines; echo >all; exec sleep 1000";
     let project = Project::new("true", print);
@@ -140,7 +139,7 @@ fn what_is_on_its_way_to_the_screen_is_there_after_ctrl_z() {
     screen.until("gen 1", |text| text.contains("gen 1 live"));
     screen.stall(true);
     project.write("go", "");
-    until("all of it", || project.path("all").exists());
+    until("all output to be accepted", || project.path("all").exists());
     screen.press("\x1a");
     screen.stall(false);
     screen.until("the shell", |text| text.ends_with('$'));
@@ -155,9 +154,9 @@ fn what_is_on_its_way_to_the_screen_is_there_after_ctrl_z() {
     screen.until("the end", |text| text.ends_with('$'));
 }
 
-/// A terminal at the end of a connection that takes nothing for a while.
+/// The terminal accepts no output for a while, as over a stalled connection.
 #[test]
-fn suspended_behind_a_backlog() {
+fn suspend_with_a_backlog() {
     let flood = "while :; do echo \"line $((n += 1))\"; echo $n > count; done";
     let project = Project::new("true", flood);
     let mut screen = shell(&project);
@@ -166,14 +165,14 @@ fn suspended_behind_a_backlog() {
     screen.until("gen 1", |text| text.contains("gen 1 live"));
     assert_ne!(screen.modes(), before);
     screen.stall(true);
-    // Once nobody takes what it prints, the program waits.
+    // Once its output is not accepted, the program blocks.
     let count = || std::fs::read_to_string(project.path("count")).unwrap_or_default();
     until("a backlog", || {
         let before = count();
         std::thread::sleep(Duration::from_millis(200));
         count() == before
     });
-    // Whoever sees nothing come of it presses it again, which must not count once it has gone on.
+    // A user who sees no effect presses the key again. These presses must not count after the resume.
     let began = Instant::now();
     until("the modes of the shell", || {
         if began.elapsed() < Duration::from_secs(1) {
@@ -182,26 +181,28 @@ fn suspended_behind_a_backlog() {
         screen.modes() == before
     });
     screen.stall(false);
-    // Its prompt may be gone, if the key came a moment after it.
+    // A late key may have removed the prompt.
     screen.press("clear\n");
     screen.until("the shell", |text| text.ends_with('$'));
     screen.press("fg\n");
-    screen.until("the program to go on", |text| text.contains("gen 1 live"));
-    // A signal that was still there would have been heard before the key.
+    screen.until("the program to continue", |text| {
+        text.contains("gen 1 live")
+    });
+    // A signal that was still pending would have been handled before the key.
     screen.press("q");
     until("the end of hotrun", || project.path("code").exists());
     screen.until("the end", |text| text.ends_with('$'));
     assert_eq!(screen.modes(), before);
 }
 
-/// Whatever is shown. No time counts in which nothing could go on.
+/// With every `--ui`. The time of the suspend does not count towards timeouts.
 #[test]
-fn suspended_without_a_footer() {
+fn suspend_without_a_footer() {
     const TIMEOUT: Duration = Duration::from_secs(3);
-    let once_it_may =
+    let waits_for_go =
         "echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo up; exec sleep 1000";
     for kind in ["plain", "json", "off"] {
-        let project = Project::new("true", once_it_may);
+        let project = Project::new("true", waits_for_go);
         let mut screen = shell(&project);
         let before = screen.modes();
         let timeout = format!("{}s", TIMEOUT.as_secs());
@@ -211,7 +212,7 @@ fn suspended_without_a_footer() {
         until("the program", || pid().ends_with('\n'));
         let started = Instant::now();
         let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid().trim()));
-        // Or it waits for one that it has forked, and that is (`vfork(2)`).
+        // Or it waits for a stopped child that it has just forked (`vfork(2)`).
         let stopped = || {
             [") T ", ") D "]
                 .iter()
@@ -221,14 +222,14 @@ fn suspended_without_a_footer() {
         screen.press("\x1a");
         until("the program to be stopped", stopped);
         screen.until("the shell", |text| text.ends_with('$'));
-        until("its time to be over", || started.elapsed() > TIMEOUT);
+        until("the timeout to pass", || started.elapsed() > TIMEOUT);
         screen.press("fg\n");
-        until("the program to go on", || !stopped());
+        until("the program to continue", || !stopped());
         project.write("go", "");
         screen.until("the program", |text| text.contains("up"));
         project.write("src/main", "2");
         let first = pid();
-        until("a second one", || pid() != first);
+        until("generation 2", || pid() != first);
         assert!(!screen.text().contains("not ready"), "{}", screen.text());
         screen.press("\x03");
         screen.until("the end", |text| text.ends_with('$'));

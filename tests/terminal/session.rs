@@ -1,8 +1,8 @@
-//! What is to be seen when, screen by screen.
+//! A whole session, screen by screen.
 
 use super::screen::{Project, Screen};
 
-/// Does what the file `how` says: cargo's own progress, an error, nothing. Waits for `go` in between.
+/// Does what `src/main` says: shows cargo's progress and waits for `go`, fails, or nothing.
 const BUILD: &str = r#"
 case $(cat src/main) in
 slow*) printf '    Building [====>     ] 3/12: syn, serde   \r' >&2; while [ ! -e go ]; do sleep 0.02; done ;;
@@ -10,7 +10,7 @@ broken*) echo 'error: expected `;`' >&2; echo ' --> src/main:1' >&2; exit 1 ;;
 esac
 "#;
 
-/// Prints what it is, and takes half a second to leave if it is told to.
+/// Prints its version. A lazy one waits for `go` when it gets the stop signal.
 const RUN: &str = r#"
 v=$(cat src/main)
 printf '\033[31mversion\033[0m %s\n' "$v"
@@ -19,7 +19,7 @@ while :; do sleep 0.02; done
 "#;
 
 #[test]
-fn a_day_at_the_terminal() {
+fn a_session_at_the_terminal() {
     let project = Project::new(BUILD, RUN);
     let mut screen = Screen::start(&project.hotrun(&["-l", "127.0.0.1:0"]), 96, 14);
 
@@ -64,7 +64,7 @@ fn a_day_at_the_terminal() {
          ● gen 2 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
          ✘ gen 3 failed to build · gen 2 still live   r reload  p pause  e errors  ? help  q quit",
     );
-    // Recovery; then an old one that takes its time.
+    // Recovery, then an old generation that drains slowly.
     project.write("src/main", "lazy");
     screen.shows(
         "
@@ -92,13 +92,12 @@ fn a_day_at_the_terminal() {
          ◐ gen 4 draining   no conns, shutting down · Ts of 10s left · pid N
          ✔ built in T · ready in T · src/main   r reload  p pause  k kill  ? help  q quit",
     );
-    // Help, pause, and a terminal that gets very small and great again.
+    // Help, pause, and a terminal that becomes tiny and large again.
     project.write("go", "");
     screen.until("the end of gen 4", |text| !text.contains("draining"));
     screen.press("p?");
     screen.shows(
         "
-        [5] version 5
         [4] bye
 
            r   reload now, even without changes
@@ -119,7 +118,6 @@ fn a_day_at_the_terminal() {
     screen.press("?");
     screen.shows(
         "
-        [5] version 5
         [4] bye
 
          ● gen 5 live   sh · pid N · up <1m · 127.0.0.1:P · 0 conns
@@ -151,7 +149,7 @@ fn a_day_at_the_terminal() {
     screen.until("gen 6", |text| {
         text.contains("gen 6 live") && !text.contains("draining")
     });
-    // A mark, and the end.
+    // A mark, then quit.
     screen.press("\rq");
     assert_eq!(screen.ended().code(), Some(0));
     screen.shows(
@@ -171,15 +169,15 @@ fn a_day_at_the_terminal() {
 }
 
 #[test]
-fn undo_brings_the_previous_executable_back() {
+fn undo_rolls_back_to_the_previous_executable() {
     let project = Project::new("cp --remove-destination src/main app; chmod +x app", "");
     project.write("src/main", "#!/bin/sh\necho one\nexec sleep 1000\n");
     let mut command = project.hotrun(&["-l", "127.0.0.1:0"]);
-    // Not `sh run`.
+    // Runs the executable itself instead of `sh run`.
     let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
     let mut plain = std::process::Command::new(command.get_program());
     plain.args(&args[..args.len() - 2]).arg("./app");
-    project.at_home(&mut plain);
+    project.set_interactive(&mut plain);
     command = plain;
     let mut screen = Screen::start(&command, 100, 12);
     screen.until("gen 1", |text| {

@@ -1,4 +1,4 @@
-//! However hotrun ends, the terminal is as it was.
+//! However hotrun ends, it restores the terminal.
 
 use std::process::Command;
 use std::thread;
@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::screen::{PATIENCE, Project, Screen, until};
+use super::screen::{Project, Screen, TIMEOUT, until};
 
-/// Ends at once when it is asked to.
+/// Ends at once on the stop signal.
 const RUN: &str = "echo $$ > pid; echo running; exec sleep 1000";
 
 struct Started {
@@ -19,21 +19,21 @@ struct Started {
     before: nix::sys::termios::Termios,
 }
 
-/// hotrun in front of which the shell's modes are known, with generation 1 live.
+/// Starts hotrun with generation 1 live. The terminal's modes before that are known.
 fn start(panics: bool) -> Started {
     let project = Project::new("true", RUN);
     let mut command = project.hotrun(&["-l", "127.0.0.1:0", "--on", "*.txt=run:true"]);
     if panics {
         command.env("HOTRUN_TEST_PANIC", "1");
     }
-    // The modes of a new terminal are those that a program finds: nobody has been there before.
+    // Nothing has changed the modes of a new terminal.
     let mut screen = Screen::start(&wait_for_go(&project, &command), 80, 10);
     let before = screen.modes();
     screen.press("\n");
     screen.until("gen 1", |text| {
         text.contains("running") && text.contains("gen 1 live")
     });
-    assert_ne!(screen.modes(), before, "keys come one by one");
+    assert_ne!(screen.modes(), before, "keys arrive one by one");
     Started {
         project,
         screen,
@@ -41,12 +41,12 @@ fn start(panics: bool) -> Started {
     }
 }
 
-/// The command, once a line was typed.
+/// Runs the command after a line was typed.
 fn wait_for_go(project: &Project, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", "read -r line; exec \"$0\" \"$@\""]);
     shell.arg(command.get_program()).args(command.get_args());
-    project.at_home(&mut shell);
+    project.set_interactive(&mut shell);
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
             shell.env(name, value);
@@ -61,10 +61,10 @@ impl Started {
     }
 
     #[track_caller]
-    fn is_as_it_was(&self) {
+    fn assert_restored(&self) {
         assert_eq!(self.screen.modes(), self.before);
-        // What it wrote last may still be on its way to the emulator.
-        self.screen.until("a screen as it was", |text| {
+        // The last output may still be on its way to the emulator.
+        self.screen.until("a restored screen", |text| {
             let (hidden, pasted) = self.screen.parsed(|parser| {
                 let screen = parser.screen();
                 (screen.hide_cursor(), screen.bracketed_paste())
@@ -73,16 +73,16 @@ impl Started {
         });
     }
 
-    /// Not the program, not its guardian. Either may end a moment after hotrun, if that could do nothing about it.
+    /// Neither the program nor its guardian. Both may end a moment after hotrun if that ended abruptly.
     #[track_caller]
-    fn no_process_is_left(&self) {
+    fn assert_no_process_is_left(&self) {
         let began = Instant::now();
         loop {
             let left = self.project.processes();
             if left.is_empty() {
                 return;
             }
-            assert!(began.elapsed() < PATIENCE, "{left:?}");
+            assert!(began.elapsed() < TIMEOUT, "{left:?}");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -98,53 +98,53 @@ fn after_signals() {
         let mut started = start(false);
         kill(started.pid(), signal).unwrap();
         assert_eq!(started.screen.ended().code(), Some(code), "{signal}");
-        started.is_as_it_was();
-        started.no_process_is_left();
+        started.assert_restored();
+        started.assert_no_process_is_left();
     }
 }
 
 #[test]
-fn after_keys_that_are_signals() {
+fn after_keys_that_send_signals() {
     for (key, code) in [("\x03", 0), ("\x1c", 131), ("q", 0)] {
         let mut started = start(false);
         started.screen.press(key);
         assert_eq!(started.screen.ended().code(), Some(code), "{key:?}");
-        started.is_as_it_was();
-        started.no_process_is_left();
+        started.assert_restored();
+        started.assert_no_process_is_left();
     }
 }
 
 #[test]
-fn after_a_panic_of_either_thread() {
+fn after_a_panic_in_either_thread() {
     for (key, code) in [("r", 101), ("\r", 1)] {
         let mut started = start(true);
         started.screen.press(key);
         assert_eq!(started.screen.ended().code(), Some(code), "{key:?}");
-        started.is_as_it_was();
+        started.assert_restored();
         assert!(
             started.screen.text().contains("panicked at"),
             "{}",
             started.screen.text()
         );
-        started.no_process_is_left();
+        started.assert_no_process_is_left();
     }
 }
 
-/// It would go on without what the task was for, and show nothing of it.
+/// Otherwise hotrun would silently continue without the task.
 #[test]
-fn after_a_panic_of_a_task() {
+fn after_a_panic_in_a_task() {
     let mut started = start(true);
     started.project.write("src/a.txt", "1");
     assert_eq!(started.screen.ended().code(), Some(1));
-    started.is_as_it_was();
+    started.assert_restored();
     let text = started.screen.text();
     assert!(text.contains("panicked at"), "{text}");
-    started.no_process_is_left();
+    started.assert_no_process_is_left();
 }
 
-/// Somebody presses Ctrl-S before hotrun has begun, and it can't begin to draw.
+/// The user presses Ctrl-S before hotrun starts to draw.
 #[test]
-fn after_a_beginning_on_a_stopped_terminal() {
+fn after_a_start_on_a_stopped_terminal() {
     let project = Project::new("true", RUN);
     let command = project.hotrun(&["-l", "127.0.0.1:0"]);
     let mut screen = Screen::start(&wait_for_go(&project, &command), 80, 10);
@@ -153,7 +153,7 @@ fn after_a_beginning_on_a_stopped_terminal() {
     until("the program", || project.path("pid").exists());
     screen.press("\x11");
     screen.until("gen 1", |text| text.contains("gen 1 live"));
-    assert_ne!(screen.modes(), before, "keys come one by one");
+    assert_ne!(screen.modes(), before, "keys arrive one by one");
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));
     let started = Started {
@@ -161,27 +161,27 @@ fn after_a_beginning_on_a_stopped_terminal() {
         screen,
         before,
     };
-    started.is_as_it_was();
+    started.assert_restored();
 }
 
-/// What could not be written is given up in the end, but for what makes the terminal usable.
+/// In the end hotrun drops the output that the terminal does not accept, but still restores the terminal.
 #[test]
 fn after_a_signal_on_a_stopped_terminal() {
     let mut started = start(false);
     let pid = || std::fs::read_to_string(started.project.path("pid")).unwrap();
     let first = pid();
-    // The reload comes behind it, and so it is stopped when that is there.
+    // Once the reload happens, the Ctrl-S before it has taken effect.
     started.screen.press("\x13r");
     until("a reload", || pid() != first && !pid().is_empty());
     kill(started.pid(), Signal::SIGTERM).unwrap();
     assert_eq!(started.screen.ended().code(), Some(143));
-    started.is_as_it_was();
-    started.no_process_is_left();
+    started.assert_restored();
+    started.assert_no_process_is_left();
 }
 
-/// With the terminal still there it asks for a reload.
+/// While the terminal exists, SIGHUP requests a reload.
 #[test]
-fn after_a_hangup_that_is_none() {
+fn after_a_sighup_without_a_hangup() {
     let mut started = start(false);
     let during = started.screen.modes();
     kill(started.pid(), Signal::SIGHUP).unwrap();
@@ -191,16 +191,16 @@ fn after_a_hangup_that_is_none() {
     assert_eq!(started.screen.modes(), during);
     started.screen.press("q");
     assert_eq!(started.screen.ended().code(), Some(0));
-    started.is_as_it_was();
-    started.no_process_is_left();
+    started.assert_restored();
+    started.assert_no_process_is_left();
 }
 
-/// A closed window: nobody is left to see anything, and there are no modes that could be as they were.
+/// A closed window: there are no modes left to restore.
 #[test]
 fn after_the_terminal_is_gone() {
     let mut started = start(false);
     started.screen.close();
     assert_eq!(started.screen.ended().code(), Some(129));
-    started.no_process_is_left();
+    started.assert_no_process_is_left();
     assert_eq!(started.screen.modes_if_any(), Err(Errno::EIO));
 }

@@ -1,17 +1,17 @@
-//! What scrolls out of an emulator, row by row, however much it is.
+//! Reads the rows that scroll off the top of an emulator, however many there are.
 
 const END: &[u8] = b"\x1b[?2026l";
-/// More than what hotrun writes in one go.
+/// More rows than hotrun writes in one frame.
 pub(crate) const HISTORY: usize = 50_000;
 
-/// Hears of each row that leaves the screen at its top, once.
-pub(crate) struct Scrolled {
-    /// What came behind the last drawing that is complete.
+/// Passes on each row that leaves the screen, once.
+pub(crate) struct Scrollback {
+    /// The bytes after the last complete frame.
     rest: Vec<u8>,
     each: Box<dyn FnMut(&str) + Send>,
 }
 
-impl Scrolled {
+impl Scrollback {
     pub(crate) fn new(each: impl FnMut(&str) + Send + 'static) -> Self {
         Self {
             rest: Vec::new(),
@@ -19,7 +19,7 @@ impl Scrolled {
         }
     }
 
-    /// Shows these bytes, up to the end of the last drawing: there no sequence is cut in two.
+    /// Processes these bytes up to the end of the last frame, where no escape sequence is split.
     pub(crate) fn process(&mut self, parser: &mut vt100::Parser, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
         let found = self.rest.windows(END.len()).rposition(|part| part == END);
@@ -31,7 +31,7 @@ impl Scrolled {
         self.harvest(parser);
     }
 
-    /// A new emulator that looks the same has nothing in its history.
+    /// Passes on the history, and replaces the emulator with one that looks the same and has none.
     fn harvest(&mut self, parser: &mut vt100::Parser) {
         parser.screen_mut().set_scrollback(usize::MAX);
         let mut left = parser.screen().scrollback();
