@@ -2,7 +2,7 @@
 const MIN_KEPT: usize = 1024 * 1024;
 
 /// The output of a build. If it is too long, its last part: warnings come first, and the error that makes it fail last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct BuildLog {
     text: String,
     /// How many lines were dropped.
@@ -38,18 +38,19 @@ impl BuildLog {
 
     /// All lines, preceded by a note if some were dropped.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
-        let note = missing(self.dropped);
-        let lines = self.text.lines().map(str::to_owned);
-        note.into_iter().chain(lines)
+        self.last_lines(usize::MAX)
     }
-}
 
-/// A note in place of lines that are not shown.
-pub(super) fn missing(lines: usize) -> Option<String> {
-    match lines {
-        0 => None,
-        1 => Some("… 1 line before these".into()),
-        _ => Some(format!("… {lines} lines before these")),
+    /// The last lines, preceded by a note if there are more.
+    pub(super) fn last_lines(&self, count: usize) -> impl Iterator<Item = String> {
+        let before = self.text.lines().count().saturating_sub(count);
+        let note = match self.dropped + before {
+            0 => None,
+            1 => Some("… 1 line before these".into()),
+            lines => Some(format!("… {lines} lines before these")),
+        };
+        let lines = self.text.lines().skip(before).map(str::to_owned);
+        note.into_iter().chain(lines)
     }
 }
 

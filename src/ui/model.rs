@@ -1,17 +1,19 @@
 mod facts;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Level, Report, build_log, sanitize};
+use super::build_log::BuildLog;
+use super::sanitize::shortened;
+use super::{Level, Report};
 pub(super) use facts::{Building, Generation, LastResult, Problem};
 
 use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Phase, Stopped};
 
 /// How many errors of a build are kept; further ones are counted.
 const MAX_ERRORS: usize = 4;
-/// How many of the last lines of a build are kept, for one that fails without an error message.
+/// How many of the last lines are shown of a build that fails without an error message.
 const MAX_LINES: usize = 12;
 /// How many changed files are remembered.
 const MAX_FILES: usize = 4;
@@ -44,8 +46,10 @@ pub(super) struct Model {
     pub(super) broken_build: Option<Problem>,
     /// The first errors of the newest build, and how many there were.
     errors: (Vec<String>, usize),
-    /// The last lines of the newest build, and how many there were before.
-    lines: (VecDeque<String>, usize),
+    /// The output of the current build.
+    pub(super) build_log: BuildLog,
+    /// The output of the last build that ended. Cancelled builds do not count.
+    pub(super) last_build_log: BuildLog,
     /// Whether the live generation is the result of a roll back.
     pub(super) rolled_back: bool,
     /// Whether nothing is live and only a change or a request can help.
@@ -111,7 +115,7 @@ impl Model {
                 }
             }
             Report::ArtifactKept { id } => self.artifact = Some(*id),
-            Report::BuildLine { text, .. } => self.build_line(text),
+            Report::BuildLine { text, .. } => self.build_log.add(text),
             Report::Watching { .. }
             | Report::Output { .. }
             | Report::OutputEnded { .. }
@@ -123,15 +127,6 @@ impl Model {
         if let Some(generation) = self.generations.get_mut(&id) {
             change(generation);
         }
-    }
-
-    fn build_line(&mut self, text: &str) {
-        let (lines, before) = &mut self.lines;
-        if lines.len() == MAX_LINES {
-            lines.pop_front();
-            *before += 1;
-        }
-        lines.push_back(sanitize::shortened(text).to_owned());
     }
 
     /// A program opened a socket.
@@ -161,11 +156,12 @@ impl Model {
     }
 
     fn diagnostic(&mut self, level: Level, rendered: &str) {
+        self.build_log.add(rendered);
         match level {
             Level::Error => {
                 self.errors.1 += 1;
                 if self.errors.0.len() < MAX_ERRORS {
-                    let lines: Vec<&str> = rendered.lines().map(sanitize::shortened).collect();
+                    let lines: Vec<&str> = rendered.lines().map(shortened).collect();
                     self.errors.0.push(lines.join("\n"));
                 }
             }
@@ -188,7 +184,7 @@ impl Model {
         match notice {
             GenNotice::Building { cause } => self.building(id, cause, now),
             GenNotice::Built { took } => {
-                self.building = None;
+                self.build_ended();
                 self.last.built = Some(took);
                 self.broken_build = None;
             }
@@ -237,7 +233,7 @@ impl Model {
         self.take_changes(cause);
         self.enter(id, Phase::Building, now);
         self.errors = Default::default();
-        self.lines = Default::default();
+        self.build_log = BuildLog::default();
         self.last = LastResult::default();
         self.building = Some(Building {
             id,
@@ -247,8 +243,13 @@ impl Model {
         });
     }
 
-    fn unchanged(&mut self, id: GenId, like: GenId) {
+    fn build_ended(&mut self) {
         self.building = None;
+        self.last_build_log = std::mem::take(&mut self.build_log);
+    }
+
+    fn unchanged(&mut self, id: GenId, like: GenId) {
+        self.build_ended();
         self.generations.remove(&id);
         self.last.unchanged = true;
         self.broken_build = None;
@@ -316,8 +317,8 @@ impl Model {
             count: 0,
         };
         if failure == Failure::Build {
-            self.building = None;
             (problem.errors, problem.count) = self.take_errors();
+            self.build_ended();
             // Earlier problems are old news.
             (self.broken_build, self.start_problem) = (Some(problem), None);
         } else {
@@ -333,10 +334,9 @@ impl Model {
     /// The compiler's errors. Without any, the last lines of the build.
     fn take_errors(&mut self) -> (Vec<String>, usize) {
         let (mut errors, count) = std::mem::take(&mut self.errors);
-        let (lines, before) = std::mem::take(&mut self.lines);
         if errors.is_empty() {
-            let note = build_log::missing(before);
-            let lines: Vec<String> = note.into_iter().chain(lines).collect();
+            let lines = self.build_log.last_lines(MAX_LINES);
+            let lines: Vec<_> = lines.map(|line| shortened(&line).to_owned()).collect();
             errors.push(lines.join("\n"));
         }
         (errors, count)

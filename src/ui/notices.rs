@@ -1,20 +1,7 @@
-//! What notices mean for the output of a build.
+//! What notices mean for the renderers.
 
 use super::Model;
 use crate::reload::{Failure, GenNotice, Notice};
-
-pub(super) fn build_begins(notice: Notice) -> bool {
-    matches!(notice, Notice::Generation(_, GenNotice::Building { .. }))
-}
-
-/// Also if it fails; not if it is cancelled.
-pub(super) fn build_ends(notice: Notice) -> bool {
-    let ends = matches!(
-        notice,
-        Notice::Generation(_, GenNotice::Built { .. } | GenNotice::Unchanged { .. })
-    );
-    ends || build_fails(notice)
-}
 
 pub(super) fn build_fails(notice: Notice) -> bool {
     matches!(
@@ -34,5 +21,5 @@ pub(super) fn starts_reload(notice: Notice, model: &Model) -> bool {
     if let Notice::Generation(id, GenNotice::Starting { .. }) = notice {
         return !model.generations.contains_key(&id);
     }
-    build_begins(notice)
+    matches!(notice, Notice::Generation(_, GenNotice::Building { .. }))
 }

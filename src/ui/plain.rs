@@ -1,10 +1,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::build_log::BuildLog;
 use super::interleaver::Interleaver;
 use super::messages::{Importance, describe};
-use super::notices::{build_begins, build_ends, build_fails, starts_reload};
+use super::notices::{build_fails, starts_reload};
 use super::{Model, Options, Report, Verbosity, sanitize};
 use crate::reload::Notice;
 
@@ -13,17 +12,11 @@ use crate::reload::Notice;
 pub(super) struct Plain {
     options: Options,
     output: Interleaver,
-    /// The output of a quiet build, which is printed only if the build fails.
-    build_log: BuildLog,
 }
 
 impl Plain {
     pub(super) fn new(options: Options, output: Interleaver) -> Self {
-        Self {
-            options,
-            output,
-            build_log: BuildLog::default(),
-        }
+        Self { options, output }
     }
 
     /// Prints a report. `model` does not contain it yet.
@@ -77,15 +70,10 @@ impl Plain {
         } else {
             Ok(())
         };
-        let log = if build_ends(notice) || build_begins(notice) {
-            std::mem::take(&mut self.build_log)
-        } else {
-            BuildLog::default()
-        };
-        if !build_fails(notice) {
+        if self.options.verbosity != Verbosity::Quiet || !build_fails(notice) {
             return cleared;
         }
-        let lines: Vec<String> = log.lines().collect();
+        let lines: Vec<String> = model.build_log.lines().collect();
         cleared.and(self.write_build_text(&lines.join("\n")))
     }
 
@@ -102,13 +90,11 @@ impl Plain {
             .fold(Ok(()), Result::and)
     }
 
+    /// A quiet build is printed only if it fails.
     fn build_text(&mut self, text: &str) -> io::Result<()> {
         match self.options.verbosity {
             Verbosity::Normal | Verbosity::Verbose => self.write_build_text(text),
-            Verbosity::Quiet => {
-                self.build_log.add(text);
-                Ok(())
-            }
+            Verbosity::Quiet => Ok(()),
         }
     }
 

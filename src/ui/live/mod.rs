@@ -26,13 +26,11 @@ use crossterm::terminal::{Clear, ClearType};
 use self::footer::Frame;
 use self::pending_output::PendingOutput;
 use self::viewport::Viewport;
-use super::build_log::BuildLog;
 use super::messages::{Importance, describe};
-use super::notices::{build_begins, build_ends, starts_reload};
+use super::notices::starts_reload;
 use super::writer::TolerantWriter;
 use super::{Model, Options, Report, TerminalGuard, UiCommand, Verbosity, sanitize};
 use crate::os::terminal::Size;
-use crate::reload::Notice;
 
 /// The shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(8);
@@ -52,10 +50,6 @@ pub(super) struct Live {
     size: Size,
     viewport: Viewport,
     output: PendingOutput,
-    /// The output of the last build that ended.
-    last_build: BuildLog,
-    /// The output of the current build.
-    current_build: BuildLog,
     help: bool,
     marks: u32,
     /// The screen may be out of date.
@@ -75,8 +69,6 @@ impl Live {
             size: terminal.size(),
             terminal,
             viewport: Viewport::default(),
-            last_build: BuildLog::default(),
-            current_build: BuildLog::default(),
             help: false,
             marks: 0,
             dirty: true,
@@ -89,15 +81,17 @@ impl Live {
     pub(super) fn show(&mut self, report: &Report, model: &Model) {
         self.dirty = true;
         match report {
-            Report::Notice(notice) => self.prepare(*notice, model),
+            Report::Notice(notice) if self.options.clear && starts_reload(*notice, model) => {
+                self.clear();
+            }
             Report::Changed { paths } if self.options.why => {
                 for line in self.options.changed(paths) {
                     self.say(Importance::Normal, &line);
                 }
             }
-            // cargo prints an empty line after each diagnostic.
-            Report::Diagnostic { rendered, .. } => self.build_text(&format!("{rendered}\n")),
-            Report::BuildLine { text, .. } => self.build_text(text),
+            Report::Diagnostic { rendered: text, .. } | Report::BuildLine { text, .. } => {
+                self.build_text(text);
+            }
             Report::Output { id, bytes, .. } => {
                 let label = model.overlaps(*id);
                 self.output.output(*id, bytes, label, self.size.columns);
@@ -107,7 +101,8 @@ impl Live {
                 let lines = self.options.message(*level, text, hint.as_deref());
                 lines.iter().for_each(|line| self.output.line(line));
             }
-            Report::Watching { .. }
+            Report::Notice(_)
+            | Report::Watching { .. }
             | Report::Listening { .. }
             | Report::Changed { .. }
             | Report::Spawned { .. }
@@ -125,19 +120,6 @@ impl Live {
         }
     }
 
-    /// What a notice requires before its message.
-    fn prepare(&mut self, notice: Notice, model: &Model) {
-        if self.options.clear && starts_reload(notice, model) {
-            self.clear();
-        }
-        if build_begins(notice) {
-            self.current_build = BuildLog::default();
-        }
-        if build_ends(notice) {
-            self.last_build = std::mem::take(&mut self.current_build);
-        }
-    }
-
     fn say(&mut self, importance: Importance, text: &str) {
         if self.options.shows(importance) {
             let lines = self.options.lines(importance, text);
@@ -146,12 +128,14 @@ impl Live {
     }
 
     fn build_text(&mut self, text: &str) {
-        let text = sanitize::colours(text, self.options.colour);
-        let text = text.strip_suffix('\n').unwrap_or(&text);
         if self.options.verbosity == Verbosity::Verbose {
-            text.lines().for_each(|line| self.output.build_line(line));
+            text.split('\n').for_each(|line| self.build_line(line));
         }
-        self.current_build.add(text);
+    }
+
+    fn build_line(&mut self, line: &str) {
+        let line = sanitize::colours(line, self.options.colour);
+        self.output.line(&output_filter::harmless(&line));
     }
 
     pub(super) fn execute(&mut self, command: UiCommand, model: &Model) -> io::Result<()> {
@@ -190,14 +174,14 @@ impl Live {
     /// Prints the output of the last build. While errors are shown, that is the failed build, not the one in progress.
     fn show_build_log(&mut self, model: &Model) {
         let building = model.building.is_some() && model.broken_build.is_none();
-        let log = match building && !self.current_build.is_empty() {
-            true => &self.current_build,
-            false => &self.last_build,
+        let log = match building && !model.build_log.is_empty() {
+            true => &model.build_log,
+            false => &model.last_build_log,
         };
         if log.is_empty() {
             return self.say(Importance::Normal, "no build has printed anything");
         }
-        log.lines().for_each(|line| self.output.build_line(&line));
+        log.lines().for_each(|line| self.build_line(&line));
     }
 
     /// Does nothing while another job has the terminal.

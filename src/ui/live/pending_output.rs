@@ -3,7 +3,7 @@ use std::fmt;
 
 use console::Style;
 
-use super::output_filter::{self, OutputFilter};
+use super::output_filter::OutputFilter;
 use super::wrap::wrap;
 use crate::reload::GenId;
 use crate::ui::Model;
@@ -80,11 +80,6 @@ impl PendingOutput {
     pub(super) fn line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push_str("\r\n");
-    }
-
-    /// Adds a line of a build's output.
-    pub(super) fn build_line(&mut self, line: &str) {
-        self.line(&output_filter::harmless(line));
     }
 
     pub(super) fn raw(&mut self, text: &str) {
