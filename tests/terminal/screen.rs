@@ -376,8 +376,6 @@ pub(crate) fn normalize(text: &str) -> String {
         (r"\b\d+(\.\d+)?(ms|µs)|\b\d+\.\d+s", "T"),
         (r"\b\d+s of", "Ts of"),
         (r"   +(\S)", "   $1"),
-        // Empty rows that keep the footer in place.
-        (r"\n\n\n+", "\n\n"),
     ];
     let mut text = text.to_owned();
     for (pattern, with) in all {

@@ -236,7 +236,7 @@ impl Live {
         }
         self.check_size();
         let above = self.output.take();
-        let rows = self.rows(model, now, above.matches('\n').count());
+        let rows = self.rows(model, now);
         let text = self.viewport.draw(&above, rows);
         self.out.write(text.as_bytes())
     }
@@ -250,9 +250,8 @@ impl Live {
         }
     }
 
-    /// The rows of the viewport: unfinished lines, empty rows that keep a footer that became smaller in place, and the
-    /// footer. `above`: how many lines are printed with this frame.
-    fn rows(&self, model: &Model, now: Duration, above: usize) -> Vec<String> {
+    /// The rows of the viewport: unfinished lines, then the footer.
+    fn rows(&self, model: &Model, now: Duration) -> Vec<String> {
         let frame = Frame {
             model,
             options: &self.options,
@@ -262,17 +261,11 @@ impl Live {
         };
         let columns = usize::from(self.size.columns);
         let footer = footer::rows(&frame);
-        let footer = footer
-            .iter()
-            .map(|row| row.render(columns, self.options.colour));
-        let footer: Vec<String> = footer.collect();
-        let screen = usize::from(self.size.rows);
-        let room = screen.saturating_sub(footer.len()).min(MAX_UNFINISHED_ROWS);
+        let room = usize::from(self.size.rows).saturating_sub(footer.len());
+        let room = room.min(MAX_UNFINISHED_ROWS);
         let mut rows = self.output.unfinished(model, columns, room);
-        let before = self.viewport.height().saturating_sub(above).min(screen);
-        let gap = before.saturating_sub(rows.len() + footer.len());
-        rows.extend(std::iter::repeat_n(String::new(), gap));
-        rows.extend(footer);
+        let colour = self.options.colour;
+        rows.extend(footer.iter().map(|row| row.render(columns, colour)));
         rows
     }
 

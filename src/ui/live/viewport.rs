@@ -31,10 +31,6 @@ impl Viewport {
         self.disturbed = true;
     }
 
-    pub(super) fn height(&self) -> usize {
-        self.drawn.len()
-    }
-
     /// What to write so that the terminal shows the lines `above` (each with its line end) and then `rows` at the bottom.
     /// Empty if nothing changed.
     pub(super) fn draw(&mut self, above: &str, rows: Vec<String>) -> String {
@@ -208,7 +204,7 @@ mod tests {
         assert_eq!(screen(&parser), "x\nd");
         parser.process(viewport.erase().as_bytes());
         assert_eq!(screen(&parser), "x");
-        assert_eq!(viewport.height(), 0);
+        assert_eq!(viewport.drawn.len(), 0);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! The live terminal as an emulator shows it.
+//! The live terminal, read through an emulator.
 
 use std::num::NonZero;
 
 use super::*;
 
-/// A user interface in front of an emulator.
+/// A user interface that draws on an emulator.
 struct Terminal {
     ui: Ui,
     recorder: Recorder,
@@ -29,7 +29,7 @@ impl Terminal {
         }
     }
 
-    /// Takes these in, and draws.
+    /// Reports these and draws.
     fn report(&mut self, reports: &[Report]) {
         for report in reports {
             self.ui.report(report).unwrap();
@@ -37,7 +37,7 @@ impl Terminal {
         self.draw();
     }
 
-    /// As the thread that shows all this does, until nothing is left to be drawn.
+    /// Draws until the screen is up to date, as the thread of the user interface does.
     fn draw(&mut self) {
         for _ in 0..10 {
             let Some(left) = self.ui.next_redraw().filter(|left| *left < ms(10)) else {
@@ -46,14 +46,14 @@ impl Terminal {
             std::thread::sleep(left);
             self.ui.draw().unwrap();
         }
-        panic!("it is never up to date");
+        panic!("the screen is never up to date");
     }
 
     fn execute(&mut self, command: UiCommand) {
         self.ui.execute(command).unwrap();
     }
 
-    /// All that was ever on the screen, from top to bottom.
+    /// The scrollback and the screen, from top to bottom.
     fn everything(&mut self) -> String {
         let all = self.recorder.all();
         self.parser.process(&all.as_bytes()[self.read..]);
@@ -83,9 +83,9 @@ fn live_one() -> Terminal {
     terminal
 }
 
-/// In front of the footer, whole and in order, and no footer among them.
+/// All lines are there in order, and the footer as often as expected.
 #[track_caller]
-fn has_lines_and(screen: &str, last: usize, footers: usize) {
+fn assert_lines(screen: &str, last: usize, footers: usize) {
     let found: Vec<&str> = screen.lines().filter(|row| row.contains("line ")).collect();
     let expected: Vec<String> = (1..=last).map(|line| format!("line {line}")).collect();
     assert_eq!(found, expected, "{screen}");
@@ -94,20 +94,20 @@ fn has_lines_and(screen: &str, last: usize, footers: usize) {
 }
 
 #[test]
-fn what_waits_to_be_printed_goes_above_when_hotrun_is_stopped() {
+fn pending_output_is_printed_before_a_suspend() {
     let mut terminal = live_one();
     terminal.report(&[out(ONE, &lines(1, 3))]);
-    has_lines_and(&terminal.everything(), 3, 1);
+    assert_lines(&terminal.everything(), 3, 1);
     terminal.ui.report(&out(ONE, &lines(4, 20))).unwrap();
     terminal.execute(UiCommand::ReleaseTerminal);
-    has_lines_and(&terminal.everything(), 20, 0);
+    assert_lines(&terminal.everything(), 20, 0);
     terminal.execute(UiCommand::Resume { away: ms(0) });
     terminal.draw();
-    has_lines_and(&terminal.everything(), 20, 1);
+    assert_lines(&terminal.everything(), 20, 1);
 }
 
 #[test]
-fn nothing_gets_older_while_hotrun_is_stopped() {
+fn a_suspend_does_not_count_as_uptime() {
     let mut terminal = live_one();
     terminal.execute(UiCommand::ReleaseTerminal);
     let away = Duration::from_secs(150);
@@ -119,22 +119,22 @@ fn nothing_gets_older_while_hotrun_is_stopped() {
 }
 
 #[test]
-fn what_waits_to_be_printed_is_not_written_over_the_footer_when_the_screen_is_cleared() {
+fn clearing_the_screen_keeps_pending_output_off_the_footer() {
     let mut terminal = live_one();
     terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
     terminal.execute(UiCommand::Clear);
     terminal.draw();
-    // Eight rows were on the screen; the last of them is the one that the next line would have been written to.
-    has_lines_and(&terminal.everything(), 13, 1);
+    // Eight rows were on the screen, the last of them empty.
+    assert_lines(&terminal.everything(), 13, 1);
     terminal.report(&[out(ONE, "after\n")]);
     assert!(terminal.everything().contains("\nafter\n"));
 }
 
 #[test]
-fn the_end_leaves_what_has_no_end_and_no_footer() {
+fn finish_prints_the_unfinished_line_and_removes_the_footer() {
     let mut terminal = live_one();
     terminal.report(&[out(ONE, "line 1\nline 2")]);
-    has_lines_and(&terminal.everything(), 2, 1);
+    assert_lines(&terminal.everything(), 2, 1);
     terminal.ui.finish().unwrap();
     assert_eq!(terminal.everything(), "line 1\nline 2");
 }
@@ -145,13 +145,13 @@ fn nothing_is_written_while_nothing_changes() {
     let before = terminal.recorder.all().len();
     terminal.report(&[Report::Connections { id: ONE, count: 2 }]);
     let after = terminal.recorder.all().len();
-    assert!(after > before, "the number is shown");
+    assert!(after > before, "the new number is shown");
     terminal.report(&[Report::Connections { id: ONE, count: 2 }]);
     assert_eq!(terminal.recorder.all().len(), after);
 }
 
 #[test]
-fn two_that_print_are_told_apart_and_one_is_not() {
+fn lines_are_labelled_only_while_two_programs_run() {
     let mut terminal = live_one();
     terminal.report(&[out(ONE, "alone\n")]);
     terminal.report(&begin(TWO, Cause::Change));
@@ -162,15 +162,15 @@ fn two_that_print_are_told_apart_and_one_is_not() {
     assert_eq!(said[..4], ["alone", "[2] two", "[1] beside", "alone again"]);
 }
 
-/// Those of the last build that failed, whatever the next one has said so far, and whether it comes to its end or not.
+/// Even if the next build prints something or is cancelled.
 #[test]
-fn the_errors_that_are_offered_are_there_while_the_next_build_runs() {
+fn the_log_of_a_failed_build_is_available_during_the_next_build() {
     let (three, cause) = (GenId::new(3), Cause::Change);
-    let said = |id, text: &str| Report::BuildLine {
+    let line = |id, text: &str| Report::BuildLine {
         id,
         text: text.into(),
     };
-    let asked = |terminal: &mut Terminal, mark: &str| {
+    let build_log = |terminal: &mut Terminal, mark: &str| {
         terminal.execute(UiCommand::Mark);
         terminal.execute(UiCommand::ShowBuildLog);
         terminal.draw();
@@ -181,17 +181,17 @@ fn the_errors_that_are_offered_are_there_while_the_next_build_runs() {
     };
     let mut terminal = Terminal::new(Options::of(Mode::Live), 60, 20);
     assert_eq!(
-        asked(&mut terminal, "mark 1"),
+        build_log(&mut terminal, "mark 1"),
         ["hotrun: no build has printed anything"]
     );
     terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
     terminal.report(&[
         notice(Notice::Generation(TWO, GenNotice::Building { cause })),
-        said(TWO, "so far"),
+        line(TWO, "so far"),
     ]);
-    assert_eq!(asked(&mut terminal, "mark 2"), ["so far"]);
+    assert_eq!(build_log(&mut terminal, "mark 2"), ["so far"]);
     terminal.report(&[
-        said(TWO, "the error"),
+        line(TWO, "the error"),
         notice(Notice::Generation(
             TWO,
             GenNotice::Failed {
@@ -200,17 +200,20 @@ fn the_errors_that_are_offered_are_there_while_the_next_build_runs() {
             },
         )),
         notice(Notice::Generation(three, GenNotice::Building { cause })),
-        said(three, "of the next one"),
+        line(three, "of the next one"),
     ]);
-    assert_eq!(asked(&mut terminal, "mark 3"), ["so far", "the error"]);
+    assert_eq!(build_log(&mut terminal, "mark 3"), ["so far", "the error"]);
     terminal.report(&[notice(Notice::Generation(three, GenNotice::BuildCancelled))]);
-    assert_eq!(asked(&mut terminal, "mark 4"), ["so far", "the error"]);
+    assert_eq!(build_log(&mut terminal, "mark 4"), ["so far", "the error"]);
     terminal.report(&begin(three, Cause::Change));
-    assert_eq!(asked(&mut terminal, "mark 5"), ["   Compiling app v0.1.0"]);
+    assert_eq!(
+        build_log(&mut terminal, "mark 5"),
+        ["   Compiling app v0.1.0"]
+    );
 }
 
 #[test]
-fn nothing_is_written_once_the_terminal_was_left() {
+fn nothing_is_written_after_the_terminal_is_released() {
     let mut terminal = live_one();
     terminal.execute(UiCommand::ReleaseTerminal);
     let before = terminal.recorder.all().len();
@@ -219,5 +222,5 @@ fn nothing_is_written_once_the_terminal_was_left() {
     assert_eq!(terminal.recorder.all().len(), before);
     terminal.execute(UiCommand::Resume { away: ms(0) });
     terminal.draw();
-    has_lines_and(&terminal.everything(), 20, 1);
+    assert_lines(&terminal.everything(), 20, 1);
 }

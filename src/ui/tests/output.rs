@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn one_program_alone_is_passed_on_byte_for_byte() {
+fn a_single_program_is_passed_through_byte_for_byte() {
     let reports = [begin(ONE, Cause::Begin), go_live(ONE)].concat();
     let before = plain(&reports);
     let text = "\u{1b}[32mgreen\u{1b}[0m\r\n\n  prompt> ";
@@ -21,7 +21,7 @@ fn output_keeps_its_stream() {
 }
 
 #[test]
-fn two_programs_are_told_apart_and_share_no_line() {
+fn two_programs_are_labelled_and_share_no_line() {
     let before = plain(&two_run());
     let output = [
         out(ONE, "old "),
@@ -38,7 +38,7 @@ fn two_programs_are_told_apart_and_share_no_line() {
 }
 
 #[test]
-fn a_line_begun_alone_is_finished_or_left_when_the_other_comes() {
+fn a_line_begun_alone_is_completed_or_broken_when_another_program_prints() {
     let start = notice(Notice::Generation(
         ONE,
         GenNotice::Starting {
@@ -66,7 +66,7 @@ fn a_line_begun_alone_is_finished_or_left_when_the_other_comes() {
 }
 
 #[test]
-fn an_open_line_is_continued_without_a_mark() {
+fn an_open_line_is_continued_without_a_label() {
     let separate = |reports: &[Report]| {
         render(Options::of(Mode::Plain), false, reports).text(&[Stream::Stdout])
     };
@@ -89,7 +89,7 @@ fn an_open_line_is_continued_without_a_mark() {
 }
 
 #[test]
-fn what_was_held_back_is_shown_when_the_other_is_gone() {
+fn held_back_output_is_printed_when_the_other_program_is_gone() {
     let recorder = Recorder::default();
     let mut ui = Ui::new(Options::of(Mode::Plain), handles(&recorder, false));
     for report in [two_run(), go_live(TWO), vec![out(TWO, "prompt> ")]].concat() {
@@ -103,7 +103,7 @@ fn what_was_held_back_is_shown_when_the_other_is_gone() {
 }
 
 #[test]
-fn what_was_held_back_is_shown_when_its_stream_ends() {
+fn held_back_output_is_printed_when_its_stream_ends() {
     let ended = Report::OutputEnded {
         id: ONE,
         stream: Stream::Stdout,
@@ -114,7 +114,7 @@ fn what_was_held_back_is_shown_when_its_stream_ends() {
 }
 
 #[test]
-fn a_line_without_an_end_is_not_kept_for_ever() {
+fn an_overlong_line_is_not_held_back() {
     let long = "x".repeat(65 * 1024);
     let reports = [
         two_run(),
@@ -129,7 +129,7 @@ fn a_line_without_an_end_is_not_kept_for_ever() {
 }
 
 #[test]
-fn no_byte_is_lost_however_it_is_cut() {
+fn no_byte_is_lost_however_output_is_split() {
     let text: String = (0..500).map(|number| format!("line {number}\n")).collect();
     for size in [1, 2, 7, 64, 1000] {
         let pieces = text
@@ -144,7 +144,7 @@ fn no_byte_is_lost_however_it_is_cut() {
 }
 
 #[test]
-fn off_shows_the_program_alone() {
+fn off_prints_only_the_program() {
     let reports = [
         two_run(),
         vec![out(ONE, "a"), out(TWO, "b\n"), err(ONE, "c")],
@@ -157,7 +157,7 @@ fn off_shows_the_program_alone() {
 }
 
 #[test]
-fn a_reader_that_went_away_is_told_once_and_the_other_stream_goes_on() {
+fn a_closed_pipe_is_reported_once_and_the_other_stream_continues() {
     struct Closed;
     impl Write for Closed {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
