@@ -1,27 +1,26 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 
-use nix::errno::Errno;
 use socket2::Socket;
 
-use super::bind::{bind_for_program, listen};
-use super::endpoint::{Endpoint, Transport};
-use super::group::{Group, SharedGroup, disown_unheld, lock};
+use super::apply::Incoming;
+use super::bind::bind_for_program;
+use super::endpoint::Endpoint;
 use super::listening::Listening;
-use super::registry::{Registry, SharedRegistry, lock_all};
+use super::owner::{Inbox, Owner};
 use super::route::Route;
-use super::scan::stranger;
-use super::sockets::way;
-use super::steered::Steered;
+use super::table::{Group, Input, Joining, ListenerId};
 use crate::os;
 use crate::reload::GenId;
 
-/// Where sockets go that a program opens by itself. For the thread that answers its calls, and for whoever wants to
-/// know what came of it.
+/// A handle for sockets that programs open: for the thread that answers a program's calls, and for those who want to know
+/// what a program has opened.
 #[derive(Clone)]
-pub struct Adopter(SharedRegistry);
+pub struct Adopter {
+    inbox: Inbox,
+}
 
 /// A socket that was adopted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,29 +47,30 @@ pub struct Opened {
     pub inodes: Vec<u64>,
     /// Those for datagrams.
     pub datagrams: Vec<u64>,
-    /// Where the live generation listens, or connections wait, and neither does it nor anywhere that covers it.
+    /// Where the live generation listens, or connections wait, and this generation does not listen, nor anywhere that
+    /// covers it.
     pub missing: Vec<SocketAddr>,
     /// Whether another one is live.
     pub beside: bool,
 }
 
 impl Adopter {
-    pub(super) fn new(registry: SharedRegistry) -> Self {
-        Self(registry)
+    pub(super) fn new(inbox: Inbox) -> Self {
+        Self { inbox }
     }
 
     /// Our listeners that overlap this address.
     #[must_use]
     pub fn neighbours(&self, endpoint: Endpoint) -> Neighbours {
-        neighbours(&lock_all(&self.0), endpoint)
+        let neighbours = self.inbox.ask(move |owner| owner.neighbours(endpoint));
+        neighbours.unwrap_or_default()
     }
 
     /// The inodes of all our listeners.
     #[must_use]
     pub fn inodes(&self) -> Vec<u64> {
-        let registry = lock_all(&self.0);
-        let groups = registry.groups().iter();
-        groups.flat_map(|group| lock(group).inodes()).collect()
+        let inodes = self.inbox.ask(|owner| owner.applier.inodes());
+        inodes.unwrap_or_default()
     }
 
     /// Binds a program's datagram socket and adds it to the group of its address. Both happen in one step, so that no other
@@ -84,10 +84,11 @@ impl Adopter {
         socket: Socket,
         endpoint: Endpoint,
     ) -> io::Result<Joined> {
-        let mut registry = lock_all(&self.0);
-        let shared = neighbours(&registry, endpoint).ours;
-        bind_for_program(&socket, endpoint, shared)?;
-        add(&mut registry, id, socket, 0)
+        self.inbox.ask(move |owner| {
+            let shared = owner.neighbours(endpoint).ours;
+            bind_for_program(&socket, endpoint, shared)?;
+            owner.join(id, socket, 0)
+        })?
     }
 
     /// Lets a bound socket of this generation's program listen. When this returns, the socket belongs to the group of its
@@ -97,7 +98,8 @@ impl Adopter {
     /// What the system reports; [`io::ErrorKind::AddrInUse`] also if another process shares the address, and `ESRCH` if
     /// the generation is gone.
     pub fn listen(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
-        add(&mut lock_all(&self.0), id, socket, backlog)
+        self.inbox
+            .ask(move |owner| owner.join(id, socket, backlog))?
     }
 
     /// Takes out the listeners of this generation that no process has: `held` are the inodes of the sockets that its
@@ -106,34 +108,79 @@ impl Adopter {
     /// # Errors
     /// What the system reports.
     pub fn orphan_unheld(&self, id: GenId, held: &HashSet<u64>) -> io::Result<()> {
-        let mut registry = lock_all(&self.0);
-        for group in registry.groups() {
-            disown_unheld(group, id, |inode| held.contains(&inode))?;
-            registry.relay_disowned(group)?;
-        }
-        registry.tidy();
-        Ok(())
+        let all = self.inbox.ask(move |owner| owner.inodes_of(id))?;
+        let unheld = all.into_iter().filter(|(_, inode)| !held.contains(inode));
+        let unheld = unheld.map(|(listener, _)| listener).collect();
+        self.inbox.handle(Input::Orphan(unheld))
     }
 
-    /// What this generation listens on, those of `--listen` included.
+    /// What this generation listens on, the sockets of `--listen` included.
     #[must_use]
     pub fn opened(&self, id: GenId) -> Opened {
-        let registry = lock_all(&self.0);
+        let opened = self.inbox.ask(move |owner| owner.opened(id));
+        opened.unwrap_or_default()
+    }
+
+    /// Ways to what this generation listens on.
+    #[must_use]
+    pub fn routes(&self, id: GenId) -> Vec<Route> {
+        let inbox = self.inbox.clone();
+        let routes = self.inbox.ask(move |owner| owner.routes(id, &inbox));
+        routes.unwrap_or_default()
+    }
+}
+
+impl Owner {
+    fn neighbours(&self, endpoint: Endpoint) -> Neighbours {
+        let mut neighbours = Neighbours::default();
+        for group in self.table.groups() {
+            let Some(found) = group.endpoint().filter(|found| found.overlaps(&endpoint)) else {
+                continue;
+            };
+            neighbours.ours = true;
+            if !group.is_adopted() && found != endpoint {
+                neighbours.listed = Some(found);
+            }
+        }
+        neighbours
+    }
+
+    /// A program's bound socket becomes a listener.
+    fn join(&mut self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
+        let endpoint = Endpoint::of(&socket)?;
+        let joining = Joining {
+            id,
+            multipath: os::is_multipath(&socket),
+            backlog,
+        };
+        let first = self.table.find(endpoint).is_none();
+        self.applier.bring(Incoming::Program(socket));
+        self.handle(Input::Join(endpoint, joining))?;
+        let address = endpoint.address;
+        Ok(Joined { address, first })
+    }
+
+    fn inodes_of(&self, id: GenId) -> Vec<(ListenerId, u64)> {
+        let listeners = self.table.groups().iter().flat_map(|group| group.of(id));
+        let inode = |id: ListenerId| Some((id, self.applier.inode(id)?));
+        listeners.filter_map(|one| inode(one.id)).collect()
+    }
+
+    fn opened(&self, id: GenId) -> Opened {
+        let live = self.table.live();
         let mut opened = Opened {
-            beside: registry.live().is_some(),
+            beside: live.is_some(),
             ..Opened::default()
         };
-        let own = registry.listens(id);
-        for group in registry.groups() {
-            let group = lock(group);
-            let inodes = group.inodes_of(id);
-            if let (true, Some(endpoint)) = (inodes.is_empty(), group.face().endpoint())
-                && group.is_expected(registry.live())
+        let own = self.table.endpoints(id);
+        for group in self.table.groups() {
+            let inodes: Vec<u64> = self.inodes_in(group, id);
+            if let (true, Some(endpoint)) = (inodes.is_empty(), group.endpoint())
+                && group.is_expected(live)
                 && !endpoint.is_covered_by(&own)
             {
                 opened.missing.push(endpoint.address);
             }
-            let inodes = inodes.into_iter().map(|(_, inode)| inode);
             match group.carries_datagrams() {
                 true => opened.datagrams.extend(inodes),
                 false => opened.inodes.extend(inodes),
@@ -142,113 +189,23 @@ impl Adopter {
         opened
     }
 
-    /// Ways to what this generation listens on.
-    #[must_use]
-    pub fn routes(&self, id: GenId) -> Vec<Route> {
-        let registry = lock_all(&self.0);
-        let route = |group: &SharedGroup| {
-            if lock(group).carries_datagrams() {
-                return None;
-            }
-            let way = way(group, id).ok()?;
-            let address = lock(group).face().address();
+    fn inodes_in(&self, group: &Group, id: GenId) -> Vec<u64> {
+        let inodes = group.of(id).filter_map(|one| self.applier.inode(one.id));
+        inodes.collect()
+    }
+
+    fn routes(&self, id: GenId, inbox: &Inbox) -> Vec<Route> {
+        let groups = self.table.groups().iter();
+        let groups = groups.filter(|group| !group.carries_datagrams());
+        let route = |group: &Group| {
+            let way = self.way(group, id, inbox).ok()?;
+            let address = self.applier.address(group.id)?.clone();
             let name = String::new();
             let listening = Listening { name, address };
             Some(Route { listening, way })
         };
-        registry.groups().iter().filter_map(route).collect()
+        groups.filter_map(route).collect()
     }
-}
-
-fn neighbours(registry: &Registry, endpoint: Endpoint) -> Neighbours {
-    let mut around = Neighbours::default();
-    for group in registry.groups() {
-        let group = lock(group);
-        let Some(found) = group.face().endpoint() else {
-            continue;
-        };
-        if !found.overlaps(&endpoint) {
-            continue;
-        }
-        around.ours = true;
-        if !group.is_adopted() && found != endpoint {
-            around.listed = Some(found);
-        }
-    }
-    around
-}
-
-fn add(registry: &mut Registry, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
-    let endpoint = Endpoint::of(&socket)?;
-    if registry.is_closed() {
-        return Err(io::ErrorKind::NotConnected.into());
-    }
-    // Nobody would ever take the socket out again.
-    if registry.is_gone(id) {
-        return Err(Errno::ESRCH.into());
-    }
-    let known = registry.find(endpoint).cloned();
-    let first = known.is_none();
-    match known {
-        Some(group) => join(registry, &group, id, socket, backlog)?,
-        None => begin(registry, endpoint, id, socket, backlog)?,
-    }
-    registry.tidy();
-    Ok(Joined {
-        address: endpoint.address,
-        first,
-    })
-}
-
-fn join(
-    registry: &Registry,
-    group: &SharedGroup,
-    id: GenId,
-    socket: Socket,
-    backlog: i32,
-) -> io::Result<()> {
-    let leaving = registry.is_leaving(id);
-    lock(group).join(id, socket, backlog, leaving)?;
-    if leaving {
-        registry.relay_slots(group, id)?;
-    }
-    registry.relay_disowned(group)
-}
-
-/// The first socket of an address. Multipath TCP's do not take the program that steers (`mptcp_setsockopt_sol_socket` in
-/// `net/mptcp/sockopt.c`); a plain one of the same group does it for them, so there is one of ours.
-fn begin(
-    registry: &mut Registry,
-    endpoint: Endpoint,
-    id: GenId,
-    socket: Socket,
-    backlog: i32,
-) -> io::Result<()> {
-    let live = registry.live();
-    let own = [os::inode(&socket)?];
-    let shares = || endpoint.transport == Transport::Tcp && stranger(endpoint, &own).is_some();
-    if shares() {
-        return Err(io::ErrorKind::AddrInUse.into());
-    }
-    if os::is_multipath(&socket) {
-        let anchor = Steered::bound(endpoint)?;
-        listen(&anchor, 0)?;
-        let face = Steered::new(&anchor, Group::FIRST, None)?;
-        let group = registry.add(Group::anchored(Box::new(face), anchor, live)?);
-        return join(registry, &group, id, socket, backlog);
-    }
-    if endpoint.transport == Transport::Tcp {
-        listen(&socket, backlog)?;
-    }
-    if shares() {
-        // Two that came at the same moment; the order of the members is not known. The program hears that it is in use,
-        // and so it must not listen.
-        socket.shutdown(Shutdown::Read)?;
-        return Err(io::ErrorKind::AddrInUse.into());
-    }
-    let face = Steered::new(&socket, Group::FIRST, Some(id))?;
-    registry.add(Group::adopted(Box::new(face), socket, id, live)?);
-    Ok(())
 }
 
 impl fmt::Debug for Adopter {

@@ -1,20 +1,19 @@
 //! A connection that hotrun has taken itself, because no program does.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::Socket;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Address;
 use super::answerer::{Answerer, Heard};
 use super::duty::Duty;
 use super::forward::forward;
-use super::relay::Helper;
+use super::limits::{Limits, Permit};
 use super::stream::Stream;
 
 /// So much of a connection is listened to. Servers take 8 to 64 kilobytes of headers.
@@ -27,14 +26,6 @@ const READING: Duration = Duration::from_secs(5);
 const LINGERING: Duration = Duration::from_secs(1);
 const MOST_IGNORED: u64 = 16 << 20;
 
-/// The place that a connection has among those that are under way.
-pub(super) enum Permit {
-    /// Among those that are carried.
-    Carried(OwnedSemaphorePermit),
-    /// Among those that wait or are answered.
-    Attended { _permit: OwnedSemaphorePermit },
-}
-
 /// Does for one connection what is to be done, as that changes, until it is closed. What was heard of one that waits in
 /// the end comes first when it is carried.
 pub(super) async fn attend(
@@ -42,7 +33,7 @@ pub(super) async fn attend(
     address: Address,
     duty: watch::Receiver<Duty>,
     permit: Permit,
-    helper: Helper,
+    limits: Limits,
 ) {
     // The client sees an end of the connection; there is nobody else to tell.
     let Ok(client) = Stream::accepted(client, &address) else {
@@ -55,11 +46,11 @@ pub(super) async fn attend(
         listening: true,
         place: Place::Permit(permit),
     };
-    if let Some(visitor) = visitor.wait(duty, &helper).await {
+    if let Some(visitor) = visitor.wait(duty, &limits).await {
         let _permit = match visitor.place {
-            Place::Permit(Permit::Carried(permit)) => Some(permit),
+            Place::Permit(Permit::Forwarded(permit)) => Some(permit),
             attended @ (Place::Permit(_) | Place::Closed(_)) => {
-                let carried = helper.carried().await;
+                let carried = limits.forwarded().await;
                 drop(attended);
                 carried
             }
@@ -74,27 +65,6 @@ enum Place {
     /// The other side will send no more. It may be gone and may not, so it must not keep others out; this tells when too
     /// many have come to that after it.
     Closed(oneshot::Receiver<()>),
-}
-
-/// Those that will send no more, the oldest first. A closed connection looks like one that is half closed and waits for
-/// an answer (`nc -N`), so the newest of them are kept.
-#[derive(Default)]
-pub(super) struct Closed(VecDeque<oneshot::Sender<()>>);
-
-impl Closed {
-    /// So many are kept.
-    const MOST: usize = 64;
-
-    /// Adds one. What comes back is told when it has to go.
-    pub(super) fn add(&mut self) -> oneshot::Receiver<()> {
-        let (sender, evicted) = oneshot::channel();
-        self.0.retain(|sender| !sender.is_closed());
-        if self.0.len() == Self::MOST {
-            self.0.pop_front();
-        }
-        self.0.push_back(sender);
-        evicted
-    }
 }
 
 struct Visitor {
@@ -119,7 +89,7 @@ enum Turn {
 
 impl Visitor {
     /// Until it is to be carried; nothing comes back if it has come to its end before.
-    async fn wait(mut self, mut duty: watch::Receiver<Duty>, helper: &Helper) -> Option<Self> {
+    async fn wait(mut self, mut duty: watch::Receiver<Duty>, limits: &Limits) -> Option<Self> {
         loop {
             let now = duty.borrow_and_update().clone();
             let answerer = match now {
@@ -136,7 +106,7 @@ impl Visitor {
                         return None;
                     }
                     Turn::Other => self.listening = false,
-                    Turn::Closed => self.place = Place::Closed(helper.closed()),
+                    Turn::Closed => self.place = Place::Closed(limits.closed()),
                 }
             }
         }

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
+use super::address::Address;
 use super::bind::connectable_path;
-use super::group::{SharedGroup, lock};
 use super::listening::Listening;
+use super::owner::{Inbox, Owner};
 use super::stream::Stream;
+use super::table::{Group, GroupId, Input, does_not_listen};
 use crate::reload::GenId;
 
 /// A way to one generation's slot of one address, whoever is live.
@@ -21,7 +23,8 @@ pub struct Route {
 pub(super) enum Way {
     /// By a source port that the group's program sends there.
     Steered {
-        group: SharedGroup,
+        inbox: Inbox,
+        group: GroupId,
         id: GenId,
         address: SocketAddr,
     },
@@ -44,8 +47,15 @@ impl Route {
     /// [`io::ErrorKind::NotFound`] if the generation listens there no more, and what connecting gives.
     pub async fn dial(&self) -> io::Result<Stream> {
         match &self.way {
-            Way::Steered { group, id, address } => {
-                dial_steered(group, *id, *address).await.map(Stream::Tcp)
+            Way::Steered {
+                inbox,
+                group,
+                id,
+                address,
+            } => {
+                let (socket, to) = reserve(*address)?;
+                let dialled = dial_steered(inbox, (*group, *id), socket, to).await;
+                dialled.map(Stream::Tcp)
             }
             Way::Path(path) => dial_path(path).await.map(Stream::Unix),
             Way::Plain(address) => dial_plain(*address).await.map(Stream::Tcp),
@@ -72,13 +82,14 @@ async fn dial_plain(address: SocketAddr) -> io::Result<TcpStream> {
 /// The port is reserved first and sent to the slot then, so that nobody else's connection from this machine comes from it; once the
 /// handshake is done the program has chosen, and the port is like any other again.
 async fn dial_steered(
-    group: &SharedGroup,
-    id: GenId,
-    address: SocketAddr,
+    inbox: &Inbox,
+    (group, id): (GroupId, GenId),
+    socket: TcpSocket,
+    to: SocketAddr,
 ) -> io::Result<TcpStream> {
-    let (socket, to) = reserve(address)?;
     let port = socket.local_addr()?.port();
-    let _diversion = Diversion::new(group, port, id)?;
+    let _diversion = Diversion { inbox, group, port };
+    inbox.handle(Input::Divert { group, port, id })?;
     socket.connect(to).await
 }
 
@@ -121,23 +132,40 @@ fn within_reach(address: SocketAddr) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// A source port that leads to one generation as long as this lives.
+/// A source port that leads to one generation while this lives.
 struct Diversion<'a> {
-    group: &'a SharedGroup,
+    inbox: &'a Inbox,
+    group: GroupId,
     port: u16,
-}
-
-impl<'a> Diversion<'a> {
-    fn new(group: &'a SharedGroup, port: u16, id: GenId) -> io::Result<Self> {
-        let diversion = Self { group, port };
-        lock(group).divert(port, id)?;
-        Ok(diversion)
-    }
 }
 
 impl Drop for Diversion<'_> {
     fn drop(&mut self) {
-        // If the kernel refuses, the next operation on the group tries again.
-        let _ = lock(self.group).restore(self.port);
+        let (group, port) = (self.group, self.port);
+        self.inbox.send(Input::Restore { group, port });
+    }
+}
+
+impl Owner {
+    /// The way to this generation's listener in a group.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if it has none.
+    pub(super) fn way(&self, group: &Group, id: GenId, inbox: &Inbox) -> io::Result<Way> {
+        let none = || does_not_listen(id);
+        let listener = group.of(id).next().filter(|_| group.listens(id));
+        let listener = listener.ok_or_else(none)?;
+        let name = self.applier.name(listener.id);
+        let address = self.applier.address(group.id).ok_or_else(none)?;
+        Ok(match (address, name) {
+            (_, Some(name)) => Way::Path(name.file.clone()),
+            (Address::Unix(path), None) => Way::Path(path.clone()),
+            (Address::Tcp(address), None) => Way::Steered {
+                inbox: inbox.clone(),
+                group: group.id,
+                id,
+                address: *address,
+            },
+        })
     }
 }

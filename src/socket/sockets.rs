@@ -3,16 +3,17 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::adopter::Adopter;
-use super::group::{Group, SharedGroup, lock, none_of};
-use super::listening::name_all;
-use super::registry::{Registry, SharedRegistry, lock_all};
-use super::renamed::Renamed;
+use super::apply::Incoming;
+use super::bind::{check_unix_path, exclusive_tcp};
+use super::drain::MonitoredListener;
+use super::listening::{self, name_all};
+use super::owner::{Inbox, Owner};
 use super::route::Way;
 use super::shared::Listener;
-use super::steered::Steered;
+use super::table::{Group, Input, ListenerId, Place};
+use super::unix_path::UnixPath;
 use super::{
-    Address, Answerer, DrainMonitor, ListenSpec, Listening, OpenError, Passed, Route, bind,
-    listening,
+    Address, Answerer, DrainMonitor, Endpoint, ListenSpec, Listening, OpenError, Passed, Route,
 };
 use crate::os;
 use crate::os::cleanup::Cleanup;
@@ -21,34 +22,35 @@ use crate::reload::GenId;
 /// How generations share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// Each has a slot of its own, and the group is steered.
+    /// Each has a listener of its own, and the kernel is told which of them gets new connections.
     Steered,
     /// One socket for all. For systems where [`os::STEERING`] is false.
     Shared,
 }
 
-/// All groups, in the order in which they were asked for. Each operation is on all of them.
+/// All listening sockets.
 ///
-/// Dropping it closes everything and removes the paths of unix sockets that are still ours.
+/// This is a handle: the sockets belong to a thread of their own, which gets requests and replies at once. Dropping it
+/// closes everything and removes the paths of unix sockets that are still ours.
 pub struct Sockets {
-    /// What `--listen` asked for. Their groups are the first.
+    /// What `--listen` named. Their groups are the first.
     addresses: Vec<Listening>,
     kind: Kind,
 }
 
 enum Kind {
-    Steered(SharedRegistry),
+    Steered(Inbox),
     Shared(Vec<Listener>),
 }
 
 impl Sockets {
-    /// Listens on every address; nobody serves yet, and connections wait for the first generation.
+    /// Listens on every address. Nobody serves yet, and connections wait for the first generation.
     ///
     /// # Errors
     /// [`OpenError`]; then nothing is open.
     ///
     /// # Panics
-    /// Outside of a tokio runtime: relays carry connections in tasks of it.
+    /// Outside of a tokio runtime: connections are forwarded in tasks of it.
     pub fn open(specs: &[ListenSpec], sharing: Sharing) -> Result<Self, OpenError> {
         let addresses = listening::addresses(specs)?;
         let (kind, actual) = match sharing {
@@ -64,16 +66,15 @@ impl Sockets {
         self.addresses.clone()
     }
 
-    /// The way for sockets that programs open by themselves; none where generations share their sockets.
+    /// A handle for sockets that programs open; none where generations share their sockets.
     pub fn adopter(&self) -> Option<Adopter> {
         match &self.kind {
-            Kind::Steered(registry) => Some(Adopter::new(registry.clone())),
+            Kind::Steered(inbox) => Some(Adopter::new(inbox.clone())),
             Kind::Shared(_) => None,
         }
     }
 
-    /// The paths of unix sockets, for [`os::cleanup::clean_up`] when hotrun was killed. They are the same as
-    /// long as this lives.
+    /// The paths of unix sockets, for [`os::cleanup::clean_up`] when hotrun was killed. They stay the same.
     pub fn paths(&self) -> Vec<Cleanup> {
         let path = |address: &Address| match address {
             Address::Tcp(_) => None,
@@ -91,33 +92,20 @@ impl Sockets {
         }
     }
 
-    /// The sockets for a generation that is about to start, in order. If nobody is live these are the ones in which
+    /// The sockets for a generation that is about to start, in order. If nobody is live they are the ones in which
     /// connections wait.
     ///
     /// # Errors
-    /// What the system says; then the generation has no slot anywhere.
+    /// What the system reports; then the generation has no listener anywhere.
     pub fn prepare(&mut self, id: GenId) -> io::Result<Vec<Passed>> {
         let passed = match &self.kind {
-            Kind::Steered(registry) => lock_all(registry)
-                .groups()
-                .iter()
-                .take(self.addresses.len())
-                .map(|group| prepare(group, id))
-                .collect::<io::Result<Vec<_>>>(),
+            Kind::Steered(inbox) => inbox.ask(move |owner| owner.prepare(id))??,
             Kind::Shared(listeners) => listeners
                 .iter()
                 .map(|one| Ok((one.duplicate()?, one.inode)))
-                .collect(),
+                .collect::<io::Result<_>>()?,
         };
-        let passed = match passed {
-            Ok(passed) => passed,
-            Err(error) => return self.release(id).and(Err(error)),
-        };
-        self.tidy();
-        let names = self
-            .addresses
-            .iter()
-            .map(|listening| listening.name.clone());
+        let names = self.addresses.iter().map(|one| one.name.clone());
         Ok(names
             .zip(passed)
             .map(|(name, (fd, inode))| Passed { name, fd, inode })
@@ -127,109 +115,104 @@ impl Sockets {
     /// Sends every new connection to this generation: one that begins after the return reaches no other.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] if it was not prepared or has shut a slot down, and what the system says; then
+    /// [`io::ErrorKind::NotFound`] if it was not prepared or has shut a listener down, and what the system reports; then
     /// everything is as before.
     pub fn switch(&mut self, id: GenId) -> io::Result<()> {
-        self.on_all(|registry| registry.switch(id))
+        self.handle(Input::Switch(id))
     }
 
-    /// Nobody serves any more: new connections wait for the newest generation that was prepared and was not live
-    /// yet, or for the next one.
+    /// Nobody serves: new connections wait for the newest generation that was prepared and was not live yet, or for the
+    /// next one.
     ///
     /// # Errors
-    /// What the system says. As many groups as possible hold.
+    /// What the system reports. As many addresses as possible hold.
     pub fn hold(&mut self) -> io::Result<()> {
-        self.on_all(Registry::hold)
+        self.handle(Input::Hold)
     }
 
-    /// Nobody serves, and nobody will until something is done about it: from now on, until [`Self::answer_no_more`], this
-    /// answers who connects, and who waits already. What it can't answer waits on, and is carried to the generation that
-    /// is live next. Where generations share their sockets everything waits.
+    /// Nobody serves, and no generation is on its way: until [`Self::answer_no_more`] this responds to new connections and
+    /// to those that wait. What it can't respond to waits, and is forwarded to the next live generation. Where
+    /// generations share their sockets everything waits.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn answer(&mut self, answerer: &Arc<dyn Answerer>) -> io::Result<()> {
-        self.on_all(|registry| registry.answer(answerer))
+        let Kind::Steered(inbox) = &self.kind else {
+            return Ok(());
+        };
+        let answerer = answerer.clone();
+        inbox.ask(move |owner| {
+            owner.applier.set_responder(answerer);
+            owner.handle(Input::Respond)
+        })?
     }
 
     /// Connections wait again, for the next generation. To be called before that is started.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system reports.
     pub fn answer_no_more(&mut self) -> io::Result<()> {
-        self.on_all(Registry::answer_no_more)
+        self.handle(Input::StopResponding)
     }
 
-    /// Carries to the live generation what lands in this one's slots from now on, and what its program does not take;
-    /// while none is live it stays where it is. To be called before the stop signal is sent. From then on the
-    /// generation is neither live nor one to wait for.
+    /// Forwards to the live generation what lands in this one's listeners from now on and its program does not accept;
+    /// while none is live it stays where it is. To be called before the stop signal is sent. From then on the generation
+    /// is neither live nor one to wait for.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn relay(&mut self, id: GenId) -> io::Result<()> {
-        self.on_all(|registry| registry.relay(id))
+        self.handle(Input::Drain(id))
     }
 
-    /// The generation's process tree is gone. What still waits in its slots is relayed, and they are closed as soon as
-    /// that is safe. If it has never been live and connections wait in them, the next generation takes them over.
+    /// The generation's process tree is gone. What still waits in its listeners is forwarded, and they are closed as soon
+    /// as that is safe. If it has never been live and connections wait in them, the next generation takes them over.
     ///
     /// # Errors
-    /// What the system says. The generation is released all the same, and what failed is tried again with the next
-    /// operation.
+    /// What the system reports. The generation is released all the same, and what failed is tried again.
     pub fn release(&mut self, id: GenId) -> io::Result<()> {
-        self.on_all(|registry| registry.release(id))
+        self.handle(Input::Release(id))
     }
 
-    /// Whether this is a duplicate of a socket that is steered, and so shut down when its generation is gone.
-    pub fn has(&self, fd: &OwnedFd) -> bool {
+    fn handle(&self, input: Input) -> io::Result<()> {
         match &self.kind {
-            Kind::Steered(registry) => lock_all(registry)
-                .groups()
-                .iter()
-                .any(|group| lock(group).has(fd)),
-            Kind::Shared(_) => false,
-        }
-    }
-
-    fn tidy(&self) {
-        let _ = self.on_all(|registry| {
-            registry.tidy();
-            Ok(())
-        });
-    }
-
-    fn on_all(&self, act: impl FnOnce(&mut Registry) -> io::Result<()>) -> io::Result<()> {
-        match &self.kind {
-            Kind::Steered(registry) => act(&mut lock_all(registry)),
+            Kind::Steered(inbox) => inbox.handle(input),
             Kind::Shared(_) => Ok(()),
         }
     }
 
-    /// One that looks at this generation's queues and connections.
-    pub fn drain_monitor(&self, id: GenId) -> DrainMonitor {
-        let watched = match &self.kind {
-            Kind::Steered(registry) => lock_all(registry)
-                .groups()
-                .iter()
-                .flat_map(|group| lock(group).monitored(id))
-                .collect(),
-            Kind::Shared(listeners) => listeners.iter().map(Listener::monitored).collect(),
+    /// Whether this is a duplicate of a socket that is steered, and so shut down when its generation is gone.
+    pub fn has(&self, fd: &OwnedFd) -> bool {
+        let (Kind::Steered(inbox), Ok(fd)) = (&self.kind, fd.try_clone()) else {
+            return false;
         };
-        DrainMonitor::new(watched, matches!(self.kind, Kind::Shared(_)))
+        let has = inbox.ask(move |owner| owner.applier.has(&fd));
+        has.unwrap_or(false)
     }
 
-    /// Ways to the slots of this generation, one for each address, whoever is live.
+    /// A monitor of this generation's queues and connections.
+    pub fn drain_monitor(&self, id: GenId) -> DrainMonitor {
+        match &self.kind {
+            Kind::Steered(inbox) => {
+                let monitored = inbox.ask(move |owner| owner.monitored(id));
+                DrainMonitor::new(monitored.unwrap_or_default(), false)
+            }
+            Kind::Shared(listeners) => {
+                DrainMonitor::new(listeners.iter().map(Listener::monitored).collect(), true)
+            }
+        }
+    }
+
+    /// Ways to the listeners of this generation, one for each address, whichever generation is live.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] if it was not prepared, or has shut a slot down.
+    /// [`io::ErrorKind::NotFound`] if it was not prepared, or has shut a listener down.
     pub fn probe(&self, id: GenId) -> io::Result<Vec<Route>> {
         let ways = match &self.kind {
-            Kind::Steered(registry) => lock_all(registry)
-                .groups()
-                .iter()
-                .take(self.addresses.len())
-                .map(|group| way(group, id))
-                .collect::<io::Result<Vec<_>>>()?,
+            Kind::Steered(inbox) => {
+                let own = inbox.clone();
+                inbox.ask(move |owner| owner.ways(id, &own))??
+            }
             Kind::Shared(listeners) => listeners.iter().map(Listener::way).collect(),
         };
         let routes = self.addresses.iter().cloned().zip(ways);
@@ -238,93 +221,135 @@ impl Sockets {
             .collect())
     }
 
-    /// Lets so many relays fail to start.
+    /// Lets this many forwarders fail to start.
     #[cfg(test)]
     pub(super) fn refuse_relays(&self, count: usize) {
-        if let Kind::Steered(registry) = &self.kind {
-            lock_all(registry).refuse_relays(count);
-        }
+        let order = std::sync::atomic::Ordering::SeqCst;
+        self.see(move |owner| owner.applier.limits().refused.store(count, order));
     }
 
     #[cfg(test)]
     pub(super) fn slot_count(&self) -> usize {
-        self.count(Group::slot_count)
+        self.see(|owner| {
+            let groups = owner.table.groups().iter();
+            groups.map(|group| group.listeners().len()).sum()
+        })
     }
 
-    /// The slots of which it is certain that nothing is on its way into them.
+    /// The listeners of which it is certain that no connection is on its way into them.
     #[cfg(test)]
     pub(super) fn cold_count(&self) -> usize {
-        self.count(Group::cold_count)
+        self.see(|owner| {
+            let all = owner.table.groups().iter().flat_map(Group::listeners);
+            all.filter(|listener| listener.quiescent).count()
+        })
     }
 
     #[cfg(test)]
-    fn count(&self, of: impl Fn(&Group) -> usize) -> usize {
-        let Kind::Steered(registry) = &self.kind else {
-            return 0;
-        };
-        let registry = lock_all(registry);
-        registry.groups().iter().map(|group| of(&lock(group))).sum()
+    fn see<T: Default + Send + 'static>(
+        &self,
+        see: impl FnOnce(&mut Owner) -> T + Send + 'static,
+    ) -> T {
+        match &self.kind {
+            Kind::Steered(inbox) => inbox.ask(see).unwrap(),
+            Kind::Shared(_) => T::default(),
+        }
     }
 }
 
 impl Drop for Sockets {
     fn drop(&mut self) {
-        if let Kind::Steered(registry) = &self.kind {
-            lock_all(registry).close();
+        if let Kind::Steered(inbox) = &self.kind {
+            let _ = inbox.ask(Owner::close);
         }
     }
 }
 
-fn prepare(group: &SharedGroup, id: GenId) -> io::Result<(OwnedFd, u64)> {
-    let mut group = lock(group);
-    let slot = group.prepare(id)?;
-    Ok((slot.duplicate()?, slot.inode))
-}
-
-pub(super) fn way(group: &SharedGroup, id: GenId) -> io::Result<Way> {
-    let this = lock(group);
-    if !this.listens(id) {
-        return Err(none_of(id));
+impl Owner {
+    /// The groups of `--listen`.
+    fn listed(&self) -> impl Iterator<Item = &Group> {
+        let groups = self.table.groups().iter();
+        groups.filter(|group| !group.is_adopted())
     }
-    Ok(match (this.face().address(), this.own_path(id)) {
-        (_, Some(path)) | (Address::Unix(path), None) => Way::Path(path),
-        (Address::Tcp(address), None) => Way::Steered {
-            group: group.clone(),
-            id,
-            address,
-        },
-    })
+
+    fn prepare(&mut self, id: GenId) -> io::Result<Vec<(OwnedFd, u64)>> {
+        self.handle(Input::Prepare(id))?;
+        let listeners = self.listed().filter_map(|group| group.of(id).next());
+        let passed = listeners.map(|listener| self.pass(listener.id)).collect();
+        match passed {
+            Ok(passed) => Ok(passed),
+            Err(error) => self.handle(Input::Release(id)).and(Err(error)),
+        }
+    }
+
+    fn pass(&self, listener: ListenerId) -> io::Result<(OwnedFd, u64)> {
+        let inode = self.applier.inode(listener);
+        let inode = inode.ok_or(io::ErrorKind::NotFound)?;
+        Ok((self.applier.duplicate(listener)?, inode))
+    }
+
+    fn ways(&self, id: GenId, inbox: &Inbox) -> io::Result<Vec<Way>> {
+        let ways = self.listed().map(|group| self.way(group, id, inbox));
+        ways.collect()
+    }
+
+    fn monitored(&self, id: GenId) -> Vec<MonitoredListener> {
+        let groups = self.table.groups().iter();
+        let groups = groups.filter(|group| !group.carries_datagrams());
+        let listeners = groups.flat_map(|group| group.of(id));
+        let monitored = listeners.filter_map(|listener| self.applier.monitored(listener.id));
+        monitored.collect()
+    }
+
+    /// Begins to steer an address of `--listen`.
+    fn listen(&mut self, place: Place, incoming: Incoming) -> io::Result<()> {
+        self.applier.bring(incoming);
+        self.handle(Input::Listen(place))
+    }
 }
 
 fn open_steered(addresses: &[Address]) -> Result<(Kind, Vec<Address>), OpenError> {
     if !os::STEERING {
         return Err(OpenError::NoSteering);
     }
-    let groups = addresses
-        .iter()
-        .map(open_group)
-        .collect::<Result<Vec<_>, _>>()?;
-    let actual = groups.iter().map(|group| group.face().address()).collect();
-    let registry = Registry::shared(groups);
-    Ok((Kind::Steered(registry), actual))
+    let inbox = Owner::start().map_err(|error| OpenError::Io {
+        doing: "starting the thread of the sockets".to_owned(),
+        error,
+    })?;
+    let opened = addresses.iter().map(|address| open(address, &inbox));
+    match opened.collect::<Result<Vec<_>, _>>() {
+        Ok(actual) => Ok((Kind::Steered(inbox), actual)),
+        Err(error) => {
+            let _ = inbox.ask(Owner::close);
+            Err(error)
+        }
+    }
 }
 
-fn open_group(address: &Address) -> Result<Group, OpenError> {
+/// The address with the port that was free where port 0 was asked for.
+fn open(address: &Address, inbox: &Inbox) -> Result<Address, OpenError> {
     match address {
         Address::Tcp(tcp) => {
-            let first = bind::exclusive_tcp(*tcp, true)?;
-            let group = Steered::new(&first, Group::FIRST, None)
-                .and_then(|face| Group::new(Box::new(face), first));
-            group.map_err(|error| OpenError::Io {
+            let first = exclusive_tcp(*tcp, true)?;
+            let steered = Endpoint::of(&first).and_then(|endpoint| {
+                let place = Place::Ip(endpoint);
+                inbox.ask(move |owner| owner.listen(place, Incoming::Tcp(first)))??;
+                Ok(Address::Tcp(endpoint.address))
+            });
+            steered.map_err(|error| OpenError::Io {
                 doing: format!("steering `{address}`"),
                 error,
             })
         }
         Address::Unix(path) => {
-            bind::check_unix_path(path)?;
-            let group = Renamed::new(path, Group::FIRST)
-                .and_then(|(face, first)| Group::new(Box::new(face), first));
-            group.map_err(|error| OpenError::at_path("listening on", path, error))
+            check_unix_path(path)?;
+            let opened = UnixPath::new(path).and_then(|path| {
+                inbox.ask(move |owner| owner.listen(Place::Unix, Incoming::Unix(path)))?
+            });
+            match opened {
+                Ok(()) => Ok(address.clone()),
+                Err(error) => Err(OpenError::at_path("listening on", path, error)),
+            }
         }
     }
 }

@@ -308,7 +308,7 @@ fn the_kernel_runs_the_program_as_the_tests_do() {
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
         .unwrap();
     let port = client.local_addr().unwrap().as_socket().unwrap().port();
-    let steering = steer::Steering {
+    let steering = table::steering::Steering {
         targets: vec![0, 2],
         diverted: vec![(port, vec![3])],
     };

@@ -1,8 +1,96 @@
+//! Reuse-port groups against a model of the kernel's array that runs the real steering programs.
+//!
+//! Long because the model serves the random walks and the examples alike.
+
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::os::Instruction;
-use crate::socket::steer::tests::{Packet, run};
+use crate::socket::table::steering::tests::{Packet, run};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key(u64);
+
+const NOBODY: Owner = Owner::Nobody;
+
+fn generation(number: u32) -> Owner {
+    Owner::Generation(GenId::new(number))
+}
+
+/// A group as the table keeps it.
+struct Roster {
+    members: Vec<(Key, Owner)>,
+    target: Owner,
+    reuseport: Reuseport,
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self {
+            members: Vec::new(),
+            target: Owner::Next,
+            reuseport: Reuseport::default(),
+        }
+    }
+}
+
+impl Roster {
+    fn members(&self, forwarded: &[Key]) -> Vec<Member> {
+        let members = self.members.iter().map(|(key, owner)| Member {
+            owner: *owner,
+            forwarded: forwarded.contains(key),
+        });
+        members.collect()
+    }
+
+    fn join(&mut self, key: Key, owner: Owner) {
+        self.members.push((key, owner));
+    }
+
+    fn leave(&mut self, key: Key) {
+        let index = self.members.iter().position(|(this, _)| *this == key);
+        self.members.swap_remove(index.unwrap());
+        if self.members.is_empty() {
+            self.reuseport.ended();
+        }
+    }
+
+    fn aim(&mut self, owner: Owner) {
+        self.target = owner;
+    }
+
+    fn lacking(&self) -> Option<Steering> {
+        self.reuseport.lacking(&self.members(&[]), self.target)
+    }
+
+    fn attached(&mut self, steering: Steering) {
+        self.reuseport.attached(steering);
+    }
+
+    fn divert(&mut self, port: u16, id: GenId) {
+        self.reuseport.divert(port, id);
+    }
+
+    fn restore(&mut self, port: u16) {
+        self.reuseport.restore(port);
+    }
+
+    fn owner(&self, key: Key) -> Option<Owner> {
+        let mut members = self.members.iter();
+        members
+            .find(|(this, _)| *this == key)
+            .map(|(_, owner)| *owner)
+    }
+
+    fn may_leave(&self, key: Key, forwarded: &[Key]) -> bool {
+        let index = self.members.iter().position(|(this, _)| *this == key);
+        let members = self.members(forwarded);
+        self.reuseport
+            .may_leave(&members, index.unwrap(), self.target)
+    }
+}
 
 /// The kernel's side: `struct sock_reuseport`.
 #[derive(Default)]
@@ -46,7 +134,6 @@ impl Kernel {
 
 const ORDINARY: u16 = 1;
 
-#[derive(Default)]
 struct World {
     kernel: Kernel,
     roster: Roster,
@@ -54,6 +141,19 @@ struct World {
     target: Owner,
     diverted: Vec<(u16, GenId)>,
     next: u64,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            kernel: Kernel::default(),
+            roster: Roster::default(),
+            owners: Vec::new(),
+            target: Owner::Next,
+            diverted: Vec::new(),
+            next: 0,
+        }
+    }
 }
 
 impl World {
@@ -74,7 +174,7 @@ impl World {
             "{when}: {landings:?} {self:?}"
         );
         for (port, id) in &self.diverted {
-            let own = self.slots(Some(*id));
+            let own = self.slots(Owner::Generation(*id));
             let landings = self.kernel.landings(*port);
             assert!(
                 own.is_empty() || landings.is_subset(&own),
@@ -175,9 +275,9 @@ fn step() -> impl Strategy<Value = Step> {
 fn apply(world: &mut World, step: &Step) {
     let nth = |world: &World, at: usize| world.owners[at % world.owners.len()].0;
     match *step {
-        Step::Open(id) if world.owners.len() < 8 => drop(world.open(Some(GenId::new(id)))),
+        Step::Open(id) if world.owners.len() < 8 => drop(world.open(generation(id))),
         Step::Open(_) => {}
-        Step::Aim(id) => world.aim(Some(GenId::new(id))),
+        Step::Aim(id) => world.aim(generation(id)),
         Step::Close(at) => drop(world.close(nth(world, at))),
         Step::ShutDown(at) => world.shut_down(nth(world, at)),
         Step::Divert(port, id) => {
@@ -206,7 +306,7 @@ proptest! {
     #[test]
     fn no_connection_lands_where_nobody_serves(steps in prop::collection::vec(step(), 1..60)) {
         let mut world = World::default();
-        world.open(None);
+        world.open(Owner::Next);
         for step in &steps {
             apply(&mut world, step);
         }
@@ -215,16 +315,16 @@ proptest! {
     /// Deferring has an end: every reload closes at least the one that has waited longest.
     #[test]
     fn no_slot_is_kept_for_ever(lives in prop::collection::vec(0..5_u32, 4..40)) {
-        let mut world = World { target: Some(GenId::FIRST), ..World::default() };
+        let mut world = World { target: generation(1), ..World::default() };
         world.roster.aim(world.target);
-        let first = world.open(Some(GenId::FIRST));
+        let first = world.open(generation(1));
         let mut draining = vec![(first, 1)];
         let mut released: Vec<Key> = Vec::new();
         for (number, drains_for) in (2..).zip(&lives) {
             let before = released.clone();
-            let key = world.open(Some(GenId::new(number)));
+            let key = world.open(generation(number));
             world.sweep(&mut released);
-            world.aim(Some(GenId::new(number)));
+            world.aim(generation(number));
             world.sweep(&mut released);
             let oldest = before.first();
             prop_assert!(!oldest.is_some_and(|key| released.contains(key)), "kept in {world:?}");
@@ -244,9 +344,9 @@ fn key(number: u64) -> Key {
 fn roster_of(owners: &[u32], target: u32) -> Roster {
     let mut roster = Roster::default();
     for (number, owner) in (0..).zip(owners) {
-        roster.join(key(number), Some(GenId::new(*owner)));
+        roster.join(key(number), generation(*owner));
     }
-    roster.aim(Some(GenId::new(target)));
+    roster.aim(generation(target));
     let steering = roster.lacking().unwrap();
     roster.attached(steering);
     roster
@@ -275,11 +375,11 @@ fn the_live_slot_must_not_move_while_others_are_there() {
 #[test]
 fn a_later_member_makes_the_deferred_leave_safe() {
     let mut roster = roster_of(&[1, 2, 3], 3);
-    roster.join(key(3), Some(GenId::new(4)));
+    roster.join(key(3), generation(4));
     assert!(roster.may_leave(key(0), &[]));
     roster.leave(key(0));
     assert!(!roster.may_leave(key(1), &[]), "slot 3 is last again");
-    roster.aim(Some(GenId::new(4)));
+    roster.aim(generation(4));
     roster.attached(roster.lacking().unwrap());
     assert!(roster.may_leave(key(1), &[]));
 }
@@ -298,13 +398,13 @@ fn a_probe_under_way_keeps_its_slot_where_it_is() {
 #[test]
 fn nothing_may_leave_before_the_first_program() {
     let mut roster = Roster::default();
-    roster.join(key(0), None);
-    roster.join(key(1), Some(GenId::FIRST));
+    roster.join(key(0), Owner::Next);
+    roster.join(key(1), generation(1));
     assert!(
         roster.may_leave(key(1), &[]),
         "whatever the hash, the target is all that is left"
     );
-    roster.join(key(2), Some(GenId::new(2)));
+    roster.join(key(2), generation(2));
     assert!(!roster.may_leave(key(1), &[]));
 }
 
@@ -313,8 +413,8 @@ fn a_slot_leaves_where_only_what_is_carried_may_get_what_goes_astray() {
     let mut roster = Roster::default();
     roster.join(key(0), NOBODY);
     roster.join(key(1), NOBODY);
-    roster.join(key(2), Some(GenId::new(1)));
-    roster.aim(Some(GenId::new(1)));
+    roster.join(key(2), generation(1));
+    roster.aim(generation(1));
     roster.attached(roster.lacking().unwrap());
     assert!(!roster.may_leave(key(0), &[]));
     assert!(roster.may_leave(key(0), &[key(1)]));

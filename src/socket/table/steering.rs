@@ -22,16 +22,16 @@ const PORT_BEHIND_V6: u32 = 40;
 
 /// Where a group sends its connections, in indices: the order in which the members joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Steering {
+pub(in crate::socket) struct Steering {
     /// One of these gets a new connection. Not empty.
-    pub(super) targets: Vec<u32>,
+    pub(in crate::socket) targets: Vec<u32>,
     /// A connection from one of these source ports goes to one of its own targets instead. None is empty.
-    pub(super) diverted: Vec<(u16, Vec<u32>)>,
+    pub(in crate::socket) diverted: Vec<(u16, Vec<u32>)>,
 }
 
 impl Steering {
     /// The program that does it.
-    pub(super) fn program(&self) -> Vec<Instruction> {
+    pub(in crate::socket) fn program(&self) -> Vec<Instruction> {
         let mut program = Vec::new();
         if !self.diverted.is_empty() {
             program.extend(load_source_port());
@@ -97,7 +97,7 @@ const fn jump_if_equal(k: u32, jt: u8, jf: u8) -> Instruction {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::socket) mod tests {
     use super::*;
 
     /// A packet as the program sees it.

@@ -1,0 +1,375 @@
+//! Who is live, and which listener of which address is in which state. Pure: no I/O, no clock, no descriptor.
+//!
+//! [`Table::handle`] takes an [`Input`] and has [`Op`]s performed by a [`Kernel`]. Every decision about listeners is
+//! made here. `table/tests` walks through all states that a small world can reach, against a model of the kernel's
+//! array of members, and checks after each op that no connection can be lost.
+
+mod adopted;
+mod closing;
+mod group;
+mod input;
+mod listener;
+mod op;
+mod reuseport;
+mod state;
+pub(super) mod steering;
+mod target;
+mod waiting;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+pub(super) use adopted::Joining;
+pub(super) use closing::Sight;
+pub(super) use group::Group;
+pub(super) use input::Input;
+use listener::Owner;
+pub(super) use listener::{GroupId, ListenerId, Place};
+pub(super) use op::{Kernel, Op, UnclaimedPolicy};
+pub(super) use state::does_not_listen;
+use state::{Common, Env};
+
+use super::{Endpoint, Transport};
+use crate::reload::{GenId, Time};
+
+/// When steering and forwarders are tried again that have failed.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A program removes the path of its unix socket at some moment of its exit. This is how long it may be missing.
+const RESTORE_EVERY: Duration = Duration::from_millis(5);
+
+/// All groups, and who is live in them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Table {
+    groups: Vec<Group>,
+    common: Common,
+    /// The generations that had sockets when they became live.
+    served: BTreeSet<GenId>,
+    /// The generations that are asked to stop, until they are gone.
+    draining: BTreeSet<GenId>,
+    /// The generations that are gone.
+    gone: BTreeSet<GenId>,
+    /// When what failed is tried again.
+    retry_at: Option<Time>,
+    /// When paths are looked at again.
+    restore_at: Option<Time>,
+    deadline: Option<Time>,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Self {
+            groups: Vec::new(),
+            common: Common {
+                live: None,
+                responds: false,
+                next: 0,
+            },
+            served: BTreeSet::new(),
+            draining: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            retry_at: None,
+            restore_at: None,
+            deadline: None,
+        }
+    }
+
+    pub(super) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    pub(super) fn live(&self) -> Option<GenId> {
+        self.common.live
+    }
+
+    /// When to send [`Input::Tick`].
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.deadline
+    }
+
+    /// The visible group of an address.
+    pub(super) fn find(&self, endpoint: Endpoint) -> Option<&Group> {
+        let is = |group: &&Group| !group.is_hidden() && group.endpoint() == Some(endpoint);
+        self.groups.iter().find(is)
+    }
+
+    /// Where this generation listens.
+    pub(super) fn endpoints(&self, id: GenId) -> Vec<Endpoint> {
+        let serving = self.groups.iter().filter(|group| group.may_serve(id));
+        serving.filter_map(Group::endpoint).collect()
+    }
+
+    /// Acts on an input.
+    ///
+    /// # Errors
+    /// Of the first op that failed, or why the request is refused. A failed switch and a failed preparation change
+    /// nothing; of the others as much is done as can be, and what failed is tried again.
+    pub(super) fn handle(
+        &mut self,
+        now: Time,
+        input: Input,
+        kernel: &mut dyn Kernel,
+    ) -> io::Result<()> {
+        let mut env = Env {
+            now,
+            common: self.common,
+            kernel,
+        };
+        let changed = !matches!(input, Input::Tick | Input::Scanned { .. });
+        let forwards = matches!(
+            input,
+            Input::Hold | Input::Respond | Input::Drain(_) | Input::Release(_)
+        );
+        let result = self.act(input, &mut env);
+        let forwarding = self.tidy(changed, &mut env);
+        self.common = env.common;
+        match forwards {
+            true => result.and(forwarding),
+            false => result,
+        }
+    }
+
+    fn act(&mut self, input: Input, env: &mut Env) -> io::Result<()> {
+        match input {
+            Input::Listen(place) => self.listen(place, env),
+            Input::Prepare(id) => self.prepare(id, env),
+            Input::Join(endpoint, joining) => self.join(endpoint, joining, env),
+            Input::Orphan(ids) => self.on_each(env, |group, env| group.orphan_all(&ids, env)),
+            Input::Switch(id) => self.switch(id, env),
+            Input::Hold => self.hold(env),
+            Input::Respond => {
+                env.common.responds = true;
+                Ok(())
+            }
+            Input::StopResponding => {
+                env.common.responds = false;
+                self.on_each(env, Group::stop_responding)
+            }
+            Input::Drain(id) => {
+                self.drain(id, env);
+                Ok(())
+            }
+            Input::Release(id) => self.release(id, env),
+            Input::Divert { group, port, id } => {
+                let found = self.group(group).ok_or_else(|| does_not_listen(id))?;
+                found.divert(port, id, env)
+            }
+            Input::Restore { group, port } => match self.group(group) {
+                Some(group) => group.restore(port, env),
+                None => Ok(()),
+            },
+            Input::ShutDown(listener) => {
+                self.on_each(env, |group, env| group.shut_down(listener, env))
+            }
+            Input::Scanned { group, sight } => {
+                if let Some(group) = self.group(group) {
+                    group.looked(sight, env);
+                }
+                Ok(())
+            }
+            Input::Tick => Ok(()),
+            Input::Close => {
+                self.close(env);
+                Ok(())
+            }
+        }
+    }
+
+    fn group(&mut self, id: GroupId) -> Option<&mut Group> {
+        self.groups.iter_mut().find(|group| group.id == id)
+    }
+
+    /// Does it with every group, and returns the last error.
+    fn on_each(
+        &mut self,
+        env: &mut Env,
+        mut act: impl FnMut(&mut Group, &mut Env) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut result = Ok(());
+        for group in &mut self.groups {
+            result = act(group, env).and(result);
+        }
+        result
+    }
+
+    fn listen(&mut self, place: Place, env: &mut Env) -> io::Result<()> {
+        let mut group = Group::new(place, false, env);
+        let begun = group.begin(env);
+        match begun {
+            Ok(()) => self.groups.push(group),
+            Err(_) => group.remove(env),
+        }
+        begun
+    }
+
+    fn prepare(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
+        let listed = self.groups.iter_mut().filter(|group| !group.is_adopted());
+        for group in listed {
+            let prepared = group.refresh(env).and_then(|()| group.prepare(id, env));
+            if let Err(error) = prepared {
+                let _ = self.release(id, env);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, endpoint: Endpoint, joining: Joining, env: &mut Env) -> io::Result<()> {
+        // Nobody would ever release it.
+        if self.gone.contains(&joining.id) {
+            return Err(Errno::ESRCH.into());
+        }
+        let draining = self.draining.contains(&joining.id);
+        let found = self.find(endpoint).map(|group| group.id);
+        if let Some(group) = found.and_then(|id| self.group(id)) {
+            group.refresh(env)?;
+            return group.join(joining, draining, env);
+        }
+        let mut group = Group::new(Place::Ip(endpoint), true, env);
+        let joined = group.join(joining, draining, env);
+        match joined {
+            Ok(()) => self.groups.push(group),
+            Err(_) => group.remove(env),
+        }
+        joined
+    }
+
+    /// Every group is steered, or none is.
+    fn switch(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
+        // Listeners that were shut down come first: they change what the indices mean.
+        self.on_each(env, Group::refresh)?;
+        // An address that a program opened may be one that the next does not open.
+        let missing = |group: &Group| !group.is_adopted() && !group.may_serve(id);
+        let has_sockets = self.groups.iter().any(|group| group.may_serve(id));
+        // It comes back, and has closed its sockets since, or no connection finds one of them.
+        let lost = self.served.contains(&id) && !has_sockets;
+        let mut groups = self.groups.iter();
+        if lost || groups.any(|group| missing(group) || group.hides(id)) {
+            return Err(does_not_listen(id));
+        }
+        let mut done: Vec<(&mut Group, Owner)> = Vec::new();
+        for group in self.groups.iter_mut().filter(|group| group.may_serve(id)) {
+            let before = group.target;
+            let switched = group.set_target(Owner::Generation(id), env);
+            done.push((group, before));
+            if let Err(error) = switched {
+                for (group, before) in done {
+                    let _ = group.set_target(before, env);
+                }
+                return Err(error);
+            }
+        }
+        done.into_iter().for_each(|(group, _)| group.switched(id));
+        if has_sockets {
+            self.served.insert(id);
+        }
+        env.common.live = Some(id);
+        Ok(())
+    }
+
+    fn hold(&mut self, env: &mut Env) -> io::Result<()> {
+        env.common.live = None;
+        self.on_each(env, |group, env| group.refresh(env).and(group.hold(env)))
+    }
+
+    fn drain(&mut self, id: GenId, env: &mut Env) {
+        env.common.live = env.common.live.filter(|live| *live != id);
+        self.draining.insert(id);
+        self.groups.iter_mut().for_each(|group| group.drain(id));
+    }
+
+    fn release(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
+        env.common.live = env.common.live.filter(|live| *live != id);
+        self.draining.remove(&id);
+        self.served.remove(&id);
+        self.gone.insert(id);
+        self.on_each(env, |group, env| {
+            let refreshed = group.refresh(env);
+            let released = group.release(id, env);
+            refreshed.and(released)
+        })
+    }
+
+    fn close(&mut self, env: &mut Env) {
+        for mut group in self.groups.drain(..) {
+            group.remove(env);
+        }
+    }
+
+    /// Brings everything in line with what has changed: policies, forwarders, watches, what can be closed, deadlines.
+    fn tidy(&mut self, changed: bool, env: &mut Env) -> io::Result<()> {
+        self.groups
+            .iter_mut()
+            .for_each(|group| group.set_policy(env));
+        self.hide_covered(env);
+        let ends = self.remove_abandoned(env);
+        let steering = self.on_each(env, Group::steer);
+        let forwarding = self.on_each(env, Group::start_forwarding);
+        let failed = steering.is_err() || forwarding.is_err();
+        self.retry_at = failed.then(|| env.now.plus(AGAIN));
+        self.restore_paths(env);
+        let mut sweeps = None;
+        for group in &mut self.groups {
+            group.watch(env);
+            group.sweep(changed, env);
+            sweeps = earlier(sweeps, group.sweeps_at());
+        }
+        let others = earlier(self.retry_at, self.restore_at);
+        self.deadline = earlier(earlier(sweeps, ends), others);
+        forwarding
+    }
+
+    /// Hides the groups that the live generation has not joined, where it gets their connections once they are hidden.
+    fn hide_covered(&mut self, env: &mut Env) {
+        let Some(live) = env.common.live else { return };
+        let serving = self.endpoints(live);
+        let covered = |at: Endpoint| at.transport == Transport::Tcp && at.is_covered_by(&serving);
+        for group in &mut self.groups {
+            if !group.may_serve(live) && group.endpoint().is_some_and(covered) {
+                group.hide(env);
+            }
+        }
+    }
+
+    /// Closes the groups that nobody listens in any more; when the next one will be closed.
+    fn remove_abandoned(&mut self, env: &mut Env) -> Option<Time> {
+        let mut next = None;
+        self.groups.retain_mut(|group| match group.ends_at(env) {
+            Some(at) if at <= env.now => {
+                group.remove(env);
+                false
+            }
+            at => {
+                next = earlier(next, at);
+                true
+            }
+        });
+        next
+    }
+
+    fn restore_paths(&mut self, env: &mut Env) {
+        let at_risk = self.groups.iter().filter(|group| group.path_is_at_risk());
+        let due = self.restore_at.is_none_or(|at| at <= env.now);
+        let mut any = false;
+        for group in at_risk {
+            any = true;
+            if due {
+                group.restore_path(env);
+            }
+        }
+        self.restore_at = match (any, due) {
+            (false, _) => None,
+            (true, true) => Some(env.now.plus(RESTORE_EVERY)),
+            (true, false) => self.restore_at,
+        };
+    }
+}
+
+fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    one.into_iter().chain(other).min()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! Sockets that a program opens.
+
+use std::io;
+use std::time::Duration;
+
+use super::group::Group;
+use super::listener::{Listener, ListenerId, Origin, Owner, Phase};
+use super::op::Op;
+use super::state::Env;
+use crate::reload::{GenId, Time};
+
+/// How long an address is kept that the previous generation had and the live one does not open. A program may open its
+/// addresses one by one, and clients of the last one wait meanwhile.
+pub(super) const LATE: Duration = Duration::from_secs(10);
+/// How long an address is kept that the live generation has closed.
+pub(super) const CLOSED_BY_LIVE: Duration = Duration::from_secs(1);
+
+/// A socket that a program has bound and wants to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::socket) struct Joining {
+    pub(in crate::socket) id: GenId,
+    pub(in crate::socket) multipath: bool,
+    pub(in crate::socket) backlog: i32,
+}
+
+impl Group {
+    /// Lets a socket of a program listen. If its generation is live, or no other is, new connections are for it.
+    ///
+    /// Listeners that were passed to the generation are nobody's then: it has shown that it does not use them.
+    pub(super) fn join(
+        &mut self,
+        joining: Joining,
+        draining: bool,
+        env: &mut Env,
+    ) -> io::Result<()> {
+        let Joining {
+            id,
+            multipath,
+            backlog,
+        } = joining;
+        let owner = Owner::Generation(id);
+        if multipath {
+            self.anchor(env)?;
+        }
+        let listener = self.listen(owner, backlog, env)?;
+        let live = env.common.live == Some(id);
+        listener.multipath = multipath;
+        listener.draining = draining;
+        if live {
+            listener.phase = Phase::Served;
+        }
+        // Before it is the target: its index is the last one, which may forbid to close others.
+        self.close_deferred(env);
+        let is_next = self.nobody_serves() && owner > self.target;
+        let wanted = !draining && (live || self.target == owner || is_next);
+        let steered = match wanted || self.owned(self.target).next().is_none() {
+            true => self.set_target(owner, env),
+            false => Ok(()),
+        };
+        if let Some(adopted) = &mut self.adopted {
+            adopted.closed_by_live = false;
+        }
+        let passed = |one: &&Listener| {
+            let next = one.owner == Owner::Next && !draining;
+            next || one.owner == owner && one.origin != Origin::Program
+        };
+        let passed: Vec<_> = self.listeners.iter().filter(passed).collect();
+        let passed: Vec<ListenerId> = passed.into_iter().map(|one| one.id).collect();
+        let orphaned = self.orphan_all(&passed, env);
+        self.close_deferred(env);
+        steered.and(orphaned)
+    }
+
+    fn listen(&mut self, owner: Owner, backlog: i32, env: &mut Env) -> io::Result<&mut Listener> {
+        let id = ListenerId(env.common.number());
+        env.kernel.perform(Op::Listen {
+            group: self.id,
+            listener: id,
+            backlog,
+        })?;
+        let listener = Listener::new(id, owner, Origin::Program);
+        self.listeners.push(listener);
+        self.find(id).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Makes sure that a socket of ours stays by which the steering program can be attached.
+    fn anchor(&mut self, env: &mut Env) -> io::Result<()> {
+        let anchored = |one: &Listener| one.origin == Origin::Anchor;
+        if self.listeners.iter().any(anchored) {
+            return Ok(());
+        }
+        let ours = |one: &&mut Listener| one.origin == Origin::Hotrun && one.owner == Owner::Next;
+        if let Some(listener) = self.listeners.iter_mut().find(ours) {
+            listener.origin = Origin::Anchor;
+            return Ok(());
+        }
+        self.open(Owner::Nobody, Origin::Anchor, env)?;
+        if let Some(listener) = self.listeners.last_mut() {
+            listener.phase = Phase::Served;
+            listener.draining = true;
+        }
+        Ok(())
+    }
+
+    /// Does as [`Self::orphan`] with those of these listeners that are in the group.
+    pub(super) fn orphan_all(&mut self, ids: &[ListenerId], env: &mut Env) -> io::Result<()> {
+        let orphaned = ids.iter().map(|id| self.orphan(*id, env));
+        orphaned.fold(Ok(()), io::Result::and)
+    }
+
+    /// No program accepts from the listener: it gets nothing new, what waits in it is forwarded, and then it is closed.
+    /// As long as it is the target's only one, connections still come and wait.
+    pub(super) fn orphan(&mut self, id: ListenerId, env: &mut Env) -> io::Result<()> {
+        // Nobody waits for an answer to a datagram.
+        if self.carries_datagrams() {
+            return self.close(id, env);
+        }
+        let live = env.common.live;
+        let Some(listener) = self.find(id) else {
+            return Ok(());
+        };
+        let before = std::mem::replace(&mut listener.owner, Owner::Nobody);
+        listener.phase = match listener.origin {
+            Origin::Hotrun | Origin::Program => Phase::Released,
+            Origin::Anchor => Phase::Served,
+        };
+        listener.draining = true;
+        if let Some(adopted) = &mut self.adopted {
+            adopted.closed_by_live = live.is_some_and(|id| before == Owner::Generation(id));
+        }
+        // Before a forwarder begins: it would forward to this very listener.
+        self.set_policy(env);
+        self.steer(env)
+    }
+
+    pub(in crate::socket) fn is_hidden(&self) -> bool {
+        self.adopted.as_ref().is_some_and(|adopted| adopted.hidden)
+    }
+
+    /// Whether this generation listens here and no connection finds it.
+    pub(super) fn hides(&self, id: GenId) -> bool {
+        self.is_hidden() && self.of(id).any(|listener| !listener.draining)
+    }
+
+    /// Whether clients count on the address: the live generation listens there, or connections wait for the next one.
+    pub(in crate::socket) fn is_expected(&self, live: Option<GenId>) -> bool {
+        let expected = |one: &Listener| match live {
+            Some(live) => one.owner == Owner::Generation(live) && !one.draining,
+            None => one.owner != Owner::Nobody,
+        };
+        !self.is_hidden() && self.listeners.iter().any(expected)
+    }
+
+    /// Hides the group from new connections, because the live generation listens only on addresses that cover this one:
+    /// the kernel would prefer the narrower address, whoever listens there. What waits here is forwarded once the old
+    /// program does not take it. Nothing happens where the system refuses, or where a generation listens that may become
+    /// live.
+    pub(super) fn hide(&mut self, env: &mut Env) {
+        let comes = |one: &Listener| one.owner != Owner::Next && one.may_become_live();
+        if self.is_hidden() || self.listeners.iter().any(comes) {
+            return;
+        }
+        let Some(adopted) = &mut self.adopted else {
+            return;
+        };
+        let mut listeners = self.listeners.iter();
+        let hidden = listeners.all(|one| {
+            let listener = one.id;
+            env.kernel.perform(Op::Hide { listener }).is_ok()
+        });
+        adopted.hidden = hidden;
+        if hidden {
+            self.owned_mut(Owner::Next)
+                .for_each(|one| one.draining = true);
+            self.set_policy(env);
+        }
+    }
+
+    /// When the group is to be closed: a program opened the address, and the generation that is live now does not
+    /// listen there. While another one's processes exist that may, it is theirs.
+    pub(super) fn ends_at(&mut self, env: &Env) -> Option<Time> {
+        let left =
+            |one: &Listener| one.is_released() || matches!(one.owner, Owner::Next | Owner::Nobody);
+        let abandoned = env.common.live.is_some() && self.listeners.iter().all(left);
+        let adopted = self.adopted.as_mut()?;
+        if !abandoned {
+            adopted.abandoned_since = None;
+            return None;
+        }
+        let since = *adopted.abandoned_since.get_or_insert(env.now);
+        Some(since.plus(match adopted.closed_by_live {
+            true => CLOSED_BY_LIVE,
+            false => LATE,
+        }))
+    }
+}

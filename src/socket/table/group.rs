@@ -1,0 +1,270 @@
+//! One address: its listeners, which of them gets new connections, and what happens as generations come and go.
+
+use std::io;
+
+use super::listener::{GroupId, Listener, ListenerId, Origin, Owner, Phase, Place};
+use super::op::{Op, UnclaimedPolicy};
+use super::reuseport::Reuseport;
+use super::state::{Adopted, Env, Sweep};
+use crate::reload::GenId;
+use crate::socket::{Endpoint, Transport};
+
+/// How the kernel is made to choose a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Backend {
+    Reuseport(Reuseport),
+    /// The path is a hard link to the file of this listener.
+    Path {
+        placed: Option<ListenerId>,
+    },
+}
+
+/// All listeners of one address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::socket) struct Group {
+    pub(in crate::socket) id: GroupId,
+    pub(in crate::socket) place: Place,
+    /// In the order of the kernel's array of members.
+    pub(super) listeners: Vec<Listener>,
+    /// New connections are meant for the listeners of this owner.
+    pub(super) target: Owner,
+    pub(super) backend: Backend,
+    /// For an address that a program opened, and `--listen` did not name.
+    pub(super) adopted: Option<Adopted>,
+    pub(super) policy: UnclaimedPolicy,
+    /// While there is something to close.
+    pub(super) sweep: Option<Sweep>,
+}
+
+impl Group {
+    /// A group without a listener.
+    pub(super) fn new(place: Place, adopted: bool, env: &mut Env) -> Self {
+        let id = GroupId(env.common.number());
+        let _ = env.kernel.perform(Op::Add { group: id, place });
+        Self {
+            id,
+            place,
+            listeners: Vec::new(),
+            target: Owner::Next,
+            backend: match place {
+                Place::Ip(_) => Backend::Reuseport(Reuseport::default()),
+                Place::Unix => Backend::Path { placed: None },
+            },
+            adopted: adopted.then(Adopted::default),
+            policy: UnclaimedPolicy::default(),
+            sweep: None,
+        }
+    }
+
+    pub(in crate::socket) fn endpoint(&self) -> Option<Endpoint> {
+        match self.place {
+            Place::Ip(endpoint) => Some(endpoint),
+            Place::Unix => None,
+        }
+    }
+
+    /// Datagrams have no queue of connections, and nothing of them is forwarded.
+    pub(in crate::socket) fn carries_datagrams(&self) -> bool {
+        let endpoint = self.endpoint();
+        endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Udp)
+    }
+
+    pub(in crate::socket) fn is_adopted(&self) -> bool {
+        self.adopted.is_some()
+    }
+
+    /// Whether a generation can be connected to here.
+    pub(in crate::socket) fn listens(&self, id: GenId) -> bool {
+        !self.is_hidden() && self.of(id).any(|listener| !listener.is_released())
+    }
+
+    /// Whether this generation has a listener that is not draining. A forwarder would forward to itself there.
+    pub(super) fn may_serve(&self, id: GenId) -> bool {
+        !self.is_hidden() && self.of(id).any(|listener| !listener.draining)
+    }
+
+    /// The listeners of this generation.
+    pub(in crate::socket) fn of(&self, id: GenId) -> impl Iterator<Item = &Listener> {
+        self.owned(Owner::Generation(id))
+    }
+
+    #[cfg(test)]
+    pub(in crate::socket) fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    pub(super) fn owned(&self, owner: Owner) -> impl Iterator<Item = &Listener> {
+        let own = move |listener: &&Listener| listener.owner == owner;
+        self.listeners.iter().filter(own)
+    }
+
+    pub(super) fn owned_mut(&mut self, owner: Owner) -> impl Iterator<Item = &mut Listener> {
+        let own = move |listener: &&mut Listener| listener.owner == owner;
+        self.listeners.iter_mut().filter(own)
+    }
+
+    pub(super) fn find(&mut self, id: ListenerId) -> Option<&mut Listener> {
+        self.listeners.iter_mut().find(|one| one.id == id)
+    }
+
+    /// Gives the generation the listener in which connections wait, or a new one.
+    pub(super) fn prepare(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
+        // One from which hotrun still accepts must not be a program's too (see `stop_responding`).
+        let waits = |one: &Listener| one.owner == Owner::Next && !one.forwards;
+        match self.listeners.iter().position(waits) {
+            Some(index) => self.give(index, Owner::Generation(id), env),
+            None => {
+                self.open(Owner::Generation(id), Origin::Hotrun, env)?;
+                self.close_deferred(env);
+                Ok(())
+            }
+        }
+    }
+
+    /// The switch was successful everywhere.
+    pub(super) fn switched(&mut self, id: GenId) {
+        for listener in self.owned_mut(Owner::Generation(id)) {
+            listener.phase = Phase::Served;
+        }
+    }
+
+    /// The generation is asked to stop. What lands in its listeners from now on is forwarded.
+    pub(super) fn drain(&mut self, id: GenId) {
+        for listener in self.owned_mut(Owner::Generation(id)) {
+            listener.draining = true;
+        }
+    }
+
+    /// Drops listeners that were shut down, and repairs what programs or failures have left wrong.
+    pub(super) fn refresh(&mut self, env: &mut Env) -> io::Result<()> {
+        let mut shut = Vec::new();
+        for listener in &self.listeners {
+            let queue = env.kernel.queue(listener.id);
+            shut.extend(
+                queue
+                    .is_some_and(|queue| !queue.listening)
+                    .then_some(listener.id),
+            );
+        }
+        for id in shut {
+            self.shut_down(id, env)?;
+        }
+        self.restore_path(env);
+        self.steer(env)
+    }
+
+    /// A program shut the listener down.
+    pub(super) fn shut_down(&mut self, id: ListenerId, env: &mut Env) -> io::Result<()> {
+        if self.find(id).is_none() {
+            return Ok(());
+        }
+        self.close(id, env)?;
+        if self.owned(self.target).next().is_some() {
+            return Ok(());
+        }
+        self.hold(env)
+    }
+
+    /// Closes a listener, then tells the kernel what the indices mean now.
+    pub(super) fn close(&mut self, id: ListenerId, env: &mut Env) -> io::Result<()> {
+        let Some(index) = self.listeners.iter().position(|one| one.id == id) else {
+            return Ok(());
+        };
+        let _ = env.kernel.perform(Op::Close { listener: id });
+        self.listeners.swap_remove(index);
+        match &mut self.backend {
+            Backend::Reuseport(reuseport) if self.listeners.is_empty() => reuseport.ended(),
+            Backend::Reuseport(_) => {}
+            Backend::Path { placed } => *placed = placed.filter(|placed| *placed != id),
+        }
+        self.steer(env)
+    }
+
+    /// Closes all listeners and forgets the group.
+    pub(super) fn remove(&mut self, env: &mut Env) {
+        for listener in self.listeners.drain(..) {
+            let listener = listener.id;
+            let _ = env.kernel.perform(Op::Close { listener });
+        }
+        let _ = env.kernel.perform(Op::Remove { group: self.id });
+    }
+
+    /// Opens one more listener of ours. While nobody serves, connections wait for the newest generation.
+    pub(super) fn open(&mut self, owner: Owner, origin: Origin, env: &mut Env) -> io::Result<()> {
+        let id = ListenerId(env.common.number());
+        env.kernel.perform(Op::Open {
+            group: self.id,
+            listener: id,
+        })?;
+        self.listeners.push(Listener::new(id, owner, origin));
+        if self.nobody_serves() && owner > self.target {
+            self.set_target(owner, env)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over the first listener of an address that `--listen` named.
+    pub(super) fn begin(&mut self, env: &mut Env) -> io::Result<()> {
+        let id = ListenerId(env.common.number());
+        let group = self.id;
+        let listener = id;
+        env.kernel.perform(Op::Take { group, listener })?;
+        self.listeners
+            .push(Listener::new(id, Owner::Next, Origin::Hotrun));
+        self.steer(env)
+    }
+
+    /// Whether connections are meant for a generation that is not live.
+    pub(super) fn nobody_serves(&self) -> bool {
+        let mut targets = self.owned(self.target);
+        targets.all(|one| one.phase != Phase::Served || one.draining)
+    }
+
+    /// What becomes of connections that no program takes.
+    pub(super) fn set_policy(&mut self, env: &mut Env) {
+        let policy = match env.common.live {
+            Some(_) if self.is_hidden() => UnclaimedPolicy::Forward,
+            Some(id) if self.of(id).any(|one| !one.draining) => UnclaimedPolicy::Forward,
+            None if env.common.responds => UnclaimedPolicy::Respond,
+            Some(_) | None => UnclaimedPolicy::Wait,
+        };
+        if policy != self.policy {
+            self.policy = policy;
+            let group = self.id;
+            let _ = env.kernel.perform(Op::SetPolicy { group, policy });
+        }
+    }
+
+    /// Starts the forwarders that are missing. Tries all, and returns the last error.
+    pub(super) fn start_forwarding(&mut self, env: &mut Env) -> io::Result<()> {
+        let mut result = Ok(());
+        if self.carries_datagrams() {
+            return result;
+        }
+        for listener in &mut self.listeners {
+            let wanted = listener.draining || env.common.responds && listener.owner == Owner::Next;
+            if wanted && !listener.forwards {
+                let started = env.kernel.perform(Op::Forward {
+                    listener: listener.id,
+                });
+                listener.forwards = started.is_ok();
+                result = started.and(result);
+            }
+        }
+        result
+    }
+
+    /// Begins to watch for programs that shut a listener down: while it is the only one, or the steering program names
+    /// its index, connections are refused. Datagram sockets have nothing that hangs up.
+    pub(super) fn watch(&mut self, env: &mut Env) {
+        if self.carries_datagrams() {
+            return;
+        }
+        for listener in self.listeners.iter_mut().filter(|one| !one.watched) {
+            let id = listener.id;
+            // Where it can't be watched, `refresh` finds out.
+            let watching = env.kernel.perform(Op::Watch { listener: id });
+            listener.watched = watching.is_ok();
+        }
+    }
+}

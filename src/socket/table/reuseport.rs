@@ -1,0 +1,122 @@
+//! Which member of a `SO_REUSEPORT` group gets a connection, and which may leave.
+//!
+//! The kernel keeps the members of a group in an array. A socket joins at the end when it listens; when one leaves,
+//! the last member takes its place (`__reuseport_detach_sock` in `net/core/sock_reuseport.c`). An index beyond the
+//! end makes the kernel choose among all members by a hash (`run_bpf_filter`, `reuseport_select_sock`). All of that
+//! happens between the closing of a listener and the next steering program, so a listener may leave only if the old
+//! program is right, or harmless, for the group without it.
+
+use super::listener::Owner;
+use super::steering::Steering;
+use crate::reload::GenId;
+
+/// One element of the kernel's array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) owner: Owner,
+    /// Whether what lands in it is forwarded to the live generation.
+    pub(super) forwarded: bool,
+}
+
+/// The steering of one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Reuseport {
+    /// Connections from these source ports are meant for these generations.
+    diverted: Vec<(u16, GenId)>,
+    /// What the kernel's program does. `None` until the first is attached.
+    attached: Option<Steering>,
+}
+
+impl Reuseport {
+    /// Connections from this source port are meant for this generation.
+    pub(super) fn divert(&mut self, port: u16, id: GenId) {
+        self.restore(port);
+        self.diverted.push((port, id));
+    }
+
+    /// Connections from this source port are like all others again.
+    pub(super) fn restore(&mut self, port: u16) {
+        self.diverted.retain(|(this, _)| *this != port);
+    }
+
+    /// The steering that the kernel lacks. `None` if it has the right one, or if the target has no member.
+    pub(super) fn lacking(&self, members: &[Member], target: Owner) -> Option<Steering> {
+        let targets = indices(members, target);
+        let diverted = self
+            .diverted
+            .iter()
+            .map(|(port, id)| (*port, indices(members, Owner::Generation(*id))));
+        let diverted = diverted
+            .filter(|(_, targets)| !targets.is_empty())
+            .collect();
+        let wanted = Steering { targets, diverted };
+        let lacks = !wanted.targets.is_empty() && self.attached.as_ref() != Some(&wanted);
+        lacks.then_some(wanted)
+    }
+
+    /// The kernel has this program now.
+    pub(super) fn attached(&mut self, steering: Steering) {
+        self.attached = Some(steering);
+    }
+
+    /// The indices at which a new connection may land with the program that the kernel runs.
+    pub(super) fn landings(&self, members: usize) -> Vec<usize> {
+        let Some(attached) = &self.attached else {
+            return (0..members).collect();
+        };
+        let targets = attached.targets.iter().map(|index| *index as usize);
+        match targets.clone().all(|index| index < members) {
+            true => targets.collect(),
+            false => (0..members).collect(),
+        }
+    }
+
+    /// The group ended with its last member, and its program with it (`reuseport_detach_sock`).
+    pub(super) fn ended(&mut self) {
+        self.attached = None;
+    }
+
+    /// Whether a member may leave now: with the program that the kernel runs, every connection that arrives before the
+    /// next program must land in a member of the target, or in one from which it is forwarded.
+    pub(super) fn may_leave(&self, members: &[Member], index: usize, target: Owner) -> bool {
+        let mut after = members.to_vec();
+        let left = after.swap_remove(index);
+        if left.owner == target || indices(&after, target).is_empty() {
+            return false;
+        }
+        let fine = |member: &Member| member.owner == target || member.forwarded;
+        let Some(attached) = &self.attached else {
+            return after.iter().all(fine);
+        };
+        let mut targets = attached.targets.iter();
+        let mut diverted = attached.diverted.iter();
+        targets.all(|index| landings(&after, *index).iter().all(fine))
+            && diverted.all(|(port, indices)| self.diversion_safe(&after, target, *port, indices))
+    }
+
+    /// A port that is no longer diverted belongs to nobody: its probe has closed it. A probe must not even land in a
+    /// member that is forwarded, because another generation would answer it.
+    fn diversion_safe(&self, after: &[Member], target: Owner, port: u16, indices: &[u32]) -> bool {
+        let mut diverted = self.diverted.iter();
+        let found = diverted.find(|(this, _)| *this == port);
+        let owner = found.map_or(target, |(_, id)| Owner::Generation(*id));
+        let own = |member: &Member| member.owner == owner;
+        let mut indices = indices.iter();
+        indices.all(|index| landings(after, *index).iter().all(own))
+    }
+}
+
+fn indices(members: &[Member], owner: Owner) -> Vec<u32> {
+    let numbered = (0..).zip(members);
+    let own = numbered.filter(|(_, member)| member.owner == owner);
+    own.map(|(index, _)| index).collect()
+}
+
+/// Where a connection may land for which the program returns `index`, whatever the hash.
+fn landings(members: &[Member], index: u32) -> &[Member] {
+    let index = index as usize;
+    members.get(index..=index).unwrap_or(members)
+}
+
+#[cfg(test)]
+mod tests;

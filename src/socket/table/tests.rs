@@ -1,0 +1,270 @@
+//! The promises of the table, each in every state that small worlds can reach.
+
+mod canonical;
+mod explore;
+mod kernel;
+mod moves;
+mod setting;
+mod world;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use self::explore::{Exploration, Report};
+use self::kernel::Rule;
+use self::setting::{Budget, Setting};
+use super::Place;
+use crate::socket::{Endpoint, Transport};
+
+fn endpoint(text: &str) -> Endpoint {
+    Endpoint::from(text.parse::<SocketAddr>().expect("an address"))
+}
+
+fn at(text: &str) -> Place {
+    Place::Ip(endpoint(text))
+}
+
+fn only(generations: u8) -> Budget {
+    Budget {
+        generations,
+        ..Budget::default()
+    }
+}
+
+/// One address of `--listen`.
+fn listed(name: &'static str, budget: Budget) -> Setting {
+    Setting {
+        name,
+        listed: vec![at(WEB)],
+        opened: Vec::new(),
+        multipath: false,
+        budget,
+    }
+}
+
+/// Each generation opens these addresses.
+fn opened(name: &'static str, opened: &[&[&str]], budget: Budget) -> Setting {
+    let endpoints = |all: &&[&str]| all.iter().map(|text| endpoint(text)).collect();
+    Setting {
+        listed: Vec::new(),
+        opened: opened.iter().map(endpoints).collect(),
+        ..listed(name, budget)
+    }
+}
+
+const WEB: &str = "127.0.0.1:80";
+const ALL: &str = "0.0.0.0:80";
+const OTHER: &str = "127.0.0.1:81";
+/// Every generation opens the same address.
+const SAME: &[&[&str]] = &[&[WEB], &[WEB], &[WEB]];
+
+fn settings() -> Vec<Setting> {
+    let mut all = with_listed_addresses();
+    all.extend(with_opened_addresses());
+    all
+}
+
+fn with_listed_addresses() -> Vec<Setting> {
+    let client = Budget {
+        clients: 1,
+        ..only(2)
+    };
+    let failure = Budget {
+        failures: 1,
+        ..client
+    };
+    vec![
+        listed("a client", client),
+        listed("three generations", only(3)),
+        listed("ops that fail", failure),
+        listed(
+            "a listener is shut down",
+            Budget {
+                closes: 1,
+                returns: 1,
+                ..only(2)
+            },
+        ),
+        listed(
+            "strangers",
+            Budget {
+                strangers: 1,
+                ..only(2)
+            },
+        ),
+        listed(
+            "probes",
+            Budget {
+                probes: 2,
+                returns: 1,
+                ..only(2)
+            },
+        ),
+        listed(
+            "responses",
+            Budget {
+                responses: 1,
+                ..failure
+            },
+        ),
+        Setting {
+            listed: vec![Place::Unix],
+            ..listed("a path", failure)
+        },
+        Setting {
+            listed: vec![at(WEB), Place::Unix],
+            ..listed(
+                "two addresses",
+                Budget {
+                    failures: 1,
+                    returns: 1,
+                    ..only(2)
+                },
+            )
+        },
+    ]
+}
+
+fn with_opened_addresses() -> Vec<Setting> {
+    let client = Budget {
+        clients: 1,
+        ..only(2)
+    };
+    let failure = Budget {
+        failures: 1,
+        ..only(2)
+    };
+    let closes = Budget {
+        closes: 1,
+        ..only(2)
+    };
+    let datagrams = Endpoint {
+        transport: Transport::Udp,
+        ..endpoint(WEB)
+    };
+    vec![
+        opened("opened", SAME, client),
+        opened("opened by three", SAME, only(3)),
+        opened("opened, and ops fail", SAME, failure),
+        opened("opened twice", &[&[WEB, WEB], &[WEB]], closes),
+        opened(
+            "moved",
+            &[&[WEB], &[ALL], &[WEB]],
+            Budget {
+                failures: 1,
+                ..only(3)
+            },
+        ),
+        opened("given up", &[&[WEB], &[OTHER]], client),
+        Setting {
+            multipath: true,
+            ..opened(
+                "multipath",
+                SAME,
+                Budget {
+                    closes: 1,
+                    ..failure
+                },
+            )
+        },
+        Setting {
+            listed: vec![at(WEB)],
+            ..opened(
+                "passed and opened",
+                SAME,
+                Budget {
+                    clients: 1,
+                    ..failure
+                },
+            )
+        },
+        Setting {
+            opened: vec![vec![datagrams]; 2],
+            ..opened(
+                "datagrams",
+                SAME,
+                Budget {
+                    closes: 1,
+                    ..failure
+                },
+            )
+        },
+    ]
+}
+
+/// Explores once for all tests, on two threads, and prints how far it went.
+fn explored() -> &'static [Report] {
+    static REPORTS: OnceLock<Vec<Report>> = OnceLock::new();
+    REPORTS.get_or_init(|| {
+        let (settings, taken) = (settings(), AtomicUsize::new(0));
+        let explore = || {
+            let next = || settings.get(taken.fetch_add(1, Ordering::Relaxed));
+            let next = std::iter::from_fn(next);
+            next.map(Exploration::run).collect()
+        };
+        let reports: Vec<Report> = std::thread::scope(|scope| {
+            let other = scope.spawn(explore);
+            let mut reports: Vec<Report> = explore();
+            reports.append(&mut other.join().expect("the exploration"));
+            reports
+        });
+        for report in &reports {
+            let _ = writeln!(std::io::stderr(), "{report}");
+        }
+        reports
+    })
+}
+
+fn holds(rule: Rule) {
+    let mut checked = 0;
+    for report in explored() {
+        let broken = report.broken.iter().find(|(broken, _)| *broken == rule);
+        if let Some((_, what)) = broken {
+            panic!("{}: {rule:?}: {what}", report.name);
+        }
+        checked += report.checked[rule as usize];
+    }
+    assert!(checked > 0, "{rule:?} is never checked");
+}
+
+#[test]
+fn exhaustive_no_connection_is_lost_by_closing_a_listener() {
+    holds(Rule::NothingLost);
+}
+
+#[test]
+fn exhaustive_new_connections_land_where_they_are_served() {
+    holds(Rule::LandsWhereItIsServed);
+}
+
+#[test]
+fn exhaustive_no_address_is_ever_without_a_listener() {
+    holds(Rule::NeverRefused);
+}
+
+#[test]
+fn exhaustive_probes_reach_their_own_generation_and_nobody_else() {
+    holds(Rule::ProbesReachTheirOwn);
+}
+
+#[test]
+fn exhaustive_a_switch_changes_every_address_or_none() {
+    holds(Rule::AllOrNothing);
+}
+
+#[test]
+fn exhaustive_nothing_is_forwarded_in_a_circle() {
+    holds(Rule::NoLoop);
+}
+
+#[test]
+fn exhaustive_no_program_shares_a_listener_with_a_forwarder() {
+    holds(Rule::NotShared);
+}
+
+#[test]
+fn exhaustive_everything_comes_to_rest() {
+    holds(Rule::ComesToRest);
+}

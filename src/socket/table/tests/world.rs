@@ -1,0 +1,384 @@
+//! A table, the model of the kernel below it, and the driver, programs and clients around it.
+
+use std::time::Duration;
+
+use super::kernel::{Client, Model, PROBE_PORT, Rule, Serving, Step};
+use super::setting::{Budget, Generation, LONG, Life, Move, Setting};
+use crate::reload::GenId;
+use crate::socket::table::closing::REST;
+use crate::socket::table::{GroupId, Input, Joining, ListenerId, Table};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    pub(super) table: Table,
+    pub(super) model: Model,
+    pub(super) generations: Vec<Generation>,
+    pub(super) responds: bool,
+    pub(super) budget: Budget,
+}
+
+impl World {
+    pub(super) fn new(setting: &Setting) -> Self {
+        let mut this = Self {
+            table: Table::new(),
+            model: Model::new(),
+            generations: Vec::new(),
+            responds: false,
+            budget: setting.budget,
+        };
+        for place in &setting.listed {
+            this.tell(Input::Listen(*place));
+        }
+        this.model.serving = Serving::Held;
+        this
+    }
+
+    pub(super) fn id(index: usize) -> GenId {
+        GenId::new(u32::try_from(index + 1).expect("few generations"))
+    }
+
+    fn generation(&mut self, id: GenId) -> &mut Generation {
+        &mut self.generations[id.get() as usize - 1]
+    }
+
+    pub(super) fn get(&self, id: GenId) -> Generation {
+        self.generations[id.get() as usize - 1]
+    }
+
+    /// Whether it worked.
+    fn tell(&mut self, input: Input) -> bool {
+        let now = self.model.now;
+        self.model.unsteered = false;
+        let worked = self.table.handle(now, input, &mut self.model).is_ok();
+        let deadline = self.table.deadline();
+        let rests = deadline.is_none_or(|at| at > now);
+        self.model.check(Rule::ComesToRest, rests, |_| {
+            format!("due at once, again and again: {deadline:?}")
+        });
+        self.model.check_after();
+        worked
+    }
+
+    /// A listener that is shut down disturbs the order until the table has been told, of all of them.
+    fn settle_disturbance(&mut self) {
+        let mut socks = self.model.socks.values();
+        self.model.disturbed = socks.any(|sock| !sock.listening);
+        let mut arrays = self.model.arrays.values();
+        self.model.disturbed |= arrays.any(|array| array.members.contains(&None));
+    }
+
+    pub(super) fn step(&mut self, setting: &Setting, action: Move) {
+        self.act(setting, action);
+        self.settle_disturbance();
+        self.model.fails = None;
+    }
+
+    fn act(&mut self, setting: &Setting, action: Move) {
+        match action {
+            Move::Prepare => self.prepare(),
+            Move::Join(id) => self.join(setting, id),
+            Move::Switch(id) => self.switch(id),
+            Move::Hold => {
+                self.model.serving = Serving::Undecided;
+                if self.tell(Input::Hold) {
+                    self.model.serving = Serving::Held;
+                }
+            }
+            Move::Drain(id) => {
+                self.stops_serving(id);
+                self.generation(id).draining = true;
+                self.tell(Input::Drain(id));
+            }
+            Move::Die(id) => self.die(id),
+            Move::Release(id) => {
+                self.stops_serving(id);
+                self.generation(id).life = Life::Gone;
+                self.tell(Input::Release(id));
+            }
+            Move::Respond => {
+                self.responds = true;
+                self.budget.responses -= 1;
+                self.tell(Input::Respond);
+            }
+            Move::StopResponding => {
+                self.responds = false;
+                self.tell(Input::StopResponding);
+            }
+            Move::Divert(group, id) => self.divert(group, id),
+            Move::Restore => self.restore(),
+            Move::ShutDown(listener) => {
+                self.budget.closes -= 1;
+                self.model.shut_down(listener);
+            }
+            Move::Notice(listener) => {
+                self.tell(Input::ShutDown(listener));
+            }
+            Move::Unhold(listener) => {
+                self.budget.closes -= 1;
+                if let Some(sock) = self.model.socks.get_mut(&listener) {
+                    sock.held = None;
+                }
+                self.tell(Input::Orphan(vec![listener]));
+            }
+            Move::StrangerComes(_)
+            | Move::StrangerGoes(_)
+            | Move::Connect(_)
+            | Move::Appear
+            | Move::Complete
+            | Move::Accept
+            | Move::Respond503
+            | Move::Forward(_)
+            | Move::Look(_) => self.outside(action),
+            Move::Report(index) => self.report(index),
+            Move::Pass => self.pass(REST),
+            Move::PassLong => self.pass(LONG),
+        }
+    }
+
+    fn die(&mut self, id: GenId) {
+        self.stops_serving(id);
+        self.generation(id).life = Life::Dead;
+        for sock in self.model.socks.values_mut() {
+            sock.held = sock.held.filter(|held| *held != id);
+        }
+        self.model.probe = self.model.probe.filter(|(_, own)| *own != id);
+    }
+
+    fn divert(&mut self, group: GroupId, id: GenId) {
+        self.budget.probes -= 1;
+        let port = PROBE_PORT;
+        if self.tell(Input::Divert { group, port, id }) {
+            self.model.probe = Some((group, id));
+        } else {
+            self.tell(Input::Restore { group, port });
+        }
+    }
+
+    fn restore(&mut self) {
+        if let Some((group, _)) = self.model.probe.take() {
+            let port = PROBE_PORT;
+            self.tell(Input::Restore { group, port });
+        }
+    }
+
+    fn report(&mut self, index: usize) {
+        let look = self.model.looks.remove(index);
+        if let Some(sight) = look.found {
+            let group = look.group;
+            self.tell(Input::Scanned { group, sight });
+        }
+    }
+
+    /// What the table does not hear of.
+    fn outside(&mut self, action: Move) {
+        let client = |at, step| Some(Client { at, step });
+        match action {
+            Move::StrangerComes(group) => {
+                self.budget.strangers -= 1;
+                self.model.stranger_comes(group);
+            }
+            Move::StrangerGoes(group) => self.model.stranger_goes(group),
+            Move::Connect(at) => {
+                self.budget.clients -= 1;
+                let since = self.model.now;
+                self.model.client = client(at, Step::Chosen { since });
+            }
+            Move::Appear => self.model.appear(),
+            Move::Complete => {
+                let at = self.model.client.map(|client| client.at);
+                self.model.client = at.and_then(|at| client(at, Step::Queued));
+            }
+            Move::Accept | Move::Respond503 => self.model.client = None,
+            Move::Forward(at) => self.model.client = client(at, Step::Queued),
+            Move::Look(index) => self.model.look(index),
+            Move::Prepare
+            | Move::Join(_)
+            | Move::Switch(_)
+            | Move::Hold
+            | Move::Drain(_)
+            | Move::Die(_)
+            | Move::Release(_)
+            | Move::Respond
+            | Move::StopResponding
+            | Move::Divert(..)
+            | Move::Restore
+            | Move::ShutDown(_)
+            | Move::Notice(_)
+            | Move::Unhold(_)
+            | Move::Report(_)
+            | Move::Pass
+            | Move::PassLong => unreachable!("the table hears of it"),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.model.pass(self.model.now.plus(time));
+        if self.table.deadline().is_some_and(|at| at <= self.model.now) {
+            self.tell(Input::Tick);
+        }
+    }
+
+    fn stops_serving(&mut self, id: GenId) {
+        let held = self.model.serving == Serving::Held;
+        if self.model.serving == Serving::Live(id) || held && !self.get(id).draining {
+            self.model.serving = Serving::Undecided;
+        }
+    }
+
+    fn prepare(&mut self) {
+        let id = Self::id(self.generations.len());
+        self.generations.push(Generation {
+            life: Life::Running,
+            draining: false,
+            served: false,
+            opened: 0,
+        });
+        self.budget.generations -= 1;
+        if !self.tell(Input::Prepare(id)) {
+            // The driver releases what could not be started.
+            self.generation(id).life = Life::Gone;
+            return;
+        }
+        let passed = self
+            .table
+            .groups()
+            .iter()
+            .filter(|group| !group.is_adopted());
+        let passed: Vec<ListenerId> = passed
+            .flat_map(|group| group.of(id))
+            .map(|one| one.id)
+            .collect();
+        for listener in passed {
+            if let Some(sock) = self.model.socks.get_mut(&listener) {
+                sock.held = Some(id);
+            }
+        }
+        let shared = self.model.shared(id);
+        self.model
+            .check(Rule::NotShared, !shared, |_| format!("{id}"));
+    }
+
+    fn join(&mut self, setting: &Setting, id: GenId) {
+        let opened = usize::from(self.get(id).opened);
+        self.generation(id).opened += 1;
+        let endpoint = setting.opened[id.get() as usize - 1][opened];
+        let joining = Joining {
+            id,
+            multipath: setting.multipath,
+            backlog: 5,
+        };
+        let leaves = self.model.serving == Serving::Held && !self.get(id).draining;
+        if leaves {
+            self.model.serving = Serving::Undecided;
+        }
+        self.model.joins = Some(id);
+        let before: Vec<ListenerId> = self.model.socks.keys().copied().collect();
+        self.tell(Input::Join(endpoint, joining));
+        self.model.joins = None;
+        let own = self
+            .model
+            .socks
+            .iter()
+            .find(|(id, sock)| sock.own && !before.contains(id));
+        if own.is_some() {
+            // It does not accept from what it was passed at this address.
+            let group = self.table.find(endpoint).map(|group| group.id);
+            let own = own.map(|(id, _)| *id);
+            for (listener, sock) in &mut self.model.socks {
+                if Some(sock.group) == group && Some(*listener) != own && !sock.own {
+                    sock.held = sock.held.filter(|held| *held != id);
+                }
+            }
+        }
+        if leaves {
+            self.model.serving = Serving::Held;
+        }
+    }
+
+    fn switch(&mut self, id: GenId) {
+        if self.get(id).served {
+            self.budget.returns -= 1;
+        }
+        let before = self.model.serving;
+        let arrays = self.model.arrays.clone();
+        let groups: Vec<GroupId> = arrays.keys().copied().collect();
+        let landings = |this: &Self| -> Vec<_> {
+            let there = groups
+                .iter()
+                .filter(|group| this.model.arrays.contains_key(group));
+            there.map(|group| this.model.landings(*group)).collect()
+        };
+        let landed = landings(self);
+        let disturbed = self.model.disturbed || self.model.unsteered;
+        let old = match before {
+            Serving::Live(live) => Some(live),
+            Serving::Either(..) | Serving::Held | Serving::Undecided => None,
+        };
+        self.model.serving = Serving::Either(old, id);
+        if self.tell(Input::Switch(id)) {
+            self.model.serving = Serving::Live(id);
+            self.generation(id).served = true;
+            self.switched(id);
+            return;
+        }
+        self.model.serving = before;
+        let lands = landings(self);
+        let same = disturbed || landed == lands;
+        self.model.check(Rule::AllOrNothing, same, |_| {
+            format!("failed, and {landed:?} became {lands:?}")
+        });
+    }
+
+    /// Every address at which it listens is its own now.
+    fn switched(&mut self, id: GenId) {
+        let groups: Vec<GroupId> = self.model.arrays.keys().copied().collect();
+        let strangers = self.has_strangers();
+        for group in groups {
+            if !self.model.listens(group, id) || self.model.is_hidden(group) || strangers {
+                continue;
+            }
+            let landings = self.model.landings(group);
+            let own = landings.iter().all(|member| {
+                let sock = member.and_then(|listener| self.model.socks.get(&listener));
+                sock.is_some_and(|sock| sock.held == Some(id))
+            });
+            self.model.check(Rule::AllOrNothing, own, |_| {
+                format!("switched to {id}, and {landings:?} in {group:?}")
+            });
+        }
+    }
+
+    fn has_strangers(&self) -> bool {
+        let mut arrays = self.model.arrays.values();
+        arrays.any(|array| array.members.contains(&None))
+    }
+
+    pub(super) fn is_running(&self, id: GenId) -> bool {
+        self.get(id).life == Life::Running
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = (GenId, Generation)> {
+        let numbered = self.generations.iter().enumerate();
+        numbered.map(|(index, generation)| (Self::id(index), *generation))
+    }
+
+    /// What must hold where nobody has anything left to do.
+    pub(super) fn at_rest(&mut self) {
+        let Serving::Live(live) = self.model.serving else {
+            return;
+        };
+        let waits = self.table.deadline().is_some();
+        self.model
+            .check(Rule::ComesToRest, !waits, |_| "it wakes up in vain".into());
+        let client = self.model.client;
+        let serves = self
+            .model
+            .arrays
+            .keys()
+            .any(|group| self.model.listens(*group, live));
+        self.model
+            .check(Rule::ComesToRest, client.is_none() || !serves, |_| {
+                format!("{client:?} is never served")
+            });
+    }
+}
