@@ -1,4 +1,4 @@
-//! What is said to who connects while nothing serves.
+//! The response to HTTP requests while no generation is live.
 
 use std::sync::{Arc, PoisonError};
 
@@ -9,7 +9,7 @@ use crate::socket::pending::{Reason, Responder};
 use super::Driver;
 
 impl Driver {
-    /// Whoever asks over HTTP is told how this generation failed.
+    /// From now on, HTTP requests get a response that tells how this generation failed.
     pub(super) fn answer_for(&mut self, id: GenId, failure: Failure) {
         if !self.config.error_page {
             return;
@@ -18,12 +18,12 @@ impl Driver {
         let reason = move || {
             let words = words.lock().unwrap_or_else(PoisonError::into_inner);
             Reason {
-                what: format!("gen {id} {failure}"),
-                said: words.about(id, failure),
+                summary: format!("gen {id} {failure}"),
+                details: words.about(id, failure),
             }
         };
-        let answers: Arc<dyn Answerer> = Arc::new(Responder::new(reason));
-        let answered = self.sockets.answer(&answers);
-        self.told("answering who connects", answered);
+        let responder: Arc<dyn Answerer> = Arc::new(Responder::new(reason));
+        let started = self.sockets.answer(&responder);
+        self.told("responding to connections", started);
     }
 }

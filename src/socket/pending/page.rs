@@ -1,13 +1,13 @@
-//! The page for a browser. It has everything in itself, and asks nobody else for anything.
+//! The page for a browser. It is self-contained and loads nothing else.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use super::Reason;
+use super::response::Reason;
 
-/// The header by which a page knows that it is still hotrun which answers, and with what reason.
+/// The header by which the page recognizes that hotrun still responds, with the same reason.
 pub(super) const MARK: &str = "Hotrun-Reason";
 
-/// A page, and what it may do (`Content-Security-Policy`): to run our own script, and to ask where it came from.
+/// A page and its `Content-Security-Policy`: it may run its own script and send requests to its origin.
 pub(super) struct Page {
     pub(super) html: String,
     pub(super) policy: String,
@@ -21,38 +21,38 @@ pre { overflow-x: auto; padding: 1rem; border-radius: .4rem; background: #8882; 
 footer { opacity: .7 }
 ";
 
-/// Asks until somebody else answers, or with another reason. While the next version is on its way the question waits in
-/// the queue and is answered by it, so the page is back as soon as the program is. `HEAD` changes nothing there.
+/// Polls until the program responds, or hotrun with another reason. While the next generation is on its way the poll waits
+/// in the queue, so the page reloads as soon as the program is ready. `HEAD` has no side effects there.
 const SCRIPT: &str = "
 const mark = document.documentElement.dataset.mark;
-async function ask() {
+async function poll() {
   try {
-    const answer = await fetch(location.href, { method: 'HEAD', cache: 'no-store', redirect: 'manual' });
-    if (answer.headers.get('Hotrun-Reason') !== mark) return location.reload();
+    const response = await fetch(location.href, { method: 'HEAD', cache: 'no-store', redirect: 'manual' });
+    if (response.headers.get('Hotrun-Reason') !== mark) return location.reload();
   } catch {}
-  setTimeout(ask, 1000);
+  setTimeout(poll, 1000);
 }
-setTimeout(ask, 1000);
+setTimeout(poll, 1000);
 ";
 
 pub(super) fn page(reason: &Reason) -> Page {
-    let (what, mark, nonce) = (escape(&reason.what), reason.mark(), nonce());
-    let said = reason.said.iter().map(|said| {
-        let said = escape(said.trim_end());
-        format!("<pre>{said}</pre>\n")
+    let (summary, mark, nonce) = (escape(&reason.summary), reason.mark(), nonce());
+    let details = reason.details.iter().map(|text| {
+        let text = escape(text.trim_end());
+        format!("<pre>{text}</pre>\n")
     });
-    let said: String = said.collect();
+    let details: String = details.collect();
     let html = format!(
         "<!DOCTYPE html>\n\
          <html lang=\"en\" data-mark=\"{mark}\">\n\
          <meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>503: {what}</title>\n\
+         <title>503: {summary}</title>\n\
          <style nonce=\"{nonce}\">{STYLE}</style>\n\
          <noscript><meta http-equiv=\"refresh\" content=\"2\"></noscript>\n\
-         <h1>Nothing serves here: {what}</h1>\n\
-         {said}\
-         <footer>hotrun goes on with the next change, and this page loads itself again.</footer>\n\
+         <h1>No server is running: {summary}</h1>\n\
+         {details}\
+         <footer>Save a change to retry. This page reloads itself.</footer>\n\
          <script nonce=\"{nonce}\">{SCRIPT}</script>\n\
          </html>\n"
     );
@@ -63,8 +63,7 @@ pub(super) fn page(reason: &Reason) -> Page {
     Page { html, policy }
 }
 
-/// As text, wherever in a page it stands (HTML, 13.3 "Serializing HTML fragments"). What is no character of a page
-/// becomes one that shows it.
+/// Escapes text for any place in a page (HTML, 13.3 "Serializing HTML fragments"). Control characters become U+FFFD.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -82,7 +81,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Nobody can guess it: the standard library's keys are random.
+/// Unpredictable, because the standard library's hash keys are random.
 fn nonce() -> String {
     let half = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", half(), half())
@@ -92,15 +91,15 @@ fn nonce() -> String {
 mod tests {
     use super::*;
 
-    fn reason(what: &str, said: &str) -> Reason {
+    fn reason(summary: &str, details: &str) -> Reason {
         Reason {
-            what: what.into(),
-            said: vec![said.into()],
+            summary: summary.into(),
+            details: vec![details.into()],
         }
     }
 
     #[test]
-    fn markup_is_shown_and_does_nothing() {
+    fn markup_is_shown_and_has_no_effect() {
         let evil = "</pre><script>alert(1)</script>\" onload='x' &amp; \u{1b}[31m\r\0";
         let html = page(&reason(evil, evil)).html;
         let shown =
@@ -117,18 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_lines() {
+    fn line_breaks_are_kept() {
         let html = page(&reason("it", "one\n\ttwo\n")).html;
         assert!(html.contains("<pre>one\n\ttwo</pre>"), "{html}");
     }
 
     #[test]
-    fn the_page_may_run_its_own_script_and_no_other() {
+    fn the_page_can_run_only_its_own_script() {
         let (one, two) = (page(&reason("a", "b")), page(&reason("a", "b")));
-        assert_ne!(
-            one.policy, two.policy,
-            "what is known before allows nothing"
-        );
+        assert_ne!(one.policy, two.policy, "a nonce is used once");
         let nonce = one.policy.split("'nonce-").nth(1).unwrap();
         let nonce = nonce.split('\'').next().unwrap();
         assert_eq!(nonce.len(), 32);
@@ -136,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_script_looks_for_the_header_that_is_sent() {
+    fn the_script_checks_the_header_that_is_sent() {
         assert!(SCRIPT.contains(MARK));
         let reason = reason("a", "b");
         let mark = format!("data-mark=\"{}\"", reason.mark());

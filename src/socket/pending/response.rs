@@ -1,15 +1,60 @@
-//! The answer, as bytes.
+use std::fmt::{self, Write as _};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use std::fmt::Write as _;
-
-use super::Reason;
 use super::page::{self, Page};
+use super::request::Request;
+use crate::socket::answerer::{Answerer, Heard};
 
-/// In seconds: a page asks again that often, and so may whoever obeys `Retry-After`.
+/// In seconds. The page polls as often.
 const RETRY_AFTER: u32 = 1;
 
-/// `page`: as HTML. `body`: not for `HEAD`.
-pub(super) fn response(reason: &Reason, page: bool, body: bool) -> Vec<u8> {
+/// Why no server is running.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reason {
+    /// One line: the generation and its failure.
+    pub summary: String,
+    /// The output of the compiler or the program: text with line breaks and no other control characters.
+    pub details: Vec<String>,
+}
+
+impl Reason {
+    /// Differs between reasons.
+    pub(super) fn mark(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        (&self.summary, &self.details).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+/// Responds to HTTP requests while no server is running. The reason is determined for each request, because more output
+/// may have arrived.
+pub struct Responder(Box<dyn Fn() -> Reason + Send + Sync>);
+
+impl Responder {
+    /// Responds with the current result of `reason`.
+    pub fn new(reason: impl Fn() -> Reason + Send + Sync + 'static) -> Self {
+        Self(Box::new(reason))
+    }
+}
+
+impl Answerer for Responder {
+    fn answer(&self, heard: &[u8], last: bool) -> Heard {
+        match Request::parse(heard, last) {
+            Request::Incomplete => Heard::Unsure,
+            Request::OtherProtocol => Heard::Other,
+            Request::Http { page, body } => Heard::Answer(response(&(self.0)(), page, body)),
+        }
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responder").finish_non_exhaustive()
+    }
+}
+
+/// The response, as HTML if it is a `page`, and without a body for `HEAD`.
+fn response(reason: &Reason, page: bool, body: bool) -> Vec<u8> {
     let (kind, policy, text) = match page {
         true => {
             let Page { html, policy } = page::page(reason);
@@ -17,7 +62,7 @@ pub(super) fn response(reason: &Reason, page: bool, body: bool) -> Vec<u8> {
         }
         false => ("text/plain", None, plain(reason)),
     };
-    let mut answer = format!(
+    let mut response = format!(
         "HTTP/1.1 503 Service Unavailable\r\n\
          Retry-After: {RETRY_AFTER}\r\n\
          {}: {}\r\n\
@@ -31,21 +76,21 @@ pub(super) fn response(reason: &Reason, page: bool, body: bool) -> Vec<u8> {
         text.len()
     );
     if let Some(policy) = policy {
-        let _ = write!(answer, "Content-Security-Policy: {policy}\r\n");
+        let _ = write!(response, "Content-Security-Policy: {policy}\r\n");
     }
-    answer.push_str("\r\n");
+    response.push_str("\r\n");
     if body {
-        answer.push_str(&text);
+        response.push_str(&text);
     }
-    answer.into_bytes()
+    response.into_bytes()
 }
 
 fn plain(reason: &Reason) -> String {
-    let mut text = format!("503: nothing serves here: {}\n", reason.what);
-    for said in &reason.said {
-        let _ = write!(text, "\n{}\n", said.trim_end());
+    let mut text = format!("503: no server is running: {}\n", reason.summary);
+    for detail in &reason.details {
+        let _ = write!(text, "\n{}\n", detail.trim_end());
     }
-    text.push_str("\nhotrun goes on with the next change\n");
+    text.push_str("\nSave a change to retry.\n");
     text
 }
 
@@ -55,13 +100,13 @@ mod tests {
 
     fn reason() -> Reason {
         Reason {
-            what: "gen 2: the build failed".into(),
-            said: vec!["error: ä <b>\n".into(), "error: two".into()],
+            summary: "gen 2 failed to build".into(),
+            details: vec!["error: ä <b>\n".into(), "error: two".into()],
         }
     }
 
-    fn parts(answer: &[u8]) -> (&str, &str) {
-        let text = std::str::from_utf8(answer).unwrap();
+    fn parts(response: &[u8]) -> (&str, &str) {
+        let text = std::str::from_utf8(response).unwrap();
         text.split_once("\r\n\r\n").unwrap()
     }
 
@@ -71,9 +116,9 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_one_that_a_client_can_read() {
+    fn the_response_is_valid_http() {
         for (page, kind) in [(false, "text/plain"), (true, "text/html")] {
-            let whole = response(&reason(), page, true);
+            let whole = super::response(&reason(), page, true);
             let mut headers = [httparse::EMPTY_HEADER; 32];
             let mut parsed = httparse::Response::new(&mut headers);
             assert!(parsed.parse(&whole).unwrap().is_complete());
@@ -85,7 +130,7 @@ mod tests {
             assert_eq!(header(head, "Content-Type"), Some(&*expected));
             let length = body.len().to_string();
             assert_eq!(header(head, "Content-Length"), Some(&*length));
-            let head_only = response(&reason(), page, false);
+            let head_only = super::response(&reason(), page, false);
             let (head, nothing) = parts(&head_only);
             assert_eq!(nothing, "");
             assert!(header(head, "Content-Length").is_some());
@@ -93,22 +138,22 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_is_as_it_was_said() {
-        let answer = response(&reason(), false, true);
-        let expected = "503: nothing serves here: gen 2: the build failed\n\nerror: ä <b>\n\nerror: two\n\n\
-                        hotrun goes on with the next change\n";
-        assert_eq!(parts(&answer).1, expected);
+    fn plain_text_contains_the_details() {
+        let response = super::response(&reason(), false, true);
+        let expected = "503: no server is running: gen 2 failed to build\n\nerror: ä <b>\n\nerror: two\n\n\
+                        Save a change to retry.\n";
+        assert_eq!(parts(&response).1, expected);
     }
 
     #[test]
     fn another_reason_has_another_mark() {
         let mark = |reason: &Reason| {
-            let answer = response(reason, true, false);
-            header(parts(&answer).0, page::MARK).unwrap().to_owned()
+            let response = super::response(reason, true, false);
+            header(parts(&response).0, page::MARK).unwrap().to_owned()
         };
         let mut other = reason();
         assert_eq!(mark(&other), mark(&reason()));
-        other.said.pop();
+        other.details.pop();
         assert_ne!(mark(&other), mark(&reason()));
     }
 }
