@@ -4,17 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a group listens.
+/// Where a socket listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// An IP address and a port.
+    /// A TCP address.
     Tcp(SocketAddr),
     /// The path of a unix socket.
     Unix(PathBuf),
 }
 
 impl fmt::Display for Address {
-    /// As `--listen` takes it.
+    /// In the form that `--listen` takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
@@ -25,13 +25,13 @@ impl fmt::Display for Address {
 
 /// The value of `--listen`: `[NAME=]ADDR`.
 ///
-/// `ADDR` is `3000` or `:3000` (on loopback), `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, or one
-/// of systemfd's `http::3000`, `https::…`, `tcp::…`, `unix::…`.
+/// `ADDR` is `3000` or `:3000` (on loopback), `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, or a form of
+/// systemfd: `http::3000`, `https::…`, `tcp::…`, `unix::…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenSpec {
-    /// What the program finds in `LISTEN_FDNAMES`; without it one is made from the address.
+    /// The name in `LISTEN_FDNAMES`. Without one, it is made from the address.
     pub name: Option<String>,
-    /// Where to listen.
+    /// The address.
     pub address: Address,
 }
 
@@ -56,7 +56,7 @@ enum Problem {
 }
 
 const FORMS: &str = "`3000`, `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, each also as `NAME=ADDRESS`";
-/// systemd's limit for a descriptor's name (`sd_listen_fds_with_names(3)`).
+/// The longest descriptor name that systemd allows (`sd_listen_fds_with_names(3)`).
 const LONGEST_NAME: usize = 255;
 
 impl FromStr for ListenSpec {
@@ -86,7 +86,7 @@ fn parse(value: &str) -> Result<ListenSpec, Problem> {
     })
 }
 
-/// What stands before the first `=`, unless that one belongs to a path (`unix:/tmp/a=b`).
+/// Splits at the first `=`, unless it belongs to a path (`unix:/tmp/a=b`).
 fn split_name(value: &str) -> Option<(&str, &str)> {
     let (name, address) = value.split_once('=')?;
     (!name.contains([':', '/'])).then_some((name, address))
@@ -139,7 +139,7 @@ fn tcp(text: &str) -> Result<SocketAddr, Problem> {
     Err(problem(text))
 }
 
-/// Which mistake comes nearest to what was written.
+/// The most likely mistake.
 fn problem(text: &str) -> Problem {
     let unbracketed = text.trim_start_matches('[').trim_end_matches(']');
     if unbracketed.parse::<IpAddr>().is_ok() {
@@ -180,30 +180,24 @@ impl fmt::Display for ParseListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot listen on `{}`: ", self.value)?;
         match &self.problem {
-            Problem::Address => write!(f, "it is not an address; allowed are {FORMS}"),
-            Problem::Port(port) => write!(f, "`{port}` is not a port; allowed are 0 to 65535"),
-            Problem::NoPort => write!(f, "it has no port; allowed are {FORMS}"),
-            Problem::Brackets => {
-                f.write_str("an IPv6 address stands in brackets, as in `[::1]:3000`")
-            }
+            Problem::Address => write!(f, "not an address; use {FORMS}"),
+            Problem::Port(port) => write!(f, "`{port}` is not a port from 0 to 65535"),
+            Problem::NoPort => write!(f, "the port is missing; use {FORMS}"),
+            Problem::Brackets => f.write_str("an IPv6 address needs brackets, as in `[::1]:3000`"),
             Problem::Host(host) => {
                 write!(
                     f,
-                    "`{host}` is not an IP address; allowed are IP addresses and `localhost`"
+                    "`{host}` is not an IP address; use an IP address or `localhost`"
                 )
             }
-            Problem::Udp => {
-                f.write_str("UDP is not supported yet; allowed are TCP addresses and `unix:PATH`")
+            Problem::Udp => f.write_str("UDP is not supported; use a TCP address or `unix:PATH`"),
+            Problem::Path => f.write_str("the file name is missing; use `unix:PATH`"),
+            Problem::Abstract => {
+                f.write_str("abstract unix sockets are not supported; use `unix:PATH`")
             }
-            Problem::Path => {
-                f.write_str("it has no file name; a unix socket is written `unix:PATH`")
-            }
-            Problem::Abstract => f.write_str(
-                "abstract unix sockets are not supported; a unix socket is written `unix:PATH`",
-            ),
             Problem::Name(name) => write!(
                 f,
-                "`{name}` is not a name; allowed are 1 to {LONGEST_NAME} printable ASCII characters without `:`"
+                "`{name}` is not a name; use 1 to {LONGEST_NAME} printable ASCII characters without `:`"
             ),
         }
     }
@@ -223,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_the_reference_is_read() {
+    fn every_documented_form_is_parsed() {
         for (value, expected) in [
             ("3000", "127.0.0.1:3000"),
             (":3000", "127.0.0.1:3000"),
@@ -250,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_read_back() {
+    fn the_displayed_form_is_parsed_again() {
         for value in [
             "127.0.0.1:3000",
             "web=[::]:80",
@@ -262,24 +256,24 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_value_and_what_is_allowed() {
+    fn an_error_names_the_value_and_the_mistake() {
         for (value, expected) in [
             ("", "not an address"),
             ("three", "not an address"),
-            ("70000", "`70000` is not a port; allowed are 0 to 65535"),
-            ("127.0.0.1", "no port"),
-            ("[::1]", "no port"),
-            ("localhost", "no port"),
-            ("::1", "in brackets"),
-            ("::1:3000", "in brackets"),
+            ("70000", "`70000` is not a port from 0 to 65535"),
+            ("127.0.0.1", "the port is missing"),
+            ("[::1]", "the port is missing"),
+            ("localhost", "the port is missing"),
+            ("::1", "needs brackets"),
+            ("::1:3000", "needs brackets"),
             ("127.0.0.1:web", "`web` is not a port"),
             ("[::1]:99999", "`99999` is not a port"),
             ("localhost:", "`` is not a port"),
             ("example.org:80", "`example.org` is not an IP address"),
-            ("udp:53", "UDP is not supported yet"),
-            ("udp::53", "UDP is not supported yet"),
-            ("unix:", "no file name"),
-            ("unix:/run/", "no file name"),
+            ("udp:53", "UDP is not supported"),
+            ("udp::53", "UDP is not supported"),
+            ("unix:", "the file name is missing"),
+            ("unix:/run/", "the file name is missing"),
             ("unix:@name", "abstract"),
             ("=3000", "`` is not a name"),
             ("a b=3000", "`a b` is not a name"),

@@ -4,31 +4,32 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Socket, Type};
 
-/// What a socket carries.
+/// The transport protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// Streams: it listens.
+    /// Connections: the socket listens.
     Tcp,
-    /// Datagrams: it is bound, and that is all.
+    /// Datagrams: the socket is only bound.
     Udp,
 }
 
-/// An address as the kernel tells groups apart by it (`inet_reuseport_add_sock` in `net/ipv4/inet_hashtables.c`).
+/// The address of a socket, as the kernel forms reuse-port groups by it (`inet_reuseport_add_sock` in
+/// `net/ipv4/inet_hashtables.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// The address; its family is the socket's.
+    /// The address, in the address family of the socket.
     pub address: SocketAddr,
-    /// Whether an IPv6 socket leaves IPv4 alone (`IPV6_V6ONLY`, `ipv6(7)`).
+    /// Whether an IPv6 socket excludes IPv4 (`IPV6_V6ONLY`, `ipv6(7)`).
     pub only_v6: bool,
-    /// Streams and datagrams do not get into each other's way.
+    /// TCP and UDP do not conflict.
     pub transport: Transport,
 }
 
 impl Endpoint {
-    /// Where a socket is bound.
+    /// The address to which a socket is bound.
     ///
     /// # Errors
-    /// What the system says, and [`io::ErrorKind::InvalidInput`] if it is not an IP socket.
+    /// What the system reports, and [`io::ErrorKind::InvalidInput`] for anything but an IP socket.
     pub fn of(socket: &Socket) -> io::Result<Self> {
         let address = socket.local_addr()?.as_socket();
         let address = address.ok_or(io::ErrorKind::InvalidInput)?;
@@ -42,8 +43,8 @@ impl Endpoint {
         })
     }
 
-    /// Whether a socket on one keeps the other from being bound: the same port, and an address that one has and the
-    /// other covers. `::` stands for IPv4 as well, unless it is for IPv6 only.
+    /// Whether a socket on one prevents the bind of the other: the port is the same, and one address covers the other. `::`
+    /// covers IPv4 as well, unless it is for IPv6 only.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         let (a, b) = (self.canonical(), other.canonical());
@@ -52,7 +53,7 @@ impl Endpoint {
             && (a == b || self.covers(b) || other.covers(a))
     }
 
-    /// Whether all that connects here would reach one of these if nobody listened here.
+    /// Whether all clients of this address would reach one of the others if nobody listened here.
     #[must_use]
     pub fn is_covered_by(&self, others: &[Self]) -> bool {
         let same = |other: &&Self| {
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_kept_from_being_bound_by_what_covers_it() {
+    fn addresses_overlap_if_one_covers_the_other() {
         let check = |a: &str, b: &str| {
             let (a, b) = (endpoint(a), endpoint(b));
             assert_eq!(a.overlaps(&b), b.overlaps(&a), "{a} {b}");
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_connects_somewhere_may_reach_others_as_well() {
+    fn an_address_is_covered_if_all_its_clients_reach_others() {
         let check = |one: &str, others: &[&str]| {
             let others: Vec<_> = others.iter().map(|other| endpoint(other)).collect();
             endpoint(one).is_covered_by(&others)

@@ -1,5 +1,4 @@
-//! What `--listen` passes is what those expect who take sockets from systemd: each with its own library.
-//! (`listenfd` is what the axum example takes its socket with.)
+//! `--listen` passes sockets as systemd does. Each test takes them with another library. (The axum example uses `listenfd`.)
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,11 +7,11 @@ use crate::harness::{
     BUILD_PATIENCE, PATIENCE, Project, Run, Running, gunicorn, http, kept, skip, until,
 };
 
-/// Debian's, which has Debian's packages.
+/// Debian's Python, which finds Debian's packages.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Whether this can be run here; says so if not.
-fn there_is(program: &str, arguments: &[&str], packages: &str) -> bool {
+/// Whether this command works. If not, the test is skipped with a message.
+fn works(program: &str, arguments: &[&str], packages: &str) -> bool {
     let output = Command::new(program).args(arguments).output();
     let found = output.is_ok_and(|output| output.status.success());
     if !found {
@@ -24,12 +23,12 @@ fn there_is(program: &str, arguments: &[&str], packages: &str) -> bool {
     found
 }
 
-/// Serves, is changed, and serves again: by the socket that was passed, for nobody else knows the port.
+/// Reloads the program once. It can only use the passed socket, because it does not know the port.
 fn reloads(run: Run, project: &Project, edit: &str) {
     reloads_when(run, project, edit, |_, _| {});
 }
 
-/// The same, once each generation is complete.
+/// The same, and waits for `complete` after each switch.
 fn reloads_when(run: Run, project: &Project, edit: &str, complete: impl Fn(&mut Running, u64)) {
     let mut run = run.spawn();
     assert_eq!(run.live(), 1);
@@ -42,7 +41,7 @@ fn reloads_when(run: Run, project: &Project, edit: &str, complete: impl Fn(&mut 
     run.quit();
 }
 
-/// A program in the language of the file, which answers with this word.
+/// The source of a program that responds with this word.
 fn source(file: &str, word: &str) -> String {
     let source = match file {
         "asgi.py" => include_str!("activation/asgi.py"),
@@ -56,9 +55,9 @@ fn source(file: &str, word: &str) -> String {
 }
 
 #[test]
-fn libsystemd_finds_the_socket_its_name_and_readiness() {
+fn libsystemd_gets_the_socket_and_its_name_and_reports_readiness() {
     let load = "import ctypes; ctypes.CDLL('libsystemd.so.0')";
-    if !there_is(PYTHON, &["-c", load], "python3 libsystemd0") {
+    if !works(PYTHON, &["-c", load], "python3 libsystemd0") {
         return;
     }
     let project = Project::new();
@@ -73,8 +72,8 @@ fn libsystemd_finds_the_socket_its_name_and_readiness() {
 }
 
 #[test]
-fn uvicorn_takes_the_descriptor_that_it_is_told() {
-    if !there_is(PYTHON, &["-m", "uvicorn", "--version"], "python3-uvicorn") {
+fn uvicorn_uses_the_descriptor_from_its_command_line() {
+    if !works(PYTHON, &["-m", "uvicorn", "--version"], "python3-uvicorn") {
         return;
     }
     let project = Project::new();
@@ -88,8 +87,8 @@ fn uvicorn_takes_the_descriptor_that_it_is_told() {
 }
 
 #[test]
-fn gunicorn_takes_the_socket_by_itself() {
-    if !there_is("/usr/bin/gunicorn", &["--version"], "gunicorn") {
+fn gunicorn_detects_the_socket() {
+    if !works("/usr/bin/gunicorn", &["--version"], "gunicorn") {
         return;
     }
     let project = Project::new();
@@ -111,9 +110,9 @@ fn gunicorn_takes_the_socket_by_itself() {
 }
 
 #[test]
-fn go_systemd_takes_the_socket_by_itself() {
+fn go_systemd_detects_the_socket() {
     let packages = "/usr/share/gocode/src/github.com/coreos/go-systemd/activation";
-    if !there_is("go", &["version"], "golang-go") {
+    if !works("go", &["version"], "golang-go") {
         return;
     }
     if !Path::new(packages).is_dir() {
@@ -137,7 +136,7 @@ fn go_systemd_takes_the_socket_by_itself() {
     );
 }
 
-/// The first build compiles the standard library; that may take longer than anything else here.
+/// The first build compiles the standard library, which may take longer than the patience of the test.
 fn warm(work: &Path, cache: &PathBuf) {
     let mut build = Command::new("go");
     build
@@ -154,10 +153,10 @@ fn warm(work: &Path, cache: &PathBuf) {
     assert!(status.success());
 }
 
-/// Its master says `READY=1` before a worker has read the program.
+/// The master of gunicorn sends `READY=1` before a worker has read the program.
 #[test]
-fn a_program_that_gunicorn_cannot_read_changes_nothing() {
-    if !there_is("/usr/bin/gunicorn", &["--version"], "gunicorn") {
+fn a_program_that_gunicorn_cannot_load_keeps_the_live_generation() {
+    if !works("/usr/bin/gunicorn", &["--version"], "gunicorn") {
         return;
     }
     let project = Project::new();
@@ -180,10 +179,10 @@ fn a_program_that_gunicorn_cannot_read_changes_nothing() {
     run.quit();
 }
 
-/// node catches the stop signal itself, to put the terminal in order, and ends with all that is in hand.
+/// Node catches the stop signal to restore the terminal, and then exits with its requests unfinished.
 #[test]
-fn a_request_that_node_has_begun_is_answered_though_node_has_no_handler() {
-    if !there_is("node", &["--version"], "nodejs") {
+fn a_request_in_progress_is_finished_although_node_has_no_stop_handler() {
+    if !works("node", &["--version"], "nodejs") {
         return;
     }
     let project = Project::new();
@@ -201,6 +200,6 @@ fn a_request_that_node_has_begun_is_answered_though_node_has_no_handler() {
     project.save("server.js", &source("server.js", "two"));
     assert_eq!(run.live(), 2);
     run.gone_is(1);
-    assert_eq!(long.join().expect("no panic").expect("an answer"), "one\n");
+    assert_eq!(long.join().expect("no panic").expect("a response"), "one\n");
     run.quit();
 }

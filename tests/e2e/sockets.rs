@@ -1,4 +1,4 @@
-//! What the program gets, and what its clients see.
+//! The sockets of `--listen`: what the program gets, and what its clients see.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,14 +13,14 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{PATIENCE, Project, Run, apps, http, say, until};
 
-/// Lets this process, and so those that it starts, open as many files as it may.
+/// Raises the file limit of this process and its children to the hard limit.
 fn raise_file_limit() {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit one may");
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the limit can be raised");
 }
 
 #[test]
-fn hc28_a_thousand_in_flight_and_new_ones_all_the_time() {
+fn hc28_a_reload_with_a_thousand_requests_in_flight_loses_none() {
     raise_file_limit();
     let project = Project::new();
     let pair = apps::axum();
@@ -31,7 +31,7 @@ fn hc28_a_thousand_in_flight_and_new_ones_all_the_time() {
     let in_flight: Vec<TcpStream> = (0..1000)
         .map(|_| http::open(address, "/slow?ms=1500"))
         .collect();
-    let fresh = thread::spawn(move || (0..1000).map(|_| dial_and_ask(address)).collect());
+    let fresh = thread::spawn(move || (0..1000).map(|_| connect_and_get(address)).collect());
     project.swap(&pair.v2);
     run.live();
     let cut = in_flight
@@ -49,9 +49,9 @@ fn hc28_a_thousand_in_flight_and_new_ones_all_the_time() {
     run.quit();
 }
 
-/// How long the connection took to be made, a matter of the kernel and of the length of its queue
-/// alone: a queue that is full drops the first packet, and the client tries again after one second.
-fn dial_and_ask(to: SocketAddr) -> Result<Duration, http::Failure> {
+/// How long the connect took. It depends on the kernel and its queue alone: a full queue drops the first packet, and the
+/// client tries again after one second.
+fn connect_and_get(to: SocketAddr) -> Result<Duration, http::Failure> {
     let began = Instant::now();
     let stream = TcpStream::connect(to).map_err(http::Failure::Connect)?;
     let dialled = began.elapsed();
@@ -59,40 +59,40 @@ fn dial_and_ask(to: SocketAddr) -> Result<Duration, http::Failure> {
 }
 
 #[test]
-fn hc29_a_taken_port_is_said_with_who_has_it() {
+fn hc29_a_port_in_use_is_reported_with_its_holder() {
     let project = Project::new();
     project.server("one");
     let ours = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = ours.local_addr().expect("it is bound").to_string();
-    let (code, told) = project.run().listen_on(&address).output();
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains(&address), "{told}");
+    let (code, output) = project.run().listen_on(&address).output();
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains(&address), "{output}");
     assert!(
-        told.contains(&std::process::id().to_string()),
-        "our pid in: {told}"
+        output.contains(&std::process::id().to_string()),
+        "our pid in: {output}"
     );
     project.untouched(&["start"]);
 }
 
 #[test]
-fn hc29_another_hotrun_is_no_exception() {
+fn hc29_a_port_of_another_hotrun_is_in_use() {
     let (one, other) = (Project::new(), Project::new());
     one.server("one");
     other.server("other");
     let mut run = one.run().listen().spawn();
     run.live();
-    let (code, told) = other.run().listen_on(&run.address().to_string()).output();
-    assert_eq!(code, Some(1), "{told}");
+    let (code, output) = other.run().listen_on(&run.address().to_string()).output();
+    assert_eq!(code, Some(1), "{output}");
     assert!(
-        told.contains(&run.pid().to_string()),
-        "the pid of the other hotrun in: {told}"
+        output.contains(&run.pid().to_string()),
+        "the pid of the other hotrun in: {output}"
     );
     assert!(run.get("/").ends_with("version one\n"));
     run.quit();
 }
 
 #[test]
-fn hc30_leaked_descriptors_reach_nobody() {
+fn hc30_leaked_descriptors_do_not_reach_the_program() {
     let project = Project::new();
     project.swap(&apps::std().server);
     let leaking = "exec 3</dev/null 4</dev/null 7</dev/null; exec \"$0\" \"$@\"";
@@ -115,7 +115,7 @@ fn hc30_leaked_descriptors_reach_nobody() {
 }
 
 #[test]
-fn hc31_behind_a_wrapper_that_forks_listen_pid_is_left_out() {
+fn hc31_listen_pid_is_left_out_behind_a_forking_wrapper() {
     let project = Project::new();
     let server = apps::std().server.display().to_string();
     project.script("unused");
@@ -130,7 +130,7 @@ fn hc31_behind_a_wrapper_that_forks_listen_pid_is_left_out() {
 }
 
 #[test]
-fn hc33_a_unix_socket_is_there_all_the_time_and_gone_at_the_end() {
+fn hc33_a_unix_socket_exists_during_reloads_and_is_removed_at_the_end() {
     let project = Project::new();
     let path = project.beside("socket");
     let unix = format!("unix:{}", path.display());
@@ -140,7 +140,7 @@ fn hc33_a_unix_socket_is_there_all_the_time_and_gone_at_the_end() {
     let stop = Arc::new(AtomicBool::new(false));
     let client = {
         let (path, stop) = (path.clone(), Arc::clone(&stop));
-        thread::spawn(move || ask_on_and_on(&path, &stop))
+        thread::spawn(move || request_until(&path, &stop))
     };
     for n in 2..=6 {
         project.faulty(&format!("unix v{n}"));
@@ -155,12 +155,12 @@ fn hc33_a_unix_socket_is_there_all_the_time_and_gone_at_the_end() {
 }
 
 #[test]
-fn hc33_a_unix_socket_that_the_old_one_removes_is_put_back() {
+fn hc33_a_unix_socket_removed_by_the_old_generation_is_restored() {
     let project = Project::new();
     let path = project.beside("socket");
     let unix = format!("unix:{}", path.display());
     project.faulty("unix cleanup=0 v1");
-    // Each old generation removes the file on its way out, as many servers do.
+    // Each old generation removes the file when it exits, as many servers do.
     let run = project.run().args(["--listen", &unix]).env("UNLINK", &path);
     let mut run = run.spawn();
     run.live();
@@ -169,16 +169,16 @@ fn hc33_a_unix_socket_that_the_old_one_removes_is_put_back() {
         assert_eq!(run.live(), n);
         run.gone_is(n - 1);
         let connect = || UnixStream::connect(&path).ok();
-        let stream = until("it is back", Duration::from_secs(2), connect);
-        let answer = http::ask(stream, "/").expect("it answers");
+        let stream = until("the socket is restored", Duration::from_secs(2), connect);
+        let answer = http::ask(stream, "/").expect("a response");
         assert_eq!(answer, format!("generation {n} version v{n}\n"));
     }
     run.quit();
     assert!(!path.exists(), "the socket file is gone");
 }
 
-/// Asks on new connections until it is told to stop; how often, or what went wrong.
-fn ask_on_and_on(path: &Path, stop: &AtomicBool) -> Result<usize, String> {
+/// Sends requests on new connections until `stop`. Returns their number, or the first failure.
+fn request_until(path: &Path, stop: &AtomicBool) -> Result<usize, String> {
     let mut asked = 0;
     while !stop.load(Ordering::Relaxed) {
         let stream = UnixStream::connect(path).map_err(http::Failure::Connect);
@@ -190,7 +190,7 @@ fn ask_on_and_on(path: &Path, stop: &AtomicBool) -> Result<usize, String> {
 }
 
 #[test]
-fn hc22_a_kill_leaves_no_socket_file_and_a_stale_one_does_not_stop_the_next_run() {
+fn hc22_a_killed_hotrun_leaves_no_socket_file_and_a_stale_one_is_replaced() {
     let project = Project::new();
     let path = project.beside("socket");
     let unix = format!("unix:{}", path.display());
@@ -199,7 +199,7 @@ fn hc22_a_kill_leaves_no_socket_file_and_a_stale_one_does_not_stop_the_next_run(
     run.live();
     run.killed();
     until(
-        "the guardian has put the socket's files away",
+        "the guardian has removed the socket files",
         PATIENCE,
         || {
             let beside = fs::read_dir(path.parent()?).ok()?.flatten();
@@ -213,8 +213,8 @@ fn hc22_a_kill_leaves_no_socket_file_and_a_stale_one_does_not_stop_the_next_run(
     drop(UnixListener::bind(&path).expect("the folder is ours"));
     let mut run = project.run().args(["--listen", &unix]).spawn();
     run.live();
-    let stream = UnixStream::connect(&path).expect("somebody listens");
-    let answer = http::ask(stream, "/").expect("it answers");
+    let stream = UnixStream::connect(&path).expect("a listener");
+    let answer = http::ask(stream, "/").expect("a response");
     assert_eq!(answer, "generation 1 version v1\n");
     run.signal(Signal::SIGTERM);
     run.ended();

@@ -1,13 +1,13 @@
-//! What a program is answered is what the kernel would answer if it were alone.
+//! A program gets the results of `bind` and `listen` that it would get if it were alone.
 
 use std::fmt::Write;
 
 use super::{App, PYTHON, has};
 use crate::harness::{PATIENCE, http, say, until};
 
-/// Runs it bare, then as the first generation, then as the second beside the first: it prints the same. Its last words are
-/// `done`.
-fn as_if_it_were_alone(body: &str) -> usize {
+/// Runs the program without hotrun, as the first generation, and as the second beside the first. It must print the same
+/// each time, and end with `done`.
+fn same_results_as_alone(body: &str) -> usize {
     let app = App::python(body);
     let bare = app.bare();
     app.save(&format!("{body}\nserve(open_socket(port=port + 2))"));
@@ -72,11 +72,11 @@ print('done', flush=True)
 ";
 
 #[test]
-fn two_sockets_of_a_program_are_in_each_others_way_as_ever() {
+fn two_sockets_of_a_program_conflict_as_without_hotrun() {
     if has(PYTHON) {
-        let pairs = as_if_it_were_alone(PAIRS);
+        let pairs = same_results_as_alone(PAIRS);
         say(&format!(
-            "{pairs} pairs of sockets on one port, bare, first and second generation: the same answers"
+            "{pairs} pairs of sockets on one port, alone, first and second generation: the same results"
         ));
     }
 }
@@ -115,13 +115,13 @@ print('done', flush=True)
 ";
 
 #[test]
-fn what_makes_no_sense_is_answered_as_ever() {
+fn invalid_arguments_get_the_kernels_errors() {
     if has(PYTHON) {
-        as_if_it_were_alone(NONSENSE);
+        same_results_as_alone(NONSENSE);
     }
 }
 
-/// An ordinary user's program under root's hotrun: what hotrun may, the program may not.
+/// An unprivileged program under root's hotrun must not gain hotrun's privileges.
 const PRIVILEGED: &str = "
 if os.getuid() == 0: os.setuid(65534)
 for low in (80, 1):
@@ -133,9 +133,9 @@ print('done', flush=True)
 ";
 
 #[test]
-fn a_privileged_port_is_for_those_who_may() {
+fn a_privileged_port_is_refused_to_an_unprivileged_program() {
     if has(PYTHON) {
-        as_if_it_were_alone(PRIVILEGED);
+        same_results_as_alone(PRIVILEGED);
     }
 }
 
@@ -167,9 +167,9 @@ open_socket(port=port + 1).close()
 print('done', flush=True)
 ";
 
-/// A thousand binds one after the other, a hundred children that bind and end, fifty that are killed at any moment.
+/// A thousand binds in a row, a hundred children that bind and exit, and fifty that are killed at any moment.
 #[test]
-fn nobody_waits_for_an_answer_in_a_storm() {
+fn every_call_gets_a_reply_under_load() {
     if !has(PYTHON) {
         return;
     }
@@ -177,7 +177,9 @@ fn nobody_waits_for_an_answer_in_a_storm() {
     let mut run = app.run().arg("--ready-timeout=120s").spawn();
     run.printed(1, "done");
     assert_eq!(run.live(), 1);
-    until("an answer", PATIENCE, || http::get(app.address(), "/").ok());
+    until("a response", PATIENCE, || {
+        http::get(app.address(), "/").ok()
+    });
     for event in run.so_far() {
         if event.text("stream") == "stderr" {
             say(event.text("text"));

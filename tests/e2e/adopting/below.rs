@@ -1,5 +1,4 @@
-//! Programs that tell whom they take for their parent to end, as libraries do that restart by themselves (endless and
-//! grace for Go).
+//! Programs that signal their parent to end, as self-restarting libraries do (endless and grace for Go).
 
 use nix::sys::signal::Signal;
 
@@ -18,7 +17,7 @@ serve(open_socket(), act)
 ";
 
 #[test]
-fn signals_from_the_program_do_not_end_hotrun_and_it_is_said_once() {
+fn signals_from_the_program_do_not_end_hotrun_and_are_reported_once() {
     if !has(PYTHON) {
         return;
     }
@@ -26,14 +25,14 @@ fn signals_from_the_program_do_not_end_hotrun_and_it_is_said_once() {
     let mut run = app.run().spawn();
     serving(&mut run);
     assert_eq!(run.get("/up"), "generation 1");
-    let told = run.expect_that("what was ignored", PATIENCE, |event| {
+    let told = run.expect_that("the ignored signal", PATIENCE, |event| {
         event.text("text").starts_with("ignored a SIG")
     });
     let text = told.text("text");
     assert!(text.contains("`python3") && text.contains("pid "), "{told}");
     assert!(told.text("hint").contains("Ctrl-C"), "{told}");
     assert_eq!(run.get("/up"), "generation 1");
-    // A reload later they have all arrived, and it has neither ended nor reloaded because of them.
+    // After another reload all signals have arrived. hotrun has neither ended nor reloaded because of them.
     app.save(&format!("{REBEL}\n# again"));
     assert_eq!(run.live(), 2);
     let ignored = |event: &&crate::harness::Event| event.mentions("ignored a SIG");
@@ -42,8 +41,8 @@ fn signals_from_the_program_do_not_end_hotrun_and_it_is_said_once() {
     run.quit();
 }
 
-/// On `HUP` it starts itself again with its socket. Whoever is started tells its parent to end: the first one its
-/// guardian, the next one the first.
+/// On `HUP` it starts a successor with its socket. Each process signals its parent to end: the first one its guardian, the
+/// successor the first one.
 const SUCCESSOR: &str = "
 import subprocess
 inherited = os.environ.get('INHERITED')
@@ -58,7 +57,7 @@ serve(s, f'generation {generation} pid {os.getpid()}')
 ";
 
 #[test]
-fn a_program_that_restarts_itself_goes_on_as_the_same_generation() {
+fn a_program_that_restarts_itself_remains_the_same_generation() {
     if !has(PYTHON) {
         return;
     }
@@ -70,7 +69,7 @@ fn a_program_that_restarts_itself_goes_on_as_the_same_generation() {
     let program = nix::unistd::Pid::from_raw(i32::try_from(first).expect("a pid"));
     nix::sys::signal::kill(program, Signal::SIGHUP).expect("it runs");
     let second = until("the successor alone", PATIENCE, || {
-        // The one that ends drops what it has: that is its own way.
+        // The first process drops its connections when it ends, which is its own choice.
         let answer = http::get(app.address(), "/").ok()?;
         let gone = nix::sys::signal::kill(program, None).is_err();
         (gone && !answer.ends_with(&format!("pid {first}"))).then_some(answer)
@@ -84,9 +83,9 @@ fn a_program_that_restarts_itself_goes_on_as_the_same_generation() {
     run.quit();
 }
 
-/// What was there before hotrun is not below it, though it is its child.
+/// A child that existed before hotrun is not one of its programs.
 #[test]
-fn a_child_of_the_shell_that_became_hotrun_is_obeyed() {
+fn a_signal_from_an_earlier_child_of_the_shell_is_obeyed() {
     let project = Project::new();
     project.server("one");
     let go = project.beside("go");

@@ -1,4 +1,4 @@
-//! Programs that close, shut down, or open again what they listen on.
+//! Programs that close, shut down or reopen their listeners.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use super::{App, PYTHON, has, serving};
 use crate::harness::asking::Asking;
 use crate::harness::{PATIENCE, http, say, until};
 
-/// `/again` listens once more with another backlog, `/anew` closes the socket and opens another, `/shut` shuts it down and
-/// listens with the same one.
+/// `/again` listens again with another backlog, `/reopen` closes the socket and opens another, `/shut` shuts it down and
+/// listens again.
 const RESTLESS: &str = "
 current = open_socket()
 def act(path):
     global current
     if path == '/again':
         for backlog in (1, 500, 0): current.listen(backlog)
-    elif path == '/anew':
+    elif path == '/reopen':
         old = current
         old.shutdown(socket.SHUT_RD); old.close()
         current = open_socket()
@@ -29,7 +29,7 @@ while True: time.sleep(60)
 ";
 
 #[test]
-fn a_program_may_listen_again_close_and_open_as_it_likes() {
+fn a_program_may_listen_again_close_and_reopen() {
     if !has(PYTHON) {
         return;
     }
@@ -37,11 +37,15 @@ fn a_program_may_listen_again_close_and_open_as_it_likes() {
     let mut run = app.run().spawn();
     for generation in 1..=3 {
         assert_eq!(run.live(), generation);
-        until("an answer", PATIENCE, || http::get(app.address(), "/").ok());
-        for path in ["/again", "/anew", "/again", "/shut", "/anew"] {
-            // In the moment in which bare nobody listens, somebody may be refused; who did it is answered.
+        until("a response", PATIENCE, || {
+            http::get(app.address(), "/").ok()
+        });
+        for path in ["/again", "/reopen", "/again", "/shut", "/reopen"] {
+            // Without hotrun, clients may be refused at that moment. The client that asked for it gets its response.
             assert_eq!(run.get(path), format!("generation {generation}"), "{path}");
-            until("an answer", PATIENCE, || http::get(app.address(), "/").ok());
+            until("a response", PATIENCE, || {
+                http::get(app.address(), "/").ok()
+            });
         }
         assert_eq!(run.get("/"), format!("generation {generation}"));
         app.save(&format!("{RESTLESS}\n# {generation}"));
@@ -50,7 +54,7 @@ fn a_program_may_listen_again_close_and_open_as_it_likes() {
     run.quit();
 }
 
-/// As `detect-port` and its like: before it serves, it looks whether the port is free, on several addresses.
+/// Like `detect-port`: it first checks on several addresses whether the port is free.
 const CHECKER: &str = "
 for n in range(20):
     for host in ('0.0.0.0', '::', '127.0.0.1', '::1'):
@@ -59,7 +63,7 @@ serve(open_socket())
 ";
 
 #[test]
-fn a_program_that_tries_its_port_first_loses_nothing() {
+fn a_program_that_checks_its_port_first_loses_no_request() {
     if !has(PYTHON) {
         return;
     }
@@ -75,7 +79,7 @@ fn a_program_that_tries_its_port_first_loses_nothing() {
     }
     let outcome = asking.stop_in_full();
     say(&format!(
-        "a program that binds its port 80 times before it serves, 5 reloads: {} requests, none lost",
+        "a program that binds its port 80 times before it listens, 5 reloads: {} requests, none lost",
         outcome.answered
     ));
     assert!(

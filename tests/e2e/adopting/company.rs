@@ -1,4 +1,4 @@
-//! Programs that can't bear another of their kind beside them, and those that nobody can reach.
+//! Programs that cannot run twice, and programs without sockets.
 
 use super::{App, PYTHON, has, serving};
 use crate::harness::PATIENCE;
@@ -10,12 +10,12 @@ lock = open(os.path.join(os.environ['OUT'], 'lock'), 'w')
 try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except OSError:
-    sys.exit('another one runs')
+    sys.exit('another instance is running')
 serve(open_socket())
 ";
 
 #[test]
-fn hc18_a_program_that_cannot_run_twice_is_told_of_stop_first_once() {
+fn hc18_stop_first_is_suggested_once_for_a_program_that_cannot_run_twice() {
     if !has(PYTHON) {
         return;
     }
@@ -44,7 +44,7 @@ fn hc18_a_program_that_cannot_run_twice_is_told_of_stop_first_once() {
 }
 
 #[test]
-fn hc18_stop_first_serves_it_and_connections_wait() {
+fn hc18_connections_wait_while_stop_first_restarts_the_program() {
     if !has(PYTHON) {
         return;
     }
@@ -66,7 +66,7 @@ fn hc18_stop_first_serves_it_and_connections_wait() {
 const WORKS: &str = "print('at work', flush=True)\ntime.sleep(1000)";
 
 #[test]
-fn a_program_that_listens_on_nothing_is_stopped_first_by_itself() {
+fn a_program_without_sockets_is_stopped_first() {
     if !has(PYTHON) {
         return;
     }
@@ -84,9 +84,9 @@ fn a_program_that_listens_on_nothing_is_stopped_first_by_itself() {
     run.quit();
 }
 
-/// A failure of which the reason is told needs no guess.
+/// hotrun suggests nothing if the reason is known.
 #[test]
-fn whoever_finds_its_port_taken_is_not_told_of_stop_first() {
+fn stop_first_is_not_suggested_if_the_port_is_in_use() {
     if !has(PYTHON) {
         return;
     }
@@ -95,7 +95,7 @@ fn whoever_finds_its_port_taken_is_not_told_of_stop_first() {
     serving(&mut run);
     let other = std::net::TcpListener::bind(("127.0.0.1", app.port + 1)).expect("it is free");
     app.save("serve_all(open_socket(), open_socket(port=port + 1))");
-    // Who has it takes a while to find out, and the program may have ended by then.
+    // Finding the holder takes a while, and the program may have ended by then.
     let told = run.expect_that("in use", PATIENCE, |event| event.mentions("is in use by"));
     assert!(told.mentions(&std::process::id().to_string()), "{told}");
     run.gone_is(2);

@@ -1,4 +1,4 @@
-//! Datagrams on a fixed port, and sockets that are left alone.
+//! Datagrams on a fixed port, and sockets that hotrun does not adopt.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -13,7 +13,7 @@ while True:
     s.sendto(f'{generation} '.encode() + text, who)
 ";
 
-/// Sends this, and gives the generation that answers it; none if nobody does for a while.
+/// Sends a datagram and returns the generation that responds, or `None` after a timeout.
 fn ask(client: &UdpSocket, app: &App, number: usize) -> Option<u64> {
     let text = number.to_string();
     client.send_to(text.as_bytes(), app.address()).ok()?;
@@ -26,7 +26,7 @@ fn ask(client: &UdpSocket, app: &App, number: usize) -> Option<u64> {
 }
 
 #[test]
-fn a_fixed_port_for_datagrams_goes_from_one_generation_to_the_next() {
+fn a_fixed_datagram_port_moves_to_the_next_generation() {
     if !has(PYTHON) {
         return;
     }
@@ -37,18 +37,18 @@ fn a_fixed_port_for_datagrams_goes_from_one_generation_to_the_next() {
     client
         .set_read_timeout(Some(Duration::from_millis(500)))
         .expect("it can be set");
-    until("the first answer", PATIENCE, || ask(&client, &app, 0));
+    until("the first response", PATIENCE, || ask(&client, &app, 0));
     let mut number = 0;
     for generation in 2..=6 {
         app.save(&format!("{ECHO}# {generation}"));
-        let answered = until("the new one answers", PATIENCE, || {
+        let answered = until("the new generation responds", PATIENCE, || {
             number += 1;
             let answered = ask(&client, &app, number).expect("no datagram is lost");
             assert!((generation - 1..=generation).contains(&answered));
             (answered == generation).then_some(answered)
         });
         assert_eq!(run.live(), answered);
-        // The switch is once and for all.
+        // The switch is final.
         for _ in 0..20 {
             number += 1;
             assert_eq!(ask(&client, &app, number), Some(generation));
@@ -77,7 +77,7 @@ serve(open_socket())
 ";
 
 #[test]
-fn any_port_and_unix_sockets_and_shared_datagrams_are_left_alone() {
+fn port_0_unix_sockets_and_shared_datagram_sockets_are_not_adopted() {
     if !has(PYTHON) {
         return;
     }
@@ -87,7 +87,7 @@ fn any_port_and_unix_sockets_and_shared_datagrams_are_left_alone() {
         run.printed(generation, "shares 0");
         run.printed(generation, &format!("errno {}", nix::libc::EADDRINUSE));
         assert_eq!(run.live(), generation);
-        until("an answer", PATIENCE, || {
+        until("a response", PATIENCE, || {
             let body = crate::harness::http::get(app.address(), "/").ok()?;
             (body == format!("generation {generation}")).then_some(())
         });

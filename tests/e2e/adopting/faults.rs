@@ -1,4 +1,4 @@
-//! The live generation ends by itself.
+//! The live generation crashes.
 
 use std::thread;
 
@@ -24,11 +24,13 @@ fn hc15_after_a_crash_connections_wait_for_the_next_save() {
     let mut run = run.spawn();
     for generation in [1, 2] {
         run.live();
-        until("an answer", PATIENCE, || http::get(app.address(), "/").ok());
+        until("a response", PATIENCE, || {
+            http::get(app.address(), "/").ok()
+        });
         let _ = http::get(app.address(), "/crash");
         run.gone_is(generation);
         run.expect("waiting");
-        // Before and after: some are in the crashed one's slot, some come when nothing is left of it.
+        // Some of them are in the queue of the crashed generation, some arrive after it is gone.
         let to = app.address();
         let waiting: Vec<_> = (0..20)
             .map(|_| {
@@ -38,12 +40,14 @@ fn hc15_after_a_crash_connections_wait_for_the_next_save() {
             .collect();
         app.save(&format!("{FRAGILE}\n# {generation}"));
         for answer in waiting {
-            let body = answer.join().expect("no panic").expect("it is answered");
+            let body = answer.join().expect("no panic").expect("a response");
             assert_eq!(body, format!("generation {}", generation + 1));
         }
     }
     assert_eq!(run.live(), 3);
-    let last = until("an answer", PATIENCE, || http::get(app.address(), "/").ok());
+    let last = until("a response", PATIENCE, || {
+        http::get(app.address(), "/").ok()
+    });
     assert_eq!(last, "generation 3");
     run.quit();
 }

@@ -1,5 +1,4 @@
-//! Programs that know nothing of hotrun and open their sockets by themselves, and do so in every way that makes it
-//! difficult.
+//! Programs that know nothing of hotrun and open their own sockets, in many difficult ways.
 
 mod answers;
 mod below;
@@ -19,7 +18,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::{PATIENCE, Project, Run, Running, http, skip, until};
 
-/// Whether a program is here; without it a test says so loudly, and in CI it fails.
+/// Whether a program is installed. If not, the test is skipped with a message; in CI it fails.
 pub(crate) fn has(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version");
@@ -31,10 +30,10 @@ pub(crate) fn has(program: &str) -> bool {
     found
 }
 
-/// Debian's: one that is chosen by a script starts late.
+/// Debian's Python: one behind a wrapper script starts slowly.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
-/// What every program in Python begins with. `generation` is 0 where nobody counts.
+/// The beginning of every Python program. `generation` is 0 without hotrun.
 const PRELUDE: &str = "import os, signal, socket, sys, threading, time
 generation = int(os.environ.get('HOTRUN_GENERATION', 0))
 port = int(os.environ['PORT'])
@@ -70,7 +69,7 @@ def serve_all(*sockets):
     serve(sockets[0])
 ";
 
-/// A program in a project, and the port that it opens.
+/// A program in a project, and its port.
 pub(crate) struct App {
     pub(crate) project: Project,
     port: u16,
@@ -90,7 +89,7 @@ impl App {
         app
     }
 
-    /// Writes the program, in Python, behind what they all begin with.
+    /// Writes the Python program after the [`PRELUDE`].
     pub(crate) fn save(&self, text: &str) {
         self.project.save("app.py", &format!("{PRELUDE}\n{text}\n"));
     }
@@ -112,7 +111,7 @@ impl App {
             .program(argv)
     }
 
-    /// The program without hotrun, to its end: what it printed.
+    /// Runs the program without hotrun to its end, and returns its output.
     fn bare(&self) -> String {
         let output = Command::new(PYTHON)
             .arg("app.py")
@@ -126,17 +125,16 @@ impl App {
     }
 }
 
-/// Waits until the first generation serves. It may be live before it listens: a program that opens nothing would be.
+/// Waits until the first generation responds. It may be live before it listens, as a program without sockets is.
 #[track_caller]
 pub(crate) fn serving(run: &mut Running) {
     assert_eq!(run.live(), 1);
-    until("the first answer", PATIENCE, || {
+    until("the first response", PATIENCE, || {
         http::get(run.address(), "/").ok()
     });
 }
 
-/// A port that nobody has at this moment. Not one that the kernel gives to clients, whose connections would get in the
-/// way of those who want it.
+/// A free port outside of the range that the kernel gives to clients, whose connections could occupy it.
 fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);

@@ -1,4 +1,4 @@
-//! Where a program listens may change from one generation to the next.
+//! The addresses of a program may change from one generation to the next.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 
@@ -7,7 +7,7 @@ use crate::harness::asking::Asking;
 use crate::harness::{PATIENCE, http, until};
 
 #[test]
-fn hc32_a_port_more_one_less_another_one() {
+fn hc32_a_generation_may_open_more_or_fewer_or_other_ports() {
     if !has(PYTHON) {
         return;
     }
@@ -24,7 +24,7 @@ fn hc32_a_port_more_one_less_another_one() {
     );
     let second = Asking::start(at(1));
     first.more(20);
-    // Both are served by generation 3, and no moment comes in which one is and the other is not.
+    // Generation 3 takes both over at the same moment.
     app.save("serve_all(open_socket(port=port + 1), open_socket()) # in another order");
     assert_eq!(run.live(), 3);
     run.gone_is(2);
@@ -48,7 +48,7 @@ fn hc32_a_port_more_one_less_another_one() {
     until("the second port is closed", PATIENCE, || {
         TcpStream::connect(at(1)).err()
     });
-    // What was given up may be wanted again.
+    // A released port may be opened again.
     app.save("serve(open_socket())");
     assert_eq!(run.live(), 6);
     assert_eq!(run.get("/"), "generation 6");
@@ -56,7 +56,7 @@ fn hc32_a_port_more_one_less_another_one() {
 }
 
 #[test]
-fn both_families_each_on_its_own_or_one_for_both() {
+fn both_address_families_on_two_sockets_or_one() {
     if !has(PYTHON) {
         return;
     }
@@ -69,13 +69,13 @@ fn both_families_each_on_its_own_or_one_for_both() {
     let both = "serve(open_socket('::', options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]))";
     let mapped = "serve_all(open_socket('::ffff:127.0.0.1', options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]), \
                   open_socket('::1'))";
-    // Twice the same, so that one of each is a reload without any change of place.
+    // Each comes twice, so that one reload does not change the addresses.
     for (generation, text) in (2..).zip([&each, both, both, mapped, mapped, &each, &each]) {
         let asking = [Asking::start(app.address()), Asking::start(v6)];
         app.save(&format!("{text} # {generation}"));
         assert_eq!(run.live(), generation);
         let answer = format!("generation {generation}");
-        until("the new one answers", PATIENCE, || {
+        until("the new generation responds", PATIENCE, || {
             let (v4, v6) = (http::get(app.address(), "/"), http::get(v6, "/"));
             (v4.ok()? == answer && v6.ok()? == answer).then_some(())
         });

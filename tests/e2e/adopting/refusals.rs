@@ -1,4 +1,4 @@
-//! Where sockets can't be taken over, the program runs all the same, and hotrun says why.
+//! Where sockets cannot be adopted, the program still runs, and hotrun reports why.
 
 use super::{App, PYTHON, has};
 use crate::harness::PATIENCE;
@@ -29,7 +29,7 @@ fn refused(refusal: &str, words: &str) {
 }
 
 #[test]
-fn each_refusal_is_told_once_and_the_program_is_stopped_first() {
+fn each_refusal_is_reported_once_and_the_program_is_stopped_first() {
     if !has(PYTHON) {
         return;
     }
@@ -39,9 +39,9 @@ fn each_refusal_is_told_once_and_the_program_is_stopped_first() {
     refused("pidfd", "`pidfd_getfd`");
 }
 
-/// `EBUSY` for real: there is one listener for a process and its ancestors.
+/// A real `EBUSY`: a process and its ancestors can have only one seccomp listener.
 #[test]
-fn a_hotrun_in_a_hotrun_says_why_it_adopts_nothing_and_the_outer_one_does() {
+fn a_nested_hotrun_reports_why_it_cannot_adopt_and_the_outer_one_does() {
     if !has(PYTHON) {
         return;
     }

@@ -1,10 +1,10 @@
-//! Two hotruns on one port.
+//! Two instances of hotrun on one port.
 
 use super::{App, PYTHON, has, serving};
 use crate::harness::PATIENCE;
 use crate::harness::asking::Asking;
 
-fn the_second_says_who_has_it(server: &str) {
+fn the_second_names_the_holder(server: &str) {
     if !has(PYTHON) {
         return;
     }
@@ -27,12 +27,12 @@ fn the_second_says_who_has_it(server: &str) {
         let holder = holder.expect("a pid is named");
         let name = std::fs::read_to_string(format!("/proc/{holder}/comm")).expect("it runs");
         assert!(told.mentions(name.trim()), "{told}");
-        // Who has the port may be known only after its end.
+        // The holder may be reported only after the program has ended.
         if second.count("failed") == 0 {
             second.expect("failed");
         }
         assert_eq!(first.get("/"), format!("generation {round}"));
-        // The port stays the first one's when the second ends.
+        // The first instance keeps the port when the second ends.
         second.signal(nix::sys::signal::Signal::SIGINT);
         second.ended();
         app.save(&format!("{server}\n# {round}"));
@@ -44,13 +44,13 @@ fn the_second_says_who_has_it(server: &str) {
 }
 
 #[test]
-fn hc29_the_second_says_who_has_the_port_and_the_first_loses_nothing() {
-    the_second_says_who_has_it("serve(open_socket())");
+fn hc29_the_second_instance_names_the_holder_and_the_first_loses_no_request() {
+    the_second_names_the_holder("serve(open_socket())");
 }
 
 #[test]
-fn hc29_a_program_that_would_share_its_port_does_not_share_it_with_another_hotrun() {
-    the_second_says_who_has_it(
+fn hc29_a_program_with_reuse_port_does_not_share_its_port_with_another_hotrun() {
+    the_second_names_the_holder(
         "serve(open_socket(options=[(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]))",
     );
 }

@@ -1,4 +1,4 @@
-//! Programs that are not what hotrun is: another user's, or in another network.
+//! Programs of another user or in another network namespace.
 
 use std::process::Command;
 
@@ -9,12 +9,12 @@ use crate::harness::skip;
 fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        skip("only root can do that");
+        skip("needs root");
     }
     root
 }
 
-/// It has a port that only root may have, or wishes that others could not reach into it.
+/// It drops its privileges after it has bound its port.
 const DROPS: &str = "
 s = open_socket()
 os.setgroups([])
@@ -25,7 +25,7 @@ serve(s)
 ";
 
 #[test]
-fn a_program_that_drops_its_privileges_after_bind_reloads_like_any_other() {
+fn a_program_that_drops_its_privileges_after_bind_reloads() {
     if !has(PYTHON) || !is_root() {
         return;
     }
@@ -45,7 +45,7 @@ fn a_program_that_drops_its_privileges_after_bind_reloads_like_any_other() {
     run.quit();
 }
 
-/// It listens on one port in two networks at once.
+/// It listens on one port in two network namespaces.
 const TWO_NETWORKS: &str = "
 if len(sys.argv) > 1:
     s = open_socket('0.0.0.0')
@@ -56,13 +56,13 @@ serve(open_socket())
 ";
 
 #[test]
-fn a_program_in_another_network_is_not_taken_for_one_in_ours() {
+fn a_listener_in_another_network_namespace_is_not_adopted() {
     if !has(PYTHON) || !has("unshare") || !is_root() {
         return;
     }
     let can = Command::new("unshare").args(["-n", "true"]).status();
     if !can.is_ok_and(|status| status.success()) {
-        return skip("no other network can be made here");
+        return skip("network namespaces cannot be created here");
     }
     let app = App::python(TWO_NETWORKS);
     let mut run = app.run().spawn();

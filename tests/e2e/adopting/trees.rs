@@ -1,4 +1,4 @@
-//! Programs that start others: all of a tree is one generation.
+//! Programs that start others: the whole process tree is one generation.
 
 use super::{App, PYTHON, has, serving};
 use crate::harness::asking::Asking;
@@ -6,8 +6,8 @@ use crate::harness::say;
 
 const RELOADS: u64 = 5;
 
-/// Reloads under a light load, each time by a save of this file; nothing is lost, and each tree is one generation.
-fn loses_nothing(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
+/// Reloads under a light load, each time by a save. No request is lost, and each process tree is one generation.
+fn loses_no_request(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
     save(1);
     let mut run = app.run_as([]).program(argv.iter().copied()).spawn();
     serving(&mut run);
@@ -34,14 +34,14 @@ fn loses_nothing(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
 const SERVER: &str = "serve(open_socket())";
 
 #[test]
-fn a_shell_that_starts_the_server_is_part_of_it() {
+fn a_shell_that_starts_the_server_belongs_to_its_generation() {
     if !has(PYTHON) {
         return;
     }
     let app = App::new();
     let save = |n: u64| app.save(&format!("{SERVER}# {n}"));
-    // Two commands: the shell stays, and takes the signal.
-    loses_nothing(
+    // With two commands the shell stays, and gets the signal.
+    loses_no_request(
         "sh -c",
         &app,
         &["sh", "-c", "/usr/bin/python3 app.py; echo it has ended"],
@@ -50,7 +50,7 @@ fn a_shell_that_starts_the_server_is_part_of_it() {
 }
 
 #[test]
-fn a_script_that_forwards_no_signal_is_no_obstacle() {
+fn a_script_that_forwards_no_signals_does_not_prevent_reloads() {
     if !has(PYTHON) {
         return;
     }
@@ -58,7 +58,7 @@ fn a_script_that_forwards_no_signal_is_no_obstacle() {
     app.project
         .save("start.sh", "/usr/bin/python3 app.py &\nwait\n");
     let save = |n: u64| app.save(&format!("{SERVER}# {n}"));
-    loses_nothing(
+    loses_no_request(
         "a script with a server in the background",
         &app,
         &["sh", "start.sh"],
@@ -71,7 +71,7 @@ const NODE: &str =
     .listen(Number(process.env.PORT), '127.0.0.1');";
 
 #[test]
-fn npm_start_is_a_program_like_any_other() {
+fn npm_start_is_reloaded() {
     if !has("node") || !has("npm") {
         return;
     }
@@ -79,10 +79,10 @@ fn npm_start_is_a_program_like_any_other() {
     let package = r#"{"name": "app", "version": "1.0.0", "scripts": {"start": "node app.js"}}"#;
     app.project.save("package.json", package);
     let save = |n: u64| app.project.save("app.js", &format!("{NODE}\n// {n}"));
-    loses_nothing("npm start", &app, &["npm", "start"], save);
+    loses_no_request("npm start", &app, &["npm", "start"], save);
 }
 
-/// The primary opens the socket for both.
+/// The primary process opens the socket for both workers.
 const CLUSTER: &str = "const cluster = require('cluster');
 if (cluster.isPrimary) { cluster.fork(); cluster.fork(); }
 else SERVER";
@@ -95,5 +95,5 @@ fn the_workers_of_a_node_cluster_are_one_generation() {
     let app = App::new();
     let cluster = CLUSTER.replace("SERVER", NODE);
     let save = |n: u64| app.project.save("app.js", &format!("{cluster}\n// {n}"));
-    loses_nothing("node cluster, 2 workers", &app, &["node", "app.js"], save);
+    loses_no_request("node cluster, 2 workers", &app, &["node", "app.js"], save);
 }

@@ -1,4 +1,4 @@
-//! Programs of several processes that share a port by themselves.
+//! Programs whose worker processes share a port.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{App, PYTHON, has, serving};
 use crate::harness::asking::Asking;
 use crate::harness::{PATIENCE, http, say, until};
 
-/// Three workers, each with a socket of its own on the port; `/end` ends the one that answers, and it is replaced after
+/// Three workers, each with its own socket on the port. `/end` kills the worker that responds. A new one replaces it after
 /// a while.
 const WORKERS: &str = "
 share = [(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]
@@ -26,16 +26,16 @@ while True:
 ";
 
 #[test]
-fn a_worker_that_dies_takes_no_connection_with_it() {
+fn a_dying_worker_loses_no_other_connection() {
     if !has(PYTHON) {
         return;
     }
     let app = App::python(WORKERS);
     let mut run = app.run().spawn();
     serving(&mut run);
-    let asked = || http::get(app.address(), "/").expect("somebody answers");
+    let get = || http::get(app.address(), "/").expect("a response");
     let all_take_part = || {
-        let seen: HashSet<String> = (0..40).map(|_| asked()).collect();
+        let seen: HashSet<String> = (0..40).map(|_| get()).collect();
         (seen.len() == 3).then_some(())
     };
     let mut slowest = Vec::new();
@@ -43,7 +43,7 @@ fn a_worker_that_dies_takes_no_connection_with_it() {
         until("three workers", PATIENCE, all_take_part);
         let asking = Asking::start(app.address());
         asking.more(20);
-        // It ends in the midst of a request, its only loss.
+        // The worker is killed during this request, the only one that fails.
         http::get(app.address(), "/end").expect_err("it is killed");
         asking.more(100);
         slowest.push(asking.stop_in_part(2).slowest);
@@ -52,13 +52,14 @@ fn a_worker_that_dies_takes_no_connection_with_it() {
     say(&format!(
         "a worker of three that share a port is killed: the slowest of the requests around it {slowest:.1?}"
     ));
-    // If only polling found it, anything up to 250 ms would be as likely: four of six below this would be luck.
+    // If only polling found the death, any delay up to 250 ms would be equally likely, and four of six below this
+    // would be luck.
     assert!(slowest[3] < Duration::from_millis(60), "{slowest:?}");
     app.save(&format!("{WORKERS}\n# again"));
     assert_eq!(run.live(), 2);
-    until("all are new", PATIENCE, || {
+    until("all workers are new", PATIENCE, || {
         (0..20)
-            .all(|_| asked().starts_with("generation 2"))
+            .all(|_| get().starts_with("generation 2"))
             .then_some(())
     });
     run.quit();

@@ -1,4 +1,4 @@
-//! The page, looked at by a browser.
+//! The page in a real browser.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::harness::{BUILD_PATIENCE, Project, Run, skip};
 
 const MANIFEST: &str = "[package]\nname = \"shown\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
 
-/// Markup in what the compiler says.
+/// Markup in the errors of the compiler.
 const BROKEN: &str =
     "compile_error!(\"<script>document.title = 'owned'</script> <img src=x onerror=\\\"document.title='owned'\\\"> &amp;\");
 fn main() {}
@@ -19,7 +19,7 @@ use std::os::fd::FromRawFd;
 
 fn main() {
     let listener = unsafe { std::net::TcpListener::from_raw_fd(3) };
-    // A browser opens connections on which it says nothing yet.
+    // A browser opens connections in advance.
     for mut stream in listener.incoming().flatten() {
         std::thread::spawn(move || {
             let _ = stream.read(&mut [0; 4096]);
@@ -30,7 +30,7 @@ fn main() {
 "#;
 
 #[test]
-fn a_browser_shows_the_errors_and_comes_back_by_itself() {
+fn a_browser_shows_the_errors_and_reloads_when_the_program_is_back() {
     if !installed() {
         return skip("`chromium` is not installed (`apt install chromium`)");
     }
@@ -54,17 +54,17 @@ fn a_browser_shows_the_errors_and_comes_back_by_itself() {
     let title = chromium.evaluate("document.title");
     assert_eq!(title, "503: gen 1 failed to build");
     let height = chromium.evaluate("document.querySelector('pre').getClientRects()[0].height > 50");
-    assert_eq!(height, "true", "lines stay lines");
+    assert_eq!(height, "true", "line breaks are kept");
     chromium.evaluate("window.before = true");
 
-    // Another error is another page.
+    // The page reloads when the error changes.
     project.save("src/main.rs", "compile_error!(\"another\"); fn main() {}\n");
     let shown = chromium.shows("error: another");
     assert!(!shown.contains("<script>"), "{shown}");
     assert_eq!(
         chromium.evaluate("window.before"),
         "undefined",
-        "loaded anew"
+        "the page has reloaded"
     );
 
     project.save("src/main.rs", MENDED);

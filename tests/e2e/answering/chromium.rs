@@ -1,4 +1,4 @@
-//! A headless Chromium, spoken to by its DevTools protocol over two pipes: messages of JSON, each ended by a zero.
+//! A headless Chromium, controlled by its DevTools protocol over two pipes: JSON messages, each followed by a zero byte.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -28,9 +28,9 @@ pub(super) fn installed() -> bool {
 }
 
 impl Chromium {
-    /// Keeps all that it writes in this folder.
+    /// `folder` is its profile.
     pub(super) fn start(folder: &Path) -> Self {
-        // The pipes have to be descriptors 3 and 4. A sandbox of its own is not to be had by root or in a container.
+        // The pipes must be descriptors 3 and 4. Its sandbox does not work for root or in a container.
         let line = "exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
                     --user-data-dir=\"$0\" --remote-debugging-pipe 3<&0 4>&1 </dev/null >/dev/null 2>&1";
         let mut command = Command::new("sh");
@@ -58,7 +58,7 @@ impl Chromium {
         self.session = attached["sessionId"].clone();
     }
 
-    /// What this expression is worth on the page, as text.
+    /// Evaluates a JavaScript expression on the page, and returns the result as text.
     pub(super) fn evaluate(&mut self, expression: &str) -> String {
         let asked = json!({ "expression": format!("String({expression})") });
         let answer = self.call("Runtime.evaluate", &asked);
@@ -68,11 +68,11 @@ impl Chromium {
             .to_owned()
     }
 
-    /// Waits until the page shows this, and gives all that it shows.
+    /// Waits until the page shows this text, and returns all of its text.
     #[track_caller]
     pub(super) fn shows(&mut self, text: &str) -> String {
         until(&format!("the page shows `{text}`"), PATIENCE * 2, || {
-            // A page that is still being read shows its beginning.
+            // A page that is still loading shows only its beginning.
             let whole = "document.readyState === 'complete' ? document.body.innerText : ''";
             let shown = self.evaluate(whole);
             shown.contains(text).then_some(shown)
@@ -106,7 +106,7 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // All that it started ends with it.
+        // Its child processes end with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! What is answered while nothing serves.
+//! The 503 response while no generation is live.
 
 mod browser;
 mod chromium;
@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::adopting::{App, PYTHON, has, serving};
 use crate::harness::{PATIENCE, Project, Run, apps, http};
 
-/// hotrun on a server behind a build, which is the script `build`.
+/// hotrun with a server whose build is the script `build`.
 fn run(project: &Project) -> Run {
     let server = apps::std().server.display().to_string();
     let run = Run::new(project)
@@ -21,7 +21,7 @@ fn run(project: &Project) -> Run {
     run.program([&*server, "mended"])
 }
 
-/// Lets the build end like this. What it prints is no word of the script itself.
+/// Replaces the build script.
 fn build(project: &Project, script: &str) {
     project.save("build", script);
 }
@@ -33,41 +33,41 @@ fn connect(to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The whole answer to these bytes, up to the end of the connection.
-fn say(to: SocketAddr, bytes: &str) -> String {
+/// Sends these bytes and returns everything up to the end of the connection.
+fn send(to: SocketAddr, bytes: &str) -> String {
     let mut stream = connect(to);
     stream.write_all(bytes.as_bytes()).expect("it can be sent");
     rest(stream)
 }
 
 fn rest(mut stream: TcpStream) -> String {
-    let mut answer = String::new();
+    let mut response = String::new();
     stream
-        .read_to_string(&mut answer)
-        .expect("an answer in full");
-    answer
+        .read_to_string(&mut response)
+        .expect("a complete response");
+    response
 }
 
 const CURL: &str = "GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
 const BROWSER: &str = "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n";
 
 #[test]
-fn a_broken_first_build_is_told_to_who_asks_until_it_is_mended() {
+fn http_clients_get_the_errors_of_a_broken_first_build() {
     let project = Project::new();
     build(&project, "echo 'error: <b>broken</b>'; exit 1");
     let mut run = run(&project).spawn();
     run.expect("failed");
-    let told = say(run.address(), CURL);
-    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
-    assert!(told.contains("\r\nRetry-After: 1\r\n"), "{told}");
-    assert!(told.contains("gen 1 failed to build"), "{told}");
-    assert!(told.contains("\nerror: <b>broken</b>\n"), "{told}");
-    let page = say(run.address(), BROWSER);
+    let response = send(run.address(), CURL);
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(response.contains("\r\nRetry-After: 1\r\n"), "{response}");
+    assert!(response.contains("gen 1 failed to build"), "{response}");
+    assert!(response.contains("\nerror: <b>broken</b>\n"), "{response}");
+    let page = send(run.address(), BROWSER);
     assert!(page.contains("\r\nContent-Type: text/html;"), "{page}");
     let escaped = page.contains("error: &lt;b&gt;broken&lt;/b&gt;");
     assert!(escaped && !page.contains("<b>"), "{page}");
 
-    // While a build runs everybody waits, also who is answered by the next failure then.
+    // During a build all clients wait, including one that gets the next failure.
     let go = project.beside("go");
     let wait = format!("until [ -e '{}' ]; do sleep 0.01; done", go.display());
     build(&project, &format!("{wait}; echo another; exit 1"));
@@ -75,14 +75,14 @@ fn a_broken_first_build_is_told_to_who_asks_until_it_is_mended() {
     let mut waiting = http::open(run.address(), "/");
     waiting.set_nonblocking(true).expect("it can be set");
     let early = waiting.read(&mut [0]);
-    assert!(early.is_err(), "answered during a build: {early:?}");
+    assert!(early.is_err(), "a response during a build: {early:?}");
     waiting.set_nonblocking(false).expect("it can be set");
     fs::write(&go, "").expect("it is ours");
-    let told = rest(waiting);
-    assert!(told.contains("gen 2 failed to build"), "{told}");
+    let response = rest(waiting);
+    assert!(response.contains("gen 2 failed to build"), "{response}");
     assert!(
-        told.contains("another") && !told.contains("broken"),
-        "{told}"
+        response.contains("another") && !response.contains("broken"),
+        "{response}"
     );
 
     let mut other = connect(run.address());
@@ -102,7 +102,7 @@ fn a_broken_first_build_is_told_to_who_asks_until_it_is_mended() {
 }
 
 #[test]
-fn without_the_page_everything_waits() {
+fn with_no_error_page_all_connections_wait() {
     let project = Project::new();
     build(&project, "exit 1");
     let mut run = run(&project).arg("--no-error-page").spawn();
@@ -110,12 +110,12 @@ fn without_the_page_everything_waits() {
     let waiting = http::open(run.address(), "/");
     build(&project, "true");
     run.live();
-    let answered = http::finish(waiting).expect("an answer");
+    let answered = http::finish(waiting).expect("a response");
     assert_eq!(answered, "generation 2 version mended\n");
     run.quit();
 }
 
-/// Answers HTTP, and tells what else it is sent.
+/// Responds to HTTP, and echoes anything else.
 const SERVER: &str = "
 s = open_socket()
 while True:
@@ -131,7 +131,7 @@ while True:
 ";
 
 #[test]
-fn a_crash_is_told_on_the_address_that_the_program_had_opened() {
+fn http_clients_of_an_adopted_address_get_the_crash() {
     if !has(PYTHON) {
         return;
     }
@@ -141,10 +141,10 @@ fn a_crash_is_told_on_the_address_that_the_program_had_opened() {
     for generation in 1..4 {
         let _crash = http::get(run.address(), "/crash");
         run.expect("failed");
-        let told = say(run.address(), CURL);
-        assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
-        assert!(told.contains("exit status 3"), "{told}");
-        assert!(told.contains("\nthe <last> words\n"), "{told}");
+        let response = send(run.address(), CURL);
+        assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+        assert!(response.contains("exit status 3"), "{response}");
+        assert!(response.contains("\nthe <last> words\n"), "{response}");
         let mut other = connect(run.address());
         other
             .write_all(b"\x16\x03\x01 hello")
@@ -153,22 +153,22 @@ fn a_crash_is_told_on_the_address_that_the_program_had_opened() {
         assert_eq!(run.live(), generation + 1);
         let answer = rest(other);
         assert!(answer.ends_with("\r\n\r\n\x16\x03\x01 hello"), "{answer:?}");
-        let body = http::get(run.address(), "/").expect("an answer");
+        let body = http::get(run.address(), "/").expect("a response");
         assert_eq!(body, format!("generation {}", generation + 1));
     }
     run.quit();
 }
 
 #[test]
-fn what_can_not_be_started_is_told_with_the_reason() {
+fn http_clients_get_the_reason_if_the_program_cannot_start() {
     let project = Project::new();
     let program = project.work().join("program");
     fs::write(&program, "#!/no/such/interpreter\n").expect("it is ours");
     fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
     let mut run = Run::new(&project).listen().program(["./program"]).spawn();
     run.expect("failed");
-    let told = say(run.address(), CURL);
-    assert!(told.contains("could not be started"), "{told}");
-    assert!(told.contains("cannot start `./program`"), "{told}");
+    let response = send(run.address(), CURL);
+    assert!(response.contains("could not be started"), "{response}");
+    assert!(response.contains("cannot start `./program`"), "{response}");
     run.quit();
 }

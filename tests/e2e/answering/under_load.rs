@@ -1,4 +1,4 @@
-//! While a client that is not ours asks all the time.
+//! The 503 response under load.
 
 use std::thread;
 
@@ -8,7 +8,7 @@ use crate::harness::{BUILD_PATIENCE, Project, say, skip, until};
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn broken_builds_and_a_mended_one_lose_no_connection() {
+fn broken_builds_and_a_fix_lose_no_connection() {
     if !hey::installed() {
         return skip("`hey` is not installed (`apt install hey`)");
     }
@@ -24,7 +24,7 @@ fn broken_builds_and_a_mended_one_lose_no_connection() {
     let load = Load::start(to, pressure, 2_000);
     let more = |load: &Load| {
         let before = load.asked();
-        until("more answers", BUILD_PATIENCE, || {
+        until("more responses", BUILD_PATIENCE, || {
             (load.asked() > before).then_some(())
         });
     };
@@ -39,7 +39,7 @@ fn broken_builds_and_a_mended_one_lose_no_connection() {
     more(&load);
     let figures = load.stop();
     say(&format!(
-        "broken builds under load: {} told so, {figures}",
+        "broken builds under load: {} responses with 503, {figures}",
         figures.unavailable
     ));
     assert_eq!(figures.unavailable + figures.answered, figures.asked);
@@ -47,10 +47,10 @@ fn broken_builds_and_a_mended_one_lose_no_connection() {
     run.quit();
 }
 
-/// Many at the same moment, each of whom is answered.
+/// Each of many concurrent clients gets the response.
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn a_thousand_at_once_are_told() {
+fn a_thousand_concurrent_clients_get_the_response() {
     let project = Project::new();
     build(&project, "exit 1");
     let mut run = run(&project).spawn();
@@ -60,16 +60,17 @@ fn a_thousand_at_once_are_told() {
         thread::spawn(move || {
             let streams = (0..125).map(|_| crate::harness::http::open(to, "/"));
             let streams: Vec<_> = streams.collect();
-            let told = streams.into_iter().map(super::rest);
-            told.filter(|told| told.starts_with("HTTP/1.1 503 "))
+            let responses = streams.into_iter().map(super::rest);
+            responses
+                .filter(|response| response.starts_with("HTTP/1.1 503 "))
                 .count()
         })
     });
     let clients: Vec<_> = clients.collect();
-    let told: usize = clients
+    let unavailable: usize = clients
         .into_iter()
         .map(|client| client.join().expect("no panic"))
         .sum();
-    assert_eq!(told, 1000);
+    assert_eq!(unavailable, 1000);
     run.quit();
 }
