@@ -23,7 +23,7 @@ _hotrun() {
 
     case "${cmd}" in
         hotrun)
-            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --debounce --poll --build --when-busy --adopt --listen --listen-pid --no-error-page --ready --ready-timeout --watchdog --go-back-within --stop-signal --stop-timeout --stop-first --env --env-file --workdir --stdin --ui --color --clear --why --quiet --verbose --generate --doctor --help --version"
+            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --debounce --poll --build --when-busy --adopt --listen --listen-pid --no-error-page --ready --ready-timeout --watchdog --rollback-within --stop-signal --stop-timeout --stop-first --env --env-file --workdir --stdin --ui --color --clear --why --quiet --verbose --generate --doctor --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -105,7 +105,7 @@ _hotrun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --go-back-within)
+                --rollback-within)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,14 +1,15 @@
-//! The command line: options as typed, and the one source of the help, completions and man page.
+//! The command line: the single source of the options, the help, the completions and the man page.
 //!
-//! The doc comments of [`Cli`] are the help text. Every option also has an environment variable, named by one
-//! rule in [`command`], so that none can be forgotten. What the options mean together is decided in
-//! [`config`](crate::config).
+//! The doc comments of [`Cli`] are the help text. [`command`] gives every option an environment variable.
+//! [`config`](crate::config) decides what the options mean together.
 
 mod choices;
 mod generate;
-mod mistake;
+mod help;
+mod man;
 mod notes;
 mod on;
+mod usage;
 mod values;
 
 use std::ffi::OsString;
@@ -23,117 +24,111 @@ use clap::{
 };
 use nix::sys::signal::Signal;
 
-pub use choices::{Adopt, ColorWhen, ListenPid, Poll, Stdin, UiKind, WhenBusy};
+use crate::ready::ReadySpec;
+use crate::value::parse_duration;
+use crate::watch::Poll;
+
+pub use choices::{Adopt, ColorWhen, ListenPid, Stdin, UiKind, WhenBusy};
 pub use generate::{Generate, generate};
-pub use mistake::{Mistake, explain};
-pub use on::{On, OnAction};
-pub use values::Wrong;
+pub use help::guide;
+pub use on::OnRule;
+pub use usage::explain;
 
-use notes::{EXAMPLES, EXAMPLES_AND_NOTES};
-
-/// Rebuild a server when its files change, start it beside the old one, and switch without losing a connection
+/// Rebuild and restart a server when its files change, without losing a connection
 ///
-/// hotrun builds and starts the program, watches its files, and on a change builds again, starts the new
+/// hotrun builds and starts a server and watches its files. On a change it builds again, starts the new
 /// generation beside the old one, waits until it is ready, sends every new connection to it, and lets the old
-/// one finish what it has. A broken build or a program that fails to start changes nothing for its clients.
+/// one finish its requests. If the build fails, or the new generation does not become ready, the old one keeps
+/// serving.
 ///
-/// COMMAND is what to run. With `cargo run …` the build is cargo's, and the program is started directly.
-/// Without COMMAND, in a cargo package, it is `cargo run`. Any other COMMAND is started anew on a change.
+/// With `cargo run …` as COMMAND, cargo builds the program and hotrun starts it. Without COMMAND, hotrun runs
+/// `cargo run` in a cargo package. Any other COMMAND is restarted on every change.
 #[derive(Parser, Clone, Debug)]
 #[command(
     name = "hotrun",
     version,
-    override_usage = "hotrun [OPTIONS] [-- COMMAND...]"
+    override_usage = "hotrun [OPTIONS] [-- COMMAND...]\n       hotrun help [TOPIC]"
 )]
 #[command(disable_help_flag = true, disable_version_flag = true)]
-#[command(max_term_width = 100, after_help = EXAMPLES, after_long_help = EXAMPLES_AND_NOTES)]
+#[command(max_term_width = 100)]
 pub struct Cli {
     /// Watch this file or directory (repeatable)
     ///
-    /// Without this option: in cargo mode the package and its local path dependencies, else the working
-    /// directory. Directories are watched with all that is in them, except what is ignored.
+    /// By default hotrun watches the package and its local path dependencies in cargo mode, and the working
+    /// directory otherwise. Directories are watched with their subdirectories, except for ignored files.
     #[arg(short, long, value_name = "PATH", value_delimiter = '\n', help_heading = "Watching", value_hint = ValueHint::AnyPath)]
     pub watch: Vec<PathBuf>,
 
     /// Ignore files that match this glob (repeatable)
     ///
-    /// The glob is written as in a `.gitignore` file.
+    /// The syntax is that of `.gitignore` files.
     #[arg(short, long, value_name = "GLOB", value_delimiter = '\n', help_heading = "Watching", value_parser = values::glob)]
     pub ignore: Vec<String>,
 
-    /// Watch only files with these extensions, separated by commas
+    /// Watch only files with these extensions
     #[arg(short, long, value_name = "EXT,…", value_delimiter = ',', help_heading = "Watching", value_parser = values::extension)]
     pub exts: Vec<String>,
 
-    /// Watch files that version control ignores, too
+    /// Watch files that version control ignores
     ///
-    /// Without this option `.gitignore`, `.ignore` and git's global excludes are respected.
-    #[arg(long, help_heading = "Watching")]
+    /// By default hotrun does not watch files that `.gitignore`, `.ignore` or the global excludes of git ignore.
+    #[arg(long, hide_short_help = true, help_heading = "Watching")]
     pub no_vcs_ignore: bool,
 
-    /// Let changes of some files do something else (repeatable)
-    ///
-    ///   build         build and start anew, as changes of other files do
-    ///   restart       start anew from the last build, as soon as it is ready in place of the old one
-    ///   signal:HUP    send that signal to the program, which reads its configuration again by itself;
-    ///                 a program that does not handle it is restarted
-    ///   run:COMMAND   run that shell line and nothing else
-    ///   ignore        nothing
-    ///
-    /// A GLOB with a `/` is about paths (`config/*.toml`, `data/**`), one without about names (`*.sql`). The
-    /// last that matches wins. Files in a folder that a GLOB names are watched even where they are ignored or
-    /// outside of what is watched. Without this option `.env` and the file of `--env-file` mean `restart`.
-    #[arg(long, value_name = "GLOB=ACTION", value_delimiter = '\n', verbatim_doc_comment, help_heading = "Watching", value_parser = on::rule)]
-    pub on: Vec<On>,
+    /// Run a different action when matching files change (repeatable)
+    #[arg(long, value_name = "GLOB=ACTION", value_delimiter = '\n', hide_short_help = true, long_help = notes::ON, help_heading = "Watching", value_parser = on::rule)]
+    pub on: Vec<OnRule>,
 
-    /// How long to let changes settle before a build
-    #[arg(long, value_name = "DURATION", default_value = "20ms", help_heading = "Watching", value_parser = values::duration)]
+    /// How long to wait for further changes before a build
+    #[arg(long, value_name = "DURATION", default_value = "20ms", hide_short_help = true, help_heading = "Watching", value_parser = parse_duration)]
     pub debounce: Duration,
 
-    /// Look for changes instead of being told of them
+    /// Poll for changes instead of relying on file events
     ///
-    /// For file systems that do not tell. Those that are known for it (NFS, SMB, FUSE, folders of a host) are
-    /// looked at anyway, as is what the system's limit leaves no room for. It costs at most a hundredth of one
-    /// processor: the more there is to look at, the longer the pause. With a DURATION (`--poll=2s`) the pause is that.
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "on", help_heading = "Watching", value_parser = values::poll)]
+    /// File systems without reliable events (NFS, SMB, FUSE, shared folders of a host) and directories beyond the
+    /// system's limit are always polled. Polling takes at most 1 % of a processor, so the interval grows with the
+    /// number of files. DURATION sets the interval, as in `--poll=2s`.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "on", hide_short_help = true, help_heading = "Watching", value_parser = values::poll)]
     pub poll: Option<Poll>,
 
-    /// Build with this shell line before COMMAND is started
+    /// Build with this shell command before COMMAND starts
     ///
-    /// COMMAND is started only when it succeeds. What it writes into a watched directory counts as a change
-    /// unless it is ignored: see `--exts` and `--ignore`.
+    /// COMMAND starts only if the build succeeds. Files that the build writes to a watched directory count as
+    /// changes unless they are ignored: see `--exts` and `--ignore`.
     #[arg(short, long, value_name = "LINE", help_heading = "Building", value_hint = ValueHint::CommandString)]
     pub build: Option<String>,
 
-    /// What a change does to a build that runs
+    /// What to do when files change during a build
     #[arg(
         long,
         value_name = "WHAT",
         default_value = "cancel",
+        hide_short_help = true,
         help_heading = "Building"
     )]
     pub when_busy: WhenBusy,
 
-    /// Take over the sockets that the program opens by itself
+    /// Manage the sockets that the program opens itself
     ///
-    /// `auto`: where the system allows it, which hotrun finds out at the start (Linux 5.19 or newer, seccomp). The
-    /// program needs no change and keeps its own sockets; hotrun lets the next generation have the same addresses
-    /// beside it. Without the right to install a seccomp filter (CAP_SYS_ADMIN) this takes no_new_privs: `sudo` and
-    /// other setuid programs do not work inside the program then. `never`: only what `--listen` names is held.
+    /// `auto` manages them if the system allows it (Linux 5.19 or newer, with seccomp). The program needs no change:
+    /// it keeps its sockets, and hotrun lets the next generation open the same addresses. Without the right to
+    /// install a seccomp filter (CAP_SYS_ADMIN) hotrun sets no_new_privs for the program, so `sudo` and other
+    /// setuid programs don't work inside it. `never` manages only the sockets of `--listen`.
     #[arg(
         long,
         value_name = "WHEN",
         default_value = "auto",
+        hide_short_help = true,
         help_heading = "Sockets"
     )]
     pub adopt: Adopt,
 
-    /// Hold this socket open and pass it to the program (repeatable)
+    /// Open this socket and pass it to the program
     ///
-    /// ADDRESS is `3000`, `:3000`, `127.0.0.1:3000`, `[::]:3000` or `unix:PATH`; a port alone is on
-    /// 127.0.0.1. The socket is open before the first build and stays open until hotrun ends. The program
-    /// takes it from descriptor 3 (the second from 4, and so on), as with systemd's socket activation:
-    /// `LISTEN_FDS`, `LISTEN_FDNAMES` and, where it can be right, `LISTEN_PID` are set.
+    /// This option is repeatable. ADDRESS is `3000`, `:3000`, `127.0.0.1:3000`, `[::]:3000` or `unix:PATH`; a port
+    /// alone is on 127.0.0.1. The socket is open from before the first build until hotrun quits. The program
+    /// gets it as descriptor 3 (the second as 4, and so on), as with systemd's socket activation: hotrun sets
+    /// `LISTEN_FDS`, `LISTEN_FDNAMES` and `LISTEN_PID` (see `--listen-pid`).
     #[arg(
         short,
         long,
@@ -145,158 +140,157 @@ pub struct Cli {
 
     /// Whether to set `LISTEN_PID` for the program
     ///
-    /// Libraries that check it want the pid of the process that takes the sockets. A wrapper that starts
-    /// the program as its child (`npm`, `sh -c`) makes it wrong, so `auto` leaves it out behind those that
-    /// are known.
+    /// Some libraries check that it is the pid of their own process. It is not if COMMAND is a wrapper that starts
+    /// the program as a child process (`npm`, `sh -c`), so `auto` does not set it for known wrappers.
     #[arg(
         long,
         value_name = "WHEN",
         default_value = "auto",
+        hide_short_help = true,
         help_heading = "Sockets"
     )]
     pub listen_pid: ListenPid,
 
-    /// Let requests wait while nothing serves and nothing is on its way
+    /// Hold requests instead of answering 503 when no version is running
     ///
-    /// Without this option an HTTP request that comes after a broken first build, or a crash, is answered with 503 and the
-    /// reason: as text, or as a page for a browser, which loads itself again once the program is back. Other protocols
-    /// always wait, and so does everything while something is being built or started.
-    #[arg(long, help_heading = "Sockets")]
+    /// By default, HTTP requests that arrive after a failed first build or a crash get status 503 and the reason: as
+    /// text, or in a browser as a page that reloads when the program is back. Other protocols always wait, and
+    /// so does every request while a build or a start is in progress.
+    #[arg(long, hide_short_help = true, help_heading = "Sockets")]
     pub no_error_page: bool,
 
-    /// How to know that a new generation is ready
-    ///
-    ///   auto            it says so, or it waits for connections, or it has lived for a moment
-    ///   listen          it waits for connections on a socket
-    ///   notify          it sends READY=1 to NOTIFY_SOCKET
-    ///   http:/path      that path answers with 2xx or 3xx
-    ///   tcp             it accepts a connection
-    ///   log:REGEX       it prints a line that matches
-    ///   exec:COMMAND    that shell line succeeds
-    ///   delay:DURATION  it has lived that long
+    /// How to detect that a new generation is ready
     #[arg(
         long,
         value_name = "HOW",
         default_value = "auto",
-        verbatim_doc_comment,
+        long_help = notes::READY,
         help_heading = "Readiness"
     )]
-    pub ready: String,
+    pub ready: ReadySpec,
 
-    /// How long a new generation may take to be ready
-    #[arg(long, value_name = "DURATION", default_value = "60s", help_heading = "Readiness", value_parser = values::duration)]
+    /// How long a new generation may take to become ready
+    #[arg(long, value_name = "DURATION", default_value = "60s", hide_short_help = true, help_heading = "Readiness", value_parser = parse_duration)]
     pub ready_timeout: Duration,
 
-    /// Take a program for hung that gives no sign of life for this long
+    /// Treat the program as hung after this long without a watchdog ping
     ///
-    /// It gets `WATCHDOG_USEC`, and has to send WATCHDOG=1 to NOTIFY_SOCKET at least that often once it is ready, as
-    /// with systemd's `WatchdogSec=`. One that does not gets SIGABRT, and counts as crashed.
-    #[arg(long, value_name = "DURATION", help_heading = "Readiness", value_parser = values::duration)]
+    /// The program gets `WATCHDOG_USEC`. Once it is ready it must send `WATCHDOG=1` to `NOTIFY_SOCKET` at least this
+    /// often, as with systemd's `WatchdogSec=`. If it does not, it gets SIGABRT and counts as crashed.
+    #[arg(long, value_name = "DURATION", hide_short_help = true, help_heading = "Readiness", value_parser = parse_duration)]
     pub watchdog: Option<Duration>,
 
-    /// How soon after its switch a crash leads back to the generation before it
+    /// Roll back if the new version crashes within this time
     ///
-    /// The old one serves again if it still drains, else its build is started anew. What crashes later is started once
-    /// more after a second. Two such starts at most; then hotrun waits for a change. `0s`: it starts nothing by itself.
-    /// A program that listens on nothing and neither sends `READY=1` nor answers a probe is left alone, as is one that
-    /// ends with status 0.
-    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = values::duration)]
-    pub go_back_within: Duration,
+    /// The previous generation becomes live again if it is still draining; otherwise its build is started again. A
+    /// program that crashes later is restarted after one second. After two such starts hotrun waits for a
+    /// change. `0s` turns off both. A program that exits with status 0 is not restarted, nor is one that listens
+    /// on nothing and neither sends `READY=1` nor responds to a probe.
+    #[arg(long, value_name = "DURATION", default_value = "10s", hide_short_help = true, help_heading = "Stopping", value_parser = parse_duration)]
+    pub rollback_within: Duration,
 
-    /// The signal that asks the old generation to finish
-    ///
-    /// A name or a number: `TERM`, `SIGTERM`, `15`.
-    #[arg(long, value_name = "SIGNAL", default_value = "TERM", help_heading = "Stopping", value_parser = values::signal)]
+    /// Signal that asks the old generation to stop
+    #[arg(long, value_name = "SIGNAL", default_value = "TERM", hide_short_help = true, help_heading = "Stopping", value_parser = values::signal)]
     pub stop_signal: Signal,
 
-    /// How long the old generation may take to finish before it is killed
+    /// How long the old generation may take to stop
     ///
-    /// One that does not handle the signal may take so long to finish its connections, then gets the signal, and
-    /// is killed two seconds later, or after this time again if that is shorter.
-    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = values::duration)]
+    /// After this time hotrun kills it. A program that doesn't handle the signal may use this time to finish its connections. It then gets the signal
+    /// and is killed two seconds later, or after this timeout if that is shorter.
+    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = parse_duration)]
     pub stop_timeout: Duration,
 
     /// Stop the old generation before the new one starts
     ///
-    /// For a program that cannot run twice at once. Its sockets stay open, connections wait. Without `--adopt`
-    /// and `--listen`, and for a program that listens on nothing, it is always so.
+    /// For a program that can't run twice at the same time. Its sockets stay open, and connections wait. A program
+    /// that listens on nothing always restarts this way, and so does every program without `--listen` if its
+    /// own sockets can't be managed.
     #[arg(long, help_heading = "Stopping")]
     pub stop_first: bool,
 
-    /// Set a variable in the program's environment (repeatable)
+    /// Set a variable for the program (repeatable)
     #[arg(short = 'E', long, value_name = "NAME=VALUE", help_heading = "Program")]
     pub env: Vec<OsString>,
 
-    /// Read variables for the program from this file
+    /// Read environment variables of the program from this file
     ///
-    /// Lines of `NAME=VALUE`. The file is read again at every start. A variable that is already in the
-    /// environment keeps its value; `--env` wins over both.
-    #[arg(long, value_name = "PATH", help_heading = "Program", value_hint = ValueHint::FilePath)]
+    /// Each line is `NAME=VALUE`. The file is read again at every start. A variable that is already set keeps its
+    /// value; `--env` overrides both.
+    #[arg(long, value_name = "PATH", hide_short_help = true, help_heading = "Program", value_hint = ValueHint::FilePath)]
     pub env_file: Option<PathBuf>,
 
-    /// Work in this directory
+    /// Run in this directory
     ///
-    /// The build and the program run there, and the paths of other options are relative to it.
+    /// The build and the program run there, and the paths in other options are relative to it.
     #[arg(short = 'C', long, value_name = "DIR", help_heading = "Program", value_hint = ValueHint::DirPath)]
     pub workdir: Option<PathBuf>,
 
-    /// Who gets what is typed, on a live terminal
+    /// Where keyboard input goes
     #[arg(
         long,
-        value_name = "WHO",
+        value_name = "WHERE",
         default_value = "hotrun",
+        hide_short_help = true,
         help_heading = "Program"
     )]
     pub stdin: Stdin,
 
-    /// How to show what happens
+    /// How to show hotrun's own output
     #[arg(
         long,
         value_name = "UI",
         default_value = "auto",
+        hide_short_help = true,
         help_heading = "Output"
     )]
     pub ui: UiKind,
 
-    /// When to use colours in hotrun's own lines
+    /// When to use colors in hotrun's own output
     ///
-    /// `auto`: on a terminal, unless `NO_COLOR` is set; `CLICOLOR_FORCE` forces them. The program's output
+    /// `auto` uses colors on a terminal unless `NO_COLOR` is set; `CLICOLOR_FORCE` forces them. The program's output
     /// is never changed.
     #[arg(
         long,
         value_name = "WHEN",
         default_value = "auto",
+        hide_short_help = true,
+        hide_possible_values = true,
         help_heading = "Output"
     )]
     pub color: ColorWhen,
 
-    /// Clear the terminal before a build
+    /// Clear the terminal before each build
     #[arg(short, long, help_heading = "Output")]
     pub clear: bool,
 
-    /// Name the files that caused a build
+    /// Show which files caused a build
     #[arg(long, help_heading = "Output")]
     pub why: bool,
 
-    /// Show failures only
+    /// Show only failures
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
 
-    /// Show more detail
+    /// Show more details
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub verbose: u8,
 
     /// Print shell completions or the man page
-    #[arg(long, value_name = "WHAT", help_heading = "Other")]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        hide_short_help = true,
+        help_heading = "Other"
+    )]
     pub generate: Option<Generate>,
 
-    /// Say what of hotrun works here, and what to do about what does not
+    /// Check this system and suggest fixes
     ///
-    /// The exit code is 0 if all that is needed works.
+    /// The exit status is 0 if everything that hotrun needs works.
     #[arg(long, help_heading = "Other")]
     pub doctor: bool,
 
-    /// Print help: `-h` in short, `--help` in full
+    /// Print help: common options with `-h`, all with `--help`
     #[arg(short, long, action = ArgAction::Help, help_heading = "Other")]
     help: Option<bool>,
 
@@ -304,49 +298,50 @@ pub struct Cli {
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Other")]
     version: Option<bool>,
 
-    /// What to run; `--` before it keeps its options apart
-    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    /// Command to run; put `--` before it
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", hide_short_help = true, value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
 
-/// The options as clap knows them, each with its environment variable.
+/// The options with their environment variables, as clap knows them.
 pub fn command() -> Command {
-    Cli::command().mut_args(|arg| {
-        if arg.is_positional() {
-            arg
-        } else {
-            with_variable(arg)
-        }
-    })
+    Cli::command()
+        .after_help(notes::short())
+        .after_long_help(notes::long())
+        .mut_args(|arg| {
+            if arg.is_positional() {
+                arg
+            } else {
+                with_variable(arg)
+            }
+        })
 }
 
-/// Reads the command line (the first item is hotrun's own name) and the `HOTRUN_…` variables.
+/// Parses the command line (the first item is hotrun's own name) and the `HOTRUN_…` variables.
 ///
 /// # Errors
 ///
-/// A wrong option or value. Requests for help and for the version are errors too, as clap has it.
+/// An option or a value is invalid. In clap, a request for help or for the version is an error, too.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches_from(args)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     if from_variable(&matches, "env") {
-        cli.env = cli
-            .env
-            .iter()
-            .flat_map(|lines| values::lines(lines))
-            .collect();
+        let lines = cli.env.iter().flat_map(|value| values::lines(value));
+        cli.env = lines.collect();
     }
-    settle_verbosity(&mut cli, &matches)?;
+    resolve_verbosity(&mut cli, &matches)?;
     Ok(cli)
 }
 
-/// The variable that sets the option with this long name.
+/// The environment variable that sets the option with this long name.
 pub fn variable(long: &str) -> String {
     format!("HOTRUN_{}", long.replace('-', "_").to_uppercase())
 }
 
-/// An empty variable counts as none: that is how people switch one off for one command.
+/// Gives an option its environment variable. An empty variable counts as unset, so that a user can turn it off for
+/// one command.
 fn with_variable(arg: Arg) -> Arg {
-    if asks_for_text(&arg) {
+    if prints_and_exits(&arg) {
         return arg;
     }
     let Some(name) = arg.get_long().map(variable) else {
@@ -363,8 +358,7 @@ fn with_variable(arg: Arg) -> Arg {
     arg.env(name).hide_env(true)
 }
 
-/// Help and version are questions, not settings.
-fn asks_for_text(arg: &Arg) -> bool {
+fn prints_and_exits(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Help | ArgAction::Version)
 }
 
@@ -372,8 +366,8 @@ fn from_variable(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(ValueSource::EnvVariable)
 }
 
-/// `-q` and `-v` exclude each other; on the command line either wins over the other's variable.
-fn settle_verbosity(cli: &mut Cli, matches: &ArgMatches) -> Result<(), clap::Error> {
+/// `-q` and `-v` exclude each other, but each overrides the variable of the other.
+fn resolve_verbosity(cli: &mut Cli, matches: &ArgMatches) -> Result<(), clap::Error> {
     if !cli.quiet || cli.verbose == 0 {
         return Ok(());
     }

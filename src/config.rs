@@ -1,6 +1,6 @@
-//! What hotrun does, resolved from the command line, the environment and the working directory.
+//! The configuration, resolved from the command line, the environment and the working directory.
 //!
-//! Everything that can be wrong about what the user wrote is found here, before anything is started.
+//! All usage errors are found here, before anything is started.
 
 mod environment;
 mod listen_pid;
@@ -8,17 +8,15 @@ mod readiness;
 mod rules;
 
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 
-pub use crate::cli::Stdin;
 use crate::cli::{self, Cli, ColorWhen, UiKind};
+pub use crate::cli::{ListenPid, Stdin};
 use crate::error::Failure;
 use crate::process::Signal;
 use crate::ready::ReadySpec;
@@ -28,73 +26,72 @@ use crate::ui;
 use crate::watch::{Poll, Rule};
 
 pub use environment::EnvFileError;
-pub use listen_pid::ListenPid;
 
-/// What the command line asks for.
+/// What to do with a command line.
 #[derive(Debug)]
-pub enum Request {
-    /// To run.
+pub enum Task {
+    /// Run hotrun.
     Run(Box<Config>),
-    /// To print this on stdout (help, version, completions, man page) and end with success.
+    /// Print this text (help, version, completions or man page).
     Print(Vec<u8>),
-    /// What works in this directory is to be found out.
-    Examine(PathBuf),
+    /// Check the system for this working directory.
+    Doctor(PathBuf),
 }
 
-/// Everything that the user decided, with defaults filled in and paths made absolute.
+/// The options with their defaults and with absolute paths.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The command and its arguments; `cargo run` where none was given. Never empty.
+    /// The command and its arguments, `cargo run` by default. Never empty.
     pub argv: Vec<OsString>,
-    /// The directory of the build and the program; exists.
+    /// The working directory of the build and the program. It exists.
     pub workdir: PathBuf,
-    /// What to watch; all exist. Empty: the default of the mode.
+    /// Files and directories to watch, which all exist. If empty, the default applies.
     pub watch: Vec<PathBuf>,
-    /// Globs of what not to watch.
+    /// Globs of files to ignore.
     pub ignore: Vec<String>,
-    /// Extensions without a dot; empty: all.
+    /// Extensions to watch, without a dot. If empty, all.
     pub exts: Vec<String>,
-    /// Whether ignore files of version control are respected.
+    /// Whether to respect the ignore files of version control.
     pub vcs_ignore: bool,
-    /// What changes of some files do; the last rule that applies wins.
+    /// Actions for files. The last matching rule applies.
     pub rules: Vec<Rule>,
-    /// Whether to look for changes instead of being told.
+    /// Whether to poll for changes.
     pub poll: Poll,
-    /// How long changes settle.
+    /// How long to wait for further changes.
     pub debounce: Duration,
-    /// The shell line of `--build`.
+    /// The shell command of `--build`.
     pub build: Option<String>,
-    /// What a change does to work under way.
+    /// What to do about changes during a build.
     pub when_busy: WhenBusy,
-    /// The sockets to hold; no two of them alike.
+    /// The sockets to open.
     pub listen: Vec<ListenSpec>,
-    /// Whether the program gets `LISTEN_PID`.
+    /// Whether to set `LISTEN_PID`.
     pub listen_pid: ListenPid,
-    /// How to know that a generation is ready.
+    /// The rule that decides when a generation is ready.
     pub ready: Arc<ReadySpec>,
     /// How long that may take.
     pub ready_timeout: Duration,
-    /// How often it has to give a sign of life.
+    /// The longest time between two watchdog pings.
     pub watchdog: Option<Duration>,
-    /// How soon after its switch a crash leads back. Zero: never, and nothing is started again.
-    pub go_back_within: Duration,
-    /// What asks a generation to drain.
+    /// How soon after its switch a crash leads to a rollback. Zero turns off rollbacks and restarts.
+    pub rollback_within: Duration,
+    /// The signal that asks a generation to stop.
     pub stop_signal: Signal,
-    /// How long it may drain.
+    /// How long that may take.
     pub stop_timeout: Duration,
-    /// Whether the old generation ends before the new one starts in each case.
+    /// Whether the old generation always stops before the new one starts.
     pub stop_first: bool,
-    /// Whether to take over the sockets that the program opens by itself.
+    /// Whether to manage the sockets that the program opens itself.
     pub adopt: bool,
-    /// Whether requests are answered with the reason while nothing serves.
+    /// Whether HTTP requests get status 503 and the reason if no generation is running.
     pub error_page: bool,
-    /// The variables of `--env`, in order.
+    /// The variables of `--env`.
     pub env: Vec<(OsString, OsString)>,
     /// The file of `--env-file`.
     pub env_file: Option<PathBuf>,
-    /// Who gets what is typed.
+    /// Where keyboard input goes.
     pub stdin: Stdin,
-    /// How to show what happens.
+    /// How to show hotrun's own output.
     pub ui: ui::Options,
 }
 
@@ -102,35 +99,35 @@ pub struct Config {
 ///
 /// # Errors
 ///
-/// A [`Failure`] of kind usage that says what is wrong and what to do about it.
-pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Request, Failure> {
+/// A usage error.
+pub fn read(args: Vec<OsString>) -> Result<Task, Failure> {
+    if let Some(page) = cli::guide(&args, console::colors_enabled()) {
+        return page.map(|text| Task::Print(text.into_bytes()));
+    }
     let cli = match cli::parse(args) {
         Ok(cli) => cli,
-        Err(error) if prints(error.kind()) => return Ok(Request::Print(styled(&error))),
-        Err(error) => {
-            let mistake = cli::explain(&error);
-            return Err(Failure::usage(mistake.message).hints(mistake.hints));
-        }
+        Err(error) if prints(error.kind()) => return Ok(Task::Print(styled(&error))),
+        Err(error) => return Err(cli::explain(&error)),
     };
     if let Some(what) = cli.generate {
         return match cli::generate(what) {
-            Ok(text) => Ok(Request::Print(text)),
+            Ok(text) => Ok(Task::Print(text)),
             Err(error) => Err(Failure::environment(format!(
-                "rendering the man page: {error}"
+                "cannot render the man page: {error}"
             ))),
         };
     }
     if cli.doctor {
-        return workdir(cli.workdir.as_deref()).map(Request::Examine);
+        return workdir(cli.workdir.as_deref()).map(Task::Doctor);
     }
-    Config::resolve(cli).map(Box::new).map(Request::Run)
+    Config::resolve(cli).map(Box::new).map(Task::Run)
 }
 
 fn prints(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
 }
 
-/// Help with colours where stdout shows them; clap itself leaves that to its own printing.
+/// Renders help, with colors if stdout shows them.
 fn styled(error: &clap::Error) -> Vec<u8> {
     let text = error.render();
     if console::colors_enabled() {
@@ -141,12 +138,7 @@ fn styled(error: &clap::Error) -> Vec<u8> {
 }
 
 impl Config {
-    /// Fills in defaults and checks everything that can be checked without starting anything.
-    ///
-    /// # Errors
-    ///
-    /// A [`Failure`] of kind usage for a directory, file or value that cannot be used.
-    pub fn resolve(cli: Cli) -> Result<Self, Failure> {
+    fn resolve(cli: Cli) -> Result<Self, Failure> {
         let workdir = workdir(cli.workdir.as_deref())?;
         let ui = ui_options(&cli, &workdir)?;
         let rules = rules::all(&cli, &workdir)?;
@@ -161,7 +153,7 @@ impl Config {
             exts: cli.exts,
             vcs_ignore: !cli.no_vcs_ignore,
             rules,
-            poll: poll(cli.poll),
+            poll: cli.poll.unwrap_or_default(),
             debounce: cli.debounce,
             build: cli.build,
             when_busy: when_busy(cli.when_busy),
@@ -170,11 +162,11 @@ impl Config {
                 .iter()
                 .map(|typed| listen(typed, &workdir))
                 .collect::<Result<_, _>>()?,
-            listen_pid: cli.listen_pid.into(),
-            ready: Arc::new(parse("ready", &cli.ready)?),
+            listen_pid: cli.listen_pid,
+            ready: Arc::new(cli.ready),
             ready_timeout: cli.ready_timeout,
             watchdog: cli.watchdog.filter(|period| !period.is_zero()),
-            go_back_within: cli.go_back_within,
+            rollback_within: cli.rollback_within,
             stop_signal: cli.stop_signal,
             stop_timeout: cli.stop_timeout,
             stop_first: cli.stop_first,
@@ -198,8 +190,8 @@ impl Config {
         Ok(config)
     }
 
-    /// What the core must know. `builds`: whether a change needs a build before the start, which the
-    /// recognised command decides; `adopts`: whether the program's own sockets can be taken over here.
+    /// The settings of the state machine. `builds`: whether the command has a build step. `adopts`: whether hotrun can
+    /// manage the program's own sockets on this system.
     pub fn policy(&self, builds: bool, adopts: bool) -> Policy {
         let mode = self.mode(adopts);
         Policy {
@@ -211,12 +203,12 @@ impl Config {
             stop_timeout: self.stop_timeout,
             stop_delay_max: Policy::stop_delay_max(mode),
             watchdog: self.watchdog,
-            roll_back_within: self.go_back_within,
+            roll_back_within: self.rollback_within,
             ..Policy::default()
         }
     }
 
-    /// Without sockets of ours two generations would want the same port, or nobody asks anything of them at all.
+    /// If hotrun manages no socket, two generations can't run at once, because both would open the same port.
     fn mode(&self, adopts: bool) -> Mode {
         match (self.stop_first, self.listen.is_empty(), adopts) {
             (true, _, _) | (false, true, false) => Mode::StopFirst,
@@ -228,24 +220,23 @@ impl Config {
 
 fn workdir(given: Option<&Path>) -> Result<PathBuf, Failure> {
     let current = std::env::current_dir().map_err(|error| {
-        Failure::environment(format!("reading the working directory: {error}"))
+        Failure::environment(format!("cannot read the working directory: {error}"))
             .hint("change to a directory that exists")
     })?;
     let Some(given) = given else {
         return Ok(current);
     };
-    // Resolved, so that the folders above it are those that `..` and links lead to.
+    // The parent directories must be those that `..` and symbolic links lead to.
     match current.join(given).canonicalize() {
         Ok(path) if path.is_dir() => Ok(path),
-        Ok(_) => Err(Failure::usage(format!(
-            "`{}` of `--workdir` is not a directory",
-            given.display()
-        ))
-        .hint("name the directory that it is in")),
+        Ok(_) => Err(
+            Failure::usage(format!("`--workdir {}`: not a directory", given.display()))
+                .hint("use the directory that contains it"),
+        ),
         Err(error) => Err(Failure::usage(format!(
-            "`{}` of `--workdir`: {}",
+            "`--workdir {}`: {}",
             given.display(),
-            reason(&error)
+            reason(&error, "directory")
         ))
         .hint(format!("paths are relative to `{}`", current.display()))),
     }
@@ -256,39 +247,41 @@ fn watched(workdir: &Path, path: &Path) -> Result<PathBuf, Failure> {
     match std::fs::symlink_metadata(&full) {
         Ok(_) => Ok(full),
         Err(error) => Err(Failure::usage(format!(
-            "`{}` of `--watch`: {}",
+            "`--watch {}`: {}",
             path.display(),
-            reason(&error)
+            reason(&error, "file or directory")
         ))
         .hint(format!("paths are relative to `{}`", workdir.display()))),
     }
 }
 
-/// The system's text carries a code that helps nobody: `(os error 2)`.
-fn reason(error: &std::io::Error) -> String {
+/// The text of an error without its code, as in `(os error 2)`.
+fn reason(error: &std::io::Error, expected: &str) -> String {
     if error.kind() == std::io::ErrorKind::NotFound {
-        return "no such file or directory".to_owned();
+        return format!("no such {expected}");
     }
     let text = error.to_string();
     let text = text.split(" (os error ").next().unwrap_or(&text);
     text.to_lowercase()
 }
 
-/// Without a COMMAND it is `cargo run`, provided that there is a package to run.
+/// The command to run: by default `cargo run`, if there is a package.
 fn command(given: Vec<OsString>, builds: bool, workdir: &Path) -> Result<Vec<OsString>, Failure> {
     match given.first() {
         Some(program) if program.is_empty() => Err(Failure::usage("COMMAND is empty")),
         Some(_) => Ok(given),
         None if builds => Err(
-            Failure::usage("`--build` needs a COMMAND to start afterwards")
-                .hint("give it after `--`, as in `hotrun -e go -b 'go build -o app .' -- ./app`"),
+            Failure::usage("`--build` needs a COMMAND to start after the build")
+                .hint("put it after `--`, as in `hotrun -e go -b 'go build -o app .' -- ./app`"),
         ),
         None if in_package(workdir) => Ok(vec!["cargo".into(), "run".into()]),
         None => Err(Failure::usage(format!(
-            "no COMMAND, and no `Cargo.toml` in `{}` or above it",
+            "nothing to run: no COMMAND given and no `Cargo.toml` in `{}` or above",
             workdir.display()
         ))
-        .hint("say what to run, as in `hotrun -- python app.py`, or where, with `-C DIR`")),
+        .hint(
+            "add a COMMAND, as in `hotrun -- python app.py`, or name a cargo package with `-C DIR`",
+        )),
     }
 }
 
@@ -305,22 +298,14 @@ fn when_busy(typed: cli::WhenBusy) -> WhenBusy {
     }
 }
 
-fn poll(typed: Option<cli::Poll>) -> Poll {
-    match typed {
-        None | Some(cli::Poll::IfNeeded) => Poll::IfNeeded,
-        Some(cli::Poll::Always) => Poll::Always,
-        Some(cli::Poll::Every(pause)) => Poll::Every(pause),
-    }
-}
-
 fn ui_mode(typed: UiKind) -> Result<ui::Mode, Failure> {
     Ok(match typed {
         UiKind::Auto if ui::supports_live() => ui::Mode::Live,
         UiKind::Auto | UiKind::Plain => ui::Mode::Plain,
         UiKind::Live if std::io::stdout().is_terminal() => ui::Mode::Live,
         UiKind::Live => {
-            let message = "`--ui live` needs a terminal as its output";
-            return Err(Failure::usage(message).hint("`--ui plain` prints anywhere"));
+            let message = "`--ui live` needs a terminal as standard output";
+            return Err(Failure::usage(message).hint("`--ui plain` needs none"));
         }
         UiKind::Json => ui::Mode::Json,
         UiKind::Off => ui::Mode::Off,
@@ -331,7 +316,7 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
     Ok(ui::Options {
         mode: ui_mode(cli.ui)?,
         colour: match cli.color {
-            // JSON is for programs, whatever terminal is near.
+            // JSON is read by programs, even on a terminal.
             ColorWhen::Auto => cli.ui != UiKind::Json && ui::supports_colour(),
             ColorWhen::Always => true,
             ColorWhen::Never => false,
@@ -349,20 +334,14 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
     })
 }
 
-/// A path of a unix socket is relative to the working directory, like every other.
+/// The path of a unix socket is relative to the working directory.
 fn listen(typed: &str, workdir: &Path) -> Result<ListenSpec, Failure> {
-    let mut spec: ListenSpec = parse("listen", typed)?;
+    let spec = typed.parse::<ListenSpec>();
+    let mut spec = spec.map_err(|error| Failure::usage(format!("`--listen`: {error}")))?;
     if let Address::Unix(path) = &mut spec.address {
         *path = workdir.join(&*path);
     }
     Ok(spec)
-}
-
-/// The value of an option whose words belong to another module.
-fn parse<T: FromStr<Err: Display>>(option: &str, typed: &str) -> Result<T, Failure> {
-    typed
-        .parse()
-        .map_err(|error| Failure::usage(format!("`--{option}`: {error}")))
 }
 
 #[cfg(test)]

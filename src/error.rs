@@ -1,45 +1,45 @@
-//! How hotrun fails: the kind decides the exit code, the message says what is wrong, hints say what to do next.
+//! Errors that end hotrun: the kind decides the exit status, the message says what is wrong, hints say what to do.
 
 use std::fmt::{self, Write as _};
 
 use console::Style;
 
-/// Whose fault it is, and so the exit code.
+/// The cause of a failure, which decides the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The command line or what it names is wrong: exit code 2.
+pub enum FailureKind {
+    /// The command line, or something it names, is wrong: exit status 2.
     Usage,
-    /// Something around hotrun, or hotrun itself, did not work: exit code 1.
+    /// The system or hotrun itself failed: exit status 1.
     Environment,
-    /// hotrun was ended by the signal with this number: exit code 128 and the number.
+    /// A signal with this number ended hotrun: exit status 128 plus the number.
     Signal(i32),
 }
 
 /// Why hotrun ends without success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    kind: Kind,
+    kind: FailureKind,
     message: String,
     hints: Vec<String>,
 }
 
 impl Failure {
-    /// The command line or what it names is wrong.
+    /// The command line, or something it names, is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::new(Kind::Usage, message)
+        Self::new(FailureKind::Usage, message)
     }
 
-    /// Something around hotrun, or hotrun itself, did not work.
+    /// The system or hotrun itself failed.
     pub fn environment(message: impl Into<String>) -> Self {
-        Self::new(Kind::Environment, message)
+        Self::new(FailureKind::Environment, message)
     }
 
-    /// hotrun was ended by this signal. There is nothing to say: whoever sent it knows.
+    /// A signal ended hotrun. There is no message, because the sender of the signal knows.
     pub fn signal(number: i32) -> Self {
-        Self::new(Kind::Signal(number), "")
+        Self::new(FailureKind::Signal(number), "")
     }
 
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
+    fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
@@ -47,11 +47,10 @@ impl Failure {
         }
     }
 
-    /// Adds what to do next.
+    /// Adds a hint: what to do next.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
-        self
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.hints([hint.into()])
     }
 
     /// Adds several hints.
@@ -61,51 +60,34 @@ impl Failure {
         self
     }
 
-    /// Whose fault it is.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// What is wrong, in one sentence without a hint.
+    /// What is wrong, without the hints.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The exit code of hotrun.
+    /// The exit status of hotrun.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
-            Kind::Usage => 2,
-            Kind::Environment => 1,
-            Kind::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+            FailureKind::Usage => 2,
+            FailureKind::Environment => 1,
+            FailureKind::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
         }
     }
 
-    /// The lines to show: `error: …`, then a `hint: …` each. Empty if there is nothing to say.
+    /// The lines to print: `error: …`, then one `hint: …` for each hint. Empty for a signal.
     pub fn render(&self, colour: bool) -> String {
+        let error = Style::new().red().bold().force_styling(colour);
+        let hint = Style::new().cyan().force_styling(colour);
         let mut text = String::new();
+        // Writing to a String cannot fail.
         if !self.message.is_empty() {
-            line(
-                &mut text,
-                &Style::new().red().bold().force_styling(colour),
-                "error",
-                &self.message,
-            );
+            let _ = writeln!(text, "{} {}", error.apply_to("error:"), self.message);
         }
-        for hint in &self.hints {
-            line(
-                &mut text,
-                &Style::new().cyan().force_styling(colour),
-                "hint",
-                hint,
-            );
+        for line in &self.hints {
+            let _ = writeln!(text, "{} {line}", hint.apply_to("hint:"));
         }
         text
     }
-}
-
-fn line(text: &mut String, style: &Style, label: &str, body: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{} {body}", style.apply_to(format_args!("{label}:")));
 }
 
 impl fmt::Display for Failure {
@@ -116,7 +98,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// A [`Failure`] anywhere in the chain keeps its kind and hints; the context around it goes in front.
+/// A [`Failure`] in the chain keeps its kind and hints, and the context is put before its message.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         let mut parts = Vec::new();
@@ -141,14 +123,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_decides_the_exit_code() {
+    fn the_kind_decides_the_exit_status() {
         assert_eq!(Failure::usage("x").exit_code(), 2);
         assert_eq!(Failure::environment("x").exit_code(), 1);
         assert_eq!(Failure::signal(15).exit_code(), 143);
     }
 
     #[test]
-    fn message_and_hints_are_lines_of_their_own() {
+    fn the_message_and_each_hint_have_their_own_line() {
         let failure = Failure::usage("no `Cargo.toml`")
             .hint("give a COMMAND")
             .hint("or `-C DIR`");
@@ -160,25 +142,25 @@ mod tests {
     }
 
     #[test]
-    fn colours_only_when_asked() {
+    fn colors_are_optional() {
         assert!(Failure::usage("x").render(true).contains("\u{1b}["));
         assert!(!Failure::usage("x").render(false).contains('\u{1b}'));
     }
 
     #[test]
-    fn a_signal_says_nothing() {
+    fn a_signal_has_no_message() {
         assert_eq!(Failure::signal(2).render(false), "");
     }
 
     #[test]
-    fn a_chain_is_joined() {
+    fn the_messages_of_a_chain_are_joined() {
         let io = std::io::Error::new(std::io::ErrorKind::NotFound, "not there");
         let error = anyhow::Error::new(io)
             .context("reading `a`")
             .context("starting");
         let failure = Failure::from(error);
         assert_eq!(failure.message(), "starting: reading `a`: not there");
-        assert_eq!(failure.kind(), Kind::Environment);
+        assert_eq!(failure.exit_code(), 1);
     }
 
     #[test]

@@ -83,9 +83,9 @@
 //! doctor -> os
 //! driver -> everything below
 //! ui, watch, build, socket, process, ready -> reload (its vocabulary), os
-//! config -> cli, and the types in which the modules above take their settings
-//! reload -> std only          os, duration -> nothing of the crate
-//! cli, ready -> duration
+//! config, cli -> the types in which the modules above take their settings
+//! config -> cli               cli -> guide, error          cli, ready -> value
+//! reload -> std only          os -> nothing of the crate
 //! ```
 //!
 //! `tests/tidy` holds the code against this table.
@@ -96,6 +96,7 @@
 //! | --- | --- |
 //! | when something is built, started, stopped or killed | [`reload::Machine`] |
 //! | a flag, its help, its default | [`cli`], then [`config`] |
+//! | what `hotrun help TOPIC` and the man page say | [`guide`] |
 //! | what is printed, the JSON fields, the live terminal, what keys mean | [`ui`] |
 //! | what counts as a change | [`watch`] |
 //! | how cargo is called and read | [`build`] |
@@ -125,16 +126,17 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod driver;
-mod duration;
 pub mod error;
 #[cfg(test)]
 mod fuzz;
+pub mod guide;
 pub mod os;
 pub mod process;
 pub mod ready;
 pub mod reload;
 pub mod socket;
 pub mod ui;
+pub mod value;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -144,7 +146,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::config::{Config, Request};
+use crate::config::{Config, Task};
 use crate::driver::Outcome;
 use crate::error::Failure;
 use crate::ui::Ui;
@@ -166,12 +168,12 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
 
 fn request(args: Vec<OsString>) -> Result<(), Failure> {
     match config::read(args)? {
-        Request::Print(text) => {
+        Task::Print(text) => {
             ui::print(&text);
             Ok(())
         }
-        Request::Run(config) => outcome(drive(*config)?),
-        Request::Examine(workdir) => examine(&workdir),
+        Task::Run(config) => outcome(drive(*config)?),
+        Task::Doctor(workdir) => examine(&workdir),
     }
 }
 

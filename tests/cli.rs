@@ -1,6 +1,6 @@
-//! The files that are made from the options, and the README that speaks of them, are current.
+//! Completions, man page, README and guide agree with the options.
 //!
-//! After a change of the options: `UPDATE_COMPLETIONS=1 cargo test --test cli`.
+//! After changing an option, run `UPDATE_COMPLETIONS=1 cargo test --test cli`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,6 +10,7 @@ use std::process::Command;
 
 use clap::ValueEnum;
 use hotrun::cli::{self, Generate};
+use hotrun::guide::PAGES;
 use regex::Regex;
 
 fn root() -> &'static Path {
@@ -46,21 +47,37 @@ fn completions_are_current() {
     assert_eq!(
         kept,
         shells().count(),
-        "something else is among the completions"
+        "the directory of the completions contains another file"
     );
 }
 
 #[test]
-fn the_man_page_names_every_option() {
+fn the_man_page_contains_every_option_and_every_page_of_the_guide() {
     let page = String::from_utf8(cli::generate(Generate::Man).unwrap())
         .unwrap()
         .replace('\\', "");
     for long in option_names().iter().filter(|name| name.starts_with("--")) {
         assert!(page.contains(long), "`{long}` is not in the man page");
     }
+    for guide in PAGES {
+        let section = format!(".SH \"{}\"", guide.title().to_uppercase());
+        let section = section.replace(
+            '"',
+            if guide.title().contains(' ') {
+                "\""
+            } else {
+                ""
+            },
+        );
+        assert!(
+            page.contains(&section),
+            "{} is not in the man page",
+            guide.topic
+        );
+    }
 }
 
-/// Every option in both its forms.
+/// The long and short names of all options.
 fn option_names() -> BTreeSet<String> {
     cli::command()
         .get_arguments()
@@ -72,52 +89,63 @@ fn option_names() -> BTreeSet<String> {
         .collect()
 }
 
+/// The README and the guide. The page for users of other tools names their options, too.
+fn documents() -> Vec<(&'static str, String)> {
+    let pages = PAGES.iter().filter(|page| page.topic != "migrating");
+    let mut documents: Vec<_> = pages
+        .map(|page| (page.topic, page.text.to_owned()))
+        .collect();
+    documents.push(("README.md", read("README.md")));
+    documents
+}
+
 #[test]
-fn the_readme_names_options_that_exist() {
+fn the_readme_and_the_guide_name_existing_options() {
     let known = option_names();
     let span = Regex::new(r"`(--?[A-Za-z][A-Za-z-]*)[^`]*`").unwrap();
-    let readme = read("README.md");
-    let named: Vec<_> = span
-        .captures_iter(&readme)
-        .map(|found| found[1].to_owned())
-        .collect();
-    assert!(named.len() > 5, "the README names options: {named:?}");
-    for name in named {
-        assert!(known.contains(&name), "`{name}` in the README is no option");
-    }
-}
-
-/// The commands in the README's blocks: lines that start with `hotrun`, or run it through cargo.
-fn readme_commands() -> Vec<String> {
-    let readme = read("README.md");
-    let blocks = readme.split("```").skip(1).step_by(2);
-    blocks
-        .flat_map(str::lines)
-        .filter_map(|line| match line.strip_prefix("cargo run --release -- ") {
-            Some(rest) => Some(format!("hotrun {rest}")),
-            None => line.starts_with("hotrun").then(|| line.to_owned()),
-        })
-        .collect()
-}
-
-#[test]
-fn the_readme_shows_commands_that_are_understood() {
-    let commands = readme_commands();
-    assert!(
-        commands.len() > 5,
-        "the README shows commands: {commands:?}"
-    );
-    for line in commands {
-        let line = line.split("   #").next().unwrap();
-        let words = shlex::split(line).unwrap_or_else(|| panic!("`{line}` is no shell line"));
-        let words = words
-            .into_iter()
-            .take_while(|word| word != ">")
-            .map(OsString::from);
-        if let Err(error) = cli::parse(words) {
-            panic!("`{line}`: {}", cli::explain(&error).message);
+    let mut count = 0;
+    for (name, text) in documents() {
+        for found in span.captures_iter(&text) {
+            assert!(
+                known.contains(&found[1]),
+                "{name}: `{}` does not exist",
+                &found[1]
+            );
+            count += 1;
         }
     }
+    assert!(count > 20, "{count} options");
+}
+
+/// Parses the command lines in the code blocks that run hotrun, directly or through cargo.
+#[test]
+fn the_commands_in_the_readme_and_the_guide_are_valid() {
+    let mut count = 0;
+    for (name, text) in documents() {
+        for line in text.split("```").skip(1).step_by(2).flat_map(str::lines) {
+            let words = match line.strip_prefix("cargo run --release -- ") {
+                Some(rest) => format!("hotrun {rest}"),
+                None if line.starts_with("hotrun") => line.to_owned(),
+                None => continue,
+            };
+            check_command(&words).unwrap_or_else(|error| panic!("{name}: `{line}`: {error}"));
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count} commands");
+}
+
+/// Parses a command line, up to a comment or a redirection.
+fn check_command(line: &str) -> Result<(), String> {
+    let line = line.split("   ").next().unwrap_or(line);
+    let words = shlex::split(line).ok_or("not a shell command")?;
+    let words = words.into_iter().take_while(|word| word != ">");
+    let args: Vec<_> = words.map(OsString::from).collect();
+    if let Some(page) = cli::guide(&args, false) {
+        return page.map(drop).map_err(|failure| failure.to_string());
+    }
+    let parsed = cli::parse(args).map(drop);
+    parsed.map_err(|error| cli::explain(&error).to_string())
 }
 
 #[test]
@@ -137,7 +165,7 @@ fn the_readme_starts_with_the_two_commands_that_set_it_up() {
 }
 
 #[test]
-fn the_examples_of_the_help_are_understood() {
+fn the_examples_in_the_help_are_valid() {
     let help = cli::command().render_long_help().to_string();
     let examples = help
         .split_once("Examples:\n")
@@ -147,26 +175,19 @@ fn the_examples_of_the_help_are_understood() {
         .unwrap()
         .0;
     for line in examples.lines().map(str::trim) {
-        let line = line.split("   ").next().unwrap();
-        let words = shlex::split(line)
-            .unwrap()
-            .into_iter()
-            .take_while(|word| word != ">");
-        if let Err(error) = cli::parse(words.map(OsString::from)) {
-            panic!("`{line}`: {}", cli::explain(&error).message);
-        }
+        check_command(line).unwrap_or_else(|error| panic!("`{line}`: {error}"));
     }
 }
 
 #[test]
-fn the_changelog_has_a_place_for_what_is_new() {
+fn the_changelog_has_a_section_for_this_version() {
     let changelog = read("CHANGELOG.md");
     assert!(changelog.starts_with("# Changelog\n"));
     let version = format!("## [{}]", env!("CARGO_PKG_VERSION"));
     assert!(changelog.contains("## [Unreleased]") || changelog.contains(&version));
 }
 
-/// Runs the ignored test below in a process of its own with these variables set.
+/// Runs the ignored test below in its own process with these variables.
 fn with_variables(case: &str, variables: &[(&str, &str)]) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -187,7 +208,7 @@ fn with_variables(case: &str, variables: &[(&str, &str)]) {
 }
 
 #[test]
-fn variables_set_options_and_the_command_line_wins() {
+fn variables_set_options_and_the_command_line_overrides_them() {
     let several = [
         ("HOTRUN_CLEAR", "1"),
         ("HOTRUN_WHY", "0"),
@@ -202,22 +223,26 @@ fn variables_set_options_and_the_command_line_wins() {
 }
 
 #[test]
-#[ignore = "run by the test above, with variables set"]
+#[ignore = "run by the test above with variables"]
 fn variables_are_read() {
     let parse = |line: &str| cli::parse(line.split(' ').map(OsString::from));
     match std::env::var("VARIABLES_CASE").as_deref() {
         Ok("several") => {
             let cli = parse("hotrun -q --stop-timeout 2s x").unwrap();
             assert!(cli.clear && !cli.why && cli.listen.is_empty());
-            assert!(cli.quiet && cli.verbose == 0, "the command line wins");
+            assert!(
+                cli.quiet && cli.verbose == 0,
+                "the command line overrides variables"
+            );
             assert_eq!(cli.stop_timeout.as_secs(), 2);
             assert_eq!(cli.env, ["A=1", "B=2"]);
             assert_eq!(cli.ignore, ["*.{log,tmp}", "*.db"]);
         }
         Ok("wrong") => {
-            let hints = cli::explain(&parse("hotrun x").unwrap_err()).hints;
+            let failure = cli::explain(&parse("hotrun x").unwrap_err());
             let origin = "the value comes from the environment variable `HOTRUN_STOP_SIGNAL`";
-            assert_eq!(hints, ["did you mean `TERM`?", origin]);
+            let hints = format!("hint: did you mean `TERM`?\nhint: {origin}");
+            assert!(failure.to_string().ends_with(&hints), "{failure}");
         }
         Ok(_) | Err(_) => {}
     }

@@ -1,27 +1,27 @@
 use clap::ValueEnum;
 
-/// Whether to take over what the program opens by itself, as typed.
+/// The values of `--adopt`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopt {
-    /// Where the system allows it
+    /// If the system allows it
     Auto,
-    /// Not at all
+    /// Never
     Never,
 }
 
-/// What a change does that arrives while a build runs, as typed.
+/// The values of `--when-busy`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenBusy {
-    /// Give it up and build the newer sources at once
+    /// Cancel the build and build the new sources
     Cancel,
-    /// Let it run to its end, and build again after it
+    /// Let the build finish, then build again
     Queue,
 }
 
-/// Whether the program gets `LISTEN_PID`, as typed.
+/// The values of `--listen-pid`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenPid {
-    /// Unless COMMAND is a wrapper that is known to start the program as its child
+    /// Unless COMMAND is a known wrapper
     Auto,
     /// Always
     Always,
@@ -29,31 +29,31 @@ pub enum ListenPid {
     Never,
 }
 
-/// Who gets what is typed, as typed.
+/// The values of `--stdin`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stdin {
-    /// hotrun, as keys; the program has nothing to read
+    /// To hotrun, as keys; the program has no input
     Hotrun,
-    /// The newest generation; Ctrl-C and Ctrl-Z stay hotrun's
+    /// To the newest generation; hotrun handles Ctrl-C and Ctrl-Z
     Program,
 }
 
-/// How to show what happens, as typed.
+/// The values of `--ui`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UiKind {
-    /// Live on a terminal, else plain
+    /// `live` on a terminal, `plain` otherwise
     Auto,
-    /// A footer that is kept up to date, the output above it, and keys
+    /// A status footer below the program's output, and keys
     Live,
-    /// One line for each fact
+    /// One line per event
     Plain,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
-    /// Nothing but the program's output
+    /// Only the program's output
     Off,
 }
 
-/// When to use colours, as typed.
+/// The values of `--color`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColorWhen {
     /// On a terminal
@@ -62,15 +62,4 @@ pub enum ColorWhen {
     Always,
     /// Never
     Never,
-}
-
-/// `--poll`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Poll {
-    /// Only where nobody tells of changes.
-    IfNeeded,
-    /// Everywhere.
-    Always,
-    /// Everywhere, with this pause.
-    Every(std::time::Duration),
 }

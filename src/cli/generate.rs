@@ -5,6 +5,8 @@ use std::io;
 use clap::ValueEnum;
 use clap_complete::{Shell, generate as complete};
 
+use super::man;
+
 /// What `--generate` can print.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generate {
@@ -49,15 +51,9 @@ pub fn generate(what: Generate) -> io::Result<Vec<u8>> {
         Generate::Fish => Shell::Fish,
         Generate::PowerShell => Shell::PowerShell,
         Generate::Elvish => Shell::Elvish,
-        Generate::Man => return man(),
+        Generate::Man => return man::page(),
     };
     let mut text = Vec::new();
     complete(shell, &mut super::command(), "hotrun", &mut text);
-    Ok(text)
-}
-
-fn man() -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    clap_mangen::Man::new(super::command()).render(&mut text)?;
     Ok(text)
 }

@@ -1,82 +1,65 @@
-use nix::sys::signal::Signal;
+use super::values;
+use crate::value::InvalidValue;
+use crate::watch::RuleAction;
 
-use super::values::{self, Wrong};
-
-/// A rule, as typed.
+/// A value of `--on`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct On {
-    /// Which files.
+pub struct OnRule {
+    /// Matches the files.
     pub glob: String,
-    /// What their changes do.
-    pub action: OnAction,
+    /// What to do when they change.
+    pub action: RuleAction,
 }
 
-/// What a change does, as typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OnAction {
-    /// Build and start
-    Build,
-    /// Start from the last build
-    Restart,
-    /// Send the program this signal
-    Signal(Signal),
-    /// Run this shell line
-    Run(String),
-    /// Nothing
-    Ignore,
-}
+const ACTIONS: [&str; 5] = ["build", "restart", "signal:", "run:", "ignore"];
 
-const WORDS: [&str; 5] = ["build", "restart", "signal:", "run:", "ignore"];
-
-/// `GLOB=ACTION`. A glob may have a `=` in it, an action may too: the first after which an action stands counts.
-pub(super) fn rule(text: &str) -> Result<On, Wrong> {
-    let places = text.match_indices('=').map(|(at, _)| at);
-    let action_at = |at: &usize| WORDS.iter().any(|word| text[at + 1..].starts_with(word));
-    let mut places = places.collect::<Vec<_>>().into_iter();
-    let at = places
-        .clone()
-        .find(action_at)
-        .or_else(|| places.next_back());
-    let Some((glob, action)) = at.map(|at| (&text[..at], &text[at + 1..])) else {
-        return Err(Wrong::new(
-            "a rule is a glob, a `=` and an action, as in `config/*.toml=signal:HUP`",
-            None,
-        ));
+/// Parses `GLOB=ACTION`. Both may contain a `=`, so the first one that is followed by an action separates them.
+pub(super) fn rule(text: &str) -> Result<OnRule, InvalidValue> {
+    let starts_action = |at: &usize| {
+        let rest = &text[at + 1..];
+        ACTIONS.iter().any(|action| rest.starts_with(action))
     };
-    if glob.is_empty() {
-        return Err(Wrong::new("there is no glob before the `=`", None));
+    let places: Vec<usize> = text.match_indices('=').map(|(at, _)| at).collect();
+    let separator = places.iter().find(|at| starts_action(at));
+    let Some(&at) = separator.or(places.last()) else {
+        let reason = "a rule is a glob, a `=` and an action, as in `config/*.toml=signal:HUP`";
+        return Err(InvalidValue::new(reason));
+    };
+    if at == 0 {
+        return Err(InvalidValue::new("there is no glob before the `=`"));
     }
-    Ok(On {
-        glob: glob.to_owned(),
-        action: parse(action)?,
+    Ok(OnRule {
+        glob: text[..at].to_owned(),
+        action: action(&text[at + 1..])?,
     })
 }
 
-fn parse(text: &str) -> Result<OnAction, Wrong> {
+fn action(text: &str) -> Result<RuleAction, InvalidValue> {
     let (word, rest) = text.split_once(':').unwrap_or((text, ""));
     match (word, rest) {
-        ("build", "") => Ok(OnAction::Build),
-        ("restart", "") => Ok(OnAction::Restart),
-        ("ignore", "") => Ok(OnAction::Ignore),
-        ("signal", rest) => values::signal(rest).map(OnAction::Signal),
-        ("run", line) if !line.trim().is_empty() => Ok(OnAction::Run(line.to_owned())),
-        _ => {
-            let similarity = |known: &&str| strsim::jaro_winkler(known.trim_end_matches(':'), word);
-            let nearest = WORDS
-                .into_iter()
-                .max_by(|one, other| similarity(one).total_cmp(&similarity(other)))
-                .filter(|known| similarity(known) > 0.7)
-                .map(|known| match known {
-                    "signal:" => "signal:HUP".to_owned(),
-                    "run:" => "run:COMMAND".to_owned(),
-                    known => known.to_owned(),
-                });
-            Err(Wrong::new(
-                "an action is `build`, `restart`, `signal:HUP`, `run:COMMAND` or `ignore`",
-                nearest,
-            ))
-        }
+        ("build", "") => Ok(RuleAction::Build),
+        ("restart", "") => Ok(RuleAction::Restart),
+        ("ignore", "") => Ok(RuleAction::Ignore),
+        ("signal", name) => values::signal(name).map(|signal| RuleAction::Signal(signal as i32)),
+        ("run", line) if !line.trim().is_empty() => Ok(RuleAction::Run(line.to_owned())),
+        _ => Err(InvalidValue::new(
+            "an action is `build`, `restart`, `signal:HUP`, `run:COMMAND` or `ignore`",
+        )
+        .suggest(nearest(word))),
     }
+}
+
+fn nearest(word: &str) -> Option<String> {
+    let similarity = |known: &&str| strsim::jaro_winkler(known.trim_end_matches(':'), word);
+    let nearest = ACTIONS
+        .into_iter()
+        .max_by(|one, other| similarity(one).total_cmp(&similarity(other)))
+        .filter(|known| similarity(known) > 0.7);
+    nearest.map(|known| match known {
+        "signal:" => "signal:HUP".to_owned(),
+        "run:" => "run:COMMAND".to_owned(),
+        known => known.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -84,28 +67,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_as_people_type_them() {
+    fn a_rule_has_a_glob_and_an_action() {
         for (text, glob, action) in [
-            ("*.sql=build", "*.sql", OnAction::Build),
-            ("a=b/*=restart", "a=b/*", OnAction::Restart),
+            ("*.sql=build", "*.sql", RuleAction::Build),
+            ("a=b/*=restart", "a=b/*", RuleAction::Restart),
             (
                 "config/*.toml=signal:hup",
                 "config/*.toml",
-                OnAction::Signal(Signal::SIGHUP),
+                RuleAction::Signal(libc::SIGHUP),
             ),
-            ("x=signal:10", "x", OnAction::Signal(Signal::SIGUSR1)),
+            ("x=signal:10", "x", RuleAction::Signal(10)),
             (
                 "*.css=run:make A=build",
                 "*.css",
-                OnAction::Run("make A=build".into()),
+                RuleAction::Run("make A=build".into()),
             ),
-            ("docs/**=ignore", "docs/**", OnAction::Ignore),
+            ("docs/**=ignore", "docs/**", RuleAction::Ignore),
         ] {
-            let expected = On {
-                glob: glob.to_owned(),
-                action,
-            };
-            assert_eq!(rule(text).expect(text), expected);
+            let glob = glob.to_owned();
+            assert_eq!(rule(text).expect(text), OnRule { glob, action });
         }
         for text in [
             "",
@@ -119,7 +99,7 @@ mod tests {
         ] {
             rule(text).expect_err(text);
         }
-        let wrong = rule("x=restrat").unwrap_err().to_string();
-        assert!(wrong.contains("`restart`"), "{wrong}");
+        let error = rule("x=restrat").unwrap_err();
+        assert_eq!(error.suggestion.as_deref(), Some("restart"));
     }
 }

@@ -1,51 +1,99 @@
 use super::*;
+use crate::error::Failure;
 
-fn try_parse(line: &str) -> Result<Cli, Mistake> {
+fn try_parse(line: &str) -> Result<Cli, Failure> {
     let args = std::iter::once("hotrun").chain(line.split_whitespace());
     parse(args.map(OsString::from)).map_err(|error| explain(&error))
 }
 
-fn mistake(line: &str) -> Mistake {
-    try_parse(line).expect_err("the command line is wrong")
+fn failure(line: &str) -> Failure {
+    try_parse(line).expect_err("the command line is invalid")
 }
 
 #[test]
-fn clap_finds_no_contradiction_in_the_options() {
+fn the_definition_of_the_options_is_consistent() {
     command().debug_assert();
 }
 
 #[test]
-fn the_defaults_are_those_of_the_help() {
+fn options_have_defaults() {
     let cli = try_parse("").unwrap();
     assert_eq!(cli.debounce, Duration::from_millis(20));
     assert_eq!(cli.ready_timeout, Duration::from_secs(60));
     assert_eq!(cli.stop_timeout, Duration::from_secs(10));
+    assert_eq!(cli.rollback_within, Duration::from_secs(10));
     assert_eq!(cli.stop_signal, Signal::SIGTERM);
     assert_eq!(cli.when_busy, WhenBusy::Cancel);
-    assert_eq!(cli.ready, "auto");
+    assert_eq!(cli.ready, ReadySpec::Auto);
     assert!(cli.command.is_empty());
 }
 
 #[test]
-fn every_option_has_its_variable() {
+fn every_option_has_an_environment_variable() {
     assert_eq!(variable("stop-timeout"), "HOTRUN_STOP_TIMEOUT");
     for arg in command().get_arguments().filter(|arg| !arg.is_positional()) {
         let long = arg.get_long().expect("every option has a long name");
-        let name = arg
-            .get_env()
-            .map(|name| name.to_string_lossy().into_owned());
-        assert_eq!(name, (!asks_for_text(arg)).then(|| variable(long)));
+        let name = arg.get_env().map(|name| name.to_string_lossy());
+        let expected = (!prints_and_exits(arg)).then(|| variable(long));
+        assert_eq!(name.as_deref(), expected.as_deref());
     }
 }
 
 #[test]
 fn every_option_has_help_under_a_heading() {
     for arg in command().get_arguments().filter(|arg| !arg.is_positional()) {
-        assert!(arg.get_help().is_some(), "{} has no help", arg.get_id());
+        assert!(arg.get_help().is_some(), "{}", arg.get_id());
+        assert!(arg.get_help_heading().is_some(), "{}", arg.get_id());
+    }
+}
+
+#[test]
+fn the_short_help_fits_on_a_screen_of_80_by_50() {
+    let help = command().term_width(80).render_help().to_string();
+    assert!(help.lines().count() <= 50, "{help}");
+    for line in help.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+/// The help at a width at which clap wraps nothing.
+fn unwrapped_help() -> String {
+    command().term_width(10_000).render_long_help().to_string()
+}
+
+fn is_table_row(line: &str) -> bool {
+    let text = line.trim_start();
+    let is_indented = text.len() < line.len();
+    is_indented
+        && (text.contains("  ") || text.starts_with(['-', '[']) || text.starts_with("hotrun "))
+}
+
+/// A fixed line break within a sentence would leave ragged lines at other widths.
+#[test]
+fn no_sentence_of_the_long_help_has_a_fixed_line_break() {
+    let help = unwrapped_help();
+    let lines: Vec<_> = help
+        .lines()
+        .filter(|line| !line.starts_with("Usage:"))
+        .collect();
+    for pair in lines.windows(2) {
+        let [line, next] = [pair[0], pair[1]];
+        let continues = !line.trim().is_empty() && !next.trim().is_empty();
+        let ends = line.ends_with(['.', ':']) || is_table_row(line) || is_table_row(next);
+        assert!(!continues || ends, "{line}\n{next}");
+    }
+}
+
+#[test]
+fn the_long_help_fits_80_columns() {
+    let help = command().term_width(80).render_long_help().to_string();
+    for line in help.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    for line in unwrapped_help().lines().filter(|line| is_table_row(line)) {
         assert!(
-            arg.get_help_heading().is_some(),
-            "{} has no heading",
-            arg.get_id()
+            line.chars().count() <= 80,
+            "this row would be wrapped: {line}"
         );
     }
 }
@@ -54,10 +102,8 @@ fn every_option_has_help_under_a_heading() {
 fn the_command_keeps_its_own_options() {
     let cli = try_parse("-l 3000 -- cargo run -q --release -- --port 1").unwrap();
     assert_eq!(cli.listen, ["3000"]);
-    assert_eq!(
-        cli.command,
-        ["cargo", "run", "-q", "--release", "--", "--port", "1"]
-    );
+    let expected = ["cargo", "run", "-q", "--release", "--", "--port", "1"];
+    assert_eq!(cli.command, expected);
     assert!(!cli.quiet);
 }
 
@@ -79,74 +125,74 @@ fn repeatable_options_add_up() {
 }
 
 #[test]
-fn an_unknown_option_gets_the_nearest_one() {
-    let mistake = mistake("--stop-timout 3s -- x");
-    assert_eq!(mistake.message, "unknown option `--stop-timout`");
-    assert_eq!(mistake.hints, ["did you mean `--stop-timeout`?"]);
-}
-
-#[test]
-fn an_option_of_a_later_version_is_unknown() {
+fn an_unknown_option_gets_the_nearest_known_one() {
+    let expected =
+        Failure::usage("unknown option `--stop-timout`").hint("did you mean `--stop-timeout`?");
+    assert_eq!(failure("--stop-timout 3s -- x"), expected);
     for option in ["--undo", "--teleport"] {
-        assert_eq!(
-            mistake(option).message,
-            format!("unknown option `{option}`")
-        );
+        let message = format!("unknown option `{option}`");
+        assert_eq!(failure(option).message(), message);
     }
 }
 
 #[test]
-fn a_wrong_value_gets_the_option_the_value_what_is_allowed_and_the_nearest() {
-    let wrong = mistake("--debounce 10 -- x");
-    assert_eq!(
-        wrong.message,
-        "invalid value `10` for `--debounce <DURATION>`: \
-         a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`"
-    );
-    assert_eq!(wrong.hints, ["did you mean `10s`?"]);
-
-    let wrong = mistake("--when-busy cancl -- x");
-    assert_eq!(
-        wrong.message,
-        "invalid value `cancl` for `--when-busy <WHAT>`: use `cancel` or `queue`"
-    );
-    assert_eq!(wrong.hints, ["did you mean `cancel`?"]);
-
-    let wrong = mistake("--stop-signal SIGTREM -- x");
-    assert_eq!(
-        wrong.message,
-        "invalid value `SIGTREM` for `--stop-signal <SIGNAL>`: \
-         a signal is a name or a number, as in `TERM`, `SIGTERM` or `15`"
-    );
-    assert_eq!(wrong.hints, ["did you mean `TERM`?"]);
+fn an_invalid_value_gets_a_reason_and_the_nearest_valid_one() {
+    for (line, message, hint) in [
+        (
+            "--debounce 10 -- x",
+            "invalid value `10` for `--debounce <DURATION>`: \
+             a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`",
+            "did you mean `10s`?",
+        ),
+        (
+            "--when-busy cancl -- x",
+            "invalid value `cancl` for `--when-busy <WHAT>`: use `cancel` or `queue`",
+            "did you mean `cancel`?",
+        ),
+        (
+            "--stop-signal SIGTREM -- x",
+            "invalid value `SIGTREM` for `--stop-signal <SIGNAL>`: \
+             a signal is a name or a number, as in `TERM`, `SIGTERM` or `15`",
+            "did you mean `TERM`?",
+        ),
+        (
+            "--ready listening",
+            "invalid value `listening` for `--ready <HOW>`: use `auto`, `listen`, `notify`, `http:/path`, `tcp`, \
+             `log:REGEX`, `exec:COMMAND` or `delay:DURATION`",
+            "did you mean `listen`?",
+        ),
+        (
+            "--poll=2",
+            "invalid value `2` for `--poll[=<DURATION>]`: \
+             a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`",
+            "did you mean `2s`?",
+        ),
+    ] {
+        assert_eq!(failure(line), Failure::usage(message).hint(hint), "{line}");
+    }
 }
 
 #[test]
-fn polling_is_a_switch_and_a_pause() {
-    let poll = |words: &str| try_parse(words).unwrap().poll;
+fn poll_takes_an_optional_interval() {
+    let poll = |line: &str| try_parse(line).unwrap().poll;
     assert_eq!(poll("cargo run"), None);
     assert_eq!(poll("--poll cargo run"), Some(Poll::Always));
     assert_eq!(poll("--poll=off"), Some(Poll::IfNeeded));
-    let pause = Duration::from_secs(2);
-    assert_eq!(poll("--poll=2s -- x"), Some(Poll::Every(pause)));
-    let wrong = mistake("--poll=0s");
-    assert!(
-        wrong.message.ends_with("a pause is at least `10ms`"),
-        "{wrong:?}"
-    );
-    assert_eq!(mistake("--poll=2").hints, ["did you mean `2s`?"]);
+    let interval = Duration::from_secs(2);
+    assert_eq!(poll("--poll=2s -- x"), Some(Poll::Every(interval)));
+    let failure = failure("--poll=0s");
+    let reason = "the interval is at least `10ms`";
+    assert!(failure.message().ends_with(reason), "{failure}");
 }
 
 #[test]
-fn a_missing_value_is_named() {
-    let wrong = mistake("--ready-timeout");
-    assert!(wrong.message.contains("--ready-timeout"), "{wrong:?}");
+fn the_option_of_a_missing_value_is_named() {
+    let failure = failure("--ready-timeout");
+    assert!(failure.message().contains("--ready-timeout"), "{failure}");
 }
 
 #[test]
 fn quiet_and_verbose_exclude_each_other() {
-    assert_eq!(
-        mistake("-q -v").message,
-        "`--quiet` and `--verbose` exclude each other"
-    );
+    let expected = Failure::usage("`--quiet` and `--verbose` exclude each other");
+    assert_eq!(failure("-q -v"), expected);
 }

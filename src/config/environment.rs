@@ -1,5 +1,3 @@
-//! The environment of the program.
-
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
@@ -10,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Config, reason};
 use crate::error::Failure;
 
-/// Why the file of `--env-file` could not be used. Shows no value: they are often secrets.
+/// Why the file of `--env-file` can't be used. The message contains no values, because they are often secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvFileError {
     path: PathBuf,
@@ -19,22 +17,22 @@ pub struct EnvFileError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Problem {
-    /// What the system said.
     Unreadable(String),
     NotRegular,
-    /// Which line is wrong.
-    Line(String),
+    InvalidLine(String),
 }
 
 impl EnvFileError {
     /// What to do next.
     pub fn hint(&self) -> &'static str {
         match self.problem {
-            Problem::Unreadable(_) => "a relative path starts from the directory of `--workdir`",
+            Problem::Unreadable(_) => "the path is relative to the directory of `--workdir`",
             Problem::NotRegular => {
-                "write it to a file: it is read again at every start, which a pipe cannot be"
+                "use a regular file: it is read again at every start, and a pipe can be read only once"
             }
-            Problem::Line(_) => "a line is `NAME=VALUE`, quoted if it has spaces",
+            Problem::InvalidLine(_) => {
+                "write each line as `NAME=VALUE`, and quote a value with spaces"
+            }
         }
     }
 }
@@ -42,9 +40,9 @@ impl EnvFileError {
 impl fmt::Display for EnvFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
-        write!(f, "reading `{path}` of `--env-file`: ")?;
+        write!(f, "cannot read `{path}` of `--env-file`: ")?;
         match &self.problem {
-            Problem::Unreadable(what) | Problem::Line(what) => f.write_str(what),
+            Problem::Unreadable(what) | Problem::InvalidLine(what) => f.write_str(what),
             Problem::NotRegular => f.write_str("not a regular file"),
         }
     }
@@ -55,13 +53,13 @@ impl std::error::Error for EnvFileError {}
 type Pair = (OsString, OsString);
 
 impl Config {
-    /// The program's environment: the inherited one, then what only the file of `--env-file` has, then the
-    /// pairs of `--env`, which win. The file is read at each call. What a supervisor of hotrun set for
-    /// hotrun alone is still in it: [`process`](crate::process) leaves that out of whatever it starts.
+    /// The environment of the program. `--env` overrides `inherited`, which overrides the file of `--env-file`. The
+    /// file is read at each call. Variables that a supervisor has set for hotrun itself are removed later, by
+    /// [`process`](crate::process).
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or a line of it cannot be understood.
+    /// The file can't be read, or a line is invalid.
     pub fn environment(
         &self,
         inherited: impl IntoIterator<Item = Pair>,
@@ -79,7 +77,7 @@ impl Config {
         Ok(environment)
     }
 
-    /// A file that is wrong from the start is a mistake on the command line.
+    /// Reports an unusable file as a usage error.
     pub(super) fn check_env_file(&self) -> Result<(), Failure> {
         match self.read_env_file() {
             Ok(_) => Ok(()),
@@ -92,7 +90,7 @@ impl Config {
             return Ok(Vec::new());
         };
         read_regular(path)
-            .and_then(|text| parse(&text).map_err(Problem::Line))
+            .and_then(|text| parse(&text).map_err(Problem::InvalidLine))
             .map_err(|problem| EnvFileError {
                 path: path.clone(),
                 problem,
@@ -100,17 +98,17 @@ impl Config {
     }
 }
 
-/// Only what can be read as often as one likes: a pipe (`<(…)` of a shell) would be empty at the second
-/// reading, and a named one would keep hotrun waiting for its writer.
+/// Reads a file that can be read again. A pipe (`<(…)` in a shell) would be empty the second time, and opening a
+/// named pipe would block until it has a writer.
 fn read_regular(path: &Path) -> Result<String, Problem> {
-    let unreadable = |error: io::Error| Problem::Unreadable(reason(&error));
+    let unreadable = |error: io::Error| Problem::Unreadable(reason(&error, "file"));
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(Problem::NotRegular);
     }
     fs::read_to_string(path).map_err(unreadable)
 }
 
-/// The pairs of a dotenv file; of two with one name the later counts.
+/// Parses a dotenv file. A later line overrides an earlier one with the same name.
 fn parse(text: &str) -> Result<Vec<Pair>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut pairs: Vec<Pair> = Vec::new();
@@ -128,12 +126,12 @@ fn explain(text: &str, error: &dotenvy::Error) -> String {
     };
     let first = bad.lines().next().unwrap_or_default();
     match text.lines().position(|line| line.starts_with(first)) {
-        Some(index) => format!("line {} cannot be understood", index + 1),
-        None => "a line cannot be understood".to_owned(),
+        Some(index) => format!("line {} is invalid", index + 1),
+        None => "a line is invalid".to_owned(),
     }
 }
 
-/// `NAME=VALUE` of `--env`.
+/// Parses a value of `--env`.
 pub(super) fn pair(typed: &OsStr) -> Result<Pair, Failure> {
     let bytes = typed.as_bytes();
     let Some(equals) = bytes.iter().position(|byte| *byte == b'=') else {
@@ -141,7 +139,7 @@ pub(super) fn pair(typed: &OsStr) -> Result<Pair, Failure> {
         return Err(Failure::usage(format!(
             "invalid value `{name}` for `--env <NAME=VALUE>`: there is no `=`"
         ))
-        .hint(format!("write `{name}=` to set it to nothing")));
+        .hint(format!("`{name}=` sets an empty value")));
     };
     let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
     if name.is_empty() {
@@ -177,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_as_people_write_it() {
+    fn a_dotenv_file_is_parsed() {
         let text = "# comment\n\nexport A=1\nB=\"two words\"\r\nC='$A'\nD=${A}x # more\nE=\nF=a=b";
         let expected = [
             ("A", "1"),
@@ -191,23 +189,23 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_a_name() {
+    fn a_byte_order_mark_is_skipped() {
         assert_eq!(pairs("\u{feff}A=1\n"), owned(&[("A", "1")]));
     }
 
     #[test]
-    fn the_later_of_two_counts() {
+    fn a_later_line_overrides_an_earlier_one() {
         assert_eq!(pairs("A=1\nA=2\n"), owned(&[("A", "2")]));
     }
 
     #[test]
-    fn a_wrong_line_is_named_without_its_value() {
+    fn the_error_for_an_invalid_line_contains_no_value() {
         let error = parse("A=1\nPASSWORD=hunter 2 'x\n").unwrap_err();
-        assert_eq!(error, "line 2 cannot be understood");
+        assert_eq!(error, "line 2 is invalid");
     }
 
     #[test]
-    fn a_value_may_hold_an_equals_sign_and_any_bytes() {
+    fn a_value_may_contain_an_equals_sign_and_any_bytes() {
         let typed = OsString::from_vec(b"A=b=\xff".to_vec());
         assert_eq!(
             pair(&typed).unwrap(),

@@ -1,14 +1,13 @@
-//! Whether the program gets `LISTEN_PID`.
-
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::cli;
+use crate::cli::ListenPid;
 
-/// Commands that start the program as their child, which then has another pid than the one that we know.
-/// `sh -c` and its kind may replace themselves or not, so they count. `env`, `exec`, `nice` and the like
-/// replace themselves and do not. `setsid` forks where it leads its process group, as what we start does;
-/// `sudo` and `doas` where they have a session to close; `strace` and its kind trace their child.
+/// Commands that start the program as a child process, so that its pid is not the one that hotrun knows.
+///
+/// `sh -c` and other shells may or may not replace themselves, so they count. `env`, `exec`, `nice` and the like
+/// always replace themselves. `setsid` forks if it leads its process group, which it does under hotrun; `sudo` and
+/// `doas` fork if they have a session to close; `strace` and the like trace a child process.
 const WRAPPERS: &[&str] = &[
     "ash", "bash", "bun", "bunx", "bundle", "cargo", "dash", "deno", "doas", "fish", "flock", "go",
     "gradle", "just", "ksh", "ltrace", "make", "mvn", "nodemon", "npm", "npx", "pdm", "perf",
@@ -16,20 +15,8 @@ const WRAPPERS: &[&str] = &[
     "sudo", "task", "time", "timeout", "tsx", "uv", "watch", "yarn", "zsh",
 ];
 
-/// Whether the program gets `LISTEN_PID`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenPid {
-    /// Unless the command is a wrapper that is known.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
 impl ListenPid {
-    /// Whether the variable is set for a program that is started with these words. In cargo mode that is
-    /// the executable itself, not `cargo`.
+    /// Whether to set `LISTEN_PID` for this command. In cargo mode that is the executable, not `cargo`.
     pub fn applies_to(self, argv: &[OsString]) -> bool {
         match self {
             Self::Auto => !argv.first().is_some_and(|program| is_wrapper(program)),
@@ -44,16 +31,6 @@ fn is_wrapper(program: &OsStr) -> bool {
     name.is_some_and(|name| WRAPPERS.contains(&name))
 }
 
-impl From<cli::ListenPid> for ListenPid {
-    fn from(typed: cli::ListenPid) -> Self {
-        match typed {
-            cli::ListenPid::Auto => Self::Auto,
-            cli::ListenPid::Always => Self::Always,
-            cli::ListenPid::Never => Self::Never,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,29 +41,35 @@ mod tests {
     }
 
     #[test]
-    fn left_out_behind_a_wrapper_that_forks() {
-        assert!(!applies(ListenPid::Auto, "npm start"));
-        assert!(!applies(ListenPid::Auto, "/bin/sh -c a"));
-        for wrapper in [
-            "sudo", "doas", "nodemon", "setsid", "time", "timeout", "strace",
+    fn auto_depends_on_the_command() {
+        for line in [
+            "npm start",
+            "/bin/sh -c a",
+            "sudo ./app",
+            "doas ./app",
+            "nodemon ./app",
+            "setsid ./app",
+            "time ./app",
+            "timeout ./app",
+            "strace ./app",
         ] {
-            assert!(
-                !applies(ListenPid::Auto, &format!("{wrapper} ./app")),
-                "{wrapper}"
-            );
+            assert!(!applies(ListenPid::Auto, line), "{line}");
         }
-        for replaced in ["env A=1", "nice", "nohup", "stdbuf -oL", "taskset 1"] {
-            assert!(
-                applies(ListenPid::Auto, &format!("{replaced} ./app")),
-                "{replaced}"
-            );
+        for line in [
+            "env A=1 ./app",
+            "nice ./app",
+            "nohup ./app",
+            "stdbuf -oL ./app",
+            "taskset 1 ./app",
+            "/srv/target/debug/app",
+            "python app.py",
+        ] {
+            assert!(applies(ListenPid::Auto, line), "{line}");
         }
-        assert!(applies(ListenPid::Auto, "/srv/target/debug/app"));
-        assert!(applies(ListenPid::Auto, "python app.py"));
     }
 
     #[test]
-    fn either_way_when_asked() {
+    fn always_and_never_ignore_the_command() {
         assert!(applies(ListenPid::Always, "npm start"));
         assert!(!applies(ListenPid::Never, "./app"));
     }

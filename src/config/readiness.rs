@@ -1,18 +1,16 @@
-//! Whether `--ready` and `--listen` fit each other.
-
 use crate::error::Failure;
 use crate::ready::ReadySpec;
 use crate::socket::{Address, ListenSpec};
 
-/// What could never be told is a mistake on the command line: without this it would show only after the first build.
-/// What the program will open by itself, with `adopt`, is not known yet.
+/// Checks that `--ready` can be met with the sockets of `--listen`, so that a mistake shows before the first build.
+/// With `adopt` nothing is checked, because the program may open more sockets.
 pub(super) fn check(ready: &ReadySpec, listen: &[ListenSpec], adopt: bool) -> Result<(), Failure> {
     if adopt {
         return Ok(());
     }
     if ready.needs_sockets() && listen.is_empty() {
         return Err(Failure::usage(format!(
-            "`--ready {ready}` needs a socket that hotrun passes to the program"
+            "`--ready {ready}` needs a socket from `--listen`"
         ))
         .hint(
             "add `--listen`, as in `--listen 3000`, or use `--ready` with `notify`, `log:REGEX`, `exec:COMMAND` \
@@ -20,7 +18,7 @@ pub(super) fn check(ready: &ReadySpec, listen: &[ListenSpec], adopt: bool) -> Re
         ));
     }
     match probed_port(ready) {
-        Some(port) if !listen.iter().any(|spec| may_have(spec, port)) => {
+        Some(port) if !listen.iter().any(|spec| may_use(spec, port)) => {
             Err(no_such_port(ready, port, listen))
         }
         Some(_) | None => Ok(()),
@@ -35,8 +33,8 @@ fn probed_port(ready: &ReadySpec) -> Option<u16> {
     }
 }
 
-/// Which port `0` becomes is not known yet.
-fn may_have(spec: &ListenSpec, port: u16) -> bool {
+/// The port that replaces `0` is not known yet.
+fn may_use(spec: &ListenSpec, port: u16) -> bool {
     match spec.address {
         Address::Tcp(address) => [0, port].contains(&address.port()),
         Address::Unix(_) => false,
@@ -48,11 +46,8 @@ fn no_such_port(ready: &ReadySpec, port: u16, listen: &[ListenSpec]) -> Failure 
         .iter()
         .map(|spec| format!("`{}`", spec.address))
         .collect();
-    Failure::usage(format!(
-        "`--ready {ready}`: no `--listen` has the port {port}"
-    ))
-    .hint(format!(
-        "there is {}; `--ready http:/path` asks the first",
+    Failure::usage(format!("`--ready {ready}`: no `--listen` uses port {port}")).hint(format!(
+        "`--listen` has {}; `--ready http:/path` probes the first",
         addresses.join(", ")
     ))
 }
@@ -67,11 +62,10 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_a_socket_needs_one() {
+    fn a_socket_probe_needs_a_socket() {
         for ready in ["http:/", "http://localhost:3000/", "tcp", "listen"] {
             let failure = checked(ready, &[]).unwrap_err();
-            let expected =
-                format!("`--ready {ready}` needs a socket that hotrun passes to the program");
+            let expected = format!("`--ready {ready}` needs a socket from `--listen`");
             assert_eq!(failure.message(), expected);
             assert_eq!(failure.exit_code(), 2);
             assert!(
@@ -88,17 +82,16 @@ mod tests {
     }
 
     #[test]
-    fn the_port_of_a_probe_is_one_that_is_listened_on() {
+    fn the_port_of_a_probe_must_be_one_of_listen() {
         let ready = "http://localhost:4000/health";
         assert_eq!(checked(ready, &["unix:/run/x", "api=4000"]), Ok(()));
         assert_eq!(checked(ready, &["3000", "[::1]:0"]), Ok(()));
         let failure = checked(ready, &["3000", "unix:/run/x"]).unwrap_err();
         assert_eq!(
             failure.message(),
-            format!("`--ready {ready}`: no `--listen` has the port 4000")
+            format!("`--ready {ready}`: no `--listen` uses port 4000")
         );
-        let hint =
-            "hint: there is `127.0.0.1:3000`, `unix:/run/x`; `--ready http:/path` asks the first";
+        let hint = "hint: `--listen` has `127.0.0.1:3000`, `unix:/run/x`; `--ready http:/path` probes the first";
         assert!(failure.to_string().contains(hint), "{failure}");
     }
 }

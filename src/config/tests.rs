@@ -9,10 +9,10 @@ fn read_in(directory: &Path, words: &[&str]) -> Result<Config, Failure> {
     let args = ["hotrun", "-C", directory]
         .into_iter()
         .chain(words.iter().copied());
-    match read(args.map(OsString::from))? {
-        Request::Run(config) => Ok(*config),
-        Request::Print(text) => panic!("printed {}", String::from_utf8_lossy(&text)),
-        Request::Examine(directory) => panic!("examined {}", directory.display()),
+    match read(args.map(OsString::from).collect())? {
+        Task::Run(config) => Ok(*config),
+        Task::Print(text) => panic!("printed {}", String::from_utf8_lossy(&text)),
+        Task::Doctor(directory) => panic!("examined {}", directory.display()),
     }
 }
 
@@ -28,7 +28,7 @@ fn message(words: &[&str]) -> String {
 }
 
 #[test]
-fn a_package_without_a_command_is_run_by_cargo() {
+fn the_default_command_in_a_package_is_cargo_run() {
     let package = empty();
     fs::write(package.path().join("Cargo.toml"), "").unwrap();
     let inner = package.path().join("src");
@@ -37,26 +37,26 @@ fn a_package_without_a_command_is_run_by_cargo() {
 }
 
 #[test]
-fn no_package_and_no_command_says_what_to_do() {
+fn without_a_command_and_a_package_there_is_nothing_to_run() {
     let failure = read_in(empty().path(), &[]).unwrap_err();
     assert!(
         failure
             .message()
-            .starts_with("no COMMAND, and no `Cargo.toml` in "),
+            .starts_with("nothing to run: no COMMAND given and no `Cargo.toml` in "),
         "{failure}"
     );
     assert!(
-        failure.to_string().contains("hint: say what to run"),
+        failure.to_string().contains("hint: add a COMMAND"),
         "{failure}"
     );
     assert_eq!(failure.exit_code(), 2);
 }
 
 #[test]
-fn a_build_alone_starts_nothing() {
+fn a_build_needs_a_command() {
     assert_eq!(
         message(&["-b", "make"]),
-        "`--build` needs a COMMAND to start afterwards"
+        "`--build` needs a COMMAND to start after the build"
     );
 }
 
@@ -76,35 +76,35 @@ fn paths_are_relative_to_the_working_directory() {
     assert_eq!(config.env_file, Some(workdir.join(".env")));
 }
 
-fn in_no_directory(path: &str) -> String {
+fn workdir_error(path: &str) -> String {
     let failure = read_in(Path::new(path), &["--", "x"]).unwrap_err();
     assert!(failure.to_string().contains("hint: "), "{failure}");
     failure.message().to_owned()
 }
 
 #[test]
-fn what_does_not_exist_is_named() {
+fn a_missing_path_is_named_with_its_option() {
     assert_eq!(
         message(&["-w", "nowhere", "--", "x"]),
-        "`nowhere` of `--watch`: no such file or directory"
+        "`--watch nowhere`: no such file or directory"
     );
     let text = message(&["--env-file", "nowhere", "--", "x"]);
     assert!(
-        text.ends_with("nowhere` of `--env-file`: no such file or directory"),
+        text.ends_with("nowhere` of `--env-file`: no such file"),
         "{text}"
     );
     assert_eq!(
-        in_no_directory("/nowhere"),
-        "`/nowhere` of `--workdir`: no such file or directory"
+        workdir_error("/nowhere"),
+        "`--workdir /nowhere`: no such directory"
     );
     assert_eq!(
-        in_no_directory("/dev/null"),
-        "`/dev/null` of `--workdir` is not a directory"
+        workdir_error("/dev/null"),
+        "`--workdir /dev/null`: not a directory"
     );
 }
 
 #[test]
-fn the_environment_keeps_what_is_set_and_env_wins() {
+fn env_overrides_the_environment_which_overrides_the_env_file() {
     let directory = empty();
     fs::write(
         directory.path().join(".env"),
@@ -142,7 +142,7 @@ fn the_environment_keeps_what_is_set_and_env_wins() {
 }
 
 #[test]
-fn an_env_file_that_could_be_read_only_once_is_refused() {
+fn an_env_file_must_be_a_regular_file() {
     let directory = empty();
     let fifo = directory.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -150,17 +150,17 @@ fn an_env_file_that_could_be_read_only_once_is_refused() {
     let descriptor = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&pipe));
     for path in [fifo.to_str().unwrap(), &descriptor, "/dev/null", "/"] {
         let failure = read_in(directory.path(), &["--env-file", path, "--", "x"]).unwrap_err();
-        let expected = format!("reading `{path}` of `--env-file`: not a regular file");
+        let expected = format!("cannot read `{path}` of `--env-file`: not a regular file");
         assert_eq!(failure.message(), expected);
         assert!(
-            failure.to_string().contains("hint: write it to a file"),
+            failure.to_string().contains("hint: use a regular file"),
             "{failure}"
         );
     }
 }
 
 #[test]
-fn the_policy_is_what_was_typed() {
+fn the_policy_has_the_values_of_the_options() {
     let words = [
         "--stop-first",
         "--when-busy",
@@ -182,7 +182,7 @@ fn the_policy_is_what_was_typed() {
         when_busy: WhenBusy::Queue,
         ready_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(3),
-        // It may be a job.
+        // Without sockets it may be a job.
         passes_sockets: false,
         ..Policy::default()
     };
@@ -190,44 +190,15 @@ fn the_policy_is_what_was_typed() {
 }
 
 #[test]
-fn readiness_by_a_socket_needs_one() {
+fn a_socket_probe_needs_a_socket_unless_the_program_may_open_one() {
     let text = message(&["--adopt", "never", "--ready", "tcp", "--", "x"]);
     assert!(text.starts_with("`--ready tcp` needs a socket"), "{text}");
-    // It may open one by itself.
     assert!(read_in(empty().path(), &["--ready", "tcp", "--", "x"]).is_ok());
     assert!(read_in(empty().path(), &["-l", "0", "--ready", "tcp", "--", "x"]).is_ok());
 }
 
 #[test]
-fn every_duration_is_read_alike() {
-    let of_ready = |typed: &str| format!("--ready=delay:{typed}");
-    let of_another = |typed: &str| format!("--debounce={typed}");
-    for right in ["250ms", "1m30s", "1.5s", "0s", "24h", "1m 30s"] {
-        let words = [of_ready(right), of_another(right)];
-        let config = read_in(empty().path(), &[&words[0], &words[1], "--", "x"]).unwrap();
-        assert_eq!(*config.ready, ReadySpec::Delay(config.debounce), "{right}");
-    }
-    let reason = |option: String| {
-        let failure = read_in(empty().path(), &[&option, "--", "x"]).unwrap_err();
-        let (_, after) = failure.message().split_once(": a duration is").unwrap();
-        let reason = after.split(';').next().unwrap().to_owned();
-        let near = failure.to_string();
-        let near = near.split("did you mean `").nth(1);
-        (
-            reason,
-            near.map(|near| near.trim_start_matches("delay:").to_owned()),
-        )
-    };
-    for wrong in ["10", "1,5s", "soon", "25h", "1M", "-3s"] {
-        let (of_ready, ready_near) = reason(of_ready(wrong));
-        let (of_another, another_near) = reason(of_another(wrong));
-        assert_eq!(of_ready, of_another, "{wrong}");
-        assert_eq!(ready_near, another_near, "{wrong}");
-    }
-}
-
-#[test]
-fn two_run_at_once_only_with_sockets_that_both_can_have() {
+fn generations_overlap_only_if_hotrun_manages_their_sockets() {
     let mode = |words: &[&str], adopts| {
         let config = read_in(empty().path(), words).unwrap();
         config.policy(false, adopts).mode
@@ -252,11 +223,11 @@ fn help_version_and_completions_are_printed() {
         ("-V", "hotrun 0."),
         ("--generate=man", ".TH"),
     ] {
-        match read(["hotrun", word].map(OsString::from)).unwrap() {
-            Request::Print(text) => {
+        match read(["hotrun", word].map(OsString::from).to_vec()).unwrap() {
+            Task::Print(text) => {
                 assert!(String::from_utf8_lossy(&text).contains(expected), "{word}");
             }
-            Request::Run(_) | Request::Examine(_) => panic!("{word} runs"),
+            Task::Run(_) | Task::Doctor(_) => panic!("{word} runs"),
         }
     }
 }

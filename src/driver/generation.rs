@@ -14,7 +14,7 @@ use crate::os::cleanup::Cleanup;
 use crate::os::terminal::Size;
 use crate::process::notify::NotifySocket;
 use crate::process::{Control, Pty, Spec};
-use crate::ready::{self, Dial, Heard, How, Inputs, Listens, ReadySpec};
+use crate::ready::{self, Connect, ListenState, NotifyState, ReadyInputs, ReadyReason, ReadySpec};
 use crate::reload::{Event, GenEvent, GenId};
 use crate::socket::{Adopter, Passed};
 use crate::ui::Level;
@@ -41,7 +41,7 @@ pub(super) struct Start {
     pub(super) watchdog: Option<Duration>,
     pub(super) listen_pid: bool,
     pub(super) ready: Arc<ReadySpec>,
-    pub(super) dial: Dial,
+    pub(super) dial: Connect,
     /// Where sockets are told of that the program opens by itself, where they may be.
     pub(super) adopter: Option<Adopter>,
     /// Whether they are taken over.
@@ -140,15 +140,15 @@ pub(super) fn start(start: Start, inbox: &Inbox, feed: &Feed) -> Result<Running>
         trapped.start(id, control.clone(), inbox)?;
     }
     let heard = running.listen(id, notify, requests, inbox.clone(), feed.clone());
-    let inputs = Inputs {
+    let inputs = ReadyInputs {
         pids: Box::new(move || control.pids()),
-        listens,
+        listen_state: listens,
         adopts,
-        heard,
+        notify_state: heard,
         lines,
-        dial,
+        connect: dial,
         exec: exec::runner(env, launch.workdir),
-        trouble: running.patience.recorder(),
+        on_unready: running.patience.recorder(),
     };
     running.await_readiness(id, ready, inputs, inbox.clone(), feed.clone());
     Ok(running)
@@ -159,21 +159,21 @@ fn listens(
     id: GenId,
     adopter: Option<Adopter>,
     passed: &[Passed],
-) -> Box<dyn FnMut() -> Listens + Send> {
+) -> Box<dyn FnMut() -> ListenState + Send> {
     let sockets: Vec<u64> = passed.iter().map(|passed| passed.inode).collect();
     match adopter {
         Some(adopter) => Box::new(move || {
             let opened = adopter.opened(id);
-            Listens {
-                sockets: opened.inodes,
-                datagrams: opened.datagrams,
+            ListenState {
+                listening: opened.inodes,
+                datagram: opened.datagrams,
                 missing: opened.missing,
-                beside: opened.beside,
+                other_live: opened.beside,
             }
         }),
-        None => Box::new(move || Listens {
-            sockets: sockets.clone(),
-            ..Listens::default()
+        None => Box::new(move || ListenState {
+            listening: sockets.clone(),
+            ..ListenState::default()
         }),
     }
 }
@@ -220,8 +220,8 @@ impl Running {
         requests: mpsc::UnboundedReceiver<HearOut>,
         inbox: Inbox,
         feed: Feed,
-    ) -> watch::Receiver<Heard> {
-        let (heard, receiver) = watch::channel(Heard::Nothing);
+    ) -> watch::Receiver<NotifyState> {
+        let (heard, receiver) = watch::channel(NotifyState::Silent);
         let listener = Listener {
             id,
             socket,
@@ -241,7 +241,7 @@ impl Running {
         &mut self,
         id: GenId,
         spec: Arc<ReadySpec>,
-        inputs: Inputs,
+        inputs: ReadyInputs,
         inbox: Inbox,
         feed: Feed,
     ) {
@@ -251,7 +251,7 @@ impl Running {
                 Ok(how) => {
                     let text = format!("gen {id} counts as ready: {how}");
                     // Whoever sees it live and can't connect wonders. Of later ones it is known what they will open.
-                    match how == How::Lives && adopts && id == GenId::FIRST {
+                    match how == ReadyReason::Running && adopts && id == GenId::FIRST {
                         true => feed.message(
                             Level::Info,
                             text + ", and has opened no socket so far",
@@ -259,7 +259,7 @@ impl Running {
                         ),
                         false => feed.message(Level::Detail, text, None),
                     }
-                    if how.is_of_a_server() {
+                    if how.implies_server() {
                         inbox.event(Event::Generation(id, GenEvent::IsServer));
                     }
                     inbox.event(Event::Generation(id, GenEvent::Ready));

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::process::Control;
 use crate::process::notify::{FdStore, Message, NotifySocket, Rejected, Store, Watchdog};
-use crate::ready::Heard;
+use crate::ready::NotifyState;
 use crate::reload::{Event, GenEvent, GenId, WatchdogMessage};
 use crate::ui::{Level, Report};
 
@@ -38,7 +38,7 @@ pub(super) struct Listener {
     pub(super) id: GenId,
     pub(super) socket: NotifySocket,
     pub(super) control: Control,
-    pub(super) heard: watch::Sender<Heard>,
+    pub(super) heard: watch::Sender<NotifyState>,
     pub(super) requests: mpsc::UnboundedReceiver<HearOut>,
     pub(super) inbox: Inbox,
     pub(super) feed: Feed,

@@ -1,18 +1,18 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::ready::Trouble;
+use crate::ready::UnreadyReason;
 
 /// Why a generation is not ready yet: told if it never is.
 #[derive(Clone, Default)]
-pub(super) struct Patience(Arc<Mutex<Option<Trouble>>>);
+pub(super) struct Patience(Arc<Mutex<Option<UnreadyReason>>>);
 
 impl Patience {
     /// Where the last reason is put.
-    pub(super) fn recorder(&self) -> Box<dyn FnMut(Trouble) + Send> {
+    pub(super) fn recorder(&self) -> Box<dyn FnMut(UnreadyReason) + Send> {
         let last = self.0.clone();
-        Box::new(move |trouble| {
-            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        Box::new(move |reason| {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         })
     }
 

@@ -10,7 +10,7 @@ use crate::build::{BuildError, Launch};
 use crate::config::{EnvFileError, Stdin};
 use crate::os::cleanup::Cleanup;
 use crate::process::Signal;
-use crate::ready::{self, Dial};
+use crate::ready::{self, Connect};
 use crate::reload::{ArtifactId, BuildOutcome, Effect, Event, GenEffect, GenEvent, GenId};
 use crate::socket::{Address, Route};
 use crate::ui::{Level, Mode, Report};
@@ -251,7 +251,7 @@ impl Driver {
     }
 
     /// What the program opens by itself comes to light later.
-    fn dial(&self, id: GenId) -> io::Result<Dial> {
+    fn dial(&self, id: GenId) -> io::Result<Connect> {
         Ok(match self.sockets.adopter() {
             Some(adopter) => dial(move || adopter.routes(id)),
             None => {
@@ -319,7 +319,7 @@ impl Driver {
 }
 
 /// Connects to one generation alone: to its socket with this port, or without one to its first socket.
-fn dial(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Dial {
+fn dial(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
     Box::new(move |port| {
         let fits = |route: &Route| port.is_none() || address_port(route) == port;
         let route = routes().into_iter().find(fits);

@@ -1,13 +1,12 @@
 use std::fmt;
 
-use super::spec::Wrong;
+use crate::value::InvalidValue;
 
-/// What is asked for over HTTP.
+/// The request of an HTTP probe.
 ///
-/// Written as `/path` it goes to the first passed socket; as `//host[:port]/path` (so that the whole looks like
-/// the URL that it is: `http://localhost:3000/health`) the host is sent as `Host`, and a port chooses
-/// among the passed sockets. No name is looked up: a probe reaches the new generation alone, and only through what
-/// was passed to it.
+/// `/path` goes to the first socket of the new generation. With `//host[:port]/path`, as in
+/// `http://localhost:3000/health`, the host is sent in the `Host` header and the port selects the socket. Names are
+/// not looked up, because a probe reaches only the new generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpProbe {
     host: Option<String>,
@@ -16,7 +15,7 @@ pub struct HttpProbe {
 }
 
 impl HttpProbe {
-    /// What `Host` has to say.
+    /// The value of the `Host` header.
     #[must_use]
     pub fn host(&self) -> String {
         let host = self.host.as_deref().unwrap_or("localhost");
@@ -24,38 +23,34 @@ impl HttpProbe {
             .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// The port of the passed socket to use. `None`: the first one.
+    /// The port of the socket to connect to. `None`: the first socket.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The path with its query, beginning with `/`.
+    /// The path and query, starting with `/`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What comes after `http:`.
-    pub(super) fn parse(rest: &str) -> Result<Self, Wrong> {
-        let wrong = |problem: &str, nearest: &str| {
-            Err((problem.to_owned(), Some(format!("http:{nearest}"))))
-        };
+    /// Parses the part after `http:`.
+    pub(super) fn parse(rest: &str) -> Result<Self, InvalidValue> {
         if rest.is_empty() {
-            return wrong("a path is missing", "/");
+            return Err(InvalidValue::new("a path is missing").suggest("http:/".to_owned()));
         }
-        let sendable = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
-        if !rest.bytes().all(sendable) {
-            return Err((
-                "spaces, `#` and what is not ASCII are written as `%20` and so on".to_owned(),
-                None,
-            ));
+        let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+        if !rest.bytes().all(is_allowed) {
+            let reason = "write spaces, `#` and non-ASCII characters as `%20` and so on";
+            return Err(InvalidValue::new(reason));
         }
         if let Some(rest) = rest.strip_prefix("//") {
             return with_host(rest);
         }
         if !rest.starts_with('/') {
-            return wrong("the path begins with `/`", &format!("/{rest}"));
+            let error = InvalidValue::new("the path must start with `/`");
+            return Err(error.suggest(format!("http:/{rest}")));
         }
         Ok(Self {
             host: None,
@@ -65,18 +60,20 @@ impl HttpProbe {
     }
 }
 
-fn with_host(rest: &str) -> Result<HttpProbe, Wrong> {
+fn with_host(rest: &str) -> Result<HttpProbe, InvalidValue> {
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-    // The colons within `[::1]` are no separators.
+    // The colons within `[::1]` are not separators.
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         Some(_) | None => (authority, None),
     };
     let nonzero = |port: &str| port.parse().ok().filter(|&port| port != 0);
     match port.map(nonzero) {
-        Some(None) => Err((format!("`{authority}` has no port from 1 to 65535"), None)),
+        Some(None) => Err(InvalidValue::new(format!(
+            "the port of `{authority}` is not in the range 1 to 65535"
+        ))),
         _ if host.is_empty() || host.contains(['@', '?']) => {
-            Err((format!("`{authority}` is no host"), None))
+            Err(InvalidValue::new(format!("`{authority}` is not a host")))
         }
         port => Ok(HttpProbe {
             host: Some(host.to_owned()),
@@ -100,10 +97,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart() {
+    fn a_url_has_a_host_a_port_and_a_path() {
         let probe = |text| match HttpProbe::parse(text) {
             Ok(probe) => (probe.host(), probe.port(), probe.path().to_owned()),
-            Err(wrong) => panic!("{wrong:?}"),
+            Err(error) => panic!("{error}"),
         };
         assert_eq!(probe("/x"), ("localhost".into(), None, "/x".into()));
         assert_eq!(

@@ -1,5 +1,3 @@
-//! What waiting needs of the rest.
-
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -8,94 +6,94 @@ use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 
-use super::Trouble;
+use super::UnreadyReason;
 
 /// A connection to the new generation.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// What a future of ours must be to be kept: boxed, and able to move between threads.
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A connection being made.
-pub type Dialed = Boxed<io::Result<Box<dyn Stream>>>;
+/// A connection attempt.
+pub type Connecting = BoxFuture<io::Result<Box<dyn Stream>>>;
 
-/// Connects to the new generation alone: to its socket with this port, or without one to its first socket.
-pub type Dial = Box<dyn FnMut(Option<u16>) -> Dialed + Send>;
+/// Connects to the new generation only: to its socket with this port, or to its first socket.
+pub type Connect = Box<dyn FnMut(Option<u16>) -> Connecting + Send>;
 
-/// Runs a shell line and says whether it succeeded. Dropping the future kills what runs.
-pub type Exec = Box<dyn FnMut(&str) -> Boxed<io::Result<bool>> + Send>;
+/// Runs a shell command and returns whether it succeeded. Dropping the future kills the command.
+pub type Exec = Box<dyn FnMut(&str) -> BoxFuture<io::Result<bool>> + Send>;
 
-/// What was heard on the notify socket of the generation.
+/// What a generation has sent to its notify socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Heard {
-    /// Nothing: it may be a program that never sends anything.
+pub enum NotifyState {
+    /// Nothing. The program may never send anything.
     #[default]
-    Nothing,
-    /// Something, such as `STATUS`, but not `READY=1`. So it is a program that will send it.
-    Something,
+    Silent,
+    /// Messages such as `STATUS=…`, but not `READY=1`. Such a program is expected to send `READY=1` later.
+    NotReady,
     /// `READY=1`.
     Ready,
 }
 
-impl Heard {
-    /// What is known after one more message, `ready` if it has `READY=1`. That is never taken back.
+impl NotifyState {
+    /// The state after one more message. `ready`: whether the message contains `READY=1`, which is final.
     #[must_use]
     pub fn after(self, ready: bool) -> Self {
         match self {
             Self::Ready => Self::Ready,
-            Self::Nothing | Self::Something if ready => Self::Ready,
-            Self::Nothing | Self::Something => Self::Something,
+            Self::Silent | Self::NotReady if ready => Self::Ready,
+            Self::Silent | Self::NotReady => Self::NotReady,
         }
     }
 }
 
-/// The sockets of a generation, by inode.
+/// What a generation listens on. Sockets are identified by inode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listens {
-    /// Those that listen, passed to it or opened by it.
-    pub sockets: Vec<u64>,
-    /// Those for datagrams on an address of their own.
-    pub datagrams: Vec<u64>,
-    /// Where the one before it listens, or connections wait, and it does not listen.
+pub struct ListenState {
+    /// Listening sockets, inherited or opened by the generation.
+    pub listening: Vec<u64>,
+    /// Datagram sockets that are bound to an address.
+    pub datagram: Vec<u64>,
+    /// Addresses that the generation does not listen on, although the previous one does or connections wait there.
     pub missing: Vec<SocketAddr>,
-    /// Whether another generation is live meanwhile.
-    pub beside: bool,
+    /// Whether another generation is live.
+    pub other_live: bool,
 }
 
-impl Listens {
-    /// Whether it has no socket at all.
-    pub(super) fn nothing(&self) -> bool {
-        self.sockets.is_empty() && self.datagrams.is_empty()
+impl ListenState {
+    pub(super) fn has_no_socket(&self) -> bool {
+        self.listening.is_empty() && self.datagram.is_empty()
     }
 }
 
-/// All that waiting for one generation may need.
-pub struct Inputs {
-    /// The processes of the generation at the moment of the call.
+/// What [`wait`](super::wait) knows about one generation.
+pub struct ReadyInputs {
+    /// Returns the processes of the generation.
     pub pids: Box<dyn FnMut() -> Vec<i32> + Send>,
-    /// Its sockets at the moment of the call.
-    pub listens: Box<dyn FnMut() -> Listens + Send>,
-    /// Whether it may open sockets by itself that are seen.
+    /// Returns the sockets of the generation.
+    pub listen_state: Box<dyn FnMut() -> ListenState + Send>,
+    /// Whether sockets that the generation opens itself are seen.
     pub adopts: bool,
-    /// What it has told.
-    pub heard: watch::Receiver<Heard>,
-    /// Lines of its output, standard output and error alike. Read only if [`ReadySpec::reads_output`] says so.
-    ///
-    /// [`ReadySpec::reads_output`]: super::ReadySpec::reads_output
+    /// What the generation has sent to its notify socket.
+    pub notify_state: watch::Receiver<NotifyState>,
+    /// Lines of its standard output and standard error. Read only if
+    /// [`ReadySpec::reads_output`](super::ReadySpec::reads_output).
     pub lines: mpsc::UnboundedReceiver<Vec<u8>>,
-    /// Connects to it.
-    pub dial: Dial,
+    /// Connects to the generation.
+    pub connect: Connect,
     /// Runs the command of `exec:`.
     pub exec: Exec,
-    /// Told again and again what is missing so far.
-    pub trouble: Box<dyn FnMut(Trouble) + Send>,
+    /// Called after each check with the reason why the generation is not ready yet.
+    pub on_unready: OnUnready,
 }
 
-impl fmt::Debug for Inputs {
+/// Receives the reason why a generation is not ready yet.
+pub type OnUnready = Box<dyn FnMut(UnreadyReason) + Send>;
+
+impl fmt::Debug for ReadyInputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inputs")
+        f.debug_struct("ReadyInputs")
             .field("adopts", &self.adopts)
             .finish_non_exhaustive()
     }

@@ -1,160 +1,164 @@
-//! The generation listens, and somebody waits on every socket of it.
+//! Checks whether a generation listens, and waits for connections on each of its sockets.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{How, Listens, Trouble, pace};
+use super::{ListenState, OnUnready, ReadyReason, UnreadyReason};
 use crate::os::Accepting;
 use crate::os::accepting::accepting;
 
-/// How long a socket may be held out of sight until that counts as waiting.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// If the system does not show whether a process waits on a socket, it counts as waiting after this time.
+const UNKNOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a program may take to listen where connections wait, if nobody serves them. What takes longer is live
-/// meanwhile, and they wait on.
-const GIVEN_UP: Duration = Duration::from_secs(10);
+/// How long to wait, from the first socket on, for addresses that the previous generation listens on.
+const MISSING_GRACE: Duration = Duration::from_secs(1);
 
-/// Since when a socket has been out of sight, while it is.
+/// If no other generation is live, a program that opens no socket for this long is believed to need none, even if
+/// connections wait for it. They continue to wait.
+const NO_SOCKET_GRACE: Duration = Duration::from_secs(10);
+
+/// The shortest interval between checks. The timers of tokio are no finer.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+
+/// The longest interval between checks, for a program that starts slowly.
+const MAX_INTERVAL: Duration = Duration::from_millis(25);
+
+/// Whether a process waits for connections on a socket.
 #[derive(Clone, Copy)]
-struct Sight {
-    waits: bool,
-    hidden_since: Option<Instant>,
+enum SocketState {
+    Accepting,
+    Idle,
+    /// Unknown since then.
+    Unknown(Instant),
 }
 
-/// Nothing is known of it.
-const UNSEEN: Sight = Sight {
-    waits: false,
-    hidden_since: None,
-};
-
-impl Sight {
+impl SocketState {
     fn next(self, seen: Accepting, now: Instant) -> Self {
-        match seen {
-            Accepting::Yes => Self {
-                waits: true,
-                hidden_since: None,
-            },
-            Accepting::No => Self {
-                waits: false,
-                hidden_since: None,
-            },
-            Accepting::Unknown => Self {
-                waits: false,
-                hidden_since: self.hidden_since.or(Some(now)),
-            },
+        match (seen, self) {
+            (Accepting::Yes, _) => Self::Accepting,
+            (Accepting::No, _) => Self::Idle,
+            (Accepting::Unknown, Self::Unknown(since)) => Self::Unknown(since),
+            (Accepting::Unknown, Self::Accepting | Self::Idle) => Self::Unknown(now),
         }
     }
 
     fn counts(self, now: Instant) -> bool {
-        self.waits
-            || self
-                .hidden_since
-                .is_some_and(|since| now - since >= PATIENCE)
-    }
-}
-
-/// What is looked at, and who is told what is missing.
-pub(super) struct Look<'a> {
-    pub(super) pids: &'a mut (dyn FnMut() -> Vec<i32> + Send),
-    pub(super) listens: &'a mut (dyn FnMut() -> Listens + Send),
-    pub(super) trouble: &'a mut (dyn FnMut(Trouble) + Send),
-}
-
-/// What one look at all sockets tells.
-enum Seen {
-    /// This is missing.
-    Not(Trouble),
-    /// Somebody waits on each.
-    Waits,
-    /// Of some that cannot be seen.
-    Holds,
-}
-
-impl Look<'_> {
-    pub(super) fn reborrow(&mut self) -> Look<'_> {
-        Look {
-            pids: &mut *self.pids,
-            listens: &mut *self.listens,
-            trouble: &mut *self.trouble,
+        match self {
+            Self::Accepting => true,
+            Self::Idle => false,
+            Self::Unknown(since) => now - since >= UNKNOWN_GRACE,
         }
     }
+}
 
-    /// Waits until the generation listens wherever the one before it does, and each of its sockets is waited on by one
-    /// of its processes. Where it has not listened for a second since its first socket it is taken to have given the
-    /// address up. `alone` is how long it has to live if it opens no socket, and none is missed.
+/// Observes the sockets of a generation.
+pub(super) struct Observer {
+    pub(super) pids: Box<dyn FnMut() -> Vec<i32> + Send>,
+    pub(super) listen_state: Box<dyn FnMut() -> ListenState + Send>,
+    pub(super) on_unready: OnUnready,
+}
+
+impl Observer {
+    /// Waits until the generation listens on every address of the previous one, and its processes wait for connections
+    /// on each of its sockets. Addresses that it does not listen on one second after its first socket are ignored.
+    /// `run_time`: how long a program that opens no socket has to run.
     ///
-    /// All have to be at the same look: a worker that serves one and dies before the next opens leaves nothing. A
-    /// process that holds a socket, where everything can be seen and nobody waits, counts for nothing, however
-    /// long: it is a wrapper, or a program that is still loading. Only what is out of sight (an io_uring on a
-    /// kernel that does not list what is pending, a process of another user) counts after a second, and
-    /// without any sight at all (other systems) a second alone does.
-    pub(super) async fn somebody_waits(self, alone: Option<Duration>) -> How {
+    /// All sockets must be waited on in the same check: a worker that serves one and dies before the next one starts
+    /// does not count. A process that holds a socket without waiting on it never counts, because it may be a wrapper
+    /// or may still be loading. There are two exceptions. A process that the system does not show (it uses io_uring on
+    /// a kernel that does not list pending operations, or belongs to another user) counts after a second. And if
+    /// the system shows nothing at all, as on other systems than Linux, a second is enough.
+    pub(super) async fn accepting(&mut self, run_time: Option<Duration>) -> ReadyReason {
         let start = Instant::now();
-        // One look that was interrupted by other work of a busy machine says nothing about its cost.
-        let mut cost_before = Duration::MAX;
-        let mut first = None;
-        let mut sights = HashMap::new();
+        // The minimum of two costs is used, because one check may be interrupted on a busy machine.
+        let mut last_cost = Duration::MAX;
+        let mut first_socket = None;
+        let mut known = HashMap::new();
         loop {
-            let began = Instant::now();
-            let listens = (self.listens)();
-            if listens.nothing() && listens.missing.is_empty() {
-                if alone.is_some_and(|alone| began - start >= alone) {
-                    return How::Lives;
-                }
-                (self.trouble)(Trouble::NothingOpened);
-            } else if listens.nothing() {
-                // Nobody serves: it is as well to believe that it has given the address up.
-                if !listens.beside && alone.is_some() && began - start >= GIVEN_UP {
-                    return How::Lives;
-                }
-                (self.trouble)(Trouble::Missing(listens.missing[0]));
+            let now = Instant::now();
+            let state = (self.listen_state)();
+            let result = if state.has_no_socket() {
+                no_socket(&state, now - start, run_time)
             } else {
-                let since = *first.get_or_insert(began);
-                let all: Vec<u64> = [&listens.sockets[..], &listens.datagrams].concat();
-                let Some(seen) = accepting(&(self.pids)(), &all) else {
-                    sleep(PATIENCE).await;
-                    return How::Holds;
+                let first = *first_socket.get_or_insert(now);
+                let sockets = [&state.listening[..], &state.datagram].concat();
+                let Some(seen) = accepting(&(self.pids)(), &sockets) else {
+                    sleep(UNKNOWN_GRACE).await;
+                    return ReadyReason::Listening;
                 };
-                sights = all
-                    .iter()
-                    .zip(seen)
-                    .map(|(inode, seen)| {
-                        let sight = sights.get(inode).copied().unwrap_or(UNSEEN);
-                        (*inode, sight.next(seen, began))
-                    })
-                    .collect();
-                match judge(&listens, &sights, began, since) {
-                    Seen::Not(trouble) => (self.trouble)(trouble),
-                    Seen::Waits => return How::Waits,
-                    Seen::Holds => return How::Holds,
-                }
+                let update = |(inode, seen)| {
+                    let before = known.get(&inode).copied().unwrap_or(SocketState::Idle);
+                    (inode, before.next(seen, now))
+                };
+                known = sockets.into_iter().zip(seen).map(update).collect();
+                check(&state, &known, now, first)
+            };
+            match result {
+                Ok(reason) => return reason,
+                Err(reason) => (self.on_unready)(reason),
             }
-            let cost = Instant::now() - began;
-            sleep(pace::pause(began - start, cost.min(cost_before))).await;
-            cost_before = cost;
+            let cost = Instant::now() - now;
+            sleep(interval(now - start, cost.min(last_cost))).await;
+            last_cost = cost;
         }
     }
 }
 
-fn judge(listens: &Listens, sights: &HashMap<u64, Sight>, now: Instant, since: Instant) -> Seen {
-    let settled = now - since >= PATIENCE;
-    if let Some(missing) = listens.missing.first().filter(|_| !settled) {
-        return Seen::Not(Trouble::Missing(*missing));
+fn no_socket(
+    state: &ListenState,
+    running: Duration,
+    run_time: Option<Duration>,
+) -> Result<ReadyReason, UnreadyReason> {
+    let (required, reason) = match state.missing.first() {
+        None => (run_time, UnreadyReason::NoSocket),
+        Some(missing) => {
+            let required = run_time.filter(|_| !state.other_live);
+            (
+                required.and(Some(NO_SOCKET_GRACE)),
+                UnreadyReason::Missing(*missing),
+            )
+        }
+    };
+    match required {
+        Some(required) if running >= required => Ok(ReadyReason::Running),
+        Some(_) | None => Err(reason),
     }
-    let sight = |inode: &u64| sights.get(inode).copied().unwrap_or(UNSEEN);
-    let counts = |inode: &u64| sight(inode).counts(now);
-    if let Some(index) = listens.sockets.iter().position(|inode| !counts(inode)) {
-        return Seen::Not(Trouble::NobodyWaits(index));
+}
+
+fn check(
+    state: &ListenState,
+    known: &HashMap<u64, SocketState>,
+    now: Instant,
+    first_socket: Instant,
+) -> Result<ReadyReason, UnreadyReason> {
+    let in_grace = now - first_socket < MISSING_GRACE;
+    if let Some(missing) = state.missing.first().filter(|_| in_grace) {
+        return Err(UnreadyReason::Missing(*missing));
     }
-    if !settled && !listens.datagrams.iter().all(counts) {
-        return Seen::Not(Trouble::NobodyWaits(listens.sockets.len()));
+    let counts = |inode: &u64| known[inode].counts(now);
+    if let Some(index) = state.listening.iter().position(|inode| !counts(inode)) {
+        return Err(UnreadyReason::NotAccepting(index));
     }
-    match listens.sockets.iter().all(|inode| sight(inode).waits) {
-        true => Seen::Waits,
-        false => Seen::Holds,
+    if in_grace && !state.datagram.iter().all(counts) {
+        return Err(UnreadyReason::NotAccepting(state.listening.len()));
     }
+    let is_seen = |inode: &u64| matches!(known[inode], SocketState::Accepting);
+    match state.listening.iter().all(is_seen) {
+        true => Ok(ReadyReason::Accepting),
+        false => Ok(ReadyReason::Listening),
+    }
+}
+
+/// The interval until the next check, given the time since the start and the cost of the last check.
+///
+/// A delay of 1 ms matters after 20 ms and not after 2 s, so the interval is a fiftieth of the elapsed time. And a
+/// check never takes more than a tenth of a core, however large the process tree is.
+fn interval(elapsed: Duration, cost: Duration) -> Duration {
+    (elapsed / 50)
+        .clamp(MIN_INTERVAL, MAX_INTERVAL)
+        .max(cost * 9)
 }
 
 #[cfg(test)]
@@ -162,18 +166,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_stays_out_of_sight_for_a_second_counts() {
+    fn an_unknown_socket_counts_after_a_second() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let hidden = UNSEEN
+        let unknown = SocketState::Idle
             .next(Accepting::Unknown, at(0))
             .next(Accepting::Unknown, at(900));
-        assert!(!hidden.counts(at(999)) && hidden.counts(at(1000)));
-        let seen_between = hidden
+        assert!(!unknown.counts(at(999)) && unknown.counts(at(1000)));
+        let seen_between = unknown
             .next(Accepting::No, at(950))
             .next(Accepting::Unknown, at(960));
         assert!(!seen_between.counts(at(1000)) && seen_between.counts(at(1960)));
-        assert!(!hidden.next(Accepting::No, at(2000)).counts(at(9000)));
-        assert!(hidden.next(Accepting::Yes, at(1)).counts(at(1)));
+        assert!(!unknown.next(Accepting::No, at(2000)).counts(at(9000)));
+        assert!(unknown.next(Accepting::Yes, at(1)).counts(at(1)));
+    }
+
+    #[test]
+    fn checks_are_frequent_at_first_and_never_expensive() {
+        let ms = Duration::from_millis;
+        assert_eq!(interval(ms(0), ms(0)), ms(1));
+        assert_eq!(interval(ms(500), ms(0)), ms(10));
+        assert_eq!(interval(ms(60_000), ms(0)), ms(25));
+        assert_eq!(interval(ms(0), ms(2)), ms(18));
     }
 }

@@ -1,16 +1,15 @@
-//! When a new generation is ready for connections.
+//! Decides when a new generation is ready for connections.
 //!
-//! [`ReadySpec`] says by what to tell, [`wait`] waits for it. Everything that it needs of the rest comes as
-//! [`Inputs`]: closures and channels, so nothing here knows of process trees, slots or the notify socket.
-//! There is no time-out here: the core has it, and the driver drops the future.
+//! [`wait`] waits until the rule in [`ReadySpec`] is met. It observes the generation through [`ReadyInputs`],
+//! closures and channels, so it knows nothing of process trees, listeners or the notify socket. It has no timeout:
+//! [`reload`](crate::reload) keeps the deadline, and the driver drops the future.
 
 mod http;
 mod inputs;
 mod listening;
-mod outcome;
-mod pace;
 mod pattern;
 mod probe;
+mod reason;
 mod spec;
 mod status;
 mod wait;
@@ -19,8 +18,10 @@ mod wait;
 mod tests;
 
 pub use http::HttpProbe;
-pub use inputs::{Dial, Dialed, Exec, Heard, Inputs, Listens, Stream};
-pub use outcome::{How, Trouble, Why};
+pub use inputs::{
+    Connect, Connecting, Exec, ListenState, NotifyState, OnUnready, ReadyInputs, Stream,
+};
 pub use pattern::Pattern;
-pub use spec::{ReadySpec, SpecError};
+pub use reason::{ReadyError, ReadyReason, UnreadyReason};
+pub use spec::ReadySpec;
 pub use wait::wait;

@@ -2,27 +2,24 @@ use std::fmt;
 
 use regex::Regex;
 
-use super::spec::Wrong;
+use crate::value::InvalidValue;
 
-/// A regular expression; two are equal if they are written the same.
+/// A regular expression. Two are equal if their text is equal.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
 impl Pattern {
-    /// What comes after `log:`.
-    pub(super) fn parse(rest: &str) -> Result<Self, Wrong> {
+    /// Parses the part after `log:`.
+    pub(super) fn parse(rest: &str) -> Result<Self, InvalidValue> {
         if rest.is_empty() {
-            return Err((
-                "a regular expression is missing, such as `log:listening on`".to_owned(),
-                None,
-            ));
+            let reason = "a regular expression is missing, as in `log:listening on`";
+            return Err(InvalidValue::new(reason));
         }
-        Regex::new(rest)
-            .map(Self)
-            .map_err(|error| (regex_problem(&error), None))
+        let invalid = |error| InvalidValue::new(summary(&error));
+        Regex::new(rest).map(Self).map_err(invalid)
     }
 
-    /// Whether this line of output matches. Colours and other escape sequences do not count.
+    /// Whether a line of output matches, with or without its escape sequences.
     #[must_use]
     pub fn matches(&self, line: &[u8]) -> bool {
         let text = String::from_utf8_lossy(line);
@@ -44,8 +41,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// The library draws the position over several lines; its last line says what is wrong.
-fn regex_problem(error: &regex::Error) -> String {
+/// The error of `regex` shows the position on several lines and ends with the problem.
+fn summary(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text
         .lines()
@@ -61,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_do_not_hide_a_line() {
+    fn escape_sequences_do_not_prevent_a_match() {
         let pattern = Pattern(Regex::new("listening on 127").expect("a pattern"));
         assert!(pattern.matches(b"\x1b[32mINFO\x1b[0m listening on \x1b[1m127.0.0.1\x1b[0m \xff"));
         assert!(!pattern.matches(b"listening"));

@@ -1,4 +1,4 @@
-//! Probes: connections and commands.
+//! Probes: HTTP requests, connections and commands.
 
 use std::io;
 use std::time::Duration;
@@ -7,126 +7,119 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::status::{self, Status};
-use super::{Dial, Exec, How, HttpProbe, Stream, Trouble};
+use super::{Connect, Connecting, Exec, HttpProbe, OnUnready, ReadyReason, Stream, UnreadyReason};
 
-/// From the beginning of one probe to that of the next, unless the first takes longer.
+/// The time from the start of one probe to the start of the next, unless the first takes longer.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// For connecting and answering together.
+/// The limit for the connection and the response together.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A command may be a slow one; it is run again only when the one before has ended.
+/// The limit for a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// No server has so many headers before its status.
-const MOST_ANSWER: usize = 64 * 1024;
+/// The most bytes to read in search of the final status. No server sends so many headers before it.
+const MAX_RESPONSE: usize = 64 * 1024;
 
-/// Asks until the answer is 2xx or 3xx.
+/// Sends requests until one gets a 2xx or 3xx status.
 ///
-/// A probe that comes too early waits in the accept queue of the new generation: the first that the program
-/// takes is answered at once, so the period costs nothing after a quick start.
+/// A request that is sent too early waits in the accept queue of the new generation and gets a response as soon as
+/// the program accepts it, so the period does not delay a program that starts quickly.
 pub(super) async fn http(
     probe: &HttpProbe,
-    dial: &mut Dial,
-    trouble: &mut (dyn FnMut(Trouble) + Send),
-) -> How {
+    connect: &mut Connect,
+    on_unready: &mut OnUnready,
+) -> ReadyReason {
     let request = status::request(probe);
     loop {
         let next = Instant::now() + PERIOD;
-        match timeout(TIMEOUT, ask(&request, dial(probe.port()))).await {
-            Ok(Ok(status)) if (200..400).contains(&status) => return How::Answered(status),
-            Ok(Ok(status)) => trouble(Trouble::Status(status)),
-            Ok(Err(why)) => trouble(why),
-            Err(_) => trouble(Trouble::Silent),
+        match timeout(TIMEOUT, exchange(&request, connect(probe.port()))).await {
+            Ok(Ok(status)) if (200..400).contains(&status) => {
+                return ReadyReason::Responded(status);
+            }
+            Ok(Ok(status)) => on_unready(UnreadyReason::Status(status)),
+            Ok(Err(reason)) => on_unready(reason),
+            Err(_) => on_unready(UnreadyReason::NoResponse),
         }
         sleep_until(next).await;
     }
 }
 
-async fn ask(request: &str, dialed: super::Dialed) -> Result<u16, Trouble> {
-    let mut stream = dialed.await.map_err(Trouble::Unreachable)?;
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .map_err(|_| Trouble::HungUp)?;
-    let mut answer = Vec::new();
+/// Sends a request and returns the status of the response.
+async fn exchange(request: &str, connecting: Connecting) -> Result<u16, UnreadyReason> {
+    let closed = |_| UnreadyReason::Closed;
+    let mut stream = connecting.await.map_err(UnreadyReason::Unreachable)?;
+    stream.write_all(request.as_bytes()).await.map_err(closed)?;
+    let mut response = Vec::new();
     loop {
-        if stream
-            .read_buf(&mut answer)
-            .await
-            .map_err(|_| Trouble::HungUp)?
-            == 0
-        {
-            return Err(Trouble::HungUp);
+        if stream.read_buf(&mut response).await.map_err(closed)? == 0 {
+            return Err(UnreadyReason::Closed);
         }
-        match status::read(&answer) {
-            Status::Is(status) => {
-                tokio::spawn(take_rest(stream));
+        match status::read(&response) {
+            Status::Final(status) => {
+                tokio::spawn(read_rest(stream));
                 return Ok(status);
             }
-            Status::More if answer.len() < MOST_ANSWER => {}
-            Status::More | Status::Foreign => return Err(Trouble::Foreign),
+            Status::Incomplete if response.len() < MAX_RESPONSE => {}
+            Status::Incomplete | Status::NotHttp => return Err(UnreadyReason::NotHttp),
         }
     }
 }
 
-/// A server whose answer nobody reads to the end may log a broken pipe at each reload. Not waited for.
-async fn take_rest(stream: Box<dyn Stream>) {
+/// Reads the rest of the response in the background, so that the server does not log a broken pipe at each reload.
+async fn read_rest(stream: Box<dyn Stream>) {
     let mut rest = stream.take(16 * 1024 * 1024);
     let _ = timeout(TIMEOUT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }
 
-/// Connects until the program takes a connection.
+/// Connects until the program accepts a connection.
 ///
-/// That a connection is made says nothing: the kernel makes it as soon as there is a listening socket, and
-/// hotrun holds that open. So our half of it is closed at once; a server that took it answers something or
-/// closes its own. One that does neither is seen by `waits`: it waits for connections, and one could be made.
+/// A successful connect proves nothing, because the kernel completes it for any listening socket, and hotrun keeps
+/// that socket open. So the probe shuts down its sending side at once: a server that has accepted the connection
+/// responds or closes its own side. A silent server counts as well, if it can be connected to and, according to
+/// `accepting`, waits for connections.
 pub(super) async fn tcp(
-    dial: &mut Dial,
-    waits: impl Future<Output = How>,
-    reports: &mut (dyn FnMut(Trouble) + Send),
-) -> How {
-    let mut waits = std::pin::pin!(waits);
-    let mut waited = false;
+    connect: &mut Connect,
+    accepting: impl Future<Output = ReadyReason>,
+    on_unready: &mut OnUnready,
+) -> ReadyReason {
+    let mut accepting = std::pin::pin!(accepting);
+    let mut is_accepting = false;
     loop {
         let next = Instant::now() + PERIOD;
-        let taken = async {
-            let mut stream = dial(None).await.map_err(Trouble::Unreachable)?;
-            if !waited {
+        let attempt = async {
+            let mut stream = connect(None).await.map_err(UnreadyReason::Unreachable)?;
+            if !is_accepting {
                 tokio::select! {
-                    () = taken(&mut stream) => {}
-                    _ = &mut waits => waited = true,
+                    () = accepted(&mut stream) => {}
+                    _ = &mut accepting => is_accepting = true,
                 }
             }
             Ok(())
         };
-        match timeout(TIMEOUT, taken).await {
-            Ok(Ok(())) => return How::Connected,
-            Ok(Err(why)) => reports(why),
-            Err(_) => reports(Trouble::Silent),
+        match timeout(TIMEOUT, attempt).await {
+            Ok(Ok(())) => return ReadyReason::Connected,
+            Ok(Err(reason)) => on_unready(reason),
+            Err(_) => on_unready(UnreadyReason::NoResponse),
         }
         sleep_until(next).await;
     }
 }
 
-/// A reset counts too: somebody made it. The connection was there, so it is not one that was refused.
-async fn taken(stream: &mut Box<dyn Stream>) {
+/// A reset counts too: the connection had been made, so the program sent the reset.
+async fn accepted(stream: &mut Box<dyn Stream>) {
     let _ = stream.shutdown().await;
     let _: io::Result<usize> = stream.read(&mut [0; 1]).await;
 }
 
 /// Runs the command until it succeeds, with a pause after each run.
-pub(super) async fn exec(
-    command: &str,
-    run: &mut Exec,
-    trouble: &mut (dyn FnMut(Trouble) + Send),
-) -> How {
+pub(super) async fn exec(command: &str, run: &mut Exec, on_unready: &mut OnUnready) -> ReadyReason {
     loop {
         match timeout(COMMAND_TIMEOUT, run(command)).await {
-            Ok(Ok(true)) => return How::Succeeded,
-            Ok(Ok(false)) => trouble(Trouble::CommandFailed),
-            Ok(Err(error)) => trouble(Trouble::CommandRefused(error)),
-            Err(_) => trouble(Trouble::CommandSlow),
+            Ok(Ok(true)) => return ReadyReason::CommandSucceeded,
+            Ok(Ok(false)) => on_unready(UnreadyReason::CommandFailed),
+            Ok(Err(error)) => on_unready(UnreadyReason::CommandNotStarted(error)),
+            Err(_) => on_unready(UnreadyReason::CommandTimedOut),
         }
         sleep(PERIOD).await;
     }

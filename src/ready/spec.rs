@@ -1,37 +1,37 @@
-//! `--ready SPEC`.
+//! The rule of `--ready`.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::{HttpProbe, Pattern};
-use crate::duration;
+use crate::value::{InvalidValue, format_duration, parse_duration};
 
-/// By what it is told that a new generation is ready.
+/// The rule that decides when a new generation is ready.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum ReadySpec {
-    /// `auto`: `READY=1` if the program sends it, and somebody waits on its sockets; else somebody waits on every passed socket; without
-    /// sockets, it has lived for 500 ms.
+    /// `auto`: the program sends `READY=1` and waits for connections. A program that sends no notification is ready
+    /// when it waits for connections, or, if it opens no socket, when it has run for 500 ms.
     #[default]
     Auto,
-    /// `listen`: somebody waits on every passed socket.
+    /// `listen`: it waits for connections on all its sockets.
     Listen,
-    /// `notify`: `READY=1` on `NOTIFY_SOCKET`.
+    /// `notify`: it sends `READY=1` to `NOTIFY_SOCKET`.
     Notify,
-    /// `http:/path`: any 2xx or 3xx.
+    /// `http:/path`: the path responds with a 2xx or 3xx status.
     Http(HttpProbe),
-    /// `tcp`: a connection is taken.
+    /// `tcp`: it accepts a connection.
     Tcp,
-    /// `log:REGEX`: a line of output matches.
+    /// `log:REGEX`: it prints a matching line.
     Log(Pattern),
-    /// `exec:CMD`: a shell line succeeds.
+    /// `exec:COMMAND`: the shell command succeeds.
     Exec(String),
-    /// `delay:DUR`: so much time has passed since the start.
+    /// `delay:DURATION`: this time has passed since the start.
     Delay(Duration),
 }
 
 impl ReadySpec {
-    /// Whether it can be told only by the sockets that are passed to the program.
+    /// Whether the rule can be checked only if the program has a socket.
     #[must_use]
     pub fn needs_sockets(&self) -> bool {
         match self {
@@ -40,7 +40,7 @@ impl ReadySpec {
         }
     }
 
-    /// Whether it wants the lines of output.
+    /// Whether the rule needs the lines of output.
     #[must_use]
     pub fn reads_output(&self) -> bool {
         match self {
@@ -61,111 +61,81 @@ impl fmt::Display for ReadySpec {
             Self::Tcp => f.write_str("tcp"),
             Self::Log(pattern) => write!(f, "log:{pattern}"),
             Self::Exec(command) => write!(f, "exec:{command}"),
-            Self::Delay(delay) => write!(f, "delay:{}", duration::Typed(*delay)),
+            Self::Delay(delay) => write!(f, "delay:{}", format_duration(*delay)),
         }
     }
 }
 
-/// What is wrong with a `--ready`. Shown it names the value, what is allowed and the nearest right spelling.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpecError {
-    value: String,
-    problem: String,
-    nearest: Option<String>,
-}
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}", self.value, self.problem)?;
-        match &self.nearest {
-            Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for SpecError {}
-
-/// A problem, and the nearest right spelling.
-pub(super) type Wrong = (String, Option<String>);
-
-const ALLOWED: &str =
-    "`auto`, `listen`, `notify`, `http:/path`, `tcp`, `log:REGEX`, `exec:CMD`, `delay:DUR`";
+const ALLOWED: &str = "use `auto`, `listen`, `notify`, `http:/path`, `tcp`, `log:REGEX`, `exec:COMMAND` or \
+    `delay:DURATION`";
 const NAMES: [&str; 8] = [
     "auto", "listen", "notify", "http", "tcp", "log", "exec", "delay",
 ];
 
 impl FromStr for ReadySpec {
-    type Err = SpecError;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, SpecError> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let (name, rest) = match text.split_once(':') {
             Some((name, rest)) => (name, Some(rest)),
             None => (text, None),
         };
-        parse(name, rest).map_err(|(problem, nearest)| SpecError {
-            value: text.to_owned(),
-            problem,
-            nearest,
-        })
+        let value = rest.unwrap_or_default();
+        match name {
+            "auto" => without_value(name, rest, Self::Auto),
+            "listen" => without_value(name, rest, Self::Listen),
+            "notify" => without_value(name, rest, Self::Notify),
+            "tcp" => without_value(name, rest, Self::Tcp),
+            "http" => HttpProbe::parse(value).map(Self::Http),
+            "log" => Pattern::parse(value).map(Self::Log),
+            "exec" => exec(value),
+            "delay" => delay(value).map(Self::Delay),
+            other => Err(unknown(other, rest)),
+        }
     }
 }
 
-fn parse(name: &str, rest: Option<&str>) -> Result<ReadySpec, Wrong> {
-    match name {
-        "auto" => alone(name, rest, ReadySpec::Auto),
-        "listen" => alone(name, rest, ReadySpec::Listen),
-        "notify" => alone(name, rest, ReadySpec::Notify),
-        "tcp" => alone(name, rest, ReadySpec::Tcp),
-        "http" => HttpProbe::parse(rest.unwrap_or_default()).map(ReadySpec::Http),
-        "log" => Pattern::parse(rest.unwrap_or_default()).map(ReadySpec::Log),
-        "exec" => exec(rest.unwrap_or_default()),
-        "delay" => delay(rest.unwrap_or_default()).map(ReadySpec::Delay),
-        other => Err(unknown(other, rest)),
-    }
-}
-
-fn alone(name: &str, rest: Option<&str>, spec: ReadySpec) -> Result<ReadySpec, Wrong> {
+fn without_value(
+    name: &str,
+    rest: Option<&str>,
+    spec: ReadySpec,
+) -> Result<ReadySpec, InvalidValue> {
     match rest {
         None => Ok(spec),
-        Some(_) => Err((format!("`{name}` takes no value"), Some(name.to_owned()))),
+        Some(_) => {
+            Err(InvalidValue::new(format!("`{name}` takes no value")).suggest(name.to_owned()))
+        }
     }
 }
 
-fn unknown(name: &str, rest: Option<&str>) -> Wrong {
-    let problem = format!("is none of {ALLOWED}");
+fn unknown(name: &str, rest: Option<&str>) -> InvalidValue {
     if name == "https" {
-        let nearest = rest.map_or_else(|| "http:/".to_owned(), |rest| format!("http:{rest}"));
-        return (
-            "the probe speaks plain HTTP to the program".to_owned(),
-            Some(nearest),
-        );
+        let suggestion = format!("http:{}", rest.unwrap_or("/"));
+        return InvalidValue::new("the probe uses plain HTTP").suggest(suggestion);
     }
-    let near = |known: &str| strsim::osa_distance(&name.to_lowercase(), known);
-    let nearest = NAMES
-        .into_iter()
-        .min_by_key(|known| near(known))
-        .filter(|known| near(known) <= 2);
-    (
-        problem,
-        nearest
-            .map(|known| rest.map_or_else(|| known.to_owned(), |rest| format!("{known}:{rest}"))),
-    )
+    let distance = |known: &str| strsim::osa_distance(&name.to_lowercase(), known);
+    let nearest = NAMES.into_iter().min_by_key(|known| distance(known));
+    let nearest = nearest.filter(|known| distance(known) <= 2 || name.starts_with(known));
+    let suggestion = nearest.map(|known| match rest {
+        Some(rest) => format!("{known}:{rest}"),
+        None => known.to_owned(),
+    });
+    InvalidValue::new(ALLOWED).suggest(suggestion)
 }
 
-fn exec(rest: &str) -> Result<ReadySpec, Wrong> {
-    if rest.trim().is_empty() {
-        return Err((
-            "a command is missing, such as `exec:pg_isready -q`".to_owned(),
-            None,
-        ));
+fn exec(command: &str) -> Result<ReadySpec, InvalidValue> {
+    if command.trim().is_empty() {
+        let reason = "a command is missing, as in `exec:pg_isready -q`";
+        return Err(InvalidValue::new(reason));
     }
-    Ok(ReadySpec::Exec(rest.to_owned()))
+    Ok(ReadySpec::Exec(command.to_owned()))
 }
 
-fn delay(rest: &str) -> Result<Duration, Wrong> {
-    duration::parse(rest)
-        .map_err(|(problem, nearest)| (problem, nearest.map(|nearest| format!("delay:{nearest}"))))
+fn delay(text: &str) -> Result<Duration, InvalidValue> {
+    parse_duration(text).map_err(|error| {
+        let suggestion = error.suggestion.map(|nearest| format!("delay:{nearest}"));
+        InvalidValue::new(error.reason).suggest(suggestion)
+    })
 }
 
 #[cfg(test)]
@@ -173,12 +143,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn error(text: &str) -> String {
-        text.parse::<ReadySpec>().expect_err(text).to_string()
-    }
-
     #[test]
-    fn each_is_shown_as_it_is_written() {
+    fn a_rule_is_displayed_as_it_is_written() {
         for text in [
             "auto",
             "listen",
@@ -199,50 +165,52 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_name_gets_the_nearest() {
-        let expected = format!("`htpp:/x`: is none of {ALLOWED}; did you mean `http:/x`?");
-        assert_eq!(error("htpp:/x"), expected);
-        assert!(error("Listen").ends_with("did you mean `listen`?"));
-        assert!(error("notfy").ends_with("did you mean `notify`?"));
-        assert_eq!(
-            error("whenever"),
-            format!("`whenever`: is none of {ALLOWED}")
-        );
-    }
-
-    #[test]
-    fn a_wrong_value_says_what_is_wrong() {
-        assert_eq!(
-            error("tcp:3000"),
-            "`tcp:3000`: `tcp` takes no value; did you mean `tcp`?"
-        );
-        assert_eq!(
-            error("http"),
-            "`http`: a path is missing; did you mean `http:/`?"
-        );
-        assert_eq!(
-            error("http:x"),
-            "`http:x`: the path begins with `/`; did you mean `http:/x`?"
-        );
-        assert!(error("https:/x").ends_with("did you mean `http:/x`?"));
-        assert_eq!(
-            error("http://a:0/"),
-            "`http://a:0/`: `a:0` has no port from 1 to 65535"
-        );
-        assert_eq!(error("http:///x"), "`http:///x`: `` is no host");
-        assert!(error("http:/a b").contains("%20"));
-        assert_eq!(
-            error("log:("),
-            "`log:(`: not a regular expression: unclosed group"
-        );
-        assert!(error("log").contains("missing") && error("exec: ").contains("missing"));
-        assert!(error("delay:5").ends_with("did you mean `delay:5s`?"));
-        assert!(!error("delay:soon").contains("did you mean"));
+    fn an_invalid_rule_gets_a_reason_and_a_suggestion() {
+        for (text, reason, suggestion) in [
+            ("htpp:/x", ALLOWED, Some("http:/x")),
+            ("Listen", ALLOWED, Some("listen")),
+            ("notfy", ALLOWED, Some("notify")),
+            ("whenever", ALLOWED, None),
+            ("tcp:3000", "`tcp` takes no value", Some("tcp")),
+            ("http", "a path is missing", Some("http:/")),
+            ("http:x", "the path must start with `/`", Some("http:/x")),
+            ("https:/x", "the probe uses plain HTTP", Some("http:/x")),
+            (
+                "http://a:0/",
+                "the port of `a:0` is not in the range 1 to 65535",
+                None,
+            ),
+            ("http:///x", "`` is not a host", None),
+            (
+                "http:/a b",
+                "write spaces, `#` and non-ASCII characters as `%20` and so on",
+                None,
+            ),
+            ("log:(", "not a regular expression: unclosed group", None),
+            (
+                "log",
+                "a regular expression is missing, as in `log:listening on`",
+                None,
+            ),
+            (
+                "exec: ",
+                "a command is missing, as in `exec:pg_isready -q`",
+                None,
+            ),
+            (
+                "delay:5",
+                "a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`",
+                Some("delay:5s"),
+            ),
+        ] {
+            let expected = InvalidValue::new(reason).suggest(suggestion.map(str::to_owned));
+            assert_eq!(text.parse::<ReadySpec>(), Err(expected), "{text}");
+        }
     }
 
     proptest! {
         #[test]
-        fn any_text_is_survived_and_what_is_shown_can_be_read(text in "(http:|log:|delay:|//|[ -~]){0,12}|\\PC{0,20}") {
+        fn any_text_can_be_parsed_and_a_displayed_rule_is_valid(text in "(http:|log:|delay:|//|[ -~]){0,12}|\\PC{0,20}") {
             if let Ok(spec) = text.parse::<ReadySpec>() {
                 prop_assert_eq!(spec.to_string().parse(), Ok(spec));
             }

@@ -3,129 +3,119 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::listening::Look;
-use super::{Heard, How, Inputs, Pattern, ReadySpec, Trouble, Why, probe};
+use super::listening::Observer;
+use super::{
+    NotifyState, OnUnready, Pattern, ReadyError, ReadyInputs, ReadyReason, ReadySpec,
+    UnreadyReason, probe,
+};
 
-/// How long a program that says that it is ready may take to wait on its sockets. Then it is believed.
-const HONESTY: Duration = Duration::from_secs(5);
+/// How long to wait, after `READY=1`, until the program waits for connections. Then its message is believed.
+const SOCKETS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a program that opens no socket has to live.
-const LIFE: Duration = Duration::from_millis(500);
+/// How long a program that opens no socket has to run.
+const RUN_TIME: Duration = Duration::from_millis(500);
 
-/// Waits until the generation is ready, from its start on. For ever if it never is: the time-out is the
-/// core's. Dropping the future ends all that it began. Runs within a tokio runtime with time and I/O.
+/// Waits until the generation is ready. Call it when the generation starts, within a tokio runtime with time and I/O.
+///
+/// There is no timeout. Dropping the future stops all probes.
 ///
 /// # Errors
 ///
-/// [`Why`]: it can never be told, however long one waits.
-pub async fn wait(spec: &ReadySpec, inputs: Inputs) -> Result<How, Why> {
-    let mut inputs = inputs;
-    if spec.needs_sockets() && !inputs.adopts && (inputs.listens)().nothing() {
-        return Err(Why::NoSockets);
-    }
-    let Inputs {
-        mut pids,
-        mut listens,
+/// The generation can never become ready.
+pub async fn wait(spec: &ReadySpec, inputs: ReadyInputs) -> Result<ReadyReason, ReadyError> {
+    let ReadyInputs {
+        pids,
+        mut listen_state,
         adopts,
-        heard,
+        notify_state,
         lines,
-        mut dial,
+        mut connect,
         mut exec,
-        mut trouble,
+        mut on_unready,
     } = inputs;
+    if spec.needs_sockets() && !adopts && listen_state().has_no_socket() {
+        return Err(ReadyError::NoSocket);
+    }
+    let observer = |on_unready| Observer {
+        pids,
+        listen_state,
+        on_unready,
+    };
     match spec {
-        ReadySpec::Auto => {
-            let look = Look {
-                pids: &mut *pids,
-                listens: &mut *listens,
-                trouble: &mut *trouble,
-            };
-            Ok(auto(look, adopts, heard).await)
-        }
-        ReadySpec::Listen => {
-            let look = Look {
-                pids: &mut *pids,
-                listens: &mut *listens,
-                trouble: &mut *trouble,
-            };
-            Ok(look.somebody_waits(None).await)
-        }
-        ReadySpec::Notify => notified(heard, &mut *trouble).await,
-        ReadySpec::Http(probe) => Ok(probe::http(probe, &mut dial, &mut *trouble).await),
+        ReadySpec::Auto => Ok(auto(observer(on_unready), adopts, notify_state).await),
+        ReadySpec::Listen => Ok(observer(on_unready).accepting(None).await),
+        ReadySpec::Notify => notified(notify_state, &mut on_unready).await,
+        ReadySpec::Http(probe) => Ok(probe::http(probe, &mut connect, &mut on_unready).await),
         ReadySpec::Tcp => {
-            let mut unsaid = |_| {};
-            let look = Look {
-                pids: &mut *pids,
-                listens: &mut *listens,
-                trouble: &mut unsaid,
-            };
-            Ok(probe::tcp(&mut dial, look.somebody_waits(None), &mut *trouble).await)
+            let mut observer = observer(Box::new(|_| {}));
+            Ok(probe::tcp(&mut connect, observer.accepting(None), &mut on_unready).await)
         }
         ReadySpec::Log(pattern) => printed(pattern, lines).await,
-        ReadySpec::Exec(command) => Ok(probe::exec(command, &mut exec, &mut *trouble).await),
+        ReadySpec::Exec(command) => Ok(probe::exec(command, &mut exec, &mut on_unready).await),
         ReadySpec::Delay(delay) => {
             sleep(*delay).await;
-            Ok(How::Delayed)
+            Ok(ReadyReason::Delayed)
         }
     }
 }
 
-/// What the program says of itself goes before what is seen of it, also where both come at once.
-async fn auto(mut look: Look<'_>, adopts: bool, mut heard: watch::Receiver<Heard>) -> How {
-    // Without a socket it has to live for a while. What opens none, and never could, has none to wait for.
-    let passed = !(look.listens)().nothing();
-    let alone = (adopts || !passed).then_some(LIFE);
+/// A message of the program takes precedence over what its sockets show, also if both are there at once.
+async fn auto(
+    mut observer: Observer,
+    adopts: bool,
+    mut notify_state: watch::Receiver<NotifyState>,
+) -> ReadyReason {
+    // A program that has inherited sockets, and whose own sockets are not seen, must use those that it has.
+    let may_need_none = adopts || (observer.listen_state)().has_no_socket();
     tokio::select! {
         biased;
-        () = speaks(&mut heard) => {}
-        how = look.reborrow().somebody_waits(alone) => return how,
+        () = first_message(&mut notify_state) => {}
+        reason = observer.accepting(may_need_none.then_some(RUN_TIME)) => return reason,
     }
-    match notified(heard, look.trouble).await {
-        Ok(how) => {
-            // gunicorn's master says `READY=1` before a worker has so much as read the program.
-            if !(look.listens)().nothing() {
-                let _ = timeout(HONESTY, look.somebody_waits(None)).await;
+    match notified(notify_state, &mut observer.on_unready).await {
+        Ok(reason) => {
+            // The master process of gunicorn sends `READY=1` before its workers have loaded the program.
+            if !(observer.listen_state)().has_no_socket() {
+                let _ = timeout(SOCKETS_TIMEOUT, observer.accepting(None)).await;
             }
-            how
+            reason
         }
-        // It spoke, and nobody listens any more: that happens only while all of it is being ended.
+        // The notify socket closes only when the generation is being stopped.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// Waits for the first word of the program, for ever if it is none that speaks.
-async fn speaks(heard: &mut watch::Receiver<Heard>) {
-    if heard
-        .wait_for(|&heard| heard != Heard::Nothing)
-        .await
-        .is_err()
-    {
+/// Waits for the first message of the program, and forever if it never sends one.
+async fn first_message(state: &mut watch::Receiver<NotifyState>) {
+    let message = state.wait_for(|&state| state != NotifyState::Silent);
+    if message.await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
 async fn notified(
-    mut heard: watch::Receiver<Heard>,
-    trouble: &mut (dyn FnMut(Trouble) + Send),
-) -> Result<How, Why> {
+    mut state: watch::Receiver<NotifyState>,
+    on_unready: &mut OnUnready,
+) -> Result<ReadyReason, ReadyError> {
     loop {
-        match *heard.borrow_and_update() {
-            Heard::Nothing => {}
-            Heard::Something => trouble(Trouble::NotYetReady),
-            Heard::Ready => return Ok(How::Notified),
+        match *state.borrow_and_update() {
+            NotifyState::Silent => {}
+            NotifyState::NotReady => on_unready(UnreadyReason::NotReady),
+            NotifyState::Ready => return Ok(ReadyReason::Notified),
         }
-        heard.changed().await.map_err(|_| Why::NoNotifySocket)?;
+        let changed = state.changed().await;
+        changed.map_err(|_| ReadyError::NotifyClosed)?;
     }
 }
 
 async fn printed(
     pattern: &Pattern,
     mut lines: mpsc::UnboundedReceiver<Vec<u8>>,
-) -> Result<How, Why> {
+) -> Result<ReadyReason, ReadyError> {
     while let Some(line) = lines.recv().await {
         if pattern.matches(&line) {
-            return Ok(How::Printed);
+            return Ok(ReadyReason::Printed);
         }
     }
-    Err(Why::OutputEnded)
+    Err(ReadyError::OutputEnded)
 }

@@ -304,7 +304,7 @@ fn hc15_a_build_that_is_the_same_as_one_that_drains_is_gone_back_to() {
     let run =
         Run::new(&project)
             .listen()
-            .args(["--stop-timeout", "60s", "--go-back-within", "60s"]);
+            .args(["--stop-timeout", "60s", "--rollback-within", "60s"]);
     let mut run = run.program(["cargo", "run"]).spawn();
     let live = |run: &mut Running| {
         let live = run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"));

@@ -1,13 +1,13 @@
-//! A server in Python, on a socket that it was passed.
+//! A server in Python that inherits its socket.
 
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
-use super::{How, ends, inputs, listener, start};
+use super::{ReadyReason, inputs, listener, result, start};
 
-/// Killed and reaped with the test.
+/// Killed and reaped when the test ends.
 struct Server(Child);
 
 impl Drop for Server {
@@ -17,7 +17,7 @@ impl Drop for Server {
     }
 }
 
-/// Python is a fixture that a machine may lack: loudly skipped there, and an error in CI.
+/// Without Python, the test is skipped with a message, and fails in CI.
 fn python(socket: &TcpListener) -> Option<Server> {
     let script = "import http.server as h, socket, time\nserver = h.ThreadingHTTPServer(('127.0.0.1', 0), \
         h.SimpleHTTPRequestHandler, False)\nserver.socket = socket.socket(fileno=0)\nserver.server_name = ''\n\
@@ -47,18 +47,18 @@ fn python(socket: &TcpListener) -> Option<Server> {
 }
 
 #[tokio::test]
-async fn a_real_server_is_seen_in_each_way() {
+async fn every_rule_detects_a_real_server() {
     for (text, how) in [
-        ("auto", How::Waits),
-        ("listen", How::Waits),
-        ("http:/", How::Answered(200)),
-        ("tcp", How::Connected),
+        ("auto", ReadyReason::Accepting),
+        ("listen", ReadyReason::Accepting),
+        ("http:/", ReadyReason::Responded(200)),
+        ("tcp", ReadyReason::Connected),
     ] {
         let socket = listener();
         let Some(server) = python(&socket) else {
             return;
         };
-        let (inputs, _world) = inputs(server.0.id(), Some(&socket));
-        assert_eq!(ends(start(text, inputs)).await, Ok(how), "{text}");
+        let (inputs, _program) = inputs(server.0.id(), Some(&socket));
+        assert_eq!(result(start(text, inputs)).await, Ok(how), "{text}");
     }
 }

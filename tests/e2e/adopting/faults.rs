@@ -20,7 +20,7 @@ fn hc15_after_a_crash_connections_wait_for_the_next_save() {
     let app = App::python(FRAGILE);
     let run = app
         .run()
-        .args(["--no-error-page", "--go-back-within", "0s"]);
+        .args(["--no-error-page", "--rollback-within", "0s"]);
     let mut run = run.spawn();
     for generation in [1, 2] {
         run.live();

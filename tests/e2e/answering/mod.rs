@@ -136,7 +136,7 @@ fn http_clients_of_an_adopted_address_get_the_crash() {
         return;
     }
     let app = App::python(SERVER);
-    let mut run = app.run().args(["--go-back-within", "0s"]).spawn();
+    let mut run = app.run().args(["--rollback-within", "0s"]).spawn();
     serving(&mut run);
     for generation in 1..4 {
         let _crash = http::get(run.address(), "/crash");

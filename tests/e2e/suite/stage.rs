@@ -39,7 +39,7 @@ pub(super) struct Figures {
 }
 
 /// hotrun starts something by itself after a crash.
-pub(super) const RETURNS: [&str; 2] = ["--go-back-within", "10s"];
+pub(super) const RETURNS: [&str; 2] = ["--rollback-within", "10s"];
 
 /// The scripts wait for this file beside the watched folder, and then do what another one says, if it is there.
 const GATE: &str = "echo at the gate; until [ -e ../gate ]; do sleep 0.02; done; if [ -e ../then ]; then . ../then; fi; ";
@@ -52,7 +52,7 @@ impl Stage {
         let mut options: Vec<_> = options.iter().map(ToString::to_string).collect();
         // What follows from a crash by itself has rows of its own: everything else is easier to tell without.
         if !options.contains(&RETURNS[0].to_owned()) {
-            options.extend(["--go-back-within", "0s"].map(str::to_owned));
+            options.extend(["--rollback-within", "0s"].map(str::to_owned));
         }
         Self {
             project,

@@ -1,0 +1,80 @@
+//! The user guide, one page for each topic. `hotrun help TOPIC` prints a page, and the man page
+//! contains all of them.
+//!
+//! To add a page, write `src/guide/TOPIC.md` and add the topic to the table below. The first line is
+//! `# Title`. Headings, paragraphs, lists with `-`, tables and fenced code are supported.
+
+pub(crate) mod markdown;
+
+macro_rules! pages {
+    ($($topic:ident),* $(,)?) => {
+        $(
+            #[doc = include_str!(concat!("guide/", stringify!($topic), ".md"))]
+            pub mod $topic {}
+        )*
+
+        /// All pages, in the order in which they are listed.
+        pub const PAGES: &[Page] = &[$(Page {
+            topic: stringify!($topic),
+            text: include_str!(concat!("guide/", stringify!($topic), ".md")),
+        }),*];
+    };
+}
+
+pages! {
+    watching,
+    sockets,
+    readiness,
+    crashes,
+    reload,
+    notify,
+    terminal,
+    migrating,
+    measurements,
+}
+
+/// A page of the guide.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// The word after `hotrun help`.
+    pub topic: &'static str,
+    /// The page in Markdown.
+    pub text: &'static str,
+}
+
+impl Page {
+    /// The page about a topic.
+    pub fn find(topic: &str) -> Option<&'static Self> {
+        PAGES.iter().find(|page| page.topic == topic)
+    }
+
+    /// The heading of the page.
+    pub fn title(&self) -> &'static str {
+        let first = self.text.lines().next().unwrap_or_default();
+        first.trim_start_matches("# ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_starts_with_its_title() {
+        for page in PAGES {
+            assert!(page.text.starts_with("# "), "{}", page.topic);
+            assert_eq!(Page::find(page.topic).unwrap().title(), page.title());
+        }
+    }
+
+    #[test]
+    fn every_page_in_the_directory_is_in_the_table() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide");
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if let Some(topic) = name.strip_suffix(".md") {
+                assert!(Page::find(topic).is_some(), "{name}");
+            }
+        }
+    }
+}

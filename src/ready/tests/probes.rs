@@ -1,0 +1,143 @@
+//! HTTP requests, connections and commands.
+
+use std::io::{Read, Write};
+
+use super::*;
+
+/// Serves one connection after another: reads the request, sends the next text. The last text is repeated.
+fn respond(socket: TcpListener, texts: &'static [&'static str]) {
+    std::thread::spawn(move || {
+        let last = texts.last().expect("a response");
+        for text in texts.iter().chain(std::iter::repeat(last)) {
+            let Ok((mut stream, _)) = socket.accept() else {
+                return;
+            };
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(text.as_bytes());
+        }
+    });
+}
+
+#[tokio::test]
+async fn http_accepts_2xx_and_3xx_and_reports_the_rest() {
+    let socket = listener();
+    let (inputs, program) = own_inputs(Some(&socket));
+    let responses = [
+        "HTTP/1.1 503 Busy\r\n\r\n",
+        "SSH-2.0-x\r\n",
+        "",
+        "HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 302 Found\r\n\r\n",
+    ];
+    respond(socket, Box::leak(Box::new(responses)));
+    assert_eq!(
+        result(start("http:/health", inputs)).await,
+        Ok(ReadyReason::Responded(302))
+    );
+    let expected = [
+        "the probe got status 503",
+        "the probe got a response that is not HTTP/1",
+        "the connection of the probe was closed without a response",
+    ];
+    assert_eq!(*program.unready_reasons.lock().expect("no panic"), expected);
+}
+
+/// A request that is sent too early waits in the accept queue.
+#[tokio::test]
+async fn http_gets_a_response_from_a_program_that_starts_slowly() {
+    let socket = listener();
+    let (inputs, program) = own_inputs(Some(&socket));
+    let waiting = start("http:/", inputs);
+    program.reports("the probe got no response within 1s").await;
+    respond(socket, &["HTTP/1.1 204 No Content\r\n\r\n"]);
+    assert_eq!(result(waiting).await, Ok(ReadyReason::Responded(204)));
+}
+
+#[tokio::test]
+async fn http_reports_a_refused_connection() {
+    let gone = listener();
+    let (mut inputs, program) = own_inputs(Some(&gone));
+    inputs.connect = Box::new(|port| {
+        assert_eq!(port, Some(81));
+        Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) })
+    });
+    let waiting = start("http://localhost:81/", inputs);
+    program
+        .reports("the probe could not connect: connection refused")
+        .await;
+    waiting.abort();
+}
+
+/// The kernel completes connections to any listening socket, so a successful connect proves nothing.
+#[tokio::test]
+async fn tcp_requires_an_accepted_connection() {
+    let socket = listener();
+    let (inputs, program) = own_inputs(Some(&socket));
+    let waiting = start("tcp", inputs);
+    program.reports("the probe got no response within 1s").await;
+    assert!(!waiting.is_finished());
+    respond(socket, &["+OK\r\n"]);
+    assert_eq!(result(waiting).await, Ok(ReadyReason::Connected));
+}
+
+/// The server keeps the connection and sends nothing.
+#[tokio::test]
+async fn tcp_detects_that_a_silent_server_waits_for_connections() {
+    let socket = listener();
+    let (inputs, _program) = own_inputs(Some(&socket));
+    let _waits = register(&socket);
+    assert_eq!(
+        result(start("tcp", inputs)).await,
+        Ok(ReadyReason::Connected)
+    );
+}
+
+#[tokio::test]
+async fn exec_is_repeated_until_it_succeeds() {
+    let (mut inputs, program) = own_inputs(None);
+    let mut outcomes = [
+        Ok(false),
+        Err(std::io::ErrorKind::NotFound.into()),
+        Ok(true),
+    ]
+    .into_iter();
+    inputs.exec = Box::new(move |command| {
+        assert_eq!(command, "test -e x");
+        let outcome = outcomes.next().expect("no run after the success");
+        Box::pin(async { outcome })
+    });
+    assert_eq!(
+        result(start("exec:test -e x", inputs)).await,
+        Ok(ReadyReason::CommandSucceeded)
+    );
+    let expected = [
+        "the command of `--ready exec:` failed",
+        "cannot start the command of `--ready exec:`: entity not found",
+    ];
+    assert_eq!(*program.unready_reasons.lock().expect("no panic"), expected);
+}
+
+#[tokio::test]
+async fn dropping_the_wait_drops_its_command() {
+    let (mut inputs, _program) = own_inputs(None);
+    let (runs, running) = tokio::sync::oneshot::channel::<()>();
+    let (started, start_seen) = tokio::sync::oneshot::channel();
+    let mut kept = Some((runs, started));
+    inputs.exec = Box::new(move |_| {
+        let (runs, started) = kept.take().expect("one run");
+        Box::pin(async move {
+            started.send(()).expect("the test waits for it");
+            let _runs = runs;
+            std::future::pending().await
+        })
+    });
+    let waiting = start("exec:sleep 60", inputs);
+    timeout(DEADLINE, start_seen)
+        .await
+        .expect("in time")
+        .expect("the command was started");
+    waiting.abort();
+    timeout(DEADLINE, running)
+        .await
+        .expect("in time")
+        .expect_err("dropped with the wait");
+}
