@@ -1,7 +1,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// Options of `cargo` and `cargo run` that always take a value, which may be the next argument.
+/// Options of `cargo` and `cargo run` that always have a value, which may be the next argument.
 const VALUED: &[&str] = &[
     "-C",
     "-F",
@@ -19,46 +19,46 @@ const VALUED: &[&str] = &[
     "--target-dir",
 ];
 
-/// Options whose value may be left out: what follows is the value unless it begins with `-`. Cargo then
-/// lists what there is to choose from.
+/// Options with an optional value: the next argument is the value unless it starts with `-`. Without a value, cargo
+/// lists the possible values.
 const OPTIONAL: &[&str] = &["-p", "--bin", "--example", "--package", "--target"];
 
-/// One option, and its value if it has one.
+/// An option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {
-    /// As in cargo's help, dashes included: `-p`, `--bin`.
+    /// The name with its dashes: `-p`, `--bin`.
     pub name: String,
-    /// The value, however it was written.
+    /// The value, if any.
     pub value: Option<OsString>,
 }
 
-/// The next piece of a cargo command line.
+/// A part of a cargo command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece<'a> {
-    /// Options (several for `-rq`) and the arguments that they were written in.
+pub enum Argument<'a> {
+    /// Options (`-rq` is two), and the arguments that contain them.
     Flags(Vec<Flag>, &'a [OsString]),
-    /// Anything else: the subcommand, or the first of the program's own arguments.
+    /// Anything else: the subcommand, or the first argument of the program.
     Word(&'a OsStr),
     /// `--`
     Separator,
 }
 
-/// Takes a cargo command line apart, as far as that is needed to find its pieces.
+/// Splits a cargo command line.
 ///
-/// An option that is not known is taken to have no value. That errs on the safe side: arguments are
-/// only ever passed on or left out as whole pieces, and cargo reads them again.
+/// Unknown options are assumed to have no value. That is safe, because hotrun passes on or drops whole arguments and
+/// cargo parses them again.
 #[derive(Clone, Debug)]
-pub struct Pieces<'a> {
+pub struct Arguments<'a> {
     rest: &'a [OsString],
 }
 
-impl<'a> Pieces<'a> {
-    /// Of these arguments.
+impl<'a> Arguments<'a> {
+    /// Starts at the first argument.
     pub const fn new(arguments: &'a [OsString]) -> Self {
         Self { rest: arguments }
     }
 
-    /// What has not been taken yet.
+    /// The arguments that have not been returned yet.
     pub const fn rest(&self) -> &'a [OsString] {
         self.rest
     }
@@ -69,7 +69,7 @@ impl<'a> Pieces<'a> {
         taken
     }
 
-    fn long(&mut self, argument: &'a OsStr) -> Piece<'a> {
+    fn long(&mut self, argument: &'a OsStr) -> Argument<'a> {
         let bytes = argument.as_bytes();
         let (name, inline) = match bytes.iter().position(|byte| *byte == b'=') {
             Some(at) => (&bytes[..at], Some(os_string(&bytes[at + 1..]))),
@@ -80,7 +80,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// `-p x`, `-px`, `-p=x`, `-rq`, `-vp x`.
-    fn short(&mut self, argument: &'a OsStr) -> Piece<'a> {
+    fn short(&mut self, argument: &'a OsStr) -> Argument<'a> {
         let bytes = argument.as_bytes();
         let mut before = Vec::new();
         for (at, byte) in bytes.iter().enumerate().skip(1) {
@@ -96,12 +96,17 @@ impl<'a> Pieces<'a> {
         self.flags(before, "-".to_owned(), None)
     }
 
-    fn flags(&mut self, mut flags: Vec<Flag>, name: String, inline: Option<OsString>) -> Piece<'a> {
+    fn flags(
+        &mut self,
+        mut flags: Vec<Flag>,
+        name: String,
+        inline: Option<OsString>,
+    ) -> Argument<'a> {
         let separate = inline.is_none() && self.value_follows(&name);
         let arguments = self.take(if separate { 2 } else { 1 });
         let value = inline.or_else(|| separate.then(|| arguments[1].clone()));
         flags.push(Flag { name, value });
-        Piece::Flags(flags, arguments)
+        Argument::Flags(flags, arguments)
     }
 
     fn value_follows(&self, name: &str) -> bool {
@@ -112,22 +117,22 @@ impl<'a> Pieces<'a> {
     }
 }
 
-impl<'a> Iterator for Pieces<'a> {
-    type Item = Piece<'a>;
+impl<'a> Iterator for Arguments<'a> {
+    type Item = Argument<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let argument = self.rest.first()?;
         let bytes = argument.as_bytes();
         Some(if bytes == b"--" {
             self.take(1);
-            Piece::Separator
+            Argument::Separator
         } else if bytes.starts_with(b"--") {
             self.long(argument)
         } else if bytes.len() > 1 && bytes[0] == b'-' {
             self.short(argument)
         } else {
             self.take(1);
-            Piece::Word(argument)
+            Argument::Word(argument)
         })
     }
 }
@@ -144,15 +149,17 @@ fn os_string(bytes: &[u8]) -> OsString {
 mod tests {
     use super::*;
 
-    /// Writes the pieces as `name=value`, words as they are, one argument list a piece.
-    fn pieces(line: &str) -> Vec<String> {
+    /// Writes options as `name=value/arguments` and words as they are.
+    fn split(line: &str) -> Vec<String> {
         let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        Pieces::new(&arguments).map(|piece| show(&piece)).collect()
+        Arguments::new(&arguments)
+            .map(|argument| show(&argument))
+            .collect()
     }
 
-    fn show(piece: &Piece<'_>) -> String {
-        match piece {
-            Piece::Flags(flags, arguments) => {
+    fn show(argument: &Argument<'_>) -> String {
+        match argument {
+            Argument::Flags(flags, arguments) => {
                 let flags: Vec<String> = flags
                     .iter()
                     .map(|flag| match &flag.value {
@@ -162,13 +169,13 @@ mod tests {
                     .collect();
                 format!("{}/{}", flags.join(","), arguments.len())
             }
-            Piece::Word(word) => word.display().to_string(),
-            Piece::Separator => "--".to_owned(),
+            Argument::Word(word) => word.display().to_string(),
+            Argument::Separator => "--".to_owned(),
         }
     }
 
     #[test]
-    fn options_take_their_values_however_they_are_written() {
+    fn options_have_their_values_in_every_syntax() {
         for (line, expected) in [
             ("--bin x", vec!["--bin=x/2"]),
             ("--bin=x y", vec!["--bin=x/1", "y"]),
@@ -187,7 +194,7 @@ mod tests {
                 vec!["-Z=unstable-options/1", "-C=dir/2", "run"],
             ),
         ] {
-            assert_eq!(pieces(line), expected, "{line}");
+            assert_eq!(split(line), expected, "{line}");
         }
     }
 }

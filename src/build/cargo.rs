@@ -3,73 +3,60 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{
-    BuildError, CargoRun, Configuration, Invocation, Launch, Messages, Target, WatchRoots, checks,
-    configuration, roots, runner,
+    BuildCommand, BuildError, BuildOutput, CargoConfig, CargoRun, Launch, RunnerSyntax, Target,
+    WatchRoots, cargo_config, roots, runner, target,
 };
 
-/// The first cargo with a stable `--config`.
-const FIRST_WITH_CONFIG: (u32, u32) = (1, 63);
+/// The first version of cargo with a stable `--config`.
+const MIN_VERSION: (u32, u32) = (1, 63);
 
-/// How a runner is written in cargo's configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunnerForm {
-    /// `["a", "b c"]`
-    List,
-    /// `"a b"`, split at blanks.
-    Words,
-}
-
-/// A `cargo run`: how it is built, and what its build says to start.
+/// How to build and start a `cargo run`.
 #[derive(Clone, Debug)]
 pub struct CargoPlan {
     pub(super) run: CargoRun,
-    pub(super) configuration: Configuration,
+    pub(super) config: CargoConfig,
     pub(super) workdir: PathBuf,
     pub(super) target: Option<Target>,
     color: bool,
 }
 
 impl CargoPlan {
-    /// Reads what cargo is configured to do. `color` is whether the output goes where colours are shown.
+    /// Reads the configuration of cargo. `color`: whether the output of the build may have colors.
     pub(super) fn new(run: CargoRun, workdir: &Path, color: bool) -> Result<Self, BuildError> {
-        let configuration = Configuration::read(&run, workdir)?;
-        if configuration.version < FIRST_WITH_CONFIG {
+        let config = CargoConfig::read(&run, workdir)?;
+        if config.version < MIN_VERSION {
             return Err(BuildError::OldCargo {
-                version: configuration.version,
+                version: config.version,
             });
         }
-        if run
-            .selection
-            .config
-            .iter()
-            .any(|value| sets_runner(value, workdir))
-        {
+        let mut values = run.run_options.config.iter();
+        if values.any(|value| sets_runner(value, workdir)) {
             return Err(BuildError::RunnerOnCommandLine);
         }
         Ok(Self {
-            color: shows_color(&run, &configuration, color),
+            color: uses_color(&run, &config, color),
             run,
-            configuration,
+            config,
             workdir: workdir.to_owned(),
             target: None,
         })
     }
 
-    /// Checks that there is a package and exactly one program in it to run.
+    /// Checks before the first build that there is a package with exactly one program to run.
     ///
     /// # Errors
     ///
-    /// What cargo would also refuse, before any time is spent on a build.
+    /// The command would also fail in cargo.
     pub fn check(&mut self) -> Result<&Target, BuildError> {
-        let target = checks::check(self)?;
+        let target = target::find(self)?;
         Ok(self.target.insert(target))
     }
 
-    /// What to watch for this package. May run `cargo metadata`, never touches the network.
+    /// What to watch. Runs `cargo metadata` without using the network.
     ///
     /// # Errors
     ///
-    /// Those of [`CargoPlan::check`], which is done first where it has not been.
+    /// Those of [`CargoPlan::check`], which runs first if it has not run yet.
     pub fn watch_roots(&mut self) -> Result<WatchRoots, BuildError> {
         if self.target.is_none() {
             self.check()?;
@@ -77,67 +64,67 @@ impl CargoPlan {
         roots::of(self)
     }
 
-    /// Whether a change of one of these files makes this plan outdated: cargo's configuration, or the
-    /// toolchain. Then [`recognise`](super::recognise) has to be asked again.
+    /// Whether one of these files sets the configuration of cargo or the toolchain, so that a change requires a new
+    /// plan.
     pub fn is_outdated_by(&self, changed: &[PathBuf]) -> bool {
-        changed.iter().any(|path| decides(path))
+        changed.iter().any(|path| configures_cargo(path))
     }
 
-    /// Where cargo works.
+    /// The working directory of cargo.
     pub(super) fn directory(&self) -> PathBuf {
-        configuration::directory(self.run.selection.directory.as_ref(), &self.workdir)
+        cargo_config::directory(self.run.run_options.directory.as_ref(), &self.workdir)
     }
 
-    pub(super) fn invocation(&self) -> Result<Invocation, BuildError> {
+    pub(super) fn build_command(&self) -> Result<BuildCommand, BuildError> {
         let mut argv = vec![self.run.cargo.clone()];
         argv.extend(self.run.toolchain.clone());
         argv.extend_from_slice(&self.run.globals);
         argv.push("run".into());
-        // Right behind the subcommand: whatever follows, an alias that ends in `--` included, stays last.
-        argv.extend(self.rendering());
+        // Our options come first because an alias may end in `--`.
+        argv.extend(self.format_options());
         argv.extend(self.runner_options()?);
         argv.extend_from_slice(&self.run.options);
         argv.extend_from_slice(&self.run.program);
-        Ok(Invocation {
+        Ok(BuildCommand {
             argv,
             workdir: self.workdir.clone(),
         })
     }
 
-    pub(super) fn messages(&self) -> Messages {
-        Messages::new(self.configuration.runner.clone().unwrap_or_default())
+    pub(super) fn output(&self) -> BuildOutput {
+        BuildOutput::of_cargo(self.config.runner.clone().unwrap_or_default())
     }
 
-    pub(super) fn finish(&self, messages: &mut Messages) -> Result<Launch, BuildError> {
-        let launch = messages.take_launch();
+    pub(super) fn launch(&self, output: &mut BuildOutput) -> Result<Launch, BuildError> {
+        let launch = output.take_launch();
         launch.ok_or_else(|| BuildError::RunnerNotStarted {
             cargo: self.run.cargo.clone(),
         })
     }
 
-    fn rendering(&self) -> Vec<OsString> {
+    fn format_options(&self) -> Vec<OsString> {
         let format = if self.color {
             "json-diagnostic-rendered-ansi"
         } else {
             "json"
         };
         let mut options = vec![format!("--message-format={format}").into()];
-        // Cargo's own lines go into a pipe of ours: without this they would lose their colours. An option
-        // and not a variable, so that the program's environment stays as it is.
-        if self.color && self.run.selection.color.is_none() {
+        // Cargo's own lines go through a pipe, where cargo would not color them. This is an option rather than a
+        // variable so that the environment of the program does not change.
+        if self.color && self.run.run_options.color.is_none() {
             options.push("--color=always".into());
         }
         options
     }
 
-    /// The runner for the exact triple wins over every `cfg(…)`, and over the environment. A target that
-    /// we have got wrong (a specification file, say) is caught by a `cfg` that is always true; cargo
-    /// refuses two that match, so that is left out where the user has a runner.
+    /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the
+    /// triple is wrong (the target is a specification file, for example) it also sets the runner for a `cfg` that is
+    /// always true. Cargo refuses two matching `cfg`s, so this is left out if the user has configured a runner.
     fn runner_options(&self) -> Result<Vec<OsString>, BuildError> {
-        let triple = quoted(&self.configuration.triple);
-        let mut options = runner_option(&triple, self.configuration.form)?;
-        if self.configuration.runner.is_none() {
-            options.extend(runner_option(&quoted("cfg(all())"), RunnerForm::List)?);
+        let triple = quoted(&self.config.triple);
+        let mut options = runner_option(&triple, self.config.runner_syntax)?;
+        if self.config.runner.is_none() {
+            options.extend(runner_option(&quoted("cfg(all())"), RunnerSyntax::Array)?);
         }
         Ok(options)
     }
@@ -149,21 +136,17 @@ fn sets_runner(value: &str, workdir: &Path) -> bool {
         || fs::read_to_string(workdir.join(value)).is_ok_and(|text| text.contains("runner"))
 }
 
-fn runner_option(key: &str, form: RunnerForm) -> Result<Vec<OsString>, BuildError> {
-    let plain = form == RunnerForm::Words;
-    let path = runner::executable(plain).map_err(BuildError::Ourselves)?;
+fn runner_option(key: &str, syntax: RunnerSyntax) -> Result<Vec<OsString>, BuildError> {
+    let no_whitespace = syntax == RunnerSyntax::String;
+    let path = runner::executable(no_whitespace).map_err(BuildError::OwnExecutable)?;
     let words = [
         path.to_string_lossy().into_owned(),
         runner::FLAG.to_owned(),
         "--".to_owned(),
     ];
-    let value = match form {
-        RunnerForm::List => words.map(|word| quoted(&word)).join(","),
-        RunnerForm::Words => words.join(" "),
-    };
-    let value = match form {
-        RunnerForm::List => format!("[{value}]"),
-        RunnerForm::Words => quoted(&value),
+    let value = match syntax {
+        RunnerSyntax::Array => format!("[{}]", words.map(|word| quoted(&word)).join(",")),
+        RunnerSyntax::String => quoted(&words.join(" ")),
     };
     Ok(vec![
         "--config".into(),
@@ -171,23 +154,23 @@ fn runner_option(key: &str, form: RunnerForm) -> Result<Vec<OsString>, BuildErro
     ])
 }
 
-/// A basic string of TOML. Its escapes are JSON's, as far as they occur in a path or a triple.
+/// A basic string of TOML, written as JSON. Both use the same escapes for the characters of paths and triples.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// What the user said counts first: on the command line, then in cargo's configuration.
-fn shows_color(run: &CargoRun, configuration: &Configuration, ours: bool) -> bool {
-    match run.selection.color.as_deref() {
+/// The command line takes precedence over the configuration of cargo, which takes precedence over `default`.
+fn uses_color(run: &CargoRun, config: &CargoConfig, default: bool) -> bool {
+    match run.run_options.color.as_deref() {
         Some("always") => true,
         Some("never") => false,
-        Some(_) => ours,
-        None => configuration.color.unwrap_or(ours),
+        Some(_) => default,
+        None => config.color.unwrap_or(default),
     }
 }
 
-/// Whether the content of this file decides how cargo is called.
-fn decides(path: &Path) -> bool {
+/// Whether this file sets the configuration of cargo or the toolchain.
+fn configures_cargo(path: &Path) -> bool {
     let name = path.file_name();
     let within_cargo = path.parent().and_then(Path::file_name) == Some(OsStr::new(".cargo"));
     let is = |expected: &str| name == Some(OsStr::new(expected));
@@ -207,11 +190,11 @@ mod tests {
         });
         let mut plan = CargoPlan {
             run: run.expect("a cargo run"),
-            configuration: Configuration {
+            config: CargoConfig {
                 version: (1, 95),
                 triple: "t-1.0".to_owned(),
                 runner: None,
-                form: RunnerForm::List,
+                runner_syntax: RunnerSyntax::Array,
                 color: None,
             },
             workdir: "/w".into(),
@@ -223,7 +206,7 @@ mod tests {
             .unwrap()
             .to_string_lossy()
             .into_owned();
-        let argv = plan.invocation().unwrap().argv;
+        let argv = plan.build_command().unwrap().argv;
         argv.iter()
             .map(|argument| argument.to_string_lossy().replace(&exe, "EXE"))
             .collect()
@@ -233,7 +216,7 @@ mod tests {
     const EVERY: &str = r#"target."cfg(all())".runner=["EXE","--runner","--"]"#;
 
     #[test]
-    fn ours_stands_before_the_users_own() {
+    fn our_options_come_before_those_of_the_user() {
         assert_eq!(
             plan("cargo +nightly -v run --bin a -- --bin b", |_| {}),
             [
@@ -272,9 +255,9 @@ mod tests {
     }
 
     #[test]
-    fn a_runner_of_the_users_leaves_only_the_exact_triple() {
+    fn a_configured_runner_is_overridden_for_the_exact_triple_only() {
         let argv = plan("cargo run", |plan| {
-            plan.configuration.runner = Some(vec!["env".into()]);
+            plan.config.runner = Some(vec!["env".into()]);
         });
         assert_eq!(
             argv,
@@ -283,16 +266,16 @@ mod tests {
     }
 
     #[test]
-    fn a_string_in_the_users_file_is_met_by_a_string() {
+    fn a_configured_runner_that_is_a_string_is_overridden_by_a_string() {
         let argv = plan("cargo run", |plan| {
-            plan.configuration.runner = Some(vec!["env".into()]);
-            plan.configuration.form = RunnerForm::Words;
+            plan.config.runner = Some(vec!["env".into()]);
+            plan.config.runner_syntax = RunnerSyntax::String;
         });
         assert_eq!(argv[4], r#"target."t-1.0".runner="EXE --runner --""#);
     }
 
     #[test]
-    fn colours_are_asked_for_once() {
+    fn the_color_option_is_added_once() {
         let argv = plan("cargo run", |plan| plan.color = true);
         assert_eq!(
             argv[2..4],
@@ -311,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_decide_how_cargo_is_called() {
+    fn files_that_configure_cargo() {
         for (path, expected) in [
             ("/w/.cargo/config.toml", true),
             ("/w/.cargo/config", true),
@@ -321,7 +304,7 @@ mod tests {
             ("/w/src/main.rs", false),
             ("/", false),
         ] {
-            assert_eq!(decides(Path::new(path)), expected, "{path}");
+            assert_eq!(configures_cargo(Path::new(path)), expected, "{path}");
         }
     }
 }

@@ -1,9 +1,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use super::arguments::{Flag, Piece, Pieces};
+use super::arguments::{Argument, Arguments, Flag};
 
-/// Commands of cargo itself: an alias of such a name is ignored by cargo.
+/// The commands of cargo. Cargo ignores an alias with such a name.
 const BUILT_IN: &[&str] = &[
     "add",
     "bench",
@@ -46,13 +46,13 @@ const BUILT_IN: &[&str] = &[
     "yank",
 ];
 
-/// More aliases of aliases than anybody has; cargo refuses a cycle.
-const MOST_ALIASES: usize = 32;
+/// The limit for aliases of aliases, in case of a cycle.
+const MAX_ALIASES: usize = 32;
 
-/// A `cargo run` command line, with its aliases expanded, in pieces that can be put together again.
+/// A `cargo run` command line with its aliases expanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CargoRun {
-    /// The cargo that was named, with or without a path.
+    /// The name or path of cargo.
     pub cargo: OsString,
     /// `+toolchain`
     pub toolchain: Option<OsString>,
@@ -60,15 +60,15 @@ pub struct CargoRun {
     pub globals: Vec<OsString>,
     /// The options of `run`, without `--message-format`.
     pub options: Vec<OsString>,
-    /// The program's own arguments, with the `--` before them if there was one.
+    /// The arguments of the program, with the `--` before them, if any.
     pub program: Vec<OsString>,
-    /// What the options select.
-    pub selection: Selection,
+    /// The options that matter to hotrun, from both places.
+    pub run_options: RunOptions,
 }
 
-/// What of a `cargo run` command line matters to us too.
+/// The options of a `cargo run` that matter to hotrun.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct RunOptions {
     /// `-p`
     pub packages: Vec<String>,
     /// `--bin`
@@ -81,19 +81,19 @@ pub struct Selection {
     pub manifest_path: Option<PathBuf>,
     /// `--color`
     pub color: Option<String>,
-    /// `--config`, each as it was given.
+    /// `--config`
     pub config: Vec<String>,
     /// `-C`
     pub directory: Option<PathBuf>,
-    /// Features, `--locked` and the like, as `cargo metadata` takes them too.
+    /// Options that `cargo metadata` accepts too, such as `--features` and `--locked`.
     pub resolution: Vec<String>,
-    /// A value is missing, or help is asked for: cargo prints something and runs nothing.
+    /// Whether cargo only prints something, such as help, or an error because a value is missing.
     pub only_prints: bool,
 }
 
 impl CargoRun {
-    /// Takes `command` apart if it is a `cargo run`. `alias` looks an alias up in cargo's configuration,
-    /// given the value of `-C` if there is one; it is only asked when the subcommand is not `run`.
+    /// Parses a command. Returns `None` if it is not a `cargo run`. `alias` looks up an alias in the configuration of
+    /// cargo, given the value of `-C`.
     pub fn parse(
         command: &[OsString],
         mut alias: impl FnMut(Option<&PathBuf>, &str) -> Option<Vec<String>>,
@@ -111,50 +111,50 @@ impl CargoRun {
             rest = others;
         }
         let mut arguments = rest.to_vec();
-        for _ in 0..MOST_ALIASES {
+        for _ in 0..MAX_ALIASES {
             let (name, after) = run.globals(&arguments)?;
             if name == "run" {
                 run.options(&after);
-                return (!run.selection.only_prints).then_some(run);
+                return (!run.run_options.only_prints).then_some(run);
             }
             arguments = expand(&name, &after, |name| {
-                alias(run.selection.directory.as_ref(), name)
+                alias(run.run_options.directory.as_ref(), name)
             })?;
         }
         None
     }
 
-    /// Takes the options before the subcommand; returns its name and what follows it.
+    /// Parses the options before the subcommand. Returns its name and the arguments after it.
     fn globals(&mut self, arguments: &[OsString]) -> Option<(String, Vec<OsString>)> {
-        let mut pieces = Pieces::new(arguments);
+        let mut arguments = Arguments::new(arguments);
         loop {
-            match pieces.next()? {
-                Piece::Flags(flags, written) => {
+            match arguments.next()? {
+                Argument::Flags(flags, written) => {
                     self.globals.extend_from_slice(written);
-                    self.selection.note(&flags);
+                    self.run_options.add_all(&flags);
                 }
-                Piece::Word(word) => {
-                    return Some((word.to_str()?.to_owned(), pieces.rest().to_vec()));
+                Argument::Word(word) => {
+                    return Some((word.to_str()?.to_owned(), arguments.rest().to_vec()));
                 }
-                Piece::Separator => return None,
+                Argument::Separator => return None,
             }
         }
     }
 
-    /// Takes what follows `run`.
+    /// Parses the arguments after `run`.
     fn options(&mut self, arguments: &[OsString]) {
-        let mut pieces = Pieces::new(arguments);
+        let mut arguments = Arguments::new(arguments);
         loop {
-            let before = pieces.rest();
-            match pieces.next() {
-                Some(Piece::Flags(flags, written)) => {
-                    self.selection.note(&flags);
+            let before = arguments.rest();
+            match arguments.next() {
+                Some(Argument::Flags(flags, written)) => {
+                    self.run_options.add_all(&flags);
                     if !flags.iter().any(|flag| flag.name == "--message-format") {
                         self.options.extend_from_slice(written);
                     }
                 }
-                // Cargo gives everything from the first word on to the program, options included.
-                Some(Piece::Word(_) | Piece::Separator) => {
+                // Cargo passes everything from the first word on to the program, including options.
+                Some(Argument::Word(_) | Argument::Separator) => {
                     self.program = before.to_vec();
                     return;
                 }
@@ -164,18 +164,18 @@ impl CargoRun {
     }
 }
 
-impl Selection {
-    fn note(&mut self, flags: &[Flag]) {
+impl RunOptions {
+    fn add_all(&mut self, flags: &[Flag]) {
         for flag in flags {
             let value = flag
                 .value
                 .as_ref()
                 .map(|value| value.to_string_lossy().into_owned());
-            self.note_one(&flag.name, value);
+            self.add(&flag.name, value);
         }
     }
 
-    fn note_one(&mut self, name: &str, value: Option<String>) {
+    fn add(&mut self, name: &str, value: Option<String>) {
         match (name, value) {
             ("-p" | "--package", Some(value)) => self.packages.push(value),
             ("--bin", Some(value)) => self.bins.push(value),
@@ -208,11 +208,6 @@ impl Selection {
             (_, _) => {}
         }
     }
-
-    /// Whether a binary or an example is chosen by name.
-    pub fn names_a_target(&self) -> bool {
-        !self.bins.is_empty() || !self.examples.is_empty()
-    }
 }
 
 fn is_toolchain(argument: &OsStr) -> bool {
@@ -221,7 +216,7 @@ fn is_toolchain(argument: &OsStr) -> bool {
         .is_some_and(|argument| argument.starts_with('+'))
 }
 
-/// The arguments with the alias `name` replaced; nothing if it is a subcommand and not an alias for `run`.
+/// Replaces an alias in the arguments. Returns `None` if `name` is another subcommand.
 fn expand(
     name: &str,
     after: &[OsString],
@@ -230,7 +225,7 @@ fn expand(
     if BUILT_IN.contains(&name) {
         return None;
     }
-    // A user's own `r` wins over the one that cargo has.
+    // An alias `r` of the user overrides the one of cargo.
     let expansion = alias(name).or_else(|| (name == "r").then(|| vec!["run".to_owned()]))?;
     Some(
         expansion
@@ -262,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn command_lines_that_run_a_program() {
+    fn a_cargo_run_is_split_into_its_parts() {
         for (line, globals, options, program) in [
             ("cargo run", "", "", ""),
             ("cargo r", "", "", ""),
@@ -308,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn command_lines_that_are_something_else() {
+    fn other_commands_are_not_a_cargo_run() {
         for line in [
             "",
             "cargo",
@@ -334,20 +329,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_selected_is_read() {
+    fn the_options_of_a_cargo_run_are_parsed() {
         let run = parse("cargo -C sub run -psrv --bin=a --example b --target t --manifest-path m/Cargo.toml -Fx --color always --locked").unwrap();
-        assert_eq!(run.selection.packages, ["srv"]);
-        assert_eq!(run.selection.bins, ["a"]);
-        assert_eq!(run.selection.examples, ["b"]);
-        assert_eq!(run.selection.target.as_deref(), Some("t"));
-        assert_eq!(run.selection.manifest_path, Some("m/Cargo.toml".into()));
-        assert_eq!(run.selection.color.as_deref(), Some("always"));
-        assert_eq!(run.selection.directory, Some("sub".into()));
-        assert_eq!(run.selection.resolution, ["--features", "x", "--locked"]);
+        assert_eq!(run.run_options.packages, ["srv"]);
+        assert_eq!(run.run_options.bins, ["a"]);
+        assert_eq!(run.run_options.examples, ["b"]);
+        assert_eq!(run.run_options.target.as_deref(), Some("t"));
+        assert_eq!(run.run_options.manifest_path, Some("m/Cargo.toml".into()));
+        assert_eq!(run.run_options.color.as_deref(), Some("always"));
+        assert_eq!(run.run_options.directory, Some("sub".into()));
+        assert_eq!(run.run_options.resolution, ["--features", "x", "--locked"]);
     }
 
     #[test]
-    fn a_message_format_of_the_users_is_left_out_wherever_it_is() {
+    fn message_format_is_removed() {
         let run = parse("cargo run -q --message-format short -r").unwrap();
         assert_eq!(joined(&run.options), "-q -r");
     }

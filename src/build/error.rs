@@ -2,259 +2,223 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::{error, fmt, io};
 
-/// Why there is nothing to build or to start.
+/// Why the program can't be built or started.
 #[derive(Debug)]
 pub enum BuildError {
-    /// No command was given, and there is no package here.
-    NothingToRun {
-        /// Where one was looked for.
-        workdir: PathBuf,
-    },
-    /// `--build` without a command to start after it.
-    NoCommandAfterBuild,
-    /// There is no such cargo.
+    /// The cargo of the command does not exist.
     CargoMissing {
-        /// As it was typed.
+        /// As in the command.
         cargo: OsString,
     },
-    /// Cargo could not be started, or could not tell its version.
+    /// Cargo could not be started or did not print its version.
     CargoUnusable {
-        /// As it was typed.
+        /// As in the command.
         cargo: OsString,
-        /// What the system or cargo said.
+        /// The message of the system or of cargo.
         reason: String,
+    },
+    /// Cargo has no `--config`, which hotrun needs to become its runner.
+    OldCargo {
+        /// The major and minor version.
+        version: (u32, u32),
+    },
+    /// The command sets a runner with `--config`, which would replace that of hotrun.
+    RunnerOnCommandLine,
+    /// The build succeeded, but cargo did not start the runner.
+    RunnerNotStarted {
+        /// As in the command.
+        cargo: OsString,
+    },
+    /// hotrun's own executable was not found.
+    OwnExecutable(io::Error),
+    /// The configuration of cargo can't be read.
+    Configuration {
+        /// What is wrong.
+        message: String,
     },
     /// There is no `Cargo.toml`.
     NoManifest {
-        /// Where it was looked for: a directory, or the file that `--manifest-path` names.
+        /// The directory, or the file of `--manifest-path`.
         place: PathBuf,
     },
-    /// Cargo can't make sense of the package. A later edit may repair it.
+    /// Cargo can't read the package. A later change may fix it.
     BrokenManifest {
-        /// In cargo's words.
+        /// The message of cargo.
         message: String,
     },
-    /// Cargo's configuration can't be read.
-    Configuration {
-        /// The reason.
-        message: String,
-    },
-    /// `-p` names no package of the workspace.
+    /// The workspace has no package with the name of `-p`.
     UnknownPackage {
-        /// As it was typed.
+        /// As in the command.
         name: String,
-        /// Those that there are.
+        /// The names of the packages.
         known: Vec<String>,
     },
-    /// `--bin` or `--example` names nothing.
+    /// There is no binary or example with the name of `--bin` or `--example`.
     UnknownTarget {
         /// `--bin` or `--example`
         flag: &'static str,
-        /// As it was typed.
+        /// As in the command.
         name: String,
-        /// Those that there are.
+        /// The names of the binaries or examples.
         known: Vec<String>,
     },
-    /// Several binaries, and no choice made.
+    /// There are several binaries, and the command selects none.
     SeveralBinaries {
-        /// Those that there are.
+        /// Their names.
         known: Vec<String>,
     },
-    /// No binary at all.
+    /// There is no binary.
     NoBinary {
-        /// The packages without one.
+        /// The packages without a binary.
         packages: Vec<String>,
         /// Their examples.
         examples: Vec<String>,
     },
-    /// Cargo is older than `--config`, by which hotrun becomes its runner.
-    OldCargo {
-        /// Major and minor.
-        version: (u32, u32),
-    },
-    /// A `--config` of the user's sets a runner, which would take the place of hotrun's.
-    RunnerOnCommandLine,
-    /// The build succeeded, but cargo did not start hotrun as the runner.
-    RunnerNotStarted {
-        /// As it was typed.
-        cargo: OsString,
-    },
-    /// Our own path could not be found out.
-    Ourselves(io::Error),
 }
 
-/// The way for every case in which cargo cannot run the program through hotrun.
-const BUILD_APART: &str =
-    "build apart from the start: `hotrun -e rs,toml -b 'cargo build' -- target/debug/NAME`";
+/// A solution whenever cargo can't run the program through hotrun.
+const SEPARATE_BUILD: &str =
+    "use a separate build: `hotrun -e rs,toml -b 'cargo build' -- target/debug/NAME`";
 
 impl BuildError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NothingToRun { .. } => {
-                "name a command, as in `hotrun -- npm start`, or go to a cargo package".to_owned()
-            }
-            Self::NoCommandAfterBuild => {
-                "add it after `--`, as in `hotrun -e go -b 'go build -o app .' -- ./app`".to_owned()
-            }
             Self::CargoMissing { .. } => {
-                "install Rust from https://rustup.rs, or name the path of cargo".to_owned()
+                "install Rust from https://rustup.rs, or use the path of cargo".to_owned()
             }
-            Self::NoManifest { .. } => {
-                "go to a cargo package, or name one with `cargo run --manifest-path PATH`"
-                    .to_owned()
-            }
-            Self::UnknownPackage { known, .. } => one_of("-p", known)?,
-            Self::UnknownTarget { flag, known, .. } => one_of(flag, known)?,
-            Self::SeveralBinaries { known } => format!(
-                "choose one with `hotrun -- cargo run --bin NAME` ({}), or set `default-run` in `Cargo.toml`",
-                names(known)
-            ),
-            Self::NoBinary { examples, .. } => one_of("--example", examples).unwrap_or_else(|| {
-                "add a `src/main.rs`, or choose another package with `-p`".to_owned()
-            }),
-            Self::OldCargo { .. } => format!("update it (`rustup update`), or {BUILD_APART}"),
-            Self::RunnerOnCommandLine => {
-                format!("set the runner in `.cargo/config.toml`, or {BUILD_APART}")
-            }
-            Self::RunnerNotStarted { .. } => format!("if it is a wrapper, {BUILD_APART}"),
             Self::CargoUnusable { cargo, .. } => {
-                format!("`{} --version` has to work there first", cargo.display())
+                format!("make sure that `{} --version` works", cargo.display())
             }
-            Self::BrokenManifest { .. } => {
-                "mend what cargo names; `cargo metadata` shows whether it is right".to_owned()
+            Self::OldCargo { .. } => format!("update it (`rustup update`), or {SEPARATE_BUILD}"),
+            Self::RunnerOnCommandLine => {
+                format!("set the runner in `.cargo/config.toml`, or {SEPARATE_BUILD}")
+            }
+            Self::RunnerNotStarted { .. } => format!("if it is a wrapper, {SEPARATE_BUILD}"),
+            Self::OwnExecutable(_) => {
+                "restart hotrun if its executable was moved or replaced".to_owned()
             }
             Self::Configuration { .. } => {
-                "it is in `.cargo/config.toml`, there or in a directory above, and in `CARGO_HOME`"
+                "check `.cargo/config.toml` in this directory, in those above, and in `CARGO_HOME`"
                     .to_owned()
             }
-            Self::Ourselves(_) => {
-                "start hotrun again if its executable was moved or replaced".to_owned()
+            Self::NoManifest { .. } => {
+                "change to a cargo package, or use `cargo run --manifest-path PATH`".to_owned()
+            }
+            Self::BrokenManifest { .. } => {
+                "`cargo metadata` shows the same error until it is fixed".to_owned()
+            }
+            Self::UnknownPackage { known, .. } => available("-p", known)?,
+            Self::UnknownTarget { flag, known, .. } => available(flag, known)?,
+            Self::SeveralBinaries { known } => format!(
+                "use `hotrun -- cargo run --bin NAME` ({}), or set `default-run` in `Cargo.toml`",
+                names(known)
+            ),
+            Self::NoBinary { examples, .. } => {
+                available("--example", examples).unwrap_or_else(|| {
+                    "add a `src/main.rs`, or choose another package with `-p`".to_owned()
+                })
             }
         })
     }
 }
 
-/// `--bin NAME`, with the names that there are.
-fn one_of(flag: &str, known: &[String]) -> Option<String> {
+fn available(flag: &str, known: &[String]) -> Option<String> {
     match known {
         [] => None,
-        [one] => Some(format!("there is one: `{flag} {one}`")),
-        [_, ..] => Some(format!("there are: {}", names(known))),
+        [only] => Some(format!("there is only one: `{flag} {only}`")),
+        [_, ..] => Some(format!("available: {}", names(known))),
     }
 }
 
 fn names(known: &[String]) -> String {
-    known
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let quoted: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NothingToRun { workdir } => {
-                write!(
-                    f,
-                    "no command was given, and there is no `Cargo.toml` in `{}` or above it",
-                    workdir.display()
-                )
-            }
-            Self::NoCommandAfterBuild => f.write_str("`--build` needs a command to start after it"),
             Self::CargoMissing { cargo } => write!(f, "`{}` was not found", cargo.display()),
             Self::CargoUnusable { cargo, reason } => {
                 write!(f, "cannot use `{}`: {reason}", cargo.display())
             }
-            Self::NoManifest { place } => {
-                write!(f, "there is no `Cargo.toml` at `{}`", place.display())
-            }
-            Self::BrokenManifest { message } => {
-                write!(f, "cargo cannot read the package: {message}")
-            }
-            Self::Configuration { message } => {
-                write!(f, "cannot read cargo's configuration: {message}")
-            }
-            Self::UnknownPackage { name, .. } => write!(f, "no package `{name}` in the workspace"),
-            Self::UnknownTarget { flag, name, .. } => {
-                write!(f, "nothing is named `{name}` that `{flag}` could run")
-            }
-            Self::SeveralBinaries { known } => {
-                write!(f, "{} binaries, and none is chosen", known.len())
-            }
-            Self::NoBinary { packages, .. } => write!(f, "no binary to run in {}", names(packages)),
             Self::OldCargo {
                 version: (major, minor),
             } => write!(
                 f,
-                "cargo {major}.{minor} is too old to run programs through hotrun: 1.63 or later is needed"
+                "cargo {major}.{minor} is too old: hotrun needs 1.63 or later"
             ),
             Self::RunnerOnCommandLine => {
-                f.write_str("`--config` sets a runner, in the place that hotrun needs for its own")
+                f.write_str("`--config` sets a runner, but hotrun needs to set its own")
             }
             Self::RunnerNotStarted { cargo } => write!(
                 f,
                 "the build succeeded, but `{} run` did not report what it would start",
                 cargo.display()
             ),
-            Self::Ourselves(error) => write!(f, "cannot find hotrun's own executable: {error}"),
+            Self::OwnExecutable(error) => write!(f, "cannot find hotrun's own executable: {error}"),
+            Self::Configuration { message } => {
+                write!(f, "cannot read the configuration of cargo: {message}")
+            }
+            Self::NoManifest { place } => write!(f, "no `Cargo.toml` at `{}`", place.display()),
+            Self::BrokenManifest { message } => {
+                write!(f, "cargo cannot read the package: {message}")
+            }
+            Self::UnknownPackage { name, .. } => write!(f, "no package `{name}` in the workspace"),
+            Self::UnknownTarget { flag, name, .. } => {
+                let kind = if *flag == "--bin" {
+                    "binary"
+                } else {
+                    "example"
+                };
+                write!(f, "no {kind} named `{name}`")
+            }
+            Self::SeveralBinaries { known } => {
+                write!(
+                    f,
+                    "{} binaries; choose one with `-p` or `--bin`",
+                    known.len()
+                )
+            }
+            Self::NoBinary { packages, .. } => write!(f, "no binary in {}", names(packages)),
         }
     }
 }
 
-impl error::Error for BuildError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Ourselves(error) => Some(error),
-            Self::NothingToRun { .. }
-            | Self::NoCommandAfterBuild
-            | Self::CargoMissing { .. }
-            | Self::CargoUnusable { .. }
-            | Self::NoManifest { .. }
-            | Self::BrokenManifest { .. }
-            | Self::Configuration { .. }
-            | Self::UnknownPackage { .. }
-            | Self::UnknownTarget { .. }
-            | Self::SeveralBinaries { .. }
-            | Self::NoBinary { .. }
-            | Self::OldCargo { .. }
-            | Self::RunnerOnCommandLine
-            | Self::RunnerNotStarted { .. } => None,
-        }
-    }
-}
+impl error::Error for BuildError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_with_cargo_comes_with_what_to_do() {
-        let reason = || "x".to_owned();
-        let (cargo, message) = ("/opt/cargo".into(), reason());
-        let errors = [
+    fn an_error_of_cargo_has_a_hint() {
+        for (error, expected) in [
             (
                 BuildError::CargoUnusable {
-                    cargo,
-                    reason: reason(),
+                    cargo: "/opt/cargo".into(),
+                    reason: "x".to_owned(),
                 },
                 "`/opt/cargo --version`",
             ),
             (
-                BuildError::BrokenManifest { message: reason() },
+                BuildError::BrokenManifest {
+                    message: "x".to_owned(),
+                },
                 "`cargo metadata`",
             ),
             (
-                BuildError::Configuration { message },
+                BuildError::Configuration {
+                    message: "x".to_owned(),
+                },
                 "`.cargo/config.toml`",
             ),
             (
-                BuildError::Ourselves(io::Error::other("x")),
-                "start hotrun again",
+                BuildError::OwnExecutable(io::Error::other("x")),
+                "restart hotrun",
             ),
-        ];
-        for (error, expected) in errors {
+        ] {
             let hint = error.hint().unwrap_or_default();
             assert!(hint.contains(expected), "{error}: {hint}");
         }

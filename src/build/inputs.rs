@@ -4,45 +4,45 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::{CargoPlan, Messages, roots};
+use super::{BuildOutput, CargoPlan, roots};
 
-/// What a program was built from, as far as it is local and can change.
+/// The local files that a program was built from.
 ///
-/// The exact inputs are those of the dep-info that cargo writes beside the executable: what the compiler read for
-/// it and for each local package that it depends on (`include_str!` and generated files as well), and what their
-/// build scripts name by `rerun-if-changed` ("Build Cache" and "Build Scripts" in the Cargo book).
+/// They come from the dep-info file that cargo writes beside the executable: the files that the compiler read for the
+/// program and its local dependencies (`include_str!` and generated files too), and the `rerun-if-changed` files of
+/// their build scripts ("Build Cache" and "Build Scripts" in the Cargo book).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inputs {
-    /// Single files. Those of cargo are named whether they exist or not: one that appears is a change.
+pub struct BuildInputs {
+    /// All files. Those of cargo need not exist, because creating one is a change.
     pub files: BTreeSet<PathBuf>,
-    /// Those of them that are cargo's own, and count whatever the user says of extensions.
-    pub cargos: BTreeSet<PathBuf>,
-    /// Directories in which everything counts.
+    /// The files of cargo among them, which are watched whatever `--exts` says.
+    pub cargo_files: BTreeSet<PathBuf>,
+    /// Directories whose whole content is an input.
     pub dirs: BTreeSet<PathBuf>,
     /// The directories of the local packages.
     pub packages: BTreeSet<PathBuf>,
 }
 
-/// What the build was made from; `None` where cargo does not say, and everything has to count.
-pub(super) fn of(plan: &CargoPlan, messages: &Messages, executable: &Path) -> Option<Inputs> {
+/// The inputs of a build. `None` if cargo does not report them, so that any file may be one.
+pub(super) fn of(plan: &CargoPlan, output: &BuildOutput, executable: &Path) -> Option<BuildInputs> {
     let target = plan.target.as_ref()?;
-    let said = fs::read(executable.with_extension("d")).ok()?;
-    let mut inputs = Inputs {
-        packages: messages.sources().packages().cloned().collect(),
-        ..Inputs::default()
+    let dep_info = fs::read(executable.with_extension("d")).ok()?;
+    let mut inputs = BuildInputs {
+        packages: output.packages().dirs().cloned().collect(),
+        ..BuildInputs::default()
     };
     if !inputs.packages.contains(&target.manifest_dir) {
-        // The messages are not about what is to be started.
+        // The output is about another package.
         return None;
     }
-    let built = |path: &Path| {
+    let is_build_product = |path: &Path| {
         let dirs = [Some(&target.target_dir), target.build_dir.as_ref()];
         dirs.into_iter().flatten().any(|dir| path.starts_with(dir))
     };
-    for path in dependencies(&said) {
-        // `build.dep-info-basedir` makes them relative to something.
+    for path in dependencies(&dep_info) {
+        // Paths are relative with `build.dep-info-basedir`.
         let path = target.workspace_root.join(path);
-        if built(&path) {
+        if is_build_product(&path) {
             continue;
         }
         match fs::metadata(&path) {
@@ -52,26 +52,26 @@ pub(super) fn of(plan: &CargoPlan, messages: &Messages, executable: &Path) -> Op
     }
     inputs
         .dirs
-        .extend(messages.sources().depending_on_all().cloned());
-    inputs.cargos.extend(roots::files(plan, target));
+        .extend(output.packages().dirs_with_undeclared_inputs().cloned());
+    inputs.cargo_files.extend(roots::files(plan, target));
     for package in &inputs.packages {
         inputs
-            .cargos
+            .cargo_files
             .extend(["Cargo.toml", "build.rs"].map(|name| package.join(name)));
     }
-    inputs.files.extend(inputs.cargos.iter().cloned());
+    inputs.files.extend(inputs.cargo_files.iter().cloned());
     Some(inputs)
 }
 
-/// What stands behind the colons of a file for `make`. Cargo escapes blanks by a `\`, and nothing else
-/// (`render_filename` in `compiler/output_depinfo.rs` of its sources).
+/// The dependencies in a dep-info file, which has the syntax of `make`. Cargo escapes spaces with a `\` and nothing
+/// else (`render_filename` in `compiler/output_depinfo.rs` of its sources).
 fn dependencies(text: &[u8]) -> Vec<PathBuf> {
     let lines = text.split(|&byte| byte == b'\n');
-    let behind = lines.filter_map(|line| {
+    let lists = lines.filter_map(|line| {
         let colon = line.windows(2).position(|pair| pair == b": ")?;
         Some(&line[colon + 2..])
     });
-    behind.flat_map(words).collect()
+    lists.flat_map(words).collect()
 }
 
 fn words(line: &[u8]) -> Vec<PathBuf> {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dep_info_is_read_with_its_blanks() {
+    fn dep_info_paths_may_contain_spaces() {
         let text =
             b"/t/my\\ app: /w/src/main.rs /w/li\\ b/lib.rs\n\n/t/other: /w/a\\b\n/w/src/main.rs:\n";
         let expected = ["/w/src/main.rs", "/w/li b/lib.rs", "/w/a\\b"];

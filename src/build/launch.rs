@@ -1,31 +1,31 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// What to run for a build.
+/// The command of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invocation {
+pub struct BuildCommand {
     /// The program and its arguments.
     pub argv: Vec<OsString>,
-    /// Where to run it.
+    /// The working directory.
     pub workdir: PathBuf,
 }
 
 /// What to start after a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
-    /// The program and its arguments. The program may be relative to `workdir`: it is what the program
-    /// finds as its own name, and `cargo run` gives it a relative path.
+    /// The program and its arguments. The program may be relative to `workdir`, as with `cargo run`, because the
+    /// program sees this as its own name.
     pub argv: Vec<OsString>,
     /// The complete environment.
     pub env: Vec<(OsString, OsString)>,
-    /// Where to start it.
+    /// The working directory.
     pub workdir: PathBuf,
-    /// The executable that was built, absolute. In command mode, and behind `--build`, nobody says.
+    /// The absolute path of the executable that cargo built. `None` without cargo.
     pub executable: Option<PathBuf>,
 }
 
 impl Launch {
-    /// A command of the user's, in hotrun's own environment.
+    /// Starts a command of the user in hotrun's own environment.
     pub(super) fn of_command(command: &[OsString], workdir: &Path) -> Self {
         Self {
             argv: command.to_vec(),

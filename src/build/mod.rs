@@ -1,51 +1,50 @@
-//! What to build, and what to start from it.
+//! How to build the program, and how to start it afterwards.
 //!
 //! ```text
-//! command line ──recognise──> Plan ──invocation──> (the driver runs it)
-//!                              ▲                          │ its output, line by line
-//!                              │                          ▼
-//!                              └──────finish────────── Messages
-//!                                        │
-//!                                        ▼
-//!                                     Launch: what to start, with which environment, where
+//! options ──> Plan ──command──> (the driver runs it)
+//!              ▲                        │ its output, line by line
+//!              │                        ▼
+//!              └──────launch──────── BuildOutput
+//!                       │
+//!                       ▼
+//!                    Launch: what to start, with which environment, where
 //! ```
 //!
-//! In cargo mode it is cargo itself that says what `cargo run` would start: it is called with the user's
-//! own arguments and with a *runner* that is hotrun in a hidden mode (see [`runner`]). Cargo starts the
-//! runner in place of the program, with the program's arguments, environment and working directory; the
-//! runner writes all of that to its standard output, which is cargo's, and ends. So whatever decides
-//! which program runs and how (`-p`, `--bin`, features, profiles, `+toolchain`, aliases, `[env]`, build
-//! scripts, library paths) is cargo's own doing.
+//! In cargo mode, cargo itself says what `cargo run` would start. It is called with the user's arguments and with
+//! hotrun in a hidden mode as the *runner* (see [`runner`]). Cargo starts the runner instead of the program, with
+//! the program's arguments, environment and working directory. The runner prints these on its standard output,
+//! which is that of cargo, and exits. So everything that decides what runs and how (`-p`, `--bin`, features, profiles,
+//! `+toolchain`, aliases, `[env]`, build scripts, library paths) is left to cargo.
 //!
-//! Nothing here starts the build: [`Plan::invocation`] says what to run, [`Messages`] reads what it prints.
+//! This module does not run the build: [`Plan::build_command`] returns the command, and [`BuildOutput`] reads its output.
 
 mod arguments;
 mod cargo;
-mod checks;
+mod cargo_config;
+mod cargo_message;
 mod command_line;
-mod configuration;
 mod error;
 mod inputs;
 mod launch;
-mod message;
-mod messages;
+mod launch_message;
+mod local_packages;
+mod output;
 mod plan;
 mod progress;
 mod roots;
 pub mod runner;
-mod sources;
-mod wire;
+mod target;
 
-pub use arguments::{Flag, Piece, Pieces};
-pub use cargo::{CargoPlan, RunnerForm};
-pub use checks::Target;
-pub use command_line::{CargoRun, Selection};
-pub use configuration::Configuration;
+pub use arguments::{Argument, Arguments, Flag};
+pub use cargo::CargoPlan;
+pub use cargo_config::{CargoConfig, RunnerSyntax};
+pub use command_line::{CargoRun, RunOptions};
 pub use error::BuildError;
-pub use inputs::Inputs;
-pub use launch::{Invocation, Launch};
-pub use messages::{Diagnostic, Level, Line, Messages};
-pub use plan::{Asked, Plan, recognise};
+pub use inputs::BuildInputs;
+pub use launch::{BuildCommand, Launch};
+use local_packages::LocalPackages;
+pub use output::{BuildOutput, Diagnostic, Level, OutputLine};
+pub use plan::{Plan, PlanOptions};
 pub use progress::take_progress;
 pub use roots::WatchRoots;
-use sources::Sources;
+pub use target::Target;

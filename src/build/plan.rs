@@ -2,170 +2,140 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{
-    BuildError, CargoPlan, CargoRun, Inputs, Invocation, Launch, Messages, WatchRoots,
-    configuration, inputs,
+    BuildCommand, BuildError, BuildInputs, BuildOutput, CargoPlan, CargoRun, Launch, WatchRoots,
+    cargo_config, inputs,
 };
 
-/// What the user asked for.
+/// The options that a [`Plan`] depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// What follows `--`. Empty: the package in `workdir`.
+pub struct PlanOptions<'a> {
+    /// COMMAND. Not empty.
     pub command: &'a [OsString],
     /// `--build`
     pub build: Option<&'a str>,
-    /// Where everything is run. Absolute.
+    /// The working directory, absolute.
     pub workdir: &'a Path,
-    /// Whether the build's output is shown where colours are.
+    /// Whether the output of the build may have colors.
     pub color: bool,
 }
 
-/// How to build, and how to know what to start.
+/// How to build, and what to start afterwards.
 #[derive(Clone, Debug)]
 pub enum Plan {
     /// A `cargo run`.
     Cargo(Box<CargoPlan>),
-    /// `--build`, then the command.
-    Shell {
-        /// A line for `sh -c`.
-        build: String,
-        /// What to start after it.
-        command: Vec<OsString>,
-        /// Where.
-        workdir: PathBuf,
-    },
-    /// No build: the command is started as it is.
+    /// Any other command.
     Command {
-        /// What to start.
+        /// A shell command to run first: `--build`.
+        build: Option<String>,
+        /// The command to start.
         command: Vec<OsString>,
-        /// Where.
+        /// The working directory.
         workdir: PathBuf,
     },
-}
-
-/// Finds out how to build and run what the user asked for. Runs `cargo -vV` if it is a `cargo run`.
-///
-/// # Errors
-///
-/// There is nothing to run, or cargo or its configuration can't be used.
-pub fn recognise(asked: &Asked<'_>) -> Result<Plan, BuildError> {
-    let workdir = asked.workdir.to_owned();
-    let command = asked.command.to_vec();
-    match asked.build {
-        Some(_) if command.is_empty() => Err(BuildError::NoCommandAfterBuild),
-        Some(build) => Ok(Plan::Shell {
-            build: build.to_owned(),
-            command,
-            workdir,
-        }),
-        None => without_build(command, asked),
-    }
-}
-
-fn without_build(command: Vec<OsString>, asked: &Asked<'_>) -> Result<Plan, BuildError> {
-    let workdir = asked.workdir.to_owned();
-    let command = match command.is_empty() {
-        true if has_manifest(&workdir) => vec!["cargo".into(), "run".into()],
-        true => return Err(BuildError::NothingToRun { workdir }),
-        false => command,
-    };
-    match CargoRun::parse(&command, |after, name| {
-        configuration::alias(&workdir, after, name)
-    }) {
-        Some(run) => Ok(Plan::Cargo(Box::new(CargoPlan::new(
-            run,
-            &workdir,
-            asked.color,
-        )?))),
-        None => Ok(Plan::Command { command, workdir }),
-    }
-}
-
-/// Whether cargo would find a package here.
-pub(super) fn has_manifest(workdir: &Path) -> bool {
-    workdir
-        .ancestors()
-        .any(|directory| directory.join("Cargo.toml").is_file())
 }
 
 impl Plan {
-    /// What to run for a build; `None` in command mode.
+    /// Decides how to build and run a command. Runs `cargo -vV` if it is a `cargo run`.
     ///
     /// # Errors
     ///
-    /// hotrun's own path, which cargo is given as the runner, can't be found out.
-    pub fn invocation(&self) -> Result<Option<Invocation>, BuildError> {
+    /// Cargo or its configuration can't be used.
+    pub fn new(options: &PlanOptions<'_>) -> Result<Self, BuildError> {
+        let workdir = options.workdir.to_owned();
+        let alias = |directory: Option<&PathBuf>, name: &str| {
+            cargo_config::alias(&workdir, directory, name)
+        };
+        let run = match options.build {
+            Some(_) => None,
+            None => CargoRun::parse(options.command, alias),
+        };
+        Ok(match run {
+            Some(run) => Self::Cargo(Box::new(CargoPlan::new(run, &workdir, options.color)?)),
+            None => Self::Command {
+                build: options.build.map(str::to_owned),
+                command: options.command.to_vec(),
+                workdir,
+            },
+        })
+    }
+
+    /// The command that builds. `None` if there is no build.
+    ///
+    /// # Errors
+    ///
+    /// hotrun can't find its own executable, which cargo needs as the runner.
+    pub fn build_command(&self) -> Result<Option<BuildCommand>, BuildError> {
         match self {
-            Self::Cargo(plan) => plan.invocation().map(Some),
-            Self::Shell { build, workdir, .. } => Ok(Some(Invocation {
+            Self::Cargo(plan) => plan.build_command().map(Some),
+            Self::Command { build, workdir, .. } => Ok(build.as_ref().map(|build| BuildCommand {
                 argv: vec!["sh".into(), "-c".into(), build.into()],
                 workdir: workdir.clone(),
             })),
-            Self::Command { .. } => Ok(None),
         }
     }
 
     /// A reader for the output of one build.
-    pub fn messages(&self) -> Messages {
+    pub fn output(&self) -> BuildOutput {
         match self {
-            Self::Cargo(plan) => plan.messages(),
-            Self::Shell { .. } | Self::Command { .. } => Messages::of_any_program(),
+            Self::Cargo(plan) => plan.output(),
+            Self::Command { .. } => BuildOutput::default(),
         }
     }
 
-    /// Whether a build was good. `status` is whether its process ended with status 0.
-    pub fn succeeded(&self, messages: &Messages, status: bool) -> bool {
+    /// Whether a build succeeded. `success`: whether its process exited with status 0.
+    pub fn succeeded(&self, output: &BuildOutput, success: bool) -> bool {
         match self {
-            // Cargo ends as the runner does. If the runner could not be started, the build still succeeded.
-            Self::Cargo(_) => status || messages.compiled() == Some(true),
-            Self::Shell { .. } | Self::Command { .. } => status,
+            // Cargo exits with the status of the runner. If the runner could not be started, the build still succeeded.
+            Self::Cargo(_) => success || output.compiled() == Some(true),
+            Self::Command { .. } => success,
         }
     }
 
-    /// Whether everything was compiled and what to start is known. Then the build has succeeded, and that its
-    /// process still has to end need not be waited for.
-    pub fn is_told(&self, messages: &Messages) -> bool {
+    /// Whether everything is compiled and the launch is known, so that there is no need to wait until the process of
+    /// the build exits.
+    pub fn is_complete(&self, output: &BuildOutput) -> bool {
         match self {
-            Self::Cargo(_) => messages.has_launch(),
-            Self::Shell { .. } | Self::Command { .. } => false,
+            Self::Cargo(_) => output.has_launch(),
+            Self::Command { .. } => false,
         }
     }
 
-    /// What to start, after a build that [`succeeded`](Plan::succeeded) (in command mode: at once).
+    /// What to start after a build that [`succeeded`](Plan::succeeded), or at once if there is no build.
     ///
     /// # Errors
     ///
-    /// Cargo compiled everything and did not start the runner.
-    pub fn finish(&self, messages: &mut Messages) -> Result<Launch, BuildError> {
+    /// Cargo compiled everything but did not start the runner.
+    pub fn launch(&self, output: &mut BuildOutput) -> Result<Launch, BuildError> {
         match self {
-            Self::Cargo(plan) => plan.finish(messages),
-            Self::Shell {
+            Self::Cargo(plan) => plan.launch(output),
+            Self::Command {
                 command, workdir, ..
-            }
-            | Self::Command { command, workdir } => Ok(Launch::of_command(command, workdir)),
+            } => Ok(Launch::of_command(command, workdir)),
         }
     }
 
-    /// What a good build was made from, exactly; `None` where nobody can say. Reads a file or two.
-    pub fn inputs(&self, messages: &Messages, launch: &Launch) -> Option<Inputs> {
+    /// The files that a successful build depends on. `None` if they are not known. Reads one or two files.
+    pub fn inputs(&self, output: &BuildOutput, launch: &Launch) -> Option<BuildInputs> {
         match self {
-            Self::Cargo(plan) => inputs::of(plan, messages, launch.executable.as_deref()?),
-            Self::Shell { .. } | Self::Command { .. } => None,
+            Self::Cargo(plan) => inputs::of(plan, output, launch.executable.as_deref()?),
+            Self::Command { .. } => None,
         }
     }
 
-    /// Start-up checks; see [`CargoPlan::check`]. Nothing is checked of other commands.
+    /// Checks a `cargo run`, see [`CargoPlan::check`].
     ///
     /// # Errors
     ///
-    /// There is no package, or no single program in it to run.
+    /// There is no package, or not exactly one program to run.
     pub fn check(&mut self) -> Result<(), BuildError> {
         match self {
             Self::Cargo(plan) => plan.check().map(drop),
-            Self::Shell { .. } | Self::Command { .. } => Ok(()),
+            Self::Command { .. } => Ok(()),
         }
     }
 
-    /// What to watch where the user does not say.
+    /// What to watch by default.
     ///
     /// # Errors
     ///
@@ -173,7 +143,7 @@ impl Plan {
     pub fn watch_roots(&mut self) -> Result<WatchRoots, BuildError> {
         match self {
             Self::Cargo(plan) => plan.watch_roots(),
-            Self::Shell { workdir, .. } | Self::Command { workdir, .. } => Ok(WatchRoots {
+            Self::Command { workdir, .. } => Ok(WatchRoots {
                 dirs: vec![workdir.clone()],
                 ..WatchRoots::default()
             }),
@@ -185,51 +155,36 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn asked<'a>(command: &'a [OsString], build: Option<&'a str>, workdir: &'a Path) -> Asked<'a> {
-        Asked {
-            command,
+    fn plan(command: &[&str], build: Option<&str>) -> Result<Plan, BuildError> {
+        let command: Vec<_> = command.iter().map(OsString::from).collect();
+        Plan::new(&PlanOptions {
+            command: &command,
             build,
-            workdir,
+            workdir: Path::new("/"),
             color: false,
-        }
+        })
     }
 
     #[test]
-    fn a_build_line_goes_before_any_command() {
-        let command = ["cargo".into(), "run".into()];
-        let plan = recognise(&asked(&command, Some("make"), Path::new("/"))).unwrap();
-        assert_eq!(
-            plan.invocation().unwrap().unwrap().argv,
-            ["sh", "-c", "make"]
-        );
-        let mut messages = plan.messages();
-        let launch = plan.finish(&mut messages).unwrap();
-        assert_eq!(launch.argv, command);
+    fn a_build_command_applies_to_any_command() {
+        let plan = plan(&["cargo", "run"], Some("make")).unwrap();
+        let build = plan.build_command().unwrap().unwrap();
+        assert_eq!(build.argv, ["sh", "-c", "make"]);
+        let launch = plan.launch(&mut plan.output()).unwrap();
+        assert_eq!(launch.argv, ["cargo", "run"]);
         assert_eq!(launch.workdir, Path::new("/"));
     }
 
     #[test]
-    fn nothing_to_run_is_an_error_that_says_what_to_type() {
-        let empty = tempfile::tempdir().unwrap();
-        let error = recognise(&asked(&[], None, empty.path())).unwrap_err();
-        assert!(matches!(error, BuildError::NothingToRun { .. }), "{error}");
-        assert!(error.hint().unwrap().contains("hotrun -- "));
-        let error = recognise(&asked(&[], Some("make"), empty.path())).unwrap_err();
-        assert!(matches!(error, BuildError::NoCommandAfterBuild), "{error}");
-    }
-
-    #[test]
-    fn other_commands_are_started_as_they_are() {
-        let command = ["npm".into(), "start".into()];
-        let plan = recognise(&asked(&command, None, Path::new("/"))).unwrap();
+    fn other_commands_have_no_build() {
+        let plan = plan(&["npm", "start"], None).unwrap();
         assert!(matches!(plan, Plan::Command { .. }));
-        assert_eq!(plan.invocation().unwrap(), None);
+        assert_eq!(plan.build_command().unwrap(), None);
     }
 
     #[test]
-    fn a_cargo_that_is_not_there_is_named() {
-        let command = ["/nonexistent/cargo".into(), "run".into()];
-        let error = recognise(&asked(&command, None, Path::new("/"))).unwrap_err();
+    fn a_missing_cargo_is_named() {
+        let error = plan(&["/nonexistent/cargo", "run"], None).unwrap_err();
         assert!(matches!(error, BuildError::CargoMissing { .. }), "{error}");
         assert_eq!(error.to_string(), "`/nonexistent/cargo` was not found");
     }

@@ -1,14 +1,13 @@
 use console::strip_ansi_codes;
 
-/// With what cargo's other bars begin: those for what it gets from elsewhere.
-const FETCHED: [&str; 3] = ["Fetch [", "Updating [", "Downloading "];
+/// The prefixes of the other progress bars of cargo, which show downloads.
+const DOWNLOADS: [&str; 3] = ["Fetch [", "Updating [", "Downloading "];
 
-/// Takes cargo's progress bars off the front of a line of its standard error, and tells what the last one that is about
-/// crates to build said: how many are done, and of how many.
+/// Removes progress bars from the start of a line of cargo's standard error. Returns the numbers of the last bar that
+/// shows crates: how many are built, and of how many.
 ///
-/// Where cargo is asked for a bar (`term.progress.when` in "Configuration" of the Cargo book) it writes it
-/// in front of whatever is the next line, each with a carriage return behind it:
-/// `    Building [=====>     ] 12/57: syn, serde`.
+/// If progress bars are enabled (`term.progress.when` in "Configuration" of the Cargo book), cargo writes them before
+/// the next line, each with a carriage return at its end: `    Building [=====>     ] 12/57: syn, serde`.
 pub fn take_progress(line: &mut Vec<u8>) -> Option<(usize, usize)> {
     let mut found = None;
     while let Some(end) = line.iter().position(|byte| *byte == b'\r') {
@@ -17,7 +16,7 @@ pub fn take_progress(line: &mut Vec<u8>) -> Option<(usize, usize)> {
         let text = text.trim_start();
         match counts(text) {
             Some(counts) => found = Some(counts),
-            None if FETCHED.iter().any(|begin| text.starts_with(begin)) => {}
+            None if DOWNLOADS.iter().any(|begin| text.starts_with(begin)) => {}
             None => break,
         }
         line.drain(..=end);
@@ -43,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_are_taken_off_and_the_line_stays() {
+    fn progress_bars_are_removed_and_the_line_remains() {
         let two =
             b"    Building [    ] 0/2: itoa    \r    Building [=> ] 1/12: p(bin)  \r   Compiling p";
         assert_eq!(taken(two), (Some((1, 12)), "   Compiling p".into()));
@@ -52,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fetched_is_no_line_and_hides_none() {
+    fn download_bars_are_removed() {
         let fetched =
             b"       Fetch [=>    ] 4.00%, 1.5MiB/s   \r\x1b[1m Downloading\x1b[0m 3 crates   \r";
         let then = |line: &[u8]| taken(&[fetched, line].concat());
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_taken() {
+    fn other_lines_are_unchanged() {
         for line in [
             "   Compiling p",
             "abc\rdef",

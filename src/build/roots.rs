@@ -3,36 +3,35 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, Package, Resolve};
 
-use super::{BuildError, CargoPlan, Target, checks};
+use super::{BuildError, CargoPlan, Target, target};
 
-/// What to watch.
+/// What to watch by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WatchRoots {
-    /// Directories, with all that is in them.
+    /// Directories with their subdirectories.
     pub dirs: Vec<PathBuf>,
-    /// Single files. They need not exist: one that appears is a change.
+    /// Files. They need not exist, because creating one is a change.
     pub files: Vec<PathBuf>,
-    /// Directories in which nothing is of interest: what cargo builds, and members of the workspace that
-    /// the program does not depend on.
+    /// Directories to ignore: the target directory, and workspace members that the program does not depend on.
     pub ignored: Vec<PathBuf>,
 }
 
-/// The package, the local packages that it is built from, and cargo's own files.
+/// The package, its local dependencies, and the files of cargo.
 pub(super) fn of(plan: &CargoPlan) -> Result<WatchRoots, BuildError> {
     let Some(target) = plan.target.as_ref() else {
         return Ok(WatchRoots::default());
     };
     let manifest = target.manifest_dir.join("Cargo.toml");
-    let offline = plan
+    let is_offline = plan
         .run
-        .selection
+        .run_options
         .resolution
         .iter()
         .any(|option| option == "--offline");
-    // Without the network, and so without the wait for it; what is not there yet is not local anyway.
-    let options: &[&str] = if offline { &[] } else { &["--offline"] };
-    let with_examples = !plan.run.selection.examples.is_empty();
-    let (used, members) = match checks::metadata(plan, Some(&manifest), options) {
+    // Local packages need no network, so don't wait for it.
+    let options: &[&str] = if is_offline { &[] } else { &["--offline"] };
+    let with_examples = !plan.run.run_options.examples.is_empty();
+    let (used, members) = match target::metadata(plan, Some(&manifest), options) {
         Ok(metadata) => (
             resolved(&metadata, target, with_examples),
             members(&metadata),
@@ -52,20 +51,21 @@ fn members(metadata: &Metadata) -> Vec<PathBuf> {
     metadata
         .workspace_packages()
         .into_iter()
-        .map(checks::manifest_dir)
+        .map(target::manifest_dir)
         .collect()
 }
 
-/// By the resolved graph: it also knows `[patch]`, features, and what hangs on a package of a registry.
+/// The directories of the local packages in the resolved dependency graph, which reflects `[patch]`, features and local
+/// dependencies of packages from a registry.
 fn resolved(metadata: &Metadata, target: &Target, with_examples: bool) -> BTreeSet<PathBuf> {
     let Some(resolve) = metadata.resolve.as_ref() else {
         return BTreeSet::new();
     };
-    let mut waiting = vec![target.id.clone()];
+    let mut queue = vec![target.id.clone()];
     let mut seen = BTreeSet::new();
-    while let Some(id) = waiting.pop() {
+    while let Some(id) = queue.pop() {
         if seen.insert(id.clone()) {
-            waiting.extend(needs(resolve, &id, with_examples && id == target.id));
+            queue.extend(dependencies(resolve, &id, with_examples && id == target.id));
         }
     }
     let local = metadata
@@ -74,54 +74,54 @@ fn resolved(metadata: &Metadata, target: &Target, with_examples: bool) -> BTreeS
         .filter(|package| package.source.is_none());
     local
         .filter(|package| seen.contains(&package.id.repr))
-        .map(checks::manifest_dir)
+        .map(target::manifest_dir)
         .collect()
 }
 
-/// What the package `id` is built from; what only its tests and examples need is left out unless asked for.
-fn needs(resolve: &Resolve, id: &str, with_examples: bool) -> Vec<String> {
+/// The dependencies of a package, without its dev-dependencies unless `with_dev` is set.
+fn dependencies(resolve: &Resolve, id: &str, with_dev: bool) -> Vec<String> {
     let node = resolve.nodes.iter().find(|node| node.id.repr == id);
     let dependencies = node.into_iter().flat_map(|node| &node.deps);
     dependencies
         .filter(|dependency| {
-            let only_tests = dependency
+            let is_dev = dependency
                 .dep_kinds
                 .iter()
                 .all(|kind| kind.kind == DependencyKind::Development);
-            with_examples || dependency.dep_kinds.is_empty() || !only_tests
+            with_dev || dependency.dep_kinds.is_empty() || !is_dev
         })
         .map(|dependency| dependency.pkg.repr.clone())
         .collect()
 }
 
-/// By what the manifests say, where the graph can't be had: each path that is named, and so on from there.
+/// The path dependencies that the manifests declare, recursively, for when the graph can't be resolved.
 fn declared(
     plan: &CargoPlan,
     manifest: &Path,
 ) -> Result<(BTreeSet<PathBuf>, Vec<PathBuf>), BuildError> {
-    let metadata = checks::metadata(plan, Some(manifest), &["--no-deps"])?;
+    let metadata = target::metadata(plan, Some(manifest), &["--no-deps"])?;
     let members = members(&metadata);
     let mut known: BTreeMap<PathBuf, Package> = BTreeMap::new();
     known.extend(
         metadata
             .packages
             .into_iter()
-            .map(|package| (checks::manifest_dir(&package), package)),
+            .map(|package| (target::manifest_dir(&package), package)),
     );
-    let mut waiting: Vec<PathBuf> = manifest.parent().map(Path::to_owned).into_iter().collect();
+    let mut queue: Vec<PathBuf> = manifest.parent().map(Path::to_owned).into_iter().collect();
     let mut used = BTreeSet::new();
-    while let Some(dir) = waiting.pop() {
+    while let Some(dir) = queue.pop() {
         if !used.insert(dir.clone()) {
             continue;
         }
         if !known.contains_key(&dir)
-            && let Ok(other) = checks::metadata(plan, Some(&dir.join("Cargo.toml")), &["--no-deps"])
+            && let Ok(other) = target::metadata(plan, Some(&dir.join("Cargo.toml")), &["--no-deps"])
         {
             known.extend(
                 other
                     .packages
                     .into_iter()
-                    .map(|package| (checks::manifest_dir(&package), package)),
+                    .map(|package| (target::manifest_dir(&package), package)),
             );
         }
         let dependencies = known
@@ -130,7 +130,7 @@ fn declared(
             .flat_map(|package| &package.dependencies);
         let needed =
             dependencies.filter(|dependency| dependency.kind != DependencyKind::Development);
-        waiting.extend(
+        queue.extend(
             needed
                 .filter_map(|dependency| dependency.path.clone())
                 .map(PathBuf::from),
@@ -139,7 +139,7 @@ fn declared(
     Ok((used, members))
 }
 
-/// A member in the way of a directory that is used stays visible.
+/// A member that contains a used directory is not ignored.
 fn ignored(target: &Target, dirs: &[PathBuf], members: Vec<PathBuf>) -> Vec<PathBuf> {
     let mut ignored = vec![target.target_dir.clone()];
     ignored.extend(
@@ -156,10 +156,10 @@ fn ignored(target: &Target, dirs: &[PathBuf], members: Vec<PathBuf>) -> Vec<Path
     ignored
 }
 
-/// Cargo's files that lie outside of the packages. Those of the working directory and of the workspace are
-/// named whether they exist or not, those further up only if they do.
+/// The files of cargo outside of the packages. Those in the working directory and in the workspace root need not
+/// exist; those in parent directories do.
 pub(super) fn files(plan: &CargoPlan, target: &Target) -> Vec<PathBuf> {
-    const EVERYWHERE: [&str; 4] = [
+    const NAMES: [&str; 4] = [
         ".cargo/config.toml",
         ".cargo/config",
         "rust-toolchain.toml",
@@ -169,14 +169,14 @@ pub(super) fn files(plan: &CargoPlan, target: &Target) -> Vec<PathBuf> {
     let mut files = BTreeSet::from([root.join("Cargo.toml"), root.join("Cargo.lock")]);
     let directory = plan.directory();
     for place in directory.ancestors() {
-        let near = place == directory || place == root;
-        let named = EVERYWHERE.iter().map(|name| place.join(name));
-        files.extend(named.filter(|file| near && !is_old_name(file) || file.exists()));
+        let is_near = place == directory || place == root;
+        let named = NAMES.iter().map(|name| place.join(name));
+        files.extend(named.filter(|file| is_near && !is_old_name(file) || file.exists()));
     }
     files.into_iter().collect()
 }
 
-/// The names without `.toml` are accepted and no longer written.
+/// Whether the name has no `.toml`. Cargo still accepts such files, but no tool creates them.
 fn is_old_name(file: &Path) -> bool {
     file.extension().is_none()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep_until};
 
-use crate::build::{self, Invocation, Launch, Line, Messages, Plan, take_progress};
+use crate::build::{self, BuildCommand, BuildOutput, Launch, OutputLine, Plan, take_progress};
 use crate::os::cleanup::Cleanup;
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Refusal, Reports, Signal, Spec};
@@ -49,7 +49,7 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
         known,
         bars,
     } = with;
-    let invocation = plan.invocation()?.context("there is nothing to build")?;
+    let invocation = plan.build_command()?.context("there is nothing to build")?;
     let times = Times::from_now(id);
     let process = process::spawn(spec(invocation, kept, bars))?;
     let control = process.control.clone();
@@ -59,7 +59,7 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
         cancelled: cancelled.clone(),
         times: times.clone(),
         known,
-        messages: plan.messages(),
+        output: plan.output(),
         silent: true,
         plan,
         inbox: inbox.clone(),
@@ -74,7 +74,7 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
 }
 
 /// `bars`: whether to ask cargo for its progress, which it shows by itself only on a terminal.
-fn spec(invocation: Invocation, kept: Vec<Cleanup>, bars: bool) -> Spec {
+fn spec(invocation: BuildCommand, kept: Vec<Cleanup>, bars: bool) -> Spec {
     let mut env: Vec<_> = std::env::vars_os().collect();
     if bars {
         let asked = [
@@ -84,7 +84,7 @@ fn spec(invocation: Invocation, kept: Vec<Cleanup>, bars: bool) -> Spec {
         env.retain(|(name, _)| asked.iter().all(|(ours, _)| name != ours));
         env.extend(asked.map(|(name, value)| (name.into(), value.into())));
     }
-    let Invocation { argv, workdir, .. } = invocation;
+    let BuildCommand { argv, workdir, .. } = invocation;
     Spec {
         argv,
         env,
@@ -143,7 +143,7 @@ struct Reader {
     times: Times,
     known: Known,
     plan: Plan,
-    messages: Messages,
+    output: BuildOutput,
     /// Whether it has printed nothing that is shown.
     silent: bool,
     inbox: Inbox,
@@ -204,7 +204,7 @@ impl Reader {
                 piece = out.lines.next(), if out.open => {
                     if let Some(line) = out.take(piece) {
                         self.times.spoke.get_or_init(SystemTime::now);
-                        let line = self.messages.stdout(&line);
+                        let line = self.output.stdout(&line);
                         self.show(line).await;
                     }
                 }
@@ -215,7 +215,7 @@ impl Reader {
                         self.feed.pass(Report::Progress { id, done, all }).await;
                     }
                     if let Some(line) = line {
-                        let line = self.messages.stderr(&line);
+                        let line = self.output.stderr(&line);
                         self.show(line).await;
                     }
                 }
@@ -225,7 +225,7 @@ impl Reader {
                 }
                 // What cargo printed came before, and is read first: this branch is the last one, and after a
                 // yield the runtime has looked at the pipes again.
-                () = tokio::task::yield_now(), if self.plan.is_told(&self.messages) => {
+                () = tokio::task::yield_now(), if self.plan.is_complete(&self.output) => {
                     end = Some(End::Exited(Ended::Code(0)));
                     break;
                 }
@@ -242,14 +242,14 @@ impl Reader {
         while reports.next().await.is_some() {}
     }
 
-    async fn show(&mut self, line: Line) {
+    async fn show(&mut self, line: OutputLine) {
         let id = self.id;
         let text = |bytes: Vec<u8>| Report::BuildLine {
             id,
             text: String::from_utf8_lossy(&bytes).into_owned(),
         };
         let report = match line {
-            Line::Diagnostic(diagnostic) => Report::Diagnostic {
+            OutputLine::Diagnostic(diagnostic) => Report::Diagnostic {
                 id,
                 level: match diagnostic.level {
                     build::Level::Error => Level::Error,
@@ -258,12 +258,14 @@ impl Reader {
                 },
                 rendered: diagnostic.rendered,
             },
-            Line::Blocked(bytes) => {
+            OutputLine::Blocked(bytes) => {
                 self.feed.tell(Report::BuildBlocked { id });
                 text(bytes)
             }
-            Line::Text(bytes) => text(bytes),
-            Line::Artifact { .. } | Line::Finished { .. } | Line::Nothing => return,
+            OutputLine::Text(bytes) => text(bytes),
+            OutputLine::Artifact { .. } | OutputLine::Finished { .. } | OutputLine::Nothing => {
+                return;
+            }
         };
         self.silent = false;
         self.feed.pass(report).await;
@@ -296,7 +298,7 @@ impl Reader {
     /// What it was made from is what counts from now on.
     fn teach(&self, launch: &Launch) {
         let (id, began) = (self.id, self.times.began);
-        match self.plan.inputs(&self.messages, launch) {
+        match self.plan.inputs(&self.output, launch) {
             Some(inputs) => {
                 let taught = Taught::Exact(inputs);
                 self.inbox
@@ -325,7 +327,7 @@ impl Reader {
                 return self.inbox.build_ended(id, BuildOutcome::Failed);
             }
         };
-        if !self.plan.succeeded(&self.messages, code == 0) {
+        if !self.plan.succeeded(&self.output, code == 0) {
             if self.silent && !self.cancelled.load(Ordering::Relaxed) {
                 let ended = Ended::Code(code);
                 let text = format!("the build printed nothing and ended with {ended}");
@@ -334,11 +336,11 @@ impl Reader {
             self.inbox.build_ended(id, BuildOutcome::Failed);
             return scope::ask_anew(id, self.times.began, self.plan, &self.inbox);
         }
-        let launch = self.plan.finish(&mut self.messages);
+        let launch = self.plan.launch(&mut self.output);
         let mut print = None;
         if let Ok(launch) = &launch {
             self.teach(launch);
-            print = Print::new(launch, &self.messages.made());
+            print = Print::new(launch, &self.output.runtime_files());
         }
         let like = self.find_like(print.clone()).await;
         self.inbox.input(Input::Built {

@@ -217,7 +217,7 @@ impl Driver {
         inbox: Inbox,
         feed: Feed,
     ) -> Result<Self> {
-        let builds = plan.invocation()?.is_some();
+        let builds = plan.build_command()?.is_some();
         let launch = if builds {
             None
         } else {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::build::{Inputs, Plan, WatchRoots};
+use crate::build::{BuildInputs, Plan, WatchRoots};
 use crate::os;
 use crate::reload::GenId;
 use crate::watch::{InputSet, WatchUpdate};
@@ -23,7 +23,7 @@ pub(super) struct Lesson {
 #[derive(Debug)]
 pub(super) enum Taught {
     /// It was good, and made from exactly this.
-    Exact(Inputs),
+    Exact(BuildInputs),
     /// It failed, or does not say: everything in here may be what the next one needs.
     Anything(WatchRoots),
 }
@@ -70,16 +70,16 @@ impl Driver {
         self.watch.update(revision);
     }
 
-    fn exactly(&mut self, inputs: Inputs, since: SystemTime) -> WatchUpdate {
-        let Inputs {
+    fn exactly(&mut self, inputs: BuildInputs, since: SystemTime) -> WatchUpdate {
+        let BuildInputs {
             files,
-            cargos,
+            cargo_files,
             dirs,
             packages,
         } = inputs;
         let inputs = InputSet {
             files,
-            any_extension: cargos,
+            any_extension: cargo_files,
             dirs,
         };
         self.inputs = inputs.files.union(&inputs.dirs).cloned().collect();

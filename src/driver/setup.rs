@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::build::{self, Asked, BuildError, Launch, Plan, WatchRoots};
+use crate::build::{BuildError, Launch, Plan, PlanOptions, WatchRoots};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::os;
@@ -35,8 +35,8 @@ pub(super) fn sockets(config: &Config) -> Result<Sockets, Failure> {
     })
 }
 
-pub(super) fn asked(config: &Config) -> Asked<'_> {
-    Asked {
+pub(super) fn plan_options(config: &Config) -> PlanOptions<'_> {
+    PlanOptions {
         command: &config.argv,
         build: config.build.as_deref(),
         workdir: &config.workdir,
@@ -46,9 +46,14 @@ pub(super) fn asked(config: &Config) -> Asked<'_> {
 
 /// How to build, and that there is something to build or to start.
 pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
-    let mut plan = build::recognise(&asked(config)).map_err(|error| failure(&error))?;
+    let mut plan = Plan::new(&plan_options(config)).map_err(|error| failure(&error))?;
     plan.check().map_err(|error| failure(&error))?;
-    if let Plan::Command { command, .. } = &plan {
+    if let Plan::Command {
+        build: None,
+        command,
+        ..
+    } = &plan
+    {
         check_command(command, config)?;
     }
     Ok(plan)
@@ -57,9 +62,7 @@ pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
 fn failure(error: &BuildError) -> Failure {
     let message = error.to_string();
     let failure = match error {
-        BuildError::NothingToRun { .. }
-        | BuildError::NoCommandAfterBuild
-        | BuildError::NoManifest { .. }
+        BuildError::NoManifest { .. }
         | BuildError::UnknownPackage { .. }
         | BuildError::UnknownTarget { .. }
         | BuildError::SeveralBinaries { .. }
@@ -71,7 +74,7 @@ fn failure(error: &BuildError) -> Failure {
         | BuildError::OldCargo { .. }
         | BuildError::RunnerOnCommandLine
         | BuildError::RunnerNotStarted { .. }
-        | BuildError::Ourselves(_) => Failure::environment(message),
+        | BuildError::OwnExecutable(_) => Failure::environment(message),
     };
     failure.hints(error.hint())
 }
@@ -103,8 +106,8 @@ fn check_command(command: &[OsString], config: &Config) -> Result<(), Failure> {
 
 /// What to start without a build.
 pub(super) fn unbuilt(plan: &Plan) -> Result<Launch, Failure> {
-    let mut nothing = plan.messages();
-    plan.finish(&mut nothing).map_err(|error| failure(&error))
+    let launch = plan.launch(&mut plan.output());
+    launch.map_err(|error| failure(&error))
 }
 
 /// What may be watched where the user does not say.

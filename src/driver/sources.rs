@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::build::{self, BuildError, Plan};
+use crate::build::{BuildError, Plan};
 use crate::process::Signal;
 use crate::process::signals::{Descendant, HotrunSignal};
 use crate::reload::{Action, Event, Request};
@@ -215,7 +215,7 @@ impl Driver {
         self.plans_asked += 1;
         let number = self.plans_asked;
         tokio::task::spawn_blocking(move || {
-            let planned = build::recognise(&setup::asked(&config))
+            let planned = Plan::new(&setup::plan_options(&config))
                 .and_then(|mut plan| plan.check().map(|()| plan));
             inbox.input(Input::Planned { number, planned });
         });

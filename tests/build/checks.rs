@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 
-use hotrun::build::{Asked, BuildError, recognise};
+use hotrun::build::{BuildError, Plan, PlanOptions};
 use tempfile::TempDir;
 
 use super::package::Package;
@@ -65,13 +65,13 @@ fn hc17_a_broken_or_missing_manifest_is_an_error_of_its_own() {
     assert!(error.to_string().contains("Cargo.toml"), "{error}");
     let empty = TempDir::new().expect("a temporary directory");
     let command = [OsString::from("cargo"), "run".into()];
-    let asked = Asked {
+    let asked = PlanOptions {
         command: &command,
         build: None,
         workdir: empty.path(),
         color: false,
     };
-    let error = recognise(&asked)
+    let error = Plan::new(&asked)
         .expect("a plan")
         .check()
         .expect_err("missing");

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use hotrun::build::{Asked, BuildError, Line, recognise, runner};
+use hotrun::build::{BuildError, OutputLine, Plan, PlanOptions, runner};
 
 use super::package::{HOTRUN, Package, Ran, build, command, host, variable, words};
 
@@ -64,7 +64,7 @@ fn nothing_is_built_anew_between_the_users_cargo_and_ours() {
     let package = Package::new();
     package.cargo("cargo build");
     let fresh = |ran: &Ran| {
-        let artifact = |fresh| ran.lines.contains(&Line::Artifact { fresh });
+        let artifact = |fresh| ran.lines.contains(&OutputLine::Artifact { fresh });
         artifact(true) && !artifact(false)
     };
     let ran = package.build("cargo run");
@@ -153,7 +153,7 @@ fn the_runners_own_line_of_cargo_is_not_shown() {
         "cargo still prints it: {}",
         ran.stderr
     );
-    let shown = |line: &Line| matches!(line, Line::Text(text) if String::from_utf8_lossy(text).contains("--runner"));
+    let shown = |line: &OutputLine| matches!(line, OutputLine::Text(text) if String::from_utf8_lossy(text).contains("--runner"));
     assert!(!ran.lines.iter().any(shown));
 }
 
@@ -162,18 +162,21 @@ fn a_broken_build_gives_diagnostics_and_no_launch() {
     let package = Package::new();
     package.write("src/main.rs", "fn main() { let x: u8 = \"a\"; }\n");
     let plan = package.plan("cargo run").expect("a plan");
-    let invocation = plan.invocation().expect("an invocation").expect("a build");
+    let invocation = plan
+        .build_command()
+        .expect("an invocation")
+        .expect("a build");
     let output = command(&invocation).output().expect("cargo runs");
     assert!(!output.status.success());
-    let mut messages = plan.messages();
-    let lines: Vec<Line> = output
+    let mut messages = plan.output();
+    let lines: Vec<OutputLine> = output
         .stdout
         .split(|byte| *byte == b'\n')
         .map(|line| messages.stdout(line))
         .collect();
     assert_eq!(messages.errors(), 1);
-    assert!(lines.contains(&Line::Finished { success: false }));
-    let shown = |line: &Line| matches!(line, Line::Diagnostic(diagnostic) if diagnostic.rendered.contains("mismatched types"));
+    assert!(lines.contains(&OutputLine::Finished { success: false }));
+    let shown = |line: &OutputLine| matches!(line, OutputLine::Diagnostic(diagnostic) if diagnostic.rendered.contains("mismatched types"));
     assert!(lines.iter().any(shown));
 }
 
@@ -183,15 +186,15 @@ fn colours_are_asked_of_cargo() {
     package.write("src/main.rs", "fn unused() {}\nfn main() {}\n");
     for (color, escapes) in [(true, true), (false, false)] {
         let command = [OsString::from("cargo"), "run".into()];
-        let asked = Asked {
+        let asked = PlanOptions {
             command: &command,
             build: None,
             workdir: &package.path(""),
             color,
         };
-        let ran = build(&recognise(&asked).expect("a plan"));
-        let diagnostic = |line: &Line| {
-            if let Line::Diagnostic(diagnostic) = line {
+        let ran = build(&Plan::new(&asked).expect("a plan"));
+        let diagnostic = |line: &OutputLine| {
+            if let OutputLine::Diagnostic(diagnostic) = line {
                 Some(diagnostic.rendered.clone())
             } else {
                 None
@@ -269,9 +272,9 @@ fn an_environment_that_is_not_text_survives() {
     assert!(output.status.success());
     let package = Package::new();
     let plan = package.plan("cargo run").expect("a plan");
-    let mut messages = plan.messages();
+    let mut messages = plan.output();
     messages.stdout(output.stdout.strip_suffix(b"\n").expect("a line"));
-    let Ok(launch) = plan.finish(&mut messages) else {
+    let Ok(launch) = plan.launch(&mut messages) else {
         panic!("a launch")
     };
     assert_eq!(launch.argv, [OsString::from("prog"), odd.clone()]);

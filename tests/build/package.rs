@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use hotrun::build::{Asked, BuildError, Invocation, Launch, Line, Plan, recognise};
+use hotrun::build::{BuildCommand, BuildError, Launch, OutputLine, Plan, PlanOptions};
 use tempfile::TempDir;
 
 pub(crate) const HOTRUN: &str = env!("CARGO_BIN_EXE_hotrun");
@@ -18,7 +18,7 @@ pub(crate) struct Package {
 /// A build that ended, and what its lines were.
 pub(crate) struct Ran {
     pub(crate) success: bool,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<OutputLine>,
     pub(crate) stderr: String,
     pub(crate) launch: Result<Launch, BuildError>,
 }
@@ -69,7 +69,7 @@ impl Package {
 
     pub(crate) fn plan(&self, line: &str) -> Result<Plan, BuildError> {
         let command: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        recognise(&Asked {
+        Plan::new(&PlanOptions {
             command: &command,
             build: None,
             workdir: &self.path(""),
@@ -104,7 +104,7 @@ impl Package {
 }
 
 /// hotrun is what the test's own process is not: so the path of the runner is put right here.
-pub(crate) fn command(invocation: &Invocation) -> Command {
+pub(crate) fn command(invocation: &BuildCommand) -> Command {
     let ours = std::env::current_exe().expect("a path");
     let ours = ours.to_str().expect("UTF-8");
     let argv: Vec<OsString> = invocation
@@ -122,10 +122,13 @@ pub(crate) fn command(invocation: &Invocation) -> Command {
 }
 
 pub(crate) fn build(plan: &Plan) -> Ran {
-    let invocation = plan.invocation().expect("an invocation").expect("a build");
+    let invocation = plan
+        .build_command()
+        .expect("an invocation")
+        .expect("a build");
     let output = command(&invocation).output().expect("cargo runs");
-    let mut messages = plan.messages();
-    let mut lines: Vec<Line> = output
+    let mut messages = plan.output();
+    let mut lines: Vec<OutputLine> = output
         .stdout
         .split(|byte| *byte == b'\n')
         .map(|line| messages.stdout(line))
@@ -140,7 +143,7 @@ pub(crate) fn build(plan: &Plan) -> Ran {
     Ran {
         success,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        launch: plan.finish(&mut messages),
+        launch: plan.launch(&mut messages),
         lines,
     }
 }

@@ -2,8 +2,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// What of cargo's messages is of use here. Every field that can be missing may be: what cargo promises
-/// is in "External tools" of the Cargo book.
+/// The messages of cargo that hotrun uses, see "External tools" in the Cargo book.
 #[derive(Deserialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub(super) enum Message {
@@ -27,7 +26,7 @@ pub(super) enum Message {
     Other,
 }
 
-/// Which package a message is about.
+/// The package that a message is about.
 #[derive(Deserialize)]
 pub(super) struct MessagePackage {
     #[serde(default)]

@@ -3,25 +3,23 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use serde::{Deserialize, Serialize};
 
-/// What tells our own line from cargo's messages, which all have a `reason` too.
+/// The `reason` of the runner's message. Cargo's messages have a `reason` too.
 pub(super) const REASON: &str = "hotrun-launch";
 
-/// The line that the runner writes: all that is needed to start the program as cargo would have.
+/// The line of JSON that the runner prints: how cargo would start the program.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct LaunchLine {
+pub(super) struct LaunchMessage {
     pub(super) reason: String,
     pub(super) argv: Vec<Text>,
     pub(super) env: Vec<(Text, Text)>,
     pub(super) workdir: Text,
 }
 
-/// A string of the system's: JSON has no bytes, and an argument or a variable need not be UTF-8.
+/// An argument, a variable or a path. JSON has no byte strings, and these need not be UTF-8.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Text {
-    /// It is UTF-8.
     Utf8(String),
-    /// It is not: each byte as a number.
     Bytes(Vec<u8>),
 }
 
@@ -48,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_string_survives_the_line() {
+    fn every_string_survives_a_round_trip() {
         for bytes in [
             &b""[..],
             b"plain",
@@ -60,8 +58,8 @@ mod tests {
             let text = OsStr::from_bytes(bytes);
             let line = serde_json::to_string(&Text::from(text)).unwrap();
             assert!(!line.contains('\n'), "{line}");
-            let back: Text = serde_json::from_str(&line).unwrap();
-            assert_eq!(OsString::from(back), text, "{line}");
+            let parsed: Text = serde_json::from_str(&line).unwrap();
+            assert_eq!(OsString::from(parsed), text, "{line}");
         }
     }
 }

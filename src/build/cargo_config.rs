@@ -5,28 +5,37 @@ use std::process::Command;
 
 use cargo_config2::{Color, Config, ResolveOptions, TargetTripleRef, de};
 
-use super::{BuildError, CargoRun, RunnerForm};
+use super::{BuildError, CargoRun};
 
-/// What of cargo's version and configuration decides how it is called. A snapshot.
+/// How a runner is written in a configuration file of cargo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunnerSyntax {
+    /// `["a", "b c"]`
+    Array,
+    /// `"a b"`, which cargo splits at whitespace.
+    String,
+}
+
+/// The parts of cargo's version and configuration that affect how hotrun calls it.
 #[derive(Clone, Debug)]
-pub struct Configuration {
-    /// Major and minor.
+pub struct CargoConfig {
+    /// The major and minor version.
     pub version: (u32, u32),
-    /// The triple that is built for.
+    /// The target triple.
     pub triple: String,
-    /// The runner that the user has configured, in a file or by the environment.
+    /// The runner that the user has configured, in a file or in the environment.
     pub runner: Option<Vec<OsString>>,
-    /// How it is written in the files: cargo refuses to merge a list into a string.
-    pub form: RunnerForm,
-    /// What `term.color` says, if anything.
+    /// How it is written in the files. Cargo refuses to merge an array with a string.
+    pub runner_syntax: RunnerSyntax,
+    /// `term.color`, unless it is `auto`.
     pub color: Option<bool>,
 }
 
-impl Configuration {
-    /// Asks cargo for its version, and reads the configuration that is valid in `workdir`.
+impl CargoConfig {
+    /// Runs `cargo -vV` and reads the configuration for `workdir`.
     pub fn read(run: &CargoRun, workdir: &Path) -> Result<Self, BuildError> {
         let (version, host) = version(run, workdir)?;
-        let directory = directory(run.selection.directory.as_ref(), workdir);
+        let directory = directory(run.run_options.directory.as_ref(), workdir);
         let options = ResolveOptions::default()
             .cargo(run.cargo.clone())
             .host_triple(host.clone());
@@ -35,44 +44,43 @@ impl Configuration {
         Ok(Self {
             version,
             runner: runner(&config, &triple)?,
-            form: form(&directory, &triple)?,
+            runner_syntax: runner_syntax(&directory, &triple)?,
             color: config.term.color.and_then(color),
             triple,
         })
     }
 }
 
-/// The expansion of an alias in the configuration that is valid in `workdir`. A configuration that can't
-/// be read has none: cargo will say what is wrong with it.
-pub(super) fn alias(workdir: &Path, after: Option<&PathBuf>, name: &str) -> Option<Vec<String>> {
-    let config = Config::load_with_cwd(directory(after, workdir)).ok()?;
+/// Expands an alias. If the configuration can't be read there are no aliases, and cargo reports the error.
+pub(super) fn alias(workdir: &Path, option: Option<&PathBuf>, name: &str) -> Option<Vec<String>> {
+    let config = Config::load_with_cwd(directory(option, workdir)).ok()?;
     config
         .alias
         .get(name)
         .map(|expansion| expansion.list.clone())
 }
 
-/// Where cargo works: `-C` moves it before it reads anything.
+/// The working directory of cargo, which `-C` changes before cargo reads its configuration.
 pub(super) fn directory(option: Option<&PathBuf>, workdir: &Path) -> PathBuf {
     option.map_or_else(|| workdir.to_owned(), |option| workdir.join(option))
 }
 
-/// Version and host, by `cargo -vV`: it answers for the toolchain that `+toolchain` or rustup chooses.
+/// The version and host of the toolchain that `+toolchain` or rustup selects.
 fn version(run: &CargoRun, workdir: &Path) -> Result<((u32, u32), String), BuildError> {
     let mut command = Command::new(&run.cargo);
     command.args(&run.toolchain).arg("-vV").current_dir(workdir);
-    let output = command.output().map_err(|error| not_started(run, &error))?;
+    let output = command.output().map_err(|error| start_error(run, &error))?;
     let text = String::from_utf8_lossy(&output.stdout);
     parse_version(&text).ok_or_else(|| BuildError::CargoUnusable {
         cargo: run.cargo.clone(),
         reason: match String::from_utf8_lossy(&output.stderr).trim() {
-            "" => "it does not say its version".to_owned(),
-            said => said.trim_start_matches("error: ").to_owned(),
+            "" => "it did not print its version".to_owned(),
+            message => message.trim_start_matches("error: ").to_owned(),
         },
     })
 }
 
-fn not_started(run: &CargoRun, error: &io::Error) -> BuildError {
+fn start_error(run: &CargoRun, error: &io::Error) -> BuildError {
     let cargo = run.cargo.clone();
     if error.kind() == io::ErrorKind::NotFound {
         BuildError::CargoMissing { cargo }
@@ -94,12 +102,12 @@ fn parse_version(text: &str) -> Option<((u32, u32), String)> {
 
 fn triple(run: &CargoRun, config: &Config, host: &str) -> Result<String, BuildError> {
     // `host-tuple` stands for the host, see `cargo help build`.
-    let asked = run
-        .selection
+    let option = run
+        .run_options
         .target
         .as_deref()
         .map(|target| if target == "host-tuple" { host } else { target });
-    let targets = config.build_target_for_config(asked).map_err(unreadable)?;
+    let targets = config.build_target_for_config(option).map_err(unreadable)?;
     Ok(targets
         .first()
         .map_or(host, |target| target.triple())
@@ -117,8 +125,8 @@ fn runner(config: &Config, triple: &str) -> Result<Option<Vec<OsString>>, BuildE
     }))
 }
 
-/// The files alone: the environment is not merged, it is replaced.
-fn form(directory: &Path, triple: &str) -> Result<RunnerForm, BuildError> {
+/// Reads only the files, because cargo merges `--config` with files but not with the environment.
+fn runner_syntax(directory: &Path, triple: &str) -> Result<RunnerSyntax, BuildError> {
     let files = de::Config::load_with_cwd(directory).map_err(unreadable)?;
     let runner = files
         .target
@@ -126,8 +134,8 @@ fn form(directory: &Path, triple: &str) -> Result<RunnerForm, BuildError> {
         .and_then(|target| target.runner.as_ref());
     let written = runner.map(serde_json::to_value);
     Ok(match written {
-        Some(Ok(serde_json::Value::String(_))) => RunnerForm::Words,
-        Some(_) | None => RunnerForm::List,
+        Some(Ok(serde_json::Value::String(_))) => RunnerSyntax::String,
+        Some(_) | None => RunnerSyntax::Array,
     })
 }
 
@@ -158,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_read_whatever_surrounds_it() {
+    fn the_version_and_the_host_are_parsed() {
         let text = "cargo 1.95.0-nightly (f2d3 2026-03-21)\nrelease: 1.95.0-nightly\nhost: x86_64-unknown-linux-gnu\nos: x\n";
         assert_eq!(
             parse_version(text),

@@ -1,9 +1,7 @@
-//! Lines of cargo, as they come.
-
 use super::*;
 
-fn messages() -> Messages {
-    Messages::new(vec!["qemu".into(), "-L".into()])
+fn cargo_output() -> BuildOutput {
+    BuildOutput::of_cargo(vec!["qemu".into(), "-L".into()])
 }
 
 const ARTIFACT: &str = r#"{"reason":"compiler-artifact","package_id":"p","target":{"kind":["bin"],"name":"small"},"executable":"/t/small","fresh":true}"#;
@@ -14,35 +12,38 @@ const SCRIPT: &str = r#"{"reason":"build-script-executed","linked_paths":["nativ
 const LAUNCH: &str = r#"{"reason":"hotrun-launch","argv":["target/debug/small",[255,47]],"env":[["A","b"]],"workdir":"/w"}"#;
 
 #[test]
-fn cargos_messages_are_read() {
-    let mut messages = messages();
-    let artifact = messages.stdout(ARTIFACT.as_bytes());
-    assert_eq!(artifact, Line::Artifact { fresh: true });
+fn messages_of_cargo_are_parsed() {
+    let mut output = cargo_output();
+    let artifact = output.stdout(ARTIFACT.as_bytes());
+    assert_eq!(artifact, OutputLine::Artifact { fresh: true });
     let warning = Diagnostic {
         level: Level::Warning,
         rendered: "warning: unused\n".to_owned(),
     };
     assert_eq!(
-        messages.stdout(WARNING.as_bytes()),
-        Line::Diagnostic(warning)
+        output.stdout(WARNING.as_bytes()),
+        OutputLine::Diagnostic(warning)
     );
     assert!(matches!(
-        messages.stdout(ERROR.as_bytes()),
-        Line::Diagnostic(_)
+        output.stdout(ERROR.as_bytes()),
+        OutputLine::Diagnostic(_)
     ));
-    assert_eq!(messages.stdout(SUMMARY.as_bytes()), Line::Nothing);
-    assert_eq!((messages.errors(), messages.warnings()), (1, 1));
-    assert_eq!(messages.stdout(SCRIPT.as_bytes()), Line::Nothing);
+    assert_eq!(output.stdout(SUMMARY.as_bytes()), OutputLine::Nothing);
+    assert_eq!((output.errors(), output.warnings()), (1, 1));
+    assert_eq!(output.stdout(SCRIPT.as_bytes()), OutputLine::Nothing);
     let finished = br#"{"reason":"build-finished","success":false}"#;
-    assert_eq!(messages.stdout(finished), Line::Finished { success: false });
+    assert_eq!(
+        output.stdout(finished),
+        OutputLine::Finished { success: false }
+    );
 }
 
 #[test]
-fn the_launch_line_gives_what_to_start_behind_the_users_runner() {
+fn the_launch_message_sets_what_to_start_with_the_configured_runner() {
     use std::os::unix::ffi::OsStringExt;
-    let mut messages = messages();
-    assert_eq!(messages.stdout(LAUNCH.as_bytes()), Line::Nothing);
-    let launch = messages.take_launch().unwrap();
+    let mut output = cargo_output();
+    assert_eq!(output.stdout(LAUNCH.as_bytes()), OutputLine::Nothing);
+    let launch = output.take_launch().unwrap();
     let odd = OsString::from_vec(vec![255, 47]);
     assert_eq!(
         launch.argv,
@@ -58,8 +59,8 @@ fn the_launch_line_gives_what_to_start_behind_the_users_runner() {
 }
 
 #[test]
-fn what_is_no_message_is_text() {
-    let mut messages = messages();
+fn a_line_that_is_not_a_message_is_text() {
+    let mut output = cargo_output();
     for line in [
         "",
         "hello",
@@ -71,57 +72,57 @@ fn what_is_no_message_is_text() {
         "\u{1b}[1m{",
     ] {
         assert_eq!(
-            messages.stdout(line.as_bytes()),
-            Line::Text(line.into()),
+            output.stdout(line.as_bytes()),
+            OutputLine::Text(line.into()),
             "{line}"
         );
     }
     assert_eq!(
-        messages.stdout(b"\xff\xfe"),
-        Line::Text(b"\xff\xfe".to_vec())
+        output.stdout(b"\xff\xfe"),
+        OutputLine::Text(b"\xff\xfe".to_vec())
     );
     assert_eq!(
-        messages.stdout(br#"{"reason":"something-new","x":1}"#),
-        Line::Nothing
+        output.stdout(br#"{"reason":"something-new","x":1}"#),
+        OutputLine::Nothing
     );
 }
 
 #[test]
-fn cut_or_spoilt_messages_neither_panic_nor_launch() {
+fn truncated_or_damaged_messages_neither_panic_nor_launch() {
     for whole in [ARTIFACT, WARNING, ERROR, SCRIPT, LAUNCH] {
-        let mut messages = messages();
+        let mut output = cargo_output();
         for end in 0..whole.len() {
-            messages.stdout(&whole.as_bytes()[..end]);
-            let mut spoilt = whole.as_bytes().to_vec();
-            spoilt[end] = 0xc3;
-            messages.stdout(&spoilt);
-            messages.stderr(&spoilt);
+            output.stdout(&whole.as_bytes()[..end]);
+            let mut damaged = whole.as_bytes().to_vec();
+            damaged[end] = 0xc3;
+            output.stdout(&damaged);
+            output.stderr(&damaged);
         }
-        messages.stdout("[".repeat(100_000).as_bytes());
-        messages.stdout(format!("{{\"reason\":{}", "[".repeat(100_000)).as_bytes());
+        output.stdout("[".repeat(100_000).as_bytes());
+        output.stdout(format!("{{\"reason\":{}", "[".repeat(100_000)).as_bytes());
     }
-    let mut messages = messages();
+    let mut output = cargo_output();
     for end in 0..LAUNCH.len() {
-        messages.stdout(&LAUNCH.as_bytes()[..end]);
+        output.stdout(&LAUNCH.as_bytes()[..end]);
     }
-    messages.stdout(br#"{"reason":"hotrun-launch","argv":[],"env":[],"workdir":"/"}"#);
-    assert_eq!(messages.take_launch(), None);
+    output.stdout(br#"{"reason":"hotrun-launch","argv":[],"env":[],"workdir":"/"}"#);
+    assert_eq!(output.take_launch(), None);
 }
 
 #[test]
-fn lines_of_the_standard_error() {
-    let mut messages = messages();
+fn standard_error_is_text_except_for_known_lines() {
+    let mut output = cargo_output();
     for (line, expected) in [
         (
             "     Running `/x/hotrun --runner -- target/debug/small`",
-            Line::Nothing,
+            OutputLine::Nothing,
         ),
         (
             "\u{1b}[1m\u{1b}[92m     Running\u{1b}[0m `/x/hotrun --runner -- a`",
-            Line::Nothing,
+            OutputLine::Nothing,
         ),
     ] {
-        assert_eq!(messages.stderr(line.as_bytes()), expected, "{line}");
+        assert_eq!(output.stderr(line.as_bytes()), expected, "{line}");
     }
     for line in [
         "     Running `rustc --crate-name x`",
@@ -130,44 +131,43 @@ fn lines_of_the_standard_error() {
         "",
     ] {
         assert_eq!(
-            messages.stderr(line.as_bytes()),
-            Line::Text(line.into()),
+            output.stderr(line.as_bytes()),
+            OutputLine::Text(line.into()),
             "{line}"
         );
     }
     let blocked =
         "\u{1b}[1m\u{1b}[96m    Blocking\u{1b}[0m waiting for file lock on build directory";
     assert_eq!(
-        messages.stderr(blocked.as_bytes()),
-        Line::Blocked(blocked.into())
+        output.stderr(blocked.as_bytes()),
+        OutputLine::Blocked(blocked.into())
     );
 }
 
 #[test]
-fn another_programs_output_is_never_a_message() {
-    let mut messages = Messages::of_any_program();
+fn the_output_of_another_program_is_text() {
+    let mut output = BuildOutput::default();
     assert_eq!(
-        messages.stdout(LAUNCH.as_bytes()),
-        Line::Text(LAUNCH.into())
+        output.stdout(LAUNCH.as_bytes()),
+        OutputLine::Text(LAUNCH.into())
     );
-    assert_eq!(messages.take_launch(), None);
+    assert_eq!(output.take_launch(), None);
 }
 
-/// A runner's answer is the end of the build only if everything was compiled before it.
 #[test]
-fn the_launch_is_told_once_everything_was_compiled() {
+fn the_launch_is_complete_once_everything_is_compiled() {
     let finished = |success: bool| format!(r#"{{"reason":"build-finished","success":{success}}}"#);
-    for (lines, told) in [
+    for (lines, expected) in [
         (vec![LAUNCH.to_owned()], false),
         (vec![finished(true)], false),
         (vec![finished(false), LAUNCH.to_owned()], false),
         (vec![finished(true), LAUNCH.to_owned()], true),
     ] {
-        let mut messages = messages();
+        let mut output = cargo_output();
         for line in &lines {
-            messages.stdout(line.as_bytes());
+            output.stdout(line.as_bytes());
         }
-        assert_eq!(messages.has_launch(), told, "{lines:?}");
+        assert_eq!(output.has_launch(), expected, "{lines:?}");
     }
 }
 
@@ -196,7 +196,7 @@ fn fuzz_messages() {
         "\"argv\":",
         "hotrun-launch",
     ];
-    let mut messages = Messages::new(Vec::new());
+    let mut output = BuildOutput::of_cargo(Vec::new());
     let mut count = 0_u32;
     crate::fuzz::fuzz(
         "cargo's messages and the launch",
@@ -204,13 +204,13 @@ fn fuzz_messages() {
         &words,
         |input| {
             for line in input.split(|byte| *byte == b'\n') {
-                let _ = (messages.stdout(line), messages.stderr(line));
+                let _ = (output.stdout(line), output.stderr(line));
             }
-            let _ = (messages.take_launch(), messages.made());
-            // As many as in a great build; what it names is kept until its end.
+            let _ = (output.take_launch(), output.runtime_files());
+            // The output keeps what it names until the end of the build, so start a new one now and then.
             count += 1;
             if count.is_multiple_of(1000) {
-                messages = Messages::new(Vec::new());
+                output = BuildOutput::of_cargo(Vec::new());
             }
         },
     );

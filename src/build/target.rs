@@ -2,35 +2,32 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{Metadata, MetadataCommand, Package, TargetKind};
 
-use super::plan::has_manifest;
 use super::{BuildError, CargoPlan, CargoRun};
 
-/// The program that `cargo run` would start, and where it comes from.
+/// The program that `cargo run` would start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// The package's name.
+    /// The name of the package.
     pub package: String,
-    /// The package's version.
-    pub version: String,
     /// The name of the binary or the example.
     pub name: String,
-    /// Where the package's `Cargo.toml` is.
+    /// The directory of the package.
     pub manifest_dir: PathBuf,
-    /// Where the workspace's is.
+    /// The directory of the workspace.
     pub workspace_root: PathBuf,
-    /// Where cargo puts what it builds.
+    /// The target directory.
     pub target_dir: PathBuf,
-    /// Where it puts what is only of use while it builds, if that is another place.
+    /// The directory for intermediate files, if cargo reports one.
     pub build_dir: Option<PathBuf>,
-    /// How cargo names the package.
+    /// The package ID.
     pub(super) id: String,
 }
 
-/// Refuses what cargo would refuse, and no more: where cargo's rules are not certain to be met here, the
-/// choice is left to it.
-pub(super) fn check(plan: &CargoPlan) -> Result<Target, BuildError> {
+/// Finds the target. Fails only if cargo would fail too; if the rules of cargo are uncertain, it is left to cargo.
+pub(super) fn find(plan: &CargoPlan) -> Result<Target, BuildError> {
     let directory = plan.directory();
-    match &plan.run.selection.manifest_path {
+    let manifest_path = plan.run.run_options.manifest_path.as_deref();
+    match manifest_path {
         Some(path) if !directory.join(path).is_file() => {
             return Err(BuildError::NoManifest {
                 place: directory.join(path),
@@ -41,15 +38,10 @@ pub(super) fn check(plan: &CargoPlan) -> Result<Target, BuildError> {
         }
         Some(_) | None => {}
     }
-    let metadata = metadata(
-        plan,
-        plan.run.selection.manifest_path.as_deref(),
-        &["--no-deps"],
-    )?;
+    let metadata = metadata(plan, manifest_path, &["--no-deps"])?;
     let (package, name) = choose(&plan.run, &metadata)?;
     Ok(Target {
         package: package.name.to_string(),
-        version: package.version.to_string(),
         name,
         manifest_dir: manifest_dir(package),
         workspace_root: metadata.workspace_root.clone().into(),
@@ -75,7 +67,7 @@ pub(super) fn metadata(
     let options = options.iter().map(|option| (*option).to_owned());
     command.other_options(
         options
-            .chain(plan.run.selection.resolution.iter().cloned())
+            .chain(plan.run.run_options.resolution.iter().cloned())
             .collect::<Vec<_>>(),
     );
     if let Some(toolchain) = plan
@@ -98,20 +90,26 @@ fn broken(error: &cargo_metadata::Error) -> BuildError {
     BuildError::BrokenManifest { message }
 }
 
+/// Whether cargo would find a package in this directory.
+fn has_manifest(directory: &Path) -> bool {
+    let mut ancestors = directory.ancestors();
+    ancestors.any(|directory| directory.join("Cargo.toml").is_file())
+}
+
 pub(super) fn manifest_dir(package: &Package) -> PathBuf {
     let manifest = package.manifest_path.as_std_path();
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 
-/// The package and the name of the target, by the rules of `cargo run`
-/// (`src/cargo/ops/cargo_run.rs` and `src/bin/cargo/commands/run.rs` in cargo's sources).
+/// The package and the name of the target, according to the rules of `cargo run`
+/// (`src/cargo/ops/cargo_run.rs` and `src/bin/cargo/commands/run.rs` in the sources of cargo).
 fn choose<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<(&'a Package, String), BuildError> {
     let packages = packages(run, metadata)?;
-    for (flag, asked, kind) in [
-        ("--bin", &run.selection.bins, TargetKind::Bin),
-        ("--example", &run.selection.examples, TargetKind::Example),
+    for (flag, names, kind) in [
+        ("--bin", &run.run_options.bins, TargetKind::Bin),
+        ("--example", &run.run_options.examples, TargetKind::Example),
     ] {
-        if let Some(name) = asked.first() {
+        if let Some(name) = names.first() {
             return named(&packages, flag, name, &kind);
         }
     }
@@ -127,16 +125,15 @@ fn choose<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<(&'a Package, St
 
 fn packages<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<Vec<&'a Package>, BuildError> {
     let members = metadata.workspace_packages();
-    let Some(specification) = run.selection.packages.first() else {
-        // Which packages are meant in this directory is only said by a cargo from 1.71 on.
-        let known = metadata.workspace_default_members.is_available();
-        return Ok(if known {
+    let Some(spec) = run.run_options.packages.first() else {
+        // Cargo reports the default members since 1.71.
+        return Ok(if metadata.workspace_default_members.is_available() {
             metadata.workspace_default_packages()
         } else {
             members
         });
     };
-    let name = specification.split(['@', ':']).next().unwrap_or_default();
+    let name = spec.split(['@', ':']).next().unwrap_or_default();
     let is_name = name
         .chars()
         .all(|character| character.is_alphanumeric() || "-_".contains(character));
@@ -145,12 +142,12 @@ fn packages<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<Vec<&'a Packag
         .filter(|package| package.name.as_str() == name)
         .copied()
         .collect();
-    // A URL or a pattern is for cargo to judge.
+    // If the name is a URL or a pattern, it is left to cargo.
     match (found.is_empty(), is_name) {
         (false, _) => Ok(found),
         (true, false) => Ok(members),
         (true, true) => Err(BuildError::UnknownPackage {
-            name: specification.clone(),
+            name: spec.clone(),
             known: names(&members),
         }),
     }
@@ -203,11 +200,11 @@ fn only_binary<'a>(packages: &[&'a Package]) -> Result<(&'a Package, String), Bu
 }
 
 fn targets(package: &Package, kind: &TargetKind) -> Vec<String> {
-    let fitting = package
+    let matching = package
         .targets
         .iter()
         .filter(|target| target.kind.contains(kind));
-    fitting.map(|target| target.name.clone()).collect()
+    matching.map(|target| target.name.clone()).collect()
 }
 
 fn names(packages: &[&Package]) -> Vec<String> {
