@@ -8,7 +8,7 @@ use notify::{
     Config, Event, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher, WatcherKind,
 };
 
-/// Sends events for the directories that it is given.
+/// Sends events for the directories that it watches.
 pub type Source = Box<dyn Watcher + Send>;
 
 /// What the system reports about watched directories.
@@ -35,8 +35,8 @@ pub enum FileState {
 
 /// Passes events to `handler` in a thread of its own, so that the kernel's queue is emptied while the worker is busy.
 ///
-/// Only events that can mean other contents are requested from the kernel. With opens and reads among them, a build
-/// that reads every source would fill the queue when it matters.
+/// The kernel is asked only for events that can change contents. If opens were among them, a build that reads every
+/// source would fill the queue.
 ///
 /// # Errors
 ///
@@ -61,10 +61,10 @@ pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Resu
     Ok(source)
 }
 
-/// Makes sure that the handler has received all events up to now; the process may have been suspended. FSEvents cannot
-/// do this. Returns `false` if the source is defunct.
+/// Waits until the handler has received all events up to now: the process may have been suspended. Has no effect with
+/// FSEvents. Returns `false` if the source has failed.
 pub fn deliver_pending(source: &mut Source) -> bool {
-    // With inotify, each update first empties the kernel's queue, and passes the events on after it has replied.
+    // With inotify, an update empties the kernel's queue, but passes the events on only after its reply.
     let mut update = || source.update_paths(Vec::new()).is_ok();
     update() && update()
 }
@@ -93,7 +93,7 @@ fn translate(event: notify::Result<Event>) -> Vec<FsEvent> {
     }
 }
 
-/// `None` for an event that leaves contents as they are, and for the summary of a rename, whose two halves have events of their own.
+/// `None` for an event that changes no contents, and for the event that repeats both halves of a rename.
 fn file_state(kind: EventKind) -> Option<FileState> {
     let reports_close = || RecommendedWatcher::kind() == WatcherKind::Inotify;
     match kind {
@@ -110,7 +110,7 @@ fn file_state(kind: EventKind) -> Option<FileState> {
     }
 }
 
-/// The system's own words, without the path.
+/// The system's error, without the path.
 pub fn reason(error: &notify::Error) -> String {
     match &error.kind {
         notify::ErrorKind::Io(error) => error.to_string(),

@@ -136,8 +136,8 @@ impl Debounce {
         }
     }
 
-    /// Starts the quiet period again, because more events are known to follow. Returns `false` if the batch has waited too
-    /// long for that.
+    /// Starts the quiet period again, because more events are known to follow. Returns `false` if the batch has waited
+    /// too long for that.
     pub(super) fn postpone(&mut self, now: Instant) -> bool {
         let late = self.first.is_some_and(|first| first + LONGEST_BURST <= now);
         if !late {

@@ -8,7 +8,7 @@ use ignore::{IncrementalIgnore, WalkBuilder};
 use super::temporary::is_temporary;
 use super::{RuleAction, StartError, WatchSpec, action_for};
 
-/// Directories of version control. Nobody edits files in them.
+/// Directories of version control systems. They hold no sources.
 const VERSION_CONTROL: &[&str] = &[
     ".git", ".hg", ".jj", ".svn", ".bzr", "_darcs", ".pijul", "CVS",
 ];
@@ -38,7 +38,7 @@ struct Matcher {
 }
 
 impl Filter {
-    /// Only looks which roots are directories; any other root counts as a file.
+    /// Only checks which roots are directories. Any other root counts as a file.
     ///
     /// # Errors
     ///
@@ -186,8 +186,8 @@ impl Matcher {
     }
 }
 
-/// Whether the path is in a directory of version control or of cargo's output (a `target` beside a `Cargo.toml`). These are
-/// ignored even if no ignore file says so.
+/// Whether the path is in a directory of version control or of cargo's output (a `target` beside a `Cargo.toml`). These
+/// are ignored even if no ignore file says so.
 fn is_never_watched(root: &Path, relative: &Path) -> bool {
     let mut place = root.to_owned();
     for component in relative.components() {
@@ -213,8 +213,8 @@ fn ignore(root: &Path, spec: &WatchSpec, overrides: &Override) -> IncrementalIgn
         .git_ignore(on)
         .git_exclude(on)
         .git_global(on);
-    // A `.gitignore` counts even outside of a repository (in an unpacked archive). Those above the root count only within
-    // one: a stray `.gitignore` in the home directory, with a `*` in it, would hide everything.
+    // A `.gitignore` counts even outside of a repository (in an unpacked archive). Those above the root count only
+    // within one: a stray `.gitignore` in the home directory, with a `*` in it, would hide everything.
     builder
         .require_git(false)
         .parents(on && root.ancestors().any(is_repository));

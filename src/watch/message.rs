@@ -98,7 +98,7 @@ impl fmt::Display for Trouble {
             Self::Unwatchable { dir, reason } => {
                 write!(f, "cannot watch `{}`: {reason}", dir.display())
             }
-            Self::Overflow => f.write_str("the system dropped file events; all files were checked"),
+            Self::Overflow => f.write_str("the system dropped events; hotrun checked every file"),
             Self::NoWatch { reason, .. } => {
                 write!(
                     f,

@@ -22,7 +22,7 @@ const LARGEST_HASHED: u64 = 64 << 20;
 /// 10 ms at the slowest setting.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The state of each file when it was last looked at.
+/// The state of each file when it was last examined.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     files: BTreeMap<PathBuf, Known>,
@@ -73,8 +73,8 @@ impl Snapshot {
         self.files.len()
     }
 
-    /// Adds an existing file without reading it. Returns whether the file has changed since `since`: no event reports a change
-    /// from before its directory was watched.
+    /// Adds an existing file without reading it. Returns whether it has changed after `since`: there are no events for
+    /// changes before its directory was watched.
     pub(super) fn note(&mut self, path: &Path, since: Duration) -> bool {
         if self.files.contains_key(path) {
             return false;
@@ -114,8 +114,7 @@ impl Snapshot {
         let Ok((_, Some(hash))) = look(path) else {
             return;
         };
-        // Taken after the read: otherwise a change during the read would go unnoticed. It also shows whether another file was
-        // moved here.
+        // Taken after the read, to notice a change during it. It also shows whether another file was moved here.
         let after = fs::metadata(path).map(|after| Stamp::of(&after, Duration::MAX));
         let known = match after {
             Ok(after) if after == before => Known::Hash(before, hash),
@@ -124,14 +123,11 @@ impl Snapshot {
         self.files.insert(path.to_owned(), known);
     }
 
-    /// Looks at `path` after an event. Returns what has changed: the path itself, or, if it is gone or is not a file,
+    /// Examines `path` after an event. Returns what has changed: the path itself, or, if it is gone or is not a file,
     /// every known file at it and below it.
     pub(super) fn update(&mut self, path: &Path) -> Vec<PathBuf> {
         match look(path) {
             Ok((stamp, hash)) => self.replace(path, stamp, hash),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                self.update_unreadable(path)
-            }
             Err(_) => self.forget(path),
         }
     }
@@ -203,14 +199,6 @@ impl Snapshot {
         }
     }
 
-    fn update_unreadable(&mut self, path: &Path) -> Vec<PathBuf> {
-        let now = now();
-        match fs::metadata(path) {
-            Ok(metadata) => self.replace(path, Stamp::of(&metadata, now), None),
-            Err(_) => self.forget(path),
-        }
-    }
-
     fn forget(&mut self, path: &Path) -> Vec<PathBuf> {
         let gone = self.below(path);
         for path in &gone {
@@ -272,8 +260,9 @@ fn file_metadata(path: &Path) -> Option<Metadata> {
     fs::metadata(path).ok().filter(Metadata::is_file)
 }
 
-/// The stamp and then the contents of a file, or of a symbolic link to a directory or to nothing. Anything else is an
-/// error: opening a pipe or a device could block or have an effect.
+/// The stamp and then the contents of a file, or of a symbolic link to a directory or to nothing. The contents are
+/// `None` if the file is too large or may not be read. Anything else is an error: opening a pipe or a device could
+/// block or have an effect.
 fn look(path: &Path) -> io::Result<(Stamp, Option<u64>)> {
     let now = now();
     let stamp = |metadata: &Metadata| Stamp::of(metadata, now);
@@ -281,8 +270,10 @@ fn look(path: &Path) -> io::Result<(Stamp, Option<u64>)> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => {
             let small = metadata.len() <= LARGEST_HASHED;
-            let hash = small.then(|| hash(path)).transpose()?;
-            Ok((stamp(&metadata), hash))
+            match small.then(|| hash(path)).transpose() {
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+                hash => Ok((stamp(&metadata), hash.unwrap_or_default())),
+            }
         }
         Ok(metadata) if !(link.is_symlink() && metadata.is_dir()) => {
             Err(io::ErrorKind::Unsupported.into())

@@ -6,8 +6,8 @@ use std::path::Path;
 
 /// Whether a file is a by-product: of an editor, beside the file that it edits, or of a crash.
 ///
-/// Most files of editors are gone before it is quiet. Those that stay while a file is open (swap files, locks, autosaves,
-/// backups) must not count as changes. If files of a crash counted, a crash would cause the next start.
+/// Most files of editors are gone before it is quiet. Those that stay while a file is open (swap files, locks,
+/// autosaves, backups) must not count as changes. If files of a crash counted, a crash would cause the next start.
 pub(super) fn is_temporary(path: &Path) -> bool {
     path.file_name().map(OsStr::as_bytes).is_some_and(|name| {
         is_of_editor(name) || is_of_crash(name) || is_core(name) && is_core_dump(path)
@@ -38,7 +38,7 @@ fn is_core(name: &[u8]) -> bool {
     name == b"core" || name.strip_prefix(b"core.").is_some_and(is_number)
 }
 
-/// Judges by the headerer of the file (`elf(5)`: the magic number, the byte order, `e_type`).
+/// Judges by the header of the file (`elf(5)`: the magic number, the byte order, `e_type`).
 fn is_core_dump(path: &Path) -> bool {
     const CORE: u16 = 4;
     let mut header = [0; 18];
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_core_dump_is_known_by_its_headerer() {
+    fn a_core_dump_is_known_by_its_header() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let mut header = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0";

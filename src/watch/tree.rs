@@ -27,8 +27,8 @@ pub(super) struct Tree {
     troubles: Vec<Trouble>,
 }
 
-/// Tells a directory from another one at the same path. The time of birth is part of it because ext4 reuses the number of
-/// a removed inode at once.
+/// Distinguishes a directory from a later one at the same path. The time of birth is part of it because ext4 reuses
+/// inode numbers at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -66,11 +66,14 @@ impl Tree {
     }
 
     /// Polls every directory from now on, because the system sends no more events.
-    pub(super) fn poll_everything(&mut self) {
-        self.source = None;
+    pub(super) fn source_failed(&mut self, reason: String) {
+        // The destructor of `notify` panics if its thread has ended.
+        std::mem::forget(self.source.take());
         for dir in std::mem::take(&mut self.watched).into_keys() {
             self.polled.insert(&dir);
         }
+        let limited = false;
+        self.troubles.push(Trouble::NoWatch { reason, limited });
     }
 
     /// The number of watched directories.
@@ -171,7 +174,7 @@ impl Tree {
         }
     }
 
-    /// Forgets the directory at `path`, which is gone, and all below it. It may live on elsewhere after a move.
+    /// Forgets the directory at `path`, which was removed or moved away, and all directories below it.
     pub(super) fn forget(&mut self, path: &Path) {
         self.polled.retain(|dir| !dir.starts_with(path));
         self.unreadable.retain(|dir| !dir.starts_with(path));
@@ -182,7 +185,8 @@ impl Tree {
         for dir in &gone {
             self.watched.remove(dir);
         }
-        // Mostly `notify` saw the same event and removed these watches, so ask which are left: a failed removal costs more.
+        // If `notify` saw the directory go, it has removed these watches. A failed removal is slow, so ask which are
+        // left.
         let source = self.source.as_ref();
         let left = source.and_then(|source| source.watched_paths().ok());
         let left = left.into_iter().flatten().map(|(dir, _)| dir);
@@ -198,13 +202,13 @@ impl Tree {
         }
     }
 
-    /// Watches these directories. One that is watched is added again: `notify` may have dropped its watch together with
-    /// that of an earlier directory at the same path.
+    /// Watches these directories, including those that are watched already: when an earlier directory at the same path
+    /// went away, `notify` may have dropped the new watch instead of the old one.
     fn watch<'a>(&mut self, dirs: impl IntoIterator<Item = &'a PathBuf>) {
         let mut ops = Vec::new();
         let mut wanted = Vec::new();
         for dir in dirs {
-            // Looked at before it is watched: an exchange in between is then noticed the next time.
+            // Taken before the watch is added: if the directory is replaced in between, the next call notices.
             let Some(metadata) = fs::metadata(dir).ok().filter(Metadata::is_dir) else {
                 continue;
             };
@@ -236,8 +240,8 @@ impl Tree {
         }
     }
 
-    /// Passes these operations to the system. A failed one does not keep back the others, but at the limit no more
-    /// watches are requested. Returns the directories that are not watched.
+    /// Passes these operations to the system, and continues after one that fails. At the limit it requests no more
+    /// watches. Returns the directories that are not watched.
     fn update(&mut self, mut ops: Vec<PathOp>) -> Vec<(PathBuf, notify::Error)> {
         let mut failures = Vec::new();
         while let Some(source) = self.source.as_mut().filter(|_| !ops.is_empty()) {
@@ -250,7 +254,7 @@ impl Tree {
                 Some(PathOp::Watch(dir, _)) => failures.push((dir, failure.source)),
                 // `notify` removed it before we did.
                 Some(PathOp::Unwatch(_)) => {}
-                None => self.source_failed(&failure.source),
+                None => self.source_failed(fs_event::reason(&failure.source)),
             }
             if at_limit {
                 let is_old = |op: &mut PathOp| self.watched.contains_key(op.as_path());
@@ -261,24 +265,6 @@ impl Tree {
             }
         }
         failures
-    }
-
-    /// Everything that would be watched is polled.
-    fn source_failed(&mut self, error: &notify::Error) {
-        self.poll_everything();
-        self.troubles.push(Trouble::NoWatch {
-            reason: fs_event::reason(error),
-            limited: false,
-        });
-    }
-
-    /// Watches a directory that could not be read earlier, if that has changed.
-    pub(super) fn try_again(&mut self, dir: &Path) {
-        if self.unreadable.contains(dir) && fs::read_dir(dir).is_ok() {
-            self.unreadable.remove(dir);
-            self.polled.remove(dir);
-            self.watch([&dir.to_owned()]);
-        }
     }
 
     /// Whether another directory is at `dir` than the watched one.
@@ -323,7 +309,7 @@ impl Tree {
 
     /// Reports each directory once. It is polled because no event reports that its permissions have changed.
     fn report_unreadable(&mut self, dir: &Path, reason: String) {
-        // One that has gone meanwhile does not matter.
+        // It may be gone by now.
         if !dir.is_dir() {
             return;
         }
@@ -335,18 +321,23 @@ impl Tree {
     }
 
     /// The entries of `dir`, and whether each is a directory. Symbolic links are not followed: they may form a circle.
+    /// Watches the directory if it could not be read earlier.
     pub(super) fn read(&mut self, dir: &Path) -> Vec<(PathBuf, bool)> {
         let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-        match fs::read_dir(dir) {
-            Ok(entries) => entries
-                .flatten()
-                .map(|entry| (entry.path(), is_dir(&entry)))
-                .collect(),
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries.flatten(),
             Err(error) => {
                 self.report_unreadable(dir, error.to_string());
-                Vec::new()
+                return Vec::new();
             }
+        };
+        if self.unreadable.remove(dir) {
+            self.polled.remove(dir);
+            self.watch([&dir.to_owned()]);
         }
+        entries
+            .map(|entry| (entry.path(), is_dir(&entry)))
+            .collect()
     }
 }
 

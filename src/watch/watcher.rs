@@ -15,8 +15,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts to watch, in a thread of its own. [`Message::Watching`] arrives at `messages` before any change. Returns before
-    /// anything is read.
+    /// Starts to watch in a thread of its own, and returns before anything is read. [`Message::Watching`] arrives at
+    /// `messages` before any change.
     ///
     /// # Errors
     ///

@@ -135,13 +135,12 @@ impl Worker {
 
     fn scan(&mut self, dir: &Path) {
         let mut paths = self.snapshot.within(dir);
-        self.tree.try_again(dir);
         for (path, is_dir) in self.tree.read(dir) {
             if !is_dir {
                 paths.push(path);
             } else if !self.tree.knows(&path) {
                 self.dir_appeared(&path);
-                // A directory that only leads to a root is not watched. Polled, it counts as known the next time.
+                // A directory that only leads to a root is not watched. Polling makes it known.
                 if self.leads_to_root(&path) && !self.tree.knows(&path) {
                     self.tree.polled.insert(&path);
                 }
@@ -151,13 +150,13 @@ impl Worker {
         for path in paths {
             self.touched(&path, FileState::Unknown);
         }
-        // Its parent finds it if it comes back. A root may have no such parent.
+        // If it comes back, the scan of its parent finds it. Only a root may have no polled parent.
         if !self.leads_to_root(dir) && !dir.exists() {
             self.tree.polled.remove(dir);
         }
     }
 
-    /// Decides about files that are being written but have had no event for a while. No close follows if a file was truncated
+    /// Checks files that are being written but have had no event for a while. No close follows if a file was truncated
     /// by its path, without being opened; and a file that was complete before has waited long enough.
     fn check_writers(&mut self) {
         let now = Instant::now();
@@ -175,16 +174,15 @@ impl Worker {
             FsEvent::Touched(path, state) => self.touched(&path, state),
             FsEvent::Overflow => self.rescan(),
             FsEvent::Failed(reason) => {
-                self.tree.poll_everything();
+                self.tree.source_failed(reason);
                 self.debounce.stop_waiting_for_writers(Instant::now());
-                let limited = false;
-                self.send(Message::Trouble(Trouble::NoWatch { reason, limited }));
+                self.report_troubles();
             }
         }
     }
 
-    /// Something happened at `path`. Files are looked at once it is quiet, but directories at once: they have to be watched
-    /// before more happens in them.
+    /// Handles an event at `path`. Files are examined when it is quiet, but directories immediately: they have to be
+    /// watched before more happens in them.
     fn touched(&mut self, path: &Path, state: FileState) {
         match path.symlink_metadata() {
             // A symbolic link is not followed: its target is watched where it is, or not at all.
@@ -263,8 +261,7 @@ impl Worker {
         }
     }
 
-    /// Applies the ignore files as they are now. A file that is found existed and was ignored, unless it changed together
-    /// with them.
+    /// Applies the new ignore files. A file found only now counts as unchanged, unless it changed together with them.
     fn ignore_files_changed(&mut self, changed: &[PathBuf]) {
         self.renew_filter();
         self.assume(changed.iter());
@@ -272,7 +269,8 @@ impl Worker {
         self.tree.prune(&mut self.filter);
     }
 
-    /// Watches everything that passes the filter. A file that was not known yet has changed only if it did so after `since`.
+    /// Watches everything that passes the filter. A file found for the first time counts as changed only if it changed
+    /// after `since`.
     fn cover(&mut self, since: Duration) {
         for file in self.tree.cover(&mut self.filter) {
             if self.snapshot.note(&file, since) && self.filter.file(&file) {
@@ -320,7 +318,7 @@ impl Worker {
         }
         let mut changed = BTreeSet::new();
         for path in paths {
-            // A path that does not count may have been a directory of files that do.
+            // A path that does not count may have been a directory with files that do.
             changed.extend(match self.counts(&path) {
                 true => self.snapshot.update(&path),
                 false => self.snapshot.forget_gone(&path),

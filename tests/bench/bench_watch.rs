@@ -1,4 +1,4 @@
-//! The watch: from a save to the build, and what a large tree costs.
+//! The watch: the time from a save to the build, and the cost of a large tree.
 
 use std::fs;
 use std::path::Path;
@@ -10,14 +10,14 @@ const SAVES: usize = 200;
 const MEDIAN: Duration = Duration::from_millis(15);
 const LATE: Duration = Duration::from_millis(35);
 
-/// What else a machine does makes a save late now and then, hotrun all the time: so where 200 saves miss the aim there
-/// are 200 others.
+/// Other load on the machine delays some saves; a slow hotrun would delay all. So if 200 saves miss the target, another
+/// 200 follow.
 const ROUNDS: usize = 3;
 
-/// A lone save, until the build's own first command tells the time; `sh` and `date` have to start for it.
+/// From a single save to the first command of the build. The time includes the start of `sh` and `date`.
 #[test]
 #[ignore = "measures: run it alone and optimized"]
-fn lone_save_to_build() {
+fn save_to_build() {
     let project = Project::new();
     project.save("source", "0");
     let starts = project.beside("starts");
@@ -31,7 +31,7 @@ fn lone_save_to_build() {
     let met = (0..ROUNDS).any(|round| {
         rounds += 1;
         let saves = round * SAVES + 1..=(round + 1) * SAVES;
-        let took = saves.map(|n| lone_save(&project, &mut run, &starts, n));
+        let took = saves.map(|n| single_save(&project, &mut run, &starts, n));
         soon(took.collect())
     });
     let saves = run.count("building") - 1;
@@ -40,44 +40,44 @@ fn lone_save_to_build() {
     assert!(met);
 }
 
-/// Whether these are as short as they should be.
+/// Whether these times meet the targets.
 fn soon(mut took: Vec<Duration>) -> bool {
     took.sort_unstable();
     let (median, late) = (took[SAVES / 2], took[SAVES * 99 / 100]);
     say(&format!(
-        "lone save to the build's first command: p50 {median:.1?} (aim: {MEDIAN:?}), p99 {late:.1?} (aim: {LATE:?}), {SAVES} saves"
+        "save to the first command of the build: p50 {median:.1?} (target: {MEDIAN:?}), p99 {late:.1?} (target: {LATE:?}), {SAVES} saves"
     ));
     median < MEDIAN && late < LATE
 }
 
-fn lone_save(project: &Project, run: &mut Running, starts: &Path, n: usize) -> Duration {
+fn single_save(project: &Project, run: &mut Running, starts: &Path, n: usize) -> Duration {
     let saved = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("after 1970");
-    fs::write(project.work().join("source"), n.to_string()).expect("it is ours");
+    fs::write(project.work().join("source"), n.to_string()).expect("the test owns it");
     run.expect("failed");
-    let text = fs::read_to_string(starts).expect("the build writes it");
+    let text = fs::read_to_string(starts).expect("written by the build");
     let last = text.lines().last().expect("a line for each build");
     Duration::from_nanos(last.parse().expect("nanoseconds")).saturating_sub(saved)
 }
 
-/// 100,000 files in 10,000 folders, of which 9,000 are ignored.
+/// Creates 100,000 files in 10,000 directories, 9,000 of them ignored.
 fn grow(root: &Path) {
-    let folder = |path: &Path| {
-        fs::create_dir_all(path).expect("it is ours");
+    let directory = |path: &Path| {
+        fs::create_dir_all(path).expect("the test owns it");
         for file in 0..10 {
-            fs::write(path.join(format!("{file}.rs")), "x").expect("it is ours");
+            fs::write(path.join(format!("{file}.rs")), "x").expect("the test owns it");
         }
     };
     for outer in 0..10 {
         for inner in 0..99 {
-            folder(&root.join(format!("src/{outer}/{inner}")));
+            directory(&root.join(format!("src/{outer}/{inner}")));
         }
     }
     for place in ["target", "node_modules", "web/generated"] {
         for outer in 0..30 {
             for inner in 0..100 {
-                folder(&root.join(format!("{place}/{outer}/{inner}")));
+                directory(&root.join(format!("{place}/{outer}/{inner}")));
             }
         }
     }
@@ -85,13 +85,14 @@ fn grow(root: &Path) {
         root.join(".gitignore"),
         "node_modules\ngenerated/\n/target\n",
     )
-    .expect("it is ours");
+    .expect("the test owns it");
 }
 
-/// `src`, `src/0` to `src/9`, what is in these, `web`, and the root.
-const FOLDERS: usize = 1 + 10 + 990 + 1 + 1;
+/// `src`, `src/0` to `src/9`, 99 directories in each of these, `web`, and the root.
+const WATCHED: usize = 1 + 10 + 990 + 1 + 1;
 
-/// The first is cold. Of the others the fastest counts: what else a machine does makes a start slower, never faster.
+/// The first start is cold. Of the others the fastest counts: other load on the machine makes a start slower, never
+/// faster.
 const STARTS: usize = 8;
 
 #[test]
@@ -105,8 +106,8 @@ fn a_large_tree() {
         let mut run = Run::new(&project).program(["sleep", "1000"]).spawn();
         let watching = run.expect("watching");
         starts.push(watching.at - began);
-        assert_eq!(watching.number("directories"), FOLDERS as u64);
-        assert_eq!(watches(run.pid().as_raw()), FOLDERS);
+        assert_eq!(watching.number("directories"), WATCHED as u64);
+        assert_eq!(watches(run.pid().as_raw()), WATCHED);
         run.expect_that("live", PATIENCE, |event| event.is("live"));
         if start == STARTS {
             costs(&run);
@@ -115,42 +116,42 @@ fn a_large_tree() {
     }
     let warm = starts[1..].iter().min().expect("some");
     say(&format!(
-        "start to watching, 10,000 folders of which 9,000 are ignored: {warm:.0?} (aim: 150 ms), {FOLDERS} watches"
+        "start to watching, 10,000 directories of which 9,000 are ignored: {warm:.0?} (target: 150 ms), {WATCHED} watches"
     ));
     assert!(*warm < Duration::from_millis(150));
 }
 
-/// Of hotrun alone, while nothing happens.
+/// What hotrun costs while nothing happens, without its program.
 fn costs(run: &Running) {
     let (idle, pid) = (Duration::from_secs(60), run.pid().as_raw());
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let resident = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
-    let resident: u64 = resident.expect("every process has it");
+    let resident: u64 = resident.expect("a line of every process");
     let before = processor_time(pid);
     std::thread::sleep(idle);
     let used = processor_time(pid) - before;
     let share = used.as_secs_f64() / idle.as_secs_f64() * 100.0;
     say(&format!(
-        "idle for a minute: {share:.2} % of one core (aim: 0.3 %), {:.1} MB resident (aim: 30 MB)",
+        "idle for a minute: {share:.2} % of one core (target: 0.3 %), {:.1} MB resident (target: 30 MB)",
         resident as f64 / 1024.0
     ));
     assert!(share <= 0.3 && resident < 30 << 10);
 }
 
-/// Fields 14 and 15 of `proc_pid_stat(5)`, in ticks of 10 ms; the second field may hold blanks.
+/// Fields 14 and 15 of `proc_pid_stat(5)`, in ticks of 10 ms. The second field may contain spaces.
 fn processor_time(pid: i32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let (_, fields) = stat.rsplit_once(')').expect("it has a name");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let (_, fields) = stat.rsplit_once(')').expect("the name of the process");
     let ticks = fields.split_whitespace().skip(11).take(2);
     ticks
         .map(|text| Duration::from_millis(10) * text.parse::<u32>().expect("a number"))
         .sum()
 }
 
-/// How many inotify watches a process has, see `proc(5)`, `/proc/PID/fdinfo`.
+/// The number of inotify watches of a process (`proc(5)`, `/proc/PID/fdinfo`).
 fn watches(pid: i32) -> usize {
-    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("it runs");
+    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the process runs");
     let infos = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
     let lines = |info: String| {
         info.lines()

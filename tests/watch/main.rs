@@ -1,4 +1,4 @@
-//! The watch on real files: each editor's way to save, and what must not count.
+//! The watch on real files: how editors save, and which changes must not count.
 
 mod directories;
 mod editors;

@@ -1,4 +1,4 @@
-//! Random edits: what a script of them may do, and what has changed by it.
+//! Random edits: the steps of a script, and what they change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,14 +9,14 @@ use std::time::SystemTime;
 const DIRS: [&str; 6] = ["a", "b", "a/c", "a/c/d", "b/e", "ignored"];
 const FILES: [&str; 3] = ["x", "y.rs", "z"];
 
-/// The files that count, and what is in them.
+/// The files that count, and their contents.
 pub(crate) type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
-/// `xorshift64`: a failure names the script, and the script is always the same.
+/// `xorshift64`, so that a script can be repeated by its number.
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// For the script with this number.
+    /// The dice for the script with this number.
     pub(crate) fn of(script: u64) -> Self {
         Self(script.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
@@ -62,11 +62,11 @@ pub(crate) fn differing(one: &Snapshot, other: &Snapshot) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// One step of a script. Whatever is not possible is left out: a file may be in the way of a directory. Returns the file
-/// that was written in place: for a moment it was empty, and whoever looked then saw that.
+/// Makes one step of a script. An impossible step does nothing: a file may be in the way of a directory. Returns the
+/// file that was written in place: for a moment it was empty, and the watch may have seen that.
 pub(crate) fn step(dice: &mut Dice, root: &Path, outside: &Path) -> Option<PathBuf> {
     let file = dice.file(root);
-    let made = |path: &Path| fs::create_dir_all(path.parent().expect("a folder")).ok();
+    let made = |path: &Path| fs::create_dir_all(path.parent().expect("a parent")).ok();
     let text = [b'0' + u8::try_from(dice.roll(3)).expect("small")];
     match dice.roll(13) {
         0 | 1 => {
@@ -86,7 +86,7 @@ pub(crate) fn step(dice: &mut Dice, root: &Path, outside: &Path) -> Option<PathB
         3 => drop(fs::remove_file(&file)),
         4 => drop(fs::rename(&file, dice.file(root))),
         5 => {
-            // As editors save: beside, then over it.
+            // As an editor saves: a new file, renamed over the old one.
             let beside = file.with_file_name("beside");
             if made(&file).is_some() && fs::write(&beside, text).is_ok() {
                 let _ = fs::rename(&beside, &file).or_else(|_| fs::remove_file(&beside));
@@ -97,7 +97,7 @@ pub(crate) fn step(dice: &mut Dice, root: &Path, outside: &Path) -> Option<PathB
         8 => drop(fs::rename(dice.dir(root), outside.join("tree"))),
         9 => drop(fs::rename(outside.join("tree"), dice.dir(root))),
         10 => {
-            // The same once more.
+            // The same contents again.
             let same = fs::read(&file).ok()?;
             return fs::write(&file, same).ok().map(|()| file);
         }

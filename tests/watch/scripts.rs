@@ -1,4 +1,4 @@
-//! Random edits, script after script, under one watch: what is told is what changed.
+//! Random edits, script after script, under one watch: exactly the changed files are reported.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,19 +10,19 @@ use super::watched::{Watched, tree, watch_as};
 
 const SCRIPTS: u64 = 1000;
 
-/// All that is told until the mark.
-fn told(watched: &mut Watched, mark: &Path) -> BTreeSet<PathBuf> {
-    fs::write(mark, "").expect("the folder is ours");
-    let mut told = BTreeSet::new();
-    while !told.contains(mark) {
-        told.extend(watched.changed());
+/// All changes reported until the mark.
+fn reported(watched: &mut Watched, mark: &Path) -> BTreeSet<PathBuf> {
+    fs::write(mark, "").expect("the test owns it");
+    let mut reported = BTreeSet::new();
+    while !reported.contains(mark) {
+        reported.extend(watched.changed());
     }
-    told.remove(mark);
-    told
+    reported.remove(mark);
+    reported
 }
 
 #[test]
-fn a_thousand_scripts_are_told_as_they_were() {
+fn exactly_the_changes_of_a_thousand_scripts_are_reported() {
     let outside = tree(&[]);
     let first = tree(&[
         (".gitignore", "ignored\nbeside\n"),
@@ -30,8 +30,8 @@ fn a_thousand_scripts_are_told_as_they_were() {
         ("b/e/z", "1"),
     ]);
     let mut watched = watch_as(first, |spec| spec.debounce = Duration::from_millis(10));
-    // Until then what is there is being read.
-    watched.none();
+    // The worker is still reading files ahead.
+    watched.expect_nothing();
     let root = watched.path("");
     let root = root.components().as_path().to_owned();
     let mut before = snapshot(&root);
@@ -46,12 +46,18 @@ fn a_thousand_scripts_are_told_as_they_were() {
             last = now;
         }
         let mark = root.join(format!("mark-{script}"));
-        let told = told(&mut watched, &mark);
+        let reported = reported(&mut watched, &mark);
         let changed = differing(&before, &last);
-        let missed: Vec<_> = changed.difference(&told).collect();
-        assert!(missed.is_empty(), "script {script}: not told of {missed:?}");
-        let more: Vec<_> = told.difference(&touched).collect();
-        assert!(more.is_empty(), "script {script}: told of {more:?}");
+        let missed: Vec<_> = changed.difference(&reported).collect();
+        assert!(
+            missed.is_empty(),
+            "script {script}: not reported: {missed:?}"
+        );
+        let more: Vec<_> = reported.difference(&touched).collect();
+        assert!(
+            more.is_empty(),
+            "script {script}: reported without a change: {more:?}"
+        );
         before = last;
     }
 }

@@ -1,4 +1,4 @@
-//! Directories that come and go, and what is ignored.
+//! Directories that appear and disappear, and ignored files.
 
 use std::fs::{self};
 use std::os::unix::fs::symlink;
@@ -10,31 +10,31 @@ use hotrun::watch::Poll;
 use super::watched::{tree, watch, watch_as, write};
 
 #[test]
-fn hc04_a_new_directory_and_what_is_in_it() {
+fn hc04_a_new_directory_with_a_file() {
     let mut watched = watch(&[("src/main.rs", "one")]);
     watched.write("a/b/c/new.rs", "in one go");
-    watched.one(&["a/b/c/new.rs"]);
+    watched.expect_batch(&["a/b/c/new.rs"]);
     watched.write("a/b/c/new.rs", "later");
-    watched.one(&["a/b/c/new.rs"]);
+    watched.expect_batch(&["a/b/c/new.rs"]);
     fs::create_dir(watched.path("empty")).expect("a directory");
-    watched.none();
+    watched.expect_nothing();
     watched.write("empty/x", "");
-    watched.one(&["empty/x"]);
+    watched.expect_batch(&["empty/x"]);
 }
 
 #[test]
 fn hc04_a_directory_that_is_moved_or_removed_and_made_again() {
     let mut watched = watch(&[("a/x.rs", "x"), ("a/b/y.rs", "y")]);
     watched.rename("a", "z");
-    watched.one(&["a/b/y.rs", "a/x.rs", "z/b/y.rs", "z/x.rs"]);
+    watched.expect_batch(&["a/b/y.rs", "a/x.rs", "z/b/y.rs", "z/x.rs"]);
     watched.write("z/b/y.rs", "changed");
-    watched.one(&["z/b/y.rs"]);
+    watched.expect_batch(&["z/b/y.rs"]);
     fs::remove_dir_all(watched.path("z")).expect("removed");
-    watched.one(&["z/b/y.rs", "z/x.rs"]);
+    watched.expect_batch(&["z/b/y.rs", "z/x.rs"]);
     watched.write("z/b/y.rs", "again");
-    watched.one(&["z/b/y.rs"]);
+    watched.expect_batch(&["z/b/y.rs"]);
     watched.write("z/b/y.rs", "and again");
-    watched.one(&["z/b/y.rs"]);
+    watched.expect_batch(&["z/b/y.rs"]);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn hc04_the_root_itself_is_removed_and_made_again() {
     let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("project")]);
     fs::remove_dir_all(watched.path("project")).expect("removed");
     assert_eq!(watched.changed(), [path.join("project/main.rs")]);
-    watched.write("other", "does not count");
+    watched.write("other", "ignored");
     watched.write("project/main.rs", "two");
     assert_eq!(watched.changed(), [path.join("project/main.rs")]);
     watched.write("project/main.rs", "three");
@@ -52,7 +52,7 @@ fn hc04_the_root_itself_is_removed_and_made_again() {
 }
 
 #[test]
-fn hc10_ignored_directories_cost_no_watch_and_no_build() {
+fn hc10_ignored_directories_are_not_watched() {
     let ignored = [
         "node_modules/a/b/c.js",
         ".git/objects/x",
@@ -73,28 +73,28 @@ fn hc10_ignored_directories_cost_no_watch_and_no_build() {
     }
     watched.write("target/release/new/x.rs", "");
     watched.write("node_modules/new/x.js", "");
-    watched.none();
+    watched.expect_nothing();
 }
 
 #[test]
-fn ignore_files_count_from_the_moment_they_change() {
+fn a_changed_ignore_file_applies_at_once() {
     let mut watched = watch(&[
         (".gitignore", "out/\n"),
         ("out/x", "old"),
         ("src/main.rs", "one"),
     ]);
     watched.write("out/x", "ignored");
-    watched.none();
+    watched.expect_nothing();
     watched.write(".gitignore", "src/\n");
-    watched.one(&[".gitignore"]);
+    watched.expect_batch(&[".gitignore"]);
     watched.write("src/main.rs", "now ignored");
-    watched.none();
+    watched.expect_nothing();
     watched.write("out/x", "now it counts");
-    watched.one(&["out/x"]);
+    watched.expect_batch(&["out/x"]);
 }
 
 #[test]
-fn ignore_files_above_what_is_watched_count_from_the_moment_they_change() {
+fn a_changed_ignore_file_above_the_root_applies_at_once() {
     let root = tree(&[
         (".git/HEAD", ""),
         (".gitignore", "\n"),
@@ -116,20 +116,20 @@ fn ignore_files_above_what_is_watched_count_from_the_moment_they_change() {
 }
 
 #[test]
-fn extensions_and_patterns_narrow_it() {
+fn extensions_and_patterns_narrow_what_counts() {
     let mut watched = watch_as(tree(&[("main.rs", "one"), ("gen/a.rs", "")]), |spec| {
         spec.exts = vec!["rs".to_owned()];
         spec.ignores = vec!["gen/".to_owned()];
     });
-    watched.write("page.html", "does not count");
-    watched.write("gen/a.rs", "neither");
-    watched.none();
+    watched.write("page.html", "ignored");
+    watched.write("gen/a.rs", "ignored, too");
+    watched.expect_nothing();
     watched.write("main.rs", "two");
-    watched.one(&["main.rs"]);
+    watched.expect_batch(&["main.rs"]);
 }
 
 #[test]
-fn a_single_file_is_seen_however_it_is_replaced() {
+fn a_single_file_is_watched_however_it_is_replaced() {
     let root = tree(&[(".env", "A=1"), (".gitignore", ".env\n"), ("other", "")]);
     let path = root.path().canonicalize().expect("it exists");
     let mut watched = watch_as(root, |spec| {
@@ -137,7 +137,7 @@ fn a_single_file_is_seen_however_it_is_replaced() {
     });
     assert_eq!((watched.dirs, watched.files), (1, 1));
     let file = path.join(".env");
-    watched.write("other", "does not count");
+    watched.write("other", "ignored");
     watched.write(".env", "A=2");
     assert_eq!(watched.changed(), from_ref(&file));
     watched.write(".env.new", "A=3");
@@ -152,7 +152,7 @@ fn a_single_file_is_seen_however_it_is_replaced() {
 }
 
 #[test]
-fn hc12_odd_names_circles_and_what_is_no_file() {
+fn hc12_odd_names_circular_links_and_special_files() {
     use std::os::unix::ffi::OsStringExt;
     let root = tree(&[("a/x", "one")]);
     symlink("..", root.path().join("a/circle")).expect("a link");
@@ -165,12 +165,12 @@ fn hc12_odd_names_circles_and_what_is_no_file() {
     assert_eq!(watched.changed(), [odd]);
     let socket =
         std::os::unix::net::UnixListener::bind(watched.path("app.sock")).expect("a socket");
-    watched.none();
+    watched.expect_nothing();
     drop(socket);
 }
 
 #[test]
-fn hc11_without_events_changes_are_looked_for() {
+fn hc11_hotrun_polls_without_events() {
     let root = tree(&[
         ("src/main.rs", "one"),
         ("gone", ""),
@@ -178,25 +178,25 @@ fn hc11_without_events_changes_are_looked_for() {
         ("Cargo.toml", ""),
     ]);
     let mut watched = watch_as(root, |spec| spec.poll = Poll::Always);
-    assert_eq!(watched.dirs, 0, "the system watches nothing");
+    assert_eq!(watched.dirs, 0, "nothing is watched");
     watched.write("src/main.rs", "another");
-    watched.one(&["src/main.rs"]);
+    watched.expect_batch(&["src/main.rs"]);
     watched.remove("gone");
-    watched.one(&["gone"]);
+    watched.expect_batch(&["gone"]);
     watched.write("new/deep/x", "");
-    watched.one(&["new/deep/x"]);
+    watched.expect_batch(&["new/deep/x"]);
     watched.write("target/x", "ignored");
-    watched.none();
+    watched.expect_nothing();
 }
 
 #[test]
-fn hc01_many_saves_end_in_the_newest() {
+fn hc01_many_saves_are_one_change() {
     let root = tree(&[("main.rs", "one")]);
     let mut watched = watch_as(root, |spec| spec.debounce = Duration::from_secs(1));
     for turn in 0..50 {
         watched.write("main.rs", &format!("text {turn}"));
     }
-    watched.one(&["main.rs"]);
+    watched.expect_batch(&["main.rs"]);
 }
 
 #[test]
@@ -206,41 +206,41 @@ fn hc03_thousands_of_files_are_one_batch() {
         watched.write(&format!("src/m{}/f{turn}.rs", turn % 50), "x");
     }
     let mut seen = watched.changed();
-    // On a machine that stops for longer than the debounce there may be more than one; none is missed.
+    // On a busy machine there may be more than one batch, but no file is missed.
     while seen.len() < 1_000 {
         seen.extend(watched.changed());
     }
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 1_000);
-    watched.none();
+    watched.expect_nothing();
 }
 
-/// As long as somebody works in a directory, its end is told to nobody (`inotify(7)`, `IN_DELETE_SELF`).
+/// While a process works in a directory, its removal causes no event (`inotify(7)`, `IN_DELETE_SELF`).
 #[test]
-fn hc04_the_root_in_which_somebody_works_is_exchanged_in_no_time() {
+fn hc04_a_root_in_use_is_replaced_at_once() {
     let root = tree(&[("project/src/main.rs", "one"), ("project/other.rs", "")]);
     let path = root.path().canonicalize().expect("it exists");
     let mut watched = watch_as(root, |spec| spec.roots = vec![path.join("project")]);
-    let works_there = fs::File::open(path.join("project")).expect("a directory");
+    let in_use = fs::File::open(path.join("project")).expect("a directory");
     fs::remove_dir_all(path.join("project")).expect("removed");
     watched.write("project/src/main.rs", "two");
     let gone = path.join("project/other.rs");
     let main = path.join("project/src/main.rs");
-    let mut told = watched.changed();
-    while !told.contains(&main) {
-        told.extend(watched.changed());
+    let mut reported = watched.changed();
+    while !reported.contains(&main) {
+        reported.extend(watched.changed());
     }
-    assert!(told.contains(&gone), "{told:?}");
+    assert!(reported.contains(&gone), "{reported:?}");
     for text in ["three", "four"] {
         watched.write("project/src/main.rs", text);
         assert_eq!(watched.changed(), from_ref(&main), "{text}");
     }
-    drop(works_there);
+    drop(in_use);
 }
 
 #[test]
-fn a_file_that_is_truncated_by_its_path_is_told_though_nobody_closes_it() {
+fn a_truncated_file_is_reported_although_nothing_closes_it() {
     let mut watched = watch(&[("data", "old")]);
     let path = watched.path("data");
     nix::unistd::truncate(&path, 1).expect("ours");
@@ -248,19 +248,19 @@ fn a_file_that_is_truncated_by_its_path_is_told_though_nobody_closes_it() {
 }
 
 #[test]
-fn a_large_file_counts_when_its_writer_is_done() {
+fn a_file_is_reported_after_its_writer_has_closed_it() {
     use std::io::Write;
     let debounce = Duration::from_millis(20);
     let mut watched = watch_as(tree(&[("data", "old")]), |spec| spec.debounce = debounce);
     let mut file = fs::File::create(watched.path("data")).expect("ours");
     file.write_all(b"half of ").expect("written");
-    // What else changes is told meanwhile, and this is not among it.
-    watched.none();
-    // Longer than it takes until somebody asks whether it is still being written.
+    // Another change is reported alone.
+    watched.expect_nothing();
+    // Longer than the time after which the watch checks whether the file is still being written.
     std::thread::sleep(Duration::from_secs(3));
-    watched.none();
+    watched.expect_nothing();
     file.write_all(b"it").expect("written");
-    watched.none();
+    watched.expect_nothing();
     drop(file);
-    watched.one(&["data"]);
+    watched.expect_batch(&["data"]);
 }

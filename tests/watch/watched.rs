@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 pub(crate) const QUIET: Duration = Duration::from_millis(150);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A tree of files that is watched.
+/// A watched tree of files.
 pub(crate) struct Watched {
     pub(crate) root: TempDir,
     pub(crate) messages: UnboundedReceiver<Message>,
@@ -23,7 +23,7 @@ pub(crate) struct Watched {
     _watch: Watch,
 }
 
-/// A tree to be watched.
+/// Creates a tree of files.
 pub(crate) fn tree(files: &[(&str, &str)]) -> TempDir {
     let root = TempDir::new().expect("a temporary directory");
     for (name, text) in files {
@@ -41,7 +41,7 @@ pub(crate) fn watch(files: &[(&str, &str)]) -> Watched {
     watch_as(tree(files), |_| {})
 }
 
-/// Starts when the files are older than the kernel's clock is coarse, and waits until the watch is on.
+/// Starts a watch once the files are older than a tick of the kernel's clock, and waits until it has started.
 pub(crate) fn watch_as(root: TempDir, change: impl FnOnce(&mut WatchSpec)) -> Watched {
     let path = root.path().canonicalize().expect("it exists");
     age(&path);
@@ -63,14 +63,14 @@ pub(crate) fn watch_as(root: TempDir, change: impl FnOnce(&mut WatchSpec)) -> Wa
         _watch: watch,
     };
     let Message::Watching { dirs, files } = watched.next() else {
-        panic!("not watching")
+        panic!("no watch")
     };
     watched.dirs = dirs;
     watched.files = files;
     watched
 }
 
-/// Waits until nothing below `path` has changed within the last ticks of the kernel's clock.
+/// Waits until the last change below `path` is older than a tick of the kernel's clock.
 pub(crate) fn age(path: &Path) {
     let newest = newest(path) + Duration::from_millis(30);
     let deadline = Instant::now() + DEADLINE;
@@ -129,28 +129,28 @@ impl Watched {
         runtime
             .block_on(next)
             .expect("a message in time")
-            .expect("the watch is on")
+            .expect("the watch has not ended")
     }
 
     pub(crate) fn changed(&mut self) -> Vec<PathBuf> {
         match self.next() {
             Message::Changed { paths, .. } => paths,
-            Message::Watching { .. } => panic!("it watches already"),
+            Message::Watching { .. } => panic!("already watching"),
             Message::Trouble(trouble) => panic!("{trouble}"),
         }
     }
 
-    /// Exactly one batch, of these files.
+    /// Expects exactly one batch, with these files.
     #[track_caller]
-    pub(crate) fn one(&mut self, names: &[&str]) {
+    pub(crate) fn expect_batch(&mut self, names: &[&str]) {
         let expected: Vec<PathBuf> = names.iter().map(|name| self.path(name)).collect();
         assert_eq!(self.changed(), expected);
-        self.none();
+        self.expect_nothing();
     }
 
-    /// No batch: the next one is of a file that is made now, and events arrive in order.
+    /// Expects no batch before that of a file that is created now: events arrive in order.
     #[track_caller]
-    pub(crate) fn none(&mut self) {
+    pub(crate) fn expect_nothing(&mut self) {
         self.marks += 1;
         let mark = self.path(&format!("mark-{}.rs", self.marks));
         write(&mark, "");

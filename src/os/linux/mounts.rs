@@ -4,8 +4,8 @@ use std::path::Path;
 
 use nix::sys::statfs::statfs;
 
-/// Mounts from the network or the host of a virtual machine, by the magic numbers of `statfs(2)` and `linux/magic.h`. A change that
-/// another machine makes causes no event (`inotify(7)`, "Limitations and caveats").
+/// Mounts from the network or from the host of a virtual machine, by their magic numbers in `statfs(2)` and
+/// `linux/magic.h`. A change that another machine makes causes no event (`inotify(7)`, "Limitations and caveats").
 const REMOTE: &[(i64, &str)] = &[
     (0x6969, "NFS"),
     (0xff53_4d42, "CIFS"),

@@ -190,7 +190,7 @@ fn an_input_with_any_extension_can_still_be_ignored() {
 }
 
 #[test]
-fn a_rule_watches_ignored_folders_only_where_it_names_one() {
+fn a_rule_watches_an_ignored_directory_only_if_it_names_it() {
     let root = tree(&[
         (".gitignore", "node_modules\ndata\n"),
         ("node_modules/a/x.css", ""),

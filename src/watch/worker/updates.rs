@@ -12,7 +12,7 @@ use crate::watch::snapshot::{now, since_1970};
 impl Worker {
     /// Remembers that a file had an event although it does not count: the running build may name it as an input.
     pub(super) fn note_uncounted(&mut self, path: &Path) {
-        // Otherwise every file counts that can, and a build adds none.
+        // Without a set of inputs, every file counts already.
         if self.spec.inputs.is_none() {
             return;
         }
@@ -28,8 +28,8 @@ impl Worker {
         self.uncounted.clear();
     }
 
-    /// Watches another set of files. Those that did not count until now, and had an event since the build that read them
-    /// began, have changed.
+    /// Watches another set of files. A file that did not count until now has changed if it had an event after the build
+    /// began.
     pub(super) fn update(&mut self, update: WatchUpdate) {
         let since = since_1970(update.since);
         let mut uncounted = std::mem::take(&mut self.uncounted);
@@ -55,7 +55,7 @@ impl Worker {
         }
     }
 
-    /// Adds changed files to the snapshot as existing earlier, so that their present state does not become the earlier one.
+    /// Records that these changed files existed before, so that their present state does not count as the earlier one.
     pub(super) fn assume<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) {
         for path in paths {
             // A build has read the files that it names, even if they are gone by now.
