@@ -19,9 +19,6 @@ const TABLE_SIZE: rlim_t = 4096;
 static ORIGINAL: OnceLock<rlim_t> = OnceLock::new();
 
 /// The limit after [`raise`].
-///
-/// # Errors
-/// As for `getrlimit(2)`.
 pub fn allowed() -> io::Result<rlim_t> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(hard.min(ENOUGH).max(soft))
@@ -63,9 +60,6 @@ pub fn original() -> Option<u64> {
 }
 
 /// Sets the limit of this process. Takes no lock, so a child may call it between fork and exec.
-///
-/// # Errors
-/// As for `setrlimit(2)`.
 pub fn set(limit: u64) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard.min(limit), hard)?)

@@ -40,9 +40,6 @@ pub(super) unsafe fn fork_beside_threads(child: impl FnOnce() -> i32) -> io::Res
 
 /// Puts the descriptors at `first`, `first + 1` and so on, open across exec, and closes the rest on exec. Only for a process
 /// about to exec: whatever was open at those numbers is replaced.
-///
-/// # Errors
-/// As for `fcntl(2)` and `dup2(2)`, `EMFILE` above all.
 pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
     let end = first + RawFd::try_from(fds.len()).map_err(|_| Errno::EMFILE)?;
     // A descriptor may be at a number that another one is to get. Usually they are in order, each at its number or above:
@@ -64,9 +61,6 @@ pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
 }
 
 /// A duplicate of the descriptor at `lowest` or above, with `CLOEXEC`.
-///
-/// # Errors
-/// As for `fcntl(2)`.
 pub fn raise(fd: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
     // SAFETY: `F_DUPFD_CLOEXEC` made this descriptor, nobody else owns it.

@@ -134,9 +134,6 @@ pub struct Datagram {
 }
 
 /// The inode of an open descriptor: for a socket, the number in `/proc/PID/fd`.
-///
-/// # Errors
-/// As for `fstat(2)`.
 pub fn inode(fd: &impl AsFd) -> io::Result<u64> {
     // Its width differs between systems.
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]

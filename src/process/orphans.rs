@@ -42,9 +42,6 @@ fn children() -> MutexGuard<'static, Children> {
 
 /// Makes hotrun inherit the trees of killed guardians, where the system can do that. Call it once, before anything is
 /// spawned.
-///
-/// # Errors
-/// As for `prctl(2)`.
 pub fn become_subreaper() -> io::Result<()> {
     let inherited = process_tree::children(own_pid()).into_iter().collect();
     children().inherited.get_or_insert(inherited);

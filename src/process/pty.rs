@@ -19,9 +19,6 @@ impl Pty {
 
     /// Reads output: all that is available, up to the size of the buffer; 0 bytes once the tree has closed the pty. Cancel
     /// safe.
-    ///
-    /// # Errors
-    /// As for `read(2)`.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         loop {
@@ -47,9 +44,6 @@ impl Pty {
     }
 
     /// Types these bytes. Waits while the input queue is full.
-    ///
-    /// # Errors
-    /// As for `write(2)`.
     pub async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut ready = self.0.writable().await?;

@@ -63,9 +63,6 @@ pub struct Signals {
 impl Signals {
     /// Handles the signals from here on. A thread of its own looks up the sender at once, because its pid may soon belong to
     /// nobody, or to another process.
-    ///
-    /// # Errors
-    /// As for `sigaction(2)` and `socketpair(2)`.
     pub fn new() -> io::Result<Self> {
         // An ignored `HUP` stays ignored: that is the purpose of `nohup`.
         let handled = HANDLED.iter().map(|(signal, _)| *signal);

@@ -57,9 +57,6 @@ pub fn spawn(spec: Spec) -> Result<Process, SpawnError> {
 /// Starts a program on a new pty of this size, which is the controlling terminal of the program's session: Ctrl-C at hotrun's
 /// terminal does not reach the program, and what it does with `/dev/tty` does not reach hotrun's terminal. With `reads`, its
 /// standard input is the pty too; otherwise it is empty.
-///
-/// # Errors
-/// As for [`spawn`].
 pub fn spawn_on_pty(spec: Spec, size: Size, reads: bool) -> Result<PtyProcess, SpawnError> {
     Spawner::default().spawn_on_pty(spec, size, reads)
 }
@@ -92,9 +89,6 @@ impl Spawner {
     }
 
     /// See [`spawn`].
-    ///
-    /// # Errors
-    /// [`SpawnError`].
     // By value: our copies of its descriptors are closed once the program has them.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
@@ -112,9 +106,6 @@ impl Spawner {
     }
 
     /// See [`spawn_on_pty`].
-    ///
-    /// # Errors
-    /// [`SpawnError`].
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn_on_pty(
         &self,

@@ -29,9 +29,6 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
 }
 
 /// Sets `CLOEXEC` on every open descriptor from `first` up.
-///
-/// # Errors
-/// As for [`close_from`].
 pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     match close_range(first, libc::CLOSE_RANGE_CLOEXEC) {
         // `ENOSYS` before 5.9; `EINVAL` before 5.11, which added the flag.

@@ -18,9 +18,6 @@ pub struct PidfdSet {
 
 impl PidfdSet {
     /// An empty set.
-    ///
-    /// # Errors
-    /// As for `epoll_create1(2)`.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,

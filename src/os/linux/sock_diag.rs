@@ -35,9 +35,6 @@ const CONNECTED: [u8; 6] = [
 
 /// The TCP sockets of both families that listen on `port`, without those that are hidden
 /// ([`hide`](super::reuseport::hide)).
-///
-/// # Errors
-/// The kernel does not answer; see the module.
 pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
@@ -56,9 +53,6 @@ pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
 }
 
 /// The TCP connections with local port `address.port()`, of the family of `address`.
-///
-/// # Errors
-/// The kernel does not answer; see the module.
 pub fn tcp_connections(address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
     let mut found = Vec::new();
     let info = 1 << (INET_DIAG_INFO - 1);
@@ -75,9 +69,6 @@ pub fn tcp_connections(address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
 }
 
 /// Whether a handshake with `address` has begun and not ended. The kernel does not report which listener it belongs to.
-///
-/// # Errors
-/// The kernel does not answer; see the module.
 pub fn tcp_half_open(address: SocketAddr) -> io::Result<bool> {
     let mut any = false;
     dump(family(address), address.port(), &[SYN_RECV], 0, |_| {

@@ -84,9 +84,6 @@ pub(super) fn socket_inode(link: &str) -> Option<u64> {
 
 /// A path to `name` in the open `directory`. It fits into the address of a unix socket, which holds 107 bytes (`unix(7)`),
 /// however long the path of the directory is.
-///
-/// # Errors
-/// None here; other systems have no such path.
 pub fn short_path(directory: &impl AsRawFd, name: &str) -> io::Result<PathBuf> {
     Ok(PathBuf::from(format!(
         "/proc/self/fd/{}/{name}",

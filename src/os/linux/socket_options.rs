@@ -20,25 +20,16 @@ sockopt_impl!(
 
 /// A number that no other socket has had since this system started, and that is the same for all duplicates of this one
 /// (`SO_COOKIE`).
-///
-/// # Errors
-/// See the module.
 pub fn cookie(socket: &impl AsFd) -> io::Result<u64> {
     SockRef::from(socket).cookie()
 }
 
 /// Its address family (`SO_DOMAIN`), such as `AF_INET`.
-///
-/// # Errors
-/// See the module.
 pub fn family(socket: &impl AsFd) -> io::Result<i32> {
     SockRef::from(socket).domain().map(i32::from)
 }
 
 /// Its protocol (`SO_PROTOCOL`), such as `IPPROTO_TCP`; 0 where the family has only one.
-///
-/// # Errors
-/// See the module.
 pub fn protocol(socket: &impl AsFd) -> io::Result<i32> {
     let protocol = SockRef::from(socket).protocol()?;
     Ok(protocol.map_or(0, i32::from))
@@ -66,9 +57,6 @@ pub fn is_of_one_device(socket: &impl AsFd) -> bool {
 }
 
 /// Whether it listens (`SO_ACCEPTCONN`).
-///
-/// # Errors
-/// See the module.
 pub fn is_listening(socket: &impl AsFd) -> io::Result<bool> {
     SockRef::from(socket).is_listener()
 }

@@ -20,9 +20,6 @@ pub fn become_subreaper() -> io::Result<()> {
 /// Sends this signal to the calling process when the *thread* that started it ends (`PR_SET_PDEATHSIG`;
 /// `reparent_leader` in `kernel/exit.c`), even if the parent process lives on. The receiver has to check whether its parent
 /// has changed.
-///
-/// # Errors
-/// As for `prctl(2)`.
 pub fn signal_at_parents_end(signal: Signal) -> io::Result<()> {
     Ok(prctl::set_pdeathsig(signal)?)
 }

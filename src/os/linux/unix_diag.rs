@@ -46,9 +46,6 @@ pub fn unix_queue(inode: u64) -> io::Result<Queue> {
 }
 
 /// The inode of the socket that listens at this file.
-///
-/// # Errors
-/// The kernel does not answer.
 pub fn unix_listening(file: &Metadata) -> io::Result<Option<u64>> {
     let (major, minor) = (major(file.dev()), minor(file.dev()));
     // Both are cut to 32 bits, the device in the kernel's internal form (`sk_diag_dump_vfs` in `net/unix/diag.c`).
@@ -64,9 +61,6 @@ pub fn unix_listening(file: &Metadata) -> io::Result<Option<u64>> {
 }
 
 /// The connections of the sockets that were bound under this name: an accepted socket has the name of its listener.
-///
-/// # Errors
-/// The kernel does not answer.
 pub fn unix_connections(name: &Path) -> io::Result<Vec<UnixConnection>> {
     let mut found = Vec::new();
     let wanted = name.as_os_str().as_encoded_bytes();

@@ -11,7 +11,6 @@ use nix::sys::signal::Signal;
 /// its parent is out of reach.
 pub const SUBREAPER: bool = false;
 
-/// Does nothing.
 pub fn become_subreaper() -> io::Result<()> {
     Ok(())
 }
@@ -21,7 +20,6 @@ pub fn signal_at_parents_end(_signal: Signal) -> io::Result<()> {
     Ok(())
 }
 
-/// Does nothing.
 pub fn name_process(_name: &CStr) {}
 
 /// Assumed: the guardian starts no thread.
@@ -50,7 +48,6 @@ pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Does nothing.
 pub fn widen_pipe(_pipe: impl AsFd, _bytes: i32) {}
 
 /// The regular files to which our own output goes: unknown.
@@ -88,13 +85,11 @@ pub mod process_tree {
     }
 
     impl Status {
-        /// Unknown.
         pub fn disposition(&self, _signal: i32) -> Disposition {
             Disposition::Default
         }
     }
 
-    /// Unknown.
     pub fn status(_pid: i32) -> Option<Status> {
         None
     }
@@ -104,27 +99,22 @@ pub mod process_tree {
         kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
     }
 
-    /// Unknown.
     pub fn started(_pid: i32) -> Option<u64> {
         None
     }
 
-    /// Unknown.
     pub fn children(_pid: i32) -> Vec<i32> {
         Vec::new()
     }
 
-    /// Unknown.
     pub fn descendants(_root: i32) -> Vec<i32> {
         Vec::new()
     }
 
-    /// Unknown.
     pub fn holds_socket(_pid: i32) -> Option<bool> {
         None
     }
 
-    /// Unknown.
     pub fn executable(_pid: i32) -> Option<PathBuf> {
         None
     }
@@ -136,17 +126,14 @@ pub mod pidfd_set {
     use std::io;
     use std::os::fd::{AsFd, BorrowedFd};
 
-    /// Does not exist.
     #[derive(Debug)]
     pub struct PidfdSet(Infallible);
 
     impl PidfdSet {
-        /// Unsupported.
         pub fn new() -> io::Result<Self> {
             Err(io::ErrorKind::Unsupported.into())
         }
 
-        /// Never called.
         pub fn watch(&mut self, _pids: &[i32]) {
             match self.0 {}
         }
@@ -161,12 +148,10 @@ pub mod pidfd_set {
 
 /// The privilege to bind low ports.
 pub mod privilege {
-    /// The usual value.
     pub fn first_unprivileged_port() -> u16 {
         1024
     }
 
-    /// Unknown.
     pub fn may_bind(_thread: i32) -> Option<bool> {
         None
     }

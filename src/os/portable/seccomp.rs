@@ -13,53 +13,43 @@ fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Never.
 pub fn may_lose_replies() -> bool {
     false
 }
 
-/// Always [`Unavailable::Unsupported`].
 pub fn probe(_refusal: Option<TestRefusal>) -> Result<(), Unavailable> {
     Err(Unavailable::Unsupported)
 }
 
-/// Always [`Unavailable::Unsupported`].
 pub fn unavailable(_errno: Errno) -> Unavailable {
     Unavailable::Unsupported
 }
 
-/// Unsupported.
 pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     unsupported()
 }
 
-/// No filter.
 #[derive(Debug, Default)]
 pub struct Filter;
 
 impl Filter {
-    /// No filter.
     pub fn new() -> Self {
         Self
     }
 
-    /// Does nothing.
     pub fn install(&self, _channel: BorrowedFd<'_>) -> Result<(), Errno> {
         Ok(())
     }
 }
 
-/// Does not exist.
 #[derive(Debug)]
 pub struct InterceptedCalls(Infallible);
 
 impl InterceptedCalls {
-    /// Unsupported.
     pub fn accept(_channel: impl AsFd) -> io::Result<Result<Self, Errno>> {
         unsupported()
     }
 
-    /// Never called.
     pub fn next(
         &self,
         _stop: Option<BorrowedFd<'_>>,
@@ -68,23 +58,19 @@ impl InterceptedCalls {
         match self.0 {}
     }
 
-    /// Never called.
     pub fn is_pending(&self, _call: &Call) -> bool {
         match self.0 {}
     }
 
-    /// Never called.
     pub fn reply(&self, _call: &Call, _reply: Reply) -> io::Result<()> {
         match self.0 {}
     }
 }
 
-/// Unsupported.
 pub fn descriptor_of(_thread: i32, _fd: RawFd) -> io::Result<OwnedFd> {
     unsupported()
 }
 
-/// Unsupported.
 pub fn read_memory(_thread: i32, _address: u64, _length: usize) -> io::Result<Vec<u8>> {
     unsupported()
 }

@@ -15,27 +15,22 @@ fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Unsupported.
 pub fn cookie(_socket: &impl AsFd) -> io::Result<u64> {
     unsupported()
 }
 
-/// Unsupported.
 pub fn family(_socket: &impl AsFd) -> io::Result<i32> {
     unsupported()
 }
 
-/// Unsupported.
 pub fn protocol(_socket: &impl AsFd) -> io::Result<i32> {
     unsupported()
 }
 
-/// Unsupported.
 pub fn is_listening(_socket: &impl AsFd) -> io::Result<bool> {
     unsupported()
 }
 
-/// Never.
 pub fn is_multipath(_socket: &impl AsFd) -> bool {
     false
 }
@@ -45,7 +40,6 @@ pub fn is_of_our_network(_socket: &impl AsFd) -> bool {
     true
 }
 
-/// Unknown.
 pub fn is_of_one_device(_socket: &impl AsFd) -> bool {
     false
 }
@@ -60,12 +54,10 @@ pub mod reuseport {
     use super::{AsFd, io, unsupported};
     use crate::os::Instruction;
 
-    /// Unsupported.
     pub fn steer(_member: &impl AsFd, _program: &[Instruction]) -> io::Result<()> {
         unsupported()
     }
 
-    /// Unsupported.
     pub fn hide(_socket: &impl AsFd) -> io::Result<()> {
         unsupported()
     }
@@ -83,7 +75,6 @@ pub mod hangup {
 
     use super::{AsFd, io};
 
-    /// Waits for ever.
     pub async fn hung_up(_socket: OwnedFd) -> io::Result<()> {
         future::pending().await
     }
@@ -93,20 +84,16 @@ pub mod hangup {
     pub struct HangupSet;
 
     impl HangupSet {
-        /// An empty set.
         pub fn new() -> io::Result<Self> {
             Ok(Self)
         }
 
-        /// Does nothing.
         pub fn watch(&self, _fd: impl AsFd, _key: u64) -> io::Result<()> {
             Ok(())
         }
 
-        /// Does nothing.
         pub fn forget(&self, _fd: impl AsFd) {}
 
-        /// Waits for ever.
         pub async fn next(&self) -> u64 {
             future::pending().await
         }
@@ -120,17 +107,14 @@ pub mod sock_diag {
     use super::{io, unsupported};
     use crate::os::{TcpConnection, TcpListening};
 
-    /// Unsupported.
     pub fn tcp_listening(_port: u16) -> io::Result<Vec<TcpListening>> {
         unsupported()
     }
 
-    /// Unsupported.
     pub fn tcp_connections(_address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
         unsupported()
     }
 
-    /// Unsupported.
     pub fn tcp_half_open(_address: SocketAddr) -> io::Result<bool> {
         unsupported()
     }
@@ -141,7 +125,6 @@ pub mod tcp_info {
     use super::{AsFd, io, unsupported};
     use crate::os::Queue;
 
-    /// Unsupported.
     pub fn queue(_socket: &impl AsFd) -> io::Result<Queue> {
         unsupported()
     }
@@ -155,17 +138,14 @@ pub mod unix_diag {
     use super::{io, unsupported};
     use crate::os::{Queue, UnixConnection};
 
-    /// Unsupported.
     pub fn unix_queue(_inode: u64) -> io::Result<Queue> {
         unsupported()
     }
 
-    /// Unsupported.
     pub fn unix_listening(_file: &Metadata) -> io::Result<Option<u64>> {
         unsupported()
     }
 
-    /// Unsupported.
     pub fn unix_connections(_name: &Path) -> io::Result<Vec<UnixConnection>> {
         unsupported()
     }
@@ -180,12 +160,10 @@ pub mod socket_holders {
     use super::{io, unsupported};
     use crate::os::Holder;
 
-    /// Unknown.
     pub fn socket_holder(_inode: u64) -> Option<Holder> {
         None
     }
 
-    /// Unsupported.
     pub fn sockets_of(
         _pid: i32,
         _knows: impl Fn(u32) -> Option<u64>,

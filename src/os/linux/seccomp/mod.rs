@@ -74,9 +74,6 @@ fn loses_replies(release: &str) -> bool {
 }
 
 /// A channel for the listener: one end for [`InterceptedCalls::accept`], the other for [`Filter::install`].
-///
-/// # Errors
-/// As for `socketpair(2)`.
 pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     let (here, there) = UnixStream::pair()?;
     Ok((here.into(), there.into()))
