@@ -1,10 +1,12 @@
 //! Removing the files of a hotrun that was killed.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 /// The prefix of the socket names beside a path; the pid and a dash follow.
 pub const PREFIX: &str = ".hotrun-";
@@ -18,54 +20,33 @@ pub fn file_id(metadata: &Metadata) -> FileId {
 }
 
 /// Something to remove.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cleanup {
     /// The socket file at a path.
     Socket {
         /// The path.
+        #[serde(with = "any_path")]
         path: PathBuf,
         /// The file that is ours. `None` if it is the one that has a second name beside the path; that file changes with
         /// each switch.
         file: Option<FileId>,
     },
     /// All regular files whose path has this prefix, which no file of anybody else may have.
-    Files(PathBuf),
+    Files(#[serde(with = "any_path")] PathBuf),
 }
 
-/// Replaces the file id in the argument for [`Cleanup::Files`].
-const FILES: &[u8] = b"files";
+/// Serializes any path; serde itself accepts only UTF-8.
+mod any_path {
+    use super::{Deserialize, OsString, Path, PathBuf, Serialize};
 
-impl Cleanup {
-    /// Encodes it as one word, for [`Self::from_argument`].
-    pub fn to_argument(&self) -> OsString {
-        let (first, path) = match self {
-            Self::Socket { path, file: None } => (String::new(), path),
-            Self::Socket {
-                path,
-                file: Some((device, inode)),
-            } => (format!("{device}-{inode}"), path),
-            Self::Files(prefix) => (String::from_utf8_lossy(FILES).into_owned(), prefix),
-        };
-        let mut argument = OsString::from(first);
-        argument.push(":");
-        argument.push(path);
-        argument
+    pub(super) fn serialize<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().serialize(to)
     }
 
-    /// Decodes a word of [`Self::to_argument`]; `None` if it is invalid.
-    pub fn from_argument(argument: &OsStr) -> Option<Self> {
-        let bytes = argument.as_bytes();
-        let colon = bytes.iter().position(|byte| *byte == b':')?;
-        let path = PathBuf::from(OsString::from_vec(bytes[colon + 1..].to_vec()));
-        let file = match &bytes[..colon] {
-            [] => None,
-            FILES => return Some(Self::Files(path)),
-            file => {
-                let (device, inode) = str::from_utf8(file).ok()?.split_once('-')?;
-                Some((device.parse().ok()?, inode.parse().ok()?))
-            }
-        };
-        Some(Self::Socket { path, file })
+    pub(super) fn deserialize<'a, D: serde::Deserializer<'a>>(
+        from: D,
+    ) -> Result<PathBuf, D::Error> {
+        OsString::deserialize(from).map(PathBuf::from)
     }
 }
 
@@ -201,22 +182,5 @@ mod tests {
         clean_up(&[Cleanup::Files(prefix)], 12);
         let others = [".app.hotrun-12-dir", ".app.hotrun-123-1", "app"];
         assert_eq!(names_in(directory.path()), others);
-    }
-
-    #[test]
-    fn an_argument_is_decoded_as_it_was_encoded() {
-        for file in [None, Some((u64::MAX, 7))] {
-            let path = OsString::from_vec(b"/run/a:b-\xff.sock".to_vec());
-            let [cleanup] = socket(Path::new(&path), file);
-            assert_eq!(
-                Cleanup::from_argument(&cleanup.to_argument()),
-                Some(cleanup)
-            );
-        }
-        let files = Cleanup::Files("/target/a:b".into());
-        assert_eq!(Cleanup::from_argument(&files.to_argument()), Some(files));
-        for wrong in ["", "/run/app.sock", "1:/run/app.sock", "a-b:/run/app.sock"] {
-            assert_eq!(Cleanup::from_argument(OsStr::new(wrong)), None, "{wrong}");
-        }
     }
 }

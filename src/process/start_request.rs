@@ -4,7 +4,7 @@
 //! length of the body and number of descriptors: u32 LE each, with the first descriptors attached
 //! a byte with further descriptors attached, as often as necessary
 //! the body: a line with a JSON `Head`; then words that each end with a zero byte:
-//!   working directory, arguments..., files to clean up..., environment...
+//!   working directory, arguments..., environment...
 //! ```
 //!
 //! The descriptors are the sockets, the stored ones, and the channel for interception. The program's environment travels here
@@ -32,21 +32,20 @@ pub(super) struct StartRequest {
     /// `KEY=VALUE`
     pub(super) env: Vec<CString>,
     pub(super) sockets: Vec<OwnedFd>,
-    pub(super) cleanup: Vec<Cleanup>,
     /// The channel for the listener that intercepts its calls.
     pub(super) intercept: Option<OwnedFd>,
 }
 
-/// Everything of a fixed size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Everything but the strings and the descriptors of the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) stdio: StdioMode,
     pub(super) listen_pid: bool,
     /// Its limit of open descriptors, if it differs from ours.
     pub(super) fd_limit: Option<u64>,
+    pub(super) cleanup: Vec<Cleanup>,
     intercept: bool,
     arguments: usize,
-    cleanups: usize,
 }
 
 /// The standard input and output of a program.
@@ -82,9 +81,9 @@ pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnErro
         stdio,
         listen_pid: spec.listen_pid,
         fd_limit: fd_limit::original(),
+        cleanup: spec.cleanup.clone(),
         intercept: spec.intercept.is_some(),
         arguments: spec.argv.len(),
-        cleanups: spec.cleanup.len(),
     };
     let mut body = serde_json::to_vec(&head).map_err(|error| SpawnError::Channel(error.into()))?;
     body.push(b'\n');
@@ -99,9 +98,6 @@ pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnErro
     word(spec.workdir.as_os_str())?;
     for argument in &spec.argv {
         word(argument)?;
-    }
-    for cleanup in &spec.cleanup {
-        word(&cleanup.to_argument())?;
     }
     for (mut pair, value) in environment::of(spec) {
         pair.push("=");
@@ -161,9 +157,6 @@ fn decode(body: &[u8], mut fds: Vec<OwnedFd>) -> Option<StartRequest> {
     let workdir = word()?;
     let argv = (0..head.arguments).map(|_| word());
     let argv = argv.collect::<Option<Vec<_>>>()?;
-    let cleanup = (0..head.cleanups)
-        .map(|_| Cleanup::from_argument(OsStr::from_bytes(word()?.as_bytes())))
-        .collect::<Option<Vec<_>>>()?;
     let env = std::iter::from_fn(word).collect();
     let intercept = if head.intercept {
         Some(fds.pop()?)
@@ -176,7 +169,6 @@ fn decode(body: &[u8], mut fds: Vec<OwnedFd>) -> Option<StartRequest> {
         argv,
         env,
         sockets: fds,
-        cleanup,
         intercept,
     })
 }
@@ -211,7 +203,7 @@ mod tests {
             listen_pid: true,
             notify: None,
             cleanup: vec![Cleanup::Socket {
-                path: "/run/a.sock".into(),
+                path: OsString::from_vec(b"/run/a:\xff.sock".to_vec()).into(),
                 file: Some((1, 2)),
             }],
             intercept: None,
@@ -234,7 +226,7 @@ mod tests {
         assert_eq!(request.workdir, *c"/tmp");
         assert_eq!((request.sockets.len(), request.head.listen_pid), (1, true));
         assert_eq!(request.head.stdio, StdioMode::Pty);
-        assert_eq!(request.cleanup, spec.cleanup);
+        assert_eq!(request.head.cleanup, spec.cleanup);
         assert_eq!(request.path(), "/x");
     }
 

@@ -14,7 +14,7 @@ pub(super) enum Order {
     ReloadConfig(i32),
     /// As `Signal`, and also to processes that are orphaned later.
     Stop(i32),
-    /// Treat this process of the tree as the program.
+    /// Treat this process, which must be in the tree, as the program.
     SetMain(i32),
     /// Kill the whole tree.
     Kill,

@@ -33,10 +33,6 @@ pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
 pub struct Filter;
 
 impl Filter {
-    pub fn new() -> Self {
-        Self
-    }
-
     pub fn install(&self, _channel: BorrowedFd<'_>) -> Result<(), Errno> {
         Ok(())
     }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Pid, getpgid, getpid, getppid, setpgid, setsid};
+use nix::unistd::{Pid, getpgid, getppid, setpgid, setsid};
 
 use self::channel::Channel;
 use self::tree::Tree;
@@ -23,7 +23,6 @@ use super::wire::Order;
 use super::{Refusal, Report, Step};
 use crate::os;
 use crate::os::cleanup::{Cleanup, clean_up};
-use crate::os::process_tree;
 use crate::os::reap::{Reaped, reap};
 use crate::reload::Ended;
 
@@ -47,25 +46,27 @@ fn run() -> io::Result<()> {
     os::name_process(c"hotrun-guardian");
     let mut channel = Channel::take()?;
     match start(&channel) {
-        Ok(started) => {
+        Ok((program, wake, cleanup)) => {
             channel.report(Report::Started {
-                pid: started.program.as_raw(),
+                pid: program.as_raw(),
             });
-            Guardian::new(parent, channel, started).run();
+            let guardian = Guardian {
+                parent,
+                channel,
+                wake,
+                program,
+                main: None,
+                tree: Tree::new(program),
+                cleanup,
+            };
+            guardian.run();
         }
         Err(error) => channel.report(Report::Refused { error }),
     }
     Ok(())
 }
 
-/// A running program.
-struct Started {
-    wake: Wake,
-    program: Pid,
-    cleanup: Vec<Cleanup>,
-}
-
-fn start(channel: &Channel) -> Result<Started, Refusal> {
+fn start(channel: &Channel) -> Result<(Pid, Wake, Vec<Cleanup>), Refusal> {
     let own = |error: io::Error| Refusal::new(Step::Guardian, error);
     let mut request = start_request::receive(channel.socket()).map_err(own)?;
     // Before the program runs: its first orphan may appear at once.
@@ -75,14 +76,10 @@ fn start(channel: &Channel) -> Result<Started, Refusal> {
         StdioMode::Pipes => {}
         StdioMode::PtyOutput | StdioMode::Pty => lead_session().map_err(own)?,
     }
-    let cleanup = std::mem::take(&mut request.cleanup);
+    let cleanup = std::mem::take(&mut request.head.cleanup);
     let program = program::start(request)?;
     channel::close_output().map_err(own)?;
-    Ok(Started {
-        wake,
-        program,
-        cleanup,
-    })
+    Ok((program, wake, cleanup))
 }
 
 /// Starts a session with the program's pty, which is our output, as its controlling terminal.
@@ -111,23 +108,6 @@ struct Guardian {
 }
 
 impl Guardian {
-    fn new(parent: Pid, channel: Channel, started: Started) -> Self {
-        let Started {
-            wake,
-            program,
-            cleanup,
-        } = started;
-        Self {
-            parent,
-            channel,
-            wake,
-            program,
-            main: None,
-            tree: Tree::new(program),
-            cleanup,
-        }
-    }
-
     /// Nothing in here may end the guardian before its tree is gone: whatever fails is tried again.
     fn run(mut self) {
         while !self.reap() {
@@ -162,7 +142,10 @@ impl Guardian {
                 Order::Signal(signal) => self.tree.signal(signal),
                 Order::ReloadConfig(signal) => self.tree.reload_config(signal),
                 Order::Stop(signal) => self.tree.stop(signal),
-                Order::SetMain(pid) => self.set_main(pid),
+                // Reported again only if it is another process.
+                Order::SetMain(pid) => {
+                    self.main = Some(Pid::from_raw(pid)).filter(|main| *main != self.program);
+                }
                 Order::Kill => self.tree.kill(),
             }
         }
@@ -196,13 +179,6 @@ impl Guardian {
             self.tree.process_ended();
         }
         alone
-    }
-
-    /// Only a process of the tree can become the main process.
-    fn set_main(&mut self, pid: i32) {
-        if process_tree::descendants(getpid().as_raw()).contains(&pid) {
-            self.main = Some(Pid::from_raw(pid)).filter(|main| *main != self.program);
-        }
     }
 
     fn report_end(&mut self, ended: Ended, survivors: bool) {

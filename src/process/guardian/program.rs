@@ -23,7 +23,7 @@ const FIRST: i32 = 3;
 pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
     // The child reports a failure through this pipe. Exec closes it, so an end without a message means success.
     let (mut failure, report) = io::pipe().map_err(|error| Refusal::new(Step::Fork, error))?;
-    let filter = Filter::new();
+    let filter = Filter::default();
     let mut parts = Some((request, report));
     let pid = fork(|| match parts.take() {
         Some((request, report)) => child(request, &report.into(), &filter),

@@ -153,7 +153,7 @@ impl InterceptedCalls {
     ///
     /// Success does not prove that the caller got the reply: before 6.18 (6.12.53, 6.6.112) the kernel loses a reply that
     /// arrives while a signal wakes the caller, which then repeats the call ("Fix a race with `WAIT_KILLABLE_RECV` if the
-    /// tracer replies too fast"). So whoever replies [`Reply::Success`] must recognize a socket that it has bound already.
+    /// tracer replies too fast"). So the code that replies [`Reply::Success`] must recognize a socket that it has already bound.
     ///
     /// # Errors
     /// `EINPROGRESS` if there was a reply already.

@@ -22,20 +22,16 @@ pub struct Filter {
 }
 
 impl Default for Filter {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Filter {
     /// The filter for this architecture.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let program = NATIVE.map(|architecture| filter(architecture).iter().map(native).collect());
         Self {
             program: program.unwrap_or_default(),
         }
     }
+}
 
+impl Filter {
     /// Whether this architecture is supported.
     pub(super) fn is_supported(&self) -> bool {
         !self.program.is_empty()

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -18,13 +18,13 @@ use super::{
 use crate::os::fork_exec::fork_beside_threads;
 use crate::os::intercept::OLDEST;
 
-/// No machine takes this long for one system call.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// For each of the three steps. No machine takes this long for one system call.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sent by the child once its call has returned.
 const RETURNED: [u8; 1] = [b'+'];
 
-/// Intercepts a `bind` of a child process, reaches into the child, and replies. Takes about half a millisecond, and two
+/// Intercepts a `bind` of a child process, reaches into the child, and replies. Takes about half a millisecond, and three
 /// seconds at most. `refusal` simulates a refusal of the system, for tests.
 ///
 /// # Errors
@@ -33,7 +33,7 @@ pub fn probe(refusal: Option<TestRefusal>) -> Result<(), Unavailable> {
     if let Some(refusal) = refusal {
         return Err(simulated(refusal));
     }
-    let filter = Filter::new();
+    let filter = Filter::default();
     if !filter.is_supported() {
         return Err(Unavailable::Unsupported);
     }
@@ -42,11 +42,7 @@ pub fn probe(refusal: Option<TestRefusal>) -> Result<(), Unavailable> {
     let pid = unsafe { fork_beside_threads(|| child(&filter, there.as_fd())) };
     let pid = pid.map_err(Unavailable::Process)?;
     drop(there);
-    let result = Attempt {
-        channel: here.into(),
-        deadline: Instant::now() + TIMEOUT,
-    }
-    .run();
+    let result = attempt(&here.into());
     // Usually it has ended by now. Its status may be lost: our parent may have made us ignore `CHLD`.
     let _ = kill(pid, Signal::SIGKILL);
     while waitpid(pid, None) == Err(Errno::EINTR) {}
@@ -79,72 +75,54 @@ fn child(filter: &Filter, channel: BorrowedFd<'_>) -> i32 {
 }
 
 /// The side that replies.
-struct Attempt {
-    channel: UnixStream,
-    deadline: Instant,
+fn attempt(channel: &UnixStream) -> Result<(), Unavailable> {
+    let timeout = channel.set_read_timeout(Some(TIMEOUT));
+    timeout.map_err(Unavailable::Process)?;
+    let calls = accept(channel)?;
+    // The child has nothing to send before its call returns, so a readable channel means that it has ended.
+    let next = calls.next(Some(channel.as_fd()), Some(TIMEOUT));
+    let Next::Call(call) = next.map_err(Unavailable::Seccomp)? else {
+        return Err(Unavailable::Silent);
+    };
+    reach(&call)?;
+    if !calls.is_pending(&call) {
+        return Err(Unavailable::Silent);
+    }
+    let reply = calls.reply(&call, Reply::Success);
+    reply.map_err(Unavailable::Seccomp)?;
+    returned(channel)
 }
 
-impl Attempt {
-    fn run(&self) -> Result<(), Unavailable> {
-        let calls = self.accept()?;
-        let call = self.next(&calls)?;
-        let Syscall::Bind {
-            fd,
-            address,
-            length,
-        } = call.syscall
-        else {
-            return Err(Unavailable::Silent);
-        };
-        descriptor_of(call.thread, fd).map_err(Unavailable::Pidfd)?;
-        read_memory(call.thread, address, length.min(2) as usize).map_err(Unavailable::Memory)?;
-        if !calls.is_pending(&call) {
-            return Err(Unavailable::Silent);
-        }
-        calls
-            .reply(&call, Reply::Success)
-            .map_err(Unavailable::Seccomp)?;
-        self.returned()
+fn accept(channel: &UnixStream) -> Result<InterceptedCalls, Unavailable> {
+    match InterceptedCalls::accept(channel) {
+        Ok(Ok(calls)) => Ok(calls),
+        Ok(Err(errno)) => Err(unavailable(errno)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Unavailable::Silent),
+        // A sandbox may kill a process for the attempt.
+        Err(error) => Err(Unavailable::Seccomp(error)),
     }
+}
 
-    fn time_left(&self) -> Duration {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        left.max(Duration::from_millis(1))
-    }
+fn reach(call: &Call) -> Result<(), Unavailable> {
+    let Syscall::Bind {
+        fd,
+        address,
+        length,
+    } = call.syscall
+    else {
+        return Err(Unavailable::Silent);
+    };
+    descriptor_of(call.thread, fd).map_err(Unavailable::Pidfd)?;
+    read_memory(call.thread, address, length.min(2) as usize).map_err(Unavailable::Memory)?;
+    Ok(())
+}
 
-    fn limit_reads(&self) -> Result<(), Unavailable> {
-        let timeout = self.channel.set_read_timeout(Some(self.time_left()));
-        timeout.map_err(Unavailable::Process)
-    }
-
-    fn accept(&self) -> Result<InterceptedCalls, Unavailable> {
-        self.limit_reads()?;
-        match InterceptedCalls::accept(&self.channel) {
-            Ok(Ok(calls)) => Ok(calls),
-            Ok(Err(errno)) => Err(unavailable(errno)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Unavailable::Silent),
-            // A sandbox may kill a process for the attempt.
-            Err(error) => Err(Unavailable::Seccomp(error)),
-        }
-    }
-
-    /// The child has nothing to send before its call returns, so a readable channel means that it has ended.
-    fn next(&self, calls: &InterceptedCalls) -> Result<Call, Unavailable> {
-        match calls.next(Some(self.channel.as_fd()), Some(self.time_left())) {
-            Ok(Next::Call(call)) => Ok(call),
-            Ok(Next::Ended | Next::Stopped) => Err(Unavailable::Silent),
-            Err(error) => Err(Unavailable::Seccomp(error)),
-        }
-    }
-
-    fn returned(&self) -> Result<(), Unavailable> {
-        self.limit_reads()?;
-        let mut byte = [0];
-        // `read_exact` continues after a signal, which `SA_RESTART` does not for a read with a timeout (`signal(7)`).
-        match (&self.channel).read_exact(&mut byte) {
-            Ok(()) if byte == RETURNED => Ok(()),
-            Ok(()) | Err(_) => Err(Unavailable::Silent),
-        }
+fn returned(mut channel: &UnixStream) -> Result<(), Unavailable> {
+    let mut byte = [0];
+    // `read_exact` continues after a signal, which `SA_RESTART` does not for a read with a timeout (`signal(7)`).
+    match channel.read_exact(&mut byte) {
+        Ok(()) if byte == RETURNED => Ok(()),
+        Ok(()) | Err(_) => Err(Unavailable::Silent),
     }
 }
 
@@ -174,7 +152,7 @@ mod tests {
 
     #[test]
     fn it_works_here_within_the_timeout() {
-        let began = Instant::now();
+        let began = std::time::Instant::now();
         probe(None).unwrap();
         assert!(began.elapsed() < TIMEOUT);
     }
