@@ -116,7 +116,7 @@ impl fmt::Display for Unavailable {
 impl std::error::Error for Unavailable {}
 
 impl Unavailable {
-    /// What helps.
+    /// What the user can do.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::OldKernel(_)

@@ -4,8 +4,8 @@ use std::time::Duration;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{Pid, getpgid, getpid};
 
+use crate::os;
 use crate::os::process_tree;
-use crate::os::{self};
 use crate::process::disposition::is_caught;
 
 /// How often to look again for processes that were forked during a look.
@@ -72,7 +72,7 @@ impl Tree {
         self.send_stop();
     }
 
-    /// Orders that nothing is left; see [`Tree::kill_if_ordered`].
+    /// Kills everything from now on; [`Tree::kill_if_ordered`] does it.
     pub(super) fn kill(&mut self) {
         self.killing = true;
     }
