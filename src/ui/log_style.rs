@@ -2,7 +2,6 @@ use std::path::PathBuf;
 
 use console::Style;
 
-use super::messages::Importance;
 use super::{Level, Options, Verbosity, sanitize};
 
 /// How many changed files `--why` prints; switching a branch can change thousands.
@@ -10,22 +9,22 @@ const MAX_FILES: usize = 20;
 
 /// How hotrun's own lines look.
 impl Options {
-    /// Whether lines of this importance are printed.
-    pub(super) fn shows(&self, importance: Importance) -> bool {
+    /// Whether lines of this level are printed.
+    pub(super) fn shows(&self, level: Level) -> bool {
         match self.verbosity {
-            Verbosity::Quiet => importance == Importance::Failure,
-            Verbosity::Normal => importance != Importance::Detail,
+            Verbosity::Quiet => matches!(level, Level::Warning | Level::Error),
+            Verbosity::Normal => level != Level::Detail,
             Verbosity::Verbose => true,
         }
     }
 
     /// The text as lines to print.
-    pub(super) fn lines(&self, importance: Importance, text: &str) -> Vec<String> {
-        let style = match importance {
-            Importance::Detail => Style::new().dim(),
-            Importance::Normal => Style::new(),
-            Importance::Success => Style::new().green(),
-            Importance::Failure => Style::new().red(),
+    pub(super) fn lines(&self, level: Level, text: &str) -> Vec<String> {
+        let style = match level {
+            Level::Detail => Style::new().dim(),
+            Level::Info => Style::new(),
+            Level::Success => Style::new().green(),
+            Level::Warning | Level::Error => Style::new().red(),
         };
         let (label, style) = (Style::new().dim(), style.force_styling(self.colour));
         let label = label
@@ -40,22 +39,17 @@ impl Options {
 
     /// A message and its hint as lines to print; none if the verbosity hides it. A hint is never red.
     pub(super) fn message(&self, level: Level, text: &str, hint: Option<&str>) -> Vec<String> {
-        let (importance, label) = match level {
-            Level::Detail => (Importance::Detail, ""),
-            Level::Info => (Importance::Normal, ""),
-            Level::Warning => (Importance::Failure, "warning: "),
-            Level::Error => (Importance::Failure, "error: "),
-        };
-        if !self.shows(importance) {
+        if !self.shows(level) {
             return Vec::new();
         }
-        let mut lines = self.lines(importance, &format!("{label}{}", sanitize::text(text)));
+        let (label, hint_level) = match level {
+            Level::Detail | Level::Info | Level::Success => ("", level),
+            Level::Warning => ("warning: ", Level::Info),
+            Level::Error => ("error: ", Level::Info),
+        };
+        let mut lines = self.lines(level, &format!("{label}{}", sanitize::text(text)));
         if let Some(hint) = hint {
-            let importance = match importance {
-                Importance::Failure => Importance::Normal,
-                Importance::Detail | Importance::Normal | Importance::Success => importance,
-            };
-            lines.extend(self.lines(importance, &format!("hint: {}", sanitize::text(hint))));
+            lines.extend(self.lines(hint_level, &format!("hint: {}", sanitize::text(hint))));
         }
         lines
     }

@@ -4,26 +4,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Human, Model, Report};
+use super::{Human, Level, Model, Report};
 use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Stopped};
-
-/// How much a message matters: at which verbosity and in which colour it is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Importance {
-    /// Only with `-v`.
-    Detail,
-    /// By default.
-    Normal,
-    /// By default: what the user waits for.
-    Success,
-    /// Always.
-    Failure,
-}
 
 /// A message for the log.
 #[derive(Debug)]
 pub(super) struct Message {
-    pub(super) importance: Importance,
+    pub(super) level: Level,
     pub(super) text: String,
     /// Whether the footer of the live terminal shows the same.
     pub(super) in_footer: bool,
@@ -36,42 +23,42 @@ impl Message {
     }
 }
 
-fn message(importance: Importance, text: impl Into<String>) -> Message {
+fn message(level: Level, text: impl Into<String>) -> Message {
     Message {
-        importance,
+        level,
         text: text.into(),
         in_footer: true,
     }
 }
 
 fn detail(text: impl Into<String>) -> Message {
-    message(Importance::Detail, text)
+    message(Level::Detail, text)
 }
 
-fn normal(text: impl Into<String>) -> Message {
-    message(Importance::Normal, text)
+fn info(text: impl Into<String>) -> Message {
+    message(Level::Info, text)
 }
 
 fn success(text: impl Into<String>) -> Message {
-    message(Importance::Success, text)
+    message(Level::Success, text)
 }
 
-fn failure(text: impl Into<String>) -> Message {
-    message(Importance::Failure, text)
+fn error(text: impl Into<String>) -> Message {
+    message(Level::Error, text)
 }
 
 /// The message about a report, if there is one. `model` does not contain the report yet.
 pub(super) fn describe(report: &Report, model: &Model) -> Option<Message> {
     Some(match report {
         Report::Notice(notice) => describe_notice(*notice, model),
-        Report::Watching { directories: 1 } => normal("watching 1 directory"),
-        Report::Watching { directories } => normal(format!("watching {directories} directories")),
+        Report::Watching { directories: 1 } => info("watching 1 directory"),
+        Report::Watching { directories } => info(format!("watching {directories} directories")),
         Report::Listening {
             name,
             address,
             first: true,
             ..
-        } => normal(match name.as_str() {
+        } => info(match name.as_str() {
             "" => format!("listening on {address}"),
             name => format!("listening on {address} ({name})"),
         }),
@@ -80,7 +67,7 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<Message> {
         Report::Status { id, text } if text.is_empty() => {
             detail(format!("gen {id} cleared its status"))
         }
-        Report::Status { id, text } => normal(format!("gen {id} status: {text}")),
+        Report::Status { id, text } => info(format!("gen {id} status: {text}")),
         Report::Listening { first: false, .. }
         | Report::Changed { .. }
         | Report::Diagnostic { .. }
@@ -97,24 +84,24 @@ pub(super) fn describe(report: &Report, model: &Model) -> Option<Message> {
 
 fn describe_notice(notice: Notice, model: &Model) -> Message {
     match notice {
-        Notice::Paused => normal("paused"),
-        Notice::Resumed => normal("resumed"),
-        Notice::NothingToUndo => normal("nothing to undo").logged(),
-        Notice::Waiting => normal("waiting for a change"),
-        Notice::Quitting { timeout } => normal(format!("stopping, for up to {}", Human(timeout))),
+        Notice::Paused => info("paused"),
+        Notice::Resumed => info("resumed"),
+        Notice::NothingToUndo => info("nothing to undo").logged(),
+        Notice::Waiting => info("waiting for a change"),
+        Notice::Quitting { timeout } => info(format!("stopping, for up to {}", Human(timeout))),
         Notice::Generation(id, notice) => describe_generation(id, notice, model),
     }
 }
 
 fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> Message {
     match notice {
-        GenNotice::Building { cause } => normal(format!("gen {id} building{}", because(cause))),
-        GenNotice::BuildCancelled => normal(format!("gen {id} build cancelled")),
-        GenNotice::Built { took } => normal(format!("gen {id} built in {}", Human(took))),
+        GenNotice::Building { cause } => info(format!("gen {id} building{}", because(cause))),
+        GenNotice::BuildCancelled => info(format!("gen {id} build cancelled")),
+        GenNotice::Built { took } => info(format!("gen {id} built in {}", Human(took))),
         GenNotice::Unchanged { like } => success(format!(
             "gen {id} skipped: binary unchanged, gen {like} stays live"
         )),
-        GenNotice::Outdated => normal(format!(
+        GenNotice::Outdated => info(format!(
             "gen {id} discarded: sources changed during the build"
         )),
         GenNotice::ReloadSignalSent { signal } => success(format!(
@@ -124,20 +111,20 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> Message {
         .logged(),
         GenNotice::ReloadSignalUnhandled { signal } => {
             let text = format!("gen {id} does not handle {}, restarting it", name(signal));
-            normal(text).logged()
+            info(text).logged()
         }
         GenNotice::Starting { cause } => starting(id, cause, model),
         GenNotice::Ready { took } => detail(format!("gen {id} ready in {}", Human(took))),
         GenNotice::Live { .. } => live(id, model),
         GenNotice::Restored => detail(format!("gen {id} is live again")).logged(),
-        GenNotice::Superseded => normal(format!("gen {id} superseded by newer sources")),
+        GenNotice::Superseded => info(format!("gen {id} superseded by newer sources")),
         GenNotice::Draining { timeout } => {
-            normal(format!("gen {id} draining, for up to {}", Human(timeout)))
+            info(format!("gen {id} draining, for up to {}", Human(timeout)))
         }
         GenNotice::TimeoutExtended { left } => {
             detail(format!("gen {id} extended its timeout to {}", Human(left)))
         }
-        GenNotice::StoredFds => normal(format!(
+        GenNotice::StoredFds => info(format!(
             "gen {id} stores descriptors: from now on each generation stops before the next one starts"
         ))
         .logged(),
@@ -146,7 +133,7 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> Message {
         GenNotice::Gone { how, took } => gone(id, how, took, model),
         GenNotice::Failed { failure, live } => failed(id, failure, live, model),
         GenNotice::RestartScheduled { after } => {
-            normal(format!("gen {id} will be restarted in {}", Human(after))).logged()
+            info(format!("gen {id} will be restarted in {}", Human(after))).logged()
         }
     }
 }
@@ -174,7 +161,7 @@ fn starting(id: GenId, cause: Cause, model: &Model) -> Message {
     let text = format!("gen {id} starting{}", because(cause));
     Message {
         in_footer: cause != Cause::RollBack,
-        ..if built { detail(text) } else { normal(text) }
+        ..if built { detail(text) } else { info(text) }
     }
 }
 
@@ -188,7 +175,7 @@ fn live(id: GenId, model: &Model) -> Message {
 }
 
 fn aborting(id: GenId, after: Option<Duration>) -> Message {
-    failure(match after {
+    error(match after {
         Some(after) => format!(
             "gen {id} sent no watchdog ping for {}, aborting it",
             Human(after)
@@ -202,9 +189,9 @@ fn killing(id: GenId, why: Stopped, after: Duration) -> Message {
     match why {
         Stopped::TimedOut => {
             let after = Human(after);
-            failure(format!("gen {id} still running after {after}, killing it"))
+            error(format!("gen {id} still running after {after}, killing it"))
         }
-        Stopped::Killed | Stopped::Drained => normal(format!("killing gen {id}")),
+        Stopped::Killed | Stopped::Drained => info(format!("killing gen {id}")),
     }
     .logged()
 }
@@ -219,7 +206,7 @@ fn gone(id: GenId, how: Stopped, took: Duration, model: &Model) -> Message {
     };
     match model.generations.get(&id) {
         Some(generation) if generation.failed => detail(text),
-        Some(_) | None => normal(text),
+        Some(_) | None => info(text),
     }
 }
 
@@ -231,7 +218,7 @@ fn failed(id: GenId, reason: Failure, live: Option<GenId>, model: &Model) -> Mes
     };
     Message {
         in_footer: reason == Failure::Build,
-        ..failure(format!("gen {id} {reason}{outcome}"))
+        ..error(format!("gen {id} {reason}{outcome}"))
     }
 }
 

@@ -166,7 +166,7 @@ impl Model {
                 }
             }
             Level::Warning => self.last.warnings += 1,
-            Level::Detail | Level::Info => {}
+            Level::Detail | Level::Info | Level::Success => {}
         }
     }
 

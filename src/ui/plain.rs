@@ -2,9 +2,9 @@ use std::io;
 use std::path::PathBuf;
 
 use super::interleaver::Interleaver;
-use super::messages::{Importance, describe};
+use super::messages::describe;
 use super::notices::{build_fails, starts_reload};
-use super::{Model, Options, Report, Verbosity, sanitize};
+use super::{Level, Model, Options, Report, Verbosity, sanitize};
 use crate::reload::Notice;
 
 /// Plain lines: the program's output unchanged, and hotrun's own lines on stderr.
@@ -49,9 +49,7 @@ impl Plain {
             | Report::Connections { .. } => Ok(()),
         };
         let message = describe(report, model);
-        shown.and(message.map_or(Ok(()), |message| {
-            self.say(message.importance, &message.text)
-        }))
+        shown.and(message.map_or(Ok(()), |message| self.say(message.level, &message.text)))
     }
 
     /// Writes what is held back of a program that now runs alone.
@@ -78,15 +76,15 @@ impl Plain {
     }
 
     fn changed(&mut self, paths: &[PathBuf]) -> io::Result<()> {
-        let importance = if self.options.why {
-            Importance::Normal
+        let level = if self.options.why {
+            Level::Info
         } else {
-            Importance::Detail
+            Level::Detail
         };
         self.options
             .changed(paths)
             .iter()
-            .map(|line| self.say(importance, line))
+            .map(|line| self.say(level, line))
             .fold(Ok(()), Result::and)
     }
 
@@ -108,11 +106,11 @@ impl Plain {
         }
     }
 
-    fn say(&mut self, importance: Importance, text: &str) -> io::Result<()> {
-        if !self.options.shows(importance) {
+    fn say(&mut self, level: Level, text: &str) -> io::Result<()> {
+        if !self.options.shows(level) {
             return Ok(());
         }
-        let lines = self.options.lines(importance, text);
+        let lines = self.options.lines(level, text);
         self.write_lines(&lines)
     }
 

@@ -11,13 +11,15 @@ pub enum Stream {
     Stderr,
 }
 
-/// The level of a message.
+/// How much a message matters: at which verbosity and in which colour it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Shown with `-v`.
     Detail,
     /// Information.
     Info,
+    /// What the user waits for.
+    Success,
     /// Something is wrong, but hotrun continues.
     Warning,
     /// Something failed.

@@ -140,6 +140,9 @@ fn a_session_at_the_terminal() {
     screen.resize(20, 5);
     screen.shows(
         "
+        [2] bye
+        [5] version 5
+        [4] bye
          ● gen 5 live
          ◔ building gen 6",
     );

@@ -216,6 +216,7 @@ fn level_name(level: Level) -> &'static str {
     match level {
         Level::Detail => "detail",
         Level::Info => "info",
+        Level::Success => "success",
         Level::Warning => "warning",
         Level::Error => "error",
     }

@@ -26,10 +26,10 @@ use crossterm::terminal::{Clear, ClearType};
 use self::footer::Frame;
 use self::pending_output::PendingOutput;
 use self::viewport::Viewport;
-use super::messages::{Importance, describe};
+use super::messages::describe;
 use super::notices::starts_reload;
 use super::writer::TolerantWriter;
-use super::{Model, Options, Report, TerminalGuard, UiCommand, Verbosity, sanitize};
+use super::{Level, Model, Options, Report, TerminalGuard, UiCommand, Verbosity, sanitize};
 use crate::os::terminal::Size;
 
 /// The shortest time between two frames.
@@ -86,7 +86,7 @@ impl Live {
             }
             Report::Changed { paths } if self.options.why => {
                 for line in self.options.changed(paths) {
-                    self.say(Importance::Normal, &line);
+                    self.say(Level::Info, &line);
                 }
             }
             Report::Diagnostic { rendered: text, .. } | Report::BuildLine { text, .. } => {
@@ -116,13 +116,13 @@ impl Live {
         if let Some(message) = describe(report, model)
             && (!message.in_footer || self.options.verbosity == Verbosity::Verbose)
         {
-            self.say(message.importance, &message.text);
+            self.say(message.level, &message.text);
         }
     }
 
-    fn say(&mut self, importance: Importance, text: &str) {
-        if self.options.shows(importance) {
-            let lines = self.options.lines(importance, text);
+    fn say(&mut self, level: Level, text: &str) {
+        if self.options.shows(level) {
+            let lines = self.options.lines(level, text);
             lines.iter().for_each(|line| self.output.line(line));
         }
     }
@@ -179,7 +179,7 @@ impl Live {
             false => &model.last_build_log,
         };
         if log.is_empty() {
-            return self.say(Importance::Normal, "no build has printed anything");
+            return self.say(Level::Info, "no build has printed anything");
         }
         log.lines().for_each(|line| self.build_line(&line));
     }
