@@ -10,7 +10,7 @@
 //! files ──> watch ──┐                                 ┌──> build   (cargo)
 //! keys, signals ────┤                                 ├──> process (spawn, signal, reap)
 //! processes ────────┼──> driver ──Event──> reload ────┤
-//! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold, relay)
+//! probes, notify ───┤   (one select!)   (pure machine)├──> socket  (steer, hold, forward)
 //! timers ───────────┘         <──Effect──             └──> ui      (Report stream)
 //! bind, listen ─────────────────────────────────────────> socket
 //! ```
@@ -21,8 +21,9 @@
 //!   there, and its tests tell within seconds which promise that breaks.
 //! - [`driver`] owns the one `select!` over all sources. It turns every source into an event, hands it to the machine, and
 //!   performs the effects. Long work runs in tasks that answer with an event.
-//! - [`socket::intercept`] answers `bind` and `listen` of the programs, in a thread for each generation. This is the one
-//!   thing that does not go through the driver: the program waits for the answer.
+//! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread owns
+//!   the table and all sockets. The driver sends it requests, and so does [`socket::intercept`], which replies to `bind` and
+//!   `listen` of programs: a program does not wait for the driver.
 //! - [`ui`] gets [`Report`](ui::Report)s, which carry the machine's notices, facts about them, and output. It
 //!   holds no handle to anything but the terminal. Keys come back as [`Request`](reload::Request)s.
 //! - [`os`] wraps what the kernel gives, and is the one place with `unsafe` and with differences between systems.
@@ -34,11 +35,11 @@
 //! - **live**: the one generation to which new connections go. **switch**: the instant at which another one
 //!   becomes live.
 //! - **drain**: the old generation finishes what it has, and ends. **drain timeout**: then it is killed.
-//! - **slot**: one listening socket of one generation for one address. **group**: all slots of an address.
-//! - **steer**: choose the slot that gets new connections. **hold**: nobody serves, connections wait in a slot
-//!   that the next generation takes. **adopt**: make a slot of the listening socket that an unmodified program opens
-//!   by itself. **relay**: carry a connection that landed in an old slot to the live
-//!   generation. **answer**: tell who asks over HTTP why nothing serves, while nothing is on its way.
+//! - **listener**: one listening socket of one generation for one address. **group**: all listeners of an address.
+//! - **steer**: choose the listener that gets new connections. **hold**: nobody serves, and connections wait in a listener
+//!   that the next generation takes. **adopt**: make a listener of the socket that an unmodified program opens.
+//!   **forward**: accept a connection that landed in an old listener, and splice it to the live generation. **respond**:
+//!   give HTTP clients a 503 with the reason while no generation serves and none is on its way.
 //!
 //! # A reload, step by step
 //!
@@ -54,8 +55,22 @@
 //!    the kernel says which of them gets new connections. Replacing it is one system call.
 //! 5. The old generation settles (takes what is already in its queue), then gets the stop signal. If it does
 //!    not handle that signal, its connections come first: it gets the signal when they are closed or idle.
-//! 6. What still lands in its sockets is relayed. After the drain timeout the tree is killed. Its sockets are
-//!    closed at a moment when the kernel's renumbering of the group can't send anybody astray.
+//! 6. What still lands in its listeners is forwarded. After the drain timeout the tree is killed. Its listeners are
+//!    closed at a moment when the kernel's renumbering of the group can't send a connection astray.
+//!
+//! # Threads, tasks and processes
+//!
+//! | what | how many | owns | talks to |
+//! | --- | --- | --- | --- |
+//! | main thread: [`driver`]'s loop, tokio's one worker | 1 | the machine, the generations | everything, by messages |
+//! | tasks on it: probes, monitors, output, forwarded connections | as needed | one piece of work each | the driver, by events |
+//! | blocking threads (at most 16): files, `/proc`, dumps of sockets | as needed | nothing | the task that waits |
+//! | `sockets` | 1 | the table and every listening socket | its inbox: requests with a reply, and inputs |
+//! | `forward PORT` | 1 for each listener that is drained | nothing: it accepts from one listener | `sockets`, tasks |
+//! | `intercept N` | 1 for each generation that is adopted | what is known of its sockets | `sockets`, the driver |
+//! | threads of [`ui`] and [`watch`] | 1 each, and one that reads keys | the terminal; the watches | the driver |
+//! | guardian | 1 process for each generation | its process tree | the driver, by a pipe |
+//! | cargo, build commands | 1 process tree at a time | | the driver, by their output |
 //!
 //! # Invariants
 //!
@@ -100,7 +115,7 @@
 //! | what is printed, the JSON fields, the live terminal, what keys mean | [`ui`] |
 //! | what counts as a change | [`watch`] |
 //! | how cargo is called and read | [`build`] |
-//! | the sockets of an address, steering, relay | [`socket`] |
+//! | which listener gets connections, and when one is closed | [`socket`], its `table` |
 //! | how a program's `bind` and `listen` are answered | [`socket::intercept`] |
 //! | the 503 response while no generation serves | [`socket::pending`] |
 //! | what counts as ready | [`ready`] |

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use crate::reload::{Failure, GenId};
-use crate::socket::Answerer;
+use crate::socket::Respond;
 use crate::socket::pending::{Reason, Responder};
 
 use super::Driver;
@@ -22,8 +22,8 @@ impl Driver {
                 details: words.about(id, failure),
             }
         };
-        let responder: Arc<dyn Answerer> = Arc::new(Responder::new(reason));
-        let started = self.sockets.answer(&responder);
+        let responder: Arc<dyn Respond> = Arc::new(Responder::new(reason));
+        let started = self.sockets.respond(&responder);
         self.told("responding to connections", started);
     }
 }

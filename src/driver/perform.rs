@@ -32,7 +32,7 @@ impl Driver {
             }
             Effect::RespondUnavailable { id, failure } => self.answer_for(id, failure),
             Effect::StopResponding => {
-                let kept = self.sockets.answer_no_more();
+                let kept = self.sockets.stop_responding();
                 self.told("letting connections wait", kept);
             }
             Effect::Generation(id, effect) => {
@@ -63,7 +63,7 @@ impl Driver {
             GenEffect::CheckStopSignal => return Some(self.inspect(id)),
             GenEffect::AwaitIdle => self.await_idle(id),
             GenEffect::Forward => {
-                let relayed = self.sockets.relay(id);
+                let relayed = self.sockets.drain(id);
                 self.told("relaying connections", relayed);
             }
             GenEffect::Stop => {

@@ -10,16 +10,15 @@ use socket2::Socket;
 use tokio::sync::watch;
 
 use super::address::Address;
-use super::answerer::Answerer;
 use super::bind::listen;
 use super::drain::MonitoredListener;
-use super::duty::Duty;
 use super::endpoint::{Endpoint, Transport};
 use super::forwarder::{Forwarder, Work};
 use super::limits::Limits;
 use super::opened::{At, Group, Listener, sharing};
 use super::scan::{Scan, Scanned, stranger};
 use super::table::{GroupId, Input, Kernel, ListenerId, Op, Place, UnclaimedPolicy};
+use super::unclaimed::{Respond, Unclaimed};
 use super::unix_path::{Name, UnixPath};
 use crate::os::{self, Queue};
 
@@ -44,7 +43,7 @@ pub(super) struct Applier {
     groups: HashMap<GroupId, Group>,
     listeners: HashMap<ListenerId, Listener>,
     incoming: Option<Incoming>,
-    responder: Option<Arc<dyn Answerer>>,
+    responder: Option<Arc<dyn Respond>>,
     limits: Limits,
     report: Arc<dyn Fn(Report) + Send + Sync>,
 }
@@ -67,12 +66,12 @@ impl Applier {
     }
 
     /// What responds while [`UnclaimedPolicy::Respond`] holds.
-    pub(super) fn set_responder(&mut self, responder: Arc<dyn Answerer>) {
+    pub(super) fn set_responder(&mut self, responder: Arc<dyn Respond>) {
         for group in self.groups.values() {
-            group.duty.send_if_modified(|duty| {
-                let responds = matches!(duty, Duty::Answer(_));
+            group.unclaimed.send_if_modified(|unclaimed| {
+                let responds = matches!(unclaimed, Unclaimed::Respond(_));
                 if responds {
-                    *duty = Duty::Answer(responder.clone());
+                    *unclaimed = Unclaimed::Respond(responder.clone());
                 }
                 responds
             });
@@ -155,8 +154,15 @@ impl Applier {
                 return Err(missing());
             }
         };
-        let duty = watch::Sender::default();
-        self.groups.insert(id, Group { address, at, duty });
+        let unclaimed = watch::Sender::default();
+        self.groups.insert(
+            id,
+            Group {
+                address,
+                at,
+                unclaimed,
+            },
+        );
         Ok(())
     }
 
@@ -269,7 +275,7 @@ impl Applier {
         let work = Work {
             socket: listener.socket.clone(),
             address: group.address.clone(),
-            duty: group.duty.subscribe(),
+            unclaimed: group.unclaimed.subscribe(),
             limits: self.limits.clone(),
             shut_down: Box::new(move || report(Report::Input(Input::ShutDown(id)))),
         };
@@ -302,11 +308,15 @@ impl Applier {
 
     fn set_policy(&self, id: GroupId, policy: UnclaimedPolicy) -> io::Result<()> {
         let group = self.group(id)?;
-        group.duty.send_replace(match (policy, &self.responder) {
-            (UnclaimedPolicy::Forward, _) => Duty::Carry,
-            (UnclaimedPolicy::Respond, Some(responder)) => Duty::Answer(responder.clone()),
-            (UnclaimedPolicy::Respond, None) | (UnclaimedPolicy::Wait, _) => Duty::Wait,
-        });
+        group
+            .unclaimed
+            .send_replace(match (policy, &self.responder) {
+                (UnclaimedPolicy::Forward, _) => Unclaimed::Forward,
+                (UnclaimedPolicy::Respond, Some(responder)) => {
+                    Unclaimed::Respond(responder.clone())
+                }
+                (UnclaimedPolicy::Respond, None) | (UnclaimedPolicy::Wait, _) => Unclaimed::Wait,
+            });
         let listeners = self.listeners.values().filter(|one| one.group == id);
         let forwarders = listeners.filter_map(|one| one.forwarder.as_ref());
         forwarders.for_each(Forwarder::wake);

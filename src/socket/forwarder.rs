@@ -13,9 +13,9 @@ use socket2::Socket;
 use tokio::sync::watch;
 
 use super::address::Address;
-use super::attend::attend;
-use super::duty::Duty;
+use super::client;
 use super::limits::{Limits, Permit};
+use super::unclaimed::Unclaimed;
 
 /// After which time a forwarder looks again when too much is under way, or no descriptor is left.
 const CROWDED: Duration = Duration::from_millis(50);
@@ -25,7 +25,7 @@ pub(super) struct Work {
     pub(super) socket: Arc<Socket>,
     pub(super) address: Address,
     /// What is to become of the connections.
-    pub(super) duty: watch::Receiver<Duty>,
+    pub(super) unclaimed: watch::Receiver<Unclaimed>,
     pub(super) limits: Limits,
     /// Called when a program has shut the socket down.
     pub(super) shut_down: Box<dyn Fn() + Send>,
@@ -102,7 +102,7 @@ impl Forwarder {
         Ok(Self { control })
     }
 
-    /// Makes it look at its duty again.
+    /// Makes it look again what is to become of connections.
     pub(super) fn wake(&self) {
         self.control.ring();
     }
@@ -151,7 +151,7 @@ impl Worker {
     }
 
     fn wait(&self) -> io::Result<Woken> {
-        let room = self.work.limits.room(&self.work.duty.borrow());
+        let room = self.work.limits.room(&self.work.unclaimed.borrow());
         // While there is nothing to do for connections, and while there is no room, they wait best where they are.
         let wanted = match room {
             None | Some(0) => PollFlags::empty(),
@@ -191,7 +191,7 @@ impl Worker {
     /// The permit comes before the connection: the runtime may be busy, and a connection that cannot be forwarded yet
     /// is better off in the queue.
     fn accept(&self) {
-        let Some(permit) = self.work.limits.permit(&self.work.duty.borrow()) else {
+        let Some(permit) = self.work.limits.permit(&self.work.unclaimed.borrow()) else {
             return;
         };
         if !self.control.goes(WAITING, ACCEPTING) {
@@ -210,10 +210,10 @@ impl Worker {
     }
 
     fn hand_over(&self, client: Socket, permit: Permit) {
-        let (address, duty) = (self.work.address.clone(), self.work.duty.clone());
+        let (address, unclaimed) = (self.work.address.clone(), self.work.unclaimed.clone());
         let limits = self.work.limits.clone();
         let runtime = limits.runtime.clone();
-        runtime.spawn(attend(client, address, duty, permit, limits));
+        runtime.spawn(client::handle(client, address, unclaimed, permit, limits));
     }
 
     fn shut_down(&self) {
@@ -226,8 +226,8 @@ impl Worker {
 /// The kernel keeps 15 bytes of it.
 fn thread_name(address: &Address) -> String {
     match address {
-        Address::Tcp(address) => format!("relay {}", address.port()),
-        Address::Unix(_) => "relay unix".to_owned(),
+        Address::Tcp(address) => format!("forward {}", address.port()),
+        Address::Unix(_) => "forward unix".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::duty::Duty;
+use super::unclaimed::Unclaimed;
 
 /// How many connections are forwarded at the same time. The others wait in the queue. Each takes two descriptors, of
 /// which a process has 1024 where nobody raised that.
@@ -21,7 +21,7 @@ pub(super) struct Limits {
     pub(super) runtime: Handle,
     forwarded: Arc<Semaphore>,
     pending: Arc<Semaphore>,
-    closed: Arc<Mutex<Closed>>,
+    half_closed: Arc<Mutex<HalfClosed>>,
     /// This many forwarders can't be started, as where the system has run out of something.
     #[cfg(test)]
     pub(super) refused: Arc<std::sync::atomic::AtomicUsize>,
@@ -43,30 +43,30 @@ impl Limits {
             runtime: Handle::current(),
             forwarded: Arc::new(Semaphore::new(FORWARDED)),
             pending: Arc::new(Semaphore::new(PENDING)),
-            closed: Arc::default(),
+            half_closed: Arc::default(),
             #[cfg(test)]
             refused: Arc::default(),
         }
     }
 
     /// How many more connections may be accepted; `None` if they are to wait in the queue.
-    pub(super) fn room(&self, duty: &Duty) -> Option<usize> {
-        Some(self.permits(duty)?.available_permits())
+    pub(super) fn room(&self, unclaimed: &Unclaimed) -> Option<usize> {
+        Some(self.permits(unclaimed)?.available_permits())
     }
 
-    fn permits(&self, duty: &Duty) -> Option<&Arc<Semaphore>> {
-        match duty {
-            Duty::Wait => None,
-            Duty::Carry => Some(&self.forwarded),
-            Duty::Answer(_) => Some(&self.pending),
+    fn permits(&self, unclaimed: &Unclaimed) -> Option<&Arc<Semaphore>> {
+        match unclaimed {
+            Unclaimed::Wait => None,
+            Unclaimed::Forward => Some(&self.forwarded),
+            Unclaimed::Respond(_) => Some(&self.pending),
         }
     }
 
-    pub(super) fn permit(&self, duty: &Duty) -> Option<Permit> {
-        let permit = self.permits(duty)?.clone().try_acquire_owned().ok()?;
-        Some(match duty {
-            Duty::Answer(_) => Permit::Pending { _permit: permit },
-            Duty::Carry | Duty::Wait => Permit::Forwarded(permit),
+    pub(super) fn permit(&self, unclaimed: &Unclaimed) -> Option<Permit> {
+        let permit = self.permits(unclaimed)?.clone().try_acquire_owned().ok()?;
+        Some(match unclaimed {
+            Unclaimed::Respond(_) => Permit::Pending { _permit: permit },
+            Unclaimed::Forward | Unclaimed::Wait => Permit::Forwarded(permit),
         })
     }
 
@@ -76,9 +76,9 @@ impl Limits {
     }
 
     /// The place of a connection on which no more is sent. What comes back receives when it has to make room.
-    pub(super) fn closed(&self) -> oneshot::Receiver<()> {
-        let closed = self.closed.lock();
-        closed.unwrap_or_else(PoisonError::into_inner).add()
+    pub(super) fn half_closed(&self) -> oneshot::Receiver<()> {
+        let half_closed = self.half_closed.lock();
+        half_closed.unwrap_or_else(PoisonError::into_inner).add()
     }
 
     #[cfg(test)]
@@ -101,9 +101,9 @@ impl Limits {
 /// The connections on which no more is sent, the oldest first. A closed connection looks like one that is half closed and
 /// waits for an answer (`nc -N`), so the newest of them are kept.
 #[derive(Default)]
-struct Closed(VecDeque<oneshot::Sender<()>>);
+struct HalfClosed(VecDeque<oneshot::Sender<()>>);
 
-impl Closed {
+impl HalfClosed {
     /// How many are kept.
     const MOST: usize = 64;
 

@@ -1,31 +1,44 @@
-//! Listening sockets: groups, slots, steering, relay.
+//! Listening sockets: which generation gets new connections, and when a socket may be closed.
 //!
-//! For every address there is a *group*: one listening socket (*slot*) for each generation, all kept open by a
-//! duplicate of ours. The group is *steered*: one slot gets the new connections. [`Sockets::switch`] steers every
-//! group to another generation, at once for each; from its return on every new connection is that
-//! generation's.
+//! Every address has a *group*: one *listener* for each generation, kept open by a duplicate that hotrun holds. The group
+//! is *steered*: one listener gets the new connections. [`Sockets::switch`] steers every group to another generation.
+//! From its return on, every new connection is that generation's.
 //!
-//! - TCP: the slots are one `SO_REUSEPORT` group, and a small program in the kernel chooses by index (`steer.rs` writes
-//!   it, `roster.rs` knows the indices, `steered.rs` performs it).
-//! - Unix: every slot has a name of its own beside the path, and the path is a hard link to one of them (`renamed.rs`).
-//! - [`Sharing::Shared`]: one socket for all generations, for systems without such calls (`shared.rs`).
+//! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of the
+//!   member that gets a connection.
+//! - Unix: every listener has a name of its own beside the path, and the path is a hard link to one of them.
+//! - [`Sharing::Shared`]: one socket for all generations, for systems without such calls.
 //!
-//! What holds, whatever the program does with its socket:
+//! ```text
+//! driver, interceptors, probes ──> Sockets, Adopter, Route ─┐ request, reply
+//! forwarders, hang-up tasks, scans ─────────────────────────┤ input
+//!                                                           v
+//!                                   owner (one thread) ──Input──> table (pure)
+//!                                                      <───Op────
+//!                                   apply: open, listen, attach, close, forward, scan
+//! ```
+//!
+//! - `table` decides. It is pure, and its tests walk through all states of small worlds, against a model of the kernel.
+//! - `owner` is the one thread that has the table and the sockets. Nothing of them is behind a lock. It never waits: to
+//!   walk over all sockets of the machine, to accept and to forward connections are work for other threads and tasks.
+//! - `apply` performs the ops; `opened` is what is open; `forwarder` accepts what no program takes, `client` is one such
+//!   connection, `forward` splices it, [`pending`] responds to it.
+//! - `drain` finds out whether a generation has finished; `scan` what the kernel knows of all sockets.
+//! - [`intercept`] replies to `bind` and `listen` of programs.
+//!
+//! What holds, whatever a program does with its socket, and is checked by name in `table/tests`:
 //!
 //! - From [`Sockets::open`] to the drop of [`Sockets`] somebody listens on every address.
-//! - A slot is closed only when no connection can land in it or because of it in another one that does not
-//!   serve, unless it is carried from there, and when nothing waits in it any more (`Roster::may_leave`,
-//!   `Group::close_what_may`).
+//! - A listener is closed only when nothing waits in it, no connection is on its way into it, and the index that it
+//!   leaves sends none astray.
 //! - `O_NONBLOCK` and timeouts of a socket that a program holds are never touched: they are the program's too.
 
 mod address;
 mod adopter;
-mod answerer;
 mod apply;
-mod attend;
 mod bind;
+mod client;
 mod drain;
-mod duty;
 mod endpoint;
 mod forward;
 mod forwarder;
@@ -42,11 +55,11 @@ mod shared;
 mod sockets;
 mod stream;
 mod table;
+mod unclaimed;
 mod unix_path;
 
 pub use address::{Address, ListenSpec, ParseListenError};
 pub use adopter::{Adopter, Joined, Neighbours, Opened};
-pub use answerer::{Answerer, Heard};
 pub use drain::DrainMonitor;
 pub use endpoint::{Endpoint, Transport};
 pub use listening::{Listening, Passed};
@@ -54,6 +67,7 @@ pub use open_error::{Occupant, OpenError};
 pub use route::Route;
 pub use sockets::{Sharing, Sockets};
 pub use stream::Stream;
+pub use unclaimed::{Respond, Response};
 
 #[cfg(test)]
 mod tests;

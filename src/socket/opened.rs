@@ -10,17 +10,17 @@ use tokio::task::AbortHandle;
 
 use super::address::Address;
 use super::bind::stream;
-use super::duty::Duty;
 use super::endpoint::Endpoint;
 use super::forwarder::Forwarder;
 use super::table::GroupId;
+use super::unclaimed::Unclaimed;
 use super::unix_path::{Name, UnixPath};
 
 /// A group's address.
 pub(super) struct Group {
     pub(super) address: Address,
     pub(super) at: At,
-    pub(super) duty: watch::Sender<Duty>,
+    pub(super) unclaimed: watch::Sender<Unclaimed>,
 }
 
 pub(super) enum At {

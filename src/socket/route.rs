@@ -12,7 +12,7 @@ use super::stream::Stream;
 use super::table::{Group, GroupId, Input, does_not_listen};
 use crate::reload::GenId;
 
-/// A way to one generation's slot of one address, whoever is live.
+/// A way to one generation's listener at one address, whichever generation is live.
 #[derive(Clone)]
 pub struct Route {
     pub(super) listening: Listening,
@@ -21,30 +21,30 @@ pub struct Route {
 
 #[derive(Clone)]
 pub(super) enum Way {
-    /// By a source port that the group's program sends there.
+    /// By a source port that is steered there.
     Steered {
         inbox: Inbox,
         group: GroupId,
         id: GenId,
         address: SocketAddr,
     },
-    /// By the slot's own name, of which a new one stands for each generation.
+    /// By the listener's own name. Each has another.
     Path(PathBuf),
     /// By the address itself: there is one socket for all generations.
     Plain(SocketAddr),
 }
 
 impl Route {
-    /// The address to which it leads, as everybody else reaches it: what a probe writes into its `Host`.
+    /// The address, as clients know it: what a probe writes into its `Host`.
     pub fn listening(&self) -> &Listening {
         &self.listening
     }
 
-    /// A new connection to that slot. It may be called any number of times, also at once; dropping the future gives
-    /// the attempt up. There is no timeout.
+    /// Connects to that listener. This may be called any number of times, also at once. Dropping the future gives up the
+    /// attempt; there is no timeout.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] if the generation listens there no more, and what connecting gives.
+    /// [`io::ErrorKind::NotFound`] if the generation does not listen there any longer, and what `connect` reports.
     pub async fn dial(&self) -> io::Result<Stream> {
         match &self.way {
             Way::Steered {
@@ -79,8 +79,8 @@ async fn dial_plain(address: SocketAddr) -> io::Result<TcpStream> {
     result
 }
 
-/// The port is reserved first and sent to the slot then, so that nobody else's connection from this machine comes from it; once the
-/// handshake is done the program has chosen, and the port is like any other again.
+/// The port is bound before it is diverted, so that no other connection comes from it. Once the handshake is done the
+/// listener has been chosen, and the port is like all others again.
 async fn dial_steered(
     inbox: &Inbox,
     (group, id): (GroupId, GenId),
@@ -93,7 +93,7 @@ async fn dial_steered(
     socket.connect(to).await
 }
 
-/// A socket bound to a free port of the address that it shall connect to.
+/// A socket bound to a free port, on the address to which it will connect.
 fn reserve(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
     let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
     for to in within_reach(address) {
@@ -117,7 +117,7 @@ fn reserve_for(to: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Where to connect for somebody who listens on `address`: all addresses are reached by loopback, IPv4's if there is no
+/// Where to connect to a listener on `address`. One for all addresses is reached by loopback, by IPv4's if there is no
 /// other.
 fn within_reach(address: SocketAddr) -> Vec<SocketAddr> {
     let ips: Vec<IpAddr> = match address.ip() {

@@ -13,7 +13,7 @@ use super::shared::Listener;
 use super::table::{Group, Input, ListenerId, Place};
 use super::unix_path::UnixPath;
 use super::{
-    Address, Answerer, DrainMonitor, Endpoint, ListenSpec, Listening, OpenError, Passed, Route,
+    Address, DrainMonitor, Endpoint, ListenSpec, Listening, OpenError, Passed, Respond, Route,
 };
 use crate::os;
 use crate::os::cleanup::Cleanup;
@@ -130,19 +130,19 @@ impl Sockets {
         self.handle(Input::Hold)
     }
 
-    /// Nobody serves, and no generation is on its way: until [`Self::answer_no_more`] this responds to new connections and
+    /// Nobody serves, and no generation is on its way: until [`Self::stop_responding`] this responds to new connections and
     /// to those that wait. What it can't respond to waits, and is forwarded to the next live generation. Where
     /// generations share their sockets everything waits.
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn answer(&mut self, answerer: &Arc<dyn Answerer>) -> io::Result<()> {
+    pub fn respond(&mut self, responder: &Arc<dyn Respond>) -> io::Result<()> {
         let Kind::Steered(inbox) = &self.kind else {
             return Ok(());
         };
-        let answerer = answerer.clone();
+        let responder = responder.clone();
         inbox.ask(move |owner| {
-            owner.applier.set_responder(answerer);
+            owner.applier.set_responder(responder);
             owner.handle(Input::Respond)
         })?
     }
@@ -151,7 +151,7 @@ impl Sockets {
     ///
     /// # Errors
     /// What the system reports.
-    pub fn answer_no_more(&mut self) -> io::Result<()> {
+    pub fn stop_responding(&mut self) -> io::Result<()> {
         self.handle(Input::StopResponding)
     }
 
@@ -161,7 +161,7 @@ impl Sockets {
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn relay(&mut self, id: GenId) -> io::Result<()> {
+    pub fn drain(&mut self, id: GenId) -> io::Result<()> {
         self.handle(Input::Drain(id))
     }
 
@@ -223,13 +223,13 @@ impl Sockets {
 
     /// Lets this many forwarders fail to start.
     #[cfg(test)]
-    pub(super) fn refuse_relays(&self, count: usize) {
+    pub(super) fn refuse_forwarders(&self, count: usize) {
         let order = std::sync::atomic::Ordering::SeqCst;
         self.see(move |owner| owner.applier.limits().refused.store(count, order));
     }
 
     #[cfg(test)]
-    pub(super) fn slot_count(&self) -> usize {
+    pub(super) fn listener_count(&self) -> usize {
         self.see(|owner| {
             let groups = owner.table.groups().iter();
             groups.map(|group| group.listeners().len()).sum()
@@ -238,7 +238,7 @@ impl Sockets {
 
     /// The listeners of which it is certain that no connection is on its way into them.
     #[cfg(test)]
-    pub(super) fn cold_count(&self) -> usize {
+    pub(super) fn quiescent_count(&self) -> usize {
         self.see(|owner| {
             let all = owner.table.groups().iter().flat_map(Group::listeners);
             all.filter(|listener| listener.quiescent).count()

@@ -3,7 +3,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::page::{self, Page};
 use super::request::Request;
-use crate::socket::answerer::{Answerer, Heard};
+use crate::socket::unclaimed::{Respond, Response};
 
 /// In seconds. The page polls as often.
 const RETRY_AFTER: u32 = 1;
@@ -37,12 +37,12 @@ impl Responder {
     }
 }
 
-impl Answerer for Responder {
-    fn answer(&self, heard: &[u8], last: bool) -> Heard {
-        match Request::parse(heard, last) {
-            Request::Incomplete => Heard::Unsure,
-            Request::OtherProtocol => Heard::Other,
-            Request::Http { page, body } => Heard::Answer(response(&(self.0)(), page, body)),
+impl Respond for Responder {
+    fn respond(&self, received: &[u8], last: bool) -> Response {
+        match Request::parse(received, last) {
+            Request::Incomplete => Response::NeedMore,
+            Request::OtherProtocol => Response::Wait,
+            Request::Http { page, body } => Response::Send(response(&(self.0)(), page, body)),
         }
     }
 }

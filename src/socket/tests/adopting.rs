@@ -89,7 +89,7 @@ pub(super) fn none() -> (Sockets, Adopter) {
 
 /// What the driver does when a generation is asked to end, and has ended.
 pub(super) async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
-    sockets.relay(id(number)).unwrap();
+    sockets.drain(id(number)).unwrap();
     opened.program.ask_to_stop();
     until("the end of the program", || opened.program.is_gone()).await;
     sockets.release(id(number)).unwrap();
@@ -142,7 +142,7 @@ async fn left_to_the_next(live: bool) {
     first.program.ask_to_stop();
     until("its end", || first.program.is_gone()).await;
     let mut waiting: Vec<_> = (0..5).map(|_| to.connect().unwrap()).collect();
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     sockets.hold().unwrap();
     sockets.release(id(1)).unwrap();
     waiting.extend((0..5).map(|_| to.connect().unwrap()));
@@ -242,7 +242,7 @@ async fn a_generation_that_is_gone_gets_no_listener() {
     let duplicate = socket.try_clone().unwrap();
     let refused = adopter.listen(id(1), duplicate, 5).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::ESRCH));
-    assert_eq!(sockets.slot_count(), 0);
+    assert_eq!(sockets.listener_count(), 0);
     assert!(!os::is_listening(&socket).unwrap());
 }
 
@@ -256,7 +256,7 @@ async fn who_listens_after_a_stranger_does_not_share_with_it() {
     let duplicate = own.try_clone().unwrap();
     let refused = adopter.listen(id(1), duplicate, 5).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
-    assert_eq!(sockets.slot_count(), 0);
+    assert_eq!(sockets.listener_count(), 0);
     assert!(
         !os::is_listening(&own).unwrap(),
         "the stranger has it alone"
@@ -281,7 +281,7 @@ async fn slots_do_not_pile_up_within_one_generation() {
         assert_eq!(To::Tcp(at).ask().unwrap(), 1, "round {round}");
         workers = next;
     }
-    until("as many slots as workers", || sockets.slot_count() == 4).await;
+    until("as many slots as workers", || sockets.listener_count() == 4).await;
     for worker in &workers {
         worker.program.ask_to_stop();
     }
@@ -312,7 +312,7 @@ async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
     }
     until("the relayed answer", || waited.is_finished()).await;
     assert_eq!(waited.join().unwrap(), 1);
-    until("one slot", || sockets.slot_count() == 1).await;
+    until("one slot", || sockets.listener_count() == 1).await;
     second.program.ask_to_stop();
 }
 
@@ -423,10 +423,10 @@ async fn datagrams_go_to_the_live_generation() {
     })
     .await;
     assert_eq!(got, (20, 20));
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     drop(first);
     sockets.release(id(1)).unwrap();
-    until("one slot", || sockets.slot_count() == 1).await;
+    until("one slot", || sockets.listener_count() == 1).await;
     send();
     until("the last twenty", || {
         got.1 += get(&second);
@@ -465,9 +465,9 @@ async fn a_live_generation_may_close_and_open_again() {
 async fn a_generation_that_is_leaving_gets_nothing() {
     let (mut sockets, adopter) = none();
     let first = open_own(&adopter, 1, ANY.parse().unwrap());
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     sockets.hold().unwrap();
-    sockets.relay(id(2)).unwrap();
+    sockets.drain(id(2)).unwrap();
     let late = open_own(&adopter, 2, first.address);
     let waiting: Vec<_> = (0..5)
         .map(|_| To::Tcp(first.address).connect().unwrap())

@@ -10,21 +10,21 @@ const SLOW: u32 = 408;
 /// Answers `?`, as programs do; does not know what to make of `~`; takes all else for another protocol.
 struct Says;
 
-impl Answerer for Says {
-    fn answer(&self, heard: &[u8], last: bool) -> Heard {
-        let answer = |number: u32| Heard::Answer(number.to_le_bytes().into());
-        match heard.first() {
+impl Respond for Says {
+    fn respond(&self, received: &[u8], last: bool) -> Response {
+        let answer = |number: u32| Response::Send(number.to_le_bytes().into());
+        match received.first() {
             Some(b'?') => answer(NOBODY),
             Some(b'~') if last => answer(SLOW),
-            Some(b'~') | None => Heard::Unsure,
-            Some(_) => Heard::Other,
+            Some(b'~') | None => Response::NeedMore,
+            Some(_) => Response::Wait,
         }
     }
 }
 
 fn begin(sockets: &mut Sockets) {
-    let says: Arc<dyn Answerer> = Arc::new(Says);
-    sockets.answer(&says).unwrap();
+    let says: Arc<dyn Respond> = Arc::new(Says);
+    sockets.respond(&says).unwrap();
 }
 
 fn connect(to: &To, count: usize) -> Vec<Box<dyn Duplex>> {
@@ -68,7 +68,7 @@ async fn until_the_first(mut sockets: Sockets, to: To) {
     let mut silent = connect(&to, 5);
     // They were taken before these were.
     assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
-    sockets.answer_no_more().unwrap();
+    sockets.stop_responding().unwrap();
     let mut late = connect(&to, 5);
     let programs = start(&mut sockets, 1, Style::Blocking);
     sockets.switch(id(1)).unwrap();
@@ -110,13 +110,13 @@ async fn what_a_crash_left_in_the_queue_is_answered() {
     let queued = connect(&to, 5);
     let mut other = connect(&to, 5);
     say(&mut other, b"!");
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     sockets.hold().unwrap();
     begin(&mut sockets);
     sockets.release(id(1)).unwrap();
     assert_eq!(ask(queued, b"?").await, [NOBODY; 5]);
     assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
-    sockets.answer_no_more().unwrap();
+    sockets.stop_responding().unwrap();
     let second = open_own(&adopter, 2, first.address);
     sockets.switch(id(2)).unwrap();
     assert_eq!(read(other).await, [2; 5]);
@@ -131,14 +131,14 @@ async fn what_a_generation_that_was_never_live_left_is_answered() {
     for number in 1..10 {
         let queued = connect(&to, 5);
         drop(sockets.prepare(id(number)).unwrap());
-        sockets.relay(id(number)).unwrap();
+        sockets.drain(id(number)).unwrap();
         sockets.hold().unwrap();
         begin(&mut sockets);
         sockets.release(id(number)).unwrap();
         assert_eq!(ask(queued, b"?").await, [NOBODY; 5]);
         assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
-        sockets.answer_no_more().unwrap();
-        until("its slots are closed", || sockets.slot_count() == 1).await;
+        sockets.stop_responding().unwrap();
+        until("its slots are closed", || sockets.listener_count() == 1).await;
     }
     let waiting = connect(&to, 5);
     let programs = start(&mut sockets, 10, Style::NonBlocking);
@@ -182,7 +182,7 @@ async fn a_crowd_that_says_nothing_is_bounded() {
     begin(&mut sockets);
     let silent = connect(&to, 300);
     let asking = connect(&to, 5);
-    sockets.answer_no_more().unwrap();
+    sockets.stop_responding().unwrap();
     let programs = start(&mut sockets, 1, Style::NonBlocking);
     sockets.switch(id(1)).unwrap();
     let all = silent.into_iter().chain(asking).collect();
@@ -212,7 +212,7 @@ async fn who_has_gone_keeps_nobody_out() {
     let half_closed: Vec<_> = half_closed.collect();
     // They were taken before these were.
     assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
-    sockets.answer_no_more().unwrap();
+    sockets.stop_responding().unwrap();
     let programs = start(&mut sockets, 1, Style::NonBlocking);
     sockets.switch(id(1)).unwrap();
     assert_eq!(read(half_closed).await, [1; 5]);
@@ -231,14 +231,14 @@ async fn under_load_nobody_is_refused() {
         load.more(20).await;
         live.program.ask_to_stop();
         until("the crash", || live.program.is_gone()).await;
-        sockets.relay(id(number - 1)).unwrap();
+        sockets.drain(id(number - 1)).unwrap();
         sockets.hold().unwrap();
         begin(&mut sockets);
         load.more(20).await;
         sockets.release(id(number - 1)).unwrap();
         load.more(20).await;
         assert_eq!(ask(connect(&to, 1), b"?").await, [NOBODY]);
-        sockets.answer_no_more().unwrap();
+        sockets.stop_responding().unwrap();
         live = open_own(&adopter, number, live.address);
         sockets.switch(id(number)).unwrap();
         assert_eq!(to.ask().unwrap(), number);

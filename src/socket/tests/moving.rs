@@ -49,7 +49,7 @@ async fn what_waits_at_an_address_is_carried_to_the_one_that_covers_it() {
     let all = SocketAddr::from(([0, 0, 0, 0], at.port()));
     let wide = open_own(&adopter, 2, all);
     sockets.switch(id(2)).unwrap();
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     let answered = thread::spawn(move || answer(&mut *waits));
     until("an answer", || answered.is_finished()).await;
     assert_eq!(answered.join().unwrap().unwrap(), 2);

@@ -7,7 +7,7 @@ use super::*;
 
 /// Ends a generation as the driver does: it is asked to stop, its slots are relayed, and released when it is gone.
 async fn retire(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
-    sockets.relay(id(number)).unwrap();
+    sockets.drain(id(number)).unwrap();
     for program in &programs {
         program.ask_to_stop();
     }
@@ -77,7 +77,7 @@ async fn a_hundred_generations(style: Style) {
     // the one that has waited longest at least.
     for number in 102..=120 {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        if sockets.slot_count() == 2 {
+        if sockets.listener_count() == 2 {
             break;
         }
         let next = start(&mut sockets, number, style);
@@ -86,15 +86,15 @@ async fn a_hundred_generations(style: Style) {
         let old = std::mem::replace(&mut programs, next);
         retire_somehow(&mut sockets, number - 1, old).await;
     }
-    until("the others closed", || sockets.slot_count() == 2).await;
-    let name = format!("relay {}", tcp(&sockets, 0).port());
+    until("the others closed", || sockets.listener_count() == 2).await;
+    let name = format!("forward {}", tcp(&sockets, 0).port());
     until("all relays ended", || threads_named(&name) == 0).await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 
 /// A program that sleeps in `accept` is not asked in vain: it is released as if it had been killed.
 async fn retire_somehow(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
-    sockets.relay(id(number)).unwrap();
+    sockets.drain(id(number)).unwrap();
     programs.iter().for_each(Program::ask_to_stop);
     let begun = Instant::now();
     while !programs.iter().all(Program::is_gone) && begun.elapsed() < Duration::from_millis(20) {
@@ -148,7 +148,7 @@ async fn a_generation_that_died_before_it_was_live_is_never_noticed() {
         assert_eq!(to.ask().unwrap(), 1);
         sockets.release(id(number)).unwrap();
         assert_eq!(to.ask().unwrap(), 1);
-        until("its slot closed", || sockets.slot_count() == 1).await;
+        until("its slot closed", || sockets.listener_count() == 1).await;
     }
     programs.iter().for_each(Program::ask_to_stop);
 }
@@ -170,9 +170,9 @@ async fn a_program_that_shuts_its_listener_down_leaves_without_harm() {
     load.more(20).await;
     // The order is 1, 2, 3, and 3 is live: when 2 leaves, 3 takes its index, and what the kernel does until we notice
     // is a hash over 1 and 3. Both answer.
-    sockets.relay(id(2)).unwrap();
+    sockets.drain(id(2)).unwrap();
     listener.shutdown(Shutdown::Both).unwrap();
-    until("the slot dropped", || sockets.slot_count() == 2).await;
+    until("the slot dropped", || sockets.listener_count() == 2).await;
     load.more(20).await;
     for _ in 0..200 {
         assert_eq!(to.ask().unwrap(), 3);
@@ -275,7 +275,7 @@ async fn one_shared_socket_is_passed_to_every_generation() {
     drop(first);
     sockets.switch(id(2)).unwrap();
     sockets.hold().unwrap();
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     sockets.release(id(1)).unwrap();
     let program = Program::start(
         2,
@@ -345,12 +345,12 @@ async fn hc29_one_who_joins_the_group_by_itself_changes_nothing() {
         "{error}"
     );
     until("all but the stranger allows the closing", || {
-        sockets.cold_count() == 1
+        sockets.quiescent_count() == 1
     })
     .await;
     sockets.switch(id(2)).unwrap();
     assert_eq!(
-        sockets.slot_count(),
+        sockets.listener_count(),
         2,
         "closing the first would give its index to the stranger"
     );
@@ -360,7 +360,7 @@ async fn hc29_one_who_joins_the_group_by_itself_changes_nothing() {
     drop(stranger);
     programs.extend(start(&mut sockets, 3, Style::NonBlocking));
     sockets.switch(id(3)).unwrap();
-    until("the first slot closed", || sockets.slot_count() == 2).await;
+    until("the first slot closed", || sockets.listener_count() == 2).await;
     assert_eq!(to.ask().unwrap(), 3);
     programs.iter().for_each(Program::ask_to_stop);
 }

@@ -52,7 +52,7 @@ async fn generations_of_a_unix_socket_lose_nothing() {
         load.more(10).await;
         let next = start(&mut sockets, number, Style::NonBlocking);
         sockets.switch(id(number)).unwrap();
-        sockets.relay(id(number - 1)).unwrap();
+        sockets.drain(id(number - 1)).unwrap();
         let old = std::mem::replace(&mut programs, next);
         old.iter().for_each(Program::ask_to_stop);
         until("the end of the program", || {
@@ -62,7 +62,7 @@ async fn generations_of_a_unix_socket_lose_nothing() {
         sockets.release(id(number - 1)).unwrap();
     }
     load.finish().await;
-    until("the old slots closed", || sockets.slot_count() == 1).await;
+    until("the old slots closed", || sockets.listener_count() == 1).await;
     assert_eq!(
         names_in(directory.path()).len(),
         2,
@@ -82,7 +82,7 @@ async fn hc33_a_path_that_the_old_program_removes_is_put_back() {
     let new = start(&mut sockets, 2, Style::NonBlocking);
     sockets.switch(id(2)).unwrap();
     let inode = fs::metadata(&path).unwrap().ino();
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     fs::remove_file(&path).unwrap();
     until("the path is back", || path.exists()).await;
     assert_eq!(
@@ -98,7 +98,7 @@ async fn hc33_a_path_that_the_old_program_removes_is_put_back() {
     sockets.release(id(1)).unwrap();
     assert_eq!(to.ask().unwrap(), 2, "at once, by the release");
     new.iter().for_each(Program::ask_to_stop);
-    until("the old slot closed", || sockets.slot_count() == 1).await;
+    until("the old slot closed", || sockets.listener_count() == 1).await;
     drop(sockets);
     assert_eq!(names_in(directory.path()), [""; 0]);
 }
@@ -120,7 +120,7 @@ async fn what_waits_in_a_dead_unix_slot_is_relayed() {
     let asking = answers(waiting);
     until("an answer on each", || asking.is_finished()).await;
     assert_eq!(asking.join().unwrap(), [2; 6]);
-    until("the dead slot closed", || sockets.slot_count() == 1).await;
+    until("the dead slot closed", || sockets.listener_count() == 1).await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 

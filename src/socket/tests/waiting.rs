@@ -15,7 +15,7 @@ async fn connections_wait_for_the_first_generation() {
     for stream in &mut early {
         assert_eq!(answer(&mut **stream).unwrap(), 1);
     }
-    assert_eq!(sockets.slot_count(), 1);
+    assert_eq!(sockets.listener_count(), 1);
     programs.iter().for_each(Program::ask_to_stop);
 }
 
@@ -27,10 +27,10 @@ async fn a_generation_that_died_before_it_was_live_leaves_its_queue_to_the_next(
     let first = sockets.prepare(id(1)).unwrap();
     let listener = TcpListener::from(first.into_iter().next().unwrap().fd);
     listener.set_nonblocking(true).unwrap();
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     sockets.hold().unwrap();
     assert_eq!(
-        sockets.slot_count(),
+        sockets.listener_count(),
         2,
         "what comes now is not for the first"
     );
@@ -42,8 +42,8 @@ async fn a_generation_that_died_before_it_was_live_leaves_its_queue_to_the_next(
         !flags.contains(OFlag::O_NONBLOCK),
         "the dead program's flag"
     );
-    let relay = format!("relay {}", tcp(&sockets, 0).port());
-    until("the other slot closed", || sockets.slot_count() == 1).await;
+    let relay = format!("forward {}", tcp(&sockets, 0).port());
+    until("the other slot closed", || sockets.listener_count() == 1).await;
     until("the relay ended", || threads_named(&relay) == 0).await;
     let program = Program::start(2, second, &sockets.listening()[0].address, Style::Blocking);
     sockets.switch(id(2)).unwrap();
@@ -66,21 +66,21 @@ async fn relays_that_can_not_be_started_are_started_when_they_can() {
     }
     let programs = start(&mut sockets, 2, Style::NonBlocking);
     sockets.switch(id(2)).unwrap();
-    sockets.refuse_relays(1);
-    sockets.relay(id(1)).unwrap_err();
-    sockets.refuse_relays(usize::MAX);
-    let name = format!("relay {}", tcp(&sockets, 1).port());
+    sockets.refuse_forwarders(1);
+    sockets.drain(id(1)).unwrap_err();
+    sockets.refuse_forwarders(usize::MAX);
+    let name = format!("forward {}", tcp(&sockets, 1).port());
     until("the other's relay", || threads_named(&name) == 1).await;
     drop(first);
     sockets.release(id(1)).unwrap_err();
-    sockets.refuse_relays(0);
+    sockets.refuse_forwarders(0);
     let answered = thread::spawn(move || {
         let read = |mut stream: Box<dyn Duplex>| read_answer(&mut *stream).unwrap();
         queued.into_iter().map(read).collect::<Vec<_>>()
     });
     until("the answers", || answered.is_finished()).await;
     assert_eq!(answered.join().unwrap(), [2, 2]);
-    until("the end of the slots", || sockets.slot_count() == 2).await;
+    until("the end of the slots", || sockets.listener_count() == 2).await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 
@@ -100,7 +100,7 @@ fn ports_seen(clients: &[TcpStream], server: &TcpListener) -> (Vec<u16>, Vec<u16
 /// One after the other dies before it is live, and while none is, as when a change is broken and mended.
 fn dies_before_it_is_live(sockets: &mut Sockets, number: u32) {
     drop(sockets.prepare(id(number)).unwrap());
-    sockets.relay(id(number)).unwrap();
+    sockets.drain(id(number)).unwrap();
     sockets.hold().unwrap();
     sockets.release(id(number)).unwrap();
 }
@@ -123,7 +123,7 @@ async fn no_connection_to_a_live_generation_goes_through_a_relay() {
     until("all accepted", || accepting.is_finished()).await;
     let (own, seen) = accepting.join().unwrap();
     assert_eq!(own, seen);
-    let relay = format!("relay {}", to.port());
+    let relay = format!("forward {}", to.port());
     until("the relays ended", || threads_named(&relay) == 0).await;
 }
 
@@ -133,7 +133,7 @@ async fn connections_never_wait_for_a_generation_that_is_dismissed() {
     let to = tcp(&sockets, 0);
     let dismissed = TcpListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
     dismissed.set_nonblocking(true).unwrap();
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     sockets.hold().unwrap();
     let mut clients: Vec<_> = (0..10).map(|_| TcpStream::connect(to).unwrap()).collect();
     let second = TcpListener::from(sockets.prepare(id(2)).unwrap().remove(0).fd);
@@ -163,7 +163,7 @@ async fn a_relay_takes_no_more_than_it_can_carry() {
     let clients: Vec<_> = (0..300).map(|_| TcpStream::connect(to).unwrap()).collect();
     let new = TcpListener::from(sockets.prepare(id(2)).unwrap().remove(0).fd);
     sockets.switch(id(2)).unwrap();
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     let old = TcpListener::from(old.fd);
     let waiting = || crate::os::tcp_info::queue(&old).unwrap().waiting;
     let begun = Instant::now();
@@ -197,7 +197,7 @@ async fn shut_down_while_live(value: &str) {
         waiting.is_some()
     })
     .await;
-    assert_eq!(sockets.slot_count(), 1);
+    assert_eq!(sockets.listener_count(), 1);
     let mut programs = start(&mut sockets, 2, Style::NonBlocking);
     sockets.switch(id(2)).unwrap();
     assert_eq!(answer(&mut *waiting.unwrap()).unwrap(), 2);
@@ -231,7 +231,7 @@ async fn what_waits_in_a_dead_slot_is_relayed_to_the_next_generation() {
     drop(sockets.prepare(id(1)).unwrap());
     sockets.switch(id(1)).unwrap();
     let mut waiting: Vec<_> = (0..20).map(|_| to.connect().unwrap()).collect();
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     sockets.hold().unwrap();
     sockets.release(id(1)).unwrap();
     waiting.extend((0..5).map(|_| to.connect().unwrap()));
@@ -240,7 +240,7 @@ async fn what_waits_in_a_dead_slot_is_relayed_to_the_next_generation() {
     let asking = answers(waiting);
     until("an answer on each", || asking.is_finished()).await;
     assert_eq!(asking.join().unwrap(), [2; 25]);
-    until("the dead slot closed", || sockets.slot_count() == 1).await;
+    until("the dead slot closed", || sockets.listener_count() == 1).await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 
@@ -259,7 +259,7 @@ async fn a_relayed_connection_carries_every_byte_and_each_half_s_end() {
         stream.write_all(&all).unwrap();
     });
     sockets.switch(id(2)).unwrap();
-    sockets.relay(id(1)).unwrap();
+    sockets.drain(id(1)).unwrap();
     sockets.release(id(1)).unwrap();
     let exchange = thread::spawn(move || {
         let sent: Vec<u8> = (0..5_000_000_u32)
