@@ -134,7 +134,7 @@
 //! | `RELOADS=1000 cargo test --test e2e -- reload_after_reload --nocapture` | reloads without a pause; CI makes 100 |
 //! | `FUZZ_SECONDS=600 cargo test --lib fuzz_ -- --nocapture` | what others send, made up; CI takes a second for each |
 //! | `FAULTS=killed cargo test --test e2e -- suite:: --nocapture` | the faults in whose rows that word is |
-//! | `MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --lib -- process::wire process::notify::message os::linux::credentials::control os::linux::accepting::fdinfo os::linux::accepting::syscall ui::clean socket::pending:: build::progress build::inputs ready::status --skip fuzz_` | what needs no system call that miri does not know |
+//! | `MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --lib -- process::wire process::notify::message os::linux::credentials::control os::linux::accepting::fdinfo os::linux::accepting::syscall ui::sanitize socket::pending:: build::progress build::inputs ready::status --skip fuzz_` | what needs no system call that miri does not know |
 
 pub mod build;
 pub mod cli;

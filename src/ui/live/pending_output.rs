@@ -95,7 +95,7 @@ impl PendingOutput {
         std::mem::take(&mut self.text)
     }
 
-    /// The ends of the unfinished lines, in at most so many rows.
+    /// The ends of the unfinished lines, in at most `max_rows` rows.
     pub(super) fn unfinished(&self, model: &Model, columns: usize, max_rows: usize) -> Vec<String> {
         let mut rows = Vec::new();
         for (id, filter) in &self.programs {

@@ -85,7 +85,7 @@ impl Row {
         self
     }
 
-    /// The row as text of at most so many columns, which leaves no colour on.
+    /// The row as text, at most `columns` wide, which leaves no colour on.
     pub(super) fn render(&self, columns: usize, colour: bool) -> String {
         let pieces = self.0.iter();
         let text: String = pieces

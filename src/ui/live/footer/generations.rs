@@ -14,7 +14,7 @@ use crate::ui::{Human, sanitize};
 /// How many draining generations get a row of their own.
 const MAX_DRAINING: usize = 3;
 
-/// At most so many rows. Draining generations get what room the others leave.
+/// At most `max_rows` rows. Draining generations get what room the others leave.
 pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<Row> {
     let (mut live, mut starting, mut draining) = (Vec::new(), Vec::new(), Vec::new());
     for (id, generation) in &frame.model.generations {

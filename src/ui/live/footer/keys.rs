@@ -27,7 +27,7 @@ const HELP: [(usize, &str, &str); 10] = [
     (7, "Esc", "close this help"),
 ];
 
-/// The key help, in at most so many rows.
+/// The key help, in at most `max_rows` rows.
 pub(super) fn help(columns: usize, max_rows: usize) -> Vec<Row> {
     let row = |(_, key, text): &(usize, &str, &str)| {
         let key = match columns {
