@@ -1,28 +1,28 @@
-//! Fuzzing of what reads the words of others: programs, compilers, the kernel.
+//! Fuzzing of parsers for external input: the output of programs and compilers, and data from the kernel.
 //!
-//! Each reader has a test named `fuzz_…` beside it, which calls [`fuzz`] with examples of what it is given and words that
-//! mean something to it. A run of the suite spends a second on each. `FUZZ_SECONDS=600 cargo test --lib fuzz_ --
-//! --test-threads=1` takes ten minutes for each, and watches over memory, too. Such a run takes other
-//! inputs each time, the suite's own the same; the one that fails is printed, and `FUZZ_SEED` repeats a run.
+//! Each parser has a test named `fuzz_…` beside it, which calls [`fuzz`] with examples of its input and with words that
+//! it recognises. By default a test runs for one second with a fixed seed. `FUZZ_SECONDS=600 cargo test --lib fuzz_ --
+//! --test-threads=1` runs each for ten minutes with a random seed, and also limits memory. A failing input is
+//! printed, and `FUZZ_SEED` repeats a run.
 //!
-//! There is no feedback from the code that is run, as cargo-fuzz has it: that wants a nightly compiler, and a suite is run by
-//! everybody. Examples, and what comes of changing them again and again, reach the branches of readers this small.
+//! Unlike cargo-fuzz, this has no coverage feedback, because that needs a nightly compiler. Repeated mutation of the
+//! examples is enough to reach the branches of these small parsers.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 const DEFAULT: Duration = Duration::from_secs(1);
-/// So many inputs are kept to be changed further.
-const MOST_KEPT: usize = 64;
-/// Longer than what is read at a time anywhere.
-const LONGEST: usize = 64 * 1024;
-/// What a reader may keep of all that it was given, and the suite around it may need meanwhile, in bytes.
-const MOST_MEMORY: u64 = 256 << 20;
+/// The number of inputs that are kept for further mutation.
+const MAX_KEPT: usize = 64;
+/// The maximum length of an input, in bytes. No parser reads as much at once.
+const MAX_LENGTH: usize = 64 * 1024;
+/// The limit for the growth of the process during a run, in bytes.
+const MAX_MEMORY: u64 = 256 << 20;
 
-/// Hands changed examples to a reader until the time is over. It must not panic, and must not keep what it read.
-pub(crate) fn fuzz(name: &str, examples: &[&[u8]], words: &[&str], mut reader: impl FnMut(&[u8])) {
-    let (seconds, seed) = (asked("FUZZ_SECONDS"), asked("FUZZ_SEED"));
+/// Passes mutated examples to a parser until the time is over. The parser must not panic or accumulate memory.
+pub(crate) fn fuzz(name: &str, examples: &[&[u8]], words: &[&str], mut parser: impl FnMut(&[u8])) {
+    let (seconds, seed) = (env_number("FUZZ_SECONDS"), env_number("FUZZ_SEED"));
     let seed = seed.unwrap_or_else(|| match seconds {
         Some(_) => RandomState::new().build_hasher().finish(),
         None => 1,
@@ -33,20 +33,20 @@ pub(crate) fn fuzz(name: &str, examples: &[&[u8]], words: &[&str], mut reader: i
     let (mut count, mut slowest) = (0_u64, Duration::ZERO);
     while began.elapsed() < budget {
         let input = fuzzer.next();
-        let culprit = Culprit {
+        let input_guard = PrintOnPanic {
             name,
             seed,
             input: &input,
         };
         let started = Instant::now();
-        reader(culprit.input);
+        parser(input_guard.input);
         slowest = slowest.max(started.elapsed());
         count += 1;
         if seconds.is_some() && count.is_multiple_of(4096) {
             let grown = memory().saturating_sub(before);
-            assert!(grown < MOST_MEMORY, "{name}: {grown} bytes more");
+            assert!(grown < MAX_MEMORY, "{name}: memory grew by {grown} bytes");
         }
-        drop(culprit);
+        drop(input_guard);
         fuzzer.keep(input);
     }
     let grown = memory().saturating_sub(before) >> 10;
@@ -57,7 +57,7 @@ pub(crate) fn fuzz(name: &str, examples: &[&[u8]], words: &[&str], mut reader: i
     );
 }
 
-fn asked(variable: &str) -> Option<u64> {
+fn env_number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
     Some(
         value
@@ -66,7 +66,7 @@ fn asked(variable: &str) -> Option<u64> {
     )
 }
 
-/// What this process has in memory, in bytes; 0 where nobody says.
+/// The resident memory of this process, in bytes. 0 if it is unknown.
 fn memory() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = text
@@ -76,14 +76,14 @@ fn memory() -> u64 {
     pages.unwrap_or(0) * 4096
 }
 
-/// Names the input that made a reader panic.
-struct Culprit<'a> {
+/// Prints the input that made a parser panic.
+struct PrintOnPanic<'a> {
     name: &'a str,
     seed: u64,
     input: &'a [u8],
 }
 
-impl Drop for Culprit<'_> {
+impl Drop for PrintOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self { name, seed, input } = self;
@@ -93,10 +93,10 @@ impl Drop for Culprit<'_> {
     }
 }
 
-/// Inputs, one after the other.
+/// Generates inputs.
 struct Fuzzer<'a> {
     random: Random,
-    /// What there is to change. The first are the examples, which stay.
+    /// Inputs to mutate. The first ones are the examples, which are never replaced.
     kept: Vec<Vec<u8>>,
     examples: usize,
     words: &'a [&'a str],
@@ -116,26 +116,26 @@ impl<'a> Fuzzer<'a> {
         let which = self.random.below(self.kept.len());
         let mut input = self.kept[which].clone();
         for _ in 0..=self.random.below(6) {
-            self.change(&mut input);
+            self.mutate(&mut input);
         }
-        input.truncate(LONGEST);
+        input.truncate(MAX_LENGTH);
         input
     }
 
-    /// Now and then, so that changes add up.
+    /// Keeps one input in 32, so that mutations accumulate.
     fn keep(&mut self, input: Vec<u8>) {
         if self.random.below(32) > 0 {
             return;
         }
-        if self.kept.len() < MOST_KEPT {
+        if self.kept.len() < MAX_KEPT {
             self.kept.push(input);
         } else {
-            let place = self.examples + self.random.below(MOST_KEPT - self.examples);
+            let place = self.examples + self.random.below(MAX_KEPT - self.examples);
             self.kept[place] = input;
         }
     }
 
-    fn change(&mut self, input: &mut Vec<u8>) {
+    fn mutate(&mut self, input: &mut Vec<u8>) {
         let at = self.random.below(input.len() + 1);
         let end = (at + 1 + self.random.below(16)).min(input.len());
         match self.random.below(9) {

@@ -1,4 +1,4 @@
-//! What is refused before a build, and what is watched.
+//! Checks before the first build, and what is watched by default.
 
 use std::ffi::OsString;
 use std::fs;
@@ -65,13 +65,13 @@ fn hc17_a_broken_or_missing_manifest_is_an_error_of_its_own() {
     assert!(error.to_string().contains("Cargo.toml"), "{error}");
     let empty = TempDir::new().expect("a temporary directory");
     let command = [OsString::from("cargo"), "run".into()];
-    let asked = PlanOptions {
+    let options = PlanOptions {
         command: &command,
         build: None,
         workdir: empty.path(),
         color: false,
     };
-    let error = Plan::new(&asked)
+    let error = Plan::new(&options)
         .expect("a plan")
         .check()
         .expect_err("missing");
@@ -93,7 +93,7 @@ fn a_package_without_a_binary_names_its_examples() {
     assert!(error.hint().expect("a hint").contains("--example shown"));
 }
 
-/// A workspace of a server that uses `used` (a member) and `../outside`, and of `unused`.
+/// A workspace with a server, the member `used` and `../outside`, which the server depends on, and other members.
 fn workspace() -> Package {
     let package = Package::new();
     let member = |name: &str, rest: &str| {
@@ -123,7 +123,7 @@ fn workspace() -> Package {
 #[test]
 fn hc09_local_dependencies_are_watched_and_unused_members_are_not() {
     let package = workspace();
-    // Without the lock file cargo can resolve it offline; with a registry dependency it can't.
+    // Cargo can resolve the graph offline unless there is a registry dependency.
     for broken_resolution in [false, true] {
         if broken_resolution {
             let manifest =
@@ -163,7 +163,7 @@ fn hc09_local_dependencies_are_watched_and_unused_members_are_not() {
 }
 
 #[test]
-fn an_unknown_package_is_named_with_those_that_there_are() {
+fn an_unknown_package_gets_the_known_names() {
     let package = workspace();
     let line = "cargo run --manifest-path ws/Cargo.toml -p servre";
     let error = package

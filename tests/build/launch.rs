@@ -1,4 +1,4 @@
-//! What is started.
+//! The program that a build starts.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,7 +9,7 @@ use hotrun::build::{BuildError, OutputLine, Plan, PlanOptions, runner};
 use super::package::{HOTRUN, Package, Ran, build, command, host, variable, words};
 
 #[test]
-fn cargo_says_what_it_would_run() {
+fn the_launch_is_what_cargo_run_would_start() {
     let package = Package::new();
     let launch = package.launch("cargo run -- --port 1");
     assert_eq!(words(&launch), ["target/debug/small", "--port", "1"]);
@@ -29,7 +29,7 @@ fn cargo_says_what_it_would_run() {
 }
 
 #[test]
-fn the_environment_is_that_of_cargo_run_and_nothing_else() {
+fn the_environment_is_that_of_cargo_run() {
     let package = Package::new();
     package.write(".cargo/config.toml", "[env]\nFROM_CONFIG = \"yes\"\n");
     package.write(
@@ -60,7 +60,7 @@ fn the_environment_is_that_of_cargo_run_and_nothing_else() {
 }
 
 #[test]
-fn nothing_is_built_anew_between_the_users_cargo_and_ours() {
+fn builds_by_hotrun_and_by_the_user_share_their_results() {
     let package = Package::new();
     package.cargo("cargo build");
     let fresh = |ran: &Ran| {
@@ -68,18 +68,25 @@ fn nothing_is_built_anew_between_the_users_cargo_and_ours() {
         artifact(true) && !artifact(false)
     };
     let ran = package.build("cargo run");
-    assert!(fresh(&ran), "ours after `cargo build`: {}", ran.stderr);
+    assert!(
+        fresh(&ran),
+        "a build by hotrun after `cargo build`: {}",
+        ran.stderr
+    );
     package.write("src/main.rs", "fn main() { println!(\"changed\"); }\n");
     let ran = package.build("cargo run");
     assert!(!fresh(&ran), "a change is built: {}", ran.stderr);
     for line in ["cargo build", "cargo run"] {
         let said = package.cargo(line);
-        assert!(!said.contains("Compiling"), "{line} after ours: {said}");
+        assert!(
+            !said.contains("Compiling"),
+            "{line} after a build by hotrun: {said}"
+        );
     }
 }
 
 #[test]
-fn a_runner_of_the_users_is_kept_wherever_it_is_configured() {
+fn a_configured_runner_is_kept() {
     let triple = host();
     for config in [
         format!("[target.{triple}]\nrunner = \"env RUN=1\"\n"),
@@ -102,7 +109,7 @@ fn a_runner_of_the_users_is_kept_wherever_it_is_configured() {
 }
 
 #[test]
-fn a_runner_with_a_relative_path_is_found_from_its_configuration() {
+fn a_runner_with_a_relative_path_is_relative_to_its_configuration() {
     let package = Package::new();
     package.script("tools/run.sh", "#!/bin/sh\nexec \"$@\"\n");
     package.write(
@@ -114,7 +121,7 @@ fn a_runner_with_a_relative_path_is_found_from_its_configuration() {
 }
 
 #[test]
-fn aliases_and_choices_are_cargos_own() {
+fn aliases_and_options_are_handled_by_cargo() {
     let package = Package::new();
     package.write("src/bin/other.rs", "fn main() {}\n");
     package.write("examples/shown.rs", "fn main() {}\n");
@@ -145,7 +152,7 @@ fn aliases_and_choices_are_cargos_own() {
 }
 
 #[test]
-fn the_runners_own_line_of_cargo_is_not_shown() {
+fn the_line_that_starts_the_runner_is_not_shown() {
     let package = Package::new();
     let ran = package.build("cargo run");
     assert!(
@@ -181,18 +188,18 @@ fn a_broken_build_gives_diagnostics_and_no_launch() {
 }
 
 #[test]
-fn colours_are_asked_of_cargo() {
+fn cargo_uses_colors_if_the_output_may_have_them() {
     let package = Package::new();
     package.write("src/main.rs", "fn unused() {}\nfn main() {}\n");
     for (color, escapes) in [(true, true), (false, false)] {
         let command = [OsString::from("cargo"), "run".into()];
-        let asked = PlanOptions {
+        let options = PlanOptions {
             command: &command,
             build: None,
             workdir: &package.path(""),
             color,
         };
-        let ran = build(&Plan::new(&asked).expect("a plan"));
+        let ran = build(&Plan::new(&options).expect("a plan"));
         let diagnostic = |line: &OutputLine| {
             if let OutputLine::Diagnostic(diagnostic) = line {
                 Some(diagnostic.rendered.clone())
@@ -259,7 +266,7 @@ fn a_cargo_that_does_not_start_the_runner_is_an_error() {
 }
 
 #[test]
-fn an_environment_that_is_not_text_survives() {
+fn an_environment_that_is_not_utf_8_is_preserved() {
     use std::os::unix::ffi::OsStringExt;
     let odd = OsString::from_vec(b"\xff\x01=x".to_vec());
     let output = Command::new(HOTRUN)

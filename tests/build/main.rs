@@ -1,4 +1,4 @@
-//! The build against the real cargo: what it says to start, and what that costs.
+//! Builds with the real cargo.
 
 mod checks;
 mod launch;

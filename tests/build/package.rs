@@ -1,4 +1,4 @@
-//! A cargo package, and what a build of it says.
+//! A cargo package and its build.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,12 +10,12 @@ use tempfile::TempDir;
 
 pub(crate) const HOTRUN: &str = env!("CARGO_BIN_EXE_hotrun");
 
-/// A cargo package in a directory of its own, without dependencies.
+/// A cargo package without dependencies, in a temporary directory.
 pub(crate) struct Package {
     pub(crate) root: TempDir,
 }
 
-/// A build that ended, and what its lines were.
+/// The result of a build.
 pub(crate) struct Ran {
     pub(crate) success: bool,
     pub(crate) lines: Vec<OutputLine>,
@@ -53,8 +53,8 @@ impl Package {
         fs::write(path, text).expect("a written file");
     }
 
-    /// Written by a shell, so that no descriptor for it is open for writing here: another test's thread that
-    /// forks at that moment would have it too, and the kernel refuses to run such a file (`ETXTBSY`).
+    /// Writes an executable script. A shell writes it, because a descriptor that is open for writing here could be
+    /// inherited by a process that another test starts, and the kernel refuses to execute such a file (`ETXTBSY`).
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a file")).expect("a directory");
@@ -92,7 +92,7 @@ impl Package {
         build(&self.plan(line).expect("a plan"))
     }
 
-    /// What is to be started after a build that went well.
+    /// What to start after a successful build.
     pub(crate) fn launch(&self, line: &str) -> Launch {
         let ran = self.build(line);
         assert!(ran.success, "{line}: {}", ran.stderr);
@@ -103,7 +103,7 @@ impl Package {
     }
 }
 
-/// hotrun is what the test's own process is not: so the path of the runner is put right here.
+/// The runner is the executable of the test, so it is replaced with hotrun.
 pub(crate) fn command(invocation: &BuildCommand) -> Command {
     let ours = std::env::current_exe().expect("a path");
     let ours = ours.to_str().expect("UTF-8");
