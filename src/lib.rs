@@ -188,19 +188,17 @@ fn request(args: Vec<OsString>) -> Result<(), Failure> {
             Ok(())
         }
         Task::Run(config) => outcome(drive(*config)?),
-        Task::Doctor(workdir) => examine(&workdir),
+        Task::Doctor(workdir) => check_system(&workdir),
     }
 }
 
-fn examine(workdir: &Path) -> Result<(), Failure> {
-    let findings = doctor::examine(workdir);
-    ui::print(doctor::sheet(&findings, console::colors_enabled()).as_bytes());
+fn check_system(workdir: &Path) -> Result<(), Failure> {
+    let findings = doctor::check(workdir);
+    ui::print(doctor::report(&findings, console::colors_enabled()).as_bytes());
     match doctor::failures(&findings) {
         0 => Ok(()),
-        1 => Err(Failure::environment("1 thing does not work here")),
-        count => Err(Failure::environment(format!(
-            "{count} things do not work here"
-        ))),
+        1 => Err(Failure::environment("1 check failed")),
+        count => Err(Failure::environment(format!("{count} checks failed"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What makes cargo's builds quicker. Nothing here is needed, so nothing here fails.
+//! Checks of what makes builds with cargo fast. None of it is required, so none of these checks fails.
 
 use std::env;
 use std::fs;
@@ -12,23 +12,27 @@ use cargo_config2::Config;
 
 use super::Finding;
 
-/// Linkers that are quicker than the usual one.
-const QUICK: &[&str] = &["mold", "wild", "lld"];
-/// From this version on rustc brings a quick one along and uses it on [`WITH_LLD`].
+/// Linkers that are faster than the default one.
+const FAST_LINKERS: &[&str] = &["mold", "wild", "lld"];
+/// Since this version, rustc includes lld and uses it on [`WITH_LLD`].
 const LLD_SINCE: (u32, u32) = (1, 90);
 const WITH_LLD: &str = "x86_64-unknown-linux-gnu";
 
-/// How long a tool may take to tell its version.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a tool may take to print its version.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) fn examine(workdir: &Path) -> Vec<Finding> {
+pub(super) fn check(workdir: &Path) -> Vec<Finding> {
     let Some(rustc) = version("rustc", workdir) else {
-        let remedy = "for Rust programs: https://rustup.rs; others need none of it";
-        return vec![Finding::could("cargo", "not there, or not usable", remedy)];
+        let hint = "install it from https://rustup.rs if your program is written in Rust";
+        return vec![Finding::note("cargo", "missing or not usable", hint)];
     };
     let cargo = match version("cargo", workdir) {
         Some(cargo) => Finding::works("cargo", cargo.release),
-        None => Finding::could("cargo", "not usable", "`cargo --version` has to work"),
+        None => Finding::note(
+            "cargo",
+            "not usable",
+            "make sure that `cargo --version` works",
+        ),
     };
     vec![cargo, linker(&rustc, workdir), debug_info(workdir)]
 }
@@ -42,20 +46,20 @@ struct Version {
 fn version(program: &str, workdir: &Path) -> Option<Version> {
     let mut command = Command::new(program);
     command.arg("-vV").current_dir(workdir);
-    parse_version(&ask(command, PATIENCE)?)
+    parse_version(&output(command, TIMEOUT)?)
 }
 
-/// What it prints, if it ends well and in time. Nothing is installed for that: rustup would download the toolchain that the
-/// folder names.
-fn ask(mut command: Command, patience: Duration) -> Option<String> {
+/// The output of a command that succeeds within the timeout. Keeps rustup from installing the toolchain that the
+/// directory requires.
+fn output(mut command: Command, limit: Duration) -> Option<String> {
     command.env("RUSTUP_AUTO_INSTALL", "0");
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::null()).spawn().ok()?;
-    let begun = Instant::now();
-    // It prints no more than a pipe holds.
+    let start = Instant::now();
+    // The output fits into the pipe, so the command can exit before it is read.
     let status = loop {
         match child.try_wait() {
-            Ok(None) if begun.elapsed() < patience => thread::sleep(Duration::from_millis(5)),
+            Ok(None) if start.elapsed() < limit => thread::sleep(Duration::from_millis(5)),
             Ok(status) => break status,
             Err(_) => break None,
         }
@@ -84,30 +88,32 @@ fn parse_version(text: &str) -> Option<Version> {
 
 fn linker(rustc: &Version, workdir: &Path) -> Finding {
     const NAME: &str = "linker";
-    if let Some(name) = chosen(&rustc.host, workdir) {
-        return match QUICK.iter().find(|quick| name.contains(**quick)) {
-            Some(quick) => Finding::works(NAME, format!("{quick}, by cargo's configuration")),
-            None => Finding::could(
+    if let Some(name) = configured(&rustc.host, workdir) {
+        return match FAST_LINKERS.iter().find(|fast| name.contains(**fast)) {
+            Some(fast) => {
+                Finding::works(NAME, format!("{fast}, set in the configuration of cargo"))
+            }
+            None => Finding::note(
                 NAME,
-                format!("`{name}`, by cargo's configuration"),
-                "a quicker one links large programs in less time: `mold`, `lld`",
+                format!("`{name}`, set in the configuration of cargo"),
+                "`mold` or `lld` links large programs faster",
             ),
         };
     }
     if rustc.host == WITH_LLD && rustc.numbers >= LLD_SINCE {
-        return Finding::works(NAME, "lld, which rustc brings along");
+        return Finding::works(NAME, "lld, included with rustc");
     }
-    let remedy = match QUICK.iter().find(|quick| in_path(quick)) {
-        Some(quick) => {
-            format!("`.cargo/config.toml`: rustflags = [\"-Clink-arg=-fuse-ld={quick}\"]")
+    let hint = match FAST_LINKERS.iter().find(|fast| in_path(fast)) {
+        Some(fast) => {
+            format!("`.cargo/config.toml`: rustflags = [\"-Clink-arg=-fuse-ld={fast}\"]")
         }
-        None => "install `mold` or `lld`: an edit is then linked in less time".to_owned(),
+        None => "install `mold` or `lld` to link faster".to_owned(),
     };
-    Finding::could(NAME, "the system's own", remedy)
+    Finding::note(NAME, "the default of the system", hint)
 }
 
-/// What cargo's configuration and environment say of it, in their words.
-fn chosen(host: &str, workdir: &Path) -> Option<String> {
+/// The linker in the configuration of cargo or in its environment.
+fn configured(host: &str, workdir: &Path) -> Option<String> {
     let config = Config::load_with_cwd(workdir).ok()?;
     let flags = config.rustflags(host).ok().flatten();
     let flags = flags.map(|flags| flags.flags).unwrap_or_default();
@@ -123,22 +129,22 @@ fn in_path(linker: &str) -> bool {
 
 fn debug_info(workdir: &Path) -> Finding {
     const SETTINGS: &str = "settings";
-    const REMEDY: &str = "`debug = \"line-tables-only\"` under `[profile.dev]`: less to write";
+    const HINT: &str = "`debug = \"line-tables-only\"` in `[profile.dev]` builds faster";
     if env::var("CARGO_INCREMENTAL").is_ok_and(|value| value == "0") {
-        let remedy = "unset `CARGO_INCREMENTAL`: an edit then compiles what it concerns";
-        return Finding::could(SETTINGS, "every edit compiles its whole crate", remedy);
+        let hint = "unset `CARGO_INCREMENTAL` to compile only what changed";
+        return Finding::note(SETTINGS, "every change compiles a whole crate", hint);
     }
     let Some(manifest) = manifest(workdir) else {
-        return Finding::works(SETTINGS, "there is no package here");
+        return Finding::works(SETTINGS, "no package in this directory");
     };
     let text = fs::read_to_string(manifest).unwrap_or_default();
     match sets_debug(&text) {
-        true => Finding::works(SETTINGS, "incremental, debug information as you want it"),
-        false => Finding::could(SETTINGS, "incremental, with all debug information", REMEDY),
+        true => Finding::works(SETTINGS, "incremental, with configured debug information"),
+        false => Finding::note(SETTINGS, "incremental, with full debug information", HINT),
     }
 }
 
-/// The manifest with the profiles: the workspace's.
+/// The manifest that sets the profiles: that of the workspace.
 fn manifest(workdir: &Path) -> Option<PathBuf> {
     let all = workdir.ancestors().map(|dir| dir.join("Cargo.toml"));
     let mut all = all.filter(|path| path.is_file()).peekable();
@@ -148,7 +154,7 @@ fn manifest(workdir: &Path) -> Option<PathBuf> {
     all.find(is_root).or(nearest)
 }
 
-/// Whether the development profile says how much debug information there is to be.
+/// Whether the development profile sets the amount of debug information.
 fn sets_debug(manifest: &str) -> bool {
     let mut inside = false;
     manifest.lines().map(str::trim).any(|line| {
@@ -166,7 +172,7 @@ fn sets_debug(manifest: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Sign;
+    use crate::doctor::Severity;
 
     fn rustc(host: &str, minor: u32) -> Version {
         let text = format!("rustc 1.{minor}.0\nrelease: 1.{minor}.0-nightly\nhost: {host}\n");
@@ -180,30 +186,39 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_is_asked_without_letting_it_install_anything() {
-        let told = ask(sh("echo $RUSTUP_AUTO_INSTALL"), PATIENCE);
-        assert_eq!(told.as_deref(), Some("0\n"));
-        assert_eq!(ask(sh("echo 0; exit 1"), PATIENCE), None);
+    fn rustup_installs_nothing() {
+        let printed = output(sh("echo $RUSTUP_AUTO_INSTALL"), TIMEOUT);
+        assert_eq!(printed.as_deref(), Some("0\n"));
+        assert_eq!(output(sh("echo 0; exit 1"), TIMEOUT), None);
     }
 
     #[test]
-    fn who_does_not_answer_is_not_waited_for() {
-        let begun = Instant::now();
-        assert_eq!(ask(sh("exec sleep 1000"), Duration::from_millis(20)), None);
-        assert!(begun.elapsed() < PATIENCE);
+    fn a_command_that_hangs_is_killed() {
+        let start = Instant::now();
+        assert_eq!(
+            output(sh("exec sleep 1000"), Duration::from_millis(20)),
+            None
+        );
+        assert!(start.elapsed() < TIMEOUT);
     }
 
     #[test]
-    fn the_linker_that_rustc_brings_along_is_known() {
+    fn a_recent_rustc_includes_a_fast_linker() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(linker(&rustc(WITH_LLD, 90), dir.path()).sign, Sign::Works);
-        assert_eq!(linker(&rustc(WITH_LLD, 89), dir.path()).sign, Sign::Could);
+        assert_eq!(
+            linker(&rustc(WITH_LLD, 90), dir.path()).severity,
+            Severity::Works
+        );
+        assert_eq!(
+            linker(&rustc(WITH_LLD, 89), dir.path()).severity,
+            Severity::Note
+        );
         let other = linker(&rustc("aarch64-unknown-linux-gnu", 95), dir.path());
-        assert_eq!(other.sign, Sign::Could);
+        assert_eq!(other.severity, Severity::Note);
     }
 
     #[test]
-    fn the_linker_that_is_configured_is_the_one() {
+    fn a_configured_linker_takes_precedence() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join(".cargo")).unwrap();
         let configure = |text: &str| {
@@ -213,14 +228,14 @@ mod tests {
         };
         let mold = configure("rustflags = [\"-Clink-arg=-fuse-ld=mold\"]");
         assert_eq!(
-            (mold.sign, mold.text.as_str()),
-            (Sign::Works, "mold, by cargo's configuration")
+            (mold.severity, mold.text.as_str()),
+            (Severity::Works, "mold, set in the configuration of cargo")
         );
-        assert_eq!(configure("linker = \"/opt/cc\"").sign, Sign::Could);
+        assert_eq!(configure("linker = \"/opt/cc\"").severity, Severity::Note);
     }
 
     #[test]
-    fn the_profile_is_found_in_the_manifest() {
+    fn the_debug_setting_is_found_in_the_profile() {
         assert!(sets_debug("[profile.dev]\nopt-level = 1\ndebug = false\n"));
         assert!(!sets_debug(
             "[profile.release]\ndebug = true\n[profile.dev]\ndebug-assertions = true\n"

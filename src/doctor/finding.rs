@@ -1,71 +1,68 @@
-/// How it stands with something.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
+pub enum Severity {
     /// It works.
     Works,
-    /// It could be better, and all that the README promises holds.
-    Could,
-    /// Something that the README promises does not hold here.
+    /// It could be better, but everything that the README promises is available.
+    Note,
+    /// Something that the README promises is not available.
     Fails,
 }
 
-/// What was found out about one thing.
+/// The result of a check and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How it stands.
-    pub sign: Sign,
-    /// What it is about, at most [`Finding::NAME`] characters.
+    /// The result.
+    pub severity: Severity,
+    /// What was checked, at most [`Finding::NAME`] characters.
     pub name: &'static str,
-    /// What was found, in a few words.
+    /// The details, in a few words.
     pub text: String,
-    /// What to do about it, unless it works, or what helps one of those before helps it too.
-    pub remedy: Option<String>,
+    /// What to do. `None` if it works, or if the hint of an earlier check applies.
+    pub hint: Option<String>,
 }
 
 impl Finding {
-    /// How long a name may be, in characters.
+    /// The maximum length of a name, in characters.
     pub const NAME: usize = 13;
 
-    pub(super) fn works(name: &'static str, text: impl Into<String>) -> Self {
+    fn new(severity: Severity, name: &'static str, text: impl Into<String>) -> Self {
         Self {
-            sign: Sign::Works,
+            severity,
             name,
             text: text.into(),
-            remedy: None,
+            hint: None,
         }
     }
 
-    pub(super) fn could(
+    pub(super) fn works(name: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Severity::Works, name, text)
+    }
+
+    pub(super) fn note(
         name: &'static str,
         text: impl Into<String>,
-        remedy: impl Into<String>,
+        hint: impl Into<String>,
     ) -> Self {
         Self {
-            sign: Sign::Could,
-            name,
-            text: text.into(),
-            remedy: Some(remedy.into()),
+            hint: Some(hint.into()),
+            ..Self::new(Severity::Note, name, text)
         }
     }
 
-    /// It could be better, once one of those before is.
-    pub(super) fn follows(name: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            sign: Sign::Could,
-            ..Self::works(name, text)
-        }
+    /// A check that depends on an earlier one, whose hint applies.
+    pub(super) fn dependent(name: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Severity::Note, name, text)
     }
 
     pub(super) fn fails(
         name: &'static str,
         text: impl Into<String>,
-        remedy: impl Into<String>,
+        hint: impl Into<String>,
     ) -> Self {
         Self {
-            sign: Sign::Fails,
-            name,
-            text: text.into(),
-            remedy: Some(remedy.into()),
+            hint: Some(hint.into()),
+            ..Self::new(Severity::Fails, name, text)
         }
     }
 }

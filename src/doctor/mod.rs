@@ -1,30 +1,29 @@
-//! What of hotrun works here and what does not, each with its remedy: `--doctor`.
+//! `--doctor`: checks what works on this system, with hints for what does not.
 //!
-//! Everything is found out by doing it once, as hotrun would, and nothing is changed. It fits on a screen of 80 columns
-//! and 24 rows even if nothing works.
+//! Each check does once what hotrun would do, and changes nothing. The report fits on a screen of 80 columns and 24 rows
+//! even if every check fails.
 
 mod builds;
 mod finding;
-mod sheet;
+mod report;
 mod system;
 mod terminal;
 
 use std::path::Path;
 
-pub use finding::{Finding, Sign};
-pub use sheet::sheet;
+pub use finding::{Finding, Severity};
+pub use report::report;
 
-/// Looks at everything. `workdir` is where hotrun would work. May take as long as `cargo` and `rustc` need to tell their
-/// versions.
-pub fn examine(workdir: &Path) -> Vec<Finding> {
-    let mut all = system::examine(workdir);
-    all.push(terminal::examine());
-    all.extend(builds::examine(workdir));
+/// Runs all checks for a working directory. Runs `cargo` and `rustc` to get their versions.
+pub fn check(workdir: &Path) -> Vec<Finding> {
+    let mut all = system::check(workdir);
+    all.push(terminal::check());
+    all.extend(builds::check(workdir));
     all
 }
 
-/// How many things that are needed do not work.
+/// The number of checks that failed.
 pub fn failures(findings: &[Finding]) -> usize {
-    let fails = |finding: &&Finding| finding.sign == Sign::Fails;
+    let fails = |finding: &&Finding| finding.severity == Severity::Fails;
     findings.iter().filter(fails).count()
 }

@@ -1,4 +1,4 @@
-//! The kernel, and what it lets us do.
+//! Checks of the kernel and its limits.
 
 use std::fs;
 use std::io;
@@ -14,14 +14,14 @@ use crate::os::{
     self, Instruction, fd_limit, fs_event, mounts, process_tree, reuseport, sock_diag,
 };
 
-/// Fewer are few for a large tree (as many as Linux allows on a machine with little memory).
+/// A lower limit of inotify watches gets a note. Linux may set it on a machine with little memory.
 const FEW_WATCHES: u64 = 16_384;
-/// hotrun itself takes some 30, and eight for each generation that drains; a relay two for each connection.
+/// hotrun uses about 30 descriptors, eight for each draining generation, and two for each forwarded connection.
 const FEW_DESCRIPTORS: u64 = 256;
-/// As many as all that is stored, relayed and answered takes at the most.
+/// Enough for all connections that hotrun can store, forward and respond to at once.
 const ENOUGH_DESCRIPTORS: u64 = 2048;
 
-pub(super) fn examine(workdir: &Path) -> Vec<Finding> {
+pub(super) fn check(workdir: &Path) -> Vec<Finding> {
     let adopts = seccomp::probe(TestRefusal::from_hook());
     let mut all = vec![kernel(&adopts), seccomp(&adopts), pidfd(&adopts)];
     all.extend([steering(), connections(), processes()]);
@@ -34,29 +34,29 @@ fn kernel(adopts: &Result<(), Unavailable>) -> Finding {
         |_| "unknown".to_owned(),
         |name| format!("{} {}", name.sysname().display(), name.release().display()),
     );
-    let listen = "let the program take its socket from `--listen ADDRESS`";
+    let listen = "let the program use the socket of `--listen ADDRESS`";
     match adopts {
         Err(Unavailable::OldKernel(_)) => {
             Finding::fails("kernel", format!("{name} is older than 5.19"), listen)
         }
         _ if !os::STEERING => Finding::fails(
             "kernel",
-            format!("{name}: sockets can't be switched between"),
-            "use Linux, or a container with it",
+            format!("{name} can't switch between sockets"),
+            "use Linux, or a Linux container",
         ),
         Ok(()) | Err(_) => Finding::works("kernel", name),
     }
 }
 
-/// Whether programs are seen that open their sockets by themselves.
+/// Whether hotrun can manage the sockets that programs open themselves.
 fn seccomp(adopts: &Result<(), Unavailable>) -> Finding {
     const NAME: &str = "own sockets";
-    let listen = "let the program take its socket from `--listen ADDRESS`";
+    let listen = "let the program use the socket of `--listen ADDRESS`";
     let Err(why) = adopts else {
-        return Finding::works(NAME, "taken over by a seccomp filter");
+        return Finding::works(NAME, "managed with a seccomp filter");
     };
     match why {
-        Unavailable::OldKernel(_) => Finding::follows(NAME, "not seen by this kernel"),
+        Unavailable::OldKernel(_) => Finding::dependent(NAME, "this kernel can't manage them"),
         Unavailable::Seccomp(error) => Finding::fails(
             NAME,
             format!("a seccomp filter is refused: {}", cause(error)),
@@ -64,49 +64,51 @@ fn seccomp(adopts: &Result<(), Unavailable>) -> Finding {
         ),
         Unavailable::Busy => Finding::fails(
             NAME,
-            "a sandbox, or another hotrun, answers system calls",
+            "a sandbox or another hotrun already handles system calls",
             "start hotrun outside of it, or use `--listen ADDRESS`",
         ),
         Unavailable::Pidfd(_) | Unavailable::Memory(_) => {
-            Finding::works(NAME, "seen by a seccomp filter")
+            Finding::works(NAME, "seen with a seccomp filter")
         }
         Unavailable::Process(error) => Finding::fails(
             NAME,
-            format!("no process to try it with: {}", cause(error)),
-            "see how many processes are allowed: `ulimit -u`",
+            format!("cannot start a process to try it: {}", cause(error)),
+            "check the limit of processes: `ulimit -u`",
         ),
-        Unavailable::Silent => Finding::fails(NAME, "a system call was not answered", listen),
-        Unavailable::Unsupported => Finding::fails(NAME, "not seen on this system", listen),
+        Unavailable::Silent => {
+            Finding::fails(NAME, "the filter did not report a system call", listen)
+        }
+        Unavailable::Unsupported => Finding::fails(NAME, "this system can't manage them", listen),
     }
 }
 
-/// Whether they are within reach.
+/// Whether hotrun can access those sockets.
 fn pidfd(adopts: &Result<(), Unavailable>) -> Finding {
-    const NAME: &str = "their reach";
+    const NAME: &str = "their access";
     let Err(why) = adopts else {
-        return Finding::works(NAME, "by `pidfd_getfd` and `process_vm_readv`");
+        return Finding::works(NAME, "with `pidfd_getfd` and `process_vm_readv`");
     };
-    let remedy = "container: `--cap-add SYS_PTRACE`; else `kernel.yama.ptrace_scope=1`";
+    let hint = "`--cap-add SYS_PTRACE` in a container; or `kernel.yama.ptrace_scope=1`";
     match why {
         Unavailable::Pidfd(error) => Finding::fails(
             NAME,
             format!("`pidfd_getfd` is refused: {}", cause(error)),
-            remedy,
+            hint,
         ),
         Unavailable::Memory(error) => {
             let text = format!("`process_vm_readv` is refused: {}", cause(error));
-            Finding::fails(NAME, text, remedy)
+            Finding::fails(NAME, text, hint)
         }
         Unavailable::OldKernel(_)
         | Unavailable::Seccomp(_)
         | Unavailable::Busy
         | Unavailable::Process(_)
         | Unavailable::Silent
-        | Unavailable::Unsupported => Finding::follows(NAME, "not tried"),
+        | Unavailable::Unsupported => Finding::dependent(NAME, "not checked"),
     }
 }
 
-/// The system's text without its number, which helps nobody.
+/// The text of an error without its code, as in `(os error 2)`.
 fn cause(error: &io::Error) -> String {
     let text = error.to_string().to_lowercase();
     text.split(" (os error ").next().unwrap_or(&text).to_owned()
@@ -115,16 +117,16 @@ fn cause(error: &io::Error) -> String {
 fn steering() -> Finding {
     const NAME: &str = "switching";
     match steer() {
-        Ok(()) => Finding::works(NAME, "in the kernel, by a filter on reuse-port sockets"),
+        Ok(()) => Finding::works(NAME, "in the kernel, with a filter on SO_REUSEPORT sockets"),
         Err(error) => Finding::fails(
             NAME,
-            format!("the kernel refuses to steer: {}", cause(&error)),
-            "a newer kernel or another sandbox; until then generations share a socket",
+            format!("the kernel refuses the filter: {}", cause(&error)),
+            "use a newer kernel or another sandbox; generations share a socket",
         ),
     }
 }
 
-/// Sends all that comes for two sockets of one address to the first.
+/// Sends all connections for two sockets of one address to the first.
 fn steer() -> io::Result<()> {
     const RETURN: u16 = 0x06;
     let first = listening(0)?;
@@ -150,10 +152,10 @@ fn listening(port: u16) -> io::Result<Socket> {
 fn connections() -> Finding {
     const NAME: &str = "draining";
     match sock_diag::tcp_listening(1) {
-        Ok(_) => Finding::works(NAME, "ends with its connections, seen by sock_diag"),
+        Ok(_) => Finding::works(NAME, "ends with its connections, seen with sock_diag"),
         Err(error) => Finding::fails(
             NAME,
-            format!("connections are not seen: {}", cause(&error)),
+            format!("connections are not visible: {}", cause(&error)),
             "load the modules `tcp_diag` and `inet_diag`, or use another sandbox",
         ),
     }
@@ -165,15 +167,15 @@ fn processes() -> Finding {
     if !os::SUBREAPER {
         return Finding::fails(
             NAME,
-            "what leaves its process group is out of reach",
-            "keep the program in the foreground: no daemons",
+            "processes that leave their group are not tracked",
+            "run the program in the foreground, not as a daemon",
         );
     }
     match process_tree::status(own).is_some() {
-        true => Finding::works(NAME, "all that a program starts is accounted for"),
+        true => Finding::works(NAME, "all child processes of the program are tracked"),
         false => Finding::fails(
             NAME,
-            "`/proc` is not there",
+            "`/proc` is not mounted",
             "mount it: `mount -t proc proc /proc`",
         ),
     }
@@ -182,27 +184,27 @@ fn processes() -> Finding {
 fn changes(workdir: &Path) -> Finding {
     const NAME: &str = "changes";
     if let Some(kind) = mounts::without_events(workdir) {
-        let text = format!("{kind} does not tell of all, so they are looked for");
-        return Finding::could(NAME, text, "keep the sources on a local file system");
+        let text = format!("polled, because {kind} does not report all changes");
+        return Finding::note(NAME, text, "keep the sources on a local file system");
     }
     if let Err(error) = fs_event::probe(workdir) {
-        return Finding::could(
+        return Finding::note(
             NAME,
             format!(
-                "no watch is to be had, so they are looked for: {}",
+                "polled, because inotify is not available: {}",
                 fs_event::reason(&error)
             ),
             "`sudo sysctl fs.inotify.max_user_instances=512`",
         );
     }
     match limit("max_user_watches") {
-        Some(most @ ..FEW_WATCHES) => Finding::could(
+        Some(most @ ..FEW_WATCHES) => Finding::note(
             NAME,
-            format!("told at once; of {most} directories, the rest is polled"),
+            format!("instant (inotify) for {most} directories, the rest is polled"),
             "`sudo sysctl fs.inotify.max_user_watches=524288`",
         ),
-        Some(most) => Finding::works(NAME, format!("told at once, of up to {most} directories")),
-        None => Finding::works(NAME, "told at once"),
+        Some(most) => Finding::works(NAME, format!("instant (inotify), up to {most} directories")),
+        None => Finding::works(NAME, "instant"),
     }
 }
 
@@ -213,14 +215,14 @@ fn limit(name: &str) -> Option<u64> {
 
 fn descriptors() -> Finding {
     const NAME: &str = "open files";
-    const REMEDY: &str = "`ulimit -n 4096` allows more";
+    const HINT: &str = "raise the limit: `ulimit -n 4096`";
     match fd_limit::allowed() {
-        Ok(most @ ..FEW_DESCRIPTORS) => Finding::fails(NAME, format!("{most} are allowed"), REMEDY),
+        Ok(most @ ..FEW_DESCRIPTORS) => Finding::fails(NAME, format!("{most} allowed"), HINT),
         Ok(most @ ..ENOUGH_DESCRIPTORS) => {
-            let text = format!("{most} are allowed: few where many clients are stored");
-            Finding::could(NAME, text, REMEDY)
+            let text = format!("{most} allowed, too few to store many connections");
+            Finding::note(NAME, text, HINT)
         }
-        Ok(most) => Finding::works(NAME, format!("{most} are allowed")),
-        Err(error) => Finding::could(NAME, format!("unknown: {error}"), "see `ulimit -n`"),
+        Ok(most) => Finding::works(NAME, format!("{most} allowed")),
+        Err(error) => Finding::note(NAME, format!("unknown limit: {error}"), "check `ulimit -n`"),
     }
 }

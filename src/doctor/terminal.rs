@@ -6,33 +6,33 @@ use crate::os::terminal;
 
 const NAME: &str = "terminal";
 
-pub(super) fn examine() -> Finding {
+pub(super) fn check() -> Finding {
     let terminals = stdin().is_terminal() && stdout().is_terminal() && stderr().is_terminal();
     let kind = env::var("TERM").unwrap_or_default();
     let ci = env::var_os("CI").is_some_and(|value| !value.is_empty());
     if !terminals {
-        return Finding::could(
+        return Finding::note(
             NAME,
-            "none at input and output, so lines are printed",
-            "start hotrun at a terminal, without a pipe, for the live screen",
+            "plain lines, because input or output is not a terminal",
+            "start hotrun on a terminal, without a pipe, for the live screen",
         );
     }
     if kind.is_empty() || kind == "dumb" || ci {
         let why = if ci {
             "`CI` is set"
         } else {
-            "`TERM` says that it is dumb"
+            "`TERM` is empty or `dumb`"
         };
-        return Finding::could(
+        return Finding::note(
             NAME,
-            format!("{why}, so lines are printed"),
-            "`--ui live` asks for the live screen all the same",
+            format!("plain lines, because {why}"),
+            "`--ui live` forces the live screen",
         );
     }
     let size = terminal::size();
     let colours = match console::colors_enabled() {
-        true => "with colours",
-        false => "without colours",
+        true => "with colors",
+        false => "without colors",
     };
     let text = format!(
         "the live screen, {} by {}, {colours}",

@@ -1,11 +1,11 @@
-//! What works here and what does not, on a screenful.
+//! `--doctor`.
 
 use std::process::Command;
 
 use crate::harness::Project;
 use crate::harness::run::without_cargo;
 
-/// Its exit code and what it prints, which fits on a screen.
+/// Runs `--doctor`. Returns the exit status and the report, which fits on a screen.
 fn doctor(line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let project = Project::new();
     let mut shell = Command::new("/bin/sh");
@@ -27,22 +27,22 @@ fn doctor(line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     (output.status.code(), text)
 }
 
-/// The line about this, and its remedy.
+/// The line of a check, and its hint.
 #[track_caller]
-fn about(text: &str, name: &str) -> String {
+fn finding(text: &str, name: &str) -> String {
     let is_it = |line: &&str| line.get(9..).is_some_and(|rest| rest.starts_with(name));
     let mut lines = text.lines().skip_while(|line| !is_it(line));
     let found = lines.next().unwrap_or_else(|| panic!("{name}: {text}"));
-    let remedy = lines.next().filter(|line| line.contains("->"));
-    format!("{found}\n{}", remedy.unwrap_or_default())
+    let hint = lines.next().filter(|line| line.contains("->"));
+    format!("{found}\n{}", hint.unwrap_or_default())
 }
 
 #[test]
-fn where_the_tests_run_all_that_is_needed_works() {
+fn everything_works_where_the_tests_run() {
     let (code, text) = doctor("", &[]);
     assert_eq!(code, Some(0), "{text}");
     assert!(
-        text.ends_with("everything that hotrun needs works here\n"),
+        text.ends_with("everything that hotrun needs works\n"),
         "{text}"
     );
     assert!(!text.contains("fails"), "{text}");
@@ -55,36 +55,36 @@ fn where_the_tests_run_all_that_is_needed_works() {
         "terminal",
         "linker",
     ] {
-        about(&text, name);
+        finding(&text, name);
     }
-    assert!(about(&text, "cargo").contains("works"), "{text}");
+    assert!(finding(&text, "cargo").contains("works"), "{text}");
 }
 
 #[test]
-fn each_refusal_has_its_line_and_its_remedy() {
+fn each_failure_has_a_line_and_a_hint() {
     for (refusal, name, words) in [
         ("kernel", "kernel", "is older than 5.19"),
         ("seccomp", "own sockets", "a seccomp filter is refused"),
         ("busy", "own sockets", "another hotrun"),
-        ("pidfd", "their reach", "`pidfd_getfd` is refused"),
+        ("pidfd", "their access", "`pidfd_getfd` is refused"),
     ] {
         let (code, text) = doctor("", &[("HOTRUN_TEST_REFUSE", refusal)]);
         assert_eq!(code, Some(1), "{refusal}: {text}");
-        let found = about(&text, name);
+        let found = finding(&text, name);
         assert!(
             found.contains("fails") && found.contains(words),
             "{refusal}: {text}"
         );
-        let remedy = found.contains("--listen") || found.contains("SYS_PTRACE");
-        assert!(remedy, "{refusal}: {text}");
+        let has_hint = found.contains("--listen") || found.contains("SYS_PTRACE");
+        assert!(has_hint, "{refusal}: {text}");
     }
 }
 
 #[test]
-fn few_descriptors_are_a_failure_and_how_to_get_more_is_said() {
+fn a_low_limit_of_descriptors_fails() {
     let (code, text) = doctor("ulimit -n 100;", &[]);
     assert_eq!(code, Some(1), "{text}");
-    let found = about(&text, "open files");
+    let found = finding(&text, "open files");
     assert!(
         found.contains("fails") && found.contains("ulimit -n 4096"),
         "{text}"
@@ -92,10 +92,10 @@ fn few_descriptors_are_a_failure_and_how_to_get_more_is_said() {
 }
 
 #[test]
-fn without_cargo_other_programs_still_work() {
+fn cargo_is_optional() {
     let (code, text) = doctor("", &[("PATH", "/nowhere")]);
     assert_eq!(code, Some(0), "{text}");
-    let found = about(&text, "cargo");
+    let found = finding(&text, "cargo");
     assert!(
         found.contains("note") && found.contains("rustup.rs"),
         "{text}"
