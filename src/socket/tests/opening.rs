@@ -10,12 +10,12 @@ fn comm() -> String {
 }
 
 fn refused(value: &str, sharing: Sharing) -> (String, String) {
-    let error = try_open(&[value], sharing).err().expect("it is taken");
+    let error = try_open(&[value], sharing).err().expect("it is in use");
     (error.to_string(), error.hint().unwrap())
 }
 
 #[tokio::test]
-async fn hc29_a_port_in_use_is_refused_and_its_owner_named() {
+async fn hc29_a_port_in_use_is_refused_and_its_holder_named() {
     let pid = std::process::id();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -35,7 +35,7 @@ async fn hc29_a_port_in_use_is_refused_and_its_owner_named() {
 }
 
 #[tokio::test]
-async fn hc29_another_hotrun_is_never_shared_with() {
+async fn hc29_a_port_is_not_shared_with_another_hotrun() {
     let first = open(&["127.0.0.1:0"]);
     let address = tcp(&first, 0).to_string();
     let (error, _) = refused(&address, Sharing::Steered);
@@ -48,7 +48,7 @@ async fn hc29_another_hotrun_is_never_shared_with() {
 }
 
 #[tokio::test]
-async fn hc29_a_socket_with_reuse_port_is_not_joined() {
+async fn hc29_a_listener_with_reuse_port_is_not_joined() {
     let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     taken.set_reuse_address(true).unwrap();
     taken.set_reuse_port(true).unwrap();
@@ -62,7 +62,7 @@ async fn hc29_a_socket_with_reuse_port_is_not_joined() {
 }
 
 #[tokio::test]
-async fn if_one_address_fails_none_is_kept() {
+async fn no_socket_stays_open_if_one_address_fails() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -74,7 +74,7 @@ async fn if_one_address_fails_none_is_kept() {
 }
 
 #[tokio::test]
-async fn an_address_of_another_machine_is_refused() {
+async fn an_address_that_is_not_local_is_refused() {
     let error = try_open(&["192.0.2.1:0"], Sharing::Steered).err().unwrap();
     assert_eq!(
         error.to_string(),
@@ -82,9 +82,9 @@ async fn an_address_of_another_machine_is_refused() {
     );
 }
 
-/// Root may bind any port, so the kernel's refusal cannot be had in every test run.
+/// Root may bind any port, so not every test run can get the error from the kernel.
 #[test]
-fn a_privileged_port_names_what_would_help() {
+fn the_error_for_a_privileged_port_suggests_a_fix() {
     let error = OpenError::Privileged {
         address: ([127, 0, 0, 1], 80).into(),
     };
@@ -98,7 +98,7 @@ fn a_privileged_port_names_what_would_help() {
 }
 
 #[tokio::test]
-async fn hc28_the_queue_is_as_long_as_the_system_allows() {
+async fn hc28_the_accept_queue_is_long() {
     let sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
     let clients: Vec<TcpStream> = (0..500).map(|_| TcpStream::connect(to).unwrap()).collect();
@@ -106,7 +106,7 @@ async fn hc28_the_queue_is_as_long_as_the_system_allows() {
 }
 
 #[tokio::test]
-async fn a_unix_path_that_is_a_file_is_refused_and_kept() {
+async fn a_regular_file_at_a_unix_path_is_refused_and_kept() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     std::fs::write(&path, "precious").unwrap();
@@ -138,7 +138,7 @@ async fn a_stale_unix_socket_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_live_unix_socket_is_refused_and_its_owner_named() {
+async fn a_unix_socket_in_use_is_refused_and_its_holder_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let _taken = UnixListener::bind(&path).unwrap();
@@ -172,9 +172,9 @@ async fn a_missing_directory_is_named() {
 }
 
 #[tokio::test]
-async fn hc22_what_a_killed_hotrun_left_is_removed() {
+async fn hc22_socket_files_of_a_killed_hotrun_are_removed() {
     let directory = tempfile::tempdir().unwrap();
-    // No pid is as large (`kernel.pid_max` is at most 2^22).
+    // Larger than any pid (`kernel.pid_max` is at most 2^22).
     drop(UnixListener::bind(directory.path().join(".hotrun-99999999-1")).unwrap());
     std::fs::write(directory.path().join(".hotrun-99999999-2"), "not a socket").unwrap();
     let sockets = open(&[&format!(

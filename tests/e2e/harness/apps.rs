@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use super::kept;
 use super::run::without_cargo;
 
-/// The example's name as a package.
+/// The package name of the example.
 const AXUM: &str = "hotrun-example-axum";
 
 /// Two builds of the axum example that differ in their version.
@@ -23,19 +23,19 @@ pub(crate) struct Std {
     pub(crate) faulty: PathBuf,
 }
 
-/// Where an app's own sources are.
+/// The sources of an app.
 pub(crate) fn sources(app: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/apps")
         .join(app)
 }
 
-/// Where cargo puts what it builds of the apps.
+/// The target directory of the apps.
 pub(crate) fn target_dir() -> PathBuf {
     kept().join("target")
 }
 
-/// `cargo build` in this folder.
+/// Runs `cargo build` in this folder.
 pub(crate) fn cargo_build(dir: &Path) {
     let mut cargo = Command::new("cargo");
     without_cargo(&mut cargo);
@@ -69,7 +69,7 @@ fn axum_version(version: u32) -> PathBuf {
     executable
 }
 
-/// The server with nothing but the standard library.
+/// The server that uses only the standard library.
 pub(crate) fn std() -> &'static Std {
     static STD: OnceLock<Std> = OnceLock::new();
     STD.get_or_init(|| {
@@ -82,7 +82,7 @@ pub(crate) fn std() -> &'static Std {
     })
 }
 
-/// Copies the axum example into a folder, and gives the path at which its executable will be.
+/// Copies the axum example into a folder, and returns the path of its future executable.
 ///
 /// The copies share one target directory, and so the builds of their dependencies. Each gets a name
 /// of its own: cargo hashes a package's path relative to its workspace, so that two copies with one
@@ -101,7 +101,7 @@ pub(crate) fn copy_of_axum(to: &Path, name: &str) -> PathBuf {
     target_dir().join("debug").join(name)
 }
 
-/// Files that are the same already keep their time, so that cargo finds nothing to do.
+/// Unchanged files keep their time, so that cargo does not rebuild.
 pub(crate) fn write_if_other(path: &Path, text: &str) {
     if fs::read_to_string(path).is_ok_and(|there| there == text) {
         return;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{PATIENCE, http, until};
 
-/// Two clients that ask again and again, each time on a new connection.
+/// Two clients that send requests in a loop, each on a new connection.
 pub(crate) struct Asking {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
@@ -26,7 +26,7 @@ impl Asking {
         Self::paced(to, Duration::from_millis(1))
     }
 
-    /// The same with this pause after each answer.
+    /// The same, with a pause after each response.
     pub(crate) fn paced(to: SocketAddr, pause: Duration) -> Self {
         let (stop, asked) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
         let client = |_| {
@@ -48,7 +48,7 @@ impl Asking {
         }
     }
 
-    /// Waits for this many more.
+    /// Waits for this many more responses.
     #[track_caller]
     pub(crate) fn more(&self, count: usize) {
         let goal = self.asked.load(Ordering::Relaxed) + count;
@@ -69,7 +69,7 @@ impl Asking {
         all
     }
 
-    /// All but a few were answered: those in the hands of a process that is killed.
+    /// All but a few requests got a response. Those few were with a process that was killed.
     #[track_caller]
     pub(crate) fn stop_in_part(self, lost: usize) -> Outcome {
         let outcome = self.stop();
@@ -82,7 +82,7 @@ impl Asking {
         outcome
     }
 
-    /// Every request was answered.
+    /// Every request got a response.
     #[track_caller]
     pub(crate) fn stop_in_full(self) -> Outcome {
         let outcome = self.stop();

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::{PATIENCE, until};
 
-/// It runs until this is dropped.
+/// Runs until it is dropped.
 pub(crate) struct Bare {
     child: Child,
     address: SocketAddr,

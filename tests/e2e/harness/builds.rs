@@ -1,4 +1,4 @@
-//! hotrun on a build that fails: nothing is started, and what counts is how often it is built.
+//! hotrun with a failing build: nothing is started, and the tests count the builds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use nix::sys::signal::Signal;
 
 use super::{PATIENCE, Project, Run, Running};
 
-/// A hotrun whose builds are counted.
+/// hotrun, with its builds counted.
 pub(crate) struct Builds {
     project: Project,
     run: Running,
-    /// Where files are edited.
+    /// The folder of the edited files.
     edited: PathBuf,
     built: usize,
     marks: usize,
@@ -20,12 +20,12 @@ pub(crate) struct Builds {
 }
 
 impl Builds {
-    /// In a folder with these files, each of which holds `one`; with a debounce in which every tool is done.
+    /// In a folder with these files, each with the content `one`. The debounce is longer than any tool takes.
     pub(crate) fn new(files: &[&str]) -> Self {
         Self::start(Project::with(files), |run| run, "true", "300ms")
     }
 
-    /// With options, a shell line to build and a debounce.
+    /// With options, a build command and a debounce.
     pub(crate) fn start(
         project: Project,
         options: impl FnOnce(Run) -> Run,
@@ -42,7 +42,7 @@ impl Builds {
         Self::begin(project, run, (build, debounce), edited)
     }
 
-    /// The same, where the files are edited somewhere else.
+    /// The same, with the edited files elsewhere.
     pub(crate) fn far(project: Project, run: Run, edited: PathBuf) -> Self {
         Self::begin(project, run, ("true", "100ms"), edited)
     }
@@ -72,17 +72,17 @@ impl Builds {
         self.watched
     }
 
-    /// The folder in which hotrun is.
+    /// The working directory of hotrun.
     pub(crate) fn work(&self) -> PathBuf {
         self.project.work()
     }
 
-    /// Writes a file where files are edited.
+    /// Writes a file into the folder of the edited files.
     pub(crate) fn save(&self, name: &str, text: &str) {
         write(&self.edited.join(name), text);
     }
 
-    /// So many builds since this was asked last, when all is at rest.
+    /// Waits until nothing is in progress, and checks the number of builds since the last check.
     #[track_caller]
     pub(crate) fn are(&mut self, expected: usize, what: &str) {
         if expected > 0 {
@@ -97,7 +97,7 @@ impl Builds {
         self.built = built;
     }
 
-    /// How many builds there have been when all that was done before this is acted on, and nothing runs.
+    /// The number of builds, once every earlier change is handled and nothing runs.
     #[track_caller]
     pub(crate) fn at_rest(&mut self) -> usize {
         loop {
@@ -119,7 +119,7 @@ impl Builds {
         }
     }
 
-    /// What was done before this is acted on after it.
+    /// Returns once every earlier change is handled.
     #[track_caller]
     fn mark(&mut self) {
         self.marks += 1;
@@ -129,7 +129,7 @@ impl Builds {
             .expect_that(&marked, PATIENCE, |event| event.mentions(&marked));
     }
 
-    /// How many events mention this.
+    /// The number of events that mention this.
     pub(crate) fn told(&mut self, word: &str) -> usize {
         let told = self.run.so_far().iter();
         told.filter(|event| event.mentions(word)).count()
@@ -152,7 +152,7 @@ impl Builds {
     }
 }
 
-/// Writes a file, and the directories in which it is.
+/// Writes a file, and creates its directories.
 pub(super) fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a file")).expect("it is ours");
     fs::write(path, text).expect("it is ours");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// An event, read as loosely as another program would read it.
+/// An event, parsed as leniently as another program would.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) at: Instant,
@@ -13,7 +13,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// Reads a line; one that is no JSON object becomes an event named `text`.
+    /// Parses a line. One that is not a JSON object becomes an event named `text`.
     pub(crate) fn read(line: &str) -> Self {
         let fields = serde_json::from_str(line).ok().filter(Value::is_object);
         let fields = fields.unwrap_or_else(|| json!({ "event": "text", "text": line }));
@@ -23,7 +23,7 @@ impl Event {
         }
     }
 
-    /// What kind it is.
+    /// Its name.
     pub(crate) fn name(&self) -> &str {
         self.text("event")
     }
@@ -32,7 +32,7 @@ impl Event {
         self.name() == name
     }
 
-    /// The generation that it is about, 0 if none.
+    /// Its generation; 0 without one.
     pub(crate) fn generation(&self) -> u64 {
         self.number("generation")
     }
@@ -45,12 +45,12 @@ impl Event {
         self.fields[field].as_u64().unwrap_or_default()
     }
 
-    /// How long what it reports took.
+    /// The duration that it reports.
     pub(crate) fn took(&self) -> Duration {
         Duration::from_secs_f64(self.fields["took_ms"].as_f64().unwrap_or_default() / 1000.0)
     }
 
-    /// Whether the word is anywhere in it.
+    /// Whether it contains this text anywhere.
     pub(crate) fn mentions(&self, word: &str) -> bool {
         self.fields.to_string().contains(word)
     }

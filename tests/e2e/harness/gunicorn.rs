@@ -1,10 +1,10 @@
-//! When gunicorn can be told to stop.
+//! When gunicorn can be stopped.
 
 use std::fs;
 
 use super::{PATIENCE, until};
 
-/// Waits until its workers have handlers of their own.
+/// Waits until its workers have installed their signal handlers.
 ///
 /// A worker that is asked between its `fork` and that moment puts the signal into its copy of its master's queue, which
 /// nobody ever looks at, and stays: gunicorn 20.1, `Arbiter.signal`; without hotrun 1 of 20 that were stopped after

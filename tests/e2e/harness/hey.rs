@@ -1,4 +1,4 @@
-//! Load from a client that is not ours: `hey`, a new connection for each request.
+//! Load from an independent client: `hey`, with a new connection for each request.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,45 +17,45 @@ pub(crate) fn installed() -> bool {
     run.is_ok()
 }
 
-/// What becomes of a connection after an answer.
+/// What the client does with a connection after a response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Connections {
     New,
     Kept,
 }
 
-/// How hard to ask: connections at once, and requests a second on each.
+/// The load: concurrent connections, and requests per second on each.
 #[derive(Clone, Copy)]
 pub(crate) struct Pressure {
     pub(crate) clients: usize,
     pub(crate) rate: usize,
 }
 
-/// Load that goes on, batch after batch, until it is told to stop.
+/// Load in batches, until it is stopped.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
     thread: JoinHandle<Figures>,
 }
 
-/// What came back.
+/// The results.
 #[derive(Default)]
 pub(crate) struct Figures {
     pub(crate) asked: usize,
     pub(crate) answered: usize,
-    /// Answered with 503.
+    /// Responses with status 503.
     pub(crate) unavailable: usize,
     /// Sorted once it is complete.
     latencies: Vec<Duration>,
 }
 
 impl Load {
-    /// `batch` requests at a time, on new connections; at least one batch.
+    /// Starts batches of `batch` requests on new connections; at least one.
     pub(crate) fn start(to: SocketAddr, pressure: Pressure, batch: usize) -> Self {
         Self::on(Connections::New, to, pressure, batch)
     }
 
-    /// The same on connections of this kind. Each batch begins with new ones.
+    /// The same on connections of this kind. Each batch begins with new connections.
     pub(crate) fn on(
         connections: Connections,
         to: SocketAddr,
@@ -84,20 +84,19 @@ impl Load {
         }
     }
 
-    /// How many requests the finished batches were.
+    /// The number of requests in the finished batches.
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Lets the last batch end, and gives the figures.
+    /// Waits for the last batch, and returns the results.
     pub(crate) fn stop(self) -> Figures {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the load does not panic")
     }
 }
 
-/// One run of `hey`. Its `csv` has a line for each answer and none for an error, so an error shows
-/// as a line that is missing.
+/// One run of `hey`. Its `csv` has a line for each response and none for an error, so an error shows as a missing line.
 fn run(connections: Connections, to: SocketAddr, pressure: Pressure, count: usize) -> String {
     let mut hey = Command::new("hey");
     if connections == Connections::New {
@@ -134,7 +133,7 @@ impl Figures {
         }
     }
 
-    /// The latency that this share of the answers did not exceed.
+    /// The latency at this quantile.
     fn quantile(&self, share: f64) -> Duration {
         let last = self.latencies.len().saturating_sub(1);
         #[expect(

@@ -1,4 +1,4 @@
-//! A client that forgives nothing.
+//! A client that tolerates no error.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::PATIENCE;
 
-/// What went wrong with a request.
+/// How a request failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Connect(io::Error),
@@ -17,12 +17,12 @@ pub(crate) enum Failure {
     Status(String),
 }
 
-/// Asks on a new connection, and gives back the whole body.
+/// Sends a request on a new connection, and returns the whole body.
 pub(crate) fn get(to: SocketAddr, path: &str) -> Result<String, Failure> {
     get_within(to, path, PATIENCE)
 }
 
-/// The same, by a client that gives up when it has to wait for so long.
+/// The same, with a timeout.
 pub(crate) fn get_within(
     to: SocketAddr,
     path: &str,
@@ -35,7 +35,7 @@ pub(crate) fn get_within(
     ask(stream, path)
 }
 
-/// Asks on this connection, and gives back the whole body.
+/// Sends a request on this connection, and returns the whole body.
 pub(crate) fn ask(mut stream: impl Read + Write, path: &str) -> Result<String, Failure> {
     stream
         .write_all(request(path).as_bytes())
@@ -69,7 +69,7 @@ fn content_length(head: &str) -> Option<usize> {
     lines.find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok())
 }
 
-/// A connection on which a request was sent; [`finish`] reads the answer.
+/// Sends a request on a new connection. [`finish`] reads the response.
 pub(crate) fn open(to: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE).expect("the address is open");
     stream
@@ -81,7 +81,7 @@ pub(crate) fn open(to: SocketAddr, path: &str) -> TcpStream {
     stream
 }
 
-/// The whole body of the answer that is still to come.
+/// Reads the response, and returns the whole body.
 pub(crate) fn finish(mut stream: impl Read) -> Result<String, Failure> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(Failure::Broken)?;

@@ -12,10 +12,10 @@ use super::until;
 /// The variable whose value marks every process that descends from a run.
 pub(crate) const MARK: &str = "E2E_MARK";
 
-/// How long a killed process may take to be gone; the kernel does that in its own time.
+/// How long a killed process may take to disappear.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A value that no other run has, in this process or another.
+/// A value that is unique among all runs and processes.
 pub(crate) fn new_mark() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -68,7 +68,7 @@ pub(crate) fn port_free(address: SocketAddr) {
     });
 }
 
-/// The folder has nothing in it.
+/// Checks that the folder is empty.
 #[track_caller]
 pub(crate) fn empty(dir: &Path) {
     let entries = fs::read_dir(dir).expect("the folder is ours");

@@ -1,5 +1,5 @@
-//! What the tests stand on. Nothing here waits without a deadline, and nothing here sleeps to let
-//! something happen: it waits for an event of `--ui json`, for an answer, or for a process to be gone.
+//! Helpers of the tests. Every wait has a deadline and waits for something observable: an event of `--ui json`, a
+//! response, or the end of a process.
 
 pub(crate) mod apps;
 pub(crate) mod asking;
@@ -30,8 +30,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything but a build may take before a test gives up. Long, because it is only ever spent
-/// in full by a test that fails.
+/// How long anything but a build may take before a test fails. Only a failing test takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a build of one of the apps may take on a cold, busy machine.
@@ -47,13 +46,13 @@ pub(crate) fn say(line: &str) {
     }
 }
 
-/// Says that a test can't be made here. In CI that is a failure, not an excuse.
+/// Reports that a test cannot run here. In CI it fails.
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "skipped in CI: {why}");
     say(&format!("SKIPPED: {why}"));
 }
 
-/// Whether this command succeeds here.
+/// Whether this command succeeds.
 pub(crate) fn can(command: &str, args: &[&str]) -> bool {
     let status = Command::new(command)
         .args(args)
@@ -63,7 +62,7 @@ pub(crate) fn can(command: &str, args: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Asks again and again until the answer is there.
+/// Polls until there is a result.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
@@ -79,7 +78,7 @@ pub(crate) fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> 
     }
 }
 
-/// The folder for what is built and kept between test runs: `target/apps`.
+/// The folder for builds that are kept between test runs: `target/apps`.
 pub(crate) fn kept() -> PathBuf {
     let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     tmp.parent()

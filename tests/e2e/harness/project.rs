@@ -26,7 +26,7 @@ impl Project {
         project
     }
 
-    /// With these files in the watched folder, each of which holds `one`.
+    /// With these files in the watched folder, each with the content `one`.
     pub(crate) fn with(files: &[&str]) -> Self {
         let project = Self::new();
         for name in files {
@@ -48,31 +48,31 @@ impl Project {
         self.root.path().join(name)
     }
 
-    /// Writes a file in the watched folder as an editor does that is careful: beside, then renamed.
+    /// Writes a file in the watched folder as a careful editor does: beside it, then renamed.
     pub(crate) fn save(&self, name: &str, text: &str) {
         let new = self.beside("new");
         fs::write(&new, text).expect("the folder is ours");
         fs::rename(new, self.work().join(name)).expect("the folder is ours");
     }
 
-    /// Lets `start`, the script that [`Project::run`] runs, be this.
+    /// Writes the script `start`, which [`Project::run`] runs.
     pub(crate) fn script(&self, text: &str) {
         self.save("start", &format!("{text}\n"));
     }
 
-    /// Lets `start` be the std server with this version.
+    /// Makes `start` run the std server with this version.
     pub(crate) fn server(&self, version: &str) {
         let server = apps::std().server.display();
         self.script(&format!("exec '{server}' {version}"));
     }
 
-    /// Lets `start` be the std server with these faults, and perhaps a version.
+    /// Makes `start` run the std server with these faults, and optionally a version.
     pub(crate) fn faulty(&self, arguments: &str) {
         let faulty = apps::std().faulty.display();
         self.script(&format!("exec '{faulty}' {arguments}"));
     }
 
-    /// Puts another executable in the place of `work/server`, as a linker does that is careful. By
+    /// Replaces the executable `work/server`, as a careful linker does. By
     /// a hard link: nothing here ever has an executable open for writing, which would make `exec`
     /// fail with `ETXTBSY` whenever another thread of this test forks at that moment.
     pub(crate) fn swap(&self, executable: &Path) {
@@ -83,15 +83,14 @@ impl Project {
         fs::rename(new, self.work().join("server")).expect("the folder is ours");
     }
 
-    /// The same by a copy, which everybody may read who may read the folder. Another process makes it, for the same
-    /// reason.
+    /// The same by a copy that is as readable as the folder. Another process makes it, for the same reason.
     pub(crate) fn exchange(&self, executable: &Path) {
         let new = self.beside("new");
         done(Command::new("cp").arg(executable).arg(&new));
         fs::rename(new, self.work().join("server")).expect("the folder is ours");
     }
 
-    /// Lets a user who may read nothing else read and write all of this, and gives the path of a copy of this
+    /// Gives an otherwise unprivileged user read and write access to the project, and returns the path of a copy of this
     /// executable in it.
     pub(super) fn hand_to_nobody(&self, executable: &str) -> PathBuf {
         let copy = self.beside("hotrun");
@@ -105,12 +104,12 @@ impl Project {
         copy
     }
 
-    /// hotrun on `sh start`, in the watched folder.
+    /// hotrun with `sh start`, in the watched folder.
     pub(crate) fn run(&self) -> Run {
         Run::new(self).program(["sh", "start"])
     }
 
-    /// Nothing is left of a run: no file in `TMPDIR`, nothing new in the folder.
+    /// Checks that a run has left nothing: no file in `TMPDIR`, and nothing new in the folder.
     #[track_caller]
     pub(crate) fn untouched(&self, files: &[&str]) {
         super::leftovers::empty(&self.tmp());

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use super::leftovers::{self, MARK, new_mark};
 use super::{Project, Running};
 
-/// The user and the group that own nothing.
+/// The user and group `nobody`.
 pub(crate) const NOBODY: &str = "65534";
 
-/// hotrun's command line, a word after the other.
+/// The command line of hotrun, built step by step.
 pub(crate) struct Run {
     pub(super) command: Command,
     pub(super) mark: String,
@@ -32,7 +32,7 @@ impl Run {
         Self::from(shell, project)
     }
 
-    /// The same by another user than root, which may read and write the project's folder and may do nothing else.
+    /// The same as an unprivileged user, who may only read and write the folder of the project.
     pub(crate) fn as_nobody(project: &Project) -> Self {
         let hotrun = project.hand_to_nobody(env!("CARGO_BIN_EXE_hotrun"));
         let mut command = Command::new("setpriv");
@@ -71,7 +71,7 @@ impl Run {
         self.args(["--listen", address])
     }
 
-    /// The program will open this address by itself; see [`Running::address`].
+    /// The program opens this address itself; see [`Running::address`].
     pub(crate) fn opens(mut self, address: SocketAddr) -> Self {
         self.address = Some(address);
         self
@@ -92,19 +92,19 @@ impl Run {
         self
     }
 
-    /// What stands behind `--`.
+    /// The command after `--`.
     pub(crate) fn program<W: Into<OsString>>(mut self, argv: impl IntoIterator<Item = W>) -> Self {
         self.program = argv.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Starts it, and reads what it prints.
+    /// Starts it, and reads its output.
     pub(crate) fn spawn(mut self) -> Running {
         self.finish_line();
         Running::start(self)
     }
 
-    /// Starts it, and waits for its end: its exit code, and all that it told.
+    /// Starts it, waits for its end, and returns its exit code and output.
     #[track_caller]
     pub(crate) fn output(mut self) -> (Option<i32>, String) {
         self.listens = false;
@@ -121,7 +121,7 @@ impl Run {
     }
 }
 
-/// Takes away what the cargo that runs these tests has set, and no terminal of a user would have.
+/// Removes the variables that cargo sets for tests and that no terminal of a user has.
 pub(crate) fn without_cargo(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

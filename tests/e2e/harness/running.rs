@@ -1,4 +1,4 @@
-//! A hotrun that runs.
+//! A running hotrun.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -12,14 +12,14 @@ use nix::unistd::Pid;
 
 use super::{Event, PATIENCE, Run, http, leftovers};
 
-/// hotrun, its events so far, and the promise that nothing of it outlives the test.
+/// hotrun and its events so far. None of its processes outlives the test.
 pub(crate) struct Running {
     child: Child,
     pub(crate) mark: String,
     address: Option<SocketAddr>,
     events: Receiver<Event>,
     seen: Vec<Event>,
-    /// How much of `seen` the test has gone through.
+    /// The number of events in `seen` that the test has consumed.
     cursor: usize,
 }
 
@@ -47,7 +47,7 @@ impl Running {
         running
     }
 
-    /// Where it listens. Only TCP.
+    /// The TCP address of the program.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.expect("this run listens on a TCP address")
     }
@@ -56,13 +56,13 @@ impl Running {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a pid is an i32"))
     }
 
-    /// Waits for the next event of this name, and goes past it.
+    /// Waits for the next event of this name, and consumes it.
     #[track_caller]
     pub(crate) fn expect(&mut self, name: &str) -> Event {
         self.expect_that(name, PATIENCE, |event| event.is(name))
     }
 
-    /// Waits for the next event that fits, and goes past it.
+    /// Waits for the next matching event, and consumes it.
     #[track_caller]
     pub(crate) fn expect_that(
         &mut self,
@@ -90,14 +90,14 @@ impl Running {
         }
     }
 
-    /// Waits until nothing has been told for so long, and nothing is under way.
+    /// Waits until there was no event for this long, and nothing is in progress.
     pub(crate) fn settled(&mut self, quiet: Duration) {
         while let Ok(event) = self.events.recv_timeout(quiet) {
             self.seen.push(event);
         }
     }
 
-    /// Waits for the next generation to be live, and says which it is.
+    /// Waits for the next live generation, and returns its number.
     #[track_caller]
     pub(crate) fn live(&mut self) -> u64 {
         self.expect("live").generation()
@@ -109,13 +109,13 @@ impl Running {
         self.told_once("spawned", generation).number("pid")
     }
 
-    /// Waits for this generation to be gone, and tells how.
+    /// Waits until this generation is gone, and returns the event.
     #[track_caller]
     pub(crate) fn gone_is(&mut self, generation: u64) -> Event {
         self.told_once("gone", generation)
     }
 
-    /// Waits until the program of this generation has printed a line, if it has not.
+    /// Waits until the program of this generation has printed this line.
     #[track_caller]
     pub(crate) fn printed(&mut self, generation: u64, line: &str) {
         let printed = |event: &Event| {
@@ -128,8 +128,7 @@ impl Running {
         }
     }
 
-    /// The event that is told once for each generation. It may have been told before what the test
-    /// waited for last.
+    /// An event that comes once for each generation. It may precede the last event that the test consumed.
     #[track_caller]
     fn told_once(&mut self, name: &str, generation: u64) -> Event {
         let wanted = |event: &Event| event.is(name) && event.generation() == generation;
@@ -142,18 +141,18 @@ impl Running {
         })
     }
 
-    /// What was told up to what the test waited for last.
+    /// The events up to the last consumed one.
     pub(crate) fn past(&self) -> &[Event] {
         &self.seen[..self.cursor]
     }
 
-    /// All that has been told until now.
+    /// All events so far.
     pub(crate) fn so_far(&mut self) -> &[Event] {
         self.seen.extend(self.events.try_iter());
         &self.seen
     }
 
-    /// All that it told until both of its streams were closed, a line each.
+    /// All events, once both output streams are closed.
     pub(crate) fn told_in_full(&mut self) -> String {
         while let Ok(event) = self.events.recv_timeout(PATIENCE) {
             self.seen.push(event);
@@ -162,12 +161,12 @@ impl Running {
         lines.join("\n")
     }
 
-    /// How many events of this name there have been until now.
+    /// The number of events of this name so far.
     pub(crate) fn count(&mut self, name: &str) -> usize {
         self.so_far().iter().filter(|event| event.is(name)).count()
     }
 
-    /// There have been exactly so many events of this name until now.
+    /// Checks the number of events of this name so far.
     #[track_caller]
     pub(crate) fn counted(&mut self, name: &str, expected: usize) {
         let found = self.count(name);
@@ -176,7 +175,7 @@ impl Running {
         }
     }
 
-    /// What the server answers on a new connection; it must answer.
+    /// The response of the server on a new connection. There must be one.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> String {
         match http::get(self.address(), path) {
@@ -189,7 +188,7 @@ impl Running {
         kill(self.pid(), signal).expect("hotrun is our child and not yet waited for");
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let began = Instant::now();
@@ -204,14 +203,13 @@ impl Running {
         }
     }
 
-    /// Quits as a user does by Ctrl-C, and checks that nothing is left: no process, and the port is
-    /// free.
+    /// Quits as by Ctrl-C, and checks that no process is left and the port is free.
     #[track_caller]
     pub(crate) fn quit(self) {
         self.quit_with(0);
     }
 
-    /// The same with another exit code; 1 is for a program that has to be killed.
+    /// The same with another exit code. 1 means that a program had to be killed.
     #[track_caller]
     pub(crate) fn quit_with(mut self, code: i32) {
         self.signal(Signal::SIGINT);
