@@ -4,8 +4,10 @@
 //! Connections of other protocols wait. [`Request::parse`] tells them apart.
 
 mod page;
+mod reason;
 mod request;
 mod response;
 
+pub use reason::Reason;
 pub use request::Request;
-pub use response::{Reason, Responder};
+pub use response::Responder;

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use super::response::Reason;
+use super::reason::Reason;
 
 /// The header by which the page recognizes that hotrun still responds, with the same reason.
 pub(super) const MARK: &str = "Hotrun-Reason";

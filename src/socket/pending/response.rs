@@ -1,30 +1,12 @@
 use std::fmt::{self, Write as _};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::page::{self, Page};
+use super::reason::Reason;
 use super::request::Request;
 use crate::socket::unclaimed::{Respond, Response};
 
 /// In seconds. The page polls as often.
 const RETRY_AFTER: u32 = 1;
-
-/// Why no server is running.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reason {
-    /// One line: the generation and its failure.
-    pub summary: String,
-    /// The output of the compiler or the program: text with line breaks and no other control characters.
-    pub details: Vec<String>,
-}
-
-impl Reason {
-    /// Differs between reasons.
-    pub(super) fn mark(&self) -> String {
-        let mut hasher = DefaultHasher::new();
-        (&self.summary, &self.details).hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
-    }
-}
 
 /// Responds to HTTP requests while no server is running. The reason is determined for each request, because more output
 /// may have arrived.
