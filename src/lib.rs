@@ -97,6 +97,7 @@
 //! main -> lib -> driver, config, doctor, error, ui
 //! doctor -> os
 //! driver -> everything below
+//! artifact -> build, reload, os
 //! ui, watch, build, socket, process, ready -> reload (its vocabulary), os
 //! config, cli -> the types in which the modules above take their settings
 //! config -> cli               cli -> guide, error          cli, ready -> value
@@ -122,6 +123,7 @@
 //! | what `--doctor` looks at | [`doctor`] |
 //! | what a program may say to `NOTIFY_SOCKET`, what it stores | [`process::notify`], then [`driver`] and [`reload::Machine`] |
 //! | how processes are started, signalled, accounted for | [`process`] |
+//! | what is kept to roll back to, when a build counts as unchanged | [`artifact`] |
 //! | how an effect is performed | [`driver`] |
 //!
 //! # Tests that are worth more time
@@ -136,6 +138,7 @@
 //! | `FAULTS=killed cargo test --test e2e -- suite:: --nocapture` | the faults in whose rows that word is |
 //! | `MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --lib -- process::wire process::notify::message os::linux::credentials::control os::linux::accepting::fdinfo os::linux::accepting::syscall ui::sanitize socket::pending:: build::progress build::inputs ready::status --skip fuzz_` | what needs no system call that miri does not know |
 
+pub mod artifact;
 pub mod build;
 pub mod cli;
 pub mod config;
@@ -166,7 +169,7 @@ use crate::driver::Outcome;
 use crate::error::Failure;
 use crate::ui::Ui;
 
-/// The whole program: from the command line, whose first item is hotrun's own name, to the exit code.
+/// Runs hotrun with these arguments, of which the first is its own name, and returns the exit code.
 pub fn run(args: Vec<OsString>) -> ExitCode {
     if let Some(code) = driver::hidden_mode(&args) {
         return code;
@@ -202,35 +205,35 @@ fn check_system(workdir: &Path) -> Result<(), Failure> {
     }
 }
 
-/// How many threads at most do what would hold up the one that decides: they read files and ask the kernel.
-const HELPERS: usize = 16;
+/// How many threads read files and query the kernel, which would block the main thread.
+const MAX_BLOCKING_THREADS: usize = 16;
 
-/// One thread: it is the parent of the guardians, and has to live as long as hotrun does (see
+/// Everything runs in the main thread: the parent of the guardians must live as long as hotrun (see
 /// [`process::guardian`]).
 fn drive(config: Config) -> Result<Outcome, Failure> {
-    // Where that can't be had, it runs with what there is.
+    // If the limit cannot be raised, hotrun runs with what it has.
     let _ = os::fd_limit::raise();
     let _ = os::fd_limit::grow_table();
-    // For good: the helper thread that there is does what waits when the system allows no other one.
-    const FOR_GOOD: Duration = Duration::from_secs(u32::MAX as u64);
+    // One blocking thread is kept forever: it does all the work if the system allows no further thread.
+    const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .thread_keep_alive(FOR_GOOD)
-        .max_blocking_threads(HELPERS)
+        .thread_keep_alive(FOREVER)
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
         .build();
     let runtime =
         runtime.map_err(|error| Failure::environment(format!("starting the runtime: {error}")))?;
     runtime.spawn_blocking(|| ());
     let ui = Ui::standard(config.ui.clone());
     let outcome = runtime.block_on(driver::run(config, ui));
-    // Even if the thread that draws is stuck in a terminal that takes nothing.
+    // The user interface's thread may be blocked by a terminal that accepts no output.
     ui::restore_permanently();
-    driver::leave_nobody();
+    driver::kill_helpers();
     end(runtime);
     Ok(outcome?)
 }
 
-/// Without what is still read in another thread.
+/// Does not wait for the blocking threads.
 fn end(runtime: Runtime) {
     runtime.shutdown_background();
 }
@@ -257,18 +260,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_waits_for_nobody() {
+    fn the_end_does_not_wait_for_blocking_threads() {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.unwrap();
-        let (answer, asked) = mpsc::channel::<()>();
-        let (begun, begins) = mpsc::channel();
+        let (finish, finished) = mpsc::channel::<()>();
+        let (started, has_started) = mpsc::channel();
         runtime.spawn_blocking(move || {
-            begun.send(()).unwrap();
-            asked.recv()
+            started.send(()).unwrap();
+            finished.recv()
         });
-        begins.recv().unwrap();
+        has_started.recv().unwrap();
+        // This would block forever if it waited.
         end(runtime);
-        // Had it waited, it would have for ever.
-        answer.send(()).unwrap();
+        finish.send(()).unwrap();
     }
 }

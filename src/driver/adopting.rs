@@ -7,13 +7,11 @@ use anyhow::{Context, Result};
 use crate::config::Config;
 use crate::os::seccomp::{self, TestRefusal, Unavailable};
 use crate::process::Control;
-use crate::reload::{Event, GenEvent, GenId};
+use crate::reload::GenId;
 use crate::socket::Adopter;
-use crate::socket::intercept::{InterceptEvent, Interceptor};
-use crate::ui::{Level, Report};
+use crate::socket::intercept::Interceptor;
+use crate::ui::{Feed, Level};
 
-use super::Driver;
-use super::feed::Feed;
 use super::inbox::{Inbox, Input};
 
 /// Whether hotrun adopts the sockets that a program opens.
@@ -81,48 +79,5 @@ impl Prepared {
         interceptor
             .start(self.channel)
             .context("starting the thread that replies to `bind` and `listen`")
-    }
-}
-
-impl Driver {
-    /// A program has opened a socket, or could not.
-    pub(super) fn intercepted(&mut self, id: GenId, event: InterceptEvent) {
-        match event {
-            InterceptEvent::Listens { address, first } => {
-                self.feed.tell(Report::Listening {
-                    name: String::new(),
-                    address: address.to_string(),
-                    by: Some(id),
-                    first,
-                });
-                self.handle(Event::Generation(id, GenEvent::Listening));
-            }
-            InterceptEvent::Refused => {
-                self.explained.insert(id);
-            }
-            InterceptEvent::InUse(error) => {
-                self.feed.error(format!("gen {id}: {error}"), error.hint());
-            }
-            InterceptEvent::Listed { address, listed } => {
-                self.explained.insert(id);
-                self.feed.error(
-                    format!("gen {id} opens `{address}`, which conflicts with `--listen {listed}`"),
-                    Some(format!("remove `--listen`, or use `--listen {address}`")),
-                );
-            }
-            InterceptEvent::NotIntercepted(why) => self.feed.message(
-                Level::Warning,
-                format!("gen {id}: its sockets can't be adopted: {why}"),
-                Some(why.hint().into()),
-            ),
-            InterceptEvent::NotAdopted { address, error } => {
-                let at = address.map_or_else(String::new, |address| format!(" on `{address}`"));
-                self.feed.message(
-                    Level::Warning,
-                    format!("gen {id}: its socket{at} can't be adopted: {error}"),
-                    Some("use `--listen`, so that hotrun opens the socket".into()),
-                );
-            }
-        }
     }
 }

@@ -6,7 +6,7 @@ use crate::reload::{Failure, GenId};
 use crate::socket::Respond;
 use crate::socket::pending::{Reason, Responder};
 
-use super::Driver;
+use super::state::Driver;
 
 impl Driver {
     /// From now on, HTTP requests get a response that tells how this generation failed.
@@ -14,16 +14,16 @@ impl Driver {
         if !self.config.error_page {
             return;
         }
-        let words = self.feed.words();
+        let recent = self.feed.recent_output();
         let reason = move || {
-            let words = words.lock().unwrap_or_else(PoisonError::into_inner);
+            let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
             Reason {
                 summary: format!("gen {id} {failure}"),
-                details: words.about(id, failure),
+                details: recent.explain(id, failure),
             }
         };
         let responder: Arc<dyn Respond> = Arc::new(Responder::new(reason));
         let started = self.sockets.respond(&responder);
-        self.told("responding to connections", started);
+        self.report_failure("responding to connections", started);
     }
 }

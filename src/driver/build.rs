@@ -7,57 +7,62 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep_until};
 
+use crate::artifact::{self, Fingerprint};
 use crate::build::{self, BuildCommand, BuildOutput, Launch, OutputLine, Plan, take_progress};
 use crate::os::cleanup::Cleanup;
+use crate::os::hint_for_errno;
 use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Process, Refusal, Reports, Signal, Spec};
 use crate::reload::{BuildOutcome, Ended, GenId};
-use crate::ui::{Level, Report};
+use crate::ui::{Feed, Level, Report};
+use crate::watch::LockFileWindow;
 
-use super::feed::Feed;
-use super::inbox::{Inbox, Input};
-use super::own::Times;
-use super::print::{self, Known, Print};
-use super::remedy;
-use super::scope::{self, Lesson, Taught};
+use super::inbox::{Built, Inbox, Inferred, Input, Lesson};
+use super::watch_set;
 
-/// The build that runs.
+/// A running build.
 #[derive(Debug)]
 pub(super) struct ActiveBuild {
     pub(super) control: Control,
-    /// Whether its end was asked for.
     pub(super) cancelled: Arc<AtomicBool>,
-    pub(super) times: Times,
+    pub(super) lock_file: LockFileWindow,
 }
 
-/// What a build is made with.
-pub(super) struct With {
+/// What to build.
+pub(super) struct BuildRequest {
+    pub(super) id: GenId,
     pub(super) plan: Plan,
-    /// What its guardian puts away if hotrun is killed.
-    pub(super) kept: Vec<Cleanup>,
-    /// What runs.
-    pub(super) known: Known,
-    /// Whether to ask for its progress.
-    pub(super) bars: bool,
+    /// The files that the guardian removes if hotrun is killed.
+    pub(super) cleanup: Vec<Cleanup>,
+    /// The generations that run.
+    pub(super) known: Vec<(GenId, Fingerprint)>,
+    /// Whether to have cargo print its progress.
+    pub(super) progress: bool,
 }
 
-/// Starts the build of a generation. It answers with `BuildEnded`, or with [`Input::Built`], through the inbox.
-pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result<ActiveBuild> {
-    let With {
+/// Starts a build. It reports `BuildEnded` or [`Input::Built`].
+pub(super) fn start(
+    request: BuildRequest,
+    began: SystemTime,
+    inbox: &Inbox,
+    feed: &Feed,
+) -> Result<ActiveBuild> {
+    let BuildRequest {
+        id,
         plan,
-        kept,
+        cleanup,
         known,
-        bars,
-    } = with;
-    let invocation = plan.build_command()?.context("there is nothing to build")?;
-    let times = Times::from_now(id);
-    let process = process::spawn(spec(invocation, kept, bars))?;
+        progress,
+    } = request;
+    let command = plan.build_command()?.context("there is nothing to build")?;
+    let process = process::spawn(spec(command, cleanup, progress))?;
+    let lock_file = LockFileWindow::new(began);
     let control = process.control.clone();
     let cancelled = Arc::<AtomicBool>::default();
     let reader = Reader {
         id,
         cancelled: cancelled.clone(),
-        times: times.clone(),
+        lock_file: lock_file.clone(),
         known,
         output: plan.output(),
         silent: true,
@@ -69,48 +74,40 @@ pub(super) fn start(id: GenId, with: With, inbox: &Inbox, feed: &Feed) -> Result
     Ok(ActiveBuild {
         control,
         cancelled,
-        times,
+        lock_file,
     })
 }
 
-/// `bars`: whether to ask cargo for its progress, which it shows by itself only on a terminal.
-fn spec(invocation: BuildCommand, kept: Vec<Cleanup>, bars: bool) -> Spec {
+/// `progress`: without a terminal, cargo prints its progress only on request.
+fn spec(command: BuildCommand, cleanup: Vec<Cleanup>, progress: bool) -> Spec {
     let mut env: Vec<_> = std::env::vars_os().collect();
-    if bars {
-        let asked = [
+    if progress {
+        let wanted = [
             ("CARGO_TERM_PROGRESS_WHEN", "always"),
             ("CARGO_TERM_PROGRESS_WIDTH", "60"),
         ];
-        env.retain(|(name, _)| asked.iter().all(|(ours, _)| name != ours));
-        env.extend(asked.map(|(name, value)| (name.into(), value.into())));
+        env.retain(|(name, _)| wanted.iter().all(|(ours, _)| name != ours));
+        env.extend(wanted.map(|(name, value)| (name.into(), value.into())));
     }
-    let BuildCommand { argv, workdir, .. } = invocation;
+    let BuildCommand { argv, workdir, .. } = command;
     Spec {
-        argv,
-        env,
-        workdir,
-        sockets: Vec::new(),
-        stored: Vec::new(),
-        watchdog: None,
-        listen_pid: false,
-        notify: None,
-        cleanup: kept,
-        intercept: None,
+        cleanup,
+        ..Spec::new(argv, env, workdir)
     }
 }
 
-/// How long a build that is given up may put away what is half done: `make` removes its targets on `TERM`, and leaves
-/// them behind on `KILL`, where the next build takes them for whole.
-const GIVE_UP: Duration = Duration::from_secs(1);
+/// How long a cancelled build has to remove unfinished files: `make` removes its targets on `SIGTERM`. After `SIGKILL` they
+/// would stay, and the next build would take them for complete.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl ActiveBuild {
-    /// Makes it end. Does not wait for that.
-    pub(super) fn give_up(&self) {
+    /// Ends the build. Does not wait for its end.
+    pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
         self.control.stop(Signal::SIGTERM);
         let control = self.control.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(GIVE_UP).await;
+            tokio::time::sleep(CANCEL_TIMEOUT).await;
             control.kill();
         });
     }
@@ -121,11 +118,11 @@ impl ActiveBuild {
 enum End {
     Exited(Ended),
     Refused(Refusal),
-    /// Nobody saw how.
+    /// The guardian ended without a report.
     Vanished,
 }
 
-/// Up to the end of the first process. What it leaves running is not part of the build.
+/// Waits for the end of the first process. What it leaves running does not belong to the build.
 async fn wait(reports: &mut Reports) -> End {
     loop {
         match reports.next().await {
@@ -140,25 +137,25 @@ async fn wait(reports: &mut Reports) -> End {
 struct Reader {
     id: GenId,
     cancelled: Arc<AtomicBool>,
-    times: Times,
-    known: Known,
+    lock_file: LockFileWindow,
+    known: Vec<(GenId, Fingerprint)>,
     plan: Plan,
     output: BuildOutput,
-    /// Whether it has printed nothing that is shown.
+    /// Whether nothing was shown.
     silent: bool,
     inbox: Inbox,
     feed: Feed,
 }
 
-/// How long the output of a build that has ended may be quiet before no more of it is expected. Only what it
-/// left running (a compiler cache's daemon) can make us wait so long: else the pipes end.
-const REST: Duration = Duration::from_millis(100);
-/// How long something that goes on printing may hold up the end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// The longest line that is read whole. Cargo's messages are a few kilobytes, a launch some tens of them.
-const LONGEST: usize = 16 << 20;
+/// After the end of a build, no more output is expected once nothing arrived for this long. Usually the pipes end; a process
+/// that the build left running (the daemon of a compiler cache) keeps them open.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long a process that continues to print may delay the end.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest line in bytes that is read as a whole. Cargo's messages have a few kilobytes, a launch some tens of them.
+const MAX_LINE: usize = 16 << 20;
 
-/// A stream of the build, its lines put together again.
+/// An output of the build, assembled to lines.
 struct Stream {
     lines: Lines,
     line: Vec<u8>,
@@ -181,13 +178,13 @@ impl Stream {
             return Some(std::mem::take(&mut self.line)).filter(|line| !line.is_empty());
         };
         self.line.extend(bytes);
-        (ends_line || self.line.len() > LONGEST).then(|| std::mem::take(&mut self.line))
+        (ends_line || self.line.len() > MAX_LINE).then(|| std::mem::take(&mut self.line))
     }
 }
 
 impl Reader {
     async fn run(mut self, process: Process) {
-        // The tree lives as long as this does: what the build left running is killed when hotrun ends.
+        // The guardian lives as long as this task: what the build left running is killed when hotrun ends.
         let Process {
             control,
             mut reports,
@@ -200,46 +197,50 @@ impl Reader {
         while end.is_none() || out.open || err.open {
             tokio::select! {
                 biased;
-                () = sleep_until(ended_at + LAST_WORDS), if end.is_some() => break,
-                piece = out.lines.next(), if out.open => {
-                    if let Some(line) = out.take(piece) {
-                        self.times.spoke.get_or_init(SystemTime::now);
-                        let line = self.output.stdout(&line);
-                        self.show(line).await;
-                    }
-                }
-                piece = err.lines.next(), if err.open => {
-                    let mut line = err.take(piece);
-                    if let Some((done, all)) = take_progress(line.as_mut().unwrap_or(&mut err.line)) {
-                        let id = self.id;
-                        self.feed.pass(Report::Progress { id, done, all }).await;
-                    }
-                    if let Some(line) = line {
-                        let line = self.output.stderr(&line);
-                        self.show(line).await;
-                    }
-                }
+                () = sleep_until(ended_at + OUTPUT_TIMEOUT), if end.is_some() => break,
+                piece = out.lines.next(), if out.open => self.stdout(&mut out, piece).await,
+                piece = err.lines.next(), if err.open => self.stderr(&mut err, piece).await,
                 found = wait(&mut reports), if end.is_none() => {
                     end = Some(found);
                     ended_at = Instant::now();
                 }
-                // What cargo printed came before, and is read first: this branch is the last one, and after a
-                // yield the runtime has looked at the pipes again.
+                // Earlier output of cargo is read first: this is the last branch, and after a yield the runtime has
+                // polled the pipes again.
                 () = tokio::task::yield_now(), if self.plan.is_complete(&self.output) => {
                     end = Some(End::Exited(Ended::Code(0)));
                     break;
                 }
-                () = tokio::time::sleep(REST), if end.is_some() => break,
+                () = tokio::time::sleep(QUIET), if end.is_some() => break,
             }
         }
         let end = end.unwrap_or(End::Vanished);
         if let End::Exited(Ended::Signal(_)) = end {
-            // It was made to end; what it had started is of no more use, and must not get in the next one's way.
+            // What a killed build had started is useless, and would disturb the next build.
             control.kill();
             while reports.next().await.is_some() {}
         }
-        self.answer(end).await;
+        self.finish(end).await;
         while reports.next().await.is_some() {}
+    }
+
+    async fn stdout(&mut self, out: &mut Stream, piece: Option<Piece>) {
+        if let Some(line) = out.take(piece) {
+            self.lock_file.first_message.get_or_init(SystemTime::now);
+            let line = self.output.stdout(&line);
+            self.show(line).await;
+        }
+    }
+
+    async fn stderr(&mut self, err: &mut Stream, piece: Option<Piece>) {
+        let mut line = err.take(piece);
+        if let Some((done, all)) = take_progress(line.as_mut().unwrap_or(&mut err.line)) {
+            let id = self.id;
+            self.feed.pass(Report::Progress { id, done, all }).await;
+        }
+        if let Some(line) = line {
+            let line = self.output.stderr(&line);
+            self.show(line).await;
+        }
     }
 
     async fn show(&mut self, line: OutputLine) {
@@ -259,7 +260,7 @@ impl Reader {
                 rendered: diagnostic.rendered,
             },
             OutputLine::Blocked(bytes) => {
-                self.feed.tell(Report::BuildBlocked { id });
+                self.feed.report(Report::BuildBlocked { id });
                 text(bytes)
             }
             OutputLine::Text(bytes) => text(bytes),
@@ -271,61 +272,66 @@ impl Reader {
         self.feed.pass(report).await;
     }
 
-    /// Somebody else has ended it, who will not say so.
-    fn tell_killed(&self, signal: i32) {
+    /// Something other than hotrun has killed the build, and will not report that.
+    fn report_killed(&self, signal: i32) {
         if self.cancelled.load(Ordering::Relaxed) {
             return;
         }
         let out_of_memory =
-            "if memory ran out, `dmesg` says so, and fewer jobs need less of it (`cargo run -j 2`)";
+            "if memory ran out, `dmesg` says so; fewer jobs need less (`cargo run -j 2`)";
         let hint = (signal == Signal::SIGKILL as i32).then(|| out_of_memory.into());
         let text = format!("the build was ended by {}", Ended::Signal(signal));
         self.feed.error(text, hint);
     }
 
-    /// Which generation runs what was built. In a thread: an executable may be large.
-    async fn find_like(&mut self, print: Option<Print>) -> Option<GenId> {
-        let print = print?;
+    /// Which generation already runs what was built. In a thread, because an executable may be large.
+    async fn find_like(&mut self, fingerprint: Option<Fingerprint>) -> Option<GenId> {
+        let fingerprint = fingerprint?;
         let known = std::mem::take(&mut self.known);
-        let mine = print.clone();
-        let search = tokio::task::spawn_blocking(move || print::find(&known, &mine));
+        let mine = fingerprint.clone();
+        let search = tokio::task::spawn_blocking(move || artifact::find(&known, &mine));
         let like = search.await.ok().flatten();
-        // Not waited for: it is of use for the next build.
-        tokio::task::spawn_blocking(move || print.remember());
+        // Only the next build needs the hashes.
+        tokio::task::spawn_blocking(move || fingerprint.hash_files());
         like
     }
 
-    /// What it was made from is what counts from now on.
+    /// From now on the files that this build read are watched.
     fn teach(&self, launch: &Launch) {
-        let (id, began) = (self.id, self.times.began);
+        let (id, began) = (self.id, self.lock_file.started);
         match self.plan.inputs(&self.output, launch) {
             Some(inputs) => {
-                let taught = Taught::Exact(inputs);
-                self.inbox
-                    .input(Input::Learnt(Lesson { id, began, taught }));
+                let inferred = Inferred::Exact(inputs);
+                let lesson = Lesson {
+                    id,
+                    began,
+                    inferred,
+                };
+                self.inbox.input(Input::Learnt(lesson));
             }
-            None => scope::ask_anew(id, began, self.plan.clone(), &self.inbox),
+            None => watch_set::ask_cargo(id, began, self.plan.clone(), &self.inbox),
         }
     }
 
-    async fn answer(mut self, end: End) {
-        let id = self.id;
-        let code = match end {
-            End::Exited(Ended::Code(code)) => code,
-            // Whatever it had printed: it was not done.
-            End::Exited(Ended::Signal(number)) => {
-                self.tell_killed(number);
-                return self.inbox.build_ended(id, BuildOutcome::Failed);
-            }
-            End::Vanished => {
-                self.feed.error("the processes of the build vanished", None);
-                return self.inbox.build_ended(id, BuildOutcome::Failed);
-            }
+    /// The exit code, or `None` if the build failed in another way, which this reports.
+    fn exit_code(&self, end: End) -> Option<i32> {
+        match end {
+            End::Exited(Ended::Code(code)) => return Some(code),
+            // A killed build has failed, whatever it had printed.
+            End::Exited(Ended::Signal(number)) => self.report_killed(number),
+            End::Vanished => self.feed.error("the processes of the build vanished", None),
             End::Refused(refusal) => {
                 let text = format!("the build could not be started: {refusal}");
-                self.feed.error(text, remedy::for_errno(refusal.errno));
-                return self.inbox.build_ended(id, BuildOutcome::Failed);
+                self.feed.error(text, hint_for_errno(refusal.errno));
             }
+        }
+        None
+    }
+
+    async fn finish(mut self, end: End) {
+        let id = self.id;
+        let Some(code) = self.exit_code(end) else {
+            return self.inbox.build_ended(id, BuildOutcome::Failed);
         };
         if !self.plan.succeeded(&self.output, code == 0) {
             if self.silent && !self.cancelled.load(Ordering::Relaxed) {
@@ -334,20 +340,20 @@ impl Reader {
                 self.feed.error(text, None);
             }
             self.inbox.build_ended(id, BuildOutcome::Failed);
-            return scope::ask_anew(id, self.times.began, self.plan, &self.inbox);
+            return watch_set::ask_cargo(id, self.lock_file.started, self.plan, &self.inbox);
         }
-        let launch = self.plan.launch(&mut self.output);
-        let mut print = None;
-        if let Ok(launch) = &launch {
-            self.teach(launch);
-            print = Print::new(launch, &self.output.runtime_files());
-        }
-        let like = self.find_like(print.clone()).await;
-        self.inbox.input(Input::Built {
-            id,
-            launch,
-            print: print.map(Box::new),
-            like,
-        });
+        let built = match self.plan.launch(&mut self.output) {
+            Ok(launch) => {
+                self.teach(&launch);
+                let fingerprint = Fingerprint::new(&launch, &self.output.runtime_files());
+                Ok(Box::new(Built {
+                    like: self.find_like(fingerprint.clone()).await,
+                    launch,
+                    fingerprint,
+                }))
+            }
+            Err(error) => Err(error),
+        };
+        self.inbox.input(Input::Built { id, built });
     }
 }

@@ -1,96 +1,69 @@
-//! The clock of the machine. Time in which hotrun itself was away does not count: it was stopped, the machine slept, the
-//! deciding thread was held up. What others did meanwhile was not heard, so nothing of it may be called late.
+//! The clock of the machine. Time during which hotrun itself could not run does not count: it was stopped, the computer
+//! slept, the main thread was blocked. hotrun did not hear what others did in that time, so none of it is late.
 
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use crate::reload::Time;
 
-use crate::reload::{Event, Time};
-
-use super::Driver;
-use super::inbox::Input;
-use super::notified::hear_out;
-
-/// Whoever wakes so long after a limit was away. What is queued behind one event is done with much sooner.
-const AWAY: Duration = Duration::from_millis(500);
-/// How long others have then to be heard before the limit.
+/// If a deadline passed this long ago, hotrun could not run. Handling one event takes much less.
+const SUSPENDED: Duration = Duration::from_millis(500);
+/// How long others then have until the deadline.
 const GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
-    /// What was told last: it never goes back.
-    told: Duration,
+    /// The last value of [`Clock::now`]. Time never goes back.
+    last: Duration,
+    /// Whether a deadline has passed, and the notifications of the programs are read before that counts.
+    pub(super) drains: bool,
 }
 
 impl Clock {
     pub(super) fn start() -> Self {
         Self {
             started: Instant::now(),
-            told: Duration::ZERO,
+            last: Duration::ZERO,
+            drains: false,
         }
     }
 
-    /// The time, for the machine.
-    pub(super) fn tell(&mut self) -> Time {
-        self.told = self.started.elapsed();
-        Time::after_start(self.told)
+    /// The time for the machine.
+    pub(super) fn now(&mut self) -> Time {
+        self.last = self.started.elapsed();
+        Time::after_start(self.last)
     }
 
-    /// Nothing was late because of this.
+    /// Leaves out the last part of the past.
     pub(super) fn leave_out(&mut self, time: Duration) {
         self.started += time;
     }
 
-    /// Goes back to before this limit if it passed while hotrun was away; whether it is yet to come then. It is not where
-    /// something was told of a later time already.
-    pub(super) fn was_away(&mut self, limit: Option<Time>) -> bool {
+    /// If this deadline passed while hotrun could not run, goes back to shortly before it, but not before the last value
+    /// of the clock. Returns whether the deadline is in the future then.
+    pub(super) fn skip_suspension(&mut self, deadline: Option<Time>) -> bool {
         let now = self.started.elapsed();
-        let limit = limit.map(Time::since_start);
-        let Some(limit) = limit.filter(|limit| now.saturating_sub(*limit) > AWAY) else {
+        let deadline = deadline.map(Time::since_start);
+        let Some(deadline) = deadline.filter(|deadline| now.saturating_sub(*deadline) > SUSPENDED)
+        else {
             return false;
         };
-        let back = limit.saturating_sub(GRACE).max(self.told);
+        let back = deadline.saturating_sub(GRACE).max(self.last);
         self.leave_out(now.saturating_sub(back));
-        back < limit
+        back < deadline
     }
 
-    /// Sleeps until the machine wants to be woken, for ever if it does not.
-    pub(super) async fn sleep_until(&self, limit: Option<Time>) {
-        /// The farthest that is slept in one go; the machine, asked again, then says the same.
-        const FAR: Duration = Duration::from_secs(3600);
-        let Some(limit) = limit else {
+    /// Sleeps until the machine's deadline, forever without one.
+    pub(super) async fn sleep_until(&self, deadline: Option<Time>) {
+        /// tokio has no longer timers than about two years. After this the machine gives the same deadline again.
+        const LONGEST: Duration = Duration::from_secs(3600);
+        let Some(deadline) = deadline else {
             return std::future::pending().await;
         };
-        let left = limit.since_start().saturating_sub(self.started.elapsed());
-        tokio::time::sleep(left.min(FAR)).await;
-    }
-}
-
-impl Driver {
-    /// A limit has passed. What programs have sent by now is heard first: it may lie in their sockets because nobody
-    /// had the time to read it.
-    pub(super) fn limit_passed(&mut self, limit: Option<Time>) {
-        if self.clock.was_away(limit) {
-            return;
-        }
-        self.hears_out = true;
-        let listeners = self
-            .generations
-            .values()
-            .map(|running| running.listener.clone());
-        // All at once: one that does not answer costs its second, and the others none.
-        let heard = listeners.map(|listener| async move { hear_out(&listener).await });
-        let (mut heard, inbox) = (heard.collect::<JoinSet<()>>(), self.inbox.clone());
-        tokio::spawn(async move {
-            while heard.join_next().await.is_some() {}
-            inbox.input(Input::HeardOut);
-        });
-    }
-
-    pub(super) fn heard_out(&mut self) {
-        self.handle(Event::Tick);
-        self.hears_out = false;
+        let left = deadline
+            .since_start()
+            .saturating_sub(self.started.elapsed());
+        tokio::time::sleep(left.min(LONGEST)).await;
     }
 }
 
@@ -101,7 +74,7 @@ mod tests {
     fn clock(age: u64) -> Clock {
         Clock {
             started: Instant::now() - Duration::from_secs(age),
-            told: Duration::ZERO,
+            ..Clock::start()
         }
     }
 
@@ -110,28 +83,28 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_passed_while_hotrun_was_away_is_yet_to_come() {
+    fn a_deadline_that_passed_during_a_suspension_is_in_the_future() {
         let mut clock = clock(100);
-        assert!(clock.was_away(at(50)));
-        let before = at(50).unwrap().since(clock.tell());
+        assert!(clock.skip_suspension(at(50)));
+        let before = at(50).unwrap().since(clock.now());
         assert!(before > Duration::ZERO && before <= GRACE, "{before:?}");
-        assert!(!clock.was_away(at(50)), "once");
+        assert!(!clock.skip_suspension(at(50)), "only once");
     }
 
     #[test]
-    fn who_is_in_time_or_has_no_limit_was_not_away() {
+    fn without_a_missed_deadline_there_was_no_suspension() {
         let mut clock = clock(100);
-        for limit in [None, at(100), at(1000)] {
-            assert!(!clock.was_away(limit), "{limit:?}");
+        for deadline in [None, at(100), at(1000)] {
+            assert!(!clock.skip_suspension(deadline), "{deadline:?}");
         }
-        assert!(clock.tell() >= at(100).unwrap());
+        assert!(clock.now() >= at(100).unwrap());
     }
 
     #[test]
-    fn it_never_goes_back_behind_what_was_told() {
+    fn the_clock_never_goes_back() {
         let mut clock = clock(100);
-        let told = clock.tell();
-        assert!(!clock.was_away(at(50)), "it has passed, and is due");
-        assert!(clock.tell() >= told);
+        let last = clock.now();
+        assert!(!clock.skip_suspension(at(50)), "the deadline is due");
+        assert!(clock.now() >= last);
     }
 }

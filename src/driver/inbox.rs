@@ -1,57 +1,89 @@
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use std::time::SystemTime;
 
-use crate::build::{BuildError, Launch, Plan};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
+
+use crate::artifact::Fingerprint;
+use crate::build::{BuildError, BuildInputs, Launch, Plan, WatchRoots};
+use crate::process::notify::Message;
 use crate::reload::{BuildOutcome, Event, GenEvent, GenId};
 use crate::socket::intercept::InterceptEvent;
 
-use super::notified::Said;
-use super::print::Print;
-use super::scope::Lesson;
-
-/// What a task tells the driver.
+/// What a task reports to the driver.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// Something happened.
+    /// An event for the machine.
     Event(Event),
-    /// A build's process ended with success, and this came of it.
+    /// A build's process succeeded.
     Built {
-        /// Which build.
+        /// The generation.
         id: GenId,
-        /// What is to be started.
-        launch: Result<Launch, BuildError>,
-        /// What was made.
-        print: Option<Box<Print>>,
-        /// The generation that runs it already.
-        like: Option<GenId>,
+        /// What it made.
+        built: Result<Box<Built>, BuildError>,
     },
-    /// What programs had sent when a limit had passed has been heard.
-    HeardOut,
-    /// The shell line of a rule has come to its end.
+    /// After a deadline: the notifications that programs had sent have been handled.
+    Drained,
+    /// The command of a rule has ended.
     CommandEnded {
-        /// Which.
+        /// The shell line.
         line: String,
     },
-    /// A build has taught what counts.
+    /// What a build says about its inputs.
     Learnt(Lesson),
-    /// A program has opened a socket, or could not.
+    /// A program has opened a socket, or failed to.
     Intercepted {
-        /// Which generation.
+        /// The generation.
         id: GenId,
-        /// What.
+        /// What happened.
         event: InterceptEvent,
     },
-    /// A program has said something of itself.
-    Said(Box<Said>),
-    /// What decides how to build was read again.
+    /// A program has sent a notification.
+    Notified(Box<Notification>),
+    /// Cargo's configuration or toolchain was read again.
     Planned {
-        /// The how-manieth time that this was asked for.
+        /// Sequence number of this request.
         number: u32,
-        /// What came of it.
+        /// The new plan.
         planned: Result<Plan, BuildError>,
     },
 }
 
-/// Where tasks put what happened.
+/// What a successful build made.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) launch: Launch,
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// A generation that already runs the same.
+    pub(super) like: Option<GenId>,
+}
+
+/// A message to a notify socket.
+#[derive(Debug)]
+pub(super) struct Notification {
+    pub(super) id: GenId,
+    pub(super) message: Message,
+    /// Dropped when the message has been handled.
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// What a build says about its inputs.
+#[derive(Debug)]
+pub(super) struct Lesson {
+    pub(super) id: GenId,
+    /// When the build began.
+    pub(super) began: SystemTime,
+    pub(super) inferred: Inferred,
+}
+
+#[derive(Debug)]
+pub(super) enum Inferred {
+    /// The build succeeded, and read exactly these files.
+    Exact(BuildInputs),
+    /// The build failed, or its inputs are unknown: the next build may need anything in here.
+    Anything(WatchRoots),
+}
+
+/// Where tasks report to.
 #[derive(Clone, Debug)]
 pub(super) struct Inbox(UnboundedSender<Input>);
 
@@ -65,12 +97,16 @@ impl Inbox {
         self.input(Input::Event(event));
     }
 
+    pub(super) fn generation(&self, id: GenId, event: GenEvent) {
+        self.event(Event::Generation(id, event));
+    }
+
     pub(super) fn build_ended(&self, id: GenId, outcome: BuildOutcome) {
-        self.event(Event::Generation(id, GenEvent::BuildEnded(outcome)));
+        self.generation(id, GenEvent::BuildEnded(outcome));
     }
 
     pub(super) fn input(&self, input: Input) {
-        // Nobody listens any more when hotrun ends; then nothing matters any more.
+        // The receiver is gone only when hotrun ends.
         let _ = self.0.send(input);
     }
 }

@@ -1,11 +1,11 @@
-//! What has to be right before the first generation is made. Whatever is not ends hotrun with a message that says
-//! what to do.
+//! What hotrun needs before the first build. If something is missing, hotrun ends with an error and a hint.
 
 use std::env;
 use std::ffi::OsString;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::artifact;
 use crate::build::{BuildError, Launch, Plan, PlanOptions, WatchRoots};
 use crate::config::Config;
 use crate::error::Failure;
@@ -13,10 +13,9 @@ use crate::os;
 use crate::socket::{OpenError, Sharing, Sockets};
 use crate::watch::{Message, Watch, WatchSpec};
 
-use super::keep;
-use super::scope;
+use super::watch_set;
 
-/// Opens what `--listen` names.
+/// Opens the sockets of `--listen`.
 pub(super) fn sockets(config: &Config) -> Result<Sockets, Failure> {
     let sharing = match os::STEERING && os::test_hook("PORTABLE").is_none() {
         true => Sharing::Steered,
@@ -44,7 +43,7 @@ pub(super) fn plan_options(config: &Config) -> PlanOptions<'_> {
     }
 }
 
-/// How to build, and that there is something to build or to start.
+/// How to build. Checks that there is something to build or to start.
 pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
     let mut plan = Plan::new(&plan_options(config)).map_err(|error| failure(&error))?;
     plan.check().map_err(|error| failure(&error))?;
@@ -79,7 +78,7 @@ fn failure(error: &BuildError) -> Failure {
     failure.hints(error.hint())
 }
 
-/// A command that is not there is a slip of the pen. (Behind `--build` it may still have to be built.)
+/// A missing command is most likely misspelt. (With `--build` it may not be built yet.)
 fn check_command(command: &[OsString], config: &Config) -> Result<(), Failure> {
     let workdir = &config.workdir;
     let Some(program) = command.first() else {
@@ -110,7 +109,7 @@ pub(super) fn unbuilt(plan: &Plan) -> Result<Launch, Failure> {
     launch.map_err(|error| failure(&error))
 }
 
-/// What may be watched where the user does not say.
+/// What to watch without `--watch`.
 pub(super) fn watch_roots(plan: &mut Plan) -> Result<WatchRoots, Failure> {
     plan.watch_roots().map_err(|error| failure(&error))
 }
@@ -119,7 +118,7 @@ pub(super) fn watch_roots(plan: &mut Plan) -> Result<WatchRoots, Failure> {
 pub(super) fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
     WatchSpec {
         roots: match config.watch.is_empty() {
-            true => scope::places(found),
+            true => watch_set::places(found),
             false => config.watch.clone(),
         },
         base: config.workdir.clone(),
@@ -127,11 +126,11 @@ pub(super) fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
             .ignore
             .iter()
             .cloned()
-            .chain([keep::GLOB.into()])
+            .chain([artifact::GLOB.into()])
             .collect(),
         exts: config.exts.clone(),
         vcs_ignore: config.vcs_ignore,
-        ignored_dirs: scope::ignored(found),
+        ignored_dirs: watch_set::ignored(found),
         rules: config.rules.clone(),
         inputs: None,
         poll: config.poll,
@@ -139,7 +138,7 @@ pub(super) fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
     }
 }
 
-/// Starts to watch.
+/// Starts the watch.
 pub(super) fn watch(
     spec: &WatchSpec,
     messages: UnboundedSender<Message>,

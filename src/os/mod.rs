@@ -1,6 +1,7 @@
 //! The kernel: small safe wrappers, and the only code that differs between systems.
 
 pub mod cleanup;
+mod errno_hint;
 pub mod fd_limit;
 pub mod fork_exec;
 pub mod fs_event;
@@ -12,6 +13,7 @@ mod sockets;
 pub mod terminal;
 mod test_hook;
 
+pub use errno_hint::{hint_for_errno, hint_for_error};
 pub use sockets::*;
 pub use test_hook::test_hook;
 

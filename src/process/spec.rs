@@ -37,6 +37,33 @@ pub struct Spec {
     pub intercept: Option<OwnedFd>,
 }
 
+impl Spec {
+    /// A program without sockets and notifications.
+    pub const fn new(
+        argv: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+        workdir: PathBuf,
+    ) -> Self {
+        Self {
+            argv,
+            env,
+            workdir,
+            sockets: Vec::new(),
+            stored: Vec::new(),
+            watchdog: None,
+            listen_pid: false,
+            notify: None,
+            cleanup: Vec::new(),
+            intercept: None,
+        }
+    }
+
+    /// A line for `sh -c`.
+    pub fn shell(line: &str, env: Vec<(OsString, OsString)>, workdir: PathBuf) -> Self {
+        Self::new(vec!["sh".into(), "-c".into(), line.into()], env, workdir)
+    }
+}
+
 /// Why nothing was started.
 #[derive(Debug)]
 pub enum SpawnError {

@@ -6,6 +6,7 @@
 
 mod http;
 mod inputs;
+mod last_unready_reason;
 mod listening;
 mod pattern;
 mod probe;
@@ -21,6 +22,7 @@ pub use http::HttpProbe;
 pub use inputs::{
     Connect, Connecting, Exec, ListenState, NotifyState, OnUnready, ReadyInputs, Stream,
 };
+pub use last_unready_reason::LastUnreadyReason;
 pub use pattern::Pattern;
 pub use reason::{ReadyError, ReadyReason, UnreadyReason};
 pub use spec::ReadySpec;

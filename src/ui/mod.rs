@@ -7,6 +7,7 @@
 mod build_log;
 mod command;
 mod duration;
+pub mod feed;
 mod interleaver;
 pub mod json;
 pub mod keys;
@@ -17,10 +18,12 @@ mod model;
 mod notices;
 mod options;
 mod plain;
+mod recent_output;
 mod report;
 mod sanitize;
 mod stdio;
 mod terminal_guard;
+mod terminal_input;
 mod writer;
 
 use std::io;
@@ -30,11 +33,14 @@ use crate::os::test_hook;
 
 pub use command::UiCommand;
 pub use duration::Human;
+pub use feed::Feed;
 pub use interleaver::Handles;
 pub use options::{Mode, Options, Verbosity};
+pub use recent_output::RecentOutput;
 pub use report::{Level, Report, Stream};
 pub use stdio::{print, print_error, supports_colour, supports_live};
 pub use terminal_guard::{TerminalGuard, restore_permanently, restore_terminal};
+pub use terminal_input::{TerminalEvent, TerminalInput};
 
 use interleaver::Interleaver;
 use json::Json;

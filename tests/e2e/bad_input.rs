@@ -1,10 +1,10 @@
-//! One clear message with what to do next, the right exit code, nothing left behind.
+//! Wrong input gives one error with a hint and the right exit code, and leaves nothing behind.
 
 use std::fs;
 
 use crate::harness::{PATIENCE, Project, Run};
 
-/// It ends with this code, says all these words, and leaves nothing.
+/// hotrun ends with this code, prints all these words, and leaves nothing behind.
 #[track_caller]
 fn refuses(run: Run, wanted: i32, words: &[&str]) {
     let (code, told) = run.output();
@@ -45,7 +45,7 @@ fn no_package_and_no_command() {
 #[test]
 fn several_binaries_and_no_default() {
     let project = Project::new();
-    fs::create_dir_all(project.work().join("src/bin")).expect("it is ours");
+    fs::create_dir_all(project.work().join("src/bin")).expect("a file of this test");
     project.save(
         "Cargo.toml",
         "[package]\nname = \"two\"\nversion = \"0.0.0\"\nedition = \"2024\"\n",
@@ -108,7 +108,7 @@ fn a_command_that_is_not_executable() {
 
 #[test]
 fn a_port_that_needs_privileges() {
-    // Who may bind port 1 can't test that: root, and everybody where the system says so.
+    // Not testable with the privilege to bind port 1, as root, or where the system allows it for everybody.
     if std::net::TcpListener::bind("127.0.0.1:1").is_ok() {
         crate::harness::say("not tested: whoever runs this may bind port 1");
         return;
@@ -118,9 +118,9 @@ fn a_port_that_needs_privileges() {
     refuses(run.program(["true"]), 1, &["127.0.0.1:1", "1024"]);
 }
 
-/// It has said nothing itself.
+/// The build prints nothing.
 #[test]
-fn a_build_that_fails_in_silence_is_told_by_its_status() {
+fn a_silent_failed_build_is_reported_with_its_status() {
     let project = Project::new();
     let run = Run::new(&project).args(["--build", "exit 3"]);
     let mut run = run.program(["true"]).spawn();

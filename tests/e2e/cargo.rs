@@ -1,4 +1,4 @@
-//! What can go wrong with cargo and around it, with a real one.
+//! What can go wrong with a real cargo.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::harness::{BUILD_PATIENCE, Event, Project, Run, Running, http, leftove
 const MANIFEST: &str = "[package]\nname = \"small\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
                         [profile.dev]\ndebug = false\n";
 
-/// Takes its socket from descriptor 3.
+/// Serves on descriptor 3.
 const SERVER: &str = r#"
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -33,7 +33,7 @@ fn main() {
 }
 "#;
 
-/// Waits as long as there is a file `closed` beside the package. It runs again when anything in the package changes.
+/// Waits while the file `closed` exists beside the package. It runs again when anything in the package changes.
 const SCRIPT: &str = r#"
 fn main() {
     if std::fs::exists("../closed").unwrap() {
@@ -45,7 +45,7 @@ fn main() {
 }
 "#;
 
-/// A package that is served under load.
+/// A package that serves under load.
 struct Served {
     project: Project,
     run: Running,
@@ -55,7 +55,7 @@ struct Served {
 impl Served {
     fn new() -> Self {
         let project = Project::new();
-        fs::create_dir(project.work().join("src")).expect("the folder is ours");
+        fs::create_dir(project.work().join("src")).expect("a directory of this test");
         project.save("Cargo.toml", MANIFEST);
         project.save("build.rs", SCRIPT);
         save(&project, "one");
@@ -67,9 +67,9 @@ impl Served {
         Self { project, run, load }
     }
 
-    /// Saves this version, the build of which waits in its script.
+    /// Saves this version and waits until its build script blocks.
     fn save_and_wait(&mut self, version: &str) {
-        fs::write(self.project.beside("closed"), "").expect("the folder is ours");
+        fs::write(self.project.beside("closed"), "").expect("a directory of this test");
         save(&self.project, version);
         let waits = self.project.beside("waits");
         until("the build script", BUILD_PATIENCE, || {
@@ -91,7 +91,7 @@ impl Served {
         });
     }
 
-    /// The build fails, somebody says these words, and the old one serves.
+    /// The build fails with these words, and the old generation stays live.
     #[track_caller]
     fn fails(&mut self, words: &str) {
         let failed = self
@@ -109,7 +109,7 @@ impl Served {
         self.answers("one");
     }
 
-    /// A good save goes live, and nothing was lost.
+    /// A good save gets live, and no request was lost.
     #[track_caller]
     fn mends(self) {
         save(&self.project, "mended");
@@ -134,9 +134,9 @@ fn save(project: &Project, version: &str) {
 }
 
 #[test]
-fn hc16_another_cargo_that_holds_the_lock_is_named_and_waited_for() {
+fn hc16_a_cargo_that_holds_the_lock_is_reported_and_the_build_waits() {
     let mut served = Served::new();
-    fs::write(served.project.beside("closed"), "").expect("the folder is ours");
+    fs::write(served.project.beside("closed"), "").expect("a directory of this test");
     let mut other = other_cargo(&served.project);
     let waits = served.project.beside("waits");
     until("the build script", BUILD_PATIENCE, || {
@@ -155,7 +155,7 @@ fn hc16_another_cargo_that_holds_the_lock_is_named_and_waited_for() {
     served.mends();
 }
 
-/// As an editor's language server starts one. Of another profile's settings, so that it builds whatever was built.
+/// Starts a cargo as an editor's language server does. It has other profile settings, so that it builds everything.
 fn other_cargo(project: &Project) -> Child {
     let mut cargo = Command::new("cargo");
     crate::harness::run::without_cargo(&mut cargo);
@@ -165,7 +165,7 @@ fn other_cargo(project: &Project) -> Child {
 }
 
 #[test]
-fn a_cargo_that_is_killed_is_a_failed_build_and_said() {
+fn a_killed_cargo_is_reported_as_a_failed_build() {
     let mut served = Served::new();
     served.save_and_wait("two");
     kill(Pid::from_raw(served.cargo()), Signal::SIGKILL).expect("it runs");
@@ -175,12 +175,12 @@ fn a_cargo_that_is_killed_is_a_failed_build_and_said() {
 }
 
 #[test]
-fn a_target_directory_that_is_deleted_in_mid_build_is_made_again() {
+fn a_target_directory_deleted_during_a_build_is_recreated() {
     let mut served = Served::new();
     served.save_and_wait("two");
-    fs::remove_dir_all(served.project.work().join("target")).expect("it is ours");
+    fs::remove_dir_all(served.project.work().join("target")).expect("a file of this test");
     served.open();
-    // Cargo may or may not come through that; it says so.
+    // Cargo may succeed or report an error.
     let over = |event: &Event| event.is("failed") || event.is("live");
     served
         .run
@@ -189,7 +189,7 @@ fn a_target_directory_that_is_deleted_in_mid_build_is_made_again() {
 }
 
 #[test]
-fn hc17_a_broken_manifest_is_a_failed_build() {
+fn hc17_a_broken_manifest_fails_the_build() {
     let mut served = Served::new();
     served
         .project
@@ -200,7 +200,7 @@ fn hc17_a_broken_manifest_is_a_failed_build() {
 }
 
 #[test]
-fn hc17_a_binary_that_is_renamed_is_started_by_its_new_name() {
+fn hc17_a_renamed_binary_is_started_by_its_new_name() {
     let served = Served::new();
     let renamed = format!("{MANIFEST}\n[[bin]]\nname = \"renamed\"\npath = \"src/main.rs\"\n");
     served.project.save("Cargo.toml", &renamed);
@@ -210,7 +210,7 @@ fn hc17_a_binary_that_is_renamed_is_started_by_its_new_name() {
 }
 
 #[test]
-fn hc17_a_binary_that_is_removed_is_a_failed_build() {
+fn hc17_a_removed_binary_fails_the_build() {
     let mut served = Served::new();
     fs::remove_file(served.project.work().join("src/main.rs")).expect("it is there");
     served.fails("no targets specified in the manifest");
@@ -218,18 +218,18 @@ fn hc17_a_binary_that_is_removed_is_a_failed_build() {
 }
 
 #[test]
-fn hc17_several_binaries_all_at_once_are_named() {
+fn hc17_several_new_binaries_are_listed() {
     let mut served = Served::new();
     let other = served.project.work().join("src/bin");
-    fs::create_dir(&other).expect("the folder is ours");
+    fs::create_dir(&other).expect("a directory of this test");
     served.project.save("src/bin/other.rs", "fn main() {}\n");
     save(&served.project, "two");
     served.fails("could not determine which binary to run");
-    fs::remove_dir_all(other).expect("it is ours");
+    fs::remove_dir_all(other).expect("a file of this test");
     served.mends();
 }
 
-/// Writes another text into the sources each time it runs; and it runs whenever something in the package changes.
+/// Writes a different text into the sources on each run. It runs when anything in the package changes.
 const GENERATOR: &str = r#"
 fn main() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -238,23 +238,26 @@ fn main() {
 "#;
 
 #[test]
-fn hc08_a_build_script_that_writes_into_the_sources_is_named_and_ends() {
+fn hc08_a_build_script_that_writes_sources_is_reported_and_the_builds_end() {
     let project = Project::new();
-    fs::create_dir(project.work().join("src")).expect("the folder is ours");
+    fs::create_dir(project.work().join("src")).expect("a directory of this test");
     project.save("Cargo.toml", MANIFEST);
     project.save("build.rs", GENERATOR);
     save(&project, "one");
     let run = Run::new(&project).listen().program(["cargo", "run"]);
     let mut run = run.spawn();
-    let named = run.expect_that("a word about it", BUILD_PATIENCE, |event| {
+    let named = run.expect_that("a warning about it", BUILD_PATIENCE, |event| {
         event.is("message") && event.mentions("made.rs")
     });
-    assert!(named.mentions("the build itself changes"), "{named}");
+    assert!(
+        named.mentions("the build rewrites its own input"),
+        "{named}"
+    );
     run.settled(Duration::from_secs(2));
-    // As in every such loop: three are begun anew, and three come to their end.
+    // As in every such loop: three are cancelled, and three end.
     run.counted("building", 6);
     assert_eq!(run.get("/"), "version one\n");
-    // Sources still count.
+    // Changes to sources still cause builds.
     save(&project, "two");
     until("the second version", BUILD_PATIENCE, || {
         (run.get("/") == "version two\n").then_some(())
@@ -264,7 +267,7 @@ fn hc08_a_build_script_that_writes_into_the_sources_is_named_and_ends() {
     run.quit();
 }
 
-/// Takes its socket from descriptor 3, answers each connection apart, and crashes where that is asked of it.
+/// Serves on descriptor 3 with a thread for each connection, and crashes on request.
 const CRASHES: &str = r#"
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -291,14 +294,14 @@ fn main() {
 }
 "#;
 
-/// What it was made from may be let go of, while it is still on its way out.
+/// The artifact of a draining generation may have been released.
 #[test]
-fn hc15_a_build_that_is_the_same_as_one_that_drains_is_gone_back_to() {
+fn hc15_a_build_equal_to_that_of_a_draining_generation_can_be_rolled_back_to() {
     let project = Project::new();
     let save = |version: &str| {
         project.save("src/main.rs", &CRASHES.replace("VERSION", version));
     };
-    fs::create_dir(project.work().join("src")).expect("the folder is ours");
+    fs::create_dir(project.work().join("src")).expect("a directory of this test");
     project.save("Cargo.toml", MANIFEST);
     save("one");
     let run =
@@ -311,7 +314,7 @@ fn hc15_a_build_that_is_the_same_as_one_that_drains_is_gone_back_to() {
         live.generation()
     };
     assert_eq!(live(&mut run), 1);
-    let mut open = TcpStream::connect(run.address()).expect("it is open");
+    let mut open = TcpStream::connect(run.address()).expect("connected");
     open.write_all(b"GET / ").expect("it listens");
     save("two");
     assert_eq!(live(&mut run), 2);

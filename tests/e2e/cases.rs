@@ -1,4 +1,4 @@
-//! The hard cases 2 to 12, each as a user meets it: on the real file system, by the real tools, and counted in builds.
+//! Hard cases 1 to 12 as users meet them: on a real file system, with real tools, counted in builds.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Builds, Project, Run, can, skip};
 
-/// Runs this in the watched folder.
+/// Runs a command in the watched directory.
 #[track_caller]
 fn run(builds: &Builds, argv: &[&str]) {
     run_in(&builds.work(), argv);
@@ -35,7 +35,7 @@ fn shell(builds: &Builds, line: &str) {
 }
 
 #[test]
-fn hc01_fifty_saves_at_once_are_one_build() {
+fn hc01_fifty_saves_within_the_debounce_cause_one_build() {
     let mut builds = Builds::start(Project::with(&["main.rs"]), |run| run, "true", "1s");
     for number in 0..50 {
         builds.save("main.rs", &format!("save {number}"));
@@ -45,11 +45,11 @@ fn hc01_fifty_saves_at_once_are_one_build() {
 }
 
 #[test]
-fn hc02_each_save_of_vim_is_one_build() {
+fn hc02_each_save_with_vim_causes_one_build() {
     if !can("vim", &["--version"]) {
         return skip("`vim` is not installed (`apt install vim`)");
     }
-    // The second is the one that users have: vim writes its file in one go.
+    // The second is the default: vim writes its file in one go.
     for debounce in ["300ms", "20ms"] {
         saves_of_vim(debounce);
     }
@@ -74,11 +74,11 @@ fn saves_of_vim(debounce: &str) {
 }
 
 #[test]
-fn hc02_each_save_of_other_tools_is_one_build() {
+fn hc02_each_save_with_other_tools_causes_one_build() {
     let mut builds = Builds::new(&["main.rs"]);
     for line in [
         "sed -i s/one/two/ main.rs",
-        // VS Code and most others; JetBrains; emacs; KDE and GNOME; a formatter that puts the text back.
+        // VS Code and most others; JetBrains; emacs; KDE and GNOME; a formatter that restores the text.
         "printf three > main.rs",
         "printf four > main.rs___jb_tmp___; mv main.rs main.rs___jb_old___; mv main.rs___jb_tmp___ main.rs; rm main.rs___jb_old___",
         "ln -s me@host:1 .#main.rs; printf x > '#main.rs#'; mv main.rs main.rs~; printf five > main.rs; rm '#main.rs#' .#main.rs",
@@ -94,7 +94,7 @@ fn hc02_each_save_of_other_tools_is_one_build() {
 }
 
 #[test]
-fn hc03_a_branch_switch_of_five_thousand_files_is_one_build_of_the_settled_tree() {
+fn hc03_a_branch_switch_of_five_thousand_files_causes_one_build_of_the_complete_tree() {
     if !can("git", &["--version"]) {
         return skip("`git` is not installed (`apt install git`)");
     }
@@ -102,8 +102,8 @@ fn hc03_a_branch_switch_of_five_thousand_files_is_one_build_of_the_settled_tree(
     let write = |text: &str| {
         for number in 0..5_000 {
             let dir = project.work().join(format!("src/m{}", number % 100));
-            fs::create_dir_all(&dir).expect("it is ours");
-            fs::write(dir.join(format!("f{number}.rs")), text).expect("it is ours");
+            fs::create_dir_all(&dir).expect("a file of this test");
+            fs::write(dir.join(format!("f{number}.rs")), text).expect("a file of this test");
         }
     };
     let git = |argv: &[&str]| run_in(&project.work(), &[&["git"], argv].concat());
@@ -120,7 +120,11 @@ fn hc03_a_branch_switch_of_five_thousand_files_is_one_build_of_the_settled_tree(
     run(&builds, &["git", "checkout", "-q", "one"]);
     builds.are(1, "git checkout");
     let seen = fs::read_to_string(counted).expect("the build wrote it");
-    assert_eq!(seen.lines().last(), Some("5000"), "all of it: {seen}");
+    assert_eq!(
+        seen.lines().last(),
+        Some("5000"),
+        "the complete tree: {seen}"
+    );
     run(&builds, &["git", "status"]);
     run(
         &builds,
@@ -131,7 +135,7 @@ fn hc03_a_branch_switch_of_five_thousand_files_is_one_build_of_the_settled_tree(
 }
 
 #[test]
-fn hc04_directories_that_come_and_go() {
+fn hc04_directories_can_be_moved_removed_and_recreated() {
     let mut builds = Builds::new(&["main.rs", "src/lib.rs"]);
     for line in [
         "mkdir -p a/b/c && printf x > a/b/c/new.rs",
@@ -153,7 +157,7 @@ fn hc04_directories_that_come_and_go() {
 }
 
 #[test]
-fn hc04_the_watched_directory_itself_is_deleted_and_made_again() {
+fn hc04_the_watched_directory_can_be_deleted_and_recreated() {
     let project = Project::with(&["app/main.rs"]);
     let mut builds = Builds::start(project, |run| run.args(["-w", "app"]), "true", "300ms");
     for line in [
@@ -167,12 +171,12 @@ fn hc04_the_watched_directory_itself_is_deleted_and_made_again() {
         builds.are(1, line);
     }
     shell(&builds, "printf x > elsewhere/main.rs; printf x > other");
-    builds.are(0, "what is outside");
+    builds.are(0, "a change outside");
     builds.quit();
 }
 
 #[test]
-fn hc05_when_the_kernels_queue_overflows_nothing_is_missed() {
+fn hc05_no_change_is_missed_if_the_event_queue_overflows() {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("Linux");
     let limit: usize = limit.trim().parse().expect("a number");
     if limit > 100_000 {
@@ -182,21 +186,21 @@ fn hc05_when_the_kernels_queue_overflows_nothing_is_missed() {
     let counted = project.beside("counted");
     let build = format!("ls many late | wc -l >> '{}'", counted.display());
     let mut builds = Builds::start(project, |run| run, &build, "100ms");
-    // Nobody reads the queue now. Each file is made, written and closed.
+    // hotrun is stopped and does not read the queue. Each file is created, written and closed.
     builds.signal(Signal::SIGSTOP);
     for number in 1..=limit / 2 {
         let path = builds.work().join(format!("many/{number}"));
-        fs::write(path, "x").expect("it is ours");
+        fs::write(path, "x").expect("a file of this test");
     }
-    // These are not told any more.
+    // The kernel drops the events of these.
     shell(&builds, "mkdir late && printf x > late/file && rm gone.rs");
     builds.signal(Signal::SIGCONT);
     builds.are(1, "an overflow");
     assert_eq!(builds.told("the system dropped events"), 1);
     let seen = fs::read_to_string(counted).expect("the build wrote it");
-    // The names of the two, a blank line, and what is in them.
+    // The names of both directories, a blank line, and their entries.
     let expected = (limit / 2 + 1 + 1 + 3).to_string();
-    assert_eq!(seen.lines().last(), Some(expected.as_str()), "all of it");
+    assert_eq!(seen.lines().last(), Some(expected.as_str()), "every file");
     for line in ["printf y > late/file", "printf y > main.rs"] {
         shell(&builds, line);
         builds.are(1, line);
@@ -204,7 +208,7 @@ fn hc05_when_the_kernels_queue_overflows_nothing_is_missed() {
     builds.quit();
 }
 
-/// hotrun as a user of whom the kernel thinks by this line, which needs no rights.
+/// hotrun in a user namespace with a limit that this shell line sets, which needs no privileges.
 fn limited(project: &Project, limit: &str) -> Option<Run> {
     if !can("unshare", &["-Ur", "true"]) {
         skip("user namespaces are not allowed here");
@@ -216,7 +220,7 @@ fn limited(project: &Project, limit: &str) -> Option<Run> {
 }
 
 #[test]
-fn hc06_beyond_the_watch_limit_the_rest_is_polled_and_the_sysctl_named_once() {
+fn hc06_directories_beyond_the_watch_limit_are_polled_and_the_sysctl_is_named_once() {
     let files = ["a/x", "b/x", "c/x", "d/x", "e/x"];
     let project = Project::with(&files);
     let Some(run) = limited(&project, "3 > /proc/sys/user/max_inotify_watches") else {
@@ -235,7 +239,7 @@ fn hc06_beyond_the_watch_limit_the_rest_is_polled_and_the_sysctl_named_once() {
 }
 
 #[test]
-fn hc06_without_any_watch_everything_is_polled_and_the_sysctl_named_once() {
+fn hc06_without_watches_everything_is_polled_and_the_sysctl_is_named_once() {
     let project = Project::with(&["a/x", "main.rs"]);
     let Some(run) = limited(&project, "0 > /proc/sys/user/max_inotify_instances") else {
         return;
@@ -251,7 +255,7 @@ fn hc06_without_any_watch_everything_is_polled_and_the_sysctl_named_once() {
 }
 
 #[test]
-fn hc07_what_changes_no_content_builds_nothing_and_a_signal_does() {
+fn hc07_unchanged_contents_cause_no_build_and_a_signal_does() {
     let mut builds = Builds::new(&["main.rs", "lib.rs"]);
     for line in [
         "touch main.rs",
@@ -265,12 +269,12 @@ fn hc07_what_changes_no_content_builds_nothing_and_a_signal_does() {
         builds.are(0, line);
     }
     builds.signal(Signal::SIGUSR1);
-    builds.are(1, "what is asked for is done");
+    builds.are(1, "a requested reload");
     builds.quit();
 }
 
 #[test]
-fn hc10_what_is_ignored_costs_no_watch_and_no_build() {
+fn hc10_ignored_files_need_no_watch_and_cause_no_build() {
     let files = [
         "main.rs",
         "src/lib.rs",
@@ -280,26 +284,27 @@ fn hc10_what_is_ignored_costs_no_watch_and_no_build() {
         "Cargo.toml",
     ];
     let project = Project::with(&files);
-    fs::write(project.work().join(".gitignore"), "node_modules\nlogs/\n").expect("it is ours");
+    fs::write(project.work().join(".gitignore"), "node_modules\nlogs/\n")
+        .expect("a file of this test");
     let mut builds = Builds::start(project, |run| run, "true", "100ms");
-    assert_eq!(builds.watched(), 3, "the folder, `src`, `web`");
+    assert_eq!(builds.watched(), 3, "the root, `src`, `web`");
     shell(
         &builds,
         "echo x >> logs/today; echo x >> web/node_modules/a/b/x.js; mkdir -p web/node_modules/c target/release; \
          echo x > web/node_modules/c/d; echo x > target/release/x; echo x >> target/debug/deps/x",
     );
-    builds.are(0, "what is ignored");
+    builds.are(0, "ignored files");
     builds.save("src/lib.rs", "two");
-    builds.are(1, "what is not");
+    builds.are(1, "a file that is not ignored");
     builds.save(".gitignore", "node_modules\n");
-    builds.are(1, "the ignore file is a file, too");
+    builds.are(1, "the ignore file itself");
     builds.save("logs/today", "three");
-    builds.are(1, "it is not ignored any more");
+    builds.are(1, "a file that is no longer ignored");
     builds.quit();
 }
 
 #[test]
-fn hc11_a_mount_without_events_is_noticed_and_polled() {
+fn hc11_a_mount_without_events_is_reported_and_polled() {
     if !can("unshare", &["-Urm", "true"]) || fs::File::open("/dev/fuse").is_err() {
         return skip("it needs `/dev/fuse` and user namespaces");
     }
@@ -307,8 +312,8 @@ fn hc11_a_mount_without_events_is_noticed_and_polled() {
     let far = project.beside("far");
     let put = |name: &str, text: &str| {
         let path = far.join(name);
-        fs::create_dir_all(path.parent().expect("a file")).expect("it is ours");
-        fs::write(path, text).expect("it is ours");
+        fs::create_dir_all(path.parent().expect("a file")).expect("a file of this test");
+        fs::write(path, text).expect("a file of this test");
     };
     put("src/main.rs", "one");
     put("gone.rs", "one");
@@ -321,21 +326,21 @@ fn hc11_a_mount_without_events_is_noticed_and_polled() {
     let run = Run::through(&project, &line);
     let mut builds = Builds::far(project, run, far.clone());
     put("src/main.rs", "two");
-    builds.are(1, "a save on the other side");
+    builds.are(1, "a save outside of the mount");
     put("new/deep/x.rs", "one");
     builds.are(1, "new directories");
     put("new/deep/x.rs", "two");
-    builds.are(1, "what is in them");
-    fs::remove_file(far.join("gone.rs")).expect("it is ours");
+    builds.are(1, "files in them");
+    fs::remove_file(far.join("gone.rs")).expect("a file of this test");
     builds.are(1, "a removal");
     put("src/main.rs", "two");
-    builds.are(0, "the same once more");
+    builds.are(0, "the same contents again");
     assert_eq!(builds.told("is on FUSE"), 1);
     builds.quit();
 }
 
 #[test]
-fn hc12_odd_names_circles_and_files_that_are_gone() {
+fn hc12_odd_names_symlink_cycles_and_missing_files_do_no_harm() {
     let mut builds = Builds::new(&["a/x", "main.rs"]);
     for (line, expected) in [
         ("ln -s .. a/circle", 1),
@@ -349,13 +354,13 @@ fn hc12_odd_names_circles_and_files_that_are_gone() {
         shell(&builds, line);
         builds.are(expected, line);
     }
-    symlink("main.rs", builds.work().join("alias")).expect("it is ours");
+    symlink("main.rs", builds.work().join("alias")).expect("a file of this test");
     builds.are(1, "a link to a file");
     builds.quit();
 }
 
 #[test]
-fn hc12_a_directory_that_cannot_be_read_is_named_once_and_the_rest_is_watched() {
+fn hc12_an_unreadable_directory_is_reported_once_and_the_rest_is_watched() {
     let project = Project::with(&["closed/x", "open/x"]);
     let closed = project.work().join("closed");
     let mode = |mode| fs::set_permissions(&closed, fs::Permissions::from_mode(mode));
@@ -363,16 +368,16 @@ fn hc12_a_directory_that_cannot_be_read_is_named_once_and_the_rest_is_watched() 
         true => Run::as_nobody(&project),
         false => Run::new(&project),
     };
-    mode(0o000).expect("it is ours");
+    mode(0o000).expect("a file of this test");
     let mut builds = Builds::from(project, run, "true", "100ms");
     builds.save("open/x", "two");
-    builds.are(1, "what can be read");
+    builds.are(1, "a readable file");
     builds.save("open/new/x", "one");
-    builds.are(1, "what is new");
+    builds.are(1, "a new file");
     assert_eq!(builds.told("cannot watch"), 1);
-    mode(0o700).expect("it is ours");
-    builds.are(1, "what can be read now");
+    mode(0o700).expect("a file of this test");
+    builds.are(1, "a directory that became readable");
     builds.save("closed/x", "two");
-    builds.are(1, "and is watched");
+    builds.are(1, "a change in it");
     builds.quit();
 }

@@ -1,4 +1,4 @@
-//! What follows from a crash of the live generation.
+//! Crashes of the live generation.
 
 use std::fs::{self, Permissions};
 use std::net::TcpStream;
@@ -8,17 +8,17 @@ use std::time::Duration;
 use crate::harness::asking::Asking;
 use crate::harness::{PATIENCE, Project, Run, Running, apps, http, until};
 
-/// So many requests are in the hands of a program that crashes: those of the load, and the one that makes it crash.
+/// How many requests a crashing program may have in flight: those of the load, and the one that makes it crash.
 const IN_HAND: usize = 2;
 
-/// Saves a program that can be kept, because it is a file of its own.
+/// Saves a program as a single file, so that it can be kept.
 fn save(project: &Project, arguments: &str) {
     let faulty = apps::std().faulty.display();
     let new = project.beside("new");
     let text = format!("#!/bin/sh\nunset LISTEN_PID\nexec '{faulty}' {arguments}\n");
-    fs::write(&new, text).expect("the folder is ours");
-    fs::set_permissions(&new, Permissions::from_mode(0o755)).expect("it is ours");
-    fs::rename(new, project.work().join("server")).expect("the folder is ours");
+    fs::write(&new, text).expect("a directory of this test");
+    fs::set_permissions(&new, Permissions::from_mode(0o755)).expect("a file of this test");
+    fs::rename(new, project.work().join("server")).expect("a directory of this test");
 }
 
 fn serve(project: &Project) -> Running {
@@ -49,7 +49,7 @@ fn crash(run: &Running) {
 }
 
 #[test]
-fn hc15_a_build_that_crashes_is_followed_by_the_one_before_it() {
+fn hc15_a_crash_rolls_back_to_the_artifact_before() {
     let project = Project::new();
     let mut run = serve(&project);
     let load = load(&run);
@@ -74,10 +74,10 @@ fn hc15_a_build_that_crashes_is_followed_by_the_one_before_it() {
 }
 
 #[test]
-fn hc15_what_still_drains_serves_again_and_nobody_waits() {
+fn hc15_a_crash_rolls_back_to_a_generation_that_still_drains() {
     let project = Project::new();
     let mut run = serve(&project);
-    let open = TcpStream::connect(run.address()).expect("it is open");
+    let open = TcpStream::connect(run.address()).expect("connected");
     let load = load(&run);
     save(&project, "two");
     assert_eq!(run.live(), 2);
@@ -99,7 +99,7 @@ fn hc15_what_still_drains_serves_again_and_nobody_waits() {
 }
 
 #[test]
-fn hc15_a_crash_loop_ends_and_a_change_ends_the_wait() {
+fn hc15_a_crash_loop_ends_and_a_change_starts_again() {
     let project = Project::new();
     save(&project, "brief=50 one");
     let run = Run::new(&project).listen().args(["--build", "true"]);

@@ -1,4 +1,4 @@
-//! What goes wrong with a new generation must not touch the one that serves.
+//! A fault of a new generation does not affect the live one.
 
 use std::fs;
 use std::time::Duration;
@@ -12,7 +12,8 @@ fn serving(project: &Project, options: &[&str]) -> Running {
     run
 }
 
-/// Saves a bad one: it fails for this reason, the old one serves; a good one goes live.
+/// Saves a faulty version, which fails for this reason while the old generation stays live; then a good one, which gets
+/// live.
 fn fails_with(run: &mut Running, project: &Project, faults: &str, reason: &str) -> Event {
     project.faulty(faults);
     let failed = run.expect("failed");
@@ -72,7 +73,7 @@ fn hc14_a_program_killed_before_it_is_ready_changes_nothing() {
 }
 
 #[test]
-fn a_newer_save_does_not_wait_for_one_that_hangs() {
+fn a_newer_save_does_not_wait_for_a_hung_start() {
     let project = Project::new();
     let mut run = serving(&project, &["--ready-timeout", "60s"]);
     project.faulty("hang");
@@ -88,12 +89,12 @@ fn a_newer_save_does_not_wait_for_one_that_hangs() {
 }
 
 #[test]
-fn a_program_that_is_removed_cannot_be_started_and_the_old_one_serves() {
+fn a_removed_program_cannot_be_started_and_the_old_generation_stays_live() {
     let project = Project::new();
     project.swap(&apps::std().server);
     let mut run = Run::new(&project).listen().program(["./server"]).spawn();
     run.live();
-    fs::remove_file(project.work().join("server")).expect("it is ours");
+    fs::remove_file(project.work().join("server")).expect("a file of this test");
     let failed = run.expect("failed");
     let (reason, live) = (failed.text("reason"), failed.number("live"));
     assert_eq!((reason, live), ("start", 1), "{failed}");
@@ -106,7 +107,7 @@ fn a_program_that_is_removed_cannot_be_started_and_the_old_one_serves() {
 }
 
 #[test]
-fn hc26_a_flood_of_lines_is_told_in_full() {
+fn hc26_a_flood_of_output_is_shown_in_full() {
     let project = Project::new();
     project.faulty("flood=100000 one");
     let mut run = project.run().listen().spawn();

@@ -1,4 +1,4 @@
-//! Cargo mode: what a program is built from causes a build, and nothing else does.
+//! Cargo mode: only changes to the inputs of a program cause builds.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::harness::{BUILD_PATIENCE, Project, Run, Running};
 
-/// A workspace: `app` uses `used` and a file beside the workspace; `unused` is of no interest to it.
+/// A workspace: `app` uses `used` and a file beside the workspace, but not `unused`.
 struct Workspace {
     project: Project,
     run: Running,
@@ -34,8 +34,8 @@ impl Workspace {
         let project = Project::new();
         let write = |name: &str, text: &str| {
             let path = project.work().join(name);
-            fs::create_dir_all(path.parent().expect("a file")).expect("it is ours");
-            fs::write(path, text).expect("it is ours");
+            fs::create_dir_all(path.parent().expect("a file")).expect("a file of this test");
+            fs::write(path, text).expect("a file of this test");
         };
         write("Cargo.toml", MANIFEST);
         let used = "[dependencies]\nused = { path = '../used' }\n";
@@ -52,7 +52,7 @@ impl Workspace {
             write(&format!("{name}/Cargo.toml"), &package(name, ""));
             write(&format!("{name}/src/lib.rs"), &library(name));
         }
-        fs::write(project.beside("text"), "text").expect("it is ours");
+        fs::write(project.beside("text"), "text").expect("a file of this test");
         let mut run = Run::new(&project)
             .args(["-C", "app"])
             .program(["cargo", "run", "--offline", "--quiet"])
@@ -69,17 +69,17 @@ impl Workspace {
         self.project.work().join(name)
     }
 
-    /// Appends to files, which makes no difference to what is compiled.
+    /// Appends to files without changing what is compiled.
     fn append(&self, names: &[&str]) {
         for name in names {
             let path = self.path(name);
             let text = fs::read_to_string(&path).unwrap_or_default();
-            fs::create_dir_all(path.parent().expect("a file")).expect("it is ours");
-            fs::write(path, text + "\n").expect("it is ours");
+            fs::create_dir_all(path.parent().expect("a file")).expect("a file of this test");
+            fs::write(path, text + "\n").expect("a file of this test");
         }
     }
 
-    /// A build, and one only, is the answer, and it names this file.
+    /// Exactly one build follows, caused by this file.
     #[track_caller]
     fn builds_for(&mut self, name: &str) {
         let changed = self.run.expect("changed");
@@ -95,14 +95,14 @@ impl Workspace {
     }
 
     #[track_caller]
-    fn builds_not(&mut self) {
+    fn does_not_build(&mut self) {
         self.run.settled(Duration::from_millis(500));
         assert_eq!(self.run.count("building"), self.builds);
     }
 }
 
 #[test]
-fn hc09_exactly_what_the_program_is_built_from() {
+fn hc09_exactly_the_inputs_cause_builds() {
     let mut workspace = Workspace::start();
     workspace.append(&[
         "app/README.md",
@@ -113,18 +113,18 @@ fn hc09_exactly_what_the_program_is_built_from() {
         "used/README.md",
         "used/examples/new.rs",
     ]);
-    workspace.builds_not();
+    workspace.does_not_build();
     for (from, to) in [
         ("app/README.md", "app/READ.md"),
         ("used/README.md", "used/src/README.md"),
     ] {
-        fs::rename(workspace.path(from), workspace.path(to)).expect("it is ours");
+        fs::rename(workspace.path(from), workspace.path(to)).expect("a file of this test");
     }
     for name in ["app/READ.md", "app/src/unrelated.rs"] {
-        fs::remove_file(workspace.path(name)).expect("it is ours");
+        fs::remove_file(workspace.path(name)).expect("a file of this test");
     }
-    fs::remove_dir_all(workspace.path("app/tests")).expect("it is ours");
-    workspace.builds_not();
+    fs::remove_dir_all(workspace.path("app/tests")).expect("a file of this test");
+    workspace.does_not_build();
     for name in [
         "app/src/main.rs",
         "app/data/deep/x",
@@ -139,21 +139,21 @@ fn hc09_exactly_what_the_program_is_built_from() {
         workspace.append(&[name]);
         workspace.builds_for(name.trim_start_matches("../"));
     }
-    fs::remove_dir_all(workspace.path("app/data")).expect("it is ours");
+    fs::remove_dir_all(workspace.path("app/data")).expect("a file of this test");
     workspace.builds_for("app/data");
     workspace.run.quit();
 }
 
 #[test]
-fn hc09_a_path_dependency_that_is_added_is_watched() {
+fn hc09_a_new_path_dependency_is_watched() {
     let mut workspace = Workspace::start();
     workspace.append(&["later/src/lib.rs"]);
-    workspace.builds_not();
+    workspace.does_not_build();
     let both = "[dependencies]\nused = { path = '../used' }\nlater = { path = '../later' }\n";
-    fs::write(workspace.path("app/Cargo.toml"), package("app", both)).expect("it is ours");
+    fs::write(workspace.path("app/Cargo.toml"), package("app", both)).expect("a file of this test");
     workspace.builds_for("app/Cargo.toml");
     let main = MAIN.replace("used::word()", "later::word()");
-    fs::write(workspace.path("app/src/main.rs"), main).expect("it is ours");
+    fs::write(workspace.path("app/src/main.rs"), main).expect("a file of this test");
     workspace.builds_for("app/src/main.rs");
     workspace.append(&["later/src/lib.rs"]);
     workspace.builds_for("later/src/lib.rs");
@@ -161,25 +161,25 @@ fn hc09_a_path_dependency_that_is_added_is_watched() {
 }
 
 #[test]
-fn hc13_what_is_missing_outside_of_the_package_is_seen_when_it_comes_back() {
+fn hc13_a_missing_input_outside_of_the_package_is_seen_when_it_is_back() {
     let mut workspace = Workspace::start();
     let text = workspace.path("../text");
     let before = fs::read(&text).expect("it is there");
-    fs::remove_file(&text).expect("it is ours");
+    fs::remove_file(&text).expect("a file of this test");
     workspace.builds_for("text");
-    // Not before what the failed build teaches has arrived.
-    workspace.builds_not();
+    // Not before the watch has learnt from the failed build.
+    workspace.does_not_build();
     assert_eq!(workspace.run.count("failed"), 1);
-    fs::write(&text, before).expect("it is ours");
+    fs::write(&text, before).expect("a file of this test");
     workspace.builds_for("text");
     workspace.run.quit();
 }
 
 #[test]
-fn hc13_after_a_broken_build_new_files_count() {
+fn hc13_after_a_broken_build_new_files_cause_builds() {
     let mut workspace = Workspace::start();
     let main = format!("mod new;\n{MAIN}");
-    fs::write(workspace.path("app/src/main.rs"), main).expect("it is ours");
+    fs::write(workspace.path("app/src/main.rs"), main).expect("a file of this test");
     workspace.builds_for("app/src/main.rs");
     workspace.append(&["app/src/new.rs"]);
     workspace.builds_for("app/src/new.rs");
@@ -187,14 +187,14 @@ fn hc13_after_a_broken_build_new_files_count() {
     workspace.append(&["app/src/new.rs"]);
     workspace.builds_for("app/src/new.rs");
     workspace.append(&["app/README.md"]);
-    workspace.builds_not();
+    workspace.does_not_build();
     workspace.run.quit();
 }
 
 #[test]
-fn hc07_an_executable_that_is_unchanged_is_not_started_again() {
+fn hc07_an_unchanged_executable_is_not_restarted() {
     let mut workspace = Workspace::start();
-    // A comment behind everything moves no line, and so no debug information.
+    // A comment at the end moves no line, so the debug information stays the same.
     workspace.append(&["app/src/main.rs"]);
     workspace.builds_for("app/src/main.rs");
     assert_eq!(workspace.run.count("unchanged"), 1);
@@ -202,7 +202,7 @@ fn hc07_an_executable_that_is_unchanged_is_not_started_again() {
     workspace.run.signal(nix::sys::signal::Signal::SIGUSR1);
     assert_eq!(workspace.run.live(), 3, "what is asked for is done");
     let other = MAIN.replace("used::word()", "\"other\"");
-    fs::write(workspace.path("app/src/main.rs"), other).expect("it is ours");
+    fs::write(workspace.path("app/src/main.rs"), other).expect("a file of this test");
     assert_eq!(workspace.run.live(), 4);
     workspace.run.quit();
 }

@@ -1,4 +1,4 @@
-//! What a program says by `sd_notify(3)`, and what is done about it.
+//! What programs send by `sd_notify(3)`, and what hotrun does about it.
 
 mod away;
 mod clients;
@@ -10,7 +10,7 @@ use clients::Clients;
 
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Whether there is a Python that can pass descriptors; says so if not.
+/// Whether there is a Python that can pass descriptors. Prints a note if not.
 fn has_python() -> bool {
     let asked = std::process::Command::new(PYTHON)
         .args(["-c", "import socket, os; socket.send_fds, os.memfd_create"])
@@ -24,7 +24,7 @@ fn has_python() -> bool {
     found
 }
 
-/// The beginning of a script: `notify(text)` and `serve()`, which answers each request with its generation.
+/// The beginning of a script: `notify(text)` and `serve()`, which responds to each request with its generation.
 const PRELUDE: &str = r#"
 import http.server, os, signal, socket, sys, time
 manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -61,8 +61,8 @@ fn edited(word: usize) -> String {
 
 const RELOADS: usize = 10;
 
-/// Ten reloads under eight clients that never stop. `extra`: a generation more, because the first one stored when the
-/// second ran already.
+/// Ten reloads under eight clients that never stop. `extra` is 1 if there is one generation more, because the first one
+/// stored its descriptors when the second ran already.
 fn stay_connected(project: &Project, mut run: Running, extra: u64) {
     assert_eq!(run.live(), 1);
     let clients = Clients::start(run.address(), 8);
@@ -74,7 +74,7 @@ fn stay_connected(project: &Project, mut run: Running, extra: u64) {
             generation = run.live();
         }
         assert_eq!(generation, reload as u64 + 1 + extra);
-        // By this generation, and so not by one before it.
+        // From this generation, not from an older one.
         clients.answered_by(generation);
     }
     let told = clients.stop();
@@ -104,10 +104,10 @@ fn websocket_clients_stay_connected_through_ten_reloads() {
     stay_connected(&project, run, 0);
 }
 
-/// What it stores at its end comes when the next one runs, which is restarted for it; from then on it is one after the
-/// other. It opens its port itself, too.
+/// What a program stores at its end arrives when the next generation runs already, so that is restarted. From then on
+/// generations run one after the other. The program opens its port itself.
 #[test]
-fn clients_that_are_stored_at_the_end_stay_connected_too() {
+fn clients_stored_at_the_end_stay_connected() {
     if !has_python() {
         return;
     }
@@ -122,7 +122,7 @@ fn clients_that_are_stored_at_the_end_stay_connected_too() {
     stay_connected(&project, run, 1);
 }
 
-/// Opens its port unless it is passed one, as is right for systemd, and stores what it listens on.
+/// Opens its port unless it gets a listener, as is right for systemd, and stores its listener.
 const LISTENER: &str = r#"
 names = os.environ.get("LISTEN_FDNAMES", "").split(":")
 if "http" in names:
@@ -135,8 +135,8 @@ socket.send_fds(manager, [b"FDSTORE=1\nFDNAME=http"], [listener.fileno()])
 notify("READY=1")
 server.serve_forever()"#;
 
-/// hotrun shuts it down when its generation is gone, so who is passed it would serve nobody.
-fn serves_though_it_stores_its_listener(project: &Project, mut run: Running) {
+/// hotrun shuts a listener down when its generation is gone, so a generation that gets it would receive no connection.
+fn stays_live_though_it_stores_its_listener(project: &Project, mut run: Running) {
     for generation in 1..4 {
         assert_eq!(run.live(), generation);
         assert_eq!(run.get("/"), generation.to_string());
@@ -144,14 +144,14 @@ fn serves_though_it_stores_its_listener(project: &Project, mut run: Running) {
     }
     run.live();
     let events = run.so_far().iter();
-    let told = events.filter(|event| event.mentions("stores a socket that it listens on"));
+    let told = events.filter(|event| event.mentions("stores a listener"));
     assert_eq!(told.count(), 1, "it is told once");
     run.counted("stored_descriptors", 0);
     run.quit();
 }
 
 #[test]
-fn a_socket_of_ours_that_is_stored_goes_on_to_be_steered() {
+fn a_passed_listener_that_is_stored_is_still_steered() {
     if !has_python() {
         return;
     }
@@ -159,11 +159,11 @@ fn a_socket_of_ours_that_is_stored_goes_on_to_be_steered() {
     project.save("app.py", &script(LISTENER));
     let run = Run::new(&project).listen_on("http=127.0.0.1:0");
     let run = run.program([PYTHON, "app.py"]).spawn();
-    serves_though_it_stores_its_listener(&project, run);
+    stays_live_though_it_stores_its_listener(&project, run);
 }
 
 #[test]
-fn a_socket_of_the_programs_own_that_is_stored_goes_on_to_be_steered() {
+fn an_adopted_listener_that_is_stored_is_still_steered() {
     if !has_python() {
         return;
     }
@@ -174,12 +174,12 @@ fn a_socket_of_the_programs_own_that_is_stored_goes_on_to_be_steered() {
     let run = Run::new(&project).opens(address);
     let port = address.port().to_string();
     let run = run.program([PYTHON, "app.py", &port]).spawn();
-    serves_though_it_stores_its_listener(&project, run);
+    stays_live_though_it_stores_its_listener(&project, run);
 }
 
-/// It takes a second more than it is given.
+/// The program takes a second longer than the timeout.
 #[test]
-fn a_start_that_asks_for_time_gets_it() {
+fn a_start_can_extend_its_timeout() {
     if !has_python() {
         return;
     }
@@ -204,7 +204,7 @@ server().serve_forever()"#;
 }
 
 #[test]
-fn an_end_that_asks_for_time_gets_it() {
+fn a_stop_can_extend_its_timeout() {
     if !has_python() {
         return;
     }
@@ -228,9 +228,9 @@ server().serve_forever()"#;
     run.quit();
 }
 
-/// A crash as any other: it is told, and the next change is tried.
+/// This counts as a crash: it is reported, and the next change starts again.
 #[test]
-fn a_program_that_gives_no_sign_of_life_is_aborted() {
+fn a_program_without_watchdog_pings_is_aborted() {
     if !has_python() {
         return;
     }
@@ -259,9 +259,9 @@ time.sleep(1000)"#;
     run.quit();
 }
 
-/// It need not have been asked for a sign of life for that.
+/// This needs no `--watchdog`.
 #[test]
-fn a_program_that_knows_that_it_hangs_is_aborted() {
+fn a_program_that_triggers_its_watchdog_is_aborted() {
     if !has_python() {
         return;
     }
@@ -280,9 +280,9 @@ time.sleep(1000)"#;
     run.quit();
 }
 
-/// What was started leaves, with an error even, and what it named is the program.
+/// The started process exits with an error; the process that it named continues as the program.
 #[test]
-fn the_main_process_is_the_one_that_is_named() {
+fn mainpid_names_the_main_process() {
     if !has_python() {
         return;
     }
@@ -305,7 +305,7 @@ os._exit(3)"#;
     run.printed(1, "goes on");
     assert_eq!(run.count("failed"), 0, "{:?}", run.so_far());
     assert_eq!(run.get("/"), "1");
-    // And its end is the program's.
+    // Its end is the end of the program.
     let failed = run.expect("failed");
     assert_eq!(
         (failed.text("reason"), failed.number("exit_code")),
@@ -315,7 +315,7 @@ os._exit(3)"#;
 }
 
 #[test]
-fn a_barrier_opens_when_what_came_before_is_done() {
+fn a_barrier_opens_when_everything_before_it_was_handled() {
     if !has_python() {
         return;
     }
@@ -332,11 +332,11 @@ socket.send_fds(manager, [b"X_NOTHING=1"], [reader, reader])
 print("through", flush=True)
 server().serve_forever()"#;
     let mut run = run(&project, body).args(["--ready", "notify"]).spawn();
-    run.expect_that("the error that it names", PATIENCE, |event| {
+    run.expect_that("the error", PATIENCE, |event| {
         event.mentions("No such file or directory") && event.mentions("errno 2")
     });
-    run.expect_that("a word about what was too much", PATIENCE, |event| {
-        event.mentions("2 descriptors without saying what for")
+    run.expect_that("a warning about the surplus", PATIENCE, |event| {
+        event.mentions("2 descriptors without `FDSTORE=1`")
     });
     run.printed(1, "through");
     run.quit();

@@ -1,4 +1,4 @@
-//! The main chain, in each of the modes.
+//! From a save to the switch, in each mode.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, apps};
 
-/// A copy of the axum example in the watched folder, and the way to edit it.
+/// A copy of the axum example in the watched directory, which can be edited.
 struct Example {
     project: Project,
 }
@@ -35,12 +35,14 @@ impl Example {
 
     fn break_it(&self) {
         let text = fs::read_to_string(self.main()).expect("it is there");
-        fs::write(self.main(), text.replace("fn router(", "fn router((")).expect("it is ours");
+        fs::write(self.main(), text.replace("fn router(", "fn router(("))
+            .expect("a file of this test");
     }
 
     fn mend_it(&self) {
         let text = fs::read_to_string(self.main()).expect("it is there");
-        fs::write(self.main(), text.replace("fn router((", "fn router(")).expect("it is ours");
+        fs::write(self.main(), text.replace("fn router((", "fn router("))
+            .expect("a file of this test");
     }
 }
 
@@ -49,7 +51,7 @@ fn live_after_a_build(run: &mut Running) -> Event {
 }
 
 #[test]
-fn cargo_run_is_rebuilt_and_switched_without_a_gap() {
+fn cargo_run_is_rebuilt_and_switched_without_a_lost_request() {
     let example = Example::new("cargo-run");
     let mut run = example.run(&["cargo", "run"]);
     live_after_a_build(&mut run);
@@ -65,7 +67,7 @@ fn cargo_run_is_rebuilt_and_switched_without_a_gap() {
 }
 
 #[test]
-fn hc13_a_broken_cargo_build_leaves_the_old_one_and_shows_the_error() {
+fn hc13_a_broken_cargo_build_keeps_the_live_generation_and_shows_the_error() {
     let example = Example::new("hc13");
     let mut run = example.run(&["cargo", "run"]);
     live_after_a_build(&mut run);
@@ -87,10 +89,10 @@ fn hc13_a_broken_cargo_build_leaves_the_old_one_and_shows_the_error() {
 }
 
 #[test]
-fn hotrun_alone_in_a_package_is_cargo_run() {
+fn without_a_command_hotrun_runs_the_package() {
     let project = Project::new();
     let work = project.work();
-    fs::create_dir(work.join("src")).expect("it is ours");
+    fs::create_dir(work.join("src")).expect("a file of this test");
     let manifest = "[package]\nname = \"alone\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
     project.save("Cargo.toml", manifest);
     project.save(
@@ -107,7 +109,7 @@ fn hotrun_alone_in_a_package_is_cargo_run() {
 }
 
 #[test]
-fn a_command_is_started_anew_and_the_old_one_serves_until_then() {
+fn a_command_is_restarted_and_the_old_generation_is_live_until_then() {
     let project = Project::new();
     project.server("one");
     let mut run = project.run().listen().spawn();
@@ -121,7 +123,7 @@ fn a_command_is_started_anew_and_the_old_one_serves_until_then() {
 }
 
 #[test]
-fn a_build_command_comes_first() {
+fn a_build_command_runs_first() {
     let project = Project::new();
     let built = project.beside("built");
     let server = apps::std().server.display().to_string();
@@ -157,7 +159,7 @@ fn connections_wait_while_the_first_generation_starts() {
 }
 
 #[test]
-fn a_crash_of_the_live_one_makes_connections_wait_for_the_next() {
+fn after_a_crash_connections_wait_for_the_next_generation() {
     let project = Project::new();
     project.faulty("one");
     let mut run = project.run().listen().arg("--no-error-page").spawn();
@@ -177,7 +179,7 @@ fn a_crash_of_the_live_one_makes_connections_wait_for_the_next() {
 }
 
 #[test]
-fn usr1_reloads_without_a_change() {
+fn sigusr1_reloads_without_a_change() {
     let project = Project::new();
     project.server("one");
     let mut run = project.run().listen().spawn();
@@ -188,12 +190,12 @@ fn usr1_reloads_without_a_change() {
 }
 
 #[test]
-fn a_probe_reaches_the_new_generation_alone() {
+fn a_probe_reaches_only_the_new_generation() {
     let project = Project::new();
     project.server("one");
     let mut run = project.run().listen().args(["--ready", "http:/"]).spawn();
     run.live();
-    // It can't answer for half a second; a probe that the old one answered would not notice.
+    // It does not respond for half a second. A probe that the old generation responded to would not notice.
     project.faulty("late=500 two");
     let live = run.expect("live");
     let starting = run
@@ -207,13 +209,13 @@ fn a_probe_reaches_the_new_generation_alone() {
 }
 
 #[test]
-fn what_a_program_gets_and_nothing_else() {
+fn a_program_gets_exactly_the_documented_environment_and_descriptors() {
     let project = Project::new();
     project.swap(&apps::std().server);
     let mut run = Run::new(&project).listen().program(["./server"]).spawn();
     run.live();
     let pid = run.pid_of(1);
-    let environ = fs::read(format!("/proc/{pid}/environ")).expect("it is ours");
+    let environ = fs::read(format!("/proc/{pid}/environ")).expect("a file of this test");
     let environ = String::from_utf8_lossy(&environ).into_owned();
     let variables: Vec<_> = environ.split('\0').collect();
     assert!(variables.contains(&"HOTRUN=1"), "{variables:?}");
@@ -240,7 +242,7 @@ fn the_portable_path_reloads_with_one_shared_socket() {
         let next = if n % 2 == 0 { &pair.v2 } else { &pair.v1 };
         project.swap(next);
         assert_eq!(run.live(), n);
-        // Until the old one is gone both take connections: that is what the other path is for.
+        // Until the old generation is gone both accept connections; only steering avoids that.
         run.gone_is(n - 1);
         let version = 2 - n % 2;
         assert!(run.get("/").contains(&format!("version {version}.")));
@@ -249,7 +251,7 @@ fn the_portable_path_reloads_with_one_shared_socket() {
 }
 
 #[test]
-fn the_portable_path_keeps_connections_waiting_while_nobody_serves() {
+fn the_portable_path_holds_connections_while_no_generation_is_live() {
     let project = Project::new();
     project.faulty("late=300 one");
     let mut run = project

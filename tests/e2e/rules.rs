@@ -1,12 +1,11 @@
-//! `--on`: what changes of some files do.
+//! `--on`: actions for matching files.
 
 use std::fs;
 use std::time::Duration;
 
 use crate::harness::{PATIENCE, Project, Running, apps, until};
 
-/// A server that reads `config/app.toml` when it starts and on `HUP`, in a language that has both a signal handler
-/// and an HTTP server at hand.
+/// A server that reads `config/app.toml` at its start and on `SIGHUP`. Python has both signal handlers and an HTTP server.
 const SERVER: &str = "
 import os, signal, socket, sys, threading
 value = None
@@ -48,8 +47,8 @@ while not done.wait(0.05):
 ";
 
 pub(crate) fn configured(project: &Project, handles: &str, rules: &[&str]) -> Running {
-    fs::write(project.beside("server.py"), SERVER).expect("it is ours");
-    fs::create_dir(project.work().join("config")).expect("it is ours");
+    fs::write(project.beside("server.py"), SERVER).expect("a file of this test");
+    fs::create_dir(project.work().join("config")).expect("a file of this test");
     project.save("config/app.toml", "one\n");
     let server = project.beside("server.py").display().to_string();
     let mut run = project.run().listen();
@@ -67,7 +66,7 @@ pub(crate) fn answers(run: &Running, value: &str) {
 }
 
 #[test]
-fn a_signal_makes_the_program_read_its_configuration() {
+fn a_signal_makes_the_program_reload_its_configuration() {
     let project = Project::new();
     let mut run = configured(
         &project,
@@ -83,8 +82,8 @@ fn a_signal_makes_the_program_read_its_configuration() {
     run.settled(Duration::from_millis(300));
     run.counted("starting", 1);
     for word in ["reloads its configuration", "has reloaded"] {
-        let told = run.so_far().iter().any(|event| event.mentions(word));
-        assert!(told, "{word}");
+        let shown = run.so_far().iter().any(|event| event.mentions(word));
+        assert!(shown, "{word}");
     }
     run.quit();
 }
@@ -102,7 +101,7 @@ fn a_program_that_does_not_handle_the_signal_is_restarted() {
 }
 
 #[test]
-fn a_restart_needs_no_build_and_a_command_is_all_that_is_run() {
+fn a_restart_needs_no_build_and_a_command_neither() {
     let project = Project::new();
     project.save(".gitignore", ".env\nmade\n");
     project.save("source", "v1\n");
@@ -122,7 +121,7 @@ fn a_restart_needs_no_build_and_a_command_is_all_that_is_run() {
     run.expect_that("its output", PATIENCE, |event| event.mentions("styled"));
     project.save(".env", "A=1\n");
     assert_eq!(run.live(), 2);
-    fs::create_dir_all(project.work().join("data/deep")).expect("it is ours");
+    fs::create_dir_all(project.work().join("data/deep")).expect("a file of this test");
     project.save("data/deep/table", "1\n");
     assert_eq!(run.live(), 3);
     run.counted("building", 1);
@@ -133,7 +132,7 @@ fn a_restart_needs_no_build_and_a_command_is_all_that_is_run() {
 }
 
 #[test]
-fn a_change_that_asks_for_a_build_and_one_for_a_restart_are_one_start() {
+fn a_build_and_a_restart_at_once_cause_one_start() {
     let project = Project::new();
     project.save("source", "v1\n");
     let server = apps::std().server.display().to_string();
@@ -144,7 +143,7 @@ fn a_change_that_asks_for_a_build_and_one_for_a_restart_are_one_start() {
     run.live();
     project.save("a.toml", "a\n");
     project.save("source", "v2\n");
-    until("version v2 answers", PATIENCE, || {
+    until("version v2 responds", PATIENCE, || {
         run.get("/").ends_with(" version v2\n").then_some(())
     });
     run.settled(Duration::from_millis(500));
@@ -153,15 +152,15 @@ fn a_change_that_asks_for_a_build_and_one_for_a_restart_are_one_start() {
 }
 
 #[test]
-fn hc08_a_command_that_writes_what_makes_it_run_is_named_and_ends() {
+fn hc08_a_self_triggered_command_is_reported_and_ends() {
     let project = Project::new();
     project.server("v1");
     let rule = "*.css=run:sleep 0.1; date +%s%N > made.css; sleep 0.1";
     let mut run = project.run().listen().args(["--on", rule]).spawn();
     run.live();
     project.save("style.css", "a\n");
-    let named = run.expect_that("a word about it", PATIENCE, |event| {
-        event.mentions("itself changes")
+    let named = run.expect_that("a warning about it", PATIENCE, |event| {
+        event.mentions("rewrites its own input")
     });
     assert!(named.mentions("made.css"), "{named}");
     let runs = |run: &mut Running| {
@@ -169,8 +168,8 @@ fn hc08_a_command_that_writes_what_makes_it_run_is_named_and_ends() {
         events.filter(|event| event.mentions("running `")).count()
     };
     run.settled(Duration::from_millis(700));
-    assert_eq!(runs(&mut run), 6, "as many as of a build");
-    // What somebody saves still counts.
+    assert_eq!(runs(&mut run), 6, "as many as for a build");
+    // A user's save still causes a run.
     project.save("style.css", "b\n");
     run.settled(Duration::from_millis(1500));
     assert_eq!(runs(&mut run), 7);

@@ -1,4 +1,4 @@
-//! A disk that is full, and a clock that goes back.
+//! A full disk, a limit of open files, and a clock that is set back.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
@@ -10,23 +10,23 @@ use std::time::{Duration, SystemTime};
 use crate::harness::asking::Asking;
 use crate::harness::{Event, PATIENCE, Project, Run, apps, http, say, until};
 
-/// A small file system of its own.
+/// A small file system.
 struct Small(PathBuf);
 
 impl Small {
-    /// Only root may mount one.
+    /// `None` without the privilege to mount.
     fn mount(at: PathBuf, options: &str) -> Option<Self> {
-        fs::create_dir(&at).expect("the folder is ours");
+        fs::create_dir(&at).expect("a directory of this test");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&at);
         let mounted = mount.output().is_ok_and(|output| output.status.success());
         if !mounted {
-            say("not tested: whoever runs this may not mount a small disk to fill it");
+            say("not tested: mounting a small disk needs privileges");
         }
         mounted.then_some(Self(at))
     }
 
-    /// Files until no other one of so many bytes fits.
+    /// Writes files until another one of `least` bytes does not fit.
     fn fill(&self, least: usize) {
         for n in 0..1000 {
             let all = [64 << 10, 4 << 10, least];
@@ -43,7 +43,7 @@ impl Small {
     fn make_room(&self) {
         for entry in fs::read_dir(&self.0).expect("it is mounted").flatten() {
             if entry.file_name().to_string_lossy().starts_with("fill-") {
-                fs::remove_file(entry.path()).expect("it is ours");
+                fs::remove_file(entry.path()).expect("a file of this test");
             }
         }
     }
@@ -64,9 +64,9 @@ fn answers(to: SocketAddr, version: &str) {
     });
 }
 
-/// What is told goes to a disk that is full for a while.
+/// hotrun's output goes to a disk that is full for a while.
 #[test]
-fn a_full_disk_under_the_log_ends_nothing_and_what_comes_later_is_told() {
+fn a_full_disk_under_the_log_does_no_harm_and_later_output_appears() {
     let project = Project::new();
     let Some(disk) = Small::mount(project.beside("full"), "size=256k") else {
         return;
@@ -102,15 +102,15 @@ fn a_full_disk_under_the_log_ends_nothing_and_what_comes_later_is_told() {
     run.quit();
 }
 
-/// A unix socket for each generation needs a name, and there is no room for it.
+/// The unix socket of each generation needs a directory entry, for which there is no room.
 #[test]
-fn a_full_disk_under_the_sockets_is_said_and_the_old_one_serves() {
+fn a_full_disk_under_the_sockets_is_reported_and_the_old_generation_stays_live() {
     let project = Project::new();
     let Some(disk) = Small::mount(project.beside("full"), "size=64k,nr_inodes=32") else {
         return;
     };
     let path = disk.0.join("app.sock");
-    let ask = |path: &Path| http::ask(UnixStream::connect(path).expect("it is open"), "/");
+    let ask = |path: &Path| http::ask(UnixStream::connect(path).expect("connected"), "/");
     project.faulty("unix one");
     let run = project
         .run()
@@ -139,9 +139,9 @@ fn a_full_disk_under_the_sockets_is_said_and_the_old_one_serves() {
     assert_eq!(fs::read_dir(&disk.0).expect("it is mounted").count(), 0);
 }
 
-/// hotrun needs more descriptors than is usual, and programs may not bear them.
+/// hotrun needs many descriptors, but programs may misbehave with a high limit.
 #[test]
-fn hotrun_raises_its_limit_of_open_files_and_nobody_elses() {
+fn hotrun_raises_its_own_limit_of_open_files_only() {
     let project = Project::new();
     let server = apps::std().server.display();
     let limit = "echo \"limit $(ulimit -Sn)\"";
@@ -162,7 +162,7 @@ fn hotrun_raises_its_limit_of_open_files_and_nobody_elses() {
         .find(|line| line.starts_with("Max open files"));
     let own = own.and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
     assert!(own > Some(300), "{limits}");
-    // To let the table grow later takes the time of a whole switch.
+    // Growing the table later would take as long as a switch.
     let status = fs::read_to_string(format!("/proc/{}/status", run.pid())).expect("it runs");
     let room = status
         .lines()
@@ -171,9 +171,9 @@ fn hotrun_raises_its_limit_of_open_files_and_nobody_elses() {
     run.quit();
 }
 
-/// All that waits goes by a clock that only goes forward, and files are compared by more than their times.
+/// Timers use the monotonic clock, and files are compared by more than their times.
 #[test]
-fn a_clock_that_is_set_back_by_an_hour_changes_nothing() {
+fn a_clock_set_back_by_an_hour_does_no_harm() {
     apps::cargo_build(&apps::sources("clock"));
     let library = apps::target_dir().join("debug/libclock.so");
     let project = Project::new();
@@ -187,7 +187,7 @@ fn a_clock_that_is_set_back_by_an_hour_changes_nothing() {
     let mut run = run.args(["--ready-timeout", "2s"]).spawn();
     let first = run.expect("live");
     let load = Asking::paced(run.address(), Duration::from_millis(5));
-    fs::write(&back, "").expect("the folder is ours");
+    fs::write(&back, "").expect("a directory of this test");
     save_an_hour_ago(&project, "two");
     let second = run.expect("live");
     assert!(
@@ -203,13 +203,13 @@ fn a_clock_that_is_set_back_by_an_hour_changes_nothing() {
     run.quit();
 }
 
-/// As a save looks whose clock was set back.
+/// Saves as with a clock that was set back.
 fn save_an_hour_ago(project: &Project, version: &str) {
     let new = project.beside("new");
     let server = apps::std().server.display();
-    fs::write(&new, format!("exec '{server}' {version}\n")).expect("the folder is ours");
+    fs::write(&new, format!("exec '{server}' {version}\n")).expect("a directory of this test");
     let ago = SystemTime::now() - Duration::from_secs(3600);
     let file = File::options().write(true).open(&new).expect("it is there");
-    file.set_modified(ago).expect("it is ours");
-    fs::rename(new, project.work().join("start")).expect("the folder is ours");
+    file.set_modified(ago).expect("a file of this test");
+    fs::rename(new, project.work().join("start")).expect("a directory of this test");
 }

@@ -1,5 +1,5 @@
-//! Random edits, script after script, under one hotrun, in every second script while a build runs: at rest the last
-//! build has seen what is there now.
+//! Random edits under one hotrun, in every second script during a build. When nothing changes any longer, the last build
+//! has seen the current files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::script::{Dice, Snapshot, differing, snapshot, step};
 
 const SCRIPTS: u64 = 1000;
 
-/// Edits at random. Returns what was different at any time between.
+/// Edits at random. Returns the paths that differed at any time.
 fn edit(dice: &mut Dice, root: &Path, outside: &Path, before: &Snapshot) -> BTreeSet<String> {
     let mut touched = BTreeSet::new();
     let mut last = before.clone();
@@ -28,7 +28,7 @@ fn edit(dice: &mut Dice, root: &Path, outside: &Path, before: &Snapshot) -> BTre
         .collect()
 }
 
-/// By paths within it.
+/// By relative paths.
 fn within(root: &Path) -> Snapshot {
     let found = snapshot(root).into_iter();
     let relative = found.map(|(path, text)| {
@@ -39,11 +39,11 @@ fn within(root: &Path) -> Snapshot {
 }
 
 #[test]
-fn a_thousand_scripts_are_built_as_they_were_left() {
+fn the_last_build_sees_the_result_of_each_random_script() {
     let outside = TempDir::new().expect("a temporary folder can be made");
     let project = Project::with(&["a/x", "b/e/z"]);
-    fs::write(project.work().join(".gitignore"), "ignored\nbeside\n").expect("it is ours");
-    // The build sees what it copies, and takes long enough for edits to come in the middle of it.
+    fs::write(project.work().join(".gitignore"), "ignored\nbeside\n").expect("a file of this test");
+    // The build copies what it sees, and takes long enough for edits during it.
     let (root, seen) = (project.work(), project.beside("seen"));
     let copy = format!(
         "rm -rf '{0}'; cp -a . '{0}' 2>/dev/null; sleep 0.02",
@@ -51,7 +51,7 @@ fn a_thousand_scripts_are_built_as_they_were_left() {
     );
     let mut builds = Builds::start(project, |run| run, &copy, "10ms");
     let (mut needed, mut unneeded, mut built) = (0, 0, builds.at_rest());
-    // Those that changed something and changed it back: whether somebody saw that is not known.
+    // Scripts that changed something and changed it back: a build may or may not have seen that.
     let (mut open, mut open_built) = (0, 0);
     for script in 1..=SCRIPTS {
         let mut dice = Dice::of(script);

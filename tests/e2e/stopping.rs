@@ -1,4 +1,4 @@
-//! Drains, quits, and what must be gone after them.
+//! Drains, quits, and what must be gone afterwards.
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{PATIENCE, Project, Run, apps, http, leftovers, say, until};
 
-/// Whether this process ignores the signal, and with it all that it starts.
+/// Whether this process, and so every process it starts, ignores the signal.
 fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").expect("there is a /proc");
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -15,7 +15,7 @@ fn is_ignored(signal: Signal) -> bool {
     mask.expect("a number") & 1 << (signal as i32 - 1) != 0
 }
 
-/// Quits by this signal, during a drain, and looks for anything that is left.
+/// Quits by this signal during a drain, and checks that nothing is left.
 fn quit_by(signal: Signal, code: i32) {
     if signal == Signal::SIGHUP && is_ignored(signal) {
         return say("not tested: whoever runs this ignores HUP (`nohup`), and so does hotrun");
@@ -24,7 +24,7 @@ fn quit_by(signal: Signal, code: i32) {
     let socket = project.beside("socket");
     let unix = format!("unix:{}", socket.display());
     project.faulty("unix one");
-    // In a session of its own: so `SIGHUP` finds it without a terminal, as when one was closed.
+    // In a session of its own, so that at `SIGHUP` it has no terminal, as after one was closed.
     let run = Run::through(&project, "exec setsid \"$0\" \"$@\"");
     let run = run.args(["--listen", &unix]).program(["sh", "start"]);
     let mut run = run.spawn();
@@ -69,7 +69,7 @@ fn a_quit_finishes_what_is_in_flight() {
 }
 
 #[test]
-fn a_second_interrupt_ends_it_at_once() {
+fn a_second_interrupt_ends_hotrun_at_once() {
     let project = Project::new();
     project.faulty("ignore");
     let mut run = project
@@ -81,7 +81,7 @@ fn a_second_interrupt_ends_it_at_once() {
     run.signal(Signal::SIGINT);
     run.expect("quitting");
     let began = Instant::now();
-    // What comes sooner is the same wish, told twice; no finger is as quick.
+    // A signal that follows sooner counts as the same request; no user is as fast.
     std::thread::sleep(Duration::from_millis(100));
     run.signal(Signal::SIGINT);
     run.ended();
@@ -94,7 +94,7 @@ fn a_second_interrupt_ends_it_at_once() {
 }
 
 #[test]
-fn hc19_an_open_stream_bounds_nothing_but_its_own_generation() {
+fn hc19_an_open_stream_delays_only_its_own_generation() {
     let project = Project::new();
     project.server("v1");
     let mut run = project
@@ -142,7 +142,7 @@ fn hc19_a_server_that_ends_its_streams_drains_at_once() {
 }
 
 #[test]
-fn hc20_a_clean_up_is_not_cut_and_gets_the_signal_once() {
+fn hc20_a_clean_up_is_not_interrupted_and_gets_the_signal_once() {
     let project = Project::new();
     project.faulty("cleanup=3000 one");
     let mut run = project.run().listen().spawn();
@@ -164,8 +164,8 @@ fn hc20_a_clean_up_is_not_cut_and_gets_the_signal_once() {
     run.quit();
 }
 
-/// A shell with a server as its child, a daemon that left its session by two forks, and a child
-/// that ignores whatever can be ignored.
+/// A shell with a server as its child, a daemon that left its session by a double fork, and a child that ignores all
+/// signals that can be ignored.
 pub(crate) fn tree(project: &Project, version: &str) {
     let std = apps::std();
     let (server, faulty) = (std.server.display(), std.faulty.display());
@@ -179,7 +179,7 @@ pub(crate) fn tree(project: &Project, version: &str) {
 }
 
 #[test]
-fn hc21_nothing_of_a_tree_survives() {
+fn hc21_no_process_of_a_tree_survives() {
     let project = Project::new();
     tree(&project, "v1");
     let mut run = project
@@ -188,7 +188,7 @@ fn hc21_nothing_of_a_tree_survives() {
         .args(["--stop-timeout", "500ms"])
         .spawn();
     run.live();
-    // The server may be ready before the daemon has got to its second fork.
+    // The server may be ready before the daemon has forked twice.
     until("the daemon", PATIENCE, || {
         let first = leftovers::marked(&run.mark);
         let daemon = |(_, line): &(i32, String)| line.contains("sleep 1001");
@@ -204,7 +204,7 @@ fn hc21_nothing_of_a_tree_survives() {
 }
 
 #[test]
-fn hc23_a_program_that_ignores_the_stop_signal_is_killed_and_it_is_said() {
+fn hc23_a_program_that_ignores_the_stop_signal_is_killed_and_reported() {
     let project = Project::new();
     project.faulty("ignore one");
     let mut run = project
@@ -222,7 +222,7 @@ fn hc23_a_program_that_ignores_the_stop_signal_is_killed_and_it_is_said() {
 }
 
 #[test]
-fn stop_first_never_has_two_at_once_and_connections_wait() {
+fn stop_first_never_runs_two_generations_and_connections_wait() {
     let project = Project::new();
     project.server("one");
     let mut run = project.run().listen().arg("--stop-first").spawn();

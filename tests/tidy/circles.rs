@@ -7,7 +7,7 @@ use crate::imports::Crate;
 
 /// Modules that are not there yet.
 const WITH_CIRCLES: &[&str] = &[
-    "build", "config", "driver", "ready", "reload", "socket", "ui", "watch",
+    "build", "config", "ready", "reload", "socket", "ui", "watch",
 ];
 
 type Graph = BTreeMap<String, BTreeSet<String>>;

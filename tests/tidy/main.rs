@@ -20,9 +20,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "driver",
         &[
-            "build", "config", "error", "os", "process", "ready", "reload", "socket", "ui", "watch",
+            "artifact", "build", "config", "error", "os", "process", "ready", "reload", "socket",
+            "ui", "watch",
         ],
     ),
+    ("artifact", &["build", "reload", "os"]),
     ("ui", &["reload", "os"]),
     ("watch", &["reload", "os"]),
     ("build", &["reload", "os"]),

@@ -5,6 +5,7 @@ mod being_written;
 pub mod credentials;
 mod descriptors;
 pub mod hangup;
+mod in_use;
 pub mod mounts;
 mod netlink;
 pub mod pidfd_set;
@@ -23,6 +24,7 @@ pub use being_written::is_being_written;
 pub use descriptors::{
     RECEIVE_CLOSED_ON_EXEC, close_from, close_on_exec_from, is_duplicate, output_files, widen_pipe,
 };
+pub use in_use::{is_in_use, mark_in_use};
 pub use socket_options::{
     cookie, family, is_listening, is_multipath, is_of_one_device, is_of_our_network, protocol,
 };

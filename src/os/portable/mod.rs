@@ -5,11 +5,13 @@
 #![allow(missing_docs)]
 
 pub mod credentials;
+mod in_use;
 pub mod mounts;
 mod processes;
 pub mod seccomp;
 mod sockets;
 
+pub use in_use::{is_in_use, mark_in_use};
 pub use processes::{
     SUBREAPER, accepting, become_subreaper, close_from, close_on_exec_from, is_being_written,
     name_process, output_files, pidfd_set, privilege, process_tree, signal_at_parents_end,

@@ -1,49 +1,47 @@
-//! The last words of builds and programs, for whoever asks why nothing serves.
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::{Level, Report};
 use crate::reload::{Failure, GenId, GenNotice, Notice};
-use crate::ui::{Level, Report};
 
-/// So much is kept of the errors of one build, in bytes. What follows the first errors is seldom read.
+/// How many bytes to keep of the errors of one build. Users seldom read more than the first errors.
 const MOST_ERRORS: usize = 64 << 10;
-/// So much of what a program printed last.
+/// How many bytes to keep of the output of a program.
 const MOST_OUTPUT: usize = 8 << 10;
-/// So many lines of a build that names no errors, and of a program.
+/// How many lines to show of a program, and of a build without errors.
 const LAST_LINES: usize = 40;
-/// So many of hotrun's own errors.
+/// How many of hotrun's own errors to keep.
 const LAST_MESSAGES: usize = 5;
-/// So much of each, in bytes. Those who minify what they print break no lines: it is handled for each request, in the
-/// thread that decides.
+/// How many bytes to keep of a line and of a message. Minified output may have no line ends, and each request renders the
+/// text again, in the main thread.
 const MOST_LINE: usize = 1 << 10;
 const MOST_MESSAGE: usize = 8 << 10;
-/// How programs complain of another that runs. Those that merely do not compile or panic say nothing of that kind.
-const COMPANY_WORDS: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (one|instance|process|copy|server|program))\b";
-/// The output of so many generations.
+/// What programs say if another instance is in their way. Compiler errors and panics do not match.
+const OTHER_INSTANCE: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (one|instance|process|copy|server|program))\b";
+/// How many generations to keep output of.
 const GENERATIONS: usize = 4;
 
-/// What was said lately, of all that passes by on its way to the user interface.
+/// The recent output of builds, programs and hotrun itself: the reason why nothing is live.
 #[derive(Debug, Default)]
-pub(super) struct Words {
+pub struct RecentOutput {
     errors: Vec<String>,
-    /// How long they are together.
+    /// Their total length in bytes.
     length: usize,
-    /// How many were too many.
+    /// How many errors were dropped.
     more: usize,
-    /// What the build printed besides.
+    /// What else the build printed.
     lines: VecDeque<String>,
-    /// What hotrun itself said since the build or the start began.
+    /// hotrun's own errors since the build or the start began.
     messages: VecDeque<String>,
     output: BTreeMap<GenId, Vec<u8>>,
-    /// Who is or was live last: its words are wanted when it ends, whoever fails meanwhile.
+    /// The generation that is live or was last. Its output is kept, even if many later generations fail.
     live: Option<GenId>,
 }
 
-impl Words {
-    pub(super) fn hear(&mut self, report: &Report) {
+impl RecentOutput {
+    pub(super) fn record(&mut self, report: &Report) {
         match report {
             Report::Notice(Notice::Generation(_, GenNotice::Building { .. })) => {
                 let output = std::mem::take(&mut self.output);
@@ -93,9 +91,9 @@ impl Words {
         }
     }
 
-    /// All that explains how a generation failed, the most telling first.
-    pub(super) fn about(&self, id: GenId, failure: Failure) -> Vec<String> {
-        let mut said = match failure {
+    /// Everything that explains how a generation failed, the most important text first.
+    pub fn explain(&self, id: GenId, failure: Failure) -> Vec<String> {
+        let mut texts = match failure {
             Failure::Build => self.of_the_build(),
             Failure::Start
             | Failure::ExitedEarly(_)
@@ -105,32 +103,30 @@ impl Words {
             | Failure::Vanished => self.of_the_program(id),
         };
         if !self.messages.is_empty() {
-            said.push(joined(&self.messages));
+            texts.push(joined(&self.messages));
         }
-        let mut said: Vec<String> = said.iter().map(|text| clean(text)).collect();
-        said.retain(|text| !text.trim().is_empty());
-        said
+        let mut texts: Vec<String> = texts.iter().map(|text| clean(text)).collect();
+        texts.retain(|text| !text.trim().is_empty());
+        texts
     }
 
-    /// Whether what a program said last may be about another that is in its way. Who said nothing may mean that.
-    pub(super) fn may_be_of_company(&self, id: GenId) -> bool {
-        static COMPANY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(COMPANY_WORDS).ok());
-        let said = self.of_the_program(id).concat();
-        let matches = COMPANY
-            .as_ref()
-            .is_none_or(|company| company.is_match(&said));
-        matches || said.trim().is_empty()
+    /// Whether the program may have failed because another instance runs: its output says so, or is empty.
+    pub fn may_mind_other_instance(&self, id: GenId) -> bool {
+        static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OTHER_INSTANCE).ok());
+        let texts = self.of_the_program(id).concat();
+        let matches = OTHER.as_ref().is_none_or(|other| other.is_match(&texts));
+        matches || texts.trim().is_empty()
     }
 
     fn of_the_build(&self) -> Vec<String> {
         if self.errors.is_empty() {
             return vec![joined(&self.lines)];
         }
-        let mut said = self.errors.clone();
+        let mut texts = self.errors.clone();
         if self.more > 0 {
-            said.push(format!("and {} more errors", self.more));
+            texts.push(format!("and {} more errors", self.more));
         }
-        said
+        texts
     }
 
     fn of_the_program(&self, id: GenId) -> Vec<String> {
@@ -144,7 +140,7 @@ impl Words {
         self.length += rendered.len();
         match self.length <= MOST_ERRORS {
             true => self.errors.push(rendered.to_owned()),
-            // A part of it explains more than none.
+            // A part of an error explains more than nothing.
             false if self.errors.is_empty() => self.errors.push(cut(rendered, MOST_ERRORS)),
             false => self.more += 1,
         }
@@ -153,7 +149,7 @@ impl Words {
     fn print(&mut self, id: GenId, bytes: &[u8]) {
         let printed = self.output.entry(id).or_default();
         printed.extend(&bytes[bytes.len().saturating_sub(MOST_OUTPUT)..]);
-        // Seldom: it moves all that stays.
+        // Not each time: this moves the rest.
         if printed.len() > 2 * MOST_OUTPUT {
             printed.drain(..printed.len() - MOST_OUTPUT);
         }
@@ -172,7 +168,7 @@ fn push(to: &mut VecDeque<String>, most: usize, text: String) {
     to.push_back(text);
 }
 
-/// So many bytes of it at most, and a mark if that is not all.
+/// At most `most` bytes, and an ellipsis if that cuts the text.
 fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
@@ -189,7 +185,7 @@ fn joined(lines: &VecDeque<String>) -> String {
         .join("\n")
 }
 
-/// Without what a terminal would act upon. Of a line that was written over, what was written last.
+/// Removes control sequences. Of a line that was overwritten, keeps what was written last.
 fn clean(text: &str) -> String {
     let text = console::strip_ansi_codes(text);
     let lines = text.split('\n').map(|line| {
@@ -210,10 +206,10 @@ mod tests {
     const ID: GenId = GenId::FIRST;
     const CRASH: Failure = Failure::Crashed(Ended::Code(1));
 
-    fn heard(reports: &[Report]) -> Words {
-        let mut words = Words::default();
-        reports.iter().for_each(|report| words.hear(report));
-        words
+    fn recorded(reports: &[Report]) -> RecentOutput {
+        let mut recent = RecentOutput::default();
+        reports.iter().for_each(|report| recent.record(report));
+        recent
     }
 
     fn diagnostic(level: Level, text: &str) -> Report {
@@ -253,25 +249,28 @@ mod tests {
     }
 
     #[test]
-    fn a_build_tells_its_errors_and_without_any_its_last_lines() {
-        let told = [
+    fn a_build_is_explained_by_its_errors_or_else_by_its_last_lines() {
+        let reports = [
             diagnostic(Level::Error, "\u{1b}[31merror\u{1b}[0m: one"),
             diagnostic(Level::Warning, "warning: two"),
             line("could not compile"),
         ];
-        let words = heard(&told);
-        assert_eq!(words.about(ID, Failure::Build), ["error: one"]);
+        let recent = recorded(&reports);
+        assert_eq!(recent.explain(ID, Failure::Build), ["error: one"]);
         let many: Vec<Report> = (0..100).map(|number| line(&number.to_string())).collect();
-        let words = heard(&many).about(ID, Failure::Build);
-        assert!(words[0].starts_with("60\n61\n") && words[0].ends_with("\n99"));
-        let words = heard(&[&told[..], &[building()]].concat());
-        assert!(words.about(ID, Failure::Build).is_empty(), "the next build");
+        let recent = recorded(&many).explain(ID, Failure::Build);
+        assert!(recent[0].starts_with("60\n61\n") && recent[0].ends_with("\n99"));
+        let recent = recorded(&[&reports[..], &[building()]].concat());
+        assert!(
+            recent.explain(ID, Failure::Build).is_empty(),
+            "the next build"
+        );
     }
 
     #[test]
-    fn a_program_tells_what_it_printed_last() {
+    fn a_program_is_explained_by_what_it_printed_last() {
         let other = ID.next();
-        let words = heard(&[
+        let recent = recorded(&[
             line("built"),
             printed(ID, "half"),
             printed(other, "other\n"),
@@ -280,15 +279,15 @@ mod tests {
             message(Level::Error, "it can't be started"),
         ]);
         let expected = ["half and half\n100%\npanicked", "it can't be started"];
-        assert_eq!(words.about(ID, CRASH), expected);
-        assert_eq!(words.about(other, CRASH)[0], "other");
+        assert_eq!(recent.explain(ID, CRASH), expected);
+        assert_eq!(recent.explain(other, CRASH)[0], "other");
     }
 
     #[test]
-    fn only_some_programs_complain_of_another() {
+    fn some_output_is_about_another_instance() {
         let check = |text: &str| {
             let id = GenId::FIRST;
-            heard(&[printed(id, text)]).may_be_of_company(id)
+            recorded(&[printed(id, text)]).may_mind_other_instance(id)
         };
         assert!(check("sqlite3.OperationalError: database is locked\n"));
         assert!(check(
@@ -298,7 +297,7 @@ mod tests {
             "open /tmp/x.lock: Resource temporarily unavailable\n"
         ));
         assert!(check("listen EADDRINUSE: address already in use :::3000\n"));
-        assert!(check("\n"), "nothing was said");
+        assert!(check("\n"), "no output");
         assert!(!check("SyntaxError: '(' was never closed\n"));
         assert!(!check(
             "During handling of the above exception, another exception occurred\n"
@@ -309,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_the_live_one_outlast_those_that_fail_beside_it() {
+    fn the_output_of_the_live_generation_is_kept_while_others_fail() {
         let live = Report::Notice(Notice::Generation(
             ID,
             GenNotice::Live {
@@ -317,54 +316,54 @@ mod tests {
             },
         ));
         let fail = |numbers: std::ops::Range<u32>| numbers.map(|id| printed(GenId::new(id), "x"));
-        let mut told = vec![live, building()];
-        told.extend(fail(2..8));
-        told.push(printed(ID, "panicked"));
-        told.extend(fail(8..12));
-        let words = heard(&told);
-        assert_eq!(words.about(ID, CRASH), ["panicked"]);
-        assert_eq!(words.about(GenId::new(11), CRASH), ["x"]);
+        let mut reports = vec![live, building()];
+        reports.extend(fail(2..8));
+        reports.push(printed(ID, "panicked"));
+        reports.extend(fail(8..12));
+        let recent = recorded(&reports);
+        assert_eq!(recent.explain(ID, CRASH), ["panicked"]);
+        assert_eq!(recent.explain(GenId::new(11), CRASH), ["x"]);
     }
 
     #[test]
-    fn the_words_of_one_that_serves_again_outlast_those_that_fail_beside_it() {
+    fn the_output_of_a_restored_generation_is_kept_while_others_fail() {
         let live = |id| {
             let took = std::time::Duration::ZERO;
             Report::Notice(Notice::Generation(id, GenNotice::Live { took }))
         };
-        let mut told = vec![live(ID), printed(ID, "panicked"), live(ID.next())];
-        told.push(Report::Notice(Notice::Generation(ID, GenNotice::Restored)));
-        told.extend((2..12).map(|number| printed(GenId::new(number), "x")));
-        assert_eq!(heard(&told).about(ID, CRASH), ["panicked"]);
+        let mut reports = vec![live(ID), printed(ID, "panicked"), live(ID.next())];
+        reports.push(Report::Notice(Notice::Generation(ID, GenNotice::Restored)));
+        reports.extend((2..12).map(|number| printed(GenId::new(number), "x")));
+        assert_eq!(recorded(&reports).explain(ID, CRASH), ["panicked"]);
     }
 
     #[test]
-    fn little_is_kept_of_much() {
+    fn the_kept_output_is_bounded() {
         let error = diagnostic(Level::Error, &"x".repeat(MOST_ERRORS / 4));
-        let words = heard(&vec![error; 10]);
-        let said = words.about(ID, Failure::Build);
-        assert_eq!((said.len(), &*said[4]), (5, "and 6 more errors"));
-        let words = heard(&vec![line(&"ä".repeat(MOST_LINE)); 2]);
-        let said = &words.about(ID, Failure::Build)[0];
-        assert_eq!(said.chars().filter(|c| *c == 'ä').count(), MOST_LINE);
-        let words = heard(&[message(Level::Error, &"m".repeat(MOST_ERRORS))]);
-        assert!(words.about(ID, Failure::Build)[0].len() < MOST_MESSAGE + 8);
+        let recent = recorded(&vec![error; 10]);
+        let texts = recent.explain(ID, Failure::Build);
+        assert_eq!((texts.len(), &*texts[4]), (5, "and 6 more errors"));
+        let recent = recorded(&vec![line(&"ä".repeat(MOST_LINE)); 2]);
+        let texts = &recent.explain(ID, Failure::Build)[0];
+        assert_eq!(texts.chars().filter(|c| *c == 'ä').count(), MOST_LINE);
+        let recent = recorded(&[message(Level::Error, &"m".repeat(MOST_ERRORS))]);
+        assert!(recent.explain(ID, Failure::Build)[0].len() < MOST_MESSAGE + 8);
         let error = diagnostic(Level::Error, &"e".repeat(2 * MOST_ERRORS));
-        let words = heard(&[error, diagnostic(Level::Error, "second")]);
-        let said = words.about(ID, Failure::Build);
+        let recent = recorded(&[error, diagnostic(Level::Error, "second")]);
+        let texts = recent.explain(ID, Failure::Build);
         assert_eq!(
-            (said[0].len(), &*said[1]),
+            (texts[0].len(), &*texts[1]),
             (MOST_ERRORS + 3, "and 1 more errors")
         );
         let flood: Vec<Report> = (0..1000)
             .map(|_| printed(ID, &"y\n".repeat(1000)))
             .collect();
-        let words = heard(&flood);
-        assert!(words.output[&ID].len() <= 2 * MOST_OUTPUT);
-        assert_eq!(words.about(ID, CRASH)[0].lines().count(), LAST_LINES);
+        let recent = recorded(&flood);
+        assert!(recent.output[&ID].len() <= 2 * MOST_OUTPUT);
+        assert_eq!(recent.explain(ID, CRASH)[0].lines().count(), LAST_LINES);
         let ids = (1..100).map(|number| printed(GenId::new(number), "z"));
-        let words = heard(&ids.collect::<Vec<_>>());
-        assert_eq!(words.output.len(), GENERATIONS);
-        assert!(!words.about(GenId::new(99), CRASH).is_empty());
+        let recent = recorded(&ids.collect::<Vec<_>>());
+        assert_eq!(recent.output.len(), GENERATIONS);
+        assert!(!recent.explain(GenId::new(99), CRASH).is_empty());
     }
 }

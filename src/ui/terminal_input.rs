@@ -1,5 +1,3 @@
-//! The terminal that hotrun itself runs on, as a source: keys, another size, Ctrl-Z.
-
 use std::fs::File;
 use std::future::pending;
 use std::io::{self, Read};
@@ -10,52 +8,55 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
-use crate::config::{Config, Stdin};
+use super::Mode;
+use super::keys::{Key, KeyParser};
 use crate::os::signals::is_ignored;
 use crate::os::terminal::{self, Size};
-use crate::ui::Mode;
-use crate::ui::keys::{Key, KeyParser};
 
-/// What came from the terminal.
+/// An event of the terminal that hotrun runs on.
 #[derive(Debug)]
-pub(super) enum Came {
+pub enum TerminalEvent {
     /// Keys for hotrun.
     Keys(Vec<Key>),
-    /// What was typed for the program.
+    /// Input for the program.
     Typed(Vec<u8>),
-    /// The terminal has another size.
+    /// The terminal has a new size.
     Resized(Size),
     /// Ctrl-Z.
     Suspend,
-    /// hotrun goes on, which it did not stop by itself: `kill -STOP`, a debugger.
+    /// hotrun runs again after something else stopped it: `kill -STOP`, a debugger.
     Continued,
 }
 
-/// Hears what comes from the terminal.
-pub(super) struct Console {
-    /// What is typed, unless there is nobody who could type.
+/// Receives the events of the terminal.
+pub struct TerminalInput {
+    /// `None` without a terminal, and after it was closed.
     input: Option<AsyncFd<File>>,
-    /// Whether it is for the program.
-    passes: bool,
+    for_program: bool,
     keys: KeyParser,
     /// When unfinished input times out.
     deadline: Option<Instant>,
     resized: Signal,
-    /// `None`: whoever started hotrun has that ignored.
+    /// `None` if hotrun was started with `SIGTSTP` ignored.
     suspended: Option<Signal>,
     continued: Signal,
 }
 
-impl Console {
-    /// Takes over what the terminal sends. To be used inside of a tokio runtime with I/O.
-    pub(super) fn new(config: &Config) -> io::Result<Self> {
-        // Only with the live user interface: any other one leaves the terminal as it is. And without a terminal as the
-        // input there are no keys.
-        let input = (config.ui.mode == Mode::Live)
-            .then(|| terminal::reopen(io::stdin()).and_then(terminal::watch));
+impl TerminalInput {
+    /// Begins to receive. `for_program` is whether input goes to the program.
+    ///
+    /// # Errors
+    /// A signal handler cannot be installed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub fn new(mode: Mode, for_program: bool) -> io::Result<Self> {
+        // Only the live user interface reads keys; the other ones leave the terminal alone.
+        let input =
+            (mode == Mode::Live).then(|| terminal::reopen(io::stdin()).and_then(terminal::watch));
         Ok(Self {
             input: input.and_then(Result::ok),
-            passes: config.stdin == Stdin::Program,
+            for_program,
             keys: KeyParser::default(),
             deadline: None,
             resized: signal(SignalKind::window_change())?,
@@ -64,36 +65,39 @@ impl Console {
         })
     }
 
-    /// hotrun goes on after it has stopped itself: who made it go on, and who asked it to stop while it was about to, has
-    /// been heard.
-    pub(super) async fn returned(&mut self) -> io::Result<()> {
-        // It comes at once, unless nobody has stopped us. Only then those before it have come for certain, too.
+    /// To be called when hotrun runs again after it stopped itself. Discards the `SIGCONT` that made it run, and the
+    /// requests to suspend from before that.
+    ///
+    /// # Errors
+    /// The signal handler cannot be installed again.
+    pub async fn resumed(&mut self) -> io::Result<()> {
+        // It arrives at once, unless nothing stopped hotrun. Earlier signals have arrived too, then.
         let _ = timeout(MOMENT, self.continued.recv()).await;
         self.suspended = suspended()?;
         Ok(())
     }
 
-    /// The next that comes. Cancel safe.
-    pub(super) async fn next(&mut self) -> Came {
+    /// The next event. Cancel safe.
+    pub async fn next(&mut self) -> TerminalEvent {
         loop {
             tokio::select! {
-                _ = self.resized.recv() => return Came::Resized(terminal::size()),
-                () = heard(&mut self.suspended) => return Came::Suspend,
-                _ = self.continued.recv() => return Came::Continued,
+                _ = self.resized.recv() => return TerminalEvent::Resized(terminal::size()),
+                () = received(&mut self.suspended) => return TerminalEvent::Suspend,
+                _ = self.continued.recv() => return TerminalEvent::Continued,
                 () = sleep_until(self.deadline) => {
                     let key = self.keys.time_out();
                     self.expect_more();
                     if let Some(key) = key {
-                        return Came::Keys(vec![key]);
+                        return TerminalEvent::Keys(vec![key]);
                     }
                 }
-                bytes = typed(&mut self.input) => match self.passes {
-                    true => return Came::Typed(bytes),
+                bytes = typed(&mut self.input) => match self.for_program {
+                    true => return TerminalEvent::Typed(bytes),
                     false => {
                         let keys = self.keys.read(&bytes);
                         self.expect_more();
                         if !keys.is_empty() {
-                            return Came::Keys(keys);
+                            return TerminalEvent::Keys(keys);
                         }
                     }
                 },
@@ -116,29 +120,27 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// Ctrl-Z from now on.
 fn suspended() -> io::Result<Option<Signal>> {
-    let heard = !is_ignored(Known::SIGTSTP);
-    let signal = heard.then(|| signal(SignalKind::from_raw(Known::SIGTSTP as i32)));
+    let handled = !is_ignored(Known::SIGTSTP);
+    let signal = handled.then(|| signal(SignalKind::from_raw(Known::SIGTSTP as i32)));
     signal.transpose()
 }
 
-/// That it comes.
-async fn heard(signal: &mut Option<Signal>) {
+async fn received(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => pending().await,
     }
 }
 
-/// What is typed next. For ever nothing once the terminal is gone, which is told elsewhere.
+/// The next input. Waits forever once the terminal is closed, which a `SIGHUP` reports.
 async fn typed(input: &mut Option<AsyncFd<File>>) -> Vec<u8> {
     let mut buffer = [0; 4096];
     while let Some(terminal) = input {
         let Ok(mut ready) = terminal.readable().await else {
             break;
         };
-        // Who reads in the background is stopped (`SIGTTIN`); what is typed there is for somebody else.
+        // Reading in the background would stop hotrun (`SIGTTIN`), and that input is for another process.
         match terminal::in_foreground(ready.get_inner()) {
             Ok(true) => {}
             Ok(false) => {

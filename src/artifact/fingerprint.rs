@@ -1,5 +1,3 @@
-//! What a build made, as far as it takes to know it again.
-
 use std::fs::{self, File, Metadata};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
@@ -10,22 +8,23 @@ use std::sync::{Arc, OnceLock};
 use crate::build::Launch;
 use crate::reload::GenId;
 
-/// The most files that are looked at of what build scripts have made. Where there are more, nothing is known again.
-const MOST_FILES: usize = 1000;
+/// If build scripts wrote more files than this, there is no fingerprint.
+const MAX_FILES: usize = 1000;
 
-/// What is started and what it is made of: the executable, its libraries, and what build scripts have generated,
-/// which a program may read when it runs.
+/// Tells whether two builds made the same: the command, the executable, its libraries, and the files that build scripts
+/// generated, which a program may read at run time.
 #[derive(Clone, Debug)]
-pub(super) struct Print {
+pub struct Fingerprint {
     launch: Launch,
-    files: Vec<Made>,
+    files: Vec<Output>,
 }
 
 #[derive(Clone, Debug)]
-struct Made {
+struct Output {
     path: PathBuf,
     stamp: Stamp,
-    content: Arc<OnceLock<Option<u64>>>,
+    /// Read when needed. `None` inside if the file was replaced before that.
+    hash: Arc<OnceLock<Option<u64>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,27 +34,28 @@ struct Stamp {
     inode: u64,
 }
 
-/// The generations that run, and what they were started from, the newest last.
-pub(super) type Known = Vec<(GenId, Print)>;
-
-/// The newest generation that was started from the same.
-pub(super) fn find(known: &Known, print: &Print) -> Option<GenId> {
-    let like = known.iter().rev().find(|(_, known)| known.is_like(print));
-    like.map(|(id, _)| *id)
+/// The newest of these generations that was started from an artifact with this fingerprint. Reads whole files if their
+/// metadata does not decide.
+pub fn find(known: &[(GenId, Fingerprint)], fingerprint: &Fingerprint) -> Option<GenId> {
+    let same = known
+        .iter()
+        .rev()
+        .find(|(_, known)| known.matches(fingerprint));
+    same.map(|(id, _)| *id)
 }
 
-impl Print {
-    /// Reads metadata only. `made` are files and directories beside the executable. `None` where it is not known
-    /// what the executable is.
-    pub(super) fn new(launch: &Launch, made: &[PathBuf]) -> Option<Self> {
-        let mut files = vec![Made::new(launch.executable.clone()?).ok()?];
+impl Fingerprint {
+    /// Reads metadata only. `made` are files and directories beside the executable. `None` if the executable is not
+    /// known, or there are too many files.
+    pub fn new(launch: &Launch, made: &[PathBuf]) -> Option<Self> {
+        let mut files = vec![Output::new(launch.executable.clone()?).ok()?];
         let mut waiting = made.to_vec();
         while let Some(path) = waiting.pop() {
             match fs::read_dir(&path) {
                 Ok(entries) => waiting.extend(entries.flatten().map(|entry| entry.path())),
-                Err(_) => files.push(Made::new(path).ok()?),
+                Err(_) => files.push(Output::new(path).ok()?),
             }
-            if files.len() + waiting.len() > MOST_FILES {
+            if files.len() + waiting.len() > MAX_FILES {
                 return None;
             }
         }
@@ -64,57 +64,51 @@ impl Print {
         Some(Self { launch, files })
     }
 
-    /// Reads what was made, before the next build puts something else in its place.
-    pub(super) fn remember(&self) {
-        for made in &self.files {
-            made.content();
+    /// Reads and hashes the files, before the next build replaces them.
+    pub fn hash_files(&self) {
+        for file in &self.files {
+            file.hash();
         }
     }
 
     /// Reads the files only if nothing else decides.
-    fn is_like(&self, other: &Self) -> bool {
+    fn matches(&self, other: &Self) -> bool {
+        let all = |same: fn(&Output, &Output) -> bool| {
+            let mut pairs = self.files.iter().zip(&other.files);
+            pairs.all(|(one, other)| same(one, other))
+        };
         self.launch == other.launch
             && self.files.len() == other.files.len()
-            && self
-                .files
-                .iter()
-                .zip(&other.files)
-                .all(|(one, other)| one.may_be(other))
-            && self
-                .files
-                .iter()
-                .zip(&other.files)
-                .all(|(one, other)| one.is(other))
+            && all(Output::may_match)
+            && all(Output::matches)
     }
 }
 
-impl Made {
+impl Output {
     fn new(path: PathBuf) -> io::Result<Self> {
         Ok(Self {
             stamp: Stamp::of(&fs::metadata(&path)?),
             path,
-            content: Arc::default(),
+            hash: Arc::default(),
         })
     }
 
-    fn may_be(&self, other: &Self) -> bool {
+    fn may_match(&self, other: &Self) -> bool {
         self.path == other.path && self.stamp.len == other.stamp.len
     }
 
-    fn is(&self, other: &Self) -> bool {
-        self.stamp == other.stamp
-            || self
-                .content()
-                .is_some_and(|content| Some(content) == other.content())
+    fn matches(&self, other: &Self) -> bool {
+        let same_hash = || self.hash().is_some_and(|hash| Some(hash) == other.hash());
+        self.stamp == other.stamp || same_hash()
     }
 
-    /// A hash of it; `None` if it is another file by now.
-    fn content(&self) -> Option<u64> {
+    fn hash(&self) -> Option<u64> {
         let read = || hash(&self.path, self.stamp).ok().flatten();
-        *self.content.get_or_init(read)
+        *self.hash.get_or_init(read)
     }
 }
 
+/// `None` if the file no longer has this stamp.
 fn hash(path: &Path, stamp: Stamp) -> io::Result<Option<u64>> {
     let mut file = File::open(path)?;
     let mut hasher = DefaultHasher::new();
@@ -144,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_content_is_known_again() {
+    fn a_build_with_the_same_content_is_recognised() {
         let dir = tempfile::tempdir().unwrap();
         let executable = dir.path().join("app");
         let generated = dir.path().join("out");
@@ -159,22 +153,26 @@ mod tests {
             fs::remove_file(&executable).ok();
             fs::write(&executable, text).unwrap();
             fs::write(generated.join("deep/data"), data).unwrap();
-            Print::new(&launch, std::slice::from_ref(&generated)).unwrap()
+            Fingerprint::new(&launch, std::slice::from_ref(&generated)).unwrap()
         };
         let first = build("one", "a");
-        first.remember();
+        first.hash_files();
         let known = vec![(GenId::FIRST, first)];
         assert_eq!(find(&known, &build("one", "a")), Some(GenId::FIRST));
         assert_eq!(find(&known, &build("two", "a")), None);
-        assert_eq!(find(&known, &build("one", "b")), None, "what it reads");
+        assert_eq!(
+            find(&known, &build("one", "b")),
+            None,
+            "a generated file differs"
+        );
         assert_eq!(find(&known, &build("longer", "a")), None);
         let mut other = build("one", "a");
         other.launch.argv.push("--flag".into());
-        assert_eq!(find(&known, &other), None, "how it is started");
+        assert_eq!(find(&known, &other), None, "the arguments differ");
     }
 
     #[test]
-    fn what_was_replaced_before_it_was_read_is_not_known() {
+    fn a_file_replaced_before_it_was_read_never_matches() {
         let dir = tempfile::tempdir().unwrap();
         let executable = dir.path().join("app");
         let launch = Launch {
@@ -184,11 +182,11 @@ mod tests {
             executable: Some(executable.clone()),
         };
         fs::write(&executable, "one").unwrap();
-        let first = Print::new(&launch, &[]).unwrap();
+        let first = Fingerprint::new(&launch, &[]).unwrap();
         fs::write(dir.path().join("new"), "one").unwrap();
         fs::rename(dir.path().join("new"), &executable).unwrap();
-        first.remember();
-        let again = Print::new(&launch, &[]).unwrap();
-        assert_eq!(find(&vec![(GenId::FIRST, first)], &again), None);
+        first.hash_files();
+        let again = Fingerprint::new(&launch, &[]).unwrap();
+        assert_eq!(find(&[(GenId::FIRST, first)], &again), None);
     }
 }

@@ -1,0 +1,157 @@
+use super::*;
+
+fn launch(executable: &Path) -> Launch {
+    Launch {
+        argv: vec!["qemu".into(), "bin/app".into(), "--flag".into()],
+        env: Vec::new(),
+        workdir: executable.parent().unwrap().parent().unwrap().to_owned(),
+        executable: Some(executable.to_owned()),
+    }
+}
+
+/// An empty directory `bin`, and the path of an executable in it.
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("bin")).unwrap();
+    let app = root.path().join("bin/app");
+    (root, app)
+}
+
+fn replace(app: &Path, text: &str) {
+    let _ = fs::remove_file(app);
+    fs::write(app, text).unwrap();
+}
+
+fn names(app: &Path) -> usize {
+    fs::read_dir(app.parent().unwrap()).unwrap().count()
+}
+
+fn keep(store: &mut Store, number: u32, app: &Path) -> (ArtifactId, bool) {
+    let kept = store.keep(GenId::new(number), &launch(app), |_| true);
+    kept.unwrap().unwrap()
+}
+
+fn argv(store: &Store, id: u32) -> Vec<OsString> {
+    store.launch(ArtifactId::new(id)).unwrap().0.argv
+}
+
+#[test]
+fn a_kept_executable_outlives_the_next_build() {
+    let (_root, app) = place();
+    let mut store = Store::default();
+    for number in 1..=5 {
+        replace(&app, &format!("build {number}"));
+        let needed = |id: ArtifactId| id.get() >= 3;
+        let kept = store.keep(GenId::new(number), &launch(&app), needed);
+        assert_eq!(kept.unwrap(), Some((ArtifactId::new(number), true)));
+    }
+    assert_eq!(names(&app), 1 + 3);
+    let old = argv(&store, 3);
+    assert_eq!((&old[0], &old[2]), (&"qemu".into(), &"--flag".into()));
+    assert_eq!(fs::read(&old[1]).unwrap(), b"build 3");
+    assert!(store.launch(ArtifactId::new(2)).is_err());
+    drop(store);
+    assert_eq!(names(&app), 1);
+}
+
+#[test]
+fn the_newest_artifact_starts_under_its_own_name() {
+    let (_root, app) = place();
+    replace(&app, "one");
+    let mut store = Store::default();
+    let (id, _) = keep(&mut store, 1, &app);
+    store.set_newest(id, launch(&app), None);
+    assert_eq!(argv(&store, 1), launch(&app).argv);
+}
+
+#[test]
+fn an_overwritten_executable_is_not_started() {
+    let (_root, app) = place();
+    let mut store = Store::default();
+    replace(&app, "one");
+    keep(&mut store, 1, &app);
+    fs::write(&app, "another").unwrap();
+    let error = store.launch(ArtifactId::new(1)).unwrap_err().to_string();
+    assert!(error.contains("overwrote"), "{error}");
+}
+
+/// A script can lock itself with `flock(1)` so that it does not run twice.
+#[test]
+fn a_program_can_lock_its_own_executable() {
+    let (root, app) = place();
+    let mut store = Store::default();
+    replace(&app, "one");
+    keep(&mut store, 1, &app);
+    let program = File::open(&app).unwrap();
+    program.try_lock().expect("hotrun does not lock it");
+    fs::rename(&app, root.path().join("old")).unwrap();
+    replace(&app, "two");
+    assert!(keep(&mut store, 2, &app).1);
+}
+
+#[test]
+fn a_symbolic_link_is_followed_when_the_executable_is_kept() {
+    let (root, app) = place();
+    let mut store = Store::default();
+    let write = |text: &str| {
+        fs::write(root.path().join(text), text).unwrap();
+        let _ = fs::remove_file(&app);
+        std::os::unix::fs::symlink(root.path().join(text), &app).unwrap();
+    };
+    write("one");
+    keep(&mut store, 1, &app);
+    write("two");
+    let link = argv(&store, 1)[1].clone();
+    assert!(fs::symlink_metadata(&link).unwrap().is_file());
+    assert_eq!(fs::read(&link).unwrap(), b"one");
+}
+
+#[test]
+fn an_unchanged_executable_is_kept_once() {
+    let (root, app) = place();
+    let mut store = Store::default();
+    let [first, second] = [1, 2].map(ArtifactId::new);
+    replace(&app, "one");
+    assert_eq!(keep(&mut store, 1, &app), (first, true));
+    assert_eq!(keep(&mut store, 2, &app), (first, false));
+    fs::rename(&app, root.path().join("old")).unwrap();
+    replace(&app, "two");
+    assert_eq!(keep(&mut store, 3, &app), (second, true));
+    assert_eq!(fs::read(&argv(&store, 1)[1]).unwrap(), b"one");
+    assert_eq!(fs::read(&argv(&store, 2)[1]).unwrap(), b"two");
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "needs locks of open files")]
+fn only_links_of_a_killed_hotrun_are_removed() {
+    let (_root, app) = place();
+    replace(&app, "one");
+    let mut alive = Store::default();
+    keep(&mut alive, 1, &app);
+    replace(&app, "two");
+    let beside = |name: &str| app.with_file_name(name);
+    for name in [
+        ".app.hotrun-0123abcd-3",
+        ".app.hotrun-xyz-3",
+        "app.hotrun-1-3",
+    ] {
+        fs::write(beside(name), "").unwrap();
+    }
+    keep(&mut Store::default(), 1, &app);
+    assert!(!beside(".app.hotrun-0123abcd-3").exists());
+    assert_eq!(names(&app), 1 + 1 + 2);
+    assert_eq!(fs::read(&argv(&alive, 1)[1]).unwrap(), b"one");
+}
+
+#[test]
+fn guardians_remove_all_links_of_one_hotrun() {
+    let (_root, app) = place();
+    let mut store = Store::default();
+    for number in 1..=2 {
+        replace(&app, &format!("build {number}"));
+        keep(&mut store, number, &app);
+    }
+    let prefix = app.with_file_name(format!(".app{MARK}{}-", store.token));
+    let cleanup: Vec<_> = store.cleanup().collect();
+    assert_eq!(cleanup, [Cleanup::Files(prefix)]);
+}

@@ -1,0 +1,63 @@
+use std::error::Error;
+use std::io;
+
+use nix::errno::Errno;
+
+/// What the user can do about a lack of resources that caused this error.
+pub fn hint_for_error(error: &(dyn Error + 'static)) -> Option<String> {
+    let cause = error.downcast_ref::<io::Error>();
+    let hint = cause.and_then(|cause| hint_for_errno(cause.raw_os_error()?));
+    hint.or_else(|| hint_for_error(error.source()?))
+}
+
+/// The same for an error number (`errno(3)`).
+pub fn hint_for_errno(errno: i32) -> Option<String> {
+    let errno = Errno::from_raw(errno);
+    let hint = HINTS.iter().find(|(known, _)| *known == errno);
+    hint.map(|(_, text)| (*text).to_owned())
+}
+
+const HINTS: [(Errno, &str); 6] = [
+    (
+        Errno::EMFILE,
+        "run `ulimit -n 4096` before hotrun to allow more open files",
+    ),
+    (
+        Errno::ENFILE,
+        "the system has no open files left; `sysctl fs.file-max` shows the limit",
+    ),
+    (
+        Errno::EAGAIN,
+        "no more processes are allowed; `ulimit -u` and the container set the limit",
+    ),
+    (
+        Errno::ENOMEM,
+        "memory has run out; end other programs, or give the container more",
+    ),
+    (Errno::ENOSPC, "the disk is full; make room, and save again"),
+    (
+        Errno::EDQUOT,
+        "the disk quota is used up; make room, and save again",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_anywhere_in_the_chain_has_its_hint() {
+        let hint = |errno: Errno| {
+            let failed: io::Result<()> = Err(errno.into());
+            let error = failed.context("preparing").context("starting").unwrap_err();
+            hint_for_error(error.as_ref())
+        };
+        let contains = |errno, text| hint(errno).is_some_and(|hint| hint.contains(text));
+        assert!(contains(Errno::EMFILE, "ulimit -n"));
+        assert!(contains(Errno::EAGAIN, "ulimit -u"));
+        assert!(contains(Errno::ENOSPC, "full"));
+        assert_eq!(hint(Errno::ENOENT), None);
+    }
+}

@@ -1,0 +1,45 @@
+//! Runs commands and discards their output.
+
+use std::io;
+
+use tokio::net::unix::pipe::Receiver;
+
+use super::output::Lines;
+use super::{Process, Report, Spec, spawn};
+
+/// Runs a command under a guardian of its own and discards its output. Returns whether it succeeded. Dropping the future
+/// kills the command and everything it started.
+///
+/// # Errors
+/// The command cannot be started.
+pub async fn run(spec: Spec) -> io::Result<bool> {
+    let process = spawn(spec).map_err(io::Error::other)?;
+    let Process {
+        control: _control,
+        mut reports,
+        stdout,
+        stderr,
+    } = process;
+    // A full pipe would block the command.
+    let output = async { tokio::join!(discard(stdout), discard(stderr)) };
+    let ended = async {
+        loop {
+            match reports.next().await {
+                Some(Report::Started { .. }) => {}
+                Some(Report::Refused { error }) => return Err(io::Error::other(error)),
+                Some(Report::Exited { ended, .. }) => return Ok(ended.success()),
+                Some(Report::Gone) | None => return Ok(false),
+            }
+        }
+    };
+    tokio::pin!(output, ended);
+    tokio::select! {
+        ended = &mut ended => ended,
+        _ = &mut output => ended.await,
+    }
+}
+
+async fn discard(pipe: Receiver) {
+    let mut lines = Lines::new(pipe);
+    while lines.next().await.is_some() {}
+}

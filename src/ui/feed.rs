@@ -1,0 +1,312 @@
+//! The user interface's thread, and the way to it.
+
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::recent_output::RecentOutput;
+use super::{Level, Report, Ui, UiCommand};
+
+/// How many pieces of output may wait to be shown. Beyond that [`Feed::pass`] waits, and so does the program in the end:
+/// output is never dropped, and does not pile up.
+const MAX_WAITING: usize = 256;
+
+/// How long a terminal that accepts no output (Ctrl-S, a pager) may delay the end.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Called when hotrun must quit: nobody sees the output any longer, or a part of hotrun has panicked.
+pub type OnQuit = Arc<dyn Fn() + Send + Sync>;
+
+/// The way to the user interface, which runs in a thread of its own, because a blocked terminal must not delay a switch.
+/// Reports appear in the order in which they were sent.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    items: Sender<Item>,
+    room: Arc<Semaphore>,
+    recent: Arc<Mutex<RecentOutput>>,
+    release: Release,
+}
+
+/// Set when the terminal must be released before everything else that waits; notified when that is done.
+type Release = Arc<Mutex<Option<oneshot::Sender<()>>>>;
+
+#[derive(Debug)]
+struct Item {
+    content: Content,
+    /// Returned when the report has been shown.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Report(Report),
+    Command(UiCommand),
+}
+
+/// The thread of the user interface.
+#[derive(Debug)]
+pub struct UiThread {
+    finished: oneshot::Receiver<()>,
+    panicked: Arc<AtomicBool>,
+}
+
+/// Starts the thread of the user interface.
+///
+/// # Errors
+/// The system allows no further thread.
+pub fn start(ui: Ui, on_quit: OnQuit) -> std::io::Result<(Feed, UiThread)> {
+    let (items, incoming) = mpsc::channel();
+    let (finish, finished) = oneshot::channel();
+    let room = Arc::new(Semaphore::new(MAX_WAITING));
+    let (recent, release) = (Arc::default(), Release::default());
+    let requested = release.clone();
+    thread::Builder::new().name("ui".into()).spawn(move || {
+        let _guard = QuitOnPanic(on_quit.clone());
+        show(ui, &incoming, &on_quit, &requested);
+        // The receiver is gone if this took too long.
+        let _ = finish.send(());
+    })?;
+    let feed = Feed {
+        items,
+        room,
+        recent,
+        release,
+    };
+    let panicked = Arc::default();
+    Ok((feed, UiThread { finished, panicked }))
+}
+
+/// Without this thread the user sees nothing.
+struct QuitOnPanic(OnQuit);
+
+impl Drop for QuitOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
+fn show(mut ui: Ui, incoming: &Receiver<Item>, on_quit: &OnQuit, release: &Release) {
+    loop {
+        let mut item = match wait(incoming, ui.next_redraw()) {
+            Ok(item) => Some(item),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        // Everything that waits is drawn at once.
+        let mut shown = Ok(());
+        while let Some(Item { content, _room }) = item {
+            let released = release_terminal(&mut ui, release);
+            shown = shown.and(released).and(match content {
+                Content::Report(report) => ui.report(&report),
+                Content::Command(command) => ui.execute(command),
+            });
+            item = incoming.try_recv().ok();
+        }
+        if shown.and(ui.draw()).is_err() {
+            // The reader is gone (`| head -1`, a closed terminal). hotrun then ends, as a program in its place would. The
+            // user interface reports each such failure once, and never a full disk.
+            on_quit();
+        }
+    }
+    let _ = ui.finish();
+}
+
+/// Releases the terminal if that is requested.
+fn release_terminal(ui: &mut Ui, release: &Release) -> std::io::Result<()> {
+    let requested = release
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let Some(done) = requested else {
+        return Ok(());
+    };
+    let released = ui.execute(UiCommand::ReleaseTerminal);
+    // The receiver is gone if this took too long.
+    let _ = done.send(());
+    released
+}
+
+fn wait(
+    incoming: &Receiver<Item>,
+    timeout: Option<Duration>,
+) -> std::result::Result<Item, RecvTimeoutError> {
+    match timeout {
+        Some(timeout) => incoming.recv_timeout(timeout),
+        None => incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
+    }
+}
+
+impl Feed {
+    /// Shows a fact. Never waits.
+    pub fn report(&self, report: Report) {
+        self.send(Content::Report(report), None);
+    }
+
+    fn send(&self, content: Content, room: Option<OwnedSemaphorePermit>) {
+        if let Content::Report(report) = &content {
+            let recent = self.recent.lock();
+            recent
+                .unwrap_or_else(PoisonError::into_inner)
+                .record(report);
+        }
+        // The thread lives as long as there is a `Feed`, unless it panics.
+        let _ = self.items.send(Item {
+            content,
+            _room: room,
+        });
+    }
+
+    /// The recent output of everything that was reported.
+    pub fn recent_output(&self) -> Arc<Mutex<RecentOutput>> {
+        self.recent.clone()
+    }
+
+    /// Has the user interface do something. Never waits.
+    pub fn command(&self, command: UiCommand) {
+        self.send(Content::Command(command), None);
+    }
+
+    /// Restores the terminal to how hotrun found it, before everything that waits to be shown. Returns whether that
+    /// succeeded within two seconds.
+    pub async fn release_terminal(&self) -> bool {
+        let (done, is_done) = oneshot::channel();
+        let request = |release: &mut Option<_>| *release = Some(done);
+        request(&mut self.release.lock().unwrap_or_else(PoisonError::into_inner));
+        // This wakes the thread.
+        self.command(UiCommand::ReleaseTerminal);
+        let released = tokio::time::timeout(END_TIMEOUT, is_done).await;
+        matches!(released, Ok(Ok(())))
+    }
+
+    /// Shows output. Waits until there is room for it.
+    pub async fn pass(&self, report: Report) {
+        let room = self.room.clone().acquire_owned().await.ok();
+        self.send(Content::Report(report), room);
+    }
+
+    /// Shows a report only if there is room for it now.
+    pub fn offer(&self, report: Report) {
+        if let Ok(room) = self.room.clone().try_acquire_owned() {
+            self.send(Content::Report(report), Some(room));
+        }
+    }
+
+    /// Shows a message.
+    pub fn message(&self, level: Level, text: impl Into<String>, hint: Option<String>) {
+        self.report(Report::Message {
+            level,
+            text: text.into(),
+            hint,
+        });
+    }
+
+    /// A message without a hint, for [`Feed::offer`] and [`Feed::pass`].
+    pub const fn text(level: Level, text: String) -> Report {
+        Report::Message {
+            level,
+            text,
+            hint: None,
+        }
+    }
+
+    /// Shows that something failed.
+    pub fn error(&self, text: impl Into<String>, hint: Option<String>) {
+        self.message(Level::Error, text, hint);
+    }
+}
+
+impl UiThread {
+    /// Makes hotrun quit when a task panics. A panic ends only its task, so hotrun would run on with a terminal that was
+    /// restored and shows nothing (see [`restore_permanently`](super::restore_permanently)).
+    pub fn quit_on_panic(&self, on_quit: OnQuit) {
+        let (before, panicked) = (panic::take_hook(), self.panicked.clone());
+        panic::set_hook(Box::new(move |info| {
+            before(info);
+            panicked.store(true, Ordering::Release);
+            on_quit();
+        }));
+    }
+
+    /// Waits until everything has been shown, at most two seconds. Drop the other [`Feed`]s first.
+    ///
+    /// # Errors
+    /// The user interface or a task has panicked.
+    pub async fn finish(self) -> Result<()> {
+        match tokio::time::timeout(END_TIMEOUT, self.finished).await {
+            Ok(Err(_)) => bail!("the user interface failed"),
+            Ok(Ok(())) | Err(_) if self.panicked.load(Ordering::Acquire) => {
+                bail!("a part of hotrun failed")
+            }
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use super::*;
+    use crate::os::terminal::Size;
+    use crate::reload::GenId;
+    use crate::ui::{Handles, Mode, Options, Stream, TerminalGuard};
+
+    /// Accepts one write for each message.
+    struct Slow(Receiver<()>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+            self.0.recv().map_err(gone).map(|()| bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn slow() -> (Ui, Sender<()>) {
+        let (go, gate) = mpsc::channel();
+        let options = Options::of(Mode::Live);
+        let size = Size {
+            columns: 80,
+            rows: 24,
+        };
+        let handles = Handles {
+            stdout: Box::new(Slow(gate)),
+            stderr: Box::new(io::sink()),
+            same: true,
+            clearable: true,
+            terminal: TerminalGuard::without_terminal(size),
+        };
+        (Ui::new(options, handles), go)
+    }
+
+    #[tokio::test]
+    async fn the_terminal_is_released_before_waiting_output_is_shown() {
+        let (ui, go) = slow();
+        let (feed, _thread) = start(ui, Arc::new(|| ())).unwrap();
+        for _ in 0..MAX_WAITING {
+            feed.report(Report::Output {
+                id: GenId::FIRST,
+                stream: Stream::Stdout,
+                bytes: [b"x".repeat(64 * 1024), b"\n".to_vec()].concat(),
+            });
+        }
+        let (released, ()) = tokio::join!(feed.release_terminal(), async {
+            // One write is in progress, and one releases the terminal.
+            for _ in 0..2 {
+                go.send(()).unwrap();
+            }
+        });
+        assert!(released);
+    }
+}
