@@ -199,6 +199,7 @@ const SOME: usize = 5_000;
 macro_rules! matrix {
     ($($name:ident: $program:expr, $who:expr, $requests:expr;)*) => {$(
         #[test]
+        #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
         fn $name() {
             let name = stringify!($name);
             reloads($program(name), $who, $requests);
