@@ -1,17 +1,18 @@
 //! The pure core: every decision about generations.
 //!
 //! [`Machine`] is a state machine without I/O and without a clock. The driver hands it an
-//! [`Event`] with the time at which it happened, performs the [`Effect`]s that come back, and gives
-//! the [`Notice`]s to the user interface. [`Machine::deadline`] names the next moment at which the
-//! machine wants to be woken with [`Event::Tick`].
+//! [`Event`] with the time at which it happened, performs the returned [`Effect`]s, and passes the
+//! [`Notice`]s to the user interface. [`Machine::deadline`] is the next moment at which the machine
+//! wants an [`Event::Tick`].
 //!
-//! Nothing here knows of files, processes, sockets or terminals: a generation is a number, a failure
-//! is a value. That is why the whole of it can be explored exhaustively (see `tests/`).
+//! Nothing here knows about files, processes, sockets or terminals: a generation is a number, a failure is a value.
+//! That is why the whole machine can be explored exhaustively (see `tests/`).
 
 mod effect;
 mod event;
 mod id;
 mod machine;
+pub mod notation;
 mod notice;
 mod phase;
 mod policy;

@@ -1,25 +1,24 @@
 use std::fmt;
 
-/// Where a generation is in its life. Every generation passes through these in order, and may leave
-/// for [`Phase::Gone`] from each of them.
+/// The phases of a generation, in order. A generation may skip from each of them to [`Phase::Gone`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Its build runs.
+    /// It is being built.
     Building,
-    /// Its process was started and has not reported readiness.
+    /// Its program was started and is not ready yet.
     Starting,
-    /// It is ready, the switch to it was asked for and is not confirmed.
+    /// It is ready, and the switch to it is under way.
     Ready,
     /// New connections go to it.
     Live,
-    /// Another one is live (or hotrun quits); it finishes what it has.
+    /// Another generation is live, or hotrun quits; it finishes its connections.
     Draining,
-    /// Its process tree has ended.
+    /// None of its processes is left.
     Gone,
 }
 
 impl Phase {
-    /// Whether it serves, or will if nothing comes in its way.
+    /// Whether it is live or on its way to be.
     pub const fn stays(self) -> bool {
         match self {
             Self::Starting | Self::Ready | Self::Live => true,
@@ -31,7 +30,7 @@ impl Phase {
 /// How the program of a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ended {
-    /// It called `exit` with this status.
+    /// It exited with this status.
     Code(i32),
     /// A signal with this number killed it.
     Signal(i32),

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 /// A moment, as the time that has passed since hotrun started.
 ///
-/// The core has no clock: whoever hands it an event says when it happened.
+/// The core has no clock: the driver passes the time of each event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(Duration);
 
@@ -25,74 +25,74 @@ impl Time {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This moment and `duration` more. Saturates, so "for ever" can be written as `Duration::MAX`.
+    /// The moment `duration` later. Saturates, so `Duration::MAX` means "never".
     #[must_use]
     pub const fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
     }
 }
 
-/// In which order the old generation leaves and the new one comes.
+/// Whether the old generation and the new one may run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// The new generation starts beside the old one, which is asked to drain after the switch.
+    /// The new generation starts beside the old one, which drains after the switch.
     Overlap,
     /// The old generation ends before the new one starts; connections wait in between.
     StopFirst,
-    /// Beside an old one that listens, after one that does not: a program without a socket of its own may not bear
-    /// company, and nobody waits for it.
+    /// Overlap if the old generation listens, stop it first if it does not: a program without a listener may not
+    /// tolerate a second instance, and no client waits for it.
     Auto,
 }
 
-/// What a change does that arrives while a build runs or a generation starts.
+/// What happens if files change while a build runs or a generation starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenBusy {
-    /// What runs is given up at once for the newer sources.
+    /// The build or the starting generation is given up for the newer sources.
     Cancel,
-    /// What runs comes to its end first.
+    /// The build or the start finishes first.
     Queue,
 }
 
-/// All that the user can choose of the core's behaviour. Times are wall-clock durations.
+/// Everything about the machine that the user can choose.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Policy {
-    /// Whether a change needs a build before the start (cargo mode, `--build`), or just a start.
+    /// Whether there is a build (cargo mode, `--build`). Otherwise a change just restarts the program.
     pub builds: bool,
-    /// Overlap or stop first.
+    /// Whether generations overlap.
     pub mode: Mode,
-    /// Whether sockets are passed to the program: it is a server then, whatever comes to light of its own.
+    /// Whether hotrun passes sockets to the program. If so, it is a server.
     pub passes_sockets: bool,
-    /// What a change does to work under way.
+    /// What happens to work in progress when files change.
     pub when_busy: WhenBusy,
-    /// How long a generation may take from its start to its readiness.
+    /// The time limit from start to readiness.
     pub ready_timeout: Duration,
-    /// How long a draining generation may take before it is killed.
+    /// The time limit for draining; after it, the generation is killed.
     pub stop_timeout: Duration,
     /// The least time between the switch and the stop signal.
     pub stop_delay_min: Duration,
     /// The most time between the switch and the stop signal (for a program that handles it).
     pub stop_delay_max: Duration,
-    /// How often a program that serves has to give a sign of life, if it says nothing else itself.
+    /// How often a live program must ping its watchdog, unless it sets a period of its own.
     pub watchdog: Option<Duration>,
-    /// How long after its switch a crash of the live generation is blamed on its build, so that the one before
-    /// it comes back. Zero: nothing follows from a crash, soon or late.
+    /// How long after its switch a crash of the live generation is blamed on its artifact, so that hotrun rolls back.
+    /// Zero: hotrun does nothing about any crash.
     pub roll_back_within: Duration,
-    /// How long a killed process tree may take to vanish before hotrun ends without it.
+    /// How long hotrun waits for killed processes to vanish before it ends anyway.
     pub kill_timeout: Duration,
 }
 
 impl Policy {
-    /// The most time to settle in this mode.
+    /// The most time between the switch and the stop signal in this mode.
     pub const fn stop_delay_max(mode: Mode) -> Duration {
         match mode {
-            // It costs nothing but that the old one stays a little longer.
+            // The only cost is that the old generation stays a little longer.
             Mode::Overlap | Mode::Auto => Duration::from_millis(2500),
-            // Nobody serves meanwhile.
+            // No generation is live during this time.
             Mode::StopFirst => Duration::from_millis(250),
         }
     }
 
-    /// Whether another generation may be started beside one that listens, or does not.
+    /// Whether another generation may be started beside one that listens or does not listen.
     pub(super) fn may_overlap(&self, listens: bool) -> bool {
         match self.mode {
             Mode::Overlap => true,
@@ -101,7 +101,7 @@ impl Policy {
         }
     }
 
-    /// How long a program may clean up that gets the stop signal only at the drain timeout, because it did not
+    /// How long a program may clean up after a stop signal that it gets only at the drain timeout, because it did not
     /// seem to handle it.
     pub(super) fn late_grace(&self) -> Duration {
         self.stop_timeout.min(Duration::from_secs(2))

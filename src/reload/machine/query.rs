@@ -1,7 +1,7 @@
 //! What the driver may ask the machine.
 
 use super::Machine;
-use crate::reload::{ArtifactId, GenId, Phase, Time};
+use crate::reload::{ArtifactId, GenId, Phase, Policy, Time};
 
 impl Machine {
     /// The next moment at which the machine wants [`Event::Tick`](crate::reload::Event::Tick), if there is one.
@@ -14,6 +14,11 @@ impl Machine {
             None => self.recovery.restart_at(),
         };
         generations.chain(other).min()
+    }
+
+    /// The policy that it follows.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The generation to which new connections go.

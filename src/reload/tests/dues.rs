@@ -1,4 +1,4 @@
-//! What must hold of the world after every answer of the machine: nothing that was due is missing.
+//! What must hold in the world after every response of the machine: nothing that was due is missing.
 
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree};
@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    /// The machine wants to be woken no later than something is due.
+    /// The machine's deadline is no later than the next due time.
     fn wakes(&self, machine: &Machine, ledger: &mut Ledger) {
         let signs = self.gens.iter().filter_map(Gen::watch_until);
         let dues = self.gens.iter().filter_map(|known| match known.role {
@@ -50,15 +50,15 @@ impl World {
         });
     }
 
-    /// New connections go to the live one, or wait for one that comes.
+    /// New connections go to the live generation, or wait for the next one.
     fn steered(&self, ledger: &mut Ledger) {
-        // Of a switch that was refused the machine does not know yet.
+        // The machine does not know yet about a switch that was refused.
         let refused = self.switching.is_some_and(|(_, done)| !done);
         if self.quitting.is_some() || refused {
             return;
         }
         let switched = self.switching.and_then(|(id, _)| self.find(id));
-        // One that was to come back may have had to go at once.
+        // A generation that was to be live again may have had to leave at once.
         let switched = switched.filter(|known| known.role != Role::Leaving);
         let switched = switched.map(|known| known.id);
         let fine = match (self.steering, switched.or(self.live())) {
@@ -75,7 +75,7 @@ impl World {
         });
     }
 
-    /// What the world told of a generation has been acted on.
+    /// The machine has acted on everything that the world reported about a generation.
     fn answered(&self, known: &Gen, ledger: &mut Ledger) {
         let released = known.tree != Tree::Gone;
         ledger.check(Rule::Protocol, released, || {
@@ -102,7 +102,7 @@ impl World {
         });
     }
 
-    /// The machine was woken: nothing is late any more.
+    /// After a tick, nothing is overdue.
     fn in_time(&self, machine: &Machine, ledger: &mut Ledger) {
         let late = machine.deadline().filter(|deadline| *deadline <= self.now);
         ledger.check(Rule::Protocol, late.is_none(), || {
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// Everything was told to end.
+    /// On quit, everything was asked to end.
     fn quits(&self, ledger: &mut Ledger) {
         let Some(quitting) = self.quitting else {
             return;
@@ -146,7 +146,7 @@ impl World {
         });
     }
 
-    /// Nothing more happens, for nobody does anything: what was promised is there.
+    /// At rest, every promise is fulfilled.
     pub(super) fn at_rest(&self, machine: &Machine, ledger: &mut Ledger) {
         if self.quitting.is_some() {
             return ledger.check(Rule::OneFinish, self.finished, || {
@@ -178,7 +178,7 @@ impl World {
         });
     }
 
-    /// When the finish is due.
+    /// Whether the finish is overdue.
     pub(super) fn overdue(&self) -> bool {
         self.quitting
             .is_some_and(|quitting| self.now >= quitting.until && !self.finished)

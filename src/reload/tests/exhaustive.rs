@@ -1,5 +1,5 @@
-//! Breadth-first through every state that a small world can reach; and from each of them a cooperative world comes
-//! to rest.
+//! Visits every state that a small world can reach, breadth first, and checks that a cooperative world comes to rest from
+//! each of them.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -10,22 +10,22 @@ use super::ledger::{Ledger, Rule};
 use super::pair::{Move, Pair};
 use crate::reload::{Action, BuildOutcome, Event, GenEvent, Policy, Request};
 
-/// The step of time. All durations of the policies explored are small multiples of it.
+/// The time step. All durations in the explored policies are small multiples of it.
 pub(super) const UNIT: Duration = Duration::from_secs(1);
 
-/// How much may happen on one path. Without a bound, changes alone would lead on for ever.
+/// How much may happen on one path. Without a limit, changes alone would make the space infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     pub(super) changes: u8,
     pub(super) quits: u8,
     pub(super) faults: u8,
-    /// Changes of configuration.
+    /// Configuration changes.
     pub(super) configs: u8,
-    /// What programs say of themselves.
+    /// Notifications of programs.
     pub(super) words: u8,
 }
 
-/// A state that was reached and not left yet.
+/// A state that was reached and is still to be expanded.
 struct Node {
     pair: Pair,
     budget: Budget,
@@ -64,7 +64,7 @@ impl fmt::Display for Report {
 
 pub(super) struct Exploration {
     seen: HashMap<u128, u32>,
-    /// The machines that were told what is stale.
+    /// The machines that got stale events already.
     teased: HashSet<u64>,
     /// For each state, how it was first reached.
     origins: Vec<(u32, Option<Move>)>,
@@ -114,7 +114,7 @@ impl Exploration {
         }
     }
 
-    /// The number of this state; if it is new it is added to the next layer.
+    /// Returns the number of this state. A new state is added to the next layer.
     fn visit(
         &mut self,
         pair: Pair,
@@ -186,7 +186,7 @@ impl Exploration {
         })
     }
 
-    /// Cooperation leads on from every state, and never in a circle.
+    /// Cooperation leads from every state to rest, never in a circle.
     fn comes_to_rest(&mut self) {
         if !self.broken.is_empty() {
             return;
@@ -220,14 +220,14 @@ impl Budget {
         };
         let mut left = self;
         let spent = match event {
-            // A restart comes of each.
+            // Each leads to a restart.
             Event::Changed(_)
             | Event::Requested(Request::Reload)
             | Event::Generation(_, GenEvent::ReloadSignalSent { handled: false, .. }) => {
                 &mut left.changes
             }
             Event::ConfigChanged { .. } => &mut left.configs,
-            // By random walks and traces: the states would be too many.
+            // Left to random walks and traces: there would be too many states.
             Event::Requested(
                 Request::Pause | Request::Resume | Request::Undo | Request::KillDraining,
             ) => return None,
@@ -268,7 +268,7 @@ impl Budget {
     }
 }
 
-/// All that may happen, with what remains of the budget.
+/// Everything that may happen, and the budget that remains after it.
 fn moves(node: &Node) -> Vec<(Move, Budget)> {
     let world = &node.pair.world;
     if world.finished {

@@ -1,12 +1,12 @@
-//! The rules that are checked on every step, and the account of it.
+//! The rules that are checked on every step, and how often that was done.
 
-/// What is promised. The first eight are the invariants of the crate's documentation, in their order; then the last.
+/// The rules. Those with a number are the invariants in the crate's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     /// 1. At most one generation is building, one starting, one live.
     OneOfEach,
-    /// 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode, or for want of
-    ///    a sign of life.
+    /// 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode, or because its
+    ///    watchdog fired.
     LiveIsLeftAlone,
     /// 3. No generation is started from sources older than the last change seen.
     NewestSources,
@@ -20,22 +20,34 @@ pub(super) enum Rule {
     NothingForgotten,
     /// 8. Quit ends in exactly one finish.
     OneFinish,
-    /// 11. Crashes alone lead to so many starts and no more.
+    /// 11. Crashes alone lead to at most two starts.
     NoLoop,
     /// The order of effects that the driver relies on.
     Protocol,
-    /// New connections always have somebody who takes them, or who will.
+    /// New connections always reach a live generation, or wait for the next one.
     Steering,
 }
 
 impl Rule {
-    const COUNT: usize = Self::Steering as usize + 1;
+    pub(super) const ALL: [Self; 11] = [
+        Self::OneOfEach,
+        Self::LiveIsLeftAlone,
+        Self::NewestSources,
+        Self::FailureSparesLive,
+        Self::StaleChangesNothing,
+        Self::DrainIsBounded,
+        Self::NothingForgotten,
+        Self::OneFinish,
+        Self::NoLoop,
+        Self::Protocol,
+        Self::Steering,
+    ];
 }
 
-/// How often each rule was put to the test, and where it was broken.
+/// How often each rule was checked, and where it was broken.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    checked: [u64; Rule::COUNT],
+    checked: [u64; Rule::ALL.len()],
     broken: Vec<(Rule, String)>,
     most_starts: u8,
 }
@@ -52,7 +64,7 @@ impl Ledger {
         self.checked[rule as usize]
     }
 
-    /// So many starts nobody wished for.
+    /// Records how many starts in a row were due to crashes alone.
     pub(super) fn note_starts(&mut self, own: u8) {
         self.most_starts = self.most_starts.max(own);
     }

@@ -1,18 +1,17 @@
-//! Tests of the machine: traces that a person can read, every state that a small world can reach, and long
-//! random walks. All three keep the same rules; see `ledger.rs` for their list.
+//! Tests of the machine: readable traces, an exhaustive exploration of a small world, and long random walks. The last two
+//! check the same rules on every step; `ledger.rs` lists them.
 
-mod configured;
 mod dues;
 mod exhaustive;
 mod invariants;
 mod ledger;
-mod notified;
+mod notifications;
 mod pair;
 mod past;
 mod process;
 mod random;
+mod reload_signals;
 mod rules;
-mod same;
-mod text;
 mod trace;
+mod unchanged;
 mod world;

@@ -12,11 +12,11 @@ use crate::reload::{
 /// One thing that may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
-    /// This is told to the machine.
+    /// The machine gets this event.
     Tell(Event),
-    /// The same, and should the machine want to switch, that is refused.
+    /// The same; a switch that follows from it is refused.
     TellAndRefuse(Event),
-    /// Time passes; the machine is woken if it wants to be.
+    /// Time passes; the machine gets a tick if its deadline is reached.
     Pass(Duration),
 }
 
@@ -112,7 +112,7 @@ impl Pair {
         });
     }
 
-    /// Tells what is late, repeated, or about generations that are gone: nothing may come of it.
+    /// Sends events that are late, repeated, or about generations that are gone: they must change nothing.
     pub(super) fn shrugs_off_stale(&self, ledger: &mut Ledger) {
         let mut events = self.world.stale();
         if self.world.quitting.is_some() {
@@ -135,7 +135,7 @@ impl Pair {
         }
     }
 
-    /// What happens next if all do what is expected of them; nothing when all is at rest.
+    /// What a cooperative world does next; `None` at rest.
     pub(super) fn cooperate(&self, unit: Duration) -> Option<Move> {
         if self.world.finished {
             return None;
@@ -145,7 +145,7 @@ impl Pair {
         event.or(waits.then_some(Move::Pass(unit)))
     }
 
-    /// The same for two pairs that have the same future; and the same for two machines of which that is true.
+    /// The first value is equal for two pairs with the same future, the second one for two machines with the same future.
     pub(super) fn fingerprint(&self, rest: impl Hash) -> (u128, u64) {
         let rename = self.machine.rename(self.world.now);
         let mut fold = Fold::default();
@@ -156,7 +156,7 @@ impl Pair {
     }
 }
 
-/// A hash of 128 bits that is quick in a debug build, where the standard library's takes most of the time.
+/// A 128-bit hash that is quick in a debug build, where the standard library's would take most of the time.
 #[derive(Default)]
 struct Fold(u128);
 
@@ -184,7 +184,7 @@ impl Hasher for Fold {
     }
 
     fn write_u64(&mut self, value: u64) {
-        // An odd factor loses nothing, the turn brings its high bits down again.
+        // An odd factor loses no bits, and the rotation brings the high ones down again.
         const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
         self.0 = (self.0 ^ u128::from(value))
             .wrapping_add(1)

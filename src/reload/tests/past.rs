@@ -1,4 +1,4 @@
-//! What was built before, what was live, and what has crashed: all that somebody may go back to.
+//! What was built, what was live and what crashed: everything that hotrun may roll back to.
 
 use super::process::{Gen, Role};
 use super::world::World;
@@ -7,23 +7,23 @@ use crate::reload::{
     ArtifactId, BuildOutcome, Cause, Event, Failure, GenEvent, GenId, Machine, Time,
 };
 
-/// Nothing is live because this build has failed.
+/// Nothing is live because a generation with this artifact failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lost {
     artifact: ArtifactId,
-    /// Whether its build is to blame.
+    /// Whether the artifact is to blame.
     blamed: bool,
-    /// Whether it may be started once more: it was live, or there is nothing else.
+    /// Whether it may be started again: it was live, or there is nothing else.
     again: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Past {
-    /// The newest good artifact, and whether it was live.
+    /// The newest artifact, and whether it was live.
     pub(super) made: Option<ArtifactId>,
     tried: bool,
     kept: Vec<ArtifactId>,
-    /// What was live, and has not failed since.
+    /// What was live and has not failed since.
     served: Vec<ArtifactId>,
     /// What was live last.
     last: Option<ArtifactId>,
@@ -31,15 +31,15 @@ pub(super) struct Past {
     server: bool,
     /// Whether something else was live before it.
     fresh: bool,
-    /// What has served for long.
+    /// What was live for longer than the blame time.
     proven: Option<ArtifactId>,
-    /// Something has to follow from it, unless something else comes.
+    /// A restart or a rollback must follow from it, unless something else is started.
     pub(super) lost: Option<Lost>,
-    /// What was gone back from, while that starts.
+    /// What hotrun is rolling back from.
     left: Option<Lost>,
-    /// What was started last of all that was put aside.
+    /// The kept artifact that was started last.
     pub(super) again: Option<ArtifactId>,
-    /// The live one has ended, and the user does not know yet.
+    /// The live generation has ended, and the user has not been notified yet.
     untold: bool,
     /// Why the next start is made.
     pub(super) starting: Option<Cause>,
@@ -60,14 +60,14 @@ impl Past {
         self.made = Some(artifact);
     }
 
-    /// This was live before, and is to be again.
+    /// This artifact is live again.
     pub(super) fn comes_back(&mut self, artifact: ArtifactId, server: bool) {
         self.last = Some(artifact);
         self.served.push(artifact);
         (self.server, self.fresh) = (server, false);
     }
 
-    /// Whether there is something to go back to from this artifact.
+    /// Whether there is an artifact to roll back to from this one.
     fn has_earlier(&self, artifact: ArtifactId) -> bool {
         let mut served = self.served.iter();
         served.any(|served| *served != artifact && self.kept.contains(served))
@@ -115,7 +115,7 @@ impl Past {
 }
 
 impl World {
-    /// Somebody wants something: what comes of it is not what was there.
+    /// A change or request: what follows from it is new.
     pub(super) fn wish(&mut self) {
         self.starts = (0, true);
         self.past.proven = None;
@@ -125,13 +125,13 @@ impl World {
         self.policy.passes_sockets || known.listens || known.serves
     }
 
-    /// It may have shown only now what it is.
+    /// A live generation may show only now that it is a server.
     pub(super) fn recognise(&mut self, id: GenId) {
         let live = self.find(id).filter(|known| known.role == Role::Live);
         self.past.server |= live.is_some_and(|live| self.is_server(live));
     }
 
-    /// This one becomes live.
+    /// This generation becomes live.
     pub(super) fn serves(&mut self, id: GenId) {
         let Some(known) = self.find(id) else {
             return;
@@ -149,7 +149,7 @@ impl World {
         (past.server, past.lost, past.left) = (server, None, None);
     }
 
-    /// The live one has ended by itself.
+    /// The live generation has ended.
     pub(super) fn lose_live(&mut self, id: GenId, event: Event) {
         let Some(known) = self.find(id) else {
             return;
@@ -172,9 +172,9 @@ impl World {
         self.past.untold = true;
     }
 
-    /// One has failed that is not live.
+    /// A generation failed that is not live.
     pub(super) fn lose_successor(&mut self, id: GenId, failure: Failure) {
-        // Of the live one it was seen before.
+        // The end of the live generation was handled before.
         if std::mem::take(&mut self.past.untold) {
             return;
         }
@@ -204,7 +204,7 @@ impl World {
         }
     }
 
-    /// Nothing can follow from it any more.
+    /// Forgets a crash that nothing can follow from.
     pub(super) fn gives_up(&mut self, machine: &Machine) {
         let candidate = |known: &Gen| known.role != Role::Leaving;
         let comes = !self.builds.is_empty() || self.gens.iter().any(candidate);
@@ -220,7 +220,7 @@ impl World {
         }
     }
 
-    /// Takes note of one more start, and says how many there were that nobody wished for.
+    /// Counts a start, and returns how many in a row were due to crashes alone.
     pub(super) fn count_start(&mut self, cause: Option<Cause>) -> u8 {
         let (own, wished) = self.starts;
         self.starts = match cause {
@@ -241,14 +241,14 @@ impl World {
         }
     }
 
-    /// Whether the newest good build may be started, which is this one.
+    /// Whether the newest artifact, which is this one, may be started.
     pub(super) fn may_start(&self, cause: Option<Cause>, artifact: ArtifactId) -> bool {
         let past = &self.past;
-        // Or a newer one that was outdated: it is better.
+        // Or a newer one that was outdated, which is better.
         let is_lost = |lost: Lost| lost.again && lost.artifact <= artifact;
         match cause {
             Some(Cause::Begin) => true,
-            // Not if somebody went back from it.
+            // Not if hotrun rolled back from it.
             Some(Cause::Change | Cause::Request | Cause::InheritFds) => {
                 let older = |known: &&Gen| known.again && known.artifact != artifact;
                 let live = self.gens.iter().find(|known| known.role == Role::Live);
@@ -261,7 +261,7 @@ impl World {
         }
     }
 
-    /// Whether this build may be started, which is put aside.
+    /// Whether this kept artifact may be started.
     pub(super) fn may_start_again(&self, cause: Option<Cause>, artifact: ArtifactId) -> bool {
         let past = &self.past;
         let live = self.gens.iter().find(|known| known.role == Role::Live);
@@ -286,8 +286,8 @@ impl World {
         fits && past.kept.contains(&artifact)
     }
 
-    /// What may be reported besides, by random walks alone: the states would be too many. A build may leave alone what was
-    /// put aside of the one before it, and whoever starts may turn out to be a server.
+    /// Events that only the random walks use, because there would be too many states: a build may leave the kept executable
+    /// alone, and a program may turn out to be a server.
     pub(super) fn rare_reports(&self) -> Vec<Event> {
         let built = self.builds.first().map(|build| build.id);
         let newest = self.past.kept.iter().max().copied();

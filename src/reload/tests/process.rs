@@ -15,21 +15,21 @@ pub(super) enum Role {
 /// What is left of a generation's processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Tree {
-    /// Being spawned: it may still turn out that it can't be started.
+    /// Being started; that may still fail.
     Unknown,
     Running,
-    /// The first process has ended, others run.
+    /// The first process has ended, others are running.
     Orphans,
-    /// All have ended; that is about to be reported.
+    /// All have ended; the report is still to come.
     Ended,
-    /// It was reported that all have ended.
+    /// All have ended, and that was reported.
     Gone,
 }
 
-/// How far the leave-taking of a generation that was live has come.
+/// How far the draining of a generation that was live has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Drain {
-    /// It was never live, is live, or is past all this.
+    /// It was never live, is live, or is past this.
     No,
     OwesSettle,
     Settling,
@@ -43,15 +43,15 @@ pub(super) enum Drain {
 /// What the watchdog of a generation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Watch {
-    /// It needs no sign of life, or not yet.
+    /// No ping is due.
     Off,
-    /// It has to come before this.
+    /// A ping is due before this moment.
     Until(Time),
-    /// It is to be made to end.
+    /// The program must be aborted.
     Due,
-    /// It was, and is to be killed then.
+    /// The program was aborted, and must be killed at this moment.
     Aborted(Time),
-    /// It was killed.
+    /// The program was killed.
     Killed,
 }
 
@@ -64,30 +64,30 @@ pub(super) struct Gen {
     pub(super) role: Role,
     pub(super) tree: Tree,
     pub(super) drain: Drain,
-    /// When it was started; once it leaves, when that began.
+    /// When it was started, or began to drain.
     pub(super) since: Time,
-    /// When it must be ready; once it leaves, when it must be killed at the latest.
+    /// When it must be ready, or be killed at the latest.
     pub(super) until: Time,
     pub(super) watch: Watch,
     pub(super) ready: bool,
-    /// It is known to listen on what another can share.
+    /// It is known to listen on an address that others can share.
     pub(super) listens: bool,
-    /// It is known otherwise that it is a server.
+    /// It has shown in another way that it is a server.
     pub(super) serves: bool,
-    /// It ended by itself, and some of it is left.
+    /// Its first process ended, and others are left.
     pub(super) to_be_killed: bool,
     pub(super) relayed: bool,
     pub(super) stopped: bool,
     pub(super) killed: bool,
-    /// It is to be told by a signal that its configuration changed.
+    /// It is owed the signal for a configuration change.
     pub(super) owed: bool,
-    /// It was, and what came of that is not known.
+    /// The signal was requested, and its result is still to be reported.
     pub(super) signalling: bool,
-    /// No change that asks for a build came after its build began.
+    /// No change that requires a build came after its build began.
     pub(super) newest: bool,
     /// No change at all came after its start.
     pub(super) answers_all: bool,
-    /// It is of an earlier build, to which somebody went back.
+    /// It was started from an earlier artifact.
     pub(super) again: bool,
 }
 
@@ -121,7 +121,7 @@ impl Gen {
         }
     }
 
-    /// It loses the traffic, and leaves.
+    /// It loses the traffic and drains.
     pub(super) fn retire(&mut self, now: Time, policy: &Policy, drain: Drain) {
         let until = now.plus(policy.stop_delay_max).plus(policy.stop_timeout);
         self.leave(now, until);
@@ -134,7 +134,7 @@ impl Gen {
         self.until = until;
     }
 
-    /// The time that it asks for is granted for its start and its end.
+    /// More time is granted for its start and its end only.
     pub(super) fn extend(&mut self, until: Time) -> bool {
         let bounded = match self.role {
             Role::Candidate => !self.ready,
@@ -148,7 +148,7 @@ impl Gen {
         later
     }
 
-    /// What it says to its watchdog, which demands a sign this often if nothing else was said.
+    /// It sends a message to its watchdog.
     pub(super) fn sign(&mut self, sign: WatchdogMessage, now: Time, policy: &Policy) {
         let Some(period) = policy.watchdog else {
             return;
@@ -170,25 +170,25 @@ impl Gen {
     /// When its watchdog acts next.
     pub(super) fn watch_until(&self) -> Option<Time> {
         match self.watch {
-            // Whoever leaves has a limit already.
+            // A draining generation has a time limit already.
             _ if self.role == Role::Leaving => None,
             Watch::Until(until) | Watch::Aborted(until) => Some(until),
             Watch::Off | Watch::Due | Watch::Killed => None,
         }
     }
 
-    /// Whether it may be made to end, or be killed, for want of a sign of life.
+    /// Whether its watchdog may abort or kill it.
     pub(super) fn is_put_down(&self, now: Time) -> bool {
         let due = self.watch == Watch::Due && self.role != Role::Leaving;
         due || self.watch_until().is_some_and(|until| now >= until)
     }
 
-    /// Whether it leaves and nobody has asked it to end yet.
+    /// Whether it drains and was not asked to stop yet.
     pub(super) fn still_serves_its_own(&self) -> bool {
         self.role == Role::Leaving && !self.relayed
     }
 
-    /// What may be reported of it next.
+    /// The events about it that may come next.
     pub(super) fn reports(&self, may_listen: bool, events: &mut Vec<Event>) {
         let id = self.id;
         let runs = matches!(self.tree, Tree::Unknown | Tree::Running);
@@ -234,7 +234,7 @@ impl Gen {
         }
     }
 
-    /// What it may say of itself.
+    /// The notifications that it may send.
     pub(super) fn says(&self, now: Time, policy: &Policy, events: &mut Vec<Event>) {
         let id = self.id;
         if !matches!(self.tree, Tree::Unknown | Tree::Running) {
@@ -253,7 +253,7 @@ impl Gen {
         }
     }
 
-    /// Something is reported of it; if it ends by itself, it must be killed at `until`.
+    /// Something is reported about it. If it ends, what is left of it must be killed at `until`.
     pub(super) fn happen(&mut self, event: Event, now: Time, until: Time) {
         match event {
             Event::Generation(_, GenEvent::Ready) => self.ready = true,
@@ -315,7 +315,7 @@ impl Gen {
         }
     }
 
-    /// What it does if it does what is expected of it.
+    /// What it does next if it cooperates.
     pub(super) fn cooperate(&self) -> Option<Event> {
         let id = self.id;
         if self.signalling {
@@ -346,10 +346,10 @@ impl Gen {
         events.first().copied()
     }
 
-    /// The same for all that may happen to it.
+    /// The same for everything that may happen to it.
     pub(super) fn canonical(&mut self, rename: &Rename) {
         self.id = rename.id(self.id);
-        // It never comes back.
+        // It is never live again.
         let known = rename.is_artifact(self.artifact) && !self.relayed;
         self.artifact = match known {
             true => rename.artifact(self.artifact),

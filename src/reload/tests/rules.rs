@@ -1,6 +1,6 @@
-//! What the world demands of every effect, and of every answer as a whole.
+//! What must hold for every effect, and for every response as a whole.
 //!
-//! Long because every event and every effect has its place in it.
+//! Long because it lists every event and every effect.
 
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree, Watch};
@@ -11,7 +11,7 @@ use crate::reload::{
 };
 
 impl World {
-    /// Does what the machine asked for.
+    /// Performs an effect.
     pub(super) fn perform(&mut self, effect: Effect, ledger: &mut Ledger) {
         ledger.check(Rule::OneFinish, !self.finished, || {
             format!("{effect:?} after the finish")
@@ -117,7 +117,7 @@ impl World {
         self.begin(known, cause, ledger);
     }
 
-    /// From older sources, because the user wants that, or they have crashed. What is being built replaces it.
+    /// Starts an earlier artifact, because of the user or a crash. A running build will replace it.
     fn start_again(
         &mut self,
         id: GenId,
@@ -173,7 +173,7 @@ impl World {
         self.answering = true;
     }
 
-    /// Who connects from now on waits for it.
+    /// New connections wait for what is on its way, so they must not get an error.
     fn something_comes(&self, ledger: &mut Ledger) {
         ledger.check(Rule::Steering, !self.answering, || {
             "answers in place of one that comes".into()
@@ -249,7 +249,7 @@ impl World {
         self.gens[index] = known;
     }
 
-    /// To the one that is ready; back, when that one was lost on the way; or to the one that drains, when the live one was.
+    /// To the ready generation; back to the live one if that ended; or to the draining one if the live one ended.
     fn switch(&mut self, known: &mut Gen) -> bool {
         let id = known.id;
         match known.role {
@@ -281,7 +281,7 @@ impl World {
         self.gens.iter().any(switches)
     }
 
-    /// The one before the live one serves again, which was neither asked to end nor has.
+    /// The generation before the live one is live again. It has neither ended nor been asked to.
     fn take_back(&mut self, known: &mut Gen) -> bool {
         let in_time = self.past.lost.is_some() && self.now < self.soon && self.quitting.is_none();
         let serves = known.still_serves_its_own() && known.drain != Drain::MayStop;
@@ -331,7 +331,7 @@ impl World {
             | Drain::MayStop => false,
         };
         known.drain = Drain::Inspecting;
-        // It has taken what was its own: its time begins.
+        // It is quiescent: its time begins.
         known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
         fine && known.still_serves_its_own()
     }
@@ -354,7 +354,7 @@ impl World {
         self.leave_live_alone(known, ledger);
         let mut willing = matches!(known.drain, Drain::No | Drain::MayStop);
         if known.drain == Drain::AwaitingIdle && self.now >= known.until {
-            // It has had its time, and gets a moment to clean up.
+            // Its time is over, and it gets a moment to clean up.
             willing = true;
             known.until = self.now.plus(self.policy.late_grace());
         }
@@ -392,7 +392,7 @@ impl World {
         ledger.check(Rule::Protocol, fine, || format!("release of {known:?}"));
     }
 
-    /// Takes note of what the user is told.
+    /// Records a notice.
     pub(super) fn told(&mut self, notice: &Notice, ledger: &mut Ledger) {
         match notice {
             Notice::Generation(id, GenNotice::Failed { failure, live }) => {
@@ -456,7 +456,7 @@ impl World {
         }
     }
 
-    /// A failure that is not the live generation's own leaves it as it is.
+    /// The failure of another generation leaves the live one alone.
     pub(super) fn spared(
         &self,
         live: Option<GenId>,
@@ -511,7 +511,7 @@ impl World {
         });
     }
 
-    /// The phases that the machine tells are those that the world sees.
+    /// The machine's phases are those that the world sees.
     pub(super) fn compare(&self, machine: &Machine, ledger: &mut Ledger) {
         let count = |role| self.gens.iter().filter(|known| known.role == role).count();
         let one = self.builds.len() <= 1 && count(Role::Candidate) <= 1 && count(Role::Live) <= 1;
@@ -531,7 +531,7 @@ impl World {
                 format!("{:?} is not {phase:?}", machine.phase(known.id))
             });
         }
-        // One that was never heard of stands for all that are gone.
+        // An unknown generation stands for all that are gone.
         let gone = machine.phase(GenId::new(0)) == Phase::Gone;
         ledger.check(Rule::Protocol, gone, || "the unknown is not gone".into());
         for build in &self.builds {

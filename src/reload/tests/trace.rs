@@ -1,33 +1,29 @@
-//! One test for each path that a person would name, as a transcript: when, what happened, what came of it.
-//!
-//! ```text
-//! milliseconds  event  ->  effects | notices
-//! ```
+//! One test for each path that a person would name, in the [notation] of `--log`: lines of a log can be pasted here.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::text;
+use crate::reload::notation;
 use crate::reload::{Machine, Mode, Policy, Time, WhenBusy};
 
 mod crashes;
+mod drains;
 mod failures;
-mod kept;
-mod leaving;
 mod modes;
 mod notified;
 mod quit;
 mod reloads;
-mod returning;
-mod wishes;
+mod requests;
+mod rollback;
+mod unchanged;
 
-/// Plays the events of a transcript, and compares what comes of them.
+/// Plays the events of a transcript, and compares the responses.
 #[track_caller]
 fn check(policy: &Policy, transcript: &str) {
     compare(Machine::new(policy.clone()), transcript);
 }
 
-/// The same with generation 1 live, whose build is kept; [`reloads::a_first_start`] shows how it came to that.
+/// The same with generation 1 live and its artifact kept; [`reloads::a_first_start`] shows how it got there.
 #[track_caller]
 fn check_serving(policy: &Policy, transcript: &str) {
     let told = [
@@ -39,7 +35,7 @@ fn check_serving(policy: &Policy, transcript: &str) {
     compare(after(policy, &told), transcript);
 }
 
-/// The same without builds and with generation 2 live since 1000, where generation 1 takes its leave.
+/// The same without builds, with generation 2 live since 1000 and generation 1 draining.
 #[track_caller]
 fn check_draining(policy: &Policy, transcript: &str) {
     let first = [(0, "begin"), (30, "ready 1"), (31, "switched 1")];
@@ -51,7 +47,7 @@ fn after(policy: &Policy, told: &[(u64, &str)]) -> Machine {
     let mut machine = Machine::new(policy.clone());
     for (millis, event) in told {
         let now = Time::after_start(Duration::from_millis(*millis));
-        let _ = machine.handle(now, text::event(event));
+        let _ = machine.handle(now, notation::event(event).unwrap());
     }
     machine
 }
@@ -65,15 +61,19 @@ fn compare(mut machine: Machine, transcript: &str) {
         let (time, event) = told.trim().split_once(' ').expect("a time and an event");
         let millis = Duration::from_millis(time.parse().expect("a time"));
         let (now, event) = (Time::after_start(millis), event.trim());
-        let response = machine.handle(now, text::event(event));
+        let response = machine.handle(now, notation::event(event).unwrap());
         let _ = writeln!(expected, "{time} {event} -> {}", answer.trim());
-        let _ = writeln!(found, "{time} {event} -> {}", text::response(&response));
+        let _ = writeln!(
+            found,
+            "{time} {event} -> {}",
+            notation::response_text(&response)
+        );
     }
     assert_eq!(expected, found, "expected:\n{expected}\nfound:\n{found}");
 }
 
-/// As a user of cargo gets it who says nothing (ready in 60 s, stopped in 10 s, killed in 5 s), but for the time
-/// to settle, 20 to 250 ms, and without going back after a crash.
+/// The defaults in cargo mode (ready in 60 s, stopped in 10 s, killed in 5 s), but with 20 to 250 ms from the switch to
+/// the stop signal, and without rolling back.
 fn cargo() -> Policy {
     Policy {
         stop_delay_max: Duration::from_millis(250),

@@ -1,7 +1,7 @@
-//! A world that plays the driver honestly: what runs, what was asked for and not answered, and therefore what may
+//! A world that acts as an honest driver: it knows what is running and which reports are outstanding, and so what may
 //! happen next. It judges the machine by what a driver can see, and shares no code with it.
 //!
-//! Long because every event and every effect has its place in it.
+//! Long because it lists every event and every effect.
 
 use super::past::Past;
 use super::process::{Drain, Gen, Role, Watch};
@@ -11,17 +11,17 @@ use crate::reload::{
     WatchdogMessage, WhenBusy,
 };
 
-/// A build that runs.
+/// A running build.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Build {
     pub(super) id: GenId,
     pub(super) since: Time,
     pub(super) cancelled: bool,
-    /// No change that asks for a build came after it began.
+    /// No change that requires a build came after it began.
     pub(super) newest: bool,
     /// No change at all came after it began.
     pub(super) answers_all: bool,
-    /// The user asked for it, or for one that it took the place of.
+    /// The user asked for it, or for one that it replaced.
     pub(super) forced: bool,
 }
 
@@ -30,11 +30,11 @@ pub(super) struct Build {
 pub(super) enum Steering {
     /// To a live generation.
     To(GenId),
-    /// To sockets that nobody serves: those of this starting generation, or of the next to be started.
+    /// They wait for this starting generation, or for the next one to start.
     Hold(Option<GenId>),
 }
 
-/// The user's wish to end.
+/// hotrun is quitting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Quitting {
     pub(super) until: Time,
@@ -50,42 +50,43 @@ pub(super) struct World {
     pub(super) gens: Vec<Gen>,
     pub(super) last_build: GenId,
     pub(super) last_start: GenId,
-    /// The switch that was performed or refused, and not reported yet.
+    /// The switch that was made or refused and not reported yet.
     pub(super) switching: Option<(GenId, bool)>,
     /// The next switch will be refused.
     pub(super) refuse: bool,
     pub(super) steering: Steering,
     /// Whether there is a good build, and no change came after the newest one began.
     pub(super) good: Option<bool>,
-    /// What there is to start from and to go back to.
+    /// What can be started and rolled back to.
     pub(super) past: Past,
     /// The newest sources do not build.
     pub(super) broken: bool,
     /// The user asked for a reload that no build has begun for.
     pub(super) forced: bool,
-    /// A good build made what this generation runs: the build, and that.
+    /// A build that made what this generation was started from.
     pub(super) same: Option<(Build, GenId)>,
-    /// Something failed since the last change, and the user knows.
+    /// Something failed since the last change, and the user was notified.
     pub(super) told_failure: bool,
-    /// The user was told that nothing happens until there is a change.
+    /// The user was notified that hotrun waits for a change.
     pub(super) told_waiting: bool,
-    /// Who connects is told so too.
+    /// Clients may get an error response.
     pub(super) answering: bool,
     pub(super) quitting: Option<Quitting>,
     pub(super) finished: bool,
-    /// Changes wait, and what of them is the most thorough.
+    /// Changes are held back, and the most thorough action among them.
     pub(super) paused: bool,
     pub(super) held: Option<Action>,
     pub(super) held_config: bool,
-    /// The user wants an earlier build.
+    /// The user asked for an earlier artifact.
     pub(super) undo: bool,
-    /// Something was stored for the next one.
+    /// Descriptors were stored for the next generation.
     pub(super) stores: bool,
-    /// Which it was, and whether no change came after its start: it may be gone before its failure is told.
+    /// The live generation that ended, and whether no change came after its start. It may be gone before its failure is
+    /// reported.
     pub(super) lost: Option<(GenId, bool)>,
-    /// So many starts that nobody wished for, since the last wish; and whether there is one that nothing was started for.
+    /// The starts due to crashes alone since the last change or request, and whether that is still to be acted on.
     pub(super) starts: (u8, bool),
-    /// Until when a crash of the live one leads back.
+    /// Until when a crash of the live generation leads to a rollback.
     pub(super) soon: Time,
 }
 
@@ -146,13 +147,13 @@ impl World {
         live.map(|known| known.id)
     }
 
-    /// The newest that was started and does not leave.
+    /// The newest started generation that does not drain.
     pub(super) fn newest_started(&self) -> Option<GenId> {
         let staying = self.gens.iter().filter(|known| known.role != Role::Leaving);
         staying.map(|known| known.id).max()
     }
 
-    /// All that may be reported next of what the driver does and watches.
+    /// All events that the driver may report next.
     pub(super) fn reports(&self) -> Vec<Event> {
         if let Some(back) = self.switching_back() {
             return vec![back];
@@ -179,8 +180,7 @@ impl World {
         events
     }
 
-    /// The driver tells at once how that went, and what it tells besides comes later. Of a switch forth the machine need
-    /// not rely on it.
+    /// A switch back is reported at once, before any other event. The machine does not rely on that for other switches.
     fn switching_back(&self) -> Option<Event> {
         let (id, _) = self.switching?;
         let forth = self.find(id)?.role == Role::Candidate;
@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    /// Whether new connections may have to go somewhere else after this: on, or back.
+    /// Whether a switch may follow from this event.
     pub(super) fn may_switch_after(&self, event: Event) -> bool {
         let Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone) = event else {
             return matches!(event, Event::Generation(_, GenEvent::Ready));
@@ -202,7 +202,7 @@ impl World {
         self.live() == Some(id) && self.gens.iter().any(Gen::still_serves_its_own)
     }
 
-    /// Takes note of what is about to be told to the machine.
+    /// Records an event that the machine is about to get.
     pub(super) fn happen(&mut self, event: Event) {
         match event {
             Event::Begin => {
@@ -228,7 +228,7 @@ impl World {
                     self.change(action);
                 }
             }
-            // What comes of it is known from the answer.
+            // The response shows what follows from it.
             Event::Requested(Request::Undo) => {}
             Event::Requested(Request::KillDraining) => {
                 let leaving = self
@@ -273,7 +273,7 @@ impl World {
                     }
                 }
                 self.recognise(id);
-                // It has crashed, or vanished.
+                // It crashed or vanished.
                 if live.is_some() && self.live().is_none() {
                     self.lose_live(id, event);
                     self.lost = self.find(id).map(|known| (id, known.answers_all));
@@ -340,7 +340,7 @@ impl World {
             BuildOutcome::Failed => build.cancelled,
             BuildOutcome::Built { .. } | BuildOutcome::Unchanged { .. } => !build.newest,
         };
-        // What the user asked for is asked of the next.
+        // What the user asked of this build is asked of the next one.
         self.forced |= given_up && build.forced;
         match outcome {
             BuildOutcome::Built { artifact, kept } => {
@@ -372,7 +372,7 @@ impl World {
             .find(id)
             .is_none_or(|known| known.role != Role::Candidate)
         {
-            // It serves again, or had to go at once.
+            // It is live again, or had to leave at once.
             if self.live() == Some(id) {
                 self.past.lost = None;
             }
@@ -397,7 +397,7 @@ impl World {
         }
     }
 
-    /// What a world does in which everybody does what is expected, or nothing if all is at rest.
+    /// What a cooperative world does next; `None` at rest.
     pub(super) fn cooperate(&self) -> Option<Event> {
         if !self.begun {
             return Some(Event::Begin);
@@ -418,7 +418,7 @@ impl World {
         self.gens.iter().find_map(Gen::cooperate)
     }
 
-    /// Events that nobody would expect now: late, repeated, or of a generation that is gone.
+    /// Unexpected events: late, repeated, or about a generation that is gone.
     pub(super) fn stale(&self) -> Vec<Event> {
         if self.switching_back().is_some() {
             return Vec::new();
@@ -426,14 +426,14 @@ impl World {
         let expected = self.reports();
         let mut ids: Vec<GenId> = self.gens.iter().map(|known| known.id).collect();
         ids.extend(self.builds.iter().map(|build| build.id));
-        // One that was never heard of stands for all that are gone.
+        // An unknown generation stands for all that are gone.
         ids.push(GenId::new(0));
         let all = ids.iter().flat_map(|id| all_about(*id));
         all.filter(|event| !expected.contains(event) && !self.would_be_a_lie(*event))
             .collect()
     }
 
-    /// Whether the driver would have to be wrong to report this, not just late.
+    /// Whether this event would be wrong, not just late.
     fn would_be_a_lie(&self, event: Event) -> bool {
         match event {
             Event::Generation(
@@ -446,7 +446,7 @@ impl World {
             Event::Generation(id, GenEvent::ReloadSignalSent { .. }) => {
                 self.find(id).is_some_and(|known| known.role == Role::Live)
             }
-            // It does not come late: what was started may listen, and speak, at any time.
+            // Not stale: a running program may listen and send notifications at any time.
             Event::Generation(
                 id,
                 GenEvent::Listening
@@ -473,7 +473,7 @@ impl World {
         }
     }
 
-    /// Whether what runs is given up for newer sources.
+    /// Whether work in progress is given up for newer sources.
     pub(super) fn cancels(&self) -> bool {
         self.policy.when_busy == WhenBusy::Cancel
     }
@@ -528,7 +528,7 @@ impl World {
     }
 }
 
-/// How a first process may end.
+/// The end of a first process.
 pub(super) const fn exited(id: GenId, code: i32, survivors: bool) -> Event {
     let ended = Ended::Code(code);
     Event::Generation(id, GenEvent::Exited { ended, survivors })

@@ -1,15 +1,15 @@
 //! What follows from a crash of the live generation.
 
 mod blame;
-mod returns;
+mod restores;
 
 use std::time::Duration;
 
 use super::{after, auto, compare, stop_first};
 use crate::reload::Policy;
 
-/// As a user gets it who says nothing.
-fn returning(policy: &Policy) -> Policy {
+/// With the default time for rolling back.
+fn with_rollback(policy: &Policy) -> Policy {
     let roll_back_within = Duration::from_secs(10);
     Policy {
         roll_back_within,
@@ -18,11 +18,11 @@ fn returning(policy: &Policy) -> Policy {
 }
 
 fn cargo() -> Policy {
-    returning(&super::cargo())
+    with_rollback(&super::cargo())
 }
 
 fn command() -> Policy {
-    returning(&super::command())
+    with_rollback(&super::command())
 }
 
 /// With generation 1 live and its artifact kept.
@@ -59,14 +59,14 @@ fn check_second(built: &str, transcript: &str) {
 }
 
 #[test]
-fn what_was_asked_to_end_is_started_again_from_its_build() {
+fn a_stopped_generation_is_restarted_from_its_artifact_after_a_crash() {
     check_second(
         "built 2 a2 kept",
         "
-        6100 settled 1      -> inspect 1
-        6101 handles-stop 1 -> relay 1, stop 1
+        6100 quiescent 1    -> check-stop-signal 1
+        6101 stop-handled 1 -> forward 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> relay 2, hold, start 3 a1 | failed 2 (crashed (exit status 101)), starting 3 go-back
+        6500 exited 2 101   -> forward 2, hold, start 3 a1 | failed 2 (crashed (exit status 101)), starting 3 roll-back
         6501 gone 2         -> release 2 | gone 2 drained 1ms
         6530 ready 3        -> switch 3 | ready 3 30ms
         6531 switched 3     -> | live 3 1ms
@@ -74,58 +74,58 @@ fn what_was_asked_to_end_is_started_again_from_its_build() {
     );
 }
 
-/// Then it is enough.
+/// Two starts follow from crashes alone.
 #[test]
-fn what_came_back_and_crashes_is_started_once_more() {
+fn after_two_starts_hotrun_waits_for_a_change() {
     check_second(
         "built 2 a2",
         "
-        6100 settled 1      -> inspect 1
-        6101 handles-stop 1 -> relay 1, stop 1
+        6100 quiescent 1    -> check-stop-signal 1
+        6101 stop-handled 1 -> forward 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> relay 2, hold, start 3 a1 | failed 2 (crashed (exit status 101)), starting 3 go-back
+        6500 exited 2 101   -> forward 2, hold, start 3 a1 | failed 2 (crashed (exit status 101)), starting 3 roll-back
         6530 ready 3        -> switch 3 | ready 3 30ms
         6531 switched 3     -> | live 3 1ms
-        7000 exited 3 101   -> relay 3, hold | failed 3 (crashed (exit status 101)), again 3 1000ms
+        7000 exited 3 101   -> forward 3, hold | failed 3 (crashed (exit status 101)), restart-scheduled 3 1000ms
         7999 tick           -> nothing
         8000 tick           -> start 4 a1 | starting 4 crash
         8030 ready 4        -> switch 4 | ready 4 30ms
         8031 switched 4     -> | live 4 1ms
-        8500 exited 4 101   -> relay 4, hold, answer 4 | failed 4 (crashed (exit status 101)), waiting
-        9000 changed        -> answer-no-more, build 5 | building 5 change
-        9100 built 5 a5 -> start 5 a5 | built 5 100ms, starting 5 change
+        8500 exited 4 101   -> forward 4, hold, respond-unavailable 4 | failed 4 (crashed (exit status 101)), waiting
+        9000 changed        -> stop-responding, build 5 | building 5 change
+        9100 built 5 a5     -> start 5 a5 | built 5 100ms, starting 5 change
         9130 ready 5        -> switch 5 | ready 5 30ms
         9131 switched 5     -> | live 5 1ms
-        9200 exited 5 101   -> relay 5, hold | failed 5 (crashed (exit status 101)), again 5 1000ms
+        9200 exited 5 101   -> forward 5, hold | failed 5 (crashed (exit status 101)), restart-scheduled 5 1000ms
         ",
     );
 }
 
 #[test]
-fn a_build_that_was_not_kept_is_not_gone_back_to() {
+fn hotrun_does_not_roll_back_to_an_artifact_that_was_not_kept() {
     check_built(
         &cargo(),
         "built 1 a1",
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2     -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2        -> switch 2 | ready 2 40ms
-        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
-        6100 settled 1      -> inspect 1
-        6101 handles-stop 1 -> relay 1, stop 1
+        6041 switched 2     -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+        6100 quiescent 1    -> check-stop-signal 1
+        6101 stop-handled 1 -> forward 1, stop 1
         6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> relay 2, hold | failed 2 (crashed (exit status 101)), again 2 1000ms
+        6500 exited 2 101   -> forward 2, hold | failed 2 (crashed (exit status 101)), restart-scheduled 2 1000ms
         7500 tick           -> start 3 a2 | starting 3 crash
         ",
     );
 }
 
 #[test]
-fn a_crash_later_leads_to_one_more_start() {
+fn a_late_crash_leads_to_a_restart() {
     check(
         &command(),
         "
-        20000 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
+        20000 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
         20001 gone 1       -> release 1 | gone 1 drained 1ms
         20999 tick         -> nothing
         21000 tick         -> start 2 a1 | starting 2 crash
@@ -136,52 +136,52 @@ fn a_crash_later_leads_to_one_more_start() {
 }
 
 #[test]
-fn a_start_after_a_crash_that_fails_is_the_last() {
+fn a_failed_restart_after_a_crash_is_the_last() {
     check(
         &command(),
         "
-        20000 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
+        20000 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
         20001 gone 1       -> release 1 | gone 1 drained 1ms
         21000 tick         -> start 2 a1 | starting 2 crash
-        21010 exited 2 1   -> relay 2, hold, answer 2 | failed 2 (exited before it was ready (exit status 1)), waiting
+        21010 exited 2 1   -> forward 2, hold, respond-unavailable 2 | failed 2 (exited before it was ready (exit status 1)), waiting
         25000 tick         -> nothing
         ",
     );
 }
 
 #[test]
-fn a_change_comes_before_one_more_start() {
+fn a_change_comes_before_the_restart() {
     check(
         &cargo(),
         "
-        20000 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
+        20000 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
         20500 changed      -> build 2 | building 2 change
         21000 tick         -> nothing
-        22000 built 2 a2 -> start 2 a2 | built 2 1500ms, starting 2 change
+        22000 built 2 a2   -> start 2 a2 | built 2 1500ms, starting 2 change
         ",
     );
 }
 
 #[test]
-fn a_broken_change_after_a_crash_does_not_stand_in_its_way() {
+fn a_broken_change_does_not_prevent_the_restart() {
     check(
         &cargo(),
         "
-        20000 exited 1 101   -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
+        20000 exited 1 101   -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
         20500 changed        -> build 2 | building 2 change
-        22000 build-failed 2 -> | failed 2 (failed to build), again 1 1000ms
+        22000 build-failed 2 -> | failed 2 (failed to build), restart-scheduled 1 1000ms
         23000 tick           -> start 3 a1 | starting 3 crash
         ",
     );
 }
 
 #[test]
-fn a_pause_holds_changes_and_nothing_else() {
+fn a_pause_does_not_prevent_a_restart_after_a_crash() {
     check(
         &cargo(),
         "
-        5000 pause         -> | paused
-        20000 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
+         5000 pause        -> | paused
+        20000 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
         20500 changed      -> nothing
         21000 tick         -> start 2 a1 | starting 2 crash
         21030 ready 2      -> switch 2 | ready 2 30ms
@@ -191,50 +191,50 @@ fn a_pause_holds_changes_and_nothing_else() {
 }
 
 #[test]
-fn whoever_ends_well_meant_to() {
+fn exit_status_zero_is_intentional() {
     check(
         &command(),
         "
-        500 exited 1 0 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 0)), waiting
-        2000 tick      -> nothing
+         500 exited 1 0 -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 0)), waiting
+        2000 tick       -> nothing
         ",
     );
 }
 
-/// Nobody can connect to it.
+/// No client can connect to it.
 #[test]
-fn a_job_is_not_started_again() {
+fn a_job_is_not_restarted() {
     check(
         &auto(&command()),
         "
-        500 exited 1 1 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 1)), waiting
-        2000 tick      -> nothing
+         500 exited 1 1 -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 1)), waiting
+        2000 tick       -> nothing
         ",
     );
 }
 
 #[test]
-fn nothing_comes_back_beside_stop_first() {
+fn stop_first_restarts_the_earlier_artifact_after_a_crash() {
     check(
         &stop_first(&cargo()),
         "
         5000 changed      -> build 2 | building 2 change
-        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6100 gone 1       -> relay 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
+        6000 built 2 a2   -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
+        6100 gone 1       -> forward 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
         6140 ready 2      -> switch 2 | ready 2 40ms
         6141 switched 2   -> | live 2 1ms
-        6500 exited 2 101 -> relay 2, hold | failed 2 (crashed (exit status 101))
-        6501 gone 2       -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 go-back
+        6500 exited 2 101 -> forward 2, hold | failed 2 (crashed (exit status 101))
+        6501 gone 2       -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 roll-back
         ",
     );
 }
 
 #[test]
-fn a_quit_starts_nothing() {
+fn nothing_is_restarted_after_quit() {
     check(
         &command(),
         "
-        20000 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101)), again 1 1000ms
+        20000 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
         20500 quit         -> | quitting 10000ms
         21000 tick         -> nothing
         21500 gone 1       -> release 1, finish clean | gone 1 drained 1500ms
@@ -243,30 +243,30 @@ fn a_quit_starts_nothing() {
 }
 
 #[test]
-fn what_comes_back_hears_of_its_configuration() {
+fn a_restored_generation_gets_the_reload_signals_that_it_missed() {
     check_second(
         "built 2 a2",
         "
-        6100 configured   -> signal 2 1
-        6101 signalled 2  -> | signalled 2 1
-        6500 exited 2 101 -> switch 1, signal 1 1, relay 2
-        6500 switched 1   -> | failed 2 (crashed (exit status 101); 1 serves), restored 1
-        6501 signalled 1  -> | signalled 1 1
+        6100 config-changed 1       -> reload-signal 2 1
+        6101 reload-signal-sent 2 1 -> | reload-signal-sent 2 1
+        6500 exited 2 101           -> switch 1, reload-signal 1 1, forward 2
+        6500 switched 1             -> | failed 2 (crashed (exit status 101); 1 stays live), restored 1
+        6501 reload-signal-sent 1 1 -> | reload-signal-sent 1 1
         ",
     );
 }
 
-/// Two of the same kind can't run at once, so the old one has ended when it turns out that the new one is no good.
+/// The old generation has ended by the time the new one fails.
 #[test]
-fn stop_first_starts_the_old_build_where_the_new_one_fails() {
+fn stop_first_rolls_back_if_the_new_generation_fails_to_start() {
     check(
         &stop_first(&cargo()),
         "
         5000 changed    -> build 2 | building 2 change
-        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6100 gone 1     -> relay 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
-        6110 exited 2 1 -> relay 2, hold | failed 2 (exited before it was ready (exit status 1))
-        6111 gone 2     -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 go-back
+        6000 built 2 a2 -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
+        6100 gone 1     -> forward 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
+        6110 exited 2 1 -> forward 2, hold | failed 2 (exited before it was ready (exit status 1))
+        6111 gone 2     -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 roll-back
         6140 ready 3    -> switch 3 | ready 3 29ms
         6141 switched 3 -> | live 3 1ms
         ",
@@ -274,28 +274,28 @@ fn stop_first_starts_the_old_build_where_the_new_one_fails() {
 }
 
 #[test]
-fn without_a_build_to_go_back_to_stop_first_waits() {
+fn without_an_earlier_artifact_stop_first_waits() {
     check(
         &stop_first(&command()),
         "
-        5000 changed    -> hold, settle 1 | draining 1 10000ms
-        6100 gone 1     -> relay 1, release 1, start 2 a1 | gone 1 drained 1100ms, starting 2 change
-        6110 exited 2 1 -> relay 2, hold, answer 2 | failed 2 (exited before it was ready (exit status 1)), waiting
+        5000 changed    -> hold, await-quiescent 1 | draining 1 10000ms
+        6100 gone 1     -> forward 1, release 1, start 2 a1 | gone 1 drained 1100ms, starting 2 change
+        6110 exited 2 1 -> forward 2, hold, respond-unavailable 2 | failed 2 (exited before it was ready (exit status 1)), waiting
         6111 gone 2     -> release 2 | gone 2 drained 1ms
         ",
     );
 }
 
-/// The old one has been asked to end for it.
+/// The old generation was stopped for it.
 #[test]
-fn a_broken_save_does_not_throw_away_what_waits_for_room() {
+fn a_broken_build_does_not_discard_the_queued_generation() {
     check(
         &stop_first(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6000 built 2 a2     -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
         6010 changed        -> build 3 | building 3 change
-        6100 gone 1         -> relay 1, release 1 | gone 1 drained 100ms
+        6100 gone 1         -> forward 1, release 1 | gone 1 drained 100ms
         7000 build-failed 3 -> start 2 a2 | failed 3 (failed to build), starting 2 change
         7030 ready 2        -> switch 2 | ready 2 30ms
         7031 switched 2     -> | live 2 1ms
@@ -303,9 +303,9 @@ fn a_broken_save_does_not_throw_away_what_waits_for_room() {
     );
 }
 
-/// It is known of its own sockets that it is a server.
+/// Its own listener shows that it is a server.
 #[test]
-fn stop_first_goes_back_with_the_sockets_that_a_program_opens_by_itself() {
+fn a_program_that_opens_its_own_listener_is_a_server() {
     let policy = Policy {
         passes_sockets: false,
         ..stop_first(&cargo())
@@ -313,14 +313,14 @@ fn stop_first_goes_back_with_the_sockets_that_a_program_opens_by_itself() {
     check(
         &policy,
         "
-          50 listens 1  -> nothing
-        5000 exited 1 1 -> relay 1, hold | failed 1 (crashed (exit status 1)), again 1 1000ms
+          50 listening 1 -> nothing
+        5000 exited 1 1  -> forward 1, hold | failed 1 (crashed (exit status 1)), restart-scheduled 1 1000ms
         ",
     );
     check(
         &policy,
         "
-        5000 exited 1 1 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 1)), waiting
+        5000 exited 1 1 -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 1)), waiting
         ",
     );
 }

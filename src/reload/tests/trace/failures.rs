@@ -1,4 +1,4 @@
-//! What goes wrong, and what it costs.
+//! Failures.
 
 use super::{cargo, check, check_serving, command};
 
@@ -8,9 +8,9 @@ fn a_broken_first_build() {
         &cargo(),
         "
            0 begin          -> build 1 | building 1 begin
-        1000 build-failed 1 -> answer 1 | failed 1 (failed to build), waiting
-        2000 changed        -> answer-no-more, build 2 | building 2 change
-        3000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
+        1000 build-failed 1 -> respond-unavailable 1 | failed 1 (failed to build), waiting
+        2000 changed        -> stop-responding, build 2 | building 2 change
+        3000 built 2 a2     -> start 2 a2 | built 2 1000ms, starting 2 change
         ",
     );
 }
@@ -21,37 +21,37 @@ fn a_broken_build() {
         &cargo(),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 build-failed 2 -> | failed 2 (failed to build; 1 serves)
+        6000 build-failed 2 -> | failed 2 (failed to build; 1 stays live)
         7000 changed        -> build 3 | building 3 change
-        8000 built 3 a3 -> start 3 a3 | built 3 1000ms, starting 3 change
+        8000 built 3 a3     -> start 3 a3 | built 3 1000ms, starting 3 change
         ",
     );
 }
 
-/// What connected meanwhile waits for the next one.
+/// Clients that connect in between wait for the next generation.
 #[test]
 fn a_crash_before_ready_with_nothing_live() {
     check(
         &cargo(),
         "
            0 begin        -> build 1 | building 1 begin
-        1000 built 1 a1 -> start 1 a1 | built 1 1000ms, starting 1 begin
-        1010 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (exited before it was ready (exit status 101)), waiting
+        1000 built 1 a1   -> start 1 a1 | built 1 1000ms, starting 1 begin
+        1010 exited 1 101 -> forward 1, hold, respond-unavailable 1 | failed 1 (exited before it was ready (exit status 101)), waiting
         1011 gone 1       -> release 1 | gone 1 drained 1ms
-        2000 changed      -> answer-no-more, build 2 | building 2 change
-        3000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
+        2000 changed      -> stop-responding, build 2 | building 2 change
+        3000 built 2 a2   -> start 2 a2 | built 2 1000ms, starting 2 change
         ",
     );
 }
 
 #[test]
-fn a_crash_before_ready_beside_a_live_one() {
+fn a_crash_before_ready_with_a_live_generation() {
     check_serving(
         &cargo(),
         "
         5000 changed      -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 2 101 -> relay 2 | failed 2 (exited before it was ready (exit status 101); 1 serves)
+        6000 built 2 a2   -> start 2 a2 | built 2 1000ms, starting 2 change
+        6010 exited 2 101 -> forward 2 | failed 2 (exited before it was ready (exit status 101); 1 stays live)
         6011 gone 2       -> release 2 | gone 2 drained 1ms
         ",
     );
@@ -63,8 +63,8 @@ fn a_crash_before_ready_leaves_processes() {
         &cargo(),
         "
         5000 changed                -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 2 101 survivors -> relay 2, kill 2 | failed 2 (exited before it was ready (exit status 101); 1 serves)
+        6000 built 2 a2             -> start 2 a2 | built 2 1000ms, starting 2 change
+        6010 exited 2 101 survivors -> forward 2, kill 2 | failed 2 (exited before it was ready (exit status 101); 1 stays live)
         6011 gone 2                 -> release 2 | gone 2 killed 1ms
         ",
     );
@@ -76,42 +76,42 @@ fn an_end_before_ready_is_a_failure_too() {
         &command(),
         "
          0 begin      -> start 1 a1 | starting 1 begin
-        10 exited 1 0 -> relay 1, hold, answer 1 | failed 1 (exited before it was ready (exit status 0)), waiting
+        10 exited 1 0 -> forward 1, hold, respond-unavailable 1 | failed 1 (exited before it was ready (exit status 0)), waiting
         11 gone 1     -> release 1 | gone 1 drained 1ms
         ",
     );
 }
 
 #[test]
-fn a_program_that_can_not_be_started() {
+fn a_program_that_cannot_be_started() {
     check(
         &command(),
         "
           0 begin          -> start 1 a1 | starting 1 begin
-         10 start-failed 1 -> relay 1, hold, release 1, answer 1 | failed 1 (could not be started), waiting
-        100 changed        -> answer-no-more, start 2 a1 | starting 2 change
+         10 start-failed 1 -> forward 1, hold, release 1, respond-unavailable 1 | failed 1 (could not be started), waiting
+        100 changed        -> stop-responding, start 2 a1 | starting 2 change
         ",
     );
 }
 
 #[test]
-fn a_program_that_can_not_be_started_beside_a_live_one() {
+fn a_program_that_cannot_be_started_with_a_live_generation() {
     check_serving(
         &cargo(),
         "
         5000 changed-restart -> start 2 a1 | starting 2 change
-        5001 start-failed 2  -> relay 2, release 2 | failed 2 (could not be started; 1 serves)
+        5001 start-failed 2  -> forward 2, release 2 | failed 2 (could not be started; 1 stays live)
         ",
     );
 }
 
 #[test]
-fn a_program_that_can_not_be_started_and_was_superseded() {
+fn a_superseded_program_that_cannot_be_started() {
     check(
         &command(),
         "
          0 begin          -> start 1 a1 | starting 1 begin
-         1 changed        -> relay 1, hold, stop 1, start 2 a1 | superseded 1, starting 2 change
+         1 changed        -> forward 1, hold, stop 1, start 2 a1 | superseded 1, starting 2 change
          2 start-failed 1 -> release 1 | gone 1 drained 1ms
         40 ready 2        -> switch 2 | ready 2 39ms
         ",
@@ -126,7 +126,7 @@ fn a_readiness_timeout() {
          5000 changed    -> build 2 | building 2 change
          6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         65999 tick       -> nothing
-        66000 tick       -> relay 2, stop 2 | failed 2 (was not ready in time; 1 serves)
+        66000 tick       -> forward 2, stop 2 | failed 2 (was not ready in time; 1 stays live)
         66001 ready 2    -> nothing
         66100 exited 2 0 -> nothing
         66101 gone 2     -> release 2 | gone 2 drained 101ms
@@ -140,7 +140,7 @@ fn a_readiness_timeout_with_nothing_live() {
         &command(),
         "
             0 begin  -> start 1 a1 | starting 1 begin
-        60000 tick   -> relay 1, hold, stop 1, answer 1 | failed 1 (was not ready in time), waiting
+        60000 tick   -> forward 1, hold, stop 1, respond-unavailable 1 | failed 1 (was not ready in time), waiting
         70000 tick   -> kill 1 | killing 1 timed-out
         70001 gone 1 -> release 1 | gone 1 timed-out 10001ms
         ",
@@ -148,7 +148,7 @@ fn a_readiness_timeout_with_nothing_live() {
 }
 
 #[test]
-fn readiness_in_the_last_moment() {
+fn readiness_at_the_last_moment() {
     check(
         &command(),
         "
@@ -165,9 +165,9 @@ fn a_crash_while_live() {
     check_serving(
         &command(),
         "
-        500 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 101)), waiting
+        500 exited 1 101 -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 101)), waiting
         501 gone 1       -> release 1 | gone 1 drained 1ms
-        600 changed      -> answer-no-more, start 2 a1 | starting 2 change
+        600 changed      -> stop-responding, start 2 a1 | starting 2 change
         630 ready 2      -> switch 2 | ready 2 30ms
         631 switched 2   -> | live 2 1ms
         ",
@@ -179,22 +179,22 @@ fn a_crash_while_live_leaves_processes() {
     check_serving(
         &command(),
         "
-        500 exited 1 101 survivors -> relay 1, hold, kill 1, answer 1 | failed 1 (crashed (exit status 101)), waiting
+        500 exited 1 101 survivors -> forward 1, hold, kill 1, respond-unavailable 1 | failed 1 (crashed (exit status 101)), waiting
         501 gone 1                 -> release 1 | gone 1 killed 1ms
         ",
     );
 }
 
-/// It does not say that it waits: it builds.
+/// hotrun does not report that it waits, because it is building.
 #[test]
 fn a_crash_while_live_during_a_build() {
     check_serving(
         &cargo(),
         "
         5000 changed        -> build 2 | building 2 change
-        5500 exited 1 101   -> relay 1, hold | failed 1 (crashed (exit status 101))
+        5500 exited 1 101   -> forward 1, hold | failed 1 (crashed (exit status 101))
         5501 gone 1         -> release 1 | gone 1 drained 1ms
-        6000 build-failed 2 -> answer 2 | failed 2 (failed to build), waiting
+        6000 build-failed 2 -> respond-unavailable 2 | failed 2 (failed to build), waiting
         ",
     );
 }
@@ -205,8 +205,8 @@ fn a_crash_while_live_during_a_start() {
         &cargo(),
         "
         5000 changed      -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 1 101 -> relay 1, hold | failed 1 (crashed (exit status 101))
+        6000 built 2 a2   -> start 2 a2 | built 2 1000ms, starting 2 change
+        6010 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101))
         6011 gone 1       -> release 1 | gone 1 drained 1ms
         6040 ready 2      -> switch 2 | ready 2 40ms
         6041 switched 2   -> | live 2 1ms
@@ -214,16 +214,16 @@ fn a_crash_while_live_during_a_start() {
     );
 }
 
-/// To hold would undo the switch.
+/// Holding would undo the switch.
 #[test]
 fn a_crash_while_live_during_a_switch() {
     check_serving(
         &cargo(),
         "
         5000 changed      -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2   -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2      -> switch 2 | ready 2 40ms
-        6040 exited 1 101 -> relay 1 | failed 1 (crashed (exit status 101))
+        6040 exited 1 101 -> forward 1 | failed 1 (crashed (exit status 101))
         6041 switched 2   -> | live 2 1ms
         6042 gone 1       -> release 1 | gone 1 drained 2ms
         ",
@@ -236,25 +236,25 @@ fn a_crash_while_live_and_a_switch_refused() {
         &cargo(),
         "
         5000 changed         -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2      -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2         -> switch 2 | ready 2 40ms
-        6040 exited 1 101    -> relay 1 | failed 1 (crashed (exit status 101))
-        6041 switch-failed 2 -> relay 2, hold, stop 2, answer 2 | failed 2 (could not take over the traffic), waiting
+        6040 exited 1 101    -> forward 1 | failed 1 (crashed (exit status 101))
+        6041 switch-failed 2 -> forward 2, hold, stop 2, respond-unavailable 2 | failed 2 (could not take over the traffic), waiting
         6042 gone 1          -> release 1 | gone 1 drained 2ms
         ",
     );
 }
 
-/// The switch may have been made: it is taken back.
+/// The switch may have been made already: it is undone.
 #[test]
 fn a_crash_during_its_switch() {
     check_serving(
         &cargo(),
         "
         5000 changed      -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2   -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2      -> switch 2 | ready 2 40ms
-        6040 exited 2 101 -> switch 1, relay 2 | failed 2 (exited before it was ready (exit status 101); 1 serves)
+        6040 exited 2 101 -> switch 1, forward 2 | failed 2 (exited before it was ready (exit status 101); 1 stays live)
         6041 switched 2   -> nothing
         6042 gone 2       -> release 2 | gone 2 drained 2ms
         ",
@@ -268,7 +268,7 @@ fn a_crash_during_its_switch_with_nothing_live() {
         "
          0 begin        -> start 1 a1 | starting 1 begin
         30 ready 1      -> switch 1 | ready 1 30ms
-        30 exited 1 101 -> relay 1, hold, answer 1 | failed 1 (exited before it was ready (exit status 101)), waiting
+        30 exited 1 101 -> forward 1, hold, respond-unavailable 1 | failed 1 (exited before it was ready (exit status 101)), waiting
         31 switched 1   -> nothing
         32 gone 1       -> release 1 | gone 1 drained 2ms
         ",
@@ -281,9 +281,9 @@ fn a_switch_refused() {
         &cargo(),
         "
         5000 changed         -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2      -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2         -> switch 2 | ready 2 40ms
-        6041 switch-failed 2 -> relay 2, stop 2 | failed 2 (could not take over the traffic; 1 serves)
+        6041 switch-failed 2 -> forward 2, stop 2 | failed 2 (could not take over the traffic; 1 stays live)
         6050 exited 2 0      -> nothing
         6051 gone 2          -> release 2 | gone 2 drained 10ms
         ",
@@ -297,36 +297,36 @@ fn a_switch_refused_with_nothing_live() {
         "
          0 begin           -> start 1 a1 | starting 1 begin
         30 ready 1         -> switch 1 | ready 1 30ms
-        31 switch-failed 1 -> relay 1, hold, stop 1, answer 1 | failed 1 (could not take over the traffic), waiting
+        31 switch-failed 1 -> forward 1, hold, stop 1, respond-unavailable 1 | failed 1 (could not take over the traffic), waiting
         32 gone 1          -> release 1 | gone 1 drained 1ms
         ",
     );
 }
 
 #[test]
-fn the_processes_of_the_live_one_vanish() {
+fn the_processes_of_the_live_generation_vanish() {
     check_serving(
         &command(),
         "
-        500 gone 1 -> relay 1, hold, release 1, answer 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
+        500 gone 1 -> forward 1, hold, release 1, respond-unavailable 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
         ",
     );
 }
 
 #[test]
-fn the_processes_of_a_starting_one_vanish() {
+fn the_processes_of_a_starting_generation_vanish() {
     check_serving(
         &cargo(),
         "
         5000 changed-restart -> start 2 a1 | starting 2 change
-        5001 gone 2          -> relay 2, release 2 | failed 2 (vanished; 1 serves), gone 2 drained 0ms
+        5001 gone 2          -> forward 2, release 2 | failed 2 (vanished; 1 stays live), gone 2 drained 0ms
         ",
     );
 }
 
-/// The first process ends well, what it left behind goes on.
+/// The first process exits with status 0, and its children continue.
 #[test]
-fn a_program_that_makes_itself_a_daemon() {
+fn a_program_that_becomes_a_daemon() {
     check(
         &command(),
         "
@@ -336,43 +336,43 @@ fn a_program_that_makes_itself_a_daemon() {
          31 switched 1           -> | live 1 1ms
         100 changed              -> start 2 a1 | starting 2 change
         130 ready 2              -> switch 2 | ready 2 30ms
-        131 switched 2           -> settle 1 | live 2 1ms, draining 1 10000ms
-        160 settled 1            -> inspect 1
-        161 handles-stop 1       -> relay 1, stop 1
+        131 switched 2           -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+        160 quiescent 1          -> check-stop-signal 1
+        161 stop-handled 1       -> forward 1, stop 1
         170 gone 1               -> release 1 | gone 1 drained 39ms
         ",
     );
 }
 
 #[test]
-fn a_live_program_that_makes_itself_a_daemon() {
+fn a_live_program_that_becomes_a_daemon() {
     check_serving(
         &command(),
         "
          40 exited 1 0 survivors -> nothing
-        500 gone 1               -> relay 1, hold, release 1, answer 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
+        500 gone 1               -> forward 1, hold, release 1, respond-unavailable 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
         ",
     );
 }
 
 #[test]
-fn events_of_one_that_is_gone() {
+fn events_about_a_generation_that_is_gone() {
     check_serving(
         &cargo(),
         "
         5000 changed           -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 2 1        -> relay 2 | failed 2 (exited before it was ready (exit status 1); 1 serves)
+        6000 built 2 a2        -> start 2 a2 | built 2 1000ms, starting 2 change
+        6010 exited 2 1        -> forward 2 | failed 2 (exited before it was ready (exit status 1); 1 stays live)
         6011 gone 2            -> release 2 | gone 2 drained 1ms
-        6012 built 2 a2 -> nothing
+        6012 built 2 a2        -> nothing
         6012 build-failed 2    -> nothing
         6012 build-cancelled 2 -> nothing
         6012 start-failed 2    -> nothing
         6012 ready 2           -> nothing
         6012 switched 2        -> nothing
         6012 switch-failed 2   -> nothing
-        6012 settled 2         -> nothing
-        6012 handles-stop 2    -> nothing
+        6012 quiescent 2       -> nothing
+        6012 stop-handled 2    -> nothing
         6012 idle 2            -> nothing
         6012 exited 2 1        -> nothing
         6012 gone 2            -> nothing

@@ -1,17 +1,17 @@
-//! In which order the old generation leaves and the new one comes.
+//! Overlap, stop first and auto.
 
 use super::{auto, cargo, check, check_serving, command, stop_first};
 
-/// Connections wait from the end of the old one until the new one is ready.
+/// Connections wait from the end of the old generation until the new one is ready.
 #[test]
 fn stop_first_reloads_one_after_the_other() {
     check_serving(
         &stop_first(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6020 settled 1      -> inspect 1
-        6021 handles-stop 1 -> relay 1, stop 1
+        6000 built 2 a2     -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
+        6020 quiescent 1    -> check-stop-signal 1
+        6021 stop-handled 1 -> forward 1, stop 1
         6100 exited 1 0     -> nothing
         6101 gone 1         -> release 1, start 2 a2 | gone 1 drained 101ms, starting 2 change
         6130 ready 2        -> switch 2 | ready 2 29ms
@@ -20,63 +20,63 @@ fn stop_first_reloads_one_after_the_other() {
     );
 }
 
-/// It may listen late, and while the next one is being built.
+/// A generation may begin to listen late, even while the next one is being built.
 #[test]
-fn auto_starts_beside_one_that_listens() {
+fn auto_overlaps_with_a_generation_that_listens() {
     check_serving(
         &auto(&cargo()),
         "
-        5000 changed    -> build 2 | building 2 change
-        5500 listens 1  -> nothing
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6020 listens 2  -> nothing
-        6030 ready 2    -> switch 2 | ready 2 30ms
-        6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
-        7000 changed    -> build 3 | building 3 change
-        8000 built 3 a3 -> start 3 a3 | built 3 1000ms, starting 3 change
+        5000 changed     -> build 2 | building 2 change
+        5500 listening 1 -> nothing
+        6000 built 2 a2  -> start 2 a2 | built 2 1000ms, starting 2 change
+        6020 listening 2 -> nothing
+        6030 ready 2     -> switch 2 | ready 2 30ms
+        6031 switched 2  -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+        7000 changed     -> build 3 | building 3 change
+        8000 built 3 a3  -> start 3 a3 | built 3 1000ms, starting 3 change
         ",
     );
 }
 
 #[test]
-fn auto_stops_one_that_listens_on_nothing_first() {
+fn auto_stops_a_generation_without_a_listener_first() {
     check_serving(
         &auto(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6020 settled 1      -> inspect 1
-        6021 handles-stop 1 -> relay 1, stop 1
+        6000 built 2 a2     -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
+        6020 quiescent 1    -> check-stop-signal 1
+        6021 stop-handled 1 -> forward 1, stop 1
         6100 exited 1 0     -> nothing
         6101 gone 1         -> release 1, start 2 a2 | gone 1 drained 101ms, starting 2 change
         ",
     );
 }
 
-/// The first was live and listened, the second does not any more.
+/// The first generation listened, the second one does not.
 #[test]
-fn auto_looks_at_the_one_that_is_live() {
+fn auto_looks_at_the_live_generation() {
     check_serving(
         &auto(&command()),
         "
-        5000 listens 1      -> nothing
-        5001 changed        -> start 2 a1 | starting 2 change
-        6030 ready 2        -> switch 2 | ready 2 1029ms
-        6031 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
-        6101 gone 1         -> relay 1, release 1 | gone 1 drained 70ms
-        7000 changed        -> hold, settle 2 | draining 2 10000ms
+        5000 listening 1 -> nothing
+        5001 changed     -> start 2 a1 | starting 2 change
+        6030 ready 2     -> switch 2 | ready 2 1029ms
+        6031 switched 2  -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+        6101 gone 1      -> forward 1, release 1 | gone 1 drained 70ms
+        7000 changed     -> hold, await-quiescent 2 | draining 2 10000ms
         ",
     );
 }
 
 #[test]
-fn stop_first_leaves_the_old_one_until_there_is_a_build() {
+fn stop_first_waits_for_the_build() {
     check_serving(
         &stop_first(&cargo()),
         "
         5000 changed         -> build 2 | building 2 change
-        6000 build-failed 2  -> | failed 2 (failed to build; 1 serves)
-        7000 changed-restart -> hold, settle 1 | draining 1 10000ms
+        6000 build-failed 2  -> | failed 2 (failed to build; 1 stays live)
+        7000 changed-restart -> hold, await-quiescent 1 | draining 1 10000ms
         ",
     );
 }
@@ -87,7 +87,7 @@ fn stop_first_supersedes() {
         &stop_first(&command()),
         "
          0 begin      -> start 1 a1 | starting 1 begin
-        10 changed    -> relay 1, hold, stop 1 | superseded 1
+        10 changed    -> forward 1, hold, stop 1 | superseded 1
         20 exited 1 0 -> nothing
         21 gone 1     -> release 1, start 2 a1 | gone 1 drained 11ms, starting 2 change
         30 ready 2    -> switch 2 | ready 2 9ms
@@ -96,17 +96,17 @@ fn stop_first_supersedes() {
 }
 
 #[test]
-fn stop_first_with_a_change_meanwhile() {
+fn stop_first_with_a_change_during_the_drain() {
     check_serving(
         &stop_first(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
+        6000 built 2 a2     -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
         6010 changed        -> build 3 | building 3 change
-        6020 settled 1      -> inspect 1
-        6021 handles-stop 1 -> relay 1, stop 1
+        6020 quiescent 1    -> check-stop-signal 1
+        6021 stop-handled 1 -> forward 1, stop 1
         6100 gone 1         -> release 1 | gone 1 drained 100ms
-        7000 built 3 a3 -> start 3 a3 | built 3 990ms, outdated 2, starting 3 change
+        7000 built 3 a3     -> start 3 a3 | built 3 990ms, outdated 2, starting 3 change
         ",
     );
 }
@@ -116,8 +116,8 @@ fn stop_first_waits_for_a_killed_tree() {
     check_serving(
         &stop_first(&command()),
         "
-          100 changed -> hold, settle 1 | draining 1 10000ms
-        10350 tick    -> relay 1, kill 1 | killing 1 timed-out
+          100 changed -> hold, await-quiescent 1 | draining 1 10000ms
+        10350 tick    -> forward 1, kill 1 | killing 1 timed-out
         10351 tick    -> nothing
         20000 gone 1  -> release 1, start 2 a1 | gone 1 timed-out 19900ms, starting 2 change
         ",

@@ -1,4 +1,4 @@
-//! What a program says of itself.
+//! Notifications of a program (`sd_notify(3)`).
 
 use std::time::Duration;
 
@@ -14,108 +14,108 @@ fn watched() -> Policy {
 }
 
 #[test]
-fn a_start_takes_the_time_that_the_program_asks_for() {
+fn a_program_can_extend_its_start() {
     check(
         &command(),
         "
-        0 begin           -> start 1 a1 | starting 1 begin
-        100 extends 1 5000  -> nothing
-        50000 extends 1 20000 -> | extended 1 20000ms
-        60000 tick        -> nothing
-        69000 extends 1 20000 -> | extended 1 20000ms
-        70000 tick        -> nothing
-        89000 tick        -> relay 1, hold, stop 1, answer 1 | failed 1 (was not ready in time), waiting
+            0 begin                    -> start 1 a1 | starting 1 begin
+          100 extend-timeout 1 5000ms  -> nothing
+        50000 extend-timeout 1 20000ms -> | timeout-extended 1 20000ms
+        60000 tick                     -> nothing
+        69000 extend-timeout 1 20000ms -> | timeout-extended 1 20000ms
+        70000 tick                     -> nothing
+        89000 tick                     -> forward 1, hold, stop 1, respond-unavailable 1 | failed 1 (was not ready in time), waiting
         ",
     );
 }
 
 #[test]
-fn an_end_takes_the_time_that_the_program_asks_for() {
+fn a_program_can_extend_its_end() {
     check_draining(
         &command(),
         "
-        1020 settled 1       -> inspect 1
-        1021 handles-stop 1  -> relay 1, stop 1
-        1022 extends 2 60000 -> nothing
-        9000 extends 1 5000  -> | extended 1 5000ms
-        13000 tick           -> nothing
-        14000 tick           -> kill 1 | killing 1 timed-out
-        14001 extends 1 5000 -> nothing
-        14010 gone 1         -> release 1 | gone 1 timed-out 13010ms
+         1020 quiescent 1              -> check-stop-signal 1
+         1021 stop-handled 1           -> forward 1, stop 1
+         1022 extend-timeout 2 60000ms -> nothing
+         9000 extend-timeout 1 5000ms  -> | timeout-extended 1 5000ms
+        13000 tick                     -> nothing
+        14000 tick                     -> kill 1 | killing 1 timed-out
+        14001 extend-timeout 1 5000ms  -> nothing
+        14010 gone 1                   -> release 1 | gone 1 timed-out 13010ms
         ",
     );
 }
 
-/// And so the end of hotrun waits for it; who insists does not.
+/// `quit-now` does not wait.
 #[test]
-fn quit_waits_for_one_that_asks_for_time() {
+fn quit_waits_for_a_program_that_extends_its_end() {
     check_serving(
         &command(),
         "
-        5000 quit            -> stop 1 | quitting 10000ms
-        5001 extends 1 60000 -> | extended 1 60000ms
-        20000 tick           -> nothing
-        64000 quit-now       -> kill 1 | killing 1 killed
-        64010 gone 1         -> release 1, finish clean | gone 1 killed 59010ms
+         5000 quit                     -> stop 1 | quitting 10000ms
+         5001 extend-timeout 1 60000ms -> | timeout-extended 1 60000ms
+        20000 tick                     -> nothing
+        64000 quit-now                 -> kill 1 | killing 1 killed
+        64010 gone 1                   -> release 1, finish clean | gone 1 killed 59010ms
         ",
     );
 }
 
-/// From then on each ends before the next one starts, for the last that it stores comes with its end.
+/// A program may store descriptors until its end.
 #[test]
-fn one_that_stores_ends_before_the_next_starts() {
+fn a_program_that_stores_descriptors_ends_before_the_next_one_starts() {
     check_serving(
         &cargo(),
         "
-        4000 stores 1       -> | stores 1
-        4001 stores 1       -> nothing
+        4000 stored-fds 1   -> | stored-fds 1
+        4001 stored-fds 1   -> nothing
         5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6020 settled 1      -> inspect 1
-        6021 handles-stop 1 -> relay 1, stop 1
-        6050 stores 1       -> nothing
+        6000 built 2 a2     -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
+        6020 quiescent 1    -> check-stop-signal 1
+        6021 stop-handled 1 -> forward 1, stop 1
+        6050 stored-fds 1   -> nothing
         6100 gone 1         -> release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
         ",
     );
 }
 
-/// It was live beside its heir: that is started anew once it is gone.
+/// The next generation was live already, and is restarted once the first one is gone.
 #[test]
-fn the_first_that_is_stored_too_late_is_inherited_by_a_restart() {
+fn descriptors_stored_too_late_are_inherited_by_a_restart() {
     check_draining(
         &command(),
         "
-        1020 settled 1      -> inspect 1
-        1021 handles-stop 1 -> relay 1, stop 1
-        1050 stores 1       -> hold, settle 2 | stores 1, draining 2 10000ms
+        1020 quiescent 1    -> check-stop-signal 1
+        1021 stop-handled 1 -> forward 1, stop 1
+        1050 stored-fds 1   -> hold, await-quiescent 2 | stored-fds 1, draining 2 10000ms
         1060 gone 1         -> release 1 | gone 1 drained 60ms
-        1070 settled 2      -> inspect 2
-        1071 handles-stop 2 -> relay 2, stop 2
-        1080 stores 2       -> nothing
-        1090 gone 2         -> release 2, start 3 a1 | gone 2 drained 40ms, starting 3 inherit
+        1070 quiescent 2    -> check-stop-signal 2
+        1071 stop-handled 2 -> forward 2, stop 2
+        1080 stored-fds 2   -> nothing
+        1090 gone 2         -> release 2, start 3 a1 | gone 2 drained 40ms, starting 3 inherit-fds
         1120 ready 3        -> switch 3 | ready 3 30ms
         1121 switched 3     -> | live 3 1ms
         ",
     );
 }
 
-/// The one that starts beside it would get nothing.
+/// The starting generation would inherit nothing.
 #[test]
-fn what_starts_beside_one_that_begins_to_store_is_started_anew() {
+fn a_generation_started_too_early_to_inherit_is_restarted() {
     check_serving(
         &command(),
         "
-        5000 changed        -> start 2 a1 | starting 2 change
-        5010 stores 1       -> relay 2, stop 2, hold, settle 1 | stores 1, superseded 2, draining 1 10000ms
+        5000 changed      -> start 2 a1 | starting 2 change
+        5010 stored-fds 1 -> forward 2, stop 2, hold, await-quiescent 1 | stored-fds 1, superseded 2, draining 1 10000ms
         ",
     );
     check_serving(
         &queue(&command()),
         "
-        5000 changed        -> start 2 a1 | starting 2 change
-        5010 stores 1       -> | stores 1
-        5020 ready 2        -> switch 2 | ready 2 20ms
-        5021 switched 2     -> settle 1, hold, settle 2 | live 2 1ms, draining 1 10000ms, draining 2 10000ms
+        5000 changed      -> start 2 a1 | starting 2 change
+        5010 stored-fds 1 -> | stored-fds 1
+        5020 ready 2      -> switch 2 | ready 2 20ms
+        5021 switched 2   -> await-quiescent 1, hold, await-quiescent 2 | live 2 1ms, draining 1 10000ms, draining 2 10000ms
         ",
     );
 }
@@ -125,73 +125,73 @@ fn a_first_generation_may_store_at_once() {
     check(
         &command(),
         "
-        0 begin       -> start 1 a1 | starting 1 begin
-        10 stores 1   -> | stores 1
-        30 ready 1    -> switch 1 | ready 1 30ms
-        31 switched 1 -> | live 1 1ms
+         0 begin        -> start 1 a1 | starting 1 begin
+        10 stored-fds 1 -> | stored-fds 1
+        30 ready 1      -> switch 1 | ready 1 30ms
+        31 switched 1   -> | live 1 1ms
         ",
     );
 }
 
 #[test]
-fn one_that_gives_no_sign_of_life_is_aborted_and_then_killed() {
+fn a_program_that_sends_no_ping_is_aborted_and_then_killed() {
     check(
         &watched(),
         "
-        0 begin       -> build 1 | building 1 begin
-        10 built 1 a1 -> start 1 a1 | built 1 10ms, starting 1 begin
-        5000 ready 1  -> switch 1 | ready 1 4990ms
-        5001 switched 1 -> | live 1 1ms
-        5900 alive 1  -> nothing
-        6800 alive 1  -> nothing
-        7800 tick     -> abort 1 | aborting 1 1000ms
-        7900 alive 1  -> nothing
-        17800 tick    -> kill 1
-        17810 exited 1 137 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 137)), waiting
-        17811 gone 1  -> release 1 | gone 1 drained 1ms
+            0 begin           -> build 1 | building 1 begin
+           10 built 1 a1      -> start 1 a1 | built 1 10ms, starting 1 begin
+         5000 ready 1         -> switch 1 | ready 1 4990ms
+         5001 switched 1      -> | live 1 1ms
+         5900 watchdog-ping 1 -> nothing
+         6800 watchdog-ping 1 -> nothing
+         7800 tick            -> abort 1 | aborting 1 1000ms
+         7900 watchdog-ping 1 -> nothing
+        17800 tick            -> kill 1
+        17810 exited 1 137    -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 137)), waiting
+        17811 gone 1          -> release 1 | gone 1 drained 1ms
         ",
     );
 }
 
-/// Without `--watchdog` too.
+/// Even without `--watchdog`.
 #[test]
-fn a_program_may_choose_its_watchdog_itself() {
+fn a_program_can_set_its_own_watchdog_period() {
     check_serving(
         &cargo(),
         "
-        1000 alive 1       -> nothing
-        1000 period 1 500  -> nothing
-        1400 alive 1       -> nothing
-        1500 period 1 0    -> nothing
-        9000 tick          -> nothing
-        9000 period 1 2000 -> nothing
-        11000 tick         -> abort 1 | aborting 1 2000ms
+         1000 watchdog-ping 1          -> nothing
+         1000 watchdog-period 1 500ms  -> nothing
+         1400 watchdog-ping 1          -> nothing
+         1500 watchdog-period 1 0ms    -> nothing
+         9000 tick                     -> nothing
+         9000 watchdog-period 1 2000ms -> nothing
+        11000 tick                     -> abort 1 | aborting 1 2000ms
         ",
     );
 }
 
 #[test]
-fn a_program_may_say_itself_that_it_hangs() {
+fn a_program_can_trigger_its_watchdog() {
     check_serving(
         &cargo(),
         "
-        1000 trigger 1    -> abort 1 | aborting 1
-        1001 trigger 1    -> nothing
-        1010 exited 1 134 -> relay 1, hold, answer 1 | failed 1 (crashed (exit status 134)), waiting
+        1000 watchdog-trigger 1 -> abort 1 | aborting 1
+        1001 watchdog-trigger 1 -> nothing
+        1010 exited 1 134       -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 134)), waiting
         ",
     );
 }
 
-/// It would be switched to just before its end.
+/// Otherwise hotrun would switch to it just before its end.
 #[test]
-fn one_that_is_aborted_before_it_is_ready_never_is() {
+fn an_aborted_program_never_becomes_ready() {
     check(
         &command(),
         "
-        0 begin      -> start 1 a1 | starting 1 begin
-        10 trigger 1 -> abort 1 | aborting 1
-        20 ready 1   -> nothing
-        30 gone 1    -> relay 1, hold, release 1, answer 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
+         0 begin              -> start 1 a1 | starting 1 begin
+        10 watchdog-trigger 1 -> abort 1 | aborting 1
+        20 ready 1            -> nothing
+        30 gone 1             -> forward 1, hold, release 1, respond-unavailable 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
         ",
     );
 }

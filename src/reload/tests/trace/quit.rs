@@ -1,4 +1,4 @@
-//! How everything ends.
+//! Quitting.
 
 use super::{cargo, check, check_draining, check_serving, command, stop_first};
 
@@ -18,7 +18,7 @@ fn quit_when_nothing_runs() {
         &cargo(),
         "
            0 begin          -> build 1 | building 1 begin
-        1000 build-failed 1 -> answer 1 | failed 1 (failed to build), waiting
+        1000 build-failed 1 -> respond-unavailable 1 | failed 1 (failed to build), waiting
         2000 quit           -> finish clean | quitting 10000ms
         2001 quit           -> nothing
         2002 changed        -> nothing
@@ -34,20 +34,20 @@ fn quit_during_a_build() {
         &cargo(),
         "
           0 begin             -> build 1 | building 1 begin
-        500 quit              -> cancel 1 | quitting 10000ms
-        510 build-cancelled 1 -> finish clean | cancelled 1
+        500 quit              -> cancel-build 1 | quitting 10000ms
+        510 build-cancelled 1 -> finish clean | build-cancelled 1
         511 build-cancelled 1 -> nothing
         ",
     );
 }
 
 #[test]
-fn quit_during_a_build_that_ends_well() {
+fn quit_during_a_build_that_succeeds() {
     check(
         &cargo(),
         "
-          0 begin   -> build 1 | building 1 begin
-        500 quit    -> cancel 1 | quitting 10000ms
+          0 begin      -> build 1 | building 1 begin
+        500 quit       -> cancel-build 1 | quitting 10000ms
         510 built 1 a1 -> finish clean | outdated 1
         ",
     );
@@ -59,9 +59,9 @@ fn quit_during_a_build_that_is_being_cancelled() {
         &cargo(),
         "
           0 begin             -> build 1 | building 1 begin
-        400 changed           -> cancel 1
+        400 changed           -> cancel-build 1
         500 quit              -> | quitting 10000ms
-        510 build-cancelled 1 -> finish clean | cancelled 1
+        510 build-cancelled 1 -> finish clean | build-cancelled 1
         ",
     );
 }
@@ -72,7 +72,7 @@ fn quit_during_a_build_that_does_not_end() {
         &cargo(),
         "
             0 begin -> build 1 | building 1 begin
-          500 quit  -> cancel 1 | quitting 10000ms
+          500 quit  -> cancel-build 1 | quitting 10000ms
         15499 tick  -> nothing
         15500 tick  -> finish unclean
         ",
@@ -140,19 +140,19 @@ fn quit_while_live_and_building() {
         &cargo(),
         "
         5000 changed           -> build 2 | building 2 change
-        5100 quit              -> cancel 2, stop 1 | quitting 10000ms
+        5100 quit              -> cancel-build 2, stop 1 | quitting 10000ms
         5200 gone 1            -> release 1 | gone 1 drained 100ms
-        5300 build-cancelled 2 -> finish clean | cancelled 2
+        5300 build-cancelled 2 -> finish clean | build-cancelled 2
         ",
     );
 }
 
 #[test]
-fn quit_while_one_drains() {
+fn quit_during_a_drain() {
     check_draining(
         &command(),
         "
-        1100 quit       -> stop 2, relay 1, stop 1 | quitting 10000ms
+        1100 quit       -> stop 2, forward 1, stop 1 | quitting 10000ms
         1200 exited 1 0 -> nothing
         1201 gone 1     -> release 1 | gone 1 drained 201ms
         1300 gone 2     -> release 2, finish clean | gone 2 drained 200ms
@@ -160,7 +160,7 @@ fn quit_while_one_drains() {
     );
 }
 
-/// It is no failure any more.
+/// A crash during quit is not a failure.
 #[test]
 fn quit_and_a_crash() {
     check_serving(
@@ -202,7 +202,7 @@ fn quit_and_the_kill_does_not_help() {
 }
 
 #[test]
-fn quit_and_woken_much_too_late() {
+fn quit_with_a_tick_that_comes_much_too_late() {
     check_serving(
         &command(),
         "
@@ -217,7 +217,7 @@ fn quit_twice() {
     check_draining(
         &command(),
         "
-        1100 quit         -> stop 2, relay 1, stop 1 | quitting 10000ms
+        1100 quit         -> stop 2, forward 1, stop 1 | quitting 10000ms
         1150 quit         -> nothing
         1200 quit-now     -> kill 1, kill 2 | killing 1 killed, killing 2 killed
         1201 exited 1 137 -> nothing
@@ -232,11 +232,11 @@ fn quit_twice_and_the_kill_does_not_help() {
     check_serving(
         &command(),
         "
-         100 quit -> stop 1 | quitting 10000ms
+         100 quit     -> stop 1 | quitting 10000ms
          200 quit-now -> kill 1 | killing 1 killed
          300 quit-now -> nothing
-        5199 tick -> nothing
-        5200 tick -> finish unclean
+        5199 tick     -> nothing
+        5200 tick     -> finish unclean
         ",
     );
 }
@@ -247,9 +247,9 @@ fn quit_at_once() {
         &cargo(),
         "
         5000 changed           -> build 2 | building 2 change
-        5100 quit-now          -> cancel 2, stop 1, kill 1 | quitting 10000ms, killing 1 killed
+        5100 quit-now          -> cancel-build 2, stop 1, kill 1 | quitting 10000ms, killing 1 killed
         5101 gone 1            -> release 1 | gone 1 killed 1ms
-        5102 build-cancelled 2 -> finish clean | cancelled 2
+        5102 build-cancelled 2 -> finish clean | build-cancelled 2
         ",
     );
 }
@@ -259,8 +259,8 @@ fn quit_in_stop_first_mode_between_two() {
     check_serving(
         &stop_first(&command()),
         "
-        100 changed -> hold, settle 1 | draining 1 10000ms
-        150 quit    -> relay 1, stop 1 | quitting 10000ms
+        100 changed -> hold, await-quiescent 1 | draining 1 10000ms
+        150 quit    -> forward 1, stop 1 | quitting 10000ms
         200 gone 1  -> release 1, finish clean | gone 1 drained 100ms
         ",
     );

@@ -1,4 +1,4 @@
-//! Builds, starts and switches, when nothing goes wrong.
+//! Builds, starts and switches without failures.
 
 use super::{cargo, check, check_serving, command, queue};
 
@@ -33,11 +33,11 @@ fn a_reload() {
         &cargo(),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2     -> start 2 a2 | built 2 1000ms, starting 2 change
         6040 ready 2        -> switch 2 | ready 2 40ms
-        6041 switched 2     -> settle 1 | live 2 1ms, draining 1 10000ms
-        6080 settled 1      -> inspect 1
-        6081 handles-stop 1 -> relay 1, stop 1
+        6041 switched 2     -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+        6080 quiescent 1    -> check-stop-signal 1
+        6081 stop-handled 1 -> forward 1, stop 1
         6500 exited 1 0     -> nothing
         6501 gone 1         -> release 1 | gone 1 drained 460ms
         ",
@@ -45,7 +45,7 @@ fn a_reload() {
 }
 
 #[test]
-fn a_reload_that_was_asked_for() {
+fn a_requested_reload() {
     check(
         &command(),
         "
@@ -54,7 +54,7 @@ fn a_reload_that_was_asked_for() {
          32 switched 1 -> | live 1 2ms
         100 reload     -> start 2 a1 | starting 2 request
         130 ready 2    -> switch 2 | ready 2 30ms
-        131 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
+        131 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
         ",
     );
 }
@@ -65,48 +65,48 @@ fn a_build_that_is_cancelled_for_newer_sources() {
         &cargo(),
         "
         5000 changed           -> build 2 | building 2 change
-        5100 changed           -> cancel 2
+        5100 changed           -> cancel-build 2
         5150 changed           -> nothing
-        5200 build-cancelled 2 -> build 3 | cancelled 2, building 3 change
-        6000 built 3 a3 -> start 3 a3 | built 3 800ms, starting 3 change
+        5200 build-cancelled 2 -> build 3 | build-cancelled 2, building 3 change
+        6000 built 3 a3        -> start 3 a3 | built 3 800ms, starting 3 change
         ",
     );
 }
 
 #[test]
-fn a_build_that_was_cancelled_too_late() {
+fn a_build_that_succeeds_despite_its_cancellation() {
     check_serving(
         &cargo(),
         "
-        5000 changed -> build 2 | building 2 change
-        5100 changed -> cancel 2
+        5000 changed    -> build 2 | building 2 change
+        5100 changed    -> cancel-build 2
         5101 built 2 a2 -> build 3 | outdated 2, building 3 change
         6000 built 3 a3 -> start 3 a3 | built 3 899ms, starting 3 change
         ",
     );
 }
 
-/// The failure is no news: the sources are old.
+/// The failure is not reported, because the sources are old.
 #[test]
-fn a_build_that_was_cancelled_and_failed() {
+fn a_cancelled_build_that_fails() {
     check_serving(
         &cargo(),
         "
         5000 changed        -> build 2 | building 2 change
-        5100 changed        -> cancel 2
-        5101 build-failed 2 -> build 3 | cancelled 2, building 3 change
-        6000 built 3 a3 -> start 3 a3 | built 3 899ms, starting 3 change
+        5100 changed        -> cancel-build 2
+        5101 build-failed 2 -> build 3 | build-cancelled 2, building 3 change
+        6000 built 3 a3     -> start 3 a3 | built 3 899ms, starting 3 change
         ",
     );
 }
 
 #[test]
-fn a_change_during_a_build_waits_its_turn() {
+fn a_change_during_a_build_is_queued() {
     check_serving(
         &queue(&cargo()),
         "
-        5000 changed -> build 2 | building 2 change
-        5100 changed -> nothing
+        5000 changed    -> build 2 | building 2 change
+        5100 changed    -> nothing
         5500 built 2 a2 -> build 3 | outdated 2, building 3 change
         6000 built 3 a3 -> start 3 a3 | built 3 500ms, starting 3 change
         ",
@@ -114,39 +114,39 @@ fn a_change_during_a_build_waits_its_turn() {
 }
 
 #[test]
-fn a_broken_build_in_a_queue() {
+fn a_broken_build_with_a_queued_change() {
     check_serving(
         &queue(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
         5100 changed        -> nothing
-        5500 build-failed 2 -> build 3 | failed 2 (failed to build; 1 serves), building 3 change
-        6000 built 3 a3 -> start 3 a3 | built 3 500ms, starting 3 change
+        5500 build-failed 2 -> build 3 | failed 2 (failed to build; 1 stays live), building 3 change
+        6000 built 3 a3     -> start 3 a3 | built 3 500ms, starting 3 change
         ",
     );
 }
 
-/// The build is worth it only when it succeeds: until then the start goes on.
+/// The generation continues to start until the newer build succeeds.
 #[test]
-fn a_new_build_supersedes_what_starts() {
+fn a_new_build_supersedes_a_starting_generation() {
     check_serving(
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6010 changed    -> build 3 | building 3 change
-        7000 built 3 a3 -> relay 2, stop 2, start 3 a3 | built 3 990ms, superseded 2, starting 3 change
+        7000 built 3 a3 -> forward 2, stop 2, start 3 a3 | built 3 990ms, superseded 2, starting 3 change
         7001 ready 2    -> nothing
         7010 exited 2 0 -> nothing
         7011 gone 2     -> release 2 | gone 2 drained 11ms
         7030 ready 3    -> switch 3 | ready 3 30ms
-        7031 switched 3 -> settle 1 | live 3 1ms, draining 1 10000ms
+        7031 switched 3 -> await-quiescent 1 | live 3 1ms, draining 1 10000ms
         ",
     );
 }
 
 #[test]
-fn a_start_overtakes_the_next_build() {
+fn a_generation_becomes_live_during_the_next_build() {
     check_serving(
         &cargo(),
         "
@@ -154,16 +154,16 @@ fn a_start_overtakes_the_next_build() {
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6010 changed    -> build 3 | building 3 change
         6020 ready 2    -> switch 2 | ready 2 20ms
-        6021 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
+        6021 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
         7000 built 3 a3 -> start 3 a3 | built 3 990ms, starting 3 change
         7030 ready 3    -> switch 3 | ready 3 30ms
-        7031 switched 3 -> settle 2 | live 3 1ms, draining 2 10000ms
+        7031 switched 3 -> await-quiescent 2 | live 3 1ms, draining 2 10000ms
         ",
     );
 }
 
 #[test]
-fn a_switch_under_way_is_not_superseded() {
+fn a_generation_is_not_superseded_during_its_switch() {
     check(
         &command(),
         "
@@ -176,7 +176,7 @@ fn a_switch_under_way_is_not_superseded() {
 }
 
 #[test]
-fn a_start_comes_to_its_end_before_the_next() {
+fn with_a_queue_a_start_finishes_before_the_next() {
     check_serving(
         &queue(&cargo()),
         "
@@ -185,13 +185,13 @@ fn a_start_comes_to_its_end_before_the_next() {
         6010 changed    -> build 3 | building 3 change
         7000 built 3 a3 -> | built 3 990ms
         7030 ready 2    -> switch 2 | ready 2 1030ms
-        7031 switched 2 -> settle 1, start 3 a3 | live 2 1ms, draining 1 10000ms, starting 3 change
+        7031 switched 2 -> await-quiescent 1, start 3 a3 | live 2 1ms, draining 1 10000ms, starting 3 change
         ",
     );
 }
 
 #[test]
-fn what_waits_to_start_is_outdated_by_a_change() {
+fn a_queued_generation_is_outdated_by_a_newer_build() {
     check_serving(
         &queue(&cargo()),
         "
@@ -201,7 +201,7 @@ fn what_waits_to_start_is_outdated_by_a_change() {
         7000 built 3 a3 -> | built 3 990ms
         7010 changed    -> build 4 | building 4 change
         7030 ready 2    -> switch 2 | ready 2 1030ms
-        7031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
+        7031 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
         8000 built 4 a4 -> start 4 a4 | built 4 990ms, outdated 3, starting 4 change
         ",
     );
@@ -214,19 +214,19 @@ fn a_restart_starts_the_last_good_build() {
         "
         5000 changed-restart -> start 2 a1 | starting 2 change
         5030 ready 2         -> switch 2 | ready 2 30ms
-        5031 switched 2      -> settle 1 | live 2 1ms, draining 1 10000ms
+        5031 switched 2      -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
         ",
     );
 }
 
 #[test]
-fn a_restart_during_a_build_is_its_start() {
+fn a_restart_during_a_build_is_the_start_of_that_build() {
     check_serving(
         &cargo(),
         "
         5000 changed         -> build 2 | building 2 change
         5100 changed-restart -> nothing
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
+        6000 built 2 a2      -> start 2 a2 | built 2 1000ms, starting 2 change
         ",
     );
 }
@@ -238,19 +238,19 @@ fn a_restart_during_a_broken_build_is_not_forgotten() {
         "
         5000 changed         -> build 2 | building 2 change
         5100 changed-restart -> nothing
-        6000 build-failed 2  -> start 3 a1 | failed 2 (failed to build; 1 serves), starting 3 change
+        6000 build-failed 2  -> start 3 a1 | failed 2 (failed to build; 1 stays live), starting 3 change
         ",
     );
 }
 
 #[test]
-fn a_restart_during_the_first_build_lets_it_be() {
+fn a_restart_does_not_cancel_the_first_build() {
     check(
         &cargo(),
         "
            0 begin           -> build 1 | building 1 begin
          100 changed-restart -> nothing
-        1000 built 1 a1 -> start 1 a1 | built 1 1000ms, starting 1 begin
+        1000 built 1 a1      -> start 1 a1 | built 1 1000ms, starting 1 begin
         ",
     );
 }
@@ -261,14 +261,14 @@ fn a_restart_needs_a_build_if_there_is_none() {
         &cargo(),
         "
            0 begin           -> build 1 | building 1 begin
-        1000 build-failed 1  -> answer 1 | failed 1 (failed to build), waiting
-        2000 changed-restart -> answer-no-more, build 2 | building 2 change
+        1000 build-failed 1  -> respond-unavailable 1 | failed 1 (failed to build), waiting
+        2000 changed-restart -> stop-responding, build 2 | building 2 change
         ",
     );
 }
 
 #[test]
-fn a_restart_while_one_waits_to_start_is_that_start() {
+fn a_restart_while_a_generation_is_queued_is_that_start() {
     check_serving(
         &queue(&cargo()),
         "
@@ -276,21 +276,21 @@ fn a_restart_while_one_waits_to_start_is_that_start() {
         5010 changed-restart -> nothing
         5020 changed-restart -> nothing
         5030 ready 2         -> switch 2 | ready 2 30ms
-        5031 switched 2      -> settle 1, start 3 a1 | live 2 1ms, draining 1 10000ms, starting 3 change
+        5031 switched 2      -> await-quiescent 1, start 3 a1 | live 2 1ms, draining 1 10000ms, starting 3 change
         ",
     );
 }
 
 #[test]
-fn a_build_during_a_restart_wins() {
+fn a_build_supersedes_a_restart() {
     check_serving(
         &cargo(),
         "
         5000 changed-restart -> start 2 a1 | starting 2 change
         5010 changed         -> build 3 | building 3 change
         5030 ready 2         -> switch 2 | ready 2 30ms
-        5031 switched 2      -> settle 1 | live 2 1ms, draining 1 10000ms
-        6000 built 3 a3 -> start 3 a3 | built 3 990ms, starting 3 change
+        5031 switched 2      -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+        6000 built 3 a3      -> start 3 a3 | built 3 990ms, starting 3 change
         ",
     );
 }
@@ -301,9 +301,9 @@ fn the_more_thorough_change_wins() {
         &cargo(),
         "
           0 begin             -> build 1 | building 1 begin
-        100 changed           -> cancel 1
+        100 changed           -> cancel-build 1
         110 changed-restart   -> nothing
-        120 build-cancelled 1 -> build 2 | cancelled 1, building 2 change
+        120 build-cancelled 1 -> build 2 | build-cancelled 1, building 2 change
         ",
     );
 }

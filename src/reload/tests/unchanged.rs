@@ -1,11 +1,11 @@
-//! A build that makes what runs already.
+//! A build that makes what is running already.
 
 use super::ledger::{Ledger, Rule};
 use super::world::World;
 use crate::reload::GenId;
 
 impl World {
-    /// The one that stays is what the build made, and nothing more was asked for.
+    /// The generation that stays was started from what the build made, and the user asked for no more.
     pub(super) fn unchanged(&mut self, id: GenId, like: GenId, ledger: &mut Ledger) {
         let newest = self.newest_started();
         let (build, same) = match self.same.take() {
@@ -25,7 +25,7 @@ impl World {
         }
     }
 
-    /// What is there already is not started once more.
+    /// What is running already is not started again.
     pub(super) fn same_is_kept(&mut self, ledger: &mut Ledger) {
         let Some((build, like)) = self.same.take() else {
             return;

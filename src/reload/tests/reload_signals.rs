@@ -1,16 +1,16 @@
-//! A change of configuration.
+//! Configuration changes.
 
 use super::process::{Gen, Role};
 use super::world::World;
 use crate::reload::{Action, GenId};
 
 impl World {
-    /// What runs has to be told; if nothing does and nothing comes, it is started.
+    /// Every running generation is owed the signal. If none is running or on its way, one is started.
     pub(super) fn configured(&mut self) {
         if self.quitting.is_some() {
             return;
         }
-        // Who may come back after a crash is told then.
+        // A draining generation gets the signal if it is live again after a crash.
         let may_come_back = |known: &Gen| known.still_serves_its_own();
         for known in &mut self.gens {
             known.owed |= known.role != Role::Leaving || may_come_back(known);

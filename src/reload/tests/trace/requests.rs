@@ -1,9 +1,9 @@
-//! Pause, undo, and an end to what drains.
+//! Pause, undo, and killing draining generations.
 
 use super::{cargo, check, check_draining, check_serving, command, stop_first};
 
 #[test]
-fn what_changes_during_a_pause_is_built_after_it() {
+fn changes_during_a_pause_are_built_after_it() {
     check_serving(
         &cargo(),
         "
@@ -18,7 +18,7 @@ fn what_changes_during_a_pause_is_built_after_it() {
 }
 
 #[test]
-fn a_pause_in_which_nothing_changes_builds_nothing() {
+fn a_pause_without_changes_builds_nothing() {
     check_serving(
         &cargo(),
         "
@@ -29,37 +29,37 @@ fn a_pause_in_which_nothing_changes_builds_nothing() {
 }
 
 #[test]
-fn what_is_under_way_goes_on_during_a_pause() {
+fn work_in_progress_continues_during_a_pause() {
     check_serving(
         &cargo(),
         "
-        5000 changed -> build 2 | building 2 change
-        5100 pause   -> | paused
-        5200 changed -> nothing
+        5000 changed    -> build 2 | building 2 change
+        5100 pause      -> | paused
+        5200 changed    -> nothing
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6030 ready 2 -> switch 2 | ready 2 30ms
-        6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
-        7000 resume  -> build 3 | resumed, building 3 change
+        6030 ready 2    -> switch 2 | ready 2 30ms
+        6031 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+        7000 resume     -> build 3 | resumed, building 3 change
         ",
     );
 }
 
 #[test]
-fn a_reload_during_a_pause_is_of_everything() {
+fn a_reload_during_a_pause_covers_the_changes_held_back() {
     check_serving(
         &cargo(),
         "
-        5000 pause   -> | paused
-        5100 changed -> nothing
-        5200 reload  -> build 2 | building 2 request
+        5000 pause      -> | paused
+        5100 changed    -> nothing
+        5200 reload     -> build 2 | building 2 request
         6000 built 2 a2 -> start 2 a2 | built 2 800ms, starting 2 request
-        6100 resume  -> | resumed
+        6100 resume     -> | resumed
         ",
     );
 }
 
 #[test]
-fn a_quit_forgets_what_waits() {
+fn quit_drops_the_changes_held_back() {
     check_serving(
         &cargo(),
         "
@@ -74,48 +74,48 @@ fn a_quit_forgets_what_waits() {
 }
 
 #[test]
-fn undo_goes_back_and_undo_again_comes_back() {
+fn undo_twice_returns_to_the_newest_artifact() {
     check_serving(
         &cargo(),
         "
-        5000 changed    -> build 2 | building 2 change
+        5000 changed         -> build 2 | building 2 change
         6000 built 2 a2 kept -> start 2 a2 | built 2 1000ms, starting 2 change
-        6030 ready 2    -> switch 2 | ready 2 30ms
-        6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
-        7000 undo       -> start 3 a1 | starting 3 undo
-        7030 ready 3    -> switch 3 | ready 3 30ms
-        7031 switched 3 -> settle 2 | live 3 1ms, draining 2 10000ms
-        8000 undo       -> start 4 a2 | starting 4 undo
-        8030 ready 4    -> switch 4 | ready 4 30ms
-        8031 switched 4 -> settle 3 | live 4 1ms, draining 3 10000ms
-        9000 changed    -> build 5 | building 5 change
+        6030 ready 2         -> switch 2 | ready 2 30ms
+        6031 switched 2      -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+        7000 undo            -> start 3 a1 | starting 3 undo
+        7030 ready 3         -> switch 3 | ready 3 30ms
+        7031 switched 3      -> await-quiescent 2 | live 3 1ms, draining 2 10000ms
+        8000 undo            -> start 4 a2 | starting 4 undo
+        8030 ready 4         -> switch 4 | ready 4 30ms
+        8031 switched 4      -> await-quiescent 3 | live 4 1ms, draining 3 10000ms
+        9000 changed         -> build 5 | building 5 change
         ",
     );
 }
 
 #[test]
-fn a_restart_of_the_same_build_is_nothing_to_go_back_to() {
+fn a_restart_leaves_nothing_to_undo() {
     check_serving(
         &cargo(),
         "
         5000 undo            -> | nothing-to-undo
         6000 changed-restart -> start 2 a1 | starting 2 change
         6030 ready 2         -> switch 2 | ready 2 30ms
-        6031 switched 2      -> settle 1 | live 2 1ms, draining 1 10000ms
+        6031 switched 2      -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
         7000 undo            -> | nothing-to-undo
         ",
     );
 }
 
 #[test]
-fn nothing_is_undone_while_something_is_about_to_be_started() {
+fn undo_is_refused_while_a_generation_is_about_to_start() {
     check_serving(
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6030 ready 2    -> switch 2 | ready 2 30ms
-        6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
+        6031 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
         7000 changed    -> build 3 | building 3 change
         7500 built 3 a3 -> start 3 a3 | built 3 500ms, starting 3 change
         7510 undo       -> | nothing-to-undo
@@ -124,33 +124,33 @@ fn nothing_is_undone_while_something_is_about_to_be_started() {
 }
 
 #[test]
-fn what_is_being_built_replaces_what_was_undone() {
+fn a_running_build_replaces_the_undone_generation() {
     check_serving(
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6030 ready 2    -> switch 2 | ready 2 30ms
-        6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
+        6031 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
         7000 changed    -> build 3 | building 3 change
         7100 undo       -> start 4 a1 | starting 4 undo
-        7500 built 3 a3 -> relay 4, stop 4, start 3 a3 | built 3 500ms, superseded 4, starting 3 change
+        7500 built 3 a3 -> forward 4, stop 4, start 3 a3 | built 3 500ms, superseded 4, starting 3 change
         ",
     );
 }
 
 #[test]
-fn what_crashed_is_not_gone_back_to() {
+fn undo_does_not_return_to_a_crashed_artifact() {
     check_serving(
         &cargo(),
         "
         5000 changed    -> build 2 | building 2 change
         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
         6030 ready 2    -> switch 2 | ready 2 30ms
-        6031 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
-        7000 exited 2 1 -> relay 2, hold, answer 2 | failed 2 (crashed (exit status 1)), waiting
+        6031 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+        7000 exited 2 1 -> forward 2, hold, respond-unavailable 2 | failed 2 (crashed (exit status 1)), waiting
         7001 gone 2     -> release 2 | gone 2 drained 1ms
-        8000 undo       -> answer-no-more, start 3 a1 | starting 3 undo
+        8000 undo       -> stop-responding, start 3 a1 | starting 3 undo
         8030 ready 3    -> switch 3 | ready 3 30ms
         8031 switched 3 -> | live 3 1ms
         8032 undo       -> | nothing-to-undo
@@ -159,27 +159,27 @@ fn what_crashed_is_not_gone_back_to() {
 }
 
 #[test]
-fn undo_waits_for_room_where_only_one_may_run() {
+fn undo_waits_until_the_old_generation_has_ended_in_stop_first_mode() {
     check_serving(
         &stop_first(&cargo()),
         "
         5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2 -> hold, settle 1 | built 2 1000ms, draining 1 10000ms
-        6300 tick           -> inspect 1
-        6301 handles-stop 1 -> relay 1, stop 1
+        6000 built 2 a2     -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
+        6300 tick           -> check-stop-signal 1
+        6301 stop-handled 1 -> forward 1, stop 1
         6400 gone 1         -> release 1, start 2 a2 | gone 1 drained 400ms, starting 2 change
         6500 ready 2        -> switch 2 | ready 2 100ms
         6501 switched 2     -> | live 2 1ms
-        7000 undo           -> hold, settle 2 | draining 2 10000ms
-        7300 tick           -> inspect 2
-        7301 handles-stop 2 -> relay 2, stop 2
+        7000 undo           -> hold, await-quiescent 2 | draining 2 10000ms
+        7300 tick           -> check-stop-signal 2
+        7301 stop-handled 2 -> forward 2, stop 2
         7400 gone 2         -> release 2, start 3 a1 | gone 2 drained 400ms, starting 3 undo
         ",
     );
 }
 
 #[test]
-fn without_builds_there_is_nothing_to_go_back_to() {
+fn without_builds_there_is_nothing_to_undo() {
     check(
         &command(),
         "
@@ -188,18 +188,18 @@ fn without_builds_there_is_nothing_to_go_back_to() {
          31 switched 1 -> | live 1 1ms
         100 changed    -> start 2 a1 | starting 2 change
         130 ready 2    -> switch 2 | ready 2 30ms
-        131 switched 2 -> settle 1 | live 2 1ms, draining 1 10000ms
+        131 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
         200 undo       -> | nothing-to-undo
         ",
     );
 }
 
 #[test]
-fn what_drains_is_killed_on_request_and_the_live_one_stays() {
+fn kill_draining_leaves_the_live_generation_alone() {
     check_draining(
         &command(),
         "
-        1100 kill-draining -> relay 1, kill 1 | killing 1 killed
+        1100 kill-draining -> forward 1, kill 1 | killing 1 killed
         1101 kill-draining -> nothing
         1200 gone 1        -> release 1 | gone 1 killed 200ms
         1300 kill-draining -> nothing

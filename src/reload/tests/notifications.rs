@@ -1,4 +1,4 @@
-//! What programs say of themselves.
+//! Notifications that programs send.
 
 use super::ledger::{Ledger, Rule};
 use super::process::{Gen, Role, Watch};
@@ -6,7 +6,7 @@ use super::world::World;
 use crate::reload::{Action, Event, GenId, WatchdogMessage};
 
 impl World {
-    /// All that may be said next.
+    /// The notifications that may arrive next.
     pub(super) fn words(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for known in &self.gens {
@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    /// One that was started too early to get it has to be started anew.
+    /// A generation that was started too early to inherit the descriptors is restarted.
     pub(super) fn stored(&mut self, id: GenId) {
         if self.stores || self.quitting.is_some() || self.find(id).is_none() {
             return;
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// For want of a sign of life, and only then.
+    /// A generation is aborted only if its watchdog fired.
     pub(super) fn abort(&self, known: &mut Gen) -> bool {
         let fine = known.role != Role::Leaving && known.is_put_down(self.now);
         let early = matches!(known.watch, Watch::Aborted(_) | Watch::Killed);
@@ -50,7 +50,7 @@ impl World {
         fine && !early
     }
 
-    /// It did not end when it was made to.
+    /// An aborted generation is killed only if it did not end in time.
     pub(super) fn put_down(&self, known: &mut Gen) -> bool {
         let due = matches!(known.watch, Watch::Aborted(until) if self.now >= until);
         if due {
@@ -59,7 +59,7 @@ impl World {
         due
     }
 
-    /// Nobody hangs unnoticed.
+    /// No hung generation stays unnoticed.
     pub(super) fn watched(&self, ticked: bool, ledger: &mut Ledger) {
         for known in &self.gens {
             let due = known.is_put_down(self.now) && (ticked || known.watch == Watch::Due);

@@ -1,0 +1,177 @@
+//! How an old generation drains.
+
+use super::{check_draining, command};
+
+#[test]
+fn the_stop_signal_waits_for_the_least_delay() {
+    check_draining(
+        &command(),
+        "
+        1005 quiescent 1    -> nothing
+        1019 tick           -> nothing
+        1020 tick           -> check-stop-signal 1
+        1021 stop-handled 1 -> forward 1, stop 1
+        ",
+    );
+}
+
+#[test]
+fn the_stop_signal_waits_until_it_is_quiescent() {
+    check_draining(
+        &command(),
+        "
+        1020 tick           -> nothing
+        1100 quiescent 1    -> check-stop-signal 1
+        1101 stop-handled 1 -> forward 1, stop 1
+        ",
+    );
+}
+
+#[test]
+fn the_stop_signal_waits_no_longer_than_the_most_delay() {
+    check_draining(
+        &command(),
+        "
+        1249 tick           -> nothing
+        1250 tick           -> check-stop-signal 1
+        1251 quiescent 1    -> nothing
+        1252 stop-handled 1 -> forward 1, stop 1
+        ",
+    );
+}
+
+#[test]
+fn a_program_that_would_die_of_the_stop_signal_gets_it_when_idle() {
+    check_draining(
+        &command(),
+        "
+        1100 quiescent 1      -> check-stop-signal 1
+        1101 stop-unhandled 1 -> await-idle 1
+        3000 idle 1           -> forward 1, stop 1
+        3001 exited 1 143     -> nothing
+        3002 gone 1           -> release 1 | gone 1 drained 2002ms
+        ",
+    );
+}
+
+#[test]
+fn a_program_that_would_die_of_the_stop_signal_and_is_never_idle() {
+    check_draining(
+        &command(),
+        "
+         1100 quiescent 1      -> check-stop-signal 1
+         1101 stop-unhandled 1 -> await-idle 1
+        11099 tick             -> nothing
+        11100 tick             -> forward 1, stop 1
+        13099 tick             -> nothing
+        13100 tick             -> kill 1 | killing 1 timed-out
+        13101 exited 1 137     -> nothing
+        13102 gone 1           -> release 1 | gone 1 timed-out 12102ms
+        ",
+    );
+}
+
+#[test]
+fn a_program_that_ignores_the_stop_signal() {
+    check_draining(
+        &command(),
+        "
+         1100 quiescent 1    -> check-stop-signal 1
+         1101 stop-handled 1 -> forward 1, stop 1
+        11099 tick           -> nothing
+        11100 tick           -> kill 1 | killing 1 timed-out
+        11300 tick           -> nothing
+        11352 gone 1         -> release 1 | gone 1 timed-out 10352ms
+        ",
+    );
+}
+
+#[test]
+fn the_check_of_the_stop_signal_never_ends() {
+    check_draining(
+        &command(),
+        "
+         1250 tick   -> check-stop-signal 1
+        11250 tick   -> forward 1, kill 1 | killing 1 timed-out
+        11252 gone 1 -> release 1 | gone 1 timed-out 10252ms
+        ",
+    );
+}
+
+#[test]
+fn a_drain_timeout_noticed_much_too_late() {
+    check_draining(
+        &command(),
+        "
+        30000 tick   -> forward 1, kill 1 | killing 1 timed-out
+        30001 gone 1 -> release 1 | gone 1 timed-out 29001ms
+        ",
+    );
+}
+
+#[test]
+fn it_ends_before_the_stop_signal() {
+    check_draining(
+        &command(),
+        "
+        1100 exited 1 0 -> forward 1, stop 1
+        1101 gone 1     -> release 1 | gone 1 drained 101ms
+        ",
+    );
+}
+
+/// A draining generation cannot fail.
+#[test]
+fn it_crashes_while_it_drains() {
+    check_draining(
+        &command(),
+        "
+         1100 exited 1 101 survivors -> forward 1, stop 1
+        11250 tick                   -> kill 1 | killing 1 timed-out
+        11252 gone 1                 -> release 1 | gone 1 timed-out 10252ms
+        ",
+    );
+}
+
+#[test]
+fn it_leaves_processes_behind_on_the_stop_signal() {
+    check_draining(
+        &command(),
+        "
+        1100 quiescent 1          -> check-stop-signal 1
+        1101 stop-handled 1       -> forward 1, stop 1
+        1200 exited 1 0 survivors -> nothing
+        5000 gone 1               -> release 1 | gone 1 drained 4000ms
+        ",
+    );
+}
+
+/// Connections that wait at its sockets are forwarded.
+#[test]
+fn it_vanishes_while_it_drains() {
+    check_draining(
+        &command(),
+        "
+        1100 gone 1 -> forward 1, release 1 | gone 1 drained 100ms
+        ",
+    );
+}
+
+#[test]
+fn a_drain_does_not_block_the_next_reload() {
+    check_draining(
+        &command(),
+        "
+         1100 quiescent 1    -> check-stop-signal 1
+         1101 stop-handled 1 -> forward 1, stop 1
+         1200 changed        -> start 3 a1 | starting 3 change
+         1230 ready 3        -> switch 3 | ready 3 30ms
+         1231 switched 3     -> await-quiescent 2 | live 3 1ms, draining 2 10000ms
+         1300 quiescent 2    -> check-stop-signal 2
+         1301 stop-handled 2 -> forward 2, stop 2
+         1400 gone 2         -> release 2 | gone 2 drained 169ms
+        11250 tick           -> kill 1 | killing 1 timed-out
+        11251 gone 1         -> release 1 | gone 1 timed-out 10251ms
+        ",
+    );
+}
