@@ -109,6 +109,14 @@ fn with_listed_addresses() -> Vec<Setting> {
                 ..failure
             },
         ),
+        listed(
+            "responses that can't be stopped",
+            Budget {
+                responses: 1,
+                failures: 2,
+                ..only(1)
+            },
+        ),
         Setting {
             listed: vec![Place::Unix],
             ..listed("a path", failure)
@@ -158,6 +166,15 @@ fn with_opened_addresses() -> Vec<Setting> {
             },
         ),
         opened("given up", &[&[WEB], &[OTHER]], client),
+        opened(
+            "closed and opened again",
+            &[&[WEB, WEB]],
+            Budget {
+                clients: 1,
+                closes: 1,
+                ..only(1)
+            },
+        ),
         Setting {
             multipath: true,
             ..opened(

@@ -1,4 +1,4 @@
-//! Breadth-first through every state that a setting can reach; and from each of them a cooperative world comes to rest.
+//! Breadth-first through the states that a setting can reach; and from each of them a cooperative world comes to rest.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -54,6 +54,8 @@ pub(super) struct Exploration<'a> {
 
 impl<'a> Exploration<'a> {
     const ENOUGH: usize = 3;
+    /// How many states of a setting are explored, the nearest first. In an hour far more would be.
+    const MOST: usize = 4_000;
 
     pub(super) fn run(setting: &'a Setting) -> Report {
         let started = Instant::now();
@@ -69,7 +71,10 @@ impl<'a> Exploration<'a> {
         let mut layer = Vec::new();
         this.visit(World::new(setting), (0, None), &mut layer);
         let mut deepest = 0;
-        while !layer.is_empty() && this.broken.len() < Self::ENOUGH && this.origins.len() < 4_000 {
+        while !layer.is_empty()
+            && this.broken.len() < Self::ENOUGH
+            && this.origins.len() < Self::MOST
+        {
             deepest += 1;
             let mut next = Vec::new();
             for (index, world) in layer {
