@@ -203,3 +203,28 @@ fn may_arrive(sight: Sight, until: Time, now: Time) -> bool {
     let too_early = sight.since < until.plus(REST);
     passed < REST || passed < LONGEST_HANDSHAKE && (too_early || sight.half_open)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_counts_only_if_it_began_after_the_switch() {
+        let at = |ms| Time::after_start(Duration::from_millis(ms));
+        let arrives = |since, half_open, now| {
+            let sight = Sight {
+                since: at(since),
+                stranger: false,
+                half_open,
+            };
+            may_arrive(sight, at(0), at(now))
+        };
+        assert!(arrives(0, false, 60), "too early");
+        assert!(arrives(49, false, 60), "too early");
+        assert!(!arrives(50, false, 60));
+        assert!(arrives(50, false, 49), "not rested");
+        assert!(arrives(50, true, 60), "half open");
+        assert!(!arrives(50, true, 3000), "the handshake has timed out");
+        assert!(arrives(50, true, 2999));
+    }
+}

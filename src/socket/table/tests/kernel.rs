@@ -340,8 +340,14 @@ impl Model {
             self.lost_in = Some(group);
             self.client = None;
         }
+        let astray = |this: &Self| this.landings(group).contains(&None);
+        let before = astray(self);
         self.remove_member(listener);
         self.socks.remove(&listener);
+        let fine = before || !listened || !astray(self);
+        self.check(Rule::LandsWhereItIsServed, fine, |_| {
+            format!("a stranger took the index of {listener:?}")
+        });
         let array = &self.arrays[&group];
         if listened && array.members.is_empty() && !array.is_udp() && !self.disturbed {
             self.emptied = Some(group);
