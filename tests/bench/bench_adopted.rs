@@ -1,4 +1,4 @@
-//! What adoption costs the program: nothing once it listens, and little while it begins to.
+//! The cost of adoption for the program: nothing once it listens, and little while it opens its sockets.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use nix::unistd::Pid;
 
 use crate::harness::{BUILD_PATIENCE, Project, Run, Running, apps, http, kept, say, skip, until};
 
-/// So many pairs of processes: where the system puts what they have in memory makes a difference of its own. Of each the
-/// median of so many measures counts, a second each.
+/// The number of process pairs. Several are needed because the memory layout of a process affects its speed.
 const ROUNDS: usize = 10;
+/// The number of measurements of one second per pair. Their median counts.
 const SLICES: usize = 3;
-/// How much what the kernel asks for a filter differs from one machine to another.
+/// The tolerance for the cost of a seccomp filter in the kernel, which differs between machines.
 const MACHINE: f64 = 0.01;
 
-/// The first example of axum's documentation, built as for production, on the port that `PORT` says.
+/// Builds the first example of axum's documentation in release mode, with its port from `PORT`.
 fn server() -> PathBuf {
     let dir = kept().join("bench-axum");
     for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
@@ -51,7 +51,7 @@ fn free() -> SocketAddr {
     listener.local_addr().expect("it is bound")
 }
 
-/// The same program twice, at the same time: bare, and under hotrun.
+/// The same program twice at the same time: without hotrun, and under hotrun.
 struct Pair {
     bare: Child,
     bare_at: SocketAddr,
@@ -64,8 +64,8 @@ impl Pair {
     fn start(server: &Path) -> Self {
         let (bare_at, at, project) = (free(), free(), Project::new());
         let port = |address: SocketAddr| address.port().to_string();
-        // In this session, as the program under hotrun is without a terminal: Linux shares the processors out by
-        // session first (`sched(7)`, "The autogroup feature").
+        // The bare program runs in this session, as does the program under hotrun when there is no terminal. Linux divides
+        // processor time among sessions first (`sched(7)`, "The autogroup feature").
         let bare = Command::new(server)
             .env("PORT", port(bare_at))
             .stdin(Stdio::null())
@@ -75,7 +75,7 @@ impl Pair {
         let generation = hotrun.live();
         let program = hotrun.pid_of(generation);
         for address in [bare_at, at] {
-            until("it answers", BUILD_PATIENCE, || {
+            until("a response", BUILD_PATIENCE, || {
                 http::get(address, "/").ok()
             });
         }
@@ -88,13 +88,11 @@ impl Pair {
         }
     }
 
-    /// How many requests are answered in a second of a processor's time under hotrun, as a share of how many are bare.
+    /// The requests per second of processor time under hotrun, divided by those without hotrun. The first figure counts
+    /// the processor time of client, server and hotrun. The second leaves out the client.
     ///
-    /// That time is the client's, the server's, and hotrun's own. Both are asked at once, on one processor: whatever else
-    /// the machine does meanwhile is in both halves. How many each answers is up to the scheduler alone then, which lets
-    /// one after the other have its turn; what that takes is not.
-    ///
-    /// The second: the same without the client's time.
+    /// Both servers get requests at the same time on one processor, so other work on the machine affects both. The
+    /// scheduler alone decides how many requests each one answers, but not how much processor time a request takes.
     fn share(&mut self, client: &[&str]) -> (f64, f64) {
         let (bare, under) = ([pid(&self.bare)], [self.program, self.hotrun.pid()]);
         let before = (computed(&bare), computed(&under));
@@ -107,24 +105,24 @@ impl Pair {
     }
 
     fn end(mut self) {
-        self.bare.kill().expect("it is ours");
-        self.bare.wait().expect("it is ours");
+        self.bare.kill().expect("it is our child");
+        self.bare.wait().expect("it is our child");
         self.hotrun.quit();
     }
 }
 
-/// For how many nanoseconds these processes have run, with all their threads.
+/// The processor time of these processes with all their threads, in nanoseconds.
 fn computed(pids: &[Pid]) -> f64 {
     let ran = pids.iter().map(|pid| {
         let clock = clock_getcpuclockid(*pid).and_then(ClockId::now);
-        clock.expect("it runs").num_nanoseconds() as f64
+        clock.expect("the process runs").num_nanoseconds() as f64
     });
     ran.sum()
 }
 
-/// The same for those that were waited for.
+/// The processor time of all children that were waited for, in nanoseconds.
 fn computed_by_children() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system counts");
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the usage can be read");
     let [user, system] =
         [usage.user_time(), usage.system_time()].map(|time| time.num_microseconds());
     (user + system) as f64 * 1e3
@@ -134,9 +132,9 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("it is a pid"))
 }
 
-/// The last processor of those that this may run on.
+/// The last processor that this process may run on.
 fn last_processor() -> CpuSet {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("the system knows");
+    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("the affinity can be read");
     let mut all = (0..CpuSet::count()).rev();
     let found = all.find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
     let mut last = CpuSet::new();
@@ -145,24 +143,25 @@ fn last_processor() -> CpuSet {
     last
 }
 
-/// Each thread of this process. They were started with all processors: how many they are depends on that.
+/// Pins each thread of this process to one processor. This happens after the start because the number of threads depends
+/// on the number of processors.
 fn keep_to(processor: &CpuSet, pid: Pid) {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
     for thread in threads {
         let name = thread.expect("it can be listed").file_name();
         let thread = name.to_str().and_then(|name| name.parse().ok());
         let thread = Pid::from_raw(thread.expect("a number"));
-        sched_setaffinity(thread, processor).expect("it is allowed already");
+        sched_setaffinity(thread, processor).expect("the processor is allowed");
     }
 }
 
-/// Does this in a thread that has this processor alone, as all that it starts.
+/// Runs `measure` in a thread that is pinned to this processor. Processes that it starts inherit that.
 fn on<T: Send>(processor: &CpuSet, measure: impl FnOnce() -> T + Send) -> T {
     let measure = || {
-        sched_setaffinity(Pid::from_raw(0), processor).expect("it is allowed already");
+        sched_setaffinity(Pid::from_raw(0), processor).expect("the processor is allowed");
         measure()
     };
-    thread::scope(|scope| scope.spawn(measure).join()).expect("it is measured")
+    thread::scope(|scope| scope.spawn(measure).join()).expect("the measurement does not panic")
 }
 
 #[derive(Default)]
@@ -179,34 +178,37 @@ impl Shares {
         self.sorted()[self.0.len() / 2]
     }
 
-    /// Where the true median is with 95 % at least, whatever the shares are spread like (the sign test): so many from either end.
+    /// The 95 % confidence interval of the median for any distribution (sign test).
     fn interval(&self) -> (f64, f64) {
         let (sorted, count) = (self.sorted(), self.0.len() as f64);
         let cut = (count / 2.0 - 0.98 * count.sqrt()).floor().max(0.0) as usize;
         (sorted[cut], sorted[sorted.len() - 1 - cut])
     }
 
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let (least, most) = self.interval();
         format!("{:.4} (95 %: {least:.4} to {most:.4})", self.median())
     }
 }
 
-/// Says what came of it. Fails only where the measure is sure.
+/// Prints the result. Fails only if the whole confidence interval is below the limit.
 fn judge(what: &str, (all, servers): &(Shares, Shares), aim: f64) {
     let reached = all.median() >= aim;
     let verdict = if reached { "reached" } else { "missed" };
     say(&format!(
-        "throughput under hotrun, of bare, {what}: {}, {ROUNDS} pairs, the aim is at least {aim}: {verdict}; the server's \
-         time alone: {}",
-        all.told(),
-        servers.told()
+        "throughput under hotrun relative to bare, {what}: {}, {ROUNDS} pairs, target at least {aim}: {verdict}; without \
+         the client's time: {}",
+        all.summary(),
+        servers.summary()
     ));
     let least = aim - MACHINE;
-    assert!(all.interval().1 >= least, "{what}: surely below {least}");
+    assert!(
+        all.interval().1 >= least,
+        "{what}: below {least} with 95 % confidence"
+    );
 }
 
-/// What a client says of a load, and what it took.
+/// The number of requests that a client counted, and its processor time.
 struct Load {
     requests: f64,
     computed: f64,
@@ -219,10 +221,10 @@ fn ask(client: &[&str], to: SocketAddr) -> Child {
     asking.expect("it is installed")
 }
 
-/// What `wrk` and `hey` both say. To be called when no other child is waited for.
+/// Waits for `wrk` or `hey`, and reads its output. No other child may be waited for at the same time.
 fn answered(client: Child) -> Load {
     let before = computed_by_children();
-    let output = client.wait_with_output().expect("it is ours");
+    let output = client.wait_with_output().expect("it is our child");
     let text = String::from_utf8_lossy(&output.stdout);
     let after = |label: &str| {
         let mut lines = text.lines().map(str::trim);
@@ -283,9 +285,8 @@ fn throughput_of_an_adopted_program() {
     judge("`hey`, a new connection for each request", &hey, 0.98);
 }
 
-/// Binds and listens on many ports, and tells how many microseconds each took: the median and what 99 of 100 did not
-/// exceed. Beside each call, `ask`: how long an answer takes that another process gives at once, for which this machine
-/// switches from one to the other and back as often.
+/// Binds and listens on many ports, and prints the median and the 99th percentile of each call in microseconds. For
+/// comparison, `ask` measures a round trip to another process, which takes the same number of context switches.
 const OPENS: &str = "
 import os, socket, sys, time
 port = int(os.environ['PORT'])
@@ -331,17 +332,17 @@ fn bind_and_listen_of_an_adopted_program() {
     let run = Run::new(&project).env("PORT", free().port().to_string());
     let mut run = run.program([python, "app.py"]).spawn();
     for call in ["ask", "bind", "listen"] {
-        let told = run.expect_that(call, BUILD_PATIENCE, |event| {
+        let event = run.expect_that(call, BUILD_PATIENCE, |event| {
             event.is("output") && event.text("text").starts_with(call)
         });
-        let numbers = told.text("text").split(' ').skip(1);
+        let numbers = event.text("text").split(' ').skip(1);
         let numbers: Vec<u32> = numbers.filter_map(|number| number.parse().ok()).collect();
         let [median, most] = numbers[..] else {
-            panic!("{told}");
+            panic!("{event}");
         };
         let what = match call {
-            "ask" => "an answer by another process, without hotrun".to_owned(),
-            _ => format!("a `{call}` under hotrun (the aim: under 300 µs)"),
+            "ask" => "a round trip to another process, without hotrun".to_owned(),
+            _ => format!("a `{call}` under hotrun (target: under 300 µs)"),
         };
         say(&format!(
             "{what}: median {median} µs, 99 of 100 within {most} µs"

@@ -1,5 +1,5 @@
-//! From a save to the first answer of the new program, against what nobody can be faster than: a
-//! bare `cargo build` after the same kind of edit, and the program's own start.
+//! The time from a save to the first response of the new program, compared to the minimum: a bare `cargo build` after the
+//! same kind of edit, and the start of the program.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,16 +9,15 @@ use crate::figures::Figures;
 use crate::harness::bare::Bare;
 use crate::harness::{BUILD_PATIENCE, Project, Run, Running, apps, http, kept, say, until};
 
-/// How many edits of each there are in a round.
+/// The number of edits of each kind in a round.
 const EDITS: u32 = 20;
 const AT_MOST: f64 = 1.10;
 
-/// With other work on the machine one and the same build takes from 0.5 to 2 s. What that does to the ratio goes away
-/// with more edits, and what hotrun costs does not: so where a round ends above the aim there is another, and the
-/// medians are those of all edits.
+/// With other work on the machine, the same build takes between 0.5 and 2 s. More edits average that out, but not the cost
+/// of hotrun. So if the ratio is above the target after a round, another round follows, and the medians cover all edits.
 const ROUNDS: u32 = 3;
 
-/// A copy of the example that `cargo build` builds, and that is started when it is built.
+/// A copy of the example that is built with `cargo build` and then started.
 struct ByHand {
     dir: PathBuf,
     executable: PathBuf,
@@ -31,7 +30,7 @@ impl ByHand {
         Self { dir, executable }
     }
 
-    /// One edit: until the new program answers.
+    /// Edits the source, and returns the time until the new program answers.
     fn edit(&self, version: u32) -> Duration {
         apps::set_version(&self.dir, version);
         let began = Instant::now();
@@ -58,24 +57,24 @@ impl ByHotrun {
         Self { project, run }
     }
 
-    /// One edit: until the new program answers.
+    /// Edits the source, and returns the time until the new program answers.
     fn edit(&mut self, version: u32) -> Duration {
         apps::set_version(&self.project.work(), version);
         let began = Instant::now();
-        // By hand nobody asks while it is built. To do so here would make the build slower: 500 requests a second
-        // take a good part of a processor. The program can't answer before it is started.
+        // Send no requests during the build, as by hand: 500 requests per second would slow it down. The program can't
+        // answer before it is started.
         self.run
             .expect_that("starting", BUILD_PATIENCE, |event| event.is("starting"));
         answered(self.run.address(), version);
         let took = began.elapsed();
-        // The next measurement begins when all is at rest again.
+        // The next measurement begins when hotrun is idle again.
         self.run.expect("live");
         self.run.expect("gone");
         took
     }
 }
 
-/// Asks until this version answers. A pause of 2 ms between, for each of the two in the same way.
+/// Sends requests until this version answers. Both measurements pause 2 ms between requests.
 fn answered(address: SocketAddr, version: u32) {
     let wanted = format!("version {version}.");
     until(&wanted, BUILD_PATIENCE, || {
@@ -96,7 +95,7 @@ fn save_to_first_new_answer() {
     let mut ratio = f64::INFINITY;
     for round in 0..ROUNDS {
         let first = 100 + round * EDITS;
-        // In turn, and each of them first as often as the other: what a machine does beside hits both.
+        // Alternate, and swap the order each time, so that other work on the machine affects both equally.
         for version in (first..first + EDITS).step_by(2) {
             hand.push(by_hand.edit(version));
             hotrun.push(by_hotrun.edit(version));
@@ -115,13 +114,13 @@ fn save_to_first_new_answer() {
 fn report(hand: &Figures, hotrun: &Figures) -> f64 {
     let ratio = hotrun.median().as_secs_f64() / hand.median().as_secs_f64();
     say(&format!(
-        "save to first new answer, cargo build and start by hand: {hand}"
+        "save to first new response, cargo build and start by hand: {hand}"
     ));
     say(&format!(
-        "save to first new answer, hotrun:                        {hotrun}"
+        "save to first new response, hotrun:                        {hotrun}"
     ));
     say(&format!(
-        "save to first new answer, ratio: {ratio:.3} (the aim: at most {AT_MOST:.2})"
+        "save to first new response, ratio: {ratio:.3} (target: at most {AT_MOST:.2})"
     ));
     ratio
 }

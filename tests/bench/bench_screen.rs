@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use crate::harness::say;
 use crate::screen::{Project, Screen, TIMEOUT};
 
-/// The CPU time of the process without its children, in nanoseconds: `/proc/PID/stat` has only hundredths of a second.
+/// The processor time of a process without its children. `schedstat` counts nanoseconds, `/proc/PID/stat` only hundredths
+/// of a second.
 fn cpu_time(pid: u32) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
     let of = |task: fs::DirEntry| {
         let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
         let first = text.split(' ').next().and_then(|text| text.parse().ok());
@@ -29,11 +30,11 @@ fn bench_idle_screen() {
     screen.quiet_for(Duration::from_secs(1));
     let (time, pid) = (Duration::from_secs(30), screen.child.id());
     let (written, before, began) = (screen.written(), cpu_time(pid), Instant::now());
-    // The measurement itself.
+    // This wait is the measured period.
     std::thread::sleep(time);
     let share = (cpu_time(pid) - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
     say(&format!(
-        "live terminal, idle: {share:.2} % of a core (aim: 0.30), nothing written in {time:?}"
+        "live terminal, idle: {share:.2} % of a core (target: 0.30), nothing written in {time:?}"
     ));
     assert_eq!(screen.written(), written, "nothing is written");
     assert!(share <= 0.3, "{share}");
@@ -79,7 +80,7 @@ fn bench_flood_on_the_screen() {
     }
     ratios.sort_by(f64::total_cmp);
     say(&format!(
-        "ratio of the live terminal to `script`: {:.2} (aim: 1.25)",
+        "ratio of the live terminal to `script`: {:.2} (target: 1.25)",
         ratios[2]
     ));
     assert!(ratios[2] <= 1.25, "{ratios:?}");

@@ -1,4 +1,4 @@
-//! From "ready" to "every new connection is the new one's".
+//! The time from `ready` until every new connection goes to the new generation.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::harness::{Project, http, say};
 const RELOADS: u64 = 20;
 const AT_MOST: Duration = Duration::from_millis(5);
 
-/// When a connection was begun, and which generation answered on it.
-type Answer = (Instant, u64);
+/// The start of a connection, and the generation that answered on it.
+type Probe = (Instant, u64);
 
-/// Asks without a pause, on new connections.
+/// Sends requests without a pause, on new connections.
 struct Prober {
     stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<Vec<Answer>>,
+    thread: thread::JoinHandle<Vec<Probe>>,
 }
 
 impl Prober {
@@ -29,7 +29,7 @@ impl Prober {
             let mut answers = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
                 let began = Instant::now();
-                let body = http::get(to, "/").expect("every connection is answered");
+                let body = http::get(to, "/").expect("every connection gets a response");
                 answers.push((began, generation(&body)));
             }
             answers
@@ -37,7 +37,7 @@ impl Prober {
         Self { stop, thread }
     }
 
-    fn stop(self) -> Vec<Answer> {
+    fn stop(self) -> Vec<Probe> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the prober does not panic")
     }
@@ -68,26 +68,28 @@ fn ready_to_every_new_connection() {
     in_order(&answers);
     let events = Figures::new(switches);
     say(&format!(
-        "ready to every new connection, by hotrun's events: {events}"
+        "ready to every new connection, from hotrun's events: {events}"
     ));
     say(&format!(
-        "gap between the last old and the first new, by a client: {}",
+        "gap between the last old and the first new connection, seen by a client: {}",
         gaps(&answers)
     ));
     assert!(events.worst() < AT_MOST, "{events}");
     run.quit();
 }
 
-/// Once a connection went to a new generation, none that was begun later goes to an older one.
-fn in_order(answers: &[Answer]) {
+/// Checks that no later connection goes to an older generation than an earlier one.
+fn in_order(answers: &[Probe]) {
     let back = answers.windows(2).find(|pair| pair[1].1 < pair[0].1);
-    assert!(back.is_none(), "back to an older one: {back:?}");
+    assert!(
+        back.is_none(),
+        "a later connection went to an older generation: {back:?}"
+    );
 }
 
-/// From the beginning of the last connection that the old one answered to the beginning of the
-/// first that the new one did: the switch lies in between, so this is its upper bound as a client
-/// sees it. It contains one whole request.
-fn gaps(answers: &[Answer]) -> Figures {
+/// The times from the start of the last connection that the old generation answered to the start of the first that the new
+/// one answered. The switch lies in between, so each is an upper bound as seen by a client. It includes one whole request.
+fn gaps(answers: &[Probe]) -> Figures {
     let pairs = answers.windows(2).filter(|pair| pair[1].1 > pair[0].1);
     Figures::new(pairs.map(|pair| pair[1].0 - pair[0].0).collect())
 }

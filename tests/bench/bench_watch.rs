@@ -1,4 +1,4 @@
-//! The watch: the time from a save to the build, and the cost of a large tree.
+//! The watcher: the time from a save to the build, and the cost of a large tree.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ const LATE: Duration = Duration::from_millis(35);
 /// 200 follow.
 const ROUNDS: usize = 3;
 
-/// From a single save to the first command of the build. The time includes the start of `sh` and `date`.
+/// The time from a single save to the first command of the build. It includes the start of `sh` and `date`.
 #[test]
 #[ignore = "measures: run it alone and optimized"]
 fn save_to_build() {
@@ -121,7 +121,7 @@ fn a_large_tree() {
     assert!(*warm < Duration::from_millis(150));
 }
 
-/// What hotrun costs while nothing happens, without its program.
+/// Measures the cost of hotrun itself while nothing happens.
 fn costs(run: &Running) {
     let (idle, pid) = (Duration::from_secs(60), run.pid().as_raw());
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");

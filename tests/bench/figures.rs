@@ -1,9 +1,9 @@
-//! Durations, summed up.
+//! Summaries of durations.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Some measured durations.
+/// Measured durations, sorted.
 pub(crate) struct Figures(Vec<Duration>);
 
 impl Figures {

@@ -1,10 +1,10 @@
-//! What hotrun costs: measured, asserted, printed.
+//! Benchmarks: each measures a cost of hotrun, prints it and asserts a limit.
 
-#[expect(dead_code, reason = "the harness serves the end-to-end tests, too")]
+#[expect(dead_code, reason = "the end-to-end tests use the harness, too")]
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
 
-#[expect(dead_code, reason = "it serves the tests of the terminal, too")]
+#[expect(dead_code, reason = "the terminal tests use it, too")]
 #[path = "../terminal/screen.rs"]
 mod screen;
 #[expect(dead_code, reason = "as above")]

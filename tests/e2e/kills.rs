@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::harness::{Project, Run, Running, apps, say};
 use crate::stopping::tree;
-use crate::suite::{Stage, State};
+use crate::suite::{Scenario, State};
 
 const TIMES: u64 = 20;
 
@@ -34,7 +34,7 @@ fn hc22_ten_kills_in_each_state_leave_nothing() {
         for state in State::ALL {
             scope.spawn(move || {
                 for _ in 0..TIMES_EACH {
-                    Stage::at(state).kill_hotrun();
+                    Scenario::at(state).kill_hotrun();
                 }
             });
         }

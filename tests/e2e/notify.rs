@@ -1,7 +1,7 @@
-//! What programs send by `sd_notify(3)`, and what hotrun does about it.
+//! Notifications of programs through `sd_notify(3)`.
 
-mod away;
 mod clients;
+mod stopped;
 
 use std::net::SocketAddr;
 
@@ -61,8 +61,8 @@ fn edited(word: usize) -> String {
 
 const RELOADS: usize = 10;
 
-/// Ten reloads under eight clients that never stop. `extra` is 1 if there is one generation more, because the first one
-/// stored its descriptors when the second ran already.
+/// Reloads ten times while eight clients send messages. `extra` is 1 if there is one more generation, because the first
+/// one stored its descriptors after the second had started.
 fn stay_connected(project: &Project, mut run: Running, extra: u64) {
     assert_eq!(run.live(), 1);
     let clients = Clients::start(run.address(), 8);
@@ -74,20 +74,20 @@ fn stay_connected(project: &Project, mut run: Running, extra: u64) {
             generation = run.live();
         }
         assert_eq!(generation, reload as u64 + 1 + extra);
-        // From this generation, not from an older one.
+        // The responses must come from this generation, not from an older one.
         clients.answered_by(generation);
     }
-    let told = clients.stop();
+    let results = clients.stop();
     say(&format!(
         "websockets: {} messages over 8 connections, {RELOADS} reloads, none lost",
-        told.messages
+        results.messages
     ));
-    assert_eq!(run.count("stored_descriptors"), 1, "it is told once");
-    assert_eq!(told.connections, 8);
-    assert_eq!(told.newest, RELOADS as u64 + 1 + extra);
+    assert_eq!(run.count("stored_descriptors"), 1, "reported once");
+    assert_eq!(results.connections, 8);
+    assert_eq!(results.newest, RELOADS as u64 + 1 + extra);
     assert_eq!(
-        told.last_count, told.messages,
-        "the state in memory moves on"
+        results.last_count, results.messages,
+        "the state in memory is passed on"
     );
     run.quit();
 }
@@ -104,10 +104,10 @@ fn websocket_clients_stay_connected_through_ten_reloads() {
     stay_connected(&project, run, 0);
 }
 
-/// What a program stores at its end arrives when the next generation runs already, so that is restarted. From then on
-/// generations run one after the other. The program opens its port itself.
+/// Descriptors that a program stores while it stops arrive after the next generation has started, so hotrun restarts that
+/// one. From then on generations run one after the other. The program opens its port itself.
 #[test]
-fn clients_stored_at_the_end_stay_connected() {
+fn clients_stored_during_the_stop_stay_connected() {
     if !has_python() {
         return;
     }
@@ -122,7 +122,7 @@ fn clients_stored_at_the_end_stay_connected() {
     stay_connected(&project, run, 1);
 }
 
-/// Opens its port unless it gets a listener, as is right for systemd, and stores its listener.
+/// Opens its port unless it gets a listener, as programs for systemd do, and stores its listener.
 const LISTENER: &str = r#"
 names = os.environ.get("LISTEN_FDNAMES", "").split(":")
 if "http" in names:
@@ -135,8 +135,8 @@ socket.send_fds(manager, [b"FDSTORE=1\nFDNAME=http"], [listener.fileno()])
 notify("READY=1")
 server.serve_forever()"#;
 
-/// hotrun shuts a listener down when its generation is gone, so a generation that gets it would receive no connection.
-fn stays_live_though_it_stores_its_listener(project: &Project, mut run: Running) {
+/// hotrun shuts a listener down when its generation is gone, so a generation that inherited it would get no connections.
+fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
     for generation in 1..4 {
         assert_eq!(run.live(), generation);
         assert_eq!(run.get("/"), generation.to_string());
@@ -144,8 +144,8 @@ fn stays_live_though_it_stores_its_listener(project: &Project, mut run: Running)
     }
     run.live();
     let events = run.so_far().iter();
-    let told = events.filter(|event| event.mentions("stores a listener"));
-    assert_eq!(told.count(), 1, "it is told once");
+    let reports = events.filter(|event| event.mentions("stores a listener"));
+    assert_eq!(reports.count(), 1, "reported once");
     run.counted("stored_descriptors", 0);
     run.quit();
 }
@@ -159,7 +159,7 @@ fn a_passed_listener_that_is_stored_is_still_steered() {
     project.save("app.py", &script(LISTENER));
     let run = Run::new(&project).listen_on("http=127.0.0.1:0");
     let run = run.program([PYTHON, "app.py"]).spawn();
-    stays_live_though_it_stores_its_listener(&project, run);
+    assert_listener_is_not_stored(&project, run);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn an_adopted_listener_that_is_stored_is_still_steered() {
     let run = Run::new(&project).opens(address);
     let port = address.port().to_string();
     let run = run.program([PYTHON, "app.py", &port]).spawn();
-    stays_live_though_it_stores_its_listener(&project, run);
+    assert_listener_is_not_stored(&project, run);
 }
 
 /// The program takes a second longer than the timeout.
@@ -295,17 +295,17 @@ notify(f"MAINPID={os.getpid()}\nREADY=1")
 while os.getppid() == parent:
     os.kill(parent, signal.SIGKILL)
     time.sleep(0.01)
-print("goes on", flush=True)
+print("still running", flush=True)
 server().handle_request()
 os._exit(3)"#;
     let mut run = run(&project, body).args(["--ready", "notify"]).spawn();
     let main = run.expect("main_process").number("pid");
     assert_eq!(run.live(), 1);
     assert_ne!(run.pid_of(1), main);
-    run.printed(1, "goes on");
+    run.printed(1, "still running");
     assert_eq!(run.count("failed"), 0, "{:?}", run.so_far());
     assert_eq!(run.get("/"), "1");
-    // Its end is the end of the program.
+    // The program ends when this process does.
     let failed = run.expect("failed");
     assert_eq!(
         (failed.text("reason"), failed.number("exit_code")),

@@ -1,4 +1,4 @@
-//! Reloads under load from `hey`, a client that is not ours to tune: no request may fail.
+//! Reloads under load from `hey`, an independent client. No request may fail.
 
 mod rules;
 
@@ -23,7 +23,7 @@ const LIGHT: Pressure = Pressure {
     rate: 40,
 };
 
-/// One load at a time: two would measure each other.
+/// Runs one load at a time, because two would disturb each other's measurements.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -37,7 +37,7 @@ fn can_load() -> bool {
     true
 }
 
-/// What is asked while something happens.
+/// The requests sent during a test: fast ones from `hey`, and slow ones.
 struct Traffic {
     load: Load,
     slow: Slow,
@@ -52,29 +52,29 @@ impl Traffic {
         }
     }
 
-    /// Every request was answered in full.
+    /// Stops the load, and checks that every request got a complete response.
     #[track_caller]
     fn stop(self, what: &str) {
         let figures = self.load.stop();
         let (answered, failures) = self.slow.stop();
         say(&format!("{what}: {figures}"));
         say(&format!(
-            "{what}: {answered} requests of 2 s in full, {} failed",
+            "{what}: {answered} requests of 2 s answered in full, {} failed",
             failures.len()
         ));
         assert_eq!(
             figures.answered, figures.asked,
-            "{what}: hey was not answered"
+            "{what}: hey counts failed requests"
         );
         assert!(failures.is_empty(), "{what}: {failures:?}");
         assert!(
             figures.asked > 0 && answered > 0,
-            "{what}: nothing was asked"
+            "{what}: no request was sent"
         );
     }
 }
 
-/// Reloads until there were enough of both, and says how long the switches took.
+/// Reloads until there were enough reloads and requests, and prints how long the switches took.
 fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) {
     run.live();
     let began = Instant::now();
@@ -84,7 +84,7 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
         save(switches.len() + 2);
         let live = run.expect("live");
         switches.push(live.took());
-        // Two drain at once, never more: a reload about each second.
+        // At most two generations drain at once, so there is about one reload per second.
         if live.generation() > 2 {
             run.gone_is(live.generation() - 2);
         }
@@ -107,16 +107,16 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
     run.quit();
 }
 
-/// So many reloads without a pause: `RELOADS`, or a hundred.
+/// The number of reloads without a pause: `RELOADS`, or 100.
 fn reloads() -> usize {
     let given = std::env::var("RELOADS").ok();
     given.map_or(100, |text| text.parse().expect("`RELOADS` is a number"))
 }
 
-/// One after the other, each as soon as the last is live, by clients that come all the time.
+/// Each reload starts as soon as the last generation is live, under a steady stream of new connections.
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn reload_after_reload_loses_nothing_and_hotrun_does_not_grow() {
+fn reloads_in_a_row_lose_no_request_and_hotrun_does_not_grow() {
     let _alone = alone();
     if !can_load() {
         return;
@@ -132,7 +132,7 @@ fn reload_after_reload_loses_nothing_and_hotrun_does_not_grow() {
         project.server(&format!("v{}", n + 2));
         let live = run.expect("live");
         switches.push(live.took());
-        // As many drain at once as can be: two.
+        // At most two generations drain at once.
         if live.generation() > 2 {
             run.gone_is(live.generation() - 2);
         }
@@ -142,30 +142,33 @@ fn reload_after_reload_loses_nothing_and_hotrun_does_not_grow() {
     switches.sort_unstable();
     let last = switches.len() - 1;
     let (median, late) = (switches[last / 2], switches[last * 99 / 100]);
-    let (then, now) = (memory[last / 10], memory[last]);
+    let (early, now) = (memory[last / 10], memory[last]);
     say(&format!("{} reloads in a row: {figures}", switches.len()));
     say(&format!(
-        "{} reloads in a row: ready to live {median:.1?}, p99 {late:.1?}; {then} KiB after a tenth of them, {now} KiB now",
+        "{} reloads in a row: ready to live {median:.1?}, p99 {late:.1?}; {early} KiB after a tenth of them, {now} KiB now",
         switches.len()
     ));
-    assert_eq!(figures.answered, figures.asked, "hey was not answered");
-    assert!(now * 100 <= then * 110, "it grows: {memory:?}");
+    assert_eq!(
+        figures.answered, figures.asked,
+        "hey counts failed requests"
+    );
+    assert!(now * 100 <= early * 110, "memory grows: {memory:?}");
     run.counted("failed", 0);
     run.quit();
 }
 
-/// The memory of a process, in KiB.
+/// The resident memory of a process, in KiB.
 fn resident(pid: nix::unistd::Pid) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("hotrun runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let size = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     size.expect("a size in KiB")
 }
 
-/// The control: the same load on a server that nobody reloads. What fails here is no fault of hotrun.
+/// A control: the same load on a server without reloads. A failure here is not caused by hotrun.
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn control_without_hotrun_nothing_fails() {
+fn control_without_hotrun_no_request_fails() {
     let _alone = alone();
     if !can_load() {
         return;
@@ -175,7 +178,7 @@ fn control_without_hotrun_nothing_fails() {
     traffic.stop("control, no hotrun, no reload");
 }
 
-/// The other control: a plain restart is noticed, by both clients.
+/// A control: both clients notice a plain restart.
 #[test]
 #[ignore = "takes minutes, needs hey"]
 fn control_a_plain_restart_is_noticed() {
@@ -203,7 +206,7 @@ fn control_a_plain_restart_is_noticed() {
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn thirty_reloads_of_the_axum_example_lose_nothing() {
+fn thirty_reloads_of_the_axum_example_lose_no_request() {
     let _alone = alone();
     if !can_load() {
         return;
@@ -219,7 +222,7 @@ fn thirty_reloads_of_the_axum_example_lose_nothing() {
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn thirty_reloads_of_a_server_without_runtime_or_signals_lose_nothing() {
+fn thirty_reloads_of_a_std_server_lose_no_request() {
     let _alone = alone();
     if !can_load() {
         return;
@@ -230,9 +233,9 @@ fn thirty_reloads_of_a_server_without_runtime_or_signals_lose_nothing() {
     reload_under_load(run, "std", |n| project.server(&format!("v{n}")));
 }
 
-/// Under load: something bad is saved and fails for this reason, the old one stays live, and the
-/// next good save goes live.
-fn a_fault_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOnce(&Project)) {
+/// Saves something bad under load. It must fail for this reason while the old generation stays live, and the next good
+/// version must go live.
+fn fails_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOnce(&Project)) {
     let _alone = alone();
     if !can_load() {
         return;
@@ -258,10 +261,10 @@ fn a_fault_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOn
     assert_eq!(
         run.get("/"),
         "generation 1 version good\n",
-        "the old one is live"
+        "the old generation is live"
     );
     project.server("better");
-    project.save("build", "exit 0 # mended");
+    project.save("build", "exit 0 # fixed");
     run.live();
     assert!(run.get("/").ends_with("version better\n"));
     traffic.stop(what);
@@ -270,25 +273,25 @@ fn a_fault_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOn
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn hc13_a_broken_build_under_load_loses_nothing() {
-    a_fault_under_load("broken build", &[], "build", |project| {
-        project.save("build", "echo 'error: it is broken' >&2; exit 1");
+fn hc13_a_broken_build_under_load_loses_no_request() {
+    fails_under_load("broken build", &[], "build", |project| {
+        project.save("build", "echo 'error: broken build' >&2; exit 1");
     });
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn hc14_a_panic_before_ready_under_load_loses_nothing() {
-    a_fault_under_load("panic before ready", &[], "exited_early", |project| {
+fn hc14_a_panic_before_ready_under_load_loses_no_request() {
+    fails_under_load("panic before ready", &[], "exited_early", |project| {
         project.faulty("panic");
     });
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn hc14_a_readiness_timeout_under_load_loses_nothing() {
+fn hc14_a_ready_timeout_under_load_loses_no_request() {
     let options = ["--ready-timeout", "2s"];
-    a_fault_under_load("readiness timeout", &options, "ready_timeout", |project| {
+    fails_under_load("readiness timeout", &options, "ready_timeout", |project| {
         project.faulty("hang");
     });
 }

@@ -84,9 +84,9 @@ pub(crate) fn std() -> &'static Std {
 
 /// Copies the axum example into a folder, and returns the path of its future executable.
 ///
-/// The copies share one target directory, and so the builds of their dependencies. Each gets a name
-/// of its own: cargo hashes a package's path relative to its workspace, so that two copies with one
-/// name would be the same package to it, and the one whose sources are older would never be built.
+/// The copies share one target directory and so the builds of their dependencies. Each needs its own name: cargo hashes
+/// the path of a package relative to its workspace, so two copies with the same name would be the same package, and cargo
+/// would never build the one with the older sources.
 pub(crate) fn copy_of_axum(to: &Path, name: &str) -> PathBuf {
     let name = format!("{AXUM}-{name}");
     for entry in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
@@ -101,7 +101,7 @@ pub(crate) fn copy_of_axum(to: &Path, name: &str) -> PathBuf {
     target_dir().join("debug").join(name)
 }
 
-/// Unchanged files keep their time, so that cargo does not rebuild.
+/// Writes a file unless it has this text already, so that cargo does not rebuild unchanged sources.
 pub(crate) fn write_if_other(path: &Path, text: &str) {
     if fs::read_to_string(path).is_ok_and(|there| there == text) {
         return;

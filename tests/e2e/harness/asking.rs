@@ -22,11 +22,11 @@ pub(crate) struct Outcome {
 
 impl Asking {
     pub(crate) fn start(to: SocketAddr) -> Self {
-        // Light: what is tested is not the machine.
+        // A light load, so that the machine does not become the bottleneck.
         Self::paced(to, Duration::from_millis(1))
     }
 
-    /// The same, with a pause after each response.
+    /// Like [`Self::start`], with this pause after each response.
     pub(crate) fn paced(to: SocketAddr, pause: Duration) -> Self {
         let (stop, asked) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
         let client = |_| {
@@ -48,7 +48,7 @@ impl Asking {
         }
     }
 
-    /// Waits for this many more responses.
+    /// Waits until this many more requests have ended.
     #[track_caller]
     pub(crate) fn more(&self, count: usize) {
         let goal = self.asked.load(Ordering::Relaxed) + count;
@@ -69,7 +69,7 @@ impl Asking {
         all
     }
 
-    /// All but a few requests got a response. Those few were with a process that was killed.
+    /// Stops the clients, and checks that at most `lost` requests failed.
     #[track_caller]
     pub(crate) fn stop_in_part(self, lost: usize) -> Outcome {
         let outcome = self.stop();
@@ -82,7 +82,7 @@ impl Asking {
         outcome
     }
 
-    /// Every request got a response.
+    /// Stops the clients, and checks that every request got a response.
     #[track_caller]
     pub(crate) fn stop_in_full(self) -> Outcome {
         let outcome = self.stop();

@@ -1,4 +1,4 @@
-//! A program without hotrun, on a socket that it takes from descriptor 3.
+//! A program without hotrun that gets its listener as descriptor 3.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::{PATIENCE, until};
 
-/// Runs until it is dropped.
+/// The running program. Dropping this kills it.
 pub(crate) struct Bare {
     child: Child,
     address: SocketAddr,
@@ -26,8 +26,8 @@ impl Bare {
         Self::with(program, until("the port is free", PATIENCE, bind))
     }
 
-    /// The socket comes in as descriptor 0, because that is what `Command` can pass; the shell
-    /// moves it, and becomes the program.
+    /// `Command` can pass the socket only as a standard stream, so the shell gets it as descriptor 0, moves it to 3, and
+    /// executes the program.
     fn with(program: &Path, listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("it is bound");
         let child = Command::new("sh")

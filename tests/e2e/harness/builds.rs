@@ -1,4 +1,4 @@
-//! hotrun with a failing build: nothing is started, and the tests count the builds.
+//! hotrun with a build that always fails, so that nothing is started and the tests can count builds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::{PATIENCE, Project, Run, Running};
 
-/// hotrun, with its builds counted.
+/// A running hotrun whose builds are counted.
 pub(crate) struct Builds {
     project: Project,
     run: Running,
@@ -20,12 +20,12 @@ pub(crate) struct Builds {
 }
 
 impl Builds {
-    /// In a folder with these files, each with the content `one`. The debounce is longer than any tool takes.
+    /// Starts in a folder with these files, each with the content `one`. The debounce is longer than any tool takes to save.
     pub(crate) fn new(files: &[&str]) -> Self {
         Self::start(Project::with(files), |run| run, "true", "300ms")
     }
 
-    /// With options, a build command and a debounce.
+    /// Starts with options, a build command and a debounce.
     pub(crate) fn start(
         project: Project,
         options: impl FnOnce(Run) -> Run,
@@ -36,13 +36,13 @@ impl Builds {
         Self::from(project, run, build, debounce)
     }
 
-    /// The same, from this run.
+    /// Like [`Self::start`], with this prepared run.
     pub(crate) fn from(project: Project, run: Run, build: &str, debounce: &str) -> Self {
         let edited = project.work();
         Self::begin(project, run, (build, debounce), edited)
     }
 
-    /// The same, with the edited files elsewhere.
+    /// Like [`Self::from`], with the edited files in another folder.
     pub(crate) fn far(project: Project, run: Run, edited: PathBuf) -> Self {
         Self::begin(project, run, ("true", "100ms"), edited)
     }
@@ -62,7 +62,7 @@ impl Builds {
             marks: 0,
             watched,
         };
-        // What was written in the moment of the start may cost another build.
+        // A file written just before the start may cause one more build.
         builds.built = builds.at_rest();
         builds
     }
@@ -86,14 +86,14 @@ impl Builds {
     #[track_caller]
     pub(crate) fn are(&mut self, expected: usize, what: &str) {
         if expected > 0 {
-            // The mark must not hide that there are more, by coming among the changes.
+            // Wait for the first build, so that the mark does not become part of the change.
             self.run.expect("building");
             self.run.expect("failed");
         }
         let built = self.at_rest();
         let paths = self.run.so_far().iter().filter(|event| event.is("changed"));
-        let told: Vec<_> = paths.map(|event| format!("{event:.400}")).collect();
-        assert_eq!(built - self.built, expected, "{what}: {told:#?}");
+        let changes: Vec<_> = paths.map(|event| format!("{event:.400}")).collect();
+        assert_eq!(built - self.built, expected, "{what}: {changes:#?}");
         self.built = built;
     }
 
@@ -102,7 +102,7 @@ impl Builds {
     pub(crate) fn at_rest(&mut self) -> usize {
         loop {
             self.mark();
-            // Only what was told before the mark was: of two events that belong together one may be here already.
+            // Count only the events before the mark. After it, the first event of a pair may have arrived without the second.
             let past = |name| {
                 self.run
                     .past()
@@ -115,7 +115,7 @@ impl Builds {
                 return built;
             }
             let over = |event: &super::Event| event.is("failed") || event.is("build_cancelled");
-            self.run.expect_that("the end of a build", PATIENCE, over);
+            self.run.expect_that("a build to end", PATIENCE, over);
         }
     }
 
@@ -129,10 +129,10 @@ impl Builds {
             .expect_that(&marked, PATIENCE, |event| event.mentions(&marked));
     }
 
-    /// The number of events that mention this.
+    /// The number of events that mention this text.
     pub(crate) fn told(&mut self, word: &str) -> usize {
-        let told = self.run.so_far().iter();
-        told.filter(|event| event.mentions(word)).count()
+        let events = self.run.so_far().iter();
+        events.filter(|event| event.mentions(word)).count()
     }
 
     /// Waits until a build has begun.
@@ -154,6 +154,6 @@ impl Builds {
 
 /// Writes a file, and creates its directories.
 pub(super) fn write(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().expect("a file")).expect("it is ours");
-    fs::write(path, text).expect("it is ours");
+    fs::create_dir_all(path.parent().expect("a file")).expect("the test owns it");
+    fs::write(path, text).expect("the test owns it");
 }

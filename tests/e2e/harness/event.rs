@@ -23,7 +23,7 @@ impl Event {
         }
     }
 
-    /// Its name.
+    /// The name of the event.
     pub(crate) fn name(&self) -> &str {
         self.text("event")
     }
@@ -32,7 +32,7 @@ impl Event {
         self.name() == name
     }
 
-    /// Its generation; 0 without one.
+    /// Its generation, or 0 if it has none.
     pub(crate) fn generation(&self) -> u64 {
         self.number("generation")
     }
@@ -45,7 +45,7 @@ impl Event {
         self.fields[field].as_u64().unwrap_or_default()
     }
 
-    /// The duration that it reports.
+    /// The reported duration.
     pub(crate) fn took(&self) -> Duration {
         Duration::from_secs_f64(self.fields["took_ms"].as_f64().unwrap_or_default() / 1000.0)
     }

@@ -1,4 +1,4 @@
-//! When gunicorn can be stopped.
+//! Waits until gunicorn can be stopped.
 
 use std::fs;
 
@@ -6,9 +6,10 @@ use super::{PATIENCE, until};
 
 /// Waits until its workers have installed their signal handlers.
 ///
-/// A worker that is asked between its `fork` and that moment puts the signal into its copy of its master's queue, which
-/// nobody ever looks at, and stays: gunicorn 20.1, `Arbiter.signal`; without hotrun 1 of 20 that were stopped after
-/// their first answer had such a worker. Of the signals that are caught then, the master does not catch `ABRT`.
+/// A worker that gets a signal between its `fork` and that moment puts it into its copy of the master's queue, which
+/// nothing reads, and keeps running (gunicorn 20.1, `Arbiter.signal`). Without hotrun, 1 of 20 servers that were stopped
+/// after their first response had such a worker. A worker that catches `ABRT` has its handlers, because the master does
+/// not catch `ABRT`.
 #[track_caller]
 pub(crate) fn workers_hear(master: u64, workers: usize) {
     until("the workers have handlers", PATIENCE * 2, || {

@@ -45,7 +45,7 @@ pub(crate) struct Figures {
     pub(crate) answered: usize,
     /// Responses with status 503.
     pub(crate) unavailable: usize,
-    /// Sorted once it is complete.
+    /// Sorted once the load has stopped.
     latencies: Vec<Duration>,
 }
 
@@ -55,7 +55,7 @@ impl Load {
         Self::on(Connections::New, to, pressure, batch)
     }
 
-    /// The same on connections of this kind. Each batch begins with new connections.
+    /// Like [`Self::start`], on connections of this kind. Each batch begins with new connections.
     pub(crate) fn on(
         connections: Connections,
         to: SocketAddr,
@@ -118,8 +118,7 @@ fn run(connections: Connections, to: SocketAddr, pressure: Pressure, count: usiz
 }
 
 impl Figures {
-    /// The first column is the time from dialling to the end of the answer in seconds, the seventh
-    /// the status.
+    /// Column 1 is the time in seconds from dialling to the end of the response. Column 7 is the status.
     fn add(&mut self, asked: usize, csv: &str) {
         self.asked += asked;
         for line in csv.lines().skip(1) {

@@ -22,7 +22,7 @@ pub(crate) fn get(to: SocketAddr, path: &str) -> Result<String, Failure> {
     get_within(to, path, PATIENCE)
 }
 
-/// The same, with a timeout.
+/// Like [`get`], with a timeout.
 pub(crate) fn get_within(
     to: SocketAddr,
     path: &str,

@@ -21,12 +21,11 @@ pub(crate) fn new_mark() -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .expect("it is later than 1970");
+        .expect("the clock is past 1970");
     format!("{}-{count}-{}", std::process::id(), now.as_nanos())
 }
 
-/// The processes that carry this mark, as `pid (command line)`. A zombie has no environment any
-/// more and is not among them.
+/// The pids and command lines of the processes with this mark. Zombies have no environment, so they are not included.
 pub(crate) fn marked(mark: &str) -> Vec<(i32, String)> {
     let wanted = format!("{MARK}={mark}");
     let entries = fs::read_dir("/proc").expect("Linux has /proc");
@@ -71,7 +70,7 @@ pub(crate) fn port_free(address: SocketAddr) {
 /// Checks that the folder is empty.
 #[track_caller]
 pub(crate) fn empty(dir: &Path) {
-    let entries = fs::read_dir(dir).expect("the folder is ours");
+    let entries = fs::read_dir(dir).expect("the test owns the folder");
     let names: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.file_name()))
         .collect();

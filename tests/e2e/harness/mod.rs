@@ -30,14 +30,14 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything but a build may take before a test fails. Only a failing test takes this long.
+/// The time limit for everything except builds. Only a failing test waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a build of one of the apps may take on a cold, busy machine.
+/// The time limit for building one of the apps on a cold, busy machine.
 pub(crate) const BUILD_PATIENCE: Duration = Duration::from_secs(300);
 
-/// Shows a line even when the test is green: libtest captures `println!` alone. The file that
-/// `E2E_FIGURES` names gets it, too, where CI gathers the figures of all tests.
+/// Prints a line even if the test passes: libtest captures only `println!`. The line is also appended to the file named
+/// by `E2E_FIGURES`, in which CI collects the figures of all tests.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "      {line}");
     if let Some(path) = std::env::var_os("E2E_FIGURES") {
@@ -46,7 +46,7 @@ pub(crate) fn say(line: &str) {
     }
 }
 
-/// Reports that a test cannot run here. In CI it fails.
+/// Reports that a test cannot run here. In CI this is a failure.
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "skipped in CI: {why}");
     say(&format!("SKIPPED: {why}"));
@@ -72,7 +72,7 @@ pub(crate) fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> 
         }
         assert!(
             began.elapsed() < patience,
-            "waited {patience:?} in vain: {what}"
+            "timed out after {patience:?}: {what}"
         );
         thread::sleep(Duration::from_millis(2));
     }
@@ -82,6 +82,6 @@ pub(crate) fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> 
 pub(crate) fn kept() -> PathBuf {
     let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     tmp.parent()
-        .expect("it lies in the target directory")
+        .expect("it is in the target directory")
         .join("apps")
 }

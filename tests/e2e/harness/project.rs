@@ -1,4 +1,4 @@
-//! A folder with something that hotrun runs, and ways to edit it.
+//! A project folder for hotrun, and ways to edit it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::run::NOBODY;
 use super::{Run, apps};
 
-/// A temporary folder: `work/` is what is watched, `tmp/` is hotrun's `TMPDIR`.
+/// A temporary folder: hotrun watches `work/`, and `tmp/` is its `TMPDIR`.
 pub(crate) struct Project {
     root: TempDir,
 }
@@ -21,12 +21,12 @@ impl Project {
         let project = Self {
             root: root.expect("a temporary folder can be made"),
         };
-        fs::create_dir(project.work()).expect("the folder is ours");
-        fs::create_dir(project.tmp()).expect("the folder is ours");
+        fs::create_dir(project.work()).expect("the test owns the folder");
+        fs::create_dir(project.tmp()).expect("the test owns the folder");
         project
     }
 
-    /// With these files in the watched folder, each with the content `one`.
+    /// A project with these files in the watched folder, each with the content `one`.
     pub(crate) fn with(files: &[&str]) -> Self {
         let project = Self::new();
         for name in files {
@@ -48,11 +48,11 @@ impl Project {
         self.root.path().join(name)
     }
 
-    /// Writes a file in the watched folder as a careful editor does: beside it, then renamed.
+    /// Saves a file in the watched folder atomically, as editors do: writes it outside and renames it.
     pub(crate) fn save(&self, name: &str, text: &str) {
         let new = self.beside("new");
-        fs::write(&new, text).expect("the folder is ours");
-        fs::rename(new, self.work().join(name)).expect("the folder is ours");
+        fs::write(&new, text).expect("the test owns the folder");
+        fs::rename(new, self.work().join(name)).expect("the test owns the folder");
     }
 
     /// Writes the script `start`, which [`Project::run`] runs.
@@ -72,26 +72,24 @@ impl Project {
         self.script(&format!("exec '{faulty}' {arguments}"));
     }
 
-    /// Replaces the executable `work/server`, as a careful linker does. By
-    /// a hard link: nothing here ever has an executable open for writing, which would make `exec`
-    /// fail with `ETXTBSY` whenever another thread of this test forks at that moment.
+    /// Replaces the executable `work/server` atomically, by a hard link. The tests never open an executable for writing:
+    /// if another thread forked at that moment, `exec` would fail with `ETXTBSY`.
     pub(crate) fn swap(&self, executable: &Path) {
         let new = self.beside("new");
         fs::hard_link(executable, &new)
             .or_else(|_| symlink(executable, &new))
-            .expect("the folder is ours");
-        fs::rename(new, self.work().join("server")).expect("the folder is ours");
+            .expect("the test owns the folder");
+        fs::rename(new, self.work().join("server")).expect("the test owns the folder");
     }
 
-    /// The same by a copy that is as readable as the folder. Another process makes it, for the same reason.
+    /// Like [`Self::swap`], by a copy that is as readable as the folder. `cp` makes the copy, for the same reason.
     pub(crate) fn exchange(&self, executable: &Path) {
         let new = self.beside("new");
         done(Command::new("cp").arg(executable).arg(&new));
-        fs::rename(new, self.work().join("server")).expect("the folder is ours");
+        fs::rename(new, self.work().join("server")).expect("the test owns the folder");
     }
 
-    /// Gives an otherwise unprivileged user read and write access to the project, and returns the path of a copy of this
-    /// executable in it.
+    /// Gives the user `nobody` the project and a copy of this executable in it. Returns the path of the copy.
     pub(super) fn hand_to_nobody(&self, executable: &str) -> PathBuf {
         let copy = self.beside("hotrun");
         done(Command::new("cp").arg(executable).arg(&copy));
@@ -109,17 +107,17 @@ impl Project {
         Run::new(self).program(["sh", "start"])
     }
 
-    /// Checks that a run has left nothing: no file in `TMPDIR`, and nothing new in the folder.
+    /// Checks that a run has left nothing behind: `TMPDIR` is empty, and the watched folder contains only these files.
     #[track_caller]
     pub(crate) fn untouched(&self, files: &[&str]) {
         super::leftovers::empty(&self.tmp());
-        let entries = fs::read_dir(self.work()).expect("the folder is ours");
+        let entries = fs::read_dir(self.work()).expect("the test owns the folder");
         let mut names: Vec<_> = entries
             .map(|entry| entry.expect("it can be read").file_name().into_string())
-            .map(|name| name.expect("the names are ours"))
+            .map(|name| name.expect("the names are UTF-8"))
             .collect();
         names.sort();
-        assert_eq!(names, files, "what is in the watched folder");
+        assert_eq!(names, files, "files in the watched folder");
     }
 }
 

@@ -20,19 +20,19 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// hotrun without any option but `--ui json`, and without a command.
+    /// hotrun with `--ui json` as its only option, and without a command.
     pub(crate) fn new(project: &Project) -> Self {
         Self::from(Command::new(env!("CARGO_BIN_EXE_hotrun")), project)
     }
 
-    /// The same, started by this shell line, which ends in `exec "$0" "$@"`.
+    /// Like [`Self::new`], started by this shell line, which ends in `exec "$0" "$@"`.
     pub(crate) fn through(project: &Project, line: &str) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", line, env!("CARGO_BIN_EXE_hotrun")]);
         Self::from(shell, project)
     }
 
-    /// The same as an unprivileged user, who may only read and write the folder of the project.
+    /// Like [`Self::new`], as an unprivileged user that can access only the project.
     pub(crate) fn as_nobody(project: &Project) -> Self {
         let hotrun = project.hand_to_nobody(env!("CARGO_BIN_EXE_hotrun"));
         let mut command = Command::new("setpriv");
@@ -121,7 +121,7 @@ impl Run {
     }
 }
 
-/// Removes the variables that cargo sets for tests and that no terminal of a user has.
+/// Removes the variables that cargo sets for tests, because a user's terminal does not have them.
 pub(crate) fn without_cargo(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

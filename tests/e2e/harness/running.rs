@@ -26,8 +26,8 @@ pub(crate) struct Running {
 impl Running {
     pub(super) fn start(mut run: Run) -> Self {
         run.command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        // What was written within a tick of the file system's clock before the start cannot be told from what is written
-        // after it, so whatever is heard of it counts.
+        // hotrun cannot tell whether a file was written before or after the start if that was within one tick of the file
+        // system's clock, so it would count as a change.
         thread::sleep(Duration::from_millis(20));
         let mut child = run.command.spawn().expect("hotrun can be started");
         let (sender, events) = channel();
@@ -84,13 +84,17 @@ impl Running {
                 .recv_timeout(deadline.saturating_duration_since(Instant::now()))
             {
                 Ok(event) => self.seen.push(event),
-                Err(RecvTimeoutError::Timeout) => self.fail(&format!("waited in vain for {what}")),
-                Err(RecvTimeoutError::Disconnected) => self.fail(&format!("ended before {what}")),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.fail(&format!("timed out waiting for {what}"))
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.fail(&format!("hotrun exited before {what}"))
+                }
             }
         }
     }
 
-    /// Waits until there was no event for this long, and nothing is in progress.
+    /// Waits until there has been no event for this long.
     pub(crate) fn settled(&mut self, quiet: Duration) {
         while let Ok(event) = self.events.recv_timeout(quiet) {
             self.seen.push(event);
@@ -106,13 +110,13 @@ impl Running {
     /// The pid of the program of this generation.
     #[track_caller]
     pub(crate) fn pid_of(&mut self, generation: u64) -> u64 {
-        self.told_once("spawned", generation).number("pid")
+        self.expect_once("spawned", generation).number("pid")
     }
 
     /// Waits until this generation is gone, and returns the event.
     #[track_caller]
     pub(crate) fn gone_is(&mut self, generation: u64) -> Event {
-        self.told_once("gone", generation)
+        self.expect_once("gone", generation)
     }
 
     /// Waits until the program of this generation has printed this line.
@@ -128,12 +132,12 @@ impl Running {
         }
     }
 
-    /// An event that comes once for each generation. It may precede the last event that the test consumed.
+    /// Waits for an event that each generation has once. It may precede the last event that the test consumed.
     #[track_caller]
-    fn told_once(&mut self, name: &str, generation: u64) -> Event {
+    fn expect_once(&mut self, name: &str, generation: u64) -> Event {
         let wanted = |event: &Event| event.is(name) && event.generation() == generation;
-        let told = self.so_far().iter().find(|event| wanted(event)).cloned();
-        told.unwrap_or_else(|| {
+        let seen = self.so_far().iter().find(|event| wanted(event)).cloned();
+        seen.unwrap_or_else(|| {
             let at = self.cursor;
             let event = self.expect_that(name, PATIENCE, wanted);
             self.cursor = at;
@@ -152,7 +156,7 @@ impl Running {
         &self.seen
     }
 
-    /// All events, once both output streams are closed.
+    /// All events, as text, once both output streams are closed.
     pub(crate) fn told_in_full(&mut self) -> String {
         while let Ok(event) = self.events.recv_timeout(PATIENCE) {
             self.seen.push(event);
@@ -171,11 +175,11 @@ impl Running {
     pub(crate) fn counted(&mut self, name: &str, expected: usize) {
         let found = self.count(name);
         if found != expected {
-            self.fail(&format!("{found} times {name}, not {expected}"));
+            self.fail(&format!("{found} events `{name}`, expected {expected}"));
         }
     }
 
-    /// The response of the server on a new connection. There must be one.
+    /// Sends a request on a new connection, and returns the body. It must succeed.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> String {
         match http::get(self.address(), path) {
@@ -197,30 +201,30 @@ impl Running {
                 return status;
             }
             if began.elapsed() > PATIENCE {
-                self.fail("hotrun does not end");
+                self.fail("hotrun does not exit");
             }
             thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Quits as by Ctrl-C, and checks that no process is left and the port is free.
+    /// Quits as with Ctrl-C, and checks that no process is left and the port is free.
     #[track_caller]
     pub(crate) fn quit(self) {
         self.quit_with(0);
     }
 
-    /// The same with another exit code. 1 means that a program had to be killed.
+    /// Like [`Self::quit`], with another exit code. 1 means that a program had to be killed.
     #[track_caller]
     pub(crate) fn quit_with(mut self, code: i32) {
         self.signal(Signal::SIGINT);
         let status = self.ended();
         self.gone();
         if status.code() != Some(code) {
-            self.fail(&format!("{status} and not {code}"));
+            self.fail(&format!("{status}, expected exit code {code}"));
         }
     }
 
-    /// Kills hotrun itself, as nothing can prepare for, and checks that nothing is left.
+    /// Kills hotrun with SIGKILL, and checks that nothing is left.
     #[track_caller]
     pub(crate) fn killed(mut self) {
         self.child.kill().expect("hotrun is our child");
@@ -240,10 +244,7 @@ impl Running {
     fn fail(&mut self, why: &str) -> ! {
         let all: Vec<_> = self.so_far().iter().map(ToString::to_string).collect();
         let last = all.len().saturating_sub(60);
-        panic!(
-            "{why}; the last of what it told:\n{}",
-            all[last..].join("\n")
-        );
+        panic!("{why}; its last events:\n{}", all[last..].join("\n"));
     }
 }
 
@@ -251,15 +252,14 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Only after a failure is there anything that bears our mark.
+        // Only a failed test leaves processes with this mark.
         for (pid, _) in leftovers::marked(&self.mark) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 }
 
-/// Sends each line as an event; a line that is none becomes an event named `text`, so that it is
-/// shown when a test fails.
+/// Sends each line as an event. Other lines become events named `text`, so that a failing test shows them.
 fn read_lines(from: impl Read + Send + 'static, to: &Sender<Event>) {
     let to = to.clone();
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Requests that take long, always some in flight, each checked for its whole body.
+//! Slow requests, some of which are always in flight. Each response is checked completely.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::http;
 
-/// Clients that ask for `/slow`, again and again.
+/// Clients that request `/slow` in a loop.
 pub(crate) struct Slow {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Vec<Result<(), String>>>>,
 }
 
 impl Slow {
-    /// So many clients at once. Their first requests take different times, so that from then on, at
-    /// every moment, some request is at each stage.
+    /// Starts this many clients. Their first requests take different times, so that the later ones are spread evenly.
     pub(crate) fn start(to: SocketAddr, clients: u32, takes: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let client = |n: u32| {
@@ -35,13 +34,13 @@ impl Slow {
         }
     }
 
-    /// Lets what is in flight end; gives how many were answered in full, and what went wrong.
+    /// Waits for the requests in flight. Returns the number of complete responses, and the failures.
     pub(crate) fn stop(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let joined = self
             .threads
             .into_iter()
-            .map(|thread| thread.join().expect("no panic"));
+            .map(|thread| thread.join().expect("a client does not panic"));
         let outcomes: Vec<_> = joined.flatten().collect();
         let answered = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         (
@@ -54,7 +53,7 @@ impl Slow {
 fn ask(to: SocketAddr, takes: Duration) -> Result<(), String> {
     let (began, ms) = (Instant::now(), takes.as_millis());
     let body = http::get(to, &format!("/slow?ms={ms}"))
-        .map_err(|failure| format!("{failure}, {:.3?} after it began", began.elapsed()))?;
+        .map_err(|failure| format!("{failure}, {:.3?} after the request began", began.elapsed()))?;
     if body.starts_with(&format!("{ms} ms later: ")) && body.ends_with('\n') {
         return Ok(());
     }

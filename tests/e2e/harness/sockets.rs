@@ -1,11 +1,10 @@
-//! What the kernel tells of connections.
+//! Information from the kernel about connections.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
-/// How many connections to this IPv4 address are established and have sent something that is not
-/// yet answered or just open. From `/proc/net/tcp`, see `proc(5)`: addresses are hexadecimal, the
-/// four bytes in the machine's order; state 1 is established.
+/// The number of established connections to this IPv4 address. Read from `/proc/net/tcp`, see `proc(5)`: addresses are
+/// hexadecimal with the four bytes in native order, and state 1 means established.
 pub(crate) fn established(to: SocketAddr) -> usize {
     let IpAddr::V4(ip) = to.ip() else { return 0 };
     let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), to.port());

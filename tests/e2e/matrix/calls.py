@@ -1,7 +1,7 @@
 """Calls tonic's greeter at ADDRESS over one channel, from several threads, until its standard input ends.
 
-gRPC's own library: what the server refuses because it shuts down (GOAWAY), it asks again on another connection, as gRPC
-has it ("transparent retry")."""
+It uses gRPC's own library. When a server that shuts down refuses a call (GOAWAY), the library repeats the call on another
+connection, as gRPC specifies ("transparent retry")."""
 
 import sys
 import threading
@@ -10,7 +10,7 @@ import time
 import grpc
 
 channel = grpc.insecure_channel(sys.argv[1])
-# A message with the string `name` as its first field. The answer is one with a string as its first, too.
+# The request and the response are messages with one string as their first field.
 say_hello = channel.unary_unary(
     "/helloworld.Greeter/SayHello",
     request_serializer=lambda name: bytes([10, len(name)]) + name.encode(),

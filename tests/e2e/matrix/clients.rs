@@ -1,4 +1,4 @@
-//! Clients that read each answer to its end. `hey` does not tell one that is cut.
+//! Clients that check each whole response. `hey` does not notice a truncated one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,24 +8,25 @@ use std::thread::{self, JoinHandle};
 use super::PAUSE;
 use crate::harness::http;
 
-/// One client, one request after the other.
-pub(super) struct Strict {
+/// A client that sends one request after the other.
+pub(super) struct StrictClient {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<(usize, Vec<String>)>,
 }
 
-impl Strict {
-    /// Whatever is answered now is the measure: the generations differ in digits alone.
+impl StrictClient {
+    /// Starts the client. Later responses must equal the current one except for digits, the only difference between
+    /// generations.
     pub(super) fn start(to: SocketAddr) -> Self {
-        let measure = http::get(to, "/").map(|body| without_digits(&body));
-        let measure = measure.unwrap_or_else(|failure| panic!("before all: {failure}"));
+        let expected = http::get(to, "/").map(|body| without_digits(&body));
+        let expected = expected.unwrap_or_else(|failure| panic!("first request: {failure}"));
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let (mut answered, mut failures) = (0, Vec::new());
             while !stopped.load(Ordering::Relaxed) {
                 match http::get(to, "/") {
-                    Ok(body) if without_digits(&body) == measure => answered += 1,
+                    Ok(body) if without_digits(&body) == expected => answered += 1,
                     Ok(body) => failures.push(format!("a wrong body: {body:?}")),
                     Err(failure) => failures.push(failure.to_string()),
                 }
@@ -36,10 +37,10 @@ impl Strict {
         Self { stop, thread }
     }
 
-    /// How many were answered in full, and what went wrong.
+    /// Stops the client. Returns the number of complete responses, and the failures.
     pub(super) fn stop(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("no panic")
+        self.thread.join().expect("the client does not panic")
     }
 }
 

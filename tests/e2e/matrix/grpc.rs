@@ -1,6 +1,6 @@
-//! gRPC: one channel, calls on it all the time, and a server (tonic's) that shuts down gracefully: it says so by a
-//! `GOAWAY`, and a call that crosses it on its way was not begun. gRPC's own library makes such a call again by itself,
-//! tonic's channel lets it fail. The last test shows that this is so without hotrun and without any reload.
+//! gRPC: continuous calls on one channel to a tonic server that shuts down gracefully. It announces that with a `GOAWAY`,
+//! and it does not begin a call that crosses the `GOAWAY` in transit. gRPC's own library retries such a call, while
+//! tonic's channel returns an error. The last test shows the same without hotrun and without a reload.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,26 +8,26 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::kitchen::{self, PYTHON, there_is};
+use super::dependencies::{self, PYTHON, is_installed};
 use super::program::Program;
-use super::{Served, Size, Who, full};
+use super::{RunAs, Served, Size, full};
 use crate::harness::{PATIENCE, Project, say, until};
 
-/// At least how long the calls go on.
-fn calls_last() -> Duration {
+/// The minimum duration of the calls.
+fn call_duration() -> Duration {
     Duration::from_secs(if full() { 20 } else { 2 })
 }
 
-/// What tonic's channel says of a call that the server has not begun. hyper calls "canceled" what it dropped before
-/// it was processed, be it on the way to the connection ("connection was not ready") or in its queue ("connection
-/// closed"): no byte of it was sent. See `hyper::Error::is_canceled` and `hyper::client::conn::http2`.
+/// The errors of tonic's channel for a call that the server has not begun. hyper reports a request as "canceled" if it
+/// dropped the request before it sent a byte, either before the connection took it ("connection was not ready") or in
+/// the queue of the connection ("connection closed"). See `hyper::Error::is_canceled` and `hyper::client::conn::http2`.
 const NOT_BEGUN: [&str; 2] = ["hyper::Error(Canceled, ", "GoAway(b\"\", NO_ERROR, Remote)"];
 
-/// A client, which calls until it is told to stop.
+/// A client that makes calls until its standard input is closed.
 struct Calls(Child);
 
-/// What it counted.
-struct Counted {
+/// The results of a client.
+struct Results {
     answered: usize,
     latency: String,
     failures: Vec<String>,
@@ -40,21 +40,21 @@ impl Calls {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
-        Self(child.expect("it was found before"))
+        Self(child.expect("the client can be started"))
     }
 
-    /// It is told by the end of its input.
-    fn stop(self) -> Counted {
-        let output = self.0.wait_with_output().expect("it is ours");
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut lines = told.lines().map(str::to_owned);
+    /// Closes the input of the client, and returns its results.
+    fn stop(self) -> Results {
+        let output = self.0.wait_with_output().expect("it is our child");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut lines = printed.lines().map(str::to_owned);
         let answered = lines
             .next()
             .and_then(|line| line.rsplit(' ').next()?.parse().ok());
         let (_failed, latency) = (lines.next(), lines.next());
-        Counted {
-            answered: answered.unwrap_or_else(|| panic!("{told}")),
-            latency: latency.unwrap_or_else(|| panic!("{told}")),
+        Results {
+            answered: answered.unwrap_or_else(|| panic!("{printed}")),
+            latency: latency.unwrap_or_else(|| panic!("{printed}")),
             failures: lines.filter(|line| !line.is_empty()).collect(),
         }
     }
@@ -66,24 +66,24 @@ fn tonic(executable: &Path) -> Command {
     client
 }
 
-/// Reloads under the calls of this client.
-fn reload(program: Program, client: impl FnOnce(&Project) -> Command) -> Counted {
+/// Reloads while this client makes calls.
+fn reload(program: Program, client: impl FnOnce(&Project) -> Command) -> Results {
     let (what, size) = (program.what(), Size::of(0));
-    let mut served = Served::start(program, Who::Us);
+    let mut served = Served::start(program, RunAs::CurrentUser);
     let calls = Calls::start(&mut client(&served.project), served.run.address());
     let began = Instant::now();
-    while served.reloads < size.reloads || began.elapsed() < calls_last() {
+    while served.reloads < size.reloads || began.elapsed() < call_duration() {
         served.reload();
     }
-    let (reloads, counted) = (served.reloads, calls.stop());
-    tell(&format!("{what}: {reloads} reloads"), &counted);
+    let (reloads, results) = (served.reloads, calls.stop());
+    report(&format!("{what}: {reloads} reloads"), &results);
     served.quit();
-    counted
+    results
 }
 
-fn tell(what: &str, counted: &Counted) {
-    let (answered, failed) = (counted.answered, counted.failures.len());
-    let latency = &counted.latency;
+fn report(what: &str, results: &Results) {
+    let (answered, failed) = (results.answered, results.failures.len());
+    let latency = &results.latency;
     say(&format!(
         "{what}; {answered} calls over one channel answered, {failed} failed; {latency}"
     ));
@@ -91,31 +91,31 @@ fn tell(what: &str, counted: &Counted) {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn no_call_over_one_channel_fails() {
-    let packages = there_is(PYTHON, "--version", "python3")
-        .then(kitchen::pip)
+fn no_call_of_grpcs_own_client_fails() {
+    let packages = is_installed(PYTHON, "--version", "python3")
+        .then(dependencies::pip)
         .flatten();
     let Some(packages) = packages else { return };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/matrix/calls.py");
-    let counted = reload(Program::grpc("grpc_with_a_client_of_grpc_itself"), |_| {
+    let results = reload(Program::grpc("grpc_with_a_client_of_grpc_itself"), |_| {
         let mut client = Command::new(PYTHON);
         client.arg(script).env("PYTHONPATH", packages);
         client
     });
-    assert!(counted.failures.is_empty(), "{:?}", counted.failures);
-    assert!(counted.answered > 0);
+    assert!(results.failures.is_empty(), "{:?}", results.failures);
+    assert!(results.answered > 0);
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn no_call_of_tonics_channel_that_has_begun_fails() {
-    let counted = reload(Program::grpc("grpc_with_a_client_of_tonic"), |project| {
+fn no_call_of_tonics_channel_fails_after_it_has_begun() {
+    let results = reload(Program::grpc("grpc_with_a_client_of_tonic"), |project| {
         tonic(&project.work().join("server"))
     });
     let begun = |failure: &&String| !NOT_BEGUN.iter().any(|not| failure.contains(not));
-    let begun: Vec<_> = counted.failures.iter().filter(begun).collect();
+    let begun: Vec<_> = results.failures.iter().filter(begun).collect();
     assert!(begun.is_empty(), "{begun:?}");
-    assert!(counted.answered > 0);
+    assert!(results.answered > 0);
 }
 
 #[test]
@@ -129,24 +129,24 @@ fn control_tonics_channel_fails_without_hotrun() {
     let server = server
         .args(["recycle", &program.address().to_string()])
         .spawn();
-    let mut server = server.expect("it was built just now");
-    until("it listens", PATIENCE, || {
+    let mut server = server.expect("the server was built before");
+    until("the server to listen", PATIENCE, || {
         std::net::TcpStream::connect(program.address()).ok()
     });
     let calls = Calls::start(&mut tonic(&executable), program.address());
-    thread::sleep(calls_last());
-    let counted = calls.stop();
-    server.kill().expect("it is ours");
-    server.wait().expect("it is ours");
-    tell(
-        "grpc control: no hotrun, no reload, a `GOAWAY` each half second",
-        &counted,
+    thread::sleep(call_duration());
+    let results = calls.stop();
+    server.kill().expect("it is our child");
+    server.wait().expect("it is our child");
+    report(
+        "grpc control: no hotrun, no reload, a `GOAWAY` every half second",
+        &results,
     );
-    assert!(counted.answered > 0);
-    // In a short time it may be lucky.
-    let lucky = counted.failures.is_empty();
+    assert!(results.answered > 0);
+    // A short run may have no failure by chance.
+    let lucky = results.failures.is_empty();
     assert!(
         !full() || !lucky,
-        "the test of tonic's channel can ask for more now"
+        "tonic's channel no longer fails, so its test can be stricter"
     );
 }

@@ -1,26 +1,26 @@
-//! Connections that are used again. That none of them breaks is not promised: these are the figures that README states.
+//! Keep-alive connections. A reload may break some of them, so these tests measure the figures that README states.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use super::program::Program;
-use super::{Served, Who, can_load, full};
+use super::{RunAs, Served, can_load, full};
 use crate::harness::hey::{Connections, Load, Pressure};
 use crate::harness::{say, skip};
 
-/// Each has one connection at a time.
+/// The number of clients, with one connection each.
 const CLIENTS: usize = 16;
 const RATE: usize = 40;
 
-/// `hey` asks again on another connection where the one that it used before turns out to be closed, as HTTP says; `wrk`
-/// counts that as an error.
-fn figures(program: Program) {
+/// `hey` repeats a request on another connection if it finds its reused one closed, as HTTP allows. `wrk` counts that as
+/// an error.
+fn measure(program: Program) {
     if !can_load() || !program.can_run() {
         return;
     }
     let what = program.what();
-    // A connection that is never quiet is cut when that is over.
-    let mut served = Served::start_with(program, Who::Us, &["--stop-timeout", "2s"]);
+    // A connection that is never idle is closed when the stop timeout ends.
+    let mut served = Served::start_with(program, RunAs::CurrentUser, &["--stop-timeout", "2s"]);
     with_hey(&what, &mut served);
     match Wrk::start(served.run.address()) {
         Some(wrk) => with_wrk(&what, &mut served, wrk),
@@ -48,7 +48,10 @@ fn with_hey(what: &str, served: &mut Served) {
     say(&format!(
         "{what}, {reloads} reloads, {CLIENTS} clients that retry: {asked} requests, {failed} failed"
     ));
-    assert!(failed <= CLIENTS * reloads, "{what}: more than all of them");
+    assert!(
+        failed <= CLIENTS * reloads,
+        "{what}: more failures than connections"
+    );
 }
 
 fn with_wrk(what: &str, served: &mut Served, mut wrk: Wrk) {
@@ -56,31 +59,36 @@ fn with_wrk(what: &str, served: &mut Served, mut wrk: Wrk) {
     while !wrk.has_ended() {
         served.reload();
     }
-    let (reloads, told) = (served.reloads - before, wrk.told());
-    let count = |name: &str| number_after(&told, name).unwrap_or(0);
+    let (reloads, printed) = (served.reloads - before, wrk.output());
+    let count = |name: &str| number_after(&printed, name).unwrap_or(0);
     let broken = count("read") + count("write");
-    let requests = told.lines().find(|line| line.contains("requests in"));
-    let requests = requests.unwrap_or_else(|| panic!("{told}")).trim();
+    let requests = printed.lines().find(|line| line.contains("requests in"));
+    let requests = requests.unwrap_or_else(|| panic!("{printed}")).trim();
     say(&format!(
         "{what}, {reloads} reloads, {CLIENTS} clients that do not retry: {requests}; {broken} broken"
     ));
     assert_eq!(
         count("connect"),
         0,
-        "a new connection is never refused: {told}"
+        "a new connection is never refused: {printed}"
     );
-    assert_eq!(count("timeout"), 0, "{told}");
-    assert!(broken <= CLIENTS * reloads, "more than all of them: {told}");
+    assert_eq!(count("timeout"), 0, "{printed}");
+    assert!(
+        broken <= CLIENTS * reloads,
+        "more failures than connections: {printed}"
+    );
 }
 
-/// From `Socket errors: connect 0, read 3, write 0, timeout 0`, a line that is there if there were any.
-fn number_after(told: &str, name: &str) -> Option<usize> {
-    let line = told.lines().find(|line| line.contains("Socket errors"))?;
+/// Reads a number from `Socket errors: connect 0, read 3, write 0, timeout 0`. `wrk` prints this line only after errors.
+fn number_after(printed: &str, name: &str) -> Option<usize> {
+    let line = printed
+        .lines()
+        .find(|line| line.contains("Socket errors"))?;
     let (_, rest) = line.split_once(&format!("{name} "))?;
     rest.split(',').next()?.trim().parse().ok()
 }
 
-/// `wrk`, which asks as fast as it is answered.
+/// `wrk`, which sends each request as soon as it has the response to the last one.
 struct Wrk(Child);
 
 impl Wrk {
@@ -95,11 +103,11 @@ impl Wrk {
     }
 
     fn has_ended(&mut self) -> bool {
-        self.0.try_wait().expect("it is ours").is_some()
+        self.0.try_wait().expect("it is our child").is_some()
     }
 
-    fn told(self) -> String {
-        let output = self.0.wait_with_output().expect("it is ours");
+    fn output(self) -> String {
+        let output = self.0.wait_with_output().expect("it is our child");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
@@ -107,25 +115,25 @@ impl Wrk {
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn keep_alive_to_a_server_that_shuts_down_gracefully() {
-    figures(Program::slow_axum(
+    measure(Program::slow_axum(
         "keep_alive_to_axum_that_handles_the_signal",
     ));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn keep_alive_to_a_server_that_dies_of_the_signal() {
-    figures(Program::axum("keep_alive_to_axum_that_dies_of_the_signal"));
+fn keep_alive_to_a_server_that_the_signal_kills() {
+    measure(Program::axum("keep_alive_to_axum_that_dies_of_the_signal"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn keep_alive_to_go() {
-    figures(Program::go_static("keep_alive_to_go"));
+    measure(Program::go_static("keep_alive_to_go"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn keep_alive_to_node() {
-    figures(Program::node("keep_alive_to_node"));
+    measure(Program::node("keep_alive_to_node"));
 }

@@ -1,12 +1,13 @@
-//! Programs that have never heard of hotrun, each as its documentation shows it, reloaded under a steady load of new
-//! connections: no request may fail.
+//! Unmodified example programs from the documentation of many servers, reloaded under a steady load of new connections.
+//! No request may fail.
 //!
-//! In CI, or with `MATRIX=full`, that is 30 reloads and 20,000 requests each; else a taste of it.
+//! In CI, or with `MATRIX=full`, each program gets 30 reloads and 20,000 requests. Otherwise it gets a tenth of the
+//! reloads and a twentieth of the requests.
 
 mod clients;
+mod dependencies;
 mod grpc;
 mod keep_alive;
-mod kitchen;
 mod program;
 mod slow;
 
@@ -14,7 +15,7 @@ use std::env;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use clients::Strict;
+use clients::StrictClient;
 use program::Program;
 
 use crate::harness::hey::{self, Load, Pressure};
@@ -22,13 +23,13 @@ use crate::harness::{
     BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, gunicorn, say, skip, until,
 };
 
-/// How many connections a second, about: half a core is left to the servers, whatever they are written in.
+/// About 800 connections per second. That leaves half a core to the servers, whatever their language.
 const STEADY: Pressure = Pressure {
     clients: 20,
     rate: 40,
 };
 
-/// How much of both there has to be.
+/// The minimum numbers of reloads and requests.
 #[derive(Clone, Copy)]
 struct Size {
     reloads: usize,
@@ -49,7 +50,7 @@ impl Size {
         }
     }
 
-    /// As many for each client: `hey` leaves out what is over.
+    /// A multiple of the number of clients, because `hey` drops the remainder.
     fn batch(self) -> usize {
         (self.requests / 10).next_multiple_of(STEADY.clients)
     }
@@ -59,12 +60,12 @@ fn full() -> bool {
     env::var_os("CI").is_some() || env::var("MATRIX").is_ok_and(|size| size == "full")
 }
 
-/// Who runs hotrun.
+/// The user that runs hotrun.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Who {
-    /// Whoever runs the tests.
-    Us,
-    /// `nobody`, if it is root who runs the tests.
+enum RunAs {
+    /// The user that runs the tests.
+    CurrentUser,
+    /// `nobody`, if root runs the tests.
     Nobody,
 }
 
@@ -76,7 +77,7 @@ fn can_load() -> bool {
     true
 }
 
-/// A program that runs under hotrun, and what it is saved to.
+/// A program under hotrun, and its project.
 struct Served {
     program: Program,
     project: Project,
@@ -86,16 +87,16 @@ struct Served {
 }
 
 impl Served {
-    fn start(program: Program, who: Who) -> Self {
+    fn start(program: Program, who: RunAs) -> Self {
         Self::start_with(program, who, &[])
     }
 
-    fn start_with(mut program: Program, who: Who, options: &[&str]) -> Self {
+    fn start_with(mut program: Program, who: RunAs, options: &[&str]) -> Self {
         let project = Project::new();
         program.set_up(&project);
         let run = match who {
-            Who::Us => Run::new(&project),
-            Who::Nobody => Run::as_nobody(&project),
+            RunAs::CurrentUser => Run::new(&project),
+            RunAs::Nobody => Run::as_nobody(&project),
         };
         let run = run.args(options).opens(program.address());
         let run = match program.extension() {
@@ -104,8 +105,8 @@ impl Served {
         };
         let mut run = program.environment(run, &project).spawn();
         let first = run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"));
-        // It counts as live when it has lived for a moment, though it may open its socket later.
-        until("it listens", PATIENCE, || {
+        // A program without a listener counts as live after a short time, and it may open its socket later.
+        until("the program to listen", PATIENCE, || {
             TcpStream::connect(program.address()).ok()
         });
         let mut served = Self {
@@ -119,7 +120,8 @@ impl Served {
         served
     }
 
-    /// Saves, waits until that is live, and gives what it answers with. Two drain at once, never more.
+    /// Saves the next version, waits until it is live, and returns the word in its responses. At most two generations drain
+    /// at once.
     fn reload(&mut self) -> String {
         let word = self.program.save(&self.project);
         self.live = self.run.live();
@@ -131,66 +133,71 @@ impl Served {
         word
     }
 
-    /// Waits until the newest generation can be asked to stop.
+    /// Waits until the live generation can handle a stop signal.
     fn complete(&mut self) {
         if let Some(workers) = self.program.gunicorn_workers() {
             gunicorn::workers_hear(self.run.pid_of(self.live), workers);
         }
     }
 
-    /// Ends it. All went as it should.
+    /// Quits, and checks that hotrun reported no problem.
     fn quit(mut self) {
-        let told = self.run.so_far().iter();
-        let complaints: Vec<_> = told
-            .filter(|event| is_complaint(event))
+        let events = self.run.so_far().iter();
+        let problems: Vec<_> = events
+            .filter(|event| is_problem(event))
             .map(ToString::to_string)
             .collect();
-        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
         self.run.quit();
     }
 }
 
-/// Reloads until there were enough of both.
-fn reloads(program: Program, who: Who, requests: usize) {
+/// Reloads until there were enough reloads and requests.
+fn reloads(program: Program, who: RunAs, requests: usize) {
     if !can_load() || !program.can_run() {
         return;
     }
     let what = program.what();
-    if who == Who::Nobody && !nix::unistd::geteuid().is_root() {
-        return say(&format!("{what}: we are no root anyway"));
+    if who == RunAs::Nobody && !nix::unistd::geteuid().is_root() {
+        return say(&format!(
+            "{what}: skipped, the tests already run without root"
+        ));
     }
     let (mut served, size) = (Served::start(program, who), Size::of(requests));
     let began = Instant::now();
     let load = Load::start(served.run.address(), STEADY, size.batch());
-    let strict = Strict::start(served.run.address());
+    let strict = StrictClient::start(served.run.address());
     while served.reloads < size.reloads || load.asked() < size.requests {
         let word = served.reload();
-        assert!(served.run.get("/").contains(&word), "{what}: an old answer");
+        assert!(
+            served.run.get("/").contains(&word),
+            "{what}: a response from an old version"
+        );
     }
     let (count, took) = (served.reloads, began.elapsed());
     let figures = load.stop();
     let (answered, failures) = strict.stop();
     say(&format!(
-        "{what}: {count} reloads in {took:.0?}; {figures}; {answered} more read in full, {} failed",
+        "{what}: {count} reloads in {took:.0?}; {figures}; {answered} more responses read in full, {} failed",
         failures.len()
     ));
     assert_eq!(
         figures.answered, figures.asked,
-        "{what}: hey was not answered"
+        "{what}: hey counts failed requests"
     );
     assert!(failures.is_empty(), "{what}: {failures:?}");
     assert!(
         figures.asked >= size.requests && answered > 0,
-        "{what}: too few"
+        "{what}: too few requests"
     );
     served.quit();
 }
 
-/// Whether hotrun tells of something that did not go as it should.
-fn is_complaint(event: &Event) -> bool {
-    let badly = event.is("gone") && event.text("outcome") != "drained";
+/// Whether this event reports a problem.
+fn is_problem(event: &Event) -> bool {
+    let killed = event.is("gone") && event.text("outcome") != "drained";
     let level = event.text("level");
-    badly || event.is("failed") || level == "warning" || level == "error"
+    killed || event.is("failed") || level == "warning" || level == "error"
 }
 
 const MANY: usize = 20_000;
@@ -208,24 +215,24 @@ macro_rules! matrix {
 }
 
 matrix! {
-    axum: Program::axum, Who::Us, MANY;
-    axum_as_nobody: Program::axum, Who::Nobody, MANY;
-    actix_web: Program::actix, Who::Us, MANY;
-    go_static: Program::go_static, Who::Us, MANY;
-    go_static_as_nobody: Program::go_static, Who::Nobody, MANY;
-    go_run: Program::go_run, Who::Us, MANY;
-    node_http: Program::node, Who::Us, MANY;
-    node_http_as_nobody: Program::node, Who::Nobody, MANY;
-    node_express: Program::express, Who::Us, MANY;
-    python_http_server: Program::http_server, Who::Us, MANY;
-    python_http_server_as_nobody: Program::http_server, Who::Nobody, MANY;
-    uvicorn: Program::uvicorn, Who::Us, MANY;
-    uvicorn_as_nobody: Program::uvicorn, Who::Nobody, MANY;
-    gunicorn: Program::gunicorn, Who::Us, MANY;
-    gunicorn_as_nobody: Program::gunicorn, Who::Nobody, MANY;
-    flask: Program::flask, Who::Us, MANY;
-    java: Program::java, Who::Us, SOME;
+    axum: Program::axum, RunAs::CurrentUser, MANY;
+    axum_as_nobody: Program::axum, RunAs::Nobody, MANY;
+    actix_web: Program::actix, RunAs::CurrentUser, MANY;
+    go_static: Program::go_static, RunAs::CurrentUser, MANY;
+    go_static_as_nobody: Program::go_static, RunAs::Nobody, MANY;
+    go_run: Program::go_run, RunAs::CurrentUser, MANY;
+    node_http: Program::node, RunAs::CurrentUser, MANY;
+    node_http_as_nobody: Program::node, RunAs::Nobody, MANY;
+    node_express: Program::express, RunAs::CurrentUser, MANY;
+    python_http_server: Program::http_server, RunAs::CurrentUser, MANY;
+    python_http_server_as_nobody: Program::http_server, RunAs::Nobody, MANY;
+    uvicorn: Program::uvicorn, RunAs::CurrentUser, MANY;
+    uvicorn_as_nobody: Program::uvicorn, RunAs::Nobody, MANY;
+    gunicorn: Program::gunicorn, RunAs::CurrentUser, MANY;
+    gunicorn_as_nobody: Program::gunicorn, RunAs::Nobody, MANY;
+    flask: Program::flask, RunAs::CurrentUser, MANY;
+    java: Program::java, RunAs::CurrentUser, SOME;
 }
 
-/// How long a client of a test waits between two of its requests.
+/// The pause of a client between two requests.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -7,30 +7,30 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::kitchen::{self, PYTHON, there_is};
+use super::dependencies::{self, PYTHON, is_installed};
 use crate::harness::apps::sources;
 use crate::harness::project::done;
 use crate::harness::{Project, Run};
 
-/// Where a program is looked for if it is looked for at all: below what the kernel gives to clients, so that none has
-/// it by chance (`net.ipv4.ip_local_port_range` begins at 32768).
+/// The ports of the programs. They lie below the range from which the kernel assigns ports to clients
+/// (`net.ipv4.ip_local_port_range` begins at 32768), so no client holds one by chance.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
-/// What its documentation shows, with nothing changed but the port, which has to be a free one, and the word that
-/// tells one generation from the other.
+/// An example program from documentation. Only its port and the word in its responses are changed: the port to a free one,
+/// and the word to tell the generations apart.
 pub(super) struct Program {
     name: &'static str,
     app: &'static str,
     kind: Kind,
-    /// In the source, and in the command line where the program is told it there.
+    /// The documented port, in the source or the command line.
     documented: u16,
     port: u16,
     saved: usize,
-    /// The executables that take turns, if it is built.
+    /// The two executables that alternate, if the program is built.
     built: Vec<PathBuf>,
 }
 
-/// How it is made and started.
+/// How the program is built and started.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Built by cargo, and started with these arguments.
@@ -40,7 +40,7 @@ enum Kind {
     },
     /// Built by `go`.
     Go,
-    /// Run from this file of its source by this runtime.
+    /// Run from this source file by this runtime.
     Run {
         file: &'static str,
         runtime: Runtime,
@@ -118,7 +118,7 @@ impl Program {
         }
     }
 
-    /// How many workers its line asks for, if it is gunicorn.
+    /// The number of workers on the command line of gunicorn.
     pub(super) fn gunicorn_workers(&self) -> Option<usize> {
         match self.kind {
             Kind::Run { line, .. } if line.contains(&"gunicorn") => Some(2),
@@ -134,27 +134,27 @@ impl Program {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Whether it can be run here; says so if not.
+    /// Whether the program can run here. Prints a note if not.
     pub(super) fn can_run(&self) -> bool {
         match self.kind {
             Kind::Cargo { .. } => true,
-            Kind::Go => there_is("go", "version", "golang-go"),
+            Kind::Go => is_installed("go", "version", "golang-go"),
             Kind::Run { runtime, .. } => match runtime {
-                Runtime::Go => there_is("go", "version", "golang-go"),
-                Runtime::Node => there_is("node", "--version", "nodejs"),
+                Runtime::Go => is_installed("go", "version", "golang-go"),
+                Runtime::Node => is_installed("node", "--version", "nodejs"),
                 Runtime::Express => {
-                    there_is("node", "--version", "nodejs") && kitchen::npm().is_some()
+                    is_installed("node", "--version", "nodejs") && dependencies::npm().is_some()
                 }
-                Runtime::Python => there_is(PYTHON, "--version", "python3"),
+                Runtime::Python => is_installed(PYTHON, "--version", "python3"),
                 Runtime::PythonPackages => {
-                    there_is(PYTHON, "--version", "python3") && kitchen::pip().is_some()
+                    is_installed(PYTHON, "--version", "python3") && dependencies::pip().is_some()
                 }
-                Runtime::Java => there_is("java", "--version", "default-jdk-headless"),
+                Runtime::Java => is_installed("java", "--version", "default-jdk-headless"),
             },
         }
     }
 
-    /// The files whose change is a reload; executables are known by no extension.
+    /// The extension of the watched files. Executables have none.
     pub(super) fn extension(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Cargo { .. } | Kind::Go => None,
@@ -162,29 +162,30 @@ impl Program {
         }
     }
 
-    /// Puts the first version and all that it needs in place.
+    /// Installs the first version and its dependencies.
     pub(super) fn set_up(&mut self, project: &Project) {
-        let source = |file| fs::read_to_string(sources(self.app).join(file)).expect("it is there");
+        let source =
+            |file| fs::read_to_string(sources(self.app).join(file)).expect("the app has this file");
         match self.kind {
             Kind::Cargo { .. } | Kind::Go => {
                 self.built = [1, 2].map(|version| self.build(version)).into();
             }
             Kind::Run { runtime, .. } => match runtime {
                 Runtime::Express => {
-                    let packages = kitchen::npm().expect("it was there just now");
+                    let packages = dependencies::npm().expect("`can_run` has installed them");
                     copy(
                         &packages.join("node_modules"),
                         &project.beside("node_modules"),
                     );
                 }
                 Runtime::PythonPackages => {
-                    let packages = kitchen::pip().expect("it was there just now");
+                    let packages = dependencies::pip().expect("`can_run` has installed them");
                     copy(&packages, &project.beside("packages"));
                 }
                 Runtime::Go => {
                     project.save("go.mod", &source("go.mod"));
-                    // What the first build of the standard library takes is not the program's start.
-                    kitchen::go(self.app, &format!("{}-warm", self.name), str::to_owned);
+                    // Build the standard library first, so that its build time does not count as start time.
+                    dependencies::go(self.app, &format!("{}-warm", self.name), str::to_owned);
                 }
                 Runtime::Node | Runtime::Python | Runtime::Java => {}
             },
@@ -196,12 +197,12 @@ impl Program {
         let name = format!("{}-{}-v{version}", self.app, self.name);
         let change = |source: &str| self.change(source, &word(version));
         match self.kind {
-            Kind::Cargo { package, .. } => kitchen::cargo(self.app, package, &name, change),
-            Kind::Go | Kind::Run { .. } => kitchen::go(self.app, &name, change),
+            Kind::Cargo { package, .. } => dependencies::cargo(self.app, package, &name, change),
+            Kind::Go | Kind::Run { .. } => dependencies::go(self.app, &name, change),
         }
     }
 
-    /// Saves the next version, and gives the word that it answers with.
+    /// Saves the next version, and returns the word in its responses.
     pub(super) fn save(&mut self, project: &Project) -> String {
         self.saved += 1;
         match self.kind {
@@ -213,26 +214,33 @@ impl Program {
             Kind::Run { file, .. } => {
                 let word = word(self.saved);
                 let source = fs::read_to_string(sources(self.app).join(file));
-                project.save(file, &self.change(&source.expect("it is there"), &word));
+                project.save(
+                    file,
+                    &self.change(&source.expect("the app has this file"), &word),
+                );
                 word
             }
         }
     }
 
     fn change(&self, source: &str, word: &str) -> String {
-        assert!(source.contains("Hello"), "{}: there is no word", self.app);
+        assert!(
+            source.contains("Hello"),
+            "{}: the source has no greeting to change",
+            self.app
+        );
         source
             .replace("Hello", word)
             .replace(&self.documented.to_string(), &self.port.to_string())
     }
 
-    /// The command line, and what its packages have to be told.
+    /// Adds the command line, and the variables that its packages need.
     pub(super) fn environment(&self, run: Run, project: &Project) -> Run {
         let packages = project.beside("packages");
         let run = run.program(self.line(project));
         match self.kind {
             Kind::Run { runtime, .. } => match runtime {
-                Runtime::Go => run.env("GOCACHE", kitchen::go_cache()),
+                Runtime::Go => run.env("GOCACHE", dependencies::go_cache()),
                 Runtime::PythonPackages => run.env("PYTHONPATH", packages),
                 Runtime::Node | Runtime::Express | Runtime::Python | Runtime::Java => run,
             },
@@ -243,40 +251,37 @@ impl Program {
     fn line(&self, project: &Project) -> Vec<String> {
         let executable = project.work().join("server").display().to_string();
         match self.kind {
-            Kind::Cargo { arguments, .. } => [vec![executable], self.told(arguments)].concat(),
+            Kind::Cargo { arguments, .. } => [vec![executable], self.with_port(arguments)].concat(),
             Kind::Go => vec![executable],
-            Kind::Run { line, .. } => self.told(line),
+            Kind::Run { line, .. } => self.with_port(line),
         }
     }
 
-    /// The words with its own port.
-    fn told(&self, words: &[&str]) -> Vec<String> {
+    /// Replaces the documented port with its own.
+    fn with_port(&self, words: &[&str]) -> Vec<String> {
         let (documented, port) = (self.documented.to_string(), self.port.to_string());
         let own = |word: &&str| word.replace(&documented, &port);
         words.iter().map(own).collect()
     }
 }
 
-/// A port that nobody has. The same one each time, as far as possible: a binary has it built in.
+/// A free port. It is the same each time if possible, because it is compiled into the executables.
 fn free_port(name: &str) -> u16 {
     let mut hasher = DefaultHasher::new();
     (env!("CARGO_MANIFEST_DIR"), name).hash(&mut hasher);
     let count = u64::from(PORTS.end - PORTS.start);
-    let first = u16::try_from(hasher.finish() % count).expect("it is below the count");
+    let first = u16::try_from(hasher.finish() % count).expect("the remainder is below the count");
     let ports = (PORTS.start + first..PORTS.end).chain(PORTS);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
-    ports
-        .into_iter()
-        .find(free)
-        .expect("not all ports are taken")
+    ports.into_iter().find(free).expect("a port is free")
 }
 
-/// As long as the word whose place it takes: one of the programs tells the length of its answer.
+/// As long as `Hello`, which it replaces, because one of the programs states the length of its response.
 fn word(version: usize) -> String {
     format!("H{version:04}")
 }
 
-/// All of a folder, so that a user may read it who may not read where it comes from.
+/// Copies a folder, because `nobody` may not be able to read the original.
 fn copy(from: &Path, to: &Path) {
     done(Command::new("cp").arg("-r").args([from, to]));
 }

@@ -1,10 +1,10 @@
-//! Requests of 2 s, some in flight across every switch: of a program that handles the stop signal, and of such that do
-//! not, one kind each: it is killed by the signal, or its runtime catches it and ends at once.
+//! Requests of 2 s, some of them in flight across every switch. One program handles the stop signal, another is killed by
+//! it, and the others have a runtime that catches it and exits immediately.
 
 use std::time::{Duration, Instant};
 
 use super::program::Program;
-use super::{Served, Size, Who};
+use super::{RunAs, Served, Size};
 use crate::harness::say;
 use crate::harness::slow::Slow;
 
@@ -16,7 +16,7 @@ fn all_are_answered(program: Program) {
         return;
     }
     let (what, size) = (program.what(), Size::of(0));
-    let mut served = Served::start(program, Who::Us);
+    let mut served = Served::start(program, RunAs::CurrentUser);
     let began = Instant::now();
     let slow = Slow::start(served.run.address(), CLIENTS, TAKES);
     while served.reloads < size.reloads {
@@ -29,30 +29,30 @@ fn all_are_answered(program: Program) {
         failures.len()
     ));
     assert!(failures.is_empty(), "{what}: {failures:?}");
-    assert!(answered > 0, "{what}: nothing was asked");
+    assert!(answered > 0, "{what}: no request was sent");
     served.quit();
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn slow_requests_to_one_that_handles_the_signal() {
+fn slow_requests_to_a_server_that_handles_the_signal() {
     all_are_answered(Program::slow_axum("slow_axum_that_handles_the_signal"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn slow_requests_to_one_that_dies_of_the_signal() {
+fn slow_requests_to_a_server_that_the_signal_kills() {
     all_are_answered(Program::slow_python("slow_python_that_dies_of_the_signal"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn slow_requests_to_node_that_handles_nothing() {
+fn slow_requests_to_node_without_a_handler() {
     all_are_answered(Program::slow_node("slow_node_without_a_handler"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn slow_requests_to_go_that_handles_nothing() {
+fn slow_requests_to_go_without_a_handler() {
     all_are_answered(Program::slow_go("slow_go_without_a_handler"));
 }

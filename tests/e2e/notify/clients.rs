@@ -1,4 +1,4 @@
-//! Websocket clients that never stop to ask.
+//! Websocket clients that send messages without end.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,18 +10,18 @@ use tungstenite::{Message, WebSocket, client};
 
 use crate::harness::{PATIENCE, until};
 
-/// What one client was answered.
+/// The responses to one client so far.
 #[derive(Debug, Default)]
 struct Seen {
     messages: AtomicU64,
     /// The newest generation that answered.
     generation: AtomicU64,
-    /// The greatest number that the server gave to a message.
+    /// The highest number that the server gave to a message.
     count: AtomicU64,
 }
 
-/// What all clients were answered.
-pub(super) struct Told {
+/// The responses to all clients.
+pub(super) struct Results {
     pub(super) connections: usize,
     pub(super) messages: u64,
     pub(super) newest: u64,
@@ -33,7 +33,7 @@ pub(super) struct Clients {
     stop: Arc<AtomicBool>,
     seen: Vec<Arc<Seen>>,
     threads: Vec<JoinHandle<()>>,
-    /// What went wrong first.
+    /// The first failure.
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -51,7 +51,9 @@ impl Clients {
             this.seen.push(seen.clone());
             this.threads.push(thread::spawn(move || {
                 if let Err(error) = ask(address, number, &stop, &seen) {
-                    let mut failure = failure.lock().expect("nobody panics with it");
+                    let mut failure = failure
+                        .lock()
+                        .expect("no thread panics while it holds the lock");
                     failure.get_or_insert_with(|| format!("client {number}: {error}"));
                 }
             }));
@@ -59,7 +61,7 @@ impl Clients {
         this
     }
 
-    /// Waits until each was answered so often.
+    /// Waits until each client has this many responses.
     #[track_caller]
     pub(super) fn answered(&self, messages: u64) {
         self.all("answers", |seen| {
@@ -67,10 +69,10 @@ impl Clients {
         });
     }
 
-    /// Waits until each was answered by this generation.
+    /// Waits until each client has a response from this generation.
     #[track_caller]
     pub(super) fn answered_by(&self, generation: u64) {
-        self.all(&format!("an answer by gen {generation}"), |seen| {
+        self.all(&format!("a response from gen {generation}"), |seen| {
             seen.generation.load(Ordering::Relaxed) >= generation
         });
     }
@@ -78,20 +80,28 @@ impl Clients {
     #[track_caller]
     fn all(&self, what: &str, fits: impl Fn(&Seen) -> bool) {
         until(what, PATIENCE, || {
-            let failure = self.failure.lock().expect("nobody panics with it").clone();
+            let failure = self
+                .failure
+                .lock()
+                .expect("no thread panics while it holds the lock")
+                .clone();
             assert_eq!(failure, None);
             self.seen.iter().all(|seen| fits(seen)).then_some(())
         });
     }
 
-    /// Stops them, and checks that nothing went wrong.
+    /// Stops the clients, and checks that none failed.
     #[track_caller]
-    pub(super) fn stop(self) -> Told {
+    pub(super) fn stop(self) -> Results {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
             thread.join().expect("a client that does not panic");
         }
-        let failure = self.failure.lock().expect("nobody panics with it").clone();
+        let failure = self
+            .failure
+            .lock()
+            .expect("no thread panics while it holds the lock")
+            .clone();
         assert_eq!(failure, None);
         let all = |of: fn(&Seen) -> &AtomicU64| {
             let values = self.seen.iter();
@@ -100,7 +110,7 @@ impl Clients {
                 .collect::<Vec<_>>()
         };
         let most = |values: Vec<u64>| values.into_iter().max().unwrap_or(0);
-        Told {
+        Results {
             connections: self.seen.len(),
             messages: all(|seen| &seen.messages).iter().sum(),
             newest: most(all(|seen| &seen.generation)),
@@ -109,7 +119,8 @@ impl Clients {
     }
 }
 
-/// Sends a message after the other; each must be answered, by this connection, in order, and by no older generation.
+/// Sends one message after the other. Each response must come in order on the same connection and from the same or a
+/// newer generation.
 fn ask(address: SocketAddr, client: usize, stop: &AtomicBool, seen: &Seen) -> Result<(), String> {
     let mut socket = connect(address)?;
     let began = Instant::now();
@@ -126,18 +137,18 @@ fn ask(address: SocketAddr, client: usize, stop: &AtomicBool, seen: &Seen) -> Re
         let answer = socket.read().map_err(|error| failed(&error))?;
         let answer = answer.to_text().map_err(|error| failed(&error))?.to_owned();
         let words: Vec<&str> = answer.split(' ').collect();
-        let [generation, count, said] = words[..] else {
+        let [generation, count, echoed] = words[..] else {
             return Err(failed(&format!("answered `{answer}`")));
         };
         let number_of = |text: &str| text.parse::<u64>().map_err(|error| failed(&error));
-        if said != word || number_of(generation)? < seen.generation.load(Ordering::Relaxed) {
+        if echoed != word || number_of(generation)? < seen.generation.load(Ordering::Relaxed) {
             return Err(failed(&format!("answered `{answer}`")));
         }
         seen.generation
             .store(number_of(generation)?, Ordering::Relaxed);
         seen.count.store(number_of(count)?, Ordering::Relaxed);
         seen.messages.fetch_add(1, Ordering::Relaxed);
-        // A client that has something to say, not one that takes a processor from whoever serves it.
+        // A short pause, so that the clients don't take the processor from the server.
         thread::sleep(Duration::from_millis(2));
     }
     Ok(())

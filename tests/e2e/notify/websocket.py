@@ -1,7 +1,7 @@
 """A websocket server (RFC 6455, text of up to 125 bytes) whose clients outlive it.
 
-Its state is in a memory file. Clients and state are stored with FDSTORE=1: the state at the start if the first argument is
-`early`, the rest when it is told to stop.
+Its state is in a memory file. It stores clients and state with FDSTORE=1: the state at the start if the first argument is
+`early`, everything else on SIGTERM.
 """
 
 import base64
@@ -29,7 +29,7 @@ def notify(text, *fds):
 
 
 def passed():
-    """What was passed, by name."""
+    """The passed descriptors by name."""
     names = os.environ.get("LISTEN_FDNAMES", "")
     count = int(os.environ.get("LISTEN_FDS", "0"))
     assert not count or int(os.environ["LISTEN_PID"]) == os.getpid()
@@ -109,15 +109,15 @@ listener.setblocking(False)
 if early:
     notify("FDSTORE=1\nFDNAME=state", memory)
 
-told, tells = socket.socketpair()
-told.setblocking(False)
-tells.setblocking(False)
-signal.set_wakeup_fd(tells.fileno())
+wakeup, waker = socket.socketpair()
+wakeup.setblocking(False)
+waker.setblocking(False)
+signal.set_wakeup_fd(waker.fileno())
 signal.signal(signal.SIGTERM, lambda *_: None)
 
 selector = selectors.DefaultSelector()
 selector.register(listener, selectors.EVENT_READ)
-selector.register(told, selectors.EVENT_READ)
+selector.register(wakeup, selectors.EVENT_READ)
 for client in clients:
     selector.register(client.connection, selectors.EVENT_READ, client)
     client.work()
@@ -126,7 +126,7 @@ notify(f"READY=1\nSTATUS={len(clients)} clients, {WORD}")
 
 while True:
     for key, _ in selector.select():
-        if key.fileobj is told:
+        if key.fileobj is wakeup:
             save(memory)
             for client in clients:
                 notify("FDSTORE=1\nFDNAME=ws", client.connection.fileno())
@@ -142,7 +142,7 @@ while True:
         elif not key.data.readable():
             selector.unregister(key.data.connection)
             clients.remove(key.data)
-            # Closing alone would leave the duplicate that is stored.
+            # Closing it is not enough, because hotrun stores a duplicate.
             try:
                 key.data.connection.shutdown(socket.SHUT_RDWR)
             except OSError:

@@ -2,18 +2,18 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use super::dice::Dice;
 use super::load::Load;
-use super::terminal::{Terminal, Weight, moment};
+use super::random::Random;
+use super::terminal::{Terminal, Usage, short_pause};
 use crate::harness::{PATIENCE, Project, apps, can, http, until};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Language {
-    /// Its socket is passed to it, and it handles no signal.
+    /// Gets its listener from hotrun, and handles no signal.
     Rust,
-    /// Opens its own socket, with a thread for each connection.
+    /// Opens its own socket, and starts a thread for each connection.
     Python,
-    /// The same with an event loop.
+    /// Opens its own socket, and runs an event loop.
     Node,
 }
 
@@ -68,10 +68,10 @@ else {
 }
 ";
 
-/// Makes a program of its own of each version, so that there is something to go back to.
+/// Builds a separate program for each version, so that hotrun can roll back.
 const BUILD: &str = "set -e
 what=$(cat src/main)
-case $what in broken*) echo 'error: it does not build' >&2; exit 1;; esac
+case $what in broken*) echo 'error: broken build' >&2; exit 1;; esac
 mkdir -p out
 printf '#!/bin/sh\\nexec %s %s\\n' \"$1\" \"$what\" >out/new
 chmod +x out/new
@@ -81,7 +81,7 @@ mv out/new out/server
 impl Language {
     pub(super) const ALL: [Self; 3] = [Self::Rust, Self::Python, Self::Node];
 
-    pub(super) fn is_there(self) -> bool {
+    pub(super) fn is_installed(self) -> bool {
         match self {
             Self::Rust => true,
             Self::Python => can("python3", &["--version"]),
@@ -89,12 +89,12 @@ impl Language {
         }
     }
 
-    /// Writes the program, and says how it is called and what hotrun is told of it.
+    /// Writes the program. Returns its command line, and the options for hotrun.
     fn install(self, project: &Project, to: SocketAddr) -> (String, String) {
         let port = to.port().to_string();
         let interpreted = |name: &str, text: &str, command: &str| {
             let file = project.beside(name);
-            fs::write(&file, text.replace("PORT", &port)).expect("the folder is ours");
+            fs::write(&file, text.replace("PORT", &port)).expect("the test owns the folder");
             (format!("{command} {}", file.display()), String::new())
         };
         match self {
@@ -108,33 +108,33 @@ impl Language {
     }
 }
 
-/// After a save, for what it has stirred up.
+/// The pause after a save, for its effects to end.
 const PAUSE: Duration = Duration::from_millis(150);
-/// For relays that are at their end.
+/// A longer pause, for forwarded connections to end.
 const IDLE: Duration = Duration::from_secs(3);
 
-/// What was seen, in the end.
+/// The results of a run.
 pub(super) struct Figures {
-    pub(super) deeds: usize,
+    pub(super) actions: usize,
     pub(super) answered: usize,
-    pub(super) excused: usize,
+    pub(super) lost_in_crash: usize,
     pub(super) slowest: Duration,
 }
 
 /// A server behind hotrun, under load.
 pub(super) struct Served {
     language: Language,
-    /// Its end comes before that of the folder.
+    /// Declared before `project`, so that hotrun exits before the folder is removed.
     terminal: Terminal,
     project: Project,
     load: Load,
     address: SocketAddr,
-    /// How many versions there were.
+    /// The number of saved versions.
     versions: usize,
     values: usize,
-    /// How often it has crashed since the last save.
+    /// The number of crashes since the last save.
     crashes: usize,
-    deeds: usize,
+    actions: usize,
 }
 
 impl Served {
@@ -143,9 +143,9 @@ impl Served {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let address = free.expect("a port is free");
         let (command, options) = language.install(&project, address);
-        fs::create_dir(project.work().join("src")).expect("the folder is ours");
-        fs::create_dir(project.work().join("config")).expect("the folder is ours");
-        fs::write(project.beside("build"), BUILD).expect("the folder is ours");
+        fs::create_dir(project.work().join("src")).expect("the test owns the folder");
+        fs::create_dir(project.work().join("config")).expect("the test owns the folder");
+        fs::write(project.beside("build"), BUILD).expect("the test owns the folder");
         project.save("src/main", "v0\n");
         project.save("config/value", "0\n");
         let arguments = format!(
@@ -165,12 +165,12 @@ impl Served {
             versions: 0,
             values: 0,
             crashes: 0,
-            deeds: 0,
+            actions: 0,
         }
     }
 
     fn save(&mut self, what: &str) -> String {
-        self.deeds += 1;
+        self.actions += 1;
         self.crashes = 0;
         self.versions += 1;
         let version = format!("v{}", self.versions);
@@ -178,7 +178,7 @@ impl Served {
         version
     }
 
-    /// Somebody answers, and what he says contains this.
+    /// Waits for a response that contains this text.
     #[track_caller]
     fn answers(&self, wanted: &str) {
         until(&format!("{:?}: {wanted}", self.language), PATIENCE, || {
@@ -194,36 +194,37 @@ impl Served {
         self.answers(&format!("version {version} "));
     }
 
-    pub(super) fn saves_in_a_burst(&mut self, dice: &mut Dice) {
-        for _ in 0..dice.below(8) {
+    pub(super) fn saves_in_a_burst(&mut self, random: &mut Random) {
+        for _ in 0..random.below(8) {
             self.save("");
-            std::thread::sleep(Duration::from_millis(10 * dice.below(20) as u64));
+            std::thread::sleep(Duration::from_millis(10 * random.below(20) as u64));
         }
         self.saves();
     }
 
     pub(super) fn breaks_the_build(&mut self) {
         self.save("broken ");
-        moment();
+        short_pause();
         self.answers("version ");
     }
 
-    /// Nobody is there, for a while; it comes back by itself, or on a save.
+    /// Crashes the program. It is restarted automatically or after a save.
     pub(super) fn crashes(&mut self) {
-        // Where nobody else serves it answers before hotrun has seen that it is ready, and what ends before that is
-        // not started again.
-        moment();
-        self.deeds += 1;
+        // The program can answer before hotrun has noticed that it is ready, and a program that exits before it is ready is
+        // not restarted.
+        short_pause();
+        self.actions += 1;
         self.crashes += 1;
         let _ = http::get(self.address, "/crash");
         self.load.crashed();
-        if self.crashes > 2 || !self.comes_back() {
+        if self.crashes > 2 || !self.answers_soon() {
             self.saves();
         }
     }
 
-    /// Whether somebody answers soon. On a machine that is busy it may have crashed before it was seen to be ready.
-    fn comes_back(&self) -> bool {
+    /// Whether there is a response within 10 s. On a busy machine the program may have crashed before hotrun noticed that it
+    /// was ready.
+    fn answers_soon(&self) -> bool {
         let soon = Instant::now() + Duration::from_secs(10);
         while Instant::now() < soon {
             if http::get_within(self.address, "/", Duration::from_secs(1)).is_ok() {
@@ -233,84 +234,87 @@ impl Served {
         false
     }
 
-    pub(super) fn saves_what_crashes_at_once(&mut self) {
+    pub(super) fn saves_a_version_that_crashes(&mut self) {
         self.saves();
         self.crashes();
     }
 
-    /// Or what ends before it is ready, which comes to the same.
-    pub(super) fn saves_what_hangs(&mut self) {
+    /// Every other version exits before it is ready instead of hanging.
+    pub(super) fn saves_a_version_that_never_gets_ready(&mut self) {
         let what = if self.versions.is_multiple_of(2) {
             "hang "
         } else {
             "exit=3 "
         };
         self.save(what);
-        moment();
+        short_pause();
         self.answers("version ");
     }
 
-    pub(super) fn configures(&mut self, dice: &mut Dice) {
-        self.deeds += 1;
-        self.values += 1 + dice.below(3);
+    pub(super) fn configures(&mut self, random: &mut Random) {
+        self.actions += 1;
+        self.values += 1 + random.below(3);
         let value = self.values;
         self.project.save("config/value", &format!("{value}\n"));
         match self.language {
-            // It is restarted.
+            // The signal kills this server, so hotrun restarts it.
             Language::Rust => self.answers("version "),
             Language::Python | Language::Node => self.answers(&format!("value {value} ")),
         }
     }
 
-    pub(super) fn goes_back(&mut self) {
-        self.deeds += 1;
+    pub(super) fn rolls_back(&mut self) {
+        self.actions += 1;
         self.terminal.press("u");
-        moment();
+        short_pause();
         self.answers("version ");
     }
 
     pub(super) fn pauses(&mut self) {
         self.terminal.press("p");
-        moment();
+        short_pause();
         let version = self.save("");
-        moment();
-        let body = http::get(self.address, "/").expect("an answer");
-        assert!(!body.contains(&version), "it is paused: {body}");
+        short_pause();
+        let body = http::get(self.address, "/").expect("a response");
+        assert!(
+            !body.contains(&version),
+            "a save took effect during a pause: {body}"
+        );
         self.terminal.press("p");
         self.answers(&format!("version {version} "));
     }
 
     pub(super) fn reloads(&mut self) {
-        self.deeds += 1;
+        self.actions += 1;
         self.terminal.press("r");
-        moment();
+        short_pause();
         self.answers("version ");
     }
 
-    /// What hotrun is like with one generation that nobody asks.
-    pub(super) fn weighs(&mut self) -> Weight {
-        let mut least: Option<Weight> = None;
+    /// Measures the usage of hotrun with one generation and without requests.
+    pub(super) fn measure(&mut self) -> Usage {
+        let mut least: Option<Usage> = None;
         for rest in [PAUSE, PAUSE, PAUSE, IDLE] {
             self.saves();
-            self.load.rests(true);
-            self.terminal.is_calm();
+            self.load.paused(true);
+            self.terminal.wait_until_idle();
             std::thread::sleep(rest);
-            let weight = self.terminal.weight();
-            self.load.rests(false);
-            least = Some(least.map_or(weight, |least| least.least(weight)));
+            let usage = self.terminal.usage();
+            self.load.paused(false);
+            least = Some(least.map_or(usage, |least| least.least(usage)));
         }
-        least.expect("there were four")
+        least.expect("there were four measurements")
     }
 
     pub(super) fn end(self) -> Figures {
-        let (asked, excused) = self.load.end();
+        let (counts, lost_in_crash) = self.load.end();
         self.terminal.quit();
         crate::harness::leftovers::empty(&self.project.tmp());
         Figures {
-            deeds: self.deeds,
-            answered: asked.answered,
-            excused,
-            slowest: asked.slowest,
+            actions: self.actions,
+            answered: counts.answered,
+            lost_in_crash,
+            slowest: counts.slowest,
         }
     }
 }

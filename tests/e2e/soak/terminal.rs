@@ -10,7 +10,7 @@ use hotrun::os::process_tree;
 use crate::harness::leftovers::{self, MARK, new_mark};
 use crate::harness::{PATIENCE, Project, until};
 
-/// hotrun on a terminal of its own, that nobody looks at.
+/// hotrun on its own terminal, which `script` records.
 pub(super) struct Terminal {
     script: Child,
     keys: ChildStdin,
@@ -20,7 +20,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// `line` is a shell's, and ends with hotrun's arguments.
+    /// Starts hotrun. `arguments` is shell text.
     pub(super) fn start(project: &Project, arguments: &str) -> Self {
         let mark = new_mark();
         let hotrun = env!("CARGO_BIN_EXE_hotrun");
@@ -63,15 +63,15 @@ impl Terminal {
         pressed.expect("hotrun runs");
     }
 
-    /// Nothing runs but one generation.
-    pub(super) fn is_calm(&self) {
-        until("one generation alone", PATIENCE, || {
+    /// Waits until only one generation runs.
+    pub(super) fn wait_until_idle(&self) {
+        until("only one generation to run", PATIENCE, || {
             let children = process_tree::children(self.hotrun);
             (children.len() == 1).then_some(())
         });
     }
 
-    pub(super) fn weight(&self) -> Weight {
+    pub(super) fn usage(&self) -> Usage {
         let entries = |what: &str| {
             let entries = fs::read_dir(format!("/proc/{}/{what}", self.hotrun));
             entries.expect("hotrun runs").flatten()
@@ -80,12 +80,12 @@ impl Terminal {
         let (helpers, threads): (Vec<_>, Vec<_>) = names
             .flatten()
             .partition(|name| name.trim() == "tokio-rt-worker");
-        assert!(helpers.len() <= HELPERS, "{} helpers", helpers.len());
+        assert!(helpers.len() <= MAX_HELPERS, "{} helpers", helpers.len());
         let status = fs::read_to_string(format!("/proc/{}/status", self.hotrun));
         let status = status.expect("hotrun runs");
         let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let memory = memory.and_then(|line| line.trim().strip_suffix(" kB"));
-        Weight {
+        Usage {
             descriptors: entries("fd").count(),
             threads: threads.len(),
             kib: memory
@@ -94,13 +94,13 @@ impl Terminal {
         }
     }
 
-    /// It ends as it was asked to, and nothing is left.
+    /// Quits hotrun, and checks that no process is left.
     pub(super) fn quit(mut self) {
         self.press("q");
-        let status = until("the end of hotrun", PATIENCE, || {
+        let status = until("hotrun to exit", PATIENCE, || {
             self.script.try_wait().expect("it is our child")
         });
-        assert!(status.success(), "hotrun ends with {status}");
+        assert!(status.success(), "hotrun exits with {status}");
         leftovers::no_process(&self.mark);
     }
 }
@@ -115,7 +115,7 @@ impl Drop for Terminal {
         }
         let _ = self.script.kill();
         let _ = self.script.wait();
-        // Only after a failure is there anything that bears our mark.
+        // Only a failed test leaves processes with this mark.
         for (pid, _) in leftovers::marked(&self.mark) {
             let pid = nix::unistd::Pid::from_raw(pid);
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
@@ -128,19 +128,20 @@ fn comm(pid: i32) -> String {
     name.unwrap_or_default().trim().to_owned()
 }
 
-/// So many threads at most do what would hold up the one that decides. One that was needed once stays for good.
-const HELPERS: usize = 16;
+/// The maximum number of threads for blocking work. The runtime never ends one that it has started.
+const MAX_HELPERS: usize = 16;
 
-/// What hotrun takes of the machine while nothing happens; without its helper threads.
+/// The resources that an idle hotrun uses, without its threads for blocking work.
 #[derive(Clone, Copy)]
-pub(super) struct Weight {
+pub(super) struct Usage {
     descriptors: usize,
     threads: usize,
     kib: usize,
 }
 
-impl Weight {
-    /// Of slots that the order of their group keeps from being closed there may be more at one time than at another.
+impl Usage {
+    /// The minimum of each value. The number of listeners that must stay open to keep the order of their reuseport group
+    /// varies.
     pub(super) fn least(self, other: Self) -> Self {
         Self {
             descriptors: self.descriptors.min(other.descriptors),
@@ -149,18 +150,18 @@ impl Weight {
         }
     }
 
-    /// As much as that, or up to 5 % more.
+    /// Checks that nothing exceeds the earlier usage by more than 5 %.
     #[track_caller]
-    pub(super) fn is_at_most(&self, other: &Self) {
+    pub(super) fn assert_no_growth_since(&self, other: &Self) {
         let fine = |now: usize, then: usize| now * 100 <= then * 105;
         let all = fine(self.descriptors, other.descriptors)
             && fine(self.threads, other.threads)
             && fine(self.kib, other.kib);
-        assert!(all, "it grows: from {other} to {self}");
+        assert!(all, "usage grows from {other} to {self}");
     }
 }
 
-impl fmt::Display for Weight {
+impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             descriptors,
@@ -171,7 +172,7 @@ impl fmt::Display for Weight {
     }
 }
 
-/// A moment in which something may go wrong.
-pub(super) fn moment() {
+/// Sleeps for a short time in which something may go wrong.
+pub(super) fn short_pause() {
     std::thread::sleep(Duration::from_millis(150));
 }

@@ -1,4 +1,4 @@
-//! While another one is built.
+//! Faults while another generation is being built.
 
 use nix::sys::signal::Signal;
 
@@ -7,72 +7,77 @@ use super::State::{Building, Live};
 use super::live::kill;
 
 pub(super) fn faults() -> Vec<Fault> {
-    let mut all = by_itself();
+    let mut all = of_the_build();
     all.extend(from_outside());
     all
 }
 
-fn by_itself() -> Vec<Fault> {
+fn of_the_build() -> Vec<Fault> {
     vec![
-        Fault::new(Building, "it fails", "the old one serves", |stage| {
-            stage.go_on("exit 1");
-            stage.fails("build", 1);
-            stage.mends();
-        }),
         Fault::new(
             Building,
-            "it is killed",
-            "said; the old one serves",
-            |stage| {
-                stage.go_on("kill -9 $$");
-                stage.fails("build", 1);
-                stage.says("the build was ended by signal 9");
-                stage.says("dmesg");
-                stage.mends();
+            "it fails",
+            "the old generation stays live",
+            |scenario| {
+                scenario.proceed_with("exit 1");
+                scenario.expect_failure("build", 1);
+                scenario.recover();
             },
         ),
         Fault::new(
             Building,
-            "it ends by SEGV",
-            "said; the old one serves",
-            |stage| {
-                stage.go_on("kill -11 $$");
-                stage.fails("build", 1);
-                stage.says("the build was ended by signal 11");
-                stage.mends();
+            "it is killed by KILL",
+            "reported; the old generation stays live",
+            |scenario| {
+                scenario.proceed_with("kill -9 $$");
+                scenario.expect_failure("build", 1);
+                scenario.expect_text("the build was ended by signal 9");
+                scenario.expect_text("dmesg");
+                scenario.recover();
+            },
+        ),
+        Fault::new(
+            Building,
+            "it is killed by SEGV",
+            "reported; the old generation stays live",
+            |scenario| {
+                scenario.proceed_with("kill -11 $$");
+                scenario.expect_failure("build", 1);
+                scenario.expect_text("the build was ended by signal 11");
+                scenario.recover();
             },
         ),
         Fault::new(
             Building,
             "it prints a megabyte of garbage",
-            "what it made is live",
-            |stage| {
-                stage.go_on("head -c 1000000 /dev/urandom; echo '{\"reason\":'; head -c 1000000 /dev/urandom >&2; exit 0");
-                stage.told_of("live", 2);
-                stage.mends();
+            "the new build goes live",
+            |scenario| {
+                scenario.proceed_with("head -c 1000000 /dev/urandom; echo '{\"reason\":'; head -c 1000000 /dev/urandom >&2; exit 0");
+                scenario.expect_event("live", 2);
+                scenario.recover();
             },
         ),
         Fault::new(
             Building,
-            "it ignores TERM when it is given up",
-            "killed; the newer one is live",
-            |stage| {
-                stage.go_on("trap '' TERM; echo trapped; while :; do sleep 0.1; done");
-                stage.says("trapped");
-                stage.project.save("build", "exit 0");
-                stage.run().expect("build_cancelled");
-                stage.mends();
+            "it ignores TERM when it is cancelled",
+            "killed; the newer version goes live",
+            |scenario| {
+                scenario.proceed_with("trap '' TERM; echo trapped; while :; do sleep 0.1; done");
+                scenario.expect_text("trapped");
+                scenario.project.save("build", "exit 0");
+                scenario.run().expect("build_cancelled");
+                scenario.recover();
             },
         ),
         Fault::new(
             Building,
             "it leaves a daemon that holds its output",
-            "what it made is live",
-            |stage| {
-                stage.go_on("(setsid sleep 1000 &); exit 0");
-                stage.told_of("live", 2);
-                // It may be a compiler's cache, which the next build wants again: it ends with hotrun.
-                stage.ends_by(Signal::SIGINT, 0);
+            "the new build goes live",
+            |scenario| {
+                scenario.proceed_with("(setsid sleep 1000 &); exit 0");
+                scenario.expect_event("live", 2);
+                // The daemon may be a compiler cache that the next build reuses, so it lives until hotrun exits.
+                scenario.end_by(Signal::SIGINT, 0);
             },
         ),
     ]
@@ -82,70 +87,71 @@ fn from_outside() -> Vec<Fault> {
     vec![
         Fault::new(
             Building,
-            "it hangs, and there is a newer save",
-            "the newer one is live",
-            |stage| {
-                stage.project.save("build", "exit 0");
-                stage.run().expect("build_cancelled");
-                stage.mends();
+            "it hangs and a newer version is saved",
+            "the newer version goes live",
+            |scenario| {
+                scenario.project.save("build", "exit 0");
+                scenario.run().expect("build_cancelled");
+                scenario.recover();
             },
         ),
         Fault::new(
             Building,
             "its guardian is killed",
-            "the old one serves",
-            |stage| {
-                let guardian = stage.builds_guardian();
+            "the old generation stays live",
+            |scenario| {
+                let guardian = scenario.build_guardian();
                 kill(guardian, Signal::SIGKILL);
-                stage.fails("build", 1);
-                stage.mends();
+                scenario.expect_failure("build", 1);
+                scenario.recover();
             },
         ),
         Fault::new(
             Building,
-            "the live one crashes",
-            "clients wait for what is built",
-            |stage| {
-                stage.crash();
-                stage.fails("crashed", 0);
-                stage.open_gates();
-                stage.told_of("live", 2);
-                stage.mends();
+            "the live generation crashes",
+            "clients wait for the new build",
+            |scenario| {
+                scenario.crash();
+                scenario.expect_failure("crashed", 0);
+                scenario.open_gates();
+                scenario.expect_event("live", 2);
+                scenario.recover();
             },
         ),
         Fault::new(
             Building,
             "two hundred saves",
-            "the newest is live",
-            |stage| {
+            "the newest version goes live",
+            |scenario| {
                 for n in 0..200 {
-                    stage.project.save("build", &format!("exit 0 # {n}"));
+                    scenario.project.save("build", &format!("exit 0 # {n}"));
                 }
-                stage.mends();
+                scenario.recover();
             },
         ),
         Fault::new(
             Building,
-            "hotrun is stopped and goes on",
-            "nothing is lost",
-            |stage| {
-                let hotrun = stage.run().pid().as_raw();
+            "hotrun is stopped and resumed",
+            "no request is lost",
+            |scenario| {
+                let hotrun = scenario.run().pid().as_raw();
                 kill(hotrun, Signal::SIGSTOP);
-                stage.open_gates();
-                stage.project.server("meanwhile");
+                scenario.open_gates();
+                scenario.project.server("saved-while-stopped");
                 kill(hotrun, Signal::SIGCONT);
-                stage.answers("meanwhile");
-                stage.mends();
+                scenario.expect_version("saved-while-stopped");
+                scenario.recover();
             },
         ),
         Fault::new(
             Live,
             "the build script is removed",
-            "the old one serves",
-            |stage| {
-                std::fs::remove_file(stage.project.work().join("build")).expect("it is there");
-                stage.fails("build", 1);
-                stage.mends();
+            "the old generation stays live",
+            |scenario| {
+                std::fs::remove_file(scenario.project.work().join("build"))
+                    .expect("the script exists");
+                scenario.expect_failure("build", 1);
+                scenario.recover();
             },
         ),
     ]

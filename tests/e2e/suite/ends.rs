@@ -1,53 +1,73 @@
-//! hotrun itself is told to end, or is killed, in each state.
+//! hotrun itself gets a signal to exit, or is killed, in each state.
 
 use nix::sys::signal::Signal;
 
-use super::{Fault, Stage, State};
+use super::{Fault, Scenario, State};
 
 pub(super) fn faults() -> Vec<Fault> {
     State::ALL.into_iter().flat_map(of).collect()
 }
 
-/// Of a hotrun that is quitting already a second wish is something else.
+/// A hotrun that is already quitting treats a second signal differently.
 fn of(state: State) -> Vec<Fault> {
     let killed = Fault::new(
         state,
         "hotrun is killed",
-        "nothing is left",
-        Stage::ends_killed,
+        "no process is left",
+        Scenario::end_killed,
     );
     if state == State::Quitting {
         return vec![
             killed,
-            Fault::new(state, "hotrun gets INT again", "at once, code 0", |stage| {
-                insisted(stage, Signal::SIGINT, 0);
-            }),
+            Fault::new(
+                state,
+                "hotrun gets INT again",
+                "immediate exit, code 0",
+                |scenario| {
+                    signal_again(scenario, Signal::SIGINT, 0);
+                },
+            ),
             Fault::new(
                 state,
                 "hotrun gets HUP as well",
-                "in order, code 129",
-                |stage| {
-                    stage.ends_by(Signal::SIGHUP, 129);
+                "orderly exit, code 129",
+                |scenario| {
+                    scenario.end_by(Signal::SIGHUP, 129);
                 },
             ),
         ];
     }
     vec![
         killed,
-        Fault::new(state, "hotrun gets TERM", "in order, code 143", |stage| {
-            stage.ends_by(Signal::SIGTERM, 143);
-        }),
-        Fault::new(state, "hotrun gets INT", "in order, code 0", |stage| {
-            stage.ends_by(Signal::SIGINT, 0);
-        }),
-        Fault::new(state, "hotrun gets HUP", "in order, code 129", |stage| {
-            stage.ends_by(Signal::SIGHUP, 129);
-        }),
+        Fault::new(
+            state,
+            "hotrun gets TERM",
+            "orderly exit, code 143",
+            |scenario| {
+                scenario.end_by(Signal::SIGTERM, 143);
+            },
+        ),
+        Fault::new(
+            state,
+            "hotrun gets INT",
+            "orderly exit, code 0",
+            |scenario| {
+                scenario.end_by(Signal::SIGINT, 0);
+            },
+        ),
+        Fault::new(
+            state,
+            "hotrun gets HUP",
+            "orderly exit, code 129",
+            |scenario| {
+                scenario.end_by(Signal::SIGHUP, 129);
+            },
+        ),
     ]
 }
 
-fn insisted(stage: &mut Stage, signal: Signal, code: i32) {
-    // What comes sooner is the same wish, told twice.
+fn signal_again(scenario: &mut Scenario, signal: Signal, code: i32) {
+    // hotrun takes a second signal within 50 ms for the same request.
     std::thread::sleep(std::time::Duration::from_millis(100));
-    stage.ends_by(signal, code);
+    scenario.end_by(signal, code);
 }

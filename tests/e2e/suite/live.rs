@@ -1,4 +1,4 @@
-//! While one is live and nothing else happens.
+//! Faults while a generation is live and nothing else happens.
 
 use std::fs;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::State::Live;
-use super::{Fault, Stage};
+use super::{Fault, Scenario};
 use crate::harness::{PATIENCE, apps, http, until};
 
-/// It may have ended by itself in this moment.
+/// Sends a signal. The process may have exited just before.
 pub(super) fn kill(pid: i32, signal: Signal) {
     let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
 }
@@ -24,25 +24,25 @@ pub(super) fn faults() -> Vec<Fault> {
     all
 }
 
-/// The live one ends this way, clients wait, and the mended one answers them.
-fn crashes(stage: &mut Stage, field: &str, number: u64) {
-    let failed = stage.fails("crashed", 0);
+/// Expects that the live generation crashed this way, that clients wait, and that the fixed version answers them.
+fn crashes(scenario: &mut Scenario, field: &str, number: u64) {
+    let failed = scenario.expect_failure("crashed", 0);
     assert_eq!(failed.number(field), number, "{failed}");
-    stage.run().expect("waiting");
-    stage.client_waits();
-    stage.mends();
+    scenario.run().expect("waiting");
+    scenario.add_waiting_client();
+    scenario.recover();
 }
 
-/// Its program gets a signal that it does not survive, with the requests in its hands.
-fn dies_by(stage: &mut Stage, signal: Signal) {
-    stage.allow(2);
-    let program = stage.program(1);
+/// Kills the live program with this signal while it handles requests.
+fn crash_by(scenario: &mut Scenario, signal: Signal) {
+    scenario.allow(2);
+    let program = scenario.program(1);
     kill(program, signal);
     if signal == Signal::SIGSEGV {
-        // Rust takes the first for an overflow of the stack that is none, and lets the next one do what it does.
-        until("the end of it", PATIENCE, || {
+        // Rust's handler checks the first SIGSEGV for a stack overflow and then restores the default action for the next one.
+        until("the program to die", PATIENCE, || {
             kill(program, signal);
-            stage
+            scenario
                 .run()
                 .so_far()
                 .iter()
@@ -50,7 +50,7 @@ fn dies_by(stage: &mut Stage, signal: Signal) {
                 .then_some(())
         });
     }
-    crashes(stage, "signal", signal as u64);
+    crashes(scenario, "signal", signal as u64);
 }
 
 fn ends() -> Vec<Fault> {
@@ -58,55 +58,55 @@ fn ends() -> Vec<Fault> {
         Fault::new(
             Live,
             "it aborts",
-            "clients wait for the mended one",
-            |stage| {
-                stage.crash();
-                crashes(stage, "signal", 6);
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.crash();
+                crashes(scenario, "signal", 6);
             },
         ),
         Fault::new(
             Live,
-            "it ends by SEGV",
-            "clients wait for the mended one",
-            |stage| {
-                dies_by(stage, Signal::SIGSEGV);
+            "it is killed by SEGV",
+            "clients wait for the fixed version",
+            |scenario| {
+                crash_by(scenario, Signal::SIGSEGV);
             },
         ),
         Fault::new(
             Live,
-            "it is killed",
-            "clients wait for the mended one",
-            |stage| {
-                dies_by(stage, Signal::SIGKILL);
+            "it is killed by KILL",
+            "clients wait for the fixed version",
+            |scenario| {
+                crash_by(scenario, Signal::SIGKILL);
             },
         ),
         Fault::new(
             Live,
-            "it gets TERM from somebody",
-            "clients wait for the mended one",
-            |stage| {
-                dies_by(stage, Signal::SIGTERM);
+            "it gets TERM from another process",
+            "clients wait for the fixed version",
+            |scenario| {
+                crash_by(scenario, Signal::SIGTERM);
             },
         ),
         Fault::new(
             Live,
-            "it ends with status 0",
-            "clients wait for the mended one",
-            |stage| {
-                stage.allow(2);
-                let _ = http::get(stage.run().address(), "/exit");
-                crashes(stage, "exit_code", 0);
+            "it exits with status 0",
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.allow(2);
+                let _ = http::get(scenario.run().address(), "/exit");
+                crashes(scenario, "exit_code", 0);
             },
         ),
         Fault::new(
             Live,
             "its guardian is killed",
-            "clients wait for the mended one",
-            |stage| {
-                stage.allow(2);
-                let guardian = stage.guardian(1);
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.allow(2);
+                let guardian = scenario.guardian(1);
                 kill(guardian, Signal::SIGKILL);
-                crashes(stage, "signal", 9);
+                crashes(scenario, "signal", 9);
             },
         ),
     ]
@@ -116,73 +116,73 @@ fn after_a_save() -> Vec<Fault> {
     vec![
         Fault::new(
             Live,
-            "the next one dies just after the switch",
-            "clients wait for the mended one",
-            |stage| {
-                stage.allow(2);
-                stage.project.faulty("brief=100 two");
-                stage.told_of("live", 2);
-                crashes(stage, "exit_code", 4);
+            "the next generation dies just after the switch",
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.allow(2);
+                scenario.project.faulty("brief=100 two");
+                scenario.expect_event("live", 2);
+                crashes(scenario, "exit_code", 4);
             },
         ),
         Fault::new(
             Live,
-            "the next one stops to take connections",
-            "they wait for the mended one",
-            |stage| {
-                stage.project.faulty("few=20 two");
-                stage.told_of("live", 2);
-                stage.run().printed(2, "closed");
-                stage.client_waits();
-                stage.mends();
+            "the next generation stops accepting connections",
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.project.faulty("few=20 two");
+                scenario.expect_event("live", 2);
+                scenario.run().printed(2, "closed");
+                scenario.add_waiting_client();
+                scenario.recover();
             },
         ),
         Fault::new(
             Live,
-            "the next one ignores TERM, and is followed",
+            "the next generation ignores TERM and is replaced",
             "killed at the timeout",
-            |stage| {
-                stage.project.faulty("ignore two");
-                stage.told_of("live", 2);
-                stage.project.server("three");
-                stage.told_of("killing", 2);
-                stage.answers("three");
-                stage.mends();
+            |scenario| {
+                scenario.project.faulty("ignore two");
+                scenario.expect_event("live", 2);
+                scenario.project.server("three");
+                scenario.expect_event("killing", 2);
+                scenario.expect_version("three");
+                scenario.recover();
             },
         )
         .with(&["--stop-timeout", "500ms"]),
         Fault::new(
             Live,
-            "the next one leaves its slot to a child and ends badly",
-            "clients wait for the mended one",
-            |stage| {
-                stage.allow(2);
+            "it leaves its listener to a child and exits with 7",
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.allow(2);
                 let server = apps::std().server.display();
-                stage.project.script(&format!(
+                scenario.project.script(&format!(
                     "unset LISTEN_PID; '{server}' two & sleep 0.7; exit 7"
                 ));
-                stage.told_of("live", 2);
-                crashes(stage, "exit_code", 7);
+                scenario.expect_event("live", 2);
+                crashes(scenario, "exit_code", 7);
             },
         ),
         Fault::new(
             Live,
-            "the next one leaves its slot to a child and ends well",
-            "the child serves",
-            |stage| {
+            "it leaves its listener to a child and exits with 0",
+            "the child stays live",
+            |scenario| {
                 let server = apps::std().server.display();
-                stage.project.script(&format!(
+                scenario.project.script(&format!(
                     "unset LISTEN_PID; '{server}' two & sleep 0.7; exit 0"
                 ));
-                stage.told_of("live", 2);
-                let shell = stage.program(2);
-                until("the end of the shell", PATIENCE, || {
+                scenario.expect_event("live", 2);
+                let shell = scenario.program(2);
+                until("the shell to exit", PATIENCE, || {
                     hotrun::os::process_tree::status(shell)
                         .is_none()
                         .then_some(())
                 });
-                stage.answers("two");
-                stage.mends();
+                scenario.expect_version("two");
+                scenario.recover();
             },
         ),
     ]
@@ -192,89 +192,94 @@ fn signals() -> Vec<Fault> {
     vec![
         Fault::new(
             Live,
-            "it tells hotrun to end",
-            "ignored, and told once",
-            |stage| {
-                stage.project.faulty("two");
-                stage.told_of("live", 2);
+            "it sends TERM to hotrun",
+            "ignored and reported once",
+            |scenario| {
+                scenario.project.faulty("two");
+                scenario.expect_event("live", 2);
                 for _ in 0..3 {
-                    stage.run().get("/up");
+                    scenario.run().get("/up");
                 }
-                stage.says("ignored a SIGTERM");
-                stage.mends();
-                let told = stage
+                scenario.expect_text("ignored a SIGTERM");
+                scenario.recover();
+                let reported = scenario
                     .run()
                     .so_far()
                     .iter()
                     .filter(|event| event.mentions("ignored a SIGTERM"));
-                assert_eq!(told.count(), 1);
+                assert_eq!(reported.count(), 1);
             },
         ),
-        Fault::new(Live, "it tells its guardian to end", "nothing", |stage| {
-            let guardian = stage.guardian(1);
-            for signal in [
-                Signal::SIGTERM,
-                Signal::SIGINT,
-                Signal::SIGHUP,
-                Signal::SIGUSR2,
-            ] {
-                kill(guardian, signal);
-            }
-            stage.mends();
-            assert_eq!(stage.run().count("failed"), 0);
-        }),
         Fault::new(
             Live,
-            "it is stopped and goes on",
-            "clients wait meanwhile",
-            |stage| {
-                let program = stage.program(1);
+            "its guardian gets signals to exit",
+            "no effect",
+            |scenario| {
+                let guardian = scenario.guardian(1);
+                for signal in [
+                    Signal::SIGTERM,
+                    Signal::SIGINT,
+                    Signal::SIGHUP,
+                    Signal::SIGUSR2,
+                ] {
+                    kill(guardian, signal);
+                }
+                scenario.recover();
+                assert_eq!(scenario.run().count("failed"), 0);
+            },
+        ),
+        Fault::new(
+            Live,
+            "it is stopped and resumed",
+            "clients wait until it resumes",
+            |scenario| {
+                let program = scenario.program(1);
                 kill(program, Signal::SIGSTOP);
-                stage.client_waits();
+                scenario.add_waiting_client();
                 std::thread::sleep(Duration::from_millis(300));
                 kill(program, Signal::SIGCONT);
-                stage.mends();
-                assert_eq!(stage.run().count("failed"), 0);
+                scenario.recover();
+                assert_eq!(scenario.run().count("failed"), 0);
             },
         ),
         Fault::new(
             Live,
-            "hotrun is stopped, saved to, and goes on",
-            "the saved one is live",
-            |stage| {
-                let hotrun = stage.run().pid().as_raw();
+            "a version is saved while hotrun is stopped",
+            "the saved version goes live",
+            |scenario| {
+                let hotrun = scenario.run().pid().as_raw();
                 kill(hotrun, Signal::SIGSTOP);
-                stage.project.server("meanwhile");
-                assert!(stage.run().get("/").ends_with("version one\n"));
+                scenario.project.server("saved-while-stopped");
+                assert!(scenario.run().get("/").ends_with("version one\n"));
                 kill(hotrun, Signal::SIGCONT);
-                stage.answers("meanwhile");
-                stage.mends();
+                scenario.expect_version("saved-while-stopped");
+                scenario.recover();
             },
         ),
         Fault::new(
             Live,
-            "the guardian is stopped, saved to, and goes on",
-            "the saved one is live",
-            |stage| {
-                let guardian = stage.guardian(1);
+            "a version is saved while the guardian is stopped",
+            "the saved version goes live",
+            |scenario| {
+                let guardian = scenario.guardian(1);
                 kill(guardian, Signal::SIGSTOP);
-                stage.project.server("meanwhile");
-                stage.answers("meanwhile");
+                scenario.project.server("saved-while-stopped");
+                scenario.expect_version("saved-while-stopped");
                 kill(guardian, Signal::SIGCONT);
-                stage.mends();
+                scenario.recover();
             },
         ),
         Fault::new(
             Live,
-            "twenty times USR1 to hotrun",
-            "reloads, and nothing is lost",
-            |stage| {
+            "hotrun gets USR1 twenty times",
+            "it reloads, and no request is lost",
+            |scenario| {
                 for _ in 0..20 {
-                    stage.run().signal(Signal::SIGUSR1);
+                    scenario.run().signal(Signal::SIGUSR1);
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                stage.run().expect("live");
-                stage.mends();
+                scenario.run().expect("live");
+                scenario.recover();
             },
         ),
     ]
@@ -282,43 +287,53 @@ fn signals() -> Vec<Fault> {
 
 fn saves() -> Vec<Fault> {
     vec![
-        Fault::new(Live, "five hundred saves", "the newest is live", |stage| {
-            for n in 0..500 {
-                stage.project.server(&format!("storm-{n}"));
-            }
-            stage.answers("storm-499");
-            stage.mends();
-        }),
         Fault::new(
             Live,
-            "two thousand files appear and vanish",
-            "the old one or its like serves",
-            |stage| {
-                let crowd = stage.project.work().join("crowd");
-                fs::create_dir(&crowd).expect("the folder is ours");
-                for n in 0..2000 {
-                    fs::write(crowd.join(n.to_string()), "x").expect("the folder is ours");
+            "five hundred saves",
+            "the newest version goes live",
+            |scenario| {
+                for n in 0..500 {
+                    scenario.project.server(&format!("storm-{n}"));
                 }
-                fs::remove_dir_all(&crowd).expect("the folder is ours");
-                stage.mends();
+                scenario.expect_version("storm-499");
+                scenario.recover();
             },
         ),
-        Fault::new(Live, "a save that changes nothing", "nothing", |stage| {
-            stage.project.faulty("one");
-            stage.project.save("build", "exit 0");
-            std::thread::sleep(Duration::from_millis(300));
-            assert_eq!(stage.run().count("building"), 1);
-            stage.mends();
-        }),
+        Fault::new(
+            Live,
+            "two thousand files are created and removed",
+            "the same version serves",
+            |scenario| {
+                let crowd = scenario.project.work().join("crowd");
+                fs::create_dir(&crowd).expect("the test owns the folder");
+                for n in 0..2000 {
+                    fs::write(crowd.join(n.to_string()), "x").expect("the test owns the folder");
+                }
+                fs::remove_dir_all(&crowd).expect("the test owns the folder");
+                scenario.recover();
+            },
+        ),
+        Fault::new(
+            Live,
+            "files are saved without a change",
+            "no effect",
+            |scenario| {
+                scenario.project.faulty("one");
+                scenario.project.save("build", "exit 0");
+                std::thread::sleep(Duration::from_millis(300));
+                assert_eq!(scenario.run().count("building"), 1);
+                scenario.recover();
+            },
+        ),
     ]
 }
 
-/// What leaves its group, its session, its parent and its environment behind, and ignores what can be ignored.
+/// Starts a daemon that leaves its process group, session, parent and environment, and ignores every signal it can.
 const DAEMON: &str = "(env -i /usr/bin/setsid /bin/sh -c 'cd /; trap \"\" HUP INT TERM QUIT USR1 USR2; \
                       echo $$ >\"$0\"; while :; do /bin/sleep 0.2; done' \"$PWD/../daemon\" &)";
 
-fn daemon(stage: &Stage) -> i32 {
-    let path = stage.project.beside("daemon");
+fn daemon(scenario: &Scenario) -> i32 {
+    let path = scenario.project.beside("daemon");
     until("the daemon", PATIENCE, || {
         fs::read_to_string(&path).ok()?.trim().parse().ok()
     })
@@ -336,50 +351,50 @@ fn trees() -> Vec<Fault> {
     vec![
         Fault::new(
             Live,
-            "the next one has a daemon that ignores all, and is followed",
+            "a generation with a stubborn daemon is replaced",
             "killed at the timeout",
-            |stage| {
+            |scenario| {
                 let server = apps::std().server.display();
-                stage
+                scenario
                     .project
                     .script(&format!("{DAEMON}; exec '{server}' two"));
-                stage.told_of("live", 2);
-                let daemon = daemon(stage);
-                stage.mends();
+                scenario.expect_event("live", 2);
+                let daemon = daemon(scenario);
+                scenario.recover();
                 is_gone(daemon);
             },
         )
         .with(&["--stop-timeout", "500ms"]),
         Fault::new(
             Live,
-            "the next one has a daemon that ignores all, and crashes",
+            "a generation with a stubborn daemon crashes",
             "the daemon is killed",
-            |stage| {
-                stage.allow(2);
+            |scenario| {
+                scenario.allow(2);
                 let faulty = apps::std().faulty.display();
-                stage
+                scenario
                     .project
                     .script(&format!("{DAEMON}; exec '{faulty}' two"));
-                stage.told_of("live", 2);
-                let daemon = daemon(stage);
-                let _ = http::get(stage.run().address(), "/crash");
-                crashes(stage, "signal", 6);
+                scenario.expect_event("live", 2);
+                let daemon = daemon(scenario);
+                let _ = http::get(scenario.run().address(), "/crash");
+                crashes(scenario, "signal", 6);
                 is_gone(daemon);
             },
         )
         .with(&["--stop-timeout", "500ms"]),
         Fault::new(
             Live,
-            "the next one has a daemon that ignores all, hotrun is killed",
+            "hotrun is killed while a stubborn daemon runs",
             "the daemon is killed",
-            |stage| {
+            |scenario| {
                 let server = apps::std().server.display();
-                stage
+                scenario
                     .project
                     .script(&format!("{DAEMON}; exec '{server}' two"));
-                stage.told_of("live", 2);
-                let daemon = daemon(stage);
-                stage.ends_killed();
+                scenario.expect_event("live", 2);
+                let daemon = daemon(scenario);
+                scenario.end_killed();
                 is_gone(daemon);
             },
         ),

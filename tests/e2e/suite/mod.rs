@@ -1,21 +1,21 @@
-//! The fault suite: a table of what can go wrong in each state of the machine, and what comes of it. Each fault meets a
-//! hotrun of its own, with clients that ask all the time; afterwards no request may be lost that the design does not
-//! name, and no process, descriptor or file may be left.
+//! The fault suite: a table of the faults in each state and the outcome of each. Every fault runs against its own hotrun
+//! under a steady stream of requests. Afterwards no request may be lost except those the row allows, and no process,
+//! descriptor or file may be left behind.
 //!
-//! `FAULTS='killed' cargo test --test e2e -- suite::` runs those whose rows contain the word.
+//! `FAULTS='killed' cargo test --test e2e -- --ignored suite::` runs only the rows that contain `killed`.
 
 mod builds;
+mod draining;
 mod ends;
-mod leaving;
 mod live;
 mod nothing_live;
+mod recovery;
 mod resources;
-mod returns;
-mod stage;
+mod scenario;
 mod starts;
 mod state;
 
-pub(crate) use stage::Stage;
+pub(crate) use scenario::Scenario;
 pub(crate) use state::State;
 
 use std::collections::BTreeSet;
@@ -25,23 +25,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use stage::Figures;
+use scenario::Figures;
 
 use crate::harness::{apps, say};
 
-/// So many at once: most of the time each of them waits.
-const AT_ONCE: usize = 6;
+/// The number of faults tested at the same time. Each one mostly waits.
+const CONCURRENCY: usize = 6;
 
 /// A row of the table.
 pub(crate) struct Fault {
     state: State,
     what: &'static str,
-    /// What comes of it, in words; `act` asserts it.
+    /// The expected outcome, for the table. `act` asserts it.
     outcome: &'static str,
     options: &'static [&'static str],
-    /// Whether hotrun runs as somebody whom limits concern.
-    as_user: bool,
-    act: fn(&mut Stage),
+    /// Whether hotrun runs as an unprivileged user, to whom resource limits apply.
+    unprivileged: bool,
+    act: fn(&mut Scenario),
 }
 
 impl Fault {
@@ -49,14 +49,14 @@ impl Fault {
         state: State,
         what: &'static str,
         outcome: &'static str,
-        act: fn(&mut Stage),
+        act: fn(&mut Scenario),
     ) -> Self {
         Self {
             state,
             what,
             outcome,
             options: &[],
-            as_user: false,
+            unprivileged: false,
             act,
         }
     }
@@ -66,8 +66,8 @@ impl Fault {
         self
     }
 
-    const fn by_user(mut self) -> Self {
-        self.as_user = true;
+    const fn unprivileged(mut self) -> Self {
+        self.unprivileged = true;
         self
     }
 
@@ -80,24 +80,24 @@ impl Fault {
         )
     }
 
-    /// What is wrong if it does not have its outcome, and the figures in any case.
+    /// Runs the fault. Returns an error text if the outcome differs, and the figures in either case.
     fn check(&self) -> (Result<(), String>, Figures) {
         let mut figures = Figures::default();
         let checked = catch_unwind(AssertUnwindSafe(|| {
-            let mut stage = Stage::new(self.options);
-            stage.as_user = self.as_user;
-            self.state.reach(&mut stage);
-            (self.act)(&mut stage);
-            stage.close();
-            figures = stage.figures;
+            let mut scenario = Scenario::new(self.options);
+            scenario.unprivileged = self.unprivileged;
+            self.state.reach(&mut scenario);
+            (self.act)(&mut scenario);
+            scenario.close();
+            figures = scenario.figures;
         }));
-        let words = checked.map_err(|panic| match panic.downcast::<String>() {
+        let checked = checked.map_err(|panic| match panic.downcast::<String>() {
             Ok(text) => *text,
             Err(panic) => panic
                 .downcast::<&str>()
                 .map_or_else(|_| "?".into(), |text| (*text).into()),
         });
-        (words, figures)
+        (checked, figures)
     }
 }
 
@@ -107,8 +107,8 @@ fn all() -> Vec<Fault> {
     all.extend(builds::faults());
     all.extend(starts::faults());
     all.extend(live::faults());
-    all.extend(leaving::faults());
-    all.extend(returns::faults());
+    all.extend(draining::faults());
+    all.extend(recovery::faults());
     all.extend(resources::faults());
     all.extend(ends::faults());
     all.sort_by_key(|fault| fault.state);
@@ -126,7 +126,7 @@ fn each_fault_has_its_outcome() {
         .collect();
     assert!(distinct.len() == faults.len() && faults.len() >= 60);
     faults.retain(|fault| fault.row().contains(&only));
-    // Not while the first of them wait for it.
+    // Build the app before any fault is timed.
     apps::std();
     let (next, rows) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
@@ -135,16 +135,18 @@ fn each_fault_has_its_outcome() {
             let (checked, figures) = fault.check();
             let took = began.elapsed();
             rows.lock()
-                .expect("nobody panics here")
+                .expect("no thread panics while it holds the lock")
                 .push((fault, checked, figures, took));
         }
     };
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..CONCURRENCY {
             scope.spawn(work);
         }
     });
-    let mut rows = rows.into_inner().expect("nobody panics here");
+    let mut rows = rows
+        .into_inner()
+        .expect("no thread panics while it holds the lock");
     rows.sort_by_key(|(fault, ..)| (fault.state, fault.what));
     let mut wrong = Vec::new();
     for (fault, checked, figures, took) in rows {
@@ -158,7 +160,7 @@ fn each_fault_has_its_outcome() {
     }
     assert!(
         wrong.is_empty(),
-        "{} of {}:\n\n{}",
+        "{} of {} faults have the wrong outcome:\n\n{}",
         wrong.len(),
         faults.len(),
         wrong.join("\n\n")

@@ -1,4 +1,4 @@
-//! Before the first one, and after a crash: clients wait.
+//! Faults while nothing is live: before the first generation and after a crash. Clients wait.
 
 use std::thread;
 
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use super::Fault;
 use super::State::{FirstBuild, FirstStart, Held};
 use super::live::kill;
-use super::stage::ask_patiently;
+use super::scenario::get_with_retry;
 
 const TIMEOUT: &[&str] = &["--ready-timeout", "3s"];
 
@@ -22,97 +22,105 @@ fn first() -> Vec<Fault> {
         Fault::new(
             FirstBuild,
             "it fails",
-            "clients wait for the mended one",
-            |stage| {
-                stage.go_on("exit 1");
-                stage.fails("build", 0);
-                stage.mends();
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.proceed_with("exit 1");
+                scenario.expect_failure("build", 0);
+                scenario.recover();
             },
         ),
         Fault::new(
             FirstBuild,
-            "it is killed",
-            "said; clients wait for the mended one",
-            |stage| {
-                stage.go_on("kill -9 $$");
-                stage.fails("build", 0);
-                stage.says("the build was ended by signal 9");
-                stage.mends();
+            "it is killed by KILL",
+            "reported; clients wait for the fixed version",
+            |scenario| {
+                scenario.proceed_with("kill -9 $$");
+                scenario.expect_failure("build", 0);
+                scenario.expect_text("the build was ended by signal 9");
+                scenario.recover();
             },
         ),
         Fault::new(
             FirstBuild,
-            "it hangs, and there is a newer save",
-            "the newer one is built",
-            |stage| {
-                stage.project.save("build", "exit 0");
-                stage.run().expect("build_cancelled");
-                stage.mends();
+            "it hangs and a newer version is saved",
+            "the newer version is built",
+            |scenario| {
+                scenario.project.save("build", "exit 0");
+                scenario.run().expect("build_cancelled");
+                scenario.recover();
             },
         ),
         Fault::new(
             FirstBuild,
             "its guardian is killed",
-            "clients wait for the mended one",
-            |stage| {
-                let guardian = stage.builds_guardian();
+            "clients wait for the fixed version",
+            |scenario| {
+                let guardian = scenario.build_guardian();
                 kill(guardian, Signal::SIGKILL);
-                stage.fails("build", 0);
-                stage.mends();
+                scenario.expect_failure("build", 0);
+                scenario.recover();
             },
         ),
         Fault::new(
             FirstStart,
-            "it ends with status 0",
-            "clients wait for the mended one",
-            |stage| {
-                stage.go_on("exit 0");
-                stage.fails("exited_early", 0);
-                stage.mends();
+            "it exits with status 0",
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.proceed_with("exit 0");
+                scenario.expect_failure("exited_early", 0);
+                scenario.recover();
             },
         ),
         Fault::new(
             FirstStart,
             "it panics",
-            "clients wait for the mended one",
-            |stage| {
-                stage.go_on_faulty("panic");
-                assert_eq!(stage.fails("exited_early", 0).number("exit_code"), 101);
-                stage.says("a fault that was asked for");
-                stage.mends();
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.proceed_with_faulty("panic");
+                assert_eq!(
+                    scenario
+                        .expect_failure("exited_early", 0)
+                        .number("exit_code"),
+                    101
+                );
+                scenario.expect_text("a fault that was asked for");
+                scenario.recover();
             },
         ),
         Fault::new(
             FirstStart,
-            "it never gets ready",
+            "it never becomes ready",
             "killed at the timeout",
-            |stage| {
-                stage.go_on_faulty("hang");
-                stage.fails("ready_timeout", 0);
-                stage.mends();
+            |scenario| {
+                scenario.proceed_with_faulty("hang");
+                scenario.expect_failure("ready_timeout", 0);
+                scenario.recover();
             },
         )
         .with(TIMEOUT),
         Fault::new(
             FirstStart,
             "its guardian is killed",
-            "clients wait for the mended one",
-            |stage| {
-                let guardian = stage.guardian(1);
+            "clients wait for the fixed version",
+            |scenario| {
+                let guardian = scenario.guardian(1);
                 kill(guardian, Signal::SIGKILL);
-                assert_eq!(stage.fails("exited_early", 0).number("signal"), 9);
-                stage.mends();
+                assert_eq!(
+                    scenario.expect_failure("exited_early", 0).number("signal"),
+                    9
+                );
+                scenario.recover();
             },
         ),
         Fault::new(
             FirstStart,
-            "there is a newer save",
-            "the newer one is started",
-            |stage| {
-                stage.project.server("newer");
-                stage.run().expect("superseded");
-                stage.answers("newer");
-                stage.mends();
+            "a newer version is saved",
+            "the newer version is started",
+            |scenario| {
+                scenario.project.server("newer");
+                scenario.run().expect("superseded");
+                scenario.expect_version("newer");
+                scenario.recover();
             },
         ),
     ]
@@ -123,68 +131,73 @@ fn held() -> Vec<Fault> {
         Fault::new(
             Held,
             "the next build fails",
-            "clients wait for the mended one",
-            |stage| {
-                stage.client_waits();
-                stage.project.save("build", "exit 1");
-                stage.fails("build", 0);
-                stage.mends();
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.add_waiting_client();
+                scenario.project.save("build", "exit 1");
+                scenario.expect_failure("build", 0);
+                scenario.recover();
             },
         ),
         Fault::new(
             Held,
-            "the next one ends early",
-            "clients wait for the mended one",
-            |stage| {
-                stage.client_waits();
-                stage.project.faulty("exit=3");
-                stage.fails("exited_early", 0);
-                stage.mends();
+            "the next generation exits early",
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.add_waiting_client();
+                scenario.project.faulty("exit=3");
+                scenario.expect_failure("exited_early", 0);
+                scenario.recover();
             },
         ),
         Fault::new(
             Held,
-            "the next one never gets ready",
+            "the next generation never becomes ready",
             "killed at the timeout",
-            |stage| {
-                stage.client_waits();
-                stage.project.faulty("hang");
-                stage.fails("ready_timeout", 0);
-                stage.mends();
+            |scenario| {
+                scenario.add_waiting_client();
+                scenario.project.faulty("hang");
+                scenario.expect_failure("ready_timeout", 0);
+                scenario.recover();
             },
         )
         .with(TIMEOUT),
         Fault::new(
             Held,
-            "the next one crashes as well",
-            "held again",
-            |stage| {
-                stage.project.faulty("again");
-                stage.told_of("live", 2);
-                stage.crash();
-                stage.fails("crashed", 0);
-                stage.run().expect("waiting");
-                stage.mends();
+            "the next generation crashes, too",
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.project.faulty("again");
+                scenario.expect_event("live", 2);
+                scenario.crash();
+                scenario.expect_failure("crashed", 0);
+                scenario.run().expect("waiting");
+                scenario.recover();
             },
         ),
         Fault::new(
             Held,
-            "fifty clients come",
-            "all are answered once it is mended",
-            |stage| {
-                let to = stage.run().address();
-                let ask = |_| thread::spawn(move || ask_patiently(to));
+            "fifty clients connect",
+            "the fixed version answers all of them",
+            |scenario| {
+                let to = scenario.run().address();
+                let ask = |_| thread::spawn(move || get_with_retry(to));
                 let clients: Vec<_> = (0..50).map(ask).collect();
-                stage.mends();
+                scenario.recover();
                 for client in clients {
-                    client.join().expect("no panic").expect("it is answered");
+                    client.join().expect("no panic").expect("a response");
                 }
             },
         ),
-        Fault::new(Held, "USR1 to hotrun", "the same once more", |stage| {
-            stage.run().signal(Signal::SIGUSR1);
-            stage.answers("one");
-            stage.mends();
-        }),
+        Fault::new(
+            Held,
+            "hotrun gets USR1",
+            "the same version is restarted",
+            |scenario| {
+                scenario.run().signal(Signal::SIGUSR1);
+                scenario.expect_version("one");
+                scenario.recover();
+            },
+        ),
     ]
 }

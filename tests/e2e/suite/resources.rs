@@ -1,10 +1,10 @@
-//! The system runs out of something.
+//! The system runs out of a resource.
 
 use std::fs;
 use std::process::Command;
 
 use super::State::{Building, Draining, Live, Starting};
-use super::{Fault, Stage};
+use super::{Fault, Scenario};
 use crate::harness::project::done;
 use crate::harness::run::NOBODY;
 
@@ -14,25 +14,25 @@ pub(super) fn faults() -> Vec<Fault> {
     all
 }
 
-/// hotrun may have no more descriptors than it has.
-fn no_more_descriptors(stage: &mut Stage) {
-    let pid = stage.run().pid();
+/// Limits hotrun to the descriptors it already has.
+fn exhaust_descriptors(scenario: &mut Scenario) {
+    let pid = scenario.run().pid();
     let open = fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("it runs")
+        .expect("hotrun runs")
         .count();
-    limit(stage, &format!("--nofile={open}:"));
+    limit(scenario, &format!("--nofile={open}:"));
 }
 
-fn enough_descriptors(stage: &mut Stage) {
-    limit(stage, "--nofile=1024:");
+fn restore_descriptors(scenario: &mut Scenario) {
+    limit(scenario, "--nofile=1024:");
 }
 
-/// `prlimit` of util-linux.
-fn limit(stage: &mut Stage, what: &str) {
-    let pid = stage.run().pid().to_string();
+/// Changes a limit of hotrun with `prlimit` from util-linux.
+fn limit(scenario: &mut Scenario, what: &str) {
+    let pid = scenario.run().pid().to_string();
     let mut command = Command::new("prlimit");
-    if stage.as_user && nix::unistd::geteuid().is_root() {
-        // Only whose process it is may do that, or who has `CAP_SYS_RESOURCE`, which root in a container has not.
+    if scenario.unprivileged && nix::unistd::geteuid().is_root() {
+        // This takes the same user or `CAP_SYS_RESOURCE`, which root in a container lacks.
         command = Command::new("setpriv");
         command.args([
             "--reuid",
@@ -50,87 +50,87 @@ fn descriptors() -> Vec<Fault> {
     vec![
         Fault::new(
             Live,
-            "no descriptor is left, and there is a save",
-            "said; the old one serves",
-            |stage| {
-                no_more_descriptors(stage);
-                stage.project.server("two");
-                stage.fails("build", 1);
-                stage.says("ulimit -n");
-                stage.answers("one");
-                enough_descriptors(stage);
-                stage.mends();
+            "a save when no descriptor is left",
+            "reported; the old generation stays live",
+            |scenario| {
+                exhaust_descriptors(scenario);
+                scenario.project.server("two");
+                scenario.expect_failure("build", 1);
+                scenario.expect_text("ulimit -n");
+                scenario.expect_version("one");
+                restore_descriptors(scenario);
+                scenario.recover();
             },
         ),
         Fault::new(
             Building,
-            "no descriptor is left for what it makes",
-            "said; the old one serves",
-            |stage| {
-                no_more_descriptors(stage);
-                stage.open_gates();
-                stage.fails("start", 1);
-                stage.says("ulimit -n");
-                stage.answers("one");
-                enough_descriptors(stage);
-                stage.mends();
+            "no descriptor is left to start the new build",
+            "reported; the old generation stays live",
+            |scenario| {
+                exhaust_descriptors(scenario);
+                scenario.open_gates();
+                scenario.expect_failure("start", 1);
+                scenario.expect_text("ulimit -n");
+                scenario.expect_version("one");
+                restore_descriptors(scenario);
+                scenario.recover();
             },
         ),
         Fault::new(
             Starting,
             "no descriptor is left",
-            "live as soon as there is one",
-            |stage| {
-                no_more_descriptors(stage);
-                stage.open_gates();
-                stage.answers("one");
-                enough_descriptors(stage);
-                stage.told_of("live", 2);
-                stage.mends();
+            "live once descriptors are available",
+            |scenario| {
+                exhaust_descriptors(scenario);
+                scenario.open_gates();
+                scenario.expect_version("one");
+                restore_descriptors(scenario);
+                scenario.expect_event("live", 2);
+                scenario.recover();
             },
         ),
         Fault::new(
             Draining,
             "no descriptor is left",
-            "the new one serves",
-            |stage| {
-                no_more_descriptors(stage);
-                stage.run().gone_is(1);
-                stage.answers("two");
-                enough_descriptors(stage);
-                stage.mends();
+            "the new generation stays live",
+            |scenario| {
+                exhaust_descriptors(scenario);
+                scenario.run().gone_is(1);
+                scenario.expect_version("two");
+                restore_descriptors(scenario);
+                scenario.recover();
             },
         ),
         Fault::new(
             Live,
-            "no process may be started any more, and a save",
-            "said; the old one serves",
-            |stage| {
-                limit(stage, "--nproc=1:");
-                stage.project.server("two");
-                stage.fails("build", 1);
-                stage.says("ulimit -u");
-                stage.answers("one");
-                limit(stage, "--nproc=10000:");
-                stage.mends();
+            "a save when no process can be started",
+            "reported; the old generation stays live",
+            |scenario| {
+                limit(scenario, "--nproc=1:");
+                scenario.project.server("two");
+                scenario.expect_failure("build", 1);
+                scenario.expect_text("ulimit -u");
+                scenario.expect_version("one");
+                limit(scenario, "--nproc=10000:");
+                scenario.recover();
             },
         )
-        .by_user(),
+        .unprivileged(),
         Fault::new(
             Building,
-            "no process may be started for what it makes",
-            "said; the old one serves",
-            |stage| {
-                limit(stage, "--nproc=1:");
-                stage.open_gates();
-                stage.fails("start", 1);
-                stage.says("ulimit -u");
-                stage.answers("one");
-                limit(stage, "--nproc=10000:");
-                stage.mends();
+            "no process can be started for the new build",
+            "reported; the old generation stays live",
+            |scenario| {
+                limit(scenario, "--nproc=1:");
+                scenario.open_gates();
+                scenario.expect_failure("start", 1);
+                scenario.expect_text("ulimit -u");
+                scenario.expect_version("one");
+                limit(scenario, "--nproc=10000:");
+                scenario.recover();
             },
         )
-        .by_user(),
+        .unprivileged(),
     ]
 }
 
@@ -138,58 +138,58 @@ fn files() -> Vec<Fault> {
     vec![
         Fault::new(
             Live,
-            "the working directory is removed and made again",
-            "said; what is there then is live",
-            |stage| {
-                let work = stage.project.work();
-                fs::remove_dir_all(&work).expect("it is ours");
-                // The build or the start, as far as it got.
-                assert_eq!(stage.run().expect("failed").number("live"), 1);
-                stage.answers("one");
-                fs::create_dir(&work).expect("its place is ours");
-                stage.mends();
+            "the working directory is removed and recreated",
+            "reported; the recreated program goes live",
+            |scenario| {
+                let work = scenario.project.work();
+                fs::remove_dir_all(&work).expect("the test owns it");
+                // Either the build or the start fails, depending on the timing.
+                assert_eq!(scenario.run().expect("failed").number("live"), 1);
+                scenario.expect_version("one");
+                fs::create_dir(&work).expect("the test owns its parent");
+                scenario.recover();
             },
         ),
         Fault::new(
             Building,
-            "the working directory is removed and made again",
-            "said; what is there then is live",
-            |stage| {
-                let work = stage.project.work();
-                fs::remove_dir_all(&work).expect("it is ours");
-                stage.run().expect("failed");
-                stage.answers("one");
-                fs::create_dir(&work).expect("its place is ours");
-                stage.mends();
+            "the working directory is removed and recreated",
+            "reported; the recreated program goes live",
+            |scenario| {
+                let work = scenario.project.work();
+                fs::remove_dir_all(&work).expect("the test owns it");
+                scenario.run().expect("failed");
+                scenario.expect_version("one");
+                fs::create_dir(&work).expect("the test owns its parent");
+                scenario.recover();
             },
         ),
         Fault::new(
             Live,
             "the temporary directory is removed",
-            "nothing",
-            |stage| {
-                fs::remove_dir_all(stage.project.tmp()).expect("it is ours");
-                stage.project.server("two");
-                stage.told_of("live", 2);
-                fs::create_dir(stage.project.tmp()).expect("its place is ours");
-                stage.mends();
+            "no effect",
+            |scenario| {
+                fs::remove_dir_all(scenario.project.tmp()).expect("the test owns it");
+                scenario.project.server("two");
+                scenario.expect_event("live", 2);
+                fs::create_dir(scenario.project.tmp()).expect("the test owns its parent");
+                scenario.recover();
             },
         ),
         Fault::new(
             Live,
-            "a directory may not be read",
-            "told or not, the old one serves",
-            |stage| {
-                let closed = stage.project.work().join("closed");
-                fs::create_dir(&closed).expect("it is ours");
+            "a directory is unreadable",
+            "a generation stays live",
+            |scenario| {
+                let closed = scenario.project.work().join("closed");
+                fs::create_dir(&closed).expect("the test owns it");
                 let mode = |mode: &str| done(Command::new("chmod").arg(mode).arg(&closed));
                 mode("000");
-                stage.mends();
+                scenario.recover();
                 mode("700");
-                fs::remove_dir(&closed).expect("it is empty");
-                stage.mends();
+                fs::remove_dir(&closed).expect("the directory is empty");
+                scenario.recover();
             },
         )
-        .by_user(),
+        .unprivileged(),
     ]
 }

@@ -3,31 +3,31 @@ use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
 
-use super::Stage;
+use super::Scenario;
 use crate::harness::http;
 
-/// Where the machine is when something goes wrong.
+/// The state of hotrun when the fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {
-    /// Nothing has ever been live, and is being built.
+    /// The first generation is being built.
     FirstBuild,
-    /// It is built, and starts.
+    /// The first generation starts.
     FirstStart,
-    /// One is live, and nothing happens.
+    /// A generation is live, and nothing else happens.
     Live,
-    /// Another one is built.
+    /// Another generation is being built.
     Building,
-    /// Another one starts.
+    /// Another generation starts.
     Starting,
-    /// Another one has just said that it is ready.
+    /// Another generation has just become ready.
     Switching,
-    /// Another one is live, and somebody is connected to the one before who has not said what he wants.
-    Settling,
-    /// The one before has got its stop signal, and cleans up.
+    /// Another generation is live. A client is connected to the previous one and has not sent a request.
+    Quiescing,
+    /// The previous generation has got its stop signal and cleans up.
     Draining,
-    /// Nothing is live after a crash, and nothing is on its way.
+    /// Nothing is live after a crash, and nothing is being built or started.
     Held,
-    /// hotrun was asked to end, and the program cleans up.
+    /// hotrun is quitting, and the program cleans up.
     Quitting,
 }
 
@@ -39,79 +39,79 @@ impl State {
         Self::Building,
         Self::Starting,
         Self::Switching,
-        Self::Settling,
+        Self::Quiescing,
         Self::Draining,
         Self::Held,
         Self::Quitting,
     ];
 
-    /// Gets a machine there that was just made.
-    pub(super) fn reach(self, stage: &mut Stage) {
+    /// Brings a new scenario into this state.
+    pub(super) fn reach(self, scenario: &mut Scenario) {
         match self {
             Self::FirstBuild => {
-                stage.gated_build("exit 0");
-                stage.spawn();
-                stage.at_the_gate(1);
-                stage.client_waits();
+                scenario.gated_build("exit 0");
+                scenario.spawn();
+                scenario.reaches_gate(1);
+                scenario.add_waiting_client();
             }
             Self::FirstStart => {
-                stage.gated_start("one");
-                stage.spawn();
-                stage.at_the_gate(1);
-                stage.client_waits();
+                scenario.gated_start("one");
+                scenario.spawn();
+                scenario.reaches_gate(1);
+                scenario.add_waiting_client();
             }
-            Self::Live => stage.serve("one"),
+            Self::Live => scenario.serve("one"),
             Self::Building => {
-                stage.serve("one");
-                stage.gated_build("exit 0");
-                stage.at_the_gate(2);
+                scenario.serve("one");
+                scenario.gated_build("exit 0");
+                scenario.reaches_gate(2);
             }
             Self::Starting => {
-                stage.serve("one");
-                stage.gated_start("two");
-                stage.at_the_gate(2);
+                scenario.serve("one");
+                scenario.gated_start("two");
+                scenario.reaches_gate(2);
             }
             Self::Switching => {
-                stage.serve("one");
-                stage.gated_start("two");
-                stage.at_the_gate(2);
-                stage.open_gates();
-                stage.told_of("ready", 2);
+                scenario.serve("one");
+                scenario.gated_start("two");
+                scenario.reaches_gate(2);
+                scenario.open_gates();
+                scenario.expect_event("ready", 2);
             }
-            Self::Settling => {
-                stage.serve("one");
-                let silent = TcpStream::connect(stage.run().address());
-                stage.silent = Some(silent.expect("it is open"));
-                stage.project.server("two");
-                stage.told_of("live", 2);
+            Self::Quiescing => {
+                scenario.serve("one");
+                let silent = TcpStream::connect(scenario.run().address());
+                scenario.silent = Some(silent.expect("the address is open"));
+                scenario.project.server("two");
+                scenario.expect_event("live", 2);
             }
             Self::Draining => {
-                stage.serve("cleanup=1500 one");
-                stage.project.server("two");
-                stage.told_of("live", 2);
-                stage.run().printed(1, "stop signal 1");
+                scenario.serve("cleanup=1500 one");
+                scenario.project.server("two");
+                scenario.expect_event("live", 2);
+                scenario.run().printed(1, "stop signal 1");
             }
             Self::Held => {
-                stage.serve("one");
-                stage.crash();
-                stage.run().expect("waiting");
+                scenario.serve("one");
+                scenario.crash();
+                scenario.run().expect("waiting");
             }
             Self::Quitting => {
-                stage.serve("cleanup=1500 one");
-                stage.stop_load();
-                stage.run().signal(Signal::SIGINT);
-                stage.run().expect("quitting");
-                stage.run().printed(1, "stop signal 1");
+                scenario.serve("cleanup=1500 one");
+                scenario.stop_load();
+                scenario.run().signal(Signal::SIGINT);
+                scenario.run().expect("quitting");
+                scenario.run().printed(1, "stop signal 1");
             }
         }
     }
 }
 
-impl Stage {
-    /// The live one ends as by a crash. What it has in hand is lost: the two requests of the load, and this one.
+impl Scenario {
+    /// Crashes the live generation. The requests it handles are lost: two of the load, and this one.
     pub(super) fn crash(&mut self) {
         self.allow(2);
-        self.is_held();
+        self.mark_held();
         let _ = http::get(self.run().address(), "/crash");
     }
 }
@@ -125,7 +125,7 @@ impl fmt::Display for State {
             Self::Building => "building",
             Self::Starting => "starting",
             Self::Switching => "switching",
-            Self::Settling => "settling",
+            Self::Quiescing => "quiescing",
             Self::Draining => "draining",
             Self::Held => "held",
             Self::Quitting => "quitting",

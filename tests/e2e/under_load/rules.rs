@@ -1,4 +1,4 @@
-//! Configuration and data that change under load, on new connections, as the server closes each.
+//! Changes of configuration and data under load. The server closes every connection after its response.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use crate::harness::hey::Load;
 use crate::harness::{BUILD_PATIENCE, Project, say, until};
 use crate::rules::{answers, configured};
 
-/// How many requests there are at least.
+/// The minimum number of requests.
 const REQUESTS: usize = 5_000;
 
 #[track_caller]
@@ -23,7 +23,7 @@ fn all_answered(load: Load, what: &str) {
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn a_new_configuration_loses_nothing_and_restarts_nothing() {
+fn a_new_configuration_loses_no_request_and_restarts_nothing() {
     let _alone = alone();
     if !can_load() {
         return;
@@ -40,27 +40,27 @@ fn a_new_configuration_loses_nothing_and_restarts_nothing() {
         run.expect("reload_signal_sent");
         answers(&run, &value);
     }
-    all_answered(load, &format!("{changes} changes of configuration"));
+    all_answered(load, &format!("{changes} configuration changes"));
     run.counted("reload_signal_sent", changes);
-    assert_eq!(run.count("starting"), 1, "without a restart");
+    assert_eq!(run.count("starting"), 1, "no restart");
     run.quit();
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn large_data_that_takes_long_to_load_is_exchanged_and_loses_nothing() {
+fn replacing_large_data_that_loads_slowly_loses_no_request() {
     let _alone = alone();
     if !can_load() {
         return;
     }
     let project = Project::new();
     let weights = project.work().join("data/weights");
-    fs::create_dir(project.work().join("data")).expect("it is ours");
+    fs::create_dir(project.work().join("data")).expect("the test owns it");
     let write = |word: &[u8]| {
-        let mut file = fs::File::create(&weights).expect("it is ours");
-        file.write_all(word).expect("there is room");
+        let mut file = fs::File::create(&weights).expect("the test owns it");
+        file.write_all(word).expect("the disk has room");
         for _ in 0..256 {
-            file.write_all(&[0; 1 << 20]).expect("there is room");
+            file.write_all(&[0; 1 << 20]).expect("the disk has room");
         }
     };
     write(b"one");
@@ -72,7 +72,11 @@ fn large_data_that_takes_long_to_load_is_exchanged_and_loses_nothing() {
     assert_eq!(run.live(), 2);
     answers(&run, "two");
     run.gone_is(1);
-    all_answered(load, "256 MB that take 5 s to load exchanged");
-    assert_eq!(run.count("starting"), 2, "once, when all was written");
+    all_answered(load, "256 MB of data that take 5 s to load, replaced");
+    assert_eq!(
+        run.count("starting"),
+        2,
+        "one restart, after the last write"
+    );
     run.quit();
 }

@@ -11,24 +11,25 @@ use super::State;
 use crate::harness::asking::Asking;
 use crate::harness::{Event, PATIENCE, Project, Run, Running, http, leftovers, until};
 
-/// A machine in some state, its clients, and everything that must be in order when the fault is over.
-pub(crate) struct Stage {
+/// A hotrun in some state, its clients, and the checks that follow the fault.
+pub(crate) struct Scenario {
     pub(crate) project: Project,
     options: Vec<String>,
-    /// Whether hotrun runs as somebody whom limits concern.
-    pub(super) as_user: bool,
+    /// Whether hotrun runs as an unprivileged user, to whom resource limits apply.
+    pub(super) unprivileged: bool,
     run: Option<Running>,
     load: Option<Asking>,
-    /// How many requests may fail, because of what the design says.
+    /// The number of requests that this fault may lose.
     allowed: usize,
-    /// A client that came before anything was live.
+    /// A client that sent its request while nothing was live.
     waiting: Option<JoinHandle<Result<String, http::Failure>>>,
-    /// A connection on which nothing has been said.
+    /// A connection on which no request has been sent.
     pub(crate) silent: Option<TcpStream>,
-    /// Whether nothing is live.
+    /// Whether nothing is live now.
     held: bool,
+    /// Whether nothing was live at some time.
     was_held: bool,
-    mended: usize,
+    recoveries: usize,
     pub(super) figures: Figures,
 }
 
@@ -38,26 +39,26 @@ pub(super) struct Figures {
     pub(super) lost: usize,
 }
 
-/// hotrun starts something by itself after a crash.
-pub(super) const RETURNS: [&str; 2] = ["--rollback-within", "10s"];
+/// Options with which hotrun restarts or rolls back after a crash.
+pub(super) const RECOVERY: [&str; 2] = ["--rollback-within", "10s"];
 
-/// The scripts wait for this file beside the watched folder, and then do what another one says, if it is there.
+/// A script line that waits for the file `gate` beside the watched folder and then runs the file `then`, if it exists.
 const GATE: &str = "echo at the gate; until [ -e ../gate ]; do sleep 0.02; done; if [ -e ../then ]; then . ../then; fi; ";
 
-impl Stage {
+impl Scenario {
     pub(crate) fn new(options: &[&str]) -> Self {
         let project = Project::new();
         project.save("build", "exit 0");
         project.server("one");
         let mut options: Vec<_> = options.iter().map(ToString::to_string).collect();
-        // What follows from a crash by itself has rows of its own: everything else is easier to tell without.
-        if !options.contains(&RETURNS[0].to_owned()) {
+        // Recovery after a crash has its own rows. Without it the other outcomes are easier to check.
+        if !options.contains(&RECOVERY[0].to_owned()) {
             options.extend(["--rollback-within", "0s"].map(str::to_owned));
         }
         Self {
             project,
             options,
-            as_user: false,
+            unprivileged: false,
             run: None,
             load: None,
             allowed: 0,
@@ -65,31 +66,31 @@ impl Stage {
             silent: None,
             held: false,
             was_held: false,
-            mended: 0,
+            recoveries: 0,
             figures: Figures::default(),
         }
     }
 
-    /// One that is in this state.
+    /// A scenario in this state.
     #[track_caller]
     pub(crate) fn at(state: State) -> Self {
-        let mut stage = Self::new(&[]);
-        state.reach(&mut stage);
-        stage
+        let mut scenario = Self::new(&[]);
+        state.reach(&mut scenario);
+        scenario
     }
 
-    /// hotrun is killed, and nothing is left.
+    /// Kills hotrun, and checks that nothing is left.
     #[track_caller]
     pub(crate) fn kill_hotrun(mut self) {
-        self.ends_killed();
+        self.end_killed();
         self.close();
     }
 
     #[track_caller]
-    pub(super) fn ends_killed(&mut self) {
+    pub(super) fn end_killed(&mut self) {
         self.stop_load();
         self.run().signal(Signal::SIGKILL);
-        self.ended_with(None);
+        self.expect_exit(None);
     }
 
     pub(super) fn gated_build(&self, line: &str) {
@@ -102,26 +103,26 @@ impl Stage {
             .script(&format!("{GATE}exec '{faulty}' {arguments}"));
     }
 
-    /// Lets what waits do this, instead of what it would.
-    pub(super) fn go_on(&self, line: &str) {
-        fs::write(self.project.beside("then"), line).expect("the folder is ours");
+    /// Opens the gate, and makes the waiting script run this line instead of its own command.
+    pub(super) fn proceed_with(&self, line: &str) {
+        fs::write(self.project.beside("then"), line).expect("the test owns the folder");
         self.open_gates();
     }
 
-    /// The same with the faulty server.
-    pub(super) fn go_on_faulty(&self, arguments: &str) {
+    /// Opens the gate, and makes the waiting script run the faulty server with these arguments.
+    pub(super) fn proceed_with_faulty(&self, arguments: &str) {
         let faulty = crate::harness::apps::std().faulty.display();
-        self.go_on(&format!("exec '{faulty}' {arguments}"));
+        self.proceed_with(&format!("exec '{faulty}' {arguments}"));
     }
 
     pub(super) fn open_gates(&self) {
-        fs::write(self.project.beside("gate"), "").expect("the folder is ours");
+        fs::write(self.project.beside("gate"), "").expect("the test owns the folder");
     }
 
     pub(super) fn spawn(&mut self) {
-        // In a session of its own: so `HUP` finds no terminal, as when one was closed. Whoever runs the tests may ignore
-        // that (`nohup`).
-        let run = match self.as_user && nix::unistd::geteuid().is_root() {
+        // In its own session hotrun has no terminal, as after a terminal was closed. The default action of HUP is
+        // restored because the tests may run under `nohup`.
+        let run = match self.unprivileged && nix::unistd::geteuid().is_root() {
             true => Run::as_nobody(&self.project),
             false => Run::through(
                 &self.project,
@@ -133,16 +134,16 @@ impl Stage {
         self.run = Some(run.spawn());
     }
 
-    pub(super) fn is_held(&mut self) {
+    pub(super) fn mark_held(&mut self) {
         (self.held, self.was_held) = (true, true);
     }
 
-    /// A first generation that is live, and clients.
+    /// Starts a first live generation and its clients.
     pub(super) fn serve(&mut self, arguments: &str) {
         self.project.faulty(arguments);
         self.spawn();
         assert_eq!(self.run().live(), 1);
-        // Many stages at once: the machine must not be what is tested.
+        // Several scenarios run at once, so a pause keeps the machine from becoming the bottleneck.
         let load = Asking::paced(self.run().address(), Duration::from_millis(10));
         load.more(5);
         self.load = Some(load);
@@ -152,21 +153,21 @@ impl Stage {
         self.run.as_mut().expect("hotrun runs")
     }
 
-    /// The program of this generation.
+    /// The pid of the program of this generation.
     pub(super) fn program(&mut self, generation: u64) -> i32 {
         let pid = self.run().pid_of(generation);
         i32::try_from(pid).expect("a pid is an i32")
     }
 
-    /// Its parent.
+    /// The pid of its guardian, which is its parent.
     pub(super) fn guardian(&mut self, generation: u64) -> i32 {
         let program = self.program(generation);
         let status = process_tree::status(program);
-        status.expect("it runs").parent
+        status.expect("the program runs").parent
     }
 
-    /// The guardian of the build that runs.
-    pub(super) fn builds_guardian(&mut self) -> i32 {
+    /// The pid of the guardian of the running build.
+    pub(super) fn build_guardian(&mut self) -> i32 {
         let others: Vec<_> = match self.run().count("spawned") {
             0 => Vec::new(),
             _ => vec![self.guardian(1)],
@@ -181,55 +182,55 @@ impl Stage {
         self.run.take().expect("hotrun runs")
     }
 
-    /// The generation that is built or started waits for the gate.
+    /// Waits until the build or start of this generation reaches the gate.
     #[track_caller]
-    pub(super) fn at_the_gate(&mut self, generation: u64) {
+    pub(super) fn reaches_gate(&mut self, generation: u64) {
         self.run().expect_that("at the gate", PATIENCE, |event| {
             event.text("text") == "at the gate" && event.generation() == generation
         });
     }
 
-    /// So many more requests may fail.
+    /// Allows this many more requests to fail.
     pub(super) fn allow(&mut self, count: usize) {
         self.allowed += count;
     }
 
-    /// Somebody asks whom nobody can answer yet.
-    pub(super) fn client_waits(&mut self) {
+    /// Adds a client whose request cannot be answered yet.
+    pub(super) fn add_waiting_client(&mut self) {
         let address = self.run().address();
-        self.waiting = Some(thread::spawn(move || ask_patiently(address)));
+        self.waiting = Some(thread::spawn(move || get_with_retry(address)));
     }
 
     #[track_caller]
-    pub(super) fn told_of(&mut self, name: &str, generation: u64) -> Event {
-        let what = format!("{name} of gen {generation}");
+    pub(super) fn expect_event(&mut self, name: &str, generation: u64) -> Event {
+        let what = format!("event `{name}` of gen {generation}");
         self.run().expect_that(&what, PATIENCE, |event| {
             event.is(name) && event.generation() == generation
         })
     }
 
-    /// It fails for this reason while this one serves; 0 is none.
+    /// Expects a failure for this reason while this generation is live. 0 means that none is.
     #[track_caller]
-    pub(super) fn fails(&mut self, reason: &str, live: u64) -> Event {
+    pub(super) fn expect_failure(&mut self, reason: &str, live: u64) -> Event {
         let failed = self.run().expect("failed");
         self.was_held |= live == 0;
-        let told = (failed.text("reason"), failed.number("live"));
-        assert_eq!(told, (reason, live), "{failed}");
+        let found = (failed.text("reason"), failed.number("live"));
+        assert_eq!(found, (reason, live), "{failed}");
         failed
     }
 
-    /// hotrun says this, or has said it.
+    /// Expects that an event mentions this text, now or earlier.
     #[track_caller]
-    pub(super) fn says(&mut self, words: &str) {
-        let says = |event: &Event| event.mentions(words);
-        if !self.run().so_far().iter().any(says) {
-            self.run().expect_that(words, PATIENCE, says);
+    pub(super) fn expect_text(&mut self, text: &str) {
+        let mentions = |event: &Event| event.mentions(text);
+        if !self.run().so_far().iter().any(mentions) {
+            self.run().expect_that(text, PATIENCE, mentions);
         }
     }
 
-    /// The one with this version answers.
+    /// Waits until this version answers.
     #[track_caller]
-    pub(super) fn answers(&mut self, version: &str) {
+    pub(super) fn expect_version(&mut self, version: &str) {
         let address = self.run().address();
         let wanted = format!("version {version}\n");
         until(&wanted, PATIENCE, || {
@@ -238,24 +239,25 @@ impl Stage {
         });
     }
 
-    /// A good save goes live, and who waited is answered.
+    /// Saves a good version, waits until it is live, and checks that the waiting client is answered.
     #[track_caller]
-    pub(super) fn mends(&mut self) {
-        self.mended += 1;
-        let version = format!("mended-{}", self.mended);
+    pub(super) fn recover(&mut self) {
+        self.recoveries += 1;
+        let version = format!("fixed-{}", self.recoveries);
         self.open_gates();
         self.project
-            .save("build", &format!("exit 0 # {}", self.mended));
+            .save("build", &format!("exit 0 # {}", self.recoveries));
         self.project.server(&version);
-        self.answers(&version);
+        self.expect_version(&version);
         self.held = false;
         if let Some(waiting) = self.waiting.take() {
             let answer = waiting.join().expect("no panic");
-            answer.expect("who waits is answered");
+            answer.expect("the waiting client is answered");
         }
     }
 
-    /// Ends the load; no request was lost but those that may. While nothing is live it waits, and ends with hotrun.
+    /// Ends the load, and checks that it lost no more requests than allowed. While nothing is live the load waits, and it
+    /// ends when hotrun exits.
     #[track_caller]
     pub(super) fn stop_load(&mut self) {
         if !self.held
@@ -271,27 +273,27 @@ impl Stage {
         let outcome = load.stop();
         self.figures.answered = outcome.answered;
         let mut lost = outcome.failures;
-        // An honest answer while nothing is live.
+        // A 503 is a correct response while nothing is live.
         lost.retain(|failure| !self.was_held || !is_unavailable(failure));
         self.figures.lost = lost.len();
         assert!(lost.len() <= self.allowed, "lost: {lost:?}");
     }
 
-    /// hotrun ends by this signal with this code.
+    /// Sends this signal to hotrun, and expects this exit code.
     #[track_caller]
-    pub(super) fn ends_by(&mut self, signal: Signal, code: i32) {
+    pub(super) fn end_by(&mut self, signal: Signal, code: i32) {
         self.stop_load();
         self.run().signal(signal);
-        self.ended_with(Some(code));
+        self.expect_exit(Some(code));
     }
 
-    /// hotrun ends, and nothing is left. No code: by a signal that nothing survives.
+    /// Waits until hotrun exits with this code, and checks that nothing is left. `None` stands for a death by signal.
     #[track_caller]
-    pub(super) fn ended_with(&mut self, code: Option<i32>) {
+    pub(super) fn expect_exit(&mut self, code: Option<i32>) {
         let mut run = self.take_run();
         let status = run.ended();
         if let Some(load) = self.load.take() {
-            // Who waited is sent away now, and so is who comes.
+            // Requests that waited are refused when hotrun exits, and so are new ones.
             let lost = load.stop().failures.len();
             self.figures.lost = lost;
         }
@@ -299,10 +301,11 @@ impl Stage {
         assert_eq!(status.code(), code, "{:?}", run.so_far().last());
     }
 
-    /// One is live, everything else is gone, and hotrun has no more open than it had. A slot that the order of its group
-    /// keeps from being closed is closed when the next one joins it, and nothing else is on its way then.
+    /// Checks that one generation is live, all other processes are gone, and hotrun has no more descriptors open than
+    /// usual. A listener may have to stay open to keep the order of its reuseport group until the next one joins, so
+    /// further reloads give it the chance to close.
     #[track_caller]
-    fn is_calm(&mut self) {
+    fn expect_rest(&mut self) {
         let most = usual_descriptors();
         for _ in 0..3 {
             if self.comes_to_rest(most) {
@@ -313,10 +316,14 @@ impl Stage {
         }
         self.comes_to_rest(most);
         let open = descriptors(self.run().pid().as_raw());
-        panic!("{} are open, usual are {most}: {open:#?}", open.len());
+        panic!(
+            "{} descriptors are open, usually at most {most}: {open:#?}",
+            open.len()
+        );
     }
 
-    /// Waits until nothing runs but hotrun, one guardian, and its program, and for the descriptors a little longer.
+    /// Waits until only hotrun, one guardian and its program run, then up to 4 s for the descriptors. Returns whether no more
+    /// than `most` are open.
     #[track_caller]
     fn comes_to_rest(&mut self, most: usize) -> bool {
         let (pid, mark) = (self.run().pid().as_raw(), self.run().mark.clone());
@@ -338,12 +345,12 @@ impl Stage {
         }
     }
 
-    /// The fault is over: what is left of it?
+    /// Checks that the fault left nothing behind.
     #[track_caller]
     pub(super) fn close(&mut self) {
         self.silent = None;
         if self.run.is_some() {
-            self.is_calm();
+            self.expect_rest();
             self.stop_load();
             self.take_run().quit();
         }
@@ -351,8 +358,8 @@ impl Stage {
     }
 }
 
-/// Asks until somebody serves: who is told to come back does.
-pub(super) fn ask_patiently(to: SocketAddr) -> Result<String, http::Failure> {
+/// Sends requests until one gets a response other than 503.
+pub(super) fn get_with_retry(to: SocketAddr) -> Result<String, http::Failure> {
     loop {
         match http::get(to, "/") {
             Err(failure) if is_unavailable(&failure.to_string()) => {
@@ -367,7 +374,7 @@ fn is_unavailable(failure: &str) -> bool {
     failure.contains(" 503 ")
 }
 
-/// What a process has open.
+/// The open descriptors of a process.
 fn descriptors(pid: i32) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"));
     let entries = entries.into_iter().flatten().flatten();
@@ -375,24 +382,24 @@ fn descriptors(pid: i32) -> Vec<String> {
     links.map(|link| link.display().to_string()).collect()
 }
 
-/// How many descriptors hotrun has when one generation is live, another was before it, and nothing happens.
+/// The number of descriptors that an idle hotrun has open with one live generation, after one reload.
 fn usual_descriptors() -> usize {
     static USUAL: OnceLock<usize> = OnceLock::new();
     *USUAL.get_or_init(|| {
-        let mut stage = Stage::new(&[]);
-        stage.project.server("one");
-        stage.spawn();
-        stage.run().live();
-        stage.project.server("two");
-        stage.run().live();
-        stage.run().gone_is(1);
-        let pid = stage.run().pid().as_raw();
+        let mut scenario = Scenario::new(&[]);
+        scenario.project.server("one");
+        scenario.spawn();
+        scenario.run().live();
+        scenario.project.server("two");
+        scenario.run().live();
+        scenario.run().gone_is(1);
+        let pid = scenario.run().pid().as_raw();
         let look = |_| {
             thread::sleep(Duration::from_millis(10));
             descriptors(pid).len()
         };
         let least = (0..50).map(look).min();
-        stage.take_run().quit();
-        least.expect("there were some")
+        scenario.take_run().quit();
+        least.expect("there were measurements")
     })
 }

@@ -1,4 +1,4 @@
-//! What programs say while hotrun itself is stopped.
+//! Notifications of programs while hotrun is stopped.
 
 use std::time::Duration;
 use std::{fs, thread};
@@ -8,8 +8,8 @@ use nix::sys::signal::Signal;
 use super::{has_python, run};
 use crate::harness::{PATIENCE, Project};
 
-/// As by `kill -STOP`, a debugger, or Ctrl-Z where nobody takes the terminal over. The first time is so short that it looks
-/// as if hotrun had not been away.
+/// `kill -STOP`, a debugger, or Ctrl-Z can stop hotrun. The first stop is so short that hotrun may not
+/// notice it.
 #[test]
 fn a_program_is_not_late_because_hotrun_was_stopped() {
     if !has_python() {
@@ -33,27 +33,31 @@ time.sleep(1000)"#,
     );
     let mut run = run(&project, &body).args(["--watchdog", "1s"]).spawn();
     assert_eq!(run.live(), 1);
-    for away in [1200, 3000] {
+    for stopped in [1200, 3000] {
         run.signal(Signal::SIGSTOP);
-        // The wait is the point here.
-        thread::sleep(Duration::from_millis(away));
+        // hotrun must stay stopped for longer than the limit.
+        thread::sleep(Duration::from_millis(stopped));
         run.signal(Signal::SIGCONT);
-        // Longer than the limit, in beats that are told after it goes on.
-        let told = run.count("output");
+        // Fifty beats after hotrun resumes take longer than the limit.
+        let printed = run.count("output");
         run.expect_that("more beats", PATIENCE, |event| {
             let number = event.text("text").strip_prefix("beat ").map(str::to_owned);
-            number.is_some_and(|number| number.parse::<usize>().is_ok_and(|beat| beat > told + 50))
+            number.is_some_and(|number| {
+                number
+                    .parse::<usize>()
+                    .is_ok_and(|beat| beat > printed + 50)
+            })
         });
         run.counted("aborting", 0);
     }
-    fs::write(hangs, "").expect("it is ours");
+    fs::write(hangs, "").expect("the test owns it");
     assert_eq!(run.expect("aborting").generation(), 1);
     run.quit();
 }
 
-/// It tells it while nobody hears.
+/// It sends `READY=1` while hotrun cannot read it.
 #[test]
-fn a_program_that_gets_ready_while_hotrun_is_stopped_is_live() {
+fn a_program_that_gets_ready_while_hotrun_is_stopped_goes_live() {
     if !has_python() {
         return;
     }
@@ -70,10 +74,10 @@ server().serve_forever()"#,
     );
     let run = run(&project, &body).args(["--ready", "notify", "--ready-timeout", "2s"]);
     let mut run = run.spawn();
-    run.expect_that("its first words", PATIENCE, |event| event.mentions("waits"));
+    run.expect_that("its first line", PATIENCE, |event| event.mentions("waits"));
     run.signal(Signal::SIGSTOP);
-    fs::write(go, "").expect("it is ours");
-    // The wait is the point here.
+    fs::write(go, "").expect("the test owns it");
+    // hotrun must stay stopped for longer than the limit.
     thread::sleep(Duration::from_secs(3));
     run.signal(Signal::SIGCONT);
     assert_eq!(run.live(), 1);

@@ -1,5 +1,5 @@
-//! What the programs need that is not in this repository: runtimes, which must be installed, and packages, which are
-//! fetched once and kept in `target/apps`.
+//! Dependencies of the programs outside this repository: runtimes, which must be installed, and packages, which are
+//! downloaded once and kept in `target/apps`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use std::sync::Mutex;
 use crate::harness::apps::{cargo_build, sources, target_dir, write_if_other};
 use crate::harness::{kept, skip};
 
-/// Debian's.
+/// Debian's Python.
 pub(super) const PYTHON: &str = "/usr/bin/python3";
 
-/// One at a time prepares what all use.
-static ONE: Mutex<()> = Mutex::new(());
+/// Serializes downloads, because the tests share their folders.
+static DOWNLOAD: Mutex<()> = Mutex::new(());
 
-/// Whether this can be run here; says so if not.
-pub(super) fn there_is(program: &str, version: &str, packages: &str) -> bool {
+/// Whether this program is installed. Prints a note if not.
+pub(super) fn is_installed(program: &str, version: &str, packages: &str) -> bool {
     let output = Command::new(program).arg(version).output();
     let found = output.is_ok_and(|output| output.status.success());
     if !found {
@@ -27,7 +27,7 @@ pub(super) fn there_is(program: &str, version: &str, packages: &str) -> bool {
     found
 }
 
-/// The folder in which `express` and what it needs are, in `node_modules`.
+/// Installs `express` with its dependencies, and returns the folder that contains `node_modules`.
 pub(super) fn npm() -> Option<PathBuf> {
     let mut install = Command::new("npm");
     install.args(["ci", "--no-audit", "--no-fund"]);
@@ -35,7 +35,7 @@ pub(super) fn npm() -> Option<PathBuf> {
     fetched("express", "hello-express", &files, "npm", install)
 }
 
-/// The folder in which Python's packages are.
+/// Installs the Python packages, and returns their folder.
 pub(super) fn pip() -> Option<PathBuf> {
     let mut install = Command::new(PYTHON);
     install.args([
@@ -58,7 +58,7 @@ pub(super) fn pip() -> Option<PathBuf> {
     )
 }
 
-/// Runs `install` in a folder that has these files of that app, unless that was done for the same files.
+/// Copies these files of the app into a folder and runs `install` there, unless it has run for the same files before.
 fn fetched(
     folder: &str,
     app: &str,
@@ -66,7 +66,7 @@ fn fetched(
     packages: &str,
     mut install: Command,
 ) -> Option<PathBuf> {
-    let _one = ONE.lock();
+    let _lock = DOWNLOAD.lock();
     let (folder, done) = (kept().join(folder), kept().join(format!("{folder}.done")));
     let texts = files.iter().map(|file| read(&sources(app).join(file)));
     let wanted: Vec<String> = texts.collect();
@@ -92,7 +92,7 @@ fn fetched(
     None
 }
 
-/// What a Rust app is built to, under another name and after these changes to its source. See
+/// Builds a Rust app under another name with a changed source, and returns the executable. See
 /// [`copy_of_axum`](crate::harness::apps::copy_of_axum) for the name.
 pub(super) fn cargo(
     app: &str,
@@ -120,7 +120,7 @@ pub(super) fn cargo(
     target_dir().join("debug").join(name)
 }
 
-/// A static binary of a Go app.
+/// Builds a static executable of a Go app with a changed source.
 pub(super) fn go(app: &str, name: &str, change: impl Fn(&str) -> String) -> PathBuf {
     let folder = kept().join(name);
     write_if_other(&folder.join("go.mod"), &read(&sources(app).join("go.mod")));
@@ -129,7 +129,7 @@ pub(super) fn go(app: &str, name: &str, change: impl Fn(&str) -> String) -> Path
     let mut build = Command::new("go");
     build.args(["build", "-o", name, "."]).current_dir(&folder);
     build.env("CGO_ENABLED", "0").env("GOCACHE", go_cache());
-    let output = build.output().expect("go is there");
+    let output = build.output().expect("go can be started");
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "building {name}:\n{printed}");
     folder.join(name)

@@ -1,16 +1,16 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Chance that can be repeated (xorshift64*, Vigna 2016: enough for this).
-pub(super) struct Dice(u64);
+/// A repeatable random number generator: xorshift64* (Vigna 2016).
+pub(super) struct Random(u64);
 
-impl Dice {
-    /// `SOAK_SEED`, or else one that no run had.
+impl Random {
+    /// The seed from `SOAK_SEED`, or otherwise one from the clock.
     pub(super) fn seed() -> u64 {
         let given = std::env::var("SOAK_SEED").ok();
         given.map_or_else(
             || {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
-                u64::from(now.expect("it is later than 1970").subsec_nanos())
+                u64::from(now.expect("the clock is past 1970").subsec_nanos())
             },
             |text| text.parse().expect("`SOAK_SEED` is a number"),
         )
@@ -20,7 +20,7 @@ impl Dice {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Less than this.
+    /// A number below `most`.
     pub(super) fn below(&mut self, most: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

@@ -1,0 +1,120 @@
+//! Automatic recovery from a crash of the live generation: a restart or a rollback.
+
+use nix::sys::signal::Signal;
+
+use super::State::{Draining, Live, Quiescing};
+use super::live::kill;
+use super::scenario::RECOVERY;
+use super::{Fault, Scenario};
+
+pub(super) fn faults() -> Vec<Fault> {
+    let mut all = alone();
+    all.extend(beside());
+    all.into_iter().map(|fault| fault.with(&RECOVERY)).collect()
+}
+
+/// Expects that this generation is restarted, and that it answers the waiting clients.
+fn expect_restart(scenario: &mut Scenario, generation: u64) {
+    scenario.mark_held();
+    scenario.expect_failure("crashed", 0);
+    scenario.add_waiting_client();
+    scenario.expect_event("restart_scheduled", generation);
+    scenario.expect_event("live", generation + 1);
+    scenario.recover();
+}
+
+fn alone() -> Vec<Fault> {
+    vec![
+        Fault::new(
+            Live,
+            "it aborts and may be restarted",
+            "it is restarted",
+            |scenario| {
+                scenario.crash();
+                expect_restart(scenario, 1);
+            },
+        ),
+        Fault::new(
+            Live,
+            "it is killed and may be restarted",
+            "it is restarted",
+            |scenario| {
+                scenario.allow(2);
+                let program = scenario.program(1);
+                kill(program, Signal::SIGKILL);
+                expect_restart(scenario, 1);
+            },
+        ),
+        Fault::new(
+            Live,
+            "its guardian is killed and it may be restarted",
+            "it is restarted",
+            |scenario| {
+                scenario.allow(2);
+                let guardian = scenario.guardian(1);
+                kill(guardian, Signal::SIGKILL);
+                expect_restart(scenario, 1);
+            },
+        ),
+        Fault::new(
+            Live,
+            "the next generation crashes repeatedly",
+            "restarted twice, then hotrun waits",
+            |scenario| {
+                // Each crash may lose the two requests of the load and the waiting one.
+                scenario.allow(9);
+                scenario.mark_held();
+                scenario.project.faulty("brief=100 two");
+                scenario.expect_event("live", 2);
+                scenario.expect_event("live", 3);
+                scenario.expect_event("live", 4);
+                scenario.run().expect("waiting");
+                scenario.add_waiting_client();
+                scenario.recover();
+            },
+        ),
+        Fault::new(
+            Live,
+            "it exits with status 0, restart allowed",
+            "clients wait for the fixed version",
+            |scenario| {
+                scenario.allow(2);
+                scenario.mark_held();
+                let address = scenario.run().address();
+                let _ = crate::harness::http::get(address, "/exit");
+                scenario.run().expect("waiting");
+                scenario.add_waiting_client();
+                scenario.recover();
+            },
+        ),
+    ]
+}
+
+fn beside() -> Vec<Fault> {
+    vec![
+        Fault::new(
+            Quiescing,
+            "the new generation is killed, rollback allowed",
+            "the old generation is live again",
+            |scenario| {
+                scenario.allow(2);
+                let new = scenario.program(2);
+                kill(new, Signal::SIGKILL);
+                scenario.expect_event("restored", 1);
+                scenario.expect_version("one");
+                scenario.recover();
+            },
+        ),
+        Fault::new(
+            Draining,
+            "the new generation is killed, restart allowed",
+            "it is restarted",
+            |scenario| {
+                scenario.allow(2);
+                let new = scenario.program(2);
+                kill(new, Signal::SIGKILL);
+                expect_restart(scenario, 2);
+            },
+        ),
+    ]
+}
