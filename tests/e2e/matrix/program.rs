@@ -276,7 +276,7 @@ fn free_port(name: &str) -> u16 {
     ports.into_iter().find(free).expect("a port is free")
 }
 
-/// As long as `Hello`, which it replaces, because one of the programs states the length of its response.
+/// A word as long as `Hello`, which it replaces, because one of the programs states the length of its response.
 fn word(version: usize) -> String {
     format!("H{version:04}")
 }
