@@ -105,7 +105,7 @@ fn gunicorn_detects_the_socket() {
         "wsgi:app",
     ];
     reloads_when(run.program(line), &project, "wsgi.py", |run, id| {
-        gunicorn::workers_hear(run.pid_of(id), 2);
+        gunicorn::wait_for_handlers(run.pid_of(id), 2);
     });
 }
 
@@ -199,7 +199,7 @@ fn a_request_in_progress_is_finished_although_node_has_no_stop_handler() {
     });
     project.save("server.js", &source("server.js", "two"));
     assert_eq!(run.live(), 2);
-    run.gone_is(1);
+    run.wait_until_gone(1);
     assert_eq!(long.join().expect("no panic").expect("a response"), "one\n");
     run.quit();
 }

@@ -23,7 +23,7 @@ fn an_unknown_flag() {
         2,
         &["--lisen", "--listen"],
     );
-    project.untouched(&[]);
+    project.assert_untouched(&[]);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn an_unknown_value() {
 fn no_package_and_no_command() {
     let project = Project::new();
     refuses(Run::new(&project), 2, &["Cargo.toml"]);
-    project.untouched(&[]);
+    project.assert_untouched(&[]);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_command_that_is_not_executable() {
     project.save("script", "true");
     let run = Run::new(&project).program(["./script"]);
     refuses(run, 2, &["./script", "executable"]);
-    project.untouched(&["script"]);
+    project.assert_untouched(&["script"]);
 }
 
 #[test]

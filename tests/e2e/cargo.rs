@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 use crate::harness::{BUILD_PATIENCE, Event, Project, Run, Running, http, leftovers, until};
 
 const MANIFEST: &str = "[package]\nname = \"small\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
@@ -49,7 +49,7 @@ fn main() {
 struct Served {
     project: Project,
     run: Running,
-    load: Asking,
+    load: RequestLoop,
 }
 
 impl Served {
@@ -62,7 +62,7 @@ impl Served {
         let run = Run::new(&project).listen().program(["cargo", "run"]);
         let mut run = run.spawn();
         run.expect_that("the first build", BUILD_PATIENCE, |event| event.is("live"));
-        let load = Asking::start(run.address());
+        let load = RequestLoop::start(run.address());
         load.more(5);
         Self { project, run, load }
     }
@@ -114,7 +114,7 @@ impl Served {
     fn mends(self) {
         save(&self.project, "mended");
         self.answers("mended");
-        self.load.stop_in_full();
+        self.load.stop_losing_none();
         self.run.quit();
         leftovers::empty(&self.project.tmp());
     }
@@ -253,17 +253,17 @@ fn hc08_a_build_script_that_writes_sources_is_reported_and_the_builds_end() {
         named.mentions("the build rewrites its own input"),
         "{named}"
     );
-    run.settled(Duration::from_secs(2));
+    run.wait_until_quiet(Duration::from_secs(2));
     // As in every such loop: three are cancelled, and three end.
-    run.counted("building", 6);
+    run.assert_count("building", 6);
     assert_eq!(run.get("/"), "version one\n");
     // Changes to sources still cause builds.
     save(&project, "two");
     until("the second version", BUILD_PATIENCE, || {
         (run.get("/") == "version two\n").then_some(())
     });
-    run.settled(Duration::from_secs(2));
-    run.counted("building", 7);
+    run.wait_until_quiet(Duration::from_secs(2));
+    run.assert_count("building", 7);
     run.quit();
 }
 
@@ -324,7 +324,7 @@ fn hc15_a_build_equal_to_that_of_a_draining_generation_can_be_rolled_back_to() {
     assert_eq!(live(&mut run), 4);
     let gone = |event: &Event| event.is("gone") && event.generation() == 1;
     assert!(!run.so_far().iter().any(gone), "it drains still");
-    run.gone_is(3);
+    run.wait_until_gone(3);
     let _ = http::get(run.address(), "/crash");
     let starting = run.expect_that("a start", BUILD_PATIENCE, |event| event.is("starting"));
     assert_eq!(starting.text("cause"), "roll_back", "{starting}");

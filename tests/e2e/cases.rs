@@ -40,7 +40,7 @@ fn hc01_fifty_saves_within_the_debounce_cause_one_build() {
     for number in 0..50 {
         builds.save("main.rs", &format!("save {number}"));
     }
-    builds.are(1, "fifty saves, each within the debounce of the last");
+    builds.assert_count(1, "fifty saves, each within the debounce of the last");
     builds.quit();
 }
 
@@ -68,7 +68,7 @@ fn saves_of_vim(debounce: &str) {
         let start = ["vim", "-u", "NONE", "-i", "NONE", "-es", "-N"];
         let rest = ["-c", option, "-c", &edit, "-c", "wq", "main.rs"];
         run(&builds, &[&start[..], &rest[..]].concat());
-        builds.are(1, option);
+        builds.assert_count(1, option);
     }
     builds.quit();
 }
@@ -86,10 +86,10 @@ fn hc02_each_save_with_other_tools_causes_one_build() {
         "rm main.rs; printf seven > main.rs",
     ] {
         shell(&builds, line);
-        builds.are(1, line);
+        builds.assert_count(1, line);
     }
     shell(&builds, "sed -i s/nothing/two/ main.rs");
-    builds.are(0, "a `sed -i` that finds nothing");
+    builds.assert_count(0, "a `sed -i` that finds nothing");
     builds.quit();
 }
 
@@ -118,7 +118,7 @@ fn hc03_a_branch_switch_of_five_thousand_files_causes_one_build_of_the_complete_
     let build = format!("grep -rlx one src | wc -l >> '{}'", counted.display());
     let mut builds = Builds::start(project, |run| run, &build, "20ms");
     run(&builds, &["git", "checkout", "-q", "one"]);
-    builds.are(1, "git checkout");
+    builds.assert_count(1, "git checkout");
     let seen = fs::read_to_string(counted).expect("the build wrote it");
     assert_eq!(
         seen.lines().last(),
@@ -130,7 +130,7 @@ fn hc03_a_branch_switch_of_five_thousand_files_causes_one_build_of_the_complete_
         &builds,
         &["git", "commit", "-q", "--allow-empty", "-m", "x"],
     );
-    builds.are(0, "git status and commit");
+    builds.assert_count(0, "git status and commit");
     builds.quit();
 }
 
@@ -149,10 +149,10 @@ fn hc04_directories_can_be_moved_removed_and_recreated() {
         "printf 'and once more' > src/lib.rs",
     ] {
         shell(&builds, line);
-        builds.are(1, line);
+        builds.assert_count(1, line);
     }
     shell(&builds, "mkdir -p empty/deep && rmdir empty/deep");
-    builds.are(0, "empty directories");
+    builds.assert_count(0, "empty directories");
     builds.quit();
 }
 
@@ -168,10 +168,10 @@ fn hc04_the_watched_directory_can_be_deleted_and_recreated() {
         "printf five > app/main.rs",
     ] {
         shell(&builds, line);
-        builds.are(1, line);
+        builds.assert_count(1, line);
     }
     shell(&builds, "printf x > elsewhere/main.rs; printf x > other");
-    builds.are(0, "a change outside");
+    builds.assert_count(0, "a change outside");
     builds.quit();
 }
 
@@ -195,15 +195,15 @@ fn hc05_no_change_is_missed_if_the_event_queue_overflows() {
     // The kernel drops the events of these.
     shell(&builds, "mkdir late && printf x > late/file && rm gone.rs");
     builds.signal(Signal::SIGCONT);
-    builds.are(1, "an overflow");
-    assert_eq!(builds.told("the system dropped events"), 1);
+    builds.assert_count(1, "an overflow");
+    assert_eq!(builds.count_mentions("the system dropped events"), 1);
     let seen = fs::read_to_string(counted).expect("the build wrote it");
     // The names of both directories, a blank line, and their entries.
     let expected = (limit / 2 + 1 + 1 + 3).to_string();
     assert_eq!(seen.lines().last(), Some(expected.as_str()), "every file");
     for line in ["printf y > late/file", "printf y > main.rs"] {
         shell(&builds, line);
-        builds.are(1, line);
+        builds.assert_count(1, line);
     }
     builds.quit();
 }
@@ -230,11 +230,11 @@ fn hc06_directories_beyond_the_watch_limit_are_polled_and_the_sysctl_is_named_on
     assert_eq!(builds.watched(), 3);
     for name in files {
         builds.save(name, "two");
-        builds.are(1, name);
+        builds.assert_count(1, name);
     }
     builds.save("f/new", "one");
-    builds.are(1, "a new directory");
-    assert_eq!(builds.told("fs.inotify.max_user_watches"), 1);
+    builds.assert_count(1, "a new directory");
+    assert_eq!(builds.count_mentions("fs.inotify.max_user_watches"), 1);
     builds.quit();
 }
 
@@ -248,9 +248,9 @@ fn hc06_without_watches_everything_is_polled_and_the_sysctl_is_named_once() {
     assert_eq!(builds.watched(), 0);
     for name in ["a/x", "main.rs", "b/new"] {
         builds.save(name, "two");
-        builds.are(1, name);
+        builds.assert_count(1, name);
     }
-    assert_eq!(builds.told("fs.inotify.max_user_instances"), 1);
+    assert_eq!(builds.count_mentions("fs.inotify.max_user_instances"), 1);
     builds.quit();
 }
 
@@ -266,10 +266,10 @@ fn hc07_unchanged_contents_cause_no_build_and_a_signal_does() {
         "sleep 0.05; touch -d '2020-01-01' lib.rs",
     ] {
         shell(&builds, line);
-        builds.are(0, line);
+        builds.assert_count(0, line);
     }
     builds.signal(Signal::SIGUSR1);
-    builds.are(1, "a requested reload");
+    builds.assert_count(1, "a requested reload");
     builds.quit();
 }
 
@@ -293,13 +293,13 @@ fn hc10_ignored_files_need_no_watch_and_cause_no_build() {
         "echo x >> logs/today; echo x >> web/node_modules/a/b/x.js; mkdir -p web/node_modules/c target/release; \
          echo x > web/node_modules/c/d; echo x > target/release/x; echo x >> target/debug/deps/x",
     );
-    builds.are(0, "ignored files");
+    builds.assert_count(0, "ignored files");
     builds.save("src/lib.rs", "two");
-    builds.are(1, "a file that is not ignored");
+    builds.assert_count(1, "a file that is not ignored");
     builds.save(".gitignore", "node_modules\n");
-    builds.are(1, "the ignore file itself");
+    builds.assert_count(1, "the ignore file itself");
     builds.save("logs/today", "three");
-    builds.are(1, "a file that is no longer ignored");
+    builds.assert_count(1, "a file that is no longer ignored");
     builds.quit();
 }
 
@@ -326,16 +326,16 @@ fn hc11_a_mount_without_events_is_reported_and_polled() {
     let run = Run::through(&project, &line);
     let mut builds = Builds::far(project, run, far.clone());
     put("src/main.rs", "two");
-    builds.are(1, "a save outside of the mount");
+    builds.assert_count(1, "a save outside of the mount");
     put("new/deep/x.rs", "one");
-    builds.are(1, "new directories");
+    builds.assert_count(1, "new directories");
     put("new/deep/x.rs", "two");
-    builds.are(1, "files in them");
+    builds.assert_count(1, "files in them");
     fs::remove_file(far.join("gone.rs")).expect("a file of this test");
-    builds.are(1, "a removal");
+    builds.assert_count(1, "a removal");
     put("src/main.rs", "two");
-    builds.are(0, "the same contents again");
-    assert_eq!(builds.told("is on FUSE"), 1);
+    builds.assert_count(0, "the same contents again");
+    assert_eq!(builds.count_mentions("is on FUSE"), 1);
     builds.quit();
 }
 
@@ -352,10 +352,10 @@ fn hc12_odd_names_symlink_cycles_and_missing_files_do_no_harm() {
         ("mkdir a/d && printf x > a/d/x && rm -r a/d", 0),
     ] {
         shell(&builds, line);
-        builds.are(expected, line);
+        builds.assert_count(expected, line);
     }
     symlink("main.rs", builds.work().join("alias")).expect("a file of this test");
-    builds.are(1, "a link to a file");
+    builds.assert_count(1, "a link to a file");
     builds.quit();
 }
 
@@ -371,13 +371,13 @@ fn hc12_an_unreadable_directory_is_reported_once_and_the_rest_is_watched() {
     mode(0o000).expect("a file of this test");
     let mut builds = Builds::from(project, run, "true", "100ms");
     builds.save("open/x", "two");
-    builds.are(1, "a readable file");
+    builds.assert_count(1, "a readable file");
     builds.save("open/new/x", "one");
-    builds.are(1, "a new file");
-    assert_eq!(builds.told("cannot watch"), 1);
+    builds.assert_count(1, "a new file");
+    assert_eq!(builds.count_mentions("cannot watch"), 1);
     mode(0o700).expect("a file of this test");
-    builds.are(1, "a directory that became readable");
+    builds.assert_count(1, "a directory that became readable");
     builds.save("closed/x", "two");
-    builds.are(1, "a change in it");
+    builds.assert_count(1, "a change in it");
     builds.quit();
 }

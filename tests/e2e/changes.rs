@@ -36,7 +36,7 @@ fn ends_with_version(run: &mut Running, version: &str) {
             .ends_with(&format!(" version {version}\n"))
             .then_some(())
     });
-    run.settled(QUIET);
+    run.wait_until_quiet(QUIET);
     assert!(
         run.get("/").ends_with(&format!(" version {version}\n")),
         "nothing follows"
@@ -55,7 +55,7 @@ fn hc01_a_save_during_a_build_cancels_it() {
     ends_with_version(&mut run, "v3");
     let cancelled = run.count("build_cancelled");
     assert_eq!(cancelled, 1, "the build of v2 was cancelled");
-    run.counted("building", 3);
+    run.assert_count("building", 3);
     run.quit();
 }
 
@@ -79,9 +79,9 @@ fn hc01_a_save_during_a_drain_is_built_at_once() {
         .expect("connected");
     let answer = http::finish(long).expect("a complete response");
     assert_eq!(answer, "generation 1 version v1\n");
-    run.gone_is(1);
-    run.settled(QUIET);
-    run.counted("starting", 3);
+    run.wait_until_gone(1);
+    run.wait_until_quiet(QUIET);
+    run.assert_count("starting", 3);
     run.quit();
 }
 
@@ -98,7 +98,7 @@ fn hc01_fifty_saves_in_a_row_end_with_the_newest_version() {
         run.get("/");
     }
     ends_with_version(&mut run, "v50");
-    run.counted("building", 51);
+    run.assert_count("building", 51);
     run.quit();
 }
 
@@ -136,7 +136,7 @@ fn hc07_a_touch_causes_no_reload_and_a_signal_does() {
         .permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o700);
     fs::set_permissions(&start, permissions).expect("a file of this test");
-    run.settled(QUIET);
+    run.wait_until_quiet(QUIET);
     assert_eq!(run.count("starting"), 2, "only times and modes changed");
     run.signal(Signal::SIGUSR1);
     assert_eq!(run.live(), 3);
@@ -155,8 +155,8 @@ fn hc10_ignored_directories_are_not_watched() {
     let watches = watches(run.pid().as_raw());
     assert_eq!(watches, 1, "the root");
     fs::write(project.work().join("heap/7/7/file"), "changed").expect("a file of this test");
-    run.settled(QUIET);
-    run.counted("starting", 1);
+    run.wait_until_quiet(QUIET);
+    run.assert_count("starting", 1);
     project.server("v2");
     assert_eq!(run.live(), 2);
     run.quit();
@@ -197,17 +197,17 @@ fn hc08_a_self_triggered_build_is_reported_and_ends() {
         named.mentions("the build rewrites its own input"),
         "{named}"
     );
-    run.settled(QUIET);
+    run.wait_until_quiet(QUIET);
     let builds = run.count("building");
     assert_eq!(builds, 6, "three are cancelled, and three end");
-    run.counted("build_cancelled", 3);
+    run.assert_count("build_cancelled", 3);
     assert_eq!(run.get("/").split(' ').next(), Some("generation"));
     // Changes to sources still cause builds.
     project.server("v2");
     until("version v2 responds", PATIENCE, || {
         run.get("/").ends_with(" version v2\n").then_some(())
     });
-    run.settled(QUIET);
-    run.counted("building", builds + 1);
+    run.wait_until_quiet(QUIET);
+    run.assert_count("building", builds + 1);
     run.quit();
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 use crate::harness::{PATIENCE, Project, Run, Running, apps, http, until};
 
 /// How many requests a crashing program may have in flight: those of the load, and the one that makes it crash.
@@ -29,8 +29,8 @@ fn serve(project: &Project) -> Running {
     run
 }
 
-fn load(run: &Running) -> Asking {
-    let load = Asking::paced(run.address(), Duration::from_millis(5));
+fn load(run: &Running) -> RequestLoop {
+    let load = RequestLoop::paced(run.address(), Duration::from_millis(5));
     load.more(5);
     load
 }
@@ -55,7 +55,7 @@ fn hc15_a_crash_rolls_back_to_the_artifact_before() {
     let load = load(&run);
     save(&project, "two");
     assert_eq!(run.live(), 2);
-    run.gone_is(1);
+    run.wait_until_gone(1);
     crash(&run);
     let failed = run.expect("failed");
     assert_eq!(failed.text("reason"), "crashed", "{failed}");
@@ -63,14 +63,14 @@ fn hc15_a_crash_rolls_back_to_the_artifact_before() {
     assert_eq!(starting.text("cause"), "roll_back", "{starting}");
     assert_eq!(run.live(), 3);
     answers(&run, "one");
-    run.counted("building", 2);
+    run.assert_count("building", 2);
     save(&project, "three");
     assert_eq!(run.live(), 4);
     answers(&run, "three");
     load.more(5);
-    load.stop_in_part(IN_HAND);
+    load.stop_losing_at_most(IN_HAND);
     run.quit();
-    project.untouched(&["server"]);
+    project.assert_untouched(&["server"]);
 }
 
 #[test]
@@ -87,15 +87,15 @@ fn hc15_a_crash_rolls_back_to_a_generation_that_still_drains() {
     assert_eq!(run.expect("restored").generation(), 1);
     answers(&run, "one");
     load.more(20);
-    run.counted("starting", 2);
+    run.assert_count("starting", 2);
     save(&project, "three");
     assert_eq!(run.live(), 3);
     answers(&run, "three");
     drop(open);
-    run.gone_is(1);
-    load.stop_in_part(IN_HAND);
+    run.wait_until_gone(1);
+    load.stop_losing_at_most(IN_HAND);
     run.quit();
-    project.untouched(&["server"]);
+    project.assert_untouched(&["server"]);
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn hc15_a_crash_loop_ends_and_a_change_starts_again() {
         run.expect("failed");
     }
     run.expect("waiting");
-    run.settled(Duration::from_secs(2));
-    run.counted("starting", 3);
-    run.counted("restart_scheduled", 2);
+    run.wait_until_quiet(Duration::from_secs(2));
+    run.assert_count("starting", 3);
+    run.assert_count("restart_scheduled", 2);
     save(&project, "two");
     assert_eq!(run.live(), 4);
     answers(&run, "two");

@@ -23,7 +23,7 @@ fn doctor(line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
         text.lines().all(|line| line.chars().count() <= 80),
         "{text}"
     );
-    project.untouched(&[]);
+    project.assert_untouched(&[]);
     (output.status.code(), text)
 }
 

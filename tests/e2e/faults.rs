@@ -38,7 +38,7 @@ fn hc14_a_panic_before_ready_changes_nothing() {
     let told = run
         .so_far()
         .iter()
-        .any(|event| event.mentions("a fault that was asked for"));
+        .any(|event| event.mentions("an injected fault"));
     assert!(told, "the panic's message is shown");
     run.quit();
 }

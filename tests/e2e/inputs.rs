@@ -90,13 +90,13 @@ impl Workspace {
         self.run
             .expect_that("the end of the build", BUILD_PATIENCE, over);
         self.builds += 1;
-        self.run.settled(Duration::from_millis(300));
+        self.run.wait_until_quiet(Duration::from_millis(300));
         assert_eq!(self.run.count("building"), self.builds, "builds for {name}");
     }
 
     #[track_caller]
     fn does_not_build(&mut self) {
-        self.run.settled(Duration::from_millis(500));
+        self.run.wait_until_quiet(Duration::from_millis(500));
         assert_eq!(self.run.count("building"), self.builds);
     }
 }

@@ -73,7 +73,7 @@ fn a_kill_leaves_no_kept_artifact() {
     let names = std::fs::read_dir(project.work()).expect("a directory of this test");
     assert_eq!(names.count(), 1 + 3, "three are kept");
     run.killed();
-    project.untouched(&["server"]);
+    project.assert_untouched(&["server"]);
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
     let events = run.so_far().iter();
     let reports = events.filter(|event| event.mentions("stores a listener"));
     assert_eq!(reports.count(), 1, "reported once");
-    run.counted("stored_descriptors", 0);
+    run.assert_count("stored_descriptors", 0);
     run.quit();
 }
 
@@ -223,7 +223,7 @@ server().serve_forever()"#;
     assert_eq!(run.live(), 1);
     project.save("app.py", &script(&format!("{body} # edited")));
     assert_eq!(run.live(), 2);
-    assert_eq!(run.gone_is(1).text("outcome"), "drained");
+    assert_eq!(run.wait_until_gone(1).text("outcome"), "drained");
     run.printed(1, "cleaned up");
     run.quit();
 }
@@ -276,7 +276,7 @@ time.sleep(1000)"#;
     let mut run = run(&project, body).args(["--ready", "notify"]).spawn();
     let failed = run.expect("failed");
     assert_eq!(failed.number("exit_code"), 7);
-    run.counted("aborting", 1);
+    run.assert_count("aborting", 1);
     run.quit();
 }
 

@@ -63,7 +63,7 @@ fn cargo_run_is_rebuilt_and_switched_without_a_lost_request() {
     run.quit();
     example
         .project
-        .untouched(&["Cargo.lock", "Cargo.toml", "src"]);
+        .assert_untouched(&["Cargo.lock", "Cargo.toml", "src"]);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_command_is_restarted_and_the_old_generation_is_live_until_then() {
     run.live();
     assert_eq!(run.get("/"), "generation 2 version two\n");
     run.quit();
-    project.untouched(&["start"]);
+    project.assert_untouched(&["start"]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn the_portable_path_reloads_with_one_shared_socket() {
         project.swap(next);
         assert_eq!(run.live(), n);
         // Until the old generation is gone both accept connections; only steering avoids that.
-        run.gone_is(n - 1);
+        run.wait_until_gone(n - 1);
         let version = 2 - n % 2;
         assert!(run.get("/").contains(&format!("version {version}.")));
     }

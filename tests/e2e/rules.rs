@@ -79,8 +79,8 @@ fn a_signal_makes_the_program_reload_its_configuration() {
     run.expect("reload_signal_sent");
     answers(&run, "two");
     project.save("notes.md", "ignored\n");
-    run.settled(Duration::from_millis(300));
-    run.counted("starting", 1);
+    run.wait_until_quiet(Duration::from_millis(300));
+    run.assert_count("starting", 1);
     for word in ["reloads its configuration", "has reloaded"] {
         let shown = run.so_far().iter().any(|event| event.mentions(word));
         assert!(shown, "{word}");
@@ -124,10 +124,10 @@ fn a_restart_needs_no_build_and_a_command_neither() {
     fs::create_dir_all(project.work().join("data/deep")).expect("a file of this test");
     project.save("data/deep/table", "1\n");
     assert_eq!(run.live(), 3);
-    run.counted("building", 1);
+    run.assert_count("building", 1);
     project.save("source", "v2\n");
     assert_eq!(run.live(), 4);
-    run.counted("building", 2);
+    run.assert_count("building", 2);
     run.quit();
 }
 
@@ -146,8 +146,8 @@ fn a_build_and_a_restart_at_once_cause_one_start() {
     until("version v2 responds", PATIENCE, || {
         run.get("/").ends_with(" version v2\n").then_some(())
     });
-    run.settled(Duration::from_millis(500));
-    run.counted("starting", 2);
+    run.wait_until_quiet(Duration::from_millis(500));
+    run.assert_count("starting", 2);
     run.quit();
 }
 
@@ -167,12 +167,12 @@ fn hc08_a_self_triggered_command_is_reported_and_ends() {
         let events = run.so_far().iter();
         events.filter(|event| event.mentions("running `")).count()
     };
-    run.settled(Duration::from_millis(700));
+    run.wait_until_quiet(Duration::from_millis(700));
     assert_eq!(runs(&mut run), 6, "as many as for a build");
     // A user's save still causes a run.
     project.save("style.css", "b\n");
-    run.settled(Duration::from_millis(1500));
+    run.wait_until_quiet(Duration::from_millis(1500));
     assert_eq!(runs(&mut run), 7);
-    run.counted("starting", 1);
+    run.assert_count("starting", 1);
     run.quit();
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 use crate::harness::{Event, PATIENCE, Project, Run, apps, http, say, until};
 
 /// A small file system.
@@ -80,7 +80,7 @@ fn a_full_disk_under_the_log_does_no_harm_and_later_output_appears() {
         .program(["sh", "start"]);
     let run = run.spawn();
     answers(address, "one");
-    let load = Asking::paced(address, Duration::from_millis(5));
+    let load = RequestLoop::paced(address, Duration::from_millis(5));
     disk.fill(1);
     for version in ["two", "three"] {
         project.server(version);
@@ -98,7 +98,7 @@ fn a_full_disk_under_the_log_does_no_harm_and_later_output_appears() {
             .any(|line| told(&Event::read(line)))
             .then_some(())
     });
-    load.stop_in_full();
+    load.stop_losing_none();
     run.quit();
 }
 
@@ -186,7 +186,7 @@ fn a_clock_set_back_by_an_hour_does_no_harm() {
         .env("CLOCK_BACK", &back);
     let mut run = run.args(["--ready-timeout", "2s"]).spawn();
     let first = run.expect("live");
-    let load = Asking::paced(run.address(), Duration::from_millis(5));
+    let load = RequestLoop::paced(run.address(), Duration::from_millis(5));
     fs::write(&back, "").expect("a directory of this test");
     save_an_hour_ago(&project, "two");
     let second = run.expect("live");
@@ -199,7 +199,7 @@ fn a_clock_set_back_by_an_hour_does_no_harm() {
     save_an_hour_ago(&project, "three");
     run.live();
     answers(run.address(), "three");
-    load.stop_in_full();
+    load.stop_losing_none();
     run.quit();
 }
 

@@ -59,7 +59,7 @@ fn the_last_build_sees_the_result_of_each_random_script() {
         let during = script % 2 == 0;
         if during {
             builds.save("kick", &script.to_string());
-            builds.begun();
+            builds.wait_for_build();
         }
         let touched = edit(&mut dice, &root, outside.path(), &before);
         let (now, after) = (builds.at_rest(), snapshot(&root));

@@ -71,7 +71,7 @@ fn hc29_a_port_in_use_is_reported_with_its_holder() {
         output.contains(&std::process::id().to_string()),
         "our pid in: {output}"
     );
-    project.untouched(&["start"]);
+    project.assert_untouched(&["start"]);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn hc33_a_unix_socket_exists_during_reloads_and_is_removed_at_the_end() {
     for n in 2..=6 {
         project.faulty(&format!("unix v{n}"));
         assert_eq!(run.live(), n);
-        run.gone_is(n - 1);
+        run.wait_until_gone(n - 1);
     }
     stop.store(true, Ordering::Relaxed);
     let asked = client.join().expect("no panic");
@@ -167,7 +167,7 @@ fn hc33_a_unix_socket_removed_by_the_old_generation_is_restored() {
     for n in 2..=4 {
         project.faulty(&format!("unix cleanup=0 v{n}"));
         assert_eq!(run.live(), n);
-        run.gone_is(n - 1);
+        run.wait_until_gone(n - 1);
         let connect = || UnixStream::connect(&path).ok();
         let stream = until("the socket is restored", Duration::from_secs(2), connect);
         let answer = http::ask(stream, "/").expect("a response");
@@ -217,7 +217,7 @@ fn hc22_a_killed_hotrun_leaves_no_socket_file_and_a_stale_one_is_replaced() {
     let answer = http::ask(stream, "/").expect("a response");
     assert_eq!(answer, "generation 1 version v1\n");
     run.signal(Signal::SIGTERM);
-    run.ended();
+    run.wait_for_exit();
     assert_eq!(
         fs::metadata(&path).map_err(|error| error.kind()).err(),
         Some(io::ErrorKind::NotFound)

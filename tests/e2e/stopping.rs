@@ -32,10 +32,10 @@ fn quit_by(signal: Signal, code: i32) {
     project.faulty("unix two");
     run.live();
     run.signal(signal);
-    assert_eq!(run.ended().code(), Some(code), "{signal}");
-    run.gone();
+    assert_eq!(run.wait_for_exit().code(), Some(code), "{signal}");
+    run.assert_nothing_left();
     assert!(!socket.exists(), "the socket file is gone");
-    project.untouched(&["start"]);
+    project.assert_untouched(&["start"]);
 }
 
 #[test]
@@ -84,13 +84,13 @@ fn a_second_interrupt_ends_hotrun_at_once() {
     // A signal that follows sooner counts as the same request; no user is as fast.
     std::thread::sleep(Duration::from_millis(100));
     run.signal(Signal::SIGINT);
-    run.ended();
+    run.wait_for_exit();
     assert!(
         began.elapsed() < Duration::from_secs(5),
         "at once, not after {:?}",
         began.elapsed()
     );
-    run.gone();
+    run.assert_nothing_left();
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn hc19_an_open_stream_delays_only_its_own_generation() {
     assert_eq!(run.live(), 2);
     project.server("v3");
     assert_eq!(run.live(), 3);
-    let gone = run.gone_is(1);
+    let gone = run.wait_until_gone(1);
     assert_eq!(gone.text("outcome"), "timed_out", "{gone}");
     endless
         .join()
@@ -155,7 +155,7 @@ fn hc20_a_clean_up_is_not_interrupted_and_gets_the_signal_once() {
     run.expect_that("the end of it", PATIENCE, |event| {
         event.mentions("cleaned up")
     });
-    run.gone_is(1);
+    run.wait_until_gone(1);
     let again = run
         .so_far()
         .iter()
@@ -196,7 +196,7 @@ fn hc21_no_process_of_a_tree_survives() {
     });
     project.server("v2");
     run.live();
-    run.gone_is(1);
+    run.wait_until_gone(1);
     let left = leftovers::marked(&run.mark);
     let old = |line: &str| line.contains("sleep 100") || line.contains("hang");
     assert!(!left.iter().any(|(_, line)| old(line)), "{left:?}");
@@ -217,7 +217,7 @@ fn hc23_a_program_that_ignores_the_stop_signal_is_killed_and_reported() {
     run.live();
     let killing = run.expect("killing");
     assert_eq!(killing.generation(), 1);
-    run.gone_is(1);
+    run.wait_until_gone(1);
     run.quit();
 }
 
@@ -228,7 +228,7 @@ fn stop_first_never_runs_two_generations_and_connections_wait() {
     let mut run = project.run().listen().arg("--stop-first").spawn();
     run.live();
     project.faulty("late=300 two");
-    run.gone_is(1);
+    run.wait_until_gone(1);
     assert_eq!(run.get("/"), "generation 2 version two\n");
     run.quit();
 }

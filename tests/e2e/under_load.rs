@@ -29,7 +29,7 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn can_load() -> bool {
+fn hey_is_installed() -> bool {
     if !hey::installed() {
         skip("`hey` is not installed (`apt install hey`)");
         return false;
@@ -86,7 +86,7 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
         switches.push(live.took());
         // At most two generations drain at once, so there is about one reload per second.
         if live.generation() > 2 {
-            run.gone_is(live.generation() - 2);
+            run.wait_until_gone(live.generation() - 2);
         }
     }
     traffic.stop(what);
@@ -103,7 +103,7 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
         "{what}: ready to live, each switch, in ms: {}",
         took.join(" ")
     ));
-    run.counted("failed", 0);
+    run.assert_count("failed", 0);
     run.quit();
 }
 
@@ -118,7 +118,7 @@ fn reloads() -> usize {
 #[ignore = "takes minutes, needs hey"]
 fn reloads_in_a_row_lose_no_request_and_hotrun_does_not_grow() {
     let _alone = alone();
-    if !can_load() {
+    if !hey_is_installed() {
         return;
     }
     let project = Project::new();
@@ -134,7 +134,7 @@ fn reloads_in_a_row_lose_no_request_and_hotrun_does_not_grow() {
         switches.push(live.took());
         // At most two generations drain at once.
         if live.generation() > 2 {
-            run.gone_is(live.generation() - 2);
+            run.wait_until_gone(live.generation() - 2);
         }
         memory.push(resident(run.pid()));
     }
@@ -153,7 +153,7 @@ fn reloads_in_a_row_lose_no_request_and_hotrun_does_not_grow() {
         "hey counts failed requests"
     );
     assert!(now * 100 <= early * 110, "memory grows: {memory:?}");
-    run.counted("failed", 0);
+    run.assert_count("failed", 0);
     run.quit();
 }
 
@@ -170,7 +170,7 @@ fn resident(pid: nix::unistd::Pid) -> usize {
 #[ignore = "takes minutes, needs hey"]
 fn control_without_hotrun_no_request_fails() {
     let _alone = alone();
-    if !can_load() {
+    if !hey_is_installed() {
         return;
     }
     let server = Bare::start(&apps::axum().v1);
@@ -183,7 +183,7 @@ fn control_without_hotrun_no_request_fails() {
 #[ignore = "takes minutes, needs hey"]
 fn control_a_plain_restart_is_noticed() {
     let _alone = alone();
-    if !can_load() {
+    if !hey_is_installed() {
         return;
     }
     let server = Bare::start(&apps::std().server);
@@ -208,7 +208,7 @@ fn control_a_plain_restart_is_noticed() {
 #[ignore = "takes minutes, needs hey"]
 fn thirty_reloads_of_the_axum_example_lose_no_request() {
     let _alone = alone();
-    if !can_load() {
+    if !hey_is_installed() {
         return;
     }
     let project = Project::new();
@@ -224,7 +224,7 @@ fn thirty_reloads_of_the_axum_example_lose_no_request() {
 #[ignore = "takes minutes, needs hey"]
 fn thirty_reloads_of_a_std_server_lose_no_request() {
     let _alone = alone();
-    if !can_load() {
+    if !hey_is_installed() {
         return;
     }
     let project = Project::new();
@@ -237,7 +237,7 @@ fn thirty_reloads_of_a_std_server_lose_no_request() {
 /// version must go live.
 fn fails_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOnce(&Project)) {
     let _alone = alone();
-    if !can_load() {
+    if !hey_is_installed() {
         return;
     }
     let project = Project::new();

@@ -37,7 +37,7 @@ fn signals_from_the_program_do_not_end_hotrun_and_are_reported_once() {
     assert_eq!(run.live(), 2);
     let ignored = |event: &&crate::harness::Event| event.mentions("ignored a SIG");
     assert_eq!(run.so_far().iter().filter(ignored).count(), 1);
-    run.counted("quitting", 0);
+    run.assert_count("quitting", 0);
     run.quit();
 }
 
@@ -77,9 +77,9 @@ fn a_program_that_restarts_itself_remains_the_same_generation() {
     assert!(second.starts_with("generation 1 "), "{second}");
     app.save(&format!("{SUCCESSOR}\n# again"));
     assert_eq!(run.live(), 2);
-    assert_eq!(run.gone_is(1).text("outcome"), "drained");
+    assert_eq!(run.wait_until_gone(1).text("outcome"), "drained");
     assert!(run.get("/").starts_with("generation 2 "));
-    run.counted("failed", 0);
+    run.assert_count("failed", 0);
     run.quit();
 }
 
@@ -97,6 +97,6 @@ fn a_signal_from_an_earlier_child_of_the_shell_is_obeyed() {
     let mut run = run.listen().program(["sh", "start"]).spawn();
     run.live();
     std::fs::write(go, "").expect("the folder is ours");
-    assert_eq!(run.ended().code(), Some(143));
-    run.gone();
+    assert_eq!(run.wait_for_exit().code(), Some(143));
+    run.assert_nothing_left();
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{App, PYTHON, has, serving};
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 use crate::harness::{PATIENCE, http, say, until};
 
 /// `/again` listens again with another backlog, `/reopen` closes the socket and opens another, `/shut` shuts it down and
@@ -70,14 +70,14 @@ fn a_program_that_checks_its_port_first_loses_no_request() {
     let app = App::python(CHECKER);
     let mut run = app.run().spawn();
     serving(&mut run);
-    let asking = Asking::start(app.address());
+    let asking = RequestLoop::start(app.address());
     for generation in 2..=6 {
         app.save(&format!("{CHECKER}\n# {generation}"));
         assert_eq!(run.live(), generation);
         asking.more(50);
-        run.gone_is(generation - 1);
+        run.wait_until_gone(generation - 1);
     }
-    let outcome = asking.stop_in_full();
+    let outcome = asking.stop_losing_none();
     say(&format!(
         "a program that binds its port 80 times before it listens, 5 reloads: {} requests, none lost",
         outcome.answered

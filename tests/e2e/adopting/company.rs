@@ -2,7 +2,7 @@
 
 use super::{App, PYTHON, has, serving};
 use crate::harness::PATIENCE;
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 
 const LOCKED: &str = "
 import fcntl
@@ -31,7 +31,7 @@ fn hc18_stop_first_is_suggested_once_for_a_program_that_cannot_run_twice() {
             failed.number("live"),
         );
         assert_eq!(told, (generation, "exited_early", 1));
-        run.gone_is(generation);
+        run.wait_until_gone(generation);
         assert_eq!(run.get("/"), "generation 1");
     }
     let hints = run
@@ -51,15 +51,15 @@ fn hc18_connections_wait_while_stop_first_restarts_the_program() {
     let app = App::python(LOCKED);
     let mut run = app.run().arg("--stop-first").spawn();
     serving(&mut run);
-    let asking = Asking::start(app.address());
+    let asking = RequestLoop::start(app.address());
     for generation in 2..=5 {
         app.save(&format!("{LOCKED}\n# {generation}"));
         assert_eq!(run.live(), generation);
         asking.more(20);
         assert_eq!(run.get("/"), format!("generation {generation}"));
     }
-    asking.stop_in_full();
-    run.counted("failed", 0);
+    asking.stop_losing_none();
+    run.assert_count("failed", 0);
     run.quit();
 }
 
@@ -98,8 +98,8 @@ fn stop_first_is_not_suggested_if_the_port_is_in_use() {
     // Finding the holder takes a while, and the program may have ended by then.
     let told = run.expect_that("in use", PATIENCE, |event| event.mentions("is in use by"));
     assert!(told.mentions(&std::process::id().to_string()), "{told}");
-    run.gone_is(2);
-    run.counted("failed", 1);
+    run.wait_until_gone(2);
+    run.assert_count("failed", 1);
     let hints = run
         .so_far()
         .iter()

@@ -53,7 +53,7 @@ fn a_fixed_datagram_port_moves_to_the_next_generation() {
             number += 1;
             assert_eq!(ask(&client, &app, number), Some(generation));
         }
-        run.gone_is(generation - 1);
+        run.wait_until_gone(generation - 1);
     }
     run.quit();
 }

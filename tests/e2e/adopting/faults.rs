@@ -28,7 +28,7 @@ fn hc15_after_a_crash_connections_wait_for_the_next_save() {
             http::get(app.address(), "/").ok()
         });
         let _ = http::get(app.address(), "/crash");
-        run.gone_is(generation);
+        run.wait_until_gone(generation);
         run.expect("waiting");
         // Some of them are in the queue of the crashed generation, some arrive after it is gone.
         let to = app.address();

@@ -3,7 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 
 use super::{App, PYTHON, has, serving};
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 use crate::harness::{PATIENCE, http, until};
 
 #[test]
@@ -15,36 +15,36 @@ fn hc32_a_generation_may_open_more_or_fewer_or_other_ports() {
     let at = |n: u16| SocketAddr::from(([127, 0, 0, 1], app.port + n));
     let mut run = app.run().spawn();
     serving(&mut run);
-    let first = Asking::start(at(0));
+    let first = RequestLoop::start(at(0));
     app.save("serve_all(open_socket(), open_socket(port=port + 1))");
     assert_eq!(run.live(), 2);
     assert_eq!(
         http::get(at(1), "/").expect("the second port"),
         "generation 2"
     );
-    let second = Asking::start(at(1));
+    let second = RequestLoop::start(at(1));
     first.more(20);
     // Generation 3 takes both over at the same moment.
     app.save("serve_all(open_socket(port=port + 1), open_socket()) # in another order");
     assert_eq!(run.live(), 3);
-    run.gone_is(2);
+    run.wait_until_gone(2);
     assert_eq!(run.get("/"), "generation 3");
-    first.stop_in_full();
+    first.stop_losing_none();
     app.save("serve(open_socket(port=port + 1))");
     assert_eq!(run.live(), 4);
-    run.gone_is(3);
+    run.wait_until_gone(3);
     until("the first port is closed", PATIENCE, || {
         TcpStream::connect(at(0)).err()
     });
     second.more(20);
-    second.stop_in_full();
+    second.stop_losing_none();
     app.save("serve(open_socket(port=port + 2))");
     assert_eq!(run.live(), 5);
     assert_eq!(
         http::get(at(2), "/").expect("the third port"),
         "generation 5"
     );
-    run.gone_is(4);
+    run.wait_until_gone(4);
     until("the second port is closed", PATIENCE, || {
         TcpStream::connect(at(1)).err()
     });
@@ -71,7 +71,7 @@ fn both_address_families_on_two_sockets_or_one() {
                   open_socket('::1'))";
     // Each comes twice, so that one reload does not change the addresses.
     for (generation, text) in (2..).zip([&each, both, both, mapped, mapped, &each, &each]) {
-        let asking = [Asking::start(app.address()), Asking::start(v6)];
+        let asking = [RequestLoop::start(app.address()), RequestLoop::start(v6)];
         app.save(&format!("{text} # {generation}"));
         assert_eq!(run.live(), generation);
         let answer = format!("generation {generation}");
@@ -79,10 +79,10 @@ fn both_address_families_on_two_sockets_or_one() {
             let (v4, v6) = (http::get(app.address(), "/"), http::get(v6, "/"));
             (v4.ok()? == answer && v6.ok()? == answer).then_some(())
         });
-        run.gone_is(generation - 1);
+        run.wait_until_gone(generation - 1);
         asking.iter().for_each(|one| one.more(20));
         for one in asking {
-            one.stop_in_full();
+            one.stop_losing_none();
         }
     }
     run.quit();

@@ -2,7 +2,7 @@
 
 use super::{App, PYTHON, has, serving};
 use crate::harness::PATIENCE;
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 
 fn the_second_names_the_holder(server: &str) {
     if !has(PYTHON) {
@@ -11,7 +11,7 @@ fn the_second_names_the_holder(server: &str) {
     let app = App::python(server);
     let mut first = app.run().spawn();
     serving(&mut first);
-    let asking = Asking::start(app.address());
+    let asking = RequestLoop::start(app.address());
     let other = App {
         project: crate::harness::Project::new(),
         port: app.port,
@@ -34,12 +34,12 @@ fn the_second_names_the_holder(server: &str) {
         assert_eq!(first.get("/"), format!("generation {round}"));
         // The first instance keeps the port when the second ends.
         second.signal(nix::sys::signal::Signal::SIGINT);
-        second.ended();
+        second.wait_for_exit();
         app.save(&format!("{server}\n# {round}"));
         assert_eq!(first.live(), round + 1);
         asking.more(50);
     }
-    asking.stop_in_full();
+    asking.stop_losing_none();
     first.quit();
 }
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{App, PYTHON, has, serving};
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 use crate::harness::skip;
 
 fn is_root() -> bool {
@@ -32,16 +32,16 @@ fn a_program_that_drops_its_privileges_after_bind_reloads() {
     let app = App::python(DROPS);
     let mut run = app.run().spawn();
     serving(&mut run);
-    let asking = Asking::start(app.address());
+    let asking = RequestLoop::start(app.address());
     for generation in 2..=5 {
         app.save(&format!("{DROPS}# {generation}"));
         assert_eq!(run.live(), generation);
         run.printed(generation, "user 65534");
         assert_eq!(run.get("/"), format!("generation {generation}"));
         asking.more(20);
-        run.gone_is(generation - 1);
+        run.wait_until_gone(generation - 1);
     }
-    asking.stop_in_full();
+    asking.stop_losing_none();
     run.quit();
 }
 
@@ -68,7 +68,7 @@ fn a_listener_in_another_network_namespace_is_not_adopted() {
     let mut run = app.run().spawn();
     serving(&mut run);
     run.printed(1, "elsewhere");
-    let asking = Asking::start(app.address());
+    let asking = RequestLoop::start(app.address());
     for generation in 2..=4 {
         app.save(&format!("{TWO_NETWORKS}# {generation}"));
         assert_eq!(run.live(), generation);
@@ -76,7 +76,7 @@ fn a_listener_in_another_network_namespace_is_not_adopted() {
         assert_eq!(run.get("/"), format!("generation {generation}"));
         asking.more(20);
     }
-    asking.stop_in_full();
+    asking.stop_losing_none();
     let told = run.so_far().iter().filter(|event| event.is("listening"));
     let told: Vec<_> = told.map(|event| event.text("address").to_owned()).collect();
     assert_eq!(told, [app.address().to_string()]);

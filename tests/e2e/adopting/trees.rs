@@ -1,7 +1,7 @@
 //! Programs that start others: the whole process tree is one generation.
 
 use super::{App, PYTHON, has, serving};
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 use crate::harness::say;
 
 const RELOADS: u64 = 5;
@@ -11,7 +11,7 @@ fn loses_no_request(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
     save(1);
     let mut run = app.run_as([]).program(argv.iter().copied()).spawn();
     serving(&mut run);
-    let asking = Asking::start(app.address());
+    let asking = RequestLoop::start(app.address());
     for generation in 2..=1 + RELOADS {
         save(generation);
         assert_eq!(run.live(), generation);
@@ -21,9 +21,9 @@ fn loses_no_request(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
             "{answer}"
         );
         asking.more(50);
-        run.gone_is(generation - 1);
+        run.wait_until_gone(generation - 1);
     }
-    let outcome = asking.stop_in_full();
+    let outcome = asking.stop_losing_none();
     say(&format!(
         "{what}: {RELOADS} reloads, {} requests, none lost",
         outcome.answered

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{App, PYTHON, has, serving};
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 use crate::harness::{PATIENCE, http, say, until};
 
 /// Three workers, each with its own socket on the port. `/end` kills the worker that responds. A new one replaces it after
@@ -41,12 +41,12 @@ fn a_dying_worker_loses_no_other_connection() {
     let mut slowest = Vec::new();
     for _ in 0..6 {
         until("three workers", PATIENCE, all_take_part);
-        let asking = Asking::start(app.address());
+        let asking = RequestLoop::start(app.address());
         asking.more(20);
         // The worker is killed during this request, the only one that fails.
         http::get(app.address(), "/end").expect_err("it is killed");
         asking.more(100);
-        slowest.push(asking.stop_in_part(2).slowest);
+        slowest.push(asking.stop_losing_at_most(2).slowest);
     }
     slowest.sort_unstable();
     say(&format!(
@@ -73,7 +73,7 @@ fn workers_that_share_a_port_are_switched_together() {
     let app = App::python(WORKERS);
     let mut run = app.run().spawn();
     serving(&mut run);
-    let asking = Asking::start(app.address());
+    let asking = RequestLoop::start(app.address());
     for generation in 2..=6 {
         app.save(&format!("{WORKERS}\n# {generation}"));
         assert_eq!(run.live(), generation);
@@ -86,6 +86,6 @@ fn workers_that_share_a_port_are_switched_together() {
         }
         asking.more(20);
     }
-    asking.stop_in_full();
+    asking.stop_losing_none();
     run.quit();
 }

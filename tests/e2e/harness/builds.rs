@@ -84,7 +84,7 @@ impl Builds {
 
     /// Waits until nothing is in progress, and checks the number of builds since the last check.
     #[track_caller]
-    pub(crate) fn are(&mut self, expected: usize, what: &str) {
+    pub(crate) fn assert_count(&mut self, expected: usize, what: &str) {
         if expected > 0 {
             // Wait for the first build, so that the mark does not become part of the change.
             self.run.expect("building");
@@ -130,14 +130,14 @@ impl Builds {
     }
 
     /// The number of events that mention this text.
-    pub(crate) fn told(&mut self, word: &str) -> usize {
+    pub(crate) fn count_mentions(&mut self, word: &str) -> usize {
         let events = self.run.so_far().iter();
         events.filter(|event| event.mentions(word)).count()
     }
 
     /// Waits until a build has begun.
     #[track_caller]
-    pub(crate) fn begun(&mut self) {
+    pub(crate) fn wait_for_build(&mut self) {
         self.run.expect("building");
     }
 
@@ -147,7 +147,7 @@ impl Builds {
 
     #[track_caller]
     pub(crate) fn quit(mut self) {
-        self.run.settled(Duration::ZERO);
+        self.run.wait_until_quiet(Duration::ZERO);
         self.run.quit();
     }
 }

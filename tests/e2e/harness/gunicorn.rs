@@ -11,16 +11,16 @@ use super::{PATIENCE, until};
 /// after their first response had such a worker. A worker that catches `ABRT` has its handlers, because the master does
 /// not catch `ABRT`.
 #[track_caller]
-pub(crate) fn workers_hear(master: u64, workers: usize) {
+pub(crate) fn wait_for_handlers(master: u64, workers: usize) {
     until("the workers have handlers", PATIENCE * 2, || {
         let path = format!("/proc/{master}/task/{master}/children");
         let children = fs::read_to_string(path).unwrap_or_default();
-        let hearing = children.split_whitespace().filter(|pid| hears_abort(pid));
+        let hearing = children.split_whitespace().filter(|pid| catches_abort(pid));
         (hearing.count() >= workers).then_some(())
     });
 }
 
-fn hears_abort(pid: &str) -> bool {
+fn catches_abort(pid: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

@@ -1,8 +1,7 @@
 //! Helpers of the tests. Every wait has a deadline and waits for something observable: an event of `--ui json`, a
-//! response, or the end of a process.
+//! response, or the exit of a process.
 
 pub(crate) mod apps;
-pub(crate) mod asking;
 pub(crate) mod bare;
 pub(crate) mod builds;
 pub(crate) mod event;
@@ -11,6 +10,7 @@ pub(crate) mod hey;
 pub(crate) mod http;
 pub(crate) mod leftovers;
 pub(crate) mod project;
+pub(crate) mod request_loop;
 pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod slow;

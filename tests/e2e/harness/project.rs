@@ -83,7 +83,7 @@ impl Project {
     }
 
     /// Like [`Self::swap`], by a copy that is as readable as the folder. `cp` makes the copy, for the same reason.
-    pub(crate) fn exchange(&self, executable: &Path) {
+    pub(crate) fn swap_by_copy(&self, executable: &Path) {
         let new = self.beside("new");
         done(Command::new("cp").arg(executable).arg(&new));
         fs::rename(new, self.work().join("server")).expect("the test owns the folder");
@@ -109,7 +109,7 @@ impl Project {
 
     /// Checks that a run has left nothing behind: `TMPDIR` is empty, and the watched folder contains only these files.
     #[track_caller]
-    pub(crate) fn untouched(&self, files: &[&str]) {
+    pub(crate) fn assert_untouched(&self, files: &[&str]) {
         super::leftovers::empty(&self.tmp());
         let entries = fs::read_dir(self.work()).expect("the test owns the folder");
         let mut names: Vec<_> = entries

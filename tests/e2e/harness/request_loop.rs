@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{PATIENCE, http, until};
 
 /// Two clients that send requests in a loop, each on a new connection.
-pub(crate) struct Asking {
+pub(crate) struct RequestLoop {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<Outcome>>,
@@ -20,7 +20,7 @@ pub(crate) struct Outcome {
     pub(crate) slowest: Duration,
 }
 
-impl Asking {
+impl RequestLoop {
     pub(crate) fn start(to: SocketAddr) -> Self {
         // A light load, so that the machine does not become the bottleneck.
         Self::paced(to, Duration::from_millis(1))
@@ -71,7 +71,7 @@ impl Asking {
 
     /// Stops the clients, and checks that at most `lost` requests failed.
     #[track_caller]
-    pub(crate) fn stop_in_part(self, lost: usize) -> Outcome {
+    pub(crate) fn stop_losing_at_most(self, lost: usize) -> Outcome {
         let outcome = self.stop();
         let failures = &outcome.failures;
         assert!(
@@ -84,7 +84,7 @@ impl Asking {
 
     /// Stops the clients, and checks that every request got a response.
     #[track_caller]
-    pub(crate) fn stop_in_full(self) -> Outcome {
+    pub(crate) fn stop_losing_none(self) -> Outcome {
         let outcome = self.stop();
         let failures = &outcome.failures;
         assert!(

@@ -109,9 +109,9 @@ impl Run {
     pub(crate) fn output(mut self) -> (Option<i32>, String) {
         self.listens = false;
         let mut running = self.spawn();
-        let code = running.ended().code();
+        let code = running.wait_for_exit().code();
         leftovers::no_process(&running.mark);
-        (code, running.told_in_full())
+        (code, running.wait_for_all_events())
     }
 
     fn finish_line(&mut self) {

@@ -95,7 +95,7 @@ impl Running {
     }
 
     /// Waits until there has been no event for this long.
-    pub(crate) fn settled(&mut self, quiet: Duration) {
+    pub(crate) fn wait_until_quiet(&mut self, quiet: Duration) {
         while let Ok(event) = self.events.recv_timeout(quiet) {
             self.seen.push(event);
         }
@@ -115,7 +115,7 @@ impl Running {
 
     /// Waits until this generation is gone, and returns the event.
     #[track_caller]
-    pub(crate) fn gone_is(&mut self, generation: u64) -> Event {
+    pub(crate) fn wait_until_gone(&mut self, generation: u64) -> Event {
         self.expect_once("gone", generation)
     }
 
@@ -157,7 +157,7 @@ impl Running {
     }
 
     /// All events, as text, once both output streams are closed.
-    pub(crate) fn told_in_full(&mut self) -> String {
+    pub(crate) fn wait_for_all_events(&mut self) -> String {
         while let Ok(event) = self.events.recv_timeout(PATIENCE) {
             self.seen.push(event);
         }
@@ -172,7 +172,7 @@ impl Running {
 
     /// Checks the number of events of this name so far.
     #[track_caller]
-    pub(crate) fn counted(&mut self, name: &str, expected: usize) {
+    pub(crate) fn assert_count(&mut self, name: &str, expected: usize) {
         let found = self.count(name);
         if found != expected {
             self.fail(&format!("{found} events `{name}`, expected {expected}"));
@@ -194,7 +194,7 @@ impl Running {
 
     /// Waits until it exits.
     #[track_caller]
-    pub(crate) fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("hotrun is our child") {
@@ -217,8 +217,8 @@ impl Running {
     #[track_caller]
     pub(crate) fn quit_with(mut self, code: i32) {
         self.signal(Signal::SIGINT);
-        let status = self.ended();
-        self.gone();
+        let status = self.wait_for_exit();
+        self.assert_nothing_left();
         if status.code() != Some(code) {
             self.fail(&format!("{status}, expected exit code {code}"));
         }
@@ -229,11 +229,11 @@ impl Running {
     pub(crate) fn killed(mut self) {
         self.child.kill().expect("hotrun is our child");
         self.child.wait().expect("hotrun is our child");
-        self.gone();
+        self.assert_nothing_left();
     }
 
     #[track_caller]
-    pub(crate) fn gone(&self) {
+    pub(crate) fn assert_nothing_left(&self) {
         leftovers::no_process(&self.mark);
         if let Some(address) = self.address {
             leftovers::port_free(address);

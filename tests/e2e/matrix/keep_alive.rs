@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use super::program::Program;
-use super::{RunAs, Served, can_load, full};
+use super::{RunAs, Served, full, hey_is_installed};
 use crate::harness::hey::{Connections, Load, Pressure};
 use crate::harness::{say, skip};
 
@@ -15,7 +15,7 @@ const RATE: usize = 40;
 /// `hey` repeats a request on another connection if it finds its reused one closed, as HTTP allows. `wrk` counts that as
 /// an error.
 fn measure(program: Program) {
-    if !can_load() || !program.can_run() {
+    if !hey_is_installed() || !program.can_run() {
         return;
     }
     let what = program.what();

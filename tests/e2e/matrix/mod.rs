@@ -69,7 +69,7 @@ enum RunAs {
     Nobody,
 }
 
-fn can_load() -> bool {
+fn hey_is_installed() -> bool {
     if !hey::installed() {
         skip("`hey` is not installed (`apt install hey`)");
         return false;
@@ -127,7 +127,7 @@ impl Served {
         self.live = self.run.live();
         self.reloads += 1;
         if self.live > 2 {
-            self.run.gone_is(self.live - 2);
+            self.run.wait_until_gone(self.live - 2);
         }
         self.complete();
         word
@@ -136,7 +136,7 @@ impl Served {
     /// Waits until the live generation can handle a stop signal.
     fn complete(&mut self) {
         if let Some(workers) = self.program.gunicorn_workers() {
-            gunicorn::workers_hear(self.run.pid_of(self.live), workers);
+            gunicorn::wait_for_handlers(self.run.pid_of(self.live), workers);
         }
     }
 
@@ -154,7 +154,7 @@ impl Served {
 
 /// Reloads until there were enough reloads and requests.
 fn reloads(program: Program, who: RunAs, requests: usize) {
-    if !can_load() || !program.can_run() {
+    if !hey_is_installed() || !program.can_run() {
         return;
     }
     let what = program.what();

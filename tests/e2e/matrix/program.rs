@@ -208,7 +208,7 @@ impl Program {
         match self.kind {
             Kind::Cargo { .. } | Kind::Go => {
                 let version = self.saved % 2;
-                project.exchange(&self.built[version]);
+                project.swap_by_copy(&self.built[version]);
                 word(version + 1)
             }
             Kind::Run { file, .. } => {

@@ -48,7 +48,7 @@ time.sleep(1000)"#,
                     .is_ok_and(|beat| beat > printed + 50)
             })
         });
-        run.counted("aborting", 0);
+        run.assert_count("aborting", 0);
     }
     fs::write(hangs, "").expect("the test owns it");
     assert_eq!(run.expect("aborting").generation(), 1);
@@ -81,6 +81,6 @@ server().serve_forever()"#,
     thread::sleep(Duration::from_secs(3));
     run.signal(Signal::SIGCONT);
     assert_eq!(run.live(), 1);
-    run.counted("failed", 0);
+    run.assert_count("failed", 0);
     run.quit();
 }

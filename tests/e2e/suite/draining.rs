@@ -43,7 +43,7 @@ fn quiescing() -> Vec<Fault> {
                 scenario.allow(2);
                 let old = scenario.program(1);
                 kill(old, Signal::SIGKILL);
-                scenario.run().gone_is(1);
+                scenario.run().wait_until_gone(1);
                 scenario.expect_version("two");
                 scenario.recover();
             },
@@ -57,7 +57,7 @@ fn quiescing() -> Vec<Fault> {
                 scenario.allow(2);
                 let guardian = scenario.guardian(1);
                 kill(guardian, Signal::SIGKILL);
-                scenario.run().gone_is(1);
+                scenario.run().wait_until_gone(1);
                 scenario.expect_version("two");
                 scenario.recover();
             },
@@ -96,7 +96,7 @@ fn draining() -> Vec<Fault> {
             |scenario| {
                 let old = scenario.program(1);
                 kill(old, Signal::SIGKILL);
-                scenario.run().gone_is(1);
+                scenario.run().wait_until_gone(1);
                 scenario.recover();
             },
         ),
@@ -107,7 +107,7 @@ fn draining() -> Vec<Fault> {
             |scenario| {
                 let guardian = scenario.guardian(1);
                 kill(guardian, Signal::SIGKILL);
-                scenario.run().gone_is(1);
+                scenario.run().wait_until_gone(1);
                 scenario.recover();
             },
         ),
@@ -119,7 +119,7 @@ fn draining() -> Vec<Fault> {
                 let old = scenario.program(1);
                 kill(old, Signal::SIGSTOP);
                 scenario.expect_event("killing", 1);
-                scenario.run().gone_is(1);
+                scenario.run().wait_until_gone(1);
                 scenario.recover();
             },
         )
@@ -226,9 +226,9 @@ fn quitting() -> Vec<Fault> {
             |scenario| {
                 scenario.project.server("two");
                 let mut run = scenario.take_run();
-                assert_eq!(run.ended().code(), Some(0));
-                run.gone();
-                assert!(!run.told_in_full().contains("\"generation\":2"));
+                assert_eq!(run.wait_for_exit().code(), Some(0));
+                run.assert_nothing_left();
+                assert!(!run.wait_for_all_events().contains("\"generation\":2"));
             },
         ),
     ]

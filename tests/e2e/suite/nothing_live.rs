@@ -83,7 +83,7 @@ fn first() -> Vec<Fault> {
                         .number("exit_code"),
                     101
                 );
-                scenario.expect_text("a fault that was asked for");
+                scenario.expect_text("an injected fault");
                 scenario.recover();
             },
         ),

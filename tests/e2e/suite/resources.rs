@@ -95,7 +95,7 @@ fn descriptors() -> Vec<Fault> {
             "the new generation stays live",
             |scenario| {
                 exhaust_descriptors(scenario);
-                scenario.run().gone_is(1);
+                scenario.run().wait_until_gone(1);
                 scenario.expect_version("two");
                 restore_descriptors(scenario);
                 scenario.recover();

@@ -8,7 +8,7 @@ use hotrun::os::process_tree;
 use nix::sys::signal::Signal;
 
 use super::State;
-use crate::harness::asking::Asking;
+use crate::harness::request_loop::RequestLoop;
 use crate::harness::{Event, PATIENCE, Project, Run, Running, http, leftovers, until};
 
 /// A hotrun in some state, its clients, and the checks that follow the fault.
@@ -18,7 +18,7 @@ pub(crate) struct Scenario {
     /// Whether hotrun runs as an unprivileged user, to whom resource limits apply.
     pub(super) unprivileged: bool,
     run: Option<Running>,
-    load: Option<Asking>,
+    load: Option<RequestLoop>,
     /// The number of requests that this fault may lose.
     allowed: usize,
     /// A client that sent its request while nothing was live.
@@ -144,7 +144,7 @@ impl Scenario {
         self.spawn();
         assert_eq!(self.run().live(), 1);
         // Several scenarios run at once, so a pause keeps the machine from becoming the bottleneck.
-        let load = Asking::paced(self.run().address(), Duration::from_millis(10));
+        let load = RequestLoop::paced(self.run().address(), Duration::from_millis(10));
         load.more(5);
         self.load = Some(load);
     }
@@ -269,7 +269,7 @@ impl Scenario {
     }
 
     #[track_caller]
-    fn count(&mut self, load: Asking) {
+    fn count(&mut self, load: RequestLoop) {
         let outcome = load.stop();
         self.figures.answered = outcome.answered;
         let mut lost = outcome.failures;
@@ -291,13 +291,13 @@ impl Scenario {
     #[track_caller]
     pub(super) fn expect_exit(&mut self, code: Option<i32>) {
         let mut run = self.take_run();
-        let status = run.ended();
+        let status = run.wait_for_exit();
         if let Some(load) = self.load.take() {
             // Requests that waited are refused when hotrun exits, and so are new ones.
             let lost = load.stop().failures.len();
             self.figures.lost = lost;
         }
-        run.gone();
+        run.assert_nothing_left();
         assert_eq!(status.code(), code, "{:?}", run.so_far().last());
     }
 
@@ -354,7 +354,7 @@ impl Scenario {
             self.stop_load();
             self.take_run().quit();
         }
-        self.project.untouched(&["build", "start"]);
+        self.project.assert_untouched(&["build", "start"]);
     }
 }
 
@@ -392,7 +392,7 @@ fn usual_descriptors() -> usize {
         scenario.run().live();
         scenario.project.server("two");
         scenario.run().live();
-        scenario.run().gone_is(1);
+        scenario.run().wait_until_gone(1);
         let pid = scenario.run().pid().as_raw();
         let look = |_| {
             thread::sleep(Duration::from_millis(10));

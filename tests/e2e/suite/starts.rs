@@ -56,7 +56,7 @@ fn ends() -> Vec<Fault> {
             |scenario| {
                 scenario.proceed_with_faulty("panic");
                 scenario.expect_failure("exited_early", 1);
-                scenario.expect_text("a fault that was asked for");
+                scenario.expect_text("an injected fault");
                 scenario.recover();
             },
         ),

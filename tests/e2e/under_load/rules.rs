@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use super::{LIGHT, alone, can_load};
+use super::{LIGHT, alone, hey_is_installed};
 use crate::harness::hey::Load;
 use crate::harness::{BUILD_PATIENCE, Project, say, until};
 use crate::rules::{answers, configured};
@@ -25,7 +25,7 @@ fn all_answered(load: Load, what: &str) {
 #[ignore = "takes minutes, needs hey"]
 fn a_new_configuration_loses_no_request_and_restarts_nothing() {
     let _alone = alone();
-    if !can_load() {
+    if !hey_is_installed() {
         return;
     }
     let project = Project::new();
@@ -41,7 +41,7 @@ fn a_new_configuration_loses_no_request_and_restarts_nothing() {
         answers(&run, &value);
     }
     all_answered(load, &format!("{changes} configuration changes"));
-    run.counted("reload_signal_sent", changes);
+    run.assert_count("reload_signal_sent", changes);
     assert_eq!(run.count("starting"), 1, "no restart");
     run.quit();
 }
@@ -50,7 +50,7 @@ fn a_new_configuration_loses_no_request_and_restarts_nothing() {
 #[ignore = "takes minutes, needs hey"]
 fn replacing_large_data_that_loads_slowly_loses_no_request() {
     let _alone = alone();
-    if !can_load() {
+    if !hey_is_installed() {
         return;
     }
     let project = Project::new();
@@ -71,7 +71,7 @@ fn replacing_large_data_that_loads_slowly_loses_no_request() {
     write(b"two");
     assert_eq!(run.live(), 2);
     answers(&run, "two");
-    run.gone_is(1);
+    run.wait_until_gone(1);
     all_answered(load, "256 MB of data that take 5 s to load, replaced");
     assert_eq!(
         run.count("starting"),

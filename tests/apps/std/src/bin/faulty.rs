@@ -41,7 +41,7 @@ fn main() -> io::Result<()> {
         let (name, number) = argument.split_once('=').unwrap_or((&argument, "0"));
         let number = number.parse().unwrap_or(0);
         match name {
-            "panic" => panic!("a fault that was asked for"),
+            "panic" => panic!("an injected fault"),
             "exit" => process::exit(i32::try_from(number).unwrap_or(1)),
             "hang" => hang(),
             "late" => thread::sleep(Duration::from_millis(number)),
