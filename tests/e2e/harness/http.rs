@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use super::PATIENCE;
@@ -33,6 +34,23 @@ pub(crate) fn get_within(
         .set_read_timeout(Some(patience))
         .map_err(Failure::Broken)?;
     ask(stream, path)
+}
+
+/// Sends requests until one gets a response other than 503.
+pub(crate) fn get_with_retry(to: SocketAddr) -> Result<String, Failure> {
+    loop {
+        match get(to, "/") {
+            Err(failure) if is_unavailable(&failure.to_string()) => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether this failure is a response with status 503.
+pub(crate) fn is_unavailable(failure: &str) -> bool {
+    failure.contains(" 503 ")
 }
 
 /// Sends a request on this connection, and returns the whole body.

@@ -5,6 +5,7 @@
 //! `FAULTS='killed' cargo test --test e2e -- --ignored suite::` runs only the rows that contain `killed`.
 
 mod builds;
+mod daemons;
 mod draining;
 mod ends;
 mod live;
@@ -107,6 +108,7 @@ fn all() -> Vec<Fault> {
     all.extend(builds::faults());
     all.extend(starts::faults());
     all.extend(live::faults());
+    all.extend(daemons::faults());
     all.extend(draining::faults());
     all.extend(recovery::faults());
     all.extend(resources::faults());

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use super::Fault;
 use super::State::{FirstBuild, FirstStart, Held};
 use super::live::kill;
-use super::scenario::get_with_retry;
+use crate::harness::http::get_with_retry;
 
 const TIMEOUT: &[&str] = &["--ready-timeout", "3s"];
 

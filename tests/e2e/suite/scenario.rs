@@ -1,5 +1,5 @@
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -198,7 +198,7 @@ impl Scenario {
     /// Adds a client whose request cannot be answered yet.
     pub(super) fn add_waiting_client(&mut self) {
         let address = self.run().address();
-        self.waiting = Some(thread::spawn(move || get_with_retry(address)));
+        self.waiting = Some(thread::spawn(move || http::get_with_retry(address)));
     }
 
     #[track_caller]
@@ -274,7 +274,7 @@ impl Scenario {
         self.figures.answered = outcome.answered;
         let mut lost = outcome.failures;
         // A 503 is a correct response while nothing is live.
-        lost.retain(|failure| !self.was_held || !is_unavailable(failure));
+        lost.retain(|failure| !self.was_held || !http::is_unavailable(failure));
         self.figures.lost = lost.len();
         assert!(lost.len() <= self.allowed, "lost: {lost:?}");
     }
@@ -356,22 +356,6 @@ impl Scenario {
         }
         self.project.assert_untouched(&["build", "start"]);
     }
-}
-
-/// Sends requests until one gets a response other than 503.
-pub(super) fn get_with_retry(to: SocketAddr) -> Result<String, http::Failure> {
-    loop {
-        match http::get(to, "/") {
-            Err(failure) if is_unavailable(&failure.to_string()) => {
-                thread::sleep(Duration::from_millis(50));
-            }
-            answer => return answer,
-        }
-    }
-}
-
-fn is_unavailable(failure: &str) -> bool {
-    failure.contains(" 503 ")
 }
 
 /// The open descriptors of a process.

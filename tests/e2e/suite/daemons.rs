@@ -1,0 +1,83 @@
+//! Faults while a live generation has a daemon that ignores every signal it can.
+
+use std::fs;
+
+use nix::unistd::Pid;
+
+use super::State::Live;
+use super::live::crashes;
+use super::{Fault, Scenario};
+use crate::harness::{PATIENCE, apps, http, until};
+
+/// Starts a daemon that leaves its process group, session, parent and environment, and ignores every signal it can.
+const DAEMON: &str = "(env -i /usr/bin/setsid /bin/sh -c 'cd /; trap \"\" HUP INT TERM QUIT USR1 USR2; \
+                      echo $$ >\"$0\"; while :; do /bin/sleep 0.2; done' \"$PWD/../daemon\" &)";
+
+fn daemon(scenario: &Scenario) -> i32 {
+    let path = scenario.project.beside("daemon");
+    until("the daemon", PATIENCE, || {
+        fs::read_to_string(&path).ok()?.trim().parse().ok()
+    })
+}
+
+fn is_gone(pid: i32) {
+    until("the daemon to be gone", PATIENCE, || {
+        nix::sys::signal::kill(Pid::from_raw(pid), None)
+            .is_err()
+            .then_some(())
+    });
+}
+
+pub(super) fn faults() -> Vec<Fault> {
+    vec![
+        Fault::new(
+            Live,
+            "a generation with a stubborn daemon is replaced",
+            "killed at the timeout",
+            |scenario| {
+                let server = apps::std().server.display();
+                scenario
+                    .project
+                    .script(&format!("{DAEMON}; exec '{server}' two"));
+                scenario.expect_event("live", 2);
+                let daemon = daemon(scenario);
+                scenario.recover();
+                is_gone(daemon);
+            },
+        )
+        .with(&["--stop-timeout", "500ms"]),
+        Fault::new(
+            Live,
+            "a generation with a stubborn daemon crashes",
+            "the daemon is killed",
+            |scenario| {
+                scenario.allow(2);
+                let faulty = apps::std().faulty.display();
+                scenario
+                    .project
+                    .script(&format!("{DAEMON}; exec '{faulty}' two"));
+                scenario.expect_event("live", 2);
+                let daemon = daemon(scenario);
+                let _ = http::get(scenario.run().address(), "/crash");
+                crashes(scenario, "signal", 6);
+                is_gone(daemon);
+            },
+        )
+        .with(&["--stop-timeout", "500ms"]),
+        Fault::new(
+            Live,
+            "hotrun is killed while a stubborn daemon runs",
+            "the daemon is killed",
+            |scenario| {
+                let server = apps::std().server.display();
+                scenario
+                    .project
+                    .script(&format!("{DAEMON}; exec '{server}' two"));
+                scenario.expect_event("live", 2);
+                let daemon = daemon(scenario);
+                scenario.end_killed();
+                is_gone(daemon);
+            },
+        ),
+    ]
+}
