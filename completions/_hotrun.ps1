@@ -51,6 +51,7 @@ Register-ArgumentCompleter -Native -CommandName 'hotrun' -ScriptBlock {
             [CompletionResult]::new('--stdin', '--stdin', [CompletionResultType]::ParameterName, 'Where keyboard input goes')
             [CompletionResult]::new('--ui', '--ui', [CompletionResultType]::ParameterName, 'How to show hotrun''s own output')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colors in hotrun''s own output')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'Log what hotrun decides to this file, for a bug report (overwrites it)')
             [CompletionResult]::new('--generate', '--generate', [CompletionResultType]::ParameterName, 'Print shell completions or the man page')
             [CompletionResult]::new('--no-vcs-ignore', '--no-vcs-ignore', [CompletionResultType]::ParameterName, 'Watch files that version control ignores')
             [CompletionResult]::new('--no-error-page', '--no-error-page', [CompletionResultType]::ParameterName, 'Hold requests instead of answering 503 when no version is running')

@@ -23,7 +23,7 @@ _hotrun() {
 
     case "${cmd}" in
         hotrun)
-            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --debounce --poll --build --when-busy --adopt --listen --listen-pid --no-error-page --ready --ready-timeout --watchdog --rollback-within --stop-signal --stop-timeout --stop-first --env --env-file --workdir --stdin --ui --color --clear --why --quiet --verbose --generate --doctor --help --version"
+            opts="-w -i -e -b -l -E -C -c -q -v -h -V --watch --ignore --exts --no-vcs-ignore --on --debounce --poll --build --when-busy --adopt --listen --listen-pid --no-error-page --ready --ready-timeout --watchdog --rollback-within --stop-signal --stop-timeout --stop-first --env --env-file --workdir --stdin --ui --color --clear --why --quiet --verbose --log --generate --doctor --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -164,6 +164,21 @@ _hotrun() {
                     ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --generate)

@@ -48,6 +48,7 @@ set edit:completion:arg-completer[hotrun] = {|@words|
             cand --stdin 'Where keyboard input goes'
             cand --ui 'How to show hotrun''s own output'
             cand --color 'When to use colors in hotrun''s own output'
+            cand --log 'Log what hotrun decides to this file, for a bug report (overwrites it)'
             cand --generate 'Print shell completions or the man page'
             cand --no-vcs-ignore 'Watch files that version control ignores'
             cand --no-error-page 'Hold requests instead of answering 503 when no version is running'

@@ -32,6 +32,7 @@ off\t'Only the program\'s output'"
 complete -c hotrun -l color -d 'When to use colors in hotrun\'s own output' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c hotrun -l log -d 'Log what hotrun decides to this file, for a bug report (overwrites it)' -r -F
 complete -c hotrun -l generate -d 'Print shell completions or the man page' -r -f -a "bash\t'Completions for bash'
 zsh\t'Completions for zsh'
 fish\t'Completions for fish'

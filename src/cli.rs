@@ -275,6 +275,10 @@ pub struct Cli {
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
     pub verbose: u8,
 
+    /// Log what hotrun decides to this file, for a bug report (overwrites it)
+    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = "Other", value_hint = ValueHint::FilePath)]
+    pub log: Option<PathBuf>,
+
     /// Print shell completions or the man page
     #[arg(
         long,

@@ -91,6 +91,8 @@ pub struct Config {
     pub env_file: Option<PathBuf>,
     /// Where keyboard input goes.
     pub stdin: Stdin,
+    /// The file of `--log`.
+    pub log: Option<PathBuf>,
     /// How to show hotrun's own output.
     pub ui: ui::Options,
 }
@@ -182,6 +184,7 @@ impl Config {
                 .collect::<Result<_, _>>()?,
             env_file: cli.env_file.map(|path| workdir.join(path)),
             stdin: cli.stdin,
+            log: cli.log.map(|path| workdir.join(path)),
             ui,
             workdir,
         };

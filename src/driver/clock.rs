@@ -30,7 +30,9 @@ impl Clock {
 
     /// The time for the machine.
     pub(super) fn now(&mut self) -> Time {
-        self.last = self.started.elapsed();
+        // To the microsecond, which is what the log shows.
+        let micros = self.started.elapsed().as_micros();
+        self.last = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
         Time::after_start(self.last)
     }
 

@@ -18,6 +18,7 @@ mod effects;
 mod generation;
 mod inbox;
 mod intercepted;
+mod log;
 mod monitor;
 mod notices;
 mod notified;

@@ -9,12 +9,13 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use crate::config::{Config, Stdin};
 use crate::process;
 use crate::process::signals::Signals;
-use crate::reload::{BuildOutcome, Event, GenEvent, Request};
-use crate::ui::{Mode, Report, TerminalInput, Ui, feed};
+use crate::reload::{BuildOutcome, Event, GenEvent, Request, Response, Time};
+use crate::ui::{Level, Mode, Report, TerminalInput, Ui, feed};
 use crate::watch::Message;
 
 use super::adopting::Adopting;
 use super::inbox::{self, Input};
+use super::log::Log;
 use super::requests::{Suspend, sleep_to};
 use super::setup;
 use super::state::{Driver, Outcome};
@@ -34,6 +35,7 @@ struct Sources {
 /// # Errors
 /// A socket cannot be opened, there is nothing to build or to start, or the signals or the watch are unavailable.
 pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
+    let log = config.log.as_deref().map(Log::create).transpose()?;
     // The sockets first: connections wait from here on. The signals next: from here on everything is cleaned up.
     let sockets = setup::sockets(&config)?;
     let adopting = Adopting::probe(&config, sockets.adopter().as_ref());
@@ -61,15 +63,18 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
         ui_thread.quit_on_panic(on_quit);
     }
     adopting.report(&config, &feed);
-    let outcome = Driver::new(config, plan, watch_set, (sockets, adopting), inbox, feed)?
-        .drive(sources)
-        .await;
+    let mut driver = Driver::new(config, plan, watch_set, (sockets, adopting), inbox, feed)?;
+    driver.log = log;
+    let outcome = driver.drive(sources).await;
     ui_thread.finish().await?;
     Ok(outcome)
 }
 
 impl Driver {
     async fn drive(mut self, mut sources: Sources) -> Outcome {
+        if let Some(log) = &self.log {
+            log.begin(self.machine.policy());
+        }
         for listening in self.sockets.listening() {
             let address = listening.address.to_string();
             self.feed.report(Report::Listening {
@@ -140,12 +145,25 @@ impl Driver {
         while let Some(event) = events.pop_front() {
             let now = self.clock.now();
             let response = self.machine.handle(now, event);
+            self.record(now, &event, &response);
             for notice in response.notices {
                 self.notice(notice);
             }
             for effect in response.effects {
                 events.extend(self.perform(effect));
             }
+        }
+    }
+
+    /// Logs an event. A log that cannot be written must not stop hotrun.
+    pub(super) fn record(&self, now: Time, event: &Event, response: &Response) {
+        let Some(log) = &self.log else {
+            return;
+        };
+        log.record(now, event, response);
+        if let Some(error) = log.failure() {
+            let text = format!("the log is incomplete: {error}");
+            self.feed.message(Level::Warning, text, None);
         }
     }
 }

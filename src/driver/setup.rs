@@ -116,6 +116,9 @@ pub(super) fn watch_roots(plan: &mut Plan) -> Result<WatchRoots, Failure> {
 
 /// What to watch.
 pub(super) fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
+    // hotrun itself writes the log.
+    let log = config.log.as_deref().and_then(std::path::Path::file_name);
+    let log = log.map(|name| globset::escape(&name.to_string_lossy()));
     WatchSpec {
         roots: match config.watch.is_empty() {
             true => watch_set::places(found),
@@ -127,6 +130,7 @@ pub(super) fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
             .iter()
             .cloned()
             .chain([artifact::GLOB.into()])
+            .chain(log)
             .collect(),
         exts: config.exts.clone(),
         vcs_ignore: config.vcs_ignore,

@@ -19,6 +19,7 @@ use super::builds::Builds;
 use super::clock::Clock;
 use super::commands::Commands;
 use super::inbox::Inbox;
+use super::log::Log;
 use super::running::Running;
 use super::setup;
 use super::watch_set::WatchSet;
@@ -35,6 +36,7 @@ pub struct Outcome {
 /// Everything that lives as long as hotrun.
 pub(super) struct Driver {
     pub(super) config: Config,
+    pub(super) log: Option<Log>,
     pub(super) machine: Machine,
     pub(super) clock: Clock,
     pub(super) inbox: Inbox,
@@ -95,6 +97,7 @@ impl Driver {
             artifacts.set_newest(ArtifactId::FIRST, setup::unbuilt(&plan)?, None);
         }
         Ok(Self {
+            log: None,
             machine: Machine::new(config.policy(builds, adopting.works())),
             clock: Clock::start(),
             inbox,

@@ -11,6 +11,7 @@ mod past;
 mod process;
 mod random;
 mod reload_signals;
+mod replay;
 mod rules;
 mod trace;
 mod unchanged;

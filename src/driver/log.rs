@@ -1,0 +1,183 @@
+//! The log of `--log FILE`: every event with the machine's response, and comments about the rest.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::error::Failure;
+use crate::reload::{Event, Policy, Response, Time, notation};
+
+/// Writes lines that can be pasted into a trace test (see [`notation`]). Whatever comes from [`tracing`] is written as
+/// a comment.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    started: Instant,
+    sink: Arc<Mutex<Sink>>,
+}
+
+#[derive(Debug)]
+struct Sink {
+    file: File,
+    /// The first write that failed. Nothing is written after it.
+    error: Option<io::Error>,
+    reported: bool,
+}
+
+impl Log {
+    /// Creates or truncates the file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn create(path: &Path) -> Result<Self, Failure> {
+        let file = File::create(path).map_err(|error| {
+            Failure::usage(format!("opening the log `{}`: {error}", path.display()))
+                .hint("`--log` takes a file that hotrun may write")
+        })?;
+        let log = Self {
+            started: Instant::now(),
+            sink: Arc::new(Mutex::new(Sink {
+                file,
+                error: None,
+                reported: false,
+            })),
+        };
+        log.trace();
+        Ok(log)
+    }
+
+    /// Sends what is traced anywhere in this process to the log.
+    fn trace(&self) {
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(self.clone())
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .without_time()
+            .finish();
+        // Fails only if there is a subscriber already, which then gets everything.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+    }
+
+    pub(super) fn begin(&self, policy: &Policy) {
+        let version = env!("CARGO_PKG_VERSION");
+        self.line(&format!("# hotrun {version} on {}", std::env::consts::OS));
+        self.line(&notation::policy_line(policy));
+    }
+
+    pub(super) fn record(&self, now: Time, event: &Event, response: &Response) {
+        self.line(&notation::line(now, event, response));
+    }
+
+    /// The error of the first write that failed, once.
+    pub(super) fn failure(&self) -> Option<String> {
+        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = sink.error.as_ref()?.to_string();
+        (!std::mem::replace(&mut sink.reported, true)).then_some(text)
+    }
+
+    fn line(&self, text: &str) {
+        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        sink.write(&format!("{text}\n"));
+    }
+}
+
+impl Sink {
+    fn write(&mut self, text: &str) {
+        if self.error.is_none() {
+            self.error = self.file.write_all(text.as_bytes()).err();
+        }
+    }
+}
+
+/// Writes each line as a comment.
+#[derive(Debug)]
+pub(super) struct Comments(Log);
+
+impl Write for Comments {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let passed = self.0.started.elapsed().as_millis();
+        for line in String::from_utf8_lossy(bytes).lines() {
+            self.0.line(&format!("# {passed} {}", line.trim()));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Comments;
+
+    fn make_writer(&self) -> Comments {
+        Comments(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::reload::Machine;
+
+    #[test]
+    fn a_log_can_be_replayed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let log = Log::create(&path).unwrap();
+        let policy = Policy::default();
+        log.begin(&policy);
+        let mut machine = Machine::new(policy);
+        let events = [
+            "begin",
+            "built 1 a1 kept",
+            "ready 1",
+            "switched 1",
+            "quit",
+            "exited 1 signal-15",
+            "gone 1",
+        ];
+        for (event, micros) in events
+            .into_iter()
+            .zip([0_u64, 1_250, 2_000, 2_001, 5_000, 6_000, 7_000])
+        {
+            let (now, event) = (
+                Time::after_start(Duration::from_micros(micros)),
+                notation::event(event).unwrap(),
+            );
+            let response = machine.handle(now, event);
+            log.record(now, &event, &response);
+            let _ = writeln!(Comments(log.clone()), "steered");
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(" steered\n"), "{text}");
+        assert!(
+            text.contains(
+                "1.25 built 1 a1 kept -> start 1 a1 | built 1 1.25ms, starting 1 begin\n"
+            ),
+            "{text}"
+        );
+        notation::replay(&text).unwrap();
+        let other = text.replace("start 1 a1", "start 1 a2");
+        let error = notation::replay(&other).unwrap_err();
+        assert!(error.contains("start 1 a2"), "{error}");
+    }
+
+    /// `/dev/full` fails every write with `ENOSPC`.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_reported_once() {
+        let log = Log::create(Path::new("/dev/full")).unwrap();
+        assert_eq!(log.failure(), None);
+        log.begin(&Policy::default());
+        assert!(log.failure().unwrap().contains("No space left"));
+        log.line("more");
+        assert_eq!(log.failure(), None);
+    }
+}
