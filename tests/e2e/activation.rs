@@ -55,6 +55,7 @@ fn source(file: &str, word: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn libsystemd_gets_the_socket_and_its_name_and_reports_readiness() {
     let load = "import ctypes; ctypes.CDLL('libsystemd.so.0')";
     if !works(PYTHON, &["-c", load], "python3 libsystemd0") {
@@ -72,6 +73,7 @@ fn libsystemd_gets_the_socket_and_its_name_and_reports_readiness() {
 }
 
 #[test]
+#[ignore = "needs uvicorn"]
 fn uvicorn_uses_the_descriptor_from_its_command_line() {
     if !works(PYTHON, &["-m", "uvicorn", "--version"], "python3-uvicorn") {
         return;
@@ -87,6 +89,7 @@ fn uvicorn_uses_the_descriptor_from_its_command_line() {
 }
 
 #[test]
+#[ignore = "needs gunicorn"]
 fn gunicorn_detects_the_socket() {
     if !works("/usr/bin/gunicorn", &["--version"], "gunicorn") {
         return;
@@ -110,6 +113,7 @@ fn gunicorn_detects_the_socket() {
 }
 
 #[test]
+#[ignore = "needs go"]
 fn go_systemd_detects_the_socket() {
     let packages = "/usr/share/gocode/src/github.com/coreos/go-systemd/activation";
     if !works("go", &["version"], "golang-go") {
@@ -155,6 +159,7 @@ fn warm(work: &Path, cache: &PathBuf) {
 
 /// The master of gunicorn sends `READY=1` before a worker has read the program.
 #[test]
+#[ignore = "needs gunicorn"]
 fn a_program_that_gunicorn_cannot_load_keeps_the_live_generation() {
     if !works("/usr/bin/gunicorn", &["--version"], "gunicorn") {
         return;
@@ -181,6 +186,7 @@ fn a_program_that_gunicorn_cannot_load_keeps_the_live_generation() {
 
 /// Node catches the stop signal to restore the terminal, and then exits with its requests unfinished.
 #[test]
+#[ignore = "needs node"]
 fn a_request_in_progress_is_finished_although_node_has_no_stop_handler() {
     if !works("node", &["--version"], "nodejs") {
         return;

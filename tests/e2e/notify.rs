@@ -93,6 +93,7 @@ fn stay_connected(project: &Project, mut run: Running, extra: u64) {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn websocket_clients_stay_connected_through_ten_reloads() {
     if !has_python() {
         return;
@@ -107,6 +108,7 @@ fn websocket_clients_stay_connected_through_ten_reloads() {
 /// Descriptors that a program stores while it stops arrive after the next generation has started, so hotrun restarts that
 /// one. From then on generations run one after the other. The program opens its port itself.
 #[test]
+#[ignore = "needs python3"]
 fn clients_stored_during_the_stop_stay_connected() {
     if !has_python() {
         return;
@@ -151,6 +153,7 @@ fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn a_passed_listener_that_is_stored_is_still_steered() {
     if !has_python() {
         return;
@@ -163,6 +166,7 @@ fn a_passed_listener_that_is_stored_is_still_steered() {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn an_adopted_listener_that_is_stored_is_still_steered() {
     if !has_python() {
         return;
@@ -179,6 +183,7 @@ fn an_adopted_listener_that_is_stored_is_still_steered() {
 
 /// The program takes a second longer than the timeout.
 #[test]
+#[ignore = "needs python3"]
 fn a_start_can_extend_its_timeout() {
     if !has_python() {
         return;
@@ -204,6 +209,7 @@ server().serve_forever()"#;
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn a_stop_can_extend_its_timeout() {
     if !has_python() {
         return;
@@ -230,6 +236,7 @@ server().serve_forever()"#;
 
 /// This counts as a crash: it is reported, and the next change starts again.
 #[test]
+#[ignore = "needs python3"]
 fn a_program_without_watchdog_pings_is_aborted() {
     if !has_python() {
         return;
@@ -261,6 +268,7 @@ time.sleep(1000)"#;
 
 /// This needs no `--watchdog`.
 #[test]
+#[ignore = "needs python3"]
 fn a_program_that_triggers_its_watchdog_is_aborted() {
     if !has_python() {
         return;
@@ -282,6 +290,7 @@ time.sleep(1000)"#;
 
 /// The started process exits with an error; the process that it named continues as the program.
 #[test]
+#[ignore = "needs python3"]
 fn mainpid_names_the_main_process() {
     if !has_python() {
         return;
@@ -315,6 +324,7 @@ os._exit(3)"#;
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn a_barrier_opens_when_everything_before_it_was_handled() {
     if !has_python() {
         return;

@@ -66,6 +66,7 @@ pub(crate) fn answers(run: &Running, value: &str) {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn a_signal_makes_the_program_reload_its_configuration() {
     let project = Project::new();
     let mut run = configured(
@@ -89,6 +90,7 @@ fn a_signal_makes_the_program_reload_its_configuration() {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn a_program_that_does_not_handle_the_signal_is_restarted() {
     let project = Project::new();
     let mut run = configured(&project, "no", &["config/*.toml=signal:HUP"]);

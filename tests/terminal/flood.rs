@@ -43,6 +43,7 @@ impl Counted {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn every_line_of_a_flood_is_shown_once_and_in_order() {
     let count = 1_000_000;
     let project = project(count, "import time; time.sleep(1000)");

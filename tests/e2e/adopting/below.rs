@@ -17,6 +17,7 @@ serve(open_socket(), act)
 ";
 
 #[test]
+#[ignore = "needs python3"]
 fn signals_from_the_program_do_not_end_hotrun_and_are_reported_once() {
     if !has(PYTHON) {
         return;
@@ -57,6 +58,7 @@ serve(s, f'generation {generation} pid {os.getpid()}')
 ";
 
 #[test]
+#[ignore = "needs python3"]
 fn a_program_that_restarts_itself_remains_the_same_generation() {
     if !has(PYTHON) {
         return;

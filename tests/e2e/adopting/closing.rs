@@ -29,6 +29,7 @@ while True: time.sleep(60)
 ";
 
 #[test]
+#[ignore = "needs python3"]
 fn a_program_may_listen_again_close_and_reopen() {
     if !has(PYTHON) {
         return;
@@ -63,6 +64,7 @@ serve(open_socket())
 ";
 
 #[test]
+#[ignore = "needs python3"]
 fn a_program_that_checks_its_port_first_loses_no_request() {
     if !has(PYTHON) {
         return;

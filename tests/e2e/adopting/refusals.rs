@@ -29,6 +29,7 @@ fn refused(refusal: &str, words: &str) {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn each_refusal_is_reported_once_and_the_program_is_stopped_first() {
     if !has(PYTHON) {
         return;
@@ -41,6 +42,7 @@ fn each_refusal_is_reported_once_and_the_program_is_stopped_first() {
 
 /// A real `EBUSY`: a process and its ancestors can have only one seccomp listener.
 #[test]
+#[ignore = "needs python3"]
 fn a_nested_hotrun_reports_why_it_cannot_adopt_and_the_outer_one_does() {
     if !has(PYTHON) {
         return;

@@ -25,6 +25,7 @@ serve(s)
 ";
 
 #[test]
+#[ignore = "needs python3"]
 fn a_program_that_drops_its_privileges_after_bind_reloads() {
     if !has(PYTHON) || !is_root() {
         return;
@@ -56,6 +57,7 @@ serve(open_socket())
 ";
 
 #[test]
+#[ignore = "needs python3"]
 fn a_listener_in_another_network_namespace_is_not_adopted() {
     if !has(PYTHON) || !has("unshare") || !is_root() {
         return;

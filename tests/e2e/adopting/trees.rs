@@ -34,6 +34,7 @@ fn loses_no_request(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
 const SERVER: &str = "serve(open_socket())";
 
 #[test]
+#[ignore = "needs python3"]
 fn a_shell_that_starts_the_server_belongs_to_its_generation() {
     if !has(PYTHON) {
         return;
@@ -50,6 +51,7 @@ fn a_shell_that_starts_the_server_belongs_to_its_generation() {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn a_script_that_forwards_no_signals_does_not_prevent_reloads() {
     if !has(PYTHON) {
         return;
@@ -71,6 +73,7 @@ const NODE: &str =
     .listen(Number(process.env.PORT), '127.0.0.1');";
 
 #[test]
+#[ignore = "needs npm"]
 fn npm_start_is_reloaded() {
     if !has("node") || !has("npm") {
         return;
@@ -88,6 +91,7 @@ if (cluster.isPrimary) { cluster.fork(); cluster.fork(); }
 else SERVER";
 
 #[test]
+#[ignore = "needs node"]
 fn the_workers_of_a_node_cluster_are_one_generation() {
     if !has("node") {
         return;

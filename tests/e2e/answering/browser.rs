@@ -30,6 +30,7 @@ fn main() {
 "#;
 
 #[test]
+#[ignore = "needs chromium"]
 fn a_browser_shows_the_errors_and_reloads_when_the_program_is_back() {
     if !installed() {
         return skip("`chromium` is not installed (`apt install chromium`)");
