@@ -1,4 +1,5 @@
-//! Turns every source into an [`Event`], hands it to the machine, and performs the [`Effect`]s.
+//! Turns every source into an [`Event`](crate::reload::Event), hands it to the machine, and performs the
+//! [`Effect`](crate::reload::Effect)s.
 //!
 //! The one `select!` is here, in the thread that decides about generations. Long work runs in tasks that report through
 //! the inbox; no task touches the machine or the build plan. The user interface, the watch and the sockets have threads
