@@ -22,7 +22,7 @@ use crate::reload::GenId;
 /// How generations share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// Each has a listener of its own, and the kernel is told which of them gets new connections.
+    /// Each has a listener of its own, and a program in the kernel chooses which of them gets new connections.
     Steered,
     /// One socket for all. For systems where [`os::STEERING`] is false.
     Shared,

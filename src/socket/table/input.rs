@@ -4,7 +4,7 @@ use super::listener::{GroupId, ListenerId, Place};
 use crate::reload::GenId;
 use crate::socket::Endpoint;
 
-/// What the table is told.
+/// What happened, as the table sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::socket) enum Input {
     /// `--listen` names this address. Its first listener is open.
