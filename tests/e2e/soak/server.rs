@@ -2,9 +2,9 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use super::load::Load;
+use super::load::{Load, Lost};
 use super::random::Random;
-use super::terminal::{Terminal, Usage, short_pause};
+use super::terminal::{LOG, Terminal, Usage, short_pause};
 use crate::harness::{PATIENCE, Project, apps, can, http, until};
 
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +127,8 @@ pub(super) struct Served {
     /// Declared before `project`, so that hotrun exits before the folder is removed.
     terminal: Terminal,
     project: Project,
+    /// When hotrun started, which is the start of its log.
+    began: Instant,
     load: Load,
     address: SocketAddr,
     /// The number of saved versions.
@@ -152,6 +154,7 @@ impl Served {
             "--watch src --build \"sh ../build '{command}'\" --on 'config/*=signal:HUP' --ready-timeout 8s \
              --stop-timeout 2s --no-error-page {options} -- ./out/server"
         );
+        let began = Instant::now();
         let terminal = Terminal::start(&project, &arguments);
         until("the first version", PATIENCE, || {
             http::get(address, "/").ok()
@@ -160,6 +163,7 @@ impl Served {
             language,
             project,
             terminal,
+            began,
             load: Load::start(address),
             address,
             versions: 0,
@@ -306,9 +310,21 @@ impl Served {
         least.expect("there were four measurements")
     }
 
+    #[track_caller]
     pub(super) fn end(self) -> Figures {
-        let (counts, lost_in_crash) = self.load.end();
+        let (counts, lost_in_crash, lost) = self.load.end();
         self.terminal.quit();
+        let log = fs::read_to_string(self.project.beside(LOG)).expect("hotrun writes its log");
+        let lost: Vec<_> = lost
+            .iter()
+            .map(|lost| describe(lost, self.began, &log))
+            .collect();
+        assert!(
+            lost.is_empty(),
+            "{} answered, lost: {}",
+            counts.answered,
+            lost.join("\n")
+        );
         crate::harness::leftovers::empty(&self.project.tmp());
         Figures {
             actions: self.actions,
@@ -317,4 +333,26 @@ impl Served {
             slowest: counts.slowest,
         }
     }
+}
+
+/// The request, and what hotrun did at the time.
+fn describe(lost: &Lost, start: Instant, log: &str) -> String {
+    let (began, ended) = (
+        lost.began.duration_since(start),
+        lost.ended.duration_since(start),
+    );
+    let around = |line: &&str| {
+        let millis = line.trim_start_matches(['#', ' ']).split(' ').next();
+        let millis = millis
+            .and_then(|millis| millis.parse::<f64>().ok())
+            .unwrap_or(-1.0);
+        millis > began.as_secs_f64().mul_add(1e3, -1e3)
+            && millis < ended.as_secs_f64().mul_add(1e3, 1e3)
+    };
+    let lines: Vec<_> = log.lines().filter(around).collect();
+    format!(
+        "{} between {began:.1?} and {ended:.1?}:\n{}",
+        lost.error,
+        lines.join("\n")
+    )
 }

@@ -10,6 +10,9 @@ use hotrun::os::process_tree;
 use crate::harness::leftovers::{self, MARK, new_mark};
 use crate::harness::{PATIENCE, Project, until};
 
+/// The name of hotrun's log, in the project's folder.
+pub(super) const LOG: &str = "log";
+
 /// hotrun on its own terminal, which `script` records.
 pub(super) struct Terminal {
     script: Child,
@@ -32,6 +35,7 @@ impl Terminal {
             .arg(project.beside("typescript"))
             .current_dir(project.work())
             .env(MARK, &mark)
+            .env("HOTRUN_LOG", project.beside(LOG))
             .env("TERM", "xterm-256color")
             .env("SHELL", "/bin/sh")
             .env("TMPDIR", project.tmp())
