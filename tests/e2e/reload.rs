@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hotrun::reload::notation;
 use nix::sys::signal::Signal;
 
 use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, apps};
@@ -187,6 +188,22 @@ fn sigusr1_reloads_without_a_change() {
     run.signal(Signal::SIGUSR1);
     assert_eq!(run.live(), 2);
     run.quit();
+}
+
+#[test]
+fn the_log_of_a_run_can_be_replayed() {
+    let project = Project::new();
+    project.server("one");
+    let log = project.beside("log");
+    let mut run = project.run().listen().arg("--log").arg(&log).spawn();
+    run.live();
+    project.server("two");
+    run.live();
+    run.wait_until_gone(1);
+    run.quit();
+    let log = fs::read_to_string(log).expect("hotrun writes its log");
+    assert_eq!(log.matches(" switched 2 -> ").count(), 1, "{log}");
+    notation::replay(&log).unwrap_or_else(|error| panic!("{error}\n{log}"));
 }
 
 #[test]
