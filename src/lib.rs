@@ -1,8 +1,7 @@
-//! hotrun rebuilds a server when its sources change, starts the new one beside the old one, waits until it is
-//! ready, switches new connections to it in one step, and lets the old one drain.
+//! hotrun rebuilds a server when its sources change, starts the new build next to the old one, waits until it is ready,
+//! switches new connections over in one step, and lets the old one drain.
 //!
-//! This page is for people who read or change the code. It tells the design in ten minutes; the README tells
-//! what hotrun does for its users.
+//! This page is for people who read or change the code. The README says what hotrun does for its users.
 //!
 //! # One page
 //!
@@ -15,48 +14,47 @@
 //! bind, listen ─────────────────────────────────────────> socket
 //! ```
 //!
-//! - [`reload`] is a pure state machine: [`Event`](reload::Event)s in, [`Effect`](reload::Effect)s and
-//!   [`Notice`](reload::Notice)s out. It does no I/O and has no clock: time comes in as an argument, and the
-//!   next deadline is asked for. **Every decision about generations is there.** To change a policy, change it
-//!   there, and its tests tell within seconds which promise that breaks.
-//! - [`driver`] owns the one `select!` over all sources. It turns every source into an event, hands it to the machine, and
-//!   performs the effects. Long work runs in tasks that answer with an event.
+//! - [`reload`] is a pure state machine: it takes [`Event`](reload::Event)s and returns [`Effect`](reload::Effect)s and
+//!   [`Notice`](reload::Notice)s. It does no I/O and has no clock; the caller passes the time and asks for the next
+//!   deadline. **It makes every decision about generations.** To change a policy, change it there; the tests show
+//!   within seconds which promise the change breaks.
+//! - [`driver`] owns the only `select!`. It turns every source into an event, passes it to the machine, and performs the
+//!   effects. Long work runs in tasks that report back with an event.
 //! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread owns
-//!   the table and all sockets. The driver sends it requests, and so does [`socket::intercept`], which replies to `bind` and
-//!   `listen` of programs: a program does not wait for the driver.
-//! - [`ui`] gets [`Report`](ui::Report)s, which carry the machine's notices, facts about them, and output. It
-//!   holds no handle to anything but the terminal. Keys come back as [`Request`](reload::Request)s.
-//! - [`os`] wraps what the kernel gives, and is the one place with `unsafe` and with differences between systems.
+//!   the table and all sockets. The driver sends requests to that thread. So does [`socket::intercept`], which replies to
+//!   `bind` and `listen` calls of programs, so a program never waits for the driver.
+//! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, facts about them, and output. It holds no handle to
+//!   anything but the terminal. Keys come back as [`Request`](reload::Request)s.
+//! - [`os`] wraps the kernel's interfaces. It is the only place with `unsafe` and with differences between systems.
 //!
 //! # The words
 //!
 //! - **generation**: one build result and the process tree started from it, numbered from 1.
-//! - **phases**: *building, starting, ready, live, draining, gone*. *Failed* is a way to be gone.
-//! - **live**: the one generation to which new connections go. **switch**: the instant at which another one
-//!   becomes live.
-//! - **drain**: the old generation finishes what it has, and ends. **drain timeout**: then it is killed.
+//! - **phases**: *building, starting, ready, live, draining, gone*. A generation can also *fail* before it is live.
+//! - **live**: the one generation that gets new connections. **switch**: the moment another one becomes live.
+//! - **drain**: the old generation finishes its connections and exits. After the **stop timeout** it is killed.
 //! - **listener**: one listening socket of one generation for one address. **group**: all listeners of an address.
-//! - **steer**: choose the listener that gets new connections. **hold**: nobody serves, and connections wait in a listener
-//!   that the next generation takes. **adopt**: make a listener of the socket that an unmodified program opens.
-//!   **forward**: accept a connection that landed in an old listener, and splice it to the live generation. **respond**:
-//!   give HTTP clients a 503 with the reason while no generation serves and none is on its way.
+//! - **steer**: choose the listener that gets new connections. **hold**: while no generation is live, keep connections in
+//!   a listener that the next generation takes over. **adopt**: turn the socket that an unmodified program opens into a
+//!   listener. **forward**: accept a connection from an old listener and splice it to the live generation. **respond**:
+//!   send HTTP clients a 503 with the reason while no generation is live or starting.
 //!
 //! # A reload, step by step
 //!
-//! 1. [`watch`] reports that files changed; the machine asks for a build. In cargo mode [`build`] lets
-//!    `cargo run` itself build, with hotrun as the `runner`: cargo then tells what it would have started, with
-//!    which arguments, environment and folder.
-//! 2. [`process`] starts it under a *guardian*: a small hotrun process that is the parent of the generation,
-//!    adopts whatever is orphaned in it, reports how it ends, and kills all of it when hotrun is gone, however
-//!    that came about. The program is passed its own listening sockets ([`socket`]), or opens them by itself
-//!    and they are adopted ([`socket::intercept`]); it gets `NOTIFY_SOCKET`.
-//! 3. [`ready`] finds out when it serves, without a connection ever reaching it by accident.
-//! 4. The switch: every address is a group of sockets bound with `SO_REUSEPORT`, and a small filter program in
-//!    the kernel says which of them gets new connections. Replacing it is one system call.
-//! 5. The old generation settles (takes what is already in its queue), then gets the stop signal. If it does
-//!    not handle that signal, its connections come first: it gets the signal when they are closed or idle.
-//! 6. What still lands in its listeners is forwarded. After the drain timeout the tree is killed. Its listeners are
-//!    closed at a moment when the kernel's renumbering of the group can't send a connection astray.
+//! 1. [`watch`] reports changed files, and the machine requests a build. In cargo mode, [`build`] makes `cargo run` itself
+//!    build, with hotrun as cargo's `runner`: cargo then reports the program it would have started, with its arguments,
+//!    environment and directory.
+//! 2. [`process`] starts the program under a *guardian*, a small hotrun process. The guardian is the subreaper of the
+//!    generation's process tree, reports how the program exits, and kills the tree when hotrun is gone, for any reason.
+//!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
+//!    ([`socket::intercept`]). It also gets `NOTIFY_SOCKET`.
+//! 3. [`ready`] finds out when it is ready, without sending it a client's connection too early.
+//! 4. The switch: every address is a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the kernel
+//!    chooses the one that gets a new connection. Replacing that program is one system call.
+//! 5. The old generation takes the connections that are already in its queue, then gets the stop signal. If it does not
+//!    handle that signal, it gets the signal only when its connections are closed or idle.
+//! 6. Connections that still land in its listeners are forwarded. After the stop timeout the tree is killed. A listener is
+//!    closed at a moment when the kernel's renumbering of the group cannot misdirect a connection.
 //!
 //! # Threads, tasks and processes
 //!
@@ -64,32 +62,32 @@
 //! | --- | --- | --- | --- |
 //! | main thread: [`driver`]'s loop, tokio's one worker | 1 | the machine, the generations | everything, by messages |
 //! | tasks on it: probes, monitors, output, forwarded connections | as needed | one piece of work each | the driver, by events |
-//! | blocking threads (at most 16): files, `/proc`, dumps of sockets | as needed | nothing | the task that waits |
-//! | `sockets` | 1 | the table and every listening socket | its inbox: requests with a reply, and inputs |
-//! | `forward PORT` | 1 for each listener that is drained | nothing: it accepts from one listener | `sockets`, tasks |
-//! | `intercept N` | 1 for each generation that is adopted | what is known of its sockets | `sockets`, the driver |
+//! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | the task that waits |
+//! | `sockets` | 1 | the table and every listening socket | its inbox: inputs, and requests with a reply |
+//! | `forward PORT` | 1 per draining listener | nothing: it accepts from one listener | `sockets`, tasks |
+//! | `intercept N` | 1 per generation whose sockets are adopted | what it knows of the program's sockets | `sockets`, the driver |
 //! | threads of [`ui`] and [`watch`] | 1 each, and one that reads keys | the terminal; the watches | the driver |
-//! | guardian | 1 process for each generation | its process tree | the driver, by a pipe |
+//! | guardian | 1 process per generation | its process tree | the driver, through a pipe |
 //! | cargo, build commands | 1 process tree at a time | | the driver, by their output |
 //!
 //! # Invariants
 //!
-//! Each is checked by name: 1 to 8 and 11 on every edge of the explored state space (`reload/tests`), 9 in
-//! `tests/process`, 10 under load in `tests/e2e`.
+//! Each is checked by name: 1 to 8 and 11 on every edge of the explored state space (`reload/tests`), 9 in `tests/process`,
+//! 10 under load in `tests/e2e`.
 //!
 //! 1. At most one generation is building, one starting, one live.
-//! 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode (which programs that
-//!    store descriptors are in), or for want of a sign of life that it owes.
-//! 3. No generation is started from sources older than the last change seen.
+//! 2. The live generation is signalled only after another one is live, on quit, in stop-first mode (which also applies to
+//!    programs that store descriptors), or when it misses its watchdog deadline.
+//! 3. No generation is started from sources older than the last reported change.
 //! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
-//! 5. A stale event (of a generation already gone) changes nothing.
-//! 6. Draining is bounded: it ends by itself, by its connections going idle, or by the timeout, which the program may
-//!    extend again and again, each time for as long as it says.
-//! 7. No change is forgotten: whatever arrives while busy is acted on afterwards.
-//! 8. Quit ends in exactly one finish, with no process left and the terminal as it was.
-//! 9. No file descriptor of ours other than those named reaches a child.
-//! 10. From the first listen to quit, no connection to a watched address is refused or reset by us.
-//! 11. Crashes alone lead to two starts at most; then a change or a wish is waited for.
+//! 5. A stale event (of a generation that is gone) changes nothing.
+//! 6. Draining is bounded: it ends when the program exits, when its connections are idle, or at the timeout. A program may
+//!    extend the timeout, each time by a stated amount.
+//! 7. No change is lost: a change that arrives during a build or start is acted on afterwards.
+//! 8. Quit ends exactly once, with no process left and the terminal restored.
+//! 9. Of hotrun's file descriptors, a child inherits only those meant for it.
+//! 10. From the first listen to quit, hotrun refuses or resets no connection to a watched address.
+//! 11. No crash loop: at most two automatic restarts; then hotrun waits for a change or a request.
 //!
 //! # Who may import whom
 //!
@@ -104,39 +102,29 @@
 //! reload -> std only          os -> nothing of the crate
 //! ```
 //!
-//! `tests/tidy` holds the code against this table.
+//! `tests/tidy` enforces this table.
 //!
 //! # Where to find things
 //!
 //! | to change | look at |
 //! | --- | --- |
-//! | when something is built, started, stopped or killed | [`reload::Machine`] |
+//! | when a generation is built, started, stopped or killed | [`reload::Machine`] |
 //! | a flag, its help, its default | [`cli`], then [`config`] |
-//! | what `hotrun help TOPIC` and the man page say | [`guide`] |
-//! | what is printed, the JSON fields, the live terminal, what keys mean | [`ui`] |
+//! | `hotrun help TOPIC` and the man page | [`guide`] |
+//! | messages, JSON fields, the live terminal, keys | [`ui`] |
 //! | what counts as a change | [`watch`] |
-//! | how cargo is called and read | [`build`] |
+//! | how cargo is called and its output read | [`build`] |
 //! | which listener gets connections, and when one is closed | [`socket`], its `table` |
-//! | how a program's `bind` and `listen` are answered | [`socket::intercept`] |
-//! | the 503 response while no generation serves | [`socket::pending`] |
+//! | the replies to a program's `bind` and `listen` | [`socket::intercept`] |
+//! | the 503 response while no generation is live | [`socket::pending`] |
 //! | what counts as ready | [`ready`] |
-//! | what `--doctor` looks at | [`doctor`] |
-//! | what a program may say to `NOTIFY_SOCKET`, what it stores | [`process::notify`], then [`driver`] and [`reload::Machine`] |
-//! | how processes are started, signalled, accounted for | [`process`] |
-//! | what is kept to roll back to, when a build counts as unchanged | [`artifact`] |
+//! | the checks of `--doctor` | [`doctor`] |
+//! | the messages a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |
+//! | how processes are started, signalled and reaped | [`process`] |
+//! | the builds kept for rolling back, and when a build counts as unchanged | [`artifact`] |
 //! | how an effect is performed | [`driver`] |
 //!
-//! # Tests that are worth more time
-//!
-//! `.ci/run` is everything that must hold. Beside it, on Linux:
-//!
-//! | command | what it does |
-//! | --- | --- |
-//! | `SOAK=8h cargo test --test e2e -- soak:: --nocapture` | whatever a developer does, in any order, to three servers under load; CI takes 5 minutes |
-//! | `RELOADS=1000 cargo test --test e2e -- reload_after_reload --nocapture` | reloads without a pause; CI makes 100 |
-//! | `FUZZ_SECONDS=600 cargo test --lib fuzz_ -- --nocapture` | what others send, made up; CI takes a second for each |
-//! | `FAULTS=killed cargo test --test e2e -- suite:: --nocapture` | the faults in whose rows that word is |
-//! | `MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --lib -- process::wire process::notify::message os::linux::credentials::control os::linux::accepting::fdinfo os::linux::accepting::syscall ui::sanitize socket::pending:: build::progress build::inputs ready::status --skip fuzz_` | what needs no system call that miri does not know |
+//! `.github/CONTRIBUTING.md` says how to run the tests.
 
 pub mod artifact;
 pub mod build;
