@@ -64,7 +64,7 @@ impl Log {
     pub(super) fn begin(&self, policy: &Policy) {
         let version = env!("CARGO_PKG_VERSION");
         self.line(&format!("# hotrun {version} on {}", std::env::consts::OS));
-        self.line(&notation::policy_line(policy));
+        self.line(&format!("{policy:?}"));
     }
 
     pub(super) fn record(&self, now: Time, event: &Event, response: &Response) {
@@ -125,6 +125,7 @@ mod tests {
 
     use super::*;
     use crate::reload::Machine;
+    use crate::reload::tests::replay;
 
     #[test]
     fn a_log_can_be_replayed() {
@@ -136,11 +137,11 @@ mod tests {
         let mut machine = Machine::new(policy);
         let events = [
             "begin",
-            "built 1 a1 kept",
+            "build-ended 1 built a1 kept",
             "ready 1",
             "switched 1",
-            "quit",
-            "exited 1 signal-15",
+            "requested quit",
+            "exited 1 signal 15",
             "gone 1",
         ];
         for (event, micros) in events
@@ -149,7 +150,7 @@ mod tests {
         {
             let (now, event) = (
                 Time::after_start(Duration::from_micros(micros)),
-                notation::event(event).unwrap(),
+                replay::event(event).unwrap(),
             );
             let response = machine.handle(now, event);
             log.record(now, &event, &response);
@@ -159,13 +160,13 @@ mod tests {
         assert!(text.contains(" steered\n"), "{text}");
         assert!(
             text.contains(
-                "1.25 built 1 a1 kept -> start 1 a1 | built 1 1.25ms, starting 1 begin\n"
+                "1.25ms build-ended 1 built a1 kept -> start 1 a1 | built 1 1.25ms, starting 1 begin\n"
             ),
             "{text}"
         );
-        notation::replay(&text).unwrap();
+        replay::replay(&text).unwrap();
         let other = text.replace("start 1 a1", "start 1 a2");
-        let error = notation::replay(&other).unwrap_err();
+        let error = replay::replay(&other).unwrap_err();
         assert!(error.contains("start 1 a2"), "{error}");
     }
 

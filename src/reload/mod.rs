@@ -26,4 +26,4 @@ pub use phase::{Ended, Phase};
 pub use policy::{Mode, Policy, Time, WhenBusy};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hotrun::reload::notation;
+use hotrun::reload;
 use nix::sys::signal::Signal;
+
+#[path = "../../src/reload/tests/replay.rs"]
+mod replay;
 
 use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, apps};
 
@@ -203,7 +206,7 @@ fn the_log_of_a_run_can_be_replayed() {
     run.quit();
     let log = fs::read_to_string(log).expect("hotrun writes its log");
     assert_eq!(log.matches(" switched 2 -> ").count(), 1, "{log}");
-    notation::replay(&log).unwrap_or_else(|error| panic!("{error}\n{log}"));
+    replay::replay(&log).unwrap_or_else(|error| panic!("{error}\n{log}"));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Tests of the machine: readable traces, an exhaustive exploration of a small world, and long random walks. The last two
 //! check the same rules on every step; `ledger.rs` lists them.
 
+use crate::reload;
+
 mod dues;
 mod exhaustive;
 mod invariants;
@@ -11,7 +13,7 @@ mod past;
 mod process;
 mod random;
 mod reload_signals;
-mod replay;
+pub(crate) mod replay;
 mod rules;
 mod trace;
 mod unchanged;

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::ledger::Ledger;
 use super::pair::{Move, Pair};
 use super::process::{Gen, Role};
+use super::replay;
 use crate::reload::{
     Action, BuildOutcome, Effect, Event, GenEvent, Machine, Mode, Policy, Request, Time, WhenBusy,
-    notation,
 };
 
 /// How the world misbehaves.
@@ -324,59 +324,52 @@ proptest! {
 fn any_event() -> impl Strategy<Value = Event> {
     let texts = prop::sample::select(vec![
         "begin",
-        "changed",
-        "changed-restart",
+        "changed build",
+        "changed restart",
         "config-changed 1",
         "config-changed 64",
-        "reload",
-        "pause",
-        "resume",
-        "undo",
-        "kill-draining",
-        "quit",
-        "quit-now",
+        "requested reload",
+        "requested pause",
+        "requested resume",
+        "requested undo",
+        "requested kill-draining",
+        "requested quit",
+        "requested quit-now",
         "tick",
     ]);
-    let numbered = prop::sample::select(vec![
-        "built",
-        "unchanged",
-        "reload-signal-sent",
-        "reload-signal-unhandled",
-        "build-failed",
-        "build-cancelled",
-        "start-failed",
-        "listening",
-        "is-server",
-        "ready",
-        "switched",
-        "switch-failed",
-        "quiescent",
-        "stop-handled",
-        "stop-unhandled",
-        "idle",
-        "exited",
-        "gone",
-        "extend-timeout",
-        "stored-fds",
-        "watchdog-ping",
-        "watchdog-period",
-        "watchdog-trigger",
+    // `N` is a generation and `M` a number.
+    let of_a_generation = prop::sample::select(vec![
+        "build-ended N built aN kept",
+        "build-ended N built aM",
+        "build-ended N unchanged M",
+        "build-ended N failed",
+        "build-ended N cancelled",
+        "start-failed N",
+        "listening N",
+        "is-server N",
+        "ready N",
+        "switched N",
+        "switch-failed N",
+        "quiescent N",
+        "stop-signal-checked N handled",
+        "stop-signal-checked N",
+        "idle N",
+        "exited N code M survivors",
+        "exited N code M",
+        "gone N",
+        "extend-timeout N Ms",
+        "stored-fds N",
+        "watchdog N ping",
+        "watchdog N period Ms",
+        "watchdog N trigger",
+        "reload-signal-sent N M handled",
+        "reload-signal-sent N M",
     ]);
-    prop_oneof![
-        1 => texts.prop_map(|text| notation::event(text).unwrap()),
-        4 => (numbered, 1..8_u32, 0..2_i32, any::<bool>()).prop_map(|(what, id, code, survivors)| {
-            let more = match (what, survivors) {
-                ("exited", true) => format!("{code} survivors"),
-                ("exited", false) => code.to_string(),
-                ("extend-timeout" | "watchdog-period", _) => (code * 500).to_string(),
-                ("built", true) => format!("a{id} kept"),
-                ("built", false) => format!("a{}", code + 1),
-                ("unchanged" | "reload-signal-sent" | "reload-signal-unhandled", _) => {
-                    (code + 1).to_string()
-                }
-                _ => String::new(),
-            };
-            notation::event(&format!("{what} {id} {more}")).unwrap()
-        }),
-    ]
+    let of_a_generation = (of_a_generation, 1..8_u32, 0..2_u32);
+    let of_a_generation = of_a_generation.prop_map(|(text, id, number)| {
+        let text = text.replace('N', &id.to_string());
+        text.replace('M', &number.to_string())
+    });
+    let texts = prop_oneof![1 => texts.prop_map(str::to_owned), 4 => of_a_generation];
+    texts.prop_map(|text| replay::event(&text).unwrap())
 }

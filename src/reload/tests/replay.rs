@@ -1,43 +1,188 @@
-//! Logs of `--log` can be replayed.
+//! Replays the log of `--log FILE`. The end-to-end tests include this file as well.
 
-use crate::reload::notation;
+use std::fmt::Debug;
+use std::str::{FromStr, SplitWhitespace};
+use std::time::Duration;
 
-/// Written by a run of a server that was edited once and then stopped with Ctrl-C.
-#[test]
-fn the_log_of_a_real_run_leads_to_the_same_effects() {
-    let log = "
-        # hotrun 0.1.0 on linux
-        policy builds=no mode=auto passes-sockets=no when-busy=cancel ready-timeout=60000ms stop-timeout=10000ms stop-delay-min=20ms stop-delay-max=2500ms watchdog=none roll-back-within=10000ms kill-timeout=5000ms
-        13.105 begin -> start 1 a1 | starting 1 begin
-        524.179 ready 1 -> switch 1 | ready 1 511.074ms
-        524.571 switched 1 -> | live 1 0.392ms
-        3000.25 changed -> hold, await-quiescent 1 | draining 1 10000ms
-        3030.672 quiescent 1 -> check-stop-signal 1
-        3030.997 stop-unhandled 1 -> await-idle 1
-        3043.115 idle 1 -> forward 1, stop 1
-        3048.787 exited 1 signal-15 -> nothing
-        3048.869 gone 1 -> release 1, start 2 a1 | gone 1 drained 48.619ms, starting 2 change
-        3563.142 ready 2 -> switch 2 | ready 2 514.273ms
-        3563.646 switched 2 -> | live 2 0.504ms
-        5996.277 quit -> stop 2 | quitting 10000ms
-        6001.526 exited 2 signal-15 -> nothing
-        6001.859 gone 2 -> release 2, finish clean | gone 2 drained 5.582ms
-        ";
-    notation::replay(log).unwrap();
-    let error = notation::replay(&log.replace("idle 1 -> forward 1", "idle 1 -> stop 1"));
-    assert!(error.unwrap_err().contains("found:    forward 1, stop 1"));
+use super::reload::{
+    Action, ArtifactId, BuildOutcome, Ended, Event, GenEvent, GenId, Machine, Mode, Policy,
+    Request, Time, WatchdogMessage, WhenBusy, notation,
+};
+
+/// Feeds the events of a log to a machine with the policy of its first line, and compares the responses.
+///
+/// # Errors
+/// The first line that cannot be read, or that has another response.
+pub(crate) fn replay(log: &str) -> Result<(), String> {
+    let lines = log.lines().map(str::trim);
+    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut machine = Machine::new(policy(lines.next().unwrap_or_default())?);
+    lines.try_for_each(|line| {
+        let expected = line
+            .split_once("->")
+            .map_or("", |(_, response)| response.trim());
+        let found = step(&mut machine, line)?;
+        match expected == found {
+            true => Ok(()),
+            false => Err(format!("{line}\nexpected: {expected}\nfound:    {found}")),
+        }
+    })
 }
 
-#[test]
-fn a_line_that_cannot_be_read_is_named() {
-    let policy = "policy builds=yes mode=overlap";
-    for (line, named) in [
-        ("5 begin", "no arrow in `5 begin`"),
-        ("5 started 1 -> nothing", "no such event: `started`"),
-        ("5 ready one -> nothing", "no number: `one`"),
-    ] {
-        let error = notation::replay(&format!("{policy}\n{line}")).unwrap_err();
-        assert!(error.contains(named), "{error}");
+/// Feeds the event of a line to a machine, and returns the text of its response.
+pub(crate) fn step(machine: &mut Machine, line: &str) -> Result<String, String> {
+    let no_event = || format!("`{line}` is not `time event -> response`");
+    let (event, _) = line.split_once("->").ok_or_else(no_event)?;
+    let (time, event) = event.trim().split_once(' ').ok_or_else(no_event)?;
+    let now = Time::after_start(duration(time)?);
+    let response = machine.handle(now, self::event(event)?);
+    Ok(notation::response_text(&response))
+}
+
+/// Reads the policy in the first line of a log.
+fn policy(line: &str) -> Result<Policy, String> {
+    let fields = line.strip_prefix("Policy { ");
+    let fields = fields.and_then(|line| line.strip_suffix(" }"));
+    let mut policy = Policy::default();
+    for field in fields.ok_or(format!("no policy: `{line}`"))?.split(", ") {
+        let (name, value) = field.split_once(": ").unwrap_or((field, ""));
+        match name {
+            "builds" => policy.builds = read(value)?,
+            "passes_sockets" => policy.passes_sockets = read(value)?,
+            "mode" => policy.mode = variant(value, &[Mode::Overlap, Mode::StopFirst, Mode::Auto])?,
+            "when_busy" => policy.when_busy = variant(value, &[WhenBusy::Cancel, WhenBusy::Queue])?,
+            "watchdog" if value == "None" => policy.watchdog = None,
+            "watchdog" => {
+                let value = value.trim_start_matches("Some(").trim_end_matches(')');
+                policy.watchdog = Some(duration(value)?);
+            }
+            "ready_timeout" => policy.ready_timeout = duration(value)?,
+            "stop_timeout" => policy.stop_timeout = duration(value)?,
+            "stop_delay_min" => policy.stop_delay_min = duration(value)?,
+            "stop_delay_max" => policy.stop_delay_max = duration(value)?,
+            "roll_back_within" => policy.roll_back_within = duration(value)?,
+            "kill_timeout" => policy.kill_timeout = duration(value)?,
+            name => return Err(format!("no such policy: `{name}`")),
+        }
     }
-    assert!(notation::replay("5 begin -> nothing").is_err(), "no policy");
+    Ok(policy)
+}
+
+/// Reads an event such as `exited 3 code 1 survivors`.
+pub(crate) fn event(text: &str) -> Result<Event, String> {
+    let mut words = text.split_whitespace();
+    let event = match words.next().unwrap_or_default() {
+        "begin" => Event::Begin,
+        "tick" => Event::Tick,
+        "changed" => Event::Changed(variant(
+            next(&mut words),
+            &[Action::Build, Action::Restart],
+        )?),
+        "config-changed" => Event::ConfigChanged {
+            signal: read(next(&mut words))?,
+        },
+        "requested" => Event::Requested(variant(next(&mut words), &REQUESTS)?),
+        word => {
+            let id = GenId::new(read(next(&mut words))?);
+            Event::Generation(id, generation(word, &mut words)?)
+        }
+    };
+    match words.next() {
+        None => Ok(event),
+        Some(word) => Err(format!("unexpected `{word}` in `{text}`")),
+    }
+}
+
+const REQUESTS: [Request; 7] = [
+    Request::Reload,
+    Request::Pause,
+    Request::Resume,
+    Request::Undo,
+    Request::KillDraining,
+    Request::Quit,
+    Request::QuitNow,
+];
+
+/// The events of a generation that carry nothing.
+const BARE: [GenEvent; 10] = [
+    GenEvent::StartFailed,
+    GenEvent::Listening,
+    GenEvent::IsServer,
+    GenEvent::Ready,
+    GenEvent::Switched,
+    GenEvent::SwitchFailed,
+    GenEvent::Quiescent,
+    GenEvent::Idle,
+    GenEvent::Gone,
+    GenEvent::StoredFds,
+];
+
+fn generation(word: &str, words: &mut SplitWhitespace<'_>) -> Result<GenEvent, String> {
+    Ok(match word {
+        "build-ended" => GenEvent::BuildEnded(match next(words) {
+            "built" => BuildOutcome::Built {
+                artifact: ArtifactId::new(read(next(words).trim_start_matches('a'))?),
+                kept: words.next() == Some("kept"),
+            },
+            "unchanged" => BuildOutcome::Unchanged {
+                like: GenId::new(read(next(words))?),
+            },
+            word => variant(word, &[BuildOutcome::Failed, BuildOutcome::Cancelled])?,
+        }),
+        "stop-signal-checked" => GenEvent::StopSignalChecked {
+            handled: words.next() == Some("handled"),
+        },
+        "exited" => GenEvent::Exited {
+            ended: match next(words) {
+                "signal" => Ended::Signal(read(next(words))?),
+                _ => Ended::Code(read(next(words))?),
+            },
+            survivors: words.next() == Some("survivors"),
+        },
+        "extend-timeout" => GenEvent::ExtendTimeout {
+            by: duration(next(words))?,
+        },
+        "watchdog" => GenEvent::Watchdog(match next(words) {
+            "period" => WatchdogMessage::Period(duration(next(words))?),
+            word => variant(word, &[WatchdogMessage::Ping, WatchdogMessage::Trigger])?,
+        }),
+        "reload-signal-sent" => GenEvent::ReloadSignalSent {
+            signal: read(next(words))?,
+            handled: words.next() == Some("handled"),
+        },
+        word => variant(word, &BARE)?,
+    })
+}
+
+fn next<'a>(words: &mut SplitWhitespace<'a>) -> &'a str {
+    words.next().unwrap_or_default()
+}
+
+/// The one of these values that has this name.
+fn variant<T: Debug + Copy>(name: &str, values: &[T]) -> Result<T, String> {
+    let mut values = values.iter();
+    let found = values.find(|value| format!("{value:?}") == name || notation::text(*value) == name);
+    found.copied().ok_or(format!("unknown word: `{name}`"))
+}
+
+fn read<T: FromStr>(word: &str) -> Result<T, String> {
+    let not_read = |_| format!("not a number: `{word}`");
+    word.parse().map_err(not_read)
+}
+
+/// Reads what `Debug` writes. A number without a unit is milliseconds.
+fn duration(word: &str) -> Result<Duration, String> {
+    let unit = word.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+    let digits = match unit {
+        "s" => 9,
+        "ms" | "" => 6,
+        "µs" => 3,
+        "ns" => 0,
+        unit => return Err(format!("unknown unit: `{unit}`")),
+    };
+    let number = word.trim_end_matches(unit);
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    Ok(Duration::from_nanos(read(&format!(
+        "{whole}{part:0<digits$}"
+    ))?))
 }

@@ -1,14 +1,15 @@
-//! One test for each path that a person would name, in the [notation] of `--log`: lines of a log can be pasted here.
+//! One test for each path that a person would name. Lines of `--log FILE` can be pasted here.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::reload::notation;
+use super::replay;
 use crate::reload::{Machine, Mode, Policy, Time, WhenBusy};
 
 mod crashes;
 mod drains;
 mod failures;
+mod logs;
 mod modes;
 mod notified;
 mod quit;
@@ -26,28 +27,32 @@ fn check(policy: &Policy, transcript: &str) {
 /// The same with generation 1 live and its artifact kept; [`reloads::a_first_start`] shows how it got there.
 #[track_caller]
 fn check_serving(policy: &Policy, transcript: &str) {
-    let told = [
+    let events = [
         (0, "begin"),
-        (10, "built 1 a1 kept"),
+        (10, "build-ended 1 built a1 kept"),
         (30, "ready 1"),
         (31, "switched 1"),
     ];
-    compare(after(policy, &told), transcript);
+    compare(after(policy, &events), transcript);
 }
 
 /// The same without builds, with generation 2 live since 1000 and generation 1 draining.
 #[track_caller]
 fn check_draining(policy: &Policy, transcript: &str) {
     let first = [(0, "begin"), (30, "ready 1"), (31, "switched 1")];
-    let second = [(100, "changed"), (130, "ready 2"), (1000, "switched 2")];
+    let second = [
+        (100, "changed build"),
+        (130, "ready 2"),
+        (1000, "switched 2"),
+    ];
     compare(after(policy, &[first, second].concat()), transcript);
 }
 
-fn after(policy: &Policy, told: &[(u64, &str)]) -> Machine {
+fn after(policy: &Policy, events: &[(u64, &str)]) -> Machine {
     let mut machine = Machine::new(policy.clone());
-    for (millis, event) in told {
+    for (millis, event) in events {
         let now = Time::after_start(Duration::from_millis(*millis));
-        let _ = machine.handle(now, notation::event(event).unwrap());
+        let _ = machine.handle(now, replay::event(event).unwrap());
     }
     machine
 }
@@ -57,17 +62,11 @@ fn compare(mut machine: Machine, transcript: &str) {
     let (mut expected, mut found) = (String::new(), String::new());
     let lines = transcript.lines().map(str::trim);
     for line in lines.filter(|line| !line.is_empty()) {
-        let (told, answer) = line.split_once("->").expect("an arrow");
-        let (time, event) = told.trim().split_once(' ').expect("a time and an event");
-        let millis = Duration::from_millis(time.parse().expect("a time"));
-        let (now, event) = (Time::after_start(millis), event.trim());
-        let response = machine.handle(now, notation::event(event).unwrap());
-        let _ = writeln!(expected, "{time} {event} -> {}", answer.trim());
-        let _ = writeln!(
-            found,
-            "{time} {event} -> {}",
-            notation::response_text(&response)
-        );
+        let (event, response) = line.split_once("->").expect("an arrow");
+        let event = event.trim();
+        let _ = writeln!(expected, "{event} -> {}", response.trim());
+        let response = replay::step(&mut machine, line).unwrap();
+        let _ = writeln!(found, "{event} -> {response}");
     }
     assert_eq!(expected, found, "expected:\n{expected}\nfound:\n{found}");
 }

@@ -28,7 +28,7 @@ fn command() -> Policy {
 /// With generation 1 live and its artifact kept.
 #[track_caller]
 fn check(policy: &Policy, transcript: &str) {
-    check_built(policy, "built 1 a1 kept", transcript);
+    check_built(policy, "build-ended 1 built a1 kept", transcript);
 }
 
 #[track_caller]
@@ -47,10 +47,10 @@ fn check_built(policy: &Policy, built: &str, transcript: &str) {
 fn check_second(built: &str, transcript: &str) {
     let steps = [
         (0, "begin"),
-        (10, "built 1 a1 kept"),
+        (10, "build-ended 1 built a1 kept"),
         (30, "ready 1"),
         (31, "switched 1"),
-        (5000, "changed"),
+        (5000, "changed build"),
         (6000, built),
         (6040, "ready 2"),
         (6041, "switched 2"),
@@ -61,15 +61,15 @@ fn check_second(built: &str, transcript: &str) {
 #[test]
 fn a_stopped_generation_is_restarted_from_its_artifact_after_a_crash() {
     check_second(
-        "built 2 a2 kept",
+        "build-ended 2 built a2 kept",
         "
-        6100 quiescent 1    -> check-stop-signal 1
-        6101 stop-handled 1 -> forward 1, stop 1
-        6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> forward 2, hold, start 3 a1 | failed 2 (crashed (exit status 101)), starting 3 roll-back
-        6501 gone 2         -> release 2 | gone 2 drained 1ms
-        6530 ready 3        -> switch 3 | ready 3 30ms
-        6531 switched 3     -> | live 3 1ms
+        6100 quiescent 1                   -> check-stop-signal 1
+        6101 stop-signal-checked 1 handled -> forward 1, stop 1
+        6200 gone 1                        -> release 1 | gone 1 drained 159ms
+        6500 exited 2 code 101             -> forward 2, hold, start 3 a1 | failed 2 crashed code 101, starting 3 roll-back
+        6501 gone 2                        -> release 2 | gone 2 drained 1ms
+        6530 ready 3                       -> switch 3 | ready 3 30ms
+        6531 switched 3                    -> | live 3 1ms
         ",
     );
 }
@@ -78,25 +78,25 @@ fn a_stopped_generation_is_restarted_from_its_artifact_after_a_crash() {
 #[test]
 fn after_two_starts_hotrun_waits_for_a_change() {
     check_second(
-        "built 2 a2",
+        "build-ended 2 built a2",
         "
-        6100 quiescent 1    -> check-stop-signal 1
-        6101 stop-handled 1 -> forward 1, stop 1
-        6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> forward 2, hold, start 3 a1 | failed 2 (crashed (exit status 101)), starting 3 roll-back
-        6530 ready 3        -> switch 3 | ready 3 30ms
-        6531 switched 3     -> | live 3 1ms
-        7000 exited 3 101   -> forward 3, hold | failed 3 (crashed (exit status 101)), restart-scheduled 3 1000ms
-        7999 tick           -> nothing
-        8000 tick           -> start 4 a1 | starting 4 crash
-        8030 ready 4        -> switch 4 | ready 4 30ms
-        8031 switched 4     -> | live 4 1ms
-        8500 exited 4 101   -> forward 4, hold, respond-unavailable 4 | failed 4 (crashed (exit status 101)), waiting
-        9000 changed        -> stop-responding, build 5 | building 5 change
-        9100 built 5 a5     -> start 5 a5 | built 5 100ms, starting 5 change
-        9130 ready 5        -> switch 5 | ready 5 30ms
-        9131 switched 5     -> | live 5 1ms
-        9200 exited 5 101   -> forward 5, hold | failed 5 (crashed (exit status 101)), restart-scheduled 5 1000ms
+        6100 quiescent 1                   -> check-stop-signal 1
+        6101 stop-signal-checked 1 handled -> forward 1, stop 1
+        6200 gone 1                        -> release 1 | gone 1 drained 159ms
+        6500 exited 2 code 101             -> forward 2, hold, start 3 a1 | failed 2 crashed code 101, starting 3 roll-back
+        6530 ready 3                       -> switch 3 | ready 3 30ms
+        6531 switched 3                    -> | live 3 1ms
+        7000 exited 3 code 101             -> forward 3, hold | failed 3 crashed code 101, restart-scheduled 3 1s
+        7999 tick                          -> nothing
+        8000 tick                          -> start 4 a1 | starting 4 crash
+        8030 ready 4                       -> switch 4 | ready 4 30ms
+        8031 switched 4                    -> | live 4 1ms
+        8500 exited 4 code 101             -> forward 4, hold, respond-unavailable 4 crashed code 101 | failed 4 crashed code 101, waiting
+        9000 changed build                 -> stop-responding, build 5 | building 5 change
+        9100 build-ended 5 built a5        -> start 5 a5 | built 5 100ms, starting 5 change
+        9130 ready 5                       -> switch 5 | ready 5 30ms
+        9131 switched 5                    -> | live 5 1ms
+        9200 exited 5 code 101             -> forward 5, hold | failed 5 crashed code 101, restart-scheduled 5 1s
         ",
     );
 }
@@ -105,17 +105,17 @@ fn after_two_starts_hotrun_waits_for_a_change() {
 fn hotrun_does_not_roll_back_to_an_artifact_that_was_not_kept() {
     check_built(
         &cargo(),
-        "built 1 a1",
+        "build-ended 1 built a1",
         "
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2     -> start 2 a2 | built 2 1000ms, starting 2 change
-        6040 ready 2        -> switch 2 | ready 2 40ms
-        6041 switched 2     -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        6100 quiescent 1    -> check-stop-signal 1
-        6101 stop-handled 1 -> forward 1, stop 1
-        6200 gone 1         -> release 1 | gone 1 drained 159ms
-        6500 exited 2 101   -> forward 2, hold | failed 2 (crashed (exit status 101)), restart-scheduled 2 1000ms
-        7500 tick           -> start 3 a2 | starting 3 crash
+        5000 changed build                 -> build 2 | building 2 change
+        6000 build-ended 2 built a2        -> start 2 a2 | built 2 1s, starting 2 change
+        6040 ready 2                       -> switch 2 | ready 2 40ms
+        6041 switched 2                    -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        6100 quiescent 1                   -> check-stop-signal 1
+        6101 stop-signal-checked 1 handled -> forward 1, stop 1
+        6200 gone 1                        -> release 1 | gone 1 drained 159ms
+        6500 exited 2 code 101             -> forward 2, hold | failed 2 crashed code 101, restart-scheduled 2 1s
+        7500 tick                          -> start 3 a2 | starting 3 crash
         ",
     );
 }
@@ -125,12 +125,12 @@ fn a_late_crash_leads_to_a_restart() {
     check(
         &command(),
         "
-        20000 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
-        20001 gone 1       -> release 1 | gone 1 drained 1ms
-        20999 tick         -> nothing
-        21000 tick         -> start 2 a1 | starting 2 crash
-        21030 ready 2      -> switch 2 | ready 2 30ms
-        21031 switched 2   -> | live 2 1ms
+        20000 exited 1 code 101 -> forward 1, hold | failed 1 crashed code 101, restart-scheduled 1 1s
+        20001 gone 1            -> release 1 | gone 1 drained 1ms
+        20999 tick              -> nothing
+        21000 tick              -> start 2 a1 | starting 2 crash
+        21030 ready 2           -> switch 2 | ready 2 30ms
+        21031 switched 2        -> | live 2 1ms
         ",
     );
 }
@@ -140,11 +140,11 @@ fn a_failed_restart_after_a_crash_is_the_last() {
     check(
         &command(),
         "
-        20000 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
-        20001 gone 1       -> release 1 | gone 1 drained 1ms
-        21000 tick         -> start 2 a1 | starting 2 crash
-        21010 exited 2 1   -> forward 2, hold, respond-unavailable 2 | failed 2 (exited before it was ready (exit status 1)), waiting
-        25000 tick         -> nothing
+        20000 exited 1 code 101 -> forward 1, hold | failed 1 crashed code 101, restart-scheduled 1 1s
+        20001 gone 1            -> release 1 | gone 1 drained 1ms
+        21000 tick              -> start 2 a1 | starting 2 crash
+        21010 exited 2 code 1   -> forward 2, hold, respond-unavailable 2 exited-early code 1 | failed 2 exited-early code 1, waiting
+        25000 tick              -> nothing
         ",
     );
 }
@@ -154,10 +154,10 @@ fn a_change_comes_before_the_restart() {
     check(
         &cargo(),
         "
-        20000 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
-        20500 changed      -> build 2 | building 2 change
-        21000 tick         -> nothing
-        22000 built 2 a2   -> start 2 a2 | built 2 1500ms, starting 2 change
+        20000 exited 1 code 101      -> forward 1, hold | failed 1 crashed code 101, restart-scheduled 1 1s
+        20500 changed build          -> build 2 | building 2 change
+        21000 tick                   -> nothing
+        22000 build-ended 2 built a2 -> start 2 a2 | built 2 1.5s, starting 2 change
         ",
     );
 }
@@ -167,10 +167,10 @@ fn a_broken_change_does_not_prevent_the_restart() {
     check(
         &cargo(),
         "
-        20000 exited 1 101   -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
-        20500 changed        -> build 2 | building 2 change
-        22000 build-failed 2 -> | failed 2 (failed to build), restart-scheduled 1 1000ms
-        23000 tick           -> start 3 a1 | starting 3 crash
+        20000 exited 1 code 101    -> forward 1, hold | failed 1 crashed code 101, restart-scheduled 1 1s
+        20500 changed build        -> build 2 | building 2 change
+        22000 build-ended 2 failed -> | failed 2 build, restart-scheduled 1 1s
+        23000 tick                 -> start 3 a1 | starting 3 crash
         ",
     );
 }
@@ -180,12 +180,12 @@ fn a_pause_does_not_prevent_a_restart_after_a_crash() {
     check(
         &cargo(),
         "
-         5000 pause        -> | paused
-        20000 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
-        20500 changed      -> nothing
-        21000 tick         -> start 2 a1 | starting 2 crash
-        21030 ready 2      -> switch 2 | ready 2 30ms
-        21031 switched 2   -> | live 2 1ms
+         5000 requested pause   -> | paused
+        20000 exited 1 code 101 -> forward 1, hold | failed 1 crashed code 101, restart-scheduled 1 1s
+        20500 changed build     -> nothing
+        21000 tick              -> start 2 a1 | starting 2 crash
+        21030 ready 2           -> switch 2 | ready 2 30ms
+        21031 switched 2        -> | live 2 1ms
         ",
     );
 }
@@ -195,8 +195,8 @@ fn exit_status_zero_is_intentional() {
     check(
         &command(),
         "
-         500 exited 1 0 -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 0)), waiting
-        2000 tick       -> nothing
+         500 exited 1 code 0 -> forward 1, hold, respond-unavailable 1 crashed code 0 | failed 1 crashed code 0, waiting
+        2000 tick            -> nothing
         ",
     );
 }
@@ -207,8 +207,8 @@ fn a_job_is_not_restarted() {
     check(
         &auto(&command()),
         "
-         500 exited 1 1 -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 1)), waiting
-        2000 tick       -> nothing
+         500 exited 1 code 1 -> forward 1, hold, respond-unavailable 1 crashed code 1 | failed 1 crashed code 1, waiting
+        2000 tick            -> nothing
         ",
     );
 }
@@ -218,13 +218,13 @@ fn stop_first_restarts_the_earlier_artifact_after_a_crash() {
     check(
         &stop_first(&cargo()),
         "
-        5000 changed      -> build 2 | building 2 change
-        6000 built 2 a2   -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
-        6100 gone 1       -> forward 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
-        6140 ready 2      -> switch 2 | ready 2 40ms
-        6141 switched 2   -> | live 2 1ms
-        6500 exited 2 101 -> forward 2, hold | failed 2 (crashed (exit status 101))
-        6501 gone 2       -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 roll-back
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
+        6100 gone 1                 -> forward 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
+        6140 ready 2                -> switch 2 | ready 2 40ms
+        6141 switched 2             -> | live 2 1ms
+        6500 exited 2 code 101      -> forward 2, hold | failed 2 crashed code 101
+        6501 gone 2                 -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 roll-back
         ",
     );
 }
@@ -234,10 +234,10 @@ fn nothing_is_restarted_after_quit() {
     check(
         &command(),
         "
-        20000 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101)), restart-scheduled 1 1000ms
-        20500 quit         -> | quitting 10000ms
-        21000 tick         -> nothing
-        21500 gone 1       -> release 1, finish clean | gone 1 drained 1500ms
+        20000 exited 1 code 101 -> forward 1, hold | failed 1 crashed code 101, restart-scheduled 1 1s
+        20500 requested quit    -> | quitting 10s
+        21000 tick              -> nothing
+        21500 gone 1            -> release 1, finish clean | gone 1 drained 1.5s
         ",
     );
 }
@@ -245,13 +245,13 @@ fn nothing_is_restarted_after_quit() {
 #[test]
 fn a_restored_generation_gets_the_reload_signals_that_it_missed() {
     check_second(
-        "built 2 a2",
+        "build-ended 2 built a2",
         "
-        6100 config-changed 1       -> reload-signal 2 1
-        6101 reload-signal-sent 2 1 -> | reload-signal-sent 2 1
-        6500 exited 2 101           -> switch 1, reload-signal 1 1, forward 2
-        6500 switched 1             -> | failed 2 (crashed (exit status 101); 1 stays live), restored 1
-        6501 reload-signal-sent 1 1 -> | reload-signal-sent 1 1
+        6100 config-changed 1               -> send-reload-signal 2 1
+        6101 reload-signal-sent 2 1 handled -> | reload-signal-sent 2 1
+        6500 exited 2 code 101              -> switch 1, send-reload-signal 1 1, forward 2
+        6500 switched 1                     -> | failed 2 crashed code 101 live 1, restored 1
+        6501 reload-signal-sent 1 1 handled -> | reload-signal-sent 1 1
         ",
     );
 }
@@ -262,13 +262,13 @@ fn stop_first_rolls_back_if_the_new_generation_fails_to_start() {
     check(
         &stop_first(&cargo()),
         "
-        5000 changed    -> build 2 | building 2 change
-        6000 built 2 a2 -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
-        6100 gone 1     -> forward 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
-        6110 exited 2 1 -> forward 2, hold | failed 2 (exited before it was ready (exit status 1))
-        6111 gone 2     -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 roll-back
-        6140 ready 3    -> switch 3 | ready 3 29ms
-        6141 switched 3 -> | live 3 1ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
+        6100 gone 1                 -> forward 1, release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
+        6110 exited 2 code 1        -> forward 2, hold | failed 2 exited-early code 1
+        6111 gone 2                 -> release 2, start 3 a1 | gone 2 drained 1ms, starting 3 roll-back
+        6140 ready 3                -> switch 3 | ready 3 29ms
+        6141 switched 3             -> | live 3 1ms
         ",
     );
 }
@@ -278,10 +278,10 @@ fn without_an_earlier_artifact_stop_first_waits() {
     check(
         &stop_first(&command()),
         "
-        5000 changed    -> hold, await-quiescent 1 | draining 1 10000ms
-        6100 gone 1     -> forward 1, release 1, start 2 a1 | gone 1 drained 1100ms, starting 2 change
-        6110 exited 2 1 -> forward 2, hold, respond-unavailable 2 | failed 2 (exited before it was ready (exit status 1)), waiting
-        6111 gone 2     -> release 2 | gone 2 drained 1ms
+        5000 changed build   -> hold, await-quiescent 1 | draining 1 10s
+        6100 gone 1          -> forward 1, release 1, start 2 a1 | gone 1 drained 1.1s, starting 2 change
+        6110 exited 2 code 1 -> forward 2, hold, respond-unavailable 2 exited-early code 1 | failed 2 exited-early code 1, waiting
+        6111 gone 2          -> release 2 | gone 2 drained 1ms
         ",
     );
 }
@@ -292,13 +292,13 @@ fn a_broken_build_does_not_discard_the_queued_generation() {
     check(
         &stop_first(&cargo()),
         "
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2     -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
-        6010 changed        -> build 3 | building 3 change
-        6100 gone 1         -> forward 1, release 1 | gone 1 drained 100ms
-        7000 build-failed 3 -> start 2 a2 | failed 3 (failed to build), starting 2 change
-        7030 ready 2        -> switch 2 | ready 2 30ms
-        7031 switched 2     -> | live 2 1ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
+        6010 changed build          -> build 3 | building 3 change
+        6100 gone 1                 -> forward 1, release 1 | gone 1 drained 100ms
+        7000 build-ended 3 failed   -> start 2 a2 | failed 3 build, starting 2 change
+        7030 ready 2                -> switch 2 | ready 2 30ms
+        7031 switched 2             -> | live 2 1ms
         ",
     );
 }
@@ -313,14 +313,14 @@ fn a_program_that_opens_its_own_listener_is_a_server() {
     check(
         &policy,
         "
-          50 listening 1 -> nothing
-        5000 exited 1 1  -> forward 1, hold | failed 1 (crashed (exit status 1)), restart-scheduled 1 1000ms
+          50 listening 1     -> nothing
+        5000 exited 1 code 1 -> forward 1, hold | failed 1 crashed code 1, restart-scheduled 1 1s
         ",
     );
     check(
         &policy,
         "
-        5000 exited 1 1 -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 1)), waiting
+        5000 exited 1 code 1 -> forward 1, hold, respond-unavailable 1 crashed code 1 | failed 1 crashed code 1, waiting
         ",
     );
 }

@@ -7,10 +7,10 @@ fn the_stop_signal_waits_for_the_least_delay() {
     check_draining(
         &command(),
         "
-        1005 quiescent 1    -> nothing
-        1019 tick           -> nothing
-        1020 tick           -> check-stop-signal 1
-        1021 stop-handled 1 -> forward 1, stop 1
+        1005 quiescent 1                   -> nothing
+        1019 tick                          -> nothing
+        1020 tick                          -> check-stop-signal 1
+        1021 stop-signal-checked 1 handled -> forward 1, stop 1
         ",
     );
 }
@@ -20,9 +20,9 @@ fn the_stop_signal_waits_until_it_is_quiescent() {
     check_draining(
         &command(),
         "
-        1020 tick           -> nothing
-        1100 quiescent 1    -> check-stop-signal 1
-        1101 stop-handled 1 -> forward 1, stop 1
+        1020 tick                          -> nothing
+        1100 quiescent 1                   -> check-stop-signal 1
+        1101 stop-signal-checked 1 handled -> forward 1, stop 1
         ",
     );
 }
@@ -32,10 +32,10 @@ fn the_stop_signal_waits_no_longer_than_the_most_delay() {
     check_draining(
         &command(),
         "
-        1249 tick           -> nothing
-        1250 tick           -> check-stop-signal 1
-        1251 quiescent 1    -> nothing
-        1252 stop-handled 1 -> forward 1, stop 1
+        1249 tick                          -> nothing
+        1250 tick                          -> check-stop-signal 1
+        1251 quiescent 1                   -> nothing
+        1252 stop-signal-checked 1 handled -> forward 1, stop 1
         ",
     );
 }
@@ -45,11 +45,11 @@ fn a_program_that_would_die_of_the_stop_signal_gets_it_when_idle() {
     check_draining(
         &command(),
         "
-        1100 quiescent 1      -> check-stop-signal 1
-        1101 stop-unhandled 1 -> await-idle 1
-        3000 idle 1           -> forward 1, stop 1
-        3001 exited 1 143     -> nothing
-        3002 gone 1           -> release 1 | gone 1 drained 2002ms
+        1100 quiescent 1           -> check-stop-signal 1
+        1101 stop-signal-checked 1 -> await-idle 1
+        3000 idle 1                -> forward 1, stop 1
+        3001 exited 1 code 143     -> nothing
+        3002 gone 1                -> release 1 | gone 1 drained 2.002s
         ",
     );
 }
@@ -59,14 +59,14 @@ fn a_program_that_would_die_of_the_stop_signal_and_is_never_idle() {
     check_draining(
         &command(),
         "
-         1100 quiescent 1      -> check-stop-signal 1
-         1101 stop-unhandled 1 -> await-idle 1
-        11099 tick             -> nothing
-        11100 tick             -> forward 1, stop 1
-        13099 tick             -> nothing
-        13100 tick             -> kill 1 | killing 1 timed-out
-        13101 exited 1 137     -> nothing
-        13102 gone 1           -> release 1 | gone 1 timed-out 12102ms
+         1100 quiescent 1           -> check-stop-signal 1
+         1101 stop-signal-checked 1 -> await-idle 1
+        11099 tick                  -> nothing
+        11100 tick                  -> forward 1, stop 1
+        13099 tick                  -> nothing
+        13100 tick                  -> kill 1 | killing 1 timed-out 12.1s
+        13101 exited 1 code 137     -> nothing
+        13102 gone 1                -> release 1 | gone 1 timed-out 12.102s
         ",
     );
 }
@@ -76,12 +76,12 @@ fn a_program_that_ignores_the_stop_signal() {
     check_draining(
         &command(),
         "
-         1100 quiescent 1    -> check-stop-signal 1
-         1101 stop-handled 1 -> forward 1, stop 1
-        11099 tick           -> nothing
-        11100 tick           -> kill 1 | killing 1 timed-out
-        11300 tick           -> nothing
-        11352 gone 1         -> release 1 | gone 1 timed-out 10352ms
+         1100 quiescent 1                   -> check-stop-signal 1
+         1101 stop-signal-checked 1 handled -> forward 1, stop 1
+        11099 tick                          -> nothing
+        11100 tick                          -> kill 1 | killing 1 timed-out 10.1s
+        11300 tick                          -> nothing
+        11352 gone 1                        -> release 1 | gone 1 timed-out 10.352s
         ",
     );
 }
@@ -92,8 +92,8 @@ fn the_check_of_the_stop_signal_never_ends() {
         &command(),
         "
          1250 tick   -> check-stop-signal 1
-        11250 tick   -> forward 1, kill 1 | killing 1 timed-out
-        11252 gone 1 -> release 1 | gone 1 timed-out 10252ms
+        11250 tick   -> forward 1, kill 1 | killing 1 timed-out 10.25s
+        11252 gone 1 -> release 1 | gone 1 timed-out 10.252s
         ",
     );
 }
@@ -103,8 +103,8 @@ fn a_drain_timeout_noticed_much_too_late() {
     check_draining(
         &command(),
         "
-        30000 tick   -> forward 1, kill 1 | killing 1 timed-out
-        30001 gone 1 -> release 1 | gone 1 timed-out 29001ms
+        30000 tick   -> forward 1, kill 1 | killing 1 timed-out 29s
+        30001 gone 1 -> release 1 | gone 1 timed-out 29.001s
         ",
     );
 }
@@ -114,8 +114,8 @@ fn it_ends_before_the_stop_signal() {
     check_draining(
         &command(),
         "
-        1100 exited 1 0 -> forward 1, stop 1
-        1101 gone 1     -> release 1 | gone 1 drained 101ms
+        1100 exited 1 code 0 -> forward 1, stop 1
+        1101 gone 1          -> release 1 | gone 1 drained 101ms
         ",
     );
 }
@@ -126,9 +126,9 @@ fn it_crashes_while_it_drains() {
     check_draining(
         &command(),
         "
-         1100 exited 1 101 survivors -> forward 1, stop 1
-        11250 tick                   -> kill 1 | killing 1 timed-out
-        11252 gone 1                 -> release 1 | gone 1 timed-out 10252ms
+         1100 exited 1 code 101 survivors -> forward 1, stop 1
+        11250 tick                        -> kill 1 | killing 1 timed-out 10.25s
+        11252 gone 1                      -> release 1 | gone 1 timed-out 10.252s
         ",
     );
 }
@@ -138,10 +138,10 @@ fn it_leaves_processes_behind_on_the_stop_signal() {
     check_draining(
         &command(),
         "
-        1100 quiescent 1          -> check-stop-signal 1
-        1101 stop-handled 1       -> forward 1, stop 1
-        1200 exited 1 0 survivors -> nothing
-        5000 gone 1               -> release 1 | gone 1 drained 4000ms
+        1100 quiescent 1                   -> check-stop-signal 1
+        1101 stop-signal-checked 1 handled -> forward 1, stop 1
+        1200 exited 1 code 0 survivors     -> nothing
+        5000 gone 1                        -> release 1 | gone 1 drained 4s
         ",
     );
 }
@@ -162,16 +162,16 @@ fn a_drain_does_not_block_the_next_reload() {
     check_draining(
         &command(),
         "
-         1100 quiescent 1    -> check-stop-signal 1
-         1101 stop-handled 1 -> forward 1, stop 1
-         1200 changed        -> start 3 a1 | starting 3 change
-         1230 ready 3        -> switch 3 | ready 3 30ms
-         1231 switched 3     -> await-quiescent 2 | live 3 1ms, draining 2 10000ms
-         1300 quiescent 2    -> check-stop-signal 2
-         1301 stop-handled 2 -> forward 2, stop 2
-         1400 gone 2         -> release 2 | gone 2 drained 169ms
-        11250 tick           -> kill 1 | killing 1 timed-out
-        11251 gone 1         -> release 1 | gone 1 timed-out 10251ms
+         1100 quiescent 1                   -> check-stop-signal 1
+         1101 stop-signal-checked 1 handled -> forward 1, stop 1
+         1200 changed build                 -> start 3 a1 | starting 3 change
+         1230 ready 3                       -> switch 3 | ready 3 30ms
+         1231 switched 3                    -> await-quiescent 2 | live 3 1ms, draining 2 10s
+         1300 quiescent 2                   -> check-stop-signal 2
+         1301 stop-signal-checked 2 handled -> forward 2, stop 2
+         1400 gone 2                        -> release 2 | gone 2 drained 169ms
+        11250 tick                          -> kill 1 | killing 1 timed-out 10.25s
+        11251 gone 1                        -> release 1 | gone 1 timed-out 10.251s
         ",
     );
 }

@@ -7,10 +7,10 @@ fn a_broken_first_build() {
     check(
         &cargo(),
         "
-           0 begin          -> build 1 | building 1 begin
-        1000 build-failed 1 -> respond-unavailable 1 | failed 1 (failed to build), waiting
-        2000 changed        -> stop-responding, build 2 | building 2 change
-        3000 built 2 a2     -> start 2 a2 | built 2 1000ms, starting 2 change
+           0 begin                  -> build 1 | building 1 begin
+        1000 build-ended 1 failed   -> respond-unavailable 1 build | failed 1 build, waiting
+        2000 changed build          -> stop-responding, build 2 | building 2 change
+        3000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
         ",
     );
 }
@@ -20,10 +20,10 @@ fn a_broken_build() {
     check_serving(
         &cargo(),
         "
-        5000 changed        -> build 2 | building 2 change
-        6000 build-failed 2 -> | failed 2 (failed to build; 1 stays live)
-        7000 changed        -> build 3 | building 3 change
-        8000 built 3 a3     -> start 3 a3 | built 3 1000ms, starting 3 change
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 failed   -> | failed 2 build live 1
+        7000 changed build          -> build 3 | building 3 change
+        8000 build-ended 3 built a3 -> start 3 a3 | built 3 1s, starting 3 change
         ",
     );
 }
@@ -34,12 +34,12 @@ fn a_crash_before_ready_with_nothing_live() {
     check(
         &cargo(),
         "
-           0 begin        -> build 1 | building 1 begin
-        1000 built 1 a1   -> start 1 a1 | built 1 1000ms, starting 1 begin
-        1010 exited 1 101 -> forward 1, hold, respond-unavailable 1 | failed 1 (exited before it was ready (exit status 101)), waiting
-        1011 gone 1       -> release 1 | gone 1 drained 1ms
-        2000 changed      -> stop-responding, build 2 | building 2 change
-        3000 built 2 a2   -> start 2 a2 | built 2 1000ms, starting 2 change
+           0 begin                  -> build 1 | building 1 begin
+        1000 build-ended 1 built a1 -> start 1 a1 | built 1 1s, starting 1 begin
+        1010 exited 1 code 101      -> forward 1, hold, respond-unavailable 1 exited-early code 101 | failed 1 exited-early code 101, waiting
+        1011 gone 1                 -> release 1 | gone 1 drained 1ms
+        2000 changed build          -> stop-responding, build 2 | building 2 change
+        3000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
         ",
     );
 }
@@ -49,10 +49,10 @@ fn a_crash_before_ready_with_a_live_generation() {
     check_serving(
         &cargo(),
         "
-        5000 changed      -> build 2 | building 2 change
-        6000 built 2 a2   -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 2 101 -> forward 2 | failed 2 (exited before it was ready (exit status 101); 1 stays live)
-        6011 gone 2       -> release 2 | gone 2 drained 1ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6010 exited 2 code 101      -> forward 2 | failed 2 exited-early code 101 live 1
+        6011 gone 2                 -> release 2 | gone 2 drained 1ms
         ",
     );
 }
@@ -62,10 +62,10 @@ fn a_crash_before_ready_leaves_processes() {
     check_serving(
         &cargo(),
         "
-        5000 changed                -> build 2 | building 2 change
-        6000 built 2 a2             -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 2 101 survivors -> forward 2, kill 2 | failed 2 (exited before it was ready (exit status 101); 1 stays live)
-        6011 gone 2                 -> release 2 | gone 2 killed 1ms
+        5000 changed build               -> build 2 | building 2 change
+        6000 build-ended 2 built a2      -> start 2 a2 | built 2 1s, starting 2 change
+        6010 exited 2 code 101 survivors -> forward 2, kill 2 | failed 2 exited-early code 101 live 1
+        6011 gone 2                      -> release 2 | gone 2 killed 1ms
         ",
     );
 }
@@ -75,9 +75,9 @@ fn an_end_before_ready_is_a_failure_too() {
     check(
         &command(),
         "
-         0 begin      -> start 1 a1 | starting 1 begin
-        10 exited 1 0 -> forward 1, hold, respond-unavailable 1 | failed 1 (exited before it was ready (exit status 0)), waiting
-        11 gone 1     -> release 1 | gone 1 drained 1ms
+         0 begin           -> start 1 a1 | starting 1 begin
+        10 exited 1 code 0 -> forward 1, hold, respond-unavailable 1 exited-early code 0 | failed 1 exited-early code 0, waiting
+        11 gone 1          -> release 1 | gone 1 drained 1ms
         ",
     );
 }
@@ -88,8 +88,8 @@ fn a_program_that_cannot_be_started() {
         &command(),
         "
           0 begin          -> start 1 a1 | starting 1 begin
-         10 start-failed 1 -> forward 1, hold, release 1, respond-unavailable 1 | failed 1 (could not be started), waiting
-        100 changed        -> stop-responding, start 2 a1 | starting 2 change
+         10 start-failed 1 -> forward 1, hold, release 1, respond-unavailable 1 start | failed 1 start, waiting
+        100 changed build  -> stop-responding, start 2 a1 | starting 2 change
         ",
     );
 }
@@ -99,8 +99,8 @@ fn a_program_that_cannot_be_started_with_a_live_generation() {
     check_serving(
         &cargo(),
         "
-        5000 changed-restart -> start 2 a1 | starting 2 change
-        5001 start-failed 2  -> forward 2, release 2 | failed 2 (could not be started; 1 stays live)
+        5000 changed restart -> start 2 a1 | starting 2 change
+        5001 start-failed 2  -> forward 2, release 2 | failed 2 start live 1
         ",
     );
 }
@@ -111,7 +111,7 @@ fn a_superseded_program_that_cannot_be_started() {
         &command(),
         "
          0 begin          -> start 1 a1 | starting 1 begin
-         1 changed        -> forward 1, hold, stop 1, start 2 a1 | superseded 1, starting 2 change
+         1 changed build  -> forward 1, hold, stop 1, start 2 a1 | superseded 1, starting 2 change
          2 start-failed 1 -> release 1 | gone 1 drained 1ms
         40 ready 2        -> switch 2 | ready 2 39ms
         ",
@@ -123,13 +123,13 @@ fn a_readiness_timeout() {
     check_serving(
         &cargo(),
         "
-         5000 changed    -> build 2 | building 2 change
-         6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        65999 tick       -> nothing
-        66000 tick       -> forward 2, stop 2 | failed 2 (was not ready in time; 1 stays live)
-        66001 ready 2    -> nothing
-        66100 exited 2 0 -> nothing
-        66101 gone 2     -> release 2 | gone 2 drained 101ms
+         5000 changed build          -> build 2 | building 2 change
+         6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        65999 tick                   -> nothing
+        66000 tick                   -> forward 2, stop 2 | failed 2 ready-timeout live 1
+        66001 ready 2                -> nothing
+        66100 exited 2 code 0        -> nothing
+        66101 gone 2                 -> release 2 | gone 2 drained 101ms
         ",
     );
 }
@@ -140,9 +140,9 @@ fn a_readiness_timeout_with_nothing_live() {
         &command(),
         "
             0 begin  -> start 1 a1 | starting 1 begin
-        60000 tick   -> forward 1, hold, stop 1, respond-unavailable 1 | failed 1 (was not ready in time), waiting
-        70000 tick   -> kill 1 | killing 1 timed-out
-        70001 gone 1 -> release 1 | gone 1 timed-out 10001ms
+        60000 tick   -> forward 1, hold, stop 1, respond-unavailable 1 ready-timeout | failed 1 ready-timeout, waiting
+        70000 tick   -> kill 1 | killing 1 timed-out 10s
+        70001 gone 1 -> release 1 | gone 1 timed-out 10.001s
         ",
     );
 }
@@ -153,7 +153,7 @@ fn readiness_at_the_last_moment() {
         &command(),
         "
             0 begin      -> start 1 a1 | starting 1 begin
-        60000 ready 1    -> switch 1 | ready 1 60000ms
+        60000 ready 1    -> switch 1 | ready 1 60s
         60000 tick       -> nothing
         60001 switched 1 -> | live 1 1ms
         ",
@@ -165,11 +165,11 @@ fn a_crash_while_live() {
     check_serving(
         &command(),
         "
-        500 exited 1 101 -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 101)), waiting
-        501 gone 1       -> release 1 | gone 1 drained 1ms
-        600 changed      -> stop-responding, start 2 a1 | starting 2 change
-        630 ready 2      -> switch 2 | ready 2 30ms
-        631 switched 2   -> | live 2 1ms
+        500 exited 1 code 101 -> forward 1, hold, respond-unavailable 1 crashed code 101 | failed 1 crashed code 101, waiting
+        501 gone 1            -> release 1 | gone 1 drained 1ms
+        600 changed build     -> stop-responding, start 2 a1 | starting 2 change
+        630 ready 2           -> switch 2 | ready 2 30ms
+        631 switched 2        -> | live 2 1ms
         ",
     );
 }
@@ -179,8 +179,8 @@ fn a_crash_while_live_leaves_processes() {
     check_serving(
         &command(),
         "
-        500 exited 1 101 survivors -> forward 1, hold, kill 1, respond-unavailable 1 | failed 1 (crashed (exit status 101)), waiting
-        501 gone 1                 -> release 1 | gone 1 killed 1ms
+        500 exited 1 code 101 survivors -> forward 1, hold, kill 1, respond-unavailable 1 crashed code 101 | failed 1 crashed code 101, waiting
+        501 gone 1                      -> release 1 | gone 1 killed 1ms
         ",
     );
 }
@@ -191,10 +191,10 @@ fn a_crash_while_live_during_a_build() {
     check_serving(
         &cargo(),
         "
-        5000 changed        -> build 2 | building 2 change
-        5500 exited 1 101   -> forward 1, hold | failed 1 (crashed (exit status 101))
-        5501 gone 1         -> release 1 | gone 1 drained 1ms
-        6000 build-failed 2 -> respond-unavailable 2 | failed 2 (failed to build), waiting
+        5000 changed build        -> build 2 | building 2 change
+        5500 exited 1 code 101    -> forward 1, hold | failed 1 crashed code 101
+        5501 gone 1               -> release 1 | gone 1 drained 1ms
+        6000 build-ended 2 failed -> respond-unavailable 2 build | failed 2 build, waiting
         ",
     );
 }
@@ -204,12 +204,12 @@ fn a_crash_while_live_during_a_start() {
     check_serving(
         &cargo(),
         "
-        5000 changed      -> build 2 | building 2 change
-        6000 built 2 a2   -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 1 101 -> forward 1, hold | failed 1 (crashed (exit status 101))
-        6011 gone 1       -> release 1 | gone 1 drained 1ms
-        6040 ready 2      -> switch 2 | ready 2 40ms
-        6041 switched 2   -> | live 2 1ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6010 exited 1 code 101      -> forward 1, hold | failed 1 crashed code 101
+        6011 gone 1                 -> release 1 | gone 1 drained 1ms
+        6040 ready 2                -> switch 2 | ready 2 40ms
+        6041 switched 2             -> | live 2 1ms
         ",
     );
 }
@@ -220,12 +220,12 @@ fn a_crash_while_live_during_a_switch() {
     check_serving(
         &cargo(),
         "
-        5000 changed      -> build 2 | building 2 change
-        6000 built 2 a2   -> start 2 a2 | built 2 1000ms, starting 2 change
-        6040 ready 2      -> switch 2 | ready 2 40ms
-        6040 exited 1 101 -> forward 1 | failed 1 (crashed (exit status 101))
-        6041 switched 2   -> | live 2 1ms
-        6042 gone 1       -> release 1 | gone 1 drained 2ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6040 ready 2                -> switch 2 | ready 2 40ms
+        6040 exited 1 code 101      -> forward 1 | failed 1 crashed code 101
+        6041 switched 2             -> | live 2 1ms
+        6042 gone 1                 -> release 1 | gone 1 drained 2ms
         ",
     );
 }
@@ -235,12 +235,12 @@ fn a_crash_while_live_and_a_switch_refused() {
     check_serving(
         &cargo(),
         "
-        5000 changed         -> build 2 | building 2 change
-        6000 built 2 a2      -> start 2 a2 | built 2 1000ms, starting 2 change
-        6040 ready 2         -> switch 2 | ready 2 40ms
-        6040 exited 1 101    -> forward 1 | failed 1 (crashed (exit status 101))
-        6041 switch-failed 2 -> forward 2, hold, stop 2, respond-unavailable 2 | failed 2 (could not take over the traffic), waiting
-        6042 gone 1          -> release 1 | gone 1 drained 2ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6040 ready 2                -> switch 2 | ready 2 40ms
+        6040 exited 1 code 101      -> forward 1 | failed 1 crashed code 101
+        6041 switch-failed 2        -> forward 2, hold, stop 2, respond-unavailable 2 switch | failed 2 switch, waiting
+        6042 gone 1                 -> release 1 | gone 1 drained 2ms
         ",
     );
 }
@@ -251,12 +251,12 @@ fn a_crash_during_its_switch() {
     check_serving(
         &cargo(),
         "
-        5000 changed      -> build 2 | building 2 change
-        6000 built 2 a2   -> start 2 a2 | built 2 1000ms, starting 2 change
-        6040 ready 2      -> switch 2 | ready 2 40ms
-        6040 exited 2 101 -> switch 1, forward 2 | failed 2 (exited before it was ready (exit status 101); 1 stays live)
-        6041 switched 2   -> nothing
-        6042 gone 2       -> release 2 | gone 2 drained 2ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6040 ready 2                -> switch 2 | ready 2 40ms
+        6040 exited 2 code 101      -> switch 1, forward 2 | failed 2 exited-early code 101 live 1
+        6041 switched 2             -> nothing
+        6042 gone 2                 -> release 2 | gone 2 drained 2ms
         ",
     );
 }
@@ -266,11 +266,11 @@ fn a_crash_during_its_switch_with_nothing_live() {
     check(
         &command(),
         "
-         0 begin        -> start 1 a1 | starting 1 begin
-        30 ready 1      -> switch 1 | ready 1 30ms
-        30 exited 1 101 -> forward 1, hold, respond-unavailable 1 | failed 1 (exited before it was ready (exit status 101)), waiting
-        31 switched 1   -> nothing
-        32 gone 1       -> release 1 | gone 1 drained 2ms
+         0 begin             -> start 1 a1 | starting 1 begin
+        30 ready 1           -> switch 1 | ready 1 30ms
+        30 exited 1 code 101 -> forward 1, hold, respond-unavailable 1 exited-early code 101 | failed 1 exited-early code 101, waiting
+        31 switched 1        -> nothing
+        32 gone 1            -> release 1 | gone 1 drained 2ms
         ",
     );
 }
@@ -280,12 +280,12 @@ fn a_switch_refused() {
     check_serving(
         &cargo(),
         "
-        5000 changed         -> build 2 | building 2 change
-        6000 built 2 a2      -> start 2 a2 | built 2 1000ms, starting 2 change
-        6040 ready 2         -> switch 2 | ready 2 40ms
-        6041 switch-failed 2 -> forward 2, stop 2 | failed 2 (could not take over the traffic; 1 stays live)
-        6050 exited 2 0      -> nothing
-        6051 gone 2          -> release 2 | gone 2 drained 10ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6040 ready 2                -> switch 2 | ready 2 40ms
+        6041 switch-failed 2        -> forward 2, stop 2 | failed 2 switch live 1
+        6050 exited 2 code 0        -> nothing
+        6051 gone 2                 -> release 2 | gone 2 drained 10ms
         ",
     );
 }
@@ -297,7 +297,7 @@ fn a_switch_refused_with_nothing_live() {
         "
          0 begin           -> start 1 a1 | starting 1 begin
         30 ready 1         -> switch 1 | ready 1 30ms
-        31 switch-failed 1 -> forward 1, hold, stop 1, respond-unavailable 1 | failed 1 (could not take over the traffic), waiting
+        31 switch-failed 1 -> forward 1, hold, stop 1, respond-unavailable 1 switch | failed 1 switch, waiting
         32 gone 1          -> release 1 | gone 1 drained 1ms
         ",
     );
@@ -308,7 +308,7 @@ fn the_processes_of_the_live_generation_vanish() {
     check_serving(
         &command(),
         "
-        500 gone 1 -> forward 1, hold, release 1, respond-unavailable 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
+        500 gone 1 -> forward 1, hold, release 1, respond-unavailable 1 vanished | failed 1 vanished, gone 1 drained 0ns, waiting
         ",
     );
 }
@@ -318,8 +318,8 @@ fn the_processes_of_a_starting_generation_vanish() {
     check_serving(
         &cargo(),
         "
-        5000 changed-restart -> start 2 a1 | starting 2 change
-        5001 gone 2          -> forward 2, release 2 | failed 2 (vanished; 1 stays live), gone 2 drained 0ms
+        5000 changed restart -> start 2 a1 | starting 2 change
+        5001 gone 2          -> forward 2, release 2 | failed 2 vanished live 1, gone 2 drained 0ns
         ",
     );
 }
@@ -330,16 +330,16 @@ fn a_program_that_becomes_a_daemon() {
     check(
         &command(),
         "
-          0 begin                -> start 1 a1 | starting 1 begin
-         10 exited 1 0 survivors -> nothing
-         30 ready 1              -> switch 1 | ready 1 30ms
-         31 switched 1           -> | live 1 1ms
-        100 changed              -> start 2 a1 | starting 2 change
-        130 ready 2              -> switch 2 | ready 2 30ms
-        131 switched 2           -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        160 quiescent 1          -> check-stop-signal 1
-        161 stop-handled 1       -> forward 1, stop 1
-        170 gone 1               -> release 1 | gone 1 drained 39ms
+          0 begin                         -> start 1 a1 | starting 1 begin
+         10 exited 1 code 0 survivors     -> nothing
+         30 ready 1                       -> switch 1 | ready 1 30ms
+         31 switched 1                    -> | live 1 1ms
+        100 changed build                 -> start 2 a1 | starting 2 change
+        130 ready 2                       -> switch 2 | ready 2 30ms
+        131 switched 2                    -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        160 quiescent 1                   -> check-stop-signal 1
+        161 stop-signal-checked 1 handled -> forward 1, stop 1
+        170 gone 1                        -> release 1 | gone 1 drained 39ms
         ",
     );
 }
@@ -349,8 +349,8 @@ fn a_live_program_that_becomes_a_daemon() {
     check_serving(
         &command(),
         "
-         40 exited 1 0 survivors -> nothing
-        500 gone 1               -> forward 1, hold, release 1, respond-unavailable 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
+         40 exited 1 code 0 survivors -> nothing
+        500 gone 1                    -> forward 1, hold, release 1, respond-unavailable 1 vanished | failed 1 vanished, gone 1 drained 0ns, waiting
         ",
     );
 }
@@ -360,23 +360,23 @@ fn events_about_a_generation_that_is_gone() {
     check_serving(
         &cargo(),
         "
-        5000 changed           -> build 2 | building 2 change
-        6000 built 2 a2        -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 exited 2 1        -> forward 2 | failed 2 (exited before it was ready (exit status 1); 1 stays live)
-        6011 gone 2            -> release 2 | gone 2 drained 1ms
-        6012 built 2 a2        -> nothing
-        6012 build-failed 2    -> nothing
-        6012 build-cancelled 2 -> nothing
-        6012 start-failed 2    -> nothing
-        6012 ready 2           -> nothing
-        6012 switched 2        -> nothing
-        6012 switch-failed 2   -> nothing
-        6012 quiescent 2       -> nothing
-        6012 stop-handled 2    -> nothing
-        6012 idle 2            -> nothing
-        6012 exited 2 1        -> nothing
-        6012 gone 2            -> nothing
-        6012 gone 9            -> nothing
+        5000 changed build                 -> build 2 | building 2 change
+        6000 build-ended 2 built a2        -> start 2 a2 | built 2 1s, starting 2 change
+        6010 exited 2 code 1               -> forward 2 | failed 2 exited-early code 1 live 1
+        6011 gone 2                        -> release 2 | gone 2 drained 1ms
+        6012 build-ended 2 built a2        -> nothing
+        6012 build-ended 2 failed          -> nothing
+        6012 build-ended 2 cancelled       -> nothing
+        6012 start-failed 2                -> nothing
+        6012 ready 2                       -> nothing
+        6012 switched 2                    -> nothing
+        6012 switch-failed 2               -> nothing
+        6012 quiescent 2                   -> nothing
+        6012 stop-signal-checked 2 handled -> nothing
+        6012 idle 2                        -> nothing
+        6012 exited 2 code 1               -> nothing
+        6012 gone 2                        -> nothing
+        6012 gone 9                        -> nothing
         ",
     );
 }

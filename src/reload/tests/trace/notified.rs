@@ -18,13 +18,13 @@ fn a_program_can_extend_its_start() {
     check(
         &command(),
         "
-            0 begin                    -> start 1 a1 | starting 1 begin
-          100 extend-timeout 1 5000ms  -> nothing
-        50000 extend-timeout 1 20000ms -> | timeout-extended 1 20000ms
-        60000 tick                     -> nothing
-        69000 extend-timeout 1 20000ms -> | timeout-extended 1 20000ms
-        70000 tick                     -> nothing
-        89000 tick                     -> forward 1, hold, stop 1, respond-unavailable 1 | failed 1 (was not ready in time), waiting
+            0 begin                -> start 1 a1 | starting 1 begin
+          100 extend-timeout 1 5s  -> nothing
+        50000 extend-timeout 1 20s -> | timeout-extended 1 20s
+        60000 tick                 -> nothing
+        69000 extend-timeout 1 20s -> | timeout-extended 1 20s
+        70000 tick                 -> nothing
+        89000 tick                 -> forward 1, hold, stop 1, respond-unavailable 1 ready-timeout | failed 1 ready-timeout, waiting
         ",
     );
 }
@@ -34,14 +34,14 @@ fn a_program_can_extend_its_end() {
     check_draining(
         &command(),
         "
-         1020 quiescent 1              -> check-stop-signal 1
-         1021 stop-handled 1           -> forward 1, stop 1
-         1022 extend-timeout 2 60000ms -> nothing
-         9000 extend-timeout 1 5000ms  -> | timeout-extended 1 5000ms
-        13000 tick                     -> nothing
-        14000 tick                     -> kill 1 | killing 1 timed-out
-        14001 extend-timeout 1 5000ms  -> nothing
-        14010 gone 1                   -> release 1 | gone 1 timed-out 13010ms
+         1020 quiescent 1                   -> check-stop-signal 1
+         1021 stop-signal-checked 1 handled -> forward 1, stop 1
+         1022 extend-timeout 2 60s          -> nothing
+         9000 extend-timeout 1 5s           -> | timeout-extended 1 5s
+        13000 tick                          -> nothing
+        14000 tick                          -> kill 1 | killing 1 timed-out 13s
+        14001 extend-timeout 1 5s           -> nothing
+        14010 gone 1                        -> release 1 | gone 1 timed-out 13.01s
         ",
     );
 }
@@ -52,11 +52,11 @@ fn quit_waits_for_a_program_that_extends_its_end() {
     check_serving(
         &command(),
         "
-         5000 quit                     -> stop 1 | quitting 10000ms
-         5001 extend-timeout 1 60000ms -> | timeout-extended 1 60000ms
-        20000 tick                     -> nothing
-        64000 quit-now                 -> kill 1 | killing 1 killed
-        64010 gone 1                   -> release 1, finish clean | gone 1 killed 59010ms
+         5000 requested quit       -> stop 1 | quitting 10s
+         5001 extend-timeout 1 60s -> | timeout-extended 1 60s
+        20000 tick                 -> nothing
+        64000 requested quit-now   -> kill 1 | killing 1 killed 59s
+        64010 gone 1               -> release 1, finish clean | gone 1 killed 59.01s
         ",
     );
 }
@@ -67,14 +67,14 @@ fn a_program_that_stores_descriptors_ends_before_the_next_one_starts() {
     check_serving(
         &cargo(),
         "
-        4000 stored-fds 1   -> | stored-fds 1
-        4001 stored-fds 1   -> nothing
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2     -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
-        6020 quiescent 1    -> check-stop-signal 1
-        6021 stop-handled 1 -> forward 1, stop 1
-        6050 stored-fds 1   -> nothing
-        6100 gone 1         -> release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
+        4000 stored-fds 1                  -> | stored-fds 1
+        4001 stored-fds 1                  -> nothing
+        5000 changed build                 -> build 2 | building 2 change
+        6000 build-ended 2 built a2        -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
+        6020 quiescent 1                   -> check-stop-signal 1
+        6021 stop-signal-checked 1 handled -> forward 1, stop 1
+        6050 stored-fds 1                  -> nothing
+        6100 gone 1                        -> release 1, start 2 a2 | gone 1 drained 100ms, starting 2 change
         ",
     );
 }
@@ -85,16 +85,16 @@ fn descriptors_stored_too_late_are_inherited_by_a_restart() {
     check_draining(
         &command(),
         "
-        1020 quiescent 1    -> check-stop-signal 1
-        1021 stop-handled 1 -> forward 1, stop 1
-        1050 stored-fds 1   -> hold, await-quiescent 2 | stored-fds 1, draining 2 10000ms
-        1060 gone 1         -> release 1 | gone 1 drained 60ms
-        1070 quiescent 2    -> check-stop-signal 2
-        1071 stop-handled 2 -> forward 2, stop 2
-        1080 stored-fds 2   -> nothing
-        1090 gone 2         -> release 2, start 3 a1 | gone 2 drained 40ms, starting 3 inherit-fds
-        1120 ready 3        -> switch 3 | ready 3 30ms
-        1121 switched 3     -> | live 3 1ms
+        1020 quiescent 1                   -> check-stop-signal 1
+        1021 stop-signal-checked 1 handled -> forward 1, stop 1
+        1050 stored-fds 1                  -> hold, await-quiescent 2 | stored-fds 1, draining 2 10s
+        1060 gone 1                        -> release 1 | gone 1 drained 60ms
+        1070 quiescent 2                   -> check-stop-signal 2
+        1071 stop-signal-checked 2 handled -> forward 2, stop 2
+        1080 stored-fds 2                  -> nothing
+        1090 gone 2                        -> release 2, start 3 a1 | gone 2 drained 40ms, starting 3 inherit-fds
+        1120 ready 3                       -> switch 3 | ready 3 30ms
+        1121 switched 3                    -> | live 3 1ms
         ",
     );
 }
@@ -105,17 +105,17 @@ fn a_generation_started_too_early_to_inherit_is_restarted() {
     check_serving(
         &command(),
         "
-        5000 changed      -> start 2 a1 | starting 2 change
-        5010 stored-fds 1 -> forward 2, stop 2, hold, await-quiescent 1 | stored-fds 1, superseded 2, draining 1 10000ms
+        5000 changed build -> start 2 a1 | starting 2 change
+        5010 stored-fds 1  -> forward 2, stop 2, hold, await-quiescent 1 | stored-fds 1, superseded 2, draining 1 10s
         ",
     );
     check_serving(
         &queue(&command()),
         "
-        5000 changed      -> start 2 a1 | starting 2 change
-        5010 stored-fds 1 -> | stored-fds 1
-        5020 ready 2      -> switch 2 | ready 2 20ms
-        5021 switched 2   -> await-quiescent 1, hold, await-quiescent 2 | live 2 1ms, draining 1 10000ms, draining 2 10000ms
+        5000 changed build -> start 2 a1 | starting 2 change
+        5010 stored-fds 1  -> | stored-fds 1
+        5020 ready 2       -> switch 2 | ready 2 20ms
+        5021 switched 2    -> await-quiescent 1, hold, await-quiescent 2 | live 2 1ms, draining 1 10s, draining 2 10s
         ",
     );
 }
@@ -138,17 +138,17 @@ fn a_program_that_sends_no_ping_is_aborted_and_then_killed() {
     check(
         &watched(),
         "
-            0 begin           -> build 1 | building 1 begin
-           10 built 1 a1      -> start 1 a1 | built 1 10ms, starting 1 begin
-         5000 ready 1         -> switch 1 | ready 1 4990ms
-         5001 switched 1      -> | live 1 1ms
-         5900 watchdog-ping 1 -> nothing
-         6800 watchdog-ping 1 -> nothing
-         7800 tick            -> abort 1 | aborting 1 1000ms
-         7900 watchdog-ping 1 -> nothing
-        17800 tick            -> kill 1
-        17810 exited 1 137    -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 137)), waiting
-        17811 gone 1          -> release 1 | gone 1 drained 1ms
+            0 begin                  -> build 1 | building 1 begin
+           10 build-ended 1 built a1 -> start 1 a1 | built 1 10ms, starting 1 begin
+         5000 ready 1                -> switch 1 | ready 1 4.99s
+         5001 switched 1             -> | live 1 1ms
+         5900 watchdog 1 ping        -> nothing
+         6800 watchdog 1 ping        -> nothing
+         7800 tick                   -> abort 1 | aborting 1 after 1s
+         7900 watchdog 1 ping        -> nothing
+        17800 tick                   -> kill 1
+        17810 exited 1 code 137      -> forward 1, hold, respond-unavailable 1 crashed code 137 | failed 1 crashed code 137, waiting
+        17811 gone 1                 -> release 1 | gone 1 drained 1ms
         ",
     );
 }
@@ -159,13 +159,13 @@ fn a_program_can_set_its_own_watchdog_period() {
     check_serving(
         &cargo(),
         "
-         1000 watchdog-ping 1          -> nothing
-         1000 watchdog-period 1 500ms  -> nothing
-         1400 watchdog-ping 1          -> nothing
-         1500 watchdog-period 1 0ms    -> nothing
-         9000 tick                     -> nothing
-         9000 watchdog-period 1 2000ms -> nothing
-        11000 tick                     -> abort 1 | aborting 1 2000ms
+         1000 watchdog 1 ping         -> nothing
+         1000 watchdog 1 period 500ms -> nothing
+         1400 watchdog 1 ping         -> nothing
+         1500 watchdog 1 period 0ms   -> nothing
+         9000 tick                    -> nothing
+         9000 watchdog 1 period 2s    -> nothing
+        11000 tick                    -> abort 1 | aborting 1 after 2s
         ",
     );
 }
@@ -175,9 +175,9 @@ fn a_program_can_trigger_its_watchdog() {
     check_serving(
         &cargo(),
         "
-        1000 watchdog-trigger 1 -> abort 1 | aborting 1
-        1001 watchdog-trigger 1 -> nothing
-        1010 exited 1 134       -> forward 1, hold, respond-unavailable 1 | failed 1 (crashed (exit status 134)), waiting
+        1000 watchdog 1 trigger -> abort 1 | aborting 1
+        1001 watchdog 1 trigger -> nothing
+        1010 exited 1 code 134  -> forward 1, hold, respond-unavailable 1 crashed code 134 | failed 1 crashed code 134, waiting
         ",
     );
 }
@@ -189,9 +189,9 @@ fn an_aborted_program_never_becomes_ready() {
         &command(),
         "
          0 begin              -> start 1 a1 | starting 1 begin
-        10 watchdog-trigger 1 -> abort 1 | aborting 1
+        10 watchdog 1 trigger -> abort 1 | aborting 1
         20 ready 1            -> nothing
-        30 gone 1             -> forward 1, hold, release 1, respond-unavailable 1 | failed 1 (vanished), gone 1 drained 0ms, waiting
+        30 gone 1             -> forward 1, hold, release 1, respond-unavailable 1 vanished | failed 1 vanished, gone 1 drained 0ns, waiting
         ",
     );
 }

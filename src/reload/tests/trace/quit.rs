@@ -7,7 +7,7 @@ fn quit_before_anything() {
     check(
         &cargo(),
         "
-        0 quit -> finish clean | quitting 10000ms
+        0 requested quit -> finish clean | quitting 10s
         ",
     );
 }
@@ -17,13 +17,13 @@ fn quit_when_nothing_runs() {
     check(
         &cargo(),
         "
-           0 begin          -> build 1 | building 1 begin
-        1000 build-failed 1 -> respond-unavailable 1 | failed 1 (failed to build), waiting
-        2000 quit           -> finish clean | quitting 10000ms
-        2001 quit           -> nothing
-        2002 changed        -> nothing
-        2003 begin          -> nothing
-        9000 tick           -> nothing
+           0 begin                -> build 1 | building 1 begin
+        1000 build-ended 1 failed -> respond-unavailable 1 build | failed 1 build, waiting
+        2000 requested quit       -> finish clean | quitting 10s
+        2001 requested quit       -> nothing
+        2002 changed build        -> nothing
+        2003 begin                -> nothing
+        9000 tick                 -> nothing
         ",
     );
 }
@@ -33,10 +33,10 @@ fn quit_during_a_build() {
     check(
         &cargo(),
         "
-          0 begin             -> build 1 | building 1 begin
-        500 quit              -> cancel-build 1 | quitting 10000ms
-        510 build-cancelled 1 -> finish clean | build-cancelled 1
-        511 build-cancelled 1 -> nothing
+          0 begin                   -> build 1 | building 1 begin
+        500 requested quit          -> cancel-build 1 | quitting 10s
+        510 build-ended 1 cancelled -> finish clean | build-cancelled 1
+        511 build-ended 1 cancelled -> nothing
         ",
     );
 }
@@ -46,9 +46,9 @@ fn quit_during_a_build_that_succeeds() {
     check(
         &cargo(),
         "
-          0 begin      -> build 1 | building 1 begin
-        500 quit       -> cancel-build 1 | quitting 10000ms
-        510 built 1 a1 -> finish clean | outdated 1
+          0 begin                  -> build 1 | building 1 begin
+        500 requested quit         -> cancel-build 1 | quitting 10s
+        510 build-ended 1 built a1 -> finish clean | outdated 1
         ",
     );
 }
@@ -58,10 +58,10 @@ fn quit_during_a_build_that_is_being_cancelled() {
     check(
         &cargo(),
         "
-          0 begin             -> build 1 | building 1 begin
-        400 changed           -> cancel-build 1
-        500 quit              -> | quitting 10000ms
-        510 build-cancelled 1 -> finish clean | build-cancelled 1
+          0 begin                   -> build 1 | building 1 begin
+        400 changed build           -> cancel-build 1
+        500 requested quit          -> | quitting 10s
+        510 build-ended 1 cancelled -> finish clean | build-cancelled 1
         ",
     );
 }
@@ -71,10 +71,10 @@ fn quit_during_a_build_that_does_not_end() {
     check(
         &cargo(),
         "
-            0 begin -> build 1 | building 1 begin
-          500 quit  -> cancel-build 1 | quitting 10000ms
-        15499 tick  -> nothing
-        15500 tick  -> finish unclean
+            0 begin          -> build 1 | building 1 begin
+          500 requested quit -> cancel-build 1 | quitting 10s
+        15499 tick           -> nothing
+        15500 tick           -> finish
         ",
     );
 }
@@ -84,11 +84,11 @@ fn quit_during_a_start() {
     check(
         &command(),
         "
-         0 begin        -> start 1 a1 | starting 1 begin
-        10 quit         -> stop 1 | quitting 10000ms
-        11 ready 1      -> nothing
-        20 exited 1 143 -> nothing
-        21 gone 1       -> release 1, finish clean | gone 1 drained 11ms
+         0 begin             -> start 1 a1 | starting 1 begin
+        10 requested quit    -> stop 1 | quitting 10s
+        11 ready 1           -> nothing
+        20 exited 1 code 143 -> nothing
+        21 gone 1            -> release 1, finish clean | gone 1 drained 11ms
         ",
     );
 }
@@ -99,7 +99,7 @@ fn quit_during_a_start_that_fails() {
         &command(),
         "
          0 begin          -> start 1 a1 | starting 1 begin
-        10 quit           -> stop 1 | quitting 10000ms
+        10 requested quit -> stop 1 | quitting 10s
         11 start-failed 1 -> release 1, finish clean | gone 1 drained 1ms
         ",
     );
@@ -110,12 +110,12 @@ fn quit_during_a_switch() {
     check_serving(
         &command(),
         "
-        100 changed    -> start 2 a1 | starting 2 change
-        130 ready 2    -> switch 2 | ready 2 30ms
-        130 quit       -> stop 2, stop 1 | quitting 10000ms
-        131 switched 2 -> nothing
-        140 gone 1     -> release 1 | gone 1 drained 10ms
-        150 gone 2     -> release 2, finish clean | gone 2 drained 20ms
+        100 changed build  -> start 2 a1 | starting 2 change
+        130 ready 2        -> switch 2 | ready 2 30ms
+        130 requested quit -> stop 2, stop 1 | quitting 10s
+        131 switched 2     -> nothing
+        140 gone 1         -> release 1 | gone 1 drained 10ms
+        150 gone 2         -> release 2, finish clean | gone 2 drained 20ms
         ",
     );
 }
@@ -125,11 +125,11 @@ fn quit_while_live() {
     check_serving(
         &command(),
         "
-        100 quit       -> stop 1 | quitting 10000ms
-        101 changed    -> nothing
-        102 reload     -> nothing
-        200 exited 1 0 -> nothing
-        201 gone 1     -> release 1, finish clean | gone 1 drained 101ms
+        100 requested quit   -> stop 1 | quitting 10s
+        101 changed build    -> nothing
+        102 requested reload -> nothing
+        200 exited 1 code 0  -> nothing
+        201 gone 1           -> release 1, finish clean | gone 1 drained 101ms
         ",
     );
 }
@@ -139,10 +139,10 @@ fn quit_while_live_and_building() {
     check_serving(
         &cargo(),
         "
-        5000 changed           -> build 2 | building 2 change
-        5100 quit              -> cancel-build 2, stop 1 | quitting 10000ms
-        5200 gone 1            -> release 1 | gone 1 drained 100ms
-        5300 build-cancelled 2 -> finish clean | build-cancelled 2
+        5000 changed build           -> build 2 | building 2 change
+        5100 requested quit          -> cancel-build 2, stop 1 | quitting 10s
+        5200 gone 1                  -> release 1 | gone 1 drained 100ms
+        5300 build-ended 2 cancelled -> finish clean | build-cancelled 2
         ",
     );
 }
@@ -152,10 +152,10 @@ fn quit_during_a_drain() {
     check_draining(
         &command(),
         "
-        1100 quit       -> stop 2, forward 1, stop 1 | quitting 10000ms
-        1200 exited 1 0 -> nothing
-        1201 gone 1     -> release 1 | gone 1 drained 201ms
-        1300 gone 2     -> release 2, finish clean | gone 2 drained 200ms
+        1100 requested quit  -> stop 2, forward 1, stop 1 | quitting 10s
+        1200 exited 1 code 0 -> nothing
+        1201 gone 1          -> release 1 | gone 1 drained 201ms
+        1300 gone 2          -> release 2, finish clean | gone 2 drained 200ms
         ",
     );
 }
@@ -166,9 +166,9 @@ fn quit_and_a_crash() {
     check_serving(
         &command(),
         "
-        100 quit         -> stop 1 | quitting 10000ms
-        101 exited 1 101 -> nothing
-        102 gone 1       -> release 1, finish clean | gone 1 drained 2ms
+        100 requested quit    -> stop 1 | quitting 10s
+        101 exited 1 code 101 -> nothing
+        102 gone 1            -> release 1, finish clean | gone 1 drained 2ms
         ",
     );
 }
@@ -178,10 +178,10 @@ fn quit_and_the_stop_signal_is_ignored() {
     check_serving(
         &command(),
         "
-          100 quit   -> stop 1 | quitting 10000ms
-        10099 tick   -> nothing
-        10100 tick   -> kill 1 | killing 1 timed-out
-        10200 gone 1 -> release 1, finish unclean | gone 1 timed-out 10100ms
+          100 requested quit -> stop 1 | quitting 10s
+        10099 tick           -> nothing
+        10100 tick           -> kill 1 | killing 1 timed-out 10s
+        10200 gone 1         -> release 1, finish | gone 1 timed-out 10.1s
         ",
     );
 }
@@ -191,12 +191,12 @@ fn quit_and_the_kill_does_not_help() {
     check_serving(
         &command(),
         "
-          100 quit   -> stop 1 | quitting 10000ms
-        10100 tick   -> kill 1 | killing 1 timed-out
-        15099 tick   -> nothing
-        15100 tick   -> finish unclean
-        15101 gone 1 -> nothing
-        15102 tick   -> nothing
+          100 requested quit -> stop 1 | quitting 10s
+        10100 tick           -> kill 1 | killing 1 timed-out 10s
+        15099 tick           -> nothing
+        15100 tick           -> finish
+        15101 gone 1         -> nothing
+        15102 tick           -> nothing
         ",
     );
 }
@@ -206,8 +206,8 @@ fn quit_with_a_tick_that_comes_much_too_late() {
     check_serving(
         &command(),
         "
-          100 quit -> stop 1 | quitting 10000ms
-        90000 tick -> kill 1, finish unclean | killing 1 timed-out
+          100 requested quit -> stop 1 | quitting 10s
+        90000 tick           -> kill 1, finish | killing 1 timed-out 89.9s
         ",
     );
 }
@@ -217,12 +217,12 @@ fn quit_twice() {
     check_draining(
         &command(),
         "
-        1100 quit         -> stop 2, forward 1, stop 1 | quitting 10000ms
-        1150 quit         -> nothing
-        1200 quit-now     -> kill 1, kill 2 | killing 1 killed, killing 2 killed
-        1201 exited 1 137 -> nothing
-        1202 gone 1       -> release 1 | gone 1 killed 202ms
-        1203 gone 2       -> release 2, finish clean | gone 2 killed 103ms
+        1100 requested quit     -> stop 2, forward 1, stop 1 | quitting 10s
+        1150 requested quit     -> nothing
+        1200 requested quit-now -> kill 1, kill 2 | killing 1 killed 200ms, killing 2 killed 100ms
+        1201 exited 1 code 137  -> nothing
+        1202 gone 1             -> release 1 | gone 1 killed 202ms
+        1203 gone 2             -> release 2, finish clean | gone 2 killed 103ms
         ",
     );
 }
@@ -232,11 +232,11 @@ fn quit_twice_and_the_kill_does_not_help() {
     check_serving(
         &command(),
         "
-         100 quit     -> stop 1 | quitting 10000ms
-         200 quit-now -> kill 1 | killing 1 killed
-         300 quit-now -> nothing
-        5199 tick     -> nothing
-        5200 tick     -> finish unclean
+         100 requested quit     -> stop 1 | quitting 10s
+         200 requested quit-now -> kill 1 | killing 1 killed 100ms
+         300 requested quit-now -> nothing
+        5199 tick               -> nothing
+        5200 tick               -> finish
         ",
     );
 }
@@ -246,10 +246,10 @@ fn quit_at_once() {
     check_serving(
         &cargo(),
         "
-        5000 changed           -> build 2 | building 2 change
-        5100 quit-now          -> cancel-build 2, stop 1, kill 1 | quitting 10000ms, killing 1 killed
-        5101 gone 1            -> release 1 | gone 1 killed 1ms
-        5102 build-cancelled 2 -> finish clean | build-cancelled 2
+        5000 changed build           -> build 2 | building 2 change
+        5100 requested quit-now      -> cancel-build 2, stop 1, kill 1 | quitting 10s, killing 1 killed 0ns
+        5101 gone 1                  -> release 1 | gone 1 killed 1ms
+        5102 build-ended 2 cancelled -> finish clean | build-cancelled 2
         ",
     );
 }
@@ -259,9 +259,9 @@ fn quit_in_stop_first_mode_between_two() {
     check_serving(
         &stop_first(&command()),
         "
-        100 changed -> hold, await-quiescent 1 | draining 1 10000ms
-        150 quit    -> forward 1, stop 1 | quitting 10000ms
-        200 gone 1  -> release 1, finish clean | gone 1 drained 100ms
+        100 changed build  -> hold, await-quiescent 1 | draining 1 10s
+        150 requested quit -> forward 1, stop 1 | quitting 10s
+        200 gone 1         -> release 1, finish clean | gone 1 drained 100ms
         ",
     );
 }

@@ -7,10 +7,10 @@ fn a_first_start() {
     check(
         &cargo(),
         "
-           0 begin      -> build 1 | building 1 begin
-        1000 built 1 a1 -> start 1 a1 | built 1 1000ms, starting 1 begin
-        1030 ready 1    -> switch 1 | ready 1 30ms
-        1032 switched 1 -> | live 1 2ms
+           0 begin                  -> build 1 | building 1 begin
+        1000 build-ended 1 built a1 -> start 1 a1 | built 1 1s, starting 1 begin
+        1030 ready 1                -> switch 1 | ready 1 30ms
+        1032 switched 1             -> | live 1 2ms
         ",
     );
 }
@@ -32,14 +32,14 @@ fn a_reload() {
     check_serving(
         &cargo(),
         "
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2     -> start 2 a2 | built 2 1000ms, starting 2 change
-        6040 ready 2        -> switch 2 | ready 2 40ms
-        6041 switched 2     -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        6080 quiescent 1    -> check-stop-signal 1
-        6081 stop-handled 1 -> forward 1, stop 1
-        6500 exited 1 0     -> nothing
-        6501 gone 1         -> release 1 | gone 1 drained 460ms
+        5000 changed build                 -> build 2 | building 2 change
+        6000 build-ended 2 built a2        -> start 2 a2 | built 2 1s, starting 2 change
+        6040 ready 2                       -> switch 2 | ready 2 40ms
+        6041 switched 2                    -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        6080 quiescent 1                   -> check-stop-signal 1
+        6081 stop-signal-checked 1 handled -> forward 1, stop 1
+        6500 exited 1 code 0               -> nothing
+        6501 gone 1                        -> release 1 | gone 1 drained 460ms
         ",
     );
 }
@@ -49,12 +49,12 @@ fn a_requested_reload() {
     check(
         &command(),
         "
-          0 begin      -> start 1 a1 | starting 1 begin
-         30 ready 1    -> switch 1 | ready 1 30ms
-         32 switched 1 -> | live 1 2ms
-        100 reload     -> start 2 a1 | starting 2 request
-        130 ready 2    -> switch 2 | ready 2 30ms
-        131 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+          0 begin            -> start 1 a1 | starting 1 begin
+         30 ready 1          -> switch 1 | ready 1 30ms
+         32 switched 1       -> | live 1 2ms
+        100 requested reload -> start 2 a1 | starting 2 request
+        130 ready 2          -> switch 2 | ready 2 30ms
+        131 switched 2       -> await-quiescent 1 | live 2 1ms, draining 1 10s
         ",
     );
 }
@@ -64,11 +64,11 @@ fn a_build_that_is_cancelled_for_newer_sources() {
     check_serving(
         &cargo(),
         "
-        5000 changed           -> build 2 | building 2 change
-        5100 changed           -> cancel-build 2
-        5150 changed           -> nothing
-        5200 build-cancelled 2 -> build 3 | build-cancelled 2, building 3 change
-        6000 built 3 a3        -> start 3 a3 | built 3 800ms, starting 3 change
+        5000 changed build           -> build 2 | building 2 change
+        5100 changed build           -> cancel-build 2
+        5150 changed build           -> nothing
+        5200 build-ended 2 cancelled -> build 3 | build-cancelled 2, building 3 change
+        6000 build-ended 3 built a3  -> start 3 a3 | built 3 800ms, starting 3 change
         ",
     );
 }
@@ -78,10 +78,10 @@ fn a_build_that_succeeds_despite_its_cancellation() {
     check_serving(
         &cargo(),
         "
-        5000 changed    -> build 2 | building 2 change
-        5100 changed    -> cancel-build 2
-        5101 built 2 a2 -> build 3 | outdated 2, building 3 change
-        6000 built 3 a3 -> start 3 a3 | built 3 899ms, starting 3 change
+        5000 changed build          -> build 2 | building 2 change
+        5100 changed build          -> cancel-build 2
+        5101 build-ended 2 built a2 -> build 3 | outdated 2, building 3 change
+        6000 build-ended 3 built a3 -> start 3 a3 | built 3 899ms, starting 3 change
         ",
     );
 }
@@ -92,10 +92,10 @@ fn a_cancelled_build_that_fails() {
     check_serving(
         &cargo(),
         "
-        5000 changed        -> build 2 | building 2 change
-        5100 changed        -> cancel-build 2
-        5101 build-failed 2 -> build 3 | build-cancelled 2, building 3 change
-        6000 built 3 a3     -> start 3 a3 | built 3 899ms, starting 3 change
+        5000 changed build          -> build 2 | building 2 change
+        5100 changed build          -> cancel-build 2
+        5101 build-ended 2 failed   -> build 3 | build-cancelled 2, building 3 change
+        6000 build-ended 3 built a3 -> start 3 a3 | built 3 899ms, starting 3 change
         ",
     );
 }
@@ -105,10 +105,10 @@ fn a_change_during_a_build_is_queued() {
     check_serving(
         &queue(&cargo()),
         "
-        5000 changed    -> build 2 | building 2 change
-        5100 changed    -> nothing
-        5500 built 2 a2 -> build 3 | outdated 2, building 3 change
-        6000 built 3 a3 -> start 3 a3 | built 3 500ms, starting 3 change
+        5000 changed build          -> build 2 | building 2 change
+        5100 changed build          -> nothing
+        5500 build-ended 2 built a2 -> build 3 | outdated 2, building 3 change
+        6000 build-ended 3 built a3 -> start 3 a3 | built 3 500ms, starting 3 change
         ",
     );
 }
@@ -118,10 +118,10 @@ fn a_broken_build_with_a_queued_change() {
     check_serving(
         &queue(&cargo()),
         "
-        5000 changed        -> build 2 | building 2 change
-        5100 changed        -> nothing
-        5500 build-failed 2 -> build 3 | failed 2 (failed to build; 1 stays live), building 3 change
-        6000 built 3 a3     -> start 3 a3 | built 3 500ms, starting 3 change
+        5000 changed build          -> build 2 | building 2 change
+        5100 changed build          -> nothing
+        5500 build-ended 2 failed   -> build 3 | failed 2 build live 1, building 3 change
+        6000 build-ended 3 built a3 -> start 3 a3 | built 3 500ms, starting 3 change
         ",
     );
 }
@@ -132,15 +132,15 @@ fn a_new_build_supersedes_a_starting_generation() {
     check_serving(
         &cargo(),
         "
-        5000 changed    -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 changed    -> build 3 | building 3 change
-        7000 built 3 a3 -> forward 2, stop 2, start 3 a3 | built 3 990ms, superseded 2, starting 3 change
-        7001 ready 2    -> nothing
-        7010 exited 2 0 -> nothing
-        7011 gone 2     -> release 2 | gone 2 drained 11ms
-        7030 ready 3    -> switch 3 | ready 3 30ms
-        7031 switched 3 -> await-quiescent 1 | live 3 1ms, draining 1 10000ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6010 changed build          -> build 3 | building 3 change
+        7000 build-ended 3 built a3 -> forward 2, stop 2, start 3 a3 | built 3 990ms, superseded 2, starting 3 change
+        7001 ready 2                -> nothing
+        7010 exited 2 code 0        -> nothing
+        7011 gone 2                 -> release 2 | gone 2 drained 11ms
+        7030 ready 3                -> switch 3 | ready 3 30ms
+        7031 switched 3             -> await-quiescent 1 | live 3 1ms, draining 1 10s
         ",
     );
 }
@@ -150,14 +150,14 @@ fn a_generation_becomes_live_during_the_next_build() {
     check_serving(
         &cargo(),
         "
-        5000 changed    -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 changed    -> build 3 | building 3 change
-        6020 ready 2    -> switch 2 | ready 2 20ms
-        6021 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        7000 built 3 a3 -> start 3 a3 | built 3 990ms, starting 3 change
-        7030 ready 3    -> switch 3 | ready 3 30ms
-        7031 switched 3 -> await-quiescent 2 | live 3 1ms, draining 2 10000ms
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6010 changed build          -> build 3 | building 3 change
+        6020 ready 2                -> switch 2 | ready 2 20ms
+        6021 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        7000 build-ended 3 built a3 -> start 3 a3 | built 3 990ms, starting 3 change
+        7030 ready 3                -> switch 3 | ready 3 30ms
+        7031 switched 3             -> await-quiescent 2 | live 3 1ms, draining 2 10s
         ",
     );
 }
@@ -167,10 +167,10 @@ fn a_generation_is_not_superseded_during_its_switch() {
     check(
         &command(),
         "
-         0 begin      -> start 1 a1 | starting 1 begin
-        30 ready 1    -> switch 1 | ready 1 30ms
-        31 changed    -> nothing
-        32 switched 1 -> start 2 a1 | live 1 2ms, starting 2 change
+         0 begin         -> start 1 a1 | starting 1 begin
+        30 ready 1       -> switch 1 | ready 1 30ms
+        31 changed build -> nothing
+        32 switched 1    -> start 2 a1 | live 1 2ms, starting 2 change
         ",
     );
 }
@@ -180,12 +180,12 @@ fn with_a_queue_a_start_finishes_before_the_next() {
     check_serving(
         &queue(&cargo()),
         "
-        5000 changed    -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 changed    -> build 3 | building 3 change
-        7000 built 3 a3 -> | built 3 990ms
-        7030 ready 2    -> switch 2 | ready 2 1030ms
-        7031 switched 2 -> await-quiescent 1, start 3 a3 | live 2 1ms, draining 1 10000ms, starting 3 change
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6010 changed build          -> build 3 | building 3 change
+        7000 build-ended 3 built a3 -> | built 3 990ms
+        7030 ready 2                -> switch 2 | ready 2 1.03s
+        7031 switched 2             -> await-quiescent 1, start 3 a3 | live 2 1ms, draining 1 10s, starting 3 change
         ",
     );
 }
@@ -195,14 +195,14 @@ fn a_queued_generation_is_outdated_by_a_newer_build() {
     check_serving(
         &queue(&cargo()),
         "
-        5000 changed    -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6010 changed    -> build 3 | building 3 change
-        7000 built 3 a3 -> | built 3 990ms
-        7010 changed    -> build 4 | building 4 change
-        7030 ready 2    -> switch 2 | ready 2 1030ms
-        7031 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        8000 built 4 a4 -> start 4 a4 | built 4 990ms, outdated 3, starting 4 change
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6010 changed build          -> build 3 | building 3 change
+        7000 build-ended 3 built a3 -> | built 3 990ms
+        7010 changed build          -> build 4 | building 4 change
+        7030 ready 2                -> switch 2 | ready 2 1.03s
+        7031 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        8000 build-ended 4 built a4 -> start 4 a4 | built 4 990ms, outdated 3, starting 4 change
         ",
     );
 }
@@ -212,9 +212,9 @@ fn a_restart_starts_the_last_good_build() {
     check_serving(
         &cargo(),
         "
-        5000 changed-restart -> start 2 a1 | starting 2 change
+        5000 changed restart -> start 2 a1 | starting 2 change
         5030 ready 2         -> switch 2 | ready 2 30ms
-        5031 switched 2      -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
+        5031 switched 2      -> await-quiescent 1 | live 2 1ms, draining 1 10s
         ",
     );
 }
@@ -224,9 +224,9 @@ fn a_restart_during_a_build_is_the_start_of_that_build() {
     check_serving(
         &cargo(),
         "
-        5000 changed         -> build 2 | building 2 change
-        5100 changed-restart -> nothing
-        6000 built 2 a2      -> start 2 a2 | built 2 1000ms, starting 2 change
+        5000 changed build          -> build 2 | building 2 change
+        5100 changed restart        -> nothing
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
         ",
     );
 }
@@ -236,9 +236,9 @@ fn a_restart_during_a_broken_build_is_not_forgotten() {
     check_serving(
         &cargo(),
         "
-        5000 changed         -> build 2 | building 2 change
-        5100 changed-restart -> nothing
-        6000 build-failed 2  -> start 3 a1 | failed 2 (failed to build; 1 stays live), starting 3 change
+        5000 changed build        -> build 2 | building 2 change
+        5100 changed restart      -> nothing
+        6000 build-ended 2 failed -> start 3 a1 | failed 2 build live 1, starting 3 change
         ",
     );
 }
@@ -248,9 +248,9 @@ fn a_restart_does_not_cancel_the_first_build() {
     check(
         &cargo(),
         "
-           0 begin           -> build 1 | building 1 begin
-         100 changed-restart -> nothing
-        1000 built 1 a1      -> start 1 a1 | built 1 1000ms, starting 1 begin
+           0 begin                  -> build 1 | building 1 begin
+         100 changed restart        -> nothing
+        1000 build-ended 1 built a1 -> start 1 a1 | built 1 1s, starting 1 begin
         ",
     );
 }
@@ -260,9 +260,9 @@ fn a_restart_needs_a_build_if_there_is_none() {
     check(
         &cargo(),
         "
-           0 begin           -> build 1 | building 1 begin
-        1000 build-failed 1  -> respond-unavailable 1 | failed 1 (failed to build), waiting
-        2000 changed-restart -> stop-responding, build 2 | building 2 change
+           0 begin                -> build 1 | building 1 begin
+        1000 build-ended 1 failed -> respond-unavailable 1 build | failed 1 build, waiting
+        2000 changed restart      -> stop-responding, build 2 | building 2 change
         ",
     );
 }
@@ -272,11 +272,11 @@ fn a_restart_while_a_generation_is_queued_is_that_start() {
     check_serving(
         &queue(&cargo()),
         "
-        5000 changed-restart -> start 2 a1 | starting 2 change
-        5010 changed-restart -> nothing
-        5020 changed-restart -> nothing
+        5000 changed restart -> start 2 a1 | starting 2 change
+        5010 changed restart -> nothing
+        5020 changed restart -> nothing
         5030 ready 2         -> switch 2 | ready 2 30ms
-        5031 switched 2      -> await-quiescent 1, start 3 a1 | live 2 1ms, draining 1 10000ms, starting 3 change
+        5031 switched 2      -> await-quiescent 1, start 3 a1 | live 2 1ms, draining 1 10s, starting 3 change
         ",
     );
 }
@@ -286,11 +286,11 @@ fn a_build_supersedes_a_restart() {
     check_serving(
         &cargo(),
         "
-        5000 changed-restart -> start 2 a1 | starting 2 change
-        5010 changed         -> build 3 | building 3 change
-        5030 ready 2         -> switch 2 | ready 2 30ms
-        5031 switched 2      -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        6000 built 3 a3      -> start 3 a3 | built 3 990ms, starting 3 change
+        5000 changed restart        -> start 2 a1 | starting 2 change
+        5010 changed build          -> build 3 | building 3 change
+        5030 ready 2                -> switch 2 | ready 2 30ms
+        5031 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        6000 build-ended 3 built a3 -> start 3 a3 | built 3 990ms, starting 3 change
         ",
     );
 }
@@ -300,10 +300,10 @@ fn the_more_thorough_change_wins() {
     check(
         &cargo(),
         "
-          0 begin             -> build 1 | building 1 begin
-        100 changed           -> cancel-build 1
-        110 changed-restart   -> nothing
-        120 build-cancelled 1 -> build 2 | build-cancelled 1, building 2 change
+          0 begin                   -> build 1 | building 1 begin
+        100 changed build           -> cancel-build 1
+        110 changed restart         -> nothing
+        120 build-ended 1 cancelled -> build 2 | build-cancelled 1, building 2 change
         ",
     );
 }

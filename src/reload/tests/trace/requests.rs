@@ -7,12 +7,12 @@ fn changes_during_a_pause_are_built_after_it() {
     check_serving(
         &cargo(),
         "
-        5000 pause   -> | paused
-        5001 pause   -> nothing
-        5100 changed -> nothing
-        5200 changed -> nothing
-        6000 resume  -> build 2 | resumed, building 2 change
-        6001 resume  -> nothing
+        5000 requested pause  -> | paused
+        5001 requested pause  -> nothing
+        5100 changed build    -> nothing
+        5200 changed build    -> nothing
+        6000 requested resume -> build 2 | resumed, building 2 change
+        6001 requested resume -> nothing
         ",
     );
 }
@@ -22,8 +22,8 @@ fn a_pause_without_changes_builds_nothing() {
     check_serving(
         &cargo(),
         "
-        5000 pause  -> | paused
-        6000 resume -> | resumed
+        5000 requested pause  -> | paused
+        6000 requested resume -> | resumed
         ",
     );
 }
@@ -33,13 +33,13 @@ fn work_in_progress_continues_during_a_pause() {
     check_serving(
         &cargo(),
         "
-        5000 changed    -> build 2 | building 2 change
-        5100 pause      -> | paused
-        5200 changed    -> nothing
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6030 ready 2    -> switch 2 | ready 2 30ms
-        6031 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        7000 resume     -> build 3 | resumed, building 3 change
+        5000 changed build          -> build 2 | building 2 change
+        5100 requested pause        -> | paused
+        5200 changed build          -> nothing
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6030 ready 2                -> switch 2 | ready 2 30ms
+        6031 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        7000 requested resume       -> build 3 | resumed, building 3 change
         ",
     );
 }
@@ -49,11 +49,11 @@ fn a_reload_during_a_pause_covers_the_changes_held_back() {
     check_serving(
         &cargo(),
         "
-        5000 pause      -> | paused
-        5100 changed    -> nothing
-        5200 reload     -> build 2 | building 2 request
-        6000 built 2 a2 -> start 2 a2 | built 2 800ms, starting 2 request
-        6100 resume     -> | resumed
+        5000 requested pause        -> | paused
+        5100 changed build          -> nothing
+        5200 requested reload       -> build 2 | building 2 request
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 800ms, starting 2 request
+        6100 requested resume       -> | resumed
         ",
     );
 }
@@ -63,12 +63,12 @@ fn quit_drops_the_changes_held_back() {
     check_serving(
         &cargo(),
         "
-        5000 pause   -> | paused
-        5100 changed -> nothing
-        5200 quit    -> stop 1 | quitting 10000ms
-        5300 resume  -> nothing
-        5400 undo    -> nothing
-        5500 gone 1  -> release 1, finish clean | gone 1 drained 300ms
+        5000 requested pause  -> | paused
+        5100 changed build    -> nothing
+        5200 requested quit   -> stop 1 | quitting 10s
+        5300 requested resume -> nothing
+        5400 requested undo   -> nothing
+        5500 gone 1           -> release 1, finish clean | gone 1 drained 300ms
         ",
     );
 }
@@ -78,17 +78,17 @@ fn undo_twice_returns_to_the_newest_artifact() {
     check_serving(
         &cargo(),
         "
-        5000 changed         -> build 2 | building 2 change
-        6000 built 2 a2 kept -> start 2 a2 | built 2 1000ms, starting 2 change
-        6030 ready 2         -> switch 2 | ready 2 30ms
-        6031 switched 2      -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        7000 undo            -> start 3 a1 | starting 3 undo
-        7030 ready 3         -> switch 3 | ready 3 30ms
-        7031 switched 3      -> await-quiescent 2 | live 3 1ms, draining 2 10000ms
-        8000 undo            -> start 4 a2 | starting 4 undo
-        8030 ready 4         -> switch 4 | ready 4 30ms
-        8031 switched 4      -> await-quiescent 3 | live 4 1ms, draining 3 10000ms
-        9000 changed         -> build 5 | building 5 change
+        5000 changed build               -> build 2 | building 2 change
+        6000 build-ended 2 built a2 kept -> start 2 a2 | built 2 1s, starting 2 change
+        6030 ready 2                     -> switch 2 | ready 2 30ms
+        6031 switched 2                  -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        7000 requested undo              -> start 3 a1 | starting 3 undo
+        7030 ready 3                     -> switch 3 | ready 3 30ms
+        7031 switched 3                  -> await-quiescent 2 | live 3 1ms, draining 2 10s
+        8000 requested undo              -> start 4 a2 | starting 4 undo
+        8030 ready 4                     -> switch 4 | ready 4 30ms
+        8031 switched 4                  -> await-quiescent 3 | live 4 1ms, draining 3 10s
+        9000 changed build               -> build 5 | building 5 change
         ",
     );
 }
@@ -98,11 +98,11 @@ fn a_restart_leaves_nothing_to_undo() {
     check_serving(
         &cargo(),
         "
-        5000 undo            -> | nothing-to-undo
-        6000 changed-restart -> start 2 a1 | starting 2 change
+        5000 requested undo  -> | nothing-to-undo
+        6000 changed restart -> start 2 a1 | starting 2 change
         6030 ready 2         -> switch 2 | ready 2 30ms
-        6031 switched 2      -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        7000 undo            -> | nothing-to-undo
+        6031 switched 2      -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        7000 requested undo  -> | nothing-to-undo
         ",
     );
 }
@@ -112,13 +112,13 @@ fn undo_is_refused_while_a_generation_is_about_to_start() {
     check_serving(
         &cargo(),
         "
-        5000 changed    -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6030 ready 2    -> switch 2 | ready 2 30ms
-        6031 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        7000 changed    -> build 3 | building 3 change
-        7500 built 3 a3 -> start 3 a3 | built 3 500ms, starting 3 change
-        7510 undo       -> | nothing-to-undo
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6030 ready 2                -> switch 2 | ready 2 30ms
+        6031 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        7000 changed build          -> build 3 | building 3 change
+        7500 build-ended 3 built a3 -> start 3 a3 | built 3 500ms, starting 3 change
+        7510 requested undo         -> | nothing-to-undo
         ",
     );
 }
@@ -128,13 +128,13 @@ fn a_running_build_replaces_the_undone_generation() {
     check_serving(
         &cargo(),
         "
-        5000 changed    -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6030 ready 2    -> switch 2 | ready 2 30ms
-        6031 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        7000 changed    -> build 3 | building 3 change
-        7100 undo       -> start 4 a1 | starting 4 undo
-        7500 built 3 a3 -> forward 4, stop 4, start 3 a3 | built 3 500ms, superseded 4, starting 3 change
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6030 ready 2                -> switch 2 | ready 2 30ms
+        6031 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        7000 changed build          -> build 3 | building 3 change
+        7100 requested undo         -> start 4 a1 | starting 4 undo
+        7500 build-ended 3 built a3 -> forward 4, stop 4, start 3 a3 | built 3 500ms, superseded 4, starting 3 change
         ",
     );
 }
@@ -144,16 +144,16 @@ fn undo_does_not_return_to_a_crashed_artifact() {
     check_serving(
         &cargo(),
         "
-        5000 changed    -> build 2 | building 2 change
-        6000 built 2 a2 -> start 2 a2 | built 2 1000ms, starting 2 change
-        6030 ready 2    -> switch 2 | ready 2 30ms
-        6031 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        7000 exited 2 1 -> forward 2, hold, respond-unavailable 2 | failed 2 (crashed (exit status 1)), waiting
-        7001 gone 2     -> release 2 | gone 2 drained 1ms
-        8000 undo       -> stop-responding, start 3 a1 | starting 3 undo
-        8030 ready 3    -> switch 3 | ready 3 30ms
-        8031 switched 3 -> | live 3 1ms
-        8032 undo       -> | nothing-to-undo
+        5000 changed build          -> build 2 | building 2 change
+        6000 build-ended 2 built a2 -> start 2 a2 | built 2 1s, starting 2 change
+        6030 ready 2                -> switch 2 | ready 2 30ms
+        6031 switched 2             -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        7000 exited 2 code 1        -> forward 2, hold, respond-unavailable 2 crashed code 1 | failed 2 crashed code 1, waiting
+        7001 gone 2                 -> release 2 | gone 2 drained 1ms
+        8000 requested undo         -> stop-responding, start 3 a1 | starting 3 undo
+        8030 ready 3                -> switch 3 | ready 3 30ms
+        8031 switched 3             -> | live 3 1ms
+        8032 requested undo         -> | nothing-to-undo
         ",
     );
 }
@@ -163,17 +163,17 @@ fn undo_waits_until_the_old_generation_has_ended_in_stop_first_mode() {
     check_serving(
         &stop_first(&cargo()),
         "
-        5000 changed        -> build 2 | building 2 change
-        6000 built 2 a2     -> hold, await-quiescent 1 | built 2 1000ms, draining 1 10000ms
-        6300 tick           -> check-stop-signal 1
-        6301 stop-handled 1 -> forward 1, stop 1
-        6400 gone 1         -> release 1, start 2 a2 | gone 1 drained 400ms, starting 2 change
-        6500 ready 2        -> switch 2 | ready 2 100ms
-        6501 switched 2     -> | live 2 1ms
-        7000 undo           -> hold, await-quiescent 2 | draining 2 10000ms
-        7300 tick           -> check-stop-signal 2
-        7301 stop-handled 2 -> forward 2, stop 2
-        7400 gone 2         -> release 2, start 3 a1 | gone 2 drained 400ms, starting 3 undo
+        5000 changed build                 -> build 2 | building 2 change
+        6000 build-ended 2 built a2        -> hold, await-quiescent 1 | built 2 1s, draining 1 10s
+        6300 tick                          -> check-stop-signal 1
+        6301 stop-signal-checked 1 handled -> forward 1, stop 1
+        6400 gone 1                        -> release 1, start 2 a2 | gone 1 drained 400ms, starting 2 change
+        6500 ready 2                       -> switch 2 | ready 2 100ms
+        6501 switched 2                    -> | live 2 1ms
+        7000 requested undo                -> hold, await-quiescent 2 | draining 2 10s
+        7300 tick                          -> check-stop-signal 2
+        7301 stop-signal-checked 2 handled -> forward 2, stop 2
+        7400 gone 2                        -> release 2, start 3 a1 | gone 2 drained 400ms, starting 3 undo
         ",
     );
 }
@@ -183,13 +183,13 @@ fn without_builds_there_is_nothing_to_undo() {
     check(
         &command(),
         "
-          0 begin      -> start 1 a1 | starting 1 begin
-         30 ready 1    -> switch 1 | ready 1 30ms
-         31 switched 1 -> | live 1 1ms
-        100 changed    -> start 2 a1 | starting 2 change
-        130 ready 2    -> switch 2 | ready 2 30ms
-        131 switched 2 -> await-quiescent 1 | live 2 1ms, draining 1 10000ms
-        200 undo       -> | nothing-to-undo
+          0 begin          -> start 1 a1 | starting 1 begin
+         30 ready 1        -> switch 1 | ready 1 30ms
+         31 switched 1     -> | live 1 1ms
+        100 changed build  -> start 2 a1 | starting 2 change
+        130 ready 2        -> switch 2 | ready 2 30ms
+        131 switched 2     -> await-quiescent 1 | live 2 1ms, draining 1 10s
+        200 requested undo -> | nothing-to-undo
         ",
     );
 }
@@ -199,10 +199,10 @@ fn kill_draining_leaves_the_live_generation_alone() {
     check_draining(
         &command(),
         "
-        1100 kill-draining -> forward 1, kill 1 | killing 1 killed
-        1101 kill-draining -> nothing
-        1200 gone 1        -> release 1 | gone 1 killed 200ms
-        1300 kill-draining -> nothing
+        1100 requested kill-draining -> forward 1, kill 1 | killing 1 killed 100ms
+        1101 requested kill-draining -> nothing
+        1200 gone 1                  -> release 1 | gone 1 killed 200ms
+        1300 requested kill-draining -> nothing
         ",
     );
 }
