@@ -65,6 +65,11 @@ impl Failure {
         &self.message
     }
 
+    /// The first hint, if any.
+    pub fn first_hint(&self) -> Option<String> {
+        self.hints.first().cloned()
+    }
+
     /// The exit status of hotrun.
     pub fn exit_code(&self) -> u8 {
         match self.kind {

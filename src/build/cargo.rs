@@ -1,157 +1,101 @@
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{
-    BuildCommand, BuildError, BuildOutput, CargoConfig, CargoRun, Launch, RunnerSyntax, Target,
-    WatchRoots, cargo_config, roots, runner, target,
-};
-
-/// The first version of cargo with a stable `--config`.
-const MIN_VERSION: (u32, u32) = (1, 63);
+use super::cargo_config::CargoConfig;
+use super::command_line::CargoRun;
+use super::target::{self, Target};
+use super::{SEPARATE_BUILD, runner};
+use crate::error::Failure;
 
 /// How to build and start a `cargo run`.
 #[derive(Clone, Debug)]
 pub struct CargoPlan {
     pub(super) run: CargoRun,
     pub(super) config: CargoConfig,
-    pub(super) workdir: PathBuf,
-    pub(super) target: Option<Target>,
+    pub(super) target: Target,
     color: bool,
 }
 
 impl CargoPlan {
-    /// Reads the configuration of cargo. `color`: whether the output of the build may have colors.
-    pub(super) fn new(run: CargoRun, workdir: &Path, color: bool) -> Result<Self, BuildError> {
-        let config = CargoConfig::read(&run, workdir)?;
-        if config.version < MIN_VERSION {
-            return Err(BuildError::OldCargo {
-                version: config.version,
-            });
+    /// Reads the configuration of cargo, and checks that there is a package with exactly one program to run. `color`:
+    /// whether the output of the build may have colors.
+    pub(super) fn new(run: CargoRun, color: bool) -> Result<Self, Failure> {
+        let config = CargoConfig::read(&run)?;
+        if run.config.iter().any(|value| sets_runner(value, &run)) {
+            let text = "`--config` sets a runner, but hotrun needs to set its own";
+            let hint = format!("set the runner in `.cargo/config.toml`, or {SEPARATE_BUILD}");
+            return Err(Failure::environment(text).hint(hint));
         }
-        let mut values = run.run_options.config.iter();
-        if values.any(|value| sets_runner(value, workdir)) {
-            return Err(BuildError::RunnerOnCommandLine);
-        }
+        // The command line takes precedence over the configuration of cargo.
+        let color = match run.color.as_deref() {
+            Some("always") => true,
+            Some("never") => false,
+            Some(_) => color,
+            None => config.color.unwrap_or(color),
+        };
         Ok(Self {
-            color: uses_color(&run, &config, color),
+            target: target::find(&run)?,
             run,
             config,
-            workdir: workdir.to_owned(),
-            target: None,
+            color,
         })
     }
 
-    /// Checks before the first build that there is a package with exactly one program to run.
-    ///
-    /// # Errors
-    ///
-    /// The command would also fail in cargo.
-    pub fn check(&mut self) -> Result<&Target, BuildError> {
-        let target = target::find(self)?;
-        Ok(self.target.insert(target))
-    }
-
-    /// What to watch. Runs `cargo metadata` without using the network.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`CargoPlan::check`], which runs first if it has not run yet.
-    pub fn watch_roots(&mut self) -> Result<WatchRoots, BuildError> {
-        if self.target.is_none() {
-            self.check()?;
-        }
-        roots::of(self)
-    }
-
-    /// Whether one of these files sets the configuration of cargo or the toolchain, so that a change requires a new
-    /// plan.
-    pub fn is_outdated_by(&self, changed: &[PathBuf]) -> bool {
-        changed.iter().any(|path| configures_cargo(path))
-    }
-
-    /// The working directory of cargo.
-    pub(super) fn directory(&self) -> PathBuf {
-        cargo_config::directory(self.run.run_options.directory.as_ref(), &self.workdir)
-    }
-
-    pub(super) fn build_command(&self) -> Result<BuildCommand, BuildError> {
-        let mut argv = vec![self.run.cargo.clone()];
-        argv.extend(self.run.toolchain.clone());
-        argv.extend_from_slice(&self.run.globals);
+    /// The command line that builds.
+    pub(super) fn argv(&self) -> Result<Vec<OsString>, Failure> {
+        let run = &self.run;
+        let mut argv = vec![run.cargo.clone()];
+        argv.extend(run.toolchain.clone());
+        argv.extend_from_slice(&run.globals);
         argv.push("run".into());
         // Our options come first because an alias may end in `--`.
-        argv.extend(self.format_options());
-        argv.extend(self.runner_options()?);
-        argv.extend_from_slice(&self.run.options);
-        argv.extend_from_slice(&self.run.program);
-        Ok(BuildCommand {
-            argv,
-            workdir: self.workdir.clone(),
-        })
+        argv.extend(self.format_options().map(OsString::from));
+        argv.extend(self.runner_options()?.map(OsString::from));
+        argv.extend_from_slice(&run.options);
+        argv.extend_from_slice(&run.program);
+        Ok(argv)
     }
 
-    pub(super) fn output(&self) -> BuildOutput {
-        BuildOutput::of_cargo(self.config.runner.clone().unwrap_or_default())
-    }
-
-    pub(super) fn launch(&self, output: &mut BuildOutput) -> Result<Launch, BuildError> {
-        let launch = output.take_launch();
-        launch.ok_or_else(|| BuildError::RunnerNotStarted {
-            cargo: self.run.cargo.clone(),
-        })
-    }
-
-    fn format_options(&self) -> Vec<OsString> {
-        let format = if self.color {
-            "json-diagnostic-rendered-ansi"
-        } else {
-            "json"
-        };
-        let mut options = vec![format!("--message-format={format}").into()];
+    fn format_options(&self) -> impl Iterator<Item = &'static str> {
         // Cargo's own lines go through a pipe, where cargo would not color them. This is an option rather than a
         // variable so that the environment of the program does not change.
-        if self.color && self.run.run_options.color.is_none() {
-            options.push("--color=always".into());
-        }
-        options
+        let always = (self.color && self.run.color.is_none()).then_some("--color=always");
+        let format = match self.color {
+            true => "--message-format=json-diagnostic-rendered-ansi",
+            false => "--message-format=json",
+        };
+        [format].into_iter().chain(always)
     }
 
     /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the
     /// triple is wrong (the target is a specification file, for example) it also sets the runner for a `cfg` that is
     /// always true. Cargo refuses two matching `cfg`s, so this is left out if the user has configured a runner.
-    fn runner_options(&self) -> Result<Vec<OsString>, BuildError> {
-        let triple = quoted(&self.config.triple);
-        let mut options = runner_option(&triple, self.config.runner_syntax)?;
-        if self.config.runner.is_none() {
-            options.extend(runner_option(&quoted("cfg(all())"), RunnerSyntax::Array)?);
-        }
-        Ok(options)
+    fn runner_options(&self) -> Result<impl Iterator<Item = String>, Failure> {
+        let is_string = self.config.runner_is_string;
+        let path = runner::executable(is_string).map_err(|error| {
+            Failure::environment(format!("cannot find hotrun's own executable: {error}"))
+                .hint("restart hotrun if its executable was moved or replaced")
+        })?;
+        let path = path.to_string_lossy();
+        let runner = match is_string {
+            true => quoted(&format!("{path} {} --", runner::FLAG)),
+            false => format!("[{},\"{}\",\"--\"]", quoted(&path), runner::FLAG),
+        };
+        let any = self.config.runner.is_empty().then_some("cfg(all())");
+        let keys = [&*self.config.triple].into_iter().chain(any);
+        let options: Vec<String> = keys
+            .map(|key| format!("target.{}.runner={runner}", quoted(key)))
+            .flat_map(|value| ["--config".to_owned(), value])
+            .collect();
+        Ok(options.into_iter())
     }
 }
 
 /// Whether a value of `--config`, which is `KEY=VALUE` or the path of a file, sets a runner.
-fn sets_runner(value: &str, workdir: &Path) -> bool {
-    value.contains("runner")
-        || fs::read_to_string(workdir.join(value)).is_ok_and(|text| text.contains("runner"))
-}
-
-fn runner_option(key: &str, syntax: RunnerSyntax) -> Result<Vec<OsString>, BuildError> {
-    let no_whitespace = syntax == RunnerSyntax::String;
-    let path = runner::executable(no_whitespace).map_err(BuildError::OwnExecutable)?;
-    let words = [
-        path.to_string_lossy().into_owned(),
-        runner::FLAG.to_owned(),
-        "--".to_owned(),
-    ];
-    let value = match syntax {
-        RunnerSyntax::Array => format!("[{}]", words.map(|word| quoted(&word)).join(",")),
-        RunnerSyntax::String => quoted(&words.join(" ")),
-    };
-    Ok(vec![
-        "--config".into(),
-        format!("target.{key}.runner={value}").into(),
-    ])
+fn sets_runner(value: &str, run: &CargoRun) -> bool {
+    let names_it = |text: &str| text.contains("runner");
+    names_it(value) || fs::read_to_string(run.workdir.join(value)).is_ok_and(|text| names_it(&text))
 }
 
 /// A basic string of TOML, written as JSON. Both use the same escapes for the characters of paths and triples.
@@ -159,24 +103,15 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The command line takes precedence over the configuration of cargo, which takes precedence over `default`.
-fn uses_color(run: &CargoRun, config: &CargoConfig, default: bool) -> bool {
-    match run.run_options.color.as_deref() {
-        Some("always") => true,
-        Some("never") => false,
-        Some(_) => default,
-        None => config.color.unwrap_or(default),
-    }
-}
-
-/// Whether this file sets the configuration of cargo or the toolchain.
-fn configures_cargo(path: &Path) -> bool {
-    let name = path.file_name();
-    let within_cargo = path.parent().and_then(Path::file_name) == Some(OsStr::new(".cargo"));
-    let is = |expected: &str| name == Some(OsStr::new(expected));
-    is("rust-toolchain")
-        || is("rust-toolchain.toml")
-        || within_cargo && (is("config") || is("config.toml"))
+/// Whether a file sets the configuration of cargo or the toolchain, so that a change of it requires a new plan.
+pub(super) fn configures_cargo(path: &Path) -> bool {
+    const NAMES: [&str; 4] = [
+        "rust-toolchain",
+        "rust-toolchain.toml",
+        ".cargo/config",
+        ".cargo/config.toml",
+    ];
+    NAMES.iter().any(|name| path.ends_with(name))
 }
 
 #[cfg(test)]
@@ -185,20 +120,16 @@ mod tests {
 
     fn plan(line: &str, change: impl FnOnce(&mut CargoPlan)) -> Vec<String> {
         let command: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        let run = CargoRun::parse(&command, |_, name| {
+        let run = CargoRun::parse(&command, Path::new("/w"), |_, name| {
             (name == "serve").then(|| vec!["run".to_owned(), "-q".to_owned(), "--".to_owned()])
         });
         let mut plan = CargoPlan {
             run: run.expect("a cargo run"),
             config: CargoConfig {
-                version: (1, 95),
                 triple: "t-1.0".to_owned(),
-                runner: None,
-                runner_syntax: RunnerSyntax::Array,
-                color: None,
+                ..CargoConfig::default()
             },
-            workdir: "/w".into(),
-            target: None,
+            target: Target::default(),
             color: false,
         };
         change(&mut plan);
@@ -206,7 +137,7 @@ mod tests {
             .unwrap()
             .to_string_lossy()
             .into_owned();
-        let argv = plan.build_command().unwrap().argv;
+        let argv = plan.argv().unwrap();
         argv.iter()
             .map(|argument| argument.to_string_lossy().replace(&exe, "EXE"))
             .collect()
@@ -257,7 +188,7 @@ mod tests {
     #[test]
     fn a_configured_runner_is_overridden_for_the_exact_triple_only() {
         let argv = plan("cargo run", |plan| {
-            plan.config.runner = Some(vec!["env".into()]);
+            plan.config.runner = vec!["env".into()];
         });
         assert_eq!(
             argv,
@@ -268,8 +199,8 @@ mod tests {
     #[test]
     fn a_configured_runner_that_is_a_string_is_overridden_by_a_string() {
         let argv = plan("cargo run", |plan| {
-            plan.config.runner = Some(vec!["env".into()]);
-            plan.config.runner_syntax = RunnerSyntax::String;
+            plan.config.runner = vec!["env".into()];
+            plan.config.runner_is_string = true;
         });
         assert_eq!(argv[4], r#"target."t-1.0".runner="EXE --runner --""#);
     }

@@ -1,189 +1,137 @@
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use super::arguments::{Argument, Arguments, Flag};
-
-/// The commands of cargo. Cargo ignores an alias with such a name.
-const BUILT_IN: &[&str] = &[
-    "add",
-    "bench",
-    "build",
-    "check",
-    "clean",
-    "config",
-    "doc",
-    "fetch",
-    "fix",
-    "generate-lockfile",
-    "git-checkout",
-    "help",
-    "info",
-    "init",
-    "install",
-    "locate-project",
-    "login",
-    "logout",
-    "metadata",
-    "new",
-    "owner",
-    "package",
-    "pkgid",
-    "publish",
-    "read-manifest",
-    "remove",
-    "report",
-    "run",
-    "rustc",
-    "rustdoc",
-    "search",
-    "test",
-    "tree",
-    "uninstall",
-    "update",
-    "vendor",
-    "verify-project",
-    "version",
-    "yank",
+/// Options of `cargo` and `cargo run` that always have a value, which may be the next argument.
+const VALUED: &[&str] = &[
+    "-C",
+    "-F",
+    "-Z",
+    "-j",
+    "--artifact-dir",
+    "--color",
+    "--config",
+    "--features",
+    "--jobs",
+    "--lockfile-path",
+    "--manifest-path",
+    "--message-format",
+    "--profile",
+    "--target-dir",
 ];
+
+/// Options with an optional value: the next argument is the value unless it starts with `-`. Without a value, cargo
+/// lists the possible values.
+const OPTIONAL: &[&str] = &["-p", "--bin", "--example", "--package", "--target"];
 
 /// The limit for aliases of aliases, in case of a cycle.
 const MAX_ALIASES: usize = 32;
 
 /// A `cargo run` command line with its aliases expanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CargoRun {
+pub(super) struct CargoRun {
     /// The name or path of cargo.
-    pub cargo: OsString,
+    pub(super) cargo: OsString,
+    /// The working directory of the command.
+    pub(super) workdir: PathBuf,
     /// `+toolchain`
-    pub toolchain: Option<OsString>,
+    pub(super) toolchain: Option<OsString>,
     /// The options before the subcommand.
-    pub globals: Vec<OsString>,
+    pub(super) globals: Vec<OsString>,
     /// The options of `run`, without `--message-format`.
-    pub options: Vec<OsString>,
+    pub(super) options: Vec<OsString>,
     /// The arguments of the program, with the `--` before them, if any.
-    pub program: Vec<OsString>,
-    /// The options that matter to hotrun, from both places.
-    pub run_options: RunOptions,
-}
-
-/// The options of a `cargo run` that matter to hotrun.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RunOptions {
-    /// `-p`
-    pub packages: Vec<String>,
-    /// `--bin`
-    pub bins: Vec<String>,
-    /// `--example`
-    pub examples: Vec<String>,
-    /// `--target`
-    pub target: Option<String>,
-    /// `--manifest-path`
-    pub manifest_path: Option<PathBuf>,
-    /// `--color`
-    pub color: Option<String>,
-    /// `--config`
-    pub config: Vec<String>,
-    /// `-C`
-    pub directory: Option<PathBuf>,
+    pub(super) program: Vec<OsString>,
+    pub(super) package: Option<String>,
+    pub(super) bin: Option<String>,
+    pub(super) example: Option<String>,
+    pub(super) target: Option<String>,
+    pub(super) manifest_path: Option<PathBuf>,
+    pub(super) color: Option<String>,
+    /// The values of `--config`.
+    pub(super) config: Vec<String>,
+    /// The value of `-C`.
+    change_dir: PathBuf,
     /// Options that `cargo metadata` accepts too, such as `--features` and `--locked`.
-    pub resolution: Vec<String>,
-    /// Whether cargo only prints something, such as help, or an error because a value is missing.
-    pub only_prints: bool,
+    pub(super) resolution: Vec<String>,
 }
 
 impl CargoRun {
     /// Parses a command. Returns `None` if it is not a `cargo run`. `alias` looks up an alias in the configuration of
-    /// cargo, given the value of `-C`.
-    pub fn parse(
+    /// cargo for a directory.
+    pub(super) fn parse(
         command: &[OsString],
-        mut alias: impl FnMut(Option<&PathBuf>, &str) -> Option<Vec<String>>,
+        workdir: &Path,
+        alias: impl Fn(&Path, &str) -> Option<Vec<String>>,
     ) -> Option<Self> {
-        let (cargo, mut rest) = command.split_first()?;
-        if PathBuf::from(cargo).file_stem() != Some(OsStr::new("cargo")) {
+        let (cargo, arguments) = command.split_first()?;
+        if Path::new(cargo).file_stem() != Some(OsStr::new("cargo")) {
             return None;
         }
         let mut run = Self {
             cargo: cargo.clone(),
+            workdir: workdir.to_owned(),
             ..Self::default()
         };
-        if let Some((first, others)) = rest.split_first().filter(|(first, _)| is_toolchain(first)) {
-            run.toolchain = Some(first.clone());
-            rest = others;
+        let mut arguments = arguments.to_vec();
+        if arguments.first()?.as_bytes().starts_with(b"+") {
+            run.toolchain = Some(arguments.remove(0));
         }
-        let mut arguments = rest.to_vec();
         for _ in 0..MAX_ALIASES {
-            let (name, after) = run.globals(&arguments)?;
-            if name == "run" {
-                run.options(&after);
-                return (!run.run_options.only_prints).then_some(run);
+            let (globals, rest) = run.parse_options(&arguments);
+            run.globals.extend(globals);
+            let (subcommand, rest) = rest.split_first()?;
+            let subcommand = subcommand.to_str()?;
+            if subcommand == "run" {
+                let (options, program) = run.parse_options(rest);
+                run.options = options;
+                // Cargo passes everything from the first word on to the program, including options.
+                run.program = program.to_vec();
+                return Some(run);
             }
-            arguments = expand(&name, &after, |name| {
-                alias(run.run_options.directory.as_ref(), name)
-            })?;
+            // An alias `r` of the user overrides the one of cargo.
+            let expansion = alias(&run.directory(), subcommand)
+                .or_else(|| (subcommand == "r").then(|| vec!["run".to_owned()]))?;
+            let expansion = expansion.into_iter().map(OsString::from);
+            arguments = expansion.chain(rest.iter().cloned()).collect();
         }
         None
     }
 
-    /// Parses the options before the subcommand. Returns its name and the arguments after it.
-    fn globals(&mut self, arguments: &[OsString]) -> Option<(String, Vec<OsString>)> {
-        let mut arguments = Arguments::new(arguments);
-        loop {
-            match arguments.next()? {
-                Argument::Flags(flags, written) => {
-                    self.globals.extend_from_slice(written);
-                    self.run_options.add_all(&flags);
-                }
-                Argument::Word(word) => {
-                    return Some((word.to_str()?.to_owned(), arguments.rest().to_vec()));
-                }
-                Argument::Separator => return None,
-            }
-        }
+    /// The working directory of cargo, which `-C` changes before cargo reads its configuration.
+    pub(super) fn directory(&self) -> PathBuf {
+        self.workdir.join(&self.change_dir)
     }
 
-    /// Parses the arguments after `run`.
-    fn options(&mut self, arguments: &[OsString]) {
-        let mut arguments = Arguments::new(arguments);
-        loop {
-            let before = arguments.rest();
-            match arguments.next() {
-                Some(Argument::Flags(flags, written)) => {
-                    self.run_options.add_all(&flags);
-                    if !flags.iter().any(|flag| flag.name == "--message-format") {
-                        self.options.extend_from_slice(written);
-                    }
-                }
-                // Cargo passes everything from the first word on to the program, including options.
-                Some(Argument::Word(_) | Argument::Separator) => {
-                    self.program = before.to_vec();
-                    return;
-                }
-                None => return,
+    /// Parses the options at the start of `arguments`. Returns them without `--message-format`, and the rest.
+    fn parse_options<'a>(
+        &mut self,
+        mut arguments: &'a [OsString],
+    ) -> (Vec<OsString>, &'a [OsString]) {
+        let mut kept = Vec::new();
+        while arguments.first().is_some_and(is_option) {
+            let (flags, count) = parse_flags(arguments);
+            let (written, rest) = arguments.split_at(count);
+            if flags.iter().all(|(name, _)| name != "--message-format") {
+                kept.extend_from_slice(written);
             }
+            for (name, value) in flags {
+                self.add(&name, value);
+            }
+            arguments = rest;
         }
-    }
-}
-
-impl RunOptions {
-    fn add_all(&mut self, flags: &[Flag]) {
-        for flag in flags {
-            let value = flag
-                .value
-                .as_ref()
-                .map(|value| value.to_string_lossy().into_owned());
-            self.add(&flag.name, value);
-        }
+        (kept, arguments)
     }
 
     fn add(&mut self, name: &str, value: Option<String>) {
         match (name, value) {
-            ("-p" | "--package", Some(value)) => self.packages.push(value),
-            ("--bin", Some(value)) => self.bins.push(value),
-            ("--example", Some(value)) => self.examples.push(value),
-            ("--target", Some(value)) => self.target = Some(value),
-            ("--manifest-path", Some(value)) => self.manifest_path = Some(value.into()),
-            ("--color", Some(value)) => self.color = Some(value),
-            ("-C", Some(value)) => self.directory = Some(value.into()),
+            ("-p" | "--package", value) => self.package = value,
+            ("--bin", value) => self.bin = value,
+            ("--example", value) => self.example = value,
+            ("--target", value) => self.target = value,
+            ("--manifest-path", value) => self.manifest_path = value.map(PathBuf::from),
+            ("--color", value) => self.color = value,
+            ("-C", Some(value)) => self.change_dir = value.into(),
             ("--config", Some(value)) => {
                 self.resolution.extend([name.to_owned(), value.clone()]);
                 self.config.push(value);
@@ -191,6 +139,7 @@ impl RunOptions {
             ("-F" | "--features", Some(value)) => {
                 self.resolution.extend(["--features".to_owned(), value]);
             }
+            ("-Z", Some(value)) => self.resolution.push(format!("-Z{value}")),
             (
                 "--all-features"
                 | "--no-default-features"
@@ -200,40 +149,53 @@ impl RunOptions {
                 | "--ignore-rust-version",
                 None,
             ) => self.resolution.push(name.to_owned()),
-            ("-Z", Some(value)) => self.resolution.push(format!("-Z{value}")),
-            ("-p" | "--package" | "--bin" | "--example" | "--target", None)
-            | ("-h" | "--help" | "-V" | "--version" | "--list" | "--explain", _) => {
-                self.only_prints = true;
-            }
             (_, _) => {}
         }
     }
 }
 
-fn is_toolchain(argument: &OsStr) -> bool {
-    argument
-        .to_str()
-        .is_some_and(|argument| argument.starts_with('+'))
+fn is_option(argument: &OsString) -> bool {
+    let bytes = argument.as_bytes();
+    bytes.len() > 1 && bytes[0] == b'-' && bytes != b"--"
 }
 
-/// Replaces an alias in the arguments. Returns `None` if `name` is another subcommand.
-fn expand(
-    name: &str,
-    after: &[OsString],
-    alias: impl FnOnce(&str) -> Option<Vec<String>>,
-) -> Option<Vec<OsString>> {
-    if BUILT_IN.contains(&name) {
-        return None;
-    }
-    // An alias `r` of the user overrides the one of cargo.
-    let expansion = alias(name).or_else(|| (name == "r").then(|| vec!["run".to_owned()]))?;
-    Some(
-        expansion
-            .into_iter()
-            .map(OsString::from)
-            .chain(after.iter().cloned())
-            .collect(),
-    )
+/// Parses the option at the start of `arguments`: its name with the dashes, and its value. `-rq` is two. Returns the
+/// number of arguments, too.
+///
+/// Unknown options are assumed to have no value. That is safe, because hotrun passes on or drops whole arguments and
+/// cargo parses them again.
+fn parse_flags(arguments: &[OsString]) -> (Vec<(String, Option<String>)>, usize) {
+    let bytes = arguments[0].as_bytes();
+    let mut flags = Vec::new();
+    let (name, inline) = if bytes.starts_with(b"--") {
+        let mut parts = bytes.splitn(2, |byte| *byte == b'=');
+        (lossy(parts.next().unwrap_or_default()), parts.next())
+    } else {
+        // `-p x`, `-px`, `-p=x`, `-rq`, `-vp x`
+        let mut letters = &bytes[1..];
+        loop {
+            let name = format!("-{}", char::from(letters[0]));
+            letters = &letters[1..];
+            if letters.is_empty() {
+                break (name, None);
+            }
+            if VALUED.contains(&&*name) || OPTIONAL.contains(&&*name) {
+                break (name, Some(letters.strip_prefix(b"=").unwrap_or(letters)));
+            }
+            flags.push((name, None));
+        }
+    };
+    let next = arguments.get(1).filter(|next| {
+        let is_value = OPTIONAL.contains(&&*name) && !next.as_bytes().starts_with(b"-");
+        inline.is_none() && (is_value || VALUED.contains(&&*name))
+    });
+    let value = inline.or(next.map(|next| next.as_bytes())).map(lossy);
+    flags.push((name, value));
+    (flags, 1 + usize::from(next.is_some()))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -242,12 +204,11 @@ mod tests {
 
     fn parse(line: &str) -> Option<CargoRun> {
         let command: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        CargoRun::parse(&command, |_, name| match name {
+        CargoRun::parse(&command, Path::new("/w"), |_, name| match name {
             "serve" => Some(words("run -p server --")),
             "dev" => Some(words("--config net.offline=true rr --features dev")),
             "rr" => Some(words("run --release")),
             "loop" => Some(words("loop")),
-            "test" => Some(words("run")),
             _ => None,
         })
     }
@@ -316,8 +277,6 @@ mod tests {
             "cargo --version",
             "cargo -- run",
             "cargo loop",
-            "cargo run --help",
-            "cargo run --bin",
             "cargo --config run",
             "npm run dev",
             "go run .",
@@ -331,14 +290,14 @@ mod tests {
     #[test]
     fn the_options_of_a_cargo_run_are_parsed() {
         let run = parse("cargo -C sub run -psrv --bin=a --example b --target t --manifest-path m/Cargo.toml -Fx --color always --locked").unwrap();
-        assert_eq!(run.run_options.packages, ["srv"]);
-        assert_eq!(run.run_options.bins, ["a"]);
-        assert_eq!(run.run_options.examples, ["b"]);
-        assert_eq!(run.run_options.target.as_deref(), Some("t"));
-        assert_eq!(run.run_options.manifest_path, Some("m/Cargo.toml".into()));
-        assert_eq!(run.run_options.color.as_deref(), Some("always"));
-        assert_eq!(run.run_options.directory, Some("sub".into()));
-        assert_eq!(run.run_options.resolution, ["--features", "x", "--locked"]);
+        assert_eq!(run.package.as_deref(), Some("srv"));
+        assert_eq!(run.bin.as_deref(), Some("a"));
+        assert_eq!(run.example.as_deref(), Some("b"));
+        assert_eq!(run.target.as_deref(), Some("t"));
+        assert_eq!(run.manifest_path, Some("m/Cargo.toml".into()));
+        assert_eq!(run.color.as_deref(), Some("always"));
+        assert_eq!(run.directory(), Path::new("/w/sub"));
+        assert_eq!(run.resolution, ["--features", "x", "--locked"]);
     }
 
     #[test]
@@ -353,5 +312,52 @@ mod tests {
             .map(|argument| argument.to_string_lossy())
             .collect::<Vec<_>>()
             .join(" ")
+    }
+
+    /// Writes options as `name=value/arguments` and other arguments as they are.
+    fn split(line: &str) -> Vec<String> {
+        let all: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let mut arguments = all.as_slice();
+        let mut found = Vec::new();
+        while let Some(first) = arguments.first() {
+            let count = if is_option(first) {
+                let (flags, count) = parse_flags(arguments);
+                let flags = flags.into_iter().map(|(name, value)| match value {
+                    Some(value) => format!("{name}={value}"),
+                    None => name,
+                });
+                found.push(format!("{}/{count}", flags.collect::<Vec<_>>().join(",")));
+                count
+            } else {
+                found.push(first.display().to_string());
+                1
+            };
+            arguments = &arguments[count..];
+        }
+        found
+    }
+
+    #[test]
+    fn options_have_their_values_in_every_syntax() {
+        for (line, expected) in [
+            ("--bin x", vec!["--bin=x/2"]),
+            ("--bin=x y", vec!["--bin=x/1", "y"]),
+            ("--bin --release", vec!["--bin/1", "--release/1"]),
+            ("-p x", vec!["-p=x/2"]),
+            ("-px", vec!["-p=x/1"]),
+            ("-p=x", vec!["-p=x/1"]),
+            ("-rq run", vec!["-r,-q/1", "run"]),
+            ("-vp x y", vec!["-v,-p=x/2", "y"]),
+            ("--config -x", vec!["--config=-x/2"]),
+            ("--config", vec!["--config/1"]),
+            ("--release -- --bin", vec!["--release/1", "--", "--bin/1"]),
+            ("-", vec!["-"]),
+            (
+                "-Zunstable-options -C dir run",
+                vec!["-Z=unstable-options/1", "-C=dir/2", "run"],
+            ),
+        ] {
+            assert_eq!(split(line), expected, "{line}");
+        }
     }
 }

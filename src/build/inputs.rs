@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::{BuildOutput, CargoPlan, roots};
+use super::command_line::CargoRun;
+use super::output::BuildOutput;
+use super::roots;
+use super::target::Target;
 
 /// The local files that a program was built from.
 ///
@@ -24,75 +27,77 @@ pub struct BuildInputs {
 }
 
 /// The inputs of a build. `None` if cargo does not report them, so that any file may be one.
-pub(super) fn of(plan: &CargoPlan, output: &BuildOutput, executable: &Path) -> Option<BuildInputs> {
-    let target = plan.target.as_ref()?;
+pub(super) fn of(
+    run: &CargoRun,
+    target: &Target,
+    output: &BuildOutput,
+    executable: &Path,
+) -> Option<BuildInputs> {
     let dep_info = fs::read(executable.with_extension("d")).ok()?;
-    let mut inputs = BuildInputs {
-        packages: output.packages().dirs().cloned().collect(),
-        ..BuildInputs::default()
-    };
-    if !inputs.packages.contains(&target.manifest_dir) {
+    let packages: BTreeSet<PathBuf> = output.package_dirs.values().cloned().collect();
+    if !packages.contains(&target.manifest_dir) {
         // The output is about another package.
         return None;
     }
-    let is_build_product = |path: &Path| {
-        let dirs = [Some(&target.target_dir), target.build_dir.as_ref()];
-        dirs.into_iter().flatten().any(|dir| path.starts_with(dir))
-    };
-    for path in dependencies(&dep_info) {
-        // Paths are relative with `build.dep-info-basedir`.
-        let path = target.workspace_root.join(path);
-        if is_build_product(&path) {
-            continue;
-        }
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => inputs.dirs.insert(path),
-            Ok(_) | Err(_) => inputs.files.insert(path),
-        };
+    let products = [Some(&target.target_dir), target.build_dir.as_ref()];
+    let is_product = |path: &PathBuf| (products.iter().flatten()).any(|dir| path.starts_with(dir));
+    // Paths are relative with `build.dep-info-basedir`.
+    let paths = dependencies(&dep_info).into_iter();
+    let paths = paths.map(|path| target.workspace_root.join(path));
+    let (mut dirs, mut files): (BTreeSet<_>, BTreeSet<_>) = paths
+        .filter(|path| !is_product(path))
+        .partition(|path| path.is_dir());
+    // If a build script declares no inputs, cargo runs it again after any change in its package.
+    let scripts = output.script_dirs.iter();
+    let undeclared = scripts.filter(|(_, out_dir)| !declares_inputs(out_dir));
+    dirs.extend(undeclared.filter_map(|(id, _)| output.package_dirs.get(id).cloned()));
+    let mut cargo_files: BTreeSet<_> = roots::files(run, target).into_iter().collect();
+    for package in &packages {
+        cargo_files.extend(["Cargo.toml", "build.rs"].map(|name| package.join(name)));
     }
-    inputs
-        .dirs
-        .extend(output.packages().dirs_with_undeclared_inputs().cloned());
-    inputs.cargo_files.extend(roots::files(plan, target));
-    for package in &inputs.packages {
-        inputs
-            .cargo_files
-            .extend(["Cargo.toml", "build.rs"].map(|name| package.join(name)));
-    }
-    inputs.files.extend(inputs.cargo_files.iter().cloned());
-    Some(inputs)
+    files.extend(cargo_files.iter().cloned());
+    Some(BuildInputs {
+        files,
+        cargo_files,
+        dirs,
+        packages,
+    })
+}
+
+/// Whether a build script printed `rerun-if-…`. Cargo keeps the output of the script beside its `out` directory
+/// (`compiler/custom_build.rs` in the sources of cargo). `false` if the output can't be read.
+fn declares_inputs(out_dir: &Path) -> bool {
+    let printed = ["output", "stdout"].map(|name| out_dir.with_file_name(name));
+    let text = printed.iter().find_map(|path| fs::read(path).ok());
+    text.is_some_and(|text| {
+        let text = String::from_utf8_lossy(&text);
+        text.lines().any(|line| {
+            let key = line.strip_prefix("cargo:").unwrap_or_default();
+            key.trim_start_matches(':').starts_with("rerun-if-")
+        })
+    })
 }
 
 /// The dependencies in a dep-info file, which has the syntax of `make`. Cargo escapes spaces with a `\` and nothing
 /// else (`render_filename` in `compiler/output_depinfo.rs` of its sources).
 fn dependencies(text: &[u8]) -> Vec<PathBuf> {
-    let lines = text.split(|&byte| byte == b'\n');
-    let lists = lines.filter_map(|line| {
-        let colon = line.windows(2).position(|pair| pair == b": ")?;
-        Some(&line[colon + 2..])
-    });
-    lists.flat_map(words).collect()
-}
-
-fn words(line: &[u8]) -> Vec<PathBuf> {
-    let mut words = vec![Vec::new()];
-    let mut bytes = line.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        let word = words.last_mut();
-        match byte {
-            b'\\' if bytes.peek() == Some(&b' ') => {
-                bytes.next();
-                word.into_iter().for_each(|word| word.push(b' '));
+    let mut paths = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.windows(2).position(|pair| pair == b": ") else {
+            continue;
+        };
+        let mut path = Vec::new();
+        for word in line[colon + 2..].split(|byte| *byte == b' ') {
+            path.extend_from_slice(word);
+            if path.last() == Some(&b'\\') {
+                path.pop();
+                path.push(b' ');
+            } else if !path.is_empty() {
+                paths.push(PathBuf::from(OsString::from_vec(std::mem::take(&mut path))));
             }
-            b' ' => words.push(Vec::new()),
-            byte => word.into_iter().for_each(|word| word.push(byte)),
         }
     }
-    words.retain(|word| !word.is_empty());
-    words
-        .into_iter()
-        .map(|word| PathBuf::from(OsString::from_vec(word)))
-        .collect()
+    paths
 }
 
 #[cfg(test)]
@@ -106,6 +111,25 @@ mod tests {
         let expected = ["/w/src/main.rs", "/w/li b/lib.rs", "/w/a\\b"];
         assert_eq!(dependencies(text), expected.map(PathBuf::from));
         assert!(dependencies(b"").is_empty());
+    }
+
+    #[test]
+    fn a_script_that_prints_no_inputs_declares_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let silent = "cargo:rustc-cfg=x\nhello cargo:rerun-if-changed=x\n";
+        for (name, printed, expected) in [
+            ("silent", Some(silent), false),
+            ("old", Some("x\ncargo:rerun-if-changed=data\n"), true),
+            ("new", Some("cargo::rerun-if-env-changed=X\n"), true),
+            ("unknown", None, false),
+        ] {
+            let place = dir.path().join(name);
+            fs::create_dir(&place).unwrap();
+            if let Some(printed) = printed {
+                fs::write(place.join("output"), printed).unwrap();
+            }
+            assert_eq!(declares_inputs(&place.join("out")), expected, "{name}");
+        }
     }
 
     #[test]

@@ -18,16 +18,10 @@
 //!
 //! This module does not run the build: [`Plan::build_command`] returns the command, and [`BuildOutput`] reads its output.
 
-mod arguments;
 mod cargo;
 mod cargo_config;
-mod cargo_message;
 mod command_line;
-mod error;
 mod inputs;
-mod launch;
-mod launch_message;
-mod local_packages;
 mod output;
 mod plan;
 mod progress;
@@ -35,16 +29,13 @@ mod roots;
 pub mod runner;
 mod target;
 
-pub use arguments::{Argument, Arguments, Flag};
 pub use cargo::CargoPlan;
-pub use cargo_config::{CargoConfig, RunnerSyntax};
-pub use command_line::{CargoRun, RunOptions};
-pub use error::BuildError;
 pub use inputs::BuildInputs;
-pub use launch::{BuildCommand, Launch};
-use local_packages::LocalPackages;
-pub use output::{BuildOutput, Diagnostic, Level, OutputLine};
-pub use plan::{Plan, PlanOptions};
+pub use output::{BuildOutput, Launch, OutputLine};
+pub use plan::{BuildCommand, Plan, PlanOptions};
 pub use progress::take_progress;
 pub use roots::WatchRoots;
-pub use target::Target;
+
+/// A solution whenever cargo can't run the program through hotrun.
+const SEPARATE_BUILD: &str =
+    "use a separate build: `hotrun -e rs,toml -b 'cargo build' -- target/debug/NAME`";

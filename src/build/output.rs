@@ -1,44 +1,37 @@
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
 
-use super::cargo_message::{Message, MessageArtifact, MessageDiagnostic};
-use super::launch_message::{LaunchMessage, REASON};
-use super::{Launch, LocalPackages, runner};
+use cargo_metadata::camino::Utf8PathBuf;
+use cargo_metadata::diagnostic::{Diagnostic, DiagnosticLevel};
+use cargo_metadata::{Artifact, Message, TargetKind};
+use serde::Deserialize;
 
-/// The severity of a diagnostic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Level {
-    /// The build fails.
-    Error,
-    /// The build does not fail.
-    Warning,
-    /// A note or help.
-    Note,
-}
+use super::runner::{self, RunnerMessage};
 
-/// A message of the compiler.
+/// What to start after a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// Its severity.
-    pub level: Level,
-    /// The text that cargo would show, with line ends.
-    pub rendered: String,
+pub struct Launch {
+    /// The program and its arguments. The program may be relative to `workdir`, as with `cargo run`, because the
+    /// program sees this as its own name.
+    pub argv: Vec<OsString>,
+    /// The complete environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// The working directory.
+    pub workdir: PathBuf,
+    /// The absolute path of the executable that cargo built. `None` without cargo.
+    pub executable: Option<PathBuf>,
 }
 
 /// A line of a build's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutputLine {
-    /// A diagnostic.
-    Diagnostic(Diagnostic),
-    /// A target is compiled.
-    Artifact {
-        /// Whether it was up to date before this build.
-        fresh: bool,
-    },
-    /// Compilation has ended.
-    Finished {
-        /// Whether everything was compiled.
-        success: bool,
+    /// A message of the compiler.
+    Diagnostic {
+        /// Its severity.
+        level: DiagnosticLevel,
+        /// The text that cargo would show, with line ends.
+        rendered: String,
     },
     /// Cargo waits for another cargo that locks the build directory. Show the line.
     Blocked(Vec<u8>),
@@ -54,11 +47,28 @@ pub struct BuildOutput {
     is_cargo: bool,
     /// The runner that the user has configured.
     runner: Vec<OsString>,
-    launch: Option<Launch>,
-    compiled: Option<bool>,
-    errors: usize,
-    warnings: usize,
-    packages: LocalPackages,
+    pub(super) launch: Option<Launch>,
+    /// Whether cargo has reported that everything is compiled.
+    compiled: bool,
+    /// The directory of each local package, by package ID.
+    pub(super) package_dirs: BTreeMap<String, PathBuf>,
+    /// The output directory of the build script of each local package, by package ID.
+    pub(super) script_dirs: BTreeMap<String, PathBuf>,
+    /// Shared libraries that local packages produced.
+    libraries: Vec<PathBuf>,
+}
+
+/// A line of JSON on standard output.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum JsonLine {
+    Cargo(Box<Message>),
+    Runner(RunnerMessage),
+    /// A message of a later version of cargo.
+    Unknown {
+        #[serde(rename = "reason")]
+        _reason: String,
+    },
 }
 
 impl BuildOutput {
@@ -70,40 +80,26 @@ impl BuildOutput {
         }
     }
 
-    /// Whether everything was compiled. `None` until cargo reports it.
-    pub const fn compiled(&self) -> Option<bool> {
-        self.compiled
+    /// Whether the build succeeded. `success`: whether its process exited with status 0. Cargo exits with the status of
+    /// the runner, so if the runner could not be started, the build still succeeded.
+    pub const fn succeeded(&self, success: bool) -> bool {
+        success || self.compiled
     }
 
-    /// The number of errors.
-    pub const fn errors(&self) -> usize {
-        self.errors
-    }
-
-    /// The number of warnings.
-    pub const fn warnings(&self) -> usize {
-        self.warnings
+    /// Whether everything is compiled and the launch is known, so that there is no need to wait until the process of
+    /// the build exits.
+    pub const fn is_complete(&self) -> bool {
+        self.compiled && self.launch.is_some()
     }
 
     /// Files and directories of local packages that the program may use when it runs: shared libraries, and the output
     /// directories of build scripts.
     pub fn runtime_files(&self) -> Vec<PathBuf> {
-        let libraries = self.packages.libraries.iter();
-        let generated = self.packages.out_dirs();
-        libraries.chain(generated).cloned().collect()
-    }
-
-    pub(super) const fn packages(&self) -> &LocalPackages {
-        &self.packages
-    }
-
-    /// Whether everything was compiled and the runner was started.
-    pub(super) fn has_launch(&self) -> bool {
-        self.compiled == Some(true) && self.launch.is_some()
-    }
-
-    pub(super) fn take_launch(&mut self) -> Option<Launch> {
-        self.launch.take()
+        let libraries = self.libraries.iter();
+        libraries
+            .chain(self.script_dirs.values())
+            .cloned()
+            .collect()
     }
 
     /// Reads a line of standard output, without its line end.
@@ -111,11 +107,14 @@ impl BuildOutput {
         if !self.is_cargo || !line.starts_with(b"{") {
             return OutputLine::Text(line.to_vec());
         }
-        match serde_json::from_slice::<Message>(line) {
-            Ok(Message::Other) => self.launch_message(line),
-            Ok(message) => self.message(message),
-            Err(_) => OutputLine::Text(line.to_vec()),
+        match serde_json::from_slice(line) {
+            Ok(JsonLine::Cargo(message)) => return self.message(*message),
+            // The last launch counts, because a build script that runs cargo itself may print an earlier one.
+            Ok(JsonLine::Runner(message)) => self.launch = launch(&self.runner, message),
+            Ok(JsonLine::Unknown { .. }) => {}
+            Err(_) => return OutputLine::Text(line.to_vec()),
         }
+        OutputLine::Nothing
     }
 
     /// Reads a line of standard error, without its line end.
@@ -126,104 +125,75 @@ impl BuildOutput {
         let starts_runner =
             plain.starts_with("Running `") && plain.contains(&format!(" {} -- ", runner::FLAG));
         if self.is_cargo && starts_runner {
-            return OutputLine::Nothing;
+            OutputLine::Nothing
+        } else if self.is_cargo && plain.starts_with("Blocking waiting for file lock on ") {
+            OutputLine::Blocked(line.to_vec())
+        } else {
+            OutputLine::Text(line.to_vec())
         }
-        if self.is_cargo && plain.starts_with("Blocking waiting for file lock on ") {
-            return OutputLine::Blocked(line.to_vec());
-        }
-        OutputLine::Text(line.to_vec())
     }
 
     fn message(&mut self, message: Message) -> OutputLine {
         match message {
-            Message::Diagnostic { of, message } => {
-                self.packages.add(of);
-                self.diagnostic(message)
+            Message::CompilerMessage(message) => return diagnostic(message.message),
+            Message::CompilerArtifact(artifact) => self.artifact(artifact),
+            Message::BuildScriptExecuted(script) => {
+                let id = script.package_id.repr;
+                if is_local(&id) {
+                    self.script_dirs.insert(id, script.out_dir.into());
+                }
             }
-            Message::Artifact(artifact) => self.artifact(artifact),
-            Message::BuildScriptExecuted { of, out_dir } => {
-                self.packages.add_script(of, out_dir);
-                OutputLine::Nothing
-            }
-            Message::BuildFinished { success } => {
-                self.compiled = Some(success);
-                OutputLine::Finished { success }
-            }
-            Message::Other => OutputLine::Nothing,
-        }
-    }
-
-    fn diagnostic(&mut self, message: MessageDiagnostic) -> OutputLine {
-        let Some(rendered) = message.rendered.filter(|_| !is_summary(&message.message)) else {
-            return OutputLine::Nothing;
-        };
-        let level = level(&message.level);
-        match level {
-            Level::Error => self.errors += 1,
-            Level::Warning => self.warnings += 1,
-            Level::Note => {}
-        }
-        OutputLine::Diagnostic(Diagnostic { level, rendered })
-    }
-
-    fn artifact(&mut self, artifact: MessageArtifact) -> OutputLine {
-        let is_local = self.packages.add(artifact.of);
-        let is_proc_macro = artifact.target.kind.iter().any(|kind| kind == "proc-macro");
-        if is_local && !is_proc_macro {
-            let files = artifact.filenames.into_iter();
-            self.packages
-                .libraries
-                .extend(files.filter(|path| is_shared_library(path)));
-        }
-        OutputLine::Artifact {
-            fresh: artifact.fresh,
-        }
-    }
-
-    /// The last message counts, because a build script that runs cargo itself may print an earlier one.
-    fn launch_message(&mut self, line: &[u8]) -> OutputLine {
-        if let Ok(message) = serde_json::from_slice::<LaunchMessage>(line)
-            && message.reason == REASON
-        {
-            self.launch = launch(self.runner.clone(), message);
+            Message::BuildFinished(finished) => self.compiled = finished.success,
+            Message::TextLine(_) | _ => {}
         }
         OutputLine::Nothing
     }
+
+    fn artifact(&mut self, artifact: Artifact) {
+        let id = artifact.package_id.repr;
+        if !is_local(&id) {
+            return;
+        }
+        if let Some(dir) = artifact.manifest_path.parent() {
+            self.package_dirs.insert(id, dir.into());
+        }
+        if !artifact.target.kind.contains(&TargetKind::ProcMacro) {
+            let files = artifact.filenames.into_iter();
+            let is_library = |path: &Utf8PathBuf| matches!(path.extension(), Some("so" | "dylib"));
+            let libraries = files.filter(is_library).map(PathBuf::from);
+            self.libraries.extend(libraries);
+        }
+    }
 }
 
-fn launch(runner: Vec<OsString>, message: LaunchMessage) -> Option<Launch> {
-    let workdir = PathBuf::from(OsString::from(message.workdir));
-    let program: Vec<OsString> = message.argv.into_iter().map(OsString::from).collect();
-    let executable = workdir.join(program.first()?);
-    let env = message.env.into_iter();
+/// `path+file:///p#0.1.0`; `name 0.1.0 (path+file:///p)` before cargo 1.77.
+fn is_local(package_id: &str) -> bool {
+    package_id.starts_with("path+file://") || package_id.contains("(path+file://")
+}
+
+fn launch(runner: &[OsString], message: RunnerMessage) -> Option<Launch> {
+    let RunnerMessage::Launch { argv, env, workdir } = message;
+    let workdir = PathBuf::from(workdir);
+    let executable = workdir.join(argv.first()?);
     Some(Launch {
-        argv: runner.into_iter().chain(program).collect(),
-        env: env
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        argv: runner.iter().cloned().chain(argv).collect(),
+        env,
         workdir,
         executable: Some(executable),
     })
 }
 
-fn is_shared_library(path: &Path) -> bool {
-    let extension = path.extension().and_then(OsStr::to_str);
-    matches!(extension, Some("so" | "dylib"))
-}
-
-/// Whether this is a closing line of rustc. Cargo omits it and prints its own on standard error.
-fn is_summary(message: &str) -> bool {
-    message.starts_with("aborting due to ")
-        || message.ends_with(" warning emitted")
-        || message.ends_with(" warnings emitted")
-}
-
-fn level(name: &str) -> Level {
-    match name {
-        "warning" => Level::Warning,
-        "note" | "help" | "failure-note" => Level::Note,
-        // `error`, `error: internal compiler error`, and levels that do not exist yet.
-        _ => Level::Error,
+/// The closing lines of rustc are omitted, as cargo does. It prints its own on standard error.
+fn diagnostic(diagnostic: Diagnostic) -> OutputLine {
+    let is_summary = diagnostic.message.starts_with("aborting due to ")
+        || diagnostic.message.ends_with(" warning emitted")
+        || diagnostic.message.ends_with(" warnings emitted");
+    match diagnostic.rendered {
+        Some(rendered) if !is_summary => OutputLine::Diagnostic {
+            level: diagnostic.level,
+            rendered,
+        },
+        Some(_) | None => OutputLine::Nothing,
     }
 }
 

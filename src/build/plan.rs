@@ -1,10 +1,14 @@
+use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{
-    BuildCommand, BuildError, BuildInputs, BuildOutput, CargoPlan, CargoRun, Launch, WatchRoots,
-    cargo_config, inputs,
-};
+use super::cargo::{CargoPlan, configures_cargo};
+use super::command_line::CargoRun;
+use super::inputs::{self, BuildInputs};
+use super::output::{BuildOutput, Launch};
+use super::roots::{self, WatchRoots};
+use super::{SEPARATE_BUILD, cargo_config};
+use crate::error::Failure;
 
 /// The options that a [`Plan`] depends on.
 #[derive(Clone, Copy, Debug)]
@@ -35,27 +39,32 @@ pub enum Plan {
     },
 }
 
+/// The command of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildCommand {
+    /// The program and its arguments.
+    pub argv: Vec<OsString>,
+    /// The working directory.
+    pub workdir: PathBuf,
+}
+
 impl Plan {
-    /// Decides how to build and run a command. Runs `cargo -vV` if it is a `cargo run`.
+    /// Decides how to build and run a command. For a `cargo run` this runs `cargo -vV` and `cargo metadata`.
     ///
     /// # Errors
     ///
-    /// Cargo or its configuration can't be used.
-    pub fn new(options: &PlanOptions<'_>) -> Result<Self, BuildError> {
-        let workdir = options.workdir.to_owned();
-        let alias = |directory: Option<&PathBuf>, name: &str| {
-            cargo_config::alias(&workdir, directory, name)
-        };
+    /// Cargo or its configuration can't be used, or there is not exactly one program to run.
+    pub fn new(options: &PlanOptions<'_>) -> Result<Self, Failure> {
         let run = match options.build {
             Some(_) => None,
-            None => CargoRun::parse(options.command, alias),
+            None => CargoRun::parse(options.command, options.workdir, cargo_config::alias),
         };
         Ok(match run {
-            Some(run) => Self::Cargo(Box::new(CargoPlan::new(run, &workdir, options.color)?)),
+            Some(run) => Self::Cargo(Box::new(CargoPlan::new(run, options.color)?)),
             None => Self::Command {
                 build: options.build.map(str::to_owned),
                 command: options.command.to_vec(),
-                workdir,
+                workdir: options.workdir.to_owned(),
             },
         })
     }
@@ -65,88 +74,84 @@ impl Plan {
     /// # Errors
     ///
     /// hotrun can't find its own executable, which cargo needs as the runner.
-    pub fn build_command(&self) -> Result<Option<BuildCommand>, BuildError> {
-        match self {
-            Self::Cargo(plan) => plan.build_command().map(Some),
-            Self::Command { build, workdir, .. } => Ok(build.as_ref().map(|build| BuildCommand {
+    pub fn build_command(&self) -> Result<Option<BuildCommand>, Failure> {
+        Ok(match self {
+            Self::Cargo(plan) => Some(BuildCommand {
+                argv: plan.argv()?,
+                workdir: plan.run.workdir.clone(),
+            }),
+            Self::Command { build, workdir, .. } => build.as_ref().map(|build| BuildCommand {
                 argv: vec!["sh".into(), "-c".into(), build.into()],
                 workdir: workdir.clone(),
-            })),
-        }
+            }),
+        })
     }
 
     /// A reader for the output of one build.
     pub fn output(&self) -> BuildOutput {
         match self {
-            Self::Cargo(plan) => plan.output(),
+            Self::Cargo(plan) => BuildOutput::of_cargo(plan.config.runner.clone()),
             Self::Command { .. } => BuildOutput::default(),
         }
     }
 
-    /// Whether a build succeeded. `success`: whether its process exited with status 0.
-    pub fn succeeded(&self, output: &BuildOutput, success: bool) -> bool {
-        match self {
-            // Cargo exits with the status of the runner. If the runner could not be started, the build still succeeded.
-            Self::Cargo(_) => success || output.compiled() == Some(true),
-            Self::Command { .. } => success,
-        }
-    }
-
-    /// Whether everything is compiled and the launch is known, so that there is no need to wait until the process of
-    /// the build exits.
-    pub fn is_complete(&self, output: &BuildOutput) -> bool {
-        match self {
-            Self::Cargo(_) => output.has_launch(),
-            Self::Command { .. } => false,
-        }
-    }
-
-    /// What to start after a build that [`succeeded`](Plan::succeeded), or at once if there is no build.
+    /// What to start after a build that [`succeeded`](BuildOutput::succeeded), or at once if there is no build.
     ///
     /// # Errors
     ///
     /// Cargo compiled everything but did not start the runner.
-    pub fn launch(&self, output: &mut BuildOutput) -> Result<Launch, BuildError> {
+    pub fn launch(&self, output: &mut BuildOutput) -> Result<Launch, Failure> {
         match self {
-            Self::Cargo(plan) => plan.launch(output),
+            Self::Cargo(plan) => output.launch.take().ok_or_else(|| {
+                Failure::environment(format!(
+                    "the build succeeded, but `{} run` did not report what it would start",
+                    plan.run.cargo.display()
+                ))
+                .hint(format!("if it is a wrapper, {SEPARATE_BUILD}"))
+            }),
             Self::Command {
                 command, workdir, ..
-            } => Ok(Launch::of_command(command, workdir)),
+            } => Ok(Launch {
+                argv: command.clone(),
+                env: env::vars_os().collect(),
+                workdir: workdir.clone(),
+                executable: None,
+            }),
         }
     }
 
     /// The files that a successful build depends on. `None` if they are not known. Reads one or two files.
     pub fn inputs(&self, output: &BuildOutput, launch: &Launch) -> Option<BuildInputs> {
         match self {
-            Self::Cargo(plan) => inputs::of(plan, output, launch.executable.as_deref()?),
+            Self::Cargo(plan) => {
+                let executable = launch.executable.as_deref()?;
+                inputs::of(&plan.run, &plan.target, output, executable)
+            }
             Self::Command { .. } => None,
         }
     }
 
-    /// Checks a `cargo run`, see [`CargoPlan::check`].
+    /// What to watch by default. For a `cargo run` this runs `cargo metadata` without using the network.
     ///
     /// # Errors
     ///
-    /// There is no package, or not exactly one program to run.
-    pub fn check(&mut self) -> Result<(), BuildError> {
+    /// Cargo can't read the package.
+    pub fn watch_roots(&self) -> Result<WatchRoots, Failure> {
         match self {
-            Self::Cargo(plan) => plan.check().map(drop),
-            Self::Command { .. } => Ok(()),
-        }
-    }
-
-    /// What to watch by default.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Plan::check`].
-    pub fn watch_roots(&mut self) -> Result<WatchRoots, BuildError> {
-        match self {
-            Self::Cargo(plan) => plan.watch_roots(),
+            Self::Cargo(plan) => roots::of(&plan.run, &plan.target),
             Self::Command { workdir, .. } => Ok(WatchRoots {
                 dirs: vec![workdir.clone()],
                 ..WatchRoots::default()
             }),
+        }
+    }
+
+    /// Whether one of these files sets the configuration of cargo or the toolchain, so that a change requires a new
+    /// plan.
+    pub fn is_outdated_by(&self, changed: &[PathBuf]) -> bool {
+        match self {
+            Self::Cargo(_) => changed.iter().any(|path| configures_cargo(path)),
+            Self::Command { .. } => false,
         }
     }
 }
@@ -155,7 +160,7 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn plan(command: &[&str], build: Option<&str>) -> Result<Plan, BuildError> {
+    fn plan(command: &[&str], build: Option<&str>) -> Result<Plan, Failure> {
         let command: Vec<_> = command.iter().map(OsString::from).collect();
         Plan::new(&PlanOptions {
             command: &command,
@@ -185,7 +190,8 @@ mod tests {
     #[test]
     fn a_missing_cargo_is_named() {
         let error = plan(&["/nonexistent/cargo", "run"], None).unwrap_err();
-        assert!(matches!(error, BuildError::CargoMissing { .. }), "{error}");
-        assert_eq!(error.to_string(), "`/nonexistent/cargo` was not found");
+        let expected = "cannot use `/nonexistent/cargo`: No such file";
+        assert!(error.message().starts_with(expected), "{error}");
+        assert!(error.first_hint().unwrap().contains("rustup"), "{error}");
     }
 }

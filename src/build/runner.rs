@@ -10,17 +10,30 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::launch_message::{LaunchMessage, REASON, Text};
+use serde::{Deserialize, Serialize};
 
 /// The first argument of the hidden mode.
 pub const FLAG: &str = "--runner";
+
+/// What the runner prints. The `reason` tells it from the messages of cargo.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "reason")]
+pub(super) enum RunnerMessage {
+    /// How cargo would start the program.
+    #[serde(rename = "hotrun-launch")]
+    Launch {
+        argv: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+        workdir: OsString,
+    },
+}
 
 /// Prints what cargo would have started. `arguments` are those after [`FLAG`].
 ///
 /// Returns status 1 if the message can't be written, because the hotrun that waits for it has ended.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let argv: Vec<OsString> = arguments.skip_while(|argument| argument == "--").collect();
-    match report(&argv) {
+    let argv = arguments.skip_while(|argument| argument == "--").collect();
+    match print_launch(argv) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "hotrun: cannot report what to run: {error}");
@@ -29,23 +42,14 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn report(argv: &[OsString]) -> io::Result<()> {
-    let variables = env::vars_os();
-    let message = LaunchMessage {
-        reason: REASON.to_owned(),
-        argv: argv
-            .iter()
-            .map(|argument| Text::from(&**argument))
-            .collect(),
-        env: variables
-            .map(|(name, value)| (Text::from(&*name), Text::from(&*value)))
-            .collect(),
-        workdir: Text::from(env::current_dir()?.as_os_str()),
+fn print_launch(argv: Vec<OsString>) -> io::Result<()> {
+    let message = RunnerMessage::Launch {
+        argv,
+        env: env::vars_os().collect(),
+        workdir: env::current_dir()?.into(),
     };
-    let mut line = serde_json::to_vec(&message)?;
-    line.push(b'\n');
     let mut stdout = io::stdout().lock();
-    stdout.write_all(&line)?;
+    writeln!(stdout, "{}", serde_json::to_string(&message)?)?;
     stdout.flush()
 }
 

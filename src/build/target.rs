@@ -2,98 +2,60 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{Metadata, MetadataCommand, Package, TargetKind};
 
-use super::{BuildError, CargoPlan, CargoRun};
+use super::command_line::CargoRun;
+use crate::error::Failure;
 
-/// The program that `cargo run` would start.
+/// The package whose program `cargo run` would start, and the directories of its build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Target {
-    /// The name of the package.
-    pub package: String,
-    /// The name of the binary or the example.
-    pub name: String,
+pub(super) struct Target {
     /// The directory of the package.
-    pub manifest_dir: PathBuf,
-    /// The directory of the workspace.
-    pub workspace_root: PathBuf,
-    /// The target directory.
-    pub target_dir: PathBuf,
+    pub(super) manifest_dir: PathBuf,
+    pub(super) workspace_root: PathBuf,
+    pub(super) target_dir: PathBuf,
     /// The directory for intermediate files, if cargo reports one.
-    pub build_dir: Option<PathBuf>,
-    /// The package ID.
-    pub(super) id: String,
+    pub(super) build_dir: Option<PathBuf>,
+    pub(super) package_id: String,
 }
 
 /// Finds the target. Fails only if cargo would fail too; if the rules of cargo are uncertain, it is left to cargo.
-pub(super) fn find(plan: &CargoPlan) -> Result<Target, BuildError> {
-    let directory = plan.directory();
-    let manifest_path = plan.run.run_options.manifest_path.as_deref();
-    match manifest_path {
-        Some(path) if !directory.join(path).is_file() => {
-            return Err(BuildError::NoManifest {
-                place: directory.join(path),
-            });
-        }
-        None if !has_manifest(&directory) => {
-            return Err(BuildError::NoManifest { place: directory });
-        }
-        Some(_) | None => {}
-    }
-    let metadata = metadata(plan, manifest_path, &["--no-deps"])?;
-    let (package, name) = choose(&plan.run, &metadata)?;
+pub(super) fn find(run: &CargoRun) -> Result<Target, Failure> {
+    let metadata = metadata(run, run.manifest_path.as_deref(), &["--no-deps"])?;
+    let package = choose(run, &metadata)?;
     Ok(Target {
-        package: package.name.to_string(),
-        name,
         manifest_dir: manifest_dir(package),
         workspace_root: metadata.workspace_root.clone().into(),
         target_dir: metadata.target_directory.clone().into(),
         build_dir: metadata.build_directory.clone().map(PathBuf::from),
-        id: package.id.repr.clone(),
+        package_id: package.id.repr.clone(),
     })
 }
 
 /// Runs `cargo metadata` for the same toolchain and features.
 pub(super) fn metadata(
-    plan: &CargoPlan,
+    run: &CargoRun,
     manifest: Option<&Path>,
     options: &[&str],
-) -> Result<Metadata, BuildError> {
+) -> Result<Metadata, Failure> {
     let mut command = MetadataCommand::new();
-    command
-        .cargo_path(&plan.run.cargo)
-        .current_dir(plan.directory());
+    command.cargo_path(&run.cargo).current_dir(run.directory());
     if let Some(manifest) = manifest {
         command.manifest_path(manifest);
     }
     let options = options.iter().map(|option| (*option).to_owned());
-    command.other_options(
-        options
-            .chain(plan.run.run_options.resolution.iter().cloned())
-            .collect::<Vec<_>>(),
-    );
-    if let Some(toolchain) = plan
-        .run
-        .toolchain
-        .as_ref()
-        .and_then(|toolchain| toolchain.to_str())
-    {
+    let options: Vec<_> = options.chain(run.resolution.iter().cloned()).collect();
+    command.other_options(options);
+    if let Some(toolchain) = run.toolchain.as_ref().and_then(|name| name.to_str()) {
         command.env("RUSTUP_TOOLCHAIN", toolchain.trim_start_matches('+'));
     }
-    command.exec().map_err(|error| broken(&error))
-}
-
-fn broken(error: &cargo_metadata::Error) -> BuildError {
-    let message = if let cargo_metadata::Error::CargoMetadata { stderr } = error {
-        stderr.trim().trim_start_matches("error: ").to_owned()
-    } else {
-        error.to_string()
-    };
-    BuildError::BrokenManifest { message }
-}
-
-/// Whether cargo would find a package in this directory.
-fn has_manifest(directory: &Path) -> bool {
-    let mut ancestors = directory.ancestors();
-    ancestors.any(|directory| directory.join("Cargo.toml").is_file())
+    command.exec().map_err(|error| {
+        let message = if let cargo_metadata::Error::CargoMetadata { stderr } = &error {
+            stderr.trim().trim_start_matches("error: ").to_owned()
+        } else {
+            error.to_string()
+        };
+        Failure::environment(format!("cargo cannot read the package: {message}"))
+            .hint("`cargo metadata` shows the same error until it is fixed")
+    })
 }
 
 pub(super) fn manifest_dir(package: &Package) -> PathBuf {
@@ -101,115 +63,106 @@ pub(super) fn manifest_dir(package: &Package) -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 
-/// The package and the name of the target, according to the rules of `cargo run`
-/// (`src/cargo/ops/cargo_run.rs` and `src/bin/cargo/commands/run.rs` in the sources of cargo).
-fn choose<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<(&'a Package, String), BuildError> {
+/// The package of the program, according to the rules of `cargo run` (`src/cargo/ops/cargo_run.rs` and
+/// `src/bin/cargo/commands/run.rs` in the sources of cargo).
+fn choose<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<&'a Package, Failure> {
     let packages = packages(run, metadata)?;
-    for (flag, names, kind) in [
-        ("--bin", &run.run_options.bins, TargetKind::Bin),
-        ("--example", &run.run_options.examples, TargetKind::Example),
+    for (flag, name, kind, noun) in [
+        ("--bin", &run.bin, TargetKind::Bin, "binary"),
+        ("--example", &run.example, TargetKind::Example, "example"),
     ] {
-        if let Some(name) = names.first() {
-            return named(&packages, flag, name, &kind);
+        if let Some(name) = name {
+            let has_it = |package: &&&Package| targets(package, &kind).any(|target| target == name);
+            return packages.iter().find(has_it).copied().ok_or_else(|| {
+                let known = packages.iter().flat_map(|package| targets(package, &kind));
+                Failure::usage(format!("no {noun} named `{name}`")).hints(available(flag, known))
+            });
         }
     }
-    let defaults: Vec<_> = packages
+    let mut defaults = packages
         .iter()
-        .filter(|package| package.default_run.is_some())
-        .collect();
-    if let [package] = defaults[..] {
-        return Ok((package, package.default_run.clone().unwrap_or_default()));
+        .filter(|package| package.default_run.is_some());
+    match (defaults.next(), defaults.next()) {
+        (Some(package), None) => Ok(package),
+        (Some(_) | None, _) => only_binary(&packages),
     }
-    only_binary(&packages)
 }
 
-fn packages<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<Vec<&'a Package>, BuildError> {
+/// The packages that `-p` selects, or the default members of the workspace.
+fn packages<'a>(run: &CargoRun, metadata: &'a Metadata) -> Result<Vec<&'a Package>, Failure> {
     let members = metadata.workspace_packages();
-    let Some(spec) = run.run_options.packages.first() else {
+    let Some(spec) = &run.package else {
         // Cargo reports the default members since 1.71.
-        return Ok(if metadata.workspace_default_members.is_available() {
-            metadata.workspace_default_packages()
-        } else {
-            members
+        return Ok(match metadata.workspace_default_members.is_available() {
+            true => metadata.workspace_default_packages(),
+            false => members,
         });
     };
     let name = spec.split(['@', ':']).next().unwrap_or_default();
-    let is_name = name
-        .chars()
-        .all(|character| character.is_alphanumeric() || "-_".contains(character));
-    let found: Vec<_> = members
-        .iter()
-        .filter(|package| package.name.as_str() == name)
-        .copied()
-        .collect();
-    // If the name is a URL or a pattern, it is left to cargo.
-    match (found.is_empty(), is_name) {
-        (false, _) => Ok(found),
-        (true, false) => Ok(members),
-        (true, true) => Err(BuildError::UnknownPackage {
-            name: spec.clone(),
-            known: names(&members),
-        }),
+    let named = |package: &&Package| package.name.as_str() == name;
+    let found: Vec<_> = members.iter().copied().filter(named).collect();
+    if !found.is_empty() {
+        return Ok(found);
     }
-}
-
-fn named<'a>(
-    packages: &[&'a Package],
-    flag: &'static str,
-    name: &str,
-    kind: &TargetKind,
-) -> Result<(&'a Package, String), BuildError> {
-    let mut known = Vec::new();
-    for package in packages {
-        for target in targets(package, kind) {
-            if target == name {
-                return Ok((package, target));
-            }
-            known.push(target);
-        }
-    }
-    Err(BuildError::UnknownTarget {
-        flag,
-        name: name.to_owned(),
-        known,
-    })
-}
-
-fn only_binary<'a>(packages: &[&'a Package]) -> Result<(&'a Package, String), BuildError> {
-    let mut found = Vec::new();
-    for package in packages {
-        found.extend(
-            targets(package, &TargetKind::Bin)
-                .into_iter()
-                .map(|name| (*package, name)),
+    let in_name = |character: char| character.is_alphanumeric() || "-_".contains(character);
+    if name.chars().all(in_name) {
+        let known = members.iter().map(|package| package.name.as_str());
+        return Err(
+            Failure::usage(format!("no package `{spec}` in the workspace"))
+                .hints(available("-p", known)),
         );
     }
-    match found.len() {
-        0 => Err(BuildError::NoBinary {
-            packages: names(packages),
-            examples: packages
-                .iter()
-                .flat_map(|package| targets(package, &TargetKind::Example))
-                .collect(),
-        }),
-        1 => Ok(found.remove(0)),
-        _ => Err(BuildError::SeveralBinaries {
-            known: found.into_iter().map(|(_, name)| name).collect(),
-        }),
+    // A URL or a pattern is left to cargo.
+    Ok(members)
+}
+
+fn only_binary<'a>(packages: &[&'a Package]) -> Result<&'a Package, Failure> {
+    let all = |kind: TargetKind| {
+        let packages = packages.iter().copied();
+        packages.flat_map(move |package| {
+            targets(package, &kind)
+                .map(|name| (package, name))
+                .collect::<Vec<_>>()
+        })
+    };
+    let binaries: Vec<_> = all(TargetKind::Bin).collect();
+    match binaries[..] {
+        [(package, _)] => Ok(package),
+        [] => {
+            let names = quoted(packages.iter().map(|package| package.name.as_str()));
+            let examples = all(TargetKind::Example).map(|(_, name)| name);
+            let hint = available("--example", examples).unwrap_or_else(|| {
+                "add a `src/main.rs`, or choose another package with `-p`".to_owned()
+            });
+            Err(Failure::usage(format!("no binary in {names}")).hint(hint))
+        }
+        [_, ..] => {
+            let count = binaries.len();
+            let names = quoted(binaries.into_iter().map(|(_, name)| name));
+            let text = format!("{count} binaries; choose one with `-p` or `--bin`");
+            Err(Failure::usage(text).hint(format!(
+                "use `hotrun -- cargo run --bin NAME` ({names}), or set `default-run` in `Cargo.toml`"
+            )))
+        }
     }
 }
 
-fn targets(package: &Package, kind: &TargetKind) -> Vec<String> {
-    let matching = package
-        .targets
-        .iter()
-        .filter(|target| target.kind.contains(kind));
-    matching.map(|target| target.name.clone()).collect()
+fn targets<'a>(package: &'a Package, kind: &TargetKind) -> impl Iterator<Item = &'a str> {
+    let matching = move |target: &&cargo_metadata::Target| target.kind.contains(kind);
+    let targets = package.targets.iter().filter(matching);
+    targets.map(|target| target.name.as_str())
 }
 
-fn names(packages: &[&Package]) -> Vec<String> {
-    packages
-        .iter()
-        .map(|package| package.name.to_string())
-        .collect()
+fn available<'a>(flag: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let known: Vec<_> = known.collect();
+    match known[..] {
+        [] => None,
+        [only] => Some(format!("there is only one: `{flag} {only}`")),
+        [_, ..] => Some(format!("available: {}", quoted(known.into_iter()))),
+    }
+}
+
+fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use cargo_metadata::diagnostic::DiagnosticLevel;
 use tokio::time::{Instant, sleep_until};
 
 use crate::artifact::{self, Fingerprint};
-use crate::build::{self, BuildCommand, BuildOutput, Launch, OutputLine, Plan, take_progress};
+use crate::build::{BuildCommand, BuildOutput, Launch, OutputLine, Plan, take_progress};
 use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_errno;
 use crate::process::output::{Lines, Piece};
@@ -206,7 +207,7 @@ impl Reader {
                 }
                 // Earlier output of cargo is read first: this is the last branch, and after a yield the runtime has
                 // polled the pipes again.
-                () = tokio::task::yield_now(), if self.plan.is_complete(&self.output) => {
+                () = tokio::task::yield_now(), if self.output.is_complete() => {
                     end = Some(End::Exited(Ended::Code(0)));
                     break;
                 }
@@ -250,23 +251,23 @@ impl Reader {
             text: String::from_utf8_lossy(&bytes).into_owned(),
         };
         let report = match line {
-            OutputLine::Diagnostic(diagnostic) => Report::Diagnostic {
+            OutputLine::Diagnostic { level, rendered } => Report::Diagnostic {
                 id,
-                level: match diagnostic.level {
-                    build::Level::Error => Level::Error,
-                    build::Level::Warning => Level::Warning,
-                    build::Level::Note => Level::Info,
+                level: match level {
+                    DiagnosticLevel::Warning => Level::Warning,
+                    DiagnosticLevel::Note
+                    | DiagnosticLevel::Help
+                    | DiagnosticLevel::FailureNote => Level::Info,
+                    DiagnosticLevel::Error | DiagnosticLevel::Ice | _ => Level::Error,
                 },
-                rendered: diagnostic.rendered,
+                rendered,
             },
             OutputLine::Blocked(bytes) => {
                 self.feed.report(Report::BuildBlocked { id });
                 text(bytes)
             }
             OutputLine::Text(bytes) => text(bytes),
-            OutputLine::Artifact { .. } | OutputLine::Finished { .. } | OutputLine::Nothing => {
-                return;
-            }
+            OutputLine::Nothing => return,
         };
         self.silent = false;
         self.feed.pass(report).await;
@@ -333,7 +334,7 @@ impl Reader {
         let Some(code) = self.exit_code(end) else {
             return self.inbox.build_ended(id, BuildOutcome::Failed);
         };
-        if !self.plan.succeeded(&self.output, code == 0) {
+        if !self.output.succeeded(code == 0) {
             if self.silent && !self.cancelled.load(Ordering::Relaxed) {
                 let ended = Ended::Code(code);
                 let text = format!("the build printed nothing and ended with {ended}");

@@ -1,6 +1,6 @@
 //! The builds, as the driver sees them: what runs, what ran, and how to build next.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use crate::build::Plan;
@@ -71,13 +71,5 @@ impl Builds {
         };
         let written = std::fs::metadata(path).and_then(|metadata| metadata.modified());
         written.is_ok_and(|written| window.contains(written))
-    }
-
-    /// Whether these files decide how cargo is called.
-    pub(super) fn plan_is_outdated_by(&self, changed: &[PathBuf]) -> bool {
-        match &self.plan {
-            Plan::Cargo(plan) => plan.is_outdated_by(changed),
-            Plan::Command { .. } => false,
-        }
     }
 }

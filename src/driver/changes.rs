@@ -56,7 +56,7 @@ impl Driver {
         if effects.is_empty() {
             return;
         }
-        if self.builds.plan_is_outdated_by(&paths) {
+        if self.builds.plan.is_outdated_by(&paths) {
             self.renew_plan();
         }
         self.feed.report(Report::Changed { paths });

@@ -4,7 +4,8 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use crate::artifact::Fingerprint;
-use crate::build::{BuildError, BuildInputs, Launch, Plan, WatchRoots};
+use crate::build::{BuildInputs, Launch, Plan, WatchRoots};
+use crate::error::Failure;
 use crate::process::notify::Message;
 use crate::reload::{BuildOutcome, Event, GenEvent, GenId};
 use crate::socket::intercept::InterceptEvent;
@@ -19,7 +20,7 @@ pub(super) enum Input {
         /// The generation.
         id: GenId,
         /// What it made.
-        built: Result<Box<Built>, BuildError>,
+        built: Result<Box<Built>, Failure>,
     },
     /// After a deadline: the notifications that programs had sent have been handled.
     Drained,
@@ -44,7 +45,7 @@ pub(super) enum Input {
         /// Sequence number of this request.
         number: u32,
         /// The new plan.
-        planned: Result<Plan, BuildError>,
+        planned: Result<Plan, Failure>,
     },
 }
 

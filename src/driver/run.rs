@@ -41,8 +41,8 @@ pub async fn run(config: Config, ui: Ui) -> Result<Outcome> {
     let adopting = Adopting::probe(&config, sockets.adopter().as_ref());
     let signals = Signals::new().context("handling signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
-    let mut plan = setup::plan(&config)?;
-    let roots = setup::watch_roots(&mut plan)?;
+    let plan = setup::plan(&config)?;
+    let roots = plan.watch_roots()?;
     let spec = setup::watch_spec(&config, &roots);
     let (inbox, inputs) = inbox::channel();
     let (changes, watch) = mpsc::unbounded_channel();

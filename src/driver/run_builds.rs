@@ -1,6 +1,7 @@
 //! When builds run, and what becomes of what they make.
 
-use crate::build::{BuildError, Launch, Plan};
+use crate::build::{Launch, Plan};
+use crate::error::Failure;
 use crate::os::hint_for_error;
 use crate::reload::{Action, ArtifactId, BuildOutcome, Event, GenEvent, GenId};
 use crate::ui::{Level, Mode, Report};
@@ -50,11 +51,11 @@ impl Driver {
     }
 
     /// A build succeeded: keeps what it made.
-    pub(super) fn built(&mut self, id: GenId, built: Result<Box<Built>, BuildError>) {
+    pub(super) fn built(&mut self, id: GenId, built: Result<Box<Built>, Failure>) {
         let outcome = match built {
             Ok(built) => self.keep(id, *built),
             Err(error) => {
-                self.feed.error(error.to_string(), error.hint());
+                self.feed.error(error.message(), error.first_hint());
                 BuildOutcome::Failed
             }
         };
@@ -110,14 +111,13 @@ impl Driver {
         self.builds.plan_requests += 1;
         let number = self.builds.plan_requests;
         tokio::task::spawn_blocking(move || {
-            let planned = Plan::new(&setup::plan_options(&config))
-                .and_then(|mut plan| plan.check().map(|()| plan));
+            let planned = Plan::new(&setup::plan_options(&config));
             inbox.input(Input::Planned { number, planned });
         });
     }
 
     /// Of two requests the older one may finish last.
-    pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, BuildError>) {
+    pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, Failure>) {
         if number < self.builds.plan_requests {
             return;
         }
@@ -126,7 +126,7 @@ impl Driver {
             // The build will fail too, with cargo's own message.
             Err(error) => self
                 .feed
-                .message(Level::Warning, error.to_string(), error.hint()),
+                .message(Level::Warning, error.message(), error.first_hint()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::artifact;
-use crate::build::{BuildError, Launch, Plan, PlanOptions, WatchRoots};
+use crate::build::{Plan, PlanOptions, WatchRoots};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::os;
@@ -45,8 +45,7 @@ pub(super) fn plan_options(config: &Config) -> PlanOptions<'_> {
 
 /// How to build. Checks that there is something to build or to start.
 pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
-    let mut plan = Plan::new(&plan_options(config)).map_err(|error| failure(&error))?;
-    plan.check().map_err(|error| failure(&error))?;
+    let plan = Plan::new(&plan_options(config))?;
     if let Plan::Command {
         build: None,
         command,
@@ -56,26 +55,6 @@ pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
         check_command(command, config)?;
     }
     Ok(plan)
-}
-
-fn failure(error: &BuildError) -> Failure {
-    let message = error.to_string();
-    let failure = match error {
-        BuildError::NoManifest { .. }
-        | BuildError::UnknownPackage { .. }
-        | BuildError::UnknownTarget { .. }
-        | BuildError::SeveralBinaries { .. }
-        | BuildError::NoBinary { .. } => Failure::usage(message),
-        BuildError::CargoMissing { .. }
-        | BuildError::CargoUnusable { .. }
-        | BuildError::BrokenManifest { .. }
-        | BuildError::Configuration { .. }
-        | BuildError::OldCargo { .. }
-        | BuildError::RunnerOnCommandLine
-        | BuildError::RunnerNotStarted { .. }
-        | BuildError::OwnExecutable(_) => Failure::environment(message),
-    };
-    failure.hints(error.hint())
 }
 
 /// A missing command is most likely misspelt. (With `--build` it may not be built yet.)
@@ -101,17 +80,6 @@ fn check_command(command: &[OsString], config: &Config) -> Result<(), Failure> {
         Err(_) => Err(Failure::usage(format!("no such command: `{name}`"))
             .hint("check its spelling and `PATH`; a shell line needs `sh -c '...'`")),
     }
-}
-
-/// What to start without a build.
-pub(super) fn unbuilt(plan: &Plan) -> Result<Launch, Failure> {
-    let launch = plan.launch(&mut plan.output());
-    launch.map_err(|error| failure(&error))
-}
-
-/// What to watch without `--watch`.
-pub(super) fn watch_roots(plan: &mut Plan) -> Result<WatchRoots, Failure> {
-    plan.watch_roots().map_err(|error| failure(&error))
 }
 
 /// What to watch.

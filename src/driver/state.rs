@@ -21,7 +21,6 @@ use super::commands::Commands;
 use super::inbox::Inbox;
 use super::log::Log;
 use super::running::Running;
-use super::setup;
 use super::watch_set::WatchSet;
 
 /// How hotrun ended.
@@ -94,7 +93,7 @@ impl Driver {
         let builds = plan.build_command()?.is_some();
         let mut artifacts = artifact::Store::default();
         if !builds {
-            artifacts.set_newest(ArtifactId::FIRST, setup::unbuilt(&plan)?, None);
+            artifacts.set_newest(ArtifactId::FIRST, plan.launch(&mut plan.output())?, None);
         }
         Ok(Self {
             log: None,

@@ -27,7 +27,7 @@ pub(super) struct WatchSet {
 }
 
 /// Asks cargo what the next build may need. In a thread, because this runs cargo.
-pub(super) fn ask_cargo(id: GenId, began: SystemTime, mut plan: Plan, inbox: &Inbox) {
+pub(super) fn ask_cargo(id: GenId, began: SystemTime, plan: Plan, inbox: &Inbox) {
     let Plan::Cargo(_) = &plan else {
         return;
     };

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use hotrun::build::{BuildError, OutputLine, Plan, PlanOptions, runner};
+use hotrun::build::{OutputLine, Plan, PlanOptions, runner};
 
-use super::package::{HOTRUN, Package, Ran, build, command, host, variable, words};
+use super::package::{HOTRUN, Package, build, command, host, variable, words};
 
 #[test]
 fn the_launch_is_what_cargo_run_would_start() {
@@ -63,19 +63,13 @@ fn the_environment_is_that_of_cargo_run() {
 fn builds_by_hotrun_and_by_the_user_share_their_results() {
     let package = Package::new();
     package.cargo("cargo build");
-    let fresh = |ran: &Ran| {
-        let artifact = |fresh| ran.lines.contains(&OutputLine::Artifact { fresh });
-        artifact(true) && !artifact(false)
-    };
-    let ran = package.build("cargo run");
+    let compiles = |line: &str| package.build(line).stderr.contains("Compiling");
     assert!(
-        fresh(&ran),
-        "a build by hotrun after `cargo build`: {}",
-        ran.stderr
+        !compiles("cargo run"),
+        "a build by hotrun after `cargo build`"
     );
     package.write("src/main.rs", "fn main() { println!(\"changed\"); }\n");
-    let ran = package.build("cargo run");
-    assert!(!fresh(&ran), "a change is built: {}", ran.stderr);
+    assert!(compiles("cargo run"), "a change is built");
     for line in ["cargo build", "cargo run"] {
         let said = package.cargo(line);
         assert!(
@@ -181,9 +175,8 @@ fn a_broken_build_gives_diagnostics_and_no_launch() {
         .split(|byte| *byte == b'\n')
         .map(|line| messages.stdout(line))
         .collect();
-    assert_eq!(messages.errors(), 1);
-    assert!(lines.contains(&OutputLine::Finished { success: false }));
-    let shown = |line: &OutputLine| matches!(line, OutputLine::Diagnostic(diagnostic) if diagnostic.rendered.contains("mismatched types"));
+    assert!(!messages.succeeded(false) && !messages.is_complete());
+    let shown = |line: &OutputLine| matches!(line, OutputLine::Diagnostic { rendered, .. } if rendered.contains("mismatched types"));
     assert!(lines.iter().any(shown));
 }
 
@@ -201,8 +194,8 @@ fn cargo_uses_colors_if_the_output_may_have_them() {
         };
         let ran = build(&Plan::new(&options).expect("a plan"));
         let diagnostic = |line: &OutputLine| {
-            if let OutputLine::Diagnostic(diagnostic) = line {
-                Some(diagnostic.rendered.clone())
+            if let OutputLine::Diagnostic { rendered, .. } = line {
+                Some(rendered.clone())
             } else {
                 None
             }
@@ -220,7 +213,10 @@ fn a_runner_on_the_command_line_is_refused() {
     for config in ["target.'cfg(unix)'.runner='env'", "runner.toml"] {
         let error = package.plan(&format!("cargo run --config {config}"));
         let error = error.expect_err("no place for hotrun's runner");
-        assert!(matches!(error, BuildError::RunnerOnCommandLine), "{error}");
+        assert!(
+            error.message().contains("`--config` sets a runner"),
+            "{error}"
+        );
     }
 }
 
@@ -234,12 +230,12 @@ fn a_cargo_without_config_is_refused() {
     let error = package.plan(&format!("{} run", cargo.display()));
     let error = error.expect_err("cargo is too old");
     assert!(
-        matches!(error, BuildError::OldCargo { version: (1, 62) }),
+        error.message().starts_with("cargo 1.62 is too old"),
         "{error}"
     );
     assert!(
         error
-            .hint()
+            .first_hint()
             .is_some_and(|hint| hint.contains("hotrun -e rs,toml -b"))
     );
 }
@@ -259,7 +255,9 @@ fn a_cargo_that_does_not_start_the_runner_is_an_error() {
         let ran = package.build(&format!("{} run a", cargo.display()));
         let error = ran.launch.expect_err("nothing to start");
         assert!(
-            matches!(error, BuildError::RunnerNotStarted { .. }),
+            error
+                .message()
+                .contains("did not report what it would start"),
             "{on_run}: {error}"
         );
     }

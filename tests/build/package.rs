@@ -5,7 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use hotrun::build::{BuildCommand, BuildError, Launch, OutputLine, Plan, PlanOptions};
+use hotrun::build::{BuildCommand, Launch, OutputLine, Plan, PlanOptions};
+use hotrun::error::Failure;
 use tempfile::TempDir;
 
 pub(crate) const HOTRUN: &str = env!("CARGO_BIN_EXE_hotrun");
@@ -20,7 +21,7 @@ pub(crate) struct Ran {
     pub(crate) success: bool,
     pub(crate) lines: Vec<OutputLine>,
     pub(crate) stderr: String,
-    pub(crate) launch: Result<Launch, BuildError>,
+    pub(crate) launch: Result<Launch, Failure>,
 }
 
 impl Package {
@@ -67,7 +68,7 @@ impl Package {
         path
     }
 
-    pub(crate) fn plan(&self, line: &str) -> Result<Plan, BuildError> {
+    pub(crate) fn plan(&self, line: &str) -> Result<Plan, Failure> {
         let command: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         Plan::new(&PlanOptions {
             command: &command,
@@ -139,7 +140,7 @@ pub(crate) fn build(plan: &Plan) -> Ran {
             .split(|byte| *byte == b'\n')
             .map(|line| messages.stderr(line)),
     );
-    let success = plan.succeeded(&messages, output.status.success());
+    let success = messages.succeeded(output.status.success());
     Ran {
         success,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-/// Who may import whom; nothing else. `error` may be used by `lib`, `config` and `driver`.
+/// Who may import whom; nothing else.
 const ARROWS: &[(&str, &[&str])] = &[
     ("lib", &["driver", "config", "doctor", "error", "ui"]),
     ("doctor", &["os"]),
@@ -26,8 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("artifact", &["build", "reload", "os"]),
     ("ui", &["reload", "os"]),
-    ("watch", &["reload", "os"]),
-    ("build", &["reload", "os"]),
+    ("watch", &["error", "reload", "os"]),
+    ("build", &["error", "reload", "os"]),
     ("socket", &["reload", "os"]),
     ("process", &["reload", "os"]),
     ("ready", &["os", "value"]),

@@ -4,38 +4,46 @@ fn cargo_output() -> BuildOutput {
     BuildOutput::of_cargo(vec!["qemu".into(), "-L".into()])
 }
 
-const ARTIFACT: &str = r#"{"reason":"compiler-artifact","package_id":"p","target":{"kind":["bin"],"name":"small"},"executable":"/t/small","fresh":true}"#;
-const WARNING: &str = r#"{"reason":"compiler-message","message":{"message":"unused","level":"warning","rendered":"warning: unused\n","spans":[]}}"#;
-const ERROR: &str = r#"{"reason":"compiler-message","message":{"message":"no","level":"error","rendered":"error: no\n"}}"#;
-const SUMMARY: &str = r#"{"reason":"compiler-message","message":{"message":"aborting due to 1 previous error","level":"error","rendered":"error: aborting\n"}}"#;
-const SCRIPT: &str = r#"{"reason":"build-script-executed","linked_paths":["native=/x"]}"#;
-const LAUNCH: &str = r#"{"reason":"hotrun-launch","argv":["target/debug/small",[255,47]],"env":[["A","b"]],"workdir":"/w"}"#;
+const ARTIFACT: &str = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/a%20b#x@0.1.0","manifest_path":"/w/a b/Cargo.toml","target":{"kind":["cdylib"],"crate_types":["cdylib"],"name":"x","src_path":"/w/a b/lib.rs"},"profile":{"opt_level":"0","debuginfo":2,"debug_assertions":true,"overflow_checks":true,"test":false},"features":[],"filenames":["/t/libx.so","/t/libx.a"],"executable":null,"fresh":true}"#;
+const WARNING: &str = r#"{"reason":"compiler-message","package_id":"p","manifest_path":"/p/Cargo.toml","target":{"kind":["bin"],"name":"p","src_path":"/p/main.rs"},"message":{"message":"unused","code":null,"level":"warning","rendered":"warning: unused\n","spans":[],"children":[]}}"#;
+const SCRIPT: &str = r#"{"reason":"build-script-executed","package_id":"path+file:///w/a%20b#x@0.1.0","linked_libs":[],"linked_paths":["native=/x"],"cfgs":[],"env":[],"out_dir":"/t/out"}"#;
+const FINISHED: &str = r#"{"reason":"build-finished","success":true}"#;
+const LAUNCH: &str = r#"{"reason":"hotrun-launch","argv":[{"Unix":[116,47,115]},{"Unix":[255,47]}],"env":[[{"Unix":[65]},{"Unix":[98]}]],"workdir":{"Unix":[47,119]}}"#;
 
 #[test]
 fn messages_of_cargo_are_parsed() {
     let mut output = cargo_output();
-    let artifact = output.stdout(ARTIFACT.as_bytes());
-    assert_eq!(artifact, OutputLine::Artifact { fresh: true });
-    let warning = Diagnostic {
-        level: Level::Warning,
+    let warning = OutputLine::Diagnostic {
+        level: DiagnosticLevel::Warning,
         rendered: "warning: unused\n".to_owned(),
     };
-    assert_eq!(
-        output.stdout(WARNING.as_bytes()),
-        OutputLine::Diagnostic(warning)
-    );
-    assert!(matches!(
-        output.stdout(ERROR.as_bytes()),
-        OutputLine::Diagnostic(_)
-    ));
-    assert_eq!(output.stdout(SUMMARY.as_bytes()), OutputLine::Nothing);
-    assert_eq!((output.errors(), output.warnings()), (1, 1));
-    assert_eq!(output.stdout(SCRIPT.as_bytes()), OutputLine::Nothing);
-    let finished = br#"{"reason":"build-finished","success":false}"#;
-    assert_eq!(
-        output.stdout(finished),
-        OutputLine::Finished { success: false }
-    );
+    assert_eq!(output.stdout(WARNING.as_bytes()), warning);
+    let summary = WARNING.replace("\"unused", "\"1 warning emitted");
+    for line in [&*summary, ARTIFACT, SCRIPT, FINISHED] {
+        let read = output.stdout(line.as_bytes());
+        assert_eq!(read, OutputLine::Nothing, "{line}");
+    }
+    assert!(output.succeeded(false) && !output.is_complete());
+}
+
+#[test]
+fn local_packages_are_identified_by_their_id() {
+    let mut output = cargo_output();
+    let ids = [
+        "path+file:///w/a%20b#x@0.1.0",
+        "old 0.1.0 (path+file:///w/old)",
+        "registry+https://github.com/rust-lang/crates.io-index#libc@0.2.0",
+        "git+https://x/y#z@1.0.0",
+    ];
+    for line in ids.map(|id| ARTIFACT.replace(ids[0], id)) {
+        output.stdout(line.as_bytes());
+    }
+    output.stdout(SCRIPT.as_bytes());
+    let found: Vec<_> = output.package_dirs.keys().collect();
+    assert_eq!(found, [ids[1], ids[0]]);
+    assert_eq!(output.package_dirs[ids[0]], PathBuf::from("/w/a b"));
+    let expected = ["/t/libx.so", "/t/libx.so", "/t/out"];
+    assert_eq!(output.runtime_files(), expected.map(PathBuf::from));
 }
 
 #[test]
@@ -43,19 +51,14 @@ fn the_launch_message_sets_what_to_start_with_the_configured_runner() {
     use std::os::unix::ffi::OsStringExt;
     let mut output = cargo_output();
     assert_eq!(output.stdout(LAUNCH.as_bytes()), OutputLine::Nothing);
-    let launch = output.take_launch().unwrap();
+    let launch = output.launch.take().unwrap();
     let odd = OsString::from_vec(vec![255, 47]);
     assert_eq!(
         launch.argv,
-        [
-            OsString::from("qemu"),
-            "-L".into(),
-            "target/debug/small".into(),
-            odd
-        ]
+        [OsString::from("qemu"), "-L".into(), "t/s".into(), odd]
     );
     assert_eq!(launch.env, [(OsString::from("A"), OsString::from("b"))]);
-    assert_eq!(launch.executable, Some("/w/target/debug/small".into()));
+    assert_eq!(launch.executable, Some("/w/t/s".into()));
 }
 
 #[test]
@@ -68,7 +71,6 @@ fn a_line_that_is_not_a_message_is_text() {
         "{}",
         "[1]",
         r#"{"reason":1}"#,
-        r#"{"reason":"compiler-artifact"}"#,
         "\u{1b}[1m{",
     ] {
         assert_eq!(
@@ -89,7 +91,7 @@ fn a_line_that_is_not_a_message_is_text() {
 
 #[test]
 fn truncated_or_damaged_messages_neither_panic_nor_launch() {
-    for whole in [ARTIFACT, WARNING, ERROR, SCRIPT, LAUNCH] {
+    for whole in [ARTIFACT, WARNING, SCRIPT, LAUNCH] {
         let mut output = cargo_output();
         for end in 0..whole.len() {
             output.stdout(&whole.as_bytes()[..end]);
@@ -105,8 +107,8 @@ fn truncated_or_damaged_messages_neither_panic_nor_launch() {
     for end in 0..LAUNCH.len() {
         output.stdout(&LAUNCH.as_bytes()[..end]);
     }
-    output.stdout(br#"{"reason":"hotrun-launch","argv":[],"env":[],"workdir":"/"}"#);
-    assert_eq!(output.take_launch(), None);
+    output.stdout(br#"{"reason":"hotrun-launch","argv":[],"env":[],"workdir":{"Unix":[47]}}"#);
+    assert_eq!(output.launch.take(), None);
 }
 
 #[test]
@@ -151,7 +153,7 @@ fn the_output_of_another_program_is_text() {
         output.stdout(LAUNCH.as_bytes()),
         OutputLine::Text(LAUNCH.into())
     );
-    assert_eq!(output.take_launch(), None);
+    assert_eq!(output.launch.take(), None);
 }
 
 #[test]
@@ -167,20 +169,14 @@ fn the_launch_is_complete_once_everything_is_compiled() {
         for line in &lines {
             output.stdout(line.as_bytes());
         }
-        assert_eq!(output.has_launch(), expected, "{lines:?}");
+        assert_eq!(output.is_complete(), expected, "{lines:?}");
     }
 }
 
 #[test]
 fn fuzz_messages() {
-    let examples: [&[u8]; 6] = [
-        br#"{"reason":"compiler-artifact","package_id":"path+file:///w#x@0.1.0","manifest_path":"/w/Cargo.toml","target":{"name":"x","kind":["bin"]},"fresh":false,"executable":"/t/x","filenames":["/t/x"]}"#,
-        br#"{"reason":"compiler-message","package_id":"p","message":{"message":"m","level":"error","rendered":"error: m\n"}}"#,
-        br#"{"reason":"build-script-executed","package_id":"path+file:///w#x@0.1.0","linked_paths":["native=/n"],"out_dir":"/o"}"#,
-        br#"{"reason":"build-finished","success":true}"#,
-        br#"{"reason":"hotrun-launch","argv":["/t/x",[255,1]],"env":[["A","b"]],"workdir":"/w"}"#,
-        b"    Blocking waiting for file lock on build directory",
-    ];
+    let blocked = "    Blocking waiting for file lock on build directory";
+    let examples = [ARTIFACT, WARNING, SCRIPT, FINISHED, LAUNCH, blocked].map(str::as_bytes);
     let words = [
         "{",
         "}",
@@ -206,7 +202,7 @@ fn fuzz_messages() {
             for line in input.split(|byte| *byte == b'\n') {
                 let _ = (output.stdout(line), output.stderr(line));
             }
-            let _ = (output.take_launch(), output.runtime_files());
+            let _ = (output.launch.take(), output.runtime_files());
             // The output keeps what it names until the end of the build, so start a new one now and then.
             count += 1;
             if count.is_multiple_of(1000) {
