@@ -99,7 +99,8 @@ impl Scan {
             since,
             strangers: strangers.collect(),
             // Unknown counts as yes.
-            half_open: !self.handshakes || tcp_half_open(self.endpoint.address).unwrap_or(true),
+            half_open: !self.handshakes
+                || tcp_half_open(self.endpoint.address).map_or(true, |age| age.is_some()),
         }
     }
 }

@@ -33,6 +33,9 @@ const CONNECTED: [u8; 6] = [
     CLOSING,
 ];
 
+/// How long the kernel waits for the last packet of a handshake before it sends its own again.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The TCP sockets of both families that listen on `port`, without those that are hidden
 /// ([`hide`](super::reuseport::hide)).
 pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
@@ -68,13 +71,13 @@ pub fn tcp_connections(address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
     Ok(found)
 }
 
-/// Whether a handshake with `address` has begun and not ended. The kernel does not report which listener it belongs to.
-pub fn tcp_half_open(address: SocketAddr) -> io::Result<bool> {
-    let mut any = false;
-    dump(family(address), address.port(), &[SYN_RECV], 0, |_| {
-        any = true;
+/// The age of the oldest unfinished handshake with `address`. The kernel does not report which listener it belongs to.
+pub fn tcp_half_open(address: SocketAddr) -> io::Result<Option<Duration>> {
+    let mut oldest = None;
+    dump(family(address), address.port(), &[SYN_RECV], 0, |socket| {
+        oldest = oldest.max(Some(socket.handshake_age()));
     })?;
-    Ok(any)
+    Ok(oldest)
 }
 
 fn family(address: SocketAddr) -> i32 {
@@ -124,6 +127,16 @@ impl Socket<'_> {
     /// The index of the interface that it is bound to; 0 if none.
     fn interface(&self) -> u32 {
         u32_at(self.0, 40)
+    }
+
+    /// Until the kernel sends its answer to a SYN again, which is after one second (`TCP_TIMEOUT_INIT`), the remaining
+    /// time of the timer shows the age (`inet_req_diag_fill` in `net/ipv4/inet_diag.c`).
+    fn handshake_age(&self) -> Duration {
+        let (retransmitted, remaining) = (self.0[3] > 0, u32_at(self.0, 52));
+        match FIRST_TIMEOUT.checked_sub(Duration::from_millis(remaining.into())) {
+            Some(age) if !retransmitted => age,
+            Some(_) | None => Duration::MAX,
+        }
     }
 
     fn uid(&self) -> u32 {

@@ -115,7 +115,7 @@ pub mod sock_diag {
         unsupported()
     }
 
-    pub fn tcp_half_open(_address: SocketAddr) -> io::Result<bool> {
+    pub fn tcp_half_open(_address: SocketAddr) -> io::Result<Option<Duration>> {
         unsupported()
     }
 }

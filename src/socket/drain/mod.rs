@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use self::idle::{IdleDetector, QUIET};
 use self::owners::ConnectionOwners;
-use crate::os::sock_diag::tcp_connections;
+use crate::os::sock_diag::{tcp_connections, tcp_half_open};
 use crate::os::unix_diag::{unix_connections, unix_queue};
 use crate::os::{TcpConnection, TcpState, UnixConnection, tcp_info};
 
@@ -33,6 +33,12 @@ const SHARED_IDLE: Duration = Duration::from_secs(1);
 /// A connection without a single byte for this long was opened in advance, as browsers do. Its client expects that it may
 /// be closed. On an overloaded machine a client needs a long time for its first byte.
 const UNUSED: Duration = Duration::from_secs(2);
+
+/// How long a handshake that began before the switch is waited for: a client that lost our answer sends again after one
+/// second, then after two (RFC 6298).
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
+/// The error of a handshake's age, which the kernel measures in ticks of 1 to 10 ms.
+const TICK: Duration = Duration::from_millis(10);
 
 /// One listener of the generation. Without a socket or queue, the listener is shared by all generations.
 pub(super) enum MonitoredListener {
@@ -50,6 +56,8 @@ pub(super) enum MonitoredListener {
 /// takes the pids of these.
 pub struct DrainMonitor {
     listeners: Arc<Vec<MonitoredListener>>,
+    /// Later handshakes are with another generation's listener.
+    since: Instant,
     shared: bool,
     quiet: Duration,
 }
@@ -58,6 +66,7 @@ impl DrainMonitor {
     pub(super) fn new(listeners: Vec<MonitoredListener>, shared: bool) -> Self {
         Self {
             listeners: Arc::new(listeners),
+            since: Instant::now(),
             shared,
             quiet: QUIET,
         }
@@ -69,7 +78,8 @@ impl DrainMonitor {
         Self { quiet, ..self }
     }
 
-    /// Waits until the generation's accept queues are empty and none of its connections is new. A connection is new
+    /// Waits until no handshake with the generation is unfinished (for at most 3 s), its accept queues are empty and none
+    /// of its connections is new. A connection is new
     /// before its first byte (for at most 2 s) and while the program has not read that byte.
     ///
     /// Returns at once where the system does not tell. Dropping the future ends the waiting.
@@ -105,6 +115,7 @@ impl DrainMonitor {
     pub(super) fn look(&self) -> Look {
         Look {
             listeners: self.listeners.clone(),
+            since: self.since,
             owners: ConnectionOwners::default(),
             idle: IdleDetector::new(self.quiet),
         }
@@ -114,6 +125,7 @@ impl DrainMonitor {
 /// The looks of one wait, and what they have found so far.
 pub(super) struct Look {
     listeners: Arc<Vec<MonitoredListener>>,
+    since: Instant,
     owners: ConnectionOwners,
     idle: IdleDetector,
 }
@@ -126,7 +138,7 @@ struct Connections {
 
 impl Look {
     pub(super) fn is_quiescent(&mut self, pids: &[i32]) -> io::Result<bool> {
-        if self.queued() {
+        if self.arriving()? {
             return Ok(false);
         }
         let found = self.connections(pids)?;
@@ -134,16 +146,37 @@ impl Look {
     }
 
     fn is_idle(&mut self, pids: &[i32]) -> io::Result<bool> {
-        let queued = self.queued();
+        let arriving = self.arriving()?;
         let found = self.connections(pids)?;
         // Not `all`: the detector must see every connection at every look.
         let busy = found.tcp.iter().filter(|one| !self.idle.is_idle(one));
         let idle = busy.count() == 0 && found.unix.iter().all(|one| one.peer_gone);
-        Ok(idle && !queued)
+        Ok(idle && !arriving)
     }
 
-    fn queued(&self) -> bool {
-        self.listeners.iter().any(|listener| listener.queued() > 0)
+    /// Whether a connection is on its way to the program. It goes from the handshake to the queue, so the handshakes
+    /// come first here.
+    fn arriving(&self) -> io::Result<bool> {
+        Ok(self.half_open()? || self.listeners.iter().any(|listener| listener.queued() > 0))
+    }
+
+    /// Whether a handshake from before the switch is unfinished. The connection goes to the listener that was chosen when
+    /// it began, and its client may be far away.
+    fn half_open(&self) -> io::Result<bool> {
+        let passed = self.since.elapsed();
+        if passed >= LONGEST_HANDSHAKE {
+            return Ok(false);
+        }
+        let mut ports = HashSet::new();
+        for listener in &*self.listeners {
+            if let MonitoredListener::Tcp { address, .. } = listener
+                && ports.insert((address.port(), address.is_ipv6()))
+                && tcp_half_open(*address)?.is_some_and(|age| age.saturating_add(TICK) >= passed)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Asks the kernel once for each port or path, however many listeners it has.

@@ -1,9 +1,11 @@
 use std::sync::mpsc;
 
+use nix::sys::socket::setsockopt;
+use nix::{libc, setsockopt_impl, sockopt_impl};
 use tokio::time::timeout;
 
 use super::*;
-use crate::os::sock_diag::tcp_connections;
+use crate::os::sock_diag::{tcp_connections, tcp_half_open};
 
 fn own_pid() -> Vec<i32> {
     vec![std::process::id() as i32]
@@ -60,6 +62,33 @@ fn connect_to_first(served: &mut Served) -> TcpStream {
     client.set_nodelay(true).unwrap();
     served.sockets.switch(id(2)).unwrap();
     client
+}
+
+// Keeps a handshake unfinished until data arrives (`tcp(7)`).
+sockopt_impl!(
+    DeferAccept,
+    SetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_DEFER_ACCEPT,
+    i32
+);
+
+#[tokio::test]
+async fn quiescence_waits_for_handshakes_from_before_the_switch() {
+    let mut served = served();
+    setsockopt(&served.listener, DeferAccept, &5).unwrap();
+    let mut client = connect_to_first(&mut served);
+    let monitor = served.sockets.drain_monitor(id(1));
+    is_not_quiescent(&monitor, "half open").await;
+    is_not_idle(&monitor, "half open").await;
+    client.write_all(b"?").unwrap();
+    let (mut server, _) = served.listener.accept().unwrap();
+    server.read_exact(&mut [0]).unwrap();
+    becomes_quiescent(&monitor).await;
+    drop(server);
+    let _later = connect_to_first(&mut served);
+    assert!(tcp_half_open(served.to).unwrap().is_some());
+    becomes_quiescent(&monitor).await;
 }
 
 #[tokio::test]
