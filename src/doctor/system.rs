@@ -9,10 +9,8 @@ use nix::sys::utsname::uname;
 use socket2::{Domain, Socket, Type};
 
 use super::Finding;
-use crate::os::seccomp::{self, TestRefusal, Unavailable};
-use crate::os::{
-    self, Instruction, fd_limit, fs_event, mounts, process_tree, reuseport, sock_diag,
-};
+use crate::os::seccomp::{self, Unavailable};
+use crate::os::{self, Instruction, fd_limit, fs_event, mounts, process_tree};
 
 /// A lower limit of inotify watches gets a note. Linux may set it on a machine with little memory.
 const FEW_WATCHES: u64 = 16_384;
@@ -22,7 +20,7 @@ const FEW_DESCRIPTORS: u64 = 256;
 const ENOUGH_DESCRIPTORS: u64 = 2048;
 
 pub(super) fn check(workdir: &Path) -> Vec<Finding> {
-    let adopts = seccomp::probe(TestRefusal::from_hook());
+    let adopts = seccomp::probe();
     let mut all = vec![kernel(&adopts), seccomp(&adopts), pidfd(&adopts)];
     all.extend([steering(), connections(), processes()]);
     all.extend([changes(workdir), descriptors()]);
@@ -138,7 +136,7 @@ fn steer() -> io::Result<()> {
         jf: 0,
         k: 0,
     }];
-    reuseport::steer(&first, &program)
+    os::steer(&first, &program)
 }
 
 fn listening(port: u16) -> io::Result<Socket> {
@@ -151,7 +149,7 @@ fn listening(port: u16) -> io::Result<Socket> {
 
 fn connections() -> Finding {
     const NAME: &str = "draining";
-    match sock_diag::tcp_listening(1) {
+    match os::tcp_listening(1) {
         Ok(_) => Finding::works(NAME, "ends with its connections, seen with sock_diag"),
         Err(error) => Finding::fails(
             NAME,

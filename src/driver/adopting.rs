@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context, Result};
 
 use crate::config::Config;
-use crate::os::seccomp::{self, TestRefusal, Unavailable};
+use crate::os::seccomp::{self, Unavailable};
 use crate::process::Control;
 use crate::reload::GenId;
 use crate::socket::Adopter;
@@ -29,7 +29,7 @@ impl Adopting {
         if !config.adopt || adopter.is_none() {
             return Self::No;
         }
-        match seccomp::probe(TestRefusal::from_hook()) {
+        match seccomp::probe() {
             Ok(()) => Self::Yes,
             Err(why) => Self::Unavailable(why),
         }

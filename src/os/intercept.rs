@@ -3,8 +3,6 @@
 use std::fmt;
 use std::io;
 
-use super::test_hook;
-
 /// A system call whose caller waits for the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -94,18 +92,8 @@ impl fmt::Display for Unavailable {
             Self::Busy => f.write_str(
                 "something around hotrun (a sandbox, another hotrun) already intercepts system calls",
             ),
-            Self::Pidfd(error) => {
-                write!(
-                    f,
-                    "a program's sockets are out of reach (`pidfd_getfd`): {error}"
-                )
-            }
-            Self::Memory(error) => {
-                write!(
-                    f,
-                    "a program's memory is out of reach (`process_vm_readv`): {error}"
-                )
-            }
+            Self::Pidfd(error) => write!(f, "the kernel refuses `pidfd_getfd`: {error}"),
+            Self::Memory(error) => write!(f, "the kernel refuses `process_vm_readv`: {error}"),
             Self::Process(error) => write!(f, "no process to try it with: {error}"),
             Self::Silent => f.write_str("an intercepted system call did not return in time"),
             Self::Unsupported => f.write_str("not supported on this system or processor"),
@@ -118,46 +106,13 @@ impl std::error::Error for Unavailable {}
 impl Unavailable {
     /// What the user can do.
     pub fn hint(&self) -> &'static str {
-        match self {
-            Self::OldKernel(_)
-            | Self::Seccomp(_)
-            | Self::Busy
-            | Self::Process(_)
-            | Self::Silent
-            | Self::Unsupported => {
-                "a program that takes its sockets from `--listen ADDRESS` does not need this"
-            }
-            Self::Pidfd(_) | Self::Memory(_) => {
+        match matches!(self, Self::Pidfd(_) | Self::Memory(_)) {
+            false => "a program that takes its sockets from `--listen ADDRESS` does not need this",
+            true => {
                 "in a container `--cap-add SYS_PTRACE` allows it, elsewhere \
                  `sysctl kernel.yama.ptrace_scope=1`; a program that takes its sockets from \
                  `--listen ADDRESS` does not need this"
             }
-        }
-    }
-}
-
-/// A refusal that a test simulates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TestRefusal {
-    /// [`Unavailable::OldKernel`]
-    Kernel,
-    /// [`Unavailable::Seccomp`]
-    Seccomp,
-    /// [`Unavailable::Busy`]
-    Busy,
-    /// [`Unavailable::Pidfd`]
-    Pidfd,
-}
-
-impl TestRefusal {
-    /// The refusal that the test hook `REFUSE` names.
-    pub fn from_hook() -> Option<Self> {
-        match test_hook("REFUSE")?.as_str() {
-            "kernel" => Some(Self::Kernel),
-            "seccomp" => Some(Self::Seccomp),
-            "busy" => Some(Self::Busy),
-            "pidfd" => Some(Self::Pidfd),
-            _ => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 /// The maximum number of descriptors in one message (`SCM_MAX_FD`, `include/net/scm.h`).
@@ -16,16 +17,20 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     let attached = if raw.is_empty() { &[] } else { &rights[..] };
-    let parts = [IoSlice::new(bytes)];
-    sendmsg::<()>(
-        socket.as_raw_fd(),
+    let (fd, parts) = (socket.as_raw_fd(), [IoSlice::new(bytes)]);
+    Ok(sendmsg::<()>(
+        fd,
         &parts,
         attached,
         MsgFlags::empty(),
         None,
-    )
-    .map_err(io::Error::from)
+    )?)
 }
+
+#[cfg(target_os = "linux")]
+const FLAGS: MsgFlags = MsgFlags::MSG_CMSG_CLOEXEC;
+#[cfg(not(target_os = "linux"))]
+const FLAGS: MsgFlags = MsgFlags::empty();
 
 /// Receives into `bytes`, with the descriptors attached to them. Each has `CLOEXEC`.
 ///
@@ -35,31 +40,20 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
 pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; MAX_FDS]);
     let mut parts = [IoSliceMut::new(bytes)];
-    let message = recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut parts,
-        Some(&mut space),
-        super::RECEIVE_CLOSED_ON_EXEC,
-    )?;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), FLAGS)?;
     let mut fds = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
+            // SAFETY: the kernel has just installed these descriptors for us and nothing else knows of them.
+            let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
             fds.extend(raw.into_iter().map(own));
         }
     }
     for fd in &fds {
         // Redundant where `recvmsg` has a flag for it.
-        nix::fcntl::fcntl(
-            fd,
-            nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
-        )?;
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
     Ok((message.bytes, fds))
-}
-
-fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: the kernel has just installed this descriptor for us and nothing else knows of it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Sockets as the kernel describes them, on every system.
 
-use std::io;
+use std::fs;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use nix::sys::stat::{SFlag, fstat};
+use super::process_tree::status_field;
 
 /// One instruction of a classic BPF program (`struct sock_filter`, Linux `Documentation/networking/filter.rst`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,15 +100,15 @@ pub struct Holder {
     pub name: String,
 }
 
-/// Whether a process waits for connections on a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a process waits for connections on a socket, from the weakest finding to the strongest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Accepting {
-    /// A process waits on it.
-    Yes,
     /// Every process could be inspected, and none waits on it.
     No,
     /// A process that may wait on it could not be inspected.
     Unknown,
+    /// A process waits on it.
+    Yes,
 }
 
 /// The sender of a datagram, as reported by the kernel.
@@ -133,20 +133,37 @@ pub struct Datagram {
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// The inode of an open descriptor: for a socket, the number in `/proc/PID/fd`.
-pub fn inode(fd: &impl AsFd) -> io::Result<u64> {
-    // Its width differs between systems.
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
-    Ok(fstat(fd)?.st_ino as u64)
+/// Whether a thread has the privilege to bind this port, if it requires one (`ip_unprivileged_port_start`, `ip(7)`). `true`
+/// if unknown.
+pub fn may_bind(thread: i32, port: u16) -> bool {
+    /// `CAP_NET_BIND_SERVICE` (`include/uapi/linux/capability.h`).
+    const BIND_SERVICE: u32 = 10;
+    let unprivileged = sysctl("net/ipv4/ip_unprivileged_port_start").unwrap_or(1024);
+    let capabilities = || u64::from_str_radix(&status_field(thread, "CapEff:")?, 16).ok();
+    i32::from(port) >= unprivileged || capabilities().is_none_or(|set| set >> BIND_SERVICE & 1 == 1)
 }
 
-/// Whether both descriptors are sockets, and the same one.
-pub(super) fn is_same_socket(one: &impl AsFd, other: &impl AsFd) -> bool {
-    fn identity(fd: &impl AsFd) -> Option<(nix::libc::dev_t, nix::libc::ino_t)> {
-        let stat = fstat(fd).ok()?;
-        let is_socket = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFSOCK.bits();
-        is_socket.then_some((stat.st_dev, stat.st_ino))
+/// The longest accept queue that the kernel grants (`net.core.somaxconn`, `listen(2)`), if it reports it.
+pub fn longest_queue() -> Option<i32> {
+    sysctl("net/core/somaxconn")
+}
+
+fn sysctl(name: &str) -> Option<i32> {
+    let text = fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_may_bind_low_ports() {
+        let own = may_bind(nix::unistd::gettid().as_raw(), 1);
+        let unprivileged = sysctl("net/ipv4/ip_unprivileged_port_start").unwrap();
+        // A container may have taken the capability away from root. Nobody gives it to ordinary users.
+        assert!(own || !nix::unistd::geteuid().is_root() || unprivileged <= 1);
+        assert!(may_bind(i32::MAX, 1), "unknown");
+        assert!(may_bind(i32::MAX, 65_535));
     }
-    let known = identity(one);
-    known.is_some() && known == identity(other)
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid};
 
-use crate::os::reap::{Reaped, reap};
-use crate::os::{self, process_tree};
+use crate::os::process::{self, Reaped, reap};
+use crate::os::process_tree;
 use crate::reload::Ended;
 
 /// The longest pause between two attempts to kill what is left.
@@ -45,7 +45,7 @@ fn children() -> MutexGuard<'static, Children> {
 pub fn become_subreaper() -> io::Result<()> {
     let inherited = process_tree::children(own_pid()).into_iter().collect();
     children().inherited.get_or_insert(inherited);
-    os::become_subreaper()
+    process::become_subreaper()
 }
 
 /// Whether this child was not inherited. Before [`become_subreaper`] nothing has been started.

@@ -6,8 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{ListenState, OnUnready, ReadyReason, UnreadyReason};
-use crate::os::Accepting;
-use crate::os::accepting::accepting;
+use crate::os::{Accepting, accepting};
 
 /// If the system does not show whether a process waits on a socket, it counts as waiting after this time.
 const UNKNOWN_GRACE: Duration = Duration::from_secs(1);

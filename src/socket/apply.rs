@@ -100,7 +100,7 @@ impl Applier {
     /// Whether this is a duplicate of one of the sockets.
     pub(super) fn has(&self, fd: &OwnedFd) -> bool {
         let mut listeners = self.listeners.values();
-        listeners.any(|one| os::is_duplicate(&*one.socket, fd))
+        listeners.any(|one| os::is_same_socket(&*one.socket, fd))
     }
 
     /// The name by which only this listener is reached, for unix sockets.
@@ -297,7 +297,7 @@ impl Applier {
         let socket = self.duplicate(id)?;
         let report = self.report.clone();
         let watch = async move {
-            if os::hangup::hung_up(socket).await.is_ok() {
+            if os::hung_up(socket).await.is_ok() {
                 report(Report::Input(Input::ShutDown(id)));
             }
         };
@@ -353,7 +353,7 @@ impl Kernel for Applier {
             } => self.join(group, listener, backlog),
             Op::Attach { via, steering } => {
                 let socket = &self.listener(via)?.socket;
-                os::reuseport::steer(&**socket, &steering.program())
+                os::steer(&**socket, &steering.program())
             }
             Op::Place { listener } => self.place(listener),
             Op::Restore { listener } => self.restore(listener),
@@ -361,7 +361,7 @@ impl Kernel for Applier {
                 self.listeners.remove(&listener);
                 Ok(())
             }
-            Op::Hide { listener } => os::reuseport::hide(&*self.listener(listener)?.socket),
+            Op::Hide { listener } => os::hide(&*self.listener(listener)?.socket),
             Op::SetNonblocking {
                 listener,
                 nonblocking,
@@ -381,8 +381,8 @@ impl Kernel for Applier {
     fn queue(&mut self, listener: ListenerId) -> Option<Queue> {
         let listener = self.listeners.get(&listener)?;
         match listener.name {
-            Some(_) => os::unix_diag::unix_queue(listener.inode).ok(),
-            None => os::tcp_info::queue(&*listener.socket).ok(),
+            Some(_) => os::unix_queue(listener.inode).ok(),
+            None => os::tcp_queue(&*listener.socket).ok(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::open_error::{Occupant, OpenError};
 use super::scan;
 use crate::os;
 use crate::os::socket_holders::{short_path, socket_holder};
-use crate::os::unix_diag::unix_listening;
+use crate::os::unix_listening;
 
 /// The accept queue length that hotrun requests. The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -38,7 +38,7 @@ pub(super) fn stream(address: SocketAddr) -> io::Result<Socket> {
 /// Listens with at least this backlog, or with the longest queue that the system allows: a full queue costs a client a
 /// second.
 pub(super) fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {
-    let longest = os::reuseport::longest_queue().unwrap_or(BACKLOG);
+    let longest = os::longest_queue().unwrap_or(BACKLOG);
     socket.listen(longest.max(BACKLOG).max(backlog))
 }
 

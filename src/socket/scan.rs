@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::endpoint::Endpoint;
 use super::open_error::Occupant;
 use crate::os::TcpListening;
-use crate::os::sock_diag::{tcp_half_open, tcp_listening};
 use crate::os::socket_holders::socket_holder;
+use crate::os::{tcp_half_open, tcp_listening};
 
 /// A listener, other than `ours`, that keeps `endpoint` from being bound.
 pub(super) fn occupant(endpoint: Endpoint, ours: &[u64]) -> Option<Occupant> {

@@ -165,7 +165,7 @@ impl Directory {
             let pid = name
                 .to_str()
                 .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok());
-            pid.is_some_and(|pid| !os::socket_holders::process_exists(pid))
+            pid.is_some_and(os::process_tree::has_ended)
         });
         for entry in names.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket())) {
             let _ = fs::remove_file(entry.path());

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::netlink::{Scope, array_at, attribute, query, u32_at, u64_at};
-use super::reuseport::NO_INTERFACE;
+use super::socket_options::NO_INTERFACE;
 use crate::os::{TcpConnection, TcpListening, TcpState};
 
 const INET_DIAG_INFO: u16 = 2;
@@ -21,7 +21,7 @@ const FIN_WAIT1: u8 = 4;
 const FIN_WAIT2: u8 = 5;
 const CLOSE_WAIT: u8 = 8;
 const LAST_ACK: u8 = 9;
-const LISTEN: u8 = 10;
+pub(super) const LISTEN: u8 = 10;
 const CLOSING: u8 = 11;
 
 const CONNECTED: [u8; 6] = [
@@ -37,7 +37,7 @@ const CONNECTED: [u8; 6] = [
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The TCP sockets of both families that listen on `port`, without those that are hidden
-/// ([`hide`](super::reuseport::hide)).
+/// ([`hide`](super::socket_options::hide)).
 pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {

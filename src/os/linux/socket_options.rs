@@ -1,13 +1,18 @@
-//! What a socket reports about itself (`socket(7)`). Each function fails with `ENOTSOCK` for anything but a socket.
+//! Options of sockets (`socket(7)`, `tcp(7)`). Each function fails with `ENOTSOCK` for anything but a socket.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::mem::MaybeUninit;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::LazyLock;
 
-use nix::sys::socket::getsockopt;
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::{getsockopt_impl, sockopt_impl};
 use socket2::SockRef;
+
+use crate::os::{Instruction, Queue};
 
 // The cookie of its network namespace (`include/uapi/asm-generic/socket.h`, since 5.14).
 sockopt_impl!(
@@ -59,6 +64,72 @@ pub fn is_of_one_device(socket: &impl AsFd) -> bool {
 /// Whether it listens (`SO_ACCEPTCONN`).
 pub fn is_listening(socket: &impl AsFd) -> io::Result<bool> {
     SockRef::from(socket).is_listener()
+}
+
+/// Attaches a program that chooses the socket of the group of `member` that gets a new connection: the program returns an
+/// index, in the order in which the sockets joined by `listen`. It replaces the previous program of the whole group in one
+/// step (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`; `reuseport_attach_prog` in `net/core/sock_reuseport.c`).
+///
+/// # Errors
+/// `EINVAL` if the program is invalid or the socket is in no group, `ENOMEM` if it is longer than `net.core.optmem_max`
+/// allows.
+pub fn steer(member: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
+    let mut filter: Vec<libc::sock_filter> = program.iter().map(native).collect();
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        filter: filter.as_mut_ptr(),
+    };
+    // The kernel copies the program during the call, so `filter` need not live longer.
+    Ok(setsockopt(member, sockopt::AttachReusePortCbpf, &program)?)
+}
+
+/// No interface has this index.
+pub(super) const NO_INTERFACE: u32 = i32::MAX as u32;
+
+/// Hides a listening socket from new connections, as if it did not listen; a listener on an address that covers the same
+/// port gets them instead. Connections in its queue and handshakes under way still arrive and can be accepted.
+///
+/// The socket is bound to an interface that does not exist. The kernel compares the interface of a new connection with that
+/// of the socket (`compute_score` in `net/ipv4/inet_hashtables.c`); it finds the socket of a handshake under way without
+/// that comparison. Without privileges this works once and cannot be undone (`sock_bindtoindex_locked` in
+/// `net/core/sock.c`).
+///
+/// # Errors
+/// `EPERM` if the program has bound it to an interface itself.
+pub fn hide(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).bind_device_by_index_v4(NonZeroU32::new(NO_INTERFACE))
+}
+
+pub(super) fn native(instruction: &Instruction) -> libc::sock_filter {
+    let Instruction { code, jt, jf, k } = *instruction;
+    libc::sock_filter { code, jt, jf, k }
+}
+
+/// The accept queue of a listening TCP socket. For a listener the kernel puts its length into `tcpi_unacked`
+/// (`tcp_get_info` in `net/ipv4/tcp.c`).
+///
+/// # Errors
+/// `EOPNOTSUPP` if the socket is not TCP.
+pub fn tcp_queue(socket: &impl AsFd) -> io::Result<Queue> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the pointers are to `length` writable bytes and to `length` itself, both live during the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    // SAFETY: it consists of integers, for which any bytes are valid, and was zeroed before the kernel wrote to it.
+    let info = unsafe { info.assume_init() };
+    Ok(Queue {
+        listening: info.tcpi_state == super::sock_diag::LISTEN,
+        waiting: info.tcpi_unacked,
+    })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::wire::Order;
 use super::{Refusal, Report, Step};
 use crate::os;
 use crate::os::cleanup::{Cleanup, clean_up};
-use crate::os::reap::{Reaped, reap};
+use crate::os::process::{Reaped, become_subreaper, reap, set_name};
 use crate::reload::Ended;
 
 /// How long the process of hotrun may outlive its descriptors while the kernel takes it apart.
@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
 fn run() -> io::Result<()> {
     let parent = getppid();
     os::close_from(3)?;
-    os::name_process(c"hotrun-guardian");
+    set_name(c"hotrun-guardian");
     let mut channel = Channel::take()?;
     match start(&channel) {
         Ok((program, wake, cleanup)) => {
@@ -70,7 +70,7 @@ fn start(channel: &Channel) -> Result<(Pid, Wake, Vec<Cleanup>), Refusal> {
     let own = |error: io::Error| Refusal::new(Step::Guardian, error);
     let mut request = start_request::receive(channel.socket()).map_err(own)?;
     // Before the program runs: its first orphan may appear at once.
-    os::become_subreaper().map_err(own)?;
+    become_subreaper().map_err(own)?;
     let wake = Wake::new().map_err(own)?;
     match request.head.stdio {
         StdioMode::Pipes => {}

@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, dup2_stdin, execve, getpid, setpgid, tcsetpgrp};
 
 use crate::os::fd_limit;
-use crate::os::fork_exec::{fork, place, raise};
-use crate::os::seccomp::Filter;
+use crate::os::process::{fork, place, raise};
+use crate::os::seccomp;
 use crate::os::signals::reset_signals;
 use crate::process::start_request::{StartRequest, StdioMode};
 use crate::process::{Refusal, Step, wire};
@@ -23,10 +23,9 @@ const FIRST: i32 = 3;
 pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
     // The child reports a failure through this pipe. Exec closes it, so an end without a message means success.
     let (mut failure, report) = io::pipe().map_err(|error| Refusal::new(Step::Fork, error))?;
-    let filter = Filter::default();
     let mut parts = Some((request, report));
     let pid = fork(|| match parts.take() {
-        Some((request, report)) => child(request, &report.into(), &filter),
+        Some((request, report)) => child(request, &report.into()),
         None => 1,
     })
     .map_err(|error| Refusal::new(Step::Fork, error))?;
@@ -42,22 +41,18 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
 }
 
 /// The program's process up to its exec. Returns the exit status if that fails.
-fn child(request: StartRequest, report: &OwnedFd, filter: &Filter) -> i32 {
+fn child(request: StartRequest, report: &OwnedFd) -> i32 {
     // Above everything that `place` fills.
     let top = FIRST + i32::try_from(request.sockets.len()).unwrap_or(0);
     let Ok(report) = raise(report, top) else {
         return 127;
     };
-    let Err(refusal) = become_program(request, filter, top);
+    let Err(refusal) = become_program(request, top);
     let _ = io::PipeWriter::from(report).write_all(wire::to_line(&refusal).as_bytes());
     127
 }
 
-fn become_program(
-    mut request: StartRequest,
-    filter: &Filter,
-    top: i32,
-) -> Result<Infallible, Refusal> {
+fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Refusal> {
     let own = Pid::from_raw(0);
     let descriptors = |error| Refusal::new(Step::Descriptors, error);
     // A group of its own: what the program does to its group does not hit its guardian, and killing the group is one step
@@ -76,7 +71,7 @@ fn become_program(
     let _ = request.head.fd_limit.map(fd_limit::set);
     // Just before exec, so that no call of ours is intercepted.
     if let Some(channel) = channel {
-        let installed = filter.install(channel.as_fd());
+        let installed = seccomp::install(channel.as_fd());
         installed.map_err(|errno| descriptors(errno.into()))?;
     }
     Err(exec(&request))

@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use signal_hook::low_level::pipe;
 
-use crate::os;
+use crate::os::process::signal_at_parents_end;
 
 /// Sent when the parent ends. It only wakes the guardian, so it must not be a signal with a meaning.
 const PARENTS_END: Signal = Signal::SIGUSR2;
@@ -29,7 +29,7 @@ impl Wake {
         blocked.remove(PARENTS_END);
         // Blocked instead of ignored: both are inherited through exec, and a mask is reset in one call.
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
-        os::signal_at_parents_end(PARENTS_END)?;
+        signal_at_parents_end(PARENTS_END)?;
         Ok(Self { signals })
     }
 

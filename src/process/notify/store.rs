@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::os;
-use crate::os::hangup::HangupSet;
+use crate::os::HangupSet;
 
 /// A generous value for systemd's `FileDescriptorStoreMax=`, and half of the default limit of open descriptors.
 const CAPACITY: usize = 512;
@@ -85,7 +85,7 @@ impl FdStore {
             if self
                 .entries
                 .iter()
-                .any(|known| os::is_duplicate(&*known.fd, &fd))
+                .any(|known| os::is_same_socket(&*known.fd, &fd))
             {
                 result.known += 1;
             } else if self.entries.len() == CAPACITY {

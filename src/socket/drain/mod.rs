@@ -18,9 +18,10 @@ use tokio::time::{sleep, timeout};
 
 use self::idle::{IdleDetector, QUIET};
 use self::owners::ConnectionOwners;
-use crate::os::sock_diag::{tcp_connections, tcp_half_open};
-use crate::os::unix_diag::{unix_connections, unix_queue};
-use crate::os::{TcpConnection, TcpState, UnixConnection, tcp_info};
+use crate::os::{
+    TcpConnection, TcpState, UnixConnection, tcp_connections, tcp_half_open, tcp_queue,
+    unix_connections, unix_queue,
+};
 
 /// The shortest and the longest pause between two looks. Within these limits a look takes at most a tenth of the time.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -241,7 +242,7 @@ impl MonitoredListener {
     /// How many connections wait in the accept queue.
     fn queued(&self) -> u32 {
         let queue = match self {
-            Self::Tcp { socket, .. } => socket.as_ref().map(|socket| tcp_info::queue(&**socket)),
+            Self::Tcp { socket, .. } => socket.as_ref().map(|socket| tcp_queue(&**socket)),
             Self::Unix { queue, .. } => queue.map(unix_queue),
         };
         queue

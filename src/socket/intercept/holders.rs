@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::os::pidfd_set::PidfdSet;
+use crate::os::PidfdSet;
 use crate::os::socket_holders::sockets_of;
 
 /// The processes of a program, and the sockets that they hold.

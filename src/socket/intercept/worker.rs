@@ -195,10 +195,9 @@ impl Worker {
         };
         let endpoint = binding.endpoint;
         // Some kernels lose a reply, and the caller repeats its call (see `InterceptedCalls::reply`).
-        if os::seccomp::may_lose_replies()
-            && self
-                .sockets
-                .is_repeated(cookie, caller.call.thread, endpoint)
+        if self
+            .sockets
+            .is_repeated(cookie, caller.call.thread, endpoint)
         {
             return Reply::Success.into();
         }
@@ -238,9 +237,7 @@ impl Worker {
         shared: bool,
     ) -> Outcome {
         let address = endpoint.address;
-        if address.port() < os::privilege::first_unprivileged_port()
-            && os::privilege::may_bind(caller.call.thread) == Some(false)
-        {
+        if !os::may_bind(caller.call.thread, address.port()) {
             return Reply::Errno(libc::EACCES).into();
         }
         let bound = match endpoint.transport {

@@ -451,7 +451,7 @@ async fn a_live_generation_may_close_and_open_again() {
     adopter.orphan_unheld(id(1), &HashSet::new()).unwrap();
     // Long enough for a relay that would carry in circles to have made many connections.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let established = os::sock_diag::tcp_connections(at).unwrap().len();
+    let established = os::tcp_connections(at).unwrap().len();
     assert!(established <= 3, "{established} connections");
     let again = open_own(&adopter, 1, at);
     let answered = answers(waiting);

@@ -5,7 +5,7 @@ use nix::{libc, setsockopt_impl, sockopt_impl};
 use tokio::time::timeout;
 
 use super::*;
-use crate::os::sock_diag::{tcp_connections, tcp_half_open};
+use crate::os::{tcp_connections, tcp_half_open};
 
 fn own_pid() -> Vec<i32> {
     vec![std::process::id() as i32]

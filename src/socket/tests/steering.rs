@@ -312,12 +312,12 @@ fn the_kernel_runs_the_program_as_the_tests_do() {
         targets: vec![0, 2],
         diverted: vec![(port, vec![3])],
     };
-    crate::os::reuseport::steer(&members[1], &steering.program()).unwrap();
+    crate::os::steer(&members[1], &steering.program()).unwrap();
     client.connect(&address.into()).unwrap();
     let clients: Vec<TcpStream> = (0..100)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
-    let queues = members.map(|member| crate::os::tcp_info::queue(&member).unwrap().waiting);
+    let queues = members.map(|member| crate::os::tcp_queue(&member).unwrap().waiting);
     assert_eq!(queues[0] + queues[2], clients.len() as u32, "{queues:?}");
     assert!(queues[0] > 10 && queues[2] > 10, "{queues:?}");
     assert_eq!((queues[1], queues[3]), (0, 1));

@@ -165,7 +165,7 @@ async fn a_relay_takes_no_more_than_it_can_carry() {
     sockets.switch(id(2)).unwrap();
     sockets.drain(id(1)).unwrap();
     let old = TcpListener::from(old.fd);
-    let waiting = || crate::os::tcp_info::queue(&old).unwrap().waiting;
+    let waiting = || crate::os::tcp_queue(&old).unwrap().waiting;
     let begun = Instant::now();
     // This thread is the runtime's, and it does not let go.
     while waiting() > 300 - 256 {

@@ -98,6 +98,6 @@ async fn what_a_call_costs() {
     show("bare", &bare.rest().await);
     trapped("answered with `Continue`", |_, _| Reply::Continue).await;
     trapped("done on its behalf", on_its_behalf).await;
-    let times = (0..50).map(|_| time(|| seccomp::probe(None).map_err(std::io::Error::other)));
+    let times = (0..50).map(|_| time(|| seccomp::probe().map_err(std::io::Error::other)));
     println!("probe {:?}", median(times.collect()));
 }

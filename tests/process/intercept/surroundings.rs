@@ -99,7 +99,7 @@ print(s.fileno())
 
 /// Works for any user. Privileges are given up only where it does not work otherwise.
 async fn intercept_as_current_user() {
-    seccomp::probe(None).unwrap();
+    seccomp::probe().unwrap();
     let mark = Mark::new();
     let (mut running, calls) = start(python_spec(&mark, PRIVILEGES)).await;
     let (calls, call) = next_call(calls).await;
@@ -179,7 +179,7 @@ const BINDS: &str = "import socket; socket.socket().bind(('127.0.0.1', 0)); prin
 #[tokio::test]
 #[ignore = "helper: runs under interception"]
 async fn helper_is_busy() {
-    assert!(matches!(seccomp::probe(None), Err(Unavailable::Busy)));
+    assert!(matches!(seccomp::probe(), Err(Unavailable::Busy)));
     let mark = Mark::new();
     let mut spec = python_spec(&mark, BINDS);
     let (here, there) = seccomp::channel().unwrap();

@@ -1,4 +1,5 @@
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -8,6 +9,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::{Call, Next, Reply, Syscall};
 use crate::os::scm_rights;
 
+/// `SECCOMP_IOC_MAGIC` (`include/uapi/linux/seccomp.h`). The size of the structure is part of a call's number: a kernel with
+/// a larger one refuses it instead of writing behind its end.
+const MAGIC: u8 = b'!';
+nix::ioctl_readwrite!(receive, MAGIC, 0, libc::seccomp_notif);
+nix::ioctl_readwrite!(send, MAGIC, 1, libc::seccomp_notif_resp);
+nix::ioctl_write_ptr!(id_valid, MAGIC, 2, u64);
+
 /// The listener of a program whose calls are intercepted: it delivers the calls and takes the replies.
 ///
 /// One thread at a time takes calls; any thread may reply. Dropping it makes every pending and every later call fail with
@@ -16,7 +24,7 @@ use crate::os::scm_rights;
 pub struct InterceptedCalls(OwnedFd);
 
 impl InterceptedCalls {
-    /// Waits for what [`Filter::install`](super::Filter::install) sends over the channel: the listener, or the reason why the
+    /// Waits for what [`install`](super::install) sends over the channel: the listener, or the reason why the
     /// program runs without one.
     ///
     /// # Errors
@@ -54,99 +62,64 @@ impl InterceptedCalls {
             PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)
         });
         loop {
-            let ready = match self.wait(stop, timeout) {
-                Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(errno.into()),
-                Ok(None) => return Ok(Next::Stopped),
-                Ok(Some(ready)) => ready,
-            };
-            if !ready.contains(PollFlags::POLLIN) {
-                // `HUP`: no process has the filter any longer. `ERR`: a signal kept the kernel from looking
-                // (`seccomp_notify_poll` in `kernel/seccomp.c`).
-                match ready.contains(PollFlags::POLLHUP) {
-                    true => return Ok(Next::Ended),
-                    false => continue,
-                }
-            }
-            match self.receive() {
+            match self.wait(stop, timeout) {
                 // The caller was interrupted before we took the call. It repeats the call, or is dead.
-                Err(Errno::ENOENT | Errno::EINTR) => {}
+                Err(Errno::ENOENT | Errno::EINTR) | Ok(None) => {}
                 Err(errno) => return Err(errno.into()),
-                Ok(None) => {}
-                Ok(Some(call)) => return Ok(Next::Call(call)),
+                Ok(Some(next)) => return Ok(next),
             }
         }
     }
 
-    /// The events of the listener; `None` if it is time to stop.
+    /// `None` if nothing has happened that matters.
     fn wait(
         &self,
         stop: Option<BorrowedFd<'_>>,
         timeout: PollTimeout,
-    ) -> Result<Option<PollFlags>, Errno> {
+    ) -> nix::Result<Option<Next>> {
         let fds = [Some(self.0.as_fd()), stop].into_iter().flatten();
         let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let ready = poll(&mut fds, timeout)?;
-        let mut events = fds
-            .iter()
-            .map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        let mut events = fds.iter().filter_map(PollFd::revents);
         let calls = events.next().unwrap_or(PollFlags::empty());
-        let stopped = events.any(|stop| !stop.is_empty());
-        // If no process is left that could call, that is the end, stopped or not.
-        let ended = calls == PollFlags::POLLHUP;
-        Ok((ready > 0 && (ended || !stopped)).then_some(calls))
+        if calls == PollFlags::POLLHUP {
+            // No process is left that could call. That is the end, stopped or not.
+            Ok(Some(Next::Ended))
+        } else if ready == 0 || events.any(|stop| !stop.is_empty()) {
+            Ok(Some(Next::Stopped))
+        } else if calls.contains(PollFlags::POLLIN) {
+            Ok(self.receive()?.map(Next::Call))
+        } else {
+            // `ERR`: a signal kept the kernel from looking (`seccomp_notify_poll` in `kernel/seccomp.c`).
+            Ok(None)
+        }
     }
 
     /// Takes a call. Does not block after `poll` has reported one, even if its caller is gone by then: the kernel does not
     /// decrement its count for interrupted calls and answers `ENOENT` instead.
     fn receive(&self) -> Result<Option<Call>, Errno> {
-        // The kernel requires zeros.
-        let mut received = libc::seccomp_notif {
-            id: 0,
-            pid: 0,
-            flags: 0,
-            data: libc::seccomp_data {
-                nr: 0,
-                arch: 0,
-                instruction_pointer: 0,
-                args: [0; 6],
-            },
+        let received = MaybeUninit::<libc::seccomp_notif>::zeroed();
+        // SAFETY: it consists of integers, for which zeros are valid. The kernel requires them.
+        let mut received = unsafe { received.assume_init() };
+        // SAFETY: the call fills in the structure.
+        unsafe { receive(self.0.as_raw_fd(), &raw mut received) }?;
+        let Some(syscall) = syscall(&received.data) else {
+            // Not from our filter. Its caller must not wait for ever.
+            self.send(received.id, Reply::Continue)?;
+            return Ok(None);
         };
-        // SAFETY: the call fills in the structure, whose size is part of its number, so that a kernel with a
-        // greater one would refuse instead of writing behind its end.
-        let result = unsafe {
-            libc::ioctl(
-                self.0.as_raw_fd(),
-                libc::SECCOMP_IOCTL_NOTIF_RECV,
-                &raw mut received,
-            )
-        };
-        Errno::result(result)?;
-        let call = syscall(&received.data).map(|syscall| Call {
+        Ok(Some(Call {
             id: received.id,
             thread: received.pid.cast_signed(),
             syscall,
-        });
-        if call.is_none() {
-            // Not from our filter. Its caller must not wait for ever.
-            self.send(received.id, Reply::Continue)?;
-        }
-        Ok(call)
+        }))
     }
 
     /// Whether the caller still waits. Anything learned through its thread id, or read from its memory, belongs to this
     /// caller only if this is true *afterwards*, because ids are reused (`seccomp_unotify(2)`).
     pub fn is_pending(&self, call: &Call) -> bool {
-        let id = call.id;
-        // SAFETY: the call reads the eight bytes of `id`.
-        let ask = || unsafe {
-            libc::ioctl(
-                self.0.as_raw_fd(),
-                libc::SECCOMP_IOCTL_NOTIF_ID_VALID,
-                &raw const id,
-            )
-        };
-        uninterrupted(ask).is_ok()
+        // SAFETY: the call reads the eight bytes of the id.
+        uninterrupted(|| unsafe { id_valid(self.0.as_raw_fd(), &raw const call.id) }).is_ok()
     }
 
     /// Lets the caller continue. A caller that has died is not an error.
@@ -177,20 +150,14 @@ impl InterceptedCalls {
             error,
             flags,
         };
-        // SAFETY: the call reads the structure, whose size is part of its number.
-        uninterrupted(|| unsafe {
-            libc::ioctl(
-                self.0.as_raw_fd(),
-                libc::SECCOMP_IOCTL_NOTIF_SEND,
-                &raw mut response,
-            )
-        })
+        // SAFETY: the call reads the structure.
+        uninterrupted(|| unsafe { send(self.0.as_raw_fd(), &raw mut response) })
     }
 }
 
-fn uninterrupted(mut call: impl FnMut() -> libc::c_int) -> Result<(), Errno> {
+fn uninterrupted(mut call: impl FnMut() -> nix::Result<i32>) -> nix::Result<()> {
     loop {
-        match Errno::result(call()) {
+        match call() {
             Err(Errno::EINTR) => {}
             result => return result.map(drop),
         }

@@ -1,10 +1,18 @@
-//! The filter, as data: classic BPF over `struct seccomp_data` (`seccomp(2)`).
+//! The filter: classic BPF over `struct seccomp_data` (`seccomp(2)`).
 //!
 //! It looks at the architecture and the number of a call only. At installation the kernel finds out which calls such a
 //! filter always allows, and does not run it for them (`seccomp_cache_prepare` in `kernel/seccomp.c`, since 5.11): for all
 //! but the two that are intercepted.
 
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use socket2::{MsgHdr, SockRef};
+
 use crate::os::Instruction;
+use crate::os::linux::socket_options::native;
 
 const LOAD_WORD: u16 = 0x20;
 const JUMP_IF_EQUAL: u16 = 0x15;
@@ -18,9 +26,9 @@ const ARCHITECTURE: u32 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Architecture {
     /// `AUDIT_ARCH_*` of `include/uapi/linux/audit.h`.
-    pub(super) audit: u32,
-    pub(super) bind: u32,
-    pub(super) listen: u32,
+    audit: u32,
+    bind: u32,
+    listen: u32,
 }
 
 /// 62 is `EM_X86_64`, the high bits say 64 bits and little endian.
@@ -51,7 +59,7 @@ pub(super) const NATIVE: Option<Architecture> = None;
 ///
 /// A call of another table (i386's `int 0x80`, 32 bits on aarch64) is allowed whatever its number means there. x32 has the
 /// architecture of x86-64 and sets an extra bit in the number, so its numbers are equal to neither.
-pub(super) fn filter(architecture: Architecture) -> [Instruction; 7] {
+fn filter(architecture: Architecture) -> [Instruction; 7] {
     let Architecture {
         audit,
         bind,
@@ -83,6 +91,87 @@ const fn jump_if_equal(k: u32, jt: u8, jf: u8) -> Instruction {
         jt,
         jf,
         k,
+    }
+}
+
+/// `WAIT_KILLABLE_RECV`: once a call was received, only a fatal signal interrupts it. Without it, the signals by which Go
+/// preempts its threads would make the call start again and again. `SPEC_ALLOW`: this is no sandbox, and the mitigations
+/// that a kernel may apply to sandboxes would only slow the program down.
+const FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
+    | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+    | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+
+/// Intercepts the calls of this process and its future descendants, and sends the listener over the channel, or the reason
+/// why there is none. Call it just before an exec, which closes the channel and the listener. It neither allocates nor locks.
+///
+/// If the kernel refuses the filter this is not an error: the process continues without it.
+///
+/// # Errors
+/// The filter is in force and its listener is lost: every `bind` and `listen` would fail with `ENOSYS`.
+pub fn install(channel: BorrowedFd<'_>) -> Result<(), Errno> {
+    let listener = match set() {
+        // Neither `CAP_SYS_ADMIN` nor `no_new_privs` (`seccomp_prepare_filter` in `kernel/seccomp.c`).
+        Err(Errno::EACCES) => prctl::set_no_new_privs().and_then(|()| set()),
+        result => result,
+    };
+    match listener {
+        // Our copy is closed here: while it is open the kernel does not report that every process is gone.
+        Ok(listener) => send(channel, 0, &rights(listener.as_fd())),
+        Err(errno) => {
+            // This fails only if nobody reads it.
+            let _ = send(channel, errno as i32, &[]);
+            Ok(())
+        }
+    }
+}
+
+fn set() -> Result<OwnedFd, Errno> {
+    let mut program = filter(NATIVE.ok_or(Errno::ENOSYS)?).map(|one| native(&one));
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: `program` describes `len` instructions, live during the call; the kernel only reads them.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            FLAGS,
+            &raw const program,
+        )
+    };
+    let fd = RawFd::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just made this descriptor (with `CLOEXEC`) and nothing else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Ancillary data with one descriptor (`cmsg(3)`), as 64-bit systems lay it out: the length without padding, level, type,
+/// descriptor. By hand because nix's `sendmsg` allocates.
+fn rights(fd: BorrowedFd<'_>) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&20_u64.to_ne_bytes());
+    for (at, word) in [libc::SOL_SOCKET, libc::SCM_RIGHTS, fd.as_raw_fd()]
+        .into_iter()
+        .enumerate()
+    {
+        bytes[8 + 4 * at..12 + 4 * at].copy_from_slice(&word.to_ne_bytes());
+    }
+    bytes
+}
+
+/// Sends one message: an `errno` or 0, and ancillary data.
+fn send(channel: BorrowedFd<'_>, errno: i32, control: &[u8]) -> Result<(), Errno> {
+    let bytes = errno.to_ne_bytes();
+    let parts = [IoSlice::new(&bytes)];
+    let message = MsgHdr::new().with_buffers(&parts).with_control(control);
+    loop {
+        // `NOSIGNAL`: a reader that is gone is an error, not the end of this process.
+        let sent = SockRef::from(&channel).sendmsg(&message, libc::MSG_NOSIGNAL);
+        match sent.map_err(|error| error.raw_os_error().map(Errno::from_raw)) {
+            Err(Some(Errno::EINTR)) => {}
+            Err(errno) => return Err(errno.unwrap_or(Errno::EIO)),
+            Ok(_) => return Ok(()),
+        }
     }
 }
 

@@ -11,12 +11,14 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket
 use nix::sys::wait::waitpid;
 use nix::unistd::write;
 
+use super::filter::NATIVE;
 use super::{
-    Call, Filter, InterceptedCalls, Next, Reply, Syscall, TestRefusal, Unavailable, channel,
-    descriptor_of, read_memory, release, version,
+    Call, InterceptedCalls, Next, Reply, Syscall, Unavailable, channel, descriptor_of, install,
+    read_memory,
 };
-use crate::os::fork_exec::fork_beside_threads;
 use crate::os::intercept::OLDEST;
+use crate::os::process::fork_beside_threads;
+use crate::os::test_hook;
 
 /// For each of the three steps. No machine takes this long for one system call.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,21 +27,17 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const RETURNED: [u8; 1] = [b'+'];
 
 /// Intercepts a `bind` of a child process, reaches into the child, and replies. Takes about half a millisecond, and three
-/// seconds at most. `refusal` simulates a refusal of the system, for tests.
+/// seconds at most.
 ///
 /// # Errors
 /// [`Unavailable`]: why calls cannot be intercepted here.
-pub fn probe(refusal: Option<TestRefusal>) -> Result<(), Unavailable> {
-    if let Some(refusal) = refusal {
-        return Err(simulated(refusal));
-    }
-    let filter = Filter::default();
-    if !filter.is_supported() {
-        return Err(Unavailable::Unsupported);
+pub fn probe() -> Result<(), Unavailable> {
+    if let Some(refusal) = simulated() {
+        return Err(refusal);
     }
     let (here, there) = channel().map_err(Unavailable::Process)?;
     // SAFETY: `child` makes a handful of system calls, and neither allocates nor locks.
-    let pid = unsafe { fork_beside_threads(|| child(&filter, there.as_fd())) };
+    let pid = unsafe { fork_beside_threads(|| child(there.as_fd())) };
     let pid = pid.map_err(Unavailable::Process)?;
     drop(there);
     let result = attempt(&here.into());
@@ -49,19 +47,21 @@ pub fn probe(refusal: Option<TestRefusal>) -> Result<(), Unavailable> {
     result
 }
 
-fn simulated(refusal: TestRefusal) -> Unavailable {
+/// The refusal that the test hook `REFUSE` names.
+fn simulated() -> Option<Unavailable> {
     let forbidden = || Errno::EPERM.into();
-    match refusal {
-        TestRefusal::Kernel => Unavailable::OldKernel(release()),
-        TestRefusal::Seccomp => Unavailable::Seccomp(forbidden()),
-        TestRefusal::Busy => Unavailable::Busy,
-        TestRefusal::Pidfd => Unavailable::Pidfd(forbidden()),
+    match test_hook("REFUSE")?.as_str() {
+        "kernel" => Some(Unavailable::OldKernel(release())),
+        "seccomp" => Some(Unavailable::Seccomp(forbidden())),
+        "busy" => Some(Unavailable::Busy),
+        "pidfd" => Some(Unavailable::Pidfd(forbidden())),
+        _ => None,
     }
 }
 
 /// Binds without a name, which lets the kernel choose one (`unix(7)`, "Autobind feature"): it works without a network.
-fn child(filter: &Filter, channel: BorrowedFd<'_>) -> i32 {
-    if filter.install(channel).is_err() {
+fn child(channel: BorrowedFd<'_>) -> i32 {
+    if install(channel).is_err() {
         return 1;
     }
     let flags = SockFlag::SOCK_CLOEXEC;
@@ -113,8 +113,8 @@ fn reach(call: &Call) -> Result<(), Unavailable> {
         return Err(Unavailable::Silent);
     };
     descriptor_of(call.thread, fd).map_err(Unavailable::Pidfd)?;
-    read_memory(call.thread, address, length.min(2) as usize).map_err(Unavailable::Memory)?;
-    Ok(())
+    let family = read_memory(call.thread, address, length.min(2) as usize);
+    family.map(drop).map_err(Unavailable::Memory)
 }
 
 fn returned(mut channel: &UnixStream) -> Result<(), Unavailable> {
@@ -132,7 +132,9 @@ pub fn unavailable(errno: Errno) -> Unavailable {
 }
 
 fn reason(errno: Errno, release: String) -> Unavailable {
-    if errno == Errno::EBUSY {
+    if NATIVE.is_none() {
+        Unavailable::Unsupported
+    } else if errno == Errno::EBUSY {
         Unavailable::Busy
     } else if errno == Errno::EINVAL && is_old(&release) {
         // The kernel does not know a flag. Newer kernels may have other reasons for `EINVAL`.
@@ -142,8 +144,21 @@ fn reason(errno: Errno, release: String) -> Unavailable {
     }
 }
 
+/// The release of the running kernel, such as `6.12.53-generic`.
+fn release() -> String {
+    let name = nix::sys::utsname::uname();
+    name.map_or_else(
+        |_| "unknown".into(),
+        |name| name.release().to_string_lossy().into_owned(),
+    )
+}
+
 fn is_old(release: &str) -> bool {
-    matches!(version(release)[..], [major, minor, ..] if (major, minor) < OLDEST)
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse().ok());
+    let version = numbers.next().zip(numbers.next());
+    version.is_some_and(|version: (u32, u32)| version < OLDEST)
 }
 
 #[cfg(test)]
@@ -153,23 +168,8 @@ mod tests {
     #[test]
     fn it_works_here_within_the_timeout() {
         let began = std::time::Instant::now();
-        probe(None).unwrap();
+        probe().unwrap();
         assert!(began.elapsed() < TIMEOUT);
-    }
-
-    #[test]
-    fn each_refusal_can_be_simulated() {
-        let refused = |refuse| probe(Some(refuse)).unwrap_err();
-        assert!(matches!(
-            refused(TestRefusal::Kernel),
-            Unavailable::OldKernel(release) if release == super::release()
-        ));
-        assert!(matches!(
-            refused(TestRefusal::Seccomp),
-            Unavailable::Seccomp(_)
-        ));
-        assert!(matches!(refused(TestRefusal::Busy), Unavailable::Busy));
-        assert!(matches!(refused(TestRefusal::Pidfd), Unavailable::Pidfd(_)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
-use crate::os::linux::process_tree::status_field;
+use crate::os::process_tree::status_field;
 
 /// A duplicate of the thread's descriptor `fd`, with `CLOEXEC`. Check
 /// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending) afterwards.

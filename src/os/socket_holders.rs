@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::fcntl::readlinkat;
 
@@ -16,16 +16,13 @@ use crate::os::Holder;
 pub fn socket_holder(inode: u64) -> Option<Holder> {
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let pid = pids.find(|pid| holds(*pid, inode))?;
+    let holds = |sockets: HashMap<u32, u64>| sockets.values().any(|held| *held == inode);
+    let pid = pids.find(|pid| sockets_of(*pid, |_| None).is_ok_and(holds))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(Holder {
         pid,
         name: name.trim_end().to_owned(),
     })
-}
-
-fn holds(pid: i32, inode: u64) -> bool {
-    sockets_of(pid, |_| None).is_ok_and(|sockets| sockets.values().any(|held| *held == inode))
 }
 
 /// The inodes of the sockets that a process holds, by descriptor; empty if it has ended.
@@ -84,21 +81,24 @@ pub(super) fn socket_inode(link: &str) -> Option<u64> {
 
 /// A path to `name` in the open `directory`. It fits into the address of a unix socket, which holds 107 bytes (`unix(7)`),
 /// however long the path of the directory is.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] without `/proc`.
 pub fn short_path(directory: &impl AsRawFd, name: &str) -> io::Result<PathBuf> {
-    Ok(PathBuf::from(format!(
-        "/proc/self/fd/{}/{name}",
-        directory.as_raw_fd()
-    )))
-}
-
-/// Whether a process with this pid exists.
-pub fn process_exists(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
+    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    match short.exists() {
+        true => Ok(short.join(name)),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the path is too long for a unix socket",
+        )),
+    }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
     use std::process::{Child, Command};
     use std::thread;
     use std::time::{Duration, Instant};

@@ -1,4 +1,22 @@
-//! The text of `/proc/PID/task/TID/syscall`, and the sets of `poll` and `select`. Pure.
+//! The texts of `/proc/PID/fdinfo` and `/proc/PID/task/TID/syscall`, and the sets of `poll` and `select`. Pure.
+
+/// The files in an epoll set that are watched for reading, as for connections to accept: inode and device of each
+/// (`ep_show_fdinfo` in `fs/eventpoll.c`). With `EPOLLONESHOT` an entry is not watched until it is rearmed.
+pub(super) fn watched(text: &str) -> impl Iterator<Item = (u64, u64)> {
+    text.lines().filter_map(entry)
+}
+
+/// `tfd:        3 events:       19 data:                3  pos:0 ino:4227 sdev:9`, where all but `tfd` and `pos` is
+/// hexadecimal.
+fn entry(line: &str) -> Option<(u64, u64)> {
+    let field = |key: &str| {
+        let (_, value) = line.split_once(key)?;
+        u64::from_str_radix(value.split_whitespace().next()?, 16).ok()
+    };
+    let readable = (libc::EPOLLIN | libc::EPOLLRDNORM) as u64;
+    let watched = line.starts_with("tfd:") && field("events:")? & readable != 0;
+    watched.then_some((field("ino:")?, field("sdev:")?))
+}
 
 /// The call that a thread sleeps in.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,11 +67,11 @@ const POLLFD: usize = 8;
 /// blocked outside any call has `-1` and the two pointers.
 pub(super) fn parse(text: &str) -> Sleep {
     let mut words = text.split_whitespace();
-    let number = words
-        .next()
-        .and_then(|word| word.parse::<libc::c_long>().ok());
+    let number = words.next().and_then(|word| word.parse().ok());
     let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
-    let (Some(number), Some(first), Some(second)) = (number, argument(), argument()) else {
+    let (Some(number), Some(first), Some(second)): (Option<libc::c_long>, _, _) =
+        (number, argument(), argument())
+    else {
         return Sleep::Elsewhere;
     };
     if ON_ONE.contains(&number) {
@@ -83,10 +101,10 @@ pub(super) fn poll_size(count: u64) -> usize {
 
 /// The descriptors of a `poll` set that are watched for reading.
 pub(super) fn polled(bytes: &[u8]) -> Vec<i32> {
-    bytes.chunks_exact(POLLFD).filter_map(entry).collect()
+    bytes.chunks_exact(POLLFD).filter_map(poll_entry).collect()
 }
 
-fn entry(bytes: &[u8]) -> Option<i32> {
+fn poll_entry(bytes: &[u8]) -> Option<i32> {
     let fd = i32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
     let events = i16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
     (events & (libc::POLLIN | libc::POLLRDNORM) != 0).then_some(fd)
@@ -101,22 +119,38 @@ const WORD: usize = size_of::<libc::c_ulong>();
 
 /// The descriptors of a `select` set.
 pub(super) fn selected(bytes: &[u8]) -> Vec<i32> {
-    let words = bytes.chunks_exact(WORD).map(word).enumerate();
-    let bits = words.flat_map(|(at, word)| {
-        let set = (0..WORD * 8).filter(move |bit| word >> bit & 1 == 1);
-        set.map(move |bit| (at * WORD * 8 + bit) as i32)
-    });
-    bits.collect()
-}
-
-fn word(bytes: &[u8]) -> libc::c_ulong {
-    bytes.try_into().map_or(0, libc::c_ulong::from_ne_bytes)
+    let word = |bytes: &[u8]| bytes.try_into().map_or(0, libc::c_ulong::from_ne_bytes);
+    let words: Vec<libc::c_ulong> = bytes.chunks_exact(WORD).map(word).collect();
+    let is_set = |fd: &usize| words[fd / (WORD * 8)] >> (fd % (WORD * 8)) & 1 == 1;
+    let fds = (0..words.len() * WORD * 8).filter(is_set);
+    fds.map(|fd| fd as i32).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const EPOLL: &str = "pos:\t0\nflags:\t02000002\nmnt_id:\t17\nino:\t1039\n\
+        tfd:        3 events:       19 data:                3  pos:0 ino:4227 sdev:9\n\
+        tfd:       11 events: 40000000 data: 7ffe2cb924b8  pos:-1 ino:40f sdev:10\n\
+        tfd:        4 events:       1d data:                4\n";
+
+    #[test]
+    fn the_readable_entries_of_an_epoll_set_are_read() {
+        assert_eq!(watched(EPOLL).collect::<Vec<_>>(), [(0x4227, 9)]);
+    }
+
+    #[test]
+    fn fuzz_fdinfo() {
+        let epoll: &[u8] =
+            b"pos:\t0\nflags:\t02\ntfd:        5 events:       19 data:  5  pos:0 ino:3ea sdev:8\n";
+        let words = ["tfd:", "ino:", "sdev:", "\n", "ffffffffffffffffff"];
+        crate::fuzz::fuzz("/proc/PID/fdinfo", &[epoll], &words, |input| {
+            let text = String::from_utf8_lossy(input);
+            assert!(watched(&text).count() <= input.len());
+        });
+    }
 
     fn line(number: libc::c_long, arguments: &str) -> String {
         format!("{number} {arguments} 0x0 0x0 0x0 0x0 0x7ffe15188690 0x7f94bad162ec\n")
@@ -199,8 +233,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_and_any_set_is_handled(text in "[0-9a-fx \n-]{0,60}", bytes: Vec<u8>) {
-            let _ = (parse(&text), polled(&bytes), selected(&bytes));
+        fn any_text_and_any_set_is_handled(text in "(tfd:|ino:|[0-9a-fx \n-]){0,60}", bytes: Vec<u8>) {
+            let _ = (parse(&text), polled(&bytes), selected(&bytes), watched(&text).count());
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use nix::sys::statfs::statfs;
-
 /// Mounts from the network or from the host of a virtual machine, by their magic numbers in `statfs(2)` and
 /// `linux/magic.h`. A change that another machine makes causes no event (`inotify(7)`, "Limitations and caveats").
 const REMOTE: &[(i64, &str)] = &[
@@ -23,11 +21,21 @@ const REMOTE: &[(i64, &str)] = &[
     (0x7c7c_6673, "a Parallels folder"),
 ];
 
-/// The kind of the file system of `path`, if it does not report every change.
+/// The kind of the file system of `path`, if it does not report every change. Unknown beyond Linux.
 pub fn without_events(path: &Path) -> Option<&'static str> {
-    let found = statfs(path).ok()?.filesystem_type().0;
+    remote_kind(magic(path)?)
+}
+
+#[cfg(target_os = "linux")]
+fn magic(path: &Path) -> Option<i64> {
+    let found = nix::sys::statfs::statfs(path).ok()?.filesystem_type().0;
     // The field is 32 bits wide on some systems, and signed.
-    remote_kind(i64::from(found as u32))
+    Some(i64::from(found as u32))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn magic(_path: &Path) -> Option<i64> {
+    None
 }
 
 fn remote_kind(found: i64) -> Option<&'static str> {

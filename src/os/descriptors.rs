@@ -1,0 +1,116 @@
+//! Descriptors in bulk, and what they refer to.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::stat::{SFlag, fstat};
+
+/// Closes every descriptor from `first` up.
+///
+/// Only for the start of a process, before anything in it owns a descriptor in that range: descriptors that are open then
+/// were leaked by the parent (terminals and shells do that) and would be kept alive.
+///
+/// # Errors
+/// The open descriptors cannot be listed.
+pub fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: closing touches no memory, and the caller guarantees that nothing owns these descriptors.
+    for_each_from(first, 0, |fd| unsafe { libc::close(fd) })
+}
+
+/// Sets `CLOEXEC` on every open descriptor from `first` up.
+///
+/// # Errors
+/// The open descriptors cannot be listed.
+pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    /// `CLOSE_RANGE_CLOEXEC` (`include/uapi/linux/close_range.h`).
+    const ON_EXEC: u32 = 4;
+    // SAFETY: setting a flag of a descriptor touches no memory and closes nothing now.
+    let set = |fd| unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    for_each_from(first, ON_EXEC, set)
+}
+
+/// In one call if possible: Linux before 5.9 lacks the call, and before 5.11 the flag. A descriptor that `act` fails for has
+/// been closed meanwhile.
+fn for_each_from(first: RawFd, flags: u32, act: impl Fn(RawFd) -> i32) -> io::Result<()> {
+    if close_range(first, flags).is_ok() {
+        return Ok(());
+    }
+    // Collected first, because the listing itself has a descriptor.
+    let open: Vec<RawFd> = fs::read_dir("/dev/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open.into_iter().filter(|fd| *fd >= first) {
+        act(fd);
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn close_range(first: RawFd, flags: u32) -> nix::Result<()> {
+    use libc::c_long;
+    // SAFETY: the call touches no memory. The caller guarantees that nothing owns these descriptors; with the flag nothing
+    // is closed. By number, for C libraries without a wrapper.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            c_long::from(first),
+            c_long::from(u32::MAX),
+            c_long::from(flags),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn close_range(_first: RawFd, _flags: u32) -> nix::Result<()> {
+    Err(Errno::ENOSYS)
+}
+
+/// Lets a pipe hold `bytes` before its writer has to wait. A refusal (`/proc/sys/fs/pipe-max-size`) is ignored.
+pub fn widen_pipe(pipe: impl AsFd, bytes: i32) {
+    #[cfg(target_os = "linux")]
+    let _ = nix::fcntl::fcntl(&pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(bytes));
+    let _ = (pipe, bytes);
+}
+
+/// The regular files to which our own output goes, by their current names (`proc_pid_fd(5)`).
+pub fn output_files() -> Vec<PathBuf> {
+    let output = ["/proc/self/fd/1", "/proc/self/fd/2"].map(Path::new);
+    let files = output.into_iter().filter(|fd| fd.is_file());
+    files.filter_map(|fd| fd.read_link().ok()).collect()
+}
+
+/// The inode of an open descriptor: for a socket, the number in `/proc/PID/fd`.
+pub fn inode(fd: &impl AsFd) -> io::Result<u64> {
+    // Its width differs between systems.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    Ok(fstat(fd)?.st_ino as u64)
+}
+
+/// Whether both descriptors are sockets, and the same one.
+pub fn is_same_socket(one: &impl AsFd, other: &impl AsFd) -> bool {
+    fn identity(fd: &impl AsFd) -> Option<(libc::dev_t, libc::ino_t)> {
+        let stat = fstat(fd).ok()?;
+        let is_socket = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFSOCK.bits();
+        is_socket.then_some((stat.st_dev, stat.st_ino))
+    }
+    let known = identity(one);
+    known.is_some() && known == identity(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same_socket;
+
+    #[test]
+    fn a_duplicate_is_recognized_and_the_other_end_is_not() {
+        let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(is_same_socket(&here, &here.try_clone().unwrap()));
+        assert!(!is_same_socket(&here, &there));
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert!(!is_same_socket(&reader, &writer));
+    }
+}

@@ -1,0 +1,94 @@
+//! Locks and leases on files.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use libc::{F_RDLCK, F_SETLEASE, F_UNLCK, F_WRLCK, SIGURG, c_int, c_short, flock};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+
+/// Far beyond the end of any file: a program that locks the same file does not reach it.
+const OFFSET: i64 = i64::MAX - 1;
+
+/// One byte, from the start of the file.
+fn lock(kind: c_int) -> flock {
+    flock {
+        l_type: c_short::try_from(kind).unwrap_or_default(),
+        l_whence: 0,
+        l_start: OFFSET,
+        l_len: 1,
+        l_pid: 0,
+    }
+}
+
+/// Marks the file as in use until this open file is closed, which the kernel does if the process is killed. Several
+/// processes may mark the same file. See "Open file description locks" in `fcntl_locking(2)`; they do not conflict with
+/// `flock(2)`.
+///
+/// # Errors
+/// The file system has no locks.
+pub fn mark_in_use(file: &File) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock(F_RDLCK)))?;
+    Ok(())
+}
+
+/// Whether another open file marks it as in use.
+///
+/// # Errors
+/// The file system has no locks.
+pub fn is_in_use(file: &File) -> io::Result<bool> {
+    let mut conflict = lock(F_WRLCK);
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut conflict))?;
+    Ok(c_int::from(conflict.l_type) != F_UNLCK)
+}
+
+/// Selects the signal that reports a broken lease (`include/uapi/asm-generic/fcntl.h`; `libc` does not name it).
+const F_SETSIG: c_int = 10;
+
+/// Whether some process has this file open for writing, or mapped writable. `false` if unknown: for files of other
+/// users, and on some file systems.
+///
+/// Asks for a read lease, which the kernel refuses for such a file (`F_SETLEASE`, `fcntl(2)`). A process that opens the file
+/// for writing while we hold the lease waits for a moment, and we get a signal. It is `SIGURG`, which is ignored by
+/// default, instead of `SIGIO`, which would end us.
+pub fn is_being_written(path: &Path) -> bool {
+    // Opening a pipe or a device could block or have side effects.
+    if !path.is_file() {
+        return false;
+    }
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    let control = |command: c_int, value: c_int| {
+        // SAFETY: both commands take a number, and touch no memory.
+        unsafe { libc::fcntl(file.as_raw_fd(), command, value) == 0 }
+    };
+    // Closing the file ends the lease.
+    control(F_SETSIG, SIGURG) && !control(F_SETLEASE, F_RDLCK) && Errno::last() == Errno::EAGAIN
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_being_written_while_it_is_open_for_writing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let file = File::create(&path).unwrap();
+        assert!(is_being_written(&path));
+        drop(file);
+        // A child of another test has inherited the descriptor until its exec.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while is_being_written(&path) {
+            assert!(Instant::now() < deadline, "it stays open for writing");
+        }
+        let _reader = File::open(&path).unwrap();
+        assert!(!is_being_written(&path) && !is_being_written(dir.path()));
+        assert!(!is_being_written(&dir.path().join("missing")));
+    }
+}

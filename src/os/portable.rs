@@ -1,0 +1,205 @@
+//! All other systems. What they lack is unsupported, unknown, or never happens; callers do with less.
+//!
+//! The functions are documented on the side of Linux.
+
+#![allow(missing_docs)]
+
+use std::convert::Infallible;
+use std::fs::{File, Metadata};
+use std::future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Accepting, Instruction, Queue, TcpConnection, TcpListening, UnixConnection};
+
+fn unsupported<T>() -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub fn cookie(_: &impl AsFd) -> io::Result<u64> {
+    unsupported()
+}
+
+pub fn family(_: &impl AsFd) -> io::Result<i32> {
+    unsupported()
+}
+
+pub fn protocol(_: &impl AsFd) -> io::Result<i32> {
+    unsupported()
+}
+
+pub fn is_listening(_: &impl AsFd) -> io::Result<bool> {
+    unsupported()
+}
+
+pub fn steer(_: &impl AsFd, _: &[Instruction]) -> io::Result<()> {
+    unsupported()
+}
+
+pub fn hide(_: &impl AsFd) -> io::Result<()> {
+    unsupported()
+}
+
+pub fn tcp_queue(_: &impl AsFd) -> io::Result<Queue> {
+    unsupported()
+}
+
+pub fn tcp_listening(_: u16) -> io::Result<Vec<TcpListening>> {
+    unsupported()
+}
+
+pub fn tcp_connections(_: SocketAddr) -> io::Result<Vec<TcpConnection>> {
+    unsupported()
+}
+
+pub fn tcp_half_open(_: SocketAddr) -> io::Result<Option<Duration>> {
+    unsupported()
+}
+
+pub fn unix_queue(_: u64) -> io::Result<Queue> {
+    unsupported()
+}
+
+pub fn unix_listening(_: &Metadata) -> io::Result<Option<u64>> {
+    unsupported()
+}
+
+pub fn unix_connections(_: &Path) -> io::Result<Vec<UnixConnection>> {
+    unsupported()
+}
+
+/// Locks of open files are not portable.
+pub fn mark_in_use(_: &File) -> io::Result<()> {
+    unsupported()
+}
+
+pub fn is_in_use(_: &File) -> io::Result<bool> {
+    unsupported()
+}
+
+pub fn is_multipath(_: &impl AsFd) -> bool {
+    false
+}
+
+/// Always: there is only one network.
+pub fn is_of_our_network(_: &impl AsFd) -> bool {
+    true
+}
+
+pub fn is_of_one_device(_: &impl AsFd) -> bool {
+    false
+}
+
+pub fn accepting(_pids: &[i32], _sockets: &[u64]) -> Option<Vec<Accepting>> {
+    None
+}
+
+/// Unknown, so never.
+pub fn is_being_written(_: &Path) -> bool {
+    false
+}
+
+pub async fn hung_up(_socket: OwnedFd) -> io::Result<()> {
+    future::pending().await
+}
+
+/// Descriptors whose hangups are never noticed.
+#[derive(Debug)]
+pub struct HangupSet;
+
+impl HangupSet {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    pub fn watch(&self, _fd: impl AsFd, _key: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub fn forget(&self, _fd: impl AsFd) {}
+
+    pub async fn next(&self) -> u64 {
+        future::pending().await
+    }
+}
+
+#[derive(Debug)]
+pub struct PidfdSet(Infallible);
+
+impl PidfdSet {
+    pub fn new() -> io::Result<Self> {
+        unsupported()
+    }
+
+    pub fn watch(&mut self, _pids: &[i32]) {
+        match self.0 {}
+    }
+}
+
+impl AsFd for PidfdSet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.0 {}
+    }
+}
+
+/// Interception of `bind` and `listen`, which does not exist here.
+pub mod seccomp {
+    use std::os::fd::RawFd;
+
+    use nix::errno::Errno;
+
+    use super::{AsFd, BorrowedFd, Duration, Infallible, OwnedFd, io, unsupported};
+    pub use crate::os::intercept::{Call, Next, Reply, Syscall, Unavailable};
+
+    pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
+        unsupported()
+    }
+
+    pub fn descriptor_of(_: i32, _: RawFd) -> io::Result<OwnedFd> {
+        unsupported()
+    }
+
+    pub fn read_memory(_: i32, _: u64, _: usize) -> io::Result<Vec<u8>> {
+        unsupported()
+    }
+
+    pub fn probe() -> Result<(), Unavailable> {
+        Err(Unavailable::Unsupported)
+    }
+
+    pub fn unavailable(_errno: Errno) -> Unavailable {
+        Unavailable::Unsupported
+    }
+
+    pub fn install(_channel: BorrowedFd<'_>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    #[derive(Debug)]
+    pub struct InterceptedCalls(Infallible);
+
+    impl InterceptedCalls {
+        pub fn accept(_channel: impl AsFd) -> io::Result<Result<Self, Errno>> {
+            unsupported()
+        }
+
+        pub fn next(
+            &self,
+            _stop: Option<BorrowedFd<'_>>,
+            _timeout: Option<Duration>,
+        ) -> io::Result<Next> {
+            match self.0 {}
+        }
+
+        pub fn is_pending(&self, _call: &Call) -> bool {
+            match self.0 {}
+        }
+
+        pub fn reply(&self, _call: &Call, _reply: Reply) -> io::Result<()> {
+            match self.0 {}
+        }
+    }
+}

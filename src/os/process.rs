@@ -1,0 +1,137 @@
+//! Starting and reaping child processes, and what a process sets for itself.
+
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+#[cfg(target_os = "linux")]
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, Pid};
+
+/// Forks. The child runs `child` and exits with the status that it returns, without running exit handlers.
+///
+/// # Errors
+/// As for `fork(2)`; `EBUSY` if this process has more than one thread, because the child could then hang on locks held by
+/// threads that it does not have.
+pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    // Elsewhere the guardian, which is the only caller, starts no thread either.
+    let tasks = || fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
+    if cfg!(target_os = "linux") && !tasks() {
+        return Err(Errno::EBUSY.into());
+    }
+    // SAFETY: there is no other thread, so no lock is held by a thread that the child does not have: it may allocate and
+    // call any function (`signal-safety(7)`).
+    unsafe { fork_beside_threads(child) }
+}
+
+/// Forks in a process that may have other threads.
+///
+/// # Safety
+/// The child must neither allocate nor lock, nor do anything else that `signal-safety(7)` does not allow: locks held by the
+/// other threads are never released in it.
+pub(super) unsafe fn fork_beside_threads(child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    // SAFETY: the caller guarantees what the child does.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            let status = child();
+            // SAFETY: `_exit` has no preconditions.
+            unsafe { libc::_exit(status) }
+        }
+    }
+}
+
+/// Puts the descriptors at `first`, `first + 1` and so on, open across exec, and closes the rest on exec. Only for a process
+/// about to exec: descriptors at those numbers are replaced.
+pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
+    let end = first + RawFd::try_from(fds.len()).map_err(|_| Errno::EMFILE)?;
+    // Usually they are in order, each at its number or above, so that none is overwritten before it is moved. Otherwise all
+    // of them move out of the way first, which takes twice as many numbers.
+    let in_order = fds.is_sorted_by_key(AsRawFd::as_raw_fd)
+        && fds.first().is_none_or(|lowest| lowest.as_raw_fd() >= first);
+    let fds = match in_order {
+        true => fds,
+        false => {
+            let raised = fds.iter().map(|fd| raise(fd, end));
+            raised.collect::<io::Result<Vec<_>>>()?
+        }
+    };
+    for (number, fd) in (first..end).zip(fds) {
+        // `dup2` clears `CLOEXEC` on the new descriptor, but does nothing if the numbers are equal.
+        let placed = if fd.as_raw_fd() == number {
+            fcntl(&fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            fd
+        } else {
+            // SAFETY: `dup2` has no memory preconditions, and the caller asks to replace this descriptor.
+            unsafe { nix::unistd::dup2_raw(&fd, number) }?
+        };
+        // It stays open for the program.
+        let _ = placed.into_raw_fd();
+    }
+    super::close_on_exec_from(end)
+}
+
+/// A duplicate of the descriptor at `lowest` or above, with `CLOEXEC`.
+pub fn raise(fd: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
+    let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+    // SAFETY: `F_DUPFD_CLOEXEC` made this descriptor, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// The result of [`reap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaped {
+    /// This child had ended; its pid is free from now on.
+    Ended(i32, ExitStatus),
+    /// There are children, and none has ended.
+    Running,
+    /// There is no such child.
+    NoChild,
+}
+
+/// Reaps this child, or any child (`None`), if it has ended. Does not wait.
+///
+/// nix is no alternative: for a child killed by a real-time signal it returns `EINVAL`, after it has reaped that child and
+/// lost its pid.
+pub fn reap(pid: Option<i32>) -> Reaped {
+    let mut status = 0;
+    // SAFETY: `status` has room for the answer.
+    let result = unsafe { libc::waitpid(pid.unwrap_or(-1), &raw mut status, libc::WNOHANG) };
+    match Errno::result(result) {
+        Ok(0) => Reaped::Running,
+        Ok(pid) => Reaped::Ended(pid, ExitStatus::from_raw(status)),
+        Err(Errno::EINTR) => reap(pid),
+        Err(_) => Reaped::NoChild,
+    }
+}
+
+/// Makes every descendant whose parent ends a child of this process (`PR_SET_CHILD_SUBREAPER`, `prctl(2)`), unless a nearer
+/// ancestor is a subreaper too. Does nothing without [`SUBREAPER`](super::SUBREAPER).
+pub fn become_subreaper() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    prctl::set_child_subreaper(true)?;
+    Ok(())
+}
+
+/// Sends this signal to the calling process when the *thread* that started it ends (`PR_SET_PDEATHSIG`; `reparent_leader` in
+/// `kernel/exit.c`), even if the parent process lives on: the receiver has to check whether its parent has changed. Does
+/// nothing beyond Linux.
+pub fn signal_at_parents_end(signal: Signal) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    prctl::set_pdeathsig(signal)?;
+    let _ = signal;
+    Ok(())
+}
+
+/// Sets the name that `ps` and `top` show; the kernel cuts it to 15 bytes. Does nothing beyond Linux.
+pub fn set_name(name: &CStr) {
+    #[cfg(target_os = "linux")]
+    let _ = prctl::set_name(name);
+    let _ = name;
+}
