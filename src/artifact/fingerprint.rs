@@ -1,12 +1,12 @@
 use std::fs::{self, File, Metadata};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use crate::build::Launch;
-use crate::reload::GenId;
+use crate::os::cleanup::{FileId, file_id};
 
 /// If build scripts wrote more files than this, there is no fingerprint.
 const MAX_FILES: usize = 1000;
@@ -27,21 +27,12 @@ struct Output {
     hash: Arc<OnceLock<Option<u64>>>,
 }
 
+/// Which file it is, and what a write to it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
+    file: FileId,
     len: u64,
-    modified: (i64, i64),
-    inode: u64,
-}
-
-/// The newest of these generations that was started from an artifact with this fingerprint. Reads whole files if their
-/// metadata does not decide.
-pub fn find(known: &[(GenId, Fingerprint)], fingerprint: &Fingerprint) -> Option<GenId> {
-    let same = known
-        .iter()
-        .rev()
-        .find(|(_, known)| known.matches(fingerprint));
-    same.map(|(id, _)| *id)
+    modified: Option<SystemTime>,
 }
 
 impl Fingerprint {
@@ -71,16 +62,14 @@ impl Fingerprint {
         }
     }
 
-    /// Reads the files only if nothing else decides.
-    fn matches(&self, other: &Self) -> bool {
-        let all = |same: fn(&Output, &Output) -> bool| {
-            let mut pairs = self.files.iter().zip(&other.files);
-            pairs.all(|(one, other)| same(one, other))
-        };
+    /// Whether both builds made the same. Reads the files only if nothing else decides.
+    pub fn matches(&self, other: &Self) -> bool {
+        let pairs = || self.files.iter().zip(&other.files);
         self.launch == other.launch
             && self.files.len() == other.files.len()
-            && all(Output::may_match)
-            && all(Output::matches)
+            && pairs()
+                .all(|(one, other)| one.path == other.path && one.stamp.len == other.stamp.len)
+            && pairs().all(|(one, other)| one.matches(other))
     }
 }
 
@@ -91,10 +80,6 @@ impl Output {
             path,
             hash: Arc::default(),
         })
-    }
-
-    fn may_match(&self, other: &Self) -> bool {
-        self.path == other.path && self.stamp.len == other.stamp.len
     }
 
     fn matches(&self, other: &Self) -> bool {
@@ -124,11 +109,11 @@ fn hash(path: &Path, stamp: Stamp) -> io::Result<Option<u64>> {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
+            file: file_id(metadata),
             len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            inode: metadata.ino(),
+            modified: metadata.modified().ok(),
         }
     }
 }
@@ -157,18 +142,16 @@ mod tests {
         };
         let first = build("one", "a");
         first.hash_files();
-        let known = vec![(GenId::FIRST, first)];
-        assert_eq!(find(&known, &build("one", "a")), Some(GenId::FIRST));
-        assert_eq!(find(&known, &build("two", "a")), None);
-        assert_eq!(
-            find(&known, &build("one", "b")),
-            None,
+        assert!(first.matches(&build("one", "a")));
+        assert!(!first.matches(&build("two", "a")));
+        assert!(
+            !first.matches(&build("one", "b")),
             "a generated file differs"
         );
-        assert_eq!(find(&known, &build("longer", "a")), None);
+        assert!(!first.matches(&build("longer", "a")));
         let mut other = build("one", "a");
         other.launch.argv.push("--flag".into());
-        assert_eq!(find(&known, &other), None, "the arguments differ");
+        assert!(!first.matches(&other), "the arguments differ");
     }
 
     #[test]
@@ -187,6 +170,6 @@ mod tests {
         fs::rename(dir.path().join("new"), &executable).unwrap();
         first.hash_files();
         let again = Fingerprint::new(&launch, &[]).unwrap();
-        assert_eq!(find(&[(GenId::FIRST, first)], &again), None);
+        assert!(!first.matches(&again));
     }
 }

@@ -1,75 +1,165 @@
-//! The builds, as the driver sees them: what runs, what ran, and how to build next.
+//! When builds run, and what becomes of what they make.
 
-use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 
 use crate::build::Plan;
-use crate::process::Control;
-use crate::watch::{LockFileWindow, Moment, SelfTrigger};
+use crate::error::Failure;
+use crate::process::{self, Signal};
+use crate::reload::{Action, BuildOutcome, Event, GenEvent, GenId};
+use crate::ui::{Level, Mode, Report};
+use crate::watch::{LockFileWindow, Moment};
 
-use super::build::ActiveBuild;
+use super::build::{BuildTask, spec};
+use super::generation::Running;
+use super::inbox::{Built, Input};
+use super::setup;
+use super::state::{ActiveBuild, Driver};
 
-/// The builds.
-pub(super) struct Builds {
-    pub(super) plan: Plan,
-    /// How often a new plan was requested.
-    pub(super) plan_requests: u32,
-    pub(super) active: Option<ActiveBuild>,
-    /// Builds that have ended and left processes running, which are killed at the end.
-    past: Vec<Control>,
-    /// Finds builds that write their own inputs.
-    pub(super) trigger: SelfTrigger,
-    /// When cargo may have written `Cargo.lock` in the newest build.
-    lock_file: Option<LockFileWindow>,
-}
+/// How long a cancelled build has to remove unfinished files: `make` removes its targets on `SIGTERM`. After `SIGKILL` they
+/// would stay, and the next build would take them for complete.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl Builds {
-    pub(super) fn new(plan: Plan) -> Self {
-        Self {
+impl Driver {
+    /// Starts a build, which reports [`Input::Built`].
+    pub(super) fn build(&mut self, id: GenId) -> Option<GenEvent> {
+        let error = self.try_build(id).err()?;
+        self.report_error("cannot start the build", &error);
+        Some(GenEvent::BuildEnded(BuildOutcome::Failed))
+    }
+
+    fn try_build(&mut self, id: GenId) -> Result<()> {
+        // This build also contains the changes for which one was put off.
+        self.builds.trigger.cancel();
+        self.watch.watch.build_begins();
+        let began = Moment::now();
+        let plan = self.builds.plan.clone();
+        let command = plan.build_command()?.context("there is nothing to build")?;
+        let progress = match self.config.ui.mode {
+            Mode::Live | Mode::Json => true,
+            Mode::Plain | Mode::Off => false,
+        };
+        let process = process::spawn(spec(command, self.cleanup(), progress))?;
+        let control = process.control.clone();
+        let known = |(id, running): (&GenId, &Running)| Some((*id, running.fingerprint.clone()?));
+        let lock_file = LockFileWindow::new(began.wall);
+        let task = BuildTask {
+            id,
+            lock_file: lock_file.clone(),
+            known: self.generations.iter().filter_map(known).collect(),
+            output: plan.output(),
+            silent: true,
             plan,
-            plan_requests: 0,
-            active: None,
-            past: Vec::new(),
-            trigger: SelfTrigger::default(),
-            lock_file: None,
-        }
+            inbox: self.inbox.clone(),
+            feed: self.feed.clone(),
+        };
+        tokio::spawn(task.run(process));
+        self.builds.trigger.started(began.monotonic);
+        self.builds.lock_file = Some(lock_file);
+        let cancelled = false;
+        self.builds.active = Some(ActiveBuild { control, cancelled });
+        Ok(())
     }
 
-    pub(super) fn started(&mut self, active: ActiveBuild, began: Moment) {
-        self.trigger.started(began.monotonic);
-        self.lock_file = Some(active.lock_file.clone());
-        self.active = Some(active);
+    /// Ends the build. Does not wait for its end.
+    pub(super) fn cancel_build(&mut self) {
+        let Some(build) = &mut self.builds.active else {
+            return;
+        };
+        build.cancelled = true;
+        build.control.stop(Signal::SIGTERM);
+        let control = build.control.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(CANCEL_TIMEOUT).await;
+            control.kill();
+        });
     }
 
-    /// The active build has ended. Returns whether it had been cancelled.
-    pub(super) fn ended(&mut self) -> bool {
+    /// Starts the build that was put off.
+    pub(super) fn start_postponed_build(&mut self) {
+        self.builds.trigger.cancel();
+        self.handle(Event::Changed(Action::Build));
+    }
+
+    /// A build has ended: keeps what it made.
+    pub(super) fn built(&mut self, id: GenId, built: Result<Box<Built>, Option<Failure>>) {
         let now = Moment::now();
-        self.trigger.ended(now);
-        if let Some(window) = &mut self.lock_file {
+        self.builds.trigger.ended(now);
+        if let Some(window) = &mut self.builds.lock_file {
             window.ended = Some(now.wall);
         }
-        self.past.retain(|control| !control.pids().is_empty());
-        self.active.take().is_some_and(|build| {
-            self.past.push(build.control);
-            build.cancelled.load(Ordering::Relaxed)
-        })
-    }
-
-    /// Kills what past builds left running, such as the daemon of a compiler cache.
-    pub(super) fn kill_leftovers(&self) {
-        self.past.iter().for_each(Control::kill);
-    }
-
-    /// Whether cargo itself wrote this `Cargo.lock`, for a changed manifest.
-    pub(super) fn wrote_lock_file(&self, path: &Path) -> bool {
-        let Some(window) = self
-            .lock_file
-            .as_ref()
-            .filter(|_| path.ends_with("Cargo.lock"))
-        else {
-            return false;
+        let build = self.builds.active.take();
+        let cancelled = build.is_some_and(|build| build.cancelled);
+        let outcome = match built {
+            // It may have ended before it could be cancelled, but the machine no longer wants the result.
+            Ok(_) | Err(_) if cancelled => BuildOutcome::Cancelled,
+            Ok(built) => self.keep(id, *built),
+            Err(failure) => {
+                if let Some(failure) = failure {
+                    self.feed.error(failure.message(), failure.first_hint());
+                }
+                BuildOutcome::Failed
+            }
         };
-        let written = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-        written.is_ok_and(|written| window.contains(written))
+        self.handle(Event::Generation(id, GenEvent::BuildEnded(outcome)));
+    }
+
+    fn keep(&mut self, id: GenId, built: Built) -> BuildOutcome {
+        let Built {
+            launch,
+            fingerprint,
+            like,
+        } = built;
+        let machine = &self.machine;
+        // That generation may have ended or begun to drain by now.
+        let like = like.filter(|like| machine.phase(*like).stays());
+        if let Some((like, artifact)) = like.and_then(|like| Some((like, machine.artifact(like)?)))
+        {
+            self.artifacts.set_newest(artifact, launch, fingerprint);
+            return BuildOutcome::Unchanged { like };
+        }
+        let needed = |artifact| machine.needs(artifact);
+        let (artifact, kept) = match self.artifacts.keep(&launch, needed) {
+            Ok(Some((artifact, new))) => {
+                if new {
+                    self.feed.report(Report::ArtifactKept { id });
+                }
+                (artifact, true)
+            }
+            Ok(None) => (self.artifacts.new_id(), false),
+            // hotrun cannot roll back to it, but everything else works.
+            Err(error) => {
+                let text = format!("cannot keep the executable of gen {id}: {error}");
+                self.feed.message(Level::Detail, text, None);
+                (self.artifacts.new_id(), false)
+            }
+        };
+        self.artifacts.set_newest(artifact, launch, fingerprint);
+        BuildOutcome::Built { artifact, kept }
+    }
+
+    /// Reads cargo's configuration and toolchain again. In a thread: this runs cargo, and rustup may take minutes to
+    /// install a toolchain.
+    pub(super) fn renew_plan(&mut self) {
+        let (config, inbox) = (self.config.clone(), self.inbox.clone());
+        self.builds.plan_requests += 1;
+        let number = self.builds.plan_requests;
+        tokio::task::spawn_blocking(move || {
+            let planned = Plan::new(&setup::plan_options(&config));
+            inbox.send(Input::Planned { number, planned });
+        });
+    }
+
+    /// Of two requests the older one may finish last.
+    pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, Failure>) {
+        match planned {
+            Ok(_) | Err(_) if number < self.builds.plan_requests => {}
+            Ok(plan) => self.builds.plan = plan,
+            // The build will fail too, with cargo's own message.
+            Err(error) => self
+                .feed
+                .message(Level::Warning, error.message(), error.first_hint()),
+        }
     }
 }

@@ -1,113 +1,108 @@
-//! Changed files, as events.
+//! Changed files, and which files are watched.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::build::{BuildInputs, WatchRoots};
+use crate::os;
 use crate::reload::{Action, Event};
 use crate::ui::{Level, Report};
-use crate::watch::{self, Batch, Message, RuleAction, Verdict};
+use crate::watch::{Batch, InputSet, Message, RuleAction, Verdict, WatchUpdate, action_for};
 
-use super::state::Driver;
-
-/// What a changed file causes.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Effect {
-    Run(String),
-    Signal(i32),
-    Make(Action),
-}
+use super::inbox::Inputs;
+use super::state::{Driver, WatchSet};
 
 impl Driver {
-    pub(super) fn watched(&mut self, message: Option<Message>) {
+    pub(super) fn watched(&mut self, message: Message) {
         match message {
-            Some(Message::Watching { dirs, .. }) => {
+            Message::Watching { dirs, .. } => {
                 self.feed.report(Report::Watching { directories: dirs });
                 // Not earlier: a change after the first build read the file would be missed.
                 if !std::mem::replace(&mut self.watch.begun, true) {
                     self.handle(Event::Begin);
                 }
             }
-            Some(Message::Changed { paths, seen }) => self.changed(paths, seen),
-            Some(Message::Trouble(trouble)) => {
+            Message::Changed { paths, seen } => self.changed(paths, seen),
+            Message::Trouble(trouble) => {
                 let hint = trouble.hint().map(str::to_owned);
                 self.feed.message(Level::Warning, trouble.to_string(), hint);
-            }
-            None => {
-                self.watch.ended = true;
-                let hint = "`kill -USR1` reloads; restart hotrun to watch for changes again";
-                let text = "the watch has ended; changes are no longer seen";
-                self.feed.error(text, Some(hint.into()));
             }
         }
     }
 
     fn changed(&mut self, mut paths: Vec<PathBuf>, seen: (Instant, Instant)) {
-        paths.retain(|path| !self.builds.wrote_lock_file(path));
-        let mut effects = self.effects_of(&paths);
-        effects.retain(|effect, paths| self.is_wanted(effect, paths, seen));
-        // A build includes a restart.
-        if effects.contains_key(&Effect::Make(Action::Build)) {
-            effects.remove(&Effect::Make(Action::Restart));
+        paths.retain(|path| !self.wrote_lock_file(path));
+        let mut actions: BTreeMap<RuleAction, Vec<PathBuf>> = BTreeMap::new();
+        for path in &paths {
+            let action = action_for(&self.config.rules, path);
+            let action = action.unwrap_or(&RuleAction::Build).clone();
+            actions.entry(action).or_default().push(path.clone());
         }
-        if effects.is_empty() {
+        actions.retain(|action, paths| self.is_wanted(action, paths, seen));
+        // A build includes a restart.
+        if actions.contains_key(&RuleAction::Build) {
+            actions.remove(&RuleAction::Restart);
+        }
+        if actions.is_empty() {
             return;
         }
         if self.builds.plan.is_outdated_by(&paths) {
             self.renew_plan();
         }
         self.feed.report(Report::Changed { paths });
-        for effect in effects.into_keys() {
-            match effect {
-                Effect::Signal(signal) => self.handle(Event::ConfigChanged { signal }),
-                Effect::Run(line) => self.run_command(&line),
-                Effect::Make(action) => self.handle(Event::Changed(action)),
+        // The commands first: they may make what is built.
+        for action in actions.into_keys().rev() {
+            match action {
+                RuleAction::Run(line) => self.run_command(&line),
+                RuleAction::Signal(signal) => self.handle(Event::ConfigChanged { signal }),
+                RuleAction::Restart => self.handle(Event::Changed(Action::Restart)),
+                RuleAction::Build => self.handle(Event::Changed(Action::Build)),
+                RuleAction::Ignore => {}
             }
         }
     }
 
-    fn effects_of(&self, paths: &[PathBuf]) -> BTreeMap<Effect, Vec<PathBuf>> {
-        let mut effects: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for path in paths {
-            if let Some(effect) = self.effect_of(path) {
-                effects.entry(effect).or_default().push(path.clone());
+    /// Whether cargo itself wrote this `Cargo.lock`, for a changed manifest.
+    fn wrote_lock_file(&self, path: &Path) -> bool {
+        let window = self.builds.lock_file.as_ref();
+        let window = window.filter(|_| path.ends_with("Cargo.lock"));
+        window.is_some_and(|window| {
+            let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+            written.is_ok_and(|written| window.contains(written))
+        })
+    }
+
+    /// Whether these changes cause the action now: not if the action itself causes them.
+    fn is_wanted(
+        &mut self,
+        action: &RuleAction,
+        paths: &[PathBuf],
+        seen: (Instant, Instant),
+    ) -> bool {
+        let (trigger, writer, option) = match action {
+            RuleAction::Ignore => return false,
+            RuleAction::Signal(_) | RuleAction::Restart => return true,
+            RuleAction::Build => {
+                let trigger = &mut self.builds.trigger;
+                (trigger, "the build".to_owned(), "`--ignore`")
             }
-        }
-        effects
-    }
-
-    fn effect_of(&self, path: &Path) -> Option<Effect> {
-        match watch::action_for(&self.config.rules, path) {
-            None | Some(RuleAction::Build) => Some(Effect::Make(Action::Build)),
-            Some(RuleAction::Restart) => Some(Effect::Make(Action::Restart)),
-            Some(RuleAction::Signal(signal)) => Some(Effect::Signal(*signal)),
-            Some(RuleAction::Run(line)) => Some(Effect::Run(line.clone())),
-            Some(RuleAction::Ignore) => None,
-        }
-    }
-
-    /// Whether these changes cause the effect now: not if the effect itself causes them.
-    fn is_wanted(&mut self, effect: &Effect, paths: &[PathBuf], seen: (Instant, Instant)) -> bool {
+            RuleAction::Run(line) => match self.commands.get_mut(line) {
+                Some(command) => {
+                    let trigger = &mut command.trigger;
+                    (trigger, format!("`{line}`"), "`--on 'FILE=ignore'`")
+                }
+                None => return true,
+            },
+        };
         let batch = Batch {
             paths,
             seen,
             changed: last_change(paths),
         };
-        let (verdict, writer, option) = match effect {
-            Effect::Signal(_) | Effect::Make(Action::Restart) => return true,
-            Effect::Make(Action::Build) => {
-                let verdict = self.builds.trigger.judge(&batch, Instant::now());
-                (verdict, "the build".to_owned(), "`--ignore`")
-            }
-            Effect::Run(line) => {
-                let verdict = self.commands.judge(line, &batch);
-                (verdict, format!("`{line}`"), "`--on 'FILE=ignore'`")
-            }
-        };
-        match verdict {
+        match trigger.judge(&batch, Instant::now()) {
             Verdict::Now => return true,
             Verdict::Later | Verdict::Nothing => {}
             Verdict::SelfTriggered(paths) => self.report_self_triggered(&paths, &writer, option),
@@ -116,11 +111,9 @@ impl Driver {
     }
 
     fn report_self_triggered(&self, paths: &[PathBuf], writer: &str, option: &str) {
-        let named = paths
-            .iter()
-            .take(3)
-            .map(|path| format!("`{}`", path.display()));
-        let named = named.collect::<Vec<_>>().join(", ");
+        let named = paths.iter().take(3);
+        let named: Vec<_> = named.map(|path| format!("`{}`", path.display())).collect();
+        let named = named.join(", ");
         let text = format!(
             "{writer} rewrites its own input {named} on every run; changes to it are now ignored"
         );
@@ -129,17 +122,82 @@ impl Driver {
         );
         self.feed.message(Level::Warning, text, Some(hint));
     }
+
+    /// Watches what a build has read, unless the user sets `--watch`.
+    pub(super) fn watch_inputs(&mut self, inputs: Inputs) {
+        let Inputs { id, began, files } = inputs;
+        // Cargo takes time to answer; a newer build may have finished first.
+        if !self.config.watch.is_empty() || self.watch.newest > Some(id) {
+            return;
+        }
+        self.watch.newest = Some(id);
+        let (roots, inputs) = match files {
+            Ok(inputs) => self.watch.exactly(inputs),
+            Err(roots) => (self.watch.anything(roots), None),
+        };
+        self.watch.watch.update(WatchUpdate {
+            roots,
+            ignored_dirs: ignored(&self.watch.roots),
+            inputs,
+            since: began,
+        });
+    }
+}
+
+impl WatchSet {
+    fn exactly(&mut self, inputs: BuildInputs) -> (Vec<PathBuf>, Option<InputSet>) {
+        let BuildInputs {
+            files,
+            cargo_files,
+            dirs,
+            packages,
+        } = inputs;
+        self.inputs = files.union(&dirs).cloned().collect();
+        // Needed when a manifest breaks, because cargo cannot list the packages then.
+        self.roots.dirs = packages.into_iter().collect();
+        let inputs = InputSet {
+            files,
+            any_extension: cargo_files,
+            dirs,
+        };
+        (self.roots.dirs.clone(), Some(inputs))
+    }
+
+    fn anything(&mut self, found: WatchRoots) -> Vec<PathBuf> {
+        for dir in found.dirs {
+            if !self.roots.dirs.contains(&dir) {
+                self.roots.dirs.push(dir);
+            }
+        }
+        if !found.files.is_empty() {
+            self.roots.files = found.files;
+            self.roots.ignored = found.ignored;
+        }
+        // An input of the last successful build may be missing now, and may come back, wherever it is.
+        let inputs = self.inputs.iter().cloned();
+        places(&self.roots).into_iter().chain(inputs).collect()
+    }
+}
+
+/// Paths at which changes do not count. The output of hotrun itself (`hotrun … > log` in a watched directory) would
+/// otherwise cause a build that causes more output.
+pub(super) fn ignored(roots: &WatchRoots) -> Vec<PathBuf> {
+    let output = os::output_files();
+    roots.ignored.iter().cloned().chain(output).collect()
+}
+
+/// What to watch without `--watch`.
+pub(super) fn places(roots: &WatchRoots) -> Vec<PathBuf> {
+    roots.dirs.iter().chain(&roots.files).cloned().collect()
 }
 
 /// When the last of these files changed; `None` if one is gone.
 fn last_change(paths: &[PathBuf]) -> Option<SystemTime> {
-    let changed = paths.iter().map(|path| change_time(path).ok());
+    let changed = paths.iter().map(|path| {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
+        let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
+        Some(UNIX_EPOCH + Duration::new(seconds, nanoseconds))
+    });
     changed.collect::<Option<Vec<_>>>()?.into_iter().max()
-}
-
-fn change_time(path: &Path) -> io::Result<SystemTime> {
-    let metadata = fs::symlink_metadata(path)?;
-    let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
-    let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
-    Ok(UNIX_EPOCH + Duration::new(seconds, nanoseconds))
 }

@@ -15,8 +15,6 @@ pub(super) struct Clock {
     started: Instant,
     /// The last value of [`Clock::now`]. Time never goes back.
     last: Duration,
-    /// Whether a deadline has passed, and the notifications of the programs are read before that counts.
-    pub(super) drains: bool,
 }
 
 impl Clock {
@@ -24,7 +22,6 @@ impl Clock {
         Self {
             started: Instant::now(),
             last: Duration::ZERO,
-            drains: false,
         }
     }
 

@@ -1,13 +1,19 @@
-//! Performs the effects that the machine requests.
+//! Performs the effects that the machine requests, and shows its notices.
 
 use std::io;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::config::EnvFileError;
 use crate::os::cleanup::Cleanup;
+use crate::os::hint_for_error;
 use crate::process::Signal;
-use crate::reload::{Effect, Event, GenEffect, GenEvent, GenId};
+use crate::reload::{Effect, Ended, Event, Failure, GenEffect, GenEvent, GenId, GenNotice, Notice};
+use crate::socket::Respond;
+use crate::socket::pending::{Reason, Responder};
+use crate::ui::{Level, Report};
 
-use super::running::Running;
+use super::generation::Running;
 use super::state::{Driver, Outcome};
 
 /// How long a response may pause between two pieces without counting as complete.
@@ -21,7 +27,7 @@ impl Driver {
                 let held = self.sockets.hold();
                 self.report_failure("holding connections", held);
             }
-            Effect::RespondUnavailable { id, failure } => self.answer_for(id, failure),
+            Effect::RespondUnavailable { id, failure } => self.respond_unavailable(id, failure),
             Effect::StopResponding => {
                 let held = self.sockets.stop_responding();
                 self.report_failure("holding connections", held);
@@ -41,21 +47,25 @@ impl Driver {
     }
 
     fn perform_on(&mut self, id: GenId, effect: GenEffect) -> Option<GenEvent> {
+        let stop_signal = self.config.stop_signal;
         match effect {
             GenEffect::Build => return self.build(id),
-            GenEffect::CancelBuild => {
-                if let Some(build) = &self.builds.active {
-                    build.cancel();
-                }
-            }
+            GenEffect::CancelBuild => self.cancel_build(),
             GenEffect::Start { artifact } => return self.start(id, artifact),
             GenEffect::Switch => return Some(self.switch(id)),
             GenEffect::SendReloadSignal { signal } => {
-                let handled = self.send_reload_signal(id, signal);
+                let running = self.generations.get(&id).zip(Signal::try_from(signal).ok());
+                let handled =
+                    running.is_some_and(|(running, signal)| running.control.reload_config(signal));
                 return Some(GenEvent::ReloadSignalSent { signal, handled });
             }
             GenEffect::AwaitQuiescent => self.await_quiescent(id),
-            GenEffect::CheckStopSignal => return Some(self.check_stop_signal(id)),
+            GenEffect::CheckStopSignal => {
+                let handles = |running: &Running| running.control.handles(stop_signal);
+                // A generation that is gone needs no wait.
+                let handled = self.generations.get(&id).is_none_or(handles);
+                return Some(GenEvent::StopSignalChecked { handled });
+            }
             GenEffect::AwaitIdle => self.await_idle(id),
             GenEffect::Forward => {
                 let forwarded = self.sockets.drain(id);
@@ -63,8 +73,9 @@ impl Driver {
             }
             GenEffect::Stop => {
                 if let Some(running) = self.generations.get_mut(&id) {
-                    running.forget_readiness();
-                    running.control.stop(self.config.stop_signal);
+                    // If it is not ready now, the stop is the reason.
+                    running.waiting.abort_all();
+                    running.control.stop(stop_signal);
                 }
             }
             GenEffect::Abort => {
@@ -86,17 +97,10 @@ impl Driver {
         None
     }
 
-    fn send_reload_signal(&self, id: GenId, signal: i32) -> bool {
-        let control = self.generations.get(&id).map(|running| &running.control);
-        let signal = Signal::try_from(signal).ok();
-        control
-            .zip(signal)
-            .is_some_and(|(control, signal)| control.reload_config(signal))
-    }
-
     fn switch(&mut self, id: GenId) -> GenEvent {
         if let Some(running) = self.generations.get_mut(&id) {
-            running.stop_draining();
+            // It may have begun to drain.
+            running.waiting.abort_all();
         }
         match self.sockets.switch(id) {
             Ok(()) => GenEvent::Switched,
@@ -108,20 +112,13 @@ impl Driver {
         }
     }
 
-    fn check_stop_signal(&mut self, id: GenId) -> GenEvent {
-        let handles = |running: &Running| running.control.handles(self.config.stop_signal);
-        // A generation that is gone needs no wait.
-        let handled = self.generations.get(&id).is_none_or(handles);
-        GenEvent::StopSignalChecked { handled }
-    }
-
     fn await_quiescent(&mut self, id: GenId) {
         let (monitor, inbox) = (self.sockets.drain_monitor(id), self.inbox.clone());
         if let Some(running) = self.generations.get_mut(&id) {
             let control = running.control.clone();
-            running.drain(async move {
+            running.wait(async move {
                 monitor.quiescent(|| control.pids()).await;
-                inbox.generation(id, GenEvent::Quiescent);
+                inbox.event(id, GenEvent::Quiescent);
             });
         }
     }
@@ -135,11 +132,63 @@ impl Driver {
         }
         if let Some(running) = self.generations.get_mut(&id) {
             let control = running.control.clone();
-            running.drain(async move {
+            running.wait(async move {
                 monitor.idle(|| control.pids()).await;
-                inbox.generation(id, GenEvent::Idle);
+                inbox.event(id, GenEvent::Idle);
             });
         }
+    }
+
+    /// From now on, HTTP requests get a response that says how this generation failed.
+    fn respond_unavailable(&mut self, id: GenId, failure: Failure) {
+        if !self.config.error_page {
+            return;
+        }
+        let recent = self.feed.recent_output();
+        let reason = move || {
+            let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+            Reason {
+                summary: format!("gen {id} {failure}"),
+                details: recent.explain(id, failure),
+            }
+        };
+        let responder: Arc<dyn Respond> = Arc::new(Responder::new(reason));
+        let responds = self.sockets.respond(&responder);
+        self.report_failure("responding to connections", responds);
+    }
+
+    /// Shows a notice, and what the driver knows about a failure.
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.feed.report(Report::Notice(notice));
+        let Notice::Generation(id, GenNotice::Failed { failure, live }) = notice else {
+            return;
+        };
+        if failure == Failure::ReadyTimeout
+            && let Some(running) = self.generations.get(&id)
+            && let Some(reason) = running.unready_reason.get()
+        {
+            let hint = "`--ready` sets another condition, `--ready-timeout` allows more time";
+            self.feed.error(reason, Some(hint.into()));
+        }
+        if let (Failure::ExitedEarly(Ended::Code(_)), Some(live)) = (failure, live)
+            && self.may_conflict(id)
+        {
+            let text = format!(
+                "gen {id} may be unable to run beside gen {live}, for example because of a lock"
+            );
+            let hint = "if so, `--stop-first` ends the old generation first, and holds connections until then";
+            self.feed.message(Level::Info, text, Some(hint.into()));
+        }
+    }
+
+    /// Whether a generation may have exited because it cannot run beside another one, and nothing else explains it. Only
+    /// once.
+    fn may_conflict(&mut self, id: GenId) -> bool {
+        let recent = self.feed.recent_output();
+        let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.reported.explained.contains(&id)
+            && recent.may_mind_other_instance(id)
+            && !std::mem::replace(&mut self.reported.stop_first, true)
     }
 
     /// What a guardian removes if hotrun is killed.
@@ -152,7 +201,15 @@ impl Driver {
     pub(super) fn report_failure(&self, doing: &str, result: io::Result<()>) {
         if let Err(error) = result {
             let text = format!("{doing}: {error}");
-            self.feed.message(crate::ui::Level::Warning, text, None);
+            self.feed.message(Level::Warning, text, None);
         }
+    }
+
+    /// Shows why something could not be started.
+    pub(super) fn report_error(&self, what: &str, error: &anyhow::Error) {
+        let hint = error.downcast_ref().map(EnvFileError::hint);
+        let hint = hint.map(str::to_owned);
+        let hint = hint.or_else(|| hint_for_error(error.as_ref()));
+        self.feed.error(format!("{what}: {error:#}"), hint);
     }
 }

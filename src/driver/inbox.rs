@@ -1,13 +1,12 @@
 use std::time::SystemTime;
 
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use crate::artifact::Fingerprint;
 use crate::build::{BuildInputs, Launch, Plan, WatchRoots};
 use crate::error::Failure;
-use crate::process::notify::Message;
-use crate::reload::{BuildOutcome, Event, GenEvent, GenId};
+use crate::reload::{Event, GenEvent, GenId};
 use crate::socket::intercept::InterceptEvent;
 
 /// What a task reports to the driver.
@@ -15,36 +14,27 @@ use crate::socket::intercept::InterceptEvent;
 pub(super) enum Input {
     /// An event for the machine.
     Event(Event),
-    /// A build's process succeeded.
+    /// The build of a generation has ended. An error is reported, unless the build has shown why or was cancelled.
     Built {
-        /// The generation.
         id: GenId,
-        /// What it made.
-        built: Result<Box<Built>, Failure>,
+        built: Result<Box<Built>, Option<Failure>>,
     },
-    /// After a deadline: the notifications that programs had sent have been handled.
-    Drained,
-    /// The command of a rule has ended.
-    CommandEnded {
-        /// The shell line.
-        line: String,
+    /// A build has shown what the program is built from.
+    Inputs(Box<Inputs>),
+    /// A process of a program has ended. The sender waits until everything that it had sent before has been handled.
+    DrainNotifications {
+        id: GenId,
+        /// Dropped then.
+        done: oneshot::Sender<()>,
     },
-    /// What a build says about its inputs.
-    Learnt(Lesson),
     /// A program has opened a socket, or failed to.
-    Intercepted {
-        /// The generation.
-        id: GenId,
-        /// What happened.
-        event: InterceptEvent,
-    },
-    /// A program has sent a notification.
-    Notified(Box<Notification>),
+    Intercepted { id: GenId, event: InterceptEvent },
+    /// The command of a rule, a shell line, has ended.
+    CommandEnded { line: String },
     /// Cargo's configuration or toolchain was read again.
     Planned {
-        /// Sequence number of this request.
+        /// Sequence number of the request.
         number: u32,
-        /// The new plan.
         planned: Result<Plan, Failure>,
     },
 }
@@ -58,55 +48,26 @@ pub(super) struct Built {
     pub(super) like: Option<GenId>,
 }
 
-/// A message to a notify socket.
-#[derive(Debug)]
-pub(super) struct Notification {
-    pub(super) id: GenId,
-    pub(super) message: Message,
-    /// Dropped when the message has been handled.
-    pub(super) done: oneshot::Sender<()>,
-}
-
 /// What a build says about its inputs.
 #[derive(Debug)]
-pub(super) struct Lesson {
+pub(super) struct Inputs {
     pub(super) id: GenId,
     /// When the build began.
     pub(super) began: SystemTime,
-    pub(super) inferred: Inferred,
-}
-
-#[derive(Debug)]
-pub(super) enum Inferred {
-    /// The build succeeded, and read exactly these files.
-    Exact(BuildInputs),
-    /// The build failed, or its inputs are unknown: the next build may need anything in here.
-    Anything(WatchRoots),
+    /// Exactly these files, or, if it failed or its inputs are unknown, anything in these places.
+    pub(super) files: Result<BuildInputs, WatchRoots>,
 }
 
 /// Where tasks report to.
 #[derive(Clone, Debug)]
-pub(super) struct Inbox(UnboundedSender<Input>);
-
-pub(super) fn channel() -> (Inbox, UnboundedReceiver<Input>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    (Inbox(sender), receiver)
-}
+pub(super) struct Inbox(pub(super) UnboundedSender<Input>);
 
 impl Inbox {
-    pub(super) fn event(&self, event: Event) {
-        self.input(Input::Event(event));
+    pub(super) fn event(&self, id: GenId, event: GenEvent) {
+        self.send(Input::Event(Event::Generation(id, event)));
     }
 
-    pub(super) fn generation(&self, id: GenId, event: GenEvent) {
-        self.event(Event::Generation(id, event));
-    }
-
-    pub(super) fn build_ended(&self, id: GenId, outcome: BuildOutcome) {
-        self.generation(id, GenEvent::BuildEnded(outcome));
-    }
-
-    pub(super) fn input(&self, input: Input) {
+    pub(super) fn send(&self, input: Input) {
         // The receiver is gone only when hotrun ends.
         let _ = self.0.send(input);
     }

@@ -7,33 +7,23 @@
 //!
 //! [`Effect`]: crate::reload::Effect
 
-mod adopting;
-mod answering;
 mod build;
 mod builds;
 mod changes;
 mod clock;
 mod commands;
-mod deadlines;
 mod effects;
 mod generation;
 mod inbox;
-mod intercepted;
+mod inputs;
 mod log;
 mod monitor;
-mod notices;
-mod notified;
 mod notify;
-mod output;
 mod requests;
 mod run;
-mod run_builds;
-mod run_commands;
-mod running;
 mod setup;
 mod start;
 mod state;
-mod watch_set;
 
 pub use crate::process::kill_helpers;
 pub use run::run;

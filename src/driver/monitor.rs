@@ -1,101 +1,50 @@
-//! Watches the processes of a generation, and reports what becomes of them.
+//! The tasks that pass on what a program prints, and report how it ends.
 
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
-use tokio::sync::mpsc;
+use console::strip_ansi_codes;
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::artifact;
 use crate::os::hint_for_errno;
-use crate::process::{self, Control, Process, PtyProcess, Reports, Spec, Step};
-use crate::ready::ReadySpec;
-use crate::reload::{Ended, GenEvent, GenId};
+use crate::process::output::Lines;
+use crate::process::{self, Control, Pty, Refusal, Reports, Step};
+use crate::reload::{GenEvent, GenId};
 use crate::ui::{Feed, Report, Stream};
 
-use super::inbox::Inbox;
-use super::notify::{DrainRequest, drain};
-use super::output;
-use super::running::{Running, Stdio};
+use super::inbox::{Inbox, Input};
 
 /// The last output of a program is shown before its end is reported, if it arrives within this time. Only a process that
 /// the program left running can keep its output open for longer.
 const LAST_OUTPUT: Duration = Duration::from_millis(20);
+/// How many bytes of a terminal to pass on at a time.
+const CHUNK: usize = 32 * 1024;
+/// The longest line in bytes that readiness sees as a whole.
+const MAX_LINE: usize = 16 * 1024;
 
-/// Monitors the processes of one generation.
+/// Reports what becomes of the processes of one generation.
 pub(super) struct Monitor {
     pub(super) id: GenId,
     pub(super) program: OsString,
-    pub(super) listener: mpsc::UnboundedSender<DrainRequest>,
     pub(super) inbox: Inbox,
     pub(super) feed: Feed,
 }
 
 impl Monitor {
-    /// Starts the program, and the tasks that pass on its output and report its end. Returns the lines that readiness
-    /// wants to see.
-    pub(super) fn start(
+    /// `output` are the tasks that pass on its output.
+    pub(super) async fn run(
         self,
-        spec: Spec,
-        stdio: Stdio,
-        ready: &ReadySpec,
-    ) -> Result<(Running, mpsc::UnboundedReceiver<Vec<u8>>)> {
-        let (sender, lines) = mpsc::unbounded_channel();
-        let sender = ready.reads_output().then_some(sender);
-        let running = match stdio {
-            Stdio::Pipes => self.on_pipes(process::spawn(spec)?, &sender),
-            Stdio::Pty { size, reads } => {
-                let process = process::spawn_on_pty(spec, size, reads)?;
-                self.on_pty(process, reads, sender)
-            }
-        };
-        Ok((running, lines))
-    }
-
-    fn on_pipes(self, process: Process, lines: &Option<mpsc::UnboundedSender<Vec<u8>>>) -> Running {
-        let Process {
-            control,
-            reports,
-            stdout,
-            stderr,
-        } = process;
-        let pass = |stream, pipe| {
-            let (feed, lines) = (self.feed.clone(), lines.clone());
-            tokio::spawn(output::from_pipe(self.id, stream, pipe, feed, lines))
-        };
-        let output = vec![pass(Stream::Stdout, stdout), pass(Stream::Stderr, stderr)];
-        let running = Running::new(control.clone(), self.listener.clone());
-        tokio::spawn(self.run(control, reports, output));
-        running
-    }
-
-    fn on_pty(
-        self,
-        process: PtyProcess,
-        reads: bool,
-        lines: Option<mpsc::UnboundedSender<Vec<u8>>>,
-    ) -> Running {
-        let PtyProcess {
-            control,
-            reports,
-            pty,
-        } = process;
-        let pty = Arc::new(pty);
-        let mut running = Running::new(control, self.listener.clone());
-        running.pty = Some(pty.clone());
-        if reads {
-            running.typing = Some(running.type_into(pty.clone()));
-        }
-        let output = tokio::spawn(output::from_pty(self.id, pty, self.feed.clone(), lines));
-        tokio::spawn(self.run(running.control.clone(), reports, vec![output]));
-        running
-    }
-
-    async fn run(self, control: Control, mut reports: Reports, output: Vec<JoinHandle<()>>) {
+        control: Control,
+        mut reports: Reports,
+        mut output: Vec<JoinHandle<()>>,
+    ) {
         let id = self.id;
-        let mut output = Some(output);
         // How the first process ended, if the program continues in another one.
         let mut first = None;
         while let Some(report) = reports.next().await {
@@ -107,52 +56,122 @@ impl Monitor {
                 process::Report::Refused { error } => self.refused(error),
                 process::Report::Exited { ended, survivors } => {
                     // It may have named another main process just before.
-                    drain(&self.listener).await;
+                    self.drain_notifications().await;
                     if control.main_alive() {
                         first = Some(ended);
                         continue;
                     }
                     first = None;
                     await_last_output(&mut output).await;
-                    self.exited(ended, survivors);
+                    self.inbox.event(id, GenEvent::Exited { ended, survivors });
                 }
                 process::Report::Gone => {
-                    drain(&self.listener).await;
+                    self.drain_notifications().await;
                     if let Some(ended) = first {
-                        self.exited(ended, false);
+                        let survivors = false;
+                        self.inbox.event(id, GenEvent::Exited { ended, survivors });
                     }
-                    self.inbox.generation(id, GenEvent::Gone);
+                    self.inbox.event(id, GenEvent::Gone);
                 }
             }
         }
     }
 
-    fn exited(&self, ended: Ended, survivors: bool) {
-        let event = GenEvent::Exited { ended, survivors };
-        self.inbox.generation(self.id, event);
+    async fn drain_notifications(&self) {
+        let (done, is_done) = oneshot::channel();
+        let id = self.id;
+        self.inbox.send(Input::DrainNotifications { id, done });
+        // The sender is dropped.
+        let _ = is_done.await;
     }
 
-    fn refused(&self, error: process::Refusal) {
-        let program = self.program.display();
+    fn refused(&self, error: Refusal) {
         let hint = match error.step {
             Step::Exec => Some("check the path, and that the file is executable".into()),
             Step::Interpreter => Some("check the first line of the script".into()),
             Step::Workdir => Some("check `--workdir`".into()),
             Step::Guardian | Step::Fork | Step::Descriptors => hint_for_errno(error.errno),
         };
-        let text = format!("cannot start `{program}`: {error}");
+        let text = format!("cannot start `{}`: {error}", self.program.display());
         self.feed.error(text, hint);
-        self.inbox.generation(self.id, GenEvent::StartFailed);
+        self.inbox.event(self.id, GenEvent::StartFailed);
     }
 }
 
-async fn await_last_output(output: &mut Option<Vec<JoinHandle<()>>>) {
-    let output = output.take().unwrap_or_default();
-    let ends = async {
-        for end in output {
-            let _ = end.await;
+async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
+    let end = Instant::now() + LAST_OUTPUT;
+    for task in output.drain(..) {
+        // After the timeout the task continues without its handle.
+        let _ = timeout_at(end, task).await;
+    }
+}
+
+/// Passes on the output of one generation.
+#[derive(Clone)]
+pub(super) struct Output {
+    pub(super) id: GenId,
+    pub(super) feed: Feed,
+    pub(super) lines: ReadyLines,
+}
+
+impl Output {
+    pub(super) async fn pass_pipe(mut self, stream: Stream, pipe: Receiver) {
+        let mut pieces = Lines::new(pipe);
+        while let Some(piece) = pieces.next().await {
+            let mut bytes = piece.bytes;
+            if piece.ends_line {
+                bytes.push(b'\n');
+            }
+            self.pass(stream, bytes).await;
         }
-    };
-    // After the timeout the tasks continue without their handles.
-    let _ = tokio::time::timeout(LAST_OUTPUT, ends).await;
+        let id = self.id;
+        self.feed.report(Report::OutputEnded { id, stream });
+    }
+
+    /// Until all processes have closed the terminal. It does not tell standard output and standard error apart.
+    pub(super) async fn pass_pty(mut self, pty: Arc<Pty>) {
+        let (id, stream) = (self.id, Stream::Stdout);
+        let mut buffer = vec![0; CHUNK];
+        while let Ok(count @ 1..) = pty.read(&mut buffer).await {
+            self.pass(stream, buffer[..count].to_vec()).await;
+        }
+        self.feed.report(Report::OutputEnded { id, stream });
+    }
+
+    async fn pass(&mut self, stream: Stream, bytes: Vec<u8>) {
+        self.lines.take(&bytes);
+        let id = self.id;
+        self.feed.pass(Report::Output { id, stream, bytes }).await;
+    }
+}
+
+/// The lines for readiness, without the colours that programs use on a terminal.
+#[derive(Clone)]
+pub(super) struct ReadyLines {
+    /// `None` if readiness does not read the output, or no longer.
+    to: Option<UnboundedSender<Vec<u8>>>,
+    line: Vec<u8>,
+}
+
+impl ReadyLines {
+    pub(super) const fn new(to: Option<UnboundedSender<Vec<u8>>>) -> Self {
+        let line = Vec::new();
+        Self { to, line }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let Some(to) = &self.to else { return };
+            self.line.extend_from_slice(piece);
+            let text = String::from_utf8_lossy(&self.line);
+            let text = strip_ansi_codes(text.trim_end());
+            // A line without an end may be a prompt. It is sent again when it is complete.
+            if to.send(text.as_bytes().to_vec()).is_err() {
+                self.to = None;
+            }
+            if self.line.ends_with(b"\n") || self.line.len() > MAX_LINE {
+                self.line.clear();
+            }
+        }
+    }
 }

@@ -1,185 +1,176 @@
-//! Reads the notify socket of a generation (`sd_notify(3)`).
+//! The notifications of programs (`sd_notify(3)`).
+//!
+//! The driver reads the notify sockets itself, one message at a time: the descriptor of a `BARRIER=1`, which is closed on
+//! receipt, is closed when everything before it has been handled. Nothing here waits for the screen, because the program may
+//! wait for the next receipt.
 
-use std::convert::Infallible;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::time::{ClockId, clock_gettime};
-use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::process::Control;
-use crate::process::notify::{Assignments, Message, NotifySocket, Rejected};
-use crate::ready::NotifyState;
-use crate::reload::GenId;
+use crate::process::notify::{Assignments, FdStore, Message, Rejected, Store, Watchdog};
+use crate::reload::{Event, GenEvent, GenId, WatchdogMessage};
 use crate::ui::{Feed, Human, Level, Report};
 
-use super::inbox::{Inbox, Input, Notification};
+use super::state::Driver;
 
-/// A request to handle everything that was sent until now. It is dropped when that is done.
-pub(super) type DrainRequest = oneshot::Sender<()>;
+/// How long to read the messages that a program has sent. They are in the socket already, unless it keeps sending.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// How long to wait for that. The messages are in the socket already; only processes of the same tree send more.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Waits until everything that was sent until now has been handled: what a program stores at its end counts as sent before
-/// the end.
-pub(super) async fn drain(listener: &mpsc::UnboundedSender<DrainRequest>) {
-    let (sender, done) = oneshot::channel();
-    if listener.send(sender).is_ok() {
-        let _ = tokio::time::timeout(DRAIN_TIMEOUT, done).await;
-    }
-}
-
-/// Reads the notify socket of one generation.
-pub(super) struct Listener {
-    id: GenId,
-    socket: NotifySocket,
-    control: Control,
-    heard: watch::Sender<NotifyState>,
-    requests: mpsc::UnboundedReceiver<DrainRequest>,
-    inbox: Inbox,
-    feed: Feed,
-    /// Since when the program reloads its configuration: from `RELOADING=1` to `READY=1`.
-    reloading: Option<Instant>,
-    status: String,
-}
-
-impl Listener {
-    pub(super) fn new(
-        id: GenId,
-        socket: NotifySocket,
-        control: Control,
-        (heard, requests): (
-            watch::Sender<NotifyState>,
-            mpsc::UnboundedReceiver<DrainRequest>,
-        ),
-        (inbox, feed): (Inbox, Feed),
-    ) -> Self {
-        Self {
-            id,
-            socket,
-            control,
-            heard,
-            requests,
-            inbox,
-            feed,
-            reloading: None,
-            status: String::new(),
+impl Driver {
+    /// Handles everything that this generation has sent: what a program stores at its end counts as sent before the end.
+    pub(super) fn drain_notifications(&mut self, id: GenId) {
+        let began = Instant::now();
+        while began.elapsed() < DRAIN_TIMEOUT
+            && let Some(running) = self.generations.get(&id)
+            && let Some(notify) = &running.notify
+            && let Some(received) = notify
+                .socket
+                .try_recv(|| running.control.pids())
+                .transpose()
+        {
+            self.notified(id, received);
         }
     }
 
-    /// Receives a message only when the one before has been handled. So the descriptor of a `BARRIER=1`, which is closed on
-    /// receipt, is closed when everything before it has been handled.
-    pub(super) async fn run(mut self) {
-        let Err(error) = self.listen().await;
-        let text = format!("gen {}: cannot read its notify socket: {error}", self.id);
-        self.feed.error(text, None);
-    }
-
-    async fn listen(&mut self) -> io::Result<Infallible> {
-        loop {
-            let control = self.control.clone();
-            tokio::select! {
-                received = self.socket.recv(|| control.pids()) => self.take(received?).await,
-                Some(request) = self.requests.recv() => {
-                    while let Some(received) = self.socket.try_recv(|| control.pids())? {
-                        self.take(received).await;
-                    }
-                    drop(request);
-                }
-            }
-        }
-    }
-
-    async fn take(&mut self, received: Result<Message, Rejected>) {
-        let id = self.id;
+    pub(super) fn notified(&mut self, id: GenId, received: io::Result<Result<Message, Rejected>>) {
         match received {
-            Ok(message) => {
-                self.show(&message);
-                let ready = message.assignments.ready;
-                self.heard.send_modify(|heard| *heard = heard.after(ready));
-                let (sender, done) = oneshot::channel();
-                let notification = Notification {
-                    id,
-                    message,
-                    done: sender,
-                };
-                self.inbox.input(Input::Notified(Box::new(notification)));
-                let _ = done.await;
+            Ok(Ok(message)) => self.notification(id, message),
+            Ok(Err(rejected)) => {
+                self.offer(Level::Warning, format!("gen {id}: ignored {rejected}"));
             }
-            Err(rejected) => self.warn(format!("gen {id}: ignored {rejected}")),
+            Err(error) => {
+                if let Some(running) = self.generations.get_mut(&id) {
+                    running.notify = None;
+                }
+                let text = format!("gen {id}: cannot read its notify socket: {error}");
+                self.feed.error(text, None);
+            }
         }
     }
 
-    /// Shows what concerns only the user. Never waits for the screen, because the program may wait for the next receipt.
-    fn show(&mut self, message: &Message) {
-        let (id, assignments) = (self.id, &message.assignments);
-        self.show_reload(assignments);
-        if let Some(status) = assignments.status.clone().filter(|new| *new != self.status) {
-            self.status.clone_from(&status);
-            self.feed.offer(Report::Status { id, text: status });
+    fn notification(&mut self, id: GenId, message: Message) {
+        self.show(id, &message);
+        let assignments = message.assignments;
+        if let Some(store) = assignments.store {
+            self.store(id, store, message.descriptors);
+        }
+        if let Some(pid) = assignments.main_pid {
+            self.set_main_process(id, pid);
+        }
+        if let Some(by) = assignments.extend_timeout {
+            self.handle(Event::Generation(id, GenEvent::ExtendTimeout { by }));
+        }
+        let period = assignments.watchdog_period.map(WatchdogMessage::Period);
+        let ping = assignments.watchdog.map(|watchdog| match watchdog {
+            Watchdog::Alive => WatchdogMessage::Ping,
+            Watchdog::Trigger => WatchdogMessage::Trigger,
+        });
+        for message in period.into_iter().chain(ping) {
+            self.handle(Event::Generation(id, GenEvent::Watchdog(message)));
+        }
+    }
+
+    /// Shows what concerns the user, and tells the task that waits for readiness.
+    fn show(&mut self, id: GenId, message: &Message) {
+        let assignments = &message.assignments;
+        let running = self.generations.get_mut(&id);
+        if let Some(notify) = running.and_then(|running| running.notify.as_mut()) {
+            let ready = assignments.ready;
+            notify
+                .state
+                .send_modify(|state| *state = state.after(ready));
+            let reload = show_reload(&mut notify.reloading, assignments);
+            let status = assignments.status.clone();
+            if let Some(text) = status.filter(|new| *new != notify.status) {
+                notify.status.clone_from(&text);
+                self.feed.offer(Report::Status { id, text });
+            }
+            if let Some(text) = reload {
+                self.offer(Level::Info, format!("gen {id} {text}"));
+            }
         }
         if assignments.stopping {
-            let text = format!("gen {id} is about to exit");
-            self.feed.offer(Feed::text(Level::Detail, text));
+            self.offer(Level::Detail, format!("gen {id} is about to exit"));
         }
         if let Some(errno) = assignments.errno {
             let text = Errno::from_raw(errno).desc();
-            self.warn(format!("gen {id} reports an error: {text} (errno {errno})"));
+            let text = format!("gen {id} reports an error: {text} (errno {errno})");
+            self.offer(Level::Warning, text);
         }
         if message.surplus > 0 {
             let count = message.surplus;
-            self.warn(format!(
-                "gen {id} sent {count} descriptors without `FDSTORE=1`; they were closed"
-            ));
+            let text =
+                format!("gen {id} sent {count} descriptors without `FDSTORE=1`; they were closed");
+            self.offer(Level::Warning, text);
         }
     }
 
-    fn show_reload(&mut self, assignments: &Assignments) {
-        let id = self.id;
-        let text = if assignments.reloading {
-            self.reloading = Some(reload_start(assignments.monotonic));
-            format!("gen {id} reloads its configuration")
-        } else if let Some(since) = self.reloading.take_if(|_| assignments.ready) {
-            format!("gen {id} has reloaded in {}", Human(since.elapsed()))
-        } else {
-            return;
-        };
-        self.feed.offer(Feed::text(Level::Info, text));
+    fn offer(&self, level: Level, text: String) {
+        self.feed.offer(Feed::text(level, text));
     }
 
-    fn warn(&self, text: String) {
-        self.feed.offer(Feed::text(Level::Warning, text));
-    }
-}
-
-/// When the reload began, as `MONOTONIC_USEC` says: before the message was received. A time in the future or long ago is
-/// wrong.
-fn reload_start(monotonic: Option<Duration>) -> Instant {
-    const OLDEST: Duration = Duration::from_secs(60);
-    let now = Instant::now();
-    let clock = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
-    let ago = clock.ok().zip(monotonic);
-    let ago = ago.and_then(|(clock, began)| clock.checked_sub(began));
-    let ago = ago.filter(|ago| *ago < OLDEST).unwrap_or_default();
-    now.checked_sub(ago).unwrap_or(now)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reload_cannot_begin_in_the_future_or_long_ago() {
-        let clock = || Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap());
-        let second = Duration::from_secs(1);
-        let early = reload_start(Some(clock().saturating_sub(second)));
-        assert!(early.elapsed() >= second, "{:?}", early.elapsed());
-        for wrong in [None, Some(clock() + 100 * second), Some(Duration::ZERO)] {
-            let before = Instant::now();
-            let uptime = clock() < 60 * second;
-            assert!(reload_start(wrong) >= before || uptime, "{wrong:?}");
+    fn store(&mut self, id: GenId, store: Store, fds: Vec<OwnedFd>) {
+        match store {
+            Store::Keep { name, poll } => {
+                let fds = self.without_listeners(id, fds);
+                let kept = self.fd_store.store(&name, poll, fds);
+                if kept.refused > 0 {
+                    let (count, most) = (kept.refused, FdStore::capacity());
+                    let text = format!(
+                        "gen {id} stores more than {most} descriptors; {count} were closed"
+                    );
+                    let hint = "`FDSTOREREMOVE=1` with `FDNAME` removes those that are not needed";
+                    self.feed.message(Level::Warning, text, Some(hint.into()));
+                }
+                if kept.new > 0 {
+                    let count = self.fd_store.len();
+                    let text = format!("gen {id} stored `{name}`; {count} descriptors are stored");
+                    self.offer(Level::Detail, text);
+                    self.handle(Event::Generation(id, GenEvent::StoredFds));
+                }
+            }
+            Store::Remove { name } => {
+                let count = self.fd_store.remove(&name);
+                let text = format!("gen {id} removed `{name}`; {count} descriptors were closed");
+                self.offer(Level::Detail, text);
+            }
         }
     }
+
+    /// Removes the listeners. hotrun shares them and shuts them down when the generation is gone. The next generation would
+    /// get a dead listener and open none itself. hotrun keeps the address open anyway.
+    fn without_listeners(&mut self, id: GenId, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
+        let listens = |fd: &OwnedFd| self.sockets.has(fd);
+        let (listeners, fds): (Vec<_>, Vec<_>) = fds.into_iter().partition(listens);
+        if !listeners.is_empty() && !std::mem::replace(&mut self.reported.listeners, true) {
+            let text = format!(
+                "gen {id} stores a listener; hotrun keeps the address open itself, and did not store it"
+            );
+            let hint = "open the listener as at the first start, or use the one of `--listen`";
+            self.feed.message(Level::Warning, text, Some(hint.into()));
+        }
+        fds
+    }
+
+    fn set_main_process(&mut self, id: GenId, pid: i32) {
+        let running = self.generations.get(&id);
+        if running.is_some_and(|running| running.control.set_main(pid)) {
+            return self.feed.report(Report::MainProcess { id, pid });
+        }
+        let text = format!("gen {id} sent MAINPID={pid} for a process outside its tree; ignored");
+        self.offer(Level::Warning, text);
+    }
+}
+
+/// Returns what to show about a reload of the configuration that begins or ends.
+fn show_reload(reloading: &mut Option<Instant>, assignments: &Assignments) -> Option<String> {
+    if assignments.reloading {
+        *reloading = Some(Instant::now());
+        return Some("reloads its configuration".into());
+    }
+    let since = reloading.take_if(|_| assignments.ready)?;
+    Some(format!("has reloaded in {}", Human(since.elapsed())))
 }

@@ -17,10 +17,8 @@ use crate::ui::{self, Level, Mode, Report, TerminalEvent, TerminalInput, UiComma
 
 use super::state::Driver;
 
-/// How often to count connections while their number changes.
-const COUNT_INTERVAL: Duration = Duration::from_secs(1);
-/// And while it does not. Counting takes some milliseconds, because it reads `/proc` for each process of a program.
-const COUNT_INTERVAL_AT_REST: Duration = Duration::from_secs(3);
+/// How often to count connections. It takes some milliseconds, because it reads `/proc` for each process of a program.
+const COUNT_INTERVAL: Duration = Duration::from_secs(2);
 /// How often to look for processes that were forked since the last look.
 const MAX_LOOKS: usize = 16;
 
@@ -67,27 +65,29 @@ impl Driver {
     }
 
     fn request(&mut self, request: Request) {
-        match request {
-            // These end a pause. The commands first, as without a pause: they may make what is built.
-            Request::Reload | Request::Resume => self.run_waiting(),
-            Request::Pause
-            | Request::Undo
-            | Request::KillDraining
-            | Request::Quit
-            | Request::QuitNow => {}
-        }
         self.handle(Event::Requested(request));
+        // The request may have ended a pause.
+        self.run_waiting_commands();
     }
 
-    pub(super) fn terminal_event(&mut self, event: TerminalEvent) -> Option<Suspend> {
+    pub(super) async fn terminal_event(
+        &mut self,
+        event: TerminalEvent,
+        terminal: &mut TerminalInput,
+    ) {
         match event {
             TerminalEvent::Keys(keys) => keys.into_iter().for_each(|key| self.pressed(key)),
-            TerminalEvent::Typed(bytes) => self.typed(&bytes),
+            // The user has just started the newest program, or waits for it.
+            TerminalEvent::Typed(bytes) => {
+                let newest = self.generations.values().next_back();
+                if let Some(terminal) = newest.and_then(|running| running.terminal.as_ref()) {
+                    terminal.type_in(bytes);
+                }
+            }
             TerminalEvent::Resized(size) => self.resized(size),
-            TerminalEvent::Suspend => return Some(Suspend),
+            TerminalEvent::Suspend => self.suspend(terminal).await,
             TerminalEvent::Continued => self.continued(Duration::ZERO),
         }
-        None
     }
 
     fn pressed(&mut self, key: Key) {
@@ -110,27 +110,18 @@ impl Driver {
         }
     }
 
-    /// Input goes to the newest program: the user has just started it or waits for it.
-    fn typed(&mut self, bytes: &[u8]) {
-        let newest = self.generations.values().next_back();
-        if let Some(typing) = newest.and_then(|running| running.typing.as_ref()) {
-            // The receiver ends with the program.
-            let _ = typing.send(bytes.to_vec());
-        }
-    }
-
     fn resized(&mut self, size: Size) {
         self.size = size;
         for running in self.generations.values() {
-            if let Some(pty) = &running.pty {
-                pty.resize(size);
+            if let Some(terminal) = &running.terminal {
+                terminal.pty.resize(size);
             }
         }
         self.feed.command(UiCommand::Resized(size));
     }
 
     /// Ctrl-Z: as with `cargo run`, everything stops until the shell continues it.
-    pub(super) async fn suspend(&mut self, terminal: &mut TerminalInput) {
+    async fn suspend(&mut self, terminal: &mut TerminalInput) {
         if !self.feed.release_terminal().await {
             // The user interface's thread is blocked by a terminal that accepts no output.
             ui::restore_terminal();
@@ -176,7 +167,9 @@ impl Driver {
     fn pids(&self) -> impl Iterator<Item = i32> {
         let build = self.builds.active.iter().map(|build| &build.control);
         let running = self.generations.values().map(|running| &running.control);
-        let all = running.chain(build).chain(self.commands.controls());
+        let commands = self.commands.values();
+        let commands = commands.filter_map(|command| command.control.as_ref());
+        let all = running.chain(build).chain(commands);
         all.flat_map(Control::pids)
     }
 
@@ -186,14 +179,9 @@ impl Driver {
         (shown && !self.generations.is_empty()).then_some(self.count_at)
     }
 
-    /// Counts the connections of a new generation soon.
-    pub(super) fn count_soon(&mut self) {
-        self.count_at = Instant::now() + COUNT_INTERVAL / 2;
-    }
-
     /// Counts the connections of each generation, and reports changed numbers.
     pub(super) fn count_connections(&mut self) {
-        self.count_at = Instant::now() + COUNT_INTERVAL_AT_REST;
+        self.count_at = Instant::now() + COUNT_INTERVAL;
         if !terminal::in_foreground(io::stdout()).unwrap_or(false) {
             return;
         }
@@ -204,17 +192,11 @@ impl Driver {
                 continue;
             };
             if running.connections.replace(count) != Some(count) {
-                self.count_at = Instant::now() + COUNT_INTERVAL;
                 self.feed.report(Report::Connections { id: *id, count });
             }
         }
     }
 }
-
-/// hotrun is to be suspended.
-#[must_use]
-#[derive(Debug)]
-pub(super) struct Suspend;
 
 /// Sleeps until this moment, forever without one.
 pub(super) async fn sleep_to(moment: Option<Instant>) {

@@ -1,37 +1,148 @@
 //! What hotrun needs before the first build. If something is missing, hotrun ends with an error and a hint.
 
+use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
-use tokio::sync::mpsc::UnboundedSender;
+use anyhow::{Context, Result};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::artifact;
 use crate::build::{Plan, PlanOptions, WatchRoots};
-use crate::config::Config;
+use crate::config::{Config, Stdin};
 use crate::error::Failure;
-use crate::os;
+use crate::os::seccomp;
+use crate::os::{self, terminal};
+use crate::process;
+use crate::process::notify::FdStore;
+use crate::process::signals::Signals;
+use crate::reload::{ArtifactId, Event, Machine, Request};
 use crate::socket::{OpenError, Sharing, Sockets};
+use crate::ui::feed::{self, UiThread};
+use crate::ui::{Feed, Level, Mode, TerminalInput, Ui};
 use crate::watch::{Message, Watch, WatchSpec};
 
-use super::watch_set;
+use super::changes::{ignored, places};
+use super::clock::Clock;
+use super::inbox::{Inbox, Input};
+use super::log::Log;
+use super::state::{Builds, Driver, Ending, Reported, WatchSet};
+
+/// Everything that the loop works with.
+pub(super) struct Setup {
+    pub(super) driver: Driver,
+    pub(super) sources: Sources,
+    pub(super) ui_thread: UiThread,
+}
+
+/// Where events come from.
+pub(super) struct Sources {
+    pub(super) inputs: UnboundedReceiver<Input>,
+    pub(super) watch: UnboundedReceiver<Message>,
+    pub(super) signals: Signals,
+    pub(super) terminal: TerminalInput,
+}
+
+pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
+    let log = config.log.as_deref().map(Log::create).transpose()?;
+    // The sockets first: connections wait from here on. The signals next: from here on everything is cleaned up.
+    let sockets = open_sockets(&config)?;
+    let signals = Signals::new().context("handling signals")?;
+    process::become_subreaper().context("becoming a subreaper")?;
+    let plan = plan(&config)?;
+    let roots = plan.watch_roots()?;
+    let (sender, inputs) = mpsc::unbounded_channel();
+    let inbox = Inbox(sender);
+    let (changes, watch) = mpsc::unbounded_channel();
+    let terminal = TerminalInput::new(config.ui.mode, config.stdin == Stdin::Program);
+    let sources = Sources {
+        inputs,
+        watch,
+        signals,
+        terminal: terminal.context("reading from the terminal")?,
+    };
+    let watch = Watch::start(&watch_spec(&config, &roots), changes).map_err(|error| {
+        let hint = error.hint().map(str::to_owned);
+        Failure::environment(error.to_string()).hints(hint)
+    })?;
+    let quit = inbox.clone();
+    let on_quit: feed::OnQuit =
+        Arc::new(move || quit.send(Input::Event(Event::Requested(Request::Quit))));
+    let (feed, ui_thread) = feed::start(ui, on_quit.clone()).context("starting a thread")?;
+    if config.ui.mode == Mode::Live {
+        ui_thread.quit_on_panic(on_quit);
+    }
+    let builds = plan.build_command()?.is_some();
+    let mut artifacts = artifact::Store::default();
+    if !builds {
+        artifacts.set_newest(ArtifactId::FIRST, plan.launch(&mut plan.output())?, None);
+    }
+    let adopts = adopts(&config, &sockets, &feed);
+    let driver = Driver {
+        log,
+        machine: Machine::new(config.policy(builds, adopts)),
+        clock: Clock::start(),
+        inbox,
+        feed,
+        sockets,
+        adopts,
+        builds: Builds::new(plan),
+        artifacts,
+        generations: BTreeMap::new(),
+        fd_store: FdStore::new().context("opening the descriptor store")?,
+        commands: BTreeMap::new(),
+        watch: WatchSet::new(watch, roots),
+        reported: Reported::default(),
+        ending: Ending::default(),
+        size: terminal::size(),
+        count_at: Instant::now(),
+        config,
+    };
+    Ok(Setup {
+        driver,
+        sources,
+        ui_thread,
+    })
+}
 
 /// Opens the sockets of `--listen`.
-pub(super) fn sockets(config: &Config) -> Result<Sockets, Failure> {
+fn open_sockets(config: &Config) -> Result<Sockets, Failure> {
     let sharing = match os::STEERING && os::test_hook("PORTABLE").is_none() {
         true => Sharing::Steered,
         false => Sharing::Shared,
     };
-    Sockets::open(&config.listen, sharing).map_err(|error| match error {
-        OpenError::SameAddress { .. } | OpenError::SameName { .. } => {
-            Failure::usage(error.to_string()).hints(error.hint())
-        }
-        OpenError::InUse { .. }
-        | OpenError::Privileged { .. }
-        | OpenError::NotLocal { .. }
-        | OpenError::NotASocket { .. }
-        | OpenError::NoSteering
-        | OpenError::Io { .. } => Failure::environment(error.to_string()).hints(error.hint()),
+    Sockets::open(&config.listen, sharing).map_err(|error| {
+        let failure = match error {
+            OpenError::SameAddress { .. } | OpenError::SameName { .. } => Failure::usage,
+            OpenError::InUse { .. }
+            | OpenError::Privileged { .. }
+            | OpenError::NotLocal { .. }
+            | OpenError::NotASocket { .. }
+            | OpenError::NoSteering
+            | OpenError::Io { .. } => Failure::environment,
+        };
+        failure(error.to_string()).hints(error.hint())
     })
+}
+
+/// Whether the sockets that the program opens can be adopted. Tries to intercept a system call.
+fn adopts(config: &Config, sockets: &Sockets, feed: &Feed) -> bool {
+    if !config.adopt || sockets.adopter().is_none() {
+        return false;
+    }
+    let Err(why) = seccomp::probe() else {
+        return true;
+    };
+    // This matters less with `--listen`.
+    let level = match config.listen.is_empty() {
+        true => Level::Warning,
+        false => Level::Detail,
+    };
+    let text = format!("the program is stopped before the next one starts: {why}");
+    feed.message(level, text, Some(why.hint().into()));
+    false
 }
 
 pub(super) fn plan_options(config: &Config) -> PlanOptions<'_> {
@@ -43,80 +154,58 @@ pub(super) fn plan_options(config: &Config) -> PlanOptions<'_> {
     }
 }
 
-/// How to build. Checks that there is something to build or to start.
-pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
+/// Decides how to build, and checks that there is something to build or to start.
+fn plan(config: &Config) -> Result<Plan, Failure> {
     let plan = Plan::new(&plan_options(config))?;
     if let Plan::Command {
         build: None,
         command,
         ..
     } = &plan
+        && let Some(program) = command.first()
     {
-        check_command(command, config)?;
+        check_command(Path::new(program), config)?;
     }
     Ok(plan)
 }
 
-/// A missing command is most likely misspelt. (With `--build` it may not be built yet.)
-fn check_command(command: &[OsString], config: &Config) -> Result<(), Failure> {
-    let workdir = &config.workdir;
-    let Some(program) = command.first() else {
+/// A missing command is most likely misspelt. With `--build` it may not be built yet.
+fn check_command(program: &Path, config: &Config) -> Result<(), Failure> {
+    let env = config.environment(env::vars_os());
+    let env = env.map_err(|error| Failure::usage(error.to_string()))?;
+    let path = env.into_iter().find(|(name, _)| name == "PATH");
+    if which::which_in(program, path.map(|(_, value)| value), &config.workdir).is_ok() {
         return Ok(());
-    };
-    let name = program.display();
-    let env = config
-        .environment(env::vars_os())
-        .map_err(|error| Failure::usage(error.to_string()))?;
-    let path = env
-        .into_iter()
-        .find(|(name, _)| name == "PATH")
-        .map(|(_, value)| value);
-    match which::which_in(program, path, workdir) {
-        Ok(_) => Ok(()),
-        Err(_) if workdir.join(program).is_file() && program.as_encoded_bytes().contains(&b'/') => {
-            Err(Failure::usage(format!("`{name}` is not executable"))
-                .hint(format!("`chmod +x {name}` makes it so")))
-        }
-        Err(_) => Err(Failure::usage(format!("no such command: `{name}`"))
-            .hint("check its spelling and `PATH`; a shell line needs `sh -c '...'`")),
     }
+    let name = program.display();
+    let is_path = program.as_os_str().as_encoded_bytes().contains(&b'/');
+    Err(match is_path && config.workdir.join(program).is_file() {
+        true => Failure::usage(format!("`{name}` is not executable"))
+            .hint(format!("`chmod +x {name}` makes it so")),
+        false => Failure::usage(format!("no such command: `{name}`"))
+            .hint("check its spelling and `PATH`; a shell line needs `sh -c '...'`"),
+    })
 }
 
-/// What to watch.
-pub(super) fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
+/// What to watch until the first build has shown what it reads.
+fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
     // hotrun itself writes the log.
-    let log = config.log.as_deref().and_then(std::path::Path::file_name);
+    let log = config.log.as_deref().and_then(Path::file_name);
     let log = log.map(|name| globset::escape(&name.to_string_lossy()));
+    let own = [artifact::GLOB.into()].into_iter().chain(log);
     WatchSpec {
         roots: match config.watch.is_empty() {
-            true => watch_set::places(found),
+            true => places(found),
             false => config.watch.clone(),
         },
         base: config.workdir.clone(),
-        ignores: config
-            .ignore
-            .iter()
-            .cloned()
-            .chain([artifact::GLOB.into()])
-            .chain(log)
-            .collect(),
+        ignores: config.ignore.iter().cloned().chain(own).collect(),
         exts: config.exts.clone(),
         vcs_ignore: config.vcs_ignore,
-        ignored_dirs: watch_set::ignored(found),
+        ignored_dirs: ignored(found),
         rules: config.rules.clone(),
         inputs: None,
         poll: config.poll,
         debounce: config.debounce,
     }
-}
-
-/// Starts the watch.
-pub(super) fn watch(
-    spec: &WatchSpec,
-    messages: UnboundedSender<Message>,
-) -> Result<Watch, Failure> {
-    Watch::start(spec, messages).map_err(|error| {
-        let hint = error.hint().map(str::to_owned);
-        Failure::environment(error.to_string()).hints(hint)
-    })
 }

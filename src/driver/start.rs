@@ -1,84 +1,224 @@
 //! Starts generations.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use crate::config::{EnvFileError, Stdin};
-use crate::os::hint_for_error;
-use crate::ready::{self, Connect};
+use crate::config::Stdin;
+use crate::os::seccomp;
+use crate::process::notify::NotifySocket;
+use crate::process::{self, Control, Spec, shell};
+use crate::ready::{self, Connect, LastUnreadyReason, ListenState, ReadyInputs, ReadyReason};
 use crate::reload::{ArtifactId, GenEvent, GenId};
-use crate::socket::{Address, Route};
-use crate::ui::Mode;
+use crate::socket::intercept::Interceptor;
+use crate::socket::{Address, Passed, Route};
+use crate::ui::{Level, Mode, Stream};
 
-use super::generation::{self, Start};
-use super::running::Stdio;
+use super::generation::{Notify, Running, Terminal};
+use super::inbox::Input;
+use super::monitor::{Monitor, Output, ReadyLines};
 use super::state::Driver;
 
 impl Driver {
+    /// Starts the program of a generation and the tasks that monitor it. They report `StartFailed`, or `Ready`, `Exited` and
+    /// `Gone`.
     pub(super) fn start(&mut self, id: GenId, artifact: ArtifactId) -> Option<GenEvent> {
         let error = self.try_start(id, artifact).err()?;
-        let hint = error.downcast_ref().map(EnvFileError::hint);
-        let hint = hint.map(str::to_owned);
-        let text = format!("cannot start gen {id}: {error:#}");
-        self.feed
-            .error(text, hint.or_else(|| hint_for_error(error.as_ref())));
+        self.report_error(&format!("cannot start gen {id}"), &error);
         Some(GenEvent::StartFailed)
     }
 
     fn try_start(&mut self, id: GenId, artifact: ArtifactId) -> Result<()> {
         let (launch, fingerprint) = self.artifacts.launch(artifact)?;
-        let env = self.config.environment(launch.env.iter().cloned())?;
+        let mut env = self.config.environment(launch.env.iter().cloned())?;
+        env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
+        env.push(("HOTRUN".into(), "1".into()));
+        env.push(("HOTRUN_GENERATION".into(), id.to_string().into()));
         let passed = self.sockets.prepare(id).context("preparing its sockets")?;
-        let dial = self.dial(id).context("preparing the probes")?;
-        let start = Start {
-            id,
-            listen_pid: self.config.listen_pid.applies_to(&launch.argv),
-            launch,
-            env,
-            passed,
+        let connect = self.connect(id).context("preparing the probes")?;
+        let listen_state = self.listen_state(id, &passed);
+        let notify = Notify::new(NotifySocket::open().context("opening the notify socket")?);
+        let channel = self.adopts.then(seccomp::channel).transpose();
+        let channel = channel.context("opening a channel to the program")?;
+        let (channel, intercept) = channel.unzip();
+        let sockets = passed.into_iter().map(|passed| (passed.name, passed.fd));
+        let spec = Spec {
+            sockets: sockets.collect(),
             stored: self.fd_store.all(),
             watchdog: self.config.watchdog,
-            ready: Arc::clone(&self.config.ready),
-            dial,
-            adopter: self.sockets.adopter(),
-            intercepts: self.adopting.works(),
+            listen_pid: self.config.listen_pid.applies_to(&launch.argv),
+            notify: Some(notify.socket.env_value().to_owned()),
             cleanup: self.cleanup(),
-            stdio: self.stdio(),
+            intercept,
+            ..Spec::new(launch.argv, env.clone(), launch.workdir.clone())
         };
-        let mut running = generation::start(start, &self.inbox, &self.feed)?;
-        running.fingerprint = fingerprint;
+        let (sender, lines) = mpsc::unbounded_channel();
+        let sender = self.config.ready.reads_output().then_some(sender);
+        let (control, terminal) = self.spawn(id, spec, ReadyLines::new(sender))?;
+        if let Some(channel) = channel {
+            self.intercept(id, channel, control.clone())?;
+        }
+        let (unready_reason, tree) = (LastUnreadyReason::default(), control.clone());
+        let inputs = ReadyInputs {
+            pids: Box::new(move || tree.pids()),
+            listen_state,
+            adopts: self.adopts,
+            notify_state: notify.state.subscribe(),
+            lines,
+            connect,
+            // In the program's environment and directory.
+            exec: Box::new(move |line| {
+                let spec = Spec::shell(line, env.clone(), launch.workdir.clone());
+                Box::pin(shell::run(spec))
+            }),
+            on_unready: unready_reason.recorder(),
+        };
+        let mut running = Running {
+            control,
+            notify: Some(notify),
+            fingerprint,
+            unready_reason,
+            terminal,
+            connections: None,
+            waiting: JoinSet::new(),
+        };
+        running.wait(self.readiness(id, inputs));
         self.generations.insert(id, running);
-        self.count_soon();
         Ok(())
     }
 
-    /// With the live user interface programs print on a terminal, so that they keep their colours.
-    fn stdio(&self) -> Stdio {
-        let (size, reads) = (self.size, self.config.stdin == Stdin::Program);
-        match self.config.ui.mode {
-            Mode::Live => Stdio::Pty { size, reads },
-            Mode::Plain | Mode::Json | Mode::Off => Stdio::Pipes,
+    /// Starts the program. With the live user interface it prints on a terminal, so that it keeps its colours.
+    fn spawn(
+        &self,
+        id: GenId,
+        spec: Spec,
+        lines: ReadyLines,
+    ) -> Result<(Control, Option<Terminal>)> {
+        let monitor = Monitor {
+            id,
+            program: spec.argv.first().cloned().unwrap_or_default(),
+            inbox: self.inbox.clone(),
+            feed: self.feed.clone(),
+        };
+        let feed = self.feed.clone();
+        let output = Output { id, feed, lines };
+        let (control, reports, output, terminal) = match self.config.ui.mode {
+            Mode::Live => {
+                let reads = self.config.stdin == Stdin::Program;
+                let process = process::spawn_on_pty(spec, self.size, reads)?;
+                let pty = Arc::new(process.pty);
+                let output = tokio::spawn(output.pass_pty(pty.clone()));
+                let terminal = Terminal::new(pty);
+                (
+                    process.control,
+                    process.reports,
+                    vec![output],
+                    Some(terminal),
+                )
+            }
+            Mode::Plain | Mode::Json | Mode::Off => {
+                let process = process::spawn(spec)?;
+                let stdout = output.clone().pass_pipe(Stream::Stdout, process.stdout);
+                let stderr = output.pass_pipe(Stream::Stderr, process.stderr);
+                let output = vec![tokio::spawn(stdout), tokio::spawn(stderr)];
+                (process.control, process.reports, output, None)
+            }
+        };
+        tokio::spawn(monitor.run(control.clone(), reports, output));
+        Ok((control, terminal))
+    }
+
+    /// Starts to reply to the program's `bind` and `listen`.
+    fn intercept(&self, id: GenId, channel: OwnedFd, control: Control) -> Result<()> {
+        let adopter = self.sockets.adopter();
+        let inbox = self.inbox.clone();
+        let interceptor = Interceptor {
+            id,
+            adopter: adopter.context("no sockets are adopted here")?,
+            pids: Box::new(move || control.pids()),
+            notify: Box::new(move |event| inbox.send(Input::Intercepted { id, event })),
+        };
+        let started = interceptor.start(channel);
+        started.context("starting the thread that replies to `bind` and `listen`")
+    }
+
+    /// The current sockets of the generation, at each call.
+    fn listen_state(&self, id: GenId, passed: &[Passed]) -> Box<dyn FnMut() -> ListenState + Send> {
+        let sockets: Vec<u64> = passed.iter().map(|passed| passed.inode).collect();
+        match self.sockets.adopter() {
+            Some(adopter) => Box::new(move || {
+                let opened = adopter.opened(id);
+                ListenState {
+                    listening: opened.inodes,
+                    datagram: opened.datagrams,
+                    missing: opened.missing,
+                    other_live: opened.beside,
+                }
+            }),
+            None => Box::new(move || ListenState {
+                listening: sockets.clone(),
+                ..ListenState::default()
+            }),
         }
     }
 
     /// Sockets that the program opens itself are known only later, so they are looked up for each connection.
-    fn dial(&self, id: GenId) -> io::Result<Connect> {
+    fn connect(&self, id: GenId) -> io::Result<Connect> {
         Ok(match self.sockets.adopter() {
-            Some(adopter) => dial(move || adopter.routes(id)),
+            Some(adopter) => connect(move || adopter.routes(id)),
             None => {
                 let routes = self.sockets.probe(id)?;
-                dial(move || routes.clone())
+                connect(move || routes.clone())
             }
         })
+    }
+
+    /// The task that waits until the generation is ready.
+    fn readiness(&self, id: GenId, inputs: ReadyInputs) -> impl Future<Output = ()> + use<> {
+        let (spec, inbox, feed) = (
+            Arc::clone(&self.config.ready),
+            self.inbox.clone(),
+            self.feed.clone(),
+        );
+        async move {
+            let adopts = inputs.adopts;
+            let how = match ready::wait(&spec, inputs).await {
+                Ok(how) => how,
+                // The timeout stops it. Until then it may exit and say why.
+                Err(why) => {
+                    let hint = Some(why.hint().into());
+                    return feed.message(Level::Warning, format!("gen {id}: {why}"), hint);
+                }
+            };
+            let text = format!("gen {id} is ready: {how}");
+            // A user who sees a generation live and cannot connect needs a hint. Later generations open the same sockets.
+            match how == ReadyReason::Running && adopts && id == GenId::FIRST {
+                true => feed.message(
+                    Level::Info,
+                    text + ", but has opened no socket so far",
+                    Some("if it opens one later, `--ready listen` waits for it".into()),
+                ),
+                false => feed.message(Level::Detail, text, None),
+            }
+            if how.implies_server() {
+                inbox.event(id, GenEvent::IsServer);
+            }
+            inbox.event(id, GenEvent::Ready);
+        }
     }
 }
 
 /// Connects to one generation only: to its listener with this port, or without a port to its first listener.
-fn dial(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
+fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
     Box::new(move |port| {
-        let fits = |route: &Route| port.is_none() || address_port(route) == port;
+        let fits = |route: &Route| match &route.listening().address {
+            Address::Tcp(address) => port.is_none_or(|port| port == address.port()),
+            Address::Unix(_) => port.is_none(),
+        };
         let route = routes().into_iter().find(fits);
         Box::pin(async move {
             let route = route.ok_or_else(|| match port {
@@ -89,11 +229,4 @@ fn dial(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
             Ok(Box::new(stream) as Box<dyn ready::Stream>)
         })
     })
-}
-
-fn address_port(route: &Route) -> Option<u16> {
-    match &route.listening().address {
-        Address::Tcp(address) => Some(address.port()),
-        Address::Unix(_) => None,
-    }
 }

@@ -5,7 +5,7 @@
 #![allow(missing_docs)]
 
 use std::convert::Infallible;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::future;
 use std::io;
 use std::net::SocketAddr;
@@ -68,15 +68,6 @@ pub fn unix_listening(_: &Metadata) -> io::Result<Option<u64>> {
 }
 
 pub fn unix_connections(_: &Path) -> io::Result<Vec<UnixConnection>> {
-    unsupported()
-}
-
-/// Locks of open files are not portable.
-pub fn mark_in_use(_: &File) -> io::Result<()> {
-    unsupported()
-}
-
-pub fn is_in_use(_: &File) -> io::Result<bool> {
     unsupported()
 }
 

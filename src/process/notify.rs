@@ -1,8 +1,8 @@
 //! The notifications of a program on `NOTIFY_SOCKET` (`sd_notify(3)`).
 //!
 //! Each generation has its own socket. Datagrams arrive in the order in which they were sent, and each is returned before the
-//! next is received. So when the descriptor of a `BARRIER=1` is closed (at once, see [`NotifySocket::recv`]), everything before
-//! it was returned, which is what `sd_notify_barrier` waits for.
+//! next is received. So when the descriptor of a `BARRIER=1` is closed (at once, see [`NotifySocket::poll_recv`]),
+//! everything before it was returned, which is what `sd_notify_barrier` waits for.
 //!
 //! The socket must be read as long as a process of the generation lives: the kernel queues only a few datagrams
 //! (`net.unix.max_dgram_qlen`), and then the next sender blocks.
@@ -16,6 +16,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
@@ -97,7 +98,7 @@ impl NotifySocket {
         self.name.as_os_str()
     }
 
-    /// The next datagram. Cancel safe.
+    /// The next datagram; if there is none, the task is woken when one arrives.
     ///
     /// `tree` returns the pids of the generation at that moment. Messages are accepted from processes in it, and from a process
     /// of our own user that has ended meanwhile (a script's `systemd-notify` may be gone before we can look). Descriptors that
@@ -105,20 +106,28 @@ impl NotifySocket {
     ///
     /// # Errors
     /// The socket fails, which is not expected to pass.
-    pub async fn recv(
+    pub fn poll_recv(
         &self,
+        cx: &mut Context<'_>,
         tree: impl FnOnce() -> Vec<i32>,
-    ) -> io::Result<Result<Message, Rejected>> {
+    ) -> Poll<io::Result<Result<Message, Rejected>>> {
         let mut text = [0; MAX_TEXT];
-        let take = || credentials::receive(self.socket.as_fd(), &mut text);
-        let datagram = self.socket.async_io(Interest::READABLE, take).await?;
-        Ok(read(&text, datagram, tree))
+        loop {
+            ready!(self.socket.poll_recv_ready(cx))?;
+            let take = || credentials::receive(self.socket.as_fd(), &mut text);
+            match self.socket.try_io(Interest::READABLE, take) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                received => {
+                    return Poll::Ready(received.map(|datagram| read(&text, datagram, tree)));
+                }
+            }
+        }
     }
 
     /// The next datagram if it has arrived; everything that a program sent before its end has.
     ///
     /// # Errors
-    /// As for [`NotifySocket::recv`].
+    /// As for [`NotifySocket::poll_recv`].
     pub fn try_recv(
         &self,
         tree: impl FnOnce() -> Vec<i32>,

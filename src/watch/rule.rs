@@ -6,7 +6,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use super::paths::normalise;
 
 /// What to do when a matching file changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RuleAction {
     /// Build, then start the new generation.
     Build,

@@ -30,8 +30,6 @@ pub struct Assignments {
     pub watchdog_period: Option<Duration>,
     /// `EXTEND_TIMEOUT_USEC=`: the new timeout of the operation in progress, from now on.
     pub extend_timeout: Option<Duration>,
-    /// `MONOTONIC_USEC=`: when the reload began (`CLOCK_MONOTONIC`).
-    pub monotonic: Option<Duration>,
     /// `FDSTORE=1` or `FDSTOREREMOVE=1`.
     pub store: Option<Store>,
     /// `BARRIER=1`: the sender waits until we close its descriptor.
@@ -91,7 +89,6 @@ impl Assignments {
             b"WATCHDOG" => self.watchdog = watchdog(value),
             b"WATCHDOG_USEC" => self.watchdog_period = microseconds(value),
             b"EXTEND_TIMEOUT_USEC" => self.extend_timeout = microseconds(value),
-            b"MONOTONIC_USEC" => self.monotonic = microseconds(value),
             _ => {}
         }
     }
@@ -202,13 +199,7 @@ mod tests {
     fn a_reload_and_a_watchdog() {
         let said = parse("RELOADING=1\nMONOTONIC_USEC=7\nWATCHDOG=trigger\nWATCHDOG_USEC=20");
         assert!(said.reloading && !said.ready && !said.stopping);
-        assert_eq!(
-            (said.monotonic, said.watchdog_period),
-            (
-                Some(Duration::from_micros(7)),
-                Some(Duration::from_micros(20))
-            )
-        );
+        assert_eq!(said.watchdog_period, Some(Duration::from_micros(20)));
         assert_eq!(
             (said.watchdog, parse("WATCHDOG=1").watchdog),
             (Some(Watchdog::Trigger), Some(Watchdog::Alive))

@@ -1,5 +1,6 @@
 //! Real datagrams from this process and from others.
 
+use std::future::poll_fn;
 use std::io::{IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixDatagram;
@@ -43,9 +44,8 @@ fn send(to: &NotifySocket, text: &[u8], descriptors: &[RawFd]) {
 }
 
 async fn next(socket: &NotifySocket, tree: Vec<i32>) -> Result<Message, Rejected> {
-    let result = timeout(DEADLINE, socket.recv(|| tree))
-        .await
-        .expect("a datagram in time");
+    let next = poll_fn(|cx| socket.poll_recv(cx, || tree.clone()));
+    let result = timeout(DEADLINE, next).await.expect("a datagram in time");
     result.expect("a socket that works")
 }
 
@@ -266,8 +266,7 @@ async fn systemd_notify_passes_its_barrier() {
             // As root it sends with the pid of its parent, which is this process; otherwise with its own.
             let tree = || own().into_iter().chain(children()).collect();
             received.push(
-                socket
-                    .recv(tree)
+                poll_fn(|cx| socket.poll_recv(cx, tree))
                     .await
                     .expect("a socket that works")
                     .expect("accepted")

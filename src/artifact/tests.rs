@@ -26,8 +26,8 @@ fn names(app: &Path) -> usize {
     fs::read_dir(app.parent().unwrap()).unwrap().count()
 }
 
-fn keep(store: &mut Store, number: u32, app: &Path) -> (ArtifactId, bool) {
-    let kept = store.keep(GenId::new(number), &launch(app), |_| true);
+fn keep(store: &mut Store, app: &Path) -> (ArtifactId, bool) {
+    let kept = store.keep(&launch(app), |_| true);
     kept.unwrap().unwrap()
 }
 
@@ -42,7 +42,7 @@ fn a_kept_executable_outlives_the_next_build() {
     for number in 1..=5 {
         replace(&app, &format!("build {number}"));
         let needed = |id: ArtifactId| id.get() >= 3;
-        let kept = store.keep(GenId::new(number), &launch(&app), needed);
+        let kept = store.keep(&launch(&app), needed);
         assert_eq!(kept.unwrap(), Some((ArtifactId::new(number), true)));
     }
     assert_eq!(names(&app), 1 + 3);
@@ -59,7 +59,7 @@ fn the_newest_artifact_starts_under_its_own_name() {
     let (_root, app) = place();
     replace(&app, "one");
     let mut store = Store::default();
-    let (id, _) = keep(&mut store, 1, &app);
+    let (id, _) = keep(&mut store, &app);
     store.set_newest(id, launch(&app), None);
     assert_eq!(argv(&store, 1), launch(&app).argv);
 }
@@ -69,24 +69,10 @@ fn an_overwritten_executable_is_not_started() {
     let (_root, app) = place();
     let mut store = Store::default();
     replace(&app, "one");
-    keep(&mut store, 1, &app);
+    keep(&mut store, &app);
     fs::write(&app, "another").unwrap();
     let error = store.launch(ArtifactId::new(1)).unwrap_err().to_string();
     assert!(error.contains("overwrote"), "{error}");
-}
-
-/// A script can lock itself with `flock(1)` so that it does not run twice.
-#[test]
-fn a_program_can_lock_its_own_executable() {
-    let (root, app) = place();
-    let mut store = Store::default();
-    replace(&app, "one");
-    keep(&mut store, 1, &app);
-    let program = File::open(&app).unwrap();
-    program.try_lock().expect("hotrun does not lock it");
-    fs::rename(&app, root.path().join("old")).unwrap();
-    replace(&app, "two");
-    assert!(keep(&mut store, 2, &app).1);
 }
 
 #[test]
@@ -99,7 +85,7 @@ fn a_symbolic_link_is_followed_when_the_executable_is_kept() {
         std::os::unix::fs::symlink(root.path().join(text), &app).unwrap();
     };
     write("one");
-    keep(&mut store, 1, &app);
+    keep(&mut store, &app);
     write("two");
     let link = argv(&store, 1)[1].clone();
     assert!(fs::symlink_metadata(&link).unwrap().is_file());
@@ -112,35 +98,13 @@ fn an_unchanged_executable_is_kept_once() {
     let mut store = Store::default();
     let [first, second] = [1, 2].map(ArtifactId::new);
     replace(&app, "one");
-    assert_eq!(keep(&mut store, 1, &app), (first, true));
-    assert_eq!(keep(&mut store, 2, &app), (first, false));
+    assert_eq!(keep(&mut store, &app), (first, true));
+    assert_eq!(keep(&mut store, &app), (first, false));
     fs::rename(&app, root.path().join("old")).unwrap();
     replace(&app, "two");
-    assert_eq!(keep(&mut store, 3, &app), (second, true));
+    assert_eq!(keep(&mut store, &app), (second, true));
     assert_eq!(fs::read(&argv(&store, 1)[1]).unwrap(), b"one");
     assert_eq!(fs::read(&argv(&store, 2)[1]).unwrap(), b"two");
-}
-
-#[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "needs locks of open files")]
-fn only_links_of_a_killed_hotrun_are_removed() {
-    let (_root, app) = place();
-    replace(&app, "one");
-    let mut alive = Store::default();
-    keep(&mut alive, 1, &app);
-    replace(&app, "two");
-    let beside = |name: &str| app.with_file_name(name);
-    for name in [
-        ".app.hotrun-0123abcd-3",
-        ".app.hotrun-xyz-3",
-        "app.hotrun-1-3",
-    ] {
-        fs::write(beside(name), "").unwrap();
-    }
-    keep(&mut Store::default(), 1, &app);
-    assert!(!beside(".app.hotrun-0123abcd-3").exists());
-    assert_eq!(names(&app), 1 + 1 + 2);
-    assert_eq!(fs::read(&argv(&alive, 1)[1]).unwrap(), b"one");
 }
 
 #[test]
@@ -149,7 +113,7 @@ fn guardians_remove_all_links_of_one_hotrun() {
     let mut store = Store::default();
     for number in 1..=2 {
         replace(&app, &format!("build {number}"));
-        keep(&mut store, number, &app);
+        keep(&mut store, &app);
     }
     let prefix = app.with_file_name(format!(".app{MARK}{}-", store.token));
     let cleanup: Vec<_> = store.cleanup().collect();
