@@ -29,9 +29,9 @@ live\t'A status footer below the program\'s output, and keys'
 plain\t'One line per event'
 json\t'One JSON object per line'
 off\t'Only the program\'s output'"
-complete -c hotrun -l color -d 'When to use colors in hotrun\'s own output' -r -f -a "auto\t'On a terminal'
-always\t'Always'
-never\t'Never'"
+complete -c hotrun -l color -d 'When to use colors in hotrun\'s own output' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c hotrun -l log -d 'Log what hotrun decides to this file, for a bug report (overwrites it)' -r -F
 complete -c hotrun -l generate -d 'Print shell completions or the man page' -r -f -a "bash\t'Completions for bash'
 zsh\t'Completions for zsh'
@@ -44,7 +44,7 @@ complete -c hotrun -l no-error-page -d 'Hold requests instead of answering 503 w
 complete -c hotrun -l stop-first -d 'Stop the old generation before the new one starts'
 complete -c hotrun -s c -l clear -d 'Clear the terminal before each build'
 complete -c hotrun -l why -d 'Show which files caused a build'
-complete -c hotrun -s q -l quiet -d 'Show only failures'
+complete -c hotrun -s q -l quiet -d 'Show only failures (overrides `--verbose`)'
 complete -c hotrun -s v -l verbose -d 'Show more details'
 complete -c hotrun -l doctor -d 'Check this system and suggest fixes'
 complete -c hotrun -s h -l help -d 'Print help: common options with `-h`, all with `--help`'

@@ -3,36 +3,27 @@
 //! The doc comments of [`Cli`] are the help text. [`command`] gives every option an environment variable.
 //! [`config`](crate::config) decides what the options mean together.
 
-mod choices;
-mod generate;
 mod help;
-mod man;
-mod notes;
-mod on;
-mod usage;
 mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{
-    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueHint,
-};
+use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueHint};
 use nix::sys::signal::Signal;
 
+use crate::error::Failure;
 use crate::ready::ReadySpec;
 use crate::value::parse_duration;
 use crate::watch::Poll;
 
-pub use choices::{Adopt, ColorWhen, ListenPid, Stdin, UiKind, WhenBusy};
-pub use generate::{Generate, generate};
-pub use help::guide;
-pub use on::OnRule;
-pub use usage::explain;
+pub use clap::ColorChoice;
+pub use help::{Generate, guide};
+pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusy};
 
 /// Rebuild and restart a server when its files change, without losing a connection
 ///
@@ -56,31 +47,32 @@ pub struct Cli {
     ///
     /// By default hotrun watches the package and its local path dependencies in cargo mode, and the working
     /// directory otherwise. Directories are watched with their subdirectories, except for ignored files.
-    #[arg(short, long, value_name = "PATH", value_delimiter = '\n', help_heading = "Watching", value_hint = ValueHint::AnyPath)]
+    #[arg(short, long, value_name = "PATH", value_delimiter = '\n', value_hint = ValueHint::AnyPath)]
     pub watch: Vec<PathBuf>,
 
     /// Ignore files that match this glob (repeatable)
     ///
     /// The syntax is that of `.gitignore` files.
-    #[arg(short, long, value_name = "GLOB", value_delimiter = '\n', help_heading = "Watching", value_parser = values::glob)]
+    #[arg(short, long, value_name = "GLOB", value_delimiter = '\n', value_parser = values::glob)]
     pub ignore: Vec<String>,
 
     /// Watch only files with these extensions
-    #[arg(short, long, value_name = "EXT,…", value_delimiter = ',', help_heading = "Watching", value_parser = values::extension)]
+    #[arg(short, long, value_name = "EXT,…", value_delimiter = ',', value_parser = values::extension)]
     pub exts: Vec<String>,
 
     /// Watch files that version control ignores
     ///
     /// By default hotrun does not watch files that `.gitignore`, `.ignore` or the global excludes of git ignore.
-    #[arg(long, hide_short_help = true, help_heading = "Watching")]
+    #[arg(long)]
     pub no_vcs_ignore: bool,
 
     /// Run a different action when matching files change (repeatable)
-    #[arg(long, value_name = "GLOB=ACTION", value_delimiter = '\n', hide_short_help = true, long_help = notes::ON, help_heading = "Watching", value_parser = on::rule)]
+    #[arg(long, value_name = "GLOB=ACTION", value_delimiter = '\n')]
+    #[arg(long_help = help::ON, value_parser = values::rule)]
     pub on: Vec<OnRule>,
 
     /// How long to wait for further changes before a build
-    #[arg(long, value_name = "DURATION", default_value = "20ms", hide_short_help = true, help_heading = "Watching", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = parse_duration)]
     pub debounce: Duration,
 
     /// Poll for changes instead of relying on file events
@@ -88,24 +80,19 @@ pub struct Cli {
     /// File systems without reliable events (NFS, SMB, FUSE, shared folders of a host) and directories beyond the
     /// system's limit are always polled. Polling takes at most 1 % of a processor, so the interval grows with the
     /// number of files. DURATION sets the interval, as in `--poll=2s`.
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "on", hide_short_help = true, help_heading = "Watching", value_parser = values::poll)]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "on", value_parser = values::poll)]
     pub poll: Option<Poll>,
 
     /// Build with this shell command before COMMAND starts
     ///
     /// COMMAND starts only if the build succeeds. Files that the build writes to a watched directory count as
     /// changes unless they are ignored: see `--exts` and `--ignore`.
-    #[arg(short, long, value_name = "LINE", help_heading = "Building", value_hint = ValueHint::CommandString)]
+    #[arg(short, long, value_name = "LINE", value_hint = ValueHint::CommandString)]
     pub build: Option<String>,
 
     /// What to do when files change during a build
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "cancel",
-        hide_short_help = true,
-        help_heading = "Building"
-    )]
+    #[arg(long, value_name = "WHAT", default_value = "cancel")]
     pub when_busy: WhenBusy,
 
     /// Manage the sockets that the program opens itself
@@ -114,13 +101,7 @@ pub struct Cli {
     /// it keeps its sockets, and hotrun lets the next generation open the same addresses. Without the right to
     /// install a seccomp filter (CAP_SYS_ADMIN) hotrun sets no_new_privs for the program, so `sudo` and other
     /// setuid programs don't work inside it. `never` manages only the sockets of `--listen`.
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_short_help = true,
-        help_heading = "Sockets"
-    )]
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub adopt: Adopt,
 
     /// Open this socket and pass it to the program
@@ -129,26 +110,14 @@ pub struct Cli {
     /// alone is on 127.0.0.1. The socket is open from before the first build until hotrun quits. The program
     /// gets it as descriptor 3 (the second as 4, and so on), as with systemd's socket activation: hotrun sets
     /// `LISTEN_FDS`, `LISTEN_FDNAMES` and `LISTEN_PID` (see `--listen-pid`).
-    #[arg(
-        short,
-        long,
-        value_name = "[NAME=]ADDRESS",
-        value_delimiter = '\n',
-        help_heading = "Sockets"
-    )]
+    #[arg(short, long, value_name = "[NAME=]ADDRESS", value_delimiter = '\n')]
     pub listen: Vec<String>,
 
     /// Whether to set `LISTEN_PID` for the program
     ///
     /// Some libraries check that it is the pid of their own process. It is not if COMMAND is a wrapper that starts
     /// the program as a child process (`npm`, `sh -c`), so `auto` does not set it for known wrappers.
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_short_help = true,
-        help_heading = "Sockets"
-    )]
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub listen_pid: ListenPid,
 
     /// Hold requests instead of answering 503 when no version is running
@@ -156,28 +125,22 @@ pub struct Cli {
     /// By default, HTTP requests that arrive after a failed first build or a crash get status 503 and the reason: as
     /// text, or in a browser as a page that reloads when the program is back. Other protocols always wait, and
     /// so does every request while a build or a start is in progress.
-    #[arg(long, hide_short_help = true, help_heading = "Sockets")]
+    #[arg(long)]
     pub no_error_page: bool,
 
     /// How to detect that a new generation is ready
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "auto",
-        long_help = notes::READY,
-        help_heading = "Readiness"
-    )]
-    pub ready: ReadySpec,
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::ready, long_help = help::READY)]
+    pub ready: Arc<ReadySpec>,
 
     /// How long a new generation may take to become ready
-    #[arg(long, value_name = "DURATION", default_value = "60s", hide_short_help = true, help_heading = "Readiness", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub ready_timeout: Duration,
 
     /// Treat the program as hung after this long without a watchdog ping
     ///
     /// The program gets `WATCHDOG_USEC`. Once it is ready it must send `WATCHDOG=1` to `NOTIFY_SOCKET` at least this
     /// often, as with systemd's `WatchdogSec=`. If it does not, it gets SIGABRT and counts as crashed.
-    #[arg(long, value_name = "DURATION", hide_short_help = true, help_heading = "Readiness", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub watchdog: Option<Duration>,
 
     /// Roll back if the new version crashes within this time
@@ -186,18 +149,18 @@ pub struct Cli {
     /// program that crashes later is restarted after one second. After two such starts hotrun waits for a
     /// change. `0s` turns off both. A program that exits with status 0 is not restarted, nor is one that listens
     /// on nothing and neither sends `READY=1` nor responds to a probe.
-    #[arg(long, value_name = "DURATION", default_value = "10s", hide_short_help = true, help_heading = "Stopping", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub rollback_within: Duration,
 
     /// Signal that asks the old generation to stop
-    #[arg(long, value_name = "SIGNAL", default_value = "TERM", hide_short_help = true, help_heading = "Stopping", value_parser = values::signal)]
+    #[arg(long, value_name = "SIGNAL", default_value = "TERM", value_parser = values::signal)]
     pub stop_signal: Signal,
 
     /// How long the old generation may take to stop
     ///
     /// After this time hotrun kills it. A program that doesn't handle the signal may use this time to finish its connections. It then gets the signal
     /// and is killed two seconds later, or after this timeout if that is shorter.
-    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Stopping", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub stop_timeout: Duration,
 
     /// Stop the old generation before the new one starts
@@ -205,44 +168,32 @@ pub struct Cli {
     /// For a program that can't run twice at the same time. Its sockets stay open, and connections wait. A program
     /// that listens on nothing always restarts this way, and so does every program without `--listen` if its
     /// own sockets can't be managed.
-    #[arg(long, help_heading = "Stopping")]
+    #[arg(long)]
     pub stop_first: bool,
 
     /// Set a variable for the program (repeatable)
-    #[arg(short = 'E', long, value_name = "NAME=VALUE", help_heading = "Program")]
+    #[arg(short = 'E', long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
 
     /// Read environment variables of the program from this file
     ///
     /// Each line is `NAME=VALUE`. The file is read again at every start. A variable that is already set keeps its
     /// value; `--env` overrides both.
-    #[arg(long, value_name = "PATH", hide_short_help = true, help_heading = "Program", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub env_file: Option<PathBuf>,
 
     /// Run in this directory
     ///
     /// The build and the program run there, and the paths in other options are relative to it.
-    #[arg(short = 'C', long, value_name = "DIR", help_heading = "Program", value_hint = ValueHint::DirPath)]
+    #[arg(short = 'C', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub workdir: Option<PathBuf>,
 
     /// Where keyboard input goes
-    #[arg(
-        long,
-        value_name = "WHERE",
-        default_value = "hotrun",
-        hide_short_help = true,
-        help_heading = "Program"
-    )]
+    #[arg(long, value_name = "WHERE", default_value = "hotrun")]
     pub stdin: Stdin,
 
     /// How to show hotrun's own output
-    #[arg(
-        long,
-        value_name = "UI",
-        default_value = "auto",
-        hide_short_help = true,
-        help_heading = "Output"
-    )]
+    #[arg(long, value_name = "UI", default_value = "auto")]
     pub ui: UiKind,
 
     /// When to use colors in hotrun's own output
@@ -253,72 +204,127 @@ pub struct Cli {
         long,
         value_name = "WHEN",
         default_value = "auto",
-        hide_short_help = true,
-        hide_possible_values = true,
-        help_heading = "Output"
+        hide_possible_values = true
     )]
-    pub color: ColorWhen,
+    pub color: ColorChoice,
 
     /// Clear the terminal before each build
-    #[arg(short, long, help_heading = "Output")]
+    #[arg(short, long)]
     pub clear: bool,
 
     /// Show which files caused a build
-    #[arg(long, help_heading = "Output")]
+    #[arg(long)]
     pub why: bool,
 
-    /// Show only failures
-    #[arg(short, long, help_heading = "Output")]
+    /// Show only failures (overrides `--verbose`)
+    #[arg(short, long)]
     pub quiet: bool,
 
     /// Show more details
-    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 
     /// Log what hotrun decides to this file, for a bug report (overwrites it)
-    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = "Other", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,
 
     /// Print shell completions or the man page
-    #[arg(
-        long,
-        value_name = "WHAT",
-        hide_short_help = true,
-        help_heading = "Other"
-    )]
+    #[arg(long, value_name = "WHAT")]
     pub generate: Option<Generate>,
 
     /// Check this system and suggest fixes
     ///
     /// The exit status is 0 if everything that hotrun needs works.
-    #[arg(long, help_heading = "Other")]
+    #[arg(long)]
     pub doctor: bool,
 
     /// Print help: common options with `-h`, all with `--help`
-    #[arg(short, long, action = ArgAction::Help, help_heading = "Other")]
+    #[arg(short, long, action = ArgAction::Help)]
     help: Option<bool>,
 
     /// Print the version
-    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Other")]
+    #[arg(short = 'V', long, action = ArgAction::Version)]
     version: Option<bool>,
 
     /// Command to run; put `--` before it
-    #[arg(trailing_var_arg = true, value_name = "COMMAND", hide_short_help = true, value_hint = ValueHint::CommandWithArguments)]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
 
-/// The options with their environment variables, as clap knows them.
+/// The sections of the help, and the options in each.
+const SECTIONS: &[(&str, &[&str])] = &[
+    (
+        "Watching",
+        &[
+            "watch",
+            "ignore",
+            "exts",
+            "no_vcs_ignore",
+            "on",
+            "debounce",
+            "poll",
+        ],
+    ),
+    ("Building", &["build", "when_busy"]),
+    (
+        "Sockets",
+        &["adopt", "listen", "listen_pid", "no_error_page"],
+    ),
+    ("Readiness", &["ready", "ready_timeout", "watchdog"]),
+    (
+        "Stopping",
+        &[
+            "rollback_within",
+            "stop_signal",
+            "stop_timeout",
+            "stop_first",
+        ],
+    ),
+    ("Program", &["env", "env_file", "workdir", "stdin"]),
+    (
+        "Output",
+        &["ui", "color", "clear", "why", "quiet", "verbose"],
+    ),
+    ("Other", &["log", "generate", "doctor", "help", "version"]),
+];
+
+/// The options that `-h` shows. `--help` shows all.
+const COMMON: &[&str] = &[
+    "watch",
+    "ignore",
+    "exts",
+    "build",
+    "listen",
+    "ready",
+    "stop_timeout",
+    "stop_first",
+    "env",
+    "workdir",
+    "clear",
+    "why",
+    "quiet",
+    "verbose",
+    "doctor",
+    "help",
+    "version",
+];
+
+/// The options with their sections and environment variables.
 pub fn command() -> Command {
-    Cli::command()
-        .after_help(notes::short())
-        .after_long_help(notes::long())
-        .mut_args(|arg| {
-            if arg.is_positional() {
-                arg
-            } else {
-                with_variable(arg)
-            }
-        })
+    let command = Cli::command();
+    let command = command
+        .after_help(help::short())
+        .after_long_help(help::long());
+    command.mut_args(|arg| {
+        let id = arg.get_id().as_str();
+        let section = SECTIONS.iter().find(|(_, ids)| ids.contains(&id));
+        let is_common = COMMON.contains(&id);
+        let arg = arg.hide_short_help(!is_common);
+        match section {
+            Some((section, _)) => with_variable(arg.help_heading(*section)),
+            None => arg,
+        }
+    })
 }
 
 /// Parses the command line (the first item is hotrun's own name) and the `HOTRUN_…` variables.
@@ -329,12 +335,35 @@ pub fn command() -> Command {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches_from(args)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    if from_variable(&matches, "env") {
-        let lines = cli.env.iter().flat_map(|value| values::lines(value));
-        cli.env = lines.collect();
+    // Unlike other values, one on the command line may contain line ends.
+    if matches.value_source("env") == Some(ValueSource::EnvVariable) {
+        cli.env = cli
+            .env
+            .iter()
+            .flat_map(|value| values::lines(value))
+            .collect();
     }
-    resolve_verbosity(&mut cli, &matches)?;
     Ok(cli)
+}
+
+/// The text of a completion file or of the man page.
+///
+/// # Errors
+///
+/// Only if the man page cannot be rendered, which writing to memory does not cause.
+pub fn generate(what: Generate) -> std::io::Result<Vec<u8>> {
+    help::generate(what, command())
+}
+
+/// The message of an error of clap, and its tips as hints.
+pub fn explain(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let message = text.split("\n\n").next().unwrap_or(text);
+    let tips = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("tip: "));
+    Failure::usage(message.trim_end()).hints(tips.map(str::to_owned))
 }
 
 /// The environment variable that sets the option with this long name.
@@ -345,48 +374,17 @@ pub fn variable(long: &str) -> String {
 /// Gives an option its environment variable. An empty variable counts as unset, so that a user can turn it off for
 /// one command.
 fn with_variable(arg: Arg) -> Arg {
-    if prints_and_exits(&arg) {
+    let name = arg.get_long().map(variable).unwrap_or_default();
+    let is_empty = std::env::var_os(&name).is_some_and(|value| value.is_empty());
+    let exits = matches!(arg.get_action(), ArgAction::Help | ArgAction::Version);
+    if exits || is_empty {
         return arg;
     }
-    let Some(name) = arg.get_long().map(variable) else {
-        return arg;
+    let arg = match matches!(arg.get_action(), ArgAction::SetTrue) {
+        true => arg.value_parser(FalseyValueParser::new()),
+        false => arg,
     };
-    let arg = if matches!(arg.get_action(), ArgAction::SetTrue) {
-        arg.value_parser(FalseyValueParser::new())
-    } else {
-        arg
-    };
-    if std::env::var_os(&name).is_some_and(|value| value.is_empty()) {
-        return arg;
-    }
     arg.env(name).hide_env(true)
-}
-
-fn prints_and_exits(arg: &Arg) -> bool {
-    matches!(arg.get_action(), ArgAction::Help | ArgAction::Version)
-}
-
-fn from_variable(matches: &ArgMatches, id: &str) -> bool {
-    matches.value_source(id) == Some(ValueSource::EnvVariable)
-}
-
-/// `-q` and `-v` exclude each other, but each overrides the variable of the other.
-fn resolve_verbosity(cli: &mut Cli, matches: &ArgMatches) -> Result<(), clap::Error> {
-    if !cli.quiet || cli.verbose == 0 {
-        return Ok(());
-    }
-    match (
-        from_variable(matches, "quiet"),
-        from_variable(matches, "verbose"),
-    ) {
-        (true, false) => cli.quiet = false,
-        (false, true) => cli.verbose = 0,
-        (false, false) | (true, true) => {
-            let text = "`--quiet` and `--verbose` exclude each other";
-            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

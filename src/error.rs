@@ -1,24 +1,13 @@
-//! Errors that end hotrun: the kind decides the exit status, the message says what is wrong, hints say what to do.
+//! Errors that end hotrun: the message says what is wrong, hints say what to do.
 
 use std::fmt::{self, Write as _};
 
 use console::Style;
 
-/// The cause of a failure, which decides the exit status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureKind {
-    /// The command line, or something it names, is wrong: exit status 2.
-    Usage,
-    /// The system or hotrun itself failed: exit status 1.
-    Environment,
-    /// A signal with this number ended hotrun: exit status 128 plus the number.
-    Signal(i32),
-}
-
 /// Why hotrun ends without success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    kind: FailureKind,
+    exit_code: u8,
     message: String,
     hints: Vec<String>,
 }
@@ -26,24 +15,25 @@ pub struct Failure {
 impl Failure {
     /// The command line, or something it names, is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::new(FailureKind::Usage, message)
+        Self::new(2, message)
     }
 
     /// The system or hotrun itself failed.
     pub fn environment(message: impl Into<String>) -> Self {
-        Self::new(FailureKind::Environment, message)
+        Self::new(1, message)
     }
 
     /// A signal ended hotrun. There is no message, because the sender of the signal knows.
     pub fn signal(number: i32) -> Self {
-        Self::new(FailureKind::Signal(number), "")
+        Self::new(u8::try_from(128 + number).unwrap_or(u8::MAX), "")
     }
 
-    fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+    fn new(exit_code: u8, message: impl Into<String>) -> Self {
+        let (message, hints) = (message.into(), Vec::new());
         Self {
-            kind,
-            message: message.into(),
-            hints: Vec::new(),
+            exit_code,
+            message,
+            hints,
         }
     }
 
@@ -72,17 +62,13 @@ impl Failure {
 
     /// The exit status of hotrun.
     pub fn exit_code(&self) -> u8 {
-        match self.kind {
-            FailureKind::Usage => 2,
-            FailureKind::Environment => 1,
-            FailureKind::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
-        }
+        self.exit_code
     }
 
     /// The lines to print: `error: …`, then one `hint: …` for each hint. Empty for a signal.
-    pub fn render(&self, colour: bool) -> String {
-        let error = Style::new().red().bold().force_styling(colour);
-        let hint = Style::new().cyan().force_styling(colour);
+    pub fn render(&self, color: bool) -> String {
+        let error = Style::new().red().bold().force_styling(color);
+        let hint = Style::new().cyan().force_styling(color);
         let mut text = String::new();
         // Writing to a String cannot fail.
         if !self.message.is_empty() {
@@ -103,7 +89,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// A [`Failure`] in the chain keeps its kind and hints, and the context is put before its message.
+/// A [`Failure`] in the chain keeps its exit status and hints, and the context is put before its message.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         let mut parts = Vec::new();
@@ -128,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_decides_the_exit_status() {
+    fn the_exit_status_depends_on_the_cause() {
         assert_eq!(Failure::usage("x").exit_code(), 2);
         assert_eq!(Failure::environment("x").exit_code(), 1);
         assert_eq!(Failure::signal(15).exit_code(), 143);
@@ -169,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_in_a_chain_keeps_its_kind_and_hints() {
+    fn a_failure_in_a_chain_keeps_its_exit_status_and_hints() {
         let inner: anyhow::Result<()> = Err(Failure::usage("bad").hint("do better").into());
         let failure = Failure::from(inner.context("while starting").unwrap_err());
         assert_eq!(

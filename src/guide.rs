@@ -2,9 +2,7 @@
 //! contains all of them.
 //!
 //! To add a page, write `src/guide/TOPIC.md` and add the topic to the table below. The first line is
-//! `# Title`. Headings, paragraphs, lists with `-`, tables and fenced code are supported.
-
-pub(crate) mod markdown;
+//! `# Title`. Pages are shown as they are, so lines have at most 78 columns and tables are aligned.
 
 macro_rules! pages {
     ($($topic:ident),* $(,)?) => {
@@ -29,6 +27,7 @@ pages! {
     reload,
     notify,
     terminal,
+    json,
     migrating,
     measurements,
 }
@@ -43,11 +42,6 @@ pub struct Page {
 }
 
 impl Page {
-    /// The page about a topic.
-    pub fn find(topic: &str) -> Option<&'static Self> {
-        PAGES.iter().find(|page| page.topic == topic)
-    }
-
     /// The heading of the page.
     pub fn title(&self) -> &'static str {
         let first = self.text.lines().next().unwrap_or_default();
@@ -60,10 +54,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_page_starts_with_its_title() {
+    fn every_page_starts_with_its_title_and_has_short_lines() {
         for page in PAGES {
             assert!(page.text.starts_with("# "), "{}", page.topic);
-            assert_eq!(Page::find(page.topic).unwrap().title(), page.title());
+            for line in page.text.lines() {
+                assert!(line.chars().count() <= 78, "{}: {line}", page.topic);
+            }
         }
     }
 
@@ -73,7 +69,7 @@ mod tests {
         for entry in std::fs::read_dir(directory).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if let Some(topic) = name.strip_suffix(".md") {
-                assert!(Page::find(topic).is_some(), "{name}");
+                assert!(PAGES.iter().any(|page| page.topic == topic), "{name}");
             }
         }
     }

@@ -165,8 +165,8 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     match request(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let colour = console::colors_enabled_stderr();
-            ui::print_error(&failure.render(colour));
+            let color = console::colors_enabled_stderr();
+            ui::print_error(&failure.render(color));
             ExitCode::from(failure.exit_code())
         }
     }

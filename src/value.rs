@@ -1,73 +1,21 @@
-//! Values of options that several modules read: durations, and the error for a value that is not allowed.
+//! Durations as users type them.
 
-use std::fmt;
 use std::time::Duration;
 
 /// A day. A longer value is probably a mistake (`1M` is a month), and the limit keeps deadlines far from overflow.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Why an option does not accept a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidValue {
-    /// What is wrong, or what is allowed.
-    pub reason: String,
-    /// The nearest value that is allowed.
-    pub suggestion: Option<String>,
-}
-
-impl InvalidValue {
-    /// An error without a suggestion.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            suggestion: None,
-        }
-    }
-
-    /// Sets the suggestion.
-    #[must_use]
-    pub fn suggest(mut self, suggestion: impl Into<Option<String>>) -> Self {
-        self.suggestion = suggestion.into();
-        self
-    }
-}
-
-impl fmt::Display for InvalidValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for InvalidValue {}
 
 /// Reads `250ms`, `10s`, `1m30s` or `1.5s`. A number without a unit is refused because other tools disagree on its unit.
 ///
 /// # Errors
 ///
 /// The text is not a duration, or the duration is longer than a day.
-pub fn parse_duration(text: &str) -> Result<Duration, InvalidValue> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration > MAX_DURATION => {
-            Err(InvalidValue::new("a duration is at most `24h`"))
-        }
+        Ok(duration) if duration > MAX_DURATION => Err("a duration is at most `24h`".into()),
         Ok(duration) => Ok(duration),
-        Err(_) => Err(InvalidValue::new(
-            "a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`",
-        )
-        .suggest(nearest_duration(text))),
+        Err(_) => Err("a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`".into()),
     }
-}
-
-fn nearest_duration(text: &str) -> Option<String> {
-    let text = text.trim().to_lowercase().replace(',', ".");
-    let spellings = [
-        text.clone(),
-        format!("{text}s"),
-        text.replace(['_', '-'], ""),
-    ];
-    spellings.into_iter().find(|spelling| {
-        humantime::parse_duration(spelling).is_ok_and(|duration| duration <= MAX_DURATION)
-    })
 }
 
 /// Writes a duration as a user types it, without spaces.
@@ -97,18 +45,6 @@ mod tests {
         }
         for text in ["", "5", "s", "1e3s", "infs", "soon", "25h", "99999999999h"] {
             parse_duration(text).expect_err(text);
-        }
-    }
-
-    #[test]
-    fn an_invalid_duration_gets_the_nearest_valid_one() {
-        let nearest = |text| parse_duration(text).unwrap_err().suggestion;
-        assert_eq!(nearest("10"), Some("10s".into()));
-        assert_eq!(nearest("10MS"), Some("10ms".into()));
-        assert_eq!(nearest("1,5s"), Some("1.5s".into()));
-        assert_eq!(nearest("-3s"), Some("3s".into()));
-        for text in ["soon", "", "1M"] {
-            assert_eq!(nearest(text), None, "{text}");
         }
     }
 

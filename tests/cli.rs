@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::ValueEnum;
+use clap_complete::{Generator, Shell};
 use hotrun::cli::{self, Generate};
 use hotrun::guide::PAGES;
 use regex::Regex;
@@ -31,7 +32,12 @@ fn shells() -> impl Iterator<Item = Generate> {
 #[test]
 fn completions_are_current() {
     for shell in shells() {
-        let path = root().join("completions").join(shell.file_name());
+        let name = format!("{shell:?}")
+            .to_lowercase()
+            .parse::<Shell>()
+            .unwrap()
+            .file_name("hotrun");
+        let path = root().join("completions").join(name);
         let made = cli::generate(shell).unwrap();
         if std::env::var_os("UPDATE_COMPLETIONS").is_some() {
             fs::write(&path, &made).unwrap();
@@ -60,19 +66,12 @@ fn the_man_page_contains_every_option_and_every_page_of_the_guide() {
         assert!(page.contains(long), "`{long}` is not in the man page");
     }
     for guide in PAGES {
-        let section = format!(".SH \"{}\"", guide.title().to_uppercase());
-        let section = section.replace(
-            '"',
-            if guide.title().contains(' ') {
-                "\""
-            } else {
-                ""
-            },
-        );
+        let title = guide.title().to_uppercase();
+        let sections = [format!(".SH {title}\n"), format!(".SH \"{title}\"\n")];
+        let topic = guide.topic;
         assert!(
-            page.contains(&section),
-            "{} is not in the man page",
-            guide.topic
+            sections.iter().any(|section| page.contains(section)),
+            "{topic} is not in the man page"
         );
     }
 }
@@ -230,19 +229,21 @@ fn variables_are_read() {
         Ok("several") => {
             let cli = parse("hotrun -q --stop-timeout 2s x").unwrap();
             assert!(cli.clear && !cli.why && cli.listen.is_empty());
-            assert!(
-                cli.quiet && cli.verbose == 0,
+            assert!(cli.quiet);
+            assert_eq!(
+                cli.stop_timeout.as_secs(),
+                2,
                 "the command line overrides variables"
             );
-            assert_eq!(cli.stop_timeout.as_secs(), 2);
             assert_eq!(cli.env, ["A=1", "B=2"]);
             assert_eq!(cli.ignore, ["*.{log,tmp}", "*.db"]);
         }
         Ok("wrong") => {
             let failure = cli::explain(&parse("hotrun x").unwrap_err());
-            let origin = "the value comes from the environment variable `HOTRUN_STOP_SIGNAL`";
-            let hints = format!("hint: did you mean `TERM`?\nhint: {origin}");
-            assert!(failure.to_string().ends_with(&hints), "{failure}");
+            assert!(
+                failure.message().contains("'TREM' for '--stop-signal"),
+                "{failure}"
+            );
         }
         Ok(_) | Err(_) => {}
     }

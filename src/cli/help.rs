@@ -1,99 +1,184 @@
-//! `hotrun help [TOPIC]`.
+//! `hotrun help [TOPIC]`, the completions, the man page, and help text that is not a doc comment.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::io;
 
-use console::{Style, measure_text_width};
+use clap::{Command, ValueEnum};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use console::Style;
+use roff::{Roff, roman};
 
 use crate::error::Failure;
-use crate::guide::markdown::{Block, blocks};
 use crate::guide::{PAGES, Page};
-
-/// The width of a page, in columns.
-const WIDTH: usize = 80;
 
 /// The guide page that the command line asks for, or the list of topics.
 ///
 /// `None` if the first argument is not `help`. A program called `help` can be run with `hotrun -- help`.
-pub fn guide(args: &[OsString], colour: bool) -> Option<Result<String, Failure>> {
+pub fn guide(args: &[OsString], color: bool) -> Option<Result<String, Failure>> {
     let (first, topic) = args.get(1..)?.split_first()?;
     if first != "help" {
         return None;
     }
-    Some(match topic {
-        [] => Ok(topics()),
-        [topic, ..] => page(&topic.to_string_lossy(), colour),
-    })
+    let Some(topic) = topic.first() else {
+        let topics = PAGES
+            .iter()
+            .map(|page| format!("  {:<14}{}\n", page.topic, page.title()));
+        let topics: String = topics.collect();
+        return Some(Ok(format!(
+            "Topics of `hotrun help TOPIC`:\n{topics}\n\
+             `hotrun -h` lists the most common options, `hotrun --help` all of them.\n"
+        )));
+    };
+    let Some(page) = PAGES.iter().find(|page| *page.topic == **topic) else {
+        return Some(Err(Failure::usage(format!(
+            "no help topic `{}`",
+            topic.display()
+        ))
+        .hint("`hotrun help` lists the topics")
+        .hint("to run a program called `help`, put `--` before it")));
+    };
+    Some(Ok(with_bold_headings(page, color)))
+}
+
+fn with_bold_headings(page: &Page, color: bool) -> String {
+    let bold = Style::new().bold().force_styling(color);
+    let line = |line: &str| match line.starts_with('#') {
+        true => bold.apply_to(line).to_string() + "\n",
+        false => format!("{line}\n"),
+    };
+    page.text.lines().map(line).collect()
+}
+
+/// What `--generate` can print.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generate {
+    /// Completions for bash
+    Bash,
+    /// Completions for zsh
+    Zsh,
+    /// Completions for fish
+    Fish,
+    /// Completions for PowerShell
+    #[value(name = "powershell")]
+    PowerShell,
+    /// Completions for elvish
+    Elvish,
+    /// The manual page, in roff
+    Man,
+}
+
+pub(super) fn generate(what: Generate, mut command: Command) -> io::Result<Vec<u8>> {
+    let shell = match what {
+        Generate::Bash => Shell::Bash,
+        Generate::Zsh => Shell::Zsh,
+        Generate::Fish => Shell::Fish,
+        Generate::PowerShell => Shell::PowerShell,
+        Generate::Elvish => Shell::Elvish,
+        Generate::Man => return man_page(command),
+    };
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, "hotrun", &mut text);
+    Ok(text)
+}
+
+/// clap's sections, then the guide: its headings are those of the man page, and its lines are kept as they are.
+fn man_page(command: Command) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    Man::new(command).render(&mut text)?;
+    let mut roff = Roff::new();
+    for line in PAGES.iter().flat_map(|page| page.text.lines()) {
+        match (line.strip_prefix("# "), line.strip_prefix("## ")) {
+            (Some(title), _) => roff
+                .control("SH", [title.to_uppercase().as_str()])
+                .control("nf", []),
+            (_, Some(title)) => roff.control("SS", [title]).control("nf", []),
+            (None, None) => roff.text([roman(line)]),
+        };
+    }
+    roff.control("fi", []).to_writer(&mut text)?;
+    Ok(text)
+}
+
+pub(super) const ON: &str = "\
+Run a different action when matching files change (repeatable)
+
+  build        build, then start a new generation, as for other files
+  restart      start a new generation from the last build
+  signal:HUP   send this signal to the program
+  run:COMMAND  run this shell command and nothing else
+  ignore       do nothing
+
+A program that doesn't handle the signal is restarted instead. \
+A GLOB with a `/` matches paths (`config/*.toml`, `data/**`), one without matches names (`*.sql`). \
+The last matching rule applies. \
+Files in a directory that a GLOB names are watched even if they are ignored or outside the watched directories. \
+By default, `.env` and the file of `--env-file` have the action `restart`.";
+
+pub(super) const READY: &str = "\
+How to detect that a new generation is ready
+
+  auto            READY=1, waiting for connections, or 500ms
+  listen          it waits for connections on all its sockets
+  notify          it sends READY=1 to NOTIFY_SOCKET
+  http:/path      the path responds with a 2xx or 3xx status
+  tcp             it accepts a connection
+  log:REGEX       it prints a matching line
+  exec:COMMAND    the shell command succeeds
+  delay:DURATION  this time has passed since its start";
+
+const EXAMPLES: &str = "\
+Examples:
+  hotrun                                        run `cargo run` in this package
+  hotrun -e go -- go run .                      run a program in any language
+  hotrun -e go -b 'go build -o app .' -- ./app  build it first
+  hotrun -l 3000 -- cargo run --release         pass port 3000 to the program";
+
+const LONG: &str = "\
+  hotrun -l 3000 --ready http:/health -- cargo run
+  hotrun --on 'config/*.toml=signal:HUP' --on 'data/**=restart' -- cargo run
+  hotrun --generate bash > ~/.local/share/bash-completion/completions/hotrun
+
+Values:
+  A duration is a number and a unit: 250ms, 10s, 1m30s.
+  A signal is a name or a number: TERM, SIGTERM, 15.
+
+Environment:
+  Every option has a variable: HOTRUN_STOP_TIMEOUT sets --stop-timeout, and so on. \
+An option on the command line overrides its variable. \
+The variable of a repeatable option holds one value per line.
+  hotrun respects NO_COLOR, CLICOLOR_FORCE, CI and TERM=dumb.
+
+Keys on a live terminal:
+  r reload, p pause, u undo, e errors, k kill draining, c clear, Enter mark, ? help, q quit
+
+Signals to hotrun:
+  INT and TERM stop the program gracefully; a second one, or QUIT, stops it at once. \
+USR1 reloads. HUP reloads if hotrun has a terminal, and otherwise acts like TERM.
+
+Exit status:
+  0      the user quit
+  1      the program could not be stopped cleanly, or hotrun failed
+  2      wrong usage
+  128+N  ended by signal N";
+
+pub(super) fn short() -> String {
+    format!(
+        "{EXAMPLES}\n\n`hotrun --help` lists all options. `hotrun help TOPIC` explains a topic: {}.",
+        topics()
+    )
+}
+
+pub(super) fn long() -> String {
+    format!(
+        "{EXAMPLES}\n{LONG}\n\n`hotrun help TOPIC` explains a topic: {}.",
+        topics()
+    )
 }
 
 fn topics() -> String {
-    let mut text = "Topics of `hotrun help TOPIC`:\n".to_owned();
-    for page in PAGES {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {:<14}{}", page.topic, page.title());
-    }
-    text + "\n`hotrun -h` lists the most common options, `hotrun --help` all of them.\n"
-}
-
-fn page(topic: &str, colour: bool) -> Result<String, Failure> {
-    match Page::find(topic) {
-        Some(page) => Ok(styled(page.text, colour)),
-        None => Err(Failure::usage(format!("no help topic `{topic}`"))
-            .hint("`hotrun help` lists the topics")
-            .hint("to run a program called `help`, put `--` before it")),
-    }
-}
-
-/// Markdown with bold headings, wrapped for a terminal.
-fn styled(markdown: &str, colour: bool) -> String {
-    let heading = Style::new().bold().force_styling(colour);
-    let mut text = String::new();
-    let mut above = None;
-    for block in blocks(markdown) {
-        let kind = std::mem::discriminant(&block);
-        let is_apart = matches!(block, Block::Heading(..) | Block::Paragraph(_));
-        if above.is_some_and(|above| above != kind || is_apart) {
-            text.push('\n');
-        }
-        above = Some(kind);
-        match block {
-            Block::Heading(level, title) => {
-                let title = format!("{} {title}", "#".repeat(level));
-                // Writing to a String cannot fail.
-                let _ = writeln!(text, "{}", heading.apply_to(title));
-            }
-            Block::Paragraph(paragraph) => wrap(&mut text, &paragraph, "", ""),
-            Block::Item(marker, item) => {
-                let indent = " ".repeat(marker.len() + 1);
-                wrap(&mut text, &item, &format!("{marker} "), &indent);
-            }
-            Block::Row(term, meaning) => {
-                wrap(&mut text, &term, "  ", "  ");
-                wrap(&mut text, &meaning, "      ", "      ");
-            }
-            Block::Code(line) => wrap(&mut text, "", &format!("    {line}"), ""),
-        }
-    }
-    text
-}
-
-/// Appends lines of at most [`WIDTH`] columns, with an indentation for the first and one for the others.
-fn wrap(text: &mut String, words: &str, first: &str, others: &str) {
-    let mut line = first.to_owned();
-    let mut is_empty = true;
-    for word in words.split(' ') {
-        if !is_empty && measure_text_width(&line) + 1 + measure_text_width(word) > WIDTH {
-            let _ = writeln!(text, "{line}");
-            others.clone_into(&mut line);
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_empty = false;
-    }
-    let _ = writeln!(text, "{line}");
+    let topics: Vec<_> = PAGES.iter().map(|page| page.topic).collect();
+    topics.join(", ")
 }
 
 #[cfg(test)]
@@ -126,15 +211,16 @@ mod tests {
                 text.starts_with(&format!("# {}\n\n", page.title())),
                 "{text}"
             );
-            let is_wrapped =
-                |line: &str| measure_text_width(line) <= WIDTH || line.starts_with("    ");
-            assert!(text.lines().all(is_wrapped), "{text}");
+            assert!(
+                text.lines().all(|line| line.chars().count() <= 78),
+                "{text}"
+            );
         }
         let args = ["hotrun", "help", "crashes"].map(OsString::from);
-        let coloured = guide(&args, true).unwrap().unwrap();
+        let colored = guide(&args, true).unwrap().unwrap();
         assert!(
-            coloured.starts_with("\u{1b}[1m# When a program crashes"),
-            "{coloured}"
+            colored.starts_with("\u{1b}[1m# When a program crashes"),
+            "{colored}"
         );
     }
 

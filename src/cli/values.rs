@@ -1,77 +1,164 @@
-//! Parsers for the values of options.
+//! The values of options and their parsers.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use nix::sys::signal::Signal;
 
-use crate::value::{InvalidValue, parse_duration};
-use crate::watch::Poll;
+use crate::ready::ReadySpec;
+use crate::value::parse_duration;
+use crate::watch::{Poll, RuleAction};
+
+/// The values of `--adopt`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopt {
+    /// If the system allows it
+    Auto,
+    /// Never
+    Never,
+}
+
+/// The values of `--when-busy`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBusy {
+    /// Cancel the build and build the new sources
+    Cancel,
+    /// Let the build finish, then build again
+    Queue,
+}
+
+/// The values of `--listen-pid`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenPid {
+    /// Unless COMMAND is a known wrapper
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The values of `--stdin`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// To hotrun, as keys; the program has no input
+    Hotrun,
+    /// To the newest generation; hotrun handles Ctrl-C and Ctrl-Z
+    Program,
+}
+
+/// The values of `--ui`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UiKind {
+    /// `live` on a terminal, `plain` otherwise
+    Auto,
+    /// A status footer below the program's output, and keys
+    Live,
+    /// One line per event
+    Plain,
+    /// One JSON object per line
+    Json,
+    /// Only the program's output
+    Off,
+}
+
+/// A value of `--on`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnRule {
+    /// Matches the files.
+    pub glob: String,
+    /// What to do when they change.
+    pub action: RuleAction,
+}
+
+/// Parses `GLOB=ACTION`. Both may contain a `=`, so the first one that is followed by an action separates them.
+pub(super) fn rule(text: &str) -> Result<OnRule, String> {
+    const ACTIONS: [&str; 5] = ["build", "restart", "signal:", "run:", "ignore"];
+    let mut places = text.match_indices('=').map(|(at, _)| text.split_at(at));
+    let starts_action =
+        |(_, rest): &(&str, &str)| ACTIONS.iter().any(|action| rest[1..].starts_with(action));
+    let (glob, action) = places
+        .find(starts_action)
+        .or_else(|| {
+            text.rsplit_once('=')
+                .map(|(glob, _)| text.split_at(glob.len()))
+        })
+        .filter(|(glob, _)| !glob.is_empty())
+        .ok_or("a rule is a glob, a `=` and an action, as in `config/*.toml=signal:HUP`")?;
+    let (word, rest) = action[1..].split_once(':').unwrap_or((&action[1..], ""));
+    let action = match (word, rest) {
+        ("build", "") => RuleAction::Build,
+        ("restart", "") => RuleAction::Restart,
+        ("ignore", "") => RuleAction::Ignore,
+        ("signal", name) => RuleAction::Signal(signal(name)? as i32),
+        ("run", line) if !line.trim().is_empty() => RuleAction::Run(line.to_owned()),
+        _ => {
+            return Err(
+                "an action is `build`, `restart`, `signal:HUP`, `run:COMMAND` or `ignore`".into(),
+            );
+        }
+    };
+    Ok(OnRule {
+        glob: glob.to_owned(),
+        action,
+    })
+}
+
+pub(super) fn ready(text: &str) -> Result<Arc<ReadySpec>, String> {
+    text.parse().map(Arc::new)
+}
 
 /// Parses an interval, or whether to poll, with the words that clap allows in the variables of other flags.
-pub(super) fn poll(text: &str) -> Result<Poll, InvalidValue> {
-    const MIN_INTERVAL: Duration = Duration::from_millis(10);
+pub(super) fn poll(text: &str) -> Result<Poll, String> {
     match text.to_lowercase().as_str() {
         "on" | "1" | "true" | "t" | "yes" | "y" => return Ok(Poll::Always),
         "off" | "0" | "false" | "f" | "no" | "n" => return Ok(Poll::IfNeeded),
         _ => {}
     }
     match parse_duration(text)? {
-        interval if interval < MIN_INTERVAL => {
-            let error = InvalidValue::new("the interval is at least `10ms`");
-            Err(error.suggest("10ms".to_owned()))
+        interval if interval < Duration::from_millis(10) => {
+            Err("the interval is at least `10ms`".into())
         }
         interval => Ok(Poll::Every(interval)),
     }
 }
 
 /// Parses `TERM`, `SIGTERM` or `15`, in any case.
-pub(super) fn signal(text: &str) -> Result<Signal, InvalidValue> {
-    let invalid =
-        || InvalidValue::new("a signal is a name or a number, as in `TERM`, `SIGTERM` or `15`");
-    if let Ok(number) = text.parse::<i32>() {
-        return Signal::try_from(number).map_err(|_| invalid());
-    }
+pub(super) fn signal(text: &str) -> Result<Signal, String> {
     let upper = text.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let signal = format!("SIG{name}").parse();
-    signal.map_err(|_| invalid().suggest(nearest_signal(name)))
-}
-
-fn nearest_signal(name: &str) -> Option<String> {
-    Signal::iterator()
-        .map(|signal| signal.as_str().trim_start_matches("SIG").to_owned())
-        .map(|known| (strsim::osa_distance(name, &known), known))
-        .filter(|(distance, _)| *distance <= 2)
-        .min()
-        .map(|(_, known)| known)
+    let signal = match text.parse::<i32>() {
+        Ok(number) => Signal::try_from(number),
+        Err(_) => format!("SIG{name}").parse(),
+    };
+    signal.map_err(|_| "a signal is a name or a number, as in `TERM`, `SIGTERM` or `15`".into())
 }
 
 /// Checks the syntax of a glob.
-pub(super) fn glob(text: &str) -> Result<String, InvalidValue> {
+pub(super) fn glob(text: &str) -> Result<String, String> {
     match globset::Glob::new(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(InvalidValue::new(format!("not a glob: {}", error.kind()))),
+        Err(error) => Err(format!("not a glob: {}", error.kind())),
     }
 }
 
-/// Parses `rs` or `.rs`.
-pub(super) fn extension(text: &str) -> Result<String, InvalidValue> {
+/// Parses `rs`, `.rs` or `*.rs`.
+pub(super) fn extension(text: &str) -> Result<String, String> {
     let bare = text.trim().trim_start_matches("*.").trim_start_matches('.');
-    let is_extension = !bare.is_empty() && !bare.contains(['/', '*', '?', ' ']);
-    if is_extension && !text.contains('*') {
-        return Ok(bare.to_owned());
+    if bare.is_empty() || bare.contains(['/', '*', '?', ' ']) {
+        return Err("write extensions as in `rs,toml`".into());
     }
-    let suggestion = is_extension.then(|| bare.to_owned());
-    Err(InvalidValue::new("write extensions as in `rs,toml`").suggest(suggestion))
+    Ok(bare.to_owned())
 }
 
 /// Splits a variable that holds one value per line, and skips empty lines.
 pub(super) fn lines(text: &OsStr) -> Vec<OsString> {
-    text.as_bytes()
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
+    let lines = text.as_bytes().split(|byte| *byte == b'\n');
+    let lines = lines.filter(|line| !line.is_empty());
+    lines
         .map(|line| OsString::from_vec(line.to_vec()))
         .collect()
 }
@@ -81,36 +168,65 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_is_a_name_or_a_number_in_any_case() {
-        for text in ["TERM", "SIGTERM", "15", "term", "SigTerm"] {
-            assert_eq!(signal(text), Ok(Signal::SIGTERM), "{text}");
+    fn a_rule_has_a_glob_and_an_action() {
+        for (text, glob, action) in [
+            ("*.sql=build", "*.sql", RuleAction::Build),
+            ("a=b/*=restart", "a=b/*", RuleAction::Restart),
+            (
+                "config/*.toml=signal:hup",
+                "config/*.toml",
+                RuleAction::Signal(libc::SIGHUP),
+            ),
+            ("x=signal:10", "x", RuleAction::Signal(10)),
+            (
+                "*.css=run:make A=build",
+                "*.css",
+                RuleAction::Run("make A=build".into()),
+            ),
+            ("docs/**=ignore", "docs/**", RuleAction::Ignore),
+        ] {
+            let glob = glob.to_owned();
+            assert_eq!(rule(text).expect(text), OnRule { glob, action });
+        }
+        for text in [
+            "",
+            "x",
+            "=build",
+            "x=",
+            "x=signal:",
+            "x=signal:NO",
+            "x=run: ",
+            "x=restart:y",
+            "x=restrat",
+        ] {
+            rule(text).expect_err(text);
         }
     }
 
     #[test]
-    fn an_invalid_signal_gets_the_nearest_valid_one() {
-        let nearest = |text| signal(text).unwrap_err().suggestion;
-        assert_eq!(nearest("TREM"), Some("TERM".into()));
-        assert_eq!(nearest("SIGTRM"), Some("TERM".into()));
-        for text in ["banana", "99", "0"] {
-            assert_eq!(nearest(text), None, "{text}");
+    fn a_signal_is_a_name_or_a_number_in_any_case() {
+        for text in ["TERM", "SIGTERM", "15", "term", "SigTerm"] {
+            assert_eq!(signal(text), Ok(Signal::SIGTERM), "{text}");
+        }
+        for text in ["banana", "99", "0", "TREM"] {
+            signal(text).expect_err(text);
         }
     }
 
     #[test]
     fn an_extension_may_start_with_a_dot() {
-        assert_eq!(extension("rs"), Ok("rs".into()));
-        assert_eq!(extension(".rs"), Ok("rs".into()));
-        let nearest = |text| extension(text).unwrap_err().suggestion;
-        assert_eq!(nearest("*.rs"), Some("rs".into()));
-        assert_eq!(nearest("a/b"), None);
-        assert_eq!(nearest(""), None);
+        for text in ["rs", ".rs", "*.rs"] {
+            assert_eq!(extension(text), Ok("rs".into()));
+        }
+        for text in ["a/b", "", "*"] {
+            extension(text).expect_err(text);
+        }
     }
 
     #[test]
     fn the_syntax_of_globs_is_checked() {
         assert!(glob("**/*.{log,tmp}").is_ok());
-        assert!(glob("a[").unwrap_err().reason.starts_with("not a glob: "));
+        assert!(glob("a[").unwrap_err().starts_with("not a glob: "));
     }
 
     #[test]

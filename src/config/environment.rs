@@ -1,123 +1,59 @@
+//! The files of `--env-file`, the values of `--env`, and which commands are wrappers.
+
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{Config, reason};
 use crate::error::Failure;
 
-/// Why the file of `--env-file` can't be used. The message contains no values, because they are often secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EnvFileError {
-    path: PathBuf,
-    problem: Problem,
+/// The name and the value of a variable.
+pub(super) type Pair = (OsString, OsString);
+
+/// Commands that start the program as a child process, so that its pid is not the one that hotrun knows.
+///
+/// `sh -c` and other shells may or may not replace themselves, so they count. `env`, `exec`, `nice` and the like
+/// always replace themselves. `setsid` forks if it leads its process group, which it does under hotrun; `sudo` and
+/// `doas` fork if they have a session to close; `strace` and the like trace a child process.
+const WRAPPERS: &[&str] = &[
+    "ash", "bash", "bun", "bunx", "bundle", "cargo", "dash", "deno", "doas", "fish", "flock", "go",
+    "gradle", "just", "ksh", "ltrace", "make", "mvn", "nodemon", "npm", "npx", "pdm", "perf",
+    "pipenv", "pnpm", "poetry", "rake", "runuser", "script", "setsid", "sh", "strace", "su",
+    "sudo", "task", "time", "timeout", "tsx", "uv", "watch", "yarn", "zsh",
+];
+
+pub(super) fn is_wrapper(program: &OsStr) -> bool {
+    let name = Path::new(program).file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| WRAPPERS.contains(&name))
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Problem {
-    Unreadable(String),
-    NotRegular,
-    InvalidLine(String),
+/// The text of an error without its code, as in `(os error 2)`.
+pub(super) fn reason(error: &io::Error, expected: &str) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        return format!("no such {expected}");
+    }
+    let text = error.to_string().to_lowercase();
+    text.split(" (os error ").next().unwrap_or(&text).to_owned()
 }
 
-impl EnvFileError {
-    /// What to do next.
-    pub fn hint(&self) -> &'static str {
-        match self.problem {
-            Problem::Unreadable(_) => "the path is relative to the directory of `--workdir`",
-            Problem::NotRegular => {
-                "use a regular file: it is read again at every start, and a pipe can be read only once"
-            }
-            Problem::InvalidLine(_) => {
-                "write each line as `NAME=VALUE`, and quote a value with spaces"
-            }
-        }
-    }
-}
-
-impl fmt::Display for EnvFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        write!(f, "cannot read `{path}` of `--env-file`: ")?;
-        match &self.problem {
-            Problem::Unreadable(what) | Problem::InvalidLine(what) => f.write_str(what),
-            Problem::NotRegular => f.write_str("not a regular file"),
-        }
-    }
-}
-
-impl std::error::Error for EnvFileError {}
-
-type Pair = (OsString, OsString);
-
-impl Config {
-    /// The environment of the program. `--env` overrides `inherited`, which overrides the file of `--env-file`. The
-    /// file is read at each call. Variables that a supervisor has set for hotrun itself are removed later, by
-    /// [`process`](crate::process).
-    ///
-    /// # Errors
-    ///
-    /// The file can't be read, or a line is invalid.
-    pub fn environment(
-        &self,
-        inherited: impl IntoIterator<Item = Pair>,
-    ) -> Result<Vec<Pair>, EnvFileError> {
-        let mut environment: Vec<Pair> = inherited.into_iter().collect();
-        for (name, value) in self.read_env_file()? {
-            if !environment.iter().any(|(known, _)| *known == name) {
-                environment.push((name, value));
-            }
-        }
-        for (name, value) in &self.env {
-            environment.retain(|(known, _)| known != name);
-            environment.push((name.clone(), value.clone()));
-        }
-        Ok(environment)
-    }
-
-    /// Reports an unusable file as a usage error.
-    pub(super) fn check_env_file(&self) -> Result<(), Failure> {
-        match self.read_env_file() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure::usage(error.to_string()).hint(error.hint())),
-        }
-    }
-
-    fn read_env_file(&self) -> Result<Vec<Pair>, EnvFileError> {
-        let Some(path) = &self.env_file else {
-            return Ok(Vec::new());
-        };
-        read_regular(path)
-            .and_then(|text| parse(&text).map_err(Problem::InvalidLine))
-            .map_err(|problem| EnvFileError {
-                path: path.clone(),
-                problem,
-            })
-    }
-}
-
-/// Reads a file that can be read again. A pipe (`<(…)` in a shell) would be empty the second time, and opening a
-/// named pipe would block until it has a writer.
-fn read_regular(path: &Path) -> Result<String, Problem> {
-    let unreadable = |error: io::Error| Problem::Unreadable(reason(&error, "file"));
+/// Reads a dotenv file. It must be a file that can be read again: a pipe (`<(…)` in a shell) would be empty the second
+/// time, and opening a named pipe would block until it has a writer.
+pub(super) fn read(path: &Path) -> Result<Vec<Pair>, String> {
+    let unreadable = |error: io::Error| reason(&error, "file");
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(Problem::NotRegular);
+        return Err("not a regular file, which can be read again at every start".into());
     }
-    fs::read_to_string(path).map_err(unreadable)
+    parse(&fs::read_to_string(path).map_err(unreadable)?)
 }
 
-/// Parses a dotenv file. A later line overrides an earlier one with the same name.
 fn parse(text: &str) -> Result<Vec<Pair>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut pairs: Vec<Pair> = Vec::new();
-    for item in dotenvy::from_read_iter(text.as_bytes()) {
-        let (name, value) = item.map_err(|error| explain(text, &error))?;
-        pairs.retain(|(known, _)| *known.as_os_str() != *name);
-        pairs.push((name.into(), value.into()));
-    }
-    Ok(pairs)
+    let pairs = dotenvy::from_read_iter(text.as_bytes());
+    let pairs = pairs.map(|pair| pair.map(|(name, value)| (name.into(), value.into())));
+    pairs
+        .collect::<Result<_, _>>()
+        .map_err(|error| explain(text, &error))
 }
 
 fn explain(text: &str, error: &dotenvy::Error) -> String {
@@ -125,33 +61,28 @@ fn explain(text: &str, error: &dotenvy::Error) -> String {
         return error.to_string();
     };
     let first = bad.lines().next().unwrap_or_default();
-    match text.lines().position(|line| line.starts_with(first)) {
-        Some(index) => format!("line {} is invalid", index + 1),
-        None => "a line is invalid".to_owned(),
-    }
+    let index = text.lines().position(|line| line.starts_with(first));
+    format!(
+        "line {} is not `NAME=VALUE` (quote a value with spaces)",
+        index.unwrap_or(0) + 1
+    )
 }
 
 /// Parses a value of `--env`.
 pub(super) fn pair(typed: &OsStr) -> Result<Pair, Failure> {
     let bytes = typed.as_bytes();
-    let Some(equals) = bytes.iter().position(|byte| *byte == b'=') else {
-        let name = typed.display();
-        return Err(Failure::usage(format!(
-            "invalid value `{name}` for `--env <NAME=VALUE>`: there is no `=`"
-        ))
-        .hint(format!("`{name}=` sets an empty value")));
-    };
-    let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
-    if name.is_empty() {
-        return Err(Failure::usage(format!(
-            "invalid value `{}` for `--env <NAME=VALUE>`: the name is empty",
-            typed.display()
-        )));
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at @ 1..) => {
+            let (name, value) = (bytes[..at].to_vec(), bytes[at + 1..].to_vec());
+            Ok((OsString::from_vec(name), OsString::from_vec(value)))
+        }
+        Some(0) | None => {
+            let typed = typed.display();
+            Err(Failure::usage(format!(
+                "invalid value `{typed}` for `--env`: write `NAME=VALUE`"
+            )))
+        }
     }
-    Ok((
-        OsString::from_vec(name.to_vec()),
-        OsString::from_vec(value.to_vec()),
-    ))
 }
 
 #[cfg(test)]
@@ -160,18 +91,15 @@ mod tests {
 
     fn pairs(text: &str) -> Vec<(String, String)> {
         let text_of = |part: OsString| part.into_string().unwrap();
-        parse(text)
-            .unwrap()
-            .into_iter()
+        let pairs = parse(text).unwrap().into_iter();
+        pairs
             .map(|(name, value)| (text_of(name), text_of(value)))
             .collect()
     }
 
     fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
     }
 
     #[test]
@@ -186,45 +114,53 @@ mod tests {
             ("F", "a=b"),
         ];
         assert_eq!(pairs(text), owned(&expected));
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_skipped() {
-        assert_eq!(pairs("\u{feff}A=1\n"), owned(&[("A", "1")]));
-    }
-
-    #[test]
-    fn a_later_line_overrides_an_earlier_one() {
-        assert_eq!(pairs("A=1\nA=2\n"), owned(&[("A", "2")]));
+        assert_eq!(
+            pairs("\u{feff}A=1\n"),
+            owned(&[("A", "1")]),
+            "a byte order mark is skipped"
+        );
     }
 
     #[test]
     fn the_error_for_an_invalid_line_contains_no_value() {
         let error = parse("A=1\nPASSWORD=hunter 2 'x\n").unwrap_err();
-        assert_eq!(error, "line 2 is invalid");
-    }
-
-    #[test]
-    fn a_value_may_contain_an_equals_sign_and_any_bytes() {
-        let typed = OsString::from_vec(b"A=b=\xff".to_vec());
-        assert_eq!(
-            pair(&typed).unwrap(),
-            ("A".into(), OsString::from_vec(b"b=\xff".to_vec()))
+        assert!(
+            error.starts_with("line 2 is not") && !error.contains("hunter"),
+            "{error}"
         );
     }
 
     #[test]
     fn a_pair_needs_a_name_and_an_equals_sign() {
-        let failure = pair(OsStr::new("A")).unwrap_err();
-        assert_eq!(
-            failure.message(),
-            "invalid value `A` for `--env <NAME=VALUE>`: there is no `=`"
-        );
-        assert!(
-            pair(OsStr::new("=1"))
-                .unwrap_err()
-                .message()
-                .ends_with("the name is empty")
-        );
+        let typed = OsString::from_vec(b"A=b=\xff".to_vec());
+        let expected = ("A".into(), OsString::from_vec(b"b=\xff".to_vec()));
+        assert_eq!(pair(&typed).unwrap(), expected);
+        for typed in ["A", "=1"] {
+            let failure = pair(OsStr::new(typed)).unwrap_err();
+            assert!(
+                failure.message().ends_with("write `NAME=VALUE`"),
+                "{failure}"
+            );
+        }
+    }
+
+    #[test]
+    fn wrappers_start_the_program_as_a_child() {
+        for program in [
+            "npm", "/bin/sh", "sudo", "nodemon", "setsid", "time", "timeout", "strace",
+        ] {
+            assert!(is_wrapper(OsStr::new(program)), "{program}");
+        }
+        for program in [
+            "env",
+            "nice",
+            "nohup",
+            "stdbuf",
+            "taskset",
+            "/srv/target/debug/app",
+            "python",
+        ] {
+            assert!(!is_wrapper(OsStr::new(program)), "{program}");
+        }
     }
 }

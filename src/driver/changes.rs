@@ -127,7 +127,7 @@ impl Driver {
     pub(super) fn watch_inputs(&mut self, inputs: Inputs) {
         let Inputs { id, began, files } = inputs;
         // Cargo takes time to answer; a newer build may have finished first.
-        if !self.config.watch.is_empty() || self.watch.newest > Some(id) {
+        if !self.config.cli.watch.is_empty() || self.watch.newest > Some(id) {
             return;
         }
         self.watch.newest = Some(id);

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::config::EnvFileError;
 use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_error;
 use crate::process::Signal;
@@ -47,7 +46,7 @@ impl Driver {
     }
 
     fn perform_on(&mut self, id: GenId, effect: GenEffect) -> Option<GenEvent> {
-        let stop_signal = self.config.stop_signal;
+        let stop_signal = self.config.cli.stop_signal;
         match effect {
             GenEffect::Build => return self.build(id),
             GenEffect::CancelBuild => self.cancel_build(),
@@ -141,7 +140,7 @@ impl Driver {
 
     /// From now on, HTTP requests get a response that says how this generation failed.
     fn respond_unavailable(&mut self, id: GenId, failure: Failure) {
-        if !self.config.error_page {
+        if !self.config.ui.error_page {
             return;
         }
         let recent = self.feed.recent_output();
@@ -207,9 +206,7 @@ impl Driver {
 
     /// Shows why something could not be started.
     pub(super) fn report_error(&self, what: &str, error: &anyhow::Error) {
-        let hint = error.downcast_ref().map(EnvFileError::hint);
-        let hint = hint.map(str::to_owned);
-        let hint = hint.or_else(|| hint_for_error(error.as_ref()));
+        let hint = hint_for_error(error.as_ref());
         self.feed.error(format!("{what}: {error:#}"), hint);
     }
 }

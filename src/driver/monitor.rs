@@ -145,7 +145,7 @@ impl Output {
     }
 }
 
-/// The lines for readiness, without the colours that programs use on a terminal.
+/// The lines for readiness, without the colors that programs use on a terminal.
 #[derive(Clone)]
 pub(super) struct ReadyLines {
     /// `None` if readiness does not read the output, or no longer.

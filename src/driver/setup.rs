@@ -46,7 +46,7 @@ pub(super) struct Sources {
 }
 
 pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
-    let log = config.log.as_deref().map(Log::create).transpose()?;
+    let log = config.cli.log.as_deref().map(Log::create).transpose()?;
     // The sockets first: connections wait from here on. The signals next: from here on everything is cleaned up.
     let sockets = open_sockets(&config)?;
     let signals = Signals::new().context("handling signals")?;
@@ -56,7 +56,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     let (sender, inputs) = mpsc::unbounded_channel();
     let inbox = Inbox(sender);
     let (changes, watch) = mpsc::unbounded_channel();
-    let terminal = TerminalInput::new(config.ui.mode, config.stdin == Stdin::Program);
+    let terminal = TerminalInput::new(config.ui.mode, config.cli.stdin == Stdin::Program);
     let sources = Sources {
         inputs,
         watch,
@@ -129,7 +129,7 @@ fn open_sockets(config: &Config) -> Result<Sockets, Failure> {
 
 /// Whether the sockets that the program opens can be adopted. Tries to intercept a system call.
 fn adopts(config: &Config, sockets: &Sockets, feed: &Feed) -> bool {
-    if !config.adopt || sockets.adopter().is_none() {
+    if !config.adopts() || sockets.adopter().is_none() {
         return false;
     }
     let Err(why) = seccomp::probe() else {
@@ -147,10 +147,10 @@ fn adopts(config: &Config, sockets: &Sockets, feed: &Feed) -> bool {
 
 pub(super) fn plan_options(config: &Config) -> PlanOptions<'_> {
     PlanOptions {
-        command: &config.argv,
-        build: config.build.as_deref(),
+        command: &config.cli.command,
+        build: config.cli.build.as_deref(),
         workdir: &config.workdir,
-        color: config.ui.colour,
+        color: config.ui.color,
     }
 }
 
@@ -190,22 +190,22 @@ fn check_command(program: &Path, config: &Config) -> Result<(), Failure> {
 /// What to watch until the first build has shown what it reads.
 fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
     // hotrun itself writes the log.
-    let log = config.log.as_deref().and_then(Path::file_name);
+    let log = config.cli.log.as_deref().and_then(Path::file_name);
     let log = log.map(|name| globset::escape(&name.to_string_lossy()));
     let own = [artifact::GLOB.into()].into_iter().chain(log);
     WatchSpec {
-        roots: match config.watch.is_empty() {
+        roots: match config.cli.watch.is_empty() {
             true => places(found),
-            false => config.watch.clone(),
+            false => config.cli.watch.clone(),
         },
         base: config.workdir.clone(),
-        ignores: config.ignore.iter().cloned().chain(own).collect(),
-        exts: config.exts.clone(),
-        vcs_ignore: config.vcs_ignore,
+        ignores: config.cli.ignore.iter().cloned().chain(own).collect(),
+        exts: config.cli.exts.clone(),
+        vcs_ignore: !config.cli.no_vcs_ignore,
         ignored_dirs: ignored(found),
         rules: config.rules.clone(),
         inputs: None,
-        poll: config.poll,
-        debounce: config.debounce,
+        poll: config.cli.poll.unwrap_or_default(),
+        debounce: config.cli.debounce,
     }
 }

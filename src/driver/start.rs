@@ -49,15 +49,15 @@ impl Driver {
         let spec = Spec {
             sockets: sockets.collect(),
             stored: self.fd_store.all(),
-            watchdog: self.config.watchdog,
-            listen_pid: self.config.listen_pid.applies_to(&launch.argv),
+            watchdog: self.config.cli.watchdog,
+            listen_pid: self.config.sets_listen_pid(&launch.argv),
             notify: Some(notify.socket.env_value().to_owned()),
             cleanup: self.cleanup(),
             intercept,
             ..Spec::new(launch.argv, env.clone(), launch.workdir.clone())
         };
         let (sender, lines) = mpsc::unbounded_channel();
-        let sender = self.config.ready.reads_output().then_some(sender);
+        let sender = self.config.cli.ready.reads_output().then_some(sender);
         let (control, terminal) = self.spawn(id, spec, ReadyLines::new(sender))?;
         if let Some(channel) = channel {
             self.intercept(id, channel, control.clone())?;
@@ -91,7 +91,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Starts the program. With the live user interface it prints on a terminal, so that it keeps its colours.
+    /// Starts the program. With the live user interface it prints on a terminal, so that it keeps its colors.
     fn spawn(
         &self,
         id: GenId,
@@ -108,7 +108,7 @@ impl Driver {
         let output = Output { id, feed, lines };
         let (control, reports, output, terminal) = match self.config.ui.mode {
             Mode::Live => {
-                let reads = self.config.stdin == Stdin::Program;
+                let reads = self.config.cli.stdin == Stdin::Program;
                 let process = process::spawn_on_pty(spec, self.size, reads)?;
                 let pty = Arc::new(process.pty);
                 let output = tokio::spawn(output.pass_pty(pty.clone()));
@@ -180,7 +180,7 @@ impl Driver {
     /// The task that waits until the generation is ready.
     fn readiness(&self, id: GenId, inputs: ReadyInputs) -> impl Future<Output = ()> + use<> {
         let (spec, inbox, feed) = (
-            Arc::clone(&self.config.ready),
+            Arc::clone(&self.config.cli.ready),
             self.inbox.clone(),
             self.feed.clone(),
         );

@@ -1,7 +1,5 @@
 use std::fmt;
 
-use crate::value::InvalidValue;
-
 /// The request of an HTTP probe.
 ///
 /// `/path` goes to the first socket of the new generation. With `//host[:port]/path`, as in
@@ -36,21 +34,19 @@ impl HttpProbe {
     }
 
     /// Parses the part after `http:`.
-    pub(super) fn parse(rest: &str) -> Result<Self, InvalidValue> {
+    pub(super) fn parse(rest: &str) -> Result<Self, String> {
         if rest.is_empty() {
-            return Err(InvalidValue::new("a path is missing").suggest("http:/".to_owned()));
+            return Err("a path is missing, as in `http:/`".into());
         }
         let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
         if !rest.bytes().all(is_allowed) {
-            let reason = "write spaces, `#` and non-ASCII characters as `%20` and so on";
-            return Err(InvalidValue::new(reason));
+            return Err("write spaces, `#` and non-ASCII characters as `%20` and so on".into());
         }
         if let Some(rest) = rest.strip_prefix("//") {
             return with_host(rest);
         }
         if !rest.starts_with('/') {
-            let error = InvalidValue::new("the path must start with `/`");
-            return Err(error.suggest(format!("http:/{rest}")));
+            return Err("the path must start with `/`".into());
         }
         Ok(Self {
             host: None,
@@ -60,7 +56,7 @@ impl HttpProbe {
     }
 }
 
-fn with_host(rest: &str) -> Result<HttpProbe, InvalidValue> {
+fn with_host(rest: &str) -> Result<HttpProbe, String> {
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     // The colons within `[::1]` are not separators.
     let (host, port) = match authority.rsplit_once(':') {
@@ -69,11 +65,11 @@ fn with_host(rest: &str) -> Result<HttpProbe, InvalidValue> {
     };
     let nonzero = |port: &str| port.parse().ok().filter(|&port| port != 0);
     match port.map(nonzero) {
-        Some(None) => Err(InvalidValue::new(format!(
+        Some(None) => Err(format!(
             "the port of `{authority}` is not in the range 1 to 65535"
-        ))),
+        )),
         _ if host.is_empty() || host.contains(['@', '?']) => {
-            Err(InvalidValue::new(format!("`{authority}` is not a host")))
+            Err(format!("`{authority}` is not a host"))
         }
         port => Ok(HttpProbe {
             host: Some(host.to_owned()),

@@ -2,21 +2,18 @@ use std::fmt;
 
 use regex::Regex;
 
-use crate::value::InvalidValue;
-
 /// A regular expression. Two are equal if their text is equal.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
 impl Pattern {
     /// Parses the part after `log:`.
-    pub(super) fn parse(rest: &str) -> Result<Self, InvalidValue> {
+    pub(super) fn parse(rest: &str) -> Result<Self, String> {
         if rest.is_empty() {
-            let reason = "a regular expression is missing, as in `log:listening on`";
-            return Err(InvalidValue::new(reason));
+            return Err("a regular expression is missing, as in `log:listening on`".into());
         }
-        let invalid = |error| InvalidValue::new(summary(&error));
-        Regex::new(rest).map(Self).map_err(invalid)
+        let pattern = Regex::new(rest).map(Self);
+        pattern.map_err(|error| summary(&error))
     }
 
     /// Whether a line of output matches, with or without its escape sequences.

@@ -26,9 +26,9 @@ impl Options {
             Level::Success => Style::new().green(),
             Level::Warning | Level::Error => Style::new().red(),
         };
-        let (label, style) = (Style::new().dim(), style.force_styling(self.colour));
+        let (label, style) = (Style::new().dim(), style.force_styling(self.color));
         let label = label
-            .force_styling(self.colour)
+            .force_styling(self.color)
             .apply_to("hotrun:")
             .to_string();
         let line = |line| format!("{label} {}", style.apply_to(line));

@@ -38,7 +38,7 @@ pub use interleaver::Handles;
 pub use options::{Mode, Options, Verbosity};
 pub use recent_output::RecentOutput;
 pub use report::{Level, Report, Stream};
-pub use stdio::{print, print_error, supports_colour, supports_live};
+pub use stdio::{print, print_error, supports_color, supports_live};
 pub use terminal_guard::{TerminalGuard, restore_permanently, restore_terminal};
 pub use terminal_input::{TerminalEvent, TerminalInput};
 

@@ -29,8 +29,8 @@ pub enum Verbosity {
 pub struct Options {
     /// Which kind of user interface.
     pub mode: Mode,
-    /// Whether hotrun's own lines and the compiler's have colours. The program's output is never changed.
-    pub colour: bool,
+    /// Whether hotrun's own lines and the compiler's have colors. The program's output is never changed.
+    pub color: bool,
     /// Whether to clear the terminal before each build.
     pub clear: bool,
     /// Whether to print the files that caused a build.
@@ -51,7 +51,7 @@ impl Options {
     pub(crate) fn of(mode: Mode) -> Self {
         Self {
             mode,
-            colour: false,
+            color: false,
             clear: false,
             why: false,
             verbosity: Verbosity::Normal,

@@ -97,7 +97,7 @@ impl Plain {
     }
 
     fn write_build_text(&mut self, text: &str) -> io::Result<()> {
-        let text = sanitize::colours(text, self.options.colour);
+        let text = sanitize::colors(text, self.options.color);
         let text = text.trim_end_matches('\n');
         if text.is_empty() {
             Ok(())

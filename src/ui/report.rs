@@ -11,7 +11,7 @@ pub enum Stream {
     Stderr,
 }
 
-/// How much a message matters: at which verbosity and in which colour it is printed.
+/// How much a message matters: at which verbosity and in which color it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Shown with `-v`.
@@ -58,7 +58,7 @@ pub enum Report {
         id: GenId,
         /// Its level.
         level: Level,
-        /// As rendered by the compiler, with colours.
+        /// As rendered by the compiler, with colors.
         rendered: String,
     },
     /// The build printed a line.

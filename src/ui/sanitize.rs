@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-/// Removes colours and control characters except line ends and tabs.
+/// Removes colors and control characters except line ends and tabs.
 pub(super) fn text(text: &str) -> String {
     console::strip_ansi_codes(text)
         .chars()
@@ -35,8 +35,8 @@ pub(super) fn path(path: &Path, workdir: &Path) -> String {
     }
 }
 
-/// A build's output, with or without its colours. Without, no `ESC` is left, not even one of an unknown sequence.
-pub(super) fn colours(text: &str, keep: bool) -> Cow<'_, str> {
+/// A build's output, with or without its colors. Without, no `ESC` is left, not even one of an unknown sequence.
+pub(super) fn colors(text: &str, keep: bool) -> Cow<'_, str> {
     if keep {
         return Cow::Borrowed(text);
     }
@@ -74,9 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_kept_or_removed() {
-        assert_eq!(colours("\u{1b}[31mred\u{1b}[0m", false), "red");
-        assert_eq!(colours("\u{1b}[31mred", true), "\u{1b}[31mred");
+    fn colors_are_kept_or_removed() {
+        assert_eq!(colors("\u{1b}[31mred\u{1b}[0m", false), "red");
+        assert_eq!(colors("\u{1b}[31mred", true), "\u{1b}[31mred");
     }
 
     #[test]
@@ -88,12 +88,12 @@ mod tests {
         let words = [
             "\x1b[", "m", "\x1b]", "\x07", "\u{9b}", "\r", "\x1bP", "\x1b\\",
         ];
-        crate::fuzz::fuzz("colours", &examples, &words, |input| {
+        crate::fuzz::fuzz("colors", &examples, &words, |input| {
             let raw = String::from_utf8_lossy(input);
             let printable = |one: char| !one.is_control() || one == '\n' || one == '\t';
             assert!(text(&raw).chars().all(printable), "{:?}", text(&raw));
-            assert!(!colours(&raw, false).contains('\x1b'));
-            let _ = colours(&raw, true);
+            assert!(!colors(&raw, false).contains('\x1b'));
+            let _ = colors(&raw, true);
         });
     }
 }

@@ -39,9 +39,9 @@ pub fn supports_live() -> bool {
     all && !is_dumb_or_ci()
 }
 
-/// Whether hotrun's own lines have colours by default: stderr and stdin are terminals, and neither `NO_COLOR` nor `CLICOLOR`
-/// forbids colours; or `CLICOLOR_FORCE` demands them.
-pub fn supports_colour() -> bool {
+/// Whether hotrun's own lines have colors by default: stderr and stdin are terminals, and neither `NO_COLOR` nor `CLICOLOR`
+/// forbids colors; or `CLICOLOR_FORCE` demands them.
+pub fn supports_color() -> bool {
     let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
     console::colors_enabled_stderr() && (forced || io::stdin().is_terminal())
 }

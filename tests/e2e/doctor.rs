@@ -53,7 +53,6 @@ fn everything_works_where_the_tests_run() {
         "changes",
         "open files",
         "terminal",
-        "linker",
     ] {
         finding(&text, name);
     }

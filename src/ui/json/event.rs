@@ -66,8 +66,8 @@ pub(super) fn output(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> 
         .with_flag("partial", partial)
 }
 
-/// The event for a report, if there is one. `colour`: whether the compiler's colours are kept.
-pub(super) fn event(report: &Report, colour: bool) -> Option<Event> {
+/// The event for a report, if there is one. `color`: whether the compiler's colors are kept.
+pub(super) fn event(report: &Report, color: bool) -> Option<Event> {
     Some(match report {
         Report::Notice(notice) => notice_event(*notice),
         Report::Watching { directories } => {
@@ -91,9 +91,9 @@ pub(super) fn event(report: &Report, colour: bool) -> Option<Event> {
             rendered,
         } => Event::of(*id, "diagnostic")
             .with("level", level_name(*level))
-            .with("rendered", sanitize::colours(rendered, colour)),
+            .with("rendered", sanitize::colors(rendered, color)),
         Report::BuildLine { id, text } => {
-            Event::of(*id, "build_output").with("text", sanitize::colours(text, colour))
+            Event::of(*id, "build_output").with("text", sanitize::colors(text, color))
         }
         Report::Progress { id, done, all } => Event::of(*id, "progress")
             .with("done", *done)

@@ -63,7 +63,7 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn new(options: Options, out: TolerantWriter, terminal: TerminalGuard) -> Self {
         Self {
-            output: PendingOutput::new(options.colour),
+            output: PendingOutput::new(options.color),
             options,
             out,
             size: terminal.size(),
@@ -134,7 +134,7 @@ impl Live {
     }
 
     fn build_line(&mut self, line: &str) {
-        let line = sanitize::colours(line, self.options.colour);
+        let line = sanitize::colors(line, self.options.color);
         self.output.line(&output_filter::harmless(&line));
     }
 
@@ -264,8 +264,8 @@ impl Live {
         let room = usize::from(self.size.rows).saturating_sub(footer.len());
         let room = room.min(MAX_UNFINISHED_ROWS);
         let mut rows = self.output.unfinished(model, columns, room);
-        let colour = self.options.colour;
-        rows.extend(footer.iter().map(|row| row.render(columns, colour)));
+        let color = self.options.color;
+        rows.extend(footer.iter().map(|row| row.render(columns, color)));
         rows
     }
 

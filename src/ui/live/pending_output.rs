@@ -15,16 +15,16 @@ const MAX_ROWS: usize = 3;
 
 /// Output that is not on the screen yet, and lines that have no end yet.
 pub(super) struct PendingOutput {
-    colour: bool,
+    color: bool,
     /// Whole lines, each with its end.
     text: String,
     programs: BTreeMap<GenId, OutputFilter>,
 }
 
 impl PendingOutput {
-    pub(super) fn new(colour: bool) -> Self {
+    pub(super) fn new(color: bool) -> Self {
         Self {
-            colour,
+            color,
             text: String::new(),
             programs: BTreeMap::new(),
         }
@@ -53,7 +53,7 @@ impl PendingOutput {
         }
     }
 
-    /// Colours that are readable on light and on dark backgrounds, and that mean nothing else.
+    /// Colors that are readable on light and on dark backgrounds, and that mean nothing else.
     fn label(&self, id: GenId, wanted: bool) -> String {
         if !wanted {
             return String::new();
@@ -63,7 +63,7 @@ impl PendingOutput {
             1 => Style::new().magenta(),
             _ => Style::new().blue(),
         };
-        let label = style.force_styling(self.colour).apply_to(format!("[{id}]"));
+        let label = style.force_styling(self.color).apply_to(format!("[{id}]"));
         format!("{label} ")
     }
 
@@ -175,7 +175,7 @@ mod tests {
         });
     }
 
-    /// The only escape sequences are colours and links.
+    /// The only escape sequences are colors and links.
     #[track_caller]
     fn harmless(text: &str) {
         for piece in text.split('\x1b').skip(1) {

@@ -2,7 +2,7 @@ use console::Style;
 
 use super::wrap::{RESET, plain, truncate, width};
 
-/// How a piece of text looks. Colour never carries meaning alone: a word or a sign always says the same.
+/// How a piece of text looks. Color never carries meaning alone: a word or a sign always says the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tint {
     Plain,
@@ -21,7 +21,7 @@ pub(super) enum Tint {
 }
 
 impl Tint {
-    /// Only colours that are readable on light and on dark backgrounds.
+    /// Only colors that are readable on light and on dark backgrounds.
     fn style(self) -> Style {
         match self {
             Self::Plain | Self::Ansi => Style::new(),
@@ -33,15 +33,11 @@ impl Tint {
         }
     }
 
-    fn apply(self, text: &str, colour: bool) -> String {
-        match (self, colour) {
+    fn apply(self, text: &str, color: bool) -> String {
+        match (self, color) {
             (Self::Ansi, true) => format!("{text}{RESET}"),
             (Self::Ansi, false) => plain(text),
-            (_, _) => self
-                .style()
-                .force_styling(colour)
-                .apply_to(text)
-                .to_string(),
+            (_, _) => self.style().force_styling(color).apply_to(text).to_string(),
         }
     }
 }
@@ -85,12 +81,10 @@ impl Row {
         self
     }
 
-    /// The row as text, at most `columns` wide, which leaves no colour on.
-    pub(super) fn render(&self, columns: usize, colour: bool) -> String {
+    /// The row as text, at most `columns` wide, which leaves no color on.
+    pub(super) fn render(&self, columns: usize, color: bool) -> String {
         let pieces = self.0.iter();
-        let text: String = pieces
-            .map(|(tint, text)| tint.apply(text, colour))
-            .collect();
+        let text: String = pieces.map(|(tint, text)| tint.apply(text, color)).collect();
         truncate(text.trim_end(), columns)
     }
 }
@@ -183,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_row_leaves_no_colour_on() {
+    fn a_cut_row_leaves_no_color_on() {
         let row = Row::default()
             .with(Tint::Bad, "something long")
             .with(Tint::Ansi, "\x1b[1mbold");

@@ -1,4 +1,4 @@
-/// Which colours and attributes are on, as the parameters that switched them on.
+/// Which colors and attributes are on, as the parameters that switched them on.
 ///
 /// They are not interpreted: repeating a sequence as it was stays correct when terminals add new ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(super) fn sequence<'a>(params: impl Iterator<Item = &'a [u16]>) -> String {
 fn after_reset(all: &[&[u16]]) -> usize {
     let (mut after, mut at) = (0, 0);
     while at < all.len() {
-        // The 0 in `38;5;0` is part of a colour and resets nothing.
+        // The 0 in `38;5;0` is part of a color and resets nothing.
         at += match all[at] {
             [38 | 48 | 58] => match all.get(at + 1) {
                 Some([5]) => 3,
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_inside_a_colour_is_no_reset() {
+    fn a_zero_inside_a_color_is_no_reset() {
         assert_eq!(after(&[&[1], &[38, 5, 0]]), "^[1m^[38;5;0m");
         assert_eq!(after(&[&[1], &[48, 2, 0, 0, 0]]), "^[1m^[48;2;0;0;0m");
         assert_eq!(after(&[&[1], &[38, 5, 0, 0, 4]]), "^[4m");

@@ -1,4 +1,4 @@
-//! Measuring and wrapping lines that contain the escape sequences which the output filter lets through: colours
+//! Measuring and wrapping lines that contain the escape sequences which the output filter lets through: colors
 //! (`ESC [ … m`) and links (`ESC ] 8 ; … ESC \`).
 
 use unicode_width::UnicodeWidthChar;
@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthChar;
 pub(super) const RESET: &str = "\x1b[0m";
 pub(super) const END_LINK: &str = "\x1b]8;;\x1b\\";
 
-/// Splits a line into rows as the terminal would wrap it. Each row has its colours and its link, and ends with both off.
+/// Splits a line into rows as the terminal would wrap it. Each row has its colors and its link, and ends with both off.
 pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
     let (mut rows, mut row, mut state, mut used) = (Vec::new(), String::new(), State::default(), 0);
     for (piece, is_sequence) in pieces(line) {
@@ -100,7 +100,7 @@ impl<'a> State<'a> {
     }
 }
 
-/// The text of a line, and its escape sequences apart. `console`'s parser does not know colours with colons (ITU T.416).
+/// The text of a line, and its escape sequences apart. `console`'s parser does not know colors with colons (ITU T.416).
 fn pieces(mut rest: &str) -> impl Iterator<Item = (&str, bool)> {
     std::iter::from_fn(move || {
         let is_sequence = rest.starts_with('\x1b');
@@ -140,19 +140,19 @@ mod tests {
     }
 
     #[test]
-    fn each_row_has_its_colours_and_its_link() {
+    fn each_row_has_its_colors_and_its_link() {
         assert_eq!(
             wrap("\x1b[31mabcd\x1b[0me", 3),
             ["\x1b[31mabc\x1b[0m", "\x1b[31md\x1b[0me"]
         );
-        let (colour, link) = ("\x1b[38:2::1:2:3m", "\x1b]8;;http://a/m\x1b\\");
+        let (color, link) = ("\x1b[38:2::1:2:3m", "\x1b]8;;http://a/m\x1b\\");
         assert_eq!(
-            wrap(&format!("{colour}abcd"), 3),
-            [format!("{colour}abc\x1b[0m"), format!("{colour}d\x1b[0m")]
+            wrap(&format!("{color}abcd"), 3),
+            [format!("{color}abc\x1b[0m"), format!("{color}d\x1b[0m")]
         );
         let end = END_LINK;
         assert_eq!(wrap(&format!("{link}ab"), 3), [format!("{link}ab{end}")]);
-        // The link survives a change of colour, and goes no further than its end.
+        // The link survives a change of color, and goes no further than its end.
         assert_eq!(
             wrap(&format!("{link}ab\x1b[0mcd{end}ef"), 3),
             [format!("{link}ab\x1b[0mc{end}"), format!("{link}d{end}ef"),]

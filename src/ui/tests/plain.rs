@@ -215,11 +215,11 @@ fn the_terminal_is_cleared_before_a_build_and_not_before_its_start() {
 }
 
 #[test]
-fn only_our_own_lines_are_coloured() {
-    let mut colour = Options::of(Mode::Plain);
-    colour.colour = true;
+fn only_our_own_lines_are_colored() {
+    let mut color = Options::of(Mode::Plain);
+    color.color = true;
     let reports = [notice(Notice::Waiting), out(ONE, "plain\n")];
-    let text = render(colour, true, &reports).all();
+    let text = render(color, true, &reports).all();
     assert_eq!(
         text,
         "\u{1b}[2mhotrun:\u{1b}[0m waiting for a change\nplain\n"
@@ -227,7 +227,7 @@ fn only_our_own_lines_are_coloured() {
 }
 
 #[test]
-fn a_message_is_printed_line_by_line_without_colours() {
+fn a_message_is_printed_line_by_line_without_colors() {
     let message = |text: &str| Report::Message {
         level: Level::Info,
         text: text.into(),

@@ -125,9 +125,9 @@ impl Story {
         ))
     }
 
-    fn shown(&self, columns: u16, rows: u16, colour: bool) -> String {
+    fn shown(&self, columns: u16, rows: u16, color: bool) -> String {
         let options = Options {
-            colour,
+            color,
             keys: self.keys,
             error_page: self.error_page,
             ..Options::of(Mode::Live)
@@ -142,7 +142,7 @@ impl Story {
         let rows = super::rows(&frame);
         let rows: Vec<String> = rows
             .iter()
-            .map(|row| row.render(usize::from(columns), colour))
+            .map(|row| row.render(usize::from(columns), color))
             .collect();
         rows.join("\n")
     }
@@ -638,19 +638,19 @@ fn quitting() {
     );
 }
 
-/// For users who see no colours, and for backgrounds of any colour.
+/// For users who see no colors, and for backgrounds of any color.
 #[test]
-fn colour_alone_carries_no_meaning() {
+fn color_alone_carries_no_meaning() {
     let mut story = Story::of_one_live();
     story.switch();
     story.fail(Failure::ReadyTimeout);
-    let coloured = story.shown(100, 30, true);
-    assert!(coloured.contains("\x1b[31m"), "{coloured:?}");
-    let text = console::strip_ansi_codes(&coloured).into_owned();
+    let colored = story.shown(100, 30, true);
+    assert!(colored.contains("\x1b[31m"), "{colored:?}");
+    let text = console::strip_ansi_codes(&colored).into_owned();
     assert_eq!(text, story.shown(100, 30, false));
     let codes = regex::Regex::new("\x1b\\[([0-9;]*)m").unwrap();
     let readable = ["0", "1", "2", "31", "32", "36"];
-    for code in codes.captures_iter(&coloured) {
+    for code in codes.captures_iter(&colored) {
         assert!(readable.contains(&&code[1]), "{code:?}");
     }
 }
@@ -677,7 +677,7 @@ fn errors_are_sanitized_and_fit() {
         "\x1b[2J\x1b[10Aboom\x1b[?1049h",
         &format!("\thave (\t{})", "0".repeat(100)),
         &format!("Fetch [{}]\rerror: failed to get", "=".repeat(100)),
-        "\x1b[38:2::1:2:3mcolours with colons\x1b[0m and some more of it",
+        "\x1b[38:2::1:2:3mcolors with colons\x1b[0m and some more of it",
         "\x1b]8;;http://a/m\x1b\\a link that is never closed, and cut",
         "\u{65e5}\u{672c}\u{8a9e}\tx\x08\x0c\u{9b}2J",
     ];
@@ -691,8 +691,8 @@ fn errors_are_sanitized_and_fit() {
     let wide = story.shown(130, 30, false);
     assert!(wide.contains("\n error: failed to get\n"), "{wide}");
     let size = |number: usize| std::num::NonZero::new(u16::try_from(number).unwrap()).unwrap();
-    for (columns, colour) in (1..130).flat_map(|columns| [(columns, false), (columns, true)]) {
-        let rows = story.shown(columns, 30, colour);
+    for (columns, color) in (1..130).flat_map(|columns| [(columns, false), (columns, true)]) {
+        let rows = story.shown(columns, 30, color);
         let count = rows.split('\n').count();
         let mut parser = vt100::Parser::new(size(40), size(columns.into()), 0);
         parser.process(format!("X\r\n{}", rows.replace('\n', "\r\n")).as_bytes());
@@ -700,7 +700,7 @@ fn errors_are_sanitized_and_fit() {
         let (row, _) = screen.cursor_position();
         assert_eq!(usize::from(row), count, "at {columns}: {rows:?}");
         assert!(screen.contents().starts_with('X') && !screen.alternate_screen());
-        assert!(!rows.ends_with("3m"), "a colour is left on: {rows:?}");
+        assert!(!rows.ends_with("3m"), "a color is left on: {rows:?}");
     }
 }
 

@@ -47,7 +47,7 @@ fn invalid_utf8_is_replaced_and_swallows_nothing() {
 }
 
 #[test]
-fn each_line_repeats_its_colours_and_leaves_none_on() {
+fn each_line_repeats_its_colors_and_leaves_none_on() {
     lines(
         "^[31mred\nstill\n^[0mplain\n",
         &["^[31mred^[0m", "^[31mstill^[0m", "^[31m^[0mplain"],
@@ -96,17 +96,17 @@ fn moving_left_erases_only_what_is_overwritten() {
     lines("abc\x08^[P\n", &["ab"]);
     lines("\u{65e5}\u{672c}\x08\x08x\n", &["\u{65e5}x"]);
     lines("abc\r^[5Cd\n", &["     d"]);
-    // A colour applies to the next text, wherever the cursor is.
+    // A color applies to the next text, wherever the cursor is.
     lines("[    ]\x08\x08\x08\x08\x08^[32m#^[0m\n", &["[^[32m#^[0m"]);
     lines("abc\x08^[31m\nd\n", &["abc^[31m^[0m", "^[31md^[0m"]);
     lines("abc\x08^[31m^[K^[1md\n", &["ab^[31m^[1md^[0m"]);
-    // After a colour, too.
+    // After a color, too.
     lines("ab^[31m\x08c\n", &["a^[0m^[31mc^[0m"]);
     lines(
         "^]8;;http://a^\\ab^]8;;^\\\x08c\n",
         &["^]8;;http://a^\\a^[0m^]8;;^\\c"],
     );
-    // A coloured spinner, alone and after text.
+    // A colored spinner, alone and after text.
     lines(
         "Building ^[36m|^[0m\x08^[36m/^[0m\x08^[36m-^[0m\x08\n",
         &["Building ^[0m^[36m-^[0m"],
@@ -127,7 +127,7 @@ fn moving_right_stops_in_the_last_column() {
 }
 
 #[test]
-fn a_colour_at_the_start_of_a_line_erases_nothing() {
+fn a_color_at_the_start_of_a_line_erases_nothing() {
     lines("^[31mred\r^[0m\nnext\n", &["^[31mred^[0m", "next"]);
 }
 

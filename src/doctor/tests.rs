@@ -1,0 +1,44 @@
+use super::*;
+
+const MOST: usize = 10;
+
+fn finding(severity: Severity, hint: &'static str) -> Finding {
+    let (name, text) = ("thirteen char", "x".repeat(90));
+    Finding {
+        severity,
+        name,
+        text,
+        hint,
+    }
+}
+
+#[test]
+fn the_report_fits_on_a_screen_even_if_every_check_fails() {
+    let hint = "y".repeat(90).leak();
+    let longest = vec![finding(Severity::Fails, hint); MOST];
+    for color in [false, true] {
+        let text = report(&longest, color);
+        let plain = console::strip_ansi_codes(&text).into_owned();
+        let rows = plain.lines().count();
+        assert!(rows <= 23, "the error takes one more line: {plain}");
+        for line in plain.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+        assert_eq!(text.contains('\u{1b}'), color);
+    }
+    let all = check(Path::new("/"));
+    assert!(all.len() <= MOST);
+    for finding in all {
+        assert!(
+            finding.name.len() <= 13 && finding.hint.len() <= WIDTH - 10,
+            "{finding:?}"
+        );
+    }
+}
+
+#[test]
+fn a_check_that_works_has_one_line() {
+    let text = report(&[finding(Severity::Works, "")], false);
+    assert!(text.contains("\n  works  thirteen char xxx"), "{text}");
+    assert!(text.ends_with("…\neverything that hotrun needs works\n"));
+}
