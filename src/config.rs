@@ -252,8 +252,7 @@ fn rules(cli: &Cli, workdir: &Path) -> Result<Vec<Rule>, Failure> {
     let env_file = cli.env_file.iter().cloned();
     rules.extend(env_file.map(|file| Rule::file(file, RuleAction::Restart)));
     for on in &cli.on {
-        let rule = Rule::new(workdir, &on.glob, on.action.clone());
-        rules.push(rule.map_err(|error| Failure::usage(format!("`--on`: {error}")))?);
+        rules.push(Rule::new(workdir, &on.glob, on.action.clone())?);
     }
     Ok(rules.iter().map(Rule::normalised).collect())
 }

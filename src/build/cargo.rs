@@ -1,6 +1,5 @@
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
 
 use super::cargo_config::CargoConfig;
 use super::command_line::CargoRun;
@@ -103,19 +102,10 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Whether a file sets the configuration of cargo or the toolchain, so that a change of it requires a new plan.
-pub(super) fn configures_cargo(path: &Path) -> bool {
-    const NAMES: [&str; 4] = [
-        "rust-toolchain",
-        "rust-toolchain.toml",
-        ".cargo/config",
-        ".cargo/config.toml",
-    ];
-    NAMES.iter().any(|name| path.ends_with(name))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn plan(line: &str, change: impl FnOnce(&mut CargoPlan)) -> Vec<String> {
@@ -222,20 +212,5 @@ mod tests {
                 .count(),
             1
         );
-    }
-
-    #[test]
-    fn files_that_configure_cargo() {
-        for (path, expected) in [
-            ("/w/.cargo/config.toml", true),
-            ("/w/.cargo/config", true),
-            ("/w/rust-toolchain", true),
-            ("/w/rust-toolchain.toml", true),
-            ("/w/config.toml", false),
-            ("/w/src/main.rs", false),
-            ("/", false),
-        ] {
-            assert_eq!(configures_cargo(Path::new(path)), expected, "{path}");
-        }
     }
 }

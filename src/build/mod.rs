@@ -10,11 +10,11 @@
 //!                    Launch: what to start, with which environment, where
 //! ```
 //!
-//! In cargo mode, cargo itself says what `cargo run` would start. It is called with the user's arguments and with
-//! hotrun in a hidden mode as the *runner* (see [`runner`]). Cargo starts the runner instead of the program, with
-//! the program's arguments, environment and working directory. The runner prints these on its standard output,
-//! which is that of cargo, and exits. So everything that decides what runs and how (`-p`, `--bin`, features, profiles,
-//! `+toolchain`, aliases, `[env]`, build scripts, library paths) is left to cargo.
+//! In cargo mode, cargo itself reports what `cargo run` would start. hotrun calls it with the arguments of the user and
+//! sets itself, in a hidden mode, as the *runner* (see [`runner`]). Cargo starts the runner instead of the program,
+//! with the arguments, environment and working directory of the program. The runner prints these on its standard
+//! output, which is that of cargo, and exits. So everything that decides what runs and how (`-p`, `--bin`, features,
+//! profiles, `+toolchain`, aliases, `[env]`, build scripts, library paths) is left to cargo.
 //!
 //! This module does not run the build: [`Plan::build_command`] returns the command, and [`BuildOutput`] reads its output.
 

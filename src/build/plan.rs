@@ -2,7 +2,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::cargo::{CargoPlan, configures_cargo};
+use super::cargo::CargoPlan;
 use super::command_line::CargoRun;
 use super::inputs::{self, BuildInputs};
 use super::output::{BuildOutput, Launch};
@@ -150,7 +150,7 @@ impl Plan {
     /// plan.
     pub fn is_outdated_by(&self, changed: &[PathBuf]) -> bool {
         match self {
-            Self::Cargo(_) => changed.iter().any(|path| configures_cargo(path)),
+            Self::Cargo(_) => changed.iter().any(|path| roots::configures_cargo(path)),
             Self::Command { .. } => false,
         }
     }

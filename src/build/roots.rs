@@ -7,6 +7,14 @@ use super::command_line::CargoRun;
 use super::target::{Target, manifest_dir, metadata};
 use crate::error::Failure;
 
+/// The files that set the configuration of cargo or the toolchain.
+const CONFIGURATION: [&str; 4] = [
+    ".cargo/config.toml",
+    ".cargo/config",
+    "rust-toolchain.toml",
+    "rust-toolchain",
+];
+
 /// What to watch by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WatchRoots {
@@ -91,12 +99,6 @@ fn declared(metadata: &Metadata) -> BTreeSet<PathBuf> {
 /// The files of cargo outside of the packages. Those in the working directory and in the workspace root need not
 /// exist; those in parent directories do.
 pub(super) fn files(run: &CargoRun, target: &Target) -> Vec<PathBuf> {
-    const NAMES: [&str; 4] = [
-        ".cargo/config.toml",
-        ".cargo/config",
-        "rust-toolchain.toml",
-        "rust-toolchain",
-    ];
     // Cargo still accepts names without `.toml`, but no tool creates such files.
     let is_old_name = |file: &Path| file.extension().is_none();
     let root = &target.workspace_root;
@@ -104,8 +106,33 @@ pub(super) fn files(run: &CargoRun, target: &Target) -> Vec<PathBuf> {
     let directory = run.directory();
     for place in directory.ancestors() {
         let is_near = place == directory || place == root;
-        let named = NAMES.iter().map(|name| place.join(name));
+        let named = CONFIGURATION.iter().map(|name| place.join(name));
         files.extend(named.filter(|file| is_near && !is_old_name(file) || file.exists()));
     }
     files.into_iter().collect()
+}
+
+/// Whether a change of this file requires a new plan.
+pub(super) fn configures_cargo(path: &Path) -> bool {
+    CONFIGURATION.iter().any(|name| path.ends_with(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_configure_cargo() {
+        for (path, expected) in [
+            ("/w/.cargo/config.toml", true),
+            ("/w/.cargo/config", true),
+            ("/w/rust-toolchain", true),
+            ("/w/rust-toolchain.toml", true),
+            ("/w/config.toml", false),
+            ("/w/src/main.rs", false),
+            ("/", false),
+        ] {
+            assert_eq!(configures_cargo(Path::new(path)), expected, "{path}");
+        }
+    }
 }

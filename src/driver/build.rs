@@ -133,7 +133,7 @@ impl BuildTask {
 
     async fn stdout(&mut self, out: &mut Stream, piece: Option<Piece>) {
         if let Some(line) = out.take(piece) {
-            self.lock_file.first_message.get_or_init(SystemTime::now);
+            self.lock_file.until.get_or_init(SystemTime::now);
             let line = self.output.stdout(&line);
             self.show(line).await;
         }

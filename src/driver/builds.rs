@@ -1,5 +1,6 @@
 //! When builds run, and what becomes of what they make.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -43,7 +44,10 @@ impl Driver {
         let process = process::spawn(spec(command, self.cleanup(), progress))?;
         let control = process.control.clone();
         let known = |(id, running): (&GenId, &Running)| Some((*id, running.fingerprint.clone()?));
-        let lock_file = LockFileWindow::new(began.wall);
+        let lock_file = LockFileWindow {
+            started: began.wall,
+            until: Arc::default(),
+        };
         let task = BuildTask {
             id,
             lock_file: lock_file.clone(),
@@ -86,8 +90,8 @@ impl Driver {
     pub(super) fn built(&mut self, id: GenId, built: Result<Box<Built>, Option<Failure>>) {
         let now = Moment::now();
         self.builds.trigger.ended(now);
-        if let Some(window) = &mut self.builds.lock_file {
-            window.ended = Some(now.wall);
+        if let Some(window) = &self.builds.lock_file {
+            window.until.get_or_init(|| now.wall);
         }
         let build = self.builds.active.take();
         let cancelled = build.is_some_and(|build| build.cancelled);

@@ -27,8 +27,8 @@ impl Driver {
             }
             Message::Changed { paths, seen } => self.changed(paths, seen),
             Message::Trouble(trouble) => {
-                let hint = trouble.hint().map(str::to_owned);
-                self.feed.message(Level::Warning, trouble.to_string(), hint);
+                let hint = Some(trouble.hint.to_owned());
+                self.feed.message(Level::Warning, trouble.text, hint);
             }
         }
     }
@@ -104,8 +104,8 @@ impl Driver {
         };
         match trigger.judge(&batch, Instant::now()) {
             Verdict::Now => return true,
-            Verdict::Later | Verdict::Nothing => {}
-            Verdict::SelfTriggered(paths) => self.report_self_triggered(&paths, &writer, option),
+            Verdict::Later(_) | Verdict::Nothing => {}
+            Verdict::SelfTriggered => self.report_self_triggered(paths, &writer, option),
         }
         false
     }

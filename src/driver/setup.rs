@@ -63,10 +63,7 @@ pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
         signals,
         terminal: terminal.context("reading from the terminal")?,
     };
-    let watch = Watch::start(&watch_spec(&config, &roots), changes).map_err(|error| {
-        let hint = error.hint().map(str::to_owned);
-        Failure::environment(error.to_string()).hints(hint)
-    })?;
+    let watch = Watch::start(&watch_spec(&config, &roots), changes)?;
     let quit = inbox.clone();
     let on_quit: feed::OnQuit =
         Arc::new(move || quit.send(Input::Event(Event::Requested(Request::Quit))));

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::os::fs_event::FileState;
 
-/// The longest time that events for the same files delay a change: a program that keeps writing to a watched file must
-/// not hold up everything else.
+/// The longest delay by repeated events for the same files. A program that keeps writing to a watched file must not
+/// hold up everything else.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// The longest time for a burst in which one file follows the other, such as a branch switch.
+/// The longest delay by a burst in which new files keep appearing, such as a branch switch.
 const LONGEST_BURST: Duration = Duration::from_secs(30);
 
 /// After this time without events for a file that is being written, check whether a process still has it open.
@@ -19,69 +19,61 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Collects changed paths until no event has arrived for a while. Has no clock: the time comes in as an argument.
 ///
-/// The quiet period depends on what happens. A single complete file waits for a quarter of it: if it were the first of
-/// many, the second would follow sooner. The more files, the longer the wait for further ones. A file that is still
-/// being written waits until it is complete, and delays nothing else.
+/// The quiet period depends on the events. A single complete file waits for a quarter of it, because the second of many
+/// files would arrive sooner. The more files, the longer the wait for further ones. A file that is still being written
+/// waits until it is complete, and delays nothing else.
 #[derive(Debug)]
 pub(super) struct Debounce {
     quiet: Duration,
     paths: BTreeMap<PathBuf, FileState>,
-    /// Files that are still being written.
-    writing: BTreeMap<PathBuf, Writing>,
-    /// When the first event of this batch arrived.
-    first: Option<Instant>,
-    /// When the last path was added.
-    newest: Option<Instant>,
-    /// When the quiet period began.
-    quiet_since: Option<Instant>,
-    /// When the last event arrived.
-    last: Option<Instant>,
-    /// The first and the last event of the batch that was taken last.
-    taken: (Instant, Instant),
+    /// Files that are still being written, and the last event for each.
+    writing: BTreeMap<PathBuf, Instant>,
+    times: Option<Times>,
 }
 
+/// The times of a batch.
 #[derive(Clone, Copy, Debug)]
-struct Writing {
-    last_event: Instant,
-    was_complete: bool,
+struct Times {
+    /// When the first event arrived.
+    first: Instant,
+    /// When the last event arrived.
+    last: Instant,
+    /// When the last path was added.
+    newest: Instant,
+    /// When the quiet period began.
+    quiet_since: Instant,
 }
 
 impl Debounce {
-    pub(super) fn new(quiet: Duration) -> Self {
-        let never = Instant::now();
+    pub(super) const fn new(quiet: Duration) -> Self {
         Self {
             quiet,
             paths: BTreeMap::new(),
             writing: BTreeMap::new(),
-            first: None,
-            newest: None,
-            quiet_since: None,
-            last: None,
-            taken: (never, never),
+            times: None,
         }
     }
 
     /// An event for `path` has arrived.
     pub(super) fn touch(&mut self, path: PathBuf, state: FileState, now: Instant) {
         if state == FileState::Writing {
-            return self.write(path, now);
+            self.paths.remove(&path);
+            self.writing.insert(path, now);
+            return;
         }
         self.writing.remove(&path);
-        if self.paths.insert(path, state).is_none() {
-            self.newest = Some(now);
-        }
-        self.first.get_or_insert(now);
-        self.quiet_since = Some(now);
-        self.last = Some(now);
-    }
-
-    fn write(&mut self, path: PathBuf, now: Instant) {
-        let before = self.paths.remove(&path);
-        let writing = self.writing.entry(path).or_insert(Writing {
-            last_event: now,
-            was_complete: before == Some(FileState::Complete),
+        let is_new = self.paths.insert(path, state).is_none();
+        let times = self.times.get_or_insert(Times {
+            first: now,
+            last: now,
+            newest: now,
+            quiet_since: now,
         });
-        writing.last_event = now;
+        times.last = now;
+        times.quiet_since = now;
+        if is_new {
+            times.newest = now;
+        }
     }
 
     /// Drops a path that turned out not to matter.
@@ -90,7 +82,7 @@ impl Debounce {
         self.writing.remove(path);
     }
 
-    /// Waits for no writer any longer, because events that report a close may be lost.
+    /// Stops waiting for writers, because events that report a close may be lost.
     pub(super) fn stop_waiting_for_writers(&mut self, now: Instant) {
         for path in std::mem::take(&mut self.writing).into_keys() {
             self.touch(path, FileState::Unknown, now);
@@ -99,37 +91,29 @@ impl Debounce {
 
     /// When to ask for [`silent_writes`](Self::silent_writes).
     pub(super) fn silence_deadline(&self) -> Option<Instant> {
-        let last_events = self.writing.values().map(|writing| writing.last_event);
-        last_events.min().map(|last| last + SILENCE)
+        self.writing.values().min().map(|last| *last + SILENCE)
     }
 
-    /// Files that are being written and have had no event for a while, and whether each was complete before.
-    pub(super) fn silent_writes(&self, now: Instant) -> Vec<(PathBuf, bool)> {
-        let silent = |writing: &&Writing| writing.last_event + SILENCE <= now;
-        self.writing
-            .iter()
-            .filter(|(_, writing)| silent(writing))
-            .map(|(path, writing)| (path.clone(), writing.was_complete))
-            .collect()
+    /// Files that are being written and have had no event for a while.
+    pub(super) fn silent_writes(&self, now: Instant) -> Vec<PathBuf> {
+        let writing = self.writing.iter();
+        let silent = writing.filter(|(_, last)| **last + SILENCE <= now);
+        silent.map(|(path, _)| path.clone()).collect()
     }
 
     /// When to take the batch; `None` if there is none.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let quiet = self.quiet_since? + self.quiet_period();
-        let longest = self.newest? + LONGEST.max(self.quiet);
-        let burst = self.first? + LONGEST_BURST.max(self.quiet);
+        let times = self.times?;
+        let quiet = times.quiet_since + self.quiet_period();
+        let longest = times.newest + LONGEST.max(self.quiet);
+        let burst = times.first + LONGEST_BURST.max(self.quiet);
         Some(quiet.min(longest).min(burst))
     }
 
     fn quiet_period(&self) -> Duration {
-        let complete = || {
-            !self
-                .paths
-                .values()
-                .any(|state| *state == FileState::Unknown)
-        };
+        let is_unknown = |state: &FileState| *state == FileState::Unknown;
         match self.paths.len() {
-            0 | 1 if complete() => self.quiet / 4,
+            0 | 1 if !self.paths.values().any(is_unknown) => self.quiet / 4,
             0..=16 => self.quiet,
             17..=128 => self.quiet * 2,
             _ => self.quiet * 5,
@@ -139,19 +123,20 @@ impl Debounce {
     /// Starts the quiet period again, because more events are known to follow. Returns `false` if the batch has waited
     /// too long for that.
     pub(super) fn postpone(&mut self, now: Instant) -> bool {
-        let late = self.first.is_some_and(|first| first + LONGEST_BURST <= now);
-        if !late {
-            self.quiet_since = Some(now);
-            self.newest = Some(now);
-        }
-        !late
+        let in_time = |times: &&mut Times| now < times.first + LONGEST_BURST;
+        let Some(times) = self.times.as_mut().filter(in_time) else {
+            return false;
+        };
+        times.quiet_since = now;
+        times.newest = now;
+        true
     }
 
     /// Whether an event arrived a moment ago.
     pub(super) fn is_active(&self, now: Instant) -> bool {
-        let writes = self.writing.values().map(|writing| writing.last_event);
-        let last = self.last.into_iter().chain(writes).max();
-        last.is_some_and(|last| now < last + PAUSE)
+        let last = self.times.iter().map(|times| &times.last);
+        let last = last.chain(self.writing.values()).max();
+        last.is_some_and(|last| now < *last + PAUSE)
     }
 
     /// Whether the quiet period is over.
@@ -159,22 +144,12 @@ impl Debounce {
         self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
-    /// When the first and the last event arrived for the batch that was taken last.
-    pub(super) const fn span(&self) -> (Instant, Instant) {
-        self.taken
-    }
-
-    /// Takes the batch if the quiet period is over.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Vec<PathBuf>> {
-        self.is_due(now).then(|| {
-            self.taken = (
-                self.first.take().unwrap_or(now),
-                self.last.take().unwrap_or(now),
-            );
-            self.newest = None;
-            self.quiet_since = None;
-            std::mem::take(&mut self.paths).into_keys().collect()
-        })
+    /// Takes the batch if the quiet period is over, with the times of its first and its last event.
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Vec<PathBuf>, (Instant, Instant))> {
+        let times = self.times.filter(|_| self.is_due(now))?;
+        self.times = None;
+        let paths = std::mem::take(&mut self.paths).into_keys().collect();
+        Some((paths, (times.first, times.last)))
     }
 }
 
@@ -189,6 +164,10 @@ mod tests {
         Some(names.iter().map(PathBuf::from).collect())
     }
 
+    fn taken(debounce: &mut Debounce, now: Instant) -> Option<Vec<PathBuf>> {
+        debounce.take(now).map(|(paths, _)| paths)
+    }
+
     fn millis(millis: u64) -> Duration {
         Duration::from_millis(millis)
     }
@@ -197,14 +176,20 @@ mod tests {
     fn a_batch_is_due_after_the_last_event() {
         let start = Instant::now();
         let mut debounce = Debounce::new(QUIET);
-        assert_eq!((debounce.deadline(), debounce.take(start)), (None, None));
+        assert_eq!(
+            (debounce.deadline(), taken(&mut debounce, start)),
+            (None, None)
+        );
         debounce.touch("b".into(), Complete, start);
         debounce.touch("a".into(), Complete, start + millis(15));
         assert_eq!(debounce.deadline(), Some(start + millis(35)));
-        assert_eq!(debounce.take(start + millis(34)), None);
-        assert_eq!(debounce.take(start + millis(35)), paths(&["a", "b"]));
+        assert_eq!(taken(&mut debounce, start + millis(34)), None);
+        assert_eq!(taken(&mut debounce, start + millis(35)), paths(&["a", "b"]));
         assert_eq!(
-            (debounce.deadline(), debounce.take(start + millis(99))),
+            (
+                debounce.deadline(),
+                taken(&mut debounce, start + millis(99))
+            ),
             (None, None)
         );
     }
@@ -229,7 +214,7 @@ mod tests {
         debounce.forget(Path::new("a.new"));
         debounce.touch("a".into(), Complete, start);
         assert_eq!(debounce.deadline(), Some(start + QUIET / 4));
-        assert_eq!(debounce.take(start + QUIET / 4), paths(&["a"]));
+        assert_eq!(taken(&mut debounce, start + QUIET / 4), paths(&["a"]));
     }
 
     #[test]
@@ -248,11 +233,11 @@ mod tests {
         let mut debounce = Debounce::new(QUIET);
         let mut now = start;
         while now < start + LONGEST {
-            assert_eq!(debounce.take(now), None, "{:?}", now - start);
+            assert_eq!(taken(&mut debounce, now), None, "{:?}", now - start);
             debounce.touch("log".into(), Complete, now);
             now += millis(4);
         }
-        assert_eq!(debounce.take(now), paths(&["log"]));
+        assert_eq!(taken(&mut debounce, now), paths(&["log"]));
     }
 
     #[test]
@@ -261,12 +246,12 @@ mod tests {
         let mut debounce = Debounce::new(QUIET);
         let mut now = start;
         for number in 0..1000 {
-            assert_eq!(debounce.take(now), None, "{:?}", now - start);
+            assert_eq!(taken(&mut debounce, now), None, "{:?}", now - start);
             debounce.touch(number.to_string().into(), Complete, now);
             now += millis(4);
         }
         assert_eq!(
-            debounce.take(now + QUIET * 5).map(|paths| paths.len()),
+            taken(&mut debounce, now + QUIET * 5).map(|paths| paths.len()),
             Some(1000)
         );
     }
@@ -279,13 +264,19 @@ mod tests {
         assert_eq!(debounce.deadline(), None);
         debounce.touch("a".into(), Complete, start + millis(5));
         debounce.touch("data".into(), Writing, start + millis(6));
-        assert_eq!(debounce.take(start + millis(10)), paths(&["a"]));
+        assert_eq!(taken(&mut debounce, start + millis(10)), paths(&["a"]));
         assert_eq!(debounce.deadline(), None);
         debounce.touch("data".into(), Complete, start + millis(60_000));
-        assert_eq!(debounce.take(start + millis(60_005)), paths(&["data"]));
+        assert_eq!(
+            taken(&mut debounce, start + millis(60_005)),
+            paths(&["data"])
+        );
         debounce.touch("data".into(), Writing, start + millis(70_000));
         debounce.stop_waiting_for_writers(start + millis(70_000));
-        assert_eq!(debounce.take(start + millis(70_020)), paths(&["data"]));
+        assert_eq!(
+            taken(&mut debounce, start + millis(70_020)),
+            paths(&["data"])
+        );
     }
 
     #[test]
@@ -294,7 +285,6 @@ mod tests {
         let mut debounce = Debounce::new(QUIET);
         assert_eq!(debounce.silence_deadline(), None);
         debounce.touch("a".into(), Writing, start);
-        debounce.touch("b".into(), Complete, start);
         debounce.touch("b".into(), Writing, start + millis(3));
         debounce.touch("a".into(), Writing, start + millis(1_000));
         assert_eq!(
@@ -302,14 +292,13 @@ mod tests {
             Some(start + SILENCE + millis(3))
         );
         let now = start + SILENCE + millis(3);
-        assert_eq!(debounce.silent_writes(now), [(PathBuf::from("b"), true)]);
+        assert_eq!(debounce.silent_writes(now), [Path::new("b")]);
         let now = start + SILENCE + millis(1_000);
-        let both = [(PathBuf::from("a"), false), (PathBuf::from("b"), true)];
-        assert_eq!(debounce.silent_writes(now), both);
+        assert_eq!(debounce.silent_writes(now), ["a", "b"].map(PathBuf::from));
         debounce.touch("a".into(), Writing, now);
         debounce.touch("b".into(), Unknown, now);
         assert!(debounce.silent_writes(now).is_empty());
-        assert_eq!(debounce.take(now + QUIET), paths(&["b"]));
+        assert_eq!(taken(&mut debounce, now + QUIET), paths(&["b"]));
     }
 
     #[test]
@@ -331,10 +320,10 @@ mod tests {
         debounce.touch("a".into(), Complete, start);
         let mut now = start + millis(5);
         while debounce.postpone(now) {
-            assert!(debounce.take(now).is_none() && now < start + LONGEST_BURST);
+            assert!(taken(&mut debounce, now).is_none() && now < start + LONGEST_BURST);
             now += millis(5);
         }
-        assert_eq!(debounce.take(now), paths(&["a"]));
+        assert_eq!(taken(&mut debounce, now), paths(&["a"]));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
+use globset::{Glob, GlobSet};
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::{IncrementalIgnore, WalkBuilder};
 
-use super::temporary::is_temporary;
-use super::{RuleAction, StartError, WatchSpec, action_for};
+use super::rule::{RuleAction, action_for};
+use super::spec::WatchSpec;
+use crate::error::Failure;
 
 /// Directories of version control systems. They hold no sources.
 const VERSION_CONTROL: &[&str] = &[
@@ -15,21 +18,54 @@ const VERSION_CONTROL: &[&str] = &[
 
 const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 
+/// Names of files that editors create beside the file that they edit, and of files that a crash leaves.
+///
+/// Editors remove most of these files before the quiet period ends. Those that stay while a file is open (swap files,
+/// locks, autosaves, backups) must not count as changes. If the files of a crash counted, a crash would cause the next
+/// start.
+const TEMPORARY: &[&str] = &[
+    // vim: swap files, from `.x.swp` down to `.x.saa`, and files that test whether it may write to the directory.
+    ".*.s[a-w][a-z]",
+    ".*.swpx",
+    "4913",
+    "5036",
+    // Backups of vim and emacs, locks and autosaves of emacs.
+    "*~",
+    ".#*",
+    "#*#",
+    // "Safe write" of JetBrains renames the old file, and writes the new one under another name.
+    "*___jb_tmp___",
+    "*___jb_old___",
+    // GNOME and KDE.
+    ".goutputstream-*",
+    ".*.kate-swp",
+    // Crash logs of the Java virtual machine and of `npm` ("Fatal Error Log" in Oracle's "Troubleshooting Guide",
+    // `npm help logging`).
+    "hs_err_pid*.log",
+    "replay_pid*.log",
+    "npm-debug.log*",
+    // The kernel's default name for a core dump (`core(5)`).
+    "core",
+    "core.[0-9]*",
+];
+
 /// Decides which paths count.
 ///
 /// Ignore files are read when they are first needed, and then kept. After a change of one of them, make a new filter.
 #[derive(Debug)]
-pub struct Filter {
+pub(super) struct Filter {
     spec: WatchSpec,
     overrides: Override,
+    /// Files that count whatever their extension is.
     files: BTreeSet<PathBuf>,
     dirs: Vec<Matcher>,
-    /// Directories in which only files that match a rule count, and whether files further below do.
+    /// Directories in which only files that match a rule count, and whether the rule applies to their subdirectories.
     ruled: Vec<(PathBuf, bool)>,
     /// Ignore files above the directories, which apply in them.
     above: BTreeSet<PathBuf>,
 }
 
+/// What counts in a directory.
 #[derive(Debug)]
 struct Matcher {
     root: PathBuf,
@@ -38,12 +74,12 @@ struct Matcher {
 }
 
 impl Filter {
-    /// Only checks which roots are directories. Any other root counts as a file.
+    /// Checks only which roots are directories. Any other root counts as a file.
     ///
     /// # Errors
     ///
     /// A pattern to ignore is invalid.
-    pub fn new(spec: &WatchSpec) -> Result<Self, StartError> {
+    pub(super) fn new(spec: &WatchSpec) -> Result<Self, Failure> {
         let overrides = overrides(spec)?;
         let input_dirs = spec.inputs.iter().flat_map(|inputs| &inputs.dirs);
         let roots: BTreeSet<PathBuf> = spec.roots.iter().chain(input_dirs).cloned().collect();
@@ -59,12 +95,10 @@ impl Filter {
         }
         let above = dirs.iter().filter(|_| spec.vcs_ignore);
         let above = above.flat_map(|root| ignore_files_above(root)).collect();
+        let matcher = |root| Matcher::new(root, spec, &overrides);
         Ok(Self {
             above,
-            dirs: dirs
-                .into_iter()
-                .map(|root| Matcher::new(root, spec, &overrides))
-                .collect(),
+            dirs: dirs.into_iter().map(matcher).collect(),
             files,
             ruled,
             overrides,
@@ -73,18 +107,9 @@ impl Filter {
     }
 
     /// Whether a file at `path` counts. It need not exist.
-    pub fn file(&mut self, path: &Path) -> bool {
-        match action_for(&self.spec.rules, path) {
-            Some(RuleAction::Ignore) => return false,
-            Some(
-                RuleAction::Build
-                | RuleAction::Restart
-                | RuleAction::Signal(_)
-                | RuleAction::Run(_),
-            ) => {
-                return !is_temporary(path);
-            }
-            None => {}
+    pub(super) fn file(&mut self, path: &Path) -> bool {
+        if let Some(action) = action_for(&self.spec.rules, path) {
+            return *action != RuleAction::Ignore && !is_temporary(path);
         }
         match &self.spec.inputs {
             None => self.passes(path),
@@ -93,70 +118,53 @@ impl Filter {
                 let counts = has_extension(path, &self.spec.exts);
                 (counts || inputs.any_extension.contains(path)) && !self.is_ignored_by_user(path)
             }
-            Some(inputs) => inputs.covers(path) && self.passes(path),
+            Some(inputs) => {
+                inputs.dirs.iter().any(|dir| path.starts_with(dir)) && self.passes(path)
+            }
         }
     }
 
     /// Whether a file at `path` would count if a build used it.
-    pub fn passes(&mut self, path: &Path) -> bool {
-        if self.files.contains(path) {
-            return true;
-        }
-        path.file_name().is_some()
-            && !is_temporary(path)
-            && has_extension(path, &self.spec.exts)
-            && self
-                .dirs
-                .iter_mut()
-                .any(|matcher| matcher.accepts(path, false))
+    pub(super) fn passes(&mut self, path: &Path) -> bool {
+        let in_dirs = |dirs: &mut [Matcher]| dirs.iter_mut().any(|dir| dir.accepts(path, false));
+        self.files.contains(path)
+            || path.file_name().is_some()
+                && !is_temporary(path)
+                && has_extension(path, &self.spec.exts)
+                && in_dirs(&mut self.dirs)
     }
 
     /// Whether to watch a directory and everything in it.
-    pub fn dir(&mut self, path: &Path) -> bool {
-        self.is_ruled(path)
-            || self
-                .dirs
-                .iter_mut()
-                .any(|matcher| matcher.accepts(path, true))
-    }
-
-    fn is_ruled(&self, path: &Path) -> bool {
-        self.ruled.iter().any(|(root, deep)| {
-            path == root
-                || *deep
-                    && path
-                        .strip_prefix(root)
-                        .is_ok_and(|relative| !is_never_watched(root, relative))
-        })
+    pub(super) fn dir(&mut self, path: &Path) -> bool {
+        let is_ruled = self.ruled.iter().any(|(root, is_deep)| {
+            let below = path.strip_prefix(root);
+            path == root || *is_deep && below.is_ok_and(|below| !is_never_watched(root, below))
+        });
+        is_ruled || self.dirs.iter_mut().any(|dir| dir.accepts(path, true))
     }
 
     /// Files that count even if nothing else in their directory does. That directory has to be watched for them.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let inputs = self.spec.inputs.iter();
         let inputs = inputs.flat_map(|inputs| &inputs.files);
-        let files = self.files.iter().chain(inputs).chain(&self.above);
-        files.map(PathBuf::as_path)
+        self.files.iter().chain(inputs).chain(&self.above)
     }
 
     /// Directories to watch with everything in them that is not ignored.
-    pub fn dirs(&self) -> impl Iterator<Item = &Path> {
-        let ruled = self.ruled.iter().map(|(root, _)| root.as_path());
-        let dirs = self.dirs.iter().map(|matcher| matcher.root.as_path());
-        dirs.chain(ruled)
+    pub(super) fn dirs(&self) -> impl Iterator<Item = &PathBuf> {
+        let ruled = self.ruled.iter().map(|(root, _)| root);
+        self.dirs.iter().map(|dir| &dir.root).chain(ruled)
     }
 
     /// Whether a change of this file makes the filter out of date.
-    pub fn is_outdated_by(&self, path: &Path) -> bool {
-        let is_one = |name| IGNORE_FILES.iter().any(|known| name == *known);
-        let ignore_file = path.file_name().is_some_and(is_one);
-        self.spec.vcs_ignore && ignore_file
+    pub(super) fn is_outdated_by(&self, path: &Path) -> bool {
+        self.spec.vcs_ignore && IGNORE_FILES.iter().any(|name| path.ends_with(name))
     }
 
     /// Whether `--ignore` names the file or a directory around it.
     fn is_ignored_by_user(&self, path: &Path) -> bool {
-        let places = path
-            .ancestors()
-            .take_while(|place| *place != self.spec.base);
+        let places = path.ancestors();
+        let places = places.take_while(|place| *place != self.spec.base);
         let mut places = places.enumerate();
         places.any(|(up, place)| self.overrides.matched(place, up > 0).is_ignore())
     }
@@ -164,61 +172,58 @@ impl Filter {
 
 impl Matcher {
     fn new(root: PathBuf, spec: &WatchSpec, overrides: &Override) -> Self {
-        let ignored_dirs = spec
-            .ignored_dirs
-            .iter()
-            .filter(|dir| !root.starts_with(dir))
-            .cloned();
+        let on = spec.vcs_ignore;
+        let mut builder = WalkBuilder::new(&root);
+        builder
+            .hidden(false)
+            .overrides(overrides.clone())
+            .ignore(on)
+            .git_ignore(on)
+            .git_exclude(on)
+            .git_global(on);
+        // A `.gitignore` counts even outside of a repository (in an unpacked archive). Those above the root count only
+        // within one: a forgotten `.gitignore` in the home directory, with a `*` in it, would hide everything.
+        builder
+            .require_git(false)
+            .parents(on && root.ancestors().any(is_repository));
+        let ignored_dirs = spec.ignored_dirs.iter();
+        let ignored_dirs = ignored_dirs.filter(|dir| !root.starts_with(dir));
         Self {
-            ignore: ignore(&root, spec, overrides),
-            ignored_dirs: ignored_dirs.collect(),
+            ignore: builder.build_matchers().swap_remove(0),
+            ignored_dirs: ignored_dirs.cloned().collect(),
             root,
         }
     }
 
     fn accepts(&mut self, path: &Path, is_dir: bool) -> bool {
-        let Ok(relative) = path.strip_prefix(&self.root) else {
+        let Ok(below) = path.strip_prefix(&self.root) else {
             return false;
         };
         !self.ignored_dirs.iter().any(|dir| path.starts_with(dir))
-            && !is_never_watched(&self.root, relative)
-            && !self.ignore.matched(relative, is_dir).is_ignore()
+            && !is_never_watched(&self.root, below)
+            && !self.ignore.matched(below, is_dir).is_ignore()
     }
 }
 
-/// Whether the path is in a directory of version control or of cargo's output (a `target` beside a `Cargo.toml`). These
-/// are ignored even if no ignore file says so.
-fn is_never_watched(root: &Path, relative: &Path) -> bool {
+/// Whether the path `below` a root is in a directory of version control or of cargo's output (a `target` beside a
+/// `Cargo.toml`). These are ignored even if no ignore file says so.
+fn is_never_watched(root: &Path, below: &Path) -> bool {
     let mut place = root.to_owned();
-    for component in relative.components() {
+    below.components().any(|component| {
         let name = component.as_os_str();
-        if VERSION_CONTROL.iter().any(|known| name == *known) {
-            return true;
-        }
-        if name == "target" && place.join("Cargo.toml").is_file() {
-            return true;
-        }
+        let is_output = name == "target" && place.join("Cargo.toml").is_file();
         place.push(name);
-    }
-    false
+        is_output || VERSION_CONTROL.iter().any(|known| name == *known)
+    })
 }
 
-fn ignore(root: &Path, spec: &WatchSpec, overrides: &Override) -> IncrementalIgnore {
-    let on = spec.vcs_ignore;
-    let mut builder = WalkBuilder::new(root);
-    builder
-        .hidden(false)
-        .overrides(overrides.clone())
-        .ignore(on)
-        .git_ignore(on)
-        .git_exclude(on)
-        .git_global(on);
-    // A `.gitignore` counts even outside of a repository (in an unpacked archive). Those above the root count only
-    // within one: a stray `.gitignore` in the home directory, with a `*` in it, would hide everything.
-    builder
-        .require_git(false)
-        .parents(on && root.ancestors().any(is_repository));
-    builder.build_matchers().swap_remove(0)
+fn is_temporary(path: &Path) -> bool {
+    static GLOBS: LazyLock<GlobSet> = LazyLock::new(|| {
+        // All of them are valid.
+        let globs = TEMPORARY.iter().filter_map(|glob| Glob::new(glob).ok());
+        GlobSet::new(globs).unwrap_or_default()
+    });
+    path.file_name().is_some_and(|name| GLOBS.is_match(name))
 }
 
 fn is_repository(dir: &Path) -> bool {
@@ -235,19 +240,18 @@ fn ignore_files_above(root: &Path) -> Vec<PathBuf> {
 }
 
 /// In an override, `!` marks a pattern to ignore, which takes precedence over ignore files.
-fn overrides(spec: &WatchSpec) -> Result<Override, StartError> {
+fn overrides(spec: &WatchSpec) -> Result<Override, Failure> {
+    let invalid = |patterns: &str, error: ignore::Error| {
+        Failure::environment(format!("invalid pattern `{patterns}` to ignore: {error}"))
+            .hint("patterns are written as in a `.gitignore`")
+    };
     let mut builder = OverrideBuilder::new(&spec.base);
     for pattern in &spec.ignores {
-        let refused = |error: ignore::Error| StartError::Pattern {
-            pattern: pattern.clone(),
-            reason: error.to_string(),
-        };
-        builder.add(&format!("!{pattern}")).map_err(refused)?;
+        let added = builder.add(&format!("!{pattern}"));
+        added.map_err(|error| invalid(pattern, error))?;
     }
-    builder.build().map_err(|error| StartError::Pattern {
-        pattern: spec.ignores.join(", "),
-        reason: error.to_string(),
-    })
+    let built = builder.build();
+    built.map_err(|error| invalid(&spec.ignores.join(", "), error))
 }
 
 fn has_extension(path: &Path, extensions: &[String]) -> bool {

@@ -1,11 +1,38 @@
 use std::path::PathBuf;
-use std::time::Instant;
-use std::{error, fmt, io};
+use std::time::{Instant, SystemTime};
+
+use super::spec::InputSet;
+use crate::os::fs_event::FsEvent;
+
+/// What the thread of the watch waits for.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// The system reports something.
+    Fs(FsEvent),
+    /// A build began at this time.
+    Build(SystemTime),
+    Update(WatchUpdate),
+    /// The watch was dropped.
+    Stop,
+}
+
+/// What to watch after a build.
+#[derive(Clone, Debug)]
+pub struct WatchUpdate {
+    /// Replaces [`WatchSpec::roots`](super::WatchSpec::roots).
+    pub roots: Vec<PathBuf>,
+    /// Replaces [`WatchSpec::ignored_dirs`](super::WatchSpec::ignored_dirs).
+    pub ignored_dirs: Vec<PathBuf>,
+    /// Replaces [`WatchSpec::inputs`](super::WatchSpec::inputs).
+    pub inputs: Option<InputSet>,
+    /// When the build began. A file that counts from now on, and has changed since, is reported as changed.
+    pub since: SystemTime,
+}
 
 /// What the watch reports.
 #[derive(Debug)]
 pub enum Message {
-    /// From now on no change is missed.
+    /// No change is missed from now on.
     Watching {
         /// The number of watched directories.
         dirs: usize,
@@ -19,136 +46,31 @@ pub enum Message {
         /// When the first and the last event for them arrived.
         seen: (Instant, Instant),
     },
-    /// Something cannot be watched as it should be.
+    /// Something cannot be watched as intended. Everything else is watched.
     Trouble(Trouble),
 }
 
-/// What is wrong with the watch. Everything else is watched all the same.
+/// What is wrong with the watch.
 #[derive(Debug)]
-pub enum Trouble {
-    /// The system allows no more watches.
-    WatchLimit {
-        /// The number of watched directories.
-        watched: usize,
-        /// The first directory that is not watched.
-        dir: PathBuf,
-    },
-    /// A file system does not report all changes, so it is polled.
-    Polled {
-        /// The first such directory.
-        dir: PathBuf,
-        /// The kind of file system.
-        kind: &'static str,
-    },
-    /// A directory cannot be watched or read.
-    Unwatchable {
-        /// The directory.
-        dir: PathBuf,
-        /// The system's error.
-        reason: String,
-    },
-    /// The system dropped events. All files were checked, so no change is missed.
-    Overflow,
-    /// The system sends no events, or has stopped to. Everything is polled.
-    NoWatch {
-        /// The system's error.
-        reason: String,
-        /// Whether the reason is the limit of inotify instances.
-        limited: bool,
-    },
+pub struct Trouble {
+    /// The message for the user.
+    pub text: String,
+    /// What the user can do about it.
+    pub hint: &'static str,
 }
 
 impl Trouble {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::WatchLimit { .. } => Some(
-                "raise it with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",
-            ),
-            Self::Polled { .. } => Some(
-                "changes are seen a little later; `--watch` and `--ignore` reduce what is polled",
-            ),
-            Self::Unwatchable { .. } => Some("exclude it with `--ignore`"),
-            Self::Overflow => {
-                Some("`sudo sysctl fs.inotify.max_queued_events=65536` makes room for more")
-            }
-            Self::NoWatch { limited: true, .. } => Some(
-                "`sudo sysctl fs.inotify.max_user_instances=1024` allows more watchers; changes are seen a little later",
-            ),
-            Self::NoWatch { limited: false, .. } => {
-                Some("changes are seen a little later; restart hotrun to try again")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WatchLimit { watched, dir } => write!(
-                f,
-                "the system allows no more than {watched} watched directories; hotrun polls `{}` and the others",
-                dir.display()
-            ),
-            Self::Polled { dir, kind } => write!(
-                f,
-                "`{}` is on {kind}, which does not report every change; hotrun polls it",
-                dir.display()
-            ),
-            Self::Unwatchable { dir, reason } => {
-                write!(f, "cannot watch `{}`: {reason}", dir.display())
-            }
-            Self::Overflow => f.write_str("the system dropped events; hotrun checked every file"),
-            Self::NoWatch { reason, .. } => {
-                write!(
-                    f,
-                    "the system sends no file events ({reason}); hotrun polls"
-                )
-            }
-        }
-    }
-}
-
-/// Why the watch could not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// A pattern to ignore is invalid.
-    Pattern {
-        /// As the user typed it.
-        pattern: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No thread could be started.
-    Thread(io::Error),
-}
-
-impl StartError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Pattern { .. } => Some("patterns are written as in a `.gitignore`"),
-            Self::Thread(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pattern { pattern, reason } => {
-                write!(f, "invalid pattern `{pattern}` to ignore: {reason}")
-            }
-            Self::Thread(error) => write!(f, "cannot start a thread to watch files: {error}"),
-        }
-    }
-}
-
-impl error::Error for StartError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Thread(error) => Some(error),
-            Self::Pattern { .. } => None,
+    /// The system sends no file events, or no more of them, so hotrun polls. `is_limit`: whether the reason is the
+    /// limit of inotify instances.
+    pub(super) fn no_events(reason: &str, is_limit: bool) -> Self {
+        Self {
+            text: format!("the system sends no file events ({reason}); hotrun polls"),
+            hint: match is_limit {
+                true => {
+                    "`sudo sysctl fs.inotify.max_user_instances=1024` allows more watchers; changes are seen a little later"
+                }
+                false => "changes are seen a little later; restart hotrun to try again",
+            },
         }
     }
 }

@@ -5,16 +5,15 @@
 //!   (notify)      counts?     quiet?      other contents?   (to the driver)
 //! ```
 //!
-//! An event only says *where* something may have happened. Once it is quiet, the file system says what has: so it does
-//! not matter in which steps an editor saves, and a temporary file that is gone by then never existed.
+//! An event only says *where* something may have happened. When no more events arrive, hotrun looks at the file system
+//! to find out what changed. So it does not matter in which steps an editor saves, and a temporary file that is gone by
+//! then is never reported.
 //!
-//! Directories are watched one by one, and never inside an ignored one: a watch costs memory in the kernel, the number
-//! of watches is limited, and a build writes thousands of files.
+//! hotrun watches each directory on its own, and none inside an ignored one: a watch costs memory in the kernel, the
+//! number of watches is limited, and a build writes thousands of files.
 
 mod debounce;
 mod filter;
-mod git;
-mod input_set;
 mod message;
 mod paths;
 mod poll;
@@ -22,18 +21,12 @@ mod rule;
 mod self_trigger;
 mod snapshot;
 mod spec;
-mod temporary;
 mod tree;
-mod update;
 mod watcher;
 mod worker;
 
-pub use filter::Filter;
-pub use input_set::InputSet;
-pub use message::{Message, StartError, Trouble};
-pub use poll::Poll;
-pub use rule::{InvalidGlob, Rule, RuleAction, action_for};
+pub use message::{Message, Trouble, WatchUpdate};
+pub use rule::{Rule, RuleAction, action_for};
 pub use self_trigger::{Batch, LockFileWindow, Moment, SelfTrigger, Verdict};
-pub use spec::WatchSpec;
-pub use update::WatchUpdate;
+pub use spec::{InputSet, Poll, WatchSpec};
 pub use watcher::Watch;

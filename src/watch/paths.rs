@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
+use std::fs;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-/// The keys at `path` and below it. Paths are ordered component by component, so these follow each other.
+/// The keys at `path` and below it. Paths are ordered by component, so these keys are adjacent.
 pub(super) fn below<'a, T>(
     map: &'a BTreeMap<PathBuf, T>,
     path: &'a Path,
@@ -12,8 +13,8 @@ pub(super) fn below<'a, T>(
     keys.take_while(move |key| key.starts_with(path))
 }
 
-/// A path that can be compared with those in events: its directory is resolved, but its last component is kept, so that
-/// a change of a symbolic link itself is noticed.
+/// A path as it appears in events: its directory is resolved, but its last component is kept, so that a change of a
+/// symbolic link itself is noticed.
 pub(super) fn normalise(path: &Path) -> PathBuf {
     let within = path.file_name().zip(path.parent());
     let found = match within {
@@ -30,9 +31,23 @@ pub(super) fn normalise_all<'a, T: FromIterator<PathBuf>>(
     paths.into_iter().map(|path| normalise(path)).collect()
 }
 
+/// The lock on the index of the repository around `path`. Git holds it while it changes a work tree (a branch switch, a
+/// rebase), so more changes will follow (`gitrepository-layout(5)`, `lockfile.h` in git's sources).
+pub(super) fn git_lock(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find_map(|dir| {
+        let git = dir.join(".git");
+        if git.is_dir() {
+            return Some(git.join("index.lock"));
+        }
+        // In a linked work tree, `.git` is a file that names the directory.
+        let text = fs::read_to_string(&git).ok()?;
+        let named = text.strip_prefix("gitdir: ")?.trim_end();
+        Some(dir.join(named).join("index.lock"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     use tempfile::TempDir;
@@ -55,5 +70,24 @@ mod tests {
         ] {
             assert_eq!(normalise(&root.join(given)), root.join(expected), "{given}");
         }
+    }
+
+    #[test]
+    fn the_lock_of_the_repository_is_found() {
+        let root = TempDir::new().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir_all(path("repo/.git/worktrees/other")).unwrap();
+        fs::create_dir_all(path("repo/src/deep")).unwrap();
+        fs::create_dir(path("other")).unwrap();
+        let linked = path("repo/.git/worktrees/other");
+        fs::write(
+            path("other/.git"),
+            format!("gitdir: {}\n", linked.display()),
+        )
+        .unwrap();
+        let lock = Some(path("repo/.git/index.lock"));
+        assert_eq!(git_lock(&path("repo/src/deep")), lock);
+        assert_eq!(git_lock(&path("repo")), lock);
+        assert_eq!(git_lock(&path("other/x")), Some(linked.join("index.lock")));
     }
 }

@@ -1,24 +1,14 @@
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Whether to poll for changes instead of relying on file events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Poll {
-    /// Where the system sends no file events.
-    #[default]
-    IfNeeded,
-    /// Everywhere, as often as is cheap.
-    Always,
-    /// Everywhere, with a pause of this length between two scans.
-    Every(Duration),
-}
+use super::spec::Poll;
 
-/// The shortest pause, and the longest, however long a scan takes.
+/// The limits of the pause between two scans.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The pause as a multiple of the time for a scan: polling uses a hundredth of one processor.
+/// The pause as a multiple of the time that a scan takes: polling uses a hundredth of one processor.
 const PAUSE_FACTOR: u32 = 100;
 
 /// The directories that are polled, and when.
@@ -26,7 +16,7 @@ const PAUSE_FACTOR: u32 = 100;
 /// `notify::PollWatcher` cannot do this: its interval is fixed, and it misses a file that is replaced by an older one.
 #[derive(Debug)]
 pub(super) struct PollSchedule {
-    dirs: BTreeSet<PathBuf>,
+    pub(super) dirs: BTreeSet<PathBuf>,
     next: Option<Instant>,
     /// The pause, if the user has set one.
     every: Option<Duration>,
@@ -44,38 +34,13 @@ impl PollSchedule {
         }
     }
 
-    pub(super) fn insert(&mut self, dir: &Path) {
-        self.dirs.insert(dir.to_owned());
-    }
-
-    pub(super) fn remove(&mut self, dir: &Path) {
-        self.dirs.remove(dir);
-    }
-
-    pub(super) fn retain(&mut self, keep: impl FnMut(&PathBuf) -> bool) {
-        self.dirs.retain(keep);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.dirs.clear();
-    }
-
-    pub(super) fn contains(&self, dir: &Path) -> bool {
-        self.dirs.contains(dir)
-    }
-
-    pub(super) fn dirs(&self) -> Vec<PathBuf> {
-        self.dirs.iter().cloned().collect()
-    }
-
     /// When to scan next, if there are directories to scan.
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
-        let some = !self.dirs.is_empty();
         let first = now + self.every.unwrap_or(SHORTEST_PAUSE);
-        some.then(|| *self.next.get_or_insert(first))
+        (!self.dirs.is_empty()).then(|| *self.next.get_or_insert(first))
     }
 
-    /// A scan of all directories has ended, and took this long.
+    /// Records that a scan of all directories has ended, and how long it took.
     pub(super) fn scanned(&mut self, now: Instant, took: Duration) {
         let cheap = || (took * PAUSE_FACTOR).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         self.next = Some(now + self.every.unwrap_or_else(cheap));
@@ -91,7 +56,7 @@ mod tests {
         let now = Instant::now();
         let mut polled = PollSchedule::new(Poll::Always);
         assert_eq!(polled.deadline(now), None);
-        polled.insert(Path::new("/a"));
+        polled.dirs.insert("/a".into());
         assert_eq!(polled.deadline(now), Some(now + SHORTEST_PAUSE));
         for (took, pause) in [(1, 500), (20, 2_000), (5_000, 30_000)] {
             polled.scanned(now, Duration::from_millis(took));
@@ -105,7 +70,7 @@ mod tests {
         let now = Instant::now();
         let pause = Duration::from_millis(70);
         let mut polled = PollSchedule::new(Poll::Every(pause));
-        polled.insert(Path::new("/a"));
+        polled.dirs.insert("/a".into());
         assert_eq!(polled.deadline(now), Some(now + pause));
         polled.scanned(now, Duration::from_secs(5));
         assert_eq!(polled.deadline(now), Some(now + pause));

@@ -1,9 +1,9 @@
 use std::path::{Component, Path, PathBuf};
-use std::{error, fmt};
 
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::paths::normalise;
+use crate::error::Failure;
 
 /// What to do when a matching file changes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,7 +16,7 @@ pub enum RuleAction {
     Signal(i32),
     /// Run this shell command.
     Run(String),
-    /// Nothing.
+    /// Do nothing.
     Ignore,
 }
 
@@ -24,33 +24,14 @@ pub enum RuleAction {
 ///
 /// A glob with a `/` matches paths below the base directory; `*` does not match a `/`, `**` does. A glob without one
 /// matches file names in every watched directory, as does one that begins with `**/`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    subject: Subject,
-    action: RuleAction,
-}
-
-/// What a rule matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Subject {
-    /// This file.
-    File(PathBuf),
-    /// Files with such a name.
-    Name(Pattern),
-    /// Files with such a path below this directory, which is watched for them.
-    Below(PathBuf, Pattern),
-    /// Files with such a path below the base directory, as far as they are watched anyway.
-    Anywhere(PathBuf, Pattern),
-}
-
 #[derive(Clone, Debug)]
-struct Pattern(GlobMatcher);
-
-/// A glob with a syntax error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidGlob {
-    glob: String,
-    reason: String,
+pub struct Rule {
+    /// The file that matches, or the directory below which the glob matches.
+    place: PathBuf,
+    glob: Option<GlobMatcher>,
+    /// Whether `place` is watched for this rule. Otherwise the rule matches only files that are watched anyway.
+    is_root: bool,
+    action: RuleAction,
 }
 
 impl Rule {
@@ -59,105 +40,76 @@ impl Rule {
     /// # Errors
     ///
     /// The glob has a syntax error.
-    pub fn new(base: &Path, glob: &str, action: RuleAction) -> Result<Self, InvalidGlob> {
-        let (dir, rest) = split(base, glob);
-        let matcher = GlobBuilder::new(&rest).literal_separator(true).build();
-        let matcher = matcher.map_err(|error| InvalidGlob {
-            glob: glob.to_owned(),
-            reason: error.kind().to_string(),
+    pub fn new(base: &Path, glob: &str, action: RuleAction) -> Result<Self, Failure> {
+        let (dir, mut rest) = split(base, glob);
+        if !has_wildcard(&rest) {
+            return Ok(Self::file(dir.join(rest), action));
+        }
+        let is_name = !glob.contains('/') && !glob.contains("**");
+        if is_name {
+            rest = format!("**/{rest}");
+        }
+        let built = GlobBuilder::new(&rest).literal_separator(true).build();
+        let built = built.map_err(|error| {
+            Failure::usage(format!("`--on`: invalid glob `{glob}`: {}", error.kind()))
         })?;
-        let pattern = Pattern(matcher.compile_matcher());
-        let subject = if !has_wildcard(&rest) {
-            Subject::File(dir.join(rest))
-        } else if dir == base && pattern.is_deep() {
-            Subject::Anywhere(dir, pattern)
-        } else if glob.contains('/') {
-            Subject::Below(dir, pattern)
-        } else {
-            Subject::Name(pattern)
+        let mut rule = Self {
+            is_root: dir != base,
+            place: if is_name { "/".into() } else { dir },
+            glob: Some(built.compile_matcher()),
+            action,
         };
-        Ok(Self { subject, action })
+        rule.is_root |= !rule.is_deep();
+        Ok(rule)
     }
 
     /// Matches this file only, whatever characters its name has.
     pub const fn file(path: PathBuf, action: RuleAction) -> Self {
-        let subject = Subject::File(path);
-        Self { subject, action }
+        Self {
+            place: path,
+            glob: None,
+            is_root: true,
+            action,
+        }
     }
 
-    /// The same rule for paths as the watch reports them: a directory may be named through a symbolic link.
+    /// The same rule for paths as they appear in events: a directory may be named through a symbolic link.
     #[must_use]
     pub fn normalised(&self) -> Self {
-        let subject = match self.subject.clone() {
-            Subject::File(path) => Subject::File(normalise(&path)),
-            Subject::Name(pattern) => Subject::Name(pattern),
-            Subject::Below(dir, pattern) => Subject::Below(normalise(&dir), pattern),
-            Subject::Anywhere(dir, pattern) => Subject::Anywhere(normalise(&dir), pattern),
-        };
-        let action = self.action.clone();
-        Self { subject, action }
-    }
-
-    /// What to do when a matching file changes.
-    pub const fn action(&self) -> &RuleAction {
-        &self.action
+        Self {
+            place: normalise(&self.place),
+            ..self.clone()
+        }
     }
 
     /// Whether the rule matches the file at `path`.
-    pub fn applies_to(&self, path: &Path) -> bool {
-        match &self.subject {
-            Subject::File(file) => path == file,
-            Subject::Name(pattern) => path
-                .file_name()
-                .is_some_and(|name| pattern.matches(Path::new(name))),
-            Subject::Below(dir, pattern) | Subject::Anywhere(dir, pattern) => path
-                .strip_prefix(dir)
-                .is_ok_and(|relative| pattern.matches(relative)),
+    fn applies_to(&self, path: &Path) -> bool {
+        match &self.glob {
+            None => path == self.place,
+            Some(glob) => {
+                let below = path.strip_prefix(&self.place);
+                below.is_ok_and(|below| glob.is_match(below))
+            }
         }
     }
 
-    /// The file or directory that is watched for this rule, whatever else is.
+    /// The file or directory that is watched for this rule.
     pub(super) fn root(&self) -> Option<&Path> {
-        match &self.subject {
-            _ if self.action == RuleAction::Ignore => None,
-            Subject::File(path) | Subject::Below(path, _) => Some(path),
-            Subject::Name(_) | Subject::Anywhere(..) => None,
-        }
+        let is_root = self.is_root && self.action != RuleAction::Ignore;
+        is_root.then_some(&self.place)
     }
 
     /// Whether the rule may match files in directories below its root.
     pub(super) fn is_deep(&self) -> bool {
-        match &self.subject {
-            Subject::File(_) | Subject::Name(_) | Subject::Anywhere(..) => false,
-            Subject::Below(_, pattern) => pattern.is_deep(),
-        }
-    }
-}
-
-impl Pattern {
-    fn matches(&self, path: &Path) -> bool {
-        self.0.is_match(path)
-    }
-
-    /// Whether it may match a path with more than one component.
-    fn is_deep(&self) -> bool {
-        let glob = self.0.glob().glob();
+        let glob = self.glob.as_ref().map_or("", |glob| glob.glob().glob());
         glob.contains('/') || glob.contains("**")
     }
 }
 
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.glob() == other.0.glob()
-    }
-}
-
-impl Eq for Pattern {}
-
 /// The action for the file at `path`: the last rule that applies wins.
 pub fn action_for<'a>(rules: &'a [Rule], path: &Path) -> Option<&'a RuleAction> {
-    let applies = |rule: &&Rule| rule.applies_to(path);
-    rules.iter().rev().find(applies).map(Rule::action)
+    let rule = rules.iter().rev().find(|rule| rule.applies_to(path));
+    rule.map(|rule| &rule.action)
 }
 
 fn has_wildcard(text: &str) -> bool {
@@ -189,14 +141,6 @@ fn split(base: &Path, glob: &str) -> (PathBuf, String) {
     let rest: PathBuf = components.collect();
     (dir, rest.to_string_lossy().into_owned())
 }
-
-impl fmt::Display for InvalidGlob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid glob `{}`: {}", self.glob, self.reason)
-    }
-}
-
-impl error::Error for InvalidGlob {}
 
 #[cfg(test)]
 mod tests {
@@ -276,9 +220,7 @@ mod tests {
     #[test]
     fn an_invalid_glob_is_named() {
         let error = Rule::new(Path::new("/w"), "a/{x", RuleAction::Build).unwrap_err();
-        assert!(
-            error.to_string().starts_with("invalid glob `a/{x`: "),
-            "{error}"
-        );
+        let expected = "`--on`: invalid glob `a/{x`: ";
+        assert!(error.message().starts_with(expected), "{error}");
     }
 }

@@ -1,33 +1,33 @@
-//! Finds self-triggered runs: a build, or the command of a rule, writes a file that causes it to run again, so that it
-//! would run forever. Pure: the caller passes the time and what the file system says.
+//! Finds self-triggered runs: a build, or the command of a rule, writes a file that causes the next run, and so would
+//! run forever. Has no clock and reads no files: the caller passes times.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-/// A file may change in this many runs in a row, and cause the next one at once, as it does when a user saves during
-/// builds.
+/// A file may change in this many runs in a row and cause the next run at once. Users save during builds, too.
 const OFTEN: usize = 3;
 
-/// From then on each run ends, and the next one waits until the file has not changed for a while. If the file still
-/// changes in this many runs in a row, the runs write it: the last two began when nothing had changed for a while.
+/// After that, the next run waits until the file has not changed for a while. If the file changes in this many runs in
+/// a row, the runs themselves write it: the last two began after such a pause.
 const PROVEN: usize = OFTEN + 3;
 
-/// A run writes a file after about the same time in each run. A user who saves during runs does not, for long.
+/// A run writes a file at about the same time after each start: the times differ by no more than this. Those at which a
+/// user saves differ sooner or later.
 const ABOUT: Duration = Duration::from_millis(500);
 
-/// The same for two runs that both began when nothing had changed for a while.
+/// The same for two runs that both began after a pause.
 const ALMOST: Duration = Duration::from_millis(150);
 
-/// How long nothing must change before the next run; doubled each time.
+/// The pause without changes before the next run. It doubles each time.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 
-/// The kernel's clock for files may be late by this: 10 ms with `CONFIG_HZ=100`, see `ktime_get_coarse_real_ts64`.
+/// The kernel's clock for files may lag behind by this: 10 ms with `CONFIG_HZ=100`, see `ktime_get_coarse_real_ts64`.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A point in time on both clocks: files have the wall clock's.
+/// A point in time on both clocks. The times of files are those of the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The monotonic clock.
@@ -53,19 +53,19 @@ pub struct Batch<'a> {
     pub paths: &'a [PathBuf],
     /// When the first and the last event arrived.
     pub seen: (Instant, Instant),
-    /// When the last of them changed (`st_ctime`). `None` if one is gone: then it may have changed at any time.
+    /// When the last of them changed (`st_ctime`). `None` if one is gone, because it may have changed at any time.
     pub changed: Option<SystemTime>,
 }
 
 /// What to do about a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Run at once.
     Now,
-    /// Let the current run end. [`SelfTrigger::due`] says when to run again, unless something else causes a run first.
-    Later,
+    /// Let the current run end, and run again when nothing has changed for this long, see [`SelfTrigger::due`].
+    Later(Duration),
     /// Do nothing: the runs write these files, which was not known before.
-    SelfTriggered(Vec<PathBuf>),
+    SelfTriggered,
     /// Do nothing: the runs write these files, as reported before.
     Nothing,
 }
@@ -75,8 +75,16 @@ pub enum Verdict {
 pub struct SelfTrigger {
     runs: u32,
     newest: Option<Run>,
-    history: History,
-    next: Next,
+    /// The pause between the end of the current run and the postponed one.
+    pause: Option<Duration>,
+    /// When to start the postponed run.
+    due: Option<Instant>,
+    /// The files that changed during the last two runs in which any file changed.
+    seen: BTreeMap<PathBuf, Seen>,
+    /// These two runs.
+    last_two: [Option<u32>; 2],
+    /// The files that were reported as self-triggered.
+    own: BTreeSet<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,21 +93,24 @@ struct Run {
     ended: Option<Moment>,
 }
 
-/// Whether a run was put off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Next {
-    #[default]
-    None,
-    /// This long after the end of the current run.
-    AfterThis(Duration),
-    At(Instant),
+/// How a file changed during runs.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// The newest run.
+    run: u32,
+    /// In how many runs in a row it changed, each time about as long after the start.
+    times: usize,
+    /// How often it postponed the next run.
+    pauses: u32,
+    /// How long after the start of the newest run it changed.
+    after: Duration,
 }
 
 impl SelfTrigger {
-    /// A run has started. It also sees the changes for which one was put off.
+    /// A run has started. It also covers the changes that had postponed a run.
     pub fn started(&mut self, now: Instant) {
         self.runs += 1;
-        self.next = Next::None;
+        self.cancel();
         self.newest = Some(Run {
             started: now,
             ended: None,
@@ -111,47 +122,82 @@ impl SelfTrigger {
         if let Some(run) = &mut self.newest {
             run.ended = Some(now);
         }
-        if let Next::AfterThis(pause) = self.next {
-            self.next = Next::At(now.monotonic + pause);
+        if let Some(pause) = self.pause.take() {
+            self.due = Some(now.monotonic + pause);
         }
     }
 
     /// Decides whether this batch causes a run. `now` is the monotonic clock.
     pub fn judge(&mut self, batch: &Batch<'_>, now: Instant) -> Verdict {
         let after = self.newest.and_then(|run| run.saw(batch));
-        let during = after.map(|after| (self.runs, after));
-        match self.history.judge(batch.paths, during) {
-            Judgement::Now => Verdict::Now,
-            Judgement::Later(pause) => {
-                let runs = self.newest.is_some_and(|run| run.ended.is_none());
-                self.next = match runs {
-                    true => Next::AfterThis(pause),
-                    false => Next::At(now + pause),
-                };
-                Verdict::Later
+        let verdict = self.judge_files(batch.paths, after.map(|after| (self.runs, after)));
+        if let Verdict::Later(pause) = verdict {
+            self.cancel();
+            match self.newest {
+                Some(Run { ended: None, .. }) => self.pause = Some(pause),
+                Some(_) | None => self.due = Some(now + pause),
             }
-            Judgement::SelfTriggered => Verdict::SelfTriggered(batch.paths.to_vec()),
-            Judgement::Nothing => Verdict::Nothing,
         }
+        verdict
     }
 
-    /// When to start the run that was put off, if one was.
+    /// When to start the postponed run, if there is one.
     pub const fn due(&self) -> Option<Instant> {
-        match self.next {
-            Next::None | Next::AfterThis(_) => None,
-            Next::At(moment) => Some(moment),
+        self.due
+    }
+
+    /// Cancels the postponed run.
+    pub const fn cancel(&mut self) {
+        self.pause = None;
+        self.due = None;
+    }
+
+    /// `changed` are all files that changed together. `during`: the run in which all of them changed, if there is one,
+    /// and how long after its start they did.
+    fn judge_files(&mut self, changed: &[PathBuf], during: Option<(u32, Duration)>) -> Verdict {
+        let Some((run, after)) = during else {
+            // Something other than a run writes them, too.
+            self.seen.clear();
+            self.own.retain(|path| !changed.contains(path));
+            return Verdict::Now;
+        };
+        self.count(changed, run, after);
+        let others = || changed.iter().filter(|path| !self.own.contains(*path));
+        let seen = || others().filter_map(|path| self.seen.get(path));
+        match seen().map(|seen| seen.times).min() {
+            None => Verdict::Nothing,
+            Some(0..=OFTEN) => Verdict::Now,
+            Some(times) if times < PROVEN => {
+                let pauses = seen().map(|seen| seen.pauses).max().unwrap_or(0);
+                let doubled = 2_u32.saturating_pow(pauses.saturating_sub(1));
+                Verdict::Later(PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE))
+            }
+            Some(_) => {
+                self.own.extend(changed.iter().cloned());
+                Verdict::SelfTriggered
+            }
         }
     }
 
-    /// Forgets the run that was put off.
-    pub const fn cancel(&mut self) {
-        self.next = Next::None;
+    fn count(&mut self, changed: &[PathBuf], run: u32, after: Duration) {
+        if self.last_two[0] != Some(run) {
+            self.last_two = [Some(run), self.last_two[0]];
+        }
+        self.seen
+            .retain(|_, seen| self.last_two.contains(&Some(seen.run)));
+        for path in changed {
+            let first = Seen::first(run, after);
+            let seen = self.seen.entry(path.clone());
+            seen.and_modify(|seen| seen.again(run, after))
+                .or_insert(first);
+        }
     }
 }
 
 impl Run {
-    /// How long after the start of this run the batch was heard of, if its files changed during the run. Events of what
-    /// the run itself wrote mostly arrive before its end is known; those of a save made because the run has ended, after.
+    /// How long after the start of this run the first event of the batch arrived, if its files changed during the run.
+    /// Events for the writes of the run mostly arrive before its end is known. Events for a save after the run arrive
+    /// later.
     fn saw(&self, batch: &Batch<'_>) -> Option<Duration> {
         let (first, last) = batch.seen;
         let during = self.ended.is_none_or(|end| {
@@ -160,84 +206,6 @@ impl Run {
             last <= end.monotonic || batch.changed.is_some_and(before_end)
         });
         (self.started <= first && during).then(|| first - self.started)
-    }
-}
-
-/// Which files changed during runs, run after run.
-#[derive(Debug, Default)]
-struct History {
-    seen: BTreeMap<PathBuf, Seen>,
-    /// The newest run in which a file changed, and the one before.
-    runs: [Option<u32>; 2],
-    /// The files that were reported as self-triggered.
-    own: BTreeSet<PathBuf>,
-}
-
-/// How a file changed during runs.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    /// The newest run.
-    run: u32,
-    /// In how many runs in a row, each time about as long after the start.
-    times: usize,
-    /// How often the next run was put off because of it.
-    pauses: u32,
-    /// How long after the start of the newest run.
-    after: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judgement {
-    Now,
-    /// Run again once the current run has ended and nothing has changed for this long.
-    Later(Duration),
-    SelfTriggered,
-    Nothing,
-}
-
-impl History {
-    /// `changed` are all files that changed together. `during` is the run in which all of them changed, if they did, and
-    /// how long after its start.
-    fn judge(&mut self, changed: &[PathBuf], during: Option<(u32, Duration)>) -> Judgement {
-        let Some((run, after)) = during else {
-            self.forget(changed);
-            return Judgement::Now;
-        };
-        self.count(changed, run, after);
-        let others = || changed.iter().filter(|path| !self.own.contains(*path));
-        let seen = || others().filter_map(|path| self.seen.get(path));
-        let pauses = seen().map(|seen| seen.pauses).max().unwrap_or(0);
-        match seen().map(|seen| seen.times).min() {
-            None => Judgement::Nothing,
-            Some(0..=OFTEN) => Judgement::Now,
-            Some(times) if times < PROVEN => Judgement::Later(pause(pauses)),
-            Some(_) => {
-                self.own.extend(changed.iter().cloned());
-                Judgement::SelfTriggered
-            }
-        }
-    }
-
-    fn count(&mut self, changed: &[PathBuf], run: u32, after: Duration) {
-        if self.runs[0] != Some(run) {
-            self.runs = [Some(run), self.runs[0]];
-        }
-        let runs = self.runs;
-        self.seen.retain(|_, seen| runs.contains(&Some(seen.run)));
-        for path in changed {
-            let first = Seen::first(run, after);
-            let seen = self.seen.entry(path.clone());
-            seen.and_modify(|seen| seen.again(run, after))
-                .or_insert(first);
-        }
-    }
-
-    /// Something else writes them too.
-    fn forget(&mut self, changed: &[PathBuf]) {
-        self.seen.clear();
-        for path in changed {
-            self.own.remove(Path::new(path));
-        }
     }
 }
 
@@ -251,7 +219,7 @@ impl Seen {
         }
     }
 
-    /// Several changes in one run count once.
+    /// Several changes during one run count once.
     fn again(&mut self, run: u32, after: Duration) {
         if self.run == run {
             return;
@@ -269,37 +237,21 @@ impl Seen {
     }
 }
 
-fn pause(number: u32) -> Duration {
-    let doubled = 2_u32.saturating_pow(number.saturating_sub(1));
-    PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
-}
-
 /// When cargo itself may write `Cargo.lock` in a build: from the start of the build to its first message, because cargo
 /// compiles only after it has written the file.
 #[derive(Clone, Debug)]
 pub struct LockFileWindow {
     /// When the build started.
     pub started: SystemTime,
-    /// When cargo printed its first message.
-    pub first_message: Arc<OnceLock<SystemTime>>,
-    /// When the build ended; decides if cargo printed nothing.
-    pub ended: Option<SystemTime>,
+    /// When cargo printed its first message or, if it printed nothing, when the build ended.
+    pub until: Arc<OnceLock<SystemTime>>,
 }
 
 impl LockFileWindow {
-    /// For a build that starts now.
-    pub fn new(started: SystemTime) -> Self {
-        Self {
-            started,
-            first_message: Arc::default(),
-            ended: None,
-        }
-    }
-
     /// Whether cargo wrote a lock file with this modification time.
     pub fn contains(&self, written: SystemTime) -> bool {
-        let until = self.first_message.get().copied().or(self.ended);
-        self.started <= written + TICK && until.is_none_or(|until| written <= until)
+        let until = self.until.get();
+        self.started <= written + TICK && until.is_none_or(|until| written <= *until)
     }
 }
 

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hasher};
-use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,14 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::paths;
 
-/// Files up to this size are read before they change, so that a mere `touch` can be told from a change.
+/// Files up to this size are read before they change, to tell a mere `touch` from a change.
 const READ_AHEAD_FILE: u64 = 1 << 20;
 
-/// The most that is read ahead in total: about 50 ms of work if the files are cached.
+/// The most to read ahead in total: about 50 ms of work if the files are cached.
 const READ_AHEAD_TOTAL: u64 = 64 << 20;
 
 /// Larger files are compared by size and time only.
-const LARGEST_HASHED: u64 = 64 << 20;
+const LARGEST_HASHED: u64 = 16 << 20;
 
 /// The kernel stamps files with a clock that lags behind by up to one tick (`ktime_get_coarse_real_ts64`),
 /// 10 ms at the slowest setting.
@@ -26,18 +25,19 @@ const TICK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Snapshot {
     files: BTreeMap<PathBuf, Known>,
-    started: Duration,
+    /// When the watch started.
+    pub(super) started: Duration,
     read_ahead_left: u64,
 }
 
 /// What is known of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
-    /// Only that it exists: any event for it is a change.
+    /// Only that it exists. Any event for it is a change.
     Exists,
     /// Its size and time.
     Stamp(Stamp),
-    /// Its contents, too.
+    /// Its size, its time and the hash of its contents.
     Hash(Stamp, u64),
 }
 
@@ -47,9 +47,9 @@ struct Stamp {
     len: u64,
     modified: (i64, i64),
     inode: u64,
-    /// When the inode changed. Unlike the time of modification it cannot be set, and a rename renews it.
+    /// When the inode changed (`st_ctime`). Unlike the time of modification it cannot be set, and a rename updates it.
     changed: Duration,
-    /// Whether the next change will show in the times. A change within the same tick does not.
+    /// Whether the next change will show in the times. A change within the same tick may not.
     sure: bool,
 }
 
@@ -63,17 +63,12 @@ impl Snapshot {
         }
     }
 
-    /// When the watch started.
-    pub(super) const fn started(&self) -> Duration {
-        self.started
-    }
-
     /// The number of known files.
     pub(super) fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// Adds an existing file without reading it. Returns whether it has changed after `since`: there are no events for
+    /// Adds an existing file without reading it. Returns whether it has changed after `since`. There are no events for
     /// changes before its directory was watched.
     pub(super) fn note(&mut self, path: &Path, since: Duration) -> bool {
         if self.files.contains_key(path) {
@@ -101,8 +96,8 @@ impl Snapshot {
 
     /// Reads a noted file.
     ///
-    /// The contents count as the earlier ones only if the file has not changed since the watch started: otherwise the
-    /// event for that change, which may still arrive, would seem to report no change.
+    /// The contents count as the old ones only if the file has not changed since the watch started. Otherwise the event
+    /// for that change, which may still arrive, would seem to report no change.
     pub(super) fn read_ahead(&mut self, path: &Path) {
         let Some(Known::Stamp(before)) = self.files.get(path).copied() else {
             return;
@@ -111,7 +106,7 @@ impl Snapshot {
             return;
         }
         self.read_ahead_left -= before.len;
-        let Ok((_, Some(hash))) = look(path) else {
+        let Some((_, Some(hash))) = look(path) else {
             return;
         };
         // Taken after the read, to notice a change during it. It also shows whether another file was moved here.
@@ -126,9 +121,13 @@ impl Snapshot {
     /// Examines `path` after an event. Returns what has changed: the path itself, or, if it is gone or is not a file,
     /// every known file at it and below it.
     pub(super) fn update(&mut self, path: &Path) -> Vec<PathBuf> {
-        match look(path) {
-            Ok((stamp, hash)) => self.replace(path, stamp, hash),
-            Err(_) => self.forget(path),
+        let Some((stamp, hash)) = look(path) else {
+            return self.forget(path);
+        };
+        let now = hash.map_or(Known::Stamp(stamp), |hash| Known::Hash(stamp, hash));
+        match self.files.insert(path.to_owned(), now) {
+            Some(before) if before.same_contents(now) => Vec::new(),
+            Some(_) | None => vec![path.to_owned()],
         }
     }
 
@@ -138,7 +137,7 @@ impl Snapshot {
             (None, now) => now.is_some(),
             // A link to a directory, or a dangling one, is known by its target.
             (Some(_), None) => !path.is_symlink(),
-            // If in doubt, it differs: the clock that stamps files lags behind.
+            // If in doubt, assume a change: the clock that stamps files lags behind.
             (Some(Known::Exists), Some(now)) => !Stamp::of(&now, self.started).sure,
             (Some(Known::Stamp(before) | Known::Hash(before, _)), Some(now)) => {
                 !before.sure || Stamp::of(&now, Duration::MAX) != *before
@@ -151,12 +150,12 @@ impl Snapshot {
         paths::below(&self.files, path).next().is_some()
     }
 
-    /// Adds a file that existed earlier, whether it still does or not.
+    /// Adds a file that existed earlier, even if it is gone now.
     pub(super) fn assume(&mut self, path: &Path) {
         self.files.entry(path.to_owned()).or_insert(Known::Exists);
     }
 
-    /// Forgets the contents of a file: it may have changed and changed back, and a build may have read either state.
+    /// Forgets the contents of a file. It may have changed and changed back, and a build may have read either state.
     pub(super) fn doubt(&mut self, path: &Path) {
         if let Some(known) = self.files.get_mut(path) {
             *known = Known::Exists;
@@ -170,9 +169,9 @@ impl Snapshot {
 
     /// The known files directly in `dir`.
     pub(super) fn within(&self, dir: &Path) -> Vec<PathBuf> {
-        let below = paths::below(&self.files, dir);
-        let direct = below.filter(|path| path.parent() == Some(dir));
-        direct.cloned().collect()
+        let mut below = self.below(dir);
+        below.retain(|path| path.parent() == Some(dir));
+        below
     }
 
     /// All known files.
@@ -189,16 +188,6 @@ impl Snapshot {
         }
     }
 
-    fn replace(&mut self, path: &Path, stamp: Stamp, hash: Option<u64>) -> Vec<PathBuf> {
-        let now = hash.map_or(Known::Stamp(stamp), |hash| Known::Hash(stamp, hash));
-        let before = self.files.insert(path.to_owned(), now);
-        if before.is_some_and(|before| before.same_contents(now)) {
-            Vec::new()
-        } else {
-            vec![path.to_owned()]
-        }
-    }
-
     fn forget(&mut self, path: &Path) -> Vec<PathBuf> {
         let gone = self.below(path);
         for path in &gone {
@@ -209,7 +198,7 @@ impl Snapshot {
 }
 
 impl Known {
-    /// Where contents are not known, size and time decide.
+    /// Where contents are not known, size, time and inode decide.
     fn same_contents(self, now: Self) -> bool {
         match (self, now) {
             (Self::Hash(_, before), Self::Hash(_, now)) => before == now,
@@ -217,13 +206,13 @@ impl Known {
             (
                 Self::Stamp(before) | Self::Hash(before, _),
                 Self::Stamp(now) | Self::Hash(now, _),
-            ) => before.same_contents(now),
+            ) => before.contents() == now.contents(),
         }
     }
 }
 
 impl Stamp {
-    /// `looked` is the time before which everything else about the file, such as its contents, was read.
+    /// `looked` is the time after which everything else about the file, such as its contents, was read.
     fn of(metadata: &Metadata, looked: Duration) -> Self {
         let changed = changed_at(metadata);
         Self {
@@ -235,14 +224,13 @@ impl Stamp {
         }
     }
 
-    /// The time of the inode does not matter: a change of the mode renews it.
-    fn same_contents(self, now: Self) -> bool {
-        let of = |stamp: Self| (stamp.len, stamp.modified, stamp.inode);
-        of(self) == of(now)
+    /// Without the time of the inode, which a change of the mode renews.
+    const fn contents(self) -> (u64, (i64, i64), u64) {
+        (self.len, self.modified, self.inode)
     }
 }
 
-/// The time of day, as the time since 1970: files are stamped with it.
+/// The time since 1970 by the clock that stamps files.
 pub(super) fn now() -> Duration {
     since_1970(SystemTime::now())
 }
@@ -260,47 +248,33 @@ fn file_metadata(path: &Path) -> Option<Metadata> {
     fs::metadata(path).ok().filter(Metadata::is_file)
 }
 
-/// The stamp and then the contents of a file, or of a symbolic link to a directory or to nothing. The contents are
-/// `None` if the file is too large or may not be read. Anything else is an error: opening a pipe or a device could
-/// block or have an effect.
-fn look(path: &Path) -> io::Result<(Stamp, Option<u64>)> {
+/// The stamp and then the hash of a file, or of a symbolic link to a directory or to nothing. There is no hash if the
+/// file is too large or may not be read. `None` for anything else: opening a pipe or a device could block or have an
+/// effect.
+fn look(path: &Path) -> Option<(Stamp, Option<u64>)> {
     let now = now();
-    let stamp = |metadata: &Metadata| Stamp::of(metadata, now);
-    let link = fs::symlink_metadata(path)?;
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => {
-            let small = metadata.len() <= LARGEST_HASHED;
-            match small.then(|| hash(path)).transpose() {
-                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
-                hash => Ok((stamp(&metadata), hash.unwrap_or_default())),
-            }
+        Ok(file) if file.is_file() => {
+            let is_small = file.len() <= LARGEST_HASHED;
+            let contents = is_small.then(|| fs::read(path).ok()).flatten();
+            let hash = contents.map(|contents| hash(&contents));
+            Some((Stamp::of(&file, now), hash))
         }
-        Ok(metadata) if !(link.is_symlink() && metadata.is_dir()) => {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-        Err(error) if !link.is_symlink() => Err(error),
-        Ok(_) | Err(_) => Ok((stamp(&link), Some(hash_link(path)?))),
-    }
-}
-
-fn hash(path: &Path) -> io::Result<u64> {
-    let mut file = File::open(path)?;
-    let mut hasher = DefaultHasher::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(count) => hasher.write(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        // `read_link` fails if it is not a link.
+        Ok(target) if !target.is_dir() => None,
+        Ok(_) | Err(_) => {
+            let target = fs::read_link(path).ok()?;
+            let hash = hash(target.as_os_str().as_bytes());
+            let link = fs::symlink_metadata(path).ok()?;
+            Some((Stamp::of(&link, now), Some(hash)))
         }
     }
 }
 
-fn hash_link(path: &Path) -> io::Result<u64> {
+fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    hasher.write(fs::read_link(path)?.as_os_str().as_bytes());
-    Ok(hasher.finish())
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 #[cfg(test)]

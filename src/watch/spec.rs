@@ -1,11 +1,12 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::paths::{normalise, normalise_all};
-use super::{InputSet, Poll, Rule, WatchUpdate};
+use super::rule::Rule;
 
 /// What to watch, and which files count.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct WatchSpec {
     /// Directories, with everything in them, or single files. Absolute. They need not exist yet. Roots count even where
     /// an ignore file around them says otherwise.
@@ -32,6 +33,29 @@ pub struct WatchSpec {
     pub debounce: Duration,
 }
 
+/// The exact inputs of a program, as its last good build named them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputSet {
+    /// Files. Absolute. They need not exist.
+    pub files: BTreeSet<PathBuf>,
+    /// Those of the files that count whatever their extension is.
+    pub any_extension: BTreeSet<PathBuf>,
+    /// Directories in which everything counts that is not ignored there.
+    pub dirs: BTreeSet<PathBuf>,
+}
+
+/// Whether to poll for changes instead of relying on file events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Poll {
+    /// Where the system sends no file events.
+    #[default]
+    IfNeeded,
+    /// Everywhere, as often as is cheap.
+    Always,
+    /// Everywhere, with a pause of this length between two scans.
+    Every(Duration),
+}
+
 impl Default for WatchSpec {
     fn default() -> Self {
         Self {
@@ -51,39 +75,38 @@ impl Default for WatchSpec {
 
 impl WatchSpec {
     /// With paths as they appear in events.
-    pub(super) fn normalised(&self) -> Self {
+    pub(super) fn normalised(self) -> Self {
         Self {
             roots: normalise_all(&self.roots),
             base: normalise(&self.base),
             ignored_dirs: normalise_all(&self.ignored_dirs),
             rules: self.rules.iter().map(Rule::normalised).collect(),
             inputs: self.inputs.as_ref().map(InputSet::normalised),
-            ..self.clone()
+            ..self
         }
     }
 
-    pub(super) fn updated(&self, update: WatchUpdate) -> Self {
-        let updated = Self {
-            roots: update.roots,
-            ignored_dirs: update.ignored_dirs,
-            inputs: update.inputs,
-            ..self.clone()
-        };
-        updated.normalised()
-    }
-
-    /// Whether the last good build names this file.
-    pub(super) fn names(&self, path: &Path) -> bool {
-        let inputs = self.inputs.as_ref();
-        inputs.is_some_and(|inputs| inputs.files.contains(path))
-    }
-
-    /// All files and directories that are watched because they are named.
+    /// All files and directories that the roots, a rule or a build name.
     pub(super) fn named_paths(&self) -> impl Iterator<Item = &Path> {
         let inputs = self.inputs.iter();
         let inputs = inputs.flat_map(|inputs| inputs.dirs.iter().chain(&inputs.files));
         let rules = self.rules.iter().filter_map(Rule::root);
         let roots = self.roots.iter().chain(inputs);
         roots.map(PathBuf::as_path).chain(rules)
+    }
+}
+
+impl InputSet {
+    /// With paths as they appear in events, and with the targets of files that are symbolic links.
+    fn normalised(&self) -> Self {
+        let mut files: BTreeSet<PathBuf> = normalise_all(&self.files);
+        let links = files.iter().filter(|path| path.is_symlink());
+        let targets: Vec<_> = links.filter_map(|path| path.canonicalize().ok()).collect();
+        files.extend(targets);
+        Self {
+            files,
+            any_extension: normalise_all(&self.any_extension),
+            dirs: normalise_all(&self.dirs),
+        }
     }
 }

@@ -5,17 +5,21 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use notify::{ErrorKind, PathOp};
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::poll::{Poll, PollSchedule};
-use super::{Filter, Trouble, paths};
+use super::filter::Filter;
+use super::message::{Message, Trouble};
+use super::paths;
+use super::poll::PollSchedule;
+use super::spec::Poll;
 use crate::os::fs_event::{self, Source};
 use crate::os::mounts;
 
 /// The directories that are watched or polled.
 pub(super) struct Tree {
     /// `None`: every directory is polled.
-    source: Option<Source>,
-    watched: BTreeMap<PathBuf, Identity>,
+    pub(super) source: Option<Source>,
+    pub(super) watched: BTreeMap<PathBuf, Identity>,
     /// Whether the system refuses more watches.
     at_limit: bool,
     limit_reported: bool,
@@ -24,30 +28,23 @@ pub(super) struct Tree {
     pub(super) polled: PollSchedule,
     /// Directories that could neither be watched nor read, and were reported.
     unreadable: BTreeSet<PathBuf>,
-    troubles: Vec<Trouble>,
+    pub(super) messages: UnboundedSender<Message>,
 }
 
-/// Distinguishes a directory from a later one at the same path. The time of birth is part of it because ext4 reuses
-/// inode numbers at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    born: Option<SystemTime>,
-}
+/// Distinguishes a directory from a later one at the same path: the device, the inode, and the time of birth, because
+/// ext4 reuses inode numbers at once.
+type Identity = (u64, u64, Option<SystemTime>);
 
-impl Identity {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            born: metadata.created().ok(),
-        }
-    }
+fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino(), metadata.created().ok())
 }
 
 impl Tree {
-    pub(super) fn new(source: Option<Source>, poll: Poll) -> Self {
+    pub(super) fn new(
+        source: Option<Source>,
+        poll: Poll,
+        messages: UnboundedSender<Message>,
+    ) -> Self {
         Self {
             source,
             watched: BTreeMap::new(),
@@ -56,70 +53,54 @@ impl Tree {
             devices: BTreeMap::new(),
             polled: PollSchedule::new(poll),
             unreadable: BTreeSet::new(),
-            troubles: Vec::new(),
+            messages,
         }
-    }
-
-    /// See [`fs_event::deliver_pending`].
-    pub(super) fn deliver_pending(&mut self) {
-        self.source.as_mut().map(fs_event::deliver_pending);
     }
 
     /// Polls every directory from now on, because the system sends no more events.
-    pub(super) fn source_failed(&mut self, reason: String) {
+    pub(super) fn source_failed(&mut self, reason: &str) {
         // The destructor of `notify` panics if its thread has ended.
         std::mem::forget(self.source.take());
-        for dir in std::mem::take(&mut self.watched).into_keys() {
-            self.polled.insert(&dir);
-        }
-        let limited = false;
-        self.troubles.push(Trouble::NoWatch { reason, limited });
+        let watched = std::mem::take(&mut self.watched);
+        self.polled.dirs.extend(watched.into_keys());
+        self.report(Trouble::no_events(reason, false));
     }
 
-    /// The number of watched directories.
-    pub(super) fn len(&self) -> usize {
-        self.watched.len()
+    pub(super) fn send(&self, message: Message) {
+        // An error means that the receiver was dropped. The worker ends then.
+        let _ = self.messages.send(message);
     }
 
-    /// What went wrong since the last call.
-    pub(super) fn troubles(&mut self) -> Vec<Trouble> {
-        std::mem::take(&mut self.troubles)
+    fn report(&self, trouble: Trouble) {
+        self.send(Message::Trouble(trouble));
     }
 
     /// Watches everything that `filter` accepts. Returns the files found there.
     pub(super) fn cover(&mut self, filter: &mut Filter) -> Vec<PathBuf> {
         self.at_limit = false;
-        self.polled.clear();
-        let mut files = Vec::new();
-        let roots = filter.dirs().map(Path::to_owned).collect();
-        let seen = self.grow(roots, filter, &mut files);
-        let named: Vec<PathBuf> = filter.files().map(Path::to_owned).collect();
+        self.polled.dirs.clear();
+        let (seen, mut files) = self.grow(filter.dirs().cloned().collect(), filter);
+        files.extend(filter.files().filter(|file| file.is_file()).cloned());
         let in_tree = |file: &PathBuf| file.parent().is_some_and(|dir| seen.contains(dir));
-        let outside: Vec<PathBuf> = named
-            .iter()
-            .filter(|file| !in_tree(file))
-            .cloned()
-            .collect();
-        self.anchor(&outside);
-        files.extend(named.into_iter().filter(|file| file.is_file()));
+        let outside = filter.files().filter(|file| !in_tree(file));
+        self.anchor(&outside.cloned().collect::<Vec<_>>());
         files
     }
 
-    /// Watches `dirs` and the directories below them. Adds the files there to `files`, and returns the directories.
+    /// Watches `dirs` and the directories below them. Returns the directories and the files there.
     ///
-    /// Each directory is watched before it is read: what is created in between is found twice, what is created later
-    /// causes an event, and nothing is lost (`inotify(7)`, "Limitations and caveats"). All directories of one depth are
-    /// watched in one request: each request costs two switches between threads.
+    /// Each directory is watched before it is read. What appears in between is found twice, what appears later causes
+    /// an event, and nothing is lost (`inotify(7)`, "Limitations and caveats"). All directories of one depth are
+    /// watched in one request, because each request costs two switches between threads.
     pub(super) fn grow(
         &mut self,
         dirs: Vec<PathBuf>,
         filter: &mut Filter,
-        files: &mut Vec<PathBuf>,
-    ) -> BTreeSet<PathBuf> {
-        let mut seen = BTreeSet::new();
+    ) -> (BTreeSet<PathBuf>, Vec<PathBuf>) {
+        let (mut seen, mut files) = (BTreeSet::new(), Vec::new());
         let mut level = dirs;
         while !level.is_empty() {
-            // Roots may lie in each other.
+            // A root may be inside another one.
             level.retain(|dir| filter.dir(dir) && seen.insert(dir.clone()));
             self.watch(&level);
             for dir in std::mem::take(&mut level) {
@@ -132,35 +113,32 @@ impl Tree {
                 }
             }
         }
-        seen
+        (seen, files)
     }
 
     /// Ends the watch on every directory that `filter` no longer accepts.
     pub(super) fn prune(&mut self, filter: &mut Filter) {
-        let anchors: BTreeSet<PathBuf> = filter
-            .files()
-            .filter_map(|file| anchor_of(file).map(Path::to_owned))
-            .collect();
-        let mut keep = |dir: &Path| anchors.contains(dir) || filter.dir(dir);
-        self.polled.retain(|dir| keep(dir));
-        let dropped: Vec<PathBuf> = self
-            .watched
-            .keys()
-            .filter(|dir| !keep(dir))
-            .cloned()
-            .collect();
-        for dir in &dropped {
-            self.watched.remove(dir);
-        }
-        self.update(dropped.into_iter().map(PathOp::unwatch).collect());
+        let anchors = filter.files().filter_map(|file| anchor_of(file));
+        let anchors: BTreeSet<PathBuf> = anchors.map(Path::to_owned).collect();
+        let mut keep = |dir: &PathBuf| anchors.contains(dir) || filter.dir(dir);
+        self.polled.dirs.retain(&mut keep);
+        let mut ops = Vec::new();
+        self.watched.retain(|dir, _| {
+            let kept = keep(dir);
+            if !kept {
+                ops.push(PathOp::unwatch(dir));
+            }
+            kept
+        });
+        self.update(ops);
     }
 
-    /// Watches the directory of each path, so that a file that takes this place is noticed. If that directory does not
-    /// exist, the nearest existing one above is watched instead.
+    /// Watches the parent of each path, so that a file that appears there is noticed. If the parent does not exist, the
+    /// nearest existing directory above is watched instead.
     pub(super) fn anchor(&mut self, paths: &[PathBuf]) {
         let mut watched = BTreeSet::new();
         loop {
-            // A nearer one may be created before this one is watched.
+            // A nearer directory may be created before this one is watched.
             let anchors = paths.iter().filter_map(|path| anchor_of(path));
             let new: BTreeSet<PathBuf> = anchors
                 .filter(|dir| !watched.contains(*dir))
@@ -176,7 +154,7 @@ impl Tree {
 
     /// Forgets the directory at `path`, which was removed or moved away, and all directories below it.
     pub(super) fn forget(&mut self, path: &Path) {
-        self.polled.retain(|dir| !dir.starts_with(path));
+        self.polled.dirs.retain(|dir| !dir.starts_with(path));
         self.unreadable.retain(|dir| !dir.starts_with(path));
         let gone: Vec<PathBuf> = paths::below(&self.watched, path).cloned().collect();
         if gone.is_empty() {
@@ -185,8 +163,8 @@ impl Tree {
         for dir in &gone {
             self.watched.remove(dir);
         }
-        // If `notify` saw the directory go, it has removed these watches. A failed removal is slow, so ask which are
-        // left.
+        // `notify` has removed these watches if it saw the directory go. A failed removal is slow, so ask which watches
+        // are left.
         let source = self.source.as_ref();
         let left = source.and_then(|source| source.watched_paths().ok());
         let left = left.into_iter().flatten().map(|(dir, _)| dir);
@@ -194,7 +172,7 @@ impl Tree {
         self.update(left.map(PathOp::unwatch).collect());
     }
 
-    /// Forgets every watched directory that is gone. For use after lost events.
+    /// Forgets every watched directory that is gone. For use after events were lost.
     pub(super) fn forget_gone(&mut self) {
         let gone = self.watched.keys().filter(|dir| !dir.is_dir());
         for dir in gone.cloned().collect::<Vec<_>>() {
@@ -202,8 +180,8 @@ impl Tree {
         }
     }
 
-    /// Watches these directories, including those that are watched already: when an earlier directory at the same path
-    /// went away, `notify` may have dropped the new watch instead of the old one.
+    /// Watches these directories, even those that are watched already: when an earlier directory at the same path went
+    /// away, `notify` may have dropped the new watch instead of the old one.
     fn watch<'a>(&mut self, dirs: impl IntoIterator<Item = &'a PathBuf>) {
         let mut ops = Vec::new();
         let mut wanted = Vec::new();
@@ -213,12 +191,12 @@ impl Tree {
                 continue;
             };
             if self.source.is_none() || !self.sends_events(dir, &metadata) {
-                self.polled.insert(dir);
+                self.polled.dirs.insert(dir.clone());
             }
-            let identity = Identity::of(&metadata);
+            let identity = identity(&metadata);
             match self.watched.get(dir) {
                 None if self.at_limit => {
-                    self.polled.insert(dir);
+                    self.polled.dirs.insert(dir.clone());
                     continue;
                 }
                 // Otherwise `notify` would keep the watch on the earlier directory.
@@ -236,7 +214,7 @@ impl Tree {
             self.watched.remove(dir);
         }
         for (dir, error) in failures {
-            self.refused(&dir, &error);
+            self.refused(dir, &error);
         }
     }
 
@@ -254,7 +232,7 @@ impl Tree {
                 Some(PathOp::Watch(dir, _)) => failures.push((dir, failure.source)),
                 // `notify` removed it before we did.
                 Some(PathOp::Unwatch(_)) => {}
-                None => self.source_failed(fs_event::reason(&failure.source)),
+                None => self.source_failed(&fs_event::reason(&failure.source)),
             }
             if at_limit {
                 let is_old = |op: &mut PathOp| self.watched.contains_key(op.as_path());
@@ -267,56 +245,68 @@ impl Tree {
         failures
     }
 
-    /// Whether another directory is at `dir` than the watched one.
+    /// Whether the directory at `dir` is another one than the watched one.
     pub(super) fn is_replaced(&self, dir: &Path) -> bool {
         let known = self.watched.get(dir);
-        let now = fs::metadata(dir).map(|metadata| Identity::of(&metadata));
+        let now = fs::metadata(dir).map(|metadata| identity(&metadata));
         known.is_some_and(|known| now.is_ok_and(|now| now != *known))
     }
 
-    /// Checked once for each device.
+    /// Whether the file system of `dir` sends events. Checked once for each device.
     fn sends_events(&mut self, dir: &Path, metadata: &Metadata) -> bool {
         let device = metadata.dev();
         if let Some(sends) = self.devices.get(&device) {
             return *sends;
         }
         let kind = mounts::without_events(dir);
-        let dir = dir.to_owned();
-        self.troubles
-            .extend(kind.map(|kind| Trouble::Polled { dir, kind }));
         self.devices.insert(device, kind.is_none());
+        if let Some(kind) = kind {
+            self.report(Trouble {
+                text: format!(
+                    "`{}` is on {kind}, which does not report every change; hotrun polls it",
+                    dir.display()
+                ),
+                hint: "changes are seen a little later; `--watch` and `--ignore` reduce what is polled",
+            });
+        }
         kind.is_none()
     }
 
     /// Whether `dir` is watched or polled.
     pub(super) fn knows(&self, dir: &Path) -> bool {
-        self.watched.contains_key(dir) || self.polled.contains(dir)
+        self.watched.contains_key(dir) || self.polled.dirs.contains(dir)
     }
 
-    fn refused(&mut self, dir: &Path, error: &notify::Error) {
+    fn refused(&mut self, dir: PathBuf, error: &notify::Error) {
         if !matches!(error.kind, ErrorKind::MaxFilesWatch) {
-            return self.report_unreadable(dir, fs_event::reason(error));
+            return self.report_unreadable(&dir, &fs_event::reason(error));
         }
         self.at_limit = true;
-        self.polled.insert(dir);
         if !std::mem::replace(&mut self.limit_reported, true) {
-            self.troubles.push(Trouble::WatchLimit {
-                watched: self.watched.len(),
-                dir: dir.to_owned(),
+            self.report(Trouble {
+                text: format!(
+                    "the system allows no more than {} watched directories; hotrun polls `{}` and the others",
+                    self.watched.len(),
+                    dir.display()
+                ),
+                hint: "raise it with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",
             });
         }
+        self.polled.dirs.insert(dir);
     }
 
     /// Reports each directory once. It is polled because no event reports that its permissions have changed.
-    fn report_unreadable(&mut self, dir: &Path, reason: String) {
+    fn report_unreadable(&mut self, dir: &Path, reason: &str) {
         // It may be gone by now.
         if !dir.is_dir() {
             return;
         }
-        self.polled.insert(dir);
+        self.polled.dirs.insert(dir.to_owned());
         if self.unreadable.insert(dir.to_owned()) {
-            let dir = dir.to_owned();
-            self.troubles.push(Trouble::Unwatchable { dir, reason });
+            self.report(Trouble {
+                text: format!("cannot watch `{}`: {reason}", dir.display()),
+                hint: "exclude it with `--ignore`",
+            });
         }
     }
 
@@ -327,12 +317,12 @@ impl Tree {
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries.flatten(),
             Err(error) => {
-                self.report_unreadable(dir, error.to_string());
+                self.report_unreadable(dir, &error.to_string());
                 return Vec::new();
             }
         };
         if self.unreadable.remove(dir) {
-            self.polled.remove(dir);
+            self.polled.dirs.remove(dir);
             self.watch([&dir.to_owned()]);
         }
         entries

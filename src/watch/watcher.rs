@@ -4,8 +4,10 @@ use std::time::SystemTime;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::worker::{Input, Worker};
-use super::{Filter, Message, Poll, StartError, Trouble, WatchSpec, WatchUpdate};
+use super::message::{Input, Message, Trouble, WatchUpdate};
+use super::spec::{Poll, WatchSpec};
+use super::worker::Worker;
+use crate::error::Failure;
 use crate::os::fs_event::{self, Source};
 
 /// A watch. It ends when this is dropped.
@@ -15,25 +17,24 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts to watch in a thread of its own, and returns before anything is read. [`Message::Watching`] arrives at
-    /// `messages` before any change.
+    /// Starts to watch in a thread of its own, and returns before it has read anything. [`Message::Watching`] arrives
+    /// at `messages` before any change.
     ///
     /// # Errors
     ///
     /// A pattern is invalid, or no thread can be started.
-    pub fn start(spec: &WatchSpec, messages: UnboundedSender<Message>) -> Result<Self, StartError> {
-        let spec = spec.normalised();
-        let filter = Filter::new(&spec)?;
+    pub fn start(spec: &WatchSpec, messages: UnboundedSender<Message>) -> Result<Self, Failure> {
+        let spec = spec.clone().normalised();
         let (inputs, received) = mpsc::channel();
         let source = match spec.poll {
             Poll::IfNeeded => source(inputs.clone(), &messages),
             Poll::Always | Poll::Every(_) => None,
         };
-        let worker = Worker::new(spec, filter, source, received, messages);
+        let worker = Worker::new(spec, source, received, messages)?;
         let thread = thread::Builder::new().name("watch".to_owned());
-        thread
-            .spawn(move || worker.run())
-            .map_err(StartError::Thread)?;
+        thread.spawn(move || worker.run()).map_err(|error| {
+            Failure::environment(format!("cannot start a thread to watch files: {error}"))
+        })?;
         Ok(Self { inputs })
     }
 
@@ -61,19 +62,13 @@ fn source(inputs: mpsc::Sender<Input>, messages: &UnboundedSender<Message>) -> O
         let _ = inputs.send(Input::Fs(event));
     };
     let report = |error: notify::Error| {
-        let trouble = Trouble::NoWatch {
-            limited: is_limit(&error),
-            reason: fs_event::reason(&error),
-        };
+        // `EMFILE` has no kind of its own in the standard library.
+        let is_limit = matches!(&error.kind, notify::ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE));
+        let trouble = Trouble::no_events(&fs_event::reason(&error), is_limit);
         // An error means that the caller has dropped its receiver.
         let _ = messages.send(Message::Trouble(trouble));
     };
     fs_event::source(handler).map_err(report).ok()
-}
-
-/// `EMFILE` has no kind of its own in the standard library.
-fn is_limit(error: &notify::Error) -> bool {
-    matches!(&error.kind, notify::ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE))
 }
 
 impl Drop for Watch {

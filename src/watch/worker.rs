@@ -6,25 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::debounce::Debounce;
-use super::git::GitLocks;
-use super::snapshot::{Snapshot, now, since_1970};
+use super::filter::Filter;
+use super::message::{Input, Message, Trouble, WatchUpdate};
+use super::paths::git_lock;
+use super::snapshot::{self, Snapshot, since_1970};
+use super::spec::WatchSpec;
 use super::tree::Tree;
-use super::{Filter, Message, Trouble, WatchSpec, WatchUpdate};
+use crate::error::Failure;
 use crate::os;
-use crate::os::fs_event::{FileState, FsEvent, Source};
-
-/// What the thread waits for.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// The system reports something.
-    Fs(FsEvent),
-    /// A build began at this time.
-    Build(SystemTime),
-    /// A build has named its inputs.
-    Update(WatchUpdate),
-    /// The watch was dropped.
-    Stop,
-}
+use crate::os::fs_event::{self, FileState, FsEvent, Source};
 
 /// The thread that watches.
 pub(super) struct Worker {
@@ -33,61 +23,60 @@ pub(super) struct Worker {
     tree: Tree,
     snapshot: Snapshot,
     debounce: Debounce,
-    git: GitLocks,
-    /// Files to read ahead, the first at the end.
+    /// The locks of the repositories around the watched paths.
+    git_locks: BTreeSet<PathBuf>,
+    /// Files to read ahead.
     unread: Vec<PathBuf>,
     /// When the newest build began, until it has named its inputs.
     build_began: Option<Duration>,
-    /// Files that had events since then and did not count, and when: the build may have read them.
+    /// Files that had events since then although they do not count, and when. The build may have read them.
     uncounted: BTreeMap<PathBuf, Duration>,
     /// Whether an overflow was reported since the last batch of changes.
     overflow_reported: bool,
     inputs: Receiver<Input>,
     /// Taken from `inputs`, but not handled yet.
     peeked: Option<Input>,
-    messages: UnboundedSender<Message>,
 }
 
 impl Worker {
+    /// Fails if a pattern to ignore is invalid.
     pub(super) fn new(
         spec: WatchSpec,
-        filter: Filter,
         source: Option<Source>,
         inputs: Receiver<Input>,
         messages: UnboundedSender<Message>,
-    ) -> Self {
-        Self {
-            filter,
-            tree: Tree::new(source, spec.poll),
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            filter: Filter::new(&spec)?,
+            tree: Tree::new(source, spec.poll, messages),
             snapshot: Snapshot::new(),
             debounce: Debounce::new(spec.debounce),
-            git: GitLocks::around(spec.named_paths()),
+            git_locks: spec.named_paths().filter_map(git_lock).collect(),
             unread: Vec::new(),
             build_began: None,
             uncounted: BTreeMap::new(),
             overflow_reported: false,
             inputs,
             peeked: None,
-            messages,
             spec,
-        }
+        })
     }
 
     pub(super) fn run(mut self) {
-        self.cover(self.snapshot.started());
-        self.send(Message::Watching {
-            dirs: self.tree.len(),
+        self.cover(self.snapshot.started);
+        self.tree.send(Message::Watching {
+            dirs: self.tree.watched.len(),
             files: self.snapshot.len(),
         });
         loop {
             match self.next() {
                 Ok(Input::Fs(event)) => self.fs_event(event),
-                Ok(Input::Build(began)) => self.build_begins(since_1970(began)),
+                Ok(Input::Build(began)) => self.build_begins(began),
                 Ok(Input::Update(update)) => self.update(update),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
-            if self.messages.is_closed() {
+            if self.tree.messages.is_closed() {
                 return;
             }
             self.poll();
@@ -99,23 +88,21 @@ impl Worker {
     /// Waits for an input or the next deadline. If there are files to read ahead, reads one and does not wait.
     fn next(&mut self) -> Result<Input, RecvTimeoutError> {
         if let Some(input) = self.peeked.take() {
-            Ok(input)
-        } else if let Some(file) = self.unread.pop() {
-            self.snapshot.read_ahead(&file);
-            self.inputs.recv_timeout(Duration::ZERO)
-        } else if let Some(deadline) = self.deadline() {
-            let wait = deadline.saturating_duration_since(Instant::now());
-            self.inputs.recv_timeout(wait)
-        } else {
-            Ok(self.inputs.recv()?)
+            return Ok(input);
         }
-    }
-
-    fn deadline(&mut self) -> Option<Instant> {
-        let poll = self.tree.polled.deadline(Instant::now());
+        if let Some(file) = self.unread.pop() {
+            self.snapshot.read_ahead(&file);
+            return self.inputs.recv_timeout(Duration::ZERO);
+        }
+        let now = Instant::now();
         let batch = self.debounce.deadline();
         let silence = self.debounce.silence_deadline();
-        batch.into_iter().chain(poll).chain(silence).min()
+        let poll = self.tree.polled.deadline(now);
+        let Some(deadline) = [batch, silence, poll].into_iter().flatten().min() else {
+            return Ok(self.inputs.recv()?);
+        };
+        let wait = deadline.saturating_duration_since(now);
+        self.inputs.recv_timeout(wait)
     }
 
     /// Scans the polled directories when it is time.
@@ -125,10 +112,9 @@ impl Worker {
         if deadline.is_none_or(|deadline| began < deadline) {
             return;
         }
-        for dir in self.tree.polled.dirs() {
+        for dir in self.tree.polled.dirs.clone() {
             self.scan(&dir);
         }
-        self.report_troubles();
         let now = Instant::now();
         self.tree.polled.scanned(now, now - began);
     }
@@ -140,9 +126,9 @@ impl Worker {
                 paths.push(path);
             } else if !self.tree.knows(&path) {
                 self.dir_appeared(&path);
-                // A directory that only leads to a root is not watched. Polling makes it known.
+                // A directory above a root is not watched. Polling makes it known.
                 if self.leads_to_root(&path) && !self.tree.knows(&path) {
-                    self.tree.polled.insert(&path);
+                    self.tree.polled.dirs.insert(path);
                 }
             }
         }
@@ -152,16 +138,16 @@ impl Worker {
         }
         // If it comes back, the scan of its parent finds it. Only a root may have no polled parent.
         if !self.leads_to_root(dir) && !dir.exists() {
-            self.tree.polled.remove(dir);
+            self.tree.polled.dirs.remove(dir);
         }
     }
 
-    /// Checks files that are being written but have had no event for a while. No close follows if a file was truncated
-    /// by its path, without being opened; and a file that was complete before has waited long enough.
+    /// Checks files that are being written but have had no event for a while. If a file was truncated by its path, no
+    /// close follows.
     fn check_writers(&mut self) {
         let now = Instant::now();
-        for (path, was_complete) in self.debounce.silent_writes(now) {
-            let state = match !was_complete && os::is_being_written(&path) {
+        for path in self.debounce.silent_writes(now) {
+            let state = match os::is_being_written(&path) {
                 true => FileState::Writing,
                 false => FileState::Unknown,
             };
@@ -174,15 +160,14 @@ impl Worker {
             FsEvent::Touched(path, state) => self.touched(&path, state),
             FsEvent::Overflow => self.rescan(),
             FsEvent::Failed(reason) => {
-                self.tree.source_failed(reason);
+                self.tree.source_failed(&reason);
                 self.debounce.stop_waiting_for_writers(Instant::now());
-                self.report_troubles();
             }
         }
     }
 
-    /// Handles an event at `path`. Files are examined when it is quiet, but directories immediately: they have to be
-    /// watched before more happens in them.
+    /// Handles an event at `path`. Files are examined when no more events arrive. Directories are examined at once, to
+    /// watch them before more happens inside.
     fn touched(&mut self, path: &Path, state: FileState) {
         match path.symlink_metadata() {
             // A symbolic link is not followed: its target is watched where it is, or not at all.
@@ -204,17 +189,27 @@ impl Worker {
         self.filter.file(path) || self.filter.is_outdated_by(path)
     }
 
+    /// Remembers that a file had an event although it does not count: the running build may name it as an input.
+    fn note_uncounted(&mut self, path: &Path) {
+        // Without a set of inputs, every file counts already.
+        if self.spec.inputs.is_none() {
+            return;
+        }
+        self.snapshot.doubt(path);
+        if self.build_began.is_some() {
+            self.uncounted.insert(path.to_owned(), snapshot::now());
+        }
+    }
+
     fn dir_appeared(&mut self, path: &Path) {
-        let mut files = Vec::new();
-        if self.leads_to_root(path) {
+        let mut files = if self.leads_to_root(path) {
             self.renew_filter();
-            files = self.tree.cover(&mut self.filter);
+            self.tree.cover(&mut self.filter)
         } else {
             let dirs = vec![path.to_owned()];
-            self.tree.grow(dirs, &mut self.filter, &mut files);
-        }
-        self.report_troubles();
-        // It may have taken the place of a directory with other files, or of a file.
+            self.tree.grow(dirs, &mut self.filter).1
+        };
+        // It may have replaced a directory with other files, or a file.
         let known = self.snapshot.below(path).into_iter();
         files.extend(known.filter(|path| self.snapshot.differs(path)));
         for file in files {
@@ -222,16 +217,14 @@ impl Worker {
         }
     }
 
-    /// A file or a directory is gone; which of the two is no longer known.
+    /// Handles the removal of a file or a directory. Which of the two it was is no longer known.
     fn gone(&mut self, path: &Path) {
         let counts = self.counts(path);
         if !self.snapshot.knows(path) {
             // A temporary file that was renamed, for example.
             self.debounce.forget(path);
         } else if counts || self.filter.dir(path) {
-            let path = path.to_owned();
-            self.debounce
-                .touch(path, FileState::Unknown, Instant::now());
+            self.touch(path.to_owned());
         }
         if !counts {
             self.note_uncounted(path);
@@ -261,11 +254,19 @@ impl Worker {
         }
     }
 
-    /// Applies the new ignore files. A file found only now counts as unchanged, unless it changed together with them.
-    fn ignore_files_changed(&mut self, changed: &[PathBuf]) {
+    /// Applies a new filter. `changed` had events: those that count from now on existed before, so that their present
+    /// state does not count as the earlier one. Any other file found only now has changed if it did so after `since`.
+    fn change_filter<'a>(&mut self, changed: impl Iterator<Item = &'a PathBuf>, since: Duration) {
         self.renew_filter();
-        self.assume(changed.iter());
-        self.cover(now());
+        for path in changed {
+            // A build has read the files that it names, even if they are gone by now.
+            let inputs = self.spec.inputs.as_ref();
+            let is_input = inputs.is_some_and(|inputs| inputs.files.contains(path));
+            if is_input || path.is_file() && self.filter.file(path) {
+                self.snapshot.assume(path);
+            }
+        }
+        self.cover(since);
         self.tree.prune(&mut self.filter);
     }
 
@@ -274,13 +275,10 @@ impl Worker {
     fn cover(&mut self, since: Duration) {
         for file in self.tree.cover(&mut self.filter) {
             if self.snapshot.note(&file, since) && self.filter.file(&file) {
-                self.debounce
-                    .touch(file, FileState::Unknown, Instant::now());
+                self.touch(file);
             }
         }
         self.unread = self.snapshot.unread();
-        self.unread.reverse();
-        self.report_troubles();
     }
 
     /// Compares all files with the snapshot, because the system has dropped events.
@@ -295,9 +293,11 @@ impl Worker {
         for path in paths {
             self.touched(&path, FileState::Unknown);
         }
-        self.report_troubles();
         if !std::mem::replace(&mut self.overflow_reported, true) {
-            self.send(Message::Trouble(Trouble::Overflow));
+            self.tree.send(Message::Trouble(Trouble {
+                text: "the system dropped events; hotrun checked every file".to_owned(),
+                hint: "`sudo sysctl fs.inotify.max_queued_events=65536` makes room for more",
+            }));
         }
     }
 
@@ -308,31 +308,35 @@ impl Worker {
         if wait && self.debounce.postpone(now) {
             return;
         }
-        let Some(paths) = self.debounce.take(now) else {
+        let Some((paths, seen)) = self.debounce.take(now) else {
             return;
         };
         self.check_roots();
         self.overflow_reported = false;
         if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
-            self.ignore_files_changed(&paths);
+            self.change_filter(paths.iter(), snapshot::now());
         }
         let mut changed = BTreeSet::new();
         for path in paths {
-            // A path that does not count may have been a directory with files that do.
+            // A path that does not count may have been a directory of files that do.
             changed.extend(match self.counts(&path) {
                 true => self.snapshot.update(&path),
                 false => self.snapshot.forget_gone(&path),
             });
         }
         changed.retain(|path| self.filter.file(path));
-        self.report_changes(changed);
+        if !changed.is_empty() {
+            let paths = changed.into_iter().collect();
+            self.tree.send(Message::Changed { paths, seen });
+        }
     }
 
-    /// Whether events have arrived that are not handled yet, or git is changing the work tree.
+    /// Whether there are events that are not handled yet, or git is changing the work tree.
     fn more_will_follow(&mut self, now: Instant) -> bool {
-        self.tree.deliver_pending();
+        self.tree.source.as_mut().map(fs_event::deliver_pending);
         self.peeked = self.peeked.take().or_else(|| self.inputs.try_recv().ok());
-        self.peeked.is_some() || self.debounce.is_active(now) && self.git.are_held()
+        let git_works = || self.git_locks.iter().any(|lock| lock.exists());
+        self.peeked.is_some() || self.debounce.is_active(now) && git_works()
     }
 
     /// Finds roots that were removed or replaced without an event. While a process works in a directory, as hotrun and
@@ -348,26 +352,49 @@ impl Worker {
         }
     }
 
-    fn report_changes(&self, changed: BTreeSet<PathBuf>) {
-        if !changed.is_empty() {
-            let paths = changed.into_iter().collect();
-            let seen = self.debounce.span();
-            self.send(Message::Changed { paths, seen });
+    /// The build reads everything as it is now.
+    fn build_begins(&mut self, began: SystemTime) {
+        self.build_began = Some(since_1970(began));
+        self.uncounted.clear();
+    }
+
+    /// Watches another set of files. A file that did not count until now has changed if it had an event after the build
+    /// began.
+    fn update(&mut self, update: WatchUpdate) {
+        let since = since_1970(update.since);
+        let mut uncounted = std::mem::take(&mut self.uncounted);
+        uncounted.retain(|_, time| since <= *time);
+        let spec = WatchSpec {
+            roots: update.roots,
+            ignored_dirs: update.ignored_dirs,
+            inputs: update.inputs,
+            ..self.spec.clone()
+        };
+        let spec = spec.normalised();
+        let is_same = spec.roots == self.spec.roots
+            && spec.ignored_dirs == self.spec.ignored_dirs
+            && spec.inputs == self.spec.inputs;
+        if !is_same {
+            self.git_locks = spec.named_paths().filter_map(git_lock).collect();
+            self.spec = spec;
+            self.change_filter(uncounted.keys(), since);
+        }
+        // The next build may have begun already.
+        self.build_began = self.build_began.filter(|began| since < *began);
+        for (path, time) in uncounted {
+            if self.filter.file(&path) {
+                self.touch(path);
+            } else if self.build_began.is_some() {
+                self.uncounted.insert(path, time);
+            }
         }
     }
 
-    fn report_troubles(&mut self) {
-        for trouble in self.tree.troubles() {
-            self.send(Message::Trouble(trouble));
-        }
-    }
-
-    fn send(&self, message: Message) {
-        // Without a receiver, the next turn of the loop ends the thread.
-        let _ = self.messages.send(message);
+    fn touch(&mut self, path: PathBuf) {
+        self.debounce
+            .touch(path, FileState::Unknown, Instant::now());
     }
 }
 
 #[cfg(test)]
 mod tests;
-mod updates;

@@ -132,7 +132,8 @@ fn patterns_and_extensions_narrow_what_counts() {
         ignores: vec!["a{".to_owned()],
         ..spec(&root)
     };
-    assert!(matches!(Filter::new(&bad), Err(StartError::Pattern { .. })));
+    let error = Filter::new(&bad).unwrap_err();
+    assert!(error.message().contains("`a{`"), "{error}");
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn ignore_files_above_a_root_are_watched_up_to_the_repository() {
     };
     let all = |spec: &WatchSpec| {
         let filter = Filter::new(spec).unwrap();
-        filter.files().map(Path::to_owned).collect::<Vec<_>>()
+        filter.files().cloned().collect::<Vec<_>>()
     };
     let names = ["a/.gitignore", "a/.ignore", ".gitignore", ".ignore"];
     let mut expected = names.map(|name| root.path().join("repo").join(name));
@@ -237,4 +238,51 @@ fn ignore_files_above_a_root_are_watched_up_to_the_repository() {
         ..sub
     };
     assert!(all(&not).is_empty());
+}
+
+#[test]
+fn by_products_of_editors_and_crashes_have_known_names() {
+    for name in [
+        "4913",
+        "5036",
+        ".main.rs.swp",
+        ".main.rs.swo",
+        ".main.rs.svz",
+        ".main.rs.swpx",
+        "main.rs~",
+        ".#main.rs",
+        "#main.rs#",
+        "main.rs___jb_tmp___",
+        "main.rs___jb_old___",
+        ".goutputstream-AB12",
+        ".main.rs.kate-swp",
+        "hs_err_pid4711.log",
+        "replay_pid4711.log",
+        "npm-debug.log",
+        "npm-debug.log.1234",
+        "core",
+        "core.4711",
+    ] {
+        assert!(is_temporary(&Path::new("/w").join(name)), "{name}");
+    }
+    for name in [
+        "main.rs",
+        "4914",
+        "main.swp",
+        ".env",
+        "#",
+        "#x",
+        "x#",
+        ".gitignore",
+        ".rs",
+        "logo.svg",
+        ".a.rs",
+        "~x",
+        "core.rs",
+        "cores",
+    ] {
+        assert!(!is_temporary(Path::new(name)), "{name}");
+    }
+    let odd: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff~");
+    assert!(is_temporary(Path::new(odd)));
 }

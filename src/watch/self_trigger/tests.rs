@@ -7,21 +7,21 @@ fn paths(names: &[&str]) -> Vec<PathBuf> {
 }
 
 /// The judgements of changes to these files during each run. 0 stands for a change outside of all runs.
-fn judge(history: &mut History, runs: &[u32], names: &[&str]) -> Vec<Judgement> {
+fn judge(history: &mut SelfTrigger, runs: &[u32], names: &[&str]) -> Vec<Verdict> {
     let after = Duration::from_secs(1);
     let during = |run: &u32| Some((*run, after)).filter(|_| *run > 0);
-    let judgement = |run| history.judge(&paths(names), during(run));
+    let judgement = |run| history.judge_files(&paths(names), during(run));
     runs.iter().map(judgement).collect()
 }
 
-fn later(seconds: u64) -> Judgement {
-    Judgement::Later(Duration::from_secs(seconds))
+fn later(seconds: u64) -> Verdict {
+    Verdict::Later(Duration::from_secs(seconds))
 }
 
 #[test]
 fn a_run_that_writes_its_inputs_is_self_triggered() {
-    use Judgement::{Nothing, Now, SelfTriggered};
-    let mut history = History::default();
+    use Verdict::{Nothing, Now, SelfTriggered};
+    let mut history = SelfTrigger::default();
     let found = judge(&mut history, &[1, 2, 3, 4, 5, 6, 7], &["gen.rs"]);
     let expected = [Now, Now, Now, later(1), later(2), SelfTriggered, Nothing];
     assert_eq!(found, expected);
@@ -34,26 +34,26 @@ fn a_run_that_writes_its_inputs_is_self_triggered() {
 
 #[test]
 fn runs_that_write_at_varying_times_become_ever_rarer() {
-    let mut history = History::default();
+    let mut history = SelfTrigger::default();
     let mut verdict = |build: u32, after| {
         let after = Duration::from_millis(after);
-        history.judge(&paths(&["gen.rs"]), Some((build, after)))
+        history.judge_files(&paths(&["gen.rs"]), Some((build, after)))
     };
     for build in 1..=3 {
-        assert_eq!(verdict(build, 100), Judgement::Now);
+        assert_eq!(verdict(build, 100), Verdict::Now);
     }
     let pauses = [1, 2, 4, 8, 16, 32, 32];
     for (build, seconds) in (4..).zip(pauses) {
         let after = if build % 2 == 0 { 100 } else { 500 };
         assert_eq!(verdict(build, after), later(seconds), "build {build}");
     }
-    assert_eq!(verdict(11, 100), Judgement::SelfTriggered);
+    assert_eq!(verdict(11, 100), Verdict::SelfTriggered);
 }
 
 #[test]
 fn every_save_during_a_build_is_built() {
-    use Judgement::Now;
-    let mut history = History::default();
+    use Verdict::Now;
+    let mut history = SelfTrigger::default();
     assert_eq!(
         judge(&mut history, &[1, 2, 3, 4], &["main.rs"]),
         [Now, Now, Now, later(1)]
@@ -63,13 +63,13 @@ fn every_save_during_a_build_is_built() {
         [const { Now }; 3]
     );
     // Several saves during one run count once.
-    let mut history = History::default();
+    let mut history = SelfTrigger::default();
     assert_eq!(
         judge(&mut history, &[1, 1, 1, 1, 1], &["main.rs"]),
         [const { Now }; 5]
     );
     // A change to another file in between starts over.
-    let mut history = History::default();
+    let mut history = SelfTrigger::default();
     judge(&mut history, &[1, 2, 3], &["a.rs"]);
     assert_eq!(judge(&mut history, &[4], &["b.rs"]), [Now]);
     assert_eq!(judge(&mut history, &[5], &["a.rs"]), [Now]);
@@ -77,8 +77,8 @@ fn every_save_during_a_build_is_built() {
 
 #[test]
 fn a_run_that_writes_two_files_is_self_triggered_by_both() {
-    use Judgement::{Nothing, Now, SelfTriggered};
-    let mut history = History::default();
+    use Verdict::{Nothing, Now, SelfTriggered};
+    let mut history = SelfTrigger::default();
     let mut a = judge(&mut history, &[1, 2, 3], &["a.rs"]);
     let mut b = Vec::new();
     for build in 4..=10 {
@@ -93,17 +93,17 @@ fn a_run_that_writes_two_files_is_self_triggered_by_both() {
 
 #[test]
 fn saves_at_random_moments_of_long_builds_are_not_self_triggered() {
-    let mut history = History::default();
+    let mut history = SelfTrigger::default();
     for build in 1..20 {
         let after = Duration::from_secs(if build % 3 == 0 { 4 } else { 7 });
-        let judgement = history.judge(&paths(&["main.rs"]), Some((build, after)));
-        assert_eq!(judgement, Judgement::Now, "build {build}");
+        let judgement = history.judge_files(&paths(&["main.rs"]), Some((build, after)));
+        assert_eq!(judgement, Verdict::Now, "build {build}");
     }
 }
 
 /// Returns which save the last build contains, if a user saves every `pause` and a build takes `takes`.
 fn last_built(saves: u32, pause: Duration, takes: Duration) -> u32 {
-    let mut history = History::default();
+    let mut history = SelfTrigger::default();
     let (mut saved, mut built, mut builds) = (0, 0, 0);
     // The current build: when it started and which save it contains. How long to wait after it, or until when.
     let (mut runs, mut later, mut due) = (None::<(Duration, u32)>, None, None);
@@ -117,10 +117,10 @@ fn last_built(saves: u32, pause: Duration, takes: Duration) -> u32 {
         if save == Some(now) {
             saved += 1;
             let during = runs.map(|(began, _)| (builds, now - began));
-            match history.judge(&paths(&["main.rs"]), during) {
-                Judgement::Now => begins = true,
-                Judgement::Later(pause) => later = Some(pause),
-                Judgement::SelfTriggered | Judgement::Nothing => {}
+            match history.judge_files(&paths(&["main.rs"]), during) {
+                Verdict::Now => begins = true,
+                Verdict::Later(pause) => later = Some(pause),
+                Verdict::SelfTriggered | Verdict::Nothing => {}
             }
         } else if end == Some(now) {
             built = runs.take().map_or(built, |(_, read)| read);
@@ -190,7 +190,7 @@ fn a_run_that_was_put_off_starts_after_the_current_one() {
         };
         verdict = runs.judge(&batch, start.monotonic);
     }
-    assert_eq!((verdict, runs.due()), (Verdict::Later, None));
+    assert_eq!((verdict, runs.due()), (Verdict::Later(PAUSE), None));
     runs.ended(start);
     assert_eq!(runs.due(), Some(start.monotonic + PAUSE));
     runs.started(start.monotonic);
@@ -199,17 +199,12 @@ fn a_run_that_was_put_off_starts_after_the_current_one() {
 
 #[test]
 fn cargo_writes_its_lock_file_before_its_first_message() {
-    let window = LockFileWindow::new(SystemTime::now());
-    let at = |after| window.started + after;
-    window.first_message.set(at(SECOND * 3)).unwrap();
-    assert!(window.contains(at(SECOND)) && !window.contains(at(SECOND * 4)));
-}
-
-#[test]
-fn without_messages_cargo_writes_its_lock_file_before_the_end_of_the_build() {
-    let mut window = LockFileWindow::new(SystemTime::now());
-    let at = |window: &LockFileWindow, after| window.contains(window.started + after);
-    assert!(at(&window, SECOND * 4));
-    window.ended = Some(window.started + SECOND * 3);
-    assert!(at(&window, SECOND) && !at(&window, SECOND * 4));
+    let window = LockFileWindow {
+        started: SystemTime::now(),
+        until: Arc::default(),
+    };
+    let contains = |after| window.contains(window.started + after);
+    assert!(contains(SECOND) && contains(SECOND * 4));
+    window.until.set(window.started + SECOND * 3).unwrap();
+    assert!(contains(SECOND) && !contains(SECOND * 4));
 }

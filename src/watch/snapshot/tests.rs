@@ -1,5 +1,6 @@
 //! What counts as a change of contents.
 
+use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::slice::from_ref;
 

@@ -1,5 +1,6 @@
 use notify::{Config, Error, EventHandler, RecursiveMode, Result, Watcher, WatcherKind};
 use tempfile::TempDir;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::watch::WatchSpec;
@@ -29,8 +30,10 @@ impl Watcher for Limited {
     }
 }
 
-fn tree(watches: usize) -> Tree {
-    Tree::new(Some(Box::new(Limited(watches))), Poll::IfNeeded)
+fn tree(watches: usize) -> (Tree, UnboundedReceiver<Message>) {
+    let (messages, received) = unbounded_channel();
+    let source: Source = Box::new(Limited(watches));
+    (Tree::new(Some(source), Poll::IfNeeded, messages), received)
 }
 
 fn spec(dir: &TempDir) -> WatchSpec {
@@ -47,17 +50,17 @@ fn hc06_directories_beyond_the_limit_are_polled_and_the_limit_is_reported_once()
         fs::create_dir(dir.path().join(name)).unwrap();
         fs::write(dir.path().join(name).join("x"), "").unwrap();
     }
-    let mut tree = tree(2);
+    let (mut tree, mut messages) = tree(2);
     let files = tree.cover(&mut Filter::new(&spec(&dir)).unwrap());
     assert_eq!(files.len(), 4, "all files are found");
-    assert_eq!((tree.len(), tree.polled.dirs().len()), (2, 3));
+    assert_eq!((tree.watched.len(), tree.polled.dirs.len()), (2, 3));
     tree.cover(&mut Filter::new(&spec(&dir)).unwrap());
-    let troubles = tree.troubles();
-    let [trouble @ Trouble::WatchLimit { watched: 2, .. }] = &troubles[..] else {
-        panic!("{troubles:?}")
+    let Ok(Message::Trouble(trouble)) = messages.try_recv() else {
+        panic!("no trouble")
     };
-    let hint = trouble.hint().unwrap();
-    assert!(hint.contains("fs.inotify.max_user_watches"));
+    assert!(trouble.text.contains("no more than 2 watched directories"));
+    assert!(trouble.hint.contains("fs.inotify.max_user_watches"));
+    assert!(messages.is_empty());
 }
 
 #[test]
@@ -65,12 +68,12 @@ fn a_directory_is_forgotten_with_everything_below_it() {
     let dir = TempDir::new().unwrap();
     fs::create_dir_all(dir.path().join("a/b")).unwrap();
     fs::create_dir_all(dir.path().join("ab")).unwrap();
-    let mut tree = tree(9);
+    let (mut tree, _messages) = tree(9);
     tree.cover(&mut Filter::new(&spec(&dir)).unwrap());
-    assert_eq!(tree.len(), 4);
+    assert_eq!(tree.watched.len(), 4);
     tree.forget(&dir.path().join("a"));
-    assert_eq!(tree.len(), 2);
+    assert_eq!(tree.watched.len(), 2);
     fs::remove_dir(dir.path().join("ab")).unwrap();
     tree.forget_gone();
-    assert_eq!(tree.len(), 1);
+    assert_eq!(tree.watched.len(), 1);
 }

@@ -80,7 +80,7 @@ fn hc09_a_directory_that_a_failed_build_was_missing_counts() {
     let app = root.join("app");
     let (mut worker, mut reports) = worker(&spec_of(&app, &["src/main.rs"]));
     let since = SystemTime::now();
-    worker.build_begins(since_1970(since));
+    worker.build_begins(since);
     fs::rename(root.join("new"), app.join("src/new")).unwrap();
     worker.fs_event(written(&app.join("src/new")));
     assert!(
@@ -104,7 +104,7 @@ fn hc09_a_file_that_changed_back_during_a_build_counts() {
         worker.snapshot.read_ahead(&file);
     }
     let since = SystemTime::now();
-    worker.build_begins(since_1970(since));
+    worker.build_begins(since);
     for text in ["two", "one"] {
         fs::write(&path, text).unwrap();
         worker.fs_event(written(&path));
@@ -125,10 +125,10 @@ fn events_of_other_files_are_remembered_only_during_a_build() {
     };
     assert_eq!(upload(&mut worker, "a"), 0);
     let first = SystemTime::now();
-    worker.build_begins(since_1970(first));
+    worker.build_begins(first);
     assert_eq!(upload(&mut worker, "b"), 1);
     let second = SystemTime::now();
-    worker.build_begins(since_1970(second));
+    worker.build_begins(second);
     assert_eq!(
         upload(&mut worker, "c"),
         1,
@@ -159,7 +159,7 @@ fn hc09_a_new_input_saved_with_the_same_contents_is_no_change() {
     fs::write(&path, "one").unwrap();
     age();
     let since = SystemTime::now();
-    worker.build_begins(since_1970(since));
+    worker.build_begins(since);
     worker.update(WatchUpdate {
         inputs: spec_of(&root, &["added/lib.rs"]).inputs,
         ..failed(&root, since)
