@@ -25,6 +25,8 @@ pub(super) struct Owner {
     pub(super) table: Table,
     pub(super) applier: Applier,
     started: Instant,
+    /// Whether the table has acted on an input and was not tidied up since.
+    untidy: bool,
     closed: bool,
 }
 
@@ -48,6 +50,7 @@ impl Owner {
             table: Table::new(),
             applier: Applier::new(Limits::new(), Arc::new(report)),
             started: Instant::now(),
+            untidy: false,
             closed: false,
         };
         let thread = thread::Builder::new().name("sockets".to_owned());
@@ -81,8 +84,11 @@ impl Owner {
                 Ok(())
             }
         };
-        // Whatever failed is tried again, and nobody asked.
+        // What failed is tried again.
         let _ = result;
+        if self.untidy {
+            let _ = self.tidy();
+        }
     }
 
     fn now(&self) -> Time {
@@ -93,13 +99,23 @@ impl Owner {
         Time::after_start(at.saturating_duration_since(self.started))
     }
 
-    /// Has the table act on an input.
+    /// Has the table act on an input. It is tidied up once the reply is sent, or now if the result depends on that.
     ///
     /// # Errors
-    /// See [`Table::handle`].
+    /// See [`Table::handle`] and [`Table::tidy`].
     pub(super) fn handle(&mut self, input: Input) -> io::Result<()> {
-        let now = self.now();
-        self.table.handle(now, input, &mut self.applier)
+        let starts_forwarders = input.starts_forwarders();
+        self.untidy = true;
+        let result = self.table.handle(self.now(), input, &mut self.applier);
+        match starts_forwarders {
+            true => result.and(self.tidy()),
+            false => result,
+        }
+    }
+
+    fn tidy(&mut self) -> io::Result<()> {
+        self.untidy = false;
+        self.table.tidy(self.now(), &mut self.applier)
     }
 
     /// A socket that one of ours was opened for during the scan is no stranger.

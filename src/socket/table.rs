@@ -56,6 +56,8 @@ pub(super) struct Table {
     /// When paths are looked at again.
     restore_at: Option<Time>,
     deadline: Option<Time>,
+    /// Whether an input has changed anything since the last [`Self::tidy`].
+    changed: bool,
 }
 
 impl Table {
@@ -73,6 +75,7 @@ impl Table {
             retry_at: None,
             restore_at: None,
             deadline: None,
+            changed: false,
         }
     }
 
@@ -101,7 +104,7 @@ impl Table {
         serving.filter_map(Group::endpoint).collect()
     }
 
-    /// Acts on an input.
+    /// Acts on an input. [`Self::tidy`] has to follow.
     ///
     /// # Errors
     /// Of the first op that failed, or why the request is refused. A failed switch and a failed preparation change
@@ -117,18 +120,45 @@ impl Table {
             common: self.common,
             kernel,
         };
-        let changed = !matches!(input, Input::Tick | Input::Scanned { .. });
-        let forwards = matches!(
-            input,
-            Input::Hold | Input::Respond | Input::Drain(_) | Input::Release(_)
-        );
+        self.changed |= !matches!(input, Input::Tick | Input::Scanned { .. });
         let result = self.act(input, &mut env);
-        let forwarding = self.tidy(changed, &mut env);
         self.common = env.common;
-        match forwards {
-            true => result.and(forwarding),
-            false => result,
+        result
+    }
+
+    /// Brings everything in line with what has changed: policies, forwarders, watches, what can be closed, deadlines. To be
+    /// called after each input. Whoever sent the input need not wait for it.
+    ///
+    /// # Errors
+    /// If a forwarder can't be started. That is tried again.
+    pub(super) fn tidy(&mut self, now: Time, kernel: &mut dyn Kernel) -> io::Result<()> {
+        let mut env = Env {
+            now,
+            common: self.common,
+            kernel,
+        };
+        let env = &mut env;
+        let changed = std::mem::take(&mut self.changed);
+        self.groups
+            .iter_mut()
+            .for_each(|group| group.set_policy(env));
+        self.hide_covered(env);
+        let ends = self.remove_abandoned(env);
+        let steering = self.on_each(env, Group::steer);
+        let forwarding = self.on_each(env, Group::start_forwarding);
+        let failed = steering.is_err() || forwarding.is_err();
+        self.retry_at = failed.then(|| now.plus(AGAIN));
+        self.restore_paths(env);
+        let mut sweeps = None;
+        for group in &mut self.groups {
+            group.watch(env);
+            group.sweep(changed, env);
+            sweeps = earlier(sweeps, group.sweeps_at());
         }
+        let others = earlier(self.retry_at, self.restore_at);
+        self.deadline = earlier(earlier(sweeps, ends), others);
+        self.common = env.common;
+        forwarding
     }
 
     fn act(&mut self, input: Input, env: &mut Env) -> io::Result<()> {
@@ -266,6 +296,7 @@ impl Table {
             self.served.insert(id);
         }
         env.common.live = Some(id);
+        self.hide_covered(env);
         Ok(())
     }
 
@@ -296,29 +327,6 @@ impl Table {
         for mut group in self.groups.drain(..) {
             group.remove(env);
         }
-    }
-
-    /// Brings everything in line with what has changed: policies, forwarders, watches, what can be closed, deadlines.
-    fn tidy(&mut self, changed: bool, env: &mut Env) -> io::Result<()> {
-        self.groups
-            .iter_mut()
-            .for_each(|group| group.set_policy(env));
-        self.hide_covered(env);
-        let ends = self.remove_abandoned(env);
-        let steering = self.on_each(env, Group::steer);
-        let forwarding = self.on_each(env, Group::start_forwarding);
-        let failed = steering.is_err() || forwarding.is_err();
-        self.retry_at = failed.then(|| env.now.plus(AGAIN));
-        self.restore_paths(env);
-        let mut sweeps = None;
-        for group in &mut self.groups {
-            group.watch(env);
-            group.sweep(changed, env);
-            sweeps = earlier(sweeps, group.sweeps_at());
-        }
-        let others = earlier(self.retry_at, self.restore_at);
-        self.deadline = earlier(earlier(sweeps, ends), others);
-        forwarding
     }
 
     /// Hides the groups that the live generation has not joined, where it gets their connections once they are hidden.

@@ -44,3 +44,13 @@ pub(in crate::socket) enum Input {
     /// hotrun ends.
     Close,
 }
+
+impl Input {
+    /// Whether the result includes that of [`Table::tidy`](super::Table::tidy), which starts forwarders.
+    pub(in crate::socket) fn starts_forwarders(&self) -> bool {
+        matches!(
+            self,
+            Self::Hold | Self::Respond | Self::Drain(_) | Self::Release(_)
+        )
+    }
+}

@@ -47,16 +47,28 @@ impl World {
 
     /// Whether it worked.
     fn tell(&mut self, input: Input) -> bool {
+        let starts_forwarders = input.starts_forwarders();
+        let worked = self.handle(input);
+        let tidied = self.tidy();
+        worked && (tidied || !starts_forwarders)
+    }
+
+    fn handle(&mut self, input: Input) -> bool {
         let now = self.model.now;
         self.model.unsteered = false;
-        let worked = self.table.handle(now, input, &mut self.model).is_ok();
+        self.table.handle(now, input, &mut self.model).is_ok()
+    }
+
+    fn tidy(&mut self) -> bool {
+        let now = self.model.now;
+        let tidied = self.table.tidy(now, &mut self.model).is_ok();
         let deadline = self.table.deadline();
         let rests = deadline.is_none_or(|at| at > now);
         self.model.check(Rule::ComesToRest, rests, |_| {
             format!("due at once, again and again: {deadline:?}")
         });
         self.model.check_after();
-        worked
+        tidied
     }
 
     /// A listener that is shut down disturbs the order until the table has been told, of all of them.
@@ -315,12 +327,16 @@ impl World {
             Serving::Either(..) | Serving::Held | Serving::Undecided => None,
         };
         self.model.serving = Serving::Either(old, id);
-        if self.tell(Input::Switch(id)) {
+        if self.handle(Input::Switch(id)) {
             self.model.serving = Serving::Live(id);
             self.generation(id).served = true;
+            // The caller gets its reply now.
+            self.switched(id);
+            self.tidy();
             self.switched(id);
             return;
         }
+        self.tidy();
         self.model.serving = before;
         let lands = landings(self);
         let same = disturbed || landed == lands;
