@@ -1,11 +1,12 @@
-//! Breadth-first through the states that a setting can reach; and from each of them a cooperative world comes to rest.
+//! Walks through the states that a setting can reach, breadth first and then in a narrow beam; from each of them a
+//! cooperative world comes to rest.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use super::kernel::Rule;
+use super::kernel::{Failing, Rule};
 use super::setting::{Move, Setting};
 use super::world::World;
 
@@ -37,8 +38,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// A move, and which of its fallible ops fails.
-type Edge = (Move, Option<usize>);
+/// A move, and which of its fallible ops fail.
+type Edge = (Move, Option<Failing>);
 
 pub(super) struct Exploration<'a> {
     setting: &'a Setting,
@@ -54,8 +55,10 @@ pub(super) struct Exploration<'a> {
 
 impl<'a> Exploration<'a> {
     const ENOUGH: usize = 3;
-    /// How many states of a setting are explored, the nearest first. In an hour far more would be.
-    const MOST: usize = 4_000;
+    /// The nearest states of a setting are explored without exception, at least this many of them.
+    const WHOLE: usize = 1_500;
+    /// Beyond them this many states of each depth are explored, as the order of their fingerprints has it, to the end.
+    const WIDTH: usize = 60;
 
     pub(super) fn run(setting: &'a Setting) -> Report {
         let started = Instant::now();
@@ -71,16 +74,17 @@ impl<'a> Exploration<'a> {
         let mut layer = Vec::new();
         this.visit(World::new(setting), (0, None), &mut layer);
         let mut deepest = 0;
-        while !layer.is_empty()
-            && this.broken.len() < Self::ENOUGH
-            && this.origins.len() < Self::MOST
-        {
+        while !layer.is_empty() && this.broken.len() < Self::ENOUGH {
             deepest += 1;
             let mut next = Vec::new();
             for (index, world) in layer {
                 this.expand(index, &world, &mut next);
             }
             layer = next;
+            if this.origins.len() > Self::WHOLE {
+                layer.sort_by_cached_key(|(_, world)| world.fingerprint());
+                layer.truncate(Self::WIDTH);
+            }
         }
         this.comes_to_rest();
         Report {
@@ -131,13 +135,14 @@ impl<'a> Exploration<'a> {
             {
                 self.cooperations[index as usize] = reached;
             }
-            if world.budget.failures == 0 {
-                continue;
-            }
-            for failing in 0..fallible {
+            let failures = world.budget.failures;
+            let one = (0..fallible).map(|nth| (Failing::Only(nth), 1));
+            let rest = (0..fallible).map(|nth| (Failing::From(nth), 2));
+            for (failing, cost) in one.chain(rest).filter(|(_, cost)| *cost <= failures) {
                 let mut after = world.clone();
                 after.model.fails = Some(failing);
-                after.budget.failures -= 1;
+                after.model.fallible = 0;
+                after.budget.failures -= cost;
                 after.step(self.setting, action);
                 self.reach(after, (index, (action, Some(failing))), next);
             }
@@ -180,7 +185,7 @@ impl<'a> Exploration<'a> {
         edges.iter().rev().fold(String::new(), |mut text, edge| {
             let _ = match edge {
                 (action, None) => writeln!(text, "    {action:?}"),
-                (action, Some(failing)) => writeln!(text, "    {action:?}, op {failing} fails"),
+                (action, Some(failing)) => writeln!(text, "    {action:?}, failing: {failing:?}"),
             };
             text
         })

@@ -2,7 +2,7 @@
 //!
 //! Long because every check looks at the private parts of the model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::os::Queue;
@@ -100,6 +100,14 @@ pub(super) enum Serving {
     Undecided,
 }
 
+/// Which fallible ops of a move fail, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Failing {
+    Only(usize),
+    /// This one and all after it, as where no descriptor is left.
+    From(usize),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Model {
     pub(super) now: Time,
@@ -114,11 +122,15 @@ pub(super) struct Model {
     pub(super) joins: Option<GenId>,
     /// A program shut a listener down, which nobody has noticed: until then indices are not what they should be.
     pub(super) disturbed: bool,
+    /// A forwarder could not be stopped, and no other listener opened. Connections wait there, and are forwarded later.
+    pub(super) stuck: bool,
     /// Steering has failed and was not tried again since.
     pub(super) unsteered: bool,
-    /// Which fallible op from now on fails.
-    pub(super) fails: Option<usize>,
+    /// Which of the next fallible ops fail.
+    pub(super) fails: Option<Failing>,
     pub(super) fallible: usize,
+    /// The groups in which a connection could land in a stranger before the current input.
+    pub(super) astray: BTreeSet<GroupId>,
     /// A connection was closed in this group, which is fine if the whole group goes.
     lost_in: Option<GroupId>,
     emptied: Option<GroupId>,
@@ -151,9 +163,11 @@ impl Model {
             probe: None,
             joins: None,
             disturbed: false,
+            stuck: false,
             unsteered: false,
             fails: None,
             fallible: 0,
+            astray: BTreeSet::new(),
             lost_in: None,
             emptied: None,
             broken: Vec::new(),
@@ -220,8 +234,21 @@ impl Model {
         })
     }
 
+    /// The groups in which a connection may land in a stranger.
+    pub(super) fn groups_astray(&self) -> BTreeSet<GroupId> {
+        let groups = self.arrays.keys().copied();
+        groups
+            .filter(|group| self.landings(*group).contains(&None))
+            .collect()
+    }
+
     /// What must hold at every instant.
     fn check_instant(&mut self, when: &Op) {
+        let astray = self.groups_astray();
+        let kept = astray.is_subset(&self.astray);
+        self.check(Rule::LandsWhereItIsServed, kept, |_| {
+            format!("after {when:?}: a stranger gets connections of {astray:?}")
+        });
         if self.disturbed || self.unsteered {
             return;
         }
@@ -278,7 +305,7 @@ impl Model {
             let landings = self.landings(group);
             if self.serving == Serving::Held && !self.arrays[&group].is_udp() {
                 let waits = landings.iter().all(|member| self.may_wait(group, *member));
-                let waits = waits || self.disturbed || self.unsteered;
+                let waits = waits || self.disturbed || self.unsteered || self.stuck;
                 self.check(Rule::LandsWhereItIsServed, waits, |_| {
                     format!("held: {landings:?}")
                 });
@@ -340,14 +367,8 @@ impl Model {
             self.lost_in = Some(group);
             self.client = None;
         }
-        let astray = |this: &Self| this.landings(group).contains(&None);
-        let before = astray(self);
         self.remove_member(listener);
         self.socks.remove(&listener);
-        let fine = before || !listened || !astray(self);
-        self.check(Rule::LandsWhereItIsServed, fine, |_| {
-            format!("a stranger took the index of {listener:?}")
-        });
         let array = &self.arrays[&group];
         if listened && array.members.is_empty() && !array.is_udp() && !self.disturbed {
             self.emptied = Some(group);
@@ -432,16 +453,11 @@ impl Model {
 
     fn may_fail(&mut self) -> io::Result<()> {
         self.fallible += 1;
+        let number = self.fallible - 1;
         match self.fails {
-            Some(0) => {
-                self.fails = None;
-                Err(io::ErrorKind::Other.into())
-            }
-            Some(left) => {
-                self.fails = Some(left - 1);
-                Ok(())
-            }
-            None => Ok(()),
+            Some(Failing::Only(failing)) if failing == number => Err(io::ErrorKind::Other.into()),
+            Some(Failing::From(first)) if first <= number => Err(io::ErrorKind::Other.into()),
+            Some(Failing::Only(_) | Failing::From(_)) | None => Ok(()),
         }
     }
 

@@ -105,7 +105,10 @@ impl World {
             if array.members.contains(&None) {
                 moves.push(Move::StrangerGoes(*group));
             } else if self.budget.strangers > 0 && matches!(array.place, Place::Ip(_)) {
-                moves.push(Move::StrangerComes(*group));
+                // One that comes between a look and the closing that follows it can't be noticed.
+                let mut looks = self.model.looks.iter();
+                let looked = looks.any(|look| look.group == *group && look.found.is_some());
+                moves.extend((!looked).then_some(Move::StrangerComes(*group)));
             }
         }
     }

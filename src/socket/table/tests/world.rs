@@ -56,6 +56,7 @@ impl World {
     fn handle(&mut self, input: Input) -> bool {
         let now = self.model.now;
         self.model.unsteered = false;
+        self.model.astray = self.model.groups_astray();
         self.table.handle(now, input, &mut self.model).is_ok()
     }
 
@@ -114,7 +115,10 @@ impl World {
             }
             Move::StopResponding => {
                 self.responds = false;
-                self.tell(Input::StopResponding);
+                let before = std::mem::replace(&mut self.model.serving, Serving::Undecided);
+                self.model.stuck |= !self.tell(Input::StopResponding);
+                self.model.serving = before;
+                self.model.check_after();
             }
             Move::Divert(group, id) => self.divert(group, id),
             Move::Restore => self.restore(),
