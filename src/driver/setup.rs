@@ -19,7 +19,7 @@ use crate::process;
 use crate::process::notify::FdStore;
 use crate::process::signals::Signals;
 use crate::reload::{ArtifactId, Event, Machine, Request};
-use crate::socket::{OpenError, Sharing, Sockets};
+use crate::socket::{Sharing, Sockets};
 use crate::ui::feed::{self, UiThread};
 use crate::ui::{Feed, Level, Mode, TerminalInput, Ui};
 use crate::watch::{Message, Watch, WatchSpec};
@@ -111,14 +111,9 @@ fn open_sockets(config: &Config) -> Result<Sockets, Failure> {
         false => Sharing::Shared,
     };
     Sockets::open(&config.listen, sharing).map_err(|error| {
-        let failure = match error {
-            OpenError::SameAddress { .. } | OpenError::SameName { .. } => Failure::usage,
-            OpenError::InUse { .. }
-            | OpenError::Privileged { .. }
-            | OpenError::NotLocal { .. }
-            | OpenError::NotASocket { .. }
-            | OpenError::NoSteering
-            | OpenError::Io { .. } => Failure::environment,
+        let failure = match error.is_usage {
+            true => Failure::usage,
+            false => Failure::environment,
         };
         failure(error.to_string()).hints(error.hint())
     })

@@ -14,8 +14,7 @@ use crate::process::notify::NotifySocket;
 use crate::process::{self, Control, Spec, shell};
 use crate::ready::{self, Connect, LastUnreadyReason, ListenState, ReadyInputs, ReadyReason};
 use crate::reload::{ArtifactId, GenEvent, GenId};
-use crate::socket::intercept::Interceptor;
-use crate::socket::{Address, Passed, Route};
+use crate::socket::{intercept, Address, Passed, Route};
 use crate::ui::{Level, Mode, Stream};
 
 use super::generation::{Notify, Running, Terminal};
@@ -39,7 +38,6 @@ impl Driver {
         env.push(("HOTRUN".into(), "1".into()));
         env.push(("HOTRUN_GENERATION".into(), id.to_string().into()));
         let passed = self.sockets.prepare(id).context("preparing its sockets")?;
-        let connect = self.connect(id).context("preparing the probes")?;
         let listen_state = self.listen_state(id, &passed);
         let notify = Notify::new(NotifySocket::open().context("opening the notify socket")?);
         let channel = self.adopts.then(seccomp::channel).transpose();
@@ -69,7 +67,7 @@ impl Driver {
             adopts: self.adopts,
             notify_state: notify.state.subscribe(),
             lines,
-            connect,
+            connect: connect(self.sockets.routes(id)),
             // In the program's environment and directory.
             exec: Box::new(move |line| {
                 let spec = Spec::shell(line, env.clone(), launch.workdir.clone());
@@ -136,13 +134,9 @@ impl Driver {
     fn intercept(&self, id: GenId, channel: OwnedFd, control: Control) -> Result<()> {
         let adopter = self.sockets.adopter();
         let inbox = self.inbox.clone();
-        let interceptor = Interceptor {
-            id,
-            adopter: adopter.context("no sockets are adopted here")?,
-            pids: Box::new(move || control.pids()),
-            notify: Box::new(move |event| inbox.send(Input::Intercepted { id, event })),
-        };
-        let started = interceptor.start(channel);
+        let adopter = adopter.context("no sockets are adopted here")?;
+        let notify = move |event| inbox.send(Input::Intercepted { id, event });
+        let started = intercept::start(channel, id, adopter, move || control.pids(), notify);
         started.context("starting the thread that replies to `bind` and `listen`")
     }
 
@@ -164,17 +158,6 @@ impl Driver {
                 ..ListenState::default()
             }),
         }
-    }
-
-    /// Sockets that the program opens itself are known only later, so they are looked up for each connection.
-    fn connect(&self, id: GenId) -> io::Result<Connect> {
-        Ok(match self.sockets.adopter() {
-            Some(adopter) => connect(move || adopter.routes(id)),
-            None => {
-                let routes = self.sockets.probe(id)?;
-                connect(move || routes.clone())
-            }
-        })
     }
 
     /// The task that waits until the generation is ready.
@@ -215,7 +198,7 @@ impl Driver {
 /// Connects to one generation only: to its listener with this port, or without a port to its first listener.
 fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
     Box::new(move |port| {
-        let fits = |route: &Route| match &route.listening().address {
+        let fits = |route: &Route| match &route.address {
             Address::Tcp(address) => port.is_none_or(|port| port == address.port()),
             Address::Unix(_) => port.is_none(),
         };

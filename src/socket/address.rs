@@ -1,7 +1,10 @@
+//! What `--listen` takes, and the name of each socket.
+
+use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Where a socket listens.
@@ -39,20 +42,7 @@ pub struct ListenSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseListenError {
     value: String,
-    problem: Problem,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Problem {
-    Address,
-    Port(String),
-    NoPort,
-    Brackets,
-    Host(String),
-    Udp,
-    Path,
-    Abstract,
-    Name(String),
+    problem: String,
 }
 
 const FORMS: &str = "`3000`, `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, each also as `NAME=ADDRESS`";
@@ -70,101 +60,83 @@ impl FromStr for ListenSpec {
     }
 }
 
-fn parse(value: &str) -> Result<ListenSpec, Problem> {
-    let Some((name, address)) = split_name(value) else {
-        return Ok(ListenSpec {
-            name: None,
-            address: address(value)?,
-        });
+fn parse(value: &str) -> Result<ListenSpec, String> {
+    let (name, text) = match value.split_once('=') {
+        // The `=` may belong to a path (`unix:/tmp/a=b`).
+        Some((name, text)) if !name.contains([':', '/']) => (Some(name), text),
+        Some(_) | None => (None, value),
     };
-    if !valid_name(name) {
-        return Err(Problem::Name(name.to_owned()));
+    let valid = |name: &str| {
+        (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(|c| c.is_ascii_graphic())
+    };
+    if let Some(name) = name.filter(|name| !valid(name)) {
+        return Err(format!(
+            "`{name}` is not a name; use 1 to {LONGEST_NAME} printable ASCII characters without `:`"
+        ));
     }
     Ok(ListenSpec {
-        name: Some(name.to_owned()),
-        address: self::address(address)?,
+        name: name.map(str::to_owned),
+        address: address(text)?,
     })
 }
 
-/// Splits at the first `=`, unless it belongs to a path (`unix:/tmp/a=b`).
-fn split_name(value: &str) -> Option<(&str, &str)> {
-    let (name, address) = value.split_once('=')?;
-    (!name.contains([':', '/'])).then_some((name, address))
-}
-
-fn valid_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(|c| c.is_ascii_graphic())
-}
-
-fn address(text: &str) -> Result<Address, Problem> {
+fn address(text: &str) -> Result<Address, String> {
     if text.starts_with("udp:") {
-        return Err(Problem::Udp);
+        return Err("UDP is not supported; use a TCP address or `unix:PATH`".into());
     }
-    if let Some(path) = text
-        .strip_prefix("unix::")
-        .or_else(|| text.strip_prefix("unix:"))
-    {
-        return unix(path);
+    let without = |prefixes: &[&str]| prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
+    match without(&["unix::", "unix:"]) {
+        Some(path) if path.starts_with('@') => {
+            Err("abstract unix sockets are not supported; use `unix:PATH`".into())
+        }
+        Some(path) if path.is_empty() || path.ends_with('/') || path.contains('\0') => {
+            Err("the file name is missing; use `unix:PATH`".into())
+        }
+        Some(path) => Ok(Address::Unix(PathBuf::from(path))),
+        None => tcp(without(&["http::", "https::", "tcp::"]).unwrap_or(text)).map(Address::Tcp),
     }
-    let prefixes = ["http::", "https::", "tcp::"];
-    let text = prefixes
-        .iter()
-        .find_map(|prefix| text.strip_prefix(prefix))
-        .unwrap_or(text);
-    tcp(text).map(Address::Tcp)
 }
 
-fn unix(path: &str) -> Result<Address, Problem> {
-    if path.starts_with('@') {
-        return Err(Problem::Abstract);
-    }
-    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
-        return Err(Problem::Path);
-    }
-    Ok(Address::Unix(PathBuf::from(path)))
-}
-
-fn tcp(text: &str) -> Result<SocketAddr, Problem> {
+fn tcp(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
-    let bare = text
-        .strip_prefix("localhost:")
-        .or_else(|| text.strip_prefix(':'))
-        .unwrap_or(text);
+    let bare = text.strip_prefix("localhost:");
+    let bare = bare.or_else(|| text.strip_prefix(':')).unwrap_or(text);
     if !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit()) {
-        let port = bare.parse().map_err(|_| Problem::Port(bare.to_owned()))?;
+        let port = bare.parse().map_err(|_| not_a_port(bare))?;
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
     Err(problem(text))
 }
 
+fn not_a_port(text: &str) -> String {
+    format!("`{text}` is not a port from 0 to 65535")
+}
+
 /// The most likely mistake.
-fn problem(text: &str) -> Problem {
-    let unbracketed = text.trim_start_matches('[').trim_end_matches(']');
-    if unbracketed.parse::<IpAddr>().is_ok() {
-        let bare = text == unbracketed && text.contains(':');
-        return if bare {
-            Problem::Brackets
-        } else {
-            Problem::NoPort
+fn problem(text: &str) -> String {
+    let without_brackets = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>();
+    let no_port = || format!("the port is missing; use {FORMS}");
+    if without_brackets(text).is_ok() {
+        return match text.contains(':') && !text.starts_with('[') {
+            true => "an IPv6 address needs brackets, as in `[::1]:3000`".into(),
+            false => no_port(),
         };
     }
-    let Some((host, port)) = text.rsplit_once(':') else {
-        return if text == "localhost" {
-            Problem::NoPort
-        } else {
-            Problem::Address
-        };
-    };
-    let inside = host.trim_start_matches('[').trim_end_matches(']');
-    if port.parse::<u16>().is_err() && (host == "localhost" || inside.parse::<IpAddr>().is_ok()) {
-        return Problem::Port(port.to_owned());
+    match text.rsplit_once(':') {
+        None if text == "localhost" => no_port(),
+        Some((host, port)) if port.parse::<u16>().is_err() => {
+            match host == "localhost" || without_brackets(host).is_ok() {
+                true => not_a_port(port),
+                false => format!("not an address; use {FORMS}"),
+            }
+        }
+        Some((host, _)) if !host.is_empty() && !host.contains(':') => {
+            format!("`{host}` is not an IP address; use an IP address or `localhost`")
+        }
+        Some(_) | None => format!("not an address; use {FORMS}"),
     }
-    if port.parse::<u16>().is_ok() && !host.is_empty() && !host.contains(':') {
-        return Problem::Host(host.to_owned());
-    }
-    Problem::Address
 }
 
 impl fmt::Display for ListenSpec {
@@ -178,113 +150,50 @@ impl fmt::Display for ListenSpec {
 
 impl fmt::Display for ParseListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on `{}`: ", self.value)?;
-        match &self.problem {
-            Problem::Address => write!(f, "not an address; use {FORMS}"),
-            Problem::Port(port) => write!(f, "`{port}` is not a port from 0 to 65535"),
-            Problem::NoPort => write!(f, "the port is missing; use {FORMS}"),
-            Problem::Brackets => f.write_str("an IPv6 address needs brackets, as in `[::1]:3000`"),
-            Problem::Host(host) => {
-                write!(
-                    f,
-                    "`{host}` is not an IP address; use an IP address or `localhost`"
-                )
-            }
-            Problem::Udp => f.write_str("UDP is not supported; use a TCP address or `unix:PATH`"),
-            Problem::Path => f.write_str("the file name is missing; use `unix:PATH`"),
-            Problem::Abstract => {
-                f.write_str("abstract unix sockets are not supported; use `unix:PATH`")
-            }
-            Problem::Name(name) => write!(
-                f,
-                "`{name}` is not a name; use 1 to {LONGEST_NAME} printable ASCII characters without `:`"
-            ),
-        }
+        write!(f, "cannot listen on `{}`: {}", self.value, self.problem)
     }
 }
 
 impl Error for ParseListenError {}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shown(value: &str) -> String {
-        match value.parse::<ListenSpec>() {
-            Ok(spec) => spec.to_string(),
-            Err(error) => format!("error: {error}"),
-        }
-    }
-
-    #[test]
-    fn every_documented_form_is_parsed() {
-        for (value, expected) in [
-            ("3000", "127.0.0.1:3000"),
-            (":3000", "127.0.0.1:3000"),
-            ("0", "127.0.0.1:0"),
-            ("127.0.0.1:3000", "127.0.0.1:3000"),
-            ("0.0.0.0:80", "0.0.0.0:80"),
-            ("[::]:3000", "[::]:3000"),
-            ("[fe80::1%2]:3000", "[fe80::1%2]:3000"),
-            ("localhost:3000", "127.0.0.1:3000"),
-            ("unix:/run/app.sock", "unix:/run/app.sock"),
-            ("unix:app.sock", "unix:app.sock"),
-            ("unix:/tmp/a=b", "unix:/tmp/a=b"),
-            ("web=3000", "web=127.0.0.1:3000"),
-            ("web=unix:/tmp/a=b", "web=unix:/tmp/a=b"),
-            ("http::3000", "127.0.0.1:3000"),
-            ("https::0.0.0.0:8443", "0.0.0.0:8443"),
-            ("https:::8443", "127.0.0.1:8443"),
-            ("tcp::[::1]:25", "[::1]:25"),
-            ("unix::/run/app.sock", "unix:/run/app.sock"),
-            ("api=http::3000", "api=127.0.0.1:3000"),
-        ] {
-            assert_eq!(shown(value), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn the_displayed_form_is_parsed_again() {
-        for value in [
-            "127.0.0.1:3000",
-            "web=[::]:80",
-            "unix:/run/a b.sock",
-            "x=unix:s",
-        ] {
-            assert_eq!(shown(value), value);
-        }
-    }
-
-    #[test]
-    fn an_error_names_the_value_and_the_mistake() {
-        for (value, expected) in [
-            ("", "not an address"),
-            ("three", "not an address"),
-            ("70000", "`70000` is not a port from 0 to 65535"),
-            ("127.0.0.1", "the port is missing"),
-            ("[::1]", "the port is missing"),
-            ("localhost", "the port is missing"),
-            ("::1", "needs brackets"),
-            ("::1:3000", "needs brackets"),
-            ("127.0.0.1:web", "`web` is not a port"),
-            ("[::1]:99999", "`99999` is not a port"),
-            ("localhost:", "`` is not a port"),
-            ("example.org:80", "`example.org` is not an IP address"),
-            ("udp:53", "UDP is not supported"),
-            ("udp::53", "UDP is not supported"),
-            ("unix:", "the file name is missing"),
-            ("unix:/run/", "the file name is missing"),
-            ("unix:@name", "abstract"),
-            ("=3000", "`` is not a name"),
-            ("a b=3000", "`a b` is not a name"),
-            ("grün=3000", "`grün` is not a name"),
-        ] {
-            let shown = shown(value);
-            assert!(
-                shown.starts_with(&format!("error: cannot listen on `{value}`: ")),
-                "{shown}"
-            );
-            assert!(shown.contains(expected), "{shown}");
-        }
-    }
+/// A listening socket and its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// Its unique name in `LISTEN_FDNAMES`.
+    pub name: String,
+    /// Its address, with the actual port if port 0 was requested.
+    pub address: Address,
 }
+
+/// Adds names: the given ones, and unique ones made from the address. `actual` are the addresses of `specs`, in order.
+pub(super) fn name_all(specs: &[ListenSpec], actual: Vec<Address>) -> Vec<Listening> {
+    let mut taken: HashSet<String> = specs.iter().filter_map(|spec| spec.name.clone()).collect();
+    let named = specs.iter().zip(actual).map(|(spec, address)| {
+        let given = spec.name.clone();
+        let name = given.unwrap_or_else(|| free_name(&address, &mut taken));
+        Listening { name, address }
+    });
+    named.collect()
+}
+
+fn free_name(address: &Address, taken: &mut HashSet<String>) -> String {
+    let base = match address {
+        Address::Tcp(address) => format!("tcp-{}", address.port()),
+        Address::Unix(path) => format!("unix-{}", plain_name(path)),
+    };
+    let numbered = (2..).map(|number: u32| format!("{base}-{number}"));
+    let mut names = std::iter::once(base.clone()).chain(numbered);
+    let free = names.find(|name| taken.insert(name.clone()));
+    free.unwrap_or(base)
+}
+
+/// The file name, with `_` for every character that `LISTEN_FDNAMES` cannot hold.
+fn plain_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let allowed = |c: char| c.is_ascii_graphic() && c != ':';
+    let plain = |c: char| if allowed(c) { c } else { '_' };
+    name.chars().take(200).map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,20 @@
+//! The handle for sockets that programs open.
+
 use std::collections::HashSet;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
 use socket2::Socket;
 
 use super::apply::Incoming;
-use super::bind::bind_for_program;
 use super::endpoint::Endpoint;
-use super::listening::Listening;
+use super::open::bind_for_program;
 use super::owner::{Inbox, Owner};
-use super::route::Route;
 use super::table::{Group, Input, Joining, ListenerId};
 use crate::os;
 use crate::reload::GenId;
 
-/// A handle for sockets that programs open: for the thread that answers a program's calls, and for those who want to know
-/// what a program has opened.
+/// A handle for sockets that programs open.
 #[derive(Clone)]
 pub struct Adopter {
     inbox: Inbox,
@@ -27,7 +25,7 @@ pub struct Adopter {
 pub struct Joined {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Whether nobody listened there before.
+    /// Whether no generation listened there before.
     pub first: bool,
 }
 
@@ -47,8 +45,7 @@ pub struct Opened {
     pub inodes: Vec<u64>,
     /// Those for datagrams.
     pub datagrams: Vec<u64>,
-    /// Where the live generation listens, or connections wait, and this generation does not listen, nor anywhere that
-    /// covers it.
+    /// The addresses at which the live generation listens, or connections wait, and which this generation does not cover.
     pub missing: Vec<SocketAddr>,
     /// Whether another one is live.
     pub beside: bool,
@@ -120,14 +117,6 @@ impl Adopter {
         let opened = self.inbox.ask(move |owner| owner.opened(id));
         opened.unwrap_or_default()
     }
-
-    /// Ways to what this generation listens on.
-    #[must_use]
-    pub fn routes(&self, id: GenId) -> Vec<Route> {
-        let inbox = self.inbox.clone();
-        let routes = self.inbox.ask(move |owner| owner.routes(id, &inbox));
-        routes.unwrap_or_default()
-    }
 }
 
 impl Owner {
@@ -154,16 +143,20 @@ impl Owner {
             backlog,
         };
         let first = self.table.find(endpoint).is_none();
-        self.applier.bring(Incoming::Program(socket));
+        self.applier.bring(Incoming::Socket(socket));
         self.handle(Input::Join(endpoint, joining))?;
         let address = endpoint.address;
         Ok(Joined { address, first })
     }
 
     fn inodes_of(&self, id: GenId) -> Vec<(ListenerId, u64)> {
-        let listeners = self.table.groups().iter().flat_map(|group| group.of(id));
+        let groups = self.table.groups().iter();
+        groups.flat_map(|group| self.inodes_in(group, id)).collect()
+    }
+
+    fn inodes_in(&self, group: &Group, id: GenId) -> Vec<(ListenerId, u64)> {
         let inode = |id: ListenerId| Some((id, self.applier.inode(id)?));
-        listeners.filter_map(|one| inode(one.id)).collect()
+        group.of(id).filter_map(|one| inode(one.id)).collect()
     }
 
     fn opened(&self, id: GenId) -> Opened {
@@ -174,42 +167,19 @@ impl Owner {
         };
         let own = self.table.endpoints(id);
         for group in self.table.groups() {
-            let inodes: Vec<u64> = self.inodes_in(group, id);
+            let inodes = self.inodes_in(group, id);
             if let (true, Some(endpoint)) = (inodes.is_empty(), group.endpoint())
                 && group.is_expected(live)
                 && !endpoint.is_covered_by(&own)
             {
                 opened.missing.push(endpoint.address);
             }
+            let inodes = inodes.into_iter().map(|(_, inode)| inode);
             match group.carries_datagrams() {
                 true => opened.datagrams.extend(inodes),
                 false => opened.inodes.extend(inodes),
             }
         }
         opened
-    }
-
-    fn inodes_in(&self, group: &Group, id: GenId) -> Vec<u64> {
-        let inodes = group.of(id).filter_map(|one| self.applier.inode(one.id));
-        inodes.collect()
-    }
-
-    fn routes(&self, id: GenId, inbox: &Inbox) -> Vec<Route> {
-        let groups = self.table.groups().iter();
-        let groups = groups.filter(|group| !group.carries_datagrams());
-        let route = |group: &Group| {
-            let way = self.way(group, id, inbox).ok()?;
-            let address = self.applier.address(group.id)?.clone();
-            let name = String::new();
-            let listening = Listening { name, address };
-            Some(Route { listening, way })
-        };
-        groups.filter_map(route).collect()
-    }
-}
-
-impl fmt::Debug for Adopter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Adopter").finish_non_exhaustive()
     }
 }

@@ -1,71 +1,81 @@
-//! Performs what the table wants on real sockets.
+//! Performs the ops of the table on real sockets.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use socket2::Socket;
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
 
 use super::address::Address;
-use super::bind::listen;
 use super::drain::MonitoredListener;
 use super::endpoint::{Endpoint, Transport};
+use super::forward::{Respond, Unclaimed};
 use super::forwarder::{Forwarder, Work};
-use super::limits::Limits;
-use super::opened::{At, Group, Listener, sharing};
-use super::scan::{Scan, Scanned, stranger};
+use super::open::{listen, sharing};
+use super::opened::{At, Group, Listener, Sharing};
+use super::scan::{sight, stranger};
 use super::table::{GroupId, Input, Kernel, ListenerId, Op, Place, UnclaimedPolicy};
-use super::unclaimed::{Respond, Unclaimed};
 use super::unix_path::{Name, UnixPath};
+use crate::os::cleanup::Cleanup;
 use crate::os::{self, Queue};
+use crate::reload::Time;
 
-/// What other threads and tasks report.
-pub(super) enum Report {
-    Input(Input),
-    Scanned(GroupId, Scanned),
-}
+/// How many connections hotrun takes on at the same time. A forwarded one takes two descriptors, of which a process has
+/// 1024 unless that was raised.
+const PLACES: usize = 256;
 
-/// A socket that is handed to the table.
+/// What the next input is about.
 pub(super) enum Incoming {
-    /// For an address of `--listen`; it listens.
-    Tcp(Socket),
-    /// For a path of `--listen`.
-    Unix(UnixPath),
-    /// A program's; it is bound.
-    Program(Socket),
+    Socket(Socket),
+    Path(UnixPath),
 }
 
 /// All sockets, by listener.
 pub(super) struct Applier {
+    sharing: Sharing,
     groups: HashMap<GroupId, Group>,
     listeners: HashMap<ListenerId, Listener>,
     incoming: Option<Incoming>,
     responder: Option<Arc<dyn Respond>>,
-    limits: Limits,
-    report: Arc<dyn Fn(Report) + Send + Sync>,
+    runtime: Handle,
+    places: Arc<Semaphore>,
+    started: Instant,
+    /// Takes the inputs of other threads and tasks.
+    report: Arc<dyn Fn(Input) + Send + Sync>,
 }
 
 impl Applier {
-    pub(super) fn new(limits: Limits, report: Arc<dyn Fn(Report) + Send + Sync>) -> Self {
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn new(sharing: Sharing, report: Arc<dyn Fn(Input) + Send + Sync>) -> Self {
         Self {
+            sharing,
             groups: HashMap::new(),
             listeners: HashMap::new(),
             incoming: None,
             responder: None,
-            limits,
+            runtime: Handle::current(),
+            places: Arc::new(Semaphore::new(PLACES)),
+            started: Instant::now(),
             report,
         }
     }
 
-    /// What the next input is about.
+    pub(super) fn now(&self) -> Time {
+        Time::after_start(self.started.elapsed())
+    }
+
+    /// Hands over the socket that the next input is about.
     pub(super) fn bring(&mut self, incoming: Incoming) {
         self.incoming = Some(incoming);
     }
 
-    /// What responds while [`UnclaimedPolicy::Respond`] holds.
+    /// Sets what responds while [`UnclaimedPolicy::Respond`] holds.
     pub(super) fn set_responder(&mut self, responder: Arc<dyn Respond>) {
         for group in self.groups.values() {
             group.unclaimed.send_if_modified(|unclaimed| {
@@ -92,7 +102,7 @@ impl Applier {
         self.listeners.values().map(|one| one.inode).collect()
     }
 
-    /// A duplicate for a program, closed on exec until whoever starts the program clears that.
+    /// A duplicate for a program, with `CLOEXEC`.
     pub(super) fn duplicate(&self, listener: ListenerId) -> io::Result<OwnedFd> {
         Ok(self.listener(listener)?.socket.try_clone()?.into())
     }
@@ -108,25 +118,36 @@ impl Applier {
         self.listeners.get(&listener)?.name.as_ref()
     }
 
-    /// What a drain monitor looks at.
+    /// What a drain monitor looks at. The queue of a shared socket is not that of one generation.
     pub(super) fn monitored(&self, listener: ListenerId) -> Option<MonitoredListener> {
         let listener = self.listeners.get(&listener)?;
-        let group = self.groups.get(&listener.group)?;
-        Some(match (&group.address, &listener.name) {
-            (Address::Tcp(address), _) => MonitoredListener::Tcp {
-                socket: Some(listener.socket.clone()),
+        let steered = self.sharing == Sharing::Steered;
+        Some(match &self.groups.get(&listener.group)?.address {
+            Address::Tcp(address) => MonitoredListener::Tcp {
+                socket: steered.then(|| listener.socket.clone()),
                 address: *address,
             },
-            (Address::Unix(_), name) => MonitoredListener::Unix {
-                queue: Some(listener.inode),
-                name: name.as_ref().map(|name| name.bound.clone())?,
+            Address::Unix(path) => MonitoredListener::Unix {
+                queue: steered.then_some(listener.inode),
+                name: match &listener.name {
+                    Some(name) => name.bound.clone(),
+                    None => path.clone(),
+                },
             },
         })
     }
 
-    #[cfg(test)]
-    pub(super) fn limits(&self) -> &Limits {
-        &self.limits
+    /// What to remove if hotrun is killed. The file of a steered path changes with each switch.
+    pub(super) fn cleanup(&self) -> Vec<Cleanup> {
+        let shared = self.sharing == Sharing::Shared;
+        let cleanup = |group: &Group| match &group.at {
+            At::Ip(_) => None,
+            At::Path(at) => Some(Cleanup::Socket {
+                path: at.path.clone(),
+                file: at.placed.filter(|_| shared),
+            }),
+        };
+        self.groups.values().filter_map(cleanup).collect()
     }
 
     fn listener(&self, id: ListenerId) -> io::Result<&Listener> {
@@ -142,27 +163,22 @@ impl Applier {
     }
 
     fn add_group(&mut self, id: GroupId, place: Place) -> io::Result<()> {
-        let (address, at) = match (place, self.incoming.take()) {
-            (Place::Ip(endpoint), incoming) => {
-                self.incoming = incoming;
-                (Address::Tcp(endpoint.address), At::Ip(endpoint))
-            }
-            (Place::Unix, Some(Incoming::Unix(path))) => {
-                (Address::Unix(path.path().to_owned()), At::Path(path))
-            }
-            (Place::Unix, None | Some(Incoming::Tcp(_) | Incoming::Program(_))) => {
-                return Err(missing());
-            }
-        };
-        let unclaimed = watch::Sender::default();
-        self.groups.insert(
-            id,
-            Group {
-                address,
-                at,
-                unclaimed,
+        let at = match place {
+            Place::Ip(endpoint) => At::Ip(endpoint),
+            Place::Unix => match self.incoming.take() {
+                Some(Incoming::Path(path)) => At::Path(path),
+                Some(Incoming::Socket(_)) | None => return Err(missing()),
             },
-        );
+        };
+        let group = Group {
+            address: match &at {
+                At::Ip(endpoint) => Address::Tcp(endpoint.address),
+                At::Path(at) => Address::Unix(at.path.clone()),
+            },
+            at,
+            unclaimed: watch::Sender::default(),
+        };
+        self.groups.insert(id, group);
         Ok(())
     }
 
@@ -173,11 +189,11 @@ impl Applier {
         socket: Socket,
         name: Option<Name>,
     ) -> io::Result<()> {
-        let inode = os::inode(&socket)?;
         let listener = Listener {
             group,
+            inode: os::inode(&socket)?,
             socket: Arc::new(socket),
-            inode,
+            sharing: self.sharing,
             name,
             forwarder: None,
             watch: None,
@@ -186,24 +202,32 @@ impl Applier {
         Ok(())
     }
 
-    /// The first listener of an address of `--listen`.
-    fn take(&mut self, group: GroupId, id: ListenerId) -> io::Result<()> {
+    fn take_socket(&mut self) -> Option<Socket> {
         match self.incoming.take() {
-            Some(Incoming::Tcp(socket)) => self.add(group, id, socket, None),
-            None => self.open(group, id),
-            Some(Incoming::Unix(_) | Incoming::Program(_)) => Err(missing()),
+            Some(Incoming::Socket(socket)) => Some(socket),
+            Some(Incoming::Path(_)) | None => None,
         }
     }
 
     fn open(&mut self, group: GroupId, id: ListenerId) -> io::Result<()> {
-        let (socket, name) = match &self.group(group)?.at {
-            At::Ip(endpoint) => {
-                let socket = sharing(*endpoint)?;
-                self.refuse_strangers(*endpoint, &socket)?;
+        let mut listeners = self.listeners.values();
+        let shared = listeners.find(|one| one.group == group && one.sharing == Sharing::Shared);
+        let (socket, name) = match (
+            shared,
+            &mut self.groups.get_mut(&group).ok_or_else(missing)?.at,
+        ) {
+            (Some(shared), _) => (shared.socket.try_clone()?, None),
+            (None, At::Ip(endpoint)) => {
+                let endpoint = *endpoint;
+                let socket = sharing(endpoint)?;
+                self.refuse_strangers(endpoint, &socket)?;
                 listen(&socket, 0)?;
                 (socket, None)
             }
-            At::Path(path) => {
+            (None, At::Path(path)) if self.sharing == Sharing::Shared => {
+                (path.open_shared()?, None)
+            }
+            (None, At::Path(path)) => {
                 let (socket, name) = path.open()?;
                 (socket, Some(name))
             }
@@ -230,9 +254,7 @@ impl Applier {
 
     /// A program's socket joins.
     fn join(&mut self, group: GroupId, id: ListenerId, backlog: i32) -> io::Result<()> {
-        let Some(Incoming::Program(socket)) = self.incoming.take() else {
-            return Err(missing());
-        };
+        let socket = self.take_socket().ok_or_else(missing)?;
         let At::Ip(endpoint) = self.group(group)?.at else {
             return Err(io::ErrorKind::Unsupported.into());
         };
@@ -242,8 +264,8 @@ impl Applier {
             // It has joined by being bound.
             Transport::Udp => {}
         }
-        // Two that came at the same moment: the order of the members is not known. The program is told that the address
-        // is in use, and so it must not listen.
+        // If two joined at the same moment, the order of the members is not known. The program is told that the address
+        // is in use, so it must not listen.
         if let Err(error) = self.refuse_strangers(endpoint, &socket) {
             socket.shutdown(Shutdown::Read)?;
             return Err(error);
@@ -272,14 +294,14 @@ impl Applier {
         let listener = self.listener(id)?;
         let group = self.group(listener.group)?;
         let report = self.report.clone();
-        let work = Work {
+        let forwarder = Forwarder::start(Work {
             socket: listener.socket.clone(),
             address: group.address.clone(),
             unclaimed: group.unclaimed.subscribe(),
-            limits: self.limits.clone(),
-            shut_down: Box::new(move || report(Report::Input(Input::ShutDown(id)))),
-        };
-        let forwarder = Forwarder::start(work)?;
+            runtime: self.runtime.clone(),
+            places: self.places.clone(),
+            shut_down: Box::new(move || report(Input::ShutDown(id))),
+        })?;
         self.listener_mut(id)?.forwarder = Some(forwarder);
         Ok(())
     }
@@ -294,20 +316,22 @@ impl Applier {
     }
 
     fn watch(&mut self, id: ListenerId) -> io::Result<()> {
-        let socket = self.duplicate(id)?;
-        let report = self.report.clone();
-        let watch = async move {
+        let (socket, report) = (self.duplicate(id)?, self.report.clone());
+        let task = self.runtime.spawn(async move {
             if os::hung_up(socket).await.is_ok() {
-                report(Report::Input(Input::ShutDown(id)));
+                report(Input::ShutDown(id));
             }
-        };
-        let task = self.limits.runtime.spawn(watch);
+        });
         self.listener_mut(id)?.watch = Some(task.abort_handle());
         Ok(())
     }
 
     fn set_policy(&self, id: GroupId, policy: UnclaimedPolicy) -> io::Result<()> {
         let group = self.group(id)?;
+        tracing::debug!(
+            "{}: connections that no program takes: {policy:?}",
+            group.address
+        );
         group
             .unclaimed
             .send_replace(match (policy, &self.responder) {
@@ -323,19 +347,15 @@ impl Applier {
         Ok(())
     }
 
-    fn scan(&self, id: GroupId, handshakes: bool) -> io::Result<()> {
-        let At::Ip(endpoint) = self.group(id)?.at else {
+    fn scan(&self, group: GroupId, handshakes: bool) -> io::Result<()> {
+        let At::Ip(endpoint) = self.group(group)?.at else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let (ours, report) = (self.inodes(), self.report.clone());
-        let scan = Scan {
-            endpoint,
-            ours,
-            handshakes,
-        };
-        self.limits
-            .runtime
-            .spawn_blocking(move || report(Report::Scanned(id, scan.take())));
+        let (since, ours, report) = (self.now(), self.inodes(), self.report.clone());
+        self.runtime.spawn_blocking(move || {
+            let sight = sight(since, endpoint, &ours, handshakes);
+            report(Input::Scanned { group, sight });
+        });
         Ok(())
     }
 }
@@ -344,23 +364,36 @@ impl Kernel for Applier {
     fn perform(&mut self, op: Op) -> io::Result<()> {
         match op {
             Op::Add { group, place } => self.add_group(group, place),
-            Op::Take { group, listener } => self.take(group, listener),
+            Op::Take { group, listener } => match self.take_socket() {
+                Some(socket) => self.add(group, listener, socket, None),
+                None => self.open(group, listener),
+            },
             Op::Open { group, listener } => self.open(group, listener),
+            Op::Close { listener } => {
+                self.listeners.remove(&listener);
+                Ok(())
+            }
+            Op::SetPolicy { group, policy } => self.set_policy(group, policy),
+            Op::Scan { group, handshakes } => self.scan(group, handshakes),
+            Op::Remove { group } => {
+                self.groups.remove(&group);
+                Ok(())
+            }
+            // The rest treats the listeners of an address differently.
+            _ if self.sharing == Sharing::Shared => Ok(()),
             Op::Listen {
                 group,
                 listener,
                 backlog,
             } => self.join(group, listener, backlog),
             Op::Attach { via, steering } => {
-                let socket = &self.listener(via)?.socket;
-                os::steer(&**socket, &steering.program())
+                let listener = self.listener(via)?;
+                let address = &self.group(listener.group)?.address;
+                tracing::debug!("{address}: attaching {steering:?} through {via:?}");
+                os::steer(&*listener.socket, &steering.program())
             }
             Op::Place { listener } => self.place(listener),
             Op::Restore { listener } => self.restore(listener),
-            Op::Close { listener } => {
-                self.listeners.remove(&listener);
-                Ok(())
-            }
             Op::Hide { listener } => os::hide(&*self.listener(listener)?.socket),
             Op::SetNonblocking {
                 listener,
@@ -369,20 +402,15 @@ impl Kernel for Applier {
             Op::Forward { listener } => self.forward(listener),
             Op::StopForwarding { listener } => self.stop_forwarding(listener),
             Op::Watch { listener } => self.watch(listener),
-            Op::SetPolicy { group, policy } => self.set_policy(group, policy),
-            Op::Scan { group, handshakes } => self.scan(group, handshakes),
-            Op::Remove { group } => {
-                self.groups.remove(&group);
-                Ok(())
-            }
         }
     }
 
     fn queue(&mut self, listener: ListenerId) -> Option<Queue> {
         let listener = self.listeners.get(&listener)?;
-        match listener.name {
-            Some(_) => os::unix_queue(listener.inode).ok(),
-            None => os::tcp_queue(&*listener.socket).ok(),
+        match (self.sharing, &listener.name) {
+            (Sharing::Shared, _) => None,
+            (Sharing::Steered, Some(_)) => os::unix_queue(listener.inode).ok(),
+            (Sharing::Steered, None) => os::tcp_queue(&*listener.socket).ok(),
         }
     }
 }

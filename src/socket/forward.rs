@@ -1,122 +1,226 @@
+//! A connection that hotrun has accepted because no program does: it waits, gets a response, or is forwarded.
+
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use socket2::{SockRef, Socket};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::address::Address;
-use super::bind::connectable_path;
-use super::stream::Stream;
 
+/// How many bytes of a request are read. Servers accept 8 to 64 kilobytes of headers.
+const MOST_READ: usize = 32 << 10;
+/// How long a request is read from its first byte on: a slow client holds a place that others wait for.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the client may take to read its response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For how long, and how many bytes, the rest of the request is read after the response: closing with unread bytes resets
+/// the connection, and the response with it (RFC 9112, 9.6).
+const LINGER: Duration = Duration::from_secs(1);
+const MOST_DISCARDED: u64 = 16 << 20;
 /// How often hotrun tries to connect to the live generation, and the pause between two attempts. Local ports may be used
 /// up, or the queue of a unix socket may be full.
 const ATTEMPTS: u32 = 100;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
-/// The buffer of each direction, in bytes.
-const BUFFER: usize = 8 << 10;
-/// How long the other direction may continue after the server has closed its own: a client that never closes must not
-/// hold a place that others need. The kernel has the same limit for a socket without a process (`tcp_fin_timeout`,
-/// `tcp(7)`).
-const LINGER: Duration = Duration::from_secs(60);
 
-/// Forwards one connection to the live generation, byte for byte and with the end of each direction, until both are
-/// closed. `received` is what was read from the client before.
-pub(super) async fn forward(client: Stream, received: &[u8], address: &Address) -> io::Result<()> {
-    let mut server = match (&client, address) {
-        // Its local address leads to the live listener, also where the group listens on all addresses.
-        (Stream::Tcp(client), Address::Tcp(_)) => connect_tcp(client.local_addr()?).await?,
-        (Stream::Unix(_), Address::Unix(path)) => connect_unix(path).await?,
-        (Stream::Tcp(_), Address::Unix(_)) | (Stream::Unix(_), Address::Tcp(_)) => {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
+/// A connection over TCP or a unix socket.
+pub trait Stream: AsyncRead + AsyncWrite + AsFd + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + AsFd + Send + Unpin> Stream for T {}
+
+/// What becomes of connections that no program takes.
+#[derive(Clone, Default)]
+pub(super) enum Unclaimed {
+    /// They wait.
+    #[default]
+    Wait,
+    /// They are forwarded to the live generation.
+    Forward,
+    /// They get a response, or wait if there is none.
+    Respond(Arc<dyn Respond>),
+}
+
+/// What a client gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// More bytes are needed to decide.
+    NeedMore,
+    /// The client speaks another protocol. It waits for a program.
+    Wait,
+    /// These bytes, and then the end of the connection.
+    Send(Vec<u8>),
+}
+
+/// Responds in the place of a program. It runs on the thread of the driver, so it must be quick.
+pub trait Respond: Send + Sync {
+    /// `received` is everything that has come so far. With `last` nothing more will be read: it is too long, took too
+    /// long, or has ended. Then [`Response::NeedMore`] means the same as [`Response::Wait`].
+    fn respond(&self, received: &[u8], last: bool) -> Response;
+}
+
+/// Treats one connection by the current policy until it is closed. Bytes that were read while it waited are sent first
+/// when it is forwarded.
+pub(super) async fn handle(
+    client: Socket,
+    address: Address,
+    unclaimed: watch::Receiver<Unclaimed>,
+    _permit: OwnedSemaphorePermit,
+) {
+    // If this fails the client sees its connection end.
+    let Ok(stream) = accepted(client, &address) else {
+        return;
     };
-    server.write_all(received).await?;
-    splice(client, server).await
-}
-
-async fn connect_tcp(to: SocketAddr) -> io::Result<Stream> {
-    let server = retry(|| TcpStream::connect(to)).await?;
-    server.set_nodelay(true)?;
-    Ok(Stream::Tcp(server))
-}
-
-async fn connect_unix(path: &Path) -> io::Result<Stream> {
-    let (path, _directory) = connectable_path(path)?;
-    let server = retry(|| UnixStream::connect(path.clone())).await?;
-    Ok(Stream::Unix(server))
-}
-
-async fn retry<T, F: Future<Output = io::Result<T>>>(connect: impl Fn() -> F) -> io::Result<T> {
-    for _ in 1..ATTEMPTS {
-        match connect().await {
-            Ok(stream) => return Ok(stream),
-            Err(_) => sleep(BETWEEN_ATTEMPTS).await,
-        }
+    let client = Client {
+        stream,
+        received: Vec::new(),
+        until: None,
+        may_respond: true,
+    };
+    if let Some(client) = client.wait(unclaimed).await {
+        let _ = client.forward(&address).await;
     }
-    connect().await
 }
 
-async fn splice(client: Stream, server: Stream) -> io::Result<()> {
-    let (mut from_client, mut to_client) = tokio::io::split(client);
-    let (mut from_server, mut to_server) = tokio::io::split(server);
-    let result = {
-        let request = copy(&mut from_client, &mut to_server);
-        let response = copy(&mut from_server, &mut to_client);
-        tokio::pin!(request, response);
-        tokio::select! {
-            sent = &mut request => match sent {
-                Ok(()) => response.await,
-                Err(Broken::Read(error)) => Err(Broken::Read(error)),
-                // A server may respond and close before it has read everything: deliver its response first.
-                Err(Broken::Write(error)) => {
-                    let _ = timeout(LINGER, response).await;
-                    Err(Broken::Write(error))
-                }
-            },
-            responded = &mut response => match responded {
-                Ok(()) => match timeout(LINGER, request).await {
-                    Ok(sent) => sent,
-                    Err(slow) => Err(Broken::Read(slow.into())),
-                },
-                Err(broken) => Err(broken),
-            },
+fn accepted(socket: Socket, address: &Address) -> io::Result<Box<dyn Stream>> {
+    socket.set_nonblocking(true)?;
+    Ok(match address {
+        Address::Tcp(_) => {
+            socket.set_tcp_nodelay(true)?;
+            Box::new(TcpStream::from_std(socket.into())?)
         }
-    };
-    result.map_err(|broken| {
-        // One side was reset. A plain close would tell the other that it has everything, so reset it too (`socket(7)`,
-        // SO_LINGER).
-        for stream in [
-            from_client.unsplit(to_client),
-            from_server.unsplit(to_server),
-        ] {
-            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-        }
-        match broken {
-            Broken::Read(error) | Broken::Write(error) => error,
-        }
+        Address::Unix(_) => Box::new(UnixStream::from_std(OwnedFd::from(socket).into())?),
     })
 }
 
-/// Which side ended one direction too early.
-enum Broken {
-    Read(io::Error),
-    Write(io::Error),
+struct Client {
+    stream: Box<dyn Stream>,
+    received: Vec<u8>,
+    /// When reading ends.
+    until: Option<Instant>,
+    /// Whether it may still get a response.
+    may_respond: bool,
 }
 
-/// Copies one direction, including its end.
-async fn copy(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>) -> Result<(), Broken> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match from.read(&mut buffer).await.map_err(Broken::Read)? {
-            0 => return to.shutdown().await.map_err(Broken::Write),
-            read => {
-                let written = to.write_all(&buffer[..read]).await;
-                written.map_err(Broken::Write)?;
+impl Client {
+    /// Waits until it is to be forwarded. Returns nothing if it has ended before.
+    async fn wait(mut self, mut unclaimed: watch::Receiver<Unclaimed>) -> Option<Self> {
+        loop {
+            let now = unclaimed.borrow_and_update().clone();
+            let responder = match now {
+                Unclaimed::Forward => return Some(self),
+                Unclaimed::Respond(responder) if self.may_respond => responder,
+                Unclaimed::Respond(_) | Unclaimed::Wait => {
+                    unclaimed.changed().await.ok()?;
+                    continue;
+                }
+            };
+            tokio::select! {
+                biased;
+                changed = unclaimed.changed() => changed.ok()?,
+                response = self.response(&*responder) => match response.ok()? {
+                    Some(response) => {
+                        let _ = send(self.stream, &response).await;
+                        return None;
+                    }
+                    None => self.may_respond = false,
+                }
             }
         }
     }
+
+    /// The response; nothing if the client waits. May be dropped and called again.
+    async fn response(&mut self, responder: &dyn Respond) -> io::Result<Option<Vec<u8>>> {
+        let mut last = false;
+        loop {
+            if !self.received.is_empty() {
+                match responder.respond(&self.received, last) {
+                    Response::Send(response) => return Ok(Some(response)),
+                    Response::Wait => return Ok(None),
+                    Response::NeedMore if last => return Ok(None),
+                    Response::NeedMore => {}
+                }
+            }
+            last = self.read_more().await?;
+        }
+    }
+
+    /// Reads more. Returns whether that was the last.
+    async fn read_more(&mut self) -> io::Result<bool> {
+        let room = (MOST_READ - self.received.len()) as u64;
+        let mut limited = (&mut self.stream).take(room);
+        let read = match self.until {
+            None => limited.read_buf(&mut self.received).await?,
+            Some(until) => tokio::select! {
+                // Bytes that are there count, even if nobody looked for long.
+                biased;
+                read = limited.read_buf(&mut self.received) => read?,
+                () = sleep_until(until) => return Ok(true),
+            },
+        };
+        if self.received.is_empty() {
+            // It was closed without a byte.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.until
+            .get_or_insert_with(|| Instant::now() + READ_TIMEOUT);
+        Ok(read == 0 || self.received.len() >= MOST_READ)
+    }
+
+    /// Forwards it to the live generation, byte for byte and with the end of each direction, until both are closed.
+    async fn forward(mut self, address: &Address) -> io::Result<()> {
+        // Its local address leads to the live listener, also if the group listens on all addresses.
+        let local = SockRef::from(&self.stream).local_addr()?.as_socket();
+        let mut server = connect(address, local).await?;
+        server.write_all(&self.received).await?;
+        let copied = copy_bidirectional(&mut self.stream, &mut server).await;
+        if copied.is_err() {
+            // One side was reset. A plain close would tell the other that it has everything, so it is reset too
+            // (`socket(7)`, SO_LINGER).
+            for stream in [&self.stream, &server] {
+                let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            }
+        }
+        copied.map(drop)
+    }
+}
+
+async fn connect(address: &Address, local: Option<SocketAddr>) -> io::Result<Box<dyn Stream>> {
+    let mut attempts = 1;
+    loop {
+        let connected: io::Result<Box<dyn Stream>> = match address {
+            Address::Tcp(listening) => connect_tcp(local.unwrap_or(*listening)).await,
+            Address::Unix(path) => UnixStream::connect(path)
+                .await
+                .map(|one| Box::new(one) as _),
+        };
+        match connected {
+            Err(_) if attempts < ATTEMPTS => sleep(BETWEEN_ATTEMPTS).await,
+            connected => return connected,
+        }
+        attempts += 1;
+    }
+}
+
+async fn connect_tcp(to: SocketAddr) -> io::Result<Box<dyn Stream>> {
+    let server = TcpStream::connect(to).await?;
+    server.set_nodelay(true)?;
+    Ok(Box::new(server))
+}
+
+async fn send(mut client: Box<dyn Stream>, response: &[u8]) -> io::Result<()> {
+    timeout(WRITE_TIMEOUT, async {
+        client.write_all(response).await?;
+        client.shutdown().await
+    })
+    .await??;
+    let mut rest = client.take(MOST_DISCARDED);
+    let mut nowhere = tokio::io::sink();
+    let discarded = tokio::io::copy(&mut rest, &mut nowhere);
+    timeout(LINGER, discarded).await?.map(drop)
 }

@@ -36,38 +36,30 @@
 mod address;
 mod adopter;
 mod apply;
-mod bind;
-mod client;
 mod drain;
 mod endpoint;
 mod forward;
 mod forwarder;
 pub mod intercept;
-mod limits;
-mod listening;
-mod open_error;
+mod open;
 mod opened;
 mod owner;
 pub mod pending;
 mod route;
 mod scan;
-mod shared;
 mod sockets;
-mod stream;
 mod table;
-mod unclaimed;
 mod unix_path;
 
-pub use address::{Address, ListenSpec, ParseListenError};
+pub use address::{Address, ListenSpec, Listening, ParseListenError};
 pub use adopter::{Adopter, Joined, Neighbours, Opened};
 pub use drain::DrainMonitor;
 pub use endpoint::{Endpoint, Transport};
-pub use listening::{Listening, Passed};
-pub use open_error::{Occupant, OpenError};
+pub use forward::{Respond, Response, Stream};
+pub use open::OpenError;
+pub use opened::Sharing;
 pub use route::Route;
-pub use sockets::{Sharing, Sockets};
-pub use stream::Stream;
-pub use unclaimed::{Respond, Response};
+pub use sockets::{Passed, Sockets};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,5 @@
-//! What is open: the sockets behind the listeners of the table.
+//! The sockets behind the listeners of the table.
 
-use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 
@@ -9,12 +8,21 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::address::Address;
-use super::bind::stream;
 use super::endpoint::Endpoint;
+use super::forward::Unclaimed;
 use super::forwarder::Forwarder;
 use super::table::GroupId;
-use super::unclaimed::Unclaimed;
 use super::unix_path::{Name, UnixPath};
+
+/// How generations share an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Each has a listener of its own, and a program in the kernel chooses which of them gets new connections.
+    Steered,
+    /// Each has a duplicate of one socket, for systems where [`os::STEERING`] is false. No connection is refused; the old
+    /// generation may accept one just before it ends.
+    Shared,
+}
 
 /// A group's address.
 pub(super) struct Group {
@@ -33,7 +41,8 @@ pub(super) struct Listener {
     pub(super) group: GroupId,
     /// Ours and, by duplicates, the program's: the flags of the description are shared with it.
     pub(super) socket: Arc<Socket>,
-    /// The inode of the socket itself, not of a file by which it is reached.
+    pub(super) sharing: Sharing,
+    /// The inode of the socket itself, not of a file that leads to it.
     pub(super) inode: u64,
     pub(super) name: Option<Name>,
     pub(super) forwarder: Option<Forwarder>,
@@ -52,17 +61,8 @@ impl Drop for Listener {
         // To close our descriptor is not enough: a drain monitor has a duplicate, a process that escaped may have one,
         // and a forwarder that sleeps in `accept` keeps the socket open. Shut down, it leaves the group now, and that
         // sleeper wakes with EINVAL (`inet_csk_wait_for_connect` in `net/ipv4/inet_connection_sock.c`, `unix_accept`).
-        let _ = self.socket.shutdown(Shutdown::Read);
+        if self.sharing == Sharing::Steered {
+            let _ = self.socket.shutdown(Shutdown::Read);
+        }
     }
-}
-
-/// A TCP socket that shares the address and does not listen yet.
-pub(super) fn sharing(endpoint: Endpoint) -> io::Result<Socket> {
-    let socket = stream(endpoint.address)?;
-    if endpoint.address.is_ipv6() {
-        socket.set_only_v6(endpoint.only_v6)?;
-    }
-    socket.set_reuse_port(true)?;
-    socket.bind(&endpoint.address.into())?;
-    Ok(socket)
 }

@@ -5,18 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Instant;
 
-use super::apply::{Applier, Report};
-use super::limits::Limits;
-use super::scan::Scanned;
-use super::table::{GroupId, Input, Sight, Table};
-use crate::reload::Time;
+use super::apply::Applier;
+use super::opened::Sharing;
+use super::table::{Input, Table};
 
-/// What is in the inbox.
+/// What is in the inbox: an input, or a request that replies to the thread that waits for it.
 enum Message {
-    Report(Report),
-    /// Acts, and replies to whichever thread waits for it.
+    Input(Input),
     Request(Box<dyn FnOnce(&mut Owner) + Send>),
 }
 
@@ -24,7 +20,6 @@ enum Message {
 pub(super) struct Owner {
     pub(super) table: Table,
     pub(super) applier: Applier,
-    started: Instant,
     /// Whether the table has acted on an input and was not tidied up since.
     untidy: bool,
     closed: bool,
@@ -42,14 +37,13 @@ impl Owner {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(super) fn start() -> io::Result<Inbox> {
+    pub(super) fn start(sharing: Sharing) -> io::Result<Inbox> {
         let (sender, inbox) = mpsc::channel();
-        let reports = sender.clone();
-        let report = move |report| drop(reports.send(Message::Report(report)));
+        let inputs = sender.clone();
+        let report = move |input| drop(inputs.send(Message::Input(input)));
         let mut owner = Self {
             table: Table::new(),
-            applier: Applier::new(Limits::new(), Arc::new(report)),
-            started: Instant::now(),
+            applier: Applier::new(sharing, Arc::new(report)),
             untidy: false,
             closed: false,
         };
@@ -60,43 +54,25 @@ impl Owner {
 
     fn run(&mut self, inbox: &Receiver<Message>) {
         while !self.closed {
-            let message = self.next(inbox);
+            let message = match self.table.deadline() {
+                Some(deadline) => inbox.recv_timeout(deadline.since(self.applier.now())).ok(),
+                None => inbox.recv().ok(),
+            };
             // A fault of ours must not take all sockets along.
             let _ = catch_unwind(AssertUnwindSafe(|| self.act(message)));
         }
     }
 
-    /// The next message; none if something is due before.
-    fn next(&self, inbox: &Receiver<Message>) -> Option<Message> {
-        let Some(deadline) = self.table.deadline() else {
-            return inbox.recv().ok();
-        };
-        inbox.recv_timeout(deadline.since(self.now())).ok()
-    }
-
+    /// Acts on a message; without one, the deadline has passed. What fails is tried again.
     fn act(&mut self, message: Option<Message>) {
-        let result = match message {
-            None => self.handle(Input::Tick),
-            Some(Message::Report(Report::Input(input))) => self.handle(input),
-            Some(Message::Report(Report::Scanned(group, scanned))) => self.scanned(group, &scanned),
-            Some(Message::Request(request)) => {
-                request(self);
-                Ok(())
-            }
-        };
-        // What failed is tried again.
-        let _ = result;
+        match message {
+            None => drop(self.handle(Input::Tick)),
+            Some(Message::Input(input)) => drop(self.handle(input)),
+            Some(Message::Request(request)) => request(self),
+        }
         if self.untidy {
             let _ = self.tidy();
         }
-    }
-
-    fn now(&self) -> Time {
-        self.time(Instant::now())
-    }
-
-    fn time(&self, at: Instant) -> Time {
-        Time::after_start(at.saturating_duration_since(self.started))
     }
 
     /// Has the table act on an input. It is tidied up once the reply is sent, or now if the result depends on that.
@@ -104,29 +80,24 @@ impl Owner {
     /// # Errors
     /// See [`Table::handle`] and [`Table::tidy`].
     pub(super) fn handle(&mut self, input: Input) -> io::Result<()> {
+        if input != Input::Tick {
+            tracing::debug!("sockets: {input:?}");
+        }
         let starts_forwarders = input.starts_forwarders();
         self.untidy = true;
-        let result = self.table.handle(self.now(), input, &mut self.applier);
-        match starts_forwarders {
+        let result = self
+            .table
+            .handle(self.applier.now(), input, &mut self.applier);
+        let result = match starts_forwarders {
             true => result.and(self.tidy()),
             false => result,
-        }
+        };
+        result.inspect_err(|error| tracing::debug!("sockets: failed: {error}"))
     }
 
     fn tidy(&mut self) -> io::Result<()> {
         self.untidy = false;
-        self.table.tidy(self.now(), &mut self.applier)
-    }
-
-    /// A socket that one of ours was opened for during the scan is no stranger.
-    fn scanned(&mut self, group: GroupId, scanned: &Scanned) -> io::Result<()> {
-        let ours = self.applier.inodes();
-        let sight = Sight {
-            since: self.time(scanned.since),
-            stranger: scanned.strangers.iter().any(|one| !ours.contains(one)),
-            half_open: scanned.half_open,
-        };
-        self.handle(Input::Scanned { group, sight })
+        self.table.tidy(self.applier.now(), &mut self.applier)
     }
 
     /// Closes everything, and ends the thread.
@@ -137,7 +108,7 @@ impl Owner {
 }
 
 impl Inbox {
-    /// Has the owner do something, and waits for the result. That takes microseconds: whatever is slow is done elsewhere.
+    /// Has the owner do something, and waits for the result. That takes microseconds: slow work is done elsewhere.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotConnected`] once the sockets are closed.
@@ -163,6 +134,6 @@ impl Inbox {
 
     /// Sends an input, and does not wait.
     pub(super) fn send(&self, input: Input) {
-        let _ = self.0.send(Message::Report(Report::Input(input)));
+        let _ = self.0.send(Message::Input(input));
     }
 }

@@ -7,12 +7,9 @@
 mod adopted;
 mod closing;
 mod group;
-mod input;
 mod listener;
 mod op;
 mod reuseport;
-mod state;
-pub(super) mod steering;
 mod target;
 mod waiting;
 
@@ -22,15 +19,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-pub(super) use adopted::Joining;
-pub(super) use closing::Sight;
 pub(super) use group::Group;
-pub(super) use input::Input;
 use listener::Owner;
 pub(super) use listener::{GroupId, ListenerId, Place};
-pub(super) use op::{Kernel, Op, UnclaimedPolicy};
-pub(super) use state::does_not_listen;
-use state::{Common, Env};
+use op::{Common, Env, does_not_listen};
+pub(super) use op::{Input, Joining, Kernel, Op, Sight, UnclaimedPolicy};
+#[cfg(test)]
+pub(super) use reuseport::Steering;
 
 use super::{Endpoint, Transport};
 use crate::reload::{GenId, Time};

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::*;
 use crate::reload::GenId;
 
@@ -42,6 +44,37 @@ fn tcp(sockets: &Sockets, index: usize) -> SocketAddr {
         Address::Tcp(address) => address,
         Address::Unix(_) => panic!("not TCP"),
     }
+}
+
+impl Sockets {
+    fn listener_count(&self) -> usize {
+        self.see(|owner| {
+            let groups = owner.table.groups().iter();
+            groups.map(|group| group.listeners().len()).sum()
+        })
+    }
+
+    /// The listeners of which it is certain that no connection is on its way into them.
+    fn quiescent_count(&self) -> usize {
+        self.see(|owner| {
+            let groups = owner.table.groups().iter();
+            let all = groups.flat_map(|group| group.listeners());
+            all.filter(|listener| listener.quiescent).count()
+        })
+    }
+}
+
+/// The way to the first listener of a generation.
+fn route(sockets: &Sockets, number: u32) -> Route {
+    sockets.routes(id(number))().remove(0)
+}
+
+async fn dial(route: &Route) -> u32 {
+    let mut stream = route.dial().await.unwrap();
+    stream.write_all(b"?").await.unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).await.unwrap();
+    u32::from_le_bytes(answer)
 }
 
 #[expect(clippy::print_stderr, reason = "what was measured")]

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::group::Group;
 use super::listener::{Listener, ListenerId, Origin, Owner, Phase};
-use super::op::Op;
-use super::state::Env;
+use super::op::{Env, Joining, Op};
 use crate::reload::{GenId, Time};
 
 /// How long an address is kept that the previous generation had and the live one does not open. A program may open its
@@ -14,14 +13,6 @@ use crate::reload::{GenId, Time};
 pub(super) const LATE: Duration = Duration::from_secs(10);
 /// How long an address is kept that the live generation has closed.
 pub(super) const CLOSED_BY_LIVE: Duration = Duration::from_secs(1);
-
-/// A socket that a program has bound and wants to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::socket) struct Joining {
-    pub(in crate::socket) id: GenId,
-    pub(in crate::socket) multipath: bool,
-    pub(in crate::socket) backlog: i32,
-}
 
 impl Group {
     /// Lets a socket of a program listen. If its generation is live, or no other is, new connections are for it.

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::group::Group;
+use super::group::{Group, Sweep};
 use super::listener::{Listener, ListenerId};
-use super::op::{Op, UnclaimedPolicy};
-use super::state::{Env, Sweep};
+use super::op::{Env, Op, Sight, UnclaimedPolicy};
 use crate::reload::Time;
 use crate::socket::Transport;
 
@@ -17,17 +16,6 @@ pub(super) const REST: Duration = Duration::from_millis(50);
 pub(super) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 /// The longest pause between two looks, for listeners whose queue waits for a live generation.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// What a look at the sockets of the whole machine found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::socket) struct Sight {
-    /// Before anything was looked at.
-    pub(in crate::socket) since: Time,
-    /// Whether a socket that is not ours listens at the very same address. It is a member of the group and has an index.
-    pub(in crate::socket) stranger: bool,
-    /// Whether a handshake with the address had begun and not ended, or that was not looked at.
-    pub(in crate::socket) half_open: bool,
-}
 
 impl Group {
     /// Starts to look for what can be closed, or looks sooner: something has `changed`.

@@ -1,12 +1,12 @@
 //! One address: its listeners, which of them gets new connections, and what happens as generations come and go.
 
 use std::io;
+use std::time::Duration;
 
 use super::listener::{GroupId, Listener, ListenerId, Origin, Owner, Phase, Place};
-use super::op::{Op, UnclaimedPolicy};
+use super::op::{Env, Op, UnclaimedPolicy};
 use super::reuseport::Reuseport;
-use super::state::{Adopted, Env, Sweep};
-use crate::reload::GenId;
+use crate::reload::{GenId, Time};
 use crate::socket::{Endpoint, Transport};
 
 /// How the kernel is made to choose a listener.
@@ -17,6 +17,27 @@ pub(super) enum Backend {
     Path {
         placed: Option<ListenerId>,
     },
+}
+
+/// What is known of an address that a program opened and `--listen` did not name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(in crate::socket) struct Adopted {
+    /// Whether new connections do not find the group any more.
+    pub(super) hidden: bool,
+    /// Whether the live generation has closed its last socket here.
+    pub(super) closed_by_live: bool,
+    /// Since when no running generation has listened here.
+    pub(super) abandoned_since: Option<Time>,
+}
+
+/// When to look next whether a released listener can be closed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Sweep {
+    pub(super) at: Time,
+    /// The time between two looks. It doubles while nothing happens.
+    pub(super) pause: Duration,
+    /// Whether a look is under way in another thread.
+    pub(super) scanning: bool,
 }
 
 /// All listeners of one address.

@@ -1,3 +1,5 @@
+//! One listening socket of a group.
+
 use crate::reload::{GenId, Time};
 use crate::socket::Endpoint;
 

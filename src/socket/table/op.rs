@@ -1,8 +1,82 @@
+//! The language of the table: inputs, ops, and the kernel that performs them.
+
 use std::io;
 
 use super::listener::{GroupId, ListenerId, Place};
-use super::steering::Steering;
+use super::reuseport::Steering;
 use crate::os::Queue;
+use crate::reload::{GenId, Time};
+use crate::socket::Endpoint;
+
+/// What happened, as the table sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::socket) enum Input {
+    /// `--listen` names this address. Its first listener is open.
+    Listen(Place),
+    /// A generation is about to start and needs its listeners.
+    Prepare(GenId),
+    /// A program has bound a socket to this address and wants to listen.
+    Join(Endpoint, Joining),
+    /// No process has these sockets any more.
+    Orphan(Vec<ListenerId>),
+    /// New connections are for this generation.
+    Switch(GenId),
+    /// Nobody serves. Connections wait.
+    Hold,
+    /// Nobody serves, and no generation is on its way: hotrun responds.
+    Respond,
+    /// Connections wait again.
+    StopResponding,
+    /// A generation is about to be asked to stop.
+    Drain(GenId),
+    /// All processes of a generation are gone.
+    Release(GenId),
+    /// Connections from this source port are for this generation.
+    Divert {
+        group: GroupId,
+        port: u16,
+        id: GenId,
+    },
+    /// Connections from this source port are like all others.
+    Restore { group: GroupId, port: u16 },
+    /// A program has shut a listener down.
+    ShutDown(ListenerId),
+    /// [`Op::Scan`] has ended.
+    Scanned { group: GroupId, sight: Sight },
+    /// [`Table::deadline`] is past.
+    Tick,
+    /// hotrun ends.
+    Close,
+}
+
+impl Input {
+    /// Whether the result includes that of [`Table::tidy`](super::Table::tidy), which starts forwarders.
+    pub(in crate::socket) fn starts_forwarders(&self) -> bool {
+        matches!(
+            self,
+            Self::Hold | Self::Respond | Self::Drain(_) | Self::Release(_)
+        )
+    }
+}
+
+/// A socket that a program has bound and wants to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::socket) struct Joining {
+    pub(in crate::socket) id: GenId,
+    pub(in crate::socket) multipath: bool,
+    pub(in crate::socket) backlog: i32,
+}
+
+/// What a look at the sockets of the whole machine found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::socket) struct Sight {
+    /// Before anything was looked at.
+    pub(in crate::socket) since: Time,
+    /// Whether a socket that is not ours listens at the very same address. It is a member of the group and has an index.
+    pub(in crate::socket) stranger: bool,
+    /// Whether a handshake with the address had begun and not ended, or that was not looked at.
+    pub(in crate::socket) half_open: bool,
+}
 
 /// What becomes of a connection that no program takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -65,7 +139,7 @@ pub(in crate::socket) enum Op {
         policy: UnclaimedPolicy,
     },
     /// Look, in another thread, for sockets of others at the address, and for unfinished handshakes if they matter.
-    /// [`Input::Scanned`](super::Input::Scanned) follows.
+    /// [`Input::Scanned`] follows.
     Scan { group: GroupId, handshakes: bool },
     /// Forget the group. Its listeners are closed already.
     Remove { group: GroupId },
@@ -84,4 +158,34 @@ pub(in crate::socket) trait Kernel {
 
     /// Whether a listener still listens and how many connections wait in it, if the system tells.
     fn queue(&mut self, listener: ListenerId) -> Option<Queue>;
+}
+
+/// What all groups share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Common {
+    pub(super) live: Option<GenId>,
+    /// Whether hotrun responds in the place of a program while no generation is live.
+    pub(super) responds: bool,
+    /// The number of the next listener or group.
+    pub(super) next: u64,
+}
+
+impl Common {
+    pub(super) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+}
+
+/// What an operation on a group needs besides the group.
+pub(super) struct Env<'a> {
+    pub(super) now: Time,
+    pub(super) common: Common,
+    pub(super) kernel: &'a mut dyn Kernel,
+}
+
+/// The generation has no listener here: it was not prepared, is draining, or shut the socket down.
+pub(in crate::socket) fn does_not_listen(id: GenId) -> io::Error {
+    let message = format!("generation {id} does not listen");
+    io::Error::new(io::ErrorKind::NotFound, message)
 }

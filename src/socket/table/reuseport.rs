@@ -7,7 +7,7 @@
 //! program is right, or harmless, for the group without it.
 
 use super::listener::Owner;
-use super::steering::Steering;
+use crate::os::Instruction;
 use crate::reload::GenId;
 
 /// One element of the kernel's array.
@@ -116,6 +116,100 @@ fn indices(members: &[Member], owner: Owner) -> Vec<u32> {
 fn landings(members: &[Member], index: u32) -> &[Member] {
     let index = index as usize;
     members.get(index..=index).unwrap_or(members)
+}
+
+// `include/uapi/linux/bpf_common.h`, `filter.h`: class, size, mode, operation and source in one number.
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_WORD: u16 = 0x20;
+const AND: u16 = 0x54;
+const MODULO: u16 = 0x94;
+const JUMP: u16 = 0x05;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// Offsets from here on count from the network header (`SKF_NET_OFF`), although the data begin after TCP's.
+const NETWORK: u32 = -0x10_0000_i32 as u32;
+/// A random number, 32 bits, new at each load (`SKF_AD_OFF + SKF_AD_RANDOM`).
+const RANDOM: u32 = (-0x1000_i32 + 56) as u32;
+/// Where the source port is, behind an IPv4 header without options and behind an IPv6 header without extensions.
+const PORT_BEHIND_V4: u32 = 20;
+const PORT_BEHIND_V6: u32 = 40;
+
+/// Where a group sends its connections, in indices: the order in which the members joined.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(in crate::socket) struct Steering {
+    /// One of these gets a new connection. Not empty.
+    pub(in crate::socket) targets: Vec<u32>,
+    /// A connection from one of these source ports goes to one of its own targets instead. None is empty.
+    pub(in crate::socket) diverted: Vec<(u16, Vec<u32>)>,
+}
+
+impl Steering {
+    /// The program that does it.
+    pub(in crate::socket) fn program(&self) -> Vec<Instruction> {
+        let mut program = Vec::new();
+        if !self.diverted.is_empty() {
+            program.extend(load_source_port());
+        }
+        for (port, targets) in &self.diverted {
+            let pick = pick(targets);
+            // A conditional jump reaches 255 instructions far, an unconditional one any number.
+            program.push(jump_if_equal(u32::from(*port), 1, 0));
+            program.push(plain(JUMP, pick.len() as u32));
+            program.extend(pick);
+        }
+        program.extend(pick(&self.targets));
+        program
+    }
+}
+
+/// A socket for both families sees both, so the packet itself must tell which it is.
+fn load_source_port() -> [Instruction; 6] {
+    [
+        plain(LOAD_BYTE, NETWORK),
+        plain(AND, 0xf0),
+        jump_if_equal(0x40, 0, 2),
+        plain(LOAD_HALF, NETWORK + PORT_BEHIND_V4),
+        plain(JUMP, 1),
+        plain(LOAD_HALF, NETWORK + PORT_BEHIND_V6),
+    ]
+}
+
+/// Returns one of `targets`, each as likely as the others.
+fn pick(targets: &[u32]) -> Vec<Instruction> {
+    let Some((last, others)) = targets.split_last() else {
+        return Vec::new();
+    };
+    let mut pick = Vec::new();
+    if !others.is_empty() {
+        pick.push(plain(LOAD_WORD, RANDOM));
+        pick.push(plain(MODULO, targets.len() as u32));
+    }
+    for (chosen, target) in (0..).zip(others) {
+        pick.push(jump_if_equal(chosen, 0, 1));
+        pick.push(plain(RETURN, *target));
+    }
+    pick.push(plain(RETURN, *last));
+    pick
+}
+
+const fn plain(code: u16, k: u32) -> Instruction {
+    Instruction {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
+}
+
+const fn jump_if_equal(k: u32, jt: u8, jf: u8) -> Instruction {
+    Instruction {
+        code: JUMP_IF_EQUAL,
+        jt,
+        jf,
+        k,
+    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@ use std::io;
 
 use super::group::{Backend, Group};
 use super::listener::{Listener, Owner, Place};
-use super::op::Op;
+use super::op::{Env, Op, does_not_listen};
 use super::reuseport::Member;
-use super::state::{Env, does_not_listen};
 use crate::reload::GenId;
 
 impl Group {

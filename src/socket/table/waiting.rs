@@ -4,8 +4,7 @@ use std::io;
 
 use super::group::Group;
 use super::listener::{Listener, ListenerId, Origin, Owner, Phase};
-use super::op::Op;
-use super::state::Env;
+use super::op::{Env, Op};
 use crate::reload::GenId;
 
 impl Group {

@@ -85,9 +85,8 @@ async fn an_address_that_is_not_local_is_refused() {
 /// Root may bind any port, so not every test run can get the error from the kernel.
 #[test]
 fn the_error_for_a_privileged_port_suggests_a_fix() {
-    let error = OpenError::Privileged {
-        address: ([127, 0, 0, 1], 80).into(),
-    };
+    let denied = io::Error::from_raw_os_error(nix::libc::EACCES);
+    let error = OpenError::tcp(([127, 0, 0, 1], 80).into(), &denied);
     assert_eq!(error.to_string(), "no permission to listen on port `80`");
     let hint = error.hint().unwrap();
     assert!(
@@ -183,4 +182,23 @@ async fn hc22_socket_files_of_a_killed_hotrun_are_removed() {
     )]);
     drop(sockets);
     assert_eq!(names_in(directory.path()), [".hotrun-99999999-2"]);
+}
+
+#[test]
+fn a_name_or_address_given_twice_is_an_error() {
+    let open = |values: [&str; 2]| {
+        let specs = values.map(|value| value.parse::<ListenSpec>().unwrap());
+        super::super::open::addresses(&specs)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        open(["a=1", "a=2"]),
+        Err("two sockets have the name `a`".to_owned())
+    );
+    assert_eq!(
+        open(["1", "a=:1"]),
+        Err("`127.0.0.1:1` is given twice".to_owned())
+    );
+    assert_eq!(open(["0", "0"]), Ok(()));
 }

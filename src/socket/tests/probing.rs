@@ -1,16 +1,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
 use super::*;
-
-async fn dial(route: &Route) -> u32 {
-    let mut stream = route.dial().await.unwrap();
-    stream.write_all(b"?").await.unwrap();
-    let mut answer = [0; 4];
-    stream.read_exact(&mut answer).await.unwrap();
-    u32::from_le_bytes(answer)
-}
 
 async fn probes_reach_the_new_one_alone(value: &str, ordinary: impl Fn(SocketAddr) -> SocketAddr) {
     let mut sockets = open(&[value]);
@@ -18,7 +8,7 @@ async fn probes_reach_the_new_one_alone(value: &str, ordinary: impl Fn(SocketAdd
     let mut programs = start(&mut sockets, 1, Style::NonBlocking);
     sockets.switch(id(1)).unwrap();
     programs.extend(start(&mut sockets, 2, Style::NonBlocking));
-    let route = sockets.probe(id(2)).unwrap().remove(0);
+    let route = route(&sockets, 2);
     let load = Load::start(&to, 1);
     for _ in 0..50 {
         assert_eq!(dial(&route).await, 2);
@@ -27,8 +17,8 @@ async fn probes_reach_the_new_one_alone(value: &str, ordinary: impl Fn(SocketAdd
     load.finish().await;
     sockets.switch(id(2)).unwrap();
     assert_eq!((to.ask().unwrap(), dial(&route).await), (2, 2));
-    let old = sockets.probe(id(1)).unwrap().remove(0);
-    assert_eq!(dial(&old).await, 1);
+    let old = dial(&self::route(&sockets, 1)).await;
+    assert_eq!(old, 1);
     programs.iter().for_each(Program::ask_to_stop);
 }
 
@@ -49,7 +39,7 @@ async fn the_same_holds_where_one_socket_takes_both_families() {
 async fn a_probe_before_anything_is_live_reaches_its_generation() {
     let mut sockets = open(&["0.0.0.0:0"]);
     let programs = start(&mut sockets, 1, Style::NonBlocking);
-    let route = sockets.probe(id(1)).unwrap().remove(0);
+    let route = route(&sockets, 1);
     assert_eq!(dial(&route).await, 1);
     programs.iter().for_each(Program::ask_to_stop);
 }
@@ -61,7 +51,7 @@ async fn several_probes_at_once_do_not_mix() {
         .flat_map(|number| start(&mut sockets, number, Style::NonBlocking))
         .collect();
     sockets.switch(id(1)).unwrap();
-    let routes = [2, 3].map(|number| sockets.probe(id(number)).unwrap().remove(0));
+    let routes = [2, 3].map(|number| route(&sockets, number));
     for _ in 0..20 {
         let answers = tokio::join!(dial(&routes[0]), dial(&routes[1]), dial(&routes[0]));
         assert_eq!(answers, (2, 3, 2));
@@ -75,15 +65,12 @@ async fn a_probe_of_a_generation_that_is_gone_reaches_nobody() {
     let programs = start(&mut sockets, 1, Style::NonBlocking);
     sockets.switch(id(1)).unwrap();
     drop(sockets.prepare(id(2)).unwrap());
-    let route = sockets.probe(id(2)).unwrap().remove(0);
+    let route = route(&sockets, 2);
     sockets.release(id(2)).unwrap();
     assert_eq!(
-        route.dial().await.unwrap_err().kind(),
-        io::ErrorKind::NotFound
-    );
-    assert_eq!(
-        sockets.probe(id(2)).err().map(|error| error.kind()),
+        route.dial().await.err().map(|error| error.kind()),
         Some(io::ErrorKind::NotFound)
     );
+    assert_eq!(sockets.routes(id(2))().len(), 0);
     programs.iter().for_each(Program::ask_to_stop);
 }

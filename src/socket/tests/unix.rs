@@ -152,13 +152,8 @@ async fn a_probe_reaches_a_unix_slot_that_is_not_live() {
     let mut programs = start(&mut sockets, 1, Style::NonBlocking);
     sockets.switch(id(1)).unwrap();
     programs.extend(start(&mut sockets, 2, Style::NonBlocking));
-    let route = sockets.probe(id(2)).unwrap().remove(0);
-    let Stream::Unix(stream) = route.dial().await.unwrap() else {
-        panic!("not a unix socket")
-    };
-    let mut stream = stream.into_std().unwrap();
-    stream.set_nonblocking(false).unwrap();
-    assert_eq!(answer(&mut stream).unwrap(), 2);
+    let route = route(&sockets, 2);
+    assert_eq!(dial(&route).await, 2);
     assert_eq!(To::Unix(path).ask().unwrap(), 1);
     programs.iter().for_each(Program::ask_to_stop);
 }
@@ -201,7 +196,7 @@ async fn a_directory_with_a_long_name_is_no_obstacle() {
         programs.extend(start(&mut sockets, number, Style::NonBlocking));
         sockets.switch(id(number)).unwrap();
         assert_eq!(To::Unix(path.clone()).ask().unwrap(), number);
-        let route = sockets.probe(id(number)).unwrap().remove(0);
+        let route = route(&sockets, number);
         assert!(route.dial().await.is_ok());
     }
     programs.iter().for_each(Program::ask_to_stop);

@@ -53,37 +53,6 @@ async fn a_generation_that_died_before_it_was_live_leaves_its_queue_to_the_next(
     program.ask_to_stop();
 }
 
-/// As where the system has run out of descriptors or threads, for a while.
-#[tokio::test]
-async fn relays_that_can_not_be_started_are_started_when_they_can() {
-    let mut sockets = open(&["127.0.0.1:0", "127.0.0.1:0"]);
-    let all = [0, 1].map(|index| To::Tcp(tcp(&sockets, index)));
-    let first = sockets.prepare(id(1)).unwrap();
-    sockets.switch(id(1)).unwrap();
-    let mut queued: Vec<_> = all.iter().map(|to| to.connect().unwrap()).collect();
-    for stream in &mut queued {
-        stream.write_all(b"?").unwrap();
-    }
-    let programs = start(&mut sockets, 2, Style::NonBlocking);
-    sockets.switch(id(2)).unwrap();
-    sockets.refuse_forwarders(1);
-    sockets.drain(id(1)).unwrap_err();
-    sockets.refuse_forwarders(usize::MAX);
-    let name = format!("forward {}", tcp(&sockets, 1).port());
-    until("the other's relay", || threads_named(&name) == 1).await;
-    drop(first);
-    sockets.release(id(1)).unwrap_err();
-    sockets.refuse_forwarders(0);
-    let answered = thread::spawn(move || {
-        let read = |mut stream: Box<dyn Duplex>| read_answer(&mut *stream).unwrap();
-        queued.into_iter().map(read).collect::<Vec<_>>()
-    });
-    until("the answers", || answered.is_finished()).await;
-    assert_eq!(answered.join().unwrap(), [2, 2]);
-    until("the end of the slots", || sockets.listener_count() == 2).await;
-    programs.iter().for_each(Program::ask_to_stop);
-}
-
 /// Each client's own port, and which of them the server sees of as many connections: through a relay they differ.
 fn ports_seen(clients: &[TcpStream], server: &TcpListener) -> (Vec<u16>, Vec<u16>) {
     let mut own: Vec<u16> = clients

@@ -8,7 +8,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::os::Instruction;
-use crate::socket::table::steering::tests::{Packet, run};
+
+mod program;
+
+use program::{Packet, run};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key(u64);

@@ -8,8 +8,8 @@ use std::io;
 use crate::os::Queue;
 use crate::reload::{GenId, Time};
 use crate::socket::Transport;
+use crate::socket::table::Steering;
 use crate::socket::table::closing::{LONGEST_HANDSHAKE, REST};
-use crate::socket::table::steering::Steering;
 use crate::socket::table::{GroupId, Kernel, ListenerId, Op, Place, Sight, UnclaimedPolicy};
 
 /// A promise that every op must keep.

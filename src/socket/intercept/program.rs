@@ -1,175 +1,147 @@
-use std::fmt;
+//! Performs `bind` and `listen` in the place of a program.
+
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread;
-use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use socket2::Socket;
 
-use super::binding::Binding;
-use super::caller::Caller;
+use super::binding::{self, Binding};
 use super::decision::{OnBind, OnListen, ProgramSocket, ProgramSockets};
-use super::event::InterceptEvent;
-use super::holders::Holders;
-use super::outcome::{Outcome, listens, not_adopted, refused};
 use crate::os;
-use crate::os::seccomp::{Call, InterceptedCalls, Next, Reply, Syscall};
+use crate::os::seccomp::{
+    Call, InterceptedCalls, Reply, Syscall, Unavailable, descriptor_of, read_memory,
+};
+use crate::os::socket_holders::sockets_of;
 use crate::reload::GenId;
 use crate::socket::address::Address;
-use crate::socket::adopter::Adopter;
-use crate::socket::bind;
+use crate::socket::adopter::{Adopter, Joined};
 use crate::socket::endpoint::{Endpoint, Transport};
-use crate::socket::open_error::OpenError;
+use crate::socket::open::{OpenError, bind_for_program, listen};
 use crate::socket::scan;
 
-/// The kernel does not report closed sockets. This is how soon they are looked for after a call, and how often while a
-/// program shares an address between its own sockets: connections may be steered to a closed one.
-const LOOK: Duration = Duration::from_millis(250);
-/// The longest pause between two looks while nothing happens.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Replies to the calls of one generation's program.
-pub struct Interceptor {
-    /// The generation.
-    pub id: GenId,
-    /// The owner of the listeners.
-    pub adopter: Adopter,
-    /// Returns the current processes of the generation.
-    pub pids: Box<dyn Fn() -> Vec<i32> + Send>,
-    /// Receives what happened.
-    pub notify: Box<dyn FnMut(InterceptEvent) + Send>,
+/// What happened to a program's sockets.
+#[derive(Debug)]
+pub enum InterceptEvent {
+    /// The program listens. The next generation can share the address.
+    Listens {
+        /// The address.
+        address: SocketAddr,
+        /// Whether nobody listened there before.
+        first: bool,
+    },
+    /// The program is about to learn that an address is in use. Comes before anything that the program does about it;
+    /// the holder follows in [`Self::InUse`].
+    Refused,
+    /// Another process has the address.
+    InUse(OpenError),
+    /// An address of `--listen` overlaps the one that the program binds.
+    Listed {
+        /// The program's address.
+        address: SocketAddr,
+        /// The address of `--listen`.
+        listed: SocketAddr,
+    },
+    /// The program runs without interception.
+    NotIntercepted(Unavailable),
+    /// A socket could not be adopted. The kernel has handled the call.
+    NotAdopted {
+        /// The address, if known.
+        address: Option<SocketAddr>,
+        /// The reason.
+        error: io::Error,
+    },
 }
 
-impl Interceptor {
-    /// Starts a thread, which ends when no process is left that could call. `channel` is hotrun's end of
-    /// [`os::seccomp::channel`].
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
-    pub fn start(self, channel: OwnedFd) -> io::Result<()> {
-        let name = format!("intercept {}", self.id);
-        let thread = thread::Builder::new().name(name);
-        thread.spawn(move || Worker::new(self).run(channel))?;
-        Ok(())
+/// The thread of a program that waits for the reply to its call.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub(super) calls: &'a InterceptedCalls,
+    pub(super) call: &'a Call,
+}
+
+impl Caller<'_> {
+    /// A duplicate of the caller's descriptor, if that is a socket.
+    fn socket(self, fd: i32) -> io::Result<Socket> {
+        let socket = Socket::from(descriptor_of(self.call.thread, fd)?);
+        // Thread ids are reused: the socket is the caller's only if the caller still waits.
+        match self.calls.is_pending(self.call) {
+            true => Ok(socket),
+            false => Err(Errno::ESRCH.into()),
+        }
+    }
+
+    /// The IP address in the caller's memory, if it names a port.
+    fn address(self, at: u64, length: u32) -> Option<SocketAddr> {
+        if length > binding::LONGEST_ADDRESS {
+            return None;
+        }
+        let bytes = read_memory(self.call.thread, at, length as usize).ok()?;
+        binding::parse(&bytes).filter(|address| address.port() != 0)
     }
 }
 
-impl fmt::Debug for Interceptor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Interceptor")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
+/// A reply, and what to report after it.
+pub(super) struct Outcome {
+    pub(super) reply: Reply,
+    pub(super) event: Option<InterceptEvent>,
+    /// Another process has this address.
+    pub(super) in_use: Option<Endpoint>,
 }
 
-struct Worker {
-    id: GenId,
-    adopter: Adopter,
-    notify: Box<dyn FnMut(InterceptEvent) + Send>,
-    sockets: ProgramSockets,
-    holders: Holders,
-    /// Until the next look.
-    pause: Duration,
-    /// Whether the first failure was reported. Later ones are not.
-    failed: bool,
-}
-
-impl Worker {
-    fn new(interceptor: Interceptor) -> Self {
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
         Self {
-            id: interceptor.id,
-            adopter: interceptor.adopter,
-            notify: interceptor.notify,
-            sockets: ProgramSockets::default(),
-            holders: Holders::new(interceptor.pids),
-            pause: LOOK,
-            failed: false,
+            reply,
+            event: None,
+            in_use: None,
         }
     }
+}
 
-    fn run(mut self, channel: OwnedFd) {
-        let calls = match InterceptedCalls::accept(channel) {
-            Ok(Ok(calls)) => calls,
-            Ok(Err(errno)) => {
-                let why = os::seccomp::unavailable(errno);
-                return self.report(InterceptEvent::NotIntercepted(why));
-            }
-            // The program was never started, which is reported elsewhere.
-            Err(_) => return,
-        };
-        loop {
-            match self.next(&calls) {
-                Ok(Next::Call(call)) => self.handle(&calls, &call),
-                Ok(Next::Stopped) => self.look_again(),
-                Ok(Next::Ended) => return,
-                // Out of memory: the caller waits, and it may pass.
-                Err(_) => thread::sleep(LOOK),
-            }
-        }
+fn listens(joined: Joined) -> Outcome {
+    Outcome {
+        event: Some(InterceptEvent::Listens {
+            address: joined.address,
+            first: joined.first,
+        }),
+        ..Reply::Success.into()
     }
+}
 
-    /// Waits for the next call, or until it is time to look for closed sockets.
-    fn next(&self, calls: &InterceptedCalls) -> io::Result<Next> {
-        match (self.sockets.any_listens(), self.sockets.several_share()) {
-            (false, _) => calls.next(None, None),
-            (true, false) => calls.next(None, Some(self.pause)),
-            (true, true) => calls.next(self.holders.deaths(), Some(self.pause)),
-        }
+/// The program gets the kernel's error.
+fn refused(endpoint: Endpoint, error: &io::Error) -> Outcome {
+    let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
+    Outcome {
+        in_use: (errno == libc::EADDRINUSE).then_some(endpoint),
+        ..Reply::Errno(errno).into()
     }
+}
 
-    /// Looks, and sets the next pause. A look takes longer the more the program has open.
-    fn look_again(&mut self) {
-        let begun = Instant::now();
-        self.look();
-        let pause = match self.sockets.several_share() {
-            true => LOOK,
-            false => (self.pause * 2).min(LONGEST_PAUSE),
-        };
-        self.pause = pause.max(begun.elapsed() * 20);
+/// The kernel handles the call, so the socket cannot be steered. Errors that are the program's own are not reported.
+pub(super) fn not_adopted(address: Option<SocketAddr>, error: io::Error) -> Outcome {
+    let own = [libc::EBADF, libc::ESRCH, libc::ENOTSOCK];
+    let is_own = error
+        .raw_os_error()
+        .is_some_and(|errno| own.contains(&errno));
+    Outcome {
+        event: (!is_own).then_some(InterceptEvent::NotAdopted { address, error }),
+        ..Reply::Continue.into()
     }
+}
 
-    fn handle(&mut self, calls: &InterceptedCalls, call: &Call) {
-        self.pause = LOOK;
-        let perform = AssertUnwindSafe(|| self.perform(Caller { calls, call }));
-        // Without this thread every later call of the program would fail.
-        let outcome = catch_unwind(perform)
-            .unwrap_or_else(|_| not_adopted(None, io::Error::other("internal error of hotrun")));
-        if outcome.in_use.is_some() {
-            self.report(InterceptEvent::Refused);
-        }
-        // This fails only if the caller or hotrun's end of the channel is gone. Either ends the wait.
-        let _ = calls.reply(call, outcome.reply);
-        if let Some(event) = outcome.event {
-            self.report(event);
-        }
-        // Finding the holder takes long, so it comes after the reply.
-        if let Some(endpoint) = outcome.in_use {
-            let error = self.in_use(endpoint);
-            self.report(InterceptEvent::InUse(error));
-        }
-    }
+/// The program of one generation.
+pub(super) struct Program {
+    pub(super) id: GenId,
+    pub(super) adopter: Adopter,
+    /// Returns its current processes.
+    pub(super) pids: Box<dyn Fn() -> Vec<i32> + Send>,
+    pub(super) sockets: ProgramSockets,
+}
 
-    fn report(&mut self, event: InterceptEvent) {
-        let fails = matches!(event, InterceptEvent::NotAdopted { .. });
-        if !(fails && std::mem::replace(&mut self.failed, true)) {
-            (self.notify)(event);
-        }
-    }
-
-    fn in_use(&self, endpoint: Endpoint) -> OpenError {
-        let occupant = match endpoint.transport {
-            Transport::Tcp => scan::occupant(endpoint, &self.adopter.inodes()),
-            Transport::Udp => None,
-        };
-        OpenError::InUse {
-            address: Address::Tcp(endpoint.address),
-            occupant,
-        }
-    }
-
-    fn perform(&mut self, caller: Caller<'_>) -> Outcome {
+impl Program {
+    pub(super) fn perform(&mut self, caller: Caller<'_>) -> Outcome {
         match caller.call.syscall {
             Syscall::Bind {
                 fd,
@@ -209,7 +181,9 @@ impl Worker {
             self.look();
         }
         let neighbours = self.adopter.neighbours(endpoint);
-        match self.sockets.on_bind(cookie, &binding, neighbours) {
+        let decision = self.sockets.on_bind(cookie, &binding, neighbours);
+        tracing::debug!("gen {}: bind to {endpoint}: {decision:?}", self.id);
+        match decision {
             OnBind::PassOn => Reply::Continue.into(),
             OnBind::InUse => Reply::Errno(libc::EADDRINUSE).into(),
             OnBind::Listed(listed) => Outcome {
@@ -262,21 +236,18 @@ impl Worker {
     /// If the address is in use but nobody else listens there, another generation has it, one that never listened or whose
     /// listener is about to be closed. Those share it.
     fn bind_stream(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
-        let bound = bind::bind_for_program(socket, endpoint, shared);
+        let bound = bind_for_program(socket, endpoint, shared);
         let in_use = |error: &io::Error| error.raw_os_error() == Some(libc::EADDRINUSE);
         if !shared
             && bound.as_ref().is_err_and(in_use)
             && !scan::is_occupied(endpoint, &self.adopter.inodes())
         {
-            return bind::bind_for_program(socket, endpoint, true);
+            return bind_for_program(socket, endpoint, true);
         }
         bound
     }
 
     fn add(&mut self, caller: Caller<'_>, socket: &Socket, cookie: u64, binding: Binding) {
-        if self.sockets.are_many() {
-            self.look();
-        }
         if let Ok(inode) = os::inode(socket) {
             self.sockets.add(ProgramSocket {
                 cookie,
@@ -301,10 +272,12 @@ impl Worker {
             self.look();
         }
         let listens = os::is_listening(&socket).unwrap_or(false);
-        match self.sockets.on_listen(cookie, listens) {
+        let decision = self.sockets.on_listen(cookie, listens);
+        tracing::debug!("gen {}: listen: {decision:?}", self.id);
+        match decision {
             OnListen::PassOn => Reply::Continue.into(),
             OnListen::InUse => Reply::Errno(libc::EADDRINUSE).into(),
-            OnListen::Again => match bind::listen(&socket, backlog) {
+            OnListen::Again => match listen(&socket, backlog) {
                 Ok(()) => Reply::Success.into(),
                 Err(_) => Reply::Continue.into(),
             },
@@ -332,22 +305,41 @@ impl Worker {
         }
     }
 
+    /// The error for an address that another process has.
+    pub(super) fn in_use(&self, endpoint: Endpoint) -> OpenError {
+        let occupant = match endpoint.transport {
+            Transport::Tcp => scan::occupant(endpoint, &self.adopter.inodes()),
+            Transport::Udp => None,
+        };
+        OpenError::in_use(&Address::Tcp(endpoint.address), occupant.as_ref())
+    }
+
     /// Forgets the sockets that no process holds any more, and takes their listeners out.
-    fn look(&mut self) {
-        let ours = |inode| self.sockets.has(inode);
-        let Some(mut held) = self.holders.look(ours) else {
+    pub(super) fn look(&mut self) {
+        let Some(mut held) = self.held() else {
             return;
         };
         if self.sockets.all(|inode| held.contains(&inode)) {
             return;
         }
         // One look is not enough: a process may pass a socket on while the others are looked at.
-        let Some(again) = self.holders.look(ours) else {
+        let Some(again) = self.held() else {
             return;
         };
         held.extend(again);
         if self.adopter.orphan_unheld(self.id, &held).is_ok() {
             self.sockets.retain(|inode| held.contains(&inode));
         }
+    }
+
+    /// The inodes of the sockets that its processes hold. `None` if there are no processes, or one of them may not be
+    /// inspected.
+    fn held(&self) -> Option<HashSet<u64>> {
+        let pids = (self.pids)();
+        let mut held = HashSet::new();
+        for pid in &pids {
+            held.extend(sockets_of(*pid, |_| None).ok()?.into_values());
+        }
+        (!pids.is_empty()).then_some(held)
     }
 }

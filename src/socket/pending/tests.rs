@@ -1,0 +1,208 @@
+//! The response, as text and as a page, and the requests that get it.
+
+use super::*;
+
+mod page {
+    use super::*;
+
+    fn reason(summary: &str, details: &str) -> Reason {
+        Reason {
+            summary: summary.into(),
+            details: vec![details.into()],
+        }
+    }
+
+    #[test]
+    fn markup_is_shown_and_has_no_effect() {
+        let evil = "</pre><script>alert(1)</script>\" onload='x' &amp; \u{1b}[31m\r\0";
+        let html = page(&reason(evil, evil)).html;
+        let shown =
+            "&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&#39;x&#39; &amp;amp; ";
+        assert_eq!(
+            html.matches(shown).count(),
+            3,
+            "title, heading and text: {html}"
+        );
+        assert_eq!(html.matches("<script").count(), 1, "ours");
+        assert_eq!(html.matches("</pre>").count(), 1, "ours");
+        let controls = html.chars().filter(|c| c.is_control() && *c != '\n');
+        assert_eq!(controls.count(), 0);
+    }
+
+    #[test]
+    fn line_breaks_are_kept() {
+        let html = page(&reason("it", "one\n\ttwo\n")).html;
+        assert!(html.contains("<pre>one\n\ttwo</pre>"), "{html}");
+    }
+
+    #[test]
+    fn the_page_can_run_only_its_own_script() {
+        let (one, two) = (page(&reason("a", "b")), page(&reason("a", "b")));
+        assert_ne!(one.policy, two.policy, "a nonce is used once");
+        let nonce = one.policy.split("'nonce-").nth(1).unwrap();
+        let nonce = nonce.split('\'').next().unwrap();
+        assert_eq!(nonce.len(), 32);
+        assert_eq!(one.html.matches(nonce).count(), 2, "style and script");
+    }
+
+    #[test]
+    fn the_script_checks_the_header_that_is_sent() {
+        assert!(SCRIPT.contains(MARK));
+        let reason = reason("a", "b");
+        let mark = format!("data-mark=\"{}\"", reason.mark());
+        assert!(page(&reason).html.contains(&mark));
+    }
+}
+
+mod request {
+    use super::*;
+
+    const TEXT: Request = Request::Http {
+        page: false,
+        body: true,
+    };
+    const PAGE: Request = Request::Http {
+        page: true,
+        body: true,
+    };
+
+    fn parse(text: &str) -> Request {
+        Request::parse(text.as_bytes(), false)
+    }
+
+    #[test]
+    fn the_accept_header_decides_about_the_page() {
+        assert_eq!(parse("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), TEXT);
+        assert_eq!(parse("GET / HTTP/1.0\r\n\r\n"), TEXT);
+        assert_eq!(parse("GET / HTTP/1.1\nAccept: */*\n\n"), TEXT);
+        let browser = "POST /a?b HTTP/1.1\r\naCCept: Text/HTML,application/xml;q=0.9\r\n\r\nbody";
+        assert_eq!(parse(browser), PAGE);
+        let head = "HEAD / HTTP/1.1\r\n\r\n";
+        assert_eq!(
+            parse(head),
+            Request::Http {
+                page: false,
+                body: false
+            }
+        );
+    }
+
+    #[test]
+    fn a_part_of_a_request_is_incomplete_until_it_is_the_last() {
+        let whole = "OPTIONS * HTTP/1.1\r\nAccept: text/html\r\n\r\n";
+        for end in 0..whole.len() {
+            let part = &whole.as_bytes()[..end];
+            assert_eq!(Request::parse(part, false), Request::Incomplete, "{end}");
+            let has_line = end >= "OPTIONS * HTTP/1.1".len();
+            let expected = if has_line {
+                TEXT
+            } else {
+                Request::OtherProtocol
+            };
+            assert_eq!(Request::parse(part, true), expected, "{end}");
+        }
+    }
+
+    #[test]
+    fn a_request_line_makes_a_request_whatever_follows() {
+        assert_eq!(parse("GET / HTTP/1.1\r\nno header\r\n\r\n"), TEXT);
+        let many = "A: b\r\n".repeat(MOST_HEADERS + 1);
+        assert_eq!(parse(&format!("GET / HTTP/1.1\r\n{many}\r\n")), TEXT);
+    }
+
+    #[test]
+    fn other_protocols_are_recognized_by_their_first_bytes() {
+        let others: [&[u8]; 11] = [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            b"*1\r\n$4\r\nPING\r\n",
+            b"PING\r\n",
+            b"EHLO localhost\r\n",
+            b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
+            b"\x10\x0c\x00\x04MQTT",
+            b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n",
+            b"GET /\r\n",
+            b"\xff\xfe\xfd",
+        ];
+        for other in others {
+            let text = String::from_utf8_lossy(other);
+            assert_eq!(
+                Request::parse(other, false),
+                Request::OtherProtocol,
+                "{text}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_can_be_parsed(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), last: bool) {
+            let parsed = Request::parse(&bytes, last);
+            proptest::prop_assert!(!last || parsed != Request::Incomplete);
+        }
+    }
+}
+
+mod response {
+    use super::*;
+
+    fn reason() -> Reason {
+        Reason {
+            summary: "gen 2 failed to build".into(),
+            details: vec!["error: ä <b>\n".into(), "error: two".into()],
+        }
+    }
+
+    fn parts(response: &[u8]) -> (&str, &str) {
+        let text = std::str::from_utf8(response).unwrap();
+        text.split_once("\r\n\r\n").unwrap()
+    }
+
+    fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+        let prefix = format!("{name}: ");
+        head.lines().find_map(|line| line.strip_prefix(&*prefix))
+    }
+
+    #[test]
+    fn the_response_is_valid_http() {
+        for (page, kind) in [(false, "text/plain"), (true, "text/html")] {
+            let whole = super::super::response(&reason(), page, true);
+            let mut headers = [httparse::EMPTY_HEADER; 32];
+            let mut parsed = httparse::Response::new(&mut headers);
+            assert!(parsed.parse(&whole).unwrap().is_complete());
+            assert_eq!(parsed.code, Some(503));
+            let (head, body) = parts(&whole);
+            assert_eq!(header(head, "Retry-After"), Some("1"));
+            assert_eq!(header(head, "Connection"), Some("close"));
+            let expected = format!("{kind}; charset=utf-8");
+            assert_eq!(header(head, "Content-Type"), Some(&*expected));
+            let length = body.len().to_string();
+            assert_eq!(header(head, "Content-Length"), Some(&*length));
+            let head_only = super::super::response(&reason(), page, false);
+            let (head, nothing) = parts(&head_only);
+            assert_eq!(nothing, "");
+            assert!(header(head, "Content-Length").is_some());
+        }
+    }
+
+    #[test]
+    fn plain_text_contains_the_details() {
+        let response = super::super::response(&reason(), false, true);
+        let expected = "503: no server is running: gen 2 failed to build\n\nerror: ä <b>\n\nerror: two\n\n\
+                        Save a change to retry.\n";
+        assert_eq!(parts(&response).1, expected);
+    }
+
+    #[test]
+    fn another_reason_has_another_mark() {
+        let mark = |reason: &Reason| {
+            let response = super::super::response(reason, true, false);
+            header(parts(&response).0, MARK).unwrap().to_owned()
+        };
+        let mut other = reason();
+        assert_eq!(mark(&other), mark(&reason()));
+        other.details.pop();
+        assert_ne!(mark(&other), mark(&reason()));
+    }
+}
