@@ -13,12 +13,12 @@ use tokio::sync::{Semaphore, watch};
 
 use super::address::Address;
 use super::drain::MonitoredListener;
-use super::endpoint::{Endpoint, Transport};
+use super::endpoint::Transport;
 use super::forward::{Respond, Unclaimed};
 use super::forwarder::{Forwarder, Work};
-use super::open::{listen, sharing};
+use super::open::{listen, refuse_strangers, sharing};
 use super::opened::{At, Group, Listener, Sharing};
-use super::scan::{sight, stranger};
+use super::scan::sight;
 use super::table::{GroupId, Input, Kernel, ListenerId, Op, Place, UnclaimedPolicy};
 use super::unix_path::{Name, UnixPath};
 use crate::os::cleanup::Cleanup;
@@ -89,10 +89,6 @@ impl Applier {
         self.responder = Some(responder);
     }
 
-    pub(super) fn address(&self, group: GroupId) -> Option<&Address> {
-        Some(&self.groups.get(&group)?.address)
-    }
-
     pub(super) fn inode(&self, listener: ListenerId) -> Option<u64> {
         Some(self.listeners.get(&listener)?.inode)
     }
@@ -158,7 +154,7 @@ impl Applier {
         self.listeners.get_mut(&id).ok_or_else(missing)
     }
 
-    fn group(&self, id: GroupId) -> io::Result<&Group> {
+    pub(super) fn group(&self, id: GroupId) -> io::Result<&Group> {
         self.groups.get(&id).ok_or_else(missing)
     }
 
@@ -220,7 +216,7 @@ impl Applier {
             (None, At::Ip(endpoint)) => {
                 let endpoint = *endpoint;
                 let socket = sharing(endpoint)?;
-                self.refuse_strangers(endpoint, &socket)?;
+                refuse_strangers(endpoint, &socket, self.inodes())?;
                 listen(&socket, 0)?;
                 (socket, None)
             }
@@ -235,38 +231,21 @@ impl Applier {
         self.add(group, id, socket, name)
     }
 
-    /// A process of the same user may join the group. It gets no connection, but it has an index, and takes another's
-    /// when that one leaves; so while it is there none of ours may join or leave.
-    fn refuse_strangers(&self, endpoint: Endpoint, socket: &Socket) -> io::Result<()> {
-        if endpoint.transport == Transport::Udp {
-            return Ok(());
-        }
-        let mut ours = self.inodes();
-        ours.push(os::inode(socket)?);
-        match stranger(endpoint, &ours) {
-            Some(stranger) => {
-                let message = format!("`{endpoint}` is also listened on by {stranger}");
-                Err(io::Error::new(io::ErrorKind::AddrInUse, message))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// A program's socket joins.
     fn join(&mut self, group: GroupId, id: ListenerId, backlog: i32) -> io::Result<()> {
         let socket = self.take_socket().ok_or_else(missing)?;
         let At::Ip(endpoint) = self.group(group)?.at else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        self.refuse_strangers(endpoint, &socket)?;
+        refuse_strangers(endpoint, &socket, self.inodes())?;
         match endpoint.transport {
             Transport::Tcp => listen(&socket, backlog)?,
             // It has joined by being bound.
             Transport::Udp => {}
         }
-        // If two joined at the same moment, the order of the members is not known. The program is told that the address
-        // is in use, so it must not listen.
-        if let Err(error) = self.refuse_strangers(endpoint, &socket) {
+        // If two joined at the same moment, the order of the members is not known. The program gets an error, so its
+        // socket must not listen.
+        if let Err(error) = refuse_strangers(endpoint, &socket, self.inodes()) {
             socket.shutdown(Shutdown::Read)?;
             return Err(error);
         }

@@ -202,6 +202,24 @@ pub(super) fn exclusive_tcp(
     }
 }
 
+/// A process of the same user may join a group. It gets no connection, but it has an index, and takes another's when that
+/// one leaves; so while it is there none of ours may join or leave.
+pub(super) fn refuse_strangers(
+    endpoint: Endpoint,
+    socket: &Socket,
+    mut ours: Vec<u64>,
+) -> io::Result<()> {
+    ours.push(os::inode(socket)?);
+    match endpoint.transport {
+        Transport::Udp => None,
+        Transport::Tcp => scan::stranger(endpoint, &ours),
+    }
+    .map_or(Ok(()), |stranger| {
+        let message = format!("`{endpoint}` is also listened on by {stranger}");
+        Err(io::Error::new(io::ErrorKind::AddrInUse, message))
+    })
+}
+
 /// Binds a program's socket so that other sockets of ours can bind the same address: exclusively unless it is `shared` with
 /// one of ours already, whatever the program has set.
 ///

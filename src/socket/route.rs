@@ -101,7 +101,7 @@ impl Owner {
     }
 
     fn route(&self, group: &Group, id: GenId, inbox: &Inbox) -> Option<Route> {
-        let address = self.applier.address(group.id)?.clone();
+        let address = self.applier.group(group.id).ok()?.address.clone();
         let name = self.applier.name(group.of(id).next()?.id);
         let way = match (&address, name) {
             (_, Some(name)) => Way::Path(name.bound.clone()),

@@ -265,7 +265,7 @@ async fn who_listens_after_a_stranger_does_not_share_with_it() {
 
 /// Workers that are replaced together, each with a socket of its own.
 #[tokio::test]
-async fn slots_do_not_pile_up_within_one_generation() {
+async fn listeners_do_not_pile_up_within_one_generation() {
     let (mut sockets, adopter) = none();
     let mut workers = vec![open_own(&adopter, 1, ANY.parse().unwrap())];
     let at = workers[0].address;
@@ -281,7 +281,10 @@ async fn slots_do_not_pile_up_within_one_generation() {
         assert_eq!(To::Tcp(at).ask().unwrap(), 1, "round {round}");
         workers = next;
     }
-    until("as many slots as workers", || sockets.listener_count() == 4).await;
+    until("as many listeners as workers", || {
+        sockets.listener_count() == 4
+    })
+    .await;
     for worker in &workers {
         worker.program.ask_to_stop();
     }
@@ -310,9 +313,9 @@ async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
     for _ in 0..50 {
         assert_eq!(To::Tcp(at).ask().unwrap(), 1);
     }
-    until("the relayed answer", || waited.is_finished()).await;
+    until("the forwarded answer", || waited.is_finished()).await;
     assert_eq!(waited.join().unwrap(), 1);
-    until("one slot", || sockets.listener_count() == 1).await;
+    until("one listener", || sockets.listener_count() == 1).await;
     second.program.ask_to_stop();
 }
 
@@ -426,7 +429,7 @@ async fn datagrams_go_to_the_live_generation() {
     sockets.drain(id(1)).unwrap();
     drop(first);
     sockets.release(id(1)).unwrap();
-    until("one slot", || sockets.listener_count() == 1).await;
+    until("one listener", || sockets.listener_count() == 1).await;
     send();
     until("the last twenty", || {
         got.1 += get(&second);
@@ -449,7 +452,7 @@ async fn a_live_generation_may_close_and_open_again() {
     let waiting: Vec<_> = (0..3).map(|_| To::Tcp(at).connect().unwrap()).collect();
     drop(first);
     adopter.orphan_unheld(id(1), &HashSet::new()).unwrap();
-    // Long enough for a relay that would carry in circles to have made many connections.
+    // Long enough for a forwarder that would carry in circles to have made many connections.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let established = os::tcp_connections(at).unwrap().len();
     assert!(established <= 3, "{established} connections");

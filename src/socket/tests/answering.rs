@@ -123,7 +123,7 @@ async fn what_a_crash_left_in_the_queue_is_answered() {
     second.program.ask_to_stop();
 }
 
-/// The generation that dies before it is live leaves its slot to the next, and that is looked after too.
+/// The generation that dies before it is live leaves its listener to the next, and that is looked after too.
 #[tokio::test]
 async fn what_a_generation_that_was_never_live_left_is_answered() {
     let mut sockets = open(&[ANY]);
@@ -138,7 +138,7 @@ async fn what_a_generation_that_was_never_live_left_is_answered() {
         assert_eq!(ask(queued, b"?").await, [NOBODY; 5]);
         assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
         sockets.stop_responding().unwrap();
-        until("its slots are closed", || sockets.listener_count() == 1).await;
+        until("its listeners are closed", || sockets.listener_count() == 1).await;
     }
     let waiting = connect(&to, 5);
     let programs = start(&mut sockets, 10, Style::NonBlocking);

@@ -5,7 +5,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::*;
 
-/// Ends a generation as the driver does: it is asked to stop, its slots are relayed, and released when it is gone.
+/// Ends a generation as the driver does: it is asked to stop, its listeners are forwarded, and released when it is gone.
 async fn retire(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
     sockets.drain(id(number)).unwrap();
     for program in &programs {
@@ -73,7 +73,7 @@ async fn a_hundred_generations(style: Style) {
     load.more(50).await;
     let answered = load.finish().await;
     report(&format!("100 generations, {answered} connections"));
-    // A slot that may not be closed now is closed in the course of a next reload, while its program starts: each closes
+    // A listener that may not be closed now is closed in the course of a next reload, while its program starts: each closes
     // the one that has waited longest at least.
     for number in 102..=120 {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -88,7 +88,7 @@ async fn a_hundred_generations(style: Style) {
     }
     until("the others closed", || sockets.listener_count() == 2).await;
     let name = format!("forward {}", tcp(&sockets, 0).port());
-    until("all relays ended", || threads_named(&name) == 0).await;
+    until("all forwarders ended", || threads_named(&name) == 0).await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 
@@ -114,7 +114,7 @@ async fn hc28_a_hundred_generations_that_block_in_accept_lose_nothing() {
 }
 
 #[tokio::test]
-async fn slots_that_drain_long_do_not_disturb_later_switches() {
+async fn listeners_that_drain_long_do_not_disturb_later_switches() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let load = Load::start(&to, 2);
@@ -148,7 +148,7 @@ async fn a_generation_that_died_before_it_was_live_is_never_noticed() {
         assert_eq!(to.ask().unwrap(), 1);
         sockets.release(id(number)).unwrap();
         assert_eq!(to.ask().unwrap(), 1);
-        until("its slot closed", || sockets.listener_count() == 1).await;
+        until("its listener closed", || sockets.listener_count() == 1).await;
     }
     programs.iter().for_each(Program::ask_to_stop);
 }
@@ -172,7 +172,7 @@ async fn a_program_that_shuts_its_listener_down_leaves_without_harm() {
     // is a hash over 1 and 3. Both answer.
     sockets.drain(id(2)).unwrap();
     listener.shutdown(Shutdown::Both).unwrap();
-    until("the slot dropped", || sockets.listener_count() == 2).await;
+    until("the listener dropped", || sockets.listener_count() == 2).await;
     load.more(20).await;
     for _ in 0..200 {
         assert_eq!(to.ask().unwrap(), 3);
@@ -185,7 +185,7 @@ async fn a_program_that_shuts_its_listener_down_leaves_without_harm() {
 }
 
 #[tokio::test]
-async fn when_the_only_slot_is_shut_down_connections_wait_again() {
+async fn when_the_only_listener_is_shut_down_connections_wait_again() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let passed = sockets.prepare(id(1)).unwrap().remove(0);
@@ -360,7 +360,10 @@ async fn hc29_one_who_joins_the_group_by_itself_changes_nothing() {
     drop(stranger);
     programs.extend(start(&mut sockets, 3, Style::NonBlocking));
     sockets.switch(id(3)).unwrap();
-    until("the first slot closed", || sockets.listener_count() == 2).await;
+    until("the first listener closed", || {
+        sockets.listener_count() == 2
+    })
+    .await;
     assert_eq!(to.ask().unwrap(), 3);
     programs.iter().for_each(Program::ask_to_stop);
 }

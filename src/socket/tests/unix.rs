@@ -62,11 +62,11 @@ async fn generations_of_a_unix_socket_lose_nothing() {
         sockets.release(id(number - 1)).unwrap();
     }
     load.finish().await;
-    until("the old slots closed", || sockets.listener_count() == 1).await;
+    until("the old listeners closed", || sockets.listener_count() == 1).await;
     assert_eq!(
         names_in(directory.path()).len(),
         2,
-        "the path and the live slot's name"
+        "the path and the live listener's name"
     );
     programs.iter().for_each(Program::ask_to_stop);
 }
@@ -98,13 +98,13 @@ async fn hc33_a_path_that_the_old_program_removes_is_put_back() {
     sockets.release(id(1)).unwrap();
     assert_eq!(to.ask().unwrap(), 2, "at once, by the release");
     new.iter().for_each(Program::ask_to_stop);
-    until("the old slot closed", || sockets.listener_count() == 1).await;
+    until("the old listener closed", || sockets.listener_count() == 1).await;
     drop(sockets);
     assert_eq!(names_in(directory.path()), [""; 0]);
 }
 
 #[tokio::test]
-async fn what_waits_in_a_dead_unix_slot_is_relayed() {
+async fn what_waits_in_a_dead_unix_listener_is_forwarded() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);
@@ -120,7 +120,7 @@ async fn what_waits_in_a_dead_unix_slot_is_relayed() {
     let asking = answers(waiting);
     until("an answer on each", || asking.is_finished()).await;
     assert_eq!(asking.join().unwrap(), [2; 6]);
-    until("the dead slot closed", || sockets.listener_count() == 1).await;
+    until("the dead listener closed", || sockets.listener_count() == 1).await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 
@@ -145,7 +145,7 @@ async fn hc22_of_a_killed_hotrun_no_socket_file_stays() {
 }
 
 #[tokio::test]
-async fn a_probe_reaches_a_unix_slot_that_is_not_live() {
+async fn a_probe_reaches_a_unix_listener_that_is_not_live() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);

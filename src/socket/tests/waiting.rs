@@ -42,9 +42,12 @@ async fn a_generation_that_died_before_it_was_live_leaves_its_queue_to_the_next(
         !flags.contains(OFlag::O_NONBLOCK),
         "the dead program's flag"
     );
-    let relay = format!("forward {}", tcp(&sockets, 0).port());
-    until("the other slot closed", || sockets.listener_count() == 1).await;
-    until("the relay ended", || threads_named(&relay) == 0).await;
+    let forwarder = format!("forward {}", tcp(&sockets, 0).port());
+    until("the other listener closed", || {
+        sockets.listener_count() == 1
+    })
+    .await;
+    until("the forwarder ended", || threads_named(&forwarder) == 0).await;
     let program = Program::start(2, second, &sockets.listening()[0].address, Style::Blocking);
     sockets.switch(id(2)).unwrap();
     for stream in &mut early {
@@ -53,7 +56,7 @@ async fn a_generation_that_died_before_it_was_live_leaves_its_queue_to_the_next(
     program.ask_to_stop();
 }
 
-/// Each client's own port, and which of them the server sees of as many connections: through a relay they differ.
+/// Each client's own port, and which of them the server sees of as many connections: through a forwarder they differ.
 fn ports_seen(clients: &[TcpStream], server: &TcpListener) -> (Vec<u16>, Vec<u16>) {
     let mut own: Vec<u16> = clients
         .iter()
@@ -75,7 +78,7 @@ fn dies_before_it_is_live(sockets: &mut Sockets, number: u32) {
 }
 
 #[tokio::test]
-async fn no_connection_to_a_live_generation_goes_through_a_relay() {
+async fn no_connection_to_a_live_generation_goes_through_a_forwarder() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
     let mut clients: Vec<_> = (0..10).map(|_| TcpStream::connect(to).unwrap()).collect();
@@ -92,8 +95,8 @@ async fn no_connection_to_a_live_generation_goes_through_a_relay() {
     until("all accepted", || accepting.is_finished()).await;
     let (own, seen) = accepting.join().unwrap();
     assert_eq!(own, seen);
-    let relay = format!("forward {}", to.port());
-    until("the relays ended", || threads_named(&relay) == 0).await;
+    let forwarder = format!("forward {}", to.port());
+    until("the forwarders ended", || threads_named(&forwarder) == 0).await;
 }
 
 #[tokio::test]
@@ -110,7 +113,7 @@ async fn connections_never_wait_for_a_generation_that_is_dismissed() {
     clients.extend((0..10).map(|_| TcpStream::connect(to).unwrap()));
     assert!(
         sockets.switch(id(1)).is_err(),
-        "it would be relayed to itself"
+        "it would be forwarded to itself"
     );
     assert_eq!(
         dismissed.accept().unwrap_err().kind(),
@@ -124,7 +127,7 @@ async fn connections_never_wait_for_a_generation_that_is_dismissed() {
 
 /// As long as the runtime is busy nothing is carried, and nothing is taken that cannot be.
 #[tokio::test]
-async fn a_relay_takes_no_more_than_it_can_carry() {
+async fn a_forwarder_takes_no_more_than_it_can_carry() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
     let old = sockets.prepare(id(1)).unwrap().remove(0);
@@ -194,7 +197,7 @@ async fn when_a_live_program_shuts_its_unix_listener_down_connections_wait_at_on
 }
 
 #[tokio::test]
-async fn what_waits_in_a_dead_slot_is_relayed_to_the_next_generation() {
+async fn what_waits_in_a_dead_listener_is_forwarded_to_the_next_generation() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     drop(sockets.prepare(id(1)).unwrap());
@@ -209,12 +212,12 @@ async fn what_waits_in_a_dead_slot_is_relayed_to_the_next_generation() {
     let asking = answers(waiting);
     until("an answer on each", || asking.is_finished()).await;
     assert_eq!(asking.join().unwrap(), [2; 25]);
-    until("the dead slot closed", || sockets.listener_count() == 1).await;
+    until("the dead listener closed", || sockets.listener_count() == 1).await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 
 #[tokio::test]
-async fn a_relayed_connection_carries_every_byte_and_each_half_s_end() {
+async fn a_forwarded_connection_carries_every_byte_and_each_half_s_end() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
     drop(sockets.prepare(id(1)).unwrap());
