@@ -14,7 +14,7 @@ use crate::process::notify::NotifySocket;
 use crate::process::{self, Control, Spec, shell};
 use crate::ready::{self, Connect, LastUnreadyReason, ListenState, ReadyInputs, ReadyReason};
 use crate::reload::{ArtifactId, GenEvent, GenId};
-use crate::socket::{intercept, Address, Passed, Route};
+use crate::socket::{Address, Passed, Route, intercept};
 use crate::ui::{Level, Mode, Stream};
 
 use super::generation::{Notify, Running, Terminal};

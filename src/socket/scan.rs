@@ -6,9 +6,9 @@ use std::fmt;
 
 use super::endpoint::Endpoint;
 use super::table::Sight;
-use crate::os::{tcp_half_open, tcp_listening};
 use crate::os::socket_holders::socket_holder;
 use crate::os::{Holder, TcpListening};
+use crate::os::{tcp_half_open, tcp_listening};
 use crate::reload::Time;
 
 /// The holder of an address that we want.

@@ -75,9 +75,7 @@ impl World {
     /// A listener that is shut down disturbs the order until the table has been told, of all of them.
     fn settle_disturbance(&mut self) {
         let mut socks = self.model.socks.values();
-        self.model.disturbed = socks.any(|sock| !sock.listening);
-        let mut arrays = self.model.arrays.values();
-        self.model.disturbed |= arrays.any(|array| array.members.contains(&None));
+        self.model.disturbed = socks.any(|sock| !sock.listening) || self.has_strangers();
     }
 
     pub(super) fn step(&mut self, setting: &Setting, action: Move) {
@@ -391,11 +389,8 @@ impl World {
         self.model
             .check(Rule::ComesToRest, !waits, |_| "it wakes up in vain".into());
         let client = self.model.client;
-        let serves = self
-            .model
-            .arrays
-            .keys()
-            .any(|group| self.model.listens(*group, live));
+        let mut groups = self.model.arrays.keys();
+        let serves = groups.any(|group| self.model.listens(*group, live));
         self.model
             .check(Rule::ComesToRest, client.is_none() || !serves, |_| {
                 format!("{client:?} is never served")
