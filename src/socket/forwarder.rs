@@ -185,13 +185,9 @@ impl Worker {
             Ok((client, _)) => self.hand_over(client, place),
             // Shut down while we slept: if not by us, then by its program.
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => self.shut_down(),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::Interrupted => {}
-                // No descriptor or no memory is left: that may pass, and the connection waits.
-                _ => thread::sleep(CROWDED),
-            },
+            Err(error) if is_passing(&error) => {}
+            // No descriptor or no memory is left: that may pass, and the connection waits.
+            Err(_) => thread::sleep(CROWDED),
         }
     }
 
@@ -206,4 +202,11 @@ impl Worker {
             (self.work.shut_down)();
         }
     }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+    )
 }

@@ -72,7 +72,7 @@ fn reserve(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
         IpAddr::V6(ip) if ip.is_unspecified() => {
             reserve(Ipv6Addr::LOCALHOST.into()).or_else(|_: io::Error| reserve(v4))
         }
-        ip => reserve(ip),
+        IpAddr::V4(_) | IpAddr::V6(_) => reserve(address.ip()),
     }
 }
 
