@@ -58,7 +58,7 @@ impl Sockets {
     fn quiescent_count(&self) -> usize {
         self.see(|owner| {
             let groups = owner.table.groups().iter();
-            let all = groups.flat_map(|group| group.listeners());
+            let all = groups.flat_map(table::Group::listeners);
             all.filter(|listener| listener.quiescent).count()
         })
     }
