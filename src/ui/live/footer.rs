@@ -1,16 +1,21 @@
 //! Renders the footer from the model, for a terminal size and a moment. Pure.
 
-mod frame;
 mod generations;
 mod keys;
+mod row;
 mod status;
 
-pub(super) use self::frame::Frame;
-use super::output_filter;
-use super::row::{Row, Tint};
+use std::time::Duration;
 
-/// The rows from top to bottom, fewer than the terminal has.
-pub(super) fn rows(frame: &Frame<'_>) -> Vec<Row> {
+pub(super) use self::row::Frame;
+use self::row::Tint;
+use super::output_filter::harmless;
+use super::wrap::{RESET, plain, truncate};
+use crate::reload::Phase;
+use crate::ui::Model;
+
+/// The rows from top to bottom, fewer than the terminal has. None is wider than the terminal.
+pub(super) fn rows(frame: &Frame<'_>) -> Vec<String> {
     let most = usize::from(frame.size.rows).saturating_sub(1).max(1);
     let mut state = generations::rows(frame, most - 1);
     state.push(match status::segments(frame) {
@@ -19,49 +24,70 @@ pub(super) fn rows(frame: &Frame<'_>) -> Vec<Row> {
     });
     let room = most.saturating_sub(state.len());
     let mut rows = match frame.help {
-        true => keys::help(frame.columns(), room),
+        true => keys::help(frame, room),
         false => errors(frame, room.min(most * 2 / 3)),
     };
     rows.extend(state);
     // The last rows matter most.
     rows.drain(..rows.len().saturating_sub(most));
+    for row in &mut rows {
+        *row = truncate(row.trim_end(), frame.columns());
+    }
     // An empty row separates the footer from the output, if there is room. It must be empty: when a terminal becomes
     // narrower it rewraps the existing rows, and with a short row on top ours stay within reach.
     if rows.len() < most && most > 8 {
-        rows.insert(0, Row::default());
+        rows.insert(0, String::new());
     }
     rows
 }
 
 /// The errors of the last failed build.
-fn errors(frame: &Frame<'_>, max_rows: usize) -> Vec<Row> {
-    let Some(problem) = &frame.model.broken_build else {
-        return Vec::new();
+fn errors(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
+    let problem = frame.model.broken_build.iter();
+    let lines = problem
+        .flat_map(|problem| &problem.errors)
+        .flat_map(|text| text.trim_end().lines());
+    let row = |line| match frame.options.color {
+        true => format!(" {}{RESET}", harmless(line)),
+        false => format!(" {}", plain(&harmless(line))),
     };
-    let errors = problem.errors.iter();
-    let all: Vec<&str> = errors.flat_map(|text| text.trim_end().lines()).collect();
-    let row = |line: &&str| Row::of(Tint::Ansi, format!(" {}", output_filter::harmless(line)));
-    if all.len() <= max_rows {
-        return all.iter().map(row).collect();
+    let count = lines.clone().count();
+    if count <= max_rows {
+        return lines.map(row).collect();
     }
-    let mut rows: Vec<Row> = all
-        .iter()
-        .take(max_rows.saturating_sub(1))
-        .map(row)
-        .collect();
+    let shown = max_rows.saturating_sub(1);
+    let mut rows: Vec<String> = lines.take(shown).map(row).collect();
     if max_rows > 0 {
-        let left = all.len() - rows.len();
         let hint = if frame.options.keys {
             " (e shows all)"
         } else {
             ""
         };
-        rows.push(Row::of(Tint::Dim, format!(" … {left} more lines{hint}")));
+        rows.push(frame.paint(Tint::Dim, format!(" … {} more lines{hint}", count - shown)));
     }
     rows
 }
 
+/// How long until the footer changes through the passage of time alone, at most.
+pub(super) fn next_change(model: &Model, now: Duration) -> Option<Duration> {
+    const MINUTE: u64 = 60;
+    let tenth = Duration::from_millis(100);
+    let of_phases = model
+        .generations
+        .values()
+        .filter_map(|generation| match generation.phase {
+            Phase::Starting | Phase::Ready => Some(tenth),
+            Phase::Draining => Some(5 * tenth),
+            Phase::Live => {
+                let age = now.saturating_sub(generation.since).as_secs();
+                Some(Duration::from_secs(MINUTE - age % MINUTE))
+            }
+            Phase::Building | Phase::Gone => None,
+        });
+    let building = model.building.as_ref().map(|_| tenth);
+    let quitting = model.quitting.map(|_| 5 * tenth);
+    of_phases.chain(building).chain(quitting).min()
+}
+
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_status;

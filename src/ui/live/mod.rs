@@ -11,9 +11,7 @@
 mod footer;
 mod output_filter;
 mod pending_output;
-mod row;
 mod sgr;
-mod timing;
 mod viewport;
 mod wrap;
 
@@ -212,7 +210,7 @@ impl Live {
         if !self.terminal.is_active() {
             return Some(CHECK_FOREGROUND);
         }
-        timing::next_change(model, now)
+        footer::next_change(model, now)
     }
 
     /// Whether there is so much output that it should be written before more is accepted.
@@ -264,8 +262,7 @@ impl Live {
         let room = usize::from(self.size.rows).saturating_sub(footer.len());
         let room = room.min(MAX_UNFINISHED_ROWS);
         let mut rows = self.output.unfinished(model, columns, room);
-        let color = self.options.color;
-        rows.extend(footer.iter().map(|row| row.render(columns, color)));
+        rows.extend(footer);
         rows
     }
 

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use console::truncate_str;
 
-use super::frame::Frame;
+use super::row::{Frame, Segments, Tint, left, running, up};
 use crate::reload::{GenId, Phase};
-use crate::ui::live::row::{Row, Segments, Tint};
-use crate::ui::live::timing;
 use crate::ui::model::Generation;
 use crate::ui::{Human, sanitize};
 
@@ -15,7 +13,7 @@ use crate::ui::{Human, sanitize};
 const MAX_DRAINING: usize = 3;
 
 /// At most `max_rows` rows. Draining generations get what room the others leave.
-pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<Row> {
+pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     let (mut live, mut starting, mut draining) = (Vec::new(), Vec::new(), Vec::new());
     for (id, generation) in &frame.model.generations {
         match generation.phase {
@@ -35,33 +33,32 @@ pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<Row> {
 }
 
 /// The newest first, and how many more there are.
-fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &Generation)], room: usize) -> Vec<Row> {
+fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &Generation)], room: usize) -> Vec<String> {
     let shown = match all.len() <= room.min(MAX_DRAINING) {
         true => all.len(),
         false => room.saturating_sub(1).min(MAX_DRAINING),
     };
     let newest = all.iter().rev().take(shown);
-    let mut rows: Vec<Row> = newest
+    let mut rows: Vec<String> = newest
         .map(|(id, one)| draining_row(frame, *id, one))
         .collect();
     match all.len() - shown {
         _ if room == 0 => {}
         0 => {}
-        more if shown > 0 => rows.push(Row::of(Tint::Dim, format!("   and {more} more"))),
-        more => rows.push(Row::head(Tint::Busy, "◐", format!("{more} draining"))),
+        more if shown > 0 => rows.push(frame.paint(Tint::Dim, format!("   and {more} more"))),
+        more => {
+            let row = Segments::titled(frame, Tint::Busy, "◐", format!("{more} draining"));
+            rows.push(row.fit(0));
+        }
     }
     rows
 }
 
-fn live_row(frame: &Frame<'_>, id: GenId, live: &Generation) -> Row {
-    let mut row = Segments::new(Row::head(Tint::Good, "●", format!("gen {id} live")));
+fn live_row(frame: &Frame<'_>, id: GenId, live: &Generation) -> String {
+    let mut row = Segments::titled(frame, Tint::Good, "●", format!("gen {id} live"));
     row.add(3, Tint::Plain, sanitize::text(&live.program));
     row.add(5, Tint::Plain, pid(live));
-    row.add(
-        6,
-        Tint::Plain,
-        format!("up {}", timing::up(frame.age(live))),
-    );
+    row.add(6, Tint::Plain, format!("up {}", up(frame.age(live.since))));
     let listening = frame.model.listening.iter().map(|(_, address)| address);
     for address in listening.chain(&live.addresses) {
         row.add(2, Tint::Plain, sanitize::text(address));
@@ -71,9 +68,9 @@ fn live_row(frame: &Frame<'_>, id: GenId, live: &Generation) -> Row {
     row.fit(frame.columns())
 }
 
-fn nothing_live(frame: &Frame<'_>) -> Option<Row> {
+fn nothing_live(frame: &Frame<'_>) -> Option<String> {
     let address = sanitize::text(frame.model.waits_at()?);
-    let mut row = Segments::new(Row::head(Tint::Dim, "○", "nothing live"));
+    let mut row = Segments::titled(frame, Tint::Dim, "○", "nothing live");
     if frame.model.waiting && frame.options.error_page {
         row.add(2, Tint::Plain, address);
         row.add(1, Tint::Plain, "HTTP requests get 503 with the error");
@@ -84,27 +81,31 @@ fn nothing_live(frame: &Frame<'_>) -> Option<Row> {
     Some(row.fit(frame.columns()))
 }
 
-fn starting_row(frame: &Frame<'_>, id: GenId, starting: &Generation) -> Row {
-    let mut row = Segments::new(Row::head(Tint::Busy, "◔", format!("gen {id} starting")));
+fn starting_row(frame: &Frame<'_>, id: GenId, starting: &Generation) -> String {
+    let mut row = Segments::titled(frame, Tint::Busy, "◔", format!("gen {id} starting"));
     row.add(3, Tint::Plain, sanitize::text(&starting.program));
     row.add(2, Tint::Plain, pid(starting));
-    row.add(1, Tint::Plain, timing::running(frame.age(starting)));
+    row.add(1, Tint::Plain, running(frame.age(starting.since)));
     row.add(1, Tint::Plain, status(starting));
     row.fit(frame.columns())
 }
 
-fn draining_row(frame: &Frame<'_>, id: GenId, draining: &Generation) -> Row {
+fn draining_row(frame: &Frame<'_>, id: GenId, draining: &Generation) -> String {
     let state = match (draining.killed, draining.failed) {
         (true, _) => "being killed",
         (false, true) => "stopping",
         (false, false) => "draining",
     };
-    let mut row = Segments::new(Row::head(Tint::Busy, "◐", format!("gen {id} {state}")));
+    let mut row = Segments::titled(frame, Tint::Busy, "◐", format!("gen {id} {state}"));
     if !draining.killed {
         row.add(1, Tint::Plain, waits_for(draining));
     }
     if let Some(timeout) = draining.drain.filter(|_| !draining.killed) {
-        row.add(2, Tint::Plain, time_left(frame.age(draining), timeout));
+        row.add(
+            2,
+            Tint::Plain,
+            time_left(frame.age(draining.since), timeout),
+        );
     }
     row.add(3, Tint::Plain, status(draining));
     row.add(3, Tint::Dim, pid(draining));
@@ -134,7 +135,7 @@ fn status(generation: &Generation) -> String {
 pub(super) fn time_left(age: Duration, timeout: Duration) -> String {
     match timeout.saturating_sub(age) {
         Duration::ZERO => format!("{} timeout exceeded", Human(timeout)),
-        _ => format!("{} of {} left", timing::left(age, timeout), Human(timeout)),
+        _ => format!("{} of {} left", left(age, timeout), Human(timeout)),
     }
 }
 

@@ -1,13 +1,15 @@
 //! The keys: those of use now, in the last row, and the key help.
 
-use super::frame::Frame;
+use super::row::{Frame, Segments, Tint};
 use crate::reload::Phase;
 use crate::ui::Model;
-use crate::ui::live::row::{Row, Segments, Tint};
+use crate::ui::live::wrap::width;
 
 /// A terminal wider than this always has room for the key that shows the help.
 const NARROW: usize = 40;
 const HELP_WIDTH: usize = "  ? help".len();
+/// The least space between the row and the keys.
+const GAP: usize = 4;
 
 /// How many rows of the help are more important, the key, and what it does.
 const HELP: [(usize, &str, &str); 10] = [
@@ -28,50 +30,51 @@ const HELP: [(usize, &str, &str); 10] = [
 ];
 
 /// The key help, in at most `max_rows` rows.
-pub(super) fn help(columns: usize, max_rows: usize) -> Vec<Row> {
+pub(super) fn help(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     let row = |(_, key, text): &(usize, &str, &str)| {
-        let key = match columns {
+        let key = match frame.columns() {
             0..30 => format!(" {key} "),
             _ => format!("   {key:<8}"),
         };
-        Row::of(Tint::Bold, key).with(Tint::Plain, *text)
+        frame.paint(Tint::Bold, key) + text
     };
     let shown = HELP.iter().filter(|(rank, ..)| *rank < max_rows);
     shown.map(row).collect()
 }
 
 /// The row with as many keys beside it as there is room for.
-pub(super) fn beside(frame: &Frame<'_>, segments: Segments) -> Row {
+pub(super) fn beside(frame: &Frame<'_>, segments: Segments) -> String {
     let columns = frame.columns();
-    let room = if columns > NARROW && frame.options.keys {
-        columns - HELP_WIDTH
-    } else {
-        columns
-    };
-    let row = segments.fit(room);
-    let keys = keys(frame, columns.saturating_sub(row.width() + 2));
-    row.with_right(keys, columns)
+    let row = segments.fit(match columns > NARROW && frame.options.keys {
+        true => columns - HELP_WIDTH,
+        false => columns,
+    });
+    let keys = keys(frame, columns.saturating_sub(width(&row) + GAP));
+    if keys.is_empty() {
+        return row;
+    }
+    let gap = columns.saturating_sub(width(&row) + width(&keys));
+    row + &" ".repeat(gap) + &keys
 }
 
 /// The keys of use now, as many as fit. The highest ranks are dropped first.
-fn keys(frame: &Frame<'_>, room: usize) -> Row {
-    let mut keys = if frame.options.keys {
-        useful(frame.model)
-    } else {
+fn keys(frame: &Frame<'_>, room: usize) -> String {
+    let mut keys = match frame.options.keys {
+        true => useful(frame.model),
         // The terminal turns it into a signal.
-        vec![(0, "Ctrl-C", "quit")]
+        false => vec![(0, "Ctrl-C", "quit")],
     };
-    while width(&keys) > room && !keys.is_empty() {
+    loop {
+        let key = |(_, key, what): &(u8, &str, &str)| {
+            frame.paint(Tint::Bold, key) + &frame.paint(Tint::Dim, format!(" {what}"))
+        };
+        let row = keys.iter().map(key).collect::<Vec<_>>().join("  ");
+        if width(&row) <= room {
+            return row;
+        }
         let least = keys.iter().map(|key| key.0).max();
         keys.retain(|key| Some(key.0) != least);
     }
-    let mut row = Row::default();
-    for (index, (_, key, what)) in keys.iter().enumerate() {
-        let gap = if index > 0 { "  " } else { "" };
-        row = row.with(Tint::Plain, gap).with(Tint::Bold, *key);
-        row = row.with(Tint::Dim, format!(" {what}"));
-    }
-    row
 }
 
 fn useful(model: &Model) -> Vec<(u8, &'static str, &'static str)> {
@@ -91,10 +94,4 @@ fn useful(model: &Model) -> Vec<(u8, &'static str, &'static str)> {
     ];
     let useful = keys.into_iter().filter(|(useful, _)| *useful);
     useful.map(|(_, key)| key).collect()
-}
-
-fn width(keys: &[(u8, &str, &str)]) -> usize {
-    keys.iter()
-        .map(|(_, key, what)| key.len() + what.len() + 3)
-        .sum()
 }

@@ -1,12 +1,8 @@
 //! The last row: what is in progress or the result of the last change.
 
-use std::time::Duration;
-
-use super::frame::Frame;
 use super::generations::time_left;
+use super::row::{Frame, Segments, Tint, running};
 use crate::reload::Cause;
-use crate::ui::live::row::{Row, Segments, Tint};
-use crate::ui::live::timing;
 use crate::ui::model::{Building, Problem};
 use crate::ui::{Human, Model, sanitize};
 
@@ -15,41 +11,35 @@ const MAX_BAR: usize = 24;
 
 /// `Err`: a row that has no room for keys.
 pub(super) fn segments(frame: &Frame<'_>) -> Result<Segments, Segments> {
-    let Model {
-        quitting, building, ..
-    } = frame.model;
-    match (quitting, building, frame.model.problem()) {
-        (Some((since, timeout)), _, _) => Err(stopping(frame.now.saturating_sub(*since), *timeout)),
-        (None, Some(building), _) => Ok(in_progress(frame, building)),
-        (None, None, Some(problem)) => Ok(failed(frame.model, problem)),
-        (None, None, None) => Ok(result(frame)),
+    let model = frame.model;
+    if let Some((since, timeout)) = model.quitting {
+        let mut row = Segments::titled(frame, Tint::Busy, "◌", "stopping");
+        row.add(1, Tint::Plain, time_left(frame.age(since), timeout));
+        row.add(2, Tint::Dim, "Ctrl-C again to quit now");
+        return Err(row);
     }
-}
-
-fn stopping(age: Duration, timeout: Duration) -> Segments {
-    let mut row = Segments::new(Row::head(Tint::Busy, "◌", "stopping"));
-    row.add(1, Tint::Plain, time_left(age, timeout));
-    row.add(2, Tint::Dim, "Ctrl-C again to quit now");
-    row
+    Ok(match (&model.building, model.problem()) {
+        (Some(building), _) => in_progress(frame, building),
+        (None, Some(problem)) => failed(frame, problem),
+        (None, None) => result(frame),
+    })
 }
 
 fn in_progress(frame: &Frame<'_>, building: &Building) -> Segments {
-    let elapsed = timing::running(frame.now.saturating_sub(building.since));
-    let mut head = Row::head(Tint::Busy, "◔", format!("building gen {}", building.id));
-    let room = frame
-        .columns()
-        .saturating_sub(head.width() + elapsed.len() + 24)
-        / 2;
+    let elapsed = running(frame.age(building.since));
+    let title = format!("building gen {}", building.id);
+    let mut row = Segments::titled(frame, Tint::Busy, "◔", title);
+    let used = row.head_width() + elapsed.len() + 24;
+    let room = frame.columns().saturating_sub(used) / 2;
     if let Some((done, all)) = building.progress
         && room >= 6
     {
-        let (full, empty) = bar(done, all, room.min(MAX_BAR));
-        head = head
-            .with(Tint::Plain, "   ")
-            .with(Tint::Busy, full)
-            .with(Tint::Dim, empty);
+        let width = room.min(MAX_BAR);
+        let full = (width * done.min(all)).checked_div(all).unwrap_or(0);
+        row.extend_head("   ");
+        row.extend_head(&frame.paint(Tint::Busy, "━".repeat(full)));
+        row.extend_head(&frame.paint(Tint::Dim, "─".repeat(width - full)));
     }
-    let mut row = Segments::new(head);
     row.add(1, Tint::Bold, paused(frame.model));
     if let Some((done, all)) = building.progress {
         row.add(1, Tint::Plain, format!("{done}/{all} crates"));
@@ -62,9 +52,10 @@ fn in_progress(frame: &Frame<'_>, building: &Building) -> Segments {
     row
 }
 
-fn failed(model: &Model, problem: &Problem) -> Segments {
+fn failed(frame: &Frame<'_>, problem: &Problem) -> Segments {
+    let model = frame.model;
     let text = format!("gen {} {}", problem.id, problem.failure);
-    let mut row = Segments::list(Row::sign(Tint::Bad, "✘").with(Tint::Bad, text));
+    let mut row = Segments::list(frame, (Tint::Bad, "✘"), (Tint::Bad, text));
     row.add(2, Tint::Plain, count(problem.count, "error"));
     if problem.count > problem.errors.len() {
         let more = problem.count - problem.errors.len();
@@ -94,7 +85,7 @@ fn paused(model: &Model) -> &'static str {
 fn result(frame: &Frame<'_>) -> Segments {
     let model = frame.model;
     if model.paused {
-        return Segments::new(Row::head(Tint::Busy, "‖", paused(model)));
+        return Segments::titled(frame, Tint::Busy, "‖", paused(model));
     }
     let Some(live) = model.live() else {
         return Segments::default();
@@ -106,7 +97,7 @@ fn result(frame: &Frame<'_>) -> Segments {
         (None, Some(_)) => "started".into(),
         (None, None) => return Segments::default(),
     };
-    let mut row = Segments::list(Row::sign(Tint::Good, "✔").with(Tint::Plain, text));
+    let mut row = Segments::list(frame, (Tint::Good, "✔"), (Tint::Plain, text));
     if let Some(ready) = last.ready {
         row.add(1, Tint::Plain, format!("ready in {}", Human(ready)));
     }
@@ -140,9 +131,4 @@ fn count(count: usize, noun: &str) -> String {
         1 => format!("1 {noun}"),
         _ => format!("{count} {noun}s"),
     }
-}
-
-fn bar(done: usize, all: usize, width: usize) -> (String, String) {
-    let full = (width * done.min(all)).checked_div(all).unwrap_or(0);
-    ("━".repeat(full), "─".repeat(width - full))
 }

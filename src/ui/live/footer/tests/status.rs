@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::*;
 use crate::os::terminal::Size;
 use crate::reload::{GenId, GenNotice, Notice};
+use crate::ui::live::footer::{Frame, rows};
 use crate::ui::{Mode, Model, Options, Report};
 
 const ONE: GenId = GenId::FIRST;
@@ -16,9 +16,7 @@ fn shown(model: &Model, columns: u16, now: Duration) -> String {
         now,
         help: false,
     };
-    let rows = super::rows(&frame);
-    let texts = rows.iter().map(|row| row.render(columns.into(), false));
-    texts.collect::<Vec<_>>().join("\n")
+    rows(&frame).join("\n")
 }
 
 fn fold(model: &mut Model, notice: Notice) {

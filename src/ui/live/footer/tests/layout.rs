@@ -1,0 +1,134 @@
+use super::*;
+
+/// For users who see no colors, and for backgrounds of any color.
+#[test]
+fn color_alone_carries_no_meaning() {
+    let mut story = Story::of_one_live();
+    story.switch();
+    story.fail(Failure::ReadyTimeout);
+    let colored = story.shown(100, 30, true);
+    assert!(colored.contains("\x1b[31m"), "{colored:?}");
+    let text = console::strip_ansi_codes(&colored).into_owned();
+    assert_eq!(text, story.shown(100, 30, false));
+    let codes = regex::Regex::new("\x1b\\[([0-9;]*)m").unwrap();
+    let readable = ["0", "1", "2", "31", "32", "36"];
+    for code in codes.captures_iter(&colored) {
+        assert!(readable.contains(&&code[1]), "{code:?}");
+    }
+}
+
+#[test]
+fn the_footer_always_fits() {
+    let mut story = Story::of_one_live();
+    story.switch();
+    story.build(GenId::new(3), Cause::Change);
+    for rows in 1..12 {
+        for columns in 1..60 {
+            let shown = story.shown(columns, rows, false);
+            assert!(shown.lines().count() <= usize::from(rows), "{shown}");
+            let widest = shown.lines().map(console::measure_text_width).max();
+            assert!(widest.unwrap_or(0) <= usize::from(columns), "{shown}");
+        }
+    }
+}
+
+/// Each line of a build takes one row of the terminal, and leaves the screen above it alone.
+#[test]
+fn errors_are_sanitized_and_fit() {
+    let lines = [
+        "\x1b[2J\x1b[10Aboom\x1b[?1049h",
+        &format!("\thave (\t{})", "0".repeat(100)),
+        &format!("Fetch [{}]\rerror: failed to get", "=".repeat(100)),
+        "\x1b[38:2::1:2:3mcolors with colons\x1b[0m and some more of it",
+        "\x1b]8;;http://a/m\x1b\\a link that is never closed, and cut",
+        "\u{65e5}\u{672c}\u{8a9e}\tx\x08\x0c\u{9b}2J",
+    ];
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    for line in lines {
+        let text = line.to_owned();
+        story.tell(Report::BuildLine { id: TWO, text });
+    }
+    story.fail(Failure::Build);
+    let wide = story.shown(130, 30, false);
+    assert!(wide.contains("\n error: failed to get\n"), "{wide}");
+    let size = |number: usize| std::num::NonZero::new(u16::try_from(number).unwrap()).unwrap();
+    for (columns, color) in (1..130).flat_map(|columns| [(columns, false), (columns, true)]) {
+        let rows = story.shown(columns, 30, color);
+        let count = rows.split('\n').count();
+        let mut parser = vt100::Parser::new(size(40), size(columns.into()), 0);
+        parser.process(format!("X\r\n{}", rows.replace('\n', "\r\n")).as_bytes());
+        let screen = parser.screen();
+        let (row, _) = screen.cursor_position();
+        assert_eq!(usize::from(row), count, "at {columns}: {rows:?}");
+        assert!(screen.contents().starts_with('X') && !screen.alternate_screen());
+        assert!(!rows.ends_with("3m"), "a color is left on: {rows:?}");
+    }
+}
+
+/// The program reads the terminal, or stdin is no terminal.
+#[test]
+fn no_keys_are_shown_if_hotrun_reads_none() {
+    let mut story = Story::of_one_live();
+    story.keys = false;
+    story.looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms                                                        Ctrl-C quit
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms                Ctrl-C quit
+--------------------
+ ● gen 1 live
+ ✔ built in 1.04s",
+    );
+    story.build(TWO, Cause::Change);
+    for _ in 0..12 {
+        let text = "an error".to_owned();
+        story.tell(Report::BuildLine { id: TWO, text });
+    }
+    story.fail(Failure::Build);
+    let shown = story.shown(100, 8, false);
+    assert!(shown.contains("\n … 9 more lines\n"), "{shown}");
+}
+
+/// Not those of earlier generations, if the program itself opens them.
+#[test]
+fn the_addresses_are_those_of_the_live_generation() {
+    let mut story = Story {
+        model: Model::default(),
+        now: ms(0),
+        help: false,
+        keys: true,
+        error_page: true,
+    };
+    let opened = |story: &mut Story, id, port| {
+        story.tell(Report::Listening {
+            name: String::new(),
+            address: format!("127.0.0.1:{port}"),
+            by: Some(id),
+            first: true,
+        });
+    };
+    let ports = |story: &Story| {
+        let shown = story.shown(100, 30, false);
+        let all = shown.match_indices("127.0.0.1:");
+        all.map(|(at, ip)| shown[at + ip.len()..][..4].to_owned())
+            .collect::<Vec<_>>()
+    };
+    story.spawn(ONE, Cause::Begin);
+    opened(&mut story, ONE, 3000);
+    assert_eq!(ports(&story), ["3000"], "starting");
+    story.serve(ONE);
+    opened(&mut story, ONE, 3000);
+    assert_eq!(ports(&story), ["3000"]);
+    story.spawn(TWO, Cause::Change);
+    opened(&mut story, TWO, 4000);
+    assert_eq!(ports(&story), ["3000"]);
+    story.serve(TWO);
+    let timeout = ms(10_000);
+    story.notice(Notice::Generation(ONE, GenNotice::Draining { timeout }));
+    assert_eq!(ports(&story), ["4000"]);
+    story.end(ONE).end(TWO);
+    assert_eq!(ports(&story), ["4000"], "where connections wait");
+}

@@ -1,0 +1,184 @@
+use super::*;
+
+#[test]
+fn nothing_is_live_after_a_crash() {
+    let mut story = Story::of_one_live();
+    story.notice(Notice::Generation(
+        ONE,
+        GenNotice::Failed {
+            failure: Failure::Crashed(Ended::Signal(11)),
+            live: None,
+        },
+    ));
+    story.end(ONE).notice(Notice::Waiting).looks(
+        "
+ ○ nothing live   127.0.0.1:3000 · HTTP requests get 503 with the error · other connections wait
+ ✘ gen 1 crashed (signal 11) · waiting for a change                r reload  p pause  ? help  q quit
+--------------------
+ ○ nothing live   HTTP requests get 503 with the error
+ ✘ gen 1 crashed (signal 11) · waiting for a change
+--------------------
+ ○ nothing live
+ ✘ gen 1 crashed (s…",
+    );
+    story.error_page = false;
+    let shown = story.shown(100, 30, false);
+    let waits = "nothing live   connections to 127.0.0.1:3000 wait";
+    assert!(shown.contains(waits), "{shown}");
+    story.error_page = true;
+    story.build(TWO, Cause::Change);
+    let shown = story.shown(100, 30, false);
+    assert!(shown.contains(waits), "{shown}");
+}
+
+#[test]
+fn a_pause() {
+    let mut story = Story::of_one_live();
+    story.notice(Notice::Paused).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ‖ paused                                                         r reload  p resume  ? help  q quit
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ‖ paused                 r reload  p resume  ? help  q quit
+--------------------
+ ● gen 1 live
+ ‖ paused     ? help",
+    );
+    story.build(TWO, Cause::Change);
+    story.fail(Failure::Build).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ✘ gen 2 failed to build · paused, changes pending · gen 1 still live     r reload  e errors  ? help
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ✘ gen 2 failed to build · paused, changes pending    ? help
+--------------------
+ ● gen 1 live
+ ✘ gen 2 failed to …",
+    );
+}
+
+#[test]
+fn a_pause_during_a_build() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    story.tell(Report::Progress {
+        id: TWO,
+        done: 3,
+        all: 12,
+    });
+    story.notice(Notice::Paused).later(1_250).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   ━━━━━━──────────────────   paused · 3/12 crates · 1.2s          r reload  ? help
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   ━──────   paused · 3/12 crates    ? help
+--------------------
+ ● gen 1 live
+ ◔ building gen 2",
+    );
+}
+
+#[test]
+fn the_live_generation_is_visible_in_every_terminal() {
+    let mut story = Story::of_one_live();
+    story.switch();
+    let three = GenId::new(3);
+    story.start(three, Cause::Change);
+    let timeout = ms(10_000);
+    story.notice(Notice::Generation(TWO, GenNotice::Draining { timeout }));
+    let four = GenId::new(4);
+    story.spawn(four, Cause::Change);
+    let live = " ● gen 3 live\n ◔ gen 4 starting\n";
+    for (rows, draining) in [
+        (4, ""),
+        (5, " ◐ 2 draining\n"),
+        (6, " ◐ gen 2 draining\n ◐ gen 1 draining\n"),
+    ] {
+        let shown = story.shown(20, rows, false);
+        assert_eq!(shown, format!("{live}{draining} ✔ built in 1.04s"));
+    }
+    let five = GenId::new(5);
+    story.start(five, Cause::Change);
+    story.notice(Notice::Generation(three, GenNotice::Draining { timeout }));
+    let shown = story.shown(20, 6, false);
+    assert!(
+        shown.contains("gen 5 live") && shown.contains("gen 3 draining\n   and 2 more\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn an_undo() {
+    let mut story = Story::of_one_live();
+    story.switch().end(ONE);
+    let three = GenId::new(3);
+    story.run(three, Cause::Undo).serve(three).end(TWO);
+    story.looks(
+        "
+ ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
+ ✔ started · ready in 31ms · undo                          r reload  p pause  u undo  ? help  q quit
+--------------------
+ ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
+ ✔ started · ready in 31ms · undo           r reload  ? help
+--------------------
+ ● gen 3 live
+ ✔ started    ? help",
+    );
+}
+
+#[test]
+fn the_key_help() {
+    let mut story = Story::of_one_live();
+    story.help = true;
+    story.looks(
+        "
+   r       reload now, even without changes
+   p       pause reloading, or resume it
+   u       undo: roll back to the previous build
+   e       errors: print the whole output of the last build
+   k       kill draining generations
+   c       clear the screen
+   Enter   print a mark
+   Ctrl-Z  suspend together with the program; `fg` resumes
+   q       quit, like Ctrl-C; twice: quit now
+   Esc     close this help
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms                                  r reload  p pause  ? help  q quit
+--------------------
+   r       reload now, even without changes
+   p       pause reloading, or resume it
+   u       undo: roll back to the previous build
+   e       errors: print the whole output of the last build
+   k       kill draining generations
+   Ctrl-Z  suspend together with the program; `fg` resumes
+   q       quit, like Ctrl-C; twice: quit now
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms           r reload  ? help
+--------------------
+ r reload now, even…
+ p pause reloading,…
+ ● gen 1 live
+ ✔ built in 1.04s",
+    );
+}
+
+#[test]
+fn quitting() {
+    let mut story = Story::of_one_live();
+    let timeout = ms(10_000);
+    story.notice(Notice::Quitting { timeout });
+    story.later(300).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ◌ stopping   10s of 10s left · Ctrl-C again to quit now
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◌ stopping   10s of 10s left · Ctrl-C again to quit now
+--------------------
+ ● gen 1 live
+ ◌ stopping",
+    );
+}

@@ -1,0 +1,293 @@
+use super::*;
+
+#[test]
+fn before_anything_is_live() {
+    let mut story = Story {
+        model: Model::default(),
+        now: ms(0),
+        help: false,
+        keys: true,
+        error_page: true,
+    };
+    let address = "127.0.0.1:3000".into();
+    story.tell(Report::Listening {
+        name: "http".into(),
+        address,
+        by: None,
+        first: true,
+    });
+    story.build(ONE, Cause::Begin);
+    story.tell(Report::Progress {
+        id: ONE,
+        done: 3,
+        all: 12,
+    });
+    story.later(4_250).looks(
+        "
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ◔ building gen 1   ━━━━━━──────────────────   3/12 crates · 4.2s          r reload  p pause  ? help
+--------------------
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ◔ building gen 1   ━──────   3/12 crates · 4.2s      ? help
+--------------------
+ ○ nothing live
+ ◔ building gen 1",
+    );
+}
+
+#[test]
+fn a_live_generation() {
+    Story::of_one_live().looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms                                  r reload  p pause  ? help  q quit
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ✔ built in 1.04s · ready in 31ms           r reload  ? help
+--------------------
+ ● gen 1 live
+ ✔ built in 1.04s",
+    );
+}
+
+#[test]
+fn a_build_in_progress() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    story.tell(Report::Progress {
+        id: TWO,
+        done: 11,
+        all: 12,
+    });
+    story.later(1_250).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   ━━━━━━━━━━━━━━━━━━━━━━──   11/12 crates · 1.2s         r reload  p pause  ? help
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   ━━━━━━─   11/12 crates · 1.2s     ? help
+--------------------
+ ● gen 1 live
+ ◔ building gen 2",
+    );
+}
+
+#[test]
+fn a_build_that_waits_for_another_cargo() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Request);
+    story.tell(Report::BuildBlocked { id: TWO });
+    story.later(61_000).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 4m · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   1m01s · waiting for another cargo · requested          r reload  p pause  ? help
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◔ building gen 2   waiting for another cargo         ? help
+--------------------
+ ● gen 1 live
+ ◔ building gen 2  …",
+    );
+}
+
+#[test]
+fn a_starting_generation() {
+    let mut story = Story::of_one_live();
+    story.spawn(TWO, Cause::Change);
+    story.later(2_500).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ◔ gen 2 starting   api · pid 4243 · 2.5s
+ ✔ built in 1.04s · src/routes.rs and 1 more                       r reload  p pause  ? help  q quit
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◔ gen 2 starting   api · pid 4243 · 2.5s
+ ✔ built in 1.04s · src/routes.rs and 1 more          ? help
+--------------------
+ ● gen 1 live
+ ◔ gen 2 starting
+ ✔ built in 1.04s",
+    );
+}
+
+#[test]
+fn a_draining_generation() {
+    let mut story = Story::of_one_live();
+    story.switch();
+    story.later(4_100).looks(
+        "
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 draining   2 conns · 6s of 10s left · pid 4242
+ ✔ built in 1.04s · ready in 31ms · src/routes.rs and 1 more       r reload  p pause  k kill  ? help
+--------------------
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 draining   2 conns · 6s of 10s left · pid 4242
+ ✔ built in 1.04s · ready in 31ms             k kill  ? help
+--------------------
+ ● gen 2 live
+ ◐ gen 1 draining
+ ✔ built in 1.04s",
+    );
+}
+
+#[test]
+fn a_generation_that_exceeds_its_drain_timeout() {
+    let mut story = Story::of_one_live();
+    story.switch();
+    story.later(11_000).looks(
+        "
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 draining   2 conns · 10s timeout exceeded · pid 4242
+ ✔ built in 1.04s · ready in 31ms · src/routes.rs and 1 more       r reload  p pause  k kill  ? help
+--------------------
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 draining   2 conns · 10s timeout exceeded
+ ✔ built in 1.04s · ready in 31ms             k kill  ? help
+--------------------
+ ● gen 2 live
+ ◐ gen 1 draining
+ ✔ built in 1.04s",
+    );
+    story.notice(Notice::Generation(
+        ONE,
+        GenNotice::Killing {
+            why: Stopped::TimedOut,
+            after: ms(11_000),
+        },
+    ));
+    story.looks(
+        "
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 being killed   pid 4242
+ ✔ built in 1.04s · ready in 31ms · src/routes.rs and 1 more       r reload  p pause  k kill  ? help
+--------------------
+ ● gen 2 live   api · pid 4243 · up <1m · 127.0.0.1:3000
+ ◐ gen 1 being killed   pid 4242
+ ✔ built in 1.04s · ready in 31ms             k kill  ? help
+--------------------
+ ● gen 2 live
+ ◐ gen 1 being kill…
+ ✔ built in 1.04s",
+    );
+}
+
+#[test]
+fn errors_of_a_failed_build() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    for number in 1..=6 {
+        story.tell(Report::Diagnostic {
+            id: TWO,
+            level: Level::Error,
+            rendered: format!(
+                "error: number {number}\n --> src/main.rs:{number}\n  |\n  = note\n\n"
+            ),
+        });
+    }
+    story.fail(Failure::Build).looks(
+        "
+ error: number 1
+  --> src/main.rs:1
+   |
+   = note
+ error: number 2
+  --> src/main.rs:2
+   |
+   = note
+ error: number 3
+  --> src/main.rs:3
+   |
+   = note
+ error: number 4
+  --> src/main.rs:4
+   |
+   = note
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ✘ gen 2 failed to build · 6 errors · 2 not shown · gen 1 still live      r reload  e errors  ? help
+--------------------
+ error: number 1
+  --> src/main.rs:1
+   |
+   = note
+ error: number 2
+ … 11 more lines (e shows all)
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ✘ gen 2 failed to build · gen 1 still live           ? help
+--------------------
+ error: number 1
+ … 15 more lines (e…
+ ● gen 1 live
+ ✘ gen 2 failed to …",
+    );
+}
+
+#[test]
+fn errors_stay_visible_when_the_live_generation_crashes() {
+    let mut story = Story::of_one_live();
+    story.build(TWO, Cause::Change);
+    story.tell(Report::Diagnostic {
+        id: TWO,
+        level: Level::Error,
+        rendered: "error: no\n".into(),
+    });
+    story.fail(Failure::Build);
+    story.notice(Notice::Generation(
+        ONE,
+        GenNotice::Failed {
+            failure: Failure::Crashed(Ended::Signal(11)),
+            live: None,
+        },
+    ));
+    let three = GenId::new(3);
+    story.end(ONE).run(three, Cause::Crash).looks(
+        "
+ error: no
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ◔ gen 3 starting   api · pid 4244 · 0.0s
+ ✘ gen 1 crashed (signal 11)                             r reload  p pause  e errors  ? help  q quit
+--------------------
+ error: no
+ ○ nothing live   connections to 127.0.0.1:3000 wait
+ ◔ gen 3 starting   api · pid 4244 · 0.0s
+ ✘ gen 1 crashed (signal 11)      r reload  e errors  ? help
+--------------------
+ error: no
+ ○ nothing live
+ ◔ gen 3 starting
+ ✘ gen 1 crashed (s…",
+    );
+    story.serve(three).looks(
+        "
+ error: no
+ ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
+ ✘ gen 2 failed to build · 1 error · gen 3 still live    r reload  p pause  e errors  ? help  q quit
+--------------------
+ error: no
+ ● gen 3 live   api · pid 4244 · up <1m · 127.0.0.1:3000
+ ✘ gen 2 failed to build · gen 3 still live           ? help
+--------------------
+ error: no
+ ● gen 3 live
+ ✘ gen 2 failed to …",
+    );
+}
+
+#[test]
+fn a_failure_after_the_start() {
+    let mut story = Story::of_one_live();
+    story.spawn(TWO, Cause::Change);
+    story.fail(Failure::ExitedEarly(Ended::Code(101))).looks(
+        "
+ ● gen 1 live   api · pid 4242 · up 3m · 127.0.0.1:3000 · 12 conns
+ ◐ gen 2 stopping   pid 4243
+ ✘ gen 2 exited before it was ready (exit status 101) · gen 1 still live    r reload  k kill  ? help
+--------------------
+ ● gen 1 live   api · pid 4242 · 127.0.0.1:3000 · 12 conns
+ ◐ gen 2 stopping   pid 4243
+ ✘ gen 2 exited before it was ready (exit status 101)
+--------------------
+ ● gen 1 live
+ ◐ gen 2 stopping
+ ✘ gen 2 exited bef…",
+    );
+}
