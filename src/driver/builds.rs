@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::build::Plan;
 use crate::error::Failure;
-use crate::process::{self, Signal};
+use crate::process::{Signal, Spawner};
 use crate::reload::{Action, BuildOutcome, Event, GenEvent, GenId};
 use crate::ui::{Level, Mode, Report};
 use crate::watch::{LockFileWindow, Moment};
@@ -41,7 +41,7 @@ impl Driver {
             Mode::Live | Mode::Json => true,
             Mode::Plain | Mode::Off => false,
         };
-        let process = process::spawn(spec(command, self.cleanup(), progress))?;
+        let process = Spawner::default().spawn(spec(command, self.cleanup(), progress))?;
         let control = process.control.clone();
         let known = |(id, running): (&GenId, &Running)| Some((*id, running.fingerprint.clone()?));
         let lock_file = LockFileWindow {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe::Receiver;
 
-use crate::process::{self, Control, Process, Report, Reports, Spec};
+use crate::process::{Control, Process, Report, Reports, Spawner, Spec};
 use crate::ui::{self, Feed, Level};
 use crate::watch::Moment;
 
@@ -35,7 +35,7 @@ impl Driver {
 
     fn start_command(&self, line: &str) -> Result<Control> {
         let env = self.config.environment(env::vars_os())?;
-        let process = process::spawn(Spec {
+        let process = Spawner::default().spawn(Spec {
             cleanup: self.cleanup(),
             ..Spec::shell(line, env, self.config.workdir.clone())
         })?;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::config::Stdin;
 use crate::os::seccomp;
 use crate::process::notify::NotifySocket;
-use crate::process::{self, Control, Spec, shell};
+use crate::process::{Control, Spawner, Spec, shell};
 use crate::ready::{self, Connect, LastUnreadyReason, ListenState, ReadyInputs, ReadyReason};
 use crate::reload::{ArtifactId, GenEvent, GenId};
 use crate::socket::{Address, Passed, Route, intercept};
@@ -107,7 +107,7 @@ impl Driver {
         let (control, reports, output, terminal) = match self.config.ui.mode {
             Mode::Live => {
                 let reads = self.config.cli.stdin == Stdin::Program;
-                let process = process::spawn_on_pty(spec, self.size, reads)?;
+                let process = Spawner::default().spawn_on_pty(spec, self.size, reads)?;
                 let pty = Arc::new(process.pty);
                 let output = tokio::spawn(output.pass_pty(pty.clone()));
                 let terminal = Terminal::new(pty);
@@ -119,7 +119,7 @@ impl Driver {
                 )
             }
             Mode::Plain | Mode::Json | Mode::Off => {
-                let process = process::spawn(spec)?;
+                let process = Spawner::default().spawn(spec)?;
                 let stdout = output.clone().pass_pipe(Stream::Stdout, process.stdout);
                 let stderr = output.pass_pipe(Stream::Stderr, process.stderr);
                 let output = vec![tokio::spawn(stdout), tokio::spawn(stderr)];

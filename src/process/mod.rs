@@ -30,15 +30,12 @@ use crate::reload::Ended;
 
 mod control;
 mod disposition;
-mod environment;
 pub mod guardian;
-mod helpers;
 mod monitor;
 pub mod notify;
 mod orphans;
 pub mod output;
 mod pty;
-mod report;
 pub mod shell;
 pub mod signals;
 mod spawn;
@@ -47,14 +44,13 @@ mod start_request;
 mod wire;
 
 pub use control::Control;
-pub use helpers::kill_helpers;
 pub use monitor::Reports;
 pub use nix::sys::signal::Signal;
-pub use orphans::become_subreaper;
+pub use orphans::{become_subreaper, kill_helpers};
 pub use pty::Pty;
-pub use report::{Refusal, Report, Step};
-pub use spawn::{Process, PtyProcess, Spawner, spawn, spawn_on_pty};
+pub use spawn::{Process, PtyProcess, Spawner};
 pub use spec::{SpawnError, Spec};
+pub use wire::{Refusal, Report, Step};
 
 fn ended(status: ExitStatus) -> Ended {
     match (status.code(), status.signal()) {

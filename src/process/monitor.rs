@@ -7,7 +7,8 @@ use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use super::{Refusal, Report, Step, orphans, wire};
+use super::orphans;
+use super::wire::{self, Refusal, Report, Step};
 
 /// The reports about a program.
 #[derive(Debug)]

@@ -86,12 +86,9 @@ pub(super) async fn kill_all(program: Option<i32>) -> Option<Ended> {
 /// Kills the orphans that are visible, and reaps those that have ended; returns whether there were any.
 fn kill_once() -> bool {
     let orphans = orphans();
-    for orphan in &orphans {
-        let tree = process_tree::descendants(*orphan).into_iter();
-        for pid in tree.chain([*orphan]) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-    }
+    orphans
+        .iter()
+        .for_each(|orphan| kill_with_descendants(*orphan));
     for orphan in &orphans {
         // By pid, because other parts of hotrun wait for the other children.
         if let Reaped::Ended(pid, status) = reap(Some(*orphan)) {
@@ -99,6 +96,25 @@ fn kill_once() -> bool {
         }
     }
     !orphans.is_empty()
+}
+
+/// Kills the helper processes of hotrun: `cargo` and `rustup`, which it runs for metadata, and which may take minutes.
+/// Leaves the guardians alone: each ends itself, after its own tree.
+pub fn kill_helpers() {
+    let own = own_pid();
+    let hotrun = process_tree::executable(own);
+    let is_helper = |child: &i32| process_tree::executable(*child) != hotrun;
+    let children = process_tree::children(own).into_iter();
+    children.filter(is_helper).for_each(kill_with_descendants);
+}
+
+fn kill_with_descendants(process: i32) {
+    for pid in process_tree::descendants(process)
+        .into_iter()
+        .chain([process])
+    {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
 }
 
 fn orphans() -> Vec<i32> {

@@ -5,7 +5,7 @@ use std::io;
 use tokio::net::unix::pipe::Receiver;
 
 use super::output::Lines;
-use super::{Process, Report, Spec, spawn};
+use super::{Process, Report, Spawner, Spec};
 
 /// Runs a command under a guardian of its own and discards its output. Returns whether it succeeded. Dropping the future
 /// kills the command and everything it started.
@@ -13,7 +13,7 @@ use super::{Process, Report, Spec, spawn};
 /// # Errors
 /// The command cannot be started.
 pub async fn run(spec: Spec) -> io::Result<bool> {
-    let process = spawn(spec).map_err(io::Error::other)?;
+    let process = Spawner::default().spawn(spec).map_err(io::Error::other)?;
     let Process {
         control: _control,
         mut reports,

@@ -46,21 +46,6 @@ pub struct PtyProcess {
     pub pty: Pty,
 }
 
-/// Starts a program under a guardian. Requires a tokio runtime with I/O and time.
-///
-/// # Errors
-/// [`SpawnError`]. A program that cannot be executed is reported as [`Report::Refused`](super::Report::Refused) instead.
-pub fn spawn(spec: Spec) -> Result<Process, SpawnError> {
-    Spawner::default().spawn(spec)
-}
-
-/// Starts a program on a new pty of this size, which is the controlling terminal of the program's session: Ctrl-C at hotrun's
-/// terminal does not reach the program, and what it does with `/dev/tty` does not reach hotrun's terminal. With `reads`, its
-/// standard input is the pty too; otherwise it is empty.
-pub fn spawn_on_pty(spec: Spec, size: Size, reads: bool) -> Result<PtyProcess, SpawnError> {
-    Spawner::default().spawn_on_pty(spec, size, reads)
-}
-
 /// The executable to use for guardians.
 #[derive(Clone, Debug)]
 pub struct Spawner {
@@ -73,12 +58,10 @@ impl Default for Spawner {
     fn default() -> Self {
         let itself = Path::new("/proc/self/exe");
         let named = || std::env::current_exe().unwrap_or_else(|_| "hotrun".into());
-        let exe = if itself.exists() {
-            itself.into()
-        } else {
-            named()
-        };
-        Self { exe }
+        let exe = itself.exists().then(|| itself.into());
+        Self {
+            exe: exe.unwrap_or_else(named),
+        }
     }
 }
 
@@ -88,7 +71,10 @@ impl Spawner {
         Self { exe: exe.into() }
     }
 
-    /// See [`spawn`].
+    /// Starts a program under a guardian. Requires a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    /// [`SpawnError`]. A program that cannot be executed is reported as [`Report::Refused`](super::Report::Refused) instead.
     // By value: our copies of its descriptors are closed once the program has them.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
@@ -105,7 +91,9 @@ impl Spawner {
         })
     }
 
-    /// See [`spawn_on_pty`].
+    /// Starts a program on a new pty of this size, which is the controlling terminal of the program's session: Ctrl-C at
+    /// hotrun's terminal does not reach the program, and what it does with `/dev/tty` does not reach hotrun's terminal. With
+    /// `reads`, its standard input is the pty too; otherwise it is empty.
     #[expect(clippy::needless_pass_by_value)]
     pub fn spawn_on_pty(
         &self,
@@ -134,7 +122,6 @@ impl Spawner {
         stdio: StdioMode,
         output: [Stdio; 2],
     ) -> Result<(Control, Reports), SpawnError> {
-        start_request::check(spec)?;
         let body = start_request::encode(spec, stdio)?;
         let (socket, guardians) = UnixStream::pair().map_err(SpawnError::Channel)?;
         let child = self

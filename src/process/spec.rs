@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::os::cleanup::Cleanup;
-use crate::os::scm_rights;
 
 /// A program to start.
 #[derive(Debug)]
@@ -73,8 +72,6 @@ pub enum SpawnError {
     ZeroByte(OsString),
     /// The name of a socket contains a `:` or a control character (`sd_listen_fds(3)`).
     SocketName(String),
-    /// More sockets than can be passed.
-    TooManySockets(usize),
     /// The guardian could not be started from this executable.
     Guardian(PathBuf, io::Error),
     /// Its pipes and sockets could not be created, or not be passed to the guardian.
@@ -94,13 +91,6 @@ impl fmt::Display for SpawnError {
                     "the socket name `{name}` contains a `:` or a control character"
                 )
             }
-            Self::TooManySockets(count) => {
-                let most = scm_rights::MAX_FDS;
-                write!(
-                    f,
-                    "{count} sockets are more than the {most} that can be passed"
-                )
-            }
             Self::Guardian(path, error) => {
                 let path = path.display();
                 write!(f, "cannot start the guardian from `{path}`: {error}")
@@ -115,7 +105,7 @@ impl std::error::Error for SpawnError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Guardian(_, error) | Self::Channel(error) | Self::Pty(error) => Some(error),
-            Self::Empty | Self::ZeroByte(_) | Self::SocketName(_) | Self::TooManySockets(_) => None,
+            Self::Empty | Self::ZeroByte(_) | Self::SocketName(_) => None,
         }
     }
 }

@@ -3,8 +3,7 @@
 //! ```text
 //! length of the body and number of descriptors: u32 LE each, with the first descriptors attached
 //! a byte with further descriptors attached, as often as necessary
-//! the body: a line with a JSON `Head`; then words that each end with a zero byte:
-//!   working directory, arguments..., environment...
+//! the body: a `StartRequest` as JSON
 //! ```
 //!
 //! The descriptors are the sockets, the stored ones, and the channel for interception. The program's environment travels here
@@ -14,38 +13,34 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SpawnError, Spec, environment};
+use super::{SpawnError, Spec};
 use crate::os::cleanup::Cleanup;
 use crate::os::fd_limit;
-use crate::os::scm_rights;
+use crate::os::scm_rights::{self, MAX_FDS};
 
-/// A program to start, as the guardian receives it.
+/// A program to start.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StartRequest {
-    pub(super) head: Head,
-    pub(super) workdir: CString,
-    pub(super) argv: Vec<CString>,
-    /// `KEY=VALUE`
-    pub(super) env: Vec<CString>,
-    pub(super) sockets: Vec<OwnedFd>,
-    /// The channel for the listener that intercepts its calls.
-    pub(super) intercept: Option<OwnedFd>,
-}
-
-/// Everything but the strings and the descriptors of the program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Head {
     pub(super) stdio: StdioMode,
     pub(super) listen_pid: bool,
     /// Its limit of open descriptors, if it differs from ours.
     pub(super) fd_limit: Option<u64>,
     pub(super) cleanup: Vec<Cleanup>,
-    intercept: bool,
-    arguments: usize,
+    pub(super) workdir: CString,
+    pub(super) argv: Vec<CString>,
+    /// `KEY=VALUE`
+    pub(super) env: Vec<CString>,
+    is_intercepted: bool,
+    #[serde(skip)]
+    pub(super) sockets: Vec<OwnedFd>,
+    /// The channel for the listener that intercepts its calls.
+    #[serde(skip)]
+    pub(super) intercept: Option<OwnedFd>,
 }
 
 /// The standard input and output of a program.
@@ -59,8 +54,8 @@ pub(super) enum StdioMode {
     Pty,
 }
 
-/// Checks the spec before anything is started for it.
-pub(super) fn check(spec: &Spec) -> Result<(), SpawnError> {
+/// The body of the message. Fails if the spec is invalid.
+pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnError> {
     if spec.argv.is_empty() {
         return Err(SpawnError::Empty);
     }
@@ -68,43 +63,64 @@ pub(super) fn check(spec: &Spec) -> Result<(), SpawnError> {
     if let Some((name, _)) = spec.sockets.iter().find(|(name, _)| invalid(name)) {
         return Err(SpawnError::SocketName(name.clone()));
     }
-    let most = scm_rights::MAX_FDS - usize::from(spec.intercept.is_some());
-    match spec.sockets.len() {
-        count if count > most => Err(SpawnError::TooManySockets(count)),
-        _ => Ok(()),
-    }
-}
-
-/// The body of the message.
-pub(super) fn encode(spec: &Spec, stdio: StdioMode) -> Result<Vec<u8>, SpawnError> {
-    let head = Head {
+    let word = |word: &OsStr| {
+        CString::new(word.as_bytes()).map_err(|_| SpawnError::ZeroByte(word.to_owned()))
+    };
+    let pair = |(mut pair, value): (OsString, OsString)| {
+        pair.push("=");
+        pair.push(value);
+        word(&pair)
+    };
+    let argv = spec.argv.iter().map(|argument| word(argument));
+    let env = environment(spec).into_iter().map(pair);
+    let request = StartRequest {
         stdio,
         listen_pid: spec.listen_pid,
         fd_limit: fd_limit::original(),
         cleanup: spec.cleanup.clone(),
-        intercept: spec.intercept.is_some(),
-        arguments: spec.argv.len(),
+        workdir: word(spec.workdir.as_os_str())?,
+        argv: argv.collect::<Result<_, _>>()?,
+        env: env.collect::<Result<_, _>>()?,
+        is_intercepted: spec.intercept.is_some(),
+        sockets: Vec::new(),
+        intercept: None,
     };
-    let mut body = serde_json::to_vec(&head).map_err(|error| SpawnError::Channel(error.into()))?;
-    body.push(b'\n');
-    let mut word = |word: &OsStr| {
-        if word.as_bytes().contains(&0) {
-            return Err(SpawnError::ZeroByte(word.to_owned()));
-        }
-        body.extend_from_slice(word.as_bytes());
-        body.push(0);
-        Ok(())
-    };
-    word(spec.workdir.as_os_str())?;
-    for argument in &spec.argv {
-        word(argument)?;
+    serde_json::to_vec(&request).map_err(|error| SpawnError::Channel(error.into()))
+}
+
+/// Variables that a supervisor of hotrun has set for hotrun alone: `sd_listen_fds(3)`, `sd_notify(3)`,
+/// `sd_watchdog_enabled(3)`. `FDSTORE` limits the descriptor store (`systemd.exec(5)`); `LISTEN_PIDFDID` accompanies
+/// `LISTEN_PID`. No prefixes, because `LISTEN_PORT` or `WATCHDOG_NAME` belong to the user.
+const HANDOVER: &[&str] = &[
+    "FDSTORE",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
+/// The program's environment, without `LISTEN_PID` and `WATCHDOG_PID`, which only its own process can know.
+fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
+    let mut env = spec.env.clone();
+    env.retain(|(key, _)| !HANDOVER.iter().any(|name| key == *name));
+    if let Some(path) = &spec.notify {
+        env.push(("NOTIFY_SOCKET".into(), path.clone()));
     }
-    for (mut pair, value) in environment::of(spec) {
-        pair.push("=");
-        pair.push(value);
-        word(&pair)?;
+    if let Some(period) = spec.watchdog {
+        let period = period.as_micros().to_string();
+        env.push(("WATCHDOG_USEC".into(), period.into()));
     }
-    Ok(body)
+    let sockets = spec.sockets.iter().map(|(name, _)| name.as_str());
+    let stored = spec.stored.iter().map(|(name, _)| name.as_str());
+    let names: Vec<&str> = sockets.chain(stored).collect();
+    if !names.is_empty() {
+        env.push(("LISTEN_FDS".into(), names.len().to_string().into()));
+        env.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
+    }
+    env
 }
 
 /// Sends body and descriptors. Blocks only if the body is larger than the socket's buffer, until the guardian has started to
@@ -117,11 +133,10 @@ pub(super) fn send(mut socket: &UnixStream, body: &[u8], spec: &Spec) -> io::Res
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let count = u32::try_from(fds.len()).map_err(io::Error::other)?;
     let sizes = [length.to_le_bytes(), count.to_le_bytes()].concat();
-    let (first, rest) = fds.split_at(fds.len().min(scm_rights::MAX_FDS));
-    let sent = scm_rights::send(socket.as_fd(), &sizes, first)?;
+    let (first, rest) = fds.split_at(fds.len().min(MAX_FDS));
     // The buffer is empty, so this few bytes are sent completely or not at all.
-    debug_assert_eq!(sent, sizes.len());
-    for fds in rest.chunks(scm_rights::MAX_FDS) {
+    scm_rights::send(socket.as_fd(), &sizes, first)?;
+    for fds in rest.chunks(MAX_FDS) {
         scm_rights::send(socket.as_fd(), &[0], fds)?;
     }
     socket.write_all(body)
@@ -145,68 +160,33 @@ pub(super) fn receive(mut socket: &UnixStream) -> io::Result<StartRequest> {
     }
     let mut body = vec![0; length];
     socket.read_exact(&mut body)?;
-    decode(&body, fds).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-fn decode(body: &[u8], mut fds: Vec<OwnedFd>) -> Option<StartRequest> {
-    let end = body.iter().position(|byte| *byte == b'\n')?;
-    let head: Head = serde_json::from_slice(&body[..end]).ok()?;
-    // Each word ends with a zero byte, so nothing follows the last one.
-    let mut words = body[end + 1..].strip_suffix(&[0])?.split(|byte| *byte == 0);
-    let mut word = || CString::new(words.next()?).ok();
-    let workdir = word()?;
-    let argv = (0..head.arguments).map(|_| word());
-    let argv = argv.collect::<Option<Vec<_>>>()?;
-    let env = std::iter::from_fn(word).collect();
-    let intercept = if head.intercept {
-        Some(fds.pop()?)
-    } else {
-        None
-    };
-    (!argv.is_empty()).then_some(StartRequest {
-        head,
-        workdir,
-        argv,
-        env,
-        sockets: fds,
-        intercept,
-    })
-}
-
-impl StartRequest {
-    /// The program's `PATH`; without one, the default of `execvp(3)`.
-    pub(super) fn path(&self) -> OsString {
-        let mut env = self.env.iter();
-        let value = env.find_map(|pair| pair.as_bytes().strip_prefix(b"PATH="));
-        OsString::from_vec(value.unwrap_or(b"/bin:/usr/bin").to_vec())
-    }
+    let mut request: StartRequest = serde_json::from_slice(&body)?;
+    request.intercept = fds.pop_if(|_| request.is_intercepted);
+    request.sockets = fds;
+    Ok(request)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
     use std::sync::Arc;
 
     use super::*;
 
     fn spec() -> Spec {
+        let argv = vec![
+            "prog".into(),
+            "".into(),
+            OsString::from_vec(vec![b'a', 0xff]),
+        ];
+        let env = vec![("A".into(), "b=c".into()), ("PATH".into(), "/x".into())];
         Spec {
-            argv: vec![
-                "prog".into(),
-                "".into(),
-                OsString::from_vec(vec![b'a', 0xff]),
-            ],
-            env: vec![("A".into(), "b=c".into()), ("PATH".into(), "/x".into())],
-            workdir: "/tmp".into(),
-            sockets: Vec::new(),
-            stored: Vec::new(),
-            watchdog: None,
             listen_pid: true,
-            notify: None,
             cleanup: vec![Cleanup::Socket {
                 path: OsString::from_vec(b"/run/a:\xff.sock".to_vec()).into(),
                 file: Some((1, 2)),
             }],
-            intercept: None,
+            ..Spec::new(argv, env, "/tmp".into())
         }
     }
 
@@ -223,11 +203,10 @@ mod tests {
             request.env,
             [c"A=b=c", c"PATH=/x", c"LISTEN_FDS=1", c"LISTEN_FDNAMES=s"]
         );
-        assert_eq!(request.workdir, *c"/tmp");
-        assert_eq!((request.sockets.len(), request.head.listen_pid), (1, true));
-        assert_eq!(request.head.stdio, StdioMode::Pty);
-        assert_eq!(request.head.cleanup, spec.cleanup);
-        assert_eq!(request.path(), "/x");
+        assert_eq!(request.workdir.as_c_str(), c"/tmp");
+        assert_eq!((request.sockets.len(), request.listen_pid), (1, true));
+        assert_eq!(request.stdio, StdioMode::Pty);
+        assert_eq!(request.cleanup, spec.cleanup);
     }
 
     /// More than fit into one message, in order.
@@ -259,21 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_body_starts_nothing() {
-        let mut spec = spec();
-        spec.env.clear();
-        let body = encode(&spec, StdioMode::Pipes).unwrap();
-        assert!(decode(&body, Vec::new()).is_some());
-        for end in 0..body.len() {
-            assert!(decode(&body[..end], Vec::new()).is_none(), "cut at {end}");
-        }
-    }
-
-    #[test]
     fn an_invalid_spec_is_refused() {
         let mut bad = spec();
         bad.argv.clear();
-        assert!(matches!(check(&bad), Err(SpawnError::Empty)));
+        assert!(matches!(
+            encode(&bad, StdioMode::Pipes),
+            Err(SpawnError::Empty)
+        ));
         let mut bad = spec();
         bad.argv.push("a\0b".into());
         assert!(matches!(
@@ -283,7 +254,66 @@ mod tests {
         let mut bad = spec();
         bad.sockets
             .push(("a:b".into(), std::io::pipe().unwrap().0.into()));
-        assert!(matches!(check(&bad), Err(SpawnError::SocketName(_))));
-        assert!(check(&spec()).is_ok());
+        assert!(matches!(
+            encode(&bad, StdioMode::Pipes),
+            Err(SpawnError::SocketName(_))
+        ));
+        assert!(encode(&spec(), StdioMode::Pipes).is_ok());
+    }
+
+    fn with_env(env: &[(&str, &str)]) -> Spec {
+        let env = env.iter().map(|(k, v)| (k.into(), v.into())).collect();
+        Spec::new(vec!["true".into()], env, "/".into())
+    }
+
+    fn pairs(spec: &Spec) -> Vec<String> {
+        let pair =
+            |(key, value): &(OsString, OsString)| format!("{}={}", key.display(), value.display());
+        environment(spec).iter().map(pair).collect()
+    }
+
+    #[test]
+    fn variables_for_hotrun_are_not_passed_on() {
+        let spec = with_env(&[
+            ("LISTEN_PID", "1"),
+            ("LISTEN_FDS", "2"),
+            ("LISTEN_FDNAMES", "a:b"),
+            ("LISTEN_PIDFDID", "7"),
+            ("NOTIFY_SOCKET", "/run/x"),
+            ("WATCHDOG_USEC", "1"),
+            ("WATCHDOG_PID", "1"),
+            ("FDSTORE", "16"),
+            ("PATH", "/bin"),
+        ]);
+        assert_eq!(pairs(&spec), ["PATH=/bin"]);
+    }
+
+    #[test]
+    fn similar_variables_of_the_user_are_passed_on() {
+        let own = [
+            ("LISTEN_ADDR", "a"),
+            ("LISTEN_PORT", "80"),
+            ("WATCHDOG_NAME", "rex"),
+        ];
+        let kept = ["LISTEN_ADDR=a", "LISTEN_PORT=80", "WATCHDOG_NAME=rex"];
+        assert_eq!(pairs(&with_env(&own)), kept);
+    }
+
+    #[test]
+    fn variables_for_the_program_are_set() {
+        let fd = || std::io::pipe().unwrap().0.into();
+        let mut spec = with_env(&[("LISTEN_FDS", "9")]);
+        spec.sockets = vec![("http".into(), fd()), ("admin".into(), fd())];
+        spec.notify = Some("@n".into());
+        spec.watchdog = Some(std::time::Duration::from_millis(1500));
+        let stored = |name: &str| (name.to_owned(), std::sync::Arc::new(fd()));
+        spec.stored = vec![stored("ws"), stored("ws")];
+        let wanted = [
+            "NOTIFY_SOCKET=@n",
+            "WATCHDOG_USEC=1500000",
+            "LISTEN_FDS=4",
+            "LISTEN_FDNAMES=http:admin:ws:ws",
+        ];
+        assert_eq!(pairs(&spec), wanted);
     }
 }

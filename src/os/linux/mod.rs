@@ -1,8 +1,8 @@
 //! Linux.
 
 mod accepting;
+mod being_written;
 mod epoll;
-mod file_locks;
 mod netlink;
 pub mod seccomp;
 mod sock_diag;
@@ -10,11 +10,11 @@ mod socket_options;
 mod unix_diag;
 
 pub use accepting::accepting;
+pub use being_written::is_being_written;
 pub use epoll::{HangupSet, PidfdSet, hung_up};
-pub use file_locks::is_being_written;
-pub use sock_diag::{tcp_connections, tcp_half_open, tcp_listening};
+pub use sock_diag::{tcp_connections, tcp_half_open, tcp_listening, tcp_queue};
 pub use socket_options::{
     cookie, family, hide, is_listening, is_multipath, is_of_one_device, is_of_our_network,
-    protocol, steer, tcp_queue,
+    protocol, steer,
 };
 pub use unix_diag::{unix_connections, unix_listening, unix_queue};

@@ -21,8 +21,13 @@ pub(super) enum Scope {
     All,
 }
 
-/// Sends `request` and passes the payload of each response to `each`.
-pub(super) fn query(request: &[u8], scope: Scope, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+/// Sends `request` and passes each response, whose fixed part has `fixed` bytes, to `each`.
+pub(super) fn query(
+    request: &[u8],
+    scope: Scope,
+    fixed: usize,
+    mut each: impl FnMut(&Response<'_>),
+) -> io::Result<()> {
     let socket = socket(
         AddressFamily::Netlink,
         SockType::Datagram,
@@ -35,7 +40,25 @@ pub(super) fn query(request: &[u8], scope: Scope, mut each: impl FnMut(&[u8])) -
     let mut buffer = vec![0_u8; BUFFER];
     loop {
         let length = recv(fd, &mut buffer, MsgFlags::empty())?;
-        if !read_responses(&buffer[..length], scope, &mut each)? {
+        let mut datagram = &buffer[..length];
+        while let Some((header, rest)) = datagram.split_at_checked(HEADER) {
+            let length = (u32_at(header, 0) as usize).clamp(HEADER, datagram.len()) - HEADER;
+            let payload = &rest[..length];
+            match i32::from(u16_at(header, 4)) {
+                libc::NLMSG_DONE => return Ok(()),
+                libc::NLMSG_ERROR => {
+                    let errno = u32_at(payload, 0).cast_signed();
+                    return Err(io::Error::from_raw_os_error(-errno));
+                }
+                _ => {
+                    if let Some((fixed, attributes)) = payload.split_at_checked(fixed) {
+                        each(&Response { fixed, attributes });
+                    }
+                }
+            }
+            datagram = rest.get(align(length)..).unwrap_or_default();
+        }
+        if scope == Scope::One {
             return Ok(());
         }
     }
@@ -47,8 +70,7 @@ fn message(request: &[u8], scope: Scope) -> Vec<u8> {
         Scope::All => libc::NLM_F_REQUEST | libc::NLM_F_DUMP,
     };
     let length = u32::try_from(HEADER + request.len()).unwrap_or(u32::MAX);
-    let mut message = Vec::with_capacity(HEADER + request.len());
-    message.extend(length.to_ne_bytes());
+    let mut message = length.to_ne_bytes().to_vec();
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     message.extend((flags as u16).to_ne_bytes());
     // Sequence number and port stay 0: every request has its own socket, so responses cannot be mixed up.
@@ -57,40 +79,29 @@ fn message(request: &[u8], scope: Scope) -> Vec<u8> {
     message
 }
 
-/// Reads one datagram of responses; returns whether more will follow.
-fn read_responses(
-    mut datagram: &[u8],
-    scope: Scope,
-    each: &mut impl FnMut(&[u8]),
-) -> io::Result<bool> {
-    while datagram.len() >= HEADER {
-        let length = (u32_at(datagram, 0) as usize).clamp(HEADER, datagram.len());
-        let payload = &datagram[HEADER..length];
-        match i32::from(u16_at(datagram, 4)) {
-            libc::NLMSG_DONE => return Ok(false),
-            libc::NLMSG_ERROR => return Err(error(payload)),
-            _ => each(payload),
-        }
-        datagram = &datagram[align(length).min(datagram.len())..];
+/// What is reported about one socket.
+pub(super) struct Response<'a> {
+    pub(super) fixed: &'a [u8],
+    attributes: &'a [u8],
+}
+
+impl Response<'_> {
+    /// The number at this offset of the fixed part.
+    pub(super) fn u32(&self, offset: usize) -> u32 {
+        u32_at(self.fixed, offset)
     }
-    Ok(scope == Scope::All)
-}
 
-fn error(payload: &[u8]) -> io::Error {
-    io::Error::from_raw_os_error(-(u32_at(payload, 0) as i32))
-}
-
-/// The content of the first attribute of this kind that follows the fixed part of a response.
-pub(super) fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(u16_at(rest, 0));
-        if length < ATTRIBUTE_HEADER || rest.len() < length {
-            return None;
+    /// The content of the first attribute of this kind.
+    pub(super) fn attribute(&self, wanted: u16) -> Option<&[u8]> {
+        let mut rest = self.attributes;
+        loop {
+            let length = usize::from(u16_at(rest, 0));
+            let content = rest.get(ATTRIBUTE_HEADER..length)?;
+            if u16_at(rest, 2) == wanted {
+                return Some(content);
+            }
+            rest = rest.get(align(length)..)?;
         }
-        if u16_at(rest, 2) == wanted {
-            return Some(&rest[ATTRIBUTE_HEADER..length]);
-        }
-        rest = &rest[align(length).min(rest.len())..];
     }
 }
 
@@ -99,16 +110,12 @@ const fn align(length: usize) -> usize {
 }
 
 /// The number at `offset`; 0 if the response of an older kernel ends before it.
-pub(super) fn u16_at(bytes: &[u8], offset: usize) -> u16 {
+fn u16_at(bytes: &[u8], offset: usize) -> u16 {
     array_at(bytes, offset).map_or(0, u16::from_ne_bytes)
 }
 
 pub(super) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     array_at(bytes, offset).map_or(0, u32::from_ne_bytes)
-}
-
-pub(super) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    array_at(bytes, offset).map(u64::from_ne_bytes)
 }
 
 pub(super) fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {

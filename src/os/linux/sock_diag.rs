@@ -4,15 +4,22 @@
 //! netlink.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use super::netlink::{Scope, array_at, attribute, query, u32_at, u64_at};
+use nix::errno::Errno;
+
+use super::netlink::{Response, Scope, array_at, query, u32_at};
 use super::socket_options::NO_INTERFACE;
-use crate::os::{TcpConnection, TcpListening, TcpState};
+use crate::os::{Queue, TcpConnection, TcpListening, TcpState};
 
 const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_SKV6ONLY: u16 = 11;
+
+/// The size of `struct inet_diag_msg`.
+const FIXED: usize = 72;
 
 // `include/net/tcp_states.h`
 const ESTABLISHED: u8 = 1;
@@ -21,7 +28,7 @@ const FIN_WAIT1: u8 = 4;
 const FIN_WAIT2: u8 = 5;
 const CLOSE_WAIT: u8 = 8;
 const LAST_ACK: u8 = 9;
-pub(super) const LISTEN: u8 = 10;
+const LISTEN: u8 = 10;
 const CLOSING: u8 = 11;
 
 const CONNECTED: [u8; 6] = [
@@ -40,14 +47,20 @@ const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 /// ([`hide`](super::socket_options::hide)).
 pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
     let mut found = Vec::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        dump(family, port, &[LISTEN], 0, |socket| {
-            if socket.interface() != NO_INTERFACE {
+    for any in [
+        IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        Ipv6Addr::UNSPECIFIED.into(),
+    ] {
+        dump(SocketAddr::new(any, port), &[LISTEN], 0, |socket| {
+            // The interface that it is bound to.
+            if socket.u32(40) != NO_INTERFACE {
+                // Reported for every listening IPv6 socket (`inet_diag_msg_attrs_fill` in `net/ipv4/inet_diag.c`).
+                let only_v6 = socket.attribute(INET_DIAG_SKV6ONLY);
                 found.push(TcpListening {
-                    inode: u64::from(socket.inode()),
-                    address: socket.address(4, 8),
-                    only_v6: socket.only_v6(),
-                    uid: socket.uid(),
+                    inode: socket.u32(68).into(),
+                    address: address(socket.fixed, 4, 8),
+                    only_v6: only_v6.is_some_and(|content| content.first() == Some(&1)),
+                    uid: socket.u32(64),
                 });
             }
         })?;
@@ -59,142 +72,120 @@ pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
 pub fn tcp_connections(address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
     let mut found = Vec::new();
     let info = 1 << (INET_DIAG_INFO - 1);
-    dump(
-        family(address),
-        address.port(),
-        &CONNECTED,
-        info,
-        |socket| {
-            found.extend(socket.connection());
-        },
-    )?;
+    dump(address, &CONNECTED, info, |socket| {
+        found.extend(connection(socket));
+    })?;
     Ok(found)
 }
 
 /// The age of the oldest unfinished handshake with `address`. The kernel does not report which listener it belongs to.
 pub fn tcp_half_open(address: SocketAddr) -> io::Result<Option<Duration>> {
     let mut oldest = None;
-    dump(family(address), address.port(), &[SYN_RECV], 0, |socket| {
-        oldest = oldest.max(Some(socket.handshake_age()));
+    dump(address, &[SYN_RECV], 0, |socket| {
+        oldest = oldest.max(Some(handshake_age(socket)));
     })?;
     Ok(oldest)
 }
 
-fn family(address: SocketAddr) -> i32 {
-    match address {
-        SocketAddr::V4(_) => libc::AF_INET,
-        SocketAddr::V6(_) => libc::AF_INET6,
-    }
-}
-
-/// Requests all sockets with this local port in one of these states. The kernel filters by both
+/// Requests all sockets of the family and the local port of `address` in one of these states. The kernel filters by both
 /// (`inet_diag_dump_icsk` in `net/ipv4/inet_diag.c`).
 fn dump(
-    family: i32,
-    port: u16,
+    address: SocketAddr,
     states: &[u8],
     extensions: u8,
-    mut each: impl FnMut(&Socket<'_>),
+    each: impl FnMut(&Response<'_>),
 ) -> io::Result<()> {
+    let family = match address {
+        SocketAddr::V4(_) => libc::AF_INET,
+        SocketAddr::V6(_) => libc::AF_INET6,
+    };
     let states: u32 = states.iter().fold(0, |mask, state| mask | 1 << state);
     // struct inet_diag_req_v2: family, protocol, extensions, padding, states, then struct inet_diag_sockid
     let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, extensions, 0];
     request.extend(states.to_ne_bytes());
-    request.extend(port.to_be_bytes());
+    request.extend(address.port().to_be_bytes());
     request.extend([0; 2 + 16 + 16 + 4]);
     request.extend([0xff; 8]);
-    query(&request, Scope::All, |payload| {
-        if payload.len() >= Socket::FIXED {
-            each(&Socket(payload));
-        }
+    query(&request, Scope::All, FIXED, each)
+}
+
+/// Until the kernel sends its answer to a SYN again, which is after one second (`TCP_TIMEOUT_INIT`), the remaining time of the
+/// timer shows the age (`inet_req_diag_fill` in `net/ipv4/inet_diag.c`).
+fn handshake_age(socket: &Response<'_>) -> Duration {
+    let (retransmitted, remaining) = (socket.fixed[3] > 0, socket.u32(52));
+    match FIRST_TIMEOUT.checked_sub(Duration::from_millis(remaining.into())) {
+        Some(age) if !retransmitted => age,
+        Some(_) | None => Duration::MAX,
+    }
+}
+
+/// The address with the port and the IP address at these offsets of `struct inet_diag_msg`.
+fn address(fixed: &[u8], port: usize, ip: usize) -> SocketAddr {
+    let port = array_at(fixed, port).map_or(0, u16::from_be_bytes);
+    let ip = if i32::from(fixed[0]) == libc::AF_INET {
+        IpAddr::from(array_at::<4>(fixed, ip).unwrap_or_default())
+    } else {
+        IpAddr::from(array_at::<16>(fixed, ip).unwrap_or_default())
+    };
+    SocketAddr::new(ip, port)
+}
+
+/// A connection and its counters, from `struct tcp_info`. Counters that the kernel is too old to report are 0.
+fn connection(socket: &Response<'_>) -> Option<TcpConnection> {
+    let state = match socket.fixed[1] {
+        ESTABLISHED => TcpState::Open,
+        CLOSE_WAIT => TcpState::PeerClosed,
+        FIN_WAIT1 | FIN_WAIT2 => TcpState::Closed,
+        CLOSING | LAST_ACK => TcpState::BothClosed,
+        _ => return None,
+    };
+    let info = socket.attribute(INET_DIAG_INFO).unwrap_or_default();
+    let age = |offset| Duration::from_millis(u32_at(info, offset).into());
+    let count = |offset| array_at(info, offset).map(u64::from_ne_bytes);
+    // A received FIN takes one sequence number, and the kernel counts it as a byte although it carries no data
+    // (`tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`).
+    let fin = match state {
+        TcpState::PeerClosed | TcpState::BothClosed => 1,
+        TcpState::Open | TcpState::Closed => 0,
+    };
+    Some(TcpConnection {
+        inode: socket.u32(68).into(),
+        state,
+        peer: address(socket.fixed, 6, 24),
+        unread: socket.u32(56).saturating_sub(fin),
+        unsent: socket.u32(60),
+        received: count(128).unwrap_or(0).saturating_sub(fin.into()),
+        // `tcpi_bytes_sent` exists since Linux 4.19; older kernels report only the acknowledged bytes.
+        sent: count(200).or_else(|| count(120)).unwrap_or(0),
+        since_sent: age(44),
+        since_received: age(52),
+        since_acknowledged: age(56),
     })
 }
 
-/// `struct inet_diag_msg` and the attributes that follow it.
-struct Socket<'a>(&'a [u8]);
-
-impl Socket<'_> {
-    const FIXED: usize = 72;
-
-    fn attribute(&self, kind: u16) -> Option<&[u8]> {
-        attribute(&self.0[Self::FIXED..], kind)
-    }
-
-    fn inode(&self) -> u32 {
-        u32_at(self.0, 68)
-    }
-
-    /// The index of the interface that it is bound to; 0 if none.
-    fn interface(&self) -> u32 {
-        u32_at(self.0, 40)
-    }
-
-    /// Until the kernel sends its answer to a SYN again, which is after one second (`TCP_TIMEOUT_INIT`), the remaining
-    /// time of the timer shows the age (`inet_req_diag_fill` in `net/ipv4/inet_diag.c`).
-    fn handshake_age(&self) -> Duration {
-        let (retransmitted, remaining) = (self.0[3] > 0, u32_at(self.0, 52));
-        match FIRST_TIMEOUT.checked_sub(Duration::from_millis(remaining.into())) {
-            Some(age) if !retransmitted => age,
-            Some(_) | None => Duration::MAX,
-        }
-    }
-
-    fn uid(&self) -> u32 {
-        u32_at(self.0, 64)
-    }
-
-    /// Reported for every listening IPv6 socket (`inet_diag_msg_attrs_fill` in `net/ipv4/inet_diag.c`).
-    fn only_v6(&self) -> bool {
-        self.attribute(INET_DIAG_SKV6ONLY)
-            .is_some_and(|content| content.first() == Some(&1))
-    }
-
-    /// The address with the port and the IP address at these offsets.
-    fn address(&self, port: usize, ip: usize) -> SocketAddr {
-        let port = array_at(self.0, port).map_or(0, u16::from_be_bytes);
-        let ip = if i32::from(self.0[0]) == libc::AF_INET {
-            IpAddr::from(array_at::<4>(self.0, ip).map_or(Ipv4Addr::UNSPECIFIED, Ipv4Addr::from))
-        } else {
-            IpAddr::from(array_at::<16>(self.0, ip).map_or(Ipv6Addr::UNSPECIFIED, Ipv6Addr::from))
-        };
-        SocketAddr::new(ip, port)
-    }
-
-    fn state(&self) -> Option<TcpState> {
-        match self.0[1] {
-            ESTABLISHED => Some(TcpState::Open),
-            CLOSE_WAIT => Some(TcpState::PeerClosed),
-            FIN_WAIT1 | FIN_WAIT2 => Some(TcpState::Closed),
-            CLOSING | LAST_ACK => Some(TcpState::BothClosed),
-            _ => None,
-        }
-    }
-
-    /// Its counters, from `struct tcp_info`. Counters that the kernel is too old to report are 0.
-    fn connection(&self) -> Option<TcpConnection> {
-        let state = self.state()?;
-        let info = self.attribute(INET_DIAG_INFO).unwrap_or_default();
-        let age = |offset| Duration::from_millis(u64::from(u32_at(info, offset)));
-        // A received FIN takes one sequence number, and the kernel counts it as a byte although it carries no data
-        // (`tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`).
-        let fin = match state {
-            TcpState::PeerClosed | TcpState::BothClosed => 1,
-            TcpState::Open | TcpState::Closed => 0,
-        };
-        let acked = u64_at(info, 120).unwrap_or(0);
-        let received = u64_at(info, 128).unwrap_or(0);
-        Some(TcpConnection {
-            inode: u64::from(self.inode()),
-            state,
-            peer: self.address(6, 24),
-            unread: u32_at(self.0, 56).saturating_sub(fin),
-            unsent: u32_at(self.0, 60),
-            received: received.saturating_sub(u64::from(fin)),
-            // `tcpi_bytes_sent` exists since Linux 4.19; older kernels report only the acknowledged bytes.
-            sent: u64_at(info, 200).unwrap_or(acked),
-            since_sent: age(44),
-            since_received: age(52),
-            since_acknowledged: age(56),
-        })
-    }
+/// The accept queue of a listening TCP socket. For a listener the kernel puts its length into `tcpi_unacked`
+/// (`tcp_get_info` in `net/ipv4/tcp.c`).
+///
+/// # Errors
+/// `EOPNOTSUPP` if the socket is not TCP.
+pub fn tcp_queue(socket: &impl AsFd) -> io::Result<Queue> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the pointers are to `length` writable bytes and to `length` itself, both live during the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    // SAFETY: it consists of integers, for which any bytes are valid, and was zeroed before the kernel wrote to it.
+    let info = unsafe { info.assume_init() };
+    Ok(Queue {
+        listening: info.tcpi_state == LISTEN,
+        waiting: info.tcpi_unacked,
+    })
 }

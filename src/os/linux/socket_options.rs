@@ -1,18 +1,16 @@
-//! Options of sockets (`socket(7)`, `tcp(7)`). Each function fails with `ENOTSOCK` for anything but a socket.
+//! Options of sockets (`socket(7)`). Each function fails with `ENOTSOCK` for anything but a socket.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::num::NonZeroU32;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::LazyLock;
 
-use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::{getsockopt_impl, sockopt_impl};
 use socket2::SockRef;
 
-use crate::os::{Instruction, Queue};
+use crate::os::Instruction;
 
 // The cookie of its network namespace (`include/uapi/asm-generic/socket.h`, since 5.14).
 sockopt_impl!(
@@ -103,33 +101,6 @@ pub fn hide(socket: &impl AsFd) -> io::Result<()> {
 pub(super) fn native(instruction: &Instruction) -> libc::sock_filter {
     let Instruction { code, jt, jf, k } = *instruction;
     libc::sock_filter { code, jt, jf, k }
-}
-
-/// The accept queue of a listening TCP socket. For a listener the kernel puts its length into `tcpi_unacked`
-/// (`tcp_get_info` in `net/ipv4/tcp.c`).
-///
-/// # Errors
-/// `EOPNOTSUPP` if the socket is not TCP.
-pub fn tcp_queue(socket: &impl AsFd) -> io::Result<Queue> {
-    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
-    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the pointers are to `length` writable bytes and to `length` itself, both live during the call.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    Errno::result(result)?;
-    // SAFETY: it consists of integers, for which any bytes are valid, and was zeroed before the kernel wrote to it.
-    let info = unsafe { info.assume_init() };
-    Ok(Queue {
-        listening: info.tcpi_state == super::sock_diag::LISTEN,
-        waiting: info.tcpi_unacked,
-    })
 }
 
 #[cfg(test)]

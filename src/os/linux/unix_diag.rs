@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::sys::stat::{major, minor};
 
-use super::netlink::{self, Scope, query, u32_at};
+use super::netlink::{Response, Scope, query, u32_at};
 use crate::os::{Queue, UnixConnection};
 
 const SHOW_NAME: u32 = 1;
@@ -37,9 +37,9 @@ pub fn unix_queue(inode: u64) -> io::Result<Queue> {
     };
     let inode = u32::try_from(inode).map_err(|_| io::ErrorKind::NotFound)?;
     let request = request(u32::MAX, inode, SHOW_RQLEN);
-    query(&request, Scope::One, |socket| {
+    query(&request, Scope::One, FIXED, |socket| {
         // A listener that was shut down keeps its state and accepts nothing more.
-        queue.listening = socket.get(2) == Some(&LISTEN) && shut_down(socket) & RCV_SHUTDOWN == 0;
+        queue.listening = socket.fixed[2] == LISTEN && shut_down(socket) & RCV_SHUTDOWN == 0;
         queue.waiting = queue_length(socket);
     })?;
     Ok(queue)
@@ -51,12 +51,19 @@ pub fn unix_listening(file: &Metadata) -> io::Result<Option<u64>> {
     // Both are cut to 32 bits, the device in the kernel's internal form (`sk_diag_dump_vfs` in `net/unix/diag.c`).
     let wanted = (file.ino() as u32, (major << 20 | minor) as u32);
     let mut found = None;
-    query(&request(1 << LISTEN, 0, SHOW_VFS), Scope::All, |socket| {
-        let file = attribute(socket, VFS).map(|content| (u32_at(content, 0), u32_at(content, 4)));
-        if file == Some(wanted) {
-            found = Some(inode(socket));
-        }
-    })?;
+    query(
+        &request(1 << LISTEN, 0, SHOW_VFS),
+        Scope::All,
+        FIXED,
+        |socket| {
+            let file = socket
+                .attribute(VFS)
+                .map(|content| (u32_at(content, 0), u32_at(content, 4)));
+            if file == Some(wanted) {
+                found = Some(socket.u32(4).into());
+            }
+        },
+    )?;
     Ok(found)
 }
 
@@ -65,11 +72,13 @@ pub fn unix_connections(name: &Path) -> io::Result<Vec<UnixConnection>> {
     let mut found = Vec::new();
     let wanted = name.as_os_str().as_encoded_bytes();
     let request = request(1 << ESTABLISHED, 0, SHOW_NAME | SHOW_RQLEN);
-    query(&request, Scope::All, |socket| {
-        let name = attribute(socket, NAME).map(|name| name.strip_suffix(&[0]).unwrap_or(name));
+    query(&request, Scope::All, FIXED, |socket| {
+        let name = socket
+            .attribute(NAME)
+            .map(|name| name.strip_suffix(&[0]).unwrap_or(name));
         if name == Some(wanted) {
             found.push(UnixConnection {
-                inode: inode(socket),
+                inode: socket.u32(4).into(),
                 peer_gone: shut_down(socket) == SHUTDOWN_MASK,
                 unread: queue_length(socket),
             });
@@ -88,21 +97,17 @@ fn request(states: u32, inode: u32, show: u32) -> Vec<u8> {
     request
 }
 
-fn inode(socket: &[u8]) -> u64 {
-    u64::from(u32_at(socket, 4))
-}
-
 /// Connections to accept for a listener, bytes to read for a connection.
-fn queue_length(socket: &[u8]) -> u32 {
-    attribute(socket, RQLEN).map_or(0, |content| u32_at(content, 0))
+fn queue_length(socket: &Response<'_>) -> u32 {
+    socket
+        .attribute(RQLEN)
+        .map_or(0, |content| u32_at(content, 0))
 }
 
 /// The directions that were shut down (`SHUTDOWN_MASK` in `include/net/sock.h`).
-fn shut_down(socket: &[u8]) -> u8 {
-    let content = attribute(socket, SHUTDOWN).and_then(|content| content.first());
+fn shut_down(socket: &Response<'_>) -> u8 {
+    let content = socket
+        .attribute(SHUTDOWN)
+        .and_then(|content| content.first());
     content.map_or(0, |directions| directions & SHUTDOWN_MASK)
-}
-
-fn attribute(socket: &[u8], kind: u16) -> Option<&[u8]> {
-    netlink::attribute(socket.get(FIXED..)?, kind)
 }

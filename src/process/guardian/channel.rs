@@ -1,27 +1,49 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use super::wake::is_readable;
-use crate::process::Report;
-use crate::process::wire::{self, Order};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::socket::{MsgFlags, recv};
+use signal_hook::low_level::pipe;
 
-/// The guardian's end of the control socket.
+use crate::os::process::signal_at_parents_end;
+use crate::process::wire::{self, Order, Report};
+
+/// Sent when the parent ends. It only wakes the guardian, so it must not be a signal with a meaning.
+const PARENTS_END: Signal = Signal::SIGUSR2;
+
+/// The guardian's end of the control socket, and the signals that wake it.
 pub(super) struct Channel {
     socket: UnixStream,
+    signals: UnixStream,
     unread: Vec<u8>,
     closed: bool,
 }
 
 impl Channel {
-    /// Takes the socket from standard input, and replaces it by the null device, which the program inherits.
+    /// Takes the socket from standard input, and replaces it by the null device, which the program inherits. From here on
+    /// `CHLD` and the parent's end wake the guardian, and no signal but `KILL` ends it.
     pub(super) fn take() -> io::Result<Self> {
         let fd = io::stdin().as_fd().try_clone_to_owned()?;
         let null = OpenOptions::new().read(true).open("/dev/null")?;
         nix::unistd::dup2_stdin(&null)?;
+        let (signals, writer) = UnixStream::pair()?;
+        signals.set_nonblocking(true)?;
+        pipe::register(Signal::SIGCHLD as i32, writer.try_clone()?)?;
+        pipe::register(PARENTS_END as i32, writer)?;
+        let mut blocked = SigSet::all();
+        blocked.remove(Signal::SIGCHLD);
+        blocked.remove(PARENTS_END);
+        // Blocked instead of ignored: both are inherited through exec, and a mask is reset in one call.
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
+        signal_at_parents_end(PARENTS_END)?;
         Ok(Self {
             socket: UnixStream::from(fd),
+            signals,
             unread: Vec::new(),
             closed: false,
         })
@@ -31,13 +53,24 @@ impl Channel {
         &self.socket
     }
 
-    /// The descriptor to wait on. `None` once hotrun's end is closed, when it would be readable for ever.
-    pub(super) fn pollable(&self) -> Option<BorrowedFd<'_>> {
-        (!self.closed).then(|| self.socket.as_fd())
-    }
-
+    /// Whether hotrun has closed its end.
     pub(super) fn closed(&self) -> bool {
         self.closed
+    }
+
+    /// Waits for a signal, for an order, or until the timeout.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) {
+        let timeout = timeout.map_or(PollTimeout::NONE, |time| {
+            PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
+        });
+        // A closed socket would be readable for ever.
+        let socket = (!self.closed).then(|| self.socket.as_fd());
+        let fds = [Some(self.signals.as_fd()), socket].into_iter().flatten();
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        // `EINTR` means that a signal has arrived.
+        let _ = poll(&mut fds, timeout);
+        let mut bytes = [0; 64];
+        while matches!(self.signals.read(&mut bytes), Ok(count) if count > 0) {}
     }
 
     /// If the report cannot be written, hotrun is gone, and the next read notices.
@@ -47,33 +80,20 @@ impl Channel {
 
     /// The orders that have arrived since the last call. Does not wait.
     pub(super) fn orders(&mut self) -> Vec<Order> {
-        self.read();
-        let Some(end) = self.unread.iter().rposition(|byte| *byte == b'\n') else {
-            return Vec::new();
-        };
-        let lines: Vec<u8> = self.unread.drain(..=end).collect();
-        let text = String::from_utf8_lossy(&lines);
-        text.lines().filter_map(wire::from_line).collect()
-    }
-
-    fn read(&mut self) {
         let mut buffer = [0; 4096];
-        while !self.closed && is_readable(self.socket.as_fd()) {
-            match self.socket.read(&mut buffer) {
+        while !self.closed {
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) => self.closed = true,
                 Ok(count) => self.unread.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR) => {}
                 // `ECONNRESET`: hotrun ended without reading all reports.
                 Err(_) => self.closed = true,
             }
         }
+        let end = self.unread.iter().rposition(|byte| *byte == b'\n');
+        let lines: Vec<u8> = self.unread.drain(..end.map_or(0, |at| at + 1)).collect();
+        let text = String::from_utf8_lossy(&lines);
+        text.lines().filter_map(wire::from_line).collect()
     }
-}
-
-/// Closes the guardian's copies of the program's output.
-pub(super) fn close_output() -> io::Result<()> {
-    let null = OpenOptions::new().write(true).open("/dev/null")?;
-    nix::unistd::dup2_stdout(&null)?;
-    nix::unistd::dup2_stderr(&null)?;
-    Ok(())
 }

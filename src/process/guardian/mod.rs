@@ -6,25 +6,22 @@
 mod channel;
 mod program;
 mod tree;
-mod wake;
 
+use std::fs::OpenOptions;
 use std::io;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Pid, getpgid, getppid, setpgid, setsid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdout, getpgid, getppid, setpgid, setsid};
 
 use self::channel::Channel;
 use self::tree::Tree;
-use self::wake::Wake;
 use super::start_request::{self, StdioMode};
-use super::wire::Order;
-use super::{Refusal, Report, Step};
+use super::wire::{Order, Refusal, Report, Step};
 use crate::os;
 use crate::os::cleanup::{Cleanup, clean_up};
 use crate::os::process::{Reaped, become_subreaper, reap, set_name};
-use crate::reload::Ended;
 
 /// How long the process of hotrun may outlive its descriptors while the kernel takes it apart.
 const REPARENT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,14 +43,12 @@ fn run() -> io::Result<()> {
     set_name(c"hotrun-guardian");
     let mut channel = Channel::take()?;
     match start(&channel) {
-        Ok((program, wake, cleanup)) => {
-            channel.report(Report::Started {
-                pid: program.as_raw(),
-            });
+        Ok((program, cleanup)) => {
+            let pid = program.as_raw();
+            channel.report(Report::Started { pid });
             let guardian = Guardian {
                 parent,
                 channel,
-                wake,
                 program,
                 main: None,
                 tree: Tree::new(program),
@@ -66,20 +61,19 @@ fn run() -> io::Result<()> {
     Ok(())
 }
 
-fn start(channel: &Channel) -> Result<(Pid, Wake, Vec<Cleanup>), Refusal> {
+fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
     let own = |error: io::Error| Refusal::new(Step::Guardian, error);
     let mut request = start_request::receive(channel.socket()).map_err(own)?;
     // Before the program runs: its first orphan may appear at once.
     become_subreaper().map_err(own)?;
-    let wake = Wake::new().map_err(own)?;
-    match request.head.stdio {
+    match request.stdio {
         StdioMode::Pipes => {}
         StdioMode::PtyOutput | StdioMode::Pty => lead_session().map_err(own)?,
     }
-    let cleanup = std::mem::take(&mut request.head.cleanup);
+    let cleanup = std::mem::take(&mut request.cleanup);
     let program = program::start(request)?;
-    channel::close_output().map_err(own)?;
-    Ok((program, wake, cleanup))
+    close_output().map_err(own)?;
+    Ok((program, cleanup))
 }
 
 /// Starts a session with the program's pty, which is our output, as its controlling terminal.
@@ -95,10 +89,16 @@ fn lead_session() -> io::Result<()> {
     os::terminal::control_session(io::stdout())
 }
 
+/// Closes the guardian's copies of the program's output.
+fn close_output() -> io::Result<()> {
+    let null = OpenOptions::new().write(true).open("/dev/null")?;
+    dup2_stdout(&null)?;
+    Ok(dup2_stderr(&null)?)
+}
+
 struct Guardian {
     parent: Pid,
     channel: Channel,
-    wake: Wake,
     program: Pid,
     /// The main process, if it is not the program's first one. Its end is reported too.
     main: Option<Pid>,
@@ -112,7 +112,7 @@ impl Guardian {
     fn run(mut self) {
         while !self.reap() {
             self.tree.kill_if_ordered();
-            self.wake.wait(self.channel.pollable(), self.tree.timeout());
+            self.channel.wait(self.tree.timeout());
             self.obey();
         }
         // With hotrun and the tree gone, nobody listens on its sockets.
@@ -146,12 +146,12 @@ impl Guardian {
                 Order::SetMain(pid) => {
                     self.main = Some(Pid::from_raw(pid)).filter(|main| *main != self.program);
                 }
-                Order::Kill => self.tree.kill(),
+                Order::Kill => self.tree.killing = true,
             }
         }
         // The parent decides: `PARENTS_END` also arrives when only the thread that started us has ended.
         if self.channel.closed() || getppid() != self.parent {
-            self.tree.kill();
+            self.tree.killing = true;
         }
     }
 
@@ -173,16 +173,13 @@ impl Guardian {
             }
         };
         if let Some(ended) = program {
-            self.report_end(ended, !alone);
+            self.tree.program_ended = true;
+            let survivors = !alone;
+            self.channel.report(Report::Exited { ended, survivors });
         }
         if any {
             self.tree.process_ended();
         }
         alone
-    }
-
-    fn report_end(&mut self, ended: Ended, survivors: bool) {
-        self.tree.program_ended();
-        self.channel.report(Report::Exited { ended, survivors });
     }
 }

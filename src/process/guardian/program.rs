@@ -14,7 +14,7 @@ use crate::os::process::{fork, place, raise};
 use crate::os::seccomp;
 use crate::os::signals::reset_signals;
 use crate::process::start_request::{StartRequest, StdioMode};
-use crate::process::{Refusal, Step, wire};
+use crate::process::wire::{self, Refusal, Step};
 
 /// The first descriptor that a program is passed (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
 const FIRST: i32 = 3;
@@ -58,17 +58,17 @@ fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Ref
     // A group of its own: what the program does to its group does not hit its guardian, and killing the group is one step
     // that no fork escapes.
     setpgid(own, own).map_err(|errno| descriptors(errno.into()))?;
-    attach_terminal(request.head.stdio).map_err(|errno| descriptors(errno.into()))?;
+    attach_terminal(request.stdio).map_err(|errno| descriptors(errno.into()))?;
     reset_signals();
     chdir(request.workdir.as_c_str()).map_err(|errno| Refusal::new(Step::Workdir, errno))?;
-    if request.head.listen_pid {
+    if request.listen_pid {
         set_pid_variables(&mut request);
     }
     let channel = request.intercept.take().map(|channel| raise(&channel, top));
     let channel = channel.transpose().map_err(descriptors)?;
     place(std::mem::take(&mut request.sockets), FIRST).map_err(descriptors)?;
     // After `place`, because it may be passed more descriptors than the limit. If this fails the program has our limit.
-    let _ = request.head.fd_limit.map(fd_limit::set);
+    let _ = request.fd_limit.map(fd_limit::set);
     // Just before exec, so that no call of ours is intercepted.
     if let Some(channel) = channel {
         let installed = seccomp::install(channel.as_fd());
@@ -105,13 +105,21 @@ fn set_pid_variables(request: &mut StartRequest) {
 
 /// As `execvp(3)`, but with the program's own `PATH`, and the same with every C library.
 fn exec(request: &StartRequest) -> Refusal {
-    let name = request.argv[0].as_bytes();
-    if name.is_empty() || name.contains(&b'/') {
-        return exec_file(&request.argv[0], request);
+    let name = &request.argv[0];
+    if name.is_empty() || name.as_bytes().contains(&b'/') {
+        return exec_file(name, request);
     }
+    let mut env = request.env.iter();
+    let path = env.find_map(|pair| pair.as_bytes().strip_prefix(b"PATH="));
     let mut worst = Errno::ENOENT;
-    for directory in request.path().as_bytes().split(|byte| *byte == b':') {
-        let Some(file) = join(directory, name) else {
+    for directory in path.unwrap_or(b"/bin:/usr/bin").split(|byte| *byte == b':') {
+        // An empty one is the working directory.
+        let directory: &[u8] = if directory.is_empty() {
+            b"."
+        } else {
+            directory
+        };
+        let Ok(file) = CString::new([directory, b"/", name.as_bytes()].concat()) else {
             continue;
         };
         let refusal = exec_file(&file, request);
@@ -126,32 +134,17 @@ fn exec(request: &StartRequest) -> Refusal {
     Refusal::new(Step::Exec, worst)
 }
 
-/// An empty directory in `PATH` is the working directory.
-fn join(directory: &[u8], name: &[u8]) -> Option<CString> {
-    let directory = if directory.is_empty() {
-        b"."
-    } else {
-        directory
-    };
-    CString::new([directory, b"/", name].concat()).ok()
-}
-
 fn exec_file(file: &CString, request: &StartRequest) -> Refusal {
-    let Err(errno) = execve(file, &request.argv, &request.env);
+    let Err(mut errno) = execve(file, &request.argv, &request.env);
     let exists = || std::fs::exists(OsStr::from_bytes(file.as_bytes())).unwrap_or(false);
+    if errno == Errno::ENOENT && exists() {
+        return Refusal::new(Step::Interpreter, errno);
+    }
     if errno == Errno::ENOEXEC {
         // Neither a binary nor a script that names its interpreter: by tradition the shell runs it.
-        Refusal::new(Step::Exec, exec_shell(file, request))
-    } else if errno == Errno::ENOENT && exists() {
-        Refusal::new(Step::Interpreter, errno)
-    } else {
-        Refusal::new(Step::Exec, errno)
+        let mut argv = vec![c"/bin/sh".to_owned(), file.clone()];
+        argv.extend_from_slice(&request.argv[1..]);
+        Err(errno) = execve(c"/bin/sh", &argv, &request.env);
     }
-}
-
-fn exec_shell(file: &CString, request: &StartRequest) -> Errno {
-    let mut argv = vec![c"/bin/sh".to_owned(), file.clone()];
-    argv.extend_from_slice(&request.argv[1..]);
-    let Err(errno) = execve(c"/bin/sh", &argv, &request.env);
-    errno
+    Refusal::new(Step::Exec, errno)
 }

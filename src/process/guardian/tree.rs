@@ -18,14 +18,23 @@ const GROUP_CHECK: Duration = Duration::from_millis(50);
 /// Identifies a process although pids are reused: its pid and its start time.
 type Identity = (i32, u64);
 
+/// A process that gets a signal.
+struct Recipient {
+    identity: Identity,
+    stopped: bool,
+    catches: bool,
+}
+
 /// The descendants of the guardian: which of them get a signal, and how a kill leaves none.
 pub(super) struct Tree {
     program: Pid,
-    program_ended: bool,
+    /// Whether the program's first process has ended.
+    pub(super) program_ended: bool,
+    /// Whether to kill everything from now on; [`Tree::kill_if_ordered`] does it.
+    pub(super) killing: bool,
     stop: Option<i32>,
     /// The processes that have had the stop signal.
     stopped: HashSet<Identity>,
-    killing: bool,
     pause: Duration,
     /// Every process seen while killing: a group that one of them leads was created inside the tree.
     seen: HashSet<i32>,
@@ -36,9 +45,9 @@ impl Tree {
         Self {
             program,
             program_ended: false,
+            killing: false,
             stop: None,
             stopped: HashSet::new(),
-            killing: false,
             pause: PAUSES.0,
             seen: HashSet::from([program.as_raw()]),
         }
@@ -53,49 +62,34 @@ impl Tree {
     pub(super) fn reload_config(&self, signal: i32) {
         if !process_tree::KNOWN {
             kill_group(self.program, signal);
-            return;
         }
-        let catches = |pid: i32| {
-            let status = process_tree::status(pid);
-            status.is_some_and(|status| is_caught(status.disposition(signal)))
-        };
-        for (identity, _) in self.concerned(signal, &HashSet::new()) {
-            if catches(identity.0) {
-                kill(identity.0, signal);
-            }
+        let recipients = self.recipients(signal, &HashSet::new()).into_iter();
+        for recipient in recipients.filter(|recipient| recipient.catches) {
+            kill(recipient.identity.0, signal);
         }
     }
 
     /// As [`Tree::signal`], but no process gets it again, and processes that are orphaned later get it then.
     pub(super) fn stop(&mut self, signal: i32) {
         self.stop = Some(signal);
-        self.send_stop();
-    }
-
-    /// Kills everything from now on; [`Tree::kill_if_ordered`] does it.
-    pub(super) fn kill(&mut self) {
-        self.killing = true;
-    }
-
-    /// The program's first process has ended.
-    pub(super) fn program_ended(&mut self) {
-        self.program_ended = true;
+        let mut stopped = std::mem::take(&mut self.stopped);
+        self.send(signal, &mut stopped);
+        self.stopped = stopped;
     }
 
     /// A process of the tree has ended. What it leaves behind gets the stop signal too: a daemon that never was a descendant
     /// of the program, or the server inside of a wrapper.
     pub(super) fn process_ended(&mut self) {
-        if self.program_ended {
-            self.send_stop();
+        if let Some(signal) = self.stop.filter(|_| self.program_ended) {
+            self.stop(signal);
         }
     }
 
     /// How long to wait for an event at most.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        if self.killing {
-            Some(self.pause)
-        } else {
-            (self.program_ended && !os::SUBREAPER).then_some(GROUP_CHECK)
+        match self.killing {
+            true => Some(self.pause),
+            false => (self.program_ended && !os::SUBREAPER).then_some(GROUP_CHECK),
         }
     }
 
@@ -107,15 +101,11 @@ impl Tree {
     /// Tries to kill everything, if that was ordered. It takes several attempts: a process may fork faster than we look, and
     /// one that we may not signal, because it has changed its user, has to end on its own.
     pub(super) fn kill_if_ordered(&mut self) {
-        if !self.killing {
-            return;
+        if self.killing {
+            // Until there are no new ones.
+            let _ = (0..LOOKS).all(|_| self.kill_once());
+            self.pause = (self.pause * 2).min(PAUSES.1);
         }
-        for _ in 0..LOOKS {
-            if !self.kill_once() {
-                break;
-            }
-        }
-        self.pause = (self.pause * 2).min(PAUSES.1);
     }
 
     /// Kills the processes that are visible; returns whether there were new ones.
@@ -123,7 +113,14 @@ impl Tree {
         let found = process_tree::descendants(getpid().as_raw());
         let before = self.seen.len();
         self.seen.extend(&found);
-        for group in self.groups(&found) {
+        // The groups that were created inside the tree. Others, such as hotrun's own, may have members outside of it.
+        let group = |pid: &i32| getpgid(Some(Pid::from_raw(*pid))).ok();
+        let mut groups: HashSet<Pid> = found.iter().filter_map(group).collect();
+        groups.retain(|group| self.seen.contains(&group.as_raw()));
+        if !process_tree::KNOWN {
+            groups.insert(self.program);
+        }
+        for group in groups {
             // In one step for all members: a fork that it interrupts does not happen
             // (`copy_process` in `kernel/fork.c` gives up when a signal is pending).
             kill_group(group, libc::SIGKILL);
@@ -134,40 +131,21 @@ impl Tree {
         self.seen.len() > before
     }
 
-    /// The groups that were created inside the tree. Others, such as hotrun's own, may have members outside of it.
-    fn groups(&self, found: &[i32]) -> HashSet<Pid> {
-        let mut groups: HashSet<Pid> = found
-            .iter()
-            .filter_map(|pid| getpgid(Some(Pid::from_raw(*pid))).ok())
-            .filter(|group| self.seen.contains(&group.as_raw()))
-            .collect();
-        if !process_tree::KNOWN {
-            groups.insert(self.program);
-        }
-        groups
-    }
-
-    fn send_stop(&mut self) {
-        if let Some(signal) = self.stop {
-            let mut stopped = std::mem::take(&mut self.stopped);
-            self.send(signal, &mut stopped);
-            self.stopped = stopped;
-        }
-    }
-
     /// Sends the signal to every process concerned that is not in `sent`, and adds it there.
     fn send(&self, signal: i32, sent: &mut HashSet<Identity>) {
         if !process_tree::KNOWN {
             kill_group(self.program, signal);
-            return;
         }
         for _ in 0..LOOKS {
-            let concerned = self.concerned(signal, sent);
-            if concerned.is_empty() {
+            let recipients = self.recipients(signal, sent);
+            if recipients.is_empty() {
                 break;
             }
             // Parents first: otherwise a shell would continue with its next command.
-            for (identity, stopped) in concerned {
+            for Recipient {
+                identity, stopped, ..
+            } in recipients
+            {
                 sent.insert(identity);
                 kill(identity.0, signal);
                 if stopped {
@@ -178,10 +156,13 @@ impl Tree {
         }
     }
 
-    /// The processes that get the signal and are not in `sent`, parents first, and whether each is stopped. Collected before
-    /// the first one is signalled, because a process that dies loses its children.
-    fn concerned(&self, signal: i32, sent: &HashSet<Identity>) -> Vec<(Identity, bool)> {
-        let mut queue = self.roots();
+    /// The processes that get the signal and are not in `sent`, parents first. Collected before the first one is signalled,
+    /// because a process that dies loses its children.
+    fn recipients(&self, signal: i32, sent: &HashSet<Identity>) -> Vec<Recipient> {
+        let mut queue = match self.program_ended {
+            true => process_tree::children(getpid().as_raw()),
+            false => vec![self.program.as_raw()],
+        };
         let mut found = Vec::new();
         let mut next = 0;
         while let Some(&pid) = queue.get(next) {
@@ -189,26 +170,23 @@ impl Tree {
             let Some(status) = process_tree::status(pid) else {
                 continue;
             };
+            let catches = is_caught(status.disposition(signal));
             let identity = (pid, process_tree::started(pid).unwrap_or(0));
             if !sent.contains(&identity) {
-                found.push((identity, status.stopped));
+                found.push(Recipient {
+                    identity,
+                    stopped: status.stopped,
+                    catches,
+                });
             }
             // A process that catches the signal notifies its descendants as it likes.
-            if !is_caught(status.disposition(signal)) {
+            if !catches {
                 let mut children = process_tree::children(pid);
                 children.retain(|pid| !queue.contains(pid));
                 queue.extend(children);
             }
         }
         found
-    }
-
-    fn roots(&self) -> Vec<i32> {
-        if self.program_ended {
-            process_tree::children(getpid().as_raw())
-        } else {
-            vec![self.program.as_raw()]
-        }
     }
 }
 
