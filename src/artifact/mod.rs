@@ -117,9 +117,9 @@ impl Store {
 
     /// The files that a guardian removes if hotrun is killed, also those of later artifacts.
     pub fn cleanup(&self) -> impl Iterator<Item = Cleanup> {
-        let prefixes = self.kept.values().map(|kept| kept.prefix.clone());
+        let prefixes = self.kept.values().map(|kept| kept.prefix.clone().into());
         prefixes
-            .collect::<BTreeSet<_>>()
+            .collect::<BTreeSet<OsString>>()
             .into_iter()
             .map(Cleanup::Files)
     }

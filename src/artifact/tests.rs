@@ -117,5 +117,5 @@ fn guardians_remove_all_links_of_one_hotrun() {
     }
     let prefix = app.with_file_name(format!(".app{MARK}{}-", store.token));
     let cleanup: Vec<_> = store.cleanup().collect();
-    assert_eq!(cleanup, [Cleanup::Files(prefix)]);
+    assert_eq!(cleanup, [Cleanup::Files(prefix.into())]);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::process::notify::{Assignments, FdStore, Message, Rejected, Store, Watchdog};
+use crate::process::notify::{self, Assignments, Message, Rejected, Store, Watchdog};
 use crate::reload::{Event, GenEvent, GenId, WatchdogMessage};
 use crate::ui::{Feed, Human, Level, Report};
 
@@ -118,7 +118,7 @@ impl Driver {
                 let fds = self.without_listeners(id, fds);
                 let kept = self.fd_store.store(&name, poll, fds);
                 if kept.refused > 0 {
-                    let (count, most) = (kept.refused, FdStore::capacity());
+                    let (count, most) = (kept.refused, notify::CAPACITY);
                     let text = format!(
                         "gen {id} stores more than {most} descriptors; {count} were closed"
                     );
@@ -126,7 +126,7 @@ impl Driver {
                     self.feed.message(Level::Warning, text, Some(hint.into()));
                 }
                 if kept.new > 0 {
-                    let count = self.fd_store.len();
+                    let count = self.fd_store.all().len();
                     let text = format!("gen {id} stored `{name}`; {count} descriptors are stored");
                     self.offer(Level::Detail, text);
                     self.handle(Event::Generation(id, GenEvent::StoredFds));

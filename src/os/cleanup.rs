@@ -24,30 +24,14 @@ pub fn file_id(metadata: &Metadata) -> FileId {
 pub enum Cleanup {
     /// The socket file at a path.
     Socket {
-        /// The path.
-        #[serde(with = "any_path")]
-        path: PathBuf,
+        /// The path, in a type that serde accepts whatever bytes are in it.
+        path: OsString,
         /// The file that is ours. `None` if it is the one that has a second name beside the path; that file changes with
         /// each switch.
         file: Option<FileId>,
     },
     /// All regular files whose path has this prefix, which no file of anybody else may have.
-    Files(#[serde(with = "any_path")] PathBuf),
-}
-
-/// Serializes any path; serde itself accepts only UTF-8.
-mod any_path {
-    use super::{Deserialize, OsString, Path, PathBuf, Serialize};
-
-    pub(super) fn serialize<S: serde::Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
-        path.as_os_str().serialize(to)
-    }
-
-    pub(super) fn deserialize<'a, D: serde::Deserializer<'a>>(
-        from: D,
-    ) -> Result<PathBuf, D::Error> {
-        OsString::deserialize(from).map(PathBuf::from)
-    }
+    Files(OsString),
 }
 
 /// Removes the files of the hotrun that had this pid, and nothing else: of a unix socket the names beside its path, and the
@@ -56,29 +40,30 @@ mod any_path {
 pub fn clean_up(cleanups: &[Cleanup], pid: u32) {
     for cleanup in cleanups {
         match cleanup {
-            Cleanup::Socket { path, file } => remove_sockets(path, *file, pid),
-            Cleanup::Files(prefix) => remove_files(prefix),
+            Cleanup::Socket { path, file } => remove_sockets(Path::new(path), *file, pid),
+            Cleanup::Files(prefix) => {
+                let metadata = |path: &PathBuf| fs::symlink_metadata(path);
+                beginning_with(Path::new(prefix))
+                    .filter(|path| metadata(path).is_ok_and(|found| found.is_file()))
+                    .for_each(|path| drop(fs::remove_file(path)));
+            }
         }
     }
 }
 
 fn remove_sockets(path: &Path, file: Option<FileId>, pid: u32) {
-    let beside = names_beside(path, pid);
-    let ids = beside.iter().filter_map(|name| socket_id(name)).chain(file);
-    let ours: Vec<FileId> = ids.collect();
+    // Those beside the path that belong to this hotrun.
+    let names = beginning_with(&path.with_file_name(format!("{PREFIX}{pid}-")));
+    let beside: Vec<_> = names
+        .filter_map(|name| Some((socket_id(&name)?, name)))
+        .collect();
+    let is_ours = |id| file == Some(id) || beside.iter().any(|(known, _)| *known == id);
     // The path first: without the names beside it, it is not recognizable as ours.
-    if socket_id(path).is_some_and(|id| ours.contains(&id)) {
+    if socket_id(path).is_some_and(is_ours) {
         let _ = fs::remove_file(path);
     }
-    for name in beside {
+    for (_, name) in beside {
         let _ = fs::remove_file(name);
-    }
-}
-
-fn remove_files(prefix: &Path) {
-    let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
-    for path in beginning_with(prefix).filter(is_file) {
-        let _ = fs::remove_file(path);
     }
 }
 
@@ -92,12 +77,6 @@ fn beginning_with(prefix: &Path) -> impl Iterator<Item = PathBuf> + use<> {
         name.starts_with(first.as_bytes())
     };
     all.map(|entry| entry.path()).filter(ours)
-}
-
-/// The sockets beside this path that belong to the hotrun with this pid.
-fn names_beside(path: &Path, pid: u32) -> Vec<PathBuf> {
-    let names = beginning_with(&path.with_file_name(format!("{PREFIX}{pid}-")));
-    names.filter(|name| socket_id(name).is_some()).collect()
 }
 
 fn socket_id(path: &Path) -> Option<FileId> {
@@ -119,7 +98,7 @@ mod tests {
     }
 
     fn socket(path: &Path, file: Option<FileId>) -> [Cleanup; 1] {
-        let path = path.to_owned();
+        let path = path.into();
         [Cleanup::Socket { path, file }]
     }
 
@@ -179,7 +158,7 @@ mod tests {
             fs::write(directory.path().join(name), "").unwrap();
         }
         fs::create_dir(directory.path().join(".app.hotrun-12-dir")).unwrap();
-        clean_up(&[Cleanup::Files(prefix)], 12);
+        clean_up(&[Cleanup::Files(prefix.into())], 12);
         let others = [".app.hotrun-12-dir", ".app.hotrun-123-1", "app"];
         assert_eq!(names_in(directory.path()), others);
     }

@@ -164,7 +164,8 @@ fn words(data: &[u8]) -> impl Iterator<Item = i32> {
         .filter_map(|word| Some(i32::from_ne_bytes(word.try_into().ok()?)))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::io::{IoSlice, Read};
     use std::os::fd::{AsFd, AsRawFd};

@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
@@ -189,40 +188,6 @@ fn by_parent() -> BTreeMap<i32, Vec<i32>> {
     all
 }
 
-/// Whether the process holds a socket other than standard input, output and error. `None` if we may not look, as into a
-/// process started by `sudo` (`ptrace(2)`, "Ptrace access mode checking").
-pub fn holds_socket(pid: i32) -> Option<bool> {
-    let fds = match fs::read_dir(format!("/proc/{pid}/fd")) {
-        Ok(fds) => fds,
-        Err(error) => return unless_denied(&error),
-    };
-    let mut holds = Some(false);
-    for fd in fds.flatten().filter(is_beyond_standard) {
-        match fs::read_link(fd.path()) {
-            Ok(target) if names_socket(&target) => return Some(true),
-            Ok(_) => {}
-            Err(error) => holds = holds.and(unless_denied(&error)),
-        }
-    }
-    holds
-}
-
-/// A descriptor that was closed meanwhile, or a process that ended, holds nothing.
-fn unless_denied(error: &io::Error) -> Option<bool> {
-    (error.kind() != io::ErrorKind::PermissionDenied).then_some(false)
-}
-
-fn is_beyond_standard(fd: &fs::DirEntry) -> bool {
-    let name = fd.file_name();
-    let number = name.to_str().and_then(|name| name.parse::<i32>().ok());
-    number.is_some_and(|number| number > 2)
-}
-
-fn names_socket(target: &Path) -> bool {
-    let target = target.as_os_str().as_encoded_bytes();
-    target.starts_with(b"socket:")
-}
-
 /// The file that the process executes (`proc_pid_exe(5)`), if we may know it.
 pub fn executable(pid: i32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
@@ -322,29 +287,6 @@ mod tests {
         }
         child.wait().unwrap();
         assert!(has_ended(pid) && !has_ended(std::process::id().cast_signed()));
-    }
-
-    #[test]
-    fn a_process_of_another_user_is_unknown() {
-        use nix::unistd::{Uid, geteuid, setfsuid};
-        let stranger = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/1").unwrap());
-        if !geteuid().is_root() && geteuid().as_raw() == stranger {
-            return;
-        }
-        // For this thread alone; users other than root are strangers to the first process anyway.
-        let looked = std::thread::spawn(|| {
-            setfsuid(Uid::from_raw(65534));
-            holds_socket(1)
-        });
-        assert_eq!(looked.join().unwrap(), None);
-    }
-
-    #[test]
-    fn a_held_socket_is_seen() {
-        let pid = i32::try_from(std::process::id()).unwrap();
-        let _held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(holds_socket(pid), Some(true));
-        assert_eq!(holds_socket(i32::MAX), Some(false));
     }
 
     #[test]

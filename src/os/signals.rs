@@ -23,22 +23,12 @@ pub enum Disposition {
 /// Ignored signals and the mask survive exec (`signal(7)`): Rust's runtime ignores `PIPE`, `nohup` ignores `HUP`, a shell
 /// ignores `INT` for background jobs. A program must inherit none of that.
 pub fn reset_signals() {
-    for number in 1..=highest_signal() {
-        // SAFETY: `SIG_DFL` runs no code of ours. Numbers that are refused (`KILL`, `STOP`, those
-        // that the C library keeps) only fail.
+    for number in 1..=64 {
+        // SAFETY: `SIG_DFL` runs no code of ours. Numbers that are refused (`KILL`, `STOP`, those that the C library keeps or
+        // the system lacks) only fail.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-}
-
-#[cfg(target_os = "linux")]
-fn highest_signal() -> i32 {
-    libc::SIGRTMAX()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn highest_signal() -> i32 {
-    31
 }
 
 /// Whether this process was started with the signal ignored, as `nohup` does with `HUP`.
@@ -52,20 +42,13 @@ pub fn is_ignored(signal: Signal) -> bool {
 }
 
 /// The process that sent a signal with `kill(2)` or a similar call (`sigaction(2)`, "The `siginfo_t` argument"). `None` for
-/// signals of the terminal and the kernel, and for a sender outside of our pid namespace. Only known on Linux.
-#[cfg(target_os = "linux")]
+/// signals of the terminal and the kernel, for a sender outside of our pid namespace, and beyond Linux.
 pub fn sender(info: &libc::siginfo_t) -> Option<i32> {
-    let sent = [libc::SI_USER, libc::SI_QUEUE, libc::SI_TKILL];
-    if !sent.contains(&info.si_code) {
-        return None;
+    #[cfg(target_os = "linux")]
+    if [libc::SI_USER, libc::SI_QUEUE, libc::SI_TKILL].contains(&info.si_code) {
+        // SAFETY: for these codes the kernel has filled in the fields of `kill`, of which this is one.
+        return Some(unsafe { info.si_pid() }).filter(|pid| *pid > 0);
     }
-    // SAFETY: for these codes the kernel has filled in the fields of `kill`, of which this is one.
-    let pid = unsafe { info.si_pid() };
-    (pid > 0).then_some(pid)
-}
-
-/// The process that sent a signal. Not used on this system, which does not show the process tree.
-#[cfg(not(target_os = "linux"))]
-pub fn sender(_info: &libc::siginfo_t) -> Option<i32> {
+    let _ = info;
     None
 }

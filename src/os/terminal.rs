@@ -16,6 +16,11 @@ use nix::sys::termios::{FlushArg, OutputFlags, SetArg, Termios, tcflush, tcgetat
 use nix::unistd::{getpgrp, tcgetpgrp, ttyname};
 use tokio::io::unix::AsyncFd;
 
+mod ioctl {
+    nix::ioctl_write_ptr_bad!(set_size, libc::TIOCSWINSZ, super::Winsize);
+    nix::ioctl_write_int_bad!(set_controlling, libc::TIOCSCTTY);
+}
+
 /// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {
@@ -52,10 +57,9 @@ pub fn size() -> Size {
 /// As for `TIOCSWINSZ(2const)`.
 pub fn resize(terminal: impl AsFd, size: Size) -> io::Result<()> {
     let size = size.winsize();
-    let fd = terminal.as_fd().as_raw_fd();
-    // SAFETY: the request reads a `winsize`, and that is what it gets.
-    let result = unsafe { libc::ioctl(fd, libc::TIOCSWINSZ, &raw const size) };
-    Errno::result(result).map(drop).map_err(io::Error::from)
+    // SAFETY: the request reads a `winsize`.
+    unsafe { ioctl::set_size(terminal.as_fd().as_raw_fd(), &raw const size) }?;
+    Ok(())
 }
 
 /// Opens a pseudoterminal: our side (non-blocking), and the programs' side.
@@ -98,10 +102,9 @@ pub fn watch<T: AsRawFd + From<OwnedFd> + Into<OwnedFd>>(fd: T) -> io::Result<As
 /// # Errors
 /// If the caller leads no session or already has a controlling terminal.
 pub fn control_session(terminal: impl AsFd) -> io::Result<()> {
-    let fd = terminal.as_fd().as_raw_fd();
-    // SAFETY: the request accesses no memory. The cast is needed because libc declares it differently on each system.
-    let result = unsafe { libc::ioctl(fd, libc::TIOCSCTTY as _, 0) };
-    Errno::result(result).map(drop).map_err(io::Error::from)
+    // SAFETY: the request accesses no memory.
+    unsafe { ioctl::set_controlling(terminal.as_fd().as_raw_fd(), 0) }?;
+    Ok(())
 }
 
 /// The modes of the terminal.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::os::process_tree;
 use crate::os::signals::Disposition;
+use crate::os::socket_holders::sockets_of;
 
 struct Member {
     pid: i32,
@@ -16,20 +17,17 @@ struct Member {
 
 /// See [`Control::handles`](super::Control::handles).
 pub(super) fn handles(pids: &[i32], signal: i32) -> bool {
-    decide(
-        &pids
-            .iter()
-            .filter_map(|pid| member(*pid, signal))
-            .collect::<Vec<_>>(),
-    )
+    let members = pids.iter().filter_map(|pid| member(*pid, signal));
+    decide(&members.collect::<Vec<_>>())
 }
 
 fn member(pid: i32, signal: i32) -> Option<Member> {
-    // A zombie has nothing in hand, and may not be inspected.
     let status = process_tree::status(pid).filter(|status| !status.ended)?;
     let catches = status.disposition(signal) == Disposition::Caught
         && !process_tree::executable(pid).is_some_and(|file| is_runtime(&file));
-    let (holds_socket, catches) = unless_hidden(process_tree::holds_socket(pid), catches);
+    // Standard input, output and error may be sockets too.
+    let holds_socket = sockets_of(pid, |_| None).map(|held| held.keys().any(|fd| *fd > 2));
+    let (holds_socket, catches) = unless_hidden(holds_socket.ok(), catches);
     Some(Member {
         pid,
         parent: status.parent,

@@ -25,7 +25,7 @@ use crate::os::credentials::{self, Name};
 use crate::os::process_tree::has_ended;
 use crate::os::{Datagram, Sender};
 pub use message::{Assignments, Store, Watchdog};
-pub use store::{FdStore, StoreResult};
+pub use store::{CAPACITY, FdStore, StoreResult};
 
 /// The longest message in bytes, as in systemd. One byte more, because some systems show truncation only by a full buffer.
 const MAX_TEXT: usize = 4096 + 1;
@@ -53,7 +53,7 @@ pub struct Message {
 /// Why a datagram was dropped and its descriptors closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// It was longer than 4096 bytes, or no descriptor was free for those that came with it.
+    /// It was longer than 4096 bytes.
     Truncated,
     /// Its sender does not belong to the generation.
     Stranger {

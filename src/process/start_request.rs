@@ -183,7 +183,7 @@ mod tests {
         Spec {
             listen_pid: true,
             cleanup: vec![Cleanup::Socket {
-                path: OsString::from_vec(b"/run/a:\xff.sock".to_vec()).into(),
+                path: OsString::from_vec(b"/run/a:\xff.sock".to_vec()),
                 file: Some((1, 2)),
             }],
             ..Spec::new(argv, env, "/tmp".into())

@@ -106,7 +106,7 @@ impl Applier {
     /// Whether this is a duplicate of one of the sockets.
     pub(super) fn has(&self, fd: &OwnedFd) -> bool {
         let mut listeners = self.listeners.values();
-        listeners.any(|one| os::is_same_socket(&*one.socket, fd))
+        listeners.any(|one| os::is_duplicate(&*one.socket, fd))
     }
 
     /// The name by which only this listener is reached, for unix sockets.
@@ -139,7 +139,7 @@ impl Applier {
         let cleanup = |group: &Group| match &group.at {
             At::Ip(_) => None,
             At::Path(at) => Some(Cleanup::Socket {
-                path: at.path.clone(),
+                path: at.path.clone().into(),
                 file: at.placed.filter(|_| shared),
             }),
         };

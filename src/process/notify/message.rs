@@ -1,5 +1,6 @@
 //! The text of a notification. Pure. Unknown and invalid assignments are ignored, as `sd_notify(3)` requires.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 /// In characters. More than fits into a line of the footer; a program may send 4096 bytes.
@@ -86,7 +87,13 @@ impl Assignments {
             b"STATUS" => self.status = Some(printable(value)),
             b"ERRNO" => self.errno = positive(value),
             b"MAINPID" => self.main_pid = positive(value),
-            b"WATCHDOG" => self.watchdog = watchdog(value),
+            b"WATCHDOG" => {
+                self.watchdog = match value {
+                    b"1" => Some(Watchdog::Alive),
+                    b"trigger" => Some(Watchdog::Trigger),
+                    _ => None,
+                }
+            }
             b"WATCHDOG_USEC" => self.watchdog_period = microseconds(value),
             b"EXTEND_TIMEOUT_USEC" => self.extend_timeout = microseconds(value),
             _ => {}
@@ -141,28 +148,16 @@ fn printable(value: &[u8]) -> String {
         .collect()
 }
 
+fn number<T: FromStr>(value: &[u8]) -> Option<T> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
 fn positive(value: &[u8]) -> Option<i32> {
-    std::str::from_utf8(value)
-        .ok()?
-        .parse()
-        .ok()
-        .filter(|&number| number > 0)
+    number(value).filter(|&number| number > 0)
 }
 
 fn microseconds(value: &[u8]) -> Option<Duration> {
-    std::str::from_utf8(value)
-        .ok()?
-        .parse()
-        .ok()
-        .map(Duration::from_micros)
-}
-
-fn watchdog(value: &[u8]) -> Option<Watchdog> {
-    match value {
-        b"1" => Some(Watchdog::Alive),
-        b"trigger" => Some(Watchdog::Trigger),
-        _ => None,
-    }
+    number(value).map(Duration::from_micros)
 }
 
 /// `LISTEN_FDNAMES` separates names by `:`.

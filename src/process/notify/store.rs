@@ -8,7 +8,7 @@ use crate::os;
 use crate::os::HangupSet;
 
 /// A generous value for systemd's `FileDescriptorStoreMax=`, and half of the default limit of open descriptors.
-const CAPACITY: usize = 512;
+pub const CAPACITY: usize = 512;
 
 /// The stored descriptors in order of arrival. They stay until the program removes them or they hang up: programs are passed
 /// duplicates, so a crash loses nothing.
@@ -51,64 +51,37 @@ impl FdStore {
         })
     }
 
-    /// The maximum number of descriptors.
-    #[must_use]
-    pub const fn capacity() -> usize {
-        CAPACITY
-    }
-
-    /// The number of descriptors.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether the store is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// All descriptors with their names.
     #[must_use]
     pub fn all(&self) -> Vec<(String, Arc<OwnedFd>)> {
-        let entries = self.entries.iter();
-        entries
-            .map(|entry| (entry.name.clone(), entry.fd.clone()))
-            .collect()
+        let named = |entry: &Entry| (entry.name.clone(), entry.fd.clone());
+        self.entries.iter().map(named).collect()
     }
 
     /// Stores descriptors that are not stored yet; with `poll`, only until they hang up.
     pub fn store(&mut self, name: &str, poll: bool, fds: Vec<OwnedFd>) -> StoreResult {
         let mut result = StoreResult::default();
         for fd in fds {
-            if self
-                .entries
-                .iter()
-                .any(|known| os::is_same_socket(&*known.fd, &fd))
-            {
+            let is_known = |known: &Entry| os::is_duplicate(&*known.fd, &fd);
+            if self.entries.iter().any(is_known) {
                 result.known += 1;
             } else if self.entries.len() == CAPACITY {
                 result.refused += 1;
             } else {
                 result.new += 1;
-                self.add(name, poll, fd);
+                self.last_key += 1;
+                let key = self.last_key;
+                // A descriptor that cannot be watched, such as a file, never hangs up.
+                let watched = poll && self.hangups.watch(&fd, key).is_ok();
+                self.entries.push(Entry {
+                    key,
+                    name: name.to_owned(),
+                    fd: Arc::new(fd),
+                    watched,
+                });
             }
         }
         result
-    }
-
-    fn add(&mut self, name: &str, poll: bool, fd: OwnedFd) {
-        self.last_key += 1;
-        let key = self.last_key;
-        // A descriptor that cannot be watched, such as a file, never hangs up.
-        let watched = poll && self.hangups.watch(&fd, key).is_ok();
-        self.entries.push(Entry {
-            key,
-            name: name.to_owned(),
-            fd: Arc::new(fd),
-            watched,
-        });
     }
 
     /// Closes the descriptors of this name and returns their number.
@@ -202,7 +175,7 @@ mod tests {
         store.store("a", false, vec![there]);
         let kept = store.store("b", false, some(CAPACITY + 1));
         assert_eq!(
-            (kept.new, kept.refused, store.len()),
+            (kept.new, kept.refused, store.all().len()),
             (CAPACITY - 1, 2, CAPACITY)
         );
     }
