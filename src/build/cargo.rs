@@ -49,28 +49,25 @@ impl CargoPlan {
         argv.extend_from_slice(&run.globals);
         argv.push("run".into());
         // Our options come first because an alias may end in `--`.
-        argv.extend(self.format_options().map(OsString::from));
-        argv.extend(self.runner_options()?.map(OsString::from));
+        argv.push(match self.color {
+            true => "--message-format=json-diagnostic-rendered-ansi".into(),
+            false => "--message-format=json".into(),
+        });
+        // Cargo's own lines go through a pipe, where cargo would not color them. This is an option rather than a
+        // variable so that the environment of the program does not change.
+        if self.color && run.color.is_none() {
+            argv.push("--color=always".into());
+        }
+        argv.extend(self.runner_options()?);
         argv.extend_from_slice(&run.options);
         argv.extend_from_slice(&run.program);
         Ok(argv)
     }
 
-    fn format_options(&self) -> impl Iterator<Item = &'static str> {
-        // Cargo's own lines go through a pipe, where cargo would not color them. This is an option rather than a
-        // variable so that the environment of the program does not change.
-        let always = (self.color && self.run.color.is_none()).then_some("--color=always");
-        let format = match self.color {
-            true => "--message-format=json-diagnostic-rendered-ansi",
-            false => "--message-format=json",
-        };
-        [format].into_iter().chain(always)
-    }
-
     /// Sets the runner for the exact target triple, which overrides every `cfg(…)` and the environment. In case the
     /// triple is wrong (the target is a specification file, for example) it also sets the runner for a `cfg` that is
     /// always true. Cargo refuses two matching `cfg`s, so this is left out if the user has configured a runner.
-    fn runner_options(&self) -> Result<impl Iterator<Item = String>, Failure> {
+    fn runner_options(&self) -> Result<Vec<OsString>, Failure> {
         let is_string = self.config.runner_is_string;
         let path = runner::executable(is_string).map_err(|error| {
             Failure::environment(format!("cannot find hotrun's own executable: {error}"))
@@ -83,11 +80,10 @@ impl CargoPlan {
         };
         let any = self.config.runner.is_empty().then_some("cfg(all())");
         let keys = [&*self.config.triple].into_iter().chain(any);
-        let options: Vec<String> = keys
-            .map(|key| format!("target.{}.runner={runner}", quoted(key)))
-            .flat_map(|value| ["--config".to_owned(), value])
-            .collect();
-        Ok(options.into_iter())
+        let values = keys.map(|key| format!("target.{}.runner={runner}", quoted(key)));
+        Ok(values
+            .flat_map(|value| ["--config".into(), value.into()])
+            .collect())
     }
 }
 

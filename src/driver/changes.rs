@@ -26,9 +26,8 @@ impl Driver {
                 }
             }
             Message::Changed { paths, seen } => self.changed(paths, seen),
-            Message::Trouble(trouble) => {
-                let hint = Some(trouble.hint.to_owned());
-                self.feed.message(Level::Warning, trouble.text, hint);
+            Message::Trouble { text, hint } => {
+                self.feed.message(Level::Warning, text, Some(hint.into()));
             }
         }
     }

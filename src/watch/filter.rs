@@ -126,12 +126,10 @@ impl Filter {
 
     /// Whether a file at `path` would count if a build used it.
     pub(super) fn passes(&mut self, path: &Path) -> bool {
-        let in_dirs = |dirs: &mut [Matcher]| dirs.iter_mut().any(|dir| dir.accepts(path, false));
         self.files.contains(path)
-            || path.file_name().is_some()
-                && !is_temporary(path)
+            || !is_temporary(path)
                 && has_extension(path, &self.spec.exts)
-                && in_dirs(&mut self.dirs)
+                && self.dirs.iter_mut().any(|dir| dir.accepts(path, false))
     }
 
     /// Whether to watch a directory and everything in it.

@@ -47,23 +47,19 @@ pub enum Message {
         seen: (Instant, Instant),
     },
     /// Something cannot be watched as intended. Everything else is watched.
-    Trouble(Trouble),
+    Trouble {
+        /// The message for the user.
+        text: String,
+        /// What the user can do about it.
+        hint: &'static str,
+    },
 }
 
-/// What is wrong with the watch.
-#[derive(Debug)]
-pub struct Trouble {
-    /// The message for the user.
-    pub text: String,
-    /// What the user can do about it.
-    pub hint: &'static str,
-}
-
-impl Trouble {
-    /// The system sends no file events, or no more of them, so hotrun polls. `is_limit`: whether the reason is the
-    /// limit of inotify instances.
+impl Message {
+    /// The system sends no file events, or no more of them, so hotrun polls. `is_limit`: whether the reason is the limit
+    /// of inotify instances.
     pub(super) fn no_events(reason: &str, is_limit: bool) -> Self {
-        Self {
+        Self::Trouble {
             text: format!("the system sends no file events ({reason}); hotrun polls"),
             hint: match is_limit {
                 true => {

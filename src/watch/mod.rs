@@ -25,7 +25,7 @@ mod tree;
 mod watcher;
 mod worker;
 
-pub use message::{Message, Trouble, WatchUpdate};
+pub use message::{Message, WatchUpdate};
 pub use rule::{Rule, RuleAction, action_for};
 pub use self_trigger::{Batch, LockFileWindow, Moment, SelfTrigger, Verdict};
 pub use spec::{InputSet, Poll, WatchSpec};

@@ -8,7 +8,7 @@ use notify::{ErrorKind, PathOp};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::filter::Filter;
-use super::message::{Message, Trouble};
+use super::message::Message;
 use super::paths;
 use super::poll::PollSchedule;
 use super::spec::Poll;
@@ -63,7 +63,7 @@ impl Tree {
         std::mem::forget(self.source.take());
         let watched = std::mem::take(&mut self.watched);
         self.polled.dirs.extend(watched.into_keys());
-        self.report(Trouble::no_events(reason, false));
+        self.send(Message::no_events(reason, false));
     }
 
     pub(super) fn send(&self, message: Message) {
@@ -71,8 +71,8 @@ impl Tree {
         let _ = self.messages.send(message);
     }
 
-    fn report(&self, trouble: Trouble) {
-        self.send(Message::Trouble(trouble));
+    pub(super) fn report(&self, text: String, hint: &'static str) {
+        self.send(Message::Trouble { text, hint });
     }
 
     /// Watches everything that `filter` accepts. Returns the files found there.
@@ -261,13 +261,13 @@ impl Tree {
         let kind = mounts::without_events(dir);
         self.devices.insert(device, kind.is_none());
         if let Some(kind) = kind {
-            self.report(Trouble {
-                text: format!(
+            self.report(
+                format!(
                     "`{}` is on {kind}, which does not report every change; hotrun polls it",
                     dir.display()
                 ),
-                hint: "changes are seen a little later; `--watch` and `--ignore` reduce what is polled",
-            });
+                "changes are seen a little later; `--watch` and `--ignore` reduce what is polled",
+            );
         }
         kind.is_none()
     }
@@ -283,14 +283,14 @@ impl Tree {
         }
         self.at_limit = true;
         if !std::mem::replace(&mut self.limit_reported, true) {
-            self.report(Trouble {
-                text: format!(
-                    "the system allows no more than {} watched directories; hotrun polls `{}` and the others",
-                    self.watched.len(),
+            let watched = self.watched.len();
+            self.report(
+                format!(
+                    "the system allows no more than {watched} watched directories; hotrun polls `{}` and the others",
                     dir.display()
                 ),
-                hint: "raise it with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",
-            });
+                "raise it with `sudo sysctl fs.inotify.max_user_watches=524288`, or watch less with `--watch` and `--ignore`",
+            );
         }
         self.polled.dirs.insert(dir);
     }
@@ -303,10 +303,10 @@ impl Tree {
         }
         self.polled.dirs.insert(dir.to_owned());
         if self.unreadable.insert(dir.to_owned()) {
-            self.report(Trouble {
-                text: format!("cannot watch `{}`: {reason}", dir.display()),
-                hint: "exclude it with `--ignore`",
-            });
+            self.report(
+                format!("cannot watch `{}`: {reason}", dir.display()),
+                "exclude it with `--ignore`",
+            );
         }
     }
 

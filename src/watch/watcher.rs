@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::message::{Input, Message, Trouble, WatchUpdate};
+use super::message::{Input, Message, WatchUpdate};
 use super::spec::{Poll, WatchSpec};
 use super::worker::Worker;
 use crate::error::Failure;
@@ -64,9 +64,8 @@ fn source(inputs: mpsc::Sender<Input>, messages: &UnboundedSender<Message>) -> O
     let report = |error: notify::Error| {
         // `EMFILE` has no kind of its own in the standard library.
         let is_limit = matches!(&error.kind, notify::ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE));
-        let trouble = Trouble::no_events(&fs_event::reason(&error), is_limit);
         // An error means that the caller has dropped its receiver.
-        let _ = messages.send(Message::Trouble(trouble));
+        let _ = messages.send(Message::no_events(&fs_event::reason(&error), is_limit));
     };
     fs_event::source(handler).map_err(report).ok()
 }

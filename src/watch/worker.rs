@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::debounce::Debounce;
 use super::filter::Filter;
-use super::message::{Input, Message, Trouble, WatchUpdate};
+use super::message::{Input, Message, WatchUpdate};
 use super::paths::git_lock;
 use super::snapshot::{self, Snapshot, since_1970};
 use super::spec::WatchSpec;
@@ -294,10 +294,10 @@ impl Worker {
             self.touched(&path, FileState::Unknown);
         }
         if !std::mem::replace(&mut self.overflow_reported, true) {
-            self.tree.send(Message::Trouble(Trouble {
-                text: "the system dropped events; hotrun checked every file".to_owned(),
-                hint: "`sudo sysctl fs.inotify.max_queued_events=65536` makes room for more",
-            }));
+            self.tree.report(
+                "the system dropped events; hotrun checked every file".to_owned(),
+                "`sudo sysctl fs.inotify.max_queued_events=65536` makes room for more",
+            );
         }
     }
 

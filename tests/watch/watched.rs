@@ -136,7 +136,7 @@ impl Watched {
         match self.next() {
             Message::Changed { paths, .. } => paths,
             Message::Watching { .. } => panic!("already watching"),
-            Message::Trouble(trouble) => panic!("{trouble:?}"),
+            Message::Trouble { text, .. } => panic!("{text}"),
         }
     }
 

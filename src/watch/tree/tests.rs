@@ -55,11 +55,11 @@ fn hc06_directories_beyond_the_limit_are_polled_and_the_limit_is_reported_once()
     assert_eq!(files.len(), 4, "all files are found");
     assert_eq!((tree.watched.len(), tree.polled.dirs.len()), (2, 3));
     tree.cover(&mut Filter::new(&spec(&dir)).unwrap());
-    let Ok(Message::Trouble(trouble)) = messages.try_recv() else {
+    let Ok(Message::Trouble { text, hint }) = messages.try_recv() else {
         panic!("no trouble")
     };
-    assert!(trouble.text.contains("no more than 2 watched directories"));
-    assert!(trouble.hint.contains("fs.inotify.max_user_watches"));
+    assert!(text.contains("no more than 2 watched directories"));
+    assert!(hint.contains("fs.inotify.max_user_watches"));
     assert!(messages.is_empty());
 }
 

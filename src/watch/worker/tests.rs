@@ -50,7 +50,7 @@ fn hc05_after_an_overflow_all_files_are_compared() {
     }
     assert!(matches!(
         reports.blocking_recv(),
-        Some(Message::Trouble(trouble)) if trouble.text.contains("dropped events")
+        Some(Message::Trouble { text, .. }) if text.contains("dropped events")
     ));
     let Some(Message::Changed { paths: changed, .. }) = reports.blocking_recv() else {
         panic!("no change")
@@ -73,7 +73,7 @@ fn hotrun_polls_after_the_file_events_end() {
     inputs.send(Input::Fs(FsEvent::Failed(reason))).unwrap();
     assert!(matches!(
         reports.blocking_recv(),
-        Some(Message::Trouble(trouble)) if trouble.text.contains("sends no file events (odd)")
+        Some(Message::Trouble { text, .. }) if text.contains("sends no file events (odd)")
     ));
     let path = dir.path().join("new");
     fs::write(&path, "").unwrap();
