@@ -1,3 +1,6 @@
+//! What the driver must do.
+#![allow(missing_docs, reason = "the doc of a variant covers its fields")]
+
 use super::{ArtifactId, Failure, GenId};
 
 /// Something that the driver must do. Long work reports back with an [`Event`](super::Event).
@@ -6,24 +9,16 @@ pub enum Effect {
     /// Nothing is live: let new connections wait for the generation that is starting, or for the next one to start. A
     /// generation whose connections are forwarded is not considered.
     Hold,
-    /// Nothing is live, and nothing will be until a file changes or the user acts: waiting clients may get an
-    /// error response.
-    RespondUnavailable {
-        /// The generation that failed.
-        id: GenId,
-        /// How it failed.
-        failure: Failure,
-    },
+    /// Nothing is live, and nothing will be until a file changes or the user acts: waiting clients may get an error
+    /// response that says how the generation `id` failed.
+    RespondUnavailable { id: GenId, failure: Failure },
     /// Something is on its way again: new connections wait for it. Follows each [`Effect::RespondUnavailable`] but the
     /// last, before anything is built or started.
     StopResponding,
     /// Do something to one generation.
     Generation(GenId, GenEffect),
-    /// End hotrun. The last effect, given once.
-    Finish {
-        /// Whether every program ended when it was asked to.
-        clean: bool,
-    },
+    /// End hotrun. The last effect, given once. `clean`: whether every program ended when it was asked to.
+    Finish { clean: bool },
 }
 
 /// Something that the driver must do to one generation.
@@ -33,23 +28,18 @@ pub enum GenEffect {
     Build,
     /// Make a running build end. It still reports `BuildEnded`.
     CancelBuild,
-    /// Start the program and wait for its readiness. Reports `StartFailed`, or `Ready`, `Exited` and `Gone`.
-    Start {
-        /// What to start: the newest artifact or a kept one.
-        artifact: ArtifactId,
-    },
+    /// Start the newest artifact or a kept one, and wait until the program is ready. Reports `StartFailed`, or `Ready`,
+    /// `Exited` and `Gone`.
+    Start { artifact: ArtifactId },
     /// Send new connections to this generation. Reports `Switched` or `SwitchFailed`.
     ///
-    /// Also given for the live generation, when the one that was to follow it ended during its switch; and for one
-    /// that has begun to drain and was not asked to stop yet, when the one after it crashed. If that is refused, its
-    /// sockets are already shut down, and it continues to drain.
+    /// Also given for the live generation, if its successor ended during the switch; and for a draining one that was not
+    /// asked to stop yet, if its successor crashed. The latter is refused if its sockets are already shut down; then it
+    /// continues to drain.
     Switch,
-    /// Send the live generation the signal on which it reloads its configuration, if it handles it. Reports
+    /// Send the live generation the signal on which it reloads its configuration, if it handles that signal. Reports
     /// `ReloadSignalSent`.
-    SendReloadSignal {
-        /// The signal's number.
-        signal: i32,
-    },
+    SendReloadSignal { signal: i32 },
     /// Wait until the old generation has taken the connections in its queues. Reports `Quiescent`.
     AwaitQuiescent,
     /// Find out whether the program handles the stop signal. Reports `StopSignalChecked`.

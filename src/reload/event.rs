@@ -1,6 +1,10 @@
+//! What may happen, as the driver reports it to the machine.
+#![allow(missing_docs, reason = "the doc of a variant covers its fields")]
+
+use std::fmt;
 use std::time::Duration;
 
-use super::{ArtifactId, Ended, GenId};
+use super::{ArtifactId, GenId};
 
 /// What a change requires. The more thorough action is the greater one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,23 +37,41 @@ pub enum Request {
 /// How a build ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BuildOutcome {
-    /// The build succeeded.
-    Built {
-        /// What it made. An artifact may be known already: the build left its executable alone, but what surrounds it
-        /// (arguments, environment, generated files) may be different.
-        artifact: ArtifactId,
-        /// Whether the artifact is kept, so that it can be started after a later build has made another one.
-        kept: bool,
-    },
-    /// The build succeeded and made exactly what this generation, which is starting or live, was started from.
-    Unchanged {
-        /// The newest generation for which that is true.
-        like: GenId,
-    },
+    /// The build succeeded. Its artifact may be a known one: the build left the executable alone, but what surrounds it
+    /// (arguments, environment, generated files) may be different. If it is `kept`, it can be started after a later
+    /// build has made another one.
+    Built { artifact: ArtifactId, kept: bool },
+    /// The build made exactly what `like` was started from, the newest such generation, which is starting or live.
+    Unchanged { like: GenId },
     /// The build failed or could not run. The driver has reported why.
     Failed,
     /// The build ended because of [`GenEffect::CancelBuild`](super::GenEffect::CancelBuild).
     Cancelled,
+}
+
+/// How the program of a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ended {
+    /// It exited with this status.
+    Code(i32),
+    /// A signal with this number killed it.
+    Signal(i32),
+}
+
+impl Ended {
+    /// Whether it ended with status 0.
+    pub const fn success(self) -> bool {
+        matches!(self, Self::Code(0))
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(number) => write!(f, "signal {number}"),
+        }
+    }
 }
 
 /// A message of a program to its watchdog (`sd_notify(3)`: `WATCHDOG`, `WATCHDOG_USEC`).
@@ -70,11 +92,8 @@ pub enum Event {
     Begin,
     /// Watched files changed.
     Changed(Action),
-    /// Files changed that the program reloads on a signal.
-    ConfigChanged {
-        /// The signal's number, 1 to 64.
-        signal: i32,
-    },
+    /// Files changed that the program reloads on the signal with this number, 1 to 64.
+    ConfigChanged { signal: i32 },
     /// The user asked for something.
     Requested(Request),
     /// Something happened to a generation. Ignored if the generation is already gone.
@@ -102,36 +121,21 @@ pub enum GenEvent {
     SwitchFailed,
     /// The accept queues are empty, and no accepted connection waits for its first byte.
     Quiescent,
-    /// The driver has checked how the program reacts to the stop signal.
-    StopSignalChecked {
-        /// Whether the program handles the signal. Otherwise it would die of it.
-        handled: bool,
-    },
+    /// The driver has checked whether the program handles the stop signal. Otherwise the program would die of it.
+    StopSignalChecked { handled: bool },
     /// All connections are closed or idle.
     Idle,
-    /// The first process of the program ended.
-    Exited {
-        /// How it ended.
-        ended: Ended,
-        /// Whether other processes of its tree still run.
-        survivors: bool,
-    },
+    /// The first process of the program ended. `survivors`: whether other processes of its tree still run.
+    Exited { ended: Ended, survivors: bool },
     /// No process of the tree is left. The last event of a started generation.
     Gone,
-    /// The program asked for more time to start or to stop (`EXTEND_TIMEOUT_USEC`).
-    ExtendTimeout {
-        /// How much time it needs from now on.
-        by: Duration,
-    },
+    /// The program needs this much time from now on to start or to stop (`EXTEND_TIMEOUT_USEC`).
+    ExtendTimeout { by: Duration },
     /// The program stored descriptors for the generation after it (`FDSTORE=1`).
     StoredFds,
     /// The program sent a message to its watchdog.
     Watchdog(WatchdogMessage),
-    /// The result of [`GenEffect::SendReloadSignal`](super::GenEffect::SendReloadSignal). Sent exactly once for each.
-    ReloadSignalSent {
-        /// The signal's number.
-        signal: i32,
-        /// Whether it was sent. A program that does not handle it would have died of it.
-        handled: bool,
-    },
+    /// The result of [`GenEffect::SendReloadSignal`](super::GenEffect::SendReloadSignal). Sent exactly once for each. The
+    /// signal is sent only if the program handles it; otherwise the program would die of it.
+    ReloadSignalSent { signal: i32, handled: bool },
 }

@@ -2,8 +2,8 @@ use std::fmt;
 
 /// The number of a generation: one build result and the process tree started from it.
 ///
-/// Numbers start at 1 and are never reused, so a late event can be told apart from an expected one. A build that
-/// fails or is cancelled uses up its number.
+/// Numbers start at 1 and are never reused, so a late event can be told apart from an expected one. A build that fails
+/// or is cancelled uses up its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GenId(u32);
 
@@ -11,12 +11,12 @@ impl GenId {
     /// The first generation.
     pub const FIRST: Self = Self(1);
 
-    /// The generation with this number; numbers start at 1.
+    /// The generation with this number.
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
 
-    /// The number itself, as users see it and as the program finds it in `HOTRUN_GENERATION`.
+    /// The number, as users see it and as the program finds it in `HOTRUN_GENERATION`.
     pub const fn get(self) -> u32 {
         self.0
     }
@@ -30,7 +30,7 @@ impl GenId {
 
 impl fmt::Display for GenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        self.0.fmt(f)
     }
 }
 
@@ -45,7 +45,7 @@ impl ArtifactId {
     /// What the first good build made, or the command if nothing is built.
     pub const FIRST: Self = Self(1);
 
-    /// The artifact with this number; numbers start at 1.
+    /// The artifact with this number.
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
@@ -62,22 +62,29 @@ impl ArtifactId {
     }
 }
 
-impl fmt::Display for ArtifactId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a{}", self.0)
-    }
+/// The phases of a generation, in order. A generation may skip from each of them to [`Phase::Gone`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// It is being built.
+    Building,
+    /// Its program was started and is not ready yet.
+    Starting,
+    /// It is ready, and the switch to it is under way.
+    Ready,
+    /// New connections go to it.
+    Live,
+    /// Another generation is live, or hotrun quits; it finishes its connections.
+    Draining,
+    /// None of its processes is left.
+    Gone,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{ArtifactId, GenId};
-
-    #[test]
-    fn ids_count_from_one() {
-        let second = GenId::FIRST.next();
-        assert_eq!((second.get(), second.to_string()), (2, "2".into()));
-        assert_eq!(second, GenId::new(2));
-        let second = ArtifactId::FIRST.next();
-        assert_eq!((second.get(), second.to_string()), (2, "a2".into()));
+impl Phase {
+    /// Whether it is live or on its way to be.
+    pub const fn stays(self) -> bool {
+        match self {
+            Self::Starting | Self::Ready | Self::Live => true,
+            Self::Building | Self::Draining | Self::Gone => false,
+        }
     }
 }

@@ -1,12 +1,21 @@
 //! The pure core: every decision about generations.
 //!
-//! [`Machine`] is a state machine without I/O and without a clock. The driver hands it an
-//! [`Event`] with the time at which it happened, performs the returned [`Effect`]s, and passes the
-//! [`Notice`]s to the user interface. [`Machine::deadline`] is the next moment at which the machine
-//! wants an [`Event::Tick`].
+//! [`Machine`] is a state machine without I/O and without a clock. The driver hands it an [`Event`] with the time at
+//! which it happened, performs the returned [`Effect`]s, and passes the [`Notice`]s to the user interface.
+//! [`Machine::deadline`] is the next moment at which the machine wants an [`Event::Tick`].
 //!
 //! Nothing here knows about files, processes, sockets or terminals: a generation is a number, a failure is a value.
 //! That is why the whole machine can be explored exhaustively (see `tests/`).
+//!
+//! | to change | look at |
+//! | --- | --- |
+//! | what a change, a key or a signal does | `machine/requests.rs`, `machine/quit.rs` |
+//! | when a build starts or is cancelled, what its end leads to | `machine/builds.rs` |
+//! | when a generation starts, what must leave before it | `machine/advance.rs` |
+//! | readiness, the switch, failures before it | `machine/lifecycle.rs` |
+//! | how a generation drains and is stopped or killed | `machine/teardown.rs`, `machine/drain.rs` |
+//! | what follows from a crash | `machine/recovery.rs` |
+//! | what a program may ask for (`sd_notify`), its watchdog | `machine/notify.rs` |
 
 mod effect;
 mod event;
@@ -14,15 +23,13 @@ mod id;
 mod machine;
 pub mod notation;
 mod notice;
-mod phase;
 mod policy;
 
 pub use effect::{Effect, GenEffect};
-pub use event::{Action, BuildOutcome, Event, GenEvent, Request, WatchdogMessage};
-pub use id::{ArtifactId, GenId};
+pub use event::{Action, BuildOutcome, Ended, Event, GenEvent, Request, WatchdogMessage};
+pub use id::{ArtifactId, GenId, Phase};
 pub use machine::{Machine, Response};
 pub use notice::{Cause, Failure, GenNotice, Notice, Stopped};
-pub use phase::{Ended, Phase};
 pub use policy::{Mode, Policy, Time, WhenBusy};
 
 #[cfg(test)]

@@ -1,3 +1,6 @@
+//! What a user may want to know.
+#![allow(missing_docs, reason = "the doc of a variant covers its fields")]
+
 use std::fmt;
 use std::time::Duration;
 
@@ -51,6 +54,21 @@ pub enum Failure {
     Vanished,
 }
 
+/// What the generation did, as in "gen 3 failed to build".
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Build => f.write_str("failed to build"),
+            Self::Start => f.write_str("could not be started"),
+            Self::ExitedEarly(ended) => write!(f, "exited before it was ready ({ended})"),
+            Self::ReadyTimeout => f.write_str("was not ready in time"),
+            Self::Switch => f.write_str("could not take over the traffic"),
+            Self::Crashed(ended) => write!(f, "crashed ({ended})"),
+            Self::Vanished => f.write_str("vanished"),
+        }
+    }
+}
+
 /// How a draining generation came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stopped {
@@ -73,11 +91,8 @@ pub enum Notice {
     NothingToUndo,
     /// Nothing is live, and there is nothing to do until something changes.
     Waiting,
-    /// hotrun is quitting; what runs is being stopped.
-    Quitting {
-        /// How long that may take.
-        timeout: Duration,
-    },
+    /// hotrun is quitting; what runs is being stopped, which may take this long.
+    Quitting { timeout: Duration },
     /// News of one generation.
     Generation(GenId, GenNotice),
 }
@@ -86,109 +101,46 @@ pub enum Notice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GenNotice {
     /// The build began.
-    Building {
-        /// Why.
-        cause: Cause,
-    },
+    Building { cause: Cause },
     /// The build was cancelled because of newer sources, or because hotrun quits.
     BuildCancelled,
-    /// The build succeeded.
-    Built {
-        /// How long it took.
-        took: Duration,
-    },
-    /// The build succeeded and made what is running already; nothing is started.
-    Unchanged {
-        /// The generation that stays.
-        like: GenId,
-    },
+    /// The build succeeded in this time.
+    Built { took: Duration },
+    /// The build succeeded and made what `like` was started from; nothing is started.
+    Unchanged { like: GenId },
     /// The build succeeded, and is not started because sources changed during the build.
     Outdated,
     /// The live generation got the signal on which it reloads its configuration.
-    ReloadSignalSent {
-        /// The signal's number.
-        signal: i32,
-    },
+    ReloadSignalSent { signal: i32 },
     /// It does not handle that signal, and is restarted instead.
-    ReloadSignalUnhandled {
-        /// The signal's number.
-        signal: i32,
-    },
+    ReloadSignalUnhandled { signal: i32 },
     /// The program is being started.
-    Starting {
-        /// Why.
-        cause: Cause,
-    },
-    /// The program is ready.
-    Ready {
-        /// Time since its start.
-        took: Duration,
-    },
-    /// New connections go to it.
-    Live {
-        /// How long the switch took, from readiness.
-        took: Duration,
-    },
-    /// It finishes its connections.
-    Draining {
-        /// How long it may take.
-        timeout: Duration,
-    },
-    /// It is being killed.
-    Killing {
-        /// Why.
-        why: Stopped,
-        /// Time since it began to drain, was asked to stop, or failed.
-        after: Duration,
-    },
+    Starting { cause: Cause },
+    /// The program is ready, this long after its start.
+    Ready { took: Duration },
+    /// New connections go to it, this long after it was ready.
+    Live { took: Duration },
+    /// It finishes its connections, which may take this long.
+    Draining { timeout: Duration },
+    /// It is being killed, `after` it began to drain, was asked to stop, or failed.
+    Killing { why: Stopped, after: Duration },
     /// Newer sources superseded it before it was ready; it is being stopped.
     Superseded,
-    /// It asked for more time and got it.
-    TimeoutExtended {
-        /// How long its start or its end may still take.
-        left: Duration,
-    },
+    /// It asked for more time: its start or its end may still take this long.
+    TimeoutExtended { left: Duration },
     /// It stores descriptors for the generation after it: from now on each one ends before the next one starts.
     StoredFds,
-    /// It is being aborted because it hangs.
-    Aborting {
-        /// How long no watchdog ping came; `None` if the program asked for the abort.
-        after: Option<Duration>,
-    },
-    /// None of its processes is left.
-    Gone {
-        /// How it ended.
-        how: Stopped,
-        /// Time since it began to drain, was asked to stop, or failed.
-        took: Duration,
-    },
-    /// It failed.
+    /// It is being aborted because it sent no watchdog ping for this long, or (`None`) asked for the abort.
+    Aborting { after: Option<Duration> },
+    /// None of its processes is left. `took`: the time since it began to drain, was asked to stop, or failed.
+    Gone { how: Stopped, took: Duration },
+    /// It failed. `live`: the generation that stays live.
     Failed {
-        /// Why.
         failure: Failure,
-        /// The generation that stays live, if there is one.
         live: Option<GenId>,
     },
-    /// The generation after it crashed, and it is live again; it had not been asked to stop.
+    /// Its successor crashed, and it is live again; it had not been asked to stop.
     Restored,
-    /// It crashed, and its artifact will be started again.
-    RestartScheduled {
-        /// How long from now.
-        after: Duration,
-    },
-}
-
-/// What the generation did, as in "gen 3 failed to build".
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Build => f.write_str("failed to build"),
-            Self::Start => f.write_str("could not be started"),
-            Self::ExitedEarly(ended) => write!(f, "exited before it was ready ({ended})"),
-            Self::ReadyTimeout => f.write_str("was not ready in time"),
-            Self::Switch => f.write_str("could not take over the traffic"),
-            Self::Crashed(ended) => write!(f, "crashed ({ended})"),
-            Self::Vanished => f.write_str("vanished"),
-        }
-    }
+    /// It crashed, and its artifact will be started again after this time.
+    RestartScheduled { after: Duration },
 }

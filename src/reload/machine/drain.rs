@@ -4,7 +4,7 @@ use crate::reload::{GenEffect, Policy, Stopped, Time};
 
 /// How far a draining generation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Step {
+pub(super) enum Progress {
     /// It has just lost the traffic and still takes the connections in its queues.
     Quiescing,
     /// It became quiescent before the least delay of the stop signal had passed.
@@ -26,35 +26,35 @@ enum Step {
 pub(super) struct Drain {
     pub(super) since: Time,
     pub(super) how: Stopped,
-    step: Step,
+    pub(super) progress: Progress,
     /// When it is killed at the latest.
-    until: Time,
+    pub(super) until: Time,
 }
 
 /// What the driver must do next to a draining generation, in order.
-type Effects = Vec<GenEffect>;
+pub(super) type Effects = &'static [GenEffect];
 
 impl Drain {
     /// It was live until now.
     pub(super) fn retired(now: Time, policy: &Policy) -> Self {
-        Self::new(now, policy.stop_delay_max, policy, Step::Quiescing)
+        Self::new(now, policy.stop_delay_max, policy, Progress::Quiescing)
     }
 
     /// It was never live, or hotrun quits: the stop signal is sent now.
     pub(super) fn stopped(now: Time, policy: &Policy) -> Self {
-        Self::new(now, Duration::ZERO, policy, Step::Stopped)
+        Self::new(now, Duration::ZERO, policy, Progress::Stopped)
     }
 
     /// Its first process has ended.
     pub(super) fn ended(now: Time, policy: &Policy) -> Self {
-        Self::new(now, Duration::ZERO, policy, Step::Ended)
+        Self::new(now, Duration::ZERO, policy, Progress::Ended)
     }
 
-    fn new(now: Time, delay: Duration, policy: &Policy, step: Step) -> Self {
+    fn new(now: Time, delay: Duration, policy: &Policy, progress: Progress) -> Self {
         Self {
             since: now,
             how: Stopped::Drained,
-            step,
+            progress,
             until: now.plus(delay).plus(policy.stop_timeout),
         }
     }
@@ -62,70 +62,76 @@ impl Drain {
     /// When time alone takes it to the next step.
     pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
         let after = |delay| Some(self.since.plus(delay).min(self.until));
-        match self.step {
-            Step::Quiescing => after(policy.stop_delay_max),
-            Step::Quiescent => after(policy.stop_delay_min),
-            Step::CheckingStopSignal | Step::AwaitingIdle | Step::Stopped | Step::Ended => {
-                Some(self.until)
-            }
-            Step::Killed => None,
+        match self.progress {
+            Progress::Quiescing => after(policy.stop_delay_max),
+            Progress::Quiescent => after(policy.stop_delay_min),
+            Progress::CheckingStopSignal
+            | Progress::AwaitingIdle
+            | Progress::Stopped
+            | Progress::Ended => Some(self.until),
+            Progress::Killed => None,
         }
     }
 
-    /// Time passed.
     pub(super) fn tick(&mut self, now: Time, policy: &Policy) -> Effects {
         if self.deadline(policy).is_none_or(|deadline| now < deadline) {
-            return Effects::new();
+            return &[];
         }
-        match self.step {
-            Step::Quiescing | Step::Quiescent if now < self.until => {
+        match self.progress {
+            Progress::Quiescing | Progress::Quiescent if now < self.until => {
                 self.check_stop_signal(now, policy)
             }
             // It was never asked to stop. A program that seems to die of the signal may still clean up (for a Go
             // program this cannot be seen from outside), so it gets the signal first, and a moment.
-            Step::AwaitingIdle => {
+            Progress::AwaitingIdle => {
                 self.until = now.plus(policy.late_grace());
                 self.how = Stopped::TimedOut;
                 self.stop()
             }
-            Step::Quiescing
-            | Step::Quiescent
-            | Step::CheckingStopSignal
-            | Step::Stopped
-            | Step::Ended => self.kill(Stopped::TimedOut),
-            Step::Killed => Effects::new(),
+            Progress::Quiescing
+            | Progress::Quiescent
+            | Progress::CheckingStopSignal
+            | Progress::Stopped
+            | Progress::Killed
+            | Progress::Ended => self.kill(Stopped::TimedOut),
         }
     }
 
     /// It has taken the connections in its queues.
     pub(super) fn quiescent(&mut self, now: Time, policy: &Policy) -> Effects {
-        if self.step != Step::Quiescing {
-            return Effects::new();
+        if self.progress != Progress::Quiescing {
+            return &[];
         }
         if now.since(self.since) >= policy.stop_delay_min {
             return self.check_stop_signal(now, policy);
         }
-        self.step = Step::Quiescent;
-        Effects::new()
+        self.progress = Progress::Quiescent;
+        &[]
     }
 
-    /// The check of the stop signal is done.
+    /// From here on its time runs.
+    fn check_stop_signal(&mut self, now: Time, policy: &Policy) -> Effects {
+        self.until = self.until.min(now.plus(policy.stop_timeout));
+        self.progress = Progress::CheckingStopSignal;
+        &[GenEffect::CheckStopSignal]
+    }
+
     pub(super) fn stop_signal_checked(&mut self, handled: bool) -> Effects {
-        if self.step != Step::CheckingStopSignal {
-            return Effects::new();
+        if self.progress != Progress::CheckingStopSignal {
+            return &[];
         }
         if handled {
             return self.stop();
         }
-        self.step = Step::AwaitingIdle;
-        vec![GenEffect::AwaitIdle]
+        self.progress = Progress::AwaitingIdle;
+        &[GenEffect::AwaitIdle]
     }
 
     /// Its connections are closed or idle.
     pub(super) fn idle(&mut self) -> Effects {
-        match self.step == Step::AwaitingIdle {
+        match self.progress == Progress::AwaitingIdle {
             true => self.stop(),
-            false => Effects::new(),
+            false => &[],
         }
     }
 
@@ -135,76 +141,50 @@ impl Drain {
         self.exited()
     }
 
-    /// Its first process has ended on its own: there is nothing left to wait for.
+    /// Its first process has ended: there is nothing left to wait for.
     pub(super) fn exited(&mut self) -> Effects {
         match self.may_stay() {
             true => self.stop(),
-            false => Effects::new(),
+            false => &[],
         }
     }
 
-    /// Whether it could be live again: it has neither ended nor been asked to.
+    /// Forwarding comes first: after the signal, the program may close or ignore its sockets.
+    fn stop(&mut self) -> Effects {
+        self.progress = Progress::Stopped;
+        &[GenEffect::Forward, GenEffect::Stop]
+    }
+
+    /// Whether it could be live again: it has neither ended nor been asked to. Nothing is forwarded yet.
     pub(super) const fn may_stay(&self) -> bool {
-        match self.step {
-            Step::Quiescing | Step::Quiescent | Step::CheckingStopSignal | Step::AwaitingIdle => {
-                true
-            }
-            Step::Stopped | Step::Killed | Step::Ended => false,
+        match self.progress {
+            Progress::Quiescing
+            | Progress::Quiescent
+            | Progress::CheckingStopSignal
+            | Progress::AwaitingIdle => true,
+            Progress::Stopped | Progress::Killed | Progress::Ended => false,
         }
     }
 
     /// Grants more time, unless it was killed. Returns whether the limit moved.
     pub(super) fn extend(&mut self, until: Time) -> bool {
-        let later = self.step != Step::Killed && until > self.until;
+        let later = self.progress != Progress::Killed && until > self.until;
         if later {
             self.until = until;
         }
         later
     }
 
-    /// Kills it, unless that was done.
     pub(super) fn kill(&mut self, how: Stopped) -> Effects {
-        if self.step == Step::Killed {
-            return Effects::new();
+        if self.progress == Progress::Killed {
+            return &[];
         }
-        let mut effects = self.vanished();
-        effects.push(GenEffect::Kill);
-        self.step = Step::Killed;
+        let effects: Effects = match self.may_stay() {
+            true => &[GenEffect::Forward, GenEffect::Kill],
+            false => &[GenEffect::Kill],
+        };
+        self.progress = Progress::Killed;
         self.how = how;
         effects
-    }
-
-    /// None of its processes is left, or will be in a moment. Nobody may have seen it end.
-    pub(super) fn vanished(&self) -> Effects {
-        match self.may_stay() {
-            true => vec![GenEffect::Forward],
-            false => Effects::new(),
-        }
-    }
-
-    /// From here on its time runs.
-    fn check_stop_signal(&mut self, now: Time, policy: &Policy) -> Effects {
-        self.until = self.until.min(now.plus(policy.stop_timeout));
-        self.step = Step::CheckingStopSignal;
-        vec![GenEffect::CheckStopSignal]
-    }
-
-    /// Forwarding comes first: after the signal, the program may close or ignore its sockets.
-    fn stop(&mut self) -> Effects {
-        self.step = Step::Stopped;
-        vec![GenEffect::Forward, GenEffect::Stop]
-    }
-
-    /// For the tests: the same for all that it will do.
-    #[cfg(test)]
-    pub(super) fn canonical(&self, rename: &super::canonical::Rename) -> Self {
-        let delayed = matches!(self.step, Step::Quiescing | Step::Quiescent);
-        let killed = self.step == Step::Killed;
-        let keep = |kept: bool, time| if kept { rename.time(time) } else { Time::START };
-        Self {
-            since: keep(delayed, self.since),
-            until: keep(!killed, self.until),
-            ..*self
-        }
     }
 }

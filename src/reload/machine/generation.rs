@@ -1,17 +1,13 @@
+use std::time::Duration;
+
 use super::drain::Drain;
-use super::signals::Signals;
-use super::watchdog::Watchdog;
 use crate::reload::{ArtifactId, GenId, Phase, Policy, Time};
 
 /// Where a started generation is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum State {
-    /// It is not ready yet.
-    Starting {
-        since: Time,
-        /// By when it must be ready.
-        until: Time,
-    },
+    /// It is not ready yet, and must be at `until`.
+    Starting { since: Time, until: Time },
     /// It became ready at this moment; the switch to it is under way.
     Ready { at: Time },
     /// New connections go to it.
@@ -31,8 +27,8 @@ pub(super) struct Generation {
     pub(super) state: State,
     /// Whether it is known to listen on an address that others can share.
     pub(super) listens: bool,
-    /// Whether it has shown in another way that it is a server.
-    pub(super) serves: bool,
+    /// Whether it is known to be a server.
+    pub(super) is_server: bool,
     pub(super) watchdog: Watchdog,
     /// Signals for configuration changes that it gets once it is live (again).
     pub(super) owed: Signals,
@@ -49,9 +45,12 @@ impl Generation {
                 until: now.plus(policy.ready_timeout),
             },
             listens: false,
-            serves: false,
-            watchdog: Watchdog::new(policy.watchdog),
-            owed: Signals::NONE,
+            is_server: policy.passes_sockets,
+            watchdog: Watchdog {
+                period: policy.watchdog.unwrap_or_default(),
+                ..Watchdog::default()
+            },
+            owed: Signals::default(),
         }
     }
 
@@ -65,18 +64,17 @@ impl Generation {
     }
 
     /// Whether it was started and is not live yet.
-    pub(super) const fn is_candidate(&self) -> bool {
-        match self.state {
-            State::Starting { .. } | State::Ready { .. } => true,
-            State::Live | State::Draining(_) => false,
-        }
+    pub(super) fn is_candidate(&self) -> bool {
+        matches!(self.phase(), Phase::Starting | Phase::Ready)
     }
 
-    pub(super) const fn drain(&self) -> Option<&Drain> {
-        match &self.state {
-            State::Draining(drain) => Some(drain),
-            State::Starting { .. } | State::Ready { .. } | State::Live => None,
-        }
+    pub(super) fn is_draining(&self) -> bool {
+        self.phase() == Phase::Draining
+    }
+
+    /// Whether it drains and could be live again.
+    pub(super) fn may_stay(&self) -> bool {
+        matches!(self.state, State::Draining(drain) if drain.may_stay()) && !self.watchdog.fired
     }
 
     pub(super) const fn drain_mut(&mut self) -> Option<&mut Drain> {
@@ -86,51 +84,45 @@ impl Generation {
         }
     }
 
-    pub(super) fn is_server(&self, policy: &Policy) -> bool {
-        policy.passes_sockets || self.listens || self.serves
-    }
-
     /// When time alone changes something about it. The end of a draining generation is bounded, so its watchdog no
     /// longer counts.
     pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
-        let watchdog = self.watchdog.deadline();
         match self.state {
-            State::Starting { until, .. } => Some(watchdog.map_or(until, |due| due.min(until))),
-            State::Ready { .. } | State::Live => watchdog,
+            State::Starting { until, .. } => Some(self.watchdog.due.unwrap_or(until).min(until)),
+            State::Ready { .. } | State::Live => self.watchdog.due,
             State::Draining(drain) => drain.deadline(policy),
         }
     }
+}
 
-    /// For the tests: the same for all that it will do. `before`: whether it may be live again.
-    #[cfg(test)]
-    pub(super) fn canonical(&self, rename: &super::canonical::Rename, before: bool) -> Self {
-        let leaves = self.drain().is_some();
-        let artifact_matters = !leaves || before;
-        Self {
-            id: rename.id(self.id),
-            artifact: match artifact_matters {
-                true => rename.artifact(self.artifact),
-                false => ArtifactId::FIRST,
-            },
-            rolled_back: self.rolled_back && self.is_candidate(),
-            state: match self.state {
-                State::Starting { until, .. } => State::Starting {
-                    since: Time::START,
-                    until: rename.time(until),
-                },
-                State::Ready { .. } => State::Ready { at: Time::START },
-                State::Live => State::Live,
-                State::Draining(drain) => State::Draining(drain.canonical(rename)),
-            },
-            watchdog: match leaves {
-                true => Watchdog::new(None),
-                false => self.watchdog.canonical(rename),
-            },
-            owed: match self.is_candidate() || before {
-                true => self.owed,
-                false => Signals::NONE,
-            },
-            ..*self
-        }
+/// The watchdog of a generation (`sd_notify(3)`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Watchdog {
+    /// How often a ping is due. Zero: never.
+    pub(super) period: Duration,
+    /// Whether the program was aborted because it hangs.
+    pub(super) fired: bool,
+    /// When the program is aborted, or, if it was, when it is killed. `None` before it is ready.
+    pub(super) due: Option<Time>,
+}
+
+impl Watchdog {
+    /// The next ping is due one period from now.
+    pub(super) fn restart(&mut self, now: Time) {
+        self.due = (!self.period.is_zero()).then(|| now.plus(self.period));
+    }
+}
+
+/// A set of signals, one bit for each number from 1 to 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Signals(u64);
+
+impl Signals {
+    pub(super) fn add(&mut self, signal: i32) {
+        self.0 |= 1 << (signal - 1);
+    }
+
+    pub(super) fn numbers(self) -> impl Iterator<Item = i32> {
+        (1..=64).filter(move |signal| self.0 & (1 << (signal - 1)) != 0)
     }
 }

@@ -1,46 +1,46 @@
 //! From the start of a generation to its switch, and what its end means.
 
 use super::generation::{Generation, State};
-use super::{Machine, Response};
-use crate::reload::{Ended, Failure, GenEffect, GenId, GenNotice, Time};
+use super::{Machine, Step};
+use crate::reload::{Ended, Failure, GenEffect, GenId, GenNotice, Phase, Time};
 
 impl Machine {
-    pub(super) fn ready(&mut self, now: Time, id: GenId, out: &mut Response) {
-        let Some(known) = self.find_mut(id).filter(|it| !it.watchdog.has_fired()) else {
+    pub(super) fn ready(&mut self, id: GenId, step: &mut Step) {
+        let Some(known) = self.find_mut(id).filter(|known| !known.watchdog.fired) else {
             return;
         };
         let State::Starting { since, .. } = known.state else {
             return;
         };
-        known.state = State::Ready { at: now };
-        known.watchdog.restart(now);
-        let took = now.since(since);
-        out.notice(id, GenNotice::Ready { took });
-        out.effect(id, GenEffect::Switch);
+        known.state = State::Ready { at: step.now };
+        known.watchdog.restart(step.now);
+        let took = step.now.since(since);
+        step.notice(id, GenNotice::Ready { took });
+        step.effect(id, GenEffect::Switch);
     }
 
-    pub(super) fn switched(&mut self, now: Time, id: GenId, out: &mut Response) {
+    pub(super) fn switched(&mut self, id: GenId, step: &mut Step) {
         let Some(at) = self.ready_since(id) else {
-            return self.restored(now, id, true, out);
+            return self.restored(id, true, step);
         };
-        let took = now.since(at);
-        out.notice(id, GenNotice::Live { took });
+        let took = step.now.since(at);
+        step.notice(id, GenNotice::Live { took });
         let old = self.live();
-        let owed = self.went_live(now, id, old);
+        let owed = self.went_live(id, old, step.now);
         if let Some(old) = old {
-            self.retire(now, old, out);
+            self.retire(old, step);
         }
         for signal in owed.numbers() {
-            out.effect(id, GenEffect::SendReloadSignal { signal });
+            step.effect(id, GenEffect::SendReloadSignal { signal });
         }
     }
 
-    pub(super) fn switch_failed(&mut self, now: Time, id: GenId, out: &mut Response) {
+    pub(super) fn switch_failed(&mut self, id: GenId, step: &mut Step) {
         if self.ready_since(id).is_none() {
-            return self.restored(now, id, false, out);
+            return self.restored(id, false, step);
         }
-        self.dismiss(now, id, out);
-        self.candidate_failed(id, Failure::Switch, out);
+        self.dismiss(id, step);
+        self.candidate_failed(id, Failure::Switch, step);
     }
 
     /// Since when the switch to this generation is under way.
@@ -51,80 +51,60 @@ impl Machine {
         }
     }
 
-    pub(super) fn start_failed(&mut self, now: Time, id: GenId, out: &mut Response) {
+    pub(super) fn start_failed(&mut self, id: GenId, step: &mut Step) {
         if !self.find(id).is_some_and(Generation::is_candidate) {
             // It was given up before the driver knew that it cannot be started.
-            return self.release(now, id, out);
+            return self.release(id, step);
         }
-        let failed = self.forget(id);
-        self.forward(id, out);
-        out.effect(id, GenEffect::Release);
-        if let Some(failed) = failed {
-            self.failed_to_follow(&failed, Failure::Start, out);
-        }
+        self.candidate_failed(id, Failure::Start, step);
+        self.generations.retain(|known| known.id != id);
+        self.forward(id, step);
+        step.effect(id, GenEffect::Release);
     }
 
     /// The first process ended. If it exited with status 0 and left the rest of its tree behind, as a daemon does, the
     /// generation lives on in them.
-    pub(super) fn exited(
-        &mut self,
-        now: Time,
-        id: GenId,
-        ended: Ended,
-        survivors: bool,
-        out: &mut Response,
-    ) {
-        let daemon = survivors && ended.success();
-        match self.find(id).map(|known| known.state) {
-            Some(State::Starting { .. } | State::Ready { .. }) if !daemon => {
-                self.lose_candidate(now, id, survivors, out);
-                self.candidate_failed(id, Failure::ExitedEarly(ended), out);
-            }
-            Some(State::Live) if !daemon => self.lose_live(now, id, Some(ended), survivors, out),
-            Some(State::Draining(_)) => self.drain(id, out, |drain, _| drain.exited()),
-            Some(State::Starting { .. } | State::Ready { .. } | State::Live) | None => {}
+    pub(super) fn exited(&mut self, id: GenId, ended: Ended, survivors: bool, step: &mut Step) {
+        if self.phase(id) == Phase::Draining {
+            self.drain(id, step, |drain, _| drain.exited());
+        } else if !(survivors && ended.success()) {
+            self.lose(id, Some(ended), survivors, step);
         }
     }
 
-    pub(super) fn gone(&mut self, now: Time, id: GenId, out: &mut Response) {
-        match self.find(id).map(|known| known.state) {
-            Some(State::Starting { .. } | State::Ready { .. }) => {
-                self.lose_candidate(now, id, false, out);
-                self.candidate_failed(id, Failure::Vanished, out);
-            }
-            Some(State::Live) => self.lose_live(now, id, None, false, out),
-            Some(State::Draining(_)) | None => {}
-        }
-        self.release(now, id, out);
+    pub(super) fn gone(&mut self, id: GenId, step: &mut Step) {
+        self.lose(id, None, false, step);
+        self.release(id, step);
     }
 
-    pub(super) fn ready_timeout(&mut self, now: Time, out: &mut Response) {
+    /// A generation that did not drain has ended. `ended`: how, if that was seen.
+    fn lose(&mut self, id: GenId, ended: Option<Ended>, survivors: bool, step: &mut Step) {
+        match self.phase(id) {
+            Phase::Starting | Phase::Ready => {
+                self.lose_candidate(id, survivors, step);
+                let failure = ended.map_or(Failure::Vanished, Failure::ExitedEarly);
+                self.candidate_failed(id, failure, step);
+            }
+            Phase::Live => self.lose_live(id, ended, survivors, step),
+            Phase::Building | Phase::Draining | Phase::Gone => {}
+        }
+    }
+
+    pub(super) fn ready_timeout(&mut self, step: &mut Step) {
         let late = |known: &&Generation| match known.state {
-            State::Starting { until, .. } => now >= until,
+            State::Starting { until, .. } => step.now >= until,
             State::Ready { .. } | State::Live | State::Draining(_) => false,
         };
         if let Some(id) = self.generations.iter().find(late).map(|late| late.id) {
-            self.dismiss(now, id, out);
-            self.candidate_failed(id, Failure::ReadyTimeout, out);
+            self.dismiss(id, step);
+            self.candidate_failed(id, Failure::ReadyTimeout, step);
         }
     }
 
-    pub(super) fn candidate_failed(&mut self, id: GenId, failure: Failure, out: &mut Response) {
-        if let Some(&failed) = self.find(id) {
-            self.failed_to_follow(&failed, failure, out);
-        }
-    }
-
-    /// It was started and never live.
-    fn failed_to_follow(&mut self, failed: &Generation, failure: Failure, out: &mut Response) {
-        self.lose_successor(failed, failure);
-        self.failed(failed.id, failure, out);
-    }
-
-    pub(super) fn failed(&self, id: GenId, failure: Failure, out: &mut Response) {
+    pub(super) fn failed(&self, id: GenId, failure: Failure, step: &mut Step) {
         if self.quit.is_none() {
             let live = self.live();
-            out.notice(id, GenNotice::Failed { failure, live });
+            step.notice(id, GenNotice::Failed { failure, live });
         }
     }
 }

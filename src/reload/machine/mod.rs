@@ -1,26 +1,23 @@
 mod advance;
 mod artifacts;
-mod build_ended;
-#[cfg(test)]
-pub(super) mod canonical;
+mod builds;
 mod drain;
 mod generation;
 mod lifecycle;
 mod notify;
-mod query;
 mod quit;
 mod recovery;
-mod recovery_state;
-mod reload_signals;
 mod requests;
-mod signals;
 mod state;
 mod teardown;
-mod watchdog;
+#[cfg(test)]
+pub(super) mod tests;
 
 pub use state::Machine;
 
-use super::{Action, Cause, Effect, Event, GenEvent, GenId, Notice, Request, Time};
+use super::{
+    Action, Cause, Effect, Event, GenEffect, GenEvent, GenId, GenNotice, Notice, Request, Time,
+};
 
 /// The machine's response to an event: what to do and what to report, each in this order.
 #[must_use]
@@ -32,84 +29,90 @@ pub struct Response {
     pub notices: Vec<Notice>,
 }
 
-impl Machine {
-    /// What follows from `event`, which happened at `now`. `now` never goes back.
-    pub fn handle(&mut self, now: Time, event: Event) -> Response {
-        let mut out = Response::default();
-        if self.quit.is_some_and(|quit| quit.finished) {
-            return out;
-        }
-        match event {
-            Event::Begin => self.schedule(Action::Build, Cause::Begin),
-            Event::Changed(action) => self.changed(action),
-            Event::ConfigChanged { signal } => self.config_changed(signal, &mut out),
-            Event::Requested(request) => self.requested(now, request, &mut out),
-            Event::Generation(id, event) => self.generation(now, id, event, &mut out),
-            Event::Tick => self.tick(now, &mut out),
-        }
-        self.advance(now, &mut out);
-        out
-    }
-
-    fn requested(&mut self, now: Time, request: Request, out: &mut Response) {
-        match request {
-            Request::Reload => self.reload(),
-            Request::Pause => self.pause(out),
-            Request::Resume => self.resume(out),
-            Request::Undo => self.undo(out),
-            Request::KillDraining => self.kill_draining(now, out),
-            Request::Quit if self.quit.is_none() => self.begin_quit(now, out),
-            // A closed terminal asks more than once. Only `QuitNow` insists.
-            Request::Quit => {}
-            Request::QuitNow => self.quit_now(now, out),
-        }
-    }
-
-    fn generation(&mut self, now: Time, id: GenId, event: GenEvent, out: &mut Response) {
-        match event {
-            GenEvent::BuildEnded(outcome) => self.build_ended(now, id, outcome, out),
-            GenEvent::StartFailed => self.start_failed(now, id, out),
-            GenEvent::Listening => self.listening(id),
-            GenEvent::IsServer => self.recognised_as_server(id),
-            GenEvent::Ready => self.ready(now, id, out),
-            GenEvent::Switched => self.switched(now, id, out),
-            GenEvent::SwitchFailed => self.switch_failed(now, id, out),
-            GenEvent::Quiescent => {
-                self.drain(id, out, |drain, policy| drain.quiescent(now, policy));
-            }
-            GenEvent::StopSignalChecked { handled } => {
-                self.drain(id, out, |drain, _| drain.stop_signal_checked(handled));
-            }
-            GenEvent::Idle => self.drain(id, out, |drain, _| drain.idle()),
-            GenEvent::Exited { ended, survivors } => self.exited(now, id, ended, survivors, out),
-            GenEvent::Gone => self.gone(now, id, out),
-            GenEvent::ExtendTimeout { by } => self.extend_timeout(now, id, by, out),
-            GenEvent::StoredFds => self.stored_fds(id, out),
-            GenEvent::Watchdog(message) => self.watchdog(now, id, message, out),
-            GenEvent::ReloadSignalSent { signal, handled } => {
-                self.reload_signal_sent(id, signal, handled, out);
-            }
-        }
-    }
-
-    fn tick(&mut self, now: Time, out: &mut Response) {
-        self.ready_timeout(now, out);
-        self.watchdogs(now, out);
-        self.drain_timeouts(now, out);
-        if let Some(quit) = self.quit.as_mut().filter(|quit| now >= quit.until) {
-            quit.clean = false;
-            quit.finished = true;
-            out.effects.push(Effect::Finish { clean: false });
-        }
-    }
+/// One call of [`Machine::handle`].
+struct Step {
+    now: Time,
+    effects: Vec<Effect>,
+    notices: Vec<Notice>,
 }
 
-impl Response {
-    fn effect(&mut self, id: GenId, effect: super::GenEffect) {
+impl Step {
+    fn effect(&mut self, id: GenId, effect: GenEffect) {
         self.effects.push(Effect::Generation(id, effect));
     }
 
-    fn notice(&mut self, id: GenId, notice: super::GenNotice) {
+    fn notice(&mut self, id: GenId, notice: GenNotice) {
         self.notices.push(Notice::Generation(id, notice));
+    }
+}
+
+impl Machine {
+    /// What follows from `event`, which happened at `now`. `now` never goes back.
+    pub fn handle(&mut self, now: Time, event: Event) -> Response {
+        if self.quit.is_some_and(|quit| quit.finished) {
+            return Response::default();
+        }
+        let mut step = Step {
+            now,
+            effects: Vec::new(),
+            notices: Vec::new(),
+        };
+        match event {
+            Event::Begin => self.schedule(Action::Build, Cause::Begin),
+            Event::Changed(action) => self.changed(action),
+            Event::ConfigChanged { signal } => self.config_changed(signal, &mut step),
+            Event::Requested(request) => self.requested(request, &mut step),
+            Event::Generation(id, event) => self.generation(id, event, &mut step),
+            Event::Tick => {
+                self.ready_timeout(&mut step);
+                self.watchdogs(&mut step);
+                self.drain_all(&mut step, |drain, policy| drain.tick(now, policy));
+            }
+        }
+        self.advance(&mut step);
+        Response {
+            effects: step.effects,
+            notices: step.notices,
+        }
+    }
+
+    fn requested(&mut self, request: Request, step: &mut Step) {
+        match request {
+            Request::Reload => self.reload(),
+            Request::Pause => self.pause(step),
+            Request::Resume => self.resume(step),
+            Request::Undo => self.undo(step),
+            Request::KillDraining => self.kill_draining(step),
+            Request::Quit => self.begin_quit(step),
+            Request::QuitNow => self.quit_now(step),
+        }
+    }
+
+    fn generation(&mut self, id: GenId, event: GenEvent, step: &mut Step) {
+        let now = step.now;
+        match event {
+            GenEvent::BuildEnded(outcome) => self.build_ended(id, outcome, step),
+            GenEvent::StartFailed => self.start_failed(id, step),
+            GenEvent::Listening => self.recognised_as_server(id, true),
+            GenEvent::IsServer => self.recognised_as_server(id, false),
+            GenEvent::Ready => self.ready(id, step),
+            GenEvent::Switched => self.switched(id, step),
+            GenEvent::SwitchFailed => self.switch_failed(id, step),
+            GenEvent::Quiescent => {
+                self.drain(id, step, |drain, policy| drain.quiescent(now, policy));
+            }
+            GenEvent::StopSignalChecked { handled } => {
+                self.drain(id, step, |drain, _| drain.stop_signal_checked(handled));
+            }
+            GenEvent::Idle => self.drain(id, step, |drain, _| drain.idle()),
+            GenEvent::Exited { ended, survivors } => self.exited(id, ended, survivors, step),
+            GenEvent::Gone => self.gone(id, step),
+            GenEvent::ExtendTimeout { by } => self.extend_timeout(id, by, step),
+            GenEvent::StoredFds => self.stored_fds(id, step),
+            GenEvent::Watchdog(message) => self.watchdog(id, message, step),
+            GenEvent::ReloadSignalSent { signal, handled } => {
+                self.reload_signal_sent(id, signal, handled, step);
+            }
+        }
     }
 }

@@ -3,34 +3,22 @@
 use std::time::Duration;
 
 use super::generation::{Generation, State};
-use super::{Machine, Response};
-use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, Time, WatchdogMessage};
+use super::{Machine, Step};
+use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, WatchdogMessage};
 
 impl Machine {
-    pub(super) fn listening(&mut self, id: GenId) {
+    /// It may show only after its switch that it is a server. `listens`: on an address that others can share.
+    pub(super) fn recognised_as_server(&mut self, id: GenId, listens: bool) {
         if let Some(known) = self.find_mut(id) {
-            known.listens = true;
-            self.recovery.server |= self.live() == Some(id);
-        }
-    }
-
-    /// It may show only after its switch that it is a server.
-    pub(super) fn recognised_as_server(&mut self, id: GenId) {
-        if let Some(known) = self.find_mut(id) {
-            known.serves = true;
-            self.recovery.server |= self.live() == Some(id);
+            known.listens |= listens;
+            known.is_server = true;
+            self.recovery.is_server |= self.live() == Some(id);
         }
     }
 
     /// Its start or its end may take longer. Nothing else is bounded.
-    pub(super) fn extend_timeout(
-        &mut self,
-        now: Time,
-        id: GenId,
-        by: Duration,
-        out: &mut Response,
-    ) {
-        let new = now.plus(by);
+    pub(super) fn extend_timeout(&mut self, id: GenId, by: Duration, step: &mut Step) {
+        let new = step.now.plus(by);
         let later = match self.find_mut(id).map(|known| &mut known.state) {
             Some(State::Starting { until, .. }) if new > *until => {
                 *until = new;
@@ -45,71 +33,67 @@ impl Machine {
         if let Some(quit) = &mut self.quit {
             quit.until = quit.until.max(new.plus(self.policy.kill_timeout));
         }
-        out.notice(id, GenNotice::TimeoutExtended { left: by });
+        step.notice(id, GenNotice::TimeoutExtended { left: by });
     }
 
     /// The next generation is to inherit the descriptors, and the last of them may come when this one ends. From now on
     /// each generation ends before the next one starts. One that was started already is restarted to get them; that
     /// happens at most once.
-    pub(super) fn stored_fds(&mut self, id: GenId, out: &mut Response) {
+    pub(super) fn stored_fds(&mut self, id: GenId, step: &mut Step) {
         if self.stores_fds || self.quit.is_some() || self.find(id).is_none() {
             return;
         }
         self.stores_fds = true;
-        out.notice(id, GenNotice::StoredFds);
-        let newer = |known: &Generation| known.drain().is_none() && known.id > id;
+        step.notice(id, GenNotice::StoredFds);
+        let newer = |known: &Generation| !known.is_draining() && known.id > id;
         if self.generations.iter().any(newer) {
             self.schedule(Action::Restart, Cause::InheritFds);
         }
     }
 
-    pub(super) fn watchdog(
-        &mut self,
-        now: Time,
-        id: GenId,
-        message: WatchdogMessage,
-        out: &mut Response,
-    ) {
-        let counts =
-            |known: &&mut Generation| known.drain().is_none() && !known.watchdog.has_fired();
+    pub(super) fn watchdog(&mut self, id: GenId, message: WatchdogMessage, step: &mut Step) {
+        let stop_timeout = self.policy.stop_timeout;
+        let counts = |known: &&mut Generation| !known.is_draining() && !known.watchdog.fired;
         let Some(known) = self.find_mut(id).filter(counts) else {
             return;
         };
         match message {
-            WatchdogMessage::Ping => known.watchdog.ping(now),
+            WatchdogMessage::Ping if known.watchdog.due.is_some() => {
+                known.watchdog.restart(step.now)
+            }
+            WatchdogMessage::Ping => {}
             WatchdogMessage::Period(period) => {
                 known.watchdog.period = period;
                 if !matches!(known.state, State::Starting { .. }) {
-                    known.watchdog.restart(now);
+                    known.watchdog.restart(step.now);
                 }
             }
-            WatchdogMessage::Trigger => self.abort(now, id, None, out),
+            WatchdogMessage::Trigger => abort(known, None, stop_timeout, step),
         }
     }
 
     /// Time passed: aborts what is hung, and kills what did not end after that.
-    pub(super) fn watchdogs(&mut self, now: Time, out: &mut Response) {
-        let due = |known: &&Generation| {
-            known.drain().is_none() && known.watchdog.deadline().is_some_and(|due| now >= due)
-        };
-        let due: Vec<Generation> = self.generations.iter().filter(due).copied().collect();
-        for Generation { id, watchdog, .. } in due {
-            if !watchdog.has_fired() {
-                self.abort(now, id, Some(watchdog.period), out);
-            } else if let Some(known) = self.find_mut(id) {
-                known.watchdog.kill();
-                out.effect(id, GenEffect::Kill);
+    pub(super) fn watchdogs(&mut self, step: &mut Step) {
+        for known in &mut self.generations {
+            let is_due = known.watchdog.due.is_some_and(|due| step.now >= due);
+            if known.is_draining() || !is_due {
+                continue;
+            }
+            if known.watchdog.fired {
+                known.watchdog.due = None;
+                step.effect(known.id, GenEffect::Kill);
+            } else {
+                let after = Some(known.watchdog.period);
+                abort(known, after, self.policy.stop_timeout, step);
             }
         }
     }
+}
 
-    /// It is still live, or about to be: its end is handled like any crash.
-    fn abort(&mut self, now: Time, id: GenId, after: Option<Duration>, out: &mut Response) {
-        let until = now.plus(self.policy.stop_timeout);
-        if let Some(known) = self.find_mut(id) {
-            known.watchdog.abort(until);
-        }
-        out.effect(id, GenEffect::Abort);
-        out.notice(id, GenNotice::Aborting { after });
-    }
+/// It is still live, or about to be: its end is handled like any crash.
+fn abort(known: &mut Generation, after: Option<Duration>, stop_timeout: Duration, step: &mut Step) {
+    known.watchdog.fired = true;
+    known.watchdog.due = Some(step.now.plus(stop_timeout));
+    step.effect(known.id, GenEffect::Abort);
+    step.notice(known.id, GenNotice::Aborting { after });
 }

@@ -2,73 +2,60 @@
 
 use super::drain::Drain;
 use super::generation::State;
-use super::state::{HeldBack, Quit};
-use super::{Machine, Response};
-use crate::reload::{Effect, GenEffect, GenNotice, Notice, Stopped, Time};
+use super::state::Quit;
+use super::{Machine, Step};
+use crate::reload::{Effect, GenEffect, Notice};
 
 impl Machine {
-    pub(super) fn begin_quit(&mut self, now: Time, out: &mut Response) {
+    /// A closed terminal asks more than once. Only `QuitNow` insists.
+    pub(super) fn begin_quit(&mut self, step: &mut Step) {
+        if self.quit.is_some() {
+            return;
+        }
         let timeout = self.policy.stop_timeout;
-        let until = now.plus(timeout).plus(self.policy.kill_timeout);
         self.quit = Some(Quit {
-            until,
+            until: step.now.plus(timeout).plus(self.policy.kill_timeout),
             clean: true,
             finished: false,
         });
         self.pending = None;
         self.queued = None;
-        self.paused = self.paused.map(|_| HeldBack::default());
-        out.notices.push(Notice::Quitting { timeout });
-        self.cancel_build(out);
+        self.paused = None;
+        step.notices.push(Notice::Quitting { timeout });
+        self.cancel_build(step);
         for known in self.generations.iter_mut().rev() {
             let effects = match known.drain_mut() {
-                Some(drain) => drain.quit(now, &self.policy),
+                Some(drain) => drain.quit(step.now, &self.policy),
                 // Nothing to forward: no generation will be live, and this one may still respond.
                 None => {
-                    known.state = State::Draining(Drain::stopped(now, &self.policy));
-                    vec![GenEffect::Stop]
+                    known.state = State::Draining(Drain::stopped(step.now, &self.policy));
+                    &[GenEffect::Stop]
                 }
             };
             for effect in effects {
-                out.effect(known.id, effect);
+                step.effect(known.id, *effect);
             }
         }
     }
 
-    pub(super) fn quit_now(&mut self, now: Time, out: &mut Response) {
-        if self.quit.is_none() {
-            self.begin_quit(now, out);
-        }
-        self.kill_draining(now, out);
-        let until = now.plus(self.policy.kill_timeout);
+    pub(super) fn quit_now(&mut self, step: &mut Step) {
+        self.begin_quit(step);
+        self.kill_draining(step);
+        let until = step.now.plus(self.policy.kill_timeout);
         if let Some(quit) = &mut self.quit {
             quit.until = quit.until.min(until);
         }
     }
 
-    pub(super) fn cancel_build(&mut self, out: &mut Response) {
-        let building = self.building.as_mut();
-        if let Some(building) = building.filter(|building| !building.cancelled) {
-            building.cancelled = true;
-            out.effect(building.id, GenEffect::CancelBuild);
-        }
-    }
-
-    /// Ends hotrun once nothing is left.
-    pub(super) fn finish(&mut self, out: &mut Response) {
-        let timed_out = |notice: &Notice| {
-            let how = Stopped::TimedOut;
-            matches!(notice, Notice::Generation(_, GenNotice::Gone { how: found, .. }) if *found == how)
-        };
-        let clean = !out.notices.iter().any(timed_out);
+    /// Ends hotrun once nothing is left, or when its time is over.
+    pub(super) fn finish(&mut self, step: &mut Step) {
         let left = self.building.is_some() || !self.generations.is_empty();
-        let Some(quit) = self.quit.as_mut().filter(|quit| !quit.finished) else {
-            return;
-        };
-        quit.clean &= clean;
-        if !left {
+        if let Some(quit) = self.quit.as_mut()
+            && (!left || step.now >= quit.until)
+        {
             quit.finished = true;
-            out.effects.push(Effect::Finish { clean: quit.clean });
+            let clean = quit.clean && !left;
+            step.effects.push(Effect::Finish { clean });
         }
     }
 }

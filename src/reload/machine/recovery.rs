@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use super::drain::Drain;
-use super::generation::{Generation, State};
-use super::recovery_state::{Crash, Recovery, Restoring};
-use super::signals::Signals;
-use super::state::Queued;
-use super::{Machine, Response};
+use super::generation::{Generation, Signals, State};
+use super::state::{Crash, Recovery, Restoring};
+use super::{Machine, Step};
 use crate::reload::{ArtifactId, Cause, Ended, Failure, GenEffect, GenId, GenNotice, Time};
 
 /// How long hotrun waits before it restarts what crashed.
@@ -15,31 +13,43 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 /// At most this many starts follow from crashes alone, until something changes or the user acts.
 const MOST_STARTS: u8 = 2;
 
+impl Recovery {
+    /// A generation is being started; its cause says whether that follows from a crash.
+    pub(super) const fn started(&mut self, cause: Cause) {
+        match cause {
+            Cause::RollBack => self.rolling_back = self.crash.take(),
+            Cause::Crash => self.crash = None,
+            Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::InheritFds => {
+                return;
+            }
+        }
+        self.starts += 1;
+    }
+}
+
 impl Machine {
     /// This generation is live now instead of `old`. Returns the signals that it is owed.
-    pub(super) fn went_live(&mut self, now: Time, id: GenId, old: Option<GenId>) -> Signals {
-        let last = self.artifacts.live();
+    pub(super) fn went_live(&mut self, id: GenId, old: Option<GenId>, now: Time) -> Signals {
         let newer = self.is_newest_queued();
+        if let Some(old) = old.and_then(|old| self.find_mut(old)) {
+            old.owed = Signals::default();
+        }
         let Some(known) = self.find_mut(id) else {
-            return Signals::NONE;
+            return Signals::default();
         };
         known.state = State::Live;
         let owed = std::mem::take(&mut known.owed);
         let known = *known;
-        if let Some(old) = old.and_then(|old| self.find_mut(old)) {
-            old.owed = Signals::NONE;
-        }
+        let last = self.artifacts.live;
         let rolled_back = known.rolled_back && !newer;
         self.artifacts.went_live(known.artifact, rolled_back);
         self.recovery = Recovery {
             blame_until: Some(now.plus(self.policy.roll_back_within)),
             replaced: last.or(self.recovery.replaced),
             before: old,
-            crash: None,
-            rolling_back: None,
-            restoring: None,
-            server: known.is_server(&self.policy),
-            ..self.recovery
+            is_server: known.is_server,
+            starts: self.recovery.starts,
+            ..Recovery::default()
         };
         owed
     }
@@ -59,18 +69,20 @@ impl Machine {
     /// The live generation ended. `ended`: how, if that was seen.
     pub(super) fn lose_live(
         &mut self,
-        now: Time,
         id: GenId,
         ended: Option<Ended>,
         survivors: bool,
-        out: &mut Response,
+        step: &mut Step,
     ) {
-        let server = self.find(id).is_some_and(|it| it.is_server(&self.policy));
-        self.begin_drain(id, Drain::ended(now, &self.policy));
+        let is_server = self.find(id).is_some_and(|known| known.is_server);
+        self.begin_drain(id, Drain::ended(step.now, &self.policy));
         let artifact = self.artifacts.failed();
-        let soon = self.recovery.blame_until.is_some_and(|until| now < until);
+        let soon = self
+            .recovery
+            .blame_until
+            .is_some_and(|until| step.now < until);
         // Exit status 0 counts as intentional.
-        let crashed = server && !ended.is_some_and(Ended::success) && self.recovers();
+        let crashed = is_server && !ended.is_some_and(Ended::success) && self.recovers();
         let blamed = soon && self.recovery.replaced != artifact;
         self.recovery.replaced = artifact;
         self.recovery.crash = artifact.filter(|_| crashed).map(|artifact| Crash {
@@ -81,139 +93,132 @@ impl Machine {
         });
         self.recovery.restoring = None;
         let failure = ended.map_or(Failure::Vanished, Failure::Crashed);
-        let restoring = crashed && soon && self.restore(now, (id, failure), out);
-        self.clean_up(id, survivors, out);
+        let restoring = crashed && soon && self.restore(id, failure, step);
+        self.clean_up(id, survivors, step);
         if !restoring {
-            self.failed(id, failure, out);
+            self.failed(id, failure, step);
         }
     }
 
     /// Makes the generation live again that was live before, if it drains and was not asked to stop. This comes before
     /// everything else: no client has to wait. Whether it works decides what is reported about it and the crash.
-    fn restore(&mut self, now: Time, crashed: (GenId, Failure), out: &mut Response) -> bool {
+    fn restore(&mut self, crashed: GenId, failure: Failure, step: &mut Step) -> bool {
         let newer = self.is_newest_queued();
         let before = self.recovery.before.filter(|_| !self.is_switching());
-        let may_stay = |known: &&Generation| {
-            known.drain().is_some_and(Drain::may_stay) && !known.watchdog.has_fired()
-        };
-        let before = before.and_then(|id| self.find(id));
-        let Some(&before) = before.filter(may_stay) else {
+        let before = before.and_then(|id| self.find_mut(id));
+        let Some(known) = before.filter(|known| known.may_stay()) else {
             return false;
         };
-        let Generation { id, artifact, .. } = before;
-        if let Some(known) = self.find_mut(id) {
-            known.state = State::Live;
-            known.watchdog.restart(now);
-            known.owed = Signals::NONE;
-        }
+        known.state = State::Live;
+        known.watchdog.restart(step.now);
+        let owed = std::mem::take(&mut known.owed);
+        let &mut Generation {
+            id,
+            artifact,
+            is_server,
+            ..
+        } = known;
         self.artifacts.went_live(artifact, !newer);
         self.recovery = Recovery {
             blame_until: None,
             before: None,
-            restoring: Some(Restoring { id, crashed }),
-            server: before.is_server(&self.policy),
+            restoring: Some(Restoring {
+                id,
+                crashed,
+                failure,
+            }),
+            is_server,
             ..self.recovery
         };
-        out.effect(id, GenEffect::Switch);
-        for signal in before.owed.numbers() {
-            out.effect(id, GenEffect::SendReloadSignal { signal });
+        step.effect(id, GenEffect::Switch);
+        for signal in owed.numbers() {
+            step.effect(id, GenEffect::SendReloadSignal { signal });
         }
         true
     }
 
     /// The switch to a restored generation was made, or refused because it has already shut down its sockets. Then
     /// follows what would have followed without it.
-    pub(super) fn restored(&mut self, now: Time, id: GenId, done: bool, out: &mut Response) {
+    pub(super) fn restored(&mut self, id: GenId, done: bool, step: &mut Step) {
         let is_it = |restoring: &mut Restoring| restoring.id == id;
-        let Some(Restoring { crashed, .. }) = self.recovery.restoring.take_if(is_it) else {
+        let Some(restoring) = self.recovery.restoring.take_if(is_it) else {
             return;
         };
         // It may have had to leave already for a generation that was queued.
         let lives = self.live() == Some(id);
         if lives && !done {
-            self.begin_drain(id, Drain::retired(now, &self.policy));
-            self.hold(out);
-            self.retire(now, id, out);
+            self.begin_drain(id, Drain::retired(step.now, &self.policy));
+            self.hold(step);
+            self.retire(id, step);
         } else if lives {
             self.recovery.crash = None;
         }
-        self.failed(crashed.0, crashed.1, out);
+        self.failed(restoring.crashed, restoring.failure, step);
         if lives && done {
-            out.notice(id, GenNotice::Restored);
+            step.notice(id, GenNotice::Restored);
         }
     }
 
     /// Nothing is live because of a crash, and nothing else is on its way.
-    pub(super) fn recover(&mut self, now: Time, out: &mut Response) {
+    pub(super) fn recover(&mut self, step: &mut Step) {
         let Some(crash) = self.recovery.crash.filter(|_| self.live().is_none()) else {
             return;
         };
-        if self.is_busy() || self.pending.is_some() {
+        let Crash { id, artifact, .. } = crash;
+        let earlier = self.earlier(artifact).filter(|_| crash.blamed);
+        let has = !self.policy.builds || self.artifacts.has(artifact);
+        let may_start = self.recovery.starts < MOST_STARTS && (has || earlier.is_some());
+        let restart_at = match (earlier, crash.restart_at) {
             // The crash matters again if that fails.
-            let restart_at = None;
-            self.recovery.crash = Some(Crash {
-                restart_at,
-                ..crash
-            });
-            return;
-        }
-        let earlier = self.earlier(crash.artifact).filter(|_| crash.blamed);
-        let may_start = earlier.is_some() || self.has(crash.artifact);
-        if self.recovery.starts == MOST_STARTS || !may_start {
-            self.recovery.crash = None;
-        } else if let Some(artifact) = earlier {
-            self.start_over(artifact, Cause::RollBack);
-        } else if crash.restart_at.is_none() {
-            let restart_at = Some(now.plus(BACK_OFF));
-            self.recovery.crash = Some(Crash {
-                restart_at,
-                ..crash
-            });
-            let after = BACK_OFF;
-            out.notice(crash.id, GenNotice::RestartScheduled { after });
-        } else if crash.restart_at.is_some_and(|at| now >= at) {
-            self.start_over(crash.artifact, Cause::Crash);
-        }
-    }
-
-    fn start_over(&mut self, artifact: ArtifactId, cause: Cause) {
-        let id = self.new_id();
-        if let Some(crash) = &mut self.recovery.crash {
-            crash.restart_at = None;
-        }
-        self.queued = Some(Queued {
-            id,
-            cause,
-            artifact,
+            _ if self.is_busy() || self.pending.is_some() => None,
+            _ if !may_start => {
+                self.recovery.crash = None;
+                return;
+            }
+            (Some(earlier), _) => {
+                self.queue(earlier, Cause::RollBack);
+                None
+            }
+            (None, None) => {
+                let after = BACK_OFF;
+                step.notice(id, GenNotice::RestartScheduled { after });
+                Some(step.now.plus(after))
+            }
+            (None, Some(at)) if step.now < at => Some(at),
+            (None, Some(_)) => {
+                self.queue(artifact, Cause::Crash);
+                None
+            }
+        };
+        self.recovery.crash = Some(Crash {
+            restart_at,
+            ..crash
         });
     }
 
     /// The artifact to roll back to from this one.
     fn earlier(&self, crashed: ArtifactId) -> Option<ArtifactId> {
-        self.artifacts
-            .before(crashed)
-            .filter(|_| self.policy.builds)
-    }
-
-    /// Whether this artifact can be started.
-    fn has(&self, artifact: ArtifactId) -> bool {
-        !self.policy.builds || self.artifacts.has(artifact)
+        let earlier = self.artifacts.before(crashed);
+        earlier.filter(|_| self.policy.builds)
     }
 
     /// A generation failed that was never live. The one before it may have had to end first: it is started again.
-    pub(super) fn lose_successor(&mut self, failed: &Generation, failure: Failure) {
-        let &Generation { id, artifact, .. } = failed;
+    pub(super) fn candidate_failed(&mut self, id: GenId, failure: Failure, step: &mut Step) {
+        let Some(&failed) = self.find(id) else {
+            return;
+        };
+        let artifact = failed.artifact;
         let rolling_back = self.recovery.rolling_back.take();
         if failed.rolled_back && failure == Failure::Start {
             // Cleaning the target directory removes kept executables as well.
-            self.artifacts.lose(artifact);
+            self.artifacts.kept.retain(|kept| *kept != artifact);
             let blamed = false;
             let again = rolling_back.map(|crash| Crash { blamed, ..crash });
             self.recovery.crash = again.or(self.recovery.crash);
         }
         // Not if the same artifact was live last.
-        let last = self.artifacts.live().or(self.recovery.replaced);
-        let blamed = self.recovers() && self.recovery.server && last != Some(artifact);
+        let last = self.artifacts.live.or(self.recovery.replaced);
+        let blamed = self.recovers() && self.recovery.is_server && last != Some(artifact);
         let first = self.live().is_none() && self.recovery.crash.is_none();
         if blamed && first && self.earlier(artifact).is_some() {
             self.recovery.crash = Some(Crash {
@@ -223,5 +228,6 @@ impl Machine {
                 restart_at: None,
             });
         }
+        self.failed(id, failure, step);
     }
 }

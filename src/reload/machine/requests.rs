@@ -1,8 +1,8 @@
 //! Changes, and what the user asks for.
 
-use super::state::{HeldBack, Pending, Queued};
-use super::{Machine, Response};
-use crate::reload::{Action, Cause, Notice, Stopped, Time};
+use super::state::{HeldBack, Pending};
+use super::{Machine, Step};
+use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, Notice};
 
 impl Machine {
     /// A generation is to be made.
@@ -23,10 +23,49 @@ impl Machine {
     /// Files changed. While hotrun is paused, the change is held back.
     pub(super) fn changed(&mut self, action: Action) {
         match &mut self.paused {
-            Some(_) if self.quit.is_some() => {}
             Some(held) => held.action = held.action.max(Some(action)),
             None => self.schedule(action, Cause::Change),
         }
+    }
+
+    /// Files changed that the program reloads on a signal. One that is starting may not handle the signal yet and would
+    /// die of it: it gets it once it is live. One that will be started reads the new files.
+    pub(super) fn config_changed(&mut self, signal: i32, step: &mut Step) {
+        if self.quit.is_some() {
+            return;
+        }
+        if let Some(held) = &mut self.paused {
+            return held.signals.add(signal);
+        }
+        let before = self.recovery.before;
+        for known in &mut self.generations {
+            if known.is_candidate() || before == Some(known.id) {
+                known.owed.add(signal);
+            }
+        }
+        match self.live() {
+            Some(id) => step.effect(id, GenEffect::SendReloadSignal { signal }),
+            None if self.is_busy() => {}
+            None => self.schedule(Action::Restart, Cause::Change),
+        }
+    }
+
+    /// A live program that does not handle the signal is restarted.
+    pub(super) fn reload_signal_sent(
+        &mut self,
+        id: GenId,
+        signal: i32,
+        handled: bool,
+        step: &mut Step,
+    ) {
+        if self.live() != Some(id) || self.quit.is_some() {
+            return;
+        }
+        if handled {
+            return step.notice(id, GenNotice::ReloadSignalSent { signal });
+        }
+        step.notice(id, GenNotice::ReloadSignalUnhandled { signal });
+        self.schedule(Action::Restart, Cause::Change);
     }
 
     /// A reload covers all changes, so none is held back any longer.
@@ -37,23 +76,20 @@ impl Machine {
         self.schedule(Action::Build, Cause::Request);
     }
 
-    pub(super) fn pause(&mut self, out: &mut Response) {
+    pub(super) fn pause(&mut self, step: &mut Step) {
         if self.quit.is_none() && self.paused.is_none() {
             self.paused = Some(HeldBack::default());
-            out.notices.push(Notice::Paused);
+            step.notices.push(Notice::Paused);
         }
     }
 
-    pub(super) fn resume(&mut self, out: &mut Response) {
-        if self.quit.is_some() {
-            return;
-        }
+    pub(super) fn resume(&mut self, step: &mut Step) {
         let Some(held) = self.paused.take() else {
             return;
         };
-        out.notices.push(Notice::Resumed);
+        step.notices.push(Notice::Resumed);
         for signal in held.signals.numbers() {
-            self.config_changed(signal, out);
+            self.config_changed(signal, step);
         }
         if let Some(action) = held.action {
             self.schedule(action, Cause::Change);
@@ -62,31 +98,23 @@ impl Machine {
 
     /// Rolls back to the artifact that was live before. Not while a generation is about to be started: the last request
     /// comes first. A build that is running will replace it later.
-    pub(super) fn undo(&mut self, out: &mut Response) {
+    pub(super) fn undo(&mut self, step: &mut Step) {
         if self.quit.is_some() {
             return;
         }
         let idle = self.queued.is_none() && self.candidate().is_none();
         let previous = self.artifacts.previous.filter(|artifact| {
             // It may be live again already, after the one that followed it crashed.
-            let other = self.artifacts.live() != Some(*artifact);
-            idle && other && self.policy.builds && self.artifacts.is_kept(*artifact)
+            let other = self.artifacts.live != Some(*artifact);
+            idle && other && self.policy.builds && self.artifacts.kept.contains(artifact)
         });
         let Some(artifact) = previous else {
-            return out.notices.push(Notice::NothingToUndo);
+            return step.notices.push(Notice::NothingToUndo);
         };
         self.recovery.starts = 0;
         // This start is the restart that was due.
         self.pending
-            .take_if(|pending: &mut Pending| pending.action == Action::Restart);
-        self.queued = Some(Queued {
-            id: self.new_id(),
-            cause: Cause::Undo,
-            artifact,
-        });
-    }
-
-    pub(super) fn kill_draining(&mut self, now: Time, out: &mut Response) {
-        self.drain_all(now, out, |drain, _| drain.kill(Stopped::Killed));
+            .take_if(|pending| pending.action == Action::Restart);
+        self.queue(artifact, Cause::Undo);
     }
 }

@@ -1,8 +1,44 @@
 use super::artifacts::Artifacts;
-use super::generation::{Generation, State};
-use super::recovery_state::Recovery;
-use super::signals::Signals;
-use crate::reload::{Action, ArtifactId, Cause, GenId, Policy, Time};
+use super::generation::{Generation, Signals, State};
+use crate::reload::{Action, ArtifactId, Cause, Failure, GenId, Phase, Policy, Time};
+
+/// The state machine of a reload: which generation is in which phase, and what follows.
+///
+/// ```
+/// use hotrun::reload::{
+///     ArtifactId, BuildOutcome, Effect, Event, GenEffect, GenEvent, GenId, Machine, Policy, Time,
+/// };
+///
+/// let mut machine = Machine::new(Policy::default());
+/// let (now, id, artifact) = (Time::START, GenId::FIRST, ArtifactId::FIRST);
+/// let effects = machine.handle(now, Event::Begin).effects;
+/// assert_eq!(effects, [Effect::Generation(id, GenEffect::Build)]);
+/// let built = GenEvent::BuildEnded(BuildOutcome::Built { artifact, kept: true });
+/// let effects = machine.handle(now, Event::Generation(id, built)).effects;
+/// assert_eq!(effects, [Effect::Generation(id, GenEffect::Start { artifact })]);
+/// let effects = machine.handle(now, Event::Generation(id, GenEvent::Ready)).effects;
+/// assert_eq!(effects, [Effect::Generation(id, GenEffect::Switch)]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Machine {
+    pub(super) policy: Policy,
+    /// The id of the next generation.
+    pub(super) upcoming: GenId,
+    pub(super) pending: Option<Pending>,
+    pub(super) building: Option<Building>,
+    pub(super) queued: Option<Queued>,
+    /// All that were started and are not gone, the oldest first. At most one is starting or ready, and one live.
+    pub(super) generations: Vec<Generation>,
+    pub(super) artifacts: Artifacts,
+    pub(super) recovery: Recovery,
+    /// Whether a generation has stored descriptors for the one after it.
+    pub(super) stores_fds: bool,
+    /// The changes held back, while paused.
+    pub(super) paused: Option<HeldBack>,
+    /// Whether waiting clients may get an error response.
+    pub(super) responding: bool,
+    pub(super) quit: Option<Quit>,
+}
 
 /// A reason to make a generation that has not been acted on yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,62 +83,132 @@ pub(super) struct Quit {
     pub(super) finished: bool,
 }
 
-/// The state machine of a reload: which generation is in which phase, and what follows.
-///
-/// ```
-/// use hotrun::reload::{
-///     ArtifactId, BuildOutcome, Effect, Event, GenEffect, GenEvent, GenId, Machine, Policy, Time,
-/// };
-///
-/// let mut machine = Machine::new(Policy::default());
-/// let (now, id, artifact) = (Time::START, GenId::FIRST, ArtifactId::FIRST);
-/// let effects = machine.handle(now, Event::Begin).effects;
-/// assert_eq!(effects, [Effect::Generation(id, GenEffect::Build)]);
-/// let built = GenEvent::BuildEnded(BuildOutcome::Built { artifact, kept: true });
-/// let effects = machine.handle(now, Event::Generation(id, built)).effects;
-/// assert_eq!(effects, [Effect::Generation(id, GenEffect::Start { artifact })]);
-/// let effects = machine.handle(now, Event::Generation(id, GenEvent::Ready)).effects;
-/// assert_eq!(effects, [Effect::Generation(id, GenEffect::Switch)]);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Machine {
-    pub(super) policy: Policy,
-    /// The id of the next generation.
-    pub(super) upcoming: GenId,
-    pub(super) pending: Option<Pending>,
-    pub(super) building: Option<Building>,
-    pub(super) queued: Option<Queued>,
-    /// All that were started and are not gone, the oldest first. At most one is starting or ready, and one live.
-    pub(super) generations: Vec<Generation>,
-    pub(super) artifacts: Artifacts,
-    pub(super) recovery: Recovery,
-    /// Whether a generation has stored descriptors for the one after it.
-    pub(super) stores_fds: bool,
-    /// The changes held back, while paused.
-    pub(super) paused: Option<HeldBack>,
-    /// Whether waiting clients may get an error response.
-    pub(super) responding: bool,
-    pub(super) quit: Option<Quit>,
+/// What follows should the live generation crash, or because it did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Recovery {
+    /// Until when a crash of the live generation is blamed on its artifact.
+    pub(super) blame_until: Option<Time>,
+    /// The artifact of the generation that was live before the live one, even if that one crashed. The same artifact
+    /// again is not to blame for a crash: something else must be new.
+    pub(super) replaced: Option<ArtifactId>,
+    /// The generation that was live before the live one. It may be live again while it drains.
+    pub(super) before: Option<GenId>,
+    pub(super) crash: Option<Crash>,
+    /// The crash because of which hotrun is rolling back, until the earlier artifact is live.
+    pub(super) rolling_back: Option<Crash>,
+    pub(super) restoring: Option<Restoring>,
+    /// Whether the generation that was live last is a server. Any other program may be a job that is done.
+    pub(super) is_server: bool,
+    /// How many starts have followed from crashes alone.
+    pub(super) starts: u8,
+}
+
+/// The live generation crashed, and nothing was started because of that yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Crash {
+    pub(super) id: GenId,
+    pub(super) artifact: ArtifactId,
+    /// Whether the artifact is to blame.
+    pub(super) blamed: bool,
+    /// When it is started again.
+    pub(super) restart_at: Option<Time>,
+}
+
+/// The generation `id` is to be live again because its successor crashed; it is not known yet whether it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Restoring {
+    pub(super) id: GenId,
+    pub(super) crashed: GenId,
+    pub(super) failure: Failure,
 }
 
 impl Machine {
     /// A machine that has done nothing yet; [`Event::Begin`](crate::reload::Event::Begin) sets it going.
-    pub const fn new(policy: Policy) -> Self {
-        let artifacts = Artifacts::new(policy.builds);
+    pub fn new(policy: Policy) -> Self {
         Self {
-            policy,
             upcoming: GenId::FIRST,
             pending: None,
             building: None,
             queued: None,
             generations: Vec::new(),
-            artifacts,
-            recovery: Recovery::NONE,
+            artifacts: Artifacts::new(policy.builds),
+            recovery: Recovery::default(),
             stores_fds: false,
             paused: None,
             responding: false,
             quit: None,
+            policy,
         }
+    }
+
+    /// The next moment at which the machine wants [`Event::Tick`](crate::reload::Event::Tick), if there is one.
+    pub fn deadline(&self) -> Option<Time> {
+        let generations = self.generations.iter();
+        let generations = generations.filter_map(|known| known.deadline(&self.policy));
+        let other = match self.quit {
+            Some(quit) => (!quit.finished).then_some(quit.until),
+            None => self.recovery.crash.and_then(|crash| crash.restart_at),
+        };
+        generations.chain(other).min()
+    }
+
+    /// The policy that it follows.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The generation to which new connections go.
+    pub fn live(&self) -> Option<GenId> {
+        self.live_generation().map(|live| live.id)
+    }
+
+    /// Whether hotrun is quitting.
+    pub const fn is_quitting(&self) -> bool {
+        self.quit.is_some()
+    }
+
+    /// Whether changes are held back.
+    pub const fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// The phase of a generation. One that is built and waits for room to start counts as building, an unknown one as
+    /// gone.
+    pub fn phase(&self, id: GenId) -> Phase {
+        let building = self.building.is_some_and(|building| building.id == id);
+        let queued = self.queued.is_some_and(|queued| queued.id == id);
+        match self.find(id) {
+            Some(known) => known.phase(),
+            None if building || queued => Phase::Building,
+            None => Phase::Gone,
+        }
+    }
+
+    /// What this generation was started from.
+    pub fn artifact(&self, id: GenId) -> Option<ArtifactId> {
+        self.find(id).map(|known| known.artifact)
+    }
+
+    /// Whether this artifact may be started although it is not the newest. If not, it need not be kept.
+    pub fn needs(&self, artifact: ArtifactId) -> bool {
+        self.needed().any(|needed| needed == artifact)
+    }
+
+    /// All artifacts that may be started.
+    pub(in crate::reload) fn needed(&self) -> impl Iterator<Item = ArtifactId> {
+        let Artifacts {
+            newest,
+            live,
+            previous,
+            ..
+        } = self.artifacts;
+        let crashes = [self.recovery.crash, self.recovery.rolling_back];
+        let crashed = crashes.map(|crash| crash.map(|crash| crash.artifact));
+        let queued = self.queued.map(|queued| queued.artifact);
+        let candidate = self.candidate().map(|candidate| candidate.artifact);
+        let before = self.recovery.before.and_then(|id| self.artifact(id));
+        let all = [newest, live, previous, queued, candidate, before].into_iter();
+        all.chain(crashed).flatten()
     }
 
     pub(super) const fn new_id(&mut self) -> GenId {

@@ -1,49 +1,43 @@
 //! The ways in which a generation leaves.
 
-use super::drain::Drain;
+use super::drain::{Drain, Effects};
 use super::generation::{Generation, State};
-use super::{Machine, Response};
-use crate::reload::{Effect, GenEffect, GenId, GenNotice, Policy, Stopped, Time};
+use super::{Machine, Step};
+use crate::reload::{Effect, GenEffect, GenId, GenNotice, Policy, Stopped};
 
 impl Machine {
     /// The generation has lost the traffic: it may finish.
-    pub(super) fn retire(&mut self, now: Time, id: GenId, out: &mut Response) {
-        self.begin_drain(id, Drain::retired(now, &self.policy));
+    pub(super) fn retire(&mut self, id: GenId, step: &mut Step) {
+        self.begin_drain(id, Drain::retired(step.now, &self.policy));
         let timeout = self.policy.stop_timeout;
-        out.notice(id, GenNotice::Draining { timeout });
-        out.effect(id, GenEffect::AwaitQuiescent);
+        step.notice(id, GenNotice::Draining { timeout });
+        step.effect(id, GenEffect::AwaitQuiescent);
     }
 
     /// The generation was never live and must go. If it was the first one, what waits at its sockets continues to wait.
-    pub(super) fn dismiss(&mut self, now: Time, id: GenId, out: &mut Response) {
-        self.begin_drain(id, Drain::stopped(now, &self.policy));
-        self.forward(id, out);
-        out.effect(id, GenEffect::Stop);
+    pub(super) fn dismiss(&mut self, id: GenId, step: &mut Step) {
+        self.begin_drain(id, Drain::stopped(step.now, &self.policy));
+        self.forward(id, step);
+        step.effect(id, GenEffect::Stop);
     }
 
     /// The candidate ended. If that happened during its switch, the switch may have been made: new connections go back
     /// to the generation that is live.
-    pub(super) fn lose_candidate(
-        &mut self,
-        now: Time,
-        id: GenId,
-        survivors: bool,
-        out: &mut Response,
-    ) {
+    pub(super) fn lose_candidate(&mut self, id: GenId, survivors: bool, step: &mut Step) {
         if self.is_switching()
             && let Some(live) = self.live()
         {
-            out.effect(live, GenEffect::Switch);
+            step.effect(live, GenEffect::Switch);
         }
-        self.begin_drain(id, Drain::ended(now, &self.policy));
-        self.clean_up(id, survivors, out);
+        self.begin_drain(id, Drain::ended(step.now, &self.policy));
+        self.clean_up(id, survivors, step);
     }
 
     /// The generation ended: kill the rest of its tree.
-    pub(super) fn clean_up(&mut self, id: GenId, survivors: bool, out: &mut Response) {
-        self.forward(id, out);
+    pub(super) fn clean_up(&mut self, id: GenId, survivors: bool, step: &mut Step) {
+        self.forward(id, step);
         if survivors {
-            self.drain(id, out, |drain, _| drain.kill(Stopped::Killed));
+            self.drain(id, step, |drain, _| drain.kill(Stopped::Killed));
         }
     }
 
@@ -54,76 +48,73 @@ impl Machine {
     }
 
     /// Nothing that was meant for this generation is lost with it.
-    pub(super) fn forward(&self, id: GenId, out: &mut Response) {
-        out.effect(id, GenEffect::Forward);
-        self.hold(out);
+    pub(super) fn forward(&self, id: GenId, step: &mut Step) {
+        step.effect(id, GenEffect::Forward);
+        self.hold(step);
     }
 
     /// Lets new connections wait unless a generation is live. Holding would undo a switch that is under way.
-    pub(super) fn hold(&self, out: &mut Response) {
+    pub(super) fn hold(&self, step: &mut Step) {
         if self.live().is_none() && !self.is_switching() {
-            out.effects.push(Effect::Hold);
+            step.effects.push(Effect::Hold);
         }
     }
 
     /// Nothing is left of a draining generation.
-    pub(super) fn release(&mut self, now: Time, id: GenId, out: &mut Response) {
-        let Some(drain) = self.find(id).and_then(Generation::drain).copied() else {
+    pub(super) fn release(&mut self, id: GenId, step: &mut Step) {
+        let Some(State::Draining(drain)) = self.find(id).map(|known| known.state) else {
             return;
         };
-        for effect in drain.vanished() {
-            out.effect(id, effect);
+        if drain.may_stay() {
+            step.effect(id, GenEffect::Forward);
         }
-        self.forget(id);
-        out.effect(id, GenEffect::Release);
-        let (how, took) = (drain.how, now.since(drain.since));
-        out.notice(id, GenNotice::Gone { how, took });
-    }
-
-    pub(super) fn forget(&mut self, id: GenId) -> Option<Generation> {
-        let index = self.generations.iter().position(|known| known.id == id)?;
-        Some(self.generations.remove(index))
+        self.generations.retain(|known| known.id != id);
+        step.effect(id, GenEffect::Release);
+        let (how, took) = (drain.how, step.now.since(drain.since));
+        step.notice(id, GenNotice::Gone { how, took });
+        if let Some(quit) = &mut self.quit {
+            quit.clean &= how != Stopped::TimedOut;
+        }
     }
 
     /// Lets a generation take a step, if it is draining.
     pub(super) fn drain(
         &mut self,
         id: GenId,
-        out: &mut Response,
-        step: impl FnOnce(&mut Drain, &Policy) -> Vec<GenEffect>,
+        step: &mut Step,
+        react: impl FnOnce(&mut Drain, &Policy) -> Effects,
     ) {
         let mut known = self.generations.iter_mut().filter(|known| known.id == id);
         if let Some(drain) = known.next().and_then(Generation::drain_mut) {
-            for effect in step(drain, &self.policy) {
-                out.effect(id, effect);
+            for effect in react(drain, &self.policy) {
+                step.effect(id, *effect);
             }
         }
-    }
-
-    pub(super) fn drain_timeouts(&mut self, now: Time, out: &mut Response) {
-        self.drain_all(now, out, |drain, policy| drain.tick(now, policy));
     }
 
     /// Lets all draining generations take a step, and reports those that it kills.
     pub(super) fn drain_all(
         &mut self,
-        now: Time,
-        out: &mut Response,
-        step: impl Fn(&mut Drain, &Policy) -> Vec<GenEffect>,
+        step: &mut Step,
+        react: impl Fn(&mut Drain, &Policy) -> Effects,
     ) {
         for known in &mut self.generations {
             let id = known.id;
             let Some(drain) = known.drain_mut() else {
                 continue;
             };
-            let effects = step(drain, &self.policy);
+            let effects = react(drain, &self.policy);
             if effects.contains(&GenEffect::Kill) {
-                let (why, after) = (drain.how, now.since(drain.since));
-                out.notice(id, GenNotice::Killing { why, after });
+                let (why, after) = (drain.how, step.now.since(drain.since));
+                step.notice(id, GenNotice::Killing { why, after });
             }
             for effect in effects {
-                out.effect(id, effect);
+                step.effect(id, *effect);
             }
         }
+    }
+
+    pub(super) fn kill_draining(&mut self, step: &mut Step) {
+        self.drain_all(step, |drain, _| drain.kill(Stopped::Killed));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::process::{Gen, Role};
 use super::world::World;
-use crate::reload::machine::canonical::Rename;
+use crate::reload::machine::tests::Rename;
 use crate::reload::{
     ArtifactId, BuildOutcome, Cause, Event, Failure, GenEvent, GenId, Machine, Time,
 };

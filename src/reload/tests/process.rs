@@ -1,7 +1,7 @@
 //! A started generation as a driver sees it, from its start until it is released.
 
 use super::world::exited;
-use crate::reload::machine::canonical::Rename;
+use crate::reload::machine::tests::Rename;
 use crate::reload::{ArtifactId, Ended, Event, GenEvent, GenId, Policy, Time, WatchdogMessage};
 
 /// What a started generation is to the driver.

@@ -128,7 +128,7 @@ impl World {
         let fits = self.may_start_again(cause, artifact);
         ledger.check(Rule::NewestSources, fits, || {
             format!(
-                "start {id} again from {artifact} for {cause:?} after {:?}",
+                "start {id} again from {artifact:?} for {cause:?} after {:?}",
                 self.past
             )
         });

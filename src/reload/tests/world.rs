@@ -5,7 +5,7 @@
 
 use super::past::Past;
 use super::process::{Drain, Gen, Role, Watch};
-use crate::reload::machine::canonical::Rename;
+use crate::reload::machine::tests::Rename;
 use crate::reload::{
     Action, ArtifactId, BuildOutcome, Ended, Event, GenEvent, GenId, Mode, Policy, Request, Time,
     WatchdogMessage, WhenBusy,

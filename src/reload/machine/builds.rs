@@ -1,0 +1,154 @@
+//! From a pending change to its build, and what follows from the end of a build.
+
+use super::state::{Building, Pending, Queued};
+use super::{Machine, Step};
+use crate::reload::{
+    Action, ArtifactId, BuildOutcome, Failure, GenEffect, GenId, GenNotice, WhenBusy,
+};
+
+impl Machine {
+    pub(super) fn act_on_pending(&mut self, step: &mut Step) {
+        let Some(pending) = self.pending else {
+            return;
+        };
+        if self.building.is_some() {
+            // A restart is content with what is being built.
+            if pending.action == Action::Build && self.policy.when_busy == WhenBusy::Cancel {
+                self.cancel_build(step);
+            }
+            return;
+        }
+        self.pending = None;
+        let nothing_built = self.artifacts.newest.is_none();
+        if self.policy.builds && (pending.action == Action::Build || nothing_built) {
+            return self.build(pending, step);
+        }
+        // Otherwise the generation that is queued is the restart.
+        if self.queued.is_none() {
+            let artifact = self.to_restart().unwrap_or(ArtifactId::FIRST);
+            self.queue(artifact, pending.cause);
+        }
+    }
+
+    fn build(&mut self, pending: Pending, step: &mut Step) {
+        let Pending { cause, forced, .. } = pending;
+        let id = self.new_id();
+        self.building = Some(Building {
+            id,
+            since: step.now,
+            cause,
+            cancelled: false,
+            forced,
+        });
+        step.notice(id, GenNotice::Building { cause });
+        step.effect(id, GenEffect::Build);
+    }
+
+    /// What a restart starts: the newest artifact, unless hotrun has rolled back since it was built.
+    fn to_restart(&self) -> Option<ArtifactId> {
+        let candidate = self.candidate().filter(|candidate| candidate.rolled_back);
+        let candidate = candidate.map(|candidate| candidate.artifact);
+        let rolled_back = candidate.or(self.artifacts.rolled_back_to);
+        let rolled_back = rolled_back.filter(|artifact| self.artifacts.has(*artifact));
+        rolled_back.or(self.artifacts.newest)
+    }
+
+    pub(super) fn cancel_build(&mut self, step: &mut Step) {
+        let building = self.building.as_mut();
+        if let Some(building) = building.filter(|building| !building.cancelled) {
+            building.cancelled = true;
+            step.effect(building.id, GenEffect::CancelBuild);
+        }
+    }
+
+    pub(super) fn build_ended(&mut self, id: GenId, outcome: BuildOutcome, step: &mut Step) {
+        let Some(building) = self.building.take_if(|building| building.id == id) else {
+            return;
+        };
+        match outcome {
+            BuildOutcome::Failed if !building.cancelled => self.failed(id, Failure::Build, step),
+            BuildOutcome::Failed | BuildOutcome::Cancelled => {
+                self.pass_on_force(&building);
+                step.notice(id, GenNotice::BuildCancelled);
+            }
+            BuildOutcome::Built { artifact, kept } => {
+                if kept {
+                    self.keep(artifact);
+                }
+                self.built(&building, artifact, step);
+            }
+            BuildOutcome::Unchanged { like } => self.unchanged(&building, like, step),
+        }
+    }
+
+    /// Keeps this artifact from now on, and of the others those that are needed.
+    fn keep(&mut self, artifact: ArtifactId) {
+        let needed: Vec<_> = self.needed().collect();
+        let kept = &mut self.artifacts.kept;
+        kept.retain(|kept| *kept != artifact && needed.contains(kept));
+        kept.push(artifact);
+    }
+
+    /// Starting what was built would gain nothing if the newest generation was started from it, and the user did not ask
+    /// for more.
+    fn unchanged(&mut self, building: &Building, like: GenId, step: &mut Step) {
+        let id = building.id;
+        let Some(artifact) = self.artifact(like) else {
+            return self.failed(id, Failure::Build, step);
+        };
+        let candidate = self.candidate().map(|candidate| candidate.id);
+        let is_newest = candidate.or(self.live()) == Some(like);
+        if !is_newest || building.forced || self.pending.is_some() || self.quit.is_some() {
+            return self.built(building, artifact, step);
+        }
+        self.artifacts.built(artifact);
+        step.notice(id, GenNotice::Unchanged { like });
+        if let Some(older) = self.queued.take() {
+            step.notice(older.id, GenNotice::Outdated);
+        }
+    }
+
+    fn built(&mut self, building: &Building, artifact: ArtifactId, step: &mut Step) {
+        let action = self.pending.map(|pending| pending.action);
+        if action == Some(Action::Build) || self.quit.is_some() {
+            return self.outdated(building, artifact, step);
+        }
+        let &Building {
+            id, since, cause, ..
+        } = building;
+        // This start is the restart that was requested during the build.
+        self.pending = None;
+        self.artifacts.built(artifact);
+        let took = step.now.since(since);
+        step.notice(id, GenNotice::Built { took });
+        let queued = Queued {
+            id,
+            cause,
+            artifact,
+        };
+        if let Some(older) = self.queued.replace(queued) {
+            step.notice(older.id, GenNotice::Outdated);
+        }
+    }
+
+    /// It is not started now. If the build after it fails, it is the best there is, also for a generation that waits to
+    /// be started from the artifact before it.
+    fn outdated(&mut self, building: &Building, artifact: ArtifactId, step: &mut Step) {
+        self.pass_on_force(building);
+        let newest = self.artifacts.newest;
+        let is_newest =
+            |queued: &&mut Queued| Some(queued.artifact) == newest && !queued.cause.rolls_back();
+        if let Some(queued) = self.queued.as_mut().filter(is_newest) {
+            queued.artifact = artifact;
+        }
+        self.artifacts.built(artifact);
+        step.notice(building.id, GenNotice::Outdated);
+    }
+
+    /// What the user asked of this build is asked of the next one.
+    fn pass_on_force(&mut self, building: &Building) {
+        if let Some(pending) = &mut self.pending {
+            pending.forced |= building.forced;
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! For the tests of the module above: the machine without what does not matter for its future.
+
+use std::time::Duration;
+
+use super::Machine;
+use super::artifacts::Artifacts;
+use super::drain::{Drain, Progress};
+use super::generation::{Generation, Signals, State, Watchdog};
+use super::state::{Building, Crash, Pending, Queued, Quit, Recovery, Restoring};
+use crate::reload::{ArtifactId, Cause, Failure, GenId, Time};
+
+/// Moves times so that now is always the same moment, and numbers generations and artifacts from 1 without gaps.
+pub(in crate::reload) struct Rename {
+    now: Time,
+    ids: Vec<GenId>,
+    /// Empty where it does not matter which artifact it is.
+    artifacts: Vec<ArtifactId>,
+}
+
+impl Rename {
+    /// The moment that stands for now.
+    const NOW: Duration = Duration::from_secs(3600);
+
+    pub(in crate::reload) fn time(&self, time: Time) -> Time {
+        let moved = Self::NOW.saturating_add(time.since_start());
+        Time::after_start(moved.saturating_sub(self.now.since_start()))
+    }
+
+    pub(in crate::reload) fn is_artifact(&self, id: ArtifactId) -> bool {
+        self.artifacts.contains(&id)
+    }
+
+    pub(in crate::reload) fn artifact(&self, id: ArtifactId) -> ArtifactId {
+        let rank = self.artifacts.iter().filter(|known| **known < id).count();
+        ArtifactId::new(u32::try_from(rank + 1).expect("few artifacts"))
+    }
+
+    pub(in crate::reload) fn id(&self, id: GenId) -> GenId {
+        let rank = self.ids.iter().filter(|known| **known < id).count();
+        GenId::new(u32::try_from(rank + 1).expect("few generations"))
+    }
+
+    fn drain(&self, drain: Drain) -> Drain {
+        let delayed = matches!(drain.progress, Progress::Quiescing | Progress::Quiescent);
+        let killed = drain.progress == Progress::Killed;
+        let keep = |kept: bool, time| if kept { self.time(time) } else { Time::START };
+        Drain {
+            since: keep(delayed, drain.since),
+            until: keep(!killed, drain.until),
+            ..drain
+        }
+    }
+
+    /// `before`: whether it may be live again.
+    fn generation(&self, known: &Generation, before: bool) -> Generation {
+        Generation {
+            id: self.id(known.id),
+            artifact: match !known.is_draining() || before {
+                true => self.artifact(known.artifact),
+                false => ArtifactId::FIRST,
+            },
+            rolled_back: known.rolled_back && known.is_candidate(),
+            state: match known.state {
+                State::Starting { until, .. } => State::Starting {
+                    since: Time::START,
+                    until: self.time(until),
+                },
+                State::Ready { .. } => State::Ready { at: Time::START },
+                State::Live => State::Live,
+                State::Draining(drain) => State::Draining(self.drain(drain)),
+            },
+            watchdog: match known.is_draining() {
+                true => Watchdog::default(),
+                false => Watchdog {
+                    due: known.watchdog.due.map(|due| self.time(due)),
+                    ..known.watchdog
+                },
+            },
+            owed: match known.is_candidate() || before {
+                true => known.owed,
+                false => Signals::default(),
+            },
+            ..*known
+        }
+    }
+
+    /// Which artifact it was matters only for undo and rolling back.
+    fn artifacts(&self, artifacts: &Artifacts) -> Artifacts {
+        let known = |artifact: Option<ArtifactId>| artifact.map(|known| self.artifact(known));
+        if self.artifacts.is_empty() {
+            return Artifacts {
+                newest: known(artifacts.newest),
+                ..Artifacts::new(true)
+            };
+        }
+        let kept = artifacts
+            .kept
+            .iter()
+            .filter(|kept| self.is_artifact(**kept));
+        let mut kept: Vec<_> = kept.map(|kept| self.artifact(*kept)).collect();
+        kept.sort_unstable();
+        Artifacts {
+            newest: known(artifacts.newest),
+            live: known(artifacts.live),
+            previous: known(artifacts.previous),
+            rolled_back_to: known(artifacts.rolled_back_to),
+            kept,
+        }
+    }
+
+    fn recovery(&self, recovery: &Recovery, is_live: bool) -> Recovery {
+        let crash = |crash: Crash| Crash {
+            id: GenId::FIRST,
+            artifact: self.artifact(crash.artifact),
+            restart_at: crash.restart_at.map(|at| self.time(at)),
+            ..crash
+        };
+        let ahead = recovery.blame_until.filter(|at| is_live && *at > self.now);
+        let replaced = recovery.replaced.filter(|known| self.is_artifact(*known));
+        let before = recovery.before.filter(|id| self.ids.contains(id));
+        Recovery {
+            blame_until: ahead.map(|at| self.time(at)),
+            // Otherwise it is never started again.
+            replaced: replaced.map(|known| self.artifact(known)),
+            before: before.map(|id| self.id(id)),
+            crash: recovery.crash.map(crash),
+            rolling_back: recovery.rolling_back.map(crash),
+            // Which generation crashed is only reported.
+            restoring: recovery.restoring.map(|restoring| Restoring {
+                id: self.id(restoring.id),
+                crashed: GenId::FIRST,
+                failure: Failure::Vanished,
+            }),
+            ..*recovery
+        }
+    }
+}
+
+impl Machine {
+    pub(in crate::reload) fn rename(&self, now: Time) -> Rename {
+        let building = self.building.map(|building| building.id);
+        let queued = self.queued.map(|queued| queued.id);
+        let started = self.generations.iter().map(|known| known.id);
+        let mut artifacts = Vec::new();
+        if !self.policy.roll_back_within.is_zero() && self.policy.builds {
+            artifacts.extend(self.needed());
+            artifacts.sort_unstable();
+            artifacts.dedup();
+        }
+        Rename {
+            now,
+            ids: started.chain(building).chain(queued).collect(),
+            artifacts,
+        }
+    }
+
+    /// Whether a generation that is built waits for room.
+    pub(in crate::reload) fn has_queued(&self) -> bool {
+        self.queued.is_some()
+    }
+
+    /// The same machine for all that it will do: causes and past moments change only what is reported.
+    pub(in crate::reload) fn canonical(&self, rename: &Rename) -> Self {
+        let cause = Cause::Begin;
+        let before = |id| self.recovery.before == Some(id);
+        let generations = self.generations.iter();
+        let generations = generations.map(|known| rename.generation(known, before(known.id)));
+        Self {
+            upcoming: rename.id(self.upcoming),
+            pending: self.pending.map(|pending| Pending { cause, ..pending }),
+            building: self.building.map(|building| Building {
+                id: rename.id(building.id),
+                since: Time::START,
+                cause,
+                ..building
+            }),
+            queued: self.queued.map(|queued| Queued {
+                id: rename.id(queued.id),
+                cause,
+                artifact: rename.artifact(queued.artifact),
+            }),
+            generations: generations.collect(),
+            artifacts: rename.artifacts(&self.artifacts),
+            recovery: rename.recovery(&self.recovery, self.live().is_some()),
+            quit: self.quit.map(|quit| Quit {
+                until: rename.time(quit.until),
+                ..quit
+            }),
+            ..self.clone()
+        }
+    }
+}
