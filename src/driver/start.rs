@@ -62,8 +62,10 @@ impl Driver {
         }
         let (unready_reason, tree) = (LastUnreadyReason::default(), control.clone());
         let inputs = ReadyInputs {
-            pids: Box::new(move || tree.pids()),
-            listen_state,
+            sockets: ready::Sockets {
+                pids: Box::new(move || tree.pids()),
+                state: listen_state,
+            },
             adopts: self.adopts,
             notify_state: notify.state.subscribe(),
             lines,
@@ -169,14 +171,7 @@ impl Driver {
         );
         async move {
             let adopts = inputs.adopts;
-            let how = match ready::wait(&spec, inputs).await {
-                Ok(how) => how,
-                // The timeout stops it. Until then it may exit and say why.
-                Err(why) => {
-                    let hint = Some(why.hint().into());
-                    return feed.message(Level::Warning, format!("gen {id}: {why}"), hint);
-                }
-            };
+            let how = ready::wait(&spec, inputs).await;
             let text = format!("gen {id} is ready: {how}");
             // A user who sees a generation live and cannot connect needs a hint. Later generations open the same sockets.
             match how == ReadyReason::Running && adopts && id == GenId::FIRST {

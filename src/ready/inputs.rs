@@ -1,4 +1,3 @@
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -67,12 +66,21 @@ impl ListenState {
     }
 }
 
-/// What [`wait`](super::wait) knows about one generation.
-pub struct ReadyInputs {
+/// The sockets of a generation, and the processes that may wait for connections on them.
+pub struct Sockets {
     /// Returns the processes of the generation.
     pub pids: Box<dyn FnMut() -> Vec<i32> + Send>,
     /// Returns the sockets of the generation.
-    pub listen_state: Box<dyn FnMut() -> ListenState + Send>,
+    pub state: Box<dyn FnMut() -> ListenState + Send>,
+}
+
+/// Receives the reason why a generation is not ready yet.
+pub type OnUnready = Box<dyn FnMut(UnreadyReason) + Send>;
+
+/// What [`wait`](super::wait) knows about one generation.
+pub struct ReadyInputs {
+    /// Its sockets.
+    pub sockets: Sockets,
     /// Whether sockets that the generation opens itself are seen.
     pub adopts: bool,
     /// What the generation has sent to its notify socket.
@@ -84,17 +92,6 @@ pub struct ReadyInputs {
     pub connect: Connect,
     /// Runs the command of `exec:`.
     pub exec: Exec,
-    /// Called after each check with the reason why the generation is not ready yet.
+    /// Called after each check that fails.
     pub on_unready: OnUnready,
-}
-
-/// Receives the reason why a generation is not ready yet.
-pub type OnUnready = Box<dyn FnMut(UnreadyReason) + Send>;
-
-impl fmt::Debug for ReadyInputs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadyInputs")
-            .field("adopts", &self.adopts)
-            .finish_non_exhaustive()
-    }
 }

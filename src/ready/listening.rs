@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{ListenState, OnUnready, ReadyReason, UnreadyReason};
+use super::{ListenState, OnUnready, ReadyReason, Sockets, UnreadyReason};
 use crate::os::{Accepting, accepting};
 
 /// If the system does not show whether a process waits on a socket, it counts as waiting after this time.
@@ -52,14 +52,7 @@ impl SocketState {
     }
 }
 
-/// Observes the sockets of a generation.
-pub(super) struct Observer {
-    pub(super) pids: Box<dyn FnMut() -> Vec<i32> + Send>,
-    pub(super) listen_state: Box<dyn FnMut() -> ListenState + Send>,
-    pub(super) on_unready: OnUnready,
-}
-
-impl Observer {
+impl Sockets {
     /// Waits until the generation listens on every address of the previous one, and its processes wait for connections
     /// on each of its sockets. Addresses that it does not listen on one second after its first socket are ignored.
     /// `run_time`: how long a program that opens no socket has to run.
@@ -69,7 +62,11 @@ impl Observer {
     /// or may still be loading. There are two exceptions. A process that the system does not show (it uses io_uring on
     /// a kernel that does not list pending operations, or belongs to another user) counts after a second. And if
     /// the system shows nothing at all, as on other systems than Linux, a second is enough.
-    pub(super) async fn accepting(&mut self, run_time: Option<Duration>) -> ReadyReason {
+    pub(super) async fn accepting(
+        &mut self,
+        run_time: Option<Duration>,
+        on_unready: &mut OnUnready,
+    ) -> ReadyReason {
         let start = Instant::now();
         // The minimum of two costs is used, because one check may be interrupted on a busy machine.
         let mut last_cost = Duration::MAX;
@@ -77,7 +74,7 @@ impl Observer {
         let mut known = HashMap::new();
         loop {
             let now = Instant::now();
-            let state = (self.listen_state)();
+            let state = (self.state)();
             let result = if state.has_no_socket() {
                 no_socket(&state, now - start, run_time)
             } else {
@@ -96,7 +93,7 @@ impl Observer {
             };
             match result {
                 Ok(reason) => return reason,
-                Err(reason) => (self.on_unready)(reason),
+                Err(reason) => on_unready(reason),
             }
             let cost = Instant::now() - now;
             sleep(interval(now - start, cost.min(last_cost))).await;
@@ -112,17 +109,15 @@ fn no_socket(
 ) -> Result<ReadyReason, UnreadyReason> {
     let (required, reason) = match state.missing.first() {
         None => (run_time, UnreadyReason::NoSocket),
+        Some(missing) if state.other_live => (None, UnreadyReason::Missing(*missing)),
         Some(missing) => {
-            let required = run_time.filter(|_| !state.other_live);
-            (
-                required.and(Some(NO_SOCKET_GRACE)),
-                UnreadyReason::Missing(*missing),
-            )
+            let required = run_time.and(Some(NO_SOCKET_GRACE));
+            (required, UnreadyReason::Missing(*missing))
         }
     };
-    match required {
-        Some(required) if running >= required => Ok(ReadyReason::Running),
-        Some(_) | None => Err(reason),
+    match required.is_some_and(|required| running >= required) {
+        true => Ok(ReadyReason::Running),
+        false => Err(reason),
     }
 }
 

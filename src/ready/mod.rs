@@ -6,24 +6,117 @@
 
 mod http;
 mod inputs;
-mod last_unready_reason;
 mod listening;
-mod pattern;
 mod probe;
 mod reason;
 mod spec;
-mod status;
-mod wait;
 
 #[cfg(test)]
 mod tests;
 
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
 pub use http::HttpProbe;
 pub use inputs::{
-    Connect, Connecting, Exec, ListenState, NotifyState, OnUnready, ReadyInputs, Stream,
+    Connect, Connecting, Exec, ListenState, NotifyState, OnUnready, ReadyInputs, Sockets, Stream,
 };
-pub use last_unready_reason::LastUnreadyReason;
-pub use pattern::Pattern;
-pub use reason::{ReadyError, ReadyReason, UnreadyReason};
-pub use spec::ReadySpec;
-pub use wait::wait;
+pub use reason::{LastUnreadyReason, ReadyReason, UnreadyReason};
+pub use spec::{Pattern, ReadySpec};
+
+/// How long to wait, after `READY=1`, until the program waits for connections. Then its message is believed.
+const SOCKETS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a program that opens no socket has to run.
+const RUN_TIME: Duration = Duration::from_millis(500);
+
+/// Waits until the generation is ready. Call it when the generation starts, within a tokio runtime with time and I/O.
+///
+/// There is no timeout. Dropping the future stops all probes.
+pub async fn wait(spec: &ReadySpec, mut inputs: ReadyInputs) -> ReadyReason {
+    let ReadyInputs {
+        sockets,
+        notify_state,
+        lines,
+        connect,
+        exec,
+        on_unready,
+        ..
+    } = &mut inputs;
+    match spec {
+        ReadySpec::Auto => auto(&mut inputs).await,
+        ReadySpec::Listen => sockets.accepting(None, on_unready).await,
+        ReadySpec::Notify => notified(notify_state, on_unready).await,
+        ReadySpec::Http(probe) => probe::http(probe, connect, on_unready).await,
+        ReadySpec::Tcp => {
+            let mut ignore: OnUnready = Box::new(|_| {});
+            let accepting = sockets.accepting(None, &mut ignore);
+            probe::tcp(connect, accepting, on_unready).await
+        }
+        ReadySpec::Log(pattern) => printed(pattern, lines, on_unready).await,
+        ReadySpec::Exec(command) => probe::exec(command, exec, on_unready).await,
+        ReadySpec::Delay(delay) => {
+            sleep(*delay).await;
+            ReadyReason::Delayed
+        }
+    }
+}
+
+/// A message of the program takes precedence over what its sockets show, also if both are there at once.
+async fn auto(inputs: &mut ReadyInputs) -> ReadyReason {
+    let ReadyInputs {
+        sockets,
+        adopts,
+        notify_state,
+        on_unready,
+        ..
+    } = inputs;
+    // A program that has inherited sockets, and whose own sockets are not seen, must use those that it has.
+    let may_need_none = *adopts || (sockets.state)().has_no_socket();
+    let run_time = may_need_none.then_some(RUN_TIME);
+    tokio::select! {
+        biased;
+        Ok(_) = notify_state.wait_for(|state| *state != NotifyState::Silent) => {}
+        reason = sockets.accepting(run_time, on_unready) => return reason,
+    }
+    let reason = notified(notify_state, on_unready).await;
+    // The master process of gunicorn sends `READY=1` before its workers have loaded the program.
+    if !(sockets.state)().has_no_socket() {
+        let _ = timeout(SOCKETS_TIMEOUT, sockets.accepting(None, on_unready)).await;
+    }
+    reason
+}
+
+/// Waits forever if the notify socket closes, which happens when the generation is stopped.
+async fn notified(
+    state: &mut watch::Receiver<NotifyState>,
+    on_unready: &mut OnUnready,
+) -> ReadyReason {
+    loop {
+        match *state.borrow_and_update() {
+            NotifyState::Silent => {}
+            NotifyState::NotReady => on_unready(UnreadyReason::NotReady),
+            NotifyState::Ready => return ReadyReason::Notified,
+        }
+        if state.changed().await.is_err() {
+            return pending().await;
+        }
+    }
+}
+
+async fn printed(
+    pattern: &Pattern,
+    lines: &mut mpsc::UnboundedReceiver<Vec<u8>>,
+    on_unready: &mut OnUnready,
+) -> ReadyReason {
+    while let Some(line) = lines.recv().await {
+        if pattern.matches(&line) {
+            return ReadyReason::Printed;
+        }
+    }
+    on_unready(UnreadyReason::OutputEnded);
+    pending().await
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::status::{self, Status};
+use super::http::{self, Status};
 use super::{Connect, Connecting, Exec, HttpProbe, OnUnready, ReadyReason, Stream, UnreadyReason};
 
 /// The time from the start of one probe to the start of the next, unless the first takes longer.
@@ -30,7 +30,7 @@ pub(super) async fn http(
     connect: &mut Connect,
     on_unready: &mut OnUnready,
 ) -> ReadyReason {
-    let request = status::request(probe);
+    let request = probe.request();
     loop {
         let next = Instant::now() + PERIOD;
         match timeout(TIMEOUT, exchange(&request, connect(probe.port()))).await {
@@ -55,7 +55,7 @@ async fn exchange(request: &str, connecting: Connecting) -> Result<u16, UnreadyR
         if stream.read_buf(&mut response).await.map_err(closed)? == 0 {
             return Err(UnreadyReason::Closed);
         }
-        match status::read(&response) {
+        match http::status(&response) {
             Status::Final(status) => {
                 tokio::spawn(read_rest(stream));
                 return Ok(status);

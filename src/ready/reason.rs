@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a generation counts as ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,45 +54,6 @@ impl fmt::Display for ReadyReason {
     }
 }
 
-/// Why a generation can never become ready, whatever the program does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadyError {
-    /// The rule needs a socket, and the program has none.
-    NoSocket,
-    /// The notify socket is closed.
-    NotifyClosed,
-    /// The output ended without a matching line.
-    OutputEnded,
-}
-
-impl ReadyError {
-    /// What to do next.
-    #[must_use]
-    pub fn hint(self) -> &'static str {
-        match self {
-            Self::NoSocket => {
-                "pass a socket with `--listen`, or use `--ready log:REGEX`, `exec:COMMAND` or `delay:DURATION`"
-            }
-            Self::NotifyClosed => "use another `--ready`, such as `listen` or `delay:DURATION`",
-            Self::OutputEnded => {
-                "compare the program's output with the expression of `--ready log:REGEX`"
-            }
-        }
-    }
-}
-
-impl fmt::Display for ReadyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoSocket => "readiness can't be checked because the program has no socket",
-            Self::NotifyClosed => "readiness can't be checked because there is no notify socket",
-            Self::OutputEnded => "the program closed its output before it printed a matching line",
-        })
-    }
-}
-
-impl std::error::Error for ReadyError {}
-
 /// Why a generation is not ready yet. Reported if it runs into the timeout.
 #[derive(Debug)]
 pub enum UnreadyReason {
@@ -113,6 +75,8 @@ pub enum UnreadyReason {
     Closed,
     /// The probe got no response within a second.
     NoResponse,
+    /// It closed its output before it printed a matching line.
+    OutputEnded,
     /// The command failed.
     CommandFailed,
     /// The command took too long and was killed.
@@ -125,11 +89,8 @@ impl fmt::Display for UnreadyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAccepting(index) => {
-                write!(
-                    f,
-                    "it does not wait for connections on socket {}",
-                    index + 1
-                )
+                let number = index + 1;
+                write!(f, "it does not wait for connections on socket {number}")
             }
             Self::NoSocket => f.write_str("it has not opened a socket"),
             Self::Missing(address) => write!(f, "it does not listen on `{address}`"),
@@ -141,6 +102,9 @@ impl fmt::Display for UnreadyReason {
                 f.write_str("the connection of the probe was closed without a response")
             }
             Self::NoResponse => f.write_str("the probe got no response within 1s"),
+            Self::OutputEnded => {
+                f.write_str("it closed its output before it printed a matching line")
+            }
             Self::CommandFailed => f.write_str("the command of `--ready exec:` failed"),
             Self::CommandTimedOut => {
                 f.write_str("the command of `--ready exec:` took more than 10s")
@@ -149,5 +113,25 @@ impl fmt::Display for UnreadyReason {
                 write!(f, "cannot start the command of `--ready exec:`: {error}")
             }
         }
+    }
+}
+
+/// Why a generation is not ready yet, as of the last check.
+#[derive(Clone, Debug, Default)]
+pub struct LastUnreadyReason(Arc<Mutex<Option<UnreadyReason>>>);
+
+impl LastUnreadyReason {
+    /// Stores each reason it is called with.
+    pub fn recorder(&self) -> Box<dyn FnMut(UnreadyReason) + Send> {
+        let last = self.0.clone();
+        Box::new(move |reason| {
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        })
+    }
+
+    /// The last reason, if there was one.
+    pub fn get(&self) -> Option<String> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(ToString::to_string)
     }
 }

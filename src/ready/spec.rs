@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{HttpProbe, Pattern};
+use regex::Regex;
+
+use super::HttpProbe;
 use crate::value::{format_duration, parse_duration};
 
 /// The rule that decides when a new generation is ready.
@@ -34,20 +36,13 @@ impl ReadySpec {
     /// Whether the rule can be checked only if the program has a socket.
     #[must_use]
     pub fn needs_sockets(&self) -> bool {
-        match self {
-            Self::Listen | Self::Http(_) | Self::Tcp => true,
-            Self::Auto | Self::Notify | Self::Log(_) | Self::Exec(_) | Self::Delay(_) => false,
-        }
+        matches!(self, Self::Listen | Self::Http(_) | Self::Tcp)
     }
 
     /// Whether the rule needs the lines of output.
     #[must_use]
     pub fn reads_output(&self) -> bool {
-        match self {
-            Self::Log(_) => true,
-            Self::Auto | Self::Listen | Self::Notify | Self::Http(_) | Self::Tcp => false,
-            Self::Exec(_) | Self::Delay(_) => false,
-        }
+        matches!(self, Self::Log(_))
     }
 }
 
@@ -79,13 +74,19 @@ impl FromStr for ReadySpec {
         };
         let value = rest.unwrap_or_default();
         match name {
-            "auto" => without_value(name, rest, Self::Auto),
-            "listen" => without_value(name, rest, Self::Listen),
-            "notify" => without_value(name, rest, Self::Notify),
-            "tcp" => without_value(name, rest, Self::Tcp),
+            "auto" | "listen" | "notify" | "tcp" if rest.is_some() => {
+                Err(format!("`{name}` takes no value"))
+            }
+            "auto" => Ok(Self::Auto),
+            "listen" => Ok(Self::Listen),
+            "notify" => Ok(Self::Notify),
+            "tcp" => Ok(Self::Tcp),
             "http" => HttpProbe::parse(value).map(Self::Http),
             "log" => Pattern::parse(value).map(Self::Log),
-            "exec" => exec(value),
+            "exec" if value.trim().is_empty() => {
+                Err("a command is missing, as in `exec:pg_isready -q`".into())
+            }
+            "exec" => Ok(Self::Exec(value.into())),
             "delay" => parse_duration(value).map(Self::Delay),
             "https" => Err("the probe uses plain HTTP, as in `http:/path`".into()),
             _ => Err(ALLOWED.into()),
@@ -93,24 +94,65 @@ impl FromStr for ReadySpec {
     }
 }
 
-fn without_value(name: &str, rest: Option<&str>, spec: ReadySpec) -> Result<ReadySpec, String> {
-    match rest {
-        None => Ok(spec),
-        Some(_) => Err(format!("`{name}` takes no value")),
+/// A regular expression. Two are equal if their text is equal.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Parses the part after `log:`.
+    pub(super) fn parse(rest: &str) -> Result<Self, String> {
+        if rest.is_empty() {
+            return Err("a regular expression is missing, as in `log:listening on`".into());
+        }
+        let pattern = Regex::new(rest).map(Self);
+        pattern.map_err(|error| summary(&error))
+    }
+
+    /// Whether a line of output matches, with or without its escape sequences.
+    #[must_use]
+    pub fn matches(&self, line: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(line);
+        self.0.is_match(&console::strip_ansi_codes(&text)) || self.0.is_match(&text)
     }
 }
 
-fn exec(command: &str) -> Result<ReadySpec, String> {
-    if command.trim().is_empty() {
-        return Err("a command is missing, as in `exec:pg_isready -q`".into());
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
     }
-    Ok(ReadySpec::Exec(command.to_owned()))
+}
+
+impl Eq for Pattern {}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The error of `regex` shows the position on several lines and ends with the problem.
+fn summary(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .to_owned();
+    format!("not a regular expression: {last}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn escape_sequences_do_not_prevent_a_match() {
+        let pattern = Pattern(Regex::new("listening on 127").expect("a pattern"));
+        assert!(pattern.matches(b"\x1b[32mINFO\x1b[0m listening on \x1b[1m127.0.0.1\x1b[0m \xff"));
+        assert!(!pattern.matches(b"listening"));
+    }
 
     #[test]
     fn a_rule_is_displayed_as_it_is_written() {

@@ -31,7 +31,7 @@ async fn http_accepts_2xx_and_3xx_and_reports_the_rest() {
     respond(socket, Box::leak(Box::new(responses)));
     assert_eq!(
         result(start("http:/health", inputs)).await,
-        Ok(ReadyReason::Responded(302))
+        ReadyReason::Responded(302)
     );
     let expected = [
         "the probe got status 503",
@@ -49,7 +49,7 @@ async fn http_gets_a_response_from_a_program_that_starts_slowly() {
     let waiting = start("http:/", inputs);
     program.reports("the probe got no response within 1s").await;
     respond(socket, &["HTTP/1.1 204 No Content\r\n\r\n"]);
-    assert_eq!(result(waiting).await, Ok(ReadyReason::Responded(204)));
+    assert_eq!(result(waiting).await, ReadyReason::Responded(204));
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn tcp_requires_an_accepted_connection() {
     program.reports("the probe got no response within 1s").await;
     assert!(!waiting.is_finished());
     respond(socket, &["+OK\r\n"]);
-    assert_eq!(result(waiting).await, Ok(ReadyReason::Connected));
+    assert_eq!(result(waiting).await, ReadyReason::Connected);
 }
 
 /// The server keeps the connection and sends nothing.
@@ -85,10 +85,7 @@ async fn tcp_detects_that_a_silent_server_waits_for_connections() {
     let socket = listener();
     let (inputs, _program) = own_inputs(Some(&socket));
     let _waits = register(&socket);
-    assert_eq!(
-        result(start("tcp", inputs)).await,
-        Ok(ReadyReason::Connected)
-    );
+    assert_eq!(result(start("tcp", inputs)).await, ReadyReason::Connected);
 }
 
 #[tokio::test]
@@ -107,7 +104,7 @@ async fn exec_is_repeated_until_it_succeeds() {
     });
     assert_eq!(
         result(start("exec:test -e x", inputs)).await,
-        Ok(ReadyReason::CommandSucceeded)
+        ReadyReason::CommandSucceeded
     );
     let expected = [
         "the command of `--ready exec:` failed",

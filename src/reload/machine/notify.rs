@@ -59,7 +59,7 @@ impl Machine {
         };
         match message {
             WatchdogMessage::Ping if known.watchdog.due.is_some() => {
-                known.watchdog.restart(step.now)
+                known.watchdog.restart(step.now);
             }
             WatchdogMessage::Ping => {}
             WatchdogMessage::Period(period) => {
