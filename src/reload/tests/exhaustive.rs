@@ -22,7 +22,7 @@ pub(super) struct Budget {
     /// Configuration changes.
     pub(super) configs: u8,
     /// Notifications of programs.
-    pub(super) words: u8,
+    pub(super) notifications: u8,
 }
 
 /// A state that was reached and is still to be expanded.
@@ -36,7 +36,7 @@ struct Node {
 pub(super) struct Report {
     pub(super) name: String,
     pub(super) budget: Budget,
-    pub(super) goes_back: bool,
+    pub(super) rolls_back: bool,
     pub(super) states: usize,
     pub(super) edges: u64,
     pub(super) deepest: usize,
@@ -52,11 +52,11 @@ impl fmt::Display for Report {
             quits,
             faults,
             configs,
-            words,
+            notifications,
         } = self.budget;
         write!(
             f,
-            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs, {words} words: {} states, {} edges, {} deep, {:.1?}",
+            "{}, {changes} changes, {quits} quits, {faults} faults, {configs} configs, {notifications} notifications: {} states, {} edges, {} deep, {:.1?}",
             self.name, self.states, self.edges, self.deepest, self.took
         )
     }
@@ -65,7 +65,7 @@ impl fmt::Display for Report {
 pub(super) struct Exploration {
     seen: HashMap<u128, u32>,
     /// The machines that got stale events already.
-    teased: HashSet<u64>,
+    stale_checked: HashSet<u64>,
     /// For each state, how it was first reached.
     origins: Vec<(u32, Option<Move>)>,
     /// For each state, where cooperation leads; itself if it is at rest.
@@ -82,7 +82,7 @@ impl Exploration {
         let started = Instant::now();
         let mut this = Self {
             seen: HashMap::new(),
-            teased: HashSet::new(),
+            stale_checked: HashSet::new(),
             origins: Vec::new(),
             cooperations: Vec::new(),
             edges: 0,
@@ -104,7 +104,7 @@ impl Exploration {
         Report {
             name: name(policy),
             budget,
-            goes_back: !policy.roll_back_within.is_zero(),
+            rolls_back: !policy.roll_back_within.is_zero(),
             states: this.origins.len(),
             edges: this.edges,
             deepest,
@@ -129,8 +129,8 @@ impl Exploration {
             Entry::Vacant(vacant) => {
                 vacant.insert(index);
                 self.origins.push(origin);
-                if self.teased.insert(machine) {
-                    pair.shrugs_off_stale(&mut self.ledger);
+                if self.stale_checked.insert(machine) {
+                    pair.ignores_stale_events(&mut self.ledger);
                     self.note_broken(index, None);
                 }
                 self.cooperations.push(index);
@@ -201,7 +201,7 @@ impl Exploration {
             }
             let ends = way.len() < 500;
             self.ledger.check(Rule::NothingForgotten, ends, || {
-                "never comes to rest".into()
+                "does not come to rest".into()
             });
             rests[at] = ends;
             way.into_iter().for_each(|state| rests[state] = ends);
@@ -215,7 +215,7 @@ impl Exploration {
 
 impl Budget {
     fn after(self, action: Move) -> Option<Self> {
-        let (Move::Tell(event) | Move::TellAndRefuse(event)) = action else {
+        let (Move::Send(event) | Move::SendAndRefuse(event)) = action else {
             return Some(self);
         };
         let mut left = self;
@@ -237,14 +237,14 @@ impl Budget {
                 GenEvent::StartFailed | GenEvent::BuildEnded(BuildOutcome::Failed),
             ) => &mut left.faults,
             Event::Generation(_, GenEvent::Ready | GenEvent::Exited { .. } | GenEvent::Gone)
-                if matches!(action, Move::TellAndRefuse(_)) =>
+                if matches!(action, Move::SendAndRefuse(_)) =>
             {
                 &mut left.faults
             }
             Event::Generation(
                 _,
                 GenEvent::ExtendTimeout { .. } | GenEvent::StoredFds | GenEvent::Watchdog(_),
-            ) => &mut left.words,
+            ) => &mut left.notifications,
             Event::Begin
             | Event::Generation(
                 _,
@@ -275,22 +275,22 @@ fn moves(node: &Node) -> Vec<(Move, Budget)> {
         return Vec::new();
     }
     let mut moves = vec![
-        Move::Tell(Event::Requested(Request::Quit)),
-        Move::Tell(Event::Requested(Request::QuitNow)),
+        Move::Send(Event::Requested(Request::Quit)),
+        Move::Send(Event::Requested(Request::QuitNow)),
     ];
     if world.begun {
-        moves.push(Move::Tell(Event::Changed(Action::Build)));
-        moves.push(Move::Tell(Event::ConfigChanged { signal: 1 }));
+        moves.push(Move::Send(Event::Changed(Action::Build)));
+        moves.push(Move::Send(Event::ConfigChanged { signal: 1 }));
         if world.policy.builds {
-            moves.push(Move::Tell(Event::Changed(Action::Restart)));
+            moves.push(Move::Send(Event::Changed(Action::Restart)));
         }
         moves.extend(node.pair.reports());
-        moves.extend(world.words().into_iter().map(Move::Tell));
+        moves.extend(world.notifications().into_iter().map(Move::Send));
         if node.pair.machine.deadline().is_some() {
             moves.push(Move::Pass(UNIT));
         }
     } else {
-        moves.push(Move::Tell(Event::Begin));
+        moves.push(Move::Send(Event::Begin));
     }
     let affordable = |action: Move| Some((action, node.budget.after(action)?));
     moves.into_iter().filter_map(affordable).collect()
@@ -309,7 +309,7 @@ fn name(policy: &Policy) -> String {
     let watchdog = if watchdog.is_some() { " watchdog" } else { "" };
     let back = match roll_back_within.is_zero() {
         true => "",
-        false => " going back",
+        false => " rolling back",
     };
     format!("{mode:?} {when_busy:?} {builds}{watchdog}{back}")
 }

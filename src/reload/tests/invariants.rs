@@ -57,7 +57,7 @@ const fn budget(changes: u8, quits: u8, faults: u8, configs: u8) -> Budget {
         quits,
         faults,
         configs,
-        words: 0,
+        notifications: 0,
     }
 }
 
@@ -82,7 +82,7 @@ fn budgets(mode: Mode, size: Size) -> [Budget; 3] {
 fn talkative(policy: &Policy, size: Size) -> [(Policy, Budget); 2] {
     let full = size == Size::Full;
     let budget = Budget {
-        words: if full { 2 } else { 1 },
+        notifications: if full { 2 } else { 1 },
         ..budget(
             u8::from(full),
             u8::from(policy.mode == Mode::StopFirst),
@@ -91,11 +91,11 @@ fn talkative(policy: &Policy, size: Size) -> [(Policy, Budget); 2] {
         )
     };
     let watchdog = Some(2 * UNIT);
-    let watched = Policy {
+    let with_watchdog = Policy {
         watchdog,
         ..policy.clone()
     };
-    [(policy.clone(), budget), (watched, budget)]
+    [(policy.clone(), budget), (with_watchdog, budget)]
 }
 
 /// Crashes that have consequences. In all other policies they have none.
@@ -170,7 +170,7 @@ fn crashes_alone_lead_to_two_starts(reports: &[Report]) {
         let broken = report.broken.iter().find(|(rule, _)| *rule == Rule::NoLoop);
         assert!(broken.is_none(), "{}: {broken:?}", report.name);
         let most = report.ledger.most_starts();
-        let expected = if report.goes_back { 2 } else { 0 };
+        let expected = if report.rolls_back { 2 } else { 0 };
         let reached = most == expected || !report.broken.is_empty();
         assert!(reached, "{}: {most} starts at most", report.name);
     }

@@ -4,17 +4,18 @@
 use crate::reload;
 
 mod dues;
+mod effects;
 mod exhaustive;
+mod happen;
 mod invariants;
 mod ledger;
+mod next_events;
+mod notices;
 mod notifications;
 mod pair;
 mod past;
 mod process;
 mod random;
-mod reload_signals;
 pub(crate) mod replay;
-mod rules;
 mod trace;
-mod unchanged;
 mod world;

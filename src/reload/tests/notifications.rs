@@ -7,18 +7,18 @@ use crate::reload::{Action, Event, GenId, WatchdogMessage};
 
 impl World {
     /// The notifications that may arrive next.
-    pub(super) fn words(&self) -> Vec<Event> {
+    pub(super) fn notifications(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for known in &self.gens {
-            known.says(self.now, &self.policy, &mut events);
+            known.may_send(self.now, &self.policy, &mut events);
         }
         events
     }
 
-    pub(super) fn signed(&mut self, id: GenId, sign: WatchdogMessage) {
+    pub(super) fn watchdog_message(&mut self, id: GenId, message: WatchdogMessage) {
         let (now, policy) = (self.now, self.policy.clone());
         if let Some(known) = self.find_mut(id) {
-            known.sign(sign, now, &policy);
+            known.receive(message, now, &policy);
         }
     }
 
@@ -44,14 +44,14 @@ impl World {
 
     /// A generation is aborted only if its watchdog fired.
     pub(super) fn abort(&self, known: &mut Gen) -> bool {
-        let fine = known.role != Role::Leaving && known.is_put_down(self.now);
+        let fine = known.role != Role::Draining && known.watchdog_is_due(self.now);
         let early = matches!(known.watch, Watch::Aborted(_) | Watch::Killed);
         known.watch = Watch::Aborted(self.now.plus(self.policy.stop_timeout));
         fine && !early
     }
 
     /// An aborted generation is killed only if it did not end in time.
-    pub(super) fn put_down(&self, known: &mut Gen) -> bool {
+    pub(super) fn kill_hung(&self, known: &mut Gen) -> bool {
         let due = matches!(known.watch, Watch::Aborted(until) if self.now >= until);
         if due {
             known.watch = Watch::Killed;
@@ -59,12 +59,12 @@ impl World {
         due
     }
 
-    /// No hung generation stays unnoticed.
-    pub(super) fn watched(&self, ticked: bool, ledger: &mut Ledger) {
+    /// Every hung generation is noticed.
+    pub(super) fn hung_are_noticed(&self, ticked: bool, ledger: &mut Ledger) {
         for known in &self.gens {
-            let due = known.is_put_down(self.now) && (ticked || known.watch == Watch::Due);
+            let due = known.watchdog_is_due(self.now) && (ticked || known.watch == Watch::Due);
             ledger.check(Rule::Protocol, !due, || {
-                format!("{known:?} gives no sign of life")
+                format!("{known:?} is hung, and nothing is done")
             });
         }
     }

@@ -13,9 +13,9 @@ use crate::reload::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
     /// The machine gets this event.
-    Tell(Event),
+    Send(Event),
     /// The same; a switch that follows from it is refused.
-    TellAndRefuse(Event),
+    SendAndRefuse(Event),
     /// Time passes; the machine gets a tick if its deadline is reached.
     Pass(Duration),
 }
@@ -38,9 +38,9 @@ impl Pair {
     pub(super) fn reports(&self) -> Vec<Move> {
         let mut moves = Vec::new();
         for event in self.world.reports() {
-            moves.push(Move::Tell(event));
+            moves.push(Move::Send(event));
             if self.world.may_switch_after(event) {
-                moves.push(Move::TellAndRefuse(event));
+                moves.push(Move::SendAndRefuse(event));
             }
         }
         moves
@@ -48,16 +48,16 @@ impl Pair {
 
     pub(super) fn step(&mut self, action: Move, ledger: &mut Ledger) {
         match action {
-            Move::Tell(event) => self.tell(event, ledger),
-            Move::TellAndRefuse(event) => {
+            Move::Send(event) => self.send(event, ledger),
+            Move::SendAndRefuse(event) => {
                 self.world.refuse = true;
-                self.tell(event, ledger);
+                self.send(event, ledger);
                 self.world.refuse = false;
             }
             Move::Pass(time) => {
                 self.world.now = self.world.now.plus(time);
                 if self.is_due() {
-                    self.tell(Event::Tick, ledger);
+                    self.send(Event::Tick, ledger);
                 }
             }
         }
@@ -68,7 +68,7 @@ impl Pair {
         deadline.is_some_and(|deadline| deadline <= self.world.now)
     }
 
-    fn tell(&mut self, event: Event, ledger: &mut Ledger) {
+    fn send(&mut self, event: Event, ledger: &mut Ledger) {
         let live = self.machine.live();
         if let Event::Generation(
             _,
@@ -86,18 +86,19 @@ impl Pair {
         let nothing = response.notices.contains(&Notice::NothingToUndo);
         if event == Event::Requested(Request::Undo) && !nothing {
             self.world.undo = true;
-            self.world.wish();
+            self.world.new_reason();
         }
-        self.world.spared(live, event, &response, ledger);
+        self.world
+            .failure_spares_live(live, event, &response, ledger);
         self.one_finish(&response, ledger);
         for notice in &response.notices {
-            self.world.told(notice, ledger);
+            self.world.notified(notice, ledger);
         }
-        self.world.same_is_kept(ledger);
+        self.world.unchanged_is_kept(ledger);
         for effect in response.effects {
             self.world.perform(effect, ledger);
         }
-        self.world.gives_up(&self.machine);
+        self.world.forget_crash(&self.machine);
         self.world.after(event, &self.machine, ledger);
         let overdue = event == Event::Tick && self.world.overdue();
         ledger.check(Rule::OneFinish, !overdue, || "the finish is overdue".into());
@@ -113,7 +114,7 @@ impl Pair {
     }
 
     /// Sends events that are late, repeated, or about generations that are gone: they must change nothing.
-    pub(super) fn shrugs_off_stale(&self, ledger: &mut Ledger) {
+    pub(super) fn ignores_stale_events(&self, ledger: &mut Ledger) {
         let mut events = self.world.stale();
         if self.world.quitting.is_some() {
             let changed = Event::Changed(Action::Build);
@@ -140,7 +141,7 @@ impl Pair {
         if self.world.finished {
             return None;
         }
-        let event = self.world.cooperate().map(Move::Tell);
+        let event = self.world.cooperate().map(Move::Send);
         let waits = self.machine.deadline().is_some();
         event.or(waits.then_some(Move::Pass(unit)))
     }

@@ -1,4 +1,4 @@
-//! What was built, what was live and what crashed: everything that hotrun may roll back to.
+//! The artifacts that were built, were live or crashed, and so may be started again.
 
 use super::process::{Gen, Role};
 use super::world::World;
@@ -23,24 +23,24 @@ pub(super) struct Past {
     pub(super) made: Option<ArtifactId>,
     tried: bool,
     kept: Vec<ArtifactId>,
-    /// What was live and has not failed since.
+    /// The artifacts that were live and have not failed since.
     served: Vec<ArtifactId>,
-    /// What was live last.
+    /// The artifact that was live last.
     last: Option<ArtifactId>,
-    /// Whether that is a server.
+    /// Whether its generation was a server.
     server: bool,
-    /// Whether something else was live before it.
+    /// Whether another artifact was live before it.
     fresh: bool,
-    /// What was live for longer than the blame time.
+    /// The artifact that was live for longer than the blame time.
     proven: Option<ArtifactId>,
     /// A restart or a rollback must follow from it, unless something else is started.
     pub(super) lost: Option<Lost>,
-    /// What hotrun is rolling back from.
+    /// The crash from which hotrun is rolling back.
     left: Option<Lost>,
     /// The kept artifact that was started last.
     pub(super) again: Option<ArtifactId>,
     /// The live generation has ended, and the user has not been notified yet.
-    untold: bool,
+    unreported: bool,
     /// Why the next start is made.
     pub(super) starting: Option<Cause>,
 }
@@ -61,7 +61,7 @@ impl Past {
     }
 
     /// This artifact is live again.
-    pub(super) fn comes_back(&mut self, artifact: ArtifactId, server: bool) {
+    pub(super) fn restored(&mut self, artifact: ArtifactId, server: bool) {
         self.last = Some(artifact);
         self.served.push(artifact);
         (self.server, self.fresh) = (server, false);
@@ -108,15 +108,15 @@ impl Past {
             lost: self.lost.map(lost),
             left: self.left.map(lost),
             again: known(&self.again),
-            untold: self.untold,
+            unreported: self.unreported,
             starting: None,
         }
     }
 }
 
 impl World {
-    /// A change or request: what follows from it is new.
-    pub(super) fn wish(&mut self) {
+    /// A change or request resets what is known about crashes.
+    pub(super) fn new_reason(&mut self) {
         self.starts = (0, true);
         self.past.proven = None;
     }
@@ -125,7 +125,7 @@ impl World {
         self.policy.passes_sockets || known.listens || known.serves
     }
 
-    /// A live generation may show only now that it is a server.
+    /// A live generation may turn out to be a server only now.
     pub(super) fn recognise(&mut self, id: GenId) {
         let live = self.find(id).filter(|known| known.role == Role::Live);
         self.past.server |= live.is_some_and(|live| self.is_server(live));
@@ -169,13 +169,13 @@ impl World {
             again: true,
         };
         self.past.lost = follows.then_some(lost);
-        self.past.untold = true;
+        self.past.unreported = true;
     }
 
     /// A generation failed that is not live.
     pub(super) fn lose_successor(&mut self, id: GenId, failure: Failure) {
         // The end of the live generation was handled before.
-        if std::mem::take(&mut self.past.untold) {
+        if std::mem::take(&mut self.past.unreported) {
             return;
         }
         let Some((artifact, again)) = self.find(id).map(|known| (known.artifact, known.again))
@@ -205,8 +205,8 @@ impl World {
     }
 
     /// Forgets a crash that nothing can follow from.
-    pub(super) fn gives_up(&mut self, machine: &Machine) {
-        let candidate = |known: &Gen| known.role != Role::Leaving;
+    pub(super) fn forget_crash(&mut self, machine: &Machine) {
+        let candidate = |known: &Gen| known.role != Role::Draining;
         let comes = !self.builds.is_empty() || self.gens.iter().any(candidate);
         let Some(lost) = self.past.lost.filter(|_| !comes && !machine.has_queued()) else {
             return;
@@ -222,17 +222,17 @@ impl World {
 
     /// Counts a start, and returns how many in a row were due to crashes alone.
     pub(super) fn count_start(&mut self, cause: Option<Cause>) -> u8 {
-        let (own, wished) = self.starts;
+        let (own, requested) = self.starts;
         self.starts = match cause {
             Some(
                 Cause::Begin | Cause::Change | Cause::Request | Cause::Undo | Cause::InheritFds,
-            ) if wished => (own, false),
-            Some(_) | None => (own + 1, wished),
+            ) if requested => (own, false),
+            Some(_) | None => (own + 1, requested),
         };
         self.starts.0
     }
 
-    pub(super) fn begun_for(&mut self, cause: Option<Cause>) {
+    pub(super) fn started_for(&mut self, cause: Option<Cause>) {
         match cause {
             Some(Cause::RollBack) => self.past.left = self.past.lost.take(),
             Some(Cause::Crash) => self.past.lost = None,
@@ -300,7 +300,7 @@ impl World {
             };
             Event::Generation(id, GenEvent::BuildEnded(built))
         });
-        let silent = |known: &&Gen| known.role != Role::Leaving && !known.serves;
+        let silent = |known: &&Gen| known.role != Role::Draining && !known.serves;
         let serve = self.gens.iter().filter(silent);
         let serve = serve.map(|known| Event::Generation(known.id, GenEvent::IsServer));
         kept.into_iter().chain(serve).collect()

@@ -1,6 +1,6 @@
 //! A started generation as a driver sees it, from its start until it is released.
 
-use super::world::exited;
+use super::next_events::exited;
 use crate::reload::machine::tests::Rename;
 use crate::reload::{ArtifactId, Ended, Event, GenEvent, GenId, Policy, Time, WatchdogMessage};
 
@@ -9,10 +9,10 @@ use crate::reload::{ArtifactId, Ended, Event, GenEvent, GenId, Policy, Time, Wat
 pub(super) enum Role {
     Candidate,
     Live,
-    Leaving,
+    Draining,
 }
 
-/// What is left of a generation's processes.
+/// The processes of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Tree {
     /// Being started; that may still fail.
@@ -29,13 +29,13 @@ pub(super) enum Tree {
 /// How far the draining of a generation that was live has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Drain {
-    /// It was never live, is live, or is past this.
+    /// It was never live, is live, or is forwarded.
     No,
-    OwesSettle,
-    Settling,
-    Settled,
-    Inspecting,
-    Unwilling,
+    OwesQuiescent,
+    Quiescing,
+    Quiescent,
+    Checking,
+    Unhandled,
     AwaitingIdle,
     MayStop,
 }
@@ -76,7 +76,7 @@ pub(super) struct Gen {
     pub(super) serves: bool,
     /// Its first process ended, and others are left.
     pub(super) to_be_killed: bool,
-    pub(super) relayed: bool,
+    pub(super) forwarded: bool,
     pub(super) stopped: bool,
     pub(super) killed: bool,
     /// It is owed the signal for a configuration change.
@@ -110,7 +110,7 @@ impl Gen {
             listens: false,
             serves: false,
             to_be_killed: false,
-            relayed: false,
+            forwarded: false,
             stopped: false,
             killed: false,
             owed: false,
@@ -124,12 +124,12 @@ impl Gen {
     /// It loses the traffic and drains.
     pub(super) fn retire(&mut self, now: Time, policy: &Policy, drain: Drain) {
         let until = now.plus(policy.stop_delay_max).plus(policy.stop_timeout);
-        self.leave(now, until);
+        self.drain_until(now, until);
         self.drain = drain;
     }
 
-    pub(super) const fn leave(&mut self, now: Time, until: Time) {
-        self.role = Role::Leaving;
+    pub(super) const fn drain_until(&mut self, now: Time, until: Time) {
+        self.role = Role::Draining;
         self.since = now;
         self.until = until;
     }
@@ -139,7 +139,7 @@ impl Gen {
         let bounded = match self.role {
             Role::Candidate => !self.ready,
             Role::Live => false,
-            Role::Leaving => !self.killed,
+            Role::Draining => !self.killed,
         };
         let later = bounded && until > self.until;
         if later {
@@ -149,12 +149,12 @@ impl Gen {
     }
 
     /// It sends a message to its watchdog.
-    pub(super) fn sign(&mut self, sign: WatchdogMessage, now: Time, policy: &Policy) {
+    pub(super) fn receive(&mut self, message: WatchdogMessage, now: Time, policy: &Policy) {
         let Some(period) = policy.watchdog else {
             return;
         };
-        self.watch = match (self.watch, sign) {
-            _ if self.role == Role::Leaving => return,
+        self.watch = match (self.watch, message) {
+            _ if self.role == Role::Draining => return,
             (Watch::Due | Watch::Aborted(_) | Watch::Killed, _) => return,
             (_, WatchdogMessage::Trigger) => Watch::Due,
             (Watch::Until(_), WatchdogMessage::Ping) => Watch::Until(now.plus(period)),
@@ -163,29 +163,29 @@ impl Gen {
     }
 
     pub(super) fn is_aborted(&self) -> bool {
-        let struck = matches!(self.watch, Watch::Due | Watch::Aborted(_) | Watch::Killed);
-        self.role != Role::Leaving && struck
+        let fired = matches!(self.watch, Watch::Due | Watch::Aborted(_) | Watch::Killed);
+        self.role != Role::Draining && fired
     }
 
     /// When its watchdog acts next.
     pub(super) fn watch_until(&self) -> Option<Time> {
         match self.watch {
             // A draining generation has a time limit already.
-            _ if self.role == Role::Leaving => None,
+            _ if self.role == Role::Draining => None,
             Watch::Until(until) | Watch::Aborted(until) => Some(until),
             Watch::Off | Watch::Due | Watch::Killed => None,
         }
     }
 
     /// Whether its watchdog may abort or kill it.
-    pub(super) fn is_put_down(&self, now: Time) -> bool {
-        let due = self.watch == Watch::Due && self.role != Role::Leaving;
+    pub(super) fn watchdog_is_due(&self, now: Time) -> bool {
+        let due = self.watch == Watch::Due && self.role != Role::Draining;
         due || self.watch_until().is_some_and(|until| now >= until)
     }
 
     /// Whether it drains and was not asked to stop yet.
-    pub(super) fn still_serves_its_own(&self) -> bool {
-        self.role == Role::Leaving && !self.relayed
+    pub(super) fn is_unforwarded(&self) -> bool {
+        self.role == Role::Draining && !self.forwarded
     }
 
     /// The events about it that may come next.
@@ -203,7 +203,7 @@ impl Gen {
         if self.role == Role::Candidate && !self.ready && !self.is_aborted() {
             events.push(Event::Generation(id, GenEvent::Ready));
         }
-        if may_listen && runs && !self.listens && self.role != Role::Leaving {
+        if may_listen && runs && !self.listens && self.role != Role::Draining {
             events.push(Event::Generation(id, GenEvent::Listening));
         }
         if self.signalling {
@@ -212,7 +212,7 @@ impl Gen {
                 Event::Generation(id, GenEvent::ReloadSignalSent { signal, handled })
             }));
         }
-        if self.still_serves_its_own() {
+        if self.is_unforwarded() {
             self.answers(events);
         }
     }
@@ -220,22 +220,22 @@ impl Gen {
     fn answers(&self, events: &mut Vec<Event>) {
         let id = self.id;
         match self.drain {
-            Drain::Settling => events.push(Event::Generation(id, GenEvent::Quiescent)),
-            Drain::Inspecting => events.extend([true, false].map(|handles_stop| {
-                Event::Generation(
-                    id,
-                    GenEvent::StopSignalChecked {
-                        handled: handles_stop,
-                    },
-                )
-            })),
+            Drain::Quiescing => events.push(Event::Generation(id, GenEvent::Quiescent)),
+            Drain::Checking => events.extend(
+                [true, false]
+                    .map(|handled| Event::Generation(id, GenEvent::StopSignalChecked { handled })),
+            ),
             Drain::AwaitingIdle => events.push(Event::Generation(id, GenEvent::Idle)),
-            Drain::No | Drain::OwesSettle | Drain::Settled | Drain::Unwilling | Drain::MayStop => {}
+            Drain::No
+            | Drain::OwesQuiescent
+            | Drain::Quiescent
+            | Drain::Unhandled
+            | Drain::MayStop => {}
         }
     }
 
     /// The notifications that it may send.
-    pub(super) fn says(&self, now: Time, policy: &Policy, events: &mut Vec<Event>) {
+    pub(super) fn may_send(&self, now: Time, policy: &Policy, events: &mut Vec<Event>) {
         let id = self.id;
         if !matches!(self.tree, Tree::Unknown | Tree::Running) {
             return;
@@ -245,30 +245,25 @@ impl Gen {
             let by = self.until.since(now) + policy.stop_delay_min;
             events.push(Event::Generation(id, GenEvent::ExtendTimeout { by }));
         }
-        if policy.watchdog.is_some() && self.role != Role::Leaving {
+        if policy.watchdog.is_some() && self.role != Role::Draining {
             events.extend(
                 [WatchdogMessage::Ping, WatchdogMessage::Trigger]
-                    .map(|sign| Event::Generation(id, GenEvent::Watchdog(sign))),
+                    .map(|message| Event::Generation(id, GenEvent::Watchdog(message))),
             );
         }
     }
 
-    /// Something is reported about it. If it ends, what is left of it must be killed at `until`.
+    /// Something is reported about it. If it ends, its survivors must be killed at `until`.
     pub(super) fn happen(&mut self, event: Event, now: Time, until: Time) {
         match event {
             Event::Generation(_, GenEvent::Ready) => self.ready = true,
             Event::Generation(_, GenEvent::Listening) => self.listens = true,
             Event::Generation(_, GenEvent::IsServer) => self.serves = true,
-            Event::Generation(_, GenEvent::Quiescent) => self.drain = Drain::Settled,
-            Event::Generation(
-                _,
-                GenEvent::StopSignalChecked {
-                    handled: handles_stop,
-                },
-            ) => {
-                self.drain = match handles_stop {
+            Event::Generation(_, GenEvent::Quiescent) => self.drain = Drain::Quiescent,
+            Event::Generation(_, GenEvent::StopSignalChecked { handled }) => {
+                self.drain = match handled {
                     true => Drain::MayStop,
-                    false => Drain::Unwilling,
+                    false => Drain::Unhandled,
                 };
             }
             Event::Generation(_, GenEvent::Idle) => self.drain = Drain::MayStop,
@@ -277,7 +272,7 @@ impl Gen {
             }
             Event::Generation(_, GenEvent::StartFailed | GenEvent::Gone) => {
                 self.tree = Tree::Gone;
-                self.role = Role::Leaving;
+                self.role = Role::Draining;
                 return;
             }
             Event::Begin
@@ -306,11 +301,11 @@ impl Gen {
             true => Tree::Orphans,
             false => Tree::Ended,
         };
-        let goes_on = survivors && ended.success();
-        if self.role == Role::Leaving {
+        let lives_on = survivors && ended.success();
+        if self.role == Role::Draining {
             self.drain = Drain::MayStop;
-        } else if !goes_on {
-            self.leave(now, until);
+        } else if !lives_on {
+            self.drain_until(now, until);
             self.to_be_killed = survivors;
         }
     }
@@ -340,7 +335,7 @@ impl Gen {
             });
         }
         let mut events = Vec::new();
-        if self.still_serves_its_own() {
+        if self.is_unforwarded() {
             self.answers(&mut events);
         }
         events.first().copied()
@@ -349,29 +344,29 @@ impl Gen {
     /// The same for everything that may happen to it.
     pub(super) fn canonical(&mut self, rename: &Rename) {
         self.id = rename.id(self.id);
-        // It is never live again.
-        let known = rename.is_artifact(self.artifact) && !self.relayed;
+        // A generation whose connections are forwarded is never live again.
+        let known = rename.is_artifact(self.artifact) && !self.forwarded;
         self.artifact = match known {
             true => rename.artifact(self.artifact),
             false => ArtifactId::new(0),
         };
-        self.again &= !self.relayed;
-        let leaving = self.role == Role::Leaving;
-        let waits = matches!(self.drain, Drain::Settling | Drain::Settled);
+        self.again &= !self.forwarded;
+        let draining = self.role == Role::Draining;
+        let waits = matches!(self.drain, Drain::Quiescing | Drain::Quiescent);
         let keep = |kept: bool, time| if kept { rename.time(time) } else { Time::START };
-        if self.relayed {
+        if self.forwarded {
             self.drain = Drain::No;
         }
-        self.since = keep(waits && !self.relayed, self.since);
+        self.since = keep(waits && !self.forwarded, self.since);
         let starts = self.role == Role::Candidate && !self.ready;
-        self.until = keep(starts || leaving && !self.killed, self.until);
+        self.until = keep(starts || draining && !self.killed, self.until);
         self.watch = match self.watch {
-            _ if leaving => Watch::Off,
+            _ if draining => Watch::Off,
             Watch::Until(until) => Watch::Until(rename.time(until)),
             Watch::Aborted(until) => Watch::Aborted(rename.time(until)),
             Watch::Off | Watch::Due | Watch::Killed => self.watch,
         };
-        if leaving {
+        if draining {
             self.owed = false;
             self.ready = false;
         }

@@ -14,7 +14,7 @@ use crate::reload::{
 
 /// How the world misbehaves.
 #[derive(Clone, Copy, Debug)]
-struct Temper {
+struct Behaviour {
     /// Builds take this long at least.
     slow_builds: u64,
     never_ready: bool,
@@ -37,16 +37,16 @@ enum Step {
     Configure,
     Request(Request),
     /// One of the notifications that a program may send.
-    Say(prop::sample::Index),
+    Notify(prop::sample::Index),
 }
 
 const STEP: Duration = Duration::from_millis(1);
 
-fn tempers() -> impl Strategy<Value = Temper> {
+fn behaviours() -> impl Strategy<Value = Behaviour> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let slow = prop_oneof![Just(0), 1..5_000_u64];
     let refused = prop_oneof![Just(0), 1..8_000_u64];
-    (flags, slow, refused).prop_map(|(flags, slow_builds, kills_refused)| Temper {
+    (flags, slow, refused).prop_map(|(flags, slow_builds, kills_refused)| Behaviour {
         slow_builds,
         never_ready: flags.0 && flags.1,
         ignores_stop: flags.1,
@@ -64,7 +64,7 @@ prop_compose! {
         // Zero would make a generation late in the same tick that starts it.
         ready in 1..3_000_u64,
         stop in 0..3_000_u64,
-        settle in 0..300_u64,
+        delay in 0..300_u64,
         more in 0..300_u64,
         kill in 0..3_000_u64,
         back in prop_oneof![1 => Just(0), 2 => 1..3_000_u64],
@@ -77,8 +77,8 @@ prop_compose! {
             when_busy: if queue { WhenBusy::Queue } else { WhenBusy::Cancel },
             ready_timeout: Duration::from_millis(ready),
             stop_timeout: Duration::from_millis(stop),
-            stop_delay_min: Duration::from_millis(settle),
-            stop_delay_max: Duration::from_millis(settle + more),
+            stop_delay_min: Duration::from_millis(delay),
+            stop_delay_max: Duration::from_millis(delay + more),
             watchdog: watchdog.map(Duration::from_millis),
             roll_back_within: Duration::from_millis(back),
             kill_timeout: Duration::from_millis(kill),
@@ -105,7 +105,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (0..20_000_u64).prop_map(Step::Wake),
         10 => actions.prop_map(Step::Change),
         5 => Just(Step::Configure),
-        8 => any::<prop::sample::Index>().prop_map(Step::Say),
+        8 => any::<prop::sample::Index>().prop_map(Step::Notify),
         3 => requests.prop_map(Step::Request),
     ]
 }
@@ -113,24 +113,24 @@ fn steps() -> impl Strategy<Value = Step> {
 /// A walk in progress.
 struct Walk {
     pair: Pair,
-    temper: Temper,
+    behaviour: Behaviour,
     ledger: Ledger,
 }
 
 impl Walk {
-    fn new(policy: &Policy, temper: Temper) -> Self {
+    fn new(policy: &Policy, behaviour: Behaviour) -> Self {
         let mut walk = Self {
             pair: Pair::new(policy),
-            temper,
+            behaviour,
             ledger: Ledger::default(),
         };
-        walk.go(Move::Tell(Event::Begin));
+        walk.go(Move::Send(Event::Begin));
         walk
     }
 
     fn go(&mut self, action: Move) {
         self.pair.step(action, &mut self.ledger);
-        self.pair.shrugs_off_stale(&mut self.ledger);
+        self.pair.ignores_stale_events(&mut self.ledger);
         let broken = self.ledger.take_broken();
         assert!(broken.is_empty(), "{action:?}: {broken:?}");
     }
@@ -142,22 +142,22 @@ impl Walk {
                 if !events.is_empty() {
                     let event = *index.get(&events);
                     self.go(match refuse {
-                        true => Move::TellAndRefuse(event),
-                        false => Move::Tell(event),
+                        true => Move::SendAndRefuse(event),
+                        false => Move::Send(event),
                     });
                 }
             }
             Step::Pass(time) => self.go(Move::Pass(STEP * u32::try_from(time).expect("short"))),
             Step::Wake(late) => self.wake(Duration::from_millis(late)),
-            Step::Change(action) => self.go(Move::Tell(Event::Changed(action))),
-            Step::Say(index) => {
-                let words = self.pair.world.words();
-                if !words.is_empty() {
-                    self.go(Move::Tell(*index.get(&words)));
+            Step::Change(action) => self.go(Move::Send(Event::Changed(action))),
+            Step::Notify(index) => {
+                let notifications = self.pair.world.notifications();
+                if !notifications.is_empty() {
+                    self.go(Move::Send(*index.get(&notifications)));
                 }
             }
-            Step::Configure => self.go(Move::Tell(Event::ConfigChanged { signal: 1 })),
-            Step::Request(request) => self.go(Move::Tell(Event::Requested(request))),
+            Step::Configure => self.go(Move::Send(Event::ConfigChanged { signal: 1 })),
+            Step::Request(request) => self.go(Move::Send(Event::Requested(request))),
         }
     }
 
@@ -167,7 +167,7 @@ impl Walk {
         }
     }
 
-    /// What a world of this temper may report.
+    /// What a world that misbehaves in this way may report.
     fn reports(&self) -> Vec<Event> {
         let mut events = self.pair.world.reports();
         events.extend(self.pair.world.rare_reports());
@@ -182,13 +182,13 @@ impl Walk {
         match event {
             Event::Generation(id, GenEvent::BuildEnded(outcome)) => {
                 let since = world.builds.iter().find(|build| build.id == id);
-                let slow = Duration::from_millis(self.temper.slow_builds);
+                let slow = Duration::from_millis(self.behaviour.slow_builds);
                 let took = since
                     .is_some_and(|build| build.cancelled || world.now >= build.since.plus(slow));
-                took && !(self.temper.breaks_builds
+                took && !(self.behaviour.breaks_builds
                     && matches!(outcome, BuildOutcome::Built { .. }))
             }
-            Event::Generation(_, GenEvent::Ready) => !self.temper.never_ready,
+            Event::Generation(_, GenEvent::Ready) => !self.behaviour.never_ready,
             Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone) => {
                 world.find(id).is_some_and(|known| self.may_end(known))
             }
@@ -216,38 +216,38 @@ impl Walk {
     }
 
     fn may_end(&self, known: &Gen) -> bool {
-        let refused = Duration::from_millis(self.temper.kills_refused);
+        let refused = Duration::from_millis(self.behaviour.kills_refused);
         if known.killed {
             return self.pair.world.now >= known.until.plus(refused);
         }
         match known.role {
-            Role::Leaving if known.stopped => !self.temper.ignores_stop,
-            Role::Leaving => self.temper.crashes_while_draining || known.relayed,
+            Role::Draining if known.stopped => !self.behaviour.ignores_stop,
+            Role::Draining => self.behaviour.crashes_while_draining || known.forwarded,
             Role::Candidate | Role::Live => true,
         }
     }
 
-    /// Nothing new is requested, and the world acts according to its temper: it must come to rest.
+    /// Nothing new is requested, and the world keeps misbehaving: it must come to rest.
     fn rest(&mut self) {
         for _ in 0..2_000 {
             let Some(action) = self.pair.cooperate(Duration::from_millis(500)) else {
                 return self.at_rest();
             };
             let allowed = match action {
-                Move::Tell(event) => self.may(event),
-                Move::TellAndRefuse(_) | Move::Pass(_) => true,
+                Move::Send(event) => self.may(event),
+                Move::SendAndRefuse(_) | Move::Pass(_) => true,
             };
             if allowed {
                 self.go(action);
             } else {
-                self.grumble();
+                self.act_otherwise();
             }
         }
-        panic!("never comes to rest: {:?}", self.pair);
+        panic!("does not come to rest: {:?}", self.pair);
     }
 
-    /// The expected event does not happen in this world: something else does.
-    fn grumble(&mut self) {
+    /// The expected event does not happen in this world, but another one does.
+    fn act_otherwise(&mut self) {
         let reports = self.reports();
         let failed = |event: &&Event| {
             matches!(
@@ -256,7 +256,7 @@ impl Walk {
             )
         };
         match reports.iter().find(failed) {
-            Some(event) => self.go(Move::Tell(*event)),
+            Some(event) => self.go(Move::Send(*event)),
             None => self.go(Move::Pass(Duration::from_millis(500))),
         }
     }
@@ -275,10 +275,10 @@ proptest! {
     #[test]
     fn every_walk_keeps_the_rules_and_comes_to_rest(
         policy in policies(),
-        temper in tempers(),
+        behaviour in behaviours(),
         steps in prop::collection::vec(steps(), 50..150),
     ) {
-        let mut walk = Walk::new(&policy, temper);
+        let mut walk = Walk::new(&policy, behaviour);
         steps.into_iter().for_each(|step| walk.step(step));
         walk.rest();
     }
@@ -286,11 +286,11 @@ proptest! {
     #[test]
     fn quit_ends_in_one_finish_although_nothing_reports(
         policy in policies(),
-        temper in tempers(),
+        behaviour in behaviours(),
         steps in prop::collection::vec(steps(), 0..60),
         at_once in any::<bool>(),
     ) {
-        let mut walk = Walk::new(&policy, temper);
+        let mut walk = Walk::new(&policy, behaviour);
         steps.into_iter().for_each(|step| walk.step(step));
         let request = if at_once { Request::QuitNow } else { Request::Quit };
         walk.step(Step::Request(request));

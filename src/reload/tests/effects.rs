@@ -1,0 +1,385 @@
+//! What must hold for every effect.
+
+use super::ledger::{Ledger, Rule};
+use super::process::{Drain, Gen, Role, Tree, Watch};
+use super::world::{Build, Steering, World};
+use crate::reload::{ArtifactId, Cause, Effect, GenEffect, GenId, Time};
+
+impl World {
+    /// Performs an effect.
+    pub(super) fn perform(&mut self, effect: Effect, ledger: &mut Ledger) {
+        ledger.check(Rule::OneFinish, !self.finished, || {
+            format!("{effect:?} after the finish")
+        });
+        match effect {
+            Effect::Generation(id, effect) => self.perform_on(id, effect, ledger),
+            Effect::Hold => self.hold(ledger),
+            Effect::RespondUnavailable { .. } => self.respond(ledger),
+            Effect::StopResponding => {
+                let responding = std::mem::take(&mut self.responding);
+                ledger.check(Rule::Protocol, responding, || {
+                    "stop responding, without a response".into()
+                });
+            }
+            Effect::Finish { clean } => self.finish(clean, ledger),
+        }
+    }
+
+    fn perform_on(&mut self, id: GenId, effect: GenEffect, ledger: &mut Ledger) {
+        match effect {
+            GenEffect::Build => self.build(id, ledger),
+            GenEffect::CancelBuild => self.cancel_build(id, ledger),
+            GenEffect::Start { artifact } => self.start(id, artifact, ledger),
+            GenEffect::Switch
+            | GenEffect::SendReloadSignal { .. }
+            | GenEffect::AwaitQuiescent
+            | GenEffect::CheckStopSignal
+            | GenEffect::AwaitIdle
+            | GenEffect::Forward
+            | GenEffect::Stop
+            | GenEffect::Abort
+            | GenEffect::Kill
+            | GenEffect::Release => self.perform_on_started(id, effect, ledger),
+        }
+    }
+
+    fn build(&mut self, id: GenId, ledger: &mut Ledger) {
+        let now = self.now;
+        self.no_error_response(ledger);
+        ledger.check(Rule::OneOfEach, self.builds.is_empty(), || {
+            format!("build {id} is started beside another")
+        });
+        let fine = self.policy.builds && self.quitting.is_none() && id > self.last_build;
+        ledger.check(Rule::Protocol, fine, || format!("build {id}"));
+        self.last_build = id;
+        self.waiting_reported = false;
+        self.builds.push(Build {
+            id,
+            since: now,
+            cancelled: false,
+            newest: true,
+            answers_all: true,
+            forced: std::mem::take(&mut self.forced),
+        });
+    }
+
+    fn cancel_build(&mut self, id: GenId, ledger: &mut Ledger) {
+        let may = self.quitting.is_some();
+        let cancels = self.cancels();
+        let build = self.builds.iter_mut().find(|build| build.id == id);
+        let fine = build.is_some_and(|build| {
+            let fine = !build.cancelled && (may || cancels && !build.newest);
+            build.cancelled = true;
+            fine
+        });
+        ledger.check(Rule::Protocol, fine, || format!("cancel build {id}"));
+    }
+
+    fn start(&mut self, id: GenId, artifact: ArtifactId, ledger: &mut Ledger) {
+        let candidates = self
+            .gens
+            .iter()
+            .filter(|known| known.role == Role::Candidate);
+        ledger.check(Rule::OneOfEach, candidates.count() == 0, || {
+            format!("start {id} beside another")
+        });
+        let cause = self.past.starting.take();
+        let older = self.past.made != Some(artifact);
+        let back = matches!(cause, Some(Cause::Undo | Cause::RollBack));
+        if self.policy.builds && (older || back) {
+            self.start_again(id, artifact, cause, ledger);
+        } else {
+            self.start_newest(id, artifact, cause, ledger);
+        }
+    }
+
+    fn start_newest(
+        &mut self,
+        id: GenId,
+        artifact: ArtifactId,
+        cause: Option<Cause>,
+        ledger: &mut Ledger,
+    ) {
+        let newest = !self.policy.builds || self.good == Some(true);
+        let best = newest || self.broken && self.good.is_some();
+        let best = best && self.builds.iter().all(|build| !build.newest);
+        ledger.check(Rule::NewestSources, best, || {
+            format!("start {id} from old sources")
+        });
+        let fits = self.may_start(cause, artifact);
+        ledger.check(Rule::NewestSources, fits, || {
+            format!("start {id} for {cause:?} after {:?}", self.past)
+        });
+        self.started_for(cause);
+        let known = Gen::starting((id, artifact), self.start_times(), newest);
+        self.begin(known, cause, ledger);
+    }
+
+    /// Starts an earlier artifact, because of the user or a crash. A running build will replace it.
+    fn start_again(
+        &mut self,
+        id: GenId,
+        artifact: ArtifactId,
+        cause: Option<Cause>,
+        ledger: &mut Ledger,
+    ) {
+        let fits = self.may_start_again(cause, artifact);
+        ledger.check(Rule::NewestSources, fits, || {
+            format!(
+                "start {id} again from {artifact:?} for {cause:?} after {:?}",
+                self.past
+            )
+        });
+        self.started_for(cause);
+        self.past.again = Some(artifact);
+        let mut known = Gen::starting((id, artifact), self.start_times(), true);
+        known.again = true;
+        known.answers_all = self.builds.is_empty();
+        self.begin(known, cause, ledger);
+    }
+
+    fn start_times(&self) -> (Time, Time) {
+        (self.now, self.now.plus(self.policy.ready_timeout))
+    }
+
+    fn begin(&mut self, known: Gen, cause: Option<Cause>, ledger: &mut Ledger) {
+        let id = known.id;
+        self.no_error_response(ledger);
+        let own = self.count_start(cause);
+        ledger.note_starts(own);
+        ledger.check(Rule::NoLoop, own <= 2, || {
+            format!("{own} starts that nobody asked for")
+        });
+        let room = self.gens.iter().all(|known| self.may_overlap(known));
+        let fine = room && self.quitting.is_none() && id > self.last_start;
+        ledger.check(Rule::Protocol, fine, || format!("start {id}"));
+        self.last_start = id;
+        self.waiting_reported = false;
+        if self.steering == Steering::Hold(None) {
+            self.steering = Steering::Hold(Some(id));
+        }
+        self.gens.push(known);
+    }
+
+    fn respond(&mut self, ledger: &mut Ledger) {
+        let comes =
+            !self.builds.is_empty() || self.gens.iter().any(|known| known.role != Role::Draining);
+        let fine = !comes && self.quitting.is_none() && !self.responding;
+        ledger.check(Rule::Steering, fine, || {
+            "an error response, although a generation is on its way".into()
+        });
+        self.responding = true;
+    }
+
+    /// While a generation is on its way, clients wait for it and must not get an error.
+    fn no_error_response(&self, ledger: &mut Ledger) {
+        ledger.check(Rule::Steering, !self.responding, || {
+            "error responses, although a generation is on its way".into()
+        });
+    }
+
+    fn hold(&mut self, ledger: &mut Ledger) {
+        let must_leave = |known: &Gen| known.role == Role::Live && !self.may_overlap(known);
+        let unserved = self.live().is_none() || self.gens.iter().any(must_leave);
+        ledger.check(Rule::Steering, unserved, || {
+            "hold, although a generation is live".into()
+        });
+        let switched = self.switching.filter(|(_, done)| *done).map(|(id, _)| id);
+        let starting = self.gens.iter().find(|known| {
+            known.role == Role::Candidate && !known.forwarded && Some(known.id) != switched
+        });
+        self.steering = Steering::Hold(starting.map(|known| known.id));
+    }
+
+    fn finish(&mut self, clean: bool, ledger: &mut Ledger) {
+        let left = !self.gens.is_empty() || !self.builds.is_empty();
+        let due = self.quitting.is_some_and(|quit| self.now >= quit.until);
+        let fine = self.quitting.is_some() && (!left || due && !clean);
+        ledger.check(Rule::OneFinish, fine, || {
+            format!("finish, clean: {clean}, left: {left}")
+        });
+        self.finished = true;
+    }
+
+    fn perform_on_started(&mut self, id: GenId, effect: GenEffect, ledger: &mut Ledger) {
+        let Some(index) = self.gens.iter().position(|known| known.id == id) else {
+            return ledger.check(Rule::Protocol, false, || {
+                format!("{effect:?} of an unknown generation")
+            });
+        };
+        let mut known = self.gens[index].clone();
+        let gone = known.tree == Tree::Gone;
+        let late = matches!(effect, GenEffect::Forward | GenEffect::Release);
+        ledger.check(Rule::Protocol, !gone || late, || {
+            format!("{effect:?} of a generation that is gone")
+        });
+        let fine = match effect {
+            GenEffect::Switch => self.switch(&mut known),
+            GenEffect::SendReloadSignal { .. } => {
+                let due = known.role == Role::Live && known.owed;
+                known.owed = false;
+                known.signalling = true;
+                due
+            }
+            GenEffect::AwaitQuiescent => self.await_quiescent(&mut known),
+            GenEffect::CheckStopSignal => self.check_stop_signal(&mut known),
+            GenEffect::AwaitIdle => {
+                let due = known.drain == Drain::Unhandled;
+                known.drain = Drain::AwaitingIdle;
+                due
+            }
+            GenEffect::Forward => self.forward(&mut known, ledger),
+            GenEffect::Stop => self.stop(&mut known, ledger),
+            GenEffect::Abort => self.abort(&mut known),
+            GenEffect::Kill => self.kill(&mut known, ledger),
+            GenEffect::Release => return self.release(index, ledger),
+            GenEffect::Build | GenEffect::CancelBuild | GenEffect::Start { .. } => false,
+        };
+        ledger.check(Rule::Protocol, fine, || format!("{effect:?} of {known:?}"));
+        self.gens[index] = known;
+    }
+
+    /// To the ready generation; back to the live one if that ended; or to the draining one if the live one ended.
+    fn switch(&mut self, known: &mut Gen) -> bool {
+        let id = known.id;
+        match known.role {
+            Role::Candidate => {
+                let done = !std::mem::take(&mut self.refuse);
+                let first = self.switching.replace((id, done)).is_none();
+                if done {
+                    self.steering = Steering::To(id);
+                }
+                known.ready && first
+            }
+            Role::Live => {
+                self.steering = Steering::To(id);
+                !self.switches()
+            }
+            Role::Draining => {
+                let done = !std::mem::take(&mut self.refuse);
+                let first = self.switching.replace((id, done)).is_none();
+                if done {
+                    self.steering = Steering::To(id);
+                }
+                first && !self.switches() && self.restore(known)
+            }
+        }
+    }
+
+    fn switches(&self) -> bool {
+        let switches = |other: &Gen| other.role == Role::Candidate && other.ready;
+        self.gens.iter().any(switches)
+    }
+
+    /// The generation before the live one is live again. It has neither ended nor been asked to.
+    fn restore(&mut self, known: &mut Gen) -> bool {
+        let nothing_is_overdue =
+            self.past.lost.is_some() && self.now < self.soon && self.quitting.is_none();
+        let serves = known.is_unforwarded() && known.drain != Drain::MayStop;
+        let fine = nothing_is_overdue && serves && self.live().is_none();
+        self.soon = Time::START;
+        self.past.restored(known.artifact, self.is_server(known));
+        known.again = true;
+        known.role = Role::Live;
+        known.drain = Drain::No;
+        if let Some(period) = self.policy.watchdog {
+            known.watch = Watch::Until(self.now.plus(period));
+        }
+        fine
+    }
+
+    fn await_quiescent(&self, known: &mut Gen) -> bool {
+        let fine = match known.role {
+            Role::Draining => known.drain == Drain::OwesQuiescent,
+            Role::Candidate => false,
+            Role::Live => {
+                let again = self
+                    .gens
+                    .iter()
+                    .any(|live| live.role == Role::Live && live.again);
+                let good = self.good == Some(true) || self.broken || again;
+                let built = !self.policy.builds || good;
+                let room = !self.may_overlap(known) && self.steering != Steering::To(known.id);
+                known.retire(self.now, &self.policy, Drain::OwesQuiescent);
+                built && room && self.quitting.is_none()
+            }
+        };
+        known.drain = Drain::Quiescing;
+        fine
+    }
+
+    fn check_stop_signal(&self, known: &mut Gen) -> bool {
+        let least = self.now >= known.since.plus(self.policy.stop_delay_min);
+        let most = self.now >= known.since.plus(self.policy.stop_delay_max);
+        let fine = match known.drain {
+            Drain::Quiescent => least,
+            Drain::Quiescing => most,
+            Drain::No
+            | Drain::OwesQuiescent
+            | Drain::Checking
+            | Drain::Unhandled
+            | Drain::AwaitingIdle
+            | Drain::MayStop => false,
+        };
+        known.drain = Drain::Checking;
+        // It is quiescent: its drain timeout begins.
+        known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
+        fine && known.is_unforwarded()
+    }
+
+    fn forward(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
+        self.leave_live_alone(known, ledger);
+        let fine = !known.forwarded;
+        known.forwarded = true;
+        if known.role != Role::Candidate {
+            return fine;
+        }
+        let late = self.now >= known.until;
+        let newer = self.cancels() && !known.answers_all;
+        let refused = known.ready && self.switching.is_none();
+        known.drain_until(self.now, self.now.plus(self.policy.stop_timeout));
+        fine && (refused || !known.ready && (late || newer))
+    }
+
+    fn stop(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
+        self.leave_live_alone(known, ledger);
+        let mut willing = matches!(known.drain, Drain::No | Drain::MayStop);
+        if known.drain == Drain::AwaitingIdle && self.now >= known.until {
+            // The drain timeout is over, and it gets a moment to clean up.
+            willing = true;
+            known.until = self.now.plus(self.policy.late_grace());
+        }
+        let first = !known.stopped && !known.killed;
+        known.stopped = true;
+        known.role = Role::Draining;
+        first && (known.forwarded && willing || self.quitting.is_some())
+    }
+
+    fn kill(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
+        if known.role != Role::Draining && self.kill_hung(known) {
+            return true;
+        }
+        self.leave_live_alone(known, ledger);
+        let unasked = known.drain == Drain::AwaitingIdle && !known.stopped;
+        let late = known.role == Role::Draining && self.now >= known.until && !unasked;
+        let at_once = self.quitting.is_some_and(|quitting| quitting.at_once);
+        let why = late || at_once || known.to_be_killed;
+        let fine = !known.killed && why && (known.forwarded || self.quitting.is_some());
+        known.killed = true;
+        fine
+    }
+
+    fn leave_live_alone(&self, known: &Gen, ledger: &mut Ledger) {
+        let alone = known.role == Role::Live && self.quitting.is_none();
+        ledger.check(Rule::LiveIsLeftAlone, !alone, || {
+            format!("the live one, {}, must leave", known.id)
+        });
+    }
+
+    fn release(&mut self, index: usize, ledger: &mut Ledger) {
+        let known = self.gens.remove(index);
+        let served = self.quitting.is_some() || known.forwarded;
+        let fine = served && known.tree == Tree::Gone;
+        ledger.check(Rule::Protocol, fine, || format!("release of {known:?}"));
+    }
+}

@@ -1,0 +1,230 @@
+//! What an event changes in the world. It is recorded before the machine gets it.
+
+use super::process::{Drain, Gen, Role, Watch};
+use super::world::{Quitting, World};
+use crate::reload::{Action, ArtifactId, BuildOutcome, Event, GenEvent, GenId, Request};
+
+impl World {
+    /// Records an event that the machine is about to get.
+    pub(super) fn happen(&mut self, event: Event) {
+        match event {
+            Event::Begin => {
+                self.begun = true;
+                self.change(Action::Build);
+            }
+            Event::Changed(action) if self.paused => {
+                self.held = Some(self.held.map_or(action, |held| held.max(action)));
+            }
+            Event::Changed(action) => self.change(action),
+            Event::Requested(Request::Reload) => {
+                self.held = None;
+                self.forced = self.quitting.is_none();
+                self.change(Action::Build);
+            }
+            Event::Requested(Request::Pause) => self.paused = true,
+            Event::Requested(Request::Resume) => {
+                self.paused = false;
+                if std::mem::take(&mut self.held_config) {
+                    self.configured();
+                }
+                if let Some(action) = self.held.take() {
+                    self.change(action);
+                }
+            }
+            // The response shows what follows from it.
+            Event::Requested(Request::Undo) => {}
+            Event::Requested(Request::KillDraining) => {
+                let leaving = self
+                    .gens
+                    .iter_mut()
+                    .filter(|known| known.role == Role::Draining);
+                leaving.for_each(|known| known.to_be_killed = true);
+            }
+            Event::ConfigChanged { .. } if self.paused => self.held_config = true,
+            Event::ConfigChanged { .. } => self.configured(),
+            Event::Generation(id, GenEvent::ReloadSignalSent { handled, .. }) => {
+                self.signalled(id, handled);
+            }
+            Event::Requested(Request::Quit) if self.quitting.is_some() => {}
+            Event::Requested(Request::Quit) => self.quit(false),
+            Event::Requested(Request::QuitNow) => self.quit(true),
+            Event::Generation(id, GenEvent::BuildEnded(outcome)) => self.build_ended(id, outcome),
+            Event::Generation(id, GenEvent::Switched) => self.switched(id),
+            Event::Generation(id, GenEvent::SwitchFailed) => self.switch_failed(id),
+            Event::Generation(
+                id,
+                GenEvent::StartFailed
+                | GenEvent::Ready
+                | GenEvent::Listening
+                | GenEvent::IsServer
+                | GenEvent::Quiescent
+                | GenEvent::StopSignalChecked { .. }
+                | GenEvent::Idle
+                | GenEvent::Exited { .. }
+                | GenEvent::Gone,
+            ) => {
+                let now = self.now;
+                let stop_timeout = self.policy.stop_timeout;
+                let policy = self.policy.clone();
+                let live = self.live();
+                if let Some(known) = self.find_mut(id) {
+                    known.happen(event, now, now.plus(stop_timeout));
+                    if let (Event::Generation(_, GenEvent::Ready), Some(period)) =
+                        (event, policy.watchdog)
+                    {
+                        known.watch = Watch::Until(now.plus(period));
+                    }
+                }
+                self.recognise(id);
+                // It crashed or vanished.
+                if live.is_some() && self.live().is_none() {
+                    self.lose_live(id, event);
+                    self.lost = self.find(id).map(|known| (id, known.answers_all));
+                }
+                let lost = |(id, _): &(GenId, bool)| {
+                    self.find(*id)
+                        .is_none_or(|known| known.role == Role::Draining)
+                };
+                if self.switching.as_ref().is_some_and(lost) {
+                    self.switching = None;
+                }
+            }
+            Event::Generation(id, GenEvent::ExtendTimeout { by }) => self.extended(id, by),
+            Event::Generation(id, GenEvent::StoredFds) => self.stored(id),
+            Event::Generation(id, GenEvent::Watchdog(message)) => {
+                self.watchdog_message(id, message);
+            }
+            Event::Tick => {}
+        }
+    }
+
+    pub(super) fn change(&mut self, action: Action) {
+        if self.quitting.is_some() {
+            return;
+        }
+        self.failure_reported = false;
+        self.new_reason();
+        let build = self.policy.builds && action == Action::Build;
+        if build {
+            self.good = self.good.map(|_| false);
+            self.broken = false;
+        }
+        for running in &mut self.builds {
+            running.answers_all = false;
+            running.newest &= !build;
+        }
+        for known in &mut self.gens {
+            known.answers_all = false;
+            known.newest &= !build;
+        }
+        self.lost = None;
+    }
+
+    fn quit(&mut self, at_once: bool) {
+        let killed = self.now.plus(self.policy.kill_timeout);
+        let stopped = killed.plus(self.policy.stop_timeout);
+        let before = self.quitting.map_or(stopped, |quitting| quitting.until);
+        let until = if at_once { before.min(killed) } else { before };
+        let kill = self.now.plus(self.policy.stop_timeout);
+        for known in &mut self.gens {
+            known.until = match known.role {
+                Role::Candidate | Role::Live => kill,
+                Role::Draining => known.until.min(kill),
+            };
+        }
+        self.quitting = Some(Quitting { until, at_once });
+    }
+
+    fn build_ended(&mut self, id: GenId, outcome: BuildOutcome) {
+        let Some(index) = self.builds.iter().position(|build| build.id == id) else {
+            return;
+        };
+        let build = self.builds.remove(index);
+        let given_up = match outcome {
+            BuildOutcome::Cancelled => true,
+            BuildOutcome::Failed => build.cancelled,
+            BuildOutcome::Built { .. } | BuildOutcome::Unchanged { .. } => !build.newest,
+        };
+        // What the user asked of this build is asked of the next one.
+        self.forced |= given_up && build.forced;
+        match outcome {
+            BuildOutcome::Built { artifact, kept } => {
+                if kept {
+                    self.past.keep(artifact);
+                }
+                self.past.made(artifact);
+                self.good = Some(build.newest);
+            }
+            BuildOutcome::Unchanged { like } => {
+                let known = self.find(like).filter(|known| known.role != Role::Draining);
+                let made = known.map_or(ArtifactId::FIRST, |known| known.artifact);
+                self.past.made(made);
+                self.good = Some(build.newest);
+                self.same = Some((build, like));
+            }
+            BuildOutcome::Failed if build.newest => {
+                self.broken = true;
+                self.failure_reported |= build.answers_all;
+            }
+            BuildOutcome::Failed | BuildOutcome::Cancelled => {}
+        }
+    }
+
+    fn switched(&mut self, id: GenId) {
+        let (now, policy) = (self.now, self.policy.clone());
+        self.switching = None;
+        if self
+            .find(id)
+            .is_none_or(|known| known.role != Role::Candidate)
+        {
+            // It is live again, or had to leave at once.
+            if self.live() == Some(id) {
+                self.past.lost = None;
+            }
+            return;
+        }
+        self.serves(id);
+        for known in &mut self.gens {
+            if known.id == id && known.role == Role::Candidate {
+                known.role = Role::Live;
+            } else if known.role == Role::Live {
+                known.retire(now, &policy, Drain::OwesQuiescent);
+            }
+        }
+    }
+
+    fn switch_failed(&mut self, id: GenId) {
+        let (now, policy) = (self.now, self.policy.clone());
+        self.switching = None;
+        let back = self.find_mut(id).filter(|known| known.role == Role::Live);
+        if let Some(known) = back {
+            known.retire(now, &policy, Drain::OwesQuiescent);
+        }
+    }
+
+    /// Every running generation is owed the signal. If none is running or on its way, one is started.
+    pub(super) fn configured(&mut self) {
+        if self.quitting.is_some() {
+            return;
+        }
+        // A draining generation gets the signal if it is live again after a crash.
+        let may_be_restored = |known: &Gen| known.is_unforwarded();
+        for known in &mut self.gens {
+            known.owed |= known.role != Role::Draining || may_be_restored(known);
+        }
+        let stays = |known: &Gen| known.role != Role::Draining;
+        if !self.gens.iter().any(stays) && self.builds.is_empty() {
+            self.change(Action::Restart);
+        }
+    }
+
+    pub(super) fn signalled(&mut self, id: GenId, handled: bool) {
+        let Some(known) = self.find_mut(id) else {
+            return;
+        };
+        known.signalling = false;
+        if known.role == Role::Live && !handled {
+            self.change(Action::Restart);
+        }
+    }
+}

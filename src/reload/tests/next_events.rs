@@ -1,0 +1,184 @@
+//! What may happen next in the world.
+
+use super::process::{Gen, Role};
+use super::world::{Build, World};
+use crate::reload::{
+    ArtifactId, BuildOutcome, Ended, Event, GenEvent, GenId, Mode, WatchdogMessage,
+};
+
+impl World {
+    /// All events that the driver may report next.
+    pub(super) fn reports(&self) -> Vec<Event> {
+        if let Some(back) = self.switching_back() {
+            return vec![back];
+        }
+        let mut events = Vec::new();
+        for &Build { id, cancelled, .. } in &self.builds {
+            let ended = |outcome| Event::Generation(id, GenEvent::BuildEnded(outcome));
+            let artifact = ArtifactId::new(id.get());
+            let built = |kept| BuildOutcome::Built { artifact, kept };
+            events.extend([built(false), BuildOutcome::Failed].map(ended));
+            if cancelled {
+                events.push(ended(BuildOutcome::Cancelled));
+            }
+            if !self.policy.roll_back_within.is_zero() {
+                events.push(ended(built(true)));
+            }
+            let newest = self.newest_started();
+            events.extend(newest.map(|like| ended(BuildOutcome::Unchanged { like })));
+        }
+        events.extend(self.switching.map(Self::switch_report));
+        for known in &self.gens {
+            known.reports(self.policy.mode == Mode::Auto, &mut events);
+        }
+        events
+    }
+
+    /// A switch back is reported at once, before any other event. The machine does not rely on that for other switches.
+    pub(super) fn switching_back(&self) -> Option<Event> {
+        let (id, _) = self.switching?;
+        let forth = self.find(id)?.role == Role::Candidate;
+        self.switching.filter(|_| !forth).map(Self::switch_report)
+    }
+
+    const fn switch_report((id, done): (GenId, bool)) -> Event {
+        match done {
+            true => Event::Generation(id, GenEvent::Switched),
+            false => Event::Generation(id, GenEvent::SwitchFailed),
+        }
+    }
+
+    /// Whether a switch may follow from this event.
+    pub(super) fn may_switch_after(&self, event: Event) -> bool {
+        let Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone) = event else {
+            return matches!(event, Event::Generation(_, GenEvent::Ready));
+        };
+        self.live() == Some(id) && self.gens.iter().any(Gen::is_unforwarded)
+    }
+
+    /// What a cooperative world does next; `None` at rest.
+    pub(super) fn cooperate(&self) -> Option<Event> {
+        if !self.begun {
+            return Some(Event::Begin);
+        }
+        if let Some(&Build { id, cancelled, .. }) = self.builds.first() {
+            let outcome = match cancelled {
+                true => BuildOutcome::Cancelled,
+                false => BuildOutcome::Built {
+                    artifact: ArtifactId::new(id.get()),
+                    kept: false,
+                },
+            };
+            return Some(Event::Generation(id, GenEvent::BuildEnded(outcome)));
+        }
+        if let Some(switching) = self.switching {
+            return Some(Self::switch_report(switching));
+        }
+        self.gens.iter().find_map(Gen::cooperate)
+    }
+
+    /// Unexpected events: late, repeated, or about a generation that is gone.
+    pub(super) fn stale(&self) -> Vec<Event> {
+        if self.switching_back().is_some() {
+            return Vec::new();
+        }
+        let expected = self.reports();
+        let mut ids: Vec<GenId> = self.gens.iter().map(|known| known.id).collect();
+        ids.extend(self.builds.iter().map(|build| build.id));
+        // An unknown generation stands for all that are gone.
+        ids.push(GenId::new(0));
+        let all = ids.iter().flat_map(|id| all_about(*id));
+        all.filter(|event| !expected.contains(event) && !self.is_false(*event))
+            .collect()
+    }
+
+    /// Whether this event would be wrong, not just late.
+    fn is_false(&self, event: Event) -> bool {
+        match event {
+            Event::Generation(
+                id,
+                GenEvent::StartFailed | GenEvent::Exited { .. } | GenEvent::Gone,
+            ) => self.find(id).is_some(),
+            Event::Generation(id, GenEvent::BuildEnded(_)) => {
+                self.builds.iter().any(|build| build.id == id)
+            }
+            Event::Generation(id, GenEvent::ReloadSignalSent { .. }) => {
+                self.find(id).is_some_and(|known| known.role == Role::Live)
+            }
+            // Not stale: a running program may listen and send notifications at any time.
+            Event::Generation(
+                id,
+                GenEvent::Listening
+                | GenEvent::IsServer
+                | GenEvent::ExtendTimeout { .. }
+                | GenEvent::StoredFds
+                | GenEvent::Watchdog(_),
+            ) => self.find(id).is_some(),
+            Event::Generation(id, GenEvent::Switched | GenEvent::SwitchFailed) => {
+                self.switching.is_some_and(|(switching, _)| switching == id)
+            }
+            Event::Begin
+            | Event::Changed(_)
+            | Event::ConfigChanged { .. }
+            | Event::Requested(_)
+            | Event::Generation(
+                _,
+                GenEvent::Ready
+                | GenEvent::Quiescent
+                | GenEvent::StopSignalChecked { .. }
+                | GenEvent::Idle,
+            )
+            | Event::Tick => false,
+        }
+    }
+}
+
+/// The end of a first process.
+pub(super) const fn exited(id: GenId, code: i32, survivors: bool) -> Event {
+    let ended = Ended::Code(code);
+    Event::Generation(id, GenEvent::Exited { ended, survivors })
+}
+
+fn all_about(id: GenId) -> Vec<Event> {
+    let mut events = vec![
+        Event::Generation(id, GenEvent::StartFailed),
+        Event::Generation(id, GenEvent::Listening),
+        Event::Generation(id, GenEvent::IsServer),
+        Event::Generation(id, GenEvent::Ready),
+        Event::Generation(id, GenEvent::Switched),
+        Event::Generation(id, GenEvent::SwitchFailed),
+        Event::Generation(id, GenEvent::Quiescent),
+        Event::Generation(id, GenEvent::StopSignalChecked { handled: true }),
+        Event::Generation(id, GenEvent::Idle),
+        exited(id, 1, false),
+        Event::Generation(id, GenEvent::Gone),
+    ];
+    let by = std::time::Duration::from_secs(1);
+    events.extend([
+        Event::Generation(id, GenEvent::ExtendTimeout { by }),
+        Event::Generation(id, GenEvent::StoredFds),
+    ]);
+    let messages = [
+        WatchdogMessage::Ping,
+        WatchdogMessage::Period(by),
+        WatchdogMessage::Trigger,
+    ];
+    events.extend(messages.map(|message| Event::Generation(id, GenEvent::Watchdog(message))));
+    events.push(Event::Generation(
+        id,
+        GenEvent::ReloadSignalSent {
+            signal: 1,
+            handled: false,
+        },
+    ));
+    let artifact = ArtifactId::new(id.get());
+    let kept = false;
+    let outcomes = [
+        BuildOutcome::Built { artifact, kept },
+        BuildOutcome::Unchanged { like: id },
+        BuildOutcome::Failed,
+        BuildOutcome::Cancelled,
+    ];
+    events.extend(outcomes.map(|outcome| Event::Generation(id, GenEvent::BuildEnded(outcome))));
+    events
+}

@@ -1,0 +1,223 @@
+//! What must hold for the notices, and for every response as a whole.
+
+use super::ledger::{Ledger, Rule};
+use super::process::Role;
+use super::world::World;
+use crate::reload::{
+    Effect, Event, Failure, GenEffect, GenEvent, GenId, GenNotice, Machine, Notice, Phase, Response,
+};
+
+impl World {
+    /// Records a notice.
+    pub(super) fn notified(&mut self, notice: &Notice, ledger: &mut Ledger) {
+        match notice {
+            Notice::Generation(id, GenNotice::Failed { failure, live }) => {
+                let lost = self.lost.filter(|(lost, _)| lost == id);
+                let known = self.find(*id).map(|known| known.answers_all);
+                let answers = known.or(lost.map(|(_, answers)| answers)) == Some(true);
+                self.failure_reported |= answers && *failure != Failure::Build;
+                if *failure != Failure::Build {
+                    self.lose_successor(*id, *failure);
+                }
+                ledger.check(Rule::FailureSparesLive, *live == self.live(), || {
+                    format!("{notice:?} beside {:?}", self.live())
+                });
+            }
+            Notice::Waiting => {
+                self.waiting_reported = true;
+                let idle = self.builds.is_empty() && self.live().is_none();
+                ledger.check(Rule::Protocol, idle, || {
+                    "waiting, although something is on its way".into()
+                });
+            }
+            Notice::Generation(id, GenNotice::Superseded) => {
+                let early = self.find(*id).is_some_and(|known| !known.ready);
+                ledger.check(Rule::Protocol, early && self.cancels(), || {
+                    format!("{id} superseded")
+                });
+            }
+            Notice::Generation(id, GenNotice::Restored) => {
+                let live = self.live();
+                let fine = live == Some(*id);
+                ledger.check(Rule::Protocol, fine, || {
+                    format!("{id}, but {live:?} is live")
+                });
+            }
+            Notice::Generation(id, GenNotice::Unchanged { like }) => {
+                self.unchanged(*id, *like, ledger);
+            }
+            Notice::Generation(_, GenNotice::Starting { cause }) => {
+                self.past.starting = Some(*cause);
+            }
+            Notice::Generation(
+                _,
+                GenNotice::Building { .. }
+                | GenNotice::ReloadSignalSent { .. }
+                | GenNotice::ReloadSignalUnhandled { .. }
+                | GenNotice::BuildCancelled
+                | GenNotice::Built { .. }
+                | GenNotice::Outdated
+                | GenNotice::Ready { .. }
+                | GenNotice::Live { .. }
+                | GenNotice::Draining { .. }
+                | GenNotice::TimeoutExtended { .. }
+                | GenNotice::StoredFds
+                | GenNotice::Aborting { .. }
+                | GenNotice::RestartScheduled { .. }
+                | GenNotice::Killing { .. }
+                | GenNotice::Gone { .. },
+            )
+            | Notice::Paused
+            | Notice::Resumed
+            | Notice::NothingToUndo
+            | Notice::Quitting { .. } => {}
+        }
+    }
+
+    /// The failure of another generation leaves the live one alone.
+    pub(super) fn failure_spares_live(
+        &self,
+        live: Option<GenId>,
+        event: Event,
+        response: &Response,
+        ledger: &mut Ledger,
+    ) {
+        let Some(live) = live.filter(|_| self.quitting.is_none()) else {
+            return;
+        };
+        let hangs = self
+            .find(live)
+            .is_some_and(|known| known.watchdog_is_due(self.now));
+        let own = hangs
+            || match event {
+                Event::Generation(
+                    id,
+                    GenEvent::Exited { .. } | GenEvent::Gone | GenEvent::SwitchFailed,
+                ) => id == live,
+                Event::Generation(_, GenEvent::Switched) => true,
+                Event::Begin
+                | Event::Changed(_)
+                | Event::ConfigChanged { .. }
+                | Event::Generation(
+                    _,
+                    GenEvent::ReloadSignalSent { .. }
+                    | GenEvent::BuildEnded(_)
+                    | GenEvent::StartFailed
+                    | GenEvent::Listening
+                    | GenEvent::IsServer
+                    | GenEvent::Ready
+                    | GenEvent::Quiescent
+                    | GenEvent::StopSignalChecked { .. }
+                    | GenEvent::Idle
+                    | GenEvent::ExtendTimeout { .. }
+                    | GenEvent::StoredFds
+                    | GenEvent::Watchdog(_),
+                )
+                | Event::Requested(_)
+                | Event::Tick => false,
+            };
+        if own {
+            return;
+        }
+        let beside = self.find(live).is_some_and(|known| self.may_overlap(known));
+        let touches = |effect: &&Effect| touches(effect, live, beside);
+        let touched = response.effects.iter().find(touches);
+        ledger.check(Rule::FailureSparesLive, touched.is_none(), || {
+            format!("{event:?} leads to {touched:?}")
+        });
+    }
+
+    /// The machine's phases are those that the world sees.
+    pub(super) fn phases_match(&self, machine: &Machine, ledger: &mut Ledger) {
+        let count = |role| self.gens.iter().filter(|known| known.role == role).count();
+        let one = self.builds.len() <= 1 && count(Role::Candidate) <= 1 && count(Role::Live) <= 1;
+        ledger.check(
+            Rule::OneOfEach,
+            one && machine.live() == self.live(),
+            || format!("live {:?}, not {:?}", machine.live(), self.live()),
+        );
+        for known in &self.gens {
+            let phase = match known.role {
+                Role::Candidate if known.ready => Phase::Ready,
+                Role::Candidate => Phase::Starting,
+                Role::Live => Phase::Live,
+                Role::Draining => Phase::Draining,
+            };
+            ledger.check(Rule::Protocol, machine.phase(known.id) == phase, || {
+                format!("{:?} is not {phase:?}", machine.phase(known.id))
+            });
+        }
+        // An unknown generation stands for all that are gone.
+        let gone = machine.phase(GenId::new(0)) == Phase::Gone;
+        ledger.check(Rule::Protocol, gone, || {
+            "an unknown generation is not gone".into()
+        });
+        for build in &self.builds {
+            let phase = machine.phase(build.id);
+            ledger.check(Rule::Protocol, phase == Phase::Building, || {
+                format!("a build runs for a generation that is {phase:?}")
+            });
+        }
+    }
+
+    /// The generation that stays was started from what the build made, and the user asked for no more.
+    pub(super) fn unchanged(&mut self, id: GenId, like: GenId, ledger: &mut Ledger) {
+        let newest = self.newest_started();
+        let (build, same) = match self.same.take() {
+            Some((build, same)) => (Some(build), Some(same)),
+            None => (None, None),
+        };
+        let fits = build.as_ref().is_some_and(|build| {
+            build.id == id && build.newest && build.answers_all && !build.forced
+        });
+        let fine = fits && same == Some(like) && newest == same && self.quitting.is_none();
+        ledger.check(Rule::NothingForgotten, fine, || {
+            format!("{id} unchanged like {like}, but {build:?} was like {same:?}")
+        });
+        if let Some(known) = self.find_mut(like) {
+            known.newest = true;
+            known.answers_all = true;
+        }
+    }
+
+    /// A build that made what is running already starts nothing.
+    pub(super) fn unchanged_is_kept(&mut self, ledger: &mut Ledger) {
+        let Some((build, like)) = self.same.take() else {
+            return;
+        };
+        let asked = build.forced || !build.newest || !build.answers_all;
+        let older = self.newest_started() != Some(like);
+        let due = asked || older || self.quitting.is_some();
+        ledger.check(Rule::Protocol, due, || {
+            format!("{build:?} made what {like} was started from, and is started")
+        });
+    }
+}
+
+fn touches(effect: &Effect, live: GenId, beside: bool) -> bool {
+    match effect {
+        Effect::Generation(id, GenEffect::AwaitQuiescent) => *id == live && beside,
+        Effect::Generation(
+            id,
+            GenEffect::CheckStopSignal
+            | GenEffect::AwaitIdle
+            | GenEffect::Forward
+            | GenEffect::Stop
+            | GenEffect::Abort
+            | GenEffect::Kill
+            | GenEffect::Release,
+        ) => *id == live,
+        Effect::Hold => beside,
+        Effect::Generation(
+            _,
+            GenEffect::Build
+            | GenEffect::CancelBuild
+            | GenEffect::Start { .. }
+            | GenEffect::Switch
+            | GenEffect::SendReloadSignal { .. },
+        )
+        | Effect::RespondUnavailable { .. }
+        | Effect::StopResponding
+        | Effect::Finish { .. } => false,
+    }
+}
