@@ -8,11 +8,11 @@ use std::time::SystemTime;
 use crate::build::Launch;
 use crate::os::cleanup::{FileId, file_id};
 
-/// If build scripts wrote more files than this, there is no fingerprint.
+/// With more files than this there is no fingerprint.
 const MAX_FILES: usize = 1000;
 
-/// Tells whether two builds made the same: the command, the executable, its libraries, and the files that build scripts
-/// generated, which a program may read at run time.
+/// Identifies the result of a build: the command, the executable, its libraries, and the files that build scripts generated,
+/// which the program may read at run time.
 #[derive(Clone, Debug)]
 pub struct Fingerprint {
     launch: Launch,
@@ -23,11 +23,11 @@ pub struct Fingerprint {
 struct Output {
     path: PathBuf,
     stamp: Stamp,
-    /// Read when needed. `None` inside if the file was replaced before that.
+    /// Computed on demand. `None` inside if the file was replaced before that.
     hash: Arc<OnceLock<Option<u64>>>,
 }
 
-/// Which file it is, and what a write to it changes.
+/// The identity of a file, and the metadata that a write changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     file: FileId,
@@ -36,8 +36,8 @@ pub(super) struct Stamp {
 }
 
 impl Fingerprint {
-    /// Reads metadata only. `made` are files and directories beside the executable. `None` if the executable is not
-    /// known, or there are too many files.
+    /// Reads metadata only. `made` lists further files and directories. `None` if the executable is unknown or there are too
+    /// many files.
     pub fn new(launch: &Launch, made: &[PathBuf]) -> Option<Self> {
         let mut files = vec![Output::new(launch.executable.clone()?).ok()?];
         let mut waiting = made.to_vec();
@@ -55,14 +55,14 @@ impl Fingerprint {
         Some(Self { launch, files })
     }
 
-    /// Reads and hashes the files, before the next build replaces them.
+    /// Hashes the files, before the next build replaces them.
     pub fn hash_files(&self) {
         for file in &self.files {
             file.hash();
         }
     }
 
-    /// Whether both builds made the same. Reads the files only if nothing else decides.
+    /// Whether both builds had the same result. Reads the files only if their metadata differs.
     pub fn matches(&self, other: &Self) -> bool {
         let pairs = || self.files.iter().zip(&other.files);
         self.launch == other.launch
@@ -93,7 +93,7 @@ impl Output {
     }
 }
 
-/// `None` if the file no longer has this stamp.
+/// Returns `None` if the file no longer has this stamp.
 fn hash(path: &Path, stamp: Stamp) -> io::Result<Option<u64>> {
     let mut file = File::open(path)?;
     let mut hasher = DefaultHasher::new();

@@ -1,10 +1,10 @@
-//! What a build made: recognised by its [`Fingerprint`], and kept in the [`Store`] so that hotrun can roll back to it.
+//! Artifacts, the results of builds. A [`Fingerprint`] tells whether two are the same, and the [`Store`] keeps those to which
+//! hotrun may roll back.
 //!
-//! A kept executable has a hard link beside the original. An open descriptor would not do: a program started from one reads
-//! `NAME (deleted)` as its own path (`proc_pid_exe(5)`), so it could not start itself again, and a script would see
-//! `/proc/self/fd/N` as its name and inherit that descriptor. In another directory a program would not find `$ORIGIN` and its
-//! resources. A copy would take disk space and time, and starting a file just written can fail with `ETXTBSY` if another
-//! thread forked during the write.
+//! A kept executable has a hard link beside the original. An open descriptor is not enough: a program started from one reads
+//! `NAME (deleted)` as its own path (`proc_pid_exe(5)`) and cannot start itself again, and a script sees `/proc/self/fd/N` as
+//! its name. In another directory, a program would not find its libraries (`$ORIGIN`) and resources. A copy takes disk space
+//! and time, and starting it can fail with `ETXTBSY` if another thread forks while it is written.
 
 mod fingerprint;
 
@@ -24,16 +24,16 @@ use crate::os::cleanup::Cleanup;
 use crate::reload::ArtifactId;
 use fingerprint::Stamp;
 
-/// Separates the executable's name from the token of a hotrun, a dash and the artifact.
+/// Links are named `.NAME.hotrun-TOKEN-ARTIFACT`.
 const MARK: &str = ".hotrun-";
-/// Matches the links. They must not count as a change in a watched directory.
+/// Matches the links, which must not count as changes in a watched directory.
 pub const GLOB: &str = ".*.hotrun-*";
 
-/// The newest artifact, and the older ones that hotrun may roll back to. The links are removed when they are no longer
-/// needed, and by a guardian if hotrun is killed.
+/// The newest artifact, and the older ones to which hotrun may roll back. A link is removed when its artifact is no longer
+/// needed. If hotrun is killed, a guardian removes all links.
 #[derive(Debug)]
 pub struct Store {
-    /// Part of each link's name; different for each hotrun, even if two in containers have the same pid.
+    /// Distinguishes the links of this hotrun. Two hotruns in containers may have the same pid.
     token: String,
     next: ArtifactId,
     newest: Option<(ArtifactId, Launch, Option<Fingerprint>)>,
@@ -44,7 +44,7 @@ pub struct Store {
 struct Kept {
     launch: Launch,
     link: PathBuf,
-    /// The path of every link to this executable, without the artifact.
+    /// The path of the link without the artifact.
     prefix: PathBuf,
     stamp: Stamp,
 }
@@ -62,23 +62,23 @@ impl Default for Store {
 }
 
 impl Store {
-    /// An id that no artifact has yet.
+    /// Returns an unused id.
     pub fn new_id(&mut self) -> ArtifactId {
         let id = self.next;
         self.next = id.next();
         id
     }
 
-    /// Sets what [`launch`](Self::launch) starts in place, without a link.
+    /// Sets the newest artifact, which is started under its own name.
     pub fn set_newest(&mut self, id: ArtifactId, launch: Launch, fingerprint: Option<Fingerprint>) {
         self.newest = Some((id, launch, fingerprint));
     }
 
-    /// Keeps the executable that a build made, and releases the artifacts that are not needed. Returns the artifact's id, and
-    /// whether it is new: a build may leave the newest kept executable as it is. `None` if `launch` names no executable file.
+    /// Keeps the executable of a build, and removes the artifacts that are not needed. Returns the id of the artifact, and
+    /// whether it is new: the build may have left the executable unchanged. `None` if `launch` names no executable file.
     ///
     /// # Errors
-    /// The file system has no hard links, or the directory is not writable.
+    /// The file system does not support hard links, or the directory is not writable.
     pub fn keep(
         &mut self,
         launch: &Launch,
@@ -87,7 +87,7 @@ impl Store {
         let Some(named) = executable(launch) else {
             return Ok(None);
         };
-        // A hard link to a symbolic link would follow the next build.
+        // A hard link to a symbolic link would lead to the result of the next build.
         let executable = named.canonicalize()?;
         let current = Stamp::of(&fs::metadata(&executable)?);
         let newest = self.kept.last_key_value();
@@ -115,7 +115,7 @@ impl Store {
         executable.with_file_name(name)
     }
 
-    /// The files that a guardian removes if hotrun is killed, also those of later artifacts.
+    /// What a guardian removes if hotrun is killed. It includes the links of later artifacts.
     pub fn cleanup(&self) -> impl Iterator<Item = Cleanup> {
         let prefixes = self.kept.values().map(|kept| kept.prefix.clone().into());
         prefixes
@@ -124,10 +124,10 @@ impl Store {
             .map(Cleanup::Files)
     }
 
-    /// How to start this artifact, and its fingerprint if it is the newest one.
+    /// Returns how to start this artifact, and its fingerprint if it is the newest one.
     ///
     /// # Errors
-    /// It was not kept, it was removed, or a later build wrote into the same file instead of replacing it.
+    /// Its executable was not kept, was removed, or was overwritten in place by a later build.
     pub fn launch(&self, artifact: ArtifactId) -> Result<(Launch, Option<Fingerprint>)> {
         if let Some((id, launch, fingerprint)) = &self.newest
             && *id == artifact
@@ -142,7 +142,7 @@ impl Store {
     }
 }
 
-/// The executable that was built. With `--build` nothing names it; a command that is a path most likely does.
+/// The executable that was built. With `--build` this is a guess: a command that is a path.
 fn executable(launch: &Launch) -> Option<PathBuf> {
     let command = launch.argv.first().map(Path::new);
     let command = command.filter(|command| command.components().count() > 1);
@@ -152,7 +152,7 @@ fn executable(launch: &Launch) -> Option<PathBuf> {
 }
 
 impl Kept {
-    /// `named` is the executable as the launch names it, `executable` its canonical path.
+    /// `named` is the executable as named by the launch, `executable` its canonical path.
     fn new(
         mut launch: Launch,
         named: &Path,
@@ -163,7 +163,7 @@ impl Kept {
         let mut link = prefix.clone().into_os_string();
         link.push(artifact.get().to_string());
         fs::hard_link(executable, &link)?;
-        // With a runner set in cargo's configuration the program is not the first word.
+        // With a runner configured for cargo, the program is not the first word.
         let is_program = |word: &&mut OsString| launch.workdir.join(&**word) == named;
         if let Some(word) = launch.argv.iter_mut().find(is_program) {
             word.clone_from(&link);
@@ -176,7 +176,7 @@ impl Kept {
         })
     }
 
-    /// Whether the link still leads to what was kept.
+    /// Whether the link leads to the unchanged executable.
     fn is_intact(&self) -> bool {
         fs::metadata(&self.link).is_ok_and(|metadata| Stamp::of(&metadata) == self.stamp)
     }
@@ -184,12 +184,12 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        // It may be gone already, for example after `cargo clean`.
+        // It may be gone, for example after `cargo clean`.
         let _ = fs::remove_file(&self.link);
     }
 }
 
-/// What people call a program: for a link, the name of the original.
+/// The name of a program; for a link, that of the original.
 pub fn display_name(executable: &OsStr) -> String {
     let name = Path::new(executable).file_name().unwrap_or(executable);
     let name = name.to_string_lossy();

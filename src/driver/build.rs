@@ -1,4 +1,4 @@
-//! The task that reads what a build prints, and finds out what it made.
+//! The task that reads the output of a build and collects the result.
 
 use std::env;
 use std::time::{Duration, SystemTime};
@@ -20,15 +20,15 @@ use crate::watch::LockFileWindow;
 
 use super::inbox::{Built, Inbox, Input, Inputs};
 
-/// After the end of a build, no more output is expected once nothing arrived for this long. Usually the pipes end; a process
-/// that the build left running (the daemon of a compiler cache) keeps them open.
+/// After the build has ended, its output counts as complete once nothing has arrived for this long. Usually the pipes end
+/// first. A process that the build leaves running, such as the daemon of a compiler cache, keeps them open.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long a process that continues to print may delay the end.
+/// How long such a process may delay the result by printing.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest line in bytes that is read as a whole. Cargo's messages have a few kilobytes, a launch some tens of them.
+/// In bytes. A longer line is split. Messages of cargo have a few kilobytes, and the message with the launch tens of them.
 const MAX_LINE: usize = 16 << 20;
 
-/// How to run a build command. `progress`: without a terminal, cargo prints its progress only on request.
+/// How to run a build command. `progress` makes cargo print its progress although it has no terminal.
 pub(super) fn spec(command: BuildCommand, cleanup: Vec<Cleanup>, progress: bool) -> Spec {
     let mut env: Vec<_> = env::vars_os().collect();
     if progress {
@@ -46,7 +46,7 @@ pub(super) fn spec(command: BuildCommand, cleanup: Vec<Cleanup>, progress: bool)
     }
 }
 
-/// An output of the build, assembled to lines.
+/// An output stream of the build, read line by line.
 struct Stream {
     pieces: Lines,
     line: Vec<u8>,
@@ -62,7 +62,7 @@ impl Stream {
         }
     }
 
-    /// A whole line, or `None` if this piece did not complete one.
+    /// Adds a piece. Returns the line if this completes it.
     fn take(&mut self, piece: Option<Piece>) -> Option<Vec<u8>> {
         let Some(Piece { bytes, ends_line }) = piece else {
             self.open = false;
@@ -77,10 +77,10 @@ pub(super) struct BuildTask {
     pub(super) id: GenId,
     pub(super) plan: Plan,
     pub(super) output: BuildOutput,
-    /// Whether nothing was shown.
+    /// Whether the build has printed nothing.
     pub(super) silent: bool,
     pub(super) lock_file: LockFileWindow,
-    /// The generations that run.
+    /// The fingerprints of the running generations.
     pub(super) known: Vec<(GenId, Fingerprint)>,
     pub(super) inbox: Inbox,
     pub(super) feed: Feed,
@@ -88,7 +88,7 @@ pub(super) struct BuildTask {
 
 impl BuildTask {
     pub(super) async fn run(mut self, process: Process) {
-        // The guardian lives as long as this task: what the build left running is killed when hotrun ends.
+        // Dropping `control` kills the process tree. So what the build leaves running is killed when hotrun ends.
         let Process {
             control,
             mut reports,
@@ -108,8 +108,8 @@ impl BuildTask {
                     end = Some(found);
                     ended_at = Instant::now();
                 }
-                // Earlier output of cargo is read first: this is the last branch, and after a yield the runtime has
-                // polled the pipes again.
+                // Cargo's earlier output comes first: this branch is the last one, and the runtime polls the pipes
+                // during the yield.
                 () = tokio::task::yield_now(), if self.output.is_complete() => {
                     end = Some(Ok(Ended::Code(0)));
                     break;
@@ -118,7 +118,7 @@ impl BuildTask {
             }
         }
         if let Some(Ok(Ended::Signal(_))) = end {
-            // What a killed build had started is useless, and would disturb the next build.
+            // The rest of a killed build would disturb the next one.
             control.kill();
             while reports.next().await.is_some() {}
         }
@@ -180,11 +180,11 @@ impl BuildTask {
         self.feed.pass(report).await;
     }
 
-    /// What the build made, and which files it read.
+    /// Finds out what the build made and which files it read.
     async fn finish(&mut self, ended: Ended) -> Result<Box<Built>, Option<Failure>> {
         let success = match ended {
             Ended::Code(code) => code == 0,
-            // A killed build has failed, whatever it had printed.
+            // A killed build has failed, whatever it printed.
             Ended::Signal(signal) => return Err(Some(killed(signal))),
         };
         if !self.output.succeeded(success) {
@@ -209,20 +209,20 @@ impl BuildTask {
         }))
     }
 
-    /// Asks cargo which files the next build may need. In a thread, because this runs cargo.
+    /// Asks cargo in a blocking thread which files the next build may need.
     fn ask_cargo(&self) {
         let (id, began, inbox) = (self.id, self.lock_file.started, self.inbox.clone());
         let plan = self.plan.clone();
         if let Plan::Cargo(_) = &plan {
             tokio::task::spawn_blocking(move || {
-                // If cargo cannot read a manifest, the roots stay as they are.
+                // If cargo cannot read a manifest, the watched directories stay the same.
                 let files = Err(plan.watch_roots().unwrap_or_default());
                 inbox.send(Input::Inputs(Box::new(Inputs { id, began, files })));
             });
         }
     }
 
-    /// Which generation already runs what was built. In a thread, because an executable may be large.
+    /// Finds a generation that already runs the same. In a blocking thread, because an executable may be large.
     async fn find_like(&mut self, fingerprint: Option<Fingerprint>) -> Option<GenId> {
         let fingerprint = fingerprint?;
         let known = std::mem::take(&mut self.known);
@@ -232,13 +232,13 @@ impl BuildTask {
             newest_first.find(|(_, known)| known.matches(&mine))
         });
         let like = search.await.ok().flatten().map(|(id, _)| id);
-        // Only the next build needs the hashes.
+        // The next build needs the hashes; this one need not wait for them.
         tokio::task::spawn_blocking(move || fingerprint.hash_files());
         like
     }
 }
 
-/// Waits for the end of the first process. What it leaves running does not belong to the build.
+/// Waits until the first process has ended. Processes that it leaves running do not belong to the build.
 async fn first_end(reports: &mut Reports) -> Result<Ended, Failure> {
     while let Some(report) = reports.next().await {
         match report {
@@ -254,7 +254,7 @@ async fn first_end(reports: &mut Reports) -> Result<Ended, Failure> {
     Err(Failure::environment("the processes of the build vanished"))
 }
 
-/// Something other than hotrun has killed the build, and will not report that.
+/// The failure of a build that something other than hotrun has killed.
 fn killed(signal: i32) -> Failure {
     let out_of_memory =
         "if memory ran out, `dmesg` says so; fewer jobs need less (`cargo run -j 2`)";

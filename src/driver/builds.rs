@@ -1,4 +1,4 @@
-//! When builds run, and what becomes of what they make.
+//! Starts builds, and uses their results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,20 +18,14 @@ use super::inbox::{Built, Input};
 use super::setup;
 use super::state::{ActiveBuild, Driver};
 
-/// How long a cancelled build has to remove unfinished files: `make` removes its targets on `SIGTERM`. After `SIGKILL` they
-/// would stay, and the next build would take them for complete.
+/// How long a cancelled build may take to remove unfinished files, as `make` does on `SIGTERM`. If it were killed at once, the
+/// next build would take these files for complete.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// Starts a build, which reports [`Input::Built`].
-    pub(super) fn build(&mut self, id: GenId) -> Option<GenEvent> {
-        let error = self.try_build(id).err()?;
-        self.report_error("cannot start the build", &error);
-        Some(GenEvent::BuildEnded(BuildOutcome::Failed))
-    }
-
-    fn try_build(&mut self, id: GenId) -> Result<()> {
-        // This build also contains the changes for which one was put off.
+    pub(super) fn build(&mut self, id: GenId) -> Result<()> {
+        // This build includes the changes for which a build was postponed.
         self.builds.trigger.cancel();
         self.watch.watch.build_begins();
         let began = Moment::now();
@@ -66,7 +60,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Ends the build. Does not wait for its end.
+    /// Cancels the active build without waiting for its end.
     pub(super) fn cancel_build(&mut self) {
         let Some(build) = &mut self.builds.active else {
             return;
@@ -80,13 +74,13 @@ impl Driver {
         });
     }
 
-    /// Starts the build that was put off.
+    /// Requests the build that was postponed.
     pub(super) fn start_postponed_build(&mut self) {
         self.builds.trigger.cancel();
         self.handle(Event::Changed(Action::Build));
     }
 
-    /// A build has ended: keeps what it made.
+    /// Passes the result of a build on to the machine, and keeps the artifact.
     pub(super) fn built(&mut self, id: GenId, built: Result<Box<Built>, Option<Failure>>) {
         let now = Moment::now();
         self.builds.trigger.ended(now);
@@ -96,7 +90,7 @@ impl Driver {
         let build = self.builds.active.take();
         let cancelled = build.is_some_and(|build| build.cancelled);
         let outcome = match built {
-            // It may have ended before it could be cancelled, but the machine no longer wants the result.
+            // Even if it ended before it was killed, the machine does not want its result.
             Ok(_) | Err(_) if cancelled => BuildOutcome::Cancelled,
             Ok(built) => self.keep(id, *built),
             Err(failure) => {
@@ -116,7 +110,7 @@ impl Driver {
             like,
         } = built;
         let machine = &self.machine;
-        // That generation may have ended or begun to drain by now.
+        // That generation may have begun to drain since.
         let like = like.filter(|like| machine.phase(*like).stays());
         if let Some((like, artifact)) = like.and_then(|like| Some((like, machine.artifact(like)?)))
         {
@@ -132,7 +126,7 @@ impl Driver {
                 (artifact, true)
             }
             Ok(None) => (self.artifacts.new_id(), false),
-            // hotrun cannot roll back to it, but everything else works.
+            // Only rolling back to it is impossible.
             Err(error) => {
                 let text = format!("cannot keep the executable of gen {id}: {error}");
                 self.feed.message(Level::Detail, text, None);
@@ -143,7 +137,7 @@ impl Driver {
         BuildOutcome::Built { artifact, kept }
     }
 
-    /// Reads cargo's configuration and toolchain again. In a thread: this runs cargo, and rustup may take minutes to
+    /// Reads the configuration of cargo and the toolchain again. In a blocking thread, because rustup may take minutes to
     /// install a toolchain.
     pub(super) fn renew_plan(&mut self) {
         let (config, inbox) = (self.config.clone(), self.inbox.clone());
@@ -155,12 +149,12 @@ impl Driver {
         });
     }
 
-    /// Of two requests the older one may finish last.
+    /// Uses the new plan, unless a later request is pending: of two requests, the older one may finish last.
     pub(super) fn planned(&mut self, number: u32, planned: Result<Plan, Failure>) {
         match planned {
             Ok(_) | Err(_) if number < self.builds.plan_requests => {}
             Ok(plan) => self.builds.plan = plan,
-            // The build will fail too, with cargo's own message.
+            // The next build will fail with cargo's own message.
             Err(error) => self
                 .feed
                 .message(Level::Warning, error.message(), error.first_hint()),

@@ -1,4 +1,4 @@
-//! Changed files, and which files are watched.
+//! Acts on changed files, and updates the set of watched files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ impl Driver {
         match message {
             Message::Watching { dirs, .. } => {
                 self.feed.report(Report::Watching { directories: dirs });
-                // Not earlier: a change after the first build read the file would be missed.
+                // If the first build began earlier, a change during it could be missed.
                 if !std::mem::replace(&mut self.watch.begun, true) {
                     self.handle(Event::Begin);
                 }
@@ -52,7 +52,7 @@ impl Driver {
             self.renew_plan();
         }
         self.feed.report(Report::Changed { paths });
-        // The commands first: they may make what is built.
+        // The commands come first, because they may generate sources.
         for action in actions.into_keys().rev() {
             match action {
                 RuleAction::Run(line) => self.run_command(&line),
@@ -64,7 +64,7 @@ impl Driver {
         }
     }
 
-    /// Whether cargo itself wrote this `Cargo.lock`, for a changed manifest.
+    /// Whether cargo itself wrote this `Cargo.lock` because a manifest had changed.
     fn wrote_lock_file(&self, path: &Path) -> bool {
         let window = self.builds.lock_file.as_ref();
         let window = window.filter(|_| path.ends_with("Cargo.lock"));
@@ -74,7 +74,7 @@ impl Driver {
         })
     }
 
-    /// Whether these changes cause the action now: not if the action itself causes them.
+    /// Whether to take the action now. Not if the action itself causes the changes.
     fn is_wanted(
         &mut self,
         action: &RuleAction,
@@ -122,10 +122,10 @@ impl Driver {
         self.feed.message(Level::Warning, text, Some(hint));
     }
 
-    /// Watches what a build has read, unless the user sets `--watch`.
+    /// Watches the files that a build has read, unless `--watch` is set.
     pub(super) fn watch_inputs(&mut self, inputs: Inputs) {
         let Inputs { id, began, files } = inputs;
-        // Cargo takes time to answer; a newer build may have finished first.
+        // Asking cargo takes time. A newer build may have finished since.
         if !self.config.cli.watch.is_empty() || self.watch.newest > Some(id) {
             return;
         }
@@ -152,7 +152,7 @@ impl WatchSet {
             packages,
         } = inputs;
         self.inputs = files.union(&dirs).cloned().collect();
-        // Needed when a manifest breaks, because cargo cannot list the packages then.
+        // If a manifest is broken later, cargo cannot list the packages.
         self.roots.dirs = packages.into_iter().collect();
         let inputs = InputSet {
             files,
@@ -172,20 +172,20 @@ impl WatchSet {
             self.roots.files = found.files;
             self.roots.ignored = found.ignored;
         }
-        // An input of the last successful build may be missing now, and may come back, wherever it is.
+        // An input of the last successful build may be missing now, and may come back.
         let inputs = self.inputs.iter().cloned();
         places(&self.roots).into_iter().chain(inputs).collect()
     }
 }
 
-/// Paths at which changes do not count. The output of hotrun itself (`hotrun … > log` in a watched directory) would
-/// otherwise cause a build that causes more output.
+/// Paths at which changes do not count. They include the output of hotrun itself: with `hotrun … > log` in a watched
+/// directory, each build would cause the next one.
 pub(super) fn ignored(roots: &WatchRoots) -> Vec<PathBuf> {
     let output = os::output_files();
     roots.ignored.iter().cloned().chain(output).collect()
 }
 
-/// What to watch without `--watch`.
+/// What to watch if `--watch` is not set.
 pub(super) fn places(roots: &WatchRoots) -> Vec<PathBuf> {
     roots.dirs.iter().chain(&roots.files).cloned().collect()
 }

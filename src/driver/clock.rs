@@ -1,19 +1,19 @@
-//! The clock of the machine. Time during which hotrun itself could not run does not count: it was stopped, the computer
-//! slept, the main thread was blocked. hotrun did not hear what others did in that time, so none of it is late.
+//! The clock of the machine. It leaves out time in which hotrun could not run, because it was stopped, the computer slept, or
+//! the main thread was blocked. Programs may have met their deadlines in that time without hotrun noticing.
 
 use std::time::{Duration, Instant};
 
 use crate::reload::Time;
 
-/// If a deadline passed this long ago, hotrun could not run. Handling one event takes much less.
+/// If a deadline passed longer ago than this, hotrun could not run. Handling an event takes much less time.
 const SUSPENDED: Duration = Duration::from_millis(500);
-/// How long others then have until the deadline.
+/// How much time is left until the deadline after that.
 const GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
-    /// The last value of [`Clock::now`]. Time never goes back.
+    /// The last value of [`Clock::now`], which never decreases.
     last: Duration,
 }
 
@@ -25,21 +25,21 @@ impl Clock {
         }
     }
 
-    /// The time for the machine.
+    /// The current time for the machine.
     pub(super) fn now(&mut self) -> Time {
-        // To the microsecond, which is what the log shows.
+        // In whole microseconds, as the log shows it.
         let micros = self.started.elapsed().as_micros();
         self.last = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
         Time::after_start(self.last)
     }
 
-    /// Leaves out the last part of the past.
+    /// Leaves out this much of the time that has passed.
     pub(super) fn leave_out(&mut self, time: Duration) {
         self.started += time;
     }
 
-    /// If this deadline passed while hotrun could not run, goes back to shortly before it, but not before the last value
-    /// of the clock. Returns whether the deadline is in the future then.
+    /// If this deadline passed while hotrun could not run, sets the clock back to shortly before it, but not before its last
+    /// value. Returns whether the deadline is in the future now.
     pub(super) fn skip_suspension(&mut self, deadline: Option<Time>) -> bool {
         let now = self.started.elapsed();
         let deadline = deadline.map(Time::since_start);
@@ -52,9 +52,9 @@ impl Clock {
         back < deadline
     }
 
-    /// Sleeps until the machine's deadline, forever without one.
+    /// Sleeps until the deadline, or forever if there is none.
     pub(super) async fn sleep_until(&self, deadline: Option<Time>) {
-        /// tokio has no longer timers than about two years. After this the machine gives the same deadline again.
+        /// Timers of tokio are limited to about two years. The loop calls this again with the same deadline.
         const LONGEST: Duration = Duration::from_secs(3600);
         let Some(deadline) = deadline else {
             return std::future::pending().await;

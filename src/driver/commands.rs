@@ -15,21 +15,37 @@ use super::inbox::Input;
 use super::state::Driver;
 
 impl Driver {
-    /// Runs a command. While it runs already, or during a pause, it runs once more afterwards.
+    /// Runs a command. If it is running already or hotrun is paused, the command runs afterwards.
     pub(super) fn run_command(&mut self, line: &str) {
-        let paused = self.machine.is_paused();
-        let command = self.commands.entry(line.to_owned()).or_default();
-        command.pending = command.control.is_some() || paused;
-        if command.pending || self.machine.is_quitting() {
-            return;
+        self.commands.entry(line.to_owned()).or_default().pending = true;
+        self.run_unless_paused();
+    }
+
+    fn run_unless_paused(&mut self) {
+        if !self.machine.is_paused() {
+            self.run_pending_commands();
         }
-        match self.start_command(line) {
-            Ok(control) => {
-                let command = self.commands.entry(line.to_owned()).or_default();
-                command.control = Some(control);
-                command.trigger.started(Instant::now());
+    }
+
+    /// Starts the pending commands that are not running.
+    pub(super) fn run_pending_commands(&mut self) {
+        let mut lines = Vec::new();
+        for (line, command) in &mut self.commands {
+            if command.control.is_none() && std::mem::take(&mut command.pending) {
+                lines.push(line.clone());
             }
-            Err(error) => self.report_error(&format!("cannot run `{line}`"), &error),
+        }
+        // If hotrun quits, they are no longer needed.
+        lines.retain(|_| !self.machine.is_quitting());
+        for line in lines {
+            match self.start_command(&line) {
+                Ok(control) => {
+                    let command = self.commands.entry(line).or_default();
+                    command.control = Some(control);
+                    command.trigger.started(Instant::now());
+                }
+                Err(error) => self.report_error(&format!("cannot run `{line}`"), &error),
+            }
         }
     }
 
@@ -56,32 +72,23 @@ impl Driver {
         if let Some(command) = self.commands.get_mut(line) {
             command.control = None;
             command.trigger.ended(Moment::now());
-            if command.pending {
-                self.run_command(line);
-            }
         }
+        self.run_unless_paused();
     }
 
-    /// Runs the commands that waited for the end of a pause, or were put off until now.
-    pub(super) fn run_waiting_commands(&mut self) {
+    /// Runs the commands that were postponed until now.
+    pub(super) fn run_due_commands(&mut self) {
         let now = Instant::now();
-        let mut lines = Vec::new();
-        for (line, command) in &mut self.commands {
-            let due = command.trigger.due().is_some_and(|due| due <= now);
-            if due {
-                // Even if it does not run now: it would be due all the time.
+        for command in self.commands.values_mut() {
+            if command.trigger.due().is_some_and(|due| due <= now) {
                 command.trigger.cancel();
-            }
-            if due || command.pending && command.control.is_none() {
-                lines.push(line.clone());
+                command.pending = true;
             }
         }
-        for line in lines {
-            self.run_command(&line);
-        }
+        self.run_unless_paused();
     }
 
-    /// When to run the next command that was put off.
+    /// When to run the next postponed command.
     pub(super) fn commands_due(&self) -> Option<Instant> {
         let commands = self.commands.values();
         commands.filter_map(|command| command.trigger.due()).min()
@@ -99,7 +106,7 @@ async fn monitor(process: Process, feed: &Feed) -> Option<String> {
     } = process;
     let ended = async {
         let failure = failure(reports).await;
-        // What it leaves running would keep its output open.
+        // Processes that it leaves running would keep its output open.
         control.kill();
         failure
     };

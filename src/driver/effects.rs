@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_error;
 use crate::process::Signal;
-use crate::reload::{Effect, Ended, Event, Failure, GenEffect, GenEvent, GenId, GenNotice, Notice};
+use crate::reload::{
+    BuildOutcome, Effect, Ended, Event, Failure, GenEffect, GenEvent, GenId, GenNotice, Notice,
+};
 use crate::socket::Respond;
 use crate::socket::pending::{Reason, Responder};
 use crate::ui::{Level, Report};
@@ -15,11 +17,11 @@ use crate::ui::{Level, Report};
 use super::generation::Running;
 use super::state::{Driver, Outcome};
 
-/// How long a response may pause between two pieces without counting as complete.
+/// How long a response may pause before it counts as complete.
 const RESPONSE_PAUSE: Duration = Duration::from_secs(5);
 
 impl Driver {
-    /// Performs an effect. Returns its result if that is known at once.
+    /// Performs an effect. Returns the resulting event if it is known at once.
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Hold => {
@@ -48,9 +50,19 @@ impl Driver {
     fn perform_on(&mut self, id: GenId, effect: GenEffect) -> Option<GenEvent> {
         let stop_signal = self.config.cli.stop_signal;
         match effect {
-            GenEffect::Build => return self.build(id),
+            GenEffect::Build => {
+                if let Err(error) = self.build(id) {
+                    self.report_error("cannot start the build", &error);
+                    return Some(GenEvent::BuildEnded(BuildOutcome::Failed));
+                }
+            }
             GenEffect::CancelBuild => self.cancel_build(),
-            GenEffect::Start { artifact } => return self.start(id, artifact),
+            GenEffect::Start { artifact } => {
+                if let Err(error) = self.start(id, artifact) {
+                    self.report_error(&format!("cannot start gen {id}"), &error);
+                    return Some(GenEvent::StartFailed);
+                }
+            }
             GenEffect::Switch => return Some(self.switch(id)),
             GenEffect::SendReloadSignal { signal } => {
                 let running = self.generations.get(&id).zip(Signal::try_from(signal).ok());
@@ -58,21 +70,21 @@ impl Driver {
                     running.is_some_and(|(running, signal)| running.control.reload_config(signal));
                 return Some(GenEvent::ReloadSignalSent { signal, handled });
             }
-            GenEffect::AwaitQuiescent => self.await_quiescent(id),
+            GenEffect::AwaitQuiescent => self.await_drained(id, false),
             GenEffect::CheckStopSignal => {
                 let handles = |running: &Running| running.control.handles(stop_signal);
-                // A generation that is gone needs no wait.
+                // Nothing needs to wait for a generation that is gone.
                 let handled = self.generations.get(&id).is_none_or(handles);
                 return Some(GenEvent::StopSignalChecked { handled });
             }
-            GenEffect::AwaitIdle => self.await_idle(id),
+            GenEffect::AwaitIdle => self.await_drained(id, true),
             GenEffect::Forward => {
                 let forwarded = self.sockets.drain(id);
                 self.report_failure("forwarding connections", forwarded);
             }
             GenEffect::Stop => {
                 if let Some(running) = self.generations.get_mut(&id) {
-                    // If it is not ready now, the stop is the reason.
+                    // From now on it does not matter what it waits for.
                     running.waiting.abort_all();
                     running.control.stop(stop_signal);
                 }
@@ -98,7 +110,7 @@ impl Driver {
 
     fn switch(&mut self, id: GenId) -> GenEvent {
         if let Some(running) = self.generations.get_mut(&id) {
-            // It may have begun to drain.
+            // If it has begun to drain, it is live again.
             running.waiting.abort_all();
         }
         match self.sockets.switch(id) {
@@ -111,34 +123,29 @@ impl Driver {
         }
     }
 
-    fn await_quiescent(&mut self, id: GenId) {
-        let (monitor, inbox) = (self.sockets.drain_monitor(id), self.inbox.clone());
-        if let Some(running) = self.generations.get_mut(&id) {
-            let control = running.control.clone();
-            running.wait(async move {
-                monitor.quiescent(|| control.pids()).await;
-                inbox.event(id, GenEvent::Quiescent);
-            });
-        }
-    }
-
-    /// A response in several pieces with pauses in between looks complete during a pause. While another generation is
-    /// live, nothing waits for the end of this one, so it gets longer pauses.
-    fn await_idle(&mut self, id: GenId) {
+    /// Reports when a draining generation is quiescent or, with `idle`, idle.
+    fn await_drained(&mut self, id: GenId, idle: bool) {
         let (mut monitor, inbox) = (self.sockets.drain_monitor(id), self.inbox.clone());
-        if self.machine.live().is_some() {
+        // A streamed response looks complete while it pauses. If another generation is live, nothing waits for this one to
+        // end, so longer pauses are allowed.
+        if idle && self.machine.live().is_some() {
             monitor = monitor.quiet_for(RESPONSE_PAUSE);
         }
         if let Some(running) = self.generations.get_mut(&id) {
             let control = running.control.clone();
             running.wait(async move {
-                monitor.idle(|| control.pids()).await;
-                inbox.event(id, GenEvent::Idle);
+                if idle {
+                    monitor.idle(|| control.pids()).await;
+                    inbox.event(id, GenEvent::Idle);
+                } else {
+                    monitor.quiescent(|| control.pids()).await;
+                    inbox.event(id, GenEvent::Quiescent);
+                }
             });
         }
     }
 
-    /// From now on, HTTP requests get a response that says how this generation failed.
+    /// Responds to HTTP requests from now on, with the failure of this generation.
     fn respond_unavailable(&mut self, id: GenId, failure: Failure) {
         if !self.config.ui.error_page {
             return;
@@ -156,7 +163,7 @@ impl Driver {
         self.report_failure("responding to connections", responds);
     }
 
-    /// Shows a notice, and what the driver knows about a failure.
+    /// Shows a notice, and for a failure what else the driver knows about it.
     pub(super) fn notice(&mut self, notice: Notice) {
         self.feed.report(Report::Notice(notice));
         let Notice::Generation(id, GenNotice::Failed { failure, live }) = notice else {
@@ -180,8 +187,8 @@ impl Driver {
         }
     }
 
-    /// Whether a generation may have exited because it cannot run beside another one, and nothing else explains it. Only
-    /// once.
+    /// Whether a generation may have exited because it cannot run beside another one, and nothing else explains it. True
+    /// only once.
     fn may_conflict(&mut self, id: GenId) -> bool {
         let recent = self.feed.recent_output();
         let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,7 +197,7 @@ impl Driver {
             && !std::mem::replace(&mut self.reported.stop_first, true)
     }
 
-    /// What a guardian removes if hotrun is killed.
+    /// The files that a guardian removes if hotrun is killed.
     pub(super) fn cleanup(&self) -> Vec<Cleanup> {
         let mut cleanup = self.sockets.paths();
         cleanup.extend(self.artifacts.cleanup());
@@ -204,7 +211,7 @@ impl Driver {
         }
     }
 
-    /// Shows why something could not be started.
+    /// Shows an error, with a hint if there is one.
     pub(super) fn report_error(&self, what: &str, error: &anyhow::Error) {
         let hint = hint_for_error(error.as_ref());
         self.feed.error(format!("{what}: {error:#}"), hint);

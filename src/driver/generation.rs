@@ -1,4 +1,4 @@
-//! A generation that was started and is not gone.
+//! A running generation.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -16,18 +16,18 @@ use crate::process::{Control, Pty};
 use crate::ready::{LastUnreadyReason, NotifyState};
 use crate::reload::GenId;
 
-/// What the driver has of a running generation. Dropping it kills the process tree and aborts the tasks.
+/// A generation that was started and is not gone. Dropping it kills the process tree and aborts the tasks.
 pub(super) struct Running {
     pub(super) control: Control,
-    /// `None` after its notify socket has failed.
+    /// `None` after an error of the notify socket.
     pub(super) notify: Option<Notify>,
-    /// The fingerprint of its artifact, if known.
+    /// The fingerprint of the artifact, if known.
     pub(super) fingerprint: Option<Fingerprint>,
     pub(super) unready_reason: LastUnreadyReason,
     pub(super) terminal: Option<Terminal>,
-    /// The number of its connections when they were last counted.
+    /// The number of connections at the last count.
     pub(super) connections: Option<usize>,
-    /// The task that waits until the generation is ready, or, while it drains, quiescent or idle.
+    /// The task that waits until the generation is ready or, during the drain, quiescent or idle.
     pub(super) waiting: JoinSet<()>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Running {
 pub(super) struct Notify {
     pub(super) socket: NotifySocket,
     pub(super) state: watch::Sender<NotifyState>,
-    /// Since when the program reloads its configuration: from `RELOADING=1` to `READY=1`.
+    /// When the program began to reload its configuration. Set from `RELOADING=1` to `READY=1`.
     pub(super) reloading: Option<Instant>,
     pub(super) status: String,
 }
@@ -59,7 +59,7 @@ pub(super) struct Terminal {
 }
 
 impl Running {
-    /// Spawns the task that waits, in place of the one before.
+    /// Spawns the waiting task and aborts the previous one.
     pub(super) fn wait(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.waiting = JoinSet::new();
         self.waiting.spawn(task);
@@ -84,14 +84,14 @@ impl Terminal {
         }
     }
 
-    /// Types these bytes. They wait in a queue until the program reads them.
+    /// Queues input for the program.
     pub(super) fn type_in(&self, bytes: Vec<u8>) {
-        // The receiver ends with the program.
+        // The writer has ended if the program has closed its terminal.
         let _ = self.typed.send(bytes);
     }
 }
 
-/// The next notification that a generation has sent. Cancel safe.
+/// Receives the next notification of any generation. Cancel safe.
 pub(super) async fn next_notification(
     generations: &BTreeMap<GenId, Running>,
 ) -> (GenId, io::Result<Result<Message, Rejected>>) {

@@ -14,26 +14,26 @@ use crate::socket::intercept::InterceptEvent;
 pub(super) enum Input {
     /// An event for the machine.
     Event(Event),
-    /// The build of a generation has ended. An error is reported, unless the build has shown why or was cancelled.
+    /// A build has ended. `Err(None)` if its output shows why it failed.
     Built {
         id: GenId,
         built: Result<Box<Built>, Option<Failure>>,
     },
-    /// A build has shown what the program is built from.
+    /// The inputs of a build are known.
     Inputs(Box<Inputs>),
-    /// A process of a program has ended. The sender waits until everything that it had sent before has been handled.
+    /// A program has ended, and its last notifications must be handled before that is reported.
     DrainNotifications {
         id: GenId,
-        /// Dropped then.
+        /// Dropped when they have been handled.
         done: oneshot::Sender<()>,
     },
     /// A program has opened a socket, or failed to.
     Intercepted { id: GenId, event: InterceptEvent },
-    /// The command of a rule, a shell line, has ended.
+    /// The command of a rule has ended.
     CommandEnded { line: String },
     /// Cargo's configuration or toolchain was read again.
     Planned {
-        /// Sequence number of the request.
+        /// The sequence number of the request.
         number: u32,
         planned: Result<Plan, Failure>,
     },
@@ -44,17 +44,17 @@ pub(super) enum Input {
 pub(super) struct Built {
     pub(super) launch: Launch,
     pub(super) fingerprint: Option<Fingerprint>,
-    /// A generation that already runs the same.
+    /// A running generation with the same fingerprint.
     pub(super) like: Option<GenId>,
 }
 
-/// What a build says about its inputs.
+/// The inputs of a build.
 #[derive(Debug)]
 pub(super) struct Inputs {
     pub(super) id: GenId,
     /// When the build began.
     pub(super) began: SystemTime,
-    /// Exactly these files, or, if it failed or its inputs are unknown, anything in these places.
+    /// Exactly these files. If the build failed or its inputs are unknown, anything in these places.
     pub(super) files: Result<BuildInputs, WatchRoots>,
 }
 
@@ -68,7 +68,7 @@ impl Inbox {
     }
 
     pub(super) fn send(&self, input: Input) {
-        // The receiver is gone only when hotrun ends.
+        // The receiver lives until hotrun ends.
         let _ = self.0.send(input);
     }
 }

@@ -1,4 +1,4 @@
-//! The log of `--log FILE`: every event with the machine's response, and comments about the rest.
+//! The log of `--log FILE`: every event with the response of the machine, and traces as comments.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,13 +6,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tracing_subscriber::fmt::MakeWriter;
-
 use crate::error::Failure;
 use crate::reload::{Event, Policy, Response, Time, notation};
 
-/// Writes lines that can be pasted into a trace test (see [`notation`]). Whatever comes from [`tracing`] is written as
-/// a comment.
+/// Writes lines that a trace test can replay (see [`notation`]), and what comes from [`tracing`] as comments.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     started: Instant,
@@ -21,14 +18,14 @@ pub(super) struct Log {
 
 #[derive(Debug)]
 struct Sink {
-    file: File,
-    /// The first write that failed. Nothing is written after it.
+    /// `None` after the first write that failed.
+    file: Option<File>,
+    /// The error of that write, until it is reported.
     error: Option<io::Error>,
-    reported: bool,
 }
 
 impl Log {
-    /// Creates or truncates the file.
+    /// Creates or truncates the file, and subscribes to all traces of this process.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -37,28 +34,24 @@ impl Log {
             Failure::usage(format!("opening the log `{}`: {error}", path.display()))
                 .hint("`--log` takes a file that hotrun may write")
         })?;
+        let sink = Sink {
+            file: Some(file),
+            error: None,
+        };
         let log = Self {
             started: Instant::now(),
-            sink: Arc::new(Mutex::new(Sink {
-                file,
-                error: None,
-                reported: false,
-            })),
+            sink: Arc::new(Mutex::new(sink)),
         };
-        log.trace();
-        Ok(log)
-    }
-
-    /// Sends what is traced anywhere in this process to the log.
-    fn trace(&self) {
+        let comments = Comments(log.clone());
         let subscriber = tracing_subscriber::fmt()
-            .with_writer(self.clone())
+            .with_writer(move || comments.clone())
             .with_max_level(tracing::Level::DEBUG)
             .with_ansi(false)
             .without_time()
             .finish();
-        // Fails only if there is a subscriber already, which then gets everything.
+        // Fails only if there is a subscriber already, which keeps the traces then.
         let _ = tracing::subscriber::set_global_default(subscriber);
+        Ok(log)
     }
 
     pub(super) fn begin(&self, policy: &Policy) {
@@ -71,30 +64,28 @@ impl Log {
         self.line(&notation::line(now, event, response));
     }
 
-    /// The error of the first write that failed, once.
-    pub(super) fn failure(&self) -> Option<String> {
+    /// Returns the error of the first write that failed, once.
+    pub(super) fn failure(&self) -> Option<io::Error> {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = sink.error.as_ref()?.to_string();
-        (!std::mem::replace(&mut sink.reported, true)).then_some(text)
+        sink.error.take()
     }
 
     fn line(&self, text: &str) {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        sink.write(&format!("{text}\n"));
-    }
-}
-
-impl Sink {
-    fn write(&mut self, text: &str) {
-        if self.error.is_none() {
-            self.error = self.file.write_all(text.as_bytes()).err();
+        if let Some(file) = &mut sink.file
+            && let Err(error) = file.write_all(format!("{text}\n").as_bytes())
+        {
+            *sink = Sink {
+                file: None,
+                error: Some(error),
+            };
         }
     }
 }
 
 /// Writes each line as a comment.
-#[derive(Debug)]
-pub(super) struct Comments(Log);
+#[derive(Clone, Debug)]
+struct Comments(Log);
 
 impl Write for Comments {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -107,14 +98,6 @@ impl Write for Comments {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Comments;
-
-    fn make_writer(&self) -> Comments {
-        Comments(self.clone())
     }
 }
 
@@ -175,10 +158,10 @@ mod tests {
     #[test]
     fn a_full_disk_is_reported_once() {
         let log = Log::create(Path::new("/dev/full")).unwrap();
-        assert_eq!(log.failure(), None);
+        assert!(log.failure().is_none());
         log.begin(&Policy::default());
-        assert!(log.failure().unwrap().contains("No space left"));
+        assert!(log.failure().unwrap().to_string().contains("No space left"));
         log.line("more");
-        assert_eq!(log.failure(), None);
+        assert!(log.failure().is_none());
     }
 }

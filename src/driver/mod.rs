@@ -1,11 +1,8 @@
 //! Turns every source into an [`Event`](crate::reload::Event), hands it to the machine, and performs the
 //! [`Effect`](crate::reload::Effect)s.
 //!
-//! The one `select!` is here, in the thread that decides about generations. Long work runs in tasks that report through
-//! the inbox; no task touches the machine or the build plan. The user interface, the watch and the sockets have threads
-//! of their own.
-//!
-//! [`Effect`]: crate::reload::Effect
+//! The loop with its one `select!` runs in the main thread and owns the machine. Long work runs in tasks, which report
+//! through the inbox. The user interface, the watch and the sockets have threads of their own.
 
 mod build;
 mod builds;
@@ -15,7 +12,6 @@ mod commands;
 mod effects;
 mod generation;
 mod inbox;
-mod inputs;
 mod log;
 mod monitor;
 mod notify;
@@ -35,7 +31,7 @@ use std::process::ExitCode;
 use crate::build::runner;
 use crate::process::guardian;
 
-/// If hotrun started itself in a hidden mode, as the guardian of a process tree or as cargo's runner, runs that mode.
+/// Runs a hidden mode if hotrun has started itself in one: as the guardian of a process tree, or as the runner of cargo.
 pub fn hidden_mode(args: &[OsString]) -> Option<ExitCode> {
     match args.get(1) {
         Some(mode) if mode == guardian::MODE => Some(guardian::main()),

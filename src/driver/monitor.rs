@@ -1,4 +1,4 @@
-//! The tasks that pass on what a program prints, and report how it ends.
+//! The tasks that show the output of a program and report its end.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::artifact;
 use crate::os::hint_for_errno;
-use crate::process::output::Lines;
+use crate::process::output::{Lines, Piece};
 use crate::process::{self, Control, Pty, Refusal, Reports, Step};
 use crate::reload::{GenEvent, GenId};
 use crate::ui::{Feed, Report, Stream};
 
 use super::inbox::{Inbox, Input};
 
-/// The last output of a program is shown before its end is reported, if it arrives within this time. Only a process that
-/// the program left running can keep its output open for longer.
+/// How long to wait for the last output before the end of a program is reported. The output ends earlier, unless a process
+/// that the program leaves running keeps it open.
 const LAST_OUTPUT: Duration = Duration::from_millis(20);
-/// How many bytes of a terminal to pass on at a time.
+/// How many bytes to read from a terminal at a time.
 const CHUNK: usize = 32 * 1024;
-/// The longest line in bytes that readiness sees as a whole.
+/// In bytes. A longer line is split for `--ready log:REGEX`.
 const MAX_LINE: usize = 16 * 1024;
 
-/// Reports what becomes of the processes of one generation.
+/// Reports what happens to the processes of one generation.
 pub(super) struct Monitor {
     pub(super) id: GenId,
     pub(super) program: OsString,
@@ -37,7 +37,7 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// `output` are the tasks that pass on its output.
+    /// `output` contains the tasks that show the output.
     pub(super) async fn run(
         self,
         control: Control,
@@ -45,7 +45,7 @@ impl Monitor {
         mut output: Vec<JoinHandle<()>>,
     ) {
         let id = self.id;
-        // How the first process ended, if the program continues in another one.
+        // How the first process ended, if another one continues as the main process.
         let mut first = None;
         while let Some(report) = reports.next().await {
             match report {
@@ -55,7 +55,7 @@ impl Monitor {
                 }
                 process::Report::Refused { error } => self.refused(error),
                 process::Report::Exited { ended, survivors } => {
-                    // It may have named another main process just before.
+                    // It may have named another main process before.
                     self.drain_notifications().await;
                     if control.main_alive() {
                         first = Some(ended);
@@ -81,7 +81,7 @@ impl Monitor {
         let (done, is_done) = oneshot::channel();
         let id = self.id;
         self.inbox.send(Input::DrainNotifications { id, done });
-        // The sender is dropped.
+        // The other end is dropped.
         let _ = is_done.await;
     }
 
@@ -101,34 +101,38 @@ impl Monitor {
 async fn await_last_output(output: &mut Vec<JoinHandle<()>>) {
     let end = Instant::now() + LAST_OUTPUT;
     for task in output.drain(..) {
-        // After the timeout the task continues without its handle.
+        // After the timeout, the task continues.
         let _ = timeout_at(end, task).await;
     }
 }
 
-/// Passes on the output of one generation.
+/// Shows the output of one generation.
 #[derive(Clone)]
 pub(super) struct Output {
     pub(super) id: GenId,
     pub(super) feed: Feed,
-    pub(super) lines: ReadyLines,
+    /// Receives the lines as long as the readiness check reads them.
+    pub(super) lines: Option<UnboundedSender<Vec<u8>>>,
+    /// The beginning of a line that is not complete.
+    pub(super) line: Vec<u8>,
 }
 
 impl Output {
     pub(super) async fn pass_pipe(mut self, stream: Stream, pipe: Receiver) {
         let mut pieces = Lines::new(pipe);
-        while let Some(piece) = pieces.next().await {
-            let mut bytes = piece.bytes;
-            if piece.ends_line {
-                bytes.push(b'\n');
-            }
+        while let Some(Piece {
+            mut bytes,
+            ends_line,
+        }) = pieces.next().await
+        {
+            bytes.extend(ends_line.then_some(b'\n'));
             self.pass(stream, bytes).await;
         }
         let id = self.id;
         self.feed.report(Report::OutputEnded { id, stream });
     }
 
-    /// Until all processes have closed the terminal. It does not tell standard output and standard error apart.
+    /// A terminal does not distinguish standard output and standard error.
     pub(super) async fn pass_pty(mut self, pty: Arc<Pty>) {
         let (id, stream) = (self.id, Stream::Stdout);
         let mut buffer = vec![0; CHUNK];
@@ -139,39 +143,21 @@ impl Output {
     }
 
     async fn pass(&mut self, stream: Stream, bytes: Vec<u8>) {
-        self.lines.take(&bytes);
-        let id = self.id;
-        self.feed.pass(Report::Output { id, stream, bytes }).await;
-    }
-}
-
-/// The lines for readiness, without the colors that programs use on a terminal.
-#[derive(Clone)]
-pub(super) struct ReadyLines {
-    /// `None` if readiness does not read the output, or no longer.
-    to: Option<UnboundedSender<Vec<u8>>>,
-    line: Vec<u8>,
-}
-
-impl ReadyLines {
-    pub(super) const fn new(to: Option<UnboundedSender<Vec<u8>>>) -> Self {
-        let line = Vec::new();
-        Self { to, line }
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let Some(to) = &self.to else { return };
+            let Some(lines) = &self.lines else { break };
             self.line.extend_from_slice(piece);
+            // Programs use colors on a terminal.
             let text = String::from_utf8_lossy(&self.line);
             let text = strip_ansi_codes(text.trim_end());
-            // A line without an end may be a prompt. It is sent again when it is complete.
-            if to.send(text.as_bytes().to_vec()).is_err() {
-                self.to = None;
+            // An incomplete line may be a prompt. It is sent again when it is complete.
+            if lines.send(text.as_bytes().to_vec()).is_err() {
+                self.lines = None;
             }
             if self.line.ends_with(b"\n") || self.line.len() > MAX_LINE {
                 self.line.clear();
             }
         }
+        let id = self.id;
+        self.feed.pass(Report::Output { id, stream, bytes }).await;
     }
 }

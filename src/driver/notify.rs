@@ -1,8 +1,8 @@
 //! The notifications of programs (`sd_notify(3)`).
 //!
-//! The driver reads the notify sockets itself, one message at a time: the descriptor of a `BARRIER=1`, which is closed on
-//! receipt, is closed when everything before it has been handled. Nothing here waits for the screen, because the program may
-//! wait for the next receipt.
+//! The driver handles each message before it receives the next one. So when it receives a `BARRIER=1`, which closes the
+//! descriptor of the barrier, everything sent before has been handled. Nothing here waits for the screen, because the
+//! program may wait for its barrier.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,11 +16,11 @@ use crate::ui::{Feed, Human, Level, Report};
 
 use super::state::Driver;
 
-/// How long to read the messages that a program has sent. They are in the socket already, unless it keeps sending.
+/// The time limit for reading what is in a socket. Only a program that keeps sending exceeds it.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl Driver {
-    /// Handles everything that this generation has sent: what a program stores at its end counts as sent before the end.
+    /// Handles everything that this generation has sent until now.
     pub(super) fn drain_notifications(&mut self, id: GenId) {
         let began = Instant::now();
         while began.elapsed() < DRAIN_TIMEOUT
@@ -73,7 +73,7 @@ impl Driver {
         }
     }
 
-    /// Shows what concerns the user, and tells the task that waits for readiness.
+    /// Shows what concerns the user, and updates the state for the readiness check.
     fn show(&mut self, id: GenId, message: &Message) {
         let assignments = &message.assignments;
         let running = self.generations.get_mut(&id);
@@ -140,8 +140,8 @@ impl Driver {
         }
     }
 
-    /// Removes the listeners. hotrun shares them and shuts them down when the generation is gone. The next generation would
-    /// get a dead listener and open none itself. hotrun keeps the address open anyway.
+    /// Removes the listeners that hotrun manages, because it shuts them down when the generation is gone. The next generation
+    /// would get a dead listener. hotrun keeps the address open in any case.
     fn without_listeners(&mut self, id: GenId, fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
         let listens = |fd: &OwnedFd| self.sockets.has(fd);
         let (listeners, fds): (Vec<_>, Vec<_>) = fds.into_iter().partition(listens);
@@ -165,7 +165,7 @@ impl Driver {
     }
 }
 
-/// Returns what to show about a reload of the configuration that begins or ends.
+/// Describes a reload of the configuration that begins or ends.
 fn show_reload(reloading: &mut Option<Instant>, assignments: &Assignments) -> Option<String> {
     if assignments.reloading {
         *reloading = Some(Instant::now());

@@ -1,4 +1,4 @@
-//! What the user requests, by signals and by the terminal.
+//! Requests of the user: signals, keys and other events of the terminal.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,29 +17,29 @@ use crate::ui::{self, Level, Mode, Report, TerminalEvent, TerminalInput, UiComma
 
 use super::state::Driver;
 
-/// How often to count connections. It takes some milliseconds, because it reads `/proc` for each process of a program.
+/// How often to count connections. A count takes some milliseconds, because it reads `/proc` for each process.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
-/// How often to look for processes that were forked since the last look.
+/// How often to look for new processes while signalling all of them.
 const MAX_LOOKS: usize = 16;
 
 impl Driver {
     pub(super) fn signalled(&mut self, signal: HotrunSignal) {
         let is_hangup = signal == HotrunSignal::Hangup;
         match signal {
-            // Ctrl-C is the usual way to quit, so the exit code does not name it.
+            // Ctrl-C is the usual way to quit, so the exit status does not name the signal.
             HotrunSignal::Interrupt => self.ending.signal = None,
             HotrunSignal::Terminate => self.ending.signal = Some(Signal::SIGTERM as i32),
             HotrunSignal::Hangup if has_terminal() => return self.request(Request::Reload),
             HotrunSignal::Hangup => self.ending.signal = Some(Signal::SIGHUP as i32),
             HotrunSignal::Quit => {
-                // Ctrl-\ is for an end at once.
+                // Ctrl-\ quits at once.
                 self.ending.signal = Some(Signal::SIGQUIT as i32);
                 return self.handle(Event::Requested(Request::QuitNow));
             }
             HotrunSignal::User => return self.request(Request::Reload),
             HotrunSignal::FromDescendant(sender) => return self.ignore_signal(&sender),
         }
-        // A closed terminal may send several `SIGHUP`s; only a second Ctrl-C or `SIGTERM` means "at once".
+        // A second Ctrl-C or `SIGTERM` quits at once. A second `SIGHUP` does not: a closed terminal may send several.
         let again = !is_hangup && self.quits_again();
         self.handle(Event::Requested(match again {
             true => Request::QuitNow,
@@ -47,7 +47,7 @@ impl Driver {
         }));
     }
 
-    /// A program that signals the process which it takes for its parent does not end hotrun.
+    /// A program may signal hotrun by mistake, for example with `pkill`.
     fn ignore_signal(&self, sender: &Descendant) {
         let Descendant { signal, pid, name } = sender;
         let name = name.as_deref().unwrap_or("a process");
@@ -56,8 +56,8 @@ impl Driver {
         self.feed.message(Level::Warning, text, Some(hint.into()));
     }
 
-    /// Whether the user has requested the end before. A wrapper that signals hotrun and then the whole process group, as
-    /// `timeout` does, requests it once, and so does a shell that forwards what the terminal sent to both.
+    /// Whether the user has asked hotrun to quit before. Signals that arrive together count as one request: `timeout` signals
+    /// hotrun and then its process group, and a shell may forward a signal that the terminal has sent to both.
     fn quits_again(&mut self) -> bool {
         const SAME_REQUEST: Duration = Duration::from_millis(50);
         let first = *self.ending.requested.get_or_insert_with(Instant::now);
@@ -65,9 +65,16 @@ impl Driver {
     }
 
     fn request(&mut self, request: Request) {
+        match request {
+            // Also during a pause. The commands come first, because they may generate sources.
+            Request::Reload | Request::Resume => self.run_pending_commands(),
+            Request::Pause
+            | Request::Undo
+            | Request::KillDraining
+            | Request::Quit
+            | Request::QuitNow => {}
+        }
         self.handle(Event::Requested(request));
-        // The request may have ended a pause.
-        self.run_waiting_commands();
     }
 
     pub(super) async fn terminal_event(
@@ -77,7 +84,7 @@ impl Driver {
     ) {
         match event {
             TerminalEvent::Keys(keys) => keys.into_iter().for_each(|key| self.pressed(key)),
-            // The user has just started the newest program, or waits for it.
+            // Input goes to the newest generation.
             TerminalEvent::Typed(bytes) => {
                 let newest = self.generations.values().next_back();
                 if let Some(terminal) = newest.and_then(|running| running.terminal.as_ref()) {
@@ -96,7 +103,7 @@ impl Driver {
                 ui::panic_for_test();
                 self.request(Request::Reload);
             }
-            // As Ctrl-C, which ends hotrun at once the second time.
+            // The same as Ctrl-C: the second time, hotrun quits at once.
             Key::Quit => self.signalled(HotrunSignal::Interrupt),
             Key::Errors => self.feed.command(UiCommand::ShowBuildLog),
             Key::Clear => self.feed.command(UiCommand::Clear),
@@ -120,36 +127,36 @@ impl Driver {
         self.feed.command(UiCommand::Resized(size));
     }
 
-    /// Ctrl-Z: as with `cargo run`, everything stops until the shell continues it.
+    /// Ctrl-Z: stops everything until the shell continues hotrun, as with `cargo run`.
     async fn suspend(&mut self, terminal: &mut TerminalInput) {
         if !self.feed.release_terminal().await {
-            // The user interface's thread is blocked by a terminal that accepts no output.
+            // The thread of the user interface is blocked, because the terminal accepts no output.
             ui::restore_terminal();
         }
         self.signal_all(Signal::SIGSTOP);
         let began = Instant::now();
-        // This fails where no shell could continue hotrun.
+        // Fails if there is no shell that could continue hotrun.
         let _ = terminal::suspend();
-        // Before anything shows that hotrun runs again: from then on a Ctrl-Z counts.
+        // Done first, so that a Ctrl-Z counts as soon as the user sees that hotrun runs again.
         self.report_failure("handling Ctrl-Z", terminal.resumed().await);
         self.signal_all(Signal::SIGCONT);
-        // The suspension makes nothing late.
+        // Deadlines move by the length of the suspension.
         let away = began.elapsed();
         self.clock.leave_out(away);
         self.continued(away);
     }
 
-    /// Another process used the terminal. `away` is zero if hotrun alone was stopped, by what cannot be caught: the
-    /// programs and builds have run on.
+    /// Draws the screen again, because another process may have used the terminal. `away` is how long everything was stopped;
+    /// zero if hotrun alone was (`SIGSTOP`).
     fn continued(&mut self, away: Duration) {
         self.feed.command(UiCommand::Resume { away });
         self.resized(terminal::size());
     }
 
-    /// Signals each process of every tree. The guardians could not do this: they spare processes that handle a signal.
+    /// Signals each process of every tree. A guardian would not signal the children of processes that catch the signal.
     fn signal_all(&self, signal: Signal) {
         let mut signalled = HashSet::new();
-        // A process may have forked between the look and its signal.
+        // A process may fork before the signal reaches it.
         for _ in 0..MAX_LOOKS {
             let before = signalled.len();
             for pid in self.pids() {
@@ -173,20 +180,20 @@ impl Driver {
         all.flat_map(Control::pids)
     }
 
-    /// When to count connections next: only if they are shown, and if a program runs.
+    /// When to count connections next. `None` if the number is not shown or no program runs.
     pub(super) fn next_count(&self) -> Option<Instant> {
         let shown = self.config.ui.mode == Mode::Live;
         (shown && !self.generations.is_empty()).then_some(self.count_at)
     }
 
-    /// Counts the connections of each generation, and reports changed numbers.
+    /// Counts the connections of each generation, and reports the numbers that have changed.
     pub(super) fn count_connections(&mut self) {
         self.count_at = Instant::now() + COUNT_INTERVAL;
         if !terminal::in_foreground(io::stdout()).unwrap_or(false) {
             return;
         }
         for (id, running) in &mut self.generations {
-            // A new monitor each time, because a program may open sockets at any time.
+            // The monitor is a new one, because the program may have opened sockets since.
             let monitor = self.sockets.drain_monitor(*id);
             let Ok(count) = monitor.connection_count(&running.control.pids()) else {
                 continue;
@@ -198,7 +205,7 @@ impl Driver {
     }
 }
 
-/// Sleeps until this moment, forever without one.
+/// Sleeps until this moment, or forever if there is none.
 pub(super) async fn sleep_to(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment.into()).await,
@@ -206,7 +213,7 @@ pub(super) async fn sleep_to(moment: Option<Instant>) {
     }
 }
 
-/// Whether hotrun has a controlling terminal. Opening it fails without one, and after it was closed (`tty(4)`).
+/// Whether hotrun has a controlling terminal that was not closed (`tty(4)`).
 fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }

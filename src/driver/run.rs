@@ -9,6 +9,7 @@ use crate::reload::{Event, Time};
 use crate::ui::{Level, Report, Ui};
 
 use super::generation::next_notification;
+use super::inbox::Input;
 use super::requests::sleep_to;
 use super::setup::{self, Setup, Sources};
 use super::state::{Driver, Outcome};
@@ -57,7 +58,7 @@ impl Driver {
                 }
                 key = self.fd_store.hung_up() => self.fd_store.close_hung_up(key),
                 () = sleep_to(self.builds.trigger.due()) => self.start_postponed_build(),
-                () = sleep_to(self.commands_due()) => self.run_waiting_commands(),
+                () = sleep_to(self.commands_due()) => self.run_due_commands(),
                 () = sleep_to(self.next_count()) => self.count_connections(),
                 () = self.clock.sleep_until(deadline) => self.deadline_passed(deadline),
                 (id, received) = next_notification(&self.generations) => self.notified(id, received),
@@ -65,8 +66,20 @@ impl Driver {
         }
     }
 
-    /// First reads the notifications that programs have sent: they may wait in the sockets only because hotrun had no time
-    /// to read them.
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Event(event) => self.handle(event),
+            Input::Built { id, built } => self.built(id, built),
+            Input::Inputs(inputs) => self.watch_inputs(*inputs),
+            Input::DrainNotifications { id, done: _done } => self.drain_notifications(id),
+            Input::Intercepted { id, event } => self.intercepted(id, event),
+            Input::CommandEnded { line } => self.command_ended(&line),
+            Input::Planned { number, planned } => self.planned(number, planned),
+        }
+    }
+
+    /// Handles a deadline, after the notifications that have arrived: a program is not late because hotrun was too busy to
+    /// read its message.
     fn deadline_passed(&mut self, deadline: Option<Time>) {
         if self.clock.skip_suspension(deadline) {
             return;
@@ -78,9 +91,9 @@ impl Driver {
         self.handle(Event::Tick);
     }
 
-    /// Hands an event to the machine, and then the events that its effects report at once.
+    /// Passes an event to the machine, performs the effects, and does the same with the events that result from them.
     pub(super) fn handle(&mut self, event: Event) {
-        // If hotrun was suspended, the event must not count as late.
+        // If hotrun was suspended, the event may only seem to be late.
         self.clock.skip_suspension(self.machine.deadline());
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
@@ -88,7 +101,7 @@ impl Driver {
             let response = self.machine.handle(now, event);
             if let Some(log) = &self.log {
                 log.record(now, &event, &response);
-                // A log that cannot be written must not stop hotrun.
+                // hotrun continues without the log.
                 if let Some(error) = log.failure() {
                     let text = format!("the log is incomplete: {error}");
                     self.feed.message(Level::Warning, text, None);

@@ -1,4 +1,4 @@
-//! What hotrun needs before the first build. If something is missing, hotrun ends with an error and a hint.
+//! Prepares everything for the loop. If something is missing, hotrun exits with an error and a hint.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -30,14 +30,14 @@ use super::inbox::{Inbox, Input};
 use super::log::Log;
 use super::state::{Builds, Driver, Ending, Reported, WatchSet};
 
-/// Everything that the loop works with.
+/// What the loop needs.
 pub(super) struct Setup {
     pub(super) driver: Driver,
     pub(super) sources: Sources,
     pub(super) ui_thread: UiThread,
 }
 
-/// Where events come from.
+/// The sources of events.
 pub(super) struct Sources {
     pub(super) inputs: UnboundedReceiver<Input>,
     pub(super) watch: UnboundedReceiver<Message>,
@@ -47,7 +47,7 @@ pub(super) struct Sources {
 
 pub(super) fn prepare(config: Config, ui: Ui) -> Result<Setup> {
     let log = config.cli.log.as_deref().map(Log::create).transpose()?;
-    // The sockets first: connections wait from here on. The signals next: from here on everything is cleaned up.
+    // With the sockets open, clients can connect and wait. With the signals handled, hotrun cleans up when it is stopped.
     let sockets = open_sockets(&config)?;
     let signals = Signals::new().context("handling signals")?;
     process::become_subreaper().context("becoming a subreaper")?;
@@ -119,7 +119,7 @@ fn open_sockets(config: &Config) -> Result<Sockets, Failure> {
     })
 }
 
-/// Whether the sockets that the program opens can be adopted. Tries to intercept a system call.
+/// Whether hotrun can adopt the sockets that the program opens. Tries to intercept a system call.
 fn adopts(config: &Config, sockets: &Sockets, feed: &Feed) -> bool {
     if !config.adopts() || sockets.adopter().is_none() {
         return false;
@@ -146,7 +146,7 @@ pub(super) fn plan_options(config: &Config) -> PlanOptions<'_> {
     }
 }
 
-/// Decides how to build, and checks that there is something to build or to start.
+/// Decides how to build. Checks that there is a program to build or to start.
 fn plan(config: &Config) -> Result<Plan, Failure> {
     let plan = Plan::new(&plan_options(config))?;
     if let Plan::Command {
@@ -161,7 +161,7 @@ fn plan(config: &Config) -> Result<Plan, Failure> {
     Ok(plan)
 }
 
-/// A missing command is most likely misspelt. With `--build` it may not be built yet.
+/// Checks that the command exists. Not called with `--build`, because the command may not be built yet.
 fn check_command(program: &Path, config: &Config) -> Result<(), Failure> {
     let env = config.environment(env::vars_os());
     let env = env.map_err(|error| Failure::usage(error.to_string()))?;
@@ -179,9 +179,9 @@ fn check_command(program: &Path, config: &Config) -> Result<(), Failure> {
     })
 }
 
-/// What to watch until the first build has shown what it reads.
+/// What to watch until the first build has reported its inputs.
 fn watch_spec(config: &Config, found: &WatchRoots) -> WatchSpec {
-    // hotrun itself writes the log.
+    // hotrun itself writes to the log.
     let log = config.cli.log.as_deref().and_then(Path::file_name);
     let log = log.map(|name| globset::escape(&name.to_string_lossy()));
     let own = [artifact::GLOB.into()].into_iter().chain(log);

@@ -1,4 +1,4 @@
-//! Starts generations.
+//! Starts generations, and handles what their programs do with sockets.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,25 +13,20 @@ use crate::os::seccomp;
 use crate::process::notify::NotifySocket;
 use crate::process::{Control, Spawner, Spec, shell};
 use crate::ready::{self, Connect, LastUnreadyReason, ListenState, ReadyInputs, ReadyReason};
-use crate::reload::{ArtifactId, GenEvent, GenId};
-use crate::socket::{Address, Passed, Route, intercept};
-use crate::ui::{Level, Mode, Stream};
+use crate::reload::{ArtifactId, Event, GenEvent, GenId};
+use crate::socket::intercept::{self, InterceptEvent};
+use crate::socket::{Address, Passed, Route};
+use crate::ui::{Level, Mode, Report, Stream};
 
 use super::generation::{Notify, Running, Terminal};
 use super::inbox::Input;
-use super::monitor::{Monitor, Output, ReadyLines};
+use super::monitor::{Monitor, Output};
 use super::state::Driver;
 
 impl Driver {
-    /// Starts the program of a generation and the tasks that monitor it. They report `StartFailed`, or `Ready`, `Exited` and
-    /// `Gone`.
-    pub(super) fn start(&mut self, id: GenId, artifact: ArtifactId) -> Option<GenEvent> {
-        let error = self.try_start(id, artifact).err()?;
-        self.report_error(&format!("cannot start gen {id}"), &error);
-        Some(GenEvent::StartFailed)
-    }
-
-    fn try_start(&mut self, id: GenId, artifact: ArtifactId) -> Result<()> {
+    /// Starts the program of a generation, and the tasks that monitor it. They report [`GenEvent::StartFailed`], or `Ready`,
+    /// `Exited` and `Gone`.
+    pub(super) fn start(&mut self, id: GenId, artifact: ArtifactId) -> Result<()> {
         let (launch, fingerprint) = self.artifacts.launch(artifact)?;
         let mut env = self.config.environment(launch.env.iter().cloned())?;
         env.retain(|(name, _)| name != "HOTRUN" && name != "HOTRUN_GENERATION");
@@ -56,7 +51,7 @@ impl Driver {
         };
         let (sender, lines) = mpsc::unbounded_channel();
         let sender = self.config.cli.ready.reads_output().then_some(sender);
-        let (control, terminal) = self.spawn(id, spec, ReadyLines::new(sender))?;
+        let (control, terminal) = self.spawn(id, spec, sender)?;
         if let Some(channel) = channel {
             self.intercept(id, channel, control.clone())?;
         }
@@ -70,7 +65,7 @@ impl Driver {
             notify_state: notify.state.subscribe(),
             lines,
             connect: connect(self.sockets.routes(id)),
-            // In the program's environment and directory.
+            // The command of `--ready exec:` has the environment and the directory of the program.
             exec: Box::new(move |line| {
                 let spec = Spec::shell(line, env.clone(), launch.workdir.clone());
                 Box::pin(shell::run(spec))
@@ -91,12 +86,12 @@ impl Driver {
         Ok(())
     }
 
-    /// Starts the program. With the live user interface it prints on a terminal, so that it keeps its colors.
+    /// Starts the program. With the live user interface it runs on a terminal of its own, so that it prints colors.
     fn spawn(
         &self,
         id: GenId,
         spec: Spec,
-        lines: ReadyLines,
+        lines: Option<mpsc::UnboundedSender<Vec<u8>>>,
     ) -> Result<(Control, Option<Terminal>)> {
         let monitor = Monitor {
             id,
@@ -104,35 +99,34 @@ impl Driver {
             inbox: self.inbox.clone(),
             feed: self.feed.clone(),
         };
-        let feed = self.feed.clone();
-        let output = Output { id, feed, lines };
-        let (control, reports, output, terminal) = match self.config.ui.mode {
+        let output = Output {
+            id,
+            feed: self.feed.clone(),
+            lines,
+            line: Vec::new(),
+        };
+        let (control, reports, terminal, tasks) = match self.config.ui.mode {
             Mode::Live => {
                 let reads = self.config.cli.stdin == Stdin::Program;
                 let process = Spawner::default().spawn_on_pty(spec, self.size, reads)?;
                 let pty = Arc::new(process.pty);
-                let output = tokio::spawn(output.pass_pty(pty.clone()));
-                let terminal = Terminal::new(pty);
-                (
-                    process.control,
-                    process.reports,
-                    vec![output],
-                    Some(terminal),
-                )
+                let task = tokio::spawn(output.pass_pty(pty.clone()));
+                let terminal = Some(Terminal::new(pty));
+                (process.control, process.reports, terminal, vec![task])
             }
             Mode::Plain | Mode::Json | Mode::Off => {
                 let process = Spawner::default().spawn(spec)?;
                 let stdout = output.clone().pass_pipe(Stream::Stdout, process.stdout);
                 let stderr = output.pass_pipe(Stream::Stderr, process.stderr);
-                let output = vec![tokio::spawn(stdout), tokio::spawn(stderr)];
-                (process.control, process.reports, output, None)
+                let tasks = vec![tokio::spawn(stdout), tokio::spawn(stderr)];
+                (process.control, process.reports, None, tasks)
             }
         };
-        tokio::spawn(monitor.run(control.clone(), reports, output));
+        tokio::spawn(monitor.run(control.clone(), reports, tasks));
         Ok((control, terminal))
     }
 
-    /// Starts to reply to the program's `bind` and `listen`.
+    /// Starts the thread that replies to `bind` and `listen` of the program.
     fn intercept(&self, id: GenId, channel: OwnedFd, control: Control) -> Result<()> {
         let adopter = self.sockets.adopter();
         let inbox = self.inbox.clone();
@@ -142,7 +136,44 @@ impl Driver {
         started.context("starting the thread that replies to `bind` and `listen`")
     }
 
-    /// The current sockets of the generation, at each call.
+    pub(super) fn intercepted(&mut self, id: GenId, event: InterceptEvent) {
+        let warn = |text, hint: &str| self.feed.message(Level::Warning, text, Some(hint.into()));
+        match event {
+            InterceptEvent::Listens { address, first } => {
+                self.feed.report(Report::Listening {
+                    name: String::new(),
+                    address: address.to_string(),
+                    by: Some(id),
+                    first,
+                });
+                self.handle(Event::Generation(id, GenEvent::Listening));
+            }
+            InterceptEvent::Refused => {
+                self.reported.explained.insert(id);
+            }
+            InterceptEvent::InUse(error) => {
+                self.feed.error(format!("gen {id}: {error}"), error.hint());
+            }
+            InterceptEvent::Listed { address, listed } => {
+                self.reported.explained.insert(id);
+                let text =
+                    format!("gen {id} opens `{address}`, which conflicts with `--listen {listed}`");
+                let hint = format!("remove `--listen`, or use `--listen {address}`");
+                self.feed.error(text, Some(hint));
+            }
+            InterceptEvent::NotIntercepted(why) => {
+                let text = format!("gen {id}: its sockets can't be adopted: {why}");
+                warn(text, why.hint());
+            }
+            InterceptEvent::NotAdopted { address, error } => {
+                let at = address.map_or_else(String::new, |address| format!(" on `{address}`"));
+                let text = format!("gen {id}: its socket{at} can't be adopted: {error}");
+                warn(text, "use `--listen`, so that hotrun opens the socket");
+            }
+        }
+    }
+
+    /// Returns the sockets that the generation has at the time of the call.
     fn listen_state(&self, id: GenId, passed: &[Passed]) -> Box<dyn FnMut() -> ListenState + Send> {
         let sockets: Vec<u64> = passed.iter().map(|passed| passed.inode).collect();
         match self.sockets.adopter() {
@@ -164,23 +195,18 @@ impl Driver {
 
     /// The task that waits until the generation is ready.
     fn readiness(&self, id: GenId, inputs: ReadyInputs) -> impl Future<Output = ()> + use<> {
-        let (spec, inbox, feed) = (
-            Arc::clone(&self.config.cli.ready),
-            self.inbox.clone(),
-            self.feed.clone(),
-        );
+        let (spec, adopts) = (Arc::clone(&self.config.cli.ready), self.adopts);
+        let (inbox, feed) = (self.inbox.clone(), self.feed.clone());
         async move {
-            let adopts = inputs.adopts;
             let how = ready::wait(&spec, inputs).await;
             let text = format!("gen {id} is ready: {how}");
-            // A user who sees a generation live and cannot connect needs a hint. Later generations open the same sockets.
-            match how == ReadyReason::Running && adopts && id == GenId::FIRST {
-                true => feed.message(
-                    Level::Info,
-                    text + ", but has opened no socket so far",
-                    Some("if it opens one later, `--ready listen` waits for it".into()),
-                ),
-                false => feed.message(Level::Detail, text, None),
+            // Only once: later generations open the same sockets.
+            if how == ReadyReason::Running && adopts && id == GenId::FIRST {
+                let text = text + ", but has opened no socket so far";
+                let hint = "if it opens one later, `--ready listen` waits for it";
+                feed.message(Level::Info, text, Some(hint.into()));
+            } else {
+                feed.message(Level::Detail, text, None);
             }
             if how.implies_server() {
                 inbox.event(id, GenEvent::IsServer);
@@ -190,7 +216,7 @@ impl Driver {
     }
 }
 
-/// Connects to one generation only: to its listener with this port, or without a port to its first listener.
+/// Connects to the listener of one generation that has the port, or to its first one if no port is given.
 fn connect(routes: impl Fn() -> Vec<Route> + Send + 'static) -> Connect {
     Box::new(move |port| {
         let fits = |route: &Route| match &route.address {

@@ -23,9 +23,9 @@ use super::log::Log;
 /// How hotrun ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whether every program ended when it was asked to.
+    /// Whether no program had to be killed.
     pub clean: bool,
-    /// The number of the signal that ended hotrun, if one did.
+    /// The signal that ended hotrun, if one did.
     pub signal: Option<i32>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Driver {
     pub(super) inbox: Inbox,
     pub(super) feed: Feed,
     pub(super) sockets: Sockets,
-    /// Whether the sockets that programs open themselves are adopted.
+    /// Whether hotrun adopts the sockets that programs open.
     pub(super) adopts: bool,
     pub(super) builds: Builds,
     pub(super) artifacts: artifact::Store,
@@ -46,7 +46,7 @@ pub(super) struct Driver {
     pub(super) generations: BTreeMap<GenId, Running>,
     /// The descriptors that programs store for later generations.
     pub(super) fd_store: FdStore,
-    /// The commands of rules that have run or must run, by their shell lines.
+    /// The commands of rules that have been needed so far, by shell line.
     pub(super) commands: BTreeMap<String, Command>,
     pub(super) watch: WatchSet,
     pub(super) reported: Reported,
@@ -63,9 +63,9 @@ pub(super) struct Builds {
     /// How often a new plan was requested.
     pub(super) plan_requests: u32,
     pub(super) active: Option<ActiveBuild>,
-    /// Finds builds that write their own inputs.
+    /// Detects builds that write their own inputs.
     pub(super) trigger: SelfTrigger,
-    /// When cargo may have written `Cargo.lock` in the newest build.
+    /// When the newest build may have written `Cargo.lock`.
     pub(super) lock_file: Option<LockFileWindow>,
 }
 
@@ -89,24 +89,24 @@ pub(super) struct ActiveBuild {
 /// The command of a rule, `--on GLOB=run:COMMAND`.
 #[derive(Default)]
 pub(super) struct Command {
-    /// Set while it runs. Everything it has started is killed when this is dropped.
+    /// Set while the command runs. Dropping it kills the process tree.
     pub(super) control: Option<Control>,
-    /// Whether it must run again when it has ended or a pause is over.
+    /// Whether to run the command when it has ended or the pause is over.
     pub(super) pending: bool,
-    /// Finds commands that cause themselves to run.
+    /// Detects a command that writes the files which cause it to run.
     pub(super) trigger: SelfTrigger,
 }
 
-/// The watch and what it depends on.
+/// The watch, and what it covers.
 pub(super) struct WatchSet {
     pub(super) watch: Watch,
-    /// What to watch without `--watch`.
+    /// What to watch if `--watch` is not set.
     pub(super) roots: WatchRoots,
     /// The files that the last successful build read.
     pub(super) inputs: Vec<PathBuf>,
-    /// The newest build that changed what is watched.
+    /// The newest build that has updated the watch.
     pub(super) newest: Option<GenId>,
-    /// Whether the watch has reported that it watches, so that the first build could begin.
+    /// Whether the watch is set up, so that the first build has begun.
     pub(super) begun: bool,
 }
 
@@ -125,21 +125,21 @@ impl WatchSet {
 /// Why and how hotrun ends.
 #[derive(Default)]
 pub(super) struct Ending {
-    /// When a signal first requested the end.
+    /// When the first signal to quit arrived.
     pub(super) requested: Option<Instant>,
-    /// The number of the last signal that did.
+    /// The last signal that asked hotrun to quit.
     pub(super) signal: Option<i32>,
-    /// Set at the end.
+    /// Set when the loop must end.
     pub(super) outcome: Option<Outcome>,
 }
 
-/// What the user already knows.
+/// What was already reported.
 #[derive(Default)]
 pub(super) struct Reported {
-    /// The generations for which hotrun has reported why they cannot run.
+    /// The generations whose failure to start is explained.
     pub(super) explained: BTreeSet<GenId>,
-    /// Whether hotrun has suggested `--stop-first`.
+    /// Whether `--stop-first` was suggested.
     pub(super) stop_first: bool,
-    /// Whether hotrun has said that it does not store listeners.
+    /// Whether hotrun has reported that it does not store listeners.
     pub(super) listeners: bool,
 }
