@@ -1,39 +1,18 @@
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{self, Write};
+use std::io;
 
 use crossterm::cursor::MoveTo;
 use crossterm::terminal::{Clear, ClearType};
 
+use super::Stream;
+use super::log::Screen;
+use super::model::Model;
+use super::stdio::Handles;
 use super::writer::TolerantWriter;
-use super::{Model, Stream, TerminalGuard};
 use crate::reload::GenId;
 
 /// The longest line to hold back until its end arrives, in bytes.
 const MAX_HELD: usize = 64 * 1024;
-
-/// Where a user interface writes.
-pub struct Handles {
-    /// The program's stdout, or the JSON lines.
-    pub stdout: Box<dyn Write + Send>,
-    /// The program's stderr and hotrun's own lines.
-    pub stderr: Box<dyn Write + Send>,
-    /// Whether both are the same terminal, file or pipe, so that they share their lines.
-    pub same: bool,
-    /// Whether stdout is a terminal that may be cleared.
-    pub clearable: bool,
-    /// The terminal that the live user interface draws on.
-    pub terminal: TerminalGuard,
-}
-
-impl fmt::Debug for Handles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handles")
-            .field("same", &self.same)
-            .field("clearable", &self.clearable)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Merges the output of several programs and hotrun's own lines, so that nothing is lost and no line has two authors.
 ///
@@ -64,113 +43,48 @@ impl Interleaver {
     }
 
     /// Writes bytes unchanged.
-    pub(super) fn raw(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn raw(&mut self, stream: Stream, bytes: &[u8]) {
         match stream {
             Stream::Stdout => self.stdout.write(bytes),
             Stream::Stderr => self.stderr.write(bytes),
         }
     }
 
-    /// Writes whole lines of hotrun itself.
-    pub(super) fn own(&mut self, lines: &str) -> io::Result<()> {
-        let mut text = self.on_a_new_line(Stream::Stderr, None);
-        text.extend_from_slice(lines.as_bytes());
-        self.raw(Stream::Stderr, &text)
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        let error = self.stdout.take_error();
+        error.or_else(|| self.stderr.take_error())
     }
 
-    /// Clears the terminal.
-    pub(super) fn clear(&mut self) -> io::Result<()> {
-        if !self.clearable {
-            return Ok(());
-        }
-        self.open = [None; 2];
-        let clear = format!("{}{}", Clear(ClearType::All), MoveTo(0, 0));
-        self.raw(Stream::Stdout, clear.as_bytes())
-    }
-
-    /// Writes a program's output. `label`: whether another program runs.
-    pub(super) fn output(
-        &mut self,
-        id: GenId,
-        stream: Stream,
-        bytes: &[u8],
-        label: bool,
-    ) -> io::Result<()> {
-        let mut all = self.held.remove(&(id, stream)).unwrap_or_default();
-        all.extend_from_slice(bytes);
-        if !label {
-            return self.pass(id, stream, &all);
-        }
-        let mut text = Vec::with_capacity(all.len() + 16);
-        let mut rest = all.as_slice();
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            self.piece(&mut text, id, stream, &rest[..=end]);
-            rest = &rest[end + 1..];
-        }
-        if self.continues(id, stream) || rest.len() > MAX_HELD {
-            self.piece(&mut text, id, stream, rest);
-        } else if !rest.is_empty() {
-            self.held.insert((id, stream), rest.to_vec());
-        }
-        self.raw(stream, &text)
-    }
-
-    /// Adds a piece of one line: labelled, unless it continues a line of the same program.
-    fn piece(&mut self, text: &mut Vec<u8>, id: GenId, stream: Stream, piece: &[u8]) {
+    /// Writes a piece of one line: labelled, unless it continues a line of the same program.
+    fn piece(&mut self, id: GenId, stream: Stream, piece: &[u8], label: bool) {
         if piece.is_empty() {
             return;
         }
-        if !self.continues(id, stream) {
-            text.extend(self.on_a_new_line(stream, Some(id)));
+        let mut text = Vec::with_capacity(piece.len() + 16);
+        if label && !self.continues(id, stream) {
             text.extend_from_slice(format!("[{id}] ").as_bytes());
         }
+        self.start_line(stream, Some(id));
         text.extend_from_slice(piece);
-        self.ended_with(id, stream, piece);
+        let index = self.index(stream);
+        self.open[index] = (!piece.ends_with(b"\n")).then_some(id);
+        self.raw(stream, &text);
     }
 
-    fn pass(&mut self, id: GenId, stream: Stream, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
+    /// Writes what is held back of the programs that now run alone.
+    pub(super) fn release_alone(&mut self, model: &Model) {
+        let held = self.held.keys().copied();
+        let alone: Vec<_> = held.filter(|(id, _)| !model.overlaps(*id)).collect();
+        for (id, stream) in alone {
+            self.ended(id, stream, false);
         }
-        let mut text = self.on_a_new_line(stream, Some(id));
-        text.extend_from_slice(bytes);
-        self.ended_with(id, stream, bytes);
-        self.raw(stream, &text)
-    }
-
-    /// Writes a program's last line if it has no end: its stream has ended.
-    pub(super) fn ended(&mut self, id: GenId, stream: Stream, label: bool) -> io::Result<()> {
-        let Some(bytes) = self.held.remove(&(id, stream)) else {
-            return Ok(());
-        };
-        if !label {
-            return self.pass(id, stream, &bytes);
-        }
-        let mut text = Vec::new();
-        self.piece(&mut text, id, stream, &bytes);
-        self.raw(stream, &text)
-    }
-
-    /// Writes what is held back of a program that now runs alone.
-    pub(super) fn release_alone(&mut self, model: &Model) -> io::Result<()> {
-        let alone: Vec<_> = self
-            .held
-            .keys()
-            .copied()
-            .filter(|(id, _)| !model.overlaps(*id))
-            .collect();
-        alone
-            .into_iter()
-            .map(|(id, stream)| self.ended(id, stream, false))
-            .fold(Ok(()), Result::and)
     }
 
     /// Writes everything that is held back.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
-        let held: Vec<_> = self.held.keys().copied().collect();
-        held.into_iter()
-            .map(|(id, stream)| self.ended(id, stream, true))
-            .fold(Ok(()), Result::and)
+    pub(super) fn finish(&mut self) {
+        for ((id, stream), bytes) in std::mem::take(&mut self.held) {
+            self.piece(id, stream, &bytes, true);
+        }
     }
 
     fn index(&self, stream: Stream) -> usize {
@@ -184,18 +98,54 @@ impl Interleaver {
         self.open[self.index(stream)] == Some(id)
     }
 
-    /// A line end, if another author started the current line.
-    fn on_a_new_line(&mut self, stream: Stream, author: Option<GenId>) -> Vec<u8> {
+    /// Ends the current line if another author started it.
+    fn start_line(&mut self, stream: Stream, author: Option<GenId>) {
         let index = self.index(stream);
-        if self.open[index].is_none() || self.open[index] == author {
-            return Vec::new();
+        if self.open[index].is_some() && self.open[index] != author {
+            self.open[index] = None;
+            self.raw(stream, b"\n");
         }
-        self.open[index] = None;
-        b"\n".to_vec()
+    }
+}
+
+impl Screen for Interleaver {
+    const HAS_FOOTER: bool = false;
+
+    fn lines(&mut self, lines: &[String]) {
+        self.start_line(Stream::Stderr, None);
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.raw(Stream::Stderr, text.as_bytes());
     }
 
-    fn ended_with(&mut self, id: GenId, stream: Stream, bytes: &[u8]) {
-        let index = self.index(stream);
-        self.open[index] = (!bytes.ends_with(b"\n")).then_some(id);
+    fn output(&mut self, id: GenId, stream: Stream, bytes: &[u8], label: bool) {
+        let mut all = self.held.remove(&(id, stream)).unwrap_or_default();
+        all.extend_from_slice(bytes);
+        if !label {
+            return self.piece(id, stream, &all, false);
+        }
+        let mut rest = all.as_slice();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            self.piece(id, stream, &rest[..=end], true);
+            rest = &rest[end + 1..];
+        }
+        if self.continues(id, stream) || rest.len() > MAX_HELD {
+            self.piece(id, stream, rest, true);
+        } else if !rest.is_empty() {
+            self.held.insert((id, stream), rest.to_vec());
+        }
+    }
+
+    fn ended(&mut self, id: GenId, stream: Stream, label: bool) {
+        if let Some(bytes) = self.held.remove(&(id, stream)) {
+            self.piece(id, stream, &bytes, label);
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.clearable {
+            self.open = [None; 2];
+            let clear = format!("{}{}", Clear(ClearType::All), MoveTo(0, 0));
+            self.raw(Stream::Stdout, clear.as_bytes());
+        }
     }
 }

@@ -1,17 +1,15 @@
 //! `--ui json`: JSON objects on stdout, one per line. [`guide::json`](crate::guide::json) describes the fields.
 
-mod event;
-
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 
-use self::event::{Event, event, output};
 use super::writer::TolerantWriter;
-use super::{Options, Report, Stream};
-use crate::reload::GenId;
+use super::{Level, Options, Report, Stream, text};
+use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
 
 /// The longest line to hold back until its end arrives, in bytes.
 const MAX_HELD: usize = 64 * 1024;
@@ -26,7 +24,7 @@ pub(super) struct Json {
     held: BTreeMap<(GenId, Stream), Vec<u8>>,
 }
 
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Line {
     time: String,
     #[serde(flatten)]
@@ -49,27 +47,27 @@ impl Json {
         self
     }
 
-    pub(super) fn show(&mut self, report: &Report) -> io::Result<()> {
+    pub(super) fn show(&mut self, report: &Report) {
         if let Report::Output { id, stream, bytes } = report {
-            return self.output(*id, *stream, bytes);
-        }
-        if let Report::OutputEnded { id, stream } = report {
-            return self.ended(*id, *stream);
-        }
-        match event(report, self.color) {
-            Some(event) => self.write([event]),
-            None => Ok(()),
+            self.output(*id, *stream, bytes);
+        } else if let Report::OutputEnded { id, stream } = report {
+            self.ended(*id, *stream);
+        } else {
+            self.write(event(report, self.color));
         }
     }
 
-    pub(super) fn finish(&mut self) -> io::Result<()> {
-        let held: Vec<_> = self.held.keys().copied().collect();
-        held.into_iter()
-            .map(|(id, stream)| self.ended(id, stream))
-            .fold(Ok(()), Result::and)
+    pub(super) fn finish(&mut self) {
+        for ((id, stream), bytes) in std::mem::take(&mut self.held) {
+            self.write([output(id, stream, &bytes, true)]);
+        }
     }
 
-    fn output(&mut self, id: GenId, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        self.out.take_error()
+    }
+
+    fn output(&mut self, id: GenId, stream: Stream, bytes: &[u8]) {
         let mut all = self.held.remove(&(id, stream)).unwrap_or_default();
         all.extend_from_slice(bytes);
         let mut events = Vec::new();
@@ -86,17 +84,15 @@ impl Json {
         if !rest.is_empty() {
             self.held.insert((id, stream), rest.to_vec());
         }
-        self.write(events)
+        self.write(events);
     }
 
-    fn ended(&mut self, id: GenId, stream: Stream) -> io::Result<()> {
-        match self.held.remove(&(id, stream)) {
-            Some(bytes) => self.write([output(id, stream, &bytes, true)]),
-            None => Ok(()),
-        }
+    fn ended(&mut self, id: GenId, stream: Stream) {
+        let held = self.held.remove(&(id, stream));
+        self.write(held.map(|bytes| output(id, stream, &bytes, true)));
     }
 
-    fn write(&mut self, events: impl IntoIterator<Item = Event>) -> io::Result<()> {
+    fn write(&mut self, events: impl IntoIterator<Item = Event>) {
         let mut lines = Vec::new();
         for event in events {
             let time = humantime::format_rfc3339_millis((self.now)()).to_string();
@@ -104,7 +100,7 @@ impl Json {
             let _ = serde_json::to_writer(&mut lines, &Line { time, event });
             lines.push(b'\n');
         }
-        self.out.write(&lines)
+        self.out.write(&lines);
     }
 }
 
@@ -114,4 +110,220 @@ fn incomplete(bytes: &[u8]) -> usize {
     let invalid = last.map_or(&[][..], |chunk| chunk.invalid());
     let incomplete = str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
     if incomplete { invalid.len() } else { 0 }
+}
+
+/// An event: its name, and its other fields in order.
+struct Event {
+    name: &'static str,
+    fields: Vec<(&'static str, Value)>,
+}
+
+impl Event {
+    fn new(name: &'static str) -> Self {
+        let fields = Vec::new();
+        Self { name, fields }
+    }
+
+    fn of(id: GenId, name: &'static str) -> Self {
+        Self::new(name).with("generation", id.get())
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    fn with_some(self, name: &'static str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// Only if true.
+    fn with_flag(self, name: &'static str, value: bool) -> Self {
+        self.with_some(name, value.then_some(true))
+    }
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("event", self.name)?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// A line of output. `partial`: no line end follows.
+fn output(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> Event {
+    let text = String::from_utf8_lossy(bytes);
+    let lossy = matches!(text, std::borrow::Cow::Owned(_));
+    let stream = match stream {
+        Stream::Stdout => "stdout",
+        Stream::Stderr => "stderr",
+    };
+    Event::of(id, "output")
+        .with("stream", stream)
+        .with("text", text)
+        .with_flag("lossy", lossy)
+        .with_flag("partial", partial)
+}
+
+/// The event for a report, if there is one. `color`: whether the compiler's colors are kept.
+fn event(report: &Report, color: bool) -> Option<Event> {
+    Some(match report {
+        Report::Notice(notice) => notice_event(*notice),
+        Report::Watching { directories } => {
+            Event::new("watching").with("directories", *directories)
+        }
+        Report::Listening {
+            name,
+            address,
+            first: true,
+            ..
+        } => Event::new("listening")
+            .with("name", name.as_str())
+            .with("address", address.as_str()),
+        Report::Changed { paths } => {
+            let paths = paths.iter().map(|path| path.to_string_lossy());
+            Event::new("changed").with("paths", paths.collect::<Value>())
+        }
+        Report::Diagnostic {
+            id,
+            level,
+            rendered,
+        } => Event::of(*id, "diagnostic")
+            .with("level", level_name(*level))
+            .with("rendered", text::colors(rendered, color)),
+        Report::BuildLine { id, text } => {
+            Event::of(*id, "build_output").with("text", text::colors(text, color))
+        }
+        Report::Progress { id, done, all } => Event::of(*id, "progress")
+            .with("done", *done)
+            .with("total", *all),
+        Report::Spawned { id, pid, program } => Event::of(*id, "spawned")
+            .with("pid", *pid)
+            .with("program", program.as_str()),
+        Report::MainProcess { id, pid } => Event::of(*id, "main_process").with("pid", *pid),
+        Report::Status { id, text } => Event::of(*id, "status").with("text", text.as_str()),
+        Report::Message { level, text, hint } => Event::new("message")
+            .with("level", level_name(*level))
+            .with("text", text.as_str())
+            .with_some("hint", hint.as_deref()),
+        // A blocked build also prints a line about it. Connections change too often.
+        Report::Listening { first: false, .. }
+        | Report::Connections { .. }
+        | Report::BuildBlocked { .. }
+        | Report::ArtifactKept { .. }
+        | Report::Output { .. }
+        | Report::OutputEnded { .. } => return None,
+    })
+}
+
+fn notice_event(notice: Notice) -> Event {
+    match notice {
+        Notice::Paused => Event::new("paused"),
+        Notice::Resumed => Event::new("resumed"),
+        Notice::NothingToUndo => Event::new("nothing_to_undo"),
+        Notice::Waiting => Event::new("waiting"),
+        Notice::Quitting { timeout } => Event::new("quitting").with("timeout_ms", ms(timeout)),
+        Notice::Generation(id, notice) => generation_event(id, notice),
+    }
+}
+
+fn generation_event(id: GenId, notice: GenNotice) -> Event {
+    let event = |name| Event::of(id, name);
+    match notice {
+        GenNotice::Building { cause } => event("building").with("cause", cause_name(cause)),
+        GenNotice::BuildCancelled => event("build_cancelled"),
+        GenNotice::Built { took } => event("built").with("took_ms", ms(took)),
+        GenNotice::Outdated => event("discarded"),
+        GenNotice::Unchanged { like } => event("unchanged").with("same_as", like.get()),
+        GenNotice::ReloadSignalSent { signal } => {
+            event("reload_signal_sent").with("signal", signal)
+        }
+        GenNotice::ReloadSignalUnhandled { signal } => {
+            event("reload_signal_unhandled").with("signal", signal)
+        }
+        GenNotice::Starting { cause } => event("starting").with("cause", cause_name(cause)),
+        GenNotice::Ready { took } => event("ready").with("took_ms", ms(took)),
+        GenNotice::Live { took } => event("live").with("took_ms", ms(took)),
+        GenNotice::Restored => event("restored"),
+        GenNotice::Superseded => event("superseded"),
+        GenNotice::Draining { timeout } => event("draining").with("timeout_ms", ms(timeout)),
+        GenNotice::TimeoutExtended { left } => {
+            event("timeout_extended").with("remaining_ms", ms(left))
+        }
+        GenNotice::StoredFds => event("stored_descriptors"),
+        GenNotice::Aborting { after } => event("aborting").with("after_ms", after.map(ms)),
+        GenNotice::Killing { why, after } => event("killing")
+            .with("reason", stopped_name(why))
+            .with("after_ms", ms(after)),
+        GenNotice::Gone { how, took } => event("gone")
+            .with("outcome", stopped_name(how))
+            .with("took_ms", ms(took)),
+        GenNotice::Failed { failure, live } => failed(id, failure, live),
+        GenNotice::RestartScheduled { after } => {
+            event("restart_scheduled").with("delay_ms", ms(after))
+        }
+    }
+}
+
+fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Event {
+    let (reason, ended) = match failure {
+        Failure::Build => ("build", None),
+        Failure::Start => ("start", None),
+        Failure::ExitedEarly(ended) => ("exited_early", Some(ended)),
+        Failure::ReadyTimeout => ("ready_timeout", None),
+        Failure::Switch => ("switch", None),
+        Failure::Crashed(ended) => ("crashed", Some(ended)),
+        Failure::Vanished => ("vanished", None),
+    };
+    let event = Event::of(id, "failed")
+        .with("reason", reason)
+        .with("text", failure.to_string())
+        .with("live", live.map(GenId::get));
+    match ended {
+        Some(Ended::Code(code)) => event.with("exit_code", code),
+        Some(Ended::Signal(number)) => event.with("signal", number),
+        None => event,
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn ms(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Begin => "start",
+        Cause::Change => "change",
+        Cause::Request => "request",
+        Cause::Undo => "undo",
+        Cause::InheritFds => "inherit_descriptors",
+        Cause::RollBack => "roll_back",
+        Cause::Crash => "crash",
+    }
+}
+
+fn stopped_name(stopped: Stopped) -> &'static str {
+    match stopped {
+        Stopped::Drained => "drained",
+        Stopped::TimedOut => "timed_out",
+        Stopped::Killed => "killed",
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Detail => "detail",
+        Level::Info => "info",
+        Level::Success => "success",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Human, Level, Model, Report};
+use super::model::Model;
+use super::{Human, Level, Report};
 use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Stopped};
 
 /// A message for the log.

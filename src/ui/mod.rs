@@ -4,65 +4,47 @@
 //! fields), on a live terminal, or not at all. This module holds no handle to a process, a socket or the state machine, and
 //! nothing else writes to stdout and stderr.
 
-mod build_log;
-mod command;
-mod duration;
 pub mod feed;
 mod interleaver;
 pub mod json;
 pub mod keys;
 mod live;
-mod log_style;
+mod log;
 mod messages;
 mod model;
-mod notices;
 mod options;
-mod plain;
 mod recent_output;
 mod report;
-mod sanitize;
 mod stdio;
 mod terminal_guard;
 mod terminal_input;
+mod text;
 mod writer;
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::os::test_hook;
-
-pub use command::UiCommand;
-pub use duration::Human;
 pub use feed::Feed;
-pub use interleaver::Handles;
 pub use options::{Mode, Options, Verbosity};
 pub use recent_output::RecentOutput;
-pub use report::{Level, Report, Stream};
-pub use stdio::{print, print_error, supports_color, supports_live};
-pub use terminal_guard::{TerminalGuard, restore_permanently, restore_terminal};
+pub use report::{Level, Report, Stream, UiCommand};
+pub use stdio::{Handles, print, print_error, supports_color, supports_live};
+pub use terminal_guard::{TerminalGuard, panic_for_test, restore_permanently, restore_terminal};
 pub use terminal_input::{TerminalEvent, TerminalInput};
+pub use text::Human;
 
 use interleaver::Interleaver;
 use json::Json;
 use live::Live;
 use model::Model;
-use plain::Plain;
 use writer::TolerantWriter;
-
-/// Panics if the test hook `PANIC` is set, so that tests see what a panic leaves behind.
-///
-/// # Panics
-///
-/// If the test hook is set.
-pub fn panic_for_test() {
-    assert!(test_hook("PANIC").is_none(), "requested by a test");
-}
 
 /// A user interface.
 ///
 /// Writing blocks while a terminal or pipe accepts no output, so run the `Ui` in a thread of its own: it is `Send`.
 #[derive(Debug)]
 pub struct Ui {
+    options: Options,
     model: Model,
     renderer: Renderer,
     started: Instant,
@@ -71,8 +53,9 @@ pub struct Ui {
 #[derive(Debug)]
 enum Renderer {
     Live(Box<Live>),
-    Plain(Plain),
+    Plain(Interleaver),
     Json(Json),
+    /// Only the programs' output, unchanged.
     Off(Interleaver),
 }
 
@@ -86,16 +69,16 @@ impl Ui {
     /// A user interface that writes to these handles.
     pub fn new(options: Options, handles: Handles) -> Self {
         let renderer = match options.mode {
-            Mode::Live => Renderer::Live(Box::new(Live::new(
-                options,
-                TolerantWriter::new(handles.stdout),
-                handles.terminal,
-            ))),
-            Mode::Plain => Renderer::Plain(Plain::new(options, Interleaver::new(handles))),
+            Mode::Live => {
+                let out = TolerantWriter::new(handles.stdout);
+                Renderer::Live(Box::new(Live::new(options.clone(), out, handles.terminal)))
+            }
+            Mode::Plain => Renderer::Plain(Interleaver::new(handles)),
             Mode::Json => Renderer::Json(Json::new(&options, handles.stdout)),
             Mode::Off => Renderer::Off(Interleaver::new(handles)),
         };
         Self {
+            options,
             model: Model::default(),
             renderer,
             started: Instant::now(),
@@ -109,23 +92,39 @@ impl Ui {
     /// The first failed write of each stream; after that, writes to this stream are ignored. [`io::ErrorKind::BrokenPipe`]
     /// means that the reader is gone (`| head -1`), which deserves no message.
     pub fn report(&mut self, report: &Report) -> io::Result<()> {
-        let shown = match &mut self.renderer {
-            Renderer::Live(live) => {
-                live.show(report, &self.model);
-                Ok(())
-            }
-            Renderer::Plain(plain) => plain.show(report, &self.model),
+        match &mut self.renderer {
+            Renderer::Live(live) => log::print(&mut **live, &self.options, report, &self.model),
+            Renderer::Plain(output) => log::print(output, &self.options, report, &self.model),
             Renderer::Json(json) => json.show(report),
-            Renderer::Off(output) => pass_through(output, report),
-        };
+            Renderer::Off(output) => {
+                if let Report::Output { stream, bytes, .. } = report {
+                    output.raw(*stream, bytes);
+                }
+            }
+        }
         let now = self.started.elapsed();
         self.model.fold(report, now);
-        let drawn = match &mut self.renderer {
-            Renderer::Plain(plain) => plain.release_alone(&self.model),
-            Renderer::Live(live) if live.is_full() => live.draw(&self.model, now),
-            Renderer::Live(_) | Renderer::Json(_) | Renderer::Off(_) => Ok(()),
+        match &mut self.renderer {
+            Renderer::Plain(output) => output.release_alone(&self.model),
+            Renderer::Live(live) => {
+                live.changed();
+                if live.is_full() {
+                    live.draw(&self.model, now);
+                }
+            }
+            Renderer::Json(_) | Renderer::Off(_) => {}
+        }
+        self.result()
+    }
+
+    /// The first failed write since the last call.
+    fn result(&mut self) -> io::Result<()> {
+        let error = match &mut self.renderer {
+            Renderer::Live(live) => live.take_error(),
+            Renderer::Json(json) => json.take_error(),
+            Renderer::Plain(output) | Renderer::Off(output) => output.take_error(),
         };
-        shown.and(drawn)
+        error.map_or(Ok(()), Err)
     }
 
     /// Executes a command. Only the live terminal has any.
@@ -137,10 +136,10 @@ impl Ui {
         if let UiCommand::Resume { away } = command {
             self.started += away;
         }
-        match &mut self.renderer {
-            Renderer::Live(live) => live.execute(command, &self.model),
-            Renderer::Plain(_) | Renderer::Json(_) | Renderer::Off(_) => Ok(()),
+        if let Renderer::Live(live) = &mut self.renderer {
+            live.execute(command, &self.model);
         }
+        self.result()
     }
 
     /// Draws the next frame if it is due. Call this when no further report is waiting, and after [`Ui::next_redraw`].
@@ -149,10 +148,10 @@ impl Ui {
     ///
     /// As for [`Ui::report`].
     pub fn draw(&mut self) -> io::Result<()> {
-        match &mut self.renderer {
-            Renderer::Live(live) => live.draw(&self.model, self.started.elapsed()),
-            Renderer::Plain(_) | Renderer::Json(_) | Renderer::Off(_) => Ok(()),
+        if let Renderer::Live(live) = &mut self.renderer {
+            live.draw(&self.model, self.started.elapsed());
         }
+        self.result()
     }
 
     /// How long until the screen changes without a further report; `None`: never.
@@ -171,18 +170,11 @@ impl Ui {
     pub fn finish(&mut self) -> io::Result<()> {
         match &mut self.renderer {
             Renderer::Live(live) => live.finish(),
-            Renderer::Plain(plain) => plain.finish(),
+            Renderer::Plain(output) => output.finish(),
             Renderer::Json(json) => json.finish(),
-            Renderer::Off(_) => Ok(()),
+            Renderer::Off(_) => {}
         }
-    }
-}
-
-fn pass_through(output: &mut Interleaver, report: &Report) -> io::Result<()> {
-    if let Report::Output { stream, bytes, .. } = report {
-        output.raw(*stream, bytes)
-    } else {
-        Ok(())
+        self.result()
     }
 }
 

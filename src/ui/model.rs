@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::build_log::BuildLog;
-use super::sanitize::shortened;
+use super::text::shortened;
 use super::{Level, Report};
-pub(super) use facts::{Building, Generation, LastResult, Problem};
+pub(super) use facts::{BuildLog, Building, Generation, LastResult, Problem};
 
 use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Phase, Stopped};
 
@@ -336,8 +335,7 @@ impl Model {
         let (mut errors, count) = std::mem::take(&mut self.errors);
         if errors.is_empty() {
             let lines = self.build_log.last_lines(MAX_LINES);
-            let lines: Vec<_> = lines.map(|line| shortened(&line).to_owned()).collect();
-            errors.push(lines.join("\n"));
+            errors.push(lines.collect::<Vec<_>>().join("\n"));
         }
         (errors, count)
     }

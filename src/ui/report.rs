@@ -1,5 +1,7 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crate::os::terminal::Size;
 use crate::reload::{GenId, Notice};
 
 /// One of the two output streams of a program.
@@ -141,5 +143,29 @@ pub enum Report {
         text: String,
         /// What the user can do.
         hint: Option<String>,
+    },
+}
+
+/// A command to the user interface itself, from a key or from the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UiCommand {
+    /// The terminal was resized.
+    Resized(Size),
+    /// Show or hide the key help.
+    ToggleHelp,
+    /// Hide the key help.
+    HideHelp,
+    /// Print the whole output of the last build.
+    ShowBuildLog,
+    /// Clear the screen.
+    Clear,
+    /// Print a mark, to find this place again.
+    Mark,
+    /// Restore the terminal: hotrun is about to be suspended.
+    ReleaseTerminal,
+    /// hotrun continues after a suspend, or after a `SIGSTOP`, which it cannot catch.
+    Resume {
+        /// How long it was suspended together with its programs. This time does not count as uptime.
+        away: Duration,
     },
 }

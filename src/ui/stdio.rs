@@ -1,10 +1,34 @@
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
-use super::{Handles, Mode, Options, TerminalGuard};
+use super::{Mode, Options, TerminalGuard};
 use crate::os::terminal;
+
+/// Where a user interface writes.
+pub struct Handles {
+    /// The program's stdout, or the JSON lines.
+    pub stdout: Box<dyn Write + Send>,
+    /// The program's stderr and hotrun's own lines.
+    pub stderr: Box<dyn Write + Send>,
+    /// Whether both are the same terminal, file or pipe, so that they share their lines.
+    pub same: bool,
+    /// Whether stdout is a terminal that may be cleared.
+    pub clearable: bool,
+    /// The terminal that the live user interface draws on.
+    pub terminal: TerminalGuard,
+}
+
+impl fmt::Debug for Handles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handles")
+            .field("same", &self.same)
+            .field("clearable", &self.clearable)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Handles {
     /// hotrun's own stdout and stderr.

@@ -16,6 +16,7 @@ use crossterm::terminal::{Clear, ClearType, EnableLineWrap, EndSynchronizedUpdat
 use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SpecialCharacterIndices, Termios};
 
 use crate::os::terminal::{self, Size};
+use crate::os::test_hook;
 
 /// Makes the terminal mark pasted text. crossterm has this only together with its event reader.
 const ENABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
@@ -247,4 +248,13 @@ fn restore_on_panic() {
             before(info);
         }));
     });
+}
+
+/// Panics if the test hook `PANIC` is set, so that tests see what a panic leaves behind.
+///
+/// # Panics
+///
+/// If the test hook is set.
+pub fn panic_for_test() {
+    assert!(test_hook("PANIC").is_none(), "requested by a test");
 }

@@ -8,11 +8,12 @@ const RETRY_AFTER: Duration = Duration::from_millis(1);
 
 /// An output stream that reports only its first failure.
 ///
-/// Rust ignores `SIGPIPE`, so after its reader is gone every write to a pipe fails. The first error is returned; the rest
+/// Rust ignores `SIGPIPE`, so after its reader is gone every write to a pipe fails. The first error is kept; the rest
 /// would only repeat it. A full disk is not final: output that does not fit is lost, later output may not be.
 pub(super) struct TolerantWriter {
     out: Box<dyn Write + Send>,
     failed: bool,
+    error: Option<io::Error>,
     /// A line was cut off because the disk was full.
     cut: bool,
 }
@@ -22,22 +23,33 @@ impl TolerantWriter {
         Self {
             out,
             failed: false,
+            error: None,
             cut: false,
         }
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// The error, once.
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take()
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) {
         if self.failed || bytes.is_empty() {
-            return Ok(());
+            return;
         }
         let written = match self.cut {
             // Start on a new line.
             true => self.write_all(b"\n").and_then(|()| self.write_all(bytes)),
             false => self.write_all(bytes),
         };
-        self.cut = written.as_ref().is_err_and(is_full);
-        self.failed = written.is_err() && !self.cut;
-        if self.cut { Ok(()) } else { written }
+        self.error = written.err();
+        let kind = self.error.as_ref().map(io::Error::kind);
+        self.cut = matches!(
+            kind,
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        );
+        self.error.take_if(|_| self.cut);
+        self.failed = self.error.is_some();
     }
 
     /// Retries when the write would block: another process that shares the open file may have made it non-blocking.
@@ -56,13 +68,6 @@ impl TolerantWriter {
             }
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-    )
 }
 
 fn retry(error: io::Error) -> io::Result<()> {
@@ -108,11 +113,11 @@ mod tests {
             Ok(1),
             Err(ErrorKind::BrokenPipe.into()),
         ])));
-        assert_eq!(
-            writer.write(b"ab").unwrap_err().kind(),
-            ErrorKind::BrokenPipe
-        );
-        assert!(writer.write(b"more").is_ok());
+        writer.write(b"ab");
+        let error = writer.take_error().map(|error| error.kind());
+        assert_eq!(error, Some(ErrorKind::BrokenPipe));
+        writer.write(b"more");
+        assert!(writer.take_error().is_none());
     }
 
     #[test]
@@ -120,9 +125,10 @@ mod tests {
         let full = || Err(ErrorKind::StorageFull.into());
         let results = vec![Ok(1), full(), full(), Ok(1), Ok(2)];
         let mut writer = TolerantWriter::new(Box::new(Results(results)));
-        assert!(writer.write(b"ab").is_ok(), "cut");
-        assert!(writer.write(b"cd").is_ok(), "lost");
-        assert!(writer.write(b"ef").is_ok(), "a line end, then this");
+        for bytes in [b"ab", b"cd", b"ef"] {
+            writer.write(bytes);
+            assert!(writer.take_error().is_none());
+        }
         assert!(!writer.cut && !writer.failed);
     }
 
@@ -131,6 +137,7 @@ mod tests {
         let not_now = || Err(ErrorKind::WouldBlock.into());
         let mut writer =
             TolerantWriter::new(Box::new(Results(vec![not_now(), Ok(1), not_now(), Ok(1)])));
-        assert!(writer.write(b"ab").is_ok());
+        writer.write(b"ab");
+        assert!(writer.take_error().is_none());
     }
 }

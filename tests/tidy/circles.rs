@@ -6,7 +6,7 @@ use crate::files::{Source, rust_files};
 use crate::imports::Crate;
 
 /// Modules that are not there yet.
-const WITH_CIRCLES: &[&str] = &["ui"];
+const WITH_CIRCLES: &[&str] = &[];
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 

@@ -12,7 +12,7 @@ use self::row::Tint;
 use super::output_filter::harmless;
 use super::wrap::{RESET, plain, truncate};
 use crate::reload::Phase;
-use crate::ui::Model;
+use crate::ui::model::Model;
 
 /// The rows from top to bottom, fewer than the terminal has. None is wider than the terminal.
 pub(super) fn rows(frame: &Frame<'_>) -> Vec<String> {

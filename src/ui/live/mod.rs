@@ -22,13 +22,16 @@ use crossterm::cursor::MoveTo;
 use crossterm::terminal::{Clear, ClearType};
 
 use self::footer::Frame;
+use self::output_filter::harmless;
 use self::pending_output::PendingOutput;
 use self::viewport::Viewport;
-use super::messages::describe;
-use super::notices::starts_reload;
+use super::log::{Screen, print_build};
+use super::model::Model;
+use super::terminal_guard::panic_for_test;
 use super::writer::TolerantWriter;
-use super::{Level, Model, Options, Report, TerminalGuard, UiCommand, Verbosity, sanitize};
+use super::{Level, Options, Stream, TerminalGuard, UiCommand};
 use crate::os::terminal::Size;
+use crate::reload::GenId;
 
 /// The shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(8);
@@ -75,68 +78,11 @@ impl Live {
         }
     }
 
-    /// Prints a report with the next frame. `model` does not contain it yet.
-    pub(super) fn show(&mut self, report: &Report, model: &Model) {
-        self.dirty = true;
-        match report {
-            Report::Notice(notice) if self.options.clear && starts_reload(*notice, model) => {
-                self.clear();
-            }
-            Report::Changed { paths } if self.options.why => {
-                for line in self.options.changed(paths) {
-                    self.say(Level::Info, &line);
-                }
-            }
-            Report::Diagnostic { rendered: text, .. } | Report::BuildLine { text, .. } => {
-                self.build_text(text);
-            }
-            Report::Output { id, bytes, .. } => {
-                let label = model.overlaps(*id);
-                self.output.output(*id, bytes, label, self.size.columns);
-            }
-            Report::OutputEnded { id, .. } => self.output.ended(*id, model.overlaps(*id)),
-            Report::Message { level, text, hint } => {
-                let lines = self.options.message(*level, text, hint.as_deref());
-                lines.iter().for_each(|line| self.output.line(line));
-            }
-            Report::Notice(_)
-            | Report::Watching { .. }
-            | Report::Listening { .. }
-            | Report::Changed { .. }
-            | Report::Spawned { .. }
-            | Report::MainProcess { .. }
-            | Report::Status { .. }
-            | Report::Progress { .. }
-            | Report::BuildBlocked { .. }
-            | Report::ArtifactKept { .. }
-            | Report::Connections { .. } => {}
-        }
-        if let Some(message) = describe(report, model)
-            && (!message.in_footer || self.options.verbosity == Verbosity::Verbose)
-        {
-            self.say(message.level, &message.text);
-        }
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        self.out.take_error()
     }
 
-    fn say(&mut self, level: Level, text: &str) {
-        if self.options.shows(level) {
-            let lines = self.options.lines(level, text);
-            lines.iter().for_each(|line| self.output.line(line));
-        }
-    }
-
-    fn build_text(&mut self, text: &str) {
-        if self.options.verbosity == Verbosity::Verbose {
-            text.split('\n').for_each(|line| self.build_line(line));
-        }
-    }
-
-    fn build_line(&mut self, line: &str) {
-        let line = sanitize::colors(line, self.options.color);
-        self.output.line(&output_filter::harmless(&line));
-    }
-
-    pub(super) fn execute(&mut self, command: UiCommand, model: &Model) -> io::Result<()> {
+    pub(super) fn execute(&mut self, command: UiCommand, model: &Model) {
         self.dirty = true;
         match command {
             UiCommand::Resized(size) => {
@@ -152,11 +98,10 @@ impl Live {
             UiCommand::ReleaseTerminal if self.released => {}
             UiCommand::ReleaseTerminal => {
                 self.released = true;
-                return self.release();
+                self.release();
             }
             UiCommand::Resume { .. } => self.resume(),
         }
-        Ok(())
     }
 
     fn resume(&mut self) {
@@ -176,27 +121,27 @@ impl Live {
             true => &model.build_log,
             false => &model.last_build_log,
         };
+        let options = self.options.clone();
         if log.is_empty() {
-            return self.say(Level::Info, "no build has printed anything");
+            self.lines(&options.lines(Level::Info, "no build has printed anything"));
         }
-        log.lines().for_each(|line| self.build_line(&line));
-    }
-
-    /// Does nothing while another job has the terminal.
-    fn clear(&mut self) {
-        if self.terminal.is_active() {
-            let clear = format!("{}{}", MoveTo(0, 0), Clear(ClearType::All));
-            self.output.raw(&clear);
+        for line in log.last_lines(usize::MAX) {
+            print_build(self, &options, &line);
         }
     }
 
     fn mark(&mut self) {
-        super::panic_for_test();
+        panic_for_test();
         self.marks += 1;
         let text = format!("── mark {} ", self.marks);
         let columns = usize::from(self.size.columns);
         let rule = "─".repeat(columns.saturating_sub(text.chars().count()).min(60));
         self.output.line(&format!("{text}{rule}"));
+    }
+
+    /// The model has changed.
+    pub(super) fn changed(&mut self) {
+        self.dirty = true;
     }
 
     /// How long until [`Self::draw`] has something to do, unless a report comes first.
@@ -219,10 +164,10 @@ impl Live {
     }
 
     /// Brings the terminal up to date, unless the last frame is too recent.
-    pub(super) fn draw(&mut self, model: &Model, now: Duration) -> io::Result<()> {
+    pub(super) fn draw(&mut self, model: &Model, now: Duration) {
         let early = now < self.drawn + FRAME && !self.is_full();
         if self.released || early && self.dirty {
-            return Ok(());
+            return;
         }
         self.drawn = now;
         self.dirty = false;
@@ -230,13 +175,14 @@ impl Live {
             // In the background, print without a footer, below whatever is there.
             self.viewport.forget();
             let text = self.output.take();
-            return self.out.write(text.as_bytes());
+            self.out.write(text.as_bytes());
+            return;
         }
         self.check_size();
         let above = self.output.take();
         let rows = self.rows(model, now);
         let text = self.viewport.draw(&above, rows);
-        self.out.write(text.as_bytes())
+        self.out.write(text.as_bytes());
     }
 
     /// The terminal may have been resized before the signal arrives.
@@ -267,16 +213,43 @@ impl Live {
     }
 
     /// Prints what is held back, and releases the terminal.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    pub(super) fn finish(&mut self) {
         self.output.finish();
-        self.release()
+        self.release();
     }
 
     /// Erases the footer first: the remaining output starts in its place.
-    fn release(&mut self) -> io::Result<()> {
+    fn release(&mut self) {
         let text = self.viewport.erase() + &self.output.take();
-        let written = self.out.write(text.as_bytes());
+        self.out.write(text.as_bytes());
         self.terminal.release();
-        written
+    }
+}
+
+/// Everything is collected, and written with the next frame.
+impl Screen for Live {
+    const HAS_FOOTER: bool = true;
+
+    fn lines(&mut self, lines: &[String]) {
+        self.dirty = true;
+        lines
+            .iter()
+            .for_each(|line| self.output.line(&harmless(line)));
+    }
+
+    fn output(&mut self, id: GenId, _: Stream, bytes: &[u8], label: bool) {
+        self.output.output(id, bytes, label, self.size.columns);
+    }
+
+    fn ended(&mut self, id: GenId, _: Stream, label: bool) {
+        self.output.ended(id, label);
+    }
+
+    /// Does nothing while another job has the terminal.
+    fn clear(&mut self) {
+        if self.terminal.is_active() {
+            let clear = format!("{}{}", MoveTo(0, 0), Clear(ClearType::All));
+            self.output.raw(&clear);
+        }
     }
 }

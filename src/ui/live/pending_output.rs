@@ -6,7 +6,7 @@ use console::Style;
 use super::output_filter::OutputFilter;
 use super::wrap::wrap;
 use crate::reload::GenId;
-use crate::ui::Model;
+use crate::ui::model::Model;
 
 /// The longest line to hold back until its end arrives, in bytes.
 const MAX_UNFINISHED: usize = 64 * 1024;

@@ -1,6 +1,8 @@
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::reload::{Failure, GenId, Phase};
+use crate::ui::text::shortened;
 
 /// A generation that is not gone. Times are on the user interface's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,4 +84,42 @@ pub(in crate::ui) struct LastResult {
     pub(in crate::ui) warnings: usize,
     /// Whether the build made what was live already.
     pub(in crate::ui) unchanged: bool,
+}
+
+/// The output of a build. If it is too long, its last lines: warnings come first, and the error that makes it fail last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::ui) struct BuildLog {
+    lines: VecDeque<String>,
+    dropped: usize,
+}
+
+impl BuildLog {
+    const MAX_LINES: usize = 10_000;
+
+    /// Appends one or more lines.
+    pub(in crate::ui) fn add(&mut self, text: &str) {
+        for line in text.trim_end_matches('\n').split('\n') {
+            self.lines.push_back(shortened(line).to_owned());
+            if self.lines.len() > Self::MAX_LINES {
+                self.lines.pop_front();
+                self.dropped += 1;
+            }
+        }
+    }
+
+    pub(in crate::ui) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The last lines, preceded by a note if there are more.
+    pub(in crate::ui) fn last_lines(&self, count: usize) -> impl Iterator<Item = String> {
+        let before = self.lines.len().saturating_sub(count);
+        let note = match self.dropped + before {
+            0 => None,
+            1 => Some("… 1 line before these".into()),
+            lines => Some(format!("… {lines} lines before these")),
+        };
+        note.into_iter()
+            .chain(self.lines.iter().skip(before).cloned())
+    }
 }

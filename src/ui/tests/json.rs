@@ -6,9 +6,9 @@ pub(super) fn json(reports: &[Report]) -> String {
     let mut json =
         Json::new(&Options::of(Mode::Json), handles(&recorder, true).stdout).with_clock(epoch);
     for report in reports {
-        json.show(report).unwrap();
+        json.show(report);
     }
-    json.finish().unwrap();
+    json.finish();
     recorder
         .all()
         .replace("\"time\":\"2026-01-02T03:04:05.678Z\",", "")

@@ -7,7 +7,7 @@ use console::truncate_str;
 use super::row::{Frame, Segments, Tint, left, running, up};
 use crate::reload::{GenId, Phase};
 use crate::ui::model::Generation;
-use crate::ui::{Human, sanitize};
+use crate::ui::{Human, text};
 
 /// How many draining generations get a row of their own.
 const MAX_DRAINING: usize = 3;
@@ -56,12 +56,12 @@ fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &Generation)], room: usize) -
 
 fn live_row(frame: &Frame<'_>, id: GenId, live: &Generation) -> String {
     let mut row = Segments::titled(frame, Tint::Good, "●", format!("gen {id} live"));
-    row.add(3, Tint::Plain, sanitize::text(&live.program));
+    row.add(3, Tint::Plain, text::text(&live.program));
     row.add(5, Tint::Plain, pid(live));
     row.add(6, Tint::Plain, format!("up {}", up(frame.age(live.since))));
     let listening = frame.model.listening.iter().map(|(_, address)| address);
     for address in listening.chain(&live.addresses) {
-        row.add(2, Tint::Plain, sanitize::text(address));
+        row.add(2, Tint::Plain, text::text(address));
     }
     row.add(1, Tint::Plain, connections(live));
     row.add(4, Tint::Plain, status(live));
@@ -69,7 +69,7 @@ fn live_row(frame: &Frame<'_>, id: GenId, live: &Generation) -> String {
 }
 
 fn nothing_live(frame: &Frame<'_>) -> Option<String> {
-    let address = sanitize::text(frame.model.waits_at()?);
+    let address = text::text(frame.model.waits_at()?);
     let mut row = Segments::titled(frame, Tint::Dim, "○", "nothing live");
     if frame.model.waiting && frame.options.error_page {
         row.add(2, Tint::Plain, address);
@@ -83,7 +83,7 @@ fn nothing_live(frame: &Frame<'_>) -> Option<String> {
 
 fn starting_row(frame: &Frame<'_>, id: GenId, starting: &Generation) -> String {
     let mut row = Segments::titled(frame, Tint::Busy, "◔", format!("gen {id} starting"));
-    row.add(3, Tint::Plain, sanitize::text(&starting.program));
+    row.add(3, Tint::Plain, text::text(&starting.program));
     row.add(2, Tint::Plain, pid(starting));
     row.add(1, Tint::Plain, running(frame.age(starting.since)));
     row.add(1, Tint::Plain, status(starting));
@@ -128,7 +128,7 @@ fn connections(generation: &Generation) -> String {
 /// What the program reports as its status, shortened to leave room for the rest of the row.
 fn status(generation: &Generation) -> String {
     const MAX_COLUMNS: usize = 40;
-    truncate_str(&sanitize::text(&generation.status), MAX_COLUMNS, "…").into_owned()
+    truncate_str(&text::text(&generation.status), MAX_COLUMNS, "…").into_owned()
 }
 
 /// A generation that gets the stop signal only at its timeout lives a moment longer.

@@ -2,8 +2,8 @@
 
 use super::row::{Frame, Segments, Tint};
 use crate::reload::Phase;
-use crate::ui::Model;
 use crate::ui::live::wrap::width;
+use crate::ui::model::Model;
 
 /// A terminal wider than this always has room for the key that shows the help.
 const NARROW: usize = 40;

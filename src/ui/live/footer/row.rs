@@ -6,8 +6,9 @@ use std::time::Duration;
 use console::Style;
 
 use crate::os::terminal::Size;
+use crate::ui::Options;
 use crate::ui::live::wrap::width;
-use crate::ui::{Model, Options};
+use crate::ui::model::Model;
 
 /// Everything that the footer depends on.
 pub(in crate::ui::live) struct Frame<'a> {

@@ -3,8 +3,8 @@
 use super::generations::time_left;
 use super::row::{Frame, Segments, Tint, running};
 use crate::reload::Cause;
-use crate::ui::model::{Building, Problem};
-use crate::ui::{Human, Model, sanitize};
+use crate::ui::model::{Building, Model, Problem};
+use crate::ui::{Human, text};
 
 /// The widest progress bar.
 const MAX_BAR: usize = 24;
@@ -117,7 +117,7 @@ fn cause(frame: &Frame<'_>) -> String {
             Some(Cause::Begin | Cause::Change) | None => String::new(),
         };
     };
-    let first = sanitize::path(first, &frame.options.workdir);
+    let first = text::path(first, &frame.options.workdir);
     match frame.model.changes {
         0 | 1 => first,
         count => format!("{first} and {} more", count - 1),

@@ -1,0 +1,174 @@
+//! What the live terminal and plain output print, and how it looks.
+
+use std::path::PathBuf;
+
+use console::Style;
+
+use super::messages::describe;
+use super::model::Model;
+use super::{Level, Options, Report, Stream, Verbosity, text};
+use crate::reload::{Failure, GenId, GenNotice, Notice};
+
+/// Where lines and the output of programs are printed.
+pub(super) trait Screen {
+    /// Whether a footer shows the state.
+    const HAS_FOOTER: bool;
+
+    /// Prints lines of hotrun itself.
+    fn lines(&mut self, lines: &[String]);
+
+    /// Prints a program's output. `label`: whether another program runs.
+    fn output(&mut self, id: GenId, stream: Stream, bytes: &[u8], label: bool);
+
+    /// A stream of a program has ended, and with it its last line.
+    fn ended(&mut self, id: GenId, stream: Stream, label: bool);
+
+    fn clear(&mut self);
+}
+
+/// Prints a report. `model` does not contain it yet.
+pub(super) fn print<S: Screen>(screen: &mut S, options: &Options, report: &Report, model: &Model) {
+    let verbosity = options.verbosity;
+    match report {
+        Report::Notice(notice) => {
+            if options.clear && starts_reload(*notice, model) {
+                screen.clear();
+            }
+            // A quiet build is printed only if it fails.
+            if !S::HAS_FOOTER && verbosity == Verbosity::Quiet && build_fails(*notice) {
+                let log = model.build_log.last_lines(usize::MAX);
+                log.for_each(|line| print_build(screen, options, &line));
+            }
+        }
+        Report::Changed { paths } => {
+            let level = if options.why {
+                Level::Info
+            } else {
+                Level::Detail
+            };
+            for line in options.changed(paths) {
+                say(screen, options, level, &line);
+            }
+        }
+        Report::Diagnostic { rendered: text, .. } | Report::BuildLine { text, .. } => {
+            match verbosity {
+                Verbosity::Normal if !S::HAS_FOOTER => print_build(screen, options, text),
+                Verbosity::Verbose => print_build(screen, options, text),
+                Verbosity::Normal | Verbosity::Quiet => {}
+            }
+        }
+        Report::Output { id, stream, bytes } => {
+            screen.output(*id, *stream, bytes, model.overlaps(*id));
+        }
+        Report::OutputEnded { id, stream } => screen.ended(*id, *stream, model.overlaps(*id)),
+        Report::Message { level, text, hint } => {
+            screen.lines(&options.message(*level, text, hint.as_deref()));
+        }
+        Report::Watching { .. }
+        | Report::Listening { .. }
+        | Report::Spawned { .. }
+        | Report::MainProcess { .. }
+        | Report::Status { .. }
+        | Report::Progress { .. }
+        | Report::BuildBlocked { .. }
+        | Report::ArtifactKept { .. }
+        | Report::Connections { .. } => {}
+    }
+    if let Some(message) = describe(report, model)
+        && (!S::HAS_FOOTER || !message.in_footer || verbosity == Verbosity::Verbose)
+    {
+        say(screen, options, message.level, &message.text);
+    }
+}
+
+fn say(screen: &mut impl Screen, options: &Options, level: Level, text: &str) {
+    if options.shows(level) {
+        screen.lines(&options.lines(level, text));
+    }
+}
+
+/// Prints output of a build.
+pub(super) fn print_build(screen: &mut impl Screen, options: &Options, text: &str) {
+    let text = text::colors(text, options.color);
+    let text = text.trim_end_matches('\n');
+    if !text.is_empty() {
+        let lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+        screen.lines(&lines);
+    }
+}
+
+fn build_fails(notice: Notice) -> bool {
+    let Notice::Generation(_, GenNotice::Failed { failure, .. }) = notice else {
+        return false;
+    };
+    failure == Failure::Build
+}
+
+/// Whether a build begins, or a start without a build.
+fn starts_reload(notice: Notice, model: &Model) -> bool {
+    if let Notice::Generation(id, GenNotice::Starting { .. }) = notice {
+        return !model.generations.contains_key(&id);
+    }
+    matches!(notice, Notice::Generation(_, GenNotice::Building { .. }))
+}
+
+/// How many changed files `--why` prints; switching a branch can change thousands.
+const MAX_FILES: usize = 20;
+
+/// How hotrun's own lines look.
+impl Options {
+    /// Whether lines of this level are printed.
+    fn shows(&self, level: Level) -> bool {
+        match self.verbosity {
+            Verbosity::Quiet => matches!(level, Level::Warning | Level::Error),
+            Verbosity::Normal => level != Level::Detail,
+            Verbosity::Verbose => true,
+        }
+    }
+
+    /// The text as lines to print.
+    pub(super) fn lines(&self, level: Level, text: &str) -> Vec<String> {
+        let style = match level {
+            Level::Detail => Style::new().dim(),
+            Level::Info => Style::new(),
+            Level::Success => Style::new().green(),
+            Level::Warning | Level::Error => Style::new().red(),
+        };
+        let (label, style) = (Style::new().dim(), style.force_styling(self.color));
+        let label = label
+            .force_styling(self.color)
+            .apply_to("hotrun:")
+            .to_string();
+        let line = |line| format!("{label} {}", style.apply_to(line));
+        // The output of a command may be empty lines.
+        let text = text.trim_end_matches('\n');
+        text.split('\n').map(line).collect()
+    }
+
+    /// A message and its hint as lines to print; none if the verbosity hides it. A hint is never red.
+    fn message(&self, level: Level, text: &str, hint: Option<&str>) -> Vec<String> {
+        if !self.shows(level) {
+            return Vec::new();
+        }
+        let (label, hint_level) = match level {
+            Level::Detail | Level::Info | Level::Success => ("", level),
+            Level::Warning => ("warning: ", Level::Info),
+            Level::Error => ("error: ", Level::Info),
+        };
+        let mut lines = self.lines(level, &format!("{label}{}", text::text(text)));
+        if let Some(hint) = hint {
+            lines.extend(self.lines(hint_level, &format!("hint: {}", text::text(hint))));
+        }
+        lines
+    }
+
+    /// The lines that name the changed files.
+    fn changed(&self, paths: &[PathBuf]) -> Vec<String> {
+        let line = |path: &PathBuf| format!("changed: {}", text::path(path, &self.workdir));
+        let mut lines: Vec<_> = paths.iter().take(MAX_FILES).map(line).collect();
+        if paths.len() > MAX_FILES {
+            lines.push(format!("changed: and {} more", paths.len() - MAX_FILES));
+        }
+        lines
+    }
+}
