@@ -30,13 +30,15 @@ pub enum Cleanup {
         /// each switch.
         file: Option<FileId>,
     },
-    /// All regular files whose path has this prefix, which no file of anybody else may have.
+    /// All regular files whose path has this prefix, which no other file may have.
     Files(OsString),
 }
 
-/// Removes the files of the hotrun that had this pid, and nothing else: of a unix socket the names beside its path, and the
-/// path if it still is the same file as one of them. Call it when that hotrun is gone and nobody listens on its sockets;
-/// calling it again does no harm. Files that cannot be removed stay.
+/// Removes the files of the hotrun that had this pid, and nothing else. For a unix socket these are the names beside its
+/// path, and the path itself if it is still the same file as one of them.
+///
+/// Call it when that hotrun is gone and nobody listens on its sockets; calling it again does no harm. Files that cannot be
+/// removed stay.
 pub fn clean_up(cleanups: &[Cleanup], pid: u32) {
     for cleanup in cleanups {
         match cleanup {

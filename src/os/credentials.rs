@@ -15,9 +15,6 @@ use socket2::{MaybeUninitSlice, MsgHdrMut, SockRef};
 
 use super::{Datagram, Sender};
 
-/// Whether the kernel reports the sender of a datagram.
-pub const SENDER_KNOWN: bool = cfg!(target_os = "linux");
-
 /// The address of a socket: abstract (`@name`) on Linux, elsewhere a path in a directory that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Name {

@@ -7,8 +7,7 @@ use std::sync::OnceLock;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
-/// More than hotrun ever opens. With an unlimited hard limit, a higher one would slow down programs that close every possible
-/// descriptor.
+/// More than hotrun ever opens. A higher limit would slow down programs that close every possible descriptor.
 const ENOUGH: rlim_t = 65_536;
 
 /// The initial size of the descriptor table, which takes 33 KiB: a few descriptors for each of hundreds of sockets of a

@@ -70,7 +70,7 @@ pub enum Unavailable {
     Pidfd(io::Error),
     /// The memory of a program cannot be read.
     Memory(io::Error),
-    /// No process could be started to try it with.
+    /// No process could be started for the attempt.
     Process(io::Error),
     /// The attempt did not end in time.
     Silent,

@@ -51,7 +51,7 @@ impl Status {
     /// A signal that is blocked and not caught stays pending until it is read from a signalfd or another thread takes it by
     /// `sigwait`: event loops in C handle their stop signal that way. (A main thread that sleeps in `sigwait` itself is not
     /// recognized, because the kernel unblocks the signal meanwhile; `do_sigtimedwait`, `kernel/signal.c`.) But `vfork` and
-    /// `posix_spawn` block everything until the exec: a process with one thread and everything blocked is doing that.
+    /// `posix_spawn` block everything until the exec, so a process with one thread and everything blocked is about to exec.
     fn waits_for_signals(&self) -> bool {
         let everything = self.blocked >> (libc::SIGSEGV - 1) & 1 == 1;
         !everything || self.threads > 1
@@ -149,7 +149,7 @@ fn walk(root: i32, mut children: impl FnMut(i32) -> Vec<i32>) -> Vec<i32> {
     let mut next = 0;
     while next < found.len() {
         let mut more = children(found[next]);
-        // A process whose parent changes during the walk could be visited twice, or for ever.
+        // A process whose parent changes during the walk could be visited twice, or forever.
         more.retain(|pid| !found.contains(pid));
         found.extend(more);
         next += 1;

@@ -29,7 +29,7 @@ pub struct Queue {
     pub waiting: u32,
 }
 
-/// The state of a TCP connection (RFC 9293, 3.3.2), reduced to who has closed.
+/// The state of a TCP connection (RFC 9293, 3.3.2), reduced to the sides that have closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpState {
     /// Neither side.

@@ -46,7 +46,7 @@ impl Size {
     }
 }
 
-/// The size of the terminal that stdout is; 80 by 24 if it is none, or does not know its size (a serial line).
+/// The size of the terminal on stdout; 80 by 24 if there is none, or if it has no size (a serial line).
 pub fn size() -> Size {
     Size::of(&Term::stdout())
 }

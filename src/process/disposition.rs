@@ -43,7 +43,7 @@ pub(super) fn catches(pids: &[i32], signal: i32) -> bool {
     statuses.any(|status| is_caught(status.disposition(signal)))
 }
 
-/// Whether a handler runs, be it the program's or its runtime's.
+/// Whether a handler runs, the program's own or that of its runtime.
 pub(super) fn is_caught(disposition: Disposition) -> bool {
     match disposition {
         Disposition::Caught | Disposition::CaughtByRuntime => true,
@@ -52,7 +52,7 @@ pub(super) fn is_caught(disposition: Disposition) -> bool {
 }
 
 /// Runtimes that catch `TERM` whether or not the program has a handler: to restore the terminal (node) or to run exit hooks
-/// (java). Then they end with everything in hand. Both kinds of program look the same from outside, so the caller waits until
+/// (java). Then they end with requests in hand. Both kinds of program look the same from outside, so the caller waits until
 /// nothing is in hand, which is right for both.
 const RUNTIMES: &[&str] = &[
     "beam.smp", "bun", "deno", "dotnet", "java", "node", "nodejs", "ruby",

@@ -12,13 +12,13 @@
 //!
 //! What it guarantees, and how:
 //!
-//! - *No process survives hotrun.* When hotrun ends, in whatever way, the control socket ends and the guardian kills its tree.
-//!   If the guardian is killed, hotrun inherits its tree, because it is a subreaper too ([`become_subreaper`]), and kills it.
-//!   Only if both are killed at the same moment does nobody do it.
+//! - *No process survives hotrun.* When hotrun ends, however that happens, so does the control socket, and the guardian kills its
+//!   tree. If the guardian is killed, hotrun inherits its tree, because it is a subreaper too ([`become_subreaper`]), and
+//!   kills it. If both are killed at the same moment, the tree survives.
 //! - *No descriptor leaks.* Sockets travel over the control socket. The guardian closes every other descriptor that it was
 //!   started with, and the program gets 0, 1, 2 and those named in its [`Spec`].
 //! - *A stop signal arrives once.* If a process catches it, its descendants do not get it, because the process notifies them as
-//!   it likes. If it does not, it and its children get the signal: that is how it reaches the server inside `sh -c 'a; b'`.
+//!   it likes. If it does not, it and its children get the signal, which thus reaches the server inside `sh -c 'a; b'`.
 //!
 //! Beyond Linux there is neither subreaper nor `/proc`: there the tree is the program's process group, and processes that leave
 //! it are out of reach.

@@ -63,7 +63,7 @@ impl Monitor {
 
     /// Forwards reports and returns the last one; `None` if the guardian was killed.
     async fn forward_reports(&mut self) -> Option<Report> {
-        // A read error is the end as well.
+        // A read error is also the end.
         while let Ok(Some(line)) = self.lines.next_line().await {
             let Some(report) = wire::from_line(&line) else {
                 continue;
@@ -93,7 +93,7 @@ impl Monitor {
     }
 
     fn send(&self, report: Report) {
-        // Without a reader the tree is looked after all the same.
+        // The tree is monitored even if nobody reads the reports.
         let _ = self.sender.send(report);
     }
 }

@@ -56,27 +56,17 @@ pub enum Rejected {
     /// It was longer than 4096 bytes.
     Truncated,
     /// Its sender does not belong to the generation.
-    Stranger {
-        /// Its pid; 0 if it is in another pid namespace.
-        pid: i32,
-        /// Its user.
-        uid: u32,
-    },
-    /// The kernel did not report the sender.
-    Anonymous,
+    Stranger(Sender),
 }
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated => f.write_str("a message that is too long"),
-            Self::Stranger { pid, uid } => {
-                write!(
-                    f,
-                    "a message from process {pid} of user {uid}, which does not belong to the generation"
-                )
-            }
-            Self::Anonymous => f.write_str("a message without a sender"),
+            Self::Stranger(Sender { pid, uid }) => write!(
+                f,
+                "a message from process {pid} of user {uid}, which does not belong to the generation"
+            ),
         }
     }
 }
@@ -141,27 +131,6 @@ impl NotifySocket {
     }
 }
 
-impl Message {
-    fn new(text: &[u8], datagram: Datagram) -> Self {
-        let assignments = Assignments::parse(text);
-        let mut descriptors = datagram.descriptors;
-        let keep = matches!(assignments.store, Some(Store::Keep { .. }));
-        let surplus = match keep || assignments.barrier {
-            true => 0,
-            false => descriptors.len(),
-        };
-        if !keep {
-            descriptors.clear();
-        }
-        Self {
-            sender: datagram.sender.map(|sender| sender.pid),
-            assignments,
-            descriptors,
-            surplus,
-        }
-    }
-}
-
 fn read(
     text: &[u8],
     datagram: Datagram,
@@ -171,16 +140,24 @@ fn read(
         return Err(Rejected::Truncated);
     }
     let user = nix::unistd::getuid().as_raw();
-    match datagram.sender {
-        None if credentials::SENDER_KNOWN => return Err(Rejected::Anonymous),
-        Some(sender) if !accepts(sender, &tree(), user, has_ended) => {
-            let Sender { pid, uid } = sender;
-            return Err(Rejected::Stranger { pid, uid });
-        }
-        None | Some(_) => {}
+    if let Some(sender) = datagram.sender
+        && !accepts(sender, &tree(), user, has_ended)
+    {
+        return Err(Rejected::Stranger(sender));
     }
-    let length = datagram.length;
-    Ok(Message::new(&text[..length], datagram))
+    let assignments = Assignments::parse(&text[..datagram.length]);
+    let mut descriptors = datagram.descriptors;
+    let mut surplus = 0;
+    if !matches!(assignments.store, Some(Store::Keep { .. })) {
+        surplus = descriptors.len() * usize::from(!assignments.barrier);
+        descriptors.clear();
+    }
+    Ok(Message {
+        sender: datagram.sender.map(|sender| sender.pid),
+        assignments,
+        descriptors,
+        surplus,
+    })
 }
 
 /// Whether a message from this sender is accepted.

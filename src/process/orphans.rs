@@ -1,9 +1,8 @@
 //! Process trees that have lost their guardian.
 //!
 //! When a guardian is killed, the kernel gives its children to the next subreaper above it, which is hotrun. Orphans are the
-//! children of hotrun that it did not start. It did start the guardians, which are recorded here, and helpers
-//! (`cargo metadata`), which are in its own process group; a program has a process group of its own from its first
-//! instruction on.
+//! children of hotrun that it did not start. It started the guardians, which are recorded here, and helpers
+//! (`cargo metadata`), which are in its own process group. Every program starts in a process group of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -28,7 +27,7 @@ static CHILDREN: Mutex<Children> = Mutex::new(Children {
 });
 
 struct Children {
-    /// The children that were there first: a shell that executed hotrun in its place leaves its own behind. `None` before
+    /// Children from before: a shell that replaced itself with hotrun (`exec`) leaves its own behind. `None` before
     /// [`become_subreaper`].
     inherited: Option<BTreeSet<i32>>,
     guardians: BTreeSet<i32>,
@@ -55,7 +54,7 @@ pub(super) fn started_by_us(child: i32) -> bool {
     inherited.is_some_and(|inherited| !inherited.contains(&child))
 }
 
-/// Starts a guardian so that it is recorded from its first moment on.
+/// Starts a guardian, and records it before anything can take it for an orphan.
 pub(super) fn start_guardian<T>(
     start: impl FnOnce() -> io::Result<T>,
     pid: impl FnOnce(&T) -> Option<u32>,
@@ -99,7 +98,7 @@ fn kill_once() -> bool {
 }
 
 /// Kills the helper processes of hotrun: `cargo` and `rustup`, which it runs for metadata, and which may take minutes.
-/// Leaves the guardians alone: each ends itself, after its own tree.
+/// Leaves the guardians alone: each kills its tree and then ends.
 pub fn kill_helpers() {
     let own = own_pid();
     let hotrun = process_tree::executable(own);

@@ -61,8 +61,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Handles the signals from here on. A thread of its own looks up the sender at once, because its pid may soon belong to
-    /// nobody, or to another process.
+    /// Handles the signals from here on. A thread of its own looks up the sender at once, because its pid may soon be free, or
+    /// belong to another process.
     pub fn new() -> io::Result<Self> {
         // An ignored `HUP` stays ignored: that is the purpose of `nohup`.
         let handled = HANDLED.iter().map(|(signal, _)| *signal);
@@ -130,7 +130,7 @@ fn is_descendant(pid: i32) -> bool {
     let mut child = pid;
     for _ in 0..DEEPEST {
         match process_tree::status(child).map(|status| status.parent) {
-            // A shell that executed hotrun in its place may have left a child, which is no descendant of hotrun.
+            // A shell that replaced itself with hotrun may have left a child, which hotrun did not start.
             Some(parent) if parent == own => return orphans::started_by_us(child),
             Some(parent) if parent > 1 => child = parent,
             Some(_) | None => return false,

@@ -16,7 +16,7 @@ use super::{Control, Pty, Reports, SpawnError, Spec, guardian, monitor, orphans}
 use crate::os;
 use crate::os::terminal::Size;
 
-/// How much a program may print before it has to wait for us, where the system lets us choose.
+/// How many bytes a program may print before it waits for hotrun to read them. Only Linux lets us choose.
 const PIPE_BYTES: i32 = 256 * 1024;
 
 /// A guardian that does not read for this long never will.
@@ -141,7 +141,7 @@ impl Spawner {
         command
             .arg0("hotrun")
             .arg(guardian::MODE)
-            // Any other directory could not be unmounted meanwhile.
+            // A process in any other directory keeps it from being unmounted.
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(socket)))
             .stdout(stdout)
@@ -167,7 +167,7 @@ fn connect(
     spec: &Spec,
 ) -> io::Result<(Control, Reports)> {
     socket.set_write_timeout(Some(WRITE_TIMEOUT))?;
-    // The reports tell if the guardian is already gone.
+    // If the guardian is already gone, the reports say so.
     match start_request::send(&socket, body, spec) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         Ok(()) | Err(_) => {}

@@ -59,9 +59,9 @@ impl Sockets {
     ///
     /// All sockets must be waited on in the same check: a worker that serves one and dies before the next one starts
     /// does not count. A process that holds a socket without waiting on it never counts, because it may be a wrapper
-    /// or may still be loading. There are two exceptions. A process that the system does not show (it uses io_uring on
-    /// a kernel that does not list pending operations, or belongs to another user) counts after a second. And if
-    /// the system shows nothing at all, as on other systems than Linux, a second is enough.
+    /// or may still be loading. There are two exceptions. A process that the system does not show (it uses io_uring, or
+    /// belongs to another user) counts after a second. And if the system shows nothing at all, as on other systems than
+    /// Linux, a second is enough.
     pub(super) async fn accepting(
         &mut self,
         run_time: Option<Duration>,

@@ -13,7 +13,7 @@ use signal_hook::low_level::pipe;
 use crate::os::process::signal_at_parents_end;
 use crate::process::wire::{self, Order, Report};
 
-/// Sent when the parent ends. It only wakes the guardian, so it must not be a signal with a meaning.
+/// Sent when the parent ends. It only wakes the guardian, so it must have no other meaning.
 const PARENTS_END: Signal = Signal::SIGUSR2;
 
 /// The guardian's end of the control socket, and the signals that wake it.
@@ -63,7 +63,7 @@ impl Channel {
         let timeout = timeout.map_or(PollTimeout::NONE, |time| {
             PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
         });
-        // A closed socket would be readable for ever.
+        // A closed socket would be readable forever.
         let socket = (!self.closed).then(|| self.socket.as_fd());
         let fds = [Some(self.signals.as_fd()), socket].into_iter().flatten();
         let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();

@@ -23,7 +23,7 @@ use crate::os;
 use crate::os::cleanup::{Cleanup, clean_up};
 use crate::os::process::{Reaped, become_subreaper, reap, set_name};
 
-/// How long the process of hotrun may outlive its descriptors while the kernel takes it apart.
+/// How long the process of hotrun may outlive its descriptors while it exits.
 const REPARENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The first argument that selects this mode.
@@ -79,11 +79,11 @@ fn start(channel: &Channel) -> Result<(Pid, Vec<Cleanup>), Refusal> {
 /// Starts a session with the program's pty, which is our output, as its controlling terminal.
 ///
 /// The guardian leads the session and not the program: when the leader ends, the kernel hangs up the terminal
-/// (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), and what the program has left running would end too. The guardian
-/// blocks every signal that a terminal sends.
+/// (`disassociate_ctty` in `drivers/tty/tty_jobctrl.c`), and processes that the program has left running would end too. The
+/// guardian blocks every signal that a terminal sends.
 fn lead_session() -> io::Result<()> {
-    // The leader of a process group, as we are since our start, cannot start a session (`setsid(2)`), so the guardian joins
-    // its parent's group first. A Ctrl-C that reaches it there is blocked.
+    // The guardian leads a process group since its start, and a group leader cannot start a session (`setsid(2)`). So it
+    // joins its parent's group first. A Ctrl-C that reaches it there is blocked.
     setpgid(Pid::from_raw(0), getpgid(Some(getppid()))?)?;
     setsid()?;
     os::terminal::control_session(io::stdout())
@@ -108,7 +108,7 @@ struct Guardian {
 }
 
 impl Guardian {
-    /// Nothing in here may end the guardian before its tree is gone: whatever fails is tried again.
+    /// Must not return before the tree is gone: failures are retried.
     fn run(mut self) {
         while !self.reap() {
             self.tree.kill_if_ordered();
@@ -123,8 +123,8 @@ impl Guardian {
     }
 
     /// Whether hotrun is gone. The kernel closes the descriptors of an ending process some time before it reparents its
-    /// children (`do_exit` in `kernel/exit.c`). So after the end of the socket this waits for the second, which does not
-    /// happen if hotrun has only dropped its `Control`.
+    /// children (`do_exit` in `kernel/exit.c`). So after the end of the socket this waits until the parent
+    /// changes, which it does not if hotrun has only dropped its `Control`.
     fn is_orphan(&self) -> bool {
         let began = Instant::now();
         while getppid() == self.parent {

@@ -29,7 +29,7 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
         None => 1,
     })
     .map_err(|error| Refusal::new(Step::Fork, error))?;
-    // Our copies: the pipe and the channel for interception would never end, and the sockets would stay open.
+    // Closes our copies. Otherwise the pipe and the channel for interception would never end, and the sockets would stay open.
     drop(parts);
     let mut text = String::new();
     let _ = failure.read_to_string(&mut text);
@@ -42,7 +42,7 @@ pub(super) fn start(request: StartRequest) -> Result<Pid, Refusal> {
 
 /// The program's process up to its exec. Returns the exit status if that fails.
 fn child(request: StartRequest, report: &OwnedFd) -> i32 {
-    // Above everything that `place` fills.
+    // Above the numbers that `place` uses.
     let top = FIRST + i32::try_from(request.sockets.len()).unwrap_or(0);
     let Ok(report) = raise(report, top) else {
         return 127;
@@ -55,8 +55,8 @@ fn child(request: StartRequest, report: &OwnedFd) -> i32 {
 fn become_program(mut request: StartRequest, top: i32) -> Result<Infallible, Refusal> {
     let own = Pid::from_raw(0);
     let descriptors = |error| Refusal::new(Step::Descriptors, error);
-    // A group of its own: what the program does to its group does not hit its guardian, and killing the group is one step
-    // that no fork escapes.
+    // A group of its own: signals that the program sends to its group do not reach the guardian, and a kill of the group
+    // is one step that no fork escapes.
     setpgid(own, own).map_err(|errno| descriptors(errno.into()))?;
     attach_terminal(request.stdio).map_err(|errno| descriptors(errno.into()))?;
     reset_signals();
@@ -90,7 +90,7 @@ fn attach_terminal(stdio: StdioMode) -> nix::Result<()> {
     }
 }
 
-/// For libraries that check whether they are addressed. Without the variables every process is (`sd_watchdog_enabled(3)`).
+/// With these variables, libraries in child processes ignore the sockets and the watchdog (`sd_watchdog_enabled(3)`).
 fn set_pid_variables(request: &mut StartRequest) {
     // Only digits: no zero byte can make this fail.
     let variable = |name: &str| CString::new(format!("{name}={}", getpid())).ok();

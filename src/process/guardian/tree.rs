@@ -30,7 +30,7 @@ pub(super) struct Tree {
     program: Pid,
     /// Whether the program's first process has ended.
     pub(super) program_ended: bool,
-    /// Whether to kill everything from now on; [`Tree::kill_if_ordered`] does it.
+    /// Whether [`Tree::kill_if_ordered`] kills everything.
     pub(super) killing: bool,
     stop: Option<i32>,
     /// The processes that have had the stop signal.
@@ -77,8 +77,8 @@ impl Tree {
         self.stopped = stopped;
     }
 
-    /// A process of the tree has ended. What it leaves behind gets the stop signal too: a daemon that never was a descendant
-    /// of the program, or the server inside of a wrapper.
+    /// A process of the tree has ended. The processes it leaves behind get the stop signal too: a daemon that never was a
+    /// descendant of the program, or the server inside a wrapper.
     pub(super) fn process_ended(&mut self) {
         if let Some(signal) = self.stop.filter(|_| self.program_ended) {
             self.stop(signal);
@@ -93,7 +93,7 @@ impl Tree {
         }
     }
 
-    /// Whether the program's group still has members that are not our children, which can be without a subreaper.
+    /// Whether the program's group still has members that are not our children, which is possible without a subreaper.
     pub(super) fn group_exists(&self) -> bool {
         !os::SUBREAPER && signal::killpg(self.program, None).is_ok()
     }
@@ -102,7 +102,7 @@ impl Tree {
     /// one that we may not signal, because it has changed its user, has to end on its own.
     pub(super) fn kill_if_ordered(&mut self) {
         if self.killing {
-            // Until there are no new ones.
+            // Until a look finds no new processes.
             let _ = (0..LOOKS).all(|_| self.kill_once());
             self.pause = (self.pause * 2).min(PAUSES.1);
         }

@@ -74,10 +74,10 @@ async fn a_living_stranger_is_rejected() {
     let refused = next(&socket, vec![1]).await.expect_err("a stranger");
     assert_eq!(
         refused,
-        Rejected::Stranger {
+        Rejected::Stranger(Sender {
             pid: own()[0],
             uid: nix::unistd::getuid().as_raw()
-        }
+        })
     );
     assert!(
         next(&socket, own())

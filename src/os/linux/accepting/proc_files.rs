@@ -29,7 +29,7 @@ pub(super) enum Sleep {
     Select { address: u64, limit: u64 },
     /// An unknown call that the kernel has restarted after a stop (`SIGSTOP`, a debugger; `restart_syscall(2)`).
     Resumed,
-    /// None, or one that no connection would end.
+    /// None, or one that a connection does not end.
     Elsewhere,
 }
 

@@ -10,7 +10,7 @@ use super::{Call, Next, Reply, Syscall};
 use crate::os::scm_rights;
 
 /// `SECCOMP_IOC_MAGIC` (`include/uapi/linux/seccomp.h`). The size of the structure is part of a call's number: a kernel with
-/// a larger one refuses it instead of writing behind its end.
+/// a larger one refuses it instead of writing past its end.
 const MAGIC: u8 = b'!';
 nix::ioctl_readwrite!(receive, MAGIC, 0, libc::seccomp_notif);
 nix::ioctl_readwrite!(send, MAGIC, 1, libc::seccomp_notif_resp);
@@ -71,7 +71,7 @@ impl InterceptedCalls {
         }
     }
 
-    /// `None` if nothing has happened that matters.
+    /// `None` if there is nothing to report yet.
     fn wait(
         &self,
         stop: Option<BorrowedFd<'_>>,
@@ -104,7 +104,7 @@ impl InterceptedCalls {
         // SAFETY: the call fills in the structure.
         unsafe { receive(self.0.as_raw_fd(), &raw mut received) }?;
         let Some(syscall) = syscall(&received.data) else {
-            // Not from our filter. Its caller must not wait for ever.
+            // Not from our filter. Its caller must not wait forever.
             self.send(received.id, Reply::Continue)?;
             return Ok(None);
         };
