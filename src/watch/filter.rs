@@ -49,7 +49,7 @@ const TEMPORARY: &[&str] = &[
     "core.[0-9]*",
 ];
 
-/// Decides which paths count.
+/// Decides which files count, that is, whether a change of them is reported.
 ///
 /// Ignore files are read when they are first needed, and then kept. After a change of one of them, make a new filter.
 #[derive(Debug)]

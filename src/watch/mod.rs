@@ -1,4 +1,4 @@
-//! Which changes matter.
+//! Watches files, and decides which changes matter.
 //!
 //! ```text
 //! file events ──> Filter ──> Debounce ──> Snapshot ──> Message::Changed

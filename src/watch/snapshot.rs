@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(10);
 pub(super) struct Snapshot {
     files: BTreeMap<PathBuf, Known>,
     /// When the watch started.
-    pub(super) started: Duration,
+    pub(super) started: SystemTime,
     read_ahead_left: u64,
 }
 
@@ -48,7 +48,7 @@ struct Stamp {
     modified: (i64, i64),
     inode: u64,
     /// When the inode changed (`st_ctime`). Unlike the time of modification it cannot be set, and a rename updates it.
-    changed: Duration,
+    changed: SystemTime,
     /// Whether the next change will show in the times. A change within the same tick may not.
     sure: bool,
 }
@@ -58,7 +58,7 @@ impl Snapshot {
     pub(super) fn new() -> Self {
         Self {
             files: BTreeMap::new(),
-            started: now(),
+            started: SystemTime::now(),
             read_ahead_left: READ_AHEAD_TOTAL,
         }
     }
@@ -70,14 +70,14 @@ impl Snapshot {
 
     /// Adds an existing file without reading it. Returns whether it has changed after `since`. There are no events for
     /// changes before its directory was watched.
-    pub(super) fn note(&mut self, path: &Path, since: Duration) -> bool {
+    pub(super) fn add(&mut self, path: &Path, since: SystemTime) -> bool {
         if self.files.contains_key(path) {
             return false;
         }
         let Some(metadata) = file_metadata(path) else {
             return false;
         };
-        let stamp = Stamp::of(&metadata, self.started.max(since));
+        let stamp = Stamp::of(&metadata, Some(self.started.max(since)));
         let known = match stamp.sure {
             true => Known::Stamp(stamp),
             false => Known::Exists,
@@ -86,7 +86,7 @@ impl Snapshot {
         stamp.changed >= since
     }
 
-    /// Files that were noted but not read, and are small enough to be read ahead.
+    /// Files that were added but not read, and are small enough to be read ahead.
     pub(super) fn unread(&self) -> Vec<PathBuf> {
         let small =
             |known: &Known| matches!(known, Known::Stamp(stamp) if stamp.len <= READ_AHEAD_FILE);
@@ -94,7 +94,7 @@ impl Snapshot {
         unread.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Reads a noted file.
+    /// Reads an added file.
     ///
     /// The contents count as the old ones only if the file has not changed since the watch started. Otherwise the event
     /// for that change, which may still arrive, would seem to report no change.
@@ -110,7 +110,7 @@ impl Snapshot {
             return;
         };
         // Taken after the read, to notice a change during it. It also shows whether another file was moved here.
-        let after = fs::metadata(path).map(|after| Stamp::of(&after, Duration::MAX));
+        let after = fs::metadata(path).map(|after| Stamp::of(&after, None));
         let known = match after {
             Ok(after) if after == before => Known::Hash(before, hash),
             Ok(_) | Err(_) => Known::Exists,
@@ -138,9 +138,9 @@ impl Snapshot {
             // A link to a directory, or a dangling one, is known by its target.
             (Some(_), None) => !path.is_symlink(),
             // If in doubt, assume a change: the clock that stamps files lags behind.
-            (Some(Known::Exists), Some(now)) => !Stamp::of(&now, self.started).sure,
+            (Some(Known::Exists), Some(now)) => !Stamp::of(&now, Some(self.started)).sure,
             (Some(Known::Stamp(before) | Known::Hash(before, _)), Some(now)) => {
-                !before.sure || Stamp::of(&now, Duration::MAX) != *before
+                !before.sure || Stamp::of(&now, None) != *before
             }
         }
     }
@@ -151,12 +151,12 @@ impl Snapshot {
     }
 
     /// Adds a file that existed earlier, even if it is gone now.
-    pub(super) fn assume(&mut self, path: &Path) {
+    pub(super) fn add_earlier(&mut self, path: &Path) {
         self.files.entry(path.to_owned()).or_insert(Known::Exists);
     }
 
     /// Forgets the contents of a file. It may have changed and changed back, and a build may have read either state.
-    pub(super) fn doubt(&mut self, path: &Path) {
+    pub(super) fn forget_contents(&mut self, path: &Path) {
         if let Some(known) = self.files.get_mut(path) {
             *known = Known::Exists;
         }
@@ -212,15 +212,18 @@ impl Known {
 }
 
 impl Stamp {
-    /// `looked` is the time after which everything else about the file, such as its contents, was read.
-    fn of(metadata: &Metadata, looked: Duration) -> Self {
-        let changed = changed_at(metadata);
+    /// `looked`: everything else about the file, such as its contents, was read after this time. `None` if that does
+    /// not matter.
+    fn of(metadata: &Metadata, looked: Option<SystemTime>) -> Self {
+        let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
+        let nanoseconds = u32::try_from(metadata.ctime_nsec()).unwrap_or(0);
+        let changed = UNIX_EPOCH + Duration::new(seconds, nanoseconds);
         Self {
             len: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             inode: metadata.ino(),
             changed,
-            sure: changed + TICK < looked,
+            sure: looked.is_none_or(|looked| changed + TICK < looked),
         }
     }
 
@@ -228,20 +231,6 @@ impl Stamp {
     const fn contents(self) -> (u64, (i64, i64), u64) {
         (self.len, self.modified, self.inode)
     }
-}
-
-/// The time since 1970 by the clock that stamps files.
-pub(super) fn now() -> Duration {
-    since_1970(SystemTime::now())
-}
-
-pub(super) fn since_1970(time: SystemTime) -> Duration {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn changed_at(metadata: &Metadata) -> Duration {
-    let seconds = u64::try_from(metadata.ctime()).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(metadata.ctime_nsec()).unwrap_or(0))
 }
 
 fn file_metadata(path: &Path) -> Option<Metadata> {
@@ -252,7 +241,7 @@ fn file_metadata(path: &Path) -> Option<Metadata> {
 /// file is too large or may not be read. `None` for anything else: opening a pipe or a device could block or have an
 /// effect.
 fn look(path: &Path) -> Option<(Stamp, Option<u64>)> {
-    let now = now();
+    let now = Some(SystemTime::now());
     match fs::metadata(path) {
         Ok(file) if file.is_file() => {
             let is_small = file.len() <= LARGEST_HASHED;

@@ -9,7 +9,7 @@ use super::debounce::Debounce;
 use super::filter::Filter;
 use super::message::{Input, Message, WatchUpdate};
 use super::paths::git_lock;
-use super::snapshot::{self, Snapshot, since_1970};
+use super::snapshot::Snapshot;
 use super::spec::WatchSpec;
 use super::tree::Tree;
 use crate::error::Failure;
@@ -28,9 +28,9 @@ pub(super) struct Worker {
     /// Files to read ahead.
     unread: Vec<PathBuf>,
     /// When the newest build began, until it has named its inputs.
-    build_began: Option<Duration>,
+    build_began: Option<SystemTime>,
     /// Files that had events since then although they do not count, and when. The build may have read them.
-    uncounted: BTreeMap<PathBuf, Duration>,
+    uncounted: BTreeMap<PathBuf, SystemTime>,
     /// Whether an overflow was reported since the last batch of changes.
     overflow_reported: bool,
     inputs: Receiver<Input>,
@@ -173,7 +173,7 @@ impl Worker {
             // A symbolic link is not followed: its target is watched where it is, or not at all.
             Ok(metadata) if metadata.is_dir() => self.dir_appeared(path),
             Ok(_) => self.file_touched(path, state),
-            Err(_) => self.gone(path),
+            Err(_) => self.removed(path),
         }
     }
 
@@ -195,9 +195,9 @@ impl Worker {
         if self.spec.inputs.is_none() {
             return;
         }
-        self.snapshot.doubt(path);
+        self.snapshot.forget_contents(path);
         if self.build_began.is_some() {
-            self.uncounted.insert(path.to_owned(), snapshot::now());
+            self.uncounted.insert(path.to_owned(), SystemTime::now());
         }
     }
 
@@ -218,7 +218,7 @@ impl Worker {
     }
 
     /// Handles the removal of a file or a directory. Which of the two it was is no longer known.
-    fn gone(&mut self, path: &Path) {
+    fn removed(&mut self, path: &Path) {
         let counts = self.counts(path);
         if !self.snapshot.knows(path) {
             // A temporary file that was renamed, for example.
@@ -256,14 +256,14 @@ impl Worker {
 
     /// Applies a new filter. `changed` had events: those that count from now on existed before, so that their present
     /// state does not count as the earlier one. Any other file found only now has changed if it did so after `since`.
-    fn change_filter<'a>(&mut self, changed: impl Iterator<Item = &'a PathBuf>, since: Duration) {
+    fn change_filter<'a>(&mut self, changed: impl Iterator<Item = &'a PathBuf>, since: SystemTime) {
         self.renew_filter();
         for path in changed {
             // A build has read the files that it names, even if they are gone by now.
             let inputs = self.spec.inputs.as_ref();
             let is_input = inputs.is_some_and(|inputs| inputs.files.contains(path));
             if is_input || path.is_file() && self.filter.file(path) {
-                self.snapshot.assume(path);
+                self.snapshot.add_earlier(path);
             }
         }
         self.cover(since);
@@ -272,9 +272,9 @@ impl Worker {
 
     /// Watches everything that passes the filter. A file found for the first time counts as changed only if it changed
     /// after `since`.
-    fn cover(&mut self, since: Duration) {
+    fn cover(&mut self, since: SystemTime) {
         for file in self.tree.cover(&mut self.filter) {
-            if self.snapshot.note(&file, since) && self.filter.file(&file) {
+            if self.snapshot.add(&file, since) && self.filter.file(&file) {
                 self.touch(file);
             }
         }
@@ -314,7 +314,7 @@ impl Worker {
         self.check_roots();
         self.overflow_reported = false;
         if paths.iter().any(|path| self.filter.is_outdated_by(path)) {
-            self.change_filter(paths.iter(), snapshot::now());
+            self.change_filter(paths.iter(), SystemTime::now());
         }
         let mut changed = BTreeSet::new();
         for path in paths {
@@ -345,7 +345,7 @@ impl Worker {
         let known = self.spec.named_paths().filter(|root| self.tree.knows(root));
         for root in known.map(Path::to_owned).collect::<Vec<_>>() {
             if !root.exists() {
-                self.gone(&root);
+                self.removed(&root);
             } else if self.tree.is_replaced(&root) {
                 self.dir_appeared(&root);
             }
@@ -354,14 +354,14 @@ impl Worker {
 
     /// The build reads everything as it is now.
     fn build_begins(&mut self, began: SystemTime) {
-        self.build_began = Some(since_1970(began));
+        self.build_began = Some(began);
         self.uncounted.clear();
     }
 
     /// Watches another set of files. A file that did not count until now has changed if it had an event after the build
     /// began.
     fn update(&mut self, update: WatchUpdate) {
-        let since = since_1970(update.since);
+        let since = update.since;
         let mut uncounted = std::mem::take(&mut self.uncounted);
         uncounted.retain(|_, time| since <= *time);
         let spec = WatchSpec {

@@ -21,7 +21,7 @@ fn only_other_contents_are_a_change() {
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();
     let mut snapshot = much_later();
-    assert!(!snapshot.note(&path, snapshot.started));
+    assert!(!snapshot.add(&path, snapshot.started));
     assert_eq!(snapshot.unread(), from_ref(&path));
     snapshot.read_ahead(&path);
     assert!(snapshot.unread().is_empty());
@@ -43,7 +43,7 @@ fn a_file_that_was_never_read_changes_with_its_time() {
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();
     let mut snapshot = much_later();
-    snapshot.note(&path, snapshot.started);
+    snapshot.add(&path, snapshot.started);
     let stamp = fs::metadata(&path).unwrap().modified().unwrap();
     File::options()
         .append(true)
@@ -59,10 +59,10 @@ fn a_file_that_changed_after_the_start_is_not_read_ahead() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a");
     let mut snapshot = Snapshot::new();
-    snapshot.started = Duration::ZERO;
+    snapshot.started = UNIX_EPOCH;
     fs::write(&path, "one").unwrap();
     assert!(
-        snapshot.note(&path, snapshot.started),
+        snapshot.add(&path, snapshot.started),
         "changed since the start"
     );
     snapshot.read_ahead(&path);
@@ -77,7 +77,7 @@ fn the_files_of_a_removed_directory_change_with_it() {
         let path = dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "").unwrap();
-        snapshot.note(&path, snapshot.started);
+        snapshot.add(&path, snapshot.started);
     }
     fs::rename(dir.path().join("a"), dir.path().join("b")).unwrap();
     let gone = snapshot.update(&dir.path().join("a"));
@@ -105,7 +105,7 @@ fn a_rescan_finds_changes_without_events() {
     let path = dir.path().join("a");
     fs::write(&path, "one").unwrap();
     let mut snapshot = much_later();
-    snapshot.note(&path, snapshot.started);
+    snapshot.add(&path, snapshot.started);
     snapshot.read_ahead(&path);
     assert!(!snapshot.differs(&path));
     fs::write(&path, "three").unwrap();
@@ -128,9 +128,9 @@ fn a_change_within_the_same_tick_is_found() {
     fs::write(&path, "two").unwrap();
     assert!(snapshot.differs(&path));
     assert_eq!(snapshot.update(&path), from_ref(&path));
-    let deadline = now() + TICK * 200;
+    let deadline = SystemTime::now() + TICK * 200;
     while snapshot.differs(&path) {
-        assert!(now() < deadline, "it is certain after a tick");
+        assert!(SystemTime::now() < deadline, "it is certain after a tick");
         assert!(snapshot.update(&path).is_empty());
     }
 }
@@ -142,7 +142,7 @@ fn a_time_that_was_set_back_hides_no_change() {
     fs::write(&path, "one").unwrap();
     let time = fs::metadata(&path).unwrap().modified().unwrap();
     let mut snapshot = much_later();
-    snapshot.note(&path, snapshot.started);
+    snapshot.add(&path, snapshot.started);
     snapshot.read_ahead(&path);
     fs::write(&path, "two").unwrap();
     let file = File::options().append(true).open(&path).unwrap();
