@@ -133,7 +133,7 @@ impl Config {
             stop_timeout: self.cli.stop_timeout,
             stop_delay_max: Policy::stop_delay_max(mode),
             watchdog: self.cli.watchdog,
-            roll_back_within: self.cli.rollback_within,
+            rollback_within: self.cli.rollback_within,
             ..Policy::default()
         }
     }

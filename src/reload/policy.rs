@@ -76,7 +76,7 @@ pub struct Policy {
     pub watchdog: Option<Duration>,
     /// How long after its switch a crash of the live generation is blamed on its artifact, so that hotrun rolls back.
     /// Zero: hotrun does nothing about any crash.
-    pub roll_back_within: Duration,
+    pub rollback_within: Duration,
     /// How long hotrun waits for killed processes to vanish before it ends anyway.
     pub kill_timeout: Duration,
 }
@@ -120,7 +120,7 @@ impl Default for Policy {
             stop_delay_min: Duration::from_millis(20),
             stop_delay_max: Self::stop_delay_max(Mode::Overlap),
             watchdog: None,
-            roll_back_within: Duration::from_secs(10),
+            rollback_within: Duration::from_secs(10),
             kill_timeout: Duration::from_secs(5),
         }
     }

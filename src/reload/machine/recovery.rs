@@ -44,7 +44,7 @@ impl Machine {
         let rolled_back = known.rolled_back && !newer;
         self.artifacts.went_live(known.artifact, rolled_back);
         self.recovery = Recovery {
-            blame_until: Some(now.plus(self.policy.roll_back_within)),
+            blame_until: Some(now.plus(self.policy.rollback_within)),
             replaced: last.or(self.recovery.replaced),
             before: old,
             is_server: known.is_server,
@@ -55,7 +55,7 @@ impl Machine {
     }
 
     fn recovers(&self) -> bool {
-        self.quit.is_none() && !self.policy.roll_back_within.is_zero()
+        self.quit.is_none() && !self.policy.rollback_within.is_zero()
     }
 
     /// Whether the newest artifact is about to be started.

@@ -142,7 +142,7 @@ impl Machine {
         let queued = self.queued.map(|queued| queued.id);
         let started = self.generations.iter().map(|known| known.id);
         let mut artifacts = Vec::new();
-        if !self.policy.roll_back_within.is_zero() && self.policy.builds {
+        if !self.policy.rollback_within.is_zero() && self.policy.builds {
             artifacts.extend(self.needed());
             artifacts.sort_unstable();
             artifacts.dedup();

@@ -104,7 +104,7 @@ impl Exploration {
         Report {
             name: name(policy),
             budget,
-            rolls_back: !policy.roll_back_within.is_zero(),
+            rolls_back: !policy.rollback_within.is_zero(),
             states: this.origins.len(),
             edges: this.edges,
             deepest,
@@ -302,12 +302,12 @@ fn name(policy: &Policy) -> String {
         mode,
         when_busy,
         watchdog,
-        roll_back_within,
+        rollback_within,
         ..
     } = policy;
     let builds = if *builds { "builds" } else { "no builds" };
     let watchdog = if watchdog.is_some() { " watchdog" } else { "" };
-    let back = match roll_back_within.is_zero() {
+    let back = match rollback_within.is_zero() {
         true => "",
         false => " rolling back",
     };

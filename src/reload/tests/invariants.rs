@@ -33,7 +33,7 @@ fn policies(size: Size) -> Vec<(Policy, Budget)> {
                     stop_delay_min: UNIT,
                     stop_delay_max: 2 * UNIT,
                     watchdog: None,
-                    roll_back_within: Duration::ZERO,
+                    rollback_within: Duration::ZERO,
                     kill_timeout: UNIT,
                 };
                 for budget in budgets(mode, size) {
@@ -109,7 +109,7 @@ fn crashes(policy: &Policy, size: Size) -> (Policy, Budget) {
         (Size::Quick, Mode::Overlap | Mode::Auto) => budget(0, 0, 0, 0),
     };
     let policy = Policy {
-        roll_back_within: UNIT,
+        rollback_within: UNIT,
         ready_timeout: UNIT,
         stop_timeout: UNIT,
         stop_delay_max: UNIT,

@@ -21,7 +21,7 @@ impl World {
             if cancelled {
                 events.push(ended(BuildOutcome::Cancelled));
             }
-            if !self.policy.roll_back_within.is_zero() {
+            if !self.policy.rollback_within.is_zero() {
                 events.push(ended(built(true)));
             }
             let newest = self.newest_started();

@@ -137,7 +137,7 @@ impl World {
             return;
         };
         let (artifact, server) = (known.artifact, self.is_server(known));
-        let within = self.policy.roll_back_within;
+        let within = self.policy.rollback_within;
         self.soon = match self.past.proven == Some(artifact) {
             true => Time::START,
             false => self.now.plus(within),
@@ -162,7 +162,7 @@ impl World {
         }
         let blamed = soon && self.past.fresh;
         self.past.served.retain(|served| *served != artifact);
-        let follows = server && !meant && !self.policy.roll_back_within.is_zero();
+        let follows = server && !meant && !self.policy.rollback_within.is_zero();
         let lost = Lost {
             artifact,
             blamed,
@@ -194,7 +194,7 @@ impl World {
         }
         let past = &self.past;
         let first = self.live().is_none() && past.lost.is_none();
-        let follows = past.server && !self.policy.roll_back_within.is_zero();
+        let follows = past.server && !self.policy.rollback_within.is_zero();
         if first && follows && past.is_to_blame(artifact) && past.has_earlier(artifact) {
             self.past.lost = Some(Lost {
                 artifact,
@@ -291,7 +291,7 @@ impl World {
     pub(super) fn rare_reports(&self) -> Vec<Event> {
         let built = self.builds.first().map(|build| build.id);
         let newest = self.past.kept.iter().max().copied();
-        let rolls_back = !self.policy.roll_back_within.is_zero();
+        let rolls_back = !self.policy.rollback_within.is_zero();
         let kept = built.zip(newest).filter(|_| rolls_back);
         let kept = kept.map(|(id, artifact)| {
             let built = BuildOutcome::Built {

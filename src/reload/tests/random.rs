@@ -80,7 +80,7 @@ prop_compose! {
             stop_delay_min: Duration::from_millis(delay),
             stop_delay_max: Duration::from_millis(delay + more),
             watchdog: watchdog.map(Duration::from_millis),
-            roll_back_within: Duration::from_millis(back),
+            rollback_within: Duration::from_millis(back),
             kill_timeout: Duration::from_millis(kill),
         }
     }

@@ -60,7 +60,7 @@ fn policy(line: &str) -> Result<Policy, String> {
             "stop_timeout" => policy.stop_timeout = duration(value)?,
             "stop_delay_min" => policy.stop_delay_min = duration(value)?,
             "stop_delay_max" => policy.stop_delay_max = duration(value)?,
-            "roll_back_within" => policy.roll_back_within = duration(value)?,
+            "rollback_within" => policy.rollback_within = duration(value)?,
             "kill_timeout" => policy.kill_timeout = duration(value)?,
             name => return Err(format!("no such policy: `{name}`")),
         }

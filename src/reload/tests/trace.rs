@@ -76,7 +76,7 @@ fn compare(mut machine: Machine, transcript: &str) {
 fn cargo() -> Policy {
     Policy {
         stop_delay_max: Duration::from_millis(250),
-        roll_back_within: Duration::ZERO,
+        rollback_within: Duration::ZERO,
         ..Policy::default()
     }
 }

@@ -169,7 +169,7 @@ impl World {
         });
         let same = None;
         Self {
-            past: match self.policy.roll_back_within.is_zero() {
+            past: match self.policy.rollback_within.is_zero() {
                 true => Past::default(),
                 false => self.past.canonical(rename),
             },
@@ -180,7 +180,7 @@ impl World {
             same,
             last_build: GenId::new(0),
             last_start: GenId::new(0),
-            starts: match self.policy.roll_back_within.is_zero() {
+            starts: match self.policy.rollback_within.is_zero() {
                 true => (0, false),
                 false => self.starts,
             },

@@ -10,9 +10,9 @@ use crate::reload::Policy;
 
 /// With the default time for rolling back.
 fn with_rollback(policy: &Policy) -> Policy {
-    let roll_back_within = Duration::from_secs(10);
+    let rollback_within = Duration::from_secs(10);
     Policy {
-        roll_back_within,
+        rollback_within,
         ..policy.clone()
     }
 }

@@ -8,7 +8,7 @@ use crate::reload::tests::replay::replay;
 fn the_log_of_a_real_run_leads_to_the_same_effects() {
     let log = "
         # hotrun 0.1.0 on linux
-        Policy { builds: false, mode: Auto, passes_sockets: false, when_busy: Cancel, ready_timeout: 60s, stop_timeout: 10s, stop_delay_min: 20ms, stop_delay_max: 2.5s, watchdog: None, roll_back_within: 10s, kill_timeout: 5s }
+        Policy { builds: false, mode: Auto, passes_sockets: false, when_busy: Cancel, ready_timeout: 60s, stop_timeout: 10s, stop_delay_min: 20ms, stop_delay_max: 2.5s, watchdog: None, rollback_within: 10s, kill_timeout: 5s }
         13.105ms begin -> start 1 a1 | starting 1 begin
         524.179ms ready 1 -> switch 1 | ready 1 511.074ms
         524.571ms switched 1 -> | live 1 392µs
