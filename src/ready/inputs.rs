@@ -24,7 +24,7 @@ pub type Connect = Box<dyn FnMut(Option<u16>) -> Connecting + Send>;
 pub type Exec = Box<dyn FnMut(&str) -> BoxFuture<io::Result<bool>> + Send>;
 
 /// What a generation has sent to its notify socket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NotifyState {
     /// Nothing. The program may never send anything.
     #[default]
@@ -39,11 +39,10 @@ impl NotifyState {
     /// The state after one more message. `ready`: whether the message contains `READY=1`, which is final.
     #[must_use]
     pub fn after(self, ready: bool) -> Self {
-        match self {
-            Self::Ready => Self::Ready,
-            Self::Silent | Self::NotReady if ready => Self::Ready,
-            Self::Silent | Self::NotReady => Self::NotReady,
-        }
+        self.max(match ready {
+            true => Self::Ready,
+            false => Self::NotReady,
+        })
     }
 }
 

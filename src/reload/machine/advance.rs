@@ -29,7 +29,7 @@ impl Machine {
         self.building.is_some() || self.queued.is_some() || self.candidate().is_some()
     }
 
-    /// Nothing will be live until something changes: if something failed, the user and waiting clients get to know.
+    /// Nothing will be live until something changes: if a generation failed just now, the user and waiting clients learn it.
     fn wait_for_a_change(&mut self, step: &mut Step) {
         let failed = step.notices.iter().rev().find_map(|notice| {
             let Notice::Generation(id, GenNotice::Failed { failure, .. }) = *notice else {
@@ -44,7 +44,7 @@ impl Machine {
         }
     }
 
-    /// A newer generation is to be started: those in its way leave.
+    /// Stops the generations in the way of one that is ready to start.
     fn make_room(&mut self, step: &mut Step) {
         if self.ready_to_start().is_none() {
             return;
@@ -96,7 +96,7 @@ impl Machine {
         step.effect(id, GenEffect::Start { artifact });
     }
 
-    /// While newer sources are being built, what is built already waits: if they are broken, it is the best there is.
+    /// While newer sources are being built, an older build waits; it is started only if theirs fails.
     fn ready_to_start(&self) -> Option<Queued> {
         let newer = |id: GenId| self.building.is_some_and(|building| building.id > id);
         self.queued.filter(|queued| !newer(queued.id))

@@ -12,7 +12,7 @@ impl Machine {
             return;
         };
         if self.building.is_some() {
-            // A restart is content with what is being built.
+            // A restart needs no other build: the running one leads to a start.
             if pending.action == Action::Build && self.policy.when_busy == WhenBusy::Cancel {
                 self.cancel_build(step);
             }
@@ -23,7 +23,7 @@ impl Machine {
         if self.policy.builds && (pending.action == Action::Build || nothing_built) {
             return self.build(pending, step);
         }
-        // Otherwise the generation that is queued is the restart.
+        // A queued generation serves as the restart.
         if self.queued.is_none() {
             let artifact = self.to_restart().unwrap_or(ArtifactId::FIRST);
             self.queue(artifact, pending.cause);
@@ -89,8 +89,7 @@ impl Machine {
         kept.push(artifact);
     }
 
-    /// Starting what was built would gain nothing if the newest generation was started from it, and the user did not ask
-    /// for more.
+    /// Starts nothing if the newest generation was started from the same artifact, and the user did not ask for a restart.
     fn unchanged(&mut self, building: &Building, like: GenId, step: &mut Step) {
         let id = building.id;
         let Some(artifact) = self.artifact(like) else {
@@ -116,7 +115,7 @@ impl Machine {
         let &Building {
             id, since, cause, ..
         } = building;
-        // This start is the restart that was requested during the build.
+        // This start serves as the restart that was requested during the build.
         self.pending = None;
         self.artifacts.built(artifact);
         let took = step.now.since(since);
@@ -131,8 +130,8 @@ impl Machine {
         }
     }
 
-    /// It is not started now. If the build after it fails, it is the best there is, also for a generation that waits to
-    /// be started from the artifact before it.
+    /// The artifact is not started now, but it is the newest good one if the next build fails. A queued generation is
+    /// started from it.
     fn outdated(&mut self, building: &Building, artifact: ArtifactId, step: &mut Step) {
         self.pass_on_force(building);
         let newest = self.artifacts.newest;
@@ -145,7 +144,7 @@ impl Machine {
         step.notice(building.id, GenNotice::Outdated);
     }
 
-    /// What the user asked of this build is asked of the next one.
+    /// The next build serves the request of the user that this one was for.
     fn pass_on_force(&mut self, building: &Building) {
         if let Some(pending) = &mut self.pending {
             pending.forced |= building.forced;

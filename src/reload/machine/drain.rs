@@ -81,8 +81,8 @@ impl Drain {
             Progress::Quiescing | Progress::Quiescent if now < self.until => {
                 self.check_stop_signal(now, policy)
             }
-            // It was never asked to stop. A program that seems to die of the signal may still clean up (for a Go
-            // program this cannot be seen from outside), so it gets the signal first, and a moment.
+            // It was never asked to stop. A program that seems not to handle the signal may still clean up (the signal
+            // handlers of Go cannot be seen from outside), so it gets the signal and a short grace period first.
             Progress::AwaitingIdle => {
                 self.until = now.plus(policy.late_grace());
                 self.how = Stopped::TimedOut;
@@ -109,7 +109,7 @@ impl Drain {
         &[]
     }
 
-    /// From here on its time runs.
+    /// The drain timeout starts here.
     fn check_stop_signal(&mut self, now: Time, policy: &Policy) -> Effects {
         self.until = self.until.min(now.plus(policy.stop_timeout));
         self.progress = Progress::CheckingStopSignal;
@@ -135,7 +135,7 @@ impl Drain {
         }
     }
 
-    /// hotrun quits: waiting for a good moment gains nothing.
+    /// hotrun quits, so the stop signal is sent now.
     pub(super) fn quit(&mut self, now: Time, policy: &Policy) -> Effects {
         self.until = self.until.min(now.plus(policy.stop_timeout));
         self.exited()

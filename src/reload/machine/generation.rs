@@ -22,7 +22,7 @@ pub(super) struct Generation {
     pub(super) id: GenId,
     /// What it was started from.
     pub(super) artifact: ArtifactId,
-    /// Whether that was not what the last good build had made.
+    /// Whether hotrun rolled back to it: it is older than the last good build.
     pub(super) rolled_back: bool,
     pub(super) state: State,
     /// Whether it is known to listen on an address that others can share.

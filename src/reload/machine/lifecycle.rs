@@ -63,7 +63,7 @@ impl Machine {
     }
 
     /// The first process ended. If it exited with status 0 and left the rest of its tree behind, as a daemon does, the
-    /// generation lives on in them.
+    /// generation continues in those processes.
     pub(super) fn exited(&mut self, id: GenId, ended: Ended, survivors: bool, step: &mut Step) {
         if self.phase(id) == Phase::Draining {
             self.drain(id, step, |drain, _| drain.exited());

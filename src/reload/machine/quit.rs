@@ -7,7 +7,7 @@ use super::{Machine, Step};
 use crate::reload::{Effect, GenEffect, Notice};
 
 impl Machine {
-    /// A closed terminal asks more than once. Only `QuitNow` insists.
+    /// Has no effect if repeated, because a closed terminal leads to several requests.
     pub(super) fn begin_quit(&mut self, step: &mut Step) {
         if self.quit.is_some() {
             return;

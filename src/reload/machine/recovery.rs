@@ -100,8 +100,8 @@ impl Machine {
         }
     }
 
-    /// Makes the generation live again that was live before, if it drains and was not asked to stop. This comes before
-    /// everything else: no client has to wait. Whether it works decides what is reported about it and the crash.
+    /// Makes the previous generation live again if it is draining and was not asked to stop, so that no client has to wait.
+    /// Returns whether it tries; what is reported about the crash then depends on the result of the switch.
     fn restore(&mut self, crashed: GenId, failure: Failure, step: &mut Step) -> bool {
         let newer = self.is_newest_queued();
         let before = self.recovery.before.filter(|_| !self.is_switching());
@@ -137,14 +137,14 @@ impl Machine {
         true
     }
 
-    /// The switch to a restored generation was made, or refused because it has already shut down its sockets. Then
-    /// follows what would have followed without it.
+    /// The switch to a restored generation was made, or refused because it has already shut down its sockets. If it was
+    /// refused, the crash is handled as any other.
     pub(super) fn restored(&mut self, id: GenId, done: bool, step: &mut Step) {
         let is_it = |restoring: &mut Restoring| restoring.id == id;
         let Some(restoring) = self.recovery.restoring.take_if(is_it) else {
             return;
         };
-        // It may have had to leave already for a generation that was queued.
+        // It may already be draining to make room for a queued generation.
         let lives = self.live() == Some(id);
         if lives && !done {
             self.begin_drain(id, Drain::retired(step.now, &self.policy));
@@ -159,7 +159,7 @@ impl Machine {
         }
     }
 
-    /// Nothing is live because of a crash, and nothing else is on its way.
+    /// Rolls back or restarts if a crash left nothing live and nothing else is on its way.
     pub(super) fn recover(&mut self, step: &mut Step) {
         let Some(crash) = self.recovery.crash.filter(|_| self.live().is_none()) else {
             return;
@@ -169,7 +169,7 @@ impl Machine {
         let has = !self.policy.builds || self.artifacts.has(artifact);
         let may_start = self.recovery.starts < MOST_STARTS && (has || earlier.is_some());
         let restart_at = match (earlier, crash.restart_at) {
-            // The crash matters again if that fails.
+            // If what is on its way fails, recovery starts over.
             _ if self.is_busy() || self.pending.is_some() => None,
             _ if !may_start => {
                 self.recovery.crash = None;
@@ -202,7 +202,7 @@ impl Machine {
         earlier.filter(|_| self.policy.builds)
     }
 
-    /// A generation failed that was never live. The one before it may have had to end first: it is started again.
+    /// A generation that was never live has failed. If its predecessor had to end first, that artifact is started again.
     pub(super) fn candidate_failed(&mut self, id: GenId, failure: Failure, step: &mut Step) {
         let Some(&failed) = self.find(id) else {
             return;
@@ -210,7 +210,7 @@ impl Machine {
         let artifact = failed.artifact;
         let rolling_back = self.recovery.rolling_back.take();
         if failed.rolled_back && failure == Failure::Start {
-            // Cleaning the target directory removes kept executables as well.
+            // For example, `cargo clean` also removes kept executables.
             self.artifacts.kept.retain(|kept| *kept != artifact);
             let blamed = false;
             let again = rolling_back.map(|crash| Crash { blamed, ..crash });

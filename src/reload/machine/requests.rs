@@ -5,12 +5,12 @@ use super::{Machine, Step};
 use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, Notice};
 
 impl Machine {
-    /// A generation is to be made.
+    /// Schedules a new generation.
     pub(super) fn schedule(&mut self, action: Action, cause: Cause) {
         if self.quit.is_some() {
             return;
         }
-        // Something is new, so a crash of what comes of it counts from the beginning.
+        // A change or a request resets the limit for starts that follow from crashes.
         self.recovery.starts = 0;
         let before = self.pending;
         self.pending = Some(Pending {
@@ -28,8 +28,8 @@ impl Machine {
         }
     }
 
-    /// Files changed that the program reloads on a signal. One that is starting may not handle the signal yet and would
-    /// die of it: it gets it once it is live. One that will be started reads the new files.
+    /// Files changed that the program reloads on a signal. A generation that is starting may not handle the signal yet and
+    /// would die of it, so it gets the signal once it is live. One that is started later reads the new files.
     pub(super) fn config_changed(&mut self, signal: i32, step: &mut Step) {
         if self.quit.is_some() {
             return;
@@ -68,7 +68,7 @@ impl Machine {
         self.schedule(Action::Restart, Cause::Change);
     }
 
-    /// A reload covers all changes, so none is held back any longer.
+    /// A reload covers all changes that were held back.
     pub(super) fn reload(&mut self) {
         if let Some(held) = &mut self.paused {
             held.action = None;
@@ -96,15 +96,15 @@ impl Machine {
         }
     }
 
-    /// Rolls back to the artifact that was live before. Not while a generation is about to be started: the last request
-    /// comes first. A build that is running will replace it later.
+    /// Rolls back to the artifact that was live before, unless another generation is about to be started. A running build
+    /// replaces it later.
     pub(super) fn undo(&mut self, step: &mut Step) {
         if self.quit.is_some() {
             return;
         }
         let idle = self.queued.is_none() && self.candidate().is_none();
         let previous = self.artifacts.previous.filter(|artifact| {
-            // It may be live again already, after the one that followed it crashed.
+            // It may be live again already because its successor crashed.
             let other = self.artifacts.live != Some(*artifact);
             idle && other && self.policy.builds && self.artifacts.kept.contains(artifact)
         });
@@ -112,7 +112,7 @@ impl Machine {
             return step.notices.push(Notice::NothingToUndo);
         };
         self.recovery.starts = 0;
-        // This start is the restart that was due.
+        // This start replaces a pending restart.
         self.pending
             .take_if(|pending| pending.action == Action::Restart);
         self.queue(artifact, Cause::Undo);

@@ -45,7 +45,7 @@ pub struct Machine {
 pub(super) struct Pending {
     pub(super) action: Action,
     pub(super) cause: Cause,
-    /// The user asked for it, and nothing was started since: what is built is started even if it is unchanged.
+    /// The user asked for it, so its artifact is started even if it is unchanged.
     pub(super) forced: bool,
 }
 
@@ -83,13 +83,13 @@ pub(super) struct Quit {
     pub(super) finished: bool,
 }
 
-/// What follows should the live generation crash, or because it did.
+/// How to recover if the live generation crashes, or has crashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Recovery {
     /// Until when a crash of the live generation is blamed on its artifact.
     pub(super) blame_until: Option<Time>,
-    /// The artifact of the generation that was live before the live one, even if that one crashed. The same artifact
-    /// again is not to blame for a crash: something else must be new.
+    /// The artifact that was live before the live one, even if it crashed. If both are the same, the artifact is not to
+    /// blame for a crash.
     pub(super) replaced: Option<ArtifactId>,
     /// The generation that was live before the live one. It may be live again while it drains.
     pub(super) before: Option<GenId>,

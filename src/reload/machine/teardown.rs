@@ -14,7 +14,7 @@ impl Machine {
         step.effect(id, GenEffect::AwaitQuiescent);
     }
 
-    /// The generation was never live and must go. If it was the first one, what waits at its sockets continues to wait.
+    /// Stops a generation that was never live. If it was the first one, connections at its sockets continue to wait.
     pub(super) fn dismiss(&mut self, id: GenId, step: &mut Step) {
         self.begin_drain(id, Drain::stopped(step.now, &self.policy));
         self.forward(id, step);
@@ -47,7 +47,7 @@ impl Machine {
         }
     }
 
-    /// Nothing that was meant for this generation is lost with it.
+    /// Forwards what still arrives for this generation, so that no connection is lost with it.
     pub(super) fn forward(&self, id: GenId, step: &mut Step) {
         step.effect(id, GenEffect::Forward);
         self.hold(step);
@@ -60,7 +60,7 @@ impl Machine {
         }
     }
 
-    /// Nothing is left of a draining generation.
+    /// Removes a draining generation whose processes are gone.
     pub(super) fn release(&mut self, id: GenId, step: &mut Step) {
         let Some(State::Draining(drain)) = self.find(id).map(|known| known.state) else {
             return;
