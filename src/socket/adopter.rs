@@ -70,11 +70,8 @@ impl Adopter {
         inodes.unwrap_or_default()
     }
 
-    /// Binds a program's datagram socket and adds it to the group of its address. Both happen in one step, so that no other
-    /// generation takes the socket for a stranger's.
-    ///
-    /// # Errors
-    /// As for [`Self::listen`].
+    /// Binds a program's datagram socket and adds it to the group of its address, in one step: no other generation takes it
+    /// for a stranger's. Fails like [`Self::listen`].
     pub fn bind_datagrams(
         &self,
         id: GenId,
@@ -88,27 +85,23 @@ impl Adopter {
         })?
     }
 
-    /// Lets a bound socket of this generation's program listen. When this returns, the socket belongs to the group of its
-    /// address.
-    ///
-    /// # Errors
-    /// What the system reports; [`io::ErrorKind::AddrInUse`] also if another process shares the address, and `ESRCH` if
-    /// the generation is gone.
+    /// Lets a bound socket of this generation's program listen, as a member of the group of its address. Fails with
+    /// [`io::ErrorKind::AddrInUse`] also if another process shares the address, and with `ESRCH` if the generation is gone.
     pub fn listen(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
         self.inbox
             .ask(move |owner| owner.join(id, socket, backlog))?
     }
 
-    /// Takes out the listeners of this generation that no process has: `held` are the inodes of the sockets that its
+    /// Orphans the listeners of this generation that no process has: `held` are the inodes of the sockets that its
     /// processes hold.
-    ///
-    /// # Errors
-    /// What the system reports.
-    pub fn orphan_unheld(&self, id: GenId, held: &HashSet<u64>) -> io::Result<()> {
-        let all = self.inbox.ask(move |owner| owner.inodes_of(id))?;
-        let unheld = all.into_iter().filter(|(_, inode)| !held.contains(inode));
-        let unheld = unheld.map(|(listener, _)| listener).collect();
-        self.inbox.handle(Input::Orphan(unheld))
+    pub fn orphan_unheld(&self, id: GenId, held: HashSet<u64>) -> io::Result<()> {
+        self.inbox.ask(move |owner| {
+            let groups = owner.table.groups().iter();
+            let all = groups.flat_map(|group| owner.inodes_in(group, id));
+            let unheld = all.filter(|(_, inode)| !held.contains(inode));
+            let unheld = unheld.map(|(listener, _)| listener).collect();
+            owner.handle(Input::Orphan(unheld))
+        })?
     }
 
     /// What this generation listens on, the sockets of `--listen` included.
@@ -147,11 +140,6 @@ impl Owner {
         self.handle(Input::Join(endpoint, joining))?;
         let address = endpoint.address;
         Ok(Joined { address, first })
-    }
-
-    fn inodes_of(&self, id: GenId) -> Vec<(ListenerId, u64)> {
-        let groups = self.table.groups().iter();
-        groups.flat_map(|group| self.inodes_in(group, id)).collect()
     }
 
     fn inodes_in(&self, group: &Group, id: GenId) -> Vec<(ListenerId, u64)> {

@@ -374,10 +374,9 @@ impl Kernel for Applier {
             Op::Place { listener } => self.place(listener),
             Op::Restore { listener } => self.restore(listener),
             Op::Hide { listener } => os::hide(&*self.listener(listener)?.socket),
-            Op::SetNonblocking {
-                listener,
-                nonblocking,
-            } => self.listener(listener)?.socket.set_nonblocking(nonblocking),
+            Op::SetNonblocking { listener } => {
+                self.listener(listener)?.socket.set_nonblocking(true)
+            }
             Op::Forward { listener } => self.forward(listener),
             Op::StopForwarding { listener } => self.stop_forwarding(listener),
             Op::Watch { listener } => self.watch(listener),

@@ -41,10 +41,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Listens on every address. No generation is live yet, and connections wait for the first one.
-    ///
-    /// # Errors
-    /// [`OpenError`]; then nothing is open.
+    /// Listens on every address; connections wait. After an error nothing is open.
     ///
     /// # Panics
     /// Outside of a tokio runtime: connections are forwarded in tasks of it.
@@ -100,17 +97,14 @@ impl Sockets {
         (self.sharing == Sharing::Steered).then(|| Adopter::new(inbox))
     }
 
-    /// The paths of unix sockets, for [`clean_up`](crate::os::cleanup::clean_up) when hotrun was killed. They stay the same.
+    /// The paths of unix sockets, to remove when hotrun was killed. They stay the same.
     pub fn paths(&self) -> Vec<Cleanup> {
         let paths = self.inbox.ask(|owner| owner.applier.cleanup());
         paths.unwrap_or_default()
     }
 
     /// The sockets for a generation that is about to start, in order. If none is live they are the ones in which
-    /// connections wait.
-    ///
-    /// # Errors
-    /// What the system reports; then the generation has no listener anywhere.
+    /// connections wait. After an error the generation has no listener anywhere.
     pub fn prepare(&mut self, id: GenId) -> io::Result<Vec<Passed>> {
         let passed = self.inbox.ask(move |owner| owner.prepare(id))??;
         let named = self.addresses.iter().zip(passed);
@@ -122,20 +116,14 @@ impl Sockets {
         Ok(passed.collect())
     }
 
-    /// Sends every new connection to this generation: one that begins after the return reaches no other.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::NotFound`] if it was not prepared or has shut a listener down, and what the system reports; then
-    /// everything is as before.
+    /// Sends every new connection to this generation: one that begins after the return reaches no other. After an error
+    /// everything is as before; it is [`io::ErrorKind::NotFound`] if the generation does not listen everywhere.
     pub fn switch(&mut self, id: GenId) -> io::Result<()> {
         self.inbox.handle(Input::Switch(id))
     }
 
     /// No generation is live: new connections wait for the newest one that was prepared and was not live yet, or for the
     /// next one.
-    ///
-    /// # Errors
-    /// What the system reports. As many addresses as possible hold.
     pub fn hold(&mut self) -> io::Result<()> {
         self.inbox.handle(Input::Hold)
     }
@@ -143,9 +131,6 @@ impl Sockets {
     /// No generation is live or on its way: until [`Self::stop_responding`] this responds to new connections and to those
     /// that wait. A connection that gets no response waits, and is forwarded to the next live generation. Where
     /// generations share their sockets everything waits.
-    ///
-    /// # Errors
-    /// If a thread cannot be started.
     pub fn respond(&mut self, responder: &Arc<dyn Respond>) -> io::Result<()> {
         let responder = responder.clone();
         self.inbox.ask(move |owner| {
@@ -155,29 +140,18 @@ impl Sockets {
     }
 
     /// Connections wait again, for the next generation. To be called before that is started.
-    ///
-    /// # Errors
-    /// What the system reports.
     pub fn stop_responding(&mut self) -> io::Result<()> {
         self.inbox.handle(Input::StopResponding)
     }
 
-    /// Forwards connections that land in this generation's listeners from now on and that its program does not accept to
-    /// the live generation; while none is live they stay where they are. To be called before the stop signal is sent.
-    /// From then on the generation is neither live nor one to wait for.
-    ///
-    /// # Errors
-    /// If a thread cannot be started.
+    /// The generation is neither live nor one to wait for any more. Connections that land in its listeners from now on,
+    /// and that its program does not accept, are forwarded once another is live. To be called before the stop signal.
     pub fn drain(&mut self, id: GenId) -> io::Result<()> {
         self.inbox.handle(Input::Drain(id))
     }
 
-    /// The generation's process tree is gone. Connections that still wait in its listeners are forwarded, and the
-    /// listeners are closed as soon as that is safe. If it has never been live, the next generation takes over the
-    /// listeners in which connections wait.
-    ///
-    /// # Errors
-    /// What the system reports. The generation is released all the same, and what failed is tried again.
+    /// The generation's process tree is gone. Connections that still wait in its listeners are forwarded or left to the
+    /// next generation, and the listeners are closed as soon as that is safe. Steps that failed are tried again.
     pub fn release(&mut self, id: GenId) -> io::Result<()> {
         self.inbox.handle(Input::Release(id))
     }

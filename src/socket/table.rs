@@ -1,4 +1,4 @@
-//! Who is live, and which listener of which address is in which state. Pure: no I/O, no clock, no descriptor.
+//! Which generation is live, and the state of each listener of each address. Pure: no I/O, no clock, no descriptor.
 //!
 //! [`Table::handle`] takes an [`Input`] and has [`Op`]s performed by a [`Kernel`]. Every decision about listeners is
 //! made here. `table/tests` walks through all states that a small world can reach, against a model of the kernel's
@@ -30,12 +30,12 @@ pub(super) use reuseport::Steering;
 use super::{Endpoint, Transport};
 use crate::reload::{GenId, Time};
 
-/// When steering and forwarders are tried again that have failed.
+/// When failed steering and forwarders are tried again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A program removes the path of its unix socket at some moment of its exit. This is how long it may be missing.
+/// A program may remove the path of its unix socket as it exits. It is missing for at most this long.
 const RESTORE_EVERY: Duration = Duration::from_millis(5);
 
-/// All groups, and who is live in them.
+/// All groups.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Table {
     groups: Vec<Group>,
@@ -99,11 +99,8 @@ impl Table {
         serving.filter_map(Group::endpoint).collect()
     }
 
-    /// Acts on an input. [`Self::tidy`] has to follow.
-    ///
-    /// # Errors
-    /// Of the first op that failed, or why the request is refused. A failed switch and a failed preparation change
-    /// nothing; of the others as much is done as can be, and what failed is tried again.
+    /// Acts on an input. [`Self::tidy`] has to follow. A failed switch and a failed preparation change nothing; the others
+    /// do as much as they can, and ops that failed are tried again.
     pub(super) fn handle(
         &mut self,
         now: Time,
@@ -121,11 +118,8 @@ impl Table {
         result
     }
 
-    /// Brings everything in line with what has changed: policies, forwarders, watches, what can be closed, deadlines. To be
-    /// called after each input. Whoever sent the input need not wait for it.
-    ///
-    /// # Errors
-    /// If a forwarder can't be started. That is tried again.
+    /// Adapts everything else to the input: policies, forwarders, watches, closing, deadlines. To be called after each input;
+    /// its sender need not wait. Fails if a forwarder can't be started, which is tried again.
     pub(super) fn tidy(&mut self, now: Time, kernel: &mut dyn Kernel) -> io::Result<()> {
         let mut env = Env {
             now,
@@ -173,7 +167,9 @@ impl Table {
                 self.on_each(env, Group::stop_responding)
             }
             Input::Drain(id) => {
-                self.drain(id, env);
+                env.common.live = env.common.live.filter(|live| *live != id);
+                self.draining.insert(id);
+                self.groups.iter_mut().for_each(|group| group.drain(id));
                 Ok(())
             }
             Input::Release(id) => self.release(id, env),
@@ -181,10 +177,10 @@ impl Table {
                 let found = self.group(group).ok_or_else(|| does_not_listen(id))?;
                 found.divert(port, id, env)
             }
-            Input::Restore { group, port } => match self.group(group) {
-                Some(group) => group.restore(port, env),
-                None => Ok(()),
-            },
+            Input::Restore { group, port } => {
+                let group = self.group(group);
+                group.map_or(Ok(()), |group| group.restore(port, env))
+            }
             Input::ShutDown(listener) => {
                 self.on_each(env, |group, env| group.shut_down(listener, env))
             }
@@ -196,7 +192,8 @@ impl Table {
             }
             Input::Tick => Ok(()),
             Input::Close => {
-                self.close(env);
+                let groups = self.groups.drain(..);
+                groups.for_each(|mut group| group.remove(env));
                 Ok(())
             }
         }
@@ -222,6 +219,11 @@ impl Table {
     fn listen(&mut self, place: Place, env: &mut Env) -> io::Result<()> {
         let mut group = Group::new(place, false, env);
         let begun = group.begin(env);
+        self.keep(group, begun, env)
+    }
+
+    /// Keeps a new group, unless its first listener failed.
+    fn keep(&mut self, mut group: Group, begun: io::Result<()>, env: &mut Env) -> io::Result<()> {
         match begun {
             Ok(()) => self.groups.push(group),
             Err(_) => group.remove(env),
@@ -242,7 +244,7 @@ impl Table {
     }
 
     fn join(&mut self, endpoint: Endpoint, joining: Joining, env: &mut Env) -> io::Result<()> {
-        // Nobody would ever release it.
+        // It would never be released.
         if self.gone.contains(&joining.id) {
             return Err(Errno::ESRCH.into());
         }
@@ -254,11 +256,7 @@ impl Table {
         }
         let mut group = Group::new(Place::Ip(endpoint), true, env);
         let joined = group.join(joining, draining, env);
-        match joined {
-            Ok(()) => self.groups.push(group),
-            Err(_) => group.remove(env),
-        }
-        joined
+        self.keep(group, joined, env)
     }
 
     /// Every group is steered, or none is.
@@ -300,12 +298,6 @@ impl Table {
         self.on_each(env, |group, env| group.refresh(env).and(group.hold(env)))
     }
 
-    fn drain(&mut self, id: GenId, env: &mut Env) {
-        env.common.live = env.common.live.filter(|live| *live != id);
-        self.draining.insert(id);
-        self.groups.iter_mut().for_each(|group| group.drain(id));
-    }
-
     fn release(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
         env.common.live = env.common.live.filter(|live| *live != id);
         self.draining.remove(&id);
@@ -316,12 +308,6 @@ impl Table {
             let released = group.release(id, env);
             refreshed.and(released)
         })
-    }
-
-    fn close(&mut self, env: &mut Env) {
-        for mut group in self.groups.drain(..) {
-            group.remove(env);
-        }
     }
 
     /// Hides the groups that the live generation has not joined, where it gets their connections once they are hidden.
@@ -336,7 +322,7 @@ impl Table {
         }
     }
 
-    /// Closes the groups that nobody listens in any more; when the next one will be closed.
+    /// Closes abandoned groups. Returns when to close the next one.
     fn remove_abandoned(&mut self, env: &mut Env) -> Option<Time> {
         let mut next = None;
         self.groups.retain_mut(|group| match group.ends_at(env) {
@@ -354,19 +340,8 @@ impl Table {
 
     fn restore_paths(&mut self, env: &mut Env) {
         let at_risk = self.groups.iter().filter(|group| group.path_is_at_risk());
-        let due = self.restore_at.is_none_or(|at| at <= env.now);
-        let mut any = false;
-        for group in at_risk {
-            any = true;
-            if due {
-                group.restore_path(env);
-            }
-        }
-        self.restore_at = match (any, due) {
-            (false, _) => None,
-            (true, true) => Some(env.now.plus(RESTORE_EVERY)),
-            (true, false) => self.restore_at,
-        };
+        let at_risk = at_risk.map(|group| group.restore_path(env)).count();
+        self.restore_at = (at_risk > 0).then(|| env.now.plus(RESTORE_EVERY));
     }
 }
 

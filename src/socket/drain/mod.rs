@@ -200,8 +200,8 @@ impl Look {
         let inodes = tcp.iter().map(|one| one.inode);
         let inodes = inodes.chain(unix.iter().map(|one| one.inode)).collect();
         self.owners.update(&inodes, pids)?;
-        tcp.retain(|one| self.owners.has(one.inode));
-        unix.retain(|one| self.owners.has(one.inode));
+        tcp.retain(|one| self.owners.ours.contains(&one.inode));
+        unix.retain(|one| self.owners.ours.contains(&one.inode));
         Ok(Connections { tcp, unix })
     }
 }
@@ -254,31 +254,28 @@ impl MonitoredListener {
 /// How many looks a connection gets. Right after `accept` its descriptor is not visible yet, so one is not enough.
 const LOOKS: u32 = 2;
 
-/// Which connections a generation holds.
-///
-/// Reading that from `/proc` is the most expensive part of a look. It happens only if a connection is unknown, and only
-/// for descriptors that may refer to another socket than before.
+/// Which connections a generation holds. Reading that from `/proc` is the most expensive part of a look, so it happens only
+/// while a connection is unknown.
 #[derive(Default)]
 struct ConnectionOwners {
     ours: HashSet<u64>,
     /// How often a socket was looked for and not found.
     missed: HashMap<u64, u32>,
-    /// The sockets of each process, by descriptor.
-    held: HashMap<i32, HashMap<u32, u64>>,
 }
 
 impl ConnectionOwners {
-    /// Finds out which of the `present` sockets one of `pids` holds.
-    ///
-    /// # Errors
-    /// If one of the processes may not be inspected: it may hold any connection.
+    /// Finds out which of the `present` sockets one of `pids` holds. Fails if one of the processes may not be inspected: it
+    /// may hold any connection.
     fn update(&mut self, present: &HashSet<u64>, pids: &[i32]) -> io::Result<()> {
-        let unknown = |inode: &u64| self.is_unknown(*inode);
-        let unknown: Vec<u64> = present.iter().copied().filter(unknown).collect();
+        let unknown = |inode: &&u64| self.is_unknown(**inode);
+        let unknown: Vec<u64> = present.iter().filter(unknown).copied().collect();
         if unknown.is_empty() {
             return Ok(());
         }
-        let held = self.read(pids, present)?;
+        let mut held = HashSet::new();
+        for pid in pids {
+            held.extend(sockets_of(*pid, |_| None)?.into_values());
+        }
         for inode in unknown {
             match held.contains(&inode) {
                 true => drop(self.ours.insert(inode)),
@@ -288,26 +285,9 @@ impl ConnectionOwners {
         Ok(())
     }
 
-    fn has(&self, inode: u64) -> bool {
-        self.ours.contains(&inode)
-    }
-
     /// Inode 0 is a connection that no process has accepted, or that no process holds any more.
     fn is_unknown(&self, inode: u64) -> bool {
         let looks = self.missed.get(&inode).copied().unwrap_or(0);
-        inode != 0 && !self.has(inode) && looks < LOOKS
-    }
-
-    /// A connection of ours that is still present has kept its descriptor, which need not be read again.
-    fn read(&mut self, pids: &[i32], present: &HashSet<u64>) -> io::Result<HashSet<u64>> {
-        let before = std::mem::take(&mut self.held);
-        for pid in pids {
-            let known = before.get(pid);
-            let stays = |inode: &u64| self.ours.contains(inode) && present.contains(inode);
-            let knows = |descriptor| known?.get(&descriptor).copied().filter(stays);
-            self.held.insert(*pid, sockets_of(*pid, knows)?);
-        }
-        let held = self.held.values();
-        Ok(held.flat_map(|sockets| sockets.values().copied()).collect())
+        inode != 0 && !self.ours.contains(&inode) && looks < LOOKS
     }
 }

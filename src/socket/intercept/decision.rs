@@ -48,8 +48,6 @@ pub(super) enum OnListen {
     PassOn,
     /// The address is in use.
     InUse,
-    /// It listens already, and gets the new backlog.
-    Again,
     /// It becomes a listener of its group.
     Join(Binding),
 }
@@ -75,12 +73,10 @@ impl ProgramSockets {
     /// The reply to a listen on the socket `cookie`, which `listens` already or not.
     pub(super) fn on_listen(&self, cookie: u64, listens: bool) -> OnListen {
         let tcp = |binding: &Binding| binding.endpoint.transport == Transport::Tcp;
-        let Some(binding) = self.binding(cookie).filter(tcp) else {
+        // A socket that listens already only gets the new backlog.
+        let Some(binding) = self.binding(cookie).filter(|one| tcp(one) && !listens) else {
             return OnListen::PassOn;
         };
-        if listens {
-            return OnListen::Again;
-        }
         let mut others = self.others(cookie);
         match others.any(|other| other.forbids_listen(&binding)) {
             true => OnListen::InUse,

@@ -18,7 +18,7 @@ use crate::reload::GenId;
 use crate::socket::address::Address;
 use crate::socket::adopter::{Adopter, Joined};
 use crate::socket::endpoint::{Endpoint, Transport};
-use crate::socket::open::{OpenError, bind_for_program, listen};
+use crate::socket::open::{OpenError, bind_for_program};
 use crate::socket::scan;
 
 /// What happened to a program's sockets.
@@ -277,10 +277,6 @@ impl Program {
         match decision {
             OnListen::PassOn => Reply::Continue.into(),
             OnListen::InUse => Reply::Errno(libc::EADDRINUSE).into(),
-            OnListen::Again => match listen(&socket, backlog) {
-                Ok(()) => Reply::Success.into(),
-                Err(_) => Reply::Continue.into(),
-            },
             OnListen::Join(binding) => self.join(&socket, cookie, backlog, binding.endpoint),
         }
     }
@@ -327,7 +323,7 @@ impl Program {
             return;
         };
         held.extend(again);
-        if self.adopter.orphan_unheld(self.id, &held).is_ok() {
+        if self.adopter.orphan_unheld(self.id, held.clone()).is_ok() {
             self.sockets.retain(|inode| held.contains(&inode));
         }
     }

@@ -42,7 +42,7 @@ impl Group {
         }
         // Before it is the target: its index is the last one, which may forbid to close others.
         self.close_deferred(env);
-        let is_next = self.nobody_serves() && owner > self.target;
+        let is_next = self.is_unserved() && owner > self.target;
         let wanted = !draining && (live || self.target == owner || is_next);
         let steered = match wanted || self.owned(self.target).next().is_none() {
             true => self.set_target(owner, env),
@@ -55,8 +55,8 @@ impl Group {
             let next = one.owner == Owner::Next && !draining;
             next || one.owner == owner && one.origin != Origin::Program
         };
-        let passed: Vec<_> = self.listeners.iter().filter(passed).collect();
-        let passed: Vec<ListenerId> = passed.into_iter().map(|one| one.id).collect();
+        let passed = self.listeners.iter().filter(passed).map(|one| one.id);
+        let passed: Vec<ListenerId> = passed.collect();
         let orphaned = self.orphan_all(&passed, env);
         self.close_deferred(env);
         steered.and(orphaned)
@@ -142,10 +142,9 @@ impl Group {
         !self.is_hidden() && self.listeners.iter().any(expected)
     }
 
-    /// Hides the group from new connections, because the live generation listens only on addresses that cover this one:
-    /// the kernel would prefer the narrower address, whoever listens there. What waits here is forwarded once the old
-    /// program does not take it. Nothing happens where the system refuses, or where a generation listens that may become
-    /// live.
+    /// Hides the group from new connections, because the live generation listens only on addresses that cover this one, and
+    /// the kernel prefers the narrower address. Connections that wait here are forwarded once the old program does not
+    /// accept them. Nothing happens if the system refuses, or if a generation listens here that may become live.
     pub(super) fn hide(&mut self, env: &mut Env) {
         let comes = |one: &Listener| one.owner != Owner::Next && one.may_become_live();
         if self.is_hidden() || self.listeners.iter().any(comes) {

@@ -158,17 +158,12 @@ impl Group {
 
     /// Drops listeners that were shut down, and repairs what programs or failures have left wrong.
     pub(super) fn refresh(&mut self, env: &mut Env) -> io::Result<()> {
-        let mut shut = Vec::new();
-        for listener in &self.listeners {
-            let queue = env.kernel.queue(listener.id);
-            shut.extend(
-                queue
-                    .is_some_and(|queue| !queue.listening)
-                    .then_some(listener.id),
-            );
-        }
-        for id in shut {
-            self.shut_down(id, env)?;
+        let ids: Vec<ListenerId> = self.listeners.iter().map(|one| one.id).collect();
+        for id in ids {
+            let queue = env.kernel.queue(id);
+            if queue.is_some_and(|queue| !queue.listening) {
+                self.shut_down(id, env)?;
+            }
         }
         self.restore_path(env);
         self.steer(env)
@@ -210,15 +205,12 @@ impl Group {
         let _ = env.kernel.perform(Op::Remove { group: self.id });
     }
 
-    /// Opens one more listener of ours. While nobody serves, connections wait for the newest generation.
+    /// Opens one more listener of ours. While no generation is live, connections wait for the newest one.
     pub(super) fn open(&mut self, owner: Owner, origin: Origin, env: &mut Env) -> io::Result<()> {
-        let id = ListenerId(env.common.number());
-        env.kernel.perform(Op::Open {
-            group: self.id,
-            listener: id,
-        })?;
-        self.listeners.push(Listener::new(id, owner, origin));
-        if self.nobody_serves() && owner > self.target {
+        let (group, listener) = (self.id, ListenerId(env.common.number()));
+        env.kernel.perform(Op::Open { group, listener })?;
+        self.listeners.push(Listener::new(listener, owner, origin));
+        if self.is_unserved() && owner > self.target {
             self.set_target(owner, env)?;
         }
         Ok(())
@@ -226,17 +218,15 @@ impl Group {
 
     /// Takes over the first listener of an address that `--listen` named.
     pub(super) fn begin(&mut self, env: &mut Env) -> io::Result<()> {
-        let id = ListenerId(env.common.number());
-        let group = self.id;
-        let listener = id;
+        let (group, listener) = (self.id, ListenerId(env.common.number()));
         env.kernel.perform(Op::Take { group, listener })?;
-        self.listeners
-            .push(Listener::new(id, Owner::Next, Origin::Hotrun));
+        let first = Listener::new(listener, Owner::Next, Origin::Hotrun);
+        self.listeners.push(first);
         self.steer(env)
     }
 
     /// Whether connections are meant for a generation that is not live.
-    pub(super) fn nobody_serves(&self) -> bool {
+    pub(super) fn is_unserved(&self) -> bool {
         let mut targets = self.owned(self.target);
         targets.all(|one| one.phase != Phase::Served || one.draining)
     }

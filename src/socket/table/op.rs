@@ -21,9 +21,9 @@ pub(in crate::socket) enum Input {
     Orphan(Vec<ListenerId>),
     /// New connections are for this generation.
     Switch(GenId),
-    /// Nobody serves. Connections wait.
+    /// No generation is live. Connections wait.
     Hold,
-    /// Nobody serves, and no generation is on its way: hotrun responds.
+    /// No generation is live or on its way: hotrun responds.
     Respond,
     /// Connections wait again.
     StopResponding,
@@ -122,11 +122,8 @@ pub(in crate::socket) enum Op {
     Close { listener: ListenerId },
     /// Let new connections find whatever listens on an address that covers this one's.
     Hide { listener: ListenerId },
-    /// Set or clear `O_NONBLOCK`, once no program has the socket.
-    SetNonblocking {
-        listener: ListenerId,
-        nonblocking: bool,
-    },
+    /// Set `O_NONBLOCK`, once no program has the socket.
+    SetNonblocking { listener: ListenerId },
     /// Begin to accept connections and to treat them by the group's policy.
     Forward { listener: ListenerId },
     /// Accept no more. Fails while a connection is being accepted.
@@ -150,13 +147,10 @@ pub(in crate::socket) enum Op {
 /// An op is performed at once, because what the table does next depends on whether it worked. So between two ops the
 /// table and the kernel always agree.
 pub(in crate::socket) trait Kernel {
-    /// Performs it.
-    ///
-    /// # Errors
-    /// What the system reports. Then nothing has changed.
+    /// Performs it. After an error nothing has changed.
     fn perform(&mut self, op: Op) -> io::Result<()>;
 
-    /// Whether a listener still listens and how many connections wait in it, if the system tells.
+    /// Whether a listener still listens and how many connections wait in it, if the system reports it.
     fn queue(&mut self, listener: ListenerId) -> Option<Queue>;
 }
 

@@ -4,6 +4,7 @@ mod canonical;
 mod explore;
 mod kernel;
 mod moves;
+mod rules;
 mod setting;
 mod world;
 
@@ -13,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::explore::{Exploration, Report};
-use self::kernel::Rule;
+use self::rules::Rule;
 use self::setting::{Budget, Setting};
 use super::Place;
 use crate::socket::{Endpoint, Transport};

@@ -1,9 +1,6 @@
-//! Sockets that a program opened by itself: it binds its own, as `adopt` would do it for it, and keeps it.
-//!
-//! Long because the helpers that play a program are shared by all that adopted sockets go through.
+//! Sockets that a program opens itself.
 
 use std::collections::HashSet;
-use std::net::UdpSocket;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -30,7 +27,7 @@ pub(super) fn address(socket: &Socket) -> SocketAddr {
 }
 
 /// What is released is closed by then.
-const REST_AND_MORE: Duration = Duration::from_millis(150);
+pub(super) const REST_AND_MORE: Duration = Duration::from_millis(150);
 
 pub(super) const ANY: &str = "127.0.0.1:0";
 
@@ -54,7 +51,7 @@ async fn the_sockets_that_are_shut_down_with_their_generation_are_known() {
 pub(super) struct Opened {
     pub(super) program: Program,
     pub(super) address: SocketAddr,
-    inode: u64,
+    pub(super) inode: u64,
     pub(super) first: bool,
 }
 
@@ -62,7 +59,7 @@ pub(super) fn open_own(adopter: &Adopter, number: u32, at: SocketAddr) -> Opened
     open_with(adopter, number, bound(at, Protocol::TCP))
 }
 
-fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> Opened {
+pub(super) fn open_with(adopter: &Adopter, number: u32, socket: Socket) -> Opened {
     let address = address(&socket);
     let duplicate = socket.try_clone().unwrap();
     let joined = adopter.listen(id(number), duplicate, 5).unwrap();
@@ -103,7 +100,7 @@ pub(super) async fn settle(sockets: &Sockets, number: u32) {
 }
 
 /// Generations that follow each other under load, each on a socket of its own.
-async fn follow(protocol: Protocol, generations: u32) {
+pub(super) async fn follow(protocol: Protocol, generations: u32) {
     let (mut sockets, adopter) = none();
     let mut old = open_with(&adopter, 1, bound(ANY.parse().unwrap(), protocol));
     assert!(old.first);
@@ -213,7 +210,7 @@ async fn an_address_that_is_opened_late_is_served_at_once() {
 
 /// It was live, drains, and is to serve again.
 #[tokio::test]
-async fn who_has_closed_all_sockets_cannot_serve_again() {
+async fn a_generation_that_closed_its_sockets_cannot_be_live_again() {
     let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);
@@ -226,7 +223,7 @@ async fn who_has_closed_all_sockets_cannot_serve_again() {
     sockets.switch(id(1)).unwrap();
     sockets.switch(id(2)).unwrap();
     drop(socket);
-    adopter.orphan_unheld(id(1), &HashSet::new()).unwrap();
+    adopter.orphan_unheld(id(1), HashSet::new()).unwrap();
     let refused = sockets.switch(id(1)).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::NotFound);
     assert_eq!(To::Tcp(at).ask().unwrap(), 2);
@@ -248,7 +245,7 @@ async fn a_generation_that_is_gone_gets_no_listener() {
 
 /// Both had bound it before either listened, as two of a kind may that are started together.
 #[tokio::test]
-async fn who_listens_after_a_stranger_does_not_share_with_it() {
+async fn a_program_does_not_share_an_address_with_a_stranger() {
     let (sockets, adopter) = none();
     let stranger = bound(ANY.parse().unwrap(), Protocol::TCP);
     let own = bound(address(&stranger), Protocol::TCP);
@@ -277,7 +274,7 @@ async fn listeners_do_not_pile_up_within_one_generation() {
             worker.program.ask_to_stop();
         }
         let held: HashSet<u64> = next.iter().map(|worker| worker.inode).collect();
-        adopter.orphan_unheld(id(1), &held).unwrap();
+        adopter.orphan_unheld(id(1), held).unwrap();
         assert_eq!(To::Tcp(at).ask().unwrap(), 1, "round {round}");
         workers = next;
     }
@@ -304,7 +301,7 @@ async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
     early.set_read_timeout(Some(DEADLINE)).unwrap();
     let second = open_own(&adopter, 1, at);
     adopter
-        .orphan_unheld(id(1), &HashSet::from([second.inode]))
+        .orphan_unheld(id(1), HashSet::from([second.inode]))
         .unwrap();
     assert_eq!(adopter.opened(id(1)).inodes, [second.inode]);
     sockets.switch(id(1)).unwrap();
@@ -317,203 +314,4 @@ async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
     assert_eq!(waited.join().unwrap(), 1);
     until("one listener", || sockets.listener_count() == 1).await;
     second.program.ask_to_stop();
-}
-
-#[tokio::test]
-async fn several_sockets_of_one_generation_share_its_connections() {
-    let (mut sockets, adopter) = none();
-    let first = open_own(&adopter, 1, ANY.parse().unwrap());
-    sockets.switch(id(1)).unwrap();
-    // The number that it answers with tells them apart.
-    let socket = bound(first.address, Protocol::TCP);
-    adopter
-        .listen(id(1), socket.try_clone().unwrap(), 5)
-        .unwrap();
-    let passed = Passed {
-        name: String::new(),
-        inode: os::inode(&socket).unwrap(),
-        fd: socket.into(),
-    };
-    let at = Address::Tcp(first.address);
-    let second = Program::start(100, passed, &at, Style::NonBlocking);
-    let mut counts = [0, 0];
-    for _ in 0..200 {
-        let who = To::Tcp(first.address).ask().unwrap();
-        counts[usize::from(who == 100)] += 1;
-    }
-    assert!(counts.iter().all(|count| *count > 40), "{counts:?}");
-    first.program.ask_to_stop();
-    second.ask_to_stop();
-}
-
-/// `--listen` for a program that does not know what to do with it, and opens the same address.
-#[tokio::test]
-async fn what_a_program_opens_itself_takes_the_place_of_what_it_was_passed() {
-    let mut sockets = open(&[ANY]);
-    let at = tcp(&sockets, 0);
-    let adopter = sockets.adopter().unwrap();
-    let early: Vec<_> = (0..5).map(|_| To::Tcp(at).connect().unwrap()).collect();
-    let passed = sockets.prepare(id(1)).unwrap();
-    let around = adopter.neighbours(at.into());
-    assert!(around.ours && around.listed.is_none());
-    let elsewhere = SocketAddr::new([0, 0, 0, 0].into(), at.port());
-    assert_eq!(adopter.neighbours(elsewhere.into()).listed, Some(at.into()));
-    let first = open_own(&adopter, 1, at);
-    assert_eq!(adopter.opened(id(1)).inodes, [first.inode]);
-    sockets.switch(id(1)).unwrap();
-    let answered = answers(early);
-    until("the answers", || answered.is_finished()).await;
-    assert_eq!(answered.join().unwrap(), [1; 5]);
-    for _ in 0..20 {
-        assert_eq!(To::Tcp(at).ask().unwrap(), 1);
-    }
-    drop(passed);
-    first.program.ask_to_stop();
-}
-
-/// Go's servers from 1.24 on.
-#[tokio::test]
-async fn multipath_sockets_are_steered_too() {
-    if Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).is_err() {
-        report("SKIPPED: this kernel has no multipath TCP");
-        return;
-    }
-    follow(Protocol::MPTCP, 6).await;
-}
-
-#[tokio::test]
-async fn datagrams_go_to_the_live_generation() {
-    let (mut sockets, adopter) = none();
-    let first = bound(ANY.parse().unwrap(), Protocol::UDP);
-    let at = address(&first);
-    adopter
-        .listen(id(1), first.try_clone().unwrap(), 0)
-        .unwrap();
-    sockets.switch(id(1)).unwrap();
-    let second = bound(at, Protocol::UDP);
-    adopter
-        .listen(id(2), second.try_clone().unwrap(), 0)
-        .unwrap();
-    let opened = adopter.opened(id(2));
-    assert!(opened.inodes.is_empty() && opened.missing.is_empty());
-    assert_eq!(opened.datagrams.len(), 1);
-    let (first, second) = (UdpSocket::from(first), UdpSocket::from(second));
-    for socket in [&first, &second] {
-        socket.set_nonblocking(true).unwrap();
-    }
-    let get = |socket: &UdpSocket| std::iter::from_fn(|| socket.recv(&mut [0; 8]).ok()).count();
-    // Each from a port of its own: without steering the kernel chooses by a hash of it.
-    let send = || {
-        for _ in 0..20 {
-            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-            client.send_to(b"?", at).unwrap();
-        }
-    };
-    // On a busy machine the kernel may deliver later, even on loopback: until all have come.
-    let mut got = (0, 0);
-    send();
-    until("the first twenty", || {
-        got = (got.0 + get(&first), got.1 + get(&second));
-        got.0 + got.1 == 20
-    })
-    .await;
-    assert_eq!(got, (20, 0));
-    sockets.switch(id(2)).unwrap();
-    send();
-    until("the next twenty", || {
-        got = (got.0 + get(&first), got.1 + get(&second));
-        got.0 + got.1 == 40
-    })
-    .await;
-    assert_eq!(got, (20, 20));
-    sockets.drain(id(1)).unwrap();
-    drop(first);
-    sockets.release(id(1)).unwrap();
-    until("one listener", || sockets.listener_count() == 1).await;
-    send();
-    until("the last twenty", || {
-        got.1 += get(&second);
-        got.1 == 40
-    })
-    .await;
-}
-
-/// A program that closes its last socket of an address and opens it again a moment later. Nothing may be carried from the
-/// closed one to itself meanwhile.
-#[tokio::test]
-async fn a_live_generation_may_close_and_open_again() {
-    let (mut sockets, adopter) = none();
-    let first = bound(ANY.parse().unwrap(), Protocol::TCP);
-    let at = address(&first);
-    adopter
-        .listen(id(1), first.try_clone().unwrap(), 5)
-        .unwrap();
-    sockets.switch(id(1)).unwrap();
-    let waiting: Vec<_> = (0..3).map(|_| To::Tcp(at).connect().unwrap()).collect();
-    drop(first);
-    adopter.orphan_unheld(id(1), &HashSet::new()).unwrap();
-    // Long enough for a forwarder that would carry in circles to have made many connections.
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let established = os::tcp_connections(at).unwrap().len();
-    assert!(established <= 3, "{established} connections");
-    let again = open_own(&adopter, 1, at);
-    let answered = answers(waiting);
-    until("the answers", || answered.is_finished()).await;
-    assert_eq!(answered.join().unwrap(), [1; 3]);
-    again.program.ask_to_stop();
-}
-
-/// A generation that listens only once it has been asked to end.
-#[tokio::test]
-async fn a_generation_that_is_leaving_gets_nothing() {
-    let (mut sockets, adopter) = none();
-    let first = open_own(&adopter, 1, ANY.parse().unwrap());
-    sockets.drain(id(1)).unwrap();
-    sockets.hold().unwrap();
-    sockets.drain(id(2)).unwrap();
-    let late = open_own(&adopter, 2, first.address);
-    let waiting: Vec<_> = (0..5)
-        .map(|_| To::Tcp(first.address).connect().unwrap())
-        .collect();
-    let third = open_own(&adopter, 3, first.address);
-    sockets.switch(id(3)).unwrap();
-    let answered = answers(waiting);
-    until("the answers", || answered.is_finished()).await;
-    assert_eq!(answered.join().unwrap(), [3; 5]);
-    for opened in [first, late, third] {
-        opened.program.ask_to_stop();
-    }
-}
-
-/// `--listen`, and a program whose language listens with multipath TCP.
-#[tokio::test]
-async fn multipath_sockets_join_a_group_that_began_without() {
-    if Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).is_err() {
-        report("SKIPPED: this kernel has no multipath TCP");
-        return;
-    }
-    let mut sockets = open(&[ANY]);
-    let at = tcp(&sockets, 0);
-    let adopter = sockets.adopter().unwrap();
-    let mut passed = Vec::new();
-    let mut programs = Vec::new();
-    for number in 1..5 {
-        passed.extend(sockets.prepare(id(number)).unwrap());
-        let own = open_with(&adopter, number, bound(at, Protocol::MPTCP));
-        sockets.switch(id(number)).unwrap();
-        assert_eq!(To::Tcp(at).ask().unwrap(), number);
-        if let Some(old) = programs.last() {
-            leave(&mut sockets, number - 1, old).await;
-        }
-        programs.push(own);
-        tokio::time::sleep(REST_AND_MORE).await;
-        assert_eq!(
-            To::Tcp(at).ask().unwrap(),
-            number,
-            "what was closed has not taken the program along"
-        );
-    }
-    programs
-        .iter()
-        .for_each(|opened| opened.program.ask_to_stop());
 }

@@ -1,4 +1,4 @@
-//! What becomes of connections while nothing serves and they are answered.
+//! Connections that get a response while no generation is live.
 
 use super::adopting::{ANY, none, open_own};
 use super::*;
@@ -55,12 +55,8 @@ async fn ask(mut all: Vec<Box<dyn Duplex>>, word: &[u8]) -> Vec<u32> {
 async fn until_the_first(mut sockets: Sockets, to: To) {
     let early = connect(&to, 5);
     begin(&mut sockets);
-    assert_eq!(ask(early, b"?").await, [NOBODY; 5], "those who wait");
-    assert_eq!(
-        ask(connect(&to, 5), b"?").await,
-        [NOBODY; 5],
-        "and who comes"
-    );
+    assert_eq!(ask(early, b"?").await, [NOBODY; 5], "early");
+    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5], "and late");
     let mut other = connect(&to, 5);
     say(&mut other, b"!");
     let mut unsure = connect(&to, 5);
@@ -77,15 +73,15 @@ async fn until_the_first(mut sockets: Sockets, to: To) {
     say(&mut late, b"?");
     // Their first byte is what the program answers to.
     assert_eq!(read(other).await, [1; 5], "another protocol");
-    assert_eq!(read(unsure).await, [1; 5], "what was cut short");
-    assert_eq!(read(silent).await, [1; 5], "who had said nothing");
-    assert_eq!(read(late).await, [1; 5], "who came too late for an answer");
+    assert_eq!(read(unsure).await, [1; 5], "cut short");
+    assert_eq!(read(silent).await, [1; 5], "silent");
+    assert_eq!(read(late).await, [1; 5], "too late for a response");
     programs.iter().for_each(Program::ask_to_stop);
     let _ = to.connect();
 }
 
 #[tokio::test]
-async fn who_comes_before_the_first_generation_is_answered_or_waits() {
+async fn connections_before_the_first_generation_get_a_response_or_wait() {
     let sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
     until_the_first(sockets, to).await;
@@ -149,7 +145,7 @@ async fn what_a_generation_that_was_never_live_left_is_answered() {
 
 /// Takes as long as a slow client may.
 #[tokio::test]
-async fn who_speaks_too_slowly_is_not_listened_to_for_ever() {
+async fn a_slow_client_is_not_read_forever() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
     begin(&mut sockets);
@@ -158,9 +154,9 @@ async fn who_speaks_too_slowly_is_not_listened_to_for_ever() {
     assert!(begun.elapsed() >= Duration::from_secs(5), "too early");
 }
 
-/// One who sends much that nobody wants still gets the whole answer.
+/// A client that sends a large body still gets the whole response.
 #[tokio::test]
-async fn who_sends_a_body_can_read_the_answer() {
+async fn a_client_that_sends_a_body_can_read_the_response() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
     begin(&mut sockets);
@@ -174,7 +170,7 @@ async fn who_sends_a_body_can_read_the_answer() {
     assert_eq!(sent.join().unwrap(), NOBODY);
 }
 
-/// More than are attended at once: those who say nothing hold up the others until there is a program, and no longer.
+/// More clients than places: silent ones hold up the others only until a program is live.
 #[tokio::test]
 async fn a_crowd_that_says_nothing_is_bounded() {
     let mut sockets = open(&[ANY]);
@@ -213,9 +209,9 @@ async fn a_half_closed_connection_waits() {
     programs.iter().for_each(Program::ask_to_stop);
 }
 
-/// Crashes and mended versions, one after the other. Everybody is answered by somebody.
+/// Crashes and fixes, one after the other. Each client gets an answer.
 #[tokio::test]
-async fn under_load_nobody_is_refused() {
+async fn under_load_no_connection_is_refused() {
     let (mut sockets, adopter) = none();
     let mut live = open_own(&adopter, 1, ANY.parse().unwrap());
     let to = To::Tcp(live.address);

@@ -5,7 +5,7 @@ use socket2::Protocol;
 use super::adopting::{ANY, address, bound, leave, none, open_own, settle};
 use super::*;
 
-/// The kernel prefers the narrower address, whoever listens there.
+/// The kernel prefers the narrower address, whichever process listens there.
 #[tokio::test]
 async fn from_one_address_to_another_that_covers_it_nothing_is_lost() {
     let (mut sockets, adopter) = none();
@@ -35,9 +35,9 @@ async fn from_one_address_to_another_that_covers_it_nothing_is_lost() {
     third.program.ask_to_stop();
 }
 
-/// What waits in the queue of a program that takes nothing is carried to where it would be sent now.
+/// Connections in the queue of a program that accepts none are forwarded to the generation that would get them now.
 #[tokio::test]
-async fn what_waits_at_an_address_is_carried_to_the_one_that_covers_it() {
+async fn connections_that_wait_are_forwarded_to_the_address_that_covers_theirs() {
     let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);

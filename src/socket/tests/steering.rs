@@ -325,7 +325,7 @@ fn the_kernel_runs_the_program_as_the_tests_do() {
 
 /// A program of ours may bind the address itself with `SO_REUSEPORT`, and the kernel lets it join the group.
 #[tokio::test]
-async fn hc29_one_who_joins_the_group_by_itself_changes_nothing() {
+async fn hc29_a_stranger_that_joins_the_group_changes_nothing() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let mut programs: Vec<_> = (1..=2)

@@ -138,7 +138,7 @@ async fn hc22_of_a_killed_hotrun_no_socket_file_stays() {
             sockets.switch(id(number)).unwrap();
         }
         assert!(path.exists());
-        assert_eq!(sockets.paths(), kept, "told once to whoever cleans up");
+        assert_eq!(sockets.paths(), kept, "reported once to the guardian");
         crate::os::cleanup::clean_up(&kept, std::process::id());
         assert_eq!(names_in(directory.path()), [""; 0], "{sharing:?}");
     }

@@ -1,7 +1,4 @@
 use std::net::Shutdown;
-use std::os::fd::AsFd;
-
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::*;
 
@@ -20,40 +17,24 @@ async fn connections_wait_for_the_first_generation() {
 }
 
 #[tokio::test]
-async fn a_generation_that_died_before_it_was_live_leaves_its_queue_to_the_next() {
+async fn connections_that_wait_for_a_generation_that_dies_reach_the_next() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
-    let mut early: Vec<_> = (0..10).map(|_| to.connect().unwrap()).collect();
-    let first = sockets.prepare(id(1)).unwrap();
-    let listener = TcpListener::from(first.into_iter().next().unwrap().fd);
-    listener.set_nonblocking(true).unwrap();
-    sockets.drain(id(1)).unwrap();
-    sockets.hold().unwrap();
-    assert_eq!(
-        sockets.listener_count(),
-        2,
-        "what comes now is not for the first"
-    );
-    drop(listener);
-    sockets.release(id(1)).unwrap();
-    let second = sockets.prepare(id(2)).unwrap().remove(0);
-    let flags = OFlag::from_bits_truncate(fcntl(second.fd.as_fd(), FcntlArg::F_GETFL).unwrap());
-    assert!(
-        !flags.contains(OFlag::O_NONBLOCK),
-        "the dead program's flag"
-    );
-    let forwarder = format!("forward {}", tcp(&sockets, 0).port());
+    let early: Vec<_> = (0..10).map(|_| to.connect().unwrap()).collect();
+    dies_before_it_is_live(&mut sockets, 1);
+    let programs = start(&mut sockets, 2, Style::Blocking);
+    sockets.switch(id(2)).unwrap();
+    let answered = answers(early);
+    until("the answers", || answered.is_finished()).await;
+    assert_eq!(answered.join().unwrap(), [2; 10]);
     until("the other listener closed", || {
         sockets.listener_count() == 1
     })
     .await;
-    until("the forwarder ended", || threads_named(&forwarder) == 0).await;
-    let program = Program::start(2, second, &sockets.listening()[0].address, Style::Blocking);
-    sockets.switch(id(2)).unwrap();
-    for stream in &mut early {
-        assert_eq!(answer(&mut **stream).unwrap(), 2);
-    }
-    program.ask_to_stop();
+    let forwarder = format!("forward {}", tcp(&sockets, 0).port());
+    until("its forwarder ended", || threads_named(&forwarder) == 0).await;
+    programs.iter().for_each(Program::ask_to_stop);
+    let _ = to.connect();
 }
 
 /// Each client's own port, and which of them the server sees of as many connections: through a forwarder they differ.
@@ -81,11 +62,8 @@ fn dies_before_it_is_live(sockets: &mut Sockets, number: u32) {
 async fn no_connection_to_a_live_generation_goes_through_a_forwarder() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
+    (1..=3).for_each(|number| dies_before_it_is_live(&mut sockets, number));
     let mut clients: Vec<_> = (0..10).map(|_| TcpStream::connect(to).unwrap()).collect();
-    for number in 1..=3 {
-        dies_before_it_is_live(&mut sockets, number);
-        clients.push(TcpStream::connect(to).unwrap());
-    }
     let server = TcpListener::from(sockets.prepare(id(4)).unwrap().remove(0).fd);
     sockets.switch(id(4)).unwrap();
     let accepting = thread::spawn(move || {
@@ -125,9 +103,9 @@ async fn connections_never_wait_for_a_generation_that_is_dismissed() {
     assert_eq!(own, seen);
 }
 
-/// As long as the runtime is busy nothing is carried, and nothing is taken that cannot be.
+/// While the runtime is busy, no more is accepted than can be forwarded.
 #[tokio::test]
-async fn a_forwarder_takes_no_more_than_it_can_carry() {
+async fn a_forwarder_accepts_no_more_than_it_can_forward() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
     let old = sockets.prepare(id(1)).unwrap().remove(0);
@@ -148,7 +126,7 @@ async fn a_forwarder_takes_no_more_than_it_can_carry() {
     assert_eq!(waiting(), 300 - 256);
     drop(clients);
     let accepting = thread::spawn(move || (0..300).for_each(|_| drop(new.accept().unwrap())));
-    until("all carried", || accepting.is_finished()).await;
+    until("all forwarded", || accepting.is_finished()).await;
 }
 
 /// Nobody does anything: the group itself notices.
@@ -217,7 +195,7 @@ async fn what_waits_in_a_dead_listener_is_forwarded_to_the_next_generation() {
 }
 
 #[tokio::test]
-async fn a_forwarded_connection_carries_every_byte_and_each_half_s_end() {
+async fn forwarding_passes_every_byte_and_the_end_of_each_direction() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
     drop(sockets.prepare(id(1)).unwrap());

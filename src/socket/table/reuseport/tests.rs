@@ -306,9 +306,9 @@ proptest! {
     })]
 
     /// At no instant does a connection land in a listener that is not meant for it: not after a join, not between
-    /// the leave of a listener and the next program, not after it. Slots that shut themselves down are the exception.
+    /// the leave of a listener and the next program, not after it. Listeners that their program shuts down are the exception.
     #[test]
-    fn no_connection_lands_where_nobody_serves(steps in prop::collection::vec(step(), 1..60)) {
+    fn no_connection_lands_in_a_listener_of_another_owner(steps in prop::collection::vec(step(), 1..60)) {
         let mut world = World::default();
         world.open(Owner::Next);
         for step in &steps {
@@ -318,7 +318,7 @@ proptest! {
 
     /// Deferring has an end: every reload closes at least the one that has waited longest.
     #[test]
-    fn no_listener_is_kept_for_ever(lives in prop::collection::vec(0..5_u32, 4..40)) {
+    fn no_listener_is_kept_forever(lives in prop::collection::vec(0..5_u32, 4..40)) {
         let mut world = World { target: generation(1), ..World::default() };
         world.group.set_target(world.target);
         let first = world.open(generation(1));

@@ -6,7 +6,8 @@ use std::collections::hash_map::Entry;
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use super::kernel::{Failing, Rule};
+use super::kernel::Failing;
+use super::rules::Rule;
 use super::setting::{Move, Setting};
 use super::world::World;
 

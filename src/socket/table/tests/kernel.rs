@@ -1,38 +1,15 @@
 //! A model of what the kernel does with listening sockets, and of the processes that have them.
-//!
-//! Long because every check looks at the private parts of the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::rules::{Rule, Serving};
 use crate::os::Queue;
 use crate::reload::{GenId, Time};
 use crate::socket::Transport;
 use crate::socket::table::Steering;
 use crate::socket::table::closing::{LONGEST_HANDSHAKE, REST};
 use crate::socket::table::{GroupId, Kernel, ListenerId, Op, Place, Sight, UnclaimedPolicy};
-
-/// A promise that every op must keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Rule {
-    /// No connection is lost because hotrun closes a listener.
-    NothingLost,
-    /// A new connection reaches the live generation, or a listener from which it is forwarded; while none is live, it
-    /// waits where the next generation finds it.
-    LandsWhereItIsServed,
-    /// Somebody listens on every address, from the first listen to the end.
-    NeverRefused,
-    /// A probe reaches the generation that it is meant for, and nobody else.
-    ProbesReachTheirOwn,
-    /// A switch changes every address or none.
-    AllOrNothing,
-    /// Nothing is forwarded to where it was taken from.
-    NoLoop,
-    /// No program shares its listener with a forwarder before it drains.
-    NotShared,
-    /// Whatever can be closed is closed, what waits is served, and then nothing wakes up any more.
-    ComesToRest,
-}
 
 /// A member of the kernel's array; `None` is a socket of another process.
 pub(super) type Member = Option<ListenerId>;
@@ -42,9 +19,9 @@ pub(super) struct Array {
     pub(super) place: Place,
     pub(super) members: Vec<Member>,
     /// What the attached program does.
-    program: Option<Steering>,
+    pub(super) program: Option<Steering>,
     /// Where the path of a unix socket leads.
-    placed: Option<ListenerId>,
+    pub(super) placed: Option<ListenerId>,
     pub(super) policy: UnclaimedPolicy,
 }
 
@@ -87,19 +64,6 @@ pub(super) struct Look {
     pub(super) found: Option<Sight>,
 }
 
-/// Who is served, as far as clients may rely on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Serving {
-    /// This generation, from its switch until it is asked to stop.
-    Live(GenId),
-    /// During a switch from the first to the second.
-    Either(Option<GenId>, GenId),
-    /// Connections are held.
-    Held,
-    /// A generation has crashed or drains, and nothing has been decided yet.
-    Undecided,
-}
-
 /// Which fallible ops of a move fail, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Failing {
@@ -132,17 +96,16 @@ pub(super) struct Model {
     /// The groups in which a connection could land in a stranger before the current input.
     pub(super) astray: BTreeSet<GroupId>,
     /// A connection was closed in this group, which is fine if the whole group goes.
-    lost_in: Option<GroupId>,
-    emptied: Option<GroupId>,
+    pub(super) lost_in: Option<GroupId>,
+    pub(super) emptied: Option<GroupId>,
     pub(super) broken: Vec<(Rule, String)>,
     pub(super) checked: [u64; 8],
 }
 
 pub(super) const PROBE_PORT: u16 = 4000;
-const ORDINARY_PORT: u16 = 1;
 
 impl Array {
-    fn is_udp(&self) -> bool {
+    pub(super) fn is_udp(&self) -> bool {
         matches!(self.place, Place::Ip(endpoint) if endpoint.transport == Transport::Udp)
     }
 
@@ -175,161 +138,11 @@ impl Model {
         }
     }
 
-    pub(super) fn check(&mut self, rule: Rule, holds: bool, what: impl FnOnce(&Self) -> String) {
-        self.checked[rule as usize] += 1;
-        if !holds {
-            let text = what(self);
-            self.broken.push((rule, text));
-        }
-    }
-
-    /// Where a new connection may land, whatever the hash.
-    pub(super) fn landings(&self, group: GroupId) -> Vec<Member> {
-        self.landings_from(group, ORDINARY_PORT)
-    }
-
-    fn landings_from(&self, group: GroupId, port: u16) -> Vec<Member> {
-        let array = &self.arrays[&group];
-        if array.place == Place::Unix {
-            return array.placed.into_iter().map(Some).collect();
-        }
-        let Some(program) = &array.program else {
-            return array.members.clone();
-        };
-        let mut diverted = program.diverted.iter();
-        let own = diverted.find(|(this, _)| *this == port);
-        let indices = own.map_or(&program.targets, |(_, indices)| indices);
-        let mut landings: Vec<Member> = Vec::new();
-        for index in indices {
-            match array.members.get(*index as usize) {
-                Some(member) => landings.push(*member),
-                None => return array.members.clone(),
-            }
-        }
-        landings
-    }
-
-    pub(super) fn is_hidden(&self, group: GroupId) -> bool {
-        let mut socks = self.socks.values().filter(|sock| sock.group == group);
-        socks.any(|sock| sock.hidden)
-    }
-
-    fn held_by(&self, member: Member, id: GenId) -> bool {
-        member.is_some_and(|listener| {
-            let sock = self.socks.get(&listener);
-            sock.is_some_and(|sock| sock.held == Some(id))
-        })
-    }
-
-    fn is_forwarded(&self, group: GroupId, member: Member) -> bool {
-        let sock = member.and_then(|listener| self.socks.get(&listener));
-        self.arrays[&group].policy == UnclaimedPolicy::Forward
-            && sock.is_some_and(|sock| sock.forwards)
-    }
-
     pub(super) fn listens(&self, group: GroupId, id: GenId) -> bool {
         let mut socks = self.socks.values();
         socks.any(|sock| {
             sock.group == group && sock.held == Some(id) && !sock.forwards && sock.listening
         })
-    }
-
-    /// The groups in which a connection may land in a stranger.
-    pub(super) fn groups_astray(&self) -> BTreeSet<GroupId> {
-        let groups = self.arrays.keys().copied();
-        groups
-            .filter(|group| self.landings(*group).contains(&None))
-            .collect()
-    }
-
-    /// What must hold at every instant.
-    fn check_instant(&mut self, when: &Op) {
-        let astray = self.groups_astray();
-        let kept = astray.is_subset(&self.astray);
-        self.check(Rule::LandsWhereItIsServed, kept, |_| {
-            format!("after {when:?}: a stranger gets connections of {astray:?}")
-        });
-        if self.disturbed || self.unsteered {
-            return;
-        }
-        let groups: Vec<GroupId> = self.arrays.keys().copied().collect();
-        for group in groups {
-            if self.is_hidden(group) || self.arrays[&group].members.is_empty() {
-                continue;
-            }
-            let landings = self.landings(group);
-            let fine = landings.iter().all(|member| self.may_land(group, *member));
-            self.check(Rule::LandsWhereItIsServed, fine, |this| {
-                format!("after {when:?}: {landings:?}, {:?}", this.serving)
-            });
-            let Some((_, id)) = self.probe.filter(|(at, _)| *at == group) else {
-                continue;
-            };
-            if self.listens(group, id) {
-                let landings = self.landings_from(group, PROBE_PORT);
-                let own = landings.iter().all(|member| self.held_by(*member, id));
-                self.check(Rule::ProbesReachTheirOwn, own, |_| {
-                    format!("after {when:?}: {landings:?} for {id}")
-                });
-            }
-        }
-    }
-
-    fn may_land(&self, group: GroupId, member: Member) -> bool {
-        let by = |id: GenId| {
-            !self.listens(group, id) || self.held_by(member, id) || self.is_forwarded(group, member)
-        };
-        match self.serving {
-            Serving::Live(id) => by(id),
-            Serving::Either(None, _) => true,
-            Serving::Either(Some(one), other) => by(one) || by(other),
-            Serving::Held | Serving::Undecided => true,
-        }
-    }
-
-    /// What must hold once an input has been dealt with.
-    pub(super) fn check_after(&mut self) {
-        let lost = self.lost_in.take();
-        self.check(Rule::NothingLost, lost.is_none(), |_| {
-            format!("a connection in {lost:?}")
-        });
-        let emptied = self.emptied.take();
-        self.check(Rule::NeverRefused, emptied.is_none(), |_| {
-            format!("nobody listens in {emptied:?}")
-        });
-        let groups: Vec<GroupId> = self.arrays.keys().copied().collect();
-        for group in groups {
-            if self.is_hidden(group) {
-                continue;
-            }
-            let landings = self.landings(group);
-            if self.serving == Serving::Held && !self.arrays[&group].is_udp() {
-                let waits = landings.iter().all(|member| self.may_wait(group, *member));
-                let waits = waits || self.disturbed || self.unsteered || self.stuck;
-                self.check(Rule::LandsWhereItIsServed, waits, |_| {
-                    format!("held: {landings:?}")
-                });
-            }
-            let loops = landings
-                .iter()
-                .any(|member| self.is_forwarded(group, *member));
-            let calm = self.disturbed || self.unsteered || !loops;
-            self.check(Rule::NoLoop, calm, |_| format!("{landings:?} in {group:?}"));
-        }
-    }
-
-    /// Whether the next generation finds a connection in this member without a forwarder. What programs opened is theirs
-    /// alone.
-    fn may_wait(&self, group: GroupId, member: Member) -> bool {
-        let sock = member.and_then(|listener| self.socks.get(&listener));
-        let mut all = self.socks.values().filter(|sock| sock.group == group);
-        let responds = self.arrays[&group].policy == UnclaimedPolicy::Respond;
-        responds || sock.is_some_and(|sock| !sock.forwards) || all.any(|sock| sock.own)
-    }
-
-    pub(super) fn shared(&self, id: GenId) -> bool {
-        let mut socks = self.socks.values();
-        socks.any(|sock| sock.held == Some(id) && sock.forwards)
     }
 
     fn remove_member(&mut self, listener: ListenerId) {

@@ -1,6 +1,7 @@
 //! What may happen next in a world, and what happens if everybody does what is expected.
 
-use super::kernel::{Client, Serving, Step};
+use super::kernel::{Client, Step};
+use super::rules::Serving;
 use super::setting::{Life, Move, Setting};
 use super::world::World;
 use crate::reload::GenId;

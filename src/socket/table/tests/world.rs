@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::kernel::{Client, Model, PROBE_PORT, Rule, Serving, Step};
+use super::kernel::{Client, Model, PROBE_PORT, Step};
+use super::rules::{Rule, Serving};
 use super::setting::{Budget, Generation, LONG, Life, Move, Setting};
 use crate::reload::GenId;
 use crate::socket::table::closing::REST;

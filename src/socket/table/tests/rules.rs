@@ -1,0 +1,196 @@
+//! The promises that the model checks after each op.
+
+use std::collections::BTreeSet;
+
+use super::kernel::{Member, Model, PROBE_PORT};
+use crate::reload::GenId;
+use crate::socket::table::{GroupId, Op, Place, UnclaimedPolicy};
+
+/// A promise that every op must keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Rule {
+    /// No connection is lost because hotrun closes a listener.
+    NothingLost,
+    /// A new connection reaches the live generation, or a listener from which it is forwarded; while none is live, it
+    /// waits where the next generation finds it.
+    LandsWhereItIsServed,
+    /// Somebody listens on every address, from the first listen to the end.
+    NeverRefused,
+    /// A probe reaches the generation that it is meant for, and nobody else.
+    ProbesReachTheirOwn,
+    /// A switch changes every address or none.
+    AllOrNothing,
+    /// Nothing is forwarded to where it was taken from.
+    NoLoop,
+    /// No program shares its listener with a forwarder before it drains.
+    NotShared,
+    /// Whatever can be closed is closed, what waits is served, and then nothing wakes up any more.
+    ComesToRest,
+}
+
+/// Which generation gets new connections, as far as clients may rely on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Serving {
+    /// This generation, from its switch until it is asked to stop.
+    Live(GenId),
+    /// During a switch from the first to the second.
+    Either(Option<GenId>, GenId),
+    /// Connections are held.
+    Held,
+    /// A generation has crashed or drains, and nothing has been decided yet.
+    Undecided,
+}
+
+const ORDINARY_PORT: u16 = 1;
+
+impl Model {
+    pub(super) fn check(&mut self, rule: Rule, holds: bool, what: impl FnOnce(&Self) -> String) {
+        self.checked[rule as usize] += 1;
+        if !holds {
+            let text = what(self);
+            self.broken.push((rule, text));
+        }
+    }
+
+    /// Where a new connection may land, whatever the hash.
+    pub(super) fn landings(&self, group: GroupId) -> Vec<Member> {
+        self.landings_from(group, ORDINARY_PORT)
+    }
+
+    fn landings_from(&self, group: GroupId, port: u16) -> Vec<Member> {
+        let array = &self.arrays[&group];
+        if array.place == Place::Unix {
+            return array.placed.into_iter().map(Some).collect();
+        }
+        let Some(program) = &array.program else {
+            return array.members.clone();
+        };
+        let mut diverted = program.diverted.iter();
+        let own = diverted.find(|(this, _)| *this == port);
+        let indices = own.map_or(&program.targets, |(_, indices)| indices);
+        let mut landings: Vec<Member> = Vec::new();
+        for index in indices {
+            match array.members.get(*index as usize) {
+                Some(member) => landings.push(*member),
+                None => return array.members.clone(),
+            }
+        }
+        landings
+    }
+
+    pub(super) fn is_hidden(&self, group: GroupId) -> bool {
+        let mut socks = self.socks.values().filter(|sock| sock.group == group);
+        socks.any(|sock| sock.hidden)
+    }
+
+    fn held_by(&self, member: Member, id: GenId) -> bool {
+        member.is_some_and(|listener| {
+            let sock = self.socks.get(&listener);
+            sock.is_some_and(|sock| sock.held == Some(id))
+        })
+    }
+
+    fn is_forwarded(&self, group: GroupId, member: Member) -> bool {
+        let sock = member.and_then(|listener| self.socks.get(&listener));
+        self.arrays[&group].policy == UnclaimedPolicy::Forward
+            && sock.is_some_and(|sock| sock.forwards)
+    }
+
+    /// The groups in which a connection may land in a stranger.
+    pub(super) fn groups_astray(&self) -> BTreeSet<GroupId> {
+        let groups = self.arrays.keys().copied();
+        groups
+            .filter(|group| self.landings(*group).contains(&None))
+            .collect()
+    }
+
+    /// What must hold at every instant.
+    pub(super) fn check_instant(&mut self, when: &Op) {
+        let astray = self.groups_astray();
+        let kept = astray.is_subset(&self.astray);
+        self.check(Rule::LandsWhereItIsServed, kept, |_| {
+            format!("after {when:?}: a stranger gets connections of {astray:?}")
+        });
+        if self.disturbed || self.unsteered {
+            return;
+        }
+        let groups: Vec<GroupId> = self.arrays.keys().copied().collect();
+        for group in groups {
+            if self.is_hidden(group) || self.arrays[&group].members.is_empty() {
+                continue;
+            }
+            let landings = self.landings(group);
+            let fine = landings.iter().all(|member| self.may_land(group, *member));
+            self.check(Rule::LandsWhereItIsServed, fine, |this| {
+                format!("after {when:?}: {landings:?}, {:?}", this.serving)
+            });
+            let Some((_, id)) = self.probe.filter(|(at, _)| *at == group) else {
+                continue;
+            };
+            if self.listens(group, id) {
+                let landings = self.landings_from(group, PROBE_PORT);
+                let own = landings.iter().all(|member| self.held_by(*member, id));
+                self.check(Rule::ProbesReachTheirOwn, own, |_| {
+                    format!("after {when:?}: {landings:?} for {id}")
+                });
+            }
+        }
+    }
+
+    fn may_land(&self, group: GroupId, member: Member) -> bool {
+        let by = |id: GenId| {
+            !self.listens(group, id) || self.held_by(member, id) || self.is_forwarded(group, member)
+        };
+        match self.serving {
+            Serving::Live(id) => by(id),
+            Serving::Either(None, _) => true,
+            Serving::Either(Some(one), other) => by(one) || by(other),
+            Serving::Held | Serving::Undecided => true,
+        }
+    }
+
+    /// What must hold once an input has been dealt with.
+    pub(super) fn check_after(&mut self) {
+        let lost = self.lost_in.take();
+        self.check(Rule::NothingLost, lost.is_none(), |_| {
+            format!("a connection in {lost:?}")
+        });
+        let emptied = self.emptied.take();
+        self.check(Rule::NeverRefused, emptied.is_none(), |_| {
+            format!("nobody listens in {emptied:?}")
+        });
+        let groups: Vec<GroupId> = self.arrays.keys().copied().collect();
+        for group in groups {
+            if self.is_hidden(group) {
+                continue;
+            }
+            let landings = self.landings(group);
+            if self.serving == Serving::Held && !self.arrays[&group].is_udp() {
+                let waits = landings.iter().all(|member| self.may_wait(group, *member));
+                let waits = waits || self.disturbed || self.unsteered || self.stuck;
+                self.check(Rule::LandsWhereItIsServed, waits, |_| {
+                    format!("held: {landings:?}")
+                });
+            }
+            let loops = landings
+                .iter()
+                .any(|member| self.is_forwarded(group, *member));
+            let calm = self.disturbed || self.unsteered || !loops;
+            self.check(Rule::NoLoop, calm, |_| format!("{landings:?} in {group:?}"));
+        }
+    }
+
+    /// Whether the next generation finds a connection in this member without a forwarder. What programs opened is theirs
+    /// alone.
+    fn may_wait(&self, group: GroupId, member: Member) -> bool {
+        let sock = member.and_then(|listener| self.socks.get(&listener));
+        let mut all = self.socks.values().filter(|sock| sock.group == group);
+        let responds = self.arrays[&group].policy == UnclaimedPolicy::Respond;
+        responds || sock.is_some_and(|sock| !sock.forwards) || all.any(|sock| sock.own)
+    }
+
+    pub(super) fn shared(&self, id: GenId) -> bool {
+        let mut socks = self.socks.values();
+        socks.any(|sock| sock.held == Some(id) && sock.forwards)
+    }
+}
