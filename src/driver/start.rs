@@ -15,7 +15,7 @@ use crate::process::{Control, Spawner, Spec, shell};
 use crate::ready::{self, Connect, LastUnreadyReason, ListenState, ReadyInputs, ReadyReason};
 use crate::reload::{ArtifactId, Event, GenEvent, GenId};
 use crate::socket::intercept::{self, InterceptEvent};
-use crate::socket::{Address, Passed, Route};
+use crate::socket::{Address, Joined, Passed, Route};
 use crate::ui::{Level, Mode, Report, Stream};
 
 use super::generation::{Notify, Running, Terminal};
@@ -139,7 +139,7 @@ impl Driver {
     pub(super) fn intercepted(&mut self, id: GenId, event: InterceptEvent) {
         let warn = |text, hint: &str| self.feed.message(Level::Warning, text, Some(hint.into()));
         match event {
-            InterceptEvent::Listens { address, first } => {
+            InterceptEvent::Listens(Joined { address, first }) => {
                 self.feed.report(Report::Listening {
                     name: String::new(),
                     address: address.to_string(),

@@ -53,7 +53,7 @@ impl Endpoint {
             && (a == b || self.covers(b) || other.covers(a))
     }
 
-    /// Whether all clients of this address would reach one of the others if nobody listened here.
+    /// Whether all clients of this address would reach one of the others if no process listened here.
     #[must_use]
     pub fn is_covered_by(&self, others: &[Self]) -> bool {
         let same = |other: &&Self| {

@@ -157,7 +157,7 @@ impl Client {
         let read = match self.until {
             None => limited.read_buf(&mut self.received).await?,
             Some(until) => tokio::select! {
-                // Bytes that are there count, even if nobody looked for long.
+                // Bytes that have arrived count, even after the deadline.
                 biased;
                 read = limited.read_buf(&mut self.received) => read?,
                 () = sleep_until(until) => return Ok(true),

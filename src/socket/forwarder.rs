@@ -75,10 +75,7 @@ impl Control {
 }
 
 impl Forwarder {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// If the system has no descriptor or thread left.
+    /// Starts the thread. Fails if the system has no descriptor or thread left.
     pub(super) fn start(work: Work) -> io::Result<Self> {
         let (bell, ringer) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;

@@ -2,12 +2,12 @@
 //!
 //! Every address has a *group*: one *listener* for each generation, kept open by a duplicate that hotrun holds. The group
 //! is *steered*: one listener gets the new connections. [`Sockets::switch`] steers every group to another generation.
-//! From its return on, every new connection is that generation's.
+//! Once it returns, every new connection goes to that generation.
 //!
 //! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of the
 //!   member that gets a connection.
 //! - Unix: every listener has a name of its own beside the path, and the path is a hard link to one of them.
-//! - [`Sharing::Shared`]: one socket for all generations, for systems without such calls.
+//! - [`Sharing::Shared`]: all listeners are duplicates of one socket, for systems without such calls.
 //!
 //! ```text
 //! driver, interceptors, probes ──> Sockets, Adopter, Route ─┐ request, reply
@@ -18,19 +18,19 @@
 //!                                   apply: open, listen, attach, close, forward, scan
 //! ```
 //!
-//! - `table` decides. It is pure, and its tests walk through all states of small worlds, against a model of the kernel.
-//! - `owner` is the one thread that has the table and the sockets. Nothing of them is behind a lock. It never waits: to
-//!   walk over all sockets of the machine, to accept and to forward connections are work for other threads and tasks.
-//! - `apply` performs the ops; `opened` is what is open; `forwarder` accepts what no program takes, `client` is one such
-//!   connection, `forward` splices it, [`pending`] responds to it.
-//! - `drain` finds out whether a generation has finished; `scan` what the kernel knows of all sockets.
+//! - `table` decides. It is pure, and its tests walk through the states of small worlds, against a model of the kernel.
+//! - `owner` is the one thread that has the table and the sockets, without a lock. It never waits: other threads and tasks
+//!   walk over the sockets of the machine, and accept and forward connections. It replies to a request before it tidies up.
+//! - `apply` performs the ops on real sockets (`opened`). `forwarder` accepts connections that no program takes, and
+//!   `forward` handles one of them: it waits, gets a response ([`pending`]), or is forwarded.
+//! - `drain` finds out whether a generation has finished; `scan` asks the kernel about all sockets.
 //! - [`intercept`] replies to `bind` and `listen` of programs.
 //!
-//! What holds, whatever a program does with its socket, and is checked by name in `table/tests`:
+//! These hold whatever a program does with its socket, and are checked by name in `table/tests`:
 //!
-//! - From [`Sockets::open`] to the drop of [`Sockets`] somebody listens on every address.
-//! - A listener is closed only when nothing waits in it, no connection is on its way into it, and the index that it
-//!   leaves sends none astray.
+//! - From [`Sockets::open`] to the drop of [`Sockets`] some process listens on every address.
+//! - A listener is closed only when no connection waits in it or is on its way into it, and the index that it leaves sends
+//!   none astray.
 //! - `O_NONBLOCK` and timeouts of a socket that a program holds are never touched: they are the program's too.
 
 mod address;

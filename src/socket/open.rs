@@ -1,4 +1,4 @@
-//! Opening, binding and listening. The first socket of an address is opened only if nobody else listens there.
+//! Opening, binding and listening. The first socket of an address is opened only if no other process listens there.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -221,10 +221,7 @@ pub(super) fn refuse_strangers(
 }
 
 /// Binds a program's socket so that other sockets of ours can bind the same address: exclusively unless it is `shared` with
-/// one of ours already, whatever the program has set.
-///
-/// # Errors
-/// What the kernel would return to the program itself.
+/// one of ours already, whatever the program has set. The error is what the program would get from the kernel.
 pub(super) fn bind_for_program(
     socket: &Socket,
     endpoint: Endpoint,
@@ -257,7 +254,7 @@ fn check_unused(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     alone.bind(&address.into())
 }
 
-/// Checks that nothing is at `path`, or a socket on which nobody listens.
+/// Checks that nothing is at `path`, or a socket on which no process listens.
 pub(super) fn check_unix_path(path: &Path) -> Result<(), OpenError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,

@@ -31,12 +31,6 @@ pub(super) struct Inbox(Sender<Message>);
 
 impl Owner {
     /// Starts the thread, which ends with [`Self::close`].
-    ///
-    /// # Errors
-    /// If it can't be started.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
     pub(super) fn start(sharing: Sharing) -> io::Result<Inbox> {
         let (sender, inbox) = mpsc::channel();
         let inputs = sender.clone();
@@ -76,9 +70,6 @@ impl Owner {
     }
 
     /// Has the table act on an input. It is tidied up once the reply is sent, or now if the result depends on that.
-    ///
-    /// # Errors
-    /// See [`Table::handle`] and [`Table::tidy`].
     pub(super) fn handle(&mut self, input: Input) -> io::Result<()> {
         if input != Input::Tick {
             tracing::debug!("sockets: {input:?}");
@@ -108,9 +99,7 @@ impl Owner {
 }
 
 impl Inbox {
-    /// Has the owner do something, and waits for the result. That takes microseconds: slow work is done elsewhere.
-    ///
-    /// # Errors
+    /// Has the owner do something, and waits for the result. That takes microseconds: slow work is done elsewhere. Fails with
     /// [`io::ErrorKind::NotConnected`] once the sockets are closed.
     pub(super) fn ask<T: Send + 'static>(
         &self,
@@ -125,9 +114,6 @@ impl Inbox {
     }
 
     /// Has the table act on an input, and waits for the result.
-    ///
-    /// # Errors
-    /// See [`Table::handle`].
     pub(super) fn handle(&self, input: Input) -> io::Result<()> {
         self.ask(|owner| owner.handle(input))?
     }

@@ -29,11 +29,8 @@ enum Way {
 }
 
 impl Route {
-    /// Connects to that listener. This may be called any number of times, also at once. Dropping the future gives up the
-    /// attempt; there is no timeout.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::NotFound`] if the generation does not listen there any longer, and what `connect` reports.
+    /// Connects to that listener. This may be called any number of times, also at once, and has no timeout. Fails with
+    /// [`io::ErrorKind::NotFound`] if the generation does not listen there any longer.
     pub async fn dial(&self) -> io::Result<Box<dyn Stream>> {
         match &self.way {
             Way::Path(path) => Ok(Box::new(UnixStream::connect(path).await?)),

@@ -61,7 +61,7 @@ pub(super) fn sight(since: Time, endpoint: Endpoint, ours: &[u64], handshakes: b
     }
 }
 
-/// The listeners on the port except `ours`; none where the system does not report them, and none for port 0.
+/// The listeners on the port except `ours`, if the system reports them.
 fn others(endpoint: Endpoint, ours: &[u64]) -> impl Iterator<Item = TcpListening> {
     let found = match endpoint.address.port() {
         0 => Vec::new(),

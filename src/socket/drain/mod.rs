@@ -79,10 +79,8 @@ impl DrainMonitor {
     }
 
     /// Waits until no handshake with the generation is unfinished (for at most 3 s), its accept queues are empty and none
-    /// of its connections is new. A connection is new
-    /// before its first byte (for at most 2 s) and while the program has not read that byte.
-    ///
-    /// Returns at once where the system does not tell. Dropping the future ends the waiting.
+    /// of its connections is new: before its first byte (for at most 2 s) and while the program has not read that byte.
+    /// Returns at once if the system does not report this.
     pub async fn quiescent(&self, pids: impl Fn() -> Vec<i32>) {
         let _ = until(self.look(), pids, Look::is_quiescent).await;
     }
@@ -92,8 +90,8 @@ impl DrainMonitor {
     /// least if the order of the last request and the last response is unknown. For unix sockets the kernel reports too
     /// little, so their connections must be closed.
     ///
-    /// Never returns where the system does not tell; the drain timeout decides then. On a shared socket it returns after
-    /// at most 1 s, because the generation keeps accepting connections.
+    /// Never returns if the system does not report this; the drain timeout decides then. On a shared socket it returns
+    /// after at most 1 s, because the generation keeps accepting connections.
     pub async fn idle(&self, pids: impl Fn() -> Vec<i32>) {
         let idle = until(self.look(), pids, Look::is_idle);
         if self.shared {
@@ -103,10 +101,7 @@ impl DrainMonitor {
         }
     }
 
-    /// How many connections these processes have.
-    ///
-    /// # Errors
-    /// Where the system does not tell.
+    /// How many connections these processes have. Fails if the system does not report this.
     pub fn connection_count(&self, pids: &[i32]) -> io::Result<usize> {
         let found = self.look().connections(pids)?;
         Ok(found.tcp.len() + found.unix.len())
@@ -206,9 +201,8 @@ impl Look {
     }
 }
 
-/// Looks again and again until enough looks in a row say yes. Fails where the system does not tell.
-///
-/// A look runs in another thread: the kernel walks over all sockets of the machine, which may take milliseconds.
+/// Looks again and again until enough looks in a row say yes. A look runs in another thread: the kernel walks over all
+/// sockets of the machine, which may take milliseconds.
 async fn until(
     mut look: Look,
     pids: impl Fn() -> Vec<i32>,

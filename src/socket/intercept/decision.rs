@@ -18,10 +18,10 @@ pub(super) struct ProgramSocket {
 
 /// The bound sockets of one generation.
 ///
-/// The kernel does not report that a program closes a socket. Before a conflict counts, [`Self::retain`] those that some
-/// process holds.
+/// The kernel does not report that a program closes a socket. Before a conflict counts, remove those that no process
+/// holds.
 #[derive(Debug, Default)]
-pub(super) struct ProgramSockets(Vec<ProgramSocket>);
+pub(super) struct ProgramSockets(pub(super) Vec<ProgramSocket>);
 
 /// How to reply to a bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,36 +107,10 @@ impl ProgramSockets {
             .any(|one| key(one) == (cookie, thread, endpoint))
     }
 
-    pub(super) fn add(&mut self, socket: ProgramSocket) {
-        self.0.push(socket);
-    }
-
-    pub(super) fn set_listening(&mut self, cookie: u64) {
-        for one in self.0.iter_mut().filter(|one| one.cookie == cookie) {
-            one.listens = true;
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn any_listens(&self) -> bool {
-        self.0.iter().any(|one| one.listens)
-    }
-
     /// Whether several listen because the program itself sets `SO_REUSEPORT`.
     pub(super) fn several_share(&self) -> bool {
         let shares = |one: &&ProgramSocket| one.listens && one.binding.reuse_port;
         self.0.iter().filter(shares).count() > 1
-    }
-
-    pub(super) fn all(&self, held: impl Fn(u64) -> bool) -> bool {
-        self.0.iter().all(|one| held(one.inode))
-    }
-
-    pub(super) fn retain(&mut self, held: impl Fn(u64) -> bool) {
-        self.0.retain(|one| held(one.inode));
     }
 }
 

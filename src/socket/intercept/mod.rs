@@ -82,7 +82,7 @@ impl Worker {
             Err(_) => return,
         };
         loop {
-            let listens = self.program.sockets.any_listens();
+            let listens = self.program.sockets.0.iter().any(|one| one.listens);
             match calls.next(None, listens.then_some(self.pause)) {
                 Ok(Next::Call(call)) => self.handle(&calls, &call),
                 Ok(Next::Stopped) => self.look_again(),

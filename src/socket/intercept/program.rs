@@ -25,12 +25,7 @@ use crate::socket::scan;
 #[derive(Debug)]
 pub enum InterceptEvent {
     /// The program listens. The next generation can share the address.
-    Listens {
-        /// The address.
-        address: SocketAddr,
-        /// Whether nobody listened there before.
-        first: bool,
-    },
+    Listens(Joined),
     /// The program is about to learn that an address is in use. Comes before anything that the program does about it;
     /// the holder follows in [`Self::InUse`].
     Refused,
@@ -102,10 +97,7 @@ impl From<Reply> for Outcome {
 
 fn listens(joined: Joined) -> Outcome {
     Outcome {
-        event: Some(InterceptEvent::Listens {
-            address: joined.address,
-            first: joined.first,
-        }),
+        event: Some(InterceptEvent::Listens(joined)),
         ..Reply::Success.into()
     }
 }
@@ -151,7 +143,7 @@ impl Program {
                 Some(address) => self.bind(caller, fd, address),
                 None => Reply::Continue.into(),
             },
-            Syscall::Listen { .. } if self.sockets.is_empty() => Reply::Continue.into(),
+            Syscall::Listen { .. } if self.sockets.0.is_empty() => Reply::Continue.into(),
             Syscall::Listen { fd, backlog } => self.listen(caller, fd, backlog),
         }
     }
@@ -233,7 +225,7 @@ impl Program {
         }
     }
 
-    /// If the address is in use but nobody else listens there, another generation has it, one that never listened or whose
+    /// If the address is in use but no other process listens there, another generation has it, one that never listened or whose
     /// listener is about to be closed. Those share it.
     fn bind_stream(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
         let bound = bind_for_program(socket, endpoint, shared);
@@ -249,7 +241,7 @@ impl Program {
 
     fn add(&mut self, caller: Caller<'_>, socket: &Socket, cookie: u64, binding: Binding) {
         if let Ok(inode) = os::inode(socket) {
-            self.sockets.add(ProgramSocket {
+            self.sockets.0.push(ProgramSocket {
                 cookie,
                 inode,
                 binding,
@@ -286,7 +278,8 @@ impl Program {
         let joined = duplicate.and_then(|socket| self.adopter.listen(self.id, socket, backlog));
         match joined {
             Ok(joined) => {
-                self.sockets.set_listening(cookie);
+                let own = self.sockets.0.iter_mut().find(|one| one.cookie == cookie);
+                own.into_iter().for_each(|one| one.listens = true);
                 if self.sockets.several_share() {
                     self.look();
                 }
@@ -315,7 +308,7 @@ impl Program {
         let Some(mut held) = self.held() else {
             return;
         };
-        if self.sockets.all(|inode| held.contains(&inode)) {
+        if self.sockets.0.iter().all(|one| held.contains(&one.inode)) {
             return;
         }
         // One look is not enough: a process may pass a socket on while the others are looked at.
@@ -324,7 +317,7 @@ impl Program {
         };
         held.extend(again);
         if self.adopter.orphan_unheld(self.id, held.clone()).is_ok() {
-            self.sockets.retain(|inode| held.contains(&inode));
+            self.sockets.0.retain(|one| held.contains(&one.inode));
         }
     }
 

@@ -17,7 +17,7 @@ pub(super) const CLOSED_BY_LIVE: Duration = Duration::from_secs(1);
 impl Group {
     /// Lets a socket of a program listen. If its generation is live, or no other is, new connections are for it.
     ///
-    /// Listeners that were passed to the generation are nobody's then: it has shown that it does not use them.
+    /// Listeners that were passed to the generation are orphaned: it has shown that it does not use them.
     pub(super) fn join(
         &mut self,
         joining: Joining,

@@ -181,7 +181,7 @@ impl Group {
         self.hold(env)
     }
 
-    /// Closes a listener, then tells the kernel what the indices mean now.
+    /// Closes a listener, and attaches a program for the new indices.
     pub(super) fn close(&mut self, id: ListenerId, env: &mut Env) -> io::Result<()> {
         let Some(index) = self.listeners.iter().position(|one| one.id == id) else {
             return Ok(());

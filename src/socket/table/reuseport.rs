@@ -94,7 +94,7 @@ impl Reuseport {
             && diverted.all(|(port, indices)| self.diversion_safe(&after, target, *port, indices))
     }
 
-    /// A port that is no longer diverted belongs to nobody: its probe has closed it. A probe must not even land in a
+    /// A port that is no longer diverted is unused: its probe has closed it. A probe must not even land in a
     /// member that is forwarded, because another generation would answer it.
     fn diversion_safe(&self, after: &[Member], target: Owner, port: u16, indices: &[u32]) -> bool {
         let mut diverted = self.diverted.iter();

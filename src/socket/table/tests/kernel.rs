@@ -84,7 +84,7 @@ pub(super) struct Model {
     pub(super) probe: Option<(GroupId, GenId)>,
     /// Whose socket waits to listen.
     pub(super) joins: Option<GenId>,
-    /// A program shut a listener down, which nobody has noticed: until then indices are not what they should be.
+    /// A program shut a listener down, and the table has not heard of it: until then the indices may be wrong.
     pub(super) disturbed: bool,
     /// A forwarder could not be stopped, and no other listener opened. Connections wait there, and are forwarded later.
     pub(super) stuck: bool,

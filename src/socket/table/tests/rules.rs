@@ -14,9 +14,9 @@ pub(super) enum Rule {
     /// A new connection reaches the live generation, or a listener from which it is forwarded; while none is live, it
     /// waits where the next generation finds it.
     LandsWhereItIsServed,
-    /// Somebody listens on every address, from the first listen to the end.
+    /// Some process listens on every address, from the first listen to the end.
     NeverRefused,
-    /// A probe reaches the generation that it is meant for, and nobody else.
+    /// A probe reaches the generation that it is meant for, and no other.
     ProbesReachTheirOwn,
     /// A switch changes every address or none.
     AllOrNothing,
@@ -157,7 +157,7 @@ impl Model {
         });
         let emptied = self.emptied.take();
         self.check(Rule::NeverRefused, emptied.is_none(), |_| {
-            format!("nobody listens in {emptied:?}")
+            format!("no socket listens in {emptied:?}")
         });
         let groups: Vec<GroupId> = self.arrays.keys().copied().collect();
         for group in groups {

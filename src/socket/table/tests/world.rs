@@ -381,7 +381,7 @@ impl World {
         numbered.map(|(index, generation)| (Self::id(index), *generation))
     }
 
-    /// What must hold where nobody has anything left to do.
+    /// What must hold when there is nothing left to do.
     pub(super) fn at_rest(&mut self) {
         let Serving::Live(live) = self.model.serving else {
             return;
