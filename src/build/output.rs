@@ -66,8 +66,7 @@ enum JsonLine {
     Runner(RunnerMessage),
     /// A message of a later version of cargo.
     Unknown {
-        #[serde(rename = "reason")]
-        _reason: String,
+        reason: String,
     },
 }
 
@@ -111,8 +110,9 @@ impl BuildOutput {
             Ok(JsonLine::Cargo(message)) => return self.message(*message),
             // The last launch counts, because a build script that runs cargo itself may print an earlier one.
             Ok(JsonLine::Runner(message)) => self.launch = launch(&self.runner, message),
-            Ok(JsonLine::Unknown { .. }) => {}
-            Err(_) => return OutputLine::Text(line.to_vec()),
+            Ok(JsonLine::Unknown { reason }) if reason != "compiler-message" => {}
+            // A message of the compiler that can't be read is still better than none.
+            Ok(JsonLine::Unknown { .. }) | Err(_) => return OutputLine::Text(line.to_vec()),
         }
         OutputLine::Nothing
     }

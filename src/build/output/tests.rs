@@ -71,6 +71,7 @@ fn a_line_that_is_not_a_message_is_text() {
         "{}",
         "[1]",
         r#"{"reason":1}"#,
+        r#"{"reason":"compiler-message"}"#,
         "\u{1b}[1m{",
     ] {
         assert_eq!(
