@@ -81,14 +81,11 @@ pub fn probe(dir: &Path) -> notify::Result<()> {
 fn translate(event: notify::Result<Event>) -> Vec<FsEvent> {
     match event {
         Ok(event) if event.need_rescan() => vec![FsEvent::Overflow],
-        Ok(event) => match file_state(event.kind) {
-            Some(state) => event
-                .paths
-                .into_iter()
-                .map(|path| FsEvent::Touched(path, state))
-                .collect(),
-            None => Vec::new(),
-        },
+        Ok(event) => {
+            let state = file_state(event.kind);
+            let touched = |path| Some(FsEvent::Touched(path, state?));
+            event.paths.into_iter().filter_map(touched).collect()
+        }
         Err(error) => vec![FsEvent::Failed(reason(&error))],
     }
 }
@@ -112,14 +109,10 @@ fn file_state(kind: EventKind) -> Option<FileState> {
 
 /// The system's error, without the path.
 pub fn reason(error: &notify::Error) -> String {
-    match &error.kind {
-        notify::ErrorKind::Io(error) => error.to_string(),
-        notify::ErrorKind::Generic(_)
-        | notify::ErrorKind::PathNotFound
-        | notify::ErrorKind::WatchNotFound
-        | notify::ErrorKind::InvalidConfig(_)
-        | notify::ErrorKind::MaxFilesWatch => error.to_string(),
+    if let notify::ErrorKind::Io(error) = &error.kind {
+        return error.to_string();
     }
+    error.to_string()
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use std::io;
 
-use tokio::net::unix::pipe::Receiver;
+use tokio::io::{copy, sink};
 
-use super::output::Lines;
 use super::{Process, Report, Spawner, Spec};
 
 /// Runs a command under a guardian of its own and discards its output. Returns whether it succeeded. Dropping the future
@@ -17,11 +16,12 @@ pub async fn run(spec: Spec) -> io::Result<bool> {
     let Process {
         control: _control,
         mut reports,
-        stdout,
-        stderr,
+        mut stdout,
+        mut stderr,
     } = process;
     // A full pipe would block the command.
-    let output = async { tokio::join!(discard(stdout), discard(stderr)) };
+    let (mut out, mut err) = (sink(), sink());
+    let output = async { tokio::join!(copy(&mut stdout, &mut out), copy(&mut stderr, &mut err)) };
     let ended = async {
         loop {
             match reports.next().await {
@@ -37,9 +37,4 @@ pub async fn run(spec: Spec) -> io::Result<bool> {
         ended = &mut ended => ended,
         _ = &mut output => ended.await,
     }
-}
-
-async fn discard(pipe: Receiver) {
-    let mut lines = Lines::new(pipe);
-    while lines.next().await.is_some() {}
 }
