@@ -1,6 +1,5 @@
 //! The task that reads the output of a build and collects the result.
 
-use std::env;
 use std::time::{Duration, SystemTime};
 
 use cargo_metadata::diagnostic::DiagnosticLevel;
@@ -8,12 +7,11 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::artifact::Fingerprint;
-use crate::build::{BuildCommand, BuildOutput, OutputLine, Plan, take_progress};
+use crate::build::{BuildOutput, OutputLine, Plan, take_progress};
 use crate::error::Failure;
-use crate::os::cleanup::Cleanup;
 use crate::os::hint_for_errno;
 use crate::process::output::{Lines, Piece};
-use crate::process::{self, Process, Reports, Signal, Spec};
+use crate::process::{self, Process, Reports, Signal};
 use crate::reload::{Ended, GenId};
 use crate::ui::{Feed, Level, Report};
 use crate::watch::LockFileWindow;
@@ -27,24 +25,6 @@ const QUIET: Duration = Duration::from_millis(100);
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// In bytes. A longer line is split. Messages of cargo have a few kilobytes, and the message with the launch tens of them.
 const MAX_LINE: usize = 16 << 20;
-
-/// How to run a build command. `progress` makes cargo print its progress although it has no terminal.
-pub(super) fn spec(command: BuildCommand, cleanup: Vec<Cleanup>, progress: bool) -> Spec {
-    let mut env: Vec<_> = env::vars_os().collect();
-    if progress {
-        let wanted = [
-            ("CARGO_TERM_PROGRESS_WHEN", "always"),
-            ("CARGO_TERM_PROGRESS_WIDTH", "60"),
-        ];
-        env.retain(|(name, _)| wanted.iter().all(|(ours, _)| name != ours));
-        env.extend(wanted.map(|(name, value)| (name.into(), value.into())));
-    }
-    let BuildCommand { argv, workdir, .. } = command;
-    Spec {
-        cleanup,
-        ..Spec::new(argv, env, workdir)
-    }
-}
 
 /// An output stream of the build, read line by line.
 struct Stream {
@@ -202,8 +182,20 @@ impl BuildTask {
             None => self.ask_cargo(),
         }
         let fingerprint = Fingerprint::new(&launch, &self.output.runtime_files());
+        let mut like = None;
+        if let Some(mine) = fingerprint.clone() {
+            let (known, read) = (std::mem::take(&mut self.known), mine.clone());
+            // In a blocking thread, because an executable may be large.
+            let search = tokio::task::spawn_blocking(move || {
+                let mut newest_first = known.into_iter().rev();
+                newest_first.find(|(_, known)| known.matches(&read))
+            });
+            like = search.await.ok().flatten().map(|(id, _)| id);
+            // The next build needs the hashes; this one need not wait for them.
+            tokio::task::spawn_blocking(move || mine.hash_files());
+        }
         Ok(Box::new(Built {
-            like: self.find_like(fingerprint.clone()).await,
+            like,
             launch,
             fingerprint,
         }))
@@ -220,21 +212,6 @@ impl BuildTask {
                 inbox.send(Input::Inputs(Box::new(Inputs { id, began, files })));
             });
         }
-    }
-
-    /// Finds a generation that already runs the same. In a blocking thread, because an executable may be large.
-    async fn find_like(&mut self, fingerprint: Option<Fingerprint>) -> Option<GenId> {
-        let fingerprint = fingerprint?;
-        let known = std::mem::take(&mut self.known);
-        let mine = fingerprint.clone();
-        let search = tokio::task::spawn_blocking(move || {
-            let mut newest_first = known.into_iter().rev();
-            newest_first.find(|(_, known)| known.matches(&mine))
-        });
-        let like = search.await.ok().flatten().map(|(id, _)| id);
-        // The next build needs the hashes; this one need not wait for them.
-        tokio::task::spawn_blocking(move || fingerprint.hash_files());
-        like
     }
 }
 

@@ -1,5 +1,6 @@
 //! Starts builds, and uses their results.
 
+use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,12 @@ use anyhow::{Context, Result};
 
 use crate::build::Plan;
 use crate::error::Failure;
-use crate::process::{Signal, Spawner};
+use crate::process::{Signal, Spawner, Spec};
 use crate::reload::{Action, BuildOutcome, Event, GenEvent, GenId};
 use crate::ui::{Level, Mode, Report};
 use crate::watch::{LockFileWindow, Moment};
 
-use super::build::{BuildTask, spec};
+use super::build::BuildTask;
 use super::generation::Running;
 use super::inbox::{Built, Input};
 use super::setup;
@@ -21,6 +22,12 @@ use super::state::{ActiveBuild, Driver};
 /// How long a cancelled build may take to remove unfinished files, as `make` does on `SIGTERM`. If it were killed at once, the
 /// next build would take these files for complete.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Makes cargo print its progress.
+const PROGRESS: [(&str, &str); 2] = [
+    ("CARGO_TERM_PROGRESS_WHEN", "always"),
+    ("CARGO_TERM_PROGRESS_WIDTH", "60"),
+];
 
 impl Driver {
     /// Starts a build, which reports [`Input::Built`].
@@ -31,11 +38,19 @@ impl Driver {
         let began = Moment::now();
         let plan = self.builds.plan.clone();
         let command = plan.build_command()?.context("there is nothing to build")?;
-        let progress = match self.config.ui.mode {
-            Mode::Live | Mode::Json => true,
-            Mode::Plain | Mode::Off => false,
-        };
-        let process = Spawner::default().spawn(spec(command, self.cleanup(), progress))?;
+        let mut env: Vec<_> = env::vars_os().collect();
+        match self.config.ui.mode {
+            // Cargo has no terminal, so it prints its progress only on request.
+            Mode::Live | Mode::Json => {
+                env.retain(|(name, _)| PROGRESS.iter().all(|(ours, _)| name != ours));
+                env.extend(PROGRESS.map(|(name, value)| (name.into(), value.into())));
+            }
+            Mode::Plain | Mode::Off => {}
+        }
+        let process = Spawner::default().spawn(Spec {
+            cleanup: self.cleanup(),
+            ..Spec::new(command.argv, env, command.workdir)
+        })?;
         let control = process.control.clone();
         let known = |(id, running): (&GenId, &Running)| Some((*id, running.fingerprint.clone()?));
         let lock_file = LockFileWindow {
