@@ -158,8 +158,8 @@ pub struct Cli {
 
     /// How long the old generation may take to stop
     ///
-    /// After this time hotrun kills it. A program that doesn't handle the signal may use this time to finish its connections. It then gets the signal
-    /// and is killed two seconds later, or after this timeout if that is shorter.
+    /// After this time hotrun kills it. A program that doesn't handle the signal may use this time to finish its
+    /// connections. It then gets the signal and is killed two seconds later, or after this timeout if that is shorter.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub stop_timeout: Duration,
 

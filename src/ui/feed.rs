@@ -20,6 +20,9 @@ const MAX_WAITING: usize = 256;
 /// How long a terminal that accepts no output (Ctrl-S, a pager) may delay the end.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The user interface wakes this often even if it has nothing to do.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Called when hotrun must quit: nobody sees the output any longer, or a part of hotrun has panicked.
 pub type OnQuit = Arc<dyn Fn() + Send + Sync>;
 
@@ -36,12 +39,8 @@ pub struct Feed {
 /// Set when the terminal must be released before everything else that waits; notified when that is done.
 type Release = Arc<Mutex<Option<oneshot::Sender<()>>>>;
 
-#[derive(Debug)]
-struct Item {
-    content: Content,
-    /// Returned when the report has been shown.
-    _room: Option<OwnedSemaphorePermit>,
-}
+/// The permit is returned when the report has been shown.
+type Item = (Content, Option<OwnedSemaphorePermit>);
 
 #[derive(Debug)]
 enum Content {
@@ -95,14 +94,14 @@ impl Drop for QuitOnPanic {
 
 fn show(mut ui: Ui, incoming: &Receiver<Item>, on_quit: &OnQuit, release: &Release) {
     loop {
-        let mut item = match wait(incoming, ui.next_redraw()) {
+        let mut item = match incoming.recv_timeout(ui.next_redraw().unwrap_or(A_DAY)) {
             Ok(item) => Some(item),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
         // Everything that waits is drawn at once.
         let mut shown = Ok(());
-        while let Some(Item { content, _room }) = item {
+        while let Some((content, _room)) = item {
             let released = release_terminal(&mut ui, release);
             shown = shown.and(released).and(match content {
                 Content::Report(report) => ui.report(&report),
@@ -134,16 +133,6 @@ fn release_terminal(ui: &mut Ui, release: &Release) -> std::io::Result<()> {
     released
 }
 
-fn wait(
-    incoming: &Receiver<Item>,
-    timeout: Option<Duration>,
-) -> std::result::Result<Item, RecvTimeoutError> {
-    match timeout {
-        Some(timeout) => incoming.recv_timeout(timeout),
-        None => incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
-    }
-}
-
 impl Feed {
     /// Shows a fact. Never waits.
     pub fn report(&self, report: Report) {
@@ -158,10 +147,7 @@ impl Feed {
                 .record(report);
         }
         // The thread lives as long as there is a `Feed`, unless it panics.
-        let _ = self.items.send(Item {
-            content,
-            _room: room,
-        });
+        let _ = self.items.send((content, room));
     }
 
     /// The recent output of everything that was reported.

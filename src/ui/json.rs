@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::writer::TolerantWriter;
-use super::{Level, Options, Report, Stream, text};
+use super::{Options, Report, Stream, text};
 use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
 
 /// The longest line to hold back until its end arrives, in bytes.
@@ -161,12 +161,8 @@ impl Serialize for Event {
 fn output(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> Event {
     let text = String::from_utf8_lossy(bytes);
     let lossy = matches!(text, std::borrow::Cow::Owned(_));
-    let stream = match stream {
-        Stream::Stdout => "stdout",
-        Stream::Stderr => "stderr",
-    };
     Event::of(id, "output")
-        .with("stream", stream)
+        .with("stream", json!(stream))
         .with("text", text)
         .with_flag("lossy", lossy)
         .with_flag("partial", partial)
@@ -196,7 +192,7 @@ fn event(report: &Report, color: bool) -> Option<Event> {
             level,
             rendered,
         } => Event::of(*id, "diagnostic")
-            .with("level", level_name(*level))
+            .with("level", json!(level))
             .with("rendered", text::colors(rendered, color)),
         Report::BuildLine { id, text } => {
             Event::of(*id, "build_output").with("text", text::colors(text, color))
@@ -210,7 +206,7 @@ fn event(report: &Report, color: bool) -> Option<Event> {
         Report::MainProcess { id, pid } => Event::of(*id, "main_process").with("pid", *pid),
         Report::Status { id, text } => Event::of(*id, "status").with("text", text.as_str()),
         Report::Message { level, text, hint } => Event::new("message")
-            .with("level", level_name(*level))
+            .with("level", json!(level))
             .with("text", text.as_str())
             .with_some("hint", hint.as_deref()),
         // A blocked build also prints a line about it. Connections change too often.
@@ -315,15 +311,5 @@ fn stopped_name(stopped: Stopped) -> &'static str {
         Stopped::Drained => "drained",
         Stopped::TimedOut => "timed_out",
         Stopped::Killed => "killed",
-    }
-}
-
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Detail => "detail",
-        Level::Info => "info",
-        Level::Success => "success",
-        Level::Warning => "warning",
-        Level::Error => "error",
     }
 }

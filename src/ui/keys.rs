@@ -29,11 +29,9 @@ pub enum Key {
     Quit,
 }
 
-/// How long to wait for the rest of a sequence after a lone `ESC`, before it counts as the key `Esc`.
-const ESCAPE_TIMEOUT: Duration = Duration::from_millis(100);
-/// How long to wait for the rest of a longer sequence. Alt and a bracket look like the start of one; without a limit,
-/// they would swallow every later key.
-const SEQUENCE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long to wait for the rest of a sequence. After that a lone `ESC` is the key `Esc`. Alt and a bracket look like the
+/// start of a sequence; without a limit, they would swallow every later key.
+const TIMEOUT: Duration = Duration::from_millis(200);
 
 const ESC: u8 = 0x1b;
 /// Aborts an unfinished sequence (`CAN`, ECMA-48, 8.3.6).
@@ -46,64 +44,33 @@ const CANCEL: u8 = 0x18;
 pub struct KeyParser {
     parser: Parser,
     input: Input,
-    unfinished: Unfinished,
-}
-
-/// What may still be missing at the end of the input so far.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Unfinished {
-    #[default]
-    Nothing,
-    /// Whatever follows the `ESC` that came last.
-    Escape,
-    /// The same, and the key `Esc` was reported already.
-    ReportedEscape,
-    /// The rest of a sequence, perhaps.
-    Sequence,
+    /// A sequence may be unfinished.
+    unfinished: bool,
+    /// The last byte was `ESC`.
+    escape: bool,
 }
 
 impl KeyParser {
     /// The keys in these bytes.
     pub fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
-        let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
-            return Vec::new();
-        };
-        // A key that follows the key `Esc`. Anything else may be the rest of a sequence that arrives late.
-        if self.unfinished == Unfinished::ReportedEscape && key(char::from(*first)).is_some() {
-            self.parser.advance(&mut self.input, &[CANCEL]);
-        }
         self.parser.advance(&mut self.input, bytes);
-        if *last == ESC {
-            self.unfinished = Unfinished::Escape;
-        } else if self.unfinished != Unfinished::Nothing || bytes.contains(&ESC) {
-            self.unfinished = Unfinished::Sequence;
-        }
+        self.unfinished |= bytes.contains(&ESC);
+        self.escape = bytes.ends_with(&[ESC]);
         std::mem::take(&mut self.input.keys)
     }
 
     /// How long to wait for more input before calling [`KeyParser::time_out`]; `None`: nothing is unfinished.
     pub fn timeout(&self) -> Option<Duration> {
-        if self.input.pasting {
-            // The sequence that ends pasted text starts with `ESC` and so ends any other one.
-            return None;
-        }
-        match self.unfinished {
-            Unfinished::Nothing | Unfinished::ReportedEscape => None,
-            Unfinished::Escape => Some(ESCAPE_TIMEOUT),
-            Unfinished::Sequence => Some(SEQUENCE_TIMEOUT),
-        }
+        // The sequence that ends pasted text starts with `ESC` and so ends any other one.
+        (self.unfinished && !self.input.pasting).then_some(TIMEOUT)
     }
 
     /// Nothing followed in time.
     pub fn time_out(&mut self) -> Option<Key> {
-        if self.unfinished == Unfinished::Escape {
-            self.unfinished = Unfinished::ReportedEscape;
-            return Some(Key::Escape);
-        }
         self.parser.advance(&mut self.input, &[CANCEL]);
         self.input.skip = 0;
-        self.unfinished = Unfinished::Nothing;
-        None
+        self.unfinished = false;
+        std::mem::take(&mut self.escape).then_some(Key::Escape)
     }
 }
 
@@ -217,21 +184,6 @@ mod tests {
         assert_eq!(read(b"\x1b\x1b[Ar"), [Key::Reload]);
     }
 
-    /// A slow connection may deliver the rest of a sequence after the `ESC` was taken for the key.
-    #[test]
-    fn the_late_rest_of_a_sequence_contains_no_key() {
-        let introduced = |sequence: &&&[u8]| key(char::from(sequence[1])).is_none();
-        for sequence in SEQUENCES.iter().filter(introduced) {
-            let mut keys = KeyParser::default();
-            assert_eq!(keys.read(&sequence[..1]), []);
-            assert_eq!(keys.timeout(), Some(ESCAPE_TIMEOUT));
-            assert_eq!(keys.time_out(), Some(Key::Escape));
-            assert_eq!(keys.timeout(), None);
-            assert_eq!(keys.read(&sequence[1..]), [], "{}", sequence.escape_ascii());
-            assert_eq!(keys.read(b"r"), [Key::Reload]);
-        }
-    }
-
     #[test]
     fn a_key_after_the_escape_key_is_a_key() {
         let mut keys = KeyParser::default();
@@ -244,7 +196,7 @@ mod tests {
     fn alt_and_a_bracket_do_not_swallow_later_keys() {
         let mut keys = KeyParser::default();
         assert_eq!(keys.read(b"\x1b]"), []);
-        assert_eq!(keys.timeout(), Some(SEQUENCE_TIMEOUT));
+        assert_eq!(keys.timeout(), Some(TIMEOUT));
         assert_eq!(keys.time_out(), None);
         assert_eq!(keys.timeout(), None);
         assert_eq!(keys.read(b"r"), [Key::Reload]);

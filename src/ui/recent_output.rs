@@ -6,8 +6,8 @@ use regex::Regex;
 use super::{Level, Report};
 use crate::reload::{Failure, GenId, GenNotice, Notice};
 
-/// How many bytes to keep of the errors of one build. Users seldom read more than the first errors.
-const MOST_ERRORS: usize = 64 << 10;
+/// How many errors of a build to keep. Users seldom read more than the first ones.
+const FIRST_ERRORS: usize = 16;
 /// How many bytes to keep of the output of a program.
 const MOST_OUTPUT: usize = 8 << 10;
 /// How many lines to show of a program, and of a build without errors.
@@ -27,10 +27,6 @@ const GENERATIONS: usize = 4;
 #[derive(Debug, Default)]
 pub struct RecentOutput {
     errors: Vec<String>,
-    /// Their total length in bytes.
-    length: usize,
-    /// How many errors were dropped.
-    more: usize,
     /// What else the build printed.
     lines: VecDeque<String>,
     /// hotrun's own errors since the build or the start began.
@@ -64,7 +60,7 @@ impl RecentOutput {
                 level: Level::Error,
                 rendered,
                 ..
-            } => self.error(rendered),
+            } if self.errors.len() < FIRST_ERRORS => self.errors.push(cut(rendered, MOST_MESSAGE)),
             Report::BuildLine { text, .. } => {
                 push(&mut self.lines, LAST_LINES, cut(text, MOST_LINE));
             }
@@ -119,14 +115,10 @@ impl RecentOutput {
     }
 
     fn of_the_build(&self) -> Vec<String> {
-        if self.errors.is_empty() {
-            return vec![joined(&self.lines)];
+        match self.errors.is_empty() {
+            true => vec![joined(&self.lines)],
+            false => self.errors.clone(),
         }
-        let mut texts = self.errors.clone();
-        if self.more > 0 {
-            texts.push(format!("and {} more errors", self.more));
-        }
-        texts
     }
 
     fn of_the_program(&self, id: GenId) -> Vec<String> {
@@ -134,16 +126,6 @@ impl RecentOutput {
         let text = String::from_utf8_lossy(printed);
         let lines: Vec<&str> = text.lines().collect();
         vec![lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")]
-    }
-
-    fn error(&mut self, rendered: &str) {
-        self.length += rendered.len();
-        match self.length <= MOST_ERRORS {
-            true => self.errors.push(rendered.to_owned()),
-            // A part of an error explains more than nothing.
-            false if self.errors.is_empty() => self.errors.push(cut(rendered, MOST_ERRORS)),
-            false => self.more += 1,
-        }
     }
 
     fn print(&mut self, id: GenId, bytes: &[u8]) {
@@ -178,11 +160,8 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 fn joined(lines: &VecDeque<String>) -> String {
-    lines
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    lines.join("\n")
 }
 
 /// Removes control sequences. Of a line that was overwritten, keeps what was written last.
@@ -339,22 +318,19 @@ mod tests {
 
     #[test]
     fn the_kept_output_is_bounded() {
-        let error = diagnostic(Level::Error, &"x".repeat(MOST_ERRORS / 4));
-        let recent = recorded(&vec![error; 10]);
-        let texts = recent.explain(ID, Failure::Build);
-        assert_eq!((texts.len(), &*texts[4]), (5, "and 6 more errors"));
+        let error = diagnostic(Level::Error, &"x".repeat(2 * MOST_MESSAGE));
+        let texts = recorded(&vec![error; 100]).explain(ID, Failure::Build);
+        assert_eq!(texts.len(), FIRST_ERRORS);
+        assert_eq!(
+            texts[0].len(),
+            MOST_MESSAGE + 3,
+            "the ellipsis has three bytes"
+        );
         let recent = recorded(&vec![line(&"ä".repeat(MOST_LINE)); 2]);
         let texts = &recent.explain(ID, Failure::Build)[0];
         assert_eq!(texts.chars().filter(|c| *c == 'ä').count(), MOST_LINE);
-        let recent = recorded(&[message(Level::Error, &"m".repeat(MOST_ERRORS))]);
+        let recent = recorded(&[message(Level::Error, &"m".repeat(2 * MOST_MESSAGE))]);
         assert!(recent.explain(ID, Failure::Build)[0].len() < MOST_MESSAGE + 8);
-        let error = diagnostic(Level::Error, &"e".repeat(2 * MOST_ERRORS));
-        let recent = recorded(&[error, diagnostic(Level::Error, "second")]);
-        let texts = recent.explain(ID, Failure::Build);
-        assert_eq!(
-            (texts[0].len(), &*texts[1]),
-            (MOST_ERRORS + 3, "and 1 more errors")
-        );
         let flood: Vec<Report> = (0..1000)
             .map(|_| printed(ID, &"y\n".repeat(1000)))
             .collect();

@@ -1,11 +1,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::os::terminal::Size;
 use crate::reload::{GenId, Notice};
 
 /// One of the two output streams of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stream {
     /// Descriptor 1.
     Stdout,
@@ -14,7 +17,8 @@ pub enum Stream {
 }
 
 /// How much a message matters: at which verbosity and in which color it is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Shown with `-v`.
     Detail,
