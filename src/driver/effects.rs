@@ -1,7 +1,7 @@
 //! Performs the effects that the machine requests, and shows its notices.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::os::cleanup::Cleanup;
@@ -10,8 +10,7 @@ use crate::process::Signal;
 use crate::reload::{
     BuildOutcome, Effect, Ended, Event, Failure, GenEffect, GenEvent, GenId, GenNotice, Notice,
 };
-use crate::socket::Respond;
-use crate::socket::pending::{Reason, Responder};
+use crate::socket::pending::{self, Reason};
 use crate::ui::{Level, Report};
 
 use super::generation::Running;
@@ -158,8 +157,7 @@ impl Driver {
                 details: recent.explain(id, failure),
             }
         };
-        let responder: Arc<dyn Respond> = Arc::new(Responder::new(reason));
-        let responds = self.sockets.respond(&responder);
+        let responds = self.sockets.respond(pending::responder(reason));
         self.report_failure("responding to connections", responds);
     }
 

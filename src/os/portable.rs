@@ -117,25 +117,6 @@ impl HangupSet {
     }
 }
 
-#[derive(Debug)]
-pub struct PidfdSet(Infallible);
-
-impl PidfdSet {
-    pub fn new() -> io::Result<Self> {
-        unsupported()
-    }
-
-    pub fn watch(&mut self, _pids: &[i32]) {
-        match self.0 {}
-    }
-}
-
-impl AsFd for PidfdSet {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self.0 {}
-    }
-}
-
 /// Interception of `bind` and `listen`, which does not exist here.
 pub mod seccomp {
     use std::os::fd::RawFd;

@@ -41,7 +41,7 @@ pub(super) struct Applier {
     groups: HashMap<GroupId, Group>,
     listeners: HashMap<ListenerId, Listener>,
     incoming: Option<Incoming>,
-    responder: Option<Arc<dyn Respond>>,
+    responder: Option<Arc<Respond>>,
     runtime: Handle,
     places: Arc<Semaphore>,
     started: Instant,
@@ -76,7 +76,7 @@ impl Applier {
     }
 
     /// Sets what responds while [`UnclaimedPolicy::Respond`] holds.
-    pub(super) fn set_responder(&mut self, responder: Arc<dyn Respond>) {
+    pub(super) fn set_responder(&mut self, responder: Arc<Respond>) {
         for group in self.groups.values() {
             group.unclaimed.send_if_modified(|unclaimed| {
                 let responds = matches!(unclaimed, Unclaimed::Respond(_));

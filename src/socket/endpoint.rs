@@ -26,10 +26,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The address to which a socket is bound.
-    ///
-    /// # Errors
-    /// What the system reports, and [`io::ErrorKind::InvalidInput`] for anything but an IP socket.
+    /// The address to which a socket is bound. Fails with [`io::ErrorKind::InvalidInput`] for anything but an IP socket.
     pub fn of(socket: &Socket) -> io::Result<Self> {
         let address = socket.local_addr()?.as_socket();
         let address = address.ok_or(io::ErrorKind::InvalidInput)?;

@@ -43,7 +43,7 @@ pub(super) enum Unclaimed {
     /// They are forwarded to the live generation.
     Forward,
     /// They get a response, or wait if there is none.
-    Respond(Arc<dyn Respond>),
+    Respond(Arc<Respond>),
 }
 
 /// What a client gets.
@@ -57,12 +57,10 @@ pub enum Response {
     Send(Vec<u8>),
 }
 
-/// Responds in the place of a program. It runs on the thread of the driver, so it must be quick.
-pub trait Respond: Send + Sync {
-    /// `received` is everything that has come so far. With `last` nothing more will be read: it is too long, took too
-    /// long, or has ended. Then [`Response::NeedMore`] means the same as [`Response::Wait`].
-    fn respond(&self, received: &[u8], last: bool) -> Response;
-}
+/// Responds in the place of a program, given everything that has come so far. If the flag is set nothing more will be read:
+/// it is too long, took too long, or has ended. Then [`Response::NeedMore`] means the same as [`Response::Wait`]. It runs on
+/// the thread of the driver, so it must be quick.
+pub type Respond = dyn Fn(&[u8], bool) -> Response + Send + Sync;
 
 /// Treats one connection by the current policy until it is closed. Bytes that were read while it waited are sent first
 /// when it is forwarded.
@@ -135,11 +133,11 @@ impl Client {
     }
 
     /// The response; nothing if the client waits. May be dropped and called again.
-    async fn response(&mut self, responder: &dyn Respond) -> io::Result<Option<Vec<u8>>> {
+    async fn response(&mut self, responder: &Respond) -> io::Result<Option<Vec<u8>>> {
         let mut last = false;
         loop {
             if !self.received.is_empty() {
-                match responder.respond(&self.received, last) {
+                match responder(&self.received, last) {
                     Response::Send(response) => return Ok(Some(response)),
                     Response::Wait => return Ok(None),
                     Response::NeedMore if last => return Ok(None),

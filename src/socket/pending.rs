@@ -3,8 +3,9 @@
 //!
 //! Connections of other protocols wait. [`Request::parse`] recognizes them.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::sync::Arc;
 
 use httparse::{Header, Status};
 
@@ -33,29 +34,14 @@ const RETRY_AFTER: u32 = 1;
 
 /// Responds to HTTP requests while no server is running. The reason is determined for each request, because more output
 /// may have arrived.
-pub struct Responder(Box<dyn Fn() -> Reason + Send + Sync>);
-
-impl Responder {
-    /// Responds with the current result of `reason`.
-    pub fn new(reason: impl Fn() -> Reason + Send + Sync + 'static) -> Self {
-        Self(Box::new(reason))
-    }
-}
-
-impl Respond for Responder {
-    fn respond(&self, received: &[u8], last: bool) -> Response {
-        match Request::parse(received, last) {
+pub fn responder(reason: impl Fn() -> Reason + Send + Sync + 'static) -> Arc<Respond> {
+    Arc::new(
+        move |received: &[u8], last| match Request::parse(received, last) {
             Request::Incomplete => Response::NeedMore,
             Request::OtherProtocol => Response::Wait,
-            Request::Http { page, body } => Response::Send(response(&(self.0)(), page, body)),
-        }
-    }
-}
-
-impl fmt::Debug for Responder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responder").finish_non_exhaustive()
-    }
+            Request::Http { page, body } => Response::Send(response(&reason(), page, body)),
+        },
+    )
 }
 
 /// The response, as HTML if it is a `page`, and without a body for `HEAD`.

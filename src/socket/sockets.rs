@@ -131,8 +131,7 @@ impl Sockets {
     /// No generation is live or on its way: until [`Self::stop_responding`] this responds to new connections and to those
     /// that wait. A connection that gets no response waits, and is forwarded to the next live generation. Where
     /// generations share their sockets everything waits.
-    pub fn respond(&mut self, responder: &Arc<dyn Respond>) -> io::Result<()> {
-        let responder = responder.clone();
+    pub fn respond(&mut self, responder: Arc<Respond>) -> io::Result<()> {
         self.inbox.ask(move |owner| {
             owner.applier.set_responder(responder);
             owner.handle(Input::Respond)

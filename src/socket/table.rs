@@ -1,8 +1,8 @@
 //! Which generation is live, and the state of each listener of each address. Pure: no I/O, no clock, no descriptor.
 //!
 //! [`Table::handle`] takes an [`Input`] and has [`Op`]s performed by a [`Kernel`]. Every decision about listeners is
-//! made here. `table/tests` walks through all states that a small world can reach, against a model of the kernel's
-//! array of members, and checks after each op that no connection can be lost.
+//! made here. `table/tests` walks through the states that small worlds can reach, against a model of the kernel's array of
+//! members, and checks after each op that no connection can be lost.
 
 mod adopted;
 mod closing;
@@ -46,7 +46,7 @@ pub(super) struct Table {
     draining: BTreeSet<GenId>,
     /// The generations that are gone.
     gone: BTreeSet<GenId>,
-    /// When what failed is tried again.
+    /// When failed ops are tried again.
     retry_at: Option<Time>,
     /// When paths are looked at again.
     restore_at: Option<Time>,
@@ -203,7 +203,7 @@ impl Table {
         self.groups.iter_mut().find(|group| group.id == id)
     }
 
-    /// Does it with every group, and returns the last error.
+    /// Acts on every group, and returns the last error.
     fn on_each(
         &mut self,
         env: &mut Env,
@@ -263,10 +263,10 @@ impl Table {
     fn switch(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
         // Listeners that were shut down come first: they change what the indices mean.
         self.on_each(env, Group::refresh)?;
-        // An address that a program opened may be one that the next does not open.
+        // The next program need not open every address that this one opened.
         let missing = |group: &Group| !group.is_adopted() && !group.may_serve(id);
         let has_sockets = self.groups.iter().any(|group| group.may_serve(id));
-        // It comes back, and has closed its sockets since, or no connection finds one of them.
+        // It was live before, and has closed its sockets since, or one of them is hidden.
         let lost = self.served.contains(&id) && !has_sockets;
         let mut groups = self.groups.iter();
         if lost || groups.any(|group| missing(group) || group.hides(id)) {

@@ -35,9 +35,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Starts a thread that replies to the calls of one generation's program. It ends when no process is left that could call.
 /// `channel` is hotrun's end of [`os::seccomp::channel`], `pids` returns the current processes, and `notify` receives what
 /// happened.
-///
-/// # Errors
-/// If the thread cannot be started.
 pub fn start(
     channel: OwnedFd,
     id: GenId,

@@ -26,8 +26,7 @@ use crate::socket::scan;
 pub enum InterceptEvent {
     /// The program listens. The next generation can share the address.
     Listens(Joined),
-    /// The program is about to learn that an address is in use. Comes before anything that the program does about it;
-    /// the holder follows in [`Self::InUse`].
+    /// The program is about to get the error that an address is in use. The holder follows in [`Self::InUse`].
     Refused,
     /// Another process has the address.
     InUse(OpenError),
@@ -225,7 +224,7 @@ impl Program {
         }
     }
 
-    /// If the address is in use but no other process listens there, another generation has it, one that never listened or whose
+    /// If the address is in use but no other process listens there, a generation has it that never listened, or whose
     /// listener is about to be closed. Those share it.
     fn bind_stream(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
         let bound = bind_for_program(socket, endpoint, shared);
@@ -303,7 +302,7 @@ impl Program {
         OpenError::in_use(&Address::Tcp(endpoint.address), occupant.as_ref())
     }
 
-    /// Forgets the sockets that no process holds any more, and takes their listeners out.
+    /// Forgets the sockets that no process holds any more, and orphans their listeners.
     pub(super) fn look(&mut self) {
         let Some(mut held) = self.held() else {
             return;

@@ -74,7 +74,7 @@ impl Group {
         self.find(id).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Makes sure that a socket of ours stays by which the steering program can be attached.
+    /// Keeps a socket of ours through which the steering program can be attached.
     fn anchor(&mut self, env: &mut Env) -> io::Result<()> {
         let anchored = |one: &Listener| one.origin == Origin::Anchor;
         if self.listeners.iter().any(anchored) {
@@ -93,16 +93,16 @@ impl Group {
         Ok(())
     }
 
-    /// Does as [`Self::orphan`] with those of these listeners that are in the group.
+    /// Orphans those of these listeners that are in the group.
     pub(super) fn orphan_all(&mut self, ids: &[ListenerId], env: &mut Env) -> io::Result<()> {
         let orphaned = ids.iter().map(|id| self.orphan(*id, env));
         orphaned.fold(Ok(()), io::Result::and)
     }
 
-    /// No program accepts from the listener: it gets nothing new, what waits in it is forwarded, and then it is closed.
-    /// As long as it is the target's only one, connections still come and wait.
+    /// No program accepts from the listener any more: it gets no new connections, those in its queue are forwarded, and then
+    /// it is closed. While it is the only listener of the target, connections still come and wait.
     pub(super) fn orphan(&mut self, id: ListenerId, env: &mut Env) -> io::Result<()> {
-        // Nobody waits for an answer to a datagram.
+        // A datagram has no connection that waits.
         if self.carries_datagrams() {
             return self.close(id, env);
         }
@@ -166,8 +166,8 @@ impl Group {
         }
     }
 
-    /// When the group is to be closed: a program opened the address, and the generation that is live now does not
-    /// listen there. While another one's processes exist that may, it is theirs.
+    /// When to close the group: a program opened the address, and the live generation does not listen there. It stays while
+    /// another generation exists that may listen there.
     pub(super) fn ends_at(&mut self, env: &Env) -> Option<Time> {
         let left =
             |one: &Listener| one.is_released() || matches!(one.owner, Owner::Next | Owner::Nobody);

@@ -8,8 +8,8 @@ use super::op::{Env, Op, Sight, UnclaimedPolicy};
 use crate::reload::Time;
 use crate::socket::Transport;
 
-/// How long a listener is kept at least after connections went elsewhere: another processor may be between the old
-/// program's choice and the queue.
+/// How long a listener is kept at least after the switch: another processor may be between the choice by the old program
+/// and the queue.
 pub(super) const REST: Duration = Duration::from_millis(50);
 /// How long a handshake may last that began before a switch: a client that lost our answer sends again after one second,
 /// then after two (RFC 6298).
@@ -18,7 +18,7 @@ pub(super) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Group {
-    /// Starts to look for what can be closed, or looks sooner: something has `changed`.
+    /// Starts to look for listeners that can be closed. If something has `changed`, the next look comes sooner.
     pub(super) fn sweep(&mut self, changed: bool, env: &mut Env) {
         if !self.waits_for_time() {
             self.sweep = None;
@@ -44,7 +44,7 @@ impl Group {
         if !self.sweep.as_ref().is_some_and(due) {
             return;
         }
-        let Some(handshakes) = self.question(env) else {
+        let Some(handshakes) = self.next_look(env) else {
             return self.look_later(env.now);
         };
         if !self.is_tcp() {
@@ -67,7 +67,7 @@ impl Group {
         }
     }
 
-    /// Closes what may be closed, given what a look found.
+    /// Closes the listeners that may be closed according to a look.
     pub(super) fn looked(&mut self, sight: Sight, env: &mut Env) {
         self.look_later(env.now);
         self.note_quiescent(sight, env.now);
@@ -90,8 +90,8 @@ impl Group {
         endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Tcp)
     }
 
-    /// Whether there is something to close that only takes time. What the order of the group forbids to close stays
-    /// until the next listener joins.
+    /// Whether a listener can be closed after some time. If the order of the group forbids that, it stays until the next
+    /// one joins.
     fn waits_for_time(&self) -> bool {
         let mut released = self.released();
         released.any(|one| !one.quiescent || self.may_leave(one, true))
@@ -115,8 +115,8 @@ impl Group {
             && listener.owner != self.target
     }
 
-    /// What to look at before anything can be closed: whether handshakes matter. `None` if nothing can be closed yet.
-    fn question(&self, env: &mut Env) -> Option<bool> {
+    /// Whether handshakes matter for the next look. `None` if nothing can be closed yet.
+    fn next_look(&self, env: &mut Env) -> Option<bool> {
         let now = env.now;
         let warm_for = |one: &Listener| one.targeted_until.map(|until| now.since(until));
         let rested = |one: &Listener| warm_for(one).is_none_or(|passed| passed >= REST);
@@ -145,8 +145,8 @@ impl Group {
         }
     }
 
-    /// Closes what may be closed. This needs no look where it is known that no stranger is in the group: a new member
-    /// may be what the closing has waited for, and the next switch may forbid it again.
+    /// Closes the listeners that may be closed. This needs no look just after a member has joined, when no stranger is in the
+    /// group: the new member may permit a closing that the next switch would forbid again.
     pub(super) fn close_deferred(&mut self, env: &mut Env) {
         while let Some(id) = self.closable(false, env) {
             if self.close(id, env).is_err() {
@@ -155,8 +155,7 @@ impl Group {
         }
     }
 
-    /// Where the order of the group forbids to close any, one is closed if all connections that could go astray are
-    /// forwarded.
+    /// If the order of the group forbids to close any, this closes one if all connections that could go astray are forwarded.
     fn close_one_more(&mut self, env: &mut Env) {
         if let Some(id) = self.closable(true, env) {
             let _ = self.close(id, env);
@@ -171,7 +170,7 @@ impl Group {
         closable.map(|one| one.id)
     }
 
-    /// When something is to be done here even if nothing happens.
+    /// When to look again even if nothing happens.
     pub(super) fn sweeps_at(&self) -> Option<Time> {
         let sweep = self.sweep.as_ref().filter(|sweep| !sweep.scanning);
         sweep.map(|sweep| sweep.at)

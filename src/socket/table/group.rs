@@ -19,14 +19,14 @@ pub(super) enum Backend {
     },
 }
 
-/// What is known of an address that a program opened and `--listen` did not name.
+/// The state of an address that a program opened and `--listen` did not name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::socket) struct Adopted {
     /// Whether new connections do not find the group any more.
     pub(super) hidden: bool,
     /// Whether the live generation has closed its last socket here.
     pub(super) closed_by_live: bool,
-    /// Since when no running generation has listened here.
+    /// The time from which on no running generation has listened here.
     pub(super) abandoned_since: Option<Time>,
 }
 
@@ -84,7 +84,7 @@ impl Group {
         }
     }
 
-    /// Datagrams have no queue of connections, and nothing of them is forwarded.
+    /// Datagram sockets have no queue of connections, and are not forwarded.
     pub(in crate::socket) fn carries_datagrams(&self) -> bool {
         let endpoint = self.endpoint();
         endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Udp)
@@ -130,10 +130,16 @@ impl Group {
 
     /// Gives the generation the listener in which connections wait, or a new one.
     pub(super) fn prepare(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
-        // One from which hotrun still accepts must not be a program's too (see `stop_responding`).
+        // A program must not get a listener from which hotrun still accepts (see `stop_responding`).
         let waits = |one: &Listener| one.owner == Owner::Next && !one.forwards;
         match self.listeners.iter().position(waits) {
-            Some(index) => self.give(index, Owner::Generation(id), env),
+            Some(index) => {
+                self.listeners[index].owner = Owner::Generation(id);
+                if self.target == Owner::Next {
+                    self.target = Owner::Generation(id);
+                }
+                self.steer(env)
+            }
             None => {
                 self.open(Owner::Generation(id), Origin::Hotrun, env)?;
                 self.close_deferred(env);
@@ -149,7 +155,7 @@ impl Group {
         }
     }
 
-    /// The generation is asked to stop. What lands in its listeners from now on is forwarded.
+    /// The generation is asked to stop. Connections that land in its listeners from now on are forwarded.
     pub(super) fn drain(&mut self, id: GenId) {
         for listener in self.owned_mut(Owner::Generation(id)) {
             listener.draining = true;
@@ -231,7 +237,7 @@ impl Group {
         targets.all(|one| one.phase != Phase::Served || one.draining)
     }
 
-    /// What becomes of connections that no program takes.
+    /// Sets the policy for connections that no program takes.
     pub(super) fn set_policy(&mut self, env: &mut Env) {
         let policy = match env.common.live {
             Some(_) if self.is_hidden() => UnclaimedPolicy::Forward,
@@ -266,14 +272,14 @@ impl Group {
     }
 
     /// Begins to watch for programs that shut a listener down: while it is the only one, or the steering program names
-    /// its index, connections are refused. Datagram sockets have nothing that hangs up.
+    /// its index, connections are refused. Datagram sockets do not hang up.
     pub(super) fn watch(&mut self, env: &mut Env) {
         if self.carries_datagrams() {
             return;
         }
         for listener in self.listeners.iter_mut().filter(|one| !one.watched) {
             let id = listener.id;
-            // Where it can't be watched, `refresh` finds out.
+            // If it can't be watched, `refresh` finds out.
             let watching = env.kernel.perform(Op::Watch { listener: id });
             listener.watched = watching.is_ok();
         }

@@ -8,7 +8,7 @@ use crate::os::Queue;
 use crate::reload::{GenId, Time};
 use crate::socket::Endpoint;
 
-/// What happened, as the table sees it.
+/// An event or a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::socket) enum Input {
     /// `--listen` names this address. Its first listener is open.
@@ -43,7 +43,7 @@ pub(in crate::socket) enum Input {
     ShutDown(ListenerId),
     /// [`Op::Scan`] has ended.
     Scanned { group: GroupId, sight: Sight },
-    /// [`Table::deadline`] is past.
+    /// [`Table::deadline`](super::Table::deadline) is past.
     Tick,
     /// hotrun ends.
     Close,
@@ -67,10 +67,10 @@ pub(in crate::socket) struct Joining {
     pub(in crate::socket) backlog: i32,
 }
 
-/// What a look at the sockets of the whole machine found.
+/// The result of a look at the sockets of the whole machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::socket) struct Sight {
-    /// Before anything was looked at.
+    /// The start of the look.
     pub(in crate::socket) since: Time,
     /// Whether a socket that is not ours listens at the very same address. It is a member of the group and has an index.
     pub(in crate::socket) stranger: bool,
@@ -78,7 +78,7 @@ pub(in crate::socket) struct Sight {
     pub(in crate::socket) half_open: bool,
 }
 
-/// What becomes of a connection that no program takes.
+/// The treatment of a connection that no program takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::socket) enum UnclaimedPolicy {
     /// It waits.
@@ -86,11 +86,11 @@ pub(in crate::socket) enum UnclaimedPolicy {
     Wait,
     /// It is forwarded to the live generation.
     Forward,
-    /// It gets an answer from hotrun if it speaks HTTP, and waits otherwise.
+    /// It gets a response from hotrun if it speaks HTTP, and waits otherwise.
     Respond,
 }
 
-/// What the table wants done.
+/// An operation that the table requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::socket) enum Op {
     /// A new group.
@@ -120,7 +120,7 @@ pub(in crate::socket) enum Op {
     Restore { listener: ListenerId },
     /// Shut the socket down and close it. It leaves the group at once; the last member takes its index.
     Close { listener: ListenerId },
-    /// Let new connections find whatever listens on an address that covers this one's.
+    /// Let new connections find the listeners on an address that covers this one's.
     Hide { listener: ListenerId },
     /// Set `O_NONBLOCK`, once no program has the socket.
     SetNonblocking { listener: ListenerId },
@@ -130,7 +130,7 @@ pub(in crate::socket) enum Op {
     StopForwarding { listener: ListenerId },
     /// Report it when a program shuts the socket down.
     Watch { listener: ListenerId },
-    /// What is to become of connections that no program takes.
+    /// Set the treatment of connections that no program takes.
     SetPolicy {
         group: GroupId,
         policy: UnclaimedPolicy,
@@ -142,7 +142,7 @@ pub(in crate::socket) enum Op {
     Remove { group: GroupId },
 }
 
-/// What the table acts on: the real sockets, or a model of them in tests.
+/// The real sockets, or a model of them in tests.
 ///
 /// An op is performed at once, because what the table does next depends on whether it worked. So between two ops the
 /// table and the kernel always agree.
@@ -154,7 +154,7 @@ pub(in crate::socket) trait Kernel {
     fn queue(&mut self, listener: ListenerId) -> Option<Queue>;
 }
 
-/// What all groups share.
+/// The state that all groups share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Common {
     pub(super) live: Option<GenId>,
@@ -171,7 +171,7 @@ impl Common {
     }
 }
 
-/// What an operation on a group needs besides the group.
+/// The surroundings of an operation on a group.
 pub(super) struct Env<'a> {
     pub(super) now: Time,
     pub(super) common: Common,

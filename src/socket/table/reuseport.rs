@@ -14,7 +14,7 @@ use crate::reload::GenId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) owner: Owner,
-    /// Whether what lands in it is forwarded to the live generation.
+    /// Whether connections in it are forwarded to the live generation.
     pub(super) forwarded: bool,
 }
 
@@ -146,7 +146,7 @@ pub(in crate::socket) struct Steering {
 }
 
 impl Steering {
-    /// The program that does it.
+    /// The program for it.
     pub(in crate::socket) fn program(&self) -> Vec<Instruction> {
         let mut program = Vec::new();
         if !self.diverted.is_empty() {
@@ -164,7 +164,7 @@ impl Steering {
     }
 }
 
-/// A socket for both families sees both, so the packet itself must tell which it is.
+/// A socket for both families sees both, so the family is read from the packet.
 fn load_source_port() -> [Instruction; 6] {
     [
         plain(LOAD_BYTE, NETWORK),

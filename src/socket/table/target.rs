@@ -9,21 +9,13 @@ use super::reuseport::Member;
 use crate::reload::GenId;
 
 impl Group {
-    pub(super) fn give(&mut self, index: usize, owner: Owner, env: &mut Env) -> io::Result<()> {
-        let before = std::mem::replace(&mut self.listeners[index].owner, owner);
-        if before == self.target {
-            self.target = owner;
-        }
-        self.steer(env)
-    }
-
-    /// New connections are for this owner from now on. Where steering fails it is tried again later.
+    /// New connections are for this owner from now on. Steering that fails is tried again later.
     pub(super) fn set_target(&mut self, owner: Owner, env: &mut Env) -> io::Result<()> {
         self.target = owner;
         self.steer(env)
     }
 
-    /// Makes the kernel send new connections to the target, if it does not.
+    /// Makes the kernel send new connections to the target, unless it does already.
     pub(super) fn steer(&mut self, env: &mut Env) -> io::Result<()> {
         let before = self.landings();
         if !self.attach(env)? {
@@ -38,7 +30,7 @@ impl Group {
         Ok(())
     }
 
-    /// Whether the kernel lacked it.
+    /// Attaches the steering. Returns whether the kernel lacked it.
     fn attach(&mut self, env: &mut Env) -> io::Result<bool> {
         let members = self.members(false);
         match &mut self.backend {
@@ -68,7 +60,7 @@ impl Group {
         Ok(true)
     }
 
-    /// The indices of the listeners in which a new connection may land now, whatever is meant.
+    /// The indices of the listeners in which a new connection may land now.
     pub(super) fn landings(&self) -> Vec<usize> {
         match &self.backend {
             Backend::Reuseport(reuseport) => reuseport.landings(self.listeners.len()),
@@ -96,7 +88,7 @@ impl Group {
         self.place == Place::Unix && self.listeners.iter().any(ends)
     }
 
-    /// `forwarded`: whether those count as such that are released and have a forwarder.
+    /// `forwarded`: whether released listeners with a forwarder count as forwarded.
     fn members(&self, forwarded: bool) -> Vec<Member> {
         let members = self.listeners.iter().map(|one| Member {
             owner: one.owner,

@@ -8,7 +8,7 @@ use super::op::{Env, Op};
 use crate::reload::GenId;
 
 impl Group {
-    /// No generation is live. Connections wait for the newest generation that may become live, or else for the next one.
+    /// No generation is live. Connections wait for the newest generation that may become live, or for the next one.
     pub(super) fn hold(&mut self, env: &mut Env) -> io::Result<()> {
         if self.is_hidden() {
             return Ok(());
@@ -49,7 +49,7 @@ impl Group {
         }
     }
 
-    /// Whether hotrun accepts from the listener no more.
+    /// Stops accepting from the listener. Returns whether that worked.
     fn stop_forwarding(&mut self, index: usize, env: &mut Env) -> bool {
         let listener = &mut self.listeners[index];
         if listener.forwards {
@@ -61,7 +61,7 @@ impl Group {
     }
 
     /// Connections wait again. The next generation must not share a listener with a forwarder: if that is accepting a
-    /// connection at this moment, the generation gets another listener, and what waits in this one is forwarded to it.
+    /// connection at this moment, the generation gets another listener, and connections in this one are forwarded to it.
     pub(super) fn stop_responding(&mut self, env: &mut Env) -> io::Result<()> {
         let mut busy = Vec::new();
         for index in 0..self.listeners.len() {

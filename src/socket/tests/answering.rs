@@ -8,23 +8,18 @@ const NOBODY: u32 = 503;
 const SLOW: u32 = 408;
 
 /// Answers `?`, as programs do; does not know what to make of `~`; takes all else for another protocol.
-struct Says;
-
-impl Respond for Says {
-    fn respond(&self, received: &[u8], last: bool) -> Response {
-        let answer = |number: u32| Response::Send(number.to_le_bytes().into());
-        match received.first() {
-            Some(b'?') => answer(NOBODY),
-            Some(b'~') if last => answer(SLOW),
-            Some(b'~') | None => Response::NeedMore,
-            Some(_) => Response::Wait,
-        }
+fn says(received: &[u8], last: bool) -> Response {
+    let answer = |number: u32| Response::Send(number.to_le_bytes().into());
+    match received.first() {
+        Some(b'?') => answer(NOBODY),
+        Some(b'~') if last => answer(SLOW),
+        Some(b'~') | None => Response::NeedMore,
+        Some(_) => Response::Wait,
     }
 }
 
 fn begin(sockets: &mut Sockets) {
-    let says: Arc<dyn Respond> = Arc::new(Says);
-    sockets.respond(&says).unwrap();
+    sockets.respond(Arc::new(says)).unwrap();
 }
 
 fn connect(to: &To, count: usize) -> Vec<Box<dyn Duplex>> {
