@@ -50,7 +50,7 @@ impl Failure {
         self
     }
 
-    /// What is wrong, without the hints.
+    /// The message without the hints.
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -44,7 +44,7 @@ pub enum Report {
     },
     /// A socket is open.
     Listening {
-        /// Its name, as in `LISTEN_FDNAMES`; empty if there is none worth showing.
+        /// Its name, as in `LISTEN_FDNAMES`; empty if no name is shown.
         name: String,
         /// Its actual address, as a user would type it.
         address: String,

@@ -160,7 +160,7 @@ pub(super) fn running(age: Duration) -> String {
     }
 }
 
-/// What is left of a timeout, in whole seconds.
+/// The rest of a timeout, in whole seconds.
 pub(super) fn left(age: Duration, timeout: Duration) -> String {
     let left = timeout.saturating_sub(age);
     let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
