@@ -2,7 +2,7 @@
 //! same address beside it.
 //!
 //! The program keeps its socket, with its options and wherever it is registered already. hotrun binds it and makes it
-//! listen through a duplicate of the descriptor ([`os::seccomp`](crate::os::seccomp)), and adds it to the group of its
+//! listen through a duplicate of the descriptor ([`os::seccomp`]), and adds it to the group of its
 //! address. The program gets the results that it would get if it were alone.
 //!
 //! `decision` decides how to reply, and `program` carries that out, in a thread for each generation: the program waits for

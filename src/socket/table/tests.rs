@@ -231,6 +231,8 @@ fn explored() -> &'static [Report] {
         for report in &reports {
             let _ = writeln!(std::io::stderr(), "{report}");
         }
+        let states: usize = reports.iter().map(|report| report.states).sum();
+        let _ = writeln!(std::io::stderr(), "{states} states of the table");
         reports
     })
 }
