@@ -1,6 +1,8 @@
 //! From a save to the switch, in each mode.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use nix::sys::signal::Signal;
 #[path = "../../src/reload/tests/replay.rs"]
 mod replay;
 
-use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, apps};
+use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, apps, http};
 
 /// A copy of the axum example in the watched directory, which can be edited.
 struct Example {
@@ -207,6 +209,30 @@ fn the_log_of_a_run_can_be_replayed() {
     let log = fs::read_to_string(log).expect("hotrun writes its log");
     assert_eq!(log.matches(" switched 2 -> ").count(), 1, "{log}");
     replay::replay(&log).unwrap_or_else(|error| panic!("{error}\n{log}"));
+}
+
+#[test]
+fn a_superseded_start_finishes_the_requests_that_it_has_accepted() {
+    let project = Project::new();
+    project.server("one");
+    // Never ready, but it accepts connections and would die of the stop signal.
+    let mut run = project
+        .run()
+        .listen()
+        .args(["--ready", "log:^never$"])
+        .spawn();
+    assert_eq!(run.get("/"), "generation 1 version one\n");
+    let mut client = TcpStream::connect(run.address()).expect("it listens");
+    let request = "GET /slow?ms=1000 HTTP/1.1\r\nconnection: close\r\n\r\n";
+    client
+        .write_all(request.as_bytes())
+        .expect("it is connected");
+    project.server("two");
+    run.expect("superseded");
+    let answer = http::finish(client).expect("it is answered");
+    assert_eq!(answer, "1000 ms later: generation 1 version one\n");
+    run.wait_until_gone(1);
+    run.quit();
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Machine {
         let superseded = self.candidate().filter(starting).map(|known| known.id);
         if let Some(id) = superseded.filter(|_| self.policy.when_busy == WhenBusy::Cancel) {
             step.notice(id, GenNotice::Superseded);
-            self.dismiss(id, step);
+            self.supersede(id, step);
         }
         let live = self.live_generation();
         let in_the_way = live.filter(|live| !self.may_start_beside(live));

@@ -40,6 +40,11 @@ impl Drain {
         Self::new(now, policy.stop_delay_max, policy, Progress::Quiescing)
     }
 
+    /// It was never live, but may have connections: whether it handles the stop signal matters.
+    pub(super) fn superseded(now: Time, policy: &Policy) -> Self {
+        Self::new(now, Duration::ZERO, policy, Progress::CheckingStopSignal)
+    }
+
     /// It was never live, or hotrun quits: the stop signal is sent now.
     pub(super) fn stopped(now: Time, policy: &Policy) -> Self {
         Self::new(now, Duration::ZERO, policy, Progress::Stopped)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::generation::{Generation, State};
+use super::generation::{Generation, State, Watchdog};
 use super::{Machine, Step};
 use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, WatchdogMessage};
 
@@ -74,17 +74,19 @@ impl Machine {
 
     /// Time passed: aborts what is hung, and kills what did not end after that.
     pub(super) fn watchdogs(&mut self, step: &mut Step) {
+        let now = step.now;
+        let is_due = |watchdog: Watchdog| watchdog.due.is_some_and(|due| now >= due);
         for known in &mut self.generations {
-            let is_due = known.watchdog.due.is_some_and(|due| step.now >= due);
-            if known.is_draining() || !is_due {
+            if known.is_draining() || !is_due(known.watchdog) {
                 continue;
             }
-            if known.watchdog.fired {
-                known.watchdog.due = None;
-                step.effect(known.id, GenEffect::Kill);
-            } else {
+            if !known.watchdog.fired {
                 let after = Some(known.watchdog.period);
                 abort(known, after, self.policy.stop_timeout, step);
+            }
+            if is_due(known.watchdog) {
+                known.watchdog.due = None;
+                step.effect(known.id, GenEffect::Kill);
             }
         }
     }

@@ -21,6 +21,17 @@ impl Machine {
         step.effect(id, GenEffect::Stop);
     }
 
+    /// A newer generation is started instead. While no generation is live, connections wait in this one's listeners. It
+    /// may have accepted some, which finish first.
+    pub(super) fn supersede(&mut self, id: GenId, step: &mut Step) {
+        if self.live().is_some() {
+            return self.dismiss(id, step);
+        }
+        self.begin_drain(id, Drain::superseded(step.now, &self.policy));
+        self.forward(id, step);
+        step.effect(id, GenEffect::CheckStopSignal);
+    }
+
     /// The candidate ended. If that happened during its switch, the switch may have been made: new connections go back
     /// to the generation that is live.
     pub(super) fn lose_candidate(&mut self, id: GenId, survivors: bool, step: &mut Step) {

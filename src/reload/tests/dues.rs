@@ -93,10 +93,12 @@ impl World {
         let overdue = match known.drain {
             Drain::OwesQuiescent | Drain::Unhandled => true,
             Drain::MayStop => !known.stopped && !known.killed,
-            Drain::Quiescent => self.now >= known.since.plus(self.policy.stop_delay_min),
+            Drain::Quiescent => {
+                known.superseded || self.now >= known.since.plus(self.policy.stop_delay_min)
+            }
             Drain::No | Drain::Quiescing | Drain::Checking | Drain::AwaitingIdle => false,
         };
-        let overdue = overdue && known.is_unforwarded();
+        let overdue = overdue && known.finishes_first();
         ledger.check(Rule::DrainIsBounded, !overdue, || {
             format!("the next step of {known:?} is missing")
         });

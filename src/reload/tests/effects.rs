@@ -312,7 +312,7 @@ impl World {
         let least = self.now >= known.since.plus(self.policy.stop_delay_min);
         let most = self.now >= known.since.plus(self.policy.stop_delay_max);
         let fine = match known.drain {
-            Drain::Quiescent => least,
+            Drain::Quiescent => least || known.superseded,
             Drain::Quiescing => most,
             Drain::No
             | Drain::OwesQuiescent
@@ -324,12 +324,12 @@ impl World {
         known.drain = Drain::Checking;
         // It is quiescent: its drain timeout begins.
         known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
-        fine && known.is_unforwarded()
+        fine && known.finishes_first()
     }
 
     fn forward(&self, known: &mut Gen, ledger: &mut Ledger) -> bool {
         self.leave_live_alone(known, ledger);
-        let fine = !known.forwarded;
+        let fine = !known.forwarded || known.superseded;
         known.forwarded = true;
         if known.role != Role::Candidate {
             return fine;
@@ -338,6 +338,10 @@ impl World {
         let newer = self.cancels() && !known.answers_all;
         let refused = known.ready && self.switching.is_none();
         known.drain_until(self.now, self.now.plus(self.policy.stop_timeout));
+        if newer && !known.ready && !late && self.live().is_none() {
+            known.superseded = true;
+            known.drain = Drain::Quiescent;
+        }
         fine && (refused || !known.ready && (late || newer))
     }
 

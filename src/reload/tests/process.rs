@@ -77,6 +77,8 @@ pub(super) struct Gen {
     /// Its first process ended, and others are left.
     pub(super) to_be_killed: bool,
     pub(super) forwarded: bool,
+    /// A newer one was started instead while none was live, so that it may have connections.
+    pub(super) superseded: bool,
     pub(super) stopped: bool,
     pub(super) killed: bool,
     /// It is owed the signal for a configuration change.
@@ -111,6 +113,7 @@ impl Gen {
             serves: false,
             to_be_killed: false,
             forwarded: false,
+            superseded: false,
             stopped: false,
             killed: false,
             owed: false,
@@ -188,6 +191,12 @@ impl Gen {
         self.role == Role::Draining && !self.forwarded
     }
 
+    /// Whether its connections finish before it is asked to stop.
+    pub(super) fn finishes_first(&self) -> bool {
+        let superseded = self.superseded && !self.stopped && !self.killed;
+        self.is_unforwarded() || self.role == Role::Draining && superseded
+    }
+
     /// The events about it that may come next.
     pub(super) fn reports(&self, may_listen: bool, events: &mut Vec<Event>) {
         let id = self.id;
@@ -212,7 +221,7 @@ impl Gen {
                 Event::Generation(id, GenEvent::ReloadSignalSent { signal, handled })
             }));
         }
-        if self.is_unforwarded() {
+        if self.finishes_first() {
             self.answers(events);
         }
     }
@@ -335,7 +344,7 @@ impl Gen {
             });
         }
         let mut events = Vec::new();
-        if self.is_unforwarded() {
+        if self.finishes_first() {
             self.answers(&mut events);
         }
         events.first().copied()
@@ -354,7 +363,8 @@ impl Gen {
         let draining = self.role == Role::Draining;
         let waits = matches!(self.drain, Drain::Quiescing | Drain::Quiescent);
         let keep = |kept: bool, time| if kept { rename.time(time) } else { Time::START };
-        if self.forwarded {
+        self.superseded &= self.finishes_first();
+        if self.forwarded && !self.superseded {
             self.drain = Drain::No;
         }
         self.since = keep(waits && !self.forwarded, self.since);

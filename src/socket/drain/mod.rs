@@ -88,7 +88,8 @@ impl DrainMonitor {
     /// Waits until each connection of the generation is closed or idle: every request has its response, nothing is queued
     /// in either direction, and it has been quiet for the [set time](Self::quiet_for). It must be quiet for 2.5 s at
     /// least if the order of the last request and the last response is unknown. For unix sockets the kernel reports too
-    /// little, so their connections must be closed.
+    /// little, so their connections must be closed. The accept queues do not matter: what the program does not accept is
+    /// forwarded.
     ///
     /// Never returns if the system does not report this; the drain timeout decides then. On a shared socket it returns
     /// after at most 1 s, because the generation keeps accepting connections.
@@ -141,12 +142,12 @@ impl Look {
     }
 
     fn is_idle(&mut self, pids: &[i32]) -> io::Result<bool> {
-        let arriving = self.arriving()?;
+        let half_open = self.half_open()?;
         let found = self.connections(pids)?;
         // Not `all`: the detector must see every connection at every look.
         let busy = found.tcp.iter().filter(|one| !self.idle.is_idle(one));
         let idle = busy.count() == 0 && found.unix.iter().all(|one| one.peer_gone);
-        Ok(idle && !arriving)
+        Ok(idle && !half_open)
     }
 
     /// Whether a connection is on its way to the program. It goes from the handshake to the queue, so the handshakes

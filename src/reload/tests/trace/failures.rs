@@ -111,9 +111,25 @@ fn a_superseded_program_that_cannot_be_started() {
         &command(),
         "
          0 begin          -> start 1 a1 | starting 1 begin
-         1 changed build  -> forward 1, hold, stop 1, start 2 a1 | superseded 1, starting 2 change
-         2 start-failed 1 -> release 1 | gone 1 drained 1ms
+         1 changed build  -> forward 1, hold, check-stop-signal 1, start 2 a1 | superseded 1, starting 2 change
+         2 start-failed 1 -> forward 1, release 1 | gone 1 drained 1ms
         40 ready 2        -> switch 2 | ready 2 39ms
+        ",
+    );
+}
+
+#[test]
+fn a_superseded_start_finishes_what_it_has_accepted() {
+    check(
+        &command(),
+        "
+          0 begin                           -> start 1 a1 | starting 1 begin
+         10 changed build                   -> forward 1, hold, check-stop-signal 1, start 2 a1 | superseded 1, starting 2 change
+         11 stop-signal-checked 1 unhandled -> await-idle 1
+         40 ready 2                         -> switch 2 | ready 2 30ms
+        300 idle 1                          -> forward 1, stop 1
+        301 exited 1 signal 15              -> nothing
+        302 gone 1                          -> release 1 | gone 1 drained 292ms
         ",
     );
 }

@@ -87,7 +87,8 @@ fn stop_first_supersedes() {
         &stop_first(&command()),
         "
          0 begin           -> start 1 a1 | starting 1 begin
-        10 changed build   -> forward 1, hold, stop 1 | superseded 1
+        10 changed build   -> forward 1, hold, check-stop-signal 1 | superseded 1
+        11 stop-signal-checked 1 handled -> forward 1, stop 1
         20 exited 1 code 0 -> nothing
         21 gone 1          -> release 1, start 2 a1 | gone 1 drained 11ms, starting 2 change
         30 ready 2         -> switch 2 | ready 2 9ms
