@@ -97,6 +97,7 @@
 //! driver -> everything below
 //! artifact -> build, reload, os
 //! ui, watch, build, socket, process, ready -> reload (its vocabulary), os
+//! watch, build -> error
 //! config, cli -> the types in which the modules above take their settings
 //! config -> cli               cli -> guide, error          cli, ready -> value
 //! reload -> std only          os -> nothing of the crate
@@ -108,7 +109,7 @@
 //!
 //! | to change | look at |
 //! | --- | --- |
-//! | when a generation is built, started, stopped or killed | [`reload::Machine`] |
+//! | when a generation is built, started, stopped or killed | [`reload`], whose page lists the policies |
 //! | a flag, its help, its default | [`cli`], then [`config`] |
 //! | `hotrun help TOPIC` and the man page | [`guide`] |
 //! | messages, JSON fields, the live terminal, keys | [`ui`] |

@@ -19,8 +19,8 @@ use super::unix_path::{Name, UnixPath};
 pub enum Sharing {
     /// Each has a listener of its own, and a program in the kernel chooses which of them gets new connections.
     Steered,
-    /// Each has a duplicate of one socket, for systems where [`STEERING`](crate::os::STEERING) is false. No connection is refused; the old
-    /// generation may accept one just before it ends.
+    /// Each has a duplicate of one socket, for systems where [`STEERING`](crate::os::STEERING) is false. No connection is
+    /// refused; the old generation may accept one just before it ends.
     Shared,
 }
 

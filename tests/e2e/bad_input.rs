@@ -110,7 +110,7 @@ fn a_command_that_is_not_executable() {
 fn a_port_that_needs_privileges() {
     // Not testable with the privilege to bind port 1, as root, or where the system allows it for everybody.
     if std::net::TcpListener::bind("127.0.0.1:1").is_ok() {
-        crate::harness::say("not tested: whoever runs this may bind port 1");
+        crate::harness::say("not tested: this user may bind port 1");
         return;
     }
     let project = Project::new();

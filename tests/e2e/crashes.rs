@@ -101,7 +101,7 @@ fn hc15_a_crash_rolls_back_to_a_generation_that_still_drains() {
 #[test]
 fn hc15_a_crash_loop_ends_and_a_change_starts_again() {
     let project = Project::new();
-    save(&project, "brief=50 one");
+    save(&project, "brief=300 one");
     let run = Run::new(&project).listen().args(["--build", "true"]);
     let mut run = run.program(["./server"]).spawn();
     for generation in 1..=3 {

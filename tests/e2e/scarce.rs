@@ -129,7 +129,7 @@ fn a_full_disk_under_the_sockets_is_reported_and_the_old_generation_stays_live()
         .so_far()
         .iter()
         .any(|event| event.mentions("the disk is full"));
-    assert!(says, "the reason is told");
+    assert!(says, "the reason is reported");
     assert!(ask(&path).expect("it serves").ends_with("version one\n"));
     disk.make_room();
     project.faulty("unix three");

@@ -18,7 +18,7 @@ fn is_ignored(signal: Signal) -> bool {
 /// Quits by this signal during a drain, and checks that nothing is left.
 fn quit_by(signal: Signal, code: i32) {
     if signal == Signal::SIGHUP && is_ignored(signal) {
-        return say("not tested: whoever runs this ignores HUP (`nohup`), and so does hotrun");
+        return say("not tested: HUP is ignored here (`nohup`), so hotrun ignores it too");
     }
     let project = Project::new();
     let socket = project.beside("socket");

@@ -2,10 +2,10 @@
 
 use crate::files::{root, rust_files};
 
-const MOST_LINES_OF_A_FUNCTION: usize = 80;
+const MOST_LINES_OF_A_FUNCTION: usize = 60;
 const MOST_LINES_OF_A_FILE: usize = 400;
 /// rustfmt leaves long strings and comments alone, so a limit on lines could be met by longer lines.
-const MOST_COLUMNS: usize = 170;
+const MOST_COLUMNS: usize = 130;
 
 /// The functions of a source: the line at which each begins, and how many lines it has. Relies on rustfmt: the closing
 /// brace stands below the first character of the declaration.
@@ -45,7 +45,7 @@ fn is_end(line: &str, first: &str) -> bool {
 fn no_function_of_the_program_is_long() {
     let mut wrong = Vec::new();
     let mut count = 0;
-    for source in rust_files("src") {
+    for source in rust_files("src").iter().filter(|source| !source.is_test()) {
         for (at, lines) in functions(&source.text) {
             count += 1;
             if lines > MOST_LINES_OF_A_FUNCTION {

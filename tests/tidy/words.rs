@@ -68,7 +68,6 @@ fn texts() -> Vec<Source> {
 }
 
 #[test]
-#[ignore = "the old vocabulary is being replaced"]
 fn the_old_vocabulary_is_gone() {
     let mut wrong = Vec::new();
     for source in texts() {

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -153,12 +154,34 @@ fn release() -> String {
     )
 }
 
+/// The numbers that a release begins with, three at most.
+fn version(release: &str) -> Vec<u32> {
+    let numbers = release.split(|c: char| !c.is_ascii_digit());
+    let numbers = numbers.map_while(|number| number.parse().ok());
+    numbers.take(3).collect()
+}
+
 fn is_old(release: &str) -> bool {
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|part| part.parse().ok());
-    let version = numbers.next().zip(numbers.next());
-    version.is_some_and(|version: (u32, u32)| version < OLDEST)
+    match version(release)[..] {
+        [major, minor, ..] => (major, minor) < OLDEST,
+        [] | [_] => false,
+    }
+}
+
+/// Whether this kernel can lose a reply, so that the caller repeats its call: before 6.18, 6.12.53 and 6.6.112, see
+/// [`InterceptedCalls::reply`].
+pub fn may_lose_replies() -> bool {
+    static LOST: LazyLock<bool> = LazyLock::new(|| loses_replies(&release()));
+    *LOST
+}
+
+fn loses_replies(release: &str) -> bool {
+    match version(release)[..] {
+        [6, 12, patch] => patch < 53,
+        [6, 6, patch] => patch < 112,
+        [major, minor, ..] => (major, minor) < (6, 18),
+        [] | [_] => true,
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +193,16 @@ mod tests {
         let began = std::time::Instant::now();
         probe().unwrap();
         assert!(began.elapsed() < TIMEOUT);
+    }
+
+    #[test]
+    fn kernels_that_lose_replies_are_known() {
+        for old in ["5.19.0-generic", "6.6.111", "6.12.52", "6.17.9"] {
+            assert!(loses_replies(old), "{old}");
+        }
+        for new in ["6.18.44-fc", "6.12.53-rt", "6.6.112", "7.0.0"] {
+            assert!(!loses_replies(new), "{new}");
+        }
     }
 
     #[test]
