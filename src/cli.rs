@@ -3,6 +3,7 @@
 //! The doc comments of [`Cli`] are the help text. [`command`] gives every option an environment variable.
 //! [`config`](crate::config) decides what the options mean together.
 
+mod errors;
 mod help;
 mod values;
 
@@ -16,12 +17,12 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, Parser, ValueHint};
 use nix::sys::signal::Signal;
 
-use crate::error::Failure;
 use crate::ready::ReadySpec;
 use crate::value::parse_duration;
 use crate::watch::Poll;
 
 pub use clap::ColorChoice;
+pub use errors::{explain, variable};
 pub use help::{Generate, guide};
 pub use values::{Adopt, ListenPid, OnRule, Stdin, UiKind, WhenBusy};
 
@@ -353,22 +354,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Erro
 /// Only if the man page cannot be rendered, which writing to memory does not cause.
 pub fn generate(what: Generate) -> std::io::Result<Vec<u8>> {
     help::generate(what, command())
-}
-
-/// The message of an error of clap, and its tips as hints.
-pub fn explain(error: &clap::Error) -> Failure {
-    let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let message = text.split("\n\n").next().unwrap_or(text);
-    let tips = text
-        .lines()
-        .filter_map(|line| line.trim_start().strip_prefix("tip: "));
-    Failure::usage(message.trim_end()).hints(tips.map(str::to_owned))
-}
-
-/// The environment variable that sets the option with this long name.
-pub fn variable(long: &str) -> String {
-    format!("HOTRUN_{}", long.replace('-', "_").to_uppercase())
 }
 
 /// Gives an option its environment variable. An empty variable counts as unset, so that a user can turn it off for

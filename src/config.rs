@@ -105,6 +105,16 @@ impl Config {
             cli,
             workdir,
         };
+        if !config.adopts() && config.cli.ready.needs_sockets() && config.listen.is_empty() {
+            let text = format!(
+                "`--ready {}` needs a socket from `--listen`",
+                config.cli.ready
+            );
+            return Err(Failure::usage(text).hint(
+                "add `--listen`, as in `--listen 3000`, or use `--ready` with `notify`, `log:REGEX`, `exec:COMMAND` \
+                 or `delay:DURATION`",
+            ));
+        }
         match config.environment([]) {
             Ok(_) => Ok(config),
             Err(error) => Err(Failure::usage(error.to_string())),

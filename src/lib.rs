@@ -64,10 +64,11 @@
 //! | tasks on it: probes, monitors, output, forwarded connections | as needed | one piece of work each | the driver, by events |
 //! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | the task that waits |
 //! | `sockets` | 1 | the table and every listening socket | its inbox: inputs, and requests with a reply |
-//! | `forward PORT` | 1 per draining listener | nothing: it accepts from one listener | `sockets`, tasks |
+//! | `forward PORT` | 1 per listener that no program accepts from | nothing: it accepts from one listener | `sockets`, tasks |
 //! | `intercept N` | 1 per generation whose sockets are adopted | what it knows of the program's sockets | `sockets`, the driver |
-//! | threads of [`ui`] and [`watch`] | 1 each, and one that reads keys | the terminal; the watches | the driver |
-//! | guardian | 1 process per generation | its process tree | the driver, through a pipe |
+//! | threads of [`ui`], [`watch`], the notify crate | 1 each | the terminal; the watches | the driver |
+//! | `signals` | 1 | nothing: it receives the signals to hotrun | the driver |
+//! | guardian | 1 process per generation | its process tree | the driver, through a socket pair |
 //! | cargo, build commands | 1 process tree at a time | | the driver, by their output |
 //!
 //! # Invariants

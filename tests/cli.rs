@@ -244,6 +244,8 @@ fn variables_are_read() {
                 failure.message().contains("'TREM' for '--stop-signal"),
                 "{failure}"
             );
+            let origin = "the value comes from the environment variable `HOTRUN_STOP_SIGNAL`";
+            assert!(failure.to_string().contains(origin), "{failure}");
         }
         Ok(_) | Err(_) => {}
     }

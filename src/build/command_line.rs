@@ -84,6 +84,10 @@ impl CargoRun {
             let subcommand = subcommand.to_str()?;
             if subcommand == "run" {
                 let (options, program) = run.parse_options(rest);
+                let is_help = |option: &OsString| option == "-h" || option == "--help";
+                if options.iter().any(is_help) {
+                    return None;
+                }
                 run.options = options;
                 // Cargo passes everything from the first word on to the program, including options.
                 run.program = program.to_vec();

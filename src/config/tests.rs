@@ -230,3 +230,23 @@ fn help_version_and_completions_are_printed() {
         }
     }
 }
+
+#[test]
+fn a_rule_that_needs_a_socket_needs_listen_if_none_is_adopted() {
+    let read = |ready: &str, more: &[&str]| {
+        let words = [&["--adopt", "never", "--ready", ready], more, &["--", "x"]].concat();
+        read_in(empty().path(), &words).map(drop)
+    };
+    for ready in ["http:/", "tcp", "listen"] {
+        let failure = read(ready, &[]).unwrap_err();
+        assert_eq!(
+            failure.message(),
+            format!("`--ready {ready}` needs a socket from `--listen`")
+        );
+        assert_eq!(failure.exit_code(), 2);
+        assert_eq!(read(ready, &["-l", "3000"]), Ok(()));
+    }
+    for ready in ["auto", "notify", "log:x", "exec:true", "delay:1s"] {
+        assert_eq!(read(ready, &[]), Ok(()), "{ready}");
+    }
+}

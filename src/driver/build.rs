@@ -108,6 +108,8 @@ impl BuildTask {
             None => Err(None),
         };
         self.inbox.send(Input::Built { id: self.id, built });
+        // Its feed would keep the user interface open for as long as the build's leftovers run.
+        drop(self);
         while reports.next().await.is_some() {}
     }
 

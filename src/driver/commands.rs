@@ -4,9 +4,9 @@ use std::env;
 use std::time::Instant;
 
 use anyhow::Result;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe::Receiver;
 
+use crate::process::output::Lines;
 use crate::process::{Control, Process, Report, Reports, Spawner, Spec};
 use crate::ui::{self, Feed, Level};
 use crate::watch::Moment;
@@ -127,9 +127,9 @@ async fn failure(mut reports: Reports) -> Option<String> {
 }
 
 async fn show(pipe: Receiver, feed: &Feed) {
-    let mut lines = BufReader::new(pipe).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
-        let text = String::from_utf8_lossy(&line).into_owned();
+    let mut lines = Lines::new(pipe);
+    while let Some(line) = lines.next().await {
+        let text = String::from_utf8_lossy(&line.bytes).into_owned();
         feed.pass(Feed::text(Level::Info, text)).await;
     }
 }

@@ -91,7 +91,8 @@ impl Terminal {
     }
 }
 
-/// Receives the next notification of any generation. Cancel safe.
+/// Receives the next notification of any generation. The newest generation comes first, because its readiness must not
+/// wait for an old one that sends all the time. Cancel safe.
 pub(super) async fn next_notification(
     generations: &BTreeMap<GenId, Running>,
 ) -> (GenId, io::Result<Result<Message, Rejected>>) {
@@ -101,7 +102,7 @@ pub(super) async fn next_notification(
             Running {
                 control, notify, ..
             },
-        ) in generations
+        ) in generations.iter().rev()
         {
             if let Some(notify) = notify
                 && let Poll::Ready(received) = notify.socket.poll_recv(cx, || control.pids())

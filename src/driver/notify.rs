@@ -17,13 +17,12 @@ use crate::ui::{Feed, Human, Level, Report};
 use super::state::Driver;
 
 /// The time limit for reading what is in a socket. Only a program that keeps sending exceeds it.
-const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl Driver {
-    /// Handles everything that this generation has sent until now.
-    pub(super) fn drain_notifications(&mut self, id: GenId) {
-        let began = Instant::now();
-        while began.elapsed() < DRAIN_TIMEOUT
+    /// Handles what this generation has sent, but takes no longer than `until`.
+    pub(super) fn drain_notifications(&mut self, id: GenId, until: Instant) {
+        while Instant::now() < until
             && let Some(running) = self.generations.get(&id)
             && let Some(notify) = &running.notify
             && let Some(received) = notify

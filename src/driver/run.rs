@@ -1,8 +1,10 @@
 //! The loop.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use anyhow::Result;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::config::Config;
 use crate::reload::{Event, Time};
@@ -10,6 +12,7 @@ use crate::ui::{Level, Report, Ui};
 
 use super::generation::next_notification;
 use super::inbox::Input;
+use super::notify::DRAIN_TIMEOUT;
 use super::requests::sleep_to;
 use super::setup::{self, Setup, Sources};
 use super::state::{Driver, Outcome};
@@ -43,6 +46,7 @@ impl Driver {
                 first: true,
             });
         }
+        let mut watching = true;
         loop {
             if let Some(outcome) = self.ending.outcome {
                 return outcome;
@@ -52,7 +56,15 @@ impl Driver {
                 biased;
                 signal = sources.signals.next() => self.signalled(signal),
                 Some(input) = sources.inputs.recv() => self.take(input),
-                Some(message) = sources.watch.recv() => self.watched(message),
+                message = sources.watch.recv(), if watching => match message {
+                    Some(message) => self.watched(message),
+                    // Its thread panicked.
+                    None => {
+                        watching = false;
+                        let text = "the watch has ended; hotrun no longer notices changes".to_owned();
+                        self.feed.error(text, Some("restart hotrun".to_owned()));
+                    }
+                },
                 event = sources.terminal.next() => {
                     self.terminal_event(event, &mut sources.terminal).await;
                 }
@@ -60,7 +72,9 @@ impl Driver {
                 () = sleep_to(self.builds.trigger.due()) => self.start_postponed_build(),
                 () = sleep_to(self.commands_due()) => self.run_due_commands(),
                 () = sleep_to(self.next_count()) => self.count_connections(),
-                () = self.clock.sleep_until(deadline) => self.deadline_passed(deadline),
+                () = self.clock.sleep_until(deadline) => {
+                    self.deadline_passed(deadline, &mut sources.inputs).await;
+                }
                 (id, received) = next_notification(&self.generations) => self.notified(id, received),
             }
         }
@@ -71,7 +85,9 @@ impl Driver {
             Input::Event(event) => self.handle(event),
             Input::Built { id, built } => self.built(id, built),
             Input::Inputs(inputs) => self.watch_inputs(*inputs),
-            Input::DrainNotifications { id, done: _done } => self.drain_notifications(id),
+            Input::DrainNotifications { id, done: _done } => {
+                self.drain_notifications(id, Instant::now() + DRAIN_TIMEOUT);
+            }
             Input::Intercepted { id, event } => self.intercepted(id, event),
             Input::CommandEnded { line } => self.command_ended(&line),
             Input::Planned { number, planned } => self.planned(number, planned),
@@ -80,13 +96,23 @@ impl Driver {
 
     /// Handles a deadline, after the notifications that have arrived: a program is not late because hotrun was too busy to
     /// read its message.
-    fn deadline_passed(&mut self, deadline: Option<Time>) {
+    async fn deadline_passed(
+        &mut self,
+        deadline: Option<Time>,
+        inputs: &mut UnboundedReceiver<Input>,
+    ) {
         if self.clock.skip_suspension(deadline) {
             return;
         }
+        let until = Instant::now() + DRAIN_TIMEOUT;
         let ids: Vec<_> = self.generations.keys().copied().collect();
         for id in ids {
-            self.drain_notifications(id);
+            self.drain_notifications(id, until);
+        }
+        // The tasks that wait for readiness see what has arrived.
+        tokio::task::yield_now().await;
+        while let Ok(input) = inputs.try_recv() {
+            self.take(input);
         }
         self.handle(Event::Tick);
     }

@@ -127,6 +127,14 @@ fn adopts(config: &Config, sockets: &Sockets, feed: &Feed) -> bool {
     let Err(why) = seccomp::probe() else {
         return true;
     };
+    if config.cli.ready.needs_sockets() && config.listen.is_empty() {
+        let text = format!(
+            "`--ready {}` cannot find the program's sockets: {why}",
+            config.cli.ready
+        );
+        feed.error(text, Some("add `--listen`, as in `--listen 3000`".into()));
+        return false;
+    }
     // This matters less with `--listen`.
     let level = match config.listen.is_empty() {
         true => Level::Warning,

@@ -53,7 +53,8 @@ impl Driver {
         let sender = self.config.cli.ready.reads_output().then_some(sender);
         let (control, terminal) = self.spawn(id, spec, sender)?;
         if let Some(channel) = channel {
-            self.intercept(id, channel, control.clone())?;
+            let intercepted = self.intercept(id, channel, control.clone());
+            intercepted.inspect_err(|_| control.kill())?;
         }
         let (unready_reason, tree) = (LastUnreadyReason::default(), control.clone());
         let inputs = ReadyInputs {

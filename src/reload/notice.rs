@@ -63,6 +63,7 @@ impl fmt::Display for Failure {
             Self::ExitedEarly(ended) => write!(f, "exited before it was ready ({ended})"),
             Self::ReadyTimeout => f.write_str("was not ready in time"),
             Self::Switch => f.write_str("could not take over the traffic"),
+            Self::Crashed(ended) if ended.success() => f.write_str("exited with status 0"),
             Self::Crashed(ended) => write!(f, "crashed ({ended})"),
             Self::Vanished => f.write_str("vanished"),
         }

@@ -2,6 +2,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// An older git lock was left behind.
+const LONGEST_LOCK: Duration = Duration::from_secs(60);
 
 /// The keys at `path` and below it. Paths are ordered by component, so these keys are adjacent.
 pub(super) fn below<'a, T>(
@@ -46,6 +50,12 @@ pub(super) fn git_lock(path: &Path) -> Option<PathBuf> {
     })
 }
 
+/// Whether git holds this lock. A git that was killed leaves its lock behind.
+pub(super) fn is_held(lock: &Path) -> bool {
+    let modified = fs::symlink_metadata(lock).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < LONGEST_LOCK))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -70,6 +80,18 @@ mod tests {
         ] {
             assert_eq!(normalise(&root.join(given)), root.join(expected), "{given}");
         }
+    }
+
+    #[test]
+    fn an_old_lock_is_not_held() {
+        let dir = TempDir::new().unwrap();
+        let lock = dir.path().join("index.lock");
+        assert!(!is_held(&lock));
+        let file = fs::File::create(&lock).unwrap();
+        assert!(is_held(&lock));
+        let old = std::time::SystemTime::now() - 2 * LONGEST_LOCK;
+        file.set_modified(old).unwrap();
+        assert!(!is_held(&lock));
     }
 
     #[test]

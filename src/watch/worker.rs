@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::debounce::Debounce;
 use super::filter::Filter;
 use super::message::{Input, Message, WatchUpdate};
-use super::paths::git_lock;
+use super::paths::{git_lock, is_held};
 use super::snapshot::Snapshot;
 use super::spec::WatchSpec;
 use super::tree::Tree;
@@ -335,7 +335,7 @@ impl Worker {
     fn more_will_follow(&mut self, now: Instant) -> bool {
         self.tree.source.as_mut().map(fs_event::deliver_pending);
         self.peeked = self.peeked.take().or_else(|| self.inputs.try_recv().ok());
-        let git_works = || self.git_locks.iter().any(|lock| lock.exists());
+        let git_works = || self.git_locks.iter().any(|lock| is_held(lock));
         self.peeked.is_some() || self.debounce.is_active(now) && git_works()
     }
 

@@ -232,3 +232,16 @@ fn stop_first_never_runs_two_generations_and_connections_wait() {
     assert_eq!(run.get("/"), "generation 2 version two\n");
     run.quit();
 }
+
+#[test]
+fn quitting_does_not_wait_for_what_a_build_has_left_running() {
+    let project = Project::new();
+    project.server("one");
+    let run = project.run().listen();
+    let mut run = run.args(["--build", "(setsid sleep 1000 &)"]).spawn();
+    run.live();
+    let began = Instant::now();
+    run.quit();
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+}
