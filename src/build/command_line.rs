@@ -285,6 +285,8 @@ mod tests {
             "npm run dev",
             "go run .",
             "cargo help run",
+            "cargo run --help",
+            "cargo run -h -- x",
             "./cargo-run run",
         ] {
             assert_eq!(parse(line), None, "{line}");
