@@ -1,4 +1,5 @@
-//! `--listen` passes sockets as systemd does. Each test takes them with another library. (The axum example uses `listenfd`.)
+//! `--listen` passes sockets as systemd does. Each test uses a different library to receive them; the axum example
+//! uses `listenfd`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,7 @@ use crate::harness::{
 /// Debian's Python, which finds Debian's packages.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Whether this command works. If not, the test is skipped with a message.
+/// Whether the command succeeds. If it does not, prints that the test is skipped.
 fn works(program: &str, arguments: &[&str], packages: &str) -> bool {
     let output = Command::new(program).args(arguments).output();
     let found = output.is_ok_and(|output| output.status.success());
@@ -23,12 +24,12 @@ fn works(program: &str, arguments: &[&str], packages: &str) -> bool {
     found
 }
 
-/// Reloads the program once. It can only use the passed socket, because it does not know the port.
+/// Checks that the program can be reloaded. It must use the passed socket, because it does not know the port.
 fn reloads(run: Run, project: &Project, edit: &str) {
     reloads_when(run, project, edit, |_, _| {});
 }
 
-/// The same, and waits for `complete` after each switch.
+/// Like [`reloads`], but calls `complete` after each switch to wait until the generation has fully started.
 fn reloads_when(run: Run, project: &Project, edit: &str, complete: impl Fn(&mut Running, u64)) {
     let mut run = run.spawn();
     assert_eq!(run.live(), 1);
@@ -121,7 +122,7 @@ fn go_systemd_detects_the_socket() {
     }
     if !Path::new(packages).is_dir() {
         return skip(
-            "go-systemd is not installed (`apt install golang-github-coreos-go-systemd-dev`)",
+            "`go-systemd` is not installed (`apt install golang-github-coreos-go-systemd-dev`)",
         );
     }
     let project = Project::new();
@@ -131,7 +132,7 @@ fn go_systemd_detects_the_socket() {
     let run = run
         .env("GO111MODULE", "off")
         .env("GOPATH", "/usr/share/gocode");
-    warm(&project.work(), &cache);
+    warm_cache(&project.work(), &cache);
     reloads(
         run.args(["--build", "go build -o ../app main.go"])
             .program(["../app"]),
@@ -140,8 +141,8 @@ fn go_systemd_detects_the_socket() {
     );
 }
 
-/// The first build compiles the standard library, which may take longer than the patience of the test.
-fn warm(work: &Path, cache: &PathBuf) {
+/// Fills the build cache: the first build compiles the standard library, which may take longer than the test waits.
+fn warm_cache(work: &Path, cache: &PathBuf) {
     let mut build = Command::new("go");
     build
         .args(["build", "-o", "../app", "main.go"])
@@ -150,14 +151,14 @@ fn warm(work: &Path, cache: &PathBuf) {
         .env("GOCACHE", cache)
         .env("GO111MODULE", "off")
         .env("GOPATH", "/usr/share/gocode");
-    let mut child = build.spawn().expect("go is there");
-    let status = until("the first build", BUILD_PATIENCE, || {
-        child.try_wait().expect("it is ours")
+    let mut child = build.spawn().expect("can start `go`");
+    let status = until("the first build ends", BUILD_PATIENCE, || {
+        child.try_wait().expect("can wait for `go`")
     });
     assert!(status.success());
 }
 
-/// The master of gunicorn sends `READY=1` before a worker has read the program.
+/// gunicorn's master sends `READY=1` before a worker has loaded the application.
 #[test]
 #[ignore = "needs gunicorn"]
 fn a_program_that_gunicorn_cannot_load_keeps_the_live_generation() {
@@ -184,10 +185,10 @@ fn a_program_that_gunicorn_cannot_load_keeps_the_live_generation() {
     run.quit();
 }
 
-/// Node catches the stop signal to restore the terminal, and then exits with its requests unfinished.
+/// Node catches the stop signal to restore the terminal, then exits without finishing its requests.
 #[test]
 #[ignore = "needs node"]
-fn a_request_in_progress_is_finished_although_node_has_no_stop_handler() {
+fn a_request_in_flight_is_finished_although_node_has_no_stop_handler() {
     if !works("node", &["--version"], "nodejs") {
         return;
     }
@@ -206,6 +207,6 @@ fn a_request_in_progress_is_finished_although_node_has_no_stop_handler() {
     project.save("server.js", &source("server.js", "two"));
     assert_eq!(run.live(), 2);
     run.wait_until_gone(1);
-    assert_eq!(long.join().expect("no panic").expect("a response"), "one\n");
+    assert_eq!(long.join().expect("the client has not panicked").expect("a response"), "one\n");
     run.quit();
 }

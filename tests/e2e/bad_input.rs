@@ -1,18 +1,18 @@
-//! Wrong input gives one error with a hint and the right exit code, and leaves nothing behind.
+//! Invalid input leads to one error with a hint and the right exit code, and leaves nothing behind.
 
 use std::fs;
 
 use crate::harness::{PATIENCE, Project, Run};
 
-/// hotrun ends with this code, prints all these words, and leaves nothing behind.
+/// Checks that hotrun exits with this code, prints all of these words, and leaves nothing behind.
 #[track_caller]
 fn refuses(run: Run, wanted: i32, words: &[&str]) {
-    let (code, told) = run.output();
-    assert_eq!(code, Some(wanted), "{told}");
+    let (code, printed) = run.output();
+    assert_eq!(code, Some(wanted), "{printed}");
     for word in words {
-        assert!(told.contains(word), "`{word}` is missing in: {told}");
+        assert!(printed.contains(word), "`{word}` is missing in: {printed}");
     }
-    assert!(!told.contains("panicked"), "{told}");
+    assert!(!printed.contains("panicked"), "{printed}");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn no_package_and_no_command() {
 #[test]
 fn several_binaries_and_no_default() {
     let project = Project::new();
-    fs::create_dir_all(project.work().join("src/bin")).expect("a file of this test");
+    fs::create_dir_all(project.work().join("src/bin")).expect("can create the directory");
     project.save(
         "Cargo.toml",
         "[package]\nname = \"two\"\nversion = \"0.0.0\"\nedition = \"2024\"\n",
@@ -76,7 +76,7 @@ fn a_unix_path_that_is_a_file() {
     let run = Run::new(&project).args(["--listen", &format!("unix:{}", path.display())]);
     refuses(run.program(["true"]), 1, &["file"]);
     assert_eq!(
-        fs::read_to_string(path).expect("it is still there"),
+        fs::read_to_string(path).expect("the file still exists"),
         "precious"
     );
 }
@@ -108,7 +108,7 @@ fn a_command_that_is_not_executable() {
 
 #[test]
 fn a_port_that_needs_privileges() {
-    // Not testable with the privilege to bind port 1, as root, or where the system allows it for everybody.
+    // Cannot be tested as root, or where the system lets every user bind port 1.
     if std::net::TcpListener::bind("127.0.0.1:1").is_ok() {
         crate::harness::say("not tested: this user may bind port 1");
         return;
@@ -118,13 +118,12 @@ fn a_port_that_needs_privileges() {
     refuses(run.program(["true"]), 1, &["127.0.0.1:1", "1024"]);
 }
 
-/// The build prints nothing.
 #[test]
-fn a_silent_failed_build_is_reported_with_its_status() {
+fn a_failed_build_that_prints_nothing_is_reported_with_its_exit_status() {
     let project = Project::new();
     let run = Run::new(&project).args(["--build", "exit 3"]);
     let mut run = run.program(["true"]).spawn();
-    run.expect_that("how it failed", PATIENCE, |event| {
+    run.expect_that("the exit status of the build", PATIENCE, |event| {
         event.is("message") && event.mentions("exit status 3")
     });
     assert_eq!(run.expect("failed").text("reason"), "build");

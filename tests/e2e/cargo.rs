@@ -1,4 +1,4 @@
-//! What can go wrong with a real cargo.
+//! Failures of a real cargo build.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::harness::{BUILD_PATIENCE, Event, Project, Run, Running, http, leftove
 const MANIFEST: &str = "[package]\nname = \"small\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
                         [profile.dev]\ndebug = false\n";
 
-/// Serves on descriptor 3.
+/// The source of a server that listens on descriptor 3.
 const SERVER: &str = r#"
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -33,7 +33,8 @@ fn main() {
 }
 "#;
 
-/// Waits while the file `closed` exists beside the package. It runs again when anything in the package changes.
+/// A build script that blocks while the file `closed` exists next to the package. Cargo runs it whenever a file in the
+/// package has changed.
 const SCRIPT: &str = r#"
 fn main() {
     if std::fs::exists("../closed").unwrap() {
@@ -45,7 +46,7 @@ fn main() {
 }
 "#;
 
-/// A package that serves under load.
+/// A package whose server runs under load.
 struct Served {
     project: Project,
     run: Running,
@@ -55,48 +56,50 @@ struct Served {
 impl Served {
     fn new() -> Self {
         let project = Project::new();
-        fs::create_dir(project.work().join("src")).expect("a directory of this test");
+        fs::create_dir(project.work().join("src")).expect("can create the directory");
         project.save("Cargo.toml", MANIFEST);
         project.save("build.rs", SCRIPT);
         save(&project, "one");
         let run = Run::new(&project).listen().program(["cargo", "run"]);
         let mut run = run.spawn();
-        run.expect_that("the first build", BUILD_PATIENCE, |event| event.is("live"));
+        run.expect_that("the first generation to go live", BUILD_PATIENCE, |event| event.is("live"));
         let load = RequestLoop::start(run.address());
         load.more(5);
         Self { project, run, load }
     }
 
-    /// Saves this version and waits until its build script blocks.
-    fn save_and_wait(&mut self, version: &str) {
-        fs::write(self.project.beside("closed"), "").expect("a directory of this test");
+    /// Saves this version, and waits until its build script blocks.
+    fn save_and_block(&mut self, version: &str) {
+        fs::write(self.project.beside("closed"), "").expect("can write the file");
         save(&self.project, version);
         let waits = self.project.beside("waits");
-        until("the build script", BUILD_PATIENCE, || {
+        until("the build script blocks", BUILD_PATIENCE, || {
             waits.exists().then_some(())
         });
     }
 
-    fn open(&self) {
-        fs::remove_file(self.project.beside("closed")).expect("it is there");
+    /// Lets the build script continue.
+    fn unblock(&self) {
+        fs::remove_file(self.project.beside("closed")).expect("can remove `closed`");
     }
 
+    /// Waits until this version responds.
     #[track_caller]
-    fn answers(&self, version: &str) {
+    fn wait_for_version(&self, version: &str) {
         let wanted = format!("version {version}\n");
-        until(&wanted, BUILD_PATIENCE, || {
+        until(&format!("version {version} responds"), BUILD_PATIENCE, || {
             http::get(self.run.address(), "/")
                 .ok()
                 .filter(|body| *body == wanted)
         });
     }
 
-    /// The build fails with these words, and the old generation stays live.
+    /// Waits until the build fails with these words, and checks that the old generation stays live.
     #[track_caller]
-    fn fails(&mut self, words: &str) {
+    fn assert_build_fails(&mut self, words: &str) {
         let failed = self
             .run
-            .expect_that("a failure", BUILD_PATIENCE, |event| event.is("failed"));
+            .expect_that("the build to fail", BUILD_PATIENCE, |event| event.is("failed"));
         assert_eq!(
             (failed.text("reason"), failed.number("live")),
             ("build", 1),
@@ -106,26 +109,27 @@ impl Served {
         if !self.run.so_far().iter().any(says) {
             self.run.expect_that(words, BUILD_PATIENCE, says);
         }
-        self.answers("one");
+        self.wait_for_version("one");
     }
 
-    /// A good save gets live, and no request was lost.
+    /// Checks that the next valid save goes live and that no request was lost.
     #[track_caller]
-    fn mends(self) {
-        save(&self.project, "mended");
-        self.answers("mended");
+    fn assert_recovers(self) {
+        save(&self.project, "fixed");
+        self.wait_for_version("fixed");
         self.load.stop_losing_none();
         self.run.quit();
         leftovers::empty(&self.project.tmp());
     }
 
-    fn cargo(&self) -> i32 {
+    /// The pid of the running cargo.
+    fn cargo_pid(&self) -> i32 {
         let all = leftovers::marked(&self.run.mark);
         let cargo = |(_, line): &&(i32, String)| {
             let program = line.split(' ').next().unwrap_or_default();
             program.ends_with("/cargo") || program == "cargo"
         };
-        all.iter().find(cargo).expect("a build runs").0
+        all.iter().find(cargo).expect("a build is running").0
     }
 }
 
@@ -134,58 +138,58 @@ fn save(project: &Project, version: &str) {
 }
 
 #[test]
-fn hc16_a_cargo_that_holds_the_lock_is_reported_and_the_build_waits() {
+fn hc16_a_build_waits_for_the_lock_of_another_cargo_and_says_so() {
     let mut served = Served::new();
-    fs::write(served.project.beside("closed"), "").expect("a directory of this test");
+    fs::write(served.project.beside("closed"), "").expect("can write the file");
     let mut other = other_cargo(&served.project);
     let waits = served.project.beside("waits");
-    until("the build script", BUILD_PATIENCE, || {
+    until("the build script blocks", BUILD_PATIENCE, || {
         waits.exists().then_some(())
     });
     save(&served.project, "two");
     served
         .run
-        .expect_that("that it waits", BUILD_PATIENCE, |event| {
+        .expect_that("cargo's message about the lock", BUILD_PATIENCE, |event| {
             event.mentions("Blocking waiting for file lock on ")
         });
-    served.answers("one");
-    served.open();
-    assert!(other.wait().expect("it is our child").success());
-    served.answers("two");
-    served.mends();
+    served.wait_for_version("one");
+    served.unblock();
+    assert!(other.wait().expect("can wait for cargo").success());
+    served.wait_for_version("two");
+    served.assert_recovers();
 }
 
-/// Starts a cargo as an editor's language server does. It has other profile settings, so that it builds everything.
+/// Starts another cargo, as an editor's language server does. Its profile settings differ, so it builds everything.
 fn other_cargo(project: &Project) -> Child {
     let mut cargo = Command::new("cargo");
     crate::harness::run::without_cargo(&mut cargo);
     cargo.args(["build", "--quiet", "--config", "profile.dev.opt-level=1"]);
     cargo.current_dir(project.work()).stderr(Stdio::null());
-    cargo.spawn().expect("cargo can be started")
+    cargo.spawn().expect("can start cargo")
 }
 
 #[test]
 fn a_killed_cargo_is_reported_as_a_failed_build() {
     let mut served = Served::new();
-    served.save_and_wait("two");
-    kill(Pid::from_raw(served.cargo()), Signal::SIGKILL).expect("it runs");
-    served.fails("the build was ended by signal 9");
-    served.open();
-    served.mends();
+    served.save_and_block("two");
+    kill(Pid::from_raw(served.cargo_pid()), Signal::SIGKILL).expect("can kill cargo");
+    served.assert_build_fails("the build was ended by signal 9");
+    served.unblock();
+    served.assert_recovers();
 }
 
 #[test]
 fn a_target_directory_deleted_during_a_build_is_recreated() {
     let mut served = Served::new();
-    served.save_and_wait("two");
-    fs::remove_dir_all(served.project.work().join("target")).expect("a file of this test");
-    served.open();
-    // Cargo may succeed or report an error.
+    served.save_and_block("two");
+    fs::remove_dir_all(served.project.work().join("target")).expect("can remove the directory");
+    served.unblock();
+    // The build may succeed or fail.
     let over = |event: &Event| event.is("failed") || event.is("live");
     served
         .run
-        .expect_that("the end of it", BUILD_PATIENCE, over);
-    served.mends();
+        .expect_that("the build to end", BUILD_PATIENCE, over);
+    served.assert_recovers();
 }
 
 #[test]
@@ -194,42 +198,43 @@ fn hc17_a_broken_manifest_fails_the_build() {
     served
         .project
         .save("Cargo.toml", "[package\nname = \"small\"\n");
-    served.fails("Cargo.toml");
+    served.assert_build_fails("Cargo.toml");
     served.project.save("Cargo.toml", MANIFEST);
-    served.mends();
+    served.assert_recovers();
 }
 
 #[test]
-fn hc17_a_renamed_binary_is_started_by_its_new_name() {
+fn hc17_a_renamed_binary_is_started_under_its_new_name() {
     let served = Served::new();
     let renamed = format!("{MANIFEST}\n[[bin]]\nname = \"renamed\"\npath = \"src/main.rs\"\n");
     served.project.save("Cargo.toml", &renamed);
     save(&served.project, "renamed");
-    served.answers("renamed");
-    served.mends();
+    served.wait_for_version("renamed");
+    served.assert_recovers();
 }
 
 #[test]
 fn hc17_a_removed_binary_fails_the_build() {
     let mut served = Served::new();
-    fs::remove_file(served.project.work().join("src/main.rs")).expect("it is there");
-    served.fails("no targets specified in the manifest");
-    served.mends();
+    fs::remove_file(served.project.work().join("src/main.rs")).expect("can remove `main.rs`");
+    served.assert_build_fails("no targets specified in the manifest");
+    served.assert_recovers();
 }
 
 #[test]
 fn hc17_several_new_binaries_are_listed() {
     let mut served = Served::new();
     let other = served.project.work().join("src/bin");
-    fs::create_dir(&other).expect("a directory of this test");
+    fs::create_dir(&other).expect("can create the directory");
     served.project.save("src/bin/other.rs", "fn main() {}\n");
     save(&served.project, "two");
-    served.fails("could not determine which binary to run");
-    fs::remove_dir_all(other).expect("a file of this test");
-    served.mends();
+    served.assert_build_fails("could not determine which binary to run");
+    fs::remove_dir_all(other).expect("can remove the directory");
+    served.assert_recovers();
 }
 
-/// Writes a different text into the sources on each run. It runs when anything in the package changes.
+/// A build script that writes a different source file each time. Cargo runs it whenever a file in the package has
+/// changed.
 const GENERATOR: &str = r#"
 fn main() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -238,15 +243,15 @@ fn main() {
 "#;
 
 #[test]
-fn hc08_a_build_script_that_writes_sources_is_reported_and_the_builds_end() {
+fn hc08_a_build_script_that_writes_sources_is_reported_and_does_not_rebuild_forever() {
     let project = Project::new();
-    fs::create_dir(project.work().join("src")).expect("a directory of this test");
+    fs::create_dir(project.work().join("src")).expect("can create the directory");
     project.save("Cargo.toml", MANIFEST);
     project.save("build.rs", GENERATOR);
     save(&project, "one");
     let run = Run::new(&project).listen().program(["cargo", "run"]);
     let mut run = run.spawn();
-    let named = run.expect_that("a warning about it", BUILD_PATIENCE, |event| {
+    let named = run.expect_that("a warning about the written file", BUILD_PATIENCE, |event| {
         event.is("message") && event.mentions("made.rs")
     });
     assert!(
@@ -254,12 +259,12 @@ fn hc08_a_build_script_that_writes_sources_is_reported_and_the_builds_end() {
         "{named}"
     );
     run.wait_until_quiet(Duration::from_secs(2));
-    // As in every such loop: three are cancelled, and three end.
+    // As in every self-triggered loop, three builds are cancelled and three end.
     run.assert_count("building", 6);
     assert_eq!(run.get("/"), "version one\n");
-    // Changes to sources still cause builds.
+    // Changes to sources still trigger builds.
     save(&project, "two");
-    until("the second version", BUILD_PATIENCE, || {
+    until("version two responds", BUILD_PATIENCE, || {
         (run.get("/") == "version two\n").then_some(())
     });
     run.wait_until_quiet(Duration::from_secs(2));
@@ -267,7 +272,7 @@ fn hc08_a_build_script_that_writes_sources_is_reported_and_the_builds_end() {
     run.quit();
 }
 
-/// Serves on descriptor 3 with a thread for each connection, and crashes on request.
+/// The source of a server that listens on descriptor 3, has a thread for each connection, and crashes on request.
 const CRASHES: &str = r#"
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -294,14 +299,14 @@ fn main() {
 }
 "#;
 
-/// The artifact of a draining generation may have been released.
+/// The draining generation's artifact may already have been released.
 #[test]
-fn hc15_a_build_equal_to_that_of_a_draining_generation_can_be_rolled_back_to() {
+fn hc15_a_build_identical_to_a_draining_generation_can_be_rolled_back_to() {
     let project = Project::new();
     let save = |version: &str| {
         project.save("src/main.rs", &CRASHES.replace("VERSION", version));
     };
-    fs::create_dir(project.work().join("src")).expect("a directory of this test");
+    fs::create_dir(project.work().join("src")).expect("can create the directory");
     project.save("Cargo.toml", MANIFEST);
     save("one");
     let run =
@@ -314,8 +319,8 @@ fn hc15_a_build_equal_to_that_of_a_draining_generation_can_be_rolled_back_to() {
         live.generation()
     };
     assert_eq!(live(&mut run), 1);
-    let mut open = TcpStream::connect(run.address()).expect("connected");
-    open.write_all(b"GET / ").expect("it listens");
+    let mut open = TcpStream::connect(run.address()).expect("can connect");
+    open.write_all(b"GET / ").expect("can send part of a request");
     save("two");
     assert_eq!(live(&mut run), 2);
     save("one");
@@ -323,13 +328,13 @@ fn hc15_a_build_equal_to_that_of_a_draining_generation_can_be_rolled_back_to() {
     save("three");
     assert_eq!(live(&mut run), 4);
     let gone = |event: &Event| event.is("gone") && event.generation() == 1;
-    assert!(!run.so_far().iter().any(gone), "it drains still");
+    assert!(!run.so_far().iter().any(gone), "generation 1 is still draining");
     run.wait_until_gone(3);
     let _ = http::get(run.address(), "/crash");
-    let starting = run.expect_that("a start", BUILD_PATIENCE, |event| event.is("starting"));
+    let starting = run.expect_that("the restored generation to start", BUILD_PATIENCE, |event| event.is("starting"));
     assert_eq!(starting.text("cause"), "roll_back", "{starting}");
     assert_eq!(live(&mut run), 5);
-    let body = http::get(run.address(), "/").expect("it serves");
+    let body = http::get(run.address(), "/").expect("a complete response");
     assert!(body.ends_with("version one\n"), "{body}");
     drop(open);
     run.quit();

@@ -1,4 +1,4 @@
-//! Hard cases 1 to 12 as users meet them: on a real file system, with real tools, counted in builds.
+//! Hard cases 1 to 12 on a real file system with real tools. The tests count the builds that each change triggers.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -24,7 +24,7 @@ fn run_in(dir: &Path, argv: &[&str]) {
         command.env(format!("{name}_NAME"), "a");
         command.env(format!("{name}_EMAIL"), "a@example.org");
     }
-    let output = command.output().expect("it is installed");
+    let output = command.output().expect("can start the command");
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{argv:?}: {printed}");
 }
@@ -35,28 +35,28 @@ fn shell(builds: &Builds, line: &str) {
 }
 
 #[test]
-fn hc01_fifty_saves_within_the_debounce_cause_one_build() {
+fn hc01_fifty_saves_within_the_debounce_trigger_one_build() {
     let mut builds = Builds::start(Project::with(&["main.rs"]), |run| run, "true", "1s");
     for number in 0..50 {
         builds.save("main.rs", &format!("save {number}"));
     }
-    builds.assert_count(1, "fifty saves, each within the debounce of the last");
+    builds.assert_count(1, "fifty saves, each within the debounce of the previous one");
     builds.quit();
 }
 
 #[test]
 #[ignore = "needs vim"]
-fn hc02_each_save_with_vim_causes_one_build() {
+fn hc02_each_save_with_vim_triggers_one_build() {
     if !can("vim", &["--version"]) {
         return skip("`vim` is not installed (`apt install vim`)");
     }
-    // The second is the default: vim writes its file in one go.
+    // 20 ms is the default debounce; it suffices because vim writes its file in one go.
     for debounce in ["300ms", "20ms"] {
-        saves_of_vim(debounce);
+        save_with_vim(debounce);
     }
 }
 
-fn saves_of_vim(debounce: &str) {
+fn save_with_vim(debounce: &str) {
     let project = Project::with(&["main.rs"]);
     let mut builds = Builds::start(project, |run| run, "true", debounce);
     for (option, text) in [
@@ -75,11 +75,11 @@ fn saves_of_vim(debounce: &str) {
 }
 
 #[test]
-fn hc02_each_save_with_other_tools_causes_one_build() {
+fn hc02_each_save_with_other_tools_triggers_one_build() {
     let mut builds = Builds::new(&["main.rs"]);
     for line in [
         "sed -i s/one/two/ main.rs",
-        // VS Code and most others; JetBrains; emacs; KDE and GNOME; a formatter that restores the text.
+        // In this order: VS Code and most editors; JetBrains; emacs; KDE and GNOME; a tool that deletes the file first.
         "printf three > main.rs",
         "printf four > main.rs___jb_tmp___; mv main.rs main.rs___jb_old___; mv main.rs___jb_tmp___ main.rs; rm main.rs___jb_old___",
         "ln -s me@host:1 .#main.rs; printf x > '#main.rs#'; mv main.rs main.rs~; printf five > main.rs; rm '#main.rs#' .#main.rs",
@@ -90,13 +90,13 @@ fn hc02_each_save_with_other_tools_causes_one_build() {
         builds.assert_count(1, line);
     }
     shell(&builds, "sed -i s/nothing/two/ main.rs");
-    builds.assert_count(0, "a `sed -i` that finds nothing");
+    builds.assert_count(0, "a `sed -i` that changes nothing");
     builds.quit();
 }
 
 #[test]
 #[ignore = "needs git"]
-fn hc03_a_branch_switch_of_five_thousand_files_causes_one_build_of_the_complete_tree() {
+fn hc03_switching_branches_with_five_thousand_files_triggers_one_build_of_the_complete_tree() {
     if !can("git", &["--version"]) {
         return skip("`git` is not installed (`apt install git`)");
     }
@@ -104,8 +104,8 @@ fn hc03_a_branch_switch_of_five_thousand_files_causes_one_build_of_the_complete_
     let write = |text: &str| {
         for number in 0..5_000 {
             let dir = project.work().join(format!("src/m{}", number % 100));
-            fs::create_dir_all(&dir).expect("a file of this test");
-            fs::write(dir.join(format!("f{number}.rs")), text).expect("a file of this test");
+            fs::create_dir_all(&dir).expect("can create the directory");
+            fs::write(dir.join(format!("f{number}.rs")), text).expect("can write the file");
         }
     };
     let git = |argv: &[&str]| run_in(&project.work(), &[&["git"], argv].concat());
@@ -121,7 +121,7 @@ fn hc03_a_branch_switch_of_five_thousand_files_causes_one_build_of_the_complete_
     let mut builds = Builds::start(project, |run| run, &build, "20ms");
     run(&builds, &["git", "checkout", "-q", "one"]);
     builds.assert_count(1, "git checkout");
-    let seen = fs::read_to_string(counted).expect("the build wrote it");
+    let seen = fs::read_to_string(counted).expect("the build has written its count");
     assert_eq!(
         seen.lines().last(),
         Some("5000"),
@@ -173,36 +173,36 @@ fn hc04_the_watched_directory_can_be_deleted_and_recreated() {
         builds.assert_count(1, line);
     }
     shell(&builds, "printf x > elsewhere/main.rs; printf x > other");
-    builds.assert_count(0, "a change outside");
+    builds.assert_count(0, "a change outside of `app`");
     builds.quit();
 }
 
 #[test]
-fn hc05_no_change_is_missed_if_the_event_queue_overflows() {
-    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("Linux");
-    let limit: usize = limit.trim().parse().expect("a number");
+fn hc05_no_change_is_missed_when_the_event_queue_overflows() {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("can read the limit");
+    let limit: usize = limit.trim().parse().expect("the limit is a number");
     if limit > 100_000 {
-        return skip("`fs.inotify.max_queued_events` is too large to be filled");
+        return skip("`fs.inotify.max_queued_events` is too large to fill the queue");
     }
     let project = Project::with(&["main.rs", "many/0", "gone.rs"]);
     let counted = project.beside("counted");
     let build = format!("ls many late | wc -l >> '{}'", counted.display());
     let mut builds = Builds::start(project, |run| run, &build, "100ms");
-    // hotrun is stopped and does not read the queue. Each file is created, written and closed.
+    // While hotrun is stopped, it does not read the queue. Each file adds at least two events.
     builds.signal(Signal::SIGSTOP);
     for number in 1..=limit / 2 {
         let path = builds.work().join(format!("many/{number}"));
-        fs::write(path, "x").expect("a file of this test");
+        fs::write(path, "x").expect("can write the file");
     }
-    // The kernel drops the events of these.
+    // The queue is full, so the kernel drops the events for these changes.
     shell(&builds, "mkdir late && printf x > late/file && rm gone.rs");
     builds.signal(Signal::SIGCONT);
     builds.assert_count(1, "an overflow");
     assert_eq!(builds.count_mentions("the system dropped events"), 1);
-    let seen = fs::read_to_string(counted).expect("the build wrote it");
-    // The names of both directories, a blank line, and their entries.
+    let seen = fs::read_to_string(counted).expect("the build has written its count");
+    // The entries of both directories, their names, and a blank line.
     let expected = (limit / 2 + 1 + 1 + 3).to_string();
-    assert_eq!(seen.lines().last(), Some(expected.as_str()), "every file");
+    assert_eq!(seen.lines().last(), Some(expected.as_str()), "the build sees every file");
     for line in ["printf y > late/file", "printf y > main.rs"] {
         shell(&builds, line);
         builds.assert_count(1, line);
@@ -210,7 +210,7 @@ fn hc05_no_change_is_missed_if_the_event_queue_overflows() {
     builds.quit();
 }
 
-/// hotrun in a user namespace with a limit that this shell line sets, which needs no privileges.
+/// Runs hotrun in a user namespace, in which this shell redirection can set a limit without privileges.
 fn limited(project: &Project, limit: &str) -> Option<Run> {
     if !can("unshare", &["-Ur", "true"]) {
         skip("user namespaces are not allowed here");
@@ -257,7 +257,7 @@ fn hc06_without_watches_everything_is_polled_and_the_sysctl_is_named_once() {
 }
 
 #[test]
-fn hc07_unchanged_contents_cause_no_build_and_a_signal_does() {
+fn hc07_a_signal_triggers_a_build_and_unchanged_contents_do_not() {
     let mut builds = Builds::new(&["main.rs", "lib.rs"]);
     for line in [
         "touch main.rs",
@@ -276,7 +276,7 @@ fn hc07_unchanged_contents_cause_no_build_and_a_signal_does() {
 }
 
 #[test]
-fn hc10_ignored_files_need_no_watch_and_cause_no_build() {
+fn hc10_ignored_files_need_no_watch_and_trigger_no_build() {
     let files = [
         "main.rs",
         "src/lib.rs",
@@ -287,9 +287,9 @@ fn hc10_ignored_files_need_no_watch_and_cause_no_build() {
     ];
     let project = Project::with(&files);
     fs::write(project.work().join(".gitignore"), "node_modules\nlogs/\n")
-        .expect("a file of this test");
+        .expect("can write the file");
     let mut builds = Builds::start(project, |run| run, "true", "100ms");
-    assert_eq!(builds.watched(), 3, "the root, `src`, `web`");
+    assert_eq!(builds.watched(), 3, "`.`, `src` and `web` are watched");
     shell(
         &builds,
         "echo x >> logs/today; echo x >> web/node_modules/a/b/x.js; mkdir -p web/node_modules/c target/release; \
@@ -309,14 +309,14 @@ fn hc10_ignored_files_need_no_watch_and_cause_no_build() {
 #[ignore = "needs python3"]
 fn hc11_a_mount_without_events_is_reported_and_polled() {
     if !can("unshare", &["-Urm", "true"]) || fs::File::open("/dev/fuse").is_err() {
-        return skip("it needs `/dev/fuse` and user namespaces");
+        return skip("`/dev/fuse` and user namespaces are needed");
     }
     let project = Project::new();
     let far = project.beside("far");
     let put = |name: &str, text: &str| {
         let path = far.join(name);
-        fs::create_dir_all(path.parent().expect("a file")).expect("a file of this test");
-        fs::write(path, text).expect("a file of this test");
+        fs::create_dir_all(path.parent().expect("a file has a parent")).expect("can create the parent directory");
+        fs::write(path, text).expect("can write the file");
     };
     put("src/main.rs", "one");
     put("gone.rs", "one");
@@ -333,8 +333,8 @@ fn hc11_a_mount_without_events_is_reported_and_polled() {
     put("new/deep/x.rs", "one");
     builds.assert_count(1, "new directories");
     put("new/deep/x.rs", "two");
-    builds.assert_count(1, "files in them");
-    fs::remove_file(far.join("gone.rs")).expect("a file of this test");
+    builds.assert_count(1, "a file in a new directory");
+    fs::remove_file(far.join("gone.rs")).expect("can remove the file");
     builds.assert_count(1, "a removal");
     put("src/main.rs", "two");
     builds.assert_count(0, "the same contents again");
@@ -343,7 +343,7 @@ fn hc11_a_mount_without_events_is_reported_and_polled() {
 }
 
 #[test]
-fn hc12_odd_names_symlink_cycles_and_missing_files_do_no_harm() {
+fn hc12_odd_names_symlink_cycles_and_missing_files_are_handled() {
     let mut builds = Builds::new(&["a/x", "main.rs"]);
     for (line, expected) in [
         ("ln -s .. a/circle", 1),
@@ -357,7 +357,7 @@ fn hc12_odd_names_symlink_cycles_and_missing_files_do_no_harm() {
         shell(&builds, line);
         builds.assert_count(expected, line);
     }
-    symlink("main.rs", builds.work().join("alias")).expect("a file of this test");
+    symlink("main.rs", builds.work().join("alias")).expect("can create the symlink");
     builds.assert_count(1, "a link to a file");
     builds.quit();
 }
@@ -371,16 +371,16 @@ fn hc12_an_unreadable_directory_is_reported_once_and_the_rest_is_watched() {
         true => Run::as_nobody(&project),
         false => Run::new(&project),
     };
-    mode(0o000).expect("a file of this test");
+    mode(0o000).expect("can change the permissions");
     let mut builds = Builds::from(project, run, "true", "100ms");
     builds.save("open/x", "two");
     builds.assert_count(1, "a readable file");
     builds.save("open/new/x", "one");
     builds.assert_count(1, "a new file");
     assert_eq!(builds.count_mentions("cannot watch"), 1);
-    mode(0o700).expect("a file of this test");
+    mode(0o700).expect("can change the permissions");
     builds.assert_count(1, "a directory that became readable");
     builds.save("closed/x", "two");
-    builds.assert_count(1, "a change in it");
+    builds.assert_count(1, "a change in the directory that became readable");
     builds.quit();
 }

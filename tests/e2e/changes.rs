@@ -1,4 +1,4 @@
-//! Which changes cause a reload, and how many.
+//! Which changes trigger a reload, and how many reloads.
 
 use std::fs;
 use std::io::Write;
@@ -11,11 +11,11 @@ use nix::sys::signal::Signal;
 use crate::harness::sockets::established;
 use crate::harness::{PATIENCE, Project, Run, Running, apps, http, until};
 
-/// If nothing happens for this long, nothing will. Many times the debounce.
+/// Many times the debounce: if nothing happens for this long, nothing will.
 const QUIET: Duration = Duration::from_millis(700);
 
-/// Serves a project whose build takes `seconds` and copies `source` to the file from which the server reads its version.
-fn built_slowly(project: &Project, seconds: &str) -> Running {
+/// Runs a project whose build takes `seconds` and copies `source` to the file that contains the server's version.
+fn run_with_slow_build(project: &Project, seconds: &str) -> Running {
     let built = project.beside("built");
     let server = apps::std().server.display().to_string();
     let line = format!(
@@ -30,7 +30,7 @@ fn built_slowly(project: &Project, seconds: &str) -> Running {
 }
 
 /// Waits until this version responds, and checks that nothing happens after that.
-fn ends_with_version(run: &mut Running, version: &str) {
+fn settles_on_version(run: &mut Running, version: &str) {
     until(&format!("version {version} responds"), PATIENCE, || {
         run.get("/")
             .ends_with(&format!(" version {version}\n"))
@@ -39,7 +39,7 @@ fn ends_with_version(run: &mut Running, version: &str) {
     run.wait_until_quiet(QUIET);
     assert!(
         run.get("/").ends_with(&format!(" version {version}\n")),
-        "nothing follows"
+        "version {version} keeps responding"
     );
 }
 
@@ -47,27 +47,27 @@ fn ends_with_version(run: &mut Running, version: &str) {
 fn hc01_a_save_during_a_build_cancels_it() {
     let project = Project::new();
     project.save("source", "v1\n");
-    let mut run = built_slowly(&project, "0.4");
+    let mut run = run_with_slow_build(&project, "0.4");
     run.live();
     project.save("source", "v2\n");
     run.expect("building");
     project.save("source", "v3\n");
-    ends_with_version(&mut run, "v3");
+    settles_on_version(&mut run, "v3");
     let cancelled = run.count("build_cancelled");
-    assert_eq!(cancelled, 1, "the build of v2 was cancelled");
+    assert_eq!(cancelled, 1, "only the build of v2 is cancelled");
     run.assert_count("building", 3);
     run.quit();
 }
 
 #[test]
-fn hc01_a_save_during_a_drain_is_built_at_once() {
+fn hc01_a_save_during_a_drain_goes_live_at_once() {
     let project = Project::new();
     project.server("v1");
     let mut run = project.run().listen().spawn();
     run.live();
-    // A request that lasts until the client sends the rest of it.
-    let mut long = TcpStream::connect(run.address()).expect("connected");
-    long.write_all(b"GET / HTTP/1.1\r\n").expect("connected");
+    // A request that stays in flight until the client sends the rest of it.
+    let mut long = TcpStream::connect(run.address()).expect("can connect");
+    long.write_all(b"GET / HTTP/1.1\r\n").expect("can send the first line");
     until("generation 1 has the request", PATIENCE, || {
         (established(run.address()) > 0).then_some(())
     });
@@ -76,7 +76,7 @@ fn hc01_a_save_during_a_drain_is_built_at_once() {
     project.server("v3");
     assert_eq!(run.live(), 3);
     long.write_all(b"connection: close\r\n\r\n")
-        .expect("connected");
+        .expect("can send the rest");
     let answer = http::finish(long).expect("a complete response");
     assert_eq!(answer, "generation 1 version v1\n");
     run.wait_until_gone(1);
@@ -86,58 +86,58 @@ fn hc01_a_save_during_a_drain_is_built_at_once() {
 }
 
 #[test]
-fn hc01_fifty_saves_in_a_row_end_with_the_newest_version() {
+fn hc01_the_newest_of_fifty_saves_in_a_row_goes_live() {
     let project = Project::new();
     project.save("source", "v0\n");
-    let mut run = built_slowly(&project, "0.05");
+    let mut run = run_with_slow_build(&project, "0.05");
     run.live();
     for n in 1..=50 {
         project.save("source", &format!("v{n}\n"));
-        // Each save is built before the next, but may not get live. Some generation responds all the time.
+        // Each save is built before the next one, but may not go live. Some generation always responds.
         run.expect("built");
         run.get("/");
     }
-    ends_with_version(&mut run, "v50");
+    settles_on_version(&mut run, "v50");
     run.assert_count("building", 51);
     run.quit();
 }
 
 #[test]
-fn hc01_saves_during_builds_are_not_self_triggered_and_the_last_is_built() {
+fn hc01_saves_during_builds_are_not_called_self_triggered_and_the_last_goes_live() {
     let project = Project::new();
     project.save("source", "v0\n");
-    let mut run = built_slowly(&project, "1");
+    let mut run = run_with_slow_build(&project, "1");
     run.live();
-    // As regular as a build that writes its own input.
+    // The saves are as regular as those of a build that rewrites its own input.
     for n in 1..=7 {
         project.save("source", &format!("v{n}\n"));
         std::thread::sleep(Duration::from_millis(600));
     }
-    ends_with_version(&mut run, "v7");
-    let blamed = |event: &crate::harness::Event| event.mentions("the build rewrites its own input");
-    assert!(!run.so_far().iter().any(blamed));
+    settles_on_version(&mut run, "v7");
+    let warns = |event: &crate::harness::Event| event.mentions("the build rewrites its own input");
+    assert!(!run.so_far().iter().any(warns));
     run.quit();
 }
 
 #[test]
-fn hc07_a_touch_causes_no_reload_and_a_signal_does() {
+fn hc07_a_signal_triggers_a_reload_and_a_touch_does_not() {
     let project = Project::new();
     project.server("v1");
     let mut run = project.run().listen().spawn();
     run.live();
-    // hotrun cannot know whether a file written during its start has changed since. It knows the contents of this one.
+    // Save again: hotrun cannot tell whether a file that was written during its start has changed since.
     project.server("v2");
     assert_eq!(run.live(), 2);
     let start = project.work().join("start");
-    let text = fs::read(&start).expect("a file of this test");
-    fs::write(&start, &text).expect("a file of this test");
+    let text = fs::read(&start).expect("can read the file");
+    fs::write(&start, &text).expect("can write the file");
     let mut permissions = fs::metadata(&start)
-        .expect("a file of this test")
+        .expect("can read the permissions")
         .permissions();
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o700);
-    fs::set_permissions(&start, permissions).expect("a file of this test");
+    fs::set_permissions(&start, permissions).expect("can change the permissions");
     run.wait_until_quiet(QUIET);
-    assert_eq!(run.count("starting"), 2, "only times and modes changed");
+    assert_eq!(run.count("starting"), 2, "only the modification time and the mode changed");
     run.signal(Signal::SIGUSR1);
     assert_eq!(run.live(), 3);
     run.quit();
@@ -148,13 +148,13 @@ fn hc10_ignored_directories_are_not_watched() {
     let project = Project::new();
     project.server("v1");
     project.save(".gitignore", "heap\n");
-    fs::create_dir(project.work().join(".git")).expect("a file of this test");
+    fs::create_dir(project.work().join(".git")).expect("can create the directory");
     grow(&project.work().join("heap"));
     let mut run = project.run().listen().spawn();
     run.live();
     let watches = watches(run.pid().as_raw());
-    assert_eq!(watches, 1, "the root");
-    fs::write(project.work().join("heap/7/7/file"), "changed").expect("a file of this test");
+    assert_eq!(watches, 1, "only the root is watched");
+    fs::write(project.work().join("heap/7/7/file"), "changed").expect("can write the file");
     run.wait_until_quiet(QUIET);
     run.assert_count("starting", 1);
     project.server("v2");
@@ -166,14 +166,14 @@ fn hc10_ignored_directories_are_not_watched() {
 fn grow(heap: &Path) {
     for outer in 0..64 {
         for inner in 0..64 {
-            fs::create_dir_all(heap.join(format!("{outer}/{inner}"))).expect("a file of this test");
+            fs::create_dir_all(heap.join(format!("{outer}/{inner}"))).expect("can create the directory");
         }
     }
 }
 
 /// The number of inotify watches of a process (`/proc/PID/fdinfo`, see `proc(5)`).
 fn watches(pid: i32) -> usize {
-    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("it runs");
+    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("can read `fdinfo`");
     let infos = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
     infos
         .map(|info| {
@@ -185,12 +185,12 @@ fn watches(pid: i32) -> usize {
 }
 
 #[test]
-fn hc08_a_self_triggered_build_is_reported_and_ends() {
+fn hc08_self_triggered_builds_are_reported_and_stop() {
     let project = Project::new();
     project.server("v1");
     let build = "date +%s%N > generated; sleep 0.5";
     let mut run = project.run().listen().args(["--build", build]).spawn();
-    let named = run.expect_that("a warning about it", PATIENCE, |event| {
+    let named = run.expect_that("a warning about `generated`", PATIENCE, |event| {
         event.is("message") && event.mentions("generated")
     });
     assert!(
@@ -199,10 +199,10 @@ fn hc08_a_self_triggered_build_is_reported_and_ends() {
     );
     run.wait_until_quiet(QUIET);
     let builds = run.count("building");
-    assert_eq!(builds, 6, "three are cancelled, and three end");
+    assert_eq!(builds, 6, "three builds are cancelled, and three end");
     run.assert_count("build_cancelled", 3);
     assert_eq!(run.get("/").split(' ').next(), Some("generation"));
-    // Changes to sources still cause builds.
+    // Changes to sources still trigger builds.
     project.server("v2");
     until("version v2 responds", PATIENCE, || {
         run.get("/").ends_with(" version v2\n").then_some(())

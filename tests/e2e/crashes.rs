@@ -8,17 +8,17 @@ use std::time::Duration;
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{PATIENCE, Project, Run, Running, apps, http, until};
 
-/// How many requests a crashing program may have in flight: those of the load, and the one that makes it crash.
-const IN_HAND: usize = 2;
+/// How many requests a program may have in flight when it crashes: those from the load, which has two clients.
+const IN_FLIGHT: usize = 2;
 
-/// Saves a program as a single file, so that it can be kept.
+/// Saves the program as a single executable file, which hotrun can keep as an artifact.
 fn save(project: &Project, arguments: &str) {
     let faulty = apps::std().faulty.display();
     let new = project.beside("new");
     let text = format!("#!/bin/sh\nunset LISTEN_PID\nexec '{faulty}' {arguments}\n");
-    fs::write(&new, text).expect("a directory of this test");
-    fs::set_permissions(&new, Permissions::from_mode(0o755)).expect("a file of this test");
-    fs::rename(new, project.work().join("server")).expect("a directory of this test");
+    fs::write(&new, text).expect("can write the file");
+    fs::set_permissions(&new, Permissions::from_mode(0o755)).expect("can change the permissions");
+    fs::rename(new, project.work().join("server")).expect("can rename the file");
 }
 
 fn serve(project: &Project) -> Running {
@@ -36,9 +36,9 @@ fn load(run: &Running) -> RequestLoop {
 }
 
 #[track_caller]
-fn answers(run: &Running, version: &str) {
+fn wait_for_version(run: &Running, version: &str) {
     let wanted = format!("version {version}\n");
-    until(&wanted, PATIENCE, || {
+    until(&format!("version {version} responds"), PATIENCE, || {
         let body = http::get(run.address(), "/").ok()?;
         body.ends_with(&wanted).then_some(())
     });
@@ -49,7 +49,7 @@ fn crash(run: &Running) {
 }
 
 #[test]
-fn hc15_a_crash_rolls_back_to_the_artifact_before() {
+fn hc15_a_crash_rolls_back_to_the_previous_artifact() {
     let project = Project::new();
     let mut run = serve(&project);
     let load = load(&run);
@@ -62,22 +62,22 @@ fn hc15_a_crash_rolls_back_to_the_artifact_before() {
     let starting = run.expect("starting");
     assert_eq!(starting.text("cause"), "roll_back", "{starting}");
     assert_eq!(run.live(), 3);
-    answers(&run, "one");
+    wait_for_version(&run, "one");
     run.assert_count("building", 2);
     save(&project, "three");
     assert_eq!(run.live(), 4);
-    answers(&run, "three");
+    wait_for_version(&run, "three");
     load.more(5);
-    load.stop_losing_at_most(IN_HAND);
+    load.stop_losing_at_most(IN_FLIGHT);
     run.quit();
     project.assert_untouched(&["server"]);
 }
 
 #[test]
-fn hc15_a_crash_rolls_back_to_a_generation_that_still_drains() {
+fn hc15_a_crash_rolls_back_to_a_generation_that_is_still_draining() {
     let project = Project::new();
     let mut run = serve(&project);
-    let open = TcpStream::connect(run.address()).expect("connected");
+    let open = TcpStream::connect(run.address()).expect("can connect");
     let load = load(&run);
     save(&project, "two");
     assert_eq!(run.live(), 2);
@@ -85,21 +85,21 @@ fn hc15_a_crash_rolls_back_to_a_generation_that_still_drains() {
     let failed = run.expect("failed");
     assert_eq!(failed.number("live"), 1, "{failed}");
     assert_eq!(run.expect("restored").generation(), 1);
-    answers(&run, "one");
+    wait_for_version(&run, "one");
     load.more(20);
     run.assert_count("starting", 2);
     save(&project, "three");
     assert_eq!(run.live(), 3);
-    answers(&run, "three");
+    wait_for_version(&run, "three");
     drop(open);
     run.wait_until_gone(1);
-    load.stop_losing_at_most(IN_HAND);
+    load.stop_losing_at_most(IN_FLIGHT);
     run.quit();
     project.assert_untouched(&["server"]);
 }
 
 #[test]
-fn hc15_a_crash_loop_ends_and_a_change_starts_again() {
+fn hc15_a_crash_loop_stops_and_the_next_change_starts_the_program_again() {
     let project = Project::new();
     save(&project, "brief=300 one");
     let run = Run::new(&project).listen().args(["--build", "true"]);
@@ -114,6 +114,6 @@ fn hc15_a_crash_loop_ends_and_a_change_starts_again() {
     run.assert_count("restart_scheduled", 2);
     save(&project, "two");
     assert_eq!(run.live(), 4);
-    answers(&run, "two");
+    wait_for_version(&run, "two");
     run.quit();
 }

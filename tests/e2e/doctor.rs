@@ -1,11 +1,11 @@
-//! `--doctor`.
+//! Tests of `--doctor`.
 
 use std::process::Command;
 
 use crate::harness::Project;
 use crate::harness::run::without_cargo;
 
-/// Runs `--doctor`. Returns the exit status and the report, which fits on a screen.
+/// Runs `--doctor`, checks that the report fits on a screen, and returns it with the exit code.
 fn doctor(line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let project = Project::new();
     let mut shell = Command::new("/bin/sh");
@@ -15,9 +15,9 @@ fn doctor(line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     shell
         .current_dir(project.work())
         .envs(variables.iter().copied());
-    let output = shell.output().expect("hotrun can be started");
+    let output = shell.output().expect("can start hotrun");
     let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8(text).expect("it is text");
+    let text = String::from_utf8(text).expect("the report is UTF-8");
     assert!(text.lines().count() <= 24, "{text}");
     assert!(
         text.lines().all(|line| line.chars().count() <= 80),
@@ -27,18 +27,18 @@ fn doctor(line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
     (output.status.code(), text)
 }
 
-/// The line of a check, and its hint.
+/// The report's line for a check, and its hint.
 #[track_caller]
 fn finding(text: &str, name: &str) -> String {
     let is_it = |line: &&str| line.get(9..).is_some_and(|rest| rest.starts_with(name));
     let mut lines = text.lines().skip_while(|line| !is_it(line));
-    let found = lines.next().unwrap_or_else(|| panic!("{name}: {text}"));
+    let found = lines.next().unwrap_or_else(|| panic!("no line for `{name}` in: {text}"));
     let hint = lines.next().filter(|line| line.contains("->"));
     format!("{found}\n{}", hint.unwrap_or_default())
 }
 
 #[test]
-fn everything_works_where_the_tests_run() {
+fn every_check_passes_on_the_test_machine() {
     let (code, text) = doctor("", &[]);
     assert_eq!(code, Some(0), "{text}");
     assert!(
@@ -60,7 +60,7 @@ fn everything_works_where_the_tests_run() {
 }
 
 #[test]
-fn each_failure_has_a_line_and_a_hint() {
+fn every_failure_has_a_line_and_a_hint() {
     for (refusal, name, words) in [
         ("kernel", "kernel", "is older than 5.19"),
         ("seccomp", "own sockets", "a seccomp filter is refused"),
@@ -80,7 +80,7 @@ fn each_failure_has_a_line_and_a_hint() {
 }
 
 #[test]
-fn a_low_limit_of_descriptors_fails() {
+fn a_low_descriptor_limit_fails() {
     let (code, text) = doctor("ulimit -n 100;", &[]);
     assert_eq!(code, Some(1), "{text}");
     let found = finding(&text, "open files");

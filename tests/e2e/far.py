@@ -1,5 +1,5 @@
-"""A file system whose files change on the other side: it serves FOLDER by FUSE, read-only, at PLACE, in a mount
-namespace of its own, and becomes the command that follows, there. Usage: far.py PLACE FOLDER COMMAND..."""
+"""A file system that reports no events for changes made on the other side. It mounts FOLDER read-only at PLACE through
+FUSE, in its own mount namespace, and executes COMMAND there. Usage: far.py PLACE FOLDER COMMAND..."""
 
 import ctypes, errno, os, select, stat, struct, sys
 
@@ -40,7 +40,7 @@ def content(path, offset, size):
 
 
 def answer(code, path, body):
-    """By `linux/fuse.h`. Nothing may be kept: no entry and no attribute is valid for longer than a moment."""
+    """Answers a request (see `linux/fuse.h`). All validity times are 0, so that the kernel caches nothing."""
     if code == 26:  # INIT
         return struct.pack("<4I2H2I2H8I", 7, 31, 65536, 0, 8, 8, 65536, 1, 16, 0, *[0] * 8)
     if code == 1:  # LOOKUP
@@ -72,7 +72,7 @@ def serve(ended):
             return
         request = os.read(fuse, 1 << 18)
         _, code, unique, number = struct.unpack_from("<IIQQ", request)
-        if code in (2, 36, 42):  # FORGET, INTERRUPT, BATCH_FORGET are not answered
+        if code in (2, 36, 42):  # FORGET, INTERRUPT, BATCH_FORGET get no response
             continue
         try:
             error, body = 0, answer(code, paths.get(number, b""), request[40:])
@@ -81,12 +81,13 @@ def serve(ended):
         try:
             os.write(fuse, struct.pack("<IiQ", 16 + len(body), error, unique) + body)
         except OSError:
-            pass  # Who asked was interrupted.
+            pass  # The request was interrupted.
 
 
 ended, lives = os.pipe()
 if os.fork() == 0:
-    # Nobody's child before the command begins, and it ends with the command, which holds the other end.
+    # The server is forked twice, so that it is not a child of the command. It exits with the command, which holds the
+    # other end of the pipe.
     if os.fork() == 0:
         os.close(lives)
         null = os.open("/dev/null", os.O_RDWR)

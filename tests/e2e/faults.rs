@@ -1,4 +1,4 @@
-//! A fault of a new generation does not affect the live one.
+//! A fault in a new generation does not affect the live one.
 
 use std::fs;
 use std::time::Duration;
@@ -12,8 +12,8 @@ fn serving(project: &Project, options: &[&str]) -> Running {
     run
 }
 
-/// Saves a faulty version, which fails for this reason while the old generation stays live; then a good one, which gets
-/// live.
+/// Saves a faulty version, and checks that it fails for this reason while the old generation stays live. Then saves a
+/// good version, which must go live.
 fn fails_with(run: &mut Running, project: &Project, faults: &str, reason: &str) -> Event {
     project.faulty(faults);
     let failed = run.expect("failed");
@@ -30,21 +30,21 @@ fn fails_with(run: &mut Running, project: &Project, faults: &str, reason: &str) 
 }
 
 #[test]
-fn hc14_a_panic_before_ready_changes_nothing() {
+fn hc14_a_program_that_panics_before_it_is_ready_does_not_go_live() {
     let project = Project::new();
     let mut run = serving(&project, &[]);
     let failed = fails_with(&mut run, &project, "panic", "exited_early");
     assert_eq!(failed.number("exit_code"), 101, "{failed}");
-    let told = run
+    let shown = run
         .so_far()
         .iter()
         .any(|event| event.mentions("an injected fault"));
-    assert!(told, "the panic's message is shown");
+    assert!(shown, "the panic message is shown");
     run.quit();
 }
 
 #[test]
-fn hc14_an_exit_before_ready_changes_nothing() {
+fn hc14_a_program_that_exits_before_it_is_ready_does_not_go_live() {
     let project = Project::new();
     let mut run = serving(&project, &[]);
     let failed = fails_with(&mut run, &project, "exit=3", "exited_early");
@@ -61,7 +61,7 @@ fn hc14_a_program_that_hangs_is_killed_at_the_timeout() {
 }
 
 #[test]
-fn hc14_a_program_killed_before_it_is_ready_changes_nothing() {
+fn hc14_a_program_killed_before_it_is_ready_does_not_go_live() {
     let project = Project::new();
     let mut run = serving(&project, &[]);
     project.script("kill -9 $$");
@@ -77,10 +77,10 @@ fn a_newer_save_does_not_wait_for_a_hung_start() {
     let project = Project::new();
     let mut run = serving(&project, &["--ready-timeout", "60s"]);
     project.faulty("hang");
-    run.expect_that("it hangs", PATIENCE, |event| event.mentions("hanging"));
+    run.expect_that("the program to hang", PATIENCE, |event| event.mentions("hanging"));
     project.server("better");
     let live = run.expect_that(
-        "live, long before the timeout",
+        "the newer version to go live long before the timeout",
         Duration::from_secs(15),
         |event| event.is("live"),
     );
@@ -94,12 +94,12 @@ fn a_removed_program_cannot_be_started_and_the_old_generation_stays_live() {
     project.swap(&apps::std().server);
     let mut run = Run::new(&project).listen().program(["./server"]).spawn();
     run.live();
-    fs::remove_file(project.work().join("server")).expect("a file of this test");
+    fs::remove_file(project.work().join("server")).expect("can remove the file");
     let failed = run.expect("failed");
     let (reason, live) = (failed.text("reason"), failed.number("live"));
     assert_eq!((reason, live), ("start", 1), "{failed}");
-    let told = run.so_far().iter().any(|event| event.mentions("./server"));
-    assert!(told, "it is named");
+    let shown = run.so_far().iter().any(|event| event.mentions("./server"));
+    assert!(shown, "the missing program is named");
     assert_eq!(run.get("/"), "generation 1 version 1\n");
     project.swap(&apps::std().server);
     run.live();

@@ -1,4 +1,4 @@
-//! Cargo mode: only changes to the inputs of a program cause builds.
+//! In cargo mode, only changes to the program's inputs trigger builds.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::harness::{BUILD_PATIENCE, Project, Run, Running};
 
-/// A workspace: `app` uses `used` and a file beside the workspace, but not `unused`.
+/// A workspace in which `app` uses `used` and a file next to the workspace, but not `unused`.
 struct Workspace {
     project: Project,
     run: Running,
@@ -34,8 +34,8 @@ impl Workspace {
         let project = Project::new();
         let write = |name: &str, text: &str| {
             let path = project.work().join(name);
-            fs::create_dir_all(path.parent().expect("a file")).expect("a file of this test");
-            fs::write(path, text).expect("a file of this test");
+            fs::create_dir_all(path.parent().expect("a file has a parent")).expect("can create the parent directory");
+            fs::write(path, text).expect("can write the file");
         };
         write("Cargo.toml", MANIFEST);
         let used = "[dependencies]\nused = { path = '../used' }\n";
@@ -52,7 +52,7 @@ impl Workspace {
             write(&format!("{name}/Cargo.toml"), &package(name, ""));
             write(&format!("{name}/src/lib.rs"), &library(name));
         }
-        fs::write(project.beside("text"), "text").expect("a file of this test");
+        fs::write(project.beside("text"), "text").expect("can write the file");
         let mut run = Run::new(&project)
             .args(["-C", "app"])
             .program(["cargo", "run", "--offline", "--quiet"])
@@ -74,12 +74,12 @@ impl Workspace {
         for name in names {
             let path = self.path(name);
             let text = fs::read_to_string(&path).unwrap_or_default();
-            fs::create_dir_all(path.parent().expect("a file")).expect("a file of this test");
-            fs::write(path, text + "\n").expect("a file of this test");
+            fs::create_dir_all(path.parent().expect("a file has a parent")).expect("can create the parent directory");
+            fs::write(path, text + "\n").expect("can write the file");
         }
     }
 
-    /// Exactly one build follows, caused by this file.
+    /// Checks that exactly one build follows, triggered by this file.
     #[track_caller]
     fn builds_for(&mut self, name: &str) {
         let changed = self.run.expect("changed");
@@ -102,7 +102,7 @@ impl Workspace {
 }
 
 #[test]
-fn hc09_exactly_the_inputs_cause_builds() {
+fn hc09_only_the_inputs_trigger_builds() {
     let mut workspace = Workspace::start();
     workspace.append(&[
         "app/README.md",
@@ -118,12 +118,12 @@ fn hc09_exactly_the_inputs_cause_builds() {
         ("app/README.md", "app/READ.md"),
         ("used/README.md", "used/src/README.md"),
     ] {
-        fs::rename(workspace.path(from), workspace.path(to)).expect("a file of this test");
+        fs::rename(workspace.path(from), workspace.path(to)).expect("can rename the file");
     }
     for name in ["app/READ.md", "app/src/unrelated.rs"] {
-        fs::remove_file(workspace.path(name)).expect("a file of this test");
+        fs::remove_file(workspace.path(name)).expect("can remove the file");
     }
-    fs::remove_dir_all(workspace.path("app/tests")).expect("a file of this test");
+    fs::remove_dir_all(workspace.path("app/tests")).expect("can remove the directory");
     workspace.does_not_build();
     for name in [
         "app/src/main.rs",
@@ -139,7 +139,7 @@ fn hc09_exactly_the_inputs_cause_builds() {
         workspace.append(&[name]);
         workspace.builds_for(name.trim_start_matches("../"));
     }
-    fs::remove_dir_all(workspace.path("app/data")).expect("a file of this test");
+    fs::remove_dir_all(workspace.path("app/data")).expect("can remove the directory");
     workspace.builds_for("app/data");
     workspace.run.quit();
 }
@@ -150,10 +150,10 @@ fn hc09_a_new_path_dependency_is_watched() {
     workspace.append(&["later/src/lib.rs"]);
     workspace.does_not_build();
     let both = "[dependencies]\nused = { path = '../used' }\nlater = { path = '../later' }\n";
-    fs::write(workspace.path("app/Cargo.toml"), package("app", both)).expect("a file of this test");
+    fs::write(workspace.path("app/Cargo.toml"), package("app", both)).expect("can write the file");
     workspace.builds_for("app/Cargo.toml");
     let main = MAIN.replace("used::word()", "later::word()");
-    fs::write(workspace.path("app/src/main.rs"), main).expect("a file of this test");
+    fs::write(workspace.path("app/src/main.rs"), main).expect("can write the file");
     workspace.builds_for("app/src/main.rs");
     workspace.append(&["later/src/lib.rs"]);
     workspace.builds_for("later/src/lib.rs");
@@ -161,25 +161,25 @@ fn hc09_a_new_path_dependency_is_watched() {
 }
 
 #[test]
-fn hc13_a_missing_input_outside_of_the_package_is_seen_when_it_is_back() {
+fn hc13_a_missing_input_outside_the_package_triggers_a_build_when_it_reappears() {
     let mut workspace = Workspace::start();
     let text = workspace.path("../text");
-    let before = fs::read(&text).expect("it is there");
-    fs::remove_file(&text).expect("a file of this test");
+    let before = fs::read(&text).expect("can read `text`");
+    fs::remove_file(&text).expect("can remove the file");
     workspace.builds_for("text");
-    // Not before the watch has learnt from the failed build.
+    // Wait until the failed build's inputs are watched.
     workspace.does_not_build();
     assert_eq!(workspace.run.count("failed"), 1);
-    fs::write(&text, before).expect("a file of this test");
+    fs::write(&text, before).expect("can write the file");
     workspace.builds_for("text");
     workspace.run.quit();
 }
 
 #[test]
-fn hc13_after_a_broken_build_new_files_cause_builds() {
+fn hc13_new_files_trigger_builds_after_a_failed_build() {
     let mut workspace = Workspace::start();
     let main = format!("mod new;\n{MAIN}");
-    fs::write(workspace.path("app/src/main.rs"), main).expect("a file of this test");
+    fs::write(workspace.path("app/src/main.rs"), main).expect("can write the file");
     workspace.builds_for("app/src/main.rs");
     workspace.append(&["app/src/new.rs"]);
     workspace.builds_for("app/src/new.rs");
@@ -194,15 +194,15 @@ fn hc13_after_a_broken_build_new_files_cause_builds() {
 #[test]
 fn hc07_an_unchanged_executable_is_not_restarted() {
     let mut workspace = Workspace::start();
-    // A comment at the end moves no line, so the debug information stays the same.
+    // A line added at the end moves no other line, so the debug information stays the same.
     workspace.append(&["app/src/main.rs"]);
     workspace.builds_for("app/src/main.rs");
     assert_eq!(workspace.run.count("unchanged"), 1);
     assert_eq!(workspace.run.count("starting"), 1);
     workspace.run.signal(nix::sys::signal::Signal::SIGUSR1);
-    assert_eq!(workspace.run.live(), 3, "what is asked for is done");
+    assert_eq!(workspace.run.live(), 3, "a requested reload restarts the program");
     let other = MAIN.replace("used::word()", "\"other\"");
-    fs::write(workspace.path("app/src/main.rs"), other).expect("a file of this test");
+    fs::write(workspace.path("app/src/main.rs"), other).expect("can write the file");
     assert_eq!(workspace.run.live(), 4);
     workspace.run.quit();
 }

@@ -1,4 +1,4 @@
-//! `kill -9` of hotrun itself, in each state and at random moments of a reload.
+//! `kill -9` of hotrun itself, in every state and at random times during a reload.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::suite::{Scenario, State};
 
 const TIMES: u64 = 20;
 
-/// A small generator (xorshift), so that a failure can be repeated with its seed.
+/// A small random number generator (xorshift), so that a failure can be reproduced from its seed.
 fn random(seed: u64) -> u64 {
     let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     x ^= x << 13;
@@ -17,19 +17,19 @@ fn random(seed: u64) -> u64 {
     x ^ (x << 17)
 }
 
-/// Kills hotrun at a random time after a save. A reload takes 100 to 300 ms, so this hits each part of it.
-fn killed_during_a_reload(mut run: Running, save: impl FnOnce(), seed: u64) {
+/// Kills hotrun at a random time after a save. A reload takes 100 to 300 ms, so the kills cover all parts of it.
+fn kill_during_a_reload(mut run: Running, save: impl FnOnce(), seed: u64) {
     run.live();
     save();
     thread::sleep(Duration::from_micros(random(seed) % 350_000));
-    run.killed();
+    run.kill_and_check();
 }
 
 /// The number of kills in each state.
 const TIMES_EACH: usize = 10;
 
 #[test]
-fn hc22_ten_kills_in_each_state_leave_nothing() {
+fn hc22_ten_kills_in_every_state_leave_nothing_behind() {
     thread::scope(|scope| {
         for state in State::ALL {
             scope.spawn(move || {
@@ -40,27 +40,27 @@ fn hc22_ten_kills_in_each_state_leave_nothing() {
         }
     });
     say(&format!(
-        "{TIMES_EACH} × kill -9 of hotrun in each of {} states: no process, port free, no file left, each time",
+        "{TIMES_EACH} × kill -9 of hotrun in each of {} states: no process and no file left behind, port free",
         State::ALL.len()
     ));
 }
 
 #[test]
-fn hc22_twenty_kills_at_random_moments_leave_nothing() {
+fn hc22_twenty_kills_at_random_times_leave_nothing_behind() {
     for seed in 1..=TIMES {
         let project = Project::new();
         project.server("one");
         let run = project.run().listen().spawn();
-        killed_during_a_reload(run, || project.server("two"), seed);
+        kill_during_a_reload(run, || project.server("two"), seed);
         crate::harness::leftovers::empty(&project.tmp());
     }
     say(&format!(
-        "{TIMES} × kill -9 during a reload: no process left, port free, each time"
+        "{TIMES} × kill -9 during a reload: no process left behind, port free"
     ));
 }
 
 #[test]
-fn a_kill_leaves_no_kept_artifact() {
+fn a_kill_leaves_no_artifact_behind() {
     let project = Project::new();
     project.swap(&apps::std().server);
     let run = Run::new(&project).listen().args(["--build", "true"]);
@@ -70,14 +70,14 @@ fn a_kill_leaves_no_kept_artifact() {
         project.swap(server);
     }
     run.live();
-    let names = std::fs::read_dir(project.work()).expect("a directory of this test");
-    assert_eq!(names.count(), 1 + 3, "three are kept");
-    run.killed();
+    let names = std::fs::read_dir(project.work()).expect("can read the directory");
+    assert_eq!(names.count(), 1 + 3, "the program and three kept artifacts");
+    run.kill_and_check();
     project.assert_untouched(&["server"]);
 }
 
 #[test]
-fn hc22_twenty_kills_with_a_tree_leave_nothing() {
+fn hc22_twenty_kills_with_a_process_tree_leave_nothing_behind() {
     for seed in 1..=TIMES {
         let project = Project::new();
         tree(&project, "one");
@@ -86,10 +86,10 @@ fn hc22_twenty_kills_with_a_tree_leave_nothing() {
             .listen()
             .args(["--stop-timeout", "300ms"])
             .spawn();
-        killed_during_a_reload(run, || tree(&project, "two"), 100 + seed);
+        kill_during_a_reload(run, || tree(&project, "two"), 100 + seed);
         crate::harness::leftovers::empty(&project.tmp());
     }
     say(&format!(
-        "{TIMES} × kill -9 over a tree with a daemon and a child that ignores signals: nothing left"
+        "{TIMES} × kill -9 of a tree with a daemon and a child that ignores signals: nothing left behind"
     ));
 }

@@ -1,4 +1,4 @@
-//! hotrun as a user meets it: real programs, real sockets, real edits, checked from outside.
+//! Runs hotrun as a user does, with real programs, sockets and edits, and checks it from the outside.
 
 mod activation;
 mod adopting;

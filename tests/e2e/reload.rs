@@ -1,4 +1,4 @@
-//! From a save to the switch, in each mode.
+//! Reloads from save to switch, in every mode.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +14,7 @@ mod replay;
 
 use crate::harness::{BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, apps, http};
 
-/// A copy of the axum example in the watched directory, which can be edited.
+/// A copy of the axum example in the watched directory, which the test edits.
 struct Example {
     project: Project,
 }
@@ -39,25 +39,25 @@ impl Example {
         run.listen().program(argv.iter().copied()).spawn()
     }
 
-    fn break_it(&self) {
-        let text = fs::read_to_string(self.main()).expect("it is there");
+    fn break_source(&self) {
+        let text = fs::read_to_string(self.main()).expect("can read `main.rs`");
         fs::write(self.main(), text.replace("fn router(", "fn router(("))
-            .expect("a file of this test");
+            .expect("can write the file");
     }
 
-    fn mend_it(&self) {
-        let text = fs::read_to_string(self.main()).expect("it is there");
+    fn fix_source(&self) {
+        let text = fs::read_to_string(self.main()).expect("can read `main.rs`");
         fs::write(self.main(), text.replace("fn router((", "fn router("))
-            .expect("a file of this test");
+            .expect("can write the file");
     }
 }
 
 fn live_after_a_build(run: &mut Running) -> Event {
-    run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"))
+    run.expect_that("a generation to go live", BUILD_PATIENCE, |event| event.is("live"))
 }
 
 #[test]
-fn cargo_run_is_rebuilt_and_switched_without_a_lost_request() {
+fn cargo_run_rebuilds_and_switches_after_a_save() {
     let example = Example::new("cargo-run");
     let mut run = example.run(&["cargo", "run"]);
     live_after_a_build(&mut run);
@@ -78,7 +78,7 @@ fn hc13_a_broken_cargo_build_keeps_the_live_generation_and_shows_the_error() {
     let mut run = example.run(&["cargo", "run"]);
     live_after_a_build(&mut run);
 
-    example.break_it();
+    example.break_source();
     run.expect_that("cargo's error", BUILD_PATIENCE, |event| {
         event.is("diagnostic") && event.text("rendered").contains("error")
     });
@@ -87,7 +87,7 @@ fn hc13_a_broken_cargo_build_keeps_the_live_generation_and_shows_the_error() {
     assert_eq!((reason, live), ("build", 1), "{failed}");
     assert!(run.get("/").contains("version 1."));
 
-    example.mend_it();
+    example.fix_source();
     example.set_version(3);
     live_after_a_build(&mut run);
     assert!(run.get("/").contains("version 3."));
@@ -98,7 +98,7 @@ fn hc13_a_broken_cargo_build_keeps_the_live_generation_and_shows_the_error() {
 fn without_a_command_hotrun_runs_the_package() {
     let project = Project::new();
     let work = project.work();
-    fs::create_dir(work.join("src")).expect("a file of this test");
+    fs::create_dir(work.join("src")).expect("can create the directory");
     let manifest = "[package]\nname = \"alone\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
     project.save("Cargo.toml", manifest);
     project.save(
@@ -107,7 +107,7 @@ fn without_a_command_hotrun_runs_the_package() {
     );
     let target = project.beside("target");
     let mut run = Run::new(&project).env("CARGO_TARGET_DIR", target).spawn();
-    run.expect_that("its output", BUILD_PATIENCE, |event| {
+    run.expect_that("the program's output", BUILD_PATIENCE, |event| {
         event.mentions("it was cargo")
     });
     run.expect("live");
@@ -115,7 +115,7 @@ fn without_a_command_hotrun_runs_the_package() {
 }
 
 #[test]
-fn a_command_is_restarted_and_the_old_generation_is_live_until_then() {
+fn a_save_starts_the_command_again_and_switches_to_it() {
     let project = Project::new();
     project.server("one");
     let mut run = project.run().listen().spawn();
@@ -157,7 +157,7 @@ fn connections_wait_while_the_first_generation_starts() {
     assert_eq!(
         run.count("live"),
         0,
-        "the port is open before anything is live"
+        "the port is open before a generation is live"
     );
     assert_eq!(run.get("/"), "generation 1 version one\n");
     run.live();
@@ -178,8 +178,8 @@ fn after_a_crash_connections_wait_for_the_next_generation() {
     run.live();
     let answer = waiting
         .join()
-        .expect("no panic")
-        .expect("it waited and was answered");
+        .expect("the client has not panicked")
+        .expect("a response after the wait");
     assert!(answer.ends_with("version two\n"), "{answer}");
     run.quit();
 }
@@ -215,21 +215,21 @@ fn the_log_of_a_run_can_be_replayed() {
 fn a_superseded_start_finishes_the_requests_that_it_has_accepted() {
     let project = Project::new();
     project.server("one");
-    // Never ready, but it accepts connections and would die of the stop signal.
+    // The program never gets ready, but accepts connections, and does not handle the stop signal.
     let mut run = project
         .run()
         .listen()
         .args(["--ready", "log:^never$"])
         .spawn();
     assert_eq!(run.get("/"), "generation 1 version one\n");
-    let mut client = TcpStream::connect(run.address()).expect("it listens");
+    let mut client = TcpStream::connect(run.address()).expect("can connect");
     let request = "GET /slow?ms=1000 HTTP/1.1\r\nconnection: close\r\n\r\n";
     client
         .write_all(request.as_bytes())
-        .expect("it is connected");
+        .expect("can send the request");
     project.server("two");
     run.expect("superseded");
-    let answer = http::finish(client).expect("it is answered");
+    let answer = http::finish(client).expect("a complete response");
     assert_eq!(answer, "1000 ms later: generation 1 version one\n");
     run.wait_until_gone(1);
     run.quit();
@@ -241,7 +241,7 @@ fn a_probe_reaches_only_the_new_generation() {
     project.server("one");
     let mut run = project.run().listen().args(["--ready", "http:/"]).spawn();
     run.live();
-    // It does not respond for half a second. A probe that the old generation responded to would not notice.
+    // The new generation does not respond for half a second. A probe answered by the old one would succeed at once.
     project.faulty("late=500 two");
     let live = run.expect("live");
     let starting = run
@@ -249,7 +249,7 @@ fn a_probe_reaches_only_the_new_generation() {
         .iter()
         .rfind(|event| event.is("starting"))
         .cloned();
-    let took = live.at - starting.expect("it was started").at;
+    let took = live.at - starting.expect("generation 2 has been started").at;
     assert!(took >= Duration::from_millis(450), "ready after {took:?}");
     run.quit();
 }
@@ -261,13 +261,13 @@ fn a_program_gets_exactly_the_documented_environment_and_descriptors() {
     let mut run = Run::new(&project).listen().program(["./server"]).spawn();
     run.live();
     let pid = run.pid_of(1);
-    let environ = fs::read(format!("/proc/{pid}/environ")).expect("a file of this test");
+    let environ = fs::read(format!("/proc/{pid}/environ")).expect("can read the file");
     let environ = String::from_utf8_lossy(&environ).into_owned();
     let variables: Vec<_> = environ.split('\0').collect();
     assert!(variables.contains(&"HOTRUN=1"), "{variables:?}");
     assert!(variables.contains(&"HOTRUN_GENERATION=1"), "{variables:?}");
     assert!(variables.contains(&"LISTEN_FDS=1"), "{variables:?}");
-    // hc31: its own pid.
+    // hc31: `LISTEN_PID` is the program's own pid.
     assert!(
         variables.contains(&format!("LISTEN_PID={pid}").as_str()),
         "{variables:?}"
@@ -288,7 +288,7 @@ fn the_portable_path_reloads_with_one_shared_socket() {
         let next = if n % 2 == 0 { &pair.v2 } else { &pair.v1 };
         project.swap(next);
         assert_eq!(run.live(), n);
-        // Until the old generation is gone both accept connections; only steering avoids that.
+        // Without steering, both generations accept connections until the old one is gone.
         run.wait_until_gone(n - 1);
         let version = 2 - n % 2;
         assert!(run.get("/").contains(&format!("version {version}.")));

@@ -1,11 +1,11 @@
-//! `--on`: actions for matching files.
+//! Rules (`--on`): actions for changes to matching files.
 
 use std::fs;
 use std::time::Duration;
 
 use crate::harness::{PATIENCE, Project, Running, apps, until};
 
-/// A server that reads `config/app.toml` at its start and on `SIGHUP`. Python has both signal handlers and an HTTP server.
+/// A server that reads `config/app.toml` when it starts and on `SIGHUP`.
 const SERVER: &str = "
 import os, signal, socket, sys, threading
 value = None
@@ -47,8 +47,8 @@ while not done.wait(0.05):
 ";
 
 pub(crate) fn configured(project: &Project, handles: &str, rules: &[&str]) -> Running {
-    fs::write(project.beside("server.py"), SERVER).expect("a file of this test");
-    fs::create_dir(project.work().join("config")).expect("a file of this test");
+    fs::write(project.beside("server.py"), SERVER).expect("can write the file");
+    fs::create_dir(project.work().join("config")).expect("can create the directory");
     project.save("config/app.toml", "one\n");
     let server = project.beside("server.py").display().to_string();
     let mut run = project.run().listen();
@@ -59,8 +59,8 @@ pub(crate) fn configured(project: &Project, handles: &str, rules: &[&str]) -> Ru
 }
 
 #[track_caller]
-pub(crate) fn answers(run: &Running, value: &str) {
-    until(value, PATIENCE, || {
+pub(crate) fn wait_for_value(run: &Running, value: &str) {
+    until(&format!("the server responds `{value}`"), PATIENCE, || {
         (run.get("/") == format!("{value}\n")).then_some(())
     });
 }
@@ -75,10 +75,10 @@ fn a_signal_makes_the_program_reload_its_configuration() {
         &["config/*.toml=signal:HUP", "*.md=ignore"],
     );
     run.live();
-    answers(&run, "one");
+    wait_for_value(&run, "one");
     project.save("config/app.toml", "two\n");
     run.expect("reload_signal_sent");
-    answers(&run, "two");
+    wait_for_value(&run, "two");
     project.save("notes.md", "ignored\n");
     run.wait_until_quiet(Duration::from_millis(300));
     run.assert_count("starting", 1);
@@ -98,12 +98,12 @@ fn a_program_that_does_not_handle_the_signal_is_restarted() {
     project.save("config/app.toml", "two\n");
     run.expect("reload_signal_unhandled");
     assert_eq!(run.live(), 2);
-    answers(&run, "two");
+    wait_for_value(&run, "two");
     run.quit();
 }
 
 #[test]
-fn a_restart_needs_no_build_and_a_command_neither() {
+fn neither_a_restart_nor_a_command_needs_a_build() {
     let project = Project::new();
     project.save(".gitignore", ".env\nmade\n");
     project.save("source", "v1\n");
@@ -120,10 +120,10 @@ fn a_restart_needs_no_build_and_a_command_neither() {
     let mut run = run.program(["sh", "-c", &start]).spawn();
     run.live();
     project.save("style.css", "a\n");
-    run.expect_that("its output", PATIENCE, |event| event.mentions("styled"));
+    run.expect_that("the command's output", PATIENCE, |event| event.mentions("styled"));
     project.save(".env", "A=1\n");
     assert_eq!(run.live(), 2);
-    fs::create_dir_all(project.work().join("data/deep")).expect("a file of this test");
+    fs::create_dir_all(project.work().join("data/deep")).expect("can create the directory");
     project.save("data/deep/table", "1\n");
     assert_eq!(run.live(), 3);
     run.assert_count("building", 1);
@@ -134,7 +134,7 @@ fn a_restart_needs_no_build_and_a_command_neither() {
 }
 
 #[test]
-fn a_build_and_a_restart_at_once_cause_one_start() {
+fn a_simultaneous_build_and_restart_lead_to_one_start() {
     let project = Project::new();
     project.save("source", "v1\n");
     let server = apps::std().server.display().to_string();
@@ -154,14 +154,14 @@ fn a_build_and_a_restart_at_once_cause_one_start() {
 }
 
 #[test]
-fn hc08_a_self_triggered_command_is_reported_and_ends() {
+fn hc08_a_self_triggered_command_is_reported_and_stops() {
     let project = Project::new();
     project.server("v1");
     let rule = "*.css=run:sleep 0.1; date +%s%N > made.css; sleep 0.1";
     let mut run = project.run().listen().args(["--on", rule]).spawn();
     run.live();
     project.save("style.css", "a\n");
-    let named = run.expect_that("a warning about it", PATIENCE, |event| {
+    let named = run.expect_that("a warning about `made.css`", PATIENCE, |event| {
         event.mentions("rewrites its own input")
     });
     assert!(named.mentions("made.css"), "{named}");
@@ -170,8 +170,8 @@ fn hc08_a_self_triggered_command_is_reported_and_ends() {
         events.filter(|event| event.mentions("running `")).count()
     };
     run.wait_until_quiet(Duration::from_millis(700));
-    assert_eq!(runs(&mut run), 6, "as many as for a build");
-    // A user's save still causes a run.
+    assert_eq!(runs(&mut run), 6, "as many runs as self-triggered builds");
+    // A user's save still triggers a run.
     project.save("style.css", "b\n");
     run.wait_until_quiet(Duration::from_millis(1500));
     assert_eq!(runs(&mut run), 7);

@@ -1,4 +1,4 @@
-//! A full disk, a limit of open files, and a clock that is set back.
+//! A full disk, a limit on open files, and a clock that is set back.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{Event, PATIENCE, Project, Run, apps, http, say, until};
 
-/// A small file system.
-struct Small(PathBuf);
+/// A small file system, mounted for the test.
+struct SmallDisk(PathBuf);
 
-impl Small {
-    /// `None` without the privilege to mount.
+impl SmallDisk {
+    /// Mounts a tmpfs with these options. Returns `None` without the privilege to mount.
     fn mount(at: PathBuf, options: &str) -> Option<Self> {
-        fs::create_dir(&at).expect("a directory of this test");
+        fs::create_dir(&at).expect("can create the directory");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&at);
         let mounted = mount.output().is_ok_and(|output| output.status.success());
@@ -26,7 +26,7 @@ impl Small {
         mounted.then_some(Self(at))
     }
 
-    /// Writes files until another one of `least` bytes does not fit.
+    /// Writes files until there is no room for another file of `least` bytes.
     fn fill(&self, least: usize) {
         for n in 0..1000 {
             let all = [64 << 10, 4 << 10, least];
@@ -37,80 +37,81 @@ impl Small {
                 return;
             }
         }
-        panic!("it cannot be filled");
+        panic!("the disk cannot be filled");
     }
 
+    /// Removes the files that [`Self::fill`] has written.
     fn make_room(&self) {
-        for entry in fs::read_dir(&self.0).expect("it is mounted").flatten() {
+        for entry in fs::read_dir(&self.0).expect("can read the directory").flatten() {
             if entry.file_name().to_string_lossy().starts_with("fill-") {
-                fs::remove_file(entry.path()).expect("a file of this test");
+                fs::remove_file(entry.path()).expect("can remove the file");
             }
         }
     }
 }
 
-impl Drop for Small {
+impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
-fn answers(to: SocketAddr, version: &str) {
+fn wait_for_version(to: SocketAddr, version: &str) {
     let wanted = format!("version {version}\n");
-    until(&wanted, PATIENCE, || {
+    until(&format!("version {version} responds"), PATIENCE, || {
         http::get(to, "/")
             .ok()
             .filter(|body| body.ends_with(&wanted))
     });
 }
 
-/// hotrun's output goes to a disk that is full for a while.
+/// hotrun's output is written to a disk that is full for a while.
 #[test]
-fn a_full_disk_under_the_log_does_no_harm_and_later_output_appears() {
+fn a_full_disk_under_the_log_is_survived_and_later_output_appears() {
     let project = Project::new();
-    let Some(disk) = Small::mount(project.beside("full"), "size=256k") else {
+    let Some(disk) = SmallDisk::mount(project.beside("full"), "size=256k") else {
         return;
     };
     let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let address = free.expect("there is a free port");
+    let address = free.expect("can bind a free port");
     project.server("one");
     let run = Run::through(&project, "exec \"$0\" \"$@\" >../full/log 2>&1").opens(address);
     let run = run
         .args(["--listen", &address.to_string()])
         .program(["sh", "start"]);
     let run = run.spawn();
-    answers(address, "one");
+    wait_for_version(address, "one");
     let load = RequestLoop::paced(address, Duration::from_millis(5));
     disk.fill(1);
     for version in ["two", "three"] {
         project.server(version);
-        answers(address, version);
+        wait_for_version(address, version);
     }
     disk.make_room();
     project.server("four");
-    answers(address, "four");
+    wait_for_version(address, "four");
     let log = disk.0.join("log");
-    let told = |event: &Event| event.is("live") && event.generation() == 4;
-    until("the fourth in the log", PATIENCE, || {
-        let text = fs::read(&log).expect("it is there");
+    let is_live = |event: &Event| event.is("live") && event.generation() == 4;
+    until("generation 4 is in the log", PATIENCE, || {
+        let text = fs::read(&log).expect("can read the log");
         let text = String::from_utf8_lossy(&text).into_owned();
         text.lines()
-            .any(|line| told(&Event::read(line)))
+            .any(|line| is_live(&Event::read(line)))
             .then_some(())
     });
     load.stop_losing_none();
     run.quit();
 }
 
-/// The unix socket of each generation needs a directory entry, for which there is no room.
+/// Each generation's unix socket needs a directory entry, for which there is no room.
 #[test]
 fn a_full_disk_under_the_sockets_is_reported_and_the_old_generation_stays_live() {
     let project = Project::new();
-    let Some(disk) = Small::mount(project.beside("full"), "size=64k,nr_inodes=32") else {
+    let Some(disk) = SmallDisk::mount(project.beside("full"), "size=64k,nr_inodes=32") else {
         return;
     };
     let path = disk.0.join("app.sock");
-    let ask = |path: &Path| http::ask(UnixStream::connect(path).expect("connected"), "/");
+    let ask = |path: &Path| http::ask(UnixStream::connect(path).expect("can connect"), "/");
     project.faulty("unix one");
     let run = project
         .run()
@@ -129,19 +130,19 @@ fn a_full_disk_under_the_sockets_is_reported_and_the_old_generation_stays_live()
         .so_far()
         .iter()
         .any(|event| event.mentions("the disk is full"));
-    assert!(says, "the reason is reported");
-    assert!(ask(&path).expect("it serves").ends_with("version one\n"));
+    assert!(says, "the full disk is reported");
+    assert!(ask(&path).expect("a complete response").ends_with("version one\n"));
     disk.make_room();
     project.faulty("unix three");
     run.live();
-    assert!(ask(&path).expect("it serves").ends_with("version three\n"));
+    assert!(ask(&path).expect("a complete response").ends_with("version three\n"));
     run.quit();
-    assert_eq!(fs::read_dir(&disk.0).expect("it is mounted").count(), 0);
+    assert_eq!(fs::read_dir(&disk.0).expect("can read the directory").count(), 0);
 }
 
-/// hotrun needs many descriptors, but programs may misbehave with a high limit.
+/// hotrun needs many descriptors, but a program may misbehave with a high limit.
 #[test]
-fn hotrun_raises_its_own_limit_of_open_files_only() {
+fn hotrun_raises_only_its_own_limit_on_open_files() {
     let project = Project::new();
     let server = apps::std().server.display();
     let limit = "echo \"limit $(ulimit -Sn)\"";
@@ -155,15 +156,15 @@ fn hotrun_raises_its_own_limit_of_open_files_only() {
         .so_far()
         .iter()
         .any(|event| event.mentions("limit 300") && !event.is("output"));
-    assert!(built, "the build's");
-    let limits = fs::read_to_string(format!("/proc/{}/limits", run.pid())).expect("it runs");
+    assert!(built, "the build keeps the limit");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", run.pid())).expect("can read the limits");
     let own = limits
         .lines()
         .find(|line| line.starts_with("Max open files"));
     let own = own.and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
     assert!(own > Some(300), "{limits}");
-    // Growing the table later would take as long as a switch.
-    let status = fs::read_to_string(format!("/proc/{}/status", run.pid())).expect("it runs");
+    // The descriptor table has grown already: growing it later would take as long as a switch.
+    let status = fs::read_to_string(format!("/proc/{}/status", run.pid())).expect("can read the status");
     let room = status
         .lines()
         .find_map(|line| line.strip_prefix("FDSize:")?.trim().parse().ok());
@@ -171,9 +172,9 @@ fn hotrun_raises_its_own_limit_of_open_files_only() {
     run.quit();
 }
 
-/// Timers use the monotonic clock, and files are compared by more than their times.
+/// Timers use the monotonic clock, and files are compared by more than their modification times.
 #[test]
-fn a_clock_set_back_by_an_hour_does_no_harm() {
+fn setting_the_clock_back_by_an_hour_breaks_nothing() {
     apps::cargo_build(&apps::sources("clock"));
     let library = apps::target_dir().join("debug/libclock.so");
     let project = Project::new();
@@ -187,7 +188,7 @@ fn a_clock_set_back_by_an_hour_does_no_harm() {
     let mut run = run.args(["--ready-timeout", "2s"]).spawn();
     let first = run.expect("live");
     let load = RequestLoop::paced(run.address(), Duration::from_millis(5));
-    fs::write(&back, "").expect("a directory of this test");
+    fs::write(&back, "").expect("can write the file");
     save_an_hour_ago(&project, "two");
     let second = run.expect("live");
     assert!(
@@ -198,18 +199,18 @@ fn a_clock_set_back_by_an_hour_does_no_harm() {
     assert_eq!(run.expect("failed").text("reason"), "ready_timeout");
     save_an_hour_ago(&project, "three");
     run.live();
-    answers(run.address(), "three");
+    wait_for_version(run.address(), "three");
     load.stop_losing_none();
     run.quit();
 }
 
-/// Saves as with a clock that was set back.
+/// Saves a version with the modification time that a clock set back by an hour would give it.
 fn save_an_hour_ago(project: &Project, version: &str) {
     let new = project.beside("new");
     let server = apps::std().server.display();
-    fs::write(&new, format!("exec '{server}' {version}\n")).expect("a directory of this test");
+    fs::write(&new, format!("exec '{server}' {version}\n")).expect("can write the file");
     let ago = SystemTime::now() - Duration::from_secs(3600);
-    let file = File::options().write(true).open(&new).expect("it is there");
-    file.set_modified(ago).expect("a file of this test");
-    fs::rename(new, project.work().join("start")).expect("a directory of this test");
+    let file = File::options().write(true).open(&new).expect("can open the file");
+    file.set_modified(ago).expect("can set the modification time");
+    fs::rename(new, project.work().join("start")).expect("can rename the file");
 }

@@ -1,5 +1,5 @@
-//! Random edits under one hotrun, in every second script during a build. When nothing changes any longer, the last build
-//! has seen the current files.
+//! Scripts of random edits while hotrun is running, every second one during a build. Once the edits have stopped, the last
+//! build must have seen the current files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::script::{Dice, Snapshot, differing, snapshot, step};
 
 const SCRIPTS: u64 = 1000;
 
-/// Edits at random. Returns the paths that differed at any time.
+/// Makes random edits, and returns the paths that differed at any time.
 fn edit(dice: &mut Dice, root: &Path, outside: &Path, before: &Snapshot) -> BTreeSet<String> {
     let mut touched = BTreeSet::new();
     let mut last = before.clone();
@@ -28,11 +28,11 @@ fn edit(dice: &mut Dice, root: &Path, outside: &Path, before: &Snapshot) -> BTre
         .collect()
 }
 
-/// By relative paths.
-fn within(root: &Path) -> Snapshot {
+/// A snapshot with relative paths.
+fn relative_snapshot(root: &Path) -> Snapshot {
     let found = snapshot(root).into_iter();
     let relative = found.map(|(path, text)| {
-        let path = path.strip_prefix(root).expect("it is in there");
+        let path = path.strip_prefix(root).expect("the path is under the root");
         (path.to_owned(), text)
     });
     relative.collect()
@@ -40,11 +40,11 @@ fn within(root: &Path) -> Snapshot {
 
 #[test]
 #[ignore = "takes a minute"]
-fn the_last_build_sees_the_result_of_each_random_script() {
-    let outside = TempDir::new().expect("a temporary folder can be made");
+fn the_last_build_sees_the_result_of_every_random_script() {
+    let outside = TempDir::new().expect("can create a temporary folder");
     let project = Project::with(&["a/x", "b/e/z"]);
-    fs::write(project.work().join(".gitignore"), "ignored\nbeside\n").expect("a file of this test");
-    // The build copies what it sees, and takes long enough for edits during it.
+    fs::write(project.work().join(".gitignore"), "ignored\nbeside\n").expect("can write the file");
+    // The build copies the files that it sees, and takes long enough for edits to happen during it.
     let (root, seen) = (project.work(), project.beside("seen"));
     let copy = format!(
         "rm -rf '{0}'; cp -a . '{0}' 2>/dev/null; sleep 0.02",
@@ -52,7 +52,7 @@ fn the_last_build_sees_the_result_of_each_random_script() {
     );
     let mut builds = Builds::start(project, |run| run, &copy, "10ms");
     let (mut needed, mut unneeded, mut built) = (0, 0, builds.at_rest());
-    // Scripts that changed something and changed it back: a build may or may not have seen that.
+    // Scripts that changed something and changed it back. A build may or may not have seen the change.
     let (mut open, mut open_built) = (0, 0);
     for script in 1..=SCRIPTS {
         let mut dice = Dice::of(script);
@@ -65,13 +65,13 @@ fn the_last_build_sees_the_result_of_each_random_script() {
         let touched = edit(&mut dice, &root, outside.path(), &before);
         let (now, after) = (builds.at_rest(), snapshot(&root));
         let changed = differing(&before, &after);
-        assert_eq!(within(&seen), within(&root), "script {script}");
+        assert_eq!(relative_snapshot(&seen), relative_snapshot(&root), "script {script}");
         if !changed.is_empty() {
             needed += 1;
             assert!(now > built, "script {script}: no build for {changed:?}");
         } else if touched.is_empty() {
             unneeded += 1;
-            assert_eq!(now, built, "script {script}: a build for nothing");
+            assert_eq!(now, built, "script {script}: an unneeded build");
         } else {
             open += 1;
             open_built += usize::from(now > built);
@@ -80,8 +80,8 @@ fn the_last_build_sees_the_result_of_each_random_script() {
     }
     say(&format!(
         "{SCRIPTS} edit scripts: {built} builds; {needed} scripts needed one, {unneeded} needed none, \
-         {open} may have needed one ({open_built} had one)"
+         {open} changed something back ({open_built} were built)"
     ));
-    assert!(needed > 500 && unneeded > 20, "the scripts do something");
+    assert!(needed > 500 && unneeded > 20, "most scripts need a build, and some do not");
     builds.quit();
 }

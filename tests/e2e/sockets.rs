@@ -1,4 +1,4 @@
-//! The sockets of `--listen`: what the program gets, and what its clients see.
+//! The `--listen` sockets: what the program gets, and what its clients see.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -15,8 +15,8 @@ use crate::harness::{PATIENCE, Project, Run, apps, http, say, until};
 
 /// Raises the file limit of this process and its children to the hard limit.
 fn raise_file_limit() {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the limit can be raised");
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("can read the limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("can raise the limit");
 }
 
 #[test]
@@ -38,32 +38,32 @@ fn hc28_a_reload_with_a_thousand_requests_in_flight_loses_none() {
         .into_iter()
         .filter_map(|stream| http::finish(stream).err());
     let cut: Vec<_> = cut.map(|failure| failure.to_string()).collect();
-    assert!(cut.is_empty(), "{} of 1000: {:?}", cut.len(), cut.first());
-    let fresh: Result<Vec<_>, _> = fresh.join().expect("no panic");
-    let dials = fresh.unwrap_or_else(|failure| panic!("a new connection: {failure}"));
-    let worst = dials.iter().max().expect("there are some");
+    assert!(cut.is_empty(), "{} of 1000 were cut: {:?}", cut.len(), cut.first());
+    let fresh: Result<Vec<_>, _> = fresh.join().expect("the client has not panicked");
+    let dials = fresh.unwrap_or_else(|failure| panic!("a new connection failed: {failure}"));
+    let worst = dials.iter().max().expect("there were new connections");
     say(&format!(
-        "1,000 in flight, 1,000 new, one reload: worst connect {worst:.1?}"
+        "one reload with 1,000 requests in flight and 1,000 new ones: slowest connect {worst:.1?}"
     ));
-    assert!(*worst < Duration::from_secs(1), "a stall of {worst:?}");
+    assert!(*worst < Duration::from_secs(1), "the slowest connect took {worst:?}");
     run.quit();
 }
 
-/// How long the connect took. It depends on the kernel and its queue alone: a full queue drops the first packet, and the
-/// client tries again after one second.
+/// Connects and sends a request. Returns how long the connect took, which depends only on the kernel: if the accept queue
+/// is full, the kernel drops the first packet, and the client tries again after one second.
 fn connect_and_get(to: SocketAddr) -> Result<Duration, http::Failure> {
     let began = Instant::now();
     let stream = TcpStream::connect(to).map_err(http::Failure::Connect)?;
-    let dialled = began.elapsed();
-    http::ask(stream, "/").map(|_| dialled)
+    let connected = began.elapsed();
+    http::ask(stream, "/").map(|_| connected)
 }
 
 #[test]
-fn hc29_a_port_in_use_is_reported_with_its_holder() {
+fn hc29_a_port_in_use_is_reported_with_the_process_that_holds_it() {
     let project = Project::new();
     project.server("one");
-    let ours = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    let address = ours.local_addr().expect("it is bound").to_string();
+    let ours = TcpListener::bind("127.0.0.1:0").expect("can bind a free port");
+    let address = ours.local_addr().expect("the listener is bound").to_string();
     let (code, output) = project.run().listen_on(&address).output();
     assert_eq!(code, Some(1), "{output}");
     assert!(output.contains(&address), "{output}");
@@ -75,7 +75,7 @@ fn hc29_a_port_in_use_is_reported_with_its_holder() {
 }
 
 #[test]
-fn hc29_a_port_of_another_hotrun_is_in_use() {
+fn hc29_a_port_held_by_another_hotrun_is_in_use() {
     let (one, other) = (Project::new(), Project::new());
     one.server("one");
     other.server("other");
@@ -102,8 +102,8 @@ fn hc30_leaked_descriptors_do_not_reach_the_program() {
     let mut run = run.spawn();
     run.live();
     let pid = run.pid_of(1);
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("it is ours");
-    let names = entries.map(|entry| entry.expect("it is ours").file_name());
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("can read the directory");
+    let names = entries.map(|entry| entry.expect("can read the entry").file_name());
     let mut open: Vec<_> = names.map(std::ffi::OsString::into_string).collect();
     open.sort();
     assert_eq!(open, ["0", "1", "2", "3"].map(|fd| Ok(fd.to_owned())));
@@ -130,7 +130,7 @@ fn hc31_listen_pid_is_left_out_behind_a_forking_wrapper() {
 }
 
 #[test]
-fn hc33_a_unix_socket_exists_during_reloads_and_is_removed_at_the_end() {
+fn hc33_a_unix_socket_survives_reloads_and_is_removed_when_hotrun_exits() {
     let project = Project::new();
     let path = project.beside("socket");
     let unix = format!("unix:{}", path.display());
@@ -148,7 +148,7 @@ fn hc33_a_unix_socket_exists_during_reloads_and_is_removed_at_the_end() {
         run.wait_until_gone(n - 1);
     }
     stop.store(true, Ordering::Relaxed);
-    let asked = client.join().expect("no panic");
+    let asked = client.join().expect("the client has not panicked");
     assert!(asked.as_ref().is_ok_and(|asked| *asked > 0), "{asked:?}");
     run.quit();
     assert!(!path.exists(), "the socket file is gone");
@@ -160,7 +160,7 @@ fn hc33_a_unix_socket_removed_by_the_old_generation_is_restored() {
     let path = project.beside("socket");
     let unix = format!("unix:{}", path.display());
     project.faulty("unix cleanup=0 v1");
-    // Each old generation removes the file when it exits, as many servers do.
+    // Each generation removes the file when it exits, as many servers do.
     let run = project.run().args(["--listen", &unix]).env("UNLINK", &path);
     let mut run = run.spawn();
     run.live();
@@ -190,14 +190,14 @@ fn request_until(path: &Path, stop: &AtomicBool) -> Result<usize, String> {
 }
 
 #[test]
-fn hc22_a_killed_hotrun_leaves_no_socket_file_and_a_stale_one_is_replaced() {
+fn hc22_a_killed_hotrun_leaves_no_socket_file_behind_and_a_stale_one_is_replaced() {
     let project = Project::new();
     let path = project.beside("socket");
     let unix = format!("unix:{}", path.display());
     project.faulty("unix v1");
     let mut run = project.run().args(["--listen", &unix]).spawn();
     run.live();
-    run.killed();
+    run.kill_and_check();
     until(
         "the guardian has removed the socket files",
         PATIENCE,
@@ -210,10 +210,10 @@ fn hc22_a_killed_hotrun_leaves_no_socket_file_and_a_stale_one_is_replaced() {
             (!names.iter().any(left)).then_some(())
         },
     );
-    drop(UnixListener::bind(&path).expect("the folder is ours"));
+    drop(UnixListener::bind(&path).expect("can bind the path"));
     let mut run = project.run().args(["--listen", &unix]).spawn();
     run.live();
-    let stream = UnixStream::connect(&path).expect("a listener");
+    let stream = UnixStream::connect(&path).expect("can connect");
     let answer = http::ask(stream, "/").expect("a response");
     assert_eq!(answer, "generation 1 version v1\n");
     run.signal(Signal::SIGTERM);

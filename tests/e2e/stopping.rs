@@ -1,4 +1,4 @@
-//! Drains, quits, and what must be gone afterwards.
+//! Drains, quits, and checks that nothing is left behind.
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
@@ -7,24 +7,24 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{PATIENCE, Project, Run, apps, http, leftovers, say, until};
 
-/// Whether this process, and so every process it starts, ignores the signal.
+/// Whether this process, and thus every process that it starts, ignores the signal.
 fn is_ignored(signal: Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").expect("there is a /proc");
+    let status = std::fs::read_to_string("/proc/self/status").expect("can read `/proc/self/status`");
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = u64::from_str_radix(mask.expect("the line is there").trim(), 16);
-    mask.expect("a number") & 1 << (signal as i32 - 1) != 0
+    let mask = u64::from_str_radix(mask.expect("the status has a `SigIgn` line").trim(), 16);
+    mask.expect("the mask is a number") & 1 << (signal as i32 - 1) != 0
 }
 
-/// Quits by this signal during a drain, and checks that nothing is left.
-fn quit_by(signal: Signal, code: i32) {
+/// Sends this signal during a drain, and checks the exit code and that nothing is left behind.
+fn quit_with_signal(signal: Signal, code: i32) {
     if signal == Signal::SIGHUP && is_ignored(signal) {
-        return say("not tested: HUP is ignored here (`nohup`), so hotrun ignores it too");
+        return say("not tested: `SIGHUP` is ignored here (`nohup`), so hotrun ignores it, too");
     }
     let project = Project::new();
     let socket = project.beside("socket");
     let unix = format!("unix:{}", socket.display());
     project.faulty("unix one");
-    // In a session of its own, so that at `SIGHUP` it has no terminal, as after one was closed.
+    // hotrun runs in its own session, so that it has no terminal at `SIGHUP`, as after the terminal was closed.
     let run = Run::through(&project, "exec setsid \"$0\" \"$@\"");
     let run = run.args(["--listen", &unix]).program(["sh", "start"]);
     let mut run = run.spawn();
@@ -39,18 +39,18 @@ fn quit_by(signal: Signal, code: i32) {
 }
 
 #[test]
-fn a_quit_leaves_nothing() {
-    quit_by(Signal::SIGINT, 0);
-    quit_by(Signal::SIGTERM, 128 + 15);
+fn quitting_leaves_nothing_behind() {
+    quit_with_signal(Signal::SIGINT, 0);
+    quit_with_signal(Signal::SIGTERM, 128 + 15);
 }
 
 #[test]
-fn hc22_a_closed_terminal_leaves_nothing() {
-    quit_by(Signal::SIGHUP, 128 + 1);
+fn hc22_closing_the_terminal_leaves_nothing_behind() {
+    quit_with_signal(Signal::SIGHUP, 128 + 1);
 }
 
 #[test]
-fn a_quit_finishes_what_is_in_flight() {
+fn quitting_finishes_the_requests_in_flight() {
     let project = Project::new();
     project.swap(&apps::axum().v1);
     let mut run = Run::new(&project).listen().program(["./server"]).spawn();
@@ -63,13 +63,13 @@ fn a_quit_finishes_what_is_in_flight() {
     run.quit();
     let answer = long
         .join()
-        .expect("no panic")
-        .expect("it is answered in full");
+        .expect("the client has not panicked")
+        .expect("a complete response");
     assert!(answer.starts_with("1000 ms later"), "{answer}");
 }
 
 #[test]
-fn a_second_interrupt_ends_hotrun_at_once() {
+fn a_second_interrupt_stops_hotrun_at_once() {
     let project = Project::new();
     project.faulty("ignore");
     let mut run = project
@@ -81,13 +81,13 @@ fn a_second_interrupt_ends_hotrun_at_once() {
     run.signal(Signal::SIGINT);
     run.expect("quitting");
     let began = Instant::now();
-    // A signal that follows sooner counts as the same request; no user is as fast.
+    // Two signals in quick succession count as one request; no user is that fast.
     std::thread::sleep(Duration::from_millis(100));
     run.signal(Signal::SIGINT);
     run.wait_for_exit();
     assert!(
         began.elapsed() < Duration::from_secs(5),
-        "at once, not after {:?}",
+        "hotrun exited only after {:?}",
         began.elapsed()
     );
     run.assert_nothing_left();
@@ -105,7 +105,7 @@ fn hc19_an_open_stream_delays_only_its_own_generation() {
     run.live();
     let address = run.address();
     let endless = std::thread::spawn(move || http::get(address, "/slow?ms=60000"));
-    until("it is in flight", PATIENCE, || {
+    until("the request is in flight", PATIENCE, || {
         (crate::harness::sockets::established(address) > 0).then_some(())
     });
     project.server("v2");
@@ -116,8 +116,8 @@ fn hc19_an_open_stream_delays_only_its_own_generation() {
     assert_eq!(gone.text("outcome"), "timed_out", "{gone}");
     endless
         .join()
-        .expect("no panic")
-        .expect_err("nobody answers that any more");
+        .expect("the client has not panicked")
+        .expect_err("the request fails when its generation is killed");
     assert!(run.get("/").ends_with("version v3\n"));
     run.quit();
 }
@@ -134,25 +134,25 @@ fn hc19_a_server_that_ends_its_streams_drains_at_once() {
     assert_eq!(first.as_deref(), Some("tick 0 of version 1"));
     project.swap(&pair.v2);
     run.live();
-    let last = stream.map(|line| line.expect("it is not reset")).last();
-    assert_eq!(last.as_deref(), Some(""), "the stream was ended in order");
+    let last = stream.map(|line| line.expect("the stream is not reset")).last();
+    assert_eq!(last.as_deref(), Some(""), "the stream ends properly");
     let gone = run.expect("gone");
     assert_eq!(gone.text("outcome"), "drained", "{gone}");
     run.quit();
 }
 
 #[test]
-fn hc20_a_clean_up_is_not_interrupted_and_gets_the_signal_once() {
+fn hc20_a_cleanup_is_not_interrupted_and_the_stop_signal_is_sent_once() {
     let project = Project::new();
     project.faulty("cleanup=3000 one");
     let mut run = project.run().listen().spawn();
     run.live();
     project.server("two");
     run.live();
-    run.expect_that("the signal", PATIENCE, |event| {
+    run.expect_that("the stop signal", PATIENCE, |event| {
         event.mentions("stop signal 1")
     });
-    run.expect_that("the end of it", PATIENCE, |event| {
+    run.expect_that("the end of the cleanup", PATIENCE, |event| {
         event.mentions("cleaned up")
     });
     run.wait_until_gone(1);
@@ -160,12 +160,12 @@ fn hc20_a_clean_up_is_not_interrupted_and_gets_the_signal_once() {
         .so_far()
         .iter()
         .any(|event| event.mentions("stop signal 2"));
-    assert!(!again, "the signal came twice");
+    assert!(!again, "the stop signal is sent only once");
     run.quit();
 }
 
-/// A shell with a server as its child, a daemon that left its session by a double fork, and a child that ignores all
-/// signals that can be ignored.
+/// Makes `start` a shell with three descendants: a server, a daemon that left the session through a double fork, and a
+/// process that ignores every signal that can be ignored.
 pub(crate) fn tree(project: &Project, version: &str) {
     let std = apps::std();
     let (server, faulty) = (std.server.display(), std.faulty.display());
@@ -189,7 +189,7 @@ fn hc21_no_process_of_a_tree_survives() {
         .spawn();
     run.live();
     // The server may be ready before the daemon has forked twice.
-    until("the daemon", PATIENCE, || {
+    until("the daemon runs", PATIENCE, || {
         let first = leftovers::marked(&run.mark);
         let daemon = |(_, line): &(i32, String)| line.contains("sleep 1001");
         first.iter().any(daemon).then_some(())

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use super::kept;
 use super::run::without_cargo;
 
-/// The package name of the example.
+/// The package name of the axum example.
 const AXUM: &str = "hotrun-example-axum";
 
 /// Two builds of the axum example that differ in their version.
@@ -23,14 +23,14 @@ pub(crate) struct Std {
     pub(crate) faulty: PathBuf,
 }
 
-/// The sources of an app.
+/// The source folder of an app.
 pub(crate) fn sources(app: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/apps")
         .join(app)
 }
 
-/// The target directory of the apps.
+/// The target directory that all apps share.
 pub(crate) fn target_dir() -> PathBuf {
     kept().join("target")
 }
@@ -43,7 +43,7 @@ pub(crate) fn cargo_build(dir: &Path) {
         .args(["build", "--quiet", "--locked"])
         .current_dir(dir);
     cargo.env("CARGO_TARGET_DIR", target_dir());
-    let output = cargo.output().expect("cargo can be started");
+    let output = cargo.output().expect("can start cargo");
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
@@ -52,7 +52,7 @@ pub(crate) fn cargo_build(dir: &Path) {
     );
 }
 
-/// The axum example in two versions.
+/// Builds the axum example in two versions.
 pub(crate) fn axum() -> &'static Pair {
     static PAIR: OnceLock<Pair> = OnceLock::new();
     PAIR.get_or_init(|| Pair {
@@ -69,7 +69,7 @@ fn axum_version(version: u32) -> PathBuf {
     executable
 }
 
-/// The server that uses only the standard library.
+/// Builds the server that uses only the standard library.
 pub(crate) fn std() -> &'static Std {
     static STD: OnceLock<Std> = OnceLock::new();
     STD.get_or_init(|| {
@@ -82,16 +82,16 @@ pub(crate) fn std() -> &'static Std {
     })
 }
 
-/// Copies the axum example into a folder, and returns the path of its future executable.
+/// Copies the axum example into a folder, and returns the path that its executable will have.
 ///
-/// The copies share one target directory and so the builds of their dependencies. Each needs its own name: cargo hashes
-/// the path of a package relative to its workspace, so two copies with the same name would be the same package, and cargo
+/// The copies share one target directory, and thus the builds of their dependencies. Each needs its own name: cargo hashes
+/// a package's path relative to its workspace, so two copies with the same name would be the same package to cargo, and it
 /// would never build the one with the older sources.
 pub(crate) fn copy_of_axum(to: &Path, name: &str) -> PathBuf {
     let name = format!("{AXUM}-{name}");
     for entry in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
         let path = sources("axum").join(entry);
-        let text = fs::read_to_string(path).expect("the example has these files");
+        let text = fs::read_to_string(path).expect("the example has this file");
         let mut text = text.replace(AXUM, &name);
         if entry == "Cargo.toml" {
             text.push_str("\n[workspace]\n");
@@ -101,23 +101,23 @@ pub(crate) fn copy_of_axum(to: &Path, name: &str) -> PathBuf {
     target_dir().join("debug").join(name)
 }
 
-/// Writes a file unless it has this text already, so that cargo does not rebuild unchanged sources.
+/// Writes a file unless it already has this text, so that cargo does not rebuild unchanged sources.
 pub(crate) fn write_if_other(path: &Path, text: &str) {
-    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+    if fs::read_to_string(path).is_ok_and(|current| current == text) {
         return;
     }
-    fs::create_dir_all(path.parent().expect("a file has a folder")).expect("can be created");
-    fs::write(path, text).expect("can be written");
+    fs::create_dir_all(path.parent().expect("a file has a parent")).expect("can create the folder");
+    fs::write(path, text).expect("can write the file");
 }
 
-/// Sets the `VERSION` that the example's greeting shows, as a user would edit it.
+/// Changes the `VERSION` in the example's greeting, as a user would.
 pub(crate) fn set_version(dir: &Path, version: u32) {
     let main = dir.join("src/main.rs");
-    let text = fs::read_to_string(&main).expect("the source can be read");
+    let text = fs::read_to_string(&main).expect("can read `main.rs`");
     let line = text
         .lines()
         .find(|line| line.starts_with("const VERSION: u32 ="))
-        .expect("the example has a VERSION");
+        .expect("the example has a `VERSION`");
     let edited = text.replace(line, &format!("const VERSION: u32 = {version};"));
     write_if_other(&main, &edited);
 }

@@ -1,4 +1,4 @@
-//! A program without hotrun that gets its listener as descriptor 3.
+//! A program that runs without hotrun and gets its listener as descriptor 3.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -17,7 +17,7 @@ impl Bare {
     pub(crate) fn start(program: &Path) -> Self {
         Self::with(
             program,
-            TcpListener::bind("127.0.0.1:0").expect("there is a free port"),
+            TcpListener::bind("127.0.0.1:0").expect("can bind a free port"),
         )
     }
 
@@ -26,10 +26,10 @@ impl Bare {
         Self::with(program, until("the port is free", PATIENCE, bind))
     }
 
-    /// `Command` can pass the socket only as a standard stream, so the shell gets it as descriptor 0, moves it to 3, and
-    /// executes the program.
+    /// Starts the program through a shell. `Command` can pass the socket only as a standard stream, so the shell moves it
+    /// from descriptor 0 to 3.
     fn with(program: &Path, listener: TcpListener) -> Self {
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the listener is bound");
         let child = Command::new("sh")
             .args(["-c", "exec \"$0\" 3<&0 </dev/null"])
             .arg(program)
@@ -39,7 +39,7 @@ impl Bare {
             .stdout(Stdio::null())
             .spawn();
         Self {
-            child: child.expect("a shell can be started"),
+            child: child.expect("can start a shell"),
             address,
         }
     }

@@ -1,4 +1,4 @@
-//! hotrun with a build that always fails, so that nothing is started and the tests can count builds.
+//! Runs hotrun with a build that always fails, so that no program is started and the tests can count builds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use nix::sys::signal::Signal;
 
 use super::{PATIENCE, Project, Run, Running};
 
-/// A running hotrun whose builds are counted.
+/// A running hotrun that counts its builds for the test.
 pub(crate) struct Builds {
     project: Project,
     run: Running,
-    /// The folder of the edited files.
+    /// The folder with the files that the test edits.
     edited: PathBuf,
     built: usize,
     marks: usize,
@@ -20,12 +20,12 @@ pub(crate) struct Builds {
 }
 
 impl Builds {
-    /// Starts in a folder with these files, each with the content `one`. The debounce is longer than any tool takes to save.
+    /// Starts in a folder with these files, each with the contents `one`. The debounce is longer than any tool takes to save.
     pub(crate) fn new(files: &[&str]) -> Self {
         Self::start(Project::with(files), |run| run, "true", "300ms")
     }
 
-    /// Starts with options, a build command and a debounce.
+    /// Starts with these options, build command and debounce.
     pub(crate) fn start(
         project: Project,
         options: impl FnOnce(Run) -> Run,
@@ -36,13 +36,13 @@ impl Builds {
         Self::from(project, run, build, debounce)
     }
 
-    /// Like [`Self::start`], with this prepared run.
+    /// Like [`Self::start`], but with a prepared run.
     pub(crate) fn from(project: Project, run: Run, build: &str, debounce: &str) -> Self {
         let edited = project.work();
         Self::begin(project, run, (build, debounce), edited)
     }
 
-    /// Like [`Self::from`], with the edited files in another folder.
+    /// Like [`Self::from`], but with the edited files in another folder.
     pub(crate) fn far(project: Project, run: Run, edited: PathBuf) -> Self {
         Self::begin(project, run, ("true", "100ms"), edited)
     }
@@ -62,22 +62,22 @@ impl Builds {
             marks: 0,
             watched,
         };
-        // A file written just before the start may cause one more build.
+        // A file written just before the start may trigger one more build.
         builds.built = builds.at_rest();
         builds
     }
 
-    /// How many directories the system watches.
+    /// How many directories are watched through inotify.
     pub(crate) fn watched(&self) -> u64 {
         self.watched
     }
 
-    /// The working directory of hotrun.
+    /// hotrun's working directory.
     pub(crate) fn work(&self) -> PathBuf {
         self.project.work()
     }
 
-    /// Writes a file into the folder of the edited files.
+    /// Writes a file in the folder with the edited files.
     pub(crate) fn save(&self, name: &str, text: &str) {
         write(&self.edited.join(name), text);
     }
@@ -86,7 +86,7 @@ impl Builds {
     #[track_caller]
     pub(crate) fn assert_count(&mut self, expected: usize, what: &str) {
         if expected > 0 {
-            // Wait for the first build, so that the mark does not become part of the change.
+            // Wait for the first build, so that the mark does not become part of the same change.
             self.run.expect("building");
             self.run.expect("failed");
         }
@@ -97,12 +97,12 @@ impl Builds {
         self.built = built;
     }
 
-    /// The number of builds, once every earlier change is handled and nothing runs.
+    /// Waits until every earlier change is handled and no build is running, and returns the number of builds.
     #[track_caller]
     pub(crate) fn at_rest(&mut self) -> usize {
         loop {
             self.mark();
-            // Count only the events before the mark. After it, the first event of a pair may have arrived without the second.
+            // Count only the events before the mark. After it, a build may have begun whose end has not been reported yet.
             let past = |name| {
                 self.run
                     .past()
@@ -119,7 +119,7 @@ impl Builds {
         }
     }
 
-    /// Returns once every earlier change is handled.
+    /// Saves a file that a rule prints, and waits for its output: every earlier change is handled then.
     #[track_caller]
     fn mark(&mut self) {
         self.marks += 1;
@@ -152,8 +152,8 @@ impl Builds {
     }
 }
 
-/// Writes a file, and creates its directories.
+/// Writes a file, and creates its parent directories.
 pub(super) fn write(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().expect("a file")).expect("the test owns it");
-    fs::write(path, text).expect("the test owns it");
+    fs::create_dir_all(path.parent().expect("a file has a parent")).expect("can create the parent");
+    fs::write(path, text).expect("can write the file");
 }

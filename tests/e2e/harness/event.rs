@@ -1,4 +1,4 @@
-//! One line of `--ui json`.
+//! The events that `--ui json` prints, one a line.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// Parses a line. One that is not a JSON object becomes an event named `text`.
+    /// Parses a line. A line that is not a JSON object becomes an event named `text`.
     pub(crate) fn read(line: &str) -> Self {
         let fields = serde_json::from_str(line).ok().filter(Value::is_object);
         let fields = fields.unwrap_or_else(|| json!({ "event": "text", "text": line }));
@@ -23,7 +23,6 @@ impl Event {
         }
     }
 
-    /// The name of the event.
     pub(crate) fn name(&self) -> &str {
         self.text("event")
     }
@@ -32,7 +31,7 @@ impl Event {
         self.name() == name
     }
 
-    /// Its generation, or 0 if it has none.
+    /// The event's generation, or 0 if it has none.
     pub(crate) fn generation(&self) -> u64 {
         self.number("generation")
     }
@@ -45,12 +44,12 @@ impl Event {
         self.fields[field].as_u64().unwrap_or_default()
     }
 
-    /// The reported duration.
+    /// How long the reported step took.
     pub(crate) fn took(&self) -> Duration {
         Duration::from_secs_f64(self.fields["took_ms"].as_f64().unwrap_or_default() / 1000.0)
     }
 
-    /// Whether it contains this text anywhere.
+    /// Whether any field contains this text.
     pub(crate) fn mentions(&self, word: &str) -> bool {
         self.fields.to_string().contains(word)
     }

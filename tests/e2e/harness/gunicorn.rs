@@ -4,19 +4,19 @@ use std::fs;
 
 use super::{PATIENCE, until};
 
-/// Waits until its workers have installed their signal handlers.
+/// Waits until gunicorn's workers have installed their signal handlers.
 ///
-/// A worker that gets a signal between its `fork` and that moment puts it into its copy of the master's queue, which
-/// nothing reads, and keeps running (gunicorn 20.1, `Arbiter.signal`). Without hotrun, 1 of 20 servers that were stopped
-/// after their first response had such a worker. A worker that catches `ABRT` has its handlers, because the master does
-/// not catch `ABRT`.
+/// If a worker gets a signal after its `fork` but before that, it puts the signal into its copy of the master's queue,
+/// which nothing reads, and keeps running (gunicorn 20.1, `Arbiter.signal`). This happened to 1 of 20 servers that were
+/// stopped after their first response, without hotrun. A worker that catches `ABRT` has installed its handlers, because
+/// the master does not catch `ABRT`.
 #[track_caller]
 pub(crate) fn wait_for_handlers(master: u64, workers: usize) {
-    until("the workers have handlers", PATIENCE * 2, || {
+    until("the workers have their signal handlers", PATIENCE * 2, || {
         let path = format!("/proc/{master}/task/{master}/children");
         let children = fs::read_to_string(path).unwrap_or_default();
-        let hearing = children.split_whitespace().filter(|pid| catches_abort(pid));
-        (hearing.count() >= workers).then_some(())
+        let ready = children.split_whitespace().filter(|pid| catches_abort(pid));
+        (ready.count() >= workers).then_some(())
     });
 }
 

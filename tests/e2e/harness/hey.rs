@@ -1,4 +1,4 @@
-//! Load from an independent client: `hey`, with a new connection for each request.
+//! Load from an independent client, `hey`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,28 +17,28 @@ pub(crate) fn installed() -> bool {
     run.is_ok()
 }
 
-/// What the client does with a connection after a response.
+/// Whether the client opens a new connection for each request, or reuses connections.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Connections {
     New,
     Kept,
 }
 
-/// The load: concurrent connections, and requests per second on each.
+/// The number of concurrent connections, and the requests per second on each.
 #[derive(Clone, Copy)]
 pub(crate) struct Pressure {
     pub(crate) clients: usize,
     pub(crate) rate: usize,
 }
 
-/// Load in batches, until it is stopped.
+/// Requests sent in batches until the load is stopped.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
     thread: JoinHandle<Figures>,
 }
 
-/// The results.
+/// The results of a load.
 #[derive(Default)]
 pub(crate) struct Figures {
     pub(crate) asked: usize,
@@ -50,12 +50,12 @@ pub(crate) struct Figures {
 }
 
 impl Load {
-    /// Starts batches of `batch` requests on new connections; at least one.
+    /// Sends batches of `batch` requests on new connections; at least one batch.
     pub(crate) fn start(to: SocketAddr, pressure: Pressure, batch: usize) -> Self {
         Self::on(Connections::New, to, pressure, batch)
     }
 
-    /// Like [`Self::start`], on connections of this kind. Each batch begins with new connections.
+    /// Like [`Self::start`], but with connections of this kind. Every batch begins with new connections.
     pub(crate) fn on(
         connections: Connections,
         to: SocketAddr,
@@ -89,14 +89,14 @@ impl Load {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Waits for the last batch, and returns the results.
+    /// Waits for the last batch to end, and returns the results.
     pub(crate) fn stop(self) -> Figures {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the load does not panic")
+        self.thread.join().expect("the load has not panicked")
     }
 }
 
-/// One run of `hey`. Its `csv` has a line for each response and none for an error, so an error shows as a missing line.
+/// Runs `hey` once, and returns its CSV, which has a line for each response, and none for a request that failed.
 fn run(connections: Connections, to: SocketAddr, pressure: Pressure, count: usize) -> String {
     let mut hey = Command::new("hey");
     if connections == Connections::New {
@@ -113,12 +113,12 @@ fn run(connections: Connections, to: SocketAddr, pressure: Pressure, count: usiz
         .args(["-q", &pressure.rate.to_string()])
         .arg(format!("http://{to}/"))
         .output()
-        .expect("hey can be started");
+        .expect("can start `hey`");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 impl Figures {
-    /// Column 1 is the time in seconds from dialling to the end of the response. Column 7 is the status.
+    /// Adds a batch. Column 1 is the time in seconds from dialing to the end of the response. Column 7 is the status.
     fn add(&mut self, asked: usize, csv: &str) {
         self.asked += asked;
         for line in csv.lines().skip(1) {
@@ -126,7 +126,7 @@ impl Figures {
             self.unavailable += usize::from(fields.get(6) == Some(&"503"));
             if fields.get(6) == Some(&"200") {
                 self.answered += 1;
-                let seconds = fields[0].parse().expect("hey prints seconds");
+                let seconds = fields[0].parse().expect("`hey` prints seconds");
                 self.latencies.push(Duration::from_secs_f64(seconds));
             }
         }

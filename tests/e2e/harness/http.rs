@@ -1,4 +1,4 @@
-//! A client that tolerates no error.
+//! An HTTP client that tolerates no errors.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::PATIENCE;
 
-/// How a request failed.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Connect(io::Error),
@@ -23,7 +23,7 @@ pub(crate) fn get(to: SocketAddr, path: &str) -> Result<String, Failure> {
     get_within(to, path, PATIENCE)
 }
 
-/// Like [`get`], with a timeout.
+/// Like [`get`], but with this timeout.
 pub(crate) fn get_within(
     to: SocketAddr,
     path: &str,
@@ -89,13 +89,13 @@ fn content_length(head: &str) -> Option<usize> {
 
 /// Sends a request on a new connection. [`finish`] reads the response.
 pub(crate) fn open(to: SocketAddr, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).expect("the address is open");
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).expect("can connect");
     stream
         .set_read_timeout(Some(PATIENCE))
-        .expect("a timeout can be set");
+        .expect("can set a timeout");
     stream
         .write_all(request(path).as_bytes())
-        .expect("the request can be sent");
+        .expect("can send the request");
     stream
 }
 
@@ -115,7 +115,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Connect(error) => write!(f, "connect: {error}"),
             Self::Broken(error) => write!(f, "broken: {error}"),
-            Self::Empty => f.write_str("closed without an answer"),
+            Self::Empty => f.write_str("closed without a response"),
             Self::Cut { got, of } => write!(f, "cut: {got} of {of} bytes"),
             Self::Status(line) => write!(f, "status: {line}"),
         }

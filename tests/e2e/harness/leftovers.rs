@@ -1,4 +1,4 @@
-//! What a run must not leave behind.
+//! Checks that a run has left no processes, sockets or files behind.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -9,19 +9,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::until;
 
-/// The variable whose value marks every process that descends from a run.
+/// The environment variable that marks every process descended from a run.
 pub(crate) const MARK: &str = "E2E_MARK";
 
 /// How long a killed process may take to disappear.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A value that is unique among all runs and processes.
+/// Returns a mark that no other run has.
 pub(crate) fn new_mark() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .expect("the clock is past 1970");
+        .expect("the clock is later than 1970");
     format!("{}-{count}-{}", std::process::id(), now.as_nanos())
 }
 
@@ -30,12 +30,12 @@ pub(crate) fn marked(mark: &str) -> Vec<(i32, String)> {
     let wanted = format!("{MARK}={mark}");
     let entries = fs::read_dir("/proc").expect("Linux has /proc");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| carries(*pid, wanted.as_bytes()))
+    pids.filter(|pid| has_variable(*pid, wanted.as_bytes()))
         .map(|pid| (pid, command_line(pid)))
         .collect()
 }
 
-fn carries(pid: i32, wanted: &[u8]) -> bool {
+fn has_variable(pid: i32, wanted: &[u8]) -> bool {
     let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environ
         .split(|byte| *byte == 0)
@@ -47,7 +47,7 @@ fn command_line(pid: i32) -> String {
     String::from_utf8_lossy(&text).replace('\0', " ")
 }
 
-/// Waits until no process of this run is left.
+/// Waits until no process with this mark is left.
 #[track_caller]
 pub(crate) fn no_process(mark: &str) {
     let began = Instant::now();
@@ -56,10 +56,10 @@ pub(crate) fn no_process(mark: &str) {
         thread::sleep(Duration::from_millis(5));
         left = marked(mark);
     }
-    assert!(left.is_empty(), "processes are left: {left:?}");
+    assert!(left.is_empty(), "left behind: {left:?}");
 }
 
-/// Waits until the address is free to be bound again.
+/// Waits until the address can be bound.
 #[track_caller]
 pub(crate) fn port_free(address: SocketAddr) {
     until(&format!("{address} is free"), SOON, || {
@@ -70,9 +70,9 @@ pub(crate) fn port_free(address: SocketAddr) {
 /// Checks that the folder is empty.
 #[track_caller]
 pub(crate) fn empty(dir: &Path) {
-    let entries = fs::read_dir(dir).expect("the test owns the folder");
+    let entries = fs::read_dir(dir).expect("can read the folder");
     let names: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.file_name()))
         .collect();
-    assert!(names.is_empty(), "left in {}: {names:?}", dir.display());
+    assert!(names.is_empty(), "left behind in {}: {names:?}", dir.display());
 }

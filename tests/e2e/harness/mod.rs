@@ -1,4 +1,4 @@
-//! Helpers of the tests. Every wait has a deadline and waits for something observable: an event of `--ui json`, a
+//! Helpers for the tests. Every wait has a deadline and waits for something observable: an event of `--ui json`, a
 //! response, or the exit of a process.
 
 pub(crate) mod apps;
@@ -16,7 +16,7 @@ pub(crate) mod running;
 pub(crate) mod slow;
 pub(crate) mod sockets;
 
-#[allow(unused_imports, reason = "the bench uses the harness, too")]
+#[allow(unused_imports, reason = "the benchmarks use the harness, too")]
 pub(crate) use builds::Builds;
 pub(crate) use event::Event;
 pub(crate) use project::Project;
@@ -52,7 +52,7 @@ pub(crate) fn skip(why: &str) {
     say(&format!("SKIPPED: {why}"));
 }
 
-/// Whether this command succeeds.
+/// Whether the command can be run and succeeds.
 pub(crate) fn can(command: &str, args: &[&str]) -> bool {
     let status = Command::new(command)
         .args(args)
@@ -62,7 +62,7 @@ pub(crate) fn can(command: &str, args: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Polls until there is a result.
+/// Calls `ask` until it returns a result. `what` says what the test is waiting for, as a statement.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
@@ -78,10 +78,10 @@ pub(crate) fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> 
     }
 }
 
-/// The folder for builds that are kept between test runs: `target/apps`.
+/// The folder for builds that are reused by later test runs: `target/apps`.
 pub(crate) fn kept() -> PathBuf {
     let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     tmp.parent()
-        .expect("it is in the target directory")
+        .expect("cargo's temporary directory is in the target directory")
         .join("apps")
 }

@@ -19,14 +19,14 @@ impl Project {
     pub(crate) fn new() -> Self {
         let root = tempfile::Builder::new().prefix("hotrun-e2e-").tempdir();
         let project = Self {
-            root: root.expect("a temporary folder can be made"),
+            root: root.expect("can create a temporary folder"),
         };
-        fs::create_dir(project.work()).expect("the test owns the folder");
-        fs::create_dir(project.tmp()).expect("the test owns the folder");
+        fs::create_dir(project.work()).expect("can create `work`");
+        fs::create_dir(project.tmp()).expect("can create `tmp`");
         project
     }
 
-    /// A project with these files in the watched folder, each with the content `one`.
+    /// Creates a project with these files in the watched folder, each with the contents `one`.
     pub(crate) fn with(files: &[&str]) -> Self {
         let project = Self::new();
         for name in files {
@@ -43,16 +43,16 @@ impl Project {
         self.root.path().join("tmp")
     }
 
-    /// A path beside the watched folder.
+    /// The path of a file next to the watched folder.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
-    /// Saves a file in the watched folder atomically, as editors do: writes it outside and renames it.
+    /// Saves a file in the watched folder atomically, as editors do: writes it elsewhere and renames it.
     pub(crate) fn save(&self, name: &str, text: &str) {
         let new = self.beside("new");
-        fs::write(&new, text).expect("the test owns the folder");
-        fs::rename(new, self.work().join(name)).expect("the test owns the folder");
+        fs::write(&new, text).expect("can write the new file");
+        fs::rename(new, self.work().join(name)).expect("can rename the new file");
     }
 
     /// Writes the script `start`, which [`Project::run`] runs.
@@ -60,36 +60,36 @@ impl Project {
         self.save("start", &format!("{text}\n"));
     }
 
-    /// Makes `start` run the std server with this version.
+    /// Makes `start` run this version of the std server.
     pub(crate) fn server(&self, version: &str) {
         let server = apps::std().server.display();
         self.script(&format!("exec '{server}' {version}"));
     }
 
-    /// Makes `start` run the std server with these faults, and optionally a version.
+    /// Makes `start` run the faulty std server with these arguments: its faults and, optionally, a version.
     pub(crate) fn faulty(&self, arguments: &str) {
         let faulty = apps::std().faulty.display();
         self.script(&format!("exec '{faulty}' {arguments}"));
     }
 
-    /// Replaces the executable `work/server` atomically, by a hard link. The tests never open an executable for writing:
-    /// if another thread forked at that moment, `exec` would fail with `ETXTBSY`.
+    /// Replaces the executable `work/server` atomically with a hard link. The tests never open an executable for writing:
+    /// if another thread forked in the meantime, `exec` would fail with `ETXTBSY`.
     pub(crate) fn swap(&self, executable: &Path) {
         let new = self.beside("new");
         fs::hard_link(executable, &new)
             .or_else(|_| symlink(executable, &new))
-            .expect("the test owns the folder");
-        fs::rename(new, self.work().join("server")).expect("the test owns the folder");
+            .expect("can link the executable");
+        fs::rename(new, self.work().join("server")).expect("can replace the executable");
     }
 
-    /// Like [`Self::swap`], by a copy that is as readable as the folder. `cp` makes the copy, for the same reason.
+    /// Like [`Self::swap`], but with a copy, for a user who can access only the project. `cp` makes it, for the same reason.
     pub(crate) fn swap_by_copy(&self, executable: &Path) {
         let new = self.beside("new");
         done(Command::new("cp").arg(executable).arg(&new));
-        fs::rename(new, self.work().join("server")).expect("the test owns the folder");
+        fs::rename(new, self.work().join("server")).expect("can replace the executable");
     }
 
-    /// Gives the user `nobody` the project and a copy of this executable in it. Returns the path of the copy.
+    /// Copies the executable into the project, and makes the user `nobody` its owner. Returns the path of the copy.
     pub(super) fn hand_to_nobody(&self, executable: &str) -> PathBuf {
         let copy = self.beside("hotrun");
         done(Command::new("cp").arg(executable).arg(&copy));
@@ -102,7 +102,7 @@ impl Project {
         copy
     }
 
-    /// hotrun with `sh start`, in the watched folder.
+    /// Runs hotrun with `sh start`, in the watched folder.
     pub(crate) fn run(&self) -> Run {
         Run::new(self).program(["sh", "start"])
     }
@@ -111,16 +111,17 @@ impl Project {
     #[track_caller]
     pub(crate) fn assert_untouched(&self, files: &[&str]) {
         super::leftovers::empty(&self.tmp());
-        let entries = fs::read_dir(self.work()).expect("the test owns the folder");
+        let entries = fs::read_dir(self.work()).expect("can read the watched folder");
         let mut names: Vec<_> = entries
-            .map(|entry| entry.expect("it can be read").file_name().into_string())
-            .map(|name| name.expect("the names are UTF-8"))
+            .map(|entry| entry.expect("can read the entry").file_name().into_string())
+            .map(|name| name.expect("the name is UTF-8"))
             .collect();
         names.sort();
         assert_eq!(names, files, "files in the watched folder");
     }
 }
 
+/// Runs a command that must succeed.
 #[track_caller]
 pub(crate) fn done(command: &mut Command) {
     let status = command.status();

@@ -26,7 +26,7 @@ impl RequestLoop {
         Self::paced(to, Duration::from_millis(1))
     }
 
-    /// Like [`Self::start`], with this pause after each response.
+    /// Like [`Self::start`], but with this pause after each response.
     pub(crate) fn paced(to: SocketAddr, pause: Duration) -> Self {
         let (stop, asked) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
         let client = |_| {
@@ -48,11 +48,11 @@ impl RequestLoop {
         }
     }
 
-    /// Waits until this many more requests have ended.
+    /// Waits until this many more requests have succeeded or failed.
     #[track_caller]
     pub(crate) fn more(&self, count: usize) {
         let goal = self.asked.load(Ordering::Relaxed) + count;
-        until("more requests", PATIENCE, || {
+        until("more requests have ended", PATIENCE, || {
             (self.asked.load(Ordering::Relaxed) >= goal).then_some(())
         });
     }
@@ -61,7 +61,7 @@ impl RequestLoop {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Outcome::default();
         for client in self.clients {
-            let one = client.join().expect("a client does not panic");
+            let one = client.join().expect("the client has not panicked");
             all.answered += one.answered;
             all.failures.extend(one.failures);
             all.slowest = all.slowest.max(one.slowest);

@@ -1,4 +1,4 @@
-//! How a test starts hotrun.
+//! Starts hotrun for a test.
 
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use super::{Project, Running};
 /// The user and group `nobody`.
 pub(crate) const NOBODY: &str = "65534";
 
-/// The command line of hotrun, built step by step.
+/// A builder for hotrun's command line.
 pub(crate) struct Run {
     pub(super) command: Command,
     pub(super) mark: String,
@@ -20,19 +20,19 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// hotrun with `--ui json` as its only option, and without a command.
+    /// Runs hotrun with `--ui json` as its only option, and without a command.
     pub(crate) fn new(project: &Project) -> Self {
         Self::from(Command::new(env!("CARGO_BIN_EXE_hotrun")), project)
     }
 
-    /// Like [`Self::new`], started by this shell line, which ends in `exec "$0" "$@"`.
+    /// Like [`Self::new`], but hotrun is started by a shell command that ends in `exec "$0" "$@"`.
     pub(crate) fn through(project: &Project, line: &str) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", line, env!("CARGO_BIN_EXE_hotrun")]);
         Self::from(shell, project)
     }
 
-    /// Like [`Self::new`], as an unprivileged user that can access only the project.
+    /// Like [`Self::new`], but as an unprivileged user who can access only the project.
     pub(crate) fn as_nobody(project: &Project) -> Self {
         let hotrun = project.hand_to_nobody(env!("CARGO_BIN_EXE_hotrun"));
         let mut command = Command::new("setpriv");
@@ -71,7 +71,7 @@ impl Run {
         self.args(["--listen", address])
     }
 
-    /// The program opens this address itself; see [`Running::address`].
+    /// Records the address that the program binds itself; see [`Running::address`].
     pub(crate) fn opens(mut self, address: SocketAddr) -> Self {
         self.address = Some(address);
         self
@@ -92,19 +92,19 @@ impl Run {
         self
     }
 
-    /// The command after `--`.
+    /// Sets the command after `--`.
     pub(crate) fn program<W: Into<OsString>>(mut self, argv: impl IntoIterator<Item = W>) -> Self {
         self.program = argv.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Starts it, and reads its output.
+    /// Starts hotrun, and reads its output in the background.
     pub(crate) fn spawn(mut self) -> Running {
         self.finish_line();
         Running::start(self)
     }
 
-    /// Starts it, waits for its end, and returns its exit code and output.
+    /// Starts hotrun, waits for it to exit, and returns its exit code and output.
     #[track_caller]
     pub(crate) fn output(mut self) -> (Option<i32>, String) {
         self.listens = false;

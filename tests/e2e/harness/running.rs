@@ -1,4 +1,4 @@
-//! A running hotrun.
+//! A running instance of hotrun.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::{Event, PATIENCE, Run, http, leftovers};
 
-/// hotrun and its events so far. None of its processes outlives the test.
+/// A running hotrun and its events so far. Dropping this kills all of its processes.
 pub(crate) struct Running {
     child: Child,
     pub(crate) mark: String,
@@ -26,13 +26,13 @@ pub(crate) struct Running {
 impl Running {
     pub(super) fn start(mut run: Run) -> Self {
         run.command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        // hotrun cannot tell whether a file was written before or after the start if that was within one tick of the file
-        // system's clock, so it would count as a change.
+        // If a file was written within one tick of the file system's clock before the start, hotrun cannot tell whether it
+        // was written before or after, and treats it as changed.
         thread::sleep(Duration::from_millis(20));
-        let mut child = run.command.spawn().expect("hotrun can be started");
+        let mut child = run.command.spawn().expect("can start hotrun");
         let (sender, events) = channel();
-        read_lines(child.stdout.take().expect("it is piped"), &sender);
-        read_lines(child.stderr.take().expect("it is piped"), &sender);
+        read_lines(child.stdout.take().expect("stdout is piped"), &sender);
+        read_lines(child.stderr.take().expect("stderr is piped"), &sender);
         let mut running = Self {
             child,
             mark: run.mark,
@@ -47,13 +47,13 @@ impl Running {
         running
     }
 
-    /// The TCP address of the program.
+    /// The program's TCP address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.expect("this run listens on a TCP address")
     }
 
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid is an i32"))
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits into an i32"))
     }
 
     /// Waits for the next event of this name, and consumes it.
@@ -88,13 +88,13 @@ impl Running {
                     self.fail(&format!("timed out waiting for {what}"))
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.fail(&format!("hotrun exited before {what}"))
+                    self.fail(&format!("hotrun exited while waiting for {what}"))
                 }
             }
         }
     }
 
-    /// Waits until there has been no event for this long.
+    /// Waits until no event has arrived for the duration `quiet`.
     pub(crate) fn wait_until_quiet(&mut self, quiet: Duration) {
         while let Ok(event) = self.events.recv_timeout(quiet) {
             self.seen.push(event);
@@ -107,19 +107,19 @@ impl Running {
         self.expect("live").generation()
     }
 
-    /// The pid of the program of this generation.
+    /// The pid of this generation's program.
     #[track_caller]
     pub(crate) fn pid_of(&mut self, generation: u64) -> u64 {
         self.expect_once("spawned", generation).number("pid")
     }
 
-    /// Waits until this generation is gone, and returns the event.
+    /// Waits until this generation is gone, and returns its `gone` event.
     #[track_caller]
     pub(crate) fn wait_until_gone(&mut self, generation: u64) -> Event {
         self.expect_once("gone", generation)
     }
 
-    /// Waits until the program of this generation has printed this line.
+    /// Waits until this generation's program has printed this line.
     #[track_caller]
     pub(crate) fn printed(&mut self, generation: u64, line: &str) {
         let printed = |event: &Event| {
@@ -132,7 +132,7 @@ impl Running {
         }
     }
 
-    /// Waits for an event that each generation has once. It may precede the last event that the test consumed.
+    /// Waits for an event that occurs once per generation. The test may already have consumed later events.
     #[track_caller]
     fn expect_once(&mut self, name: &str, generation: u64) -> Event {
         let wanted = |event: &Event| event.is(name) && event.generation() == generation;
@@ -145,7 +145,7 @@ impl Running {
         })
     }
 
-    /// The events up to the last consumed one.
+    /// The events that the test has consumed.
     pub(crate) fn past(&self) -> &[Event] {
         &self.seen[..self.cursor]
     }
@@ -156,7 +156,7 @@ impl Running {
         &self.seen
     }
 
-    /// All events, as text, once both output streams are closed.
+    /// Waits until both output streams are closed, and returns all events as text.
     pub(crate) fn wait_for_all_events(&mut self) -> String {
         while let Ok(event) = self.events.recv_timeout(PATIENCE) {
             self.seen.push(event);
@@ -175,11 +175,11 @@ impl Running {
     pub(crate) fn assert_count(&mut self, name: &str, expected: usize) {
         let found = self.count(name);
         if found != expected {
-            self.fail(&format!("{found} events `{name}`, expected {expected}"));
+            self.fail(&format!("{found} `{name}` events, expected {expected}"));
         }
     }
 
-    /// Sends a request on a new connection, and returns the body. It must succeed.
+    /// Sends a request on a new connection, and returns the body. Panics if the request fails.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> String {
         match http::get(self.address(), path) {
@@ -189,31 +189,31 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).expect("hotrun is our child and not yet waited for");
+        kill(self.pid(), signal).expect("hotrun is a child that has not been waited for");
     }
 
-    /// Waits until it exits.
+    /// Waits for hotrun to exit.
     #[track_caller]
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("hotrun is our child") {
+            if let Some(status) = self.child.try_wait().expect("can wait for hotrun") {
                 return status;
             }
             if began.elapsed() > PATIENCE {
-                self.fail("hotrun does not exit");
+                self.fail("hotrun did not exit");
             }
             thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Quits as with Ctrl-C, and checks that no process is left and the port is free.
+    /// Quits as with Ctrl-C, and checks that no process is left behind and the port is free.
     #[track_caller]
     pub(crate) fn quit(self) {
         self.quit_with(0);
     }
 
-    /// Like [`Self::quit`], with another exit code. 1 means that a program had to be killed.
+    /// Like [`Self::quit`], but expects this exit code. 1 means that a program had to be killed.
     #[track_caller]
     pub(crate) fn quit_with(mut self, code: i32) {
         self.signal(Signal::SIGINT);
@@ -224,11 +224,11 @@ impl Running {
         }
     }
 
-    /// Kills hotrun with SIGKILL, and checks that nothing is left.
+    /// Kills hotrun with SIGKILL, and checks that nothing is left behind.
     #[track_caller]
-    pub(crate) fn killed(mut self) {
-        self.child.kill().expect("hotrun is our child");
-        self.child.wait().expect("hotrun is our child");
+    pub(crate) fn kill_and_check(mut self) {
+        self.child.kill().expect("can kill hotrun");
+        self.child.wait().expect("can wait for hotrun");
         self.assert_nothing_left();
     }
 
@@ -252,14 +252,14 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Only a failed test leaves processes with this mark.
+        // Only a failed test leaves processes with this mark behind.
         for (pid, _) in leftovers::marked(&self.mark) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 }
 
-/// Sends each line as an event. Other lines become events named `text`, so that a failing test shows them.
+/// Sends each line as an event. A line that is not an event becomes one named `text`, so that a failing test shows it.
 fn read_lines(from: impl Read + Send + 'static, to: &Sender<Event>) {
     let to = to.clone();
     thread::spawn(move || {

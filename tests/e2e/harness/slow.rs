@@ -1,4 +1,4 @@
-//! Slow requests, some of which are always in flight. Each response is checked completely.
+//! Sends slow requests, so that some are always in flight, and checks each response from start to end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,13 +34,13 @@ impl Slow {
         }
     }
 
-    /// Waits for the requests in flight. Returns the number of complete responses, and the failures.
+    /// Waits for the requests in flight, and returns the number of complete responses, and the failures.
     pub(crate) fn stop(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let joined = self
             .threads
             .into_iter()
-            .map(|thread| thread.join().expect("a client does not panic"));
+            .map(|thread| thread.join().expect("the client has not panicked"));
         let outcomes: Vec<_> = joined.flatten().collect();
         let answered = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         (
@@ -57,5 +57,5 @@ fn ask(to: SocketAddr, takes: Duration) -> Result<(), String> {
     if body.starts_with(&format!("{ms} ms later: ")) && body.ends_with('\n') {
         return Ok(());
     }
-    Err(format!("a wrong body: {body:?}"))
+    Err(format!("wrong body: {body:?}"))
 }

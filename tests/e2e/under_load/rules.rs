@@ -6,7 +6,7 @@ use std::io::Write;
 use super::{LIGHT, alone, hey_is_installed};
 use crate::harness::hey::Load;
 use crate::harness::{BUILD_PATIENCE, Project, say, until};
-use crate::rules::{answers, configured};
+use crate::rules::{configured, wait_for_value};
 
 /// The minimum number of requests.
 const REQUESTS: usize = 5_000;
@@ -38,7 +38,7 @@ fn a_new_configuration_loses_no_request_and_restarts_nothing() {
         let value = format!("value {changes}");
         project.save("config/app.toml", &format!("{value}\n"));
         run.expect("reload_signal_sent");
-        answers(&run, &value);
+        wait_for_value(&run, &value);
     }
     all_answered(load, &format!("{changes} configuration changes"));
     run.assert_count("reload_signal_sent", changes);
@@ -66,11 +66,11 @@ fn replacing_large_data_that_loads_slowly_loses_no_request() {
     write(b"one");
     let mut run = configured(&project, "SLOW", &["data/**=restart"]);
     run.live();
-    answers(&run, "one");
+    wait_for_value(&run, "one");
     let load = Load::start(run.address(), LIGHT, 1_000);
     write(b"two");
     assert_eq!(run.live(), 2);
-    answers(&run, "two");
+    wait_for_value(&run, "two");
     run.wait_until_gone(1);
     all_answered(load, "256 MB of data that take 5 s to load, replaced");
     assert_eq!(
