@@ -82,7 +82,8 @@ impl Project {
         fs::rename(new, self.work().join("server")).expect("can replace the executable");
     }
 
-    /// Like [`Self::swap`], but with a copy, for a user who can access only the project. `cp` makes it, for the same reason.
+    /// Like [`Self::swap`], but with a copy, which a user without access to the original can read. `cp` makes it, for the
+    /// same reason.
     pub(crate) fn swap_by_copy(&self, executable: &Path) {
         let new = self.beside("new");
         done(Command::new("cp").arg(executable).arg(&new));

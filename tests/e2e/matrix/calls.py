@@ -1,7 +1,7 @@
-"""Calls tonic's greeter at ADDRESS over one channel, from several threads, until its standard input ends.
+"""Calls tonic's greeter at ADDRESS from several threads over one channel until standard input is closed.
 
-It uses gRPC's own library. When a server that shuts down refuses a call (GOAWAY), the library repeats the call on another
-connection, as gRPC specifies ("transparent retry")."""
+The client uses gRPC's own library. If a server refuses a call because it is shutting down (GOAWAY), the library retries
+the call on another connection, as gRPC specifies ("transparent retry")."""
 
 import sys
 import threading
@@ -26,7 +26,7 @@ def call(name):
         try:
             reply = say_hello(name, timeout=10)
             if not reply.endswith(f" {name}!"):
-                failures.append(f"a wrong reply: {reply!r}")
+                failures.append(f"wrong reply: {reply!r}")
         except grpc.RpcError as error:
             failures.append(f"{error.code()}: {error.details()}")
             time.sleep(0.01)

@@ -1,4 +1,4 @@
-//! Clients that check each whole response. `hey` does not notice a truncated one.
+//! Clients that check every response completely. `hey` does not notice truncated responses.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::thread::{self, JoinHandle};
 use super::PAUSE;
 use crate::harness::http;
 
-/// A client that sends one request after the other.
+/// A client that sends one request after another.
 pub(super) struct StrictClient {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<(usize, Vec<String>)>,
 }
 
 impl StrictClient {
-    /// Starts the client. Later responses must equal the current one except for digits, the only difference between
+    /// Starts the client. Every response must be the same as the current one except for its digits, which differ between
     /// generations.
     pub(super) fn start(to: SocketAddr) -> Self {
         let expected = http::get(to, "/").map(|body| without_digits(&body));
@@ -27,7 +27,7 @@ impl StrictClient {
             while !stopped.load(Ordering::Relaxed) {
                 match http::get(to, "/") {
                     Ok(body) if without_digits(&body) == expected => answered += 1,
-                    Ok(body) => failures.push(format!("a wrong body: {body:?}")),
+                    Ok(body) => failures.push(format!("wrong body: {body:?}")),
                     Err(failure) => failures.push(failure.to_string()),
                 }
                 thread::sleep(PAUSE);
@@ -37,10 +37,10 @@ impl StrictClient {
         Self { stop, thread }
     }
 
-    /// Stops the client. Returns the number of complete responses, and the failures.
+    /// Stops the client, and returns the number of complete responses, and the failures.
     pub(super) fn stop(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the client does not panic")
+        self.thread.join().expect("the client has not panicked")
     }
 }
 

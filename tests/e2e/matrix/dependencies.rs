@@ -1,4 +1,4 @@
-//! Dependencies of the programs outside this repository: runtimes, which must be installed, and packages, which are
+//! What the programs need from outside this repository: runtimes, which must be installed, and packages, which are
 //! downloaded once and kept in `target/apps`.
 
 use std::fs;
@@ -12,10 +12,10 @@ use crate::harness::{kept, skip};
 /// Debian's Python.
 pub(super) const PYTHON: &str = "/usr/bin/python3";
 
-/// Serializes downloads, because the tests share their folders.
+/// Serializes downloads, because the tests share the download folders.
 static DOWNLOAD: Mutex<()> = Mutex::new(());
 
-/// Whether this program is installed. Prints a note if not.
+/// Whether the program is installed. If it is not, prints that the test is skipped.
 pub(super) fn is_installed(program: &str, version: &str, packages: &str) -> bool {
     let output = Command::new(program).arg(version).output();
     let found = output.is_ok_and(|output| output.status.success());
@@ -32,10 +32,10 @@ pub(super) fn npm() -> Option<PathBuf> {
     let mut install = Command::new("npm");
     install.args(["ci", "--no-audit", "--no-fund"]);
     let files = ["package.json", "package-lock.json"];
-    fetched("express", "hello-express", &files, "npm", install)
+    install_once("express", "hello-express", &files, "npm", install)
 }
 
-/// Installs the Python packages, and returns their folder.
+/// Installs the Python packages, and returns the folder that contains them.
 pub(super) fn pip() -> Option<PathBuf> {
     let mut install = Command::new(PYTHON);
     install.args([
@@ -49,7 +49,7 @@ pub(super) fn pip() -> Option<PathBuf> {
     ]);
     install.args(["--requirement", "requirements.txt"]);
     let packages = "python3-pip";
-    fetched(
+    install_once(
         "python",
         "hello-python",
         &["requirements.txt"],
@@ -58,8 +58,8 @@ pub(super) fn pip() -> Option<PathBuf> {
     )
 }
 
-/// Copies these files of the app into a folder and runs `install` there, unless it has run for the same files before.
-fn fetched(
+/// Copies these files from the app into a folder and runs `install` there, unless that was done before with the same files.
+fn install_once(
     folder: &str,
     app: &str,
     files: &[&str],
@@ -70,7 +70,7 @@ fn fetched(
     let (folder, done) = (kept().join(folder), kept().join(format!("{folder}.done")));
     let texts = files.iter().map(|file| read(&sources(app).join(file)));
     let wanted: Vec<String> = texts.collect();
-    if fs::read_to_string(&done).is_ok_and(|there| there == wanted.concat()) {
+    if fs::read_to_string(&done).is_ok_and(|current| current == wanted.concat()) {
         return Some(folder);
     }
     let _ = fs::remove_dir_all(&folder);
@@ -92,8 +92,8 @@ fn fetched(
     None
 }
 
-/// Builds a Rust app under another name with a changed source, and returns the executable. See
-/// [`copy_of_axum`](crate::harness::apps::copy_of_axum) for the name.
+/// Builds a Rust app with a changed source, and returns the executable. It needs another name for the reason given at
+/// [`copy_of_axum`](crate::harness::apps::copy_of_axum).
 pub(super) fn cargo(
     app: &str,
     package: &str,
@@ -120,7 +120,7 @@ pub(super) fn cargo(
     target_dir().join("debug").join(name)
 }
 
-/// Builds a static executable of a Go app with a changed source.
+/// Builds a static executable from a Go app with a changed source.
 pub(super) fn go(app: &str, name: &str, change: impl Fn(&str) -> String) -> PathBuf {
     let folder = kept().join(name);
     write_if_other(&folder.join("go.mod"), &read(&sources(app).join("go.mod")));
@@ -129,7 +129,7 @@ pub(super) fn go(app: &str, name: &str, change: impl Fn(&str) -> String) -> Path
     let mut build = Command::new("go");
     build.args(["build", "-o", name, "."]).current_dir(&folder);
     build.env("CGO_ENABLED", "0").env("GOCACHE", go_cache());
-    let output = build.output().expect("go can be started");
+    let output = build.output().expect("can start `go`");
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "building {name}:\n{printed}");
     folder.join(name)

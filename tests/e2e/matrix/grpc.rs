@@ -1,6 +1,6 @@
-//! gRPC: continuous calls on one channel to a tonic server that shuts down gracefully. It announces that with a `GOAWAY`,
-//! and it does not begin a call that crosses the `GOAWAY` in transit. gRPC's own library retries such a call, while
-//! tonic's channel returns an error. The last test shows the same without hotrun and without a reload.
+//! Continuous gRPC calls on one channel to a tonic server that shuts down gracefully. The server announces the shutdown
+//! with a `GOAWAY`, and does not begin calls that are on their way at that time. gRPC's own library retries those calls,
+//! but tonic's channel returns an error. The last test shows that this happens without hotrun and without a reload, too.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,15 +18,15 @@ fn call_duration() -> Duration {
     Duration::from_secs(if full() { 20 } else { 2 })
 }
 
-/// The errors of tonic's channel for a call that the server has not begun. hyper reports a request as "canceled" if it
-/// dropped the request before it sent a byte, either before the connection took it ("connection was not ready") or in
-/// the queue of the connection ("connection closed"). See `hyper::Error::is_canceled` and `hyper::client::conn::http2`.
+/// The errors that tonic's channel returns for a call that the server has not begun. hyper reports a request as "canceled"
+/// if it dropped the request before sending a byte, either before the connection accepted it ("connection was not ready")
+/// or in the connection's queue ("connection closed"). See `hyper::Error::is_canceled` and `hyper::client::conn::http2`.
 const NOT_BEGUN: [&str; 2] = ["hyper::Error(Canceled, ", "GoAway(b\"\", NO_ERROR, Remote)"];
 
 /// A client that makes calls until its standard input is closed.
 struct Calls(Child);
 
-/// The results of a client.
+/// A client's results.
 struct Results {
     answered: usize,
     latency: String,
@@ -40,12 +40,12 @@ impl Calls {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
-        Self(child.expect("the client can be started"))
+        Self(child.expect("can start the client"))
     }
 
-    /// Closes the input of the client, and returns its results.
+    /// Closes the client's standard input, and returns the results.
     fn stop(self) -> Results {
-        let output = self.0.wait_with_output().expect("it is our child");
+        let output = self.0.wait_with_output().expect("can wait for the client");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut lines = printed.lines().map(str::to_owned);
         let answered = lines
@@ -66,8 +66,8 @@ fn tonic(executable: &Path) -> Command {
     client
 }
 
-/// Reloads while this client makes calls.
-fn reload(program: Program, client: impl FnOnce(&Project) -> Command) -> Results {
+/// Reloads while this client is making calls.
+fn reload_during_calls(program: Program, client: impl FnOnce(&Project) -> Command) -> Results {
     let (what, size) = (program.what(), Size::of(0));
     let mut served = Served::start(program, RunAs::CurrentUser);
     let calls = Calls::start(&mut client(&served.project), served.run.address());
@@ -85,19 +85,19 @@ fn report(what: &str, results: &Results) {
     let (answered, failed) = (results.answered, results.failures.len());
     let latency = &results.latency;
     say(&format!(
-        "{what}; {answered} calls over one channel answered, {failed} failed; {latency}"
+        "{what}; {answered} calls on one channel succeeded, {failed} failed; {latency}"
     ));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn no_call_of_grpcs_own_client_fails() {
+fn no_call_fails_with_grpcs_own_client() {
     let packages = is_installed(PYTHON, "--version", "python3")
         .then(dependencies::pip)
         .flatten();
     let Some(packages) = packages else { return };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/matrix/calls.py");
-    let results = reload(Program::grpc("grpc_with_a_client_of_grpc_itself"), |_| {
+    let results = reload_during_calls(Program::grpc("grpc_with_a_client_of_grpc_itself"), |_| {
         let mut client = Command::new(PYTHON);
         client.arg(script).env("PYTHONPATH", packages);
         client
@@ -108,8 +108,8 @@ fn no_call_of_grpcs_own_client_fails() {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn no_call_of_tonics_channel_fails_after_it_has_begun() {
-    let results = reload(Program::grpc("grpc_with_a_client_of_tonic"), |project| {
+fn no_call_fails_after_it_has_begun_with_tonics_channel() {
+    let results = reload_during_calls(Program::grpc("grpc_with_a_client_of_tonic"), |project| {
         tonic(&project.work().join("server"))
     });
     let begun = |failure: &&String| !NOT_BEGUN.iter().any(|not| failure.contains(not));
@@ -120,7 +120,7 @@ fn no_call_of_tonics_channel_fails_after_it_has_begun() {
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
-fn control_tonics_channel_fails_without_hotrun() {
+fn control_calls_fail_with_tonics_channel_without_hotrun() {
     let mut program = Program::grpc("grpc_control");
     let project = Project::new();
     program.set_up(&project);
@@ -129,24 +129,24 @@ fn control_tonics_channel_fails_without_hotrun() {
     let server = server
         .args(["recycle", &program.address().to_string()])
         .spawn();
-    let mut server = server.expect("the server was built before");
-    until("the server to listen", PATIENCE, || {
+    let mut server = server.expect("can start the server");
+    until("the server listens", PATIENCE, || {
         std::net::TcpStream::connect(program.address()).ok()
     });
     let calls = Calls::start(&mut tonic(&executable), program.address());
     thread::sleep(call_duration());
     let results = calls.stop();
-    server.kill().expect("it is our child");
-    server.wait().expect("it is our child");
+    server.kill().expect("can kill the server");
+    server.wait().expect("can wait for the server");
     report(
         "grpc control: no hotrun, no reload, a `GOAWAY` every half second",
         &results,
     );
     assert!(results.answered > 0);
-    // A short run may have no failure by chance.
+    // A short run may happen to have no failures.
     let lucky = results.failures.is_empty();
     assert!(
         !full() || !lucky,
-        "tonic's channel no longer fails, so its test can be stricter"
+        "tonic's channel no longer fails, so the test above can be stricter"
     );
 }

@@ -1,4 +1,4 @@
-//! Keep-alive connections. A reload may break some of them, so these tests measure the figures that README states.
+//! Keep-alive connections. A reload may break some of them, so these tests measure the figures given in the README.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -12,14 +12,14 @@ use crate::harness::{say, skip};
 const CLIENTS: usize = 16;
 const RATE: usize = 40;
 
-/// `hey` repeats a request on another connection if it finds its reused one closed, as HTTP allows. `wrk` counts that as
-/// an error.
+/// Measures with two clients. If a reused connection turns out to be closed, `hey` retries the request on another one, as
+/// HTTP allows; `wrk` counts an error.
 fn measure(program: Program) {
     if !hey_is_installed() || !program.can_run() {
         return;
     }
     let what = program.what();
-    // A connection that is never idle is closed when the stop timeout ends.
+    // A connection that is never idle is closed only when the stop timeout expires.
     let mut served = Served::start_with(program, RunAs::CurrentUser, &["--stop-timeout", "2s"]);
     with_hey(&what, &mut served);
     match Wrk::start(served.run.address()) {
@@ -65,12 +65,12 @@ fn with_wrk(what: &str, served: &mut Served, mut wrk: Wrk) {
     let requests = printed.lines().find(|line| line.contains("requests in"));
     let requests = requests.unwrap_or_else(|| panic!("{printed}")).trim();
     say(&format!(
-        "{what}, {reloads} reloads, {CLIENTS} clients that do not retry: {requests}; {broken} broken"
+        "{what}, {reloads} reloads, {CLIENTS} clients that do not retry: {requests}; {broken} failed"
     ));
     assert_eq!(
         count("connect"),
         0,
-        "a new connection is never refused: {printed}"
+        "a new connection was refused: {printed}"
     );
     assert_eq!(count("timeout"), 0, "{printed}");
     assert!(
@@ -88,7 +88,7 @@ fn number_after(printed: &str, name: &str) -> Option<usize> {
     rest.split(',').next()?.trim().parse().ok()
 }
 
-/// `wrk`, which sends each request as soon as it has the response to the last one.
+/// `wrk`, which sends each request as soon as it has the response to the previous one.
 struct Wrk(Child);
 
 impl Wrk {
@@ -103,11 +103,11 @@ impl Wrk {
     }
 
     fn has_ended(&mut self) -> bool {
-        self.0.try_wait().expect("it is our child").is_some()
+        self.0.try_wait().expect("can wait for `wrk`").is_some()
     }
 
     fn output(self) -> String {
-        let output = self.0.wait_with_output().expect("it is our child");
+        let output = self.0.wait_with_output().expect("can wait for `wrk`");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }

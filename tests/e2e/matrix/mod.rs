@@ -1,8 +1,8 @@
 //! Unmodified example programs from the documentation of many servers, reloaded under a steady load of new connections.
 //! No request may fail.
 //!
-//! In CI, or with `MATRIX=full`, each program gets 30 reloads and 20,000 requests. Otherwise it gets a tenth of the
-//! reloads and a twentieth of the requests.
+//! In CI, or with `MATRIX=full`, each program is reloaded 30 times and receives 20,000 requests. Otherwise it gets a tenth
+//! of the reloads and a twentieth of the requests.
 
 mod clients;
 mod dependencies;
@@ -23,7 +23,7 @@ use crate::harness::{
     BUILD_PATIENCE, Event, PATIENCE, Project, Run, Running, gunicorn, say, skip, until,
 };
 
-/// About 800 connections per second. That leaves half a core to the servers, whatever their language.
+/// About 800 connections per second, which leaves half a core to the server.
 const STEADY: Pressure = Pressure {
     clients: 20,
     rate: 40,
@@ -50,20 +50,21 @@ impl Size {
         }
     }
 
-    /// A multiple of the number of clients, because `hey` drops the remainder.
+    /// The requests per batch: a multiple of the number of clients, because `hey` drops the remainder.
     fn batch(self) -> usize {
         (self.requests / 10).next_multiple_of(STEADY.clients)
     }
 }
 
+/// Whether to run the full matrix.
 fn full() -> bool {
     env::var_os("CI").is_some() || env::var("MATRIX").is_ok_and(|size| size == "full")
 }
 
-/// The user that runs hotrun.
+/// The user as whom hotrun runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RunAs {
-    /// The user that runs the tests.
+    /// The user who runs the tests.
     CurrentUser,
     /// `nobody`, if root runs the tests.
     Nobody,
@@ -104,9 +105,9 @@ impl Served {
             None => run,
         };
         let mut run = program.environment(run, &project).spawn();
-        let first = run.expect_that("live", BUILD_PATIENCE, |event| event.is("live"));
-        // A program without a listener counts as live after a short time, and it may open its socket later.
-        until("the program to listen", PATIENCE, || {
+        let first = run.expect_that("the first generation to go live", BUILD_PATIENCE, |event| event.is("live"));
+        // A program that has not opened a listener goes live after a short time, so it may open its socket later.
+        until("the program listens", PATIENCE, || {
             TcpStream::connect(program.address()).ok()
         });
         let mut served = Self {
@@ -116,12 +117,12 @@ impl Served {
             run,
             reloads: 0,
         };
-        served.complete();
+        served.wait_until_stoppable();
         served
     }
 
-    /// Saves the next version, waits until it is live, and returns the word in its responses. At most two generations drain
-    /// at once.
+    /// Saves the next version, waits until it is live, and returns the word in its responses. Lets at most two generations
+    /// drain at once.
     fn reload(&mut self) -> String {
         let word = self.program.save(&self.project);
         self.live = self.run.live();
@@ -129,12 +130,12 @@ impl Served {
         if self.live > 2 {
             self.run.wait_until_gone(self.live - 2);
         }
-        self.complete();
+        self.wait_until_stoppable();
         word
     }
 
     /// Waits until the live generation can handle a stop signal.
-    fn complete(&mut self) {
+    fn wait_until_stoppable(&mut self) {
         if let Some(workers) = self.program.gunicorn_workers() {
             gunicorn::wait_for_handlers(self.run.pid_of(self.live), workers);
         }
@@ -152,15 +153,15 @@ impl Served {
     }
 }
 
-/// Reloads until there were enough reloads and requests.
-fn reloads(program: Program, who: RunAs, requests: usize) {
+/// Reloads under load, and checks that no request fails.
+fn reload_under_load(program: Program, who: RunAs, requests: usize) {
     if !hey_is_installed() || !program.can_run() {
         return;
     }
     let what = program.what();
     if who == RunAs::Nobody && !nix::unistd::geteuid().is_root() {
         return say(&format!(
-            "{what}: skipped, the tests already run without root"
+            "{what}: skipped, because the tests already run as another user than root"
         ));
     }
     let (mut served, size) = (Served::start(program, who), Size::of(requests));
@@ -178,12 +179,12 @@ fn reloads(program: Program, who: RunAs, requests: usize) {
     let figures = load.stop();
     let (answered, failures) = strict.stop();
     say(&format!(
-        "{what}: {count} reloads in {took:.0?}; {figures}; {answered} more responses read in full, {} failed",
+        "{what}: {count} reloads in {took:.0?}; {figures}; {answered} more responses checked completely, {} failed",
         failures.len()
     ));
     assert_eq!(
         figures.answered, figures.asked,
-        "{what}: hey counts failed requests"
+        "{what}: `hey` reports failed requests"
     );
     assert!(failures.is_empty(), "{what}: {failures:?}");
     assert!(
@@ -209,7 +210,7 @@ macro_rules! matrix {
         #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
         fn $name() {
             let name = stringify!($name);
-            reloads($program(name), $who, $requests);
+            reload_under_load($program(name), $who, $requests);
         }
     )*};
 }
@@ -234,5 +235,5 @@ matrix! {
     java: Program::java, RunAs::CurrentUser, SOME;
 }
 
-/// The pause of a client between two requests.
+/// How long a client pauses between two requests.
 const PAUSE: Duration = Duration::from_millis(10);

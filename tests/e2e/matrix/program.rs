@@ -1,4 +1,4 @@
-//! The programs of the matrix.
+//! The programs in the matrix.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -12,21 +12,22 @@ use crate::harness::apps::sources;
 use crate::harness::project::done;
 use crate::harness::{Project, Run};
 
-/// The ports of the programs. They lie below the range from which the kernel assigns ports to clients
-/// (`net.ipv4.ip_local_port_range` begins at 32768), so no client holds one by chance.
+/// The programs' ports. They are below the range from which the kernel assigns ports to clients
+/// (`net.ipv4.ip_local_port_range` begins at 32768), so no client happens to hold one.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
-/// An example program from documentation. Only its port and the word in its responses are changed: the port to a free one,
-/// and the word to tell the generations apart.
+/// An example program from a server's documentation. Only the port and the word in the responses are changed: the port to
+/// a free one, and the word to tell the generations apart.
 pub(super) struct Program {
     name: &'static str,
     app: &'static str,
     kind: Kind,
-    /// The documented port, in the source or the command line.
+    /// The port in the documentation's source or command line, which [`Self::port`] replaces.
     documented: u16,
     port: u16,
+    /// The number of saved versions.
     saved: usize,
-    /// The two executables that alternate, if the program is built.
+    /// The two executables that the test alternates between, if the program is built.
     built: Vec<PathBuf>,
 }
 
@@ -40,7 +41,7 @@ enum Kind {
     },
     /// Built by `go`.
     Go,
-    /// Run from this source file by this runtime.
+    /// Run from source: the file to edit, the runtime, and the command line.
     Run {
         file: &'static str,
         runtime: Runtime,
@@ -118,7 +119,7 @@ impl Program {
         }
     }
 
-    /// The number of workers on the command line of gunicorn.
+    /// The number of workers on gunicorn's command line.
     pub(super) fn gunicorn_workers(&self) -> Option<usize> {
         match self.kind {
             Kind::Run { line, .. } if line.contains(&"gunicorn") => Some(2),
@@ -134,7 +135,7 @@ impl Program {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Whether the program can run here. Prints a note if not.
+    /// Whether the program can run here. If it cannot, prints that the test is skipped.
     pub(super) fn can_run(&self) -> bool {
         match self.kind {
             Kind::Cargo { .. } => true,
@@ -154,7 +155,7 @@ impl Program {
         }
     }
 
-    /// The extension of the watched files. Executables have none.
+    /// The extension of the files to watch; executables have none.
     pub(super) fn extension(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Cargo { .. } | Kind::Go => None,
@@ -162,7 +163,7 @@ impl Program {
         }
     }
 
-    /// Installs the first version and its dependencies.
+    /// Installs the dependencies, and saves the first version.
     pub(super) fn set_up(&mut self, project: &Project) {
         let source =
             |file| fs::read_to_string(sources(self.app).join(file)).expect("the app has this file");
@@ -172,14 +173,14 @@ impl Program {
             }
             Kind::Run { runtime, .. } => match runtime {
                 Runtime::Express => {
-                    let packages = dependencies::npm().expect("`can_run` has installed them");
+                    let packages = dependencies::npm().expect("`can_run` has installed the packages");
                     copy(
                         &packages.join("node_modules"),
                         &project.beside("node_modules"),
                     );
                 }
                 Runtime::PythonPackages => {
-                    let packages = dependencies::pip().expect("`can_run` has installed them");
+                    let packages = dependencies::pip().expect("`can_run` has installed the packages");
                     copy(&packages, &project.beside("packages"));
                 }
                 Runtime::Go => {
@@ -234,7 +235,7 @@ impl Program {
             .replace(&self.documented.to_string(), &self.port.to_string())
     }
 
-    /// Adds the command line, and the variables that its packages need.
+    /// Adds the command line, and the environment variables that it needs.
     pub(super) fn environment(&self, run: Run, project: &Project) -> Run {
         let packages = project.beside("packages");
         let run = run.program(self.line(project));
@@ -257,7 +258,7 @@ impl Program {
         }
     }
 
-    /// Replaces the documented port with its own.
+    /// Replaces the documented port with the program's port.
     fn with_port(&self, words: &[&str]) -> Vec<String> {
         let (documented, port) = (self.documented.to_string(), self.port.to_string());
         let own = |word: &&str| word.replace(&documented, &port);
@@ -265,23 +266,24 @@ impl Program {
     }
 }
 
-/// A free port. It is the same each time if possible, because it is compiled into the executables.
+/// Finds a free port, the same one each time if possible, because it is compiled into the executables.
 fn free_port(name: &str) -> u16 {
     let mut hasher = DefaultHasher::new();
     (env!("CARGO_MANIFEST_DIR"), name).hash(&mut hasher);
     let count = u64::from(PORTS.end - PORTS.start);
-    let first = u16::try_from(hasher.finish() % count).expect("the remainder is below the count");
+    let first = u16::try_from(hasher.finish() % count).expect("the remainder fits, because the count does");
     let ports = (PORTS.start + first..PORTS.end).chain(PORTS);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
     ports.into_iter().find(free).expect("a port is free")
 }
 
-/// A word as long as `Hello`, which it replaces, because one of the programs states the length of its response.
+/// The word for this version. It is as long as `Hello`, which it replaces, because one program sends a fixed
+/// `Content-Length`.
 fn word(version: usize) -> String {
     format!("H{version:04}")
 }
 
-/// Copies a folder, because `nobody` may not be able to read the original.
+/// Copies a folder instead of linking it, because `nobody` may not be able to read the original.
 fn copy(from: &Path, to: &Path) {
     done(Command::new("cp").arg("-r").args([from, to]));
 }

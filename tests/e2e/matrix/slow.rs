@@ -1,5 +1,5 @@
-//! Requests of 2 s, some of them in flight across every switch. One program handles the stop signal, another is killed by
-//! it, and the others have a runtime that catches it and exits immediately.
+//! Requests that take 2 s, some of them in flight during every switch. One program handles the stop signal, another is
+//! killed by it, and the others have a runtime that catches it and exits immediately.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::harness::slow::Slow;
 const CLIENTS: u32 = 20;
 const TAKES: Duration = Duration::from_secs(2);
 
-fn all_are_answered(program: Program) {
+fn assert_no_request_is_lost(program: Program) {
     if !program.can_run() {
         return;
     }
@@ -25,7 +25,7 @@ fn all_are_answered(program: Program) {
     let (count, took) = (served.reloads, began.elapsed());
     let (answered, failures) = slow.stop();
     say(&format!(
-        "{what}: {count} reloads in {took:.0?}; {answered} requests of {TAKES:?} answered in full, {} failed",
+        "{what}: {count} reloads in {took:.0?}; {answered} requests that take {TAKES:?} got a complete response, {} failed",
         failures.len()
     ));
     assert!(failures.is_empty(), "{what}: {failures:?}");
@@ -36,23 +36,23 @@ fn all_are_answered(program: Program) {
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn slow_requests_to_a_server_that_handles_the_signal() {
-    all_are_answered(Program::slow_axum("slow_axum_that_handles_the_signal"));
+    assert_no_request_is_lost(Program::slow_axum("slow_axum_that_handles_the_signal"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn slow_requests_to_a_server_that_the_signal_kills() {
-    all_are_answered(Program::slow_python("slow_python_that_dies_of_the_signal"));
+    assert_no_request_is_lost(Program::slow_python("slow_python_that_dies_of_the_signal"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn slow_requests_to_node_without_a_handler() {
-    all_are_answered(Program::slow_node("slow_node_without_a_handler"));
+    assert_no_request_is_lost(Program::slow_node("slow_node_without_a_handler"));
 }
 
 #[test]
 #[ignore = "takes minutes, needs hey and the runtimes of the servers"]
 fn slow_requests_to_go_without_a_handler() {
-    all_are_answered(Program::slow_go("slow_go_without_a_handler"));
+    assert_no_request_is_lost(Program::slow_go("slow_go_without_a_handler"));
 }

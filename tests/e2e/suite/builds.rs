@@ -7,16 +7,16 @@ use super::State::{Building, Live};
 use super::live::kill;
 
 pub(super) fn faults() -> Vec<Fault> {
-    let mut all = of_the_build();
+    let mut all = inside_the_build();
     all.extend(from_outside());
     all
 }
 
-fn of_the_build() -> Vec<Fault> {
+fn inside_the_build() -> Vec<Fault> {
     vec![
         Fault::new(
             Building,
-            "it fails",
+            "the build fails",
             "the old generation stays live",
             |scenario| {
                 scenario.proceed_with("exit 1");
@@ -26,7 +26,7 @@ fn of_the_build() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "it is killed by KILL",
+            "the build is killed by KILL",
             "reported; the old generation stays live",
             |scenario| {
                 scenario.proceed_with("kill -9 $$");
@@ -38,7 +38,7 @@ fn of_the_build() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "it is killed by SEGV",
+            "the build is killed by SEGV",
             "reported; the old generation stays live",
             |scenario| {
                 scenario.proceed_with("kill -11 $$");
@@ -49,7 +49,7 @@ fn of_the_build() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "it prints a megabyte of garbage",
+            "the build prints a megabyte of garbage",
             "the new build goes live",
             |scenario| {
                 scenario.proceed_with("head -c 1000000 /dev/urandom; echo '{\"reason\":'; head -c 1000000 /dev/urandom >&2; exit 0");
@@ -59,7 +59,7 @@ fn of_the_build() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "it ignores TERM when it is cancelled",
+            "the build ignores TERM when it is cancelled",
             "killed; the newer version goes live",
             |scenario| {
                 scenario.proceed_with("trap '' TERM; echo trapped; while :; do sleep 0.1; done");
@@ -71,13 +71,13 @@ fn of_the_build() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "it leaves a daemon that holds its output",
+            "the build leaves a daemon that holds its output",
             "the new build goes live",
             |scenario| {
                 scenario.proceed_with("(setsid sleep 1000 &); exit 0");
                 scenario.expect_event("live", 2);
-                // The daemon may be a compiler cache that the next build reuses, so it lives until hotrun exits.
-                scenario.end_by(Signal::SIGINT, 0);
+                // The daemon may be a compiler cache that the next build reuses, so hotrun keeps it until it exits.
+                scenario.signal_and_expect_exit(Signal::SIGINT, 0);
             },
         ),
     ]
@@ -87,7 +87,7 @@ fn from_outside() -> Vec<Fault> {
     vec![
         Fault::new(
             Building,
-            "it hangs and a newer version is saved",
+            "a newer version is saved while the build hangs",
             "the newer version goes live",
             |scenario| {
                 scenario.project.save("build", "exit 0");
@@ -97,7 +97,7 @@ fn from_outside() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "its guardian is killed",
+            "the build's guardian is killed",
             "the old generation stays live",
             |scenario| {
                 let guardian = scenario.build_guardian();
@@ -120,7 +120,7 @@ fn from_outside() -> Vec<Fault> {
         ),
         Fault::new(
             Building,
-            "two hundred saves",
+            "two hundred versions are saved",
             "the newest version goes live",
             |scenario| {
                 for n in 0..200 {
@@ -149,7 +149,7 @@ fn from_outside() -> Vec<Fault> {
             "the old generation stays live",
             |scenario| {
                 std::fs::remove_file(scenario.project.work().join("build"))
-                    .expect("the script exists");
+                    .expect("can remove the script");
                 scenario.expect_failure("build", 1);
                 scenario.recover();
             },

@@ -1,27 +1,29 @@
-//! Faults while a live generation has a daemon that ignores every signal it can.
+//! Faults while the live generation has a daemon that ignores every signal that can be ignored.
 
 use std::fs;
 
 use nix::unistd::Pid;
 
 use super::State::Live;
-use super::live::crashes;
+use super::live::expect_crash;
 use super::{Fault, Scenario};
 use crate::harness::{PATIENCE, apps, http, until};
 
-/// Starts a daemon that leaves its process group, session, parent and environment, and ignores every signal it can.
+/// A script line that starts a daemon. It leaves its process group, session, parent and environment, and ignores every
+/// signal that can be ignored.
 const DAEMON: &str = "(env -i /usr/bin/setsid /bin/sh -c 'cd /; trap \"\" HUP INT TERM QUIT USR1 USR2; \
                       echo $$ >\"$0\"; while :; do /bin/sleep 0.2; done' \"$PWD/../daemon\" &)";
 
+/// Waits until the daemon is running, and returns its pid.
 fn daemon(scenario: &Scenario) -> i32 {
     let path = scenario.project.beside("daemon");
-    until("the daemon", PATIENCE, || {
+    until("the daemon runs", PATIENCE, || {
         fs::read_to_string(&path).ok()?.trim().parse().ok()
     })
 }
 
-fn is_gone(pid: i32) {
-    until("the daemon to be gone", PATIENCE, || {
+fn wait_until_gone(pid: i32) {
+    until("the daemon is gone", PATIENCE, || {
         nix::sys::signal::kill(Pid::from_raw(pid), None)
             .is_err()
             .then_some(())
@@ -42,7 +44,7 @@ pub(super) fn faults() -> Vec<Fault> {
                 scenario.expect_event("live", 2);
                 let daemon = daemon(scenario);
                 scenario.recover();
-                is_gone(daemon);
+                wait_until_gone(daemon);
             },
         )
         .with(&["--stop-timeout", "500ms"]),
@@ -59,8 +61,8 @@ pub(super) fn faults() -> Vec<Fault> {
                 scenario.expect_event("live", 2);
                 let daemon = daemon(scenario);
                 let _ = http::get(scenario.run().address(), "/crash");
-                crashes(scenario, "signal", 6);
-                is_gone(daemon);
+                expect_crash(scenario, "signal", 6);
+                wait_until_gone(daemon);
             },
         )
         .with(&["--stop-timeout", "500ms"]),
@@ -75,8 +77,8 @@ pub(super) fn faults() -> Vec<Fault> {
                     .script(&format!("{DAEMON}; exec '{server}' two"));
                 scenario.expect_event("live", 2);
                 let daemon = daemon(scenario);
-                scenario.end_killed();
-                is_gone(daemon);
+                scenario.kill_and_expect_exit();
+                wait_until_gone(daemon);
             },
         ),
     ]

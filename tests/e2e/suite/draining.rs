@@ -1,4 +1,4 @@
-//! Faults while an old generation drains, and while hotrun quits.
+//! Faults while an old generation is draining, and while hotrun is quitting.
 
 use std::io::Write;
 
@@ -28,7 +28,7 @@ fn quiescing() -> Vec<Fault> {
                     .take()
                     .expect("the silent client is connected");
                 let request = b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
-                silent.write_all(request).expect("the connection is open");
+                silent.write_all(request).expect("can send the request");
                 let answer = http::finish(silent).expect("a response");
                 assert!(answer.ends_with("version one\n"), "{answer}");
                 scenario.recover();
@@ -39,7 +39,7 @@ fn quiescing() -> Vec<Fault> {
             "the old generation is killed",
             "the new generation stays live",
             |scenario| {
-                // The requests that it has not answered yet.
+                // The old generation may have requests that it has not answered yet.
                 scenario.allow(2);
                 let old = scenario.program(1);
                 kill(old, Signal::SIGKILL);
@@ -50,10 +50,10 @@ fn quiescing() -> Vec<Fault> {
         ),
         Fault::new(
             Quiescing,
-            "the guardian of the old generation is killed",
+            "the old generation's guardian is killed",
             "the new generation stays live",
             |scenario| {
-                // The requests that it has not answered yet.
+                // The old generation may have requests that it has not answered yet.
                 scenario.allow(2);
                 let guardian = scenario.guardian(1);
                 kill(guardian, Signal::SIGKILL);
@@ -102,7 +102,7 @@ fn draining() -> Vec<Fault> {
         ),
         Fault::new(
             Draining,
-            "the guardian of the old generation is killed",
+            "the old generation's guardian is killed",
             "the new generation stays live",
             |scenario| {
                 let guardian = scenario.guardian(1);
@@ -160,7 +160,7 @@ fn draining() -> Vec<Fault> {
         Fault::new(
             Live,
             "the next generation starts a daemon on TERM",
-            "none of its processes is left",
+            "no process is left behind",
             |scenario| {
                 let server = apps::std().server.display();
                 let trap = "trap '(setsid sleep 1000 &); exit 0' TERM";
@@ -174,7 +174,7 @@ fn draining() -> Vec<Fault> {
         Fault::new(
             Live,
             "a new version is saved during a slow request",
-            "the request is answered in full",
+            "the request gets a complete response",
             |scenario| {
                 let slow = http::open(scenario.run().address(), "/slow?ms=1000");
                 scenario.project.server("two");
@@ -202,7 +202,7 @@ fn quitting() -> Vec<Fault> {
         Fault::new(
             Quitting,
             "the program is killed",
-            "hotrun exits in order",
+            "hotrun exits normally",
             |scenario| {
                 let program = scenario.program(1);
                 kill(program, Signal::SIGKILL);
@@ -211,8 +211,8 @@ fn quitting() -> Vec<Fault> {
         ),
         Fault::new(
             Quitting,
-            "its guardian is killed",
-            "hotrun exits in order",
+            "the program's guardian is killed",
+            "hotrun exits normally",
             |scenario| {
                 let guardian = scenario.guardian(1);
                 kill(guardian, Signal::SIGKILL);

@@ -1,20 +1,20 @@
-//! hotrun itself gets a signal to exit, or is killed, in each state.
+//! hotrun itself gets a signal to exit or is killed, in every state.
 
 use nix::sys::signal::Signal;
 
 use super::{Fault, Scenario, State};
 
 pub(super) fn faults() -> Vec<Fault> {
-    State::ALL.into_iter().flat_map(of).collect()
+    State::ALL.into_iter().flat_map(faults_in).collect()
 }
 
-/// A hotrun that is already quitting treats a second signal differently.
-fn of(state: State) -> Vec<Fault> {
+/// The faults in this state. While hotrun is already quitting, it handles another signal differently.
+fn faults_in(state: State) -> Vec<Fault> {
     let killed = Fault::new(
         state,
         "hotrun is killed",
-        "no process is left",
-        Scenario::end_killed,
+        "no process is left behind",
+        Scenario::kill_and_expect_exit,
     );
     if state == State::Quitting {
         return vec![
@@ -30,9 +30,9 @@ fn of(state: State) -> Vec<Fault> {
             Fault::new(
                 state,
                 "hotrun gets HUP as well",
-                "orderly exit, code 129",
+                "clean exit, code 129",
                 |scenario| {
-                    scenario.end_by(Signal::SIGHUP, 129);
+                    scenario.signal_and_expect_exit(Signal::SIGHUP, 129);
                 },
             ),
         ];
@@ -42,32 +42,32 @@ fn of(state: State) -> Vec<Fault> {
         Fault::new(
             state,
             "hotrun gets TERM",
-            "orderly exit, code 143",
+            "clean exit, code 143",
             |scenario| {
-                scenario.end_by(Signal::SIGTERM, 143);
+                scenario.signal_and_expect_exit(Signal::SIGTERM, 143);
             },
         ),
         Fault::new(
             state,
             "hotrun gets INT",
-            "orderly exit, code 0",
+            "clean exit, code 0",
             |scenario| {
-                scenario.end_by(Signal::SIGINT, 0);
+                scenario.signal_and_expect_exit(Signal::SIGINT, 0);
             },
         ),
         Fault::new(
             state,
             "hotrun gets HUP",
-            "orderly exit, code 129",
+            "clean exit, code 129",
             |scenario| {
-                scenario.end_by(Signal::SIGHUP, 129);
+                scenario.signal_and_expect_exit(Signal::SIGHUP, 129);
             },
         ),
     ]
 }
 
 fn signal_again(scenario: &mut Scenario, signal: Signal, code: i32) {
-    // hotrun takes a second signal within 50 ms for the same request.
+    // hotrun treats a second signal within 50 ms as part of the first request.
     std::thread::sleep(std::time::Duration::from_millis(100));
-    scenario.end_by(signal, code);
+    scenario.signal_and_expect_exit(signal, code);
 }

@@ -1,4 +1,4 @@
-//! Faults while a generation is live and nothing else happens.
+//! Faults while a generation is live and nothing else is happening.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::State::Live;
 use super::{Fault, Scenario};
 use crate::harness::{PATIENCE, apps, http, until};
 
-/// Sends a signal. The process may have exited just before.
+/// Sends a signal. Ignores errors, because the process may just have exited.
 pub(super) fn kill(pid: i32, signal: Signal) {
     let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
 }
@@ -23,8 +23,8 @@ pub(super) fn faults() -> Vec<Fault> {
     all
 }
 
-/// Expects that the live generation crashed this way, that clients wait, and that the fixed version answers them.
-pub(super) fn crashes(scenario: &mut Scenario, field: &str, number: u64) {
+/// Checks that the live generation crashed this way, and that clients wait until the fixed version responds.
+pub(super) fn expect_crash(scenario: &mut Scenario, field: &str, number: u64) {
     let failed = scenario.expect_failure("crashed", 0);
     assert_eq!(failed.number(field), number, "{failed}");
     scenario.run().expect("waiting");
@@ -32,14 +32,14 @@ pub(super) fn crashes(scenario: &mut Scenario, field: &str, number: u64) {
     scenario.recover();
 }
 
-/// Kills the live program with this signal while it handles requests.
-fn crash_by(scenario: &mut Scenario, signal: Signal) {
+/// Kills the live program with this signal while it is handling requests.
+fn crash_with(scenario: &mut Scenario, signal: Signal) {
     scenario.allow(2);
     let program = scenario.program(1);
     kill(program, signal);
     if signal == Signal::SIGSEGV {
-        // Rust's handler checks the first SIGSEGV for a stack overflow and then restores the default action for the next one.
-        until("the program to die", PATIENCE, || {
+        // Rust's handler only checks the first SIGSEGV for a stack overflow, and restores the default action for the next one.
+        until("the program is killed", PATIENCE, || {
             kill(program, signal);
             scenario
                 .run()
@@ -49,63 +49,63 @@ fn crash_by(scenario: &mut Scenario, signal: Signal) {
                 .then_some(())
         });
     }
-    crashes(scenario, "signal", signal as u64);
+    expect_crash(scenario, "signal", signal as u64);
 }
 
 fn ends() -> Vec<Fault> {
     vec![
         Fault::new(
             Live,
-            "it aborts",
+            "the program aborts",
             "clients wait for the fixed version",
             |scenario| {
                 scenario.crash();
-                crashes(scenario, "signal", 6);
+                expect_crash(scenario, "signal", 6);
             },
         ),
         Fault::new(
             Live,
-            "it is killed by SEGV",
+            "the program is killed by SEGV",
             "clients wait for the fixed version",
             |scenario| {
-                crash_by(scenario, Signal::SIGSEGV);
+                crash_with(scenario, Signal::SIGSEGV);
             },
         ),
         Fault::new(
             Live,
-            "it is killed by KILL",
+            "the program is killed by KILL",
             "clients wait for the fixed version",
             |scenario| {
-                crash_by(scenario, Signal::SIGKILL);
+                crash_with(scenario, Signal::SIGKILL);
             },
         ),
         Fault::new(
             Live,
-            "it gets TERM from another process",
+            "the program gets TERM from another process",
             "clients wait for the fixed version",
             |scenario| {
-                crash_by(scenario, Signal::SIGTERM);
+                crash_with(scenario, Signal::SIGTERM);
             },
         ),
         Fault::new(
             Live,
-            "it exits with status 0",
+            "the program exits with status 0",
             "clients wait for the fixed version",
             |scenario| {
                 scenario.allow(2);
                 let _ = http::get(scenario.run().address(), "/exit");
-                crashes(scenario, "exit_code", 0);
+                expect_crash(scenario, "exit_code", 0);
             },
         ),
         Fault::new(
             Live,
-            "its guardian is killed",
+            "the program's guardian is killed",
             "clients wait for the fixed version",
             |scenario| {
                 scenario.allow(2);
                 let guardian = scenario.guardian(1);
                 kill(guardian, Signal::SIGKILL);
-                crashes(scenario, "signal", 9);
+                expect_crash(scenario, "signal", 9);
             },
         ),
     ]
@@ -121,7 +121,7 @@ fn after_a_save() -> Vec<Fault> {
                 scenario.allow(2);
                 scenario.project.faulty("brief=100 two");
                 scenario.expect_event("live", 2);
-                crashes(scenario, "exit_code", 4);
+                expect_crash(scenario, "exit_code", 4);
             },
         ),
         Fault::new(
@@ -152,7 +152,7 @@ fn after_a_save() -> Vec<Fault> {
         .with(&["--stop-timeout", "500ms"]),
         Fault::new(
             Live,
-            "it leaves its listener to a child and exits with 7",
+            "the next generation exits with 7, a child listens",
             "clients wait for the fixed version",
             |scenario| {
                 scenario.allow(2);
@@ -161,12 +161,12 @@ fn after_a_save() -> Vec<Fault> {
                     "unset LISTEN_PID; '{server}' two & sleep 0.7; exit 7"
                 ));
                 scenario.expect_event("live", 2);
-                crashes(scenario, "exit_code", 7);
+                expect_crash(scenario, "exit_code", 7);
             },
         ),
         Fault::new(
             Live,
-            "it leaves its listener to a child and exits with 0",
+            "the next generation exits with 0, a child listens",
             "the child stays live",
             |scenario| {
                 let server = apps::std().server.display();
@@ -175,7 +175,7 @@ fn after_a_save() -> Vec<Fault> {
                 ));
                 scenario.expect_event("live", 2);
                 let shell = scenario.program(2);
-                until("the shell to exit", PATIENCE, || {
+                until("the shell exits", PATIENCE, || {
                     hotrun::os::process_tree::status(shell)
                         .is_none()
                         .then_some(())
@@ -191,7 +191,7 @@ fn signals() -> Vec<Fault> {
     vec![
         Fault::new(
             Live,
-            "it sends TERM to hotrun",
+            "the program sends TERM to hotrun",
             "ignored and reported once",
             |scenario| {
                 scenario.project.faulty("two");
@@ -211,7 +211,7 @@ fn signals() -> Vec<Fault> {
         ),
         Fault::new(
             Live,
-            "its guardian gets signals to exit",
+            "the program's guardian gets signals to exit",
             "no effect",
             |scenario| {
                 let guardian = scenario.guardian(1);
@@ -229,8 +229,8 @@ fn signals() -> Vec<Fault> {
         ),
         Fault::new(
             Live,
-            "it is stopped and resumed",
-            "clients wait until it resumes",
+            "the program is stopped and resumed",
+            "clients wait until the program is resumed",
             |scenario| {
                 let program = scenario.program(1);
                 kill(program, Signal::SIGSTOP);
@@ -271,7 +271,7 @@ fn signals() -> Vec<Fault> {
         Fault::new(
             Live,
             "hotrun gets USR1 twenty times",
-            "it reloads, and no request is lost",
+            "hotrun reloads, and no request is lost",
             |scenario| {
                 for _ in 0..20 {
                     scenario.run().signal(Signal::SIGUSR1);
@@ -288,7 +288,7 @@ fn saves() -> Vec<Fault> {
     vec![
         Fault::new(
             Live,
-            "five hundred saves",
+            "five hundred versions are saved",
             "the newest version goes live",
             |scenario| {
                 for n in 0..500 {
@@ -301,20 +301,20 @@ fn saves() -> Vec<Fault> {
         Fault::new(
             Live,
             "two thousand files are created and removed",
-            "the same version serves",
+            "the same version keeps serving",
             |scenario| {
                 let crowd = scenario.project.work().join("crowd");
-                fs::create_dir(&crowd).expect("the test owns the folder");
+                fs::create_dir(&crowd).expect("can create the directory");
                 for n in 0..2000 {
-                    fs::write(crowd.join(n.to_string()), "x").expect("the test owns the folder");
+                    fs::write(crowd.join(n.to_string()), "x").expect("can write the file");
                 }
-                fs::remove_dir_all(&crowd).expect("the test owns the folder");
+                fs::remove_dir_all(&crowd).expect("can remove the directory");
                 scenario.recover();
             },
         ),
         Fault::new(
             Live,
-            "files are saved without a change",
+            "files are saved without changes",
             "no effect",
             |scenario| {
                 scenario.project.faulty("one");

@@ -1,5 +1,5 @@
-//! The fault suite: a table of the faults in each state and the outcome of each. Every fault runs against its own hotrun
-//! under a steady stream of requests. Afterwards no request may be lost except those the row allows, and no process,
+//! The fault suite: a table of faults in every state of hotrun, with the expected outcome of each. Every fault is injected
+//! into its own hotrun under a steady load. No request may be lost except those that the row allows, and no process,
 //! descriptor or file may be left behind.
 //!
 //! `FAULTS='killed' cargo test --test e2e -- --ignored suite::` runs only the rows that contain `killed`.
@@ -30,17 +30,17 @@ use scenario::Figures;
 
 use crate::harness::{apps, say};
 
-/// The number of faults tested at the same time. Each one mostly waits.
+/// The number of faults tested at the same time. A test mostly waits.
 const CONCURRENCY: usize = 6;
 
 /// A row of the table.
 pub(crate) struct Fault {
     state: State,
     what: &'static str,
-    /// The expected outcome, for the table. `act` asserts it.
+    /// The expected outcome, as text for the table. `act` asserts it.
     outcome: &'static str,
     options: &'static [&'static str],
-    /// Whether hotrun runs as an unprivileged user, to whom resource limits apply.
+    /// Whether hotrun runs as an unprivileged user, because root is exempt from resource limits.
     unprivileged: bool,
     act: fn(&mut Scenario),
 }
@@ -81,7 +81,7 @@ impl Fault {
         )
     }
 
-    /// Runs the fault. Returns an error text if the outcome differs, and the figures in either case.
+    /// Injects the fault. Returns an error if the outcome is not the expected one, and the figures in either case.
     fn check(&self) -> (Result<(), String>, Figures) {
         let mut figures = Figures::default();
         let checked = catch_unwind(AssertUnwindSafe(|| {
@@ -119,7 +119,7 @@ fn all() -> Vec<Fault> {
 
 #[test]
 #[ignore = "takes minutes"]
-fn each_fault_has_its_outcome() {
+fn every_fault_has_the_expected_outcome() {
     let only = std::env::var("FAULTS").unwrap_or_default();
     let mut faults = all();
     let distinct: BTreeSet<_> = faults
@@ -128,10 +128,10 @@ fn each_fault_has_its_outcome() {
         .collect();
     assert!(distinct.len() == faults.len() && faults.len() >= 60);
     faults.retain(|fault| fault.row().contains(&only));
-    // Build the app before any fault is timed.
+    // Build the app first, so that the build does not count as part of a test.
     apps::std();
     let (next, rows) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || {
+    let check_faults = || {
         while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
             let began = Instant::now();
             let (checked, figures) = fault.check();
@@ -143,7 +143,7 @@ fn each_fault_has_its_outcome() {
     };
     thread::scope(|scope| {
         for _ in 0..CONCURRENCY {
-            scope.spawn(work);
+            scope.spawn(check_faults);
         }
     });
     let mut rows = rows

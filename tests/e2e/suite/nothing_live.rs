@@ -1,4 +1,4 @@
-//! Faults while nothing is live: before the first generation and after a crash. Clients wait.
+//! Faults while no generation is live, before the first one and after a crash. Clients wait.
 
 use std::thread;
 
@@ -21,7 +21,7 @@ fn first() -> Vec<Fault> {
     vec![
         Fault::new(
             FirstBuild,
-            "it fails",
+            "the build fails",
             "clients wait for the fixed version",
             |scenario| {
                 scenario.proceed_with("exit 1");
@@ -31,7 +31,7 @@ fn first() -> Vec<Fault> {
         ),
         Fault::new(
             FirstBuild,
-            "it is killed by KILL",
+            "the build is killed by KILL",
             "reported; clients wait for the fixed version",
             |scenario| {
                 scenario.proceed_with("kill -9 $$");
@@ -42,7 +42,7 @@ fn first() -> Vec<Fault> {
         ),
         Fault::new(
             FirstBuild,
-            "it hangs and a newer version is saved",
+            "a newer version is saved while the build hangs",
             "the newer version is built",
             |scenario| {
                 scenario.project.save("build", "exit 0");
@@ -52,7 +52,7 @@ fn first() -> Vec<Fault> {
         ),
         Fault::new(
             FirstBuild,
-            "its guardian is killed",
+            "the build's guardian is killed",
             "clients wait for the fixed version",
             |scenario| {
                 let guardian = scenario.build_guardian();
@@ -63,7 +63,7 @@ fn first() -> Vec<Fault> {
         ),
         Fault::new(
             FirstStart,
-            "it exits with status 0",
+            "the program exits with status 0",
             "clients wait for the fixed version",
             |scenario| {
                 scenario.proceed_with("exit 0");
@@ -73,7 +73,7 @@ fn first() -> Vec<Fault> {
         ),
         Fault::new(
             FirstStart,
-            "it panics",
+            "the program panics",
             "clients wait for the fixed version",
             |scenario| {
                 scenario.proceed_with_faulty("panic");
@@ -89,7 +89,7 @@ fn first() -> Vec<Fault> {
         ),
         Fault::new(
             FirstStart,
-            "it never becomes ready",
+            "the program never becomes ready",
             "killed at the timeout",
             |scenario| {
                 scenario.proceed_with_faulty("hang");
@@ -100,7 +100,7 @@ fn first() -> Vec<Fault> {
         .with(TIMEOUT),
         Fault::new(
             FirstStart,
-            "its guardian is killed",
+            "the program's guardian is killed",
             "clients wait for the fixed version",
             |scenario| {
                 let guardian = scenario.guardian(1);
@@ -178,14 +178,14 @@ fn held() -> Vec<Fault> {
         Fault::new(
             Held,
             "fifty clients connect",
-            "the fixed version answers all of them",
+            "the fixed version responds to all of them",
             |scenario| {
                 let to = scenario.run().address();
                 let ask = |_| thread::spawn(move || get_with_retry(to));
                 let clients: Vec<_> = (0..50).map(ask).collect();
                 scenario.recover();
                 for client in clients {
-                    client.join().expect("no panic").expect("a response");
+                    client.join().expect("the client has not panicked").expect("a response");
                 }
             },
         ),

@@ -1,4 +1,4 @@
-//! Automatic recovery from a crash of the live generation: a restart or a rollback.
+//! Automatic recovery after the live generation crashes: a restart or a rollback.
 
 use nix::sys::signal::Signal;
 
@@ -8,12 +8,12 @@ use super::scenario::RECOVERY;
 use super::{Fault, Scenario};
 
 pub(super) fn faults() -> Vec<Fault> {
-    let mut all = alone();
-    all.extend(beside());
+    let mut all = single_generation();
+    all.extend(two_generations());
     all.into_iter().map(|fault| fault.with(&RECOVERY)).collect()
 }
 
-/// Expects that this generation is restarted, and that it answers the waiting clients.
+/// Checks that this generation is restarted, and that the waiting client gets a response.
 fn expect_restart(scenario: &mut Scenario, generation: u64) {
     scenario.mark_held();
     scenario.expect_failure("crashed", 0);
@@ -23,12 +23,12 @@ fn expect_restart(scenario: &mut Scenario, generation: u64) {
     scenario.recover();
 }
 
-fn alone() -> Vec<Fault> {
+fn single_generation() -> Vec<Fault> {
     vec![
         Fault::new(
             Live,
-            "it aborts and may be restarted",
-            "it is restarted",
+            "the program aborts, restart allowed",
+            "the program is restarted",
             |scenario| {
                 scenario.crash();
                 expect_restart(scenario, 1);
@@ -36,8 +36,8 @@ fn alone() -> Vec<Fault> {
         ),
         Fault::new(
             Live,
-            "it is killed and may be restarted",
-            "it is restarted",
+            "the program is killed, restart allowed",
+            "the program is restarted",
             |scenario| {
                 scenario.allow(2);
                 let program = scenario.program(1);
@@ -47,8 +47,8 @@ fn alone() -> Vec<Fault> {
         ),
         Fault::new(
             Live,
-            "its guardian is killed and it may be restarted",
-            "it is restarted",
+            "the program's guardian is killed, restart allowed",
+            "the program is restarted",
             |scenario| {
                 scenario.allow(2);
                 let guardian = scenario.guardian(1);
@@ -61,7 +61,7 @@ fn alone() -> Vec<Fault> {
             "the next generation crashes repeatedly",
             "restarted twice, then hotrun waits",
             |scenario| {
-                // Each crash may lose the two requests of the load and the waiting one.
+                // Each crash may lose three requests: two from the load, and the waiting one.
                 scenario.allow(9);
                 scenario.mark_held();
                 scenario.project.faulty("brief=100 two");
@@ -75,7 +75,7 @@ fn alone() -> Vec<Fault> {
         ),
         Fault::new(
             Live,
-            "it exits with status 0, restart allowed",
+            "the program exits with status 0, restart allowed",
             "clients wait for the fixed version",
             |scenario| {
                 scenario.allow(2);
@@ -90,7 +90,7 @@ fn alone() -> Vec<Fault> {
     ]
 }
 
-fn beside() -> Vec<Fault> {
+fn two_generations() -> Vec<Fault> {
     vec![
         Fault::new(
             Quiescing,
@@ -108,7 +108,7 @@ fn beside() -> Vec<Fault> {
         Fault::new(
             Draining,
             "the new generation is killed, restart allowed",
-            "it is restarted",
+            "the program is restarted",
             |scenario| {
                 scenario.allow(2);
                 let new = scenario.program(2);

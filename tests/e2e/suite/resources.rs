@@ -1,4 +1,4 @@
-//! The system runs out of a resource.
+//! hotrun runs out of a resource.
 
 use std::fs;
 use std::process::Command;
@@ -18,21 +18,21 @@ pub(super) fn faults() -> Vec<Fault> {
 fn exhaust_descriptors(scenario: &mut Scenario) {
     let pid = scenario.run().pid();
     let open = fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("hotrun runs")
+        .expect("hotrun is running")
         .count();
-    limit(scenario, &format!("--nofile={open}:"));
+    set_limit(scenario, &format!("--nofile={open}:"));
 }
 
 fn restore_descriptors(scenario: &mut Scenario) {
-    limit(scenario, "--nofile=1024:");
+    set_limit(scenario, "--nofile=1024:");
 }
 
-/// Changes a limit of hotrun with `prlimit` from util-linux.
-fn limit(scenario: &mut Scenario, what: &str) {
+/// Changes one of hotrun's resource limits with `prlimit` from util-linux.
+fn set_limit(scenario: &mut Scenario, what: &str) {
     let pid = scenario.run().pid().to_string();
     let mut command = Command::new("prlimit");
     if scenario.unprivileged && nix::unistd::geteuid().is_root() {
-        // This takes the same user or `CAP_SYS_RESOURCE`, which root in a container lacks.
+        // This needs the same user or `CAP_SYS_RESOURCE`, which root lacks in a container.
         command = Command::new("setpriv");
         command.args([
             "--reuid",
@@ -50,7 +50,7 @@ fn descriptors() -> Vec<Fault> {
     vec![
         Fault::new(
             Live,
-            "a save when no descriptor is left",
+            "a version is saved with no descriptor left",
             "reported; the old generation stays live",
             |scenario| {
                 exhaust_descriptors(scenario);
@@ -103,15 +103,15 @@ fn descriptors() -> Vec<Fault> {
         ),
         Fault::new(
             Live,
-            "a save when no process can be started",
+            "a version is saved, but no process can be started",
             "reported; the old generation stays live",
             |scenario| {
-                limit(scenario, "--nproc=1:");
+                set_limit(scenario, "--nproc=1:");
                 scenario.project.server("two");
                 scenario.expect_failure("build", 1);
                 scenario.expect_text("ulimit -u");
                 scenario.expect_version("one");
-                limit(scenario, "--nproc=10000:");
+                set_limit(scenario, "--nproc=10000:");
                 scenario.recover();
             },
         )
@@ -121,12 +121,12 @@ fn descriptors() -> Vec<Fault> {
             "no process can be started for the new build",
             "reported; the old generation stays live",
             |scenario| {
-                limit(scenario, "--nproc=1:");
+                set_limit(scenario, "--nproc=1:");
                 scenario.open_gates();
                 scenario.expect_failure("start", 1);
                 scenario.expect_text("ulimit -u");
                 scenario.expect_version("one");
-                limit(scenario, "--nproc=10000:");
+                set_limit(scenario, "--nproc=10000:");
                 scenario.recover();
             },
         )
@@ -142,11 +142,11 @@ fn files() -> Vec<Fault> {
             "reported; the recreated program goes live",
             |scenario| {
                 let work = scenario.project.work();
-                fs::remove_dir_all(&work).expect("the test owns it");
+                fs::remove_dir_all(&work).expect("can remove the directory");
                 // Either the build or the start fails, depending on the timing.
                 assert_eq!(scenario.run().expect("failed").number("live"), 1);
                 scenario.expect_version("one");
-                fs::create_dir(&work).expect("the test owns its parent");
+                fs::create_dir(&work).expect("can create the directory");
                 scenario.recover();
             },
         ),
@@ -156,10 +156,10 @@ fn files() -> Vec<Fault> {
             "reported; the recreated program goes live",
             |scenario| {
                 let work = scenario.project.work();
-                fs::remove_dir_all(&work).expect("the test owns it");
+                fs::remove_dir_all(&work).expect("can remove the directory");
                 scenario.run().expect("failed");
                 scenario.expect_version("one");
-                fs::create_dir(&work).expect("the test owns its parent");
+                fs::create_dir(&work).expect("can create the directory");
                 scenario.recover();
             },
         ),
@@ -168,10 +168,10 @@ fn files() -> Vec<Fault> {
             "the temporary directory is removed",
             "no effect",
             |scenario| {
-                fs::remove_dir_all(scenario.project.tmp()).expect("the test owns it");
+                fs::remove_dir_all(scenario.project.tmp()).expect("can remove the directory");
                 scenario.project.server("two");
                 scenario.expect_event("live", 2);
-                fs::create_dir(scenario.project.tmp()).expect("the test owns its parent");
+                fs::create_dir(scenario.project.tmp()).expect("can create the directory");
                 scenario.recover();
             },
         ),
@@ -181,12 +181,12 @@ fn files() -> Vec<Fault> {
             "a generation stays live",
             |scenario| {
                 let closed = scenario.project.work().join("closed");
-                fs::create_dir(&closed).expect("the test owns it");
+                fs::create_dir(&closed).expect("can create the directory");
                 let mode = |mode: &str| done(Command::new("chmod").arg(mode).arg(&closed));
                 mode("000");
                 scenario.recover();
                 mode("700");
-                fs::remove_dir(&closed).expect("the directory is empty");
+                fs::remove_dir(&closed).expect("can remove the directory");
                 scenario.recover();
             },
         )

@@ -11,23 +11,23 @@ use super::State;
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{Event, PATIENCE, Project, Run, Running, http, leftovers, until};
 
-/// A hotrun in some state, its clients, and the checks that follow the fault.
+/// A hotrun in some state with its clients, and the checks that follow a fault.
 pub(crate) struct Scenario {
     pub(crate) project: Project,
     options: Vec<String>,
-    /// Whether hotrun runs as an unprivileged user, to whom resource limits apply.
+    /// Whether hotrun runs as an unprivileged user, because root is exempt from resource limits.
     pub(super) unprivileged: bool,
     run: Option<Running>,
     load: Option<RequestLoop>,
     /// The number of requests that this fault may lose.
     allowed: usize,
-    /// A client that sent its request while nothing was live.
+    /// A client that has sent its request while nothing was live.
     waiting: Option<JoinHandle<Result<String, http::Failure>>>,
     /// A connection on which no request has been sent.
     pub(crate) silent: Option<TcpStream>,
-    /// Whether nothing is live now.
+    /// Whether no generation is live now.
     held: bool,
-    /// Whether nothing was live at some time.
+    /// Whether there was a time when no generation was live.
     was_held: bool,
     recoveries: usize,
     pub(super) figures: Figures,
@@ -39,10 +39,10 @@ pub(super) struct Figures {
     pub(super) lost: usize,
 }
 
-/// Options with which hotrun restarts or rolls back after a crash.
+/// The options that make hotrun restart or roll back after a crash.
 pub(super) const RECOVERY: [&str; 2] = ["--rollback-within", "10s"];
 
-/// A script line that waits for the file `gate` beside the watched folder and then runs the file `then`, if it exists.
+/// A script line that waits for the file `gate` next to the watched folder, then runs the file `then` if it exists.
 const GATE: &str = "echo at the gate; until [ -e ../gate ]; do sleep 0.02; done; if [ -e ../then ]; then . ../then; fi; ";
 
 impl Scenario {
@@ -51,7 +51,7 @@ impl Scenario {
         project.save("build", "exit 0");
         project.server("one");
         let mut options: Vec<_> = options.iter().map(ToString::to_string).collect();
-        // Recovery after a crash has its own rows. Without it the other outcomes are easier to check.
+        // Recovery after a crash has its own rows. The other outcomes are easier to check without it.
         if !options.contains(&RECOVERY[0].to_owned()) {
             options.extend(["--rollback-within", "0s"].map(str::to_owned));
         }
@@ -71,7 +71,7 @@ impl Scenario {
         }
     }
 
-    /// A scenario in this state.
+    /// Creates a scenario, and brings it into this state.
     #[track_caller]
     pub(crate) fn at(state: State) -> Self {
         let mut scenario = Self::new(&[]);
@@ -79,24 +79,26 @@ impl Scenario {
         scenario
     }
 
-    /// Kills hotrun, and checks that nothing is left.
+    /// Kills hotrun, and checks that nothing is left behind.
     #[track_caller]
     pub(crate) fn kill_hotrun(mut self) {
-        self.end_killed();
+        self.kill_and_expect_exit();
         self.close();
     }
 
     #[track_caller]
-    pub(super) fn end_killed(&mut self) {
+    pub(super) fn kill_and_expect_exit(&mut self) {
         self.stop_load();
         self.run().signal(Signal::SIGKILL);
         self.expect_exit(None);
     }
 
+    /// Saves a build script that waits at the gate before it runs this line.
     pub(super) fn gated_build(&self, line: &str) {
         self.project.save("build", &format!("{GATE}{line}"));
     }
 
+    /// Saves a program that waits at the gate before it runs the faulty server with these arguments.
     pub(super) fn gated_start(&self, arguments: &str) {
         let faulty = crate::harness::apps::std().faulty.display();
         self.project
@@ -105,7 +107,7 @@ impl Scenario {
 
     /// Opens the gate, and makes the waiting script run this line instead of its own command.
     pub(super) fn proceed_with(&self, line: &str) {
-        fs::write(self.project.beside("then"), line).expect("the test owns the folder");
+        fs::write(self.project.beside("then"), line).expect("can write `then`");
         self.open_gates();
     }
 
@@ -116,12 +118,12 @@ impl Scenario {
     }
 
     pub(super) fn open_gates(&self) {
-        fs::write(self.project.beside("gate"), "").expect("the test owns the folder");
+        fs::write(self.project.beside("gate"), "").expect("can open the gate");
     }
 
     pub(super) fn spawn(&mut self) {
-        // In its own session hotrun has no terminal, as after a terminal was closed. The default action of HUP is
-        // restored because the tests may run under `nohup`.
+        // hotrun runs in its own session, so that it has no terminal, as after the terminal was closed. The default
+        // action of HUP is restored, because the tests may run under `nohup`.
         let run = match self.unprivileged && nix::unistd::geteuid().is_root() {
             true => Run::as_nobody(&self.project),
             false => Run::through(
@@ -134,39 +136,40 @@ impl Scenario {
         self.run = Some(run.spawn());
     }
 
+    /// Records that no generation is live.
     pub(super) fn mark_held(&mut self) {
         (self.held, self.was_held) = (true, true);
     }
 
-    /// Starts a first live generation and its clients.
+    /// Starts the faulty server with these arguments as the first generation, and the clients.
     pub(super) fn serve(&mut self, arguments: &str) {
         self.project.faulty(arguments);
         self.spawn();
         assert_eq!(self.run().live(), 1);
-        // Several scenarios run at once, so a pause keeps the machine from becoming the bottleneck.
+        // Several scenarios run at once, so the clients pause to keep the machine from becoming the bottleneck.
         let load = RequestLoop::paced(self.run().address(), Duration::from_millis(10));
         load.more(5);
         self.load = Some(load);
     }
 
     pub(crate) fn run(&mut self) -> &mut Running {
-        self.run.as_mut().expect("hotrun runs")
+        self.run.as_mut().expect("hotrun is running")
     }
 
-    /// The pid of the program of this generation.
+    /// The pid of this generation's program.
     pub(super) fn program(&mut self, generation: u64) -> i32 {
         let pid = self.run().pid_of(generation);
-        i32::try_from(pid).expect("a pid is an i32")
+        i32::try_from(pid).expect("a pid fits into an i32")
     }
 
-    /// The pid of its guardian, which is its parent.
+    /// The pid of this generation's guardian, which is the parent of its program.
     pub(super) fn guardian(&mut self, generation: u64) -> i32 {
         let program = self.program(generation);
         let status = process_tree::status(program);
-        status.expect("the program runs").parent
+        status.expect("the program is running").parent
     }
 
-    /// The pid of the guardian of the running build.
+    /// The pid of the running build's guardian.
     pub(super) fn build_guardian(&mut self) -> i32 {
         let others: Vec<_> = match self.run().count("spawned") {
             0 => Vec::new(),
@@ -175,17 +178,17 @@ impl Scenario {
         let hotrun = self.run().pid().as_raw();
         let children = process_tree::children(hotrun);
         let mut builds = children.into_iter().filter(|pid| !others.contains(pid));
-        builds.next().expect("a build runs")
+        builds.next().expect("a build is running")
     }
 
     pub(super) fn take_run(&mut self) -> Running {
-        self.run.take().expect("hotrun runs")
+        self.run.take().expect("hotrun is running")
     }
 
     /// Waits until the build or start of this generation reaches the gate.
     #[track_caller]
-    pub(super) fn reaches_gate(&mut self, generation: u64) {
-        self.run().expect_that("at the gate", PATIENCE, |event| {
+    pub(super) fn wait_for_gate(&mut self, generation: u64) {
+        self.run().expect_that("the script to reach the gate", PATIENCE, |event| {
             event.text("text") == "at the gate" && event.generation() == generation
         });
     }
@@ -195,7 +198,7 @@ impl Scenario {
         self.allowed += count;
     }
 
-    /// Adds a client whose request cannot be answered yet.
+    /// Adds a client that waits until a generation can answer its request.
     pub(super) fn add_waiting_client(&mut self) {
         let address = self.run().address();
         self.waiting = Some(thread::spawn(move || http::get_with_retry(address)));
@@ -203,13 +206,13 @@ impl Scenario {
 
     #[track_caller]
     pub(super) fn expect_event(&mut self, name: &str, generation: u64) -> Event {
-        let what = format!("event `{name}` of gen {generation}");
+        let what = format!("the `{name}` event of generation {generation}");
         self.run().expect_that(&what, PATIENCE, |event| {
             event.is(name) && event.generation() == generation
         })
     }
 
-    /// Expects a failure for this reason while this generation is live. 0 means that none is.
+    /// Expects a failure for this reason while this generation is live. 0 means that no generation is live.
     #[track_caller]
     pub(super) fn expect_failure(&mut self, reason: &str, live: u64) -> Event {
         let failed = self.run().expect("failed");
@@ -219,7 +222,7 @@ impl Scenario {
         failed
     }
 
-    /// Expects that an event mentions this text, now or earlier.
+    /// Waits until an event mentions this text, unless one already did.
     #[track_caller]
     pub(super) fn expect_text(&mut self, text: &str) {
         let mentions = |event: &Event| event.mentions(text);
@@ -228,18 +231,18 @@ impl Scenario {
         }
     }
 
-    /// Waits until this version answers.
+    /// Waits until this version responds.
     #[track_caller]
     pub(super) fn expect_version(&mut self, version: &str) {
         let address = self.run().address();
         let wanted = format!("version {version}\n");
-        until(&wanted, PATIENCE, || {
+        until(&format!("version {version} responds"), PATIENCE, || {
             let body = http::get(address, "/").ok()?;
             body.ends_with(&wanted).then_some(())
         });
     }
 
-    /// Saves a good version, waits until it is live, and checks that the waiting client is answered.
+    /// Saves a good version, waits until it responds, and checks that the waiting client gets a response.
     #[track_caller]
     pub(super) fn recover(&mut self) {
         self.recoveries += 1;
@@ -251,13 +254,13 @@ impl Scenario {
         self.expect_version(&version);
         self.held = false;
         if let Some(waiting) = self.waiting.take() {
-            let answer = waiting.join().expect("no panic");
-            answer.expect("the waiting client is answered");
+            let answer = waiting.join().expect("the client has not panicked");
+            answer.expect("the waiting client gets a response");
         }
     }
 
-    /// Ends the load, and checks that it lost no more requests than allowed. While nothing is live the load waits, and it
-    /// ends when hotrun exits.
+    /// Stops the load, and checks that it lost no more requests than allowed. While no generation is live, its requests
+    /// wait, so it is stopped only when hotrun exits.
     #[track_caller]
     pub(super) fn stop_load(&mut self) {
         if !self.held
@@ -279,21 +282,21 @@ impl Scenario {
         assert!(lost.len() <= self.allowed, "lost: {lost:?}");
     }
 
-    /// Sends this signal to hotrun, and expects this exit code.
+    /// Sends this signal to hotrun, and checks the exit code.
     #[track_caller]
-    pub(super) fn end_by(&mut self, signal: Signal, code: i32) {
+    pub(super) fn signal_and_expect_exit(&mut self, signal: Signal, code: i32) {
         self.stop_load();
         self.run().signal(signal);
         self.expect_exit(Some(code));
     }
 
-    /// Waits until hotrun exits with this code, and checks that nothing is left. `None` stands for a death by signal.
+    /// Waits for hotrun to exit, and checks the exit code and that nothing is left behind. `None` means killed by a signal.
     #[track_caller]
     pub(super) fn expect_exit(&mut self, code: Option<i32>) {
         let mut run = self.take_run();
         let status = run.wait_for_exit();
         if let Some(load) = self.load.take() {
-            // Requests that waited are refused when hotrun exits, and so are new ones.
+            // When hotrun exits, the waiting requests fail, and so do new ones.
             let lost = load.stop().failures.len();
             self.figures.lost = lost;
         }
@@ -301,31 +304,31 @@ impl Scenario {
         assert_eq!(status.code(), code, "{:?}", run.so_far().last());
     }
 
-    /// Checks that one generation is live, all other processes are gone, and hotrun has no more descriptors open than
-    /// usual. A listener may have to stay open to keep the order of its reuseport group until the next one joins, so
-    /// further reloads give it the chance to close.
+    /// Checks that one generation is live, that all other processes are gone, and that hotrun has no more descriptors open
+    /// than usual. A listener may have to stay open to preserve the order of its reuseport group until another one joins,
+    /// so this reloads up to three times until the listener is closed.
     #[track_caller]
-    fn expect_rest(&mut self) {
+    fn expect_settled(&mut self) {
         let most = usual_descriptors();
         for _ in 0..3 {
-            if self.comes_to_rest(most) {
+            if self.settles(most) {
                 return;
             }
             self.run().signal(Signal::SIGUSR1);
             self.run().expect("live");
         }
-        self.comes_to_rest(most);
+        self.settles(most);
         let open = descriptors(self.run().pid().as_raw());
         panic!(
-            "{} descriptors are open, usually at most {most}: {open:#?}",
+            "{} descriptors are open, expected at most {most}: {open:#?}",
             open.len()
         );
     }
 
-    /// Waits until only hotrun, one guardian and its program run, then up to 4 s for the descriptors. Returns whether no more
-    /// than `most` are open.
+    /// Waits until only hotrun, one guardian and its program are running, then up to 4 s until at most `most` descriptors
+    /// are open. Returns whether they are.
     #[track_caller]
-    fn comes_to_rest(&mut self, most: usize) -> bool {
+    fn settles(&mut self, most: usize) -> bool {
         let (pid, mark) = (self.run().pid().as_raw(), self.run().mark.clone());
         let began = Instant::now();
         let mut alone_since = None;
@@ -340,7 +343,7 @@ impl Scenario {
             } else if since.elapsed() > Duration::from_secs(4) {
                 return false;
             }
-            assert!(began.elapsed() < PATIENCE, "children {children:?}, {all:?}");
+            assert!(began.elapsed() < PATIENCE, "processes are left: children {children:?}, all {all:?}");
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -350,7 +353,7 @@ impl Scenario {
     pub(super) fn close(&mut self) {
         self.silent = None;
         if self.run.is_some() {
-            self.expect_rest();
+            self.expect_settled();
             self.stop_load();
             self.take_run().quit();
         }
@@ -358,7 +361,7 @@ impl Scenario {
     }
 }
 
-/// The open descriptors of a process.
+/// A process's open descriptors.
 fn descriptors(pid: i32) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"));
     let entries = entries.into_iter().flatten().flatten();
@@ -378,12 +381,12 @@ fn usual_descriptors() -> usize {
         scenario.run().live();
         scenario.run().wait_until_gone(1);
         let pid = scenario.run().pid().as_raw();
-        let look = |_| {
+        let measure = |_| {
             thread::sleep(Duration::from_millis(10));
             descriptors(pid).len()
         };
-        let least = (0..50).map(look).min();
+        let least = (0..50).map(measure).min();
         scenario.take_run().quit();
-        least.expect("there were measurements")
+        least.expect("there were fifty measurements")
     })
 }

@@ -1,4 +1,4 @@
-//! Faults while another generation starts.
+//! Faults while another generation is starting.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -21,8 +21,8 @@ pub(super) fn faults() -> Vec<Fault> {
     all
 }
 
-/// Makes it exit before it is ready, and checks that the old generation stays live.
-fn early(scenario: &mut Scenario, line: &str, field: &str, number: u64) {
+/// Makes the new generation exit before it is ready, and checks that the old one stays live.
+fn exit_early(scenario: &mut Scenario, line: &str, field: &str, number: u64) {
     scenario.proceed_with(line);
     assert_eq!(
         scenario.expect_failure("exited_early", 1).number(field),
@@ -35,23 +35,23 @@ fn ends() -> Vec<Fault> {
     vec![
         Fault::new(
             Starting,
-            "it exits with status 0",
+            "the program exits with status 0",
             "the old generation stays live",
             |scenario| {
-                early(scenario, "exit 0", "exit_code", 0);
+                exit_early(scenario, "exit 0", "exit_code", 0);
             },
         ),
         Fault::new(
             Starting,
-            "it exits with status 1",
+            "the program exits with status 1",
             "the old generation stays live",
             |scenario| {
-                early(scenario, "exit 1", "exit_code", 1);
+                exit_early(scenario, "exit 1", "exit_code", 1);
             },
         ),
         Fault::new(
             Starting,
-            "it panics",
+            "the program panics",
             "the old generation stays live",
             |scenario| {
                 scenario.proceed_with_faulty("panic");
@@ -62,31 +62,31 @@ fn ends() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "it is killed by SEGV",
+            "the program is killed by SEGV",
             "the old generation stays live",
             |scenario| {
-                early(scenario, "kill -11 $$", "signal", 11);
+                exit_early(scenario, "kill -11 $$", "signal", 11);
             },
         ),
         Fault::new(
             Starting,
-            "it is killed by KILL",
+            "the program is killed by KILL",
             "the old generation stays live",
             |scenario| {
-                early(scenario, "kill -9 $$", "signal", 9);
+                exit_early(scenario, "kill -9 $$", "signal", 9);
             },
         ),
         Fault::new(
             Starting,
-            "its executable is missing",
+            "the program is missing",
             "the old generation stays live",
             |scenario| {
-                early(scenario, "exec ./nothing", "exit_code", 127);
+                exit_early(scenario, "exec ./nothing", "exit_code", 127);
             },
         ),
         Fault::new(
             Starting,
-            "its guardian is killed",
+            "the program's guardian is killed",
             "the old generation stays live",
             |scenario| {
                 let guardian = scenario.guardian(2);
@@ -101,7 +101,7 @@ fn ends() -> Vec<Fault> {
             "the old generation stays live",
             |scenario| {
                 std::fs::remove_file(scenario.project.work().join("start"))
-                    .expect("the script exists");
+                    .expect("can remove the script");
                 scenario.expect_failure("exited_early", 1);
                 scenario.recover();
             },
@@ -113,7 +113,7 @@ fn hangs() -> Vec<Fault> {
     vec![
         Fault::new(
             Starting,
-            "it never becomes ready",
+            "the program never becomes ready",
             "stopped at the timeout",
             |scenario| {
                 scenario.proceed_with_faulty("hang");
@@ -124,7 +124,7 @@ fn hangs() -> Vec<Fault> {
         .with(TIMEOUT),
         Fault::new(
             Starting,
-            "it never becomes ready and ignores TERM",
+            "the program never becomes ready and ignores TERM",
             "killed",
             |scenario| {
                 scenario.proceed_with_faulty("ignore hang");
@@ -134,7 +134,7 @@ fn hangs() -> Vec<Fault> {
             },
         )
         .with(TIMEOUT),
-        Fault::new(Starting, "it stops itself", "killed", |scenario| {
+        Fault::new(Starting, "the program stops itself", "killed", |scenario| {
             scenario.proceed_with("kill -STOP $$");
             scenario.expect_failure("ready_timeout", 1);
             scenario.recover();
@@ -142,7 +142,7 @@ fn hangs() -> Vec<Fault> {
         .with(TIMEOUT),
         Fault::new(
             Starting,
-            "it closes its socket and never becomes ready",
+            "the program closes its socket, is never ready",
             "stopped at the timeout",
             |scenario| {
                 scenario.proceed_with("exec 3>&-; while :; do sleep 0.1; done");
@@ -164,7 +164,7 @@ fn hangs() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "a newer version is saved, and it ignores TERM",
+            "a newer version is saved, the older ignores TERM",
             "killed; the newer version goes live",
             |scenario| {
                 scenario.proceed_with("trap '' TERM; echo trapped; while :; do sleep 0.1; done");
@@ -179,7 +179,8 @@ fn hangs() -> Vec<Fault> {
     ]
 }
 
-fn server(version: &str) -> String {
+/// A script line that starts the server as a daemon.
+fn daemon(version: &str) -> String {
     format!(
         "unset LISTEN_PID; (setsid '{}' {version} &)",
         apps::std().server.display()
@@ -190,10 +191,10 @@ fn other_processes() -> Vec<Fault> {
     vec![
         Fault::new(
             Starting,
-            "it exits with 0 and leaves a daemon that serves",
+            "the program exits with 0, a daemon serves",
             "the daemon goes live",
             |scenario| {
-                scenario.proceed_with(&format!("{}; exit 0", server("daemon")));
+                scenario.proceed_with(&format!("{}; exit 0", daemon("daemon")));
                 scenario.expect_event("live", 2);
                 scenario.expect_version("daemon");
                 scenario.recover();
@@ -201,10 +202,10 @@ fn other_processes() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "it exits with 1 and leaves a daemon that serves",
+            "the program exits with 1, a daemon serves",
             "the old generation stays live",
             |scenario| {
-                // The daemon starts late: otherwise it could be ready before the shell exits.
+                // The daemon starts late, so that it is not ready before the shell exits.
                 let server = apps::std().server.display();
                 let late = format!("sleep 0.3; exec '{server}' daemon");
                 scenario.proceed_with(&format!(
@@ -217,8 +218,8 @@ fn other_processes() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "it forks continuously and exits",
-            "none of its processes is left",
+            "the program forks continuously and exits",
+            "no process is left behind",
             |scenario| {
                 scenario.proceed_with("(while :; do sleep 0.01; done) & (while :; do (sleep 0.05 &); sleep 0.02; done) & exit 1");
                 scenario.expect_failure("exited_early", 1);
@@ -232,8 +233,8 @@ fn notifications() -> Vec<Fault> {
     vec![
         Fault::new(
             Starting,
-            "it sends nonsense to NOTIFY_SOCKET",
-            "ignored; it goes live",
+            "the program sends nonsense to NOTIFY_SOCKET",
+            "ignored; the program goes live",
             |scenario| {
                 scenario.proceed_with_faulty(
                     "say==== say=READY say='\\n\\n=1\\nREADY=2' say=MAINPID=x say=READY=1 two",
@@ -245,8 +246,8 @@ fn notifications() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "it sends an oversized notification",
-            "ignored and reported; it goes live",
+            "the program sends an oversized notification",
+            "ignored and reported; the program goes live",
             |scenario| {
                 scenario.proceed_with_faulty("say=\"$(head -c 90000 /dev/zero | tr '\\0' x)\" two");
                 scenario.expect_text("ignored ");
@@ -256,8 +257,8 @@ fn notifications() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "a process outside its tree sends READY=1",
-            "ignored and reported; the old one stays live",
+            "a process outside the tree sends READY=1",
+            "reported; the old generation stays live",
             |scenario| {
                 send_ready_from_outside(scenario);
                 scenario.expect_text("ignored ");
@@ -271,16 +272,16 @@ fn notifications() -> Vec<Fault> {
 
 fn send_ready_from_outside(scenario: &mut Scenario) {
     let environ =
-        std::fs::read(format!("/proc/{}/environ", scenario.program(2))).expect("the test owns it");
+        std::fs::read(format!("/proc/{}/environ", scenario.program(2))).expect("can read the environment");
     let environ = String::from_utf8_lossy(&environ);
     let mut variables = environ.split('\0');
     let name = variables.find_map(|variable| variable.strip_prefix("NOTIFY_SOCKET=@"));
     let to =
-        SocketAddr::from_abstract_name(name.expect("the address is abstract")).expect("a name");
-    let socket = UnixDatagram::unbound().expect("a socket");
+        SocketAddr::from_abstract_name(name.expect("the variable is set to an abstract address")).expect("the name is valid");
+    let socket = UnixDatagram::unbound().expect("can create a socket");
     socket
         .send_to_addr(b"READY=1", &to)
-        .expect("hotrun listens on it");
+        .expect("can send the notification");
 }
 
 fn others() -> Vec<Fault> {
@@ -299,8 +300,8 @@ fn others() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "it prints 20,000 lines",
-            "it goes live",
+            "the program prints 20,000 lines",
+            "the program goes live",
             |scenario| {
                 scenario.proceed_with_faulty("flood=20000 two");
                 scenario.expect_event("live", 2);
@@ -320,9 +321,9 @@ fn others() -> Vec<Fault> {
         Fault::new(
             Switching,
             "the old generation is killed",
-            "only its own requests may be lost",
+            "only the old generation's requests may be lost",
             |scenario| {
-                // After the switch it has no requests, so the number lost may also be 0.
+                // If the switch is already over, the old generation has no requests to lose.
                 scenario.allow(2);
                 let old = scenario.program(1);
                 kill(old, Signal::SIGKILL);

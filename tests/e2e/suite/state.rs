@@ -11,23 +11,23 @@ use crate::harness::http;
 pub(crate) enum State {
     /// The first generation is being built.
     FirstBuild,
-    /// The first generation starts.
+    /// The first generation is starting.
     FirstStart,
-    /// A generation is live, and nothing else happens.
+    /// A generation is live, and nothing else is happening.
     Live,
     /// Another generation is being built.
     Building,
-    /// Another generation starts.
+    /// Another generation is starting.
     Starting,
     /// Another generation has just become ready.
     Switching,
-    /// Another generation is live. A client is connected to the previous one and has not sent a request.
+    /// Another generation is live. A client that has not sent a request yet is still connected to the previous one.
     Quiescing,
-    /// The previous generation has got its stop signal and cleans up.
+    /// The previous generation has received its stop signal and is cleaning up.
     Draining,
-    /// Nothing is live after a crash, and nothing is being built or started.
+    /// No generation is live after a crash, and nothing is being built or started.
     Held,
-    /// hotrun is quitting, and the program cleans up.
+    /// hotrun is quitting, and the program is cleaning up.
     Quitting,
 }
 
@@ -51,37 +51,37 @@ impl State {
             Self::FirstBuild => {
                 scenario.gated_build("exit 0");
                 scenario.spawn();
-                scenario.reaches_gate(1);
+                scenario.wait_for_gate(1);
                 scenario.add_waiting_client();
             }
             Self::FirstStart => {
                 scenario.gated_start("one");
                 scenario.spawn();
-                scenario.reaches_gate(1);
+                scenario.wait_for_gate(1);
                 scenario.add_waiting_client();
             }
             Self::Live => scenario.serve("one"),
             Self::Building => {
                 scenario.serve("one");
                 scenario.gated_build("exit 0");
-                scenario.reaches_gate(2);
+                scenario.wait_for_gate(2);
             }
             Self::Starting => {
                 scenario.serve("one");
                 scenario.gated_start("two");
-                scenario.reaches_gate(2);
+                scenario.wait_for_gate(2);
             }
             Self::Switching => {
                 scenario.serve("one");
                 scenario.gated_start("two");
-                scenario.reaches_gate(2);
+                scenario.wait_for_gate(2);
                 scenario.open_gates();
                 scenario.expect_event("ready", 2);
             }
             Self::Quiescing => {
                 scenario.serve("one");
                 let silent = TcpStream::connect(scenario.run().address());
-                scenario.silent = Some(silent.expect("the address is open"));
+                scenario.silent = Some(silent.expect("can connect"));
                 scenario.project.server("two");
                 scenario.expect_event("live", 2);
             }
@@ -108,7 +108,7 @@ impl State {
 }
 
 impl Scenario {
-    /// Crashes the live generation. The requests it handles are lost: two of the load, and this one.
+    /// Crashes the live generation. The requests that it is handling are lost: two from the load, and this one.
     pub(super) fn crash(&mut self) {
         self.allow(2);
         self.mark_held();
