@@ -207,6 +207,11 @@ fn a_request_in_flight_is_finished_although_node_has_no_stop_handler() {
     project.save("server.js", &source("server.js", "two"));
     assert_eq!(run.live(), 2);
     run.wait_until_gone(1);
-    assert_eq!(long.join().expect("the client has not panicked").expect("a response"), "one\n");
+    assert_eq!(
+        long.join()
+            .expect("the client has not panicked")
+            .expect("a response"),
+        "one\n"
+    );
     run.quit();
 }

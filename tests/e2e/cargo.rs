@@ -62,7 +62,9 @@ impl Served {
         save(&project, "one");
         let run = Run::new(&project).listen().program(["cargo", "run"]);
         let mut run = run.spawn();
-        run.expect_that("the first generation to go live", BUILD_PATIENCE, |event| event.is("live"));
+        run.expect_that("the first generation to go live", BUILD_PATIENCE, |event| {
+            event.is("live")
+        });
         let load = RequestLoop::start(run.address());
         load.more(5);
         Self { project, run, load }
@@ -87,11 +89,15 @@ impl Served {
     #[track_caller]
     fn wait_for_version(&self, version: &str) {
         let wanted = format!("version {version}\n");
-        until(&format!("version {version} responds"), BUILD_PATIENCE, || {
-            http::get(self.run.address(), "/")
-                .ok()
-                .filter(|body| *body == wanted)
-        });
+        until(
+            &format!("version {version} responds"),
+            BUILD_PATIENCE,
+            || {
+                http::get(self.run.address(), "/")
+                    .ok()
+                    .filter(|body| *body == wanted)
+            },
+        );
     }
 
     /// Waits until the build fails with these words, and checks that the old generation stays live.
@@ -99,7 +105,9 @@ impl Served {
     fn assert_build_fails(&mut self, words: &str) {
         let failed = self
             .run
-            .expect_that("the build to fail", BUILD_PATIENCE, |event| event.is("failed"));
+            .expect_that("the build to fail", BUILD_PATIENCE, |event| {
+                event.is("failed")
+            });
         assert_eq!(
             (failed.text("reason"), failed.number("live")),
             ("build", 1),
@@ -251,9 +259,11 @@ fn hc08_a_build_script_that_writes_sources_is_reported_and_does_not_rebuild_fore
     save(&project, "one");
     let run = Run::new(&project).listen().program(["cargo", "run"]);
     let mut run = run.spawn();
-    let named = run.expect_that("a warning about the written file", BUILD_PATIENCE, |event| {
-        event.is("message") && event.mentions("made.rs")
-    });
+    let named = run.expect_that(
+        "a warning about the written file",
+        BUILD_PATIENCE,
+        |event| event.is("message") && event.mentions("made.rs"),
+    );
     assert!(
         named.mentions("the build rewrites its own input"),
         "{named}"
@@ -320,7 +330,8 @@ fn hc15_a_build_identical_to_a_draining_generation_can_be_rolled_back_to() {
     };
     assert_eq!(live(&mut run), 1);
     let mut open = TcpStream::connect(run.address()).expect("can connect");
-    open.write_all(b"GET / ").expect("can send part of a request");
+    open.write_all(b"GET / ")
+        .expect("can send part of a request");
     save("two");
     assert_eq!(live(&mut run), 2);
     save("one");
@@ -328,10 +339,17 @@ fn hc15_a_build_identical_to_a_draining_generation_can_be_rolled_back_to() {
     save("three");
     assert_eq!(live(&mut run), 4);
     let gone = |event: &Event| event.is("gone") && event.generation() == 1;
-    assert!(!run.so_far().iter().any(gone), "generation 1 is still draining");
+    assert!(
+        !run.so_far().iter().any(gone),
+        "generation 1 is still draining"
+    );
     run.wait_until_gone(3);
     let _ = http::get(run.address(), "/crash");
-    let starting = run.expect_that("the restored generation to start", BUILD_PATIENCE, |event| event.is("starting"));
+    let starting = run.expect_that(
+        "the restored generation to start",
+        BUILD_PATIENCE,
+        |event| event.is("starting"),
+    );
     assert_eq!(starting.text("cause"), "roll_back", "{starting}");
     assert_eq!(live(&mut run), 5);
     let body = http::get(run.address(), "/").expect("a complete response");

@@ -40,7 +40,10 @@ fn hc01_fifty_saves_within_the_debounce_trigger_one_build() {
     for number in 0..50 {
         builds.save("main.rs", &format!("save {number}"));
     }
-    builds.assert_count(1, "fifty saves, each within the debounce of the previous one");
+    builds.assert_count(
+        1,
+        "fifty saves, each within the debounce of the previous one",
+    );
     builds.quit();
 }
 
@@ -179,7 +182,8 @@ fn hc04_the_watched_directory_can_be_deleted_and_recreated() {
 
 #[test]
 fn hc05_no_change_is_missed_when_the_event_queue_overflows() {
-    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("can read the limit");
+    let limit =
+        fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("can read the limit");
     let limit: usize = limit.trim().parse().expect("the limit is a number");
     if limit > 100_000 {
         return skip("`fs.inotify.max_queued_events` is too large to fill the queue");
@@ -202,7 +206,11 @@ fn hc05_no_change_is_missed_when_the_event_queue_overflows() {
     let seen = fs::read_to_string(counted).expect("the build has written its count");
     // The entries of both directories, their names, and a blank line.
     let expected = (limit / 2 + 1 + 1 + 3).to_string();
-    assert_eq!(seen.lines().last(), Some(expected.as_str()), "the build sees every file");
+    assert_eq!(
+        seen.lines().last(),
+        Some(expected.as_str()),
+        "the build sees every file"
+    );
     for line in ["printf y > late/file", "printf y > main.rs"] {
         shell(&builds, line);
         builds.assert_count(1, line);
@@ -315,7 +323,8 @@ fn hc11_a_mount_without_events_is_reported_and_polled() {
     let far = project.beside("far");
     let put = |name: &str, text: &str| {
         let path = far.join(name);
-        fs::create_dir_all(path.parent().expect("a file has a parent")).expect("can create the parent directory");
+        fs::create_dir_all(path.parent().expect("a file has a parent"))
+            .expect("can create the parent directory");
         fs::write(path, text).expect("can write the file");
     };
     put("src/main.rs", "one");

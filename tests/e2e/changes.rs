@@ -67,7 +67,8 @@ fn hc01_a_save_during_a_drain_goes_live_at_once() {
     run.live();
     // A request that stays in flight until the client sends the rest of it.
     let mut long = TcpStream::connect(run.address()).expect("can connect");
-    long.write_all(b"GET / HTTP/1.1\r\n").expect("can send the first line");
+    long.write_all(b"GET / HTTP/1.1\r\n")
+        .expect("can send the first line");
     until("generation 1 has the request", PATIENCE, || {
         (established(run.address()) > 0).then_some(())
     });
@@ -137,7 +138,11 @@ fn hc07_a_signal_triggers_a_reload_and_a_touch_does_not() {
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o700);
     fs::set_permissions(&start, permissions).expect("can change the permissions");
     run.wait_until_quiet(QUIET);
-    assert_eq!(run.count("starting"), 2, "only the modification time and the mode changed");
+    assert_eq!(
+        run.count("starting"),
+        2,
+        "only the modification time and the mode changed"
+    );
     run.signal(Signal::SIGUSR1);
     assert_eq!(run.live(), 3);
     run.quit();
@@ -166,7 +171,8 @@ fn hc10_ignored_directories_are_not_watched() {
 fn grow(heap: &Path) {
     for outer in 0..64 {
         for inner in 0..64 {
-            fs::create_dir_all(heap.join(format!("{outer}/{inner}"))).expect("can create the directory");
+            fs::create_dir_all(heap.join(format!("{outer}/{inner}")))
+                .expect("can create the directory");
         }
     }
 }

@@ -32,7 +32,9 @@ fn doctor(line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String) {
 fn finding(text: &str, name: &str) -> String {
     let is_it = |line: &&str| line.get(9..).is_some_and(|rest| rest.starts_with(name));
     let mut lines = text.lines().skip_while(|line| !is_it(line));
-    let found = lines.next().unwrap_or_else(|| panic!("no line for `{name}` in: {text}"));
+    let found = lines
+        .next()
+        .unwrap_or_else(|| panic!("no line for `{name}` in: {text}"));
     let hint = lines.next().filter(|line| line.contains("->"));
     format!("{found}\n{}", hint.unwrap_or_default())
 }

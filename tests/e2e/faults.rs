@@ -77,7 +77,9 @@ fn a_newer_save_does_not_wait_for_a_hung_start() {
     let project = Project::new();
     let mut run = serving(&project, &["--ready-timeout", "60s"]);
     project.faulty("hang");
-    run.expect_that("the program to hang", PATIENCE, |event| event.mentions("hanging"));
+    run.expect_that("the program to hang", PATIENCE, |event| {
+        event.mentions("hanging")
+    });
     project.server("better");
     let live = run.expect_that(
         "the newer version to go live long before the timeout",

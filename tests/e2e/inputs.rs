@@ -34,7 +34,8 @@ impl Workspace {
         let project = Project::new();
         let write = |name: &str, text: &str| {
             let path = project.work().join(name);
-            fs::create_dir_all(path.parent().expect("a file has a parent")).expect("can create the parent directory");
+            fs::create_dir_all(path.parent().expect("a file has a parent"))
+                .expect("can create the parent directory");
             fs::write(path, text).expect("can write the file");
         };
         write("Cargo.toml", MANIFEST);
@@ -74,7 +75,8 @@ impl Workspace {
         for name in names {
             let path = self.path(name);
             let text = fs::read_to_string(&path).unwrap_or_default();
-            fs::create_dir_all(path.parent().expect("a file has a parent")).expect("can create the parent directory");
+            fs::create_dir_all(path.parent().expect("a file has a parent"))
+                .expect("can create the parent directory");
             fs::write(path, text + "\n").expect("can write the file");
         }
     }
@@ -200,7 +202,11 @@ fn hc07_an_unchanged_executable_is_not_restarted() {
     assert_eq!(workspace.run.count("unchanged"), 1);
     assert_eq!(workspace.run.count("starting"), 1);
     workspace.run.signal(nix::sys::signal::Signal::SIGUSR1);
-    assert_eq!(workspace.run.live(), 3, "a requested reload restarts the program");
+    assert_eq!(
+        workspace.run.live(),
+        3,
+        "a requested reload restarts the program"
+    );
     let other = MAIN.replace("used::word()", "\"other\"");
     fs::write(workspace.path("app/src/main.rs"), other).expect("can write the file");
     assert_eq!(workspace.run.live(), 4);

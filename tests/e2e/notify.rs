@@ -1,4 +1,4 @@
-//! Notifications of programs through `sd_notify(3)`.
+//! Notifications that programs send through `sd_notify(3)`.
 
 mod clients;
 mod stopped;
@@ -10,7 +10,7 @@ use clients::Clients;
 
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Whether there is a Python that can pass descriptors. Prints a note if not.
+/// Whether Python is installed and can pass descriptors. If not, prints that the test is skipped.
 fn has_python() -> bool {
     let asked = std::process::Command::new(PYTHON)
         .args(["-c", "import socket, os; socket.send_fds, os.memfd_create"])
@@ -18,13 +18,13 @@ fn has_python() -> bool {
     let found = asked.is_ok_and(|status| status.success());
     if !found {
         skip(&format!(
-            "`{PYTHON}` 3.9 is missing (`apt install python3`)"
+            "`{PYTHON}` 3.9 or newer is not installed (`apt install python3`)"
         ));
     }
     found
 }
 
-/// The beginning of a script: `notify(text)` and `serve()`, which responds to each request with its generation.
+/// The code at the beginning of every script. The server that `server()` returns responds with its generation.
 const PRELUDE: &str = r#"
 import http.server, os, signal, socket, sys, time
 manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -55,18 +55,19 @@ fn run(project: &Project, body: &str) -> Run {
 
 const WEBSOCKET: &str = include_str!("notify/websocket.py");
 
+/// The source of the websocket server with another word.
 fn edited(word: usize) -> String {
     WEBSOCKET.replace("WORD = \"one\"", &format!("WORD = \"{word}\""))
 }
 
 const RELOADS: usize = 10;
 
-/// Reloads ten times while eight clients send messages. `extra` is 1 if there is one more generation, because the first
-/// one stored its descriptors after the second had started.
-fn stay_connected(project: &Project, mut run: Running, extra: u64) {
+/// Reloads ten times while eight clients are sending messages. `extra` is 1 if there is an additional generation, because
+/// the first one stores its descriptors after the second one has started.
+fn assert_clients_stay_connected(project: &Project, mut run: Running, extra: u64) {
     assert_eq!(run.live(), 1);
     let clients = Clients::start(run.address(), 8);
-    clients.answered(10);
+    clients.wait_for_responses(10);
     for reload in 1..=RELOADS {
         project.save("websocket.py", &edited(reload));
         let mut generation = run.live();
@@ -75,19 +76,23 @@ fn stay_connected(project: &Project, mut run: Running, extra: u64) {
         }
         assert_eq!(generation, reload as u64 + 1 + extra);
         // The responses must come from this generation, not from an older one.
-        clients.answered_by(generation);
+        clients.wait_for_generation(generation);
     }
     let results = clients.stop();
     say(&format!(
         "websockets: {} messages over 8 connections, {RELOADS} reloads, none lost",
         results.messages
     ));
-    assert_eq!(run.count("stored_descriptors"), 1, "reported once");
+    assert_eq!(
+        run.count("stored_descriptors"),
+        1,
+        "the stored descriptors are reported once"
+    );
     assert_eq!(results.connections, 8);
     assert_eq!(results.newest, RELOADS as u64 + 1 + extra);
     assert_eq!(
         results.last_count, results.messages,
-        "the state in memory is passed on"
+        "the state is passed to the next generation"
     );
     run.quit();
 }
@@ -102,29 +107,29 @@ fn websocket_clients_stay_connected_through_ten_reloads() {
     project.save("websocket.py", WEBSOCKET);
     let run = Run::new(&project).listen_on("http=127.0.0.1:0");
     let run = run.program([PYTHON, "websocket.py", "early"]).spawn();
-    stay_connected(&project, run, 0);
+    assert_clients_stay_connected(&project, run, 0);
 }
 
-/// Descriptors that a program stores while it stops arrive after the next generation has started, so hotrun restarts that
-/// one. From then on generations run one after the other. The program opens its port itself.
+/// The descriptors that a program stores while it is stopping arrive after the next generation has started, so hotrun
+/// restarts that generation. From then on, it runs one generation at a time. The program opens its port itself.
 #[test]
 #[ignore = "needs python3"]
-fn clients_stored_during_the_stop_stay_connected() {
+fn clients_whose_connections_are_stored_on_the_stop_signal_stay_connected() {
     if !has_python() {
         return;
     }
     let project = Project::new();
     project.save("websocket.py", WEBSOCKET);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = free.local_addr().expect("its address").port();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("can bind a free port");
+    let port = free.local_addr().expect("the listener is bound").port();
     drop(free);
     let run = Run::new(&project).opens(SocketAddr::from(([127, 0, 0, 1], port)));
     let port = port.to_string();
     let run = run.program([PYTHON, "websocket.py", "late", &port]).spawn();
-    stay_connected(&project, run, 1);
+    assert_clients_stay_connected(&project, run, 1);
 }
 
-/// Opens its port unless it gets a listener, as programs for systemd do, and stores its listener.
+/// A server that opens its port unless it gets a listener, as programs for systemd do, and stores its listener.
 const LISTENER: &str = r#"
 names = os.environ.get("LISTEN_FDNAMES", "").split(":")
 if "http" in names:
@@ -137,7 +142,8 @@ socket.send_fds(manager, [b"FDSTORE=1\nFDNAME=http"], [listener.fileno()])
 notify("READY=1")
 server.serve_forever()"#;
 
-/// hotrun shuts a listener down when its generation is gone, so a generation that inherited it would get no connections.
+/// Checks that hotrun does not store the listener. It shuts a listener down when its generation is gone, so a generation
+/// that inherited the listener would get no connections.
 fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
     for generation in 1..4 {
         assert_eq!(run.live(), generation);
@@ -147,7 +153,7 @@ fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
     run.live();
     let events = run.so_far().iter();
     let reports = events.filter(|event| event.mentions("stores a listener"));
-    assert_eq!(reports.count(), 1, "reported once");
+    assert_eq!(reports.count(), 1, "the stored listener is reported once");
     run.assert_count("stored_descriptors", 0);
     run.quit();
 }
@@ -174,17 +180,17 @@ fn an_adopted_listener_that_is_stored_is_still_steered() {
     let project = Project::new();
     project.save("app.py", &script(LISTENER));
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let address = free.expect("a port");
+    let address = free.expect("can bind a free port");
     let run = Run::new(&project).opens(address);
     let port = address.port().to_string();
     let run = run.program([PYTHON, "app.py", &port]).spawn();
     assert_listener_is_not_stored(&project, run);
 }
 
-/// The program takes a second longer than the timeout.
+/// The program takes one second longer to start than the timeout allows.
 #[test]
 #[ignore = "needs python3"]
-fn a_start_can_extend_its_timeout() {
+fn a_starting_program_can_extend_its_timeout() {
     if !has_python() {
         return;
     }
@@ -197,10 +203,10 @@ notify("READY=1\nSTATUS=serves")
 server().serve_forever()"#;
     let run = run(&project, body).args(["--ready", "notify", "--ready-timeout", "3s"]);
     let mut run = run.spawn();
-    run.expect_that("a status", PATIENCE, |event| {
+    run.expect_that("the first status", PATIENCE, |event| {
         event.is("status") && event.text("text") == "loading, 0"
     });
-    run.expect_that("its status", PATIENCE, |event| {
+    run.expect_that("the last status", PATIENCE, |event| {
         event.text("text") == "serves"
     });
     assert_eq!(run.live(), 1);
@@ -210,7 +216,7 @@ server().serve_forever()"#;
 
 #[test]
 #[ignore = "needs python3"]
-fn a_stop_can_extend_its_timeout() {
+fn a_stopping_program_can_extend_its_timeout() {
     if !has_python() {
         return;
     }
@@ -234,10 +240,10 @@ server().serve_forever()"#;
     run.quit();
 }
 
-/// This counts as a crash: it is reported, and the next change starts again.
+/// A program whose watchdog pings stop is aborted, which counts as a crash.
 #[test]
 #[ignore = "needs python3"]
-fn a_program_without_watchdog_pings_is_aborted() {
+fn a_program_that_stops_its_watchdog_pings_is_aborted() {
     if !has_python() {
         return;
     }
@@ -266,7 +272,7 @@ time.sleep(1000)"#;
     run.quit();
 }
 
-/// This needs no `--watchdog`.
+/// A program can do this without `--watchdog`.
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_triggers_its_watchdog_is_aborted() {
@@ -288,7 +294,7 @@ time.sleep(1000)"#;
     run.quit();
 }
 
-/// The started process exits with an error; the process that it named continues as the program.
+/// The process that hotrun started is killed; the process that it named with `MAINPID` continues as the program.
 #[test]
 #[ignore = "needs python3"]
 fn mainpid_names_the_main_process() {
@@ -314,7 +320,7 @@ os._exit(3)"#;
     run.printed(1, "still running");
     assert_eq!(run.count("failed"), 0, "{:?}", run.so_far());
     assert_eq!(run.get("/"), "1");
-    // The program ends when this process does.
+    // The generation has crashed when the main process exits with an error.
     let failed = run.expect("failed");
     assert_eq!(
         (failed.text("reason"), failed.number("exit_code")),
@@ -325,7 +331,7 @@ os._exit(3)"#;
 
 #[test]
 #[ignore = "needs python3"]
-fn a_barrier_opens_when_everything_before_it_was_handled() {
+fn a_barrier_is_released_once_every_earlier_notification_is_handled() {
     if !has_python() {
         return;
     }
@@ -342,12 +348,14 @@ socket.send_fds(manager, [b"X_NOTHING=1"], [reader, reader])
 print("through", flush=True)
 server().serve_forever()"#;
     let mut run = run(&project, body).args(["--ready", "notify"]).spawn();
-    run.expect_that("the error", PATIENCE, |event| {
+    run.expect_that("the reported `ERRNO`", PATIENCE, |event| {
         event.mentions("No such file or directory") && event.mentions("errno 2")
     });
-    run.expect_that("a warning about the surplus", PATIENCE, |event| {
-        event.mentions("2 descriptors without `FDSTORE=1`")
-    });
+    run.expect_that(
+        "a warning about the unexpected descriptors",
+        PATIENCE,
+        |event| event.mentions("2 descriptors without `FDSTORE=1`"),
+    );
     run.printed(1, "through");
     run.quit();
 }

@@ -53,7 +53,9 @@ impl Example {
 }
 
 fn live_after_a_build(run: &mut Running) -> Event {
-    run.expect_that("a generation to go live", BUILD_PATIENCE, |event| event.is("live"))
+    run.expect_that("a generation to go live", BUILD_PATIENCE, |event| {
+        event.is("live")
+    })
 }
 
 #[test]

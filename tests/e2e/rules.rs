@@ -120,7 +120,9 @@ fn neither_a_restart_nor_a_command_needs_a_build() {
     let mut run = run.program(["sh", "-c", &start]).spawn();
     run.live();
     project.save("style.css", "a\n");
-    run.expect_that("the command's output", PATIENCE, |event| event.mentions("styled"));
+    run.expect_that("the command's output", PATIENCE, |event| {
+        event.mentions("styled")
+    });
     project.save(".env", "A=1\n");
     assert_eq!(run.live(), 2);
     fs::create_dir_all(project.work().join("data/deep")).expect("can create the directory");

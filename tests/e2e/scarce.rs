@@ -42,7 +42,10 @@ impl SmallDisk {
 
     /// Removes the files that [`Self::fill`] has written.
     fn make_room(&self) {
-        for entry in fs::read_dir(&self.0).expect("can read the directory").flatten() {
+        for entry in fs::read_dir(&self.0)
+            .expect("can read the directory")
+            .flatten()
+        {
             if entry.file_name().to_string_lossy().starts_with("fill-") {
                 fs::remove_file(entry.path()).expect("can remove the file");
             }
@@ -131,13 +134,26 @@ fn a_full_disk_under_the_sockets_is_reported_and_the_old_generation_stays_live()
         .iter()
         .any(|event| event.mentions("the disk is full"));
     assert!(says, "the full disk is reported");
-    assert!(ask(&path).expect("a complete response").ends_with("version one\n"));
+    assert!(
+        ask(&path)
+            .expect("a complete response")
+            .ends_with("version one\n")
+    );
     disk.make_room();
     project.faulty("unix three");
     run.live();
-    assert!(ask(&path).expect("a complete response").ends_with("version three\n"));
+    assert!(
+        ask(&path)
+            .expect("a complete response")
+            .ends_with("version three\n")
+    );
     run.quit();
-    assert_eq!(fs::read_dir(&disk.0).expect("can read the directory").count(), 0);
+    assert_eq!(
+        fs::read_dir(&disk.0)
+            .expect("can read the directory")
+            .count(),
+        0
+    );
 }
 
 /// hotrun needs many descriptors, but a program may misbehave with a high limit.
@@ -157,14 +173,16 @@ fn hotrun_raises_only_its_own_limit_on_open_files() {
         .iter()
         .any(|event| event.mentions("limit 300") && !event.is("output"));
     assert!(built, "the build keeps the limit");
-    let limits = fs::read_to_string(format!("/proc/{}/limits", run.pid())).expect("can read the limits");
+    let limits =
+        fs::read_to_string(format!("/proc/{}/limits", run.pid())).expect("can read the limits");
     let own = limits
         .lines()
         .find(|line| line.starts_with("Max open files"));
     let own = own.and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
     assert!(own > Some(300), "{limits}");
     // The descriptor table has grown already: growing it later would take as long as a switch.
-    let status = fs::read_to_string(format!("/proc/{}/status", run.pid())).expect("can read the status");
+    let status =
+        fs::read_to_string(format!("/proc/{}/status", run.pid())).expect("can read the status");
     let room = status
         .lines()
         .find_map(|line| line.strip_prefix("FDSize:")?.trim().parse().ok());
@@ -210,7 +228,11 @@ fn save_an_hour_ago(project: &Project, version: &str) {
     let server = apps::std().server.display();
     fs::write(&new, format!("exec '{server}' {version}\n")).expect("can write the file");
     let ago = SystemTime::now() - Duration::from_secs(3600);
-    let file = File::options().write(true).open(&new).expect("can open the file");
-    file.set_modified(ago).expect("can set the modification time");
+    let file = File::options()
+        .write(true)
+        .open(&new)
+        .expect("can open the file");
+    file.set_modified(ago)
+        .expect("can set the modification time");
     fs::rename(new, project.work().join("start")).expect("can rename the file");
 }

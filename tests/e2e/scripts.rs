@@ -65,7 +65,11 @@ fn the_last_build_sees_the_result_of_every_random_script() {
         let touched = edit(&mut dice, &root, outside.path(), &before);
         let (now, after) = (builds.at_rest(), snapshot(&root));
         let changed = differing(&before, &after);
-        assert_eq!(relative_snapshot(&seen), relative_snapshot(&root), "script {script}");
+        assert_eq!(
+            relative_snapshot(&seen),
+            relative_snapshot(&root),
+            "script {script}"
+        );
         if !changed.is_empty() {
             needed += 1;
             assert!(now > built, "script {script}: no build for {changed:?}");
@@ -82,6 +86,9 @@ fn the_last_build_sees_the_result_of_every_random_script() {
         "{SCRIPTS} edit scripts: {built} builds; {needed} scripts needed one, {unneeded} needed none, \
          {open} changed something back ({open_built} were built)"
     ));
-    assert!(needed > 500 && unneeded > 20, "most scripts need a build, and some do not");
+    assert!(
+        needed > 500 && unneeded > 20,
+        "most scripts need a build, and some do not"
+    );
     builds.quit();
 }

@@ -38,14 +38,22 @@ fn hc28_a_reload_with_a_thousand_requests_in_flight_loses_none() {
         .into_iter()
         .filter_map(|stream| http::finish(stream).err());
     let cut: Vec<_> = cut.map(|failure| failure.to_string()).collect();
-    assert!(cut.is_empty(), "{} of 1000 were cut: {:?}", cut.len(), cut.first());
+    assert!(
+        cut.is_empty(),
+        "{} of 1000 were cut: {:?}",
+        cut.len(),
+        cut.first()
+    );
     let fresh: Result<Vec<_>, _> = fresh.join().expect("the client has not panicked");
     let dials = fresh.unwrap_or_else(|failure| panic!("a new connection failed: {failure}"));
     let worst = dials.iter().max().expect("there were new connections");
     say(&format!(
         "one reload with 1,000 requests in flight and 1,000 new ones: slowest connect {worst:.1?}"
     ));
-    assert!(*worst < Duration::from_secs(1), "the slowest connect took {worst:?}");
+    assert!(
+        *worst < Duration::from_secs(1),
+        "the slowest connect took {worst:?}"
+    );
     run.quit();
 }
 
@@ -63,7 +71,10 @@ fn hc29_a_port_in_use_is_reported_with_the_process_that_holds_it() {
     let project = Project::new();
     project.server("one");
     let ours = TcpListener::bind("127.0.0.1:0").expect("can bind a free port");
-    let address = ours.local_addr().expect("the listener is bound").to_string();
+    let address = ours
+        .local_addr()
+        .expect("the listener is bound")
+        .to_string();
     let (code, output) = project.run().listen_on(&address).output();
     assert_eq!(code, Some(1), "{output}");
     assert!(output.contains(&address), "{output}");

@@ -9,7 +9,8 @@ use crate::harness::{PATIENCE, Project, Run, apps, http, leftovers, say, until};
 
 /// Whether this process, and thus every process that it starts, ignores the signal.
 fn is_ignored(signal: Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").expect("can read `/proc/self/status`");
+    let status =
+        std::fs::read_to_string("/proc/self/status").expect("can read `/proc/self/status`");
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = u64::from_str_radix(mask.expect("the status has a `SigIgn` line").trim(), 16);
     mask.expect("the mask is a number") & 1 << (signal as i32 - 1) != 0
@@ -134,7 +135,9 @@ fn hc19_a_server_that_ends_its_streams_drains_at_once() {
     assert_eq!(first.as_deref(), Some("tick 0 of version 1"));
     project.swap(&pair.v2);
     run.live();
-    let last = stream.map(|line| line.expect("the stream is not reset")).last();
+    let last = stream
+        .map(|line| line.expect("the stream is not reset"))
+        .last();
     assert_eq!(last.as_deref(), Some(""), "the stream ends properly");
     let gone = run.expect("gone");
     assert_eq!(gone.text("outcome"), "drained", "{gone}");

@@ -23,7 +23,7 @@ const LIGHT: Pressure = Pressure {
     rate: 40,
 };
 
-/// Runs one load at a time, because two would disturb each other's measurements.
+/// Keeps other loads from running while the guard is held, because they would disturb the measurements.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -59,12 +59,12 @@ impl Traffic {
         let (answered, failures) = self.slow.stop();
         say(&format!("{what}: {figures}"));
         say(&format!(
-            "{what}: {answered} requests of 2 s answered in full, {} failed",
+            "{what}: {answered} requests that take 2 s got a complete response, {} failed",
             failures.len()
         ));
         assert_eq!(
             figures.answered, figures.asked,
-            "{what}: hey counts failed requests"
+            "{what}: `hey` reports failed requests"
         );
         assert!(failures.is_empty(), "{what}: {failures:?}");
         assert!(
@@ -74,7 +74,7 @@ impl Traffic {
     }
 }
 
-/// Reloads until there were enough reloads and requests, and prints how long the switches took.
+/// Reloads under load, checks that no request fails, and prints how long the switches took.
 fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) {
     run.live();
     let began = Instant::now();
@@ -84,7 +84,7 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
         save(switches.len() + 2);
         let live = run.expect("live");
         switches.push(live.took());
-        // At most two generations drain at once, so there is about one reload per second.
+        // Let at most two generations drain at once, which leads to about one reload per second.
         if live.generation() > 2 {
             run.wait_until_gone(live.generation() - 2);
         }
@@ -100,23 +100,25 @@ fn reload_under_load(mut run: Running, what: &str, mut save: impl FnMut(usize)) 
         began.elapsed()
     ));
     say(&format!(
-        "{what}: ready to live, each switch, in ms: {}",
+        "{what}: from ready to live, in ms for each switch: {}",
         took.join(" ")
     ));
     run.assert_count("failed", 0);
     run.quit();
 }
 
-/// The number of reloads without a pause: `RELOADS`, or 100.
+/// The number of reloads without a pause, from `RELOADS`; 100 by default.
 fn reloads() -> usize {
     let given = std::env::var("RELOADS").ok();
-    given.map_or(100, |text| text.parse().expect("`RELOADS` is a number"))
+    given.map_or(100, |text| {
+        text.parse().expect("`RELOADS` must be a number")
+    })
 }
 
-/// Each reload starts as soon as the last generation is live, under a steady stream of new connections.
+/// Reloads again as soon as a generation is live, under a steady stream of new connections.
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn reloads_in_a_row_lose_no_request_and_hotrun_does_not_grow() {
+fn reload_after_reload_loses_no_request_and_hotrun_does_not_grow() {
     let _alone = alone();
     if !hey_is_installed() {
         return;
@@ -132,7 +134,7 @@ fn reloads_in_a_row_lose_no_request_and_hotrun_does_not_grow() {
         project.server(&format!("v{}", n + 2));
         let live = run.expect("live");
         switches.push(live.took());
-        // At most two generations drain at once.
+        // Let at most two generations drain at once.
         if live.generation() > 2 {
             run.wait_until_gone(live.generation() - 2);
         }
@@ -145,30 +147,33 @@ fn reloads_in_a_row_lose_no_request_and_hotrun_does_not_grow() {
     let (early, now) = (memory[last / 10], memory[last]);
     say(&format!("{} reloads in a row: {figures}", switches.len()));
     say(&format!(
-        "{} reloads in a row: ready to live {median:.1?}, p99 {late:.1?}; {early} KiB after a tenth of them, {now} KiB now",
+        "{} reloads in a row: from ready to live {median:.1?}, p99 {late:.1?}; {early} KiB after a tenth of the reloads, {now} KiB at the end",
         switches.len()
     ));
     assert_eq!(
         figures.answered, figures.asked,
-        "hey counts failed requests"
+        "`hey` reports failed requests"
     );
-    assert!(now * 100 <= early * 110, "memory grows: {memory:?}");
+    assert!(
+        now * 100 <= early * 110,
+        "memory usage has grown: {memory:?}"
+    );
     run.assert_count("failed", 0);
     run.quit();
 }
 
-/// The resident memory of a process, in KiB.
+/// A process's resident memory in KiB.
 fn resident(pid: nix::unistd::Pid) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("hotrun runs");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("hotrun is running");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let size = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    size.expect("a size in KiB")
+    size.expect("`VmRSS` is a size in KiB")
 }
 
-/// A control: the same load on a server without reloads. A failure here is not caused by hotrun.
+/// A control with the same load on a server without hotrun: a failure here is not caused by hotrun.
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn control_without_hotrun_no_request_fails() {
+fn control_no_request_fails_without_hotrun() {
     let _alone = alone();
     if !hey_is_installed() {
         return;
@@ -178,10 +183,10 @@ fn control_without_hotrun_no_request_fails() {
     traffic.stop("control, no hotrun, no reload");
 }
 
-/// A control: both clients notice a plain restart.
+/// A control for the clients: they must detect the requests that a plain restart loses.
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn control_a_plain_restart_is_noticed() {
+fn control_a_plain_restart_loses_requests() {
     let _alone = alone();
     if !hey_is_installed() {
         return;
@@ -197,11 +202,17 @@ fn control_a_plain_restart_is_noticed() {
     let figures = traffic.load.stop();
     let (_, failures) = traffic.slow.stop();
     say(&format!(
-        "control, a plain restart: {figures}; {} slow ones failed",
+        "control, a plain restart: {figures}; {} slow requests failed",
         failures.len()
     ));
-    assert!(figures.answered < figures.asked, "hey notices");
-    assert!(!failures.is_empty(), "the slow clients notice");
+    assert!(
+        figures.answered < figures.asked,
+        "`hey` reports lost requests"
+    );
+    assert!(
+        !failures.is_empty(),
+        "the slow clients report lost requests"
+    );
 }
 
 #[test]
@@ -233,8 +244,8 @@ fn thirty_reloads_of_a_std_server_lose_no_request() {
     reload_under_load(run, "std", |n| project.server(&format!("v{n}")));
 }
 
-/// Saves something bad under load. It must fail for this reason while the old generation stays live, and the next good
-/// version must go live.
+/// Makes a bad save under load. It must fail for this reason while the old generation stays live, and the next good version
+/// must go live.
 fn fails_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOnce(&Project)) {
     let _alone = alone();
     if !hey_is_installed() {
@@ -261,7 +272,7 @@ fn fails_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOnce
     assert_eq!(
         run.get("/"),
         "generation 1 version good\n",
-        "the old generation is live"
+        "the old generation stays live"
     );
     project.server("better");
     project.save("build", "exit 0 # fixed");
@@ -273,7 +284,7 @@ fn fails_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOnce
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn hc13_a_broken_build_under_load_loses_no_request() {
+fn hc13_a_broken_build_loses_no_request_under_load() {
     fails_under_load("broken build", &[], "build", |project| {
         project.save("build", "echo 'error: broken build' >&2; exit 1");
     });
@@ -281,7 +292,7 @@ fn hc13_a_broken_build_under_load_loses_no_request() {
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn hc14_a_panic_before_ready_under_load_loses_no_request() {
+fn hc14_a_panic_before_the_program_is_ready_loses_no_request_under_load() {
     fails_under_load("panic before ready", &[], "exited_early", |project| {
         project.faulty("panic");
     });
@@ -289,7 +300,7 @@ fn hc14_a_panic_before_ready_under_load_loses_no_request() {
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn hc14_a_ready_timeout_under_load_loses_no_request() {
+fn hc14_a_ready_timeout_loses_no_request_under_load() {
     let options = ["--ready-timeout", "2s"];
     fails_under_load("readiness timeout", &options, "ready_timeout", |project| {
         project.faulty("hang");

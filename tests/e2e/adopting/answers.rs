@@ -1,32 +1,35 @@
-//! A program gets the results of `bind` and `listen` that it would get if it were alone.
+//! A program gets the same results from `bind` and `listen` as without hotrun.
 
 use std::fmt::Write;
 
 use super::{App, PYTHON, has};
 use crate::harness::{PATIENCE, http, say, until};
 
-/// Runs the program without hotrun, as the first generation, and as the second beside the first. It must print the same
-/// each time, and end with `done`.
-fn same_results_as_alone(body: &str) -> usize {
+/// Runs the program without hotrun, as the first generation, and as the second one while the first is live. It must print
+/// the same output each time, ending with `done`. Returns the number of lines.
+fn assert_same_results_as_without_hotrun(body: &str) -> usize {
     let app = App::python(body);
-    let bare = app.bare();
+    let bare = app.output_without_hotrun();
     app.save(&format!("{body}\nserve(open_socket(port=port + 2))"));
     let mut run = app.run().arg("--ready-timeout=120s").spawn();
     for generation in 1..=2 {
         run.printed(generation, "done");
         assert_eq!(run.live(), generation);
-        let mut told = String::new();
+        let mut printed = String::new();
         for event in run.so_far() {
             if event.is("output") && event.generation() == generation {
-                writeln!(told, "{}", event.text("text")).expect("memory does not fail");
+                writeln!(printed, "{}", event.text("text")).expect("can write to a string");
             }
         }
         let other = bare
             .lines()
-            .zip(told.lines())
-            .find(|(bare, told)| bare != told);
-        assert_eq!(other, None, "generation {generation}: (bare, with hotrun)");
-        assert_eq!(bare.lines().count(), told.lines().count());
+            .zip(printed.lines())
+            .find(|(bare, printed)| bare != printed);
+        assert_eq!(
+            other, None,
+            "generation {generation}: first difference (without hotrun, with hotrun)"
+        );
+        assert_eq!(bare.lines().count(), printed.lines().count());
         app.save(&format!(
             "{body}\nserve(open_socket(port=port + 2))\n# again"
         ));
@@ -35,7 +38,7 @@ fn same_results_as_alone(body: &str) -> usize {
     bare.lines().count()
 }
 
-/// Two sockets on one port: every pair of addresses, options and orders.
+/// Opens two sockets on one port, with pairs of addresses and options, in different orders.
 const PAIRS: &str = "
 A4, A6 = socket.AF_INET, socket.AF_INET6
 places = [(A4, '127.0.0.1', 0), (A4, '0.0.0.0', 0), (A4, '127.0.0.2', 0), (A6, '::', 0), (A6, '::', 1),
@@ -73,15 +76,16 @@ print('done', flush=True)
 
 #[test]
 #[ignore = "needs python3"]
-fn two_sockets_of_a_program_conflict_as_without_hotrun() {
+fn two_sockets_of_one_program_conflict_as_without_hotrun() {
     if has(PYTHON) {
-        let pairs = same_results_as_alone(PAIRS);
+        let pairs = assert_same_results_as_without_hotrun(PAIRS);
         say(&format!(
-            "{pairs} pairs of sockets on one port, alone, first and second generation: the same results"
+            "{pairs} pairs of sockets on one port: the same results without hotrun and in both generations"
         ));
     }
 }
 
+/// Calls `bind` and `listen` with invalid arguments.
 const NONSENSE: &str = "
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
@@ -117,13 +121,13 @@ print('done', flush=True)
 
 #[test]
 #[ignore = "needs python3"]
-fn invalid_arguments_get_the_kernels_errors() {
+fn invalid_arguments_lead_to_the_kernels_errors() {
     if has(PYTHON) {
-        same_results_as_alone(NONSENSE);
+        assert_same_results_as_without_hotrun(NONSENSE);
     }
 }
 
-/// An unprivileged program under root's hotrun must not gain hotrun's privileges.
+/// Drops root's privileges and binds privileged ports. It must not gain hotrun's privileges.
 const PRIVILEGED: &str = "
 if os.getuid() == 0: os.setuid(65534)
 for low in (80, 1):
@@ -138,7 +142,7 @@ print('done', flush=True)
 #[ignore = "needs python3"]
 fn a_privileged_port_is_refused_to_an_unprivileged_program() {
     if has(PYTHON) {
-        same_results_as_alone(PRIVILEGED);
+        assert_same_results_as_without_hotrun(PRIVILEGED);
     }
 }
 
@@ -170,7 +174,8 @@ open_socket(port=port + 1).close()
 print('done', flush=True)
 ";
 
-/// A thousand binds in a row, a hundred children that bind and exit, and fifty that are killed at any moment.
+/// The program makes a thousand binds, and starts a hundred children that bind and exit, and fifty that are killed at
+/// some point.
 #[test]
 #[ignore = "needs python3"]
 fn every_call_gets_a_reply_under_load() {
@@ -181,7 +186,7 @@ fn every_call_gets_a_reply_under_load() {
     let mut run = app.run().arg("--ready-timeout=120s").spawn();
     run.printed(1, "done");
     assert_eq!(run.live(), 1);
-    until("a response", PATIENCE, || {
+    until("the program responds", PATIENCE, || {
         http::get(app.address(), "/").ok()
     });
     for event in run.so_far() {

@@ -1,11 +1,11 @@
-//! Programs that signal their parent to end, as self-restarting libraries do (endless and grace for Go).
+//! Programs that signal their parent to exit, like libraries that restart the program (endless and grace for Go).
 
 use nix::sys::signal::Signal;
 
 use super::{App, PYTHON, has, serving};
 use crate::harness::{PATIENCE, Project, http, until};
 
-/// `/up` signals hotrun, the parent of the guardian.
+/// A server that signals hotrun, which is the guardian's parent, at `/up`.
 const REBEL: &str = "
 def act(path):
     if path == '/up':
@@ -18,7 +18,7 @@ serve(open_socket(), act)
 
 #[test]
 #[ignore = "needs python3"]
-fn signals_from_the_program_do_not_end_hotrun_and_are_reported_once() {
+fn signals_from_the_program_do_not_stop_hotrun_and_are_reported_once() {
     if !has(PYTHON) {
         return;
     }
@@ -26,14 +26,17 @@ fn signals_from_the_program_do_not_end_hotrun_and_are_reported_once() {
     let mut run = app.run().spawn();
     serving(&mut run);
     assert_eq!(run.get("/up"), "generation 1");
-    let told = run.expect_that("the ignored signal", PATIENCE, |event| {
+    let report = run.expect_that("a report of the ignored signal", PATIENCE, |event| {
         event.text("text").starts_with("ignored a SIG")
     });
-    let text = told.text("text");
-    assert!(text.contains("`python3") && text.contains("pid "), "{told}");
-    assert!(told.text("hint").contains("Ctrl-C"), "{told}");
+    let text = report.text("text");
+    assert!(
+        text.contains("`python3") && text.contains("pid "),
+        "{report}"
+    );
+    assert!(report.text("hint").contains("Ctrl-C"), "{report}");
     assert_eq!(run.get("/up"), "generation 1");
-    // After another reload all signals have arrived. hotrun has neither ended nor reloaded because of them.
+    // After another reload, all signals have arrived. hotrun has neither exited nor reloaded because of them.
     app.save(&format!("{REBEL}\n# again"));
     assert_eq!(run.live(), 2);
     let ignored = |event: &&crate::harness::Event| event.mentions("ignored a SIG");
@@ -42,8 +45,8 @@ fn signals_from_the_program_do_not_end_hotrun_and_are_reported_once() {
     run.quit();
 }
 
-/// On `HUP` it starts a successor with its socket. Each process signals its parent to end: the first one its guardian, the
-/// successor the first one.
+/// A server that starts a successor with its socket on `SIGHUP`. Each process signals its parent to exit: the first one
+/// signals its guardian, and the successor signals the first one.
 const SUCCESSOR: &str = "
 import subprocess
 inherited = os.environ.get('INHERITED')
@@ -59,7 +62,7 @@ serve(s, f'generation {generation} pid {os.getpid()}')
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_that_restarts_itself_remains_the_same_generation() {
+fn a_program_that_restarts_itself_stays_the_same_generation() {
     if !has(PYTHON) {
         return;
     }
@@ -68,10 +71,10 @@ fn a_program_that_restarts_itself_remains_the_same_generation() {
     serving(&mut run);
     let first = run.pid_of(1);
     assert_eq!(run.get("/"), format!("generation 1 pid {first}"));
-    let program = nix::unistd::Pid::from_raw(i32::try_from(first).expect("a pid"));
-    nix::sys::signal::kill(program, Signal::SIGHUP).expect("it runs");
-    let second = until("the successor alone", PATIENCE, || {
-        // The first process drops its connections when it ends, which is its own choice.
+    let program = nix::unistd::Pid::from_raw(i32::try_from(first).expect("a pid fits into an i32"));
+    nix::sys::signal::kill(program, Signal::SIGHUP).expect("can signal the program");
+    let second = until("only the successor is left", PATIENCE, || {
+        // A request may fail here, because the first process drops its connections when it exits.
         let answer = http::get(app.address(), "/").ok()?;
         let gone = nix::sys::signal::kill(program, None).is_err();
         (gone && !answer.ends_with(&format!("pid {first}"))).then_some(answer)
@@ -85,7 +88,7 @@ fn a_program_that_restarts_itself_remains_the_same_generation() {
     run.quit();
 }
 
-/// A child that existed before hotrun is not one of its programs.
+/// A child that existed before hotrun does not belong to a generation.
 #[test]
 fn a_signal_from_an_earlier_child_of_the_shell_is_obeyed() {
     let project = Project::new();
@@ -98,7 +101,7 @@ fn a_signal_from_an_earlier_child_of_the_shell_is_obeyed() {
     let run = crate::harness::Run::through(&project, &line);
     let mut run = run.listen().program(["sh", "start"]).spawn();
     run.live();
-    std::fs::write(go, "").expect("the folder is ours");
+    std::fs::write(go, "").expect("can create `go`");
     assert_eq!(run.wait_for_exit().code(), Some(143));
     run.assert_nothing_left();
 }

@@ -6,8 +6,8 @@ use super::{App, PYTHON, has, serving};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{PATIENCE, http, say, until};
 
-/// `/again` listens again with another backlog, `/reopen` closes the socket and opens another, `/shut` shuts it down and
-/// listens again.
+/// A server that changes its listener on request: `/again` listens again with other backlogs, `/reopen` closes the socket
+/// and opens another one, and `/shut` shuts the socket down and listens again.
 const RESTLESS: &str = "
 current = open_socket()
 def act(path):
@@ -30,7 +30,7 @@ while True: time.sleep(60)
 
 #[test]
 #[ignore = "needs python3"]
-fn a_program_may_listen_again_close_and_reopen() {
+fn a_program_may_listen_again_and_close_and_reopen_its_listener() {
     if !has(PYTHON) {
         return;
     }
@@ -38,13 +38,13 @@ fn a_program_may_listen_again_close_and_reopen() {
     let mut run = app.run().spawn();
     for generation in 1..=3 {
         assert_eq!(run.live(), generation);
-        until("a response", PATIENCE, || {
+        until("the program responds", PATIENCE, || {
             http::get(app.address(), "/").ok()
         });
         for path in ["/again", "/reopen", "/again", "/shut", "/reopen"] {
-            // Without hotrun, clients may be refused at that moment. The client that asked for it gets its response.
+            // Other clients may be refused while this happens, as without hotrun. This client gets its response.
             assert_eq!(run.get(path), format!("generation {generation}"), "{path}");
-            until("a response", PATIENCE, || {
+            until("the program responds", PATIENCE, || {
                 http::get(app.address(), "/").ok()
             });
         }
@@ -55,7 +55,7 @@ fn a_program_may_listen_again_close_and_reopen() {
     run.quit();
 }
 
-/// Like `detect-port`: it first checks on several addresses whether the port is free.
+/// A server that first checks on several addresses whether its port is free, like `detect-port`.
 const CHECKER: &str = "
 for n in range(20):
     for host in ('0.0.0.0', '::', '127.0.0.1', '::1'):
@@ -81,7 +81,7 @@ fn a_program_that_checks_its_port_first_loses_no_request() {
     }
     let outcome = asking.stop_losing_none();
     say(&format!(
-        "a program that binds its port 80 times before it listens, 5 reloads: {} requests, none lost",
+        "a program that binds its port 80 times before it listens: 5 reloads, {} requests, none lost",
         outcome.answered
     ));
     assert!(

@@ -1,4 +1,4 @@
-//! Programs that cannot run twice, and programs without sockets.
+//! Programs that cannot run twice at a time, and programs without sockets.
 
 use super::{App, PYTHON, has, serving};
 use crate::harness::PATIENCE;
@@ -26,12 +26,12 @@ fn hc18_stop_first_is_suggested_once_for_a_program_that_cannot_run_twice() {
     for generation in 2..=3 {
         app.save(&format!("{LOCKED}\n# {generation}"));
         let failed = run.expect("failed");
-        let told = (
+        let found = (
             failed.generation(),
             failed.text("reason"),
             failed.number("live"),
         );
-        assert_eq!(told, (generation, "exited_early", 1));
+        assert_eq!(found, (generation, "exited_early", 1));
         run.wait_until_gone(generation);
         assert_eq!(run.get("/"), "generation 1");
     }
@@ -41,7 +41,7 @@ fn hc18_stop_first_is_suggested_once_for_a_program_that_cannot_run_twice() {
         .filter(|event| event.mentions("--stop-first"));
     assert_eq!(hints.count(), 1);
     run.quit();
-    std::fs::remove_file(app.project.tmp().join("lock")).expect("it is there");
+    std::fs::remove_file(app.project.tmp().join("lock")).expect("can remove the lock");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_program_without_sockets_is_stopped_first() {
     run.quit();
 }
 
-/// hotrun suggests nothing if the reason is known.
+/// hotrun does not suggest `--stop-first` if it knows another reason for the failure.
 #[test]
 #[ignore = "needs python3"]
 fn stop_first_is_not_suggested_if_the_port_is_in_use() {
@@ -97,11 +97,13 @@ fn stop_first_is_not_suggested_if_the_port_is_in_use() {
     let app = App::python("serve(open_socket())");
     let mut run = app.run().spawn();
     serving(&mut run);
-    let other = std::net::TcpListener::bind(("127.0.0.1", app.port + 1)).expect("it is free");
+    let other = std::net::TcpListener::bind(("127.0.0.1", app.port + 1)).expect("the port is free");
     app.save("serve_all(open_socket(), open_socket(port=port + 1))");
-    // Finding the holder takes a while, and the program may have ended by then.
-    let told = run.expect_that("in use", PATIENCE, |event| event.mentions("is in use by"));
-    assert!(told.mentions(&std::process::id().to_string()), "{told}");
+    // hotrun needs some time to find the holder, and the program may have exited in the meantime.
+    let report = run.expect_that("a report that the port is in use", PATIENCE, |event| {
+        event.mentions("is in use by")
+    });
+    assert!(report.mentions(&std::process::id().to_string()), "{report}");
     run.wait_until_gone(2);
     run.assert_count("failed", 1);
     let hints = run

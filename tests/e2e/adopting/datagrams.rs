@@ -34,11 +34,13 @@ fn a_fixed_datagram_port_moves_to_the_next_generation() {
     let app = App::python(ECHO);
     let mut run = app.run().spawn();
     assert_eq!(run.live(), 1);
-    let client = UdpSocket::bind("127.0.0.1:0").expect("there is a port");
+    let client = UdpSocket::bind("127.0.0.1:0").expect("can bind a free port");
     client
         .set_read_timeout(Some(Duration::from_millis(500)))
-        .expect("it can be set");
-    until("the first response", PATIENCE, || ask(&client, &app, 0));
+        .expect("can set a timeout");
+    until("the first generation responds", PATIENCE, || {
+        ask(&client, &app, 0)
+    });
     let mut number = 0;
     for generation in 2..=6 {
         app.save(&format!("{ECHO}# {generation}"));
@@ -49,7 +51,7 @@ fn a_fixed_datagram_port_moves_to_the_next_generation() {
             (answered == generation).then_some(answered)
         });
         assert_eq!(run.live(), answered);
-        // The switch is final.
+        // From now on only the new generation responds.
         for _ in 0..20 {
             number += 1;
             assert_eq!(ask(&client, &app, number), Some(generation));
@@ -59,6 +61,7 @@ fn a_fixed_datagram_port_moves_to_the_next_generation() {
     run.quit();
 }
 
+/// Opens sockets that hotrun does not adopt, and then a listener.
 const OTHERS: &str = "
 kept = [open_socket(kind=socket.SOCK_DGRAM, port=port + 1, options=[(socket.SOL_SOCKET, name, 1)])
         for name in (socket.SO_REUSEADDR,) for _ in range(2)]
@@ -89,16 +92,18 @@ fn port_0_unix_sockets_and_shared_datagram_sockets_are_not_adopted() {
         run.printed(generation, "shares 0");
         run.printed(generation, &format!("errno {}", nix::libc::EADDRINUSE));
         assert_eq!(run.live(), generation);
-        until("a response", PATIENCE, || {
+        until("the new generation responds", PATIENCE, || {
             let body = crate::harness::http::get(app.address(), "/").ok()?;
             (body == format!("generation {generation}")).then_some(())
         });
         app.save(&format!("{OTHERS}# {generation}"));
     }
-    let told = run.so_far().iter().filter(|event| event.is("listening"));
-    let told: Vec<_> = told.map(|event| event.text("address").to_owned()).collect();
-    assert_eq!(told, [app.address().to_string()]);
+    let listening = run.so_far().iter().filter(|event| event.is("listening"));
+    let addresses: Vec<_> = listening
+        .map(|event| event.text("address").to_owned())
+        .collect();
+    assert_eq!(addresses, [app.address().to_string()]);
     run.live();
     run.quit();
-    std::fs::remove_file(app.project.tmp().join("unix")).expect("the program left it");
+    std::fs::remove_file(app.project.tmp().join("unix")).expect("can remove the program's socket");
 }

@@ -1,4 +1,4 @@
-//! The live generation crashes.
+//! Crashes of the live generation.
 
 use std::thread;
 
@@ -25,13 +25,13 @@ fn hc15_after_a_crash_connections_wait_for_the_next_save() {
     let mut run = run.spawn();
     for generation in [1, 2] {
         run.live();
-        until("a response", PATIENCE, || {
+        until("the program responds", PATIENCE, || {
             http::get(app.address(), "/").ok()
         });
         let _ = http::get(app.address(), "/crash");
         run.wait_until_gone(generation);
         run.expect("waiting");
-        // Some of them are in the queue of the crashed generation, some arrive after it is gone.
+        // Some connections are in the crashed generation's queue, and some arrive after it is gone.
         let to = app.address();
         let waiting: Vec<_> = (0..20)
             .map(|_| {
@@ -41,12 +41,15 @@ fn hc15_after_a_crash_connections_wait_for_the_next_save() {
             .collect();
         app.save(&format!("{FRAGILE}\n# {generation}"));
         for answer in waiting {
-            let body = answer.join().expect("no panic").expect("a response");
+            let body = answer
+                .join()
+                .expect("the client has not panicked")
+                .expect("a response");
             assert_eq!(body, format!("generation {}", generation + 1));
         }
     }
     assert_eq!(run.live(), 3);
-    let last = until("a response", PATIENCE, || {
+    let last = until("the program responds", PATIENCE, || {
         http::get(app.address(), "/").ok()
     });
     assert_eq!(last, "generation 3");

@@ -1,4 +1,4 @@
-//! Programs that know nothing of hotrun and open their own sockets, in many difficult ways.
+//! Programs that know nothing about hotrun and open their own sockets, in many difficult ways.
 
 mod answers;
 mod below;
@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::{PATIENCE, Project, Run, Running, http, skip, until};
 
-/// Whether a program is installed. If not, the test is skipped with a message; in CI it fails.
+/// Whether a program is installed. If it is not, prints that the test is skipped; in CI this is a failure.
 pub(crate) fn has(program: &str) -> bool {
     let mut command = Command::new(program);
     command.arg("--version");
@@ -30,10 +30,10 @@ pub(crate) fn has(program: &str) -> bool {
     found
 }
 
-/// Debian's Python: one behind a wrapper script starts slowly.
+/// Debian's Python, because a Python behind a wrapper script would start slowly.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
-/// The beginning of every Python program. `generation` is 0 without hotrun.
+/// The code at the beginning of every Python program. `generation` is 0 without hotrun.
 const PRELUDE: &str = "import os, signal, socket, sys, threading, time
 generation = int(os.environ.get('HOTRUN_GENERATION', 0))
 port = int(os.environ['PORT'])
@@ -89,7 +89,7 @@ impl App {
         app
     }
 
-    /// Writes the Python program after the [`PRELUDE`].
+    /// Saves a Python program that consists of the [`PRELUDE`] and this text.
     pub(crate) fn save(&self, text: &str) {
         self.project.save("app.py", &format!("{PRELUDE}\n{text}\n"));
     }
@@ -98,7 +98,7 @@ impl App {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// hotrun on the program.
+    /// Runs hotrun with the Python program.
     pub(crate) fn run(&self) -> Run {
         self.run_as([PYTHON, "app.py"])
     }
@@ -111,30 +111,31 @@ impl App {
             .program(argv)
     }
 
-    /// Runs the program without hotrun to its end, and returns its output.
-    fn bare(&self) -> String {
+    /// Runs the program to its end without hotrun, and returns its output.
+    fn output_without_hotrun(&self) -> String {
         let output = Command::new(PYTHON)
             .arg("app.py")
             .current_dir(self.project.work())
             .env("PORT", self.port.to_string())
             .stdin(Stdio::null())
             .output();
-        let output = output.expect("Python can be started");
+        let output = output.expect("can start Python");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 
-/// Waits until the first generation responds. It may be live before it listens, as a program without sockets is.
+/// Waits until the first generation responds. It may go live before it listens, like a program without sockets.
 #[track_caller]
 pub(crate) fn serving(run: &mut Running) {
     assert_eq!(run.live(), 1);
-    until("the first response", PATIENCE, || {
+    until("the first generation responds", PATIENCE, || {
         http::get(run.address(), "/").ok()
     });
 }
 
-/// A free port outside of the range that the kernel gives to clients, whose connections could occupy it.
+/// Finds three free ports in a row, and returns the first. They are outside the range from which the kernel assigns ports
+/// to clients, so no client can occupy them.
 fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);

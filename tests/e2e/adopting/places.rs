@@ -1,4 +1,4 @@
-//! The addresses of a program may change from one generation to the next.
+//! Programs whose addresses change from one generation to the next.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 
@@ -8,7 +8,7 @@ use crate::harness::{PATIENCE, http, until};
 
 #[test]
 #[ignore = "needs python3"]
-fn hc32_a_generation_may_open_more_or_fewer_or_other_ports() {
+fn hc32_a_generation_may_open_more_or_fewer_or_different_ports() {
     if !has(PYTHON) {
         return;
     }
@@ -20,12 +20,12 @@ fn hc32_a_generation_may_open_more_or_fewer_or_other_ports() {
     app.save("serve_all(open_socket(), open_socket(port=port + 1))");
     assert_eq!(run.live(), 2);
     assert_eq!(
-        http::get(at(1), "/").expect("the second port"),
+        http::get(at(1), "/").expect("the second port responds"),
         "generation 2"
     );
     let second = RequestLoop::start(at(1));
     first.more(20);
-    // Generation 3 takes both over at the same moment.
+    // Generation 3 takes over both ports at the same time.
     app.save("serve_all(open_socket(port=port + 1), open_socket()) # in another order");
     assert_eq!(run.live(), 3);
     run.wait_until_gone(2);
@@ -42,7 +42,7 @@ fn hc32_a_generation_may_open_more_or_fewer_or_other_ports() {
     app.save("serve(open_socket(port=port + 2))");
     assert_eq!(run.live(), 5);
     assert_eq!(
-        http::get(at(2), "/").expect("the third port"),
+        http::get(at(2), "/").expect("the third port responds"),
         "generation 5"
     );
     run.wait_until_gone(4);
@@ -58,7 +58,7 @@ fn hc32_a_generation_may_open_more_or_fewer_or_other_ports() {
 
 #[test]
 #[ignore = "needs python3"]
-fn both_address_families_on_two_sockets_or_one() {
+fn a_program_may_change_between_one_dual_stack_socket_and_two_sockets() {
     if !has(PYTHON) {
         return;
     }
@@ -71,7 +71,7 @@ fn both_address_families_on_two_sockets_or_one() {
     let both = "serve(open_socket('::', options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]))";
     let mapped = "serve_all(open_socket('::ffff:127.0.0.1', options=[(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)]), \
                   open_socket('::1'))";
-    // Each comes twice, so that one reload does not change the addresses.
+    // Each variant comes twice in a row, so that some reloads do not change the addresses.
     for (generation, text) in (2..).zip([&each, both, both, mapped, mapped, &each, &each]) {
         let asking = [RequestLoop::start(app.address()), RequestLoop::start(v6)];
         app.save(&format!("{text} # {generation}"));

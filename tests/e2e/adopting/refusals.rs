@@ -1,4 +1,4 @@
-//! Where sockets cannot be adopted, the program still runs, and hotrun reports why.
+//! If the system does not let hotrun adopt sockets, the program still runs, and hotrun reports why.
 
 use super::{App, PYTHON, has};
 use crate::harness::PATIENCE;
@@ -6,20 +6,24 @@ use crate::harness::PATIENCE;
 const SERVER: &str = "s = open_socket()\nprint('bound', flush=True)\nserve(s)";
 const REASON: &str = "the program is stopped before the next one starts";
 
-fn refused(refusal: &str, words: &str) {
+/// Checks that hotrun reports this refusal once and stops the program before it starts the next generation.
+fn assert_stopped_first(refusal: &str, words: &str) {
     let app = App::python(SERVER);
     let mut run = app.run().env("HOTRUN_TEST_REFUSE", refusal).spawn();
-    let told = run.expect_that(REASON, PATIENCE, |event| {
+    let report = run.expect_that(REASON, PATIENCE, |event| {
         event.text("text").starts_with(REASON)
     });
-    assert!(told.text("text").contains(words), "{told}");
-    assert!(told.text("hint").contains("--listen"), "{told}");
+    assert!(report.text("text").contains(words), "{report}");
+    assert!(report.text("hint").contains("--listen"), "{report}");
     assert_eq!(run.live(), 1);
     run.printed(1, "bound");
     assert_eq!(run.get("/"), "generation 1");
     app.save(&format!("{SERVER}\n# again"));
     run.expect("gone");
-    assert!(run.expect("spawned").generation() == 2, "stop-first");
+    assert!(
+        run.expect("spawned").generation() == 2,
+        "generation 1 is gone before generation 2 starts"
+    );
     assert_eq!(run.live(), 2);
     run.printed(2, "bound");
     assert_eq!(run.get("/"), "generation 2");
@@ -30,17 +34,17 @@ fn refused(refusal: &str, words: &str) {
 
 #[test]
 #[ignore = "needs python3"]
-fn each_refusal_is_reported_once_and_the_program_is_stopped_first() {
+fn every_refusal_is_reported_once_and_the_program_is_stopped_first() {
     if !has(PYTHON) {
         return;
     }
-    refused("kernel", "is older than");
-    refused("seccomp", "a seccomp filter is refused");
-    refused("busy", "already intercepts system calls");
-    refused("pidfd", "`pidfd_getfd`");
+    assert_stopped_first("kernel", "is older than");
+    assert_stopped_first("seccomp", "a seccomp filter is refused");
+    assert_stopped_first("busy", "already intercepts system calls");
+    assert_stopped_first("pidfd", "`pidfd_getfd`");
 }
 
-/// A real `EBUSY`: a process and its ancestors can have only one seccomp listener.
+/// Gets a real `EBUSY`, because a process and its ancestors can have only one seccomp listener.
 #[test]
 #[ignore = "needs python3"]
 fn a_nested_hotrun_reports_why_it_cannot_adopt_and_the_outer_one_does() {

@@ -4,7 +4,8 @@ use super::{App, PYTHON, has, serving};
 use crate::harness::PATIENCE;
 use crate::harness::request_loop::RequestLoop;
 
-fn the_second_names_the_holder(server: &str) {
+/// Checks that a second hotrun on the same port names the holder, while the first one keeps serving.
+fn assert_second_instance_names_the_holder(server: &str) {
     if !has(PYTHON) {
         return;
     }
@@ -19,20 +20,23 @@ fn the_second_names_the_holder(server: &str) {
     for round in 1..=3 {
         other.save(server);
         let mut second = other.run().spawn();
-        let told = second.expect_that("in use", PATIENCE, |event| event.mentions("is in use by"));
-        let holder = told
+        let report = second.expect_that("a report that the port is in use", PATIENCE, |event| {
+            event.mentions("is in use by")
+        });
+        let holder = report
             .text("hint")
             .split(['`', ' '])
             .find_map(|word| word.parse::<i32>().ok());
-        let holder = holder.expect("a pid is named");
-        let name = std::fs::read_to_string(format!("/proc/{holder}/comm")).expect("it runs");
-        assert!(told.mentions(name.trim()), "{told}");
-        // The holder may be reported only after the program has ended.
+        let holder = holder.expect("the hint contains a pid");
+        let name =
+            std::fs::read_to_string(format!("/proc/{holder}/comm")).expect("the holder is running");
+        assert!(report.mentions(name.trim()), "{report}");
+        // The program may fail before or after the holder is reported.
         if second.count("failed") == 0 {
             second.expect("failed");
         }
         assert_eq!(first.get("/"), format!("generation {round}"));
-        // The first instance keeps the port when the second ends.
+        // The first instance keeps the port when the second one exits.
         second.signal(nix::sys::signal::Signal::SIGINT);
         second.wait_for_exit();
         app.save(&format!("{server}\n# {round}"));
@@ -46,13 +50,13 @@ fn the_second_names_the_holder(server: &str) {
 #[test]
 #[ignore = "needs python3"]
 fn hc29_the_second_instance_names_the_holder_and_the_first_loses_no_request() {
-    the_second_names_the_holder("serve(open_socket())");
+    assert_second_instance_names_the_holder("serve(open_socket())");
 }
 
 #[test]
 #[ignore = "needs python3"]
 fn hc29_a_program_with_reuse_port_does_not_share_its_port_with_another_hotrun() {
-    the_second_names_the_holder(
+    assert_second_instance_names_the_holder(
         "serve(open_socket(options=[(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]))",
     );
 }

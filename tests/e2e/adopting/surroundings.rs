@@ -1,4 +1,4 @@
-//! Programs of another user or in another network namespace.
+//! Programs that run as another user or in another network namespace.
 
 use std::process::Command;
 
@@ -6,6 +6,7 @@ use super::{App, PYTHON, has, serving};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::skip;
 
+/// Whether the tests run as root. If they do not, prints that the test is skipped.
 fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -14,7 +15,7 @@ fn is_root() -> bool {
     root
 }
 
-/// It drops its privileges after it has bound its port.
+/// A server that drops its privileges after it has bound its port.
 const DROPS: &str = "
 s = open_socket()
 os.setgroups([])
@@ -46,7 +47,7 @@ fn a_program_that_drops_its_privileges_after_bind_reloads() {
     run.quit();
 }
 
-/// It listens on one port in two network namespaces.
+/// A server that listens on the same port in two network namespaces.
 const TWO_NETWORKS: &str = "
 if len(sys.argv) > 1:
     s = open_socket('0.0.0.0')
@@ -79,8 +80,10 @@ fn a_listener_in_another_network_namespace_is_not_adopted() {
         asking.more(20);
     }
     asking.stop_losing_none();
-    let told = run.so_far().iter().filter(|event| event.is("listening"));
-    let told: Vec<_> = told.map(|event| event.text("address").to_owned()).collect();
-    assert_eq!(told, [app.address().to_string()]);
+    let listening = run.so_far().iter().filter(|event| event.is("listening"));
+    let addresses: Vec<_> = listening
+        .map(|event| event.text("address").to_owned())
+        .collect();
+    assert_eq!(addresses, [app.address().to_string()]);
     run.quit();
 }

@@ -1,4 +1,4 @@
-//! Programs that start others: the whole process tree is one generation.
+//! Programs that start other programs. The whole process tree is one generation.
 
 use super::{App, PYTHON, has, serving};
 use crate::harness::request_loop::RequestLoop;
@@ -6,8 +6,8 @@ use crate::harness::say;
 
 const RELOADS: u64 = 5;
 
-/// Reloads under a light load, each time by a save. No request is lost, and each process tree is one generation.
-fn loses_no_request(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
+/// Reloads five times under a light load, and checks that no request is lost and that each process tree is one generation.
+fn assert_no_request_is_lost(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
     save(1);
     let mut run = app.run_as([]).program(argv.iter().copied()).spawn();
     serving(&mut run);
@@ -41,8 +41,8 @@ fn a_shell_that_starts_the_server_belongs_to_its_generation() {
     }
     let app = App::new();
     let save = |n: u64| app.save(&format!("{SERVER}# {n}"));
-    // With two commands the shell stays, and gets the signal.
-    loses_no_request(
+    // With a second command, the shell does not replace itself with the server, and so it gets the stop signal.
+    assert_no_request_is_lost(
         "sh -c",
         &app,
         &["sh", "-c", "/usr/bin/python3 app.py; echo it has ended"],
@@ -60,7 +60,7 @@ fn a_script_that_forwards_no_signals_does_not_prevent_reloads() {
     app.project
         .save("start.sh", "/usr/bin/python3 app.py &\nwait\n");
     let save = |n: u64| app.save(&format!("{SERVER}# {n}"));
-    loses_no_request(
+    assert_no_request_is_lost(
         "a script with a server in the background",
         &app,
         &["sh", "start.sh"],
@@ -82,10 +82,10 @@ fn npm_start_is_reloaded() {
     let package = r#"{"name": "app", "version": "1.0.0", "scripts": {"start": "node app.js"}}"#;
     app.project.save("package.json", package);
     let save = |n: u64| app.project.save("app.js", &format!("{NODE}\n// {n}"));
-    loses_no_request("npm start", &app, &["npm", "start"], save);
+    assert_no_request_is_lost("npm start", &app, &["npm", "start"], save);
 }
 
-/// The primary process opens the socket for both workers.
+/// A server with two workers, for which the primary process opens the socket.
 const CLUSTER: &str = "const cluster = require('cluster');
 if (cluster.isPrimary) { cluster.fork(); cluster.fork(); }
 else SERVER";
@@ -99,5 +99,5 @@ fn the_workers_of_a_node_cluster_are_one_generation() {
     let app = App::new();
     let cluster = CLUSTER.replace("SERVER", NODE);
     let save = |n: u64| app.project.save("app.js", &format!("{cluster}\n// {n}"));
-    loses_no_request("node cluster, 2 workers", &app, &["node", "app.js"], save);
+    assert_no_request_is_lost("node cluster, 2 workers", &app, &["node", "app.js"], save);
 }

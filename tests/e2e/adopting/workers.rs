@@ -7,8 +7,8 @@ use super::{App, PYTHON, has, serving};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{PATIENCE, http, say, until};
 
-/// Three workers, each with its own socket on the port. `/end` kills the worker that responds. A new one replaces it after
-/// a while.
+/// A server with three workers, each with its own socket on the port. `/end` kills the worker that receives the request;
+/// after a while, a new worker replaces it.
 const WORKERS: &str = "
 share = [(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]
 def act(path):
@@ -27,7 +27,7 @@ while True:
 
 #[test]
 #[ignore = "needs python3"]
-fn a_dying_worker_loses_no_other_connection() {
+fn a_killed_worker_loses_no_connection_of_the_others() {
     if !has(PYTHON) {
         return;
     }
@@ -35,30 +35,30 @@ fn a_dying_worker_loses_no_other_connection() {
     let mut run = app.run().spawn();
     serving(&mut run);
     let get = || http::get(app.address(), "/").expect("a response");
-    let all_take_part = || {
+    let all_respond = || {
         let seen: HashSet<String> = (0..40).map(|_| get()).collect();
         (seen.len() == 3).then_some(())
     };
     let mut slowest = Vec::new();
     for _ in 0..6 {
-        until("three workers", PATIENCE, all_take_part);
+        until("all three workers respond", PATIENCE, all_respond);
         let asking = RequestLoop::start(app.address());
         asking.more(20);
-        // The worker is killed during this request, the only one that fails.
-        http::get(app.address(), "/end").expect_err("it is killed");
+        // The worker is killed while it is handling this request.
+        http::get(app.address(), "/end").expect_err("the worker is killed");
         asking.more(100);
         slowest.push(asking.stop_losing_at_most(2).slowest);
     }
     slowest.sort_unstable();
     say(&format!(
-        "a worker of three that share a port is killed: the slowest of the requests around it {slowest:.1?}"
+        "one of three workers that share a port is killed: slowest request in each round {slowest:.1?}"
     ));
-    // If only polling found the death, any delay up to 250 ms would be equally likely, and four of six below this
-    // would be luck.
+    // If hotrun noticed the death only by polling, every delay up to 250 ms would be equally likely, and four of six
+    // would hardly be below 60 ms.
     assert!(slowest[3] < Duration::from_millis(60), "{slowest:?}");
     app.save(&format!("{WORKERS}\n# again"));
     assert_eq!(run.live(), 2);
-    until("all workers are new", PATIENCE, || {
+    until("only new workers respond", PATIENCE, || {
         (0..20)
             .all(|_| get().starts_with("generation 2"))
             .then_some(())

@@ -1,4 +1,4 @@
-//! The page in a real browser.
+//! The error page in a real browser.
 
 use std::fs;
 
@@ -7,19 +7,19 @@ use crate::harness::{BUILD_PATIENCE, Project, Run, skip};
 
 const MANIFEST: &str = "[package]\nname = \"shown\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
 
-/// Markup in the errors of the compiler.
+/// A source whose compiler errors contain HTML markup.
 const BROKEN: &str =
     "compile_error!(\"<script>document.title = 'owned'</script> <img src=x onerror=\\\"document.title='owned'\\\"> &amp;\");
 fn main() {}
 ";
 
-const MENDED: &str = r#"
+const FIXED: &str = r#"
 use std::io::{Read, Write};
 use std::os::fd::FromRawFd;
 
 fn main() {
     let listener = unsafe { std::net::TcpListener::from_raw_fd(3) };
-    // A browser opens connections in advance.
+    // A thread for each connection, because browsers open connections in advance.
     for mut stream in listener.incoming().flatten() {
         std::thread::spawn(move || {
             let _ = stream.read(&mut [0; 4096]);
@@ -31,26 +31,31 @@ fn main() {
 
 #[test]
 #[ignore = "needs chromium"]
-fn a_browser_shows_the_errors_and_reloads_when_the_program_is_back() {
+fn a_browser_shows_the_errors_and_reloads_the_page_when_the_build_is_fixed() {
     if !installed() {
         return skip("`chromium` is not installed (`apt install chromium`)");
     }
     let project = Project::new();
-    fs::create_dir(project.work().join("src")).expect("it is ours");
+    fs::create_dir(project.work().join("src")).expect("can create `src`");
     project.save("Cargo.toml", MANIFEST);
     project.save("src/main.rs", BROKEN);
     let target = project.beside("target");
     let run = Run::new(&project).env("CARGO_TARGET_DIR", target).listen();
     let mut run = run.spawn();
-    run.expect_that("the failure", BUILD_PATIENCE, |event| event.is("failed"));
+    run.expect_that("the build to fail", BUILD_PATIENCE, |event| {
+        event.is("failed")
+    });
 
     let profile = project.beside("chromium");
     let mut chromium = Chromium::start(&profile);
     chromium.open(run.address());
-    let shown = chromium.shows("failed to build");
+    let shown = chromium.wait_for_text("failed to build");
     let markup = "error: <script>document.title = 'owned'</script> <img src=x onerror=\"document.title='owned'\"> &amp;";
     assert!(shown.contains(markup), "{shown}");
-    assert!(shown.contains("--> src/main.rs:1:1"), "readable: {shown}");
+    assert!(
+        shown.contains("--> src/main.rs:1:1"),
+        "the location is missing in: {shown}"
+    );
     assert!(!shown.contains('\u{1b}'), "{shown}");
     let title = chromium.evaluate("document.title");
     assert_eq!(title, "503: gen 1 failed to build");
@@ -60,7 +65,7 @@ fn a_browser_shows_the_errors_and_reloads_when_the_program_is_back() {
 
     // The page reloads when the error changes.
     project.save("src/main.rs", "compile_error!(\"another\"); fn main() {}\n");
-    let shown = chromium.shows("error: another");
+    let shown = chromium.wait_for_text("error: another");
     assert!(!shown.contains("<script>"), "{shown}");
     assert_eq!(
         chromium.evaluate("window.before"),
@@ -68,8 +73,8 @@ fn a_browser_shows_the_errors_and_reloads_when_the_program_is_back() {
         "the page has reloaded"
     );
 
-    project.save("src/main.rs", MENDED);
-    chromium.shows("it is back!");
+    project.save("src/main.rs", FIXED);
+    chromium.wait_for_text("it is back!");
     drop(chromium);
     run.live();
     run.quit();

@@ -1,4 +1,4 @@
-//! A headless Chromium, controlled by its DevTools protocol over two pipes: JSON messages, each followed by a zero byte.
+//! A headless Chromium, controlled through the DevTools protocol over two pipes. A zero byte ends each JSON message.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -28,18 +28,18 @@ pub(super) fn installed() -> bool {
 }
 
 impl Chromium {
-    /// `folder` is its profile.
+    /// Starts the browser. `folder` is its profile folder.
     pub(super) fn start(folder: &Path) -> Self {
-        // The pipes must be descriptors 3 and 4. Its sandbox does not work for root or in a container.
+        // The pipes must be descriptors 3 and 4. The sandbox does not work as root or in a container.
         let line = "exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
                     --user-data-dir=\"$0\" --remote-debugging-pipe 3<&0 4>&1 </dev/null >/dev/null 2>&1";
         let mut command = Command::new("sh");
         command.args(["-c", line]).arg(folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.env("HOME", folder).stderr(Stdio::null());
-        let mut child = command.spawn().expect("a shell can be started");
-        let to = child.stdin.take().expect("it is piped");
-        let from = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut child = command.spawn().expect("can start a shell");
+        let to = child.stdin.take().expect("stdin is piped");
+        let from = BufReader::new(child.stdout.take().expect("stdout is piped"));
         Self {
             child,
             to,
@@ -70,15 +70,16 @@ impl Chromium {
 
     /// Waits until the page shows this text, and returns all of its text.
     #[track_caller]
-    pub(super) fn shows(&mut self, text: &str) -> String {
+    pub(super) fn wait_for_text(&mut self, text: &str) -> String {
         until(&format!("the page shows `{text}`"), PATIENCE * 2, || {
-            // A page that is still loading shows only its beginning.
+            // A page that is still loading may show only its beginning.
             let whole = "document.readyState === 'complete' ? document.body.innerText : ''";
             let shown = self.evaluate(whole);
             shown.contains(text).then_some(shown)
         })
     }
 
+    /// Calls a method of the DevTools protocol, and returns its result.
     fn call(&mut self, method: &str, params: &Value) -> Value {
         self.number += 1;
         let mut message = json!({ "id": self.number, "method": method, "params": params });
@@ -87,16 +88,17 @@ impl Chromium {
         }
         let mut bytes = message.to_string().into_bytes();
         bytes.push(0);
-        self.to.write_all(&bytes).expect("the browser listens");
+        self.to.write_all(&bytes).expect("can write to the browser");
         loop {
             let mut answer = Vec::new();
             let read = self.from.read_until(0, &mut answer);
             assert!(
-                read.expect("the browser speaks") > 0,
-                "the browser has ended"
+                read.expect("can read from the browser") > 0,
+                "the browser has exited"
             );
             answer.pop();
-            let mut answer: Value = serde_json::from_slice(&answer).expect("it is JSON");
+            let mut answer: Value =
+                serde_json::from_slice(&answer).expect("the browser sends JSON");
             if answer["id"] == self.number {
                 return answer["result"].take();
             }
@@ -106,7 +108,7 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Its child processes end with it.
+        // The browser's child processes exit with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

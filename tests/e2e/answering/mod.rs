@@ -12,13 +12,13 @@ use std::os::unix::fs::PermissionsExt;
 use crate::adopting::{App, PYTHON, has, serving};
 use crate::harness::{PATIENCE, Project, Run, apps, http};
 
-/// hotrun with a server whose build is the script `build`.
+/// Runs hotrun with the std server and the build script `build`.
 fn run(project: &Project) -> Run {
     let server = apps::std().server.display().to_string();
     let run = Run::new(project)
         .listen()
         .args(["--build", "exec sh build"]);
-    run.program([&*server, "mended"])
+    run.program([&*server, "fixed"])
 }
 
 /// Replaces the build script.
@@ -27,16 +27,18 @@ fn build(project: &Project, script: &str) {
 }
 
 fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&to, PATIENCE).expect("the address is open");
+    let stream = TcpStream::connect_timeout(&to, PATIENCE).expect("can connect");
     let timeout = stream.set_read_timeout(Some(PATIENCE));
-    timeout.expect("a timeout can be set");
+    timeout.expect("can set a timeout");
     stream
 }
 
-/// Sends these bytes and returns everything up to the end of the connection.
+/// Sends these bytes on a new connection, and returns everything that arrives until it is closed.
 fn send(to: SocketAddr, bytes: &str) -> String {
     let mut stream = connect(to);
-    stream.write_all(bytes.as_bytes()).expect("it can be sent");
+    stream
+        .write_all(bytes.as_bytes())
+        .expect("can send the request");
     rest(stream)
 }
 
@@ -67,17 +69,17 @@ fn http_clients_get_the_errors_of_a_broken_first_build() {
     let escaped = page.contains("error: &lt;b&gt;broken&lt;/b&gt;");
     assert!(escaped && !page.contains("<b>"), "{page}");
 
-    // During a build all clients wait, including one that gets the next failure.
+    // While a build is running, all clients wait, including one that then gets the next error.
     let go = project.beside("go");
     let wait = format!("until [ -e '{}' ]; do sleep 0.01; done", go.display());
     build(&project, &format!("{wait}; echo another; exit 1"));
     run.expect("building");
     let mut waiting = http::open(run.address(), "/");
-    waiting.set_nonblocking(true).expect("it can be set");
+    waiting.set_nonblocking(true).expect("can change the mode");
     let early = waiting.read(&mut [0]);
     assert!(early.is_err(), "a response during a build: {early:?}");
-    waiting.set_nonblocking(false).expect("it can be set");
-    fs::write(&go, "").expect("it is ours");
+    waiting.set_nonblocking(false).expect("can change the mode");
+    fs::write(&go, "").expect("can create `go`");
     let response = rest(waiting);
     assert!(response.contains("gen 2 failed to build"), "{response}");
     assert!(
@@ -86,23 +88,20 @@ fn http_clients_get_the_errors_of_a_broken_first_build() {
     );
 
     let mut other = connect(run.address());
-    other.write_all(b"GET /").expect("it can be sent");
+    other.write_all(b"GET /").expect("can send the request");
     build(&project, "true");
     run.live();
-    assert_eq!(run.get("/"), "generation 3 version mended\n");
+    assert_eq!(run.get("/"), "generation 3 version fixed\n");
     other
         .write_all(b" HTTP/1.1\r\nconnection: close\r\n\r\n")
-        .expect("it can be sent");
+        .expect("can send the request");
     let answer = rest(other);
-    assert!(
-        answer.ends_with("generation 3 version mended\n"),
-        "{answer}"
-    );
+    assert!(answer.ends_with("generation 3 version fixed\n"), "{answer}");
     run.quit();
 }
 
 #[test]
-fn with_no_error_page_all_connections_wait() {
+fn all_connections_wait_with_no_error_page() {
     let project = Project::new();
     build(&project, "exit 1");
     let mut run = run(&project).arg("--no-error-page").spawn();
@@ -111,11 +110,11 @@ fn with_no_error_page_all_connections_wait() {
     build(&project, "true");
     run.live();
     let answered = http::finish(waiting).expect("a response");
-    assert_eq!(answered, "generation 2 version mended\n");
+    assert_eq!(answered, "generation 2 version fixed\n");
     run.quit();
 }
 
-/// Responds to HTTP, and echoes anything else.
+/// A server that responds to HTTP requests, and echoes anything else.
 const SERVER: &str = "
 s = open_socket()
 while True:
@@ -132,7 +131,7 @@ while True:
 
 #[test]
 #[ignore = "needs python3"]
-fn http_clients_of_an_adopted_address_get_the_crash() {
+fn http_clients_of_an_adopted_listener_get_the_reason_of_a_crash() {
     if !has(PYTHON) {
         return;
     }
@@ -149,7 +148,7 @@ fn http_clients_of_an_adopted_address_get_the_crash() {
         let mut other = connect(run.address());
         other
             .write_all(b"\x16\x03\x01 hello")
-            .expect("it can be sent");
+            .expect("can send the request");
         app.save(&format!("{SERVER}# {generation}"));
         assert_eq!(run.live(), generation + 1);
         let answer = rest(other);
@@ -164,8 +163,9 @@ fn http_clients_of_an_adopted_address_get_the_crash() {
 fn http_clients_get_the_reason_if_the_program_cannot_start() {
     let project = Project::new();
     let program = project.work().join("program");
-    fs::write(&program, "#!/no/such/interpreter\n").expect("it is ours");
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("it is ours");
+    fs::write(&program, "#!/no/such/interpreter\n").expect("can write the program");
+    fs::set_permissions(&program, Permissions::from_mode(0o755))
+        .expect("can change the permissions");
     let mut run = Run::new(&project).listen().program(["./program"]).spawn();
     run.expect("failed");
     let response = send(run.address(), CURL);

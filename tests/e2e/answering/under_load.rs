@@ -24,9 +24,11 @@ fn broken_builds_and_a_fix_lose_no_connection() {
     let load = Load::start(to, pressure, 2_000);
     let more = |load: &Load| {
         let before = load.asked();
-        until("more responses", BUILD_PATIENCE, || {
-            (load.asked() > before).then_some(())
-        });
+        until(
+            "another batch of requests has ended",
+            BUILD_PATIENCE,
+            || (load.asked() > before).then_some(()),
+        );
     };
     for number in 0..4 {
         more(&load);
@@ -39,7 +41,7 @@ fn broken_builds_and_a_fix_lose_no_connection() {
     more(&load);
     let figures = load.stop();
     say(&format!(
-        "broken builds under load: {} responses with 503, {figures}",
+        "broken builds under load: {} responses with status 503, {figures}",
         figures.unavailable
     ));
     assert_eq!(figures.unavailable + figures.answered, figures.asked);
@@ -47,10 +49,9 @@ fn broken_builds_and_a_fix_lose_no_connection() {
     run.quit();
 }
 
-/// Each of many concurrent clients gets the response.
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn a_thousand_concurrent_clients_get_the_response() {
+fn a_thousand_concurrent_clients_get_the_503_response() {
     let project = Project::new();
     build(&project, "exit 1");
     let mut run = run(&project).spawn();
@@ -69,7 +70,7 @@ fn a_thousand_concurrent_clients_get_the_response() {
     let clients: Vec<_> = clients.collect();
     let unavailable: usize = clients
         .into_iter()
-        .map(|client| client.join().expect("no panic"))
+        .map(|client| client.join().expect("the client has not panicked"))
         .sum();
     assert_eq!(unavailable, 1000);
     run.quit();

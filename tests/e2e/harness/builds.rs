@@ -119,7 +119,7 @@ impl Builds {
         }
     }
 
-    /// Saves a file that a rule prints, and waits for its output: every earlier change is handled then.
+    /// Saves a file that a rule prints, and waits for the output. By then, every earlier change has been handled.
     #[track_caller]
     fn mark(&mut self) {
         self.marks += 1;

@@ -12,12 +12,16 @@ use super::{PATIENCE, until};
 /// the master does not catch `ABRT`.
 #[track_caller]
 pub(crate) fn wait_for_handlers(master: u64, workers: usize) {
-    until("the workers have their signal handlers", PATIENCE * 2, || {
-        let path = format!("/proc/{master}/task/{master}/children");
-        let children = fs::read_to_string(path).unwrap_or_default();
-        let ready = children.split_whitespace().filter(|pid| catches_abort(pid));
-        (ready.count() >= workers).then_some(())
-    });
+    until(
+        "the workers have their signal handlers",
+        PATIENCE * 2,
+        || {
+            let path = format!("/proc/{master}/task/{master}/children");
+            let children = fs::read_to_string(path).unwrap_or_default();
+            let ready = children.split_whitespace().filter(|pid| catches_abort(pid));
+            (ready.count() >= workers).then_some(())
+        },
+    );
 }
 
 fn catches_abort(pid: &str) -> bool {

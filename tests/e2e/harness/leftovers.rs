@@ -74,5 +74,9 @@ pub(crate) fn empty(dir: &Path) {
     let names: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.file_name()))
         .collect();
-    assert!(names.is_empty(), "left behind in {}: {names:?}", dir.display());
+    assert!(
+        names.is_empty(),
+        "left behind in {}: {names:?}",
+        dir.display()
+    );
 }

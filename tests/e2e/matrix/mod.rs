@@ -61,7 +61,7 @@ fn full() -> bool {
     env::var_os("CI").is_some() || env::var("MATRIX").is_ok_and(|size| size == "full")
 }
 
-/// The user as whom hotrun runs.
+/// The user that hotrun runs as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RunAs {
     /// The user who runs the tests.
@@ -105,7 +105,9 @@ impl Served {
             None => run,
         };
         let mut run = program.environment(run, &project).spawn();
-        let first = run.expect_that("the first generation to go live", BUILD_PATIENCE, |event| event.is("live"));
+        let first = run.expect_that("the first generation to go live", BUILD_PATIENCE, |event| {
+            event.is("live")
+        });
         // A program that has not opened a listener goes live after a short time, so it may open its socket later.
         until("the program listens", PATIENCE, || {
             TcpStream::connect(program.address()).ok()

@@ -22,7 +22,7 @@ pub(super) struct Program {
     name: &'static str,
     app: &'static str,
     kind: Kind,
-    /// The port in the documentation's source or command line, which [`Self::port`] replaces.
+    /// The port in the documentation's source or command line, which is replaced with `port`.
     documented: u16,
     port: u16,
     /// The number of saved versions.
@@ -173,14 +173,16 @@ impl Program {
             }
             Kind::Run { runtime, .. } => match runtime {
                 Runtime::Express => {
-                    let packages = dependencies::npm().expect("`can_run` has installed the packages");
+                    let packages =
+                        dependencies::npm().expect("`can_run` has installed the packages");
                     copy(
                         &packages.join("node_modules"),
                         &project.beside("node_modules"),
                     );
                 }
                 Runtime::PythonPackages => {
-                    let packages = dependencies::pip().expect("`can_run` has installed the packages");
+                    let packages =
+                        dependencies::pip().expect("`can_run` has installed the packages");
                     copy(&packages, &project.beside("packages"));
                 }
                 Runtime::Go => {
@@ -271,7 +273,8 @@ fn free_port(name: &str) -> u16 {
     let mut hasher = DefaultHasher::new();
     (env!("CARGO_MANIFEST_DIR"), name).hash(&mut hasher);
     let count = u64::from(PORTS.end - PORTS.start);
-    let first = u16::try_from(hasher.finish() % count).expect("the remainder fits, because the count does");
+    let first =
+        u16::try_from(hasher.finish() % count).expect("the remainder fits, because the count does");
     let ports = (PORTS.start + first..PORTS.end).chain(PORTS);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
     ports.into_iter().find(free).expect("a port is free")

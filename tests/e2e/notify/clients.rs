@@ -1,4 +1,4 @@
-//! Websocket clients that send messages without end.
+//! Websocket clients that send messages until they are stopped.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,13 +14,13 @@ use crate::harness::{PATIENCE, until};
 #[derive(Debug, Default)]
 struct Seen {
     messages: AtomicU64,
-    /// The newest generation that answered.
+    /// The newest generation that has responded.
     generation: AtomicU64,
-    /// The highest number that the server gave to a message.
+    /// The server's message count in the latest response.
     count: AtomicU64,
 }
 
-/// The responses to all clients.
+/// The responses to all clients combined.
 pub(super) struct Results {
     pub(super) connections: usize,
     pub(super) messages: u64,
@@ -28,7 +28,7 @@ pub(super) struct Results {
     pub(super) last_count: u64,
 }
 
-/// Clients, each on one connection that must never break.
+/// Clients that each use one connection, which must never break.
 pub(super) struct Clients {
     stop: Arc<AtomicBool>,
     seen: Vec<Arc<Seen>>,
@@ -61,24 +61,25 @@ impl Clients {
         this
     }
 
-    /// Waits until each client has this many responses.
+    /// Waits until every client has received this many responses.
     #[track_caller]
-    pub(super) fn answered(&self, messages: u64) {
-        self.all("answers", |seen| {
+    pub(super) fn wait_for_responses(&self, messages: u64) {
+        self.wait_for_all("every client has enough responses", |seen| {
             seen.messages.load(Ordering::Relaxed) >= messages
         });
     }
 
-    /// Waits until each client has a response from this generation.
+    /// Waits until every client has received a response from this generation.
     #[track_caller]
-    pub(super) fn answered_by(&self, generation: u64) {
-        self.all(&format!("a response from gen {generation}"), |seen| {
-            seen.generation.load(Ordering::Relaxed) >= generation
-        });
+    pub(super) fn wait_for_generation(&self, generation: u64) {
+        self.wait_for_all(
+            &format!("generation {generation} responds to every client"),
+            |seen| seen.generation.load(Ordering::Relaxed) >= generation,
+        );
     }
 
     #[track_caller]
-    fn all(&self, what: &str, fits: impl Fn(&Seen) -> bool) {
+    fn wait_for_all(&self, what: &str, fits: impl Fn(&Seen) -> bool) {
         until(what, PATIENCE, || {
             let failure = self
                 .failure
@@ -90,12 +91,12 @@ impl Clients {
         });
     }
 
-    /// Stops the clients, and checks that none failed.
+    /// Stops the clients, and checks that none of them failed.
     #[track_caller]
     pub(super) fn stop(self) -> Results {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
-            thread.join().expect("a client that does not panic");
+            thread.join().expect("the client has not panicked");
         }
         let failure = self
             .failure
@@ -119,8 +120,8 @@ impl Clients {
     }
 }
 
-/// Sends one message after the other. Each response must come in order on the same connection and from the same or a
-/// newer generation.
+/// Sends one message after another. Every response must arrive in order, on the same connection, and from the same
+/// generation as the previous one or a newer one.
 fn ask(address: SocketAddr, client: usize, stop: &AtomicBool, seen: &Seen) -> Result<(), String> {
     let mut socket = connect(address)?;
     let began = Instant::now();
@@ -138,17 +139,17 @@ fn ask(address: SocketAddr, client: usize, stop: &AtomicBool, seen: &Seen) -> Re
         let answer = answer.to_text().map_err(|error| failed(&error))?.to_owned();
         let words: Vec<&str> = answer.split(' ').collect();
         let [generation, count, echoed] = words[..] else {
-            return Err(failed(&format!("answered `{answer}`")));
+            return Err(failed(&format!("unexpected response `{answer}`")));
         };
         let number_of = |text: &str| text.parse::<u64>().map_err(|error| failed(&error));
         if echoed != word || number_of(generation)? < seen.generation.load(Ordering::Relaxed) {
-            return Err(failed(&format!("answered `{answer}`")));
+            return Err(failed(&format!("unexpected response `{answer}`")));
         }
         seen.generation
             .store(number_of(generation)?, Ordering::Relaxed);
         seen.count.store(number_of(count)?, Ordering::Relaxed);
         seen.messages.fetch_add(1, Ordering::Relaxed);
-        // A short pause, so that the clients don't take the processor from the server.
+        // Pause briefly, so that the clients leave the processor to the server.
         thread::sleep(Duration::from_millis(2));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Notifications of programs while hotrun is stopped.
+//! Notifications that programs send while hotrun is stopped.
 
 use std::time::Duration;
 use std::{fs, thread};
@@ -8,11 +8,10 @@ use nix::sys::signal::Signal;
 use super::{has_python, run};
 use crate::harness::{PATIENCE, Project};
 
-/// `kill -STOP`, a debugger, or Ctrl-Z can stop hotrun. The first stop is so short that hotrun may not
-/// notice it.
+/// `kill -STOP`, a debugger, or Ctrl-Z can stop hotrun. The first stop is so short that hotrun may not notice it.
 #[test]
 #[ignore = "needs python3"]
-fn a_program_is_not_late_because_hotrun_was_stopped() {
+fn a_watchdog_ping_is_not_missed_while_hotrun_is_stopped() {
     if !has_python() {
         return;
     }
@@ -36,12 +35,12 @@ time.sleep(1000)"#,
     assert_eq!(run.live(), 1);
     for stopped in [1200, 3000] {
         run.signal(Signal::SIGSTOP);
-        // hotrun must stay stopped for longer than the limit.
+        // hotrun must stay stopped longer than the timeout.
         thread::sleep(Duration::from_millis(stopped));
         run.signal(Signal::SIGCONT);
-        // Fifty beats after hotrun resumes take longer than the limit.
+        // Fifty more beats take longer than the timeout.
         let printed = run.count("output");
-        run.expect_that("more beats", PATIENCE, |event| {
+        run.expect_that("fifty more beats", PATIENCE, |event| {
             let number = event.text("text").strip_prefix("beat ").map(str::to_owned);
             number.is_some_and(|number| {
                 number
@@ -51,12 +50,12 @@ time.sleep(1000)"#,
         });
         run.assert_count("aborting", 0);
     }
-    fs::write(hangs, "").expect("the test owns it");
+    fs::write(hangs, "").expect("can create `hangs`");
     assert_eq!(run.expect("aborting").generation(), 1);
     run.quit();
 }
 
-/// It sends `READY=1` while hotrun cannot read it.
+/// The program sends `READY=1` while hotrun cannot read it.
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_gets_ready_while_hotrun_is_stopped_goes_live() {
@@ -76,10 +75,12 @@ server().serve_forever()"#,
     );
     let run = run(&project, &body).args(["--ready", "notify", "--ready-timeout", "2s"]);
     let mut run = run.spawn();
-    run.expect_that("its first line", PATIENCE, |event| event.mentions("waits"));
+    run.expect_that("the program's first line", PATIENCE, |event| {
+        event.mentions("waits")
+    });
     run.signal(Signal::SIGSTOP);
-    fs::write(go, "").expect("the test owns it");
-    // hotrun must stay stopped for longer than the limit.
+    fs::write(go, "").expect("can create `go`");
+    // hotrun must stay stopped longer than the timeout.
     thread::sleep(Duration::from_secs(3));
     run.signal(Signal::SIGCONT);
     assert_eq!(run.live(), 1);

@@ -1,7 +1,7 @@
-"""A websocket server (RFC 6455, text of up to 125 bytes) whose clients outlive it.
+"""A websocket server (RFC 6455, messages of up to 125 bytes) whose clients stay connected when it is restarted.
 
-Its state is in a memory file. It stores clients and state with FDSTORE=1: the state at the start if the first argument is
-`early`, everything else on SIGTERM.
+It keeps its state in a memory file, and stores the state and its clients with FDSTORE=1: the clients on SIGTERM, and the
+state on SIGTERM and, if the first argument is `early`, also at the start.
 """
 
 import base64
@@ -29,7 +29,7 @@ def notify(text, *fds):
 
 
 def passed():
-    """The passed descriptors by name."""
+    """Returns the passed descriptors by name."""
     names = os.environ.get("LISTEN_FDNAMES", "")
     count = int(os.environ.get("LISTEN_FDS", "0"))
     assert not count or int(os.environ["LISTEN_PID"]) == os.getpid()
@@ -142,7 +142,7 @@ while True:
         elif not key.data.readable():
             selector.unregister(key.data.connection)
             clients.remove(key.data)
-            # Closing it is not enough, because hotrun stores a duplicate.
+            # Closing the connection is not enough, because hotrun may hold a duplicate.
             try:
                 key.data.connection.shutdown(socket.SHUT_RDWR)
             except OSError:

@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use crate::harness::http;
 
-/// Two clients that send requests in a loop, each on a new connection, and record when a failed request began and ended.
+/// Two clients that send requests in a loop, each on a new connection, and record when each failed request began and ended.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
     paused: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Counts>>,
-    /// The times of crashes. A crash may lose the requests that began before it.
+    /// The crashes so far. A crash may lose the requests that began before it.
     crashes: Arc<Mutex<Vec<Crash>>>,
 }
 
 #[derive(Clone, Copy)]
 struct Crash {
-    /// A time at which the program has certainly crashed.
+    /// A time by which the program had certainly crashed.
     until: Instant,
 }
 
@@ -53,31 +53,37 @@ impl Load {
     }
 
     /// Pauses or resumes the requests.
-    pub(super) fn paused(&self, paused: bool) {
+    pub(super) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// Records that a program has crashed by now, so later requests cannot have reached it.
-    pub(super) fn crashed(&self) {
+    /// Records that the program has crashed: requests sent after this call cannot have reached it.
+    pub(super) fn record_crash(&self) {
         let until = Instant::now();
-        let mut crashes = self.crashes.lock().expect("no thread panics");
+        let mut crashes = self
+            .crashes
+            .lock()
+            .expect("no thread panics while it holds the lock");
         crashes.push(Crash { until });
     }
 
-    /// Stops the load. Returns the counts, the number of requests that a crash lost, and the other lost requests.
+    /// Stops the load, and returns the counts, the number of requests lost in a crash, and the other lost requests.
     pub(super) fn end(self) -> (Counts, usize, Vec<Lost>) {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Counts::default();
         for client in self.clients {
-            let one = client.join().expect("a client does not panic");
+            let one = client.join().expect("the client has not panicked");
             all.answered += one.answered;
             all.slowest = all.slowest.max(one.slowest);
             all.failed.extend(one.failed);
         }
-        let crashes = self.crashes.lock().expect("no thread panics");
+        let crashes = self
+            .crashes
+            .lock()
+            .expect("no thread panics while it holds the lock");
         let in_crash = |lost: &Lost| {
             let mut crashes = crashes.iter();
-            // The request failed with the program, or hotrun spliced its connection and noticed the crash a little later.
+            // The request failed when the program crashed, or, if hotrun forwarded its connection, a little later.
             let soon = Duration::from_secs(1);
             crashes.any(|crash| lost.began < crash.until && crash.until < lost.ended + soon)
         };

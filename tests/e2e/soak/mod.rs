@@ -1,8 +1,9 @@
-//! The soak test: random developer actions for minutes or days, on three servers in three languages under load. Each
-//! server runs under hotrun on its own terminal. No request on a new connection may fail, and hotrun may not grow.
+//! The soak test: random developer actions for minutes or days, on servers in three languages under load. Each server runs
+//! under hotrun on its own terminal. No request on a new connection may fail, and hotrun's usage of resources must not
+//! grow.
 //!
 //! `SOAK=1h cargo test --test e2e -- --ignored soak::` takes an hour. Without `SOAK` it takes twenty seconds, which is
-//! too short to judge growth. `SOAK_SEED` repeats the actions of a run.
+//! too short to detect growth. Set `SOAK_SEED` to repeat the actions of an earlier run.
 
 mod load;
 mod random;
@@ -18,28 +19,28 @@ use server::{Language, Served};
 use terminal::Usage;
 
 const SHORT: Duration = Duration::from_secs(20);
-/// The shortest run in which growth is judged, against the usage after the first fifth.
+/// The shortest run that checks for growth. It compares the usage at the end with the usage after a fifth of the time.
 const LONG: Duration = Duration::from_secs(240);
-/// The actions of a developer, including those that go wrong.
+/// A developer's actions, including those that go wrong.
 const ACTIONS: [fn(&mut Served, &mut Random); 11] = [
-    |served, _| served.saves(),
-    |served, _| served.saves(),
-    |served, random| served.saves_in_a_burst(random),
-    |served, _| served.breaks_the_build(),
-    |served, _| served.crashes(),
-    |served, _| served.saves_a_version_that_crashes(),
-    |served, _| served.saves_a_version_that_never_gets_ready(),
-    |served, random| served.configures(random),
-    |served, _| served.rolls_back(),
-    |served, _| served.pauses(),
-    |served, _| served.reloads(),
+    |served, _| served.save_and_wait(),
+    |served, _| served.save_and_wait(),
+    |served, random| served.save_in_a_burst(random),
+    |served, _| served.break_the_build(),
+    |served, _| served.crash(),
+    |served, _| served.save_a_version_that_crashes(),
+    |served, _| served.save_a_version_that_never_gets_ready(),
+    |served, random| served.change_the_configuration(random),
+    |served, _| served.roll_back(),
+    |served, _| served.save_while_paused(),
+    |served, _| served.reload(),
 ];
 
-/// The duration of the test: `SOAK`, as in `5m`.
+/// The duration of the test from `SOAK`, such as `5m`.
 fn duration() -> Duration {
     let text = std::env::var("SOAK").ok();
     text.map_or(SHORT, |text| {
-        humantime::parse_duration(&text).expect("`SOAK` is a duration as in `5m`")
+        humantime::parse_duration(&text).expect("`SOAK` must be a duration, such as `5m`")
     })
 }
 
@@ -47,7 +48,7 @@ fn duration() -> Duration {
 #[ignore = "takes minutes, needs python3 and node"]
 fn random_actions_in_any_order_lose_no_request() {
     if !can("script", &["--version"]) {
-        return skip("`script` of util-linux is missing");
+        return skip("`script` from util-linux is not installed");
     }
     let (time, seed) = (duration(), Random::seed());
     say(&format!("soak: {time:?} with SOAK_SEED={seed}"));
@@ -68,7 +69,7 @@ fn random_actions_in_any_order_lose_no_request() {
 
 fn soak(language: Language, time: Duration, mut random: Random) {
     if !language.is_installed() {
-        return skip(&format!("{language:?} is missing"));
+        return skip(&format!("{language:?} is not installed"));
     }
     let mut served = Served::start(language);
     let began = Instant::now();

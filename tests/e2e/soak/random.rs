@@ -4,15 +4,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) struct Random(u64);
 
 impl Random {
-    /// The seed from `SOAK_SEED`, or otherwise one from the clock.
+    /// Returns the seed from `SOAK_SEED` or, if it is not set, one from the clock.
     pub(super) fn seed() -> u64 {
         let given = std::env::var("SOAK_SEED").ok();
         given.map_or_else(
             || {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
-                u64::from(now.expect("the clock is past 1970").subsec_nanos())
+                u64::from(now.expect("the clock is later than 1970").subsec_nanos())
             },
-            |text| text.parse().expect("`SOAK_SEED` is a number"),
+            |text| text.parse().expect("`SOAK_SEED` must be a number"),
         )
     }
 
@@ -20,13 +20,13 @@ impl Random {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// A number below `most`.
-    pub(super) fn below(&mut self, most: usize) -> usize {
+    /// Returns a number less than `limit`.
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(high).expect("31 bits") % most
+        usize::try_from(high).expect("31 bits fit into a usize") % limit
     }
 
     pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> T {

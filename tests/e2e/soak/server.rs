@@ -9,7 +9,7 @@ use crate::harness::{PATIENCE, Project, apps, can, http, until};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Language {
-    /// Gets its listener from hotrun, and handles no signal.
+    /// Gets its listener from hotrun, and handles no signals.
     Rust,
     /// Opens its own socket, and starts a thread for each connection.
     Python,
@@ -68,7 +68,7 @@ else {
 }
 ";
 
-/// Builds a separate program for each version, so that hotrun can roll back.
+/// The build script. It writes a separate program for each version, so that hotrun can roll back.
 const BUILD: &str = "set -e
 what=$(cat src/main)
 case $what in broken*) echo 'error: broken build' >&2; exit 1;; esac
@@ -89,12 +89,12 @@ impl Language {
         }
     }
 
-    /// Writes the program. Returns its command line, and the options for hotrun.
+    /// Writes the program, and returns its command line, and options for hotrun.
     fn install(self, project: &Project, to: SocketAddr) -> (String, String) {
         let port = to.port().to_string();
         let interpreted = |name: &str, text: &str, command: &str| {
             let file = project.beside(name);
-            fs::write(&file, text.replace("PORT", &port)).expect("the test owns the folder");
+            fs::write(&file, text.replace("PORT", &port)).expect("can write the program");
             (format!("{command} {}", file.display()), String::new())
         };
         match self {
@@ -108,12 +108,12 @@ impl Language {
     }
 }
 
-/// The pause after a save, for its effects to end.
+/// How long to wait after a save until its effects are over.
 const PAUSE: Duration = Duration::from_millis(150);
-/// A longer pause, for forwarded connections to end.
+/// How long to wait until forwarded connections are closed, too.
 const IDLE: Duration = Duration::from_secs(3);
 
-/// The results of a run.
+/// The results of a soak.
 pub(super) struct Figures {
     pub(super) actions: usize,
     pub(super) answered: usize,
@@ -127,7 +127,7 @@ pub(super) struct Served {
     /// Declared before `project`, so that hotrun exits before the folder is removed.
     terminal: Terminal,
     project: Project,
-    /// When hotrun started, which is the start of its log.
+    /// The time of hotrun's start, to which the times in its log are relative.
     began: Instant,
     load: Load,
     address: SocketAddr,
@@ -143,11 +143,11 @@ impl Served {
     pub(super) fn start(language: Language) -> Self {
         let project = Project::new();
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = free.expect("a port is free");
+        let address = free.expect("can bind a free port");
         let (command, options) = language.install(&project, address);
-        fs::create_dir(project.work().join("src")).expect("the test owns the folder");
-        fs::create_dir(project.work().join("config")).expect("the test owns the folder");
-        fs::write(project.beside("build"), BUILD).expect("the test owns the folder");
+        fs::create_dir(project.work().join("src")).expect("can create `src`");
+        fs::create_dir(project.work().join("config")).expect("can create `config`");
+        fs::write(project.beside("build"), BUILD).expect("can write the build script");
         project.save("src/main", "v0\n");
         project.save("config/value", "0\n");
         let arguments = format!(
@@ -156,7 +156,7 @@ impl Served {
         );
         let began = Instant::now();
         let terminal = Terminal::start(&project, &arguments);
-        until("the first version", PATIENCE, || {
+        until("the first version responds", PATIENCE, || {
             http::get(address, "/").ok()
         });
         Self {
@@ -173,6 +173,7 @@ impl Served {
         }
     }
 
+    /// Saves the next version with these faults, and returns its name.
     fn save(&mut self, what: &str) -> String {
         self.actions += 1;
         self.crashes = 0;
@@ -184,51 +185,55 @@ impl Served {
 
     /// Waits for a response that contains this text.
     #[track_caller]
-    fn answers(&self, wanted: &str) {
-        until(&format!("{:?}: {wanted}", self.language), PATIENCE, || {
-            let body = http::get(self.address, "/").ok()?;
-            body.split_terminator(['\n'])
-                .any(|line| format!("{line} ").contains(wanted))
-                .then_some(())
-        });
+    fn wait_for_response(&self, wanted: &str) {
+        until(
+            &format!("the {:?} server responds `{wanted}`", self.language),
+            PATIENCE,
+            || {
+                let body = http::get(self.address, "/").ok()?;
+                body.split_terminator(['\n'])
+                    .any(|line| format!("{line} ").contains(wanted))
+                    .then_some(())
+            },
+        );
     }
 
-    pub(super) fn saves(&mut self) {
+    pub(super) fn save_and_wait(&mut self) {
         let version = self.save("");
-        self.answers(&format!("version {version} "));
+        self.wait_for_response(&format!("version {version} "));
     }
 
-    pub(super) fn saves_in_a_burst(&mut self, random: &mut Random) {
+    pub(super) fn save_in_a_burst(&mut self, random: &mut Random) {
         for _ in 0..random.below(8) {
             self.save("");
             std::thread::sleep(Duration::from_millis(10 * random.below(20) as u64));
         }
-        self.saves();
+        self.save_and_wait();
     }
 
-    pub(super) fn breaks_the_build(&mut self) {
+    pub(super) fn break_the_build(&mut self) {
         self.save("broken ");
         short_pause();
-        self.answers("version ");
+        self.wait_for_response("version ");
     }
 
-    /// Crashes the program. It is restarted automatically or after a save.
-    pub(super) fn crashes(&mut self) {
-        // The program can answer before hotrun has noticed that it is ready, and a program that exits before it is ready is
-        // not restarted.
+    /// Crashes the program, which is restarted automatically or after a save.
+    pub(super) fn crash(&mut self) {
+        // The program may respond before hotrun has noticed that it is ready, and a program that exits before it is ready
+        // is not restarted.
         short_pause();
         self.actions += 1;
         self.crashes += 1;
         let _ = http::get(self.address, "/crash");
-        self.load.crashed();
-        if self.crashes > 2 || !self.answers_soon() {
-            self.saves();
+        self.load.record_crash();
+        if self.crashes > 2 || !self.responds_soon() {
+            self.save_and_wait();
         }
     }
 
-    /// Whether there is a response within 10 s. On a busy machine the program may have crashed before hotrun noticed that it
-    /// was ready.
-    fn answers_soon(&self) -> bool {
+    /// Whether the program responds within 10 s. On a busy machine it may have crashed before hotrun noticed that it was
+    /// ready.
+    fn responds_soon(&self) -> bool {
         let soon = Instant::now() + Duration::from_secs(10);
         while Instant::now() < soon {
             if http::get_within(self.address, "/", Duration::from_secs(1)).is_ok() {
@@ -238,13 +243,13 @@ impl Served {
         false
     }
 
-    pub(super) fn saves_a_version_that_crashes(&mut self) {
-        self.saves();
-        self.crashes();
+    pub(super) fn save_a_version_that_crashes(&mut self) {
+        self.save_and_wait();
+        self.crash();
     }
 
-    /// Every other version exits before it is ready instead of hanging.
-    pub(super) fn saves_a_version_that_never_gets_ready(&mut self) {
+    /// Saves a version that hangs or, every other time, exits before it is ready.
+    pub(super) fn save_a_version_that_never_gets_ready(&mut self) {
         let what = if self.versions.is_multiple_of(2) {
             "hang "
         } else {
@@ -252,29 +257,29 @@ impl Served {
         };
         self.save(what);
         short_pause();
-        self.answers("version ");
+        self.wait_for_response("version ");
     }
 
-    pub(super) fn configures(&mut self, random: &mut Random) {
+    pub(super) fn change_the_configuration(&mut self, random: &mut Random) {
         self.actions += 1;
         self.values += 1 + random.below(3);
         let value = self.values;
         self.project.save("config/value", &format!("{value}\n"));
         match self.language {
             // The signal kills this server, so hotrun restarts it.
-            Language::Rust => self.answers("version "),
-            Language::Python | Language::Node => self.answers(&format!("value {value} ")),
+            Language::Rust => self.wait_for_response("version "),
+            Language::Python | Language::Node => self.wait_for_response(&format!("value {value} ")),
         }
     }
 
-    pub(super) fn rolls_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         self.actions += 1;
         self.terminal.press("u");
         short_pause();
-        self.answers("version ");
+        self.wait_for_response("version ");
     }
 
-    pub(super) fn pauses(&mut self) {
+    pub(super) fn save_while_paused(&mut self) {
         self.terminal.press("p");
         short_pause();
         let version = self.save("");
@@ -285,26 +290,26 @@ impl Served {
             "a save took effect during a pause: {body}"
         );
         self.terminal.press("p");
-        self.answers(&format!("version {version} "));
+        self.wait_for_response(&format!("version {version} "));
     }
 
-    pub(super) fn reloads(&mut self) {
+    pub(super) fn reload(&mut self) {
         self.actions += 1;
         self.terminal.press("r");
         short_pause();
-        self.answers("version ");
+        self.wait_for_response("version ");
     }
 
-    /// Measures the usage of hotrun with one generation and without requests.
+    /// Measures hotrun's usage with one generation and without requests.
     pub(super) fn measure(&mut self) -> Usage {
         let mut least: Option<Usage> = None;
         for rest in [PAUSE, PAUSE, PAUSE, IDLE] {
-            self.saves();
-            self.load.paused(true);
+            self.save_and_wait();
+            self.load.set_paused(true);
             self.terminal.wait_until_idle();
             std::thread::sleep(rest);
             let usage = self.terminal.usage();
-            self.load.paused(false);
+            self.load.set_paused(false);
             least = Some(least.map_or(usage, |least| least.least(usage)));
         }
         least.expect("there were four measurements")
@@ -335,7 +340,7 @@ impl Served {
     }
 }
 
-/// The request, and what hotrun did at the time.
+/// Describes a lost request, and what hotrun logged at the time.
 fn describe(lost: &Lost, start: Instant, log: &str) -> String {
     let (began, ended) = (
         lost.began.duration_since(start),

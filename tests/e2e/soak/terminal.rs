@@ -10,7 +10,7 @@ use hotrun::os::process_tree;
 use crate::harness::leftovers::{self, MARK, new_mark};
 use crate::harness::{PATIENCE, Project, until};
 
-/// The name of hotrun's log, in the project's folder.
+/// The name of hotrun's log, next to the watched folder.
 pub(super) const LOG: &str = "log";
 
 /// hotrun on its own terminal, which `script` records.
@@ -23,7 +23,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts hotrun. `arguments` is shell text.
+    /// Starts hotrun with these arguments, which the shell expands.
     pub(super) fn start(project: &Project, arguments: &str) -> Self {
         let mark = new_mark();
         let hotrun = env!("CARGO_BIN_EXE_hotrun");
@@ -46,10 +46,10 @@ impl Terminal {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("`script` can be started");
-        let keys = script.stdin.take().expect("it is piped");
-        let pid = i32::try_from(script.id()).expect("a pid is an i32");
-        let hotrun = until("hotrun on its terminal", PATIENCE, || {
+            .expect("can start `script`");
+        let keys = script.stdin.take().expect("stdin is piped");
+        let pid = i32::try_from(script.id()).expect("a pid fits into an i32");
+        let hotrun = until("hotrun runs on its terminal", PATIENCE, || {
             let mut children = process_tree::children(pid).into_iter();
             children.find(|child| comm(*child) == "hotrun")
         });
@@ -64,12 +64,12 @@ impl Terminal {
 
     pub(super) fn press(&mut self, key: &str) {
         let pressed = self.keys.write_all(key.as_bytes());
-        pressed.expect("hotrun runs");
+        pressed.expect("hotrun is running");
     }
 
-    /// Waits until only one generation runs.
+    /// Waits until only one generation is running.
     pub(super) fn wait_until_idle(&self) {
-        until("only one generation to run", PATIENCE, || {
+        until("only one generation is running", PATIENCE, || {
             let children = process_tree::children(self.hotrun);
             (children.len() == 1).then_some(())
         });
@@ -78,15 +78,19 @@ impl Terminal {
     pub(super) fn usage(&self) -> Usage {
         let entries = |what: &str| {
             let entries = fs::read_dir(format!("/proc/{}/{what}", self.hotrun));
-            entries.expect("hotrun runs").flatten()
+            entries.expect("hotrun is running").flatten()
         };
         let names = entries("task").map(|task| fs::read_to_string(task.path().join("comm")));
-        let (helpers, threads): (Vec<_>, Vec<_>) = names
+        let (workers, threads): (Vec<_>, Vec<_>) = names
             .flatten()
             .partition(|name| name.trim() == "tokio-rt-worker");
-        assert!(helpers.len() <= MAX_HELPERS, "{} helpers", helpers.len());
+        assert!(
+            workers.len() <= MAX_WORKERS,
+            "{} threads for blocking work",
+            workers.len()
+        );
         let status = fs::read_to_string(format!("/proc/{}/status", self.hotrun));
-        let status = status.expect("hotrun runs");
+        let status = status.expect("hotrun is running");
         let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let memory = memory.and_then(|line| line.trim().strip_suffix(" kB"));
         Usage {
@@ -94,17 +98,17 @@ impl Terminal {
             threads: threads.len(),
             kib: memory
                 .and_then(|kib| kib.trim().parse().ok())
-                .expect("a size in KiB"),
+                .expect("`VmRSS` is a size in KiB"),
         }
     }
 
-    /// Quits hotrun, and checks that no process is left.
+    /// Quits hotrun, and checks that no process is left behind.
     pub(super) fn quit(mut self) {
         self.press("q");
-        let status = until("hotrun to exit", PATIENCE, || {
-            self.script.try_wait().expect("it is our child")
+        let status = until("hotrun exits", PATIENCE, || {
+            self.script.try_wait().expect("can wait for `script`")
         });
-        assert!(status.success(), "hotrun exits with {status}");
+        assert!(status.success(), "hotrun exited with {status}");
         leftovers::no_process(&self.mark);
     }
 }
@@ -119,7 +123,7 @@ impl Drop for Terminal {
         }
         let _ = self.script.kill();
         let _ = self.script.wait();
-        // Only a failed test leaves processes with this mark.
+        // Only a failed test leaves processes with this mark behind.
         for (pid, _) in leftovers::marked(&self.mark) {
             let pid = nix::unistd::Pid::from_raw(pid);
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
@@ -132,10 +136,10 @@ fn comm(pid: i32) -> String {
     name.unwrap_or_default().trim().to_owned()
 }
 
-/// The maximum number of threads for blocking work. The runtime never ends one that it has started.
-const MAX_HELPERS: usize = 16;
+/// The maximum number of threads for blocking work. The runtime never stops a thread that it has started.
+const MAX_WORKERS: usize = 16;
 
-/// The resources that an idle hotrun uses, without its threads for blocking work.
+/// The resources that an idle hotrun uses, except its threads for blocking work.
 #[derive(Clone, Copy)]
 pub(super) struct Usage {
     descriptors: usize,
@@ -144,8 +148,8 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// The minimum of each value. The number of listeners that must stay open to keep the order of their reuseport group
-    /// varies.
+    /// The minimum of each value. It varies how many listeners must stay open to preserve the order of their reuseport
+    /// group.
     pub(super) fn least(self, other: Self) -> Self {
         Self {
             descriptors: self.descriptors.min(other.descriptors),
@@ -154,14 +158,14 @@ impl Usage {
         }
     }
 
-    /// Checks that nothing exceeds the earlier usage by more than 5 %.
+    /// Checks that no value exceeds the earlier one by more than 5 %.
     #[track_caller]
     pub(super) fn assert_no_growth_since(&self, other: &Self) {
         let fine = |now: usize, then: usize| now * 100 <= then * 105;
         let all = fine(self.descriptors, other.descriptors)
             && fine(self.threads, other.threads)
             && fine(self.kib, other.kib);
-        assert!(all, "usage grows from {other} to {self}");
+        assert!(all, "usage has grown from {other} to {self}");
     }
 }
 
@@ -176,7 +180,7 @@ impl fmt::Display for Usage {
     }
 }
 
-/// Sleeps for a short time in which something may go wrong.
+/// Sleeps for a short time, so that the action can have an effect.
 pub(super) fn short_pause() {
     std::thread::sleep(Duration::from_millis(150));
 }

@@ -47,14 +47,9 @@ fn faults_in(state: State) -> Vec<Fault> {
                 scenario.signal_and_expect_exit(Signal::SIGTERM, 143);
             },
         ),
-        Fault::new(
-            state,
-            "hotrun gets INT",
-            "clean exit, code 0",
-            |scenario| {
-                scenario.signal_and_expect_exit(Signal::SIGINT, 0);
-            },
-        ),
+        Fault::new(state, "hotrun gets INT", "clean exit, code 0", |scenario| {
+            scenario.signal_and_expect_exit(Signal::SIGINT, 0);
+        }),
         Fault::new(
             state,
             "hotrun gets HUP",

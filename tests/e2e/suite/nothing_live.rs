@@ -185,7 +185,10 @@ fn held() -> Vec<Fault> {
                 let clients: Vec<_> = (0..50).map(ask).collect();
                 scenario.recover();
                 for client in clients {
-                    client.join().expect("the client has not panicked").expect("a response");
+                    client
+                        .join()
+                        .expect("the client has not panicked")
+                        .expect("a response");
                 }
             },
         ),

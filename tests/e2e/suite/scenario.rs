@@ -188,9 +188,10 @@ impl Scenario {
     /// Waits until the build or start of this generation reaches the gate.
     #[track_caller]
     pub(super) fn wait_for_gate(&mut self, generation: u64) {
-        self.run().expect_that("the script to reach the gate", PATIENCE, |event| {
-            event.text("text") == "at the gate" && event.generation() == generation
-        });
+        self.run()
+            .expect_that("the script to reach the gate", PATIENCE, |event| {
+                event.text("text") == "at the gate" && event.generation() == generation
+            });
     }
 
     /// Allows this many more requests to fail.
@@ -343,7 +344,10 @@ impl Scenario {
             } else if since.elapsed() > Duration::from_secs(4) {
                 return false;
             }
-            assert!(began.elapsed() < PATIENCE, "processes are left: children {children:?}, all {all:?}");
+            assert!(
+                began.elapsed() < PATIENCE,
+                "processes are left: children {children:?}, all {all:?}"
+            );
             thread::sleep(Duration::from_millis(20));
         }
     }

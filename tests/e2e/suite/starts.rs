@@ -271,13 +271,14 @@ fn notifications() -> Vec<Fault> {
 }
 
 fn send_ready_from_outside(scenario: &mut Scenario) {
-    let environ =
-        std::fs::read(format!("/proc/{}/environ", scenario.program(2))).expect("can read the environment");
+    let environ = std::fs::read(format!("/proc/{}/environ", scenario.program(2)))
+        .expect("can read the environment");
     let environ = String::from_utf8_lossy(&environ);
     let mut variables = environ.split('\0');
     let name = variables.find_map(|variable| variable.strip_prefix("NOTIFY_SOCKET=@"));
     let to =
-        SocketAddr::from_abstract_name(name.expect("the variable is set to an abstract address")).expect("the name is valid");
+        SocketAddr::from_abstract_name(name.expect("the variable is set to an abstract address"))
+            .expect("the name is valid");
     let socket = UnixDatagram::unbound().expect("can create a socket");
     socket
         .send_to_addr(b"READY=1", &to)

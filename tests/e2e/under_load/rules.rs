@@ -1,4 +1,4 @@
-//! Changes of configuration and data under load. The server closes every connection after its response.
+//! Changes to configuration and data under load. The server closes every connection after its response.
 
 use std::fs;
 use std::io::Write;
@@ -11,9 +11,10 @@ use crate::rules::{configured, wait_for_value};
 /// The minimum number of requests.
 const REQUESTS: usize = 5_000;
 
+/// Waits for enough requests, stops the load, and checks that every request succeeded.
 #[track_caller]
-fn all_answered(load: Load, what: &str) {
-    until("enough requests", BUILD_PATIENCE, || {
+fn stop_losing_none(load: Load, what: &str) {
+    until("enough requests have ended", BUILD_PATIENCE, || {
         (load.asked() >= REQUESTS).then_some(())
     });
     let figures = load.stop();
@@ -23,7 +24,7 @@ fn all_answered(load: Load, what: &str) {
 
 #[test]
 #[ignore = "takes minutes, needs hey"]
-fn a_new_configuration_loses_no_request_and_restarts_nothing() {
+fn a_configuration_change_loses_no_request_and_restarts_nothing() {
     let _alone = alone();
     if !hey_is_installed() {
         return;
@@ -40,7 +41,7 @@ fn a_new_configuration_loses_no_request_and_restarts_nothing() {
         run.expect("reload_signal_sent");
         wait_for_value(&run, &value);
     }
-    all_answered(load, &format!("{changes} configuration changes"));
+    stop_losing_none(load, &format!("{changes} configuration changes"));
     run.assert_count("reload_signal_sent", changes);
     assert_eq!(run.count("starting"), 1, "no restart");
     run.quit();
@@ -55,12 +56,12 @@ fn replacing_large_data_that_loads_slowly_loses_no_request() {
     }
     let project = Project::new();
     let weights = project.work().join("data/weights");
-    fs::create_dir(project.work().join("data")).expect("the test owns it");
+    fs::create_dir(project.work().join("data")).expect("can create `data`");
     let write = |word: &[u8]| {
-        let mut file = fs::File::create(&weights).expect("the test owns it");
-        file.write_all(word).expect("the disk has room");
+        let mut file = fs::File::create(&weights).expect("can create `weights`");
+        file.write_all(word).expect("can write `weights`");
         for _ in 0..256 {
-            file.write_all(&[0; 1 << 20]).expect("the disk has room");
+            file.write_all(&[0; 1 << 20]).expect("can write `weights`");
         }
     };
     write(b"one");
@@ -72,11 +73,11 @@ fn replacing_large_data_that_loads_slowly_loses_no_request() {
     assert_eq!(run.live(), 2);
     wait_for_value(&run, "two");
     run.wait_until_gone(1);
-    all_answered(load, "256 MB of data that take 5 s to load, replaced");
+    stop_losing_none(load, "replacing 256 MB of data that take 5 s to load");
     assert_eq!(
         run.count("starting"),
         2,
-        "one restart, after the last write"
+        "the program is restarted once, after the last write"
     );
     run.quit();
 }
