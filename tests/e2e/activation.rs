@@ -1,5 +1,5 @@
-//! `--listen` passes sockets as systemd does. Each test uses a different library to receive them; the axum example
-//! uses `listenfd`.
+//! `--listen` passes sockets as systemd does. Each test uses a different library to receive them; the axum example uses
+//! `listenfd`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

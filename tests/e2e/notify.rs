@@ -62,8 +62,8 @@ fn edited(word: usize) -> String {
 
 const RELOADS: usize = 10;
 
-/// Reloads ten times while eight clients are sending messages. `extra` is 1 if there is an additional generation, because
-/// the first one stores its descriptors after the second one has started.
+/// Reloads ten times while eight clients are sending messages. `extra` is 1 if there is an additional generation,
+/// because the first one stores its descriptors after the second one has started.
 fn assert_clients_stay_connected(project: &Project, mut run: Running, extra: u64) {
     assert_eq!(run.live(), 1);
     let clients = Clients::start(run.address(), 8);
@@ -142,8 +142,8 @@ socket.send_fds(manager, [b"FDSTORE=1\nFDNAME=http"], [listener.fileno()])
 notify("READY=1")
 server.serve_forever()"#;
 
-/// Checks that hotrun does not store the listener. It shuts a listener down when its generation is gone, so a generation
-/// that inherited the listener would get no connections.
+/// Checks that hotrun does not store the listener. It shuts a listener down when its generation is gone, so a
+/// generation that inherited the listener would get no connections.
 fn assert_listener_is_not_stored(project: &Project, mut run: Running) {
     for generation in 1..4 {
         assert_eq!(run.live(), generation);

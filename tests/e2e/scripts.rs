@@ -1,5 +1,5 @@
-//! Scripts of random edits while hotrun is running, every second one during a build. Once the edits have stopped, the last
-//! build must have seen the current files.
+//! Scripts of random edits while hotrun is running, every second one during a build. Once the edits have stopped, the
+//! last build must have seen the current files.
 
 use std::collections::BTreeSet;
 use std::fs;

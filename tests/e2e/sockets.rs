@@ -57,8 +57,8 @@ fn hc28_a_reload_with_a_thousand_requests_in_flight_loses_none() {
     run.quit();
 }
 
-/// Connects and sends a request. Returns how long the connect took, which depends only on the kernel: if the accept queue
-/// is full, the kernel drops the first packet, and the client tries again after one second.
+/// Connects and sends a request. Returns how long the connect took, which depends only on the kernel: if the accept
+/// queue is full, the kernel drops the first packet, and the client tries again after one second.
 fn connect_and_get(to: SocketAddr) -> Result<Duration, http::Failure> {
     let began = Instant::now();
     let stream = TcpStream::connect(to).map_err(http::Failure::Connect)?;

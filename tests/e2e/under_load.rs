@@ -244,8 +244,8 @@ fn thirty_reloads_of_a_std_server_lose_no_request() {
     reload_under_load(run, "std", |n| project.server(&format!("v{n}")));
 }
 
-/// Makes a bad save under load. It must fail for this reason while the old generation stays live, and the next good version
-/// must go live.
+/// Makes a bad save under load. It must fail for this reason while the old generation stays live, and the next good
+/// version must go live.
 fn fails_under_load(what: &str, options: &[&str], reason: &str, bad: impl FnOnce(&Project)) {
     let _alone = alone();
     if !hey_is_installed() {

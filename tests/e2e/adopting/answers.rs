@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::{App, PYTHON, has};
 use crate::harness::{PATIENCE, http, say, until};
 
-/// Runs the program without hotrun, as the first generation, and as the second one while the first is live. It must print
-/// the same output each time, ending with `done`. Returns the number of lines.
+/// Runs the program without hotrun, as the first generation, and as the second one while the first is live. It must
+/// print the same output each time, ending with `done`. Returns the number of lines.
 fn assert_same_results_as_without_hotrun(body: &str) -> usize {
     let app = App::python(body);
     let bare = app.output_without_hotrun();

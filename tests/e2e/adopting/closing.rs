@@ -6,8 +6,8 @@ use super::{App, PYTHON, has, serving};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{PATIENCE, http, say, until};
 
-/// A server that changes its listener on request: `/again` listens again with other backlogs, `/reopen` closes the socket
-/// and opens another one, and `/shut` shuts the socket down and listens again.
+/// A server that changes its listener on request: `/again` listens again with other backlogs, `/reopen` closes the
+/// socket and opens another one, and `/shut` shuts the socket down and listens again.
 const RESTLESS: &str = "
 current = open_socket()
 def act(path):

@@ -134,8 +134,8 @@ pub(crate) fn serving(run: &mut Running) {
     });
 }
 
-/// Finds three free ports in a row, and returns the first. They are outside the range from which the kernel assigns ports
-/// to clients, so no client can occupy them.
+/// Finds three free ports in a row, and returns the first. They are outside the range from which the kernel assigns
+/// ports to clients, so no client can occupy them.
 fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);

@@ -6,7 +6,8 @@ use crate::harness::say;
 
 const RELOADS: u64 = 5;
 
-/// Reloads five times under a light load, and checks that no request is lost and that each process tree is one generation.
+/// Reloads five times under a light load, and checks that no request is lost and that each process tree is one
+/// generation.
 fn assert_no_request_is_lost(what: &str, app: &App, argv: &[&str], save: impl Fn(u64)) {
     save(1);
     let mut run = app.run_as([]).program(argv.iter().copied()).spawn();

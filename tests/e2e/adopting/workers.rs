@@ -7,8 +7,8 @@ use super::{App, PYTHON, has, serving};
 use crate::harness::request_loop::RequestLoop;
 use crate::harness::{PATIENCE, http, say, until};
 
-/// A server with three workers, each with its own socket on the port. `/end` kills the worker that receives the request;
-/// after a while, a new worker replaces it.
+/// A server with three workers, each with its own socket on the port. `/end` kills the worker that receives the
+/// request; after a while, a new worker replaces it.
 const WORKERS: &str = "
 share = [(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)]
 def act(path):

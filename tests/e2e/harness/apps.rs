@@ -84,9 +84,9 @@ pub(crate) fn std() -> &'static Std {
 
 /// Copies the axum example into a folder, and returns the path that its executable will have.
 ///
-/// The copies share one target directory, and thus the builds of their dependencies. Each needs its own name: cargo hashes
-/// a package's path relative to its workspace, so two copies with the same name would be the same package to cargo, and it
-/// would never build the one with the older sources.
+/// The copies share one target directory, and thus the builds of their dependencies. Each needs its own name: cargo
+/// hashes a package's path relative to its workspace, so two copies with the same name would be the same package to
+/// cargo, and it would never build the one with the older sources.
 pub(crate) fn copy_of_axum(to: &Path, name: &str) -> PathBuf {
     let name = format!("{AXUM}-{name}");
     for entry in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {

@@ -26,8 +26,8 @@ impl Bare {
         Self::with(program, until("the port is free", PATIENCE, bind))
     }
 
-    /// Starts the program through a shell. `Command` can pass the socket only as a standard stream, so the shell moves it
-    /// from descriptor 0 to 3.
+    /// Starts the program through a shell. `Command` can pass the socket only as a standard stream, so the shell moves
+    /// it from descriptor 0 to 3.
     fn with(program: &Path, listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("the listener is bound");
         let child = Command::new("sh")

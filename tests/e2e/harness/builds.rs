@@ -20,7 +20,8 @@ pub(crate) struct Builds {
 }
 
 impl Builds {
-    /// Starts in a folder with these files, each with the contents `one`. The debounce is longer than any tool takes to save.
+    /// Starts in a folder with these files, each with the contents `one`. The debounce is longer than any tool takes to
+    /// save.
     pub(crate) fn new(files: &[&str]) -> Self {
         Self::start(Project::with(files), |run| run, "true", "300ms")
     }
@@ -102,7 +103,8 @@ impl Builds {
     pub(crate) fn at_rest(&mut self) -> usize {
         loop {
             self.mark();
-            // Count only the events before the mark. After it, a build may have begun whose end has not been reported yet.
+            // Count only the events before the mark. After it, a build may have begun whose end has not been reported
+            // yet.
             let past = |name| {
                 self.run
                     .past()

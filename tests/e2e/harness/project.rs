@@ -72,8 +72,8 @@ impl Project {
         self.script(&format!("exec '{faulty}' {arguments}"));
     }
 
-    /// Replaces the executable `work/server` atomically with a hard link. The tests never open an executable for writing:
-    /// if another thread forked in the meantime, `exec` would fail with `ETXTBSY`.
+    /// Replaces the executable `work/server` atomically with a hard link. The tests never open an executable for
+    /// writing: if another thread forked in the meantime, `exec` would fail with `ETXTBSY`.
     pub(crate) fn swap(&self, executable: &Path) {
         let new = self.beside("new");
         fs::hard_link(executable, &new)
@@ -82,8 +82,8 @@ impl Project {
         fs::rename(new, self.work().join("server")).expect("can replace the executable");
     }
 
-    /// Like [`Self::swap`], but with a copy, which a user without access to the original can read. `cp` makes it, for the
-    /// same reason.
+    /// Like [`Self::swap`], but with a copy, which a user without access to the original can read. `cp` makes it, for
+    /// the same reason.
     pub(crate) fn swap_by_copy(&self, executable: &Path) {
         let new = self.beside("new");
         done(Command::new("cp").arg(executable).arg(&new));

@@ -58,7 +58,8 @@ pub(super) fn pip() -> Option<PathBuf> {
     )
 }
 
-/// Copies these files from the app into a folder and runs `install` there, unless that was done before with the same files.
+/// Copies these files from the app into a folder and runs `install` there, unless that was done before with the same
+/// files.
 fn install_once(
     folder: &str,
     app: &str,

@@ -1,6 +1,7 @@
 //! Continuous gRPC calls on one channel to a tonic server that shuts down gracefully. The server announces the shutdown
-//! with a `GOAWAY`, and does not begin calls that are on their way at that time. gRPC's own library retries those calls,
-//! but tonic's channel returns an error. The last test shows that this happens without hotrun and without a reload, too.
+//! with a `GOAWAY`, and does not begin calls that are on their way at that time. gRPC's own library retries those
+//! calls, but tonic's channel returns an error. The last test shows that this happens without hotrun and without a
+//! reload, too.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,9 +19,10 @@ fn call_duration() -> Duration {
     Duration::from_secs(if full() { 20 } else { 2 })
 }
 
-/// The errors that tonic's channel returns for a call that the server has not begun. hyper reports a request as "canceled"
-/// if it dropped the request before sending a byte, either before the connection accepted it ("connection was not ready")
-/// or in the connection's queue ("connection closed"). See `hyper::Error::is_canceled` and `hyper::client::conn::http2`.
+/// The errors that tonic's channel returns for a call that the server has not begun. hyper reports a request as
+/// "canceled" if it dropped the request before sending a byte, either before the connection accepted it ("connection
+/// was not ready") or in the connection's queue ("connection closed"). See `hyper::Error::is_canceled` and
+/// `hyper::client::conn::http2`.
 const NOT_BEGUN: [&str; 2] = ["hyper::Error(Canceled, ", "GoAway(b\"\", NO_ERROR, Remote)"];
 
 /// A client that makes calls until its standard input is closed.

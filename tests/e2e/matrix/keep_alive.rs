@@ -12,8 +12,8 @@ use crate::harness::{say, skip};
 const CLIENTS: usize = 16;
 const RATE: usize = 40;
 
-/// Measures with two clients. If a reused connection turns out to be closed, `hey` retries the request on another one, as
-/// HTTP allows; `wrk` counts an error.
+/// Measures with two clients. If a reused connection turns out to be closed, `hey` retries the request on another one,
+/// as HTTP allows; `wrk` counts an error.
 fn measure(program: Program) {
     if !hey_is_installed() || !program.can_run() {
         return;
@@ -79,7 +79,8 @@ fn with_wrk(what: &str, served: &mut Served, mut wrk: Wrk) {
     );
 }
 
-/// Reads a number from `Socket errors: connect 0, read 3, write 0, timeout 0`. `wrk` prints this line only after errors.
+/// Reads a number from `Socket errors: connect 0, read 3, write 0, timeout 0`. `wrk` prints this line only after
+/// errors.
 fn number_after(printed: &str, name: &str) -> Option<usize> {
     let line = printed
         .lines()

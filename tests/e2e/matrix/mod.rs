@@ -1,8 +1,8 @@
 //! Unmodified example programs from the documentation of many servers, reloaded under a steady load of new connections.
 //! No request may fail.
 //!
-//! In CI, or with `MATRIX=full`, each program is reloaded 30 times and receives 20,000 requests. Otherwise it gets a tenth
-//! of the reloads and a twentieth of the requests.
+//! In CI, or with `MATRIX=full`, each program is reloaded 30 times and receives 20,000 requests. Otherwise it gets a
+//! tenth of the reloads and a twentieth of the requests.
 
 mod clients;
 mod dependencies;
@@ -123,8 +123,8 @@ impl Served {
         served
     }
 
-    /// Saves the next version, waits until it is live, and returns the word in its responses. Lets at most two generations
-    /// drain at once.
+    /// Saves the next version, waits until it is live, and returns the word in its responses. Lets at most two
+    /// generations drain at once.
     fn reload(&mut self) -> String {
         let word = self.program.save(&self.project);
         self.live = self.run.live();

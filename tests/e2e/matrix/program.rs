@@ -16,8 +16,8 @@ use crate::harness::{Project, Run};
 /// (`net.ipv4.ip_local_port_range` begins at 32768), so no client happens to hold one.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
-/// An example program from a server's documentation. Only the port and the word in the responses are changed: the port to
-/// a free one, and the word to tell the generations apart.
+/// An example program from a server's documentation. Only the port and the word in the responses are changed: the port
+/// to a free one, and the word to tell the generations apart.
 pub(super) struct Program {
     name: &'static str,
     app: &'static str,

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::http;
 
-/// Two clients that send requests in a loop, each on a new connection, and record when each failed request began and ended.
+/// Two clients that send requests in a loop, each on a new connection, and record when each failed request began and
+/// ended.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
     paused: Arc<AtomicBool>,

@@ -1,6 +1,6 @@
-//! The soak test: random developer actions for minutes or days, on servers in three languages under load. Each server runs
-//! under hotrun on its own terminal. No request on a new connection may fail, and hotrun's usage of resources must not
-//! grow.
+//! The soak test: random developer actions for minutes or days, on servers in three languages under load. Each server
+//! runs under hotrun on its own terminal. No request on a new connection may fail, and hotrun's usage of resources must
+//! not grow.
 //!
 //! `SOAK=1h cargo test --test e2e -- --ignored soak::` takes an hour. Without `SOAK` it takes twenty seconds, which is
 //! too short to detect growth. Set `SOAK_SEED` to repeat the actions of an earlier run.

@@ -219,8 +219,8 @@ impl Served {
 
     /// Crashes the program, which is restarted automatically or after a save.
     pub(super) fn crash(&mut self) {
-        // The program may respond before hotrun has noticed that it is ready, and a program that exits before it is ready
-        // is not restarted.
+        // The program may respond before hotrun has noticed that it is ready, and a program that exits before it is
+        // ready is not restarted.
         short_pause();
         self.actions += 1;
         self.crashes += 1;
@@ -231,8 +231,8 @@ impl Served {
         }
     }
 
-    /// Whether the program responds within 10 s. On a busy machine it may have crashed before hotrun noticed that it was
-    /// ready.
+    /// Whether the program responds within 10 s. On a busy machine it may have crashed before hotrun noticed that it
+    /// was ready.
     fn responds_soon(&self) -> bool {
         let soon = Instant::now() + Duration::from_secs(10);
         while Instant::now() < soon {

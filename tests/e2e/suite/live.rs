@@ -38,7 +38,8 @@ fn crash_with(scenario: &mut Scenario, signal: Signal) {
     let program = scenario.program(1);
     kill(program, signal);
     if signal == Signal::SIGSEGV {
-        // Rust's handler only checks the first SIGSEGV for a stack overflow, and restores the default action for the next one.
+        // Rust's handler only checks the first SIGSEGV for a stack overflow, and restores the default action for the
+        // next one.
         until("the program is killed", PATIENCE, || {
             kill(program, signal);
             scenario

@@ -291,7 +291,8 @@ impl Scenario {
         self.expect_exit(Some(code));
     }
 
-    /// Waits for hotrun to exit, and checks the exit code and that nothing is left behind. `None` means killed by a signal.
+    /// Waits for hotrun to exit, and checks the exit code and that nothing is left behind. `None` means killed by a
+    /// signal.
     #[track_caller]
     pub(super) fn expect_exit(&mut self, code: Option<i32>) {
         let mut run = self.take_run();
@@ -305,9 +306,9 @@ impl Scenario {
         assert_eq!(status.code(), code, "{:?}", run.so_far().last());
     }
 
-    /// Checks that one generation is live, that all other processes are gone, and that hotrun has no more descriptors open
-    /// than usual. A listener may have to stay open to preserve the order of its reuseport group until another one joins,
-    /// so this reloads up to three times until the listener is closed.
+    /// Checks that one generation is live, that all other processes are gone, and that hotrun has no more descriptors
+    /// open than usual. A listener may have to stay open to preserve the order of its reuseport group until another one
+    /// joins, so this reloads up to three times until the listener is closed.
     #[track_caller]
     fn expect_settled(&mut self) {
         let most = usual_descriptors();
@@ -326,8 +327,8 @@ impl Scenario {
         );
     }
 
-    /// Waits until only hotrun, one guardian and its program are running, then up to 4 s until at most `most` descriptors
-    /// are open. Returns whether they are.
+    /// Waits until only hotrun, one guardian and its program are running, then up to 4 s until at most `most`
+    /// descriptors are open. Returns whether they are.
     #[track_caller]
     fn settles(&mut self, most: usize) -> bool {
         let (pid, mark) = (self.run().pid().as_raw(), self.run().mark.clone());
