@@ -272,7 +272,7 @@ time.sleep(1000)"#;
     run.quit();
 }
 
-/// A program can do this without `--watchdog`.
+/// `WATCHDOG=trigger` works without `--watchdog`.
 #[test]
 #[ignore = "needs python3"]
 fn a_program_that_triggers_its_watchdog_is_aborted() {

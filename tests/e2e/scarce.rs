@@ -70,7 +70,7 @@ fn wait_for_version(to: SocketAddr, version: &str) {
 
 /// hotrun's output is written to a disk that is full for a while.
 #[test]
-fn a_full_disk_under_the_log_is_survived_and_later_output_appears() {
+fn a_full_disk_under_the_log_breaks_nothing_and_later_output_appears() {
     let project = Project::new();
     let Some(disk) = SmallDisk::mount(project.beside("full"), "size=256k") else {
         return;
@@ -180,7 +180,7 @@ fn hotrun_raises_only_its_own_limit_on_open_files() {
         .find(|line| line.starts_with("Max open files"));
     let own = own.and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
     assert!(own > Some(300), "{limits}");
-    // The descriptor table has grown already: growing it later would take as long as a switch.
+    // The descriptor table has already grown: growing it later would take as long as a switch.
     let status =
         fs::read_to_string(format!("/proc/{}/status", run.pid())).expect("can read the status");
     let room = status

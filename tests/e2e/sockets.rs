@@ -20,7 +20,7 @@ fn raise_file_limit() {
 }
 
 #[test]
-fn hc28_a_reload_with_a_thousand_requests_in_flight_loses_none() {
+fn hc28_a_reload_loses_none_of_a_thousand_requests_in_flight() {
     raise_file_limit();
     let project = Project::new();
     let pair = apps::axum();
@@ -57,7 +57,7 @@ fn hc28_a_reload_with_a_thousand_requests_in_flight_loses_none() {
     run.quit();
 }
 
-/// Connects and sends a request. Returns how long the connect took, which depends only on the kernel: if the accept
+/// Connects and sends a request. Returns how long connecting took, which depends only on the kernel: if the accept
 /// queue is full, the kernel drops the first packet, and the client tries again after one second.
 fn connect_and_get(to: SocketAddr) -> Result<Duration, http::Failure> {
     let began = Instant::now();
@@ -126,7 +126,7 @@ fn hc30_leaked_descriptors_do_not_reach_the_program() {
 }
 
 #[test]
-fn hc31_listen_pid_is_left_out_behind_a_forking_wrapper() {
+fn hc31_listen_pid_is_not_set_behind_a_forking_wrapper() {
     let project = Project::new();
     let server = apps::std().server.display().to_string();
     project.script("unused");

@@ -38,7 +38,7 @@ fn assert_same_results_as_without_hotrun(body: &str) -> usize {
     bare.lines().count()
 }
 
-/// Opens two sockets on one port, with pairs of addresses and options, in different orders.
+/// Binds pairs of sockets with various addresses and options to one port, in different orders, and prints the results.
 const PAIRS: &str = "
 A4, A6 = socket.AF_INET, socket.AF_INET6
 places = [(A4, '127.0.0.1', 0), (A4, '0.0.0.0', 0), (A4, '127.0.0.2', 0), (A6, '::', 0), (A6, '::', 1),
@@ -174,8 +174,8 @@ open_socket(port=port + 1).close()
 print('done', flush=True)
 ";
 
-/// The program makes a thousand binds, and starts a hundred children that bind and exit, and fifty that are killed at
-/// some point.
+/// The program makes a thousand binds, and starts a hundred children that bind and exit, and fifty that are killed
+/// while they are binding in a loop.
 #[test]
 #[ignore = "needs python3"]
 fn every_call_gets_a_reply_under_load() {

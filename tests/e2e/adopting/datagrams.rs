@@ -82,7 +82,7 @@ serve(open_socket())
 
 #[test]
 #[ignore = "needs python3"]
-fn port_0_unix_sockets_and_shared_datagram_sockets_are_not_adopted() {
+fn sockets_on_port_0_unix_sockets_and_shared_datagram_sockets_are_not_adopted() {
     if !has(PYTHON) {
         return;
     }

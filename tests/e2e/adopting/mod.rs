@@ -1,4 +1,4 @@
-//! Programs that know nothing about hotrun and open their own sockets, in many difficult ways.
+//! Programs that know nothing about hotrun and open their own sockets, in ways that are hard to handle.
 
 mod answers;
 mod below;

@@ -47,7 +47,7 @@ fn every_refusal_is_reported_once_and_the_program_is_stopped_first() {
 /// Gets a real `EBUSY`, because a process and its ancestors can have only one seccomp listener.
 #[test]
 #[ignore = "needs python3"]
-fn a_nested_hotrun_reports_why_it_cannot_adopt_and_the_outer_one_does() {
+fn a_nested_hotrun_reports_why_it_cannot_adopt_sockets_and_the_outer_one_adopts_them() {
     if !has(PYTHON) {
         return;
     }

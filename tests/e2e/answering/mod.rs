@@ -131,7 +131,7 @@ while True:
 
 #[test]
 #[ignore = "needs python3"]
-fn http_clients_of_an_adopted_listener_get_the_reason_of_a_crash() {
+fn http_clients_of_an_adopted_listener_get_the_reason_for_a_crash() {
     if !has(PYTHON) {
         return;
     }

@@ -1,4 +1,4 @@
-//! The events that `--ui json` prints, one a line.
+//! The events that `--ui json` prints, one per line.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -6,10 +6,10 @@ use super::{PATIENCE, until};
 
 /// Waits until gunicorn's workers have installed their signal handlers.
 ///
-/// If a worker gets a signal after its `fork` but before that, it puts the signal into its copy of the master's queue,
-/// which nothing reads, and keeps running (gunicorn 20.1, `Arbiter.signal`). This happened to 1 of 20 servers that were
-/// stopped after their first response, without hotrun. A worker that catches `ABRT` has installed its handlers, because
-/// the master does not catch `ABRT`.
+/// A worker that gets a signal before it has installed its handlers puts the signal into its copy of the master's
+/// queue, which nothing reads, and keeps running (gunicorn 20.1, `Arbiter.signal`). Without hotrun, this happened to 1
+/// of 20 servers that were stopped after their first response. A worker that catches `ABRT` has installed its handlers,
+/// because the master does not catch `ABRT`.
 #[track_caller]
 pub(crate) fn wait_for_handlers(master: u64, workers: usize) {
     until(

@@ -1,4 +1,4 @@
-//! Helpers for the tests. Every wait has a deadline and waits for something observable: an event of `--ui json`, a
+//! Helpers for the tests. Every wait has a deadline and waits for something observable: a `--ui json` event, a
 //! response, or the exit of a process.
 
 pub(crate) mod apps;

@@ -9,8 +9,8 @@ use super::live::expect_crash;
 use super::{Fault, Scenario};
 use crate::harness::{PATIENCE, apps, http, until};
 
-/// A script line that starts a daemon. It leaves its process group, session, parent and environment, and ignores every
-/// signal that can be ignored.
+/// A script line that starts a daemon with its own process group, session and environment, whose parent has exited. It
+/// ignores every signal that can be ignored.
 const DAEMON: &str = "(env -i /usr/bin/setsid /bin/sh -c 'cd /; trap \"\" HUP INT TERM QUIT USR1 USR2; \
                       echo $$ >\"$0\"; while :; do /bin/sleep 0.2; done' \"$PWD/../daemon\" &)";
 

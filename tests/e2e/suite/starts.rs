@@ -142,7 +142,7 @@ fn hangs() -> Vec<Fault> {
         .with(TIMEOUT),
         Fault::new(
             Starting,
-            "the program closes its socket, is never ready",
+            "the program closes its socket and is never ready",
             "stopped at the timeout",
             |scenario| {
                 scenario.proceed_with("exec 3>&-; while :; do sleep 0.1; done");
@@ -164,7 +164,7 @@ fn hangs() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "a newer version is saved, the older ignores TERM",
+            "a newer version is saved, the program ignores TERM",
             "killed; the newer version goes live",
             |scenario| {
                 scenario.proceed_with("trap '' TERM; echo trapped; while :; do sleep 0.1; done");
