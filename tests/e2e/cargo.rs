@@ -125,7 +125,7 @@ impl Served {
     fn assert_recovers(self) {
         save(&self.project, "fixed");
         self.wait_for_version("fixed");
-        self.load.stop_losing_none();
+        self.load.assert_none_lost();
         self.run.quit();
         leftovers::empty(&self.project.tmp());
     }

@@ -68,7 +68,7 @@ fn hc15_a_crash_rolls_back_to_the_previous_artifact() {
     assert_eq!(run.live(), 4);
     wait_for_version(&run, "three");
     load.more(5);
-    load.stop_losing_at_most(IN_FLIGHT);
+    load.assert_lost_at_most(IN_FLIGHT);
     run.quit();
     project.assert_untouched(&["server"]);
 }
@@ -93,7 +93,7 @@ fn hc15_a_crash_rolls_back_to_a_generation_that_is_still_draining() {
     wait_for_version(&run, "three");
     drop(open);
     run.wait_until_gone(1);
-    load.stop_losing_at_most(IN_FLIGHT);
+    load.assert_lost_at_most(IN_FLIGHT);
     run.quit();
     project.assert_untouched(&["server"]);
 }

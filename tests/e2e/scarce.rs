@@ -102,7 +102,7 @@ fn a_full_disk_under_the_log_breaks_nothing_and_later_output_appears() {
             .any(|line| is_live(&Event::read(line)))
             .then_some(())
     });
-    load.stop_losing_none();
+    load.assert_none_lost();
     run.quit();
 }
 
@@ -218,7 +218,7 @@ fn setting_the_clock_back_by_an_hour_breaks_nothing() {
     save_an_hour_ago(&project, "three");
     run.live();
     wait_for_version(run.address(), "three");
-    load.stop_losing_none();
+    load.assert_none_lost();
     run.quit();
 }
 

@@ -84,7 +84,7 @@ fn the_last_build_sees_the_result_of_every_random_script() {
     }
     say(&format!(
         "{SCRIPTS} edit scripts: {built} builds; {needed} scripts needed one, {unneeded} needed none, \
-         {open} changed something back ({open_built} were built)"
+         {open} reverted their changes ({open_built} led to a build)"
     ));
     assert!(
         needed > 500 && unneeded > 20,

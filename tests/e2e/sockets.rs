@@ -48,11 +48,11 @@ fn hc28_a_reload_loses_none_of_a_thousand_requests_in_flight() {
     let dials = fresh.unwrap_or_else(|failure| panic!("a new connection failed: {failure}"));
     let worst = dials.iter().max().expect("there were new connections");
     say(&format!(
-        "one reload with 1,000 requests in flight and 1,000 new ones: slowest connect {worst:.1?}"
+        "one reload with 1,000 requests in flight and 1,000 new ones: slowest connection attempt {worst:.1?}"
     ));
     assert!(
         *worst < Duration::from_secs(1),
-        "the slowest connect took {worst:?}"
+        "the slowest connection attempt took {worst:?}"
     );
     run.quit();
 }
@@ -80,7 +80,7 @@ fn hc29_a_port_in_use_is_reported_with_the_process_that_holds_it() {
     assert!(output.contains(&address), "{output}");
     assert!(
         output.contains(&std::process::id().to_string()),
-        "our pid in: {output}"
+        "the holder's pid is missing in: {output}"
     );
     project.assert_untouched(&["start"]);
 }
@@ -96,7 +96,7 @@ fn hc29_a_port_held_by_another_hotrun_is_in_use() {
     assert_eq!(code, Some(1), "{output}");
     assert!(
         output.contains(&run.pid().to_string()),
-        "the pid of the other hotrun in: {output}"
+        "the other hotrun's pid is missing in: {output}"
     );
     assert!(run.get("/").ends_with("version one\n"));
     run.quit();

@@ -79,7 +79,7 @@ fn a_program_that_checks_its_port_first_loses_no_request() {
         asking.more(50);
         run.wait_until_gone(generation - 1);
     }
-    let outcome = asking.stop_losing_none();
+    let outcome = asking.assert_none_lost();
     say(&format!(
         "a program that binds its port 80 times before it listens: 5 reloads, {} requests, none lost",
         outcome.answered

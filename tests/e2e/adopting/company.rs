@@ -60,7 +60,7 @@ fn hc18_connections_wait_while_stop_first_restarts_the_program() {
         asking.more(20);
         assert_eq!(run.get("/"), format!("generation {generation}"));
     }
-    asking.stop_losing_none();
+    asking.assert_none_lost();
     run.assert_count("failed", 0);
     run.quit();
 }

@@ -30,7 +30,7 @@ fn hc32_a_generation_may_open_more_or_fewer_or_different_ports() {
     assert_eq!(run.live(), 3);
     run.wait_until_gone(2);
     assert_eq!(run.get("/"), "generation 3");
-    first.stop_losing_none();
+    first.assert_none_lost();
     app.save("serve(open_socket(port=port + 1))");
     assert_eq!(run.live(), 4);
     run.wait_until_gone(3);
@@ -38,7 +38,7 @@ fn hc32_a_generation_may_open_more_or_fewer_or_different_ports() {
         TcpStream::connect(at(0)).err()
     });
     second.more(20);
-    second.stop_losing_none();
+    second.assert_none_lost();
     app.save("serve(open_socket(port=port + 2))");
     assert_eq!(run.live(), 5);
     assert_eq!(
@@ -84,7 +84,7 @@ fn a_program_may_change_between_one_dual_stack_socket_and_two_sockets() {
         run.wait_until_gone(generation - 1);
         asking.iter().for_each(|one| one.more(20));
         for one in asking {
-            one.stop_losing_none();
+            one.assert_none_lost();
         }
     }
     run.quit();

@@ -43,7 +43,7 @@ fn assert_second_instance_names_the_holder(server: &str) {
         assert_eq!(first.live(), round + 1);
         asking.more(50);
     }
-    asking.stop_losing_none();
+    asking.assert_none_lost();
     first.quit();
 }
 

@@ -43,7 +43,7 @@ fn a_program_that_drops_its_privileges_after_bind_reloads() {
         asking.more(20);
         run.wait_until_gone(generation - 1);
     }
-    asking.stop_losing_none();
+    asking.assert_none_lost();
     run.quit();
 }
 
@@ -79,7 +79,7 @@ fn a_listener_in_another_network_namespace_is_not_adopted() {
         assert_eq!(run.get("/"), format!("generation {generation}"));
         asking.more(20);
     }
-    asking.stop_losing_none();
+    asking.assert_none_lost();
     let listening = run.so_far().iter().filter(|event| event.is("listening"));
     let addresses: Vec<_> = listening
         .map(|event| event.text("address").to_owned())

@@ -24,7 +24,7 @@ fn assert_no_request_is_lost(what: &str, app: &App, argv: &[&str], save: impl Fn
         asking.more(50);
         run.wait_until_gone(generation - 1);
     }
-    let outcome = asking.stop_losing_none();
+    let outcome = asking.assert_none_lost();
     say(&format!(
         "{what}: {RELOADS} reloads, {} requests, none lost",
         outcome.answered

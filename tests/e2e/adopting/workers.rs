@@ -47,7 +47,7 @@ fn a_killed_worker_loses_no_connection_of_the_others() {
         // The worker is killed while it is handling this request.
         http::get(app.address(), "/end").expect_err("the worker is killed");
         asking.more(100);
-        slowest.push(asking.stop_losing_at_most(2).slowest);
+        slowest.push(asking.assert_lost_at_most(2).slowest);
     }
     slowest.sort_unstable();
     say(&format!(
@@ -88,6 +88,6 @@ fn workers_that_share_a_port_are_switched_together() {
         }
         asking.more(20);
     }
-    asking.stop_losing_none();
+    asking.assert_none_lost();
     run.quit();
 }

@@ -71,7 +71,7 @@ impl RequestLoop {
 
     /// Stops the clients, and checks that at most `lost` requests failed.
     #[track_caller]
-    pub(crate) fn stop_losing_at_most(self, lost: usize) -> Outcome {
+    pub(crate) fn assert_lost_at_most(self, lost: usize) -> Outcome {
         let outcome = self.stop();
         let failures = &outcome.failures;
         assert!(
@@ -84,7 +84,7 @@ impl RequestLoop {
 
     /// Stops the clients, and checks that every request got a response.
     #[track_caller]
-    pub(crate) fn stop_losing_none(self) -> Outcome {
+    pub(crate) fn assert_none_lost(self) -> Outcome {
         let outcome = self.stop();
         let failures = &outcome.failures;
         assert!(

@@ -87,9 +87,9 @@ impl Running {
                 Err(RecvTimeoutError::Timeout) => {
                     self.fail(&format!("timed out waiting for {what}"))
                 }
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.fail(&format!("hotrun exited while waiting for {what}"))
-                }
+                Err(RecvTimeoutError::Disconnected) => self.fail(&format!(
+                    "hotrun exited while the test was waiting for {what}"
+                )),
             }
         }
     }
@@ -244,7 +244,7 @@ impl Running {
     fn fail(&mut self, why: &str) -> ! {
         let all: Vec<_> = self.so_far().iter().map(ToString::to_string).collect();
         let last = all.len().saturating_sub(60);
-        panic!("{why}; its last events:\n{}", all[last..].join("\n"));
+        panic!("{why}; the last events:\n{}", all[last..].join("\n"));
     }
 }
 

@@ -163,7 +163,7 @@ fn reload_under_load(program: Program, who: RunAs, requests: usize) {
     let what = program.what();
     if who == RunAs::Nobody && !nix::unistd::geteuid().is_root() {
         return say(&format!(
-            "{what}: skipped, because the tests already run as another user than root"
+            "{what}: skipped, because the tests already run as a user other than root"
         ));
     }
     let (mut served, size) = (Served::start(program, who), Size::of(requests));
@@ -174,7 +174,7 @@ fn reload_under_load(program: Program, who: RunAs, requests: usize) {
         let word = served.reload();
         assert!(
             served.run.get("/").contains(&word),
-            "{what}: a response from an old version"
+            "{what}: an old version responded"
         );
     }
     let (count, took) = (served.reloads, began.elapsed());

@@ -153,7 +153,7 @@ fn after_a_save() -> Vec<Fault> {
         .with(&["--stop-timeout", "500ms"]),
         Fault::new(
             Live,
-            "the next generation exits with 7, a child listens",
+            "a new version exits with 7, but its child listens",
             "clients wait for the fixed version",
             |scenario| {
                 scenario.allow(2);
@@ -167,7 +167,7 @@ fn after_a_save() -> Vec<Fault> {
         ),
         Fault::new(
             Live,
-            "the next generation exits with 0, a child listens",
+            "a new version exits with 0, but its child listens",
             "the child stays live",
             |scenario| {
                 let server = apps::std().server.display();

@@ -40,7 +40,7 @@ pub(crate) struct Fault {
     /// The expected outcome, as text for the table. `act` asserts it.
     outcome: &'static str,
     options: &'static [&'static str],
-    /// Whether hotrun runs as an unprivileged user, because root is exempt from resource limits.
+    /// Whether hotrun must run as an unprivileged user: root is exempt from resource limits.
     unprivileged: bool,
     act: fn(&mut Scenario),
 }

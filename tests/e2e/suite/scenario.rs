@@ -15,7 +15,7 @@ use crate::harness::{Event, PATIENCE, Project, Run, Running, http, leftovers, un
 pub(crate) struct Scenario {
     pub(crate) project: Project,
     options: Vec<String>,
-    /// Whether hotrun runs as an unprivileged user, because root is exempt from resource limits.
+    /// Whether hotrun must run as an unprivileged user: root is exempt from resource limits.
     pub(super) unprivileged: bool,
     run: Option<Running>,
     load: Option<RequestLoop>,
@@ -280,7 +280,7 @@ impl Scenario {
         // A 503 is a correct response while nothing is live.
         lost.retain(|failure| !self.was_held || !http::is_unavailable(failure));
         self.figures.lost = lost.len();
-        assert!(lost.len() <= self.allowed, "lost: {lost:?}");
+        assert!(lost.len() <= self.allowed, "lost requests: {lost:?}");
     }
 
     /// Sends this signal to hotrun, and checks the exit code.

@@ -191,7 +191,7 @@ fn other_processes() -> Vec<Fault> {
     vec![
         Fault::new(
             Starting,
-            "the program exits with 0, a daemon serves",
+            "the program exits with 0, but its daemon serves",
             "the daemon goes live",
             |scenario| {
                 scenario.proceed_with(&format!("{}; exit 0", daemon("daemon")));
@@ -202,7 +202,7 @@ fn other_processes() -> Vec<Fault> {
         ),
         Fault::new(
             Starting,
-            "the program exits with 1, a daemon serves",
+            "the program exits with 1, but its daemon serves",
             "the old generation stays live",
             |scenario| {
                 // The daemon starts late, so that it is not ready before the shell exits.

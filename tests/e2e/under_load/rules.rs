@@ -13,7 +13,7 @@ const REQUESTS: usize = 5_000;
 
 /// Waits for enough requests, stops the load, and checks that every request succeeded.
 #[track_caller]
-fn stop_losing_none(load: Load, what: &str) {
+fn assert_none_lost(load: Load, what: &str) {
     until("enough requests have ended", BUILD_PATIENCE, || {
         (load.asked() >= REQUESTS).then_some(())
     });
@@ -41,7 +41,7 @@ fn a_configuration_change_loses_no_request_and_restarts_nothing() {
         run.expect("reload_signal_sent");
         wait_for_value(&run, &value);
     }
-    stop_losing_none(load, &format!("{changes} configuration changes"));
+    assert_none_lost(load, &format!("{changes} configuration changes"));
     run.assert_count("reload_signal_sent", changes);
     assert_eq!(run.count("starting"), 1, "no restart");
     run.quit();
@@ -73,7 +73,7 @@ fn replacing_large_data_that_loads_slowly_loses_no_request() {
     assert_eq!(run.live(), 2);
     wait_for_value(&run, "two");
     run.wait_until_gone(1);
-    stop_losing_none(load, "replacing 256 MB of data that take 5 s to load");
+    assert_none_lost(load, "replacing 256 MB of data that take 5 s to load");
     assert_eq!(
         run.count("starting"),
         2,
