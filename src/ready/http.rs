@@ -4,9 +4,9 @@ use std::fmt;
 
 /// The request of an HTTP probe.
 ///
-/// `/path` goes to the first socket of the new generation. With `//host[:port]/path`, as in
-/// `http://localhost:3000/health`, the host is sent in the `Host` header and the port selects the socket. Names are
-/// not looked up, because a probe reaches only the new generation.
+/// A probe of `/path` connects to the first socket of the new generation. With `//host[:port]/path`, as in
+/// `http://localhost:3000/health`, the host is sent in the `Host` header and the port selects the socket. The host name
+/// is not resolved, because a probe connects only to the new generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpProbe {
     host: Option<String>,
@@ -22,7 +22,7 @@ impl HttpProbe {
             .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// The port of the socket to connect to. `None`: the first socket.
+    /// The port of the socket to connect to, or `None` for the first socket.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
@@ -41,11 +41,11 @@ impl HttpProbe {
     /// Parses the part after `http:`.
     pub(super) fn parse(rest: &str) -> Result<Self, String> {
         if rest.is_empty() {
-            return Err("a path is missing, as in `http:/`".into());
+            return Err("`http` needs a path, as in `http:/`".into());
         }
         let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
         if !rest.bytes().all(is_allowed) {
-            return Err("write spaces, `#` and non-ASCII characters as `%20` and so on".into());
+            return Err("spaces, `#` and non-ASCII characters must be percent-encoded, as in `%20`".into());
         }
         if let Some(rest) = rest.strip_prefix("//") {
             return with_host(rest);
@@ -71,10 +71,10 @@ fn with_host(rest: &str) -> Result<HttpProbe, String> {
     let nonzero = |port: &str| port.parse().ok().filter(|&port| port != 0);
     match port.map(nonzero) {
         Some(None) => Err(format!(
-            "the port of `{authority}` is not in the range 1 to 65535"
+            "the port in `{authority}` must be in the range 1 to 65535"
         )),
         _ if host.is_empty() || host.contains(['@', '?']) => {
-            Err(format!("`{authority}` is not a host"))
+            Err(format!("`{authority}` is not a valid host"))
         }
         port => Ok(HttpProbe {
             host: Some(host.to_owned()),
@@ -117,7 +117,7 @@ pub(super) fn status(mut bytes: &[u8]) -> Status {
     }
 }
 
-/// Parses `HTTP/1.1 200 OK`. The part after the three digits may be missing.
+/// Parses a status line such as `HTTP/1.1 200 OK`. Anything after the three digits may still be missing.
 fn first_status(bytes: &[u8]) -> Status {
     const VERSION: &[u8] = b"HTTP/1.";
     let known = bytes.len().min(VERSION.len());
@@ -216,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_response_can_be_status(bytes: Vec<u8>, tail in "(HTTP/1.1 1|HTTP/1.1 |\r\n|[0-9 ]){0,20}") {
+        fn parsing_never_panics(bytes: Vec<u8>, tail in "(HTTP/1.1 1|HTTP/1.1 |\r\n|[0-9 ]){0,20}") {
             let _ = (status(&bytes), status(tail.as_bytes()));
         }
     }

@@ -17,7 +17,7 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A connection attempt.
 pub type Connecting = BoxFuture<io::Result<Box<dyn Stream>>>;
 
-/// Connects to the new generation only: to its socket with this port, or to its first socket.
+/// Connects to the new generation: to its socket with this port, or to its first socket if no port is given.
 pub type Connect = Box<dyn FnMut(Option<u16>) -> Connecting + Send>;
 
 /// Runs a shell command and returns whether it succeeded. Dropping the future kills the command.
@@ -26,7 +26,7 @@ pub type Exec = Box<dyn FnMut(&str) -> BoxFuture<io::Result<bool>> + Send>;
 /// What a generation has sent to its notify socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NotifyState {
-    /// Nothing. The program may never send anything.
+    /// Nothing yet. Some programs never send anything.
     #[default]
     Silent,
     /// Messages such as `STATUS=…`, but not `READY=1`. Such a program is expected to send `READY=1` later.
@@ -36,7 +36,7 @@ pub enum NotifyState {
 }
 
 impl NotifyState {
-    /// The state after one more message. `ready`: whether the message contains `READY=1`, which is final.
+    /// The state after another message. `ready`: whether the message contains `READY=1`, which is final.
     #[must_use]
     pub fn after(self, ready: bool) -> Self {
         self.max(match ready {
@@ -53,7 +53,8 @@ pub struct ListenState {
     pub listening: Vec<u64>,
     /// Datagram sockets that are bound to an address.
     pub datagram: Vec<u64>,
-    /// Addresses that the generation does not listen on, although the previous one does or connections wait there.
+    /// Addresses that the generation does not listen on, although the previous one does or connections are waiting
+    /// there.
     pub missing: Vec<SocketAddr>,
     /// Whether another generation is live.
     pub other_live: bool,
@@ -65,7 +66,7 @@ impl ListenState {
     }
 }
 
-/// The sockets of a generation, and the processes that may wait for connections on them.
+/// A generation's sockets, and the processes that may wait for connections on them.
 pub struct Sockets {
     /// Returns the processes of the generation.
     pub pids: Box<dyn FnMut() -> Vec<i32> + Send>,
@@ -76,21 +77,21 @@ pub struct Sockets {
 /// Receives the reason why a generation is not ready yet.
 pub type OnUnready = Box<dyn FnMut(UnreadyReason) + Send>;
 
-/// What [`wait`](super::wait) knows about one generation.
+/// Everything that [`wait`](super::wait) needs to know about a generation.
 pub struct ReadyInputs {
-    /// Its sockets.
+    /// The generation's sockets.
     pub sockets: Sockets,
-    /// Whether sockets that the generation opens itself are seen.
+    /// Whether hotrun sees the sockets that the generation opens itself.
     pub adopts: bool,
     /// What the generation has sent to its notify socket.
     pub notify_state: watch::Receiver<NotifyState>,
-    /// Lines of its standard output and standard error. Read only if
+    /// The lines that the generation prints to standard output and standard error. Read only if
     /// [`ReadySpec::reads_output`](super::ReadySpec::reads_output).
     pub lines: mpsc::UnboundedReceiver<Vec<u8>>,
     /// Connects to the generation.
     pub connect: Connect,
-    /// Runs the command of `exec:`.
+    /// Runs the `exec:` command.
     pub exec: Exec,
-    /// Called after each check that fails.
+    /// Called with the reason after each check that fails.
     pub on_unready: OnUnready,
 }

@@ -1,4 +1,4 @@
-//! Checks whether a generation listens, and waits for connections on each of its sockets.
+//! Checks that a generation listens, and that its processes are waiting for connections on each of its sockets.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,17 +8,18 @@ use tokio::time::{Instant, sleep};
 use super::{ListenState, OnUnready, ReadyReason, Sockets, UnreadyReason};
 use crate::os::{Accepting, accepting};
 
-/// If the system does not show whether a process waits on a socket, it counts as waiting after this time.
+/// If the system does not show whether a process is waiting on a socket, the process counts as waiting after this time.
 const UNKNOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// How long to wait, from the first socket on, for addresses that the previous generation listens on.
+/// How long to wait, after the generation's first socket, for the other addresses that the previous generation listens
+/// on.
 const MISSING_GRACE: Duration = Duration::from_secs(1);
 
-/// If no other generation is live, a program that opens no socket for this long is believed to need none, even if
-/// connections wait for it. They continue to wait.
+/// If no other generation is live, a program that opens no socket for this long is assumed to need none, even if
+/// connections are waiting for it. Those connections keep waiting.
 const NO_SOCKET_GRACE: Duration = Duration::from_secs(10);
 
-/// The shortest interval between checks. The timers of tokio are no finer.
+/// The shortest interval between checks. Tokio's timers have no finer resolution.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The longest interval between checks, for a program that starts slowly.
@@ -29,7 +30,7 @@ const MAX_INTERVAL: Duration = Duration::from_millis(25);
 enum SocketState {
     Accepting,
     Idle,
-    /// Unknown since then.
+    /// Unknown since this instant.
     Unknown(Instant),
 }
 
@@ -53,22 +54,23 @@ impl SocketState {
 }
 
 impl Sockets {
-    /// Waits until the generation listens on every address of the previous one, and its processes wait for connections
-    /// on each of its sockets. Addresses that it does not listen on one second after its first socket are ignored.
-    /// `run_time`: how long a program that opens no socket has to run.
+    /// Waits until the generation listens on every address of the previous one, and its processes are waiting for
+    /// connections on each of its sockets. An address that it still does not listen on one second after its first
+    /// socket is ignored. `run_time`: how long a program that opens no socket must run to be ready; `None` if it must
+    /// open one.
     ///
-    /// All sockets must be waited on in the same check: a worker that serves one and dies before the next one starts
-    /// does not count. A process that holds a socket without waiting on it never counts, because it may be a wrapper
-    /// or may still be loading. There are two exceptions. A process that the system does not show (it uses io_uring, or
-    /// belongs to another user) counts after a second. And if the system shows nothing at all, as on other systems than
-    /// Linux, a second is enough.
+    /// All sockets must be waited on in the same check, so a worker that serves one socket and dies before the next
+    /// worker starts does not count. A process that holds a socket without waiting on it never counts, because it may
+    /// be a wrapper or may still be loading. There are two exceptions. A process that the system does not show (it uses
+    /// io_uring, or belongs to another user) counts after a second. And where the system shows nothing at all, as on
+    /// systems other than Linux, a second is enough.
     pub(super) async fn accepting(
         &mut self,
         run_time: Option<Duration>,
         on_unready: &mut OnUnready,
     ) -> ReadyReason {
         let start = Instant::now();
-        // The minimum of two costs is used, because one check may be interrupted on a busy machine.
+        // The lower of the last two costs is used, because a check may be interrupted on a busy machine.
         let mut last_cost = Duration::MAX;
         let mut first_socket = None;
         let mut known = HashMap::new();
@@ -147,8 +149,8 @@ fn check(
 
 /// The interval until the next check, given the time since the start and the cost of the last check.
 ///
-/// A delay of 1 ms matters after 20 ms and not after 2 s, so the interval is a fiftieth of the elapsed time. And a
-/// check never takes more than a tenth of a core, however large the process tree is.
+/// A delay of 1 ms matters after 20 ms but not after 2 s, so the interval is a fiftieth of the elapsed time. In
+/// addition, the checks never use more than a tenth of a core, however large the process tree is.
 fn interval(elapsed: Duration, cost: Duration) -> Duration {
     (elapsed / 50)
         .clamp(MIN_INTERVAL, MAX_INTERVAL)

@@ -1,8 +1,8 @@
 //! Decides when a new generation is ready for connections.
 //!
-//! [`wait`] waits until the rule in [`ReadySpec`] is met. It observes the generation through [`ReadyInputs`],
-//! closures and channels, so it knows nothing of process trees, listeners or the notify socket. It has no timeout:
-//! [`reload`](crate::reload) keeps the deadline, and the driver drops the future.
+//! [`wait`] waits until the rule in [`ReadySpec`] is met. It observes the generation through the closures and channels
+//! in [`ReadyInputs`], so this module knows nothing about process trees, listeners or the notify socket. There is no
+//! timeout: [`reload`](crate::reload) keeps the deadline, and the driver drops the future.
 
 mod http;
 mod inputs;
@@ -27,10 +27,10 @@ pub use inputs::{
 pub use reason::{LastUnreadyReason, ReadyReason, UnreadyReason};
 pub use spec::{Pattern, ReadySpec};
 
-/// How long to wait, after `READY=1`, until the program waits for connections. Then its message is believed.
+/// After `READY=1`, how long to wait until the program is waiting for connections. After that, the message is believed.
 const SOCKETS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a program that opens no socket has to run.
+/// How long a program that opens no socket must run to be ready.
 const RUN_TIME: Duration = Duration::from_millis(500);
 
 /// Waits until the generation is ready. Call it when the generation starts, within a tokio runtime with time and I/O.
@@ -65,7 +65,7 @@ pub async fn wait(spec: &ReadySpec, mut inputs: ReadyInputs) -> ReadyReason {
     }
 }
 
-/// A message of the program takes precedence over what its sockets show, also if both are there at once.
+/// The program's notification takes precedence over what its sockets show, even if both are there at once.
 async fn auto(inputs: &mut ReadyInputs) -> ReadyReason {
     let ReadyInputs {
         sockets,
@@ -74,7 +74,7 @@ async fn auto(inputs: &mut ReadyInputs) -> ReadyReason {
         on_unready,
         ..
     } = inputs;
-    // A program that has inherited sockets, and whose own sockets are not seen, must use those that it has.
+    // If hotrun does not see the sockets that the program opens, a program that has inherited sockets must use those.
     let may_need_none = *adopts || (sockets.state)().has_no_socket();
     let run_time = may_need_none.then_some(RUN_TIME);
     tokio::select! {
@@ -83,7 +83,7 @@ async fn auto(inputs: &mut ReadyInputs) -> ReadyReason {
         reason = sockets.accepting(run_time, on_unready) => return reason,
     }
     let reason = notified(notify_state, on_unready).await;
-    // The master process of gunicorn sends `READY=1` before its workers have loaded the program.
+    // gunicorn's master process sends `READY=1` before its workers have loaded the program.
     if !(sockets.state)().has_no_socket() {
         let _ = timeout(SOCKETS_TIMEOUT, sockets.accepting(None, on_unready)).await;
     }

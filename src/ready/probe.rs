@@ -1,4 +1,4 @@
-//! Probes: HTTP requests, connections and commands.
+//! The probes: HTTP requests, connections and commands.
 
 use std::io;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// The limit for a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most bytes to read in search of the final status. No server sends so many headers before it.
+/// How many bytes to read at most to find the final status. No server sends more headers than this before it.
 const MAX_RESPONSE: usize = 64 * 1024;
 
 /// Sends requests until one gets a 2xx or 3xx status.
@@ -74,10 +74,10 @@ async fn read_rest(stream: Box<dyn Stream>) {
 
 /// Connects until the program accepts a connection.
 ///
-/// A successful connect proves nothing, because the kernel completes it for any listening socket, and hotrun keeps
-/// that socket open. So the probe shuts down its sending side at once: a server that has accepted the connection
-/// responds or closes its own side. A silent server counts as well, if it can be connected to and, according to
-/// `accepting`, waits for connections.
+/// A successful connect proves nothing, because the kernel completes it for any listening socket, and hotrun keeps that
+/// socket open. So the probe shuts down its write side at once: a server that has accepted the connection responds or
+/// closes its own side. A silent server counts as well if the connect succeeds and `accepting` reports that the server
+/// is waiting for connections.
 pub(super) async fn tcp(
     connect: &mut Connect,
     accepting: impl Future<Output = ReadyReason>,
@@ -106,13 +106,14 @@ pub(super) async fn tcp(
     }
 }
 
-/// A reset counts too: the connection had been made, so the program sent the reset.
+/// Waits until the server has accepted the connection. A reset counts too: the connection was established, so it was
+/// the program that reset it.
 async fn accepted(stream: &mut Box<dyn Stream>) {
     let _ = stream.shutdown().await;
     let _: io::Result<usize> = stream.read(&mut [0; 1]).await;
 }
 
-/// Runs the command until it succeeds, with a pause after each run.
+/// Runs the command until it succeeds, pausing after each run.
 pub(super) async fn exec(command: &str, run: &mut Exec, on_unready: &mut OnUnready) -> ReadyReason {
     loop {
         match timeout(COMMAND_TIMEOUT, run(command)).await {

@@ -6,23 +6,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Why a generation counts as ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyReason {
-    /// It sent `READY=1`.
+    /// The program sent `READY=1`.
     Notified,
-    /// It waits for connections on all its sockets.
+    /// The program is waiting for connections on all its sockets.
     Accepting,
-    /// It has had its sockets for a second, and the system does not show whether it waits for connections.
+    /// The program has had its sockets for a second, and the system does not show whether it is waiting for
+    /// connections.
     Listening,
-    /// It has opened no socket, and has run for 500 ms.
+    /// The program has opened no socket, and has run for 500 ms.
     Running,
-    /// It responded with this HTTP status.
+    /// The program responded to the probe with this HTTP status.
     Responded(u16),
-    /// It accepted a connection.
+    /// The program accepted a connection.
     Connected,
-    /// It printed a matching line.
+    /// The program printed a matching line.
     Printed,
-    /// The command succeeded.
+    /// The `exec:` command succeeded.
     CommandSucceeded,
-    /// The delay has passed.
+    /// The delay of `delay:` has passed.
     Delayed,
 }
 
@@ -42,28 +43,28 @@ impl fmt::Display for ReadyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Notified => f.write_str("it sent `READY=1`"),
-            Self::Accepting => f.write_str("it waits for connections"),
+            Self::Accepting => f.write_str("it is waiting for connections"),
             Self::Listening => f.write_str("it has been listening for 1s"),
             Self::Running => f.write_str("it has run for 500ms"),
             Self::Responded(status) => write!(f, "it responded with status {status}"),
             Self::Connected => f.write_str("it accepted a connection"),
             Self::Printed => f.write_str("it printed a matching line"),
-            Self::CommandSucceeded => f.write_str("the command succeeded"),
+            Self::CommandSucceeded => f.write_str("the `--ready exec:` command succeeded"),
             Self::Delayed => f.write_str("the delay has passed"),
         }
     }
 }
 
-/// Why a generation is not ready yet. Reported if it runs into the timeout.
+/// Why a generation is not ready yet. Reported if the generation is not ready in time.
 #[derive(Debug)]
 pub enum UnreadyReason {
-    /// It does not wait for connections on the socket with this index.
+    /// The program is not waiting for connections on the socket with this index.
     NotAccepting(usize),
-    /// It has not opened a socket.
+    /// The program has not opened a socket.
     NoSocket,
-    /// It does not listen on an address that the previous generation listens on.
+    /// The program does not listen on this address, but the previous generation does.
     Missing(SocketAddr),
-    /// It has sent notifications, but not `READY=1`.
+    /// The program has sent notifications, but not `READY=1`.
     NotReady,
     /// The probe could not connect.
     Unreachable(io::Error),
@@ -75,13 +76,13 @@ pub enum UnreadyReason {
     Closed,
     /// The probe got no response within a second.
     NoResponse,
-    /// It closed its output before it printed a matching line.
+    /// The program closed its output before it printed a matching line.
     OutputEnded,
-    /// The command failed.
+    /// The `exec:` command failed.
     CommandFailed,
-    /// The command took too long and was killed.
+    /// The `exec:` command took too long and was killed.
     CommandTimedOut,
-    /// The command could not be started.
+    /// The `exec:` command could not be started.
     CommandNotStarted(io::Error),
 }
 
@@ -90,7 +91,7 @@ impl fmt::Display for UnreadyReason {
         match self {
             Self::NotAccepting(index) => {
                 let number = index + 1;
-                write!(f, "it does not wait for connections on socket {number}")
+                write!(f, "it is not waiting for connections on socket {number}")
             }
             Self::NoSocket => f.write_str("it has not opened a socket"),
             Self::Missing(address) => write!(f, "it does not listen on `{address}`"),
@@ -99,29 +100,29 @@ impl fmt::Display for UnreadyReason {
             Self::Status(status) => write!(f, "the probe got status {status}"),
             Self::NotHttp => f.write_str("the probe got a response that is not HTTP/1"),
             Self::Closed => {
-                f.write_str("the connection of the probe was closed without a response")
+                f.write_str("the probe's connection was closed without a response")
             }
             Self::NoResponse => f.write_str("the probe got no response within 1s"),
             Self::OutputEnded => {
                 f.write_str("it closed its output before it printed a matching line")
             }
-            Self::CommandFailed => f.write_str("the command of `--ready exec:` failed"),
+            Self::CommandFailed => f.write_str("the `--ready exec:` command failed"),
             Self::CommandTimedOut => {
-                f.write_str("the command of `--ready exec:` took more than 10s")
+                f.write_str("the `--ready exec:` command took more than 10s")
             }
             Self::CommandNotStarted(error) => {
-                write!(f, "cannot start the command of `--ready exec:`: {error}")
+                write!(f, "cannot start the `--ready exec:` command: {error}")
             }
         }
     }
 }
 
-/// Why a generation is not ready yet, as of the last check.
+/// Why a generation was not ready at the last check.
 #[derive(Clone, Debug, Default)]
 pub struct LastUnreadyReason(Arc<Mutex<Option<UnreadyReason>>>);
 
 impl LastUnreadyReason {
-    /// Stores each reason it is called with.
+    /// Returns a closure that stores each reason it is called with.
     pub fn recorder(&self) -> Box<dyn FnMut(UnreadyReason) + Send> {
         let last = self.0.clone();
         Box::new(move |reason| {
@@ -129,7 +130,7 @@ impl LastUnreadyReason {
         })
     }
 
-    /// The last reason, if there was one.
+    /// The last stored reason, if any.
     pub fn get(&self) -> Option<String> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().map(ToString::to_string)

@@ -1,4 +1,4 @@
-//! The rule of `--ready`.
+//! The `--ready` rule.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,19 +16,19 @@ pub enum ReadySpec {
     /// when it waits for connections, or, if it opens no socket, when it has run for 500 ms.
     #[default]
     Auto,
-    /// `listen`: it waits for connections on all its sockets.
+    /// `listen`: the program is waiting for connections on all its sockets.
     Listen,
-    /// `notify`: it sends `READY=1` to `NOTIFY_SOCKET`.
+    /// `notify`: the program sends `READY=1` to `NOTIFY_SOCKET`.
     Notify,
-    /// `http:/path`: the path responds with a 2xx or 3xx status.
+    /// `http:/path`: the program responds with a 2xx or 3xx status at this path.
     Http(HttpProbe),
-    /// `tcp`: it accepts a connection.
+    /// `tcp`: the program accepts a connection.
     Tcp,
-    /// `log:REGEX`: it prints a matching line.
+    /// `log:REGEX`: the program prints a matching line.
     Log(Pattern),
     /// `exec:COMMAND`: the shell command succeeds.
     Exec(String),
-    /// `delay:DURATION`: this time has passed since the start.
+    /// `delay:DURATION`: this time has passed since the program was started.
     Delay(Duration),
 }
 
@@ -39,7 +39,7 @@ impl ReadySpec {
         matches!(self, Self::Listen | Self::Http(_) | Self::Tcp)
     }
 
-    /// Whether the rule needs the lines of output.
+    /// Whether the rule needs the program's output.
     #[must_use]
     pub fn reads_output(&self) -> bool {
         matches!(self, Self::Log(_))
@@ -84,7 +84,7 @@ impl FromStr for ReadySpec {
             "http" => HttpProbe::parse(value).map(Self::Http),
             "log" => Pattern::parse(value).map(Self::Log),
             "exec" if value.trim().is_empty() => {
-                Err("a command is missing, as in `exec:pg_isready -q`".into())
+                Err("`exec` needs a command, as in `exec:pg_isready -q`".into())
             }
             "exec" => Ok(Self::Exec(value.into())),
             "delay" => parse_duration(value).map(Self::Delay),
@@ -94,7 +94,7 @@ impl FromStr for ReadySpec {
     }
 }
 
-/// A regular expression. Two are equal if their text is equal.
+/// A regular expression, compared by its text.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
@@ -102,7 +102,7 @@ impl Pattern {
     /// Parses the part after `log:`.
     pub(super) fn parse(rest: &str) -> Result<Self, String> {
         if rest.is_empty() {
-            return Err("a regular expression is missing, as in `log:listening on`".into());
+            return Err("`log` needs a regular expression, as in `log:listening on`".into());
         }
         let pattern = Regex::new(rest).map(Self);
         pattern.map_err(|error| summary(&error))
@@ -130,7 +130,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// The error of `regex` shows the position on several lines and ends with the problem.
+/// The last line of a `regex` error, which names the problem. The lines before it show the position.
 fn summary(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text
@@ -139,7 +139,7 @@ fn summary(error: &regex::Error) -> String {
         .unwrap_or_default()
         .trim_start_matches("error: ")
         .to_owned();
-    format!("not a regular expression: {last}")
+    format!("not a valid regular expression: {last}")
 }
 
 #[cfg(test)]
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn escape_sequences_do_not_prevent_a_match() {
-        let pattern = Pattern(Regex::new("listening on 127").expect("a pattern"));
+        let pattern = Pattern(Regex::new("listening on 127").expect("a valid pattern"));
         assert!(pattern.matches(b"\x1b[32mINFO\x1b[0m listening on \x1b[1m127.0.0.1\x1b[0m \xff"));
         assert!(!pattern.matches(b"listening"));
     }
@@ -176,31 +176,31 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_rule_gets_a_reason() {
+    fn an_invalid_rule_is_rejected_with_a_reason() {
         for (text, reason) in [
             ("htpp:/x", ALLOWED),
             ("Listen", ALLOWED),
             ("notfy", ALLOWED),
             ("whenever", ALLOWED),
             ("tcp:3000", "`tcp` takes no value"),
-            ("http", "a path is missing, as in `http:/`"),
+            ("http", "`http` needs a path, as in `http:/`"),
             ("http:x", "the path must start with `/`"),
             ("https:/x", "the probe uses plain HTTP, as in `http:/path`"),
             (
                 "http://a:0/",
-                "the port of `a:0` is not in the range 1 to 65535",
+                "the port in `a:0` must be in the range 1 to 65535",
             ),
-            ("http:///x", "`` is not a host"),
+            ("http:///x", "`` is not a valid host"),
             (
                 "http:/a b",
-                "write spaces, `#` and non-ASCII characters as `%20` and so on",
+                "spaces, `#` and non-ASCII characters must be percent-encoded, as in `%20`",
             ),
-            ("log:(", "not a regular expression: unclosed group"),
+            ("log:(", "not a valid regular expression: unclosed group"),
             (
                 "log",
-                "a regular expression is missing, as in `log:listening on`",
+                "`log` needs a regular expression, as in `log:listening on`",
             ),
-            ("exec: ", "a command is missing, as in `exec:pg_isready -q`"),
+            ("exec: ", "`exec` needs a command, as in `exec:pg_isready -q`"),
             (
                 "delay:5",
                 "a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`",
@@ -212,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_can_be_parsed_and_a_displayed_rule_is_valid(text in "(http:|log:|delay:|//|[ -~]){0,12}|\\PC{0,20}") {
+        fn parsing_never_panics_and_a_displayed_rule_can_be_parsed(text in "(http:|log:|delay:|//|[ -~]){0,12}|\\PC{0,20}") {
             if let Ok(spec) = text.parse::<ReadySpec>() {
                 prop_assert_eq!(spec.to_string().parse(), Ok(spec));
             }

@@ -1,4 +1,4 @@
-//! Every readiness rule, with real sockets and threads of this process, and with a server in Python.
+//! Tests every readiness rule with real sockets, in this process and with a Python server.
 
 mod probes;
 mod real;
@@ -29,7 +29,7 @@ struct Program {
 
 fn inode(socket: &impl AsFd) -> u64 {
     nix::sys::stat::fstat(socket.as_fd())
-        .expect("a descriptor of ours")
+        .expect("can stat an open socket")
         .st_ino
 }
 
@@ -47,14 +47,14 @@ fn connect(address: SocketAddr) -> Connect {
     })
 }
 
-/// For a generation that is the process `pid` and holds `socket`.
+/// The inputs for a generation that consists of the process `pid` and holds `socket`.
 fn inputs(pid: u32, socket: Option<&TcpListener>) -> (ReadyInputs, Program) {
     let (notify, notify_state) = watch::channel(NotifyState::Silent);
     let (lines, reads) = mpsc::unbounded_channel();
     let unready_reasons = Arc::new(Mutex::new(Vec::new()));
     let record = Arc::clone(&unready_reasons);
     let address = socket.map_or(([127, 0, 0, 1], 1).into(), |socket| {
-        socket.local_addr().expect("its address")
+        socket.local_addr().expect("a bound socket has an address")
     });
     let inputs = ReadyInputs {
         sockets: Sockets {
@@ -67,7 +67,7 @@ fn inputs(pid: u32, socket: Option<&TcpListener>) -> (ReadyInputs, Program) {
         connect: connect(address),
         exec: Box::new(|_| Box::pin(async { Ok(false) })),
         on_unready: Box::new(move |reason| {
-            record.lock().expect("no panic").push(reason.to_string());
+            record.lock().expect("not poisoned").push(reason.to_string());
         }),
     };
     (
@@ -85,7 +85,7 @@ fn own_inputs(socket: Option<&TcpListener>) -> (ReadyInputs, Program) {
 }
 
 fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").expect("an ephemeral port on loopback")
+    TcpListener::bind("127.0.0.1:0").expect("can bind an ephemeral port on loopback")
 }
 
 fn spec(text: &str) -> ReadySpec {
@@ -100,8 +100,8 @@ fn start(text: &str, inputs: ReadyInputs) -> JoinHandle<ReadyReason> {
 async fn result(waiting: JoinHandle<ReadyReason>) -> ReadyReason {
     timeout(DEADLINE, waiting)
         .await
-        .expect("ready in time")
-        .expect("no panic")
+        .expect("the program is ready in time")
+        .expect("the wait does not panic")
 }
 
 impl Program {
@@ -110,7 +110,7 @@ impl Program {
         let is_reported = || {
             self.unready_reasons
                 .lock()
-                .expect("no panic")
+                .expect("not poisoned")
                 .iter()
                 .any(|one| one == reason)
         };
@@ -126,11 +126,11 @@ impl Program {
     }
 }
 
-/// Registers the socket with the epoll instance of this runtime, so that this process waits on it.
+/// Registers the socket with the runtime's epoll instance, so that this process is waiting on it.
 fn register(socket: &TcpListener) -> tokio::net::TcpListener {
-    let socket = socket.try_clone().expect("a duplicate");
-    socket.set_nonblocking(true).expect("a socket");
-    tokio::net::TcpListener::from_std(socket).expect("registered")
+    let socket = socket.try_clone().expect("can duplicate the socket");
+    socket.set_nonblocking(true).expect("can make the socket nonblocking");
+    tokio::net::TcpListener::from_std(socket).expect("can register the socket")
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn auto_accepts_the_programs_notification() {
     let (inputs, program) = own_inputs(Some(&socket));
     let waiting = start("auto", inputs);
     program
-        .reports("it does not wait for connections on socket 1")
+        .reports("it is not waiting for connections on socket 1")
         .await;
     program
         .notify
@@ -148,12 +148,12 @@ async fn auto_accepts_the_programs_notification() {
 }
 
 #[tokio::test]
-async fn auto_detects_that_the_program_waits_for_connections() {
+async fn auto_detects_that_the_program_is_waiting_for_connections() {
     let socket = listener();
     let (inputs, program) = own_inputs(Some(&socket));
     let waiting = start("auto", inputs);
     program
-        .reports("it does not wait for connections on socket 1")
+        .reports("it is not waiting for connections on socket 1")
         .await;
     let began = Instant::now();
     let _waits = register(&socket);
@@ -162,7 +162,7 @@ async fn auto_detects_that_the_program_waits_for_connections() {
 }
 
 #[tokio::test]
-async fn auto_waits_for_ready_from_a_program_that_sends_notifications() {
+async fn auto_waits_for_ready_1_from_a_program_that_sends_notifications() {
     let socket = listener();
     let _waits = register(&socket);
     let (inputs, program) = own_inputs(Some(&socket));
@@ -196,7 +196,7 @@ async fn listen_requires_every_socket() {
     let waiting = start("listen", inputs);
     let _first = register(&first);
     program
-        .reports("it does not wait for connections on socket 2")
+        .reports("it is not waiting for connections on socket 2")
         .await;
     assert!(!waiting.is_finished());
     let _second = register(&second);
@@ -204,7 +204,7 @@ async fn listen_requires_every_socket() {
 }
 
 #[tokio::test]
-async fn notify_requires_ready() {
+async fn notify_requires_ready_1() {
     let socket = listener();
     let _waits = register(&socket);
     let (inputs, program) = own_inputs(Some(&socket));

@@ -1,4 +1,4 @@
-//! What the driver must do.
+//! Effects: what the driver must do.
 #![allow(missing_docs, reason = "the doc of a variant covers its fields")]
 
 use super::{ArtifactId, Failure, GenId};
@@ -6,49 +6,49 @@ use super::{ArtifactId, Failure, GenId};
 /// Something that the driver must do. Long work reports back with an [`Event`](super::Event).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Nothing is live: let new connections wait for the generation that is starting, or for the next one to start. A
-    /// generation whose connections are forwarded is not considered.
+    /// No generation is live: hold new connections for the generation that is starting, or for the next one to start. A
+    /// starting generation whose connections are already being forwarded does not count.
     Hold,
-    /// Nothing is live, and nothing will be until a file changes or the user acts: waiting clients may get an error
+    /// No generation is live, and none will be until a file changes or the user acts: waiting clients may get an error
     /// response that says how the generation `id` failed.
     RespondUnavailable { id: GenId, failure: Failure },
-    /// Something is on its way again: new connections wait for it. Follows each [`Effect::RespondUnavailable`] but the
-    /// last, before anything is built or started.
+    /// A generation will be built or started again, so new connections wait for it. After each
+    /// [`Effect::RespondUnavailable`] but the last, given before anything is built or started.
     StopResponding,
     /// Do something to one generation.
     Generation(GenId, GenEffect),
-    /// End hotrun. The last effect, given once. `clean`: whether every program ended when it was asked to.
+    /// Exit. The last effect, given once. `clean`: whether every program ended when it was asked to.
     Finish { clean: bool },
 }
 
 /// Something that the driver must do to one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GenEffect {
-    /// Begin the build. Reports `BuildEnded`.
+    /// Start the build. Reports `BuildEnded`.
     Build,
-    /// Make a running build end. It still reports `BuildEnded`.
+    /// Cancel the running build, which still reports `BuildEnded`.
     CancelBuild,
     /// Start the newest artifact or a kept one, and wait until the program is ready. Reports `StartFailed`, or `Ready`,
     /// `Exited` and `Gone`.
     Start { artifact: ArtifactId },
     /// Send new connections to this generation. Reports `Switched` or `SwitchFailed`.
     ///
-    /// Also given for the live generation, if its successor ended during the switch; and for a draining one that was not
-    /// asked to stop yet, if its successor crashed. The latter is refused if its sockets are already shut down; then it
-    /// continues to drain.
+    /// Also given for the live generation, if its successor ended during the switch; and for a draining generation that
+    /// has not been asked to stop, if its successor crashed. The driver refuses the latter if the generation's sockets
+    /// are already shut down; the generation then continues to drain.
     Switch,
     /// Send the live generation the signal on which it reloads its configuration, if it handles that signal. Reports
     /// `ReloadSignalSent`.
     SendReloadSignal { signal: i32 },
-    /// Wait until the old generation has taken the connections in its queues. Reports `Quiescent`.
+    /// Wait until the old generation has accepted the connections in its queues. Reports `Quiescent`.
     AwaitQuiescent,
     /// Find out whether the program handles the stop signal. Reports `StopSignalChecked`.
     CheckStopSignal,
     /// Wait until the connections are closed or idle. Reports `Idle`.
     AwaitIdle,
-    /// Forward what still arrives at the sockets of this generation to the live one; let it wait while none is live.
-    /// Given once for each started generation, before it is stopped, killed or released; on quit only for those that
-    /// were draining already.
+    /// Forward connections that still arrive at this generation's sockets to the live one, and hold them while none is
+    /// live. Given once for each started generation, before it is stopped, killed or released; on quit, only for
+    /// generations that are already draining.
     Forward,
     /// Send the stop signal. At most once for each generation.
     Stop,
@@ -56,6 +56,6 @@ pub enum GenEffect {
     Abort,
     /// Kill the whole process tree.
     Kill,
-    /// The generation is gone: close what was kept for it as soon as that is safe.
+    /// The generation is gone: close everything that was kept for it as soon as that is safe.
     Release,
 }

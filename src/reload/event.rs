@@ -1,4 +1,4 @@
-//! What may happen, as the driver reports it to the machine.
+//! Events: what the driver reports to the machine.
 #![allow(missing_docs, reason = "the doc of a variant covers its fields")]
 
 use std::fmt;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{ArtifactId, GenId};
 
-/// What a change requires. The more thorough action is the greater one.
+/// What a change requires. `Build` is the greater action, because it includes a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// Restart the program from the last good build.
@@ -18,32 +18,33 @@ pub enum Action {
 /// What the user asked for with a key or a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
-    /// Build and start now, whether something changed or not.
+    /// Build and restart now, even if nothing has changed.
     Reload,
     /// Hold changes back from now on.
     Pause,
-    /// Act on the changes held back, and on later ones.
+    /// Act on the changes that were held back, and on later ones.
     Resume,
     /// Roll back to the artifact that was live before.
     Undo,
     /// Kill the draining generations.
     KillDraining,
-    /// Stop everything in order, then end.
+    /// Stop everything gracefully, then exit.
     Quit,
-    /// Kill everything, then end.
+    /// Kill everything, then exit.
     QuitNow,
 }
 
 /// How a build ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BuildOutcome {
-    /// The build succeeded. Its artifact may be a known one: the build left the executable alone, but what surrounds it
-    /// (arguments, environment, generated files) may be different. If it is `kept`, it can be started after a later
-    /// build has made another one.
+    /// The build succeeded. Its artifact may be the same as before: the build left the executable alone, but its
+    /// arguments, environment or generated files may be different. If the artifact is `kept`, it can be started even
+    /// after a later build has produced another one.
     Built { artifact: ArtifactId, kept: bool },
-    /// The build made exactly what `like` was started from, the newest such generation, which is starting or live.
+    /// The build produced exactly what `like` was started from. `like` is the newest such generation, and is starting
+    /// or live.
     Unchanged { like: GenId },
-    /// The build failed or could not run. The driver has reported why.
+    /// The build failed or could not be run. The driver has reported why.
     Failed,
     /// The build ended because of [`GenEffect::CancelBuild`](super::GenEffect::CancelBuild).
     Cancelled,
@@ -52,14 +53,14 @@ pub enum BuildOutcome {
 /// How the program of a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ended {
-    /// It exited with this status.
+    /// The program exited with this status.
     Code(i32),
-    /// A signal with this number killed it.
+    /// The signal with this number killed the program.
     Signal(i32),
 }
 
 impl Ended {
-    /// Whether it ended with status 0.
+    /// Whether the program exited with status 0.
     pub const fn success(self) -> bool {
         matches!(self, Self::Code(0))
     }
@@ -74,12 +75,12 @@ impl fmt::Display for Ended {
     }
 }
 
-/// A message of a program to its watchdog (`sd_notify(3)`: `WATCHDOG`, `WATCHDOG_USEC`).
+/// A program's message to its watchdog (`sd_notify(3)`: `WATCHDOG`, `WATCHDOG_USEC`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WatchdogMessage {
     /// `WATCHDOG=1`: the program is alive.
     Ping,
-    /// `WATCHDOG_USEC=…`: from now on a ping is due this often. Zero turns the watchdog off.
+    /// `WATCHDOG_USEC=…`: from now on, the program must ping this often. Zero turns the watchdog off.
     Period(Duration),
     /// `WATCHDOG=trigger`: treat the program as hung.
     Trigger,
@@ -88,11 +89,11 @@ pub enum WatchdogMessage {
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// hotrun is set up; the first generation may be made.
+    /// hotrun is set up, and the first generation can be built.
     Begin,
     /// Watched files changed.
     Changed(Action),
-    /// Files changed that the program reloads on the signal with this number, 1 to 64.
+    /// Files changed that the program reloads when it gets the signal with this number (1 to 64).
     ConfigChanged { signal: i32 },
     /// The user asked for something.
     Requested(Request),
@@ -111,7 +112,7 @@ pub enum GenEvent {
     StartFailed,
     /// The program listens on an address that the next generation can share. May be repeated.
     Listening,
-    /// The program is a server, even if no listener of it is known. May be repeated.
+    /// The program is a server, even if none of its listeners is known. May be repeated.
     IsServer,
     /// The program reported readiness, or its probe succeeded.
     Ready,
@@ -119,23 +120,23 @@ pub enum GenEvent {
     Switched,
     /// The switch was refused. The driver has reported why.
     SwitchFailed,
-    /// The accept queues are empty, and no accepted connection waits for its first byte.
+    /// The accept queues are empty, and no accepted connection is waiting for its first byte.
     Quiescent,
-    /// The driver has checked whether the program handles the stop signal. Otherwise the program would die of it.
+    /// The driver has checked whether the program handles the stop signal. If not, the signal would kill the program.
     StopSignalChecked { handled: bool },
     /// All connections are closed or idle.
     Idle,
-    /// The first process of the program ended. `survivors`: whether other processes of its tree still run.
+    /// The program's first process ended. `survivors`: whether other processes of its tree are still running.
     Exited { ended: Ended, survivors: bool },
     /// No process of the tree is left. The last event of a started generation.
     Gone,
-    /// The program needs this much time from now on to start or to stop (`EXTEND_TIMEOUT_USEC`).
+    /// From now on, the program needs this much time to start or to stop (`EXTEND_TIMEOUT_USEC`).
     ExtendTimeout { by: Duration },
-    /// The program stored descriptors for the generation after it (`FDSTORE=1`).
+    /// The program stored descriptors for the next generation (`FDSTORE=1`).
     StoredFds,
     /// The program sent a message to its watchdog.
     Watchdog(WatchdogMessage),
-    /// The result of [`GenEffect::SendReloadSignal`](super::GenEffect::SendReloadSignal). Sent exactly once for each. The
-    /// signal is sent only if the program handles it; otherwise the program would die of it.
+    /// The result of [`GenEffect::SendReloadSignal`](super::GenEffect::SendReloadSignal), sent exactly once for each.
+    /// The signal is sent only if the program handles it; otherwise it would kill the program.
     ReloadSignalSent { signal: i32, handled: bool },
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// The number of a generation: one build result and the process tree started from it.
+/// The number of a generation, which is one build result and the process tree started from it.
 ///
 /// Numbers start at 1 and are never reused, so a late event can be told apart from an expected one. A build that fails
 /// or is cancelled uses up its number.
@@ -16,7 +16,7 @@ impl GenId {
         Self(number)
     }
 
-    /// The number, as users see it and as the program finds it in `HOTRUN_GENERATION`.
+    /// The number, as shown to users and passed to the program in `HOTRUN_GENERATION`.
     pub const fn get(self) -> u32 {
         self.0
     }
@@ -34,15 +34,15 @@ impl fmt::Display for GenId {
     }
 }
 
-/// The number of an artifact: what a build made and a generation is started from.
+/// The number of an artifact, which a build produces and a generation is started from.
 ///
-/// Two builds that leave the same executable in place have made the same artifact. Without a build there is a single
-/// artifact, [`ArtifactId::FIRST`]: the command.
+/// Two builds that leave the same executable in place have produced the same artifact. Without a build there is a
+/// single artifact, [`ArtifactId::FIRST`]: the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ArtifactId(u32);
 
 impl ArtifactId {
-    /// What the first good build made, or the command if nothing is built.
+    /// The artifact of the first successful build, or the command if nothing is built.
     pub const FIRST: Self = Self(1);
 
     /// The artifact with this number.
@@ -62,25 +62,25 @@ impl ArtifactId {
     }
 }
 
-/// The phases of a generation, in order. A generation may skip from each of them to [`Phase::Gone`].
+/// The phases of a generation, in order. From each phase, a generation may go straight to [`Phase::Gone`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// It is being built.
+    /// The generation is being built.
     Building,
-    /// Its program was started and is not ready yet.
+    /// The program was started and is not ready yet.
     Starting,
-    /// It is ready, and the switch to it is under way.
+    /// The program is ready, and the switch to it is under way.
     Ready,
-    /// New connections go to it.
+    /// New connections go to the generation.
     Live,
-    /// Another generation is live, or hotrun quits; it finishes its connections.
+    /// Another generation is live, or hotrun is quitting; this one is finishing its connections.
     Draining,
-    /// None of its processes is left.
+    /// The generation has no processes left.
     Gone,
 }
 
 impl Phase {
-    /// Whether it is live or on its way to be.
+    /// Whether the generation is live or about to go live.
     pub const fn stays(self) -> bool {
         match self {
             Self::Starting | Self::Ready | Self::Live => true,

@@ -1,8 +1,8 @@
-//! The pure core: every decision about generations.
+//! The pure core, which makes every decision about generations.
 //!
 //! [`Machine`] is a state machine without I/O and without a clock. The driver hands it an [`Event`] with the time at
 //! which it happened, performs the returned [`Effect`]s, and passes the [`Notice`]s to the user interface.
-//! [`Machine::deadline`] is the next moment at which the machine wants an [`Event::Tick`].
+//! [`Machine::deadline`] is the next time at which the machine needs an [`Event::Tick`].
 //!
 //! Nothing here knows about files, processes, sockets or terminals: a generation is a number, a failure is a value.
 //! That is why the whole machine can be explored exhaustively (see `tests/`).
@@ -10,11 +10,11 @@
 //! | to change | look at |
 //! | --- | --- |
 //! | what a change, a key or a signal does | `machine/requests.rs`, `machine/quit.rs` |
-//! | when a build starts or is cancelled, what its end leads to | `machine/builds.rs` |
-//! | when a generation starts, what must leave before it | `machine/advance.rs` |
+//! | when a build starts or is cancelled, what follows when it ends | `machine/builds.rs` |
+//! | when a generation starts, what must end first | `machine/advance.rs` |
 //! | readiness, the switch, failures before it | `machine/lifecycle.rs` |
 //! | how a generation drains and is stopped or killed | `machine/teardown.rs`, `machine/drain.rs` |
-//! | what follows from a crash | `machine/recovery.rs` |
+//! | what happens after a crash | `machine/recovery.rs` |
 //! | what a program may ask for (`sd_notify`), its watchdog | `machine/notify.rs` |
 
 mod effect;

@@ -1,4 +1,4 @@
-//! Events, effects and notices as text, for `--log FILE` and for the traces of the tests: one line for each event.
+//! Events, effects and notices as text, for `--log FILE` and for the traces in the tests: one line for each event.
 //!
 //! ```text
 //! time since the start  event  ->  effects | notices
@@ -13,7 +13,7 @@ use std::fmt::Debug;
 
 use super::{Event, Response, Time};
 
-/// The line of an event that happened at `now`, and of the machine's response.
+/// The line for an event that happened at `now` and the machine's response to it.
 pub fn line(now: Time, event: &Event, response: &Response) -> String {
     let (now, event) = (now.since_start(), text(event));
     format!("{now:?} {event} -> {}", response_text(response))

@@ -1,4 +1,4 @@
-//! What a user may want to know.
+//! Notices: what a user may want to know.
 #![allow(missing_docs, reason = "the doc of a variant covers its fields")]
 
 use std::fmt;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Ended, GenId};
 
-/// Why a generation is made.
+/// Why a generation is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
     /// hotrun was started.
@@ -17,7 +17,7 @@ pub enum Cause {
     Request,
     /// The user rolled back to an earlier artifact.
     Undo,
-    /// An earlier generation stored descriptors that this one is to inherit.
+    /// An earlier generation stored descriptors that this one must inherit.
     InheritFds,
     /// The live generation crashed soon after its switch: hotrun rolls back to the artifact before it.
     RollBack,
@@ -26,7 +26,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Whether it starts an earlier artifact.
+    /// Whether a generation with this cause is started from an earlier artifact.
     pub(super) const fn rolls_back(self) -> bool {
         match self {
             Self::Undo | Self::RollBack => true,
@@ -50,11 +50,11 @@ pub enum Failure {
     Switch,
     /// The program ended while it was live.
     Crashed(Ended),
-    /// Its processes vanished; how they ended is unknown.
+    /// The program's processes vanished; how they ended is unknown.
     Vanished,
 }
 
-/// What the generation did, as in "gen 3 failed to build".
+/// Says what the generation did, as in "gen 3 failed to build".
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,14 +70,14 @@ impl fmt::Display for Failure {
     }
 }
 
-/// How a draining generation came to its end.
+/// How a draining generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stopped {
-    /// It ended in time.
+    /// The program ended in time.
     Drained,
-    /// It was killed at the drain timeout.
+    /// The program was killed at the drain timeout.
     TimedOut,
-    /// It was killed at the user's request.
+    /// The program was killed at the user's request.
     Killed,
 }
 
@@ -86,62 +86,63 @@ pub enum Stopped {
 pub enum Notice {
     /// Changes are held back from now on.
     Paused,
-    /// Changes are acted on again, those held back first.
+    /// Changes are acted on again, starting with those that were held back.
     Resumed,
-    /// There is no earlier artifact to roll back to, or something else is about to be started.
+    /// There is no earlier artifact to roll back to, or another generation is about to be started.
     NothingToUndo,
-    /// Nothing is live, and there is nothing to do until something changes.
+    /// No generation is live, and hotrun has nothing to do until something changes.
     Waiting,
-    /// hotrun is quitting; what runs is being stopped, which may take this long.
+    /// hotrun is quitting: it is stopping everything that is running, which may take this long.
     Quitting { timeout: Duration },
-    /// News of one generation.
+    /// News about one generation.
     Generation(GenId, GenNotice),
 }
 
-/// News of one generation.
+/// News about one generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GenNotice {
     /// The build began.
     Building { cause: Cause },
     /// The build was cancelled because of newer sources, or because hotrun quits.
     BuildCancelled,
-    /// The build succeeded in this time.
+    /// The build succeeded, and took this long.
     Built { took: Duration },
-    /// The build succeeded and made what `like` was started from; nothing is started.
+    /// The build succeeded and produced what `like` was started from, so nothing is started.
     Unchanged { like: GenId },
-    /// The build succeeded, and is not started because sources changed during the build.
+    /// The build succeeded, but its result is not started because sources changed during the build.
     Outdated,
     /// The live generation got the signal on which it reloads its configuration.
     ReloadSignalSent { signal: i32 },
-    /// It does not handle that signal, and is restarted instead.
+    /// The live generation does not handle that signal, and is restarted instead.
     ReloadSignalUnhandled { signal: i32 },
     /// The program is being started.
     Starting { cause: Cause },
     /// The program is ready, this long after its start.
     Ready { took: Duration },
-    /// New connections go to it, this long after it was ready.
+    /// New connections go to the generation, this long after it became ready.
     Live { took: Duration },
-    /// It finishes its connections, which may take this long.
+    /// The generation is finishing its connections, which may take this long.
     Draining { timeout: Duration },
-    /// It is being killed, `after` it began to drain, was asked to stop, or failed.
+    /// The generation is being killed. `after`: the time since it began to drain, was asked to stop, or failed.
     Killing { why: Stopped, after: Duration },
-    /// Newer sources superseded it before it was ready; it is being stopped.
+    /// Newer sources superseded the generation before it was ready, so it is being stopped.
     Superseded,
-    /// It asked for more time: its start or its end may still take this long.
+    /// The program asked for more time: its start or its end may still take this long.
     TimeoutExtended { left: Duration },
-    /// It stores descriptors for the generation after it: from now on each one ends before the next one starts.
+    /// The program stores descriptors for the next generation: from now on, each one ends before the next one starts.
     StoredFds,
-    /// It is being aborted because it sent no watchdog ping for this long, or (`None`) asked for the abort.
+    /// The program is being aborted because it sent no watchdog ping for this long, or because it asked for that
+    /// (`None`).
     Aborting { after: Option<Duration> },
-    /// None of its processes is left. `took`: the time since it began to drain, was asked to stop, or failed.
+    /// The generation has no processes left. `took`: the time since it began to drain, was asked to stop, or failed.
     Gone { how: Stopped, took: Duration },
-    /// It failed. `live`: the generation that stays live.
+    /// The generation failed. `live`: the generation that stays live.
     Failed {
         failure: Failure,
         live: Option<GenId>,
     },
-    /// Its successor crashed, and it is live again; it had not been asked to stop.
+    /// The generation is live again because its successor crashed; it had not been asked to stop.
     Restored,
-    /// It crashed, and its artifact will be started again after this time.
+    /// The generation crashed, and its artifact will be started again after this time.
     RestartScheduled { after: Duration },
 }

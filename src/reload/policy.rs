@@ -1,31 +1,31 @@
 use std::time::Duration;
 
-/// A moment, as the time that has passed since hotrun started.
+/// A point in time, as the duration since hotrun started.
 ///
 /// The core has no clock: the driver passes the time of each event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(Duration);
 
 impl Time {
-    /// The moment at which hotrun started.
+    /// The time at which hotrun started.
     pub const START: Self = Self(Duration::ZERO);
 
-    /// The moment this long after the start.
+    /// The time this long after the start.
     pub const fn after_start(passed: Duration) -> Self {
         Self(passed)
     }
 
-    /// How long after the start this is.
+    /// The duration since the start.
     pub const fn since_start(self) -> Duration {
         self.0
     }
 
-    /// The time from `earlier` to this moment, zero if `earlier` is later.
+    /// The duration since `earlier`, or zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The moment `duration` later. Saturates, so `Duration::MAX` means "never".
+    /// The time `duration` later. Saturates, so `Duration::MAX` means "never".
     #[must_use]
     pub const fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))
@@ -37,30 +37,30 @@ impl Time {
 pub enum Mode {
     /// The new generation starts beside the old one, which drains after the switch.
     Overlap,
-    /// The old generation ends before the new one starts; connections wait in between.
+    /// The old generation ends before the new one starts; connections wait in the meantime.
     StopFirst,
     /// Overlap if the old generation listens, stop it first if it does not: a program without a listener may not
-    /// tolerate a second instance, and no client waits for it.
+    /// tolerate a second instance, and no client is waiting for it.
     Auto,
 }
 
-/// What happens if files change while a build runs or a generation starts.
+/// What happens if files change while a build is running or a generation is starting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenBusy {
-    /// The build or the starting generation is given up for the newer sources.
+    /// The build is cancelled, or the starting generation stopped, to make way for the newer sources.
     Cancel,
     /// The build or the start finishes first.
     Queue,
 }
 
-/// Everything about the machine that the user can choose.
+/// The settings of the machine that the user can choose.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Policy {
     /// Whether there is a build (cargo mode, `--build`). Otherwise a change just restarts the program.
     pub builds: bool,
     /// Whether generations overlap.
     pub mode: Mode,
-    /// Whether hotrun passes sockets to the program. If so, it is a server.
+    /// Whether hotrun passes sockets to the program, which is a server in that case.
     pub passes_sockets: bool,
     /// What happens to work in progress when files change.
     pub when_busy: WhenBusy,
@@ -68,21 +68,21 @@ pub struct Policy {
     pub ready_timeout: Duration,
     /// The time limit for draining; after it, the generation is killed.
     pub stop_timeout: Duration,
-    /// The least time between the switch and the stop signal.
+    /// The minimum time between the switch and the stop signal.
     pub stop_delay_min: Duration,
-    /// The most time between the switch and the stop signal (for a program that handles it).
+    /// The maximum time between the switch and the stop signal, for a program that handles the signal.
     pub stop_delay_max: Duration,
-    /// How often a live program must ping its watchdog, unless it sets a period of its own.
+    /// How often a live program must ping its watchdog, unless it sets its own period.
     pub watchdog: Option<Duration>,
-    /// How long after its switch a crash of the live generation is blamed on its artifact, so that hotrun rolls back.
-    /// Zero: hotrun does nothing about any crash.
+    /// If the live generation crashes within this time after its switch, its artifact is blamed, and hotrun rolls back.
+    /// Zero: hotrun does not react to crashes.
     pub rollback_within: Duration,
-    /// How long hotrun waits for killed processes to vanish before it ends anyway.
+    /// How long hotrun waits for killed processes to vanish before it exits anyway.
     pub kill_timeout: Duration,
 }
 
 impl Policy {
-    /// The most time between the switch and the stop signal in this mode.
+    /// The maximum time between the switch and the stop signal in this mode.
     pub const fn stop_delay_max(mode: Mode) -> Duration {
         match mode {
             // The only cost is that the old generation stays a little longer.
@@ -92,7 +92,7 @@ impl Policy {
         }
     }
 
-    /// Whether another generation may be started beside one that listens or does not listen.
+    /// Whether another generation may be started beside an old one. `listens`: whether the old one listens.
     pub(super) fn may_overlap(&self, listens: bool) -> bool {
         match self.mode {
             Mode::Overlap => true,
@@ -101,8 +101,8 @@ impl Policy {
         }
     }
 
-    /// How long a program may clean up after a stop signal that it gets only at the drain timeout, because it did not
-    /// seem to handle it.
+    /// How long a program may clean up after a stop signal that was sent only at the drain timeout, because the program
+    /// did not seem to handle it.
     pub(super) fn late_grace(&self) -> Duration {
         self.stop_timeout.min(Duration::from_secs(2))
     }

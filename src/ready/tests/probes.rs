@@ -1,13 +1,13 @@
-//! HTTP requests, connections and commands.
+//! Tests of the `http`, `tcp` and `exec` probes.
 
 use std::io::{Read, Write};
 
 use super::*;
 
-/// Serves one connection after another: reads the request, sends the next text. The last text is repeated.
+/// Serves one connection after another: reads the request, and sends the next of `texts`, repeating the last one.
 fn respond(socket: TcpListener, texts: &'static [&'static str]) {
     std::thread::spawn(move || {
-        let last = texts.last().expect("a response");
+        let last = texts.last().expect("there is at least one response");
         for text in texts.iter().chain(std::iter::repeat(last)) {
             let Ok((mut stream, _)) = socket.accept() else {
                 return;
@@ -36,12 +36,12 @@ async fn http_accepts_2xx_and_3xx_and_reports_the_rest() {
     let expected = [
         "the probe got status 503",
         "the probe got a response that is not HTTP/1",
-        "the connection of the probe was closed without a response",
+        "the probe's connection was closed without a response",
     ];
-    assert_eq!(*program.unready_reasons.lock().expect("no panic"), expected);
+    assert_eq!(*program.unready_reasons.lock().expect("not poisoned"), expected);
 }
 
-/// A request that is sent too early waits in the accept queue.
+/// The request is sent before the program accepts connections, so it waits in the accept queue.
 #[tokio::test]
 async fn http_gets_a_response_from_a_program_that_starts_slowly() {
     let socket = listener();
@@ -81,7 +81,7 @@ async fn tcp_requires_an_accepted_connection() {
 
 /// The server keeps the connection and sends nothing.
 #[tokio::test]
-async fn tcp_detects_that_a_silent_server_waits_for_connections() {
+async fn tcp_detects_that_a_silent_server_is_waiting_for_connections() {
     let socket = listener();
     let (inputs, _program) = own_inputs(Some(&socket));
     let _waits = register(&socket);
@@ -99,7 +99,7 @@ async fn exec_is_repeated_until_it_succeeds() {
     .into_iter();
     inputs.exec = Box::new(move |command| {
         assert_eq!(command, "test -e x");
-        let outcome = outcomes.next().expect("no run after the success");
+        let outcome = outcomes.next().expect("the command is not run again after it succeeded");
         Box::pin(async { outcome })
     });
     assert_eq!(
@@ -107,10 +107,10 @@ async fn exec_is_repeated_until_it_succeeds() {
         ReadyReason::CommandSucceeded
     );
     let expected = [
-        "the command of `--ready exec:` failed",
-        "cannot start the command of `--ready exec:`: entity not found",
+        "the `--ready exec:` command failed",
+        "cannot start the `--ready exec:` command: entity not found",
     ];
-    assert_eq!(*program.unready_reasons.lock().expect("no panic"), expected);
+    assert_eq!(*program.unready_reasons.lock().expect("not poisoned"), expected);
 }
 
 #[tokio::test]
@@ -120,9 +120,9 @@ async fn dropping_the_wait_drops_its_command() {
     let (started, start_seen) = tokio::sync::oneshot::channel();
     let mut kept = Some((runs, started));
     inputs.exec = Box::new(move |_| {
-        let (runs, started) = kept.take().expect("one run");
+        let (runs, started) = kept.take().expect("the command is run only once");
         Box::pin(async move {
-            started.send(()).expect("the test waits for it");
+            started.send(()).expect("the test is waiting for the start");
             let _runs = runs;
             std::future::pending().await
         })
@@ -130,11 +130,11 @@ async fn dropping_the_wait_drops_its_command() {
     let waiting = start("exec:sleep 60", inputs);
     timeout(DEADLINE, start_seen)
         .await
-        .expect("in time")
+        .expect("the command starts in time")
         .expect("the command was started");
     waiting.abort();
     timeout(DEADLINE, running)
         .await
-        .expect("in time")
-        .expect_err("dropped with the wait");
+        .expect("the command is dropped in time")
+        .expect_err("the command is dropped with the wait");
 }

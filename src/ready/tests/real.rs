@@ -1,4 +1,4 @@
-//! A server in Python that inherits its socket.
+//! Tests the rules with a Python server that inherits its socket.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::{ReadyReason, inputs, listener, result, start};
 
-/// Killed and reaped when the test ends.
+/// A server process, killed and reaped when the test ends.
 struct Server(Child);
 
 impl Drop for Server {
@@ -17,12 +17,12 @@ impl Drop for Server {
     }
 }
 
-/// Without Python, the test is skipped with a message, and fails in CI.
+/// Starts the server. Without Python, the test fails in CI; elsewhere it is skipped with a message.
 fn python(socket: &TcpListener) -> Option<Server> {
     let script = "import http.server as h, socket, time\nserver = h.ThreadingHTTPServer(('127.0.0.1', 0), \
         h.SimpleHTTPRequestHandler, False)\nserver.socket = socket.socket(fileno=0)\nserver.server_name = ''\n\
         server.server_port = 0\nserver.serve_forever()";
-    let stdin = OwnedFd::from(socket.try_clone().expect("a duplicate"));
+    let stdin = OwnedFd::from(socket.try_clone().expect("can duplicate the socket"));
     let mut command = Command::new("python3");
     command
         .args(["-c", script])
@@ -35,11 +35,11 @@ fn python(socket: &TcpListener) -> Option<Server> {
         Err(error) => {
             assert!(
                 std::env::var("CI").is_err(),
-                "`python3` is missing, and CI must have it"
+                "`python3` is missing, but required in CI"
             );
             let _ = writeln!(
                 std::io::stderr(),
-                "SKIPPED: `python3` cannot be run: {error}"
+                "SKIPPED: cannot run `python3`: {error}"
             );
             None
         }

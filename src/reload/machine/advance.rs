@@ -1,4 +1,4 @@
-//! What follows from the state alone: the one place that starts a program.
+//! What follows from the state alone. This is the only place that starts programs.
 
 use super::generation::{Generation, State};
 use super::state::Queued;
@@ -16,7 +16,8 @@ impl Machine {
         self.start_queued(step);
         if self.is_busy() || self.live().is_none() && self.recovery.crash.is_some() {
             if std::mem::take(&mut self.responding) {
-                // Comes first: a client that waits for a program must not get an error while that is being started.
+                // First, because a client that is waiting for a program must not get an error while it is being
+                // started.
                 step.effects.insert(0, Effect::StopResponding);
             }
         } else if self.live().is_none() {
@@ -24,12 +25,13 @@ impl Machine {
         }
     }
 
-    /// Whether a generation is being built, waits for room, or is starting.
+    /// Whether a generation is being built, is queued, or is starting.
     pub(super) fn is_busy(&self) -> bool {
         self.building.is_some() || self.queued.is_some() || self.candidate().is_some()
     }
 
-    /// Nothing will be live until something changes: if a generation failed just now, the user and waiting clients learn it.
+    /// Handles that no generation will go live until something changes: if one has just failed, the user and waiting
+    /// clients are notified.
     fn wait_for_a_change(&mut self, step: &mut Step) {
         let failed = step.notices.iter().rev().find_map(|notice| {
             let Notice::Generation(id, GenNotice::Failed { failure, .. }) = *notice else {
@@ -44,7 +46,7 @@ impl Machine {
         }
     }
 
-    /// Stops the generations in the way of one that is ready to start.
+    /// Stops the generations that a queued one cannot start beside.
     fn make_room(&mut self, step: &mut Step) {
         if self.ready_to_start().is_none() {
             return;
@@ -64,7 +66,7 @@ impl Machine {
         }
     }
 
-    /// Starts this artifact as soon as there is room.
+    /// Queues this artifact, to be started as soon as nothing is in the way.
     pub(super) fn queue(&mut self, artifact: ArtifactId, cause: Cause) {
         self.queued = Some(Queued {
             id: self.new_id(),
@@ -96,14 +98,15 @@ impl Machine {
         step.effect(id, GenEffect::Start { artifact });
     }
 
-    /// While newer sources are being built, an older build waits; it is started only if theirs fails.
+    /// The queued generation, unless newer sources are being built: then it waits, and is started only if that build
+    /// fails.
     fn ready_to_start(&self) -> Option<Queued> {
         let newer = |id: GenId| self.building.is_some_and(|building| building.id > id);
         self.queued.filter(|queued| !newer(queued.id))
     }
 
-    /// Whether another generation may be started beside this one. Not if it is to inherit the descriptors that this one
-    /// stores, which may come as late as its end.
+    /// Whether another generation may be started beside this one. Not if it must inherit the descriptors that this one
+    /// stores, because this one may store some as late as when it ends.
     fn may_start_beside(&self, known: &Generation) -> bool {
         !self.stores_fds && self.policy.may_overlap(known.listens)
     }

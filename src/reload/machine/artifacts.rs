@@ -3,15 +3,15 @@ use crate::reload::ArtifactId;
 /// The artifacts that can be started.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Artifacts {
-    /// What the last good build made, or the command if nothing is built.
+    /// The artifact of the last successful build, or the command if nothing is built.
     pub(super) newest: Option<ArtifactId>,
-    /// The artifact of the live generation, or of the last one that was live and did not fail.
+    /// The artifact of the live generation, or of the last generation that was live and did not fail.
     pub(super) live: Option<ArtifactId>,
-    /// Another one that was live before it.
+    /// A different artifact that was live before `live`.
     pub(super) previous: Option<ArtifactId>,
-    /// The live one, if hotrun has rolled back to it and nothing was built since: a restart starts it again.
+    /// The live artifact, if hotrun has rolled back to it and nothing was built since: a restart starts it again.
     pub(super) rolled_back_to: Option<ArtifactId>,
-    /// Those that can be started although they are not the newest.
+    /// The artifacts that can be started even if they are not the newest.
     pub(super) kept: Vec<ArtifactId>,
 }
 
@@ -26,25 +26,25 @@ impl Artifacts {
         }
     }
 
-    /// Whether it can be started.
+    /// Whether this artifact can be started.
     pub(super) fn has(&self, artifact: ArtifactId) -> bool {
         self.newest == Some(artifact) || self.kept.contains(&artifact)
     }
 
-    /// The kept artifact to roll back to from one that crashed: it was live and did not fail, the last one first.
+    /// The kept artifact to roll back to from `crashed`: the last other one that was live and did not fail.
     pub(super) fn before(&self, crashed: ArtifactId) -> Option<ArtifactId> {
         let mut served = [self.live, self.previous].into_iter().flatten();
         served.find(|artifact| *artifact != crashed && self.kept.contains(artifact))
     }
 
-    /// The last good build made this one.
+    /// Records that a build has produced this artifact.
     pub(super) fn built(&mut self, artifact: ArtifactId) {
         self.newest = Some(artifact);
         self.rolled_back_to = None;
     }
 
-    /// A generation started from this one is live now. `rolled_back`: the artifact is an earlier one, and nothing newer
-    /// is about to be started.
+    /// Records that a generation with this artifact is live. `rolled_back`: whether the artifact is an earlier one, and
+    /// nothing newer is about to be started.
     pub(super) fn went_live(&mut self, artifact: ArtifactId, rolled_back: bool) {
         let before = self.live.replace(artifact);
         if before != Some(artifact) {
@@ -53,10 +53,10 @@ impl Artifacts {
         self.rolled_back_to = rolled_back.then_some(artifact);
     }
 
-    /// The live one, which is returned, has failed: hotrun does not roll back to it.
+    /// Records that the live artifact has failed, so that hotrun does not roll back to it. Returns that artifact.
     pub(super) fn failed(&mut self) -> Option<ArtifactId> {
         let failed = self.live.take();
-        // It may have been started again since.
+        // After a rollback, the same artifact may also be the previous one.
         self.previous.take_if(|previous| Some(*previous) == failed);
         self.rolled_back_to = None;
         failed

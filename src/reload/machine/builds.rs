@@ -1,4 +1,4 @@
-//! From a pending change to its build, and what follows from the end of a build.
+//! Turns pending changes into builds, and handles the end of a build.
 
 use super::state::{Building, Pending, Queued};
 use super::{Machine, Step};
@@ -12,7 +12,7 @@ impl Machine {
             return;
         };
         if self.building.is_some() {
-            // A restart needs no other build: the running one leads to a start.
+            // A restart needs no other build: the running one leads to a start anyway.
             if pending.action == Action::Build && self.policy.when_busy == WhenBusy::Cancel {
                 self.cancel_build(step);
             }
@@ -44,7 +44,7 @@ impl Machine {
         step.effect(id, GenEffect::Build);
     }
 
-    /// What a restart starts: the newest artifact, unless hotrun has rolled back since it was built.
+    /// The artifact that a restart starts: the newest one, unless hotrun has rolled back since it was built.
     fn to_restart(&self) -> Option<ArtifactId> {
         let candidate = self.candidate().filter(|candidate| candidate.rolled_back);
         let candidate = candidate.map(|candidate| candidate.artifact);
@@ -81,7 +81,7 @@ impl Machine {
         }
     }
 
-    /// Keeps this artifact from now on, and of the others those that are needed.
+    /// Keeps this artifact from now on, and forgets the others that are not needed.
     fn keep(&mut self, artifact: ArtifactId) {
         let needed: Vec<_> = self.needed().collect();
         let kept = &mut self.artifacts.kept;
@@ -89,7 +89,8 @@ impl Machine {
         kept.push(artifact);
     }
 
-    /// Starts nothing if the newest generation was started from the same artifact, and the user did not ask for a restart.
+    /// Starts nothing if the newest generation was started from the same artifact and the user did not ask for a
+    /// reload.
     fn unchanged(&mut self, building: &Building, like: GenId, step: &mut Step) {
         let id = building.id;
         let Some(artifact) = self.artifact(like) else {
@@ -130,8 +131,8 @@ impl Machine {
         }
     }
 
-    /// The artifact is not started now, but it is the newest good one if the next build fails. A queued generation is
-    /// started from it.
+    /// Does not start the artifact now, but records it as the newest one, in case the next build fails. A generation
+    /// that is queued with the previous newest artifact is started from this one.
     fn outdated(&mut self, building: &Building, artifact: ArtifactId, step: &mut Step) {
         self.pass_on_force(building);
         let newest = self.artifacts.newest;
@@ -144,7 +145,7 @@ impl Machine {
         step.notice(building.id, GenNotice::Outdated);
     }
 
-    /// The next build serves the request of the user that this one was for.
+    /// If the user asked for this build, the next one takes over that request.
     fn pass_on_force(&mut self, building: &Building) {
         if let Some(pending) = &mut self.pending {
             pending.forced |= building.forced;

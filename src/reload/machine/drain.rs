@@ -5,52 +5,52 @@ use crate::reload::{GenEffect, Policy, Stopped, Time};
 /// How far a draining generation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Progress {
-    /// It has just lost the traffic and still takes the connections in its queues.
+    /// The generation gets no new connections, but is still accepting those in its queues.
     Quiescing,
-    /// It became quiescent before the least delay of the stop signal had passed.
+    /// The generation became quiescent before the minimum delay of the stop signal had passed.
     Quiescent,
-    /// The driver is checking whether it handles the stop signal.
+    /// The driver is checking whether the program handles the stop signal.
     CheckingStopSignal,
-    /// It would die of the stop signal, so its connections finish first.
+    /// The stop signal would kill the program, so its connections finish first.
     AwaitingIdle,
     /// The stop signal was sent.
     Stopped,
-    /// It was killed.
+    /// The program was killed.
     Killed,
-    /// It ended without being asked; the rest of its tree is expected to go at any moment.
+    /// The program ended without being asked to; the rest of its process tree is expected to end soon.
     Ended,
 }
 
-/// The end of a generation: it gets no new connections, and its time is bounded.
+/// The end of a generation, which gets no new connections and has limited time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Drain {
     pub(super) since: Time,
     pub(super) how: Stopped,
     pub(super) progress: Progress,
-    /// When it is killed at the latest.
+    /// When the generation is killed at the latest.
     pub(super) until: Time,
 }
 
-/// What the driver must do next to a draining generation, in order.
+/// What the driver must do, in this order, for a draining generation.
 pub(super) type Effects = &'static [GenEffect];
 
 impl Drain {
-    /// It was live until now.
+    /// For a generation that was live until now.
     pub(super) fn retired(now: Time, policy: &Policy) -> Self {
         Self::new(now, policy.stop_delay_max, policy, Progress::Quiescing)
     }
 
-    /// It was never live, but may have connections: whether it handles the stop signal matters.
+    /// For a generation that was never live, but may have connections, so it matters whether it handles the stop signal.
     pub(super) fn superseded(now: Time, policy: &Policy) -> Self {
         Self::new(now, Duration::ZERO, policy, Progress::CheckingStopSignal)
     }
 
-    /// It was never live, or hotrun quits: the stop signal is sent now.
+    /// For a generation that gets the stop signal now: it was never live, or hotrun is quitting.
     pub(super) fn stopped(now: Time, policy: &Policy) -> Self {
         Self::new(now, Duration::ZERO, policy, Progress::Stopped)
     }
 
-    /// Its first process has ended.
+    /// For a generation whose first process has ended.
     pub(super) fn ended(now: Time, policy: &Policy) -> Self {
         Self::new(now, Duration::ZERO, policy, Progress::Ended)
     }
@@ -64,7 +64,7 @@ impl Drain {
         }
     }
 
-    /// When time alone takes it to the next step.
+    /// When the generation moves to its next step even if nothing happens.
     pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
         let after = |delay| Some(self.since.plus(delay).min(self.until));
         match self.progress {
@@ -86,8 +86,8 @@ impl Drain {
             Progress::Quiescing | Progress::Quiescent if now < self.until => {
                 self.check_stop_signal(now, policy)
             }
-            // It was never asked to stop. A program that seems not to handle the signal may still clean up (the signal
-            // handlers of Go cannot be seen from outside), so it gets the signal and a short grace period first.
+            // The program has not been asked to stop. A program that seems not to handle the signal may still clean up
+            // (Go's signal handlers cannot be seen from outside), so it gets the signal and a short grace period first.
             Progress::AwaitingIdle => {
                 self.until = now.plus(policy.late_grace());
                 self.how = Stopped::TimedOut;
@@ -102,7 +102,7 @@ impl Drain {
         }
     }
 
-    /// It has taken the connections in its queues.
+    /// The generation has accepted the connections in its queues.
     pub(super) fn quiescent(&mut self, now: Time, policy: &Policy) -> Effects {
         if self.progress != Progress::Quiescing {
             return &[];
@@ -132,7 +132,7 @@ impl Drain {
         &[GenEffect::AwaitIdle]
     }
 
-    /// Its connections are closed or idle.
+    /// The generation's connections are closed or idle.
     pub(super) fn idle(&mut self) -> Effects {
         match self.progress == Progress::AwaitingIdle {
             true => self.stop(),
@@ -140,13 +140,13 @@ impl Drain {
         }
     }
 
-    /// hotrun quits, so the stop signal is sent now.
+    /// hotrun is quitting, so the stop signal is sent now.
     pub(super) fn quit(&mut self, now: Time, policy: &Policy) -> Effects {
         self.until = self.until.min(now.plus(policy.stop_timeout));
         self.exited()
     }
 
-    /// Its first process has ended: there is nothing left to wait for.
+    /// The first process has ended, so there is nothing left to wait for.
     pub(super) fn exited(&mut self) -> Effects {
         match self.may_stay() {
             true => self.stop(),
@@ -160,7 +160,8 @@ impl Drain {
         &[GenEffect::Forward, GenEffect::Stop]
     }
 
-    /// Whether it could be live again: it has neither ended nor been asked to. Nothing is forwarded yet.
+    /// Whether the generation could go live again: it has neither ended nor been asked to, and its connections are not
+    /// being forwarded.
     pub(super) const fn may_stay(&self) -> bool {
         match self.progress {
             Progress::Quiescing
@@ -171,7 +172,7 @@ impl Drain {
         }
     }
 
-    /// Grants more time, unless it was killed. Returns whether the limit moved.
+    /// Grants more time, unless the program was killed. Returns whether the limit moved.
     pub(super) fn extend(&mut self, until: Time) -> bool {
         let later = self.progress != Progress::Killed && until > self.until;
         if later {

@@ -6,31 +6,31 @@ use crate::reload::{ArtifactId, GenId, Phase, Policy, Time};
 /// Where a started generation is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum State {
-    /// It is not ready yet, and must be at `until`.
+    /// The program is not ready yet, and must be ready by `until`.
     Starting { since: Time, until: Time },
-    /// It became ready at this moment; the switch to it is under way.
+    /// The program became ready at this time, and the switch to it is under way.
     Ready { at: Time },
-    /// New connections go to it.
+    /// New connections go to the generation.
     Live,
-    /// It finishes, or has ended.
+    /// The generation is finishing its connections, or has ended.
     Draining(Drain),
 }
 
-/// A started generation, until none of its processes is left.
+/// A generation that was started and still has processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Generation {
     pub(super) id: GenId,
-    /// What it was started from.
+    /// The artifact that the generation was started from.
     pub(super) artifact: ArtifactId,
-    /// Whether hotrun rolled back to it: it is older than the last good build.
+    /// Whether hotrun rolled back to this generation's artifact, which is older than the last successful build.
     pub(super) rolled_back: bool,
     pub(super) state: State,
-    /// Whether it is known to listen on an address that others can share.
+    /// Whether the generation is known to listen on an address that others can share.
     pub(super) listens: bool,
-    /// Whether it is known to be a server.
+    /// Whether the program is known to be a server.
     pub(super) is_server: bool,
     pub(super) watchdog: Watchdog,
-    /// Signals for configuration changes that it gets once it is live (again).
+    /// The reload signals that the program gets once it is live, or live again.
     pub(super) owed: Signals,
 }
 
@@ -63,7 +63,7 @@ impl Generation {
         }
     }
 
-    /// Whether it was started and is not live yet.
+    /// Whether the generation was started and has not gone live yet.
     pub(super) fn is_candidate(&self) -> bool {
         matches!(self.phase(), Phase::Starting | Phase::Ready)
     }
@@ -72,7 +72,7 @@ impl Generation {
         self.phase() == Phase::Draining
     }
 
-    /// Whether it drains and could be live again.
+    /// Whether the generation is draining and could go live again.
     pub(super) fn may_stay(&self) -> bool {
         matches!(self.state, State::Draining(drain) if drain.may_stay()) && !self.watchdog.fired
     }
@@ -84,8 +84,8 @@ impl Generation {
         }
     }
 
-    /// When time alone changes something about it. The end of a draining generation is bounded, so its watchdog no
-    /// longer counts.
+    /// When something must be done about the generation even if no event arrives. The watchdog of a draining generation
+    /// does not count, because draining has its own time limit.
     pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
         match self.state {
             State::Starting { until, .. } => Some(self.watchdog.due.unwrap_or(until).min(until)),
@@ -95,19 +95,20 @@ impl Generation {
     }
 }
 
-/// The watchdog of a generation (`sd_notify(3)`).
+/// A generation's watchdog (`sd_notify(3)`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Watchdog {
-    /// How often a ping is due. Zero: never.
+    /// How often the program must ping. Zero: never.
     pub(super) period: Duration,
-    /// Whether the program was aborted because it hangs.
+    /// Whether the program was aborted because it hung.
     pub(super) fired: bool,
-    /// When the program is aborted, or, if it was, when it is killed. `None` before it is ready.
+    /// When the program is aborted, or, once it was aborted, when it is killed. `None` while the watchdog is not
+    /// running.
     pub(super) due: Option<Time>,
 }
 
 impl Watchdog {
-    /// The next ping is due one period from now.
+    /// Gives the program one period from now on for its next ping.
     pub(super) fn restart(&mut self, now: Time) {
         self.due = (!self.period.is_zero()).then(|| now.plus(self.period));
     }

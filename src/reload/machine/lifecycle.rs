@@ -1,4 +1,4 @@
-//! From the start of a generation to its switch, and what its end means.
+//! A generation from its start to its switch, and what follows if it ends.
 
 use super::generation::{Generation, State};
 use super::{Machine, Step};
@@ -43,7 +43,7 @@ impl Machine {
         self.candidate_failed(id, Failure::Switch, step);
     }
 
-    /// Since when the switch to this generation is under way.
+    /// When the switch to this generation began, if it is under way.
     fn ready_since(&self, id: GenId) -> Option<Time> {
         match self.find(id)?.state {
             State::Ready { at } => Some(at),
@@ -53,7 +53,7 @@ impl Machine {
 
     pub(super) fn start_failed(&mut self, id: GenId, step: &mut Step) {
         if !self.find(id).is_some_and(Generation::is_candidate) {
-            // It was given up before the driver knew that it cannot be started.
+            // The generation was given up before the driver found that it cannot be started.
             return self.release(id, step);
         }
         self.candidate_failed(id, Failure::Start, step);
@@ -62,8 +62,8 @@ impl Machine {
         step.effect(id, GenEffect::Release);
     }
 
-    /// The first process ended. If it exited with status 0 and left the rest of its tree behind, as a daemon does, the
-    /// generation continues in those processes.
+    /// Handles the end of the first process. If it exited with status 0 and left other processes of its tree behind, as
+    /// when a program daemonizes, the generation continues in those.
     pub(super) fn exited(&mut self, id: GenId, ended: Ended, survivors: bool, step: &mut Step) {
         if self.phase(id) == Phase::Draining {
             self.drain(id, step, |drain, _| drain.exited());
@@ -77,7 +77,7 @@ impl Machine {
         self.release(id, step);
     }
 
-    /// A generation that did not drain has ended. `ended`: how, if that was seen.
+    /// Handles the end of a generation that was not draining. `ended`: how it ended, if that is known.
     fn lose(&mut self, id: GenId, ended: Option<Ended>, survivors: bool, step: &mut Step) {
         match self.phase(id) {
             Phase::Starting | Phase::Ready => {

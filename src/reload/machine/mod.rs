@@ -19,17 +19,17 @@ use super::{
     Action, Cause, Effect, Event, GenEffect, GenEvent, GenId, GenNotice, Notice, Request, Time,
 };
 
-/// The machine's response to an event: what to do and what to report, each in this order.
+/// The machine's response to an event: what to do and what to report.
 #[must_use]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
-    /// To be performed in order.
+    /// The effects, to be performed in this order.
     pub effects: Vec<Effect>,
-    /// To be shown in order.
+    /// The notices, to be shown in this order.
     pub notices: Vec<Notice>,
 }
 
-/// One call of [`Machine::handle`].
+/// The effects and notices that one call of [`Machine::handle`] has collected so far.
 struct Step {
     now: Time,
     effects: Vec<Effect>,
@@ -47,7 +47,7 @@ impl Step {
 }
 
 impl Machine {
-    /// What follows from `event`, which happened at `now`. `now` never goes back.
+    /// Handles `event`, which happened at `now`, and returns what follows. `now` must never go backwards.
     pub fn handle(&mut self, now: Time, event: Event) -> Response {
         if self.quit.is_some_and(|quit| quit.finished) {
             return Response::default();

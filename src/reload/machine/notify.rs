@@ -1,4 +1,4 @@
-//! What a program shows or says about itself besides its readiness (`sd_notify(3)`).
+//! What programs reveal or report about themselves apart from their readiness (`sd_notify(3)`).
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use super::{Machine, Step};
 use crate::reload::{Action, Cause, GenEffect, GenId, GenNotice, WatchdogMessage};
 
 impl Machine {
-    /// It may show only after its switch that it is a server. `listens`: on an address that others can share.
+    /// Records that the program is a server, which it may reveal only after its switch. `listens`: whether it listens
+    /// on an address that others can share.
     pub(super) fn recognised_as_server(&mut self, id: GenId, listens: bool) {
         if let Some(known) = self.find_mut(id) {
             known.listens |= listens;
@@ -16,7 +17,7 @@ impl Machine {
         }
     }
 
-    /// Its start or its end may take longer. Nothing else is bounded.
+    /// Gives a program more time to start or to end. Nothing else has a time limit.
     pub(super) fn extend_timeout(&mut self, id: GenId, by: Duration, step: &mut Step) {
         let new = step.now.plus(by);
         let later = match self.find_mut(id).map(|known| &mut known.state) {
@@ -36,9 +37,9 @@ impl Machine {
         step.notice(id, GenNotice::TimeoutExtended { left: by });
     }
 
-    /// The next generation is to inherit the descriptors, and the last of them may come when this one ends. From now on
-    /// each generation ends before the next one starts. One that was started already is restarted to get them; that
-    /// happens at most once.
+    /// The next generation must inherit the descriptors, and this one may store more of them when it ends. So from now
+    /// on, each generation ends before the next one starts. A newer generation that was already started is restarted to
+    /// inherit them; that happens at most once.
     pub(super) fn stored_fds(&mut self, id: GenId, step: &mut Step) {
         if self.stores_fds || self.quit.is_some() || self.find(id).is_none() {
             return;
@@ -72,7 +73,7 @@ impl Machine {
         }
     }
 
-    /// Time passed: aborts what is hung, and kills what did not end after that.
+    /// Aborts programs that hang, and kills those that did not end after they were aborted.
     pub(super) fn watchdogs(&mut self, step: &mut Step) {
         let now = step.now;
         let is_due = |watchdog: Watchdog| watchdog.due.is_some_and(|due| now >= due);
@@ -92,7 +93,8 @@ impl Machine {
     }
 }
 
-/// It is still live, or about to be: its end is handled like any crash.
+/// Aborts a hung program. Its generation stays live, or about to go live: the end of the program is handled like any
+/// crash.
 fn abort(known: &mut Generation, after: Option<Duration>, stop_timeout: Duration, step: &mut Step) {
     known.watchdog.fired = true;
     known.watchdog.due = Some(step.now.plus(stop_timeout));

@@ -1,4 +1,4 @@
-//! The end of hotrun.
+//! Quitting.
 
 use super::drain::Drain;
 use super::generation::State;
@@ -7,7 +7,7 @@ use super::{Machine, Step};
 use crate::reload::{Effect, GenEffect, Notice};
 
 impl Machine {
-    /// Has no effect if repeated, because a closed terminal leads to several requests.
+    /// Starts to quit. Further calls do nothing, because a closed terminal leads to several requests.
     pub(super) fn begin_quit(&mut self, step: &mut Step) {
         if self.quit.is_some() {
             return;
@@ -26,7 +26,7 @@ impl Machine {
         for known in self.generations.iter_mut().rev() {
             let effects = match known.drain_mut() {
                 Some(drain) => drain.quit(step.now, &self.policy),
-                // Nothing to forward: no generation will be live, and this one may still respond.
+                // No forwarding, because no generation will be live, and this one may still respond.
                 None => {
                     known.state = State::Draining(Drain::stopped(step.now, &self.policy));
                     &[GenEffect::Stop]
@@ -47,7 +47,7 @@ impl Machine {
         }
     }
 
-    /// Ends hotrun once nothing is left, or when its time is over.
+    /// Ends hotrun once nothing is running, or when the time limit has passed.
     pub(super) fn finish(&mut self, step: &mut Step) {
         let left = self.building.is_some() || !self.generations.is_empty();
         if let Some(quit) = self.quit.as_mut()

@@ -1,4 +1,4 @@
-//! What follows from a crash of the live generation: an earlier artifact, or another start of the same one.
+//! Recovers from a crash of the live generation: rolls back to an earlier artifact, or starts the same one again.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use super::state::{Crash, Recovery, Restoring};
 use super::{Machine, Step};
 use crate::reload::{ArtifactId, Cause, Ended, Failure, GenEffect, GenId, GenNotice, Time};
 
-/// How long hotrun waits before it restarts what crashed.
+/// How long hotrun waits before it restarts a crashed program.
 const BACK_OFF: Duration = Duration::from_secs(1);
-/// At most this many starts follow from crashes alone, until something changes or the user acts.
+/// How many starts crashes alone may cause, until something changes or the user acts.
 const MOST_STARTS: u8 = 2;
 
 impl Recovery {
-    /// A generation is being started; its cause says whether that follows from a crash.
+    /// Records that a generation is being started. `cause` says whether a crash is the reason.
     pub(super) const fn started(&mut self, cause: Cause) {
         match cause {
             Cause::RollBack => self.rolling_back = self.crash.take(),
@@ -28,7 +28,7 @@ impl Recovery {
 }
 
 impl Machine {
-    /// This generation is live now instead of `old`. Returns the signals that it is owed.
+    /// Makes this generation live instead of `old`. Returns the reload signals that it is owed.
     pub(super) fn went_live(&mut self, id: GenId, old: Option<GenId>, now: Time) -> Signals {
         let newer = self.is_newest_queued();
         if let Some(old) = old.and_then(|old| self.find_mut(old)) {
@@ -66,7 +66,7 @@ impl Machine {
         starting.is_some() && starting == self.artifacts.newest
     }
 
-    /// The live generation ended. `ended`: how, if that was seen.
+    /// Handles the end of the live generation. `ended`: how it ended, if that is known.
     pub(super) fn lose_live(
         &mut self,
         id: GenId,
@@ -100,8 +100,8 @@ impl Machine {
         }
     }
 
-    /// Makes the previous generation live again if it is draining and was not asked to stop, so that no client has to wait.
-    /// Returns whether it tries; what is reported about the crash then depends on the result of the switch.
+    /// Makes the previous generation live again if it is draining and was not asked to stop, so that no client has to
+    /// wait. Returns whether it tries to; the crash is then reported when the result of the switch is known.
     fn restore(&mut self, crashed: GenId, failure: Failure, step: &mut Step) -> bool {
         let newer = self.is_newest_queued();
         let before = self.recovery.before.filter(|_| !self.is_switching());
@@ -137,14 +137,14 @@ impl Machine {
         true
     }
 
-    /// The switch to a restored generation was made, or refused because it has already shut down its sockets. If it was
-    /// refused, the crash is handled as any other.
+    /// Handles the result of the switch to a restored generation. The switch is refused if the generation has already
+    /// shut down its sockets; the crash is then handled like any other.
     pub(super) fn restored(&mut self, id: GenId, done: bool, step: &mut Step) {
         let is_it = |restoring: &mut Restoring| restoring.id == id;
         let Some(restoring) = self.recovery.restoring.take_if(is_it) else {
             return;
         };
-        // It may already be draining to make room for a queued generation.
+        // The restored generation may already be draining to make room for a queued one.
         let lives = self.live() == Some(id);
         if lives && !done {
             self.begin_drain(id, Drain::retired(step.now, &self.policy));
@@ -159,7 +159,7 @@ impl Machine {
         }
     }
 
-    /// Rolls back or restarts if a crash left nothing live and nothing else is on its way.
+    /// Rolls back or restarts if a crash left no generation live and no other one is coming up.
     pub(super) fn recover(&mut self, step: &mut Step) {
         let Some(crash) = self.recovery.crash.filter(|_| self.live().is_none()) else {
             return;
@@ -169,7 +169,7 @@ impl Machine {
         let has = !self.policy.builds || self.artifacts.has(artifact);
         let may_start = self.recovery.starts < MOST_STARTS && (has || earlier.is_some());
         let restart_at = match (earlier, crash.restart_at) {
-            // If what is on its way fails, recovery starts over.
+            // If the generation that is coming up fails, recovery starts over.
             _ if self.is_busy() || self.pending.is_some() => None,
             _ if !may_start => {
                 self.recovery.crash = None;
@@ -196,13 +196,14 @@ impl Machine {
         });
     }
 
-    /// The artifact to roll back to from this one.
+    /// The artifact to roll back to from `crashed`.
     fn earlier(&self, crashed: ArtifactId) -> Option<ArtifactId> {
         let earlier = self.artifacts.before(crashed);
         earlier.filter(|_| self.policy.builds)
     }
 
-    /// A generation that was never live has failed. If its predecessor had to end first, that artifact is started again.
+    /// Handles the failure of a generation that was never live. If its predecessor had to end first, the predecessor's
+    /// artifact is started again.
     pub(super) fn candidate_failed(&mut self, id: GenId, failure: Failure, step: &mut Step) {
         let Some(&failed) = self.find(id) else {
             return;
@@ -216,7 +217,7 @@ impl Machine {
             let again = rolling_back.map(|crash| Crash { blamed, ..crash });
             self.recovery.crash = again.or(self.recovery.crash);
         }
-        // Not if the same artifact was live last.
+        // An artifact that was live last is not to blame.
         let last = self.artifacts.live.or(self.recovery.replaced);
         let blamed = self.recovers() && self.recovery.is_server && last != Some(artifact);
         let first = self.live().is_none() && self.recovery.crash.is_none();

@@ -1,4 +1,4 @@
-//! Changes, and what the user asks for.
+//! Handles changes and the user's requests.
 
 use super::state::{HeldBack, Pending};
 use super::{Machine, Step};
@@ -10,7 +10,7 @@ impl Machine {
         if self.quit.is_some() {
             return;
         }
-        // A change or a request resets the limit for starts that follow from crashes.
+        // A change or a request resets the count of starts that crashes alone have caused.
         self.recovery.starts = 0;
         let before = self.pending;
         self.pending = Some(Pending {
@@ -20,7 +20,7 @@ impl Machine {
         });
     }
 
-    /// Files changed. While hotrun is paused, the change is held back.
+    /// Handles a change of watched files. While hotrun is paused, the change is held back.
     pub(super) fn changed(&mut self, action: Action) {
         match &mut self.paused {
             Some(held) => held.action = held.action.max(Some(action)),
@@ -28,8 +28,9 @@ impl Machine {
         }
     }
 
-    /// Files changed that the program reloads on a signal. A generation that is starting may not handle the signal yet and
-    /// would die of it, so it gets the signal once it is live. One that is started later reads the new files.
+    /// Handles a change of files that the program reloads when it gets a signal. A generation that is starting may not
+    /// handle the signal yet and would be killed by it, so it gets the signal once it is live. One that is started
+    /// later reads the new files anyway.
     pub(super) fn config_changed(&mut self, signal: i32, step: &mut Step) {
         if self.quit.is_some() {
             return;
@@ -50,7 +51,7 @@ impl Machine {
         }
     }
 
-    /// A live program that does not handle the signal is restarted.
+    /// Restarts a live program that does not handle the signal.
     pub(super) fn reload_signal_sent(
         &mut self,
         id: GenId,
@@ -96,15 +97,15 @@ impl Machine {
         }
     }
 
-    /// Rolls back to the artifact that was live before, unless another generation is about to be started. A running build
-    /// replaces it later.
+    /// Rolls back to the artifact that was live before, unless another generation is about to be started. If a build is
+    /// running, its result replaces that artifact later.
     pub(super) fn undo(&mut self, step: &mut Step) {
         if self.quit.is_some() {
             return;
         }
         let idle = self.queued.is_none() && self.candidate().is_none();
         let previous = self.artifacts.previous.filter(|artifact| {
-            // It may be live again already because its successor crashed.
+            // The previous artifact may already be live again because its successor crashed.
             let other = self.artifacts.live != Some(*artifact);
             idle && other && self.policy.builds && self.artifacts.kept.contains(artifact)
         });

@@ -2,7 +2,7 @@ use super::artifacts::Artifacts;
 use super::generation::{Generation, Signals, State};
 use crate::reload::{Action, ArtifactId, Cause, Failure, GenId, Phase, Policy, Time};
 
-/// The state machine of a reload: which generation is in which phase, and what follows.
+/// The reload state machine: keeps track of the phase of each generation, and decides what to do next.
 ///
 /// ```
 /// use hotrun::reload::{
@@ -27,25 +27,26 @@ pub struct Machine {
     pub(super) pending: Option<Pending>,
     pub(super) building: Option<Building>,
     pub(super) queued: Option<Queued>,
-    /// All that were started and are not gone, the oldest first. At most one is starting or ready, and one live.
+    /// The generations that were started and are not gone, oldest first. At most one is starting or ready, and at most
+    /// one is live.
     pub(super) generations: Vec<Generation>,
     pub(super) artifacts: Artifacts,
     pub(super) recovery: Recovery,
-    /// Whether a generation has stored descriptors for the one after it.
+    /// Whether a generation has stored descriptors for the next one.
     pub(super) stores_fds: bool,
-    /// The changes held back, while paused.
+    /// The changes that are held back, if hotrun is paused.
     pub(super) paused: Option<HeldBack>,
     /// Whether waiting clients may get an error response.
     pub(super) responding: bool,
     pub(super) quit: Option<Quit>,
 }
 
-/// A reason to make a generation that has not been acted on yet.
+/// A change or request that has not been acted on yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pending {
     pub(super) action: Action,
     pub(super) cause: Cause,
-    /// The user asked for it, so its artifact is started even if it is unchanged.
+    /// Whether the user asked for the build, so that its artifact is started even if it is unchanged.
     pub(super) forced: bool,
 }
 
@@ -74,10 +75,10 @@ pub(super) struct HeldBack {
     pub(super) signals: Signals,
 }
 
-/// hotrun is quitting.
+/// The state of hotrun while it is quitting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Quit {
-    /// When hotrun ends even if something is left.
+    /// When hotrun exits even if something is still running.
     pub(super) until: Time,
     pub(super) clean: bool,
     pub(super) finished: bool,
@@ -86,35 +87,35 @@ pub(super) struct Quit {
 /// How to recover if the live generation crashes, or has crashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Recovery {
-    /// Until when a crash of the live generation is blamed on its artifact.
+    /// If the live generation crashes before this time, its artifact is blamed.
     pub(super) blame_until: Option<Time>,
     /// The artifact that was live before the live one, even if it crashed. If both are the same, the artifact is not to
     /// blame for a crash.
     pub(super) replaced: Option<ArtifactId>,
-    /// The generation that was live before the live one. It may be live again while it drains.
+    /// The generation that was live before the live one. It may go live again while it is draining.
     pub(super) before: Option<GenId>,
     pub(super) crash: Option<Crash>,
-    /// The crash because of which hotrun is rolling back, until the earlier artifact is live.
+    /// The crash that hotrun is rolling back from, until the earlier artifact is live.
     pub(super) rolling_back: Option<Crash>,
     pub(super) restoring: Option<Restoring>,
-    /// Whether the generation that was live last is a server. Any other program may be a job that is done.
+    /// Whether the generation that was live last is a server. Any other program may be a job that has finished.
     pub(super) is_server: bool,
-    /// How many starts have followed from crashes alone.
+    /// How many starts crashes alone have caused.
     pub(super) starts: u8,
 }
 
-/// The live generation crashed, and nothing was started because of that yet.
+/// A crash of the live generation, in response to which nothing has been started yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Crash {
     pub(super) id: GenId,
     pub(super) artifact: ArtifactId,
-    /// Whether the artifact is to blame.
+    /// Whether the artifact is to blame, so that hotrun rolls back.
     pub(super) blamed: bool,
-    /// When it is started again.
+    /// When the artifact is started again.
     pub(super) restart_at: Option<Time>,
 }
 
-/// The generation `id` is to be live again because its successor crashed; it is not known yet whether it can.
+/// An attempt to make the generation `id` live again because its successor crashed. The switch may still be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Restoring {
     pub(super) id: GenId,
@@ -123,7 +124,7 @@ pub(super) struct Restoring {
 }
 
 impl Machine {
-    /// A machine that has done nothing yet; [`Event::Begin`](crate::reload::Event::Begin) sets it going.
+    /// A machine that has done nothing yet; [`Event::Begin`](crate::reload::Event::Begin) starts it.
     pub fn new(policy: Policy) -> Self {
         Self {
             upcoming: GenId::FIRST,
@@ -141,7 +142,7 @@ impl Machine {
         }
     }
 
-    /// The next moment at which the machine wants [`Event::Tick`](crate::reload::Event::Tick), if there is one.
+    /// The next time at which the machine needs an [`Event::Tick`](crate::reload::Event::Tick), if any.
     pub fn deadline(&self) -> Option<Time> {
         let generations = self.generations.iter();
         let generations = generations.filter_map(|known| known.deadline(&self.policy));
@@ -152,7 +153,7 @@ impl Machine {
         generations.chain(other).min()
     }
 
-    /// The policy that it follows.
+    /// The policy that the machine follows.
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -172,8 +173,7 @@ impl Machine {
         self.paused.is_some()
     }
 
-    /// The phase of a generation. One that is built and waits for room to start counts as building, an unknown one as
-    /// gone.
+    /// The phase of a generation. A queued generation counts as building, an unknown one as gone.
     pub fn phase(&self, id: GenId) -> Phase {
         let building = self.building.is_some_and(|building| building.id == id);
         let queued = self.queued.is_some_and(|queued| queued.id == id);
@@ -184,17 +184,17 @@ impl Machine {
         }
     }
 
-    /// What this generation was started from.
+    /// The artifact that this generation was started from.
     pub fn artifact(&self, id: GenId) -> Option<ArtifactId> {
         self.find(id).map(|known| known.artifact)
     }
 
-    /// Whether this artifact may be started although it is not the newest. If not, it need not be kept.
+    /// Whether this artifact may still be started. If not, it need not be kept.
     pub fn needs(&self, artifact: ArtifactId) -> bool {
         self.needed().any(|needed| needed == artifact)
     }
 
-    /// All artifacts that may be started.
+    /// All artifacts that may still be started.
     pub(in crate::reload) fn needed(&self) -> impl Iterator<Item = ArtifactId> {
         let Artifacts {
             newest,
@@ -230,7 +230,7 @@ impl Machine {
         known.find(|known| known.state == State::Live)
     }
 
-    /// The generation that was started and is not live yet.
+    /// The generation that was started and has not gone live yet.
     pub(super) fn candidate(&self) -> Option<&Generation> {
         self.generations.iter().find(|known| known.is_candidate())
     }

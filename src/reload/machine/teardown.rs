@@ -1,4 +1,4 @@
-//! The ways in which a generation leaves.
+//! How generations are drained and stopped.
 
 use super::drain::{Drain, Effects};
 use super::generation::{Generation, State};
@@ -6,7 +6,7 @@ use super::{Machine, Step};
 use crate::reload::{Effect, GenEffect, GenId, GenNotice, Policy, Stopped};
 
 impl Machine {
-    /// The generation has lost the traffic: it may finish.
+    /// Starts to drain a generation that gets no new connections any more.
     pub(super) fn retire(&mut self, id: GenId, step: &mut Step) {
         self.begin_drain(id, Drain::retired(step.now, &self.policy));
         let timeout = self.policy.stop_timeout;
@@ -14,15 +14,15 @@ impl Machine {
         step.effect(id, GenEffect::AwaitQuiescent);
     }
 
-    /// Stops a generation that was never live. If it was the first one, connections at its sockets continue to wait.
+    /// Stops a generation that was never live. If it was the first one, connections at its sockets keep waiting.
     pub(super) fn dismiss(&mut self, id: GenId, step: &mut Step) {
         self.begin_drain(id, Drain::stopped(step.now, &self.policy));
         self.forward(id, step);
         step.effect(id, GenEffect::Stop);
     }
 
-    /// A newer generation is started instead. While no generation is live, connections wait in this one's listeners. It
-    /// may have accepted some, which finish first.
+    /// Stops a candidate because a newer generation is started instead. While no generation is live, connections wait
+    /// in the candidate's listeners. It may have accepted some, which finish first.
     pub(super) fn supersede(&mut self, id: GenId, step: &mut Step) {
         if self.live().is_some() {
             return self.dismiss(id, step);
@@ -32,8 +32,8 @@ impl Machine {
         step.effect(id, GenEffect::CheckStopSignal);
     }
 
-    /// The candidate ended. If that happened during its switch, the switch may have been made: new connections go back
-    /// to the generation that is live.
+    /// Handles the end of the candidate. If it ended during its switch, the switch may already have been made, so new
+    /// connections are sent back to the live generation.
     pub(super) fn lose_candidate(&mut self, id: GenId, survivors: bool, step: &mut Step) {
         if self.is_switching()
             && let Some(live) = self.live()
@@ -44,7 +44,7 @@ impl Machine {
         self.clean_up(id, survivors, step);
     }
 
-    /// The generation ended: kill the rest of its tree.
+    /// Forwards the connections of a generation that has ended, and kills the rest of its process tree.
     pub(super) fn clean_up(&mut self, id: GenId, survivors: bool, step: &mut Step) {
         self.forward(id, step);
         if survivors {
@@ -58,13 +58,13 @@ impl Machine {
         }
     }
 
-    /// Forwards what still arrives for this generation, so that no connection is lost with it.
+    /// Forwards connections that still arrive for this generation, so that none is lost.
     pub(super) fn forward(&self, id: GenId, step: &mut Step) {
         step.effect(id, GenEffect::Forward);
         self.hold(step);
     }
 
-    /// Lets new connections wait unless a generation is live. Holding would undo a switch that is under way.
+    /// Holds new connections unless a generation is live. Not during a switch, because holding would undo it.
     pub(super) fn hold(&self, step: &mut Step) {
         if self.live().is_none() && !self.is_switching() {
             step.effects.push(Effect::Hold);
@@ -88,7 +88,7 @@ impl Machine {
         }
     }
 
-    /// Lets a generation take a step, if it is draining.
+    /// Applies `react` to a generation, if it is draining.
     pub(super) fn drain(
         &mut self,
         id: GenId,
@@ -103,7 +103,7 @@ impl Machine {
         }
     }
 
-    /// Lets all draining generations take a step, and reports those that it kills.
+    /// Applies `react` to all draining generations, and reports those that are killed.
     pub(super) fn drain_all(
         &mut self,
         step: &mut Step,

@@ -1,4 +1,4 @@
-//! For the tests of the module above: the machine without what does not matter for its future.
+//! Test support: reduces a machine to the state that affects its future.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use super::generation::{Generation, Signals, State, Watchdog};
 use super::state::{Building, Crash, Pending, Queued, Quit, Recovery, Restoring};
 use crate::reload::{ArtifactId, Cause, Failure, GenId, Time};
 
-/// Moves times so that now is always the same moment, and numbers generations and artifacts from 1 without gaps.
+/// Shifts times so that now is always the same time, and numbers generations and artifacts from 1 without gaps.
 pub(in crate::reload) struct Rename {
     now: Time,
     ids: Vec<GenId>,
-    /// Empty where it does not matter which artifact it is.
+    /// Empty if it does not matter which artifact is which.
     artifacts: Vec<ArtifactId>,
 }
 
 impl Rename {
-    /// The moment that stands for now.
+    /// The time that stands for now.
     const NOW: Duration = Duration::from_secs(3600);
 
     pub(in crate::reload) fn time(&self, time: Time) -> Time {
@@ -32,12 +32,12 @@ impl Rename {
 
     pub(in crate::reload) fn artifact(&self, id: ArtifactId) -> ArtifactId {
         let rank = self.artifacts.iter().filter(|known| **known < id).count();
-        ArtifactId::new(u32::try_from(rank + 1).expect("few artifacts"))
+        ArtifactId::new(u32::try_from(rank + 1).expect("there are few artifacts"))
     }
 
     pub(in crate::reload) fn id(&self, id: GenId) -> GenId {
         let rank = self.ids.iter().filter(|known| **known < id).count();
-        GenId::new(u32::try_from(rank + 1).expect("few generations"))
+        GenId::new(u32::try_from(rank + 1).expect("there are few generations"))
     }
 
     fn drain(&self, drain: Drain) -> Drain {
@@ -51,7 +51,7 @@ impl Rename {
         }
     }
 
-    /// `before`: whether it may be live again.
+    /// `before`: whether the generation may go live again.
     fn generation(&self, known: &Generation, before: bool) -> Generation {
         Generation {
             id: self.id(known.id),
@@ -84,7 +84,7 @@ impl Rename {
         }
     }
 
-    /// Which artifact it was matters only for undo and rolling back.
+    /// Which artifact is which matters only for undo and rolling back.
     fn artifacts(&self, artifacts: &Artifacts) -> Artifacts {
         let known = |artifact: Option<ArtifactId>| artifact.map(|known| self.artifact(known));
         if self.artifacts.is_empty() {
@@ -120,12 +120,12 @@ impl Rename {
         let before = recovery.before.filter(|id| self.ids.contains(id));
         Recovery {
             blame_until: ahead.map(|at| self.time(at)),
-            // Otherwise it is never started again.
+            // An artifact that is not needed is never started again, so it does not matter.
             replaced: replaced.map(|known| self.artifact(known)),
             before: before.map(|id| self.id(id)),
             crash: recovery.crash.map(crash),
             rolling_back: recovery.rolling_back.map(crash),
-            // Which generation crashed is only reported.
+            // The generation that crashed is only reported.
             restoring: recovery.restoring.map(|restoring| Restoring {
                 id: self.id(restoring.id),
                 crashed: GenId::FIRST,
@@ -154,12 +154,12 @@ impl Machine {
         }
     }
 
-    /// Whether a generation that is built waits for room.
+    /// Whether a generation is built and is waiting to be started.
     pub(in crate::reload) fn has_queued(&self) -> bool {
         self.queued.is_some()
     }
 
-    /// The same machine for all that it will do: causes and past moments change only what is reported.
+    /// A machine that will behave the same. Causes and past times are dropped, because they affect only reports.
     pub(in crate::reload) fn canonical(&self, rename: &Rename) -> Self {
         let cause = Cause::Begin;
         let before = |id| self.recovery.before == Some(id);
