@@ -45,7 +45,9 @@ impl HttpProbe {
         }
         let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
         if !rest.bytes().all(is_allowed) {
-            return Err("spaces, `#` and non-ASCII characters must be percent-encoded, as in `%20`".into());
+            return Err(
+                "spaces, `#` and non-ASCII characters must be percent-encoded, as in `%20`".into(),
+            );
         }
         if let Some(rest) = rest.strip_prefix("//") {
             return with_host(rest);

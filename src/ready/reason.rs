@@ -99,17 +99,13 @@ impl fmt::Display for UnreadyReason {
             Self::Unreachable(error) => write!(f, "the probe could not connect: {error}"),
             Self::Status(status) => write!(f, "the probe got status {status}"),
             Self::NotHttp => f.write_str("the probe got a response that is not HTTP/1"),
-            Self::Closed => {
-                f.write_str("the probe's connection was closed without a response")
-            }
+            Self::Closed => f.write_str("the probe's connection was closed without a response"),
             Self::NoResponse => f.write_str("the probe got no response within 1s"),
             Self::OutputEnded => {
                 f.write_str("it closed its output before it printed a matching line")
             }
             Self::CommandFailed => f.write_str("the `--ready exec:` command failed"),
-            Self::CommandTimedOut => {
-                f.write_str("the `--ready exec:` command took more than 10s")
-            }
+            Self::CommandTimedOut => f.write_str("the `--ready exec:` command took more than 10s"),
             Self::CommandNotStarted(error) => {
                 write!(f, "cannot start the `--ready exec:` command: {error}")
             }

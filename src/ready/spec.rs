@@ -200,7 +200,10 @@ mod tests {
                 "log",
                 "`log` needs a regular expression, as in `log:listening on`",
             ),
-            ("exec: ", "`exec` needs a command, as in `exec:pg_isready -q`"),
+            (
+                "exec: ",
+                "`exec` needs a command, as in `exec:pg_isready -q`",
+            ),
             (
                 "delay:5",
                 "a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`",

@@ -67,7 +67,10 @@ fn inputs(pid: u32, socket: Option<&TcpListener>) -> (ReadyInputs, Program) {
         connect: connect(address),
         exec: Box::new(|_| Box::pin(async { Ok(false) })),
         on_unready: Box::new(move |reason| {
-            record.lock().expect("not poisoned").push(reason.to_string());
+            record
+                .lock()
+                .expect("not poisoned")
+                .push(reason.to_string());
         }),
     };
     (
@@ -129,7 +132,9 @@ impl Program {
 /// Registers the socket with the runtime's epoll instance, so that this process is waiting on it.
 fn register(socket: &TcpListener) -> tokio::net::TcpListener {
     let socket = socket.try_clone().expect("can duplicate the socket");
-    socket.set_nonblocking(true).expect("can make the socket nonblocking");
+    socket
+        .set_nonblocking(true)
+        .expect("can make the socket nonblocking");
     tokio::net::TcpListener::from_std(socket).expect("can register the socket")
 }
 

@@ -12,8 +12,8 @@ pub enum Effect {
     /// No generation is live, and none will be until a file changes or the user acts: waiting clients may get an error
     /// response that says how the generation `id` failed.
     RespondUnavailable { id: GenId, failure: Failure },
-    /// A generation will be built or started again, so new connections wait for it. After each
-    /// [`Effect::RespondUnavailable`] but the last, given before anything is built or started.
+    /// A generation is about to be built or started, so new connections wait for it again. Given after each
+    /// [`Effect::RespondUnavailable`] but the last.
     StopResponding,
     /// Do something to one generation.
     Generation(GenId, GenEffect),

@@ -38,7 +38,10 @@ async fn http_accepts_2xx_and_3xx_and_reports_the_rest() {
         "the probe got a response that is not HTTP/1",
         "the probe's connection was closed without a response",
     ];
-    assert_eq!(*program.unready_reasons.lock().expect("not poisoned"), expected);
+    assert_eq!(
+        *program.unready_reasons.lock().expect("not poisoned"),
+        expected
+    );
 }
 
 /// The request is sent before the program accepts connections, so it waits in the accept queue.
@@ -99,7 +102,9 @@ async fn exec_is_repeated_until_it_succeeds() {
     .into_iter();
     inputs.exec = Box::new(move |command| {
         assert_eq!(command, "test -e x");
-        let outcome = outcomes.next().expect("the command is not run again after it succeeded");
+        let outcome = outcomes
+            .next()
+            .expect("the command is not run again after it succeeded");
         Box::pin(async { outcome })
     });
     assert_eq!(
@@ -110,7 +115,10 @@ async fn exec_is_repeated_until_it_succeeds() {
         "the `--ready exec:` command failed",
         "cannot start the `--ready exec:` command: entity not found",
     ];
-    assert_eq!(*program.unready_reasons.lock().expect("not poisoned"), expected);
+    assert_eq!(
+        *program.unready_reasons.lock().expect("not poisoned"),
+        expected
+    );
 }
 
 #[tokio::test]

@@ -37,10 +37,7 @@ fn python(socket: &TcpListener) -> Option<Server> {
                 std::env::var("CI").is_err(),
                 "`python3` is missing, but required in CI"
             );
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED: cannot run `python3`: {error}"
-            );
+            let _ = writeln!(std::io::stderr(), "SKIPPED: cannot run `python3`: {error}");
             None
         }
     }

@@ -40,7 +40,7 @@ impl Drain {
         Self::new(now, policy.stop_delay_max, policy, Progress::Quiescing)
     }
 
-    /// For a generation that was never live, but may have connections, so it matters whether it handles the stop signal.
+    /// For a generation that was never live, but may have connections: it matters whether it handles the stop signal.
     pub(super) fn superseded(now: Time, policy: &Policy) -> Self {
         Self::new(now, Duration::ZERO, policy, Progress::CheckingStopSignal)
     }

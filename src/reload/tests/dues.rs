@@ -1,4 +1,4 @@
-//! What must hold in the world after every response of the machine: nothing that was due is missing.
+//! Checks after every response of the machine that nothing the world expects is missing.
 
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree};
@@ -9,7 +9,7 @@ impl World {
     pub(super) fn after(&self, event: Event, machine: &Machine, ledger: &mut Ledger) {
         if self.finished {
             return ledger.check(Rule::OneFinish, machine.deadline().is_none(), || {
-                "a deadline after the finish".into()
+                "there is a deadline after the finish".into()
             });
         }
         self.phases_match(machine, ledger);
@@ -19,10 +19,10 @@ impl World {
             self.reports_are_acted_on(known, ledger);
             let notified = known.role != Role::Live || !known.owed || self.quitting.is_some();
             ledger.check(Rule::NothingForgotten, notified, || {
-                format!("{known:?} is not sent its reload signal")
+                format!("{known:?} was not sent its reload signal")
             });
         }
-        self.hung_are_noticed(event == Event::Tick, ledger);
+        self.hung_programs_are_handled(event == Event::Tick, ledger);
         if event == Event::Tick {
             self.nothing_is_overdue(machine, ledger);
         }
@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    /// The machine's deadline is no later than the next due time.
+    /// Checks that the machine's deadline is no later than the next due time.
     fn deadline_is_early_enough(&self, machine: &Machine, ledger: &mut Ledger) {
         let watchdogs = self.gens.iter().filter_map(Gen::watch_until);
         let dues = self.gens.iter().filter_map(|known| match known.role {
@@ -46,19 +46,19 @@ impl World {
         let deadline = machine.deadline();
         let early = due.is_none_or(|due| deadline.is_some_and(|deadline| deadline <= due));
         ledger.check(Rule::DrainIsBounded, early, || {
-            format!("due {due:?}, but woken {deadline:?}")
+            format!("due at {due:?}, but the deadline is {deadline:?}")
         });
     }
 
-    /// New connections go to the live generation, or wait for the next one.
+    /// Checks that new connections go to the live generation, or are held for the next one.
     fn connections_are_steered(&self, ledger: &mut Ledger) {
-        // The machine does not know yet about a switch that was refused.
+        // The machine does not know yet that a switch was refused.
         let refused = self.switching.is_some_and(|(_, done)| !done);
         if self.quitting.is_some() || refused {
             return;
         }
         let switched = self.switching.and_then(|(id, _)| self.find(id));
-        // A generation that was to be restored may have had to leave at once.
+        // A generation that was to be restored may already be draining again.
         let switched = switched.filter(|known| known.role != Role::Draining);
         let switched = switched.map(|known| known.id);
         let fine = match (self.steering, switched.or(self.live())) {
@@ -71,24 +71,27 @@ impl World {
         };
         ledger.check(Rule::Steering, fine, || {
             let live = self.live();
-            format!("{:?}, {switched:?} switched, {live:?} live", self.steering)
+            format!(
+                "{:?}, but {switched:?} was switched to, and {live:?} is live",
+                self.steering
+            )
         });
     }
 
-    /// The machine has acted on everything that the world reported about a generation.
+    /// Checks that the machine has acted on everything that the world reported about a generation.
     fn reports_are_acted_on(&self, known: &Gen, ledger: &mut Ledger) {
         let released = known.tree != Tree::Gone;
         ledger.check(Rule::Protocol, released, || {
-            format!("{known:?} is not released")
+            format!("{known:?} was not released")
         });
         let killed = !known.to_be_killed || known.killed;
         ledger.check(Rule::Protocol, killed, || {
-            format!("{known:?} is not killed")
+            format!("{known:?} was not killed")
         });
         let unforwarded = known.is_unforwarded() && self.quitting.is_none();
         let lost = unforwarded && known.drain == Drain::No;
         ledger.check(Rule::Protocol, !lost, || {
-            format!("{known:?} is not forwarded")
+            format!("{known:?} was not forwarded")
         });
         let overdue = match known.drain {
             Drain::OwesQuiescent | Drain::Unhandled => true,
@@ -100,15 +103,15 @@ impl World {
         };
         let overdue = overdue && known.finishes_first();
         ledger.check(Rule::DrainIsBounded, !overdue, || {
-            format!("the next step of {known:?} is missing")
+            format!("{known:?} was not moved to its next step")
         });
     }
 
-    /// After a tick, nothing is overdue.
+    /// Checks that nothing is overdue after a tick.
     fn nothing_is_overdue(&self, machine: &Machine, ledger: &mut Ledger) {
         let late = machine.deadline().filter(|deadline| *deadline <= self.now);
         ledger.check(Rule::Protocol, late.is_none(), || {
-            format!("{late:?} was not handled")
+            format!("the deadline {late:?} was not handled")
         });
         for known in &self.gens {
             let latest = known.since.plus(self.policy.stop_delay_max);
@@ -120,12 +123,12 @@ impl World {
             });
             let starts = known.role == Role::Candidate && !known.ready;
             ledger.check(Rule::Protocol, !starts || self.now < known.until, || {
-                format!("{known:?} takes too long")
+                format!("{known:?} takes too long to start")
             });
         }
     }
 
-    /// On quit, everything was asked to end.
+    /// Checks that everything was asked to end on quit.
     fn everything_was_asked_to_end(&self, ledger: &mut Ledger) {
         let Some(quitting) = self.quitting else {
             return;
@@ -137,7 +140,7 @@ impl World {
                 false => known.stopped || known.killed || ends,
             };
             ledger.check(Rule::OneFinish, asked, || {
-                format!("{known:?} was not asked")
+                format!("{known:?} was not asked to end")
             });
         }
         let cancelled = self.builds.iter().all(|build| build.cancelled);
@@ -146,15 +149,15 @@ impl World {
         });
         let left = !self.gens.is_empty() || !self.builds.is_empty();
         ledger.check(Rule::OneFinish, left, || {
-            "nothing is left, but hotrun does not finish".into()
+            "nothing is running, but hotrun does not finish".into()
         });
     }
 
-    /// At rest, every promise is fulfilled.
+    /// Checks that every promise has been kept when the world is at rest.
     pub(super) fn at_rest(&self, machine: &Machine, ledger: &mut Ledger) {
         if self.quitting.is_some() {
             return ledger.check(Rule::OneFinish, self.finished, || {
-                "at rest without a finish".into()
+                "quitting is at rest, but not finished".into()
             });
         }
         let done = self.builds.is_empty()
@@ -168,15 +171,15 @@ impl World {
         ledger.check(
             Rule::NothingForgotten,
             newest || self.failure_reported,
-            || format!("{live:?} is not the newest"),
+            || format!("the live generation is not the newest: {live:?}"),
         );
         let notified = live.is_some() || self.waiting_reported;
         ledger.check(Rule::NothingForgotten, notified, || {
-            "the user is not notified that hotrun waits".into()
+            "the user was not notified that hotrun is waiting".into()
         });
         let lost = self.past.lost.filter(|_| live.is_none());
         ledger.check(Rule::NothingForgotten, lost.is_none(), || {
-            format!("{lost:?} has no consequence")
+            format!("nothing was done about {lost:?}")
         });
         let fine = live.is_some() != self.responding;
         ledger.check(Rule::Steering, fine, || {

@@ -1,4 +1,4 @@
-//! What must hold for every effect.
+//! Performs effects in the world, and checks that each of them is allowed.
 
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree, Watch};
@@ -6,7 +6,7 @@ use super::world::{Build, Steering, World};
 use crate::reload::{ArtifactId, Cause, Effect, GenEffect, GenId, Time};
 
 impl World {
-    /// Performs an effect.
+    /// Performs an effect, and checks that it is allowed.
     pub(super) fn perform(&mut self, effect: Effect, ledger: &mut Ledger) {
         ledger.check(Rule::OneFinish, !self.finished, || {
             format!("{effect:?} after the finish")
@@ -18,7 +18,7 @@ impl World {
             Effect::StopResponding => {
                 let responding = std::mem::take(&mut self.responding);
                 ledger.check(Rule::Protocol, responding, || {
-                    "stop responding, without a response".into()
+                    "stop responding, but nothing was responding".into()
                 });
             }
             Effect::Finish { clean } => self.finish(clean, ledger),
@@ -47,10 +47,12 @@ impl World {
         let now = self.now;
         self.no_error_response(ledger);
         ledger.check(Rule::OneOfEach, self.builds.is_empty(), || {
-            format!("build {id} is started beside another")
+            format!("build {id} is started while another one is running")
         });
         let fine = self.policy.builds && self.quitting.is_none() && id > self.last_build;
-        ledger.check(Rule::Protocol, fine, || format!("build {id}"));
+        ledger.check(Rule::Protocol, fine, || {
+            format!("build {id} is not allowed")
+        });
         self.last_build = id;
         self.waiting_reported = false;
         self.builds.push(Build {
@@ -72,7 +74,9 @@ impl World {
             build.cancelled = true;
             fine
         });
-        ledger.check(Rule::Protocol, fine, || format!("cancel build {id}"));
+        ledger.check(Rule::Protocol, fine, || {
+            format!("build {id} must not be cancelled")
+        });
     }
 
     fn start(&mut self, id: GenId, artifact: ArtifactId, ledger: &mut Ledger) {
@@ -81,7 +85,7 @@ impl World {
             .iter()
             .filter(|known| known.role == Role::Candidate);
         ledger.check(Rule::OneOfEach, candidates.count() == 0, || {
-            format!("start {id} beside another")
+            format!("start {id} while another candidate exists")
         });
         let cause = self.past.starting.take();
         let older = self.past.made != Some(artifact);
@@ -115,7 +119,7 @@ impl World {
         self.begin(known, cause, ledger);
     }
 
-    /// Starts an earlier artifact, because of the user or a crash. A running build will replace it.
+    /// Starts an earlier artifact, at the user's request or after a crash. A running build will replace it.
     fn start_again(
         &mut self,
         id: GenId,
@@ -152,7 +156,9 @@ impl World {
         });
         let room = self.gens.iter().all(|known| self.may_overlap(known));
         let fine = room && self.quitting.is_none() && id > self.last_start;
-        ledger.check(Rule::Protocol, fine, || format!("start {id}"));
+        ledger.check(Rule::Protocol, fine, || {
+            format!("start {id} is not allowed")
+        });
         self.last_start = id;
         self.waiting_reported = false;
         if self.steering == Steering::Hold(None) {
@@ -166,15 +172,15 @@ impl World {
             !self.builds.is_empty() || self.gens.iter().any(|known| known.role != Role::Draining);
         let fine = !comes && self.quitting.is_none() && !self.responding;
         ledger.check(Rule::Steering, fine, || {
-            "an error response, although a generation is on its way".into()
+            "an error response, although a generation is live or coming up".into()
         });
         self.responding = true;
     }
 
-    /// While a generation is on its way, clients wait for it and must not get an error.
+    /// Checks that clients do not get an error while a generation is coming up, because they wait for it.
     fn no_error_response(&self, ledger: &mut Ledger) {
         ledger.check(Rule::Steering, !self.responding, || {
-            "error responses, although a generation is on its way".into()
+            "error responses, although a generation is coming up".into()
         });
     }
 
@@ -196,7 +202,7 @@ impl World {
         let due = self.quitting.is_some_and(|quit| self.now >= quit.until);
         let fine = self.quitting.is_some() && (!left || due && !clean);
         ledger.check(Rule::OneFinish, fine, || {
-            format!("finish, clean: {clean}, left: {left}")
+            format!("finish with clean: {clean}, something left: {left}")
         });
         self.finished = true;
     }
@@ -204,14 +210,14 @@ impl World {
     fn perform_on_started(&mut self, id: GenId, effect: GenEffect, ledger: &mut Ledger) {
         let Some(index) = self.gens.iter().position(|known| known.id == id) else {
             return ledger.check(Rule::Protocol, false, || {
-                format!("{effect:?} of an unknown generation")
+                format!("{effect:?} for an unknown generation")
             });
         };
         let mut known = self.gens[index].clone();
         let gone = known.tree == Tree::Gone;
         let late = matches!(effect, GenEffect::Forward | GenEffect::Release);
         ledger.check(Rule::Protocol, !gone || late, || {
-            format!("{effect:?} of a generation that is gone")
+            format!("{effect:?} for a generation that is gone")
         });
         let fine = match effect {
             GenEffect::Switch => self.switch(&mut known),
@@ -235,11 +241,14 @@ impl World {
             GenEffect::Release => return self.release(index, ledger),
             GenEffect::Build | GenEffect::CancelBuild | GenEffect::Start { .. } => false,
         };
-        ledger.check(Rule::Protocol, fine, || format!("{effect:?} of {known:?}"));
+        ledger.check(Rule::Protocol, fine, || {
+            format!("{effect:?} is not allowed for {known:?}")
+        });
         self.gens[index] = known;
     }
 
-    /// To the ready generation; back to the live one if that ended; or to the draining one if the live one ended.
+    /// Switches to the ready generation, back to the live one if the ready one ended, or to the draining one if the
+    /// live one ended.
     fn switch(&mut self, known: &mut Gen) -> bool {
         let id = known.id;
         match known.role {
@@ -271,7 +280,7 @@ impl World {
         self.gens.iter().any(switches)
     }
 
-    /// The generation before the live one is live again. It has neither ended nor been asked to.
+    /// Makes the previous generation live again. Allowed only if it has neither ended nor been asked to.
     fn restore(&mut self, known: &mut Gen) -> bool {
         let nothing_is_overdue =
             self.past.lost.is_some() && self.now < self.soon && self.quitting.is_none();
@@ -322,7 +331,7 @@ impl World {
             | Drain::MayStop => false,
         };
         known.drain = Drain::Checking;
-        // It is quiescent: its drain timeout begins.
+        // The drain timeout begins here.
         known.until = known.until.min(self.now.plus(self.policy.stop_timeout));
         fine && known.finishes_first()
     }
@@ -349,7 +358,7 @@ impl World {
         self.leave_live_alone(known, ledger);
         let mut willing = matches!(known.drain, Drain::No | Drain::MayStop);
         if known.drain == Drain::AwaitingIdle && self.now >= known.until {
-            // The drain timeout is over, and it gets a moment to clean up.
+            // The drain timeout has passed, and the program gets a little more time to clean up.
             willing = true;
             known.until = self.now.plus(self.policy.late_grace());
         }
@@ -376,7 +385,7 @@ impl World {
     fn leave_live_alone(&self, known: &Gen, ledger: &mut Ledger) {
         let alone = known.role == Role::Live && self.quitting.is_none();
         ledger.check(Rule::LiveIsLeftAlone, !alone, || {
-            format!("the live one, {}, must leave", known.id)
+            format!("the live generation, {}, is not left alone", known.id)
         });
     }
 
@@ -384,6 +393,8 @@ impl World {
         let known = self.gens.remove(index);
         let served = self.quitting.is_some() || known.forwarded;
         let fine = served && known.tree == Tree::Gone;
-        ledger.check(Rule::Protocol, fine, || format!("release of {known:?}"));
+        ledger.check(Rule::Protocol, fine, || {
+            format!("{known:?} must not be released")
+        });
     }
 }

@@ -13,7 +13,7 @@ use crate::reload::{Action, BuildOutcome, Event, GenEvent, Policy, Request};
 /// The time step. All durations in the explored policies are small multiples of it.
 pub(super) const UNIT: Duration = Duration::from_secs(1);
 
-/// How much may happen on one path. Without a limit, changes alone would make the space infinite.
+/// How much may happen on one path. Without a limit, changes alone would make the number of states infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     pub(super) changes: u8,
@@ -21,11 +21,11 @@ pub(super) struct Budget {
     pub(super) faults: u8,
     /// Configuration changes.
     pub(super) configs: u8,
-    /// Notifications of programs.
+    /// Notifications from programs.
     pub(super) notifications: u8,
 }
 
-/// A state that was reached and is still to be expanded.
+/// A state that was reached but not expanded yet.
 struct Node {
     pair: Pair,
     budget: Budget,
@@ -64,11 +64,11 @@ impl fmt::Display for Report {
 
 pub(super) struct Exploration {
     seen: HashMap<u128, u32>,
-    /// The machines that got stale events already.
+    /// The fingerprints of the machines that have already been sent stale events.
     stale_checked: HashSet<u64>,
     /// For each state, how it was first reached.
     origins: Vec<(u32, Option<Move>)>,
-    /// For each state, where cooperation leads; itself if it is at rest.
+    /// For each state, the state that cooperation leads to, or the state itself if it is at rest.
     cooperations: Vec<u32>,
     edges: u64,
     ledger: Ledger,
@@ -122,7 +122,7 @@ impl Exploration {
         origin: (u32, Option<Move>),
         next: &mut Vec<Node>,
     ) -> u32 {
-        let index = u32::try_from(self.origins.len()).expect("fewer states");
+        let index = u32::try_from(self.origins.len()).expect("there are fewer than 2^32 states");
         let (key, machine) = pair.fingerprint(budget);
         match self.seen.entry(key) {
             Entry::Occupied(known) => *known.get(),
@@ -186,7 +186,7 @@ impl Exploration {
         })
     }
 
-    /// Cooperation leads from every state to rest, never in a circle.
+    /// Checks that cooperation leads from every state to rest, and never in a circle.
     fn comes_to_rest(&mut self) {
         if !self.broken.is_empty() {
             return;
@@ -201,12 +201,12 @@ impl Exploration {
             }
             let ends = way.len() < 500;
             self.ledger.check(Rule::NothingForgotten, ends, || {
-                "does not come to rest".into()
+                "the world does not come to rest".into()
             });
             rests[at] = ends;
             way.into_iter().for_each(|state| rests[state] = ends);
             if !ends {
-                let index = u32::try_from(start).expect("fewer states");
+                let index = u32::try_from(start).expect("there are fewer than 2^32 states");
                 return self.note_broken(index, None);
             }
         }
@@ -220,14 +220,14 @@ impl Budget {
         };
         let mut left = self;
         let spent = match event {
-            // Each leads to a restart.
+            // Each of these leads to a build or a restart.
             Event::Changed(_)
             | Event::Requested(Request::Reload)
             | Event::Generation(_, GenEvent::ReloadSignalSent { handled: false, .. }) => {
                 &mut left.changes
             }
             Event::ConfigChanged { .. } => &mut left.configs,
-            // Left to random walks and traces: there would be too many states.
+            // Left to the random walks and the traces, because these would lead to too many states.
             Event::Requested(
                 Request::Pause | Request::Resume | Request::Undo | Request::KillDraining,
             ) => return None,

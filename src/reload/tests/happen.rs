@@ -1,4 +1,4 @@
-//! What an event changes in the world. It is recorded before the machine gets it.
+//! How an event changes the world. Each event is recorded before the machine gets it.
 
 use super::process::{Drain, Gen, Role, Watch};
 use super::world::{Quitting, World};
@@ -31,7 +31,7 @@ impl World {
                     self.change(action);
                 }
             }
-            // The response shows what follows from it.
+            // Whether the undo was accepted shows only in the machine's response.
             Event::Requested(Request::Undo) => {}
             Event::Requested(Request::KillDraining) => {
                 let leaving = self
@@ -76,7 +76,7 @@ impl World {
                     }
                 }
                 self.recognise(id);
-                // It crashed or vanished.
+                // The live generation crashed or vanished.
                 if live.is_some() && self.live().is_none() {
                     self.lose_live(id, event);
                     self.lost = self.find(id).map(|known| (id, known.answers_all));
@@ -145,7 +145,7 @@ impl World {
             BuildOutcome::Failed => build.cancelled,
             BuildOutcome::Built { .. } | BuildOutcome::Unchanged { .. } => !build.newest,
         };
-        // What the user asked of this build is asked of the next one.
+        // If the user asked for this build, the next one takes over that request.
         self.forced |= given_up && build.forced;
         match outcome {
             BuildOutcome::Built { artifact, kept } => {
@@ -177,7 +177,7 @@ impl World {
             .find(id)
             .is_none_or(|known| known.role != Role::Candidate)
         {
-            // It is live again, or had to leave at once.
+            // The generation is live again, or already draining again.
             if self.live() == Some(id) {
                 self.past.lost = None;
             }
@@ -202,12 +202,12 @@ impl World {
         }
     }
 
-    /// Every running generation is owed the signal. If none is running or on its way, one is started.
+    /// Records a configuration change. Running generations are owed the signal; if none is running, one is started.
     pub(super) fn configured(&mut self) {
         if self.quitting.is_some() {
             return;
         }
-        // A draining generation gets the signal if it is live again after a crash.
+        // A draining generation gets the signal if it goes live again after a crash.
         let may_be_restored = |known: &Gen| known.is_unforwarded();
         for known in &mut self.gens {
             known.owed |= known.role != Role::Draining || may_be_restored(known);

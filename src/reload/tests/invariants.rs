@@ -1,4 +1,4 @@
-//! The invariants of the crate's documentation, each in every state that can be reached under every policy.
+//! Checks the invariants in the crate's documentation in every state that can be reached under every policy.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -12,9 +12,9 @@ use crate::reload::{Mode, Policy, WhenBusy};
 /// How much to explore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Size {
-    /// What every `cargo test` can afford.
+    /// Fast enough for every `cargo test`.
     Quick,
-    /// Everything that is worth its time.
+    /// Everything that is worth the time.
     Full,
 }
 
@@ -61,7 +61,7 @@ const fn budget(changes: u8, quits: u8, faults: u8, configs: u8) -> Budget {
     }
 }
 
-/// Three ways to spend what is affordable: on changes, on an early quit, or on configuration changes.
+/// Three ways to limit a path: mostly changes, an early quit, or configuration changes.
 fn budgets(mode: Mode, size: Size) -> [Budget; 3] {
     match (size, mode) {
         (Size::Full, Mode::Overlap) => [budget(2, 0, 1, 0), budget(1, 2, 1, 0), budget(1, 0, 0, 1)],
@@ -78,7 +78,7 @@ fn budgets(mode: Mode, size: Size) -> [Budget; 3] {
     }
 }
 
-/// Programs that send notifications: with a watchdog, and without one.
+/// Policies for programs that send notifications, without a watchdog and with one.
 fn talkative(policy: &Policy, size: Size) -> [(Policy, Budget); 2] {
     let full = size == Size::Full;
     let budget = Budget {
@@ -98,10 +98,10 @@ fn talkative(policy: &Policy, size: Size) -> [(Policy, Budget); 2] {
     [(policy.clone(), budget), (with_watchdog, budget)]
 }
 
-/// Crashes that have consequences. In all other policies they have none.
+/// A policy under which hotrun reacts to crashes. Under all others, it does not.
 fn crashes(policy: &Policy, size: Size) -> (Policy, Budget) {
     let budget = match (size, policy.mode) {
-        // A fault may be that a draining generation cannot be live again.
+        // One possible fault is that a draining generation cannot go live again.
         (Size::Full, Mode::Overlap) => budget(1, 0, 1, 0),
         (Size::Full, Mode::StopFirst) => budget(3, 0, 1, 0),
         (Size::Full, Mode::Auto) => budget(1, 0, 0, 0),
@@ -118,7 +118,7 @@ fn crashes(policy: &Policy, size: Size) -> (Policy, Budget) {
     (policy, budget)
 }
 
-/// Explores on two cores, and prints how far it went.
+/// Explores every policy on two threads, and prints the reports.
 fn explore(size: Size) -> Vec<Report> {
     let (policies, taken) = (policies(size), AtomicUsize::new(0));
     let explore = || {
@@ -130,7 +130,7 @@ fn explore(size: Size) -> Vec<Report> {
     let reports: Vec<Report> = std::thread::scope(|scope| {
         let other = scope.spawn(explore);
         let mut reports: Vec<Report> = explore();
-        reports.append(&mut other.join().expect("the exploration"));
+        reports.append(&mut other.join().expect("the exploration does not panic"));
         reports
     });
     for report in &reports {
@@ -138,17 +138,20 @@ fn explore(size: Size) -> Vec<Report> {
     }
     let states: usize = reports.iter().map(|report| report.states).sum();
     let edges: u64 = reports.iter().map(|report| report.edges).sum();
-    let _ = writeln!(std::io::stderr(), "in all {states} states, {edges} edges");
+    let _ = writeln!(
+        std::io::stderr(),
+        "{states} states and {edges} edges in total"
+    );
     reports
 }
 
-/// The quick exploration, which the tests share.
+/// The reports of the quick exploration, which the tests share.
 fn explored() -> &'static [Report] {
     static REPORTS: OnceLock<Vec<Report>> = OnceLock::new();
     REPORTS.get_or_init(|| explore(Size::Quick))
 }
 
-/// The rule was checked under each policy, and never broken.
+/// Asserts that the rule was checked under each policy, and was never broken.
 fn holds(rule: Rule) {
     holds_in(explored(), rule);
 }
@@ -161,11 +164,11 @@ fn holds_in(reports: &[Report], rule: Rule) {
         }
         // Where another rule is broken, the exploration ends early.
         let checked = report.ledger.checked(rule) > 0 || !report.broken.is_empty();
-        assert!(checked, "{}: {rule:?} is never checked", report.name);
+        assert!(checked, "{}: {rule:?} was never checked", report.name);
     }
 }
 
-fn crashes_alone_lead_to_two_starts(reports: &[Report]) {
+fn crashes_alone_lead_to_at_most_two_starts(reports: &[Report]) {
     for report in reports {
         let broken = report.broken.iter().find(|(rule, _)| *rule == Rule::NoLoop);
         assert!(broken.is_none(), "{}: {broken:?}", report.name);
@@ -185,13 +188,13 @@ fn every_invariant_holds_in_the_full_exploration() {
             holds_in(&reports, rule);
         }
     }
-    crashes_alone_lead_to_two_starts(&reports);
+    crashes_alone_lead_to_at_most_two_starts(&reports);
     let states: usize = reports.iter().map(|report| report.states).sum();
     assert!(states > 2_000_000, "{states} states");
 }
 
 #[test]
-fn invariant_1_one_generation_is_building_one_starting_one_live() {
+fn invariant_1_at_most_one_generation_is_building_one_starting_and_one_live() {
     holds(Rule::OneOfEach);
 }
 
@@ -231,8 +234,8 @@ fn invariant_8_quit_ends_in_exactly_one_finish() {
 }
 
 #[test]
-fn invariant_11_crashes_alone_lead_to_two_starts_at_most() {
-    crashes_alone_lead_to_two_starts(explored());
+fn invariant_11_crashes_alone_lead_to_at_most_two_starts() {
+    crashes_alone_lead_to_at_most_two_starts(explored());
 }
 
 #[test]

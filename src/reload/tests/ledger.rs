@@ -1,4 +1,4 @@
-//! The rules that are checked on every step, and how often that was done.
+//! The rules that are checked on every step, and how often each of them was checked.
 
 /// The rules. Those with a number are the invariants in the crate's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Ledger {
         self.checked[rule as usize]
     }
 
-    /// Records how many starts in a row were due to crashes alone.
+    /// Records how many starts in a row crashes alone have caused.
     pub(super) fn note_starts(&mut self, own: u8) {
         self.most_starts = self.most_starts.max(own);
     }
@@ -77,7 +77,7 @@ impl Ledger {
         self.broken.is_empty()
     }
 
-    /// What was broken since the last call.
+    /// Returns and forgets the rules that were broken.
     pub(super) fn take_broken(&mut self) -> Vec<(Rule, String)> {
         std::mem::take(&mut self.broken)
     }

@@ -1,4 +1,4 @@
-//! What may happen next in the world.
+//! The events that may happen next in the world.
 
 use super::process::{Gen, Role};
 use super::world::{Build, World};
@@ -34,7 +34,8 @@ impl World {
         events
     }
 
-    /// A switch back is reported at once, before any other event. The machine does not rely on that for other switches.
+    /// The report of a switch back to an older generation, which comes before any other event. The machine does not
+    /// rely on that for other switches.
     pub(super) fn switching_back(&self) -> Option<Event> {
         let (id, _) = self.switching?;
         let forth = self.find(id)?.role == Role::Candidate;
@@ -48,7 +49,7 @@ impl World {
         }
     }
 
-    /// Whether a switch may follow from this event.
+    /// Whether this event may lead to a switch.
     pub(super) fn may_switch_after(&self, event: Event) -> bool {
         let Event::Generation(id, GenEvent::Exited { .. } | GenEvent::Gone) = event else {
             return matches!(event, Event::Generation(_, GenEvent::Ready));
@@ -56,7 +57,7 @@ impl World {
         self.live() == Some(id) && self.gens.iter().any(Gen::is_unforwarded)
     }
 
-    /// What a cooperative world does next; `None` at rest.
+    /// The next event in a cooperative world, or `None` at rest.
     pub(super) fn cooperate(&self) -> Option<Event> {
         if !self.begun {
             return Some(Event::Begin);
@@ -85,14 +86,14 @@ impl World {
         let expected = self.reports();
         let mut ids: Vec<GenId> = self.gens.iter().map(|known| known.id).collect();
         ids.extend(self.builds.iter().map(|build| build.id));
-        // An unknown generation stands for all that are gone.
+        // An unknown generation stands for all generations that are gone.
         ids.push(GenId::new(0));
         let all = ids.iter().flat_map(|id| all_about(*id));
         all.filter(|event| !expected.contains(event) && !self.is_false(*event))
             .collect()
     }
 
-    /// Whether this event would be wrong, not just late.
+    /// Whether this event would be false, not just late.
     fn is_false(&self, event: Event) -> bool {
         match event {
             Event::Generation(
@@ -133,7 +134,7 @@ impl World {
     }
 }
 
-/// The end of a first process.
+/// The event for the end of a first process.
 pub(super) const fn exited(id: GenId, code: i32, survivors: bool) -> Event {
     let ended = Ended::Code(code);
     Event::Generation(id, GenEvent::Exited { ended, survivors })

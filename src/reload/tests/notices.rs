@@ -1,4 +1,4 @@
-//! What must hold for the notices, and for every response as a whole.
+//! Checks the notices, and every response as a whole.
 
 use super::ledger::{Ledger, Rule};
 use super::process::Role;
@@ -8,7 +8,7 @@ use crate::reload::{
 };
 
 impl World {
-    /// Records a notice.
+    /// Records a notice, and checks it.
     pub(super) fn notified(&mut self, notice: &Notice, ledger: &mut Ledger) {
         match notice {
             Notice::Generation(id, GenNotice::Failed { failure, live }) => {
@@ -20,27 +20,27 @@ impl World {
                     self.lose_successor(*id, *failure);
                 }
                 ledger.check(Rule::FailureSparesLive, *live == self.live(), || {
-                    format!("{notice:?} beside {:?}", self.live())
+                    format!("{notice:?}, but {:?} is live", self.live())
                 });
             }
             Notice::Waiting => {
                 self.waiting_reported = true;
                 let idle = self.builds.is_empty() && self.live().is_none();
                 ledger.check(Rule::Protocol, idle, || {
-                    "waiting, although something is on its way".into()
+                    "waiting, although a generation is live or coming up".into()
                 });
             }
             Notice::Generation(id, GenNotice::Superseded) => {
                 let early = self.find(*id).is_some_and(|known| !known.ready);
                 ledger.check(Rule::Protocol, early && self.cancels(), || {
-                    format!("{id} superseded")
+                    format!("{id} must not be superseded")
                 });
             }
             Notice::Generation(id, GenNotice::Restored) => {
                 let live = self.live();
                 let fine = live == Some(*id);
                 ledger.check(Rule::Protocol, fine, || {
-                    format!("{id}, but {live:?} is live")
+                    format!("{id} is restored, but {live:?} is live")
                 });
             }
             Notice::Generation(id, GenNotice::Unchanged { like }) => {
@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    /// The failure of another generation leaves the live one alone.
+    /// Checks that the failure of another generation leaves the live one alone.
     pub(super) fn failure_spares_live(
         &self,
         live: Option<GenId>,
@@ -127,14 +127,20 @@ impl World {
         });
     }
 
-    /// The machine's phases are those that the world sees.
+    /// Checks that the machine's phases are those that the world sees.
     pub(super) fn phases_match(&self, machine: &Machine, ledger: &mut Ledger) {
         let count = |role| self.gens.iter().filter(|known| known.role == role).count();
         let one = self.builds.len() <= 1 && count(Role::Candidate) <= 1 && count(Role::Live) <= 1;
         ledger.check(
             Rule::OneOfEach,
             one && machine.live() == self.live(),
-            || format!("live {:?}, not {:?}", machine.live(), self.live()),
+            || {
+                format!(
+                    "the machine says that {:?} is live, the world {:?}",
+                    machine.live(),
+                    self.live()
+                )
+            },
         );
         for known in &self.gens {
             let phase = match known.role {
@@ -144,10 +150,10 @@ impl World {
                 Role::Draining => Phase::Draining,
             };
             ledger.check(Rule::Protocol, machine.phase(known.id) == phase, || {
-                format!("{:?} is not {phase:?}", machine.phase(known.id))
+                format!("the phase is {:?}, not {phase:?}", machine.phase(known.id))
             });
         }
-        // An unknown generation stands for all that are gone.
+        // An unknown generation stands for all generations that are gone.
         let gone = machine.phase(GenId::new(0)) == Phase::Gone;
         ledger.check(Rule::Protocol, gone, || {
             "an unknown generation is not gone".into()
@@ -155,12 +161,13 @@ impl World {
         for build in &self.builds {
             let phase = machine.phase(build.id);
             ledger.check(Rule::Protocol, phase == Phase::Building, || {
-                format!("a build runs for a generation that is {phase:?}")
+                format!("a build is running for a generation that is {phase:?}")
             });
         }
     }
 
-    /// The generation that stays was started from what the build made, and the user asked for no more.
+    /// Checks that the generation that stays was started from what the build produced, and that the user did not ask
+    /// for a reload.
     pub(super) fn unchanged(&mut self, id: GenId, like: GenId, ledger: &mut Ledger) {
         let newest = self.newest_started();
         let (build, same) = match self.same.take() {
@@ -172,7 +179,7 @@ impl World {
         });
         let fine = fits && same == Some(like) && newest == same && self.quitting.is_none();
         ledger.check(Rule::NothingForgotten, fine, || {
-            format!("{id} unchanged like {like}, but {build:?} was like {same:?}")
+            format!("{id} unchanged from {like}, but {build:?} was unchanged from {same:?}")
         });
         if let Some(known) = self.find_mut(like) {
             known.newest = true;
@@ -180,7 +187,7 @@ impl World {
         }
     }
 
-    /// A build that made what is running already starts nothing.
+    /// Checks that nothing is started if the build produced what is already running.
     pub(super) fn unchanged_is_kept(&mut self, ledger: &mut Ledger) {
         let Some((build, like)) = self.same.take() else {
             return;
@@ -189,7 +196,7 @@ impl World {
         let older = self.newest_started() != Some(like);
         let due = asked || older || self.quitting.is_some();
         ledger.check(Rule::Protocol, due, || {
-            format!("{build:?} made what {like} was started from, and is started")
+            format!("{build:?} produced what {like} was started from, but is started")
         });
     }
 }

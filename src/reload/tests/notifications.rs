@@ -1,4 +1,4 @@
-//! Notifications that programs send.
+//! The notifications that programs send.
 
 use super::ledger::{Ledger, Rule};
 use super::process::{Gen, Role, Watch};
@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    /// A generation that was started too early to inherit the descriptors is restarted.
+    /// Records that descriptors were stored. A generation that was started too early to inherit them is restarted.
     pub(super) fn stored(&mut self, id: GenId) {
         if self.stores || self.quitting.is_some() || self.find(id).is_none() {
             return;
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// A generation is aborted only if its watchdog fired.
+    /// Aborts a generation. Returns whether that is allowed: its watchdog must have fired.
     pub(super) fn abort(&self, known: &mut Gen) -> bool {
         let fine = known.role != Role::Draining && known.watchdog_is_due(self.now);
         let early = matches!(known.watch, Watch::Aborted(_) | Watch::Killed);
@@ -50,7 +50,7 @@ impl World {
         fine && !early
     }
 
-    /// An aborted generation is killed only if it did not end in time.
+    /// Kills an aborted generation, if it did not end in time. Returns whether that is so.
     pub(super) fn kill_hung(&self, known: &mut Gen) -> bool {
         let due = matches!(known.watch, Watch::Aborted(until) if self.now >= until);
         if due {
@@ -59,12 +59,12 @@ impl World {
         due
     }
 
-    /// Every hung generation is noticed.
-    pub(super) fn hung_are_noticed(&self, ticked: bool, ledger: &mut Ledger) {
+    /// Checks that every hung program was aborted or killed.
+    pub(super) fn hung_programs_are_handled(&self, ticked: bool, ledger: &mut Ledger) {
         for known in &self.gens {
             let due = known.watchdog_is_due(self.now) && (ticked || known.watch == Watch::Due);
             ledger.check(Rule::Protocol, !due, || {
-                format!("{known:?} is hung, and nothing is done")
+                format!("{known:?} is hung, but nothing was done")
             });
         }
     }

@@ -9,14 +9,14 @@ use crate::reload::{
     Action, BuildOutcome, Effect, Event, GenEvent, Machine, Notice, Policy, Request, Response,
 };
 
-/// One thing that may happen next.
+/// Something that may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Move {
     /// The machine gets this event.
     Send(Event),
-    /// The same; a switch that follows from it is refused.
+    /// The machine gets this event, and the switch that it leads to is refused.
     SendAndRefuse(Event),
-    /// Time passes; the machine gets a tick if its deadline is reached.
+    /// Time passes, and the machine gets a tick if its deadline is reached.
     Pass(Duration),
 }
 
@@ -34,7 +34,7 @@ impl Pair {
         }
     }
 
-    /// What the driver may report next.
+    /// The moves by which the driver may report an event next.
     pub(super) fn reports(&self) -> Vec<Move> {
         let mut moves = Vec::new();
         for event in self.world.reports() {
@@ -113,7 +113,7 @@ impl Pair {
         });
     }
 
-    /// Sends events that are late, repeated, or about generations that are gone: they must change nothing.
+    /// Checks that events that are late, repeated, or about generations that are gone change nothing.
     pub(super) fn ignores_stale_events(&self, ledger: &mut Ledger) {
         let mut events = self.world.stale();
         if self.world.quitting.is_some() {
@@ -136,7 +136,7 @@ impl Pair {
         }
     }
 
-    /// What a cooperative world does next; `None` at rest.
+    /// The next move in a cooperative world, or `None` at rest.
     pub(super) fn cooperate(&self, unit: Duration) -> Option<Move> {
         if self.world.finished {
             return None;
@@ -146,7 +146,7 @@ impl Pair {
         event.or(waits.then_some(Move::Pass(unit)))
     }
 
-    /// The first value is equal for two pairs with the same future, the second one for two machines with the same future.
+    /// Two hashes: the first is equal for pairs with the same future, the second for machines with the same future.
     pub(super) fn fingerprint(&self, rest: impl Hash) -> (u128, u64) {
         let rename = self.machine.rename(self.world.now);
         let mut fold = Fold::default();
@@ -157,7 +157,7 @@ impl Pair {
     }
 }
 
-/// A 128-bit hash that is quick in a debug build, where the standard library's would take most of the time.
+/// A 128-bit hash that is fast in debug builds, where the standard library's would take most of the time.
 #[derive(Default)]
 struct Fold(u128);
 
@@ -185,7 +185,7 @@ impl Hasher for Fold {
     }
 
     fn write_u64(&mut self, value: u64) {
-        // An odd factor loses no bits, and the rotation brings the high ones down again.
+        // An odd factor loses no bits, and the rotation moves the high ones back down.
         const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
         self.0 = (self.0 ^ u128::from(value))
             .wrapping_add(1)

@@ -7,13 +7,13 @@ use crate::reload::{
     ArtifactId, BuildOutcome, Cause, Event, Failure, GenEvent, GenId, Machine, Time,
 };
 
-/// Nothing is live because a generation with this artifact failed.
+/// No generation is live because one with this artifact failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Lost {
     artifact: ArtifactId,
     /// Whether the artifact is to blame.
     blamed: bool,
-    /// Whether it may be started again: it was live, or there is nothing else.
+    /// Whether the artifact may be started again: it was live, or there is no other one.
     again: bool,
 }
 
@@ -27,21 +27,21 @@ pub(super) struct Past {
     served: Vec<ArtifactId>,
     /// The artifact that was live last.
     last: Option<ArtifactId>,
-    /// Whether its generation was a server.
+    /// Whether the generation that was live last was a server.
     server: bool,
-    /// Whether another artifact was live before it.
+    /// Whether a different artifact was live before `last`.
     fresh: bool,
     /// The artifact that was live for longer than the blame time.
     proven: Option<ArtifactId>,
-    /// A restart or a rollback must follow from it, unless something else is started.
+    /// A failure that must lead to a restart or a rollback, unless another generation is started.
     pub(super) lost: Option<Lost>,
-    /// The crash from which hotrun is rolling back.
+    /// The crash that hotrun is rolling back from.
     left: Option<Lost>,
     /// The kept artifact that was started last.
     pub(super) again: Option<ArtifactId>,
-    /// The live generation has ended, and the user has not been notified yet.
+    /// Whether the live generation has ended and the user has not been notified yet.
     unreported: bool,
-    /// Why the next start is made.
+    /// The cause of the next start.
     pub(super) starting: Option<Cause>,
 }
 
@@ -60,7 +60,7 @@ impl Past {
         self.made = Some(artifact);
     }
 
-    /// This artifact is live again.
+    /// Records that this artifact is live again.
     pub(super) fn restored(&mut self, artifact: ArtifactId, server: bool) {
         self.last = Some(artifact);
         self.served.push(artifact);
@@ -115,7 +115,7 @@ impl Past {
 }
 
 impl World {
-    /// A change or request resets what is known about crashes.
+    /// Records a change or a request, which resets what is known about crashes.
     pub(super) fn new_reason(&mut self) {
         self.starts = (0, true);
         self.past.proven = None;
@@ -125,13 +125,13 @@ impl World {
         self.policy.passes_sockets || known.listens || known.serves
     }
 
-    /// A live generation may turn out to be a server only now.
+    /// Records that the live generation is a server, if this is that generation and it has turned out to be one.
     pub(super) fn recognise(&mut self, id: GenId) {
         let live = self.find(id).filter(|known| known.role == Role::Live);
         self.past.server |= live.is_some_and(|live| self.is_server(live));
     }
 
-    /// This generation becomes live.
+    /// Records that this generation has gone live.
     pub(super) fn serves(&mut self, id: GenId) {
         let Some(known) = self.find(id) else {
             return;
@@ -149,7 +149,7 @@ impl World {
         (past.server, past.lost, past.left) = (server, None, None);
     }
 
-    /// The live generation has ended.
+    /// Records that the live generation has ended.
     pub(super) fn lose_live(&mut self, id: GenId, event: Event) {
         let Some(known) = self.find(id) else {
             return;
@@ -172,9 +172,9 @@ impl World {
         self.past.unreported = true;
     }
 
-    /// A generation failed that is not live.
+    /// Records the failure of a generation that is not live.
     pub(super) fn lose_successor(&mut self, id: GenId, failure: Failure) {
-        // The end of the live generation was handled before.
+        // The end of the live generation has already been handled.
         if std::mem::take(&mut self.past.unreported) {
             return;
         }
@@ -204,7 +204,7 @@ impl World {
         }
     }
 
-    /// Forgets a crash that nothing can follow from.
+    /// Forgets a crash that can lead to no further start.
     pub(super) fn forget_crash(&mut self, machine: &Machine) {
         let candidate = |known: &Gen| known.role != Role::Draining;
         let comes = !self.builds.is_empty() || self.gens.iter().any(candidate);
@@ -220,7 +220,7 @@ impl World {
         }
     }
 
-    /// Counts a start, and returns how many in a row were due to crashes alone.
+    /// Counts a start, and returns how many in a row crashes alone have caused.
     pub(super) fn count_start(&mut self, cause: Option<Cause>) -> u8 {
         let (own, requested) = self.starts;
         self.starts = match cause {
@@ -241,14 +241,14 @@ impl World {
         }
     }
 
-    /// Whether the newest artifact, which is this one, may be started.
+    /// Whether this artifact, which is the newest one, may be started.
     pub(super) fn may_start(&self, cause: Option<Cause>, artifact: ArtifactId) -> bool {
         let past = &self.past;
-        // Or a newer one that was outdated, which is better.
+        // A newer artifact that was outdated may be started instead.
         let is_lost = |lost: Lost| lost.again && lost.artifact <= artifact;
         match cause {
             Some(Cause::Begin) => true,
-            // Not if hotrun rolled back from it.
+            // Not if hotrun rolled back from this artifact.
             Some(Cause::Change | Cause::Request | Cause::InheritFds) => {
                 let older = |known: &&Gen| known.again && known.artifact != artifact;
                 let live = self.gens.iter().find(|known| known.role == Role::Live);
@@ -286,8 +286,8 @@ impl World {
         fits && past.kept.contains(&artifact)
     }
 
-    /// Events that only the random walks use, because there would be too many states: a build may leave the kept executable
-    /// alone, and a program may turn out to be a server.
+    /// Events that only the random walks use, because they would lead to too many states: a build that leaves the kept
+    /// executable alone, and a program that turns out to be a server.
     pub(super) fn rare_reports(&self) -> Vec<Event> {
         let built = self.builds.first().map(|build| build.id);
         let newest = self.past.kept.iter().max().copied();

@@ -4,7 +4,7 @@ use super::next_events::exited;
 use crate::reload::machine::tests::Rename;
 use crate::reload::{ArtifactId, Ended, Event, GenEvent, GenId, Policy, Time, WatchdogMessage};
 
-/// What a started generation is to the driver.
+/// The role of a started generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Role {
     Candidate,
@@ -15,21 +15,21 @@ pub(super) enum Role {
 /// The processes of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Tree {
-    /// Being started; that may still fail.
+    /// The program is being started, which may still fail.
     Unknown,
     Running,
-    /// The first process has ended, others are running.
+    /// The first process has ended, but others are running.
     Orphans,
-    /// All have ended; the report is still to come.
+    /// All processes have ended, but that has not been reported yet.
     Ended,
-    /// All have ended, and that was reported.
+    /// All processes have ended, and that has been reported.
     Gone,
 }
 
-/// How far the draining of a generation that was live has come.
+/// How far the drain of a generation that has accepted connections has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Drain {
-    /// It was never live, is live, or is forwarded.
+    /// The generation was never live, is live, or its connections are being forwarded.
     No,
     OwesQuiescent,
     Quiescing,
@@ -40,56 +40,56 @@ pub(super) enum Drain {
     MayStop,
 }
 
-/// What the watchdog of a generation does.
+/// The state of a generation's watchdog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Watch {
-    /// No ping is due.
+    /// The program need not ping.
     Off,
-    /// A ping is due before this moment.
+    /// The program must ping before this time.
     Until(Time),
     /// The program must be aborted.
     Due,
-    /// The program was aborted, and must be killed at this moment.
+    /// The program was aborted, and must be killed at this time.
     Aborted(Time),
     /// The program was killed.
     Killed,
 }
 
-/// A started generation until it is released.
+/// A generation that was started and has not been released yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Gen {
     pub(super) id: GenId,
-    /// What it was started from.
+    /// The artifact that the generation was started from.
     pub(super) artifact: ArtifactId,
     pub(super) role: Role,
     pub(super) tree: Tree,
     pub(super) drain: Drain,
-    /// When it was started, or began to drain.
+    /// When the generation was started, or began to drain.
     pub(super) since: Time,
-    /// When it must be ready, or be killed at the latest.
+    /// When the generation must be ready, or be killed at the latest.
     pub(super) until: Time,
     pub(super) watch: Watch,
     pub(super) ready: bool,
-    /// It is known to listen on an address that others can share.
+    /// Whether the generation is known to listen on an address that others can share.
     pub(super) listens: bool,
-    /// It has shown in another way that it is a server.
+    /// Whether the program has shown in another way that it is a server.
     pub(super) serves: bool,
-    /// Its first process ended, and others are left.
+    /// Whether the first process has ended, and others are left.
     pub(super) to_be_killed: bool,
     pub(super) forwarded: bool,
-    /// A newer one was started instead while none was live, so that it may have connections.
+    /// Whether a newer generation was started instead while none was live, so that this one may have connections.
     pub(super) superseded: bool,
     pub(super) stopped: bool,
     pub(super) killed: bool,
-    /// It is owed the signal for a configuration change.
+    /// Whether the generation is owed the signal for a configuration change.
     pub(super) owed: bool,
-    /// The signal was requested, and its result is still to be reported.
+    /// Whether the signal was requested, and its result has not been reported yet.
     pub(super) signalling: bool,
-    /// No change that requires a build came after its build began.
+    /// Whether no change that requires a build came after the build began.
     pub(super) newest: bool,
-    /// No change at all came after its start.
+    /// Whether no change at all came after the start.
     pub(super) answers_all: bool,
-    /// It was started from an earlier artifact.
+    /// Whether the generation was started from an earlier artifact.
     pub(super) again: bool,
 }
 
@@ -124,7 +124,7 @@ impl Gen {
         }
     }
 
-    /// It loses the traffic and drains.
+    /// Starts to drain the generation, which gets no new connections any more.
     pub(super) fn retire(&mut self, now: Time, policy: &Policy, drain: Drain) {
         let until = now.plus(policy.stop_delay_max).plus(policy.stop_timeout);
         self.drain_until(now, until);
@@ -137,7 +137,7 @@ impl Gen {
         self.until = until;
     }
 
-    /// More time is granted for its start and its end only.
+    /// Grants more time, which is possible only for starting and for ending.
     pub(super) fn extend(&mut self, until: Time) -> bool {
         let bounded = match self.role {
             Role::Candidate => !self.ready,
@@ -151,7 +151,7 @@ impl Gen {
         later
     }
 
-    /// It sends a message to its watchdog.
+    /// Receives a message from the program to its watchdog.
     pub(super) fn receive(&mut self, message: WatchdogMessage, now: Time, policy: &Policy) {
         let Some(period) = policy.watchdog else {
             return;
@@ -170,7 +170,7 @@ impl Gen {
         self.role != Role::Draining && fired
     }
 
-    /// When its watchdog acts next.
+    /// When the watchdog acts next.
     pub(super) fn watch_until(&self) -> Option<Time> {
         match self.watch {
             // A draining generation has a time limit already.
@@ -180,24 +180,24 @@ impl Gen {
         }
     }
 
-    /// Whether its watchdog may abort or kill it.
+    /// Whether the watchdog may abort or kill the program.
     pub(super) fn watchdog_is_due(&self, now: Time) -> bool {
         let due = self.watch == Watch::Due && self.role != Role::Draining;
         due || self.watch_until().is_some_and(|until| now >= until)
     }
 
-    /// Whether it drains and was not asked to stop yet.
+    /// Whether the generation is draining, and its connections are not being forwarded yet.
     pub(super) fn is_unforwarded(&self) -> bool {
         self.role == Role::Draining && !self.forwarded
     }
 
-    /// Whether its connections finish before it is asked to stop.
+    /// Whether the generation's connections finish before it is asked to stop.
     pub(super) fn finishes_first(&self) -> bool {
         let superseded = self.superseded && !self.stopped && !self.killed;
         self.is_unforwarded() || self.role == Role::Draining && superseded
     }
 
-    /// The events about it that may come next.
+    /// Collects the events about this generation that may come next.
     pub(super) fn reports(&self, may_listen: bool, events: &mut Vec<Event>) {
         let id = self.id;
         let runs = matches!(self.tree, Tree::Unknown | Tree::Running);
@@ -243,7 +243,7 @@ impl Gen {
         }
     }
 
-    /// The notifications that it may send.
+    /// Collects the notifications that the program may send.
     pub(super) fn may_send(&self, now: Time, policy: &Policy, events: &mut Vec<Event>) {
         let id = self.id;
         if !matches!(self.tree, Tree::Unknown | Tree::Running) {
@@ -262,7 +262,7 @@ impl Gen {
         }
     }
 
-    /// Something is reported about it. If it ends, its survivors must be killed at `until`.
+    /// Records an event about this generation. If the first process ends, survivors must be killed at `until`.
     pub(super) fn happen(&mut self, event: Event, now: Time, until: Time) {
         match event {
             Event::Generation(_, GenEvent::Ready) => self.ready = true,
@@ -319,7 +319,7 @@ impl Gen {
         }
     }
 
-    /// What it does next if it cooperates.
+    /// The next event about this generation if it cooperates.
     pub(super) fn cooperate(&self) -> Option<Event> {
         let id = self.id;
         if self.signalling {
@@ -350,10 +350,10 @@ impl Gen {
         events.first().copied()
     }
 
-    /// The same for everything that may happen to it.
+    /// Drops everything that does not affect what may happen to this generation.
     pub(super) fn canonical(&mut self, rename: &Rename) {
         self.id = rename.id(self.id);
-        // A generation whose connections are forwarded is never live again.
+        // A generation whose connections are forwarded never goes live again.
         let known = rename.is_artifact(self.artifact) && !self.forwarded;
         self.artifact = match known {
             true => rename.artifact(self.artifact),

@@ -1,4 +1,4 @@
-//! Long random walks of machine and world, in virtual time, with misbehaving worlds.
+//! Long random walks of the machine and a misbehaving world, in virtual time.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::reload::{
 /// How the world misbehaves.
 #[derive(Clone, Copy, Debug)]
 struct Behaviour {
-    /// Builds take this long at least.
+    /// Builds take at least this many milliseconds.
     slow_builds: u64,
     never_ready: bool,
     ignores_stop: bool,
     crashes_while_draining: bool,
-    /// A killed process tree takes this long to vanish.
+    /// A killed process tree takes this many milliseconds to vanish.
     kills_refused: u64,
     breaks_builds: bool,
 }
@@ -28,7 +28,7 @@ struct Behaviour {
 /// One step of a walk.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// One of the events that the driver may report, and whether a switch is refused.
+    /// One of the events that the driver may report, and whether the switch that it leads to is refused.
     Report(prop::sample::Index, bool),
     Pass(u64),
     /// Wait until this many milliseconds after the machine's deadline.
@@ -61,7 +61,7 @@ prop_compose! {
         builds in any::<bool>(),
         mode in prop::sample::select(vec![Mode::Overlap, Mode::StopFirst, Mode::Auto]),
         queue in any::<bool>(),
-        // Zero would make a generation late in the same tick that starts it.
+        // With zero, a generation would be late in the same tick that starts it.
         ready in 1..3_000_u64,
         stop in 0..3_000_u64,
         delay in 0..300_u64,
@@ -147,7 +147,9 @@ impl Walk {
                     });
                 }
             }
-            Step::Pass(time) => self.go(Move::Pass(STEP * u32::try_from(time).expect("short"))),
+            Step::Pass(time) => self.go(Move::Pass(
+                STEP * u32::try_from(time).expect("the time is short"),
+            )),
             Step::Wake(late) => self.wake(Duration::from_millis(late)),
             Step::Change(action) => self.go(Move::Send(Event::Changed(action))),
             Step::Notify(index) => {
@@ -167,7 +169,7 @@ impl Walk {
         }
     }
 
-    /// What a world that misbehaves in this way may report.
+    /// The events that a world with this behaviour may report.
     fn reports(&self) -> Vec<Event> {
         let mut events = self.pair.world.reports();
         events.extend(self.pair.world.rare_reports());
@@ -227,7 +229,7 @@ impl Walk {
         }
     }
 
-    /// Nothing new is requested, and the world keeps misbehaving: it must come to rest.
+    /// Checks that the world comes to rest if nothing new is requested, even while it keeps misbehaving.
     fn rest(&mut self) {
         for _ in 0..2_000 {
             let Some(action) = self.pair.cooperate(Duration::from_millis(500)) else {
@@ -243,10 +245,10 @@ impl Walk {
                 self.act_otherwise();
             }
         }
-        panic!("does not come to rest: {:?}", self.pair);
+        panic!("the world does not come to rest: {:?}", self.pair);
     }
 
-    /// The expected event does not happen in this world, but another one does.
+    /// Makes another event happen instead of the expected one, which does not happen in this world.
     fn act_otherwise(&mut self) {
         let reports = self.reports();
         let failed = |event: &&Event| {
@@ -284,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn quit_ends_in_one_finish_although_nothing_reports(
+    fn quit_ends_in_one_finish_even_if_nothing_is_reported(
         policy in policies(),
         behaviour in behaviours(),
         steps in prop::collection::vec(steps(), 0..60),
@@ -300,9 +302,9 @@ proptest! {
         prop_assert!(walk.pair.world.finished);
     }
 
-    /// The machine survives arbitrary events, and its response is bounded.
+    /// The size of the machine's responses is limited, too.
     #[test]
-    fn arbitrary_events_are_survived(
+    fn the_machine_survives_arbitrary_events(
         policy in policies(),
         events in prop::collection::vec((any_event(), 0..400_u64), 0..200),
     ) {

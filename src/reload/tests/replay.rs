@@ -1,4 +1,4 @@
-//! Replays the log of `--log FILE`. The end-to-end tests include this file as well.
+//! Replays a log written by `--log FILE`. The end-to-end tests include this file as well.
 
 use std::fmt::Debug;
 use std::str::{FromStr, SplitWhitespace};
@@ -12,7 +12,7 @@ use super::reload::{
 /// Feeds the events of a log to a machine with the policy of its first line, and compares the responses.
 ///
 /// # Errors
-/// The first line that cannot be read, or that has another response.
+/// The first line that cannot be read, or whose response differs.
 pub(crate) fn replay(log: &str) -> Result<(), String> {
     let lines = log.lines().map(str::trim);
     let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -44,7 +44,10 @@ fn policy(line: &str) -> Result<Policy, String> {
     let fields = line.strip_prefix("Policy { ");
     let fields = fields.and_then(|line| line.strip_suffix(" }"));
     let mut policy = Policy::default();
-    for field in fields.ok_or(format!("no policy: `{line}`"))?.split(", ") {
+    for field in fields
+        .ok_or(format!("the first line is not a policy: `{line}`"))?
+        .split(", ")
+    {
         let (name, value) = field.split_once(": ").unwrap_or((field, ""));
         match name {
             "builds" => policy.builds = read(value)?,
@@ -62,7 +65,7 @@ fn policy(line: &str) -> Result<Policy, String> {
             "stop_delay_max" => policy.stop_delay_max = duration(value)?,
             "rollback_within" => policy.rollback_within = duration(value)?,
             "kill_timeout" => policy.kill_timeout = duration(value)?,
-            name => return Err(format!("no such policy: `{name}`")),
+            name => return Err(format!("unknown policy field: `{name}`")),
         }
     }
     Ok(policy)
@@ -103,7 +106,7 @@ const REQUESTS: [Request; 7] = [
     Request::QuitNow,
 ];
 
-/// The events of a generation that carry nothing.
+/// The events of a generation that have no fields.
 const BARE: [GenEvent; 10] = [
     GenEvent::StartFailed,
     GenEvent::Listening,
@@ -158,7 +161,7 @@ fn next<'a>(words: &mut SplitWhitespace<'a>) -> &'a str {
     words.next().unwrap_or_default()
 }
 
-/// The one of these values that has this name.
+/// Finds the value with this name.
 fn variant<T: Debug + Copy>(name: &str, values: &[T]) -> Result<T, String> {
     let mut values = values.iter();
     let found = values.find(|value| format!("{value:?}") == name || notation::text(*value) == name);
@@ -170,7 +173,7 @@ fn read<T: FromStr>(word: &str) -> Result<T, String> {
     word.parse().map_err(not_read)
 }
 
-/// Reads what `Debug` writes. A number without a unit is milliseconds.
+/// Reads a duration as `Debug` writes it. A number without a unit is in milliseconds.
 fn duration(word: &str) -> Result<Duration, String> {
     let unit = word.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
     let digits = match unit {

@@ -1,4 +1,4 @@
-//! One test for each path that a person would name. Lines of `--log FILE` can be pasted here.
+//! Traces of the machine, one test for each course of events. Lines written by `--log FILE` can be pasted here.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn check(policy: &Policy, transcript: &str) {
     compare(Machine::new(policy.clone()), transcript);
 }
 
-/// The same with generation 1 live and its artifact kept; [`reloads::a_first_start`] shows how it got there.
+/// Like [`check`], but with generation 1 live and its artifact kept; [`reloads::a_first_start`] shows how it got there.
 #[track_caller]
 fn check_serving(policy: &Policy, transcript: &str) {
     let events = [
@@ -36,7 +36,7 @@ fn check_serving(policy: &Policy, transcript: &str) {
     compare(after(policy, &events), transcript);
 }
 
-/// The same without builds, with generation 2 live since 1000 and generation 1 draining.
+/// Like [`check`], but without builds, with generation 2 live since 1000 and generation 1 draining.
 #[track_caller]
 fn check_draining(policy: &Policy, transcript: &str) {
     let first = [(0, "begin"), (30, "ready 1"), (31, "switched 1")];
@@ -62,7 +62,7 @@ fn compare(mut machine: Machine, transcript: &str) {
     let (mut expected, mut found) = (String::new(), String::new());
     let lines = transcript.lines().map(str::trim);
     for line in lines.filter(|line| !line.is_empty()) {
-        let (event, response) = line.split_once("->").expect("an arrow");
+        let (event, response) = line.split_once("->").expect("every line has an arrow");
         let event = event.trim();
         let _ = writeln!(expected, "{event} -> {}", response.trim());
         let response = replay::step(&mut machine, line).unwrap();
@@ -71,8 +71,8 @@ fn compare(mut machine: Machine, transcript: &str) {
     assert_eq!(expected, found, "expected:\n{expected}\nfound:\n{found}");
 }
 
-/// The defaults in cargo mode (ready in 60 s, stopped in 10 s, killed in 5 s), but with 20 to 250 ms from the switch to
-/// the stop signal, and without rolling back.
+/// The defaults in cargo mode (ready in 60 s, stopped in 10 s, killed in 5 s), except that the stop signal follows the
+/// switch after 20 to 250 ms, and that hotrun does not roll back.
 fn cargo() -> Policy {
     Policy {
         stop_delay_max: Duration::from_millis(250),
@@ -81,7 +81,7 @@ fn cargo() -> Policy {
     }
 }
 
-/// The same without builds.
+/// Like [`cargo`], but without builds.
 fn command() -> Policy {
     let builds = false;
     Policy { builds, ..cargo() }

@@ -1,5 +1,5 @@
-//! A world that acts as an honest driver: it knows what is running and which reports are outstanding, and so what may
-//! happen next. It judges the machine by what a driver can see, and shares no code with it.
+//! A world that acts as a correct driver: it knows what is running and which reports are outstanding, and therefore
+//! what may happen next. It judges the machine by what a driver can see, and shares no code with the machine.
 
 use super::past::Past;
 use super::process::{Gen, Role};
@@ -12,11 +12,11 @@ pub(super) struct Build {
     pub(super) id: GenId,
     pub(super) since: Time,
     pub(super) cancelled: bool,
-    /// No change that requires a build came after it began.
+    /// Whether no change that requires a build came after this one began.
     pub(super) newest: bool,
-    /// No change at all came after it began.
+    /// Whether no change at all came after this build began.
     pub(super) answers_all: bool,
-    /// The user asked for it, or for one that it replaced.
+    /// Whether the user asked for this build, or for one that it replaced.
     pub(super) forced: bool,
 }
 
@@ -25,11 +25,11 @@ pub(super) struct Build {
 pub(super) enum Steering {
     /// To a live generation.
     To(GenId),
-    /// They wait for this starting generation, or for the next one to start.
+    /// Nowhere: they wait for this starting generation, or for the next one to start.
     Hold(Option<GenId>),
 }
 
-/// hotrun is quitting.
+/// The state of hotrun while it is quitting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Quitting {
     pub(super) until: Time,
@@ -45,43 +45,44 @@ pub(super) struct World {
     pub(super) gens: Vec<Gen>,
     pub(super) last_build: GenId,
     pub(super) last_start: GenId,
-    /// The switch that was made or refused and not reported yet.
+    /// The switch that was made (`true`) or refused (`false`), and has not been reported yet.
     pub(super) switching: Option<(GenId, bool)>,
-    /// The next switch will be refused.
+    /// Whether the next switch will be refused.
     pub(super) refuse: bool,
     pub(super) steering: Steering,
-    /// Whether there is a good build, and no change came after the newest one began.
+    /// Whether no change came after the newest successful build began, if there is one.
     pub(super) good: Option<bool>,
     /// The artifacts that can be started and rolled back to.
     pub(super) past: Past,
-    /// The newest sources do not build.
+    /// Whether the newest sources do not build.
     pub(super) broken: bool,
-    /// The user asked for a reload that no build has begun for.
+    /// Whether the user asked for a reload, and no build has begun for it yet.
     pub(super) forced: bool,
-    /// A build that made what this generation was started from.
+    /// A build that produced what this generation was started from.
     pub(super) same: Option<(Build, GenId)>,
-    /// Something failed since the last change, and the user was notified.
+    /// Whether something failed since the last change, and the user was notified.
     pub(super) failure_reported: bool,
-    /// The user was notified that hotrun waits for a change.
+    /// Whether the user was notified that hotrun is waiting for a change.
     pub(super) waiting_reported: bool,
-    /// Clients may get an error response.
+    /// Whether clients may get an error response.
     pub(super) responding: bool,
     pub(super) quitting: Option<Quitting>,
     pub(super) finished: bool,
-    /// Changes are held back, and the most thorough action among them.
+    /// Whether changes are held back. `held` is the greatest action among them.
     pub(super) paused: bool,
     pub(super) held: Option<Action>,
     pub(super) held_config: bool,
-    /// The user asked for an earlier artifact.
+    /// Whether the user asked for an earlier artifact.
     pub(super) undo: bool,
-    /// Descriptors were stored for the next generation.
+    /// Whether descriptors were stored for the next generation.
     pub(super) stores: bool,
-    /// The live generation that ended, and whether no change came after its start. It may be gone before its failure is
-    /// reported.
+    /// The live generation that ended, and whether no change came after its start. The generation may be gone before
+    /// its failure is reported.
     pub(super) lost: Option<(GenId, bool)>,
-    /// The starts due to crashes alone since the last change or request, and whether that is still to be acted on.
+    /// How many starts crashes alone have caused since the last change or request, and whether that change or request
+    /// has not been acted on yet.
     pub(super) starts: (u8, bool),
-    /// Until when a crash of the live generation leads to a rollback.
+    /// If the live generation crashes before this time, hotrun rolls back.
     pub(super) soon: Time,
 }
 
@@ -142,7 +143,7 @@ impl World {
         live.map(|known| known.id)
     }
 
-    /// The newest started generation that does not drain.
+    /// The newest started generation that is not draining.
     pub(super) fn newest_started(&self) -> Option<GenId> {
         let staying = self
             .gens
@@ -151,7 +152,7 @@ impl World {
         staying.map(|known| known.id).max()
     }
 
-    /// Whether work in progress is given up for newer sources.
+    /// Whether work in progress is cancelled when newer sources arrive.
     pub(super) fn cancels(&self) -> bool {
         self.policy.when_busy == WhenBusy::Cancel
     }

@@ -1,4 +1,4 @@
-//! What follows from a crash of the live generation.
+//! What happens after the live generation crashes.
 
 mod blame;
 mod restores;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{after, auto, compare, stop_first};
 use crate::reload::Policy;
 
-/// With the default time for rolling back.
+/// This policy with the default `rollback_within`.
 fn with_rollback(policy: &Policy) -> Policy {
     let rollback_within = Duration::from_secs(10);
     Policy {
@@ -25,7 +25,7 @@ fn command() -> Policy {
     with_rollback(&super::command())
 }
 
-/// With generation 1 live and its artifact kept.
+/// Plays a transcript that begins with generation 1 live and its artifact kept.
 #[track_caller]
 fn check(policy: &Policy, transcript: &str) {
     check_built(policy, "build-ended 1 built a1 kept", transcript);
@@ -42,7 +42,7 @@ fn check_built(policy: &Policy, built: &str, transcript: &str) {
     compare(after(policy, &live), transcript);
 }
 
-/// With generation 2 live for a moment, and 1 draining.
+/// Plays a transcript that begins with generation 2 just gone live and generation 1 draining.
 #[track_caller]
 fn check_second(built: &str, transcript: &str) {
     let steps = [
@@ -74,9 +74,9 @@ fn a_stopped_generation_is_restarted_from_its_artifact_after_a_crash() {
     );
 }
 
-/// Two starts follow from crashes alone.
+/// At most two starts follow from crashes alone.
 #[test]
-fn after_two_starts_hotrun_waits_for_a_change() {
+fn after_two_starts_because_of_crashes_hotrun_waits_for_a_change() {
     check_second(
         "build-ended 2 built a2",
         "
@@ -136,7 +136,7 @@ fn a_late_crash_leads_to_a_restart() {
 }
 
 #[test]
-fn a_failed_restart_after_a_crash_is_the_last() {
+fn a_restart_after_a_crash_is_not_repeated_if_it_fails() {
     check(
         &command(),
         "
@@ -201,7 +201,7 @@ fn exit_status_zero_is_intentional() {
     );
 }
 
-/// No client can connect to it.
+/// A job has no listener, so no client is waiting for it.
 #[test]
 fn a_job_is_not_restarted() {
     check(
@@ -286,7 +286,7 @@ fn without_an_earlier_artifact_stop_first_waits() {
     );
 }
 
-/// The old generation was stopped for it.
+/// The old generation was already stopped for the queued one.
 #[test]
 fn a_broken_build_does_not_discard_the_queued_generation() {
     check(
@@ -303,7 +303,6 @@ fn a_broken_build_does_not_discard_the_queued_generation() {
     );
 }
 
-/// Its own listener shows that it is a server.
 #[test]
 fn a_program_that_opens_its_own_listener_is_a_server() {
     let policy = Policy {

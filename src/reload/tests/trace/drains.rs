@@ -3,7 +3,7 @@
 use super::{check_draining, command};
 
 #[test]
-fn the_stop_signal_waits_for_the_least_delay() {
+fn the_stop_signal_waits_for_the_minimum_delay() {
     check_draining(
         &command(),
         "
@@ -16,7 +16,7 @@ fn the_stop_signal_waits_for_the_least_delay() {
 }
 
 #[test]
-fn the_stop_signal_waits_until_it_is_quiescent() {
+fn the_stop_signal_waits_until_the_generation_is_quiescent() {
     check_draining(
         &command(),
         "
@@ -28,7 +28,7 @@ fn the_stop_signal_waits_until_it_is_quiescent() {
 }
 
 #[test]
-fn the_stop_signal_waits_no_longer_than_the_most_delay() {
+fn the_stop_signal_waits_no_longer_than_the_maximum_delay() {
     check_draining(
         &command(),
         "
@@ -41,7 +41,7 @@ fn the_stop_signal_waits_no_longer_than_the_most_delay() {
 }
 
 #[test]
-fn a_program_that_would_die_of_the_stop_signal_gets_it_when_idle() {
+fn a_program_that_does_not_handle_the_stop_signal_gets_it_when_idle() {
     check_draining(
         &command(),
         "
@@ -55,7 +55,7 @@ fn a_program_that_would_die_of_the_stop_signal_gets_it_when_idle() {
 }
 
 #[test]
-fn a_program_that_would_die_of_the_stop_signal_and_is_never_idle() {
+fn a_program_that_does_not_handle_the_stop_signal_and_is_never_idle() {
     check_draining(
         &command(),
         "
@@ -87,7 +87,7 @@ fn a_program_that_ignores_the_stop_signal() {
 }
 
 #[test]
-fn the_check_of_the_stop_signal_never_ends() {
+fn the_stop_signal_check_never_ends() {
     check_draining(
         &command(),
         "
@@ -110,7 +110,7 @@ fn a_drain_timeout_noticed_much_too_late() {
 }
 
 #[test]
-fn it_ends_before_the_stop_signal() {
+fn a_program_ends_before_the_stop_signal() {
     check_draining(
         &command(),
         "
@@ -120,9 +120,9 @@ fn it_ends_before_the_stop_signal() {
     );
 }
 
-/// A draining generation cannot fail.
+/// A crash while draining is not a failure.
 #[test]
-fn it_crashes_while_it_drains() {
+fn a_program_crashes_while_it_is_draining() {
     check_draining(
         &command(),
         "
@@ -134,7 +134,7 @@ fn it_crashes_while_it_drains() {
 }
 
 #[test]
-fn it_leaves_processes_behind_on_the_stop_signal() {
+fn a_program_leaves_processes_behind_on_the_stop_signal() {
     check_draining(
         &command(),
         "
@@ -146,9 +146,9 @@ fn it_leaves_processes_behind_on_the_stop_signal() {
     );
 }
 
-/// Connections that wait at its sockets are forwarded.
+/// Connections that are waiting at its sockets are forwarded.
 #[test]
-fn it_vanishes_while_it_drains() {
+fn a_program_vanishes_while_it_is_draining() {
     check_draining(
         &command(),
         "

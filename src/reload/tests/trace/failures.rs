@@ -1,4 +1,4 @@
-//! Failures.
+//! Builds, starts and switches that fail, and programs that crash.
 
 use super::{cargo, check, check_serving, command};
 
@@ -28,7 +28,7 @@ fn a_broken_build() {
     );
 }
 
-/// Clients that connect in between wait for the next generation.
+/// Clients that connect in the meantime wait for the next generation.
 #[test]
 fn a_crash_before_ready_with_nothing_live() {
     check(
@@ -58,7 +58,7 @@ fn a_crash_before_ready_with_a_live_generation() {
 }
 
 #[test]
-fn a_crash_before_ready_leaves_processes() {
+fn a_crash_before_ready_leaves_processes_behind() {
     check_serving(
         &cargo(),
         "
@@ -71,7 +71,7 @@ fn a_crash_before_ready_leaves_processes() {
 }
 
 #[test]
-fn an_end_before_ready_is_a_failure_too() {
+fn exit_status_zero_before_ready_is_a_failure_too() {
     check(
         &command(),
         "
@@ -191,7 +191,7 @@ fn a_crash_while_live() {
 }
 
 #[test]
-fn a_crash_while_live_leaves_processes() {
+fn a_crash_while_live_leaves_processes_behind() {
     check_serving(
         &command(),
         "
@@ -201,7 +201,7 @@ fn a_crash_while_live_leaves_processes() {
     );
 }
 
-/// hotrun does not report that it waits, because it is building.
+/// hotrun does not report that it is waiting, because it is building.
 #[test]
 fn a_crash_while_live_during_a_build() {
     check_serving(
@@ -230,7 +230,7 @@ fn a_crash_while_live_during_a_start() {
     );
 }
 
-/// Holding would undo the switch.
+/// Connections are not held, because that would undo the switch.
 #[test]
 fn a_crash_while_live_during_a_switch() {
     check_serving(
@@ -247,7 +247,7 @@ fn a_crash_while_live_during_a_switch() {
 }
 
 #[test]
-fn a_crash_while_live_and_a_switch_refused() {
+fn a_crash_while_live_and_a_refused_switch() {
     check_serving(
         &cargo(),
         "
@@ -261,9 +261,9 @@ fn a_crash_while_live_and_a_switch_refused() {
     );
 }
 
-/// The switch may have been made already: it is undone.
+/// The switch may already have been made, so it is undone.
 #[test]
-fn a_crash_during_its_switch() {
+fn a_crash_of_the_new_generation_during_its_switch() {
     check_serving(
         &cargo(),
         "
@@ -278,7 +278,7 @@ fn a_crash_during_its_switch() {
 }
 
 #[test]
-fn a_crash_during_its_switch_with_nothing_live() {
+fn a_crash_of_the_first_generation_during_its_switch() {
     check(
         &command(),
         "
@@ -292,7 +292,7 @@ fn a_crash_during_its_switch_with_nothing_live() {
 }
 
 #[test]
-fn a_switch_refused() {
+fn a_refused_switch() {
     check_serving(
         &cargo(),
         "
@@ -307,7 +307,7 @@ fn a_switch_refused() {
 }
 
 #[test]
-fn a_switch_refused_with_nothing_live() {
+fn a_refused_switch_with_nothing_live() {
     check(
         &command(),
         "
@@ -340,7 +340,7 @@ fn the_processes_of_a_starting_generation_vanish() {
     );
 }
 
-/// The first process exits with status 0, and its children continue.
+/// The first process exits with status 0, and its children keep running.
 #[test]
 fn a_program_that_becomes_a_daemon() {
     check(

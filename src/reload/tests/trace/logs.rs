@@ -1,11 +1,11 @@
-//! Logs of `--log` can be replayed.
+//! Logs written by `--log` can be replayed.
 
 use crate::reload::Policy;
 use crate::reload::tests::replay::replay;
 
-/// Written by a run of a server that was edited once and then stopped with Ctrl-C.
+/// The log of a run in which a server was edited once, and hotrun was then stopped with Ctrl-C.
 #[test]
-fn the_log_of_a_real_run_leads_to_the_same_effects() {
+fn replaying_the_log_of_a_real_run_leads_to_the_same_effects() {
     let log = "
         # hotrun 0.1.0 on linux
         Policy { builds: false, mode: Auto, passes_sockets: false, when_busy: Cancel, ready_timeout: 60s, stop_timeout: 10s, stop_delay_min: 20ms, stop_delay_max: 2.5s, watchdog: None, rollback_within: 10s, kill_timeout: 5s }
@@ -40,5 +40,8 @@ fn an_error_names_the_line_that_cannot_be_read() {
         let error = replay(&format!("{policy}\n{line}")).unwrap_err();
         assert!(error.contains(named), "{error}");
     }
-    assert!(replay("5 begin -> nothing").is_err(), "no policy");
+    assert!(
+        replay("5 begin -> nothing").is_err(),
+        "a log needs a policy"
+    );
 }

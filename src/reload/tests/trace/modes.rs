@@ -4,7 +4,7 @@ use super::{auto, cargo, check, check_serving, command, stop_first};
 
 /// Connections wait from the end of the old generation until the new one is ready.
 #[test]
-fn stop_first_reloads_one_after_the_other() {
+fn stop_first_starts_the_new_generation_after_the_old_one_has_ended() {
     check_serving(
         &stop_first(&cargo()),
         "
@@ -20,7 +20,7 @@ fn stop_first_reloads_one_after_the_other() {
     );
 }
 
-/// A generation may begin to listen late, even while the next one is being built.
+/// A generation may start to listen late, even while the next one is being built.
 #[test]
 fn auto_overlaps_with_a_generation_that_listens() {
     check_serving(
@@ -55,7 +55,7 @@ fn auto_stops_a_generation_without_a_listener_first() {
 
 /// The first generation listened, the second one does not.
 #[test]
-fn auto_looks_at_the_live_generation() {
+fn auto_checks_whether_the_live_generation_listens() {
     check_serving(
         &auto(&command()),
         "
@@ -82,7 +82,7 @@ fn stop_first_waits_for_the_build() {
 }
 
 #[test]
-fn stop_first_supersedes() {
+fn stop_first_supersedes_a_starting_generation() {
     check(
         &stop_first(&command()),
         "

@@ -1,4 +1,4 @@
-//! Notifications of a program (`sd_notify(3)`).
+//! Notifications from a program (`sd_notify(3)`).
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn watched() -> Policy {
 }
 
 #[test]
-fn a_program_can_extend_its_start() {
+fn a_program_can_ask_for_more_time_to_start() {
     check(
         &command(),
         "
@@ -30,7 +30,7 @@ fn a_program_can_extend_its_start() {
 }
 
 #[test]
-fn a_program_can_extend_its_end() {
+fn a_program_can_ask_for_more_time_to_end() {
     check_draining(
         &command(),
         "
@@ -46,9 +46,9 @@ fn a_program_can_extend_its_end() {
     );
 }
 
-/// `quit-now` does not wait.
+/// `quit-now` does not wait for it.
 #[test]
-fn quit_waits_for_a_program_that_extends_its_end() {
+fn quit_waits_for_a_program_that_asked_for_more_time() {
     check_serving(
         &command(),
         "
@@ -61,7 +61,7 @@ fn quit_waits_for_a_program_that_extends_its_end() {
     );
 }
 
-/// A program may store descriptors until its end.
+/// A program may store descriptors until it ends.
 #[test]
 fn a_program_that_stores_descriptors_ends_before_the_next_one_starts() {
     check_serving(
@@ -79,7 +79,7 @@ fn a_program_that_stores_descriptors_ends_before_the_next_one_starts() {
     );
 }
 
-/// The next generation was live already, and is restarted once the first one is gone.
+/// The next generation is already live, and is restarted once the first one is gone.
 #[test]
 fn descriptors_stored_too_late_are_inherited_by_a_restart() {
     check_draining(
@@ -99,7 +99,7 @@ fn descriptors_stored_too_late_are_inherited_by_a_restart() {
     );
 }
 
-/// The starting generation would inherit nothing.
+/// Without the restart, it would inherit nothing.
 #[test]
 fn a_generation_started_too_early_to_inherit_is_restarted() {
     check_serving(
@@ -121,7 +121,7 @@ fn a_generation_started_too_early_to_inherit_is_restarted() {
 }
 
 #[test]
-fn a_first_generation_may_store_at_once() {
+fn a_first_generation_may_store_descriptors_at_once() {
     check(
         &command(),
         "
@@ -153,7 +153,7 @@ fn a_program_that_sends_no_ping_is_aborted_and_then_killed() {
     );
 }
 
-/// Even without `--watchdog`.
+/// This works even without `--watchdog`.
 #[test]
 fn a_program_can_set_its_own_watchdog_period() {
     check_serving(
@@ -182,7 +182,7 @@ fn a_program_can_trigger_its_watchdog() {
     );
 }
 
-/// Otherwise hotrun would switch to it just before its end.
+/// Otherwise hotrun would switch to a program that is about to end.
 #[test]
 fn an_aborted_program_never_becomes_ready() {
     check(

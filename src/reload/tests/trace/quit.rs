@@ -13,7 +13,7 @@ fn quit_before_anything() {
 }
 
 #[test]
-fn quit_when_nothing_runs() {
+fn quit_when_nothing_is_running() {
     check(
         &cargo(),
         "
@@ -187,7 +187,7 @@ fn quit_and_the_stop_signal_is_ignored() {
 }
 
 #[test]
-fn quit_and_the_kill_does_not_help() {
+fn quit_and_the_kill_has_no_effect() {
     check_serving(
         &command(),
         "
@@ -228,7 +228,7 @@ fn quit_twice() {
 }
 
 #[test]
-fn quit_twice_and_the_kill_does_not_help() {
+fn quit_twice_and_the_kill_has_no_effect() {
     check_serving(
         &command(),
         "
@@ -255,7 +255,7 @@ fn quit_at_once() {
 }
 
 #[test]
-fn quit_in_stop_first_mode_between_two() {
+fn quit_in_stop_first_mode_between_two_generations() {
     check_serving(
         &stop_first(&command()),
         "

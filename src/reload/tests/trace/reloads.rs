@@ -176,7 +176,7 @@ fn a_generation_is_not_superseded_during_its_switch() {
 }
 
 #[test]
-fn with_a_queue_a_start_finishes_before_the_next() {
+fn with_a_queue_a_start_finishes_before_the_next_one_begins() {
     check_serving(
         &queue(&cargo()),
         "
@@ -220,7 +220,7 @@ fn a_restart_starts_the_last_good_build() {
 }
 
 #[test]
-fn a_restart_during_a_build_is_the_start_of_that_build() {
+fn a_restart_requested_during_a_build_needs_no_extra_start() {
     check_serving(
         &cargo(),
         "
@@ -268,7 +268,7 @@ fn a_restart_needs_a_build_if_there_is_none() {
 }
 
 #[test]
-fn a_restart_while_a_generation_is_queued_is_that_start() {
+fn a_restart_requested_while_a_generation_is_queued_needs_no_extra_start() {
     check_serving(
         &queue(&cargo()),
         "
@@ -296,7 +296,7 @@ fn a_build_supersedes_a_restart() {
 }
 
 #[test]
-fn the_more_thorough_change_wins() {
+fn a_change_that_needs_a_build_wins_over_one_that_needs_a_restart() {
     check(
         &cargo(),
         "

@@ -27,7 +27,7 @@ fn a_restart_after_undo_starts_the_live_artifact() {
 }
 
 #[test]
-fn a_restart_while_the_earlier_artifact_starts_starts_it_again() {
+fn a_restart_while_the_earlier_artifact_is_starting_starts_it_again() {
     let undone = "
         7000 requested undo  -> start 3 a1 | starting 3 undo
         7010 changed restart -> forward 3, stop 3, start 4 a1 | superseded 3, starting 4 change
@@ -38,7 +38,7 @@ fn a_restart_while_the_earlier_artifact_starts_starts_it_again() {
 }
 
 #[test]
-fn a_restart_after_a_newer_build_starts_that() {
+fn a_restart_after_a_newer_build_starts_its_artifact() {
     let undone = "
         7000 requested undo         -> start 3 a1 | starting 3 undo
         7030 ready 3                -> switch 3 | ready 3 30ms
@@ -69,7 +69,7 @@ fn undo_needs_a_kept_artifact() {
     );
 }
 
-/// It is newer than the live artifact, and the build after it is broken.
+/// The outdated build is still newer than the live artifact.
 #[test]
 fn a_restart_uses_an_outdated_build_if_the_next_one_is_broken() {
     check_serving(
@@ -87,7 +87,7 @@ fn a_restart_uses_an_outdated_build_if_the_next_one_is_broken() {
     );
 }
 
-/// It replaces the older artifact of the queued generation.
+/// The outdated build replaces the older artifact of the queued generation.
 #[test]
 fn a_queued_generation_uses_an_outdated_build_if_the_next_one_is_broken() {
     check_serving(
@@ -110,7 +110,7 @@ fn a_queued_generation_uses_an_outdated_build_if_the_next_one_is_broken() {
 }
 
 #[test]
-fn without_builds_a_restart_is_a_start() {
+fn without_builds_a_restart_starts_the_same_artifact() {
     check_serving(
         &command(),
         "

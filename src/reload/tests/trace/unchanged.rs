@@ -1,4 +1,4 @@
-//! Changes without a new generation: an unchanged executable, a program that reloads its configuration.
+//! Changes that need no new generation: an unchanged executable, or a program that reloads its configuration.
 
 use super::{cargo, check, check_serving, command, queue, stop_first};
 
@@ -38,7 +38,7 @@ fn a_requested_reload_restarts_an_unchanged_executable() {
 }
 
 #[test]
-fn a_restart_requested_during_the_build_is_made() {
+fn a_restart_requested_during_the_build_is_not_forgotten() {
     check_serving(
         &cargo(),
         "
