@@ -1,4 +1,4 @@
-//! Completions, man page, README and guide agree with the options.
+//! Checks that the completions, the man page, the README and the guide agree with the options.
 //!
 //! After changing an option, run `UPDATE_COMPLETIONS=1 cargo test --test cli`.
 
@@ -30,7 +30,7 @@ fn shells() -> impl Iterator<Item = Generate> {
 }
 
 #[test]
-fn completions_are_current() {
+fn completions_are_up_to_date() {
     for shell in shells() {
         let name = format!("{shell:?}")
             .to_lowercase()
@@ -53,7 +53,7 @@ fn completions_are_current() {
     assert_eq!(
         kept,
         shells().count(),
-        "the directory of the completions contains another file"
+        "`completions` contains an unexpected file"
     );
 }
 
@@ -71,7 +71,7 @@ fn the_man_page_contains_every_option_and_every_page_of_the_guide() {
         let topic = guide.topic;
         assert!(
             sections.iter().any(|section| page.contains(section)),
-            "{topic} is not in the man page"
+            "`{topic}` is not in the man page"
         );
     }
 }
@@ -88,7 +88,7 @@ fn option_names() -> BTreeSet<String> {
         .collect()
 }
 
-/// The README and the guide. The page for users of other tools names their options, too.
+/// The README and the guide, without the page for users of other tools, which names the options of those tools.
 fn documents() -> Vec<(&'static str, String)> {
     let pages = PAGES.iter().filter(|page| page.topic != "migrating");
     let mut documents: Vec<_> = pages
@@ -107,13 +107,13 @@ fn the_readme_and_the_guide_name_existing_options() {
         for found in span.captures_iter(&text) {
             assert!(
                 known.contains(&found[1]),
-                "{name}: `{}` does not exist",
+                "{name}: there is no option `{}`",
                 &found[1]
             );
             count += 1;
         }
     }
-    assert!(count > 20, "{count} options");
+    assert!(count > 20, "found only {count} options");
 }
 
 /// Parses the command lines in the code blocks that run hotrun, directly or through cargo.
@@ -131,7 +131,7 @@ fn the_commands_in_the_readme_and_the_guide_are_valid() {
             count += 1;
         }
     }
-    assert!(count > 10, "{count} commands");
+    assert!(count > 10, "found only {count} commands");
 }
 
 /// Parses a command line, up to a comment or a redirection.
@@ -148,7 +148,7 @@ fn check_command(line: &str) -> Result<(), String> {
 }
 
 #[test]
-fn the_readme_starts_with_the_two_commands_that_set_it_up() {
+fn the_readme_starts_with_the_commands_that_run_the_example_and_the_tests() {
     let readme = read("README.md");
     let mut commands = readme
         .split("```")
@@ -186,7 +186,7 @@ fn the_changelog_has_a_section_for_this_version() {
     assert!(changelog.contains("## [Unreleased]") || changelog.contains(&version));
 }
 
-/// Runs the ignored test below in its own process with these variables.
+/// Runs the ignored test `variables_are_read` in a separate process with these variables.
 fn with_variables(case: &str, variables: &[(&str, &str)]) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -222,7 +222,7 @@ fn variables_set_options_and_the_command_line_overrides_them() {
 }
 
 #[test]
-#[ignore = "run by the test above with variables"]
+#[ignore = "run by the test above, with variables set"]
 fn variables_are_read() {
     let parse = |line: &str| cli::parse(line.split(' ').map(OsString::from));
     match std::env::var("VARIABLES_CASE").as_deref() {

@@ -1,4 +1,4 @@
-//! The cost of adoption for the program: nothing once it listens, and little while it opens its sockets.
+//! Measures what adoption costs the program: nothing once it is listening, and little while it opens its sockets.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ use crate::harness::{BUILD_PATIENCE, Project, Run, Running, apps, http, kept, sa
 
 /// The number of process pairs. Several are needed because the memory layout of a process affects its speed.
 const ROUNDS: usize = 10;
-/// The number of measurements of one second per pair. Their median counts.
+/// The number of one-second measurements per pair. Their median is used.
 const SLICES: usize = 3;
 /// The tolerance for the cost of a seccomp filter in the kernel, which differs between machines.
 const MACHINE: f64 = 0.01;
 
-/// Builds the first example of axum's documentation in release mode, with its port from `PORT`.
+/// Builds the first example in axum's documentation in release mode. It takes its port from `PORT`.
 fn server() -> PathBuf {
     let dir = kept().join("bench-axum");
     for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
         let text = std::fs::read_to_string(apps::sources("hello-axum").join(file));
-        let text = text.expect("the app has these files");
+        let text = text.expect("can read the app's source files");
         let text = text.replace("\"hello-axum\"", "\"bench-axum\"").replace(
             "\"0.0.0.0:3000\"",
             "(\"127.0.0.1\", std::env::var(\"PORT\").unwrap().parse::<u16>().unwrap())",
@@ -42,16 +42,18 @@ fn server() -> PathBuf {
         .args(["build", "--quiet", "--release"])
         .current_dir(&dir);
     let built = cargo.env("CARGO_TARGET_DIR", apps::target_dir()).status();
-    assert!(built.expect("cargo can be started").success());
+    assert!(built.expect("can start cargo").success());
     apps::target_dir().join("release/bench-axum")
 }
 
 fn free() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a port");
-    listener.local_addr().expect("it is bound")
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("can bind a free port");
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
 }
 
-/// The same program twice at the same time: without hotrun, and under hotrun.
+/// Two processes of the same program at the same time: one without hotrun, and one under hotrun.
 struct Pair {
     bare: Child,
     bare_at: SocketAddr,
@@ -64,8 +66,8 @@ impl Pair {
     fn start(server: &Path) -> Self {
         let (bare_at, at, project) = (free(), free(), Project::new());
         let port = |address: SocketAddr| address.port().to_string();
-        // The bare program runs in this session, as does the program under hotrun when there is no terminal. Linux divides
-        // processor time among sessions first (`sched(7)`, "The autogroup feature").
+        // The bare program runs in this session, as does the program under hotrun when there is no terminal. Linux
+        // divides processor time among sessions first (`sched(7)`, "The autogroup feature").
         let bare = Command::new(server)
             .env("PORT", port(bare_at))
             .stdin(Stdio::null())
@@ -75,90 +77,90 @@ impl Pair {
         let generation = hotrun.live();
         let program = hotrun.pid_of(generation);
         for address in [bare_at, at] {
-            until("a response", BUILD_PATIENCE, || {
+            until("the server responds", BUILD_PATIENCE, || {
                 http::get(address, "/").ok()
             });
         }
         Self {
-            bare: bare.expect("the server can be started"),
+            bare: bare.expect("can start the server"),
             bare_at,
             hotrun,
-            program: Pid::from_raw(i32::try_from(program).expect("it is a pid")),
+            program: Pid::from_raw(i32::try_from(program).expect("a pid fits in an `i32`")),
             _project: project,
         }
     }
 
-    /// The requests per second of processor time under hotrun, divided by those without hotrun. The first figure counts
-    /// the processor time of client, server and hotrun. The second leaves out the client.
+    /// Returns the requests per second of processor time under hotrun, divided by those without hotrun. The first ratio
+    /// counts the processor time of client, server and hotrun, the second leaves out the client.
     ///
     /// Both servers get requests at the same time on one processor, so other work on the machine affects both. The
     /// scheduler alone decides how many requests each one answers, but not how much processor time a request takes.
     fn share(&mut self, client: &[&str]) -> (f64, f64) {
         let (bare, under) = ([pid(&self.bare)], [self.program, self.hotrun.pid()]);
-        let before = (computed(&bare), computed(&under));
+        let before = (cpu_nanos(&bare), cpu_nanos(&under));
         let asks = [self.bare_at, self.hotrun.address()].map(|to| ask(client, to));
         let [bare_client, client] = asks.map(answered);
-        let (bare, under) = (computed(&bare) - before.0, computed(&under) - before.1);
+        let (bare, under) = (cpu_nanos(&bare) - before.0, cpu_nanos(&under) - before.1);
         let more = client.requests / bare_client.requests;
-        let all = more * (bare + bare_client.computed) / (under + client.computed);
+        let all = more * (bare + bare_client.cpu_nanos) / (under + client.cpu_nanos);
         (all, more * bare / under)
     }
 
     fn end(mut self) {
-        self.bare.kill().expect("it is our child");
-        self.bare.wait().expect("it is our child");
+        self.bare.kill().expect("can kill the server");
+        self.bare.wait().expect("can wait for the server");
         self.hotrun.quit();
     }
 }
 
 /// The processor time of these processes with all their threads, in nanoseconds.
-fn computed(pids: &[Pid]) -> f64 {
+fn cpu_nanos(pids: &[Pid]) -> f64 {
     let ran = pids.iter().map(|pid| {
         let clock = clock_getcpuclockid(*pid).and_then(ClockId::now);
-        clock.expect("the process runs").num_nanoseconds() as f64
+        clock.expect("the process is running").num_nanoseconds() as f64
     });
     ran.sum()
 }
 
 /// The processor time of all children that were waited for, in nanoseconds.
-fn computed_by_children() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the usage can be read");
+fn children_cpu_nanos() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("can read the resource usage");
     let [user, system] =
         [usage.user_time(), usage.system_time()].map(|time| time.num_microseconds());
     (user + system) as f64 * 1e3
 }
 
 fn pid(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).expect("it is a pid"))
+    Pid::from_raw(i32::try_from(child.id()).expect("a pid fits in an `i32`"))
 }
 
 /// The last processor that this process may run on.
 fn last_processor() -> CpuSet {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("the affinity can be read");
+    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("can read the affinity");
     let mut all = (0..CpuSet::count()).rev();
     let found = all.find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
     let mut last = CpuSet::new();
-    last.set(found.expect("this runs on one"))
-        .expect("it is one of them");
+    last.set(found.expect("this process may run on a processor"))
+        .expect("the processor number is valid");
     last
 }
 
-/// Pins each thread of this process to one processor. This happens after the start because the number of threads depends
-/// on the number of processors.
+/// Pins each thread of this process to one processor. This is done after the start, because the number of threads that
+/// a program starts depends on the number of processors.
 fn keep_to(processor: &CpuSet, pid: Pid) {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is running");
     for thread in threads {
-        let name = thread.expect("it can be listed").file_name();
+        let name = thread.expect("can list the threads").file_name();
         let thread = name.to_str().and_then(|name| name.parse().ok());
-        let thread = Pid::from_raw(thread.expect("a number"));
-        sched_setaffinity(thread, processor).expect("the processor is allowed");
+        let thread = Pid::from_raw(thread.expect("a thread's directory is named by its id"));
+        sched_setaffinity(thread, processor).expect("can pin to the processor");
     }
 }
 
-/// Runs `measure` in a thread that is pinned to this processor. Processes that it starts inherit that.
+/// Runs `measure` in a thread that is pinned to this processor, as are the processes that it starts.
 fn on<T: Send>(processor: &CpuSet, measure: impl FnOnce() -> T + Send) -> T {
     let measure = || {
-        sched_setaffinity(Pid::from_raw(0), processor).expect("the processor is allowed");
+        sched_setaffinity(Pid::from_raw(0), processor).expect("can pin to the processor");
         measure()
     };
     thread::scope(|scope| scope.spawn(measure).join()).expect("the measurement does not panic")
@@ -211,20 +213,20 @@ fn judge(what: &str, (all, servers): &(Shares, Shares), aim: f64) {
 /// The number of requests that a client counted, and its processor time.
 struct Load {
     requests: f64,
-    computed: f64,
+    cpu_nanos: f64,
 }
 
 fn ask(client: &[&str], to: SocketAddr) -> Child {
     let mut asking = Command::new(client[0]);
     let asking = asking.args(&client[1..]).arg(format!("http://{to}/"));
     let asking = asking.stdout(Stdio::piped()).spawn();
-    asking.expect("it is installed")
+    asking.expect("can start the client")
 }
 
 /// Waits for `wrk` or `hey`, and reads its output. No other child may be waited for at the same time.
 fn answered(client: Child) -> Load {
-    let before = computed_by_children();
-    let output = client.wait_with_output().expect("it is our child");
+    let before = children_cpu_nanos();
+    let output = client.wait_with_output().expect("can wait for the client");
     let text = String::from_utf8_lossy(&output.stdout);
     let after = |label: &str| {
         let mut lines = text.lines().map(str::trim);
@@ -238,7 +240,7 @@ fn answered(client: Child) -> Load {
     let requests: Option<f64> = before_label(" requests in").or_else(|| after("[200]"));
     Load {
         requests: requests.unwrap_or_else(|| panic!("{text}")),
-        computed: computed_by_children() - before,
+        cpu_nanos: children_cpu_nanos() - before,
     }
 }
 
@@ -257,7 +259,7 @@ const WRK: &[&str] = &["wrk", "-t1", "-c16", "-d1s"];
 const HEY: &[&str] = &["hey", "-disable-keepalive", "-z", "1s", "-c", "16"];
 
 #[test]
-#[ignore = "measures: run it alone and optimized"]
+#[ignore = "a benchmark: run it alone, with optimizations"]
 fn throughput_of_an_adopted_program() {
     if !installed("wrk") || !installed("hey") {
         return;
@@ -321,7 +323,7 @@ time.sleep(1000)
 ";
 
 #[test]
-#[ignore = "measures: run it alone and optimized"]
+#[ignore = "a benchmark: run it alone, with optimizations"]
 fn bind_and_listen_of_an_adopted_program() {
     let python = "/usr/bin/python3";
     if !installed(python) {
@@ -345,7 +347,7 @@ fn bind_and_listen_of_an_adopted_program() {
             _ => format!("a `{call}` under hotrun (target: under 300 µs)"),
         };
         say(&format!(
-            "{what}: median {median} µs, 99 of 100 within {most} µs"
+            "{what}: median {median} µs, 99 % within {most} µs"
         ));
         assert!(call == "ask" || median < 300, "{call}: {median} µs");
     }

@@ -1,5 +1,5 @@
-//! The time from a save to the first response of the new program, compared to the minimum: a bare `cargo build` after the
-//! same kind of edit, and the start of the program.
+//! Measures the time from a save to the first response of the new program, compared with the minimum: a bare `cargo
+//! build` after the same kind of edit, and then the start of the program.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,8 +13,9 @@ use crate::harness::{BUILD_PATIENCE, Project, Run, Running, apps, http, kept, sa
 const EDITS: u32 = 20;
 const AT_MOST: f64 = 1.10;
 
-/// With other work on the machine, the same build takes between 0.5 and 2 s. More edits average that out, but not the cost
-/// of hotrun. So if the ratio is above the target after a round, another round follows, and the medians cover all edits.
+/// With other work on the machine, the same build takes between 0.5 and 2 s. More edits average that out, but not the
+/// cost of hotrun. So if the ratio is above the target after a round, another round follows, and the medians cover all
+/// edits.
 const ROUNDS: u32 = 3;
 
 /// A copy of the example that is built with `cargo build` and then started.
@@ -30,7 +31,7 @@ impl ByHand {
         Self { dir, executable }
     }
 
-    /// Edits the source, and returns the time until the new program answers.
+    /// Edits the source, and returns the time until the new program responds.
     fn edit(&self, version: u32) -> Duration {
         apps::set_version(&self.dir, version);
         let began = Instant::now();
@@ -57,12 +58,12 @@ impl ByHotrun {
         Self { project, run }
     }
 
-    /// Edits the source, and returns the time until the new program answers.
+    /// Edits the source, and returns the time until the new program responds.
     fn edit(&mut self, version: u32) -> Duration {
         apps::set_version(&self.project.work(), version);
         let began = Instant::now();
-        // Send no requests during the build, as by hand: 500 requests per second would slow it down. The program can't
-        // answer before it is started.
+        // Send no requests during the build, as in the measurement by hand: 500 requests per second would slow it down.
+        // The program can't respond before it is started anyway.
         self.run
             .expect_that("starting", BUILD_PATIENCE, |event| event.is("starting"));
         answered(self.run.address(), version);
@@ -74,7 +75,7 @@ impl ByHotrun {
     }
 }
 
-/// Sends requests until this version answers. Both measurements pause 2 ms between requests.
+/// Sends requests until this version responds. Both measurements pause 2 ms between requests.
 fn answered(address: SocketAddr, version: u32) {
     let wanted = format!("version {version}.");
     until(&wanted, BUILD_PATIENCE, || {
@@ -85,8 +86,8 @@ fn answered(address: SocketAddr, version: u32) {
 }
 
 #[test]
-#[ignore = "measures: run it alone and optimized"]
-fn save_to_first_new_answer() {
+#[ignore = "a benchmark: run it alone, with optimizations"]
+fn save_to_first_new_response() {
     let by_hand = ByHand::new();
     let mut by_hotrun = ByHotrun::new();
     by_hand.edit(99);
@@ -108,7 +109,7 @@ fn save_to_first_new_answer() {
         }
     }
     by_hotrun.run.quit();
-    assert!(ratio <= AT_MOST, "{ratio:.3}");
+    assert!(ratio <= AT_MOST, "hotrun takes {ratio:.3} times as long");
 }
 
 fn report(hand: &Figures, hotrun: &Figures) -> f64 {

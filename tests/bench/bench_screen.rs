@@ -1,4 +1,4 @@
-//! The cost of the live terminal, idle and while a program prints as fast as it can.
+//! Measures the cost of the live terminal: while idle, and while a program prints as fast as it can.
 
 use std::fs;
 use std::process::Command;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::harness::say;
 use crate::screen::{Project, Screen, TIMEOUT};
 
-/// The processor time of a process without its children. `schedstat` counts nanoseconds, `/proc/PID/stat` only hundredths
-/// of a second.
+/// The processor time of a process without its children. `schedstat` counts nanoseconds, `/proc/PID/stat` only
+/// hundredths of a second.
 fn cpu_time(pid: u32) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is running");
     let of = |task: fs::DirEntry| {
         let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
         let first = text.split(' ').next().and_then(|text| text.parse().ok());
@@ -20,7 +20,7 @@ fn cpu_time(pid: u32) -> Duration {
 }
 
 #[test]
-#[ignore = "measures: run it alone and optimized"]
+#[ignore = "a benchmark: run it alone, with optimizations"]
 fn bench_idle_screen() {
     let project = Project::new("true", "echo running; exec sleep 1000");
     let mut screen = Screen::start(&project.hotrun(&["-l", "127.0.0.1:0"]), 80, 12);
@@ -36,28 +36,29 @@ fn bench_idle_screen() {
     say(&format!(
         "live terminal, idle: {share:.2} % of a core (target: 0.30), nothing written in {time:?}"
     ));
-    assert_eq!(screen.written(), written, "nothing is written");
-    assert!(share <= 0.3, "{share}");
+    assert_eq!(screen.written(), written, "nothing is written while idle");
+    assert!(share <= 0.3, "{share:.2} % of a core");
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));
 }
 
-/// Prints numbered lines: some in two pieces, some coloured, some with sequences that must not reach the screen.
+/// A program that prints numbered lines: some in two pieces, some coloured, some with sequences that must not reach the
+/// screen.
 const FLOOD: &str = include_str!("../terminal/flood.py");
 const LINES: usize = 1_000_000;
 
-/// The time from the first line until the last one is on the screen.
+/// Measures the time from the first line until the last one is on the screen.
 fn time_flood(command: &Command) -> Duration {
     let screen = Screen::start(command, 80, 24);
     screen.until("the first line", |text| text.contains("line 1"));
     let began = Instant::now();
-    // A separate marker, because under `script` the last of the lines clears the screen.
+    // Wait for a separate marker, because under `script` the last line clears the screen.
     screen.within(TIMEOUT * 15, "the end", |text| text.contains("the end"));
     began.elapsed()
 }
 
 #[test]
-#[ignore = "measures: run it alone and optimized"]
+#[ignore = "a benchmark: run it alone, with optimizations"]
 fn bench_flood_on_the_screen() {
     let project = Project::new("true", "exec python3 flood.py");
     let flood = FLOOD.replace("COUNT", &LINES.to_string());

@@ -1,4 +1,4 @@
-//! The time from `ready` until every new connection goes to the new generation.
+//! Measures the time from `ready` until every new connection goes to the new generation.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::harness::{Project, http, say};
 const RELOADS: u64 = 20;
 const AT_MOST: Duration = Duration::from_millis(5);
 
-/// The start of a connection, and the generation that answered on it.
+/// The time when a connection was started, and the generation that responded.
 type Probe = (Instant, u64);
 
-/// Sends requests without a pause, on new connections.
+/// Sends requests on new connections, without a pause.
 struct Prober {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<Vec<Probe>>,
@@ -49,7 +49,7 @@ fn generation(body: &str) -> u64 {
 }
 
 #[test]
-#[ignore = "measures: run it alone and optimized"]
+#[ignore = "a benchmark: run it alone, with optimizations"]
 fn ready_to_every_new_connection() {
     let project = Project::new();
     project.server("v1");
@@ -78,7 +78,7 @@ fn ready_to_every_new_connection() {
     run.quit();
 }
 
-/// Checks that no later connection goes to an older generation than an earlier one.
+/// Checks that no connection goes to an older generation than the connection before it.
 fn in_order(answers: &[Probe]) {
     let back = answers.windows(2).find(|pair| pair[1].1 < pair[0].1);
     assert!(
@@ -87,8 +87,8 @@ fn in_order(answers: &[Probe]) {
     );
 }
 
-/// The times from the start of the last connection that the old generation answered to the start of the first that the new
-/// one answered. The switch lies in between, so each is an upper bound as seen by a client. It includes one whole request.
+/// The times from the start of the last connection to the old generation to the start of the first connection to the
+/// new one. The switch lies in between, so each is an upper bound as seen by a client. Each includes one whole request.
 fn gaps(answers: &[Probe]) -> Figures {
     let pairs = answers.windows(2).filter(|pair| pair[1].1 > pair[0].1);
     Figures::new(pairs.map(|pair| pair[1].0 - pair[0].0).collect())

@@ -1,4 +1,4 @@
-//! The watcher: the time from a save to the build, and the cost of a large tree.
+//! Measures the watcher: the time from a save to the build, and the cost of a large tree.
 
 use std::fs;
 use std::path::Path;
@@ -14,9 +14,9 @@ const LATE: Duration = Duration::from_millis(35);
 /// 200 follow.
 const ROUNDS: usize = 3;
 
-/// The time from a single save to the first command of the build. It includes the start of `sh` and `date`.
+/// Measures the time from a single save to the build's first command, including the start of `sh` and `date`.
 #[test]
-#[ignore = "measures: run it alone and optimized"]
+#[ignore = "a benchmark: run it alone, with optimizations"]
 fn save_to_build() {
     let project = Project::new();
     project.save("source", "0");
@@ -35,12 +35,12 @@ fn save_to_build() {
         soon(took.collect())
     });
     let saves = run.count("building") - 1;
-    assert_eq!(saves, rounds * SAVES, "a build for each save");
+    assert_eq!(saves, rounds * SAVES, "there is one build for each save");
     run.quit();
-    assert!(met);
+    assert!(met, "the target was missed in all {ROUNDS} rounds");
 }
 
-/// Whether these times meet the targets.
+/// Prints these times, and returns whether they meet the targets.
 fn soon(mut took: Vec<Duration>) -> bool {
     took.sort_unstable();
     let (median, late) = (took[SAVES / 2], took[SAVES * 99 / 100]);
@@ -53,20 +53,24 @@ fn soon(mut took: Vec<Duration>) -> bool {
 fn single_save(project: &Project, run: &mut Running, starts: &Path, n: usize) -> Duration {
     let saved = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    fs::write(project.work().join("source"), n.to_string()).expect("the test owns it");
+        .expect("the clock is after 1970");
+    fs::write(project.work().join("source"), n.to_string()).expect("can write the source file");
     run.expect("failed");
-    let text = fs::read_to_string(starts).expect("written by the build");
-    let last = text.lines().last().expect("a line for each build");
-    Duration::from_nanos(last.parse().expect("nanoseconds")).saturating_sub(saved)
+    let text = fs::read_to_string(starts).expect("the build has written the file");
+    let last = text
+        .lines()
+        .last()
+        .expect("the file has a line for each build");
+    Duration::from_nanos(last.parse().expect("the line is a number of nanoseconds"))
+        .saturating_sub(saved)
 }
 
 /// Creates 100,000 files in 10,000 directories, 9,000 of them ignored.
 fn grow(root: &Path) {
     let directory = |path: &Path| {
-        fs::create_dir_all(path).expect("the test owns it");
+        fs::create_dir_all(path).expect("can create the directory");
         for file in 0..10 {
-            fs::write(path.join(format!("{file}.rs")), "x").expect("the test owns it");
+            fs::write(path.join(format!("{file}.rs")), "x").expect("can write the file");
         }
     };
     for outer in 0..10 {
@@ -85,18 +89,18 @@ fn grow(root: &Path) {
         root.join(".gitignore"),
         "node_modules\ngenerated/\n/target\n",
     )
-    .expect("the test owns it");
+    .expect("can write `.gitignore`");
 }
 
-/// `src`, `src/0` to `src/9`, 99 directories in each of these, `web`, and the root.
+/// The watched directories: `src`, `src/0` to `src/9`, 99 directories in each of these, `web`, and the root.
 const WATCHED: usize = 1 + 10 + 990 + 1 + 1;
 
-/// The first start is cold. Of the others the fastest counts: other load on the machine makes a start slower, never
-/// faster.
+/// How many times hotrun is started. The first start is cold. The fastest of the others counts, because other load on
+/// the machine makes a start slower, never faster.
 const STARTS: usize = 8;
 
 #[test]
-#[ignore = "measures: run it alone and optimized"]
+#[ignore = "a benchmark: run it alone, with optimizations"]
 fn a_large_tree() {
     let project = Project::new();
     grow(&project.work());
@@ -114,20 +118,23 @@ fn a_large_tree() {
         }
         run.quit();
     }
-    let warm = starts[1..].iter().min().expect("some");
+    let warm = starts[1..]
+        .iter()
+        .min()
+        .expect("there is more than one start");
     say(&format!(
         "start to watching, 10,000 directories of which 9,000 are ignored: {warm:.0?} (target: 150 ms), {WATCHED} watches"
     ));
     assert!(*warm < Duration::from_millis(150));
 }
 
-/// Measures the cost of hotrun itself while nothing happens.
+/// Measures what hotrun itself costs while nothing happens.
 fn costs(run: &Running) {
     let (idle, pid) = (Duration::from_secs(60), run.pid().as_raw());
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is running");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let resident = resident.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
-    let resident: u64 = resident.expect("a line of every process");
+    let resident: u64 = resident.expect("every process has a `VmRSS` line");
     let before = processor_time(pid);
     std::thread::sleep(idle);
     let used = processor_time(pid) - before;
@@ -139,19 +146,22 @@ fn costs(run: &Running) {
     assert!(share <= 0.3 && resident < 30 << 10);
 }
 
-/// Fields 14 and 15 of `proc_pid_stat(5)`, in ticks of 10 ms. The second field may contain spaces.
+/// The processor time of a process: fields 14 and 15 of `proc_pid_stat(5)`, in ticks of 10 ms. The second field may
+/// contain spaces.
 fn processor_time(pid: i32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    let (_, fields) = stat.rsplit_once(')').expect("the name of the process");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is running");
+    let (_, fields) = stat
+        .rsplit_once(')')
+        .expect("the process name is in parentheses");
     let ticks = fields.split_whitespace().skip(11).take(2);
     ticks
-        .map(|text| Duration::from_millis(10) * text.parse::<u32>().expect("a number"))
+        .map(|text| Duration::from_millis(10) * text.parse::<u32>().expect("the field is a number"))
         .sum()
 }
 
 /// The number of inotify watches of a process (`proc(5)`, `/proc/PID/fdinfo`).
 fn watches(pid: i32) -> usize {
-    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the process runs");
+    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the process is running");
     let infos = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
     let lines = |info: String| {
         info.lines()

@@ -1,10 +1,16 @@
 //! Benchmarks: each measures a cost of hotrun, prints it and asserts a limit.
 
-#[expect(dead_code, reason = "the end-to-end tests use the harness, too")]
+#[expect(
+    dead_code,
+    reason = "shared with the end-to-end tests, which use more of it"
+)]
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
 
-#[expect(dead_code, reason = "the terminal tests use it, too")]
+#[expect(
+    dead_code,
+    reason = "shared with the terminal tests, which use more of it"
+)]
 #[path = "../terminal/screen.rs"]
 mod screen;
 #[expect(dead_code, reason = "as above")]

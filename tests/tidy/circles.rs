@@ -1,4 +1,4 @@
-//! Inside a module of the crate, imports between files run one way.
+//! Checks that the files of a module do not import each other in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::imports::Crate;
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The files that can be reached from `from`, without itself unless there is a way back.
+/// The files that can be reached from `from`, which includes `from` itself only if it is in a circle.
 fn reachable(graph: &Graph, from: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = vec![from.to_owned()];
@@ -38,7 +38,7 @@ fn circles(graph: &Graph) -> Vec<BTreeSet<String>> {
     found
 }
 
-/// Who imports whom among the files of one module of the crate.
+/// Which files of one module import which others of the same module.
 fn graph(all: &Crate, sources: &[Source], module: &str) -> Graph {
     let inside = sources
         .iter()
@@ -61,7 +61,10 @@ fn no_files_of_a_module_import_each_other() {
     for module in &modules {
         let graph = graph(&all, &sources, module);
         for circle in circles(&graph) {
-            let mut lines = vec![format!("{module}: {} files in a circle", circle.len())];
+            let mut lines = vec![format!(
+                "{module}: {} files import each other",
+                circle.len()
+            )];
             for file in &circle {
                 let others: Vec<_> = graph[file].intersection(&circle).cloned().collect();
                 lines.push(format!("  {file} -> {}", others.join(", ")));

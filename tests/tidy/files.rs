@@ -1,22 +1,25 @@
-//! Reads our own sources.
+//! Reads the source files that the rules apply to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A Rust file of ours.
+/// A Rust source file.
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) text: String,
 }
 
 impl Source {
-    /// The path below the top directory, as messages show it.
+    /// The path relative to the top directory, for messages.
     pub(crate) fn name(&self) -> String {
-        let below = self.path.strip_prefix(root()).expect("it is ours");
+        let below = self
+            .path
+            .strip_prefix(root())
+            .expect("the file is in the top directory");
         below.display().to_string()
     }
 
-    /// The crate's module that the file of `src` belongs to, such as `socket`.
+    /// The top-level module that a file in `src` belongs to, such as `socket`.
     pub(crate) fn module(&self) -> String {
         self.module_path()
             .into_iter()
@@ -26,7 +29,10 @@ impl Source {
 
     /// The path of the file's module without `crate`; empty for `lib.rs`.
     pub(crate) fn module_path(&self) -> Vec<String> {
-        let inner = self.path.strip_prefix(root().join("src")).expect("in src");
+        let inner = self
+            .path
+            .strip_prefix(root().join("src"))
+            .expect("the file is in `src`");
         let mut segments: Vec<String> = inner
             .with_extension("")
             .components()
@@ -38,13 +44,13 @@ impl Source {
         segments
     }
 
-    /// Whether the whole file is a test.
+    /// Whether the whole file is test code.
     pub(crate) fn is_test(&self) -> bool {
         let path = self.module_path();
         path.iter().any(|part| part == "tests" || part == "fuzz")
     }
 
-    /// The text without comments and without what is compiled for tests alone.
+    /// The text without comments and without items that are compiled only for tests.
     pub(crate) fn code(&self) -> String {
         without_tests(&without_comments(&self.text))
     }
@@ -54,7 +60,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All Rust files below a directory of ours, except the programs in `tests/apps`.
+/// All Rust files below a directory, except the programs in `tests/apps`.
 pub(crate) fn rust_files(directory: &str) -> Vec<Source> {
     let mut found = Vec::new();
     let mut open = vec![root().join(directory)];
@@ -74,7 +80,7 @@ pub(crate) fn rust_files(directory: &str) -> Vec<Source> {
     found
 }
 
-/// Documentation may link anywhere, so comments don't count as imports.
+/// Removes the comments, because documentation may link anywhere without importing anything.
 pub(crate) fn without_comments(text: &str) -> String {
     let lines = text
         .lines()
@@ -82,7 +88,7 @@ pub(crate) fn without_comments(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Removes each item behind `#[cfg(test)]`.
+/// Removes every item that is marked `#[cfg(test)]`.
 pub(crate) fn without_tests(text: &str) -> String {
     let mut kept = String::new();
     let mut lines = text.lines();

@@ -1,14 +1,14 @@
-//! How long functions and files may be.
+//! Limits the length of functions, files and lines.
 
 use crate::files::{root, rust_files};
 
-const MOST_LINES_OF_A_FUNCTION: usize = 60;
-const MOST_LINES_OF_A_FILE: usize = 400;
-/// rustfmt leaves long strings and comments alone, so a limit on lines could be met by longer lines.
-const MOST_COLUMNS: usize = 130;
+const MAX_FUNCTION_LINES: usize = 60;
+const MAX_FILE_LINES: usize = 400;
+/// Without this limit, longer lines could satisfy the other two, because rustfmt does not break strings and comments.
+const MAX_COLUMNS: usize = 130;
 
-/// The functions of a source: the line at which each begins, and how many lines it has. Relies on rustfmt: the closing
-/// brace stands below the first character of the declaration.
+/// The functions in a source: the line on which each one begins, and how many lines it has. Relies on rustfmt to put
+/// the closing brace below the first character of the declaration.
 fn functions(text: &str) -> Vec<(usize, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
@@ -34,7 +34,7 @@ fn begins_function(code: &str) -> bool {
     before_name == Some("fn") && !code.starts_with("//")
 }
 
-/// Whether this line ends the function that `first` begins.
+/// Whether this line ends the function that begins with the line `first`.
 fn is_end(line: &str, first: &str) -> bool {
     let line = line.trim();
     let one_line = line == first && (line.ends_with('}') || line.ends_with(';'));
@@ -42,47 +42,50 @@ fn is_end(line: &str, first: &str) -> bool {
 }
 
 #[test]
-fn no_function_of_the_program_is_long() {
+fn no_function_is_too_long() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for source in rust_files("src").iter().filter(|source| !source.is_test()) {
         for (at, lines) in functions(&source.text) {
             count += 1;
-            if lines > MOST_LINES_OF_A_FUNCTION {
+            if lines > MAX_FUNCTION_LINES {
                 wrong.push(format!("{}:{}: {lines} lines", source.name(), at + 1));
             }
         }
     }
-    assert!(count > 1000, "found {count} functions");
-    assert!(wrong.is_empty(), "long functions:\n{}", wrong.join("\n"));
+    assert!(count > 1000, "found only {count} functions");
+    assert!(
+        wrong.is_empty(),
+        "functions that are too long:\n{}",
+        wrong.join("\n")
+    );
 }
 
-/// Tests may be longer if the file says why.
+/// A test file may be longer if it says why.
 #[test]
-fn no_file_is_long() {
+fn no_file_is_too_long() {
     for source in rust_files("src").into_iter().chain(rust_files("tests")) {
         let lines = source.text.lines().count();
         let is_test = source.path.starts_with(root().join("tests")) || source.is_test();
         let has_reason = is_test && source.text.contains("\n//! Long because");
         let name = source.name();
         assert!(
-            lines <= MOST_LINES_OF_A_FILE || has_reason,
+            lines <= MAX_FILE_LINES || has_reason,
             "{name} has {lines} lines"
         );
     }
 }
 
-/// Otherwise the limits on lines could be met by longer lines.
 #[test]
-fn no_line_is_long() {
+fn no_line_is_too_long() {
     for source in rust_files("src").iter().filter(|source| !source.is_test()) {
         for (at, line) in source.text.lines().enumerate() {
-            // rustfmt can't break strings, attributes and rows of a table in the documentation.
+            // rustfmt can't break strings, attributes or table rows in documentation.
             let free =
                 line.contains("//! |") || line.trim_start().starts_with("#[") || line.contains('"');
             let columns = if free { 0 } else { line.chars().count() };
             assert!(
-                columns <= MOST_COLUMNS,
+                columns <= MAX_COLUMNS,
                 "{}:{}: {columns} columns",
                 source.name(),
                 at + 1
@@ -92,7 +95,7 @@ fn no_line_is_long() {
 }
 
 #[test]
-fn functions_are_measured() {
+fn the_lengths_of_functions_are_measured() {
     let text = "fn a() {}\nimpl B {\n    pub fn c(\n        d: E,\n    ) -> F {\n        g\n    }\n}\ntrait H {\n    fn i();\n}\n";
     assert_eq!(functions(text), [(0, 1), (2, 5), (9, 1)]);
 }

@@ -1,4 +1,4 @@
-//! Which file imports which, from the `use` declarations and the paths in the code.
+//! Finds which file imports which, from the `use` declarations and the paths in the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -35,7 +35,7 @@ impl Crate {
         all
     }
 
-    /// The modules whose items this file names, except itself.
+    /// The other modules whose items this file names.
     pub(crate) fn imports(&self, source: &Source) -> BTreeSet<Path> {
         let (code, at) = (source.code(), source.module_path());
         let used = uses(&code, false).into_iter().map(|(_, path)| path);
@@ -53,7 +53,7 @@ impl Crate {
         &self.modules[module]
     }
 
-    /// From the crate's root, without `crate`; `None` for other crates.
+    /// The path from the crate's root, without `crate`, or `None` if it leads to another crate.
     fn absolute(&self, at: &Path, path: &Path) -> Option<Path> {
         let mut base = at.clone();
         let mut rest = path.as_slice();
@@ -81,7 +81,7 @@ impl Crate {
         Some(base)
     }
 
-    /// The module that defines what this path names, through re-exports.
+    /// The module that defines the item at this path, after following re-exports.
     fn home(&self, path: &Path, depth: usize) -> Option<Path> {
         let end = (0..=path.len())
             .rev()
@@ -101,7 +101,8 @@ impl Crate {
     }
 }
 
-/// The `use` declarations as pairs of the name that they bring and its path; `public` tells re-exports from imports.
+/// The names that the `use` declarations bring into scope, with their paths: those of re-exports if `public`, otherwise
+/// those of imports.
 fn uses(code: &str, public: bool) -> Vec<(String, Path)> {
     static DECLARED: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"(?m)^\s*(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);").unwrap());
@@ -115,7 +116,7 @@ fn uses(code: &str, public: bool) -> Vec<(String, Path)> {
     found
 }
 
-/// `a::{b, c::d as e}` means `a::b` and `a::c::d`.
+/// Expands a `use` tree: `a::{b, c::d as e}` means `a::b` and `a::c::d`.
 fn expand(before: &[String], tree: &str, found: &mut Vec<(String, Path)>) {
     let tree = tree.trim();
     if let Some((head, group)) = tree.split_once('{') {
@@ -152,7 +153,7 @@ fn expand(before: &[String], tree: &str, found: &mut Vec<(String, Path)>) {
     }
 }
 
-/// At the commas outside of braces.
+/// Splits a group at the commas outside nested braces.
 fn split(group: &str) -> Vec<&str> {
     let (mut depth, mut from, mut parts) = (0_i32, 0, Vec::new());
     for (at, one) in group.char_indices() {
@@ -167,7 +168,7 @@ fn split(group: &str) -> Vec<&str> {
     parts
 }
 
-/// Paths in the code itself, such as `super::lock(…)` or `spec::parse(…)`.
+/// The paths in the code itself, such as `super::lock(…)` or `spec::parse(…)`.
 fn paths(code: &str) -> Vec<Path> {
     static NOT_A_PATH: LazyLock<Regex> = LazyLock::new(|| {
         let declared = r"(?m:^)\s*(pub(?:\([^)]*\))?\s+)?use\s+[^;]+;";

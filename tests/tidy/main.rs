@@ -1,5 +1,5 @@
-//! The rules of the house that no compiler knows: who may import whom, what the core may not touch, how long a
-//! file may be, what may lie in the top directory.
+//! Rules that the compiler does not check: which module may import which, what the core must not use, how long a file
+//! may be, and what the top directory may contain.
 
 mod circles;
 mod files;
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-/// Who may import whom; nothing else.
-const ARROWS: &[(&str, &[&str])] = &[
+/// The modules that each module may import. All other imports are forbidden.
+const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("lib", &["driver", "config", "doctor", "error", "ui"]),
     ("doctor", &["os"]),
     (
@@ -45,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("os", &[]),
 ];
 
-/// What the core may not touch: clock, runtime, system.
+/// What the core must not use: the clock, the runtime and the system.
 const NOT_IN_RELOAD: &[&str] = &[
     "Instant::now",
     "SystemTime",
@@ -60,6 +60,7 @@ const NOT_IN_RELOAD: &[&str] = &[
     "std::path",
 ];
 
+/// What the top directory may contain, apart from hidden files.
 const TOP: &[&str] = &[
     "CHANGELOG.md",
     "Cargo.lock",
@@ -77,7 +78,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All Rust files below a directory of ours; the programs in `tests/apps` keep their own house.
+/// All Rust files below a directory, except the programs in `tests/apps`.
 fn rust_files(directory: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![root().join(directory)];
@@ -100,7 +101,7 @@ fn short(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().display().to_string()
 }
 
-/// The module of the crate's root to which a file of `src` belongs.
+/// The top-level module that a file in `src` belongs to.
 fn module(path: &Path) -> String {
     let inner = path.strip_prefix(root().join("src")).unwrap();
     let first = inner
@@ -113,7 +114,7 @@ fn module(path: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The source without comments: documentation may link wherever it wants.
+/// The source without comments, because documentation may link anywhere without importing anything.
 fn code(source: &str) -> String {
     let lines = source
         .lines()
@@ -121,7 +122,7 @@ fn code(source: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The modules that a source names by `crate::…`, also in a group.
+/// The modules that a source names with `crate::…`, alone or in a group.
 fn imports(source: &str) -> Vec<String> {
     let code = code(source);
     let single = Regex::new(r"\bcrate::([a-z_]+)").unwrap();
@@ -141,18 +142,18 @@ fn imports(source: &str) -> Vec<String> {
 }
 
 fn forbidden(from: &str, source: &str) -> Vec<String> {
-    let known = |name: &str| ARROWS.iter().any(|(module, _)| *module == name);
-    let (_, allowed) = ARROWS
+    let known = |name: &str| ALLOWED_IMPORTS.iter().any(|(module, _)| *module == name);
+    let (_, allowed) = ALLOWED_IMPORTS
         .iter()
         .find(|(module, _)| *module == from)
-        .unwrap_or_else(|| panic!("`{from}` is not in the table of arrows"));
+        .unwrap_or_else(|| panic!("`{from}` is not in `ALLOWED_IMPORTS`"));
     let mut names = imports(source);
     names.retain(|name| known(name) && name != from && !allowed.contains(&name.as_str()));
     names
 }
 
 #[test]
-fn imports_follow_the_arrows() {
+fn modules_import_only_what_they_may() {
     let mut wrong = Vec::new();
     for path in rust_files("src")
         .iter()
@@ -166,15 +167,11 @@ fn imports_follow_the_arrows() {
                 .map(|name| format!("{} imports `{name}`", short(path))),
         );
     }
-    assert!(
-        wrong.is_empty(),
-        "forbidden by the arrows:\n{}",
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "forbidden imports:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn a_forbidden_arrow_is_seen_in_every_form() {
+fn a_forbidden_import_is_found_in_every_form() {
     assert_eq!(forbidden("reload", "use crate::os::x;"), ["os"]);
     assert_eq!(
         forbidden(
@@ -197,7 +194,7 @@ fn a_forbidden_arrow_is_seen_in_every_form() {
 #[test]
 fn main_uses_the_library_and_none_of_its_modules() {
     let main = code(&fs::read_to_string(root().join("src/main.rs")).unwrap());
-    for (module, _) in ARROWS {
+    for (module, _) in ALLOWED_IMPORTS {
         assert!(
             !main.contains(&format!("hotrun::{module}::")),
             "main.rs uses `{module}`"
@@ -206,23 +203,23 @@ fn main_uses_the_library_and_none_of_its_modules() {
 }
 
 #[test]
-fn every_module_has_its_place_among_the_arrows() {
+fn every_module_has_a_list_of_allowed_imports() {
     let library = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let declared = Regex::new(r"(?m)^(?:pub(?:\(crate\))? )?mod ([a-z_]+);").unwrap();
     for name in declared
         .captures_iter(&library)
         .map(|found| found[1].to_owned())
-        // Of tests alone.
+        // This module is compiled only for tests.
         .filter(|name| name != "fuzz")
     {
         assert!(
-            ARROWS.iter().any(|(module, _)| *module == name),
-            "`{name}` has no arrows"
+            ALLOWED_IMPORTS.iter().any(|(module, _)| *module == name),
+            "`{name}` is not in `ALLOWED_IMPORTS`"
         );
     }
 }
 
-/// `.ci/run` also looks for the names of hooks in the release binary.
+/// `.ci/run` also checks that the release binary contains no hooks.
 #[test]
 fn test_hooks_are_read_in_one_place_behind_their_feature() {
     let place = root().join("src/os/mod.rs");
@@ -234,7 +231,7 @@ fn test_hooks_are_read_in_one_place_behind_their_feature() {
 }
 
 #[test]
-fn the_core_touches_no_clock_runtime_or_system() {
+fn the_core_uses_no_clock_runtime_or_system() {
     let tests = root().join("src/reload/tests");
     for path in rust_files("src/reload")
         .iter()
@@ -249,7 +246,7 @@ fn the_core_touches_no_clock_runtime_or_system() {
 }
 
 #[test]
-fn unsafe_code_is_in_os_alone() {
+fn only_os_has_unsafe_code() {
     let used = Regex::new(r"\bunsafe\b *(\{|fn|impl|extern)").unwrap();
     for path in rust_files("src").iter().filter(|path| module(path) != "os") {
         let code = code(&fs::read_to_string(path).unwrap());
@@ -257,7 +254,8 @@ fn unsafe_code_is_in_os_alone() {
     }
 }
 
-/// The `unsafe` blocks, functions and implementations of a source: the line at which each begins, and how many it has.
+/// The `unsafe` blocks, functions and implementations in a source: the line on which each one begins, and how many
+/// lines it has.
 fn unsafe_parts(source: &str) -> Vec<(usize, usize)> {
     let begins = Regex::new(r"\bunsafe\b *(\{|fn|impl|extern)").unwrap();
     let lines: Vec<&str> = source.lines().collect();
@@ -281,7 +279,7 @@ fn unsafe_parts(source: &str) -> Vec<(usize, usize)> {
     lines.iter().enumerate().filter_map(part).collect()
 }
 
-/// Whether the lines before this one say why it is sound.
+/// Whether a comment before this line says why its unsafe code is sound.
 fn is_explained(source: &str, at: usize) -> bool {
     let lines: Vec<&str> = source.lines().take(at).collect();
     let comment = |line: &&&str| {
@@ -294,16 +292,16 @@ fn is_explained(source: &str, at: usize) -> bool {
         .any(|line| line.contains("SAFETY:") || line.contains("# Safety"))
 }
 
-/// Each says why it is sound, and can be taken in at a glance. Their number is for the log of CI.
+/// Every unsafe block must be short, and a comment must say why it is sound. The count is printed for the CI log.
 #[test]
-fn unsafe_code_is_little_and_explained() {
-    const MOST: usize = 14;
+fn unsafe_code_is_short_and_explained() {
+    const MAX_LINES: usize = 14;
     let (mut count, mut longest) = (0, 0);
     for path in rust_files("src/os") {
         let source = fs::read_to_string(&path).unwrap();
         for (at, lines) in unsafe_parts(&source) {
             let place = format!("{}:{}", short(&path), at + 1);
-            assert!(lines <= MOST, "{place}: {lines} lines of unsafe code");
+            assert!(lines <= MAX_LINES, "{place}: {lines} lines of unsafe code");
             assert!(is_explained(&source, at), "{place}: no `SAFETY:` comment");
             count += 1;
             longest = longest.max(lines);
@@ -312,12 +310,12 @@ fn unsafe_code_is_little_and_explained() {
     assert!(count > 0);
     let _ = writeln!(
         std::io::stderr(),
-        "{count} unsafe blocks, the longest of {longest} lines"
+        "{count} unsafe blocks, the longest with {longest} lines"
     );
 }
 
 #[test]
-fn unsafe_code_is_measured() {
+fn the_lengths_of_unsafe_blocks_are_measured() {
     let source = "fn a() {\n    // SAFETY: fine\n    let b = unsafe { c() };\n}\nunsafe { d() }\n";
     assert_eq!(unsafe_parts(source), [(2, 1), (4, 1)]);
     assert!(is_explained(source, 2) && !is_explained(source, 4));
@@ -328,12 +326,12 @@ fn unsafe_code_is_measured() {
 }
 
 #[test]
-fn the_top_directory_holds_what_was_agreed() {
+fn the_top_directory_contains_only_known_names() {
     for entry in fs::read_dir(root()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(
             name.starts_with('.') || TOP.contains(&name.as_str()),
-            "`{name}` in the top directory"
+            "`{name}` does not belong in the top directory"
         );
     }
 }

@@ -1,10 +1,10 @@
-//! One vocabulary: the terms that the crate documentation defines, and none of those that an earlier version had.
+//! Checks the vocabulary: terms that earlier versions used, and phrases that read as translated, must not come back.
 
 use regex::Regex;
 
 use crate::files::{Source, root, rust_files};
 
-/// Words that nobody outside of the project would understand, and what to write.
+/// Words that nobody outside the project would understand, and what to write instead.
 const WORDS: &[(&str, &str)] = &[
     (r"slots?", "listener"),
     (r"disown(s|ed)?", "orphan"),
@@ -19,7 +19,7 @@ const WORDS: &[(&str, &str)] = &[
     (r"sweeper", "reaper"),
 ];
 
-/// Phrases that read as translated, and what to write.
+/// Phrases that read as translated, and what to write instead.
 const PHRASES: &[(&str, &str)] = &[
     (r"whoever", "a client, a process"),
     (r"(is|are|was|were) told", "is reported, is notified"),

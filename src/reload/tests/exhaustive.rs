@@ -1,5 +1,5 @@
-//! Visits every state that a small world can reach, breadth first, and checks that a cooperative world comes to rest from
-//! each of them.
+//! Visits every state that a small world can reach, breadth first, and checks that a cooperative world comes to rest
+//! from each of them.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};

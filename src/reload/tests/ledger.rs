@@ -5,7 +5,7 @@
 pub(super) enum Rule {
     /// 1. At most one generation is building, one starting, one live.
     OneOfEach,
-    /// 2. The live generation is signalled only after another is live, or on quit, or in stop-first mode, or because its
+    /// 2. The live generation is signalled only after another is live, on quit, in stop-first mode, or because its
     ///    watchdog fired.
     LiveIsLeftAlone,
     /// 3. No generation is started from sources older than the last change seen.

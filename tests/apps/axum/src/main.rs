@@ -1,10 +1,9 @@
-//! An ordinary axum server. Two things in it matter for a reload that nobody notices, and hotrun
-//! needs no third:
+//! An ordinary axum server. Only two things in it matter for a reload that no client notices:
 //!
-//! 1. it takes its socket from whoever started it, if one was passed ([`listener`]);
-//! 2. on `SIGTERM` it finishes what it has begun, then ends ([`asked_to_stop`]).
+//! 1. it uses the socket that was passed to it, if there is one ([`listener`]);
+//! 2. on `SIGTERM` it finishes the requests in flight, then exits ([`asked_to_stop`]).
 //!
-//! Edit [`GREETING`] or [`VERSION`], save, and ask again: `curl http://127.0.0.1:3000/`.
+//! Edit [`GREETING`] or [`VERSION`], save, and send another request: `curl http://127.0.0.1:3000/`.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -57,7 +56,7 @@ fn router(stopping: CancellationToken) -> Router {
         .with_state(stopping)
 }
 
-/// The socket that was passed to us (`LISTEN_FDS`), or else one of our own.
+/// Returns the socket that was passed to this process (`LISTEN_FDS`), or opens one.
 async fn listener() -> std::io::Result<TcpListener> {
     match ListenFd::from_env().take_tcp_listener(0)? {
         Some(passed) => {
@@ -86,13 +85,13 @@ struct Slow {
     ms: u64,
 }
 
-/// An answer that takes its time: `/slow?ms=2000`. A reload must not cut it short.
+/// Responds after a delay, as in `/slow?ms=2000`. A reload must not cut this short.
 async fn slow(Query(Slow { ms }): Query<Slow>) -> String {
     tokio::time::sleep(Duration::from_millis(ms)).await;
     format!("{ms} ms later: {}", greeting().await)
 }
 
-/// A stream without an end, which therefore has to be told when to stop.
+/// Sends an endless stream, which has to be cancelled when the server stops.
 async fn events(
     State(stopping): State<CancellationToken>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {

@@ -1,5 +1,5 @@
-//! Loaded before all else (`LD_PRELOAD`, `ld.so(8)`), it sets the time of day back by an hour once the file is there that
-//! `CLOCK_BACK` names. The clocks that only go forward do.
+//! Sets the time of day back by an hour once the file that `CLOCK_BACK` names exists. Meant to be loaded with
+//! `LD_PRELOAD` (`ld.so(8)`). The monotonic clocks are not affected.
 
 use std::ffi::{c_char, c_int, c_long};
 
@@ -12,7 +12,7 @@ const CLOCK_GETTIME: c_long = 228;
 #[cfg(not(target_arch = "x86_64"))]
 const CLOCK_GETTIME: c_long = 113;
 
-/// `struct timespec` of 64-bit systems.
+/// `struct timespec` on 64-bit systems.
 #[repr(C)]
 pub struct Timespec {
     seconds: i64,
@@ -25,14 +25,14 @@ unsafe extern "C" {
     fn getenv(name: *const c_char) -> *const c_char;
 }
 
-/// In the place of the C library's.
+/// Replaces the C library's function.
 ///
 /// # Safety
 ///
-/// As of `clock_gettime(3)`: there is room for the answer.
+/// As for `clock_gettime(3)`: `time` must point to a `struct timespec`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
-    // SAFETY: the kernel checks both.
+    // SAFETY: the kernel checks both arguments.
     let result = unsafe { syscall(CLOCK_GETTIME, clock, time) };
     if result == 0 && TIME_OF_DAY.contains(&clock) && is_set_back() {
         // SAFETY: the kernel has just written there.
@@ -42,8 +42,8 @@ pub unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_i
 }
 
 fn is_set_back() -> bool {
-    // SAFETY: the name ends with a zero byte; nobody here changes the environment.
+    // SAFETY: the name ends with a zero byte, and nothing here changes the environment.
     let path = unsafe { getenv(c"CLOCK_BACK".as_ptr()) };
-    // SAFETY: what `getenv` gives is a string.
+    // SAFETY: if `getenv` returns a pointer, it points to a string.
     !path.is_null() && unsafe { access(path, 0) } == 0
 }

@@ -1,6 +1,6 @@
-//! `grpc serve ADDRESS` is tonic's greeter with a graceful shutdown; `grpc call ADDRESS` calls it, over one channel,
-//! until its standard input ends. `grpc recycle ADDRESS` is a greeter that lives on and lets go of a connection, as
-//! gracefully, after half a second.
+//! `grpc serve ADDRESS` runs tonic's greeter with graceful shutdown. `grpc call ADDRESS` calls it over one channel
+//! until standard input ends. `grpc recycle ADDRESS` runs a greeter that closes each connection gracefully after half a
+//! second, and keeps running.
 
 use std::env;
 use std::error::Error;
@@ -20,11 +20,11 @@ mod greeter {
     include!(concat!(env!("OUT_DIR"), "/helloworld.Greeter.rs"));
 }
 
-/// How many calls are under way at a time, and how long the server takes for one.
+/// How many calls are in flight at a time, and how long the server takes for each.
 const CALLERS: usize = 10;
 const TAKES: Duration = Duration::from_millis(5);
 
-/// How old a connection becomes that is recycled.
+/// The age at which a connection is recycled.
 const AGE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -78,7 +78,7 @@ async fn serve(mut server: Server, address: &str) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// What one caller counts.
+/// The results of one caller.
 #[derive(Default)]
 struct Count {
     answered: u64,
@@ -127,7 +127,7 @@ async fn call_on(channel: Channel, n: usize, stop: Arc<AtomicBool>) -> Count {
         let began = Instant::now();
         let request = Request::new(GreetingRequest { name: name.clone() });
         match client.say_hello(request).await {
-            // The greeting is what one version has and the other has not.
+            // The word before the name may differ between versions.
             Ok(reply) if reply.get_ref().message.ends_with(&format!(" {name}!")) => {
                 count.answered += 1;
                 count.took.push(began.elapsed());
@@ -135,7 +135,7 @@ async fn call_on(channel: Channel, n: usize, stop: Arc<AtomicBool>) -> Count {
             Ok(reply) => count.failures.push(format!("a wrong reply: {reply:?}")),
             Err(status) => {
                 count.failures.push(format!("{status:?}"));
-                // A channel without a connection fails at once: that shall not fill the memory.
+                // A channel without a connection fails at once. Without a pause, the failures would fill the memory.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }

@@ -1,5 +1,5 @@
-//! An HTTP server with nothing but the standard library: a thread for each connection, blocking
-//! calls, no signal handling at all. `SIGTERM` simply kills it.
+//! An HTTP server that uses only the standard library: a thread for each connection, blocking calls, no signal handling
+//! at all. `SIGTERM` simply kills it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -8,14 +8,14 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 use std::{env, process, thread};
 
-/// The first descriptor that is passed, see `sd_listen_fds(3)`.
+/// The number of the first passed descriptor, see `sd_listen_fds(3)`.
 const FIRST_PASSED: i32 = 3;
 
-/// The socket that was passed to us as descriptor 3, or else one of our own.
+/// Returns the socket that was passed to this process as descriptor 3, or opens one.
 ///
 /// # Errors
 ///
-/// When a socket was passed to another process than this one, or none can be opened.
+/// If a socket was passed to a different process, or none can be opened.
 pub fn listener() -> io::Result<TcpListener> {
     match passed()? {
         Some(socket) => {
@@ -27,11 +27,11 @@ pub fn listener() -> io::Result<TcpListener> {
     }
 }
 
-/// The socket that was passed to us, if one was.
+/// Returns the socket that was passed to this process, if there is one.
 ///
 /// # Errors
 ///
-/// When it was passed to another process than this one.
+/// If a socket was passed to a different process.
 pub fn passed() -> io::Result<Option<OwnedFd>> {
     if env::var_os("LISTEN_FDS").is_none() {
         return Ok(None);
@@ -39,15 +39,15 @@ pub fn passed() -> io::Result<Option<OwnedFd>> {
     if env::var("LISTEN_PID").is_ok_and(|pid| pid != process::id().to_string()) {
         return Err(io::Error::other("`LISTEN_PID` names another process"));
     }
-    // SAFETY: `LISTEN_FDS` says that descriptor 3 was passed to us, and nobody else here takes it.
+    // SAFETY: `LISTEN_FDS` says that descriptor 3 was passed to this process, and nothing else here takes it.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(FIRST_PASSED) }))
 }
 
-/// Answers whoever connects, for ever. `extra` is told of every path that this server does not know.
+/// Serves connections forever. `extra` is called with every path that this server does not know.
 ///
 /// # Errors
 ///
-/// When no connection can be accepted any more.
+/// If no connection can be accepted.
 pub fn serve(listener: &TcpListener, version: &str, extra: fn(&str)) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept()?;
@@ -56,25 +56,25 @@ pub fn serve(listener: &TcpListener, version: &str, extra: fn(&str)) -> io::Resu
     }
 }
 
-/// Answers so many connections, each before the next.
+/// Serves this many connections, one at a time.
 ///
 /// # Errors
 ///
-/// When no connection can be accepted any more.
+/// If no connection can be accepted.
 pub fn serve_some(listener: &TcpListener, count: u64, version: &str) -> io::Result<()> {
     for _ in 0..count {
         let (stream, _) = listener.accept()?;
-        // Who does not say what he wants, or goes away, is no concern of the next one.
+        // An error on one connection must not affect the next one.
         let _ = converse(&stream, &stream, version, |_| {});
     }
     Ok(())
 }
 
-/// The same for a unix socket.
+/// Serves connections on a unix socket forever.
 ///
 /// # Errors
 ///
-/// When no connection can be accepted any more.
+/// If no connection can be accepted.
 pub fn serve_unix(listener: &UnixListener, version: &str) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept()?;
@@ -83,7 +83,7 @@ pub fn serve_unix(listener: &UnixListener, version: &str) -> io::Result<()> {
     }
 }
 
-/// One connection: request after request, until the client has enough.
+/// Serves the requests on one connection until the client closes it.
 fn converse(from: impl Read, mut to: impl Write, version: &str, extra: fn(&str)) -> io::Result<()> {
     let mut from = BufReader::new(from);
     while let Some(request) = Request::read(&mut from)? {
@@ -120,14 +120,14 @@ fn respond(to: &mut impl Write, body: &str, close: bool) -> io::Result<()> {
     to.write_all(answer.as_bytes())
 }
 
-/// What a request without a body says.
+/// A request without a body.
 struct Request {
     target: String,
     close: bool,
 }
 
 impl Request {
-    /// The next request, or `None` when the client has closed the connection.
+    /// Reads the next request, or returns `None` if the client has closed the connection.
     fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
         let mut lines = reader.lines();
         let Some(first) = lines.next().transpose()? else {

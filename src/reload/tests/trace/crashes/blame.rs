@@ -3,7 +3,7 @@
 use super::{auto, cargo, check, check_built, check_second, command, stop_first};
 use crate::reload::Policy;
 
-/// As [`check_second`], once generation 1 is gone.
+/// Like [`check_second`], but with generation 1 gone.
 #[track_caller]
 fn check_alone(transcript: &str) {
     let gone = "
@@ -27,7 +27,7 @@ fn hotrun_does_not_roll_back_from_a_proven_artifact_that_fails_to_restart() {
     );
 }
 
-/// Its configuration is the likely cause.
+/// The program's configuration is the more likely cause.
 #[test]
 fn a_crash_of_a_restarted_artifact_is_not_blamed_on_it() {
     check_alone(
@@ -49,7 +49,7 @@ fn a_crash_of_a_restarted_artifact_is_not_blamed_on_it() {
 
 /// Both generations run the same artifact.
 #[test]
-fn the_generation_before_a_restart_is_restored_while_it_drains() {
+fn the_generation_before_a_restart_is_restored_while_it_is_draining() {
     check_alone(
         "
         20000 changed restart -> start 3 a2 | starting 3 change
@@ -78,7 +78,7 @@ fn a_failed_restart_in_stop_first_mode_does_not_roll_back() {
     );
 }
 
-/// The build changed assets only, or nothing.
+/// The build changed only assets, or nothing at all.
 #[test]
 fn hotrun_does_not_roll_back_to_the_same_artifact() {
     check_second(
@@ -109,7 +109,7 @@ fn if_the_kept_artifact_is_gone_the_crashed_one_is_restarted() {
 }
 
 #[test]
-fn exit_status_zero_restores_nothing() {
+fn nothing_is_restored_after_exit_status_zero() {
     check_second(
         "build-ended 2 built a2 kept",
         "
@@ -120,8 +120,8 @@ fn exit_status_zero_restores_nothing() {
     );
 }
 
-/// The policy where hotrun cannot adopt listeners.
-fn unadopted() -> Policy {
+/// The policy on systems where hotrun cannot adopt listeners.
+fn without_adoption() -> Policy {
     let passes_sockets = false;
     Policy {
         passes_sockets,
@@ -132,7 +132,7 @@ fn unadopted() -> Policy {
 #[test]
 fn a_program_that_listens_after_the_switch_is_a_server() {
     check(
-        &unadopted(),
+        &without_adoption(),
         "
          500 listening 1            -> nothing
         5000 changed build          -> build 2 | building 2 change
@@ -145,8 +145,8 @@ fn a_program_that_listens_after_the_switch_is_a_server() {
 }
 
 #[test]
-fn a_program_that_is_known_as_a_server_is_restarted() {
-    for policy in [unadopted(), auto(&command())] {
+fn a_program_that_is_known_to_be_a_server_is_restarted() {
+    for policy in [without_adoption(), auto(&command())] {
         check(
             &policy,
             "
@@ -158,7 +158,7 @@ fn a_program_that_is_known_as_a_server_is_restarted() {
     }
 }
 
-/// Rolling back to the same artifact twice gains nothing.
+/// The only artifact that hotrun could roll back to is the one that failed.
 #[test]
 fn an_undo_that_fails_does_not_roll_back() {
     check(
@@ -176,7 +176,7 @@ fn an_undo_that_fails_does_not_roll_back() {
     );
 }
 
-/// The newest artifact is the one that crashed.
+/// The only artifact that could be started is the newest one, which crashed before.
 #[test]
 fn a_restored_artifact_that_was_not_kept_is_not_restarted() {
     check_built(

@@ -1,4 +1,4 @@
-//! A draining generation is live again after a crash of the next one.
+//! A draining generation goes live again after its successor has crashed.
 
 use super::{cargo, check, check_second, command};
 
@@ -21,7 +21,7 @@ fn a_draining_generation_is_restored() {
     );
 }
 
-/// It shut down its sockets while it drained, so hotrun starts its artifact again.
+/// The generation has already shut down its sockets, so hotrun starts its artifact again.
 #[test]
 fn a_generation_that_cannot_be_restored_is_restarted_from_its_artifact() {
     check_second(
@@ -51,7 +51,7 @@ fn the_switch_to_a_restored_generation_is_reported_once() {
     );
 }
 
-/// The crash of an artifact that was live for long is not blamed on it, even if its restart crashes soon.
+/// A crash is not blamed on an artifact that was live for a long time, even if it crashes soon after a restart.
 #[test]
 fn hotrun_does_not_roll_back_from_a_proven_artifact() {
     check_second(
@@ -69,9 +69,9 @@ fn hotrun_does_not_roll_back_from_a_proven_artifact() {
     );
 }
 
-/// A restart may read new files.
+/// The restarted program may have read new files.
 #[test]
-fn a_crash_soon_after_a_restart_restores_the_generation_before() {
+fn a_crash_soon_after_a_restart_restores_the_previous_generation() {
     check(
         &cargo(),
         "
@@ -87,9 +87,9 @@ fn a_crash_soon_after_a_restart_restores_the_generation_before() {
     );
 }
 
-/// Even if the restored generation has to leave without a crash.
+/// The crash has no effect when the restored generation is stopped later.
 #[test]
-fn a_crash_is_forgotten_once_a_generation_was_restored() {
+fn a_crash_is_forgotten_once_a_generation_has_been_restored() {
     check(
         &command(),
         "
@@ -139,7 +139,7 @@ fn nothing_is_restored_during_a_switch() {
     );
 }
 
-/// Not the crashed one.
+/// The artifact that crashed is not started.
 #[test]
 fn a_restart_starts_the_restored_artifact() {
     check_second(

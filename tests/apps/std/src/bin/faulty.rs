@@ -1,20 +1,20 @@
-//! `faulty FAULT[=NUMBER]... [VERSION]`: the same server, with faults to choose from.
+//! `faulty FAULT[=NUMBER]... [VERSION]`: the same server, with faults to choose from:
 //!
 //! - `panic`: panics before it takes its socket
-//! - `exit=CODE`: ends at once
+//! - `exit=CODE`: exits at once
 //! - `hang`: never takes its socket
-//! - `late=MS`: takes its socket only after a while
-//! - `flood=LINES`: prints that many lines first
+//! - `late=MS`: takes its socket only after this time
+//! - `flood=LINES`: prints this many lines first
 //! - `ignore`: ignores every signal that can be ignored
-//! - `cleanup=MS`: says `stop signal` for each `SIGTERM`, and ends so long after the first; then it
-//!   removes the file that `UNLINK` names
+//! - `cleanup=MS`: prints `stop signal` for each `SIGTERM`; this long after the first one, it
+//!   removes the file that `UNLINK` names, and exits
 //! - `unix`: takes a unix socket
-//! - `raise=SIGNAL`: sends itself that signal
-//! - `say=TEXT`: sends that to `NOTIFY_SOCKET`; `\n` in it is a new line
-//! - `few=COUNT`: answers so many connections, closes its socket, and lives on
-//! - `brief=MS`: ends with status 4 so long after it began to serve
+//! - `raise=SIGNAL`: sends itself this signal
+//! - `say=TEXT`: sends this text to `NOTIFY_SOCKET`; `\n` stands for a newline
+//! - `few=COUNT`: serves this many connections, closes its socket, and keeps running
+//! - `brief=MS`: exits with status 4 this long after its start
 //!
-//! `GET /crash` ends it as a crash would, `/exit` with status 0, `/up` tells the parent of its parent to end.
+//! `GET /crash` aborts it, `/exit` makes it exit with status 0, `/up` sends `SIGTERM` to its parent's parent.
 
 use std::io::{self, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -63,7 +63,7 @@ fn main() -> io::Result<()> {
     let listener = server_std::listener()?;
     println!("serving {version}");
     let Some(few) = few else {
-        return server_std::serve(&listener, &version, do_what_is_asked);
+        return server_std::serve(&listener, &version, inject_fault);
     };
     server_std::serve_some(&listener, few, &version)?;
     drop(listener);
@@ -72,17 +72,17 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn do_what_is_asked(target: &str) {
+fn inject_fault(target: &str) {
     match target {
         "/crash" => process::abort(),
         "/exit" => process::exit(0),
-        "/up" => tell_grandparent(),
+        "/up" => terminate_grandparent(),
         _ => {}
     }
 }
 
 /// The parent is a guardian, and its parent is hotrun.
-fn tell_grandparent() {
+fn terminate_grandparent() {
     let stat = fs::read_to_string(format!("/proc/{}/stat", parent_id())).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default();
     let parent = fields.split_whitespace().nth(1);
@@ -91,7 +91,7 @@ fn tell_grandparent() {
     }
 }
 
-/// As `sd_notify(3)` does, to an abstract address.
+/// Sends a notification, as `sd_notify(3)` does.
 fn say(text: &str) -> io::Result<()> {
     let address = env::var("NOTIFY_SOCKET").map_err(io::Error::other)?;
     let name = address.trim_start_matches('@');
@@ -123,7 +123,7 @@ fn flood(lines: u64) -> io::Result<()> {
     (1..=lines).try_for_each(|n| writeln!(out, "line {n} of {lines}"))
 }
 
-/// All but `SIGKILL` and `SIGSTOP`, which can't be, and those of a fault of our own.
+/// Ignores all signals except `SIGKILL` and `SIGSTOP`, which can't be ignored, and those that report a program error.
 fn ignore_signals() {
     const KEEP: [i32; 6] = [4, 7, 8, 9, 11, 19];
     for number in (1..=64).filter(|number| !KEEP.contains(number)) {
@@ -141,16 +141,16 @@ extern "C" fn count_stop(_: i32) {
 fn clean_up_on_stop(takes: Duration) {
     signal(SIGTERM, count_stop as *const () as usize);
     thread::spawn(move || {
-        let mut told = 0;
+        let mut printed = 0;
         let mut first = None;
         while first.is_none_or(|at: Instant| at.elapsed() < takes) {
             thread::sleep(Duration::from_millis(5));
             let arrived = STOPS.load(Ordering::Relaxed);
-            for n in told..arrived {
+            for n in printed..arrived {
                 println!("stop signal {}", n + 1);
                 first.get_or_insert_with(Instant::now);
             }
-            told = arrived;
+            printed = arrived;
         }
         if let Some(path) = env::var_os("UNLINK") {
             let _ = fs::remove_file(path);
