@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The request of an HTTP probe.
+/// The request that an HTTP probe sends.
 ///
 /// A probe of `/path` connects to the first socket of the new generation. With `//host[:port]/path`, as in
 /// `http://localhost:3000/health`, the host is sent in the `Host` header and the port selects the socket. The host name

@@ -36,7 +36,7 @@ pub enum NotifyState {
 }
 
 impl NotifyState {
-    /// The state after another message. `ready`: whether the message contains `READY=1`, which is final.
+    /// Returns the state after another message. `ready`: whether it contains `READY=1`; after that, the state is final.
     #[must_use]
     pub fn after(self, ready: bool) -> Self {
         self.max(match ready {
@@ -68,9 +68,9 @@ impl ListenState {
 
 /// A generation's sockets, and the processes that may wait for connections on them.
 pub struct Sockets {
-    /// Returns the processes of the generation.
+    /// Returns the generation's processes.
     pub pids: Box<dyn FnMut() -> Vec<i32> + Send>,
-    /// Returns the sockets of the generation.
+    /// Returns the generation's sockets.
     pub state: Box<dyn FnMut() -> ListenState + Send>,
 }
 

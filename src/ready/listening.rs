@@ -11,8 +11,8 @@ use crate::os::{Accepting, accepting};
 /// If the system does not show whether a process is waiting on a socket, the process counts as waiting after this time.
 const UNKNOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// How long to wait, after the generation's first socket, for the other addresses that the previous generation listens
-/// on.
+/// How long to wait, after the generation has opened its first socket, for the other addresses that the previous
+/// generation listens on.
 const MISSING_GRACE: Duration = Duration::from_secs(1);
 
 /// If no other generation is live, a program that opens no socket for this long is assumed to need none, even if
@@ -25,7 +25,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// The longest interval between checks, for a program that starts slowly.
 const MAX_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Whether a process waits for connections on a socket.
+/// Whether a process is waiting for connections on a socket.
 #[derive(Clone, Copy)]
 enum SocketState {
     Accepting,

@@ -27,7 +27,7 @@ pub use inputs::{
 pub use reason::{LastUnreadyReason, ReadyReason, UnreadyReason};
 pub use spec::{Pattern, ReadySpec};
 
-/// After `READY=1`, how long to wait until the program is waiting for connections. After that, the message is believed.
+/// How long to wait, after `READY=1`, for the program to start waiting for connections. After that, it counts as ready.
 const SOCKETS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a program that opens no socket must run to be ready.
@@ -65,7 +65,7 @@ pub async fn wait(spec: &ReadySpec, mut inputs: ReadyInputs) -> ReadyReason {
     }
 }
 
-/// The program's notification takes precedence over what its sockets show, even if both are there at once.
+/// The program's notification takes precedence over what its sockets show, even if both are available at once.
 async fn auto(inputs: &mut ReadyInputs) -> ReadyReason {
     let ReadyInputs {
         sockets,

@@ -23,12 +23,12 @@ pub enum ReadyReason {
     Printed,
     /// The `exec:` command succeeded.
     CommandSucceeded,
-    /// The delay of `delay:` has passed.
+    /// The `delay:` duration has passed.
     Delayed,
 }
 
 impl ReadyReason {
-    /// Whether only a server can become ready in this way. A job can also print lines, open files and keep running.
+    /// Whether only a server can become ready for this reason. A job can also print lines, open files and keep running.
     #[must_use]
     pub const fn implies_server(self) -> bool {
         match self {
@@ -72,7 +72,7 @@ pub enum UnreadyReason {
     Status(u16),
     /// The probe got a response that is not HTTP/1.
     NotHttp,
-    /// The connection was closed before the probe got a response.
+    /// The probe's connection was closed before it got a response.
     Closed,
     /// The probe got no response within a second.
     NoResponse,

@@ -13,7 +13,7 @@ use crate::value::{format_duration, parse_duration};
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum ReadySpec {
     /// `auto`: the program sends `READY=1` and waits for connections. A program that sends no notification is ready
-    /// when it waits for connections, or, if it opens no socket, when it has run for 500 ms.
+    /// when it is waiting for connections, or, if it opens no socket, when it has run for 500 ms.
     #[default]
     Auto,
     /// `listen`: the program is waiting for connections on all its sockets.

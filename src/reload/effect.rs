@@ -37,7 +37,7 @@ pub enum GenEffect {
     /// has not been asked to stop, if its successor crashed. The driver refuses the latter if the generation's sockets
     /// are already shut down; the generation then continues to drain.
     Switch,
-    /// Send the live generation the signal on which it reloads its configuration, if it handles that signal. Reports
+    /// Send the live generation the signal that makes it reload its configuration, if it handles that signal. Reports
     /// `ReloadSignalSent`.
     SendReloadSignal { signal: i32 },
     /// Wait until the old generation has accepted the connections in its queues. Reports `Quiescent`.
@@ -54,7 +54,7 @@ pub enum GenEffect {
     Stop,
     /// Abort a hung program (`SIGABRT`). The rest of its tree is killed later.
     Abort,
-    /// Kill the whole process tree.
+    /// Kill the generation's whole process tree.
     Kill,
     /// The generation is gone: close everything that was kept for it as soon as that is safe.
     Release,

@@ -9,7 +9,7 @@ use super::{ArtifactId, GenId};
 /// What a change requires. `Build` is the greater action, because it includes a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
-    /// Restart the program from the last good build.
+    /// Restart the program from the last successful build.
     Restart,
     /// Build, then start.
     Build,
@@ -50,7 +50,7 @@ pub enum BuildOutcome {
     Cancelled,
 }
 
-/// How the program of a generation ended.
+/// How a generation's program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ended {
     /// The program exited with this status.
@@ -128,7 +128,7 @@ pub enum GenEvent {
     Idle,
     /// The program's first process ended. `survivors`: whether other processes of its tree are still running.
     Exited { ended: Ended, survivors: bool },
-    /// No process of the tree is left. The last event of a started generation.
+    /// No process of the generation's tree is left. This is the last event of a started generation.
     Gone,
     /// From now on, the program needs this much time to start or to stop (`EXTEND_TIMEOUT_USEC`).
     ExtendTimeout { by: Duration },
@@ -137,6 +137,6 @@ pub enum GenEvent {
     /// The program sent a message to its watchdog.
     Watchdog(WatchdogMessage),
     /// The result of [`GenEffect::SendReloadSignal`](super::GenEffect::SendReloadSignal), sent exactly once for each.
-    /// The signal is sent only if the program handles it; otherwise it would kill the program.
+    /// The signal is sent only if the program handles it; otherwise the signal would kill the program.
     ReloadSignalSent { signal: i32, handled: bool },
 }

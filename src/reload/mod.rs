@@ -4,7 +4,7 @@
 //! which it happened, performs the returned [`Effect`]s, and passes the [`Notice`]s to the user interface.
 //! [`Machine::deadline`] is the next time at which the machine needs an [`Event::Tick`].
 //!
-//! Nothing here knows about files, processes, sockets or terminals: a generation is a number, a failure is a value.
+//! Nothing here knows about files, processes, sockets or terminals: a generation is a number, and a failure is a value.
 //! That is why the whole machine can be explored exhaustively (see `tests/`).
 //!
 //! | to change | look at |

@@ -81,7 +81,7 @@ pub enum Stopped {
     Killed,
 }
 
-/// Something that a user may want to know. The user interface learns about the machine from notices only.
+/// Something that a user may want to know. The user interface learns about the machine only through notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Notice {
     /// Changes are held back from now on.
@@ -103,7 +103,7 @@ pub enum Notice {
 pub enum GenNotice {
     /// The build began.
     Building { cause: Cause },
-    /// The build was cancelled because of newer sources, or because hotrun quits.
+    /// The build was cancelled because of newer sources, or because hotrun is quitting.
     BuildCancelled,
     /// The build succeeded, and took this long.
     Built { took: Duration },
@@ -111,7 +111,7 @@ pub enum GenNotice {
     Unchanged { like: GenId },
     /// The build succeeded, but its result is not started because sources changed during the build.
     Outdated,
-    /// The live generation got the signal on which it reloads its configuration.
+    /// The live generation got the signal that makes it reload its configuration.
     ReloadSignalSent { signal: i32 },
     /// The live generation does not handle that signal, and is restarted instead.
     ReloadSignalUnhandled { signal: i32 },
@@ -131,8 +131,8 @@ pub enum GenNotice {
     TimeoutExtended { left: Duration },
     /// The program stores descriptors for the next generation: from now on, each one ends before the next one starts.
     StoredFds,
-    /// The program is being aborted because it sent no watchdog ping for this long, or because it asked for that
-    /// (`None`).
+    /// The program is being aborted because it sent no watchdog ping for this long, or, if `None`, because it asked for
+    /// the abort.
     Aborting { after: Option<Duration> },
     /// The generation has no processes left. `took`: the time since it began to drain, was asked to stop, or failed.
     Gone { how: Stopped, took: Duration },

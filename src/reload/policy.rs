@@ -64,7 +64,7 @@ pub struct Policy {
     pub passes_sockets: bool,
     /// What happens to work in progress when files change.
     pub when_busy: WhenBusy,
-    /// The time limit from start to readiness.
+    /// The time limit from the start to readiness.
     pub ready_timeout: Duration,
     /// The time limit for draining; after it, the generation is killed.
     pub stop_timeout: Duration,
@@ -85,7 +85,7 @@ impl Policy {
     /// The maximum time between the switch and the stop signal in this mode.
     pub const fn stop_delay_max(mode: Mode) -> Duration {
         match mode {
-            // The only cost is that the old generation stays a little longer.
+            // The only cost is that the old generation keeps running a little longer.
             Mode::Overlap | Mode::Auto => Duration::from_millis(2500),
             // No generation is live during this time.
             Mode::StopFirst => Duration::from_millis(250),

@@ -38,7 +38,7 @@ fn circles(graph: &Graph) -> Vec<BTreeSet<String>> {
     found
 }
 
-/// Which files of one module import which others of the same module.
+/// Maps each file of a module to the files of the same module that it imports.
 fn graph(all: &Crate, sources: &[Source], module: &str) -> Graph {
     let inside = sources
         .iter()

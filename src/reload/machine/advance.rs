@@ -30,8 +30,8 @@ impl Machine {
         self.building.is_some() || self.queued.is_some() || self.candidate().is_some()
     }
 
-    /// Handles that no generation will go live until something changes: if one has just failed, the user and waiting
-    /// clients are notified.
+    /// Called when no generation will go live until something changes. If one has just failed, notifies the user and
+    /// the waiting clients.
     fn wait_for_a_change(&mut self, step: &mut Step) {
         let failed = step.notices.iter().rev().find_map(|notice| {
             let Notice::Generation(id, GenNotice::Failed { failure, .. }) = *notice else {
@@ -46,7 +46,7 @@ impl Machine {
         }
     }
 
-    /// Stops the generations that a queued one cannot start beside.
+    /// Stops the generations that must end before the queued one can start.
     fn make_room(&mut self, step: &mut Step) {
         if self.ready_to_start().is_none() {
             return;
@@ -105,8 +105,8 @@ impl Machine {
         self.queued.filter(|queued| !newer(queued.id))
     }
 
-    /// Whether another generation may be started beside this one. Not if it must inherit the descriptors that this one
-    /// stores, because this one may store some as late as when it ends.
+    /// Whether another generation may be started beside this one. It may not if it must inherit the descriptors that
+    /// this one stores, because this one may still store some when it ends.
     fn may_start_beside(&self, known: &Generation) -> bool {
         !self.stores_fds && self.policy.may_overlap(known.listens)
     }

@@ -21,7 +21,7 @@ pub(super) enum Progress {
     Ended,
 }
 
-/// The end of a generation, which gets no new connections and has limited time.
+/// The last phase of a generation: it gets no new connections, and its time is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Drain {
     pub(super) since: Time,
@@ -35,22 +35,23 @@ pub(super) struct Drain {
 pub(super) type Effects = &'static [GenEffect];
 
 impl Drain {
-    /// For a generation that was live until now.
+    /// The drain of a generation that was live until now.
     pub(super) fn retired(now: Time, policy: &Policy) -> Self {
         Self::new(now, policy.stop_delay_max, policy, Progress::Quiescing)
     }
 
-    /// For a generation that was never live, but may have connections: it matters whether it handles the stop signal.
+    /// The drain of a generation that was never live, but may have connections. These finish first if the stop signal
+    /// would kill the program.
     pub(super) fn superseded(now: Time, policy: &Policy) -> Self {
         Self::new(now, Duration::ZERO, policy, Progress::CheckingStopSignal)
     }
 
-    /// For a generation that gets the stop signal now: it was never live, or hotrun is quitting.
+    /// The drain of a generation that gets the stop signal now: it was never live, or hotrun is quitting.
     pub(super) fn stopped(now: Time, policy: &Policy) -> Self {
         Self::new(now, Duration::ZERO, policy, Progress::Stopped)
     }
 
-    /// For a generation whose first process has ended.
+    /// The drain of a generation whose first process has ended.
     pub(super) fn ended(now: Time, policy: &Policy) -> Self {
         Self::new(now, Duration::ZERO, policy, Progress::Ended)
     }
@@ -64,7 +65,7 @@ impl Drain {
         }
     }
 
-    /// When the generation moves to its next step even if nothing happens.
+    /// When the drain moves to its next step even if no event arrives.
     pub(super) fn deadline(&self, policy: &Policy) -> Option<Time> {
         let after = |delay| Some(self.since.plus(delay).min(self.until));
         match self.progress {
@@ -86,7 +87,7 @@ impl Drain {
             Progress::Quiescing | Progress::Quiescent if now < self.until => {
                 self.check_stop_signal(now, policy)
             }
-            // The program has not been asked to stop. A program that seems not to handle the signal may still clean up
+            // The program has not been asked to stop. Even if it does not seem to handle the signal, it may clean up
             // (Go's signal handlers cannot be seen from outside), so it gets the signal and a short grace period first.
             Progress::AwaitingIdle => {
                 self.until = now.plus(policy.late_grace());

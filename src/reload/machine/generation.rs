@@ -3,12 +3,12 @@ use std::time::Duration;
 use super::drain::Drain;
 use crate::reload::{ArtifactId, GenId, Phase, Policy, Time};
 
-/// Where a started generation is in its life.
+/// The state of a started generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum State {
     /// The program is not ready yet, and must be ready by `until`.
     Starting { since: Time, until: Time },
-    /// The program became ready at this time, and the switch to it is under way.
+    /// The program became ready at the time `at`, and the switch to it is under way.
     Ready { at: Time },
     /// New connections go to the generation.
     Live,

@@ -1,4 +1,4 @@
-//! A generation from its start to its switch, and what follows if it ends.
+//! Takes a generation from its start to its switch, and handles its end.
 
 use super::generation::{Generation, State};
 use super::{Machine, Step};

@@ -37,9 +37,9 @@ impl Machine {
         step.notice(id, GenNotice::TimeoutExtended { left: by });
     }
 
-    /// The next generation must inherit the descriptors, and this one may store more of them when it ends. So from now
+    /// The next generation must inherit the descriptors, and this one may still store some when it ends. So from now
     /// on, each generation ends before the next one starts. A newer generation that was already started is restarted to
-    /// inherit them; that happens at most once.
+    /// inherit them, at most once.
     pub(super) fn stored_fds(&mut self, id: GenId, step: &mut Step) {
         if self.stores_fds || self.quit.is_some() || self.find(id).is_none() {
             return;

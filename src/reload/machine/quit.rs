@@ -1,4 +1,4 @@
-//! Quitting.
+//! How hotrun quits.
 
 use super::drain::Drain;
 use super::generation::State;
@@ -26,7 +26,7 @@ impl Machine {
         for known in self.generations.iter_mut().rev() {
             let effects = match known.drain_mut() {
                 Some(drain) => drain.quit(step.now, &self.policy),
-                // No forwarding, because no generation will be live, and this one may still respond.
+                // Don't forward: no generation will be live, and this one may still respond.
                 None => {
                     known.state = State::Draining(Drain::stopped(step.now, &self.policy));
                     &[GenEffect::Stop]

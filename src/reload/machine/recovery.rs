@@ -159,7 +159,7 @@ impl Machine {
         }
     }
 
-    /// Rolls back or restarts if a crash left no generation live and no other one is coming up.
+    /// Rolls back or restarts if a crash left no generation live, and no other one is about to be built or started.
     pub(super) fn recover(&mut self, step: &mut Step) {
         let Some(crash) = self.recovery.crash.filter(|_| self.live().is_none()) else {
             return;
@@ -169,7 +169,7 @@ impl Machine {
         let has = !self.policy.builds || self.artifacts.has(artifact);
         let may_start = self.recovery.starts < MOST_STARTS && (has || earlier.is_some());
         let restart_at = match (earlier, crash.restart_at) {
-            // If the generation that is coming up fails, recovery starts over.
+            // If that other generation fails, recovery starts over.
             _ if self.is_busy() || self.pending.is_some() => None,
             _ if !may_start => {
                 self.recovery.crash = None;

@@ -20,7 +20,7 @@ impl Machine {
         });
     }
 
-    /// Handles a change of watched files. While hotrun is paused, the change is held back.
+    /// Handles changes to watched files. While hotrun is paused, the changes are held back.
     pub(super) fn changed(&mut self, action: Action) {
         match &mut self.paused {
             Some(held) => held.action = held.action.max(Some(action)),
@@ -28,7 +28,7 @@ impl Machine {
         }
     }
 
-    /// Handles a change of files that the program reloads when it gets a signal. A generation that is starting may not
+    /// Handles changes to files that the program reloads when it gets a signal. A generation that is starting may not
     /// handle the signal yet and would be killed by it, so it gets the signal once it is live. One that is started
     /// later reads the new files anyway.
     pub(super) fn config_changed(&mut self, signal: i32, step: &mut Step) {

@@ -41,12 +41,12 @@ pub struct Machine {
     pub(super) quit: Option<Quit>,
 }
 
-/// A change or request that has not been acted on yet.
+/// A change or a request that has not been acted on yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pending {
     pub(super) action: Action,
     pub(super) cause: Cause,
-    /// Whether the user asked for the build, so that its artifact is started even if it is unchanged.
+    /// Whether the user asked for the reload, so that the artifact is started even if it is unchanged.
     pub(super) forced: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Building {
     pub(super) forced: bool,
 }
 
-/// The generation that is started as soon as there is room for it.
+/// The generation that is started as soon as no other one is in its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Queued {
     pub(super) id: GenId,

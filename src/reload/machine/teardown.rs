@@ -6,7 +6,7 @@ use super::{Machine, Step};
 use crate::reload::{Effect, GenEffect, GenId, GenNotice, Policy, Stopped};
 
 impl Machine {
-    /// Starts to drain a generation that gets no new connections any more.
+    /// Starts draining a generation that gets no more new connections.
     pub(super) fn retire(&mut self, id: GenId, step: &mut Step) {
         self.begin_drain(id, Drain::retired(step.now, &self.policy));
         let timeout = self.policy.stop_timeout;
@@ -64,7 +64,7 @@ impl Machine {
         self.hold(step);
     }
 
-    /// Holds new connections unless a generation is live. Not during a switch, because holding would undo it.
+    /// Holds new connections, unless a generation is live or a switch is under way, which holding would undo.
     pub(super) fn hold(&self, step: &mut Step) {
         if self.live().is_none() && !self.is_switching() {
             step.effects.push(Effect::Hold);

@@ -125,7 +125,7 @@ impl Rename {
             before: before.map(|id| self.id(id)),
             crash: recovery.crash.map(crash),
             rolling_back: recovery.rolling_back.map(crash),
-            // The generation that crashed is only reported.
+            // The generation that crashed matters only for reports.
             restoring: recovery.restoring.map(|restoring| Restoring {
                 id: self.id(restoring.id),
                 crashed: GenId::FIRST,

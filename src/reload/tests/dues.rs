@@ -1,4 +1,4 @@
-//! Checks after every response of the machine that nothing the world expects is missing.
+//! Checks, after every response, that the machine has done everything that the world expects so far.
 
 use super::ledger::{Ledger, Rule};
 use super::process::{Drain, Gen, Role, Tree};

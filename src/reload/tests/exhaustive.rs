@@ -13,7 +13,7 @@ use crate::reload::{Action, BuildOutcome, Event, GenEvent, Policy, Request};
 /// The time step. All durations in the explored policies are small multiples of it.
 pub(super) const UNIT: Duration = Duration::from_secs(1);
 
-/// How much may happen on one path. Without a limit, changes alone would make the number of states infinite.
+/// How many events of each kind may happen on one path. Without a limit, changes alone would make the number of states infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     pub(super) changes: u8,
@@ -268,7 +268,7 @@ impl Budget {
     }
 }
 
-/// Everything that may happen, and the budget that remains after it.
+/// The moves that may happen next, each with the budget that remains after it.
 fn moves(node: &Node) -> Vec<(Move, Budget)> {
     let world = &node.pair.world;
     if world.finished {

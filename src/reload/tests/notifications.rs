@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// Aborts a generation. Returns whether that is allowed: its watchdog must have fired.
+    /// Aborts a generation. Returns whether that is allowed, because its watchdog has fired.
     pub(super) fn abort(&self, known: &mut Gen) -> bool {
         let fine = known.role != Role::Draining && known.watchdog_is_due(self.now);
         let early = matches!(known.watch, Watch::Aborted(_) | Watch::Killed);
@@ -50,7 +50,7 @@ impl World {
         fine && !early
     }
 
-    /// Kills an aborted generation, if it did not end in time. Returns whether that is so.
+    /// Kills an aborted generation that did not end in time. Returns `false` for any other generation.
     pub(super) fn kill_hung(&self, known: &mut Gen) -> bool {
         let due = matches!(known.watch, Watch::Aborted(until) if self.now >= until);
         if due {

@@ -34,7 +34,7 @@ impl Pair {
         }
     }
 
-    /// The moves by which the driver may report an event next.
+    /// The moves in which the driver reports an event.
     pub(super) fn reports(&self) -> Vec<Move> {
         let mut moves = Vec::new();
         for event in self.world.reports() {

@@ -31,7 +31,7 @@ pub(super) struct Past {
     server: bool,
     /// Whether a different artifact was live before `last`.
     fresh: bool,
-    /// The artifact that was live for longer than the blame time.
+    /// The last artifact that was live for longer than `rollback_within`.
     proven: Option<ArtifactId>,
     /// A failure that must lead to a restart or a rollback, unless another generation is started.
     pub(super) lost: Option<Lost>,
@@ -125,7 +125,7 @@ impl World {
         self.policy.passes_sockets || known.listens || known.serves
     }
 
-    /// Records that the live generation is a server, if this is that generation and it has turned out to be one.
+    /// Records that this generation is a server, if it is live and has turned out to be one.
     pub(super) fn recognise(&mut self, id: GenId) {
         let live = self.find(id).filter(|known| known.role == Role::Live);
         self.past.server |= live.is_some_and(|live| self.is_server(live));
@@ -204,7 +204,7 @@ impl World {
         }
     }
 
-    /// Forgets a crash that can lead to no further start.
+    /// Forgets a crash that cannot cause another start.
     pub(super) fn forget_crash(&mut self, machine: &Machine) {
         let candidate = |known: &Gen| known.role != Role::Draining;
         let comes = !self.builds.is_empty() || self.gens.iter().any(candidate);

@@ -26,7 +26,7 @@ pub(super) enum Tree {
     Gone,
 }
 
-/// How far the drain of a generation that has accepted connections has come.
+/// How far a draining generation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Drain {
     /// The generation was never live, is live, or its connections are being forwarded.
@@ -74,7 +74,7 @@ pub(super) struct Gen {
     pub(super) listens: bool,
     /// Whether the program has shown in another way that it is a server.
     pub(super) serves: bool,
-    /// Whether the first process has ended, and others are left.
+    /// Whether the first process has ended, but others are left.
     pub(super) to_be_killed: bool,
     pub(super) forwarded: bool,
     /// Whether a newer generation was started instead while none was live, so that this one may have connections.
@@ -124,7 +124,7 @@ impl Gen {
         }
     }
 
-    /// Starts to drain the generation, which gets no new connections any more.
+    /// Starts draining the generation, which gets no more new connections.
     pub(super) fn retire(&mut self, now: Time, policy: &Policy, drain: Drain) {
         let until = now.plus(policy.stop_delay_max).plus(policy.stop_timeout);
         self.drain_until(now, until);
@@ -173,7 +173,7 @@ impl Gen {
     /// When the watchdog acts next.
     pub(super) fn watch_until(&self) -> Option<Time> {
         match self.watch {
-            // A draining generation has a time limit already.
+            // A draining generation already has a time limit.
             _ if self.role == Role::Draining => None,
             Watch::Until(until) | Watch::Aborted(until) => Some(until),
             Watch::Off | Watch::Due | Watch::Killed => None,

@@ -302,7 +302,7 @@ proptest! {
         prop_assert!(walk.pair.world.finished);
     }
 
-    /// The size of the machine's responses is limited, too.
+    /// The machine also never returns an excessive number of effects.
     #[test]
     fn the_machine_survives_arbitrary_events(
         policy in policies(),

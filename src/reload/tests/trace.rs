@@ -1,4 +1,4 @@
-//! Traces of the machine, one test for each course of events. Lines written by `--log FILE` can be pasted here.
+//! Readable traces of the machine, one for each course of events. Lines written by `--log FILE` can be pasted here.
 
 use std::fmt::Write as _;
 use std::time::Duration;
