@@ -24,7 +24,7 @@ fn cpu_time(pid: u32) -> Duration {
 fn bench_idle_screen() {
     let project = Project::new("true", "echo running; exec sleep 1000");
     let mut screen = Screen::start(&project.hotrun(&["-l", "127.0.0.1:0"]), 80, 12);
-    screen.until("gen 1", |text| {
+    screen.until("the program and its footer", |text| {
         text.contains("running") && text.contains("0 conns")
     });
     screen.quiet_for(Duration::from_secs(1));
@@ -53,7 +53,9 @@ fn time_flood(command: &Command) -> Duration {
     screen.until("the first line", |text| text.contains("line 1"));
     let began = Instant::now();
     // Wait for a separate marker, because under `script` the last line clears the screen.
-    screen.within(TIMEOUT * 15, "the end", |text| text.contains("the end"));
+    screen.within(TIMEOUT * 15, "the end marker", |text| {
+        text.contains("the end")
+    });
     began.elapsed()
 }
 

@@ -88,7 +88,8 @@ fn in_order(answers: &[Probe]) {
 }
 
 /// The times from the start of the last connection to the old generation to the start of the first connection to the
-/// new one. The switch happens in between, so each is an upper bound as seen by a client. Each includes one whole request.
+/// new one. The switch happens in between, so each is an upper bound as seen by a client. Each includes one whole
+/// request.
 fn gaps(answers: &[Probe]) -> Figures {
     let pairs = answers.windows(2).filter(|pair| pair[1].1 > pair[0].1);
     Figures::new(pairs.map(|pair| pair[1].0 - pair[0].0).collect())

@@ -13,7 +13,8 @@ use crate::reload::{Action, BuildOutcome, Event, GenEvent, Policy, Request};
 /// The time step. All durations in the explored policies are small multiples of it.
 pub(super) const UNIT: Duration = Duration::from_secs(1);
 
-/// How many events of each kind may happen on one path. Without a limit, changes alone would make the number of states infinite.
+/// How many events of each kind may happen on one path. Without a limit, changes alone would make the number of states
+/// infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     pub(super) changes: u8,
