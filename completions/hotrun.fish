@@ -20,19 +20,19 @@ complete -c hotrun -l rollback-within -d 'Roll back if the new version crashes w
 complete -c hotrun -l stop-signal -d 'Signal that asks the old generation to stop' -r
 complete -c hotrun -l stop-timeout -d 'How long the old generation may take to stop' -r
 complete -c hotrun -s E -l env -d 'Set a variable for the program (repeatable)' -r
-complete -c hotrun -l env-file -d 'Read environment variables of the program from this file' -r -F
+complete -c hotrun -l env-file -d 'Read environment variables for the program from this file' -r -F
 complete -c hotrun -s C -l workdir -d 'Run in this directory' -r -f -a "(__fish_complete_directories)"
 complete -c hotrun -l stdin -d 'Where keyboard input goes' -r -f -a "hotrun\t'To hotrun, as keys; the program has no input'
 program\t'To the newest generation; hotrun handles Ctrl-C and Ctrl-Z'"
 complete -c hotrun -l ui -d 'How to show hotrun\'s own output' -r -f -a "auto\t'`live` on a terminal, `plain` otherwise'
-live\t'A status footer below the program\'s output, and keys'
+live\t'A status footer below the program\'s output, plus keyboard shortcuts'
 plain\t'One line per event'
 json\t'One JSON object per line'
 off\t'Only the program\'s output'"
 complete -c hotrun -l color -d 'When to use colors in hotrun\'s own output' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c hotrun -l log -d 'Log what hotrun decides to this file, for a bug report (overwrites it)' -r -F
+complete -c hotrun -l log -d 'Log hotrun\'s decisions to this file, for bug reports (overwrites it)' -r -F
 complete -c hotrun -l generate -d 'Print shell completions or the man page' -r -f -a "bash\t'Completions for bash'
 zsh\t'Completions for zsh'
 fish\t'Completions for fish'
@@ -43,7 +43,7 @@ complete -c hotrun -l no-vcs-ignore -d 'Watch files that version control ignores
 complete -c hotrun -l no-error-page -d 'Hold requests instead of answering 503 when no version is running'
 complete -c hotrun -l stop-first -d 'Stop the old generation before the new one starts'
 complete -c hotrun -s c -l clear -d 'Clear the terminal before each build'
-complete -c hotrun -l why -d 'Show which files caused a build'
+complete -c hotrun -l why -d 'Show which files triggered a build'
 complete -c hotrun -s q -l quiet -d 'Show only failures (overrides `--verbose`)'
 complete -c hotrun -s v -l verbose -d 'Show more details'
 complete -c hotrun -l doctor -d 'Check this system and suggest fixes'

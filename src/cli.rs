@@ -63,7 +63,7 @@ pub struct Cli {
 
     /// Watch files that version control ignores
     ///
-    /// By default hotrun does not watch files that `.gitignore`, `.ignore` or the global excludes of git ignore.
+    /// By default hotrun does not watch files that `.gitignore`, `.ignore` or git's global excludes ignore.
     #[arg(long)]
     pub no_vcs_ignore: bool,
 
@@ -78,7 +78,7 @@ pub struct Cli {
 
     /// Poll for changes instead of relying on file events
     ///
-    /// File systems without reliable events (NFS, SMB, FUSE, shared folders of a host) and directories beyond the
+    /// File systems without reliable events (NFS, SMB, FUSE, folders shared by a host) and directories beyond the
     /// system's limit are always polled. Polling takes at most 1 % of a processor, so the interval grows with the
     /// number of files. DURATION sets the interval, as in `--poll=2s`.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
@@ -101,14 +101,14 @@ pub struct Cli {
     /// `auto` manages them if the system allows it (Linux 5.19 or newer, with seccomp). The program needs no change:
     /// it keeps its sockets, and hotrun lets the next generation open the same addresses. Without the right to
     /// install a seccomp filter (CAP_SYS_ADMIN) hotrun sets no_new_privs for the program, so `sudo` and other
-    /// setuid programs don't work inside it. `never` manages only the sockets of `--listen`.
+    /// setuid programs don't work inside it. `never` manages only `--listen` sockets.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub adopt: Adopt,
 
     /// Open this socket and pass it to the program
     ///
     /// This option is repeatable. ADDRESS is `3000`, `:3000`, `127.0.0.1:3000`, `[::]:3000` or `unix:PATH`; a port
-    /// alone is on 127.0.0.1. The socket is open from before the first build until hotrun quits. The program
+    /// alone means 127.0.0.1. The socket is open from before the first build until hotrun quits. The program
     /// gets it as descriptor 3 (the second as 4, and so on), as with systemd's socket activation: hotrun sets
     /// `LISTEN_FDS`, `LISTEN_FDNAMES` and `LISTEN_PID` (see `--listen-pid`).
     #[arg(short, long, value_name = "[NAME=]ADDRESS", value_delimiter = '\n')]
@@ -116,8 +116,8 @@ pub struct Cli {
 
     /// Whether to set `LISTEN_PID` for the program
     ///
-    /// Some libraries check that it is the pid of their own process. It is not if COMMAND is a wrapper that starts
-    /// the program as a child process (`npm`, `sh -c`), so `auto` does not set it for known wrappers.
+    /// Some libraries check that `LISTEN_PID` is the pid of their own process. If COMMAND is a wrapper that starts
+    /// the program as a child process (`npm`, `sh -c`), it is not, so `auto` does not set it for known wrappers.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub listen_pid: ListenPid,
 
@@ -176,7 +176,7 @@ pub struct Cli {
     #[arg(short = 'E', long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
 
-    /// Read environment variables of the program from this file
+    /// Read environment variables for the program from this file
     ///
     /// Each line is `NAME=VALUE`. The file is read again at every start. A variable that is already set keeps its
     /// value; `--env` overrides both.
@@ -213,7 +213,7 @@ pub struct Cli {
     #[arg(short, long)]
     pub clear: bool,
 
-    /// Show which files caused a build
+    /// Show which files triggered a build
     #[arg(long)]
     pub why: bool,
 
@@ -225,7 +225,7 @@ pub struct Cli {
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Log what hotrun decides to this file, for a bug report (overwrites it)
+    /// Log hotrun's decisions to this file, for bug reports (overwrites it)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,
 
@@ -336,7 +336,7 @@ pub fn command() -> Command {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches_from(args)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    // Unlike other values, one on the command line may contain line ends.
+    // The option has no delimiter, because a value on the command line may contain line breaks.
     if matches.value_source("env") == Some(ValueSource::EnvVariable) {
         cli.env = cli
             .env
@@ -351,7 +351,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Erro
 ///
 /// # Errors
 ///
-/// Only if the man page cannot be rendered, which writing to memory does not cause.
+/// The man page cannot be rendered. This does not happen in practice, because writing to memory does not fail.
 pub fn generate(what: Generate) -> std::io::Result<Vec<u8>> {
     help::generate(what, command())
 }

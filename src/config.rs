@@ -20,39 +20,39 @@ use crate::ui;
 use crate::watch::{Rule, RuleAction};
 use environment::{Pair, reason};
 
-/// What to do with a command line.
+/// What the command line asks for.
 #[derive(Debug)]
 pub enum Task {
     /// Run hotrun.
     Run(Box<Config>),
     /// Print this text (help, version, completions or man page).
     Print(Vec<u8>),
-    /// Check the system for this working directory.
+    /// Check the system, with this working directory.
     Doctor(PathBuf),
 }
 
-/// The options, and the values that are derived from several of them.
+/// The options, and the values derived from them.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The options. All paths are absolute, the paths to watch exist, and the command is not empty.
     pub cli: Cli,
     /// The working directory of the build and the program. It exists.
     pub workdir: PathBuf,
-    /// Actions for files. The last matching rule applies.
+    /// What to do when certain files change. The last matching rule applies.
     pub rules: Vec<Rule>,
     /// The sockets to open.
     pub listen: Vec<ListenSpec>,
-    /// The variables of `--env`.
+    /// The variables set with `--env`.
     env: Vec<Pair>,
     /// How to show hotrun's own output.
     pub ui: ui::Options,
 }
 
-/// Reads the command line (its first item is hotrun's own name).
+/// Reads the command line, whose first item is hotrun's own name.
 ///
 /// # Errors
 ///
-/// A usage error.
+/// The command line is invalid, or the working directory cannot be read.
 pub fn read(args: Vec<OsString>) -> Result<Task, Failure> {
     if let Some(page) = cli::guide(&args, console::colors_enabled()) {
         return page.map(|text| Task::Print(text.into_bytes()));
@@ -121,11 +121,11 @@ impl Config {
         }
     }
 
-    /// The settings of the state machine. `builds`: whether the command has a build step. `adopts`: whether hotrun can
-    /// manage the program's own sockets on this system.
+    /// The state machine's settings. `builds`: whether the command has a build step. `adopts`: whether hotrun can adopt
+    /// the program's own sockets on this system.
     pub fn policy(&self, builds: bool, adopts: bool) -> Policy {
         let passes_sockets = !self.listen.is_empty();
-        // If hotrun manages no socket, two generations can't run at once, because both would open the same port.
+        // If hotrun manages no sockets, two generations can't run at once, because both would open the same port.
         let mode = match (self.cli.stop_first, passes_sockets, adopts) {
             (true, _, _) | (false, false, false) => Mode::StopFirst,
             (false, true, _) => Mode::Overlap,
@@ -148,12 +148,12 @@ impl Config {
         }
     }
 
-    /// Whether to manage the sockets that the program opens itself.
+    /// Whether to adopt the sockets that the program opens itself.
     pub fn adopts(&self) -> bool {
         self.cli.adopt == Adopt::Auto
     }
 
-    /// Whether to set `LISTEN_PID` for this command. In cargo mode that is the executable, not `cargo`.
+    /// Whether to set `LISTEN_PID` for this command. In cargo mode, the command is the executable, not `cargo`.
     pub fn sets_listen_pid(&self, argv: &[OsString]) -> bool {
         match self.cli.listen_pid {
             cli::ListenPid::Auto => !argv
@@ -164,8 +164,8 @@ impl Config {
         }
     }
 
-    /// The environment of the program. `--env` overrides `inherited`, which overrides the file of `--env-file`. The
-    /// file is read at each call. Variables that a supervisor has set for hotrun itself are removed later, by
+    /// The program's environment. `--env` overrides `inherited`, which overrides the `--env-file` file. Each call reads
+    /// the file again. Variables that a supervisor has set for hotrun itself are removed later, by
     /// [`process`](crate::process).
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl Config {
         let mut environment: Vec<Pair> = Vec::new();
         let of_file = match &self.cli.env_file {
             Some(path) => environment::read(path).map_err(|reason| {
-                anyhow::anyhow!("cannot read `{}` of `--env-file`: {reason}", path.display())
+                anyhow::anyhow!("cannot read `--env-file {}`: {reason}", path.display())
             })?,
             None => Vec::new(),
         };
@@ -202,7 +202,7 @@ fn workdir(given: Option<&Path>) -> Result<PathBuf, Failure> {
     let Some(given) = given else {
         return Ok(current);
     };
-    // The parent directories must be those that `..` and symbolic links lead to.
+    // Canonical, so that its parent directories are the real ones, even with `..` and symbolic links.
     let problem = match current.join(given).canonicalize() {
         Ok(path) if path.is_dir() => return Ok(path),
         Ok(_) => "not a directory".to_owned(),
@@ -251,14 +251,14 @@ fn command(given: Vec<OsString>, builds: bool, workdir: &Path) -> Result<Vec<OsS
     }
 }
 
-/// The default rules, then those of `--on`. The last matching rule applies.
+/// The default rules, then the `--on` rules. The last matching rule applies.
 fn rules(cli: &Cli, workdir: &Path) -> Result<Vec<Rule>, Failure> {
     let mut rules = Vec::new();
-    // `--watch` replaces all that is watched by default.
+    // `--watch` replaces everything that is watched by default.
     if cli.watch.is_empty() {
         rules.push(Rule::file(workdir.join(".env"), RuleAction::Restart));
     }
-    // The file is read at every start.
+    // Every start reads the file again, so a change to it needs a restart.
     let env_file = cli.env_file.iter().cloned();
     rules.extend(env_file.map(|file| Rule::file(file, RuleAction::Restart)));
     for on in &cli.on {
@@ -274,8 +274,8 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
             UiKind::Auto | UiKind::Plain => ui::Mode::Plain,
             UiKind::Live if std::io::stdout().is_terminal() => ui::Mode::Live,
             UiKind::Live => {
-                let message = "`--ui live` needs a terminal as standard output";
-                return Err(Failure::usage(message).hint("`--ui plain` needs none"));
+                let message = "`--ui live` needs standard output to be a terminal";
+                return Err(Failure::usage(message).hint("`--ui plain` works without a terminal"));
             }
             UiKind::Json => ui::Mode::Json,
             UiKind::Off => ui::Mode::Off,
@@ -299,7 +299,7 @@ fn ui_options(cli: &Cli, workdir: &Path) -> Result<ui::Options, Failure> {
     })
 }
 
-/// The path of a unix socket is relative to the working directory.
+/// Parses a `--listen` value. A unix socket's path is relative to the working directory.
 fn listen(typed: &str, workdir: &Path) -> Result<ListenSpec, Failure> {
     let spec = typed.parse::<ListenSpec>();
     let mut spec = spec.map_err(|error| Failure::usage(format!("`--listen`: {error}")))?;

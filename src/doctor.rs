@@ -1,7 +1,7 @@
 //! `--doctor`: checks what works on this system, with hints for what does not.
 //!
-//! Each check does once what hotrun would do, and changes nothing. The report fits on a screen of 80 columns and 24 rows
-//! even if every check fails.
+//! Each check tries once what hotrun does in operation, and leaves nothing changed. The report fits on a screen of 80
+//! columns and 24 rows even if every check fails.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,19 +19,19 @@ use crate::os::{self, Instruction, fd_limit, fs_event, mounts, process_tree, ter
 
 /// The width of the report, in columns.
 const WIDTH: usize = 80;
-/// A lower limit of inotify watches gets a note. Linux may set it on a machine with little memory.
+/// A limit on inotify watches below this gets a note. Linux may set such a limit on a machine with little memory.
 const FEW_WATCHES: u64 = 16_384;
 /// hotrun uses about 30 descriptors, eight for each draining generation, and two for each forwarded connection.
 const FEW_DESCRIPTORS: u64 = 256;
 /// Enough for all connections that hotrun can store, forward and respond to at once.
 const ENOUGH_DESCRIPTORS: u64 = 2048;
 
-/// The result of a check.
+/// How serious the result of a check is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It works.
+    /// The checked feature works.
     Works,
-    /// It could be better, but everything that the README promises is available.
+    /// Something could be better, but everything that the README promises is available.
     Note,
     /// Something that the README promises is not available.
     Fails,
@@ -40,13 +40,13 @@ pub enum Severity {
 /// The result of a check and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The result.
+    /// How serious it is.
     pub severity: Severity,
     /// What was checked, in at most 13 characters.
     pub name: &'static str,
     /// The details, in a few words.
     pub text: String,
-    /// What to do. Empty if it works, or if the hint of an earlier check applies.
+    /// What to do. Empty if the check succeeds, or if an earlier check's hint applies.
     pub hint: &'static str,
 }
 
@@ -56,7 +56,7 @@ pub fn check(workdir: &Path) -> Vec<Finding> {
     vec![
         kernel(&adopts),
         own_sockets(&adopts),
-        their_access(&adopts),
+        socket_access(&adopts),
         switching(),
         draining(),
         processes(),
@@ -149,7 +149,7 @@ fn kernel(adopts: &Result<(), Unavailable>) -> Finding {
     }
 }
 
-/// Whether hotrun can manage the sockets that programs open themselves.
+/// Whether hotrun can intercept the system calls with which programs open their own sockets.
 fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
     let (text, hint) = match adopts {
         Ok(()) | Err(Unavailable::Pidfd(_) | Unavailable::Memory(_)) => {
@@ -168,7 +168,7 @@ fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
         ),
         Err(Unavailable::Process(error)) => (
             format!("cannot start a process to try it: {}", cause(error)),
-            "check the limit of processes: `ulimit -u`",
+            "check the process limit: `ulimit -u`",
         ),
         Err(Unavailable::Silent) => ("the filter did not report a system call".to_owned(), LISTEN),
         Err(Unavailable::Unsupported) => ("this system can't manage them".to_owned(), LISTEN),
@@ -176,9 +176,9 @@ fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
     Finding::fails("own sockets", text, hint)
 }
 
-/// Whether hotrun can access those sockets.
-fn their_access(adopts: &Result<(), Unavailable>) -> Finding {
-    const NAME: &str = "their access";
+/// Whether hotrun can access the sockets that programs open themselves.
+fn socket_access(adopts: &Result<(), Unavailable>) -> Finding {
+    const NAME: &str = "socket access";
     let (call, error) = match adopts {
         Ok(()) => return Finding::works(NAME, "with `pidfd_getfd` and `process_vm_readv`"),
         Err(Unavailable::Pidfd(error)) => ("pidfd_getfd", error),
@@ -196,7 +196,7 @@ fn their_access(adopts: &Result<(), Unavailable>) -> Finding {
     Finding::fails(NAME, format!("`{call}` is refused: {}", cause(error)), hint)
 }
 
-/// The text of an error without its code, as in `(os error 2)`.
+/// An error's text, without its code (`(os error 2)`).
 fn cause(error: &io::Error) -> String {
     let text = error.to_string().to_lowercase();
     text.split(" (os error ").next().unwrap_or(&text).to_owned()
@@ -211,12 +211,12 @@ fn switching() -> Finding {
         Err(error) => Finding::fails(
             "switching",
             format!("the kernel refuses the filter: {}", cause(&error)),
-            "use a newer kernel or another sandbox; generations share a socket",
+            "use a newer kernel or sandbox; until then, generations share a socket",
         ),
     }
 }
 
-/// Sends all connections for two sockets of one address to the first.
+/// Opens two sockets on one address, and steers all connections to the first.
 fn steer() -> io::Result<()> {
     const RETURN: u16 = 0x06;
     let first = listening(0)?;
@@ -337,7 +337,7 @@ fn terminal() -> Finding {
     )
 }
 
-/// Keeps rustup from installing the toolchain that the directory requires.
+/// Runs `cargo --version`, and keeps rustup from installing the toolchain that the directory requires.
 fn cargo(workdir: &Path) -> Finding {
     let mut command = Command::new("cargo");
     command

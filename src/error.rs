@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use console::Style;
 
-/// Why hotrun ends without success.
+/// Why hotrun exits without success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     exit_code: u8,
@@ -13,7 +13,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The command line, or something it names, is wrong.
+    /// The command line, or something that it names, is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(2, message)
     }
@@ -23,7 +23,7 @@ impl Failure {
         Self::new(1, message)
     }
 
-    /// A signal ended hotrun. There is no message, because the sender of the signal knows.
+    /// A signal terminated hotrun. There is no message, because the sender of the signal knows.
     pub fn signal(number: i32) -> Self {
         Self::new(u8::try_from(128 + number).unwrap_or(u8::MAX), "")
     }
@@ -89,7 +89,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// A [`Failure`] in the chain keeps its exit status and hints, and the context is put before its message.
+/// A [`Failure`] in the chain keeps its exit status and hints. The context is put before its message.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         let mut parts = Vec::new();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_messages_of_a_chain_are_joined() {
+    fn the_messages_in_a_chain_are_joined() {
         let io = std::io::Error::new(std::io::ErrorKind::NotFound, "not there");
         let error = anyhow::Error::new(io)
             .context("reading `a`")

@@ -1,8 +1,8 @@
 //! Fuzzing of parsers for external input: the output of programs and compilers, and data from the kernel.
 //!
 //! Each parser has a test named `fuzz_…` beside it, which calls [`fuzz`] with examples of its input and with words that
-//! it recognises. By default a test runs for one second with a fixed seed. `FUZZ_SECONDS=600 cargo test --lib fuzz_ --
-//! --test-threads=1` runs each for ten minutes with a random seed, and also limits memory. A failing input is
+//! it recognizes. By default a test runs for one second with a fixed seed. `FUZZ_SECONDS=600 cargo test --lib fuzz_ --
+//! --test-threads=1` runs each test for ten minutes with a random seed, and also limits memory. A failing input is
 //! printed, and `FUZZ_SEED` repeats a run.
 //!
 //! Unlike cargo-fuzz, this has no coverage feedback, because that needs a nightly compiler. Repeated mutation of the
@@ -13,14 +13,14 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 const DEFAULT: Duration = Duration::from_secs(1);
-/// The number of inputs that are kept for further mutation.
+/// How many inputs are kept for further mutation.
 const MAX_KEPT: usize = 64;
-/// The maximum length of an input, in bytes. No parser reads as much at once.
+/// The maximum length of an input, in bytes. No parser reads this much at once.
 const MAX_LENGTH: usize = 64 * 1024;
-/// The limit for the growth of the process during a run, in bytes.
+/// How many bytes the process may grow by during a run.
 const MAX_MEMORY: u64 = 256 << 20;
 
-/// Passes mutated examples to a parser until the time is over. The parser must not panic or accumulate memory.
+/// Passes mutated examples to a parser until the time is up. The parser must not panic or accumulate memory.
 pub(crate) fn fuzz(name: &str, examples: &[&[u8]], words: &[&str], mut parser: impl FnMut(&[u8])) {
     let (seconds, seed) = (env_number("FUZZ_SECONDS"), env_number("FUZZ_SEED"));
     let seed = seed.unwrap_or_else(|| match seconds {
@@ -66,7 +66,7 @@ fn env_number(variable: &str) -> Option<u64> {
     )
 }
 
-/// The resident memory of this process, in bytes. 0 if it is unknown.
+/// The resident memory of this process, in bytes; 0 if unknown.
 fn memory() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = text
@@ -76,7 +76,7 @@ fn memory() -> u64 {
     pages.unwrap_or(0) * 4096
 }
 
-/// Prints the input that made a parser panic.
+/// Prints the parser's input if the parser panics.
 struct PrintOnPanic<'a> {
     name: &'a str,
     seed: u64,
@@ -96,7 +96,7 @@ impl Drop for PrintOnPanic<'_> {
 /// Generates inputs.
 struct Fuzzer<'a> {
     random: Random,
-    /// Inputs to mutate. The first ones are the examples, which are never replaced.
+    /// Inputs to mutate. The examples come first and are never replaced.
     kept: Vec<Vec<u8>>,
     examples: usize,
     words: &'a [&'a str],

@@ -1,4 +1,4 @@
-//! The user guide, one page for each topic. `hotrun help TOPIC` prints a page, and the man page
+//! The user guide, with one page per topic. `hotrun help TOPIC` prints a page, and the man page
 //! contains all of them.
 //!
 //! To add a page, write `src/guide/TOPIC.md` and add the topic to the table below. The first line is
@@ -11,7 +11,7 @@ macro_rules! pages {
             pub mod $topic {}
         )*
 
-        /// All pages, in the order in which they are listed.
+        /// All pages, in the order in which `hotrun help` lists them.
         pub const PAGES: &[Page] = &[$(Page {
             topic: stringify!($topic),
             text: include_str!(concat!("guide/", stringify!($topic), ".md")),

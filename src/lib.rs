@@ -1,7 +1,7 @@
 //! hotrun rebuilds a server when its sources change, starts the new build next to the old one, waits until it is ready,
 //! switches new connections over in one step, and lets the old one drain.
 //!
-//! This page is for people who read or change the code. The README says what hotrun does for its users.
+//! This page is for people who read or change the code. The README explains what hotrun does for its users.
 //!
 //! # One page
 //!
@@ -18,16 +18,16 @@
 //!   [`Notice`](reload::Notice)s. It does no I/O and has no clock; the caller passes the time and asks for the next
 //!   deadline. **It makes every decision about generations.** To change a policy, change it there; the tests show
 //!   within seconds which promise the change breaks.
-//! - [`driver`] owns the only `select!`. It turns every source into an event, passes it to the machine, and performs the
-//!   effects. Long work runs in tasks that report back with an event.
+//! - [`driver`] owns the only `select!`. It turns the input from every source into events, passes them to the machine, and
+//!   performs the effects. Long work runs in tasks that report back with an event.
 //! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread owns
 //!   the table and all sockets. The driver sends requests to that thread. So does [`socket::intercept`], which replies to
-//!   `bind` and `listen` calls of programs, so a program never waits for the driver.
-//! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, facts about them, and output. It holds no handle to
-//!   anything but the terminal. Keys come back as [`Request`](reload::Request)s.
-//! - [`os`] wraps the kernel's interfaces. It is the only place with `unsafe` and with differences between systems.
+//!   programs' `bind` and `listen` calls, so a program never waits for the driver.
+//! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, facts about them, and output. Its only handle is the
+//!   terminal's. Keys come back as [`Request`](reload::Request)s.
+//! - [`os`] wraps the kernel's interfaces. It is the only place with `unsafe` and platform-specific code.
 //!
-//! # The words
+//! # Terms
 //!
 //! - **generation**: one build result and the process tree started from it, numbered from 1.
 //! - **phases**: *building, starting, ready, live, draining, gone*. A generation can also *fail* before it is live.
@@ -41,20 +41,20 @@
 //!
 //! # A reload, step by step
 //!
-//! 1. [`watch`] reports changed files, and the machine requests a build. In cargo mode, [`build`] makes `cargo run` itself
-//!    build, with hotrun as cargo's `runner`: cargo then reports the program it would have started, with its arguments,
-//!    environment and directory.
+//! 1. [`watch`] reports changed files, and the machine requests a build. In cargo mode, [`build`] runs `cargo run` itself,
+//!    with hotrun as cargo's `runner`: cargo builds, then passes hotrun the program that it would have started, with its
+//!    arguments, environment and directory.
 //! 2. [`process`] starts the program under a *guardian*, a small hotrun process. The guardian is the subreaper of the
 //!    generation's process tree, reports how the program exits, and kills the tree when hotrun is gone, for any reason.
 //!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
 //!    ([`socket::intercept`]). It also gets `NOTIFY_SOCKET`.
-//! 3. [`ready`] finds out when it is ready, without sending it a client's connection too early.
+//! 3. [`ready`] detects when the program is ready. Until then, the program gets no client's connection.
 //! 4. The switch: every address is a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the kernel
 //!    chooses the one that gets a new connection. Replacing that program is one system call.
-//! 5. The old generation takes the connections that are already in its queue, then gets the stop signal. If it does not
+//! 5. The old generation accepts the connections that are already in its queue, then gets the stop signal. If it does not
 //!    handle that signal, it gets the signal only when its connections are closed or idle.
-//! 6. Connections that still land in its listeners are forwarded. After the stop timeout the tree is killed. A listener is
-//!    closed at a moment when the kernel's renumbering of the group cannot misdirect a connection.
+//! 6. Connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed. A listener
+//!    is closed only when the kernel's renumbering of the group cannot misdirect a connection.
 //!
 //! # Threads, tasks and processes
 //!
@@ -65,7 +65,7 @@
 //! | blocking threads (at most 16): files, `/proc`, socket dumps | as needed | nothing | the task that waits |
 //! | `sockets` | 1 | the table and every listening socket | its inbox: inputs, and requests with a reply |
 //! | `forward PORT` | 1 per listener that no program accepts from | nothing: it accepts from one listener | `sockets`, tasks |
-//! | `intercept N` | 1 per generation whose sockets are adopted | what it knows of the program's sockets | `sockets`, the driver |
+//! | `intercept N` | 1 per generation whose sockets are adopted | its record of the program's sockets | `sockets`, the driver |
 //! | threads of [`ui`], [`watch`], the notify crate | 1 each | the terminal; the watches | the driver |
 //! | `signals` | 1 | nothing: it receives the signals to hotrun | the driver |
 //! | guardian | 1 process per generation | its process tree | the driver, through a socket pair |
@@ -73,24 +73,24 @@
 //!
 //! # Invariants
 //!
-//! Each is checked by name: 1 to 8 and 11 on every edge of the explored state space (`reload/tests`), 9 in `tests/process`,
-//! 10 under load in `tests/e2e`.
+//! Tests check each invariant by name: 1 to 8 and 11 on every edge of the explored state space (`reload/tests`), 9 in
+//! `tests/process`, and 10 under load in `tests/e2e`.
 //!
 //! 1. At most one generation is building, one starting, one live.
 //! 2. The live generation is signalled only after another one is live, on quit, in stop-first mode (which also applies to
 //!    programs that store descriptors), or when it misses its watchdog deadline.
 //! 3. No generation is started from sources older than the last reported change.
 //! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
-//! 5. A stale event (of a generation that is gone) changes nothing.
+//! 5. A stale event (from a generation that is gone) changes nothing.
 //! 6. Draining is bounded: it ends when the program exits, when its connections are idle, or at the timeout. A program may
 //!    extend the timeout, each time by a stated amount.
 //! 7. No change is lost: a change that arrives during a build or start is acted on afterwards.
-//! 8. Quit ends exactly once, with no process left and the terminal restored.
+//! 8. Quitting finishes exactly once, with no process left and the terminal restored.
 //! 9. Of hotrun's file descriptors, a child inherits only those meant for it.
 //! 10. From the first listen to quit, hotrun refuses or resets no connection to a watched address.
 //! 11. No crash loop: at most two automatic restarts; then hotrun waits for a change or a request.
 //!
-//! # Who may import whom
+//! # Allowed imports
 //!
 //! ```text
 //! main -> lib -> driver, config, doctor, error, ui
@@ -101,7 +101,7 @@
 //! watch, build -> error
 //! config, cli -> the types in which the modules above take their settings
 //! config -> cli               cli -> guide, error          cli, ready -> value
-//! reload -> std only          os -> nothing of the crate
+//! reload -> std only          os -> nothing in the crate
 //! ```
 //!
 //! `tests/tidy` enforces this table.
@@ -116,12 +116,12 @@
 //! | messages, JSON fields, the live terminal, keys | [`ui`] |
 //! | what counts as a change | [`watch`] |
 //! | how cargo is called and its output read | [`build`] |
-//! | which listener gets connections, and when one is closed | [`socket`], its `table` |
+//! | which listener gets connections, and when a listener is closed | [`socket`], its `table` |
 //! | the replies to a program's `bind` and `listen` | [`socket::intercept`] |
 //! | the 503 response while no generation is live | [`socket::pending`] |
 //! | what counts as ready | [`ready`] |
-//! | the checks of `--doctor` | [`doctor`] |
-//! | the messages a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |
+//! | the `--doctor` checks | [`doctor`] |
+//! | the messages that a program may send to `NOTIFY_SOCKET`, the descriptors it stores | [`process::notify`], [`driver`], [`reload::Machine`] |
 //! | how processes are started, signalled and reaped | [`process`] |
 //! | the builds kept for rolling back, and when a build counts as unchanged | [`artifact`] |
 //! | how an effect is performed | [`driver`] |
@@ -159,7 +159,7 @@ use crate::driver::Outcome;
 use crate::error::Failure;
 use crate::ui::Ui;
 
-/// Runs hotrun with these arguments, of which the first is its own name, and returns the exit code.
+/// Runs hotrun with these arguments, the first of which is its own name, and returns the exit code.
 pub fn run(args: Vec<OsString>) -> ExitCode {
     if let Some(code) = driver::hidden_mode(&args) {
         return code;
@@ -195,16 +195,16 @@ fn check_system(workdir: &Path) -> Result<(), Failure> {
     }
 }
 
-/// How many threads read files and query the kernel, which would block the main thread.
+/// How many threads may read files and query the kernel. In the main thread, that would block everything else.
 const MAX_BLOCKING_THREADS: usize = 16;
 
-/// Everything runs in the main thread: the parent of the guardians must live as long as hotrun (see
+/// Runs everything on the main thread: the thread that starts the guardians must live as long as hotrun (see
 /// [`process::guardian`]).
 fn drive(config: Config) -> Result<Outcome, Failure> {
-    // If the limit cannot be raised, hotrun runs with what it has.
+    // If the limit cannot be raised, hotrun makes do with it.
     let _ = os::fd_limit::raise();
     let _ = os::fd_limit::grow_table();
-    // One blocking thread is kept forever: it does all the work if the system allows no further thread.
+    // One blocking thread is kept forever. It does all blocking work if the system allows no further thread.
     const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -212,18 +212,18 @@ fn drive(config: Config) -> Result<Outcome, Failure> {
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .build();
     let runtime =
-        runtime.map_err(|error| Failure::environment(format!("starting the runtime: {error}")))?;
+        runtime.map_err(|error| Failure::environment(format!("cannot start the runtime: {error}")))?;
     runtime.spawn_blocking(|| ());
     let ui = Ui::standard(config.ui.clone());
     let outcome = runtime.block_on(driver::run(config, ui));
-    // The user interface's thread may be blocked by a terminal that accepts no output.
+    // A terminal that accepts no output may be blocking the user interface's thread.
     ui::restore_permanently();
     driver::kill_helpers();
     end(runtime);
     Ok(outcome?)
 }
 
-/// Does not wait for the blocking threads.
+/// Shuts the runtime down without waiting for its blocking threads.
 fn end(runtime: Runtime) {
     runtime.shutdown_background();
 }
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_does_not_wait_for_blocking_threads() {
+    fn the_shutdown_does_not_wait_for_blocking_threads() {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.unwrap();
         let (finish, finished) = mpsc::channel::<()>();
@@ -260,7 +260,7 @@ mod tests {
             finished.recv()
         });
         has_started.recv().unwrap();
-        // This would block forever if it waited.
+        // If `end` waited for the thread, the test would never finish.
         end(runtime);
         finish.send(()).unwrap();
     }

@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-/// A day. A longer value is probably a mistake (`1M` is a month), and the limit keeps deadlines far from overflow.
+/// One day. A longer value is probably a mistake (`1M` is a month), and the limit keeps deadlines far from overflow.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads `250ms`, `10s`, `1m30s` or `1.5s`. A number without a unit is refused because other tools disagree on its unit.
+/// Parses `250ms`, `10s`, `1m30s` or `1.5s`. A number without a unit is an error, because tools disagree on its unit.
 ///
 /// # Errors
 ///
 /// The text is not a duration, or the duration is longer than a day.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration > MAX_DURATION => Err("a duration is at most `24h`".into()),
+        Ok(duration) if duration > MAX_DURATION => Err("a duration must be at most `24h`".into()),
         Ok(duration) => Ok(duration),
-        Err(_) => Err("a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`".into()),
+        Err(_) => {
+            Err("a duration must have a number and a unit, as in `250ms`, `10s` or `1m30s`".into())
+        }
     }
 }
 
-/// Writes a duration as a user types it, without spaces.
+/// Formats a duration as a user would type it, without spaces.
 pub fn format_duration(duration: Duration) -> String {
     humantime::format_duration(duration)
         .to_string()

@@ -4,7 +4,7 @@ use clap::error::{ContextKind, ContextValue};
 
 use crate::error::Failure;
 
-/// The message of an error of clap, and its tips as hints.
+/// Converts a clap error, with its tips as hints.
 pub fn explain(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
@@ -35,7 +35,7 @@ fn origin(error: &clap::Error) -> Option<String> {
     is_it.then(|| format!("the value comes from the environment variable `{name}`"))
 }
 
-/// The environment variable that sets the option with this long name.
+/// The name of the environment variable for the option with this long name.
 pub fn variable(long: &str) -> String {
     format!("HOTRUN_{}", long.replace('-', "_").to_uppercase())
 }

@@ -82,7 +82,7 @@ pub(super) fn generate(what: Generate, mut command: Command) -> io::Result<Vec<u
     Ok(text)
 }
 
-/// clap's sections, then the guide: its headings are those of the man page, and its lines are kept as they are.
+/// Renders clap's sections, then the guide: its headings become sections, and its line breaks are kept.
 fn man_page(command: Command) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     Man::new(command).render(&mut text)?;
@@ -113,7 +113,7 @@ A program that doesn't handle the signal is restarted instead. \
 A GLOB with a `/` matches paths (`config/*.toml`, `data/**`), one without matches names (`*.sql`). \
 The last matching rule applies. \
 Files in a directory that a GLOB names are watched even if they are ignored or outside the watched directories. \
-By default, `.env` and the file of `--env-file` have the action `restart`.";
+By default, `.env` and the `--env-file` file have the action `restart`.";
 
 pub(super) const READY: &str = "\
 How to detect that a new generation is ready
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn help_lists_the_topics() {
+    fn help_without_a_topic_lists_the_topics() {
         let text = help("hotrun help").unwrap().unwrap();
         for page in PAGES {
             assert!(

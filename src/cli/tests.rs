@@ -7,7 +7,7 @@ fn try_parse(line: &str) -> Result<Cli, Failure> {
 }
 
 fn failure(line: &str) -> Failure {
-    try_parse(line).expect_err("the command line is invalid")
+    try_parse(line).expect_err("the command line should be rejected")
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn options_have_defaults() {
 }
 
 #[test]
-fn every_option_has_an_environment_variable() {
+fn every_option_except_help_and_version_has_an_environment_variable() {
     assert_eq!(variable("stop-timeout"), "HOTRUN_STOP_TIMEOUT");
     for arg in command().get_arguments().filter(|arg| !arg.is_positional()) {
         let long = arg.get_long().expect("every option has a long name");
@@ -71,7 +71,7 @@ fn is_table_row(line: &str) -> bool {
 
 /// A fixed line break within a sentence would leave ragged lines at other widths.
 #[test]
-fn no_sentence_of_the_long_help_has_a_fixed_line_break() {
+fn no_sentence_in_the_long_help_has_a_fixed_line_break() {
     let help = unwrapped_help();
     let lines: Vec<_> = help
         .lines()
@@ -117,7 +117,7 @@ fn the_command_needs_no_dashes_before_it() {
 }
 
 #[test]
-fn repeatable_options_add_up() {
+fn repeatable_options_accumulate_their_values() {
     let cli = try_parse("-w a -w b -e rs,toml -e html -E A=1 -E B=2 -vv").unwrap();
     assert_eq!(cli.watch, [PathBuf::from("a"), PathBuf::from("b")]);
     assert_eq!(cli.exts, ["rs", "toml", "html"]);
@@ -126,7 +126,7 @@ fn repeatable_options_add_up() {
 }
 
 #[test]
-fn an_unknown_option_gets_the_nearest_known_one() {
+fn for_an_unknown_option_the_error_suggests_a_similar_one() {
     let expected = Failure::usage("unexpected argument '--stop-timout' found")
         .hint("a similar argument exists: '--stop-timeout'")
         .hint("to pass '--stop-timout' as a value, use '-- --stop-timout'");
@@ -134,8 +134,8 @@ fn an_unknown_option_gets_the_nearest_known_one() {
 }
 
 #[test]
-fn an_invalid_value_gets_a_reason() {
-    let duration = "a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`";
+fn for_an_invalid_value_the_error_gives_the_reason() {
+    let duration = "a duration must have a number and a unit, as in `250ms`, `10s` or `1m30s`";
     for (line, value, option, reason) in [
         (
             "--debounce 10 -- x",
@@ -148,7 +148,7 @@ fn an_invalid_value_gets_a_reason() {
             "--stop-signal SIGTREM -- x",
             "SIGTREM",
             "--stop-signal <SIGNAL>",
-            "a signal is a name or a number, as in `TERM`, `SIGTERM` or `15`",
+            "a signal must be a name or a number, as in `TERM`, `SIGTERM` or `15`",
         ),
         (
             "--ready listening",
@@ -176,12 +176,12 @@ fn poll_takes_an_optional_interval() {
     let interval = Duration::from_secs(2);
     assert_eq!(poll("--poll=2s -- x"), Some(Poll::Every(interval)));
     let failure = failure("--poll=0s");
-    let reason = "the interval is at least `10ms`";
+    let reason = "the interval must be at least `10ms`";
     assert!(failure.message().ends_with(reason), "{failure}");
 }
 
 #[test]
-fn the_option_of_a_missing_value_is_named() {
+fn for_a_missing_value_the_error_names_the_option() {
     let failure = failure("--ready-timeout");
     assert!(failure.message().contains("--ready-timeout"), "{failure}");
 }

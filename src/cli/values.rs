@@ -55,7 +55,7 @@ pub enum Stdin {
 pub enum UiKind {
     /// `live` on a terminal, `plain` otherwise
     Auto,
-    /// A status footer below the program's output, and keys
+    /// A status footer below the program's output, plus keyboard shortcuts
     Live,
     /// One line per event
     Plain,
@@ -68,13 +68,13 @@ pub enum UiKind {
 /// A value of `--on`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnRule {
-    /// Matches the files.
+    /// Matches the files that the rule applies to.
     pub glob: String,
-    /// What to do when they change.
+    /// What to do when one of the files changes.
     pub action: RuleAction,
 }
 
-/// Parses `GLOB=ACTION`. Both may contain a `=`, so the first one that is followed by an action separates them.
+/// Parses `GLOB=ACTION`. Both parts may contain a `=`, so the separator is the first `=` that an action follows.
 pub(super) fn rule(text: &str) -> Result<OnRule, String> {
     const ACTIONS: [&str; 5] = ["build", "restart", "signal:", "run:", "ignore"];
     let mut places = text.match_indices('=').map(|(at, _)| text.split_at(at));
@@ -87,7 +87,7 @@ pub(super) fn rule(text: &str) -> Result<OnRule, String> {
                 .map(|(glob, _)| text.split_at(glob.len()))
         })
         .filter(|(glob, _)| !glob.is_empty())
-        .ok_or("a rule is a glob, a `=` and an action, as in `config/*.toml=signal:HUP`")?;
+        .ok_or("a rule must be a glob, a `=` and an action, as in `config/*.toml=signal:HUP`")?;
     let (word, rest) = action[1..].split_once(':').unwrap_or((&action[1..], ""));
     let action = match (word, rest) {
         ("build", "") => RuleAction::Build,
@@ -97,7 +97,7 @@ pub(super) fn rule(text: &str) -> Result<OnRule, String> {
         ("run", line) if !line.trim().is_empty() => RuleAction::Run(line.to_owned()),
         _ => {
             return Err(
-                "an action is `build`, `restart`, `signal:HUP`, `run:COMMAND` or `ignore`".into(),
+                "use the action `build`, `restart`, `signal:HUP`, `run:COMMAND` or `ignore`".into(),
             );
         }
     };
@@ -111,7 +111,7 @@ pub(super) fn ready(text: &str) -> Result<Arc<ReadySpec>, String> {
     text.parse().map(Arc::new)
 }
 
-/// Parses an interval, or whether to poll, with the words that clap allows in the variables of other flags.
+/// Parses an interval, or one of the words for yes and no that clap accepts in the variables of other flags.
 pub(super) fn poll(text: &str) -> Result<Poll, String> {
     match text.to_lowercase().as_str() {
         "on" | "1" | "true" | "t" | "yes" | "y" => return Ok(Poll::Always),
@@ -120,7 +120,7 @@ pub(super) fn poll(text: &str) -> Result<Poll, String> {
     }
     match parse_duration(text)? {
         interval if interval < Duration::from_millis(10) => {
-            Err("the interval is at least `10ms`".into())
+            Err("the interval must be at least `10ms`".into())
         }
         interval => Ok(Poll::Every(interval)),
     }
@@ -134,7 +134,8 @@ pub(super) fn signal(text: &str) -> Result<Signal, String> {
         Ok(number) => Signal::try_from(number),
         Err(_) => format!("SIG{name}").parse(),
     };
-    signal.map_err(|_| "a signal is a name or a number, as in `TERM`, `SIGTERM` or `15`".into())
+    signal
+        .map_err(|_| "a signal must be a name or a number, as in `TERM`, `SIGTERM` or `15`".into())
 }
 
 /// Checks the syntax of a glob.
@@ -154,7 +155,7 @@ pub(super) fn extension(text: &str) -> Result<String, String> {
     Ok(bare.to_owned())
 }
 
-/// Splits a variable that holds one value per line, and skips empty lines.
+/// Splits the value of a variable into lines, and skips empty ones.
 pub(super) fn lines(text: &OsStr) -> Vec<OsString> {
     let lines = text.as_bytes().split(|byte| *byte == b'\n');
     let lines = lines.filter(|line| !line.is_empty());
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_syntax_of_globs_is_checked() {
+    fn glob_syntax_is_checked() {
         assert!(glob("**/*.{log,tmp}").is_ok());
         assert!(glob("a[").unwrap_err().starts_with("not a glob: "));
     }

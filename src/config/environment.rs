@@ -1,4 +1,4 @@
-//! The files of `--env-file`, the values of `--env`, and which commands are wrappers.
+//! Parses `--env-file` files and `--env` values, and knows which commands are wrappers.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -11,11 +11,11 @@ use crate::error::Failure;
 /// The name and the value of a variable.
 pub(super) type Pair = (OsString, OsString);
 
-/// Commands that start the program as a child process, so that its pid is not the one that hotrun knows.
+/// Commands that start the program as a child process, so that hotrun does not know the program's pid.
 ///
-/// `sh -c` and other shells may or may not replace themselves, so they count. `env`, `exec`, `nice` and the like
-/// always replace themselves. `setsid` forks if it leads its process group, which it does under hotrun; `sudo` and
-/// `doas` fork if they have a session to close; `strace` and the like trace a child process.
+/// Shells (`sh -c`) may or may not replace themselves with the program, so they count as wrappers. `env`, `exec`, `nice`
+/// and the like always replace themselves. `setsid` forks if it leads its process group, which it does under hotrun;
+/// `sudo` and `doas` fork if they have a session to close; `strace` and the like trace a child process.
 const WRAPPERS: &[&str] = &[
     "ash", "bash", "bun", "bunx", "bundle", "cargo", "dash", "deno", "doas", "fish", "flock", "go",
     "gradle", "just", "ksh", "ltrace", "make", "mvn", "nodemon", "npm", "npx", "pdm", "perf",
@@ -28,7 +28,7 @@ pub(super) fn is_wrapper(program: &OsStr) -> bool {
     name.is_some_and(|name| WRAPPERS.contains(&name))
 }
 
-/// The text of an error without its code, as in `(os error 2)`.
+/// An error's text, without its code (`(os error 2)`).
 pub(super) fn reason(error: &io::Error, expected: &str) -> String {
     if error.kind() == io::ErrorKind::NotFound {
         return format!("no such {expected}");
@@ -37,12 +37,12 @@ pub(super) fn reason(error: &io::Error, expected: &str) -> String {
     text.split(" (os error ").next().unwrap_or(&text).to_owned()
 }
 
-/// Reads a dotenv file. It must be a file that can be read again: a pipe (`<(…)` in a shell) would be empty the second
-/// time, and opening a named pipe would block until it has a writer.
+/// Reads a dotenv file. It must be a regular file, because it is read at every start: a pipe (`<(…)` in a shell) would be
+/// empty the second time, and opening a named pipe would block until it has a writer.
 pub(super) fn read(path: &Path) -> Result<Vec<Pair>, String> {
     let unreadable = |error: io::Error| reason(&error, "file");
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err("not a regular file, which can be read again at every start".into());
+        return Err("not a regular file (hotrun reads it again at every start)".into());
     }
     parse(&fs::read_to_string(path).map_err(unreadable)?)
 }
@@ -68,7 +68,7 @@ fn explain(text: &str, error: &dotenvy::Error) -> String {
     )
 }
 
-/// Parses a value of `--env`.
+/// Parses an `--env` value.
 pub(super) fn pair(typed: &OsStr) -> Result<Pair, Failure> {
     let bytes = typed.as_bytes();
     match bytes.iter().position(|byte| *byte == b'=') {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn wrappers_start_the_program_as_a_child() {
+    fn commands_that_start_the_program_as_a_child_are_wrappers() {
         for program in [
             "npm", "/bin/sh", "sudo", "nodemon", "setsid", "time", "timeout", "strace",
         ] {

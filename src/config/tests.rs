@@ -38,7 +38,7 @@ fn the_default_command_in_a_package_is_cargo_run() {
 }
 
 #[test]
-fn without_a_command_and_a_package_there_is_nothing_to_run() {
+fn without_a_command_or_a_package_there_is_nothing_to_run() {
     let failure = read_in(empty().path(), &[]).unwrap_err();
     assert!(
         failure
@@ -84,14 +84,14 @@ fn workdir_error(path: &str) -> String {
 }
 
 #[test]
-fn a_missing_path_is_named_with_its_option() {
+fn the_error_for_a_missing_path_names_the_option() {
     assert_eq!(
         message(&["-w", "nowhere", "--", "x"]),
         "`--watch nowhere`: no such file or directory"
     );
     let text = message(&["--env-file", "nowhere", "--", "x"]);
     assert!(
-        text.ends_with("nowhere` of `--env-file`: no such file"),
+        text.starts_with("cannot read `--env-file ") && text.ends_with("nowhere`: no such file"),
         "{text}"
     );
     assert_eq!(
@@ -136,7 +136,7 @@ fn env_overrides_the_environment_which_overrides_the_env_file() {
             .environment([])
             .unwrap()
             .contains(&pair("NEW", "again")),
-        "the file is read at every start"
+        "the file is read again"
     );
     fs::remove_file(directory.path().join(".env")).unwrap();
     assert!(config.environment([]).is_err());
@@ -151,13 +151,13 @@ fn an_env_file_must_be_a_regular_file() {
     let descriptor = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&pipe));
     for path in [fifo.to_str().unwrap(), &descriptor, "/dev/null", "/"] {
         let failure = read_in(directory.path(), &["--env-file", path, "--", "x"]).unwrap_err();
-        let expected = format!("cannot read `{path}` of `--env-file`: not a regular file, ");
+        let expected = format!("cannot read `--env-file {path}`: not a regular file (");
         assert!(failure.message().starts_with(&expected), "{failure}");
     }
 }
 
 #[test]
-fn the_policy_has_the_values_of_the_options() {
+fn the_policy_contains_the_option_values() {
     let words = [
         "--stop-first",
         "--when-busy",
@@ -179,7 +179,7 @@ fn the_policy_has_the_values_of_the_options() {
         when_busy: WhenBusy::Queue,
         ready_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(3),
-        // Without sockets it may be a job.
+        // Without sockets, the program may be a job.
         passes_sockets: false,
         ..Policy::default()
     };
@@ -226,7 +226,7 @@ fn help_version_and_completions_are_printed() {
             Task::Print(text) => {
                 assert!(String::from_utf8_lossy(&text).contains(expected), "{word}");
             }
-            Task::Run(_) | Task::Doctor(_) => panic!("{word} runs"),
+            Task::Run(_) | Task::Doctor(_) => panic!("`{word}` should only print"),
         }
     }
 }

@@ -20,7 +20,7 @@ fn the_report_fits_on_a_screen_even_if_every_check_fails() {
         let text = report(&longest, color);
         let plain = console::strip_ansi_codes(&text).into_owned();
         let rows = plain.lines().count();
-        assert!(rows <= 23, "the error takes one more line: {plain}");
+        assert!(rows <= 23, "the final error needs the last row: {plain}");
         for line in plain.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
         }
@@ -37,7 +37,7 @@ fn the_report_fits_on_a_screen_even_if_every_check_fails() {
 }
 
 #[test]
-fn a_check_that_works_has_one_line() {
+fn a_successful_check_takes_one_line() {
     let text = report(&[finding(Severity::Works, "")], false);
     assert!(text.contains("\n  works  thirteen char xxx"), "{text}");
     assert!(text.ends_with("…\neverything that hotrun needs works\n"));

@@ -206,7 +206,7 @@ mod tests {
             ),
             (
                 "delay:5",
-                "a duration is a number and a unit, as in `250ms`, `10s` or `1m30s`",
+                "a duration must have a number and a unit, as in `250ms`, `10s` or `1m30s`",
             ),
         ] {
             assert_eq!(text.parse::<ReadySpec>(), Err(reason.into()), "{text}");
