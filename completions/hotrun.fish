@@ -25,7 +25,7 @@ complete -c hotrun -s C -l workdir -d 'Run in this directory' -r -f -a "(__fish_
 complete -c hotrun -l stdin -d 'Where keyboard input goes' -r -f -a "hotrun\t'To hotrun, as keys; the program has no input'
 program\t'To the newest generation; hotrun handles Ctrl-C and Ctrl-Z'"
 complete -c hotrun -l ui -d 'How to show hotrun\'s own output' -r -f -a "auto\t'`live` on a terminal, `plain` otherwise'
-live\t'A status footer below the program\'s output, plus keyboard shortcuts'
+live\t'A status footer below the output, plus keyboard shortcuts'
 plain\t'One line per event'
 json\t'One JSON object per line'
 off\t'Only the program\'s output'"

@@ -211,8 +211,8 @@ fn drive(config: Config) -> Result<Outcome, Failure> {
         .thread_keep_alive(FOREVER)
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .build();
-    let runtime =
-        runtime.map_err(|error| Failure::environment(format!("cannot start the runtime: {error}")))?;
+    let runtime = runtime
+        .map_err(|error| Failure::environment(format!("cannot start the runtime: {error}")))?;
     runtime.spawn_blocking(|| ());
     let ui = Ui::standard(config.ui.clone());
     let outcome = runtime.block_on(driver::run(config, ui));

@@ -55,7 +55,7 @@ pub enum Stdin {
 pub enum UiKind {
     /// `live` on a terminal, `plain` otherwise
     Auto,
-    /// A status footer below the program's output, plus keyboard shortcuts
+    /// A status footer below the output, plus keyboard shortcuts
     Live,
     /// One line per event
     Plain,

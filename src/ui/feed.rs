@@ -1,4 +1,4 @@
-//! The user interface's thread, and the way to it.
+//! The user interface's thread, and the channel to it.
 
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,21 +13,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::recent_output::RecentOutput;
 use super::{Level, Report, Ui, UiCommand};
 
-/// How many pieces of output may wait to be shown. Beyond that [`Feed::pass`] waits, and so does the program in the end:
-/// output is never dropped, and does not pile up.
+/// How many pieces of output may wait to be shown. Beyond that [`Feed::pass`] waits, and so, eventually, does the program:
+/// output is never dropped and never piles up.
 const MAX_WAITING: usize = 256;
 
-/// How long a terminal that accepts no output (Ctrl-S, a pager) may delay the end.
+/// How long a terminal that accepts no output (Ctrl-S, a pager) may delay an exit or a suspend.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The user interface wakes this often even if it has nothing to do.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Called when hotrun must quit: nobody sees the output any longer, or a part of hotrun has panicked.
+/// Called when hotrun must quit, because its output has no reader or a part of hotrun has panicked.
 pub type OnQuit = Arc<dyn Fn() + Send + Sync>;
 
-/// The way to the user interface, which runs in a thread of its own, because a blocked terminal must not delay a switch.
-/// Reports appear in the order in which they were sent.
+/// A sender to the user interface, which runs in its own thread because a blocked terminal must not delay a switch.
+/// Reports appear in the order in which they are sent.
 #[derive(Clone, Debug)]
 pub struct Feed {
     items: Sender<Item>,
@@ -36,10 +36,10 @@ pub struct Feed {
     release: Release,
 }
 
-/// Set when the terminal must be released before everything else that waits; notified when that is done.
+/// Set to request that the terminal is released before any waiting report is shown. The sender confirms the release.
 type Release = Arc<Mutex<Option<oneshot::Sender<()>>>>;
 
-/// The permit is returned when the report has been shown.
+/// Content to process. Its permit, if any, is returned once the content has been processed.
 type Item = (Content, Option<OwnedSemaphorePermit>);
 
 #[derive(Debug)]
@@ -48,14 +48,14 @@ enum Content {
     Command(UiCommand),
 }
 
-/// The thread of the user interface.
+/// The user interface's thread.
 #[derive(Debug)]
 pub struct UiThread {
     finished: oneshot::Receiver<()>,
     panicked: Arc<AtomicBool>,
 }
 
-/// Starts the thread of the user interface.
+/// Starts the user interface's thread.
 ///
 /// # Errors
 /// The system allows no further thread.
@@ -81,7 +81,7 @@ pub fn start(ui: Ui, on_quit: OnQuit) -> std::io::Result<(Feed, UiThread)> {
     Ok((feed, UiThread { finished, panicked }))
 }
 
-/// Without this thread the user sees nothing.
+/// Makes hotrun quit if this thread panics, because the user would no longer see anything.
 struct QuitOnPanic(OnQuit);
 
 impl Drop for QuitOnPanic {
@@ -99,7 +99,7 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, on_quit: &OnQuit, release: &Relea
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        // Everything that waits is drawn at once.
+        // Everything that is waiting is drawn in one frame.
         let mut shown = Ok(());
         while let Some((content, _room)) = item {
             let released = release_terminal(&mut ui, release);
@@ -110,15 +110,15 @@ fn show(mut ui: Ui, incoming: &Receiver<Item>, on_quit: &OnQuit, release: &Relea
             item = incoming.try_recv().ok();
         }
         if shown.and(ui.draw()).is_err() {
-            // The reader is gone (`| head -1`, a closed terminal). hotrun then ends, as a program in its place would. The
-            // user interface reports each such failure once, and never a full disk.
+            // The reader is gone (`| head -1`, a closed terminal), so hotrun quits, as most programs would. The user
+            // interface returns such an error once per stream, and never returns an error for a full disk.
             on_quit();
         }
     }
     let _ = ui.finish();
 }
 
-/// Releases the terminal if that is requested.
+/// Releases the terminal if a release is requested.
 fn release_terminal(ui: &mut Ui, release: &Release) -> std::io::Result<()> {
     let requested = release
         .lock()
@@ -134,7 +134,7 @@ fn release_terminal(ui: &mut Ui, release: &Release) -> std::io::Result<()> {
 }
 
 impl Feed {
-    /// Shows a fact. Never waits.
+    /// Shows a report. Never waits.
     pub fn report(&self, report: Report) {
         self.send(Content::Report(report), None);
     }
@@ -146,22 +146,22 @@ impl Feed {
                 .unwrap_or_else(PoisonError::into_inner)
                 .record(report);
         }
-        // The thread lives as long as there is a `Feed`, unless it panics.
+        // The thread lives as long as a `Feed` exists, unless it panics.
         let _ = self.items.send((content, room));
     }
 
-    /// The recent output of everything that was reported.
+    /// The recent output, recorded from all reports.
     pub fn recent_output(&self) -> Arc<Mutex<RecentOutput>> {
         self.recent.clone()
     }
 
-    /// Has the user interface do something. Never waits.
+    /// Sends the user interface a command. Never waits.
     pub fn command(&self, command: UiCommand) {
         self.send(Content::Command(command), None);
     }
 
-    /// Restores the terminal to how hotrun found it, before everything that waits to be shown. Returns whether that
-    /// succeeded within two seconds.
+    /// Restores the terminal to the state in which hotrun found it, before any waiting report is shown. Returns whether
+    /// that succeeded within two seconds.
     pub async fn release_terminal(&self) -> bool {
         let (done, is_done) = oneshot::channel();
         let request = |release: &mut Option<_>| *release = Some(done);
@@ -172,13 +172,13 @@ impl Feed {
         matches!(released, Ok(Ok(())))
     }
 
-    /// Shows output. Waits until there is room for it.
+    /// Shows output. Waits until there is room in the queue.
     pub async fn pass(&self, report: Report) {
         let room = self.room.clone().acquire_owned().await.ok();
         self.send(Content::Report(report), room);
     }
 
-    /// Shows a report only if there is room for it now.
+    /// Shows a report if there is room in the queue; otherwise drops it.
     pub fn offer(&self, report: Report) {
         if let Ok(room) = self.room.clone().try_acquire_owned() {
             self.send(Content::Report(report), Some(room));
@@ -194,7 +194,7 @@ impl Feed {
         });
     }
 
-    /// A message without a hint, for [`Feed::offer`] and [`Feed::pass`].
+    /// Builds a message without a hint, for [`Feed::offer`] and [`Feed::pass`].
     pub const fn text(level: Level, text: String) -> Report {
         Report::Message {
             level,
@@ -203,15 +203,15 @@ impl Feed {
         }
     }
 
-    /// Shows that something failed.
+    /// Shows an error message.
     pub fn error(&self, text: impl Into<String>, hint: Option<String>) {
         self.message(Level::Error, text, hint);
     }
 }
 
 impl UiThread {
-    /// Makes hotrun quit when a task panics. A panic ends only its task, so hotrun would run on with a terminal that was
-    /// restored and shows nothing (see [`restore_permanently`](super::restore_permanently)).
+    /// Makes hotrun quit when a task panics. A panic ends only its task, so hotrun would keep running but draw nothing,
+    /// because a panic restores the terminal (see [`restore_permanently`](super::restore_permanently)).
     pub fn quit_on_panic(&self, on_quit: OnQuit) {
         let (before, panicked) = (panic::take_hook(), self.panicked.clone());
         panic::set_hook(Box::new(move |info| {
@@ -221,7 +221,7 @@ impl UiThread {
         }));
     }
 
-    /// Waits until everything has been shown, at most two seconds. Drop the other [`Feed`]s first.
+    /// Waits until everything has been shown, for at most two seconds. Drop all [`Feed`]s first.
     ///
     /// # Errors
     /// The user interface or a task has panicked.
@@ -245,7 +245,7 @@ mod tests {
     use crate::reload::GenId;
     use crate::ui::{Handles, Mode, Options, Stream, TerminalGuard};
 
-    /// Accepts one write for each message.
+    /// A writer that accepts one write for each message in the channel.
     struct Slow(Receiver<()>);
 
     impl Write for Slow {
@@ -288,7 +288,7 @@ mod tests {
             });
         }
         let (released, ()) = tokio::join!(feed.release_terminal(), async {
-            // One write is in progress, and one releases the terminal.
+            // One write is already in progress, and another releases the terminal.
             for _ in 0..2 {
                 go.send(()).unwrap();
             }

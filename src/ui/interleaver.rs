@@ -11,22 +11,22 @@ use super::stdio::Handles;
 use super::writer::TolerantWriter;
 use crate::reload::GenId;
 
-/// The longest line to hold back until its end arrives, in bytes.
+/// How many bytes of an unfinished line are held back at most.
 const MAX_HELD: usize = 64 * 1024;
 
-/// Merges the output of several programs and hotrun's own lines, so that nothing is lost and no line has two authors.
+/// Merges the output of several programs and hotrun's own lines, so that nothing is lost and no line mixes two sources.
 ///
-/// The output of a single program passes through byte for byte, prompts included. While several run, each line is held
-/// back until it is complete, and is labelled with the number of its generation.
+/// The output of a single program passes through byte for byte, prompts included. While several programs are running,
+/// each line is held back until it is complete, and is labelled with the number of its generation.
 #[derive(Debug)]
 pub(super) struct Interleaver {
     stdout: TolerantWriter,
     stderr: TolerantWriter,
     same: bool,
     clearable: bool,
-    /// The generation that started the current line of each stream, if that line has no end yet.
+    /// For each stream, the generation whose line is unfinished.
     open: [Option<GenId>; 2],
-    /// Lines that are held back.
+    /// Unfinished lines that are held back.
     held: BTreeMap<(GenId, Stream), Vec<u8>>,
 }
 
@@ -55,7 +55,7 @@ impl Interleaver {
         error.or_else(|| self.stderr.take_error())
     }
 
-    /// Writes a piece of one line: labelled, unless it continues a line of the same program.
+    /// Writes a piece of a line. If `label` is set, labels it unless it continues a line of the same program.
     fn piece(&mut self, id: GenId, stream: Stream, piece: &[u8], label: bool) {
         if piece.is_empty() {
             return;
@@ -71,7 +71,7 @@ impl Interleaver {
         self.raw(stream, &text);
     }
 
-    /// Writes what is held back of the programs that now run alone.
+    /// Writes the held back lines of programs that are now running alone.
     pub(super) fn release_alone(&mut self, model: &Model) {
         let held = self.held.keys().copied();
         let alone: Vec<_> = held.filter(|(id, _)| !model.overlaps(*id)).collect();
@@ -98,10 +98,10 @@ impl Interleaver {
         self.open[self.index(stream)] == Some(id)
     }
 
-    /// Ends the current line if another author started it.
-    fn start_line(&mut self, stream: Stream, author: Option<GenId>) {
+    /// Ends the current line if another source started it. hotrun's own lines have the source `None`.
+    fn start_line(&mut self, stream: Stream, source: Option<GenId>) {
         let index = self.index(stream);
-        if self.open[index].is_some() && self.open[index] != author {
+        if self.open[index].is_some() && self.open[index] != source {
             self.open[index] = None;
             self.raw(stream, b"\n");
         }

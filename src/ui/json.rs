@@ -11,16 +11,16 @@ use super::writer::TolerantWriter;
 use super::{Options, Report, Stream, text};
 use crate::reload::{Cause, Ended, Failure, GenId, GenNotice, Notice, Stopped};
 
-/// The longest line to hold back until its end arrives, in bytes.
+/// How many bytes of an unfinished line are held back at most.
 const MAX_HELD: usize = 64 * 1024;
 
-/// The renderer.
+/// The JSON renderer.
 #[derive(Debug)]
 pub(super) struct Json {
     out: TolerantWriter,
     color: bool,
     now: fn() -> SystemTime,
-    /// Lines without an end.
+    /// Unfinished lines.
     held: BTreeMap<(GenId, Stream), Vec<u8>>,
 }
 
@@ -104,7 +104,7 @@ impl Json {
     }
 }
 
-/// The length of the incomplete character at the end.
+/// The length of the incomplete UTF-8 character at the end, if there is one.
 fn incomplete(bytes: &[u8]) -> usize {
     let last = bytes.utf8_chunks().last();
     let invalid = last.map_or(&[][..], |chunk| chunk.invalid());
@@ -140,7 +140,7 @@ impl Event {
         }
     }
 
-    /// Only if true.
+    /// Adds the field only if it is true.
     fn with_flag(self, name: &'static str, value: bool) -> Self {
         self.with_some(name, value.then_some(true))
     }
@@ -157,7 +157,7 @@ impl Serialize for Event {
     }
 }
 
-/// A line of output. `partial`: no line end follows.
+/// The event for a line of output. `partial`: the line is incomplete.
 fn output(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> Event {
     let text = String::from_utf8_lossy(bytes);
     let lossy = matches!(text, std::borrow::Cow::Owned(_));
@@ -168,7 +168,7 @@ fn output(id: GenId, stream: Stream, bytes: &[u8], partial: bool) -> Event {
         .with_flag("partial", partial)
 }
 
-/// The event for a report, if there is one. `color`: whether the compiler's colors are kept.
+/// The event for a report, if it has one. `color`: whether to keep the compiler's colors.
 fn event(report: &Report, color: bool) -> Option<Event> {
     Some(match report {
         Report::Notice(notice) => notice_event(*notice),
@@ -209,7 +209,7 @@ fn event(report: &Report, color: bool) -> Option<Event> {
             .with("level", json!(level))
             .with("text", text.as_str())
             .with_some("hint", hint.as_deref()),
-        // A blocked build also prints a line about it. Connections change too often.
+        // cargo itself prints a line when a build is blocked. Connection counts change too often.
         Report::Listening { first: false, .. }
         | Report::Connections { .. }
         | Report::BuildBlocked { .. }
@@ -289,7 +289,7 @@ fn failed(id: GenId, failure: Failure, live: Option<GenId>) -> Event {
     }
 }
 
-/// Milliseconds, to the microsecond.
+/// Milliseconds, with microsecond precision.
 fn ms(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }

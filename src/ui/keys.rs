@@ -1,10 +1,10 @@
-//! Turns the bytes that the terminal sends into keys. Pure.
+//! Turns the bytes that the terminal sends into keys. Does no I/O.
 
 use std::time::Duration;
 
 use vte::{Params, Parser, Perform};
 
-/// What the user wants when pressing a key.
+/// A key, named after its function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     /// Build and start now.
@@ -15,7 +15,7 @@ pub enum Key {
     Undo,
     /// Print the whole output of the last build.
     Errors,
-    /// Kill the generations that still drain.
+    /// Kill the generations that are still draining.
     KillDraining,
     /// Clear the screen.
     Clear,
@@ -29,29 +29,29 @@ pub enum Key {
     Quit,
 }
 
-/// How long to wait for the rest of a sequence. After that a lone `ESC` is the key `Esc`. Alt and a bracket look like the
-/// start of a sequence; without a limit, they would swallow every later key.
+/// How long to wait for the rest of an escape sequence. After that, a lone `ESC` is the `Esc` key. Alt with a bracket looks
+/// like the start of a sequence; without a timeout, it would swallow every later key.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
 const ESC: u8 = 0x1b;
 /// Aborts an unfinished sequence (`CAN`, ECMA-48, 8.3.6).
 const CANCEL: u8 = 0x18;
 
-/// Finds keys in terminal input, however it is split into reads.
+/// Finds keys in terminal input, no matter how the input is split into reads.
 ///
-/// Escape sequences (arrows, mouse reports, a terminal's replies to queries) and pasted text contain letters, but no keys.
+/// Letters in escape sequences (arrows, mouse reports, a terminal's replies to queries) and in pasted text are not keys.
 #[derive(Default)]
 pub struct KeyParser {
     parser: Parser,
     input: Input,
-    /// A sequence may be unfinished.
+    /// Whether an escape sequence may be unfinished.
     unfinished: bool,
-    /// The last byte was `ESC`.
+    /// Whether the last byte was `ESC`.
     escape: bool,
 }
 
 impl KeyParser {
-    /// The keys in these bytes.
+    /// Returns the keys in these bytes.
     pub fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
         self.parser.advance(&mut self.input, bytes);
         self.unfinished |= bytes.contains(&ESC);
@@ -59,13 +59,13 @@ impl KeyParser {
         std::mem::take(&mut self.input.keys)
     }
 
-    /// How long to wait for more input before calling [`KeyParser::time_out`]; `None`: nothing is unfinished.
+    /// How long to wait for more input before calling [`KeyParser::time_out`], or `None` if no sequence is unfinished.
     pub fn timeout(&self) -> Option<Duration> {
-        // The sequence that ends pasted text starts with `ESC` and so ends any other one.
+        // Pasted text needs no timeout: the sequence after it starts with `ESC`, which ends any unfinished sequence.
         (self.unfinished && !self.input.pasting).then_some(TIMEOUT)
     }
 
-    /// Nothing followed in time.
+    /// Aborts an unfinished sequence, because no input followed in time. A lone `ESC` is then the `Esc` key.
     pub fn time_out(&mut self) -> Option<Key> {
         self.parser.advance(&mut self.input, &[CANCEL]);
         self.input.skip = 0;
@@ -74,11 +74,11 @@ impl KeyParser {
     }
 }
 
-/// Receives what the parser recognises.
+/// Receives the characters and sequences that the parser recognizes.
 #[derive(Default)]
 struct Input {
     keys: Vec<Key>,
-    /// Between the start and the end of pasted text.
+    /// Whether pasted text has started and not ended.
     pasting: bool,
     /// How many more characters belong to a sequence that the parser considers complete.
     skip: u8,
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(read(b"\r\n?"), [Key::Mark, Key::Mark, Key::Help]);
     }
 
-    /// Everything that a terminal sends unasked or in reply to a program's query, each with letters that are keys.
+    /// Sequences that a terminal sends unasked or in reply to a program's query. They contain letters that are keys.
     const SEQUENCES: &[&[u8]] = &[
         b"\x1b[A",
         b"\x1b[1;5A",
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_after_the_escape_key_is_a_key() {
+    fn a_letter_after_the_escape_key_is_a_key() {
         let mut keys = KeyParser::default();
         assert_eq!(keys.read(b"\x1b"), []);
         assert_eq!(keys.time_out(), Some(Key::Escape));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn alt_and_a_bracket_do_not_swallow_later_keys() {
+    fn alt_with_a_bracket_does_not_swallow_later_keys() {
         let mut keys = KeyParser::default();
         assert_eq!(keys.read(b"\x1b]"), []);
         assert_eq!(keys.timeout(), Some(TIMEOUT));

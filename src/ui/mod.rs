@@ -1,8 +1,8 @@
-//! The user interface: what people and programs see of hotrun.
+//! The user interface, for people and for programs.
 //!
 //! The driver sends [`Report`]s. A [`Ui`] folds them into a model and shows them as plain lines, as JSON (see [`json`] for the
-//! fields), on a live terminal, or not at all. This module holds no handle to a process, a socket or the state machine, and
-//! nothing else writes to stdout and stderr.
+//! fields), on a live terminal, or not at all. This module holds no handle to a process, a socket or the state machine. No
+//! other module writes to stdout and stderr.
 
 pub mod feed;
 mod interleaver;
@@ -41,7 +41,7 @@ use writer::TolerantWriter;
 
 /// A user interface.
 ///
-/// Writing blocks while a terminal or pipe accepts no output, so run the `Ui` in a thread of its own: it is `Send`.
+/// Writing blocks while a terminal or pipe accepts no output, so run the `Ui` in its own thread. It is `Send`.
 #[derive(Debug)]
 pub struct Ui {
     options: Options,
@@ -89,8 +89,8 @@ impl Ui {
     ///
     /// # Errors
     ///
-    /// The first failed write of each stream; after that, writes to this stream are ignored. [`io::ErrorKind::BrokenPipe`]
-    /// means that the reader is gone (`| head -1`), which deserves no message.
+    /// A write to a stream failed for the first time; later writes to that stream are ignored.
+    /// [`io::ErrorKind::BrokenPipe`] means that the reader is gone (`| head -1`), which deserves no message.
     pub fn report(&mut self, report: &Report) -> io::Result<()> {
         match &mut self.renderer {
             Renderer::Live(live) => log::print(&mut **live, &self.options, report, &self.model),
@@ -117,7 +117,7 @@ impl Ui {
         self.result()
     }
 
-    /// The first failed write since the last call.
+    /// The first write error since the last call.
     fn result(&mut self) -> io::Result<()> {
         let error = match &mut self.renderer {
             Renderer::Live(live) => live.take_error(),
@@ -127,11 +127,11 @@ impl Ui {
         error.map_or(Ok(()), Err)
     }
 
-    /// Executes a command. Only the live terminal has any.
+    /// Executes a command. Only the live terminal has commands.
     ///
     /// # Errors
     ///
-    /// As for [`Ui::report`].
+    /// Same as for [`Ui::report`].
     pub fn execute(&mut self, command: UiCommand) -> io::Result<()> {
         if let UiCommand::Resume { away } = command {
             self.started += away;
@@ -142,11 +142,12 @@ impl Ui {
         self.result()
     }
 
-    /// Draws the next frame if it is due. Call this when no further report is waiting, and after [`Ui::next_redraw`].
+    /// Draws the next frame, unless the last one is too recent. Call this when no further report is waiting, and when the
+    /// time that [`Ui::next_redraw`] returned has passed.
     ///
     /// # Errors
     ///
-    /// As for [`Ui::report`].
+    /// Same as for [`Ui::report`].
     pub fn draw(&mut self) -> io::Result<()> {
         if let Renderer::Live(live) = &mut self.renderer {
             live.draw(&self.model, self.started.elapsed());
@@ -154,7 +155,7 @@ impl Ui {
         self.result()
     }
 
-    /// How long until the screen changes without a further report; `None`: never.
+    /// How long until the screen changes without a further report. `None` means that it does not change.
     pub fn next_redraw(&self) -> Option<Duration> {
         match &self.renderer {
             Renderer::Live(live) => live.next_redraw(&self.model, self.started.elapsed()),
@@ -162,11 +163,11 @@ impl Ui {
         }
     }
 
-    /// Shows what is held back (lines without an end). Must be the last call.
+    /// Shows the unfinished lines that are held back. Must be the last call.
     ///
     /// # Errors
     ///
-    /// As for [`Ui::report`].
+    /// Same as for [`Ui::report`].
     pub fn finish(&mut self) -> io::Result<()> {
         match &mut self.renderer {
             Renderer::Live(live) => live.finish(),

@@ -1,4 +1,4 @@
-//! Renders the footer from the model, for a terminal size and a moment. Pure.
+//! Renders the footer from the model, the terminal's size and the time. Does no I/O.
 
 mod generations;
 mod keys;
@@ -14,7 +14,7 @@ use super::wrap::{RESET, plain, truncate};
 use crate::reload::Phase;
 use crate::ui::model::Model;
 
-/// The rows from top to bottom, fewer than the terminal has. None is wider than the terminal.
+/// The footer's rows from top to bottom. They are fewer than the terminal's, and no wider.
 pub(super) fn rows(frame: &Frame<'_>) -> Vec<String> {
     let most = usize::from(frame.size.rows).saturating_sub(1).max(1);
     let mut state = generations::rows(frame, most - 1);
@@ -33,8 +33,8 @@ pub(super) fn rows(frame: &Frame<'_>) -> Vec<String> {
     for row in &mut rows {
         *row = truncate(row.trim_end(), frame.columns());
     }
-    // An empty row separates the footer from the output, if there is room. It must be empty: when a terminal becomes
-    // narrower it rewraps the existing rows, and with a short row on top ours stay within reach.
+    // An empty row separates the footer from the output, if there is room. It must be empty, because a terminal that
+    // becomes narrower rewraps the existing rows: below an empty row, the viewport still finds the others.
     if rows.len() < most && most > 8 {
         rows.insert(0, String::new());
     }
@@ -68,7 +68,7 @@ fn errors(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     rows
 }
 
-/// How long until the footer changes through the passage of time alone, at most.
+/// The longest time after which the footer may change without a further report, because it shows durations.
 pub(super) fn next_change(model: &Model, now: Duration) -> Option<Duration> {
     const MINUTE: u64 = 60;
     let tenth = Duration::from_millis(100);

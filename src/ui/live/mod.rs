@@ -35,14 +35,14 @@ use crate::reload::GenId;
 
 /// The shortest time between two frames.
 const FRAME: Duration = Duration::from_millis(8);
-/// How much output forces a frame early, in bytes.
+/// How many bytes of output force an early frame.
 const FULL: usize = 32 * 1024;
 /// How often to check whether hotrun is still in the background.
 const CHECK_FOREGROUND: Duration = Duration::from_millis(500);
 /// How many rows the unfinished lines of programs may take.
 const MAX_UNFINISHED_ROWS: usize = 6;
 
-/// The renderer.
+/// The renderer for the live terminal.
 #[derive(Debug)]
 pub(super) struct Live {
     options: Options,
@@ -53,11 +53,11 @@ pub(super) struct Live {
     output: PendingOutput,
     help: bool,
     marks: u32,
-    /// The screen may be out of date.
+    /// Whether the screen may be out of date.
     dirty: bool,
     /// When the last frame was drawn.
     drawn: Duration,
-    /// hotrun is about to be suspended.
+    /// Whether the terminal was released, because hotrun is about to be suspended.
     released: bool,
 }
 
@@ -94,7 +94,7 @@ impl Live {
             UiCommand::ShowBuildLog => self.show_build_log(model),
             UiCommand::Clear => self.clear(),
             UiCommand::Mark => self.mark(),
-            // May come twice. After the first one hotrun may already be stopped, so nothing may be written.
+            // The command may arrive twice. After the first time, the terminal belongs to the shell, so write nothing.
             UiCommand::ReleaseTerminal if self.released => {}
             UiCommand::ReleaseTerminal => {
                 self.released = true;
@@ -108,13 +108,14 @@ impl Live {
         if std::mem::take(&mut self.released) {
             return;
         }
-        // hotrun was stopped without releasing the terminal. Whatever is left of the footer is below the cursor.
+        // hotrun was stopped without releasing the terminal. What remains of the footer is below the cursor.
         self.viewport.forget();
         self.viewport.disturb();
         self.terminal.invalidate();
     }
 
-    /// Prints the output of the last build. While errors are shown, that is the failed build, not the one in progress.
+    /// Prints the output of the last build. While the footer shows errors, this is the failed build, not the one in
+    /// progress.
     fn show_build_log(&mut self, model: &Model) {
         let building = model.building.is_some() && model.broken_build.is_none();
         let log = match building && !model.build_log.is_empty() {
@@ -139,12 +140,12 @@ impl Live {
         self.output.line(&format!("{text}{rule}"));
     }
 
-    /// The model has changed.
+    /// Notes that the model has changed.
     pub(super) fn changed(&mut self) {
         self.dirty = true;
     }
 
-    /// How long until [`Self::draw`] has something to do, unless a report comes first.
+    /// How long until [`Self::draw`] has something to do, unless a report arrives first.
     pub(super) fn next_redraw(&self, model: &Model, now: Duration) -> Option<Duration> {
         if self.released {
             return None;
@@ -158,7 +159,7 @@ impl Live {
         footer::next_change(model, now)
     }
 
-    /// Whether there is so much output that it should be written before more is accepted.
+    /// Whether so much output is pending that it should be written before more is accepted.
     pub(super) fn is_full(&self) -> bool {
         self.output.len() > FULL
     }
@@ -172,7 +173,7 @@ impl Live {
         self.drawn = now;
         self.dirty = false;
         if !self.terminal.acquire() {
-            // In the background, print without a footer, below whatever is there.
+            // In the background, print without a footer, below whatever is on the screen.
             self.viewport.forget();
             let text = self.output.take();
             self.out.write(text.as_bytes());
@@ -185,7 +186,7 @@ impl Live {
         self.out.write(text.as_bytes());
     }
 
-    /// The terminal may have been resized before the signal arrives.
+    /// Checks the terminal's size, because the signal for a resize may not have arrived yet.
     fn check_size(&mut self) {
         let size = self.terminal.size();
         if size != self.size {
@@ -212,13 +213,13 @@ impl Live {
         rows
     }
 
-    /// Prints what is held back, and releases the terminal.
+    /// Prints the unfinished lines, and releases the terminal.
     pub(super) fn finish(&mut self) {
         self.output.finish();
         self.release();
     }
 
-    /// Erases the footer first: the remaining output starts in its place.
+    /// Releases the terminal, after replacing the footer with the remaining output.
     fn release(&mut self) {
         let text = self.viewport.erase() + &self.output.take();
         self.out.write(text.as_bytes());
@@ -226,7 +227,7 @@ impl Live {
     }
 }
 
-/// Everything is collected, and written with the next frame.
+/// Output is collected, and written with the next frame.
 impl Screen for Live {
     const HAS_FOOTER: bool = true;
 
@@ -245,7 +246,7 @@ impl Screen for Live {
         self.output.ended(id, label);
     }
 
-    /// Does nothing while another job has the terminal.
+    /// Clears the screen, unless another job has the terminal.
     fn clear(&mut self) {
         if self.terminal.is_active() {
             let clear = format!("{}{}", MoveTo(0, 0), Clear(ClearType::All));

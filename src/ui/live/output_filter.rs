@@ -7,22 +7,22 @@ use super::sgr::{self, SgrState};
 
 use super::wrap::{END_LINK, RESET};
 
-/// The longest link to pass on, in bytes. The parser keeps at most 1024 bytes, and a truncated link is useless.
+/// The longest link to pass through, in bytes. The parser keeps at most 1024 bytes, and a truncated link is useless.
 const MAX_LINK: usize = 900;
-/// The assumed width of a terminal until it is known.
+/// The terminal's assumed width until it is known.
 const DEFAULT_COLUMNS: u16 = 200;
 /// Aborts an unfinished sequence (`CAN`, ECMA-48, 8.3.6).
 const CANCEL: u8 = 0x18;
 
 /// Turns a program's output into lines for a screen that the program does not own.
 ///
-/// Colours, attributes and links are kept. Each line starts with those in effect and ends with all of them off, so that
+/// Colors, attributes and links are kept. Each line starts with those in effect and ends with all of them off, so that
 /// the rest of the screen is not affected. Sequences that move the cursor to another line, clear the screen or change
-/// modes are dropped. What a program does to rewrite its last line (`\r`, backspace, erase in line) is emulated.
+/// modes are dropped. Sequences that rewrite the last line (`\r`, backspace, erase in line) are emulated.
 pub(super) struct OutputFilter {
     parser: Parser,
     line: LastLine,
-    /// Part of the last line has arrived.
+    /// Whether part of the last line has arrived.
     begun: bool,
 }
 
@@ -40,7 +40,7 @@ impl OutputFilter {
         self.line.terminal_columns = columns;
     }
 
-    /// Consumes output, and passes each complete line to `each`, without its end.
+    /// Consumes output, and passes each complete line to `each`, without its line ending.
     pub(super) fn feed(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(&str)) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
@@ -60,7 +60,7 @@ impl OutputFilter {
         self.parser.advance(&mut self.line, bytes);
     }
 
-    /// The line, if it is plain text. Most output is, and parsing a flood of it character by character is too slow.
+    /// The line, if it is plain text. Most output is plain text, and parsing a flood character by character is too slow.
     fn plain_text<'a>(&self, line: &'a [u8]) -> Option<&'a str> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
@@ -70,19 +70,19 @@ impl OutputFilter {
         str::from_utf8(line).ok()
     }
 
-    /// The last line, which has no end yet. Empty if the output ends with a line end.
+    /// The unfinished last line. Empty if the output so far ends with a complete line.
     pub(super) fn rest(&self) -> String {
         self.line.text()
     }
 
-    /// Ends the output: returns the last line if it has no end.
+    /// Ends the output, and returns the last line if it is unfinished.
     pub(super) fn take_rest(&mut self) -> Option<String> {
         let rest = self.rest();
         *self = Self::new();
         (!rest.is_empty()).then_some(rest)
     }
 
-    /// The length of the last line, in bytes.
+    /// The length of the unfinished last line, in bytes.
     pub(super) fn rest_len(&self) -> usize {
         self.line.text.len() + self.line.pending.len()
     }
@@ -92,20 +92,20 @@ impl OutputFilter {
         std::mem::take(&mut self.line.bell)
     }
 
-    /// Breaks the last line: returns what there is, and continues with a new one.
+    /// Breaks the last line: returns its text so far, and continues with a new line.
     pub(super) fn cut(&mut self) -> String {
         self.line.take()
     }
 }
 
-/// A line of a build's output as it finally looks on a screen.
+/// A line of a build's output as it would finally look on a screen, without harmful sequences.
 pub(super) fn harmless(line: &str) -> String {
     let mut filter = OutputFilter::new();
     filter.feed(line.as_bytes(), &mut |_| {});
     filter.rest()
 }
 
-/// The line being printed, as the terminal would show it.
+/// The line that is being printed, as the terminal would show it.
 struct LastLine {
     terminal_columns: u16,
     /// The text with its escape sequences.
@@ -114,7 +114,7 @@ struct LastLine {
     sequences: Vec<Range<usize>>,
     /// How many columns the text takes.
     columns: usize,
-    /// How many columns the cursor is left of the end. The next text overwrites what is there; moving alone erases
+    /// How many columns the cursor is left of the end. The next text overwrites the text there; moving the cursor erases
     /// nothing.
     left: usize,
     /// Escape sequences that arrived while the cursor was left of the end. They apply to the next text.
@@ -124,8 +124,9 @@ struct LastLine {
     style: SgrState,
     /// The open link, as the sequence that opened it.
     link: Option<String>,
-    /// The cursor is at the start, and the next text replaces the line.
+    /// Whether the cursor is at the start, so that the next text replaces the line.
     at_start: bool,
+    /// Whether the bell rang.
     bell: bool,
 }
 
@@ -165,7 +166,7 @@ impl LastLine {
         self.pending.clear();
     }
 
-    /// Moves the cursor left, no further than to the start of the line.
+    /// Moves the cursor left, but not past the start of the line.
     fn move_left(&mut self, columns: usize) {
         self.left = self.left.saturating_add(columns).min(self.columns);
         self.at_start |= self.left == self.columns;
@@ -207,7 +208,7 @@ impl LastLine {
         }
     }
 
-    /// Puts the style and link in effect at the end of the text, whatever is on there.
+    /// Restores the style and link in effect, whatever the text before them has switched on.
     fn restore_style(&mut self) {
         let mut sequence = String::from(RESET);
         self.style.write(&mut sequence);
@@ -227,7 +228,7 @@ impl LastLine {
         }
     }
 
-    /// The line as it stands, with everything switched off at its end.
+    /// The line so far, with all styles and links switched off at its end.
     fn text(&self) -> String {
         if !self.visible {
             return String::new();
@@ -295,12 +296,12 @@ impl Perform for LastLine {
         let first = params.iter().next().map(|param| param[0]);
         let count = usize::from(first.unwrap_or(1).max(1));
         match action {
-            // At the start of the line this erases nothing; only new text does.
+            // Even at the start of the line, a style erases nothing; only new text does.
             'm' => {
                 self.style.apply(params.iter());
                 self.push_sequence(&sgr::sequence(params.iter()));
             }
-            // Erase in line: from a cursor at the start, or all of it.
+            // Erase in line: from a cursor at the start, or the whole line.
             'K' if self.at_start || first == Some(2) => self.clear(),
             'K' if matches!(first, None | Some(0)) => self.erase_right(),
             // Delete characters: everything right of the cursor.

@@ -8,15 +8,15 @@ use super::wrap::wrap;
 use crate::reload::GenId;
 use crate::ui::model::Model;
 
-/// The longest line to hold back until its end arrives, in bytes.
+/// How many bytes of an unfinished line are held back at most.
 const MAX_UNFINISHED: usize = 64 * 1024;
 /// How many rows of each unfinished line are shown.
 const MAX_ROWS: usize = 3;
 
-/// Output that is not on the screen yet, and lines that have no end yet.
+/// Output that is not on the screen yet, and unfinished lines.
 pub(super) struct PendingOutput {
     color: bool,
-    /// Whole lines, each with its end.
+    /// Complete lines, with their line endings.
     text: String,
     programs: BTreeMap<GenId, OutputFilter>,
 }
@@ -30,7 +30,7 @@ impl PendingOutput {
         }
     }
 
-    /// Adds a program's output. `label`: whether its lines need the number of the generation.
+    /// Adds a program's output. `label`: whether to label its lines with the generation's number.
     pub(super) fn output(&mut self, id: GenId, bytes: &[u8], label: bool, columns: u16) {
         let label = self.label(id, label);
         let filter = self.programs.entry(id).or_insert_with(OutputFilter::new);
@@ -43,7 +43,7 @@ impl PendingOutput {
         };
         filter.feed(bytes, &mut line);
         if filter.rest_len() > MAX_UNFINISHED {
-            // Broken where the terminal would wrap it.
+            // Break the line where the terminal would wrap it.
             for row in wrap(&filter.cut(), usize::from(columns)) {
                 line(&row);
             }
@@ -53,7 +53,7 @@ impl PendingOutput {
         }
     }
 
-    /// Colors that are readable on light and on dark backgrounds, and that mean nothing else.
+    /// A generation's label. Its colors are readable on both light and dark backgrounds, and have no other meaning.
     fn label(&self, id: GenId, wanted: bool) -> String {
         if !wanted {
             return String::new();
@@ -67,7 +67,7 @@ impl PendingOutput {
         format!("{label} ")
     }
 
-    /// The program prints no more.
+    /// Ends a program's output, and prints its unfinished line.
     pub(super) fn ended(&mut self, id: GenId, label: bool) {
         let label = self.label(id, label);
         let filter = self.programs.remove(&id);
@@ -90,7 +90,7 @@ impl PendingOutput {
         self.text.len()
     }
 
-    /// The lines to print now.
+    /// Takes the lines to print now.
     pub(super) fn take(&mut self) -> String {
         std::mem::take(&mut self.text)
     }
@@ -131,7 +131,7 @@ impl fmt::Debug for PendingOutput {
 mod tests {
     use super::*;
 
-    /// No output moves the cursor other than to the next line, and the memory for unfinished lines is bounded.
+    /// Output moves the cursor only to the next line, and the memory for unfinished lines is bounded.
     #[test]
     fn fuzz_output() {
         let examples: [&[u8]; 4] = [
@@ -162,7 +162,7 @@ mod tests {
         let id = GenId::FIRST;
         crate::fuzz::fuzz("output", &examples, &words, |input| {
             printed.output(id, input, input.len() % 2 == 0, 80);
-            harmless(&printed.take());
+            assert_harmless(&printed.take());
             let held = printed.programs.get(&id).map_or(0, OutputFilter::rest_len);
             assert!(
                 held <= MAX_UNFINISHED + input.len() * 256,
@@ -170,14 +170,14 @@ mod tests {
             );
             if input.len() % 7 == 0 {
                 printed.ended(id, false);
-                harmless(&printed.take());
+                assert_harmless(&printed.take());
             }
         });
     }
 
-    /// The only escape sequences are colors and links.
+    /// Asserts that the text contains no escape sequences except colors and links.
     #[track_caller]
-    fn harmless(text: &str) {
+    fn assert_harmless(text: &str) {
         for piece in text.split('\x1b').skip(1) {
             let sequence = piece.strip_prefix('[').map(|rest| {
                 let end = rest.find(|one: char| !"0123456789;:".contains(one));

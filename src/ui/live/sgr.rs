@@ -1,12 +1,12 @@
-/// Which colors and attributes are on, as the parameters that switched them on.
+/// The colors and attributes that are on, as the sequences that switched them on.
 ///
-/// They are not interpreted: repeating a sequence as it was stays correct when terminals add new ones.
+/// The sequences are repeated, not interpreted, so new attributes work without a change here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SgrState {
     on: Vec<String>,
 }
 
-/// Beyond this, the oldest sequence is dropped. Only a program that never resets gets here, with one gradient after another.
+/// Beyond this, the oldest sequence is dropped. Only a program that prints gradients and never resets gets here.
 const MAX_SEQUENCES: usize = 32;
 
 impl SgrState {
@@ -32,7 +32,7 @@ impl SgrState {
         self.on.is_empty()
     }
 
-    /// Appends the sequences that switch all of it on.
+    /// Appends the sequences that switch everything on again.
     pub(super) fn write(&self, text: &mut String) {
         text.extend(self.on.iter().map(String::as_str));
     }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_inside_a_color_is_no_reset() {
+    fn a_zero_inside_a_color_is_not_a_reset() {
         assert_eq!(after(&[&[1], &[38, 5, 0]]), "^[1m^[38;5;0m");
         assert_eq!(after(&[&[1], &[48, 2, 0, 0, 0]]), "^[1m^[48;2;0;0;0m");
         assert_eq!(after(&[&[1], &[38, 5, 0, 0, 4]]), "^[4m");

@@ -9,19 +9,20 @@ use super::wrap::width;
 
 /// The rows at the bottom of the output, which are redrawn in place.
 ///
-/// Between two frames the cursor stays in the first column of the first row: everything from the cursor on is ours, and
-/// nothing before it. This survives a resize, because a terminal that rewraps its lines moves the cursor along with the
-/// line it is in. A scroll region would save redrawing the rows below each printed line, but some terminals drop what
-/// scrolls out of one (GNU screen, older Windows consoles), and each treats it differently after a resize.
+/// Between two frames the cursor stays in the first column of the first row: everything after the cursor belongs to the
+/// viewport, and nothing before it. This survives a resize, because a terminal that rewraps its lines moves the cursor
+/// along with its line. A scroll region would save redrawing the rows after each printed line, but some terminals drop
+/// lines that scroll out of it (GNU screen, older Windows consoles), and terminals disagree about it after a resize.
 #[derive(Debug, Default)]
 pub(super) struct Viewport {
     drawn: Vec<String>,
-    /// The terminal may have moved or rewrapped the rows.
+    /// Whether the terminal may have moved or rewrapped the rows.
     disturbed: bool,
 }
 
 impl Viewport {
-    /// Treats nothing on the screen as ours: the rows were erased, or another program may write there.
+    /// Stops treating any row on the screen as part of the viewport: the rows were erased, or another program may write
+    /// there.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
@@ -31,8 +32,8 @@ impl Viewport {
         self.disturbed = true;
     }
 
-    /// What to write so that the terminal shows the lines `above` (each with its line end) and then `rows` at the bottom.
-    /// Empty if nothing changed.
+    /// Returns what to write so that the terminal shows the lines `above` (each with its line ending), then `rows` at the
+    /// bottom. Empty if nothing changed.
     pub(super) fn draw(&mut self, above: &str, rows: Vec<String>) -> String {
         let same_height = rows.len() == self.drawn.len() && !self.disturbed;
         if above.is_empty() && same_height {
@@ -41,8 +42,8 @@ impl Viewport {
         let mut text = String::with_capacity(above.len() + 1024);
         add(&mut text, BeginSynchronizedUpdate);
         self.erase_into(&mut text);
-        // Printed lines wrap as usual. A row of ours never may: if it turns out wider than the terminal (which shrank, or
-        // counts an emoji as wider), everything below it would be one line further down than we assume.
+        // Printed lines wrap as usual. The viewport's rows must not wrap: if a row turns out wider than the terminal (which
+        // shrank, or counts an emoji as wider), everything below it would be one line lower than expected.
         text.push_str(above);
         add(&mut text, DisableLineWrap);
         text.push_str(&rows.join("\r\n"));
@@ -64,8 +65,8 @@ impl Viewport {
             }
             down(&mut text, index);
             text.push_str(new);
-            // Only if the old row was wider. After a row that fills the width, the cursor stays on the last character, and
-            // xterm and others would erase that (deferred wrap, DEC STD 070).
+            // Erase only if the old row was wider. After a row that fills the width, the cursor stays on the last
+            // character, and xterm and others would erase that character (deferred wrap, DEC STD 070).
             if width(new) < width(old) {
                 add(&mut text, Clear(ClearType::UntilNewLine));
             }
@@ -85,7 +86,7 @@ impl Viewport {
         frame
     }
 
-    /// What to write to remove the rows from the screen.
+    /// Returns what to write to remove the rows from the screen.
     pub(super) fn erase(&mut self) -> String {
         let mut text = String::new();
         self.erase_into(&mut text);
@@ -97,8 +98,8 @@ impl Viewport {
         if self.drawn.is_empty() && !self.disturbed {
             return;
         }
-        // Not from the first column: with the cursor at the very top, tmux takes that for a clear screen and moves the
-        // screen's content into its history.
+        // Do not erase from the first column: with the cursor at the very top, tmux would treat that as clearing the
+        // screen, and move the screen's content into its history.
         text.push_str("\r ");
         add(text, Clear(ClearType::FromCursorDown));
         text.push('\r');
@@ -186,9 +187,9 @@ mod tests {
         );
     }
 
-    /// The terminal wraps printed lines, but not our rows.
+    /// The terminal wraps printed lines, but not the viewport's rows.
     #[test]
-    fn line_wrap_is_off_only_for_our_rows() {
+    fn line_wrap_is_off_only_for_the_viewports_rows() {
         let mut viewport = Viewport::default();
         let text = viewport.draw("line\r\n", rows(&["a", "b"]));
         let expected = "\x1b[?2026hline\r\n\x1b[?7la\r\nb\x1b[?7h\r\x1b[1A\x1b[?2026l";
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_rows_leave_no_remains() {
+    fn drawing_fewer_rows_erases_the_others() {
         let mut parser = parser(6, 20);
         let mut viewport = Viewport::default();
         parser.process(viewport.draw("x\r\n", rows(&["a", "b", "c"])).as_bytes());

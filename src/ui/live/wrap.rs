@@ -1,4 +1,4 @@
-//! Measuring and wrapping lines that contain the escape sequences which the output filter lets through: colors
+//! Measures and wraps lines that may contain the escape sequences that the output filter passes through: colors
 //! (`ESC [ … m`) and links (`ESC ] 8 ; … ESC \`).
 
 use unicode_width::UnicodeWidthChar;
@@ -6,7 +6,8 @@ use unicode_width::UnicodeWidthChar;
 pub(super) const RESET: &str = "\x1b[0m";
 pub(super) const END_LINK: &str = "\x1b]8;;\x1b\\";
 
-/// Splits a line into rows as the terminal would wrap it. Each row has its colors and its link, and ends with both off.
+/// Splits a line into rows as the terminal would wrap it. Each row repeats the colors and the link in effect, and ends with
+/// both off.
 pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
     let (mut rows, mut row, mut state, mut used) = (Vec::new(), String::new(), State::default(), 0);
     for (piece, is_sequence) in pieces(line) {
@@ -37,7 +38,7 @@ pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
     rows
 }
 
-/// As much of a line as fits in a row, with an ellipsis if that is not all.
+/// As much of a line as fits in a row, with an ellipsis if something is cut off.
 pub(super) fn truncate(line: &str, columns: usize) -> String {
     let mut rows = wrap(line, columns);
     if rows.len() == 1 && width(&rows[0]) <= columns {
@@ -52,7 +53,7 @@ pub(super) fn truncate(line: &str, columns: usize) -> String {
     row
 }
 
-/// How many columns a text takes, not counting escape sequences and tabs.
+/// How many columns a text takes. Escape sequences and tabs count as 0.
 pub(super) fn width(text: &str) -> usize {
     let shown = pieces(text).filter(|(_, is_sequence)| !is_sequence);
     let characters = shown.flat_map(|(piece, _)| piece.chars());
@@ -65,7 +66,7 @@ pub(super) fn plain(text: &str) -> String {
     shown.map(|(piece, _)| piece).collect()
 }
 
-/// The sequences in effect at some point of a line.
+/// The sequences in effect at some point in a line.
 #[derive(Default)]
 struct State<'a> {
     style: String,
@@ -100,7 +101,7 @@ impl<'a> State<'a> {
     }
 }
 
-/// The text of a line, and its escape sequences apart. `console`'s parser does not know colors with colons (ITU T.416).
+/// Splits a line into text and escape sequences. `console`'s parser does not know colors with colons (ITU T.416).
 fn pieces(mut rest: &str) -> impl Iterator<Item = (&str, bool)> {
     std::iter::from_fn(move || {
         let is_sequence = rest.starts_with('\x1b');
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_has_its_colors_and_its_link() {
+    fn each_row_repeats_the_colors_and_the_link() {
         assert_eq!(
             wrap("\x1b[31mabcd\x1b[0me", 3),
             ["\x1b[31mabc\x1b[0m", "\x1b[31md\x1b[0me"]
@@ -152,7 +153,7 @@ mod tests {
         );
         let end = END_LINK;
         assert_eq!(wrap(&format!("{link}ab"), 3), [format!("{link}ab{end}")]);
-        // The link survives a change of color, and goes no further than its end.
+        // The link survives a color change, and ends where it is closed.
         assert_eq!(
             wrap(&format!("{link}ab\x1b[0mcd{end}ef"), 3),
             [format!("{link}ab\x1b[0mc{end}"), format!("{link}d{end}ef"),]
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_line_leaves_nothing_on() {
+    fn a_truncated_line_ends_with_all_styles_off() {
         assert_eq!(truncate("abcdef", 6), "abcdef");
         assert_eq!(truncate("abcdef", 5), "abcd…");
         assert_eq!(truncate("a漢字", 4), "a漢…");

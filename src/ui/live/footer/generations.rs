@@ -1,4 +1,4 @@
-//! The rows of the generations: live, starting, draining.
+//! The rows for live, starting and draining generations.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::reload::{GenId, Phase};
 use crate::ui::model::Generation;
 use crate::ui::{Human, text};
 
-/// How many draining generations get a row of their own.
+/// How many draining generations get their own row.
 const MAX_DRAINING: usize = 3;
 
-/// At most `max_rows` rows. Draining generations get what room the others leave.
+/// At most `max_rows` rows. Draining generations get the rows that the others leave.
 pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     let (mut live, mut starting, mut draining) = (Vec::new(), Vec::new(), Vec::new());
     for (id, generation) in &frame.model.generations {
@@ -32,7 +32,7 @@ pub(super) fn rows(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     live
 }
 
-/// The newest first, and how many more there are.
+/// Rows for the newest draining generations, newest first, and the number of the others.
 fn draining_rows(frame: &Frame<'_>, all: &[(GenId, &Generation)], room: usize) -> Vec<String> {
     let shown = match all.len() <= room.min(MAX_DRAINING) {
         true => all.len(),
@@ -125,13 +125,13 @@ fn connections(generation: &Generation) -> String {
     }
 }
 
-/// What the program reports as its status, shortened to leave room for the rest of the row.
+/// The status that the program reports, shortened to leave room for the rest of the row.
 fn status(generation: &Generation) -> String {
     const MAX_COLUMNS: usize = 40;
     truncate_str(&text::text(&generation.status), MAX_COLUMNS, "…").into_owned()
 }
 
-/// A generation that gets the stop signal only at its timeout lives a moment longer.
+/// The time left until a timeout. A generation that gets the stop signal only at its timeout exceeds it a little.
 pub(super) fn time_left(age: Duration, timeout: Duration) -> String {
     match timeout.saturating_sub(age) {
         Duration::ZERO => format!("{} timeout exceeded", Human(timeout)),
@@ -139,7 +139,7 @@ pub(super) fn time_left(age: Duration, timeout: Duration) -> String {
     }
 }
 
-/// What keeps the generation from ending.
+/// What the generation must wait for before it can exit.
 fn waits_for(draining: &Generation) -> String {
     match draining.connections {
         Some(0) if !draining.failed => "no conns, shutting down".into(),

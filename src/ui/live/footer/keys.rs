@@ -1,4 +1,4 @@
-//! The keys: those of use now, in the last row, and the key help.
+//! The key help, and the keys in the last row.
 
 use super::row::{Frame, Segments, Tint};
 use crate::reload::Phase;
@@ -8,10 +8,10 @@ use crate::ui::model::Model;
 /// A terminal wider than this always has room for the key that shows the help.
 const NARROW: usize = 40;
 const HELP_WIDTH: usize = "  ? help".len();
-/// The least space between the row and the keys.
+/// The minimum number of columns between the row and the keys.
 const GAP: usize = 4;
 
-/// How many rows of the help are more important, the key, and what it does.
+/// For each row of the help: its rank (0 is the most important), the key, and what the key does.
 const HELP: [(usize, &str, &str); 10] = [
     (0, "r", "reload now, even without changes"),
     (1, "p", "pause reloading, or resume it"),
@@ -42,7 +42,7 @@ pub(super) fn help(frame: &Frame<'_>, max_rows: usize) -> Vec<String> {
     shown.map(row).collect()
 }
 
-/// The row with as many keys beside it as there is room for.
+/// The row, followed by as many keys as fit.
 pub(super) fn beside(frame: &Frame<'_>, segments: Segments) -> String {
     let columns = frame.columns();
     let row = segments.fit(match columns > NARROW && frame.options.keys {
@@ -57,11 +57,11 @@ pub(super) fn beside(frame: &Frame<'_>, segments: Segments) -> String {
     row + &" ".repeat(gap) + &keys
 }
 
-/// The keys of use now, as many as fit. The highest ranks are dropped first.
+/// The keys that are useful now, as many as fit. The highest ranks are dropped first.
 fn keys(frame: &Frame<'_>, room: usize) -> String {
     let mut keys = match frame.options.keys {
         true => useful(frame.model),
-        // The terminal turns it into a signal.
+        // Works even then, because the terminal turns it into a signal.
         false => vec![(0, "Ctrl-C", "quit")],
     };
     loop {

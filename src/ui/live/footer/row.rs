@@ -1,4 +1,4 @@
-//! What the rows of the footer are made of: styled text, segments, times.
+//! The parts of a footer row: styled text, segments, times.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl Frame<'_> {
         usize::from(self.size.columns)
     }
 
-    /// How much time has passed since then.
+    /// How much time has passed since this time.
     pub(super) fn age(&self, since: Duration) -> Duration {
         self.now.saturating_sub(since)
     }
@@ -36,15 +36,15 @@ impl Frame<'_> {
     }
 }
 
-/// How a piece of text looks. Color never carries meaning alone: a word or a sign always says the same.
+/// How a piece of text looks. Color is never the only sign: a word or a symbol always says the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tint {
     Plain,
     /// Less important.
     Dim,
-    /// What the eye looks for.
+    /// Important.
     Bold,
-    /// All is well.
+    /// Everything is fine.
     Good,
     /// Something is wrong.
     Bad,
@@ -53,7 +53,7 @@ pub(super) enum Tint {
 }
 
 impl Tint {
-    /// Only colors that are readable on light and on dark backgrounds.
+    /// Uses only colors that are readable on both light and dark backgrounds.
     fn apply(self, text: impl Display, color: bool) -> String {
         let style = match self {
             Self::Plain => Style::new(),
@@ -67,25 +67,25 @@ impl Tint {
     }
 }
 
-/// A row of segments side by side; the less important ones are shown only if there is room.
+/// A row of segments. The less important ones are shown only if there is room.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
     color: bool,
     head: String,
-    /// What separates the head from the first segment.
+    /// Separates the head from the first segment.
     gap: &'static str,
-    /// Each with its rank. The highest ranks are dropped first, 0 never.
+    /// Each segment has a rank. The highest ranks are dropped first; rank 0 is never dropped.
     segments: Vec<(u8, Tint, String)>,
 }
 
 impl Segments {
-    /// Begins with a sign and a title.
+    /// A row that begins with a symbol and a title.
     pub(super) fn titled(frame: &Frame<'_>, tint: Tint, sign: &str, title: impl Display) -> Self {
         let head = frame.paint(tint, format!(" {sign} ")) + &frame.paint(Tint::Bold, title);
         Self::new(frame, head, "   ")
     }
 
-    /// Begins with a sign, and with a text that is separated like a segment.
+    /// A row that begins with a symbol and a text, which is separated from the first segment like another segment.
     pub(super) fn list(frame: &Frame<'_>, sign: (Tint, &str), text: (Tint, String)) -> Self {
         let head = frame.paint(sign.0, format!(" {} ", sign.1)) + &frame.paint(text.0, text.1);
         Self::new(frame, head, " · ")
@@ -140,7 +140,7 @@ impl Segments {
     }
 }
 
-/// An uptime. Times are coarse, because each visible change costs a write to the terminal.
+/// Formats an uptime. Times are coarse, because each visible change costs a write to the terminal.
 pub(super) fn up(age: Duration) -> String {
     let minutes = age.as_secs() / 60;
     match minutes {
@@ -151,7 +151,7 @@ pub(super) fn up(age: Duration) -> String {
     }
 }
 
-/// The duration of something in progress, at first in tenths of a second.
+/// Formats the duration of something in progress: up to ten seconds, in tenths of a second.
 pub(super) fn running(age: Duration) -> String {
     match age.as_secs() {
         0..10 => format!("{}.{}s", age.as_secs(), age.subsec_millis() / 100),
@@ -160,7 +160,7 @@ pub(super) fn running(age: Duration) -> String {
     }
 }
 
-/// The rest of a timeout, in whole seconds.
+/// The time left until a timeout, in whole seconds, rounded up.
 pub(super) fn left(age: Duration, timeout: Duration) -> String {
     let left = timeout.saturating_sub(age);
     let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);

@@ -1,4 +1,4 @@
-//! The last row: what is in progress or the result of the last change.
+//! The last row: the build in progress, or the result of the last change.
 
 use super::generations::time_left;
 use super::row::{Frame, Segments, Tint, running};
@@ -6,10 +6,10 @@ use crate::reload::Cause;
 use crate::ui::model::{Building, Model, Problem};
 use crate::ui::{Human, text};
 
-/// The widest progress bar.
+/// The maximum width of a progress bar.
 const MAX_BAR: usize = 24;
 
-/// `Err`: a row that has no room for keys.
+/// The last row's segments. `Err`: no keys may be shown beside them.
 pub(super) fn segments(frame: &Frame<'_>) -> Result<Segments, Segments> {
     let model = frame.model;
     if let Some((since, timeout)) = model.quitting {
@@ -124,7 +124,7 @@ fn cause(frame: &Frame<'_>) -> String {
     }
 }
 
-/// Empty for none.
+/// Formats a count of things. Empty for 0.
 fn count(count: usize, noun: &str) -> String {
     match count {
         0 => String::new(),

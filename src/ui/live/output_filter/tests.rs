@@ -1,6 +1,6 @@
 use super::*;
 
-/// The filtered lines and the unfinished rest, the same however the input is split. `^` stands for `ESC`.
+/// The filtered lines and the unfinished rest, which must not depend on how the input is split. `^` stands for `ESC`.
 fn filtered(text: &str) -> (Vec<String>, String) {
     let bytes = text.replace('^', "\x1b").into_bytes();
     let whole = in_pieces(&bytes, bytes.len());
@@ -57,7 +57,7 @@ fn each_line_repeats_its_colors_and_leaves_none_on() {
 }
 
 #[test]
-fn links_are_kept_and_closed_at_each_line_end() {
+fn links_are_kept_and_closed_at_the_end_of_each_line() {
     lines(
         "^]8;;http://a/^\\here\nthere^]8;;^\\\n",
         &[
@@ -68,7 +68,7 @@ fn links_are_kept_and_closed_at_each_line_end() {
 }
 
 #[test]
-fn sequences_that_act_on_the_screen_are_dropped() {
+fn sequences_that_change_the_screen_are_dropped() {
     lines(
         "^[2J^[5;5Ha^[?1049h^[3Ab^[?25l^]0;title\x07c^[6n\n",
         &["abc"],
@@ -96,11 +96,11 @@ fn moving_left_erases_only_what_is_overwritten() {
     lines("abc\x08^[P\n", &["ab"]);
     lines("\u{65e5}\u{672c}\x08\x08x\n", &["\u{65e5}x"]);
     lines("abc\r^[5Cd\n", &["     d"]);
-    // A color applies to the next text, wherever the cursor is.
+    // A color applies to the next text, no matter where the cursor is.
     lines("[    ]\x08\x08\x08\x08\x08^[32m#^[0m\n", &["[^[32m#^[0m"]);
     lines("abc\x08^[31m\nd\n", &["abc^[31m^[0m", "^[31md^[0m"]);
     lines("abc\x08^[31m^[K^[1md\n", &["ab^[31m^[1md^[0m"]);
-    // After a color, too.
+    // Overwriting also works after a color or a link.
     lines("ab^[31m\x08c\n", &["a^[0m^[31mc^[0m"]);
     lines(
         "^]8;;http://a^\\ab^]8;;^\\\x08c\n",

@@ -1,8 +1,8 @@
 use super::*;
 
-/// For users who see no colors, and for backgrounds of any color.
+/// Some users see no colors, and terminals have backgrounds of any color.
 #[test]
-fn color_alone_carries_no_meaning() {
+fn color_is_never_the_only_sign() {
     let mut story = Story::of_one_live();
     story.switch();
     story.fail(Failure::ReadyTimeout);
@@ -32,14 +32,14 @@ fn the_footer_always_fits() {
     }
 }
 
-/// Each line of a build takes one row of the terminal, and leaves the screen above it alone.
+/// Each line of a build takes one row on the terminal, and does not change the screen above it.
 #[test]
 fn errors_are_sanitized_and_fit() {
     let lines = [
         "\x1b[2J\x1b[10Aboom\x1b[?1049h",
         &format!("\thave (\t{})", "0".repeat(100)),
         &format!("Fetch [{}]\rerror: failed to get", "=".repeat(100)),
-        "\x1b[38:2::1:2:3mcolors with colons\x1b[0m and some more of it",
+        "\x1b[38:2::1:2:3mcolors with colons\x1b[0m and some more text",
         "\x1b]8;;http://a/m\x1b\\a link that is never closed, and cut",
         "\u{65e5}\u{672c}\u{8a9e}\tx\x08\x0c\u{9b}2J",
     ];
@@ -66,9 +66,9 @@ fn errors_are_sanitized_and_fit() {
     }
 }
 
-/// The program reads the terminal, or stdin is no terminal.
+/// hotrun reads no keys if the program reads the terminal, or if stdin is not a terminal.
 #[test]
-fn no_keys_are_shown_if_hotrun_reads_none() {
+fn no_keys_are_shown_if_hotrun_reads_no_keys() {
     let mut story = Story::of_one_live();
     story.keys = false;
     story.looks(
@@ -92,9 +92,9 @@ fn no_keys_are_shown_if_hotrun_reads_none() {
     assert!(shown.contains("\n … 9 more lines\n"), "{shown}");
 }
 
-/// Not those of earlier generations, if the program itself opens them.
+/// If the program itself opens its addresses, those of earlier generations are not shown.
 #[test]
-fn the_addresses_are_those_of_the_live_generation() {
+fn the_footer_shows_the_addresses_of_the_live_generation() {
     let mut story = Story {
         model: Model::default(),
         now: ms(0),
@@ -130,5 +130,9 @@ fn the_addresses_are_those_of_the_live_generation() {
     story.notice(Notice::Generation(ONE, GenNotice::Draining { timeout }));
     assert_eq!(ports(&story), ["4000"]);
     story.end(ONE).end(TWO);
-    assert_eq!(ports(&story), ["4000"], "where connections wait");
+    assert_eq!(
+        ports(&story),
+        ["4000"],
+        "the address where connections wait"
+    );
 }

@@ -1,4 +1,4 @@
-//! The footer as text.
+//! Compares the footer, as text, with the expected one.
 
 mod layout;
 mod results;
@@ -100,7 +100,7 @@ impl Story {
         self.notice(Notice::Generation(id, GenNotice::Live { took: ms(0) }))
     }
 
-    /// Generation 2 is live, 1 drains with two connections.
+    /// Generation 2 is live, and generation 1 is draining with two connections.
     fn switch(&mut self) -> &mut Self {
         self.start(TWO, Cause::Change);
         let timeout = ms(10_000);

@@ -32,7 +32,7 @@ fn nothing_is_live_after_a_crash() {
 }
 
 #[test]
-fn a_pause() {
+fn paused() {
     let mut story = Story::of_one_live();
     story.notice(Notice::Paused).looks(
         "
@@ -60,7 +60,7 @@ fn a_pause() {
 }
 
 #[test]
-fn a_pause_during_a_build() {
+fn paused_during_a_build() {
     let mut story = Story::of_one_live();
     story.build(TWO, Cause::Change);
     story.tell(Report::Progress {
@@ -82,7 +82,7 @@ fn a_pause_during_a_build() {
 }
 
 #[test]
-fn the_live_generation_is_visible_in_every_terminal() {
+fn the_live_generation_is_visible_on_a_terminal_of_any_size() {
     let mut story = Story::of_one_live();
     story.switch();
     let three = GenId::new(3);
@@ -111,7 +111,7 @@ fn the_live_generation_is_visible_in_every_terminal() {
 }
 
 #[test]
-fn an_undo() {
+fn after_an_undo() {
     let mut story = Story::of_one_live();
     story.switch().end(ONE);
     let three = GenId::new(3);

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn before_anything_is_live() {
+fn before_a_generation_is_live() {
     let mut story = Story {
         model: Model::default(),
         now: ms(0),
@@ -73,7 +73,7 @@ fn a_build_in_progress() {
 }
 
 #[test]
-fn a_build_that_waits_for_another_cargo() {
+fn a_build_that_is_waiting_for_another_cargo() {
     let mut story = Story::of_one_live();
     story.build(TWO, Cause::Request);
     story.tell(Report::BuildBlocked { id: TWO });
@@ -273,7 +273,7 @@ fn errors_stay_visible_when_the_live_generation_crashes() {
 }
 
 #[test]
-fn a_failure_after_the_start() {
+fn a_generation_that_fails_after_its_start() {
     let mut story = Story::of_one_live();
     story.spawn(TWO, Cause::Change);
     story.fail(Failure::ExitedEarly(Ended::Code(101))).looks(

@@ -28,9 +28,9 @@ fn set_status(model: &mut Model, text: &str) {
     model.fold(&Report::Status { id: ONE, text }, Duration::ZERO);
 }
 
-/// Until the program replaces it, and as far as there is room.
+/// A new status replaces the old one. It is shortened or left out if there is no room.
 #[test]
-fn the_status_of_a_program_is_in_its_row() {
+fn a_programs_status_is_in_its_row() {
     let mut model = Model::default();
     let took = Duration::ZERO;
     fold(
