@@ -23,7 +23,7 @@ pub enum Key {
     Help,
     /// Hide the key help.
     Escape,
-    /// Print a mark, to find this place again.
+    /// Print a mark, to find this place in the output again.
     Mark,
     /// Quit.
     Quit,

@@ -1,4 +1,4 @@
-//! What the live terminal and plain output print, and how it looks.
+//! The lines that the live terminal and plain output print, and their style.
 
 use std::path::PathBuf;
 
@@ -9,18 +9,18 @@ use super::model::Model;
 use super::{Level, Options, Report, Stream, Verbosity, text};
 use crate::reload::{Failure, GenId, GenNotice, Notice};
 
-/// Where lines and the output of programs are printed.
+/// Prints hotrun's lines and the output of programs.
 pub(super) trait Screen {
-    /// Whether a footer shows the state.
+    /// Whether a footer shows the current state.
     const HAS_FOOTER: bool;
 
-    /// Prints lines of hotrun itself.
+    /// Prints hotrun's own lines.
     fn lines(&mut self, lines: &[String]);
 
-    /// Prints a program's output. `label`: whether another program runs.
+    /// Prints a program's output. `label`: whether to label lines with the generation, because another program is running.
     fn output(&mut self, id: GenId, stream: Stream, bytes: &[u8], label: bool);
 
-    /// A stream of a program has ended, and with it its last line.
+    /// Ends a program's stream, and its last line.
     fn ended(&mut self, id: GenId, stream: Stream, label: bool);
 
     fn clear(&mut self);
@@ -34,7 +34,7 @@ pub(super) fn print<S: Screen>(screen: &mut S, options: &Options, report: &Repor
             if options.clear && starts_reload(*notice, model) {
                 screen.clear();
             }
-            // A quiet build is printed only if it fails.
+            // With `--quiet`, a build's output is printed only if the build fails.
             if !S::HAS_FOOTER && verbosity == Verbosity::Quiet && build_fails(*notice) {
                 let log = model.build_log.last_lines(usize::MAX);
                 log.for_each(|line| print_build(screen, options, &line));
@@ -87,7 +87,7 @@ fn say(screen: &mut impl Screen, options: &Options, level: Level, text: &str) {
     }
 }
 
-/// Prints output of a build.
+/// Prints a build's output.
 pub(super) fn print_build(screen: &mut impl Screen, options: &Options, text: &str) {
     let text = text::colors(text, options.color);
     let text = text.trim_end_matches('\n');
@@ -104,7 +104,7 @@ fn build_fails(notice: Notice) -> bool {
     failure == Failure::Build
 }
 
-/// Whether a build begins, or a start without a build.
+/// Whether a build begins, or a generation starts without a build.
 fn starts_reload(notice: Notice, model: &Model) -> bool {
     if let Notice::Generation(id, GenNotice::Starting { .. }) = notice {
         return !model.generations.contains_key(&id);
@@ -112,10 +112,10 @@ fn starts_reload(notice: Notice, model: &Model) -> bool {
     matches!(notice, Notice::Generation(_, GenNotice::Building { .. }))
 }
 
-/// How many changed files `--why` prints; switching a branch can change thousands.
+/// How many changed files `--why` prints at most; switching branches can change thousands.
 const MAX_FILES: usize = 20;
 
-/// How hotrun's own lines look.
+/// The style of hotrun's own lines.
 impl Options {
     /// Whether lines of this level are printed.
     fn shows(&self, level: Level) -> bool {
@@ -126,7 +126,7 @@ impl Options {
         }
     }
 
-    /// The text as lines to print.
+    /// Formats a text as lines to print.
     pub(super) fn lines(&self, level: Level, text: &str) -> Vec<String> {
         let style = match level {
             Level::Detail => Style::new().dim(),
@@ -140,12 +140,12 @@ impl Options {
             .apply_to("hotrun:")
             .to_string();
         let line = |line| format!("{label} {}", style.apply_to(line));
-        // The output of a command may be empty lines.
+        // A command's output may contain empty lines, which are kept.
         let text = text.trim_end_matches('\n');
         text.split('\n').map(line).collect()
     }
 
-    /// A message and its hint as lines to print; none if the verbosity hides it. A hint is never red.
+    /// Formats a message and its hint as lines to print; no lines if the verbosity hides the message. A hint is never red.
     fn message(&self, level: Level, text: &str, hint: Option<&str>) -> Vec<String> {
         if !self.shows(level) {
             return Vec::new();

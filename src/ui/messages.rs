@@ -1,4 +1,4 @@
-//! Reports as sentences for people.
+//! Messages for people, from reports.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Stopped};
 pub(super) struct Message {
     pub(super) level: Level,
     pub(super) text: String,
-    /// Whether the footer of the live terminal shows the same.
+    /// Whether the live terminal's footer shows the same information.
     pub(super) in_footer: bool,
 }
 
@@ -48,7 +48,7 @@ fn error(text: impl Into<String>) -> Message {
     message(Level::Error, text)
 }
 
-/// The message about a report, if there is one. `model` does not contain the report yet.
+/// The message about a report, if it has one. `model` does not contain the report yet.
 pub(super) fn describe(report: &Report, model: &Model) -> Option<Message> {
     Some(match report {
         Report::Notice(notice) => describe_notice(*notice, model),
@@ -106,7 +106,7 @@ fn describe_generation(id: GenId, notice: GenNotice, model: &Model) -> Message {
             "gen {id} discarded: sources changed during the build"
         )),
         GenNotice::ReloadSignalSent { signal } => success(format!(
-            "gen {id} reloads its configuration ({})",
+            "gen {id} is reloading its configuration ({})",
             name(signal)
         ))
         .logged(),
@@ -156,7 +156,8 @@ fn because(cause: Cause) -> &'static str {
     }
 }
 
-/// After a build, the start is a detail. A roll back must not be missed: what runs is not what was saved last.
+/// After a build, the start is a detail. A roll back must be noticed, because the running program does not contain the last
+/// saved changes.
 fn starting(id: GenId, cause: Cause, model: &Model) -> Message {
     let built = model.generations.contains_key(&id);
     let text = format!("gen {id} starting{}", because(cause));
@@ -166,7 +167,7 @@ fn starting(id: GenId, cause: Cause, model: &Model) -> Message {
     }
 }
 
-/// The duration of the switch itself is too short to interest people.
+/// Leaves out the duration of the switch, which is too short to interest people.
 fn live(id: GenId, model: &Model) -> Message {
     let generation = model.generations.get(&id);
     success(match generation.and_then(|known| known.ready) {
@@ -181,7 +182,7 @@ fn aborting(id: GenId, after: Option<Duration>) -> Message {
             "gen {id} sent no watchdog ping for {}, aborting it",
             Human(after)
         ),
-        None => format!("gen {id} reported that it hangs, aborting it"),
+        None => format!("gen {id} reported that it is hung, aborting it"),
     })
     .logged()
 }
@@ -197,7 +198,7 @@ fn killing(id: GenId, why: Stopped, after: Duration) -> Message {
     .logged()
 }
 
-/// A detail if its failure was reported already.
+/// Only a detail if the generation's failure has already been reported.
 fn gone(id: GenId, how: Stopped, took: Duration, model: &Model) -> Message {
     let took = Human(took);
     let text = match how {

@@ -10,40 +10,41 @@ pub(super) use facts::{BuildLog, Building, Generation, LastResult, Problem};
 
 use crate::reload::{Cause, Failure, GenId, GenNotice, Notice, Phase, Stopped};
 
-/// How many errors of a build are kept; further ones are counted.
+/// How many of a build's errors are kept; the others are only counted.
 const MAX_ERRORS: usize = 4;
-/// How many of the last lines are shown of a build that fails without an error message.
+/// How many of the last lines are shown if a build fails without an error message.
 const MAX_LINES: usize = 12;
 /// How many changed files are remembered.
 const MAX_FILES: usize = 4;
 
-/// The state to show: a pure fold of all reports.
+/// The state to show. It depends only on the reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Model {
     /// The generations that are not gone.
     pub(super) generations: BTreeMap<GenId, Generation>,
     /// The sockets that hotrun opened: name and address.
     pub(super) listening: Vec<(String, String)>,
-    /// The addresses opened by the program of the live generation, or of the last or newest one if none is live.
+    /// The addresses that the live generation's program has opened. If no generation is live: those of the last live one,
+    /// or of a newer one that has opened an address since.
     program_addresses: Vec<String>,
     /// The build in progress.
     pub(super) building: Option<Building>,
-    /// Why the newest generation was made.
+    /// Why the newest generation was built or started.
     pub(super) cause: Option<Cause>,
-    /// The first files whose change led to the newest generation.
+    /// The first of the changed files that triggered the newest generation.
     pub(super) changed: Vec<PathBuf>,
-    /// The total number of these files.
+    /// The number of changed files that triggered the newest generation.
     pub(super) changes: usize,
-    /// The files that changed last and how many, until a generation is made because of them. A rule may run a command
-    /// instead, or the change may have to wait for the next build.
+    /// The first files of the last change and their number, until the change triggers a generation. A rule may run a
+    /// command instead, or the change may have to wait for the next build.
     unbuilt: (Vec<PathBuf>, usize),
     /// The result of the newest generation.
     pub(super) last: LastResult,
-    /// How the last generation failed after its build, until another one is live.
+    /// The last failure after a successful build, until another generation is live.
     start_problem: Option<Problem>,
-    /// The newest failed build, until one succeeds.
+    /// The newest failed build, until a build succeeds.
     pub(super) broken_build: Option<Problem>,
-    /// The first errors of the newest build, and how many there were.
+    /// The newest build's first errors, and its number of errors.
     errors: (Vec<String>, usize),
     /// The output of the current build.
     pub(super) build_log: BuildLog,
@@ -51,11 +52,11 @@ pub(super) struct Model {
     pub(super) last_build_log: BuildLog,
     /// Whether the live generation is the result of a roll back.
     pub(super) rolled_back: bool,
-    /// Whether nothing is live and only a change or a request can help.
+    /// Whether no generation is live and hotrun waits for a change or a request.
     pub(super) waiting: bool,
     /// Whether reloading is paused.
     pub(super) paused: bool,
-    /// Whether files changed since then.
+    /// Whether files have changed during the pause.
     pub(super) changes_pending: bool,
     /// Whether there may be an earlier artifact to roll back to.
     pub(super) undoable: bool,
@@ -63,7 +64,7 @@ pub(super) struct Model {
     artifact: Option<GenId>,
     /// Whether a generation with a kept artifact has been live.
     artifact_was_live: bool,
-    /// When hotrun began to quit, and the timeout for that.
+    /// When hotrun began to quit, and the timeout for quitting.
     pub(super) quitting: Option<(Duration, Duration)>,
 }
 
@@ -128,7 +129,7 @@ impl Model {
         }
     }
 
-    /// A program opened a socket.
+    /// Notes that a program has opened a socket.
     fn program_listens(&mut self, id: GenId, address: &str) {
         if let Some(generation) = self.generations.get_mut(&id)
             && !generation.addresses.iter().any(|known| known == address)
@@ -140,14 +141,14 @@ impl Model {
         }
     }
 
-    /// Connections go where this generation listens.
+    /// Shows the addresses that this generation listens on.
     fn use_addresses(&mut self, id: GenId) {
         if let Some(generation) = self.generations.get(&id) {
             self.program_addresses.clone_from(&generation.addresses);
         }
     }
 
-    /// Where connections wait while nothing is live.
+    /// The address where connections wait while no generation is live.
     pub(super) fn waits_at(&self) -> Option<&str> {
         let listening = self.listening.iter().map(|(_, address)| address);
         let mut all = listening.chain(&self.program_addresses);
@@ -200,7 +201,7 @@ impl Model {
             GenNotice::Live { .. } => self.went_live(id, now),
             GenNotice::Restored => {
                 let generation = self.enter(id, Phase::Live, now);
-                // It has been up the whole time.
+                // The program has been running the whole time.
                 generation.since = generation.live_since.unwrap_or(now);
                 generation.drain = None;
                 self.use_addresses(id);
@@ -252,7 +253,7 @@ impl Model {
         self.generations.remove(&id);
         self.last.unchanged = true;
         self.broken_build = None;
-        // Whatever failed since, the sources are those of the live generation again.
+        // Whatever has failed since then, the sources now match the live generation again.
         let is_live = self.live() == Some(like);
         self.start_problem.take_if(|_| is_live);
     }
@@ -260,7 +261,7 @@ impl Model {
     fn starting(&mut self, id: GenId, cause: Cause, now: Duration) {
         self.begin(cause);
         if !self.generations.contains_key(&id) {
-            // It has no build of its own, so the result of the last build says nothing about it.
+            // This generation was not built, so the result of the last build does not apply to it.
             self.take_changes(cause);
             self.last = LastResult::default();
         }
@@ -272,14 +273,14 @@ impl Model {
         self.use_addresses(id);
         self.undoable |=
             self.artifact == Some(id) && std::mem::replace(&mut self.artifact_was_live, true);
-        // After a roll back the crashed sources are still broken, also if the earlier artifact is restarted.
+        // After a roll back, the crashed sources are still broken, even if the earlier artifact is restarted.
         self.rolled_back &= self.cause == Some(Cause::Crash);
         self.rolled_back |= self.cause == Some(Cause::RollBack);
         self.undoable &= !self.rolled_back;
         self.start_problem.take_if(|_| !self.rolled_back);
     }
 
-    /// A build or a start begins.
+    /// Notes that a build or a start begins.
     fn begin(&mut self, cause: Cause) {
         self.waiting = false;
         if cause == Cause::Request {
@@ -292,7 +293,7 @@ impl Model {
         }
     }
 
-    /// The new generation contains the last changes.
+    /// Attributes the last changes to the new generation.
     fn take_changes(&mut self, cause: Cause) {
         let unbuilt = std::mem::take(&mut self.unbuilt);
         if cause == Cause::Change && unbuilt.1 > 0 {
@@ -318,19 +319,19 @@ impl Model {
         if failure == Failure::Build {
             (problem.errors, problem.count) = self.take_errors();
             self.build_ended();
-            // Earlier problems are old news.
+            // The new problem replaces all earlier ones.
             (self.broken_build, self.start_problem) = (Some(problem), None);
         } else {
             self.start_problem = Some(problem);
         }
     }
 
-    /// What went wrong last.
+    /// The problem to show.
     pub(super) fn problem(&self) -> Option<&Problem> {
         self.start_problem.as_ref().or(self.broken_build.as_ref())
     }
 
-    /// The compiler's errors. Without any, the last lines of the build.
+    /// The compiler's errors or, if there are none, the last lines of the build.
     fn take_errors(&mut self) -> (Vec<String>, usize) {
         let (mut errors, count) = std::mem::take(&mut self.errors);
         if errors.is_empty() {
@@ -355,7 +356,7 @@ impl Model {
             .map(|(id, _)| *id)
     }
 
-    /// Whether the program of another generation runs, so that output needs labels.
+    /// Whether another generation's program is running, so that output needs labels.
     pub(super) fn overlaps(&self, id: GenId) -> bool {
         self.generations
             .iter()

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 /// The kind of user interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Output above a footer that is kept up to date.
+    /// The program's output above a footer that shows the current state.
     Live,
     /// The program's output unchanged, and hotrun's own lines on stderr.
     Plain,
@@ -24,22 +24,22 @@ pub enum Verbosity {
     Verbose,
 }
 
-/// The settings of the user interface.
+/// The user interface's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Which kind of user interface.
+    /// The kind of user interface.
     pub mode: Mode,
-    /// Whether hotrun's own lines and the compiler's have colors. The program's output is never changed.
+    /// Whether hotrun's own lines and the compiler's lines have colors. The program's output is never changed.
     pub color: bool,
     /// Whether to clear the terminal before each build.
     pub clear: bool,
-    /// Whether to print the files that caused a build.
+    /// Whether to print the files that triggered a build.
     pub why: bool,
     /// How much to print.
     pub verbosity: Verbosity,
-    /// Whether hotrun reads keys: not if the program reads the terminal, or if stdin is not one.
+    /// Whether hotrun reads keys. It does not if the program reads the terminal, or if stdin is not a terminal.
     pub keys: bool,
-    /// Whether HTTP requests get a 503 response with the error while nothing is live.
+    /// Whether HTTP requests get a 503 response with the error while no generation is live.
     pub error_page: bool,
     /// Paths are shown relative to this directory.
     pub workdir: PathBuf,

@@ -6,33 +6,33 @@ use regex::Regex;
 use super::{Level, Report};
 use crate::reload::{Failure, GenId, GenNotice, Notice};
 
-/// How many errors of a build to keep. Users seldom read more than the first ones.
+/// How many of a build's errors to keep. Users seldom read more than the first ones.
 const FIRST_ERRORS: usize = 16;
-/// How many bytes to keep of the output of a program.
+/// How many bytes of a program's output to keep.
 const MOST_OUTPUT: usize = 8 << 10;
-/// How many lines to show of a program, and of a build without errors.
+/// How many lines of output to show for a program, and for a build without errors.
 const LAST_LINES: usize = 40;
 /// How many of hotrun's own errors to keep.
 const LAST_MESSAGES: usize = 5;
-/// How many bytes to keep of a line and of a message. Minified output may have no line ends, and each request renders the
-/// text again, in the main thread.
+/// How many bytes of a line and of a message to keep. Minified output may have no line breaks, and each request renders the
+/// text again on the main thread.
 const MOST_LINE: usize = 1 << 10;
 const MOST_MESSAGE: usize = 8 << 10;
-/// What programs say if another instance is in their way. Compiler errors and panics do not match.
+/// Matches what programs print if another instance is in their way, but no compiler errors and panics.
 const OTHER_INSTANCE: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (one|instance|process|copy|server|program))\b";
-/// How many generations to keep output of.
+/// How many generations' output to keep.
 const GENERATIONS: usize = 4;
 
-/// The recent output of builds, programs and hotrun itself: the reason why nothing is live.
+/// The recent output of builds, programs and hotrun itself, which explains why no generation is live.
 #[derive(Debug, Default)]
 pub struct RecentOutput {
     errors: Vec<String>,
-    /// What else the build printed.
+    /// The build's last lines, without compiler messages.
     lines: VecDeque<String>,
     /// hotrun's own errors since the build or the start began.
     messages: VecDeque<String>,
     output: BTreeMap<GenId, Vec<u8>>,
-    /// The generation that is live or was last. Its output is kept, even if many later generations fail.
+    /// The generation that is live, or was live last. Its output is kept, even if many later generations fail.
     live: Option<GenId>,
 }
 
@@ -87,7 +87,7 @@ impl RecentOutput {
         }
     }
 
-    /// Everything that explains how a generation failed, the most important text first.
+    /// The texts that explain why a generation failed, the most important one first.
     pub fn explain(&self, id: GenId, failure: Failure) -> Vec<String> {
         let mut texts = match failure {
             Failure::Build => self.of_the_build(),
@@ -106,7 +106,7 @@ impl RecentOutput {
         texts
     }
 
-    /// Whether the program may have failed because another instance runs: its output says so, or is empty.
+    /// Whether the program may have failed because another instance is running: its output says so, or is empty.
     pub fn may_mind_other_instance(&self, id: GenId) -> bool {
         static OTHER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OTHER_INSTANCE).ok());
         let texts = self.of_the_program(id).concat();
@@ -131,7 +131,7 @@ impl RecentOutput {
     fn print(&mut self, id: GenId, bytes: &[u8]) {
         let printed = self.output.entry(id).or_default();
         printed.extend(&bytes[bytes.len().saturating_sub(MOST_OUTPUT)..]);
-        // Not each time: this moves the rest.
+        // Not after each print, because `drain` moves the remaining bytes.
         if printed.len() > 2 * MOST_OUTPUT {
             printed.drain(..printed.len() - MOST_OUTPUT);
         }
@@ -150,7 +150,7 @@ fn push(to: &mut VecDeque<String>, most: usize, text: String) {
     to.push_back(text);
 }
 
-/// At most `most` bytes, and an ellipsis if that cuts the text.
+/// Cuts a text to at most `most` bytes, and adds an ellipsis if something is cut off.
 fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
@@ -164,7 +164,7 @@ fn joined(lines: &VecDeque<String>) -> String {
     lines.join("\n")
 }
 
-/// Removes control sequences. Of a line that was overwritten, keeps what was written last.
+/// Removes control sequences. If a line was overwritten, keeps only what was written last.
 fn clean(text: &str) -> String {
     let text = console::strip_ansi_codes(text);
     let lines = text.split('\n').map(|line| {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_is_explained_by_its_errors_or_else_by_its_last_lines() {
+    fn a_failed_build_is_explained_by_its_errors_or_without_any_by_its_last_lines() {
         let reports = [
             diagnostic(Level::Error, "\u{1b}[31merror\u{1b}[0m: one"),
             diagnostic(Level::Warning, "warning: two"),
@@ -242,12 +242,12 @@ mod tests {
         let recent = recorded(&[&reports[..], &[building()]].concat());
         assert!(
             recent.explain(ID, Failure::Build).is_empty(),
-            "the next build"
+            "the next build clears the errors"
         );
     }
 
     #[test]
-    fn a_program_is_explained_by_what_it_printed_last() {
+    fn a_failed_program_is_explained_by_its_last_output() {
         let other = ID.next();
         let recent = recorded(&[
             line("built"),
@@ -255,15 +255,15 @@ mod tests {
             printed(other, "other\n"),
             printed(ID, " and half\r\n50%\r100%\npanicked\n"),
             message(Level::Warning, "a warning"),
-            message(Level::Error, "it can't be started"),
+            message(Level::Error, "cannot start the program"),
         ]);
-        let expected = ["half and half\n100%\npanicked", "it can't be started"];
+        let expected = ["half and half\n100%\npanicked", "cannot start the program"];
         assert_eq!(recent.explain(ID, CRASH), expected);
         assert_eq!(recent.explain(other, CRASH)[0], "other");
     }
 
     #[test]
-    fn some_output_is_about_another_instance() {
+    fn output_about_another_instance_is_recognized() {
         let check = |text: &str| {
             let id = GenId::FIRST;
             recorded(&[printed(id, text)]).may_mind_other_instance(id)

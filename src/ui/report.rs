@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::os::terminal::Size;
 use crate::reload::{GenId, Notice};
 
-/// One of the two output streams of a program.
+/// One of a program's two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
@@ -16,7 +16,7 @@ pub enum Stream {
     Stderr,
 }
 
-/// How much a message matters: at which verbosity and in which color it is printed.
+/// How important a message is. Determines at which verbosity and in which color it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
@@ -24,7 +24,7 @@ pub enum Level {
     Detail,
     /// Information.
     Info,
-    /// What the user waits for.
+    /// The result that the user is waiting for.
     Success,
     /// Something is wrong, but hotrun continues.
     Warning,
@@ -35,46 +35,46 @@ pub enum Level {
 /// Something to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// A notice of the state machine.
+    /// A notice from the state machine.
     Notice(Notice),
-    /// hotrun watches files from now on.
+    /// hotrun has started watching files.
     Watching {
-        /// How many directories.
+        /// The number of watched directories.
         directories: usize,
     },
     /// A socket is open.
     Listening {
-        /// Its name, as in `LISTEN_FDNAMES`; empty if no name is shown.
+        /// The socket's name, as in `LISTEN_FDNAMES`; empty if no name is shown.
         name: String,
-        /// Its actual address, as a user would type it.
+        /// The socket's actual address, as a user would type it.
         address: String,
-        /// The generation whose program opened it; `None`: hotrun opened it, for all of them.
+        /// The generation whose program opened the socket; `None` if hotrun opened it, for all generations.
         by: Option<GenId>,
         /// Whether this address is new.
         first: bool,
     },
-    /// These files changed, and hotrun acts on it. Precedes the notice of the action.
+    /// These files changed, and hotrun reacts. Precedes the notice about the reaction.
     Changed {
         /// Absolute paths.
         paths: Vec<PathBuf>,
     },
-    /// A diagnostic of the compiler.
+    /// A compiler diagnostic.
     Diagnostic {
         /// The generation that is being built.
         id: GenId,
-        /// Its level.
+        /// The diagnostic's level.
         level: Level,
-        /// As rendered by the compiler, with colors.
+        /// The text as rendered by the compiler, with colors.
         rendered: String,
     },
     /// The build printed a line.
     BuildLine {
         /// The generation that is being built.
         id: GenId,
-        /// Without the line end.
+        /// The line, without its line ending.
         text: String,
     },
-    /// A process was started.
+    /// The program's process was started.
     Spawned {
         /// The generation.
         id: GenId,
@@ -94,19 +94,19 @@ pub enum Report {
     Status {
         /// The generation.
         id: GenId,
-        /// Without control characters; empty: the program cleared its status.
+        /// The status, without control characters; empty if the program cleared it.
         text: String,
     },
-    /// How many crates are compiled.
+    /// How far the build is.
     Progress {
         /// The generation that is being built.
         id: GenId,
-        /// This many.
+        /// How many crates cargo has compiled.
         done: usize,
-        /// Out of this many.
+        /// The total number of crates.
         all: usize,
     },
-    /// The build waits for another cargo that locks the same directory. The build also prints a line about this.
+    /// The build is waiting for another cargo that has locked the target directory. cargo also prints a line about this.
     BuildBlocked {
         /// The generation that is being built.
         id: GenId,
@@ -116,14 +116,14 @@ pub enum Report {
         /// The generation that was built.
         id: GenId,
     },
-    /// The number of open connections.
+    /// The number of a generation's open connections has changed.
     Connections {
         /// The generation.
         id: GenId,
-        /// How many.
+        /// The number of open connections.
         count: usize,
     },
-    /// Output of a program, in pieces as they were read.
+    /// A piece of a program's output, as it was read.
     Output {
         /// The generation.
         id: GenId,
@@ -132,7 +132,7 @@ pub enum Report {
         /// The output.
         bytes: Vec<u8>,
     },
-    /// A stream of a program ended, and with it its last line.
+    /// A program's stream ended, and so did its last line.
     OutputEnded {
         /// The generation.
         id: GenId,
@@ -141,9 +141,9 @@ pub enum Report {
     },
     /// Any other message.
     Message {
-        /// Its level.
+        /// The message's level.
         level: Level,
-        /// Lower case, without a final period. May have several lines.
+        /// The text, in lowercase and without a final period. May have several lines.
         text: String,
         /// What the user can do.
         hint: Option<String>,
@@ -163,13 +163,13 @@ pub enum UiCommand {
     ShowBuildLog,
     /// Clear the screen.
     Clear,
-    /// Print a mark, to find this place again.
+    /// Print a mark, to find this place in the output again.
     Mark,
-    /// Restore the terminal: hotrun is about to be suspended.
+    /// Restore the terminal, because hotrun is about to be suspended.
     ReleaseTerminal,
-    /// hotrun continues after a suspend, or after a `SIGSTOP`, which it cannot catch.
+    /// Continue after a suspend, or after a `SIGSTOP`, which hotrun cannot catch.
     Resume {
-        /// How long it was suspended together with its programs. This time does not count as uptime.
+        /// How long hotrun and its programs were suspended. This time does not count as uptime.
         away: Duration,
     },
 }

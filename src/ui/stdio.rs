@@ -13,7 +13,7 @@ pub struct Handles {
     pub stdout: Box<dyn Write + Send>,
     /// The program's stderr and hotrun's own lines.
     pub stderr: Box<dyn Write + Send>,
-    /// Whether both are the same terminal, file or pipe, so that they share their lines.
+    /// Whether both are the same terminal, file or pipe, so that a line may contain output from both.
     pub same: bool,
     /// Whether stdout is a terminal that may be cleared.
     pub clearable: bool,
@@ -51,7 +51,7 @@ impl Handles {
     }
 }
 
-/// Whether drawing on the screen is unwanted: a dumb terminal, or a CI machine.
+/// Whether the environment asks for plain lines: a dumb terminal, or a CI machine.
 fn is_dumb_or_ci() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     dumb || std::env::var_os("CI").is_some_and(|value| !value.is_empty())
@@ -64,7 +64,7 @@ pub fn supports_live() -> bool {
 }
 
 /// Whether hotrun's own lines have colors by default: stderr and stdin are terminals, and neither `NO_COLOR` nor `CLICOLOR`
-/// forbids colors; or `CLICOLOR_FORCE` demands them.
+/// disables colors; or `CLICOLOR_FORCE` forces them.
 pub fn supports_color() -> bool {
     let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
     console::colors_enabled_stderr() && (forced || io::stdin().is_terminal())
@@ -86,7 +86,7 @@ pub fn print(text: &[u8]) {
     let _ = stdout.write_all(text).and_then(|()| stdout.flush());
 }
 
-/// Prints an error message on stderr. If that fails, it cannot be reported anywhere.
+/// Prints an error message on stderr. If this fails, there is nowhere to report it.
 pub fn print_error(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

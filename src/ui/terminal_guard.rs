@@ -1,4 +1,4 @@
-//! The only place that changes the terminal's modes, and restores them.
+//! The only module that changes the terminal's modes and restores them.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,35 +18,36 @@ use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags, SpecialCharacterInd
 use crate::os::terminal::{self, Size};
 use crate::os::test_hook;
 
-/// Makes the terminal mark pasted text. crossterm has this only together with its event reader.
+/// Makes the terminal mark pasted text. crossterm supports this only together with its event reader.
 const ENABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
 const DISABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 
-/// How often to retry writing to a terminal that accepts no output, and as often again while discarding older output.
+/// How often to retry writing to a terminal that accepts no output. Then the write is retried as often again while older
+/// output is discarded.
 const ATTEMPTS: usize = 20;
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// The terminal's original state, while it is changed.
 static SAVED: Mutex<Option<Saved>> = Mutex::new(None);
 
-/// hotrun is about to exit or has panicked: threads that still run must not draw.
+/// Set when hotrun is about to exit or has panicked: threads that are still running must not draw.
 static DISABLED: AtomicBool = AtomicBool::new(false);
 
 struct Saved {
-    /// Opened again with `O_NONBLOCK`, so that writing never waits: Ctrl-S may have stopped the terminal.
+    /// Reopened with `O_NONBLOCK`, so that a write never blocks: Ctrl-S may have stopped the terminal.
     terminal: File,
     original: Termios,
-    /// The modes set instead.
+    /// The modes that hotrun has set.
     ours: Termios,
 }
 
-/// Guards the terminal: while acquired, it has the modes for drawing and for single keys. On drop, on panic and before a
-/// suspend, the original state is restored.
+/// Guards the terminal's modes. While the guard is active, the terminal has the modes for drawing and for reading single
+/// keys. On drop, on panic and before a suspend, the original state is restored.
 ///
-/// Only one guard can be active at a time.
+/// Only one guard may be active at a time.
 #[derive(Debug)]
 pub struct TerminalGuard {
-    /// `Err`: nothing to guard; pretends to be a terminal of this size.
+    /// `Err`: there is no terminal; the guard pretends to have one of this size.
     terminal: Result<OwnedFd, Size>,
     keys: bool,
     active: bool,
@@ -63,7 +64,7 @@ impl TerminalGuard {
         }
     }
 
-    /// Guards nothing; for output that is no terminal but is drawn on as if it had this size.
+    /// Guards nothing; for output that is not a terminal but is drawn to as if it were one of this size.
     pub const fn without_terminal(size: Size) -> Self {
         Self {
             terminal: Err(size),
@@ -90,13 +91,13 @@ impl TerminalGuard {
             self.active = true;
             return true;
         };
-        // Locked until the original state is saved: nothing may exit before and leave the terminal changed.
+        // Locked until the original state is saved, so that hotrun cannot exit before and leave the terminal changed.
         let mut saved = saved();
         if DISABLED.load(Ordering::Acquire) {
             return false;
         }
         if !terminal::in_foreground(terminal).unwrap_or(false) {
-            // Another job has set the terminal for itself, so there is nothing to restore either.
+            // Another job has set its own modes, so there is nothing to restore later.
             if std::mem::take(&mut self.active) {
                 *saved = None;
             }
@@ -110,7 +111,7 @@ impl TerminalGuard {
         self.active
     }
 
-    /// Sets the terminal up again on the next [`Self::acquire`]: another process may have changed it.
+    /// Makes the next [`Self::acquire`] set the terminal up again, because another process may have changed it.
     pub(super) fn invalidate(&mut self) {
         self.active = false;
     }
@@ -132,10 +133,11 @@ fn saved() -> MutexGuard<'static, Option<Saved>> {
     SAVED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Changes the terminal. `before`: the state saved by an earlier call.
+/// Sets the terminal up for drawing. `before`: the state saved by an earlier call.
 fn set_up(terminal: &OwnedFd, keys: bool, before: Option<Saved>) -> io::Result<Saved> {
     let current = terminal::modes(terminal)?;
-    // If the modes are still those that we set, not even the shell changed them: the original ones are the saved ones.
+    // If the modes are still those that hotrun set, not even the shell has changed them, so the original modes are the
+    // saved ones.
     let original = match before {
         Some(before) if before.ours == current => before.original,
         Some(_) | None => current,
@@ -147,7 +149,7 @@ fn set_up(terminal: &OwnedFd, keys: bool, before: Option<Saved>) -> io::Result<S
     })?;
     terminal::set_modes(terminal, &ours)?;
     if let Err(error) = write_setup(&mut nonblocking, keys) {
-        // The terminal accepts no output now. The next attempt must find the original modes.
+        // The terminal is not accepting output. Restore its modes, so that the next attempt finds the original ones.
         let _ = terminal::set_modes(terminal, &original);
         return Err(error);
     }
@@ -160,7 +162,7 @@ fn set_up(terminal: &OwnedFd, keys: bool, before: Option<Saved>) -> io::Result<S
 
 fn drawing_modes(original: &Termios) -> Termios {
     let mut modes = original.clone();
-    // Keys arrive one by one and are not echoed. Ctrl-C, Ctrl-\ and Ctrl-Z still send signals, but must not make the
+    // Keys arrive one at a time and are not echoed. Ctrl-C, Ctrl-\ and Ctrl-Z still send signals, but must not make the
     // kernel discard output that is on its way to the screen.
     modes
         .local_flags
@@ -177,7 +179,7 @@ fn drawing_modes(original: &Termios) -> Termios {
     modes
 }
 
-/// Pasted text is marked only if hotrun reads it: the program gets its input as typed.
+/// Requests marks around pasted text only if hotrun reads the keys: the program must get its input as typed.
 fn write_setup(terminal: &mut File, keys: bool) -> io::Result<()> {
     let mut text = Vec::new();
     queue!(text, Hide)?;
@@ -187,7 +189,7 @@ fn write_setup(terminal: &mut File, keys: bool) -> io::Result<()> {
     terminal.write_all(&text)
 }
 
-/// Undoes [`write_setup`] and whatever a frame may have left on, and erases the footer.
+/// Undoes [`write_setup`] and any modes that an unfinished frame has left on, and erases the footer.
 fn teardown() -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     queue!(text, EndSynchronizedUpdate, EnableLineWrap, ResetColor)?;
@@ -204,7 +206,7 @@ pub fn restore_permanently() {
     restore_terminal();
 }
 
-/// Restores the terminal's original state if it was changed. Waits 400 ms at most.
+/// Restores the terminal's original state, if hotrun has changed it. Waits at most 400 ms.
 pub fn restore_terminal() {
     let Some(mut saved) = saved().take() else {
         return;
@@ -212,12 +214,12 @@ pub fn restore_terminal() {
     if !terminal::in_foreground(&saved.terminal).unwrap_or(false) {
         return;
     }
-    // Fails if the terminal was closed.
+    // This fails if the terminal was closed.
     let _ = write_teardown(&mut saved);
     let _ = terminal::set_modes(&saved.terminal, &saved.original);
 }
 
-/// Resumes a terminal that was stopped with Ctrl-S: otherwise the shell would be left without a cursor.
+/// Writes the teardown sequences, resuming a terminal that was stopped with Ctrl-S: otherwise the shell would have no cursor.
 fn write_teardown(saved: &mut Saved) -> io::Result<()> {
     let text = teardown()?;
     for attempt in 0..2 * ATTEMPTS {
@@ -225,11 +227,11 @@ fn write_teardown(saved: &mut Saved) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             written => return written,
         }
-        // Without flow control, Ctrl-S stops nothing (`termios(3)`, `IXON`).
+        // Without flow control, Ctrl-S has no effect (`termios(3)`, `IXON`).
         let mut flowing = saved.original.clone();
         flowing.input_flags.remove(InputFlags::IXON);
         terminal::set_modes(&saved.terminal, &flowing)?;
-        // If nothing reads the older output, drop it: a usable terminal matters more.
+        // If the older output is still not read, discard it: a usable terminal matters more.
         if attempt >= ATTEMPTS {
             terminal::discard_output(&saved.terminal)?;
         }
@@ -238,7 +240,7 @@ fn write_teardown(saved: &mut Saved) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps the panic message readable and the shell usable afterwards.
+/// Installs a panic hook that restores the terminal, so that the panic message is readable and the shell usable.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -250,7 +252,7 @@ fn restore_on_panic() {
     });
 }
 
-/// Panics if the test hook `PANIC` is set, so that tests see what a panic leaves behind.
+/// Panics if the test hook `PANIC` is set, so that tests can check that a panic restores the terminal.
 ///
 /// # Panics
 ///

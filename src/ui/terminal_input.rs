@@ -13,7 +13,7 @@ use super::keys::{Key, KeyParser};
 use crate::os::signals::is_ignored;
 use crate::os::terminal::{self, Size};
 
-/// An event of the terminal that hotrun runs on.
+/// An event from the terminal that hotrun runs on.
 #[derive(Debug)]
 pub enum TerminalEvent {
     /// Keys for hotrun.
@@ -22,15 +22,15 @@ pub enum TerminalEvent {
     Typed(Vec<u8>),
     /// The terminal has a new size.
     Resized(Size),
-    /// Ctrl-Z.
+    /// The user pressed Ctrl-Z.
     Suspend,
-    /// hotrun runs again after something else stopped it: `kill -STOP`, a debugger.
+    /// hotrun is running again after something else stopped it: `kill -STOP`, a debugger.
     Continued,
 }
 
-/// Receives the events of the terminal.
+/// Receives events from the terminal.
 pub struct TerminalInput {
-    /// `None` without a terminal, and after it was closed.
+    /// `None` without a terminal, and after the terminal was closed.
     input: Option<AsyncFd<File>>,
     for_program: bool,
     keys: KeyParser,
@@ -43,15 +43,15 @@ pub struct TerminalInput {
 }
 
 impl TerminalInput {
-    /// Begins to receive. `for_program` is whether input goes to the program.
+    /// Starts receiving events. `for_program`: whether input goes to the program.
     ///
     /// # Errors
     /// A signal handler cannot be installed.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with I/O.
+    /// If called outside of a tokio runtime with I/O.
     pub fn new(mode: Mode, for_program: bool) -> io::Result<Self> {
-        // Only the live user interface reads keys; the other ones leave the terminal alone.
+        // Only the live user interface reads the terminal.
         let input =
             (mode == Mode::Live).then(|| terminal::reopen(io::stdin()).and_then(terminal::watch));
         Ok(Self {
@@ -65,19 +65,19 @@ impl TerminalInput {
         })
     }
 
-    /// To be called when hotrun runs again after it stopped itself. Discards the `SIGCONT` that made it run, and the
-    /// requests to suspend from before that.
+    /// Must be called when hotrun is running again after it stopped itself. Discards the `SIGCONT` that continued it, and
+    /// any earlier requests to suspend.
     ///
     /// # Errors
     /// The signal handler cannot be installed again.
     pub async fn resumed(&mut self) -> io::Result<()> {
-        // It arrives at once, unless nothing stopped hotrun. Earlier signals have arrived too, then.
+        // `SIGCONT` arrives at once, unless hotrun was not stopped after all. Earlier signals have then arrived, too.
         let _ = timeout(MOMENT, self.continued.recv()).await;
         self.suspended = suspended()?;
         Ok(())
     }
 
-    /// The next event. Cancel safe.
+    /// Returns the next event. Cancel safe.
     pub async fn next(&mut self) -> TerminalEvent {
         loop {
             tokio::select! {
@@ -133,7 +133,7 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// The next input. Waits forever once the terminal is closed, which a `SIGHUP` reports.
+/// Returns the next input. Waits forever once the terminal is closed, which `SIGHUP` reports.
 async fn typed(input: &mut Option<AsyncFd<File>>) -> Vec<u8> {
     let mut buffer = [0; 4096];
     while let Some(terminal) = input {

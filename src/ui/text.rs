@@ -1,12 +1,12 @@
-//! Text for people: durations, and text from elsewhere that is made safe to print.
+//! Formats text for people: durations, and external text that must be made safe to print.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Displays a duration as `240µs`, `31ms`, `1.04s`, `3m12s` or `2h05m`. Truncated, not rounded: nothing ever seems to take
-/// longer than its timeout.
+/// Displays a duration as `240µs`, `31ms`, `1.04s`, `3m12s` or `2h05m`. Durations are truncated, not rounded, so that
+/// nothing seems to take longer than its timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Human(pub Duration);
 
@@ -32,7 +32,7 @@ fn hundredths(f: &mut fmt::Formatter<'_>, seconds: u64, hundredths: u32) -> fmt:
     }
 }
 
-/// Removes colors and control characters except line ends and tabs.
+/// Removes colors and control characters, except newlines and tabs.
 pub(super) fn text(text: &str) -> String {
     console::strip_ansi_codes(text)
         .chars()
@@ -40,8 +40,8 @@ pub(super) fn text(text: &str) -> String {
         .collect()
 }
 
-/// As much of a line as fits on any screen, because it is processed again for each frame. Of a line that was rewritten
-/// with `\r`, the last version.
+/// Shortens a line to what fits on any screen, because it is processed again for each frame. If the line was rewritten with
+/// `\r`, keeps the last version.
 pub(super) fn shortened(line: &str) -> &str {
     const MAX_BYTES: usize = 4096;
     if line.len() <= MAX_BYTES {
@@ -53,7 +53,7 @@ pub(super) fn shortened(line: &str) -> &str {
     &line[..end.unwrap_or(0)]
 }
 
-/// A path for display: relative to the working directory if it is inside, and escaped if it contains control characters.
+/// Formats a path: relative to the working directory if it is inside, and escaped if it contains control characters.
 pub(super) fn path(path: &Path, workdir: &Path) -> String {
     let short = path.strip_prefix(workdir).unwrap_or(path);
     let shown = short.to_string_lossy();
@@ -64,7 +64,7 @@ pub(super) fn path(path: &Path, workdir: &Path) -> String {
     }
 }
 
-/// A build's output, with or without its colors. Without, no `ESC` is left, not even one of an unknown sequence.
+/// Returns a build's output with or without its colors. Without colors, no `ESC` remains, not even from an unknown sequence.
 pub(super) fn colors(text: &str, keep: bool) -> Cow<'_, str> {
     if keep {
         return Cow::Borrowed(text);

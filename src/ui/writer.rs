@@ -6,15 +6,15 @@ use std::time::Duration;
 /// How long to wait before retrying a write that would block.
 const RETRY_AFTER: Duration = Duration::from_millis(1);
 
-/// An output stream that reports only its first failure.
+/// An output stream that reports only its first error.
 ///
-/// Rust ignores `SIGPIPE`, so after its reader is gone every write to a pipe fails. The first error is kept; the rest
-/// would only repeat it. A full disk is not final: output that does not fit is lost, later output may not be.
+/// Rust ignores `SIGPIPE`, so once a pipe's reader is gone, every write to it fails. Only the first error is kept; the
+/// others would repeat it. A full disk is not an error: output that does not fit is lost, but later output may fit again.
 pub(super) struct TolerantWriter {
     out: Box<dyn Write + Send>,
     failed: bool,
     error: Option<io::Error>,
-    /// A line was cut off because the disk was full.
+    /// Whether the last line was cut off because the disk was full.
     cut: bool,
 }
 
@@ -28,7 +28,7 @@ impl TolerantWriter {
         }
     }
 
-    /// The error, once.
+    /// Takes the error, which is returned only once.
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
     }
@@ -94,7 +94,7 @@ impl fmt::Debug for TolerantWriter {
 mod tests {
     use super::*;
 
-    /// Returns these results, one for each write.
+    /// A writer that returns these results, one for each write.
     struct Results(Vec<io::Result<usize>>);
 
     impl Write for Results {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_not_final() {
+    fn writing_continues_after_a_full_disk() {
         let full = || Err(ErrorKind::StorageFull.into());
         let results = vec![Ok(1), full(), full(), Ok(1), Ok(2)];
         let mut writer = TolerantWriter::new(Box::new(Results(results)));

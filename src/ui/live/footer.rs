@@ -33,8 +33,8 @@ pub(super) fn rows(frame: &Frame<'_>) -> Vec<String> {
     for row in &mut rows {
         *row = truncate(row.trim_end(), frame.columns());
     }
-    // An empty row separates the footer from the output, if there is room. It must be empty, because a terminal that
-    // becomes narrower rewraps the existing rows: below an empty row, the viewport still finds the others.
+    // An empty row separates the footer from the output, if there is room. It holds the cursor between two frames. A
+    // terminal that becomes narrower rewraps the existing rows, but not an empty one.
     if rows.len() < most && most > 8 {
         rows.insert(0, String::new());
     }

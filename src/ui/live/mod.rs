@@ -124,7 +124,7 @@ impl Live {
         };
         let options = self.options.clone();
         if log.is_empty() {
-            self.lines(&options.lines(Level::Info, "no build has printed anything"));
+            self.lines(&options.lines(Level::Info, "no build has printed anything yet"));
         }
         for line in log.last_lines(usize::MAX) {
             print_build(self, &options, &line);

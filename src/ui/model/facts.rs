@@ -8,14 +8,14 @@ use crate::ui::text::shortened;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::ui) struct Generation {
     pub(in crate::ui) phase: Phase,
-    /// When it entered this phase.
+    /// When the generation entered this phase.
     pub(in crate::ui) since: Duration,
-    /// The name of the program; empty until it is started.
+    /// The program's name; empty until the program is started.
     pub(in crate::ui) program: String,
     pub(in crate::ui) pid: Option<i32>,
-    /// Time from its start until it was ready.
+    /// How long the program took from its start until it was ready.
     pub(in crate::ui) ready: Option<Duration>,
-    /// When it went live.
+    /// When the generation went live.
     pub(in crate::ui) live_since: Option<Duration>,
     /// The drain timeout.
     pub(in crate::ui) drain: Option<Duration>,
@@ -23,11 +23,11 @@ pub(in crate::ui) struct Generation {
     pub(in crate::ui) status: String,
     /// The addresses that the program itself opened.
     pub(in crate::ui) addresses: Vec<String>,
-    /// The number of its connections, if known.
+    /// The number of open connections, if known.
     pub(in crate::ui) connections: Option<usize>,
-    /// Whether it failed or was superseded, and only its processes are left.
+    /// Whether the generation failed or was superseded, and only its processes are left.
     pub(in crate::ui) failed: bool,
-    /// Whether it is being killed.
+    /// Whether the generation is being killed.
     pub(in crate::ui) killed: bool,
 }
 
@@ -54,11 +54,11 @@ impl Generation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::ui) struct Building {
     pub(in crate::ui) id: GenId,
-    /// When it began, on the user interface's clock.
+    /// When the build began, on the user interface's clock.
     pub(in crate::ui) since: Duration,
-    /// How many crates are compiled, and how many there are.
+    /// How many crates cargo has compiled, and how many there are.
     pub(in crate::ui) progress: Option<(usize, usize)>,
-    /// Whether it waits for another cargo.
+    /// Whether the build is waiting for another cargo.
     pub(in crate::ui) blocked: bool,
 }
 
@@ -67,9 +67,9 @@ pub(in crate::ui) struct Building {
 pub(in crate::ui) struct Problem {
     pub(in crate::ui) id: GenId,
     pub(in crate::ui) failure: Failure,
-    /// The first errors of its build, as rendered by the compiler.
+    /// The build's first errors, as rendered by the compiler.
     pub(in crate::ui) errors: Vec<String>,
-    /// How many errors there were.
+    /// The total number of errors.
     pub(in crate::ui) count: usize,
 }
 
@@ -82,11 +82,12 @@ pub(in crate::ui) struct LastResult {
     pub(in crate::ui) ready: Option<Duration>,
     /// How many warnings the build printed.
     pub(in crate::ui) warnings: usize,
-    /// Whether the build made what was live already.
+    /// Whether the build produced the same binary that is already live.
     pub(in crate::ui) unchanged: bool,
 }
 
-/// The output of a build. If it is too long, its last lines: warnings come first, and the error that makes it fail last.
+/// A build's output. If it is too long, only the last lines are kept: a build prints warnings first, and the error that
+/// makes it fail last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::ui) struct BuildLog {
     lines: VecDeque<String>,
@@ -111,13 +112,13 @@ impl BuildLog {
         self.lines.is_empty()
     }
 
-    /// The last lines, preceded by a note if there are more.
+    /// The last lines, preceded by a note if there are earlier ones.
     pub(in crate::ui) fn last_lines(&self, count: usize) -> impl Iterator<Item = String> {
         let before = self.lines.len().saturating_sub(count);
         let note = match self.dropped + before {
             0 => None,
-            1 => Some("… 1 line before these".into()),
-            lines => Some(format!("… {lines} lines before these")),
+            1 => Some("… 1 earlier line".into()),
+            lines => Some(format!("… {lines} earlier lines")),
         };
         note.into_iter()
             .chain(self.lines.iter().skip(before).cloned())

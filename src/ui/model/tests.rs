@@ -39,7 +39,7 @@ fn rebuilding() -> Vec<Notice> {
 }
 
 #[test]
-fn a_start_overlaps_and_a_build_does_not() {
+fn a_starting_generation_overlaps_but_a_building_one_does_not() {
     let mut notices = rebuilding();
     assert!(!model(&notices).overlaps(ONE));
     notices.push(Notice::Generation(
@@ -70,7 +70,7 @@ fn the_overlap_ends_when_either_generation_is_gone() {
             live: Some(ONE),
         },
     ));
-    assert!(model(&failed).overlaps(ONE), "it may still print");
+    assert!(model(&failed).overlaps(ONE), "generation 2 may still print");
     failed.push(Notice::Generation(
         TWO,
         GenNotice::Gone {
@@ -112,9 +112,9 @@ fn the_pid_and_the_times_are_recorded() {
     assert_eq!((generation.pid, generation.ready), (Some(42), Some(MOMENT)));
 }
 
-/// The user reverted the edit that failed.
+/// The user has reverted the edit that failed.
 #[test]
-fn a_problem_ends_when_the_sources_are_those_of_the_live_generation() {
+fn a_problem_disappears_when_the_sources_match_the_live_generation_again() {
     let mut notices = rebuilding();
     notices.push(Notice::Generation(
         TWO,
@@ -138,7 +138,7 @@ fn a_problem_ends_when_the_sources_are_those_of_the_live_generation() {
     assert!(mended.start_problem.is_none() && mended.last.unchanged);
 }
 
-/// Not of a rule that runs a command, nor of a change that waits for the next build.
+/// Files that only trigger a rule's command, or wait for the next build, are not shown.
 #[test]
 fn the_changed_files_are_those_of_the_newest_generation() {
     let changed = |model: &mut Model, path: &str| {
@@ -162,7 +162,7 @@ fn the_changed_files_are_those_of_the_newest_generation() {
 }
 
 #[test]
-fn after_an_automatic_roll_back_there_is_nothing_to_undo() {
+fn undo_is_not_offered_after_an_automatic_roll_back() {
     let three = GenId::new(3);
     let live = |id| Notice::Generation(id, GenNotice::Live { took: MOMENT });
     let mut model = model(&rebuilding());
@@ -182,7 +182,7 @@ fn after_an_automatic_roll_back_there_is_nothing_to_undo() {
     );
     model.fold(&Report::Notice(live(three)), MOMENT);
     assert!(!model.undoable);
-    // A restart of the earlier artifact does not change that.
+    // A restart of the earlier artifact does not change this.
     let (four, cause) = (GenId::new(4), Cause::Crash);
     assert!(model.rolled_back);
     for notice in [
@@ -217,9 +217,9 @@ fn a_failed_build_without_errors_shows_its_last_lines() {
         },
     );
     model.fold(&Report::Notice(failed), MOMENT);
-    let problem = model.broken_build.expect("it failed");
+    let problem = model.broken_build.expect("the build failed");
     let lines: Vec<&str> = problem.errors[0].lines().collect();
-    assert_eq!(lines[..2], ["… 3 lines before these", "line 4"]);
+    assert_eq!(lines[..2], ["… 3 earlier lines", "line 4"]);
     assert_eq!(lines.len(), MAX_LINES + 1);
 }
 
@@ -255,7 +255,7 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
             live(three)
         ]),
         (Some(TWO), Some(TWO)),
-        "another generation is live"
+        "after another generation went live, the failed build is shown"
     );
     let id = GenId::new(4);
     assert_eq!(
@@ -272,9 +272,9 @@ fn a_crash_does_not_hide_that_the_newest_build_failed() {
     assert_eq!(tell(&[live(id)]), (None, None));
 }
 
-/// Each frame processes them.
+/// The lines are processed again for each frame.
 #[test]
-fn long_lines_of_a_build_are_shortened() {
+fn long_build_lines_are_shortened() {
     let mut model = model(&rebuilding());
     let long = "x".repeat(1 << 20);
     let text = long.clone();

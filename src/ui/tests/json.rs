@@ -150,7 +150,7 @@ fn output_in_json_is_split_into_lines() {
     );
 }
 
-/// It is split between characters, and invalid bytes are marked.
+/// The line is split between characters, and invalid bytes are marked.
 #[test]
 fn a_long_line_in_json_loses_no_character() {
     let text = "\u{65e5}".repeat(30_000);
@@ -170,12 +170,12 @@ fn a_long_line_in_json_loses_no_character() {
         })
         .collect();
     let [(first, false), (rest, true)] = &found[..] else {
-        panic!("{} lines", found.len());
+        panic!("expected two lines, found {}", found.len());
     };
     assert!(first.len() > 64 * 1024 && first.clone() + rest == text + "\u{fffd}");
 }
 
-/// What the guide says about an event.
+/// The guide's description of an event.
 fn documentation(event: &str) -> &'static str {
     let mut items = include_str!("../../guide/json.md").split("\n- ");
     let is_it = |item: &&str| item.starts_with(&format!("`{event}`"));
@@ -202,7 +202,10 @@ fn every_cause_is_documented() {
         ))]);
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
         let name = event["cause"].as_str().unwrap();
-        assert!(docs.contains(&format!("`{name}`")), "`{name}`");
+        assert!(
+            docs.contains(&format!("`{name}`")),
+            "`{name}` is not documented"
+        );
     }
 }
 

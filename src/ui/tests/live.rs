@@ -1,4 +1,4 @@
-//! The live terminal, read through an emulator.
+//! Tests the live terminal through a terminal emulator.
 
 use std::num::NonZero;
 
@@ -29,7 +29,7 @@ impl Terminal {
         }
     }
 
-    /// Reports these and draws.
+    /// Sends these reports, and draws.
     fn report(&mut self, reports: &[Report]) {
         for report in reports {
             self.ui.report(report).unwrap();
@@ -37,7 +37,7 @@ impl Terminal {
         self.draw();
     }
 
-    /// Draws until the screen is up to date, as the thread of the user interface does.
+    /// Draws until the screen is up to date, like the user interface's thread.
     fn draw(&mut self) {
         for _ in 0..10 {
             let Some(left) = self.ui.next_redraw().filter(|left| *left < ms(10)) else {
@@ -46,7 +46,7 @@ impl Terminal {
             std::thread::sleep(left);
             self.ui.draw().unwrap();
         }
-        panic!("the screen is never up to date");
+        panic!("the screen should be up to date after ten frames");
     }
 
     fn execute(&mut self, command: UiCommand) {
@@ -83,7 +83,7 @@ fn live_one() -> Terminal {
     terminal
 }
 
-/// All lines are there in order, and the footer as often as expected.
+/// Asserts that the screen shows all lines in order, and the footer as often as expected.
 #[track_caller]
 fn assert_lines(screen: &str, last: usize, footers: usize) {
     let found: Vec<&str> = screen.lines().filter(|row| row.contains("line ")).collect();
@@ -124,7 +124,7 @@ fn clearing_the_screen_keeps_pending_output_off_the_footer() {
     terminal.ui.report(&out(ONE, &lines(1, 20))).unwrap();
     terminal.execute(UiCommand::Clear);
     terminal.draw();
-    // Eight rows were on the screen, the last of them empty.
+    // Clearing removes the eight rows on the screen, seven of which contain lines.
     assert_lines(&terminal.everything(), 13, 1);
     terminal.report(&[out(ONE, "after\n")]);
     assert!(terminal.everything().contains("\nafter\n"));
@@ -162,7 +162,7 @@ fn lines_are_labelled_only_while_two_programs_run() {
     assert_eq!(said[..4], ["alone", "[2] two", "[1] beside", "alone again"]);
 }
 
-/// Even if the next build prints something or is cancelled.
+/// The log stays available even if the next build prints something or is cancelled.
 #[test]
 fn the_log_of_a_failed_build_is_available_during_the_next_build() {
     let (three, cause) = (GenId::new(3), Cause::Change);
@@ -182,7 +182,7 @@ fn the_log_of_a_failed_build_is_available_during_the_next_build() {
     let mut terminal = Terminal::new(Options::of(Mode::Live), 60, 20);
     assert_eq!(
         build_log(&mut terminal, "mark 1"),
-        ["hotrun: no build has printed anything"]
+        ["hotrun: no build has printed anything yet"]
     );
     terminal.report(&[begin(ONE, Cause::Begin), go_live(ONE)].concat());
     terminal.report(&[
@@ -200,7 +200,7 @@ fn the_log_of_a_failed_build_is_available_during_the_next_build() {
             },
         )),
         notice(Notice::Generation(three, GenNotice::Building { cause })),
-        line(three, "of the next one"),
+        line(three, "the next build"),
     ]);
     assert_eq!(build_log(&mut terminal, "mark 3"), ["so far", "the error"]);
     terminal.report(&[notice(Notice::Generation(three, GenNotice::BuildCancelled))]);

@@ -1,4 +1,4 @@
-//! Sequences of reports, and the resulting text.
+//! Tests the text that results from sequences of reports.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ mod plain;
 const ONE: GenId = GenId::new(1);
 const TWO: GenId = GenId::new(2);
 
-/// The written bytes in order, each piece with its stream.
+/// Records the written bytes in order, each piece with its stream.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<Piece>>>);
 
@@ -147,7 +147,7 @@ fn err(id: GenId, text: &str) -> Report {
     }
 }
 
-/// Generation 1 is live, 2 has started.
+/// Generation 1 is live, and generation 2 has started.
 fn two_run() -> Vec<Report> {
     [
         vec![notice(Notice::Generation(

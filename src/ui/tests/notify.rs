@@ -1,9 +1,9 @@
-//! Notifications of programs.
+//! Notifications from programs.
 
 use super::json::json;
 use super::*;
 
-/// One report of each kind.
+/// A report of each kind.
 pub(super) fn everything() -> Vec<Report> {
     let status = |text: &str| Report::Status {
         id: ONE,
@@ -58,7 +58,7 @@ fn notifications_in_plain_lines() {
 hotrun: gen 1 status: 12 clients
 hotrun: gen 1 stores descriptors: from now on each generation stops before the next one starts
 hotrun: gen 1 sent no watchdog ping for 1.5s, aborting it
-hotrun: gen 1 reported that it hangs, aborting it
+hotrun: gen 1 reported that it is hung, aborting it
 hotrun: gen 2 starting (to receive stored descriptors)
 "
     );
@@ -88,7 +88,7 @@ fn a_crash_names_the_restored_generation_once() {
 }
 
 #[test]
-fn a_generation_that_vanished_was_replaced_only_if_it_was_live() {
+fn a_restored_generation_is_live_again_only_if_the_vanished_one_was_live() {
     let lost = restored(Failure::Vanished);
     assert_eq!(
         plain(&lost[..1]),

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_single_program_is_passed_through_byte_for_byte() {
+fn the_output_of_a_single_program_passes_through_byte_for_byte() {
     let reports = [begin(ONE, Cause::Begin), go_live(ONE)].concat();
     let before = plain(&reports);
     let text = "\u{1b}[32mgreen\u{1b}[0m\r\n\n  prompt> ";
@@ -21,7 +21,7 @@ fn output_keeps_its_stream() {
 }
 
 #[test]
-fn two_programs_are_labelled_and_share_no_line() {
+fn lines_of_two_programs_are_labelled_and_not_mixed() {
     let before = plain(&two_run());
     let output = [
         out(ONE, "old "),
@@ -38,7 +38,7 @@ fn two_programs_are_labelled_and_share_no_line() {
 }
 
 #[test]
-fn a_line_begun_alone_is_completed_or_broken_when_another_program_prints() {
+fn an_unfinished_line_is_completed_or_broken_when_another_program_prints() {
     let start = notice(Notice::Generation(
         ONE,
         GenNotice::Starting {
@@ -129,7 +129,7 @@ fn an_overlong_line_is_not_held_back() {
 }
 
 #[test]
-fn no_byte_is_lost_however_output_is_split() {
+fn no_byte_is_lost_no_matter_how_the_output_is_split() {
     let text: String = (0..500).map(|number| format!("line {number}\n")).collect();
     for size in [1, 2, 7, 64, 1000] {
         let pieces = text
@@ -144,7 +144,7 @@ fn no_byte_is_lost_however_output_is_split() {
 }
 
 #[test]
-fn off_prints_only_the_program() {
+fn mode_off_prints_only_the_programs_output() {
     let reports = [
         two_run(),
         vec![out(ONE, "a"), out(TWO, "b\n"), err(ONE, "c")],

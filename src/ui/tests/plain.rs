@@ -203,7 +203,7 @@ fn why_prints_a_limited_number_of_files() {
 }
 
 #[test]
-fn the_terminal_is_cleared_before_a_build_and_not_before_its_start() {
+fn the_terminal_is_cleared_before_a_build_but_not_before_the_start_that_follows() {
     let mut clear = Options::of(Mode::Plain);
     clear.clear = true;
     let text = render(clear, true, &begin(ONE, Cause::Begin)).all();
@@ -215,7 +215,7 @@ fn the_terminal_is_cleared_before_a_build_and_not_before_its_start() {
 }
 
 #[test]
-fn only_our_own_lines_are_colored() {
+fn only_hotruns_own_lines_are_colored() {
     let mut color = Options::of(Mode::Plain);
     color.color = true;
     let reports = [notice(Notice::Waiting), out(ONE, "plain\n")];
