@@ -1,4 +1,4 @@
-//! However hotrun ends, it restores the terminal.
+//! hotrun restores the terminal however it ends.
 
 use std::process::Command;
 use std::thread;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::screen::{Project, Screen, TIMEOUT, until};
 
-/// Ends at once on the stop signal.
+/// A program that exits at once on the stop signal.
 const RUN: &str = "echo $$ > pid; echo running; exec sleep 1000";
 
 struct Started {
@@ -19,21 +19,21 @@ struct Started {
     before: nix::sys::termios::Termios,
 }
 
-/// Starts hotrun with generation 1 live. The terminal's modes before that are known.
+/// Starts hotrun and waits until generation 1 is live. Remembers the terminal's modes before the start.
 fn start(panics: bool) -> Started {
     let project = Project::new("true", RUN);
     let mut command = project.hotrun(&["-l", "127.0.0.1:0", "--on", "*.txt=run:true"]);
     if panics {
         command.env("HOTRUN_TEST_PANIC", "1");
     }
-    // Nothing has changed the modes of a new terminal.
-    let mut screen = Screen::start(&wait_for_go(&project, &command), 80, 10);
+    // hotrun waits for a line, so that the modes can be read before it changes them.
+    let mut screen = Screen::start(&after_a_line(&project, &command), 80, 10);
     let before = screen.modes();
     screen.press("\n");
-    screen.until("gen 1", |text| {
+    screen.until("gen 1 to be live", |text| {
         text.contains("running") && text.contains("gen 1 live")
     });
-    assert_ne!(screen.modes(), before, "keys arrive one by one");
+    assert_ne!(screen.modes(), before, "hotrun changes the modes");
     Started {
         project,
         screen,
@@ -41,8 +41,8 @@ fn start(panics: bool) -> Started {
     }
 }
 
-/// Runs the command after a line was typed.
-fn wait_for_go(project: &Project, command: &Command) -> Command {
+/// Runs the command once a line has been typed.
+fn after_a_line(project: &Project, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", "read -r line; exec \"$0\" \"$@\""]);
     shell.arg(command.get_program()).args(command.get_args());
@@ -73,7 +73,7 @@ impl Started {
         });
     }
 
-    /// Neither the program nor its guardian. Both may end a moment after hotrun if that ended abruptly.
+    /// Asserts that neither the program nor its guardian is left. If hotrun ended abruptly, they may exit a moment later.
     #[track_caller]
     fn assert_no_process_is_left(&self) {
         let began = Instant::now();
@@ -82,7 +82,7 @@ impl Started {
             if left.is_empty() {
                 return;
             }
-            assert!(began.elapsed() < TIMEOUT, "{left:?}");
+            assert!(began.elapsed() < TIMEOUT, "processes left: {left:?}");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -130,7 +130,7 @@ fn after_a_panic_in_either_thread() {
     }
 }
 
-/// Otherwise hotrun would silently continue without the task.
+/// hotrun must quit, because it would otherwise silently continue without the task.
 #[test]
 fn after_a_panic_in_a_task() {
     let mut started = start(true);
@@ -142,18 +142,18 @@ fn after_a_panic_in_a_task() {
     started.assert_no_process_is_left();
 }
 
-/// The user presses Ctrl-S before hotrun starts to draw.
+/// The user presses Ctrl-S before hotrun starts drawing.
 #[test]
 fn after_a_start_on_a_stopped_terminal() {
     let project = Project::new("true", RUN);
     let command = project.hotrun(&["-l", "127.0.0.1:0"]);
-    let mut screen = Screen::start(&wait_for_go(&project, &command), 80, 10);
+    let mut screen = Screen::start(&after_a_line(&project, &command), 80, 10);
     let before = screen.modes();
     screen.press("\x13\n");
-    until("the program", || project.path("pid").exists());
+    until("the program to start", || project.path("pid").exists());
     screen.press("\x11");
-    screen.until("gen 1", |text| text.contains("gen 1 live"));
-    assert_ne!(screen.modes(), before, "keys arrive one by one");
+    screen.until("gen 1 to be live", |text| text.contains("gen 1 live"));
+    assert_ne!(screen.modes(), before, "hotrun changes the modes");
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));
     let started = Started {
@@ -164,13 +164,13 @@ fn after_a_start_on_a_stopped_terminal() {
     started.assert_restored();
 }
 
-/// In the end hotrun drops the output that the terminal does not accept, but still restores the terminal.
+/// hotrun eventually discards the output that the terminal does not accept, but still restores the terminal.
 #[test]
 fn after_a_signal_on_a_stopped_terminal() {
     let mut started = start(false);
     let pid = || std::fs::read_to_string(started.project.path("pid")).unwrap();
     let first = pid();
-    // Once the reload happens, the Ctrl-S before it has taken effect.
+    // Once the reload happens, the preceding Ctrl-S has taken effect.
     started.screen.press("\x13r");
     until("a reload", || pid() != first && !pid().is_empty());
     kill(started.pid(), Signal::SIGTERM).unwrap();
@@ -179,7 +179,7 @@ fn after_a_signal_on_a_stopped_terminal() {
     started.assert_no_process_is_left();
 }
 
-/// While the terminal exists, SIGHUP requests a reload.
+/// While hotrun has a terminal, SIGHUP requests a reload.
 #[test]
 fn after_a_sighup_without_a_hangup() {
     let mut started = start(false);
@@ -195,7 +195,7 @@ fn after_a_sighup_without_a_hangup() {
     started.assert_no_process_is_left();
 }
 
-/// A closed window: there are no modes left to restore.
+/// After the window was closed, there are no modes left to restore.
 #[test]
 fn after_the_terminal_is_gone() {
     let mut started = start(false);

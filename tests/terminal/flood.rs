@@ -1,4 +1,4 @@
-//! A flood of output, and silence.
+//! A flood of output, and no output at all.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use super::screen::{Project, Screen};
 use super::scrollback::{HISTORY, Scrollback};
 
-/// Enough for a busy machine.
+/// Long enough for a busy machine.
 const FLOOD_TIMEOUT: Duration = Duration::from_secs(240);
 
-/// Prints numbered lines as fast as possible: some in two pieces, some coloured, some with sequences that must not reach the
-/// screen.
+/// A program that prints numbered lines as fast as possible: some in two pieces, some colored, some with sequences that must
+/// not reach the screen.
 const FLOOD: &str = include_str!("flood.py");
 
 fn project(count: usize, then: &str) -> Project {
@@ -23,11 +23,11 @@ fn project(count: usize, then: &str) -> Project {
     project
 }
 
-/// Checks that the rows are the numbered lines, each once and in order.
+/// Checks that the rows are the numbered lines, each exactly once and in order.
 #[derive(Default)]
 struct Counted {
     lines: usize,
-    /// The first row that is not the next line.
+    /// The first row that is not the expected line.
     wrong: Option<String>,
 }
 
@@ -71,7 +71,7 @@ fn every_line_of_a_flood_is_shown_once_and_in_order() {
     assert_eq!(screen.ended().code(), Some(0));
 }
 
-/// libtest captures only `println!`.
+/// Prints a line that libtest does not capture, unlike `println!`.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "      {line}");
 }
@@ -80,10 +80,10 @@ fn say(line: &str) {
 fn nothing_is_written_while_nothing_changes() {
     let project = Project::new("true", "echo running; exec sleep 1000");
     let mut screen = Screen::start(&project.hotrun(&["-l", "127.0.0.1:0"]), 80, 12);
-    screen.until("gen 1", |text| {
+    screen.until("gen 1 to be live", |text| {
         text.contains("running") && text.contains("0 conns")
     });
-    // Longer than the interval at which connections are counted.
+    // This is longer than the interval at which connections are counted.
     screen.quiet_for(Duration::from_secs(4));
     screen.press("q");
     assert_eq!(screen.ended().code(), Some(0));

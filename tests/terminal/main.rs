@@ -1,4 +1,4 @@
-//! The real program in a pseudoterminal, with its screen read through an emulator.
+//! Tests hotrun in a pseudoterminal, and reads its screen through a terminal emulator.
 
 mod exit;
 mod flood;

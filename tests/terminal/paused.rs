@@ -1,4 +1,4 @@
-//! Faults while reloading is paused.
+//! Changes and failures while reloading is paused.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ impl Paused {
         let project = Project::new("exit 0", RUN);
         let command = project.hotrun(&[&["-l", "127.0.0.1:0"], options].concat());
         let mut screen = Screen::start(&command, 100, 20);
-        screen.until("gen 1", |text| text.contains("gen 1 live"));
+        screen.until("gen 1 to be live", |text| text.contains("gen 1 live"));
         screen.press("p");
         screen.until("the pause", |text| text.contains("‖ paused"));
         Self { project, screen }
@@ -40,20 +40,20 @@ impl Paused {
         self.screen.until(words, |text| text.contains(words));
     }
 
-    /// The pending changes are built and go live.
+    /// Resumes reloading, and waits until the pending changes are built and live.
     fn resume(&mut self, generation: u32) {
         self.screen.press("p");
         self.until(&format!("gen {generation} live"));
     }
 
-    /// hotrun ends and leaves no process.
+    /// Ends hotrun with a signal, and checks its exit code and that no process is left behind.
     fn end(mut self, signal: Signal, code: Option<i32>) {
         let program = self.program();
         kill(Pid::from_raw(self.screen.child.id().cast_signed()), signal).unwrap();
         assert_eq!(self.screen.ended().code(), code, "{signal}");
         let began = Instant::now();
         while process_tree::status(program).is_some() {
-            assert!(began.elapsed() < TIMEOUT, "{program} is left");
+            assert!(began.elapsed() < TIMEOUT, "pid {program} is left behind");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -75,7 +75,7 @@ fn a_program_killed_while_paused_is_replaced_on_resume() {
 }
 
 #[test]
-fn a_guardian_killed_while_paused_takes_its_program_along() {
+fn a_program_dies_with_its_guardian_while_paused_and_is_replaced_on_resume() {
     let mut paused = Paused::new();
     let program = paused.program();
     let guardian = process_tree::status(program).unwrap().parent;
@@ -103,7 +103,7 @@ fn a_build_broken_while_paused_fails_on_resume() {
 }
 
 #[test]
-fn the_command_of_a_rule_waits_like_every_change() {
+fn a_rule_command_waits_for_the_resume_like_any_change() {
     let mut paused = Paused::with(&["--on", "*.txt=run:echo made >>made"]);
     let made = |paused: &Paused| std::fs::read_to_string(paused.project.path("made"));
     paused.project.write("src/a.txt", "1");
@@ -111,32 +111,34 @@ fn the_command_of_a_rule_waits_like_every_change() {
     // A requested build includes all changes.
     paused.screen.press("r");
     paused.until("gen 2 live");
-    assert_eq!(made(&paused).unwrap(), "made\n", "it ran once");
+    assert_eq!(made(&paused).unwrap(), "made\n", "the command ran once");
     paused.until("‖ paused");
     paused.project.write("src/a.txt", "2");
     paused.until("paused, changes pending");
     assert_eq!(made(&paused).unwrap(), "made\n");
     paused.screen.press("p");
-    until("the command", || made(&paused).unwrap() == "made\nmade\n");
+    until("the command to run again", || {
+        made(&paused).unwrap() == "made\nmade\n"
+    });
     paused.end(Signal::SIGINT, Some(0));
 }
 
 #[test]
-fn a_hundred_saves_while_paused_cause_one_build() {
+fn a_hundred_saves_while_paused_trigger_one_build() {
     let mut paused = Paused::new();
     for n in 0..100 {
         change_while_paused(&paused, &format!("save {n}"));
     }
     paused.screen.press("p");
-    // The last save may still be debounced, which causes one more build.
-    paused.screen.until("the last", |text| {
+    // The last save may still be debounced, which triggers one more build.
+    paused.screen.until("the last save to be live", |text| {
         text.contains("gen 2 live") || text.contains("gen 3 live")
     });
     paused.end(Signal::SIGINT, Some(0));
 }
 
 #[test]
-fn hc22_ten_kills_while_paused_leave_nothing() {
+fn hc22_ten_kills_while_paused_leave_nothing_behind() {
     for _ in 0..10 {
         Paused::new().end(Signal::SIGKILL, None);
     }

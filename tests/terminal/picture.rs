@@ -1,4 +1,4 @@
-//! The picture in the README, from the real program.
+//! Checks that the picture in the README shows what hotrun prints.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::screen::{Project, Screen, normalize};
 
-/// A server. Its log lines contain a fixed time.
+/// A server, whose log lines contain a fixed time.
 const MAIN: &str = r#"
 mod routes;
 
@@ -33,7 +33,7 @@ const MANIFEST: &str = "[package]\nname = \"api\"\nversion = \"0.1.0\"\nedition 
 #[test]
 fn the_picture_in_the_readme_is_current() {
     let project = Project::new("", "");
-    // A folder of its own, because the compiler also puts temporary files into the outer one.
+    // The package has its own directory, because the compiler puts temporary files into the outer one.
     fs::create_dir_all(project.path("api/src")).unwrap();
     project.write("api/Cargo.toml", MANIFEST);
     project.write("api/src/main.rs", MAIN);
@@ -52,7 +52,7 @@ fn the_picture_in_the_readme_is_current() {
     command.current_dir(project.path("api"));
     command.env("CARGO_TARGET_DIR", project.path("target"));
     let mut screen = Screen::start(&command, 92, 16);
-    screen.within(BUILD, "gen 1", |text| {
+    screen.within(BUILD, "gen 1 to be live", |text| {
         text.contains("slow query") && text.contains("0 conns")
     });
     project.write("api/src/routes.rs", MISTYPED);
@@ -73,7 +73,7 @@ fn the_picture_in_the_readme_is_current() {
     assert!(made.contains(&"error[EN]".to_owned()), "{made:?}");
 }
 
-/// Without the compiler's message, which differs between versions.
+/// The words without the compiler's message, which differs between versions.
 fn ours(words: &[String]) -> Vec<&String> {
     let is_error = |word: &String| word.starts_with("error[");
     let before = words.iter().take_while(|word| !is_error(word));
@@ -81,7 +81,7 @@ fn ours(words: &[String]) -> Vec<&String> {
     before.chain(after).collect()
 }
 
-/// The words, without numbers that differ from run to run.
+/// The picture's words, without numbers that differ from run to run.
 fn words(picture: &str) -> Vec<String> {
     let text = Regex::new(">([^<]+)</text>").unwrap();
     let number = Regex::new(r"\d{3,}").unwrap();
@@ -127,7 +127,7 @@ fn svg(screen: &vt100::Screen) -> String {
     text + "</svg>\n"
 }
 
-/// Groups neighbouring cells of the same style.
+/// Groups adjacent cells with the same style.
 fn runs(screen: &vt100::Screen, row: u16, columns: u16) -> Vec<(u16, String, String)> {
     let mut runs: Vec<(u16, String, String)> = Vec::new();
     let mut gap = true;

@@ -1,4 +1,4 @@
-//! Without a terminal that can be drawn on: plain lines, no escape sequence, no panic.
+//! Without a terminal that can be drawn on, hotrun prints plain lines without escape sequences.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -25,14 +25,14 @@ fn assert_plain_lines(mut command: Command, change: impl FnOnce(&mut Command)) {
     screen.until("plain lines", |text| {
         text.contains("running") && text.contains("hotrun: gen 1 live")
     });
-    // The pseudoterminal turns Ctrl-C into the signal.
+    // The pseudoterminal turns Ctrl-C into a signal.
     screen.press("\x03");
     assert_eq!(screen.ended().code(), Some(0));
     assert_no_escape_sequence(&screen);
 }
 
 #[test]
-fn a_dumb_terminal_and_ci() {
+fn on_a_dumb_terminal_and_in_ci() {
     let project = Project::new("true", RUN);
     assert_plain_lines(project.hotrun(&[]), |command| {
         command.env("TERM", "dumb");
@@ -59,7 +59,7 @@ fn no_color_on_a_live_terminal() {
     let mut command = project.hotrun(&[]);
     command.env("NO_COLOR", "1");
     let mut screen = Screen::start(&command, 80, 12);
-    screen.until("gen 1", |text| {
+    screen.until("gen 1 to be live", |text| {
         text.contains("running") && text.contains("● gen 1 live")
     });
     screen.press("q");
@@ -70,7 +70,7 @@ fn no_color_on_a_live_terminal() {
 }
 
 #[track_caller]
-fn is_plain(text: &str) {
+fn assert_plain(text: &str) {
     assert!(
         !text.contains('\x1b') && !text.contains("panicked"),
         "{text}"
@@ -89,8 +89,8 @@ fn into_a_pipe_that_is_closed_after_a_line() {
     project.set_interactive(&mut shell);
     let output = shell.stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    is_plain(&text);
-    is_plain(&String::from_utf8_lossy(&output.stderr));
+    assert_plain(&text);
+    assert_plain(&String::from_utf8_lossy(&output.stderr));
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[1..], ["0"], "{text}");
     assert_eq!(project.processes(), Vec::<String>::new());
@@ -106,17 +106,17 @@ fn into_a_file() {
         command.stdout(out.try_clone().unwrap()).stderr(out);
         let mut child = command.spawn().unwrap();
         let text = || fs::read_to_string(project.path("out")).unwrap();
-        until("gen 1", || {
+        until("gen 1 to be live", || {
             text().contains("running\n") && text().contains("gen 1 live")
         });
         kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
         let mut status = None;
-        until("the end", || {
+        until("hotrun to exit", || {
             status = child.try_wait().unwrap();
             status.is_some()
         });
         assert_eq!(status.unwrap().code(), Some(code), "{}", text());
-        is_plain(&text());
+        assert_plain(&text());
     }
 }
 
@@ -127,16 +127,16 @@ fn with_stdin_program_input_goes_to_the_program() {
         "echo running; read -r word; echo \"got $word\"; exec sleep 1000",
     );
     let mut screen = Screen::start(&project.hotrun(&["--stdin", "program"]), 80, 12);
-    screen.until("gen 1", |text| {
+    screen.until("gen 1 to be live", |text| {
         text.contains("running") && text.contains("gen 1 live")
     });
-    // Pasted text is not marked: only the program could request that.
+    // hotrun does not request marks around pasted text: only the program may do that.
     assert!(!screen.parsed(|parser| parser.screen().bracketed_paste()));
-    screen.until("no keys", |text| {
+    screen.until("a footer without keys", |text| {
         text.contains("Ctrl-C quit") && !text.contains("? help")
     });
     screen.press("quit\n");
-    screen.until("an answer", |text| {
+    screen.until("the program's answer", |text| {
         text.contains("\nquit\n") && text.contains("\ngot quit\n")
     });
     screen.press("\x03");

@@ -1,4 +1,4 @@
-//! A terminal for tests.
+//! A pseudoterminal for tests, with a terminal emulator.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -23,7 +23,7 @@ use super::scrollback::Scrollback;
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A folder with two shell scripts, `build` and `run`.
+/// A temporary directory with two shell scripts, `build` and `run`.
 pub(crate) struct Project(TempDir);
 
 impl Project {
@@ -49,7 +49,7 @@ impl Project {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// The running processes of this project, which have its folder in their environment.
+    /// The project's running processes, which are recognized by its directory in their environment.
     pub(crate) fn processes(&self) -> Vec<String> {
         let variable = format!("TMPDIR={}", self.0.path().display());
         let all = fs::read_dir("/proc").unwrap().flatten();
@@ -63,7 +63,7 @@ impl Project {
             .collect()
     }
 
-    /// hotrun for this project, with additional options.
+    /// A command that runs hotrun in this project, with additional options.
     pub(crate) fn hotrun(&self, options: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hotrun"));
         command
@@ -74,7 +74,7 @@ impl Project {
         command
     }
 
-    /// Sets the environment of an interactive user.
+    /// Sets the environment that an interactive user would have.
     pub(crate) fn set_interactive(&self, command: &mut Command) {
         command
             .current_dir(self.0.path())
@@ -147,12 +147,12 @@ impl Screen {
             ws_ypixel: 0,
         };
         let pair = openpty(Some(&size), None).unwrap();
-        // The command gets only what it is given.
+        // The command must inherit only its standard streams.
         for fd in [&pair.master, &pair.slave] {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         }
         let theirs = || pair.slave.try_clone().unwrap();
-        // `setsid --ctty` of util-linux: std has no safe way to a controlling terminal.
+        // std has no safe way to set a controlling terminal, so use `setsid --ctty` from util-linux.
         let mut leader = Command::new("setsid");
         leader
             .arg("--ctty")
@@ -176,7 +176,9 @@ impl Screen {
             written: 0,
         };
         let seen = Arc::new(Mutex::new(seen));
-        let child = leader.spawn().expect("`setsid` of util-linux");
+        let child = leader
+            .spawn()
+            .expect("`setsid` from util-linux is installed");
         let ours = fs::File::from(pair.master);
         let (closed, stalled) = (Arc::default(), Arc::default());
         read(
@@ -238,7 +240,7 @@ impl Screen {
         self.seen().written
     }
 
-    /// Waits until the screen looks like this, apart from what differs from run to run.
+    /// Waits until the screen looks like this, except for parts that differ from run to run.
     #[track_caller]
     pub(crate) fn shows(&self, expected: &str) {
         let expected = expected.trim_matches('\n');
@@ -275,7 +277,7 @@ impl Screen {
         while !condition(&self.text()) {
             assert!(
                 began.elapsed() < timeout,
-                "waited for {what}; found:\n{}",
+                "timed out waiting for {what}; found:\n{}",
                 self.text()
             );
             thread::sleep(Duration::from_millis(5));
@@ -286,7 +288,7 @@ impl Screen {
         self.modes_if_any().unwrap()
     }
 
-    /// As a shell does when it gets the terminal back.
+    /// Sets the terminal's modes, like a shell that gets the terminal back.
     pub(crate) fn set_modes(&self, modes: &Termios) {
         terminal::set_modes(self.theirs.as_ref().unwrap(), modes).unwrap();
     }
@@ -295,12 +297,12 @@ impl Screen {
         tcgetattr(self.theirs.as_ref().unwrap())
     }
 
-    /// Waits until nothing is written for this long.
+    /// Waits until nothing has been written for this long.
     #[track_caller]
     pub(crate) fn quiet_for(&self, time: Duration) {
         let (began, mut since, mut written) = (Instant::now(), Instant::now(), self.written());
         while since.elapsed() < time {
-            assert!(began.elapsed() < TIMEOUT * 4, "it keeps writing");
+            assert!(began.elapsed() < TIMEOUT * 4, "hotrun keeps writing");
             thread::sleep(Duration::from_millis(20));
             if self.written() != written {
                 (since, written) = (Instant::now(), self.written());
@@ -308,12 +310,12 @@ impl Screen {
         }
     }
 
-    /// Makes the terminal accept no output, as over a stalled connection.
+    /// Sets whether the terminal accepts no output, as over a stalled connection.
     pub(crate) fn stall(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
     }
 
-    /// Closes the terminal, as if its window was closed.
+    /// Closes the terminal, like a closed window.
     pub(crate) fn close(&mut self) {
         self.ours = None;
         self.closed.store(true, Ordering::Release);
@@ -326,7 +328,11 @@ impl Screen {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < TIMEOUT, "it still runs:\n{}", self.text());
+            assert!(
+                began.elapsed() < TIMEOUT,
+                "hotrun is still running:\n{}",
+                self.text()
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -363,7 +369,7 @@ fn read(mut from: fs::File, seen: Arc<Mutex<Seen>>, [closed, stalled]: [Arc<Atom
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
-        assert!(began.elapsed() < TIMEOUT, "waited for {what}");
+        assert!(began.elapsed() < TIMEOUT, "timed out waiting for {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,10 +1,10 @@
-//! Reads the rows that scroll off the top of an emulator, however many there are.
+//! Reads the rows that scroll off the top of a terminal emulator, without a limit.
 
 const END: &[u8] = b"\x1b[?2026l";
-/// More rows than hotrun writes in one frame.
+/// The emulator's history, in rows. hotrun writes fewer rows in one frame.
 pub(crate) const HISTORY: usize = 50_000;
 
-/// Passes on each row that leaves the screen, once.
+/// Passes each row that leaves the screen to a function, exactly once.
 pub(crate) struct Scrollback {
     /// The bytes after the last complete frame.
     rest: Vec<u8>,
@@ -19,7 +19,7 @@ impl Scrollback {
         }
     }
 
-    /// Processes these bytes up to the end of the last frame, where no escape sequence is split.
+    /// Processes the bytes up to the end of the last complete frame, where no escape sequence is split.
     pub(crate) fn process(&mut self, parser: &mut vt100::Parser, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
         let found = self.rest.windows(END.len()).rposition(|part| part == END);
@@ -31,11 +31,12 @@ impl Scrollback {
         self.harvest(parser);
     }
 
-    /// Passes on the history, and replaces the emulator with one that looks the same and has none.
+    /// Passes the rows in the history to the function, and replaces the emulator with one that has the same screen but an
+    /// empty history.
     fn harvest(&mut self, parser: &mut vt100::Parser) {
         parser.screen_mut().set_scrollback(usize::MAX);
         let mut left = parser.screen().scrollback();
-        assert!(left < HISTORY, "nothing was lost by the emulator");
+        assert!(left < HISTORY, "the emulator's history must not overflow");
         if left == 0 {
             return;
         }

@@ -1,8 +1,8 @@
-//! A whole session, screen by screen.
+//! A complete session, screen by screen.
 
 use super::screen::{Project, Screen};
 
-/// Does what `src/main` says: shows cargo's progress and waits for `go`, fails, or nothing.
+/// A build that does what `src/main` says: shows cargo's progress and waits for `go`, fails, or succeeds at once.
 const BUILD: &str = r#"
 case $(cat src/main) in
 slow*) printf '    Building [====>     ] 3/12: syn, serde   \r' >&2; while [ ! -e go ]; do sleep 0.02; done ;;
@@ -10,7 +10,7 @@ broken*) echo 'error: expected `;`' >&2; echo ' --> src/main:1' >&2; exit 1 ;;
 esac
 "#;
 
-/// Prints its version. A lazy one waits for `go` when it gets the stop signal.
+/// A program that prints its version. On the stop signal, a `lazy` version waits for `go`.
 const RUN: &str = r#"
 v=$(cat src/main)
 printf '\033[31mversion\033[0m %s\n' "$v"
@@ -92,9 +92,11 @@ fn a_session_at_the_terminal() {
          ◐ gen 4 draining   no conns, shutting down · Ts of 10s left · pid N
          ✔ built in T · ready in T · src/main   r reload  p pause  k kill  ? help  q quit",
     );
-    // Help, pause, and a terminal that becomes tiny and large again.
+    // Help, pause, and a terminal that becomes tiny, then large again.
     project.write("go", "");
-    screen.until("the end of gen 4", |text| !text.contains("draining"));
+    screen.until("the end of gen 4's draining", |text| {
+        !text.contains("draining")
+    });
     screen.press("p?");
     screen.shows(
         "
@@ -149,7 +151,7 @@ fn a_session_at_the_terminal() {
     screen.resize(120, 40);
     screen.shows(WIDE);
     project.write("go", "");
-    screen.until("gen 6", |text| {
+    screen.until("gen 6 to be live", |text| {
         text.contains("gen 6 live") && !text.contains("draining")
     });
     // A mark, then quit.
@@ -176,27 +178,29 @@ fn undo_rolls_back_to_the_previous_executable() {
     let project = Project::new("cp --remove-destination src/main app; chmod +x app", "");
     project.write("src/main", "#!/bin/sh\necho one\nexec sleep 1000\n");
     let mut command = project.hotrun(&["-l", "127.0.0.1:0"]);
-    // Runs the executable itself instead of `sh run`.
+    // Run the executable itself instead of `sh run`.
     let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
     let mut plain = std::process::Command::new(command.get_program());
     plain.args(&args[..args.len() - 2]).arg("./app");
     project.set_interactive(&mut plain);
     command = plain;
     let mut screen = Screen::start(&command, 100, 12);
-    screen.until("gen 1", |text| {
+    screen.until("gen 1 to be live", |text| {
         text.contains("one") && text.contains("gen 1 live")
     });
     project.write("src/main", "#!/bin/sh\necho two\nexec sleep 1000\n");
-    screen.until("gen 2", |text| {
+    screen.until("gen 2 to be live", |text| {
         text.contains("u undo") && text.contains("gen 2 live")
     });
-    screen.until("the end of gen 1", |text| !text.contains("draining"));
+    screen.until("the end of gen 1's draining", |text| {
+        !text.contains("draining")
+    });
     screen.press("u");
-    screen.until("gen 3", |text| {
+    screen.until("gen 3 to be live", |text| {
         text.contains("gen 3 live") && !text.contains("draining")
     });
     screen.press("u");
-    screen.until("gen 4", |text| {
+    screen.until("gen 4 to be live", |text| {
         text.contains("gen 4 live") && !text.contains("draining")
     });
     screen.shows(
@@ -220,5 +224,5 @@ fn undo_rolls_back_to_the_previous_executable() {
             .to_string_lossy()
             .contains("hotrun-")
     });
-    assert_eq!(left.count(), 0);
+    assert_eq!(left.count(), 0, "hotrun removes the kept executables");
 }

@@ -1,4 +1,4 @@
-//! Ctrl-Z and other stops: while hotrun is stopped the shell has the terminal, and afterwards hotrun continues as before.
+//! Ctrl-Z and other stops: while hotrun is stopped, the shell has the terminal. Afterwards, hotrun continues as before.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use nix::unistd::Pid;
 
 use super::screen::{Project, Screen, until};
 
-/// Ends at once on the stop signal.
+/// A program that exits at once on the stop signal.
 const RUN: &str = "echo $$ > pid; echo running; exec sleep 1000";
 
-/// A shell without line editing, which does not change the terminal's modes itself.
+/// Starts a shell without line editing, which does not change the terminal's modes itself.
 fn shell(project: &Project) -> Screen {
     let mut shell = Command::new("dash");
     shell.arg("-i").env("PS1", "$ ");
@@ -36,7 +36,7 @@ fn suspend_and_resume() {
     let mut screen = shell(&project);
     let before = screen.modes();
     run(&mut screen, &project.hotrun(&["-l", "127.0.0.1:0"]));
-    screen.until("gen 1", |text| {
+    screen.until("gen 1 to be live", |text| {
         text.contains("running") && text.contains("gen 1 live")
     });
     let during = screen.modes();
@@ -46,21 +46,21 @@ fn suspend_and_resume() {
     let stopped = || stat().contains(") T ");
 
     screen.press("\x1a");
-    screen.until("the shell", |text| {
+    screen.until("the shell's prompt", |text| {
         text.ends_with('$') && !text.contains("gen 1")
     });
     assert_eq!(screen.modes(), before);
     screen.until("the program to be stopped too", |_| stopped());
     screen.press("fg\n");
-    screen.until("gen 1", |text| text.contains("gen 1 live"));
+    screen.until("gen 1 to be live", |text| text.contains("gen 1 live"));
     screen.until("the program to continue", |_| !stopped());
     assert_eq!(screen.modes(), during);
 
     // In the background hotrun continues and leaves the terminal alone.
     screen.press("\x1a");
-    screen.until("the shell", |text| !text.contains("gen 1 live"));
+    screen.until("the shell's prompt", |text| !text.contains("gen 1 live"));
     screen.press("clear; bg\n");
-    screen.until("the shell", |text| {
+    screen.until("the shell's prompt", |text| {
         text.contains("hotrun") && text.ends_with('$')
     });
     screen.until("the program to continue", |_| !stopped());
@@ -68,9 +68,9 @@ fn suspend_and_resume() {
     assert_eq!(screen.modes(), before);
     assert!(!screen.text().contains("gen 1 live"));
     screen.press("fg\n");
-    screen.until("gen 1", |text| text.contains("gen 1 live"));
+    screen.until("gen 1 to be live", |text| text.contains("gen 1 live"));
     screen.press("q");
-    screen.until("the end", |text| {
+    screen.until("hotrun to exit", |text| {
         text.ends_with('$') && !text.contains("gen 1 live")
     });
     assert_eq!(screen.modes(), before);
@@ -79,8 +79,8 @@ fn suspend_and_resume() {
     assert_eq!(project.processes(), Vec::<String>::new());
 }
 
-/// `kill -STOP` or a debugger: hotrun notices it only afterwards. Meanwhile the shell has the terminal, and may change its
-/// modes or not.
+/// hotrun notices a stop by `kill -STOP` or a debugger only afterwards. In the meantime, the shell has the terminal, and may
+/// or may not change its modes.
 #[test]
 fn stop_by_sigstop_and_resume() {
     for sets in [false, true] {
@@ -88,7 +88,7 @@ fn stop_by_sigstop_and_resume() {
         let mut screen = shell(&project);
         let before = screen.modes();
         run(&mut screen, &project.hotrun(&["-l", "127.0.0.1:0"]));
-        screen.until("gen 1", |text| {
+        screen.until("gen 1 to be live", |text| {
             text.contains("running") && text.contains("gen 1 live")
         });
         let during = screen.modes();
@@ -97,12 +97,12 @@ fn stop_by_sigstop_and_resume() {
         let hotrun = parent(parent(program.trim().parse().unwrap()));
 
         kill(Pid::from_raw(hotrun), Signal::SIGSTOP).unwrap();
-        screen.until("the shell", |text| text.contains("topped"));
+        screen.until("the shell's prompt", |text| text.contains("topped"));
         if sets {
             screen.set_modes(&before);
         }
         screen.press("clear; fg\n");
-        screen.until("gen 1", |text| {
+        screen.until("gen 1 to be live", |text| {
             let shown = text.matches("gen 1 live").count();
             !text.contains("topped") && shown == 1 && screen.modes() == during
         });
@@ -111,14 +111,14 @@ fn stop_by_sigstop_and_resume() {
             text.contains("reload now") && text.matches("gen 1 live").count() == 1
         });
         screen.press("\x1a");
-        screen.until("the shell", |text| {
+        screen.until("the shell's prompt", |text| {
             text.ends_with('$') && !text.contains("gen 1 live")
         });
         assert_eq!(screen.modes(), before);
         screen.press("clear; fg\n");
-        screen.until("gen 1", |text| text.contains("gen 1 live"));
+        screen.until("gen 1 to be live", |text| text.contains("gen 1 live"));
         screen.press("q");
-        screen.until("the end", |text| text.ends_with('$'));
+        screen.until("hotrun to exit", |text| text.ends_with('$'));
         assert_eq!(screen.modes(), before);
     }
 }
@@ -128,7 +128,7 @@ fn stop_by_sigstop_and_resume() {
 fn ctrl_z_loses_no_output() {
     const LINES: usize = 3000;
     let line = |n| format!("line {n:040}");
-    // In large pieces: hotrun limits the number of waiting pieces, so it accepts more than the terminal does.
+    // `cat` writes large pieces. hotrun limits only the number of waiting pieces, so it accepts more than the terminal.
     let print =
         "echo up; while [ ! -e go ]; do sleep 0.02; done; cat lines; echo >all; exec sleep 1000";
     let project = Project::new("true", print);
@@ -136,13 +136,15 @@ fn ctrl_z_loses_no_output() {
     project.write("lines", &(lines.join("\n") + "\n"));
     let mut screen = shell(&project);
     run(&mut screen, &project.hotrun(&["-l", "127.0.0.1:0"]));
-    screen.until("gen 1", |text| text.contains("gen 1 live"));
+    screen.until("gen 1 to be live", |text| text.contains("gen 1 live"));
     screen.stall(true);
     project.write("go", "");
-    until("all output to be accepted", || project.path("all").exists());
+    until("hotrun to accept all output", || {
+        project.path("all").exists()
+    });
     screen.press("\x1a");
     screen.stall(false);
-    screen.until("the shell", |text| text.ends_with('$'));
+    screen.until("the shell's prompt", |text| text.ends_with('$'));
     screen.press("fg\n");
     screen.until("the last line", |text| {
         text.contains(&line(LINES)) && text.contains("gen 1 live")
@@ -151,7 +153,7 @@ fn ctrl_z_loses_no_output() {
     let missing = (1..=LINES).find(|n| !bytes.contains(&line(*n)));
     assert_eq!(missing, None);
     screen.press("q");
-    screen.until("the end", |text| text.ends_with('$'));
+    screen.until("hotrun to exit", |text| text.ends_with('$'));
 }
 
 /// The terminal accepts no output for a while, as over a stalled connection.
@@ -162,40 +164,40 @@ fn suspend_with_a_backlog() {
     let mut screen = shell(&project);
     let before = screen.modes();
     run(&mut screen, &project.hotrun(&["-l", "127.0.0.1:0"]));
-    screen.until("gen 1", |text| text.contains("gen 1 live"));
+    screen.until("gen 1 to be live", |text| text.contains("gen 1 live"));
     assert_ne!(screen.modes(), before);
     screen.stall(true);
-    // Once its output is not accepted, the program blocks.
+    // The program blocks once its output is no longer accepted.
     let count = || std::fs::read_to_string(project.path("count")).unwrap_or_default();
     until("a backlog", || {
         let before = count();
         std::thread::sleep(Duration::from_millis(200));
         count() == before
     });
-    // A user who sees no effect presses the key again. These presses must not count after the resume.
+    // A user who sees no effect presses the key again. These presses must be ignored after the resume.
     let began = Instant::now();
-    until("the modes of the shell", || {
+    until("the shell's modes", || {
         if began.elapsed() < Duration::from_secs(1) {
             screen.press("\x1a");
         }
         screen.modes() == before
     });
     screen.stall(false);
-    // A late key may have removed the prompt.
+    // A late key press may have removed the prompt.
     screen.press("clear\n");
-    screen.until("the shell", |text| text.ends_with('$'));
+    screen.until("the shell's prompt", |text| text.ends_with('$'));
     screen.press("fg\n");
     screen.until("the program to continue", |text| {
         text.contains("gen 1 live")
     });
     // A signal that was still pending would have been handled before the key.
     screen.press("q");
-    until("the end of hotrun", || project.path("code").exists());
-    screen.until("the end", |text| text.ends_with('$'));
+    until("hotrun to exit", || project.path("code").exists());
+    screen.until("hotrun to exit", |text| text.ends_with('$'));
     assert_eq!(screen.modes(), before);
 }
 
-/// With every `--ui`. The time of the suspend does not count towards timeouts.
+/// Works with every `--ui`. The time during which hotrun is suspended does not count towards timeouts.
 #[test]
 fn suspend_without_a_footer() {
     const TIMEOUT: Duration = Duration::from_secs(3);
@@ -209,10 +211,10 @@ fn suspend_without_a_footer() {
         let options = ["--ui", kind, "--ready-timeout", &timeout];
         run(&mut screen, &project.hotrun(&options));
         let pid = || std::fs::read_to_string(project.path("pid")).unwrap_or_default();
-        until("the program", || pid().ends_with('\n'));
+        until("the program to start", || pid().ends_with('\n'));
         let started = Instant::now();
         let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid().trim()));
-        // Or it waits for a stopped child that it has just forked (`vfork(2)`).
+        // State `D`: the shell is waiting for a stopped child that it has just forked (`vfork(2)`).
         let stopped = || {
             [") T ", ") D "]
                 .iter()
@@ -221,18 +223,18 @@ fn suspend_without_a_footer() {
 
         screen.press("\x1a");
         until("the program to be stopped", stopped);
-        screen.until("the shell", |text| text.ends_with('$'));
+        screen.until("the shell's prompt", |text| text.ends_with('$'));
         until("the timeout to pass", || started.elapsed() > TIMEOUT);
         screen.press("fg\n");
         until("the program to continue", || !stopped());
         project.write("go", "");
-        screen.until("the program", |text| text.contains("up"));
+        screen.until("the program's output", |text| text.contains("up"));
         project.write("src/main", "2");
         let first = pid();
-        until("generation 2", || pid() != first);
+        until("generation 2 to start", || pid() != first);
         assert!(!screen.text().contains("not ready"), "{}", screen.text());
         screen.press("\x03");
-        screen.until("the end", |text| text.ends_with('$'));
+        screen.until("hotrun to exit", |text| text.ends_with('$'));
         assert_eq!(screen.modes(), before);
         screen.press("exit\n");
         screen.ended();
