@@ -26,7 +26,7 @@ fn start(panics: bool) -> Started {
     if panics {
         command.env("HOTRUN_TEST_PANIC", "1");
     }
-    // hotrun waits for a line, so that the modes can be read before it changes them.
+    // hotrun starts only once a line is typed, so the terminal still has its original modes.
     let mut screen = Screen::start(&after_a_line(&project, &command), 80, 10);
     let before = screen.modes();
     screen.press("\n");

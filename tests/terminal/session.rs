@@ -94,9 +94,7 @@ fn a_session_at_the_terminal() {
     );
     // Help, pause, and a terminal that becomes tiny, then large again.
     project.write("go", "");
-    screen.until("the end of gen 4's draining", |text| {
-        !text.contains("draining")
-    });
+    screen.until("gen 4 to be gone", |text| !text.contains("draining"));
     screen.press("p?");
     screen.shows(
         "
@@ -192,9 +190,7 @@ fn undo_rolls_back_to_the_previous_executable() {
     screen.until("gen 2 to be live", |text| {
         text.contains("u undo") && text.contains("gen 2 live")
     });
-    screen.until("the end of gen 1's draining", |text| {
-        !text.contains("draining")
-    });
+    screen.until("gen 1 to be gone", |text| !text.contains("draining"));
     screen.press("u");
     screen.until("gen 3 to be live", |text| {
         text.contains("gen 3 live") && !text.contains("draining")

@@ -97,7 +97,9 @@ fn stop_by_sigstop_and_resume() {
         let hotrun = parent(parent(program.trim().parse().unwrap()));
 
         kill(Pid::from_raw(hotrun), Signal::SIGSTOP).unwrap();
-        screen.until("the shell's prompt", |text| text.contains("topped"));
+        screen.until("the shell to report the stop", |text| {
+            text.contains("topped")
+        });
         if sets {
             screen.set_modes(&before);
         }
