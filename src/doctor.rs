@@ -1,7 +1,7 @@
 //! `--doctor`: checks what works on this system, with hints for what does not.
 //!
-//! Each check tries once what hotrun does in operation, and leaves nothing changed. The report fits on a screen of 80
-//! columns and 24 rows even if every check fails.
+//! Each check tries the real operation once, and changes nothing. The report fits on a screen of 80 columns and 24 rows
+//! even if every check fails.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -164,10 +164,10 @@ fn own_sockets(adopts: &Result<(), Unavailable>) -> Finding {
         ),
         Err(Unavailable::Busy) => (
             "a sandbox or another hotrun already handles system calls".to_owned(),
-            "start hotrun outside of it, or use `--listen ADDRESS`",
+            "start hotrun outside it, or use `--listen ADDRESS`",
         ),
         Err(Unavailable::Process(error)) => (
-            format!("cannot start a process to try it: {}", cause(error)),
+            format!("cannot start a process for this check: {}", cause(error)),
             "check the process limit: `ulimit -u`",
         ),
         Err(Unavailable::Silent) => ("the filter did not report a system call".to_owned(), LISTEN),

@@ -58,7 +58,7 @@ pub struct UiThread {
 /// Starts the user interface's thread.
 ///
 /// # Errors
-/// The system allows no further thread.
+/// The system allows no more threads.
 pub fn start(ui: Ui, on_quit: OnQuit) -> std::io::Result<(Feed, UiThread)> {
     let (items, incoming) = mpsc::channel();
     let (finish, finished) = oneshot::channel();

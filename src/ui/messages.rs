@@ -1,4 +1,4 @@
-//! Messages for people, from reports.
+//! Turns reports into messages for people.
 
 use std::time::Duration;
 
@@ -167,7 +167,7 @@ fn starting(id: GenId, cause: Cause, model: &Model) -> Message {
     }
 }
 
-/// Leaves out the duration of the switch, which is too short to interest people.
+/// Leaves out the duration of the switch, which is too short to matter to users.
 fn live(id: GenId, model: &Model) -> Message {
     let generation = model.generations.get(&id);
     success(match generation.and_then(|known| known.ready) {

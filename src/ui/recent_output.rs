@@ -18,7 +18,7 @@ const LAST_MESSAGES: usize = 5;
 /// text again on the main thread.
 const MOST_LINE: usize = 1 << 10;
 const MOST_MESSAGE: usize = 8 << 10;
-/// Matches what programs print if another instance is in their way, but no compiler errors and panics.
+/// Matches what programs print if another instance is in their way. Does not match compiler errors and panics.
 const OTHER_INSTANCE: &str = r"(?i)\b(lock(ed|file)?|busy|in use|exclusive(ly)?|temporarily unavailable|already (running|exists?|open(ed)?|started|being used|held|owned)|another (one|instance|process|copy|server|program))\b";
 /// How many generations' output to keep.
 const GENERATIONS: usize = 4;
@@ -131,7 +131,7 @@ impl RecentOutput {
     fn print(&mut self, id: GenId, bytes: &[u8]) {
         let printed = self.output.entry(id).or_default();
         printed.extend(&bytes[bytes.len().saturating_sub(MOST_OUTPUT)..]);
-        // Not after each print, because `drain` moves the remaining bytes.
+        // Only now and then, because `drain` moves the remaining bytes.
         if printed.len() > 2 * MOST_OUTPUT {
             printed.drain(..printed.len() - MOST_OUTPUT);
         }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_build_is_explained_by_its_errors_or_without_any_by_its_last_lines() {
+    fn a_failed_build_is_explained_by_its_errors_or_by_its_last_lines() {
         let reports = [
             diagnostic(Level::Error, "\u{1b}[31merror\u{1b}[0m: one"),
             diagnostic(Level::Warning, "warning: two"),

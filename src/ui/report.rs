@@ -97,7 +97,7 @@ pub enum Report {
         /// The status, without control characters; empty if the program cleared it.
         text: String,
     },
-    /// How far the build is.
+    /// The build's progress.
     Progress {
         /// The generation that is being built.
         id: GenId,

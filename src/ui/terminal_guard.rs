@@ -22,8 +22,8 @@ use crate::os::test_hook;
 const ENABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
 const DISABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 
-/// How often to retry writing to a terminal that accepts no output. Then the write is retried as often again while older
-/// output is discarded.
+/// How often to try writing to a terminal that accepts no output. After that, hotrun discards the older output and tries as
+/// many times again.
 const ATTEMPTS: usize = 20;
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
@@ -91,7 +91,7 @@ impl TerminalGuard {
             self.active = true;
             return true;
         };
-        // Locked until the original state is saved, so that hotrun cannot exit before and leave the terminal changed.
+        // Locked until the original state is saved, so that hotrun cannot exit before that and leave the terminal changed.
         let mut saved = saved();
         if DISABLED.load(Ordering::Acquire) {
             return false;

@@ -71,7 +71,7 @@ impl TerminalInput {
     /// # Errors
     /// The signal handler cannot be installed again.
     pub async fn resumed(&mut self) -> io::Result<()> {
-        // `SIGCONT` arrives at once, unless hotrun was not stopped after all. Earlier signals have then arrived, too.
+        // `SIGCONT` arrives at once, unless hotrun was not stopped after all. By then, earlier signals have arrived, too.
         let _ = timeout(MOMENT, self.continued.recv()).await;
         self.suspended = suspended()?;
         Ok(())

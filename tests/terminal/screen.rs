@@ -310,7 +310,7 @@ impl Screen {
         }
     }
 
-    /// Sets whether the terminal accepts no output, as over a stalled connection.
+    /// Makes the terminal accept no output, as over a stalled connection, or accept it again.
     pub(crate) fn stall(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
     }

@@ -119,7 +119,7 @@ struct LastLine {
     left: usize,
     /// Escape sequences that arrived while the cursor was left of the end. They apply to the next text.
     pending: String,
-    /// Whether the line shows anything.
+    /// Whether the line contains visible text.
     visible: bool,
     style: SgrState,
     /// The open link, as the sequence that opened it.

@@ -31,7 +31,7 @@ fn output(bytes: &[u8]) -> Report {
     }
 }
 
-/// At least one of each event.
+/// Reports for most of the events.
 fn everything() -> Vec<Report> {
     let reports = [
         vec![

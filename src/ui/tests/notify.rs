@@ -3,7 +3,7 @@
 use super::json::json;
 use super::*;
 
-/// A report of each kind.
+/// Reports about all kinds of notifications.
 pub(super) fn everything() -> Vec<Report> {
     let status = |text: &str| Report::Status {
         id: ONE,

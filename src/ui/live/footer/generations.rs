@@ -131,7 +131,7 @@ fn status(generation: &Generation) -> String {
     truncate_str(&text::text(&generation.status), MAX_COLUMNS, "…").into_owned()
 }
 
-/// The time left until a timeout. A generation that gets the stop signal only at its timeout exceeds it a little.
+/// The time left until a timeout. A generation that gets the stop signal only at its timeout runs a little past it.
 pub(super) fn time_left(age: Duration, timeout: Duration) -> String {
     match timeout.saturating_sub(age) {
         Duration::ZERO => format!("{} timeout exceeded", Human(timeout)),

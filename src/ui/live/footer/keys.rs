@@ -61,7 +61,7 @@ pub(super) fn beside(frame: &Frame<'_>, segments: Segments) -> String {
 fn keys(frame: &Frame<'_>, room: usize) -> String {
     let mut keys = match frame.options.keys {
         true => useful(frame.model),
-        // Works even then, because the terminal turns it into a signal.
+        // Ctrl-C works even if hotrun reads no keys, because the terminal turns it into a signal.
         false => vec![(0, "Ctrl-C", "quit")],
     };
     loop {

@@ -26,7 +26,7 @@ impl Frame<'_> {
         usize::from(self.size.columns)
     }
 
-    /// How much time has passed since this time.
+    /// How much time has passed since `since`.
     pub(super) fn age(&self, since: Duration) -> Duration {
         self.now.saturating_sub(since)
     }
@@ -85,7 +85,7 @@ impl Segments {
         Self::new(frame, head, "   ")
     }
 
-    /// A row that begins with a symbol and a text, which is separated from the first segment like another segment.
+    /// A row that begins with a symbol and a text. The separator after the text is the same as between segments.
     pub(super) fn list(frame: &Frame<'_>, sign: (Tint, &str), text: (Tint, String)) -> Self {
         let head = frame.paint(sign.0, format!(" {} ", sign.1)) + &frame.paint(text.0, text.1);
         Self::new(frame, head, " · ")
@@ -151,7 +151,7 @@ pub(super) fn up(age: Duration) -> String {
     }
 }
 
-/// Formats the duration of something in progress: up to ten seconds, in tenths of a second.
+/// Formats the duration of something in progress. Durations below ten seconds are shown in tenths of a second.
 pub(super) fn running(age: Duration) -> String {
     match age.as_secs() {
         0..10 => format!("{}.{}s", age.as_secs(), age.subsec_millis() / 100),

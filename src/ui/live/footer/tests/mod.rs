@@ -1,4 +1,4 @@
-//! Compares the footer, as text, with the expected one.
+//! Compares the footer with the expected text.
 
 mod layout;
 mod results;
