@@ -1,7 +1,7 @@
 //! The command line: the single source of the options, the help, the completions and the man page.
 //!
 //! The doc comments of [`Cli`] are the help text. [`command`] gives every option an environment variable.
-//! [`config`](crate::config) decides what the options mean together.
+//! [`config`](crate::config) interprets the options and their combinations.
 
 mod errors;
 mod help;
@@ -53,7 +53,7 @@ pub struct Cli {
 
     /// Ignore files that match this glob (repeatable)
     ///
-    /// The syntax is that of `.gitignore` files.
+    /// Globs have the syntax of `.gitignore` files.
     #[arg(short, long, value_name = "GLOB", value_delimiter = '\n', value_parser = values::glob)]
     pub ignore: Vec<String>,
 
@@ -147,9 +147,9 @@ pub struct Cli {
     /// Roll back if the new version crashes within this time
     ///
     /// The previous generation becomes live again if it is still draining; otherwise its build is started again. A
-    /// program that crashes later is restarted after one second. After two such starts hotrun waits for a
-    /// change. `0s` turns off both. A program that exits with status 0 is not restarted, nor is one that listens
-    /// on nothing and neither sends `READY=1` nor responds to a probe.
+    /// program that crashes later is restarted after one second. After two such starts, hotrun waits for a change.
+    /// `0s` turns off rolling back and restarting. A program is not restarted if it exits with status 0, or if it
+    /// listens on nothing and neither sends `READY=1` nor responds to a probe.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub rollback_within: Duration,
 
@@ -166,9 +166,9 @@ pub struct Cli {
 
     /// Stop the old generation before the new one starts
     ///
-    /// For a program that can't run twice at the same time. Its sockets stay open, and connections wait. A program
-    /// that listens on nothing always restarts this way, and so does every program without `--listen` if its
-    /// own sockets can't be managed.
+    /// Use this for a program that can't run twice at the same time. Its sockets stay open, and connections wait. A
+    /// program that listens on nothing always restarts this way, and so does every program without `--listen` if
+    /// hotrun can't manage its sockets.
     #[arg(long)]
     pub stop_first: bool,
 
@@ -252,7 +252,7 @@ pub struct Cli {
     pub command: Vec<OsString>,
 }
 
-/// The sections of the help, and the options in each.
+/// The help's sections, and the options in each section.
 const SECTIONS: &[(&str, &[&str])] = &[
     (
         "Watching",

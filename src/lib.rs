@@ -18,13 +18,13 @@
 //!   [`Notice`](reload::Notice)s. It does no I/O and has no clock; the caller passes the time and asks for the next
 //!   deadline. **It makes every decision about generations.** To change a policy, change it there; the tests show
 //!   within seconds which promise the change breaks.
-//! - [`driver`] owns the only `select!`. It turns the input from every source into events, passes them to the machine, and
-//!   performs the effects. Long work runs in tasks that report back with an event.
-//! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread owns
-//!   the table and all sockets. The driver sends requests to that thread. So does [`socket::intercept`], which replies to
-//!   programs' `bind` and `listen` calls, so a program never waits for the driver.
-//! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, facts about them, and output. Its only handle is the
-//!   terminal's. Keys come back as [`Request`](reload::Request)s.
+//! - [`driver`] owns the only `select!`. It turns the input from every source into events, passes them to the machine,
+//!   and performs the effects. Long work runs in tasks that report back with an event.
+//! - [`socket`] does for listening sockets what [`reload`] does for generations: a pure table decides, and one thread
+//!   owns the table and all sockets. The driver sends requests to that thread. So does [`socket::intercept`], which
+//!   replies to programs' `bind` and `listen` calls, so a program never waits for the driver.
+//! - [`ui`] receives [`Report`](ui::Report)s: the machine's notices, facts about them, and output. Its only handle is
+//!   the terminal's. Keys come back as [`Request`](reload::Request)s.
 //! - [`os`] wraps the kernel's interfaces. It is the only place with `unsafe` and platform-specific code.
 //!
 //! # Terms
@@ -34,27 +34,27 @@
 //! - **live**: the one generation that gets new connections. **switch**: the moment another one becomes live.
 //! - **drain**: the old generation finishes its connections and exits. After the **stop timeout** it is killed.
 //! - **listener**: one listening socket of one generation for one address. **group**: all listeners of an address.
-//! - **steer**: choose the listener that gets new connections. **hold**: while no generation is live, keep connections in
-//!   a listener that the next generation takes over. **adopt**: turn the socket that an unmodified program opens into a
-//!   listener. **forward**: accept a connection from an old listener and splice it to the live generation. **respond**:
-//!   send HTTP clients a 503 with the reason while no generation is live or starting.
+//! - **steer**: choose the listener that gets new connections. **hold**: while no generation is live, keep connections
+//!   in a listener that the next generation takes over. **adopt**: turn the socket that an unmodified program opens
+//!   into a listener. **forward**: accept a connection from an old listener and splice it to the live generation.
+//!   **respond**: send HTTP clients a 503 with the reason while no generation is live or starting.
 //!
 //! # A reload, step by step
 //!
-//! 1. [`watch`] reports changed files, and the machine requests a build. In cargo mode, [`build`] runs `cargo run` itself,
-//!    with hotrun as cargo's `runner`: cargo builds, then passes hotrun the program that it would have started, with its
-//!    arguments, environment and directory.
+//! 1. [`watch`] reports changed files, and the machine requests a build. In cargo mode, [`build`] runs `cargo run`
+//!    itself, with hotrun as cargo's `runner`: cargo builds, then passes hotrun the program that it would have started,
+//!    with its arguments, environment and directory.
 //! 2. [`process`] starts the program under a *guardian*, a small hotrun process. The guardian is the subreaper of the
 //!    generation's process tree, reports how the program exits, and kills the tree when hotrun is gone, for any reason.
 //!    The program inherits its listening sockets ([`socket`]), or opens them itself and hotrun adopts them
 //!    ([`socket::intercept`]). It also gets `NOTIFY_SOCKET`.
 //! 3. [`ready`] detects when the program is ready. Until then, the program gets no client's connection.
-//! 4. The switch: every address is a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the kernel
-//!    chooses the one that gets a new connection. Replacing that program is one system call.
-//! 5. The old generation accepts the connections that are already in its queue, then gets the stop signal. If it does not
-//!    handle that signal, it gets the signal only when its connections are closed or idle.
-//! 6. Connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed. A listener
-//!    is closed only when the kernel's renumbering of the group cannot misdirect a connection.
+//! 4. The switch: every address is a group of sockets bound with `SO_REUSEPORT`, and a small filter program in the
+//!    kernel chooses the one that gets a new connection. Replacing that program is one system call.
+//! 5. The old generation accepts the connections that are already in its queue, then gets the stop signal. If it does
+//!    not handle that signal, it gets the signal only when its connections are closed or idle.
+//! 6. Connections that still arrive at its listeners are forwarded. After the stop timeout the tree is killed. A
+//!    listener is closed only when the kernel's renumbering of the group cannot misdirect a connection.
 //!
 //! # Threads, tasks and processes
 //!
@@ -77,13 +77,13 @@
 //! `tests/process`, and 10 under load in `tests/e2e`.
 //!
 //! 1. At most one generation is building, one starting, one live.
-//! 2. The live generation is signalled only after another one is live, on quit, in stop-first mode (which also applies to
-//!    programs that store descriptors), or when it misses its watchdog deadline.
+//! 2. The live generation is signalled only after another one is live, on quit, in stop-first mode (which also applies
+//!    to programs that store descriptors), or when it misses its watchdog deadline.
 //! 3. No generation is started from sources older than the last reported change.
 //! 4. A broken build, a crash before ready and a readiness timeout leave the live generation untouched.
 //! 5. A stale event (from a generation that is gone) changes nothing.
-//! 6. Draining is bounded: it ends when the program exits, when its connections are idle, or at the timeout. A program may
-//!    extend the timeout, each time by a stated amount.
+//! 6. Draining is bounded: it ends when the program exits, when its connections are idle, or at the timeout. A program
+//!    may extend the timeout, each time by a stated amount.
 //! 7. No change is lost: a change that arrives during a build or start is acted on afterwards.
 //! 8. Quitting finishes exactly once, with no process left and the terminal restored.
 //! 9. Of hotrun's file descriptors, a child inherits only those meant for it.

@@ -13,9 +13,9 @@ pub(super) type Pair = (OsString, OsString);
 
 /// Commands that start the program as a child process, so that hotrun does not know the program's pid.
 ///
-/// Shells (`sh -c`) may or may not replace themselves with the program, so they count as wrappers. `env`, `exec`, `nice`
-/// and the like always replace themselves. `setsid` forks if it leads its process group, which it does under hotrun;
-/// `sudo` and `doas` fork if they have a session to close; `strace` and the like trace a child process.
+/// Shells (`sh -c`) may or may not replace themselves with the program, so they count as wrappers. `env`, `exec`,
+/// `nice` and the like always replace themselves. `setsid` forks if it leads its process group, which it does under
+/// hotrun; `sudo` and `doas` fork if they have a session to close; `strace` and the like trace a child process.
 const WRAPPERS: &[&str] = &[
     "ash", "bash", "bun", "bunx", "bundle", "cargo", "dash", "deno", "doas", "fish", "flock", "go",
     "gradle", "just", "ksh", "ltrace", "make", "mvn", "nodemon", "npm", "npx", "pdm", "perf",
@@ -37,8 +37,8 @@ pub(super) fn reason(error: &io::Error, expected: &str) -> String {
     text.split(" (os error ").next().unwrap_or(&text).to_owned()
 }
 
-/// Reads a dotenv file. It must be a regular file, because it is read at every start: a pipe (`<(…)` in a shell) would be
-/// empty the second time, and opening a named pipe would block until it has a writer.
+/// Reads a dotenv file. It must be a regular file, because it is read at every start: a pipe (`<(…)` in a shell) would
+/// be empty the second time, and opening a named pipe would block until it has a writer.
 pub(super) fn read(path: &Path) -> Result<Vec<Pair>, String> {
     let unreadable = |error: io::Error| reason(&error, "file");
     if !fs::metadata(path).map_err(unreadable)?.is_file() {

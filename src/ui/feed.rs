@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::recent_output::RecentOutput;
 use super::{Level, Report, Ui, UiCommand};
 
-/// How many pieces of output may wait to be shown. Beyond that [`Feed::pass`] waits, and so, eventually, does the program:
-/// output is never dropped and never piles up.
+/// How many pieces of output may wait to be shown. Beyond that [`Feed::pass`] waits, and so, eventually, does the
+/// program: output is never dropped and never piles up.
 const MAX_WAITING: usize = 256;
 
 /// How long a terminal that accepts no output (Ctrl-S, a pager) may delay an exit or a suspend.

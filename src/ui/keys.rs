@@ -29,8 +29,8 @@ pub enum Key {
     Quit,
 }
 
-/// How long to wait for the rest of an escape sequence. After that, a lone `ESC` is the `Esc` key. Alt with a bracket looks
-/// like the start of a sequence; without a timeout, it would swallow every later key.
+/// How long to wait for the rest of an escape sequence. After that, a lone `ESC` is the `Esc` key. Alt with a bracket
+/// looks like the start of a sequence; without a timeout, it would swallow every later key.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
 const ESC: u8 = 0x1b;
@@ -39,7 +39,8 @@ const CANCEL: u8 = 0x18;
 
 /// Finds keys in terminal input, no matter how the input is split into reads.
 ///
-/// Letters in escape sequences (arrows, mouse reports, a terminal's replies to queries) and in pasted text are not keys.
+/// Letters in escape sequences (arrows, mouse reports, a terminal's replies to queries) and in pasted text are not
+/// keys.
 #[derive(Default)]
 pub struct KeyParser {
     parser: Parser,

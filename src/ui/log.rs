@@ -17,7 +17,8 @@ pub(super) trait Screen {
     /// Prints hotrun's own lines.
     fn lines(&mut self, lines: &[String]);
 
-    /// Prints a program's output. `label`: whether to label lines with the generation, because another program is running.
+    /// Prints a program's output. `label`: whether to label lines with the generation, because another program is
+    /// running.
     fn output(&mut self, id: GenId, stream: Stream, bytes: &[u8], label: bool);
 
     /// Ends a program's stream, and its last line.
@@ -145,7 +146,8 @@ impl Options {
         text.split('\n').map(line).collect()
     }
 
-    /// Formats a message and its hint as lines to print; no lines if the verbosity hides the message. A hint is never red.
+    /// Formats a message and its hint as lines to print; no lines if the verbosity hides the message. A hint is never
+    /// red.
     fn message(&self, level: Level, text: &str, hint: Option<&str>) -> Vec<String> {
         if !self.shows(level) {
             return Vec::new();

@@ -156,8 +156,8 @@ fn because(cause: Cause) -> &'static str {
     }
 }
 
-/// After a build, the start is a detail. A roll back must be noticed, because the running program does not contain the last
-/// saved changes.
+/// After a build, the start is a detail. A roll back must be noticed, because the running program does not contain the
+/// last saved changes.
 fn starting(id: GenId, cause: Cause, model: &Model) -> Message {
     let built = model.generations.contains_key(&id);
     let text = format!("gen {id} starting{}", because(cause));

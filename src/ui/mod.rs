@@ -1,8 +1,8 @@
 //! The user interface, for people and for programs.
 //!
-//! The driver sends [`Report`]s. A [`Ui`] folds them into a model and shows them as plain lines, as JSON (see [`json`] for the
-//! fields), on a live terminal, or not at all. This module holds no handle to a process, a socket or the state machine. No
-//! other module writes to stdout and stderr.
+//! The driver sends [`Report`]s. A [`Ui`] folds them into a model and shows them as plain lines, as JSON (see [`json`]
+//! for the fields), on a live terminal, or not at all. This module holds no handle to a process, a socket or the state
+//! machine. No other module writes to stdout and stderr.
 
 pub mod feed;
 mod interleaver;
@@ -142,8 +142,8 @@ impl Ui {
         self.result()
     }
 
-    /// Draws the next frame, unless the last one is too recent. Call this when no further report is waiting, and when the
-    /// time that [`Ui::next_redraw`] returned has passed.
+    /// Draws the next frame, unless the last one is too recent. Call this when no further report is waiting, and when
+    /// the time that [`Ui::next_redraw`] returned has passed.
     ///
     /// # Errors
     ///

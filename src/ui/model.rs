@@ -24,8 +24,8 @@ pub(super) struct Model {
     pub(super) generations: BTreeMap<GenId, Generation>,
     /// The sockets that hotrun opened: name and address.
     pub(super) listening: Vec<(String, String)>,
-    /// The addresses that the live generation's program has opened. If no generation is live: those of the last live one,
-    /// or of a newer one that has opened an address since.
+    /// The addresses that the live generation's program has opened. If no generation is live: those of the last live
+    /// one, or of a newer one that has opened an address since.
     program_addresses: Vec<String>,
     /// The build in progress.
     pub(super) building: Option<Building>,

@@ -14,8 +14,8 @@ const MOST_OUTPUT: usize = 8 << 10;
 const LAST_LINES: usize = 40;
 /// How many of hotrun's own errors to keep.
 const LAST_MESSAGES: usize = 5;
-/// How many bytes of a line and of a message to keep. Minified output may have no line breaks, and each request renders the
-/// text again on the main thread.
+/// How many bytes of a line and of a message to keep. Minified output may have no line breaks, and each request renders
+/// the text again on the main thread.
 const MOST_LINE: usize = 1 << 10;
 const MOST_MESSAGE: usize = 8 << 10;
 /// Matches what programs print if another instance is in their way. Does not match compiler errors and panics.

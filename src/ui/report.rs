@@ -106,7 +106,8 @@ pub enum Report {
         /// The total number of crates.
         all: usize,
     },
-    /// The build is waiting for another cargo that has locked the target directory. cargo also prints a line about this.
+    /// The build is waiting for another cargo that has locked the target directory. cargo also prints a line about
+    /// this.
     BuildBlocked {
         /// The generation that is being built.
         id: GenId,

@@ -63,8 +63,8 @@ pub fn supports_live() -> bool {
     all && !is_dumb_or_ci()
 }
 
-/// Whether hotrun's own lines have colors by default: stderr and stdin are terminals, and neither `NO_COLOR` nor `CLICOLOR`
-/// disables colors; or `CLICOLOR_FORCE` forces them.
+/// Whether hotrun's own lines have colors by default: stderr and stdin are terminals, and neither `NO_COLOR` nor
+/// `CLICOLOR` disables colors; or `CLICOLOR_FORCE` forces them.
 pub fn supports_color() -> bool {
     let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
     console::colors_enabled_stderr() && (forced || io::stdin().is_terminal())

@@ -22,8 +22,8 @@ use crate::os::test_hook;
 const ENABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
 const DISABLE_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 
-/// How often to try writing to a terminal that accepts no output. After that, hotrun discards the older output and tries as
-/// many times again.
+/// How often to try writing to a terminal that accepts no output. After that, hotrun discards the older output and
+/// tries as many times again.
 const ATTEMPTS: usize = 20;
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
@@ -41,8 +41,8 @@ struct Saved {
     ours: Termios,
 }
 
-/// Guards the terminal's modes. While the guard is active, the terminal has the modes for drawing and for reading single
-/// keys. On drop, on panic and before a suspend, the original state is restored.
+/// Guards the terminal's modes. While the guard is active, the terminal has the modes for drawing and for reading
+/// single keys. On drop, on panic and before a suspend, the original state is restored.
 ///
 /// Only one guard may be active at a time.
 #[derive(Debug)]
@@ -84,14 +84,15 @@ impl TerminalGuard {
         self.active
     }
 
-    /// Acquires the terminal if hotrun is in the foreground, and returns whether it may draw. Call this before each frame:
-    /// the shell can give the terminal to another job at any time.
+    /// Acquires the terminal if hotrun is in the foreground, and returns whether it may draw. Call this before each
+    /// frame: the shell can give the terminal to another job at any time.
     pub(super) fn acquire(&mut self) -> bool {
         let Ok(terminal) = &self.terminal else {
             self.active = true;
             return true;
         };
-        // Locked until the original state is saved, so that hotrun cannot exit before that and leave the terminal changed.
+        // Locked until the original state is saved, so that hotrun cannot exit before that and leave the terminal
+        // changed.
         let mut saved = saved();
         if DISABLED.load(Ordering::Acquire) {
             return false;
@@ -219,7 +220,8 @@ pub fn restore_terminal() {
     let _ = terminal::set_modes(&saved.terminal, &saved.original);
 }
 
-/// Writes the teardown sequences, resuming a terminal that was stopped with Ctrl-S: otherwise the shell would have no cursor.
+/// Writes the teardown sequences, resuming a terminal that was stopped with Ctrl-S: otherwise the shell would have no
+/// cursor.
 fn write_teardown(saved: &mut Saved) -> io::Result<()> {
     let text = teardown()?;
     for attempt in 0..2 * ATTEMPTS {

@@ -65,13 +65,14 @@ impl TerminalInput {
         })
     }
 
-    /// Must be called when hotrun is running again after it stopped itself. Discards the `SIGCONT` that continued it, and
-    /// any earlier requests to suspend.
+    /// Must be called when hotrun is running again after it stopped itself. Discards the `SIGCONT` that continued it,
+    /// and any earlier requests to suspend.
     ///
     /// # Errors
     /// The signal handler cannot be installed again.
     pub async fn resumed(&mut self) -> io::Result<()> {
-        // `SIGCONT` arrives at once, unless hotrun was not stopped after all. By then, earlier signals have arrived, too.
+        // `SIGCONT` arrives at once, unless hotrun was not stopped after all. By then, earlier signals have arrived,
+        // too.
         let _ = timeout(MOMENT, self.continued.recv()).await;
         self.suspended = suspended()?;
         Ok(())

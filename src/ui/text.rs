@@ -40,8 +40,8 @@ pub(super) fn text(text: &str) -> String {
         .collect()
 }
 
-/// Shortens a line to what fits on any screen, because it is processed again for each frame. If the line was rewritten with
-/// `\r`, keeps the last version.
+/// Shortens a line to what fits on any screen, because it is processed again for each frame. If the line was rewritten
+/// with `\r`, keeps the last version.
 pub(super) fn shortened(line: &str) -> &str {
     const MAX_BYTES: usize = 4096;
     if line.len() <= MAX_BYTES {
@@ -64,7 +64,8 @@ pub(super) fn path(path: &Path, workdir: &Path) -> String {
     }
 }
 
-/// Returns a build's output with or without its colors. Without colors, no `ESC` remains, not even from an unknown sequence.
+/// Returns a build's output with or without its colors. Without colors, no `ESC` remains, not even from an unknown
+/// sequence.
 pub(super) fn colors(text: &str, keep: bool) -> Cow<'_, str> {
     if keep {
         return Cow::Borrowed(text);

@@ -9,7 +9,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(1);
 /// An output stream that reports only its first error.
 ///
 /// Rust ignores `SIGPIPE`, so once a pipe's reader is gone, every write to it fails. Only the first error is kept; the
-/// others would repeat it. A full disk is not an error: output that does not fit is lost, but later output may fit again.
+/// others would repeat it. A full disk is not an error: output that does not fit is lost, but later output may fit
+/// again.
 pub(super) struct TolerantWriter {
     out: Box<dyn Write + Send>,
     failed: bool,

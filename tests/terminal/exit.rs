@@ -73,7 +73,8 @@ impl Started {
         });
     }
 
-    /// Asserts that neither the program nor its guardian is left. If hotrun ended abruptly, they may exit a moment later.
+    /// Asserts that neither the program nor its guardian is left. If hotrun ended abruptly, they may exit a moment
+    /// later.
     #[track_caller]
     fn assert_no_process_is_left(&self) {
         let began = Instant::now();

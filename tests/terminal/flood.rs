@@ -10,8 +10,8 @@ use super::scrollback::{HISTORY, Scrollback};
 /// Long enough for a busy machine.
 const FLOOD_TIMEOUT: Duration = Duration::from_secs(240);
 
-/// A program that prints numbered lines as fast as possible: some in two pieces, some colored, some with sequences that must
-/// not reach the screen.
+/// A program that prints numbered lines as fast as possible: some in two pieces, some colored, some with sequences that
+/// must not reach the screen.
 const FLOOD: &str = include_str!("flood.py");
 
 fn project(count: usize, then: &str) -> Project {

@@ -31,8 +31,8 @@ impl Scrollback {
         self.harvest(parser);
     }
 
-    /// Passes the rows in the history to the function, and replaces the emulator with one that has the same screen but an
-    /// empty history.
+    /// Passes the rows in the history to the function, and replaces the emulator with one that has the same screen but
+    /// an empty history.
     fn harvest(&mut self, parser: &mut vt100::Parser) {
         parser.screen_mut().set_scrollback(usize::MAX);
         let mut left = parser.screen().scrollback();

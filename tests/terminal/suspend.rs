@@ -79,8 +79,8 @@ fn suspend_and_resume() {
     assert_eq!(project.processes(), Vec::<String>::new());
 }
 
-/// hotrun notices a stop by `kill -STOP` or a debugger only afterwards. In the meantime, the shell has the terminal, and may
-/// or may not change its modes.
+/// hotrun notices a stop by `kill -STOP` or a debugger only afterwards. In the meantime, the shell has the terminal,
+/// and may or may not change its modes.
 #[test]
 fn stop_by_sigstop_and_resume() {
     for sets in [false, true] {

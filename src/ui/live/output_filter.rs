@@ -60,7 +60,8 @@ impl OutputFilter {
         self.parser.advance(&mut self.line, bytes);
     }
 
-    /// The line, if it is plain text. Most output is plain text, and parsing a flood character by character is too slow.
+    /// The line, if it is plain text. Most output is plain text, and parsing a flood character by character is too
+    /// slow.
     fn plain_text<'a>(&self, line: &'a [u8]) -> Option<&'a str> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
@@ -114,8 +115,8 @@ struct LastLine {
     sequences: Vec<Range<usize>>,
     /// How many columns the text takes.
     columns: usize,
-    /// How many columns the cursor is left of the end. The next text overwrites the text there; moving the cursor erases
-    /// nothing.
+    /// How many columns the cursor is left of the end. The next text overwrites the text there; moving the cursor
+    /// erases nothing.
     left: usize,
     /// Escape sequences that arrived while the cursor was left of the end. They apply to the next text.
     pending: String,

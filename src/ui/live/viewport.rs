@@ -32,8 +32,8 @@ impl Viewport {
         self.disturbed = true;
     }
 
-    /// Returns what to write so that the terminal shows the lines `above` (each with its line ending), then `rows` at the
-    /// bottom. Empty if nothing changed.
+    /// Returns what to write so that the terminal shows the lines `above` (each with its line ending), then `rows` at
+    /// the bottom. Empty if nothing changed.
     pub(super) fn draw(&mut self, above: &str, rows: Vec<String>) -> String {
         let same_height = rows.len() == self.drawn.len() && !self.disturbed;
         if above.is_empty() && same_height {
@@ -42,8 +42,8 @@ impl Viewport {
         let mut text = String::with_capacity(above.len() + 1024);
         add(&mut text, BeginSynchronizedUpdate);
         self.erase_into(&mut text);
-        // Printed lines wrap as usual. The viewport's rows must not wrap: if a row turns out wider than the terminal (which
-        // shrank, or counts an emoji as wider), everything below it would be one line lower than expected.
+        // Printed lines wrap as usual. The viewport's rows must not wrap: if a row turns out wider than the terminal
+        // (which shrank, or counts an emoji as wider), everything below it would be one line lower than expected.
         text.push_str(above);
         add(&mut text, DisableLineWrap);
         text.push_str(&rows.join("\r\n"));

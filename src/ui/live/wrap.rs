@@ -6,8 +6,8 @@ use unicode_width::UnicodeWidthChar;
 pub(super) const RESET: &str = "\x1b[0m";
 pub(super) const END_LINK: &str = "\x1b]8;;\x1b\\";
 
-/// Splits a line into rows as the terminal would wrap it. Each row repeats the colors and the link in effect, and ends with
-/// both off.
+/// Splits a line into rows as the terminal would wrap it. Each row repeats the colors and the link in effect, and ends
+/// with both off.
 pub(super) fn wrap(line: &str, columns: usize) -> Vec<String> {
     let (mut rows, mut row, mut state, mut used) = (Vec::new(), String::new(), State::default(), 0);
     for (piece, is_sequence) in pieces(line) {
