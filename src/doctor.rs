@@ -243,7 +243,7 @@ fn draining() -> Finding {
     match os::tcp_listening(1) {
         Ok(_) => Finding::works(
             "draining",
-            "ends with the last connection, seen with sock_diag",
+            "until the last connection closes (seen with sock_diag)",
         ),
         Err(error) => Finding::fails(
             "draining",
