@@ -1,4 +1,4 @@
-//! Removing the files of a hotrun that was killed.
+//! Removes the files that a killed hotrun left behind.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The prefix of the socket names beside a path; the pid and a dash follow.
+/// The prefix of the socket names next to a socket path; the pid and a dash follow it.
 pub const PREFIX: &str = ".hotrun-";
 
 /// Device and inode, which identify a file.
@@ -19,26 +19,26 @@ pub fn file_id(metadata: &Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
 }
 
-/// Something to remove.
+/// A socket file, or a group of files, to remove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cleanup {
     /// The socket file at a path.
     Socket {
-        /// The path, in a type that serde accepts whatever bytes are in it.
+        /// The path, as a type that serde can serialize even if it is not UTF-8.
         path: OsString,
-        /// The file that is ours. `None` if it is the one that has a second name beside the path; that file changes with
-        /// each switch.
+        /// Our socket file, if it never changes. `None` if our file is the one that has a second name next to the path:
+        /// that file changes with each switch.
         file: Option<FileId>,
     },
-    /// All regular files whose path has this prefix, which no other file may have.
+    /// All regular files whose path has this prefix. No other files may have it.
     Files(OsString),
 }
 
-/// Removes the files of the hotrun that had this pid, and nothing else. For a unix socket these are the names beside its
+/// Removes the files of the hotrun that had this pid, and no others. For a unix socket these are the names next to its
 /// path, and the path itself if it is still the same file as one of them.
 ///
-/// Call it when that hotrun is gone and nobody listens on its sockets; calling it again does no harm. Files that cannot be
-/// removed stay.
+/// Call this when that hotrun is gone and nothing listens on its sockets. Calling it again does no harm. Files that
+/// cannot be removed are left in place.
 pub fn clean_up(cleanups: &[Cleanup], pid: u32) {
     for cleanup in cleanups {
         match cleanup {
@@ -54,13 +54,13 @@ pub fn clean_up(cleanups: &[Cleanup], pid: u32) {
 }
 
 fn remove_sockets(path: &Path, file: Option<FileId>, pid: u32) {
-    // Those beside the path that belong to this hotrun.
+    // The names next to the path that belong to this hotrun.
     let names = beginning_with(&path.with_file_name(format!("{PREFIX}{pid}-")));
     let beside: Vec<_> = names
         .filter_map(|name| Some((socket_id(&name)?, name)))
         .collect();
     let is_ours = |id| file == Some(id) || beside.iter().any(|(known, _)| *known == id);
-    // The path first: without the names beside it, it is not recognizable as ours.
+    // Remove the path first: without the names next to it, it could not be recognized as ours.
     if socket_id(path).is_some_and(is_ours) {
         let _ = fs::remove_file(path);
     }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sockets_of_one_hotrun_are_removed_and_nothing_else() {
+    fn only_the_sockets_of_one_hotrun_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
         create_sockets(directory.path(), &path);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_taken_over_by_another_socket_stays() {
+    fn a_path_taken_over_by_another_socket_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
         create_sockets(directory.path(), &path);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_a_known_file_is_removed_while_it_is_that_file() {
+    fn a_path_is_removed_only_if_it_is_still_the_known_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
         let _ours = UnixListener::bind(&path).unwrap();

@@ -1,9 +1,9 @@
 //! Datagrams with the credentials of their sender (`SCM_CREDENTIALS`, `unix(7)`).
 //!
-//! Control data is read by hand: if it was truncated because the table of descriptors is full (`scm_detach_fds` in
-//! `net/core/scm.c`), nix returns an error and loses the descriptors that the kernel has already added.
+//! Control data is parsed by hand: if it was truncated because the descriptor table is full (`scm_detach_fds` in
+//! `net/core/scm.c`), nix returns an error and leaks the descriptors that the kernel has already added.
 //!
-//! Beyond Linux the sender is unknown. There the socket is in a directory that only its own user may enter.
+//! On other systems the sender is unknown. There the socket is in a directory that only its owner may enter.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -15,7 +15,8 @@ use socket2::{MaybeUninitSlice, MsgHdrMut, SockRef};
 
 use super::{Datagram, Sender};
 
-/// The address of a socket: abstract (`@name`) on Linux, elsewhere a path in a directory that is removed when this is dropped.
+/// The address of a datagram socket: an abstract name (`@name`) on Linux, and elsewhere a path in a directory that is
+/// removed when the `Name` is dropped.
 #[derive(Debug)]
 pub struct Name {
     value: OsString,
@@ -31,12 +32,12 @@ impl Name {
     }
 }
 
-/// Binds a datagram socket to a new abstract name. The socket does not block, and the kernel adds the sender's credentials
-/// to the datagrams.
+/// Binds a datagram socket to a new abstract name. The socket is non-blocking, and the kernel adds the sender's
+/// credentials to each datagram.
 ///
-/// An abstract name leaves no file behind, however we end, and needs no directory that the program may write to. It is not
-/// secret (`/proc/net/unix`), so senders must be checked. The kernel's autobind would choose one of a million names, and a
-/// late sender of an earlier generation could still use it.
+/// An abstract name leaves no file behind, however hotrun exits, and needs no directory that the program can write to.
+/// It is not secret (`/proc/net/unix`), so senders must be checked. The kernel's autobind would choose one of a million
+/// names, and a late sender of an earlier generation could still use it.
 ///
 /// # Errors
 /// No socket can be created.
@@ -50,13 +51,13 @@ pub fn bind() -> io::Result<(UnixDatagram, Name)> {
     let name = format!("hotrun/{:016x}{:016x}", random(), random());
     let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
     socket.set_nonblocking(true)?;
-    // Nobody knows the name yet, so no datagram without credentials can be in the queue.
+    // No other process knows the name yet, so the queue cannot contain a datagram without credentials.
     SockRef::from(&socket).set_passcred(true)?;
     let value = format!("@{name}").into();
     Ok((socket, Name { value }))
 }
 
-/// Binds a datagram socket in a temporary directory of its own. The socket does not block.
+/// Binds a datagram socket in its own temporary directory. The socket is non-blocking.
 ///
 /// # Errors
 /// The directory or the socket cannot be created.
@@ -73,8 +74,8 @@ pub fn bind() -> io::Result<(UnixDatagram, Name)> {
     Ok((socket, name))
 }
 
-/// Room for the 253 descriptors that a datagram can carry (`SCM_MAX_FD` in `net/scm.h`) and the credentials. Elsewhere there
-/// is none, and the kernel closes descriptors that come with a datagram.
+/// Room for the 253 descriptors that a datagram can carry (`SCM_MAX_FD` in `net/scm.h`) and the credentials. On other
+/// systems there is no room, and the kernel closes descriptors that arrive with a datagram.
 const CONTROL_SIZE: usize = if cfg!(target_os = "linux") { 1536 } else { 0 };
 
 #[cfg(target_os = "linux")]
@@ -82,10 +83,11 @@ const FLAGS: libc::c_int = libc::MSG_CMSG_CLOEXEC;
 #[cfg(not(target_os = "linux"))]
 const FLAGS: libc::c_int = 0;
 
-/// Receives one datagram into `buffer`. Does not block. If no descriptor is free, those of the datagram are lost.
+/// Receives one datagram into `buffer` without blocking. If the process has no free descriptors, those sent with the
+/// datagram are lost.
 ///
 /// # Errors
-/// `WouldBlock` if there is none; otherwise as for `recvmsg(2)`.
+/// `WouldBlock` if no datagram is queued; otherwise as for `recvmsg(2)`.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram> {
     let mut control = [0; CONTROL_SIZE];
     let mut parts = [MaybeUninitSlice::new(writable(buffer))];
@@ -95,7 +97,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram
     let length = SockRef::from(&socket).recvmsg(&mut message, FLAGS)?;
     let (used, truncated) = (message.control_len(), message.flags().is_truncated());
     let (sender, descriptors) = parse(control.get(..used).unwrap_or(&control));
-    // SAFETY: the kernel has just made these descriptors for us (`SCM_RIGHTS`), and nobody else knows them.
+    // SAFETY: the kernel has just created these descriptors for us (`SCM_RIGHTS`), and nothing else owns them.
     let own = |fd: RawFd| unsafe { OwnedFd::from_raw_fd(fd) };
     Ok(Datagram {
         length,
@@ -105,22 +107,22 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Datagram
     })
 }
 
-/// As socket2 takes memory that the kernel writes to.
+/// Casts a buffer to the type in which socket2 takes memory that the kernel writes to.
 fn writable(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     let pointer = std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>];
-    // SAFETY: the layout is the same, and only the kernel writes to it, which leaves no byte uninitialized.
+    // SAFETY: the layout is the same, and only the kernel writes to the buffer, so every byte stays initialized.
     unsafe { &mut *pointer }
 }
 
-/// The kernel's layout of control data (`cmsg(3)`, `struct cmsghdr` in `linux/socket.h`): length (of header and data), level,
-/// type. The kernel's length is a `size_t`, whatever the C library declares.
+/// A control message starts with its length (header included), level and type (`cmsg(3)`, `struct cmsghdr` in
+/// `linux/socket.h`). The kernel's length is a `size_t`, whatever type the C library declares.
 const LENGTH: usize = size_of::<usize>();
 const HEADER: usize = LENGTH + 2 * size_of::<i32>();
 
 /// `SCM_CREDENTIALS` (`include/linux/socket.h`).
 const CREDENTIALS: i32 = 2;
 
-/// The sender and the descriptors in control data, up to the first malformed message.
+/// Returns the sender and the descriptors in control data, up to the first malformed message.
 fn parse(mut bytes: &[u8]) -> (Option<Sender>, Vec<RawFd>) {
     let (mut sender, mut descriptors) = (None, Vec::new());
     while let Some((level, kind, data, rest)) = message(bytes) {
@@ -142,7 +144,7 @@ fn parse(mut bytes: &[u8]) -> (Option<Sender>, Vec<RawFd>) {
     (sender, descriptors)
 }
 
-/// The first message: level, type, data, and the rest.
+/// Splits off the first message: its level, its type, its data, and the remaining bytes.
 fn message(bytes: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     let (header, _) = bytes.split_at_checked(HEADER)?;
     let (length, kinds) = header.split_at(LENGTH);
@@ -176,14 +178,14 @@ mod tests {
 
     type Bound = (UnixDatagram, Name);
 
-    /// Sends from this process: the datagram has arrived when this returns.
+    /// Sends a datagram from this process. It is in the receiver's queue when this returns.
     fn send((_, name): &Bound, text: &[u8], descriptors: &[RawFd]) {
         let name = name.as_os_str().to_str();
         let name = name
             .and_then(|name| name.strip_prefix('@'))
-            .expect("an abstract name");
-        let address = UnixAddr::new_abstract(name.as_bytes()).expect("an address");
-        let socket = UnixDatagram::unbound().expect("a socket");
+            .expect("the name is abstract");
+        let address = UnixAddr::new_abstract(name.as_bytes()).expect("the name fits into an address");
+        let socket = UnixDatagram::unbound().expect("can create a socket");
         let rights = [ControlMessage::ScmRights(descriptors)];
         let control = if descriptors.is_empty() {
             &[][..]
@@ -202,10 +204,10 @@ mod tests {
 
     #[test]
     fn the_kernel_reports_the_sender() {
-        let bound = bind().expect("a socket");
+        let bound = bind().expect("can bind a socket");
         send(&bound, b"READY=1", &[]);
         let mut buffer = [0; 64];
-        let datagram = receive(bound.0.as_fd(), &mut buffer).expect("a datagram");
+        let datagram = receive(bound.0.as_fd(), &mut buffer).expect("a datagram is queued");
         assert_eq!(&buffer[..datagram.length], b"READY=1");
         let me = Sender {
             pid: std::process::id().cast_signed(),
@@ -222,29 +224,29 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_queue_would_block() {
-        let bound = bind().expect("a socket");
-        let error = receive(bound.0.as_fd(), &mut [0; 8]).expect_err("nothing was sent");
+    fn receiving_from_an_empty_queue_would_block() {
+        let bound = bind().expect("can bind a socket");
+        let error = receive(bound.0.as_fd(), &mut [0; 8]).expect_err("no datagram was sent");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
     fn truncation_is_reported() {
-        let bound = bind().expect("a socket");
+        let bound = bind().expect("can bind a socket");
         send(&bound, b"READY=1", &[]);
-        let datagram = receive(bound.0.as_fd(), &mut [0; 4]).expect("a datagram");
+        let datagram = receive(bound.0.as_fd(), &mut [0; 4]).expect("a datagram is queued");
         assert!(datagram.truncated && datagram.length == 4);
     }
 
-    /// The maximum number of descriptors arrives. Dropping them closes them: the reader of the pipe sees the end only when
-    /// the last writer is closed.
+    /// A datagram can carry the maximum number of descriptors. Dropping them closes them: the pipe's reader reads end
+    /// of file only once the last writer is closed.
     #[test]
     fn descriptors_are_owned_and_closed() {
-        let bound = bind().expect("a socket");
-        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let bound = bind().expect("can bind a socket");
+        let (mut reader, writer) = std::io::pipe().expect("can create a pipe");
         send(&bound, b"BARRIER=1", &[writer.as_raw_fd(); 253]);
         drop(writer);
-        let datagram = receive(bound.0.as_fd(), &mut [0; 64]).expect("a datagram");
+        let datagram = receive(bound.0.as_fd(), &mut [0; 64]).expect("a datagram is queued");
         assert_eq!(
             (datagram.descriptors.len(), datagram.truncated),
             (253, false)
@@ -258,13 +260,13 @@ mod tests {
         );
         drop(datagram);
         let (done, ended) = std::sync::mpsc::channel();
-        std::thread::spawn(move || done.send(reader.read(&mut [0; 1]).expect("a read")));
+        std::thread::spawn(move || done.send(reader.read(&mut [0; 1]).expect("can read the pipe")));
         assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(0));
     }
 
     #[test]
-    fn two_sockets_have_two_names() {
-        let (first, second) = (bind().expect("a socket"), bind().expect("a socket"));
+    fn every_socket_has_its_own_name() {
+        let (first, second) = (bind().expect("can bind a socket"), bind().expect("can bind a socket"));
         assert_ne!(first.1.as_os_str(), second.1.as_os_str());
     }
 
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn several_messages_are_read() {
+    fn all_messages_are_parsed() {
         let bytes = [
             encoded(libc::SCM_CREDENTIALS, &[42, -1, 0]),
             encoded(999, &[1]),
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_length_ends_the_list() {
+    fn parsing_stops_at_a_malformed_length() {
         for length in [0, 1, HEADER - 1, HEADER + 5, usize::MAX] {
             let mut bytes = encoded(libc::SCM_RIGHTS, &[7]);
             bytes.truncate(HEADER + 4);

@@ -1,4 +1,4 @@
-//! Descriptors in bulk, and what they refer to.
+//! Closing and inspecting file descriptors.
 
 use std::fs;
 use std::io;
@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat};
 
-/// Closes every descriptor from `first` up.
+/// Closes every descriptor numbered `first` or higher.
 ///
-/// Only for the start of a process, before anything in it owns a descriptor in that range: descriptors that are open then
-/// were leaked by the parent (terminals and shells do that) and would be kept alive.
+/// Call this only when a process starts, before anything in it owns a descriptor in that range. Descriptors that are
+/// open at that point were leaked by the parent, as terminals and shells sometimes do, and this process would keep them
+/// open.
 ///
 /// # Errors
 /// The open descriptors cannot be listed.
@@ -20,25 +21,25 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
     for_each_from(first, 0, |fd| unsafe { libc::close(fd) })
 }
 
-/// Sets `CLOEXEC` on every open descriptor from `first` up.
+/// Sets `CLOEXEC` on every open descriptor numbered `first` or higher.
 ///
 /// # Errors
 /// The open descriptors cannot be listed.
 pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     /// `CLOSE_RANGE_CLOEXEC` (`include/uapi/linux/close_range.h`).
     const ON_EXEC: u32 = 4;
-    // SAFETY: setting a flag of a descriptor touches no memory and closes nothing now.
+    // SAFETY: setting a descriptor flag touches no memory, and closes nothing before an exec.
     let set = |fd| unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     for_each_from(first, ON_EXEC, set)
 }
 
-/// In one call if possible: Linux before 5.9 lacks the call, and before 5.11 the flag. A descriptor that `act` fails for has
-/// been closed meanwhile.
+/// Uses one `close_range` call if possible, and otherwise calls `act` for each descriptor: Linux lacks the call before
+/// 5.9, and the flag before 5.11. If `act` fails, the descriptor has been closed in the meantime.
 fn for_each_from(first: RawFd, flags: u32, act: impl Fn(RawFd) -> i32) -> io::Result<()> {
     if close_range(first, flags).is_ok() {
         return Ok(());
     }
-    // Collected first, because the listing itself has a descriptor.
+    // Collect them first, because listing the directory itself uses a descriptor.
     let open: Vec<RawFd> = fs::read_dir("/dev/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
@@ -51,8 +52,8 @@ fn for_each_from(first: RawFd, flags: u32, act: impl Fn(RawFd) -> i32) -> io::Re
 #[cfg(target_os = "linux")]
 fn close_range(first: RawFd, flags: u32) -> nix::Result<()> {
     use libc::c_long;
-    // SAFETY: the call touches no memory. The caller guarantees that nothing owns these descriptors; with the flag nothing
-    // is closed. By number, for C libraries without a wrapper.
+    // SAFETY: the call touches no memory. The caller guarantees that nothing owns these descriptors, and with the flag
+    // none is closed now. The call is made by number because some C libraries have no wrapper.
     let result = unsafe {
         libc::syscall(
             libc::SYS_close_range,
@@ -69,29 +70,30 @@ fn close_range(_first: RawFd, _flags: u32) -> nix::Result<()> {
     Err(Errno::ENOSYS)
 }
 
-/// Lets a pipe hold `bytes` before its writer has to wait. A refusal (`/proc/sys/fs/pipe-max-size`) is ignored.
+/// Enlarges a pipe to hold `bytes` before its writer has to wait. If the kernel refuses (`/proc/sys/fs/pipe-max-size`),
+/// the pipe keeps its size.
 pub fn widen_pipe(pipe: impl AsFd, bytes: i32) {
     #[cfg(target_os = "linux")]
     let _ = nix::fcntl::fcntl(&pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(bytes));
     let _ = (pipe, bytes);
 }
 
-/// The regular files to which our own output goes, by their current names (`proc_pid_fd(5)`).
+/// Returns the regular files that our own output is redirected to, by their current names (`proc_pid_fd(5)`).
 pub fn output_files() -> Vec<PathBuf> {
     let output = ["/proc/self/fd/1", "/proc/self/fd/2"].map(Path::new);
     let files = output.into_iter().filter(|fd| fd.is_file());
     files.filter_map(|fd| fd.read_link().ok()).collect()
 }
 
-/// The inode of an open descriptor: for a socket, the number in `/proc/PID/fd`.
+/// Returns the inode of an open descriptor. For a socket, this is the number shown in `/proc/PID/fd`.
 pub fn inode(fd: &impl AsFd) -> io::Result<u64> {
-    // Its width differs between systems.
+    // The width of `st_ino` differs between systems.
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
     Ok(fstat(fd)?.st_ino as u64)
 }
 
-/// Whether the two descriptors are duplicates of each other. Without `kcmp(2)`, which some containers forbid, only sockets are
-/// recognized.
+/// Whether the two descriptors are duplicates of each other. Where `kcmp(2)` is not allowed, as in some containers,
+/// only duplicate sockets are recognized.
 pub fn is_duplicate(one: &impl AsFd, other: &impl AsFd) -> bool {
     fn socket(fd: &impl AsFd) -> Option<(libc::dev_t, libc::ino_t)> {
         let stat = fstat(fd).ok()?;
@@ -105,7 +107,7 @@ pub fn is_duplicate(one: &impl AsFd, other: &impl AsFd) -> bool {
         const KCMP_FILE: libc::c_int = 0;
         let (first, second) = (one.as_fd().as_raw_fd(), other.as_fd().as_raw_fd());
         let own = nix::unistd::getpid().as_raw();
-        // SAFETY: the call touches no memory, and compares what this process has at two numbers.
+        // SAFETY: the call touches no memory. It compares two descriptors of this process.
         let order = unsafe { libc::syscall(libc::SYS_kcmp, own, own, KCMP_FILE, first, second) };
         if order >= 0 {
             return order == 0;

@@ -3,14 +3,14 @@ use std::io;
 
 use nix::errno::Errno;
 
-/// What the user can do about a lack of resources that caused this error.
+/// Returns a hint for the user if a shortage of resources caused this error.
 pub fn hint_for_error(error: &(dyn Error + 'static)) -> Option<String> {
     let cause = error.downcast_ref::<io::Error>();
     let hint = cause.and_then(|cause| hint_for_errno(cause.raw_os_error()?));
     hint.or_else(|| hint_for_error(error.source()?))
 }
 
-/// The same for an error number (`errno(3)`).
+/// Returns a hint for the user if this error number (`errno(3)`) means a shortage of resources.
 pub fn hint_for_errno(errno: i32) -> Option<String> {
     let errno = Errno::from_raw(errno);
     let hint = HINTS.iter().find(|(known, _)| *known == errno);
@@ -28,16 +28,16 @@ const HINTS: [(Errno, &str); 6] = [
     ),
     (
         Errno::EAGAIN,
-        "no more processes are allowed; `ulimit -u` and the container set the limit",
+        "no more processes are allowed; `ulimit -u` or the container sets the limit",
     ),
     (
         Errno::ENOMEM,
-        "memory has run out; end other programs, or give the container more",
+        "out of memory; stop other programs, or give the container more memory",
     ),
-    (Errno::ENOSPC, "the disk is full; make room, and save again"),
+    (Errno::ENOSPC, "the disk is full; free some space, then save again"),
     (
         Errno::EDQUOT,
-        "the disk quota is used up; make room, and save again",
+        "the disk quota is used up; free some space, then save again",
     ),
 ];
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_anywhere_in_the_chain_has_its_hint() {
+    fn a_cause_anywhere_in_the_error_chain_yields_its_hint() {
         let hint = |errno: Errno| {
             let failed: io::Result<()> = Err(errno.into());
             let error = failed.context("preparing").context("starting").unwrap_err();

@@ -1,4 +1,4 @@
-//! How many descriptors a process may have open (`RLIMIT_NOFILE`, `getrlimit(2)`).
+//! The limit on open file descriptors (`RLIMIT_NOFILE`, `getrlimit(2)`).
 
 use std::fs::File;
 use std::io;
@@ -7,27 +7,28 @@ use std::sync::OnceLock;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
-/// More than hotrun ever opens. A higher limit would slow down programs that close every possible descriptor.
+/// More descriptors than hotrun ever opens. A higher limit would slow down programs that close every possible
+/// descriptor.
 const ENOUGH: rlim_t = 65_536;
 
-/// The initial size of the descriptor table, which takes 33 KiB: a few descriptors for each of hundreds of sockets of a
-/// program.
+/// The initial size of the descriptor table: enough for several descriptors per socket of a program with hundreds of
+/// sockets. The table takes 33 KiB.
 const TABLE_SIZE: rlim_t = 4096;
 
-/// The limit that this process was started with, if [`raise`] has changed it.
+/// The limit that this process started with, if [`raise`] has changed it.
 static ORIGINAL: OnceLock<rlim_t> = OnceLock::new();
 
-/// The limit after [`raise`].
+/// Returns the limit that [`raise`] sets.
 pub fn allowed() -> io::Result<rlim_t> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(hard.min(ENOUGH).max(soft))
 }
 
-/// Raises the limit of this process as far as it may. Programs must get the [`original`] limit back ([`set`]), because
-/// `select(2)` fails beyond 1024.
+/// Raises this process's limit as far as allowed. Programs must be started with the [`original`] limit (see [`set`]),
+/// because `select(2)` fails for descriptors from 1024 on.
 ///
 /// # Errors
-/// As for `setrlimit(2)`; then nothing is changed.
+/// As for `setrlimit(2)`. On error, the limit is unchanged.
 pub fn raise() -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let more = allowed()?;
@@ -38,12 +39,12 @@ pub fn raise() -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the descriptor table large. Call it before there is a second thread: when a shared table has to grow, the thread
-/// that opens something waits for an RCU grace period (`expand_fdtable` in `fs/file.c` calls `synchronize_rcu`) of some
-/// 10 ms, and so does a program whose `listen` it handles.
+/// Enlarges the descriptor table. Call this before starting a second thread: when a table shared by threads has to
+/// grow, the thread that opens a descriptor waits about 10 ms for an RCU grace period (`expand_fdtable` in `fs/file.c`
+/// calls `synchronize_rcu`). A program whose `listen` call that thread is handling would wait as well.
 ///
 /// # Errors
-/// As for `fcntl(2)`; then the table grows when it has to.
+/// As for `fcntl(2)`. On error, the table still grows on demand.
 pub fn grow_table() -> io::Result<()> {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let last = i32::try_from(soft.min(TABLE_SIZE).saturating_sub(1)).map_err(io::Error::other)?;
@@ -52,13 +53,13 @@ pub fn grow_table() -> io::Result<()> {
     Ok(nix::unistd::close(highest)?)
 }
 
-/// The limit that programs must get, if it differs from ours.
+/// Returns the limit that programs must be started with, if it differs from ours.
 #[must_use]
 pub fn original() -> Option<u64> {
     ORIGINAL.get().copied()
 }
 
-/// Sets the limit of this process. Takes no lock, so a child may call it between fork and exec.
+/// Sets this process's limit. Takes no lock, so a child may call it between fork and exec.
 pub fn set(limit: u64) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard.min(limit), hard)?)

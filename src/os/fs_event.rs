@@ -1,4 +1,4 @@
-//! File events, as the `notify` crate reports them on every system.
+//! File system events, from the `notify` crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,21 +8,21 @@ use notify::{
     Config, Event, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher, WatcherKind,
 };
 
-/// Sends events for the directories that it watches.
+/// A source of events for watched directories.
 pub type Source = Box<dyn Watcher + Send>;
 
-/// What the system reports about watched directories.
+/// An event in a watched directory, or a problem with the event source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FsEvent {
-    /// Something happened at this path, which may be gone by now.
+    /// Something happened at this path, which may no longer exist.
     Touched(PathBuf, FileState),
     /// The system dropped events: anything may have changed.
     Overflow,
-    /// The system sends no more events, for this reason.
+    /// The system sends no more events, for the given reason.
     Failed(String),
 }
 
-/// Whether more events for the same file are to be expected.
+/// Whether to expect more events for the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileState {
     /// The file was closed after a write, or moved into place as a whole.
@@ -33,14 +33,14 @@ pub enum FileState {
     Unknown,
 }
 
-/// Passes events to `handler` in a thread of its own, so that the kernel's queue is emptied while the worker is busy.
+/// Passes events to `handler` on a separate thread, which empties the kernel's queue even while the worker is busy.
 ///
-/// The kernel is asked only for events that can change contents. If opens were among them, a build that reads every
-/// source would fill the queue.
+/// Requests only the events that can change a file's contents. If it also requested opens, a build that reads every
+/// source file would fill the queue.
 ///
 /// # Errors
 ///
-/// `EMFILE`: the user has too many inotify instances. Otherwise the system has no thread or descriptor to spare.
+/// `EMFILE` if the user has too many inotify instances. Otherwise the system has no free thread or descriptor.
 pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Result<Source> {
     let kinds = EventKindMask::CREATE
         | EventKindMask::REMOVE
@@ -52,19 +52,20 @@ pub fn source(mut handler: impl FnMut(FsEvent) + Send + 'static) -> notify::Resu
         .with_event_kinds(kinds);
     let handler = move |event| translate(event).into_iter().for_each(&mut handler);
     let mut source: Source = Box::new(RecommendedWatcher::new(handler, config)?);
-    // `notify` ignores the error when it cannot start its thread.
+    // `notify` does not report an error when it cannot start its thread.
     if !deliver_pending(&mut source) {
-        // Its destructor panics without that thread.
+        // Without that thread, its destructor would panic.
         std::mem::forget(source);
         return Err(notify::Error::io(io::ErrorKind::WouldBlock.into()));
     }
     Ok(source)
 }
 
-/// Waits until the handler has received all events up to now: the process may have been suspended. Has no effect with
-/// FSEvents. Returns `false` if the source has failed.
+/// Waits until the handler has received all events so far. Events may be pending because the process was suspended. Has
+/// no effect with FSEvents. Returns `false` if the source has failed.
 pub fn deliver_pending(source: &mut Source) -> bool {
-    // With inotify, an update empties the kernel's queue, but passes the events on only after its reply.
+    // With inotify, an update empties the kernel's queue, but passes the events on only after it has replied. So the
+    // second update waits for the first one's events.
     let mut update = || source.update_paths(Vec::new()).is_ok();
     update() && update()
 }
@@ -73,7 +74,7 @@ pub fn deliver_pending(source: &mut Source) -> bool {
 ///
 /// # Errors
 ///
-/// Those of [`source`], and of a directory that cannot be watched.
+/// The errors of [`source`], or that the directory cannot be watched.
 pub fn probe(dir: &Path) -> notify::Result<()> {
     source(|_| {})?.watch(dir, RecursiveMode::NonRecursive)
 }
@@ -90,7 +91,8 @@ fn translate(event: notify::Result<Event>) -> Vec<FsEvent> {
     }
 }
 
-/// `None` for an event that changes no contents, and for the event that repeats both halves of a rename.
+/// Returns `None` for an event that leaves the contents unchanged, and for the event that only repeats both halves of a
+/// rename.
 fn file_state(kind: EventKind) -> Option<FileState> {
     let reports_close = || RecommendedWatcher::kind() == WatcherKind::Inotify;
     match kind {
@@ -107,7 +109,7 @@ fn file_state(kind: EventKind) -> Option<FileState> {
     }
 }
 
-/// The system's error, without the path.
+/// Formats the system's error without the path.
 pub fn reason(error: &notify::Error) -> String {
     if let notify::ErrorKind::Io(error) = &error.kind {
         return error.to_string();

@@ -1,29 +1,29 @@
-//! Intercepted system calls, on every system. See [`seccomp`](super::seccomp).
+//! The types for intercepted system calls, which exist on every system. See [`seccomp`](super::seccomp).
 
 use std::fmt;
 use std::io;
 
-/// A system call whose caller waits for the reply.
+/// A system call whose caller is waiting for the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Its id, unique within one [`InterceptedCalls`](super::seccomp::InterceptedCalls).
+    /// The call's id, unique within one [`InterceptedCalls`](super::seccomp::InterceptedCalls).
     pub id: u64,
     /// The calling thread, which need not be the leader of its process.
     pub thread: i32,
-    /// The call and its arguments.
+    /// The system call and its arguments.
     pub syscall: Syscall,
 }
 
-/// An intercepted call. Nothing in it can be trusted: the kernel has not checked it yet.
+/// An intercepted system call. Its arguments are untrusted: the kernel has not checked them yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syscall {
     /// `bind(2)`.
     Bind {
         /// The caller's descriptor.
         fd: i32,
-        /// Where the address is in the caller's memory.
+        /// The location of the address in the caller's memory.
         address: u64,
-        /// Its length in bytes as the caller claims it.
+        /// The length of the address in bytes, as claimed by the caller.
         length: u32,
     },
     /// `listen(2)`.
@@ -35,7 +35,7 @@ pub enum Syscall {
     },
 }
 
-/// The reply to a call.
+/// The reply to an intercepted call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The kernel performs the call as usual.
@@ -46,12 +46,12 @@ pub enum Reply {
     Errno(i32),
 }
 
-/// The result of waiting for a call.
+/// The result of waiting for an intercepted call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// A caller waits.
+    /// This call's caller is waiting.
     Call(Call),
-    /// No process is left that could call.
+    /// No process is left that could make a call.
     Ended,
     /// The wait was stopped.
     Stopped,
@@ -60,19 +60,19 @@ pub enum Next {
 /// Why calls cannot be intercepted here.
 #[derive(Debug)]
 pub enum Unavailable {
-    /// The kernel, with this release, is too old.
+    /// The kernel is too old; this is its release.
     OldKernel(String),
-    /// The filter was refused.
+    /// The kernel refused the filter.
     Seccomp(io::Error),
-    /// Another listener already intercepts the calls of everything that we start.
+    /// Another seccomp listener already intercepts the calls of every process that hotrun starts.
     Busy,
-    /// The descriptors of a program cannot be duplicated.
+    /// A program's descriptors cannot be duplicated.
     Pidfd(io::Error),
-    /// The memory of a program cannot be read.
+    /// A program's memory cannot be read.
     Memory(io::Error),
-    /// No process could be started for the attempt.
+    /// No child process could be started to try interception.
     Process(io::Error),
-    /// The attempt did not end in time.
+    /// The intercepted call did not return in time.
     Silent,
     /// Not supported on this system or processor.
     Unsupported,
@@ -88,13 +88,13 @@ impl fmt::Display for Unavailable {
                 let (major, minor) = OLDEST;
                 write!(f, "the kernel, `{release}`, is older than {major}.{minor}")
             }
-            Self::Seccomp(error) => write!(f, "a seccomp filter is refused: {error}"),
+            Self::Seccomp(error) => write!(f, "the kernel refuses the seccomp filter: {error}"),
             Self::Busy => f.write_str(
                 "something around hotrun (a sandbox, another hotrun) already intercepts system calls",
             ),
             Self::Pidfd(error) => write!(f, "the kernel refuses `pidfd_getfd`: {error}"),
             Self::Memory(error) => write!(f, "the kernel refuses `process_vm_readv`: {error}"),
-            Self::Process(error) => write!(f, "no process to try it with: {error}"),
+            Self::Process(error) => write!(f, "cannot start a process to test it: {error}"),
             Self::Silent => f.write_str("an intercepted system call did not return in time"),
             Self::Unsupported => f.write_str("not supported on this system or processor"),
         }
@@ -104,13 +104,13 @@ impl fmt::Display for Unavailable {
 impl std::error::Error for Unavailable {}
 
 impl Unavailable {
-    /// What the user can do.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> &'static str {
         match matches!(self, Self::Pidfd(_) | Self::Memory(_)) {
             false => "a program that takes its sockets from `--listen ADDRESS` does not need this",
             true => {
-                "in a container `--cap-add SYS_PTRACE` allows it, elsewhere \
-                 `sysctl kernel.yama.ptrace_scope=1`; a program that takes its sockets from \
+                "in a container, `--cap-add SYS_PTRACE` allows it; elsewhere, \
+                 `sysctl kernel.yama.ptrace_scope=1` does; a program that takes its sockets from \
                  `--listen ADDRESS` does not need this"
             }
         }

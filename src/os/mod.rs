@@ -1,6 +1,6 @@
-//! The kernel: small safe wrappers, and the only code that differs between systems.
+//! Small, safe wrappers around kernel interfaces, and the only code that differs between systems.
 //!
-//! Modules that read `/proc` are the same on every system: without `/proc` they find nothing.
+//! Modules that read `/proc` are the same on every system: where there is no `/proc`, they find nothing.
 
 pub mod cleanup;
 pub mod credentials;
@@ -32,16 +32,17 @@ mod portable;
 #[cfg(not(target_os = "linux"))]
 pub use portable::*;
 
-/// Whether connections can be steered between the sockets of one address (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).
+/// Whether connections can be steered among the sockets of one address (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`).
 pub const STEERING: bool = cfg!(target_os = "linux");
 
-/// Whether a process can inherit the orphans among its descendants. Elsewhere a process that leaves its process group and
-/// loses its parent is out of reach.
+/// Whether a process can become the parent of its orphaned descendants. On other systems, a process that leaves its
+/// process group and loses its parent is out of reach.
 pub const SUBREAPER: bool = cfg!(target_os = "linux");
 
-/// The value of the test hook `name`, which an integration test sets as the environment variable `HOTRUN_TEST_name`.
+/// Returns the value of the test hook `name`, which an integration test sets as the environment variable
+/// `HOTRUN_TEST_name`.
 ///
-/// Builds without the feature `test-hooks`, such as releases, have no hooks.
+/// Builds without the `test-hooks` feature, such as releases, have no hooks.
 pub fn test_hook(name: &str) -> Option<String> {
     #[cfg(feature = "test-hooks")]
     return std::env::var(format!("HOTRUN_TEST_{name}")).ok();

@@ -1,9 +1,9 @@
-//! File systems.
+//! File systems that do not report every change.
 
 use std::path::Path;
 
-/// Mounts from the network or from the host of a virtual machine, by their magic numbers in `statfs(2)` and
-/// `linux/magic.h`. A change that another machine makes causes no event (`inotify(7)`, "Limitations and caveats").
+/// File systems mounted from the network or from a virtual machine's host, by magic number (`statfs(2)`,
+/// `linux/magic.h`). A change made by another machine triggers no event (`inotify(7)`, "Limitations and caveats").
 const REMOTE: &[(i64, &str)] = &[
     (0x6969, "NFS"),
     (0xff53_4d42, "CIFS"),
@@ -21,7 +21,8 @@ const REMOTE: &[(i64, &str)] = &[
     (0x7c7c_6673, "a Parallels folder"),
 ];
 
-/// The kind of the file system of `path`, if it does not report every change. Unknown beyond Linux.
+/// Returns the kind of the file system that contains `path`, if it does not report every change. Always `None` on
+/// systems other than Linux.
 pub fn without_events(path: &Path) -> Option<&'static str> {
     remote_kind(magic(path)?)
 }
@@ -29,7 +30,7 @@ pub fn without_events(path: &Path) -> Option<&'static str> {
 #[cfg(target_os = "linux")]
 fn magic(path: &Path) -> Option<i64> {
     let found = nix::sys::statfs::statfs(path).ok()?.filesystem_type().0;
-    // The field is 32 bits wide on some systems, and signed.
+    // On some architectures the field is a signed 32-bit integer.
     Some(i64::from(found as u32))
 }
 
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hc11_remote_file_systems_are_known_by_their_numbers() {
+    fn hc11_remote_file_systems_are_recognized_by_their_magic_numbers() {
         for (magic, name) in [
             (0x6969, Some("NFS")),
             (0x6573_5546, Some("FUSE")),

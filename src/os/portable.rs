@@ -1,6 +1,7 @@
-//! All other systems. What they lack is unsupported, unknown, or never happens; callers do with less.
+//! Fallbacks for every system other than Linux: each function fails as unsupported, reports that the answer is unknown,
+//! or waits forever.
 //!
-//! The functions are documented on the side of Linux.
+//! See the Linux versions of these functions for their documentation.
 
 #![allow(missing_docs)]
 
@@ -75,7 +76,7 @@ pub fn is_multipath(_: &impl AsFd) -> bool {
     false
 }
 
-/// Always: there is only one network.
+/// Always `true`, because there is only one network.
 pub fn is_of_our_network(_: &impl AsFd) -> bool {
     true
 }
@@ -88,7 +89,7 @@ pub fn accepting(_pids: &[i32], _sockets: &[u64]) -> Option<Vec<Accepting>> {
     None
 }
 
-/// Unknown, so never.
+/// Always `false`, because it is unknown.
 pub fn is_being_written(_: &Path) -> bool {
     false
 }
@@ -97,7 +98,7 @@ pub async fn hung_up(_socket: OwnedFd) -> io::Result<()> {
     future::pending().await
 }
 
-/// Descriptors whose hangups are never noticed.
+/// A set of descriptors whose hangups are never reported.
 #[derive(Debug)]
 pub struct HangupSet;
 
@@ -117,7 +118,7 @@ impl HangupSet {
     }
 }
 
-/// Interception of `bind` and `listen`, which does not exist here.
+/// Interception of `bind` and `listen`, which is not available on these systems.
 pub mod seccomp {
     use std::os::fd::RawFd;
 

@@ -1,4 +1,4 @@
-//! Starting and reaping child processes, and what a process sets for itself.
+//! Forks and reaps child processes, and sets attributes of the calling process.
 
 use std::ffi::CStr;
 use std::fs;
@@ -14,29 +14,29 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid};
 
-/// Forks. The child runs `child` and exits with the status that it returns, without running exit handlers.
+/// Forks. The child process runs `child` and exits with the returned status, without running exit handlers.
 ///
 /// # Errors
 /// As for `fork(2)`; `EBUSY` if this process has more than one thread, because the child could then hang on locks held by
 /// threads that it does not have.
 pub fn fork(child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    // Elsewhere the guardian, which is the only caller, starts no thread either.
+    // On other systems this is not checked, but the guardian, which is the only caller, starts no threads there either.
     let tasks = || fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
     if cfg!(target_os = "linux") && !tasks() {
         return Err(Errno::EBUSY.into());
     }
-    // SAFETY: there is no other thread, so no lock is held by a thread that the child does not have: it may allocate and
-    // call any function (`signal-safety(7)`).
+    // SAFETY: there is no other thread, so no lock is held by a thread that does not exist in the child. The child may
+    // allocate and call any function (`signal-safety(7)`).
     unsafe { fork_beside_threads(child) }
 }
 
 /// Forks in a process that may have other threads.
 ///
 /// # Safety
-/// The child must neither allocate nor lock, nor do anything else that `signal-safety(7)` does not allow: locks held by the
-/// other threads are never released in it.
+/// The child must neither allocate nor lock, nor do anything else that `signal-safety(7)` forbids: locks held by other
+/// threads are never released in the child.
 pub(super) unsafe fn fork_beside_threads(child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    // SAFETY: the caller guarantees what the child does.
+    // SAFETY: the caller guarantees that the child does only what is allowed.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => {
@@ -47,12 +47,12 @@ pub(super) unsafe fn fork_beside_threads(child: impl FnOnce() -> i32) -> io::Res
     }
 }
 
-/// Puts the descriptors at `first`, `first + 1` and so on, open across exec, and closes the rest on exec. Only for a process
-/// about to exec: descriptors at those numbers are replaced.
+/// Moves the descriptors to `first`, `first + 1` and so on, to stay open across exec, and marks all higher ones to be
+/// closed on exec. Call this only just before an exec: it replaces any descriptors at those numbers.
 pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
     let end = first + RawFd::try_from(fds.len()).map_err(|_| Errno::EMFILE)?;
-    // Usually they are in order, each at its number or above, so that none is overwritten before it is moved. Otherwise all
-    // of them move out of the way first, which takes twice as many numbers.
+    // Usually they are in order and each is at or above its target, so none is overwritten before it is moved.
+    // Otherwise all of them move out of the way first, which takes twice as many descriptors.
     let in_order = fds.is_sorted_by_key(AsRawFd::as_raw_fd)
         && fds.first().is_none_or(|lowest| lowest.as_raw_fd() >= first);
     let fds = match in_order {
@@ -71,37 +71,37 @@ pub fn place(fds: Vec<OwnedFd>, first: RawFd) -> io::Result<()> {
             // SAFETY: `dup2` has no memory preconditions, and the caller asks to replace this descriptor.
             unsafe { nix::unistd::dup2_raw(&fd, number) }?
         };
-        // It stays open for the program.
+        // Leave it open for the program.
         let _ = placed.into_raw_fd();
     }
     super::close_on_exec_from(end)
 }
 
-/// A duplicate of the descriptor at `lowest` or above, with `CLOEXEC`.
+/// Duplicates the descriptor to a number of at least `lowest`, with `CLOEXEC`.
 pub fn raise(fd: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
-    // SAFETY: `F_DUPFD_CLOEXEC` made this descriptor, nobody else owns it.
+    // SAFETY: `F_DUPFD_CLOEXEC` has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// The result of [`reap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaped {
-    /// This child had ended; its pid is free from now on.
+    /// This child has exited, and its pid may now be reused.
     Ended(i32, ExitStatus),
-    /// There are children, and none has ended.
+    /// There are children, but none has exited.
     Running,
     /// There is no such child.
     NoChild,
 }
 
-/// Reaps this child, or any child (`None`), if it has ended. Does not wait.
+/// Reaps this child, or any child (`None`), if it has exited. Does not wait.
 ///
-/// nix is no alternative: for a child killed by a real-time signal it returns `EINVAL`, after it has reaped that child and
-/// lost its pid.
+/// nix's `waitpid` cannot be used: for a child killed by a real-time signal it returns `EINVAL` after it has reaped the
+/// child, and the pid is lost.
 pub fn reap(pid: Option<i32>) -> Reaped {
     let mut status = 0;
-    // SAFETY: `status` has room for the answer.
+    // SAFETY: `status` has room for the result.
     let result = unsafe { libc::waitpid(pid.unwrap_or(-1), &raw mut status, libc::WNOHANG) };
     match Errno::result(result) {
         Ok(0) => Reaped::Running,
@@ -111,17 +111,18 @@ pub fn reap(pid: Option<i32>) -> Reaped {
     }
 }
 
-/// Makes every descendant whose parent ends a child of this process (`PR_SET_CHILD_SUBREAPER`, `prctl(2)`), unless a nearer
-/// ancestor is a subreaper too. Does nothing without [`SUBREAPER`](super::SUBREAPER).
+/// Makes this process a subreaper: a descendant whose parent exits becomes a child of this process, unless a closer
+/// ancestor is also a subreaper (`PR_SET_CHILD_SUBREAPER`, `prctl(2)`). Does nothing where
+/// [`SUBREAPER`](super::SUBREAPER) is false.
 pub fn become_subreaper() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     prctl::set_child_subreaper(true)?;
     Ok(())
 }
 
-/// Sends this signal to the calling process when the *thread* that started it ends (`PR_SET_PDEATHSIG`; `reparent_leader` in
-/// `kernel/exit.c`), even if the parent process lives on: the receiver has to check whether its parent has changed. Does
-/// nothing beyond Linux.
+/// Requests that the kernel send this signal to the calling process when the *thread* that started it exits
+/// (`PR_SET_PDEATHSIG`; `reparent_leader` in `kernel/exit.c`). The parent process may still be running, so the receiver
+/// must check whether its parent has changed. Does nothing on systems other than Linux.
 pub fn signal_at_parents_end(signal: Signal) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     prctl::set_pdeathsig(signal)?;
@@ -129,7 +130,8 @@ pub fn signal_at_parents_end(signal: Signal) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the name that `ps` and `top` show; the kernel cuts it to 15 bytes. Does nothing beyond Linux.
+/// Sets the name that `ps` and `top` show, which the kernel truncates to 15 bytes. Does nothing on systems other than
+/// Linux.
 pub fn set_name(name: &CStr) {
     #[cfg(target_os = "linux")]
     let _ = prctl::set_name(name);

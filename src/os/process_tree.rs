@@ -1,6 +1,6 @@
-//! What `/proc` reports about processes: parents, children, and how they handle signals.
+//! Reads the process tree from `/proc`, and how processes handle signals.
 //!
-//! Every result is a snapshot: processes fork and end while it is taken. Callers repeat.
+//! Every result is a snapshot: processes fork and exit while it is taken, so callers must repeat the query.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,14 +16,14 @@ use crate::os::signals::Disposition;
 /// Whether this system shows the process tree.
 pub const KNOWN: bool = cfg!(target_os = "linux");
 
-/// The fields of `/proc/PID/status` (`proc_pid_status(5)`) that matter here.
+/// The relevant fields of `/proc/PID/status` (`proc_pid_status(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Its parent.
+    /// The parent's pid.
     pub parent: i32,
-    /// Whether it is stopped, by `STOP` or by reading from the terminal in the background.
+    /// Whether the process is stopped, for example by `SIGSTOP` or for reading from the terminal in the background.
     pub stopped: bool,
-    /// Whether it has ended and is not reaped yet.
+    /// Whether the process has exited but has not been reaped yet.
     pub ended: bool,
     threads: u32,
     blocked: u64,
@@ -32,7 +32,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// What this signal would do to the process.
+    /// Returns what this signal would do to the process.
     pub fn disposition(&self, signal: i32) -> Disposition {
         let has = |mask: u64| signal > 0 && signal <= 64 && mask >> (signal - 1) & 1 == 1;
         if has(self.caught) && catches_everything(self.caught) {
@@ -48,36 +48,37 @@ impl Status {
         }
     }
 
-    /// A signal that is blocked and not caught stays pending until it is read from a signalfd or another thread takes it by
-    /// `sigwait`: event loops in C handle their stop signal that way. (A main thread that sleeps in `sigwait` itself is not
-    /// recognized, because the kernel unblocks the signal meanwhile; `do_sigtimedwait`, `kernel/signal.c`.) But `vfork` and
-    /// `posix_spawn` block everything until the exec, so a process with one thread and everything blocked is about to exec.
+    /// Whether the process reads its blocked signals. A signal that is blocked but not caught stays pending until it is
+    /// read from a signalfd or another thread takes it with `sigwait`, which is how event loops in C handle their stop
+    /// signal. (A main thread that itself sleeps in `sigwait` is not recognized, because the kernel unblocks the signal
+    /// during the call; `do_sigtimedwait`, `kernel/signal.c`.) But `vfork` and `posix_spawn` block every signal until
+    /// the exec, so a process with one thread and every signal blocked is about to exec.
     fn waits_for_signals(&self) -> bool {
         let everything = self.blocked >> (libc::SIGSEGV - 1) & 1 == 1;
         !everything || self.threads > 1
     }
 }
 
-/// Go's runtime installs a handler for every signal that it can (`runtime/signal_unix.go`, `initsig`); unless the program
-/// asked for the signal, that handler ends the process. Nothing else catches these four together: coprocessor fault, CPU
-/// limit, power failure, bad system call (`signal(7)`).
+/// Recognizes Go's runtime, which installs a handler for every signal that it can (`runtime/signal_unix.go`,
+/// `initsig`). Unless the program has asked for the signal, that handler ends the process. Nothing else catches these
+/// four together: coprocessor fault, CPU limit, power failure, bad system call (`signal(7)`).
 fn catches_everything(caught: u64) -> bool {
     const RARE: u64 = 1 << 15 | 1 << 23 | 1 << 29 | 1 << 30;
     caught & RARE == RARE
 }
 
-/// The status of this process or thread, unless it is gone.
+/// Returns the status of this process or thread, unless it is gone.
 pub fn status(pid: i32) -> Option<Status> {
     parse_status(&read_lossy(&format!("/proc/{pid}/status"))?)
 }
 
-/// One field of the status of this process or thread.
+/// Returns one status field of this process or thread.
 pub(super) fn status_field(pid: i32, name: &str) -> Option<String> {
     let text = read_lossy(&format!("/proc/{pid}/status"))?;
     field(&text, name).map(str::to_owned)
 }
 
-/// A file whose text contains the name of a program, which may be any bytes.
+/// Reads a file that contains a program's name, which may not be UTF-8.
 fn read_lossy(path: &str) -> Option<String> {
     let bytes = fs::read(path).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
@@ -103,7 +104,7 @@ fn parse_status(text: &str) -> Option<Status> {
     })
 }
 
-/// Whether this process has ended, reaped or not.
+/// Whether this process has exited, reaped or not.
 pub fn has_ended(pid: i32) -> bool {
     match status(pid) {
         Some(status) => status.ended,
@@ -111,13 +112,13 @@ pub fn has_ended(pid: i32) -> bool {
     }
 }
 
-/// When this process was started, in clock ticks since boot. Together with the pid it identifies a process although pids are
-/// reused.
+/// Returns the start time of this process, in clock ticks since boot. Together with the pid it identifies a process,
+/// even though pids are reused.
 pub fn started(pid: i32) -> Option<u64> {
     stat_field(pid, 22)?.parse().ok()
 }
 
-/// A field of `/proc/PID/stat`, numbered as in `proc_pid_stat(5)`, from the third on.
+/// Returns a field of `/proc/PID/stat`, numbered as in `proc_pid_stat(5)`. The number must be at least 3.
 fn stat_field(pid: i32, number: usize) -> Option<String> {
     let text = read_lossy(&format!("/proc/{pid}/stat"))?;
     // The second field is the name in parentheses, which may itself contain spaces and parentheses.
@@ -125,7 +126,7 @@ fn stat_field(pid: i32, number: usize) -> Option<String> {
     rest.split_whitespace().nth(number - 3).map(str::to_owned)
 }
 
-/// The children of all threads of this process.
+/// Returns the children of all threads of this process.
 pub fn children(pid: i32) -> Vec<i32> {
     if has_children_files() {
         listed_children(pid)
@@ -134,7 +135,7 @@ pub fn children(pid: i32) -> Vec<i32> {
     }
 }
 
-/// All descendants of this process, parents before their children, without the process itself.
+/// Returns all descendants of this process, parents before their children, without the process itself.
 pub fn descendants(root: i32) -> Vec<i32> {
     if has_children_files() {
         walk(root, listed_children)
@@ -157,7 +158,8 @@ fn walk(root: i32, mut children: impl FnMut(i32) -> Vec<i32>) -> Vec<i32> {
     found
 }
 
-/// Not every kernel has `CONFIG_PROC_CHILDREN` (`proc_pid_task_children`, `proc(5)`).
+/// Whether the kernel lists children in `/proc` (`proc_pid_task_children(5)`). Not every kernel is built with
+/// `CONFIG_PROC_CHILDREN`.
 fn has_children_files() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
     *HAS.get_or_init(|| fs::exists("/proc/thread-self/children").unwrap_or(false))
@@ -174,7 +176,7 @@ fn listed_children(pid: i32) -> Vec<i32> {
     found
 }
 
-/// Every process by its parent, from one pass over `/proc`.
+/// Groups all processes by parent, in one pass over `/proc`.
 fn by_parent() -> BTreeMap<i32, Vec<i32>> {
     let mut all = BTreeMap::<i32, Vec<i32>>::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -188,7 +190,7 @@ fn by_parent() -> BTreeMap<i32, Vec<i32>> {
     all
 }
 
-/// The file that the process executes (`proc_pid_exe(5)`), if we may know it.
+/// Returns the process's executable (`proc_pid_exe(5)`), if we have permission to read it.
 pub fn executable(pid: i32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handlers_of_gos_runtime_are_recognized() {
+    fn the_handlers_of_the_go_runtime_are_recognized() {
         let text = PYTHON.replace("SigCgt:\t0000000000004002", "SigCgt:\tfffffffd7fc1feff");
         let status = parse_status(&text).unwrap();
         assert_eq!(
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn listing_and_scanning_find_the_same_children() {
+    fn children_files_and_a_scan_of_proc_agree() {
         let mut child = Command::new("sh")
             .args(["-c", "sleep 100 & echo; wait"])
             .stdout(Stdio::piped())
@@ -271,18 +273,18 @@ mod tests {
     }
 
     #[test]
-    fn a_zombie_has_ended() {
+    fn a_zombie_counts_as_ended() {
         let text = PYTHON.replace("S (sleeping)", "Z (zombie)");
         assert!(parse_status(&text).unwrap().ended);
     }
 
     #[test]
-    fn a_process_has_ended_before_it_is_reaped() {
+    fn a_process_counts_as_ended_before_it_is_reaped() {
         let mut child = Command::new("true").spawn().unwrap();
         let pid = child.id().cast_signed();
         let deadline = Instant::now() + Duration::from_secs(20);
         while !has_ended(pid) {
-            assert!(Instant::now() < deadline, "it never became a zombie");
+            assert!(Instant::now() < deadline, "the child never became a zombie");
             std::thread::yield_now();
         }
         child.wait().unwrap();

@@ -1,4 +1,4 @@
-//! Passing descriptors over a stream socket (`SCM_RIGHTS`, `unix(7)`), on every Unix.
+//! Passes descriptors over a stream socket (`SCM_RIGHTS`, `unix(7)`), on every Unix.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -9,7 +9,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 /// The maximum number of descriptors in one message (`SCM_MAX_FD`, `include/net/scm.h`).
 pub const MAX_FDS: usize = 253;
 
-/// Sends `bytes` with the descriptors attached to the first byte; returns the number of bytes sent.
+/// Sends `bytes` with the descriptors attached to the first byte. Returns the number of bytes sent.
 ///
 /// # Errors
 /// As for `sendmsg(2)`; `EINVAL` for more than [`MAX_FDS`] descriptors.
@@ -32,11 +32,11 @@ const FLAGS: MsgFlags = MsgFlags::MSG_CMSG_CLOEXEC;
 #[cfg(not(target_os = "linux"))]
 const FLAGS: MsgFlags = MsgFlags::empty();
 
-/// Receives into `bytes`, with the descriptors attached to them. Each has `CLOEXEC`.
+/// Receives data into `bytes`, and returns its length and the attached descriptors. Each descriptor has `CLOEXEC`.
 ///
 /// # Errors
-/// As for `recvmsg(2)`; `ENOBUFS` if this process has too few free descriptors. Those that were delivered stay open then: only
-/// for a process that gives up in that case.
+/// As for `recvmsg(2)`; `ENOBUFS` if this process has too few free descriptors. Descriptors that were already delivered
+/// then leak, so a process should call this only if it exits on that error.
 pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; MAX_FDS]);
     let mut parts = [IoSliceMut::new(bytes)];
@@ -44,13 +44,13 @@ pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, V
     let mut fds = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
-            // SAFETY: the kernel has just installed these descriptors for us and nothing else knows of them.
+            // SAFETY: the kernel has just created these descriptors for us, and nothing else owns them.
             let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
             fds.extend(raw.into_iter().map(own));
         }
     }
     for fd in &fds {
-        // Redundant where `recvmsg` has a flag for it.
+        // Redundant where `recvmsg` has a flag for `CLOEXEC`.
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
     Ok((message.bytes, fds))

@@ -1,4 +1,4 @@
-//! Which process holds a socket (`proc_pid_fd(5)`).
+//! Finds the processes that hold a socket (`proc_pid_fd(5)`).
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -12,7 +12,8 @@ use nix::fcntl::readlinkat;
 use super::process_tree::has_ended;
 use crate::os::Holder;
 
-/// A process that holds the socket with this inode. The descriptors of other users' processes are hidden.
+/// Returns a process that holds the socket with this inode, if its descriptors are visible. Those of other users'
+/// processes are not.
 pub fn socket_holder(inode: u64) -> Option<Holder> {
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -25,14 +26,14 @@ pub fn socket_holder(inode: u64) -> Option<Holder> {
     })
 }
 
-/// The inodes of the sockets that a process holds, by descriptor; empty if it has ended.
+/// Returns the inodes of the sockets that a process holds, by descriptor. The map is empty if the process has exited.
 ///
-/// Reading a link takes 1 to 4 us, so the descriptors whose inode the caller `knows` are not read again. Reading it by its
-/// name in the open directory takes half as long as by its whole path.
+/// Reading a link takes 1 to 4 µs, so descriptors whose inode the caller `knows` are not read again. Reading a link by
+/// its name in the open directory takes half as long as by its full path.
 ///
 /// # Errors
-/// [`io::ErrorKind::PermissionDenied`] if the process belongs to another user or is not dumpable (`proc_pid_fd(5)`): it may
-/// hold any socket.
+/// [`io::ErrorKind::PermissionDenied`] if the process belongs to another user or is not dumpable (`proc_pid_fd(5)`).
+/// Such a process may hold any socket.
 pub fn sockets_of(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> io::Result<HashMap<u32, u64>> {
     match read_sockets(pid, knows) {
         // A zombie belongs to root (`task_dump_owner` in `fs/proc/base.c`).
@@ -59,7 +60,8 @@ fn read_sockets(pid: i32, knows: impl Fn(u32) -> Option<u64>) -> io::Result<Hash
     Ok(sockets)
 }
 
-/// The inode behind a descriptor; `None` if it is not a socket, or was closed meanwhile.
+/// Returns the inode of the socket behind a descriptor, or `None` if the descriptor is not a socket or has been closed
+/// in the meantime.
 fn read_socket(directory: &File, name: &OsStr) -> io::Result<Option<u64>> {
     match readlinkat(directory, name).map_err(io::Error::from) {
         Ok(target) => Ok(target.to_str().and_then(socket_inode)),
@@ -68,19 +70,19 @@ fn read_socket(directory: &File, name: &OsStr) -> io::Result<Option<u64>> {
     }
 }
 
-/// The process or its descriptor was gone before the file was opened, or after.
+/// Whether the process or its descriptor was gone, before or after the file was opened.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// The inode in a link such as `socket:[16935]`.
+/// Parses the inode in a link such as `socket:[16935]`.
 pub(super) fn socket_inode(link: &str) -> Option<u64> {
     let inode = link.strip_prefix("socket:[")?.strip_suffix(']')?;
     inode.parse().ok()
 }
 
-/// A path to `name` in the open `directory`. It fits into the address of a unix socket, which holds 107 bytes (`unix(7)`),
-/// however long the path of the directory is.
+/// Returns a short path to `name` in the open `directory`. It fits into a unix socket address, which holds 107 bytes
+/// (`unix(7)`), however long the path of the directory is.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] without `/proc`.
@@ -107,22 +109,22 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Looks as another user, because root may look everywhere. `setfsuid(2)` changes one thread; without root it does
-    /// nothing.
+    /// Calls [`sockets_of`] as another user, because root may inspect every process. `setfsuid(2)` affects only one
+    /// thread, and has no effect without root.
     fn as_another(pid: i32) -> io::Result<HashMap<u32, u64>> {
-        let look = move || {
+        let inspect = move || {
             setfsuid(Uid::from_raw(65534));
             sockets_of(pid, |_| None)
         };
-        thread::spawn(look).join().unwrap()
+        thread::spawn(inspect).join().unwrap()
     }
 
-    /// A sleeping process that its own user may not inspect: its executable is not readable, so the process is not dumpable
-    /// (`would_dump` in `fs/exec.c`).
+    /// Starts a sleeping process that its own user may not inspect: its executable is not readable, so the process is
+    /// not dumpable (`would_dump` in `fs/exec.c`).
     pub(crate) fn hidden(directory: &Path) -> Child {
         let program = directory.join("sleep");
-        // Copied by another process: a child of another test could inherit our descriptor that is open for writing, and
-        // the start would fail with ETXTBSY.
+        // The copy is made by another process. Otherwise a child of another test could inherit our open descriptor for
+        // writing, and the start would fail with `ETXTBSY`.
         let sleep = ["/bin/sleep", "/usr/bin/sleep"].map(Path::new);
         let sleep = sleep.iter().find(|path| path.exists()).unwrap();
         let copied = Command::new("cp").arg(sleep).arg(&program).status();
@@ -132,7 +134,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_a_socket_has_a_socket_inode() {
+    fn only_socket_links_contain_a_socket_inode() {
         assert_eq!(socket_inode("socket:[16935]"), Some(16935));
         for other in [
             "pipe:[16935]",
@@ -153,13 +155,13 @@ pub(crate) mod tests {
         let error = as_another(pid).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         child.kill().unwrap();
-        let begun = Instant::now();
+        let start = Instant::now();
         while !has_ended(pid) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "it does not end");
+            assert!(start.elapsed() < Duration::from_secs(30), "the child does not exit");
             thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "not waited for");
+        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "not reaped");
         child.wait().unwrap();
-        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "gone");
+        assert_eq!(as_another(pid).unwrap(), HashMap::new(), "reaped");
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets as the kernel describes them, on every system.
+//! Sockets and related kernel data, with the same types on every system.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,40 +12,40 @@ use super::process_tree::status_field;
 pub struct Instruction {
     /// The operation.
     pub code: u16,
-    /// How many instructions a conditional jump skips if it holds.
+    /// How many instructions a conditional jump skips if its condition is true.
     pub jt: u8,
-    /// How many it skips otherwise.
+    /// How many instructions it skips otherwise.
     pub jf: u8,
     /// The operand.
     pub k: u32,
 }
 
-/// The state of a listening socket.
+/// The accept queue of a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// Whether it still listens: `shutdown(2)` ends that for every holder of the socket.
+    /// Whether the socket is still listening. A `shutdown(2)` call ends that for every holder of the socket.
     pub listening: bool,
-    /// Connections that are complete and not yet accepted.
+    /// The number of connections that are established but not accepted yet.
     pub waiting: u32,
 }
 
-/// The state of a TCP connection (RFC 9293, 3.3.2), reduced to the sides that have closed.
+/// The state of a TCP connection (RFC 9293, 3.3.2), reduced to which sides have closed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpState {
-    /// Neither side.
+    /// Neither side has closed.
     Open,
-    /// The peer (`CLOSE-WAIT`).
+    /// The peer has closed (`CLOSE-WAIT`).
     PeerClosed,
-    /// Our side (`FIN-WAIT-1`, `FIN-WAIT-2`).
+    /// Our side has closed (`FIN-WAIT-1`, `FIN-WAIT-2`).
     Closed,
-    /// Both (`CLOSING`, `LAST-ACK`).
+    /// Both sides have closed (`CLOSING`, `LAST-ACK`).
     BothClosed,
 }
 
 /// A TCP connection with the kernel's counters. Ages are multiples of a kernel tick, 1 to 10 ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpConnection {
-    /// The inode of its socket; 0 while no process holds it.
+    /// The inode of the socket, or 0 while no process holds it.
     pub inode: u64,
     /// Which sides have closed.
     pub state: TcpState,
@@ -53,7 +53,7 @@ pub struct TcpConnection {
     pub peer: SocketAddr,
     /// Bytes that arrived and were not read yet.
     pub unread: u32,
-    /// Bytes that were written and not acknowledged yet.
+    /// Bytes that have been written but not acknowledged yet.
     pub unsent: u32,
     /// Total bytes received, without the FIN.
     pub received: u64,
@@ -80,12 +80,12 @@ pub struct TcpListening {
     pub uid: u32,
 }
 
-/// An accepted connection of a unix socket.
+/// A unix socket connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnixConnection {
-    /// The inode of its socket; 0 while it is not accepted.
+    /// The inode of the socket, or 0 until the connection is accepted.
     pub inode: u64,
-    /// Whether the peer has closed.
+    /// Whether the peer has closed the connection.
     pub peer_gone: bool,
     /// Bytes that arrived and were not read yet.
     pub unread: u32,
@@ -94,47 +94,47 @@ pub struct UnixConnection {
 /// A process that holds a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its pid.
+    /// The process's pid.
     pub pid: i32,
-    /// The name of its executable, which the kernel cuts to 15 bytes.
+    /// The name of its executable, which the kernel truncates to 15 bytes.
     pub name: String,
 }
 
-/// Whether a process waits for connections on a socket, from the weakest finding to the strongest.
+/// Whether a process is waiting for connections on a socket. The variants are ordered from weakest to strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Accepting {
-    /// Every process could be inspected, and none waits on it.
+    /// Every process could be inspected, and none is waiting on the socket.
     No,
-    /// A process that may wait on it could not be inspected.
+    /// A process that may be waiting on the socket could not be inspected.
     Unknown,
-    /// A process waits on it.
+    /// A process is waiting on the socket.
     Yes,
 }
 
 /// The sender of a datagram, as reported by the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
-    /// Its pid; 0 if it is in another pid namespace.
+    /// The sender's pid, or 0 if it is outside our pid namespace.
     pub pid: i32,
-    /// Its user.
+    /// The sender's user id.
     pub uid: u32,
 }
 
 /// A received datagram.
 #[derive(Debug)]
 pub struct Datagram {
-    /// How much of the buffer was filled.
+    /// How many bytes of the buffer were filled.
     pub length: usize,
     /// Whether the text, the descriptors or the credentials were truncated.
     pub truncated: bool,
-    /// Its sender, if the kernel reported it.
+    /// The sender, if the kernel reported one.
     pub sender: Option<Sender>,
-    /// The descriptors that came with it, with `CLOEXEC`.
+    /// The descriptors sent with the datagram. Each has `CLOEXEC`.
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// Whether a thread has the privilege to bind this port, if it requires one (`ip_unprivileged_port_start`, `ip(7)`). `true`
-/// if unknown.
+/// Whether a thread may bind this port: low ports require a privilege (`ip_unprivileged_port_start`, `ip(7)`). Returns
+/// `true` if unknown.
 pub fn may_bind(thread: i32, port: u16) -> bool {
     /// `CAP_NET_BIND_SERVICE` (`include/uapi/linux/capability.h`).
     const BIND_SERVICE: u32 = 10;
@@ -143,7 +143,8 @@ pub fn may_bind(thread: i32, port: u16) -> bool {
     i32::from(port) >= unprivileged || capabilities().is_none_or(|set| set >> BIND_SERVICE & 1 == 1)
 }
 
-/// The longest accept queue that the kernel grants (`net.core.somaxconn`, `listen(2)`), if it reports it.
+/// Returns the longest accept queue that the kernel allows (`net.core.somaxconn`, `listen(2)`), if it reports the
+/// limit.
 pub fn longest_queue() -> Option<i32> {
     sysctl("net/core/somaxconn")
 }
@@ -161,7 +162,7 @@ mod tests {
     fn root_may_bind_low_ports() {
         let own = may_bind(nix::unistd::gettid().as_raw(), 1);
         let unprivileged = sysctl("net/ipv4/ip_unprivileged_port_start").unwrap();
-        // A container may have taken the capability away from root. Nobody gives it to ordinary users.
+        // A container may have removed the capability from root. Ordinary users never have it.
         assert!(own || !nix::unistd::geteuid().is_root() || unprivileged <= 1);
         assert!(may_bind(i32::MAX, 1), "unknown");
         assert!(may_bind(i32::MAX, 65_535));

@@ -1,4 +1,4 @@
-//! Terminals: their size, their modes, and new ones, on every Unix.
+//! Terminal sizes and modes, and new pseudoterminals, on every Unix.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -46,7 +46,8 @@ impl Size {
     }
 }
 
-/// The size of the terminal on stdout; 80 by 24 if there is none, or if it has no size (a serial line).
+/// Returns the size of the terminal on stdout, or 80 by 24 if stdout is not a terminal or reports no size (a serial
+/// line).
 pub fn size() -> Size {
     Size::of(&Term::stdout())
 }
@@ -62,13 +63,13 @@ pub fn resize(terminal: impl AsFd, size: Size) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a pseudoterminal: our side (non-blocking), and the programs' side.
+/// Opens a pseudoterminal. Returns our side, which is non-blocking, and the side for programs.
 ///
-/// Line ends come out as the program writes them. The line discipline would turn them into `\r\n`, which is meant for
-/// screens; hotrun writes to the screen itself.
+/// Line endings are passed on as the program writes them. By default the line discipline would convert them to `\r\n`
+/// for a screen, but hotrun itself writes to the screen.
 ///
 /// # Errors
-/// As for `openpty(3)`, most notably if no pseudoterminal is left.
+/// As for `openpty(3)`, most notably if no pseudoterminals are left.
 pub fn open(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
     let pair = openpty(Some(&size.winsize()), None)?;
     for fd in [&pair.master, &pair.slave] {
@@ -92,30 +93,31 @@ pub fn open(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
 /// # Panics
 /// Outside of a tokio runtime with I/O enabled.
 pub fn watch<T: AsRawFd + From<OwnedFd> + Into<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: a type that converts from and into an `OwnedFd` keeps the same descriptor open as long as it lives, and
-    // it lives as long as the `AsyncFd`.
+    // SAFETY: a type that converts from and into an `OwnedFd` keeps the same descriptor open for as long as it lives,
+    // and the `AsyncFd` owns it.
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
 
 /// Makes this the controlling terminal of the session that the caller leads (`TIOCSCTTY(2const)`).
 ///
 /// # Errors
-/// If the caller leads no session or already has a controlling terminal.
+/// If the caller is not a session leader, or already has a controlling terminal.
 pub fn control_session(terminal: impl AsFd) -> io::Result<()> {
     // SAFETY: the request accesses no memory.
     unsafe { ioctl::set_controlling(terminal.as_fd().as_raw_fd(), 0) }?;
     Ok(())
 }
 
-/// The modes of the terminal.
+/// Returns the modes of the terminal.
 ///
 /// # Errors
-/// As for `tcgetattr(3)`, most notably if it is no terminal.
+/// As for `tcgetattr(3)`, most notably if it is not a terminal.
 pub fn modes(terminal: impl AsFd) -> io::Result<Termios> {
     Ok(tcgetattr(terminal)?)
 }
 
-/// Sets the modes of the terminal at once. Check [`in_foreground`] first: a background process is stopped by `SIGTTOU`.
+/// Sets the modes of the terminal immediately. Check [`in_foreground`] first: a background process is stopped by
+/// `SIGTTOU`.
 ///
 /// # Errors
 /// As for `tcsetattr(3)`, most notably if the terminal is gone.
@@ -131,11 +133,12 @@ pub fn discard_output(terminal: impl AsFd) -> io::Result<()> {
     Ok(tcflush(terminal, FlushArg::TCOFLUSH)?)
 }
 
-/// Whether our process group is in the foreground of the terminal, so that we may read and set it (`termios(3)`, "Job
-/// control"). True for a terminal that is not our controlling terminal: it has no job control for us.
+/// Whether our process group is in the terminal's foreground, so that we may read from it and set its modes
+/// (`termios(3)`, "Job control"). Returns `true` for a terminal that is not our controlling terminal, because it does
+/// no job control for us.
 ///
 /// # Errors
-/// As for `tcgetpgrp(3)`: the terminal is gone.
+/// As for `tcgetpgrp(3)`, if the terminal is gone.
 pub fn in_foreground(terminal: impl AsFd) -> io::Result<bool> {
     match tcgetpgrp(terminal) {
         Ok(group) => Ok(group == getpgrp()),
@@ -158,8 +161,8 @@ pub fn reopen(terminal: impl AsFd) -> io::Result<File> {
         .open(ttyname(terminal)?)
 }
 
-/// Stops this process as an unhandled Ctrl-Z would, and returns when it continues. Returns at once in an orphaned process
-/// group, which the kernel does not stop because nobody could continue it (`setpgid(2)`).
+/// Stops this process like an unhandled Ctrl-Z, and returns when it is continued. Returns immediately in an orphaned
+/// process group, which the kernel does not stop because no shell could continue it (`setpgid(2)`).
 ///
 /// # Errors
 /// As for `sigaction(2)` and `raise(3)`.
@@ -168,7 +171,7 @@ pub fn suspend() -> io::Result<()> {
     // SAFETY: the default disposition runs none of our code.
     let ours = unsafe { sigaction(Signal::SIGTSTP, &default) }?;
     let raised = nix::sys::signal::raise(Signal::SIGTSTP);
-    // SAFETY: this handler was installed before.
+    // SAFETY: this restores the action that was installed before.
     unsafe { sigaction(Signal::SIGTSTP, &ours) }?;
     Ok(raised?)
 }

@@ -1,21 +1,23 @@
-//! Whether a process waits for connections on a listening socket.
+//! Finds out whether a process is waiting for connections on a listening socket.
 //!
-//! A socket that was passed to a program is held from its first instruction on, and by every wrapper around it (`sh`,
-//! `cargo`), so holding it means nothing. The question is whether a connection would wake a process that holds it:
+//! A program holds the sockets passed to it from its first instruction on, and so does every wrapper around it (`sh`,
+//! `cargo`). So holding a socket says nothing about accepting on it. What matters is whether a new connection would
+//! wake a process that holds the socket, which is the case if:
 //!
-//! * the socket is in an epoll set (`/proc/PID/fdinfo/N`, `proc_pid_fdinfo(5)`),
-//! * a thread sleeps in `accept` or in a read on it (`/proc/PID/task/TID/syscall`, `proc_pid_syscall(5)`),
-//! * a thread sleeps in `poll` or `select` with the socket in its set (read through `/proc/PID/mem`, which requires the same
-//!   right as the `syscall` file).
+//! * the socket is in one of its epoll sets (`/proc/PID/fdinfo/N`, `proc_pid_fdinfo(5)`),
+//! * one of its threads sleeps in `accept` or in a read on the socket (`/proc/PID/task/TID/syscall`,
+//!   `proc_pid_syscall(5)`), or
+//! * one of its threads sleeps in `poll` or `select` with the socket in the set (read through `/proc/PID/mem`, which
+//!   requires the same right as the `syscall` file).
 //!
-//! A process with an io_uring may accept through that, which is not visible: its sockets are [`Accepting::Unknown`].
+//! A process with an io_uring may accept through it, which is not visible. Its sockets are [`Accepting::Unknown`].
 //!
-//! All of it is a snapshot of something that moves: a thread that runs at this moment reports `running`, and the next look
-//! finds it asleep. So the result is meant for polling, and errs towards [`Accepting::No`].
+//! The result is a snapshot: a thread that happens to be running reports `running`, and a later check finds it asleep.
+//! So callers should poll; the result errs towards [`Accepting::No`].
 //!
 //! Rights: a user may read the descriptors of a dumpable process of their own; the `syscall` file requires
-//! `PTRACE_MODE_ATTACH`, which Yama grants for descendants, and generations are descendants. If either is refused the result
-//! is [`Accepting::Unknown`].
+//! `PTRACE_MODE_ATTACH`, which Yama grants for descendants, and generations are descendants. If either is refused, the
+//! result is [`Accepting::Unknown`].
 
 mod proc_files;
 #[cfg(test)]
@@ -33,11 +35,12 @@ use self::proc_files::Sleep;
 use crate::os::Accepting;
 use crate::os::socket_holders::socket_inode;
 
-/// For each of `sockets` (inodes) whether one of `pids` waits on it. Processes that have ended are skipped. `None` if the
-/// kernel does not show it: without `/proc`, or without its `syscall` files (gVisor, some architectures).
+/// Returns, for each of `sockets` (inodes), whether one of `pids` is waiting on it. Processes that have ended are
+/// skipped. Returns `None` if the kernel does not show it: without `/proc`, or without its `syscall` files (gVisor,
+/// some architectures).
 ///
-/// The cost is about one `readlink` per descriptor of each process, and one small read per thread of a process that holds one
-/// of the sockets; `tests::cost` prints it.
+/// This costs about one `readlink` per descriptor of each process, and one small read per thread of each process that
+/// holds one of the sockets; `tests::cost` measures it.
 #[must_use]
 pub fn accepting(pids: &[i32], sockets: &[u64]) -> Option<Vec<Accepting>> {
     static HAS_SYSCALL_FILES: LazyLock<bool> =
@@ -47,7 +50,7 @@ pub fn accepting(pids: &[i32], sockets: &[u64]) -> Option<Vec<Accepting>> {
     }
     let mut seen = vec![Accepting::No; sockets.len()];
     for &pid in pids {
-        if let Err(error) = look(pid, sockets, &mut seen)
+        if let Err(error) = inspect(pid, sockets, &mut seen)
             && error.kind() == io::ErrorKind::PermissionDenied
         {
             seen.iter_mut()
@@ -60,8 +63,8 @@ pub fn accepting(pids: &[i32], sockets: &[u64]) -> Option<Vec<Accepting>> {
     Some(seen)
 }
 
-/// The cheap steps first: most servers use an epoll set, and their threads need not be read.
-fn look(pid: i32, sockets: &[u64], seen: &mut [Accepting]) -> io::Result<()> {
+/// Does the cheap steps first: most servers use an epoll set, so their threads need not be read.
+fn inspect(pid: i32, sockets: &[u64], seen: &mut [Accepting]) -> io::Result<()> {
     let process = Process::open(pid, sockets)?;
     if process.held.is_empty() {
         return Ok(());
@@ -70,7 +73,8 @@ fn look(pid: i32, sockets: &[u64], seen: &mut [Accepting]) -> io::Result<()> {
         let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{epoll}")).unwrap_or_default();
         let watched: Vec<_> = proc_files::watched(&text).collect();
         for (inode, seen) in sockets.iter().zip(&mut *seen) {
-            // The number of the descriptor could mislead: an entry lives as long as the open file (`epoll(7)`, question 6).
+            // Compare inodes, not descriptor numbers: an entry remains until the open file is closed, and the number
+            // may have been reused (`epoll(7)`, question 6).
             if SOCKET_DEVICE.is_some_and(|device| watched.contains(&(*inode, device))) {
                 *seen = Accepting::Yes;
             }
@@ -82,10 +86,10 @@ fn look(pid: i32, sockets: &[u64], seen: &mut [Accepting]) -> io::Result<()> {
     process.threads(seen)
 }
 
-/// The device number of the socket file system, as the kernel prints it (`MAJOR << 20 | MINOR`).
+/// The device number of the socket file system, in the form that the kernel prints (`MAJOR << 20 | MINOR`).
 ///
-/// Inode numbers are unique only within a file system: a pipe or a timer in the same epoll set may have the number of a
-/// socket. The socket file system has no path, so the number is read from a new socket.
+/// Inode numbers are unique only within a file system: a pipe or a timer in the same epoll set may have the same number
+/// as a socket. The socket file system has no path, so the number is read from a new socket.
 static SOCKET_DEVICE: LazyLock<Option<u64>> = LazyLock::new(|| {
     let socket = UnixDatagram::unbound().ok()?;
     let device = nix::sys::stat::fstat(socket.as_fd()).ok()?.st_dev;
@@ -95,7 +99,7 @@ static SOCKET_DEVICE: LazyLock<Option<u64>> = LazyLock::new(|| {
 /// The relevant descriptors of one process.
 struct Process {
     pid: i32,
-    /// Descriptors and the indices of their sockets.
+    /// The descriptors of the sockets in question, each with the index of its socket.
     held: Vec<(i32, usize)>,
     epolls: Vec<i32>,
     uses_io_uring: bool,
@@ -113,7 +117,7 @@ impl Process {
             let entry = entry?;
             let name = entry.file_name();
             let fd = name.to_str().and_then(|name| name.parse().ok());
-            // Without a link it was closed since it was listed.
+            // A descriptor without a link has been closed since it was listed.
             let (Some(fd), Ok(link)) = (fd, fs::read_link(entry.path())) else {
                 continue;
             };
@@ -149,7 +153,7 @@ impl Process {
                     waits.for_each(|&(_, index)| seen[index] = Accepting::Yes);
                 }
                 Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
-                    // The thread has ended, or its set is gone: the next look reads it again.
+                    // The thread has ended, or its set is gone. The next check reads it again.
                 }
                 Ok(None) | Err(_) => self.mark_all(Accepting::Unknown, seen),
             }
@@ -157,7 +161,7 @@ impl Process {
         Ok(())
     }
 
-    /// The descriptors that a thread waits on; `None` if unknown.
+    /// Returns the descriptors that a thread is waiting on, or `None` if they are unknown.
     fn waits_on(&self, sleep: &Sleep) -> io::Result<Option<Vec<i32>>> {
         let memory = |address, size| -> io::Result<Vec<u8>> {
             let mut bytes = vec![0; size];

@@ -1,4 +1,4 @@
-//! Leases on files.
+//! Detecting open writers of a file with leases.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -10,12 +10,12 @@ use nix::errno::Errno;
 /// Selects the signal that reports a broken lease (`include/uapi/asm-generic/fcntl.h`; `libc` does not name it).
 const F_SETSIG: c_int = 10;
 
-/// Whether some process has this file open for writing, or mapped writable. `false` if unknown: for files of other
-/// users, and on some file systems.
+/// Whether any process has this file open for writing or mapped writable. Returns `false` if unknown, as for other
+/// users' files and on some file systems.
 ///
-/// Asks for a read lease, which the kernel refuses for such a file (`F_SETLEASE`, `fcntl(2)`). A process that opens the file
-/// for writing while we hold the lease waits for a moment, and we get a signal. It is `SIGURG`, which is ignored by
-/// default, instead of `SIGIO`, which would end us.
+/// Asks for a read lease, which the kernel refuses for such a file (`F_SETLEASE`, `fcntl(2)`). A process that opens the
+/// file for writing while we hold the lease waits briefly, and we get a signal: `SIGURG`, which is ignored by default,
+/// instead of `SIGIO`, which would kill us.
 pub fn is_being_written(path: &Path) -> bool {
     // Opening a pipe or a device could block or have side effects.
     if !path.is_file() {
@@ -25,10 +25,10 @@ pub fn is_being_written(path: &Path) -> bool {
         return false;
     };
     let control = |command: c_int, value: c_int| {
-        // SAFETY: both commands take a number, and touch no memory.
+        // SAFETY: both commands take an integer, and touch no memory.
         unsafe { libc::fcntl(file.as_raw_fd(), command, value) == 0 }
     };
-    // Closing the file ends the lease.
+    // Closing the file releases the lease.
     control(F_SETSIG, SIGURG) && !control(F_SETLEASE, F_RDLCK) && Errno::last() == Errno::EAGAIN
 }
 
@@ -45,10 +45,10 @@ mod tests {
         let file = File::create(&path).unwrap();
         assert!(is_being_written(&path));
         drop(file);
-        // A child of another test has inherited the descriptor until its exec.
+        // A child of another test may have inherited the descriptor, and keeps it until its exec.
         let deadline = Instant::now() + Duration::from_secs(20);
         while is_being_written(&path) {
-            assert!(Instant::now() < deadline, "it stays open for writing");
+            assert!(Instant::now() < deadline, "the file stays open for writing");
         }
         let _reader = File::open(&path).unwrap();
         assert!(!is_being_written(&path) && !is_being_written(dir.path()));

@@ -1,4 +1,4 @@
-//! Epoll sets that report hangups, and nothing else.
+//! Epoll sets that report only hangups.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,18 +8,19 @@ use tokio::io::unix::AsyncFd;
 
 use crate::os::terminal;
 
-/// Waits until the listening socket is shut down, which ends it for every holder: `EPOLLHUP` (`tcp_poll` in
-/// `net/ipv4/tcp.c`; `unix_poll` in `net/unix/af_unix.c`, where both directions must be shut down).
+/// Waits until the listening socket is shut down, which ends it for every holder. The kernel then reports `EPOLLHUP`
+/// (`tcp_poll` in `net/ipv4/tcp.c`; `unix_poll` in `net/unix/af_unix.c`, where both directions must be shut down).
 ///
-/// The kernel reports a hangup whatever events were requested (`epoll_ctl(2)`), so no other event is requested. The runtime
-/// itself would request more, and every new connection would wake this process (`sock_def_readable` in `net/core/sock.c`,
-/// `ep_poll_callback` in `fs/eventpoll.c`). So the runtime watches an epoll instance that watches the socket.
+/// The kernel reports a hangup whatever events were requested (`epoll_ctl(2)`), so no other event is requested. Tokio
+/// itself would request more events, and every new connection would wake this process (`sock_def_readable` in
+/// `net/core/sock.c`, `ep_poll_callback` in `fs/eventpoll.c`). So tokio watches an epoll instance that in turn watches
+/// the socket.
 ///
 /// # Errors
 /// The socket cannot be watched.
 ///
 /// # Panics
-/// Outside of a tokio runtime with I/O.
+/// Outside of a tokio runtime with I/O enabled.
 pub async fn hung_up(socket: OwnedFd) -> io::Result<()> {
     let set = HangupSet::new()?;
     set.watch(&socket, 0)?;
@@ -28,30 +29,30 @@ pub async fn hung_up(socket: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Descriptors watched for a hangup or an error (`EPOLLHUP`, `EPOLLERR`), and for nothing else.
+/// A set of descriptors, watched only for hangups and errors (`EPOLLHUP`, `EPOLLERR`).
 #[derive(Debug)]
 pub struct HangupSet {
     epoll: Epoll,
-    /// A duplicate of `epoll`, watched by the runtime.
+    /// A duplicate of `epoll`, watched by tokio.
     ready: AsyncFd<OwnedFd>,
 }
 
 impl HangupSet {
-    /// An empty set.
+    /// Creates an empty set.
     ///
     /// # Errors
-    /// As for `epoll_create1(2)`, `EMFILE` above all.
+    /// As for `epoll_create1(2)`, in particular `EMFILE`.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with I/O.
+    /// Outside of a tokio runtime with I/O enabled.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let ready = terminal::watch(epoll.0.try_clone()?)?;
         Ok(Self { epoll, ready })
     }
 
-    /// Adds a descriptor under this key. [`forget`](Self::forget) it before closing it, because otherwise its duplicates
-    /// stay watched (`epoll(7)`, question 6).
+    /// Adds a descriptor under this key. [`forget`](Self::forget) the descriptor before closing it: otherwise it stays
+    /// in the set while a duplicate is open (`epoll(7)`, question 6).
     ///
     /// # Errors
     /// As for `epoll_ctl(2)`: `EPERM` for a descriptor that never hangs up, such as a file.
@@ -88,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// How often this thread has slept.
+    /// Returns how often this thread has slept.
     fn waits() -> u64 {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let mut lines = status.lines();
@@ -97,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn connections_do_not_wake_the_watcher_and_the_shutdown_does() {
+    fn the_shutdown_wakes_the_watcher_but_connections_do_not() {
         const CONNECTIONS: u64 = 100;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let socket = OwnedFd::from(listener.try_clone().unwrap());
         let clients = std::thread::spawn(move || {
-            // The pause lets a watcher that is woken go back to sleep, so that it is counted.
+            // The pause gives a woken watcher time to go back to sleep, so that the wake-up is counted.
             let connect = |_| {
                 std::thread::sleep(Duration::from_millis(1));
                 TcpStream::connect(address).unwrap()
@@ -123,7 +124,7 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(20), hung_up(socket)).await
         });
         let waited = waits() - before;
-        ended.expect("the shutdown is noticed").unwrap();
+        ended.expect("the watcher notices the shutdown").unwrap();
         assert_eq!(clients.join().unwrap() as u64, CONNECTIONS);
         assert!(
             waited < CONNECTIONS / 4,

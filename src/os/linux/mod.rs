@@ -1,4 +1,4 @@
-//! Linux.
+//! The parts that exist only on Linux.
 
 mod accepting;
 mod being_written;

@@ -1,4 +1,4 @@
-//! Requests to `sock_diag(7)`. The few messages have a fixed layout, so they are written and read as bytes.
+//! Requests to `sock_diag(7)`. The few message types have a fixed layout, so they are written and parsed by hand.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -14,14 +14,14 @@ const ATTRIBUTE_HEADER: usize = 4;
 /// One message of a dump holds at most 32 KiB (`netlink_dump` in `net/netlink/af_netlink.c`).
 const BUFFER: usize = 64 * 1024;
 
-/// Whether a request concerns one socket or all that match.
+/// Whether a request is about one socket or about all that match.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     One,
     All,
 }
 
-/// Sends `request` and passes each response, whose fixed part has `fixed` bytes, to `each`.
+/// Sends `request` and passes each response to `each`. The fixed part of a response has `fixed` bytes.
 pub(super) fn query(
     request: &[u8],
     scope: Scope,
@@ -73,25 +73,25 @@ fn message(request: &[u8], scope: Scope) -> Vec<u8> {
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     message.extend((flags as u16).to_ne_bytes());
-    // Sequence number and port stay 0: every request has its own socket, so responses cannot be mixed up.
+    // The sequence number and port stay 0: every request has its own socket, so responses cannot be mixed up.
     message.extend([0; 8]);
     message.extend(request);
     message
 }
 
-/// What is reported about one socket.
+/// The kernel's report about one socket.
 pub(super) struct Response<'a> {
     pub(super) fixed: &'a [u8],
     attributes: &'a [u8],
 }
 
 impl Response<'_> {
-    /// The number at this offset of the fixed part.
+    /// Returns the number at this offset of the fixed part.
     pub(super) fn u32(&self, offset: usize) -> u32 {
         u32_at(self.fixed, offset)
     }
 
-    /// The content of the first attribute of this kind.
+    /// Returns the content of the first attribute of this kind.
     pub(super) fn attribute(&self, wanted: u16) -> Option<&[u8]> {
         let mut rest = self.attributes;
         loop {
@@ -109,7 +109,7 @@ const fn align(length: usize) -> usize {
     (length + 3) & !3
 }
 
-/// The number at `offset`; 0 if the response of an older kernel ends before it.
+/// Returns the number at `offset`, or 0 if an older kernel's response is shorter.
 fn u16_at(bytes: &[u8], offset: usize) -> u16 {
     array_at(bytes, offset).map_or(0, u16::from_ne_bytes)
 }

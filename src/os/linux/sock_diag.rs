@@ -1,7 +1,7 @@
 //! The TCP sockets of this network namespace (`sock_diag(7)`, `include/uapi/linux/inet_diag.h`).
 //!
-//! Every function fails if the kernel does not answer: it may be built without `sock_diag`, or a sandbox may refuse
-//! netlink.
+//! Every function fails if the kernel does not respond: it may have been built without `sock_diag`, or a sandbox may
+//! forbid netlink.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -40,10 +40,10 @@ const CONNECTED: [u8; 6] = [
     CLOSING,
 ];
 
-/// How long the kernel waits for the last packet of a handshake before it sends its own again.
+/// How long the kernel waits for the last packet of a handshake before it retransmits its own.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The TCP sockets of both families that listen on `port`, without those that are hidden
+/// Returns the TCP sockets of both families that listen on `port`, except the hidden ones
 /// ([`hide`](super::socket_options::hide)).
 pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
     let mut found = Vec::new();
@@ -52,9 +52,10 @@ pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
         Ipv6Addr::UNSPECIFIED.into(),
     ] {
         dump(SocketAddr::new(any, port), &[LISTEN], 0, |socket| {
-            // The interface that it is bound to.
+            // Offset 40 holds the interface that the socket is bound to.
             if socket.u32(40) != NO_INTERFACE {
-                // Reported for every listening IPv6 socket (`inet_diag_msg_attrs_fill` in `net/ipv4/inet_diag.c`).
+                // The kernel reports this for every listening IPv6 socket (`inet_diag_msg_attrs_fill` in
+                // `net/ipv4/inet_diag.c`).
                 let only_v6 = socket.attribute(INET_DIAG_SKV6ONLY);
                 found.push(TcpListening {
                     inode: socket.u32(68).into(),
@@ -68,7 +69,7 @@ pub fn tcp_listening(port: u16) -> io::Result<Vec<TcpListening>> {
     Ok(found)
 }
 
-/// The TCP connections with local port `address.port()`, of the family of `address`.
+/// Returns the TCP connections whose local port is `address.port()`, in the family of `address`.
 pub fn tcp_connections(address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
     let mut found = Vec::new();
     let info = 1 << (INET_DIAG_INFO - 1);
@@ -78,7 +79,8 @@ pub fn tcp_connections(address: SocketAddr) -> io::Result<Vec<TcpConnection>> {
     Ok(found)
 }
 
-/// The age of the oldest unfinished handshake with `address`. The kernel does not report which listener it belongs to.
+/// Returns the age of the oldest unfinished handshake on the port of `address`, in its family. The kernel does not
+/// report which listener a handshake belongs to.
 pub fn tcp_half_open(address: SocketAddr) -> io::Result<Option<Duration>> {
     let mut oldest = None;
     dump(address, &[SYN_RECV], 0, |socket| {
@@ -87,8 +89,8 @@ pub fn tcp_half_open(address: SocketAddr) -> io::Result<Option<Duration>> {
     Ok(oldest)
 }
 
-/// Requests all sockets of the family and the local port of `address` in one of these states. The kernel filters by both
-/// (`inet_diag_dump_icsk` in `net/ipv4/inet_diag.c`).
+/// Requests all sockets in these states that have the family and local port of `address`. The kernel filters by state,
+/// family and port (`inet_diag_dump_icsk` in `net/ipv4/inet_diag.c`).
 fn dump(
     address: SocketAddr,
     states: &[u8],
@@ -109,8 +111,8 @@ fn dump(
     query(&request, Scope::All, FIXED, each)
 }
 
-/// Until the kernel sends its answer to a SYN again, which is after one second (`TCP_TIMEOUT_INIT`), the remaining time of the
-/// timer shows the age (`inet_req_diag_fill` in `net/ipv4/inet_diag.c`).
+/// Computes the age of a handshake. The kernel retransmits its SYN-ACK after one second (`TCP_TIMEOUT_INIT`). Until
+/// then, the remaining time of that timer shows the age (`inet_req_diag_fill` in `net/ipv4/inet_diag.c`).
 fn handshake_age(socket: &Response<'_>) -> Duration {
     let (retransmitted, remaining) = (socket.fixed[3] > 0, socket.u32(52));
     match FIRST_TIMEOUT.checked_sub(Duration::from_millis(remaining.into())) {
@@ -119,7 +121,7 @@ fn handshake_age(socket: &Response<'_>) -> Duration {
     }
 }
 
-/// The address with the port and the IP address at these offsets of `struct inet_diag_msg`.
+/// Reads an address whose port and IP address are at these offsets of `struct inet_diag_msg`.
 fn address(fixed: &[u8], port: usize, ip: usize) -> SocketAddr {
     let port = array_at(fixed, port).map_or(0, u16::from_be_bytes);
     let ip = if i32::from(fixed[0]) == libc::AF_INET {
@@ -130,7 +132,7 @@ fn address(fixed: &[u8], port: usize, ip: usize) -> SocketAddr {
     SocketAddr::new(ip, port)
 }
 
-/// A connection and its counters, from `struct tcp_info`. Counters that the kernel is too old to report are 0.
+/// Reads a connection and its counters from `struct tcp_info`. Counters that an old kernel does not report are 0.
 fn connection(socket: &Response<'_>) -> Option<TcpConnection> {
     let state = match socket.fixed[1] {
         ESTABLISHED => TcpState::Open,
@@ -142,7 +144,7 @@ fn connection(socket: &Response<'_>) -> Option<TcpConnection> {
     let info = socket.attribute(INET_DIAG_INFO).unwrap_or_default();
     let age = |offset| Duration::from_millis(u32_at(info, offset).into());
     let count = |offset| array_at(info, offset).map(u64::from_ne_bytes);
-    // A received FIN takes one sequence number, and the kernel counts it as a byte although it carries no data
+    // A received FIN uses one sequence number, so the kernel counts it as a byte although it carries no data
     // (`tcp_rcv_nxt_update` in `net/ipv4/tcp_input.c`).
     let fin = match state {
         TcpState::PeerClosed | TcpState::BothClosed => 1,
@@ -163,15 +165,15 @@ fn connection(socket: &Response<'_>) -> Option<TcpConnection> {
     })
 }
 
-/// The accept queue of a listening TCP socket. For a listener the kernel puts its length into `tcpi_unacked`
-/// (`tcp_get_info` in `net/ipv4/tcp.c`).
+/// Returns the accept queue of a listening TCP socket. For a listener, the kernel reports the queue length as
+/// `tcpi_unacked` (`tcp_get_info` in `net/ipv4/tcp.c`).
 ///
 /// # Errors
-/// `EOPNOTSUPP` if the socket is not TCP.
+/// `EOPNOTSUPP` if this is not a TCP socket.
 pub fn tcp_queue(socket: &impl AsFd) -> io::Result<Queue> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the pointers are to `length` writable bytes and to `length` itself, both live during the call.
+    // SAFETY: the pointers refer to `length` writable bytes and to `length` itself, and both live through the call.
     let result = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),
@@ -182,7 +184,8 @@ pub fn tcp_queue(socket: &impl AsFd) -> io::Result<Queue> {
         )
     };
     Errno::result(result)?;
-    // SAFETY: it consists of integers, for which any bytes are valid, and was zeroed before the kernel wrote to it.
+    // SAFETY: the structure consists of integers, for which any bytes are valid, and was zeroed before the kernel wrote
+    // to it.
     let info = unsafe { info.assume_init() };
     Ok(Queue {
         listening: info.tcpi_state == LISTEN,

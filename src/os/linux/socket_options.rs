@@ -1,4 +1,5 @@
-//! Options of sockets (`socket(7)`). Each function fails with `ENOTSOCK` for anything but a socket.
+//! Socket options (`socket(7)`). For a descriptor that is not a socket, each function fails with `ENOTSOCK` or returns
+//! `false`.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -12,7 +13,7 @@ use socket2::SockRef;
 
 use crate::os::Instruction;
 
-// The cookie of its network namespace (`include/uapi/asm-generic/socket.h`, since 5.14).
+// The cookie of a socket's network namespace (`include/uapi/asm-generic/socket.h`, since 5.14).
 sockopt_impl!(
     NetnsCookie,
     GetOnly,
@@ -21,79 +22,81 @@ sockopt_impl!(
     u64
 );
 
-/// A number that no other socket has had since this system started, and that is the same for all duplicates of this one
-/// (`SO_COOKIE`).
+/// Returns a number that identifies this socket and its duplicates, and that no other socket has had since the system
+/// started (`SO_COOKIE`).
 pub fn cookie(socket: &impl AsFd) -> io::Result<u64> {
     SockRef::from(socket).cookie()
 }
 
-/// Its address family (`SO_DOMAIN`), such as `AF_INET`.
+/// Returns the socket's address family (`SO_DOMAIN`), such as `AF_INET`.
 pub fn family(socket: &impl AsFd) -> io::Result<i32> {
     SockRef::from(socket).domain().map(i32::from)
 }
 
-/// Its protocol (`SO_PROTOCOL`), such as `IPPROTO_TCP`; 0 where the family has only one.
+/// Returns the socket's protocol (`SO_PROTOCOL`), such as `IPPROTO_TCP`, or 0 for a family with a single protocol.
 pub fn protocol(socket: &impl AsFd) -> io::Result<i32> {
     let protocol = SockRef::from(socket).protocol()?;
     Ok(protocol.map_or(0, i32::from))
 }
 
-/// Whether it is multipath TCP, which newer Go programs listen with by default. Such a socket does not accept a steering
-/// program.
+/// Whether this is a multipath TCP socket, which newer Go programs listen on by default. Such a socket does not accept
+/// a steering program.
 pub fn is_multipath(socket: &impl AsFd) -> bool {
     protocol(socket).is_ok_and(|protocol| protocol == libc::IPPROTO_MPTCP)
 }
 
-/// Whether it belongs to the network namespace that hotrun is in. In another one (`network_namespaces(7)`) the same address
-/// is a different address.
+/// Whether the socket belongs to hotrun's network namespace. In another namespace (`network_namespaces(7)`), the same
+/// address refers to something else.
 pub fn is_of_our_network(socket: &impl AsFd) -> bool {
     static OURS: LazyLock<Option<u64>> =
         LazyLock::new(|| getsockopt(&UnixDatagram::unbound().ok()?, NetnsCookie).ok());
-    // A kernel too old for the cookie is too old for interception as well.
+    // A kernel that is too old for the cookie is also too old for interception.
     getsockopt(socket, NetnsCookie).ok() == *OURS
 }
 
-/// Whether it is bound to one network interface (`SO_BINDTODEVICE`).
+/// Whether the socket is bound to one network interface (`SO_BINDTODEVICE`).
 pub fn is_of_one_device(socket: &impl AsFd) -> bool {
     let device = SockRef::from(socket).device();
     device.is_ok_and(|device| device.is_some())
 }
 
-/// Whether it listens (`SO_ACCEPTCONN`).
+/// Whether the socket is listening (`SO_ACCEPTCONN`).
 pub fn is_listening(socket: &impl AsFd) -> io::Result<bool> {
     SockRef::from(socket).is_listener()
 }
 
-/// Attaches a program that chooses the socket of the group of `member` that gets a new connection: the program returns an
-/// index, in the order in which the sockets joined by `listen`. It replaces the previous program of the whole group in one
-/// step (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`; `reuseport_attach_prog` in `net/core/sock_reuseport.c`).
+/// Attaches a program that chooses which socket in the group of `member` gets a new connection. The program returns an
+/// index; the sockets are numbered in the order in which they joined by `listen`. Atomically replaces the previous
+/// program of the whole group (`SO_ATTACH_REUSEPORT_CBPF`, `socket(7)`; `reuseport_attach_prog` in
+/// `net/core/sock_reuseport.c`).
 ///
 /// # Errors
-/// `EINVAL` if the program is invalid or the socket is in no group, `ENOMEM` if it is longer than `net.core.optmem_max`
-/// allows.
+/// `EINVAL` if the program is invalid or the socket is in no group, `ENOMEM` if the program is longer than
+/// `net.core.optmem_max` allows.
 pub fn steer(member: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
     let mut filter: Vec<libc::sock_filter> = program.iter().map(native).collect();
     let program = libc::sock_fprog {
         len: u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         filter: filter.as_mut_ptr(),
     };
-    // The kernel copies the program during the call, so `filter` need not live longer.
+    // The kernel copies the program during the call, so `filter` need not outlive it.
     Ok(setsockopt(member, sockopt::AttachReusePortCbpf, &program)?)
 }
 
-/// No interface has this index.
+/// An index that no network interface has.
 pub(super) const NO_INTERFACE: u32 = i32::MAX as u32;
 
-/// Hides a listening socket from new connections, as if it did not listen; a listener on an address that covers the same
-/// port gets them instead. Connections in its queue and handshakes under way still arrive and can be accepted.
+/// Hides a listening socket from new connections, as if it were not listening; another listener whose address covers
+/// this one gets them instead. Connections that are already queued and handshakes that have begun still arrive and can
+/// be accepted.
 ///
-/// The socket is bound to an interface that does not exist. The kernel compares the interface of a new connection with that
-/// of the socket (`compute_score` in `net/ipv4/inet_hashtables.c`); it finds the socket of a handshake under way without
-/// that comparison. Without privileges this works once and cannot be undone (`sock_bindtoindex_locked` in
+/// The socket is bound to an interface that does not exist. The kernel compares a new connection's interface with the
+/// socket's (`compute_score` in `net/ipv4/inet_hashtables.c`), but finds the socket of a handshake that has begun
+/// without that comparison. Without privileges this works only once and cannot be undone (`sock_bindtoindex_locked` in
 /// `net/core/sock.c`).
 ///
 /// # Errors
-/// `EPERM` if the program has bound it to an interface itself.
+/// `EPERM` if the program itself has bound the socket to an interface.
 pub fn hide(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).bind_device_by_index_v4(NonZeroU32::new(NO_INTERFACE))
 }

@@ -1,4 +1,5 @@
-//! Unix sockets (`sock_diag(7)`, `include/uapi/linux/unix_diag.h`). Every function fails if the kernel does not answer.
+//! Unix sockets (`sock_diag(7)`, `include/uapi/linux/unix_diag.h`). Every function fails if the kernel does not
+//! respond.
 
 use std::fs::Metadata;
 use std::io;
@@ -23,10 +24,10 @@ const FIXED: usize = 16;
 const ESTABLISHED: u8 = 1;
 const LISTEN: u8 = 10;
 const RCV_SHUTDOWN: u8 = 1;
-/// Both directions are shut down, as they are once the peer has closed its socket.
+/// Both directions are shut down, which is the case once the peer has closed its socket.
 const SHUTDOWN_MASK: u8 = 3;
 
-/// The accept queue of the listening unix socket with this inode.
+/// Returns the accept queue of the listening unix socket with this inode.
 ///
 /// # Errors
 /// `ENOENT` if no socket has this inode.
@@ -38,17 +39,18 @@ pub fn unix_queue(inode: u64) -> io::Result<Queue> {
     let inode = u32::try_from(inode).map_err(|_| io::ErrorKind::NotFound)?;
     let request = request(u32::MAX, inode, SHOW_RQLEN);
     query(&request, Scope::One, FIXED, |socket| {
-        // A listener that was shut down keeps its state and accepts nothing more.
+        // A listener that was shut down keeps its state, but accepts no more connections.
         queue.listening = socket.fixed[2] == LISTEN && shut_down(socket) & RCV_SHUTDOWN == 0;
         queue.waiting = queue_length(socket);
     })?;
     Ok(queue)
 }
 
-/// The inode of the socket that listens at this file.
+/// Returns the inode of the socket that listens at this file.
 pub fn unix_listening(file: &Metadata) -> io::Result<Option<u64>> {
     let (major, minor) = (major(file.dev()), minor(file.dev()));
-    // Both are cut to 32 bits, the device in the kernel's internal form (`sk_diag_dump_vfs` in `net/unix/diag.c`).
+    // The kernel reports both truncated to 32 bits, with the device in its internal form (`sk_diag_dump_vfs` in
+    // `net/unix/diag.c`).
     let wanted = (file.ino() as u32, (major << 20 | minor) as u32);
     let mut found = None;
     query(
@@ -67,7 +69,7 @@ pub fn unix_listening(file: &Metadata) -> io::Result<Option<u64>> {
     Ok(found)
 }
 
-/// The connections of the sockets that were bound under this name: an accepted socket has the name of its listener.
+/// Returns the connections to the sockets bound to this name. An accepted socket has the same name as its listener.
 pub fn unix_connections(name: &Path) -> io::Result<Vec<UnixConnection>> {
     let mut found = Vec::new();
     let wanted = name.as_os_str().as_encoded_bytes();
@@ -87,7 +89,7 @@ pub fn unix_connections(name: &Path) -> io::Result<Vec<UnixConnection>> {
     Ok(found)
 }
 
-/// `struct unix_diag_req`: family, protocol, padding, states, inode, attributes to show, cookie (any).
+/// Builds a `struct unix_diag_req`: family, protocol, padding, states, inode, attributes to show, cookie (any).
 fn request(states: u32, inode: u32, show: u32) -> Vec<u8> {
     let mut request = vec![libc::AF_UNIX as u8, 0, 0, 0];
     request.extend(states.to_ne_bytes());
@@ -97,14 +99,14 @@ fn request(states: u32, inode: u32, show: u32) -> Vec<u8> {
     request
 }
 
-/// Connections to accept for a listener, bytes to read for a connection.
+/// Returns the number of connections to accept (for a listener) or of bytes to read (for a connection).
 fn queue_length(socket: &Response<'_>) -> u32 {
     socket
         .attribute(RQLEN)
         .map_or(0, |content| u32_at(content, 0))
 }
 
-/// The directions that were shut down (`SHUTDOWN_MASK` in `include/net/sock.h`).
+/// Returns the directions that have been shut down (`SHUTDOWN_MASK` in `include/net/sock.h`).
 fn shut_down(socket: &Response<'_>) -> u8 {
     let content = socket
         .attribute(SHUTDOWN)

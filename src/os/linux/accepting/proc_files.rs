@@ -1,12 +1,12 @@
-//! The texts of `/proc/PID/fdinfo` and `/proc/PID/task/TID/syscall`, and the sets of `poll` and `select`. Pure.
+//! Parses `/proc/PID/fdinfo`, `/proc/PID/task/TID/syscall`, and the sets passed to `poll` and `select`.
 
-/// The files in an epoll set that are watched for reading, as for connections to accept: inode and device of each
-/// (`ep_show_fdinfo` in `fs/eventpoll.c`). With `EPOLLONESHOT` an entry is not watched until it is rearmed.
+/// Returns the inode and device of each file in an epoll set that is watched for reading, as listening sockets are
+/// (`ep_show_fdinfo` in `fs/eventpoll.c`). An `EPOLLONESHOT` entry that has fired is not watched until it is rearmed.
 pub(super) fn watched(text: &str) -> impl Iterator<Item = (u64, u64)> {
     text.lines().filter_map(entry)
 }
 
-/// `tfd:        3 events:       19 data:                3  pos:0 ino:4227 sdev:9`, where all but `tfd` and `pos` is
+/// `tfd:    3 events:    19 data:        3 pos:0 ino:4227 sdev:9`, where every number except `tfd` and `pos` is
 /// hexadecimal.
 fn entry(line: &str) -> Option<(u64, u64)> {
     let field = |key: &str| {
@@ -18,18 +18,19 @@ fn entry(line: &str) -> Option<(u64, u64)> {
     watched.then_some((field("ino:")?, field("sdev:")?))
 }
 
-/// The call that a thread sleeps in.
+/// The system call that a thread is sleeping in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sleep {
-    /// One that waits on this descriptor.
+    /// A call that waits on this descriptor.
     On(i32),
     /// `poll`, with `count` entries at `address`.
     Poll { address: u64, count: u64 },
     /// `select`, with the descriptors below `limit` whose bits at `address` are set.
     Select { address: u64, limit: u64 },
-    /// An unknown call that the kernel has restarted after a stop (`SIGSTOP`, a debugger; `restart_syscall(2)`).
+    /// A call that the kernel has restarted after a stop by `SIGSTOP` or a debugger (`restart_syscall(2)`). Which call
+    /// it was is unknown.
     Resumed,
-    /// None, or one that a connection does not end.
+    /// No call, or a call that a new connection does not wake.
     Elsewhere,
 }
 
@@ -44,8 +45,8 @@ const ON_ONE: &[libc::c_long] = &[
     libc::SYS_read,
 ];
 
-/// `poll` and `select` exist only on architectures older than their `p` forms. Both forms have the same first two (`select`:
-/// three) arguments.
+/// Only architectures older than `ppoll` and `pselect6` have `poll` and `select`. Both forms have the same first two
+/// arguments (for `select`, the same first three).
 const POLL: &[libc::c_long] = &[
     #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm"))]
     libc::SYS_poll,
@@ -57,14 +58,14 @@ const SELECT: &[libc::c_long] = &[
     libc::SYS_pselect6,
 ];
 
-/// More than any server's set; it bounds what is read from the memory of another process.
+/// More descriptors than any server's set contains. This bounds how much is read from another process's memory.
 const MOST_DESCRIPTORS: u64 = 65_536;
 
 /// The size of `struct pollfd`: `int fd; short events; short revents`.
 const POLLFD: usize = 8;
 
-/// `288 0x3 0x7ba5 …`: number, six arguments, stack pointer, program counter. A running thread has `running`, one that is
-/// blocked outside any call has `-1` and the two pointers.
+/// Parses a line such as `288 0x3 0x7ba5 …`: the call's number, six arguments, stack pointer, program counter. The line
+/// of a running thread is `running`; that of a thread blocked outside any call is `-1` and the two pointers.
 pub(super) fn parse(text: &str) -> Sleep {
     let mut words = text.split_whitespace();
     let number = words.next().and_then(|word| word.parse().ok());
@@ -75,7 +76,7 @@ pub(super) fn parse(text: &str) -> Sleep {
         return Sleep::Elsewhere;
     };
     if ON_ONE.contains(&number) {
-        // The register is 64 bits wide, the descriptor is its lower half.
+        // The register is 64 bits wide; the descriptor is its lower half.
         Sleep::On(first as i32)
     } else if POLL.contains(&number) {
         Sleep::Poll {
@@ -94,12 +95,12 @@ pub(super) fn parse(text: &str) -> Sleep {
     }
 }
 
-/// The size in bytes of a `poll` set of `count` entries.
+/// Returns the size in bytes of a `poll` set with `count` entries.
 pub(super) fn poll_size(count: u64) -> usize {
     count.min(MOST_DESCRIPTORS) as usize * POLLFD
 }
 
-/// The descriptors of a `poll` set that are watched for reading.
+/// Returns the descriptors in a `poll` set that are watched for reading.
 pub(super) fn polled(bytes: &[u8]) -> Vec<i32> {
     bytes.chunks_exact(POLLFD).filter_map(poll_entry).collect()
 }
@@ -110,14 +111,15 @@ fn poll_entry(bytes: &[u8]) -> Option<i32> {
     (events & (libc::POLLIN | libc::POLLRDNORM) != 0).then_some(fd)
 }
 
-/// The size in bytes of a `select` set of the descriptors below `limit`: it is an array of `unsigned long`.
+/// Returns the size in bytes of a `select` set for the descriptors below `limit`. The set is an array of `unsigned
+/// long`.
 pub(super) fn select_size(limit: u64) -> usize {
     limit.min(MOST_DESCRIPTORS).div_ceil(WORD as u64 * 8) as usize * WORD
 }
 
 const WORD: usize = size_of::<libc::c_ulong>();
 
-/// The descriptors of a `select` set.
+/// Returns the descriptors in a `select` set.
 pub(super) fn selected(bytes: &[u8]) -> Vec<i32> {
     let word = |bytes: &[u8]| bytes.try_into().map_or(0, libc::c_ulong::from_ne_bytes);
     let words: Vec<libc::c_ulong> = bytes.chunks_exact(WORD).map(word).collect();
@@ -137,7 +139,7 @@ mod tests {
         tfd:        4 events:       1d data:                4\n";
 
     #[test]
-    fn the_readable_entries_of_an_epoll_set_are_read() {
+    fn only_epoll_entries_watched_for_reading_are_returned() {
         assert_eq!(watched(EPOLL).collect::<Vec<_>>(), [(0x4227, 9)]);
     }
 
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_are_found_by_address_and_size() {
+    fn poll_and_select_sets_are_located_by_address_and_size() {
         let poll = Sleep::Poll {
             address: 0x7f94_baac_4770,
             count: 2,
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn other_calls_do_not_matter() {
+    fn other_calls_do_not_wait_for_connections() {
         let futex = line(libc::SYS_futex, "0x3 0x0");
         for text in [
             "running\n",
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn only_reading_counts_in_a_poll_set() {
+    fn only_poll_entries_watched_for_reading_are_returned() {
         let entry =
             |fd: i32, events: i16| [&fd.to_ne_bytes()[..], &events.to_ne_bytes(), &[0, 0]].concat();
         let bytes = [
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_select_set_is_bits() {
+    fn a_select_set_is_a_bit_array() {
         let words: [libc::c_ulong; 2] = [0b1001, 0b10];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         assert_eq!(selected(&bytes), [0, 3, WORD as i32 * 8 + 1]);
@@ -226,14 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn a_claimed_size_is_bounded() {
+    fn sizes_are_bounded() {
         assert_eq!(poll_size(u64::MAX), 524_288);
         assert_eq!(select_size(u64::MAX), 8_192);
     }
 
     proptest! {
         #[test]
-        fn any_text_and_any_set_is_handled(text in "(tfd:|ino:|[0-9a-fx \n-]){0,60}", bytes: Vec<u8>) {
+        fn arbitrary_texts_and_sets_are_handled(text in "(tfd:|ino:|[0-9a-fx \n-]){0,60}", bytes: Vec<u8>) {
             let _ = (parse(&text), polled(&bytes), selected(&bytes), watched(&text).count());
         }
     }

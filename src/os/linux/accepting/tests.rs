@@ -1,4 +1,4 @@
-//! Against the kernel: threads of this process, and servers in Python that find their socket on descriptor 0.
+//! Runs against the kernel, with threads of this process and with Python servers whose socket is descriptor 0.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,12 +17,12 @@ use super::{Accepting, accepting};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").expect("an ephemeral port on loopback")
+    TcpListener::bind("127.0.0.1:0").expect("can bind an ephemeral port on loopback")
 }
 
 fn inode(socket: &impl AsFd) -> u64 {
     nix::sys::stat::fstat(socket.as_fd())
-        .expect("a descriptor of ours")
+        .expect("can stat an open descriptor")
         .st_ino
 }
 
@@ -30,147 +30,148 @@ fn own() -> i32 {
     std::process::id().cast_signed()
 }
 
-fn look(pid: i32, socket: &impl AsFd) -> Accepting {
-    accepting(&[pid], &[inode(socket)]).expect("a kernel with `syscall` files")[0]
+fn inspect(pid: i32, socket: &impl AsFd) -> Accepting {
+    accepting(&[pid], &[inode(socket)]).expect("the kernel has `syscall` files")[0]
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
-        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        assert!(Instant::now() < end, "timed out after {DEADLINE:?}: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-fn becomes_accepting(pid: i32, socket: &impl AsFd) {
-    wait_until("a process waits on the socket", || {
-        look(pid, socket) == Accepting::Yes
+fn wait_until_accepting(pid: i32, socket: &impl AsFd) {
+    wait_until("the process wait_until_accepting on the socket", || {
+        inspect(pid, socket) == Accepting::Yes
     });
 }
 
 #[test]
 fn holding_a_socket_is_not_waiting() {
     let socket = listener();
-    assert_eq!(look(own(), &socket), Accepting::No);
+    assert_eq!(inspect(own(), &socket), Accepting::No);
 }
 
 #[test]
 fn a_thread_in_accept_waits() {
     let socket = listener();
-    let address = socket.local_addr().expect("its address");
-    let accepting = socket.try_clone().expect("a duplicate");
+    let address = socket.local_addr().expect("the listener has an address");
+    let accepting = socket.try_clone().expect("can duplicate the socket");
     let thread = thread::spawn(move || accepting.accept().map(drop));
-    becomes_accepting(own(), &socket);
-    drop(TcpStream::connect(address).expect("a connection"));
-    thread.join().expect("the thread").expect("the accept");
-    assert_eq!(look(own(), &socket), Accepting::No);
+    wait_until_accepting(own(), &socket);
+    drop(TcpStream::connect(address).expect("can connect"));
+    thread.join().expect("the thread does not panic").expect("can accept");
+    assert_eq!(inspect(own(), &socket), Accepting::No);
 }
 
 #[test]
-fn a_thread_in_accept_of_a_unix_socket_waits() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_thread_in_accept_on_a_unix_socket_waits() {
+    let folder = tempfile::tempdir().expect("can create a temporary directory");
     let path = folder.path().join("socket");
-    let socket = UnixListener::bind(&path).expect("a socket");
-    let accepting = socket.try_clone().expect("a duplicate");
+    let socket = UnixListener::bind(&path).expect("can bind the socket");
+    let accepting = socket.try_clone().expect("can duplicate the socket");
     let thread = thread::spawn(move || accepting.accept().map(drop));
-    becomes_accepting(own(), &socket);
-    drop(std::os::unix::net::UnixStream::connect(&path).expect("a connection"));
-    thread.join().expect("the thread").expect("the accept");
+    wait_until_accepting(own(), &socket);
+    drop(std::os::unix::net::UnixStream::connect(&path).expect("can connect"));
+    thread.join().expect("the thread does not panic").expect("can accept");
 }
 
 #[test]
 fn a_thread_that_reads_a_datagram_socket_waits() {
-    let (socket, other) = UnixDatagram::pair().expect("a pair");
-    let reading = socket.try_clone().expect("a duplicate");
+    let (socket, other) = UnixDatagram::pair().expect("can create a socket pair");
+    let reading = socket.try_clone().expect("can duplicate the socket");
     let thread = thread::spawn(move || reading.recv(&mut [0; 8]).map(drop));
-    becomes_accepting(own(), &socket);
-    other.send(b"x").expect("a datagram");
-    thread.join().expect("the thread").expect("the read");
+    wait_until_accepting(own(), &socket);
+    other.send(b"x").expect("can send a datagram");
+    thread.join().expect("the thread does not panic").expect("can receive");
 }
 
-/// Only the descriptors in the set count, not the others of the same process.
+/// Only the descriptors in the set count, not the process's other descriptors.
 #[test]
-fn a_thread_in_poll_waits_on_what_is_in_its_set() {
+fn a_thread_in_poll_waits_on_the_sockets_in_its_set() {
     let (socket, other) = (listener(), listener());
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    let duplicate = socket.try_clone().expect("a duplicate");
+    let (reader, writer) = std::io::pipe().expect("can create a pipe");
+    let duplicate = socket.try_clone().expect("can duplicate the socket");
     let thread = thread::spawn(move || {
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut set = [readable(reader.as_fd()), readable(duplicate.as_fd())];
         poll(&mut set, PollTimeout::NONE).map(drop)
     });
-    becomes_accepting(own(), &socket);
-    assert_eq!(look(own(), &other), Accepting::No);
+    wait_until_accepting(own(), &socket);
+    assert_eq!(inspect(own(), &other), Accepting::No);
     drop(writer);
-    thread.join().expect("the thread").expect("the poll");
+    thread.join().expect("the thread does not panic").expect("can poll");
 }
 
 #[test]
-fn a_thread_in_select_waits_on_what_is_in_its_set() {
+fn a_thread_in_select_waits_on_the_sockets_in_its_set() {
     let (socket, other) = (listener(), listener());
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    let duplicate = socket.try_clone().expect("a duplicate");
+    let (reader, writer) = std::io::pipe().expect("can create a pipe");
+    let duplicate = socket.try_clone().expect("can duplicate the socket");
     let thread = thread::spawn(move || {
         let mut set = FdSet::new();
         set.insert(reader.as_fd());
         set.insert(duplicate.as_fd());
         select(None, &mut set, None, None, None).map(drop)
     });
-    becomes_accepting(own(), &socket);
-    assert_eq!(look(own(), &other), Accepting::No);
+    wait_until_accepting(own(), &socket);
+    assert_eq!(inspect(own(), &other), Accepting::No);
     drop(writer);
-    thread.join().expect("the thread").expect("the select");
+    thread.join().expect("the thread does not panic").expect("can select");
 }
 
 #[test]
-fn an_epoll_set_waits_on_what_is_registered_for_reading() {
+fn an_epoll_set_waits_on_the_sockets_registered_for_reading() {
     let socket = listener();
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("an epoll set");
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("can create an epoll set");
     epoll
         .add(&socket, EpollEvent::new(EpollFlags::EPOLLOUT, 0))
-        .expect("added");
-    assert_eq!(look(own(), &socket), Accepting::No);
+        .expect("can add the socket");
+    assert_eq!(inspect(own(), &socket), Accepting::No);
     epoll
         .modify(&socket, &mut EpollEvent::new(EpollFlags::EPOLLIN, 0))
-        .expect("modified");
-    assert_eq!(look(own(), &socket), Accepting::Yes);
-    epoll.delete(&socket).expect("deleted");
-    assert_eq!(look(own(), &socket), Accepting::No);
+        .expect("can modify the entry");
+    assert_eq!(inspect(own(), &socket), Accepting::Yes);
+    epoll.delete(&socket).expect("can delete the entry");
+    assert_eq!(inspect(own(), &socket), Accepting::No);
 }
 
-/// The entry stays with the open file when its descriptor is closed, and the number may be reused.
+/// An entry remains while the open file has another descriptor, even after the registered descriptor was closed and its
+/// number may have been reused.
 #[test]
 fn an_epoll_entry_is_identified_by_its_file() {
     let socket = listener();
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("an epoll set");
-    let registered = socket.try_clone().expect("a duplicate");
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("can create an epoll set");
+    let registered = socket.try_clone().expect("can duplicate the socket");
     epoll
         .add(&registered, EpollEvent::new(EpollFlags::EPOLLIN, 0))
-        .expect("added");
+        .expect("can add the socket");
     drop(registered);
-    assert_eq!(look(own(), &socket), Accepting::Yes);
+    assert_eq!(inspect(own(), &socket), Accepting::Yes);
 }
 
 #[test]
-fn each_socket_has_its_own_result() {
+fn sockets_are_reported_separately() {
     let (first, second) = (listener(), listener());
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("an epoll set");
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("can create an epoll set");
     epoll
         .add(&second, EpollEvent::new(EpollFlags::EPOLLIN, 0))
-        .expect("added");
-    let seen = accepting(&[own()], &[inode(&first), inode(&second)]).expect("a result");
+        .expect("can add the socket");
+    let seen = accepting(&[own()], &[inode(&first), inode(&second)]).expect("the kernel has `syscall` files");
     assert_eq!(seen, [Accepting::No, Accepting::Yes]);
 }
 
 #[test]
 fn a_process_that_has_ended_is_skipped() {
     let socket = listener();
-    let mut child = Command::new("true").spawn().expect("`true`");
-    child.wait().expect("its end");
-    assert_eq!(look(child.id().cast_signed(), &socket), Accepting::No);
+    let mut child = Command::new("true").spawn().expect("can start `true`");
+    child.wait().expect("can wait for `true`");
+    assert_eq!(inspect(child.id().cast_signed(), &socket), Accepting::No);
 }
 
-/// A program with the socket as its descriptor 0, killed and reaped with the test.
+/// A program whose descriptor 0 is the socket. It is killed and reaped at the end of the test.
 struct Server {
     child: Child,
     socket: OwnedFd,
@@ -180,13 +181,13 @@ struct Server {
 impl Server {
     fn start(program: &str, arguments: &[&str]) -> Self {
         let socket = OwnedFd::from(listener());
-        let stdin = socket.try_clone().expect("a duplicate");
+        let stdin = socket.try_clone().expect("can duplicate the socket");
         let mut command = Command::new(program);
         command.args(arguments).stdin(stdin).stdout(Stdio::piped());
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start `{program}`: {error}"));
-        let output = BufReader::new(child.stdout.take().expect("its output"));
+        let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
         Self {
             child,
             socket,
@@ -200,23 +201,24 @@ impl Server {
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.output.read_line(&mut line).expect("a line");
+        self.output.read_line(&mut line).expect("can read the server's output");
         line.trim().to_owned()
     }
 
-    fn waits(&self) {
-        becomes_accepting(self.pid(), &self.socket);
+    fn wait_until_accepting(&self) {
+        wait_until_accepting(self.pid(), &self.socket);
     }
 
-    /// Once the process sleeps in this call, it never counts as waiting.
-    fn never_waits(&self, call: libc::c_long) {
+    /// Waits until the process sleeps in this system call, and asserts that it then never counts as waiting on the
+    /// socket.
+    fn assert_never_accepting(&self, call: libc::c_long) {
         let path = format!("/proc/{}/syscall", self.child.id());
         let sleeps = || {
             std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(&format!("{call} ")))
         };
         wait_until("the process sleeps in the call", sleeps);
         for _ in 0..50 {
-            assert_eq!(look(self.pid(), &self.socket), Accepting::No);
+            assert_eq!(inspect(self.pid(), &self.socket), Accepting::No);
         }
     }
 }
@@ -228,12 +230,12 @@ impl Drop for Server {
     }
 }
 
-/// Skips the test with a message if Python is missing; in CI that is an error.
+/// Starts a Python server. Skips the test with a message if Python is missing, but fails in CI.
 fn python(script: &str) -> Option<Server> {
     if Command::new("python3").arg("--version").output().is_err() {
         assert!(
             std::env::var("CI").is_err(),
-            "`python3` is missing, and CI must have it"
+            "`python3` is missing, but required in CI"
         );
         let _ = writeln!(std::io::stderr(), "SKIPPED: `python3` is missing");
         return None;
@@ -250,7 +252,7 @@ fn python_http_server_waits() {
     let script = "import http.server as h\nserver = h.ThreadingHTTPServer(('127.0.0.1', 0), \
         h.SimpleHTTPRequestHandler, False)\nserver.socket = s\nserver.serve_forever()";
     let Some(server) = python(script) else { return };
-    server.waits();
+    server.wait_until_accepting();
 }
 
 #[test]
@@ -258,7 +260,7 @@ fn python_asyncio_waits() {
     let script = "import asyncio\nasync def main():\n  server = await asyncio.start_server(lambda r, w: w.close(), sock=s)\n  \
         await server.serve_forever()\nasyncio.run(main())";
     let Some(server) = python(script) else { return };
-    server.waits();
+    server.wait_until_accepting();
 }
 
 #[test]
@@ -266,7 +268,7 @@ fn python_blocking_accept_waits() {
     let Some(server) = python("while True: s.accept()") else {
         return;
     };
-    server.waits();
+    server.wait_until_accepting();
 }
 
 #[test]
@@ -274,10 +276,10 @@ fn python_select_waits() {
     let Some(server) = python("select.select([s], [], [])") else {
         return;
     };
-    server.waits();
+    server.wait_until_accepting();
 }
 
-/// A forked worker waits; its parent, which holds the socket too, does not.
+/// The forked worker wait_until_accepting; its parent, which also holds the socket, does not.
 #[test]
 fn python_fork_server_waits_in_its_worker() {
     let script = "import os\npid = os.fork()\nif pid == 0:\n  while True: s.accept()\nprint(pid, flush=True)\n\
@@ -285,16 +287,16 @@ fn python_fork_server_waits_in_its_worker() {
     let Some(mut server) = python(script) else {
         return;
     };
-    let worker: i32 = server.line().parse().expect("the worker's pid");
-    becomes_accepting(worker, &server.socket);
+    let worker: i32 = server.line().parse().expect("the server prints the worker's pid");
+    wait_until_accepting(worker, &server.socket);
     let both = accepting(&[server.pid(), worker], &[inode(&server.socket)]);
     assert_eq!(both, Some(vec![Accepting::Yes]));
-    server.never_waits(libc::SYS_wait4);
+    server.assert_never_accepting(libc::SYS_wait4);
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(worker),
         nix::sys::signal::Signal::SIGKILL,
     )
-    .expect("a kill");
+    .expect("can kill the worker");
 }
 
 /// An accept that is pending in an io_uring is not visible.
@@ -307,15 +309,15 @@ fn python_with_an_io_uring_is_unknown() {
         let _ = writeln!(std::io::stderr(), "SKIPPED: this system refuses io_uring");
         return;
     }
-    assert_eq!(look(server.pid(), &server.socket), Accepting::Unknown);
+    assert_eq!(inspect(server.pid(), &server.socket), Accepting::Unknown);
 }
 
 #[test]
-fn python_that_sleeps_beside_its_socket_does_not_wait() {
+fn python_that_sleeps_without_accepting_does_not_wait() {
     let Some(server) = python("time.sleep(60)") else {
         return;
     };
-    server.never_waits(libc::SYS_clock_nanosleep);
+    server.assert_never_accepting(libc::SYS_clock_nanosleep);
 }
 
 #[test]
@@ -323,17 +325,17 @@ fn python_that_selects_on_something_else_does_not_wait() {
     let Some(server) = python("a, b = socket.socketpair()\nselect.select([a], [s], [], 60)") else {
         return;
     };
-    server.never_waits(libc::SYS_pselect6);
+    server.assert_never_accepting(libc::SYS_pselect6);
 }
 
 #[test]
 fn a_shell_that_holds_the_socket_for_its_child_does_not_wait() {
     let server = Server::start("sh", &["-c", "sleep 60; true"]);
-    server.never_waits(libc::SYS_wait4);
+    server.assert_never_accepting(libc::SYS_wait4);
 }
 
-/// The cost of one look at a server with 200 descriptors and 20 threads and no epoll set, so that all are read. The minimum
-/// of many, because other work on the machine only adds to it.
+/// Measures one inspection of a server with 200 descriptors, 20 threads and no epoll set, so that all of them are read.
+/// Takes the minimum of many runs, because other load on the machine only adds to the time.
 #[test]
 fn cost() {
     let script = "import threading\nkeep = [open('/dev/null') for _ in range(200)]\nstop = threading.Event()\n\
@@ -345,12 +347,12 @@ fn cost() {
     let mut least = Duration::MAX;
     for _ in 0..200 {
         let began = Instant::now();
-        assert_eq!(look(server.pid(), &server.socket), Accepting::No);
+        assert_eq!(inspect(server.pid(), &server.socket), Accepting::No);
         least = least.min(began.elapsed());
     }
     let _ = writeln!(
         std::io::stderr(),
-        "one look at 200 descriptors and 20 threads: {least:?}"
+        "inspecting 200 descriptors and 20 threads takes {least:?}"
     );
     assert!(least < Duration::from_millis(20), "{least:?}");
 }

@@ -1,4 +1,5 @@
-# One accept on descriptor 0, pending in an io_uring. Raw calls: there is no binding in the standard library.
+# Leaves one accept on descriptor 0 pending in an io_uring. Uses raw system calls, because the standard library has no
+# binding.
 import ctypes, mmap, struct
 call = ctypes.CDLL(None, use_errno=True).syscall
 SETUP, ENTER, OP_ACCEPT, SQES = 425, 426, 13, 0x10000000

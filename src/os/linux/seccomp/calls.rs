@@ -9,27 +9,27 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::{Call, Next, Reply, Syscall};
 use crate::os::scm_rights;
 
-/// `SECCOMP_IOC_MAGIC` (`include/uapi/linux/seccomp.h`). The size of the structure is part of a call's number: a kernel with
-/// a larger one refuses it instead of writing past its end.
+/// `SECCOMP_IOC_MAGIC` (`include/uapi/linux/seccomp.h`). The request number includes the structure's size: a kernel
+/// with a larger structure refuses the request instead of writing past the end of ours.
 const MAGIC: u8 = b'!';
 nix::ioctl_readwrite!(receive, MAGIC, 0, libc::seccomp_notif);
 nix::ioctl_readwrite!(send, MAGIC, 1, libc::seccomp_notif_resp);
 nix::ioctl_write_ptr!(id_valid, MAGIC, 2, u64);
 
-/// The listener of a program whose calls are intercepted: it delivers the calls and takes the replies.
+/// The seccomp listener of a program whose calls are intercepted: it delivers the calls and takes the replies.
 ///
-/// One thread at a time takes calls; any thread may reply. Dropping it makes every pending and every later call fail with
-/// `ENOSYS`.
+/// Only one thread at a time may receive calls; any thread may reply. Dropping the listener makes every pending and
+/// future call fail with `ENOSYS`.
 #[derive(Debug)]
 pub struct InterceptedCalls(OwnedFd);
 
 impl InterceptedCalls {
-    /// Waits for what [`install`](super::install) sends over the channel: the listener, or the reason why the
-    /// program runs without one.
+    /// Waits for [`install`](super::install) to send the listener over the channel, or the reason why the program runs
+    /// without one.
     ///
     /// # Errors
     /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof): the program was never started.
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock): the channel has a timeout, and it has expired.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock): the channel's timeout has expired.
     pub fn accept(channel: impl AsFd) -> io::Result<Result<Self, Errno>> {
         let mut bytes = [0; 4];
         loop {
@@ -46,10 +46,10 @@ impl InterceptedCalls {
         }
     }
 
-    /// Waits for the next call. Returns [`Next::Stopped`] when this time is over, or when `stop` is readable or closed at its
-    /// other end, even if there is a call too.
+    /// Waits for the next call. Returns [`Next::Stopped`] when the timeout expires, or when `stop` is readable or its
+    /// other end is closed, even if a call is waiting as well.
     ///
-    /// From here to the reply only a fatal signal interrupts the caller; see [`InterceptedCalls::is_pending`].
+    /// From receipt to reply, only a fatal signal can interrupt the caller; see [`InterceptedCalls::is_pending`].
     ///
     /// # Errors
     /// As for `poll(2)`; `ENOMEM` if the kernel is short of memory.
@@ -63,7 +63,7 @@ impl InterceptedCalls {
         });
         loop {
             match self.wait(stop, timeout) {
-                // The caller was interrupted before we took the call. It repeats the call, or is dead.
+                // The caller was interrupted before we received the call. It will repeat the call, or is dead.
                 Err(Errno::ENOENT | Errno::EINTR) | Ok(None) => {}
                 Err(errno) => return Err(errno.into()),
                 Ok(Some(next)) => return Ok(next),
@@ -71,7 +71,7 @@ impl InterceptedCalls {
         }
     }
 
-    /// `None` if there is nothing to report yet.
+    /// Waits once. Returns `None` if there is nothing to report yet.
     fn wait(
         &self,
         stop: Option<BorrowedFd<'_>>,
@@ -83,28 +83,28 @@ impl InterceptedCalls {
         let mut events = fds.iter().filter_map(PollFd::revents);
         let calls = events.next().unwrap_or(PollFlags::empty());
         if calls == PollFlags::POLLHUP {
-            // No process is left that could call. That is the end, stopped or not.
+            // No process is left that could make a call, so the wait is over even if `stop` is ready.
             Ok(Some(Next::Ended))
         } else if ready == 0 || events.any(|stop| !stop.is_empty()) {
             Ok(Some(Next::Stopped))
         } else if calls.contains(PollFlags::POLLIN) {
             Ok(self.receive()?.map(Next::Call))
         } else {
-            // `ERR`: a signal kept the kernel from looking (`seccomp_notify_poll` in `kernel/seccomp.c`).
+            // `POLLERR`: a signal kept the kernel from checking (`seccomp_notify_poll` in `kernel/seccomp.c`).
             Ok(None)
         }
     }
 
-    /// Takes a call. Does not block after `poll` has reported one, even if its caller is gone by then: the kernel does not
-    /// decrement its count for interrupted calls and answers `ENOENT` instead.
+    /// Receives a call. Does not block after `poll` has reported one, even if its caller has since gone: the kernel
+    /// does not decrement its count for interrupted calls, and returns `ENOENT` instead.
     fn receive(&self) -> Result<Option<Call>, Errno> {
         let received = MaybeUninit::<libc::seccomp_notif>::zeroed();
-        // SAFETY: it consists of integers, for which zeros are valid. The kernel requires them.
+        // SAFETY: the structure consists of integers, for which zeros are valid. The kernel requires zeros.
         let mut received = unsafe { received.assume_init() };
         // SAFETY: the call fills in the structure.
         unsafe { receive(self.0.as_raw_fd(), &raw mut received) }?;
         let Some(syscall) = syscall(&received.data) else {
-            // Not from our filter. Its caller must not wait forever.
+            // The call is not from our filter. Its caller must not wait forever.
             self.send(received.id, Reply::Continue)?;
             return Ok(None);
         };
@@ -115,21 +115,23 @@ impl InterceptedCalls {
         }))
     }
 
-    /// Whether the caller still waits. Anything learned through its thread id, or read from its memory, belongs to this
-    /// caller only if this is true *afterwards*, because ids are reused (`seccomp_unotify(2)`).
+    /// Whether the caller is still waiting. Call this *after* using the thread id or reading the thread's memory:
+    /// because ids are reused, the result belongs to this caller only if the caller is still waiting
+    /// (`seccomp_unotify(2)`).
     pub fn is_pending(&self, call: &Call) -> bool {
         // SAFETY: the call reads the eight bytes of the id.
         uninterrupted(|| unsafe { id_valid(self.0.as_raw_fd(), &raw const call.id) }).is_ok()
     }
 
-    /// Lets the caller continue. A caller that has died is not an error.
+    /// Replies to the caller, which then continues. It is not an error if the caller has died.
     ///
-    /// Success does not prove that the caller got the reply: before 6.18 (6.12.53, 6.6.112) the kernel loses a reply that
-    /// arrives while a signal wakes the caller, which then repeats the call ("Fix a race with `WAIT_KILLABLE_RECV` if the
-    /// tracer replies too fast"). So the code that replies [`Reply::Success`] must recognize a socket that it has already bound.
+    /// Success does not prove that the caller got the reply: before 6.18 (6.12.53, 6.6.112) the kernel loses a reply
+    /// that arrives just as a signal wakes the caller, and the caller then repeats the call ("Fix a race with
+    /// `WAIT_KILLABLE_RECV` if the tracer replies too fast"). So the code that replies [`Reply::Success`] must
+    /// recognize a socket that it has already bound.
     ///
     /// # Errors
-    /// `EINPROGRESS` if there was a reply already.
+    /// `EINPROGRESS` if the call already has a reply.
     pub fn reply(&self, call: &Call, reply: Reply) -> io::Result<()> {
         match self.send(call.id, reply) {
             Err(Errno::ENOENT) => Ok(()),
@@ -141,7 +143,7 @@ impl InterceptedCalls {
         let (error, flags) = match reply {
             Reply::Continue => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
             Reply::Success => (0, 0),
-            // Negative, as the kernel's own calls return it.
+            // The kernel's system calls return negative error numbers.
             Reply::Errno(errno) => (-errno.abs(), 0),
         };
         let mut response = libc::seccomp_notif_resp {
@@ -164,7 +166,8 @@ fn uninterrupted(mut call: impl FnMut() -> nix::Result<i32>) -> nix::Result<()> 
     }
 }
 
-/// Arguments are registers: a C `int` is the lower half of one, whatever the upper half holds.
+/// Parses the call and its arguments. Each argument is a 64-bit register, of which a C `int` is the lower half; the
+/// upper half may hold anything.
 fn syscall(data: &libc::seccomp_data) -> Option<Syscall> {
     let [first, second, third, ..] = data.args;
     let number = libc::c_long::from(data.nr);

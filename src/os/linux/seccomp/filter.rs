@@ -1,8 +1,8 @@
 //! The filter: classic BPF over `struct seccomp_data` (`seccomp(2)`).
 //!
-//! It looks at the architecture and the number of a call only. At installation the kernel finds out which calls such a
-//! filter always allows, and does not run it for them (`seccomp_cache_prepare` in `kernel/seccomp.c`, since 5.11): for all
-//! but the two that are intercepted.
+//! The filter examines only a call's architecture and number. When such a filter is installed, the kernel finds out
+//! which calls it always allows, and does not run it for those (`seccomp_cache_prepare` in `kernel/seccomp.c`, since
+//! 5.11). So it runs only for the two intercepted calls.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -18,11 +18,12 @@ const LOAD_WORD: u16 = 0x20;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
-/// Offsets in `struct seccomp_data`: the number of the call, and the architecture whose table it refers to.
+/// Offsets in `struct seccomp_data`: the call's number, and the architecture whose system call table the number refers
+/// to.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 
-/// The numbers of the calls on one architecture.
+/// The numbers of the intercepted calls on one architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Architecture {
     /// `AUDIT_ARCH_*` of `include/uapi/linux/audit.h`.
@@ -31,7 +32,7 @@ pub(super) struct Architecture {
     listen: u32,
 }
 
-/// 62 is `EM_X86_64`, the high bits say 64 bits and little endian.
+/// 62 is `EM_X86_64`; the high bits mean 64-bit and little-endian.
 #[cfg(any(target_arch = "x86_64", test))]
 const X86_64: Architecture = Architecture {
     audit: 0xc000_003e,
@@ -39,7 +40,7 @@ const X86_64: Architecture = Architecture {
     listen: 50,
 };
 
-/// 183 is `EM_AARCH64`; the numbers are those of `include/uapi/asm-generic/unistd.h`.
+/// 183 is `EM_AARCH64`; the call numbers are from `include/uapi/asm-generic/unistd.h`.
 #[cfg(any(target_arch = "aarch64", test))]
 const AARCH64: Architecture = Architecture {
     audit: 0xc000_00b7,
@@ -47,7 +48,7 @@ const AARCH64: Architecture = Architecture {
     listen: 201,
 };
 
-/// The architecture hotrun is built for, which most of its programs share.
+/// The architecture that hotrun is built for, which is also that of most programs it runs.
 #[cfg(target_arch = "x86_64")]
 pub(super) const NATIVE: Option<Architecture> = Some(X86_64);
 #[cfg(target_arch = "aarch64")]
@@ -55,10 +56,11 @@ pub(super) const NATIVE: Option<Architecture> = Some(AARCH64);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) const NATIVE: Option<Architecture> = None;
 
-/// Intercepts `bind` and `listen` of this architecture's own table, and allows everything else.
+/// Returns a filter that intercepts `bind` and `listen` from this architecture's own table, and allows every other
+/// call.
 ///
-/// A call of another table (i386's `int 0x80`, 32 bits on aarch64) is allowed whatever its number means there. x32 has the
-/// architecture of x86-64 and sets an extra bit in the number, so its numbers are equal to neither.
+/// A call from another table (i386's `int 0x80`, 32-bit calls on aarch64) is allowed, whatever its number means there.
+/// x32 calls have the architecture of x86-64 but an extra bit in the number, so their numbers match neither.
 fn filter(architecture: Architecture) -> [Instruction; 7] {
     let Architecture {
         audit,
@@ -94,31 +96,32 @@ const fn jump_if_equal(k: u32, jt: u8, jf: u8) -> Instruction {
     }
 }
 
-/// `WAIT_KILLABLE_RECV`: once a call was received, only a fatal signal interrupts it. Without it, the signals by which Go
-/// preempts its threads would make the call start again and again. `SPEC_ALLOW`: this is no sandbox, and the mitigations
-/// that a kernel may apply to sandboxes would only slow the program down.
+/// `WAIT_KILLABLE_RECV`: once a call has been received, only a fatal signal interrupts it. Without this flag, the
+/// signals with which Go preempts its threads would restart the call again and again. `SPEC_ALLOW`: this is not a
+/// sandbox, and the mitigations that a kernel may apply to sandboxes would only slow the program down.
 const FLAGS: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER
     | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 
-/// Intercepts the calls of this process and its future descendants, and sends the listener over the channel, or the reason
-/// why there is none. Call it just before an exec, which closes the channel and the listener. It neither allocates nor locks.
+/// Intercepts the calls of this process and its future descendants, and sends the listener, or the reason why there is
+/// none, over the channel. Call this just before an exec, which closes the channel and the listener. It neither
+/// allocates nor locks.
 ///
-/// If the kernel refuses the filter this is not an error: the process continues without it.
+/// It is not an error if the kernel refuses the filter: the process continues without it.
 ///
 /// # Errors
-/// The filter is in force and its listener is lost: every `bind` and `listen` would fail with `ENOSYS`.
+/// The filter is active but its listener is lost, so every `bind` and `listen` would fail with `ENOSYS`.
 pub fn install(channel: BorrowedFd<'_>) -> Result<(), Errno> {
     let listener = match set() {
-        // Neither `CAP_SYS_ADMIN` nor `no_new_privs` (`seccomp_prepare_filter` in `kernel/seccomp.c`).
+        // The process has neither `CAP_SYS_ADMIN` nor `no_new_privs` (`seccomp_prepare_filter` in `kernel/seccomp.c`).
         Err(Errno::EACCES) => prctl::set_no_new_privs().and_then(|()| set()),
         result => result,
     };
     match listener {
-        // Our copy is closed here: while it is open the kernel does not report that every process is gone.
+        // Our copy is closed here: while it is open, the kernel does not report that every process is gone.
         Ok(listener) => send(channel, 0, &rights(listener.as_fd())),
         Err(errno) => {
-            // This fails only if nobody reads it.
+            // This fails only if the other end of the channel is closed.
             let _ = send(channel, errno as i32, &[]);
             Ok(())
         }
@@ -131,7 +134,7 @@ fn set() -> Result<OwnedFd, Errno> {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
     };
-    // SAFETY: `program` describes `len` instructions, live during the call; the kernel only reads them.
+    // SAFETY: `program` describes `len` instructions that live through the call, and the kernel only reads them.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_seccomp,
@@ -141,12 +144,12 @@ fn set() -> Result<OwnedFd, Errno> {
         )
     };
     let fd = RawFd::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
-    // SAFETY: the kernel has just made this descriptor (with `CLOEXEC`) and nothing else knows of it.
+    // SAFETY: the kernel has just created this descriptor (with `CLOEXEC`), and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Ancillary data with one descriptor (`cmsg(3)`), as 64-bit systems lay it out: the length without padding, level, type,
-/// descriptor. By hand because nix's `sendmsg` allocates.
+/// Builds ancillary data with one descriptor (`cmsg(3)`), in the layout of 64-bit systems: the length without padding,
+/// the level, the type, the descriptor. It is built by hand because nix's `sendmsg` allocates.
 fn rights(fd: BorrowedFd<'_>) -> [u8; 24] {
     let mut bytes = [0; 24];
     bytes[..8].copy_from_slice(&20_u64.to_ne_bytes());
@@ -165,7 +168,7 @@ fn send(channel: BorrowedFd<'_>, errno: i32, control: &[u8]) -> Result<(), Errno
     let parts = [IoSlice::new(&bytes)];
     let message = MsgHdr::new().with_buffers(&parts).with_control(control);
     loop {
-        // `NOSIGNAL`: a reader that is gone is an error, not the end of this process.
+        // `NOSIGNAL`: if the reader is gone, this should fail instead of killing this process.
         let sent = SockRef::from(&channel).sendmsg(&message, libc::MSG_NOSIGNAL);
         match sent.map_err(|error| error.raw_os_error().map(Errno::from_raw)) {
             Err(Some(Errno::EINTR)) => {}
@@ -183,13 +186,13 @@ mod tests {
     const ARM: u32 = 0x4000_0028;
     const RISCV64: u32 = 0xc000_00f3;
     const X32: u32 = 0x4000_0000;
-    /// i386 has a separate call for each, and one multiplexed call.
+    /// i386 has a separate call for each, and one call that multiplexes them.
     const I386_SOCKETCALL: u32 = 102;
     const I386_BIND: u32 = 361;
     const I386_LISTEN: u32 = 363;
 
-    /// Interprets a program as the kernel does, for the instructions used here. It panics on a jump behind the end or a
-    /// load from elsewhere, for which the kernel would refuse the program.
+    /// Interprets a program like the kernel, for the instructions used here. Panics on a jump past the end or a load
+    /// from another offset, for which the kernel would refuse the program.
     fn run(program: &[Instruction], audit: u32, number: u32) -> u32 {
         let (mut loaded, mut at) = (0, 0);
         loop {
@@ -200,7 +203,7 @@ mod tests {
                 (LOAD_WORD, ARCHITECTURE) => loaded = audit,
                 (JUMP_IF_EQUAL, _) => at += usize::from(if loaded == k { jt } else { jf }),
                 (RETURN, _) => return k,
-                other => panic!("no such instruction: {other:?}"),
+                other => panic!("unknown instruction: {other:?}"),
             }
         }
     }

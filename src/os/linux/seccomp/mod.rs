@@ -1,8 +1,8 @@
-//! Intercepting the `bind` and `listen` calls of a program before they happen, and replying to them.
+//! Intercepts a program's `bind` and `listen` calls before the kernel performs them, and replies to them.
 //!
-//! A seccomp filter, installed between fork and exec, makes the kernel stop a thread at these two calls and ask the holder
-//! of the filter's *listener* what to do (`seccomp_unotify(2)`, `SECCOMP_RET_USER_NOTIF`). The filter applies to the program
-//! and all its descendants, through every exec, and cannot be removed.
+//! A seccomp filter, installed between fork and exec, makes the kernel stop a thread at these two calls and ask the
+//! holder of the filter's *listener* what to do (`seccomp_unotify(2)`, `SECCOMP_RET_USER_NOTIF`). The filter applies to
+//! the program and all its descendants, survives every exec, and cannot be removed.
 //!
 //! ```text
 //! hotrun ── channel() ──▶ guardian ──▶ child: install, exec
@@ -11,17 +11,18 @@
 //!
 //! Consequences:
 //!
-//! - When the last copy of the listener is closed, as it is when hotrun ends, these calls fail with `ENOSYS` in every
-//!   process with the filter. The guardian kills them all at that point.
-//! - Without `CAP_SYS_ADMIN` the kernel requires `no_new_privs` (`prctl(2)`): setuid programs then run without the
-//!   privileges of their file.
-//! - A signal that arrives before the call is received interrupts it: the call starts again if the handler has
-//!   `SA_RESTART`, otherwise the program gets an `EINTR` that `bind(2)` does not document. This window is some microseconds.
-//! - A process and its ancestors share one listener: a program that wants its own (a container runtime) gets `EBUSY`, as
-//!   hotrun does inside of one.
-//! - 32-bit and x32 programs are not seen (see `filter.rs`), nor are calls through an `io_uring`.
-//! - It is not a security boundary: after [`Reply::Continue`] the kernel reads the arguments again, and another thread may
-//!   have changed them.
+//! - When the last copy of the listener is closed, as happens when hotrun exits, these calls fail with `ENOSYS` in
+//!   every process with the filter. The guardian then kills all of them.
+//! - Without `CAP_SYS_ADMIN`, the kernel requires `no_new_privs` (`prctl(2)`): setuid programs then run without the
+//!   privileges of their owner.
+//! - A signal that arrives before the call is received interrupts it: the call is restarted if the handler has
+//!   `SA_RESTART`; otherwise the program gets an `EINTR` that `bind(2)` does not document. This window lasts a few
+//!   microseconds.
+//! - A process and its ancestors can have only one listener: a program that wants its own (a container runtime) gets
+//!   `EBUSY`, as does hotrun inside such a program.
+//! - The calls of 32-bit and x32 programs are not intercepted (see `filter.rs`), nor are calls through an `io_uring`.
+//! - Interception is not a security boundary: after [`Reply::Continue`] the kernel reads the arguments again, and
+//!   another thread may have changed them in the meantime.
 
 mod calls;
 mod filter;
@@ -38,7 +39,7 @@ pub use filter::install;
 pub use probe::{may_lose_replies, probe, unavailable};
 pub use reach::{descriptor_of, read_memory};
 
-/// A channel for the listener: one end for [`InterceptedCalls::accept`], the other for [`install`].
+/// Creates a channel for the listener: one end for [`InterceptedCalls::accept`], the other for [`install`].
 pub fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     let (here, there) = UnixStream::pair()?;
     Ok((here.into(), there.into()))

@@ -1,4 +1,4 @@
-//! Finds out whether interception works here, by doing it once.
+//! Finds out whether interception works on this system, by intercepting one call.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -21,14 +21,14 @@ use crate::os::intercept::OLDEST;
 use crate::os::process::fork_beside_threads;
 use crate::os::test_hook;
 
-/// For each of the three steps. No machine takes this long for one system call.
+/// The timeout of each of the three steps. No machine takes this long for one system call.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sent by the child once its call has returned.
 const RETURNED: [u8; 1] = [b'+'];
 
-/// Intercepts a `bind` of a child process, reaches into the child, and replies. Takes about half a millisecond, and three
-/// seconds at most.
+/// Intercepts a child process's `bind` call, reads the child's descriptor and memory, and replies. Takes about half a
+/// millisecond, and at most three seconds.
 ///
 /// # Errors
 /// [`Unavailable`]: why calls cannot be intercepted here.
@@ -42,13 +42,14 @@ pub fn probe() -> Result<(), Unavailable> {
     let pid = pid.map_err(Unavailable::Process)?;
     drop(there);
     let result = attempt(&here.into());
-    // Usually it has ended by now. Its status may be lost: our parent may have made us ignore `CHLD`.
+    // The child has usually exited already. Its status may be lost, because our parent may have made us ignore
+    // `SIGCHLD`.
     let _ = kill(pid, Signal::SIGKILL);
     while waitpid(pid, None) == Err(Errno::EINTR) {}
     result
 }
 
-/// The refusal that the test hook `REFUSE` names.
+/// Returns the refusal named by the test hook `REFUSE`.
 fn simulated() -> Option<Unavailable> {
     let forbidden = || Errno::EPERM.into();
     match test_hook("REFUSE")?.as_str() {
@@ -60,7 +61,8 @@ fn simulated() -> Option<Unavailable> {
     }
 }
 
-/// Binds without a name, which lets the kernel choose one (`unix(7)`, "Autobind feature"): it works without a network.
+/// Installs the filter and binds a socket. The address has no name, so the kernel chooses one (`unix(7)`, "Autobind
+/// feature"), which works even without a network.
 fn child(channel: BorrowedFd<'_>) -> i32 {
     if install(channel).is_err() {
         return 1;
@@ -75,12 +77,12 @@ fn child(channel: BorrowedFd<'_>) -> i32 {
     0
 }
 
-/// The side that replies.
+/// Receives the child's call and replies to it.
 fn attempt(channel: &UnixStream) -> Result<(), Unavailable> {
     let timeout = channel.set_read_timeout(Some(TIMEOUT));
     timeout.map_err(Unavailable::Process)?;
     let calls = accept(channel)?;
-    // The child has nothing to send before its call returns, so a readable channel means that it has ended.
+    // The child sends nothing before its call returns, so a readable channel means that the child has exited.
     let next = calls.next(Some(channel.as_fd()), Some(TIMEOUT));
     let Next::Call(call) = next.map_err(Unavailable::Seccomp)? else {
         return Err(Unavailable::Silent);
@@ -99,7 +101,7 @@ fn accept(channel: &UnixStream) -> Result<InterceptedCalls, Unavailable> {
         Ok(Ok(calls)) => Ok(calls),
         Ok(Err(errno)) => Err(unavailable(errno)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Unavailable::Silent),
-        // A sandbox may kill a process for the attempt.
+        // A sandbox may kill a process that tries to install a filter.
         Err(error) => Err(Unavailable::Seccomp(error)),
     }
 }
@@ -120,14 +122,14 @@ fn reach(call: &Call) -> Result<(), Unavailable> {
 
 fn returned(mut channel: &UnixStream) -> Result<(), Unavailable> {
     let mut byte = [0];
-    // `read_exact` continues after a signal, which `SA_RESTART` does not for a read with a timeout (`signal(7)`).
+    // `read_exact` continues after a signal. `SA_RESTART` does not restart a read with a timeout (`signal(7)`).
     match channel.read_exact(&mut byte) {
         Ok(()) if byte == RETURNED => Ok(()),
         Ok(()) | Err(_) => Err(Unavailable::Silent),
     }
 }
 
-/// The meaning of the errno that [`InterceptedCalls::accept`] returns instead of a listener.
+/// Explains the errno that [`InterceptedCalls::accept`] returns instead of a listener.
 pub fn unavailable(errno: Errno) -> Unavailable {
     reason(errno, release())
 }
@@ -138,14 +140,14 @@ fn reason(errno: Errno, release: String) -> Unavailable {
     } else if errno == Errno::EBUSY {
         Unavailable::Busy
     } else if errno == Errno::EINVAL && is_old(&release) {
-        // The kernel does not know a flag. Newer kernels may have other reasons for `EINVAL`.
+        // The kernel does not know one of the flags. Newer kernels may have other reasons for `EINVAL`.
         Unavailable::OldKernel(release)
     } else {
         Unavailable::Seccomp(errno.into())
     }
 }
 
-/// The release of the running kernel, such as `6.12.53-generic`.
+/// Returns the release of the running kernel, such as `6.12.53-generic`.
 fn release() -> String {
     let name = nix::sys::utsname::uname();
     name.map_or_else(
@@ -154,7 +156,7 @@ fn release() -> String {
     )
 }
 
-/// The numbers that a release begins with, three at most.
+/// Returns the numbers at the beginning of a release, at most three.
 fn version(release: &str) -> Vec<u32> {
     let numbers = release.split(|c: char| !c.is_ascii_digit());
     let numbers = numbers.map_while(|number| number.parse().ok());
@@ -168,8 +170,8 @@ fn is_old(release: &str) -> bool {
     }
 }
 
-/// Whether this kernel can lose a reply, so that the caller repeats its call: before 6.18, 6.12.53 and 6.6.112, see
-/// [`InterceptedCalls::reply`].
+/// Whether this kernel can lose a reply, so that the caller repeats its call. This was fixed in 6.18, 6.12.53 and
+/// 6.6.112; see [`InterceptedCalls::reply`].
 pub fn may_lose_replies() -> bool {
     static LOST: LazyLock<bool> = LazyLock::new(|| loses_replies(&release()));
     *LOST
@@ -189,14 +191,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_works_here_within_the_timeout() {
+    fn the_probe_succeeds_within_the_timeout() {
         let began = std::time::Instant::now();
         probe().unwrap();
         assert!(began.elapsed() < TIMEOUT);
     }
 
     #[test]
-    fn kernels_that_lose_replies_are_known() {
+    fn kernels_that_lose_replies_are_recognized() {
         for old in ["5.19.0-generic", "6.6.111", "6.12.52", "6.17.9"] {
             assert!(loses_replies(old), "{old}");
         }
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_errno_becomes_a_reason() {
+    fn an_errno_is_translated_to_a_reason() {
         let new = "6.18.44-fc";
         assert!(matches!(
             reason(Errno::EBUSY, new.into()),

@@ -1,8 +1,8 @@
-//! Reading the descriptors and the memory of the calling program.
+//! Reads the descriptors and the memory of the calling program.
 //!
-//! Both require the right to trace it (`ptrace(2)`, "Ptrace access mode checking"). A process has that right over its
-//! descendants, unless Yama is set to 2 or more, a container profile forbids it, or the program lost it by changing its user
-//! or by running an executable that it may not read.
+//! Both require the right to trace the program (`ptrace(2)`, "Ptrace access mode checking"). A process may trace its
+//! descendants unless Yama's `ptrace_scope` is 2 or higher, a container profile forbids it, or the descendant has
+//! changed its user or runs an executable that it may not read.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -15,11 +15,12 @@ use nix::unistd::Pid;
 
 use crate::os::process_tree::status_field;
 
-/// A duplicate of the thread's descriptor `fd`, with `CLOEXEC`. Check
+/// Duplicates the thread's descriptor `fd`, with `CLOEXEC`. Check
 /// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending) afterwards.
 ///
 /// # Errors
-/// `EBADF` if the thread has no such descriptor, `EPERM` without the right to trace it, `ESRCH` if it is gone.
+/// `EBADF` if the thread has no such descriptor, `EPERM` without the right to trace the thread, `ESRCH` if the thread
+/// is gone.
 pub fn descriptor_of(thread: i32, fd: RawFd) -> io::Result<OwnedFd> {
     let process = open(thread)?;
     // SAFETY: the call touches no memory.
@@ -27,8 +28,8 @@ pub fn descriptor_of(thread: i32, fd: RawFd) -> io::Result<OwnedFd> {
     own(result)
 }
 
-/// A pidfd of the thread, because a thread may have its own descriptors (`CLONE_FILES`, `unshare(2)`). Kernels before 6.9
-/// have pidfds only for thread group leaders.
+/// Opens a pidfd of the thread, because a thread may have its own descriptor table (`CLONE_FILES`, `unshare(2)`).
+/// Kernels before 6.9 have pidfds only for thread group leaders.
 fn open(thread: i32) -> io::Result<OwnedFd> {
     match pidfd_open(thread, libc::PIDFD_THREAD) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => pidfd_open(leader(thread)?, 0),
@@ -43,11 +44,11 @@ fn pidfd_open(pid: i32, flags: libc::c_uint) -> io::Result<OwnedFd> {
 
 fn own(result: libc::c_long) -> io::Result<OwnedFd> {
     let fd = RawFd::try_from(Errno::result(result)?).map_err(io::Error::other)?;
-    // SAFETY: both calls give a new descriptor, with `CLOEXEC` set, of which nothing else knows.
+    // SAFETY: both calls return a new descriptor with `CLOEXEC` set, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The process of the thread.
+/// Returns the thread group leader, whose id is the pid of the process.
 fn leader(thread: i32) -> io::Result<i32> {
     let group = status_field(thread, "Tgid:").and_then(|group| group.parse().ok());
     group.ok_or_else(|| Errno::ESRCH.into())
@@ -57,11 +58,12 @@ fn leader(thread: i32) -> io::Result<i32> {
 /// [`InterceptedCalls::is_pending`](super::InterceptedCalls::is_pending) afterwards.
 ///
 /// # Errors
-/// `EFAULT` unless all of it is readable, `EPERM` without the right to trace the thread, `ESRCH` if it is gone.
+/// `EFAULT` unless the whole range is readable, `EPERM` without the right to trace the thread, `ESRCH` if the thread is
+/// gone.
 pub fn read_memory(thread: i32, address: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     match from_memory(thread, address, &mut bytes) {
-        // Some sandboxes and small kernels lack it (`CONFIG_CROSS_MEMORY_ATTACH`).
+        // Some sandboxes and small kernels lack `process_vm_readv` (`CONFIG_CROSS_MEMORY_ATTACH`).
         Err(Errno::ENOSYS) => from_file(thread, address, &mut bytes)?,
         other => other?,
     }
@@ -77,7 +79,7 @@ fn from_memory(thread: i32, address: u64, bytes: &mut [u8]) -> Result<(), Errno>
         &mut [IoSliceMut::new(bytes)],
         &remote,
     )?;
-    // It stops at a page that is not mapped.
+    // The call stops at an unmapped page.
     if read == len {
         Ok(())
     } else {
@@ -87,7 +89,7 @@ fn from_memory(thread: i32, address: u64, bytes: &mut [u8]) -> Result<(), Errno>
 
 fn from_file(thread: i32, address: u64, bytes: &mut [u8]) -> io::Result<()> {
     let memory = File::open(format!("/proc/{thread}/mem"))?;
-    // An unmapped page gives `EIO`, an address of the kernel gives the end of the file.
+    // Reading an unmapped page fails with `EIO`, and reading a kernel address returns end of file.
     memory
         .read_exact_at(bytes, address)
         .map_err(|_| Errno::EFAULT.into())
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_of_any_thread_are_duplicated() {
+    fn the_descriptors_of_any_thread_can_be_duplicated() {
         let (reader, _writer) = io::pipe().unwrap();
         assert_ne!(thread(), i32::try_from(std::process::id()).unwrap());
         let ours = descriptor_of(thread(), reader.as_raw_fd()).unwrap();
@@ -148,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_leaves_the_mapping_is_a_fault() {
+    fn a_range_beyond_the_mapping_is_a_fault() {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        // Nothing is ever mapped right above it.
+        // Nothing is ever mapped directly above the stack.
         let stack = maps.lines().find(|line| line.ends_with("[stack]")).unwrap();
         let end = stack.split(['-', ' ']).nth(1).unwrap();
         let end = u64::from_str_radix(end, 16).unwrap();
