@@ -88,7 +88,7 @@ impl fmt::Display for Unavailable {
                 let (major, minor) = OLDEST;
                 write!(f, "the kernel, `{release}`, is older than {major}.{minor}")
             }
-            Self::Seccomp(error) => write!(f, "the kernel refuses the seccomp filter: {error}"),
+            Self::Seccomp(error) => write!(f, "a seccomp filter is refused: {error}"),
             Self::Busy => f.write_str(
                 "something around hotrun (a sandbox, another hotrun) already intercepts system calls",
             ),

@@ -51,7 +51,7 @@ pub struct TcpConnection {
     pub state: TcpState,
     /// The address of the peer.
     pub peer: SocketAddr,
-    /// Bytes that arrived and were not read yet.
+    /// Bytes that have arrived but have not been read yet.
     pub unread: u32,
     /// Bytes that have been written but not acknowledged yet.
     pub unsent: u32,
@@ -87,7 +87,7 @@ pub struct UnixConnection {
     pub inode: u64,
     /// Whether the peer has closed the connection.
     pub peer_gone: bool,
-    /// Bytes that arrived and were not read yet.
+    /// Bytes that have arrived but have not been read yet.
     pub unread: u32,
 }
 

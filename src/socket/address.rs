@@ -1,4 +1,4 @@
-//! What `--listen` takes, and the name of each socket.
+//! Parses the values of `--listen`, and names each socket.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Where a socket listens.
+/// The address that a socket listens on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// A TCP address.
@@ -17,7 +17,7 @@ pub enum Address {
 }
 
 impl fmt::Display for Address {
-    /// In the form that `--listen` takes.
+    /// Formats the address as `--listen` accepts it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
@@ -28,17 +28,17 @@ impl fmt::Display for Address {
 
 /// The value of `--listen`: `[NAME=]ADDR`.
 ///
-/// `ADDR` is `3000` or `:3000` (on loopback), `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, or a form of
-/// systemfd: `http::3000`, `https::…`, `tcp::…`, `unix::…`.
+/// `ADDR` is `3000` or `:3000` (on loopback), `127.0.0.1:3000`, `[::]:3000`, `localhost:3000`, `unix:PATH`, or one of
+/// systemfd's forms: `http::3000`, `https::…`, `tcp::…`, `unix::…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenSpec {
-    /// The name in `LISTEN_FDNAMES`. Without one, it is made from the address.
+    /// The name in `LISTEN_FDNAMES`. If there is none, a name is derived from the address.
     pub name: Option<String>,
-    /// The address.
+    /// The address to listen on.
     pub address: Address,
 }
 
-/// Why a value is not a [`ListenSpec`].
+/// The error for a value that is not a [`ListenSpec`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseListenError {
     value: String,
@@ -71,7 +71,7 @@ fn parse(value: &str) -> Result<ListenSpec, String> {
     };
     if let Some(name) = name.filter(|name| !valid(name)) {
         return Err(format!(
-            "`{name}` is not a name; use 1 to {LONGEST_NAME} printable ASCII characters without `:`"
+            "`{name}` is not a valid name; use 1 to {LONGEST_NAME} printable ASCII characters without `:`"
         ));
     }
     Ok(ListenSpec {
@@ -114,7 +114,7 @@ fn not_a_port(text: &str) -> String {
     format!("`{text}` is not a port from 0 to 65535")
 }
 
-/// The most likely mistake.
+/// Describes the most likely mistake.
 fn problem(text: &str) -> String {
     let without_brackets = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>();
     let no_port = || format!("the port is missing; use {FORMS}");
@@ -156,16 +156,17 @@ impl fmt::Display for ParseListenError {
 
 impl Error for ParseListenError {}
 
-/// A listening socket and its name.
+/// The name and address of a listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// Its unique name in `LISTEN_FDNAMES`.
+    /// The socket's unique name in `LISTEN_FDNAMES`.
     pub name: String,
-    /// Its address, with the actual port if port 0 was requested.
+    /// The socket's address, with the actual port if port 0 was requested.
     pub address: Address,
 }
 
-/// Adds names: the given ones, and unique ones made from the address. `actual` are the addresses of `specs`, in order.
+/// Names the sockets: uses the given names, and otherwise derives unique ones from the addresses. `actual` holds the
+/// addresses of `specs`, in order.
 pub(super) fn name_all(specs: &[ListenSpec], actual: Vec<Address>) -> Vec<Listening> {
     let mut taken: HashSet<String> = specs.iter().filter_map(|spec| spec.name.clone()).collect();
     let named = specs.iter().zip(actual).map(|(spec, address)| {
@@ -187,7 +188,7 @@ fn free_name(address: &Address, taken: &mut HashSet<String>) -> String {
     free.unwrap_or(base)
 }
 
-/// The file name, with `_` for every character that `LISTEN_FDNAMES` cannot hold.
+/// Returns the file name, with `_` for every character that is not allowed in `LISTEN_FDNAMES`.
 fn plain_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let allowed = |c: char| c.is_ascii_graphic() && c != ':';

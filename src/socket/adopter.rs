@@ -1,4 +1,4 @@
-//! The handle for sockets that programs open.
+//! Adopts the sockets that programs open themselves.
 
 use std::collections::HashSet;
 use std::io;
@@ -14,40 +14,41 @@ use super::table::{Group, Input, Joining, ListenerId};
 use crate::os;
 use crate::reload::GenId;
 
-/// A handle for sockets that programs open.
+/// A handle for adopting the sockets that programs open themselves.
 #[derive(Clone)]
 pub struct Adopter {
     inbox: Inbox,
 }
 
-/// A socket that was adopted.
+/// An adopted socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Joined {
-    /// Where it listens.
+    /// The address that the socket listens on.
     pub address: SocketAddr,
-    /// Whether no generation listened there before.
+    /// Whether no generation has listened on this address before.
     pub first: bool,
 }
 
-/// Listeners of ours that overlap the address that a program binds.
+/// Our listeners whose address overlaps the one that a program binds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Neighbours {
-    /// Whether there are any. The program's socket must share the address with them.
+    /// Whether there are any such listeners. The program's socket must share the address with them.
     pub ours: bool,
-    /// An address of `--listen` that overlaps and is not the same.
+    /// A `--listen` address that overlaps the program's but is not the same.
     pub listed: Option<Endpoint>,
 }
 
-/// The sockets of a generation, by inode.
+/// The sockets that a generation has opened, by inode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// Those that it listens on.
+    /// The sockets that the generation listens on.
     pub inodes: Vec<u64>,
-    /// Those for datagrams.
+    /// The generation's datagram sockets.
     pub datagrams: Vec<u64>,
-    /// The addresses at which the live generation listens, or connections wait, and which this generation does not cover.
+    /// The addresses that this generation does not cover, although the live generation listens there or connections are
+    /// waiting there.
     pub missing: Vec<SocketAddr>,
-    /// Whether another one is live.
+    /// Whether another generation is live.
     pub beside: bool,
 }
 
@@ -56,22 +57,22 @@ impl Adopter {
         Self { inbox }
     }
 
-    /// Our listeners that overlap this address.
+    /// Finds our listeners whose address overlaps this one.
     #[must_use]
     pub fn neighbours(&self, endpoint: Endpoint) -> Neighbours {
         let neighbours = self.inbox.ask(move |owner| owner.neighbours(endpoint));
         neighbours.unwrap_or_default()
     }
 
-    /// The inodes of all our listeners.
+    /// Returns the inodes of all our listeners.
     #[must_use]
     pub fn inodes(&self) -> Vec<u64> {
         let inodes = self.inbox.ask(|owner| owner.applier.inodes());
         inodes.unwrap_or_default()
     }
 
-    /// Binds a program's datagram socket and adds it to the group of its address, in one step: no other generation takes it
-    /// for a stranger's. Fails like [`Self::listen`].
+    /// Binds a program's datagram socket and adds it to the group of its address in one step, so that no other
+    /// generation can mistake it for a stranger's. Fails like [`Self::listen`].
     pub fn bind_datagrams(
         &self,
         id: GenId,
@@ -85,15 +86,16 @@ impl Adopter {
         })?
     }
 
-    /// Lets a bound socket of this generation's program listen, as a member of the group of its address. Fails with
-    /// [`io::ErrorKind::AddrInUse`] also if another process shares the address, and with `ESRCH` if the generation is gone.
+    /// Makes a socket that this generation's program has bound listen as a member of its address's group. Fails with
+    /// [`io::ErrorKind::AddrInUse`] if another process has or shares the address, and with `ESRCH` if the generation is
+    /// gone.
     pub fn listen(&self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
         self.inbox
             .ask(move |owner| owner.join(id, socket, backlog))?
     }
 
-    /// Orphans the listeners of this generation that no process has: `held` are the inodes of the sockets that its
-    /// processes hold.
+    /// Orphans this generation's listeners that none of its processes holds. `held` contains the inodes of the sockets
+    /// that they do hold.
     pub fn orphan_unheld(&self, id: GenId, held: HashSet<u64>) -> io::Result<()> {
         self.inbox.ask(move |owner| {
             let groups = owner.table.groups().iter();
@@ -104,7 +106,7 @@ impl Adopter {
         })?
     }
 
-    /// What this generation listens on, the sockets of `--listen` included.
+    /// Returns the sockets of this generation, including those from `--listen`.
     #[must_use]
     pub fn opened(&self, id: GenId) -> Opened {
         let opened = self.inbox.ask(move |owner| owner.opened(id));
@@ -127,7 +129,7 @@ impl Owner {
         neighbours
     }
 
-    /// A program's bound socket becomes a listener.
+    /// Turns a program's bound socket into a listener.
     fn join(&mut self, id: GenId, socket: Socket, backlog: i32) -> io::Result<Joined> {
         let endpoint = Endpoint::of(&socket)?;
         let joining = Joining {

@@ -1,4 +1,4 @@
-//! Performs the ops of the table on real sockets.
+//! Performs the table's ops on real sockets.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,17 +25,17 @@ use crate::os::cleanup::Cleanup;
 use crate::os::{self, Queue};
 use crate::reload::Time;
 
-/// How many connections hotrun takes on at the same time. A forwarded one takes two descriptors, of which a process has
-/// 1024 unless that was raised.
+/// How many connections hotrun handles at the same time. A forwarded connection uses two descriptors, and a process may
+/// have only 1024 by default.
 const PLACES: usize = 256;
 
-/// What the next input is about.
+/// A socket or path that comes with the next input.
 pub(super) enum Incoming {
     Socket(Socket),
     Path(UnixPath),
 }
 
-/// All sockets, by listener.
+/// Owns all sockets, and performs ops on them.
 pub(super) struct Applier {
     sharing: Sharing,
     groups: HashMap<GroupId, Group>,
@@ -45,7 +45,7 @@ pub(super) struct Applier {
     runtime: Handle,
     places: Arc<Semaphore>,
     started: Instant,
-    /// Takes the inputs of other threads and tasks.
+    /// Receives inputs from other threads and tasks.
     report: Arc<dyn Fn(Input) + Send + Sync>,
 }
 
@@ -70,12 +70,12 @@ impl Applier {
         Time::after_start(self.started.elapsed())
     }
 
-    /// Hands over the socket that the next input is about.
+    /// Hands over the socket or path that comes with the next input.
     pub(super) fn bring(&mut self, incoming: Incoming) {
         self.incoming = Some(incoming);
     }
 
-    /// Sets what responds while [`UnclaimedPolicy::Respond`] holds.
+    /// Sets the responder for groups whose policy is [`UnclaimedPolicy::Respond`].
     pub(super) fn set_responder(&mut self, responder: Arc<Respond>) {
         for group in self.groups.values() {
             group.unclaimed.send_if_modified(|unclaimed| {
@@ -93,28 +93,29 @@ impl Applier {
         Some(self.listeners.get(&listener)?.inode)
     }
 
-    /// The inodes of all sockets.
+    /// Returns the inodes of all sockets.
     pub(super) fn inodes(&self) -> Vec<u64> {
         self.listeners.values().map(|one| one.inode).collect()
     }
 
-    /// A duplicate for a program, with `CLOEXEC`.
+    /// Duplicates a listener's socket for a program, with `CLOEXEC`.
     pub(super) fn duplicate(&self, listener: ListenerId) -> io::Result<OwnedFd> {
         Ok(self.listener(listener)?.socket.try_clone()?.into())
     }
 
-    /// Whether this is a duplicate of one of the sockets.
+    /// Whether this descriptor is a duplicate of one of the sockets.
     pub(super) fn has(&self, fd: &OwnedFd) -> bool {
         let mut listeners = self.listeners.values();
         listeners.any(|one| os::is_duplicate(&*one.socket, fd))
     }
 
-    /// The name by which only this listener is reached, for unix sockets.
+    /// Returns the name that leads to this listener only. Only unix sockets have one.
     pub(super) fn name(&self, listener: ListenerId) -> Option<&Name> {
         self.listeners.get(&listener)?.name.as_ref()
     }
 
-    /// What a drain monitor looks at. The queue of a shared socket is not that of one generation.
+    /// Returns the part of a listener that a drain monitor watches. A shared socket's queue is left out, because it
+    /// does not belong to one generation.
     pub(super) fn monitored(&self, listener: ListenerId) -> Option<MonitoredListener> {
         let listener = self.listeners.get(&listener)?;
         let steered = self.sharing == Sharing::Steered;
@@ -133,7 +134,7 @@ impl Applier {
         })
     }
 
-    /// What to remove if hotrun is killed. The file of a steered path changes with each switch.
+    /// Returns what to remove if hotrun is killed. The file at a steered path changes with each switch.
     pub(super) fn cleanup(&self) -> Vec<Cleanup> {
         let shared = self.sharing == Sharing::Shared;
         let cleanup = |group: &Group| match &group.at {
@@ -231,7 +232,7 @@ impl Applier {
         self.add(group, id, socket, name)
     }
 
-    /// A program's socket joins.
+    /// Adds a program's socket to the group.
     fn join(&mut self, group: GroupId, id: ListenerId, backlog: i32) -> io::Result<()> {
         let socket = self.take_socket().ok_or_else(missing)?;
         let At::Ip(endpoint) = self.group(group)?.at else {
@@ -240,11 +241,11 @@ impl Applier {
         refuse_strangers(endpoint, &socket, self.inodes())?;
         match endpoint.transport {
             Transport::Tcp => listen(&socket, backlog)?,
-            // It has joined by being bound.
+            // A datagram socket has joined by being bound.
             Transport::Udp => {}
         }
-        // If two joined at the same moment, the order of the members is not known. The program gets an error, so its
-        // socket must not listen.
+        // If another socket joined at the same time, the order of the members is unknown. The program gets an error, so
+        // its socket must not keep listening.
         if let Err(error) = refuse_strangers(endpoint, &socket, self.inodes()) {
             socket.shutdown(Shutdown::Read)?;
             return Err(error);
@@ -308,7 +309,7 @@ impl Applier {
     fn set_policy(&self, id: GroupId, policy: UnclaimedPolicy) -> io::Result<()> {
         let group = self.group(id)?;
         tracing::debug!(
-            "{}: connections that no program takes: {policy:?}",
+            "{}: policy for unclaimed connections: {policy:?}",
             group.address
         );
         group
@@ -358,7 +359,7 @@ impl Kernel for Applier {
                 self.groups.remove(&group);
                 Ok(())
             }
-            // The rest treats the listeners of an address differently.
+            // The remaining ops treat an address's listeners differently, which shared ones cannot be.
             _ if self.sharing == Sharing::Shared => Ok(()),
             Op::Listen {
                 group,

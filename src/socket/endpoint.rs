@@ -7,26 +7,27 @@ use socket2::{Socket, Type};
 /// The transport protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// Connections: the socket listens.
+    /// The socket listens for connections.
     Tcp,
-    /// Datagrams: the socket is only bound.
+    /// The socket is bound and receives datagrams, without connections.
     Udp,
 }
 
-/// The address of a socket, as the kernel forms reuse-port groups by it (`inet_reuseport_add_sock` in
+/// A socket's address, with everything by which the kernel forms reuse-port groups (`inet_reuseport_add_sock` in
 /// `net/ipv4/inet_hashtables.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// The address, in the address family of the socket.
+    /// The address, in the socket's address family.
     pub address: SocketAddr,
     /// Whether an IPv6 socket excludes IPv4 (`IPV6_V6ONLY`, `ipv6(7)`).
     pub only_v6: bool,
-    /// TCP and UDP do not conflict.
+    /// The transport protocol: TCP and UDP sockets do not conflict.
     pub transport: Transport,
 }
 
 impl Endpoint {
-    /// The address to which a socket is bound. Fails with [`io::ErrorKind::InvalidInput`] for anything but an IP socket.
+    /// Returns the endpoint that a socket is bound to. Fails with [`io::ErrorKind::InvalidInput`] if it is not an IP
+    /// socket.
     pub fn of(socket: &Socket) -> io::Result<Self> {
         let address = socket.local_addr()?.as_socket();
         let address = address.ok_or(io::ErrorKind::InvalidInput)?;
@@ -40,8 +41,8 @@ impl Endpoint {
         })
     }
 
-    /// Whether a socket on one prevents the bind of the other: the port is the same, and one address covers the other. `::`
-    /// covers IPv4 as well, unless it is for IPv6 only.
+    /// Whether a socket bound to one endpoint prevents binding the other: the ports are the same, and one address
+    /// covers the other. `::` also covers IPv4, unless it is IPv6-only.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         let (a, b) = (self.canonical(), other.canonical());
@@ -50,7 +51,7 @@ impl Endpoint {
             && (a == b || self.covers(b) || other.covers(a))
     }
 
-    /// Whether all clients of this address would reach one of the others if no process listened here.
+    /// Whether every client of this endpoint would reach one of the others if no process listened here.
     #[must_use]
     pub fn is_covered_by(&self, others: &[Self]) -> bool {
         let same = |other: &&Self| {
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_covered_if_all_its_clients_reach_others() {
+    fn an_address_is_covered_if_all_its_clients_reach_other_addresses() {
         let check = |one: &str, others: &[&str]| {
             let others: Vec<_> = others.iter().map(|other| endpoint(other)).collect();
             endpoint(one).is_covered_by(&others)

@@ -1,4 +1,4 @@
-//! A connection that hotrun has accepted because no program does: it waits, gets a response, or is forwarded.
+//! Handles a connection that hotrun has accepted because no program does: it waits, gets a response, or is forwarded.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,63 +14,64 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::address::Address;
 
-/// How many bytes of a request are read. Servers accept 8 to 64 kilobytes of headers.
+/// The largest part of a request that is read, in bytes. Servers accept 8 to 64 kilobytes of headers.
 const MOST_READ: usize = 32 << 10;
-/// How long a request is read from its first byte on: a slow client holds a place that others wait for.
+/// How long a request is read after its first byte has arrived: a slow client takes up capacity that others are waiting
+/// for.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the client may take to read its response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// For how long, and how many bytes, the rest of the request is read after the response: closing with unread bytes resets
-/// the connection, and the response with it (RFC 9112, 9.6).
+/// How long, and how many bytes, the rest of the request is read after the response. Closing the connection with unread
+/// bytes would reset it, and the client could lose the response (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(1);
 const MOST_DISCARDED: u64 = 16 << 20;
-/// How often hotrun tries to connect to the live generation, and the pause between two attempts. Local ports may be used
-/// up, or the queue of a unix socket may be full.
+/// How often hotrun tries to connect to the live generation, and the pause between attempts. An attempt may fail
+/// because no local ports are left, or because a unix socket's queue is full.
 const ATTEMPTS: u32 = 100;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 
-/// A connection over TCP or a unix socket.
+/// A TCP or unix socket connection.
 pub trait Stream: AsyncRead + AsyncWrite + AsFd + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + AsFd + Send + Unpin> Stream for T {}
 
-/// What becomes of connections that no program takes.
+/// How to handle connections that no program accepts.
 #[derive(Clone, Default)]
 pub(super) enum Unclaimed {
-    /// They wait.
+    /// Let them wait.
     #[default]
     Wait,
-    /// They are forwarded to the live generation.
+    /// Forward them to the live generation.
     Forward,
-    /// They get a response, or wait if there is none.
+    /// Send a response, or let them wait if there is none.
     Respond(Arc<Respond>),
 }
 
-/// What a client gets.
+/// How to respond to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// More bytes are needed to decide.
+    /// Read more bytes before deciding.
     NeedMore,
-    /// The client speaks another protocol. It waits for a program.
+    /// Let the client wait for a program, because it speaks another protocol.
     Wait,
-    /// These bytes, and then the end of the connection.
+    /// Send these bytes and close the connection.
     Send(Vec<u8>),
 }
 
-/// Responds in the place of a program, given everything that has come so far. If the flag is set nothing more will be read:
-/// it is too long, took too long, or has ended. Then [`Response::NeedMore`] means the same as [`Response::Wait`]. It runs on
-/// the thread of the driver, so it must be quick.
+/// Responds in place of a program, given all bytes received so far. If the flag is set, no more bytes will be read,
+/// because the request is too long, took too long, or has ended; [`Response::NeedMore`] is then treated like
+/// [`Response::Wait`]. It runs on the driver's thread, so it must be fast.
 pub type Respond = dyn Fn(&[u8], bool) -> Response + Send + Sync;
 
-/// Treats one connection by the current policy until it is closed. Bytes that were read while it waited are sent first
-/// when it is forwarded.
+/// Handles one connection by the current policy until it is closed. If it is forwarded, the bytes that were read before
+/// are sent first.
 pub(super) async fn handle(
     client: Socket,
     address: Address,
     unclaimed: watch::Receiver<Unclaimed>,
     _permit: OwnedSemaphorePermit,
 ) {
-    // If this fails the client sees its connection end.
+    // If this fails, the client's connection is closed.
     let Ok(stream) = accepted(client, &address) else {
         return;
     };
@@ -99,14 +100,14 @@ fn accepted(socket: Socket, address: &Address) -> io::Result<Box<dyn Stream>> {
 struct Client {
     stream: Box<dyn Stream>,
     received: Vec<u8>,
-    /// When reading ends.
+    /// When to stop reading.
     until: Option<Instant>,
-    /// Whether it may still get a response.
+    /// Whether the client may still get a response.
     may_respond: bool,
 }
 
 impl Client {
-    /// Waits until it is to be forwarded. Returns nothing if it has ended before.
+    /// Waits until the connection is to be forwarded. Returns `None` if it has ended before.
     async fn wait(mut self, mut unclaimed: watch::Receiver<Unclaimed>) -> Option<Self> {
         loop {
             let now = unclaimed.borrow_and_update().clone();
@@ -132,7 +133,7 @@ impl Client {
         }
     }
 
-    /// The response; nothing if the client waits. May be dropped and called again.
+    /// Returns the response, or `None` if the client has to wait. Cancel safe.
     async fn response(&mut self, responder: &Respond) -> io::Result<Option<Vec<u8>>> {
         let mut last = false;
         loop {
@@ -148,21 +149,21 @@ impl Client {
         }
     }
 
-    /// Reads more. Returns whether that was the last.
+    /// Reads more of the request. Returns whether no more will be read.
     async fn read_more(&mut self) -> io::Result<bool> {
         let room = (MOST_READ - self.received.len()) as u64;
         let mut limited = (&mut self.stream).take(room);
         let read = match self.until {
             None => limited.read_buf(&mut self.received).await?,
             Some(until) => tokio::select! {
-                // Bytes that have arrived count, even after the deadline.
+                // Accept bytes that have arrived, even after the deadline.
                 biased;
                 read = limited.read_buf(&mut self.received) => read?,
                 () = sleep_until(until) => return Ok(true),
             },
         };
         if self.received.is_empty() {
-            // It was closed without a byte.
+            // The connection was closed before its first byte.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.until
@@ -170,16 +171,17 @@ impl Client {
         Ok(read == 0 || self.received.len() >= MOST_READ)
     }
 
-    /// Forwards it to the live generation, byte for byte and with the end of each direction, until both are closed.
+    /// Forwards the connection to the live generation until both directions are closed. All bytes and the end of each
+    /// direction are passed on unchanged.
     async fn forward(mut self, address: &Address) -> io::Result<()> {
-        // Its local address leads to the live listener, also if the group listens on all addresses.
+        // The connection's local address leads to the live listener, even if the group listens on all addresses.
         let local = SockRef::from(&self.stream).local_addr()?.as_socket();
         let mut server = connect(address, local).await?;
         server.write_all(&self.received).await?;
         let copied = copy_bidirectional(&mut self.stream, &mut server).await;
         if copied.is_err() {
-            // One side was reset. A plain close would tell the other that it has everything, so it is reset too
-            // (`socket(7)`, SO_LINGER).
+            // One side was reset. A normal close would tell the other side that it has received everything, so reset it
+            // as well (`socket(7)`, SO_LINGER).
             for stream in [&self.stream, &server] {
                 let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             }

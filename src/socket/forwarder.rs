@@ -1,4 +1,4 @@
-//! Accepts the connections that no program takes from a listener.
+//! Accepts connections from a listener when no program does.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -17,44 +17,46 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::address::Address;
 use super::forward::{self, Unclaimed};
 
-/// When a forwarder looks again if there is no place, or no descriptor is left.
+/// How long a forwarder waits before it retries if all permits or all descriptors are in use.
 const CROWDED: Duration = Duration::from_millis(50);
 
-/// What a forwarder works on.
+/// The listener that a forwarder serves, and the means to handle its connections.
 pub(super) struct Work {
     pub(super) socket: Arc<Socket>,
     pub(super) address: Address,
     pub(super) unclaimed: watch::Receiver<Unclaimed>,
     pub(super) runtime: Handle,
-    /// The places for connections, over all addresses. The others wait in the queues.
+    /// One permit for each connection that hotrun may handle, for all addresses together. Other connections wait in the
+    /// queues.
     pub(super) places: Arc<Semaphore>,
-    /// Called when a program has shut the socket down.
+    /// Called when a program has shut down the socket.
     pub(super) shut_down: Box<dyn Fn() + Send>,
 }
 
-/// A thread that accepts connections from one listener.
+/// A handle for a thread that accepts connections from one listener.
 ///
-/// The socket is shared with the program: `O_NONBLOCK` and `SO_RCVTIMEO` on it would be the program's as well
-/// (`open(2)`, "open file description"), the latter even its connections'. And `accept4` has no flag for one call.
-/// So the old program may take a connection between our `poll` and our `accept`, and the `accept` blocks. Therefore it
-/// needs a thread. A blocked thread does no harm: it waits for the very next connection, which it would do anyway. It ends
-/// when the listener is shut down as it is closed. Once the process tree is gone the socket is ours alone and is made
-/// non-blocking.
+/// The socket is shared with the program, so `O_NONBLOCK` and `SO_RCVTIMEO` would affect the program as well
+/// (`open(2)`, "open file description"), and `SO_RCVTIMEO` even the connections that it accepts. `accept4` has no flag
+/// to make a single call non-blocking. So the old program may accept a connection between our `poll` and our `accept`,
+/// and our `accept` then blocks. This is why a thread is needed. A blocked thread does no harm: it waits for the next
+/// connection, as it would anyway. It exits when the listener is closed, because that shuts the socket down. Once the
+/// process tree is gone, only hotrun has the socket, and makes it non-blocking.
 pub(super) struct Forwarder {
     control: Arc<Control>,
 }
 
-/// The thread waits.
+/// The thread is waiting for a connection.
 const WAITING: u8 = 0;
-/// It is accepting a connection, which may take long.
+/// The thread is accepting a connection, which may take long.
 const ACCEPTING: u8 = 1;
-/// It accepts no more.
+/// The thread accepts no more connections.
 const ENDED: u8 = 2;
 
-/// What the owner of the sockets and the thread share. There is no lock: the owner never waits for the thread.
+/// The state shared between the owner of the sockets and the thread. It has no lock, so the owner never waits for the
+/// thread.
 struct Control {
     state: AtomicU8,
-    /// Never blocks. If it is full the thread will wake anyway.
+    /// Wakes the thread. Writing never blocks: if the buffer is full, the thread is about to wake anyway.
     bell: UnixStream,
 }
 
@@ -75,7 +77,7 @@ impl Control {
 }
 
 impl Forwarder {
-    /// Starts the thread. Fails if the system has no descriptor or thread left.
+    /// Starts the thread. Fails if the system has no free descriptor or thread.
     pub(super) fn start(work: Work) -> io::Result<Self> {
         let (bell, ringer) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
@@ -84,7 +86,7 @@ impl Forwarder {
             state: AtomicU8::new(WAITING),
             bell: ringer,
         });
-        // The kernel keeps 15 bytes of the name.
+        // The kernel truncates the name to 15 bytes.
         let name = match &work.address {
             Address::Tcp(address) => format!("forward {}", address.port()),
             Address::Unix(_) => "forward unix".to_owned(),
@@ -99,19 +101,19 @@ impl Forwarder {
         Ok(Self { control })
     }
 
-    /// Makes it look at the policy again.
+    /// Wakes the thread to check the policy again.
     pub(super) fn wake(&self) {
         self.control.ring();
     }
 
-    /// Ends it, unless it sleeps in `accept`: the shutdown of the socket has to follow.
+    /// Stops the thread. If it is blocked in `accept`, the caller must also shut down the socket.
     pub(super) fn end(&self) {
         self.control.state.store(ENDED, Ordering::Release);
         self.control.ring();
     }
 
-    /// Ends it unless it is accepting a connection. If that worked it accepts none any more, though the thread may live
-    /// on for a moment.
+    /// Stops the thread unless it is accepting a connection. Returns whether it was stopped: it accepts no more
+    /// connections, although it may run a little longer.
     pub(super) fn end_idle(&self) -> bool {
         let ended = self.control.goes(WAITING, ENDED) || self.control.ended();
         self.control.ring();
@@ -132,17 +134,17 @@ impl Worker {
                 Ok(woken) if woken.contains(PollFlags::POLLHUP) => return self.shut_down(),
                 Ok(woken) if woken.contains(PollFlags::POLLIN) => self.accept(),
                 Ok(_) => {}
-                // No other thread would be started.
+                // Keep this thread running, because no other would be started.
                 Err(_) => thread::sleep(CROWDED),
             }
         }
     }
 
-    /// Waits for the listener or the bell. Returns what happened to the listener.
+    /// Waits for an event on the listener or for a wake-up. Returns the listener's events.
     fn wait(&self) -> io::Result<PollFlags> {
         let accepts = !matches!(*self.work.unclaimed.borrow(), Unclaimed::Wait);
         let crowded = accepts && self.work.places.available_permits() == 0;
-        // While they are to wait, and while there is no place, connections wait best where they are.
+        // While connections have to wait, or no permit is free, leave them in the queue.
         let wanted = match accepts && !crowded {
             true => PollFlags::POLLIN,
             false => PollFlags::empty(),
@@ -168,7 +170,8 @@ impl Worker {
         Ok(listener)
     }
 
-    /// The place comes before the connection: a connection that cannot be treated yet is better off in the queue.
+    /// Accepts a connection. Acquires the permit first, because a connection that cannot be handled yet should stay in
+    /// the queue.
     fn accept(&self) {
         let Ok(place) = self.work.places.clone().try_acquire_owned() else {
             return;
@@ -180,10 +183,10 @@ impl Worker {
         self.control.goes(ACCEPTING, WAITING);
         match accepted {
             Ok((client, _)) => self.hand_over(client, place),
-            // Shut down while we slept: if not by us, then by its program.
+            // The socket was shut down while we were blocked, either by us or by the program.
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => self.shut_down(),
-            Err(error) if is_passing(&error) => {}
-            // No descriptor or no memory is left: that may pass, and the connection waits.
+            Err(error) if is_temporary(&error) => {}
+            // No descriptors or memory are left. This may be temporary, and the connection stays in the queue.
             Err(_) => thread::sleep(CROWDED),
         }
     }
@@ -201,7 +204,7 @@ impl Worker {
     }
 }
 
-fn is_passing(error: &io::Error) -> bool {
+fn is_temporary(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted

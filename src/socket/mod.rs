@@ -1,12 +1,12 @@
-//! Listening sockets: which generation gets new connections, and when a socket may be closed.
+//! Listening sockets: which generation gets new connections, and when a socket can be closed.
 //!
-//! Every address has a *group*: one *listener* for each generation, kept open by a duplicate that hotrun holds. The group
-//! is *steered*: one listener gets the new connections. [`Sockets::switch`] steers every group to another generation.
-//! Once it returns, every new connection goes to that generation.
+//! Every address has a *group* with one *listener* per generation, which hotrun keeps open through a duplicate. The
+//! group is *steered*: one listener gets the new connections. [`Sockets::switch`] steers every group to another
+//! generation. Once it returns, every new connection goes to that generation.
 //!
 //! - TCP: the listeners are members of one `SO_REUSEPORT` group, and a small program in the kernel returns the index of the
 //!   member that gets a connection.
-//! - Unix: every listener has a name of its own beside the path, and the path is a hard link to one of them.
+//! - Unix: every listener has its own name next to the path, and the path is a hard link to one of them.
 //! - [`Sharing::Shared`]: all listeners are duplicates of one socket, for systems without such calls.
 //!
 //! ```text
@@ -18,20 +18,23 @@
 //!                                   apply: open, listen, attach, close, forward, scan
 //! ```
 //!
-//! - `table` decides. It is pure, and its tests walk through the states of small worlds, against a model of the kernel.
-//! - `owner` is the one thread that has the table and the sockets, without a lock. It never waits: other threads and tasks
-//!   walk over the sockets of the machine, and accept and forward connections. It replies to a request before it tidies up.
-//! - `apply` performs the ops on real sockets (`opened`). `forwarder` accepts connections that no program takes, and
-//!   `forward` handles one of them: it waits, gets a response ([`pending`]), or is forwarded.
-//! - `drain` finds out whether a generation has finished; `scan` asks the kernel about all sockets.
-//! - [`intercept`] replies to `bind` and `listen` of programs.
+//! - `table` makes the decisions. It is pure, and its tests explore the states of small worlds against a model of the
+//!   kernel.
+//! - `owner` is the thread that owns the table and the sockets, so they need no lock. It never blocks: other threads
+//!   and tasks scan the machine's sockets, and accept and forward connections. It replies to a request before it tidies
+//!   up.
+//! - `apply` performs the ops on real sockets (`opened`). `forwarder` accepts connections that no program accepts, and
+//!   `forward` handles each of them: it waits, gets a response ([`pending`]), or is forwarded.
+//! - `drain` finds out whether a generation has finished; `scan` queries the kernel for all sockets.
+//! - [`intercept`] replies to the `bind` and `listen` calls of programs.
 //!
-//! These hold whatever a program does with its socket, and are checked by name in `table/tests`:
+//! The following hold whatever a program does with its socket; `table/tests` checks them:
 //!
-//! - From [`Sockets::open`] to the drop of [`Sockets`] some process listens on every address.
-//! - A listener is closed only when no connection waits in it or is on its way into it, and the index that it leaves sends
-//!   none astray.
-//! - `O_NONBLOCK` and timeouts of a socket that a program holds are never touched: they are the program's too.
+//! - From [`Sockets::open`] until [`Sockets`] is dropped, some process is listening on every address.
+//! - A listener is closed only when no connection is waiting in it or on its way into it, and when the change of
+//!   indices sends no connection to the wrong listener.
+//! - hotrun never changes `O_NONBLOCK` or the timeouts of a socket that a program holds, because they apply to the
+//!   program as well.
 
 mod address;
 mod adopter;

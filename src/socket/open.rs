@@ -1,4 +1,4 @@
-//! Opening, binding and listening. The first socket of an address is opened only if no other process listens there.
+//! Opens, binds and listens. The first socket for an address is opened only if no other process listens there.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -18,15 +18,15 @@ use crate::os;
 use crate::os::socket_holders::socket_holder;
 use crate::os::unix_listening;
 
-/// The accept queue length that hotrun requests. The kernel cuts it to `net.core.somaxconn`.
+/// The accept queue length that hotrun requests. The kernel limits it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Why a listening socket could not be opened.
+/// The error when a listening socket cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenError {
     message: String,
     hint: Option<String>,
-    /// Whether the arguments contradict each other, whatever the system says.
+    /// Whether the command-line arguments contradict each other.
     pub is_usage: bool,
 }
 
@@ -46,7 +46,7 @@ impl OpenError {
         }
     }
 
-    /// `doing` is the operation and its object, as in ``listening on `ADDRESS` ``.
+    /// Wraps a system error. `doing` is the operation and its object, as in ``listening on `ADDRESS` ``.
     pub(super) fn io(doing: &str, error: &io::Error) -> Self {
         Self {
             message: format!("{doing}: {error}"),
@@ -59,7 +59,7 @@ impl OpenError {
         Self::io(&format!("{doing} `{}`", path.display()), error)
     }
 
-    /// Another process has the address.
+    /// Returns the error for an address that another process is using.
     pub(super) fn in_use(address: &Address, occupant: Option<&Occupant>) -> Self {
         let what = match address {
             Address::Tcp(_) => "port",
@@ -91,7 +91,7 @@ impl OpenError {
             libc::EACCES => Self::new(
                 format!("no permission to listen on port `{port}`"),
                 format!(
-                    "use a port from 1024 up, or allow this one: `sysctl net.ipv4.ip_unprivileged_port_start={port}`, \
+                    "use port 1024 or higher, or allow this one with `sysctl net.ipv4.ip_unprivileged_port_start={port}`, \
                      or give hotrun CAP_NET_BIND_SERVICE"
                 ),
             ),
@@ -103,7 +103,7 @@ impl OpenError {
         }
     }
 
-    /// What the user can do about it.
+    /// Returns what the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         self.hint.clone()
     }
@@ -117,7 +117,7 @@ impl fmt::Display for OpenError {
 
 impl Error for OpenError {}
 
-/// The addresses of `specs`. Paths become absolute, because a program may change its working directory.
+/// Returns the addresses of `specs`. Makes paths absolute, because a program may change its working directory.
 pub(super) fn addresses(specs: &[ListenSpec]) -> Result<Vec<Address>, OpenError> {
     let mut names = HashSet::new();
     let mut given = specs.iter().filter_map(|spec| spec.name.as_ref());
@@ -148,9 +148,9 @@ fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(0)
 }
 
-/// An unbound TCP socket for `address`.
+/// Creates an unbound TCP socket for `address`.
 ///
-/// `SO_REUSEADDR` allows binding while old connections are in TIME_WAIT. It does not let two sockets listen
+/// `SO_REUSEADDR` allows binding while old connections are in TIME_WAIT. It does not allow two sockets to listen
 /// (`socket(7)`).
 fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
@@ -159,7 +159,7 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A TCP socket that shares the address and does not listen yet.
+/// Creates a TCP socket that shares the address and is not listening yet.
 pub(super) fn sharing(endpoint: Endpoint) -> io::Result<Socket> {
     let socket = tcp_socket(endpoint.address)?;
     if endpoint.address.is_ipv6() {
@@ -170,18 +170,18 @@ pub(super) fn sharing(endpoint: Endpoint) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Listens with at least this backlog, or with the longest queue that the system allows: a full queue costs a client a
-/// second.
+/// Listens with the longest queue that the system allows, and with at least this backlog. When a queue is full, a
+/// client loses a second.
 pub(super) fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {
     let longest = os::longest_queue().unwrap_or(BACKLOG);
     socket.listen(longest.max(BACKLOG).max(backlog))
 }
 
-/// A socket that listens on `address` alone. With `reuse_port`, later sockets of ours can join it.
+/// Opens a socket that listens on `address` alone. With `reuse_port`, our later sockets can join it.
 ///
-/// The bind happens without `SO_REUSEPORT`, so it fails if any process listens there, another hotrun included. The option
-/// is set only afterwards. Two processes that do this at the same moment still end up in one group; the final scan
-/// detects that.
+/// The bind happens without `SO_REUSEPORT`, so it fails if any process listens there, including another hotrun. The
+/// option is set only afterwards. Two processes that do this at the same time can still end up in one group, which the
+/// final scan detects.
 pub(super) fn exclusive_tcp(
     address: SocketAddr,
     reuse_port: bool,
@@ -202,8 +202,9 @@ pub(super) fn exclusive_tcp(
     }
 }
 
-/// A process of the same user may join a group. It gets no connection, but it has an index, and takes another's when that
-/// one leaves; so while it is there none of ours may join or leave.
+/// Fails if another process shares the address. Any process of the same user may join a group. It gets no connections,
+/// but its socket has an index, which changes when another member leaves. So while it is in the group, none of our
+/// sockets may join or leave.
 pub(super) fn refuse_strangers(
     endpoint: Endpoint,
     socket: &Socket,
@@ -215,13 +216,14 @@ pub(super) fn refuse_strangers(
         Transport::Tcp => scan::stranger(endpoint, &ours),
     }
     .map_or(Ok(()), |stranger| {
-        let message = format!("`{endpoint}` is also listened on by {stranger}");
+        let message = format!("{stranger} is also listening on `{endpoint}`");
         Err(io::Error::new(io::ErrorKind::AddrInUse, message))
     })
 }
 
-/// Binds a program's socket so that other sockets of ours can bind the same address: exclusively unless it is `shared` with
-/// one of ours already, whatever the program has set. The error is what the program would get from the kernel.
+/// Binds a program's socket so that our other sockets can bind the same address later. Whatever the program has set,
+/// the bind is exclusive unless the address is already `shared` with one of ours. On failure, returns the error that
+/// the program would get from the kernel.
 pub(super) fn bind_for_program(
     socket: &Socket,
     endpoint: Endpoint,
@@ -243,8 +245,8 @@ pub(super) fn bind_for_program(
 }
 
 /// Datagram sockets form a group only if the first one binds with `SO_REUSEPORT` (`reuseport_attach_prog` in
-/// `net/core/sock_reuseport.c`), and then the kernel does not report another holder of the address. A socket of ours
-/// checks that first.
+/// `net/core/sock_reuseport.c`), but then the kernel does not report another holder of the address. So this first binds
+/// a separate socket without the option.
 fn check_unused(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let domain = Domain::for_address(address);
     let alone = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
@@ -254,12 +256,12 @@ fn check_unused(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     alone.bind(&address.into())
 }
 
-/// Checks that nothing is at `path`, or a socket on which no process listens.
+/// Checks that `path` does not exist, or is a socket on which no process listens.
 pub(super) fn check_unix_path(path: &Path) -> Result<(), OpenError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(OpenError::at_path("looking at", path, &error)),
+        Err(error) => return Err(OpenError::at_path("checking", path, &error)),
     };
     if !metadata.file_type().is_socket() {
         let path = path.display();
@@ -283,8 +285,8 @@ pub(super) fn check_unix_path(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Whether some process listens at this socket file. A full queue (`EAGAIN`) and a socket of another type (`EPROTOTYPE`)
-/// count as yes.
+/// Whether a process listens on this socket file. A full queue (`EAGAIN`) or a socket of another type (`EPROTOTYPE`)
+/// also means that it does.
 fn accepts_connections(path: &Path) -> io::Result<bool> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

@@ -1,4 +1,4 @@
-//! The sockets behind the listeners of the table.
+//! The sockets behind the table's listeners.
 
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use super::unix_path::{Name, UnixPath};
 /// How generations share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// Each has a listener of its own, and a program in the kernel chooses which of them gets new connections.
+    /// Each generation has its own listener, and a program in the kernel chooses which of them gets new connections.
     Steered,
-    /// Each has a duplicate of one socket, for systems where [`STEERING`](crate::os::STEERING) is false. No connection is
-    /// refused; the old generation may accept one just before it ends.
+    /// All generations have duplicates of one socket, for systems where [`STEERING`](crate::os::STEERING) is false. No
+    /// connection is refused, but the old generation may accept one just before it exits.
     Shared,
 }
 
-/// A group's address.
+/// A group's address, and the policy for its unclaimed connections.
 pub(super) struct Group {
     pub(super) address: Address,
     pub(super) at: At,
@@ -36,17 +36,17 @@ pub(super) enum At {
     Path(UnixPath),
 }
 
-/// An open socket.
+/// A listener's open socket.
 pub(super) struct Listener {
     pub(super) group: GroupId,
-    /// Ours and, by duplicates, the program's: the flags of the description are shared with it.
+    /// Our descriptor. The program has a duplicate, which shares the file status flags.
     pub(super) socket: Arc<Socket>,
     pub(super) sharing: Sharing,
-    /// The inode of the socket itself, not of a file that leads to it.
+    /// The inode of the socket itself, not that of its path.
     pub(super) inode: u64,
     pub(super) name: Option<Name>,
     pub(super) forwarder: Option<Forwarder>,
-    /// The task that watches for the program to shut it down. It has a duplicate.
+    /// The task that waits for the program to shut the socket down. It has a duplicate.
     pub(super) watch: Option<AbortHandle>,
 }
 
@@ -58,9 +58,10 @@ impl Drop for Listener {
         if let Some(watch) = self.watch.take() {
             watch.abort();
         }
-        // To close our descriptor is not enough: a drain monitor has a duplicate, a process that escaped may have one,
-        // and a forwarder that sleeps in `accept` keeps the socket open. Shut down, it leaves the group now, and that
-        // sleeper wakes with EINVAL (`inet_csk_wait_for_connect` in `net/ipv4/inet_connection_sock.c`, `unix_accept`).
+        // Closing our descriptor is not enough: a drain monitor has a duplicate, a process that has escaped may have
+        // one, and a forwarder blocked in `accept` keeps the socket open. The shutdown removes the socket from its
+        // group immediately, and wakes the forwarder with EINVAL (`inet_csk_wait_for_connect` in
+        // `net/ipv4/inet_connection_sock.c`, `unix_accept`).
         if self.sharing == Sharing::Steered {
             let _ = self.socket.shutdown(Shutdown::Read);
         }

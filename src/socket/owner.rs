@@ -1,4 +1,4 @@
-//! The one thread that owns all sockets.
+//! The thread that owns all sockets.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,27 +10,27 @@ use super::apply::Applier;
 use super::opened::Sharing;
 use super::table::{Input, Table};
 
-/// What is in the inbox: an input, or a request that replies to the thread that waits for it.
+/// A message in the inbox: an input, or a request that sends its result to the waiting thread.
 enum Message {
     Input(Input),
     Request(Box<dyn FnOnce(&mut Owner) + Send>),
 }
 
-/// The table and its sockets. Only its own thread has it.
+/// The table and its sockets. Only the owner's thread can access them.
 pub(super) struct Owner {
     pub(super) table: Table,
     pub(super) applier: Applier,
-    /// Whether the table has acted on an input and was not tidied up since.
+    /// Whether the table has handled an input since it was last tidied up.
     untidy: bool,
     closed: bool,
 }
 
-/// A way to the owner. Every thread may have one.
+/// A handle for sending messages to the owner from any thread.
 #[derive(Clone)]
 pub(super) struct Inbox(Sender<Message>);
 
 impl Owner {
-    /// Starts the thread, which ends with [`Self::close`].
+    /// Starts the thread. It ends when [`Self::close`] is called.
     pub(super) fn start(sharing: Sharing) -> io::Result<Inbox> {
         let (sender, inbox) = mpsc::channel();
         let inputs = sender.clone();
@@ -52,12 +52,12 @@ impl Owner {
                 Some(deadline) => inbox.recv_timeout(deadline.since(self.applier.now())).ok(),
                 None => inbox.recv().ok(),
             };
-            // A fault of ours must not take all sockets along.
+            // A bug in hotrun must not close all sockets.
             let _ = catch_unwind(AssertUnwindSafe(|| self.act(message)));
         }
     }
 
-    /// Acts on a message; without one, the deadline has passed. What fails is tried again.
+    /// Handles a message. `None` means that the deadline has passed. Failed ops are retried later.
     fn act(&mut self, message: Option<Message>) {
         match message {
             None => drop(self.handle(Input::Tick)),
@@ -69,7 +69,8 @@ impl Owner {
         }
     }
 
-    /// Has the table act on an input. It is tidied up once the reply is sent, or now if the result depends on that.
+    /// Has the table handle an input. The table is tidied up after the reply has been sent, or now if the result
+    /// depends on it.
     pub(super) fn handle(&mut self, input: Input) -> io::Result<()> {
         if input != Input::Tick {
             tracing::debug!("sockets: {input:?}");
@@ -91,7 +92,7 @@ impl Owner {
         self.table.tidy(self.applier.now(), &mut self.applier)
     }
 
-    /// Closes everything, and ends the thread.
+    /// Closes everything and ends the thread.
     pub(super) fn close(&mut self) {
         let _ = self.handle(Input::Close);
         self.closed = true;
@@ -99,8 +100,8 @@ impl Owner {
 }
 
 impl Inbox {
-    /// Has the owner do something, and waits for the result. That takes microseconds: slow work is done elsewhere. Fails with
-    /// [`io::ErrorKind::NotConnected`] once the sockets are closed.
+    /// Runs a request on the owner's thread, and waits for the result. This takes microseconds, because slow work is
+    /// done elsewhere. Fails with [`io::ErrorKind::NotConnected`] once the sockets are closed.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         request: impl FnOnce(&mut Owner) -> T + Send + 'static,
@@ -113,12 +114,12 @@ impl Inbox {
         replied.recv().map_err(|_| closed())
     }
 
-    /// Has the table act on an input, and waits for the result.
+    /// Has the table handle an input, and waits for the result.
     pub(super) fn handle(&self, input: Input) -> io::Result<()> {
         self.ask(|owner| owner.handle(input))?
     }
 
-    /// Sends an input, and does not wait.
+    /// Sends an input without waiting for it to be handled.
     pub(super) fn send(&self, input: Input) {
         let _ = self.0.send(Message::Input(input));
     }

@@ -1,5 +1,5 @@
-//! The 503 response to HTTP requests while no server is running: the reason, as text or as a page that reloads itself once
-//! the program is back.
+//! The 503 response to HTTP requests while no server is running. It shows the reason as text, or as a page that reloads
+//! itself once the program is back.
 //!
 //! Connections of other protocols wait. [`Request::parse`] recognizes them.
 
@@ -11,17 +11,17 @@ use httparse::{Header, Status};
 
 use super::forward::{Respond, Response};
 
-/// Why no server is running.
+/// The reason why no server is running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reason {
-    /// One line: the generation and its failure.
+    /// One line that names the generation and its failure.
     pub summary: String,
-    /// The output of the compiler or the program: text with line breaks and no other control characters.
+    /// The output of the compiler or the program. The only control characters are line breaks.
     pub details: Vec<String>,
 }
 
 impl Reason {
-    /// Differs between reasons.
+    /// Returns a mark that is different for each reason.
     fn mark(&self) -> String {
         let mut hasher = DefaultHasher::new();
         (&self.summary, &self.details).hash(&mut hasher);
@@ -29,11 +29,11 @@ impl Reason {
     }
 }
 
-/// In seconds. The page polls as often.
+/// The value of `Retry-After`, in seconds. The page polls at the same interval.
 const RETRY_AFTER: u32 = 1;
 
-/// Responds to HTTP requests while no server is running. The reason is determined for each request, because more output
-/// may have arrived.
+/// Returns a responder for HTTP requests while no server is running. It calls `reason` for each request, because more
+/// output may have arrived.
 pub fn responder(reason: impl Fn() -> Reason + Send + Sync + 'static) -> Arc<Respond> {
     Arc::new(
         move |received: &[u8], last| match Request::parse(received, last) {
@@ -44,7 +44,7 @@ pub fn responder(reason: impl Fn() -> Reason + Send + Sync + 'static) -> Arc<Res
     )
 }
 
-/// The response, as HTML if it is a `page`, and without a body for `HEAD`.
+/// Builds the response, as an HTML `page` or as text, and with a `body` unless the method is `HEAD`.
 fn response(reason: &Reason, page: bool, body: bool) -> Vec<u8> {
     let (kind, policy, text) = match page {
         true => {
@@ -85,34 +85,34 @@ fn plain(reason: &Reason) -> String {
     text
 }
 
-/// The most headers that are parsed. No browser sends more, and a request with more still counts as one.
+/// The maximum number of headers that are parsed. No browser sends more, and a request with more still counts as HTTP.
 const MOST_HEADERS: usize = 128;
 
-/// What a connection begins with.
+/// The kind of request that a connection starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Too little to tell.
+    /// Too few bytes have arrived to tell.
     Incomplete,
-    /// Not HTTP/1.
+    /// The protocol is not HTTP/1.
     OtherProtocol,
     /// An HTTP/1 request.
     Http {
-        /// Whether the client is a browser that shows a page.
+        /// Whether the client is a browser that will show a page.
         page: bool,
-        /// Whether the response has a body, unlike that to `HEAD`.
+        /// Whether the response has a body: the response to `HEAD` has none.
         body: bool,
     },
 }
 
 impl Request {
-    /// Parses what was received so far. `last` means that nothing more will be received: a complete request line is then
+    /// Parses the bytes received so far. `last` means that no more will be received; a complete request line is then
     /// enough.
     #[must_use]
     pub fn parse(received: &[u8], last: bool) -> Self {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         let parsed = request.parse(received);
-        // `None` for the preface of HTTP/2, which the parser rejects.
+        // The version is `None` for the HTTP/2 preface, which the parser rejects.
         let has_request_line = request.version.is_some();
         let body = request.method != Some("HEAD");
         match parsed {
@@ -127,16 +127,18 @@ impl Request {
     }
 }
 
-/// A browser that navigates names `text/html`. `curl` and the `fetch` of a page accept anything.
+/// Whether the client asks for HTML. A browser that navigates to a page names `text/html`; `curl` and a page's `fetch`
+/// accept anything.
 fn accepts_html(header: &Header<'_>) -> bool {
     let value = String::from_utf8_lossy(header.value).to_ascii_lowercase();
     header.name.eq_ignore_ascii_case("accept") && value.contains("text/html")
 }
 
-/// The header by which the page recognizes that hotrun still responds, with the same reason.
+/// The header from which the page can tell that hotrun is still responding with the same reason.
 const MARK: &str = "Hotrun-Reason";
 
-/// A page and its `Content-Security-Policy`: it may run its own script and send requests to its origin.
+/// A page and its `Content-Security-Policy`, which allows the page only to use its own style and script and to send
+/// requests to its origin.
 struct Page {
     html: String,
     policy: String,
@@ -150,8 +152,9 @@ pre { overflow-x: auto; padding: 1rem; border-radius: .4rem; background: #8882; 
 footer { opacity: .7 }
 ";
 
-/// Polls until the program responds, or hotrun with another reason. While the next generation is on its way the poll waits
-/// in the queue, so the page reloads as soon as the program is ready. `HEAD` has no side effects there.
+/// Polls until the program responds, or until hotrun responds with another reason. While the next generation is being
+/// started, the poll waits in the queue, so the page reloads as soon as the program is ready. `HEAD` requests have no
+/// side effects in the program.
 const SCRIPT: &str = "
 const mark = document.documentElement.dataset.mark;
 async function poll() {
@@ -192,7 +195,8 @@ fn page(reason: &Reason) -> Page {
     Page { html, policy }
 }
 
-/// Escapes text for any place in a page (HTML, 13.3 "Serializing HTML fragments"). Control characters become U+FFFD.
+/// Escapes text for use anywhere in a page (HTML, 13.3 "Serializing HTML fragments"). Replaces control characters with
+/// U+FFFD.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -210,7 +214,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Unpredictable, because the standard library's hash keys are random.
+/// Returns a nonce. It is unpredictable, because the standard library's hash keys are random.
 fn nonce() -> String {
     let half = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", half(), half())

@@ -1,4 +1,4 @@
-//! Connections to one generation, whichever is live.
+//! Connects to one generation, whichever generation is live.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,7 +12,7 @@ use super::owner::{Inbox, Owner};
 use super::table::{Group, GroupId, Input};
 use crate::reload::GenId;
 
-/// A way to one generation's listener at one address.
+/// A route to one generation's listener on one address.
 #[derive(Clone)]
 pub struct Route {
     /// The address, as clients know it.
@@ -22,22 +22,22 @@ pub struct Route {
 
 #[derive(Clone)]
 enum Way {
-    /// By a source port that is steered there.
+    /// Connect from a source port that is diverted to the generation.
     Port(Inbox, GroupId, GenId, SocketAddr),
-    /// By the listener's own name.
+    /// Connect to the listener's own name.
     Path(PathBuf),
 }
 
 impl Route {
-    /// Connects to that listener. This may be called any number of times, also at once, and has no timeout. Fails with
-    /// [`io::ErrorKind::NotFound`] if the generation does not listen there any longer.
+    /// Connects to the listener, without a timeout. This may be called any number of times, even concurrently. Fails
+    /// with [`io::ErrorKind::NotFound`] if the generation no longer listens there.
     pub async fn dial(&self) -> io::Result<Box<dyn Stream>> {
         match &self.way {
             Way::Path(path) => Ok(Box::new(UnixStream::connect(path).await?)),
             Way::Port(inbox, group, id, address) => {
                 let (socket, to) = reserve(*address)?;
-                // The port is bound before it is diverted, so that no other connection comes from it. Once the handshake
-                // is done the listener has been chosen, and the port is like all others again.
+                // Bind the port before diverting it, so that no other connection can come from it. After the handshake
+                // the kernel has chosen the listener, and the port no longer needs to be diverted.
                 let (group, id) = (*group, *id);
                 let port = socket.local_addr()?.port();
                 let _diversion = Diversion { inbox, group, port };
@@ -48,8 +48,8 @@ impl Route {
     }
 }
 
-/// A socket bound to a free port, and the address to which it will connect. A listener on all addresses is reached by
-/// loopback, by IPv4's if there is no other.
+/// Binds a socket to a free port, and returns it with the address to connect to. A listener on all addresses is reached
+/// over loopback, over IPv4 if there is no IPv6.
 fn reserve(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
     let reserve = |ip: IpAddr| {
         let socket = match ip {
@@ -73,7 +73,7 @@ fn reserve(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
     }
 }
 
-/// A source port that leads to one generation while this lives.
+/// A source port that is diverted to one generation until the `Diversion` is dropped.
 struct Diversion<'a> {
     inbox: &'a Inbox,
     group: GroupId,
@@ -88,7 +88,7 @@ impl Drop for Diversion<'_> {
 }
 
 impl Owner {
-    /// Ways to the listeners of this generation, one for each address at which it listens.
+    /// Returns routes to this generation's listeners, one for each address that it listens on.
     pub(super) fn routes(&self, id: GenId, inbox: &Inbox) -> Vec<Route> {
         let groups = self.table.groups().iter();
         let groups = groups.filter(|group| !group.carries_datagrams() && group.listens(id));

@@ -1,6 +1,6 @@
-//! What the kernel knows about the sockets of the whole machine (`sock_diag(7)`).
+//! Queries the kernel for the listening sockets of the whole machine (`sock_diag(7)`).
 //!
-//! For each answer the kernel walks over all of its sockets, which takes milliseconds on a busy machine.
+//! For each query the kernel walks over all of its sockets, which takes milliseconds on a busy machine.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use crate::os::{Holder, TcpListening};
 use crate::os::{tcp_half_open, tcp_listening};
 use crate::reload::Time;
 
-/// The holder of an address that we want.
+/// The holder of an address that we want to use.
 pub(super) struct Occupant {
-    /// The process, if we may see it.
+    /// The process, if we may inspect it.
     pub(super) holder: Option<Holder>,
-    /// The user id of its owner, if the system reports it.
+    /// The user id of the socket's owner, if the system reports it.
     pub(super) uid: Option<u32>,
 }
 
@@ -23,18 +23,18 @@ impl fmt::Display for Occupant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.holder, self.uid) {
             (Some(Holder { pid, name }), _) => write!(f, "`{name}` (pid {pid})"),
-            (None, Some(uid)) => write!(f, "a process of user id {uid}"),
+            (None, Some(uid)) => write!(f, "a process with user id {uid}"),
             (None, None) => f.write_str("another process"),
         }
     }
 }
 
-/// A listener, other than `ours`, that keeps `endpoint` from being bound.
+/// Finds a listener, other than `ours`, that prevents `endpoint` from being bound.
 pub(super) fn occupant(endpoint: Endpoint, ours: &[u64]) -> Option<Occupant> {
     overlapping(endpoint, ours).as_ref().map(describe)
 }
 
-/// Whether there is an [`occupant`]. This does not look for its process.
+/// Whether there is an [`occupant`]. Faster, because it does not search for the process.
 pub(super) fn is_occupied(endpoint: Endpoint, ours: &[u64]) -> bool {
     overlapping(endpoint, ours).is_some()
 }
@@ -44,14 +44,16 @@ fn overlapping(endpoint: Endpoint, ours: &[u64]) -> Option<TcpListening> {
     others.find(|found| endpoint_of(found).overlaps(&endpoint))
 }
 
-/// A listener, other than `ours`, that shares exactly this address by `SO_REUSEPORT`. A program of the same user can.
+/// Finds a listener, other than `ours`, that shares exactly this address through `SO_REUSEPORT`. Any process of the
+/// same user can do so.
 pub(super) fn stranger(endpoint: Endpoint, ours: &[u64]) -> Option<Occupant> {
     let mut others = others(endpoint, ours);
     let stranger = others.find(|found| is_same(endpoint_of(found), endpoint));
     stranger.as_ref().map(describe)
 }
 
-/// Looks for strangers at an address, and for unfinished handshakes with it if they matter. Unknown counts as unfinished.
+/// Scans for strangers at an address and, if `handshakes` is set, for unfinished handshakes there. If that is unknown,
+/// reports an unfinished handshake.
 pub(super) fn sight(since: Time, endpoint: Endpoint, ours: &[u64], handshakes: bool) -> Sight {
     let mut others = others(endpoint, ours);
     Sight {
@@ -61,7 +63,7 @@ pub(super) fn sight(since: Time, endpoint: Endpoint, ours: &[u64], handshakes: b
     }
 }
 
-/// The listeners on the port except `ours`, if the system reports them.
+/// Returns the listeners on the port except `ours`, if the system reports them.
 fn others(endpoint: Endpoint, ours: &[u64]) -> impl Iterator<Item = TcpListening> {
     let found = match endpoint.address.port() {
         0 => Vec::new(),
@@ -85,7 +87,8 @@ fn endpoint_of(found: &TcpListening) -> Endpoint {
     }
 }
 
-/// `::` and `::` for IPv6 only are two addresses (`ipv6_rcv_saddr_equal` in `net/ipv4/inet_connection_sock.c`).
+/// Whether two endpoints are the same address. Dual-stack `::` and IPv6-only `::` are different addresses
+/// (`ipv6_rcv_saddr_equal` in `net/ipv4/inet_connection_sock.c`).
 fn is_same(a: Endpoint, b: Endpoint) -> bool {
     let key = |one: Endpoint| (one.address.ip(), one.address.port(), one.only_v6);
     key(a) == key(b)

@@ -1,4 +1,4 @@
-//! The handle by which other modules use the sockets.
+//! The handle through which other modules use the sockets.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,35 +21,35 @@ use crate::reload::GenId;
 /// A listening socket to pass to a program.
 #[derive(Debug)]
 pub struct Passed {
-    /// Its name in `LISTEN_FDNAMES`.
+    /// The socket's name in `LISTEN_FDNAMES`.
     pub name: String,
-    /// A duplicate, closed on exec.
+    /// A duplicate of the socket, with `CLOEXEC`.
     pub fd: OwnedFd,
-    /// The inode of the socket, as in `/proc/PID/fd`.
+    /// The inode of the socket, as shown in `/proc/PID/fd`.
     pub inode: u64,
 }
 
 /// All listening sockets.
 ///
-/// This is a handle: the sockets belong to a thread of their own, which replies to requests at once. Dropping it closes
-/// everything and removes the paths of unix sockets that are still ours.
+/// This is a handle: the sockets belong to a separate thread, which replies to requests immediately. Dropping the
+/// handle closes everything, and removes the paths of unix sockets that are still ours.
 pub struct Sockets {
-    /// What `--listen` named. Their groups are the first.
+    /// The `--listen` addresses. Their groups come first in the table.
     addresses: Vec<Listening>,
     sharing: Sharing,
     inbox: Inbox,
 }
 
 impl Sockets {
-    /// Listens on every address; connections wait. After an error nothing is open.
+    /// Listens on every address, and holds connections. After an error, nothing is open.
     ///
     /// # Panics
-    /// Outside of a tokio runtime: connections are forwarded in tasks of it.
+    /// Outside of a tokio runtime, because connections are forwarded in tokio tasks.
     pub fn open(specs: &[ListenSpec], sharing: Sharing) -> Result<Self, OpenError> {
         let addresses = addresses(specs)?;
         let inbox = Owner::start(sharing)
-            .map_err(|error| OpenError::io("starting the thread of the sockets", &error))?;
-        // From here on an error closes what is open.
+            .map_err(|error| OpenError::io("starting the socket thread", &error))?;
+        // From here on, returning an error drops `sockets`, which closes everything.
         let mut sockets = Self {
             addresses: Vec::new(),
             sharing,
@@ -61,7 +61,7 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// Opens an address. Returns it with the actual port if port 0 was requested.
+    /// Opens an address. Returns the address with the actual port if port 0 was requested.
     fn listen(&self, address: &Address) -> Result<Address, OpenError> {
         let begin = |place, incoming| {
             self.inbox.ask(move |owner: &mut Owner| {
@@ -86,25 +86,25 @@ impl Sockets {
         }
     }
 
-    /// What `--listen` named.
+    /// Returns the `--listen` addresses and their names.
     pub fn listening(&self) -> Vec<Listening> {
         self.addresses.clone()
     }
 
-    /// A handle for sockets that programs open; none where generations share their sockets.
+    /// Returns a handle for adopting the sockets that programs open, or `None` where generations share their sockets.
     pub fn adopter(&self) -> Option<Adopter> {
         let inbox = self.inbox.clone();
         (self.sharing == Sharing::Steered).then(|| Adopter::new(inbox))
     }
 
-    /// The paths of unix sockets, to remove when hotrun was killed. They stay the same.
+    /// Returns the paths of unix sockets that must be removed if hotrun is killed. They do not change.
     pub fn paths(&self) -> Vec<Cleanup> {
         let paths = self.inbox.ask(|owner| owner.applier.cleanup());
         paths.unwrap_or_default()
     }
 
-    /// The sockets for a generation that is about to start, in order. If none is live they are the ones in which
-    /// connections wait. After an error the generation has no listener anywhere.
+    /// Returns the sockets for a generation that is about to start, in the order of `--listen`. If no generation is
+    /// live, these are the sockets in which connections are waiting. After an error, the generation has no listeners.
     pub fn prepare(&mut self, id: GenId) -> io::Result<Vec<Passed>> {
         let passed = self.inbox.ask(move |owner| owner.prepare(id))??;
         let named = self.addresses.iter().zip(passed);
@@ -116,21 +116,22 @@ impl Sockets {
         Ok(passed.collect())
     }
 
-    /// Sends every new connection to this generation: one that begins after the return reaches no other. After an error
-    /// everything is as before; it is [`io::ErrorKind::NotFound`] if the generation does not listen everywhere.
+    /// Sends every new connection to this generation: a connection that begins after this returns reaches no other
+    /// generation. Fails with [`io::ErrorKind::NotFound`] if the generation does not listen on every address. After an
+    /// error, nothing has changed.
     pub fn switch(&mut self, id: GenId) -> io::Result<()> {
         self.inbox.handle(Input::Switch(id))
     }
 
-    /// No generation is live: new connections wait for the newest one that was prepared and was not live yet, or for the
-    /// next one.
+    /// Holds new connections, because no generation is live. They wait for the newest generation that has been prepared
+    /// but was not live yet, or for the next one.
     pub fn hold(&mut self) -> io::Result<()> {
         self.inbox.handle(Input::Hold)
     }
 
-    /// No generation is live or on its way: until [`Self::stop_responding`] this responds to new connections and to those
-    /// that wait. A connection that gets no response waits, and is forwarded to the next live generation. Where
-    /// generations share their sockets everything waits.
+    /// Responds to new and waiting connections until [`Self::stop_responding`], because no generation is live or about
+    /// to start. A connection that gets no response waits, and is forwarded to the next live generation. Where
+    /// generations share their sockets, all connections wait.
     pub fn respond(&mut self, responder: Arc<Respond>) -> io::Result<()> {
         self.inbox.ask(move |owner| {
             owner.applier.set_responder(responder);
@@ -138,38 +139,40 @@ impl Sockets {
         })?
     }
 
-    /// Connections wait again, for the next generation. To be called before that is started.
+    /// Holds connections for the next generation again. Call this before starting that generation.
     pub fn stop_responding(&mut self) -> io::Result<()> {
         self.inbox.handle(Input::StopResponding)
     }
 
-    /// The generation is neither live nor one to wait for any more. Connections that land in its listeners from now on,
-    /// and that its program does not accept, are forwarded once another is live. To be called before the stop signal.
+    /// Stops treating the generation as live, or as one to wait for. From now on, connections that arrive in its
+    /// listeners but that its program does not accept are forwarded once another generation is live. Call this before
+    /// sending the stop signal.
     pub fn drain(&mut self, id: GenId) -> io::Result<()> {
         self.inbox.handle(Input::Drain(id))
     }
 
-    /// The generation's process tree is gone. Connections that still wait in its listeners are forwarded or left to the
-    /// next generation, and the listeners are closed as soon as that is safe. Steps that failed are tried again.
+    /// Releases the listeners of a generation whose process tree is gone. Connections that are still waiting in them
+    /// are forwarded or left to the next generation, and the listeners are closed as soon as that is safe. Steps that
+    /// fail are retried.
     pub fn release(&mut self, id: GenId) -> io::Result<()> {
         self.inbox.handle(Input::Release(id))
     }
 
-    /// Whether this is a duplicate of a socket that is steered, and so shut down when its generation is gone.
+    /// Whether this is a duplicate of a steered socket, which is shut down when its generation is gone.
     pub fn has(&self, fd: &OwnedFd) -> bool {
         let has = |fd: OwnedFd| self.inbox.ask(move |owner| owner.applier.has(&fd));
         let has = fd.try_clone().and_then(has);
         self.sharing == Sharing::Steered && has.unwrap_or(false)
     }
 
-    /// A monitor of this generation's queues and connections.
+    /// Returns a monitor for this generation's queues and connections.
     pub fn drain_monitor(&self, id: GenId) -> DrainMonitor {
         let monitored = self.inbox.ask(move |owner| owner.monitored(id));
         let shared = self.sharing == Sharing::Shared;
         DrainMonitor::new(monitored.unwrap_or_default(), shared)
     }
 
-    /// Returns the current ways to the listeners of this generation, whichever generation is live.
+    /// Returns a function that returns the current routes to this generation's listeners, whichever generation is live.
     pub fn routes(&self, id: GenId) -> impl Fn() -> Vec<Route> + Send + use<> {
         let inbox = self.inbox.clone();
         move || {

@@ -1,4 +1,4 @@
-//! Groups against the real kernel, with threads for programs and clients.
+//! Tests groups against the real kernel, with threads as programs and clients.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -55,7 +55,7 @@ impl Sockets {
         })
     }
 
-    /// The listeners of which it is certain that no connection is on its way into them.
+    /// Returns how many listeners certainly have no connection on its way into them.
     fn quiescent_count(&self) -> usize {
         self.see(|owner| {
             let groups = owner.table.groups().iter();
@@ -65,7 +65,7 @@ impl Sockets {
     }
 }
 
-/// The way to the first listener of a generation.
+/// Returns the route to the first listener of a generation.
 fn route(sockets: &Sockets, number: u32) -> Route {
     sockets.routes(id(number))().remove(0)
 }
@@ -78,21 +78,21 @@ async fn dial(route: &Route) -> u32 {
     u32::from_le_bytes(answer)
 }
 
-#[expect(clippy::print_stderr, reason = "what was measured")]
+#[expect(clippy::print_stderr, reason = "prints measurements")]
 fn report(text: &str) {
     eprintln!("{text}");
 }
 
-/// Waits, without blocking the runtime, for something that can be seen.
+/// Waits until the condition holds, without blocking the runtime.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < DEADLINE, "{what} does not come true");
+        assert!(begun.elapsed() < DEADLINE, "timed out after {DEADLINE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// What a client may connect to.
+/// The address that a client connects to.
 #[derive(Clone)]
 enum To {
     Tcp(SocketAddr),
@@ -118,7 +118,7 @@ impl To {
         })
     }
 
-    /// One exchange on a connection of its own: the number of the generation that answered.
+    /// Sends a request on a new connection, and returns the number of the generation that answered.
     fn ask(&self) -> io::Result<u32> {
         answer(&mut *self.connect()?)
     }
@@ -129,7 +129,7 @@ fn answer(stream: &mut dyn Duplex) -> io::Result<u32> {
     read_answer(stream)
 }
 
-/// What each of many connections is answered, in whatever order they are taken.
+/// Sends a request on every connection, and returns the answers. The connections may be accepted in any order.
 fn answers(mut all: Vec<Box<dyn Duplex>>) -> JoinHandle<Vec<u32>> {
     thread::spawn(move || {
         for stream in &mut all {
@@ -144,16 +144,16 @@ fn answers(mut all: Vec<Box<dyn Duplex>>) -> JoinHandle<Vec<u32>> {
 fn read_answer(stream: &mut dyn Duplex) -> io::Result<u32> {
     let mut answer = [0; 4];
     stream.read_exact(&mut answer)?;
-    assert_eq!(stream.read(&mut [0])?, 0, "more than an answer");
+    assert_eq!(stream.read(&mut [0])?, 0, "more bytes than an answer");
     Ok(u32::from_le_bytes(answer))
 }
 
-/// How a program treats its listening socket.
+/// How a program uses its listening socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
-    /// As asynchronous runtimes do.
+    /// Never blocks in `accept`, like asynchronous runtimes.
     NonBlocking,
-    /// As simple programs do: it may sleep in `accept` when it is asked to stop.
+    /// Blocks in `accept`, like simple programs, perhaps even when it is asked to stop.
     Blocking,
 }
 
@@ -177,8 +177,8 @@ impl Accept {
     }
 }
 
-/// A program in a thread: answers each byte with its generation's number, one connection after the other. When it is
-/// asked to stop it closes its socket, whatever waits there.
+/// A program that runs in a thread. It handles one connection at a time, and answers the first byte with its
+/// generation's number. When it is asked to stop, it closes its socket, even if connections are waiting there.
 struct Program {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -219,7 +219,7 @@ fn serve(number: u32, listener: &Accept, style: Style, stop: &AtomicBool) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 thread::sleep(Duration::from_micros(200));
             }
-            // Shut down under our hands: it was released while we slept.
+            // The listener was shut down while we were blocked, because the generation was released.
             Err(_) => return,
         }
     }
@@ -230,7 +230,7 @@ fn serve_one(number: u32, stream: &mut dyn Duplex) -> io::Result<()> {
     stream.write_all(&number.to_le_bytes())
 }
 
-/// Starts the programs of a generation, one for each address.
+/// Starts a generation's programs, one for each address.
 fn start(sockets: &mut Sockets, number: u32, style: Style) -> Vec<Program> {
     let listening = sockets.listening();
     let passed = sockets.prepare(id(number)).unwrap();
@@ -239,7 +239,7 @@ fn start(sockets: &mut Sockets, number: u32, style: Style) -> Vec<Program> {
         .collect()
 }
 
-/// Clients that connect, ask once and connect again until they are dropped.
+/// Clients that keep connecting, with one request per connection.
 struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
@@ -267,13 +267,13 @@ impl Load {
 
     async fn more(&self, count: u64) {
         let goal = self.answered() + count;
-        until("more answers", || self.answered() >= goal).await;
+        until("more requests are answered", || self.answered() >= goal).await;
     }
 
-    /// Ends it; how many were answered. None may have failed.
+    /// Stops the clients, and returns how many requests were answered. None may have failed.
     async fn finish(self) -> u64 {
         self.stop.store(true, Ordering::SeqCst);
-        until("the end of the clients", || {
+        until("the clients exit", || {
             self.threads.iter().all(JoinHandle::is_finished)
         })
         .await;
@@ -284,7 +284,7 @@ impl Load {
             .collect();
         assert!(
             failures.is_empty(),
-            "{} lost, the first: {:?}",
+            "{} requests failed, the first with {:?}",
             failures.len(),
             failures.first()
         );
@@ -303,7 +303,7 @@ fn hammer(to: &To, stop: &AtomicBool, answered: &AtomicU64) -> Vec<String> {
     failures
 }
 
-/// The threads of this process with this name.
+/// Returns how many threads of this process have this name.
 fn threads_named(name: &str) -> usize {
     let tasks = std::fs::read_dir("/proc/self/task")
         .unwrap()

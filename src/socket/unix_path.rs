@@ -1,4 +1,4 @@
-//! A unix socket's path.
+//! The path of a unix socket, and the names next to it.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,23 +16,23 @@ use crate::os::cleanup::{FileId, PREFIX, file_id};
 /// `sizeof(sun_path)` without the terminating zero (`unix(7)`).
 const LONGEST_UNIX_PATH: usize = 107;
 
-/// The path at which several listeners take turns.
+/// A path that leads to one of several listeners at a time.
 ///
-/// Each listener is bound under a name of its own beside the path. The path is one more hard link to the file of one of
-/// them, put there by `rename(2)`, so that a client finds the old listener or the new one. A listener's own name stays as
-/// long as the listener: the path is restored from it when a program removes the path as it ends, and a probe reaches by
-/// it a listener that is not live yet.
+/// Each listener is bound to its own name next to the path. The path is a second hard link to one listener's file. It
+/// is replaced with `rename(2)`, so that a client always finds either the old listener or the new one. A listener keeps
+/// its own name for its whole life: it is used to restore the path when a program removes the path on exit, and probes
+/// use it to reach a listener that is not live yet.
 pub(super) struct UnixPath {
     pub(super) path: PathBuf,
     directory: File,
-    /// The file to which the path leads, if we put it there.
+    /// The file that the path leads to, if we put it there.
     pub(super) placed: Option<FileId>,
 }
 
-/// A listener's own name. The file is removed with it.
+/// A listener's own name. Dropping it removes the file.
 pub(super) struct Name {
     file: PathBuf,
-    /// The name as it was bound. `getsockname` reports it, also for the connections.
+    /// The name as passed to `bind`. `getsockname` reports it, even for accepted connections.
     pub(super) bound: PathBuf,
     id: FileId,
 }
@@ -44,7 +44,7 @@ impl Drop for Name {
 }
 
 impl UnixPath {
-    /// A path at which nothing is that may not be replaced. Removes what a killed hotrun left beside it.
+    /// Prepares a path, which must not exist or must be safe to replace. Removes what a killed hotrun left next to it.
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         remove_leftovers(directory);
@@ -55,7 +55,7 @@ impl UnixPath {
         })
     }
 
-    /// One more listener, to which the path does not lead yet.
+    /// Opens another listener, which the path does not lead to yet.
     pub(super) fn open(&self) -> io::Result<(Socket, Name)> {
         let (socket, file, bound) = self.bind()?;
         let id = fs::symlink_metadata(&file).map(|metadata| file_id(&metadata));
@@ -65,7 +65,7 @@ impl UnixPath {
         Ok((socket, name))
     }
 
-    /// A listener for all generations, bound to the path itself.
+    /// Opens one listener for all generations, bound to the path itself.
     pub(super) fn open_shared(&mut self) -> io::Result<Socket> {
         let _ = fs::remove_file(&self.path);
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -75,8 +75,8 @@ impl UnixPath {
         Ok(socket)
     }
 
-    /// Makes the path lead to this listener. `rename` does nothing if both names are the same file already, so the
-    /// second name is removed in each case.
+    /// Makes the path lead to this listener. `rename` does nothing if both names are already the same file, so the
+    /// second name is always removed.
     pub(super) fn place(&mut self, name: &Name) -> io::Result<()> {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if file_id(&metadata) == name.id => {}
@@ -97,16 +97,16 @@ impl UnixPath {
         Ok(())
     }
 
-    /// Puts the path back if nothing is there. A file that another process has put there stays.
+    /// Restores the path if it is missing. A file that another process has put there is kept.
     pub(super) fn restore(&self, name: &Name) {
         let found = fs::symlink_metadata(&self.path);
         if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            // This fails if the directory is gone: then there is no path to serve.
+            // This fails if the directory is gone, and then there is no path to restore.
             let _ = fs::hard_link(&name.file, &self.path);
         }
     }
 
-    /// A socket bound under a new name: the socket, the name, and the name as it was bound.
+    /// Binds a socket to a new name. Returns the socket, the file's path, and the name as passed to `bind`.
     fn bind(&self) -> io::Result<(Socket, PathBuf, PathBuf)> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         loop {
@@ -120,7 +120,7 @@ impl UnixPath {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             match socket.bind(&SockAddr::unix(&bound)?) {
                 Ok(()) => return Ok((socket, file, bound)),
-                // Left over by another process that had our pid.
+                // The name was left behind by an earlier process that had our pid.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(error),
             }

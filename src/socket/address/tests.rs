@@ -1,4 +1,4 @@
-//! The forms of `--listen`, and the names of its sockets.
+//! The forms that `--listen` accepts, and the names of its sockets.
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn every_documented_form_is_parsed() {
 }
 
 #[test]
-fn the_displayed_form_is_parsed_again() {
+fn the_displayed_form_can_be_parsed() {
     for value in [
         "127.0.0.1:3000",
         "web=[::]:80",
@@ -68,9 +68,9 @@ fn an_error_names_the_value_and_the_mistake() {
         ("unix:", "the file name is missing"),
         ("unix:/run/", "the file name is missing"),
         ("unix:@name", "abstract"),
-        ("=3000", "`` is not a name"),
-        ("a b=3000", "`a b` is not a name"),
-        ("grün=3000", "`grün` is not a name"),
+        ("=3000", "`` is not a valid name"),
+        ("a b=3000", "`a b` is not a valid name"),
+        ("grün=3000", "`grün` is not a valid name"),
     ] {
         let shown = shown(value);
         assert!(

@@ -1,27 +1,27 @@
-//! Whether a request is in progress on a TCP connection, as far as the kernel's counters show. Pure.
+//! Infers from the kernel's counters whether a request is in progress on a TCP connection. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::os::{TcpConnection, TcpState};
 
-/// How long a connection must be quiet after its last response to be idle, by default.
+/// The default for how long a connection must have been quiet since its last response to count as idle.
 pub(super) const QUIET: Duration = Duration::from_millis(100);
-/// How long it must be quiet if the order of request and response is unknown.
+/// How long a connection must have been quiet if the order of its last request and response is unknown.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
-/// Whose bytes came last.
+/// Which side sent the last bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
-    /// The client's: a response is due.
+    /// The client did, so it is waiting for a response.
     Request,
-    /// Ours.
+    /// The program did.
     Response,
-    /// Both came within one tick of the kernel's clock.
+    /// Unknown: both sides sent bytes within one tick of the kernel's clock.
     Unclear,
 }
 
-/// A connection as it was at the last look.
+/// The state of a connection at the last poll.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     received: u64,
@@ -29,18 +29,18 @@ struct Seen {
     last: Last,
 }
 
-/// Tells idle connections from busy ones, with the help of earlier looks.
+/// Distinguishes idle connections from busy ones, using the results of earlier polls.
 ///
-/// The kernel records when data was last sent and last received in ticks of 1 to 10 ms. If the ticks differ, the order is
-/// certain. But a response sent in the tick of its request looks the same as a request that arrives in the tick of the
-/// previous response. These distinguish them, in this order:
+/// The kernel records when data was last sent and last received in ticks of 1 to 10 ms. If the ticks differ, the order
+/// is certain. But a response sent in the same tick as its request looks the same as a request that arrives in the same
+/// tick as the previous response. The following distinguishes them, in this order:
 ///
-/// 1. two looks between which only one of the byte counts has grown;
-/// 2. an acknowledgement from the client in a later tick than its last data: it acknowledges what was sent since, because
-///    a request itself acknowledges everything before it;
+/// 1. two polls between which only one of the byte counts has grown;
+/// 2. an acknowledgement from the client in a later tick than its last data: it must acknowledge a response sent since
+///    then, because the request itself acknowledged everything before it;
 /// 3. time.
 ///
-/// Protocols with several concurrent requests on one connection (HTTP/2) are beyond this.
+/// This does not work for protocols with concurrent requests on one connection (HTTP/2).
 #[derive(Debug)]
 pub(super) struct IdleDetector {
     seen: HashMap<u64, Seen>,
@@ -48,7 +48,7 @@ pub(super) struct IdleDetector {
 }
 
 impl IdleDetector {
-    /// A connection must be quiet for this long.
+    /// Creates a detector that considers a connection idle once it has been quiet for this long.
     pub(super) fn new(quiet: Duration) -> Self {
         Self {
             seen: HashMap::new(),
@@ -56,7 +56,7 @@ impl IdleDetector {
         }
     }
 
-    /// Whether no request is in progress on the connection. Call it at every look.
+    /// Whether no request is in progress on the connection. Call this at every poll.
     pub(super) fn is_idle(&mut self, now: &TcpConnection) -> bool {
         let last = self.last(now);
         let seen = Seen {
@@ -67,11 +67,11 @@ impl IdleDetector {
         self.seen.insert(now.inode, seen);
         match now.state {
             TcpState::Open => queues_empty(now, 0) && self.is_quiet(now, last),
-            // The client sends no more requests, and may wait for a response.
+            // The client sends no more requests, but may be waiting for a response.
             TcpState::PeerClosed => {
                 queues_empty(now, 0) && (now.received == 0 || self.is_quiet(now, last))
             }
-            // The program sends no more. Its FIN takes a place in the queue until it is acknowledged.
+            // The program sends no more data. Its FIN counts as unsent until it is acknowledged.
             TcpState::Closed | TcpState::BothClosed => queues_empty(now, 1),
         }
     }
@@ -82,7 +82,7 @@ impl IdleDetector {
             1.. => now.since_sent,
         };
         let since = now.since_received.min(since_sent);
-        // Opened in advance, as browsers do, and not used yet.
+        // The connection was opened in advance, as browsers do, and has not been used yet.
         if now.received == 0 {
             return since >= PATIENCE;
         }
@@ -103,7 +103,7 @@ impl IdleDetector {
             (true, true) => by_time(now),
             (false, false) => match seen.last {
                 Last::Request | Last::Response => seen.last,
-                // A late acknowledgement may have made it clear.
+                // A late acknowledgement may have settled the order.
                 Last::Unclear => by_time(now),
             },
         }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_response_is_never_idle() {
+    fn a_connection_with_an_unanswered_request_is_never_idle() {
         assert!(
             !idle(&connection(80, 0, 60_000, 70_000)),
             "on a new connection"
@@ -163,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_request_is_idle_after_a_quiet_time() {
+    fn a_connection_is_idle_once_it_was_quiet_after_its_response() {
         assert!(!idle(&connection(80, 90, 96, 92)));
         assert!(!idle(&connection(80, 90, 200, 96)));
         assert!(idle(&connection(80, 90, 104, 100)));
     }
 
     #[test]
-    fn within_one_tick_time_decides() {
+    fn a_request_and_response_in_one_tick_require_patience() {
         assert!(!idle(&connection(80, 90, 2496, 2496)));
         assert!(idle(&connection(80, 90, 2500, 2500)));
     }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn two_looks_show_the_order() {
+    fn growth_between_two_polls_shows_the_order() {
         let mut detector = IdleDetector::new(QUIET);
         assert!(!detector.is_idle(&connection(80, 90, 0, 0)));
         assert!(
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_between_two_looks_leaves_the_order_unknown() {
+    fn a_whole_exchange_between_two_polls_leaves_the_order_unknown() {
         let mut detector = IdleDetector::new(QUIET);
         assert!(!detector.is_idle(&connection(80, 0, 0, 5)));
         assert!(!detector.is_idle(&connection(80, 90, 0, 0)));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn queued_data_is_not_idle() {
+    fn a_connection_with_queued_data_is_not_idle() {
         let idle_connection = connection(80, 90, 5000, 4000);
         assert!(idle(&idle_connection));
         assert!(!idle(&TcpConnection {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_without_a_request_must_be_quiet_for_long() {
+    fn an_unused_connection_must_be_quiet_for_longer() {
         assert!(!idle(&connection(0, 0, 2496, 2496)));
         assert!(idle(&connection(0, 0, 2500, 2500)));
         assert!(
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_half_closed_connection_is_idle_unless_a_response_is_due() {
+    fn a_half_closed_connection_is_idle_unless_it_awaits_a_response() {
         let closed = |received, sent| TcpConnection {
             state: TcpState::PeerClosed,
             ..connection(received, sent, 200, if sent > 0 { 150 } else { 200 })
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_closed_by_the_program_is_idle_once_all_is_sent() {
+    fn a_connection_closed_by_the_program_is_idle_once_everything_is_sent() {
         let closed = TcpConnection {
             state: TcpState::Closed,
             unsent: 1,

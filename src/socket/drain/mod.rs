@@ -1,5 +1,5 @@
-//! Whether a generation has finished: its accept queues, its connections, and the requests in progress on them, seen
-//! from outside.
+//! Finds out from outside whether a generation has finished: whether its accept queues are empty, and its connections
+//! closed or idle.
 
 mod idle;
 
@@ -22,25 +22,26 @@ use crate::os::{
     unix_connections, unix_queue,
 };
 
-/// The shortest and the longest pause between two looks. Within these limits a look takes at most a tenth of the time.
+/// The shortest and longest pause between two polls. Within these limits, polling takes at most a tenth of the time.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(25);
-/// How many looks in a row must agree. Between `accept` and the moment at which the new descriptor is visible in `/proc`,
-/// a connection is neither in the queue nor with the process.
+/// How many polls in a row must agree. After `accept` it takes a moment until the new descriptor is visible in `/proc`,
+/// and until then the connection seems to be neither in the queue nor held by the process.
 const AGREEING: u32 = 2;
 /// The longest wait for an old generation on a shared socket, because it keeps accepting connections.
 const SHARED_IDLE: Duration = Duration::from_secs(1);
-/// A connection without a single byte for this long was opened in advance, as browsers do. Its client expects that it may
-/// be closed. On an overloaded machine a client needs a long time for its first byte.
+/// A connection that has received no data for this long was opened in advance, as browsers do, and its client must
+/// expect it to be closed. The limit allows for a client that takes long to send its first byte on an overloaded
+/// machine.
 const UNUSED: Duration = Duration::from_secs(2);
 
-/// How long a handshake that began before the switch is waited for: a client that lost our answer sends again after one
-/// second, then after two (RFC 6298).
+/// How long to wait for a handshake that began before the switch: a client that has lost our SYN-ACK retransmits after
+/// one second, then after two more (RFC 6298).
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
-/// The error of a handshake's age, which the kernel measures in ticks of 1 to 10 ms.
+/// How far a handshake's age may be off, because the kernel measures it in ticks of 1 to 10 ms.
 const TICK: Duration = Duration::from_millis(10);
 
-/// One listener of the generation. Without a socket or queue, the listener is shared by all generations.
+/// One of the generation's listeners. If it has no socket or queue here, all generations share it.
 pub(super) enum MonitoredListener {
     Tcp {
         socket: Option<Arc<Socket>>,
@@ -52,11 +53,11 @@ pub(super) enum MonitoredListener {
     },
 }
 
-/// Watches one generation drain. A connection belongs to the generation if one of its processes holds it, so each method
-/// takes the pids of these.
+/// Monitors how one generation drains. A connection belongs to the generation if one of its processes holds it, so each
+/// method takes the pids of those processes.
 pub struct DrainMonitor {
     listeners: Arc<Vec<MonitoredListener>>,
-    /// Later handshakes are with another generation's listener.
+    /// Handshakes that began after this time belong to another generation's listener.
     since: Instant,
     shared: bool,
     quiet: Duration,
@@ -72,29 +73,30 @@ impl DrainMonitor {
         }
     }
 
-    /// Considers a connection idle only after this quiet time, because responses may pause. The default is 100 ms.
+    /// Considers a connection idle only after it has been quiet for this long, because responses may pause. The default
+    /// is 100 ms.
     #[must_use]
     pub fn quiet_for(self, quiet: Duration) -> Self {
         Self { quiet, ..self }
     }
 
-    /// Waits until no handshake with the generation is unfinished (for at most 3 s), its accept queues are empty and none
-    /// of its connections is new: before its first byte (for at most 2 s) and while the program has not read that byte.
-    /// Returns at once if the system does not report this.
+    /// Waits until every handshake with the generation has finished (for at most 3 s), its accept queues are empty, and
+    /// none of its connections is new. A connection is new until its first byte arrives (for at most 2 s) and until the
+    /// program has read that byte. Returns immediately if the system does not report this.
     pub async fn quiescent(&self, pids: impl Fn() -> Vec<i32>) {
-        let _ = until(self.look(), pids, Look::is_quiescent).await;
+        let _ = until(self.polls(), pids, Polls::is_quiescent).await;
     }
 
-    /// Waits until each connection of the generation is closed or idle: every request has its response, nothing is queued
-    /// in either direction, and it has been quiet for the [set time](Self::quiet_for). It must be quiet for 2.5 s at
-    /// least if the order of the last request and the last response is unknown. For unix sockets the kernel reports too
-    /// little, so their connections must be closed. The accept queues do not matter: what the program does not accept is
-    /// forwarded.
+    /// Waits until each connection of the generation is closed or idle. A connection is idle if every request has its
+    /// response, no data is queued in either direction, and it has been quiet for the [set time](Self::quiet_for), or
+    /// for at least 2.5 s if the order of the last request and response is unknown. The kernel reports too little about
+    /// unix sockets, so their connections must be closed. The accept queues do not matter: connections that the program
+    /// does not accept are forwarded.
     ///
-    /// Never returns if the system does not report this; the drain timeout decides then. On a shared socket it returns
-    /// after at most 1 s, because the generation keeps accepting connections.
+    /// Never returns if the system does not report this; the drain then ends with its timeout. On a shared socket,
+    /// returns after at most 1 s, because the generation keeps accepting connections.
     pub async fn idle(&self, pids: impl Fn() -> Vec<i32>) {
-        let idle = until(self.look(), pids, Look::is_idle);
+        let idle = until(self.polls(), pids, Polls::is_idle);
         if self.shared {
             let _ = timeout(SHARED_IDLE, idle).await;
         } else if idle.await.is_err() {
@@ -102,14 +104,14 @@ impl DrainMonitor {
         }
     }
 
-    /// How many connections these processes have. Fails if the system does not report this.
+    /// Returns how many connections these processes have. Fails if the system does not report this.
     pub fn connection_count(&self, pids: &[i32]) -> io::Result<usize> {
-        let found = self.look().connections(pids)?;
+        let found = self.polls().connections(pids)?;
         Ok(found.tcp.len() + found.unix.len())
     }
 
-    pub(super) fn look(&self) -> Look {
-        Look {
+    pub(super) fn polls(&self) -> Polls {
+        Polls {
             listeners: self.listeners.clone(),
             since: self.since,
             owners: ConnectionOwners::default(),
@@ -118,8 +120,8 @@ impl DrainMonitor {
     }
 }
 
-/// The looks of one wait, and what they have found so far.
-pub(super) struct Look {
+/// The polls of one wait, and their findings so far.
+pub(super) struct Polls {
     listeners: Arc<Vec<MonitoredListener>>,
     since: Instant,
     owners: ConnectionOwners,
@@ -132,7 +134,7 @@ struct Connections {
     unix: Vec<UnixConnection>,
 }
 
-impl Look {
+impl Polls {
     pub(super) fn is_quiescent(&mut self, pids: &[i32]) -> io::Result<bool> {
         if self.arriving()? {
             return Ok(false);
@@ -144,20 +146,20 @@ impl Look {
     fn is_idle(&mut self, pids: &[i32]) -> io::Result<bool> {
         let half_open = self.half_open()?;
         let found = self.connections(pids)?;
-        // Not `all`: the detector must see every connection at every look.
+        // Do not use `all` here: the detector must see every connection at every poll.
         let busy = found.tcp.iter().filter(|one| !self.idle.is_idle(one));
         let idle = busy.count() == 0 && found.unix.iter().all(|one| one.peer_gone);
         Ok(idle && !half_open)
     }
 
-    /// Whether a connection is on its way to the program. It goes from the handshake to the queue, so the handshakes
-    /// come first here.
+    /// Whether a connection is on its way to the program. Connections move from the handshake to the queue, so the
+    /// handshakes are checked first.
     fn arriving(&self) -> io::Result<bool> {
         Ok(self.half_open()? || self.listeners.iter().any(|listener| listener.queued() > 0))
     }
 
-    /// Whether a handshake from before the switch is unfinished. The connection goes to the listener that was chosen when
-    /// it began, and its client may be far away.
+    /// Whether a handshake that began before the switch is unfinished. Its connection will be queued at the listener
+    /// chosen when it began, which may take a while if the client is far away.
     fn half_open(&self) -> io::Result<bool> {
         let passed = self.since.elapsed();
         if passed >= LONGEST_HANDSHAKE {
@@ -175,7 +177,8 @@ impl Look {
         Ok(false)
     }
 
-    /// Asks the kernel once for each port or path, however many listeners it has.
+    /// Returns the generation's connections. Queries the kernel only once for each port or path, however many listeners
+    /// it has.
     fn connections(&mut self, pids: &[i32]) -> io::Result<Connections> {
         let (mut tcp, mut unix) = (Vec::new(), Vec::new());
         let (mut ports, mut names) = (HashSet::new(), HashSet::new());
@@ -202,19 +205,19 @@ impl Look {
     }
 }
 
-/// Looks again and again until enough looks in a row say yes. A look runs in another thread: the kernel walks over all
-/// sockets of the machine, which may take milliseconds.
+/// Polls until `ask` has returned true often enough in a row. Each poll runs on another thread: the kernel walks over
+/// all sockets of the machine, which may take milliseconds.
 async fn until(
-    mut look: Look,
+    mut polls: Polls,
     pids: impl Fn() -> Vec<i32>,
-    ask: fn(&mut Look, &[i32]) -> io::Result<bool>,
+    ask: fn(&mut Polls, &[i32]) -> io::Result<bool>,
 ) -> io::Result<()> {
     let mut agreed = 0;
     loop {
         let begun = Instant::now();
         let pids = pids();
-        let (result, back) = spawn_blocking(move || (ask(&mut look, &pids), look)).await?;
-        look = back;
+        let (result, back) = spawn_blocking(move || (ask(&mut polls, &pids), polls)).await?;
+        polls = back;
         agreed = if result? { agreed + 1 } else { 0 };
         if agreed >= AGREEING {
             return Ok(());
@@ -223,8 +226,8 @@ async fn until(
     }
 }
 
-/// Whether the program may not have seen the first byte yet. Many servers drop such a connection when they are asked to
-/// stop: Go's (golang/go#75591), and hyper's until it knows the version of HTTP.
+/// Whether the program may not have read the connection's first byte yet. Many servers drop such a connection when they
+/// are asked to stop: Go's does (golang/go#75591), and so does hyper's until it knows the HTTP version.
 fn is_new(one: &TcpConnection) -> bool {
     match one.received {
         0 => one.state == TcpState::Open && one.since_received < UNUSED,
@@ -233,7 +236,7 @@ fn is_new(one: &TcpConnection) -> bool {
 }
 
 impl MonitoredListener {
-    /// How many connections wait in the accept queue.
+    /// Returns how many connections are waiting in the accept queue.
     fn queued(&self) -> u32 {
         let queue = match self {
             Self::Tcp { socket, .. } => socket.as_ref().map(|socket| tcp_queue(&**socket)),
@@ -246,21 +249,22 @@ impl MonitoredListener {
     }
 }
 
-/// How many looks a connection gets. Right after `accept` its descriptor is not visible yet, so one is not enough.
-const LOOKS: u32 = 2;
+/// How many times to search for the holder of a connection. Right after `accept` its descriptor is not visible yet, so
+/// once is not enough.
+const SEARCHES: u32 = 2;
 
-/// Which connections a generation holds. Reading that from `/proc` is the most expensive part of a look, so it happens only
-/// while a connection is unknown.
+/// The connections that a generation holds. Reading them from `/proc` is the most expensive part of a poll, so it is
+/// done only while a connection's holder is unknown.
 #[derive(Default)]
 struct ConnectionOwners {
     ours: HashSet<u64>,
-    /// How often a socket was looked for and not found.
+    /// How many times a socket was searched for without success.
     missed: HashMap<u64, u32>,
 }
 
 impl ConnectionOwners {
-    /// Finds out which of the `present` sockets one of `pids` holds. Fails if one of the processes may not be inspected: it
-    /// may hold any connection.
+    /// Finds out which of the `present` sockets are held by one of `pids`. Fails if we may not inspect one of the
+    /// processes, because it may hold any connection.
     fn update(&mut self, present: &HashSet<u64>, pids: &[i32]) -> io::Result<()> {
         let unknown = |inode: &&u64| self.is_unknown(**inode);
         let unknown: Vec<u64> = present.iter().filter(unknown).copied().collect();
@@ -280,9 +284,10 @@ impl ConnectionOwners {
         Ok(())
     }
 
-    /// Inode 0 is a connection that no process has accepted, or that no process holds any more.
+    /// Whether to search for the holder of this socket. Inode 0 means that no process has accepted the connection yet,
+    /// or that none holds it any longer.
     fn is_unknown(&self, inode: u64) -> bool {
-        let looks = self.missed.get(&inode).copied().unwrap_or(0);
-        inode != 0 && !self.ours.contains(&inode) && looks < LOOKS
+        let searches = self.missed.get(&inode).copied().unwrap_or(0);
+        inode != 0 && !self.ours.contains(&inode) && searches < SEARCHES
     }
 }

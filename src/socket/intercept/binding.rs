@@ -9,7 +9,7 @@ use crate::socket::endpoint::{Endpoint, Transport};
 /// The size of the longest address, in bytes (`struct sockaddr_storage`, `socket.h(0p)`).
 pub(super) const LONGEST_ADDRESS: u32 = 128;
 
-/// The address that a program binds a socket to, and how it shares that with other sockets of its own.
+/// The address that a program binds a socket to, and how it shares the address with its other sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Binding {
     pub(super) endpoint: Endpoint,
@@ -20,14 +20,14 @@ pub(super) struct Binding {
 }
 
 impl Binding {
-    /// The result of binding this socket to that address. `None` for anything but TCP and UDP of our own network: the
-    /// kernel handles those without us.
+    /// Describes the binding of this socket to this address. Returns `None` unless it is a TCP or UDP socket in our
+    /// network namespace: the kernel handles other sockets without us.
     pub(super) fn of(socket: &Socket, address: SocketAddr) -> io::Result<Option<Self>> {
         let Some(transport) = transport(socket)? else {
             return Ok(None);
         };
         let other_family = os::family(socket)? != i32::from(Domain::for_address(address));
-        // A socket of another network namespace or of one device does not conflict with ours.
+        // A socket in another network namespace, or bound to one device, does not conflict with ours.
         if other_family || !os::is_of_our_network(socket) || os::is_of_one_device(socket) {
             return Ok(None);
         }
@@ -54,14 +54,14 @@ fn transport(socket: &Socket) -> io::Result<Option<Transport>> {
     })
 }
 
-/// Reads an address as `bind` takes it (`ip(7)`, `ipv6(7)`). `None` for another family or a short address: the kernel
-/// has the right error for those.
+/// Parses an address in the format that `bind` takes (`ip(7)`, `ipv6(7)`). Returns `None` for another family or an
+/// address that is too short: the kernel returns the right error for those.
 pub(super) fn parse(bytes: &[u8]) -> Option<SocketAddr> {
     let array = |at: usize| -> Option<[u8; 4]> { bytes.get(at..at + 4)?.try_into().ok() };
     let family = i32::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
     let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
     match family {
-        // The kernel requires the padding, and ignores its content.
+        // The kernel requires the padding, but ignores its content.
         libc::AF_INET if bytes.len() >= 16 => {
             let ip = Ipv4Addr::from(array(4)?);
             Some(SocketAddrV4::new(ip, port).into())
@@ -69,7 +69,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<SocketAddr> {
         libc::AF_INET6 if bytes.len() >= 24 => {
             let flow = u32::from_be_bytes(array(4)?);
             let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
-            // The oldest form has no scope.
+            // The oldest form of the structure has no scope.
             let scope = array(24).map_or(0, u32::from_ne_bytes);
             Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope).into())
         }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_parsed_as_the_kernel_does() {
+    fn addresses_are_parsed_as_by_the_kernel() {
         for text in ["127.0.0.1:80", "0.0.0.0:65535", "[::1]:1", "[fe80::1%3]:9"] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(parse(&bytes(address)), Some(address));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn short_and_foreign_addresses_are_left_to_the_kernel() {
+    fn short_and_non_ip_addresses_are_left_to_the_kernel() {
         for text in ["127.0.0.1:80", "[::1]:1"] {
             let whole = bytes(text.parse().unwrap());
             let least = if whole.len() == 16 { 16 } else { 24 };

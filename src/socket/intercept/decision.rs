@@ -1,4 +1,4 @@
-//! How to reply to a bind or listen, given what is known. Pure.
+//! Decides how to reply to a `bind` or `listen` call. Pure.
 
 use super::binding::Binding;
 use crate::socket::adopter::Neighbours;
@@ -7,59 +7,59 @@ use crate::socket::endpoint::{Endpoint, Transport};
 /// A socket that hotrun has bound for the program.
 #[derive(Debug)]
 pub(super) struct ProgramSocket {
-    /// `SO_COOKIE`: unlike a descriptor or an inode, the kernel never uses it again.
+    /// `SO_COOKIE`, which the kernel never reuses, unlike a descriptor or an inode.
     pub(super) cookie: u64,
     pub(super) inode: u64,
     pub(super) binding: Binding,
     pub(super) listens: bool,
-    /// The thread that bound it. It may repeat its call (`InterceptedCalls::reply`).
+    /// The thread that bound the socket. It may repeat its call (see `InterceptedCalls::reply`).
     pub(super) thread: i32,
 }
 
-/// The bound sockets of one generation.
+/// The sockets that one generation has bound.
 ///
-/// The kernel does not report that a program closes a socket. Before a conflict counts, remove those that no process
-/// holds.
+/// The kernel does not report when a program closes a socket. So before a conflict with one of these counts, the
+/// sockets that no process holds must be removed.
 #[derive(Debug, Default)]
 pub(super) struct ProgramSockets(pub(super) Vec<ProgramSocket>);
 
-/// How to reply to a bind.
+/// How to reply to a `bind` call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnBind {
-    /// The kernel handles it.
+    /// Let the kernel handle the call.
     PassOn,
-    /// The address is in use, as the kernel would say if the generation were alone.
+    /// Report that the address is in use, as the kernel would if no other generation existed.
     InUse,
-    /// This address of `--listen` is in the way.
+    /// Report that the address is in use, because this `--listen` address overlaps it.
     Listed(Endpoint),
-    /// hotrun binds it.
+    /// Bind the socket on behalf of the program.
     Bind {
         /// Whether the bind needs `SO_REUSEPORT`, because another generation has the address. Otherwise hotrun binds
-        /// exclusively and sets the option afterwards, even if the program has set it itself: in a group with strangers,
-        /// another hotrun above all, each side would break the steering of the other.
+        /// exclusively and sets the option afterwards, even if the program has set it. In a group with strangers, such
+        /// as another hotrun, each side would break the other's steering.
         shared: bool,
     },
 }
 
-/// How to reply to a listen.
+/// How to reply to a `listen` call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnListen {
-    /// The kernel handles it.
+    /// Let the kernel handle the call.
     PassOn,
-    /// The address is in use.
+    /// Report that the address is in use.
     InUse,
-    /// It becomes a listener of its group.
+    /// Make the socket a listener of its group.
     Join(Binding),
 }
 
 impl ProgramSockets {
-    /// The reply to binding the socket `cookie`.
+    /// Decides how to reply to a `bind` of the socket `cookie`.
     pub(super) fn on_bind(&self, cookie: u64, binding: &Binding, around: Neighbours) -> OnBind {
         let shares = binding.reuse_address || binding.reuse_port;
         if self.others(cookie).any(|other| other.forbids_bind(binding)) {
             OnBind::InUse
         } else if binding.endpoint.transport == Transport::Udp && shares {
-            // Multicast, or a program that shares the address between its own sockets.
+            // This is multicast, or the program shares the address between its own sockets.
             OnBind::PassOn
         } else if let Some(listed) = around.listed {
             OnBind::Listed(listed)
@@ -70,10 +70,10 @@ impl ProgramSockets {
         }
     }
 
-    /// The reply to a listen on the socket `cookie`, which `listens` already or not.
+    /// Decides how to reply to a `listen` on the socket `cookie`. `listens` means that it is already listening.
     pub(super) fn on_listen(&self, cookie: u64, listens: bool) -> OnListen {
         let tcp = |binding: &Binding| binding.endpoint.transport == Transport::Tcp;
-        // A socket that listens already only gets the new backlog.
+        // For a socket that is already listening, the call only changes the backlog.
         let Some(binding) = self.binding(cookie).filter(|one| tcp(one) && !listens) else {
             return OnListen::PassOn;
         };
@@ -93,7 +93,8 @@ impl ProgramSockets {
         one.map(|one| one.binding)
     }
 
-    /// Whether another socket overlaps. It may be closed, so look before this becomes a conflict.
+    /// Whether another socket's address overlaps this one. That socket may have been closed, so check before reporting
+    /// a conflict.
     pub(super) fn any_overlaps(&self, cookie: u64, endpoint: Endpoint) -> bool {
         let mut others = self.others(cookie);
         others.any(|other| other.binding.endpoint.overlaps(&endpoint))
@@ -107,7 +108,7 @@ impl ProgramSockets {
             .any(|one| key(one) == (cookie, thread, endpoint))
     }
 
-    /// Whether several listen because the program itself sets `SO_REUSEPORT`.
+    /// Whether several sockets listen that the program itself has set `SO_REUSEPORT` on.
     pub(super) fn several_share(&self) -> bool {
         let shares = |one: &&ProgramSocket| one.listens && one.binding.reuse_port;
         self.0.iter().filter(shares).count() > 1
@@ -115,7 +116,7 @@ impl ProgramSockets {
 }
 
 impl ProgramSocket {
-    /// As `inet_bind_conflict` in `net/ipv4/inet_connection_sock.c` and `udp_lib_lport_inuse` in `net/ipv4/udp.c`.
+    /// Follows `inet_bind_conflict` in `net/ipv4/inet_connection_sock.c` and `udp_lib_lport_inuse` in `net/ipv4/udp.c`.
     fn forbids_bind(&self, new: &Binding) -> bool {
         let both_reuse = self.binding.reuse_address && new.reuse_address && !self.listens;
         self.conflicts(new) && !both_reuse

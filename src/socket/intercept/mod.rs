@@ -1,12 +1,12 @@
-//! Intercepts `bind` and `listen` of a program that opens its own sockets, so that the next generation can listen on the
-//! same address beside it.
+//! Intercepts the `bind` and `listen` calls of a program that opens its own sockets, so that the next generation can
+//! listen on the same address at the same time.
 //!
-//! The program keeps its socket, with its options and wherever it is registered already. hotrun binds it and makes it
-//! listen through a duplicate of the descriptor ([`os::seccomp`]), and adds it to the group of its
-//! address. The program gets the results that it would get if it were alone.
+//! The program keeps its socket, with its options and its registrations (in an epoll set, for example). Through a
+//! duplicate of the descriptor ([`os::seccomp`]), hotrun binds the socket and makes it listen, and adds it to the group
+//! of its address. The program gets the same results as if no other generation existed.
 //!
-//! `decision` decides how to reply, and `program` carries that out, in a thread for each generation: the program waits for
-//! the reply, so the thread must not wait for the driver.
+//! `decision` decides how to reply, and `program` carries out the decision, on one thread per generation. The program
+//! is waiting for the reply, so that thread must not wait for the driver.
 
 mod binding;
 mod decision;
@@ -26,15 +26,16 @@ use crate::os;
 use crate::os::seccomp::{Call, InterceptedCalls, Next};
 use crate::reload::GenId;
 
-/// The kernel does not report closed sockets. This is how soon they are looked for after a call, and how often while a
-/// program shares an address between its own sockets: connections may be steered to a closed one.
-const LOOK: Duration = Duration::from_millis(250);
-/// The longest pause between two looks while nothing happens.
+/// The kernel does not report closed sockets, so we have to search for them. This is the time from a call to the first
+/// search. It is also the pause between searches while a program shares an address between its own sockets, because
+/// connections may be steered to a closed one.
+const PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause between two searches while nothing happens.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Starts a thread that replies to the calls of one generation's program. It ends when no process is left that could call.
-/// `channel` is hotrun's end of [`os::seccomp::channel`], `pids` returns the current processes, and `notify` receives what
-/// happened.
+/// Starts a thread that replies to the calls of one generation's program. The thread ends when no process is left that
+/// could make a call. `channel` is hotrun's end of [`os::seccomp::channel`], `pids` returns the generation's current
+/// processes, and `notify` receives events.
 pub fn start(
     channel: OwnedFd,
     id: GenId,
@@ -50,7 +51,7 @@ pub fn start(
             sockets: ProgramSockets::default(),
         },
         notify: Box::new(notify),
-        pause: LOOK,
+        pause: PAUSE,
         failed: false,
     };
     let thread = thread::Builder::new().name(format!("intercept {id}"));
@@ -61,9 +62,9 @@ pub fn start(
 struct Worker {
     program: Program,
     notify: Box<dyn FnMut(InterceptEvent) + Send>,
-    /// Until the next look.
+    /// The pause until the next search for closed sockets.
     pause: Duration,
-    /// Whether the first failure was reported. Later ones are not.
+    /// Whether a failure has been reported. Later failures are not.
     failed: bool,
 }
 
@@ -75,38 +76,39 @@ impl Worker {
                 let why = os::seccomp::unavailable(errno);
                 return self.report(InterceptEvent::NotIntercepted(why));
             }
-            // The program was never started, which is reported elsewhere.
+            // The program was not started, which is reported elsewhere.
             Err(_) => return,
         };
         loop {
             let listens = self.program.sockets.0.iter().any(|one| one.listens);
             match calls.next(None, listens.then_some(self.pause)) {
                 Ok(Next::Call(call)) => self.handle(&calls, &call),
-                Ok(Next::Stopped) => self.look_again(),
+                Ok(Next::Stopped) => self.search(),
                 Ok(Next::Ended) => return,
-                // Out of memory: the caller waits, and it may pass.
-                Err(_) => thread::sleep(LOOK),
+                // The system is out of memory, which may be temporary. The caller keeps waiting.
+                Err(_) => thread::sleep(PAUSE),
             }
         }
     }
 
-    /// Looks for closed sockets, and sets the next pause. A look takes longer the more the program has open.
-    fn look_again(&mut self) {
+    /// Searches for closed sockets, and sets the next pause. A search takes longer the more descriptors the program has
+    /// open.
+    fn search(&mut self) {
         let begun = Instant::now();
-        self.program.look();
+        self.program.forget_closed();
         let pause = match self.program.sockets.several_share() {
-            true => LOOK,
+            true => PAUSE,
             false => (self.pause * 2).min(LONGEST_PAUSE),
         };
         self.pause = pause.max(begun.elapsed() * 20);
     }
 
     fn handle(&mut self, calls: &InterceptedCalls, call: &Call) {
-        self.pause = LOOK;
+        self.pause = PAUSE;
         let perform = AssertUnwindSafe(|| self.program.perform(Caller { calls, call }));
-        // Without this thread every later call of the program would fail.
+        // Without this thread, all later calls of the program would fail.
         let outcome = catch_unwind(perform)
-            .unwrap_or_else(|_| not_adopted(None, io::Error::other("internal error of hotrun")));
+            .unwrap_or_else(|_| not_adopted(None, io::Error::other("internal error in hotrun")));
         if outcome.in_use.is_some() {
             self.report(InterceptEvent::Refused);
         }
@@ -117,12 +119,13 @@ impl Worker {
             call.syscall,
             outcome.reply
         );
-        // This fails only if the caller or hotrun's end of the channel is gone. Either ends the wait.
+        // This fails only if the caller or hotrun's end of the channel is gone. In both cases the caller no longer
+        // waits.
         let _ = calls.reply(call, outcome.reply);
         if let Some(event) = outcome.event {
             self.report(event);
         }
-        // Finding the holder takes long, so it comes after the reply.
+        // Finding the address's holder takes long, so it is done after the reply.
         if let Some(endpoint) = outcome.in_use {
             let error = self.program.in_use(endpoint);
             self.report(InterceptEvent::InUse(error));

@@ -1,4 +1,4 @@
-//! Performs `bind` and `listen` in the place of a program.
+//! Performs `bind` and `listen` on behalf of a program.
 
 use std::collections::HashSet;
 use std::io;
@@ -21,34 +21,34 @@ use crate::socket::endpoint::{Endpoint, Transport};
 use crate::socket::open::{OpenError, bind_for_program};
 use crate::socket::scan;
 
-/// What happened to a program's sockets.
+/// An event that concerns a program's sockets.
 #[derive(Debug)]
 pub enum InterceptEvent {
-    /// The program listens. The next generation can share the address.
+    /// The program is listening, and the next generation can share the address.
     Listens(Joined),
-    /// The program is about to get the error that an address is in use. The holder follows in [`Self::InUse`].
+    /// The program is about to get the error that an address is in use. [`Self::InUse`] follows and names the holder.
     Refused,
-    /// Another process has the address.
+    /// Another process is using the address.
     InUse(OpenError),
-    /// An address of `--listen` overlaps the one that the program binds.
+    /// A `--listen` address overlaps the one that the program binds.
     Listed {
-        /// The program's address.
+        /// The address that the program binds.
         address: SocketAddr,
-        /// The address of `--listen`.
+        /// The `--listen` address.
         listed: SocketAddr,
     },
     /// The program runs without interception.
     NotIntercepted(Unavailable),
-    /// A socket could not be adopted. The kernel has handled the call.
+    /// A socket could not be adopted, so the kernel has handled the call.
     NotAdopted {
-        /// The address, if known.
+        /// The socket's address, if known.
         address: Option<SocketAddr>,
-        /// The reason.
+        /// The reason for the failure.
         error: io::Error,
     },
 }
 
-/// The thread of a program that waits for the reply to its call.
+/// A program's thread that is waiting for the reply to its call.
 #[derive(Clone, Copy)]
 pub(super) struct Caller<'a> {
     pub(super) calls: &'a InterceptedCalls,
@@ -56,17 +56,17 @@ pub(super) struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// A duplicate of the caller's descriptor, if that is a socket.
+    /// Duplicates the caller's descriptor as a socket.
     fn socket(self, fd: i32) -> io::Result<Socket> {
         let socket = Socket::from(descriptor_of(self.call.thread, fd)?);
-        // Thread ids are reused: the socket is the caller's only if the caller still waits.
+        // Thread ids are reused, so the socket is the caller's only if the caller is still waiting.
         match self.calls.is_pending(self.call) {
             true => Ok(socket),
             false => Err(Errno::ESRCH.into()),
         }
     }
 
-    /// The IP address in the caller's memory, if it names a port.
+    /// Reads the IP address from the caller's memory. Returns `None` if its port is 0.
     fn address(self, at: u64, length: u32) -> Option<SocketAddr> {
         if length > binding::LONGEST_ADDRESS {
             return None;
@@ -76,11 +76,11 @@ impl Caller<'_> {
     }
 }
 
-/// A reply, and what to report after it.
+/// The reply to a call, and what to report with it.
 pub(super) struct Outcome {
     pub(super) reply: Reply,
     pub(super) event: Option<InterceptEvent>,
-    /// Another process has this address.
+    /// The address, if another process is using it.
     pub(super) in_use: Option<Endpoint>,
 }
 
@@ -101,7 +101,7 @@ fn listens(joined: Joined) -> Outcome {
     }
 }
 
-/// The program gets the kernel's error.
+/// Passes the kernel's error on to the program.
 fn refused(endpoint: Endpoint, error: &io::Error) -> Outcome {
     let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
     Outcome {
@@ -110,7 +110,8 @@ fn refused(endpoint: Endpoint, error: &io::Error) -> Outcome {
     }
 }
 
-/// The kernel handles the call, so the socket cannot be steered. Errors that are the program's own are not reported.
+/// Leaves the call to the kernel, so the socket cannot be steered. Errors that the program itself has caused are not
+/// reported.
 pub(super) fn not_adopted(address: Option<SocketAddr>, error: io::Error) -> Outcome {
     let own = [libc::EBADF, libc::ESRCH, libc::ENOTSOCK];
     let is_own = error
@@ -126,7 +127,7 @@ pub(super) fn not_adopted(address: Option<SocketAddr>, error: io::Error) -> Outc
 pub(super) struct Program {
     pub(super) id: GenId,
     pub(super) adopter: Adopter,
-    /// Returns its current processes.
+    /// Returns the program's current processes.
     pub(super) pids: Box<dyn Fn() -> Vec<i32> + Send>,
     pub(super) sockets: ProgramSockets,
 }
@@ -157,7 +158,7 @@ impl Program {
             return Reply::Continue.into();
         };
         let endpoint = binding.endpoint;
-        // Some kernels lose a reply, and the caller repeats its call (see `InterceptedCalls::reply`).
+        // Some kernels can lose a reply, and the caller then repeats its call (see `InterceptedCalls::reply`).
         if os::seccomp::may_lose_replies()
             && self
                 .sockets
@@ -170,7 +171,7 @@ impl Program {
             return Reply::Continue.into();
         }
         if self.sockets.any_overlaps(cookie, endpoint) {
-            self.look();
+            self.forget_closed();
         }
         let neighbours = self.adopter.neighbours(endpoint);
         let decision = self.sockets.on_bind(cookie, &binding, neighbours);
@@ -225,8 +226,8 @@ impl Program {
         }
     }
 
-    /// If the address is in use but no other process listens there, a generation has it that never listened, or whose
-    /// listener is about to be closed. Those share it.
+    /// Binds a TCP socket. If the address is in use but no other process listens there, it belongs to a generation that
+    /// never listened, or whose listener is about to be closed. Such an address can be shared.
     fn bind_stream(&self, socket: &Socket, endpoint: Endpoint, shared: bool) -> io::Result<()> {
         let bound = bind_for_program(socket, endpoint, shared);
         let in_use = |error: &io::Error| error.raw_os_error() == Some(libc::EADDRINUSE);
@@ -261,7 +262,7 @@ impl Program {
         };
         let binding = self.sockets.binding(cookie);
         if binding.is_some_and(|one| self.sockets.any_overlaps(cookie, one.endpoint)) {
-            self.look();
+            self.forget_closed();
         }
         let listens = os::is_listening(&socket).unwrap_or(false);
         let decision = self.sockets.on_listen(cookie, listens);
@@ -281,11 +282,11 @@ impl Program {
                 let own = self.sockets.0.iter_mut().find(|one| one.cookie == cookie);
                 own.into_iter().for_each(|one| one.listens = true);
                 if self.sockets.several_share() {
-                    self.look();
+                    self.forget_closed();
                 }
                 listens(joined)
             }
-            // It does listen, so the program must not see an error.
+            // The socket is listening, so the program must not get an error.
             Err(error) if os::is_listening(socket).unwrap_or(false) => Outcome {
                 reply: Reply::Success,
                 ..not_adopted(Some(at.address), error)
@@ -294,7 +295,7 @@ impl Program {
         }
     }
 
-    /// The error for an address that another process has.
+    /// Returns the error for an address that another process is using.
     pub(super) fn in_use(&self, endpoint: Endpoint) -> OpenError {
         let occupant = match endpoint.transport {
             Transport::Tcp => scan::occupant(endpoint, &self.adopter.inodes()),
@@ -303,15 +304,15 @@ impl Program {
         OpenError::in_use(&Address::Tcp(endpoint.address), occupant.as_ref())
     }
 
-    /// Forgets the sockets that no process holds any more, and orphans their listeners.
-    pub(super) fn look(&mut self) {
+    /// Forgets the sockets that no process holds any longer, and orphans their listeners.
+    pub(super) fn forget_closed(&mut self) {
         let Some(mut held) = self.held() else {
             return;
         };
         if self.sockets.0.iter().all(|one| held.contains(&one.inode)) {
             return;
         }
-        // One look is not enough: a process may pass a socket on while the others are looked at.
+        // Checking once is not enough: a process may pass a socket on while the others are being checked.
         let Some(again) = self.held() else {
             return;
         };
@@ -321,8 +322,8 @@ impl Program {
         }
     }
 
-    /// The inodes of the sockets that its processes hold. `None` if there are no processes, or one of them may not be
-    /// inspected.
+    /// Returns the inodes of the sockets that the program's processes hold, or `None` if there are no processes or we
+    /// may not inspect one of them.
     fn held(&self) -> Option<HashSet<u64>> {
         let pids = (self.pids)();
         let mut held = HashSet::new();

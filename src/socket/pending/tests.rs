@@ -1,4 +1,4 @@
-//! The response, as text and as a page, and the requests that get it.
+//! The response as text and as a page, and the requests that get it.
 
 use super::*;
 
@@ -13,7 +13,7 @@ mod page {
     }
 
     #[test]
-    fn markup_is_shown_and_has_no_effect() {
+    fn markup_is_escaped() {
         let evil = "</pre><script>alert(1)</script>\" onload='x' &amp; \u{1b}[31m\r\0";
         let html = page(&reason(evil, evil)).html;
         let shown =
@@ -23,8 +23,8 @@ mod page {
             3,
             "title, heading and text: {html}"
         );
-        assert_eq!(html.matches("<script").count(), 1, "ours");
-        assert_eq!(html.matches("</pre>").count(), 1, "ours");
+        assert_eq!(html.matches("<script").count(), 1, "only our script");
+        assert_eq!(html.matches("</pre>").count(), 1, "only our element");
         let controls = html.chars().filter(|c| c.is_control() && *c != '\n');
         assert_eq!(controls.count(), 0);
     }
@@ -38,7 +38,7 @@ mod page {
     #[test]
     fn the_page_can_run_only_its_own_script() {
         let (one, two) = (page(&reason("a", "b")), page(&reason("a", "b")));
-        assert_ne!(one.policy, two.policy, "a nonce is used once");
+        assert_ne!(one.policy, two.policy, "each page has its own nonce");
         let nonce = one.policy.split("'nonce-").nth(1).unwrap();
         let nonce = nonce.split('\'').next().unwrap();
         assert_eq!(nonce.len(), 32);
@@ -46,7 +46,7 @@ mod page {
     }
 
     #[test]
-    fn the_script_checks_the_header_that_is_sent() {
+    fn the_script_checks_the_header_of_the_response() {
         assert!(SCRIPT.contains(MARK));
         let reason = reason("a", "b");
         let mark = format!("data-mark=\"{}\"", reason.mark());
@@ -71,7 +71,7 @@ mod request {
     }
 
     #[test]
-    fn the_accept_header_decides_about_the_page() {
+    fn the_accept_header_decides_between_page_and_text() {
         assert_eq!(parse("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), TEXT);
         assert_eq!(parse("GET / HTTP/1.0\r\n\r\n"), TEXT);
         assert_eq!(parse("GET / HTTP/1.1\nAccept: */*\n\n"), TEXT);
@@ -88,7 +88,7 @@ mod request {
     }
 
     #[test]
-    fn a_part_of_a_request_is_incomplete_until_it_is_the_last() {
+    fn a_partial_request_is_incomplete_until_no_more_bytes_follow() {
         let whole = "OPTIONS * HTTP/1.1\r\nAccept: text/html\r\n\r\n";
         for end in 0..whole.len() {
             let part = &whole.as_bytes()[..end];
@@ -104,7 +104,7 @@ mod request {
     }
 
     #[test]
-    fn a_request_line_makes_a_request_whatever_follows() {
+    fn a_request_line_is_enough_whatever_follows() {
         assert_eq!(parse("GET / HTTP/1.1\r\nno header\r\n\r\n"), TEXT);
         let many = "A: b\r\n".repeat(MOST_HEADERS + 1);
         assert_eq!(parse(&format!("GET / HTTP/1.1\r\n{many}\r\n")), TEXT);
@@ -195,7 +195,7 @@ mod response {
     }
 
     #[test]
-    fn another_reason_has_another_mark() {
+    fn different_reasons_have_different_marks() {
         let mark = |reason: &Reason| {
             let response = super::super::response(reason, true, false);
             header(parts(&response).0, MARK).unwrap().to_owned()

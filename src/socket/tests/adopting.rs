@@ -7,14 +7,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::*;
 use crate::os;
 
-/// A program's own socket on this address, bound as the first or as a later one of its group.
+/// Binds a program's own socket to this address, as the first or a later member of its group.
 pub(super) fn bound(address: SocketAddr, protocol: Protocol) -> Socket {
     let kind = match protocol {
         Protocol::UDP => Type::DGRAM,
         _ => Type::STREAM,
     };
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol)).unwrap();
-    // The kernel has no group for datagrams unless the first shares from the beginning.
+    // The kernel forms a group of datagram sockets only if the first one is bound with the option set.
     let shared = address.port() != 0 || protocol == Protocol::UDP;
     socket.set_reuse_port(shared).unwrap();
     socket.bind(&address.into()).unwrap();
@@ -26,13 +26,13 @@ pub(super) fn address(socket: &Socket) -> SocketAddr {
     socket.local_addr().unwrap().as_socket().unwrap()
 }
 
-/// What is released is closed by then.
+/// Long enough for released listeners to be closed.
 pub(super) const REST_AND_MORE: Duration = Duration::from_millis(150);
 
 pub(super) const ANY: &str = "127.0.0.1:0";
 
 #[tokio::test]
-async fn the_sockets_that_are_shut_down_with_their_generation_are_known() {
+async fn steered_sockets_are_recognized_by_their_duplicates() {
     let mut sockets = open(&[ANY]);
     let passed = sockets.prepare(id(1)).unwrap().remove(0).fd;
     assert!(sockets.has(&passed));
@@ -44,7 +44,7 @@ async fn the_sockets_that_are_shut_down_with_their_generation_are_known() {
     adopter.listen(id(1), duplicate, 5).unwrap();
     assert!(sockets.has(&own));
     let connection = TcpStream::connect(tcp(&sockets, 0)).unwrap();
-    assert!(!sockets.has(&connection.into()), "a client");
+    assert!(!sockets.has(&connection.into()), "a client's socket is not steered");
 }
 
 /// A generation whose program opens its own socket.
@@ -84,22 +84,22 @@ pub(super) fn none() -> (Sockets, Adopter) {
     (sockets, adopter)
 }
 
-/// What the driver does when a generation is asked to end, and has ended.
+/// Ends a generation like the driver: asks it to stop, waits until it is gone, and releases it.
 pub(super) async fn leave(sockets: &mut Sockets, number: u32, opened: &Opened) {
     sockets.drain(id(number)).unwrap();
     opened.program.ask_to_stop();
-    until("the end of the program", || opened.program.is_gone()).await;
+    until("the program exits", || opened.program.is_gone()).await;
     sockets.release(id(number)).unwrap();
 }
 
-/// Until the generation has taken what is its own.
+/// Waits until the generation has accepted everything in its own queues.
 pub(super) async fn settle(sockets: &Sockets, number: u32) {
     let own = i32::try_from(std::process::id()).unwrap();
     let monitor = sockets.drain_monitor(id(number));
     monitor.quiescent(move || vec![own]).await;
 }
 
-/// Generations that follow each other under load, each on a socket of its own.
+/// Runs successive generations under load, each on its own socket.
 pub(super) async fn follow(protocol: Protocol, generations: u32) {
     let (mut sockets, adopter) = none();
     let mut old = open_with(&adopter, 1, bound(ANY.parse().unwrap(), protocol));
@@ -128,7 +128,7 @@ async fn generations_follow_each_other_on_their_own_sockets() {
     follow(Protocol::TCP, 12).await;
 }
 
-/// A generation ends, live or not, and all who connect from then on are answered by the next.
+/// Ends a generation, live or not, and checks that the next one answers everyone who connects afterwards.
 async fn left_to_the_next(live: bool) {
     let (mut sockets, adopter) = none();
     let first = open_own(&adopter, 1, ANY.parse().unwrap());
@@ -137,7 +137,7 @@ async fn left_to_the_next(live: bool) {
         sockets.switch(id(1)).unwrap();
     }
     first.program.ask_to_stop();
-    until("its end", || first.program.is_gone()).await;
+    until("the program exits", || first.program.is_gone()).await;
     let mut waiting: Vec<_> = (0..5).map(|_| to.connect().unwrap()).collect();
     sockets.drain(id(1)).unwrap();
     sockets.hold().unwrap();
@@ -147,7 +147,7 @@ async fn left_to_the_next(live: bool) {
     waiting.extend((0..5).map(|_| to.connect().unwrap()));
     sockets.switch(id(2)).unwrap();
     let answered = answers(waiting);
-    until("the answers", || answered.is_finished()).await;
+    until("every connection is answered", || answered.is_finished()).await;
     assert_eq!(answered.join().unwrap(), [2; 15]);
     second.program.ask_to_stop();
 }
@@ -163,7 +163,7 @@ async fn a_generation_that_was_never_live_leaves_its_queue_to_the_next() {
 }
 
 #[tokio::test]
-async fn an_address_that_the_next_does_not_open_is_closed_with_the_old_one() {
+async fn an_address_that_the_next_generation_does_not_open_is_closed_with_the_old_one() {
     let (mut sockets, adopter) = none();
     let kept = open_own(&adopter, 1, ANY.parse().unwrap());
     let dropped = open_own(&adopter, 1, ANY.parse().unwrap());
@@ -178,29 +178,29 @@ async fn an_address_that_the_next_does_not_open_is_closed_with_the_old_one() {
     sockets.switch(id(2)).unwrap();
     assert_eq!(To::Tcp(kept.address).ask().unwrap(), 2);
     let old = To::Tcp(dropped.address);
-    assert_eq!(old.ask().unwrap(), 1, "the old one still answers there");
+    assert_eq!(old.ask().unwrap(), 1, "the old generation still serves the address");
     dropped.program.ask_to_stop();
     leave(&mut sockets, 1, &kept).await;
-    until("its program's end", || dropped.program.is_gone()).await;
-    // It may still be opened late, so that takes a while.
-    // With a timeout: what is queued stays there, and once the queue is full connecting would take minutes.
+    until("the program exits", || dropped.program.is_gone()).await;
+    // The address is kept for a while, because the new generation may open it late. Connect with a timeout: queued
+    // connections stay in the queue, and once it is full connecting would take minutes.
     let refused = || {
         let connected = TcpStream::connect_timeout(&dropped.address, Duration::from_millis(20));
         connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
     };
-    until("that the address is closed", refused).await;
+    until("the address is closed", refused).await;
     assert!(adopter.opened(id(2)).missing.is_empty());
     second.program.ask_to_stop();
 }
 
 #[tokio::test]
-async fn an_address_that_is_opened_late_is_served_at_once() {
+async fn the_live_generation_serves_an_address_as_soon_as_it_opens_it() {
     let (mut sockets, adopter) = none();
     let first = open_own(&adopter, 1, ANY.parse().unwrap());
     sockets.switch(id(1)).unwrap();
     sockets.switch(id(2)).unwrap();
     let to = To::Tcp(first.address);
-    assert_eq!(to.ask().unwrap(), 1, "as long as 2 does not listen");
+    assert_eq!(to.ask().unwrap(), 1, "generation 2 is not listening yet");
     let second = open_own(&adopter, 2, first.address);
     assert_eq!(to.ask().unwrap(), 2);
     leave(&mut sockets, 1, &first).await;
@@ -208,9 +208,9 @@ async fn an_address_that_is_opened_late_is_served_at_once() {
     second.program.ask_to_stop();
 }
 
-/// It was live, drains, and is to serve again.
+/// The generation was live, has closed its sockets while draining, and should become live again.
 #[tokio::test]
-async fn a_generation_that_closed_its_sockets_cannot_be_live_again() {
+async fn a_generation_that_closed_its_sockets_cannot_go_live_again() {
     let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);
@@ -230,9 +230,9 @@ async fn a_generation_that_closed_its_sockets_cannot_be_live_again() {
     second.program.ask_to_stop();
 }
 
-/// Nobody would ever take its listener out again.
+/// Its listener would never be released.
 #[tokio::test]
-async fn a_generation_that_is_gone_gets_no_listener() {
+async fn a_generation_that_is_gone_cannot_add_a_listener() {
     let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     sockets.release(id(1)).unwrap();
@@ -243,7 +243,8 @@ async fn a_generation_that_is_gone_gets_no_listener() {
     assert!(!os::is_listening(&socket).unwrap());
 }
 
-/// Both had bound it before either listened, as two of a kind may that are started together.
+/// Both sockets were bound before either listened, as can happen when two instances of a program start at the same
+/// time.
 #[tokio::test]
 async fn a_program_does_not_share_an_address_with_a_stranger() {
     let (sockets, adopter) = none();
@@ -256,11 +257,11 @@ async fn a_program_does_not_share_an_address_with_a_stranger() {
     assert_eq!(sockets.listener_count(), 0);
     assert!(
         !os::is_listening(&own).unwrap(),
-        "the stranger has it alone"
+        "the stranger must have the address to itself"
     );
 }
 
-/// Workers that are replaced together, each with a socket of its own.
+/// All workers are replaced at the same time, each with its own socket.
 #[tokio::test]
 async fn listeners_do_not_pile_up_within_one_generation() {
     let (mut sockets, adopter) = none();
@@ -278,7 +279,7 @@ async fn listeners_do_not_pile_up_within_one_generation() {
         assert_eq!(To::Tcp(at).ask().unwrap(), 1, "round {round}");
         workers = next;
     }
-    until("as many listeners as workers", || {
+    until("there are as many listeners as workers", || {
         sockets.listener_count() == 4
     })
     .await;
@@ -287,9 +288,9 @@ async fn listeners_do_not_pile_up_within_one_generation() {
     }
 }
 
-/// As programs do that look first whether a port is free, or start a worker for each core.
+/// Some programs do this to check whether a port is free, or when they start a worker for each core.
 #[tokio::test]
-async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
+async fn a_socket_that_no_process_holds_gets_no_new_connections() {
     let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);
@@ -310,8 +311,8 @@ async fn a_socket_that_nobody_holds_gets_nothing_any_more() {
     for _ in 0..50 {
         assert_eq!(To::Tcp(at).ask().unwrap(), 1);
     }
-    until("the forwarded answer", || waited.is_finished()).await;
+    until("the forwarded request is answered", || waited.is_finished()).await;
     assert_eq!(waited.join().unwrap(), 1);
-    until("one listener", || sockets.listener_count() == 1).await;
+    until("one listener is left", || sockets.listener_count() == 1).await;
     second.program.ask_to_stop();
 }

@@ -3,12 +3,12 @@
 use super::adopting::{ANY, none, open_own};
 use super::*;
 
-/// What is answered in the place of a program's number.
+/// The answers of hotrun, in place of a program's number.
 const NOBODY: u32 = 503;
 const SLOW: u32 = 408;
 
-/// Answers `?`, as programs do; does not know what to make of `~`; takes all else for another protocol.
-fn says(received: &[u8], last: bool) -> Response {
+/// Responds to `?`, like a program; needs more bytes after `~`; treats everything else as another protocol.
+fn respond_to(received: &[u8], last: bool) -> Response {
     let answer = |number: u32| Response::Send(number.to_le_bytes().into());
     match received.first() {
         Some(b'?') => answer(NOBODY),
@@ -18,57 +18,57 @@ fn says(received: &[u8], last: bool) -> Response {
     }
 }
 
-fn begin(sockets: &mut Sockets) {
-    sockets.respond(Arc::new(says)).unwrap();
+fn start_responding(sockets: &mut Sockets) {
+    sockets.respond(Arc::new(respond_to)).unwrap();
 }
 
 fn connect(to: &To, count: usize) -> Vec<Box<dyn Duplex>> {
     (0..count).map(|_| to.connect().unwrap()).collect()
 }
 
-/// They have said it, and wait.
+/// Sends `word` on every connection, without waiting for the answers.
 fn say(all: &mut [Box<dyn Duplex>], word: &[u8]) {
     all.iter_mut()
         .for_each(|stream| stream.write_all(word).unwrap());
 }
 
-/// What is read of those that have said something. In a thread: here is where they are answered.
+/// Reads the answers on all connections. This happens in another thread, because hotrun responds on this one.
 async fn read(all: Vec<Box<dyn Duplex>>) -> Vec<u32> {
     let read = |mut stream: Box<dyn Duplex>| read_answer(&mut *stream).unwrap();
     let read = thread::spawn(move || all.into_iter().map(read).collect());
-    until("the answers", || read.is_finished()).await;
+    until("every connection is answered", || read.is_finished()).await;
     read.join().unwrap()
 }
 
-/// What each of these is answered that says `word`.
+/// What each of these is answered that respond_to `word`.
 async fn ask(mut all: Vec<Box<dyn Duplex>>, word: &[u8]) -> Vec<u32> {
     say(&mut all, word);
     read(all).await
 }
 
-/// From the first listen to the first generation that is live.
+/// Tests the time from the first listen until the first generation is live.
 async fn until_the_first(mut sockets: Sockets, to: To) {
     let early = connect(&to, 5);
-    begin(&mut sockets);
-    assert_eq!(ask(early, b"?").await, [NOBODY; 5], "early");
-    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5], "and late");
+    start_responding(&mut sockets);
+    assert_eq!(ask(early, b"?").await, [NOBODY; 5], "connected before the responder started");
+    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5], "connected after the responder started");
     let mut other = connect(&to, 5);
     say(&mut other, b"!");
     let mut unsure = connect(&to, 5);
     say(&mut unsure, b"~");
     let mut silent = connect(&to, 5);
-    // They were taken before these were.
+    // Once these are answered, the connections above have been accepted as well.
     assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
     sockets.stop_responding().unwrap();
     let mut late = connect(&to, 5);
     let programs = start(&mut sockets, 1, Style::Blocking);
     sockets.switch(id(1)).unwrap();
-    // The program takes one after the other, and waits for what it says.
+    // The program takes one after the other, and waits for what it respond_to.
     say(&mut silent, b"?");
     say(&mut late, b"?");
-    // Their first byte is what the program answers to.
+    // The program responds to the first byte that each of them sent.
     assert_eq!(read(other).await, [1; 5], "another protocol");
-    assert_eq!(read(unsure).await, [1; 5], "cut short");
+    assert_eq!(read(unsure).await, [1; 5], "incomplete request");
     assert_eq!(read(silent).await, [1; 5], "silent");
     assert_eq!(read(late).await, [1; 5], "too late for a response");
     programs.iter().for_each(Program::ask_to_stop);
@@ -83,7 +83,7 @@ async fn connections_before_the_first_generation_get_a_response_or_wait() {
 }
 
 #[tokio::test]
-async fn on_a_unix_socket_too() {
+async fn connections_to_a_unix_socket_before_the_first_generation_get_a_response_or_wait() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
     let sockets = open(&[&format!("unix:{}", path.display())]);
@@ -91,19 +91,19 @@ async fn on_a_unix_socket_too() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_in_the_queue_is_answered() {
+async fn connections_that_a_crash_left_in_the_queue_get_a_response() {
     let (mut sockets, adopter) = none();
     let first = open_own(&adopter, 1, ANY.parse().unwrap());
     let to = To::Tcp(first.address);
     sockets.switch(id(1)).unwrap();
     first.program.ask_to_stop();
-    until("the crash", || first.program.is_gone()).await;
+    until("the program has crashed", || first.program.is_gone()).await;
     let queued = connect(&to, 5);
     let mut other = connect(&to, 5);
     say(&mut other, b"!");
     sockets.drain(id(1)).unwrap();
     sockets.hold().unwrap();
-    begin(&mut sockets);
+    start_responding(&mut sockets);
     sockets.release(id(1)).unwrap();
     assert_eq!(ask(queued, b"?").await, [NOBODY; 5]);
     assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
@@ -114,9 +114,10 @@ async fn what_a_crash_left_in_the_queue_is_answered() {
     second.program.ask_to_stop();
 }
 
-/// The generation that dies before it is live leaves its listener to the next, and that is looked after too.
+/// The generation dies before it is live, so its listener is left to the next one. Connections in that listener get a
+/// response as well.
 #[tokio::test]
-async fn what_a_generation_that_was_never_live_left_is_answered() {
+async fn connections_that_waited_for_a_generation_that_was_never_live_get_a_response() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
     for number in 1..10 {
@@ -124,7 +125,7 @@ async fn what_a_generation_that_was_never_live_left_is_answered() {
         drop(sockets.prepare(id(number)).unwrap());
         sockets.drain(id(number)).unwrap();
         sockets.hold().unwrap();
-        begin(&mut sockets);
+        start_responding(&mut sockets);
         sockets.release(id(number)).unwrap();
         assert_eq!(ask(queued, b"?").await, [NOBODY; 5]);
         assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
@@ -138,15 +139,15 @@ async fn what_a_generation_that_was_never_live_left_is_answered() {
     programs.iter().for_each(Program::ask_to_stop);
 }
 
-/// Takes as long as a slow client may.
+/// This test takes as long as hotrun waits for a slow client.
 #[tokio::test]
 async fn a_slow_client_is_not_read_forever() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
-    begin(&mut sockets);
+    start_responding(&mut sockets);
     let begun = Instant::now();
     assert_eq!(ask(connect(&to, 300), b"~").await, [SLOW; 300]);
-    assert!(begun.elapsed() >= Duration::from_secs(5), "too early");
+    assert!(begun.elapsed() >= Duration::from_secs(5), "the clients had less than 5 s");
 }
 
 /// A client that sends a large body still gets the whole response.
@@ -154,23 +155,24 @@ async fn a_slow_client_is_not_read_forever() {
 async fn a_client_that_sends_a_body_can_read_the_response() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
-    begin(&mut sockets);
+    start_responding(&mut sockets);
     let sent = thread::spawn(move || {
         let mut stream = to.connect().unwrap();
         stream.write_all(b"?").unwrap();
         stream.write_all(&vec![b'x'; 4 << 20]).unwrap();
         read_answer(&mut *stream).unwrap()
     });
-    until("the answer", || sent.is_finished()).await;
+    until("the request is answered", || sent.is_finished()).await;
     assert_eq!(sent.join().unwrap(), NOBODY);
 }
 
-/// More clients than places: silent ones hold up the others only until a program is live.
+/// There are more clients than hotrun handles at the same time. Silent ones hold up the others only until a program is
+/// live.
 #[tokio::test]
-async fn a_crowd_that_says_nothing_is_bounded() {
+async fn a_crowd_of_silent_clients_is_bounded() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
-    begin(&mut sockets);
+    start_responding(&mut sockets);
     let silent = connect(&to, 300);
     let asking = connect(&to, 5);
     sockets.stop_responding().unwrap();
@@ -181,12 +183,12 @@ async fn a_crowd_that_says_nothing_is_bounded() {
     programs.iter().for_each(Program::ask_to_stop);
 }
 
-/// A client that has closed its half waits for the program like others.
+/// A client that has shut down its sending side waits for the program like any other.
 #[tokio::test]
 async fn a_half_closed_connection_waits() {
     let mut sockets = open(&[ANY]);
     let to = To::Tcp(tcp(&sockets, 0));
-    begin(&mut sockets);
+    start_responding(&mut sockets);
     let half_closed = (0..5).map(|_| {
         let mut stream = TcpStream::connect(tcp(&sockets, 0)).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -195,7 +197,7 @@ async fn a_half_closed_connection_waits() {
         Box::new(stream) as Box<dyn Duplex>
     });
     let half_closed: Vec<_> = half_closed.collect();
-    // They were accepted before these were.
+    // Once these are answered, the half-closed connections have been accepted as well.
     assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5]);
     sockets.stop_responding().unwrap();
     let programs = start(&mut sockets, 1, Style::NonBlocking);
@@ -204,7 +206,7 @@ async fn a_half_closed_connection_waits() {
     programs.iter().for_each(Program::ask_to_stop);
 }
 
-/// Crashes and fixes, one after the other. Each client gets an answer.
+/// Alternates between crashes and fixes. Every client gets an answer.
 #[tokio::test]
 async fn under_load_no_connection_is_refused() {
     let (mut sockets, adopter) = none();
@@ -215,10 +217,10 @@ async fn under_load_no_connection_is_refused() {
     for number in 2..=12 {
         load.more(20).await;
         live.program.ask_to_stop();
-        until("the crash", || live.program.is_gone()).await;
+        until("the program has crashed", || live.program.is_gone()).await;
         sockets.drain(id(number - 1)).unwrap();
         sockets.hold().unwrap();
-        begin(&mut sockets);
+        start_responding(&mut sockets);
         load.more(20).await;
         sockets.release(id(number - 1)).unwrap();
         load.more(20).await;

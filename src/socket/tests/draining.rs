@@ -11,27 +11,27 @@ fn own_pid() -> Vec<i32> {
     vec![std::process::id() as i32]
 }
 
-/// Long enough for several looks, and for the quiet time of an idle connection.
-const SEVERAL_LOOKS: Duration = Duration::from_millis(300);
+/// Long enough for several polls, and for a connection to count as quiet.
+const SEVERAL_POLLS: Duration = Duration::from_millis(300);
 
 async fn becomes_quiescent(monitor: &DrainMonitor) {
     let quiescent = timeout(DEADLINE, monitor.quiescent(own_pid));
-    quiescent.await.expect("quiescent");
+    quiescent.await.expect("the generation becomes quiescent");
 }
 
 async fn becomes_idle(monitor: &DrainMonitor) {
     timeout(DEADLINE, monitor.idle(own_pid))
         .await
-        .expect("idle");
+        .expect("the generation becomes idle");
 }
 
 async fn is_not_quiescent(monitor: &DrainMonitor, why: &str) {
-    let quiescent = timeout(SEVERAL_LOOKS, monitor.quiescent(own_pid));
+    let quiescent = timeout(SEVERAL_POLLS, monitor.quiescent(own_pid));
     assert!(quiescent.await.is_err(), "{why}");
 }
 
 async fn is_not_idle(monitor: &DrainMonitor, why: &str) {
-    let idle = timeout(SEVERAL_LOOKS, monitor.idle(own_pid));
+    let idle = timeout(SEVERAL_POLLS, monitor.idle(own_pid));
     assert!(idle.await.is_err(), "{why}");
 }
 
@@ -55,7 +55,7 @@ fn served() -> Served {
     }
 }
 
-/// A connection to generation 1, made before generation 2 became live.
+/// Opens a connection to generation 1 before generation 2 goes live again.
 fn connect_to_first(served: &mut Served) -> TcpStream {
     served.sockets.switch(id(1)).unwrap();
     let client = TcpStream::connect(served.to).unwrap();
@@ -79,8 +79,8 @@ async fn quiescence_waits_for_handshakes_from_before_the_switch() {
     setsockopt(&served.listener, DeferAccept, &5).unwrap();
     let mut client = connect_to_first(&mut served);
     let monitor = served.sockets.drain_monitor(id(1));
-    is_not_quiescent(&monitor, "half open").await;
-    is_not_idle(&monitor, "half open").await;
+    is_not_quiescent(&monitor, "the handshake is unfinished").await;
+    is_not_idle(&monitor, "the handshake is unfinished").await;
     client.write_all(b"?").unwrap();
     let (mut server, _) = served.listener.accept().unwrap();
     server.read_exact(&mut [0]).unwrap();
@@ -97,11 +97,11 @@ async fn quiescence_waits_for_the_queue_and_for_the_first_byte() {
     let monitor = served.sockets.drain_monitor(id(1));
     becomes_quiescent(&monitor).await;
     let mut client = connect_to_first(&mut served);
-    is_not_quiescent(&monitor, "in the queue").await;
+    is_not_quiescent(&monitor, "the connection is in the queue").await;
     let (mut server, _) = served.listener.accept().unwrap();
-    is_not_quiescent(&monitor, "accepted, but without a byte").await;
+    is_not_quiescent(&monitor, "no byte has arrived").await;
     client.write_all(b"?").unwrap();
-    is_not_quiescent(&monitor, "unread").await;
+    is_not_quiescent(&monitor, "the byte has not been read").await;
     server.read_exact(&mut [0]).unwrap();
     becomes_quiescent(&monitor).await;
     drop(server);
@@ -129,7 +129,7 @@ fn a_process_that_may_not_be_inspected_is_never_idle() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = crate::os::socket_holders::tests::hidden(directory.path());
     let pid = i32::try_from(child.id()).unwrap();
-    // In a thread of another user, because root may inspect everything (`setfsuid(2)`).
+    // Run in a thread as another user, because root may inspect every process (`setfsuid(2)`).
     let watching = thread::spawn(move || {
         nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -143,8 +143,8 @@ fn a_process_that_may_not_be_inspected_is_never_idle() {
             drop(client);
             let error = monitor.connection_count(&[pid]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-            let idle = timeout(SEVERAL_LOOKS, monitor.idle(|| vec![pid]));
-            assert!(idle.await.is_err(), "idle, although that is unknown");
+            let idle = timeout(SEVERAL_POLLS, monitor.idle(|| vec![pid]));
+            assert!(idle.await.is_err(), "reported as idle, although that is unknown");
         });
     });
     let watched = watching.join();
@@ -153,7 +153,7 @@ fn a_process_that_may_not_be_inspected_is_never_idle() {
     watched.unwrap();
 }
 
-/// Each look asks the kernel once for a port, however many listeners it has.
+/// Each poll queries the kernel only once for each port, however many listeners it has.
 #[tokio::test]
 async fn a_connection_is_counted_once_however_many_listeners_share_its_port() {
     let mut sockets = open(&["127.0.0.1:0"]);
@@ -184,30 +184,30 @@ async fn a_generation_is_idle_without_connections_or_when_all_are_closed() {
     let monitor = served.sockets.drain_monitor(id(1));
     becomes_idle(&monitor).await;
     let client = connect_to_first(&mut served);
-    // What the program does not accept is forwarded.
+    // Connections that the program does not accept are forwarded.
     becomes_idle(&monitor).await;
     let (_server, _) = served.listener.accept().unwrap();
-    is_not_idle(&monitor, "before its request").await;
+    is_not_idle(&monitor, "the connection has no request yet").await;
     drop(client);
     becomes_idle(&monitor).await;
 }
 
-/// How a client sends a request that takes long.
+/// How a client sends a request that takes long to handle.
 #[derive(Clone, Copy, Debug)]
 enum Exchange {
     /// On a new connection.
     Fresh,
-    /// On a used connection, in the very tick of the previous response.
+    /// On a used connection, in the same tick as the previous response.
     KeptAlive,
-    /// On a used connection, later.
+    /// On a used connection, some time after the previous response.
     KeptAliveLater,
-    /// Closing its own direction after the request, as `nc -N` does.
+    /// On a new connection whose sending side the client shuts down after the request, as `nc -N` does.
     HalfClosed,
 }
 
 const WORK: Duration = Duration::from_secs(2);
 
-/// Runs both sides of it. The returned channel receives when the response is sent.
+/// Runs both sides of the exchange. The returned channel receives a message when the response has been sent.
 fn run(exchange: Exchange, mut client: TcpStream, mut server: TcpStream) -> mpsc::Receiver<()> {
     let (answered, when) = mpsc::channel();
     let quick = matches!(exchange, Exchange::KeptAlive | Exchange::KeptAliveLater);
@@ -221,7 +221,7 @@ fn run(exchange: Exchange, mut client: TcpStream, mut server: TcpStream) -> mpsc
         thread::sleep(WORK);
         server.write_all(b"slow").unwrap();
         answered.send(()).unwrap();
-        // Until the client closes.
+        // Wait until the client closes the connection.
         let _ = server.read(&mut buffer);
     });
     thread::spawn(move || {
@@ -237,13 +237,13 @@ fn run(exchange: Exchange, mut client: TcpStream, mut server: TcpStream) -> mpsc
             client.shutdown(std::net::Shutdown::Write).unwrap();
         }
         client.read_exact(&mut [0; 4]).unwrap();
-        // Stays open, as the connection of a client that may send another request.
+        // Keep the connection open, like a client that may send another request.
         thread::sleep(WORK * 3);
     });
     when
 }
 
-/// The first look comes after `head_start`.
+/// Checks that the connection is not idle until its response has been sent. Starts polling after `head_start`.
 async fn never_idle_during(exchange: Exchange, head_start: Duration) {
     let mut served = served();
     let client = connect_to_first(&mut served);
@@ -254,15 +254,15 @@ async fn never_idle_during(exchange: Exchange, head_start: Duration) {
     tokio::time::sleep(head_start).await;
     timeout(DEADLINE, monitor.idle(own_pid))
         .await
-        .expect("idle in the end");
+        .expect("the connection eventually becomes idle");
     assert!(
         when.try_recv().is_ok(),
-        "{exchange:?}, first look after {head_start:?}: idle before the response"
+        "{exchange:?}, first poll after {head_start:?}: idle before the response"
     );
 }
 
 #[tokio::test]
-async fn a_request_of_two_seconds_is_not_idle() {
+async fn a_connection_is_not_idle_during_a_two_second_request() {
     let early = Duration::from_millis(1);
     let late = Duration::from_millis(700);
     tokio::join!(
@@ -286,7 +286,7 @@ async fn a_monitored_connection_is_idle_soon_after_its_response() {
     client.write_all(b"?").unwrap();
     server.read_exact(&mut [0]).unwrap();
     let monitor = served.sockets.drain_monitor(id(1));
-    is_not_idle(&monitor, "before the response").await;
+    is_not_idle(&monitor, "no response has been sent").await;
     let idle = async {
         timeout(DEADLINE, monitor.idle(own_pid)).await.unwrap();
         Instant::now()
@@ -299,7 +299,7 @@ async fn a_monitored_connection_is_idle_soon_after_its_response() {
     };
     let (idle, answered) = tokio::join!(idle, exchange);
     let after = idle - answered;
-    // Not the 2.5 s of a connection that was not monitored.
+    // A connection that was not monitored during the exchange would need 2.5 s.
     assert!(
         after > Duration::from_millis(80) && after < Duration::from_millis(2400),
         "{after:?}"
@@ -307,7 +307,7 @@ async fn a_monitored_connection_is_idle_soon_after_its_response() {
 }
 
 #[tokio::test]
-async fn a_look_at_a_thousand_connections_is_cheap() {
+async fn polling_a_thousand_connections_is_cheap() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(soft.max(8192)), hard).unwrap();
@@ -318,9 +318,10 @@ async fn a_look_at_a_thousand_connections_is_cheap() {
         pairs.push((client, served.listener.accept().unwrap().0));
     }
     let monitor = served.sockets.drain_monitor(id(1));
-    // The first look of a wait reads all of `/proc/PID/fd`, here 2000 sockets. Later looks read what is new.
+    // The first poll of a wait reads all of `/proc/PID/fd`, here 2000 sockets. Later polls read it only if there are
+    // new connections.
     let first = cpu_time(|| assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1000));
-    let mut look = monitor.look();
+    let mut polls = monitor.polls();
     let newer = TcpListener::from(served.sockets.prepare(id(3)).unwrap().remove(0).fd);
     served.sockets.switch(id(3)).unwrap();
     let mut newcomers = Vec::new();
@@ -329,17 +330,17 @@ async fn a_look_at_a_thousand_connections_is_cheap() {
             TcpStream::connect(served.to).unwrap(),
             newer.accept().unwrap(),
         ));
-        assert!(!look.is_quiescent(&own_pid()).unwrap());
+        assert!(!polls.is_quiescent(&own_pid()).unwrap());
     });
     let list = cpu_time(|| assert!(tcp_connections(served.to).unwrap().len() > 1000));
     report(&format!(
-        "1000 connections: the first look takes {first:?} of a processor, a later one {later:?}, \
-         of which the kernel's list {list:?}"
+        "1000 connections: the first poll takes {first:?} of CPU time, a later one {later:?}, \
+         of which the kernel's list takes {list:?}"
     ));
     assert!(later < Duration::from_millis(50), "{later:?}");
 }
 
-/// The processor time of this thread, however busy the machine is (`/proc/PID/schedstat`).
+/// Returns the CPU time that `act` takes on this thread, however busy the machine is (`/proc/PID/schedstat`).
 fn cpu_time(mut act: impl FnMut()) -> Duration {
     let spent = || {
         let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
@@ -363,14 +364,14 @@ async fn a_unix_socket_is_quiescent_and_idle_when_its_connections_are_closed() {
     becomes_quiescent(&monitor).await;
     becomes_idle(&monitor).await;
     let mut client = UnixStream::connect(&path).unwrap();
-    is_not_quiescent(&monitor, "in the queue").await;
+    is_not_quiescent(&monitor, "the connection is in the queue").await;
     let (mut server, _) = listener.accept().unwrap();
     becomes_quiescent(&monitor).await;
     client.write_all(b"?").unwrap();
-    is_not_quiescent(&monitor, "unread").await;
+    is_not_quiescent(&monitor, "the byte has not been read").await;
     server.read_exact(&mut [0]).unwrap();
     assert_eq!(monitor.connection_count(&own_pid()).unwrap(), 1);
-    is_not_idle(&monitor, "open").await;
+    is_not_idle(&monitor, "the connection is open").await;
     drop(client);
     becomes_idle(&monitor).await;
 }

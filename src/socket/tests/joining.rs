@@ -1,4 +1,4 @@
-//! Several sockets, datagrams and multipath TCP of programs that open their sockets themselves.
+//! Programs that open their own sockets: several sockets, datagrams, and multipath TCP.
 
 use std::collections::HashSet;
 use std::net::UdpSocket;
@@ -16,7 +16,7 @@ async fn several_sockets_of_one_generation_share_its_connections() {
     let (mut sockets, adopter) = none();
     let first = open_own(&adopter, 1, ANY.parse().unwrap());
     sockets.switch(id(1)).unwrap();
-    // The number that it answers with tells them apart.
+    // The second socket's program answers with 100, which distinguishes the two.
     let socket = bound(first.address, Protocol::TCP);
     adopter
         .listen(id(1), socket.try_clone().unwrap(), 5)
@@ -38,9 +38,9 @@ async fn several_sockets_of_one_generation_share_its_connections() {
     second.ask_to_stop();
 }
 
-/// `--listen` for a program that does not know what to do with it, and opens the same address.
+/// Passes a `--listen` socket to a program that ignores it and opens the same address itself.
 #[tokio::test]
-async fn what_a_program_opens_itself_takes_the_place_of_what_it_was_passed() {
+async fn a_socket_that_a_program_opens_replaces_the_passed_one() {
     let mut sockets = open(&[ANY]);
     let at = tcp(&sockets, 0);
     let adopter = sockets.adopter().unwrap();
@@ -54,7 +54,7 @@ async fn what_a_program_opens_itself_takes_the_place_of_what_it_was_passed() {
     assert_eq!(adopter.opened(id(1)).inodes, [first.inode]);
     sockets.switch(id(1)).unwrap();
     let answered = answers(early);
-    until("the answers", || answered.is_finished()).await;
+    until("every connection is answered", || answered.is_finished()).await;
     assert_eq!(answered.join().unwrap(), [1; 5]);
     for _ in 0..20 {
         assert_eq!(To::Tcp(at).ask().unwrap(), 1);
@@ -63,7 +63,7 @@ async fn what_a_program_opens_itself_takes_the_place_of_what_it_was_passed() {
     first.program.ask_to_stop();
 }
 
-/// Go's servers from 1.24 on.
+/// Go servers use multipath TCP by default since Go 1.24.
 #[tokio::test]
 async fn multipath_sockets_are_steered_too() {
     if Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).is_err() {
@@ -74,7 +74,7 @@ async fn multipath_sockets_are_steered_too() {
 }
 
 #[tokio::test]
-async fn datagrams_go_to_the_live_generation() {
+async fn datagrams_reach_the_live_generation() {
     let (mut sockets, adopter) = none();
     let first = bound(ANY.parse().unwrap(), Protocol::UDP);
     let at = address(&first);
@@ -94,17 +94,17 @@ async fn datagrams_go_to_the_live_generation() {
         socket.set_nonblocking(true).unwrap();
     }
     let get = |socket: &UdpSocket| std::iter::from_fn(|| socket.recv(&mut [0; 8]).ok()).count();
-    // Each from a port of its own: without steering the kernel chooses by a hash of it.
+    // Send each datagram from a different port: without steering, the kernel would choose by a hash of the port.
     let send = || {
         for _ in 0..20 {
             let client = UdpSocket::bind("127.0.0.1:0").unwrap();
             client.send_to(b"?", at).unwrap();
         }
     };
-    // On a busy machine the kernel may deliver later, even on loopback: until all have come.
+    // On a busy machine the kernel may delay delivery, even on loopback, so wait until all datagrams have arrived.
     let mut got = (0, 0);
     send();
-    until("the first twenty", || {
+    until("the first twenty datagrams arrive", || {
         got = (got.0 + get(&first), got.1 + get(&second));
         got.0 + got.1 == 20
     })
@@ -112,7 +112,7 @@ async fn datagrams_go_to_the_live_generation() {
     assert_eq!(got, (20, 0));
     sockets.switch(id(2)).unwrap();
     send();
-    until("the next twenty", || {
+    until("the next twenty datagrams arrive", || {
         got = (got.0 + get(&first), got.1 + get(&second));
         got.0 + got.1 == 40
     })
@@ -121,19 +121,19 @@ async fn datagrams_go_to_the_live_generation() {
     sockets.drain(id(1)).unwrap();
     drop(first);
     sockets.release(id(1)).unwrap();
-    until("one listener", || sockets.listener_count() == 1).await;
+    until("one listener is left", || sockets.listener_count() == 1).await;
     send();
-    until("the last twenty", || {
+    until("the last twenty datagrams arrive", || {
         got.1 += get(&second);
         got.1 == 40
     })
     .await;
 }
 
-/// A program that closes its last socket of an address and opens it again a moment later. Nothing may be forwarded from
-/// the closed one to itself meanwhile.
+/// A program closes its last socket on an address and opens another one a moment later. In the meantime, no connection
+/// may be forwarded from the closed listener back to itself.
 #[tokio::test]
-async fn a_live_generation_may_close_and_open_again() {
+async fn a_live_generation_may_close_and_reopen_its_address() {
     let (mut sockets, adopter) = none();
     let first = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&first);
@@ -144,20 +144,20 @@ async fn a_live_generation_may_close_and_open_again() {
     let waiting: Vec<_> = (0..3).map(|_| To::Tcp(at).connect().unwrap()).collect();
     drop(first);
     adopter.orphan_unheld(id(1), HashSet::new()).unwrap();
-    // Long enough for a forwarder in a circle to have made many connections.
+    // Long enough for a forwarder in a loop to make many connections.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let established = os::tcp_connections(at).unwrap().len();
     assert!(established <= 3, "{established} connections");
     let again = open_own(&adopter, 1, at);
     let answered = answers(waiting);
-    until("the answers", || answered.is_finished()).await;
+    until("every connection is answered", || answered.is_finished()).await;
     assert_eq!(answered.join().unwrap(), [1; 3]);
     again.program.ask_to_stop();
 }
 
-/// A generation that listens only once it has been asked to end.
+/// The generation starts listening only after it has been asked to stop.
 #[tokio::test]
-async fn a_generation_that_is_leaving_gets_nothing() {
+async fn a_draining_generation_that_starts_listening_gets_no_connections() {
     let (mut sockets, adopter) = none();
     let first = open_own(&adopter, 1, ANY.parse().unwrap());
     sockets.drain(id(1)).unwrap();
@@ -170,16 +170,16 @@ async fn a_generation_that_is_leaving_gets_nothing() {
     let third = open_own(&adopter, 3, first.address);
     sockets.switch(id(3)).unwrap();
     let answered = answers(waiting);
-    until("the answers", || answered.is_finished()).await;
+    until("every connection is answered", || answered.is_finished()).await;
     assert_eq!(answered.join().unwrap(), [3; 5]);
     for opened in [first, late, third] {
         opened.program.ask_to_stop();
     }
 }
 
-/// `--listen`, and a program whose language listens with multipath TCP.
+/// Combines `--listen` with a program that listens with multipath TCP.
 #[tokio::test]
-async fn multipath_sockets_join_a_group_that_began_without() {
+async fn multipath_sockets_join_a_group_that_began_without_any() {
     if Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).is_err() {
         report("SKIPPED: this kernel has no multipath TCP");
         return;
@@ -202,7 +202,7 @@ async fn multipath_sockets_join_a_group_that_began_without() {
         assert_eq!(
             To::Tcp(at).ask().unwrap(),
             number,
-            "what was closed has not taken the program along"
+            "closing the old listeners must not affect the live one"
         );
     }
     programs

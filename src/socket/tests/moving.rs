@@ -1,13 +1,14 @@
-//! From one address to another that covers it, by which the kernel would not find the new generation.
+//! Moves from an address to a wider one that covers it. The kernel prefers the narrower address, so new connections
+//! would miss the new generation.
 
 use socket2::Protocol;
 
 use super::adopting::{ANY, address, bound, leave, none, open_own, settle};
 use super::*;
 
-/// The kernel prefers the narrower address, whichever process listens there.
+/// Moves to the wider address and back again, under load.
 #[tokio::test]
-async fn from_one_address_to_another_that_covers_it_nothing_is_lost() {
+async fn moving_to_a_wider_address_and_back_loses_no_connection() {
     let (mut sockets, adopter) = none();
     let narrow = open_own(&adopter, 1, ANY.parse().unwrap());
     sockets.switch(id(1)).unwrap();
@@ -21,23 +22,24 @@ async fn from_one_address_to_another_that_covers_it_nothing_is_lost() {
     sockets.switch(id(2)).unwrap();
     assert_eq!(to.ask().unwrap(), 2, "after the switch");
     let refused = sockets.switch(id(1)).unwrap_err();
-    assert_eq!(refused.kind(), io::ErrorKind::NotFound, "it has no socket");
-    assert_eq!(to.ask().unwrap(), 2, "as before");
+    assert_eq!(refused.kind(), io::ErrorKind::NotFound, "generation 1 is hidden");
+    assert_eq!(to.ask().unwrap(), 2, "the failed switch changes nothing");
     leave(&mut sockets, 1, &narrow).await;
     load.more(20).await;
     let third = open_own(&adopter, 3, narrow.address);
-    assert!(third.first, "what is hidden is another group");
+    assert!(third.first, "the hidden group is a separate one");
     sockets.switch(id(3)).unwrap();
     settle(&sockets, 2).await;
     leave(&mut sockets, 2, &wide).await;
-    assert_eq!(to.ask().unwrap(), 3, "back to the narrow one");
+    assert_eq!(to.ask().unwrap(), 3, "generation 3 on the narrow address");
     assert!(load.finish().await > 40);
     third.program.ask_to_stop();
 }
 
-/// Connections in the queue of a program that accepts none are forwarded to the generation that would get them now.
+/// Connections in the queue of a program that does not accept them are forwarded to the generation that gets new
+/// connections.
 #[tokio::test]
-async fn connections_that_wait_are_forwarded_to_the_address_that_covers_theirs() {
+async fn waiting_connections_are_forwarded_to_the_covering_address() {
     let (mut sockets, adopter) = none();
     let socket = bound(ANY.parse().unwrap(), Protocol::TCP);
     let at = address(&socket);
@@ -51,14 +53,14 @@ async fn connections_that_wait_are_forwarded_to_the_address_that_covers_theirs()
     sockets.switch(id(2)).unwrap();
     sockets.drain(id(1)).unwrap();
     let answered = thread::spawn(move || answer(&mut *waits));
-    until("an answer", || answered.is_finished()).await;
+    until("the connection is answered", || answered.is_finished()).await;
     assert_eq!(answered.join().unwrap().unwrap(), 2);
     wide.program.ask_to_stop();
 }
 
-/// It would be deaf on one of its addresses.
+/// No connection would reach it on that address.
 #[tokio::test]
-async fn who_is_hidden_on_one_address_cannot_serve_again() {
+async fn a_generation_hidden_on_one_address_cannot_go_live_again() {
     let (mut sockets, adopter) = none();
     let narrow = open_own(&adopter, 1, ANY.parse().unwrap());
     let kept = open_own(&adopter, 1, ANY.parse().unwrap());

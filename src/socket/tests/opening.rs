@@ -10,7 +10,7 @@ fn comm() -> String {
 }
 
 fn refused(value: &str, sharing: Sharing) -> (String, String) {
-    let error = try_open(&[value], sharing).err().expect("it is in use");
+    let error = try_open(&[value], sharing).err().expect("the address is in use");
     (error.to_string(), error.hint().unwrap())
 }
 
@@ -48,7 +48,7 @@ async fn hc29_a_port_is_not_shared_with_another_hotrun() {
 }
 
 #[tokio::test]
-async fn hc29_a_listener_with_reuse_port_is_not_joined() {
+async fn hc29_hotrun_does_not_join_a_foreign_reuse_port_listener() {
     let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     taken.set_reuse_address(true).unwrap();
     taken.set_reuse_port(true).unwrap();
@@ -82,7 +82,7 @@ async fn an_address_that_is_not_local_is_refused() {
     );
 }
 
-/// Root may bind any port, so not every test run can get the error from the kernel.
+/// Constructs the error, because root may bind any port and would not get it from the kernel.
 #[test]
 fn the_error_for_a_privileged_port_suggests_a_fix() {
     let denied = io::Error::from_raw_os_error(nix::libc::EACCES);
@@ -158,7 +158,7 @@ async fn a_unix_socket_in_use_is_refused_and_its_holder_named() {
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_named() {
+async fn the_error_for_a_missing_directory_names_the_path() {
     let error = try_open(&["unix:/nowhere/at/all/app.sock"], Sharing::Steered)
         .err()
         .unwrap();
@@ -173,7 +173,7 @@ async fn a_missing_directory_is_named() {
 #[tokio::test]
 async fn hc22_socket_files_of_a_killed_hotrun_are_removed() {
     let directory = tempfile::tempdir().unwrap();
-    // Larger than any pid (`kernel.pid_max` is at most 2^22).
+    // This number is larger than any pid (`kernel.pid_max` is at most 2^22).
     drop(UnixListener::bind(directory.path().join(".hotrun-99999999-1")).unwrap());
     std::fs::write(directory.path().join(".hotrun-99999999-2"), "not a socket").unwrap();
     let sockets = open(&[&format!(
@@ -185,7 +185,7 @@ async fn hc22_socket_files_of_a_killed_hotrun_are_removed() {
 }
 
 #[test]
-fn a_name_or_address_given_twice_is_an_error() {
+fn a_repeated_name_or_address_is_an_error() {
     let open = |values: [&str; 2]| {
         let specs = values.map(|value| value.parse::<ListenSpec>().unwrap());
         super::super::open::addresses(&specs)

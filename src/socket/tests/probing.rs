@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
 
-async fn probes_reach_the_new_one_alone(value: &str, ordinary: impl Fn(SocketAddr) -> SocketAddr) {
+async fn only_probes_reach_the_new_generation(value: &str, ordinary: impl Fn(SocketAddr) -> SocketAddr) {
     let mut sockets = open(&[value]);
     let to = To::Tcp(ordinary(tcp(&sockets, 0)));
     let mut programs = start(&mut sockets, 1, Style::NonBlocking);
@@ -23,20 +23,20 @@ async fn probes_reach_the_new_one_alone(value: &str, ordinary: impl Fn(SocketAdd
 }
 
 #[tokio::test]
-async fn a_probe_reaches_the_new_generation_and_nobody_else_does() {
-    probes_reach_the_new_one_alone("127.0.0.1:0", |address| address).await;
+async fn only_a_probe_reaches_the_new_generation() {
+    only_probes_reach_the_new_generation("127.0.0.1:0", |address| address).await;
 }
 
 #[tokio::test]
-async fn the_same_holds_where_one_socket_takes_both_families() {
+async fn only_a_probe_reaches_the_new_generation_on_a_dual_stack_socket() {
     let v6 = |address: SocketAddr| SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
-    probes_reach_the_new_one_alone("[::]:0", v6).await;
+    only_probes_reach_the_new_generation("[::]:0", v6).await;
     let v4 = |address: SocketAddr| SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
-    probes_reach_the_new_one_alone("[::]:0", v4).await;
+    only_probes_reach_the_new_generation("[::]:0", v4).await;
 }
 
 #[tokio::test]
-async fn a_probe_before_anything_is_live_reaches_its_generation() {
+async fn a_probe_reaches_its_generation_before_any_is_live() {
     let mut sockets = open(&["0.0.0.0:0"]);
     let programs = start(&mut sockets, 1, Style::NonBlocking);
     let route = route(&sockets, 1);
@@ -45,7 +45,7 @@ async fn a_probe_before_anything_is_live_reaches_its_generation() {
 }
 
 #[tokio::test]
-async fn several_probes_at_once_do_not_mix() {
+async fn concurrent_probes_reach_their_own_generations() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let programs: Vec<_> = (1..=3)
         .flat_map(|number| start(&mut sockets, number, Style::NonBlocking))
@@ -60,7 +60,7 @@ async fn several_probes_at_once_do_not_mix() {
 }
 
 #[tokio::test]
-async fn a_probe_of_a_generation_that_is_gone_reaches_nobody() {
+async fn a_probe_of_a_generation_that_is_gone_fails() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let programs = start(&mut sockets, 1, Style::NonBlocking);
     sockets.switch(id(1)).unwrap();

@@ -5,20 +5,21 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::*;
 
-/// Ends a generation as the driver does: it is asked to stop, its listeners are forwarded, and released when it is gone.
+/// Ends a generation like the driver: asks it to stop, has its unclaimed connections forwarded, and releases it when it
+/// is gone.
 async fn retire(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
     sockets.drain(id(number)).unwrap();
     for program in &programs {
         program.ask_to_stop();
     }
-    until("the end of the program", || {
+    until("the program exits", || {
         programs.iter().all(Program::is_gone)
     })
     .await;
     sockets.release(id(number)).unwrap();
 }
 
-async fn flips(value: &str, style: Style) {
+async fn switch_back_and_forth(value: &str, style: Style) {
     let mut sockets = open(&[value]);
     let to = To::Tcp(tcp(&sockets, 0));
     let programs: Vec<_> = (1..=3)
@@ -33,13 +34,13 @@ async fn flips(value: &str, style: Style) {
         sockets.switch(id(live)).unwrap();
         took.push(begun.elapsed());
         for _ in 0..20 {
-            assert_eq!(to.ask().unwrap(), live, "flip {flip}");
+            assert_eq!(to.ask().unwrap(), live, "switch {flip}");
         }
     }
     let answered = load.finish().await;
     took.sort();
     report(&format!(
-        "{value}: 150 switches, 3000 + {answered} connections; a switch took {:?}, at most {:?}",
+        "{value}: 150 switches, 3000 + {answered} connections; the median switch took {:?}, the slowest {:?}",
         took[75], took[149]
     ));
     for program in &programs {
@@ -48,13 +49,13 @@ async fn flips(value: &str, style: Style) {
 }
 
 #[tokio::test]
-async fn after_a_switch_every_new_connection_is_the_new_ones() {
-    flips("127.0.0.1:0", Style::NonBlocking).await;
+async fn after_a_switch_every_new_connection_reaches_the_new_generation() {
+    switch_back_and_forth("127.0.0.1:0", Style::NonBlocking).await;
 }
 
 #[tokio::test]
-async fn the_same_holds_for_ipv6() {
-    flips("[::1]:0", Style::Blocking).await;
+async fn after_a_switch_every_new_ipv6_connection_reaches_the_new_generation() {
+    switch_back_and_forth("[::1]:0", Style::Blocking).await;
 }
 
 async fn a_hundred_generations(style: Style) {
@@ -68,13 +69,13 @@ async fn a_hundred_generations(style: Style) {
         let next = start(&mut sockets, number, style);
         sockets.switch(id(number)).unwrap();
         let old = std::mem::replace(&mut programs, next);
-        retire_somehow(&mut sockets, number - 1, old).await;
+        retire_or_give_up(&mut sockets, number - 1, old).await;
     }
     load.more(50).await;
     let answered = load.finish().await;
     report(&format!("100 generations, {answered} connections"));
-    // A listener that may not be closed now is closed in the course of a next reload, while its program starts: each closes
-    // the one that has waited longest at least.
+    // A listener that cannot be closed now is closed during a later reload, while its program starts. Each reload
+    // closes at least the one that has waited longest.
     for number in 102..=120 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         if sockets.listener_count() == 2 {
@@ -84,16 +85,17 @@ async fn a_hundred_generations(style: Style) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         sockets.switch(id(number)).unwrap();
         let old = std::mem::replace(&mut programs, next);
-        retire_somehow(&mut sockets, number - 1, old).await;
+        retire_or_give_up(&mut sockets, number - 1, old).await;
     }
-    until("the others closed", || sockets.listener_count() == 2).await;
+    until("the other listeners are closed", || sockets.listener_count() == 2).await;
     let name = format!("forward {}", tcp(&sockets, 0).port());
-    until("all forwarders ended", || threads_named(&name) == 0).await;
+    until("all forwarders exit", || threads_named(&name) == 0).await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 
-/// A program that sleeps in `accept` is not asked in vain: it is released as if it had been killed.
-async fn retire_somehow(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
+/// Ends a generation whose program may be blocked in `accept`: after a short wait it is released as if it had been
+/// killed.
+async fn retire_or_give_up(sockets: &mut Sockets, number: u32, programs: Vec<Program>) {
     sockets.drain(id(number)).unwrap();
     programs.iter().for_each(Program::ask_to_stop);
     let begun = Instant::now();
@@ -114,7 +116,7 @@ async fn hc28_a_hundred_generations_that_block_in_accept_lose_nothing() {
 }
 
 #[tokio::test]
-async fn listeners_that_drain_long_do_not_disturb_later_switches() {
+async fn generations_that_drain_for_long_do_not_disturb_later_switches() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let load = Load::start(&to, 2);
@@ -138,7 +140,7 @@ async fn listeners_that_drain_long_do_not_disturb_later_switches() {
 }
 
 #[tokio::test]
-async fn a_generation_that_died_before_it_was_live_is_never_noticed() {
+async fn clients_never_notice_a_generation_that_died_before_it_was_live() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let programs = start(&mut sockets, 1, Style::NonBlocking);
@@ -148,13 +150,13 @@ async fn a_generation_that_died_before_it_was_live_is_never_noticed() {
         assert_eq!(to.ask().unwrap(), 1);
         sockets.release(id(number)).unwrap();
         assert_eq!(to.ask().unwrap(), 1);
-        until("its listener closed", || sockets.listener_count() == 1).await;
+        until("its listener is closed", || sockets.listener_count() == 1).await;
     }
     programs.iter().for_each(Program::ask_to_stop);
 }
 
 #[tokio::test]
-async fn a_program_that_shuts_its_listener_down_leaves_without_harm() {
+async fn a_program_that_shuts_down_its_listener_does_no_harm() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let load = Load::start(&to, 2);
@@ -168,11 +170,11 @@ async fn a_program_that_shuts_its_listener_down_leaves_without_harm() {
     let third = start(&mut sockets, 3, Style::NonBlocking);
     sockets.switch(id(3)).unwrap();
     load.more(20).await;
-    // The order is 1, 2, 3, and 3 is live: when 2 leaves, 3 takes its index, and what the kernel does until we notice
-    // is a hash over 1 and 3. Both answer.
+    // The order of the members is 1, 2, 3, and 3 is live. When 2 leaves, 3 takes its index, and until we notice, the
+    // kernel chooses between 1 and 3 by a hash. Both respond.
     sockets.drain(id(2)).unwrap();
     listener.shutdown(Shutdown::Both).unwrap();
-    until("the listener dropped", || sockets.listener_count() == 2).await;
+    until("the listener is dropped", || sockets.listener_count() == 2).await;
     load.more(20).await;
     for _ in 0..200 {
         assert_eq!(to.ask().unwrap(), 3);
@@ -185,7 +187,7 @@ async fn a_program_that_shuts_its_listener_down_leaves_without_harm() {
 }
 
 #[tokio::test]
-async fn when_the_only_listener_is_shut_down_connections_wait_again() {
+async fn when_the_only_listener_is_shut_down_connections_are_held() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let passed = sockets.prepare(id(1)).unwrap().remove(0);
@@ -203,7 +205,7 @@ async fn when_the_only_listener_is_shut_down_connections_wait_again() {
 }
 
 #[tokio::test]
-async fn a_switch_to_what_was_not_prepared_changes_nothing() {
+async fn a_switch_to_an_unprepared_generation_changes_nothing() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let programs = start(&mut sockets, 1, Style::NonBlocking);
@@ -244,7 +246,7 @@ async fn hc32_several_addresses_are_switched_together() {
 }
 
 #[tokio::test]
-async fn what_is_passed_is_named_listening_and_closed_on_exec() {
+async fn passed_sockets_are_named_and_listening_and_closed_on_exec() {
     let mut sockets = open(&["web=127.0.0.1:0", "127.0.0.1:0"]);
     let passed = sockets.prepare(id(1)).unwrap();
     let listening = sockets.listening();
@@ -289,9 +291,9 @@ async fn one_shared_socket_is_passed_to_every_generation() {
     program.ask_to_stop();
 }
 
-/// What the interpreter of the unit tests believes of the kernel, asked of the kernel.
+/// Checks the assumptions of the unit tests' interpreter against the real kernel.
 #[test]
-fn the_kernel_runs_the_program_as_the_tests_do() {
+fn the_kernel_runs_the_program_like_the_interpreter() {
     let member = |address: SocketAddr| {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -323,9 +325,9 @@ fn the_kernel_runs_the_program_as_the_tests_do() {
     assert_eq!((queues[1], queues[3]), (0, 1));
 }
 
-/// A program of ours may bind the address itself with `SO_REUSEPORT`, and the kernel lets it join the group.
+/// Another process of the same user may bind the address with `SO_REUSEPORT`, and the kernel lets it join the group.
 #[tokio::test]
-async fn hc29_a_stranger_that_joins_the_group_changes_nothing() {
+async fn hc29_a_stranger_that_joins_the_group_gets_no_connections() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let mut programs: Vec<_> = (1..=2)
@@ -341,10 +343,10 @@ async fn hc29_a_stranger_that_joins_the_group_changes_nothing() {
     sockets.release(id(1)).unwrap();
     let error = sockets.prepare(id(3)).unwrap_err().to_string();
     assert!(
-        error.contains("is also listened on by") && error.contains("pid"),
+        error.contains("is also listening on") && error.contains("pid"),
         "{error}"
     );
-    until("all but the stranger allows the closing", || {
+    until("only the stranger prevents the close", || {
         sockets.quiescent_count() == 1
     })
     .await;
@@ -352,7 +354,7 @@ async fn hc29_a_stranger_that_joins_the_group_changes_nothing() {
     assert_eq!(
         sockets.listener_count(),
         2,
-        "closing the first would give its index to the stranger"
+        "closing the first listener would give its index to the stranger"
     );
     for _ in 0..100 {
         assert_eq!(to.ask().unwrap(), 2);
@@ -360,7 +362,7 @@ async fn hc29_a_stranger_that_joins_the_group_changes_nothing() {
     drop(stranger);
     programs.extend(start(&mut sockets, 3, Style::NonBlocking));
     sockets.switch(id(3)).unwrap();
-    until("the first listener closed", || {
+    until("the first listener is closed", || {
         sockets.listener_count() == 2
     })
     .await;

@@ -8,7 +8,7 @@ fn open_at(path: &Path) -> Sockets {
 }
 
 #[tokio::test]
-async fn flips_of_a_path_refuse_nobody_and_are_exact() {
+async fn switches_of_a_path_are_exact_and_refuse_no_connection() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);
@@ -25,13 +25,13 @@ async fn flips_of_a_path_refuse_nobody_and_are_exact() {
         sockets.switch(id(live)).unwrap();
         took.push(begun.elapsed());
         for _ in 0..20 {
-            assert_eq!(to.ask().unwrap(), live, "flip {flip}");
+            assert_eq!(to.ask().unwrap(), live, "switch {flip}");
         }
     }
     took.sort();
     let answered = load.finish().await;
     report(&format!(
-        "unix: 150 flips, 3000 + {answered} connections; one took {:?}, at most {:?}",
+        "unix: 150 switches, 3000 + {answered} connections; the median switch took {:?}, the slowest {:?}",
         took[75], took[149]
     ));
     programs.iter().for_each(Program::ask_to_stop);
@@ -40,7 +40,7 @@ async fn flips_of_a_path_refuse_nobody_and_are_exact() {
 }
 
 #[tokio::test]
-async fn generations_of_a_unix_socket_lose_nothing() {
+async fn many_generations_on_a_unix_socket_lose_no_connection() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);
@@ -55,14 +55,14 @@ async fn generations_of_a_unix_socket_lose_nothing() {
         sockets.drain(id(number - 1)).unwrap();
         let old = std::mem::replace(&mut programs, next);
         old.iter().for_each(Program::ask_to_stop);
-        until("the end of the program", || {
+        until("the program exits", || {
             old.iter().all(Program::is_gone)
         })
         .await;
         sockets.release(id(number - 1)).unwrap();
     }
     load.finish().await;
-    until("the old listeners closed", || sockets.listener_count() == 1).await;
+    until("the old listeners are closed", || sockets.listener_count() == 1).await;
     assert_eq!(
         names_in(directory.path()).len(),
         2,
@@ -72,7 +72,7 @@ async fn generations_of_a_unix_socket_lose_nothing() {
 }
 
 #[tokio::test]
-async fn hc33_a_path_that_the_old_program_removes_is_put_back() {
+async fn hc33_a_path_that_the_old_program_removes_is_restored() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);
@@ -84,27 +84,27 @@ async fn hc33_a_path_that_the_old_program_removes_is_put_back() {
     let inode = fs::metadata(&path).unwrap().ino();
     sockets.drain(id(1)).unwrap();
     fs::remove_file(&path).unwrap();
-    until("the path is back", || path.exists()).await;
+    until("the path is restored", || path.exists()).await;
     assert_eq!(
         (fs::metadata(&path).unwrap().ino(), to.ask().unwrap()),
         (inode, 2)
     );
     old.iter().for_each(Program::ask_to_stop);
-    until("the end of the program", || {
+    until("the program exits", || {
         old.iter().all(Program::is_gone)
     })
     .await;
     fs::remove_file(&path).unwrap();
     sockets.release(id(1)).unwrap();
-    assert_eq!(to.ask().unwrap(), 2, "at once, by the release");
+    assert_eq!(to.ask().unwrap(), 2, "the release restores the path at once");
     new.iter().for_each(Program::ask_to_stop);
-    until("the old listener closed", || sockets.listener_count() == 1).await;
+    until("the old listener is closed", || sockets.listener_count() == 1).await;
     drop(sockets);
     assert_eq!(names_in(directory.path()), [""; 0]);
 }
 
 #[tokio::test]
-async fn what_waits_in_a_dead_unix_listener_is_forwarded() {
+async fn connections_in_a_dead_unix_listener_are_forwarded() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);
@@ -118,15 +118,15 @@ async fn what_waits_in_a_dead_unix_listener_is_forwarded() {
     let programs = start(&mut sockets, 2, Style::NonBlocking);
     sockets.switch(id(2)).unwrap();
     let asking = answers(waiting);
-    until("an answer on each", || asking.is_finished()).await;
+    until("every connection gets an answer", || asking.is_finished()).await;
     assert_eq!(asking.join().unwrap(), [2; 6]);
-    until("the dead listener closed", || sockets.listener_count() == 1).await;
+    until("the dead listener is closed", || sockets.listener_count() == 1).await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 
-/// As if killed: nothing of it is dropped.
+/// Simulates a killed hotrun by cleaning up before anything is dropped.
 #[tokio::test]
-async fn hc22_of_a_killed_hotrun_no_socket_file_stays() {
+async fn hc22_a_killed_hotrun_leaves_no_socket_file_behind() {
     for sharing in [Sharing::Steered, Sharing::Shared] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.sock");
@@ -138,7 +138,7 @@ async fn hc22_of_a_killed_hotrun_no_socket_file_stays() {
             sockets.switch(id(number)).unwrap();
         }
         assert!(path.exists());
-        assert_eq!(sockets.paths(), kept, "reported once to the guardian");
+        assert_eq!(sockets.paths(), kept, "the paths reported to the guardian must not change");
         crate::os::cleanup::clean_up(&kept, std::process::id());
         assert_eq!(names_in(directory.path()), [""; 0], "{sharing:?}");
     }
@@ -159,7 +159,7 @@ async fn a_probe_reaches_a_unix_listener_that_is_not_live() {
 }
 
 #[tokio::test]
-async fn a_path_of_somebody_else_is_left_alone() {
+async fn a_file_that_another_process_put_at_the_path_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     let mut sockets = open_at(&path);
@@ -180,9 +180,9 @@ async fn a_path_of_somebody_else_is_left_alone() {
     assert_eq!(names_in(directory.path()), ["app.sock"]);
 }
 
-/// The path itself has to fit, or no client could connect; the names beside it may be longer than fits.
+/// The path itself must fit into an address, or no client could connect. The names next to it may be too long.
 #[tokio::test]
-async fn a_directory_with_a_long_name_is_no_obstacle() {
+async fn a_directory_with_a_long_name_works() {
     let directory = tempfile::tempdir().unwrap();
     let long = directory
         .path()

@@ -17,7 +17,7 @@ async fn connections_wait_for_the_first_generation() {
 }
 
 #[tokio::test]
-async fn connections_that_wait_for_a_generation_that_dies_reach_the_next() {
+async fn connections_that_wait_for_a_generation_that_dies_reach_the_next_one() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     let early: Vec<_> = (0..10).map(|_| to.connect().unwrap()).collect();
@@ -25,19 +25,20 @@ async fn connections_that_wait_for_a_generation_that_dies_reach_the_next() {
     let programs = start(&mut sockets, 2, Style::Blocking);
     sockets.switch(id(2)).unwrap();
     let answered = answers(early);
-    until("the answers", || answered.is_finished()).await;
+    until("every connection is answered", || answered.is_finished()).await;
     assert_eq!(answered.join().unwrap(), [2; 10]);
-    until("the other listener closed", || {
+    until("the other listener is closed", || {
         sockets.listener_count() == 1
     })
     .await;
     let forwarder = format!("forward {}", tcp(&sockets, 0).port());
-    until("its forwarder ended", || threads_named(&forwarder) == 0).await;
+    until("its forwarder exits", || threads_named(&forwarder) == 0).await;
     programs.iter().for_each(Program::ask_to_stop);
     let _ = to.connect();
 }
 
-/// Each client's own port, and which of them the server sees of as many connections: through a forwarder they differ.
+/// Returns the clients' own ports, and the ports from which the server sees them connect. For connections through a
+/// forwarder they differ.
 fn ports_seen(clients: &[TcpStream], server: &TcpListener) -> (Vec<u16>, Vec<u16>) {
     let mut own: Vec<u16> = clients
         .iter()
@@ -50,7 +51,8 @@ fn ports_seen(clients: &[TcpStream], server: &TcpListener) -> (Vec<u16>, Vec<u16
     (own, seen)
 }
 
-/// One after the other dies before it is live, and while none is, as when a change is broken and mended.
+/// Simulates a generation that dies before it is live, while no other generation is live. This happens when one broken
+/// save follows another.
 fn dies_before_it_is_live(sockets: &mut Sockets, number: u32) {
     drop(sockets.prepare(id(number)).unwrap());
     sockets.drain(id(number)).unwrap();
@@ -70,15 +72,15 @@ async fn no_connection_to_a_live_generation_goes_through_a_forwarder() {
         clients.extend((0..300).map(|_| TcpStream::connect(to).unwrap()));
         ports_seen(&clients, &server)
     });
-    until("all accepted", || accepting.is_finished()).await;
+    until("all connections are accepted", || accepting.is_finished()).await;
     let (own, seen) = accepting.join().unwrap();
     assert_eq!(own, seen);
     let forwarder = format!("forward {}", to.port());
-    until("the forwarders ended", || threads_named(&forwarder) == 0).await;
+    until("the forwarders exit", || threads_named(&forwarder) == 0).await;
 }
 
 #[tokio::test]
-async fn connections_never_wait_for_a_generation_that_is_dismissed() {
+async fn connections_never_wait_for_a_generation_that_was_asked_to_stop() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
     let dismissed = TcpListener::from(sockets.prepare(id(1)).unwrap().remove(0).fd);
@@ -91,7 +93,7 @@ async fn connections_never_wait_for_a_generation_that_is_dismissed() {
     clients.extend((0..10).map(|_| TcpStream::connect(to).unwrap()));
     assert!(
         sockets.switch(id(1)).is_err(),
-        "it would be forwarded to itself"
+        "its connections would be forwarded back to itself"
     );
     assert_eq!(
         dismissed.accept().unwrap_err().kind(),
@@ -103,7 +105,7 @@ async fn connections_never_wait_for_a_generation_that_is_dismissed() {
     assert_eq!(own, seen);
 }
 
-/// While the runtime is busy, no more is accepted than can be forwarded.
+/// Even while the runtime is blocked, no more connections are accepted than can be forwarded.
 #[tokio::test]
 async fn a_forwarder_accepts_no_more_than_it_can_forward() {
     let mut sockets = open(&["127.0.0.1:0"]);
@@ -117,19 +119,19 @@ async fn a_forwarder_accepts_no_more_than_it_can_forward() {
     let old = TcpListener::from(old.fd);
     let waiting = || crate::os::tcp_queue(&old).unwrap().waiting;
     let begun = Instant::now();
-    // This thread is the runtime's, and it does not let go.
+    // This loop blocks the runtime's only thread.
     while waiting() > 300 - 256 {
-        assert!(begun.elapsed() < DEADLINE, "{} wait", waiting());
+        assert!(begun.elapsed() < DEADLINE, "{} connections are still waiting", waiting());
         thread::sleep(Duration::from_millis(1));
     }
     thread::sleep(Duration::from_millis(100));
     assert_eq!(waiting(), 300 - 256);
     drop(clients);
     let accepting = thread::spawn(move || (0..300).for_each(|_| drop(new.accept().unwrap())));
-    until("all forwarded", || accepting.is_finished()).await;
+    until("all connections are forwarded", || accepting.is_finished()).await;
 }
 
-/// Nobody does anything: the group itself notices.
+/// Shuts a live listener down without any other input: the group must notice by itself.
 async fn shut_down_while_live(value: &str) {
     let mut sockets = open(&[value]);
     let to = match sockets.listening()[0].address.clone() {
@@ -142,7 +144,7 @@ async fn shut_down_while_live(value: &str) {
         .shutdown(Shutdown::Both)
         .unwrap();
     let mut waiting = None;
-    until("connections wait", || {
+    until("a client can connect", || {
         waiting = to.connect().ok();
         waiting.is_some()
     })
@@ -151,7 +153,8 @@ async fn shut_down_while_live(value: &str) {
     let mut programs = start(&mut sockets, 2, Style::NonBlocking);
     sockets.switch(id(2)).unwrap();
     assert_eq!(answer(&mut *waiting.unwrap()).unwrap(), 2);
-    // The kernel's program ended with the last member: without one, half of these would be the third's.
+    // The kernel dropped the steering program with the group's last member. If no new one were attached, half of these
+    // connections would reach generation 3.
     programs.extend(start(&mut sockets, 3, Style::NonBlocking));
     for _ in 0..50 {
         assert_eq!(to.ask().unwrap(), 2);
@@ -160,12 +163,12 @@ async fn shut_down_while_live(value: &str) {
 }
 
 #[tokio::test]
-async fn when_a_live_program_shuts_its_listener_down_connections_wait_at_once() {
+async fn when_a_live_program_shuts_down_its_listener_connections_are_held_at_once() {
     shut_down_while_live("127.0.0.1:0").await;
 }
 
 #[tokio::test]
-async fn when_a_live_program_shuts_its_unix_listener_down_connections_wait_at_once() {
+async fn when_a_live_program_shuts_down_its_unix_listener_connections_are_held_at_once() {
     let directory = tempfile::tempdir().unwrap();
     shut_down_while_live(&format!(
         "unix:{}",
@@ -175,7 +178,7 @@ async fn when_a_live_program_shuts_its_unix_listener_down_connections_wait_at_on
 }
 
 #[tokio::test]
-async fn what_waits_in_a_dead_listener_is_forwarded_to_the_next_generation() {
+async fn connections_in_a_dead_listener_are_forwarded_to_the_next_generation() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = To::Tcp(tcp(&sockets, 0));
     drop(sockets.prepare(id(1)).unwrap());
@@ -188,14 +191,14 @@ async fn what_waits_in_a_dead_listener_is_forwarded_to_the_next_generation() {
     let programs = start(&mut sockets, 2, Style::NonBlocking);
     sockets.switch(id(2)).unwrap();
     let asking = answers(waiting);
-    until("an answer on each", || asking.is_finished()).await;
+    until("every connection gets an answer", || asking.is_finished()).await;
     assert_eq!(asking.join().unwrap(), [2; 25]);
-    until("the dead listener closed", || sockets.listener_count() == 1).await;
+    until("the dead listener is closed", || sockets.listener_count() == 1).await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 
 #[tokio::test]
-async fn forwarding_passes_every_byte_and_the_end_of_each_direction() {
+async fn forwarding_passes_on_every_byte_and_the_end_of_each_direction() {
     let mut sockets = open(&["127.0.0.1:0"]);
     let to = tcp(&sockets, 0);
     drop(sockets.prepare(id(1)).unwrap());
@@ -226,7 +229,7 @@ async fn forwarding_passes_every_byte_and_the_end_of_each_direction() {
             sent.len()
         );
     });
-    until("the exchange", || {
+    until("both sides have finished", || {
         exchange.is_finished() && server.is_finished()
     })
     .await;

@@ -43,7 +43,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn wait_until_accepting(pid: i32, socket: &impl AsFd) {
-    wait_until("the process wait_until_accepting on the socket", || {
+    wait_until("the process waits on the socket", || {
         inspect(pid, socket) == Accepting::Yes
     });
 }
@@ -279,7 +279,7 @@ fn python_select_waits() {
     server.wait_until_accepting();
 }
 
-/// The forked worker wait_until_accepting; its parent, which also holds the socket, does not.
+/// The forked worker waits; its parent, which also holds the socket, does not.
 #[test]
 fn python_fork_server_waits_in_its_worker() {
     let script = "import os\npid = os.fork()\nif pid == 0:\n  while True: s.accept()\nprint(pid, flush=True)\n\

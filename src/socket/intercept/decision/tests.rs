@@ -1,8 +1,8 @@
-//! The reply to a call, given the sockets around it.
+//! The replies to calls, given the sockets that already exist.
 
 use super::*;
 
-/// The cookie of the socket in question. Others count down from it.
+/// The cookie of the new socket. The other sockets count up from 1.
 const NEW: u64 = 100;
 const ALONE: Neighbours = Neighbours {
     ours: false,
@@ -48,7 +48,7 @@ fn bound(binding: Binding) -> ProgramSockets {
     sockets(&[(binding, false)])
 }
 
-/// The reply to a listen of a new socket beside `others`.
+/// Returns the reply to a `listen` on a new socket, in addition to `others`.
 fn on_listen(binding: Binding, mut others: ProgramSockets) -> OnListen {
     let mut new = bound(binding);
     new.0[0].cookie = NEW;
@@ -64,7 +64,7 @@ fn a_free_address_is_bound_exclusively() {
 }
 
 #[test]
-fn an_address_of_another_generation_is_shared() {
+fn another_generations_address_is_shared() {
     let web = binding("127.0.0.1:80");
     let reply = sockets(&[]).on_bind(NEW, &web, OURS);
     assert_eq!(reply, OnBind::Bind { shared: true });
@@ -77,7 +77,7 @@ fn a_program_cannot_bind_its_own_address_twice() {
     for others in [listening(web), listening(everywhere)] {
         assert_eq!(others.on_bind(NEW, &web, OURS), OnBind::InUse);
     }
-    // Both may be bound, and one may listen (`socket(7)`, SO_REUSEADDR).
+    // Both may be bound, but only one may listen (`socket(7)`, SO_REUSEADDR).
     let shared = OnBind::Bind { shared: true };
     assert_eq!(bound(everywhere).on_bind(NEW, &web, OURS), shared);
     let strict = Binding {
@@ -92,7 +92,7 @@ fn a_program_cannot_bind_its_own_address_twice() {
 }
 
 #[test]
-fn a_program_that_sets_reuse_port_has_several_sockets() {
+fn a_program_that_sets_reuse_port_may_have_several_sockets() {
     let worker = Binding {
         reuse_port: true,
         ..binding("127.0.0.1:80")
@@ -104,11 +104,11 @@ fn a_program_that_sets_reuse_port_has_several_sockets() {
     assert_eq!(others.on_bind(NEW, &alone, OURS), OnBind::InUse);
     assert_eq!(on_listen(worker, others), OnListen::Join(worker));
     let first = sockets(&[]).on_bind(NEW, &worker, ALONE);
-    assert_eq!(first, OnBind::Bind { shared: false }, "not with strangers");
+    assert_eq!(first, OnBind::Bind { shared: false }, "must not share with strangers");
 }
 
 #[test]
-fn an_overlapping_address_of_listen_is_named() {
+fn an_overlapping_listen_address_is_reported() {
     let listed = endpoint("127.0.0.1:80");
     let around = Neighbours {
         ours: true,
@@ -142,7 +142,7 @@ fn shared_datagram_sockets_are_left_to_the_kernel() {
 }
 
 #[test]
-fn a_socket_joins_once_and_only_if_hotrun_has_bound_it() {
+fn a_socket_joins_only_once_and_only_if_hotrun_has_bound_it() {
     let web = binding("127.0.0.1:80");
     assert_eq!(sockets(&[]).on_listen(NEW, false), OnListen::PassOn);
     assert_eq!(on_listen(web, sockets(&[])), OnListen::Join(web));
@@ -150,7 +150,7 @@ fn a_socket_joins_once_and_only_if_hotrun_has_bound_it() {
 }
 
 #[test]
-fn only_the_same_thread_repeats_a_bind() {
+fn a_bind_counts_as_repeated_only_from_the_same_thread() {
     let web = binding("127.0.0.1:80");
     let sockets = bound(web);
     assert!(sockets.is_repeated(1, 1, web.endpoint));
