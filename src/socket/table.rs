@@ -1,7 +1,7 @@
-//! Which generation is live, and the state of each listener of each address. Pure: no I/O, no clock, no descriptor.
+//! Tracks which generation is live, and the state of every address's listeners. Pure: no I/O, no clock, no descriptors.
 //!
-//! [`Table::handle`] takes an [`Input`] and has [`Op`]s performed by a [`Kernel`]. Every decision about listeners is
-//! made here. `table/tests` walks through the states that small worlds can reach, against a model of the kernel's array of
+//! [`Table::handle`] takes an [`Input`] and has a [`Kernel`] perform [`Op`]s. Every decision about listeners is made
+//! here. `table/tests` explores the states that small worlds can reach, against a model of the kernel's array of
 //! members, and checks after each op that no connection can be lost.
 
 mod adopted;
@@ -30,28 +30,29 @@ pub(super) use reuseport::Steering;
 use super::{Endpoint, Transport};
 use crate::reload::{GenId, Time};
 
-/// When failed steering and forwarders are tried again.
+/// How long to wait before retrying failed steering and forwarders.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A program may remove the path of its unix socket as it exits. It is missing for at most this long.
+/// How often to restore the path of a unix socket: a program may remove the path when it exits, and it is then missing
+/// for at most this long.
 const RESTORE_EVERY: Duration = Duration::from_millis(5);
 
-/// All groups.
+/// All groups, and the state of the generations.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Table {
     groups: Vec<Group>,
     common: Common,
-    /// The generations that had sockets when they became live.
+    /// The generations that had sockets when they went live.
     served: BTreeSet<GenId>,
-    /// The generations that are asked to stop, until they are gone.
+    /// The generations that have been asked to stop but are not gone yet.
     draining: BTreeSet<GenId>,
     /// The generations that are gone.
     gone: BTreeSet<GenId>,
-    /// When failed ops are tried again.
+    /// When to retry failed ops.
     retry_at: Option<Time>,
-    /// When paths are looked at again.
+    /// When to restore paths again.
     restore_at: Option<Time>,
     deadline: Option<Time>,
-    /// Whether an input has changed anything since the last [`Self::tidy`].
+    /// Whether an input may have changed anything since the last [`Self::tidy`].
     changed: bool,
 }
 
@@ -82,25 +83,25 @@ impl Table {
         self.common.live
     }
 
-    /// When to send [`Input::Tick`].
+    /// Returns when to send [`Input::Tick`].
     pub(super) fn deadline(&self) -> Option<Time> {
         self.deadline
     }
 
-    /// The visible group of an address.
+    /// Finds the group of an address, unless it is hidden.
     pub(super) fn find(&self, endpoint: Endpoint) -> Option<&Group> {
         let is = |group: &&Group| !group.is_hidden() && group.endpoint() == Some(endpoint);
         self.groups.iter().find(is)
     }
 
-    /// Where this generation listens.
+    /// Returns the addresses where this generation can serve.
     pub(super) fn endpoints(&self, id: GenId) -> Vec<Endpoint> {
         let serving = self.groups.iter().filter(|group| group.may_serve(id));
         serving.filter_map(Group::endpoint).collect()
     }
 
-    /// Acts on an input. [`Self::tidy`] has to follow. A failed switch and a failed preparation change nothing; the others
-    /// do as much as they can, and ops that failed are tried again.
+    /// Handles an input. [`Self::tidy`] must be called afterwards. A failed switch or preparation changes nothing;
+    /// other inputs are handled as far as possible, and ops that fail are retried.
     pub(super) fn handle(
         &mut self,
         now: Time,
@@ -118,8 +119,8 @@ impl Table {
         result
     }
 
-    /// Adapts everything else to the input: policies, forwarders, watches, closing, deadlines. To be called after each input;
-    /// its sender need not wait. Fails if a forwarder can't be started, which is tried again.
+    /// Brings everything else up to date: policies, forwarders, watches, closing, deadlines. Call this after each
+    /// input; the input's sender need not wait for it. Fails if a forwarder cannot be started, which is retried.
     pub(super) fn tidy(&mut self, now: Time, kernel: &mut dyn Kernel) -> io::Result<()> {
         let mut env = Env {
             now,
@@ -186,7 +187,7 @@ impl Table {
             }
             Input::Scanned { group, sight } => {
                 if let Some(group) = self.group(group) {
-                    group.looked(sight, env);
+                    group.scanned(sight, env);
                 }
                 Ok(())
             }
@@ -203,7 +204,7 @@ impl Table {
         self.groups.iter_mut().find(|group| group.id == id)
     }
 
-    /// Acts on every group, and returns the last error.
+    /// Calls `act` for every group, and returns the last error.
     fn on_each(
         &mut self,
         env: &mut Env,
@@ -222,7 +223,7 @@ impl Table {
         self.keep(group, begun, env)
     }
 
-    /// Keeps a new group, unless its first listener failed.
+    /// Keeps a new group, unless its first listener could not be opened.
     fn keep(&mut self, mut group: Group, begun: io::Result<()>, env: &mut Env) -> io::Result<()> {
         match begun {
             Ok(()) => self.groups.push(group),
@@ -244,7 +245,7 @@ impl Table {
     }
 
     fn join(&mut self, endpoint: Endpoint, joining: Joining, env: &mut Env) -> io::Result<()> {
-        // It would never be released.
+        // A listener of this generation would never be released.
         if self.gone.contains(&joining.id) {
             return Err(Errno::ESRCH.into());
         }
@@ -259,14 +260,15 @@ impl Table {
         self.keep(group, joined, env)
     }
 
-    /// Every group is steered, or none is.
+    /// Steers every group to this generation, or none.
     fn switch(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
-        // Listeners that were shut down come first: they change what the indices mean.
+        // First drop the listeners that were shut down, because that changes the indices.
         self.on_each(env, Group::refresh)?;
-        // The next program need not open every address that this one opened.
+        // A generation must listen on every `--listen` address, but need not open every address that the previous one
+        // opened.
         let missing = |group: &Group| !group.is_adopted() && !group.may_serve(id);
         let has_sockets = self.groups.iter().any(|group| group.may_serve(id));
-        // It was live before, and has closed its sockets since, or one of them is hidden.
+        // The generation was live before, but has since closed its sockets, or its groups are hidden.
         let lost = self.served.contains(&id) && !has_sockets;
         let mut groups = self.groups.iter();
         if lost || groups.any(|group| missing(group) || group.hides(id)) {
@@ -310,7 +312,7 @@ impl Table {
         })
     }
 
-    /// Hides the groups that the live generation has not joined, where it gets their connections once they are hidden.
+    /// Hides the groups that the live generation has not joined, if it gets their connections once they are hidden.
     fn hide_covered(&mut self, env: &mut Env) {
         let Some(live) = env.common.live else { return };
         let serving = self.endpoints(live);
@@ -322,7 +324,7 @@ impl Table {
         }
     }
 
-    /// Closes abandoned groups. Returns when to close the next one.
+    /// Closes the abandoned groups whose time is up. Returns when to close the next one.
     fn remove_abandoned(&mut self, env: &mut Env) -> Option<Time> {
         let mut next = None;
         self.groups.retain_mut(|group| match group.ends_at(env) {

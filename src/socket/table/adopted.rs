@@ -1,4 +1,4 @@
-//! Sockets that a program opens.
+//! Groups of addresses that a program opens itself.
 
 use std::io;
 use std::time::Duration;
@@ -8,16 +8,17 @@ use super::listener::{Listener, ListenerId, Origin, Owner, Phase};
 use super::op::{Env, Joining, Op};
 use crate::reload::{GenId, Time};
 
-/// How long an address is kept that the previous generation had and the live one does not open. A program may open its
-/// addresses one by one, and clients of the last one wait meanwhile.
+/// How long to keep an address that the previous generation had but the live one has not opened. A program may open its
+/// addresses one by one, and the clients of the last one wait in the meantime.
 pub(super) const LATE: Duration = Duration::from_secs(10);
-/// How long an address is kept that the live generation has closed.
+/// How long to keep an address that the live generation has closed.
 pub(super) const CLOSED_BY_LIVE: Duration = Duration::from_secs(1);
 
 impl Group {
-    /// Lets a socket of a program listen. If its generation is live, or no other is, new connections are for it.
+    /// Makes a program's socket listen. If its generation is live, or no generation is, the socket gets the new
+    /// connections.
     ///
-    /// Listeners that were passed to the generation are orphaned: it has shown that it does not use them.
+    /// Orphans the listeners that were passed to the generation, because it obviously does not use them.
     pub(super) fn join(
         &mut self,
         joining: Joining,
@@ -40,7 +41,8 @@ impl Group {
         if live {
             listener.phase = Phase::Served;
         }
-        // Before it is the target: its index is the last one, which may forbid to close others.
+        // Do this before the new listener becomes the target: its index is the last one, which may prevent closing
+        // others.
         self.close_deferred(env);
         let is_next = self.is_unserved() && owner > self.target;
         let wanted = !draining && (live || self.target == owner || is_next);
@@ -74,7 +76,7 @@ impl Group {
         self.find(id).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Keeps a socket of ours through which the steering program can be attached.
+    /// Keeps one of our sockets, so that the steering program can be attached through it.
     fn anchor(&mut self, env: &mut Env) -> io::Result<()> {
         let anchored = |one: &Listener| one.origin == Origin::Anchor;
         if self.listeners.iter().any(anchored) {
@@ -93,16 +95,16 @@ impl Group {
         Ok(())
     }
 
-    /// Orphans those of these listeners that are in the group.
+    /// Orphans the listeners among `ids` that belong to the group.
     pub(super) fn orphan_all(&mut self, ids: &[ListenerId], env: &mut Env) -> io::Result<()> {
         let orphaned = ids.iter().map(|id| self.orphan(*id, env));
         orphaned.fold(Ok(()), io::Result::and)
     }
 
-    /// No program accepts from the listener any more: it gets no new connections, those in its queue are forwarded, and then
-    /// it is closed. While it is the only listener of the target, connections still come and wait.
+    /// Orphans a listener that no program accepts from any longer: it gets no new connections, those in its queue are
+    /// forwarded, and then it is closed. While it is the target's only listener, connections still arrive and wait.
     pub(super) fn orphan(&mut self, id: ListenerId, env: &mut Env) -> io::Result<()> {
-        // A datagram has no connection that waits.
+        // A datagram socket has no waiting connections.
         if self.carries_datagrams() {
             return self.close(id, env);
         }
@@ -119,7 +121,7 @@ impl Group {
         if let Some(adopted) = &mut self.adopted {
             adopted.closed_by_live = live.is_some_and(|id| before == Owner::Generation(id));
         }
-        // Before a forwarder begins: it would forward to this very listener.
+        // Do this before a forwarder starts, because it would forward to this same listener.
         self.set_policy(env);
         self.steer(env)
     }
@@ -128,12 +130,13 @@ impl Group {
         self.adopted.as_ref().is_some_and(|adopted| adopted.hidden)
     }
 
-    /// Whether this generation listens here and no connection finds it.
+    /// Whether this generation listens here but is hidden from new connections.
     pub(super) fn hides(&self, id: GenId) -> bool {
         self.is_hidden() && self.of(id).any(|listener| !listener.draining)
     }
 
-    /// Whether clients count on the address: the live generation listens there, or connections wait for the next one.
+    /// Whether clients expect the address to be served: the live generation listens there, or connections wait for the
+    /// next one.
     pub(in crate::socket) fn is_expected(&self, live: Option<GenId>) -> bool {
         let expected = |one: &Listener| match live {
             Some(live) => one.owner == Owner::Generation(live) && !one.draining,
@@ -142,9 +145,10 @@ impl Group {
         !self.is_hidden() && self.listeners.iter().any(expected)
     }
 
-    /// Hides the group from new connections, because the live generation listens only on addresses that cover this one, and
-    /// the kernel prefers the narrower address. Connections that wait here are forwarded once the old program does not
-    /// accept them. Nothing happens if the system refuses, or if a generation listens here that may become live.
+    /// Hides the group from new connections, because the live generation listens only on addresses that cover this one,
+    /// and the kernel prefers the narrower address. Connections that are waiting here are forwarded once the old
+    /// program no longer accepts them. Does nothing if the system refuses, or if a generation that may go live listens
+    /// here.
     pub(super) fn hide(&mut self, env: &mut Env) {
         let comes = |one: &Listener| one.owner != Owner::Next && one.may_become_live();
         if self.is_hidden() || self.listeners.iter().any(comes) {
@@ -166,8 +170,8 @@ impl Group {
         }
     }
 
-    /// When to close the group: a program opened the address, and the live generation does not listen there. It stays while
-    /// another generation exists that may listen there.
+    /// Returns when to close a group that a program opened but where the live generation does not listen. It is kept
+    /// while another generation exists that may listen there.
     pub(super) fn ends_at(&mut self, env: &Env) -> Option<Time> {
         let left =
             |one: &Listener| one.is_released() || matches!(one.owner, Owner::Next | Owner::Nobody);

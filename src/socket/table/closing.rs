@@ -1,4 +1,4 @@
-//! Released listeners are closed as soon as that is safe.
+//! Closes released listeners as soon as that is safe.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use super::op::{Env, Op, Sight, UnclaimedPolicy};
 use crate::reload::Time;
 use crate::socket::Transport;
 
-/// How long a listener is kept at least after the switch: another processor may be between the choice by the old program
-/// and the queue.
+/// The minimum time to keep a listener after the switch: another CPU may have chosen it by the old steering program but
+/// not queued the connection yet.
 pub(super) const REST: Duration = Duration::from_millis(50);
-/// How long a handshake may last that began before a switch: a client that lost our answer sends again after one second,
-/// then after two (RFC 6298).
+/// How long a handshake that began before a switch may last: a client that has lost our SYN-ACK retransmits after one
+/// second, then after two more (RFC 6298).
 pub(super) const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3);
-/// The longest pause between two looks, for listeners whose queue waits for a live generation.
+/// The longest pause between two scans, for listeners whose queued connections wait for a live generation.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Group {
-    /// Starts to look for listeners that can be closed. If something has `changed`, the next look comes sooner.
+    /// Starts scanning for listeners that can be closed. If something has `changed`, scans again sooner.
     pub(super) fn sweep(&mut self, changed: bool, env: &mut Env) {
         if !self.waits_for_time() {
             self.sweep = None;
@@ -35,26 +35,27 @@ impl Group {
             Some(sweep) if changed => sweep.pause = REST,
             Some(_) => {}
         }
-        self.look(env);
+        self.scan_if_due(env);
     }
 
-    /// Looks, if it is time.
-    fn look(&mut self, env: &mut Env) {
+    /// Starts a scan if it is time for one.
+    fn scan_if_due(&mut self, env: &mut Env) {
         let due = |sweep: &Sweep| !sweep.scanning && sweep.at <= env.now;
         if !self.sweep.as_ref().is_some_and(due) {
             return;
         }
-        let Some(handshakes) = self.next_look(env) else {
-            return self.look_later(env.now);
+        let Some(handshakes) = self.next_scan(env) else {
+            return self.scan_later(env.now);
         };
         if !self.is_tcp() {
-            // Clients of a unix socket reach a listener through its file, at once, and datagrams have no handshake.
+            // No system-wide scan is needed: clients of a unix socket reach a listener immediately through its file,
+            // and datagrams have no handshake.
             let sight = Sight {
                 since: env.now,
                 stranger: false,
                 half_open: false,
             };
-            return self.looked(sight, env);
+            return self.scanned(sight, env);
         }
         let group = self.id;
         match env.kernel.perform(Op::Scan { group, handshakes }) {
@@ -63,13 +64,13 @@ impl Group {
                     sweep.scanning = true;
                 }
             }
-            Err(_) => self.look_later(env.now),
+            Err(_) => self.scan_later(env.now),
         }
     }
 
-    /// Closes the listeners that may be closed according to a look.
-    pub(super) fn looked(&mut self, sight: Sight, env: &mut Env) {
-        self.look_later(env.now);
+    /// Closes the listeners that can be closed according to a scan.
+    pub(super) fn scanned(&mut self, sight: Sight, env: &mut Env) {
+        self.scan_later(env.now);
         self.note_quiescent(sight, env.now);
         if !sight.stranger {
             self.close_deferred(env);
@@ -77,7 +78,7 @@ impl Group {
         }
     }
 
-    fn look_later(&mut self, now: Time) {
+    fn scan_later(&mut self, now: Time) {
         if let Some(sweep) = &mut self.sweep {
             sweep.scanning = false;
             sweep.at = now.plus(sweep.pause);
@@ -90,14 +91,14 @@ impl Group {
         endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Tcp)
     }
 
-    /// Whether a listener can be closed after some time. If the order of the group forbids that, it stays until the next
-    /// one joins.
+    /// Whether a listener can be closed after some time. If the order of the group's members prevents that, the
+    /// listener is kept until another one joins.
     fn waits_for_time(&self) -> bool {
         let mut released = self.released();
         released.any(|one| !one.quiescent || self.may_leave(one, true))
     }
 
-    /// The released listeners that get no new connections.
+    /// Returns the released listeners that get no new connections.
     fn released(&self) -> impl Iterator<Item = &Listener> {
         let landings = self.landings();
         let numbered = self.listeners.iter().enumerate();
@@ -107,7 +108,7 @@ impl Group {
         released.map(|(_, one)| one)
     }
 
-    /// Whether connections that land in it are forwarded to the live generation.
+    /// Whether connections that land in the listener are forwarded to the live generation.
     pub(super) fn is_forwarded(&self, listener: &Listener) -> bool {
         self.policy == UnclaimedPolicy::Forward
             && listener.forwards
@@ -115,8 +116,8 @@ impl Group {
             && listener.owner != self.target
     }
 
-    /// Whether handshakes matter for the next look. `None` if nothing can be closed yet.
-    fn next_look(&self, env: &mut Env) -> Option<bool> {
+    /// Returns whether the next scan must include handshakes, or `None` if no listener can be closed yet.
+    fn next_scan(&self, env: &mut Env) -> Option<bool> {
         let now = env.now;
         let warm_for = |one: &Listener| one.targeted_until.map(|until| now.since(until));
         let rested = |one: &Listener| warm_for(one).is_none_or(|passed| passed >= REST);
@@ -132,7 +133,7 @@ impl Group {
         Some(self.released().any(|one| unsure(one) && matters(one)))
     }
 
-    /// Notes which listeners certainly get no more connections. That holds until steering changes.
+    /// Marks the listeners that certainly get no more connections. That remains true until the steering changes.
     fn note_quiescent(&mut self, sight: Sight, now: Time) {
         let arrives = |until| may_arrive(sight, until, now);
         let certain = self.released();
@@ -145,8 +146,9 @@ impl Group {
         }
     }
 
-    /// Closes the listeners that may be closed. This needs no look just after a member has joined, when no stranger is in the
-    /// group: the new member may permit a closing that the next switch would forbid again.
+    /// Closes the listeners that can be closed. Just after a member has joined, no scan is needed, because the group
+    /// then contains no strangers. The new member may allow closing a listener that the next switch would prevent from
+    /// closing again.
     pub(super) fn close_deferred(&mut self, env: &mut Env) {
         while let Some(id) = self.closable(false, env) {
             if self.close(id, env).is_err() {
@@ -155,14 +157,16 @@ impl Group {
         }
     }
 
-    /// If the order of the group forbids to close any, this closes one if all connections that could go astray are forwarded.
+    /// Closes one more listener, even if connections may then land in the wrong listeners, provided that those forward
+    /// them.
     fn close_one_more(&mut self, env: &mut Env) {
         if let Some(id) = self.closable(true, env) {
             let _ = self.close(id, env);
         }
     }
 
-    /// The queue is looked at last: a connection that was on its way during the look is in it by now.
+    /// Finds a listener that can be closed. Checks the queue last: a connection that was on its way during the scan is
+    /// in the queue now.
     fn closable(&self, forwarded: bool, env: &mut Env) -> Option<ListenerId> {
         let mut released = self.released();
         let closable = released
@@ -170,7 +174,7 @@ impl Group {
         closable.map(|one| one.id)
     }
 
-    /// When to look again even if nothing happens.
+    /// Returns when to scan again even if nothing happens.
     pub(super) fn sweeps_at(&self) -> Option<Time> {
         let sweep = self.sweep.as_ref().filter(|sweep| !sweep.scanning);
         sweep.map(|sweep| sweep.at)
@@ -182,11 +186,11 @@ fn is_empty(listener: ListenerId, env: &mut Env) -> bool {
     queue.is_none_or(|queue| queue.waiting == 0)
 }
 
-/// Whether a connection may still be on its way into a listener that was chosen until `until`. If one was at the time
-/// of the look, it is in the queue by now.
+/// Whether a connection may still be on its way into a listener that could be chosen until the time `until`. A
+/// connection that was already arriving at the time of the scan is in the queue now.
 fn may_arrive(sight: Sight, until: Time, now: Time) -> bool {
     let passed = now.since(until);
-    // A look before its time misses the handshakes that began after it.
+    // A scan that started too early misses the handshakes that began after it.
     let too_early = sight.since < until.plus(REST);
     passed < REST || passed < LONGEST_HANDSHAKE && (too_early || sight.half_open)
 }
@@ -196,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_counts_only_if_it_began_after_the_switch() {
+    fn a_scan_counts_only_if_it_began_after_the_switch() {
         let at = |ms| Time::after_start(Duration::from_millis(ms));
         let arrives = |since, half_open, now| {
             let sight = Sight {
@@ -206,11 +210,11 @@ mod tests {
             };
             may_arrive(sight, at(0), at(now))
         };
-        assert!(arrives(0, false, 60), "too early");
-        assert!(arrives(49, false, 60), "too early");
+        assert!(arrives(0, false, 60), "the scan began too early");
+        assert!(arrives(49, false, 60), "the scan began too early");
         assert!(!arrives(50, false, 60));
-        assert!(arrives(50, false, 49), "not rested");
-        assert!(arrives(50, true, 60), "half open");
+        assert!(arrives(50, false, 49), "the minimum time has not passed");
+        assert!(arrives(50, true, 60), "a handshake is unfinished");
         assert!(!arrives(50, true, 3000), "the handshake has timed out");
         assert!(arrives(50, true, 2999));
     }

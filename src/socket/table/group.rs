@@ -1,4 +1,5 @@
-//! One address: its listeners, which of them gets new connections, and what happens as generations come and go.
+//! The group of one address: its listeners, which of them get new connections, and how this changes as generations come
+//! and go.
 
 use std::io;
 use std::time::Duration;
@@ -9,34 +10,34 @@ use super::reuseport::Reuseport;
 use crate::reload::{GenId, Time};
 use crate::socket::{Endpoint, Transport};
 
-/// How the kernel is made to choose a listener.
+/// The means of making the kernel choose a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Backend {
     Reuseport(Reuseport),
-    /// The path is a hard link to the file of this listener.
+    /// The path is a hard link to the file of the `placed` listener.
     Path {
         placed: Option<ListenerId>,
     },
 }
 
-/// The state of an address that a program opened and `--listen` did not name.
+/// The state of a group whose address a program has opened, and which is not a `--listen` address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::socket) struct Adopted {
-    /// Whether new connections do not find the group any more.
+    /// Whether the group is hidden from new connections.
     pub(super) hidden: bool,
     /// Whether the live generation has closed its last socket here.
     pub(super) closed_by_live: bool,
-    /// The time from which on no running generation has listened here.
+    /// The time since which no running generation has listened here.
     pub(super) abandoned_since: Option<Time>,
 }
 
-/// When to look next whether a released listener can be closed.
+/// When to check again whether a released listener can be closed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sweep {
     pub(super) at: Time,
-    /// The time between two looks. It doubles while nothing happens.
+    /// The time between two scans. It doubles while nothing happens.
     pub(super) pause: Duration,
-    /// Whether a look is under way in another thread.
+    /// Whether a scan is running on another thread.
     pub(super) scanning: bool,
 }
 
@@ -45,20 +46,20 @@ pub(super) struct Sweep {
 pub(in crate::socket) struct Group {
     pub(in crate::socket) id: GroupId,
     pub(in crate::socket) place: Place,
-    /// In the order of the kernel's array of members.
+    /// The listeners, in the order of the kernel's array of members.
     pub(super) listeners: Vec<Listener>,
-    /// New connections are meant for the listeners of this owner.
+    /// The owner whose listeners should get the new connections.
     pub(super) target: Owner,
     pub(super) backend: Backend,
-    /// For an address that a program opened, and `--listen` did not name.
+    /// Set if a program has opened the address, and it is not a `--listen` address.
     pub(super) adopted: Option<Adopted>,
     pub(super) policy: UnclaimedPolicy,
-    /// While there is something to close.
+    /// Set while there are listeners to close.
     pub(super) sweep: Option<Sweep>,
 }
 
 impl Group {
-    /// A group without a listener.
+    /// Creates a group without a listener.
     pub(super) fn new(place: Place, adopted: bool, env: &mut Env) -> Self {
         let id = GroupId(env.common.number());
         let _ = env.kernel.perform(Op::Add { group: id, place });
@@ -84,7 +85,7 @@ impl Group {
         }
     }
 
-    /// Datagram sockets have no queue of connections, and are not forwarded.
+    /// Whether this is a group of datagram sockets, which have no accept queue and are not forwarded.
     pub(in crate::socket) fn carries_datagrams(&self) -> bool {
         let endpoint = self.endpoint();
         endpoint.is_some_and(|endpoint| endpoint.transport == Transport::Udp)
@@ -94,17 +95,18 @@ impl Group {
         self.adopted.is_some()
     }
 
-    /// Whether a generation can be connected to here.
+    /// Whether clients can connect to this generation here.
     pub(in crate::socket) fn listens(&self, id: GenId) -> bool {
         !self.is_hidden() && self.of(id).any(|listener| !listener.is_released())
     }
 
-    /// Whether this generation has a listener that is not draining. A forwarder would forward to itself there.
+    /// Whether this generation has a listener that is not draining. To a draining one, a forwarder would forward
+    /// connections that it has taken from it.
     pub(super) fn may_serve(&self, id: GenId) -> bool {
         !self.is_hidden() && self.of(id).any(|listener| !listener.draining)
     }
 
-    /// The listeners of this generation.
+    /// Returns the listeners of this generation.
     pub(in crate::socket) fn of(&self, id: GenId) -> impl Iterator<Item = &Listener> {
         self.owned(Owner::Generation(id))
     }
@@ -128,9 +130,9 @@ impl Group {
         self.listeners.iter_mut().find(|one| one.id == id)
     }
 
-    /// Gives the generation the listener in which connections wait, or a new one.
+    /// Gives the generation the listener in which connections are waiting, or a new one.
     pub(super) fn prepare(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
-        // A program must not get a listener from which hotrun still accepts (see `stop_responding`).
+        // A program must not get a listener that hotrun still accepts from (see `stop_responding`).
         let waits = |one: &Listener| one.owner == Owner::Next && !one.forwards;
         match self.listeners.iter().position(waits) {
             Some(index) => {
@@ -148,21 +150,22 @@ impl Group {
         }
     }
 
-    /// The switch was successful everywhere.
+    /// Records that the switch succeeded for all groups.
     pub(super) fn switched(&mut self, id: GenId) {
         for listener in self.owned_mut(Owner::Generation(id)) {
             listener.phase = Phase::Served;
         }
     }
 
-    /// The generation is asked to stop. Connections that land in its listeners from now on are forwarded.
+    /// Records that the generation is being asked to stop. Connections that land in its listeners from now on are
+    /// forwarded.
     pub(super) fn drain(&mut self, id: GenId) {
         for listener in self.owned_mut(Owner::Generation(id)) {
             listener.draining = true;
         }
     }
 
-    /// Drops listeners that were shut down, and repairs what programs or failures have left wrong.
+    /// Drops listeners that were shut down, and repairs the path and the steering.
     pub(super) fn refresh(&mut self, env: &mut Env) -> io::Result<()> {
         let ids: Vec<ListenerId> = self.listeners.iter().map(|one| one.id).collect();
         for id in ids {
@@ -175,7 +178,7 @@ impl Group {
         self.steer(env)
     }
 
-    /// A program shut the listener down.
+    /// Drops a listener that a program has shut down.
     pub(super) fn shut_down(&mut self, id: ListenerId, env: &mut Env) -> io::Result<()> {
         if self.find(id).is_none() {
             return Ok(());
@@ -187,7 +190,7 @@ impl Group {
         self.hold(env)
     }
 
-    /// Closes a listener, and attaches a program for the new indices.
+    /// Closes a listener, and attaches a steering program for the new indices.
     pub(super) fn close(&mut self, id: ListenerId, env: &mut Env) -> io::Result<()> {
         let Some(index) = self.listeners.iter().position(|one| one.id == id) else {
             return Ok(());
@@ -211,7 +214,8 @@ impl Group {
         let _ = env.kernel.perform(Op::Remove { group: self.id });
     }
 
-    /// Opens one more listener of ours. While no generation is live, connections wait for the newest one.
+    /// Opens another of our listeners. While no generation is live, connections wait in the newest generation's
+    /// listener.
     pub(super) fn open(&mut self, owner: Owner, origin: Origin, env: &mut Env) -> io::Result<()> {
         let (group, listener) = (self.id, ListenerId(env.common.number()));
         env.kernel.perform(Op::Open { group, listener })?;
@@ -222,7 +226,7 @@ impl Group {
         Ok(())
     }
 
-    /// Takes over the first listener of an address that `--listen` named.
+    /// Takes over the first listener of a `--listen` address.
     pub(super) fn begin(&mut self, env: &mut Env) -> io::Result<()> {
         let (group, listener) = (self.id, ListenerId(env.common.number()));
         env.kernel.perform(Op::Take { group, listener })?;
@@ -231,13 +235,13 @@ impl Group {
         self.steer(env)
     }
 
-    /// Whether connections are meant for a generation that is not live.
+    /// Whether the target is a generation that is not live, or draining.
     pub(super) fn is_unserved(&self) -> bool {
         let mut targets = self.owned(self.target);
         targets.all(|one| one.phase != Phase::Served || one.draining)
     }
 
-    /// Sets the policy for connections that no program takes.
+    /// Sets the policy for connections that no program accepts.
     pub(super) fn set_policy(&mut self, env: &mut Env) {
         let policy = match env.common.live {
             Some(_) if self.is_hidden() => UnclaimedPolicy::Forward,
@@ -252,7 +256,7 @@ impl Group {
         }
     }
 
-    /// Starts the forwarders that are missing. Tries all, and returns the last error.
+    /// Starts the missing forwarders. If some fail, starts the rest and returns the last error.
     pub(super) fn start_forwarding(&mut self, env: &mut Env) -> io::Result<()> {
         let mut result = Ok(());
         if self.carries_datagrams() {
@@ -271,15 +275,15 @@ impl Group {
         result
     }
 
-    /// Begins to watch for programs that shut a listener down: while it is the only one, or the steering program names
-    /// its index, connections are refused. Datagram sockets do not hang up.
+    /// Starts watching for programs that shut down a listener: if it is the only one, or if the steering program
+    /// returns its index, connections are refused until the table reacts. Datagram sockets do not hang up.
     pub(super) fn watch(&mut self, env: &mut Env) {
         if self.carries_datagrams() {
             return;
         }
         for listener in self.listeners.iter_mut().filter(|one| !one.watched) {
             let id = listener.id;
-            // If it can't be watched, `refresh` finds out.
+            // If the listener cannot be watched, `refresh` finds out that it was shut down.
             let watching = env.kernel.perform(Op::Watch { listener: id });
             listener.watched = watching.is_ok();
         }

@@ -3,53 +3,54 @@
 use crate::reload::{GenId, Time};
 use crate::socket::Endpoint;
 
-/// Names a listener. Never used twice.
+/// The id of a listener, which is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::socket) struct ListenerId(pub(in crate::socket) u64);
 
-/// Names a group. Never used twice.
+/// The id of a group, which is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::socket) struct GroupId(pub(in crate::socket) u64);
 
-/// Where a group listens.
+/// The kind of address that a group listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::socket) enum Place {
     Ip(Endpoint),
-    /// The path is known by who performs the ops.
+    /// A unix socket. Only the kernel's side knows the path.
     Unix,
 }
 
-/// Which program takes connections from a listener.
+/// The generation whose program accepts connections from a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::socket) enum Owner {
-    /// None, and none will: the program closed its descriptor, or opened another socket instead.
+    /// No program accepts from the listener, and none will: its program has closed the descriptor, or opened another
+    /// socket instead.
     Nobody,
-    /// The next generation that is prepared.
+    /// The next generation to be prepared.
     Next,
-    /// This generation's.
+    /// This generation.
     Generation(GenId),
 }
 
-/// How far the owner of a listener has come.
+/// The phase of a listener's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::socket) enum Phase {
-    /// It has not been live yet.
+    /// The owner has not been live yet.
     Prepared,
-    /// It is or was live.
+    /// The owner is or was live.
     Served,
-    /// Its process tree is gone. The listener is closed as soon as that is safe.
+    /// The owner's process tree is gone. The listener is closed as soon as that is safe.
     Released,
 }
 
-/// Who opened the socket.
+/// The opener of a socket, and the purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::socket) enum Origin {
-    /// hotrun, to pass it to a program.
+    /// hotrun opened it to pass it to a program.
     Hotrun,
-    /// The program.
+    /// The program opened it.
     Program,
-    /// hotrun, because the kernel attaches no steering program through the multipath TCP sockets of the others. It
-    /// stays until the group is closed.
+    /// hotrun opened it because the group's other sockets are multipath TCP, through which the kernel attaches no
+    /// steering program. It is kept until the group is closed.
     Anchor,
 }
 
@@ -60,19 +61,19 @@ pub(in crate::socket) struct Listener {
     pub(in crate::socket) owner: Owner,
     pub(in crate::socket) phase: Phase,
     pub(in crate::socket) origin: Origin,
-    /// A multipath TCP socket, by which no steering program can be attached (`mptcp_setsockopt_sol_socket` in
-    /// `net/mptcp/sockopt.c`).
+    /// Whether this is a multipath TCP socket, through which no steering program can be attached
+    /// (`mptcp_setsockopt_sol_socket` in `net/mptcp/sockopt.c`).
     pub(in crate::socket) multipath: bool,
-    /// Whether its owner has been or will be asked to stop: it gets no new connections, and those that land in it
-    /// are forwarded.
+    /// Whether the owner has been or will be asked to stop. The listener then gets no new connections, and those that
+    /// still land in it are forwarded.
     pub(in crate::socket) draining: bool,
-    /// When it last may have been chosen for a new connection, unless it never was or still is.
+    /// When the kernel may last have chosen the listener for a new connection. `None` if it never has, or still does.
     pub(in crate::socket) targeted_until: Option<Time>,
-    /// Whether it is certain that no connection is on its way into it.
+    /// Whether it is certain that no connection is on its way into the listener.
     pub(in crate::socket) quiescent: bool,
-    /// Whether hotrun accepts from it.
+    /// Whether hotrun accepts connections from the listener.
     pub(in crate::socket) forwards: bool,
-    /// Whether hotrun will notice when the program shuts it down.
+    /// Whether hotrun will notice when the program shuts the socket down.
     pub(in crate::socket) watched: bool,
 }
 
@@ -96,12 +97,12 @@ impl Listener {
         self.phase == Phase::Released
     }
 
-    /// Whether its generation may still become live.
+    /// Whether the owner may still go live.
     pub(super) fn may_become_live(&self) -> bool {
         self.phase == Phase::Prepared && !self.draining
     }
 
-    /// It may have been chosen for a connection until now.
+    /// Records that the kernel may have chosen the listener for connections until now.
     pub(super) fn warm(&mut self, now: Time) {
         self.targeted_until = Some(now);
         self.quiescent = false;

@@ -1,4 +1,4 @@
-//! The language of the table: inputs, ops, and the kernel that performs them.
+//! The table's interface: inputs, ops, and the kernel that performs the ops.
 
 use std::io;
 
@@ -8,49 +8,49 @@ use crate::os::Queue;
 use crate::reload::{GenId, Time};
 use crate::socket::Endpoint;
 
-/// An event or a request.
+/// An event or request that the table handles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::socket) enum Input {
-    /// `--listen` names this address. Its first listener is open.
+    /// A `--listen` address has been opened, with its first listener.
     Listen(Place),
     /// A generation is about to start and needs its listeners.
     Prepare(GenId),
     /// A program has bound a socket to this address and wants to listen.
     Join(Endpoint, Joining),
-    /// No process has these sockets any more.
+    /// No process holds these sockets any longer.
     Orphan(Vec<ListenerId>),
-    /// New connections are for this generation.
+    /// Switch new connections to this generation.
     Switch(GenId),
-    /// No generation is live. Connections wait.
+    /// No generation is live: hold connections.
     Hold,
-    /// No generation is live or on its way: hotrun responds.
+    /// No generation is live or about to start: respond to connections.
     Respond,
-    /// Connections wait again.
+    /// Stop responding, and hold connections again.
     StopResponding,
     /// A generation is about to be asked to stop.
     Drain(GenId),
     /// All processes of a generation are gone.
     Release(GenId),
-    /// Connections from this source port are for this generation.
+    /// Divert connections from this source port to this generation.
     Divert {
         group: GroupId,
         port: u16,
         id: GenId,
     },
-    /// Connections from this source port are like all others.
+    /// Stop diverting connections from this source port.
     Restore { group: GroupId, port: u16 },
     /// A program has shut a listener down.
     ShutDown(ListenerId),
-    /// [`Op::Scan`] has ended.
+    /// A scan requested by [`Op::Scan`] has finished.
     Scanned { group: GroupId, sight: Sight },
-    /// [`Table::deadline`](super::Table::deadline) is past.
+    /// [`Table::deadline`](super::Table::deadline) has passed.
     Tick,
-    /// hotrun ends.
+    /// hotrun is exiting.
     Close,
 }
 
 impl Input {
-    /// Whether the result includes that of [`Table::tidy`](super::Table::tidy), which starts forwarders.
+    /// Whether the result must include that of [`Table::tidy`](super::Table::tidy), which starts forwarders.
     pub(in crate::socket) fn starts_forwarders(&self) -> bool {
         matches!(
             self,
@@ -67,90 +67,92 @@ pub(in crate::socket) struct Joining {
     pub(in crate::socket) backlog: i32,
 }
 
-/// The result of a look at the sockets of the whole machine.
+/// The result of scanning the sockets of the whole machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::socket) struct Sight {
-    /// The start of the look.
+    /// When the scan started.
     pub(in crate::socket) since: Time,
-    /// Whether a socket that is not ours listens at the very same address. It is a member of the group and has an index.
+    /// Whether a socket that is not ours listens on exactly the same address. Such a socket is a member of the group
+    /// and has an index.
     pub(in crate::socket) stranger: bool,
-    /// Whether a handshake with the address had begun and not ended, or that was not looked at.
+    /// Whether a handshake with the address was unfinished, or the scan did not include handshakes.
     pub(in crate::socket) half_open: bool,
 }
 
-/// The treatment of a connection that no program takes.
+/// How to handle a connection that no program accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::socket) enum UnclaimedPolicy {
-    /// It waits.
+    /// Let it wait.
     #[default]
     Wait,
-    /// It is forwarded to the live generation.
+    /// Forward it to the live generation.
     Forward,
-    /// It gets a response from hotrun if it speaks HTTP, and waits otherwise.
+    /// Respond to it if it speaks HTTP, and let it wait otherwise.
     Respond,
 }
 
 /// An operation that the table requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::socket) enum Op {
-    /// A new group.
+    /// Add a new group.
     Add { group: GroupId, place: Place },
-    /// Take over the socket that was opened for an address of `--listen`. It listens already.
+    /// Take over the socket that was opened for a `--listen` address. It is already listening.
     Take {
         group: GroupId,
         listener: ListenerId,
     },
-    /// Open a socket at the group's address and let it listen. It becomes the last member.
+    /// Open a listening socket on the group's address. It becomes the last member.
     Open {
         group: GroupId,
         listener: ListenerId,
     },
-    /// Let the socket listen that a program has bound. It becomes the last member. Fails if a process that is not ours
-    /// shares the address.
+    /// Make the socket that a program has bound listen. It becomes the last member. Fails if a stranger shares the
+    /// address.
     Listen {
         group: GroupId,
         listener: ListenerId,
         backlog: i32,
     },
-    /// Replace the steering program of the whole group, through one of its members.
+    /// Replace the whole group's steering program, through one of its members.
     Attach { via: ListenerId, steering: Steering },
-    /// Let the path of a unix socket lead to this listener.
+    /// Make the path of a unix socket lead to this listener.
     Place { listener: ListenerId },
-    /// The same, if nothing is at the path.
+    /// Make the path lead to this listener if the path does not exist.
     Restore { listener: ListenerId },
-    /// Shut the socket down and close it. It leaves the group at once; the last member takes its index.
+    /// Shut the socket down and close it. It leaves the group immediately, and the last member takes its index.
     Close { listener: ListenerId },
-    /// Let new connections find the listeners on an address that covers this one's.
+    /// Hide the listener from new connections, so that they find the listeners on an address that covers this one.
     Hide { listener: ListenerId },
-    /// Set `O_NONBLOCK`, once no program has the socket.
+    /// Set `O_NONBLOCK`, which is allowed once no program has the socket.
     SetNonblocking { listener: ListenerId },
-    /// Begin to accept connections and to treat them by the group's policy.
+    /// Start accepting connections and handling them by the group's policy.
     Forward { listener: ListenerId },
-    /// Accept no more. Fails while a connection is being accepted.
+    /// Stop accepting connections. Fails while a connection is being accepted.
     StopForwarding { listener: ListenerId },
-    /// Report it when a program shuts the socket down.
+    /// Report when a program shuts the socket down.
     Watch { listener: ListenerId },
-    /// Set the treatment of connections that no program takes.
+    /// Set how to handle connections that no program accepts.
     SetPolicy {
         group: GroupId,
         policy: UnclaimedPolicy,
     },
-    /// Look, in another thread, for sockets of others at the address, and for unfinished handshakes if they matter.
-    /// [`Input::Scanned`] follows.
+    /// Scan, on another thread, for strangers' sockets on the address and, if `handshakes` is set, for unfinished
+    /// handshakes. [`Input::Scanned`] follows.
     Scan { group: GroupId, handshakes: bool },
-    /// Forget the group. Its listeners are closed already.
+    /// Forget the group. Its listeners have already been closed.
     Remove { group: GroupId },
 }
 
 /// The real sockets, or a model of them in tests.
 ///
-/// An op is performed at once, because what the table does next depends on whether it worked. So between two ops the
-/// table and the kernel always agree.
+/// An op is performed immediately, because the table's next step depends on whether it succeeded. So between two ops
+/// the table and the kernel always agree.
 pub(in crate::socket) trait Kernel {
-    /// Performs it. After an error nothing has changed.
+    /// Performs an op. After an error, nothing has changed.
     fn perform(&mut self, op: Op) -> io::Result<()>;
 
-    /// Whether a listener still listens and how many connections wait in it, if the system reports it.
+    /// Returns whether the listener is still listening and how many connections are waiting in it, if the system
+    /// reports this.
     fn queue(&mut self, listener: ListenerId) -> Option<Queue>;
 }
 
@@ -158,7 +160,7 @@ pub(in crate::socket) trait Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Common {
     pub(super) live: Option<GenId>,
-    /// Whether hotrun responds in the place of a program while no generation is live.
+    /// Whether hotrun responds in place of a program while no generation is live.
     pub(super) responds: bool,
     /// The number of the next listener or group.
     pub(super) next: u64,
@@ -171,14 +173,15 @@ impl Common {
     }
 }
 
-/// The surroundings of an operation on a group.
+/// The context of an operation on a group.
 pub(super) struct Env<'a> {
     pub(super) now: Time,
     pub(super) common: Common,
     pub(super) kernel: &'a mut dyn Kernel,
 }
 
-/// The generation has no listener here: it was not prepared, is draining, or shut the socket down.
+/// Returns the error for a generation that has no listener here: it was not prepared, is draining, or has shut the
+/// socket down.
 pub(in crate::socket) fn does_not_listen(id: GenId) -> io::Error {
     let message = format!("generation {id} does not listen");
     io::Error::new(io::ErrorKind::NotFound, message)

@@ -1,10 +1,10 @@
-//! Which member of a `SO_REUSEPORT` group gets a connection, and which may leave.
+//! Decides which member of a `SO_REUSEPORT` group gets a connection, and which member may leave.
 //!
-//! The kernel keeps the members of a group in an array. A socket joins at the end when it listens; when one leaves,
-//! the last member takes its place (`__reuseport_detach_sock` in `net/core/sock_reuseport.c`). An index beyond the
-//! end makes the kernel choose among all members by a hash (`run_bpf_filter`, `reuseport_select_sock`). All of that
-//! happens between the closing of a listener and the next steering program, so a listener may leave only if the old
-//! program is right, or harmless, for the group without it.
+//! The kernel keeps the members of a group in an array. A socket joins at the end when it starts listening; when one
+//! leaves, the last member takes its place (`__reuseport_detach_sock` in `net/core/sock_reuseport.c`). For an index
+//! beyond the end, the kernel chooses among all members by a hash (`run_bpf_filter`, `reuseport_select_sock`). Until
+//! the next steering program is attached, the old one runs against the changed array. So a listener may leave only if
+//! the old program is still right, or harmless, for the group without it.
 
 use super::listener::Owner;
 use crate::os::Instruction;
@@ -18,28 +18,29 @@ pub(super) struct Member {
     pub(super) forwarded: bool,
 }
 
-/// The steering of one group.
+/// The steering state of one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Reuseport {
-    /// Connections from these source ports are meant for these generations.
+    /// The diverted source ports, each with the generation that its connections are for.
     diverted: Vec<(u16, GenId)>,
-    /// What the kernel's program does. `None` until the first is attached.
+    /// The steering of the program that the kernel runs. `None` until the first is attached.
     attached: Option<Steering>,
 }
 
 impl Reuseport {
-    /// Connections from this source port are meant for this generation.
+    /// Diverts connections from this source port to this generation.
     pub(super) fn divert(&mut self, port: u16, id: GenId) {
         self.restore(port);
         self.diverted.push((port, id));
     }
 
-    /// Connections from this source port are like all others again.
+    /// Stops diverting connections from this source port.
     pub(super) fn restore(&mut self, port: u16) {
         self.diverted.retain(|(this, _)| *this != port);
     }
 
-    /// The steering that the kernel lacks. `None` if it has the right one, or if the target has no member.
+    /// Returns the steering that must be attached. Returns `None` if the kernel already has it, or if the target has no
+    /// member.
     pub(super) fn lacking(&self, members: &[Member], target: Owner) -> Option<Steering> {
         let targets = indices(members, target);
         let diverted = self
@@ -54,12 +55,12 @@ impl Reuseport {
         lacks.then_some(wanted)
     }
 
-    /// The kernel has this program now.
+    /// Records that the kernel now has this steering.
     pub(super) fn attached(&mut self, steering: Steering) {
         self.attached = Some(steering);
     }
 
-    /// The indices at which a new connection may land with the program that the kernel runs.
+    /// Returns the indices where a new connection may land with the program that the kernel runs.
     pub(super) fn landings(&self, members: usize) -> Vec<usize> {
         let Some(attached) = &self.attached else {
             return (0..members).collect();
@@ -71,13 +72,13 @@ impl Reuseport {
         }
     }
 
-    /// The group ended with its last member, and its program with it (`reuseport_detach_sock`).
+    /// Records that the group ended with its last member, and the steering program with it (`reuseport_detach_sock`).
     pub(super) fn ended(&mut self) {
         self.attached = None;
     }
 
-    /// Whether a member may leave now: with the program that the kernel runs, every connection that arrives before the
-    /// next program must land in a member of the target, or in one from which it is forwarded.
+    /// Whether a member may leave now. Until the next program is attached, every connection must land in a member of
+    /// the target, or in one from which it is forwarded.
     pub(super) fn may_leave(&self, members: &[Member], index: usize, target: Owner) -> bool {
         let mut after = members.to_vec();
         let left = after.swap_remove(index);
@@ -94,8 +95,9 @@ impl Reuseport {
             && diverted.all(|(port, indices)| self.diversion_safe(&after, target, *port, indices))
     }
 
-    /// A port that is no longer diverted is unused: its probe has closed it. A probe must not even land in a
-    /// member that is forwarded, because another generation would answer it.
+    /// Whether connections from a diverted port still land in the right members. A port that is no longer diverted is
+    /// unused, because its probe has closed it. A probe must not even land in a member that is forwarded, because
+    /// another generation would respond to it.
     fn diversion_safe(&self, after: &[Member], target: Owner, port: u16, indices: &[u32]) -> bool {
         let mut diverted = self.diverted.iter();
         let found = diverted.find(|(this, _)| *this == port);
@@ -112,7 +114,7 @@ fn indices(members: &[Member], owner: Owner) -> Vec<u32> {
     own.map(|(index, _)| index).collect()
 }
 
-/// Where a connection may land for which the program returns `index`, whatever the hash.
+/// Returns the members where a connection may land if the program returns `index`, whatever the hash.
 fn landings(members: &[Member], index: u32) -> &[Member] {
     let index = index as usize;
     members.get(index..=index).unwrap_or(members)
@@ -128,25 +130,28 @@ const JUMP: u16 = 0x05;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
-/// Offsets from here on count from the network header (`SKF_NET_OFF`), although the data begin after TCP's.
+/// Offsets from here on are relative to the network header (`SKF_NET_OFF`), although the packet data starts after the
+/// TCP header.
 const NETWORK: u32 = -0x10_0000_i32 as u32;
-/// A random number, 32 bits, new at each load (`SKF_AD_OFF + SKF_AD_RANDOM`).
+/// A 32-bit random number, new for each load (`SKF_AD_OFF + SKF_AD_RANDOM`).
 const RANDOM: u32 = (-0x1000_i32 + 56) as u32;
-/// Where the source port is, behind an IPv4 header without options and behind an IPv6 header without extensions.
+/// The offsets of the source port, after an IPv4 header without options and after an IPv6 header without extensions.
 const PORT_BEHIND_V4: u32 = 20;
 const PORT_BEHIND_V6: u32 = 40;
 
-/// Where a group sends its connections, in indices: the order in which the members joined.
+/// The indices of the members to which a group sends its connections. The members are numbered in the order in which
+/// they joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(in crate::socket) struct Steering {
-    /// One of these gets a new connection. Not empty.
+    /// One of these members gets a new connection. Never empty.
     pub(in crate::socket) targets: Vec<u32>,
-    /// A connection from one of these source ports goes to one of its own targets instead. None is empty.
+    /// A connection from one of these source ports is sent to one of the port's own targets instead. Each list has at
+    /// least one target.
     pub(in crate::socket) diverted: Vec<(u16, Vec<u32>)>,
 }
 
 impl Steering {
-    /// The program for it.
+    /// Returns the BPF program for this steering.
     pub(in crate::socket) fn program(&self) -> Vec<Instruction> {
         let mut program = Vec::new();
         if !self.diverted.is_empty() {
@@ -154,7 +159,7 @@ impl Steering {
         }
         for (port, targets) in &self.diverted {
             let pick = pick(targets);
-            // A conditional jump reaches 255 instructions far, an unconditional one any number.
+            // A conditional jump can skip at most 255 instructions, an unconditional one any number.
             program.push(jump_if_equal(u32::from(*port), 1, 0));
             program.push(plain(JUMP, pick.len() as u32));
             program.extend(pick);
@@ -164,7 +169,7 @@ impl Steering {
     }
 }
 
-/// A socket for both families sees both, so the family is read from the packet.
+/// Loads the source port. A dual-stack socket receives both IPv4 and IPv6, so the family is read from the packet.
 fn load_source_port() -> [Instruction; 6] {
     [
         plain(LOAD_BYTE, NETWORK),
@@ -176,7 +181,7 @@ fn load_source_port() -> [Instruction; 6] {
     ]
 }
 
-/// Returns one of `targets`, each as likely as the others.
+/// Returns instructions that choose one of `targets` at random, all with equal probability.
 fn pick(targets: &[u32]) -> Vec<Instruction> {
     let Some((last, others)) = targets.split_last() else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Which listeners of a group get new connections.
+//! Steers new connections to the group's target.
 
 use std::io;
 
@@ -9,13 +9,13 @@ use super::reuseport::Member;
 use crate::reload::GenId;
 
 impl Group {
-    /// New connections are for this owner from now on. Steering that fails is tried again later.
+    /// Steers new connections to this owner from now on. Failed steering is retried later.
     pub(super) fn set_target(&mut self, owner: Owner, env: &mut Env) -> io::Result<()> {
         self.target = owner;
         self.steer(env)
     }
 
-    /// Makes the kernel send new connections to the target, unless it does already.
+    /// Makes the kernel send new connections to the target, unless it already does.
     pub(super) fn steer(&mut self, env: &mut Env) -> io::Result<()> {
         let before = self.landings();
         if !self.attach(env)? {
@@ -30,7 +30,7 @@ impl Group {
         Ok(())
     }
 
-    /// Attaches the steering. Returns whether the kernel lacked it.
+    /// Attaches the steering if the kernel lacks it. Returns whether it did.
     fn attach(&mut self, env: &mut Env) -> io::Result<bool> {
         let members = self.members(false);
         match &mut self.backend {
@@ -60,7 +60,7 @@ impl Group {
         Ok(true)
     }
 
-    /// The indices of the listeners in which a new connection may land now.
+    /// Returns the indices of the listeners where a new connection may land now.
     pub(super) fn landings(&self) -> Vec<usize> {
         match &self.backend {
             Backend::Reuseport(reuseport) => reuseport.landings(self.listeners.len()),
@@ -72,7 +72,7 @@ impl Group {
         }
     }
 
-    /// Puts a path back that a program removed.
+    /// Restores a path that a program has removed.
     pub(super) fn restore_path(&self, env: &mut Env) {
         if let Backend::Path {
             placed: Some(listener),
@@ -82,13 +82,13 @@ impl Group {
         }
     }
 
-    /// Whether a program may remove the path at any time: most do so as they end.
+    /// Whether a program may remove the path at any time, as most programs do when they exit.
     pub(super) fn path_is_at_risk(&self) -> bool {
         let ends = |one: &Listener| one.draining && !one.is_released();
         self.place == Place::Unix && self.listeners.iter().any(ends)
     }
 
-    /// `forwarded`: whether released listeners with a forwarder count as forwarded.
+    /// Returns the listeners as members. `forwarded` is whether released listeners with a forwarder count as forwarded.
     fn members(&self, forwarded: bool) -> Vec<Member> {
         let members = self.listeners.iter().map(|one| Member {
             owner: one.owner,
@@ -97,8 +97,8 @@ impl Group {
         members.collect()
     }
 
-    /// Whether no connection can go astray if this listener is closed now, except into one from which it is
-    /// `forwarded`, if that is enough.
+    /// Whether closing this listener now sends no connection to the wrong listener. If `forwarded` is set, a wrong
+    /// listener that forwards its connections is accepted.
     pub(super) fn may_leave(&self, listener: &Listener, forwarded: bool) -> bool {
         match &self.backend {
             Backend::Reuseport(reuseport) => {
@@ -111,7 +111,7 @@ impl Group {
         }
     }
 
-    /// Sends connections from this source port to this generation, for a probe.
+    /// Diverts connections from this source port to this generation, for a probe.
     pub(super) fn divert(&mut self, port: u16, id: GenId, env: &mut Env) -> io::Result<()> {
         if !self.listens(id) {
             return Err(does_not_listen(id));
@@ -123,7 +123,7 @@ impl Group {
         self.steer(env)
     }
 
-    /// Connections from this source port are like all others again.
+    /// Stops diverting connections from this source port.
     pub(super) fn restore(&mut self, port: u16, env: &mut Env) -> io::Result<()> {
         match &mut self.backend {
             Backend::Reuseport(reuseport) => reuseport.restore(port),

@@ -1,4 +1,4 @@
-//! The promises of the table, each in every state that small worlds can reach.
+//! Checks each of the table's promises in the states that small worlds can reach.
 
 mod canonical;
 mod explore;
@@ -20,7 +20,7 @@ use super::Place;
 use crate::socket::{Endpoint, Transport};
 
 fn endpoint(text: &str) -> Endpoint {
-    Endpoint::from(text.parse::<SocketAddr>().expect("an address"))
+    Endpoint::from(text.parse::<SocketAddr>().expect("the text is an address"))
 }
 
 fn at(text: &str) -> Place {
@@ -34,7 +34,7 @@ fn only(generations: u8) -> Budget {
     }
 }
 
-/// One address of `--listen`.
+/// Returns a setting with one `--listen` address.
 fn listed(name: &'static str, budget: Budget) -> Setting {
     Setting {
         name,
@@ -45,7 +45,7 @@ fn listed(name: &'static str, budget: Budget) -> Setting {
     }
 }
 
-/// Each generation opens these addresses.
+/// Returns a setting in which each generation opens its own addresses: the first list is for the first generation.
 fn opened(name: &'static str, opened: &[&[&str]], budget: Budget) -> Setting {
     let endpoints = |all: &&[&str]| all.iter().map(|text| endpoint(text)).collect();
     Setting {
@@ -58,7 +58,7 @@ fn opened(name: &'static str, opened: &[&[&str]], budget: Budget) -> Setting {
 const WEB: &str = "127.0.0.1:80";
 const ALL: &str = "0.0.0.0:80";
 const OTHER: &str = "127.0.0.1:81";
-/// Every generation opens the same address.
+/// All generations open the same address.
 const SAME: &[&[&str]] = &[&[WEB], &[WEB], &[WEB]];
 
 fn settings() -> Vec<Setting> {
@@ -212,7 +212,7 @@ fn with_opened_addresses() -> Vec<Setting> {
     ]
 }
 
-/// Explores once for all tests, on two threads, and prints how far it went.
+/// Explores all settings once for all tests, on two threads, and prints a report.
 fn explored() -> &'static [Report] {
     static REPORTS: OnceLock<Vec<Report>> = OnceLock::new();
     REPORTS.get_or_init(|| {
@@ -225,14 +225,14 @@ fn explored() -> &'static [Report] {
         let reports: Vec<Report> = std::thread::scope(|scope| {
             let other = scope.spawn(explore);
             let mut reports: Vec<Report> = explore();
-            reports.append(&mut other.join().expect("the exploration"));
+            reports.append(&mut other.join().expect("the exploration does not panic"));
             reports
         });
         for report in &reports {
             let _ = writeln!(std::io::stderr(), "{report}");
         }
         let states: usize = reports.iter().map(|report| report.states).sum();
-        let _ = writeln!(std::io::stderr(), "{states} states of the table");
+        let _ = writeln!(std::io::stderr(), "{states} states explored");
         reports
     })
 }
@@ -255,7 +255,7 @@ fn exhaustive_no_connection_is_lost_by_closing_a_listener() {
 }
 
 #[test]
-fn exhaustive_new_connections_land_where_they_are_served() {
+fn exhaustive_new_connections_land_where_they_can_be_served() {
     holds(Rule::LandsWhereItIsServed);
 }
 
@@ -265,7 +265,7 @@ fn exhaustive_no_address_is_ever_without_a_listener() {
 }
 
 #[test]
-fn exhaustive_probes_reach_their_own_generation_and_nobody_else() {
+fn exhaustive_probes_reach_only_their_own_generation() {
     holds(Rule::ProbesReachTheirOwn);
 }
 
@@ -275,7 +275,7 @@ fn exhaustive_a_switch_changes_every_address_or_none() {
 }
 
 #[test]
-fn exhaustive_nothing_is_forwarded_in_a_circle() {
+fn exhaustive_no_connection_is_forwarded_in_a_loop() {
     holds(Rule::NoLoop);
 }
 
@@ -285,6 +285,6 @@ fn exhaustive_no_program_shares_a_listener_with_a_forwarder() {
 }
 
 #[test]
-fn exhaustive_everything_comes_to_rest() {
+fn exhaustive_the_table_always_comes_to_rest() {
     holds(Rule::ComesToRest);
 }

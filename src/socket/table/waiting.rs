@@ -1,4 +1,4 @@
-//! Where connections wait while no generation is live.
+//! Holds connections while no generation is live.
 
 use std::io;
 
@@ -8,7 +8,8 @@ use super::op::{Env, Op};
 use crate::reload::GenId;
 
 impl Group {
-    /// No generation is live. Connections wait for the newest generation that may become live, or for the next one.
+    /// Holds connections, because no generation is live. They wait for the newest generation that may go live, or for
+    /// the next one.
     pub(super) fn hold(&mut self, env: &mut Env) -> io::Result<()> {
         if self.is_hidden() {
             return Ok(());
@@ -26,7 +27,7 @@ impl Group {
             return Ok(());
         }
         match self.open(Owner::Next, Origin::Hotrun, env) {
-            // The sockets of a program that runs as another user: ours can't join them. Connections wait where they are.
+            // Our sockets cannot join those of a program that runs as another user. Connections wait where they are.
             Err(_) if self.is_adopted() && !self.listeners.is_empty() => return Ok(()),
             opened => opened?,
         }
@@ -34,7 +35,7 @@ impl Group {
         self.set_target(Owner::Next, env)
     }
 
-    /// The process tree of the generation is gone. Its listeners are ours alone.
+    /// Releases the listeners of a generation whose process tree is gone, so that only hotrun holds them.
     pub(super) fn release(&mut self, id: GenId, env: &mut Env) -> io::Result<()> {
         let owner = Owner::Generation(id);
         for listener in self.owned_mut(owner) {
@@ -49,7 +50,7 @@ impl Group {
         }
     }
 
-    /// Stops accepting from the listener. Returns whether that worked.
+    /// Stops accepting from the listener. Returns whether that succeeded.
     fn stop_forwarding(&mut self, index: usize, env: &mut Env) -> bool {
         let listener = &mut self.listeners[index];
         if listener.forwards {
@@ -60,8 +61,8 @@ impl Group {
         !listener.forwards
     }
 
-    /// Connections wait again. The next generation must not share a listener with a forwarder: if that is accepting a
-    /// connection at this moment, the generation gets another listener, and connections in this one are forwarded to it.
+    /// Holds connections again. The next generation must not share a listener with a forwarder. If the forwarder is in
+    /// the middle of an accept, the generation gets another listener, and connections in the old one are forwarded.
     pub(super) fn stop_responding(&mut self, env: &mut Env) -> io::Result<()> {
         let mut busy = Vec::new();
         for index in 0..self.listeners.len() {

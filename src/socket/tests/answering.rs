@@ -40,7 +40,7 @@ async fn read(all: Vec<Box<dyn Duplex>>) -> Vec<u32> {
     read.join().unwrap()
 }
 
-/// What each of these is answered that respond_to `word`.
+/// Sends `word` on every connection, and returns the answers.
 async fn ask(mut all: Vec<Box<dyn Duplex>>, word: &[u8]) -> Vec<u32> {
     say(&mut all, word);
     read(all).await
@@ -63,7 +63,7 @@ async fn until_the_first(mut sockets: Sockets, to: To) {
     let mut late = connect(&to, 5);
     let programs = start(&mut sockets, 1, Style::Blocking);
     sockets.switch(id(1)).unwrap();
-    // The program takes one after the other, and waits for what it respond_to.
+    // The program handles one connection at a time, and waits for the first byte of each.
     say(&mut silent, b"?");
     say(&mut late, b"?");
     // The program responds to the first byte that each of them sent.

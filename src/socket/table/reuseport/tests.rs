@@ -1,6 +1,6 @@
-//! Reuse-port groups against a model of the kernel's array that runs the real steering programs.
+//! Tests reuse-port groups against a model of the kernel's array that runs the real steering programs.
 //!
-//! Long because the model serves the random walks and the examples alike.
+//! The file is long because the random walks and the examples share the model.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ fn generation(number: u32) -> Owner {
     Owner::Generation(GenId::new(number))
 }
 
-/// A group as the table keeps it.
+/// A group, as the table represents it.
 struct Members {
     members: Vec<(Key, Owner)>,
     target: Owner,
@@ -96,7 +96,7 @@ impl Members {
     }
 }
 
-/// The kernel's side: `struct sock_reuseport`.
+/// A group, as the kernel represents it (`struct sock_reuseport`).
 #[derive(Default)]
 struct Kernel {
     socks: Vec<Key>,
@@ -109,7 +109,7 @@ impl Kernel {
         self.socks.swap_remove(index);
     }
 
-    /// Every listener in which a connection from this port may land.
+    /// Returns every listener where a connection from this port may land.
     fn landings(&self, source_port: u16) -> HashSet<Key> {
         let all = || self.socks.iter().copied().collect();
         let Some(program) = &self.program else {
@@ -169,10 +169,10 @@ impl World {
             .collect()
     }
 
-    /// What must hold at every instant, also between two steps of ours.
+    /// Checks what must hold at all times, even between two of our steps.
     fn check(&self, when: &str) {
         let landings = self.kernel.landings(ORDINARY);
-        assert!(!landings.is_empty(), "{when}: refused");
+        assert!(!landings.is_empty(), "{when}: connections are refused");
         assert!(
             landings.is_subset(&self.listeners(self.target)),
             "{when}: {landings:?} {self:?}"
@@ -193,7 +193,7 @@ impl World {
             self.group.attached(steering);
         }
         assert_eq!(self.group.lacking(), None);
-        self.check("after the program");
+        self.check("after attaching the program");
     }
 
     fn open(&mut self, owner: Owner) -> Key {
@@ -201,7 +201,7 @@ impl World {
         self.next += 1;
         self.kernel.socks.push(key);
         if self.kernel.socks.len() > 1 {
-            self.check("after the join");
+            self.check("after a listener joined");
         }
         self.owners.push((key, owner));
         self.group.join(key, owner);
@@ -223,14 +223,14 @@ impl World {
         if may {
             self.owners.retain(|(this, _)| *this != key);
             self.kernel.remove(key);
-            self.check("after the leave");
+            self.check("after a listener left");
             self.group.leave(key);
             self.attach();
         }
         may
     }
 
-    /// The program behind the listener shuts it down: no question is asked.
+    /// Simulates a program that shuts its listener down, which does not depend on `may_leave`.
     fn shut_down(&mut self, key: Key) {
         let owner = self.group.owner(key).unwrap();
         if owner == self.target && self.listeners(owner).len() == 1 {
@@ -305,8 +305,9 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// At no instant does a connection land in a listener that is not meant for it: not after a join, not between
-    /// the leave of a listener and the next program, not after it. Listeners that their program shuts down are the exception.
+    /// A connection never lands in a listener that is not meant for it: neither after a listener joins, nor between a
+    /// listener leaving and the next program being attached, nor later. Listeners that their program shuts down are the
+    /// exception.
     #[test]
     fn no_connection_lands_in_a_listener_of_another_owner(steps in prop::collection::vec(step(), 1..60)) {
         let mut world = World::default();
@@ -316,7 +317,7 @@ proptest! {
         }
     }
 
-    /// Deferring has an end: every reload closes at least the one that has waited longest.
+    /// Closing a listener cannot be deferred forever: every reload closes at least the one that has waited longest.
     #[test]
     fn no_listener_is_kept_forever(lives in prop::collection::vec(0..5_u32, 4..40)) {
         let mut world = World { target: generation(1), ..World::default() };

@@ -1,4 +1,4 @@
-//! States that behave alike made equal: moments count from now, and listeners and groups are numbered as they stand.
+//! Makes equivalent states equal: times become relative to now, and listeners and groups are numbered by position.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +11,7 @@ use crate::socket::table::closing::{LONGEST_HANDSHAKE, REST};
 use crate::socket::table::group::Backend;
 use crate::socket::table::{Group, GroupId, ListenerId};
 
-/// The moment that stands for now.
+/// The time that represents now.
 const NOW: Time = Time::after_start(LONG);
 
 struct Rename {
@@ -21,7 +21,7 @@ struct Rename {
 }
 
 impl Rename {
-    /// How long ago it was matters only as far as it decides something.
+    /// Rounds a time to the nearest threshold that it has passed, because only that affects any decision.
     fn time(&self, time: Time) -> Time {
         let ago = self.now.since(time);
         let classes = [LONG, LONGEST_HANDSHAKE, REST];

@@ -1,5 +1,5 @@
-//! Walks through the states that a setting can reach, breadth first and then in a narrow beam; from each of them a
-//! cooperative world comes to rest.
+//! Explores the states that a setting can reach, first breadth-first and then in a narrow beam. Checks that a
+//! cooperative world comes to rest from each of them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +11,7 @@ use super::rules::Rule;
 use super::setting::{Move, Setting};
 use super::world::World;
 
-/// What an exploration found.
+/// The result of an exploration.
 pub(super) struct Report {
     pub(super) name: &'static str,
     pub(super) states: usize,
@@ -39,15 +39,15 @@ impl fmt::Display for Report {
     }
 }
 
-/// A move, and which of its fallible ops fail.
+/// A move, and which of its fallible ops failed.
 type Edge = (Move, Option<Failing>);
 
 pub(super) struct Exploration<'a> {
     setting: &'a Setting,
     seen: HashMap<u64, u32>,
-    /// For each state, how it was first reached.
+    /// For each state, the previous state and the edge by which it was first reached.
     origins: Vec<(u32, Option<Edge>)>,
-    /// For each state, where cooperation leads; itself if it is at rest.
+    /// For each state, the state that cooperation leads to. A state at rest leads to itself.
     cooperations: Vec<u32>,
     edges: u64,
     checked: [u64; 8],
@@ -56,9 +56,9 @@ pub(super) struct Exploration<'a> {
 
 impl<'a> Exploration<'a> {
     const ENOUGH: usize = 3;
-    /// The nearest states of a setting are explored without exception, at least this many of them.
+    /// The minimum number of states closest to the start that are explored without exception.
     const WHOLE: usize = 1_500;
-    /// Beyond them this many states of each depth are explored, as the order of their fingerprints has it, to the end.
+    /// Beyond those, this many states of each depth are explored, in the order of their fingerprints.
     const WIDTH: usize = 60;
 
     pub(super) fn run(setting: &'a Setting) -> Report {
@@ -99,14 +99,14 @@ impl<'a> Exploration<'a> {
         }
     }
 
-    /// The number of this state; if it is new it is added to the next layer.
+    /// Returns the number of this state. A new state is added to the next layer.
     fn visit(
         &mut self,
         world: World,
         origin: (u32, Option<Edge>),
         next: &mut Vec<(u32, World)>,
     ) -> u32 {
-        let index = u32::try_from(self.origins.len()).expect("fewer states");
+        let index = u32::try_from(self.origins.len()).expect("the number of states fits into 32 bits");
         match self.seen.entry(world.fingerprint()) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(vacant) => {
@@ -163,7 +163,7 @@ impl<'a> Exploration<'a> {
         Some(self.visit(world, (from, Some(edge)), next))
     }
 
-    /// Whether a rule was broken.
+    /// Records the checks and the broken rules. Returns whether a rule was broken.
     fn note(&mut self, world: &mut World, from: u32, edge: Option<Edge>) -> bool {
         for (all, new) in self.checked.iter_mut().zip(&mut world.model.checked) {
             *all += std::mem::take(new);
@@ -192,7 +192,7 @@ impl<'a> Exploration<'a> {
         })
     }
 
-    /// Cooperation leads on from every state, and never in a circle.
+    /// Checks that cooperation leads from every state to rest, and never in a loop.
     fn comes_to_rest(&mut self) {
         if !self.broken.is_empty() {
             return;
@@ -206,8 +206,8 @@ impl<'a> Exploration<'a> {
                 at = self.cooperations[at] as usize;
             }
             if way.len() == 500 {
-                let index = u32::try_from(start).expect("fewer states");
-                let text = format!("never\n{}", self.path(index, None));
+                let index = u32::try_from(start).expect("the number of states fits into 32 bits");
+                let text = format!("never comes to rest\n{}", self.path(index, None));
                 return self.broken.push((Rule::ComesToRest, text));
             }
             rests[at] = true;

@@ -1,4 +1,4 @@
-//! A model of what the kernel does with listening sockets, and of the processes that have them.
+//! A model of the kernel's listening sockets, and of the processes that hold them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,16 +11,16 @@ use crate::socket::table::Steering;
 use crate::socket::table::closing::{LONGEST_HANDSHAKE, REST};
 use crate::socket::table::{GroupId, Kernel, ListenerId, Op, Place, Sight, UnclaimedPolicy};
 
-/// A member of the kernel's array; `None` is a socket of another process.
+/// A member of the kernel's array. `None` is another process's socket.
 pub(super) type Member = Option<ListenerId>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Array {
     pub(super) place: Place,
     pub(super) members: Vec<Member>,
-    /// What the attached program does.
+    /// The steering of the attached program.
     pub(super) program: Option<Steering>,
-    /// Where the path of a unix socket leads.
+    /// The listener that a unix socket's path leads to.
     pub(super) placed: Option<ListenerId>,
     pub(super) policy: UnclaimedPolicy,
 }
@@ -28,9 +28,9 @@ pub(super) struct Array {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sock {
     pub(super) group: GroupId,
-    /// The living generation that accepts from it.
+    /// The running generation that accepts from the socket.
     pub(super) held: Option<GenId>,
-    /// The program opened it.
+    /// Whether the program opened the socket.
     pub(super) own: bool,
     pub(super) forwards: bool,
     pub(super) hidden: bool,
@@ -39,36 +39,36 @@ pub(super) struct Sock {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
-    /// Its listener was chosen, and no look sees it yet.
+    /// The kernel has chosen a listener for the connection, but no scan can see it yet.
     Chosen { since: Time },
-    /// Its handshake has begun.
+    /// The handshake has begun.
     HalfOpen { since: Time },
-    /// It waits to be accepted.
+    /// The connection is waiting to be accepted.
     Queued,
 }
 
-/// A client that connects.
+/// A client that is connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Client {
     pub(super) at: ListenerId,
     pub(super) step: Step,
 }
 
-/// A look at all sockets.
+/// A scan of all sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Look {
     pub(super) group: GroupId,
     pub(super) since: Time,
     handshakes: bool,
-    /// What was found, once it was looked.
+    /// The result, once the scan has been done.
     pub(super) found: Option<Sight>,
 }
 
-/// Which fallible ops of a move fail, counted from 0.
+/// The fallible ops of a move that fail, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Failing {
     Only(usize),
-    /// This one and all after it, as where no descriptor is left.
+    /// This op and all later ones, as when no descriptors are left.
     From(usize),
 }
 
@@ -80,22 +80,24 @@ pub(super) struct Model {
     pub(super) client: Option<Client>,
     pub(super) looks: Vec<Look>,
     pub(super) serving: Serving,
-    /// The probe under way.
+    /// The probe in progress.
     pub(super) probe: Option<(GroupId, GenId)>,
-    /// Whose socket waits to listen.
+    /// The generation whose socket is about to listen.
     pub(super) joins: Option<GenId>,
-    /// A program shut a listener down, and the table has not heard of it: until then the indices may be wrong.
+    /// Whether a program has shut a listener down and the table does not know yet. Until it does, the indices may be
+    /// wrong.
     pub(super) disturbed: bool,
-    /// A forwarder could not be stopped, and no other listener opened. Connections wait there, and are forwarded later.
+    /// Whether a forwarder could not be stopped, and no other listener could be opened. Connections wait there, and are
+    /// forwarded later.
     pub(super) stuck: bool,
-    /// Steering has failed and was not tried again since.
+    /// Whether steering has failed and has not been retried since.
     pub(super) unsteered: bool,
-    /// Which of the next fallible ops fail.
+    /// The next fallible ops that fail.
     pub(super) fails: Option<Failing>,
     pub(super) fallible: usize,
-    /// The groups in which a connection could land in a stranger before the current input.
+    /// The groups where a connection could already land in a stranger's socket before the current input.
     pub(super) astray: BTreeSet<GroupId>,
-    /// A connection was closed in this group, which is fine if the whole group goes.
+    /// The group in which a connection was closed, which is fine if the whole group is removed.
     pub(super) lost_in: Option<GroupId>,
     pub(super) emptied: Option<GroupId>,
     pub(super) broken: Vec<(Rule, String)>,
@@ -161,7 +163,7 @@ impl Model {
         }
     }
 
-    /// A program shuts a listener down. What was in it is lost by its own fault.
+    /// Simulates a program that shuts its listener down. It loses its own waiting connections.
     pub(super) fn shut_down(&mut self, listener: ListenerId) {
         self.remove_member(listener);
         self.disturbed = true;
@@ -223,7 +225,7 @@ impl Model {
         self.arrays[&group].members.contains(&None)
     }
 
-    /// Time passes. What was about to be seen or to arrive has been or has.
+    /// Lets time pass. Connections that were about to become visible or complete do so.
     pub(super) fn pass(&mut self, to: Time) {
         self.now = to;
         if let Some(client) = &mut self.client {
@@ -240,7 +242,7 @@ impl Model {
         }
     }
 
-    /// What a client began can be seen.
+    /// Makes the client's connection visible to scans.
     pub(super) fn appear(&mut self) {
         if let Some(client) = &mut self.client
             && let Step::Chosen { since } = client.step
@@ -249,7 +251,7 @@ impl Model {
         }
     }
 
-    /// The thread that looks does so.
+    /// Runs the scan of the scanning thread.
     pub(super) fn look(&mut self, index: usize) {
         let look = self.looks[index];
         let half_open = self.client.is_some_and(|client| {
@@ -307,7 +309,7 @@ impl Model {
             Op::Attach { via, steering } => {
                 self.may_fail()?;
                 let group = self.socks[&via].group;
-                assert!(!steering.targets.is_empty(), "a program without a target");
+                assert!(!steering.targets.is_empty(), "a steering program must have a target");
                 if let Some(array) = self.arrays.get_mut(&group) {
                     array.program = Some(steering);
                 }
@@ -357,7 +359,7 @@ impl Model {
 
     fn remove(&mut self, group: GroupId) {
         let left = self.socks.values().any(|sock| sock.group == group);
-        assert!(!left, "its listeners are closed before");
+        assert!(!left, "listeners must be closed before their group is removed");
         self.arrays.remove(&group);
         self.lost_in = self.lost_in.filter(|lost| *lost != group);
         self.emptied = self.emptied.filter(|emptied| *emptied != group);
@@ -365,7 +367,7 @@ impl Model {
     }
 }
 
-/// A unix socket has no handshake.
+/// Returns a connection's next step when it becomes visible. A unix socket has no handshake.
 fn appeared(arrays: &BTreeMap<GroupId, Array>, sock: &Sock, since: Time) -> Step {
     match arrays[&sock.group].place {
         Place::Unix => Step::Queued,

@@ -1,4 +1,4 @@
-//! What may happen next in a world, and what happens if everybody does what is expected.
+//! The moves that are possible in a world, and the next move if all parties cooperate.
 
 use super::kernel::{Client, Step};
 use super::rules::Serving;
@@ -8,7 +8,7 @@ use crate::reload::GenId;
 use crate::socket::table::{ListenerId, Place, UnclaimedPolicy};
 
 impl World {
-    /// All that may happen.
+    /// Returns all possible moves.
     pub(super) fn moves(&self, setting: &Setting) -> Vec<Move> {
         let mut moves = Vec::new();
         self.driver_moves(setting, &mut moves);
@@ -106,7 +106,7 @@ impl World {
             if array.members.contains(&None) {
                 moves.push(Move::StrangerGoes(*group));
             } else if self.budget.strangers > 0 && matches!(array.place, Place::Ip(_)) {
-                // One that comes between a look and the closing that follows it can't be noticed.
+                // A stranger that arrives between a scan and the close that follows cannot be noticed.
                 let mut looks = self.model.looks.iter();
                 let looked = looks.any(|look| look.group == *group && look.found.is_some());
                 moves.extend((!looked).then_some(Move::StrangerComes(*group)));
@@ -149,7 +149,7 @@ impl World {
             UnclaimedPolicy::Respond => moves.push(Move::Respond503),
             UnclaimedPolicy::Forward => {
                 let groups = self.model.arrays.keys();
-                // A hidden group's connections are forwarded to whichever covers it.
+                // A hidden group's connections are forwarded to the group that covers it.
                 let reached = match self.model.is_hidden(sock.group) {
                     true => groups.copied().find(|group| !self.model.is_hidden(*group)),
                     false => Some(sock.group),
@@ -161,7 +161,7 @@ impl World {
         }
     }
 
-    /// What happens next in a world in which everybody does what is expected. `None` once there is nothing left to do.
+    /// Returns the next move if all parties cooperate, or `None` if there is nothing left to do.
     pub(super) fn cooperate(&self, setting: &Setting) -> Option<Move> {
         let moves = self.moves(setting);
         let rank = |action: &Move| match *action {
@@ -204,7 +204,7 @@ impl World {
             .map(|(_, action)| *action)
     }
 
-    /// Whether another one is live, and this one was.
+    /// Whether this generation was live and another one is now.
     fn is_superseded(&self, id: GenId) -> bool {
         matches!(self.model.serving, Serving::Live(live) if live != id) && self.get(id).served
     }

@@ -1,4 +1,4 @@
-//! The promises that the model checks after each op.
+//! The promises that are checked after each op and each input.
 
 use std::collections::BTreeSet;
 
@@ -11,33 +11,34 @@ use crate::socket::table::{GroupId, Op, Place, UnclaimedPolicy};
 pub(super) enum Rule {
     /// No connection is lost because hotrun closes a listener.
     NothingLost,
-    /// A new connection reaches the live generation, or a listener from which it is forwarded; while none is live, it
-    /// waits where the next generation finds it.
+    /// A new connection reaches the live generation, or a listener from which it is forwarded. While no generation is
+    /// live, it waits where the next one will find it.
     LandsWhereItIsServed,
-    /// Some process listens on every address, from the first listen to the end.
+    /// Some process is listening on every address, from the first listen to the end.
     NeverRefused,
-    /// A probe reaches the generation that it is meant for, and no other.
+    /// A probe reaches only the generation that it is meant for.
     ProbesReachTheirOwn,
     /// A switch changes every address or none.
     AllOrNothing,
-    /// Nothing is forwarded to where it was taken from.
+    /// No connection is forwarded to the listener that it came from.
     NoLoop,
-    /// No program shares its listener with a forwarder before it drains.
+    /// No program shares its listener with a forwarder before it is draining.
     NotShared,
-    /// Whatever can be closed is closed, what waits is served, and then nothing wakes up any more.
+    /// Every listener that can be closed is closed, every waiting connection is served, and then the table has no more
+    /// deadlines.
     ComesToRest,
 }
 
-/// Which generation gets new connections, as far as clients may rely on it.
+/// The generation that clients can rely on getting new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Serving {
     /// This generation, from its switch until it is asked to stop.
     Live(GenId),
-    /// During a switch from the first to the second.
+    /// Either of these generations, during a switch from the first to the second.
     Either(Option<GenId>, GenId),
     /// Connections are held.
     Held,
-    /// A generation has crashed or drains, and nothing has been decided yet.
+    /// A generation has crashed or is draining, and the driver has not decided what to do next.
     Undecided,
 }
 
@@ -52,7 +53,7 @@ impl Model {
         }
     }
 
-    /// Where a new connection may land, whatever the hash.
+    /// Returns where a new connection may land, whatever the hash.
     pub(super) fn landings(&self, group: GroupId) -> Vec<Member> {
         self.landings_from(group, ORDINARY_PORT)
     }
@@ -96,7 +97,7 @@ impl Model {
             && sock.is_some_and(|sock| sock.forwards)
     }
 
-    /// The groups in which a connection may land in a stranger.
+    /// Returns the groups where a connection may land in a stranger's socket.
     pub(super) fn groups_astray(&self) -> BTreeSet<GroupId> {
         let groups = self.arrays.keys().copied();
         groups
@@ -104,7 +105,7 @@ impl Model {
             .collect()
     }
 
-    /// What must hold at every instant.
+    /// Checks what must hold at all times.
     pub(super) fn check_instant(&mut self, when: &Op) {
         let astray = self.groups_astray();
         let kept = astray.is_subset(&self.astray);
@@ -149,11 +150,11 @@ impl Model {
         }
     }
 
-    /// What must hold once an input has been dealt with.
+    /// Checks what must hold after an input has been handled.
     pub(super) fn check_after(&mut self) {
         let lost = self.lost_in.take();
         self.check(Rule::NothingLost, lost.is_none(), |_| {
-            format!("a connection in {lost:?}")
+            format!("a connection was lost in {lost:?}")
         });
         let emptied = self.emptied.take();
         self.check(Rule::NeverRefused, emptied.is_none(), |_| {
@@ -180,8 +181,8 @@ impl Model {
         }
     }
 
-    /// Whether the next generation finds a connection in this member without a forwarder. What programs opened is theirs
-    /// alone.
+    /// Whether the next generation will find a connection in this member, without a forwarder taking it. This need not
+    /// hold if a program opened sockets in the group itself.
     fn may_wait(&self, group: GroupId, member: Member) -> bool {
         let sock = member.and_then(|listener| self.socks.get(&listener));
         let mut all = self.socks.values().filter(|sock| sock.group == group);

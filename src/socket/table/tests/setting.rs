@@ -1,4 +1,4 @@
-//! What explorations are about, and what may happen in them.
+//! The settings of explorations, and the possible moves.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use crate::reload::GenId;
 use crate::socket::Endpoint;
 use crate::socket::table::{GroupId, ListenerId, Place};
 
-/// What one exploration is about.
+/// The setting of one exploration.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
     pub(super) name: &'static str,
-    /// What `--listen` names.
+    /// The `--listen` addresses.
     pub(super) listed: Vec<Place>,
-    /// What programs open, each generation in turn.
+    /// The addresses that the programs open, for each generation.
     pub(super) opened: Vec<Vec<Endpoint>>,
     pub(super) multipath: bool,
     pub(super) budget: Budget,
 }
 
-/// How much may happen on one path.
+/// Limits how much may happen on one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     pub(super) generations: u8,
     pub(super) clients: u8,
-    /// Switches beyond the first to each generation.
+    /// Repeated switches to a generation that was live before.
     pub(super) returns: u8,
     /// Ops that fail.
     pub(super) failures: u8,
@@ -37,7 +37,7 @@ pub(super) struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Life {
     Running,
-    /// Its processes are gone, and the table has not heard of it.
+    /// Its processes are gone, but the table does not know yet.
     Dead,
     Gone,
 }
@@ -59,7 +59,7 @@ pub(super) enum Move {
     Switch(GenId),
     Hold,
     Drain(GenId),
-    /// Its processes end.
+    /// The generation's processes exit.
     Die(GenId),
     Release(GenId),
     Respond,
@@ -68,31 +68,31 @@ pub(super) enum Move {
     Restore,
     /// A program shuts its listener down.
     ShutDown(ListenerId),
-    /// That is noticed.
+    /// The table is told that a listener was shut down.
     Notice(ListenerId),
-    /// A program closes its own socket, and that is noticed.
+    /// A program closes a socket that it opened, and the table is told.
     Unhold(ListenerId),
     StrangerComes(GroupId),
     StrangerGoes(GroupId),
     /// A client's first packet chooses this member.
     Connect(ListenerId),
-    /// What it began can be seen.
+    /// The client's connection becomes visible to scans.
     Appear,
-    /// Its handshake ends.
+    /// The client's handshake completes.
     Complete,
-    /// A program takes it.
+    /// A program accepts the connection.
     Accept,
-    /// A forwarder takes it; it lands in this member.
+    /// A forwarder accepts the connection, and its own lands in this member.
     Forward(ListenerId),
-    /// hotrun answers it.
+    /// hotrun responds to the connection.
     Respond503,
     Look(usize),
     Report(usize),
     /// The shortest time that makes a difference.
     Pass,
-    /// Longer than anything is waited for.
+    /// Longer than any timeout.
     PassLong,
 }
 
-/// Longer than anything is waited for.
+/// Longer than any timeout.
 pub(super) const LONG: Duration = Duration::from_secs(11);

@@ -1,4 +1,4 @@
-//! A table, the model of the kernel below it, and the driver, programs and clients around it.
+//! A table with the model of the kernel below it, and the driver, programs and clients around it.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl World {
     }
 
     pub(super) fn id(index: usize) -> GenId {
-        GenId::new(u32::try_from(index + 1).expect("few generations"))
+        GenId::new(u32::try_from(index + 1).expect("the number of generations is small"))
     }
 
     fn generation(&mut self, id: GenId) -> &mut Generation {
@@ -46,7 +46,7 @@ impl World {
         self.generations[id.get() as usize - 1]
     }
 
-    /// Whether it worked.
+    /// Sends the table an input. Returns whether it succeeded.
     fn tell(&mut self, input: Input) -> bool {
         let starts_forwarders = input.starts_forwarders();
         let worked = self.handle(input);
@@ -67,13 +67,13 @@ impl World {
         let deadline = self.table.deadline();
         let rests = deadline.is_none_or(|at| at > now);
         self.model.check(Rule::ComesToRest, rests, |_| {
-            format!("due at once, again and again: {deadline:?}")
+            format!("the deadline has already passed: {deadline:?}")
         });
         self.model.check_after();
         tidied
     }
 
-    /// A listener that is shut down disturbs the order until the table has been told, of all of them.
+    /// Updates `disturbed`: the indices may be wrong until the table knows of every listener that was shut down.
     fn settle_disturbance(&mut self) {
         let mut socks = self.model.socks.values();
         self.model.disturbed = socks.any(|sock| !sock.listening) || self.has_strangers();
@@ -184,7 +184,7 @@ impl World {
         }
     }
 
-    /// What the table does not hear of.
+    /// Performs a move that the table is not told about.
     fn outside(&mut self, action: Move) {
         let client = |at, step| Some(Client { at, step });
         match action {
@@ -222,7 +222,7 @@ impl World {
             | Move::Unhold(_)
             | Move::Report(_)
             | Move::Pass
-            | Move::PassLong => unreachable!("the table hears of it"),
+            | Move::PassLong => unreachable!("the table is told about this move"),
         }
     }
 
@@ -250,7 +250,7 @@ impl World {
         });
         self.budget.generations -= 1;
         if !self.tell(Input::Prepare(id)) {
-            // The driver releases what could not be started.
+            // The driver releases a generation that could not be started.
             self.generation(id).life = Life::Gone;
             return;
         }
@@ -296,7 +296,7 @@ impl World {
             .iter()
             .find(|(id, sock)| sock.own && !before.contains(id));
         if own.is_some() {
-            // It does not accept from what it was passed at this address.
+            // The program does not accept from the listener that it was passed for this address.
             let group = self.table.find(endpoint).map(|group| group.id);
             let own = own.map(|(id, _)| *id);
             for (listener, sock) in &mut self.model.socks {
@@ -333,7 +333,7 @@ impl World {
         if self.handle(Input::Switch(id)) {
             self.model.serving = Serving::Live(id);
             self.generation(id).served = true;
-            // The caller gets its reply now.
+            // The caller gets its reply before the table is tidied up.
             self.switched(id);
             self.tidy();
             self.switched(id);
@@ -344,11 +344,11 @@ impl World {
         let lands = landings(self);
         let same = disturbed || landed == lands;
         self.model.check(Rule::AllOrNothing, same, |_| {
-            format!("failed, and {landed:?} became {lands:?}")
+            format!("the switch failed, but {landed:?} became {lands:?}")
         });
     }
 
-    /// Every address at which it listens is its own now.
+    /// Checks that every address where the generation listens now belongs to it.
     fn switched(&mut self, id: GenId) {
         let groups: Vec<GroupId> = self.model.arrays.keys().copied().collect();
         let strangers = self.has_strangers();
@@ -381,14 +381,14 @@ impl World {
         numbered.map(|(index, generation)| (Self::id(index), *generation))
     }
 
-    /// What must hold when there is nothing left to do.
+    /// Checks what must hold when there is nothing left to do.
     pub(super) fn at_rest(&mut self) {
         let Serving::Live(live) = self.model.serving else {
             return;
         };
         let waits = self.table.deadline().is_some();
         self.model
-            .check(Rule::ComesToRest, !waits, |_| "it wakes up in vain".into());
+            .check(Rule::ComesToRest, !waits, |_| "the table still has a deadline".into());
         let client = self.model.client;
         let mut groups = self.model.arrays.keys();
         let serves = groups.any(|group| self.model.listens(*group, live));

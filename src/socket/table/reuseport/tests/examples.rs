@@ -1,4 +1,4 @@
-//! Which members may leave, by example.
+//! Examples of which members may leave.
 
 use super::*;
 
@@ -18,39 +18,39 @@ fn members_of(owners: &[u32], target: u32) -> Members {
 }
 
 #[test]
-fn with_two_members_the_fallback_is_the_survivor() {
+fn with_two_members_the_hash_can_only_choose_the_survivor() {
     let group = members_of(&[1, 2], 2);
     assert!(group.may_leave(key(0), &[]));
-    assert!(!group.may_leave(key(1), &[]), "the live one");
+    assert!(!group.may_leave(key(1), &[]), "the live listener must stay");
 }
 
 #[test]
-fn the_live_listener_must_not_move_while_others_are_there() {
+fn the_live_listener_must_not_move_while_there_are_others() {
     let group = members_of(&[1, 2, 3], 3);
     assert!(
         !group.may_leave(key(0), &[]),
-        "index 2 would fall to 2 or 3 by a hash"
+        "with index 2 gone, a hash would choose between 2 and 3"
     );
     assert!(
         !group.may_leave(key(1), &[]),
-        "index 2 would fall to 1 or 3 by a hash"
+        "with index 2 gone, a hash would choose between 1 and 3"
     );
 }
 
 #[test]
-fn a_later_member_makes_the_deferred_leave_safe() {
+fn a_member_may_leave_once_a_later_one_has_joined() {
     let mut group = members_of(&[1, 2, 3], 3);
     group.join(key(3), generation(4));
     assert!(group.may_leave(key(0), &[]));
     group.leave(key(0));
-    assert!(!group.may_leave(key(1), &[]), "listener 3 is last again");
+    assert!(!group.may_leave(key(1), &[]), "the live listener is last again");
     group.set_target(generation(4));
     group.attached(group.lacking().unwrap());
     assert!(group.may_leave(key(1), &[]));
 }
 
 #[test]
-fn a_probe_under_way_keeps_its_listener_where_it_is() {
+fn a_listener_must_not_move_during_a_probe() {
     let mut group = members_of(&[1, 2, 3], 2);
     group.divert(9, GenId::new(3));
     group.attached(group.lacking().unwrap());
@@ -64,20 +64,20 @@ fn a_probe_under_way_keeps_its_listener_where_it_is() {
 }
 
 #[test]
-fn nothing_may_leave_before_the_first_program() {
+fn before_the_first_program_the_hash_may_choose_any_member() {
     let mut group = Members::default();
     group.join(key(0), Owner::Next);
     group.join(key(1), generation(1));
     assert!(
         group.may_leave(key(1), &[]),
-        "whatever the hash, the target is all that is left"
+        "only the target is left, whatever the hash"
     );
     group.join(key(2), generation(2));
     assert!(!group.may_leave(key(1), &[]));
 }
 
 #[test]
-fn a_listener_leaves_where_only_what_is_forwarded_may_get_what_goes_astray() {
+fn a_listener_may_leave_if_misdirected_connections_are_forwarded() {
     let mut group = Members::default();
     group.join(key(0), NOBODY);
     group.join(key(1), NOBODY);
@@ -90,6 +90,6 @@ fn a_listener_leaves_where_only_what_is_forwarded_may_get_what_goes_astray() {
     group.attached(group.lacking().unwrap());
     assert!(
         !group.may_leave(key(0), &[key(1)]),
-        "a probe would go astray"
+        "a probe would reach the wrong listener"
     );
 }

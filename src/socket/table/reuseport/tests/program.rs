@@ -1,9 +1,9 @@
-//! The steering program, run by an interpreter.
+//! Runs the steering program in an interpreter.
 
 use super::*;
 use crate::os::Instruction;
 
-/// A packet as the program sees it.
+/// A packet, as the program sees it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::socket) struct Packet {
     pub(in crate::socket) v6: bool,
@@ -35,7 +35,7 @@ impl Packet {
     }
 }
 
-/// What the kernel's interpreter returns (`bpf_check_classic` refuses what panics here).
+/// Interprets a program like the kernel. Panics on programs that the kernel's `bpf_check_classic` refuses.
 pub(in crate::socket) fn run(program: &[Instruction], packet: &Packet) -> u32 {
     let (mut at, mut a) = (0_usize, 0_u32);
     loop {
@@ -51,7 +51,7 @@ pub(in crate::socket) fn run(program: &[Instruction], packet: &Packet) -> u32 {
             JUMP => at += k as usize,
             JUMP_IF_EQUAL => at += usize::from(if a == k { jt } else { jf }),
             RETURN => return k,
-            other => panic!("no such instruction: {other:#x}"),
+            other => panic!("unknown instruction: {other:#x}"),
         }
     }
 }
@@ -85,7 +85,7 @@ fn one_target_is_one_instruction() {
 }
 
 #[test]
-fn a_diverted_port_reaches_its_own_target_and_no_other_does() {
+fn only_a_diverted_port_reaches_its_own_target() {
     let steering = Steering {
         targets: vec![0],
         diverted: vec![(40_001, vec![1]), (40_002, vec![2])],
@@ -119,7 +119,7 @@ fn several_targets_get_equal_shares() {
 }
 
 #[test]
-fn hundreds_of_targets_are_within_reach_of_the_jumps() {
+fn jumps_reach_across_hundreds_of_targets() {
     let targets: Vec<u32> = (0..600).collect();
     let steering = Steering {
         targets: vec![1000],
