@@ -184,7 +184,8 @@ mod tests {
         let name = name
             .and_then(|name| name.strip_prefix('@'))
             .expect("the name is abstract");
-        let address = UnixAddr::new_abstract(name.as_bytes()).expect("the name fits into an address");
+        let address =
+            UnixAddr::new_abstract(name.as_bytes()).expect("the name fits into an address");
         let socket = UnixDatagram::unbound().expect("can create a socket");
         let rights = [ControlMessage::ScmRights(descriptors)];
         let control = if descriptors.is_empty() {
@@ -266,7 +267,10 @@ mod tests {
 
     #[test]
     fn every_socket_has_its_own_name() {
-        let (first, second) = (bind().expect("can bind a socket"), bind().expect("can bind a socket"));
+        let (first, second) = (
+            bind().expect("can bind a socket"),
+            bind().expect("can bind a socket"),
+        );
         assert_ne!(first.1.as_os_str(), second.1.as_os_str());
     }
 

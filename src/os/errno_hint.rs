@@ -34,7 +34,10 @@ const HINTS: [(Errno, &str); 6] = [
         Errno::ENOMEM,
         "out of memory; stop other programs, or give the container more memory",
     ),
-    (Errno::ENOSPC, "the disk is full; free some space, then save again"),
+    (
+        Errno::ENOSPC,
+        "the disk is full; free some space, then save again",
+    ),
     (
         Errno::EDQUOT,
         "the disk quota is used up; free some space, then save again",

@@ -157,7 +157,10 @@ pub(crate) mod tests {
         child.kill().unwrap();
         let start = Instant::now();
         while !has_ended(pid) {
-            assert!(start.elapsed() < Duration::from_secs(30), "the child does not exit");
+            assert!(
+                start.elapsed() < Duration::from_secs(30),
+                "the child does not exit"
+            );
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(as_another(pid).unwrap(), HashMap::new(), "not reaped");

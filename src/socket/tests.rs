@@ -87,7 +87,10 @@ fn report(text: &str) {
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < DEADLINE, "timed out after {DEADLINE:?}: {what}");
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "timed out after {DEADLINE:?}: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -44,7 +44,10 @@ async fn steered_sockets_are_recognized_by_their_duplicates() {
     adopter.listen(id(1), duplicate, 5).unwrap();
     assert!(sockets.has(&own));
     let connection = TcpStream::connect(tcp(&sockets, 0)).unwrap();
-    assert!(!sockets.has(&connection.into()), "a client's socket is not steered");
+    assert!(
+        !sockets.has(&connection.into()),
+        "a client's socket is not steered"
+    );
 }
 
 /// A generation whose program opens its own socket.
@@ -178,7 +181,11 @@ async fn an_address_that_the_next_generation_does_not_open_is_closed_with_the_ol
     sockets.switch(id(2)).unwrap();
     assert_eq!(To::Tcp(kept.address).ask().unwrap(), 2);
     let old = To::Tcp(dropped.address);
-    assert_eq!(old.ask().unwrap(), 1, "the old generation still serves the address");
+    assert_eq!(
+        old.ask().unwrap(),
+        1,
+        "the old generation still serves the address"
+    );
     dropped.program.ask_to_stop();
     leave(&mut sockets, 1, &kept).await;
     until("the program exits", || dropped.program.is_gone()).await;

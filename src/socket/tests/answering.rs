@@ -50,8 +50,16 @@ async fn ask(mut all: Vec<Box<dyn Duplex>>, word: &[u8]) -> Vec<u32> {
 async fn until_the_first(mut sockets: Sockets, to: To) {
     let early = connect(&to, 5);
     start_responding(&mut sockets);
-    assert_eq!(ask(early, b"?").await, [NOBODY; 5], "connected before the responder started");
-    assert_eq!(ask(connect(&to, 5), b"?").await, [NOBODY; 5], "connected after the responder started");
+    assert_eq!(
+        ask(early, b"?").await,
+        [NOBODY; 5],
+        "connected before the responder started"
+    );
+    assert_eq!(
+        ask(connect(&to, 5), b"?").await,
+        [NOBODY; 5],
+        "connected after the responder started"
+    );
     let mut other = connect(&to, 5);
     say(&mut other, b"!");
     let mut unsure = connect(&to, 5);
@@ -147,7 +155,10 @@ async fn a_slow_client_is_not_read_forever() {
     start_responding(&mut sockets);
     let begun = Instant::now();
     assert_eq!(ask(connect(&to, 300), b"~").await, [SLOW; 300]);
-    assert!(begun.elapsed() >= Duration::from_secs(5), "the clients had less than 5 s");
+    assert!(
+        begun.elapsed() >= Duration::from_secs(5),
+        "the clients had less than 5 s"
+    );
 }
 
 /// A client that sends a large body still gets the whole response.

@@ -144,7 +144,10 @@ fn a_process_that_may_not_be_inspected_is_never_idle() {
             let error = monitor.connection_count(&[pid]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
             let idle = timeout(SEVERAL_POLLS, monitor.idle(|| vec![pid]));
-            assert!(idle.await.is_err(), "reported as idle, although that is unknown");
+            assert!(
+                idle.await.is_err(),
+                "reported as idle, although that is unknown"
+            );
         });
     });
     let watched = watching.join();

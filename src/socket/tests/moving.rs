@@ -22,7 +22,11 @@ async fn moving_to_a_wider_address_and_back_loses_no_connection() {
     sockets.switch(id(2)).unwrap();
     assert_eq!(to.ask().unwrap(), 2, "after the switch");
     let refused = sockets.switch(id(1)).unwrap_err();
-    assert_eq!(refused.kind(), io::ErrorKind::NotFound, "generation 1 is hidden");
+    assert_eq!(
+        refused.kind(),
+        io::ErrorKind::NotFound,
+        "generation 1 is hidden"
+    );
     assert_eq!(to.ask().unwrap(), 2, "the failed switch changes nothing");
     leave(&mut sockets, 1, &narrow).await;
     load.more(20).await;

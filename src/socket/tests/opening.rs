@@ -10,7 +10,9 @@ fn comm() -> String {
 }
 
 fn refused(value: &str, sharing: Sharing) -> (String, String) {
-    let error = try_open(&[value], sharing).err().expect("the address is in use");
+    let error = try_open(&[value], sharing)
+        .err()
+        .expect("the address is in use");
     (error.to_string(), error.hint().unwrap())
 }
 

@@ -2,7 +2,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
 
-async fn only_probes_reach_the_new_generation(value: &str, ordinary: impl Fn(SocketAddr) -> SocketAddr) {
+async fn only_probes_reach_the_new_generation(
+    value: &str,
+    ordinary: impl Fn(SocketAddr) -> SocketAddr,
+) {
     let mut sockets = open(&[value]);
     let to = To::Tcp(ordinary(tcp(&sockets, 0)));
     let mut programs = start(&mut sockets, 1, Style::NonBlocking);

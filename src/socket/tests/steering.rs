@@ -87,7 +87,10 @@ async fn a_hundred_generations(style: Style) {
         let old = std::mem::replace(&mut programs, next);
         retire_or_give_up(&mut sockets, number - 1, old).await;
     }
-    until("the other listeners are closed", || sockets.listener_count() == 2).await;
+    until("the other listeners are closed", || {
+        sockets.listener_count() == 2
+    })
+    .await;
     let name = format!("forward {}", tcp(&sockets, 0).port());
     until("all forwarders exit", || threads_named(&name) == 0).await;
     programs.iter().for_each(Program::ask_to_stop);

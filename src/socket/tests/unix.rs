@@ -55,14 +55,14 @@ async fn many_generations_on_a_unix_socket_lose_no_connection() {
         sockets.drain(id(number - 1)).unwrap();
         let old = std::mem::replace(&mut programs, next);
         old.iter().for_each(Program::ask_to_stop);
-        until("the program exits", || {
-            old.iter().all(Program::is_gone)
-        })
-        .await;
+        until("the program exits", || old.iter().all(Program::is_gone)).await;
         sockets.release(id(number - 1)).unwrap();
     }
     load.finish().await;
-    until("the old listeners are closed", || sockets.listener_count() == 1).await;
+    until("the old listeners are closed", || {
+        sockets.listener_count() == 1
+    })
+    .await;
     assert_eq!(
         names_in(directory.path()).len(),
         2,
@@ -90,15 +90,19 @@ async fn hc33_a_path_that_the_old_program_removes_is_restored() {
         (inode, 2)
     );
     old.iter().for_each(Program::ask_to_stop);
-    until("the program exits", || {
-        old.iter().all(Program::is_gone)
-    })
-    .await;
+    until("the program exits", || old.iter().all(Program::is_gone)).await;
     fs::remove_file(&path).unwrap();
     sockets.release(id(1)).unwrap();
-    assert_eq!(to.ask().unwrap(), 2, "the release restores the path at once");
+    assert_eq!(
+        to.ask().unwrap(),
+        2,
+        "the release restores the path at once"
+    );
     new.iter().for_each(Program::ask_to_stop);
-    until("the old listener is closed", || sockets.listener_count() == 1).await;
+    until("the old listener is closed", || {
+        sockets.listener_count() == 1
+    })
+    .await;
     drop(sockets);
     assert_eq!(names_in(directory.path()), [""; 0]);
 }
@@ -120,7 +124,10 @@ async fn connections_in_a_dead_unix_listener_are_forwarded() {
     let asking = answers(waiting);
     until("every connection gets an answer", || asking.is_finished()).await;
     assert_eq!(asking.join().unwrap(), [2; 6]);
-    until("the dead listener is closed", || sockets.listener_count() == 1).await;
+    until("the dead listener is closed", || {
+        sockets.listener_count() == 1
+    })
+    .await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 
@@ -138,7 +145,11 @@ async fn hc22_a_killed_hotrun_leaves_no_socket_file_behind() {
             sockets.switch(id(number)).unwrap();
         }
         assert!(path.exists());
-        assert_eq!(sockets.paths(), kept, "the paths reported to the guardian must not change");
+        assert_eq!(
+            sockets.paths(),
+            kept,
+            "the paths reported to the guardian must not change"
+        );
         crate::os::cleanup::clean_up(&kept, std::process::id());
         assert_eq!(names_in(directory.path()), [""; 0], "{sharing:?}");
     }

@@ -121,7 +121,11 @@ async fn a_forwarder_accepts_no_more_than_it_can_forward() {
     let begun = Instant::now();
     // This loop blocks the runtime's only thread.
     while waiting() > 300 - 256 {
-        assert!(begun.elapsed() < DEADLINE, "{} connections are still waiting", waiting());
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "{} connections are still waiting",
+            waiting()
+        );
         thread::sleep(Duration::from_millis(1));
     }
     thread::sleep(Duration::from_millis(100));
@@ -193,7 +197,10 @@ async fn connections_in_a_dead_listener_are_forwarded_to_the_next_generation() {
     let asking = answers(waiting);
     until("every connection gets an answer", || asking.is_finished()).await;
     assert_eq!(asking.join().unwrap(), [2; 25]);
-    until("the dead listener is closed", || sockets.listener_count() == 1).await;
+    until("the dead listener is closed", || {
+        sockets.listener_count() == 1
+    })
+    .await;
     programs.iter().for_each(Program::ask_to_stop);
 }
 

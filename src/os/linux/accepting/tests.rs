@@ -62,7 +62,10 @@ fn a_thread_in_accept_waits() {
     let thread = thread::spawn(move || accepting.accept().map(drop));
     wait_until_accepting(own(), &socket);
     drop(TcpStream::connect(address).expect("can connect"));
-    thread.join().expect("the thread does not panic").expect("can accept");
+    thread
+        .join()
+        .expect("the thread does not panic")
+        .expect("can accept");
     assert_eq!(inspect(own(), &socket), Accepting::No);
 }
 
@@ -75,7 +78,10 @@ fn a_thread_in_accept_on_a_unix_socket_waits() {
     let thread = thread::spawn(move || accepting.accept().map(drop));
     wait_until_accepting(own(), &socket);
     drop(std::os::unix::net::UnixStream::connect(&path).expect("can connect"));
-    thread.join().expect("the thread does not panic").expect("can accept");
+    thread
+        .join()
+        .expect("the thread does not panic")
+        .expect("can accept");
 }
 
 #[test]
@@ -85,7 +91,10 @@ fn a_thread_that_reads_a_datagram_socket_waits() {
     let thread = thread::spawn(move || reading.recv(&mut [0; 8]).map(drop));
     wait_until_accepting(own(), &socket);
     other.send(b"x").expect("can send a datagram");
-    thread.join().expect("the thread does not panic").expect("can receive");
+    thread
+        .join()
+        .expect("the thread does not panic")
+        .expect("can receive");
 }
 
 /// Only the descriptors in the set count, not the process's other descriptors.
@@ -102,7 +111,10 @@ fn a_thread_in_poll_waits_on_the_sockets_in_its_set() {
     wait_until_accepting(own(), &socket);
     assert_eq!(inspect(own(), &other), Accepting::No);
     drop(writer);
-    thread.join().expect("the thread does not panic").expect("can poll");
+    thread
+        .join()
+        .expect("the thread does not panic")
+        .expect("can poll");
 }
 
 #[test]
@@ -119,7 +131,10 @@ fn a_thread_in_select_waits_on_the_sockets_in_its_set() {
     wait_until_accepting(own(), &socket);
     assert_eq!(inspect(own(), &other), Accepting::No);
     drop(writer);
-    thread.join().expect("the thread does not panic").expect("can select");
+    thread
+        .join()
+        .expect("the thread does not panic")
+        .expect("can select");
 }
 
 #[test]
@@ -159,7 +174,8 @@ fn sockets_are_reported_separately() {
     epoll
         .add(&second, EpollEvent::new(EpollFlags::EPOLLIN, 0))
         .expect("can add the socket");
-    let seen = accepting(&[own()], &[inode(&first), inode(&second)]).expect("the kernel has `syscall` files");
+    let seen = accepting(&[own()], &[inode(&first), inode(&second)])
+        .expect("the kernel has `syscall` files");
     assert_eq!(seen, [Accepting::No, Accepting::Yes]);
 }
 
@@ -201,7 +217,9 @@ impl Server {
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.output.read_line(&mut line).expect("can read the server's output");
+        self.output
+            .read_line(&mut line)
+            .expect("can read the server's output");
         line.trim().to_owned()
     }
 
@@ -287,7 +305,10 @@ fn python_fork_server_waits_in_its_worker() {
     let Some(mut server) = python(script) else {
         return;
     };
-    let worker: i32 = server.line().parse().expect("the server prints the worker's pid");
+    let worker: i32 = server
+        .line()
+        .parse()
+        .expect("the server prints the worker's pid");
     wait_until_accepting(worker, &server.socket);
     let both = accepting(&[server.pid(), worker], &[inode(&server.socket)]);
     assert_eq!(both, Some(vec![Accepting::Yes]));

@@ -104,7 +104,11 @@ fn a_program_that_sets_reuse_port_may_have_several_sockets() {
     assert_eq!(others.on_bind(NEW, &alone, OURS), OnBind::InUse);
     assert_eq!(on_listen(worker, others), OnListen::Join(worker));
     let first = sockets(&[]).on_bind(NEW, &worker, ALONE);
-    assert_eq!(first, OnBind::Bind { shared: false }, "must not share with strangers");
+    assert_eq!(
+        first,
+        OnBind::Bind { shared: false },
+        "must not share with strangers"
+    );
 }
 
 #[test]

@@ -106,7 +106,8 @@ impl<'a> Exploration<'a> {
         origin: (u32, Option<Edge>),
         next: &mut Vec<(u32, World)>,
     ) -> u32 {
-        let index = u32::try_from(self.origins.len()).expect("the number of states fits into 32 bits");
+        let index =
+            u32::try_from(self.origins.len()).expect("the number of states fits into 32 bits");
         match self.seen.entry(world.fingerprint()) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(vacant) => {

@@ -309,7 +309,10 @@ impl Model {
             Op::Attach { via, steering } => {
                 self.may_fail()?;
                 let group = self.socks[&via].group;
-                assert!(!steering.targets.is_empty(), "a steering program must have a target");
+                assert!(
+                    !steering.targets.is_empty(),
+                    "a steering program must have a target"
+                );
                 if let Some(array) = self.arrays.get_mut(&group) {
                     array.program = Some(steering);
                 }
@@ -359,7 +362,10 @@ impl Model {
 
     fn remove(&mut self, group: GroupId) {
         let left = self.socks.values().any(|sock| sock.group == group);
-        assert!(!left, "listeners must be closed before their group is removed");
+        assert!(
+            !left,
+            "listeners must be closed before their group is removed"
+        );
         self.arrays.remove(&group);
         self.lost_in = self.lost_in.filter(|lost| *lost != group);
         self.emptied = self.emptied.filter(|emptied| *emptied != group);

@@ -387,8 +387,9 @@ impl World {
             return;
         };
         let waits = self.table.deadline().is_some();
-        self.model
-            .check(Rule::ComesToRest, !waits, |_| "the table still has a deadline".into());
+        self.model.check(Rule::ComesToRest, !waits, |_| {
+            "the table still has a deadline".into()
+        });
         let client = self.model.client;
         let mut groups = self.model.arrays.keys();
         let serves = groups.any(|group| self.model.listens(*group, live));

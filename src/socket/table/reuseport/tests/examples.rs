@@ -43,7 +43,10 @@ fn a_member_may_leave_once_a_later_one_has_joined() {
     group.join(key(3), generation(4));
     assert!(group.may_leave(key(0), &[]));
     group.leave(key(0));
-    assert!(!group.may_leave(key(1), &[]), "the live listener is last again");
+    assert!(
+        !group.may_leave(key(1), &[]),
+        "the live listener is last again"
+    );
     group.set_target(generation(4));
     group.attached(group.lacking().unwrap());
     assert!(group.may_leave(key(1), &[]));
